@@ -1,0 +1,28 @@
+"""Quantization-aware training for Keras, ending in verified integer-only TFLite files.
+
+Importing `qat` selects Keras 2 (`TF_USE_LEGACY_KERAS=1`), because tfmot knows no other. That choice can be made only
+before TensorFlow loads, so a process in which Keras 3 was already chosen is refused here, loudly, and not ten minutes
+into a training run.
+"""
+
+import os
+import sys
+
+__version__ = "0.1.0"
+
+_TRUE = {"1", "true", "True"}
+
+
+def _select_keras_2() -> None:
+    already = os.environ.get("TF_USE_LEGACY_KERAS") in _TRUE
+    if "tensorflow" in sys.modules and not already:
+        raise ImportError(
+            "TensorFlow was imported before qat, and without TF_USE_LEGACY_KERAS=1, so tf.keras is Keras 3 in this "
+            "process. tfmot works with Keras 2 only. Put `import qat` above `import tensorflow`, or set the "
+            "environment variable TF_USE_LEGACY_KERAS=1 before Python starts."
+        )
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+
+_select_keras_2()
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,0 +1,122 @@
+"""Real numbers to integer codes and back, as the TFLite 8-bit quantization specification defines it. NumPy only.
+
+    real = (code - zero_point) * scale
+
+This file is the second opinion: diagnosis and tests recompute with it what converter and runtime did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class QuantParams:
+    """Scale and zero point of one tensor; several of each, along `axis`, when it is quantized per channel."""
+
+    scale: NDArray[np.float64]
+    zero_point: NDArray[np.int64]
+    dtype: np.dtype
+    axis: int | None = None
+
+    @classmethod
+    def of(cls, scale: float | NDArray, zero_point: int | NDArray, dtype: str | np.dtype, axis: int | None = None):
+        """Build from plain numbers.
+
+        >>> QuantParams.of(0.5, -128, "int8").code_limits
+        (-128, 127)
+        """
+        scales = np.atleast_1d(np.asarray(scale, np.float64))
+        zero_points = np.broadcast_to(np.atleast_1d(np.asarray(zero_point, np.int64)), scales.shape)
+        if not np.all(np.isfinite(scales)) or np.any(scales <= 0):
+            raise ValueError(f"scale={scale}: expected finite numbers above 0")
+        return cls(scales, zero_points, np.dtype(dtype), axis)
+
+    @property
+    def per_channel(self) -> bool:
+        return self.scale.size > 1
+
+    @property
+    def code_limits(self) -> tuple[int, int]:
+        info = np.iinfo(self.dtype)
+        return int(info.min), int(info.max)
+
+    @property
+    def real_limits(self) -> tuple[float, float]:
+        """Smallest and largest real number that a code can stand for (per tensor).
+
+        >>> QuantParams.of(1.0, -128, "int8").real_limits
+        (0.0, 255.0)
+        """
+        low, high = self.code_limits
+        return float((low - self.zero_point[0]) * self.scale[0]), float((high - self.zero_point[0]) * self.scale[0])
+
+    def _along(self, values: NDArray, rank: int) -> NDArray:
+        if not self.per_channel:
+            return values[0]
+        shape = [1] * rank
+        shape[self.axis if self.axis is not None else -1] = values.size
+        return values.reshape(shape)
+
+
+def round_half_away(real: NDArray) -> NDArray:
+    """Round to the nearest integer, halves away from zero, as TFLite's kernels do.
+
+    >>> round_half_away(np.array([-1.5, -0.5, 0.5, 1.5])).tolist()
+    [-2.0, -1.0, 1.0, 2.0]
+    """
+    return np.sign(real) * np.floor(np.abs(real) + 0.5)
+
+
+def quantize(real: NDArray, params: QuantParams) -> NDArray:
+    """Real numbers to codes: divide, round, add the zero point, saturate.
+
+    >>> quantize(np.array([-1.0, 0.0, 0.49, 300.0]), QuantParams.of(1.0, -128, "int8")).tolist()
+    [-128, -128, -128, 127]
+    """
+    array = np.asarray(real, np.float64)
+    if np.isnan(array).any():
+        raise ValueError("cannot quantize NaN: there is no code for it. Check the preprocessing that made it.")
+    low, high = params.code_limits
+    codes = round_half_away(array / params._along(params.scale, array.ndim)) + params._along(
+        params.zero_point, array.ndim
+    )
+    return np.clip(codes, low, high).astype(params.dtype)
+
+
+def dequantize(codes: NDArray, params: QuantParams) -> NDArray:
+    """Codes to real numbers, float32.
+
+    >>> dequantize(np.array([-128, 127], np.int8), QuantParams.of(0.5, -128, "int8")).tolist()
+    [0.0, 127.5]
+    """
+    array = np.asarray(codes)
+    shifted = array.astype(np.int64) - params._along(params.zero_point, array.ndim)
+    return (shifted * params._along(params.scale, array.ndim)).astype(np.float32)
+
+
+def fake_quant(real: NDArray, params: QuantParams) -> NDArray:
+    """Quantize and dequantize: what a real tensor becomes once it has been through codes.
+
+    >>> fake_quant(np.array([0.3]), QuantParams.of(0.25, 0, "int8")).tolist()
+    [0.25]
+    """
+    return dequantize(quantize(real, params), params)
+
+
+def params_from_range(low: float, high: float, dtype: str = "int8") -> QuantParams:
+    """The asymmetric parameters that cover [low, high], with 0 made exactly representable (TFLite nudging).
+
+    >>> p = params_from_range(0.0, 255.0); float(p.scale[0]), int(p.zero_point[0])
+    (1.0, -128)
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    if low == high:
+        raise ValueError(f"range [{low}, {high}] is empty: a tensor that is always 0 has no scale")
+    info = np.iinfo(dtype)
+    scale = (high - low) / (int(info.max) - int(info.min))
+    zero_point = int(np.clip(round(info.min - low / scale), info.min, info.max))
+    return QuantParams.of(scale, zero_point, dtype)

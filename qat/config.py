@@ -1,0 +1,169 @@
+"""Every knob, its type, unit and default. No TensorFlow here: a typo is answered before anything slow is imported.
+
+`_target_` dictionaries stand only where the set is open (optimizer, learning-rate schedule, a user's model or data).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MISSING = "???"  # OmegaConf's mark for "the user must say this"
+
+
+@dataclass(slots=True, kw_only=True)
+class AugmentationConfig:
+    """What may be done to training images; off by default, and never done to anything but `train`."""
+
+    crop_pixels: int = 0  # pad by so many pixels a side, then crop back at random
+    flip: bool = False  # left-right
+    shift_pixels: int = 0  # largest shift a side, edges repeated
+
+
+@dataclass(slots=True, kw_only=True)
+class DataConfig:
+    name: str = MISSING  # a key of qat.data.DATASETS
+    path: str | None = None  # .npz or folder, for npz, image_folder, and local copies of the others
+    val_fraction: float = 0.15  # of the training part
+    test_fraction: float = 0.35  # only where the set brings no test split of its own
+    split_seed: int = 0  # the split is the same for every `seed`
+    image_size: list[int] | None = None  # [height, width]; None keeps the data's own
+    channels: int | None = None  # 1 or 3; None keeps the data's own
+    range: list[float] | None = None  # [low, high] that raw 0..255 becomes, or None: as the data set's contract says
+    mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number a channel
+    std: list[float] | None = None
+    colour_order: str = "rgb"  # rgb | bgr
+    resize: str = "bilinear"  # nearest | bilinear | bicubic | area
+    max_samples: int | None = None  # a debug knob: keep so many of each split
+    skip_corrupt: bool = False  # image_folder: leave out, name and count files that no decoder takes
+    label_names: list[str] | None = None
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    target: dict[str, Any] | None = None  # data=user: {_target_: module.function, ...}
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelConfig:
+    name: str = MISSING  # a key of qat.models.MODELS
+    alpha: float = 1.0  # width multiplier
+    depth_multiplier: int = 1
+    strides: list[int] | None = None  # mobilenet: stride of the stem and of the 13 blocks; None = the standard ones
+    dropout: float = 0.0
+    bn_momentum: float = 0.99
+    bn_epsilon: float = 1e-3
+    app: str | None = None  # keras_app: a constructor in tf_keras.applications
+    weights: str | None = None  # keras_app: None, or a path to weights
+    path: str | None = None  # saved: .keras, .h5 or a SavedModel folder
+    trust_custom_objects: bool = False  # saved: run Lambda code that the file carries
+    target: dict[str, Any] | None = None  # model=user: {_target_: module.function, ...}
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainConfig:
+    """The float training."""
+
+    epochs: int = 30
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})
+    schedule: str = "cosine"  # constant | cosine
+    label_smoothing: float = 0.0
+    early_stop_epochs: int | None = None  # stop after so many epochs without a better val metric; None = never
+    keep_best: bool = True  # keep the weights of the best val epoch
+    callbacks: list[Any] = field(default_factory=list)  # extra Keras callbacks, each a {_target_: …}
+    strategy: str = "none"  # none | mirrored | multiworker
+    threads: int | None = None  # TensorFlow's; None = all cores
+
+
+@dataclass(slots=True, kw_only=True)
+class CalibrationConfig:
+    samples: int = 256
+    min_samples: int = 100
+    method: str = "minmax"  # minmax | percentile | mse
+    percentile: float = 99.99  # for method=percentile, of the absolute values on each side
+    batch_size: int = 32
+
+
+@dataclass(slots=True, kw_only=True)
+class AutoSkipConfig:
+    max_drop: float | None = None  # accuracy points (0-100); None = do not look
+    metric: str = "sqnr_db"  # sqnr_db | accuracy, what ranks the layers
+
+
+@dataclass(slots=True, kw_only=True)
+class DistillationConfig:
+    weight: float = 0.0  # share of the teacher's loss, 0-1; 0 = off
+    temperature: float = 4.0
+
+
+@dataclass(slots=True, kw_only=True)
+class QuantConfig:
+    name: str = MISSING  # float | ptq | ptq_dynamic_range | ptq_float16 | ptq_int16x8 | qat | qat_w4a8
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+
+    weight_bits: int = 8  # 8 or 4
+    per_channel: bool = True
+    bias_correction: bool = False  # ptq
+    cross_layer_equalization: bool = False  # ptq
+    allow_float: bool = False  # ptq: leave ops without an int8 kernel in float, and say which
+
+    epochs: int = 5
+    batch_size: int | None = None  # None = train.batch_size
+    learning_rate: float = 1e-4
+    optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})
+    schedule: str = "cosine"
+
+    skip: list[str] = field(default_factory=list)  # regular expressions over layer names: left in float
+    per_layer: dict[str, Any] = field(default_factory=dict)  # regex -> {weight_bits, per_channel, method}
+    auto_skip: AutoSkipConfig = field(default_factory=AutoSkipConfig)
+
+    ema_decay: float = 0.99  # of the activation ranges, after the calibrated start
+    learned_ranges: bool = False  # ranges are trained by gradient (LSQ-like) instead of observed
+    delay_steps: int = 0  # train in float for so many steps before fake quantization starts
+    freeze_observers_at: float | None = 0.8  # share of the QAT steps after which ranges stay; None = never
+    freeze_bn_at: float | None = 0.5  # share of the QAT steps after which BatchNorm statistics stay; None = never
+    reestimate_bn: bool = False  # recompute BatchNorm statistics from train before export
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+
+
+@dataclass(slots=True, kw_only=True)
+class ParityConfig:
+    samples: int = 256  # of val
+    min_agreement: float = 0.99
+    max_accuracy_gap: float = 0.003
+    min_within_1_lsb: float = 0.98
+    max_lsb: int = 8
+    enforce: bool = True  # exit 4 when broken, after all files are written
+
+
+@dataclass(slots=True, kw_only=True)
+class ExportConfig:
+    io: list[str] = field(default_factory=lambda: ["int8"])  # int8 | uint8 | float32, several at once
+    metadata: bool = True
+    snippets: bool = True
+    microcontroller: bool = False  # also .cc/.h, operator list, arena bound, golden vectors
+
+
+@dataclass(slots=True, kw_only=True)
+class LogConfig:
+    tensorboard: bool = True
+    deployed_every: int = 1  # epochs between exports of the int8 file while training; 0 = only at the end
+    deployed_samples: int = 256  # of val
+    ranges_every: int = 1  # epochs between logs of quantizer ranges; 0 = never
+    progress: str = "auto"  # auto | bar | plain | off
+
+
+@dataclass(slots=True, kw_only=True)
+class Config:
+    """`python -m qat.train`."""
+
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    quant: QuantConfig = field(default_factory=QuantConfig)
+    parity: ParityConfig = field(default_factory=ParityConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    float_run: str | None = None  # a run directory whose float model is taken instead of training one
+    float_cache: str | None = None  # None = the user's cache folder
+    threads: int | None = None  # of the interpreter; None = all cores

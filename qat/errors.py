@@ -1,0 +1,51 @@
+"""What `qat` raises when it refuses. Each message names the key, the value, what was expected and what to do."""
+
+
+class QatError(Exception):
+    """Base of every error that `qat` raises on purpose; a door prints its text and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class ConfigError(QatError, ValueError):
+    """A knob has a value that cannot be meant."""
+
+
+class DataError(QatError, ValueError):
+    """Data or labels that cannot be used: missing, corrupt, misshapen, not finite, outside the classes."""
+
+
+class ModelError(QatError, ValueError):
+    """A model that cannot be built, loaded, or used with this data."""
+
+
+class UnsupportedLayerError(ModelError):
+    """A model holds layers for which no integer kernel exists. `blockers` names all of them at once."""
+
+    def __init__(self, message: str, blockers: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.blockers = blockers
+
+
+class CalibrationError(DataError):
+    """Calibration samples that cannot be used: none, too few, not finite, wrong shape or dtype."""
+
+
+class TrainingDivergedError(QatError, RuntimeError):
+    """The loss became NaN or infinite; the last good weights were kept."""
+
+    exit_code = 3
+
+
+class TfliteFileError(QatError, ValueError):
+    """A `.tflite` that is no usable file: truncated, mutated, hostile, or refused by the runtime."""
+
+
+class RunDirError(QatError, OSError):
+    """A run directory that is missing, full, read-only, unfinished, or not ours."""
+
+
+class ParityError(QatError, RuntimeError):
+    """The deployed file departs from the fake-quant model by more than the bars allow."""
+
+    exit_code = 4
