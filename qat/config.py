@@ -37,6 +37,7 @@ class DataConfig:
     max_samples: int | None = None  # a debug knob: keep so many of each split
     skip_corrupt: bool = False  # image_folder: leave out, name and count files that no decoder takes
     label_names: list[str] | None = None
+    normal_class: int | None = None  # anomaly detection: train on it alone; every other is label 1 in val and test
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     target: dict[str, Any] | None = None  # data=user: {_target_: module.function, ...}
 

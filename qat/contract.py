@@ -1,0 +1,262 @@
+"""The input contract: what makes model inputs of raw samples, and the one function that does it.
+
+Training, calibration, the shipped interpreter and the diagnosis all call `apply`; nothing else in the project scales,
+reorders or resizes. Raw images are what an image file holds: uint8 0..255, RGB, channels last. NumPy, and Pillow where
+sizes differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.errors import ConfigError, DataError
+
+LAYOUTS = ("NHWC", "features")
+RAW_DTYPES = ("uint8", "float32")
+COLOUR_ORDERS = ("rgb", "bgr")
+RESIZE_METHODS = ("nearest", "bilinear", "bicubic", "area")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How raw samples `[N, ...]` become float32 model inputs `[N, *shape]`.
+
+    Refuses (ConfigError) a value outside the choices, `range` together with `mean`, an empty range, a std of 0, and a
+    scaling of float features, which have no 0..255 to scale from.
+    """
+
+    shape: tuple[int, ...]  # of one model input, without the batch: (height, width, channels) for images
+    layout: str = "NHWC"  # NHWC: images, resized to shape | features: anything else, taken at its own shape
+    raw_dtype: str = "uint8"  # uint8 | float32
+    range: tuple[float, float] | None = None  # (low, high) that raw 0 and raw 255 become
+    mean: tuple[float, ...] | None = None  # with std: (raw / 255 - mean) / std, in the model's channel order
+    std: tuple[float, ...] | None = None
+    colour_order: str = "rgb"  # of the model's input; raw images are rgb always
+    resize: str = "bilinear"  # Pillow's: nearest | bilinear | bicubic | area (antialiased when shrinking)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("shape", int), ("range", float), ("mean", float), ("std", float)):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, tuple(kind(v) for v in value))
+        _check_choices(self)
+        _check_shape(self)
+        _check_scaling(self)
+
+    @property
+    def affine(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Multiplier and offset, one a channel or one for all: input = raw * multiplier + offset.
+
+        >>> Contract((8, 8, 1), range=(-51.0, 51.0)).affine
+        ((0.4,), (-51.0,))
+        """
+        if self.range is not None:
+            low, high = self.range
+            return ((high - low) / 255,), (low,)
+        if self.mean is not None and self.std is not None:
+            size = max(len(self.mean), len(self.std))
+            mean, std = np.broadcast_to(self.mean, size), np.broadcast_to(self.std, size)
+            return tuple((1 / (255 * std)).tolist()), tuple((-mean / std).tolist())
+        return (1.0,), (0.0,)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, ready for JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Contract:
+        """The contract that `to_dict` wrote. Refuses unknown keys and a missing shape."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown or "shape" not in values:
+            wrong = f"unknown keys {unknown}" if unknown else "no key 'shape'"
+            raise ConfigError(f"input contract: {wrong}; expected {sorted(known)}, of which 'shape' is needed")
+        return cls(**values)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        """The contract that `to_json` wrote.
+
+        >>> contract = Contract((8, 8, 1), range=(0, 1)); Contract.from_json(contract.to_json()) == contract
+        True
+        """
+        return cls.from_dict(json.loads(text))
+
+
+def _check_choices(contract: Contract) -> None:
+    choices = {"layout": LAYOUTS, "raw_dtype": RAW_DTYPES, "colour_order": COLOUR_ORDERS, "resize": RESIZE_METHODS}
+    for name, allowed in choices.items():
+        if getattr(contract, name) not in allowed:
+            raise ConfigError(
+                f"input contract: {name}={getattr(contract, name)!r}: expected one of {', '.join(allowed)}"
+            )
+
+
+def _check_shape(contract: Contract) -> None:
+    shape = contract.shape
+    if not shape or min(shape) < 1:
+        raise ConfigError(f"input contract: shape={shape}: expected one or more sizes of at least 1")
+    if contract.layout == "NHWC" and len(shape) != 3:
+        raise ConfigError(
+            f"input contract: shape={shape} with layout NHWC: expected (height, width, channels); "
+            "data of another rank has layout 'features'"
+        )
+    if contract.colour_order == "bgr" and (contract.layout != "NHWC" or shape[-1] != 3):
+        raise ConfigError(f"input contract: colour_order='bgr' with shape={shape}: only images of 3 channels have one")
+
+
+def _check_scaling(contract: Contract) -> None:
+    low_high, mean, std, channels = contract.range, contract.mean, contract.std, contract.shape[-1]
+    if low_high is not None and (mean is not None or std is not None):
+        raise ConfigError("input contract: range and mean/std are both set, and each scales alone: set one to null")
+    if (mean is None) != (std is None):
+        raise ConfigError(f"input contract: mean={mean}, std={std}: each needs the other")
+    if low_high is None and mean is None:
+        return
+    if contract.layout == "features" and contract.raw_dtype == "float32":
+        raise ConfigError(
+            "input contract: range and mean/std count raw values as 0..255, and float features have no such scale: "
+            "set both to null and scale the features before storing them, or put a Normalization layer in the model"
+        )
+    if low_high is not None and not (len(low_high) == 2 and np.isfinite(low_high).all() and low_high[0] < low_high[1]):
+        raise ConfigError(f"input contract: range={low_high}: expected (low, high) with low < high, as in (-1, 1)")
+    for name, values in (("mean", mean), ("std", std)):
+        if values is not None and (len(values) not in (1, channels) or not np.isfinite(values).all()):
+            raise ConfigError(
+                f"input contract: {name}={values}: expected 1 or {channels} finite numbers, one a channel"
+            )
+    if std is not None and min(std) <= 0:
+        raise ConfigError(f"input contract: std={std}: expected numbers above 0 (of raw / 255, so about 0.2)")
+
+
+def apply(contract: Contract, raw: NDArray | Iterable[NDArray]) -> NDArray[np.float32]:
+    """Raw samples to model inputs: resize, colour order, scaling.
+
+    `raw` is an array `[N, ...]` of exactly `contract.raw_dtype`, or an iterable of single samples, for images whose
+    sizes differ (taken one by one, so that a stream needs no memory). Returns float32 `[N, *contract.shape]`.
+
+    Raises:
+        DataError: on another dtype, rank, channel count or shape, on NaN or infinity, and on floats outside 0..255
+            (or scaled to 0..1 already) where the contract scales from 0..255. Nothing is cast in silence.
+
+    >>> apply(Contract((1, 2, 1), range=(-1, 1)), np.array([[[[0], [255]]]], np.uint8)).tolist()
+    [[[[-1.0], [1.0]]]]
+    """
+    if isinstance(raw, np.ndarray):
+        fitted = _fitted(contract, raw)
+    else:
+        samples = [_fitted(contract, np.asarray(sample)[None])[0] for sample in raw]
+        fitted = np.stack(samples) if samples else np.empty((0, *contract.shape), contract.raw_dtype)
+    if contract.colour_order == "bgr":
+        fitted = fitted[..., ::-1]
+    multiplier, offset = contract.affine
+    inputs = fitted.astype(np.float32)
+    if contract.range is not None or contract.mean is not None:
+        inputs *= np.asarray(multiplier, np.float32)
+        inputs += np.asarray(offset, np.float32)
+    return inputs
+
+
+def _fitted(contract: Contract, raw: NDArray) -> NDArray:
+    """Raw samples `[N, *contract.shape]`, checked, still in the raw dtype."""
+    _check_dtype(contract, raw)
+    _check_raw_shape(contract, raw)
+    _check_values(contract, raw)
+    if contract.layout == "features" or raw.shape[1:3] == contract.shape[:2] or len(raw) == 0:
+        return raw.reshape(len(raw), *contract.shape)
+    return np.stack([_resized(image, contract.shape[:2], contract.resize) for image in raw])
+
+
+def _check_dtype(contract: Contract, raw: NDArray) -> None:
+    if raw.dtype == contract.raw_dtype:
+        return
+    found = f"raw data is {raw.dtype}, but the input contract expects {contract.raw_dtype}"
+    if contract.raw_dtype == "float32":
+        raise DataError(
+            f"{found} values as the model was trained on, and nothing is cast in silence: if these are those values, "
+            "hand over raw.astype(numpy.float32)"
+        )
+    found += " 0..255, as an image file holds it"
+    if raw.dtype == np.int8:
+        raise DataError(
+            f"{found}: int8 looks like codes of a quantized file; hand those over as codes, not as raw data"
+        )
+    if raw.size and raw.dtype.kind in "fiu" and raw.min() >= 0 and raw.max() <= 1:
+        raise DataError(
+            f"{found}: these values lie in [{raw.min():g}, {raw.max():g}], so they seem to be scaled already. "
+            "Hand over the pixels, (raw * 255).round().astype(numpy.uint8), or feed them as preprocessed inputs"
+        )
+    if raw.size and raw.dtype.kind in "fiu" and raw.min() >= 0 and raw.max() <= 255:
+        raise DataError(f"{found}: if these are pixels, hand over raw.astype(numpy.uint8)")
+    raise DataError(f"{found}: these seem to be preprocessed already; hand over the pixels, or feed them as inputs")
+
+
+def _check_raw_shape(contract: Contract, raw: NDArray) -> None:
+    shape, found = contract.shape, raw.shape
+    expected = f"[N, {', '.join(map(str, shape))}]"
+    if contract.layout == "NHWC":
+        expected = f"[N, height, width, {shape[-1]}] (resized to {shape[0]} x {shape[1]})"
+    wrong = f"raw data has shape {list(found)}, but the input contract expects {expected}"
+    if raw.ndim == len(shape) and (found == shape or contract.layout == "features" or found[-1:] == shape[-1:]):
+        raise DataError(f"{wrong}: this looks like one sample; hand over raw[None]")
+    if contract.layout == "NHWC" and raw.ndim == 3:
+        raise DataError(f"{wrong}: the channel axis is missing; hand over raw[..., None]")
+    if raw.ndim != len(shape) + 1:
+        raise DataError(f"{wrong}: the rank is {raw.ndim}, not {len(shape) + 1}")
+    if contract.layout == "NHWC" and found[3] != shape[2]:
+        if found[1] == shape[2]:
+            raise DataError(f"{wrong}: this looks like channels first; hand over raw.transpose(0, 2, 3, 1)")
+        raise DataError(f"{wrong}: there are {found[3]} channels, not {shape[2]}")
+    if contract.layout == "NHWC" and 0 in found[1:]:
+        raise DataError(f"{wrong}: an image of no pixels cannot be resized")
+    if contract.layout == "features" and found[1:] != shape:
+        raise DataError(f"{wrong}: features are never resized")
+
+
+def _check_values(contract: Contract, raw: NDArray) -> None:
+    if raw.dtype.kind != "f" or raw.size == 0:
+        return
+    bad = int((~np.isfinite(raw)).sum())
+    if bad:
+        first = np.unravel_index(int(np.argmin(np.isfinite(raw))), raw.shape)
+        raise DataError(
+            f"raw data holds {bad} values that are NaN or infinite, the first in sample {int(first[0])}: remove or "
+            "repair those samples; no number can stand for them"
+        )
+    if contract.range is None and contract.mean is None:
+        return
+    low, high = float(raw.min()), float(raw.max())
+    if low < 0 or high > 255:
+        raise DataError(f"raw data lies in [{low:g}, {high:g}], but the input contract scales from 0..255: unscale it")
+    if high <= 1 and bool((raw != np.floor(raw)).any()):
+        raise DataError(
+            f"raw data lies in [{low:g}, {high:g}], but the input contract scales from 0..255: it seems to be scaled "
+            "to 0..1 already. Hand over raw * 255, or set range and mean/std to null"
+        )
+
+
+def _resized(image: NDArray, size: tuple[int, ...], method: str) -> NDArray:
+    """One image `[h, w, c]`, uint8 or float32, to `[*size, c]` by Pillow, in the same dtype."""
+    from PIL import Image
+
+    filters = {
+        "nearest": Image.Resampling.NEAREST,
+        "bilinear": Image.Resampling.BILINEAR,
+        "bicubic": Image.Resampling.BICUBIC,
+        "area": Image.Resampling.BOX,
+    }
+    planes = [image] if image.dtype == np.uint8 and image.shape[-1] == 3 else np.moveaxis(image, -1, 0)
+    resized = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize((size[1], size[0]), filters[method]))
+        for plane in planes
+    ]
+    return resized[0] if resized[0].ndim == 3 else np.stack(resized, axis=-1)

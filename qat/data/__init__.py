@@ -1,0 +1,77 @@
+"""Data sets: a dictionary of loaders, and `load`, which makes four splits of any of them.
+
+Nothing slow is imported here, so that a door can list and check the choices before TensorFlow or scikit-learn load.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+from qat.config import DataConfig
+from qat.contract import COLOUR_ORDERS, RESIZE_METHODS
+from qat.data import digits, image_folder, keras_sets, npz, user
+from qat.data.augmentation import augment
+from qat.data.partition import partition
+from qat.data.source import Source
+from qat.data.splits import Split, Splits
+from qat.errors import ConfigError, DataError
+
+__all__ = ["DATASETS", "Split", "Splits", "augment", "check", "load"]
+
+DATASETS: dict[str, Callable[[DataConfig], Source | Splits]] = {
+    "digits": digits.read,
+    "mnist": keras_sets.read_mnist,
+    "fashion_mnist": keras_sets.read_fashion_mnist,
+    "cifar10": keras_sets.read_cifar10,
+    "npz": npz.read,
+    "image_folder": image_folder.read,
+    "user": user.read,
+}
+
+
+def check(config: DataConfig) -> None:
+    """Refuse what can be refused without reading data: unknown names, values outside their limits, a missing path."""
+    if config.name not in DATASETS:
+        near = difflib.get_close_matches(str(config.name), DATASETS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"data.name={config.name!r} is unknown: expected one of {', '.join(DATASETS)}{hint}")
+    for key, choices in (("resize", RESIZE_METHODS), ("colour_order", COLOUR_ORDERS)):
+        if getattr(config, key) not in choices:
+            raise ConfigError(f"data.{key}={getattr(config, key)!r}: expected one of {', '.join(choices)}")
+    for key in ("val_fraction", "test_fraction"):
+        if not 0 < getattr(config, key) < 1:
+            raise ConfigError(f"data.{key}={getattr(config, key)}: expected a share above 0 and below 1")
+    if config.channels not in (None, 1, 3):
+        raise ConfigError(f"data.channels={config.channels}: expected 1, 3 or null")
+    if config.max_samples is not None and config.max_samples < 1:
+        raise ConfigError(f"data.max_samples={config.max_samples}: expected at least 1, or null for all")
+    for key in ("crop_pixels", "shift_pixels"):
+        if getattr(config.augmentation, key) < 0:
+            raise ConfigError(f"data.augmentation.{key}={getattr(config.augmentation, key)}: expected 0 or more pixels")
+    _check_needs(config)
+
+
+def _check_needs(config: DataConfig) -> None:
+    if config.name in ("npz", "image_folder") and config.path is None:
+        raise ConfigError(f"data={config.name} needs data.path, the file or folder to read")
+    if config.name == "user" and not (config.target or {}).get("_target_"):
+        raise ConfigError("data=user needs data.target._target_, the dotted name of a function that returns the data")
+    if config.path is not None and not Path(config.path).exists():
+        raise DataError(f"data.path={config.path}: no such file or folder")
+
+
+def load(config: DataConfig, calibration_samples: int, seed: int) -> Splits:
+    """Read a data set and split it: train, val, calibration (drawn from train by `seed`) and test.
+
+    test and val depend on `data.split_seed`, never on `seed`. `calibration_samples=0` draws none.
+
+    Raises:
+        ConfigError: a knob with a value that cannot be meant, an unknown name (the choices are listed).
+        DataError: data that is missing, corrupt, misshapen, not finite, or labelled outside the classes.
+        CalibrationError: more calibration samples than train has.
+    """
+    check(config)
+    found = DATASETS[config.name](config)
+    return found if isinstance(found, Splits) else partition(found, config, calibration_samples, seed)

@@ -1,0 +1,134 @@
+"""Arrays in memory to a `Source`: the way of every set that is not streamed from files.
+
+uint8 of rank 3 or 4 is read as images `[N, height, width(, channels)]`; floats are features and pass unscaled, unless
+a knob that only images have (image_size, range, mean, augmentation) says that they are images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qat.config import DataConfig
+from qat.data.source import Part, Source, check_within_classes, checked_labels, class_names_of, contract_of
+from qat.errors import ConfigError, DataError
+
+_LUMA = (19595, 38470, 7471)  # ITU-R 601, in 1/65536
+
+
+def source_from_arrays(
+    config: DataConfig, arrays: Mapping[str, ArrayLike], origin: str, class_names: tuple[str, ...] | None = None
+) -> Source:
+    """Keys x_train, y_train and optionally x_test, y_test, x_val, y_val; or x, y, which are then split.
+
+    `origin` names the arrays in messages. Raises DataError for missing keys, unequal lengths, NaN, labels outside the
+    classes, and dtypes that are neither uint8 nor float.
+    """
+    first = "x" if "x" in arrays and "x_train" not in arrays else "x_train"
+    suffix = first[1:]
+    _check_keys(arrays, (first, f"y{suffix}"), origin)
+    others = [key for key in ("_val", "_test") if f"x{key}" in arrays or f"y{key}" in arrays]
+    _check_keys(arrays, tuple(f"{axis}{key}" for key in others for axis in "xy"), origin)
+    samples = {key: _samples(arrays[f"x{key}"], f"{origin}: x{key}") for key in (suffix, *others)}
+    layout = _layout(config, samples[suffix])
+    for key in others:
+        _check_alike(samples[suffix], samples[key], f"{origin}: x{key}", first)
+    labels = {key: checked_labels(arrays[f"y{key}"], len(samples[key]), f"{origin}: y{key}") for key in samples}
+    names = class_names_of(config, labels[suffix], [labels[key] for key in others], class_names)
+    for key in labels:
+        check_within_classes(labels[key], names, f"{origin}: y{key}")
+    shaped = {key: _shaped(config, samples[key], layout) for key in samples}
+    parts = {key: Part(shaped[key], labels[key]) for key in samples}
+    contract = contract_of(config, shaped[suffix].shape[1:], str(shaped[suffix].dtype), layout)
+    return Source(parts[suffix], contract, names, val=parts.get("_val"), test=parts.get("_test"))
+
+
+def _check_keys(arrays: Mapping[str, ArrayLike], needed: tuple[str, ...], origin: str) -> None:
+    missing = [key for key in needed if key not in arrays]
+    if missing:
+        raise DataError(
+            f"{origin} has no {' and no '.join(missing)}; its keys are {', '.join(sorted(arrays)) or 'none'}. Expected "
+            "x_train, y_train, x_test, y_test (x_val, y_val if there is a val set), or x and y, which are then split"
+        )
+
+
+def _layout(config: DataConfig, samples: NDArray) -> str:
+    augmented = config.augmentation.crop_pixels or config.augmentation.flip or config.augmentation.shift_pixels
+    declared = bool(config.image_size or config.range or config.mean or augmented)
+    if samples.ndim in (3, 4) and (samples.dtype == np.uint8 or declared):
+        return "NHWC"
+    if config.image_size or augmented:
+        raise ConfigError(
+            f"data.image_size and data.augmentation are for images; this is data of {samples.ndim - 1} axes"
+        )
+    return "features"
+
+
+def _shaped(config: DataConfig, samples: NDArray, layout: str) -> NDArray:
+    """Images with a channel axis, and with the channels asked for; features as they are."""
+    if layout == "NHWC":
+        return with_channels(samples[..., None] if samples.ndim == 3 else samples, config.channels)
+    if config.channels is not None:
+        raise ConfigError(f"data.channels={config.channels} is for images; features keep their shape: leave it null")
+    return samples
+
+
+def _samples(found: ArrayLike, where: str) -> NDArray:
+    """The samples as uint8 or float32 (other floats are converted here, once), checked for NaN."""
+    try:
+        samples = np.asarray(found)
+    except ValueError as error:
+        raise DataError(f"{where} is no array: its samples differ in shape ({error})") from error
+    if samples.ndim < 2:
+        raise DataError(f"{where} has shape {list(samples.shape)}: expected [N, ...], one row a sample")
+    if samples.dtype.kind == "f":
+        return _finite(samples, where)
+    if samples.dtype != np.uint8:
+        raise DataError(
+            f"{where} is {samples.dtype}: expected uint8 (images, 0..255) or float32 (features); convert it"
+        )
+    if samples.ndim == 4 and samples.shape[1] in (1, 3) and samples.shape[3] > 4:
+        raise DataError(f"{where} has shape {list(samples.shape)}: channels come last; store x.transpose(0, 2, 3, 1)")
+    return samples
+
+
+def _finite(samples: NDArray, where: str) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused
+        samples = samples.astype(np.float32, copy=False)
+    finite = np.isfinite(samples)
+    if not finite.all():
+        row = int(np.argmin(finite.reshape(len(samples), -1).all(axis=1)))
+        raise DataError(
+            f"{where} holds {int((~finite).sum())} values that are NaN or infinite, the first in sample {row}: "
+            "remove or repair those samples"
+        )
+    return samples
+
+
+def _check_alike(train: NDArray, other: NDArray, where: str, first: str) -> None:
+    if train.shape[1:] != other.shape[1:] or train.dtype != other.dtype:
+        raise DataError(
+            f"{where} holds {other.dtype} samples of shape {list(other.shape[1:])}, {first} {train.dtype} samples of "
+            f"shape {list(train.shape[1:])}: both must be alike"
+        )
+
+
+def with_channels(images: NDArray, channels: int | None) -> NDArray:
+    """Images `[N, h, w, c]` with the channels asked for: grey repeated, RGB to grey by ITU-R 601 luma, None as is.
+
+    >>> with_channels(np.full((1, 1, 1, 3), 7, np.uint8), 1).tolist()
+    [[[[7]]]]
+    """
+    found = images.shape[-1]
+    if channels is None or channels == found:
+        return images
+    if (found, channels) == (1, 3):
+        return np.repeat(images, 3, axis=-1)
+    if (found, channels) == (3, 1) and images.dtype == np.uint8:
+        weighted = images.astype(np.uint32) * np.array(_LUMA, np.uint32)
+        return ((weighted.sum(axis=-1, keepdims=True) + 0x8000) >> 16).astype(np.uint8)
+    raise ConfigError(
+        f"data.channels={channels}: images of {found} channels and {images.dtype} can become 1 or 3, or stay"
+    )

@@ -1,0 +1,45 @@
+"""data=npz: any arrays in an .npz file."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.config import DataConfig
+from qat.data.arrays import source_from_arrays
+from qat.data.source import Source
+from qat.errors import DataError
+
+_KEYS = ("x", "y", "x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "class_names", "label_names")
+
+
+def read(config: DataConfig) -> Source:
+    """The arrays of `data.path`: see `source_from_arrays`; `class_names` in the file names the classes."""
+    return read_npz(config, None)
+
+
+def read_npz(config: DataConfig, class_names: tuple[str, ...] | None) -> Source:
+    arrays = load_arrays(config.path)
+    for key in ("class_names", "label_names"):
+        if key in arrays:
+            class_names = tuple(str(name) for name in arrays.pop(key))
+    return source_from_arrays(config, arrays, f"data.path={config.path}", class_names)
+
+
+def load_arrays(path: str | None) -> dict[str, NDArray]:
+    """The arrays of an .npz that a data set can be made of; other keys are left in the file."""
+    if path is None:
+        raise DataError("data.path is not set: expected the path of an .npz file with x_train, y_train, x_test, y_test")
+    if not Path(path).is_file():
+        raise DataError(f"data.path={path}: no such file; expected an .npz")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            known = [key for key in stored.files if key in _KEYS]
+            return {key: stored[key] for key in known} or dict.fromkeys(stored.files, np.empty(0))
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        raise DataError(
+            f"data.path={path}: not a readable .npz of plain arrays ({error}); write it with numpy.savez"
+        ) from (error)

@@ -1,0 +1,101 @@
+"""Four splits of one data set, each with its contract: raw samples in, model inputs out, a batch at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qat.contract import Contract, apply
+from qat.data.files import ImageFiles
+from qat.errors import DataError
+
+Samples = NDArray | ImageFiles
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Labelled raw samples. What is stored is raw (uint8, features, or paths); inputs are made when asked for.
+
+    `positions` says which rows of `samples` belong to the split, so that train, val and calibration share one array.
+    """
+
+    name: str
+    labels: NDArray[np.int64]  # [N], 0..classes-1
+    contract: Contract
+    samples: Samples
+    positions: NDArray[np.int64]  # [N], into samples
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != len(self.positions):
+            raise DataError(f"split {self.name}: {len(self.positions)} samples but {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def _rows(self, indices: ArrayLike | None) -> NDArray[np.int64]:
+        return self.positions if indices is None else self.positions[np.asarray(indices)]
+
+    def raw(self, indices: ArrayLike | None = None) -> NDArray | list[NDArray]:
+        """Raw samples `[n, ...]`; a list of arrays where images in files differ in size."""
+        rows = self._rows(indices)
+        return self.samples.read(rows) if isinstance(self.samples, ImageFiles) else self.samples[rows]
+
+    def inputs(self, indices: ArrayLike | None = None) -> NDArray[np.float32]:
+        """Model inputs `[n, *contract.shape]`: the contract applied to `raw(indices)`, files read one by one."""
+        rows = self._rows(indices)
+        raw = self.samples.stream(rows) if isinstance(self.samples, ImageFiles) else self.samples[rows]
+        return apply(self.contract, raw)
+
+    def batches(
+        self, batch_size: int, indices: ArrayLike | None = None
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """(inputs, labels) in the order of `indices` (None: all, in stored order); the last batch may be short."""
+        if batch_size < 1:
+            raise DataError(f"batch_size={batch_size}: expected at least 1")
+        order = np.arange(len(self)) if indices is None else np.asarray(indices)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            yield self.inputs(chosen), self.labels[chosen]
+
+    def take(self, indices: ArrayLike, *, name: str | None = None, labels: NDArray | None = None) -> Split:
+        """A split of these samples alone, with their labels or others."""
+        indices = np.asarray(indices, np.int64)
+        chosen = self.labels[indices] if labels is None else np.asarray(labels, np.int64)
+        return Split(name or self.name, chosen, self.contract, self.samples, self.positions[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """What `load` returns. `test` is for the last evaluation alone; every choice is made on `val`."""
+
+    train: Split
+    val: Split
+    calibration: Split
+    test: Split
+    class_names: tuple[str, ...]
+    calibration_indices: NDArray[np.int64]  # into train
+    skipped: tuple[str, ...] = ()  # corrupt files that were left out, each with the reason
+
+    @property
+    def contract(self) -> Contract:
+        return self.train.contract
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what a training run sees: contract, and samples and labels of train and val.
+
+        Files count by path, size and time of change, not by content.
+        """
+        digest = hashlib.sha256(self.contract.to_json().encode())
+        for split in (self.train, self.val):
+            digest.update(np.ascontiguousarray(split.labels).tobytes())
+            if isinstance(split.samples, ImageFiles):
+                digest.update(split.samples.listing(split.positions).encode())
+            else:
+                for start in range(0, len(split), 1024):
+                    rows = split.positions[start : start + 1024]
+                    digest.update(np.ascontiguousarray(split.samples[rows]).tobytes())
+        return digest.hexdigest()

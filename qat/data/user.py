@@ -1,0 +1,55 @@
+"""data=user: arrays from a function of the user's, named by `data.target: {_target_: package.function, ...}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qat.config import DataConfig
+from qat.data.arrays import source_from_arrays
+from qat.data.source import Source
+from qat.data.splits import Splits
+from qat.errors import ConfigError, DataError
+
+
+def read(config: DataConfig) -> Source | Splits:
+    """Call the function with the other keys of `data.target`, and take what it returns.
+
+    It may return a dict with x_train, y_train, x_test, y_test (x_val, y_val; or x, y), a pair (x, y), two pairs
+    ((x_train, y_train), (x_test, y_test)), or a `Splits`, which is taken as it is.
+    """
+    found = _call(config)
+    target = (config.target or {})["_target_"]
+    if isinstance(found, Splits):
+        if config.max_samples is not None or config.normal_class is not None:
+            raise ConfigError(
+                f"data.target: {target} returned Splits, which are taken as they are; data.max_samples and "
+                "data.normal_class act on arrays only: return those, or leave both null"
+            )
+        return found
+    names = found.get("class_names") if isinstance(found, Mapping) else None
+    return source_from_arrays(config, _named(found, target), f"data.target={target}", tuple(names) if names else None)
+
+
+def _call(config: DataConfig) -> Any:
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(config.target, _convert_="all")
+    except InstantiationException as error:
+        raise DataError(f"data.target={config.target}: {error}") from error
+
+
+def _named(found: Any, target: str) -> dict[str, Any]:
+    if isinstance(found, Mapping):
+        return {key: value for key, value in found.items() if key != "class_names"}
+    if isinstance(found, tuple) and len(found) == 2:
+        first, second = found
+        if isinstance(first, tuple) and isinstance(second, tuple) and len(first) == len(second) == 2:
+            return {"x_train": first[0], "y_train": first[1], "x_test": second[0], "y_test": second[1]}
+        return {"x": first, "y": second}
+    raise DataError(
+        f"data.target={target} returned {type(found).__name__}: expected a dict with x_train, y_train, x_test, y_test, "
+        "a pair (x, y), two pairs ((x_train, y_train), (x_test, y_test)), or qat.data.Splits"
+    )
