@@ -1,0 +1,86 @@
+"""Models by name: `MODELS`, `build` for one that fits the data, `load` for a stranger's file.
+
+The names can be read, and a model's config checked, without TensorFlow: a family's file is imported when it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from qat.config import ModelConfig
+from qat.models.check import check_config
+
+if TYPE_CHECKING:
+    import tf_keras
+
+__all__ = ["MODELS", "Family", "build", "check", "load", "task_of"]
+
+Shape = tuple[int, ...]
+Builder = Callable[[ModelConfig, Shape, int], "tf_keras.Model"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """The `build` function of one file in this folder, imported when it is first called."""
+
+    module: str
+
+    def __call__(self, config: ModelConfig, input_shape: Shape, classes: int) -> tf_keras.Model:
+        return import_module(self.module).build(config, input_shape, classes)
+
+
+MODELS: dict[str, Builder] = {
+    "mobilenet": Family("qat.models.mobilenet"),
+    "mobilenet_v2": Family("qat.models.mobilenet_v2"),
+    "resnet8": Family("qat.models.resnet8"),
+    "ds_cnn": Family("qat.models.ds_cnn"),
+    "autoencoder": Family("qat.models.autoencoder"),
+    "simple_cnn": Family("qat.models.simple_cnn"),
+    "keras_app": Family("qat.models.keras_app"),
+    "saved": Family("qat.models.saved"),
+    "user": Family("qat.models.user"),
+}
+
+
+def check(config: ModelConfig) -> None:
+    """Refuse a model config that cannot be built whatever the data. Imports no TensorFlow.
+
+    Raises: ConfigError naming the key, its value and the choices.
+    """
+    check_config(config, tuple(MODELS))
+
+
+def build(config: ModelConfig, input_shape: Shape, classes: int) -> tf_keras.Model:
+    """A model with random weights (or, for `saved`, the stranger's) that takes `[N, *input_shape]` float32.
+
+    A classifier ends in softmax `[N, classes]` (a stranger's may end in logits, or in one column for two classes); an
+    autoencoder gives its input's shape back.
+
+    Raises: ConfigError for a knob out of its range; ModelError for a model that does not fit the data.
+    """
+    from qat.models.fit_to_data import check_fits
+
+    check(config)
+    model = MODELS[config.name](config, tuple(input_shape), classes)
+    check_fits(model, tuple(input_shape), classes)
+    return model
+
+
+def load(path: str, trust_custom_objects: bool = False) -> tf_keras.Model:
+    """Load a Keras 2 model from a .keras or .h5 file or a SavedModel folder; not compiled.
+
+    Raises: ModelError for a missing or broken file, a Keras 3 file, custom objects, or untrusted Lambda code.
+    """
+    from qat.models import saved
+
+    return saved.load(path, trust_custom_objects)
+
+
+def task_of(model: tf_keras.Model) -> str:
+    """`"classification"`, or `"reconstruction"` for a model that gives its input's shape back and no probabilities."""
+    from qat.models.fit_to_data import task_of as of
+
+    return of(model)

@@ -1,0 +1,97 @@
+"""Refuse a model config before TensorFlow is imported: names, ranges, lengths, missing paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from qat.config import MISSING, ModelConfig
+from qat.errors import ConfigError
+
+STRIDES = {"mobilenet": 14, "mobilenet_v2": 18}
+"""Numbers that `model.strides` takes: one for the stem, one for each block."""
+
+APPS = (
+    *("ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge"),
+    *("DenseNet121", "DenseNet169", "DenseNet201"),
+    *(f"EfficientNetB{n}" for n in range(8)),
+    *("EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3"),
+    *("EfficientNetV2L", "EfficientNetV2M", "EfficientNetV2S", "InceptionResNetV2", "InceptionV3"),
+    *("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small", "NASNetLarge", "NASNetMobile"),
+    *(f"RegNetX{n:03d}" for n in (2, 4, 6, 8, 16, 32, 40, 64, 80, 120, 160, 320)),
+    *(f"RegNetY{n:03d}" for n in (2, 4, 6, 8, 16, 32, 40, 64, 80, 120, 160, 320)),
+    *("ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2", "ResNet50", "ResNet50V2"),
+    *(f"ResNetRS{n}" for n in (50, 101, 152, 200, 270, 350, 420)),
+    *("VGG16", "VGG19", "Xception"),
+)
+"""The constructors in `tf_keras.applications` (2.21), written down so that a typo is answered at once."""
+
+
+def choose(key: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a value that is not among the choices, naming the nearest one.
+
+    >>> choose("model", "mobilnet", ["mobilenet", "resnet8"])
+    Traceback (most recent call last):
+    qat.errors.ConfigError: model=mobilnet: no such choice; did you mean mobilenet? Choices: mobilenet, resnet8
+    """
+    if value in choices:
+        return
+    near = get_close_matches(str(value), choices, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    raise ConfigError(f"{key}={value}: no such choice{hint} Choices: {', '.join(choices)}")
+
+
+def _check_numbers(config: ModelConfig) -> None:
+    limits = {
+        "alpha": (config.alpha > 0, "a number above 0, such as 0.25"),
+        "depth_multiplier": (config.depth_multiplier >= 1, "a whole number from 1"),
+        "dropout": (0 <= config.dropout < 1, "a share from 0 to below 1"),
+        "bn_momentum": (0 <= config.bn_momentum < 1, "a number from 0 to below 1, such as 0.9"),
+        "bn_epsilon": (config.bn_epsilon > 0, "a number above 0, such as 1e-3"),
+    }
+    for key, (fine, expected) in limits.items():
+        if not fine:
+            raise ConfigError(f"model.{key}={getattr(config, key)}: expected {expected}")
+
+
+def _check_strides(config: ModelConfig) -> None:
+    if config.strides is None:
+        return
+    if config.name not in STRIDES:
+        raise ConfigError(f"model.strides={config.strides}: {config.name} takes none; only {', '.join(STRIDES)} do")
+    expected = STRIDES[config.name]
+    if len(config.strides) != expected or any(stride not in (1, 2) for stride in config.strides):
+        raise ConfigError(
+            f"model.strides={config.strides}: {config.name} expects {expected} numbers, each 1 or 2 "
+            f"(stem, then one a block), or null for the standard ones"
+        )
+
+
+def _check_said(key: str, value: object, example: str) -> None:
+    if value in (None, MISSING, ""):
+        raise ConfigError(f"{key} is not set. Say which, for example {key}={example}")
+
+
+def check_config(config: ModelConfig, names: Sequence[str]) -> None:
+    """Refuse what no data could make right.
+
+    Raises: ConfigError naming the key, its value and what was expected.
+    """
+    choose("model", config.name, names)
+    _check_numbers(config)
+    _check_strides(config)
+    if config.name == "keras_app":
+        _check_said("model.app", config.app, "MobileNetV2")
+        choose("model.app", config.app, APPS)
+        if config.weights is not None and not Path(config.weights).exists():
+            raise ConfigError(f"model.weights={config.weights}: no such file (a path, or null for random weights)")
+    if config.name == "saved":
+        _check_said("model.path", config.path, "my_model.keras")
+        if not Path(str(config.path)).exists():
+            raise ConfigError(f"model.path={config.path}: no such file or folder (from {Path.cwd()})")
+    if config.name == "user" and "_target_" not in (config.target or {}):
+        raise ConfigError(
+            "model=user needs a function: model.target._target_=my_package.my_model, "
+            "called as my_model(input_shape=(32, 32, 3), classes=10), returning a tf_keras.Model"
+        )

@@ -1,0 +1,62 @@
+"""Does a model fit the data it is to be trained on? And what is it: a classifier or an autoencoder?"""
+
+from __future__ import annotations
+
+import tf_keras
+
+from qat.errors import ModelError
+
+
+def _final_activation(layer: tf_keras.layers.Layer) -> str:
+    layer = getattr(layer, "layer", layer)  # a quantization or other wrapper holds the layer itself
+    if isinstance(layer, tf_keras.layers.Softmax):
+        return "softmax"
+    return getattr(getattr(layer, "activation", None), "__name__", "linear")
+
+
+def task_of(model: tf_keras.Model) -> str:
+    """`"reconstruction"` for a model that gives its input's shape and no probabilities; else `"classification"`."""
+    same_shape = model.input_shape == model.output_shape
+    if same_shape and _final_activation(model.layers[-1]) not in ("softmax", "sigmoid"):
+        return "reconstruction"
+    return "classification"
+
+
+def _one(model: tf_keras.Model, side: str) -> tuple[int | None, ...]:
+    shape = getattr(model, f"{side}_shape")
+    if isinstance(shape, dict) and len(shape) == 1:
+        shape = next(iter(shape.values()))
+    if isinstance(shape, list) and len(shape) == 1:
+        shape = shape[0]
+    if not isinstance(shape, tuple):
+        names = ", ".join(tensor.name for tensor in getattr(model, f"{side}s"))
+        raise ModelError(
+            f"model {model.name} has {len(shape)} {side}s ({names}); training and evaluation here take one {side}. "
+            "qat.quantization.quantize_model and qat.tflite.convert take several."
+        )
+    return shape
+
+
+def _check_input(model: tf_keras.Model, input_shape: tuple[int, ...]) -> None:
+    takes = _one(model, "input")[1:]
+    fits = len(takes) == len(input_shape) and all(a is None or a == b for a, b in zip(takes, input_shape, strict=True))
+    if not fits:
+        raise ModelError(
+            f"model {model.name} takes inputs of shape {takes}, but the data has {tuple(input_shape)}. "
+            "Set data.image_size and data.channels to what the model takes, or choose another model"
+        )
+
+
+def check_fits(model: tf_keras.Model, input_shape: tuple[int, ...], classes: int) -> None:
+    """Refuse a model that does not take `[N, *input_shape]` or does not give one number a class.
+
+    Two classes may also come as one column, the probability of class 1. Raises: ModelError.
+    """
+    _check_input(model, input_shape)
+    gives = _one(model, "output")[1:]
+    if task_of(model) == "reconstruction" or gives == (classes,) or (classes == 2 and gives == (1,)):
+        return
+    raise ModelError(
+        f"model {model.name} gives outputs of shape {gives}, but the data has {classes} classes, so "
+        f"({classes},) was expected. Give the model a last layer of {classes} units, or check data.label_names"
+    )

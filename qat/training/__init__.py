@@ -1,0 +1,18 @@
+"""One loop for float training and quantization-aware training: `fit(model, train, val, settings)`.
+
+`FitSettings` can be made and checked without TensorFlow; `fit` brings it in when it is first asked for.
+"""
+
+from typing import Any
+
+from qat.training.settings import FitSettings
+
+__all__ = ["FitResult", "FitSettings", "fit", "make_callbacks"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("fit", "FitResult", "make_callbacks"):
+        from qat.training import loop
+
+        return getattr(loop, name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")

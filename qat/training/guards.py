@@ -1,0 +1,78 @@
+"""What watches over a training: stop at the first loss that is no number, remember good weights, stop early."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tf_keras
+from numpy.typing import NDArray
+
+Weights = list[NDArray]
+
+
+class Diverged(Exception):
+    """Carries the place of the first bad number out of Keras' loop; `fit` turns it into TrainingDivergedError."""
+
+    def __init__(self, what: str, value: float, epoch: int, step: int) -> None:
+        super().__init__(f"{what} became {value}")
+        self.what, self.value, self.epoch, self.step = what, value, epoch, step
+
+
+def _score(logs: dict[str, float], task: str) -> tuple[float, ...]:
+    """Higher is better; equal accuracies (frequent on a small val split) are ordered by the loss."""
+    return (-logs["val_loss"],) if task == "reconstruction" else (logs["val_accuracy"], -logs["val_loss"])
+
+
+class Guard(tf_keras.callbacks.Callback):
+    """Watches every step and epoch of one `fit`. `last_good` and `best` are (epoch, weights); epoch -1 is the start."""
+
+    def __init__(self, task: str, keep_best: bool, patience: int | None) -> None:
+        super().__init__()
+        self.task, self.keep_best, self.patience = task, keep_best, patience
+        self.epoch, self.steps = 0, 0
+        self.history: list[dict[str, float]] = []
+        self.best_epoch, self.best_score = -1, (-math.inf,)
+        self.last_good: tuple[int, Weights] = (-1, [])
+        self.best: tuple[int, Weights] | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.last_good = (-1, self.model.get_weights())
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # The loss in logs is the epoch's running mean: NaN or infinite from the first step that was.
+        loss = float((logs or {})["loss"])
+        if not math.isfinite(loss):
+            raise Diverged("the loss", loss, self.epoch, batch)
+        self.steps += 1
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = logs if logs is not None else {}
+        weights = self._finite_weights(epoch, logs)
+        logs["learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
+        self.history.append({key: float(value) for key, value in logs.items()})
+        self.last_good = (epoch, weights)
+        score = _score(logs, self.task)
+        if score > self.best_score:
+            self.best_epoch, self.best_score = epoch, score
+            self.best = (epoch, weights) if self.keep_best else None
+        if self.patience is not None and epoch - self.best_epoch >= self.patience:
+            self.model.stop_training = True
+
+    def _finite_weights(self, epoch: int, logs: dict[str, Any]) -> Weights:
+        # Clipping ops, fake quantization among them, can hide a NaN weight from the loss.
+        if not math.isfinite(logs["val_loss"]):
+            raise Diverged("the val loss", logs["val_loss"], epoch, self.params["steps"] - 1)
+        weights = self.model.get_weights()
+        for variable, value in zip(self.model.weights, weights, strict=True):
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise Diverged(f"weight {variable.name}", math.nan, epoch, self.params["steps"] - 1)
+        return weights
+
+    def kept(self) -> tuple[int, Weights]:
+        """The epoch and weights to go on with: the best ones, if they are kept, else the last good ones."""
+        return self.best or self.last_good

@@ -1,0 +1,138 @@
+"""The one training loop, for float models and for fake-quantized ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from qat.config import AugmentationConfig
+from qat.data import Split
+from qat.errors import ConfigError, DataError, TrainingDivergedError
+from qat.models import task_of
+from qat.training.feeding import steps_per_epoch, trained_on, training_batches, validation_batches
+from qat.training.guards import Diverged, Guard
+from qat.training.loss import choose_loss
+from qat.training.settings import FitSettings
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training left. `history` has one dict an epoch: loss, val_loss, learning_rate, and accuracies if any."""
+
+    history: tuple[dict[str, float], ...]
+    best_epoch: int  # by the val metric, from 0; -1 if there was no epoch
+    kept_epoch: int  # the one whose weights the model has now
+    steps: int
+
+
+def _made(key: str, target: dict[str, Any]) -> Callable[..., Any]:
+    """The callable that a `_target_` dict names, its other entries bound."""
+    try:
+        return instantiate({**target, "_partial_": True, "_convert_": "all"})
+    except InstantiationException as error:
+        raise ConfigError(f"{key}._target_={target.get('_target_')}: cannot be used: {error}") from error
+
+
+def make_optimizer(settings: FitSettings, steps: int) -> tf_keras.optimizers.Optimizer:
+    """A new optimizer; with schedule "cosine" its rate falls to 0 over `steps`."""
+    rate: Any = settings.learning_rate
+    if settings.schedule == "cosine" and steps > 0:
+        rate = tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, decay_steps=steps)
+    key = f"{settings.group}.optimizer"
+    try:
+        optimizer = _made(key, settings.optimizer)(learning_rate=rate)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}={settings.optimizer}: cannot be made: {error}") from error
+    if not isinstance(optimizer, tf_keras.optimizers.Optimizer):
+        raise ConfigError(
+            f"{key}._target_={settings.optimizer['_target_']}: expected a Keras 2 optimizer, such as "
+            f"tf_keras.optimizers.SGD; this is a {type(optimizer).__module__}.{type(optimizer).__name__}"
+        )
+    return optimizer
+
+
+def make_callbacks(targets: Sequence[dict[str, Any]]) -> list[tf_keras.callbacks.Callback]:
+    """The extra Keras callbacks of `train.callbacks`, each made from its `_target_` dict."""
+    made = []
+    for place, target in enumerate(targets):
+        key = f"train.callbacks[{place}]"
+        if "_target_" not in target:
+            raise ConfigError(f"{key}={target}: expected a _target_, such as tf_keras.callbacks.TerminateOnNaN")
+        callback = _made(key, target)()
+        if not isinstance(callback, tf_keras.callbacks.Callback):
+            raise ConfigError(f"{key}._target_={target['_target_']}: expected a tf_keras callback")
+        made.append(callback)
+    return made
+
+
+def _check(split: Split, task: str) -> None:
+    if len(trained_on(split, task)):
+        return
+    which = " of class 0, the normal one an autoencoder learns" if task == "reconstruction" and len(split) else ""
+    raise DataError(f"split {split.name} has no samples{which}; training needs at least one")
+
+
+def _diverged(error: Diverged, kept_epoch: int, settings: FitSettings) -> TrainingDivergedError:
+    kept = "those from before the first step" if kept_epoch < 0 else f"those after epoch {kept_epoch + 1}"
+    return TrainingDivergedError(
+        f"{error.what} became {error.value} at step {error.step + 1} of epoch {error.epoch + 1}; training stopped, and "
+        f"the model has its last good weights back, {kept}. Try a smaller {settings.group}.learning_rate "
+        f"(it is {settings.learning_rate}), or look for extreme values in the data"
+    )
+
+
+def fit(
+    model: tf_keras.Model,
+    train: Split,
+    val: Split,
+    settings: FitSettings,
+    *,
+    seed: int = 0,
+    task: str | None = None,
+    augmentation: AugmentationConfig | None = None,
+    callbacks: Sequence[tf_keras.callbacks.Callback] = (),
+    strategy: tf.distribute.Strategy | None = None,
+) -> FitResult:
+    """Compile `model` from `settings` and train it in place on `train`, watching `val` after every epoch.
+
+    `seed` orders the samples and draws the augmentation (of `train` alone). `task` is found from the model where it
+    is None; an autoencoder learns from class 0. `callbacks` see each epoch's `learning_rate` in their logs. With
+    `strategy`, under whose scope the model was built, a batch is shared by its replicas.
+
+    Raises: TrainingDivergedError when a loss or weight is no longer finite: the model then has its last good weights;
+    DataError for an empty split; ConfigError for an optimizer that cannot be made.
+    """
+    task = task or task_of(model)
+    _check(train, task)
+    _check(val, task)
+    steps = settings.epochs * steps_per_epoch(len(trained_on(train, task)), settings.batch_size)
+    guard = Guard(task, settings.keep_best, settings.early_stop_epochs)
+    if settings.epochs == 0:
+        return FitResult((), -1, -1, 0)
+    first = model(train.inputs(trained_on(train, task)[: settings.batch_size]), training=False).numpy()
+    loss, metrics = choose_loss(task, first, settings.label_smoothing)
+    with strategy.scope() if strategy else nullcontext():
+        model.compile(make_optimizer(settings, steps), loss=loss, metrics=metrics)
+    try:
+        model.fit(
+            training_batches(train, settings.batch_size, task=task, seed=seed, augmentation=augmentation),
+            validation_data=validation_batches(val, max(settings.batch_size, 64), task=task),
+            epochs=settings.epochs,
+            callbacks=[guard, *callbacks],
+            verbose=0,
+        )
+    except Diverged as error:
+        kept_epoch, weights = guard.kept()
+        model.set_weights(weights)
+        raise _diverged(error, kept_epoch, settings) from error
+    kept_epoch, weights = guard.kept()
+    if kept_epoch != len(guard.history) - 1:
+        model.set_weights(weights)
+    return FitResult(tuple(guard.history), guard.best_epoch, kept_epoch, guard.steps)

@@ -1,0 +1,64 @@
+"""Loss and metric by what the model gives: probabilities, logits, one column, or its own input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+
+from qat.errors import ConfigError, ModelError
+
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def are_probabilities(outputs: NDArray) -> bool:
+    """Whether rows `[N, classes]` are probabilities, allowing for the rounding of a fake-quantized softmax.
+
+    >>> are_probabilities(np.array([[0.25, 0.75]])), are_probabilities(np.array([[-1.2, 3.0]]))
+    (True, False)
+    """
+    within = bool(np.all((outputs >= 0) & (outputs <= 1)))
+    if outputs.shape[-1] == 1:
+        return within
+    tolerance = 0.02 + outputs.shape[-1] / 512  # half a code of 1/256 for each class
+    return within and bool(np.all(np.abs(outputs.sum(axis=-1) - 1) <= tolerance))
+
+
+def _smoothed(classes: int, label_smoothing: float, from_logits: bool) -> Loss:
+    def cross_entropy(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        targets = tf.one_hot(tf.cast(tf.reshape(labels, (-1,)), tf.int32), classes)
+        return tf_keras.losses.categorical_crossentropy(targets, outputs, from_logits, label_smoothing)
+
+    return cross_entropy
+
+
+def choose_loss(
+    task: str, outputs: NDArray, label_smoothing: float = 0.0
+) -> tuple[Loss, list[tf_keras.metrics.Metric]]:
+    """Loss and metrics for a model that gave `outputs` for one batch.
+
+    Reconstruction: mean squared error. Two classes in one column: binary cross-entropy. Else sparse cross-entropy.
+    Raises: ModelError if an output is not finite before any step; ConfigError for smoothing that has no meaning here.
+    """
+    if not np.isfinite(outputs).all():
+        raise ModelError(
+            "the model gives NaN or infinite outputs for the first batch, before any training step: "
+            "its weights are broken, or its input is far outside the range it was made for"
+        )
+    binary = outputs.shape[-1] == 1
+    if label_smoothing and (binary or task == "reconstruction"):
+        raise ConfigError(f"train.label_smoothing={label_smoothing}: only for models with one output a class")
+    if task == "reconstruction":
+        return tf_keras.losses.MeanSquaredError(), []
+    from_logits = not are_probabilities(outputs)
+    if binary:
+        threshold = 0.0 if from_logits else 0.5
+        accuracy = tf_keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold)
+        return tf_keras.losses.BinaryCrossentropy(from_logits), [accuracy]
+    accuracy = tf_keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    if label_smoothing:
+        return _smoothed(outputs.shape[-1], label_smoothing, from_logits), [accuracy]
+    return tf_keras.losses.SparseCategoricalCrossentropy(from_logits), [accuracy]

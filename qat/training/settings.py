@@ -1,0 +1,89 @@
+"""What one call of `fit` is told, from either half of the config, and the refusal of what cannot be meant.
+
+No TensorFlow: the doors check the settings before it is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from qat.config import QuantConfig, TrainConfig
+from qat.errors import ConfigError
+
+SCHEDULES = ("constant", "cosine")
+ADAM = {"_target_": "tf_keras.optimizers.Adam"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """The knobs of one training. `group` ("train" or "quant") is where errors say that the knobs are.
+
+    >>> FitSettings(epochs=-1)
+    Traceback (most recent call last):
+    qat.errors.ConfigError: train.epochs=-1: expected a whole number from 0
+    """
+
+    epochs: int
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    optimizer: dict[str, Any] = field(default_factory=lambda: dict(ADAM))
+    schedule: str = "cosine"
+    label_smoothing: float = 0.0
+    early_stop_epochs: int | None = None
+    keep_best: bool = True
+    group: str = "train"
+
+    def __post_init__(self) -> None:
+        patience = self.early_stop_epochs
+        limits = {
+            "epochs": (self.epochs >= 0, "a whole number from 0"),
+            "batch_size": (self.batch_size >= 1, "a whole number from 1"),
+            "learning_rate": (self.learning_rate > 0, "a number above 0"),
+            "schedule": (self.schedule in SCHEDULES, " or ".join(SCHEDULES)),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "a share from 0 to below 1"),
+            "early_stop_epochs": (patience is None or patience >= 1, "a whole number from 1, or null for never"),
+        }
+        for key, (fine, expected) in limits.items():
+            if not fine:
+                raise ConfigError(f"{self.group}.{key}={getattr(self, key)}: expected {expected}")
+        self._check_optimizer()
+
+    def _check_optimizer(self) -> None:
+        if "_target_" not in self.optimizer:
+            raise ConfigError(
+                f"{self.group}.optimizer={self.optimizer}: expected a _target_, such as tf_keras.optimizers.SGD"
+            )
+        if "learning_rate" in self.optimizer:
+            raise ConfigError(
+                f"{self.group}.optimizer.learning_rate={self.optimizer['learning_rate']}: "
+                f"the rate has a key of its own, {self.group}.learning_rate"
+            )
+
+    @classmethod
+    def of_train(cls, config: TrainConfig) -> FitSettings:
+        """The float training's."""
+        return cls(
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            optimizer=config.optimizer,
+            schedule=config.schedule,
+            label_smoothing=config.label_smoothing,
+            early_stop_epochs=config.early_stop_epochs,
+            keep_best=config.keep_best,
+        )
+
+    @classmethod
+    def of_quant(cls, config: QuantConfig, train: TrainConfig) -> FitSettings:
+        """The quantization-aware training's: what `quant` does not say is taken from `train`."""
+        return cls(
+            epochs=config.epochs,
+            batch_size=train.batch_size if config.batch_size is None else config.batch_size,
+            learning_rate=config.learning_rate,
+            optimizer=config.optimizer,
+            schedule=config.schedule,
+            label_smoothing=train.label_smoothing,
+            keep_best=train.keep_best,
+            group="quant",
+        )
