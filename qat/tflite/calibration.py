@@ -1,0 +1,149 @@
+"""Calibration samples in any accepted form, checked, as batches. NumPy only.
+
+An unusable set is refused here, because the converter answers it with a float file and no error.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.errors import CalibrationError
+
+FEW_SAMPLES = 100
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What one model input takes: `shape` is that of one sample, None where a size is open."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        sizes = ", ".join("?" if size is None else str(size) for size in ("N", *self.shape))
+        return f"{self.name!r} {self.dtype}[{sizes}]"
+
+
+def as_batches(calibration: Any, specs: Sequence[InputSpec], batch_size: int = BATCH_SIZE) -> list[list[NDArray]]:
+    """Check calibration samples and cut them into batches.
+
+    Args:
+        calibration: an array [N, ...] for a model of one input; a list of arrays in `specs` order; a dict by input
+            name; or an iterable of batches, each of one of these forms (a callable that returns one is called).
+        specs: the model's inputs, in the model's order.
+        batch_size: the largest batch to return.
+
+    Returns:
+        Batches, each a list of arrays [n, ...] in `specs` order and of the inputs' dtypes, 1 <= n <= batch_size.
+
+    Raises:
+        CalibrationError: no samples, NaN or infinite values, a wrong shape or dtype, an input missing or unknown.
+    """
+    batches = [batch for whole in _wholes(calibration, specs) for batch in _cut(_checked(whole, specs), batch_size)]
+    samples = sum(len(batch[0]) for batch in batches)
+    if samples == 0:
+        raise CalibrationError(
+            "calibration holds no samples. Give some hundred real model inputs; if it is a generator, it may be used up."
+        )
+    if samples < FEW_SAMPLES:
+        warnings.warn(
+            f"calibration has {samples} samples; below {FEW_SAMPLES} the ranges may miss what the model will see",
+            stacklevel=3,
+        )
+    return batches
+
+
+def sample_count(batches: Sequence[Sequence[NDArray]]) -> int:
+    return sum(len(batch[0]) for batch in batches)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or (hasattr(value, "__array__") and hasattr(value, "shape"))
+
+
+def _wholes(calibration: Any, specs: Sequence[InputSpec]) -> Iterator[list[Any]]:
+    """Each yielded item is one value per input, in order, however many samples it holds."""
+    if calibration is None:
+        raise CalibrationError("calibration is None. Give an array, a list, a dict, or an iterable of batches.")
+    if callable(calibration) and not _is_array(calibration):
+        calibration = calibration()
+    if _is_array(calibration) or isinstance(calibration, Mapping) or _is_list_of_inputs(calibration, specs):
+        yield _by_input(calibration, specs)
+    elif isinstance(calibration, Iterable) and not isinstance(calibration, (str, bytes)):
+        for batch in calibration:
+            yield _by_input(batch, specs)
+    else:
+        raise CalibrationError(
+            f"calibration is a {type(calibration).__name__}. Give an array, a list, a dict, or an iterable of batches."
+        )
+
+
+def _is_list_of_inputs(calibration: Any, specs: Sequence[InputSpec]) -> bool:
+    if not isinstance(calibration, (list, tuple)) or len(calibration) != len(specs):
+        return False
+    return all(_is_array(value) for value in calibration)
+
+
+def _by_input(values: Any, specs: Sequence[InputSpec]) -> list[Any]:
+    wanted = ", ".join(str(spec) for spec in specs)
+    if isinstance(values, Mapping):
+        names = {spec.name for spec in specs}
+        if set(values) != names:
+            missing, unknown = sorted(names - set(values)), sorted(map(str, set(values) - names))
+            raise CalibrationError(f"calibration: inputs missing {missing}, unknown {unknown}; expected {wanted}")
+        return [values[spec.name] for spec in specs]
+    if _is_array(values):
+        if len(specs) != 1:
+            raise CalibrationError(f"calibration is one array, but the model has {len(specs)} inputs: {wanted}")
+        return [values]
+    if isinstance(values, (list, tuple)):
+        if len(values) != len(specs) or not all(_is_array(value) for value in values):
+            hint = " Is it (inputs, labels)? Give the inputs alone." if len(values) == 2 and len(specs) == 1 else ""
+            raise CalibrationError(
+                f"calibration: a batch is a {type(values).__name__} of {len(values)}, expected one array "
+                f"for each of the {len(specs)} inputs: {wanted}.{hint}"
+            )
+        return list(values)
+    raise CalibrationError(f"calibration: a batch is a {type(values).__name__}, expected arrays for {wanted}")
+
+
+def _checked(values: list[Any], specs: Sequence[InputSpec]) -> list[NDArray]:
+    arrays = [_checked_array(value, spec) for value, spec in zip(values, specs, strict=True)]
+    if len({len(array) for array in arrays}) > 1:
+        counts = {spec.name: len(array) for spec, array in zip(specs, arrays, strict=True)}
+        raise CalibrationError(f"calibration: inputs hold different numbers of samples: {counts}")
+    return arrays
+
+
+def _checked_array(value: Any, spec: InputSpec) -> NDArray:
+    array = np.asarray(value)
+    sizes_fit = array.ndim == len(spec.shape) + 1 and all(
+        wanted is None or size == wanted for size, wanted in zip(array.shape[1:], spec.shape, strict=True)
+    )
+    if not sizes_fit:
+        hint = " The first axis counts the samples." if array.ndim == len(spec.shape) else ""
+        raise CalibrationError(f"calibration has shape {list(array.shape)}, expected {spec}.{hint}")
+    if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
+        raise CalibrationError(f"calibration has dtype {array.dtype}, expected {spec}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+        raise CalibrationError(
+            f"calibration: {len(bad)} of {len(array)} samples for {spec.name!r} hold NaN or infinity, "
+            f"the first is sample {bad[0]}. Repair or remove them."
+        )
+    if np.dtype(spec.dtype).kind in "iu" and array.dtype.kind == "f" and (array != np.trunc(array)).any():
+        raise CalibrationError(f"calibration holds fractions, but the input takes integers: {spec}")
+    return array.astype(spec.dtype, copy=False)
+
+
+def _cut(arrays: list[NDArray], batch_size: int) -> Iterator[list[NDArray]]:
+    for start in range(0, len(arrays[0]), batch_size):
+        yield [array[start : start + batch_size] for array in arrays]

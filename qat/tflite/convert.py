@@ -1,0 +1,130 @@
+"""Keras model in, `.tflite` bytes out; what comes out is read back and proved before anybody gets it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from qat.errors import CalibrationError, ConfigError, ModelError
+from qat.tflite.calibration import as_batches
+from qat.tflite.rewriting import rewrite, set_names
+from qat.tflite.sandbox import trust
+from qat.tflite.verify import Verification, verify
+
+SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
+INTEGER = ("trained", "int8", "int16x8")  # "trained": what a QAT model asks for
+IO = ("int8", "uint8", "float32")
+
+
+def convert(
+    model: Any,
+    *,
+    calibration: Any = None,
+    scheme: str | None = None,
+    io: str = "int8",
+    allow_float: bool = False,
+    low_bit: bool = False,
+    per_channel: bool = True,
+) -> bytes:
+    """Convert a tf_keras model to a TFLite file.
+
+    A QAT model (its graph holds FakeQuant ops) becomes the int8 file that it was trained to be. A float model becomes
+    what `scheme` says: "int8" (the default when there is calibration), "int16x8", "dynamic_range", "float16",
+    "float32". The file has the model's input names and its outputs in the model's order, one signature
+    ("serving_default"), and an open batch unless the model or an op fixes it.
+
+    Args:
+        model: a tf_keras model.
+        calibration: for "int8" and "int16x8": an array [N, ...], a list in `model.inputs` order, a dict by input name,
+            or an iterable of batches of these.
+        scheme: see above; a QAT model takes "int8" only.
+        io: dtype of the file's inputs and outputs for integer schemes: "int8", "uint8", "float32" ("int16x8": int16 or
+            "float32"). The other schemes have float32 there, always. Integer inputs (token ids) keep their dtype.
+        allow_float: keep a file in which some ops stayed in float, instead of raising.
+        low_bit: QAT models with weights of fewer than 8 bits: store them as int4.
+        per_channel: one scale for each output channel of a weight, not one for the tensor.
+
+    Raises:
+        CalibrationError: calibration is missing, empty, not finite or misshapen, or the converter did not take it all.
+        ConfigError: an unknown scheme or io, or two options that contradict each other.
+        ModelError: the model does not convert, or ops stayed in float and `allow_float` is off; each is named.
+    """
+    _check_options(scheme, io)
+    from qat.tflite.conversion import Options, convert_traced  # TensorFlow loads here
+    from qat.tflite.tracing import trace
+
+    traced = trace(model)
+    scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
+    unroll = bool(traced.loops) and scheme in INTEGER
+    if unroll:
+        traced = trace(model, unroll=True)
+        _refuse_loops(traced.loops)
+    options = Options(scheme, io, allow_float, low_bit, per_channel)
+    batches = as_batches(calibration, traced.inputs) if scheme in ("int8", "int16x8") else []
+
+    def retrace(batch_size: int) -> Any:
+        return trace(model, batch_size, unroll=unroll)
+
+    content, traced = convert_traced(traced, retrace, batches, options)
+    named = rewrite(
+        content,
+        lambda unpacked: set_names(
+            unpacked, [spec.name for spec in traced.inputs], traced.output_names, traced.output_locations
+        ),
+    )
+    _check_arithmetic(verify(named), scheme, io, allow_float)
+    trust(named)
+    return named
+
+
+def _check_options(scheme: str | None, io: str) -> None:
+    if scheme is not None and scheme not in SCHEMES:
+        raise ConfigError(f"scheme={scheme!r}: expected one of {', '.join(SCHEMES)}")
+    if io == "float16":
+        raise ConfigError(
+            "io='float16': a TFLite file never has float16 inputs or outputs; with scheme='float16' the weights are "
+            "stored as float16 and inputs and outputs stay float32. Take io='float32'."
+        )
+    if io not in IO:
+        raise ConfigError(f"io={io!r}: expected one of {', '.join(IO)}")
+    if io == "uint8" and scheme not in (None, "int8"):
+        raise ConfigError(f"io='uint8' goes with scheme='int8' only, not with {scheme!r}")
+
+
+def _choose_scheme(fake_quantized: bool, calibration: Any, scheme: str | None) -> str:
+    if fake_quantized:
+        if scheme not in (None, "int8"):
+            raise ConfigError(f"scheme={scheme!r}: a QAT model carries int8 ranges and converts to int8 only")
+        if calibration is not None:
+            warnings.warn("calibration is not used: a QAT model carries its own ranges", stacklevel=3)
+        return "trained"
+    if scheme is None and calibration is None:
+        raise CalibrationError(
+            "a float model needs calibration to become int8: give calibration=, or say scheme='float32', "
+            "'float16' or 'dynamic_range', which need none"
+        )
+    return scheme or "int8"
+
+
+def _refuse_loops(loops: tuple[str, ...]) -> None:
+    if loops:
+        raise ModelError(
+            f"the graph has loops that no integer kernel runs: {', '.join(loops)}. "
+            "Write the steps out (unroll=True and a fixed number of time steps), or take a float scheme."
+        )
+
+
+def _check_arithmetic(found: Verification, scheme: str, io: str, allow_float: bool) -> None:
+    """The converter leaves ops in float without an error; here that is one."""
+    if scheme not in INTEGER or allow_float:
+        return
+    if found.integer_only or (io == "float32" and found.body_integer_only):
+        return
+    named = [str(report) for report in (*found.unknown_ops, *found.float_ops)]
+    named = named or [f"inputs {found.input_dtypes}, outputs {found.output_dtypes}"]
+    raise ModelError(
+        f"the converter left {len(named)} ops out of integer arithmetic, in silence:\n  "
+        + "\n  ".join(named[:20])
+        + ("\n  ..." if len(named) > 20 else "")
+        + "\nQuantize these layers (qat.quantization rewrites what it can), or take allow_float=True for a mixed file."
+    )

@@ -1,0 +1,237 @@
+"""What a `.tflite` holds, as frozen values: tensors, ops, subgraphs, signatures. NumPy only."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.codes import QuantParams
+from qat.errors import TfliteFileError
+
+FLOAT_DTYPES = frozenset({"float16", "float32", "float64", "bfloat16", "float8_e4m3fn", "float8_e5m2"})
+PACKED_BITS = {"int4": 4, "uint4": 4, "int2": 2}  # several codes in a byte, the first in the lowest bits
+_UNPACKED = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8}
+_PLAIN = frozenset(
+    "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64 complex64 complex128".split()
+)
+
+
+def unpack_codes(packed: NDArray[np.uint8], dtype: str, count: int) -> NDArray:
+    """Codes of 2 or 4 bits, one to an element.
+
+    >>> unpack_codes(np.array([0xF1, 0x07], np.uint8), "int4", 3).tolist()
+    [1, -1, 7]
+    """
+    bits = PACKED_BITS[dtype]
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    codes = ((packed[:, None] >> shifts) & ((1 << bits) - 1)).reshape(-1)[:count]
+    if dtype.startswith("u"):
+        return codes.astype(np.uint8)
+    signed = codes.astype(np.int8)
+    return np.where(signed >= 1 << (bits - 1), signed - (1 << bits), signed).astype(np.int8)
+
+
+def layer_name(location: str, known: Iterable[str] = ()) -> str:
+    """The Keras layer in a tensor's location name; of the names in `known` if it holds one of them.
+
+    >>> layer_name("mobilenet/quant_block_1_expand/Conv2D;mobilenet/quant_pad/Pad")
+    'block_1_expand'
+    >>> layer_name("outer/encoder/conv_2/BiasAdd", known=["conv_2"])
+    'conv_2'
+    """
+    first = location.split(";")[0].split(":")[0]
+    parts = [re.sub(r"^quant_", "", part) for part in first.split("/")]
+    known = set(known)
+    for part in reversed(parts):
+        if part in known or re.sub(r"_\d+$", "", part) in known:
+            return part if part in known else re.sub(r"_\d+$", "", part)
+    if len(parts) > 2:
+        return parts[1]
+    return parts[0]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor. `dtype` is TFLite's name in lower case ("int8", "int4", "float32", ...)."""
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    shape_signature: tuple[int, ...]  # -1 where the size is open
+    dtype: str
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    axis: int  # of the scales, where there are several
+    is_variable: bool
+    content: memoryview | None = field(repr=False, default=None)  # of a constant, as stored
+    sparse: bool = False
+
+    @property
+    def is_constant(self) -> bool:
+        return self.content is not None
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype in FLOAT_DTYPES
+
+    @property
+    def per_channel(self) -> bool:
+        return len(self.scales) > 1
+
+    @property
+    def layer(self) -> str:
+        return layer_name(self.name)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        if self.dtype in PACKED_BITS:
+            return -(-self.size * PACKED_BITS[self.dtype] // 8)
+        return self.size * np.dtype(self.dtype).itemsize if self.dtype in _PLAIN else 0
+
+    @cached_property
+    def quantization(self) -> QuantParams | None:
+        """Scale and zero point, or None for a tensor that has none.
+
+        Raises:
+            TfliteFileError: the numbers in the file are no scales (0, negative, not finite).
+        """
+        if not self.scales or self.is_float:
+            return None
+        dtype = _UNPACKED.get(self.dtype, self.dtype)
+        zero_points = self.zero_points or (0,)
+        try:
+            return QuantParams.of(np.array(self.scales), np.array(zero_points), dtype, self.axis)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise TfliteFileError(f"tensor {self.index} ({self.name}): {error}") from error
+
+    @cached_property
+    def data(self) -> NDArray | None:
+        """A constant's values in the tensor's shape (packed codes unpacked to int8), None for a computed tensor.
+
+        Raises:
+            TfliteFileError: the stored bytes do not fill the shape, or the dtype has no NumPy form.
+        """
+        if self.content is None:
+            return None
+        if self.sparse:
+            raise TfliteFileError(f"tensor {self.index} ({self.name}) is stored sparse, which is not read here")
+        stored = np.frombuffer(self.content, np.uint8)
+        if stored.size != self.size_bytes:
+            raise TfliteFileError(
+                f"tensor {self.index} ({self.name}): {stored.size} bytes stored, expected {self.size_bytes} "
+                f"for {self.dtype}{list(self.shape)}; the file is damaged"
+            )
+        if self.dtype in PACKED_BITS:
+            return unpack_codes(stored, self.dtype, self.size).reshape(self.shape)
+        return np.frombuffer(self.content, self.dtype).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operator: `name` as in TFLite's enumeration ("CONV_2D"); tensor indices, -1 for an input left out."""
+
+    index: int
+    name: str
+    custom_code: str | None
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    read_options: Callable[[], dict[str, Any]] = field(repr=False, compare=False, default=dict)
+
+    @property
+    def is_flex(self) -> bool:
+        return self.custom_code is not None and self.custom_code.startswith("Flex")
+
+    @property
+    def label(self) -> str:
+        return self.custom_code or self.name
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The op's attributes, names in snake case ("stride_w", "fused_activation_function": "RELU6")."""
+        return self.read_options()
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    index: int
+    name: str
+    tensors: tuple[Tensor, ...]
+    ops: tuple[Op, ...]
+    input_indices: tuple[int, ...]
+    output_indices: tuple[int, ...]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return tuple(self.tensors[i] for i in self.input_indices)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        return tuple(self.tensors[i] for i in self.output_indices)
+
+    @cached_property
+    def producers(self) -> Mapping[int, Op]:
+        return {index: op for op in self.ops for index in op.outputs}
+
+    @cached_property
+    def consumers(self) -> Mapping[int, tuple[Op, ...]]:
+        found: dict[int, list[Op]] = {}
+        for op in self.ops:
+            for index in set(op.inputs) - {-1}:
+                found.setdefault(index, []).append(op)
+        return {index: tuple(ops) for index, ops in found.items()}
+
+    def tensors_of(self, op: Op) -> tuple[Tensor, ...]:
+        return tuple(self.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A named way in: names to tensor indices of one subgraph."""
+
+    key: str
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+    subgraph: int
+
+
+@dataclass(frozen=True)
+class TfliteGraph:
+    """A whole file. `tensors`, `ops`, `inputs`, `outputs` are those of the first subgraph, where inference starts."""
+
+    description: str
+    subgraphs: tuple[Subgraph, ...]
+    signatures: tuple[Signature, ...]
+    metadata: Mapping[str, bytes] = field(repr=False)
+    size_bytes: int
+
+    @property
+    def main(self) -> Subgraph:
+        return self.subgraphs[0]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.main.tensors
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        return self.main.ops
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self.main.inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        return self.main.outputs

@@ -1,0 +1,79 @@
+"""Change a finished `.tflite`: names, signatures, metadata. Nothing here touches what the file computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from qat.tflite.reader import IDENTIFIER, read_bytes
+
+ALIGNMENT = 16  # of constant data: kernels on ARM and microcontrollers load vectors straight from the file
+
+
+class _AlignedBuffer(schema.BufferT):
+    """The generated writer forgets the schema's `force_align: 16`; this one keeps it."""
+
+    def Pack(self, builder: Any) -> Any:
+        data = None
+        if self.data is not None and len(self.data):
+            raw = np.asarray(self.data, np.uint8).tobytes()
+            builder.StartVector(1, len(raw), ALIGNMENT)
+            builder.head -= len(raw)
+            builder.Bytes[builder.head : builder.head + len(raw)] = raw
+            data = builder.EndVector()
+        schema.BufferStart(builder)
+        if data is not None:
+            schema.BufferAddData(builder, data)
+        return schema.BufferEnd(builder)
+
+
+def rewrite(model: bytes, edit: Callable[[Any], None]) -> bytes:
+    """Unpack a file into the schema's objects (`ModelT`), let `edit` change them, and pack them again."""
+    content = schema.ModelT.InitFromPackedBuf(read_bytes(model), 0)
+    edit(content)
+    for buffer in content.buffers:
+        buffer.__class__ = _AlignedBuffer
+    builder = flatbuffers.Builder(len(model) + 4096)
+    builder.Finish(content.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _tensor_map(name: str, index: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name, int(index)
+    return entry
+
+
+def set_names(content: Any, input_names: Sequence[str], output_names: Sequence[str], locations: Sequence[str]) -> None:
+    """Give a model its signature and its inputs their names; outputs that lost theirs get `locations` back."""
+    graph = content.subgraphs[0]
+    for name, index in zip(input_names, graph.inputs, strict=True):
+        graph.tensors[index].name = name
+    for location, index in zip(locations, graph.outputs, strict=True):
+        if _text(graph.tensors[index].name).startswith(("Identity", "StatefulPartitionedCall", "PartitionedCall")):
+            graph.tensors[index].name = location
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+    signature.inputs = [_tensor_map(*pair) for pair in zip(input_names, graph.inputs, strict=True)]
+    signature.outputs = [_tensor_map(*pair) for pair in zip(output_names, graph.outputs, strict=True)]
+    content.signatureDefs = [signature]
+
+
+def set_metadata(content: Any, entries: Mapping[str, bytes]) -> None:
+    """Add metadata entries, each in a buffer of its own; an entry of the same name is replaced."""
+    kept = [entry for entry in content.metadata or [] if _text(entry.name) not in entries]
+    for name, value in entries.items():
+        buffer, entry = schema.BufferT(), schema.MetadataT()
+        buffer.data = np.frombuffer(value, np.uint8)
+        entry.name, entry.buffer = name, len(content.buffers)
+        content.buffers.append(buffer)
+        kept.append(entry)
+    content.metadata = kept
+
+
+def _text(name: bytes | str | None) -> str:
+    return name.decode() if isinstance(name, bytes) else name or ""

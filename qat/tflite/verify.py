@@ -1,0 +1,166 @@
+"""What a `.tflite` computes in: the proof that a file is integer-only, or the names of what is not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from qat.tflite.graph import Op, Subgraph, Tensor, TfliteGraph
+from qat.tflite.reader import read
+
+CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
+PER_CHANNEL_OPS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}  # and the channel axis of its weights
+_NO_NUMBERS = frozenset({"bool", "string", "resource", "variant"})
+
+
+@dataclass(frozen=True)
+class OpReport:
+    """One op, with what a reader needs to find it: its place, its output tensor, the Keras layer it came from."""
+
+    subgraph: int
+    index: int
+    op: str
+    tensor: str
+    layer: str
+    dtypes: tuple[str, ...]  # of its float tensors
+
+    def __str__(self) -> str:
+        floats = f" ({', '.join(sorted(set(self.dtypes)))})" if self.dtypes else ""
+        return f"{self.op}{floats} of layer {self.layer!r}, op {self.subgraph}:{self.index}, tensor {self.tensor!r}"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a file is.
+
+    Attributes:
+        integer_only: no float tensor at any op, input or output, and no op whose arithmetic is not known (Flex, custom).
+        body_integer_only: as above, apart from QUANTIZE right after an input and DEQUANTIZE right before an output.
+        float_ops: every op that reads or writes a float tensor (QUANTIZE and DEQUANTIZE among them).
+        float_islands: groups of connected ops that compute in float, borders not counted.
+        inner_conversions: QUANTIZE and DEQUANTIZE with a float side that stand inside the graph, not at its border.
+        unknown_ops: Flex and other custom ops.
+        per_tensor_weights: convolutions whose integer weights have one scale for several output channels.
+        input_dtypes, output_dtypes: in the file's order.
+        op_counts: op name to how often it stands in the file.
+    """
+
+    integer_only: bool
+    body_integer_only: bool
+    float_ops: tuple[OpReport, ...]
+    float_islands: tuple[tuple[OpReport, ...], ...]
+    inner_conversions: tuple[OpReport, ...]
+    unknown_ops: tuple[OpReport, ...]
+    per_tensor_weights: tuple[OpReport, ...]
+    input_dtypes: tuple[str, ...]
+    output_dtypes: tuple[str, ...]
+    op_counts: dict[str, int]
+    size_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def text(self) -> str:
+        """A report for people; each float op on a line of its own."""
+        lines = [
+            f"integer-only: {'yes' if self.integer_only else 'NO'}",
+            f"inputs {', '.join(self.input_dtypes)}; outputs {', '.join(self.output_dtypes)}; {self.size_bytes} bytes",
+            "ops: " + ", ".join(f"{name} x{count}" for name, count in sorted(self.op_counts.items())),
+        ]
+        for title, found in (
+            ("float op", self.float_ops),
+            ("Flex or custom op", self.unknown_ops),
+            ("QUANTIZE/DEQUANTIZE inside", self.inner_conversions),
+            ("weights with one scale for all channels", self.per_tensor_weights),
+        ):
+            lines += [f"{title}: {report}" for report in found]
+        return "\n".join(lines)
+
+
+def verify(tflite_model: bytes | str | Path | TfliteGraph) -> Verification:
+    """Look into a file, given as bytes, as a path, or as read already. Nothing is executed.
+
+    Raises:
+        TfliteFileError: it is no usable TFLite file.
+    """
+    graph = tflite_model if isinstance(tflite_model, TfliteGraph) else read(tflite_model)
+    views = [_SubgraphView(subgraph) for subgraph in graph.subgraphs]
+    float_ops = tuple(view.report(op) for view in views for op in view.float_ops)
+    unknown = tuple(view.report(op) for view in views for op in view.subgraph.ops if op.custom_code is not None)
+    border_floats = any(t.is_float for s in graph.subgraphs for t in (*s.inputs, *s.outputs))
+    return Verification(
+        integer_only=not float_ops and not unknown and not border_floats,
+        body_integer_only=not unknown and all(view.body_is_integer for view in views),
+        float_ops=float_ops,
+        float_islands=tuple(island for view in views for island in view.islands()),
+        inner_conversions=tuple(view.report(op) for view in views for op in view.inner_conversions),
+        unknown_ops=unknown,
+        per_tensor_weights=tuple(view.report(op) for view in views for op in view.per_tensor_convolutions),
+        input_dtypes=tuple(tensor.dtype for tensor in graph.inputs),
+        output_dtypes=tuple(tensor.dtype for tensor in graph.outputs),
+        op_counts=dict(Counter(op.label for subgraph in graph.subgraphs for op in subgraph.ops)),
+        size_bytes=graph.size_bytes,
+    )
+
+
+class _SubgraphView:
+    """The float side of one subgraph."""
+
+    def __init__(self, subgraph: Subgraph) -> None:
+        self.subgraph = subgraph
+        self.float_ops = [op for op in subgraph.ops if any(t.is_float for t in subgraph.tensors_of(op))]
+        self.inner_conversions = [op for op in self.float_ops if op.name in CONVERSIONS and not self._at_border(op)]
+
+    def _at_border(self, op: Op) -> bool:
+        """QUANTIZE of a graph input, or DEQUANTIZE to a graph output, which nothing else reads in float."""
+        if op.name == "QUANTIZE":
+            return op.inputs[0] in self.subgraph.input_indices
+        return op.outputs[0] in self.subgraph.output_indices and op.outputs[0] not in self.subgraph.consumers
+
+    @property
+    def body_is_integer(self) -> bool:
+        return not self.inner_conversions and all(op.name in CONVERSIONS for op in self.float_ops)
+
+    @property
+    def per_tensor_convolutions(self) -> list[Op]:
+        return [op for op in self.subgraph.ops if op.name in PER_CHANNEL_OPS and self._has_one_scale(op)]
+
+    def _has_one_scale(self, op: Op) -> bool:
+        if len(op.inputs) < 2 or op.inputs[1] < 0:
+            return False
+        weights = self.subgraph.tensors[op.inputs[1]]
+        axis = PER_CHANNEL_OPS[op.name]
+        return len(weights.scales) == 1 and not weights.is_float and len(weights.shape) == 4 and weights.shape[axis] > 1
+
+    def report(self, op: Op) -> OpReport:
+        tensors = self.subgraph.tensors_of(op)
+        named = self._named_tensor(op)
+        floats = tuple(tensor.dtype for tensor in tensors if tensor.is_float)
+        name, layer = (named.name, named.layer) if named else ("", "")
+        return OpReport(self.subgraph.index, op.index, op.label, name, layer, floats)
+
+    def _named_tensor(self, op: Op) -> Tensor | None:
+        """The output, unless the converter gave it a name of its own ("Identity"); then a constant's or an input's."""
+        candidates = [self.subgraph.tensors[i] for i in (*op.outputs, *reversed(op.inputs)) if i >= 0]
+        return next((tensor for tensor in candidates if "/" in tensor.name), candidates[0] if candidates else None)
+
+    def islands(self) -> list[tuple[OpReport, ...]]:
+        computing = [op for op in self.float_ops if op.name not in CONVERSIONS]
+        group_of = {op.index: op.index for op in computing}
+
+        def root(index: int) -> int:
+            while group_of[index] != index:
+                index = group_of[index]
+            return index
+
+        for op in computing:
+            for source in op.inputs:
+                before = self.subgraph.producers.get(source)
+                if before is not None and before.index in group_of and self.subgraph.tensors[source].is_float:
+                    group_of[root(op.index)] = root(before.index)
+        groups: dict[int, list[Op]] = {}
+        for op in computing:
+            groups.setdefault(root(op.index), []).append(op)
+        return [tuple(self.report(op) for op in group) for group in groups.values()]
