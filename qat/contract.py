@@ -190,7 +190,7 @@ def _check_dtype(contract: Contract, raw: NDArray) -> None:
         raise DataError(
             f"{found}: int8 looks like codes of a quantized file; hand those over as codes, not as raw data"
         )
-    if raw.size and raw.dtype.kind in "fiu" and raw.min() >= 0 and raw.max() <= 1:
+    if raw.size and raw.dtype.kind == "f" and raw.min() >= 0 and raw.max() <= 1:
         raise DataError(
             f"{found}: these values lie in [{raw.min():g}, {raw.max():g}], so they seem to be scaled already. "
             "Hand over the pixels, (raw * 255).round().astype(numpy.uint8), or feed them as preprocessed inputs"
@@ -206,7 +206,7 @@ def _check_raw_shape(contract: Contract, raw: NDArray) -> None:
     if contract.layout == "NHWC":
         expected = f"[N, height, width, {shape[-1]}] (resized to {shape[0]} x {shape[1]})"
     wrong = f"raw data has shape {list(found)}, but the input contract expects {expected}"
-    if raw.ndim == len(shape) and (found == shape or contract.layout == "features" or found[-1:] == shape[-1:]):
+    if found == shape or (contract.layout == "NHWC" and raw.ndim == 3 and found[-1] == shape[-1]):
         raise DataError(f"{wrong}: this looks like one sample; hand over raw[None]")
     if contract.layout == "NHWC" and raw.ndim == 3:
         raise DataError(f"{wrong}: the channel axis is missing; hand over raw[..., None]")

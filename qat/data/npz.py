@@ -30,15 +30,14 @@ def read_npz(config: DataConfig, class_names: tuple[str, ...] | None) -> Source:
 
 
 def load_arrays(path: str | None) -> dict[str, NDArray]:
-    """The arrays of an .npz that a data set can be made of; other keys are left in the file."""
+    """The arrays of an .npz that a data set can be made of; other keys by name alone, their arrays left in the file."""
     if path is None:
         raise DataError("data.path is not set: expected the path of an .npz file with x_train, y_train, x_test, y_test")
     if not Path(path).is_file():
         raise DataError(f"data.path={path}: no such file; expected an .npz")
     try:
         with np.load(path, allow_pickle=False) as stored:
-            known = [key for key in stored.files if key in _KEYS]
-            return {key: stored[key] for key in known} or dict.fromkeys(stored.files, np.empty(0))
+            return {key: stored[key] if key in _KEYS else np.empty(0) for key in stored.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise DataError(
             f"data.path={path}: not a readable .npz of plain arrays ({error}); write it with numpy.savez"

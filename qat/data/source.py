@@ -91,14 +91,21 @@ def checked_labels(found: ArrayLike, samples: int, where: str) -> NDArray[np.int
         raise DataError(f"{where} has {len(labels)} labels for {samples} samples: the counts must agree")
     if len(labels) == 0:
         raise DataError(f"{where} is empty: expected at least one sample")
-    return labels.astype(np.int64)
+    labels = labels.astype(np.int64)
+    _refuse(labels < 0, labels, where, "outside the classes", "classes are numbered from 0")
+    return labels
 
 
 def check_within_classes(labels: NDArray[np.int64], class_names: tuple[str, ...], where: str) -> None:
-    outside = (labels < 0) | (labels >= len(class_names))
-    if outside.any():
-        first = int(np.argmax(outside))
+    limits = f"outside the classes 0..{len(class_names) - 1}"
+    _refuse(
+        labels >= len(class_names), labels, where, limits, "correct them, or name all classes with data.label_names"
+    )
+
+
+def _refuse(wrong: NDArray[np.bool_], labels: NDArray[np.int64], where: str, why: str, advice: str) -> None:
+    if wrong.any():
+        first = int(np.argmax(wrong))
         raise DataError(
-            f"{where} holds {int(outside.sum())} labels outside the classes 0..{len(class_names) - 1}, the first is "
-            f"{labels[first]} at index {first}: correct the labels, or name all classes with data.label_names"
+            f"{where} holds {int(wrong.sum())} labels {why}, the first is {labels[first]} at index {first}: {advice}"
         )

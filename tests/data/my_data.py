@@ -1,0 +1,40 @@
+"""Functions as a user would write them for `data=user`."""
+
+import numpy as np
+
+from qat.config import DataConfig
+from qat.data import load
+
+
+def blobs(samples):
+    labels = np.arange(samples) % 3
+    return (labels[:, None] + np.linspace(0, 0.1, 4)).astype(np.float32), labels
+
+
+def pair(samples=60):
+    return blobs(samples)
+
+
+def two_pairs(samples=60):
+    return blobs(samples), blobs(30)
+
+
+def dictionary(samples=60):
+    x, y = blobs(samples)
+    return {"x_train": x, "y_train": y, "x_test": x[:9], "y_test": y[:9], "class_names": ["a", "b", "c"]}
+
+
+def as_splits():
+    return load(DataConfig(name="digits"), 10, 0)
+
+
+def ragged():
+    return [[1.0], [1.0, 2.0]], [0, 1]
+
+
+def nothing():
+    return None
+
+
+def failing():
+    raise KeyError("no such table")

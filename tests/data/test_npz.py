@@ -1,0 +1,194 @@
+"""Arrays in a file: what is read from them, how they are split, and each way in which they can be wrong."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from qat.config import AugmentationConfig, DataConfig
+from qat.data import load
+from qat.errors import ConfigError, DataError
+
+
+def load_npz(path, calibration_samples=8, seed=0, **knobs):
+    return load(DataConfig(name="npz", path=path, **knobs), calibration_samples, seed)
+
+
+def test_a_files_own_test_part_is_the_whole_test_split(arrays, save_npz):
+    splits = load_npz(save_npz(**arrays))
+    np.testing.assert_array_equal(splits.test.raw(), arrays["x_test"])
+    np.testing.assert_array_equal(splits.test.labels, arrays["y_test"])
+    assert (len(splits.train), len(splits.val)) == (34, 6)
+
+
+def test_a_files_own_val_part_is_the_whole_val_split(arrays, save_npz):
+    splits = load_npz(save_npz(**arrays, x_val=arrays["x_test"][:4], y_val=arrays["y_test"][:4]))
+    np.testing.assert_array_equal(splits.val.raw(), arrays["x_test"][:4])
+    assert len(splits.train) == 40
+
+
+def test_x_and_y_alone_are_split_and_every_sample_lands_in_one_split(save_npz):
+    x = np.arange(100, dtype=np.float32)[:, None]
+    splits = load_npz(save_npz(x=x, y=np.arange(100) % 5))
+    parts = [split.raw()[:, 0] for split in (splits.train, splits.val, splits.test)]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(100))
+    assert [len(part) for part in parts] == [55, 10, 35]
+    for split in (splits.train, splits.val, splits.test):
+        np.testing.assert_array_equal(split.labels, split.raw()[:, 0].astype(int) % 5)
+
+
+def test_uint8_is_images_scaled_to_0_to_1(arrays, save_npz):
+    splits = load_npz(save_npz(**arrays))
+    assert splits.contract.layout == "NHWC"
+    np.testing.assert_allclose(splits.test.inputs(), arrays["x_test"] / 255, atol=1e-6)
+
+
+def test_images_without_a_channel_axis_get_one(arrays, save_npz):
+    grey = {key: value[..., 0] if key[0] == "x" else value for key, value in arrays.items()}
+    assert load_npz(save_npz(**grey)).contract.shape == (6, 5, 1)
+
+
+def test_floats_are_features_that_pass_as_they_are(save_npz):
+    x = np.random.default_rng(0).normal(size=(60, 4, 3)).astype(np.float32)
+    splits = load_npz(save_npz(x=x, y=np.arange(60) % 2))
+    assert (splits.contract.layout, splits.contract.shape) == ("features", (4, 3))
+    np.testing.assert_array_equal(splits.train.inputs(), splits.train.raw())
+
+
+def test_float64_is_stored_as_float32(save_npz):
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    assert load_npz(save_npz(x=x, y=np.arange(60) % 2)).train.raw().dtype == np.float32
+
+
+def test_float_images_become_images_when_a_knob_says_so(arrays, save_npz):
+    floats = {key: value.astype(np.float32) if key[0] == "x" else value for key, value in arrays.items()}
+    contract = load_npz(save_npz(**floats), range=[-1.0, 1.0]).contract
+    assert (contract.layout, contract.raw_dtype, contract.range) == ("NHWC", "float32", (-1, 1))
+
+
+def test_float_images_of_0_to_1_are_not_scaled_a_second_time(arrays, save_npz):
+    floats = {key: (value / 255).astype(np.float32) if key[0] == "x" else value for key, value in arrays.items()}
+    splits = load_npz(save_npz(**floats), range=[0.0, 1.0])
+    with pytest.raises(DataError, match=r"scaled to 0..1 already"):
+        splits.train.inputs()
+
+
+def test_every_knob_of_the_contract_arrives_in_it(arrays, save_npz):
+    knobs = {"image_size": [4, 3], "colour_order": "bgr", "resize": "area", "mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}
+    contract = load_npz(save_npz(**arrays), **knobs).contract
+    assert (contract.shape, contract.colour_order, contract.resize) == ((4, 3, 3), "bgr", "area")
+    assert (contract.range, contract.mean, contract.std) == (None, (0.1, 0.2, 0.3), (1, 1, 1))
+
+
+def test_colour_becomes_grey_as_pillow_does_it(arrays, save_npz):
+    grey = load_npz(save_npz(**arrays), channels=1).test.raw()
+    expected = [np.asarray(Image.fromarray(image).convert("L")) for image in arrays["x_test"]]
+    np.testing.assert_array_equal(grey[..., 0], np.stack(expected))
+
+
+def test_names_of_classes_come_from_the_file_or_the_config(arrays, save_npz):
+    path = save_npz(**arrays, class_names=np.array(["a", "b", "c", "d"]))
+    assert load_npz(path).class_names == ("a", "b", "c", "d")
+    assert load_npz(path, label_names=["e", "f", "g", "h"]).class_names == ("e", "f", "g", "h")
+
+
+def test_other_keys_in_the_file_do_not_matter(arrays, save_npz):
+    path = save_npz(**arrays, names_train=np.array(["x"] * 40), notes=np.zeros(3))
+    assert load_npz(path).class_names == ("0", "1", "2", "3")
+
+
+def test_labels_in_a_column_are_taken(arrays, save_npz):
+    columns = {key: value[:, None] if key[0] == "y" else value for key, value in arrays.items()}
+    np.testing.assert_array_equal(load_npz(save_npz(**columns)).test.labels, arrays["y_test"])
+
+
+def with_nan(x):
+    floats = x.astype(np.float32)
+    floats[3, 0, 0, 0] = np.nan
+    return floats
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("x_train", with_nan, "x_train holds 1 values that are NaN or infinite, the first in sample 3"),
+        ("x_train", lambda x: x.astype(np.float64) * 1e300, "x_train holds .* NaN or infinite"),
+        ("x_train", lambda x: x.astype(np.int64), r"x_train is int64: expected uint8 .* or float32"),
+        ("x_train", lambda x: x[:, 0, 0, 0], r"x_train has shape \[40\]: expected \[N, ...\]"),
+        ("x_train", lambda x: x.transpose(0, 3, 1, 2), r"channels come last; store x.transpose\(0, 2, 3, 1\)"),
+        ("x_train", lambda x: x[:-1], "y_train has 40 labels for 39 samples: the counts must agree"),
+        ("x_train", lambda x: x[:, :-1], r"x_test holds uint8 samples of shape \[6, 5, 3\], x_train .*\[5, 5, 3\]"),
+        ("y_train", lambda y: y[:-1], "y_train has 39 labels for 40 samples: the counts must agree"),
+        ("y_train", lambda y: np.eye(4)[y], r"y_train has shape \[40, 4\].*argmax"),
+        ("y_train", lambda y: y / 1, "y_train is float64: expected whole numbers"),
+        ("y_train", lambda y: y.astype(str), "y_train is <U21: expected whole numbers"),
+        ("y_train", lambda y: y + 1, "no training sample has label 0, though labels go up to 4"),
+        ("y_train", lambda y: y - 1, "10 labels outside the classes, the first is -1 at index 0"),
+        ("y_test", lambda y: y + 1, "y_test holds 5 labels outside the classes 0..3, the first is 4 at index 3"),
+    ],
+)
+def test_arrays_that_cannot_be_used_are_refused(arrays, save_npz, key, change, message):
+    with pytest.raises(DataError, match=message):
+        load_npz(save_npz(**{**arrays, key: change(arrays[key])}))
+
+
+def test_more_labels_than_names_are_outside_the_classes(arrays, save_npz):
+    with pytest.raises(DataError, match=r"y_train holds 10 labels outside the classes 0..2.*data.label_names"):
+        load_npz(save_npz(**arrays), label_names=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (("x_train", "x_test", "y_test"), "has no y_train; its keys are images, x_test, x_train, y_test"),
+        (("x_train", "y_train", "x_test"), "has no y_test"),
+        ((), "has no x_train and no y_train; its keys are images.*Expected x_train, y_train, x_test, y_test"),
+    ],
+)
+def test_a_file_with_other_keys_is_told_which_are_expected(arrays, save_npz, kept, message):
+    with pytest.raises(DataError, match=message):
+        load_npz(save_npz(images=np.zeros(3), **{key: arrays[key] for key in kept}))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut"])
+def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
+    (tmp_path / "broken.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"broken.npz: not a readable .npz"):
+        load_npz(str(tmp_path / "broken.npz"))
+
+
+def test_pickled_objects_are_never_run(save_npz):
+    with pytest.raises(DataError, match=r"not a readable .npz of plain arrays"):
+        load_npz(save_npz(x=np.array([{"a": 1}], object), y=np.array([0])))
+
+
+def test_an_empty_array_is_refused(save_npz):
+    with pytest.raises(DataError, match="y is empty"):
+        load_npz(save_npz(x=np.zeros((0, 4), np.float32), y=np.zeros(0, int)))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"image_size": [8, 8]}, "data.image_size and data.augmentation are for images"),
+        ({"augmentation": AugmentationConfig(flip=True)}, "data.image_size and data.augmentation are for images"),
+        ({"channels": 1}, "data.channels=1 is for images"),
+        ({"range": [0.0, 1.0]}, "float features have no such scale"),
+    ],
+)
+def test_knobs_of_images_are_refused_for_features(save_npz, knobs, message):
+    with pytest.raises(ConfigError, match=message):
+        load_npz(save_npz(x=np.ones((60, 4), np.float32), y=np.arange(60) % 2), **knobs)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"image_size": [8]}, r"data.image_size=\[8\]: expected \[height, width\]"),
+        ({"range": [1.0]}, r"data.range=\[1.0\]: expected \[low, high\]"),
+        ({"range": [0.0, 1.0], "mean": [0.5], "std": [0.5]}, "range and mean/std are both set"),
+        ({"mean": [0.5]}, "each needs the other"),
+    ],
+)
+def test_knobs_that_make_no_contract_are_refused(arrays, save_npz, knobs, message):
+    with pytest.raises(ConfigError, match=message):
+        load_npz(save_npz(**arrays), **knobs)
