@@ -40,8 +40,8 @@ def load(path: str, trust_custom_objects: bool = False) -> tf_keras.Model:
 def _refuse_keras_3(path: str, found: SavedFile) -> None:
     if found.keras_version.split(".")[0] not in ("", "2"):
         raise ModelError(
-            f"model.path={path}: written by Keras {found.keras_version}; tfmot, and so this project, works with Keras 2 "
-            "only. Build the model with tf_keras (or with TF_USE_LEGACY_KERAS=1 set before TensorFlow is imported), copy the "
+            f"model.path={path}: written by Keras {found.keras_version}; tfmot and this project know Keras 2 only. "
+            "Build the model with tf_keras (or set TF_USE_LEGACY_KERAS=1 before importing TensorFlow), take the "
             "weights over with model.set_weights(keras_3_model.get_weights()), and save it from there"
         )
 
