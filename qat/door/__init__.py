@@ -1,0 +1,9 @@
+"""From the command line to a checked, typed config: Hydra composes, we explain what it refuses, then the task runs.
+
+Neither NumPy nor TensorFlow is imported here, so that a typo, `--help` and `--cfg job` are answered at once.
+"""
+
+from qat.door.compose import compose, conf_dir
+from qat.door.open import open_door
+
+__all__ = ["compose", "conf_dir", "open_door"]

@@ -1,0 +1,111 @@
+"""Values that have the right type and still cannot be meant: refused here, before TensorFlow is imported."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+
+from qat import data, models
+from qat.config import Config, ExportConfig, QuantConfig
+from qat.errors import ConfigError
+from qat.training import FitSettings
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "train.strategy": ("none", "mirrored", "multiworker"),
+    "quant.name": ("float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8"),
+    "quant.calibration.method": ("minmax", "percentile", "mse"),
+    "quant.auto_skip.metric": ("sqnr_db", "accuracy"),
+    "log.progress": ("auto", "bar", "plain", "off"),
+}
+
+LIMITS: dict[str, tuple[float, float]] = {  # lowest, highest; null passes where the type allows it
+    "seed": (0, 2**31 - 1),
+    "threads": (1, 1024),
+    "train.threads": (1, 1024),
+    "quant.calibration.samples": (1, math.inf),
+    "quant.calibration.min_samples": (1, math.inf),
+    "quant.calibration.percentile": (50, 100),
+    "quant.calibration.batch_size": (1, math.inf),
+    "quant.auto_skip.max_drop": (0, 100),
+    "quant.ema_decay": (0, 0.999999),
+    "quant.delay_steps": (0, math.inf),
+    "quant.freeze_observers_at": (0, 1),
+    "quant.freeze_bn_at": (0, 1),
+    "quant.distillation.weight": (0, 1),
+    "quant.distillation.temperature": (1e-3, 1e3),
+    "parity.samples": (1, math.inf),
+    "parity.min_agreement": (0, 1),
+    "parity.max_accuracy_gap": (0, 1),
+    "parity.min_within_1_lsb": (0, 1),
+    "parity.max_lsb": (0, 255),
+    "log.deployed_every": (0, math.inf),
+    "log.deployed_samples": (1, math.inf),
+    "log.ranges_every": (0, math.inf),
+}
+
+IO_TYPES = ("int8", "uint8", "float32")
+
+
+def check(config: Config) -> None:
+    """Refuse a config that could only fail later: here what the rooms themselves check, then the knobs between them.
+
+    Raises:
+        ConfigError: names the key at fault, its value and what was expected.
+    """
+    data.check(config.data)
+    models.check(config.model)
+    FitSettings.of_train(config.train)
+    FitSettings.of_quant(config.quant, config.train)
+    complaints = [
+        *_outside_choices(config),
+        *_outside_limits(config),
+        *_quant_complaints(config.quant),
+        *_export_complaints(config.export),
+        *_folder_complaints(config),
+    ]
+    if complaints:
+        raise ConfigError("\n".join(complaints))
+
+
+def _outside_choices(config: Config) -> Iterator[str]:
+    for key, choices in CHOICES.items():
+        value = attrgetter(key)(config)
+        if value not in choices:
+            yield f"{key}={value}: expected one of {', '.join(choices)}."
+
+
+def _outside_limits(config: Config) -> Iterator[str]:
+    for key, (low, high) in LIMITS.items():
+        value = attrgetter(key)(config)
+        if value is not None and not low <= value <= high:
+            words = f"at least {low:g}" if math.isinf(high) else f"a number from {low:g} to {high:g}"
+            yield f"{key}={value}: expected {words}."
+
+
+def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
+    if quant.weight_bits not in (4, 8):
+        yield f"quant.weight_bits={quant.weight_bits}: expected 8 or 4."
+    for key, patterns in (("quant.skip", quant.skip), ("quant.per_layer", quant.per_layer)):
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                yield f"{key}: {pattern!r} is no regular expression ({error}). It is matched against layer names."
+
+
+def _export_complaints(export: ExportConfig) -> Iterator[str]:
+    if not export.io:
+        yield f"export.io=[]: expected at least one of {', '.join(IO_TYPES)}."
+    for io in export.io:
+        if io == "float16":
+            yield "export.io=float16: a float16 file keeps float32 inputs and outputs; use float32."
+        elif io not in IO_TYPES:
+            yield f"export.io={io}: expected {', '.join(IO_TYPES)}, or several as [int8,float32]."
+
+
+def _folder_complaints(config: Config) -> Iterator[str]:
+    if config.float_run is not None and not Path(config.float_run).is_dir():
+        yield f"float_run={config.float_run}: no such folder. Give the directory of a run that left float/model.keras."

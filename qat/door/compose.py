@@ -1,0 +1,72 @@
+"""Compose a config by Hydra and turn it into our dataclasses; what is refused raises ConfigError with our words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar, cast
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from qat.config import Config
+from qat.door.explain import explain, unknown_key, unknown_keys
+from qat.errors import ConfigError
+
+Schema = TypeVar("Schema")
+
+
+def conf_dir() -> Path:
+    """The folder of our YAML: inside the package when installed from a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise ConfigError(f"conf/ was found neither in {package} nor beside it: this installation of qat is not whole.")
+
+
+def register(primary: str, schema: type) -> None:
+    """Make `schema` known to Hydra as `<primary>_schema`, the first entry of conf/<primary>.yaml."""
+    ConfigStore.instance().store(name=f"{primary}_schema", node=schema)
+
+
+def compose(overrides: Sequence[str] = (), *, primary: str = "train", schema: type[Schema] = Config) -> Schema:
+    """The checked config that `python -m qat.<primary> <overrides>` would run with, for tests and notebooks.
+
+    Raises:
+        ConfigError: an unknown key or option, a wrong type, a value that cannot be meant.
+    """
+    return typed(compose_node(overrides, primary, schema), schema)
+
+
+def compose_node(overrides: Sequence[str], primary: str, schema: type, *, with_hydra: bool = False) -> DictConfig:
+    """As Hydra gives it, not yet typed."""
+    register(primary, schema)
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return hydra.compose(primary, list(overrides), return_hydra_config=with_hydra)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, schema)) from error
+
+
+def typed(node: DictConfig, schema: type[Schema]) -> Schema:
+    """A composed node as an instance of `schema`, checked."""
+    try:
+        values = OmegaConf.to_container(node, resolve=True)
+        extra = list(unknown_keys(values, schema))
+        if extra:
+            raise ConfigError("\n".join(unknown_key(key, schema) for key in extra))
+        missing = sorted(OmegaConf.missing_keys(node))
+        if missing:
+            raise ConfigError("\n".join(f"{key}: has no value and needs one, as {key}=…" for key in missing))
+        config = cast(Schema, OmegaConf.to_object(node))
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error, schema)) from error
+    if isinstance(config, Config):
+        from qat.door.checks import check  # brings NumPy; `--help` and `--cfg` do without
+
+        check(config)
+    return config

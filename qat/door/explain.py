@@ -1,0 +1,135 @@
+"""What Hydra and OmegaConf refuse, in words to mend it by: the key, the value, what was expected, the choices."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hydra.errors import MissingConfigException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+
+_TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def explain(error: Exception, schema: type) -> str:
+    """One message for an error of composition; `schema` is the dataclass of the whole config."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        return unknown_option(group, option, list(error.options))
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause.full_key:
+        return unknown_key(str(cause.full_key), schema)
+    if isinstance(cause, ValidationError) and cause.full_key:
+        return wrong_type(str(cause.full_key), cause.value, schema)
+    return _without_links(error)
+
+
+def unknown_option(group: str, option: str, choices: list[str]) -> str:
+    """
+    >>> unknown_option("model", "mobilnet", ["mobilenet", "resnet8"])
+    'model=mobilnet: no such option. Did you mean model=mobilenet? Choices of model: mobilenet, resnet8.'
+    """
+    near = difflib.get_close_matches(option, choices, n=1)
+    hint = f" Did you mean {group}={near[0]}?" if near else ""
+    if not choices:
+        return f"{group}={option}: there is no such group of options. Run with --help for the groups."
+    return f"{group}={option}: no such option.{hint} Choices of {group}: {', '.join(sorted(choices))}."
+
+
+def unknown_key(key: str, schema: type) -> str:
+    """The key, the nearest real one, and the keys of its section."""
+    if (open_section := _open_section(key, schema)) is not None:
+        return f"{key}: {open_section} is open to keys of its own; a new one is added with a plus, as +{key}=…"
+    section, _, name = key.rpartition(".")
+    while section and section_type(schema, section) is None:
+        section, _, name = section.rpartition(".")
+    siblings = [field.name for field in dataclasses.fields(section_type(schema, section) or schema)]
+    prefix = f"{section}." if section else ""
+    near = [prefix + match for match in difflib.get_close_matches(name, siblings, n=1)]
+    near = near or [other for other in all_keys(schema) if other.rpartition(".")[2] == name][:3]
+    near = near or difflib.get_close_matches(key, list(all_keys(schema)), n=1)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"{prefix}{name}: no such key.{hint} Keys of {section or 'the config'}: {', '.join(siblings)}."
+
+
+def _open_section(key: str, schema: type) -> str | None:
+    """The section of type `dict` that a dotted key stands in, if any."""
+    parents = key.split(".")[:-1]
+    for depth in range(1, len(parents) + 1):
+        section = ".".join(parents[:depth])
+        if "dict" in str(key_type(schema, section)):
+            return section
+    return None
+
+
+def wrong_type(key: str, value: Any, schema: type) -> str:
+    """The key, the value, and the type in plain words."""
+    name = key.partition("[")[0]
+    expected = type_words(key_type(schema, name))
+    return f"{name}={value}: expected {expected}."
+
+
+def unknown_keys(values: Mapping[str, Any], schema: type, prefix: str = "") -> Iterator[str]:
+    """Keys that the command line added with `+` and that no section of the schema knows.
+
+    Sections of type `dict` are open: what stands in them is theirs.
+    """
+    hints = typing.get_type_hints(schema)
+    for name, value in values.items():
+        if name not in hints:
+            yield prefix + name
+        elif dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
+            yield from unknown_keys(value, hints[name], f"{prefix}{name}.")
+
+
+def section_type(schema: type, section: str) -> type | None:
+    """The dataclass that a dotted section has in the schema; None where there is no such section."""
+    found = schema if not section else key_type(schema, section)
+    return found if dataclasses.is_dataclass(found) else None
+
+
+def key_type(schema: type, key: str) -> Any:
+    """The annotation of a dotted key; None where the schema does not know it."""
+    found: Any = schema
+    for name in key.split("."):
+        if not dataclasses.is_dataclass(found):
+            return None
+        found = typing.get_type_hints(found).get(name)
+    return found
+
+
+def all_keys(schema: type, prefix: str = "") -> Iterator[str]:
+    for name, kind in typing.get_type_hints(schema).items():
+        yield prefix + name
+        if dataclasses.is_dataclass(kind):
+            yield from all_keys(kind, f"{prefix}{name}.")
+
+
+def type_words(kind: Any) -> str:
+    """
+    >>> type_words(int), type_words(list[float] | None)
+    ('a whole number', 'a list of numbers, as [1, 2], or null')
+    """
+    if kind in _TYPE_WORDS:
+        return _TYPE_WORDS[kind]
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        inner = [argument for argument in typing.get_args(kind) if argument is not type(None)]
+        joined = " or ".join(type_words(argument) for argument in inner)
+        separator = ", or null" if joined.startswith("a list") else " or null"
+        return joined + separator
+    if typing.get_origin(kind) is list:
+        plural = {int: "whole numbers", float: "numbers", str: "texts"}.get(typing.get_args(kind)[0], "values")
+        example = "[a, b]" if plural in ("texts", "values") else "[1, 2]"
+        return f"a list of {plural}, as {example}"
+    if typing.get_origin(kind) is dict:
+        return "a section, as {key: value}"
+    return "a section with keys of its own" if dataclasses.is_dataclass(kind) else "another type"
+
+
+def _without_links(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("See http")]
+    return "\n".join(lines) or type(error).__name__

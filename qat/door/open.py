@@ -1,0 +1,99 @@
+"""Open a door: check what the command line asks for, let Hydra run it, end with our message and our exit code.
+
+Hydra alone would swallow the task's exit code, print a stack for every refusal and begin a sweep before all of its jobs
+are known to be sound.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from qat.door.compose import compose, conf_dir, register, typed
+from qat.door.explain import explain
+from qat.door.help import help_page
+from qat.door.sweep import arguments_of, requested
+from qat.errors import ConfigError, QatError, RunDirError
+
+_INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells count
+_FOLDER_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
+
+Task = Callable[[Any, Path], object]
+
+
+def open_door(task: Task, *, primary: str, schema: type) -> NoReturn:
+    """Run `task(config, run_dir)` once, or once a job of a sweep, and end the process.
+
+    Exit codes: 0, the `exit_code` of the QatError that ended it (2 a refusal, 3 a diverged training, 4 broken
+    parity), 130 and 143 for Ctrl-C and SIGTERM, 1 for an error nobody foresaw.
+    """
+    with_stack = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we say them
+    signal.signal(signal.SIGTERM, _terminate)
+    failures: list[str] = []
+    try:
+        arguments = arguments_of(sys.argv[1:])
+        if arguments.help:
+            print(help_page(arguments.overrides, primary, schema))
+            sys.exit(0)
+        for overrides in requested(arguments, primary, schema):
+            compose(overrides, primary=primary, schema=schema)
+        register(primary, schema)
+        job = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=primary)(
+            lambda node: _run_job(task, node, schema, failures)
+        )
+        job()
+    except KeyboardInterrupt:
+        sys.exit(_last_words("interrupted; what was written so far is whole", _INTERRUPTED))
+    except Exception as error:
+        told = _in_our_words(error, schema)
+        if with_stack or told is None:
+            traceback.print_exception(error)
+        if len(failures) > 1:
+            _last_words("\n  ".join([f"{len(failures)} jobs failed:", *failures]), 1)
+        sys.exit(1 if told is None else _last_words(str(told), told.exit_code))
+    sys.exit(0)
+
+
+def _run_job(task: Task, node: DictConfig, schema: type, failures: list[str]) -> object:
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        return task(typed(node, schema), run_dir)
+    except Exception as error:
+        first_line = str(error).partition("\n")[0]
+        failures.append(f"{run_dir}: {type(error).__name__}: {first_line}")
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on, and Hydra says nothing until their end
+            print(f"qat: this job failed, the others go on. {failures[-1]}", file=sys.stderr, flush=True)
+        raise
+
+
+def _in_our_words(error: Exception, schema: type) -> QatError | None:
+    if isinstance(error, QatError):
+        return error
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return ConfigError(explain(error, schema))
+    if isinstance(error, OSError) and error.errno in _FOLDER_FAULTS and error.filename:
+        return RunDirError(f"{error.filename}: {error.strerror}. Choose another folder, as hydra.run.dir=DIR.")
+    return None
+
+
+def _last_words(message: str, exit_code: int) -> int:
+    print(f"qat: {message}", file=sys.stderr, flush=True)
+    return exit_code
+
+
+def _terminate(signal_number: int, _frame: object) -> NoReturn:
+    sys.exit(_last_words("terminated; what was written so far is whole", _TERMINATED))

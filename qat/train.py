@@ -1,0 +1,17 @@
+"""`python -m qat.train`: train or take a float model, quantize it, export it, compare what is deployed."""
+
+from pathlib import Path
+
+from qat.config import Config
+from qat.door import open_door
+
+
+def train(config: Config, run_dir: Path) -> object:
+    """One run into `run_dir`. TensorFlow is imported here and not above: the config has been checked by now."""
+    from qat.stages.main_job import main_job
+
+    return main_job(config, run_dir)
+
+
+if __name__ == "__main__":
+    open_door(train, primary="train", schema=Config)
