@@ -1,0 +1,115 @@
+"""A predictor on a split, in batches: accuracy for classifiers, AUC of the reconstruction error for autoencoders.
+
+A predictor is any function from float32 model inputs `[n, …]` to real outputs `[n, …]`: a Keras model's
+(`keras_predictor`), or `qat.tflite.Interpreter(file).predict`. Both sides of every comparison go through this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qat import metrics
+from qat.data import Split
+from qat.errors import DataError, ModelError
+from qat.results import Metric
+
+if TYPE_CHECKING:
+    import tf_keras
+
+Predictor = Callable[[NDArray[np.float32]], NDArray]
+BATCH_SIZE = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """`scores` are a classifier's outputs `[N, classes]`, or an autoencoder's mean squared error a sample `[N]`."""
+
+    metric: Metric
+    scores: NDArray
+    accuracy: float | None = None
+    accuracy_interval: tuple[float, float] | None = None  # 95 %, Wilson
+
+    def agreement(self, other: Evaluation) -> float | None:
+        """Share of samples with the same predicted class; None for autoencoders, which predict none."""
+        return None if self.accuracy is None else metrics.agreement(self.scores, other.scores)
+
+
+def keras_predictor(model: tf_keras.Model) -> Predictor:
+    """A Keras model in inference mode, as one compiled graph for every batch size."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)]
+    graph = tf.function(lambda inputs: model(inputs, training=False), input_signature=signature)
+    return lambda inputs: graph(tf.convert_to_tensor(inputs)).numpy()
+
+
+def predictions(
+    predictor: Predictor, split: Split, indices: ArrayLike | None = None, batch_size: int = BATCH_SIZE
+) -> NDArray:
+    """Outputs for the samples at `indices` (None: all), in their order."""
+    outputs = [predictor(inputs) for inputs, _ in split.batches(batch_size, indices)]
+    if not outputs:
+        raise DataError(f"split {split.name} has no samples to evaluate on")
+    return _finite(np.concatenate(outputs), split)
+
+
+def evaluate(predictor: Predictor, split: Split, task: str, indices: ArrayLike | None = None) -> Evaluation:
+    """Judge a predictor by the labels of `split`.
+
+    Args:
+        task: "classification" (accuracy of the argmax; one column is read as the class 1 of two) or "reconstruction"
+            (AUC of the mean squared error of a sample; label 0 is normal, every other an anomaly).
+
+    Raises:
+        DataError: no samples, or, for an AUC, samples of one kind only.
+        ModelError: an output is NaN or infinite.
+    """
+    labels = split.labels if indices is None else split.labels[np.asarray(indices)]
+    if task == "reconstruction":
+        return _auc(predictor, split, labels, indices)
+    scores = as_scores(predictions(predictor, split, indices))
+    right = metrics.predicted_class(scores) == labels
+    accuracy = float(np.mean(right))
+    interval = metrics.wilson_interval(int(right.sum()), len(right))
+    return Evaluation(Metric("accuracy", accuracy), scores, accuracy, interval)
+
+
+def as_scores(outputs: NDArray) -> NDArray:
+    """`[N, classes]`; a single column of logits is brought to 0-1, so that 0.5 divides the two classes.
+
+    >>> as_scores(np.array([[-3.0], [0.0], [3.0]])).round(2).ravel().tolist()
+    [0.05, 0.5, 0.95]
+    """
+    scores = np.reshape(outputs, (len(outputs), -1))
+    if scores.shape[1] == 1 and (scores.min() < 0 or scores.max() > 1):
+        return 1 / (1 + np.exp(-scores))
+    return scores
+
+
+def _auc(predictor: Predictor, split: Split, labels: NDArray, indices: ArrayLike | None) -> Evaluation:
+    errors = [
+        np.mean(np.square(predictor(inputs) - inputs), axis=tuple(range(1, inputs.ndim)))
+        for inputs, _ in split.batches(BATCH_SIZE, indices)
+    ]
+    anomaly = (labels != 0).astype(np.int64)
+    if not 0 < anomaly.sum() < len(anomaly):
+        raise DataError(
+            f"split {split.name} has {int(anomaly.sum())} anomalies among {len(anomaly)} samples: an AUC needs both "
+            "kinds. Set data.normal_class, or give data whose test part holds label 0 (normal) and others."
+        )
+    scores = _finite(np.concatenate(errors), split)
+    return Evaluation(Metric("auc", metrics.auc(scores, anomaly)), scores)
+
+
+def _finite(outputs: NDArray, split: Split) -> NDArray:
+    bad = int((~np.isfinite(outputs)).sum())
+    if bad:
+        raise ModelError(
+            f"{bad} of {outputs.size} outputs on split {split.name} are NaN or infinite: no score is given"
+        )
+    return outputs

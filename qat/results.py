@@ -1,0 +1,130 @@
+"""What a run leaves behind, as `results.json` holds it: variants side by side, and all that made them. Stdlib only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The number a model is judged by, on the whole test split."""
+
+    name: str  # accuracy | auc
+    value: float
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the deployed file departs from the fake-quant model it was exported from."""
+
+    agreement: float  # share of equal argmax, 0-1
+    max_lsb: int  # largest difference of output codes
+    exact: float  # share of equal output codes, 0-1
+    within_1_lsb: float  # share of output codes that differ by 1 at most, 0-1
+    accuracy_gap: float  # absolute difference of the metric on the compared samples, 0-1
+    samples: int
+    passed: bool
+    broken: tuple[str, ...] = ()  # the bars that do not hold, in words
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One deployed file, next to the model it came from."""
+
+    metric: Metric
+    file: str  # relative to the run directory
+    size_bytes: int
+    integer_only: bool
+    input_dtype: str
+    output_dtype: str
+    agreement: float | None = None  # with the float model, on test; None for an autoencoder
+    accuracy: float | None = None  # on test; of the .tflite for quantized variants, of the Keras model for float
+    accuracy_interval: tuple[float, float] | None = None  # 95 %, Wilson
+    tflite_metric: float | None = None  # float: the same metric, of its .tflite
+    fake_quant_accuracy: float | None = None  # qat: of the Keras model before export
+    fake_quant_metric: float | None = None  # the same, whatever the metric is
+    parity: Parity | None = None  # qat
+    float_ops: tuple[str, ...] = ()
+    other_files: Mapping[str, str] = field(default_factory=dict)  # io type -> the same model with such inputs
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The whole of `results.json`."""
+
+    variants: Mapping[str, Variant]
+    seeds: Mapping[str, int]
+    versions: Mapping[str, str]
+    config: Mapping[str, Any]
+    sha256: Mapping[str, str]  # file, relative to the run directory -> digest of its content
+    git_commit: str | None = None  # of the checkout that ran; None when installed from a wheel
+    git_dirty: bool | None = None
+    splits: Mapping[str, int] = field(default_factory=dict)  # name -> samples
+    class_names: tuple[str, ...] = ()
+    calibration_indices: tuple[int, ...] = ()  # into train
+    skipped_files: tuple[str, ...] = ()  # corrupt ones, left out because data.skip_corrupt says so
+    histories: Mapping[str, tuple[Mapping[str, float], ...]] = field(
+        default_factory=dict
+    )  # "float", "qat": one an epoch
+    float_model: str = ""  # where the float model came from: trained here, a cache, a run, a file
+    seconds: Mapping[str, float] = field(default_factory=dict)  # stage -> wall time
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; what a variant does not have (accuracy of an autoencoder, …) is left out of it.
+
+        >>> plain = RunResult({}, {"seed": 1}, {}, {}, {}).to_dict()
+        >>> plain["seeds"], plain["git_commit"]
+        ({'seed': 1}, None)
+        """
+        plain = {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+        plain["variants"] = {name: _present(variant) for name, variant in self.variants.items()}
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> RunResult:
+        """The inverse of `to_dict`. Keys of other versions are passed over.
+
+        Raises:
+            ValueError: `plain` is no result of a run; the message says what is missing.
+        """
+        missing = [name for name in ("variants", "seeds", "versions", "config", "sha256") if name not in plain]
+        if missing:
+            raise ValueError(f"not a result of a qat run: it has no {', '.join(missing)}")
+        variants = {name: _variant(name, values) for name, values in plain["variants"].items()}
+        return _made(cls, {**plain, "variants": variants})
+
+
+def _variant(name: str, plain: Mapping[str, Any]) -> Variant:
+    missing = [key for key in ("metric", "file", "size_bytes", "integer_only") if key not in plain]
+    if missing:
+        raise ValueError(f"variant {name} has no {', '.join(missing)}")
+    parity = plain.get("parity")
+    nested = {"metric": _made(Metric, plain["metric"]), "parity": _made(Parity, parity) if parity else None}
+    return _made(Variant, {**plain, **nested})
+
+
+def _made(kind: type, plain: Mapping[str, Any]) -> Any:
+    known = {each.name for each in fields(kind)}
+    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in plain.items() if key in known})
+
+
+def _present(value: Any) -> dict[str, Any]:
+    """A dataclass as a dict, without what is None or empty."""
+    named = {each.name: getattr(value, each.name) for each in fields(value)}
+    return {key: _plain(v) for key, v in named.items() if v is not None and v not in ((), {})}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (Metric, Parity, Variant)):
+        return _present(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no result: a NaN or infinite number has no place in results.json")
+    return value
