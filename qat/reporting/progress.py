@@ -1,0 +1,74 @@
+"""Progress of long work: bars on a terminal, one plain line a step where there is none (a log file, CI)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Update = Callable[[float, str], None]
+
+
+class Bar:
+    """One piece of work of `total` steps (epochs, files, …)."""
+
+    def __init__(self, update: Update | None, line: Callable[[str], None] | None, title: str, total: int) -> None:
+        self._update, self._line, self._title, self._total = update, line, title, total
+        self._done = 0.0
+
+    def advance(self, steps: float = 1.0, text: str = "") -> None:
+        """`steps` more are done; a part of one moves the bar only, a whole one also gives a plain line."""
+        before, self._done = int(self._done + 1e-6), self._done + steps
+        if self._update is not None:
+            self._update(self._done, text)
+        done = int(self._done + 1e-6)
+        if self._line is not None and (done > before or text):
+            self._line(f"{self._title} {done}/{self._total}  {text}".rstrip())
+
+
+class Progress:
+    """Where and how progress is shown: `mode` is auto (bars on a terminal, else plain), bar, plain or off."""
+
+    def __init__(self, mode: str = "auto") -> None:
+        self.mode = mode if mode != "auto" else ("bar" if sys.stdout.isatty() else "plain")
+        self.seconds: dict[str, float] = {}  # title -> wall time, for the run's result
+
+    def say(self, text: str) -> None:
+        if self.mode != "off":
+            print(text, flush=True)
+
+    @contextmanager
+    def work(self, title: str, total: int = 1, unit: str = "") -> Iterator[Bar]:
+        """Show work of `total` steps while the block runs, and keep its wall time."""
+        start = time.monotonic()
+        try:
+            if self.mode == "bar":
+                with self._rich_bar(title, total) as bar:
+                    yield bar
+            else:
+                yield Bar(None, self.say if total > 1 else None, f"{title}: {unit}".rstrip(": "), total)
+        finally:
+            self.seconds[title] = round(self.seconds.get(title, 0.0) + time.monotonic() - start, 3)
+        if total <= 1 and self.mode == "plain":
+            self.say(f"{title}: {self.seconds[title]:.1f} s")
+
+    @contextmanager
+    def _rich_bar(self, title: str, total: int) -> Iterator[Bar]:
+        from rich import progress as rich_progress
+
+        columns = (
+            rich_progress.TextColumn("{task.description:<24}"),
+            rich_progress.BarColumn(),
+            rich_progress.MofNCompleteColumn(),
+            rich_progress.TimeElapsedColumn(),
+            rich_progress.TextColumn("{task.fields[text]}"),
+        )
+        with rich_progress.Progress(*columns) as shown:
+            task = shown.add_task(title, total=total, text="")
+
+            def update(done: float, text: str) -> None:
+                shown.update(task, completed=round(done, 2), **({"text": text} if text else {}))
+
+            yield Bar(update, None, title, total)
+            shown.update(task, completed=total)
