@@ -11,8 +11,6 @@ from qat.config import ModelConfig
 from qat.errors import ModelError
 from qat.models.saved_file import SavedFile, inspect
 
-_SIGNS_OF_CUSTOM_OBJECTS = ("Unknown ", "Could not locate", "Cannot deserialize object of type")
-
 
 def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
     """The model in `config.path`, as it is; that it fits the data is checked by the caller."""
@@ -51,10 +49,13 @@ def _loaded(path: str, found: SavedFile, trust_custom_objects: bool) -> tf_keras
     try:
         return tf_keras.models.load_model(path, compile=False, **options)
     except (ValueError, TypeError, KeyError, AttributeError, OSError, RuntimeError, tf.errors.OpError) as error:
-        text = str(error)
-        if any(sign in text for sign in _SIGNS_OF_CUSTOM_OBJECTS):
-            raise ModelError(_custom_objects(path, found.kind, _shortened(text))) from error
-        raise ModelError(f"model.path={path}: Keras cannot load this {found.kind}: {_shortened(text)}") from error
+        text = _shortened(str(error))
+        if found.custom_objects:
+            names = ", ".join(found.custom_objects)
+            raise ModelError(_custom_objects(path, found.kind, f"{names} (Keras says: {text}).")) from error
+        if text.startswith("Unknown "):
+            raise ModelError(_custom_objects(path, found.kind, text)) from error
+        raise ModelError(f"model.path={path}: Keras cannot load this {found.kind}: {text}") from error
 
 
 def _custom_objects(path: str, kind: str, which: str) -> str:

@@ -25,6 +25,7 @@ class SavedFile:
     kind: str  # ".keras" | ".h5" | "SavedModel"
     keras_version: str
     has_lambda: bool
+    custom_objects: tuple[str, ...] = ()  # names of classes and functions from elsewhere; only a .keras says it
 
 
 def inspect(path: Path) -> SavedFile:
@@ -60,7 +61,7 @@ def _inspect_zip(path: Path) -> SavedFile:
             config = json.loads(archive.read("config.json"))
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"model.path={path}: a zip file, but no whole .keras model: {error}") from error
-    return SavedFile(".keras", version, _has_lambda(config))
+    return SavedFile(".keras", version, _has_lambda(config), tuple(sorted(set(_custom(config)))))
 
 
 def _inspect_hdf5(path: Path) -> SavedFile:
@@ -81,15 +82,24 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _class_names(config: Any) -> Iterator[str]:
+def _objects(config: Any) -> Iterator[dict[str, Any]]:
+    """Every dict in a model's config that stands for an object, the nested ones included."""
     if isinstance(config, dict):
-        yield str(config.get("class_name", ""))
+        if "class_name" in config:
+            yield config
         for value in config.values():
-            yield from _class_names(value)
+            yield from _objects(value)
     elif isinstance(config, list):
         for value in config:
-            yield from _class_names(value)
+            yield from _objects(value)
 
 
 def _has_lambda(config: Any) -> bool:
-    return any(name in ("Lambda", "__lambda__") for name in _class_names(config))
+    return any(each["class_name"] in ("Lambda", "__lambda__") for each in _objects(config))
+
+
+def _custom(config: Any) -> Iterator[str]:
+    for each in _objects(config):
+        origin = str(each.get("module") or "").split(".")[0]
+        if "module" in each and origin not in ("keras", "tf_keras", "tensorflow", "builtins"):
+            yield str(each["config"] if each["class_name"] == "function" else each["class_name"])

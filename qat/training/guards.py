@@ -53,7 +53,7 @@ class Guard(tf_keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs if logs is not None else {}
         weights = self._finite_weights(epoch, logs)
-        logs["learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
+        logs["learning_rate"] = float(tf_keras.backend.get_value(self.model.optimizer.learning_rate))
         self.history.append({key: float(value) for key, value in logs.items()})
         self.last_good = (epoch, weights)
         score = _score(logs, self.task)
@@ -64,7 +64,7 @@ class Guard(tf_keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _finite_weights(self, epoch: int, logs: dict[str, Any]) -> Weights:
-        # Clipping ops, fake quantization among them, can hide a NaN weight from the loss.
+        # ReLU gives 0 for NaN and fake quantization clips it, so a NaN weight may not show in the loss.
         if not math.isfinite(logs["val_loss"]):
             raise Diverged("the val loss", logs["val_loss"], epoch, self.params["steps"] - 1)
         weights = self.model.get_weights()

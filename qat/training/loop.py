@@ -117,8 +117,8 @@ def fit(
     if settings.epochs == 0:
         return FitResult((), -1, -1, 0)
     first = model(train.inputs(trained_on(train, task)[: settings.batch_size]), training=False).numpy()
-    loss, metrics = choose_loss(task, first, settings.label_smoothing)
     with strategy.scope() if strategy else nullcontext():
+        loss, metrics = choose_loss(task, first, settings.label_smoothing)
         model.compile(make_optimizer(settings, steps), loss=loss, metrics=metrics)
     try:
         model.fit(

@@ -1,0 +1,103 @@
+"""A model that does not fit the data is refused with both shapes; what fits in a less usual way is taken."""
+
+import sys
+import types
+
+import pytest
+import tf_keras
+from tf_keras import layers
+
+from qat.config import ModelConfig
+from qat.errors import ConfigError, ModelError
+from qat.models import build, task_of
+
+
+@pytest.fixture
+def theirs(monkeypatch):
+    """Build a model by a user's function, put where `_target_` finds it."""
+    module = types.ModuleType("their_models")
+    monkeypatch.setitem(sys.modules, "their_models", module)
+
+    def take(function, input_shape=(4,), classes=3, **entries):
+        module.make = function
+        config = ModelConfig(name="user", target={"_target_": "their_models.make", **entries})
+        return build(config, input_shape, classes)
+
+    return take
+
+
+def dense(units, activation="softmax", inputs=4):
+    def make(input_shape, classes):
+        return tf_keras.Sequential([layers.Dense(units, activation, input_shape=(inputs,))], name="theirs")
+
+    return make
+
+
+def test_a_users_function_gets_shape_classes_and_its_own_entries(theirs):
+    seen = {}
+
+    def make(input_shape, classes, width, names):
+        seen.update(input_shape=input_shape, classes=classes, width=width, names=names)
+        return dense(classes)(input_shape, classes)
+
+    model = theirs(make, width=7, names=["a", "b"])
+    assert seen == {"input_shape": (4,), "classes": 3, "width": 7, "names": ["a", "b"]}
+    assert model.output_shape == (None, 3)
+
+
+@pytest.mark.parametrize(("units", "classes"), [(1, 2), (2, 2), (3, 3)])
+def test_one_column_for_two_classes_fits_and_one_for_each_class_fits(theirs, units, classes):
+    assert theirs(dense(units, "sigmoid"), classes=classes).output_shape == (None, units)
+
+
+@pytest.mark.parametrize(("units", "classes"), [(5, 3), (1, 3), (3, 2)])
+def test_outputs_that_do_not_fit_the_classes_are_refused(theirs, units, classes):
+    message = (
+        rf"model theirs gives outputs of shape \({units},\), but the data has {classes} classes, so \({classes},\)"
+    )
+    with pytest.raises(ModelError, match=message):
+        theirs(dense(units), classes=classes)
+
+
+def test_inputs_that_do_not_fit_the_data_are_refused(theirs):
+    with pytest.raises(ModelError, match=r"takes inputs of shape \(5,\), but the data has \(4,\). Set data.image_size"):
+        theirs(dense(3, inputs=5))
+
+
+def test_a_model_for_any_image_size_takes_this_one(theirs):
+    def make(input_shape, classes):
+        inputs = layers.Input((None, None, 1))
+        return tf_keras.Model(inputs, layers.Softmax()(layers.GlobalAveragePooling2D()(layers.Conv2D(3, 1)(inputs))))
+
+    assert theirs(make, input_shape=(6, 5, 1)).input_shape == (None, None, None, 1)
+
+
+def test_several_outputs_are_refused_by_name(theirs):
+    def make(input_shape, classes):
+        inputs = layers.Input((4,))
+        return tf_keras.Model(inputs, [layers.Dense(3, name="left")(inputs), layers.Dense(3, name="right")(inputs)])
+
+    with pytest.raises(ModelError, match=r"has 2 outputs \(.*left.*right.*\); training and evaluation here take one"):
+        theirs(make)
+
+
+def test_ten_features_with_ten_classes_are_a_classification(theirs):
+    model = theirs(dense(10, inputs=10), input_shape=(10,), classes=10)
+    assert task_of(model) == "classification"
+    assert task_of(theirs(dense(10, None, inputs=10), input_shape=(10,), classes=2)) == "reconstruction"
+
+
+def test_a_function_that_is_not_there_is_named(theirs):
+    config = ModelConfig(name="user", target={"_target_": "their_models.mkae"})
+    with pytest.raises(ModelError, match=r"model.target._target_=their_models.mkae: cannot be imported"):
+        build(config, (4,), 3)
+
+
+def test_a_function_that_returns_no_keras_2_model_is_refused(theirs):
+    with pytest.raises(ModelError, match=r"returned a builtins.str; expected a tf_keras.Model.*Keras 2"):
+        theirs(lambda input_shape, classes: "a model")
+
+
+def test_without_a_target_the_message_shows_how_it_is_called():
+    with pytest.raises(ConfigError, match=r"model.target._target_=my_package.my_model.*input_shape=\(32, 32, 3\)"):
+        build(ModelConfig(name="user"), (4,), 3)

@@ -1,0 +1,177 @@
+"""A stranger's model: three kinds of file come back as they were, and everything else says what is the matter."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+from qat.config import ModelConfig
+from qat.errors import ConfigError, ModelError
+from qat.models import build, load, task_of
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "models" / "mlperf_tiny"
+KINDS = ["model.keras", "model.h5", "model"]  # the last is a SavedModel folder
+
+pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5", "ignore:The object being ser")
+
+
+class Doubled(layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+
+
+def small(*more):
+    inputs = x = layers.Input((6,), name="there")
+    for layer in more:
+        x = layer(x)
+    return tf_keras.Model(inputs, layers.Dense(3, "softmax", name="end")(x), name="theirs")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A plain model, one with a Lambda and one with a custom layer, each saved in three ways."""
+    folder = tmp_path_factory.mktemp("saved")
+    models = {"plain": small(), "lambda": small(layers.Lambda(lambda x: x + 1)), "custom": small(Doubled(name="twice"))}
+    for name, model in models.items():
+        for kind in KINDS:
+            (folder / name).mkdir(exist_ok=True)
+            model.save(folder / name / kind)
+    models["folder"] = folder
+    return models
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_model_comes_back_with_names_weights_and_outputs(files, kind):
+    loaded = load(str(files["folder"] / "plain" / kind))
+    inputs = np.random.default_rng(0).random((5, 6), np.float32)
+    np.testing.assert_array_equal(loaded(inputs), files["plain"](inputs))
+    assert [layer.name for layer in loaded.layers] == ["there", "end"]
+    assert loaded.optimizer is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lambda_code_runs_only_when_the_file_is_trusted(files, kind):
+    path = str(files["folder"] / "lambda" / kind)
+    with pytest.raises(ModelError, match=r"Lambda layers, that is Python code.*model.trust_custom_objects=true"):
+        load(path)
+    inputs = np.ones((2, 6), np.float32)
+    np.testing.assert_array_equal(load(path, trust_custom_objects=True)(inputs), files["lambda"](inputs))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_custom_objects_are_named_and_a_scope_provides_them(files, kind):
+    path = str(files["folder"] / "custom" / kind)
+    with pytest.raises(ModelError, match=r"needs custom objects that are not in it: .*Doubled.*model=user"):
+        load(path)
+    with tf_keras.utils.custom_object_scope({"Doubled": Doubled}):
+        assert type(load(path).get_layer("twice")) is Doubled
+
+
+def test_a_keras_3_file_is_refused_with_the_way_over(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.5.0", "date_saved": "2026-01-01"}))
+        archive.writestr("config.json", json.dumps({"module": "keras.src.models", "class_name": "Functional"}))
+        archive.writestr("model.weights.h5", b"")
+    with pytest.raises(ModelError, match=r"model.keras: written by Keras 3.5.0; .* Keras 2 only.*set_weights"):
+        load(str(path))
+
+
+def test_a_keras_3_h5_is_refused_as_well(files, tmp_path):
+    path = tmp_path / "model.h5"
+    path.write_bytes((files["folder"] / "plain" / "model.h5").read_bytes())
+    with h5py.File(path, "a") as file:
+        file.attrs["keras_version"] = "3.9.1"
+    with pytest.raises(ModelError, match=r"written by Keras 3.9.1"):
+        load(str(path))
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_a_file_cut_short_is_refused_and_named(files, tmp_path, kind, keep):
+    whole = (files["folder"] / "plain" / kind).read_bytes()
+    (tmp_path / kind).write_bytes(whole[: int(keep * len(whole))])
+    with pytest.raises(ModelError, match=rf"model.path=.*{kind}: "):
+        load(str(tmp_path / kind))
+
+
+def test_weights_alone_are_no_model(files, tmp_path):
+    files["plain"].save_weights(tmp_path / "w.h5")
+    with pytest.raises(ModelError, match=r"w.h5: this .h5 holds weights only, no model"):
+        load(str(tmp_path / "w.h5"))
+
+
+def test_a_text_file_and_an_empty_folder_are_no_models(tmp_path):
+    (tmp_path / "model.h5").write_text("not a model")
+    with pytest.raises(ModelError, match=r"neither a .keras nor an .h5 file by its content"):
+        load(str(tmp_path / "model.h5"))
+    with pytest.raises(ModelError, match=r"holds no saved_model.pb"):
+        load(str(tmp_path))
+    with pytest.raises(ModelError, match=r"nowhere.keras: no such file"):
+        load(str(tmp_path / "nowhere.keras"))
+
+
+def test_a_zip_without_a_model_in_it_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    with pytest.raises(ModelError, match=r"a zip file, but no whole .keras model"):
+        load(str(tmp_path / "model.keras"))
+
+
+def test_a_saved_model_without_keras_is_refused(tmp_path):
+    module = tf.Module()
+    module.serve = tf.function(lambda x: x, input_signature=[tf.TensorSpec((1,))])
+    tf.saved_model.save(module, tmp_path / "exported")
+    with pytest.raises(ModelError, match=r"a SavedModel without a Keras model in it"):
+        load(str(tmp_path / "exported"))
+
+
+def test_a_subclassed_model_is_refused(tmp_path):
+    class Theirs(tf_keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.end = layers.Dense(3)
+
+        def call(self, inputs):
+            return self.end(inputs)
+
+    model = Theirs()
+    model(tf.zeros((1, 6)))
+    model.save(tmp_path / "subclassed")
+    with pytest.raises(ModelError, match=r"a subclassed model, or one that was never built"):
+        load(str(tmp_path / "subclassed"))
+
+
+def test_a_saved_model_must_fit_the_data(files):
+    config = ModelConfig(name="saved", path=str(files["folder"] / "plain" / "model.keras"))
+    assert build(config, (6,), 3).name == "theirs"
+    with pytest.raises(ModelError, match=r"gives outputs of shape \(3,\), but the data has 10 classes"):
+        build(config, (6,), 10)
+
+
+def test_a_path_must_be_said_and_must_exist():
+    with pytest.raises(ConfigError, match=r"model.path is not set"):
+        build(ModelConfig(name="saved"), (6,), 3)
+    with pytest.raises(ConfigError, match=r"model.path=gone.h5: no such file or folder"):
+        build(ModelConfig(name="saved", path="gone.h5"), (6,), 3)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the MLPerf Tiny models are not there (shared/models/mlperf_tiny)")
+@pytest.mark.parametrize(
+    ("name", "parameters", "task"),
+    [
+        ("pretrainedResnet.h5", 78_666, "classification"),
+        ("kws_ref_model", 24_908, "classification"),
+        ("vww_96.h5", 221_794, "classification"),
+        ("ad01.h5", 269_992, "reconstruction"),
+    ],
+)
+def test_the_published_mlperf_tiny_models_load(name, parameters, task):
+    model = load(str(SHARED / name))
+    assert (model.count_params(), task_of(model)) == (parameters, task)
