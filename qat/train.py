@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from qat.config import Config
-from qat.door import open_door
+from qat.door import import_tensorflow, open_door
 
 
 def train(config: Config, run_dir: Path) -> object:
     """One run into `run_dir`. TensorFlow is imported here and not above: the config has been checked by now."""
+    import_tensorflow()
     from qat.stages.main_job import main_job
 
     return main_job(config, run_dir)

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -43,6 +44,7 @@ def open_door(task: Task, *, primary: str, schema: type) -> NoReturn:
     with_stack = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we say them
     signal.signal(signal.SIGTERM, _terminate)
+    warnings.formatwarning = lambda message, *_: f"qat: warning: {message}\n"
     failures: list[str] = []
     try:
         arguments = arguments_of(sys.argv[1:])

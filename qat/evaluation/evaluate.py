@@ -48,6 +48,15 @@ def keras_predictor(model: tf_keras.Model) -> Predictor:
     return lambda inputs: graph(tf.convert_to_tensor(inputs)).numpy()
 
 
+def spread(samples: int, wanted: int) -> NDArray[np.int64]:
+    """Indices of `wanted` samples at even distances (all, where there are fewer): sorted files give every class.
+
+    >>> spread(10, 4).tolist(), spread(2, 4).tolist()
+    ([0, 3, 6, 9], [0, 1])
+    """
+    return np.linspace(0, samples - 1, min(wanted, samples)).round().astype(np.int64)
+
+
 def predictions(
     predictor: Predictor, split: Split, indices: ArrayLike | None = None, batch_size: int = BATCH_SIZE
 ) -> NDArray:

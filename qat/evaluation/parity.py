@@ -12,21 +12,21 @@ from qat import metrics
 from qat.codes import QuantParams, quantize
 from qat.config import ParityConfig
 from qat.data import Split
-from qat.evaluation.evaluate import Predictor, as_scores, predictions
+from qat.evaluation.evaluate import Predictor, as_scores, predictions, spread
 from qat.results import Parity
 
 
 def measure_parity(
     fake_quant: Predictor, deployed: Predictor, output: QuantParams, split: Split, bars: ParityConfig, task: str
 ) -> Parity:
-    """Compare on the first `bars.samples` of `split` and hold the result against the bars.
+    """Compare on `bars.samples` of `split`, evenly spread, and hold the result against the bars.
 
     Args:
         fake_quant, deployed: real outputs of the Keras model and of its file.
         output: scale and zero point of the file's output, on whose grid both are compared.
         task: "classification" or "reconstruction"; the second has neither agreement nor accuracy.
     """
-    indices = np.arange(min(bars.samples, len(split)))
+    indices = spread(len(split), bars.samples)
     expected, found = predictions(fake_quant, split, indices), predictions(deployed, split, indices)
     distance = lsb_distance(expected, found, output)
     agreement, gap = 1.0, 0.0

@@ -1,0 +1,1 @@
+"""One file a stage: config in, files in the run directory out."""

@@ -1,0 +1,29 @@
+"""The calibration samples of a run, checked: the command line asks for more than the functions below it do."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.errors import CalibrationError
+from qat.stages.run import Run
+
+
+def calibration_inputs(run: Run, task: str) -> NDArray[np.float32]:
+    """Model inputs `[N, …]` of the calibration split.
+
+    Raises:
+        CalibrationError: fewer than quant.calibration.min_samples, or, for a classifier, of one class only.
+    """
+    split, wanted = run.splits.calibration, run.config.quant.calibration.min_samples
+    if len(split) < wanted:
+        raise CalibrationError(
+            f"quant.calibration.samples={len(split)}: expected at least quant.calibration.min_samples={wanted}. "
+            "Few samples leave ranges too narrow; take more, or lower the bar knowingly."
+        )
+    if task == "classification" and len(np.unique(split.labels)) < 2 <= len(run.splits.class_names):
+        name = run.splits.class_names[int(split.labels[0])]
+        raise CalibrationError(
+            f"all {len(split)} calibration samples are of class {name}: ranges of one class fit no other"
+        )
+    return split.inputs()

@@ -1,0 +1,23 @@
+"""The accuracy of an actually exported file on part of `val`, as a point of its curve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qat.evaluation import evaluate, spread
+from qat.stages.run import Run
+from qat.tflite import Interpreter, convert
+
+
+def draw_deployed(run: Run, curve: str, tflite_model: bytes, task: str, step: int) -> None:
+    if not run.config.log.tensorboard:
+        return
+    indices = spread(len(run.splits.val), run.config.log.deployed_samples)
+    interpreter = Interpreter(tflite_model, threads=run.config.threads)
+    found = evaluate(interpreter.predict, run.splits.val, task, indices)
+    run.board.scalars(curve, {f"{found.metric.name}/val": found.metric.value}, step)
+
+
+def draw_converted(run: Run, curve: str, model: Any, task: str, step: int) -> None:
+    """Export the fake-quant model as it is now, and draw what the file does."""
+    draw_deployed(run, curve, convert(model), task, step)

@@ -1,0 +1,102 @@
+"""The last evaluation: every exported file on the whole test split, next to the model it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qat import rundir
+from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity
+from qat.results import Parity, Variant
+from qat.stages.float_model import FloatModel
+from qat.stages.qat import QatModel
+from qat.stages.run import Run
+from qat.tflite import Interpreter, convert, read, verify
+
+
+def evaluate_deployed(run: Run, float_model: FloatModel, qat_model: QatModel | None) -> dict[str, Variant]:
+    """One Variant for each folder that holds a model.tflite."""
+    with run.progress.work("evaluate on test"):
+        reference = _on_test(run, keras_predictor(float_model.model), float_model)
+        return dict(_variants(run, float_model, qat_model, reference))
+
+
+def _variants(
+    run: Run, float_model: FloatModel, qat_model: QatModel | None, reference: Evaluation
+) -> Iterator[tuple[str, Variant]]:
+    for name in rundir.VARIANTS:
+        path = run.file(name, rundir.MODEL_TFLITE)
+        if not path.is_file():
+            continue
+        found = _on_test(run, Interpreter(path, threads=run.config.threads).predict, float_model)
+        if name == "float":
+            yield name, _variant(run, name, reference, found, tflite_metric=found.metric.value)
+        elif qat_model is not None and name == qat_model.variant:
+            fake_quant = _on_test(run, keras_predictor(qat_model.model), float_model)
+            yield (
+                name,
+                _variant(
+                    run,
+                    name,
+                    found,
+                    reference,
+                    fake_quant_accuracy=fake_quant.accuracy,
+                    fake_quant_metric=fake_quant.metric.value,
+                    parity=_parity(run, qat_model, float_model.task),
+                ),
+            )
+        else:
+            yield name, _variant(run, name, found, reference)
+
+
+def _on_test(run: Run, predictor: Predictor, float_model: FloatModel) -> Evaluation:
+    return evaluate(predictor, run.splits.test, float_model.task)
+
+
+def _variant(
+    run: Run,
+    name: str,
+    found: Evaluation,
+    other: Evaluation,
+    *,
+    tflite_metric: float | None = None,
+    fake_quant_accuracy: float | None = None,
+    fake_quant_metric: float | None = None,
+    parity: Parity | None = None,
+) -> Variant:
+    path = run.file(name, rundir.MODEL_TFLITE)
+    proof = verify(path)
+    return Variant(
+        metric=found.metric,
+        file=path.relative_to(run.folder).as_posix(),
+        size_bytes=path.stat().st_size,
+        integer_only=proof.integer_only,
+        input_dtype=proof.input_dtypes[0],
+        output_dtype=proof.output_dtypes[0],
+        agreement=found.agreement(other),
+        accuracy=found.accuracy,
+        accuracy_interval=found.accuracy_interval,
+        tflite_metric=tflite_metric,
+        fake_quant_accuracy=fake_quant_accuracy,
+        fake_quant_metric=fake_quant_metric,
+        parity=parity,
+        float_ops=() if name == "float" else tuple(str(report) for report in proof.float_ops),
+        other_files=_other_files(run, name),
+    )
+
+
+def _other_files(run: Run, name: str) -> dict[str, str]:
+    """The same model with other types outside, type to file."""
+    others = sorted(run.file(name, "").glob("model_*.tflite"))
+    return {path.stem.removeprefix("model_"): path.relative_to(run.folder).as_posix() for path in others}
+
+
+def _parity(run: Run, qat_model: QatModel, task: str) -> Parity:
+    """On val, never on test. Where `export.io` hides the output's codes, a file that shows them is made for this."""
+    content = run.file(qat_model.variant, rundir.MODEL_TFLITE).read_bytes()
+    output = read(content).outputs[0].quantization
+    if output is None:
+        content = convert(qat_model.model, low_bit=run.config.quant.weight_bits < 8)
+        output = read(content).outputs[0].quantization
+    deployed = Interpreter(content, threads=run.config.threads)
+    fake_quant = keras_predictor(qat_model.model)
+    return measure_parity(fake_quant, deployed.predict, output, run.splits.val, run.config.parity, task)

@@ -1,0 +1,133 @@
+"""Float models by everything that determines them, so that a sweep over quantizers trains each once.
+
+An entry is a folder that appears whole: written aside, then renamed. It holds the weights alone, with their SHA-256;
+the config builds the model, a user's function with custom layers included.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import qat
+from qat import rundir
+from qat.config import Config
+from qat.data import Splits
+from qat.errors import RunDirError
+from qat.stages.provenance import versions
+
+if TYPE_CHECKING:
+    import tf_keras
+
+RECORD, WEIGHTS = "float.json", "weights.npz"
+_CODE_THAT_COUNTS = ("data", "models", "training")
+_PACKAGES_THAT_COUNT = ("tensorflow", "tf_keras", "numpy")
+
+
+History = tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    folder: Path
+    key: str
+    determined_by: dict[str, Any]
+
+
+def cache_folder(config: Config) -> Path:
+    """`float_cache`, or `qat/float` in the user's cache folder (XDG_CACHE_HOME, else ~/.cache)."""
+    if config.float_cache is not None:
+        return Path(config.float_cache).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qat" / "float"
+
+
+def entry_of(config: Config, splits: Splits) -> Entry:
+    """The entry of the model that this config would train on these splits."""
+    determined_by = {
+        "model": dataclasses.asdict(config.model),
+        "model_files": _files_of_model(config),
+        "train": {key: value for key, value in dataclasses.asdict(config.train).items() if key != "threads"},
+        "augmentation": dataclasses.asdict(config.data.augmentation),
+        "splits": splits.fingerprint(),
+        "classes": len(splits.class_names),
+        "seed": config.seed,
+        "versions": {name: versions()[name] for name in _PACKAGES_THAT_COUNT},
+        "code": _code_digest(),
+    }
+    key = hashlib.sha256(json.dumps(determined_by, sort_keys=True, default=str).encode()).hexdigest()[:24]
+    return Entry(cache_folder(config) / key, key, determined_by)
+
+
+def load(entry: Entry, model: tf_keras.Model, say: Callable[[str], None]) -> History | None:
+    """Give `model` the weights of a whole entry and return its history; None where there is none.
+
+    A damaged entry is named and removed.
+    """
+    if not entry.folder.is_dir():
+        return None
+    path = entry.folder / WEIGHTS
+    try:
+        record = rundir.read_json(entry.folder / RECORD)
+        if rundir.sha256(path) != record["sha256"]:
+            raise RunDirError(f"{path}: its content is not what was written")
+        with np.load(path, allow_pickle=False) as arrays:
+            model.set_weights([arrays[name] for name in arrays.files])
+        return tuple(record["history"])
+    except (RunDirError, OSError, KeyError, ValueError) as error:
+        say(f"float cache: {entry.folder} is damaged ({error}); it is removed and the model trained again")
+        shutil.rmtree(entry.folder, ignore_errors=True)
+        return None
+
+
+def store(entry: Entry, model: tf_keras.Model, history: History, say: Callable[[str], None]) -> None:
+    """Keep a trained model's weights. A full or read-only cache is said and costs nothing else."""
+    aside = entry.folder.with_name(f".{entry.key}.{os.getpid()}.part")
+    try:
+        with rundir.whole_file(aside / WEIGHTS) as path:
+            np.savez(path, *model.get_weights())
+        record = {
+            "sha256": rundir.sha256(aside / WEIGHTS),
+            "history": list(history),
+            "determined_by": json.loads(json.dumps(entry.determined_by, default=str)),
+        }
+        rundir.write_json(aside / RECORD, record)
+        aside.rename(entry.folder)
+    except OSError as error:
+        say(f"float cache: the model could not be kept ({error})")
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _files_of_model(config: Config) -> dict[str, str]:
+    """Digests of what the model config only points to: a weights file, the module of a user's function."""
+    files = [Path(config.model.weights)] if config.model.weights else []
+    files += [source for source in [_source_of(config.model.target)] if source is not None]
+    return {path.name: rundir.sha256(path) for path in files if path.is_file()}
+
+
+def _source_of(target: dict[str, Any] | None) -> Path | None:
+    module = str((target or {}).get("_target_", "")).rpartition(".")[0]
+    try:
+        found = importlib.util.find_spec(module) if module else None
+    except (ImportError, ValueError):
+        return None
+    return Path(found.origin) if found and found.origin else None
+
+
+def _code_digest() -> str:
+    digest = hashlib.sha256()
+    package = Path(qat.__file__).parent
+    for room in _CODE_THAT_COUNTS:
+        for file in sorted((package / room).rglob("*.py")):
+            digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,122 @@
+"""The float model of a run: from another run, from a file, from the cache, or trained here."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qat import models, rundir
+from qat.errors import ModelError, RunDirError, TrainingDivergedError
+from qat.models import build, task_of
+from qat.models.fit_to_data import check_fits
+from qat.stages import float_cache
+from qat.stages.export import export_keras
+from qat.stages.run import Run
+from qat.stages.watching import CurveCallback
+from qat.training import FitSettings, fit, make_callbacks
+
+if TYPE_CHECKING:
+    import tf_keras
+
+History = tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    model: tf_keras.Model
+    task: str  # classification | reconstruction
+    history: History  # one dict an epoch; empty where the training is not known
+    origin: str
+
+
+def obtain_float_model(run: Run) -> FloatModel:
+    """The float model that the config determines, trained only where nobody has trained it yet."""
+    config = run.config
+    if config.float_run is not None:
+        model, history, origin = _of_run(run, Path(config.float_run).expanduser())
+    elif config.model.name == "saved":
+        model, history, origin = _build(run), (), f"file {config.model.path}"
+    else:
+        model, history, origin = _cached_or_trained(run)
+    run.progress.say(f"float model: {origin}")
+    for epoch, logs in enumerate(history, start=1):
+        CurveCallback.draw(run.board, "float", logs, epoch)
+    found = FloatModel(model, task_of(model), history, origin)
+    export_keras(run, "float", model)
+    return found
+
+
+def _build(run: Run) -> tf_keras.Model:
+    return build(run.config.model, run.splits.contract.shape, len(run.splits.class_names))
+
+
+def _of_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
+    """A float model that another run left, refused where it was trained on inputs prepared otherwise."""
+    path = folder / "float" / rundir.MODEL_KERAS
+    if not path.is_file():
+        raise RunDirError(f"float_run={folder}: it holds no float/{rundir.MODEL_KERAS}. Was that run finished?")
+    model = models.load(str(path), run.config.model.trust_custom_objects)
+    check_fits(model, run.splits.contract.shape, len(run.splits.class_names))
+    theirs = rundir.read_json(path.with_name(rundir.MODEL_JSON))["contract"]
+    ours = run.splits.contract.to_dict()
+    if theirs != ours:
+        changed = ", ".join(
+            f"{key} {theirs.get(key)} there, {ours[key]} here" for key in ours if theirs.get(key) != ours[key]
+        )
+        raise ModelError(
+            f"float_run={folder}: its inputs were prepared otherwise ({changed}). Give the same data options."
+        )
+    results = folder / rundir.RESULTS
+    history = rundir.read_json(results)["histories"].get("float", []) if results.exists() else []
+    return model, tuple(history), f"run {folder}"
+
+
+def _cached_or_trained(run: Run) -> tuple[tf_keras.Model, History, str]:
+    entry = float_cache.entry_of(run.config, run.splits)
+    model = _build(run)
+    with _turn(run, entry):
+        found = float_cache.load(entry, model, run.progress.say)
+        if found is not None:
+            return model, found, f"cache {entry.key}"
+        history = _train(run, model)
+        float_cache.store(entry, model, history, run.progress.say)
+        return model, history, "trained here"
+
+
+def _turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[None]:
+    """One process trains this model, the others wait for it. A cache nobody can write is no reason not to train."""
+    try:
+        rundir.write_bytes(entry.folder.parent / ".probe", b"")
+    except RunDirError as error:
+        if run.config.float_cache is not None:
+            raise
+        run.progress.say(f"no float cache: {error}")
+        return nullcontext()
+
+    def waiting(holder: str) -> None:
+        run.progress.say(f"waiting: {holder} is training this float model")
+
+    return rundir.lock(entry.folder.with_suffix(".lock"), on_wait=waiting)
+
+
+def _train(run: Run, model: tf_keras.Model) -> History:
+    config, splits = run.config, run.splits
+    settings = FitSettings.of_train(config.train)
+    with run.progress.work("float training", settings.epochs, "epoch") as bar:
+        callbacks: list[Any] = [CurveCallback(run.board, "float", bar), *make_callbacks(config.train.callbacks)]
+        try:
+            result = fit(
+                model,
+                splits.train,
+                splits.val,
+                settings,
+                seed=config.seed,
+                augmentation=config.data.augmentation,
+                callbacks=callbacks,
+            )
+        except TrainingDivergedError:
+            export_keras(run, "float", model)  # its last good weights
+            raise
+    return result.history

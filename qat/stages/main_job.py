@@ -1,0 +1,33 @@
+"""`python -m qat.train`: from data to deployed files and what they are worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qat.config import Config
+from qat.results import RunResult
+from qat.stages.deployment import evaluate_deployed
+from qat.stages.export import export_tflite
+from qat.stages.float_model import obtain_float_model
+from qat.stages.ptq import quantize_after_training
+from qat.stages.qat import train_quantized
+from qat.stages.result import enforce_parity, show_result, write_result
+from qat.stages.run import begin
+
+
+def main_job(config: Config, folder: Path) -> RunResult:
+    """One run into `folder`: float model, PTQ and QAT as `quant` asks, exported, evaluated, written down.
+
+    Raises:
+        QatError: data, model, folder or training that cannot be used; ParityError after all files are written.
+    """
+    with begin(config, folder) as run:
+        float_model = obtain_float_model(run)
+        export_tflite(run, "float", float_model.model, scheme="float32")
+        quantize_after_training(run, float_model)
+        qat_model = train_quantized(run, float_model)
+        variants = evaluate_deployed(run, float_model, qat_model)
+        result = write_result(run, variants, float_model, qat_model)
+        show_result(run, variants)
+        enforce_parity(run, variants)
+        return result

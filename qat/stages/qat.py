@@ -1,0 +1,104 @@
+"""Quantization-aware training from the float model, watched epoch by epoch as it will be deployed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+import tf_keras
+
+from qat.errors import TrainingDivergedError
+from qat.evaluation import evaluate, keras_predictor
+from qat.quantization import quantize_model
+from qat.stages.calibration import calibration_inputs
+from qat.stages.deployed import draw_converted
+from qat.stages.export import export_keras, export_tflite
+from qat.stages.float_model import FloatModel, History
+from qat.stages.run import Run
+from qat.stages.watching import CurveCallback, EpochCallback
+from qat.training import FitSettings, fit
+
+VARIANTS = {"qat": "qat_int8", "qat_w4a8": "qat_w4a8"}  # quant.name -> variant
+_RANGE = re.compile(r"_(min|max)(:0)?$")
+
+
+@dataclass(frozen=True)
+class QatModel:
+    """`model` computes with fake quantization what `<variant>/model.tflite` computes in integers."""
+
+    variant: str
+    model: tf_keras.Model
+    history: History
+
+
+def train_quantized(run: Run, float_model: FloatModel) -> QatModel | None:
+    """Quantize, train and export; None where the config asks for no QAT."""
+    quant = run.config.quant
+    if quant.name not in VARIANTS:
+        return None
+    variant = VARIANTS[quant.name]
+    tf_keras.utils.set_random_seed(run.config.seed)  # the same start whether the float model was trained here or taken
+    with run.progress.work("calibrate"):
+        calibration = calibration_inputs(run, float_model.task)
+        model = quantize_model(float_model.model, calibration, config=quant)
+    try:
+        history = _train(run, model, float_model)
+    except TrainingDivergedError:
+        export_keras(run, variant, model)  # its last good weights
+        raise
+    export_keras(run, variant, model)
+    export_tflite(run, variant, model, low_bit=quant.weight_bits < 8)
+    return QatModel(variant, model, history)
+
+
+def _train(run: Run, model: tf_keras.Model, float_model: FloatModel) -> History:
+    config, task, before = run.config, float_model.task, len(float_model.history)
+    settings = FitSettings.of_quant(config.quant, config.train)
+    _draw_start(run, model, task, before)
+    with run.progress.work("QAT", settings.epochs, "epoch") as bar:
+        watching: Sequence[tf_keras.callbacks.Callback] = [
+            CurveCallback(run.board, "fake_quant", bar, before),
+            EpochCallback(
+                lambda now, step: draw_converted(run, "deployed_int8", now, task, step),
+                config.log.deployed_every,
+                settings.epochs,
+                before,
+            ),
+            EpochCallback(
+                lambda now, step: run.board.ranges("fake_quant", range_variables(now), step),
+                config.log.ranges_every,
+                settings.epochs,
+                before,
+            ),
+        ]
+        augmentation = config.data.augmentation
+        splits = run.splits
+        result = fit(
+            model,
+            splits.train,
+            splits.val,
+            settings,
+            seed=config.seed,
+            task=task,
+            augmentation=augmentation,
+            callbacks=watching,
+        )
+    return result.history
+
+
+def _draw_start(run: Run, model: tf_keras.Model, task: str, step: int) -> None:
+    """Where the curves begin: calibrated, not yet trained."""
+    if not run.config.log.tensorboard:
+        return
+    start = evaluate(keras_predictor(model), run.splits.val, task)
+    run.board.scalars("fake_quant", {f"{start.metric.name}/val": start.metric.value}, step)
+    run.board.ranges("fake_quant", range_variables(model), step)
+    if run.config.log.deployed_every:
+        draw_converted(run, "deployed_int8", model, task, step)
+
+
+def range_variables(model: tf_keras.Model) -> list[tf.Variable]:
+    """The variables that hold the ends of quantizer ranges."""
+    return [variable for variable in model.weights if _RANGE.search(variable.name)]

@@ -1,0 +1,31 @@
+"""A clean start for every job: one process may run several, one after another."""
+
+from __future__ import annotations
+
+import gc
+
+import tensorflow as tf
+import tf_keras
+
+from qat.errors import ConfigError
+
+
+def begin_session(seed: int, threads: int | None) -> None:
+    """Forget earlier graphs and layer names, seed Python, NumPy and TensorFlow, set TensorFlow's threads.
+
+    Raises:
+        ConfigError: this process already computes with another number of threads; TensorFlow sets it once.
+    """
+    tf_keras.backend.clear_session()
+    gc.collect()
+    tf_keras.utils.set_random_seed(seed)
+    if threads is None or tf.config.threading.get_intra_op_parallelism_threads() == threads:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"train.threads={threads}: this process already computes with another number of threads, and TensorFlow "
+            "sets it once a process. Give all jobs of a sweep the same number, or run them in processes of their own."
+        ) from error
