@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 
@@ -95,7 +95,7 @@ class RunResult:
         if missing:
             raise ValueError(f"not a result of a qat run: it has no {', '.join(missing)}")
         variants = {name: _variant(name, values) for name, values in plain["variants"].items()}
-        return _made(cls, {**plain, "variants": variants})
+        return replace(_made(cls, {**plain, "variants": variants}), config=plain["config"])
 
 
 def _variant(name: str, plain: Mapping[str, Any]) -> Variant:
@@ -109,7 +109,14 @@ def _variant(name: str, plain: Mapping[str, Any]) -> Variant:
 
 def _made(kind: type, plain: Mapping[str, Any]) -> Any:
     known = {each.name for each in fields(kind)}
-    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in plain.items() if key in known})
+    return kind(**{key: _frozen(value) for key, value in plain.items() if key in known})
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as the tuples they were."""
+    if isinstance(value, list):
+        return tuple(_frozen(each) for each in value)
+    return {key: _frozen(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def _present(value: Any) -> dict[str, Any]:

@@ -46,11 +46,11 @@ def claim(run_dir: Path) -> Iterator[Path]:
     Raises:
         RunDirError: it holds a finished run, another process writes it, it is read-only, or the disk is full.
     """
+    _prove_writable(run_dir)
     if (run_dir / RESULTS).exists():
         raise RunDirError(
             f"{run_dir} holds a finished run ({RESULTS}). Choose another folder, as hydra.run.dir=DIR, or remove it."
         )
-    _prove_writable(run_dir)
     ours = (run_dir / _LOCK).exists()
     with lock(run_dir / _LOCK, wait=False):
         if ours:

@@ -1,0 +1,100 @@
+"""What the door says to a mistake: the key, the value, what was expected, the choices. Read in this process."""
+
+import pytest
+
+from qat.config import Config
+from qat.door import compose
+from qat.errors import ConfigError
+
+
+def said(*overrides):
+    with pytest.raises(ConfigError) as refused:
+        compose(overrides)
+    return str(refused.value)
+
+
+def test_no_overrides_give_the_default_job():
+    config = compose()
+    assert type(config) is Config
+    assert (config.data.name, config.model.name, config.quant.name, config.seed) == ("digits", "mobilenet", "qat", 0)
+
+
+def test_an_option_brings_its_values_and_an_override_beats_it():
+    assert compose(["debug=tiny"]).train.epochs == 1
+    assert compose(["debug=tiny", "train.epochs=2"]).train.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochz=3", "train.epochz: no such key. Did you mean train.epochs? Keys of train: epochs, batch_size"),
+        ("modle=resnet8", "modle: no such key. Did you mean model? Keys of the config: seed, data, model"),
+        ("epochs=3", "epochs: no such key. Did you mean train.epochs or quant.epochs?"),
+        ("+data.batchsize=4", "data.batchsize: no such key. Did you mean train.batch_size? Keys of data: name, path"),
+        ("+colour=red", "colour: no such key."),
+        ("train.optimizer.lr=1", "train.optimizer.lr: train.optimizer is open to keys of its own; a new one is added"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_the_nearest_one(override, message):
+    assert message in said(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochs=many", "train.epochs=many: expected a whole number."),
+        ("train.learning_rate=fast", "train.learning_rate=fast: expected a number."),
+        ("train.keep_best=perhaps", "train.keep_best=perhaps: expected true or false."),
+        ("data.range=[a,b]", "data.range=a: expected a list of numbers, as [1, 2], or null."),
+        ("train.early_stop_epochs=soon", "train.early_stop_epochs=soon: expected a whole number or null."),
+    ],
+)
+def test_a_wrong_type_is_named_with_the_right_one(override, message):
+    assert message in said(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "nearest", "another"),
+    [
+        ("model=mobilnet", "model=mobilenet", "resnet8"),
+        ("data=digit", "data=digits", "image_folder"),
+        ("quant=qta", "quant=qat", "ptq_float16"),
+        ("debug=tiney", "debug=tiny", "tiny"),
+    ],
+)
+def test_an_unknown_option_is_named_with_the_choices(override, nearest, another):
+    message = said(override)
+    assert message.startswith(f"{override}: no such option. Did you mean {nearest}? Choices of ")
+    assert another in message
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.test_fraction=1.5", "data.test_fraction=1.5: expected a share above 0 and below 1"),
+        ("train.epochs=-1", "train.epochs=-1: expected a whole number from 0"),
+        ("train.schedule=linear", "train.schedule=linear: expected constant or cosine"),
+        ("quant.learning_rate=0", "quant.learning_rate=0.0: expected a number above 0"),
+        ("quant.ema_decay=2", "quant.ema_decay=2.0: expected a number from 0 to"),
+        ("quant.calibration.method=max", "quant.calibration.method=max: expected one of minmax, percentile, mse."),
+        ("log.progress=loud", "log.progress=loud: expected one of auto, bar, plain, off."),
+        ("export.io=[float16]", "a float16 file keeps float32 inputs and outputs; use float32."),
+        ("quant.weight_bits=3", "quant.weight_bits=3: expected 8 or 4."),
+        ("float_run=/nowhere", "float_run=/nowhere: no such folder."),
+        ("model=saved", "model.path is not set"),
+        ("data=npz", "data=npz needs data.path"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_before_tensorflow(override, message):
+    assert message in said(override)
+
+
+def test_a_bare_regular_expression_is_quoted_for_hydra_and_checked():
+    assert compose(['quant.skip=["conv_[12]$"]']).quant.skip == ["conv_[12]$"]
+    assert "quant.skip: '(' is no regular expression" in said('quant.skip=["("]')
+
+
+def test_several_faults_between_the_rooms_are_all_named():
+    message = said("quant.weight_bits=3", "log.progress=loud")
+    assert "quant.weight_bits=3" in message
+    assert "log.progress=loud" in message

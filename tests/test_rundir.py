@@ -1,0 +1,188 @@
+"""Whole files or none, one writer to a folder, and a refusal that says what to do."""
+
+import resource
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from qat import rundir
+from qat.errors import RunDirError
+
+
+def in_another_process(code, *arguments, **options):
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_replaced_as_a_whole_and_nothing_lies_beside_it(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    rundir.write_text(path, "old")
+    rundir.write_text(path, "new")
+    assert path.read_text() == "new"
+    assert names(path.parent) == ["file.txt"]
+
+
+def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path):
+    path = tmp_path / "model.tflite"
+    rundir.write_bytes(path, b"old")
+    killed = in_another_process(
+        """
+        import os, sys, pathlib
+        from qat import rundir
+        os.fsync = lambda descriptor: os.kill(os.getpid(), 9)
+        rundir.write_bytes(pathlib.Path(sys.argv[1]), b"new" * 1000)
+        """,
+        path,
+    )
+    assert killed.wait() == -9
+    assert path.read_bytes() == b"old"
+    assert [name for name in names(tmp_path) if not name.startswith(".")] == ["model.tflite"]
+
+
+def test_a_writer_that_fails_half_way_leaves_nothing(tmp_path):
+    def write_half():
+        with rundir.whole_file(tmp_path / "model.keras") as path:
+            path.write_bytes(b"half of it")
+            raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        write_half()
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_is_named_and_leaves_no_part(tmp_path):
+    # A limit on the size of files is the full disk that needs no disk.
+    full = in_another_process(
+        """
+        import pathlib, signal, sys
+        from qat import rundir
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        rundir.write_bytes(pathlib.Path(sys.argv[1]) / "model.tflite", bytes(1 << 20))
+        """,
+        tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16)),
+    )
+    said, _ = full.communicate()
+    assert "model.tflite: the disk is full" in said
+    assert "Make room, or choose another folder" in said
+    assert names(tmp_path) == []
+
+
+def test_a_nearly_full_disk_is_refused_before_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(rundir, "MIN_FREE_BYTES", 1 << 60)
+    with pytest.raises(RunDirError, match=r"the disk is nearly full: .* MB are free, and a run needs"):
+        rundir.claim(tmp_path / "run").__enter__()
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_way_out(tmp_path):
+    (tmp_path / "a_file").write_text("")
+    with pytest.raises(RunDirError, match=r"a_file/run.*cannot be written.*hydra\.run\.dir=DIR"):
+        rundir.claim(tmp_path / "a_file" / "run").__enter__()
+
+
+def test_a_read_only_folder_is_refused_before_the_run(tmp_path):
+    tmp_path.chmod(0o500)
+    refused = in_another_process(
+        """
+        import os, pathlib, sys
+        from qat import rundir
+        if os.geteuid() == 0:  # root may write everywhere
+            os.seteuid(65534)
+        rundir.claim(pathlib.Path(sys.argv[1])).__enter__()
+        """,
+        tmp_path,
+    )
+    said, _ = refused.communicate()
+    assert f"RunDirError: {tmp_path}" in said
+    assert "cannot be written (Permission denied). Choose another folder, as hydra.run.dir=DIR." in said
+
+
+def test_a_finished_run_is_never_touched(tmp_path):
+    rundir.write_json(tmp_path / rundir.RESULTS, {})
+    with pytest.raises(RunDirError, match=r"holds a finished run \(results.json\)\. Choose another folder"):
+        rundir.claim(tmp_path).__enter__()
+
+
+def test_what_an_unfinished_run_left_is_removed_and_what_is_not_ours_stays(tmp_path):
+    with rundir.claim(tmp_path):
+        rundir.write_bytes(tmp_path / "qat_int8" / "model.tflite", b"old")
+        (tmp_path / "qat_int8" / ".model.keras.host.1.part").write_bytes(b"half")
+        rundir.write_text(tmp_path / "notes.txt", "mine")
+    with rundir.claim(tmp_path):
+        assert not (tmp_path / "qat_int8").exists()
+        assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_with_our_names_that_no_run_made_stays_as_it_is(tmp_path):
+    rundir.write_text(tmp_path / "float" / "thesis.txt", "mine")
+    with rundir.claim(tmp_path):
+        assert (tmp_path / "float" / "thesis.txt").read_text() == "mine"
+
+
+HOLD = """
+    import pathlib, sys, time
+    from qat import rundir
+    with rundir.lock(pathlib.Path(sys.argv[1])):
+        print("held", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_a_lock_is_refused_or_waited_for_and_ends_with_its_holder(tmp_path):
+    path = tmp_path / "x.lock"
+    holder = in_another_process(HOLD, path)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(RunDirError, match=rf"is being written by process {holder.pid} on "):
+        rundir.lock(path, wait=False).__enter__()
+    told = []
+    start = time.monotonic()
+
+    def on_wait(who):
+        told.append(who)
+        holder.kill()
+
+    with rundir.lock(path, on_wait=on_wait):
+        assert f"process {holder.pid} " in told[0]
+    holder.wait()
+    assert time.monotonic() - start < 30
+
+
+def test_two_processes_count_together_without_losing_one(tmp_path):
+    rundir.write_text(tmp_path / "count", "0")
+    counters = [
+        in_another_process(
+            """
+            import pathlib, sys
+            from qat import rundir
+            folder = pathlib.Path(sys.argv[1])
+            for _ in range(50):
+                with rundir.lock(folder / "count.lock"):
+                    rundir.write_text(folder / "count", str(int((folder / "count").read_text()) + 1))
+            """,
+            tmp_path,
+        )
+        for _ in range(2)
+    ]
+    assert [counter.wait() for counter in counters] == [0, 0]
+    assert (tmp_path / "count").read_text() == "100"
+
+
+def test_json_has_no_word_for_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        rundir.write_json(tmp_path / "results.json", {"accuracy": float("nan")})
+    assert names(tmp_path) == []
+
+
+def test_a_missing_or_broken_json_is_named(tmp_path):
+    with pytest.raises(RunDirError, match=r"results\.json: No such file.*directory of a run"):
+        rundir.read_json(tmp_path / "results.json")
+    (tmp_path / "results.json").write_text('{"variants": ')
+    with pytest.raises(RunDirError, match=r"results\.json: no JSON"):
+        rundir.read_json(tmp_path / "results.json")
