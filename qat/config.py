@@ -39,7 +39,7 @@ class DataConfig:
     label_names: list[str] | None = None
     normal_class: int | None = None  # anomaly detection: train on it alone; every other is label 1 in val and test
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    target: dict[str, Any] | None = None  # data=user: {_target_: module.function, ...}
+    target: dict[str, Any] = field(default_factory=dict)  # data=user: {_target_: module.function, ...}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class ModelConfig:
     weights: str | None = None  # keras_app: None, or a path to weights
     path: str | None = None  # saved: .keras, .h5 or a SavedModel folder
     trust_custom_objects: bool = False  # saved: run Lambda code that the file carries
-    target: dict[str, Any] | None = None  # model=user: {_target_: module.function, ...}
+    target: dict[str, Any] = field(default_factory=dict)  # model=user: {_target_: module.function, ...}
 
 
 @dataclass(slots=True, kw_only=True)

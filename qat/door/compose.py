@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from qat.config import Config
-from qat.door.explain import explain, unknown_key, unknown_keys
+from qat.door.explain import explain, open_sections, unknown_key, unknown_keys
 from qat.errors import ConfigError
 
 Schema = TypeVar("Schema")
@@ -29,8 +29,14 @@ def conf_dir() -> Path:
 
 
 def register(primary: str, schema: type) -> None:
-    """Make `schema` known to Hydra as `<primary>_schema`, the first entry of conf/<primary>.yaml."""
-    ConfigStore.instance().store(name=f"{primary}_schema", node=schema)
+    """Make `schema` known to Hydra as `<primary>_schema`, the first entry of conf/<primary>.yaml.
+
+    Its sections of type `dict` (arguments of an optimizer, of a user's function, …) take new keys without a plus.
+    """
+    node = OmegaConf.structured(schema)
+    for key in open_sections(schema):
+        OmegaConf.set_struct(OmegaConf.select(node, key), False)
+    ConfigStore.instance().store(name=f"{primary}_schema", node=node)
 
 
 def compose(overrides: Sequence[str] = (), *, primary: str = "train", schema: type[Schema] = Config) -> Schema:

@@ -42,8 +42,6 @@ def unknown_option(group: str, option: str, choices: list[str]) -> str:
 
 def unknown_key(key: str, schema: type) -> str:
     """The key, the nearest real one, and the keys of its section."""
-    if (open_section := _open_section(key, schema)) is not None:
-        return f"{key}: {open_section} is open to keys of its own; a new one is added with a plus, as +{key}=…"
     section, _, name = key.rpartition(".")
     while section and section_type(schema, section) is None:
         section, _, name = section.rpartition(".")
@@ -54,16 +52,6 @@ def unknown_key(key: str, schema: type) -> str:
     near = near or difflib.get_close_matches(key, list(all_keys(schema)), n=1)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"{prefix}{name}: no such key.{hint} Keys of {section or 'the config'}: {', '.join(siblings)}."
-
-
-def _open_section(key: str, schema: type) -> str | None:
-    """The section of type `dict` that a dotted key stands in, if any."""
-    parents = key.split(".")[:-1]
-    for depth in range(1, len(parents) + 1):
-        section = ".".join(parents[:depth])
-        if "dict" in str(key_type(schema, section)):
-            return section
-    return None
 
 
 def wrong_type(key: str, value: Any, schema: type) -> str:
@@ -84,6 +72,11 @@ def unknown_keys(values: Mapping[str, Any], schema: type, prefix: str = "") -> I
             yield prefix + name
         elif dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
             yield from unknown_keys(value, hints[name], f"{prefix}{name}.")
+
+
+def open_sections(schema: type) -> Iterator[str]:
+    """Dotted keys of the sections whose own keys nobody can know beforehand: those of type `dict`."""
+    return (key for key in all_keys(schema) if typing.get_origin(key_type(schema, key)) is dict)
 
 
 def section_type(schema: type, section: str) -> type | None:

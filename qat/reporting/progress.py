@@ -40,17 +40,20 @@ class Progress:
 
     @contextmanager
     def work(self, title: str, total: int = 1, unit: str = "") -> Iterator[Bar]:
-        """Show work of `total` steps while the block runs, and keep its wall time."""
+        """Show work of `total` steps, each a `unit`, while the block runs; keep its wall time.
+
+        Without a `unit` it is one piece, of which a log gets the time at its end.
+        """
         start = time.monotonic()
         try:
             if self.mode == "bar":
                 with self._rich_bar(title, total) as bar:
                     yield bar
             else:
-                yield Bar(None, self.say if total > 1 else None, f"{title}: {unit}".rstrip(": "), total)
+                yield Bar(None, self.say if unit else None, f"{title}: {unit}", total)
         finally:
             self.seconds[title] = round(self.seconds.get(title, 0.0) + time.monotonic() - start, 3)
-        if total <= 1 and self.mode == "plain":
+        if not unit and self.mode == "plain":
             self.say(f"{title}: {self.seconds[title]:.1f} s")
 
     @contextmanager

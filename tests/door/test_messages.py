@@ -32,11 +32,18 @@ def test_an_option_brings_its_values_and_an_override_beats_it():
         ("epochs=3", "epochs: no such key. Did you mean train.epochs or quant.epochs?"),
         ("+data.batchsize=4", "data.batchsize: no such key. Did you mean train.batch_size? Keys of data: name, path"),
         ("+colour=red", "colour: no such key."),
-        ("train.optimizer.lr=1", "train.optimizer.lr: train.optimizer is open to keys of its own; a new one is added"),
     ],
 )
 def test_a_misspelt_key_is_named_with_the_nearest_one(override, message):
     assert message in said(override)
+
+
+def test_a_section_of_arguments_takes_keys_that_nobody_knew_beforehand():
+    config = compose(
+        ["train.optimizer={_target_:tf_keras.optimizers.SGD,momentum:0.9}", "train.optimizer.nesterov=true"]
+    )
+    assert config.train.optimizer == {"_target_": "tf_keras.optimizers.SGD", "momentum": 0.9, "nesterov": True}
+    assert compose(["model=user", "model.target._target_=a.b", "model.target.width=3"]).model.target["width"] == 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""What people see: the table's numbers, plain lines where there is no terminal, curves that share their charts."""
+
+import pytest
+
+from qat.reporting import Board, Progress, markdown_table, open_command, print_table
+from qat.results import Metric, Parity, Variant
+
+
+def variant(name, accuracy, size, **more):
+    options = {
+        "integer_only": name != "float",
+        "input_dtype": "int8",
+        "output_dtype": "int8",
+        "agreement": 0.995,
+        **more,
+    }
+    return Variant(Metric("accuracy", accuracy), f"{name}/model.tflite", size, accuracy=accuracy, **options)
+
+
+PARITY = Parity(agreement=1, max_lsb=1, exact=0.9, within_1_lsb=1, accuracy_gap=0, samples=9, passed=False)
+VARIANTS = {
+    "float": variant("float", 0.98, 8192),
+    "qat_int8": variant("qat_int8", 0.9725, 2048, fake_quant_metric=0.974, parity=PARITY),
+}
+
+
+def test_the_table_has_drop_in_points_and_leaves_out_empty_columns():
+    lines = markdown_table(VARIANTS).splitlines()
+    assert lines[0] == "| variant | accuracy | drop | fake-quant | size | integer-only | agreement | parity |"
+    assert lines[2] == "| float | 98.00 % |  |  | 8.0 KiB | no | 99.50 % |  |"
+    assert lines[3] == "| qat_int8 | 97.25 % | +0.75 | 97.40 % | 2.0 KiB | yes | 99.50 % | BROKEN |"
+    assert "fake-quant" not in markdown_table({"float": VARIANTS["float"]})
+
+
+def test_an_auc_is_no_percentage():
+    auc = Variant(Metric("auc", 0.91234), "float/model.tflite", 1024, False, "float32", "float32")
+    assert "| float | 0.9123 | 1.0 KiB | no |" in markdown_table({"float": auc})
+
+
+def test_a_log_has_the_whole_table_however_narrow(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(VARIANTS)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == [
+        "variant",
+        "accuracy",
+        "drop",
+        "fake-quant",
+        "size",
+        "integer-only",
+        "agreement",
+        "parity",
+    ]
+    assert len({len(line) for line in shown}) == 1
+
+
+def test_without_a_terminal_each_whole_step_is_a_line(capsys):
+    progress = Progress("auto")
+    with progress.work("training", 2, "epoch") as bar:
+        for epoch in range(2):
+            for _ in range(9):
+                bar.advance(1 / 10)
+            bar.advance(1 / 10, f"loss {epoch}")
+    assert capsys.readouterr().out.splitlines() == ["training: epoch 1/2  loss 0", "training: epoch 2/2  loss 1"]
+    assert progress.seconds["training"] >= 0
+
+
+def test_off_is_silent(capsys):
+    progress = Progress("off")
+    with progress.work("training", 2) as bar:
+        bar.advance(1, "loss")
+    progress.say("done")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bar_reaches_its_end(capsys):
+    with Progress("bar").work("training", 2, "epoch") as bar:
+        bar.advance(2, "loss 0.1")
+    assert "2/2" in capsys.readouterr().out
+
+
+@pytest.fixture
+def events(tmp_path):
+    """Event files below tmp_path, as TensorBoard itself reads them: (run, tag) -> [(step, value)]."""
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+    def read():
+        found = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+        tensors = {}
+        for run, tags in found.Runs().items():
+            for tag in tags["tensors"]:
+                tensors[run, tag] = [(event.step, event.tensor_proto) for event in found.Tensors(run, tag)]
+        return tensors
+
+    return read
+
+
+def test_float_and_quantized_curves_have_the_same_tag_in_runs_of_their_own(tmp_path, events):
+    import tensorflow as tf
+
+    with Board(tmp_path) as board:
+        board.scalars("float", {"accuracy/val": 0.5}, 1)
+        board.scalars("deployed_int8", {"accuracy/val": 0.25}, 2)
+        board.text("summary", "results", markdown_table(VARIANTS))
+    found = events()
+    assert [(step, float(tf.make_ndarray(value))) for step, value in found["float", "accuracy/val"]] == [(1, 0.5)]
+    assert [(step, float(tf.make_ndarray(value))) for step, value in found["deployed_int8", "accuracy/val"]] == [
+        (2, 0.25)
+    ]
+    assert b"| qat_int8 | 97.25 % |" in tf.make_ndarray(found["summary", "results"][0][1]).item()
+
+
+def test_ranges_are_numbers_per_tensor_and_histograms_per_channel(tmp_path, events):
+    import tensorflow as tf
+
+    with Board(tmp_path) as board:
+        variables = [tf.Variable(-6.0, name="conv/conv_out_min"), tf.Variable([1.0, 2.0], name="conv/conv_kernel_max")]
+        board.ranges("fake_quant", variables, 3)
+    found = events()
+    step, value = found["fake_quant", "ranges/conv/out_min"][0]
+    assert (step, float(tf.make_ndarray(value))) == (3, -6.0)
+    assert tf.make_ndarray(found["fake_quant", "ranges/conv/kernel_max"][0][1]).shape[-1] == 3  # left, right, count
+
+
+def test_a_board_without_a_folder_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Board(None) as board:
+        board.scalars("float", {"loss": 1.0}, 0)
+        board.text("summary", "results", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_is_short_where_the_folder_is_near(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert open_command(tmp_path / "outputs" / "tensorboard").endswith("--logdir outputs/tensorboard")

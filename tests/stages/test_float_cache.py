@@ -1,0 +1,128 @@
+"""A float model is trained once for all that share it, never for another, and never taken half-written."""
+
+import json
+
+import numpy as np
+import pytest
+
+from qat import data
+from qat.door import compose
+from qat.errors import RunDirError
+from qat.models import build
+from qat.stages import float_cache
+from qat.stages.float_model import obtain_float_model
+from qat.stages.run import begin
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return data.load(compose(["data.max_samples=64"]).data, 0, 0)
+
+
+def key_of(config, splits):
+    return float_cache.entry_of(config, splits).key
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=1", "train.epochs=2", "train.learning_rate=0.01", "model.dropout=0.1", "data.augmentation.flip=true"],
+)
+def test_what_changes_the_float_model_changes_the_key(override, tiny, splits):
+    assert key_of(tiny(override), splits) != key_of(tiny(), splits)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "quant=ptq",
+        "quant.learning_rate=0.01",
+        "log.deployed_every=0",
+        "parity.samples=9",
+        "threads=1",
+        "train.threads=1",
+    ],
+)
+def test_what_does_not_change_the_float_model_keeps_the_key(override, tiny, splits):
+    assert key_of(tiny(override), splits) == key_of(tiny(), splits)
+
+
+def test_other_data_is_another_key(tiny, splits):
+    other = data.load(compose(["data.max_samples=65"]).data, 0, 0)
+    assert key_of(tiny(), other) != key_of(tiny(), splits)
+
+
+def test_the_code_of_a_users_model_is_part_of_the_key(tiny, splits, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "a_users_model.py"
+    config = tiny("model=user", "model.target._target_=a_users_model.make")
+    module.write_text("def make(input_shape, classes): ...\n")
+    before = key_of(config, splits)
+    module.write_text("def make(input_shape, classes): pass\n")
+    assert key_of(config, splits) != before
+
+
+def test_the_default_folder_is_the_users_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert float_cache.cache_folder(compose()) == tmp_path / "qat" / "float"
+
+
+@pytest.fixture
+def kept(tiny, splits):
+    """An entry that was stored, with the model it came from."""
+    config = tiny()
+    entry = float_cache.entry_of(config, splits)
+    model = build(config.model, splits.contract.shape, 10)
+    float_cache.store(entry, model, ({"loss": 0.5},), print)
+    return entry, model, lambda: build(config.model, splits.contract.shape, 10)
+
+
+def test_a_kept_model_comes_back_weight_for_weight_with_its_history(kept):
+    entry, model, make = kept
+    other = make()
+    assert float_cache.load(entry, other, print) == ({"loss": 0.5},)
+    for found, expected in zip(other.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert json.loads((entry.folder / float_cache.RECORD).read_text())["determined_by"]["seed"] == 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "record", "missing"])
+def test_a_damaged_entry_is_named_removed_and_not_taken(kept, damage, capsys):
+    entry, _, make = kept
+    weights = entry.folder / float_cache.WEIGHTS
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif damage == "record":
+        (entry.folder / float_cache.RECORD).write_text("{")
+    else:
+        weights.unlink()
+    assert float_cache.load(entry, make(), print) is None
+    assert "is damaged" in capsys.readouterr().out
+    assert not entry.folder.exists()
+
+
+def test_a_second_run_takes_the_model_and_its_curve_and_trains_nothing(tiny, tmp_path, capsys):
+    for folder, origin in (("first", "trained here"), ("second", "cache ")):
+        with begin(tiny("quant=ptq"), tmp_path / folder) as run:
+            found = obtain_float_model(run)
+        assert found.origin.startswith(origin)
+        assert len(found.history) == 1
+    assert capsys.readouterr().out.count("float training: epoch 1/1") == 1
+    events = [list((tmp_path / folder / "tensorboard" / "float").iterdir()) for folder in ("first", "second")]
+    assert all(len(files) == 1 for files in events)
+
+
+def test_a_cache_that_was_asked_for_and_cannot_be_written_is_refused(tiny, tmp_path):
+    (tmp_path / "a_file").write_text("")
+    with (
+        begin(tiny(f"float_cache={tmp_path / 'a_file'}/cache"), tmp_path / "run") as run,
+        pytest.raises(RunDirError, match=r"a_file/cache/\.probe: cannot be written"),
+    ):
+        obtain_float_model(run)
+
+
+def test_the_users_cache_being_closed_only_costs_the_cache(tiny, tmp_path, monkeypatch, capsys):
+    (tmp_path / "a_file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a_file"))
+    with begin(tiny("float_cache=null"), tmp_path / "run") as run:
+        assert obtain_float_model(run).origin == "trained here"
+    assert "no float cache: " in capsys.readouterr().out
