@@ -51,7 +51,7 @@ def as_batches(calibration: Any, specs: Sequence[InputSpec], batch_size: int = B
     samples = sum(len(batch[0]) for batch in batches)
     if samples == 0:
         raise CalibrationError(
-            "calibration holds no samples. Give some hundred real model inputs; if it is a generator, it may be used up."
+            "calibration holds no samples. Give some hundred real model inputs; a generator may be used up."
         )
     if samples < FEW_SAMPLES:
         warnings.warn(

@@ -1,16 +1,11 @@
-"""The TFLite converter, driven on a traced model: quietly, with an open batch where that works, and with its count checked."""
+"""The TFLite converter, driven on a traced model: quietly, with an open batch where that works, its count checked."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import sys
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,11 +15,13 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from qat.errors import CalibrationError, ModelError
 from qat.tflite import schemes
+from qat.tflite.silence import quiet
 from qat.tflite.tracing import TracedModel
 
 # Whatever the converter's Python and C++ layers raise for a graph that they do not take.
 _REFUSALS = (ConverterError, tf.errors.OpError, ValueError, RuntimeError, NotImplementedError)
-TALKATIVE = "QAT_CONVERTER_LOG"  # set it to see what the converter prints
+
+OPEN_SIZE = 64  # tried for a dimension that the model leaves open, as the length of a sequence
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,8 @@ def _why_batch_is_fixed(content: bytes) -> str | None:
         try:
             for detail in interpreter.get_input_details():
                 shape = detail["shape_signature"]
-                interpreter.resize_tensor_input(detail["index"], [2, *np.maximum(shape[1:], 1)])
+                sizes = [size if size > 0 else OPEN_SIZE for size in shape[1:]]
+                interpreter.resize_tensor_input(detail["index"], [2, *sizes])
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             return " ".join(str(error).split())[:300]
@@ -123,25 +121,4 @@ def _explain(error: Exception) -> str:
     reasons = re.findall(r"error: (.+)", text) or [line for line in text.splitlines() if line.strip()]
     ops = re.findall(r"Flex ops: (.+)|Custom ops: (.+)", text)
     named = [f"no TFLite kernel for {', '.join(filter(None, pair))}" for pair in ops]
-    return "; ".join(dict.fromkeys([*named, *(reason.strip() for reason in reasons[:3])]))[:600]
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what TensorFlow's C++ side writes to stderr off the terminal, and its Python warnings too."""
-    if os.environ.get(TALKATIVE):
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            os.dup2(sink.fileno(), 2)
-            try:
-                yield
-            finally:
-                sys.stderr.flush()
-                os.dup2(kept, 2)
-    finally:
-        os.close(kept)
+    return "; ".join(dict.fromkeys([*named, *(reason.strip()[:200] for reason in reasons[:2])]))[:400]

@@ -7,7 +7,8 @@ from typing import Any
 
 from qat.errors import CalibrationError, ConfigError, ModelError
 from qat.tflite.calibration import as_batches
-from qat.tflite.rewriting import rewrite, set_names
+from qat.tflite.metadata import ENTRY, Metadata
+from qat.tflite.rewriting import rewrite, set_metadata, set_names
 from qat.tflite.sandbox import trust
 from qat.tflite.verify import Verification, verify
 
@@ -66,15 +67,17 @@ def convert(
         return trace(model, batch_size, unroll=unroll)
 
     content, traced = convert_traced(traced, retrace, batches, options)
-    named = rewrite(
-        content,
-        lambda unpacked: set_names(
-            unpacked, [spec.name for spec in traced.inputs], traced.output_names, traced.output_locations
-        ),
-    )
+    named = rewrite(content, lambda unpacked: _name(unpacked, traced))
     _check_arithmetic(verify(named), scheme, io, allow_float)
     trust(named)
     return named
+
+
+def _name(unpacked: Any, traced: Any) -> None:
+    input_names = [spec.name for spec in traced.inputs]
+    set_names(unpacked, input_names, traced.output_names, traced.output_locations)
+    if traced.outputs_by_name:
+        set_metadata(unpacked, {ENTRY: Metadata(outputs_by_name=True).to_json().encode()})
 
 
 def _check_options(scheme: str | None, io: str) -> None:

@@ -18,9 +18,8 @@ from qat.errors import TfliteFileError
 FLOAT_DTYPES = frozenset({"float16", "float32", "float64", "bfloat16", "float8_e4m3fn", "float8_e5m2"})
 PACKED_BITS = {"int4": 4, "uint4": 4, "int2": 2}  # several codes in a byte, the first in the lowest bits
 _UNPACKED = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8}
-_PLAIN = frozenset(
-    "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64 complex64 complex128".split()
-)
+_PLAIN = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+_PLAIN |= {"bool", "float16", "float32", "float64", "complex64", "complex128"}
 
 
 def unpack_codes(packed: NDArray[np.uint8], dtype: str, count: int) -> NDArray:

@@ -85,7 +85,9 @@ def read(model: bytes | bytearray | memoryview | str | Path) -> TfliteGraph:
     except _DAMAGE as error:
         if isinstance(error, TfliteFileError):
             raise
-        raise TfliteFileError(f"damaged TFLite file of {len(content)} bytes: {error or type(error).__name__}") from error
+        raise TfliteFileError(
+            f"damaged TFLite file of {len(content)} bytes: {error or type(error).__name__}"
+        ) from error
 
 
 def _read_model(content: bytes) -> TfliteGraph:

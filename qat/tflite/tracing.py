@@ -163,7 +163,7 @@ def _loops(graph: Any) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _recurrent_layers_unrolled(model: Any) -> Iterator[None]:
-    """A GRU, SimpleRNN or cell loop has no kernel of its own: as a loop it kills the calibrator, unrolled it converts."""
+    """GRU, SimpleRNN and cell loops have no kernel of their own: a loop kills the calibrator, unrolled they convert."""
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, tf_keras.layers.RNN)]
     layers = [layer for layer in layers if not _has_fused_kernel(layer)]
     kept = [(layer.unroll, getattr(layer, "_could_use_gpu_kernel", None)) for layer in layers]

@@ -36,7 +36,7 @@ class Verification:
     """What a file is.
 
     Attributes:
-        integer_only: no float tensor at any op, input or output, and no op whose arithmetic is not known (Flex, custom).
+        integer_only: no float tensor at any op, input or output, and no op of unknown arithmetic (Flex, custom).
         body_integer_only: as above, apart from QUANTIZE right after an input and DEQUANTIZE right before an output.
         float_ops: every op that reads or writes a float tensor (QUANTIZE and DEQUANTIZE among them).
         float_islands: groups of connected ops that compute in float, borders not counted.

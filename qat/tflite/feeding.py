@@ -1,0 +1,162 @@
+"""Is this what the file takes? Dtype, shape and range of what is fed, with an answer to each usual mistake."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.codes import QuantParams
+from qat.contract import Contract
+from qat.errors import DataError
+from qat.tflite.graph import Tensor, TfliteGraph
+
+OUTSIDE_SHARE = 0.05  # of the values beyond the representable range ...
+OUTSIDE_SPAN = 0.45  # ... by more than this share of the range's width: another preprocessing, no outlier
+NARROW_SHARE = 1 / 64  # of the range's width
+
+
+def in_order(values: Any, names: Sequence[str]) -> list[NDArray]:
+    """One array an input, in the file's order."""
+    if isinstance(values, Mapping):
+        if set(values) != set(names):
+            raise DataError(f"inputs {sorted(map(str, values))} were given, but the file takes {sorted(names)}")
+        values = [values[name] for name in names]
+    elif not isinstance(values, (list, tuple)):
+        values = [values]
+    if len(values) != len(names):
+        raise DataError(f"{len(values)} inputs were given, but the file takes {len(names)}: {list(names)}")
+    arrays = [value if isinstance(value, np.ndarray) else _as_array(value) for value in values]
+    if any(array.ndim and len(array) != len(arrays[0]) for array in arrays):
+        counts = dict(zip(names, map(len, arrays), strict=True))
+        raise DataError(f"inputs hold different numbers of samples: {counts}")
+    return arrays
+
+
+def _as_array(value: Any) -> NDArray:
+    if hasattr(value, "__array__"):
+        return np.asarray(value)
+    raise DataError(f"an input is a {type(value).__name__}, expected a NumPy array [N, ...]")
+
+
+def check_codes(arrays: Sequence[NDArray], tensors: Sequence[Tensor]) -> None:
+    """Codes must have the file's dtype already; a cast would invent values."""
+    for array, tensor in zip(arrays, tensors, strict=True):
+        if array.dtype != tensor.dtype:
+            raise DataError(
+                f"input {tensor.name!r} takes codes of dtype {tensor.dtype}, got {array.dtype}. "
+                + _how_to_make_codes(tensor)
+            )
+        _check_shape(array, tensor)
+
+
+def check_real(
+    arrays: Sequence[NDArray], graph: TfliteGraph, contract: Contract | None, check_range: bool = True
+) -> None:
+    """Real inputs must be float32, whole and finite, and within reach of the file's input range."""
+    for array, tensor in zip(arrays, graph.inputs, strict=True):
+        _check_real_dtype(array, tensor)
+        _check_shape(array, tensor)
+        if array.dtype.kind != "f" or array.size == 0:
+            continue
+        low, high = float(array.min()), float(array.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            bad = int((~np.isfinite(array)).sum())
+            raise DataError(
+                f"input {tensor.name!r}: {bad} of {array.size} values are NaN or infinite. "
+                "There is no code for them; repair the preprocessing that made them."
+            )
+        params = range_params(graph, tensor)
+        if check_range and params is not None:
+            _check_reach(array, low, high, tensor, params, contract)
+
+
+def _check_real_dtype(array: NDArray, tensor: Tensor) -> None:
+    takes_integers = tensor.quantization is None and not tensor.is_float
+    wanted = tensor.dtype if takes_integers else "float32"
+    if array.dtype == wanted:
+        return
+    start = f"input {tensor.name!r} takes real numbers of dtype {wanted}, got {array.dtype}. "
+    if takes_integers:
+        raise DataError(start + f"If the values fit, say so with .astype(numpy.{wanted}).")
+    if array.dtype == tensor.dtype:
+        raise DataError(start + "If these are codes of the file already, call predict_codes().")
+    if array.dtype.kind in "iu":
+        raise DataError(
+            start + "If these are raw pixels, call run(), or preprocess them as in training; "
+            "if they are model inputs already, .astype(numpy.float32)."
+        )
+    raise DataError(start + "If these are preprocessed model inputs, say so with .astype(numpy.float32).")
+
+
+def _check_shape(array: NDArray, tensor: Tensor) -> None:
+    wanted = tensor.shape_signature
+    sample = ["?" if size < 0 else str(size) for size in wanted[1:]]
+    fits = array.ndim == len(wanted) and all(
+        size < 0 or size == given for size, given in zip(wanted[1:], array.shape[1:], strict=False)
+    )
+    if fits:
+        return
+    if list(array.shape) == [size for size in wanted[1:]]:
+        hint = "This looks like one sample: add the batch axis, values[None]."
+    elif array.ndim == len(wanted) == 4 and array.shape[1] == wanted[3] and array.shape[2:] == wanted[1:3]:
+        hint = "This looks like channels first: values.transpose(0, 2, 3, 1). A reshape would scramble it."
+    else:
+        hint = "Resize or crop the samples; do not reshape them."
+    raise DataError(f"input {tensor.name!r} takes shape [{', '.join(['N', *sample])}], got {list(array.shape)}. {hint}")
+
+
+def range_params(graph: TfliteGraph, tensor: Tensor) -> QuantParams | None:
+    """The quantization that a real input goes through: the input's own, or that of a QUANTIZE right behind it."""
+    if tensor.quantization is not None or not tensor.is_float:
+        return tensor.quantization
+    behind = graph.main.consumers.get(tensor.index, ())
+    if len(behind) == 1 and behind[0].name == "QUANTIZE":
+        return graph.tensors[behind[0].outputs[0]].quantization
+    return None
+
+
+def _check_reach(
+    array: NDArray, low: float, high: float, tensor: Tensor, params: QuantParams, contract: Contract | None
+) -> None:
+    bottom, top = params.real_limits
+    span = top - bottom
+    if low < bottom - OUTSIDE_SPAN * span or high > top + OUTSIDE_SPAN * span:
+        step = float(params.scale[0])
+        outside = float(np.mean((array < bottom - step) | (array > top + step)))
+        if outside > OUTSIDE_SHARE:
+            raise DataError(
+                f"input {tensor.name!r} holds values in [{low:g}, {high:g}], but the file can hold "
+                f"[{bottom:g}, {top:g}]: {outside:.0%} of the values would saturate. {_what_it_takes(contract)}"
+            )
+    elif low < high and high - low < NARROW_SHARE * span and array.size >= 64:
+        warnings.warn(
+            f"input {tensor.name!r} holds values in [{low:g}, {high:g}], a {(high - low) / span:.2%} part of the "
+            f"[{bottom:g}, {top:g}] that the file can hold. {_what_it_takes(contract)}",
+            stacklevel=4,
+        )
+
+
+def _what_it_takes(contract: Contract | None) -> str:
+    if contract is None:
+        return "Preprocess as in training: the range of the values must be the one that the model was trained on."
+    if contract.range is not None:
+        low, high = contract.range
+        return f"Its contract says that raw 0..255 become {low:g}..{high:g}. Call run() with raw samples."
+    if contract.mean is not None:
+        return f"Its contract says (raw / 255 - {contract.mean}) / {contract.std}. Call run() with raw samples."
+    return "Its contract says that values are fed unscaled, as they are in the raw data."
+
+
+def _how_to_make_codes(tensor: Tensor) -> str:
+    params = tensor.quantization
+    if params is None:
+        return "Real numbers go to predict()."
+    low, high = params.code_limits
+    return (
+        f"Real numbers go to predict(); codes are clip(round(real / {float(params.scale[0]):.9g}) + "
+        f"{int(params.zero_point[0])}, {low}, {high}).astype(numpy.{tensor.dtype}), never a bare astype."
+    )

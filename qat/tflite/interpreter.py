@@ -1,0 +1,186 @@
+"""Run a `.tflite` on real numbers: quantized and dequantized by the file's own scale and zero point, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.codes import dequantize, quantize
+from qat.contract import Contract, apply
+from qat.errors import ConfigError
+from qat.tflite import feeding
+from qat.tflite.graph import Tensor
+from qat.tflite.metadata import Metadata, read_metadata
+from qat.tflite.reader import read, read_bytes
+from qat.tflite.runtime import Runtime
+from qat.tflite.sandbox import check_loadable
+
+CHUNK_ELEMENTS = 1 << 18  # quantizing in pieces that fit the processor's cache is twenty times faster
+
+Inputs = NDArray | Sequence[NDArray] | Mapping[str, NDArray]
+Outputs = NDArray | list[NDArray] | dict[str, NDArray]
+
+
+class Interpreter:
+    """A deployed model as a function.
+
+    A model of one input takes an array, others a list in the file's order or a dictionary by name; a model of one
+    output gives an array, others a list in the Keras model's order, or a dictionary if the Keras model gave one.
+    Nothing is cast in silence: what has the wrong dtype, shape or range is refused, with what to do about it.
+
+    Args:
+        file_or_bytes: a `.tflite`, by path or as bytes. One that this process did not make is loaded in a child
+            process first.
+        threads: None takes every core.
+        contract: for `run`; by default the one that the file carries.
+        check_range: refuse real inputs that lie far outside what the file's input can hold.
+        trusted: do without the child process.
+        delegate: let XNNPACK take the ops that it knows.
+        reference_kernels: LiteRT's plain kernels, slow and exact by definition.
+
+    Raises:
+        TfliteFileError: it is no usable file.
+    """
+
+    def __init__(
+        self,
+        file_or_bytes: bytes | str | Path,
+        threads: int | None = None,
+        *,
+        contract: Contract | None = None,
+        check_range: bool = True,
+        trusted: bool = False,
+        delegate: bool = True,
+        reference_kernels: bool = False,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads={threads}: expected at least 1, or None for every core")
+        self._content = read_bytes(file_or_bytes)
+        self.graph = read(self._content)
+        if not trusted:
+            check_loadable(self._content)
+        self._options: dict[str, Any] = {"threads": threads, "reference_kernels": reference_kernels}
+        self._runtime = Runtime(self._content, self.graph, delegate=delegate, **self._options)
+        self.metadata: Metadata = read_metadata(self.graph)
+        self._contract = contract
+        self._check_range = check_range
+
+    @property
+    def contract(self) -> Contract | None:
+        return self._contract or self.metadata.contract
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.metadata.labels
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self.graph.inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        return self.graph.outputs
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        names = {index: name for s in self.graph.signatures[:1] for name, index in s.inputs.items()}
+        return tuple(names.get(tensor.index, tensor.name) for tensor in self.inputs)
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        names = {index: name for s in self.graph.signatures[:1] for name, index in s.outputs.items()}
+        return tuple(names.get(tensor.index, tensor.name) for tensor in self.outputs)
+
+    @property
+    def batch_size(self) -> int:
+        """How many samples one call of the runtime computes at most; 1 where an op of the file forces it."""
+        return self._runtime.batch_size
+
+    def predict(self, real: Inputs) -> Outputs:
+        """Model inputs to model outputs, both real.
+
+        Args:
+            real: float32 [N, ...] (integer inputs, such as token ids, in the file's dtype), preprocessed as the model
+                was trained.
+
+        Returns:
+            float32 [N, ...] an output; outputs that the file does not quantize in their own dtype.
+
+        Raises:
+            DataError: a wrong dtype, shape or range, NaN, or inputs of different length.
+        """
+        return self._nested(self._real_outputs(self._runtime.run(self._codes(real))))
+
+    def predict_codes(self, codes: Inputs) -> Outputs:
+        """The file's own dtypes in and out; nothing is converted.
+
+        Raises:
+            DataError: a dtype or a shape that is not the file's.
+        """
+        arrays = feeding.in_order(codes, self.input_names)
+        feeding.check_codes(arrays, self.inputs)
+        return self._nested(self._runtime.run(arrays))
+
+    def run(self, raw: NDArray | Iterable[NDArray]) -> Outputs:
+        """Raw samples to real outputs: the input contract is applied first.
+
+        Raises:
+            ConfigError: the file carries no contract and none was given.
+            DataError: the samples are not what the contract takes.
+        """
+        if self.contract is None:
+            raise ConfigError(
+                "run() needs an input contract, and this file carries none: give Interpreter(..., contract=...), or "
+                "write it into the file with qat.tflite.with_metadata, or preprocess yourself and call predict()"
+            )
+        return self.predict(apply(self.contract, raw))
+
+    def tensors(self, real: Inputs) -> dict[str, NDArray]:
+        """Every computed tensor, as codes of its own dtype, by its name in the file (made unique by `#index`).
+
+        The default delegates are off here: they fuse ops, and what stands between those cannot be read.
+        """
+        found = self._inspector.tensors(self._codes(real))
+        names = [self.graph.tensors[index].name for index in found]
+        return {
+            name if names.count(name) == 1 else f"{name}#{index}": values
+            for name, (index, values) in zip(names, found.items(), strict=True)
+        }
+
+    @cached_property
+    def _inspector(self) -> Runtime:
+        return Runtime(self._content, self.graph, keep_tensors=True, **self._options)
+
+    def _codes(self, real: Inputs) -> list[NDArray]:
+        arrays = feeding.in_order(real, self.input_names)
+        feeding.check_real(arrays, self.graph, self.contract if self._check_range else None, self._check_range)
+        return [_quantized(values, tensor) for values, tensor in zip(arrays, self.inputs, strict=True)]
+
+    def _real_outputs(self, codes: list[NDArray]) -> list[NDArray]:
+        return [_dequantized(values, tensor) for values, tensor in zip(codes, self.outputs, strict=True)]
+
+    def _nested(self, outputs: list[NDArray]) -> Outputs:
+        if self.metadata.outputs_by_name:
+            return dict(zip(self.output_names, outputs, strict=True))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _quantized(real: NDArray, tensor: Tensor) -> NDArray:
+    """Codes of a quantized input; the values themselves of any other."""
+    if tensor.quantization is None or real.dtype == tensor.dtype:
+        return real
+    codes = np.empty(real.shape, tensor.dtype)
+    flat_real, flat_codes = np.ascontiguousarray(real).reshape(-1), codes.reshape(-1)
+    for start in range(0, flat_real.size, CHUNK_ELEMENTS):
+        part = slice(start, start + CHUNK_ELEMENTS)
+        flat_codes[part] = quantize(flat_real[part], tensor.quantization)
+    return codes
+
+
+def _dequantized(codes: NDArray, tensor: Tensor) -> NDArray:
+    return codes if tensor.quantization is None else dequantize(codes, tensor.quantization)

@@ -1,0 +1,83 @@
+"""What a `.tflite` says about itself beyond its graph: the input contract, the labels, how outputs are nested.
+
+Kept as one metadata entry of JSON, so that a file which lost its `model.json` still knows how it is fed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qat.contract import Contract
+from qat.errors import ConfigError, TfliteFileError
+from qat.tflite.graph import TfliteGraph
+from qat.tflite.reader import read
+from qat.tflite.rewriting import rewrite, set_metadata
+from qat.tflite.sandbox import is_trusted, trust
+
+ENTRY = "qat.model.json"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """`outputs_by_name`: the Keras model returned a dictionary, so that running the file does as well."""
+
+    contract: Contract | None = None
+    labels: tuple[str, ...] = ()
+    outputs_by_name: bool = False
+
+    def to_json(self) -> str:
+        values: dict[str, Any] = {"labels": list(self.labels), "outputs_by_name": self.outputs_by_name}
+        values["contract"] = self.contract.to_dict() if self.contract else None
+        return json.dumps(values, indent=1)
+
+
+def read_metadata(model: bytes | str | Path | TfliteGraph) -> Metadata:
+    """What the file carries; an empty Metadata where it carries nothing of ours.
+
+    Raises:
+        TfliteFileError: the file is no usable one, or its entry is not what we write.
+    """
+    graph = model if isinstance(model, TfliteGraph) else read(model)
+    if ENTRY not in graph.metadata:
+        return Metadata()
+    try:
+        values = json.loads(graph.metadata[ENTRY])
+        contract = Contract.from_dict(values["contract"]) if values["contract"] else None
+        return Metadata(contract, tuple(map(str, values["labels"])), bool(values["outputs_by_name"]))
+    except (ValueError, KeyError, TypeError, AttributeError, ConfigError, RecursionError) as error:
+        raise TfliteFileError(f"metadata entry {ENTRY!r} is damaged: {error}") from error
+
+
+def with_metadata(model: bytes, *, contract: Contract | None = None, labels: Sequence[str] = ()) -> bytes:
+    """The same file, knowing its input contract and its labels. What it computes stays, byte for byte of its weights.
+
+    Raises:
+        ConfigError: the contract's shape is not that of the file's input, or there are not as many labels as outputs.
+    """
+    graph = read(model)
+    known = read_metadata(graph)
+    _check(graph, contract, labels)
+    updated = Metadata(contract or known.contract, tuple(labels) or known.labels, known.outputs_by_name)
+    written = rewrite(model, lambda content: set_metadata(content, {ENTRY: updated.to_json().encode()}))
+    if is_trusted(model):
+        trust(written)
+    return written
+
+
+def _check(graph: TfliteGraph, contract: Contract | None, labels: Sequence[str]) -> None:
+    shape = graph.inputs[0].shape_signature[1:] if graph.inputs else ()
+    if contract is not None and not _fits(contract.shape, shape):
+        raise ConfigError(f"contract.shape={list(contract.shape)}, but the file's input takes {list(shape)} a sample")
+    classes = graph.outputs[0].shape[-1] if graph.outputs and graph.outputs[0].shape else 0
+    if labels and len(graph.outputs) == 1 and classes > 1 and len(labels) != classes:
+        raise ConfigError(f"labels: {len(labels)} names for {classes} output values; give one for each")
+
+
+def _fits(contract_shape: Sequence[int], file_shape: Sequence[int]) -> bool:
+    return len(contract_shape) == len(file_shape) and all(
+        size in (-1, wanted) for size, wanted in zip(file_shape, contract_shape, strict=True)
+    )

@@ -1,0 +1,36 @@
+"""Keep TensorFlow's and LiteRT's C++ chatter off the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+
+TALKATIVE = "QAT_CONVERTER_LOG"  # set this environment variable to see what converter and runtime print
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Send what is written to file descriptor 2 nowhere, and ignore Python warnings, within the block.
+
+    The C++ logger writes before it can be configured, so a log level does not reach it.
+    """
+    if os.environ.get(TALKATIVE):
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            os.dup2(sink.fileno(), 2)
+            try:
+                yield
+            finally:
+                sys.stderr.flush()
+                os.dup2(kept, 2)
+    finally:
+        os.close(kept)
