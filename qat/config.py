@@ -168,3 +168,10 @@ class Config:
     float_run: str | None = None  # a run directory whose float model is taken instead of training one
     float_cache: str | None = None  # None = the user's cache folder
     threads: int | None = None  # of the interpreter; None = all cores
+
+
+@dataclass(slots=True, kw_only=True)
+class VerifyConfig:
+    """`python -m qat.verify`."""
+
+    tflite: str = MISSING  # the file to look into

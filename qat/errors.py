@@ -41,6 +41,12 @@ class TfliteFileError(QatError, ValueError):
     """A `.tflite` that is no usable file: truncated, mutated, hostile, or refused by the runtime."""
 
 
+class NotIntegerOnlyError(QatError):
+    """A `.tflite` that computes in float somewhere, or whose arithmetic cannot be known."""
+
+    exit_code = 1
+
+
 class RunDirError(QatError, OSError):
     """A run directory that is missing, full, read-only, unfinished, or not ours."""
 

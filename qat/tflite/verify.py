@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from qat.tflite.graph import Op, Subgraph, Tensor, TfliteGraph
+from qat.tflite.graph import Op, Subgraph, Tensor, TfliteGraph, layer_name
 from qat.tflite.reader import read
 
 CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
@@ -24,11 +24,14 @@ class OpReport:
     op: str
     tensor: str
     layer: str
+    fused: tuple[str, ...]  # further layers that the op took in, as the converter noted them
     dtypes: tuple[str, ...]  # of its float tensors
 
     def __str__(self) -> str:
         floats = f" ({', '.join(sorted(set(self.dtypes)))})" if self.dtypes else ""
-        return f"{self.op}{floats} of layer {self.layer!r}, op {self.subgraph}:{self.index}, tensor {self.tensor!r}"
+        fused = f" (with {', '.join(self.fused)})" if self.fused else ""
+        place = f"op {self.subgraph}:{self.index}"
+        return f"{self.op}{floats} of layer {self.layer!r}{fused}, {place}, tensor {self.tensor.split(';')[0]!r}"
 
 
 @dataclass(frozen=True)
@@ -138,12 +141,14 @@ class _SubgraphView:
         tensors = self.subgraph.tensors_of(op)
         named = self._named_tensor(op)
         floats = tuple(tensor.dtype for tensor in tensors if tensor.is_float)
-        name, layer = (named.name, named.layer) if named else ("", "")
-        return OpReport(self.subgraph.index, op.index, op.label, name, layer, floats)
+        name = named.name if named else ""
+        layer, *fused = dict.fromkeys(layer_name(part) for part in name.split(";"))
+        return OpReport(self.subgraph.index, op.index, op.label, name, layer, tuple(fused), floats)
 
     def _named_tensor(self, op: Op) -> Tensor | None:
-        """The output, unless the converter gave it a name of its own ("Identity"); then a constant's or an input's."""
-        candidates = [self.subgraph.tensors[i] for i in (*op.outputs, *reversed(op.inputs)) if i >= 0]
+        """The output, unless the converter gave it a name of its own ("Identity"); then the nearest that has a layer's."""
+        after = [i for output in op.outputs for user in self.subgraph.consumers.get(output, ()) for i in user.outputs]
+        candidates = [self.subgraph.tensors[i] for i in (*op.outputs, *reversed(op.inputs), *after) if i >= 0]
         return next((tensor for tensor in candidates if "/" in tensor.name), candidates[0] if candidates else None)
 
     def islands(self) -> list[tuple[OpReport, ...]]:

@@ -1,0 +1,24 @@
+"""`python -m qat.verify tflite=FILE`: is the file integer-only? Exit 0 yes, 1 no, 2 no usable file. No TensorFlow."""
+
+from pathlib import Path
+
+from qat.config import VerifyConfig
+from qat.door import open_door
+from qat.errors import NotIntegerOnlyError
+
+
+def verify(config: VerifyConfig, _run_dir: Path) -> None:
+    """Print what the file is; raise unless it is integer-only."""
+    from qat.tflite import verify as verify_file
+
+    found = verify_file(config.tflite)
+    print(f"{config.tflite}\n{found.text()}", flush=True)
+    if not found.integer_only:
+        floats, unknown = len(found.float_ops), len(found.unknown_ops)
+        raise NotIntegerOnlyError(
+            f"{config.tflite} is not integer-only: {floats} ops touch float tensors, {unknown} are Flex or custom"
+        )
+
+
+if __name__ == "__main__":
+    open_door(verify, primary="verify", schema=VerifyConfig)
