@@ -1,0 +1,63 @@
+"""Canonical form: a Keras model as a graph of ops that each have an exact integer twin in TFLite.
+
+`canonicalize` traces the model (`trace`, `whole_layers`), reads the ops (`importer`) and applies `REWRITES` in order.
+The float function stays what it was.
+"""
+
+from __future__ import annotations
+
+import tf_keras
+
+from qat.quantization.canonical import activations, arithmetic, linear, normalizations, pooling
+from qat.quantization.canonical.graph import Graph
+from qat.quantization.canonical.importer import import_trace
+from qat.quantization.canonical.trace import trace
+from qat.quantization.canonical.whole_layers import readers
+
+REWRITES = (
+    pooling.average_of_everything,
+    pooling.average_by_depthwise,
+    linear.einsum_dense,
+    linear.einsum,
+    normalizations.layer_norm,
+    normalizations.group_norm,
+    arithmetic.division_by_constant,
+    arithmetic.fold_constants,
+    activations.gelu,
+    activations.prelu,
+    activations.slope_relu,
+    arithmetic.unary,
+    arithmetic.power,
+    arithmetic.sum_of_many,
+    arithmetic.subtraction_of_constant,
+    arithmetic.clip,
+    activations.relu_times_sixth,
+    activations.leaky_maximum,
+    arithmetic.fold_constants,
+    arithmetic.neutral,
+    linear.merge_reshapes,
+    linear.dense_on_two_axes,
+    linear.channelwise_before_reshape,
+    linear.bias,
+    linear.channelwise_before_reshape,
+    normalizations.attach_batch_norm,
+    linear.channelwise_before_reshape,
+    linear.input_affine,
+    normalizations.stand_alone_batch_norm,
+    linear.merge_reshapes,
+    arithmetic.neutral,
+)
+
+
+def canonicalize(model: tf_keras.Model) -> Graph:
+    """The model's inference function in canonical form.
+
+    Raises:
+        ModelError: the model's input sizes are not known.
+    """
+    graph = import_trace(trace(model, readers()), model)
+    for rewrite in REWRITES:
+        rewrite(graph)
+        graph.prune()
+    graph.sort()
+    return graph

@@ -1,0 +1,197 @@
+"""Arithmetic without an int8 kernel of its own, spelt in arithmetic that has one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from qat.quantization.canonical.building import Builder, constant_of, is_fixed, only_reader, operand, scalar_of
+from qat.quantization.canonical.execute import run_node
+from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
+
+
+def _elu(build: Builder, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> None:
+    """scale * (relu(x) + alpha * (exp(min(x, 0)) - 1)); min(x, 0) is x - relu(x), which shares no scale."""
+    positive = build.add("relu", x)
+    grown = build.add("exp", build.add("sub", x, positive))
+    bent = build.add("add", build.add("mul", grown, alpha) if alpha != 1.0 else grown, -alpha)
+    total = build.add("add", positive, bent)
+    if scale != 1.0:
+        build.add("mul", total, scale)
+
+
+def _selu(build: Builder, x: Tensor) -> None:
+    _elu(build, x, 1.6732632423543772, 1.0507009873554805)
+
+
+def _softplus(build: Builder, x: Tensor) -> Tensor:
+    """relu(x) + log(1 + exp(-|x|)): no large exponent."""
+    small = build.add("exp", build.add("mul", build.add("abs", x), -1.0))
+    return build.add("add", build.add("relu", x), build.add("log", build.add("add", small, 1.0)))
+
+
+def _mish(build: Builder, x: Tensor) -> None:
+    build.add("mul", x, build.add("tanh", _softplus(build, x)))
+
+
+def _softsign(build: Builder, x: Tensor) -> None:
+    build.add("div", x, build.add("add", build.add("abs", x), 1.0))
+
+
+def _log1p(build: Builder, x: Tensor) -> None:
+    build.add("log", build.add("add", x, 1.0))
+
+
+def _expm1(build: Builder, x: Tensor) -> None:
+    build.add("add", build.add("exp", x), -1.0)
+
+
+UNARY: dict[str, Callable[[Builder, Tensor], object]] = {
+    "tf:Elu": _elu,
+    "tf:Expm1": _expm1,
+    "tf:Log1p": _log1p,
+    "neg": lambda build, x: build.add("mul", x, -1.0),
+    "tf:Reciprocal": lambda build, x: build.add("div", 1.0, x),
+    "tf:Inv": lambda build, x: build.add("div", 1.0, x),
+    "tf:Selu": _selu,
+    "tf:Softplus": _softplus,
+    "tf:Softsign": _softsign,
+    "tf:Square": lambda build, x: build.add("mul", x, x),
+}
+
+
+def unary(graph: Graph) -> None:
+    """Elu, Selu, Softplus, Softsign, Square, Neg and their like."""
+    for node in graph.of(*UNARY):
+        build = Builder(graph, node)
+        UNARY[node.op](build, node.inputs[0])
+        build.replace()
+
+
+def power(graph: Graph) -> None:
+    """Whole powers become products, halves become roots; other exponents have no integer kernel."""
+    for node in graph.of("tf:Pow"):
+        exponent = scalar_of(node.inputs[1]) if is_fixed(node.inputs[1]) else None
+        if exponent not in (1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0):
+            continue
+        x, build = node.inputs[0], Builder(graph, node)
+        if exponent in (0.5, -0.5):
+            build.add("sqrt" if exponent > 0 else "rsqrt", x)
+        elif exponent == -1.0:
+            build.add("div", 1.0, x)
+        else:
+            y = x
+            for _ in range(int(exponent) - 1):
+                y = build.add("mul", y, x)
+        build.replace() if build.nodes else graph.bypass(node)
+
+
+def sum_of_many(graph: Graph) -> None:
+    """AddN as a chain of two-operand additions."""
+    for node in graph.of("tf:AddN"):
+        build = Builder(graph, node)
+        total = node.inputs[0]
+        for tensor in node.inputs[1:]:
+            total = build.add("add", total, tensor)
+        build.replace() if build.nodes else graph.bypass(node)
+
+
+def division_by_constant(graph: Graph) -> None:
+    """x / c as x * (1 / c)."""
+    for node in graph.of("div"):
+        value = constant_of(node.inputs[1])
+        if value is not None and value.dtype.kind == "f" and np.all(value != 0):
+            build = Builder(graph, node)
+            build.add("mul", node.inputs[0], (1.0 / value).astype(np.float32), shape=node.output.shape)
+            build.replace()
+
+
+def subtraction_of_constant(graph: Graph) -> None:
+    """x - c as x + (-c), so that it can become a bias."""
+    for node in graph.of("sub"):
+        value = constant_of(node.inputs[1])
+        if value is not None and value.dtype.kind == "f" and not is_fixed(node.inputs[0]):
+            build = Builder(graph, node)
+            build.add("add", node.inputs[0], -value, shape=node.output.shape)
+            build.replace()
+
+
+def _clamp(graph: Graph, node: Node, x: Tensor, low: float, high: float) -> None:
+    build = Builder(graph, node)
+    if low == 0 and high == 6:
+        build.add("relu6", x)
+    elif low == 0 and math.isinf(high):
+        build.add("relu", x)
+    elif low <= 0 <= high and math.isfinite(low) and math.isfinite(high):
+        build.add("clamp", x, low=low, high=high)
+    else:
+        return
+    build.replace()
+
+
+def clip(graph: Graph) -> None:
+    """min(max(x, low), high) as relu, relu6, or a saturation to [low, high]."""
+    for node in graph.of("tf:ClipByValue"):
+        low, high = scalar_of(node.inputs[1]), scalar_of(node.inputs[2])
+        if low is not None and high is not None:
+            _clamp(graph, node, node.inputs[0], low, high)
+    for node in graph.of("minimum", "maximum"):
+        _clip_pair(graph, node)
+
+
+def _clip_pair(graph: Graph, outer: Node) -> None:
+    inner_tensor = operand(outer, fixed=False)
+    if outer not in graph.nodes or inner_tensor is None:
+        return
+    bound = scalar_of(operand(outer, fixed=True))
+    inner = inner_tensor.node
+    other = {"minimum": "maximum", "maximum": "minimum"}[outer.op]
+    if bound is None:
+        return
+    x = operand(inner, fixed=False) if inner.op == other else None
+    inner_bound = scalar_of(operand(inner, fixed=True)) if x is not None else None
+    if inner_bound is not None and only_reader(graph, inner_tensor) is outer:
+        low, high = (inner_bound, bound) if outer.op == "minimum" else (bound, inner_bound)
+        _clamp(graph, outer, x, low, high)
+    elif inner.op == "relu" and outer.op == "minimum" and only_reader(graph, inner_tensor) is outer:
+        _clamp(graph, outer, inner.inputs[0], 0.0, bound)
+    elif outer.op == "maximum" and bound == 0:
+        _clamp(graph, outer, inner_tensor, 0.0, math.inf)
+
+
+def fold_constants(graph: Graph) -> None:
+    """Compute what does not depend on the input."""
+    for node in list(graph.nodes):
+        foldable = node.inputs and all(is_fixed(tensor) for tensor in node.inputs) and len(node.outputs) == 1
+        if not foldable or node.op.startswith("tf:") or node.op == "clamp":
+            continue
+        value = run_node(node, [_tensor(tensor) for tensor in node.inputs])[0].numpy()
+        trainable = any(t.node.weights["value"].trainable for t in node.inputs)
+        trainable |= any(weight.trainable for weight in node.weights.values())
+        node.op, node.inputs, node.attrs = ("variable" if trainable else "const"), [], {}
+        node.weights = {"value": Weight(value, trainable)}
+        node.output.shape = value.shape
+
+
+def _tensor(tensor: Tensor):
+    import tensorflow as tf
+
+    return tf.constant(tensor.node.value)
+
+
+def neutral(graph: Graph) -> None:
+    """x + 0, x * 1, casts to the same type, slices and reshapes that change nothing."""
+    for node in graph.of("add", "mul"):
+        fixed = operand(node, fixed=True)
+        if fixed is None or fixed.node.op != "const":
+            continue
+        x = operand(node, fixed=False)
+        unit = 0.0 if node.op == "add" else 1.0
+        if scalar_of(fixed) == unit and x.shape == node.output.shape:
+            graph.replace(node.output, x)
+            graph.nodes.remove(node)
+    for node in graph.of("cast", "reshape", "identity"):
+        if node.inputs[0].shape == node.output.shape and node.inputs[0].dtype == node.output.dtype:
+            graph.bypass(node)

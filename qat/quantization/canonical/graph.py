@@ -1,0 +1,171 @@
+"""The graph that every rewrite reads and writes: nodes in topological order, tensors between them.
+
+A node's `op` is a word of `operations.OPERATIONS`, a weighted op (`conv2d`, `dense`, ...), or `const`, `variable`,
+`input`. A tensor is named by the node that makes it and its place among that node's outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(eq=False)
+class Tensor:
+    """One value between nodes. `shape` holds None where the batch size stands."""
+
+    node: Node
+    index: int
+    shape: tuple[int | None, ...] | None
+    dtype: str
+
+    @property
+    def rank(self) -> int:
+        return -1 if self.shape is None else len(self.shape)
+
+
+@dataclass(eq=False)
+class Weight:
+    """A number block of a node: its value, and the variable it came from (None where it is a constant)."""
+
+    value: np.ndarray
+    trainable: bool
+    key: int | None = None  # identity of the source variable: nodes that share it share the layer
+
+    @classmethod
+    def constant(cls, value: Any) -> Weight:
+        return cls(np.asarray(value, np.float32), trainable=False)
+
+
+@dataclass(eq=False)
+class Node:
+    op: str
+    name: str
+    inputs: list[Tensor] = field(default_factory=list)
+    attrs: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Weight] = field(default_factory=dict)
+    outputs: list[Tensor] = field(default_factory=list)
+    layer: str = ""  # the Keras layer it came from
+
+    @property
+    def output(self) -> Tensor:
+        return self.outputs[0]
+
+    @property
+    def value(self) -> np.ndarray:
+        """The number block of a `const` or `variable` node."""
+        return self.weights["value"].value
+
+
+class Graph:
+    """Nodes in topological order, the input nodes, and the nest of output tensors."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.inputs: list[Node] = []
+        self.outputs: list[Tensor] = []
+        self._names: set[str] = set()
+
+    def unique(self, name: str) -> str:
+        candidate, count = name, 1
+        while candidate in self._names:
+            candidate, count = f"{name}_{count}", count + 1
+        self._names.add(candidate)
+        return candidate
+
+    def make(
+        self,
+        op: str,
+        name: str,
+        inputs: Iterable[Tensor] = (),
+        *,
+        shape: tuple[int | None, ...] | None,
+        dtype: str = "float32",
+        attrs: dict[str, Any] | None = None,
+        weights: dict[str, Weight] | None = None,
+        layer: str = "",
+    ) -> Node:
+        """A node with one output, not yet placed in `nodes`."""
+        node = Node(op, self.unique(name), list(inputs), dict(attrs or {}), dict(weights or {}), layer=layer)
+        node.outputs = [Tensor(node, 0, shape, dtype)]
+        return node
+
+    def constant(self, value: Any, name: str, layer: str = "") -> Node:
+        array = np.asarray(value)
+        dtype = str(array.dtype)
+        node = self.make("const", name, shape=array.shape, dtype=dtype, layer=layer)
+        node.weights["value"] = Weight(array, trainable=False)
+        return node
+
+    def insert_before(self, place: Node, *nodes: Node) -> None:
+        at = self.nodes.index(place)
+        self.nodes[at:at] = nodes
+
+    def insert_after(self, place: Node, *nodes: Node) -> None:
+        at = self.nodes.index(place) + 1
+        self.nodes[at:at] = nodes
+
+    def consumers(self) -> dict[Tensor, list[Node]]:
+        """Who reads each tensor; a node that reads one twice stands there twice."""
+        table: dict[Tensor, list[Node]] = {}
+        for node in self.nodes:
+            for tensor in node.inputs:
+                table.setdefault(tensor, []).append(node)
+        return table
+
+    def replace(self, old: Tensor, new: Tensor, *, keep: Iterable[Node] = ()) -> None:
+        """Everything that read `old` reads `new`, the nodes in `keep` apart."""
+        kept = set(map(id, keep))
+        for node in self.nodes:
+            if id(node) not in kept:
+                node.inputs = [new if tensor is old else tensor for tensor in node.inputs]
+        self.outputs = [new if tensor is old else tensor for tensor in self.outputs]
+
+    def substitute(self, node: Node, replacement: Iterable[Node]) -> None:
+        """Put `replacement` (in order) where `node` stood; its last node's outputs take over."""
+        nodes = list(replacement)
+        at = self.nodes.index(node)
+        self.nodes[at : at + 1] = nodes
+        for old, new in zip(node.outputs, nodes[-1].outputs, strict=False):
+            self.replace(old, new)
+
+    def bypass(self, node: Node) -> None:
+        """Take a node that changes nothing out of the graph."""
+        self.replace(node.output, node.inputs[0])
+        self.nodes.remove(node)
+
+    def prune(self) -> None:
+        """Drop what no output needs; inputs stay."""
+        needed: set[int] = set()
+        stack = [tensor.node for tensor in self.outputs]
+        while stack:
+            node = stack.pop()
+            if id(node) not in needed:
+                needed.add(id(node))
+                stack.extend(tensor.node for tensor in node.inputs)
+        self.nodes = [node for node in self.nodes if id(node) in needed or node.op == "input"]
+
+    def sort(self) -> None:
+        """Put the nodes back into topological order, changing as little as possible."""
+        done: set[int] = set()
+        order: list[Node] = []
+        for start in self.nodes:
+            stack = [start]
+            while stack:
+                node = stack[-1]
+                waiting = [t.node for t in node.inputs if id(t.node) not in done]
+                if waiting:
+                    stack.extend(waiting)
+                    continue
+                stack.pop()
+                if id(node) not in done:
+                    done.add(id(node))
+                    order.append(node)
+        self.nodes = order
+
+    def of(self, *ops: str) -> Iterator[Node]:
+        """The nodes with one of these ops, as they stand now (safe against changes while iterating)."""
+        return iter([node for node in self.nodes if node.op in ops])

@@ -1,0 +1,206 @@
+"""Convolutions and dense layers brought to one form: kernel, bias and BatchNormalization in one node, four axes or two."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qat.quantization.canonical.building import LINEAR, Builder, constant_of, is_fixed, only_reader, operand
+from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
+from qat.quantization.canonical.normalizations import depthwise_affine
+
+CHANNELWISE = ("batch_norm", "relu", "relu6", "leaky_relu", "clamp")
+
+
+def einsum_dense(graph: Graph) -> None:
+    """A contraction of trailing axes with a kernel is a dense layer between two reshapes."""
+    for node in graph.of("einsum_dense"):
+        build = Builder(graph, node)
+        x, count = node.inputs[0], node.attrs["contracted"]
+        kernel = node.weights["kernel"]
+        inner = int(np.prod(kernel.value.shape[:count]))
+        flat = build.reshape(x, (*x.shape[: x.rank - count], inner)) if count > 1 else x
+        units = int(np.prod(kernel.value.shape[count:]))
+        y = build.add("dense", flat, shape=(*flat.shape[:-1], units))
+        y.node.weights["kernel"] = _reshaped(kernel, (inner, units))
+        if "bias" in node.weights:
+            bias = node.weights["bias"]
+            block = np.broadcast_to(bias.value, kernel.value.shape[count:])
+            y.node.weights["bias"] = Weight(block.reshape(-1), bias.trainable, bias.key)
+        build.reshape(y, node.output.shape)
+        build.replace()
+
+
+def _reshaped(weight: Weight, shape: tuple[int, ...]) -> Weight:
+    return Weight(weight.value.reshape(shape), weight.trainable, weight.key)
+
+
+def einsum(graph: Graph) -> None:
+    """An Einsum of two activations as transposes, reshapes and one batched product."""
+    for node in graph.of("tf:Einsum"):
+        if len(node.inputs) == 2 and not any(is_fixed(tensor) for tensor in node.inputs):
+            _einsum_of_two(graph, node)
+
+
+def _einsum_of_two(graph: Graph, node: Node) -> None:
+    left, out = node.attrs["equation"].replace(" ", "").split("->")
+    a, b = left.split(",")
+    if "." in left or len(set(a)) != len(a) or len(set(b)) != len(b):
+        return
+    batch = [label for label in out if label in a and label in b]
+    summed = [label for label in a if label in b and label not in out]
+    rows = [label for label in a if label not in b]
+    columns = [label for label in b if label not in a]
+    if not batch or set(rows + columns) - set(out):
+        return
+    size = dict(zip(a, node.inputs[0].shape, strict=True)) | dict(zip(b, node.inputs[1].shape, strict=True))
+    size |= {label: s for label, s in zip(a, node.inputs[0].shape, strict=True) if s is not None}
+
+    def block(labels: list[str]) -> int:
+        return int(np.prod([size[label] for label in labels])) if labels else 1
+
+    lead = tuple(size[label] for label in batch)
+    build = Builder(graph, node)
+    x = build.transpose(node.inputs[0], [a.index(label) for label in batch + rows + summed])
+    y = build.transpose(node.inputs[1], [b.index(label) for label in batch + summed + columns])
+    x = x if len(rows) == len(summed) == 1 else build.reshape(x, (*lead, block(rows), block(summed)))
+    y = y if len(columns) == len(summed) == 1 else build.reshape(y, (*lead, block(summed), block(columns)))
+    z = build.add("batch_matmul", x, y, shape=(*lead, block(rows), block(columns)), adj_x=False, adj_y=False)
+    order = batch + rows + columns
+    if len(rows) != 1 or len(columns) != 1:
+        z = build.reshape(z, tuple(size[label] for label in order))
+    build.transpose(z, [order.index(label) for label in out])
+    build.replace()
+
+
+def _keeps_channels(node: Node) -> bool:
+    if node.op != "reshape":
+        return False
+    source, target = node.inputs[0].shape, node.output.shape
+    return bool(source) and bool(target) and source[-1] == target[-1]
+
+
+def _is_channel_vector(tensor: Tensor, channels: int | None) -> bool:
+    shape = tensor.shape
+    return is_fixed(tensor) and int(np.prod(shape)) in (1, channels) and all(s == 1 for s in shape[:-1])
+
+
+def channelwise_before_reshape(graph: Graph) -> None:
+    """BatchNormalization, bias and ReLU swap places with a reshape that keeps the channels (Conv1D, Dense on 3 axes)."""
+    for node in list(graph.nodes):
+        fixed = operand(node, fixed=True) if node.op in ("add", "mul") else None
+        if node.op not in CHANNELWISE and fixed is None:
+            continue
+        x = node.inputs[0] if fixed is None else operand(node, fixed=False)
+        reshape = x.node
+        if not _keeps_channels(reshape) or only_reader(graph, x) is not node:
+            continue
+        if fixed is not None and not _is_channel_vector(fixed, x.shape[-1]):
+            continue
+        if reshape.inputs[0].node.op in ("input", "const") or node.output.shape != x.shape:
+            continue
+        _swap(graph, node, reshape, x)
+
+
+def _swap(graph: Graph, node: Node, reshape: Node, x: Tensor) -> None:
+    source = reshape.inputs[0]
+    graph.replace(node.output, reshape.output, keep=[reshape])
+    node.inputs = [source if tensor is x else tensor for tensor in node.inputs]
+    node.output.shape = source.shape
+    reshape.inputs = [node.output]
+    graph.nodes.remove(reshape)
+    graph.insert_after(node, reshape)
+
+
+def bias(graph: Graph) -> None:
+    """A vector added to a linear op's channels is its bias."""
+    for node in graph.of("add"):
+        fixed = operand(node, fixed=True)
+        if fixed is None:
+            continue
+        x = operand(node, fixed=False)
+        linear = x.node
+        if linear.op not in LINEAR or "mean" in linear.weights or only_reader(graph, x) is not node:
+            continue
+        if not _is_channel_vector(fixed, x.shape[-1]) or node.output.shape != x.shape:
+            continue
+        weight = fixed.node.weights["value"]
+        value = np.broadcast_to(weight.value.reshape(-1), (x.shape[-1],)).astype(np.float32)
+        if "bias" in linear.weights:
+            old = linear.weights["bias"]
+            weight = Weight(old.value + value, old.trainable or weight.trainable)
+            linear.weights["bias"] = weight
+        else:
+            linear.weights["bias"] = Weight(value, weight.trainable, weight.key)
+        graph.replace(node.output, x)
+        graph.nodes.remove(node)
+
+
+def input_affine(graph: Graph) -> None:
+    """Constant arithmetic on the model's input (Rescaling, Normalization): one depthwise affine, or nothing.
+
+    A factor alone moves into the kernels of the linear ops that follow, so that the file's input scale carries it.
+    """
+    for entry in graph.inputs:
+        if entry.output.dtype != "float32" or entry.output.rank != 4:
+            continue
+        chain = _affine_chain(graph, entry)
+        if chain:
+            _lower_affine(graph, entry, chain)
+
+
+def _affine_chain(graph: Graph, entry: Node) -> list[Node]:
+    chain: list[Node] = []
+    tensor = entry.output
+    while True:
+        node = only_reader(graph, tensor)
+        fixed = operand(node, fixed=True) if node is not None and node.op in ("add", "mul") else None
+        if fixed is None or constant_of(fixed) is None or not _is_channel_vector(fixed, tensor.shape[-1]):
+            return chain
+        chain.append(node)
+        tensor = node.output
+
+
+def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
+    channels = entry.output.shape[-1]
+    scale, offset = np.ones(channels), np.zeros(channels)
+    for node in chain:
+        value = constant_of(operand(node, fixed=True)).astype(np.float64).reshape(-1)
+        scale, offset = (scale * value, offset * value) if node.op == "mul" else (scale, offset + value)
+    last = chain[-1]
+    readers = [node for node in graph.nodes if any(tensor is last.output for tensor in node.inputs)]
+    foldable = all(node.op in ("conv2d",) and node.inputs[0] is last.output for node in readers)
+    is_output = any(tensor is last.output for tensor in graph.outputs)
+    if not offset.any() and foldable and readers and not is_output:
+        for node in readers:
+            kernel = node.weights["kernel"]
+            folded = kernel.value * scale.astype(np.float32)[None, None, :, None]
+            node.weights["kernel"] = Weight(folded, kernel.trainable)
+        graph.replace(last.output, entry.output)
+    else:
+        build = Builder(graph, last)
+        depthwise_affine(build, entry.output, scale.astype(np.float32), offset.astype(np.float32))
+        build.replace()
+    graph.prune()
+
+
+def dense_on_two_axes(graph: Graph) -> None:
+    """A dense layer on more axes works on rows: reshape, dense, reshape back."""
+    for node in graph.of("dense"):
+        x = node.inputs[0]
+        if x.rank == 2:
+            continue
+        units = node.output.shape[-1]
+        build = Builder(graph, node)
+        y = build.add("dense", build.reshape(x, (None, x.shape[-1])), shape=(None, units))
+        y.node.weights, y.node.name = node.weights, node.name
+        build.reshape(y, node.output.shape)
+        build.replace()
+
+
+def merge_reshapes(graph: Graph) -> None:
+    """A reshape of a reshape is one reshape."""
+    for node in graph.of("reshape"):
+        source = node.inputs[0].node
+        if source.op == "reshape" and node.attrs["shape"].count(-1) <= 1:
+            node.inputs = list(source.inputs)
+    graph.prune()

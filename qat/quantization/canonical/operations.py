@@ -1,0 +1,127 @@
+"""What each weightless op of the canonical form computes, in TensorFlow ops that the converter knows.
+
+Inputs are the node's tensors (constants included, as tensors); attributes are plain JSON values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+def _pool(kind: str) -> Callable:
+    pool = tf.nn.max_pool2d if kind == "max" else tf.nn.avg_pool2d
+
+    def run(x: tf.Tensor, *, ksize: list[int], strides: list[int], padding: str) -> tf.Tensor:
+        return pool(x, ksize, strides, padding)
+
+    return run
+
+
+def _reshape(x: tf.Tensor, *, shape: list[int]) -> tf.Tensor:
+    return tf.reshape(x, shape)
+
+
+def _strided_slice(x: tf.Tensor, *, begin, end, strides, begin_mask, end_mask, shrink_axis_mask, new_axis_mask=0):
+    return tf.strided_slice(
+        x,
+        begin,
+        end,
+        strides,
+        begin_mask=begin_mask,
+        end_mask=end_mask,
+        shrink_axis_mask=shrink_axis_mask,
+        new_axis_mask=new_axis_mask,
+    )
+
+
+def _resize_bilinear(x, *, size, align_corners=False, half_pixel_centers=True):
+    return tf.raw_ops.ResizeBilinear(
+        images=x, size=size, align_corners=align_corners, half_pixel_centers=half_pixel_centers
+    )
+
+
+def _resize_nearest(x, *, size, align_corners=False, half_pixel_centers=True):
+    return tf.raw_ops.ResizeNearestNeighbor(
+        images=x, size=size, align_corners=align_corners, half_pixel_centers=half_pixel_centers
+    )
+
+
+def _gelu(x, *, approximate=False):
+    """x * Phi(x), spelt as the converter's GELU pattern expects it (with erf: it knows no erfc)."""
+    if approximate:
+        return tf.nn.gelu(x, approximate=True)
+    return 0.5 * x * (1.0 + tf.math.erf(x * 0.7071067811865476))
+
+
+def _reduce(function: Callable) -> Callable:
+    def run(x: tf.Tensor, *, axis: list[int], keepdims: bool) -> tf.Tensor:
+        return function(x, axis=axis, keepdims=keepdims)
+
+    return run
+
+
+OPERATIONS: dict[str, Callable] = {
+    "abs": tf.abs,
+    "add": tf.add,
+    "avg_pool": _pool("avg"),
+    "batch_matmul": lambda a, b, *, adj_x=False, adj_y=False: tf.matmul(a, b, transpose_a=adj_x, transpose_b=adj_y),
+    "broadcast_to": lambda x, *, shape: tf.broadcast_to(x, shape),
+    "cast": lambda x, *, dtype: tf.cast(x, dtype),
+    "concat": lambda *xs, axis: tf.concat(xs, axis),
+    "depth_to_space": lambda x, *, block_size: tf.nn.depth_to_space(x, block_size),
+    "div": tf.divide,
+    "clamp": lambda x, *, low, high: tf.clip_by_value(x, low, high),
+    "equal": tf.equal,
+    "exp": tf.exp,
+    "gather": lambda x, indices, *, axis=0: tf.gather(x, indices, axis=axis),
+    "gather_constant": lambda x, *, indices, axis: tf.gather(x, indices, axis=axis),
+    "gelu": _gelu,
+    "greater": tf.greater,
+    "greater_equal": tf.greater_equal,
+    "identity": tf.identity,
+    "leaky_relu": lambda x, *, alpha: tf.nn.leaky_relu(x, alpha),
+    "less": tf.less,
+    "less_equal": tf.less_equal,
+    "log": tf.math.log,
+    "logical_and": tf.logical_and,
+    "logical_not": tf.logical_not,
+    "logical_or": tf.logical_or,
+    "max_pool": _pool("max"),
+    "maximum": tf.maximum,
+    "mean": _reduce(tf.reduce_mean),
+    "minimum": tf.minimum,
+    "mirror_pad": lambda x, *, paddings, mode: tf.pad(x, paddings, mode),
+    "mul": tf.multiply,
+    "neg": tf.negative,
+    "not_equal": tf.not_equal,
+    "pack": lambda *xs, axis: tf.stack(xs, axis),
+    "pad": lambda x, *, paddings, value=0.0: tf.pad(x, paddings, constant_values=value),
+    "prelu": lambda x, alpha: tf.nn.relu(x) + alpha * (x - tf.abs(x)) * 0.5,
+    "reduce_max": _reduce(tf.reduce_max),
+    "reduce_min": _reduce(tf.reduce_min),
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "reshape": _reshape,
+    "resize_bilinear": _resize_bilinear,
+    "resize_nearest": _resize_nearest,
+    "reverse": lambda x, *, axis: tf.reverse(x, axis),
+    "rsqrt": tf.math.rsqrt,
+    "select": tf.where,
+    "sigmoid": tf.sigmoid,
+    "softmax": lambda x: tf.nn.softmax(x),
+    "log_softmax": lambda x: tf.nn.log_softmax(x),
+    "space_to_depth": lambda x, *, block_size: tf.nn.space_to_depth(x, block_size),
+    "split": lambda x, *, sizes, axis: tf.split(x, sizes, axis),
+    "sqrt": tf.sqrt,
+    "squared_difference": tf.math.squared_difference,
+    "strided_slice": _strided_slice,
+    "sub": tf.subtract,
+    "sum": _reduce(tf.reduce_sum),
+    "tanh": tf.tanh,
+    "tile": lambda x, *, multiples: tf.tile(x, multiples),
+    "transpose": lambda x, *, perm: tf.transpose(x, perm),
+    "unpack": lambda x, *, num, axis: tf.unstack(x, num, axis),
+    "argmax": lambda x, *, axis, dtype: tf.argmax(x, axis, tf.dtypes.as_dtype(dtype)),
+}

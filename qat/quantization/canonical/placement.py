@@ -1,0 +1,209 @@
+"""Where the fake quantization stands, so that the simulated grid is the grid that the integer kernels compute on.
+
+Each tensor that the file will hold in codes gets exactly one range. Tensors that a kernel passes on at the scale of
+its input (pooling, padding, slicing, concatenation, ...) share that range; what the converter fuses (bias,
+BatchNormalization, ReLU) has none between. Source: the TFLite 8-bit quantization specification, and the op
+definitions of the TFLite dialect (SameScales, FixedOutputRange).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qat.quantization.canonical.building import LINEAR, is_fixed
+from qat.quantization.canonical.graph import Graph, Node, Tensor
+
+FUSES_RELU = {"conv2d", "depthwise_conv2d", "dense", "add", "sub", "mul", "conv2d_transpose"}
+RELUS = {"relu", "relu6"}
+SAME_SCALE = {
+    "batch_to_space",
+    "broadcast_to",
+    "depth_to_space",
+    "embedding",
+    "gather",
+    "gather_constant",
+    "identity",
+    "max_pool",
+    "mirror_pad",
+    "pad",
+    "reduce_max",
+    "reduce_min",
+    "reshape",
+    "resize_nearest",
+    "reverse",
+    "space_to_depth",
+    "split",
+    "strided_slice",
+    "tile",
+    "transpose",
+    "unpack",
+}
+ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
+UNIFIES = {"concat", "pack", "maximum", "minimum", "select"}
+FIXED_RANGE = {
+    "sigmoid": (0.0, 255 / 256),
+    "softmax": (0.0, 255 / 256),
+    "tanh": (-1.0, 127 / 128),
+    "log_softmax": (-255 * 16 / 256, 0.0),
+}
+
+
+@dataclass(eq=False)
+class Range:
+    """One scale and zero point, shared by every tensor in it. `fixed` is what the kernel prescribes, if it does."""
+
+    name: str
+    layer: str
+    fixed: tuple[float, float] | None = None
+    tensors: list[Tensor] = field(default_factory=list)  # float tensors whose values it must cover
+    merged_into: Range | None = None
+
+    def root(self) -> Range:
+        return self if self.merged_into is None else self.merged_into.root()
+
+
+class Placement:
+    """The state of one pass: which range each tensor is on."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.range_of: dict[Tensor, Range] = {}
+        self.ranges: list[Range] = []
+        self.readers = graph.consumers()
+        self.outputs = {id(tensor) for tensor in graph.outputs}
+        self.done: set[int] = set()  # nodes fused into one that has been placed
+
+    def only_reader(self, tensor: Tensor) -> Node | None:
+        readers = self.readers.get(tensor, [])
+        return readers[0] if len(readers) == 1 and id(tensor) not in self.outputs else None
+
+    def new_range(self, node: Node, fixed: tuple[float, float] | None = None) -> Range:
+        made = Range(node.name, node.layer or node.name, fixed)
+        self.ranges.append(made)
+        return made
+
+    def quantize(self, tensor: Tensor, on: Range) -> Tensor:
+        """A fake-quant node behind `tensor`; everything that read the tensor reads its output."""
+        node = self.fake_quant_node(tensor, on)
+        self.graph.replace(tensor, node.output, keep=[node])
+        self.graph.insert_after(tensor.node, node)
+        self.readers[node.output] = self.readers.pop(tensor, [])
+        self.readers[tensor] = [node]
+        if id(tensor) in self.outputs:
+            self.outputs.add(id(node.output))
+        return node.output
+
+    def fake_quant_node(self, tensor: Tensor, on: Range) -> Node:
+        node = self.graph.make(
+            "fake_quant", f"{on.name}/range", [tensor], shape=tensor.shape, dtype=tensor.dtype, layer=on.layer
+        )
+        node.attrs["range"] = on
+        on.tensors.append(tensor)
+        self.range_of[node.output] = on
+        return node
+
+
+def _activation_after(state: Placement, node: Node) -> Node:
+    """The last node of what the converter fuses with `node`: a ReLU, or a saturation that the range itself makes."""
+    reader = state.only_reader(node.output)
+    if reader is None:
+        return node
+    if node.op in FUSES_RELU and reader.op in RELUS:
+        return reader
+    return reader if reader.op == "clamp" else node
+
+
+def _place_same_scale(state: Placement, node: Node) -> None:
+    source = next((tensor for tensor in node.inputs if not is_fixed(tensor)), None)
+    on = state.range_of.get(source) if source is not None else None
+    if on is None:
+        return
+    for output in node.outputs:
+        state.range_of[output] = on
+
+
+def _place_rounding(state: Placement, node: Node) -> None:
+    """The kernel rounds to the codes of its input: the same range once more."""
+    on = state.range_of.get(node.inputs[0])
+    if on is not None:
+        state.quantize(node.output, on)
+
+
+def _may_join(state: Placement, tensor: Tensor, on: Range) -> bool:
+    """Whether a producer can take the shared range itself: nobody else reads what it makes."""
+    if on.fixed is not None:
+        return False
+    node = tensor.node
+    while True:
+        if state.only_reader(tensor) is None:
+            return False
+        if node.op == "fake_quant":
+            return True
+        if node.op not in SAME_SCALE and node.op not in UNIFIES or len(node.outputs) != 1 or node.op == "embedding":
+            return False
+        if node.op in UNIFIES:
+            return True
+        tensor = next(t for t in node.inputs if not is_fixed(t))
+        node = tensor.node
+
+
+def _place_unifying(state: Placement, node: Node) -> None:
+    """All inputs and the output on one range: producers that can join it do, others are requantized on the way."""
+    places = [i for i, t in enumerate(node.inputs) if t.dtype == "float32" and not is_fixed(t)]
+    found = [state.range_of.get(node.inputs[i]) for i in places]
+    roots = {id(on.root()) for on in found if on is not None}
+    if len(roots) == 1 and None not in found:
+        state.range_of[node.output] = found[0]
+        return
+    shared = state.new_range(node)
+    for place, on in zip(places, found, strict=True):
+        tensor = node.inputs[place]
+        if on is not None and on.root() is not shared and _may_join(state, tensor, on.root()):
+            _merge(on.root(), shared)
+        elif on is None or on.root() is not shared:
+            requantized = state.fake_quant_node(tensor, shared)
+            state.graph.insert_before(node, requantized)
+            node.inputs[place] = requantized.output
+    shared.tensors += [tensor for tensor in node.inputs if is_fixed(tensor)]
+    state.range_of[node.output] = shared
+
+
+def _merge(source: Range, target: Range) -> None:
+    source.merged_into = target
+    target.tensors += source.tensors
+
+
+def _place_own(state: Placement, node: Node) -> None:
+    """A kernel that scales its output freely: a range of its own, behind what fuses with it."""
+    last = _activation_after(state, node)
+    state.done.add(id(last))
+    fixed = FIXED_RANGE.get(node.op)
+    if last.op == "clamp":
+        fixed = (last.attrs["low"], last.attrs["high"])
+    state.quantize(last.output, state.new_range(last if last is not node else node, fixed))
+
+
+def place(graph: Graph) -> list[Range]:
+    """Insert the fake-quant nodes and return the ranges that need values."""
+    state = Placement(graph)
+    for node in list(graph.nodes):
+        computes = node.op not in ("const", "variable", "fake_quant") and node.output.dtype == "float32"
+        if computes and id(node) not in state.done and node.output not in state.range_of:
+            _place(state, node)
+    for node in graph.of(*LINEAR):
+        if node.inputs[0] in state.range_of:
+            node.attrs["input_range"] = state.range_of[node.inputs[0]]
+    return [on for on in state.ranges if on.merged_into is None]
+
+
+def _place(state: Placement, node: Node) -> None:
+    if node.op == "embedding":
+        return  # its rows are codes already, on the scale of the table
+    if node.op in SAME_SCALE:
+        _place_same_scale(state, node)
+    elif node.op in ROUNDS_AT_SAME_SCALE:
+        _place_rounding(state, node)
+    elif node.op in UNIFIES:
+        _place_unifying(state, node)
+    else:
+        _place_own(state, node)

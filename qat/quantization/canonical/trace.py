@@ -1,0 +1,160 @@
+"""A Keras model read as the TensorFlow ops that it computes at inference, with a few layers kept whole.
+
+Every model is read the same way, whatever it is made of: nested models, shared layers, `Lambda`, TFOpLambda, custom
+and subclassed layers all become ops. Kept whole are the layers whose meaning is lost in ops (BatchNormalization, which
+must stay trainable) or whose ops say it badly (Dense on three axes, normalizations); recurrent layers are unrolled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tensorflow.python.framework import func_graph as func_graph_lib
+
+from qat.errors import ModelError
+
+
+@dataclass(eq=False)
+class WholeLayer:
+    """A layer call that stands in the trace as one op (a placeholder that the importer replaces)."""
+
+    op: str
+    inputs: list[tf.Tensor]
+    weights: dict[str, tf.Variable]
+    attrs: dict[str, Any]
+
+
+@dataclass(eq=False)
+class Trace:
+    graph: func_graph_lib.FuncGraph
+    inputs: list[tf.Tensor]
+    outputs: list[tf.Tensor]
+    input_names: list[str]
+    whole: dict[str, WholeLayer] = field(default_factory=dict)  # by placeholder op name
+    layer_of: dict[str, str] = field(default_factory=dict)  # op name -> Keras layer path
+
+
+class Tracer:
+    """What a layer reader may do while the model is being traced."""
+
+    def __init__(self, graph: func_graph_lib.FuncGraph) -> None:
+        self.graph = graph
+        self.whole: dict[str, WholeLayer] = {}
+        self.layer_of: dict[str, str] = {}
+        self._path: list[str] = []
+        self._seen = 0
+
+    def keep(
+        self, op: str, inputs: list[tf.Tensor], shape: Any, weights: dict[str, Any] | None = None, **attrs: Any
+    ) -> tf.Tensor:
+        """Stand one op for a whole layer; `weights` that are None are left out."""
+        held = {name: weight for name, weight in (weights or {}).items() if weight is not None}
+        mark = tf.compat.v1.placeholder(inputs[0].dtype, shape, name=f"whole_{op}")
+        self.whole[mark.op.name] = WholeLayer(op, inputs, held, attrs)
+        return mark
+
+    @contextlib.contextmanager
+    def inside(self, layer: tf_keras.layers.Layer) -> Iterator[None]:
+        self._attribute()
+        self._path.append(layer.name)
+        try:
+            yield
+        finally:
+            self._attribute()
+            self._path.pop()
+
+    def _attribute(self) -> None:
+        operations = self.graph.get_operations()
+        for operation in operations[self._seen :]:
+            self.layer_of[operation.name] = "/".join(self._path[1:]) or (self._path[0] if self._path else "")
+        self._seen = len(operations)
+
+
+Reader = Callable[[Tracer, Any, Callable, tuple, dict], Any]
+
+
+@contextlib.contextmanager
+def _reading(tracer: Tracer, readers: dict[Any, Reader]) -> Iterator[None]:
+    """While inside, each layer call is told to the tracer, and the calls of `readers` are read instead of run."""
+    layer_class = tf_keras.layers.Layer
+    original = layer_class.__call__
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if not tf.is_tensor(next(iter(tf.nest.flatten(args) or tf.nest.flatten(kwargs)), None)):
+            return original(layer, *args, **kwargs)
+        with tracer.inside(layer):
+            reader = readers.get(type(layer).call)
+            if reader is None:
+                return original(layer, *args, **kwargs)
+            layer._maybe_build(args[0] if args else kwargs["inputs"])
+            return reader(tracer, layer, original, args, kwargs)
+
+    layer_class.__call__ = call
+    try:
+        yield
+    finally:
+        layer_class.__call__ = original
+
+
+@contextlib.contextmanager
+def _functions_inline() -> Iterator[None]:
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def input_tensors(model: tf_keras.Model) -> list[Any]:
+    """The model's input KerasTensors in `model.inputs` order. Raises ModelError for a model that was never built."""
+    if not getattr(model, "inputs", None):
+        raise ModelError(
+            f"model {model.name!r} has no known inputs: a subclassed model must be called once, or be given as a "
+            "functional model (inputs = tf_keras.Input(...); tf_keras.Model(inputs, model(inputs)))"
+        )
+    return list(model.inputs)
+
+
+def _specs(model: tf_keras.Model) -> tuple[list[tf.TensorSpec], list[str]]:
+    tensors = input_tensors(model)
+    names = [tensor.name.split(":")[0].split("/")[0] for tensor in tensors]
+    for tensor, name in zip(tensors, names, strict=True):
+        if any(size is None for size in tensor.shape[1:]):
+            raise ModelError(
+                f"input {name!r} has shape {tuple(tensor.shape)}: an integer file needs every size but the batch "
+                "known. Rebuild the model with a fixed input shape, for example "
+                "tf_keras.models.clone_model(model, input_tensors=tf_keras.Input((height, width, channels)))"
+            )
+    return [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in tensors], names
+
+
+def nest_inputs(model: tf_keras.Model, tensors: list[Any]) -> Any:
+    """`tensors` in `model.inputs` order, nested as the model wants to be called."""
+    structure = getattr(model, "_nested_inputs", None)
+    if structure is None:
+        return tensors[0] if len(tensors) == 1 else tensors
+    return tf.nest.pack_sequence_as(structure, tensors)
+
+
+def trace(model: tf_keras.Model, readers: dict[Any, Reader]) -> Trace:
+    """Trace `model` at inference with the batch size open.
+
+    Raises:
+        ModelError: the model's input sizes are not known, or it cannot be run symbolically.
+    """
+    specs, names = _specs(model)
+    graph = func_graph_lib.FuncGraph("canonical")
+    with graph.as_default(), _functions_inline():
+        inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
+        tracer = Tracer(graph)
+        tracer._seen = len(graph.get_operations())
+        with _reading(tracer, readers):
+            outputs = model(nest_inputs(model, inputs), training=False)
+        flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
+    return Trace(graph, inputs, flat, names, tracer.whole, tracer.layer_of)

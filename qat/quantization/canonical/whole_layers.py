@@ -1,0 +1,158 @@
+"""How the layers that are kept whole are read: one small function a layer, found by the `call` that it runs.
+
+Looking up `type(layer).call` takes subclasses that only add a constructor, and leaves those that change the arithmetic
+to be traced like any other code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tf_keras
+
+from qat.quantization.canonical.trace import Reader, Tracer
+
+
+def _argument(args: tuple, kwargs: dict) -> Any:
+    return args[0] if args else kwargs["inputs"]
+
+
+def _dense(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    x = _argument(args, kwargs)
+    if x.shape.rank is None or not x.dtype.is_floating:
+        return original(layer, *args, **kwargs)
+    shape = [*x.shape[:-1], layer.units]
+    y = tracer.keep("dense", [x], shape, {"kernel": layer.kernel, "bias": layer.bias})
+    return y if layer.activation is None else layer.activation(y)
+
+
+def _batch_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    x = _argument(args, kwargs)
+    axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) and len(layer.axis) == 1 else layer.axis
+    if not isinstance(axis, int) or axis not in (-1, x.shape.rank - 1):
+        return original(layer, *args, **kwargs)
+    weights = {
+        "gamma": layer.gamma,
+        "beta": layer.beta,
+        "mean": layer.moving_mean,
+        "variance": layer.moving_variance,
+    }
+    return tracer.keep(
+        "batch_norm",
+        [x],
+        x.shape,
+        weights,
+        epsilon=float(layer.epsilon),
+        momentum=float(layer.momentum),
+        trainable=bool(layer.trainable),
+    )
+
+
+def _layer_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    x = _argument(args, kwargs)
+    axes = sorted(axis % x.shape.rank for axis in layer.axis)
+    if axes != list(range(x.shape.rank - len(axes), x.shape.rank)):
+        return original(layer, *args, **kwargs)
+    weights = {"gamma": layer.gamma, "beta": layer.beta}
+    return tracer.keep("layer_norm", [x], x.shape, weights, axes=axes, epsilon=float(layer.epsilon))
+
+
+def _group_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    x = _argument(args, kwargs)
+    if layer.axis not in (-1, x.shape.rank - 1):
+        return original(layer, *args, **kwargs)
+    weights = {"gamma": layer.gamma, "beta": layer.beta}
+    groups = int(x.shape[-1]) if layer.groups == -1 else int(layer.groups)
+    return tracer.keep("group_norm", [x], x.shape, weights, groups=groups, epsilon=float(layer.epsilon))
+
+
+def _einsum_dense(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    x = _argument(args, kwargs)
+    split = _contraction(layer.equation)
+    if split is None:
+        return original(layer, *args, **kwargs)
+    contracted, free = split
+    rank = x.shape.rank
+    shape = [*x.shape[: rank - contracted], *layer.kernel.shape[contracted:]]
+    if layer.bias is not None and tuple(layer.bias.shape) != tuple(layer.kernel.shape[contracted:]):
+        bias_sizes = tuple(layer.bias.shape)
+        if bias_sizes != tuple(shape[len(shape) - len(bias_sizes) :]) or len(bias_sizes) > free:
+            return original(layer, *args, **kwargs)
+    y = tracer.keep(
+        "einsum_dense", [x], shape, {"kernel": layer.kernel, "bias": layer.bias}, contracted=contracted
+    )
+    return y if layer.activation is None else layer.activation(y)
+
+
+def _contraction(equation: str) -> tuple[int, int] | None:
+    """How many trailing axes of x meet the leading axes of the kernel, and how many new ones come out.
+
+    >>> _contraction("abc,cde->abde"), _contraction("abcd,cde->abe"), _contraction("abc,bd->adc")
+    ((1, 2), (2, 1), None)
+    """
+    left, output = equation.replace(" ", "").replace("...", "~").split("->")
+    x, kernel = left.split(",")
+    contracted = [label for label in kernel if label in x]
+    free = [label for label in kernel if label not in x]
+    count = len(contracted)
+    kept = x[: len(x) - count]
+    matches = x.endswith("".join(contracted)) and kernel == "".join(contracted + free) and output == kept + "".join(free)
+    return (count, len(free)) if matches and count else None
+
+
+@contextlib.contextmanager
+def _unrolled(layer: Any) -> Iterator[None]:
+    names = [name for name in ("unroll", "_could_use_gpu_kernel") if hasattr(layer, name)]
+    before = {name: getattr(layer, name) for name in names}
+    for name in names:
+        setattr(layer, name, name == "unroll")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(layer, name, value)
+
+
+def _recurrent(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    with _unrolled(layer):
+        return original(layer, *args, **kwargs)
+
+
+def _same(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    return _argument(args, kwargs)
+
+
+_UNCHANGED = (
+    "Dropout",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "AlphaDropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomFlip",
+    "RandomHeight",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomWidth",
+    "RandomZoom",
+)
+
+
+def readers() -> dict[Any, Reader]:
+    """The table `call function -> reader`."""
+    layers = tf_keras.layers
+    table: dict[Any, Reader] = {
+        layers.Dense.call: _dense,
+        layers.EinsumDense.call: _einsum_dense,
+        layers.BatchNormalization.call: _batch_norm,
+        layers.LayerNormalization.call: _layer_norm,
+        layers.GroupNormalization.call: _group_norm,
+    }
+    table |= {getattr(layers, name).call: _recurrent for name in ("RNN", "LSTM", "GRU", "SimpleRNN")}
+    table |= {getattr(layers, name).call: _same for name in _UNCHANGED}
+    return table

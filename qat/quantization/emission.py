@@ -1,0 +1,152 @@
+"""A canonical graph as a functional Keras model: tfmot wrappers around what has weights, range layers between."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from qat.quantization.canonical.building import LINEAR, is_fixed
+from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
+from qat.quantization.canonical.placement import ROUNDS_AT_SAME_SCALE, Range
+from qat.quantization.canonical.trace import nest_inputs
+from qat.quantization.layers import Linear, Op, RangeLayer
+from qat.quantization.quantizers import ActivationQuantizer
+from qat.quantization.scheme import CanonicalWrapper, LinearScheme, OperandScheme
+
+
+def layer_name(name: str) -> str:
+    """A node's name as a Keras layer name."""
+    return re.sub(r"[^A-Za-z0-9_.-]", ".", name)
+
+
+def range_name(on: Range) -> str:
+    """The Keras name of a range's layer."""
+    return layer_name(f"{on.name}.range")
+
+
+class Emitter:
+    """The state of one emission: layers made so far, by what they share."""
+
+    def __init__(self, settings: Any, scheme_of: Any) -> None:
+        self.settings, self.scheme_of = settings, scheme_of
+        self.tensors: dict[Tensor, Any] = {}
+        self.range_layers: dict[Range, RangeLayer] = {}
+        self.shared: dict[tuple, CanonicalWrapper] = {}
+        self.uses: Counter[Range] = Counter()
+
+    def emit(self, node: Node) -> None:
+        inputs = [self.tensors[tensor] for tensor in node.inputs if not is_fixed(tensor)]
+        if node.op == "fake_quant":
+            results = self._range(node, inputs[0])
+        elif node.op in LINEAR or node.op == "embedding":
+            results = self._linear(node)(inputs[0])
+        else:
+            results = self._op(node)(inputs if len(inputs) > 1 else inputs[0])
+        flat = results if isinstance(results, (list, tuple)) else [results]
+        self.tensors.update(zip(node.outputs, flat, strict=False))
+
+    def _range(self, node: Node, tensor: Any) -> Any:
+        on = node.attrs["range"].root()
+        if on not in self.range_layers:
+            quantizer = ActivationQuantizer(
+                ema_decay=self.settings.ema_decay, learned=self.settings.learned_ranges, fixed=on.fixed
+            )
+            self.range_layers[on] = RangeLayer(quantizer, source=on.layer, name=range_name(on))
+        layer = self.range_layers[on]
+        if node.inputs[0].node.op in ROUNDS_AT_SAME_SCALE:
+            return layer(tensor, observe="off")
+        return layer(tensor, observe="expand" if self.uses[on] > 1 else "ema")
+
+    def _linear(self, node: Node) -> Any:
+        keys = tuple((name, weight.key) for name, weight in node.weights.items())
+        attrs = {name: value for name, value in node.attrs.items() if name not in ("norm", "input_range")}
+        source = node.attrs["input_range"].root() if "input_range" in node.attrs else None
+        identity = (node.op, keys, repr(attrs))
+        if all(key is not None for _, key in keys) and identity in self.shared:
+            return self.shared[identity]
+        norm = node.attrs.get("norm")
+        inner = Linear(
+            kind=node.op,
+            attrs=attrs,
+            norm=norm and {name: norm[name] for name in ("epsilon", "momentum", "trainable")},
+            input_range=range_name(source) if source else None,
+            weights=_specs(node.weights),
+            held={name: weight.value for name, weight in node.weights.items()},
+            name=layer_name(node.name),
+        )
+        wrapper = CanonicalWrapper(inner, LinearScheme(**self.scheme_of(node.layer or node.name)))
+        self.shared[identity] = wrapper
+        return wrapper
+
+    def _op(self, node: Node) -> Any:
+        fixed = {f"operand_{i}": t.node.weights["value"] for i, t in enumerate(node.inputs) if is_fixed(t)}
+        operands = [f"operand_{i}" if is_fixed(t) else "x" for i, t in enumerate(node.inputs)]
+        name = layer_name(node.name)
+        layer = Op(
+            op=node.op,
+            attrs=node.attrs,
+            operands=operands,
+            weights=_specs(fixed),
+            held={key: weight.value for key, weight in fixed.items()},
+            name=f"op_{name}" if not fixed else name,
+        )
+        return CanonicalWrapper(layer, OperandScheme()) if fixed else layer
+
+
+def _specs(weights: dict[str, Weight]) -> dict[str, dict]:
+    return {
+        name: {"shape": list(weight.value.shape), "trainable": bool(weight.trainable)}
+        for name, weight in weights.items()
+    }
+
+
+def _count_uses(graph: Graph) -> Counter[Range]:
+    observed = [n for n in graph.of("fake_quant") if n.inputs[0].node.op not in ROUNDS_AT_SAME_SCALE]
+    return Counter(node.attrs["range"].root() for node in observed)
+
+
+def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
+    """The graph as a Keras model with `model`'s name, nesting, and input and output names.
+
+    Returns the model, and the layer of each range.
+    """
+    emitter = Emitter(settings, scheme_of)
+    emitter.uses = _count_uses(graph)
+    entries = []
+    for node in graph.inputs:
+        entry = tf_keras.Input(node.output.shape[1:], dtype=node.output.dtype, name=node.name)
+        entries.append(entry)
+        emitter.tensors[node.output] = entry
+    for node in graph.nodes:
+        if node.op not in ("input", "const", "variable"):
+            emitter.emit(node)
+    names = getattr(model, "output_names", None) or [f"output_{i}" for i in range(len(graph.outputs))]
+    outputs = [
+        _named(emitter.tensors[tensor], name, taken=[node.name for node in graph.inputs])
+        for tensor, name in zip(graph.outputs, names, strict=True)
+    ]
+    structure = getattr(model, "_nested_outputs", None)
+    nested = tf.nest.pack_sequence_as(structure, outputs) if structure is not None else outputs
+    if structure is None and len(outputs) == 1:
+        nested = outputs[0]
+    made = tf_keras.Model(nest_inputs(model, entries), nested, name=model.name)
+    bind_ranges(made)
+    return made, emitter.range_layers
+
+
+def bind_ranges(model: tf_keras.Model) -> None:
+    """Tell each linear layer on whose scale its input comes: its bias is rounded as the int32 bias of the file is."""
+    ranges = {layer.name: layer for layer in model.layers if isinstance(layer, RangeLayer)}
+    for wrapper in model.layers:
+        if isinstance(wrapper, CanonicalWrapper) and isinstance(wrapper.layer, Linear):
+            wrapper.layer.bind(ranges.get(wrapper.layer.input_range))
+
+
+def _named(tensor: Any, name: str, taken: list[str]) -> Any:
+    """The tensor as the output of a layer with the float model's output name."""
+    name = f"{name}_output" if name in taken else name
+    return Op(op="identity", attrs={}, operands=["x"], weights={}, name=name)(tensor)

@@ -1,0 +1,191 @@
+"""The Keras layers of a canonical model: one for linear ops, one for all others, one for ranges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
+
+from qat.quantization.canonical.execute import WEIGHTED
+from qat.quantization.canonical.operations import OPERATIONS
+
+NORM = ("gamma", "beta", "mean", "variance")
+
+
+class Holder(tf_keras.layers.Layer):
+    """A layer with named weights of given shapes; `held` gives their first values (zeros when it is loaded)."""
+
+    def __init__(self, weights: dict[str, dict], held: dict[str, np.ndarray] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.weight_specs = weights
+        self.held = held or {}
+        self.live: dict[str, tf.Tensor] = {}  # what the wrapper quantized, for the call that follows
+
+    def build(self, input_shape: Any) -> None:
+        for name, spec in self.weight_specs.items():
+            value = self.held.get(name)
+            initializer = "zeros" if value is None else tf_keras.initializers.Constant(value)
+            weight = self.add_weight(
+                name, shape=spec["shape"], initializer=initializer, trainable=spec["trainable"], dtype="float32"
+            )
+            setattr(self, f"weight_{name}", weight)
+        self.held = {}
+        super().build(input_shape)
+
+    def weight(self, name: str) -> Any:
+        return self.live.get(name, getattr(self, f"weight_{name}"))
+
+    def current(self) -> dict[str, Any]:
+        return {name: self.weight(name) for name in self.weight_specs}
+
+    def use(self, live: dict[str, tf.Tensor]) -> None:
+        """Compute the next call with these tensors; kept out of Keras' tracking, which would drop the variables."""
+        object.__setattr__(self, "live", live)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"weights": self.weight_specs}
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class Linear(Holder):
+    """conv2d, depthwise_conv2d, conv2d_transpose, dense or embedding, with bias and BatchNormalization inside.
+
+    In training, BatchNormalization works on the batch, as the separate layer would; at inference its scale is folded
+    into the kernel before the kernel is quantized, which is what the file holds. Per channel, folding before and
+    after quantization gives the same codes.
+    """
+
+    def __init__(
+        self, kind: str, attrs: dict, norm: dict | None = None, input_range: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kind, self.attrs, self.norm, self.input_range = kind, dict(attrs), norm, input_range
+        self.bind(None)
+        self.norm_frozen = norm is not None and not norm["trainable"]
+
+    def bind(self, source: RangeLayer | None) -> None:
+        """Remember the layer whose range the input is on; kept out of Keras' tracking, it is no part of this layer."""
+        object.__setattr__(self, "source", source)
+
+    @property
+    def kernel_name(self) -> str:
+        return "table" if self.kind == "embedding" else "kernel"
+
+    def uses_batch(self, training: Any) -> bool:
+        """Whether this call normalizes by its own batch."""
+        return self.norm is not None and not self.norm_frozen and bool(tf.get_static_value(training))
+
+    def norm_scale(self) -> tf.Tensor:
+        """gamma / sqrt(variance + epsilon), one number a channel."""
+        root = tf.math.rsqrt(self.weight_variance + self.norm["epsilon"])
+        return root * self.weight_gamma if "gamma" in self.weight_specs else root
+
+    def folded_kernel(self) -> tf.Tensor:
+        """The kernel times the normalization's scale, in the kernel's shape."""
+        kernel = getattr(self, f"weight_{self.kernel_name}")
+        if self.norm is None:
+            return tf.convert_to_tensor(kernel)
+        scale = self.norm_scale()
+        if self.kind == "depthwise_conv2d":
+            scale = tf.reshape(scale, kernel.shape[2:])
+        return kernel * (scale[:, None] if self.kind == "conv2d_transpose" else scale)
+
+    def call(self, inputs: tf.Tensor, training: Any = None) -> tf.Tensor:
+        weights = self.current()
+        if self.uses_batch(training):
+            held = {name: weights[name] for name in weights if name in ("kernel", "bias")}
+            return self._normalized(WEIGHTED[self.kind](inputs, held, self.attrs))
+        name = self.kernel_name
+        weights = {name: self.live[name] if name in self.live else self.folded_kernel()}
+        bias = self._folded_bias()
+        if bias is not None:
+            weights["bias"] = bias if tf.get_static_value(training) else self._as_int32(bias)
+        return WEIGHTED[self.kind](inputs, weights, self.attrs)
+
+    def _as_int32(self, bias: tf.Tensor) -> tf.Tensor:
+        """The bias on the grid of the file's: input scale times kernel scale, one step a channel."""
+        if self.source is None or "scale" not in self.live:
+            return bias
+        step = self.live["scale"] * self.source.scale()
+        return tf.round(bias / step) * step
+
+    def _folded_bias(self) -> tf.Tensor | None:
+        bias = tf.convert_to_tensor(self.weight_bias) if "bias" in self.weight_specs else None
+        if self.norm is None:
+            return bias
+        shift = (-self.weight_mean if bias is None else bias - self.weight_mean) * self.norm_scale()
+        return shift + self.weight_beta if "beta" in self.weight_specs else shift
+
+    def _normalized(self, x: tf.Tensor) -> tf.Tensor:
+        channels = x.shape[-1]
+        gamma = self.weight_gamma if "gamma" in self.weight_specs else tf.ones([channels])
+        beta = self.weight_beta if "beta" in self.weight_specs else tf.zeros([channels])
+        four = x if len(x.shape) == 4 else tf.reshape(x, [-1, 1, 1, channels])
+        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            four, gamma, beta, epsilon=self.norm["epsilon"], is_training=True
+        )
+        self._remember(mean, variance)
+        return y if len(x.shape) == 4 else tf.reshape(y, tf.shape(x))
+
+    def _remember(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        step = 1.0 - self.norm["momentum"]
+        self.weight_mean.assign_add(step * (mean - self.weight_mean))
+        self.weight_variance.assign_add(step * (variance - self.weight_variance))
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"kind": self.kind, "attrs": self.attrs, "norm": self.norm, "input_range": self.input_range}
+        return super().get_config() | own
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class Op(Holder):
+    """A weightless op of `OPERATIONS`; `operands` tells for each place "x" (the next input) or a weight's name."""
+
+    def __init__(self, op: str, attrs: dict, operands: list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.op, self.attrs, self.operands = op, dict(attrs), list(operands)
+
+    def call(self, inputs: Any) -> Any:
+        given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
+        arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
+        return OPERATIONS[self.op](*arguments, **self.attrs)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"op": self.op, "attrs": self.attrs, "operands": self.operands}
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class RangeLayer(QuantizeLayer):
+    """tfmot's QuantizeLayer with the name of the Keras layer whose output it quantizes, callable for several tensors.
+
+    `observe` says what a call does for the range while training: "ema" (follow), "expand" (grow only: a range that
+    several tensors share), "off" (a kernel that rounds on its input's scale).
+    """
+
+    def __init__(self, quantizer: Any, source: str = "", **kwargs: Any) -> None:
+        super().__init__(quantizer, **kwargs)
+        self.source = source
+
+    def call(self, inputs: tf.Tensor, training: Any = None, observe: str = "ema") -> tf.Tensor:
+        live = bool(tf.get_static_value(training)) if training is not None else False
+        return self.quantizer(inputs, live, weights=self.quantizer_vars, observe=observe)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"source": self.source}
+
+    def scale(self) -> tf.Tensor:
+        """The step between two codes, as TFLite nudges it: a scalar."""
+        low = tf.minimum(tf.convert_to_tensor(self.quantizer_vars["min_var"]), 0.0)
+        high = tf.maximum(tf.convert_to_tensor(self.quantizer_vars["max_var"]), 0.0)
+        return (high - low) / (2.0**self.quantizer.bits - 1.0)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        return tuple(float(self.quantizer_vars[name]) for name in ("min_var", "max_var"))
+
+    def set_range(self, low: float, high: float) -> None:
+        self.quantizer_vars["min_var"].assign(low)
+        self.quantizer_vars["max_var"].assign(high)

@@ -1,0 +1,75 @@
+"""`quantize_model`: a float Keras model becomes one that trains on the grid of its own integer file."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import tf_keras
+
+from qat.config import QuantConfig
+from qat.errors import ConfigError, ModelError
+from qat.quantization.canonical import canonicalize
+from qat.quantization.canonical.placement import place
+from qat.quantization.canonical.preflight import refuse_blockers
+from qat.quantization.emission import emit
+from qat.quantization.ranges import calibrate
+from qat.tflite.calibration import InputSpec, as_batches
+
+
+def quantize_model(
+    float_model: tf_keras.Model, calibration: Any, *, config: QuantConfig | None = None
+) -> tf_keras.Model:
+    """A quantization-aware model with calibrated ranges, not compiled; `float_model` is left as it was.
+
+    The result takes the same real inputs and gives the same nest of outputs, with the same names. It is a functional
+    model of tfmot wrappers: fake quantization stands exactly where the integer file has codes.
+
+    Args:
+        float_model: a tf_keras model with fixed input sizes (the batch apart).
+        calibration: an array [N, ...], a list in `model.inputs` order, a dict by input name, or an iterable of batches
+            of these; real inputs, as the float model takes them.
+        config: how to quantize; the default is `QuantConfig(name="qat")`.
+
+    Raises:
+        UnsupportedLayerError: layers without an integer kernel, all named at once.
+        CalibrationError: calibration is empty, not finite, or misshapen.
+        ModelError: the model is no tf_keras model, or its input sizes are not known.
+    """
+    if not isinstance(float_model, tf_keras.Model):
+        raise ModelError(
+            f"quantize_model takes a tf_keras model, not {type(float_model).__module__}.{type(float_model).__name__}. "
+            "A Keras 3 model must be rebuilt with tf_keras (import qat before TensorFlow)"
+        )
+    config = config or QuantConfig(name="qat")
+    graph = canonicalize(float_model)
+    refuse_blockers(graph)
+    batches = as_batches(calibration, _input_specs(graph), config.calibration.batch_size)
+    ranges = place(graph)
+    spans = calibrate(graph, ranges, batches, config.calibration)
+    model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
+    for on, (low, high) in zip(ranges, spans, strict=True):
+        if on in layers:
+            layers[on].set_range(low, high)
+    return model
+
+
+def _input_specs(graph: Any) -> tuple[InputSpec, ...]:
+    return tuple(InputSpec(node.name, node.output.shape[1:], node.output.dtype) for node in graph.inputs)
+
+
+def weight_scheme(config: QuantConfig, layer: str) -> dict[str, Any]:
+    """Bits and granularity of one layer's weights: `quant.per_layer`'s first pattern that matches, else the default."""
+    chosen = {"bits": config.weight_bits, "per_channel": config.per_channel}
+    for pattern, override in config.per_layer.items():
+        if re.search(pattern, layer):
+            unknown = set(override) - {"weight_bits", "per_channel"}
+            if unknown:
+                raise ConfigError(
+                    f"quant.per_layer.{pattern}: {', '.join(sorted(unknown))} is no setting of a layer; "
+                    "expected weight_bits or per_channel"
+                )
+            chosen["bits"] = override.get("weight_bits", chosen["bits"])
+            chosen["per_channel"] = override.get("per_channel", chosen["per_channel"])
+            break
+    return chosen

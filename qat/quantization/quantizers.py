@@ -1,0 +1,150 @@
+"""tfmot quantizers whose grid is the grid of TFLite's kernels, and whose ranges start from data.
+
+A weight's range is that of its values, per output channel and symmetric; an activation's is a pair of variables that
+calibration sets and training moves (by moving average, or by gradient).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tensorflow_model_optimization.quantization.keras import quantizers
+
+SMALLEST_SHARE = 1e-5  # of the widest channel: keeps the int32 bias of a dead channel from overflowing
+
+
+def _per_channel(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
+    return tf.quantization.fake_quant_with_min_max_vars_per_channel(
+        kernel, -limit, limit, num_bits=bits, narrow_range=True
+    )
+
+
+def _on_grid(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
+    """The same numbers without a FakeQuant op.
+
+    The converter turns the kernels of dense and transposed layers round, and refuses to turn a per-channel FakeQuant
+    with them. From a constant that lies on a grid already it finds that grid by itself.
+    """
+    step = limit / (2 ** (bits - 1) - 1)
+    return tf.round(kernel / step) * step
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class KernelQuantizer(quantizers.Quantizer):
+    """Symmetric, narrow range [-127, 127] (or [-7, 7]), one scale for each output channel or one for all.
+
+    `channels_last` says how to bring the output channels to the last axis: "last" (they are there), "depthwise"
+    (the last two axes together), "third" (transposed convolution: [h, w, out, in]).
+    """
+
+    def __init__(self, bits: int = 8, per_channel: bool = True, channels: str = "last") -> None:
+        self.bits, self.per_channel, self.channels = bits, per_channel, channels
+        self.enabled = True
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
+        return {}
+
+    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
+        if not self.enabled:
+            return inputs
+        limit, kernel = self._limit(inputs), self._channels_last(inputs)
+        if not self.per_channel:
+            result = tf.quantization.fake_quant_with_min_max_vars(
+                kernel, -limit, limit, num_bits=self.bits, narrow_range=True
+            )
+        elif training or self.channels == "depthwise" or (self.channels == "last" and len(kernel.shape) == 4):
+            result = _per_channel(kernel, limit, self.bits)
+        else:
+            result = _on_grid(kernel, limit, self.bits)
+        return tf.transpose(result, [0, 1, 3, 2]) if self.channels == "third" else tf.reshape(result, inputs.shape)
+
+    def scale(self, kernel: tf.Tensor) -> tf.Tensor:
+        """The step between two codes of the kernel: one number a channel, or one for all."""
+        return self._limit(kernel) / (2.0 ** (self.bits - 1) - 1.0)
+
+    def _channels_last(self, kernel: tf.Tensor) -> tf.Tensor:
+        if self.channels == "third":
+            return tf.transpose(kernel, [0, 1, 3, 2])
+        if self.channels == "depthwise":
+            return tf.reshape(kernel, [*kernel.shape[:2], kernel.shape[2] * kernel.shape[3]])
+        return kernel
+
+    def _limit(self, kernel: tf.Tensor) -> tf.Tensor:
+        size = tf.abs(tf.stop_gradient(self._channels_last(kernel)))
+        if not self.per_channel:
+            return tf.maximum(tf.reduce_max(size), 1e-12)
+        limit = tf.reduce_max(size, axis=list(range(len(size.shape) - 1)))
+        return tf.maximum(limit, tf.reduce_max(limit) * SMALLEST_SHARE + 1e-12)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"bits": self.bits, "per_channel": self.per_channel, "channels": self.channels}
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class OperandQuantizer(quantizers.Quantizer):
+    """A constant or trained operand of an elementwise op: one asymmetric range, that of its values and 0."""
+
+    enabled = True
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
+        return {}
+
+    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
+        if not self.enabled:
+            return inputs
+        held = tf.stop_gradient(inputs)
+        low, high = tf.minimum(tf.reduce_min(held), 0.0), tf.maximum(tf.reduce_max(held), 0.0)
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, low, tf.maximum(high, low + 1e-9))
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class ActivationQuantizer(quantizers.Quantizer):
+    """Asymmetric 8 bits over [min, max].
+
+    `fixed` ranges are what a kernel prescribes (softmax, tanh) and never move; the others follow the batches by a
+    moving average, or, with `learned`, by the gradient of the fake-quant op (Jain et al. 2019, TQT; Esser et al. 2020,
+    LSQ). `observing` and `enabled` are switches for training schedules: a change needs a new trace.
+    """
+
+    def __init__(
+        self, bits: int = 8, ema_decay: float = 0.99, learned: bool = False, fixed: tuple[float, float] | None = None
+    ) -> None:
+        self.bits, self.ema_decay, self.learned = bits, ema_decay, learned
+        self.fixed = None if fixed is None else tuple(fixed)
+        self.observing = self.enabled = True
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
+        low, high = self.fixed or (-6.0, 6.0)
+        trainable = self.learned and self.fixed is None
+
+        def number(what: str, value: float) -> tf.Variable:
+            return layer.add_weight(what, initializer=tf_keras.initializers.Constant(value), trainable=trainable)
+
+        return {"min_var": number("min", low), "max_var": number("max", high)}
+
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, observe: str = "ema", **kwargs: Any
+    ) -> tf.Tensor:
+        low, high = weights["min_var"], weights["max_var"]
+        if not self.enabled:
+            return inputs
+        if training and self.observing and not self.learned and self.fixed is None and observe != "off":
+            low, high = self._follow(inputs, low, high, expand=observe == "expand")
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high, num_bits=self.bits)
+
+    def _follow(self, inputs: tf.Tensor, low: tf.Variable, high: tf.Variable, expand: bool) -> tuple:
+        """Move the range towards the batch's; a range that several tensors share only ever grows."""
+        step = 1.0 - self.ema_decay
+        seen_low = tf.minimum(tf.reduce_min(inputs), 0.0) - low
+        seen_high = tf.maximum(tf.reduce_max(inputs), 0.0) - high
+        if expand:
+            seen_low, seen_high = tf.minimum(seen_low, 0.0), tf.maximum(seen_high, 0.0)
+        return low.assign_add(step * seen_low, read_value=True), high.assign_add(step * seen_high, read_value=True)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"bits": self.bits, "ema_decay": self.ema_decay, "learned": self.learned, "fixed": self.fixed}

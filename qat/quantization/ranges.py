@@ -1,0 +1,133 @@
+"""Activation ranges from calibration data: min-max, percentile, or the range with the smallest squared error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from qat.config import CalibrationConfig
+from qat.errors import CalibrationError, ConfigError
+from qat.quantization.canonical.execute import run
+from qat.quantization.canonical.graph import Graph
+from qat.quantization.canonical.placement import Range
+
+BINS = 2048
+METHODS = ("minmax", "percentile", "mse")
+SMALLEST_SPAN = 1e-6
+
+
+def _spans(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDArray]]) -> NDArray[np.float64]:
+    """Smallest and largest value of each range over all batches, [ranges, 2], with 0 inside."""
+    wanted = [tensor for on in ranges for tensor in on.tensors]
+
+    @tf.function
+    def extremes(*inputs: tf.Tensor) -> tf.Tensor:
+        values = run(graph, list(inputs), wanted)
+        return tf.stack([tf.stack([tf.reduce_min(v), tf.reduce_max(v)]) for v in values])
+
+    seen = np.stack([extremes(*map(tf.constant, batch)).numpy() for batch in batches])
+    _check_finite(seen, ranges)
+    owners = np.repeat(np.arange(len(ranges)), [len(on.tensors) for on in ranges])
+    spans = np.zeros((len(ranges), 2))
+    np.minimum.at(spans[:, 0], owners, seen[..., 0].min(axis=0))
+    np.maximum.at(spans[:, 1], owners, seen[..., 1].max(axis=0))
+    return spans
+
+
+def _check_finite(seen: NDArray, ranges: Sequence[Range]) -> None:
+    owners = [on for on in ranges for _ in on.tensors]
+    for owner, values in zip(owners, seen.swapaxes(0, 1), strict=True):
+        if not np.isfinite(values).all():
+            raise CalibrationError(
+                f"the output of layer {owner.layer!r} is NaN or infinite on the calibration data: ranges cannot be "
+                "set. Look at the float model's weights and at the data that reaches it"
+            )
+
+
+def _histograms(graph: Graph, ranges: Sequence[Range], spans: NDArray, batches: Sequence) -> NDArray[np.float64]:
+    """Counts in BINS equal bins over each range's span, [ranges, BINS]."""
+
+    @tf.function
+    def counts(*inputs: tf.Tensor) -> tf.Tensor:
+        rows = []
+        for on, span in zip(ranges, spans, strict=True):
+            values = run_cached(inputs, on)
+            limits = tf.constant(span, tf.float32)
+            rows.append(tf.add_n([tf.histogram_fixed_width(v, limits, BINS) for v in values]))
+        return tf.stack(rows)
+
+    cache: dict[int, list[tf.Tensor]] = {}
+
+    def run_cached(inputs: tuple, on: Range) -> list[tf.Tensor]:
+        if not cache:
+            wanted = [tensor for each in ranges for tensor in each.tensors]
+            results = iter(run(graph, list(inputs), wanted))
+            cache.update({id(each): [next(results) for _ in each.tensors] for each in ranges})
+        return cache[id(on)]
+
+    total = np.zeros((len(ranges), BINS))
+    for batch in batches:
+        cache.clear()
+        total += counts(*map(tf.constant, batch)).numpy()
+    return total
+
+
+def percentile_span(counts: NDArray, span: NDArray, percentile: float) -> tuple[float, float]:
+    """The span without the share (1 - percentile/100) on each side; 0 stays inside.
+
+    >>> percentile_span(np.array([1.0, 98.0, 1.0]), np.array([-3.0, 3.0]), 98.0)
+    (-1.0, 1.0)
+    """
+    edges = np.linspace(span[0], span[1], len(counts) + 1)
+    share = np.cumsum(counts) / counts.sum()
+    tail = 1 - percentile / 100
+    low = edges[int(np.searchsorted(share, tail, side="right"))] if span[0] < 0 else 0.0
+    high = edges[min(int(np.searchsorted(share, 1 - tail)) + 1, len(counts))] if span[1] > 0 else 0.0
+    return float(min(low, 0.0)), float(max(high, 0.0))
+
+
+def mse_span(counts: NDArray, span: NDArray, levels: int = 255) -> tuple[float, float]:
+    """The span, shrunk on both sides by the factor whose clipping and rounding error is smallest."""
+    edges = np.linspace(span[0], span[1], len(counts) + 1)
+    centres = (edges[:-1] + edges[1:]) / 2
+    best, chosen = np.inf, (float(span[0]), float(span[1]))
+    for factor in np.linspace(1.0, 0.3, 71):
+        low, high = span[0] * factor, span[1] * factor
+        clipped = np.clip(centres, low, high)
+        step = (high - low) / levels
+        error = float(np.sum(counts * ((centres - clipped) ** 2 + step * step / 12)))
+        if error < best:
+            best, chosen = error, (float(low), float(high))
+    return chosen
+
+
+def calibrate(
+    graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDArray]], settings: CalibrationConfig
+) -> list[tuple[float, float]]:
+    """A (min, max) for each range, 0 inside, never empty.
+
+    Raises:
+        CalibrationError: an activation is NaN or infinite on this data; the layer is named.
+        ConfigError: an unknown `method`.
+    """
+    if settings.method not in METHODS:
+        raise ConfigError(
+            f"quant.calibration.method={settings.method!r}: expected one of {', '.join(METHODS)}"
+        )
+    spans = _spans(graph, ranges, batches)
+    wide = np.flatnonzero(spans[:, 1] - spans[:, 0] > SMALLEST_SPAN)
+    if settings.method != "minmax" and len(wide):
+        some = [ranges[i] for i in wide]
+        counts = _histograms(graph, some, spans[wide], batches)
+        for row, i in enumerate(wide):
+            if settings.method == "percentile":
+                spans[i] = percentile_span(counts[row], spans[i], settings.percentile)
+            else:
+                spans[i] = mse_span(counts[row], spans[i])
+    return [
+        on.fixed or (float(low), float(max(high, low + SMALLEST_SPAN)))
+        for on, (low, high) in zip(ranges, spans, strict=True)
+    ]

@@ -1,0 +1,103 @@
+"""Our tfmot scheme: which weights of a canonical layer are quantized, how, and the wrapper that honours `trainable`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
+from tensorflow_model_optimization.quantization.keras import QuantizeConfig
+
+from qat.quantization.layers import Holder, Linear
+from qat.quantization.quantizers import KernelQuantizer, OperandQuantizer
+
+CHANNELS = {"depthwise_conv2d": "depthwise", "conv2d_transpose": "third"}
+
+
+class _Scheme(QuantizeConfig):
+    """What every canonical layer has in common: its activations are quantized by ranges of their own."""
+
+    def get_activations_and_quantizers(self, layer: Any) -> list:
+        return []
+
+    def set_quantize_activations(self, layer: Any, quantize_activations: list) -> None:
+        """Nothing to set: a canonical layer holds no activation."""
+
+    def get_output_quantizers(self, layer: Any) -> list:
+        return []
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class LinearScheme(_Scheme):
+    """The kernel, folded with BatchNormalization at inference; the bias is left alone (int32 in the file)."""
+
+    def __init__(self, bits: int = 8, per_channel: bool = True) -> None:
+        self.bits, self.per_channel = bits, per_channel
+
+    def get_weights_and_quantizers(self, layer: Linear) -> list:
+        per_channel = self.per_channel and layer.kind != "embedding"
+        kernel = getattr(layer, f"weight_{layer.kernel_name}")
+        return [(kernel, KernelQuantizer(self.bits, per_channel, CHANNELS.get(layer.kind, "last")))]
+
+    def set_quantize_weights(self, layer: Linear, quantize_weights: list) -> None:
+        layer.use({layer.kernel_name: quantize_weights[0]})
+
+    def get_config(self) -> dict[str, Any]:
+        return {"bits": self.bits, "per_channel": self.per_channel}
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class OperandScheme(_Scheme):
+    """Every constant or trained operand of an elementwise op."""
+
+    def get_weights_and_quantizers(self, layer: Holder) -> list:
+        return [(getattr(layer, f"weight_{name}"), OperandQuantizer()) for name in layer.weight_specs]
+
+    def set_quantize_weights(self, layer: Holder, quantize_weights: list) -> None:
+        layer.use(dict(zip(layer.weight_specs, quantize_weights, strict=True)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class CanonicalWrapper(QuantizeWrapperV2):
+    """tfmot's wrapper, mended in two places: frozen weights stay frozen (model-optimization issues 527, 881, 1067), and
+    a kernel is folded with its BatchNormalization before it is quantized for inference."""
+
+    def call(self, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+        inner = self.layer
+        if not isinstance(inner, Linear):
+            tensors = [quantize(tf.convert_to_tensor(w), training, weights=v) for w, quantize, v in self._weight_vars]
+            self.quantize_config.set_quantize_weights(inner, tensors)
+            result = inner.call(inputs)
+        else:
+            inner.use(self._quantized_kernel(inner, training))
+            result = inner.call(inputs, training=training)
+        inner.use({})
+        return result
+
+    def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
+        weight, quantizer, variables = self._weight_vars[0]
+        kernel = tf.convert_to_tensor(weight) if inner.uses_batch(training) else inner.folded_kernel()
+        live = bool(tf.get_static_value(training)) if training is not None else False
+        quantized = {inner.kernel_name: quantizer(kernel, live, weights=variables)}
+        return quantized if live or not quantizer.enabled else quantized | {"scale": quantizer.scale(kernel)}
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return self.layer.compute_output_shape(input_shape)
+
+    @property
+    def trainable_weights(self) -> list:
+        if not self.trainable:
+            return []
+        return [weight for weight in super().trainable_weights if weight.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list:
+        live = {id(weight) for weight in self.trainable_weights}
+        every = self._dedup_weights(
+            self._trainable_weights + self.layer.weights + self._non_trainable_weights
+        )
+        return [weight for weight in every if id(weight) not in live]
