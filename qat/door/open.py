@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from qat.door.compose import compose, conf_dir, register, typed
 from qat.door.explain import explain
 from qat.door.help import help_page
-from qat.door.sweep import arguments_of, requested
+from qat.door.sweep import arguments_of, flags_first, requested
 from qat.errors import ConfigError, QatError, RunDirError
 
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells count
@@ -47,6 +47,7 @@ def open_door(task: Task, *, primary: str, schema: type) -> NoReturn:
     warnings.formatwarning = lambda message, *_: f"qat: warning: {message}\n"
     failures: list[str] = []
     try:
+        sys.argv[1:] = flags_first(sys.argv[1:])
         arguments = arguments_of(sys.argv[1:])
         if arguments.help:
             print(help_page(arguments.overrides, primary, schema))

@@ -21,7 +21,11 @@ def import_tensorflow() -> None:
     with _held_back_stderr():
         importlib.import_module("tensorflow").config.list_physical_devices()
         importlib.import_module("tf_keras")
-    logging.getLogger("absl").setLevel(logging.WARNING)  # "Using new converter: If you encounter a problem …"
+    for chatty in (
+        "absl",
+        "matplotlib",
+    ):  # "Using new converter: If you encounter a problem …", "generated new fontManager"
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 @contextmanager

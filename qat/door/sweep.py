@@ -40,6 +40,16 @@ def requested(arguments: argparse.Namespace, primary: str, schema: type) -> Iter
         raise ConfigError(explain(error, schema)) from error
 
 
+def flags_first(argv: Sequence[str]) -> list[str]:
+    """Overrides after flags, wherever they stood: argparse takes them in one piece only.
+
+    >>> flags_first(["seed=1", "-m", "quant=ptq,qat", "--config-dir", "mine", "~model"])
+    ['-m', '--config-dir', 'mine', 'seed=1', 'quant=ptq,qat', '~model']
+    """
+    overrides = [part for part in argv if not part.startswith("-") and ("=" in part or part.startswith("~"))]
+    return [part for part in argv if part not in overrides] + overrides
+
+
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     """Hydra's flags, and `overrides`, of a command line."""
     return get_args_parser().parse_known_args(list(argv))[0]

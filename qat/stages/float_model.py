@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import tf_keras
 
 History = tuple[dict[str, float], ...]
+TRAINED_HERE = "trained here"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ def obtain_float_model(run: Run) -> FloatModel:
     else:
         model, history, origin = _cached_or_trained(run)
     run.progress.say(f"float model: {origin}")
-    for epoch, logs in enumerate(history, start=1):
-        CurveCallback.draw(run.board, "float", logs, epoch)
+    if origin != TRAINED_HERE:  # its curve, which nobody drew here
+        for epoch, logs in enumerate(history, start=1):
+            CurveCallback.draw(run.board, "float", logs, epoch)
     found = FloatModel(model, task_of(model), history, origin)
     export_keras(run, "float", model)
     return found
@@ -82,7 +84,7 @@ def _cached_or_trained(run: Run) -> tuple[tf_keras.Model, History, str]:
             return model, found, f"cache {entry.key}"
         history = _train(run, model)
         float_cache.store(entry, model, history, run.progress.say)
-        return model, history, "trained here"
+        return model, history, TRAINED_HERE
 
 
 def _turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[None]:

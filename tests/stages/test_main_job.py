@@ -1,0 +1,212 @@
+"""One run leaves what it promises: the files, results.json with its fixed keys, curves; and refuses in time."""
+
+import json
+
+import numpy as np
+import pytest
+
+from qat import data, rundir
+from qat.codes import quantize
+from qat.contract import Contract
+from qat.door import compose
+from qat.errors import CalibrationError, ModelError, ParityError, RunDirError, TrainingDivergedError
+from qat.results import Metric, Parity, RunResult, Variant
+from qat.stages.main_job import main_job
+from qat.stages.result import enforce_parity
+from qat.stages.run import begin
+from qat.tflite import read, verify
+
+
+@pytest.fixture(scope="module")
+def results(finished):
+    return json.loads((finished / "results.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "float/model.keras",
+        "float/model.tflite",
+        "float/model.json",
+        "ptq_int8/model.tflite",
+        "ptq_int8/model.json",
+        "qat_int8/model.tflite",
+        "qat_int8/model.keras",
+        "qat_int8/model.json",
+    ],
+)
+def test_each_promised_file_is_there_and_its_digest_is_written_down(name, finished, results):
+    assert rundir.sha256(finished / name) == results["sha256"][name]
+
+
+def test_results_stand_once_and_come_back_as_typed_values(finished, results):
+    assert [path.relative_to(finished).as_posix() for path in finished.rglob("results.json")] == ["results.json"]
+    assert list(RunResult.from_dict(results).variants) == ["float", "ptq_int8", "qat_int8"]
+
+
+def test_what_made_the_result_stands_beside_it(results):
+    assert results["seeds"] == {"seed": 0, "split_seed": 0}
+    assert results["config"]["model"]["name"] == "simple_cnn"
+    assert {"tensorflow", "tf_keras", "tensorflow-model-optimization", "ai-edge-litert"} <= set(results["versions"])
+    assert len(results["calibration_indices"]) == results["splits"]["calibration"] == 32
+    assert len(results["histories"]["float"]) == len(results["histories"]["qat"]) == 2
+
+
+def test_quantized_variants_are_integer_only_by_the_file_itself(finished, results):
+    for name in ("ptq_int8", "qat_int8"):
+        variant = results["variants"][name]
+        proof = verify(finished / variant["file"])
+        assert variant["integer_only"] is proof.integer_only is True
+        assert variant["size_bytes"] == (finished / variant["file"]).stat().st_size
+        assert (variant["input_dtype"], variant["output_dtype"]) == ("int8", "int8")
+    assert results["variants"]["float"]["input_dtype"] == "float32"
+
+
+def test_accuracy_and_agreement_are_those_that_litert_gives_one_sample_at_a_time(finished, results):
+    """The second path: the bare interpreter, batch 1, our own arithmetic around it."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    test = data.load(compose(["debug=tiny"]).data, 0, 0).test
+    path = finished / "qat_int8" / "model.tflite"
+    parameters = read(path).inputs[0].quantization
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    predicted = []
+    for sample in quantize(test.inputs(), parameters):
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], sample[None])
+        interpreter.invoke()
+        predicted.append(int(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0].argmax()))
+    assert results["variants"]["qat_int8"]["accuracy"] == pytest.approx(np.mean(np.array(predicted) == test.labels))
+
+
+def test_a_qat_variant_says_how_far_its_file_departs(results):
+    variant = results["variants"]["qat_int8"]
+    assert 0 <= variant["fake_quant_accuracy"] <= 1
+    assert {"agreement", "max_lsb", "passed"} <= set(variant["parity"])
+
+
+def test_the_contract_beside_each_file_is_the_one_the_data_has(finished):
+    contract = data.load(compose(["debug=tiny"]).data, 0, 0).contract
+    for name in ("float", "ptq_int8", "qat_int8"):
+        beside = rundir.read_json(finished / name / "model.json")
+        assert Contract.from_dict(beside["contract"]) == contract
+        assert len(beside["labels"]) == 10
+
+
+def test_float_and_deployed_curves_lie_on_one_chart(finished):
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+    found = EventMultiplexer().AddRunsFromDirectory(str(finished / "tensorboard")).Reload()
+    steps = {
+        run: [event.step for event in found.Tensors(run, "accuracy/val")]
+        for run in ("float", "ptq_int8", "fake_quant", "deployed_int8")
+    }
+    assert steps == {"float": [1, 2], "ptq_int8": [2, 4], "fake_quant": [2, 3, 4], "deployed_int8": [2, 3, 4]}
+    assert [event.step for event in found.Tensors("fake_quant", "learning_rate")] == [3, 4]
+    assert any(tag.startswith("ranges/") for tag in found.Runs()["fake_quant"]["tensors"])
+    assert "results" in found.Runs()["summary"]["tensors"]
+
+
+@pytest.mark.parametrize(
+    ("quant", "variant", "integer_only", "dtype"),
+    [
+        ("ptq_dynamic_range", "ptq_dynamic_range", False, "float32"),
+        ("ptq_float16", "ptq_float16", False, "float32"),
+        ("ptq_int16x8", "ptq_int16x8", True, "int16"),
+    ],
+)
+def test_each_way_of_ptq_leaves_its_variant(quant, variant, integer_only, dtype, tmp_path, cache):
+    config = compose(
+        ["debug=tiny", "model=simple_cnn", f"quant={quant}", "log.tensorboard=false", f"float_cache={cache}"]
+    )
+    result = main_job(config, tmp_path / "run")
+    assert list(result.variants) == ["float", variant]
+    found = result.variants[variant]
+    assert (found.integer_only, found.input_dtype) == (integer_only, dtype)
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_several_io_types_give_several_files(tiny, tmp_path):
+    result = main_job(tiny("quant=ptq", "export.io=[uint8,float32]"), tmp_path / "run")
+    found = result.variants["ptq_int8"]
+    assert (found.file, found.input_dtype) == ("ptq_int8/model.tflite", "uint8")
+    assert found.other_files == {"float32": "ptq_int8/model_float32.tflite"}
+
+
+def test_an_autoencoder_is_judged_by_its_auc(tiny, tmp_path):
+    config = tiny("model=autoencoder", "data.normal_class=0", "quant=ptq")
+    config.data.max_samples = 300
+    found = main_job(config, tmp_path / "run").variants["ptq_int8"]
+    assert found.metric.name == "auc"
+    assert found.accuracy is None
+
+
+def test_the_float_model_of_another_run_is_taken_as_it_is(finished, tiny, tmp_path):
+    result = main_job(tiny("quant=float", f"float_run={finished}"), tmp_path / "run")
+    assert result.float_model == f"run {finished}"
+    first = json.loads((finished / "results.json").read_text())["variants"]["float"]
+    assert result.variants["float"].accuracy == first["accuracy"]
+    assert len(result.histories["float"]) == 2
+
+
+def test_a_float_model_of_other_preprocessing_is_refused(finished, tiny, tmp_path):
+    with pytest.raises(ModelError, match=r"its inputs were prepared otherwise \(range .* Give the same data options"):
+        main_job(tiny("quant=float", f"float_run={finished}", "data.range=[-2,2]"), tmp_path / "run")
+
+
+def test_a_run_without_a_float_model_is_refused(tiny, tmp_path):
+    with pytest.raises(RunDirError, match=r"it holds no float/model\.keras"):
+        main_job(tiny("quant=float", f"float_run={tmp_path}"), tmp_path / "run")
+
+
+def test_a_saved_model_is_not_trained_again(finished, tiny, tmp_path):
+    path = finished / "float" / "model.keras"
+    result = main_job(tiny("quant=float", "model=saved", f"model.path={path}"), tmp_path / "run")
+    assert result.float_model == f"file {path}"
+    assert "float training" not in result.seconds
+
+
+def test_too_few_calibration_samples_are_refused_in_the_main_job(tiny, tmp_path):
+    with pytest.raises(CalibrationError, match=r"samples=32: expected at least quant\.calibration\.min_samples=100"):
+        main_job(tiny("quant=ptq", "quant.calibration.min_samples=100"), tmp_path / "run")
+
+
+def test_a_diverged_training_keeps_its_last_good_weights(tiny, tmp_path):
+    config = tiny("quant=float", "train.learning_rate=1000", "train.optimizer._target_=tf_keras.optimizers.SGD")
+    config.train.epochs = 20
+    with pytest.raises(TrainingDivergedError, match=r"at step \d+ of epoch \d+"):
+        main_job(config, tmp_path / "run")
+    assert (tmp_path / "run" / "float" / "model.keras").is_file()
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert list((tmp_path / "cache").glob("*/float.json")) == []
+
+
+BROKEN = Parity(
+    agreement=0.9,
+    max_lsb=40,
+    exact=0.5,
+    within_1_lsb=0.7,
+    accuracy_gap=0.1,
+    samples=9,
+    passed=False,
+    broken=("largest difference 40 LSB, above parity.max_lsb=8",),
+)
+
+
+def test_broken_parity_ends_the_run_only_after_all_files_are_written(finished, tiny, tmp_path, monkeypatch):
+    from qat.stages import deployment
+
+    monkeypatch.setattr(deployment, "measure_parity", lambda *arguments: BROKEN)
+    config = tiny("quant=qat", f"float_run={finished}", "parity.enforce=true", "log.deployed_every=0")
+    with pytest.raises(ParityError, match=r"qat_int8: .* largest difference 40 LSB") as refused:
+        main_job(config, tmp_path / "run")
+    assert refused.value.exit_code == 4
+    written = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert written["variants"]["qat_int8"]["parity"]["passed"] is False
+
+
+def test_broken_parity_may_be_let_pass(tiny, tmp_path, capsys):
+    variants = {"qat_int8": Variant(Metric("accuracy", 0.5), "f", 1, True, "int8", "int8", parity=BROKEN)}
+    with begin(tiny("parity.enforce=false"), tmp_path / "run") as run:
+        enforce_parity(run, variants)
+    assert "departs from its fake-quant model: largest difference 40 LSB" in capsys.readouterr().out
