@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -81,12 +80,11 @@ class Board:
 
 def range_tag(variable_name: str) -> str:
     """
-    >>> range_tag("quant_conv1/conv1_post_activation_min:0")
-    'ranges/conv1/post_activation_min'
+    >>> range_tag("block1_relu.Relu.range/min:0"), range_tag("quant_conv1/kernel_max:0")
+    ('ranges/block1_relu.Relu/min', 'ranges/conv1/kernel_max')
     """
     layer, _, name = variable_name.partition(":")[0].rpartition("/")
-    layer = re.sub(r"(^|/)quant_", r"\1", layer)
-    return f"ranges/{layer}/{name.removeprefix(layer.rpartition('/')[2] + '_')}"
+    return f"ranges/{layer.removeprefix('quant_').removesuffix('.range')}/{name}"
 
 
 def open_command(folder: Path) -> str:

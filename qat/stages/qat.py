@@ -21,7 +21,7 @@ from qat.stages.watching import CurveCallback, EpochCallback
 from qat.training import FitSettings, fit
 
 VARIANTS = {"qat": "qat_int8", "qat_w4a8": "qat_w4a8"}  # quant.name -> variant
-_RANGE = re.compile(r"_(min|max)(:0)?$")
+_RANGE = re.compile(r"[_/](min|max)(:0)?$")
 
 
 @dataclass(frozen=True)

@@ -114,10 +114,10 @@ def test_ranges_are_numbers_per_tensor_and_histograms_per_channel(tmp_path, even
     import tensorflow as tf
 
     with Board(tmp_path) as board:
-        variables = [tf.Variable(-6.0, name="conv/conv_out_min"), tf.Variable([1.0, 2.0], name="conv/conv_kernel_max")]
+        variables = [tf.Variable(-6.0, name="conv.range/min"), tf.Variable([1.0, 2.0], name="quant_conv/kernel_max")]
         board.ranges("fake_quant", variables, 3)
     found = events()
-    step, value = found["fake_quant", "ranges/conv/out_min"][0]
+    step, value = found["fake_quant", "ranges/conv/min"][0]
     assert (step, float(tf.make_ndarray(value))) == (3, -6.0)
     assert tf.make_ndarray(found["fake_quant", "ranges/conv/kernel_max"][0][1]).shape[-1] == 3  # left, right, count
 
