@@ -146,8 +146,9 @@ class _SubgraphView:
         return OpReport(self.subgraph.index, op.index, op.label, name, layer, tuple(fused), floats)
 
     def _named_tensor(self, op: Op) -> Tensor | None:
-        """The output, unless the converter gave it a name of its own ("Identity"); then the nearest that has a layer's."""
-        after = [i for output in op.outputs for user in self.subgraph.consumers.get(output, ()) for i in user.outputs]
+        """The output; where the converter gave it a name of its own ("Identity"), the nearest that has a layer in it."""
+        users = [user for output in op.outputs for user in self.subgraph.consumers.get(output, ())]
+        after = [i for user in users for i in (*user.outputs, *user.inputs)]
         candidates = [self.subgraph.tensors[i] for i in (*op.outputs, *reversed(op.inputs), *after) if i >= 0]
         return next((tensor for tensor in candidates if "/" in tensor.name), candidates[0] if candidates else None)
 

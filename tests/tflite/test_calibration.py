@@ -1,0 +1,111 @@
+"""Calibration samples: every accepted form gives the same batches, every unusable one is refused by name."""
+
+import numpy as np
+import pytest
+
+from qat.errors import CalibrationError
+from qat.tflite.calibration import InputSpec, as_batches, sample_count
+
+IMAGE = [InputSpec("image", (4, 4, 1), "float32")]
+PAIR = [InputSpec("left", (3,), "float32"), InputSpec("ids", (2,), "int32")]
+ARRAY = np.random.default_rng(0).random((130, 4, 4, 1)).astype(np.float32)
+LEFT = np.random.default_rng(1).random((130, 3)).astype(np.float32)
+IDS = np.random.default_rng(2).integers(0, 9, (130, 2)).astype(np.int32)
+
+
+def joined(batches, index=0):
+    return np.concatenate([batch[index] for batch in batches])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ARRAY,
+        [ARRAY],
+        {"image": ARRAY},
+        (ARRAY[i : i + 50] for i in range(0, 130, 50)),
+        [[ARRAY[:60]], [ARRAY[60:]]],
+        [{"image": ARRAY[:60]}, {"image": ARRAY[60:]}],
+        [ARRAY[:60], ARRAY[60:]],
+        lambda: iter([[ARRAY]]),
+    ],
+    ids=["array", "list", "dict", "generator", "batches of lists", "batches of dicts", "batches", "callable"],
+)
+def test_every_form_for_one_input_gives_the_same_samples(given):
+    batches = as_batches(given, IMAGE)
+    np.testing.assert_array_equal(joined(batches), ARRAY)
+    assert max(len(batch[0]) for batch in batches) <= 32
+    assert sample_count(batches) == 130
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [LEFT, IDS],
+        (LEFT, IDS),
+        {"ids": IDS, "left": LEFT},
+        [[LEFT[:60], IDS[:60]], (LEFT[60:], IDS[60:])],
+        iter([{"left": LEFT, "ids": IDS}]),
+    ],
+    ids=["list", "tuple", "dict", "batches", "iterator of dicts"],
+)
+def test_every_form_for_two_inputs_gives_the_same_samples(given):
+    batches = as_batches(given, PAIR)
+    np.testing.assert_array_equal(joined(batches, 0), LEFT)
+    np.testing.assert_array_equal(joined(batches, 1), IDS)
+
+
+def test_a_tf_data_set_is_an_iterable_of_batches():
+    import tensorflow as tf
+
+    given = tf.data.Dataset.from_tensor_slices(ARRAY).batch(40)
+    np.testing.assert_array_equal(joined(as_batches(given, IMAGE)), ARRAY)
+
+
+def test_other_number_types_become_the_inputs_own():
+    batches = as_batches(np.arange(130 * 16, dtype=np.int64).reshape(130, 4, 4, 1), IMAGE)
+    assert {batch[0].dtype for batch in batches} == {np.dtype("float32")}
+
+
+def test_an_open_size_takes_any():
+    batches = as_batches([ARRAY[:50, :2], ARRAY[50:]], [InputSpec("image", (None, 4, 1), "float32")])
+    assert {batch[0].shape[1] for batch in batches} == {2, 4}
+
+
+def with_value(value):
+    spoiled = ARRAY.copy()
+    spoiled[7, 0, 0, 0] = value
+    return spoiled
+
+
+@pytest.mark.parametrize(
+    ("given", "specs", "message"),
+    [
+        (None, IMAGE, "calibration is None"),
+        ([], IMAGE, "no samples"),
+        (ARRAY[:0], IMAGE, "no samples"),
+        (iter(()), IMAGE, "a generator may be used up"),
+        (with_value(np.nan), IMAGE, "1 of 130 samples for 'image' hold NaN or infinity, the first is sample 7"),
+        (with_value(np.inf), IMAGE, "NaN or infinity"),
+        (ARRAY[0], IMAGE, "The first axis counts the samples"),
+        (ARRAY[:, :3], IMAGE, r"shape \[130, 3, 4, 1\], expected 'image' float32\[N, 4, 4, 1\]"),
+        (ARRAY.astype(str), IMAGE, "dtype <U"),
+        (ARRAY.astype(complex), IMAGE, "dtype complex128"),
+        ("images.npy", IMAGE, "calibration is a str"),
+        (42, IMAGE, "calibration is a int"),
+        ([(ARRAY, np.zeros(130))], IMAGE, r"Is it \(inputs, labels\)\? Give the inputs alone"),
+        ({"picture": ARRAY}, IMAGE, r"inputs missing \['image'\], unknown \['picture'\]"),
+        (LEFT, PAIR, "one array, but the model has 2 inputs"),
+        ([LEFT, IDS, IDS], PAIR, "one array, but the model has 2 inputs"),
+        ([LEFT, IDS[:9]], PAIR, "different numbers of samples: {'left': 130, 'ids': 9}"),
+        ([LEFT, IDS + 0.5], PAIR, "holds fractions, but the input takes integers"),
+    ],
+)
+def test_an_unusable_set_is_refused_by_name(given, specs, message):
+    with pytest.raises(CalibrationError, match=message):
+        as_batches(given, specs)
+
+
+def test_a_small_set_is_taken_with_a_warning():
+    with pytest.warns(UserWarning, match="calibration has 5 samples; below 100"):
+        assert sample_count(as_batches(ARRAY[:5], IMAGE)) == 5
