@@ -293,4 +293,4 @@ def test_low_bit_weights_become_int4(cnn, calibration):
     model(calibration, training=True)
     weights = [t for t in read(convert(model, low_bit=True, allow_float=True)).tensors if t.dtype == "int4"]
     assert weights
-    assert all(-8 <= t.data.min() and t.data.max() <= 7 for t in weights)
+    assert all(t.data.min() >= -8 and t.data.max() <= 7 for t in weights)
