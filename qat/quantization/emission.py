@@ -14,6 +14,7 @@ from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
 from qat.quantization.canonical.placement import ROUNDS_AT_SAME_SCALE, Range
 from qat.quantization.canonical.trace import nest_inputs
 from qat.quantization.layers import Linear, Op, RangeLayer
+from qat.quantization.model import QatModel
 from qat.quantization.quantizers import ActivationQuantizer
 from qat.quantization.scheme import CanonicalWrapper, LinearScheme, OperandScheme
 
@@ -133,17 +134,7 @@ def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> 
     nested = tf.nest.pack_sequence_as(structure, outputs) if structure is not None else outputs
     if structure is None and len(outputs) == 1:
         nested = outputs[0]
-    made = tf_keras.Model(nest_inputs(model, entries), nested, name=model.name)
-    bind_ranges(made)
-    return made, emitter.range_layers
-
-
-def bind_ranges(model: tf_keras.Model) -> None:
-    """Tell each linear layer on whose scale its input comes: its bias is rounded as the int32 bias of the file is."""
-    ranges = {layer.name: layer for layer in model.layers if isinstance(layer, RangeLayer)}
-    for wrapper in model.layers:
-        if isinstance(wrapper, CanonicalWrapper) and isinstance(wrapper.layer, Linear):
-            wrapper.layer.bind(ranges.get(wrapper.layer.input_range))
+    return QatModel(nest_inputs(model, entries), nested, name=model.name), emitter.range_layers
 
 
 def _named(tensor: Any, name: str, taken: list[str]) -> Any:

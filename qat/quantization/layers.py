@@ -25,6 +25,8 @@ class Holder(tf_keras.layers.Layer):
         self.live: dict[str, tf.Tensor] = {}  # what the wrapper quantized, for the call that follows
 
     def build(self, input_shape: Any) -> None:
+        if self.built:
+            return
         for name, spec in self.weight_specs.items():
             value = self.held.get(name)
             initializer = "zeros" if value is None else tf_keras.initializers.Constant(value)
@@ -168,6 +170,11 @@ class RangeLayer(QuantizeLayer):
     def __init__(self, quantizer: Any, source: str = "", **kwargs: Any) -> None:
         super().__init__(quantizer, **kwargs)
         self.source = source
+
+    def build(self, input_shape: Any) -> None:
+        if not self.built:  # loading builds once by itself and once more in the first call
+            super().build(input_shape)
+            self.built = True
 
     def call(self, inputs: tf.Tensor, training: Any = None, observe: str = "ema") -> tf.Tensor:
         live = bool(tf.get_static_value(training)) if training is not None else False

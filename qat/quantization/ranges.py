@@ -114,9 +114,7 @@ def calibrate(
         ConfigError: an unknown `method`.
     """
     if settings.method not in METHODS:
-        raise ConfigError(
-            f"quant.calibration.method={settings.method!r}: expected one of {', '.join(METHODS)}"
-        )
+        raise ConfigError(f"quant.calibration.method={settings.method!r}: expected one of {', '.join(METHODS)}")
     spans = _spans(graph, ranges, batches)
     wide = np.flatnonzero(spans[:, 1] - spans[:, 0] > SMALLEST_SPAN)
     if settings.method != "minmax" and len(wide):

@@ -37,6 +37,8 @@ class LinearScheme(_Scheme):
 
     def get_weights_and_quantizers(self, layer: Linear) -> list:
         per_channel = self.per_channel and layer.kind != "embedding"
+        if self.bits < 8 and layer.kind in ("dense", "conv2d_transpose"):
+            per_channel = False  # the converter turns these kernels round, and an axis with them only at 8 bits
         kernel = getattr(layer, f"weight_{layer.kernel_name}")
         return [(kernel, KernelQuantizer(self.bits, per_channel, CHANNELS.get(layer.kind, "last")))]
 
@@ -85,6 +87,17 @@ class CanonicalWrapper(QuantizeWrapperV2):
         quantized = {inner.kernel_name: quantizer(kernel, live, weights=variables)}
         return quantized if live or not quantizer.enabled else quantized | {"scale": quantizer.scale(kernel)}
 
+    def build(self, input_shape: Any = None) -> None:
+        if not self.built:  # loading builds once by itself and once more in the first call
+            super().build(input_shape)
+            self.built = True
+
+    def save_own_variables(self, store: Any) -> None:
+        """Nothing: the layer inside saves its own weights, and ranges of weights come from their values."""
+
+    def load_own_variables(self, store: Any) -> None:
+        """Nothing, as for saving."""
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self.layer.compute_output_shape(input_shape)
 
@@ -97,7 +110,5 @@ class CanonicalWrapper(QuantizeWrapperV2):
     @property
     def non_trainable_weights(self) -> list:
         live = {id(weight) for weight in self.trainable_weights}
-        every = self._dedup_weights(
-            self._trainable_weights + self.layer.weights + self._non_trainable_weights
-        )
+        every = self._dedup_weights(self._trainable_weights + self.layer.weights + self._non_trainable_weights)
         return [weight for weight in every if id(weight) not in live]

@@ -1,0 +1,70 @@
+"""The Keras model that `quantize_model` returns: functional, bound, and able to learn from its float twin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from qat.quantization.layers import Linear, RangeLayer
+from qat.quantization.scheme import CanonicalWrapper
+
+
+def bind_ranges(model: tf_keras.Model) -> None:
+    """Tell each linear layer on whose scale its input comes: its bias is rounded as the int32 bias of the file is."""
+    ranges = {layer.name: layer for layer in model.layers if isinstance(layer, RangeLayer)}
+    for wrapper in model.layers:
+        if isinstance(wrapper, CanonicalWrapper) and isinstance(wrapper.layer, Linear):
+            wrapper.layer.bind(ranges.get(wrapper.layer.input_range))
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class QatModel(tf_keras.Model):
+    """A functional model of canonical layers, whole again after `tf_keras.models.load_model`."""
+
+    # No constructor of its own: Keras revives from a file only what is built as a functional model is.
+    teacher = None
+    distilling = False  # while a training step is traced
+    bound = False
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        if not self.bound:
+            bind_ranges(self)
+            object.__setattr__(self, "bound", True)
+        return super().call(inputs, training=training, mask=mask)
+
+    def learn_from(self, teacher: tf_keras.Model, weight: float, temperature: float) -> None:
+        """Mix the float model's answers into the loss of `fit` (Hinton et al. 2015).
+
+        Args:
+            teacher: the float model; it is not trained.
+            weight: share of the teacher's part of the loss, 0-1.
+            temperature: both answers are softened by p^(1/temperature) before they are compared.
+        """
+        teacher.trainable = False
+        object.__setattr__(self, "teacher", (teacher, float(weight), float(temperature)))
+
+    def train_step(self, data: Any) -> dict:
+        object.__setattr__(self, "distilling", True)
+        try:
+            return super().train_step(data)
+        finally:
+            object.__setattr__(self, "distilling", False)
+
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> tf.Tensor:
+        loss = super().compute_loss(x, y, y_pred, sample_weight)
+        if self.teacher is None or not self.distilling:
+            return loss
+        teacher, weight, temperature = self.teacher
+        return (1 - weight) * loss + weight * distillation_loss(teacher(x, training=False), y_pred, temperature)
+
+
+def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Cross entropy between two softened distributions `[N, classes]`, times temperature^2: a scalar."""
+
+    def softened_log(probabilities: tf.Tensor) -> tf.Tensor:
+        return tf.nn.log_softmax(tf.math.log(tf.maximum(probabilities, 1e-7)) / temperature)
+
+    target = tf.exp(softened_log(teacher))
+    return -(temperature**2) * tf.reduce_mean(tf.reduce_sum(target * softened_log(student), axis=-1))

@@ -1,0 +1,96 @@
+"""What changes while a QAT model trains: when quantization starts, when ranges and BatchNormalization stand still.
+
+The switches are plain attributes that a training graph reads when it is traced, so they cost no step anything; a
+change traces the graph anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import tf_keras
+
+from qat.config import QuantConfig
+from qat.quantization.layers import Linear, RangeLayer
+from qat.quantization.quantizers import ActivationQuantizer
+from qat.quantization.scheme import CanonicalWrapper
+
+
+def quantizers(model: tf_keras.Model) -> Iterator[Any]:
+    """Every quantizer of a QAT model, of weights and of activations."""
+    for layer in model.layers:
+        if isinstance(layer, RangeLayer):
+            yield layer.quantizer
+        elif isinstance(layer, CanonicalWrapper):
+            yield from (quantizer for _, quantizer, _ in layer._weight_vars)
+
+
+def normalized(model: tf_keras.Model) -> list[Linear]:
+    """The linear layers with BatchNormalization inside."""
+    layers = [layer.layer for layer in model.layers if isinstance(layer, CanonicalWrapper)]
+    return [layer for layer in layers if isinstance(layer, Linear) and layer.norm is not None]
+
+
+def enable_quantization(model: tf_keras.Model, enabled: bool) -> None:
+    """Compute on the grid, or in float as before quantization."""
+    for quantizer in quantizers(model):
+        quantizer.enabled = enabled
+
+
+def observe_ranges(model: tf_keras.Model, observing: bool) -> None:
+    """Let the ranges follow the batches, or stand still."""
+    for quantizer in quantizers(model):
+        if isinstance(quantizer, ActivationQuantizer):
+            quantizer.observing = observing
+
+
+def freeze_batch_norm(model: tf_keras.Model, frozen: bool) -> None:
+    """Train with the moving statistics, as the file has them, or with each batch's own."""
+    for layer in normalized(model):
+        layer.norm_frozen = frozen or not layer.norm["trainable"]
+
+
+def retrace(model: tf_keras.Model) -> None:
+    """Make Keras trace the model anew, in the middle of a fit as well."""
+    if model.train_function is not None:
+        model.make_train_function(force=True)
+    model.test_function = model.predict_function = None
+
+
+class QuantizationSchedule(tf_keras.callbacks.Callback):
+    """Delay of quantization, freeze of ranges and of BatchNormalization, each at its step of `steps` in all."""
+
+    def __init__(self, config: QuantConfig, steps: int) -> None:
+        super().__init__()
+        self.changes: dict[int, list] = {}
+        self.step = 0
+        self._at(0, enable_quantization, config.delay_steps == 0)
+        if config.delay_steps:
+            self._at(config.delay_steps, enable_quantization, True)
+        if config.freeze_observers_at is not None:
+            self._at(int(config.freeze_observers_at * steps), observe_ranges, False)
+        if config.freeze_bn_at is not None:
+            self._at(int(config.freeze_bn_at * steps), freeze_batch_norm, True)
+
+    def _at(self, step: int, change: Any, value: bool) -> None:
+        self.changes.setdefault(step, []).append((change, value))
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        observe_ranges(self.model, True)
+        freeze_batch_norm(self.model, False)
+        self.step = 0
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        for change, value in self.changes.get(self.step, ()):
+            change(self.model, value)
+        if self.changes.get(self.step) and self.step:
+            retrace(self.model)
+        self.step += 1
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Whatever the schedule did, the model that is left computes on the grid."""
+        enable_quantization(self.model, True)
+        freeze_batch_norm(self.model, False)
+        observe_ranges(self.model, True)
+        retrace(self.model)
