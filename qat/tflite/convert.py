@@ -26,6 +26,7 @@ def convert(
     allow_float: bool = False,
     low_bit: bool = False,
     per_channel: bool = True,
+    batch_size: int | None = None,
 ) -> bytes:
     """Convert a tf_keras model to a TFLite file.
 
@@ -44,27 +45,28 @@ def convert(
         allow_float: keep a file in which some ops stayed in float, instead of raising.
         low_bit: QAT models with weights of fewer than 8 bits: store them as int4.
         per_channel: one scale for each output channel of a weight, not one for the tensor.
+        batch_size: fix the batch, as microcontrollers and some accelerators need; None leaves it open.
 
     Raises:
         CalibrationError: calibration is missing, empty, not finite or misshapen, or the converter did not take it all.
         ConfigError: an unknown scheme or io, or two options that contradict each other.
         ModelError: the model does not convert, or ops stayed in float and `allow_float` is off; each is named.
     """
-    _check_options(scheme, io)
+    _check_options(scheme, io, batch_size)
     from qat.tflite.conversion import Options, convert_traced  # TensorFlow loads here
     from qat.tflite.tracing import trace
 
-    traced = trace(model)
+    traced = trace(model, batch_size)
     scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
     unroll = bool(traced.loops) and scheme in INTEGER
     if unroll:
-        traced = trace(model, unroll=True)
+        traced = trace(model, batch_size, unroll=True)
         _refuse_loops(traced.loops)
     options = Options(scheme, io, allow_float, low_bit, per_channel)
     batches = as_batches(calibration, traced.inputs) if scheme in ("int8", "int16x8") else []
 
-    def retrace(batch_size: int) -> Any:
-        return trace(model, batch_size, unroll=unroll)
+    def retrace(size: int) -> Any:
+        return trace(model, size, unroll=unroll)
 
     content, traced = convert_traced(traced, retrace, batches, options)
     named = rewrite(content, lambda unpacked: _name(unpacked, traced))
@@ -80,7 +82,9 @@ def _name(unpacked: Any, traced: Any) -> None:
         set_metadata(unpacked, {ENTRY: Metadata(outputs_by_name=True).to_json().encode()})
 
 
-def _check_options(scheme: str | None, io: str) -> None:
+def _check_options(scheme: str | None, io: str, batch_size: int | None) -> None:
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size}: expected at least 1, or None for an open batch")
     if scheme is not None and scheme not in SCHEMES:
         raise ConfigError(f"scheme={scheme!r}: expected one of {', '.join(SCHEMES)}")
     if io == "float16":

@@ -66,7 +66,7 @@ class Interpreter:
             check_loadable(self._content)
         self._options: dict[str, Any] = {"threads": threads, "reference_kernels": reference_kernels}
         self._runtime = Runtime(self._content, self.graph, delegate=delegate, **self._options)
-        self.metadata: Metadata = read_metadata(self.graph)
+        self.metadata: Metadata = read_metadata(self._content)
         self._contract = contract
         self._check_range = check_range
 
@@ -114,7 +114,7 @@ class Interpreter:
         Raises:
             DataError: a wrong dtype, shape or range, NaN, or inputs of different length.
         """
-        return self._nested(self._real_outputs(self._runtime.run(self._codes(real))))
+        return self._nested(self._real_outputs(self._runtime.run(self.quantized(real))))
 
     def predict_codes(self, codes: Inputs) -> Outputs:
         """The file's own dtypes in and out; nothing is converted.
@@ -145,7 +145,7 @@ class Interpreter:
 
         The default delegates are off here: they fuse ops, and what stands between those cannot be read.
         """
-        found = self._inspector.tensors(self._codes(real))
+        found = self._inspector.tensors(self.quantized(real))
         names = [self.graph.tensors[index].name for index in found]
         return {
             name if names.count(name) == 1 else f"{name}#{index}": values
@@ -156,7 +156,8 @@ class Interpreter:
     def _inspector(self) -> Runtime:
         return Runtime(self._content, self.graph, keep_tensors=True, **self._options)
 
-    def _codes(self, real: Inputs) -> list[NDArray]:
+    def quantized(self, real: Inputs) -> list[NDArray]:
+        """The codes that `predict` feeds for these real inputs: one array an input, in the file's order."""
         arrays = feeding.in_order(real, self.input_names)
         feeding.check_real(arrays, self.graph, self.contract if self._check_range else None, self._check_range)
         return [_quantized(values, tensor) for values, tensor in zip(arrays, self.inputs, strict=True)]

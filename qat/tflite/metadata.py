@@ -1,6 +1,7 @@
 """What a `.tflite` says about itself beyond its graph: the input contract, the labels, how outputs are nested.
 
-Kept as one metadata entry of JSON, so that a file which lost its `model.json` still knows how it is fed.
+Kept as one metadata entry of JSON, so that a file which lost its `model.json` still knows how it is fed, and again in
+TensorFlow Lite's own form, for the tools that know only that.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 
 from qat.contract import Contract
 from qat.errors import ConfigError, TfliteFileError
+from qat.tflite import standard_metadata
 from qat.tflite.graph import TfliteGraph
-from qat.tflite.reader import read
+from qat.tflite.reader import read, read_bytes
 from qat.tflite.rewriting import rewrite, set_metadata
 from qat.tflite.sandbox import is_trusted, trust
 
@@ -41,15 +43,27 @@ def read_metadata(model: bytes | str | Path | TfliteGraph) -> Metadata:
     Raises:
         TfliteFileError: the file is no usable one, or its entry is not what we write.
     """
-    graph = model if isinstance(model, TfliteGraph) else read(model)
+    content = b"" if isinstance(model, TfliteGraph) else read_bytes(model)
+    graph = model if isinstance(model, TfliteGraph) else read(content)
     if ENTRY not in graph.metadata:
-        return Metadata()
+        return _standard(graph, content)
     try:
         values = json.loads(graph.metadata[ENTRY])
         contract = Contract.from_dict(values["contract"]) if values["contract"] else None
         return Metadata(contract, tuple(map(str, values["labels"])), bool(values["outputs_by_name"]))
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError, RecursionError) as error:
         raise TfliteFileError(f"metadata entry {ENTRY!r} is damaged: {error}") from error
+
+
+def _standard(graph: TfliteGraph, content: bytes) -> Metadata:
+    """What TensorFlow Lite's own metadata says, of a file that is not ours."""
+    if standard_metadata.ENTRY not in graph.metadata:
+        return Metadata()
+    normalization = standard_metadata.read_normalization(graph.metadata[standard_metadata.ENTRY])
+    shape = graph.inputs[0].shape[1:] if graph.inputs else ()
+    is_image = normalization is not None and len(shape) == 3
+    contract = standard_metadata.contract_of(normalization, shape) if is_image else None
+    return Metadata(contract, standard_metadata.read_labels(content))
 
 
 def with_metadata(model: bytes, *, contract: Contract | None = None, labels: Sequence[str] = ()) -> bytes:
@@ -59,10 +73,16 @@ def with_metadata(model: bytes, *, contract: Contract | None = None, labels: Seq
         ConfigError: the contract's shape is not that of the file's input, or there are not as many labels as outputs.
     """
     graph = read(model)
-    known = read_metadata(graph)
+    known = read_metadata(model)
     _check(graph, contract, labels)
     updated = Metadata(contract or known.contract, tuple(labels) or known.labels, known.outputs_by_name)
-    written = rewrite(model, lambda content: set_metadata(content, {ENTRY: updated.to_json().encode()}))
+    entries = {
+        ENTRY: updated.to_json().encode(),
+        standard_metadata.ENTRY: standard_metadata.write_entry(graph, updated.contract, updated.labels),
+    }
+    written = rewrite(model, lambda content: set_metadata(content, entries))
+    if updated.labels:
+        written = standard_metadata.append_labels(written, updated.labels)
     if is_trusted(model):
         trust(written)
     return written

@@ -146,7 +146,7 @@ class _SubgraphView:
         return OpReport(self.subgraph.index, op.index, op.label, name, layer, tuple(fused), floats)
 
     def _named_tensor(self, op: Op) -> Tensor | None:
-        """The output; where the converter named that itself ("Identity"), the nearest tensor with a layer in its name."""
+        """The output; where the converter named that itself ("Identity"), the nearest tensor that a layer named."""
         users = [user for output in op.outputs for user in self.subgraph.consumers.get(output, ())]
         after = [i for user in users for i in (*user.outputs, *user.inputs)]
         candidates = [self.subgraph.tensors[i] for i in (*op.outputs, *reversed(op.inputs), *after) if i >= 0]
