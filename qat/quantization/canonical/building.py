@@ -41,7 +41,7 @@ def only_reader(graph: Graph, tensor: Tensor) -> Node | None:
     """The one node that reads `tensor`; None if there are more, or if it is an output."""
     if any(tensor is output for output in graph.outputs):
         return None
-    readers = [node for node in graph.nodes for read in node.inputs if read is tensor]
+    readers = [node for node in graph.nodes if tensor in node.inputs for read in node.inputs if read is tensor]
     return readers[0] if len(readers) == 1 else None
 
 

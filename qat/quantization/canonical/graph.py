@@ -49,6 +49,7 @@ class Node:
     weights: dict[str, Weight] = field(default_factory=dict)
     outputs: list[Tensor] = field(default_factory=list)
     layer: str = ""  # the Keras layer it came from
+    in_float: bool = False  # placement leaves it unquantized, as the user asked
 
     @property
     def output(self) -> Tensor:
@@ -67,13 +68,14 @@ class Graph:
         self.nodes: list[Node] = []
         self.inputs: list[Node] = []
         self.outputs: list[Tensor] = []
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}  # and how often each was asked for: unrolled layers ask a thousand times
 
     def unique(self, name: str) -> str:
-        candidate, count = name, 1
+        candidate, count = name, self._names.get(name, 0)
         while candidate in self._names:
             candidate, count = f"{name}_{count}", count + 1
-        self._names.add(candidate)
+        self._names[name] = max(count, 1)
+        self._names.setdefault(candidate, 1)
         return candidate
 
     def make(
@@ -120,7 +122,7 @@ class Graph:
         """Everything that read `old` reads `new`, the nodes in `keep` apart."""
         kept = set(map(id, keep))
         for node in self.nodes:
-            if id(node) not in kept:
+            if old in node.inputs and id(node) not in kept:
                 node.inputs = [new if tensor is old else tensor for tensor in node.inputs]
         self.outputs = [new if tensor is old else tensor for tensor in self.outputs]
 

@@ -65,8 +65,9 @@ class Range:
 class Placement:
     """The state of one pass: which range each tensor is on."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, skipped: frozenset[str] = frozenset()) -> None:
         self.graph = graph
+        self.skipped = skipped
         self.range_of: dict[Tensor, Range] = {}
         self.ranges: list[Range] = []
         self.readers = graph.consumers()
@@ -77,6 +78,22 @@ class Placement:
         readers = self.readers.get(tensor, [])
         return readers[0] if len(readers) == 1 and id(tensor) not in self.outputs else None
 
+    def in_float(self, node: Node) -> bool:
+        return (node.layer or node.name) in self.skipped
+
+    def stay_in_float(self, node: Node) -> Tensor:
+        """An op without an integer kernel behind `node`: or else the converter would quantize the node unasked."""
+        barrier = self.graph.make(
+            "float_barrier", f"{node.name}/float", [node.output], shape=node.output.shape, layer=node.layer
+        )
+        self.graph.replace(node.output, barrier.output, keep=[barrier])
+        self.graph.insert_after(node, barrier)
+        self.readers[barrier.output] = self.readers.pop(node.output, [])
+        self.readers[node.output] = [barrier]
+        if id(node.output) in self.outputs:
+            self.outputs.add(id(barrier.output))
+        return barrier.output
+
     def new_range(self, node: Node, fixed: tuple[float, float] | None = None) -> Range:
         made = Range(node.name, node.layer or node.name, fixed)
         self.ranges.append(made)
@@ -85,11 +102,13 @@ class Placement:
     def quantize(self, tensor: Tensor, on: Range) -> Tensor:
         """A fake-quant node behind `tensor`; everything that read the tensor reads its output."""
         node = self.fake_quant_node(tensor, on)
-        self.graph.replace(tensor, node.output, keep=[node])
+        for reader in self.readers.get(tensor, []):
+            reader.inputs = [node.output if read is tensor else read for read in reader.inputs]
         self.graph.insert_after(tensor.node, node)
         self.readers[node.output] = self.readers.pop(tensor, [])
         self.readers[tensor] = [node]
         if id(tensor) in self.outputs:
+            self.graph.outputs = [node.output if read is tensor else read for read in self.graph.outputs]
             self.outputs.add(id(node.output))
         return node.output
 
@@ -106,7 +125,7 @@ class Placement:
 def _activation_after(state: Placement, node: Node) -> Node:
     """The last node of what the converter fuses with `node`: a ReLU, or a saturation that the range itself makes."""
     reader = state.only_reader(node.output)
-    if reader is None:
+    if reader is None or state.in_float(node) != state.in_float(reader):
         return node
     if node.op in FUSES_RELU and reader.op in RELUS:
         return reader
@@ -180,12 +199,17 @@ def _place_own(state: Placement, node: Node) -> None:
     fixed = FIXED_RANGE.get(node.op)
     if last.op == "clamp":
         fixed = (last.attrs["low"], last.attrs["high"])
-    state.quantize(last.output, state.new_range(last if last is not node else node, fixed))
+    node.in_float = last.in_float = state.in_float(node)
+    made = state.stay_in_float(last) if state.in_float(node) else last.output
+    state.quantize(made, state.new_range(last, fixed))
 
 
-def place(graph: Graph) -> list[Range]:
-    """Insert the fake-quant nodes and return the ranges that need values."""
-    state = Placement(graph)
+def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
+    """Insert the fake-quant nodes and return the ranges that need values.
+
+    The layers in `skipped` compute in float; what they read and what leaves them is quantized all the same.
+    """
+    state = Placement(graph, skipped)
     for node in list(graph.nodes):
         computes = node.op not in ("const", "variable", "fake_quant") and node.output.dtype == "float32"
         if computes and id(node) not in state.done and node.output not in state.range_of:
