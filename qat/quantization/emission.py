@@ -24,6 +24,9 @@ def layer_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", ".", name)
 
 
+NOT_ATTRS = ("norm", "input_range")  # what placement and rewrites tell emission, not the op
+
+
 def range_name(on: Range) -> str:
     """The Keras name of a range's layer."""
     return layer_name(f"{on.name}.range")
@@ -64,7 +67,7 @@ class Emitter:
 
     def _linear(self, node: Node) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
-        attrs = {name: value for name, value in node.attrs.items() if name not in ("norm", "input_range")}
+        attrs = {name: value for name, value in node.attrs.items() if name not in NOT_ATTRS}
         source = node.attrs["input_range"].root() if "input_range" in node.attrs else None
         identity = (node.op, keys, repr(attrs))
         if all(key is not None for _, key in keys) and identity in self.shared:
@@ -79,6 +82,8 @@ class Emitter:
             held={name: weight.value for name, weight in node.weights.items()},
             name=layer_name(node.name),
         )
+        if node.in_float:
+            return inner
         wrapper = CanonicalWrapper(inner, LinearScheme(**self.scheme_of(node.layer or node.name)))
         self.shared[identity] = wrapper
         return wrapper
@@ -89,13 +94,14 @@ class Emitter:
         name = layer_name(node.name)
         layer = Op(
             op=node.op,
-            attrs=node.attrs,
+            attrs={name: value for name, value in node.attrs.items() if name not in NOT_ATTRS},
             operands=operands,
             weights=_specs(fixed),
             held={key: weight.value for key, weight in fixed.items()},
             name=f"op_{name}" if not fixed else name,
         )
-        return CanonicalWrapper(layer, OperandScheme()) if fixed else layer
+        quantized = fixed and not node.in_float
+        return CanonicalWrapper(layer, OperandScheme()) if quantized else layer
 
 
 def _specs(weights: dict[str, Weight]) -> dict[str, dict]:

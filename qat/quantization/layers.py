@@ -153,7 +153,8 @@ class Op(Holder):
     def call(self, inputs: Any) -> Any:
         given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
         arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
-        return OPERATIONS[self.op](*arguments, **self.attrs)
+        operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
+        return operation(*arguments, **self.attrs)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"op": self.op, "attrs": self.attrs, "operands": self.operands}

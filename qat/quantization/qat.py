@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import tf_keras
 
 from qat.config import QuantConfig
-from qat.errors import ConfigError, ModelError
+from qat.errors import ModelError
 from qat.quantization.canonical import canonicalize
 from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
 from qat.quantization.emission import emit
 from qat.quantization.ranges import calibrate
-from qat.tflite.calibration import InputSpec, as_batches
+from qat.quantization.settings import input_specs, override, skipped_layers, weight_scheme
+from qat.tflite.calibration import as_batches
 
 
 def quantize_model(
@@ -44,32 +44,12 @@ def quantize_model(
     config = config or QuantConfig(name="qat")
     graph = canonicalize(float_model)
     refuse_blockers(graph)
-    batches = as_batches(calibration, _input_specs(graph), config.calibration.batch_size)
-    ranges = place(graph)
-    spans = calibrate(graph, ranges, batches, config.calibration)
+    batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size)
+    ranges = place(graph, skipped_layers(config, graph))
+    methods = [override(config, on.layer).get("method", config.calibration.method) for on in ranges]
+    spans = calibrate(graph, ranges, batches, config.calibration, methods)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
     for on, (low, high) in zip(ranges, spans, strict=True):
         if on in layers:
             layers[on].set_range(low, high)
     return model
-
-
-def _input_specs(graph: Any) -> tuple[InputSpec, ...]:
-    return tuple(InputSpec(node.name, node.output.shape[1:], node.output.dtype) for node in graph.inputs)
-
-
-def weight_scheme(config: QuantConfig, layer: str) -> dict[str, Any]:
-    """Bits and granularity of one layer's weights: `quant.per_layer`'s first pattern that matches, else the default."""
-    chosen = {"bits": config.weight_bits, "per_channel": config.per_channel}
-    for pattern, override in config.per_layer.items():
-        if re.search(pattern, layer):
-            unknown = set(override) - {"weight_bits", "per_channel"}
-            if unknown:
-                raise ConfigError(
-                    f"quant.per_layer.{pattern}: {', '.join(sorted(unknown))} is no setting of a layer; "
-                    "expected weight_bits or per_channel"
-                )
-            chosen["bits"] = override.get("weight_bits", chosen["bits"])
-            chosen["per_channel"] = override.get("per_channel", chosen["per_channel"])
-            break
-    return chosen

@@ -23,7 +23,7 @@ def _spans(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDA
     """Smallest and largest value of each range over all batches, [ranges, 2], with 0 inside."""
     wanted = [tensor for on in ranges for tensor in on.tensors]
 
-    @tf.function
+    @tf.function(autograph=False)
     def extremes(*inputs: tf.Tensor) -> tf.Tensor:
         values = run(graph, list(inputs), wanted)
         return tf.stack([tf.stack([tf.reduce_min(v), tf.reduce_max(v)]) for v in values])
@@ -50,7 +50,7 @@ def _check_finite(seen: NDArray, ranges: Sequence[Range]) -> None:
 def _histograms(graph: Graph, ranges: Sequence[Range], spans: NDArray, batches: Sequence) -> NDArray[np.float64]:
     """Counts in BINS equal bins over each range's span, [ranges, BINS]."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def counts(*inputs: tf.Tensor) -> tf.Tensor:
         rows = []
         for on, span in zip(ranges, spans, strict=True):
@@ -105,23 +105,28 @@ def mse_span(counts: NDArray, span: NDArray, levels: int = 255) -> tuple[float, 
 
 
 def calibrate(
-    graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDArray]], settings: CalibrationConfig
+    graph: Graph,
+    ranges: Sequence[Range],
+    batches: Sequence[Sequence[NDArray]],
+    settings: CalibrationConfig,
+    methods: Sequence[str] | None = None,
 ) -> list[tuple[float, float]]:
-    """A (min, max) for each range, 0 inside, never empty.
+    """A (min, max) for each range, 0 inside, never empty; `methods` gives each range its own method.
 
     Raises:
         CalibrationError: an activation is NaN or infinite on this data; the layer is named.
-        ConfigError: an unknown `method`.
+        ConfigError: an unknown method.
     """
-    if settings.method not in METHODS:
-        raise ConfigError(f"quant.calibration.method={settings.method!r}: expected one of {', '.join(METHODS)}")
+    methods = list(methods or [settings.method] * len(ranges))
+    for method in methods:
+        if method not in METHODS:
+            raise ConfigError(f"quant.calibration.method={method!r}: expected one of {', '.join(METHODS)}")
     spans = _spans(graph, ranges, batches)
-    wide = np.flatnonzero(spans[:, 1] - spans[:, 0] > SMALLEST_SPAN)
-    if settings.method != "minmax" and len(wide):
-        some = [ranges[i] for i in wide]
-        counts = _histograms(graph, some, spans[wide], batches)
-        for row, i in enumerate(wide):
-            if settings.method == "percentile":
+    chosen = [i for i, (low, high) in enumerate(spans) if methods[i] != "minmax" and high - low > SMALLEST_SPAN]
+    if chosen:
+        counts = _histograms(graph, [ranges[i] for i in chosen], spans[chosen], batches)
+        for row, i in enumerate(chosen):
+            if methods[i] == "percentile":
                 spans[i] = percentile_span(counts[row], spans[i], settings.percentile)
             else:
                 spans[i] = mse_span(counts[row], spans[i])

@@ -12,6 +12,7 @@ import tf_keras
 from qat.errors import TrainingDivergedError
 from qat.evaluation import evaluate, keras_predictor
 from qat.quantization import quantize_model
+from qat.quantization.schedule import QuantizationSchedule
 from qat.stages.calibration import calibration_inputs
 from qat.stages.deployed import draw_converted
 from qat.stages.export import export_keras, export_tflite
@@ -19,6 +20,7 @@ from qat.stages.float_model import FloatModel, History
 from qat.stages.run import Run
 from qat.stages.watching import CurveCallback, EpochCallback
 from qat.training import FitSettings, fit
+from qat.training.feeding import steps_per_epoch, trained_on
 
 VARIANTS = {"qat": "qat_int8", "qat_w4a8": "qat_w4a8"}  # quant.name -> variant
 _RANGE = re.compile(r"[_/](min|max)(:0)?$")
@@ -43,6 +45,8 @@ def train_quantized(run: Run, float_model: FloatModel) -> QatModel | None:
     with run.progress.work("calibrate"):
         calibration = calibration_inputs(run, float_model.task)
         model = quantize_model(float_model.model, calibration, config=quant)
+    if quant.distillation.weight > 0:
+        model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
     try:
         history = _train(run, model, float_model)
     except TrainingDivergedError:
@@ -56,9 +60,11 @@ def train_quantized(run: Run, float_model: FloatModel) -> QatModel | None:
 def _train(run: Run, model: tf_keras.Model, float_model: FloatModel) -> History:
     config, task, before = run.config, float_model.task, len(float_model.history)
     settings = FitSettings.of_quant(config.quant, config.train)
+    steps = steps_per_epoch(len(trained_on(run.splits.train, task)), settings.batch_size)
     _draw_start(run, model, task, before)
     with run.progress.work("QAT", settings.epochs, "epoch") as bar:
         watching: Sequence[tf_keras.callbacks.Callback] = [
+            QuantizationSchedule(config.quant, settings.epochs * steps),
             CurveCallback(run.board, "fake_quant", bar, before),
             EpochCallback(
                 lambda now, step: draw_converted(run, "deployed_int8", now, task, step),

@@ -75,6 +75,7 @@ OPERATIONS: dict[str, Callable] = {
     "clamp": lambda x, *, low, high: tf.clip_by_value(x, low, high),
     "equal": tf.equal,
     "exp": tf.exp,
+    "float_barrier": lambda x: tf.cast(tf.cast(x, tf.float64), x.dtype),
     "gather": lambda x, indices, *, axis=0: tf.gather(x, indices, axis=axis),
     "gather_constant": lambda x, *, indices, axis: tf.gather(x, indices, axis=axis),
     "gelu": _gelu,

@@ -1,0 +1,175 @@
+"""What each layer costs when it alone is quantized, and the fewest layers to leave in float."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+
+from qat.config import QuantConfig
+from qat.errors import ConfigError
+from qat.metrics import accuracy, agreement, sqnr_db
+from qat.quantization.canonical import canonicalize
+from qat.quantization.canonical.building import LINEAR
+from qat.quantization.canonical.execute import run_node
+from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
+from qat.quantization.canonical.placement import place
+from qat.quantization.canonical.preflight import refuse_blockers
+from qat.quantization.quantizers import KernelQuantizer
+from qat.quantization.ranges import calibrate
+from qat.quantization.scheme import CHANNELS
+from qat.quantization.settings import input_specs, weight_scheme
+from qat.tflite.calibration import as_batches
+
+
+@dataclass(frozen=True)
+class LayerSensitivity:
+    """Cost of quantizing one Keras layer and nothing else. `sqnr_db` is of the model's outputs against float."""
+
+    layer: str
+    sqnr_db: float
+    accuracy_drop: float | None  # share of the samples, 0-1; against labels, or against float's answers
+
+
+class PartlyQuantized:
+    """A canonical model whose layers can be quantized one by one, by name, without building anything anew."""
+
+    def __init__(self, float_model: tf_keras.Model, calibration: Any, config: QuantConfig) -> None:
+        self.graph = canonicalize(float_model)
+        refuse_blockers(self.graph)
+        self.batches = as_batches(calibration, input_specs(self.graph), config.calibration.batch_size)
+        ranges = place(self.graph)
+        spans = calibrate(self.graph, ranges, self.batches, config.calibration)
+        self.spans = {id(on): span for on, span in zip(ranges, spans, strict=True)}
+        self.config = config
+        self.layers = list(dict.fromkeys(_owner(node) for node in self.graph.nodes if _quantizes(node)))
+        self.on_grid = {id(node): self._on_grid(node) for node in self.graph.of(*LINEAR)}
+        self._outputs = tf.function(self._run, autograph=False)
+
+    def outputs(self, quantized: Sequence[str]) -> NDArray[np.float32]:
+        """The first output over all calibration rows, with these layers quantized: [N, ...]."""
+        mask = tf.constant([layer in set(quantized) for layer in self.layers])
+        return np.concatenate([self._outputs(mask, *map(tf.constant, batch)).numpy() for batch in self.batches])
+
+    def _run(self, mask: tf.Tensor, *inputs: tf.Tensor) -> tf.Tensor:
+        values: dict[Tensor, tf.Tensor] = {}
+        for entry, value in zip(self.graph.inputs, inputs, strict=True):
+            values[entry.output] = value
+        for node in self.graph.nodes:
+            if node.op != "input":
+                results = self._node(node, [values[tensor] for tensor in node.inputs], mask)
+                values.update(zip(node.outputs, results, strict=False))
+        return values[self.graph.outputs[0]]
+
+    def _node(self, node: Node, inputs: list[tf.Tensor], mask: tf.Tensor) -> list[tf.Tensor]:
+        if not _quantizes(node):
+            return run_node(node, inputs)
+        chosen = mask[self.layers.index(_owner(node))]
+        if node.op == "fake_quant":
+            low, high = self.spans[id(node.attrs["range"].root())]
+            return [tf.where(chosen, tf.quantization.fake_quant_with_min_max_args(inputs[0], low, high), inputs[0])]
+        plain = run_node(node, inputs)[0]
+        return [tf.where(chosen, run_node(self.on_grid[id(node)], inputs)[0], plain)]
+
+    def _on_grid(self, node: Node) -> Node:
+        """The node with its kernel, folded with BatchNormalization, put on the grid and unfolded again."""
+        scheme = weight_scheme(self.config, node.layer or node.name)
+        quantizer = KernelQuantizer(scheme["bits"], scheme["per_channel"], CHANNELS.get(node.op, "last"))
+        kernel, scale = node.weights["kernel"].value, _norm_scale(node)
+        grid = quantizer(tf.constant(kernel * scale), False, {}).numpy() / np.where(scale == 0, 1, scale)
+        weights = {**node.weights, "kernel": Weight(grid.astype(np.float32), False)}
+        return Node(node.op, node.name, node.inputs, node.attrs, weights, node.outputs, node.layer)
+
+
+def _owner(node: Node) -> str:
+    return node.layer or node.name
+
+
+def _quantizes(node: Node) -> bool:
+    return node.op == "fake_quant" or node.op in LINEAR
+
+
+def _norm_scale(node: Node) -> NDArray:
+    if "norm" not in node.attrs:
+        return np.ones(1, np.float32)
+    scale = 1 / np.sqrt(node.weights["variance"].value + node.attrs["norm"]["epsilon"])
+    scale = scale * node.weights["gamma"].value if "gamma" in node.weights else scale
+    if node.op == "depthwise_conv2d":
+        return scale.reshape(node.weights["kernel"].value.shape[2:])
+    return scale[:, None] if node.op == "conv2d_transpose" else scale
+
+
+def sensitivity(
+    float_model: tf_keras.Model,
+    calibration: Any,
+    *,
+    labels: NDArray | None = None,
+    config: QuantConfig | None = None,
+) -> list[LayerSensitivity]:
+    """Each Keras layer's cost on the calibration data, the costliest first.
+
+    Args:
+        calibration: as for `quantize_model`.
+        labels: int [N], for the accuracy drop; without them it is against the float model's answers.
+
+    Raises:
+        What `quantize_model` raises.
+    """
+    part = PartlyQuantized(float_model, calibration, config or QuantConfig(name="qat"))
+    reference = part.outputs(())
+    rows = []
+    for layer in part.layers:
+        found = part.outputs([layer])
+        rows.append(LayerSensitivity(layer, sqnr_db(reference, found), _drop(reference, found, labels)))
+    return sorted(rows, key=lambda row: row.sqnr_db)
+
+
+def _drop(reference: NDArray, found: NDArray, labels: NDArray | None) -> float | None:
+    if reference.ndim != 2:
+        return None
+    if labels is None:
+        return 1.0 - agreement(reference, found)
+    return accuracy(reference, labels) - accuracy(found, labels)
+
+
+def auto_skip(
+    float_model: tf_keras.Model,
+    calibration: Any,
+    *,
+    max_drop: float,
+    labels: NDArray | None = None,
+    config: QuantConfig | None = None,
+) -> list[str]:
+    """The layers to leave in float so that the rest costs at most `max_drop` accuracy points (0-100).
+
+    Greedy: the layer whose return to float wins most, until the bar is met; then each one that proved needless is
+    quantized again.
+
+    Raises:
+        ConfigError: the model is no classifier, or no choice of layers meets the bar.
+    """
+    part = PartlyQuantized(float_model, calibration, config or QuantConfig(name="qat"))
+    reference = part.outputs(())
+    if reference.ndim != 2:
+        raise ConfigError("quant.auto_skip.max_drop: needs a classifier's output [N, classes] to measure a drop")
+
+    def cost(skipped: Sequence[str]) -> tuple[float, float]:
+        found = part.outputs([layer for layer in part.layers if layer not in skipped])
+        return 100 * _drop(reference, found, labels), -sqnr_db(reference, found)
+
+    skipped: list[str] = []
+    while cost(skipped)[0] > max_drop:
+        rest = [layer for layer in part.layers if layer not in skipped]
+        if not rest:
+            raise ConfigError(f"quant.auto_skip.max_drop={max_drop}: not met even with every layer in float")
+        skipped.append(min(rest, key=lambda layer: cost([*skipped, layer])))
+    for layer in list(skipped):
+        without = [other for other in skipped if other != layer]
+        if cost(without)[0] <= max_drop:
+            skipped = without
+    return skipped

@@ -1,0 +1,73 @@
+"""A layer's own settings, read from the config by regular expressions over Keras layer names."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from qat.config import QuantConfig
+from qat.errors import ConfigError
+from qat.quantization.canonical.graph import Graph
+from qat.tflite.calibration import InputSpec
+
+LAYER_SETTINGS = ("weight_bits", "per_channel", "method")
+
+
+def input_specs(graph: Graph) -> tuple[InputSpec, ...]:
+    """What calibration data must look like, in `model.inputs` order."""
+    return tuple(InputSpec(node.name, node.output.shape[1:], node.output.dtype) for node in graph.inputs)
+
+
+def override(config: QuantConfig, layer: str) -> dict[str, Any]:
+    """The entry of `quant.per_layer` whose pattern is the first to match the layer's name.
+
+    >>> override(QuantConfig(name="qat", per_layer={"^conv": {"weight_bits": 4}}), "conv_1")
+    {'weight_bits': 4}
+    """
+    for pattern, settings in config.per_layer.items():
+        if _matches(pattern, layer, "quant.per_layer"):
+            unknown = sorted(set(settings) - set(LAYER_SETTINGS))
+            if unknown:
+                raise ConfigError(
+                    f"quant.per_layer.{pattern}: {', '.join(unknown)} is no setting of a layer; expected one of "
+                    f"{', '.join(LAYER_SETTINGS)}"
+                )
+            return dict(settings)
+    return {}
+
+
+def weight_scheme(config: QuantConfig, layer: str) -> dict[str, Any]:
+    """Bits and granularity of one layer's weights."""
+    own = override(config, layer)
+    return {
+        "bits": own.get("weight_bits", config.weight_bits),
+        "per_channel": own.get("per_channel", config.per_channel),
+    }
+
+
+def skipped_layers(config: QuantConfig, graph: Graph) -> frozenset[str]:
+    """The Keras layers that `quant.skip` leaves in float.
+
+    Raises:
+        ConfigError: a pattern is no regular expression, or matches no layer.
+    """
+    names = list(dict.fromkeys(node.layer for node in graph.nodes if node.layer))
+    chosen: set[str] = set()
+    for pattern in config.skip:
+        found = {name for name in names if _matches(pattern, name, "quant.skip")}
+        if not found:
+            raise ConfigError(
+                f"quant.skip: {pattern!r} matches no layer; the model's layers are {', '.join(names[:40])}"
+                f"{', …' if len(names) > 40 else ''}"
+            )
+        chosen |= found
+    return frozenset(chosen)
+
+
+def _matches(pattern: str, layer: str, key: str) -> bool:
+    try:
+        return re.search(pattern, layer) is not None
+    except re.error as error:
+        raise ConfigError(
+            f"{key}: {pattern!r} is no regular expression ({error}); write a Python regular expression over layer names"
+        ) from error
