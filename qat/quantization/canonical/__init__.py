@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import tf_keras
 
-from qat.quantization.canonical import activations, arithmetic, linear, normalizations, pooling
+from qat.quantization.canonical import activations, arithmetic, dilation, linear, normalizations, pooling
 from qat.quantization.canonical.graph import Graph
 from qat.quantization.canonical.importer import import_trace
 from qat.quantization.canonical.trace import trace
 from qat.quantization.canonical.whole_layers import readers
 
 REWRITES = (
+    dilation.dilated_convolution,
     pooling.average_of_everything,
     pooling.average_by_depthwise,
     linear.einsum_dense,

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
 from qat.quantization.canonical.operations import OPERATIONS
+from qat.quantization.canonical.shapes import Known, known_of
 from qat.quantization.canonical.trace import Trace
 
 SAME_NAME = {
@@ -68,6 +69,14 @@ class Import:
         self.graph = Graph()
         self.variables = variables  # identity of the resource handle -> (variable, trainable)
         self.made: dict[Any, Tensor] = {}
+        self.partly_known: dict[Any, Known] = {}  # integer tensors that hold the open batch size
+
+    def known(self, tensor: tf.Tensor) -> Known | None:
+        """The numbers of an integer tensor as far as they do not depend on the batch size."""
+        if tensor.ref() in self.partly_known or not tensor.dtype.is_integer:
+            return self.partly_known.get(tensor.ref())
+        value = self.value(tensor) if tensor.ref() in self.made else None
+        return None if value is None else np.array(value.tolist(), object)
 
     def tensor(self, tensor: tf.Tensor) -> Tensor:
         return self.made[tensor.ref()]
@@ -308,13 +317,6 @@ def _filled(value: float | None) -> Importer:
     return read
 
 
-def _shape(state: Import, op: tf.Operation) -> list[Tensor]:
-    shape = sizes(op.inputs[0])
-    if shape is None or None in shape:
-        return state.op(op, "tf:Shape", [op.inputs[0]])
-    return state.add(state.graph.constant(np.asarray(shape, np.int32), state.name(op)))
-
-
 def _cast(state: Import, op: tf.Operation) -> list[Tensor]:
     return state.op(op, "cast", [op.inputs[0]], dtype=op.outputs[0].dtype.name)
 
@@ -329,6 +331,18 @@ def _resize(word: str) -> Importer:
             align_corners=bool(op.get_attr("align_corners")),
             half_pixel_centers=bool(op.get_attr("half_pixel_centers")),
         )
+
+    return read
+
+
+def _space_batch(word: str, amounts: str) -> Importer:
+    """SpaceToBatchND or BatchToSpaceND, which TensorFlow puts around a dilated convolution."""
+
+    def read(state: Import, op: tf.Operation) -> list[Tensor]:
+        block, numbers = state.value(op.inputs[1]), state.value(op.inputs[2])
+        if block is None or numbers is None:
+            return state.op(op, f"tf:{op.type} with a computed operand", [op.inputs[0]])
+        return state.op(op, word, [op.inputs[0]], block=block.tolist(), **{amounts: numbers.tolist()})
 
     return read
 
@@ -379,6 +393,7 @@ IMPORTERS: dict[str, Importer] = {
     "ArgMax": _argmax,
     "AvgPool": _pool("avg_pool"),
     "BatchMatMulV2": _matmul,
+    "BatchToSpaceND": _space_batch("batch_to_space", "crops"),
     "BiasAdd": _bias_add,
     "BroadcastTo": _broadcast_to,
     "Cast": _cast,
@@ -407,8 +422,8 @@ IMPORTERS: dict[str, Importer] = {
     "ResizeNearestNeighbor": _resize("resize_nearest"),
     "ResourceGather": _gather,
     "ReverseV2": _with_constants("reverse", axis=1),
-    "Shape": _shape,
     "Slice": _slice,
+    "SpaceToBatchND": _space_batch("space_to_batch", "paddings"),
     "SpaceToDepth": _block("space_to_depth"),
     "Split": _split,
     "SplitV": _split,
@@ -485,6 +500,12 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
         return _gather(state, op)
     if op.type == "IdentityN":
         return [state.tensor(tensor) for tensor in op.inputs[: len(op.outputs)]]
+    known = known_of(op, state.known) if op.outputs and op.outputs[0].dtype.is_integer else None
+    if known is not None and None not in known.reshape(-1).tolist():
+        value = np.array(known.tolist(), op.outputs[0].dtype.as_numpy_dtype)
+        return state.add(state.graph.constant(value, state.name(op), state.layer(op)))
+    if known is not None:
+        state.partly_known[op.outputs[0].ref()] = known
     if op.type in IDENTITIES:
         return [state.tensor(op.inputs[0])]
     if op.type in SAME_NAME:

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 
 from qat.quantization.canonical.trace import Reader, Tracer
@@ -31,8 +32,16 @@ def _dense(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: 
 def _batch_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = _argument(args, kwargs)
     axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) and len(layer.axis) == 1 else layer.axis
-    if not isinstance(axis, int) or axis not in (-1, x.shape.rank - 1):
+    if not isinstance(axis, int):
         return original(layer, *args, **kwargs)
+    if axis not in (-1, x.shape.rank - 1):  # the channels stand elsewhere: bring them to the end and back
+        order = [a for a in range(x.shape.rank) if a != axis % x.shape.rank] + [axis % x.shape.rank]
+        y = _kept_batch_norm(tracer, layer, tf.transpose(x, order))
+        return tf.transpose(y, [order.index(a) for a in range(x.shape.rank)])
+    return _kept_batch_norm(tracer, layer, x)
+
+
+def _kept_batch_norm(tracer: Tracer, layer: Any, x: tf.Tensor) -> tf.Tensor:
     weights = {
         "gamma": layer.gamma,
         "beta": layer.beta,
@@ -124,6 +133,29 @@ def _same(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: d
     return _argument(args, kwargs)
 
 
+def _center_crop(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    x = tf.cast(_argument(args, kwargs), layer.compute_dtype)
+    height, width = x.shape[-3] - layer.height, x.shape[-2] - layer.width
+    if height < 0 or width < 0:
+        return _fitted(x, layer.height, layer.width)
+    top, left = height // 2, width // 2
+    return x[..., top : top + layer.height, left : left + layer.width, :]
+
+
+def _random_crop(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    return _fitted(tf.cast(_argument(args, kwargs), layer.compute_dtype), layer.height, layer.width)
+
+
+def _fitted(x: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """The largest central window of the wanted aspect, resized: what these layers do at inference."""
+    rows, columns = x.shape[-3], x.shape[-2]
+    if (rows, columns) == (height, width):
+        return x
+    cut_rows, cut_columns = min(rows, int(columns * height / width)), min(columns, int(rows * width / height))
+    top, left = int((rows - cut_rows) / 2), int((columns - cut_columns) / 2)
+    return tf.image.resize(x[..., top : top + cut_rows, left : left + cut_columns, :], (height, width))
+
+
 _UNCHANGED = (
     "Dropout",
     "SpatialDropout1D",
@@ -152,6 +184,8 @@ def readers() -> dict[Any, Reader]:
         layers.BatchNormalization.call: _batch_norm,
         layers.LayerNormalization.call: _layer_norm,
         layers.GroupNormalization.call: _group_norm,
+        layers.CenterCrop.call: _center_crop,
+        layers.RandomCrop.call: _random_crop,
     }
     table |= {getattr(layers, name).call: _recurrent for name in ("RNN", "LSTM", "GRU", "SimpleRNN")}
     table |= {getattr(layers, name).call: _same for name in _UNCHANGED}
