@@ -14,6 +14,11 @@ from contextlib import contextmanager
 _NOTICE = re.compile(
     rb"^(I\d{4} |WARNING: All log messages before absl|[WE]\d{4} .*(cuda|cudart|cuInit|computation_placer))"
 )
+_CHATTY = {
+    "absl": logging.WARNING,  # a line for every conversion
+    "matplotlib": logging.WARNING,  # a line for the first font
+    "tensorflow": logging.ERROR,  # a page on retracing: each job of a sweep has models, and so graphs, of its own
+}
 
 
 def import_tensorflow() -> None:

@@ -31,7 +31,8 @@ def _variants(
         if name == "float":
             yield name, _variant(run, name, reference, found, tflite_metric=found.metric.value)
         elif qat_model is not None and name == qat_model.variant:
-            fake_quant = _on_test(run, keras_predictor(qat_model.model), float_model)
+            predictor = keras_predictor(qat_model.model)
+            fake_quant = _on_test(run, predictor, float_model)
             yield (
                 name,
                 _variant(
@@ -41,7 +42,7 @@ def _variants(
                     reference,
                     fake_quant_accuracy=fake_quant.accuracy,
                     fake_quant_metric=fake_quant.metric.value,
-                    parity=_parity(run, qat_model, float_model.task),
+                    parity=_parity(run, qat_model, predictor, float_model.task),
                 ),
             )
         else:
@@ -90,7 +91,7 @@ def _other_files(run: Run, name: str) -> dict[str, str]:
     return {path.stem.removeprefix("model_"): path.relative_to(run.folder).as_posix() for path in others}
 
 
-def _parity(run: Run, qat_model: QatModel, task: str) -> Parity:
+def _parity(run: Run, qat_model: QatModel, fake_quant: Predictor, task: str) -> Parity:
     """On val, never on test. Where `export.io` hides the output's codes, a file that shows them is made for this."""
     content = run.file(qat_model.variant, rundir.MODEL_TFLITE).read_bytes()
     output = read(content).outputs[0].quantization
@@ -98,5 +99,4 @@ def _parity(run: Run, qat_model: QatModel, task: str) -> Parity:
         content = convert(qat_model.model, low_bit=run.config.quant.weight_bits < 8)
         output = read(content).outputs[0].quantization
     deployed = Interpreter(content, threads=run.config.threads)
-    fake_quant = keras_predictor(qat_model.model)
     return measure_parity(fake_quant, deployed.predict, output, run.splits.val, run.config.parity, task)

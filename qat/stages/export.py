@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qat import rundir
+from qat.stages.beside import with_contract, write_beside
 from qat.stages.run import Run
 from qat.tflite import convert
 
@@ -16,29 +17,22 @@ def export_keras(run: Run, variant: str, model: tf_keras.Model) -> None:
     """`<variant>/model.keras` and its `model.json`."""
     with rundir.whole_file(run.file(variant, rundir.MODEL_KERAS)) as path:
         model.save(path)
-    _write_contract(run, variant)
+    write_beside(run, variant)
 
 
-def export_tflite(run: Run, variant: str, model: tf_keras.Model, **options: Any) -> dict[str, str]:
-    """`<variant>/model.tflite` with the first type of `export.io` outside, `model_<io>.tflite` with others.
+def export_tflite(run: Run, variant: str, model: tf_keras.Model, **options: Any) -> None:
+    """`<variant>/model.tflite` with the first type of `export.io` outside, `model_<io>.tflite` with each other.
 
-    Returns that type by file name. Schemes that keep their own (float32, int16) are written once.
+    Schemes that keep a type of their own (float32, int16) are written once.
     """
     with run.progress.work(f"export {variant}"):
-        files = {}
-        for io in _io_types(run, options.get("scheme")):
-            name = f"model_{io}.tflite" if files else rundir.MODEL_TFLITE
-            rundir.write_bytes(run.file(variant, name), convert(model, **options, **({"io": io} if io else {})))
-            files[name] = io or ""
-        _write_contract(run, variant)
-    return files
+        for place, io in enumerate(_io_types(run, options.get("scheme"))):
+            content = with_contract(run, convert(model, **options, **({"io": io} if io else {})))
+            rundir.write_bytes(run.file(variant, f"model_{io}.tflite" if place else rundir.MODEL_TFLITE), content)
+            if place == 0:
+                write_beside(run, variant, content)
 
 
 def _io_types(run: Run, scheme: str | None) -> list[str | None]:
     integer = scheme in (None, "int8")
     return list(dict.fromkeys(run.config.export.io)) if integer else [None]
-
-
-def _write_contract(run: Run, variant: str) -> None:
-    beside = {"contract": run.splits.contract.to_dict(), "labels": list(run.splits.class_names)}
-    rundir.write_json(run.file(variant, rundir.MODEL_JSON), beside)

@@ -64,5 +64,5 @@ def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
 
 def _digests(run: Run) -> dict[str, str]:
     """SHA-256 of every model and of what stands beside it."""
-    files = [path for name in rundir.VARIANTS for path in sorted((run.folder / name).glob("*")) if path.is_file()]
+    files = [path for name in rundir.VARIANTS for path in sorted((run.folder / name).rglob("*")) if path.is_file()]
     return {path.relative_to(run.folder).as_posix(): rundir.sha256(path) for path in files}

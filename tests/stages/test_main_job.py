@@ -14,7 +14,7 @@ from qat.results import Metric, Parity, RunResult, Variant
 from qat.stages.main_job import main_job
 from qat.stages.result import enforce_parity
 from qat.stages.run import begin
-from qat.tflite import read, verify
+from qat.tflite import Interpreter, read, verify
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,22 @@ def test_the_contract_beside_each_file_is_the_one_the_data_has(finished):
         assert len(beside["labels"]) == 10
 
 
+def test_the_file_alone_knows_how_it_is_fed(finished):
+    test = data.load(compose(["debug=tiny"]).data, 0, 0).test
+    deployed = Interpreter(finished / "qat_int8" / "model.tflite")
+    assert deployed.labels == tuple(rundir.read_json(finished / "qat_int8" / "model.json")["labels"])
+    np.testing.assert_array_equal(deployed.run(test.raw()), deployed.predict(test.inputs()))
+
+
+def test_numbers_and_feeding_code_stand_beside_the_file(finished):
+    beside = rundir.read_json(finished / "qat_int8" / "model.json")
+    tensor = read(finished / "qat_int8" / "model.tflite").inputs[0]
+    assert beside["inputs"][0]["scale"] == tensor.scales[0]
+    assert beside["inputs"][0]["dtype"] == "int8"
+    snippets = {path.name for path in (finished / "qat_int8" / "feeding").iterdir()}
+    assert snippets == {"feed.py", "Feed.kt", "Feed.swift", "feed.cc"}
+
+
 def test_float_and_deployed_curves_lie_on_one_chart(finished):
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
@@ -127,10 +143,13 @@ def test_each_way_of_ptq_leaves_its_variant(quant, variant, integer_only, dtype,
 
 
 def test_several_io_types_give_several_files(tiny, tmp_path):
-    result = main_job(tiny("quant=ptq", "export.io=[uint8,float32]"), tmp_path / "run")
+    config = tiny("quant=ptq", "export.io=[uint8,float32]", "export.microcontroller=true", "export.snippets=false")
+    result = main_job(config, tmp_path / "run")
     found = result.variants["ptq_int8"]
     assert (found.file, found.input_dtype) == ("ptq_int8/model.tflite", "uint8")
     assert found.other_files == {"float32": "ptq_int8/model_float32.tflite"}
+    assert (tmp_path / "run" / "ptq_int8" / "microcontroller" / "model_data.cc").is_file()
+    assert not (tmp_path / "run" / "ptq_int8" / "feeding").exists()
 
 
 def test_an_autoencoder_is_judged_by_its_auc(tiny, tmp_path):
