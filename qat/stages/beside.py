@@ -19,7 +19,7 @@ def with_contract(run: Run, content: bytes) -> bytes:
 
 
 def write_beside(run: Run, variant: str, content: bytes | None = None) -> None:
-    """`model.json` in the folder of a variant; for a `.tflite` its numbers too, snippets and, if asked for, C source."""
+    """`model.json` in the folder of a variant; for a `.tflite` its numbers, snippets and, if asked for, C source."""
     about: dict[str, Any] = {"contract": run.splits.contract.to_dict(), "labels": list(run.splits.class_names)}
     if content is not None:
         graph = read(content)
