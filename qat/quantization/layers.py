@@ -15,7 +15,14 @@ from qat.quantization.canonical.operations import OPERATIONS
 NORM = ("gamma", "beta", "mean", "variance")
 
 
-class Holder(tf_keras.layers.Layer):
+class PlainCalls:
+    """A layer whose `call` Keras leaves as it is: nothing in it needs autograph, which is slow."""
+
+    def _should_use_autograph(self) -> bool:
+        return False
+
+
+class Holder(PlainCalls, tf_keras.layers.Layer):
     """A layer with named weights of given shapes; `held` gives their first values (zeros when it is loaded)."""
 
     def __init__(self, weights: dict[str, dict], held: dict[str, np.ndarray] | None = None, **kwargs: Any) -> None:
@@ -161,7 +168,7 @@ class Op(Holder):
 
 
 @tf_keras.utils.register_keras_serializable("qat")
-class RangeLayer(QuantizeLayer):
+class RangeLayer(PlainCalls, QuantizeLayer):
     """tfmot's QuantizeLayer with the name of the Keras layer whose output it quantizes, callable for several tensors.
 
     `observe` says what a call does for the range while training: "ema" (follow), "expand" (grow only: a range that

@@ -9,7 +9,7 @@ import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig
 
-from qat.quantization.layers import Holder, Linear
+from qat.quantization.layers import Holder, Linear, PlainCalls
 from qat.quantization.quantizers import KernelQuantizer, OperandQuantizer
 
 CHANNELS = {"depthwise_conv2d": "depthwise", "conv2d_transpose": "third"}
@@ -64,7 +64,7 @@ class OperandScheme(_Scheme):
 
 
 @tf_keras.utils.register_keras_serializable("qat")
-class CanonicalWrapper(QuantizeWrapperV2):
+class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
     """tfmot's wrapper, mended in two places: frozen weights stay frozen (model-optimization issues 527, 881, 1067), and
     a kernel is folded with its BatchNormalization before it is quantized for inference."""
 

@@ -53,11 +53,17 @@ WEIGHTED: dict[str, Callable] = {
 }
 
 
+def _constant(value: Any) -> tf.Tensor:
+    """Made outside of the function being traced: captured, and not copied into a graph of at most 2 GB."""
+    with tf.init_scope():
+        return tf.constant(value)
+
+
 def run_node(node: Node, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
     """The node's outputs for these input tensors."""
     if node.op in ("const", "variable"):
-        return [tf.constant(node.value)]
-    weights = {name: tf.constant(weight.value) for name, weight in node.weights.items()}
+        return [_constant(node.value)]
+    weights = {name: _constant(weight.value) for name, weight in node.weights.items()}
     if node.op in WEIGHTED:
         y = WEIGHTED[node.op](inputs[0], weights, node.attrs)
         return [_batch_norm(y, weights, node.attrs["norm"]) if "norm" in node.attrs else y]
