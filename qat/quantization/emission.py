@@ -14,7 +14,7 @@ from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
 from qat.quantization.canonical.placement import ROUNDS_AT_SAME_SCALE, Range
 from qat.quantization.canonical.trace import nest_inputs
 from qat.quantization.layers import Linear, Op, RangeLayer
-from qat.quantization.model import QatModel
+from qat.quantization.model import QatModel, bind_ranges
 from qat.quantization.quantizers import ActivationQuantizer
 from qat.quantization.scheme import CanonicalWrapper, LinearScheme, OperandScheme
 
@@ -24,7 +24,7 @@ def layer_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", ".", name)
 
 
-NOT_ATTRS = ("norm", "input_range")  # what placement and rewrites tell emission, not the op
+NOT_ATTRS = ("norm", "input_range", "output_range")  # what placement and rewrites tell emission, not the op
 
 
 def range_name(on: Range) -> str:
@@ -68,16 +68,16 @@ class Emitter:
     def _linear(self, node: Node) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
         attrs = {name: value for name, value in node.attrs.items() if name not in NOT_ATTRS}
-        source = node.attrs["input_range"].root() if "input_range" in node.attrs else None
+        ranges = {name: _range_name(node, name) for name in ("input_range", "output_range")}
         identity = (node.op, keys, repr(attrs))
         if all(key is not None for _, key in keys) and identity in self.shared:
-            return self.shared[identity]
+            return _also_on(self.shared[identity], ranges)
         norm = node.attrs.get("norm")
         inner = Linear(
             kind=node.op,
             attrs=attrs,
             norm=norm and {name: norm[name] for name in ("epsilon", "momentum", "trainable")},
-            input_range=range_name(source) if source else None,
+            **ranges,
             weights=_specs(node.weights),
             held={name: weight.value for name, weight in node.weights.items()},
             name=layer_name(node.name),
@@ -102,6 +102,20 @@ class Emitter:
         )
         quantized = fixed and not node.in_float
         return CanonicalWrapper(layer, OperandScheme()) if quantized else layer
+
+
+def _range_name(node: Node, which: str) -> str | None:
+    on = node.attrs.get(which)
+    return range_name(on.root()) if on is not None else None
+
+
+def _also_on(wrapper: Any, ranges: dict[str, str | None]) -> Any:
+    """A layer called once more, perhaps on other scales: what is then not the same for all calls is forgotten."""
+    layer = getattr(wrapper, "layer", wrapper)
+    for which, name in ranges.items():
+        if getattr(layer, which) != name:
+            setattr(layer, which, None)
+    return wrapper
 
 
 def _specs(weights: dict[str, Weight]) -> dict[str, dict]:
@@ -140,7 +154,9 @@ def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> 
     nested = tf.nest.pack_sequence_as(structure, outputs) if structure is not None else outputs
     if structure is None and len(outputs) == 1:
         nested = outputs[0]
-    return QatModel(nest_inputs(model, entries), nested, name=model.name), emitter.range_layers
+    made = QatModel(nest_inputs(model, entries), nested, name=model.name)
+    bind_ranges(made)
+    return made, emitter.range_layers
 
 
 def _named(tensor: Any, name: str, taken: list[str]) -> Any:

@@ -7,21 +7,24 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from qat.quantization.layers import Linear, RangeLayer
+from qat.quantization.layers import Linear, RangeLayer, integer_arithmetic
 from qat.quantization.scheme import CanonicalWrapper
 
 
 def bind_ranges(model: tf_keras.Model) -> None:
-    """Tell each linear layer on whose scale its input comes: its bias is rounded as the int32 bias of the file is."""
+    """Tell each linear layer on whose scales its input comes and its output goes, as the file's kernels are told."""
     ranges = {layer.name: layer for layer in model.layers if isinstance(layer, RangeLayer)}
     for wrapper in model.layers:
         if isinstance(wrapper, CanonicalWrapper) and isinstance(wrapper.layer, Linear):
-            wrapper.layer.bind(ranges.get(wrapper.layer.input_range))
+            wrapper.layer.bind(ranges.get(wrapper.layer.input_range), ranges.get(wrapper.layer.output_range))
 
 
 @tf_keras.utils.register_keras_serializable("qat")
 class QatModel(tf_keras.Model):
-    """A functional model of canonical layers, whole again after `tf_keras.models.load_model`."""
+    """A functional model of canonical layers, whole again after `tf_keras.models.load_model`.
+
+    `evaluate` and `predict` compute with the integer kernels' arithmetic; a plain call is the graph that is exported.
+    """
 
     # No constructor of its own: Keras revives from a file only what is built as a functional model is.
     teacher = None
@@ -51,6 +54,14 @@ class QatModel(tf_keras.Model):
             return super().train_step(data)
         finally:
             object.__setattr__(self, "distilling", False)
+
+    def test_step(self, data: Any) -> dict:
+        with integer_arithmetic():
+            return super().test_step(data)
+
+    def predict_step(self, data: Any) -> Any:
+        with integer_arithmetic():
+            return super().predict_step(data)
 
     def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> tf.Tensor:
         loss = super().compute_loss(x, y, y_pred, sample_weight)

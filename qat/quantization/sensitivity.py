@@ -17,7 +17,7 @@ from qat.metrics import accuracy, agreement, sqnr_db
 from qat.quantization.canonical import canonicalize
 from qat.quantization.canonical.building import LINEAR
 from qat.quantization.canonical.execute import run_node
-from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
+from qat.quantization.canonical.graph import Node, Tensor, Weight
 from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
 from qat.quantization.quantizers import KernelQuantizer

@@ -201,7 +201,10 @@ def _place_own(state: Placement, node: Node) -> None:
         fixed = (last.attrs["low"], last.attrs["high"])
     node.in_float = last.in_float = state.in_float(node)
     made = state.stay_in_float(last) if state.in_float(node) else last.output
-    state.quantize(made, state.new_range(last, fixed))
+    on = state.new_range(last, fixed)
+    state.quantize(made, on)
+    if node.op in LINEAR:
+        node.attrs["output_range"] = on
 
 
 def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:

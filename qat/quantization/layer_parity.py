@@ -1,0 +1,113 @@
+"""Layer by layer, the deployed file against the fake-quant model that it was exported from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tf_keras
+from numpy.typing import NDArray
+
+from qat.metrics import sqnr_db
+from qat.quantization.layers import RangeLayer
+from qat.quantization.model import QatModel
+from qat.tflite import Interpreter
+from qat.tflite.reader import read
+from qat.tflite.rewriting import rewrite
+
+
+@dataclass(frozen=True)
+class LayerParity:
+    """One quantized tensor, by the name of the Keras layer that makes it. `max_lsb` counts codes of that tensor."""
+
+    layer: str
+    tensor: str
+    sqnr_db: float
+    exact: float
+    within_1_lsb: float
+    max_lsb: int
+
+
+@dataclass(frozen=True)
+class _Probe:
+    source: str  # Keras layer
+    keras: Any  # KerasTensor on the grid
+    index: int  # tensor in the file
+
+
+def _probes(model: tf_keras.Model, tflite_model: bytes) -> list[_Probe]:
+    """Each range of the model, with the file's tensor that carries the name of the layer before it."""
+    made = {}
+    graph = read(tflite_model).subgraphs[0]
+    for op in graph.ops:
+        for index in op.outputs:
+            for part in graph.tensors[index].name.split(";"):
+                owner = part.split("/")[1] if part.count("/") else part
+                if owner not in made and graph.tensors[index].quantization is not None:
+                    made[owner] = index
+    probes = []
+    for layer in model.layers:
+        if isinstance(layer, RangeLayer):
+            for node in layer.inbound_nodes:
+                producer = node.inbound_layers.name if not isinstance(node.inbound_layers, list) else ""
+                if producer in made:
+                    probes.append(_Probe(layer.source, node.outputs, made[producer]))
+    return probes
+
+
+def _showing(tflite_model: bytes, indices: list[int]) -> bytes:
+    """The same file with inner tensors among its outputs, so that they are read from the kernels that are deployed."""
+
+    def edit(content: Any) -> None:
+        content.subgraphs[0].outputs = indices
+        content.signatureDefs = None
+
+    return rewrite(tflite_model, edit)
+
+
+def layer_parity(
+    model: tf_keras.Model, tflite_model: bytes, inputs: Any, *, reference_kernels: bool = False
+) -> list[LayerParity]:
+    """Compare every tensor that both hold, in the model's order.
+
+    Args:
+        model: what `quantize_model` returned, trained or not.
+        tflite_model: its int8 file.
+        inputs: real inputs, as the model takes them, [N, ...] or a list of these.
+        reference_kernels: LiteRT's plain kernels in place of XNNPACK's.
+    """
+    probes = _probes(model, tflite_model)
+    if not probes:
+        return []
+    unique = list(dict.fromkeys(probe.index for probe in probes))
+    runtime = Interpreter(_showing(tflite_model, unique), trusted=True, reference_kernels=reference_kernels)
+    found = runtime.predict_codes(runtime.quantized(inputs))
+    codes = dict(zip(unique, found if isinstance(found, list) else [found], strict=True))
+    expected = QatModel(model.inputs, [probe.keras for probe in probes]).predict(inputs, verbose=0)
+    expected = expected if isinstance(expected, list) else [expected]
+    tensors = read(tflite_model).subgraphs[0].tensors
+    return [
+        _compared(probe.source, tensors[probe.index], real, codes[probe.index])
+        for probe, real in zip(probes, expected, strict=True)
+        if real.size == codes[probe.index].size
+    ]
+
+
+def _compared(layer: str, tensor: Any, real: NDArray, codes: NDArray) -> LayerParity:
+    scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])
+    wanted = np.round(real.reshape(-1) / scale) + zero_point
+    distance = np.abs(wanted - codes.reshape(-1).astype(np.int64))
+    return LayerParity(
+        layer=layer,
+        tensor=tensor.name,
+        sqnr_db=sqnr_db(real.reshape(-1), (codes.reshape(-1).astype(np.float64) - zero_point) * scale),
+        exact=float(np.mean(distance == 0)),
+        within_1_lsb=float(np.mean(distance <= 1)),
+        max_lsb=int(distance.max()),
+    )
+
+
+def first_departure(rows: list[LayerParity], within_1_lsb: float = 0.98, max_lsb: int = 8) -> LayerParity | None:
+    """The first layer beyond the bars, in the model's order."""
+    return next((row for row in rows if row.within_1_lsb < within_1_lsb or row.max_lsb > max_lsb), None)
