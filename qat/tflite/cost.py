@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from qat.tflite.graph import Op, Subgraph, Tensor, TfliteGraph
 
@@ -22,56 +23,58 @@ def multiply_accumulates(graph: TfliteGraph) -> int:
 
 def macs_of(op: Op, subgraph: Subgraph) -> int:
     """Multiply-accumulates of one op; 0 for those that only move or compare."""
-    count = _COUNTS.get(op.name)
-    if count is None:
+    output = subgraph.output_of(op)
+    if op.name not in _COUNTS or output is None:
         return 0
-    inputs = [subgraph.tensors[i] if i >= 0 else None for i in op.inputs]
-    return count(op, inputs, subgraph.tensors[op.outputs[0]])
+    shapes = [subgraph.tensors[i].shape if i >= 0 else () for i in op.inputs]
+    count, *ranks = _COUNTS[op.name]
+    if len(shapes) < len(ranks) or any(len(shape) < rank for shape, rank in zip(shapes, ranks, strict=False)):
+        return 0  # a damaged file; the runtime will say so
+    return count(op, shapes, output)
 
 
-def _convolution(_op: Op, inputs: list[Tensor | None], output: Tensor) -> int:
-    return output.size * math.prod(_shape(inputs, 1)[1:])
+Shapes = list[tuple[int, ...]]
 
 
-def _depthwise(_op: Op, inputs: list[Tensor | None], output: Tensor) -> int:
-    return output.size * math.prod(_shape(inputs, 1)[1:3])
+def _convolution(_op: Op, shapes: Shapes, output: Tensor) -> int:
+    return output.size * math.prod(shapes[1][1:])
 
 
-def _dense(_op: Op, inputs: list[Tensor | None], output: Tensor) -> int:
-    return output.size * _shape(inputs, 1)[-1]
+def _depthwise(_op: Op, shapes: Shapes, output: Tensor) -> int:
+    return output.size * math.prod(shapes[1][1:3])
 
 
-def _transposed(_op: Op, inputs: list[Tensor | None], _output: Tensor) -> int:
-    out_channels, height, width, _ = _shape(inputs, 1)
-    return math.prod(_shape(inputs, 2)) * height * width * out_channels
+def _dense(_op: Op, shapes: Shapes, output: Tensor) -> int:
+    return output.size * shapes[1][-1]
 
 
-def _volume(_op: Op, inputs: list[Tensor | None], output: Tensor) -> int:
-    return output.size * math.prod(_shape(inputs, 1)[:4])
+def _transposed(_op: Op, shapes: Shapes, _output: Tensor) -> int:
+    out_channels, height, width, *_ = shapes[1]
+    return math.prod(shapes[2]) * height * width * out_channels
 
 
-def _matrix(op: Op, inputs: list[Tensor | None], output: Tensor) -> int:
-    return output.size * _shape(inputs, 0)[-2 if op.options.get("adj_x") else -1]
+def _volume(_op: Op, shapes: Shapes, output: Tensor) -> int:
+    return output.size * math.prod(shapes[1][:4])
 
 
-def _lstm(_op: Op, inputs: list[Tensor | None], output: Tensor) -> int:
-    features, units = _shape(inputs, 0)[-1], output.shape[-1]
+def _matrix(op: Op, shapes: Shapes, output: Tensor) -> int:
+    return output.size * shapes[0][-2 if op.options.get("adj_x") else -1]
+
+
+def _lstm(_op: Op, shapes: Shapes, output: Tensor) -> int:
+    features, units = shapes[0][-1], output.shape[-1] if output.shape else 0
     return 4 * output.size * (features + units)
 
 
-def _shape(inputs: list[Tensor | None], index: int) -> tuple[int, ...]:
-    tensor = inputs[index] if index < len(inputs) else None
-    return tensor.shape if tensor is not None and len(tensor.shape) > 1 else (0, 0, 0, 0)
-
-
-_COUNTS: Mapping[str, Callable[[Op, list[Tensor | None], Tensor], int]] = {
-    "CONV_2D": _convolution,
-    "DEPTHWISE_CONV_2D": _depthwise,
-    "FULLY_CONNECTED": _dense,
-    "TRANSPOSE_CONV": _transposed,
-    "CONV_3D": _volume,
-    "BATCH_MATMUL": _matrix,
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm,
+# How to count, and the least rank of each input that the count looks at.
+_COUNTS: Mapping[str, tuple[Any, ...]] = {
+    "CONV_2D": (_convolution, 0, 4),
+    "DEPTHWISE_CONV_2D": (_depthwise, 0, 4),
+    "FULLY_CONNECTED": (_dense, 0, 2),
+    "TRANSPOSE_CONV": (_transposed, 0, 4, 4),
+    "CONV_3D": (_volume, 0, 5),
+    "BATCH_MATMUL": (_matrix, 2),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (_lstm, 1),
 }
 
 

@@ -191,6 +191,10 @@ class Subgraph:
                 found.setdefault(index, []).append(op)
         return {index: tuple(ops) for index, ops in found.items()}
 
+    def output_of(self, op: Op) -> Tensor | None:
+        """The op's first output; some ops have none."""
+        return self.tensors[op.outputs[0]] if op.outputs else None
+
     def tensors_of(self, op: Op) -> tuple[Tensor, ...]:
         return tuple(self.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0)
 

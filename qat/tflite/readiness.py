@@ -86,7 +86,8 @@ def _shapes(graph: TfliteGraph) -> Iterator[Rejection]:
 
 
 def _of_op(op: Op, subgraph: Subgraph) -> Iterator[Rejection]:
-    where = f"{op.label} {subgraph.index}:{op.index} of layer {subgraph.tensors[op.outputs[0]].layer!r}"
+    output = subgraph.output_of(op)
+    where = f"{op.label} {subgraph.index}:{op.index} of layer {output.layer if output else ''!r}"
     tensors = subgraph.tensors_of(op)
     if op.custom_code is None and op.name not in METHODS:
         yield Rejection("has no kernel there", where, (MICRO,), "Replace the layer, or write and register a kernel.")

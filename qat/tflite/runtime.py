@@ -89,7 +89,7 @@ class Runtime:
         if len(inputs[0]) == 0:
             return [np.empty((0, *tensor.shape[1:]), tensor.dtype) for tensor in self.graph.outputs]
         parts = [self._invoke(chunk) for chunk in self._chunks(inputs)]
-        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+        return [_joined(outputs) for outputs in zip(*parts, strict=True)]
 
     def tensors(self, inputs: Sequence[NDArray]) -> dict[int, NDArray]:
         """Every computed tensor of the first subgraph by index; needs `keep_tensors`."""
@@ -98,7 +98,7 @@ class Runtime:
             self._invoke(chunk)
             for index, values in self._computed():
                 parts.setdefault(index, []).append(values)
-        return {index: np.concatenate(values) if values[0].ndim else values[0] for index, values in parts.items()}
+        return {index: _joined(values) for index, values in parts.items()}
 
     def _computed(self) -> Iterator[tuple[int, NDArray]]:
         for tensor in self.graph.tensors:
@@ -124,7 +124,7 @@ class Runtime:
                 self._litert.set_tensor(index, np.ascontiguousarray(values))
             self._litert.invoke()
         outputs = [self._litert.get_tensor(index) for index in self._outputs]
-        return [values[:count] if fixed is not None else values for values in outputs]
+        return [values[:count] if fixed is not None and values.ndim else values for values in outputs]
 
     def _allocate(self, shapes: Sequence[tuple[int, ...]]) -> None:
         if list(shapes) == self._shapes:
@@ -154,10 +154,18 @@ class Runtime:
                 together = self._invoke(probe)
         except TfliteFileError:
             return False
-        return all(
-            values.shape[:1] == (3,) and np.allclose(values, np.concatenate(singles), rtol=1e-4, atol=1e-5)
-            for values, *singles in zip(together, *alone, strict=True)
-        )
+        for values, *singles in zip(together, *alone, strict=True):
+            expected = np.concatenate(singles) if singles[0].ndim else np.stack(singles)
+            if values.shape != expected.shape or not np.allclose(values, expected, rtol=1e-4, atol=1e-5):
+                return False
+        return True
+
+
+def _joined(parts: Sequence[NDArray]) -> NDArray:
+    """Batches one after another; a tensor without axes has one value a call."""
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise TfliteFileError(f"the file's tensors change their shape from call to call: {[p.shape for p in parts]}")
+    return np.concatenate(parts) if parts[0].ndim else np.stack(parts)
 
 
 @contextlib.contextmanager

@@ -119,8 +119,10 @@ class _SubgraphView:
     def _at_border(self, op: Op) -> bool:
         """QUANTIZE of a graph input, or DEQUANTIZE to a graph output, which nothing else reads in float."""
         if op.name == "QUANTIZE":
-            return op.inputs[0] in self.subgraph.input_indices
-        return op.outputs[0] in self.subgraph.output_indices and op.outputs[0] not in self.subgraph.consumers
+            return op.inputs[:1] != () and op.inputs[0] in self.subgraph.input_indices
+        output = self.subgraph.output_of(op)
+        is_output = output is not None and output.index in self.subgraph.output_indices
+        return is_output and output.index not in self.subgraph.consumers
 
     @property
     def body_is_integer(self) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qat.errors import TfliteFileError
-from qat.tflite import Interpreter, check_loadable, sandbox
+from qat.tflite import Interpreter, check_loadable, convert, sandbox
 from qat.tflite.sandbox import is_trusted
 
 from . import planting
@@ -21,6 +21,17 @@ def test_a_good_file_of_a_stranger_is_checked_once(files):
     assert not is_trusted(files.int8)
     check_loadable(files.int8)
     assert is_trusted(files.int8)
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_token_ids_of_a_small_vocabulary_are_no_reason_to_refuse():
+    import tf_keras
+
+    tokens = tf_keras.Input((6,), dtype="int32")
+    content = convert(tf_keras.Model(tokens, tf_keras.layers.Embedding(3, 2)(tokens)), scheme="float32")
+    sandbox._known_good.clear()
+    check_loadable(content)
+    assert is_trusted(content)
 
 
 def test_a_file_made_here_needs_no_child(files, monkeypatch):
