@@ -54,7 +54,7 @@ class Row:
 
     def failed(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         """The excepthook: the refusal or failure is a result like any other."""
-        self.note(error=kind.__name__, message=str(error)[:3000])
+        self.note(error=kind.__name__, message=str(error)[:1000] + str(error)[1000:][-2000:])
         sys.__excepthook__(kind, error, trace)
 
 
@@ -83,10 +83,10 @@ def layers_of(model: tf_keras.Model, *kinds: type) -> list[Any]:
 def randomize(model: tf_keras.Model, rng: np.random.Generator, statistics: np.ndarray) -> None:
     """Weights that no initializer gives, activations that neither vanish nor explode.
 
-    Scales and offsets are drawn; BatchNormalization then takes the statistics of a batch, and the classifier is
-    scaled so that the softmax is neither flat nor saturated. The offsets are well above 0: with random weights and
-    ReLU around its kink, each normalization multiplies any difference by 1.2 (Yang et al. 2019), and after fifty layers
-    a rounding error would be all there is to see.
+    Scales and offsets are drawn; BatchNormalization takes its statistics from a batch, and the classifier is scaled so
+    that the softmax is neither flat nor saturated. The offsets lie above 0: with random weights and ReLU around its
+    kink each normalization multiplies any difference by 1.2 (Yang et al. 2019), and after fifty layers a rounding error
+    would be all there is to see.
     """
     keras = tf_keras.layers
     norms = layers_of(model, keras.BatchNormalization)
@@ -96,6 +96,8 @@ def randomize(model: tf_keras.Model, rng: np.random.Generator, statistics: np.nd
         if layer.beta is not None:
             layer.beta.assign(rng.normal(0.8, 0.2, layer.beta.shape))
     for variable in model.weights:
+        if "depthwise_kernel" in variable.name:  # Keras draws these as small as if all channels were added up
+            variable.assign(rng.normal(0, 1 / np.sqrt(np.prod(variable.shape[:2])), variable.shape))
         if variable.name.split("/")[-1].startswith("bias"):
             variable.assign(rng.normal(0, 0.05, variable.shape))
         if "layer_scale" in variable.name and variable.name.split("/")[-1].startswith("gamma"):
@@ -106,19 +108,40 @@ def randomize(model: tf_keras.Model, rng: np.random.Generator, statistics: np.nd
         for layer in layers_of(model, keras.Conv2D):
             layer.kernel.assign(layer.kernel * np.sqrt(2.0))
     head = [layer for layer in model.layers if getattr(layer, "kernel", None) is not None][-1]
-    logits = np.log(model(statistics, training=False).numpy() + 1e-30)
+    output = model(statistics, training=False).numpy()
+    logits = np.log(output + 1e-30) if ends_in_softmax(output) else output
     spread = float(np.std(logits - logits.mean(axis=-1, keepdims=True)))
     head.kernel.assign(head.kernel * (LOGIT_STD / max(spread, 1e-6)))
 
 
+def ends_in_softmax(output: np.ndarray) -> bool:
+    """Whether rows are probabilities; RegNet's constructors leave their classifier_activation out."""
+    return bool(np.all(output >= 0) and np.allclose(output.sum(axis=-1), 1, atol=1e-3))
+
+
 def _take_statistics(model: tf_keras.Model, norms: list, statistics: np.ndarray) -> None:
-    kept = [layer.momentum for layer in norms]
+    """The mean of each channel, and one variance for all channels of a layer, not small beside the values themselves.
+
+    Otherwise what hardly varies over these few small images would be blown up, and every rounding error with it.
+    """
+
+    def measuring(layer: Any) -> Callable:
+        plain = layer.call
+
+        def call(inputs: Any, training: Any = None, **others: Any) -> Any:
+            values = inputs.numpy().reshape(-1, inputs.shape[-1])
+            layer.moving_mean.assign(values.mean(axis=0))
+            variance = max(values.var(axis=0).mean(), 0.25 * np.square(values).mean(), 1e-6)
+            layer.moving_variance.assign(np.full(values.shape[-1], variance))
+            return plain(inputs, training=False)
+
+        return call
+
     for layer in norms:
-        layer.momentum = 0.0
-    model(statistics, training=True)
-    for layer, momentum in zip(norms, kept, strict=True):
-        layer.momentum = momentum
-        layer.moving_variance.assign(np.maximum(layer.moving_variance.numpy(), 1e-3))
+        layer.call = measuring(layer)
+    model(statistics, training=False)
+    for layer in norms:
+        del layer.call
 
 
 def built(name: str, row: Row) -> tuple[tf_keras.Model, Callable[[int], np.ndarray]]:
@@ -143,7 +166,8 @@ def ours(name: str, row: Row) -> None:
     row.note(start_sqnr_db=_rounded(sqnr_db(wanted, qat_model(reference, training=False).numpy())))
     del model
     with row.phase("step"):
-        qat_model.compile(tf_keras.optimizers.SGD(1e-3, clipnorm=1.0), "sparse_categorical_crossentropy")
+        loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=not ends_in_softmax(wanted))
+        qat_model.compile(tf_keras.optimizers.SGD(1e-3, clipnorm=1.0), loss)
         labels = np.arange(TRAINING_ROWS)
         history = qat_model.fit(draw(TRAINING_ROWS), labels, batch_size=TRAINING_ROWS, verbose=0)
         row.note(loss=float(history.history["loss"][0]))
@@ -155,18 +179,19 @@ def ours(name: str, row: Row) -> None:
 
 
 def parity(qat_model: tf_keras.Model, content: bytes, inputs: np.ndarray) -> dict[str, Any]:
-    """Output codes of the file against the fake-quant model's, and the same before the softmax."""
-    softmax = [layer for layer in qat_model.layers if isinstance(layer, Op) and layer.op == "softmax"][-1]
-    both = tf_keras.Model(qat_model.input, [qat_model.output, softmax.input])
-    output, logits = (value.numpy() for value in both(inputs, training=False))
+    """Output codes of the file against the fake-quant model's, and the same before a last softmax."""
+    softmax = [layer for layer in qat_model.layers if isinstance(layer, Op) and layer.op == "softmax"][-1:]
+    sources = [qat_model.output, *(layer.input for layer in softmax)]
+    values = tf_keras.Model(qat_model.input, dict(enumerate(sources)))(inputs, training=False)
+    output, *before = (values[place].numpy() for place in range(len(sources)))
     file = Interpreter(content, threads=1)
     found = {"output": distance(output, file.predict(inputs), file.outputs[0])}
-    before = file.graph.tensors[[op for op in file.graph.ops if op.name == "SOFTMAX"][-1].inputs[0]]
-    tensors = file.tensors(inputs)
-    codes = tensors.get(before.name, tensors.get(f"{before.name}#{before.index}"))
-    found["logits"] = np.abs(
-        quantize(logits, before.quantization).astype(int) - codes.astype(int).reshape(logits.shape)
-    )
+    found["logits"] = found["output"]
+    for logits in before:
+        tensor = file.graph.tensors[[op for op in file.graph.ops if op.name == "SOFTMAX"][-1].inputs[0]]
+        held = file.tensors(inputs)
+        codes = held.get(tensor.name, held.get(f"{tensor.name}#{tensor.index}")).astype(int)
+        found["logits"] = np.abs(quantize(logits, tensor.quantization).astype(int) - codes.reshape(logits.shape))
     shares = {f"{name}_within_1_lsb": round(float(np.mean(lsb <= 1)), 4) for name, lsb in found.items()}
     exact = {f"{name}_exact": round(float(np.mean(lsb == 0)), 4) for name, lsb in found.items()}
     return shares | exact | {f"{name}_max_lsb": int(lsb.max()) for name, lsb in found.items()}
