@@ -46,6 +46,8 @@ class Emitter:
         inputs = [self.tensors[tensor] for tensor in node.inputs if not is_fixed(tensor)]
         if node.op == "fake_quant":
             results = self._range(node, inputs[0])
+        elif node.op == "clamp" and not node.in_float:
+            results = inputs[0]  # the range behind it saturates
         elif node.op in LINEAR or node.op == "embedding":
             results = self._linear(node)(inputs[0])
         else:
@@ -57,11 +59,14 @@ class Emitter:
         on = node.attrs["range"].root()
         if on not in self.range_layers:
             quantizer = ActivationQuantizer(
-                ema_decay=self.settings.ema_decay, learned=self.settings.learned_ranges, fixed=on.fixed
+                ema_decay=self.settings.ema_decay,
+                learned=self.settings.learned_ranges,
+                fixed=on.fixed,
+                saturates=on.saturates,
             )
             self.range_layers[on] = RangeLayer(quantizer, source=on.layer, name=range_name(on))
         layer = self.range_layers[on]
-        if node.inputs[0].node.op in ROUNDS_AT_SAME_SCALE:
+        if node.inputs[0].node.op in ROUNDS_AT_SAME_SCALE or node.inputs[0] not in on.tensors:
             return layer(tensor, observe="off")
         return layer(tensor, observe="expand" if self.uses[on] > 1 else "ema")
 

@@ -108,13 +108,18 @@ class ActivationQuantizer(quantizers.Quantizer):
 
     `fixed` ranges are what a kernel prescribes (softmax, tanh) and never move; the others follow the batches by a
     moving average, or, with `learned`, by the gradient of the fake-quant op (Jain et al. 2019, TQT; Esser et al. 2020,
-    LSQ). `observing` and `enabled` are switches for training schedules: a change needs a new trace.
+    LSQ). One that `saturates` is a clamp of the model's own, and clamps even when it does not quantize. `observing` and `enabled` are switches for training schedules: a change needs a new trace.
     """
 
     def __init__(
-        self, bits: int = 8, ema_decay: float = 0.99, learned: bool = False, fixed: tuple[float, float] | None = None
+        self,
+        bits: int = 8,
+        ema_decay: float = 0.99,
+        learned: bool = False,
+        fixed: tuple[float, float] | None = None,
+        saturates: bool = False,
     ) -> None:
-        self.bits, self.ema_decay, self.learned = bits, ema_decay, learned
+        self.bits, self.ema_decay, self.learned, self.saturates = bits, ema_decay, learned, saturates
         self.fixed = None if fixed is None else tuple(fixed)
         self.observing = self.enabled = True
 
@@ -132,7 +137,7 @@ class ActivationQuantizer(quantizers.Quantizer):
     ) -> tf.Tensor:
         low, high = weights["min_var"], weights["max_var"]
         if not self.enabled:
-            return inputs
+            return tf.clip_by_value(inputs, low, high) if self.saturates else inputs
         if training and self.observing and not self.learned and self.fixed is None and observe != "off":
             low, high = self._follow(inputs, low, high, expand=observe == "expand")
         return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high, num_bits=self.bits)
@@ -147,4 +152,5 @@ class ActivationQuantizer(quantizers.Quantizer):
         return low.assign_add(step * seen_low, read_value=True), high.assign_add(step * seen_high, read_value=True)
 
     def get_config(self) -> dict[str, Any]:
-        return {"bits": self.bits, "ema_decay": self.ema_decay, "learned": self.learned, "fixed": self.fixed}
+        own = {"ema_decay": self.ema_decay, "learned": self.learned, "fixed": self.fixed, "saturates": self.saturates}
+        return {"bits": self.bits} | own

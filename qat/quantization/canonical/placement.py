@@ -39,7 +39,8 @@ SAME_SCALE = {
     "unpack",
 }
 ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
-UNIFIES = {"concat", "pack", "maximum", "minimum", "select"}
+EXTREMES = {"maximum", "minimum"}
+UNIFIES = {"concat", "pack", "select", *EXTREMES}
 FIXED_RANGE = {
     "sigmoid": (0.0, 255 / 256),
     "softmax": (0.0, 255 / 256),
@@ -55,6 +56,7 @@ class Range:
     name: str
     layer: str
     fixed: tuple[float, float] | None = None
+    saturates: bool = False  # the fixed range is a clamp of the model's own
     tensors: list[Tensor] = field(default_factory=list)  # float tensors whose values it must cover
     merged_into: Range | None = None
 
@@ -167,11 +169,15 @@ def _may_join(state: Placement, tensor: Tensor, on: Range) -> bool:
 
 
 def _place_unifying(state: Placement, node: Node) -> None:
-    """All inputs and the output on one range: producers that can join it do, others are requantized on the way."""
+    """All inputs and the output on one range: producers that can join it do, others are requantized on the way.
+
+    Of maximum and minimum only the result needs to be in range: what an operand loses beyond it never comes out.
+    """
     places = [i for i, t in enumerate(node.inputs) if t.dtype == "float32" and not is_fixed(t)]
     found = [state.range_of.get(node.inputs[i]) for i in places]
     roots = {id(on.root()) for on in found if on is not None}
-    if len(roots) == 1 and None not in found:
+    constants = [tensor for tensor in node.inputs if is_fixed(tensor) and tensor.dtype == "float32"]
+    if len(roots) == 1 and None not in found and not constants:
         state.range_of[node.output] = found[0]
         return
     shared = state.new_range(node)
@@ -180,11 +186,26 @@ def _place_unifying(state: Placement, node: Node) -> None:
         if on is not None and on.root() is not shared and _may_join(state, tensor, on.root()):
             _merge(on.root(), shared)
         elif on is None or on.root() is not shared:
-            requantized = state.fake_quant_node(tensor, shared)
-            state.graph.insert_before(node, requantized)
-            node.inputs[place] = requantized.output
-    shared.tensors += [tensor for tensor in node.inputs if is_fixed(tensor)]
+            _requantize(state, node, place, shared)
+    shared.tensors = [node.output] if node.op in EXTREMES else shared.tensors + constants
     state.range_of[node.output] = shared
+    if any(reader.op in RELUS for reader in state.readers.get(node.output, [])):
+        state.quantize(node.output, shared)  # or else the converter takes the range of the ReLU for that of the node
+
+
+def _requantize(state: Placement, node: Node, place: int, on: Range) -> None:
+    """Bring one operand of `node` to the range `on`, for this node alone."""
+    _settle(state, node.inputs[place])
+    requantized = state.fake_quant_node(node.inputs[place], on)
+    state.graph.insert_before(node, requantized)
+    node.inputs[place] = requantized.output
+
+
+def _settle(state: Placement, tensor: Tensor) -> None:
+    """Say the range of a tensor that has it from its inputs, before another range follows."""
+    on = state.range_of.get(tensor)
+    if on is not None and tensor.node.op != "fake_quant":
+        state.quantize(tensor, on)
 
 
 def _merge(source: Range, target: Range) -> None:
@@ -194,6 +215,8 @@ def _merge(source: Range, target: Range) -> None:
 
 def _place_own(state: Placement, node: Node) -> None:
     """A kernel that scales its output freely: a range of its own, behind what fuses with it."""
+    if node.op in ("clamp", *RELUS):
+        _settle(state, node.inputs[0])
     last = _activation_after(state, node)
     state.done.add(id(last))
     fixed = FIXED_RANGE.get(node.op)
@@ -202,6 +225,7 @@ def _place_own(state: Placement, node: Node) -> None:
     node.in_float = last.in_float = state.in_float(node)
     made = state.stay_in_float(last) if state.in_float(node) else last.output
     on = state.new_range(last, fixed)
+    on.saturates = last.op == "clamp"
     state.quantize(made, on)
     if node.op in LINEAR:
         node.attrs["output_range"] = on
