@@ -14,7 +14,7 @@ from qat.errors import ConfigError
 from qat.training import FitSettings
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "train.strategy": ("none", "mirrored", "multiworker"),
+    "train.strategy": ("none",),  # one device; the other names of the schema are kept for tf.distribute
     "quant.name": ("float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8"),
     "quant.calibration.method": ("minmax", "percentile", "mse"),
     "quant.auto_skip.metric": ("sqnr_db", "accuracy"),
