@@ -1,0 +1,64 @@
+"""Is the model flawed, or is the implementation incorrect? Causes are named, and proved by applying their repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qat.diagnosis.diagnosis import Cause, Diagnosis
+
+__all__ = ["Cause", "Diagnosis", "diagnose"]
+
+
+def diagnose(
+    tflite_model: bytes | str | Path,
+    *,
+    keras_model: Any = None,
+    inputs: Any = None,
+    labels: Any = None,
+    preprocess: Callable | None = None,
+    user_preprocess: Callable | None = None,
+    user_run: Callable | None = None,
+    fed: Any = None,
+    outputs: Any = None,
+    calibration: Any = None,
+    expect: str | None = None,
+) -> Diagnosis:
+    """Find out why a `.tflite` does worse than its Keras model. The more is given, the more can be proved.
+
+    Args:
+        tflite_model: the file, as bytes or path.
+        keras_model: the tf_keras model that it was made from, or its path.
+        inputs: raw samples [N, ...] as the app has them.
+        labels: int [N], of the first output.
+        preprocess: the training preprocessing: raw batch to float32 model input (a list, in Keras order, for several).
+        user_preprocess: what the app does before it quantizes.
+        user_run: the app's own inference, (raw batch, tflite bytes) to outputs or labels.
+        fed: what was written into the input tensor for `inputs`.
+        outputs: what the app recorded for `inputs`: raw output tensor, scores, or predicted labels.
+        calibration: the representative-dataset callable that the converter was given.
+        expect: what the file is believed to be: int8, dynamic_range, float16, float32 or int16x8.
+
+    Raises:
+        TfliteFileError: no usable file.
+        ConfigError, DataError, ModelError: arguments that cannot be used; the text says which and why.
+    """
+    from qat.diagnosis.case import make_case
+    from qat.diagnosis.evidence import Evidence
+    from qat.diagnosis.verdict import reach_verdict
+
+    case = make_case(
+        tflite_model,
+        keras_model,
+        inputs,
+        labels,
+        preprocess,
+        user_preprocess,
+        user_run,
+        fed,
+        outputs,
+        calibration,
+        expect,
+    )
+    return reach_verdict(Evidence(case))

@@ -1,0 +1,145 @@
+"""What a user brings, checked: every later step may trust its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.errors import ConfigError, DataError, ModelError
+from qat.tflite import TfliteGraph, check_loadable, read
+from qat.tflite.reader import read_bytes
+
+EXPECTED = ("int8", "dynamic_range", "float16", "float32", "int16x8")
+
+
+@dataclass(frozen=True)
+class Case:
+    """The arguments of `diagnose`, checked."""
+
+    content: bytes
+    graph: TfliteGraph
+    given_keras: Any
+    inputs: NDArray | None
+    labels: NDArray | None
+    preprocess: Callable | None
+    user_preprocess: Callable | None
+    user_run: Callable | None
+    given_fed: Any
+    given_outputs: Any
+    calibration: Any
+    expect: str | None
+
+    @property
+    def count(self) -> int:
+        return 0 if self.inputs is None else len(self.inputs)
+
+    @cached_property
+    def keras_model(self) -> Any:
+        """The tf_keras model, loaded if it was given as a path. TensorFlow is imported here, and only here."""
+        if isinstance(self.given_keras, (str, Path)):
+            from qat.models.saved import load
+
+            return load(str(self.given_keras))
+        if self.given_keras is None:
+            return None
+        import tf_keras
+
+        if not isinstance(self.given_keras, tf_keras.Model):
+            kind = type(self.given_keras)
+            raise ModelError(
+                f"keras_model is a {kind.__module__}.{kind.__name__}; expected a tf_keras model or the path of one. "
+                "A Keras 3 model must be rebuilt with tf_keras (T09): import qat before TensorFlow."
+            )
+        return self.given_keras
+
+    @cached_property
+    def fed(self) -> list[NDArray] | None:
+        return None if self.given_fed is None else _arrays("fed", self.given_fed, self.count or None)
+
+    @cached_property
+    def outputs(self) -> list[NDArray] | None:
+        return None if self.given_outputs is None else _arrays("outputs", self.given_outputs, self.count or None)
+
+
+def make_case(
+    tflite_model: bytes | str | Path,
+    keras_model: Any,
+    inputs: Any,
+    labels: Any,
+    preprocess: Callable | None,
+    user_preprocess: Callable | None,
+    user_run: Callable | None,
+    fed: Any,
+    outputs: Any,
+    calibration: Any,
+    expect: str | None,
+) -> Case:
+    """Check the arguments; load the file in a child process first.
+
+    Raises:
+        TfliteFileError: no usable file.
+        DataError: arrays that do not belong together.
+        ConfigError: an unknown `expect`, or something that must be callable and is not.
+    """
+    if expect is not None and expect not in EXPECTED:
+        raise ConfigError(f"expect={expect!r}: expected one of {', '.join(EXPECTED)}")
+    for name, value in (("preprocess", preprocess), ("user_preprocess", user_preprocess), ("user_run", user_run)):
+        if value is not None and not callable(value):
+            raise ConfigError(f"{name} is a {type(value).__name__}; expected a function of a raw batch")
+    if not isinstance(tflite_model, (bytes, bytearray, memoryview, str, Path)):
+        raise ConfigError(f"tflite_model is a {type(tflite_model).__name__}; expected the file's bytes or its path")
+    content = read_bytes(tflite_model)
+    graph = read(content)
+    check_loadable(content)
+    raw = None if inputs is None else _checked_inputs(inputs)
+    wanted = None if labels is None else _checked_labels(labels, raw)
+    needing = [n for n, v in (("user_run", user_run), ("user_preprocess", user_preprocess)) if v is not None]
+    if raw is None and needing:
+        raise DataError(f"{', '.join(needing)} given without inputs: give the raw samples as inputs=, shape [N, ...]")
+    case = Case(
+        content, graph, keras_model, raw, wanted, preprocess, user_preprocess, user_run, fed, outputs, calibration,
+        expect,
+    )  # fmt: skip
+    _ = case.fed, case.outputs  # refused now, not in the middle of the work
+    return case
+
+
+def _checked_inputs(inputs: Any) -> NDArray:
+    raw = np.asarray(inputs)
+    if raw.dtype.kind not in "fiub" or raw.ndim < 1 or len(raw) == 0:
+        raise DataError(f"inputs: dtype {raw.dtype}, shape {list(raw.shape)}; expected numbers [N, ...] with N > 0")
+    return raw
+
+
+def _checked_labels(labels: Any, raw: NDArray | None) -> NDArray:
+    array = np.asarray(labels)
+    if array.ndim == 2 and array.shape[1] > 1 and set(np.unique(array)) <= {0, 1}:
+        raise DataError(f"labels have shape {list(array.shape)}; expected int [N]: give labels.argmax(axis=1)")
+    array = array.reshape(-1)
+    if array.dtype.kind not in "iub" and not (array.dtype.kind == "f" and np.all(array == np.trunc(array))):
+        raise DataError(f"labels have dtype {array.dtype}; expected int class numbers [N]")
+    if raw is None or len(array) != len(raw):
+        given = "no inputs" if raw is None else f"{len(raw)} inputs"
+        raise DataError(f"{len(array)} labels for {given}; give one label for each raw sample")
+    return array.astype(np.int64)
+
+
+def _arrays(name: str, value: Any, count: int | None) -> list[NDArray]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    many = isinstance(value, (list, tuple)) and len(value) > 0 and all(np.ndim(each) >= 1 for each in value)
+    if many and count is not None and len(value) == count and any(len(each) != count for each in value):
+        many = False  # a list of samples, not of tensors
+    arrays = [np.asarray(each) for each in value] if many else [np.asarray(value)]
+    for array in arrays:
+        if array.dtype.kind not in "fiub" or array.ndim == 0:
+            raise DataError(f"{name}: dtype {array.dtype}, shape {list(array.shape)}; expected numbers [N, ...]")
+        if count is not None and len(array) != count:
+            raise DataError(f"{name} holds {len(array)} samples, inputs hold {count}; give them for the same samples")
+    return arrays

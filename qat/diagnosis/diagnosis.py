@@ -1,0 +1,143 @@
+"""What a diagnosis says: causes, notes, the ladder, and whom to blame. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from qat.diagnosis.catalogue import NAMES
+
+MODEL_FAMILIES, CODE_FAMILIES = "CQMT", "IPOE"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A change to the state of one side of the comparison, tried to prove a finding.
+
+    `side` is "model" (how the file was made), "feeding" (what is written into the input) or "output" (what is made of
+    the result); `change` maps that side's state to a repaired state.
+    """
+
+    side: str
+    change: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one probe saw.
+
+    Attributes:
+        strength: 0-1, orders findings of one side before anything is proved.
+        certain: the signature is left by nothing else.
+        harmless: odd, and not a fault by itself: becomes a note.
+        proved_share: recovery that the probe itself measured, if it did.
+        needs_loss: counts only where a loss was measured on its side (or nothing could be measured).
+    """
+
+    id: str
+    evidence: str
+    fix: str
+    strength: float = 0.5
+    certain: bool = False
+    harmless: bool = False
+    repair: Repair | None = None
+    proved_share: float | None = None
+    needs_loss: bool = True
+
+    @property
+    def family(self) -> str:
+        return self.id[0]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One cause; `certainty` is "proved" (its repair recovered the loss), "certain" (its signature) or "consistent"."""
+
+    id: str
+    name: str
+    certainty: str
+    evidence: str
+    repair: str
+    recovered: float | None = None
+
+    @classmethod
+    def of(cls, finding: Finding, certainty: str, recovered: float | None = None) -> Cause:
+        share = None if recovered is None or not math.isfinite(recovered) else float(min(max(recovered, 0.0), 1.0))
+        return cls(finding.id, NAMES[finding.id], certainty, finding.evidence, finding.fix, share)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One rung of the ladder: its value in `unit` ("accuracy", "agreement", "dB"), with a 95 % interval of a share."""
+
+    rung: str
+    what: str
+    unit: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    samples: int = 0
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The verdict.
+
+    Attributes:
+        blame: "none", "model", "implementation", "both" or "undetermined".
+        causes: most probable first.
+        notes: odd and harmless, or why something could not be decided.
+        ladder: accuracy, agreement or SQNR at each rung that could be measured.
+        pictures: small tables for people, by title.
+    """
+
+    blame: str
+    causes: tuple[Cause, ...] = ()
+    notes: tuple[str, ...] = ()
+    ladder: tuple[Rung, ...] = ()
+    pictures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def proved(self) -> bool:
+        return any(cause.certainty in ("proved", "certain") for cause in self.causes)
+
+    @property
+    def exit_code(self) -> int:
+        """0 no fault, 1 a fault proved or certain, 3 undetermined."""
+        if self.blame == "none":
+            return 0
+        return 1 if self.proved else 3
+
+    def to_dict(self) -> dict[str, Any]:
+        return _finite(asdict(self))
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def blame_of(causes: tuple[Cause, ...], undetermined: bool) -> str:
+    """Whom the causes' families point to.
+
+    >>> blame_of((), False), blame_of((), True)
+    ('none', 'undetermined')
+    """
+    model = any(cause.id[0] in MODEL_FAMILIES for cause in causes)
+    code = any(cause.id[0] in CODE_FAMILIES for cause in causes)
+    if undetermined:
+        return "undetermined"
+    if model and code:
+        return "both"
+    return "model" if model else "implementation" if code else "none"

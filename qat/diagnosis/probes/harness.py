@@ -1,0 +1,111 @@
+"""E: is the yardstick itself broken? Labels that do not belong, samples too few, a baseline measured wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.diagnosis.diagnosis import Finding
+from qat.diagnosis.evidence import NORMALISATIONS, Evidence
+from qat.diagnosis.running import run_keras
+from qat.diagnosis.yardstick import Outputs, predicted_labels, samples_needed
+from qat.metrics import wilson_interval
+
+CONFIDENT = 0.5
+
+
+def labels_do_not_fit(evidence: Evidence) -> Iterator[Finding]:
+    """E01 (no order helps), O03 (another numbering of the classes), E03 (the reference itself is fed wrongly)."""
+    labels, reference = evidence.case.labels, evidence.a0 or evidence.a2
+    if labels is None or reference is None or reference[0].ndim != 2 or reference[0].shape[1] < 3 or len(labels) < 40:
+        return
+    scores = reference[0]
+    predicted, classes = predicted_labels(scores), scores.shape[1]
+    right = int((predicted == labels).sum())
+    chance = _chance(predicted, labels)
+    low, _ = wilson_interval(right, len(labels))
+    if low > chance + 0.02:
+        return
+    order = _best_order(predicted, labels, max(classes, int(labels.max()) + 1))
+    found = float(np.mean(order[predicted] == labels))
+    if found > max(2.5 * chance, 0.5):
+        shift = (order[:classes] - np.arange(classes)) % max(classes, 1)
+        words = (
+            f"shifted by {int(shift[0])}" if len(set(shift.tolist())) == 1 else f"in the order {order[:12].tolist()}"
+        )
+        yield Finding("O03", f"accuracy is {right / len(labels):.1%}, but {found:.1%} with the classes {words}",
+                      "number the labels as in training", 0.9, certain=True, proved_share=1.0)  # fmt: skip
+        return
+    if (other := _other_normalisation(evidence)) is not None:
+        yield Finding("E03", f"the reference itself scores {right / len(labels):.1%}; with {other[0]!r} as preprocessing "
+                      f"it scores {other[1]:.1%}", f"measure the baseline with {other[0]!r}", 0.8)  # fmt: skip
+        return
+    rows = scores - scores.min(axis=1, keepdims=True) if (scores < 0).any() else scores
+    confidence = float(np.mean(rows.max(axis=1) / np.maximum(rows.sum(axis=1), 1e-12)))
+    varied = np.bincount(predicted, minlength=classes).max() / len(predicted) < 0.6
+    if varied and confidence > min(CONFIDENT, 2.5 / classes):
+        yield Finding(
+            "E01", f"accuracy is {right / len(labels):.1%}, that of chance ({chance:.1%}), while the model is confident "
+            f"(mean largest score {confidence:.2f}) and its classes are varied: the labels belong to other samples",
+            "collect inputs and labels in one pass over the data set, with shuffle=False and the same batch order", 0.85,
+            certain=evidence.keras is not None,
+        )  # fmt: skip
+
+
+def _chance(predicted: NDArray, labels: NDArray) -> float:
+    size = int(max(predicted.max(), labels.max())) + 1
+    first = np.bincount(np.maximum(predicted, 0), minlength=size) / len(labels)
+    second = np.bincount(np.maximum(labels, 0), minlength=size) / len(labels)
+    return float(first @ second)
+
+
+def _best_order(predicted: NDArray, labels: NDArray, size: int) -> NDArray:
+    """The numbering of the predicted classes that meets the labels most often."""
+    from scipy.optimize import linear_sum_assignment
+
+    table = np.zeros((size, size))
+    np.add.at(table, (np.maximum(predicted, 0), np.clip(labels, 0, size - 1)), 1)
+    rows, columns = linear_sum_assignment(-table)
+    order = np.arange(size)
+    order[rows] = columns
+    return order
+
+
+def _other_normalisation(evidence: Evidence) -> tuple[str, float] | None:
+    raw, labels = evidence.case.inputs, evidence.case.labels
+    if raw.dtype != np.uint8 or raw.ndim != 4 or raw.shape[-1] != 3 or evidence.keras is None:
+        return None
+    few, best = slice(0, 256), ("", 0.0)
+    for name, function in NORMALISATIONS.items():
+        scores = run_keras(evidence.keras, [function(raw[few].astype(np.float32)).astype(np.float32)])
+        value = float(np.mean(predicted_labels(scores[0]) == labels[few]))
+        best = (name, value) if value > best[1] else best
+    return best if best[1] > 3 * _chance(labels, labels) and best[1] > 0.3 else None
+
+
+def baseline_is_wrong(evidence: Evidence) -> Iterator[Finding]:
+    """E03: the integer file beats the Keras model by more than luck: the reference is fed wrongly."""
+    if evidence.a0 is None or evidence.case.labels is None:
+        return
+    drop = evidence.yardstick.drop(evidence.a2, evidence.a0)
+    if drop.significant and drop.points > 0.1 and (other := _other_normalisation(evidence)) is not None:
+        yield Finding("E03", f"the Keras model scores {drop.value:.1%} and the file made from it {drop.reference:.1%}; with "
+                      f"{other[0]!r} the Keras model scores {other[1]:.1%}",
+                      f"measure the baseline with {other[0]!r}", 0.7)  # fmt: skip
+
+
+def too_few_samples(evidence: Evidence, better: Outputs, worse: Outputs, what: str) -> str | None:
+    """E02 in words: a difference that so many samples cannot tell from luck."""
+    if evidence.yardstick.unit == "dB":
+        return None
+    drop = evidence.yardstick.drop(better, worse)
+    if drop.significant or abs(drop.points) < 1e-9:
+        return None
+    disagreement = float(np.mean(evidence.yardstick.right(better) != evidence.yardstick.right(worse)))
+    needed = samples_needed(drop.points, disagreement)
+    return (
+        f"E02: {what}: {drop.reference:.1%} against {drop.value:.1%} on {evidence.case.count} samples is no proof of a loss "
+        f"(p = {drop.p:.2g}); a difference of that size needs about {needed} samples to show"
+    )

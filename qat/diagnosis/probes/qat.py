@@ -1,0 +1,73 @@
+"""T: what quantization-aware training leaves in a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from qat.diagnosis.diagnosis import Finding
+from qat.diagnosis.facts import TFMOT_DECAY, TFMOT_START, Facts
+
+ENOUGH_STEPS = 4600
+SURELY_TOO_FEW = 300  # below it the file alone is proof enough; above it, what was lost must be measured
+INITIAL_SCALE = 12 / 255
+
+
+def never_run(facts: Facts) -> Iterator[Finding]:
+    """T02: every activation still has the range that tfmot starts with."""
+    scales = [t.scales[0] for t in facts.rectified]
+    inputs = [float(p.scale[0]) for p in facts.input_params if p is not None]
+    untouched = len(scales) > 0 and all(abs(s - INITIAL_SCALE) < 1e-4 for s in scales)
+    degenerate = any(3.5e-9 < s < 4.3e-9 for s in inputs)
+    if untouched or (degenerate and facts.trained_quantized):
+        steps = facts.steps_of_ranges
+        if not degenerate and steps is not None and steps >= 2:
+            return
+        seen = f"all {len(scales)} ReLU outputs have the range [-6, 6] (scale 12/255)" if untouched else ""
+        seen += f"{' and ' if seen else ''}the input scale is {inputs[0]:.2g}" if degenerate else ""
+        yield Finding(
+            "T02",
+            f"{seen}: no training step ever ran through the quantizers",
+            "fit the quantize_model() for a few epochs before converting (compile it again first), or calibrate its "
+            "ranges (qat.quantization.quantize_model does), or take post-training quantization",
+            1.0, certain=True, needs_loss=False,
+        )  # fmt: skip
+
+
+def ranges_not_converged(facts: Facts) -> Iterator[Finding]:
+    """T01: post-ReLU ranges that still reach below 0, by -6 * 0.999^steps."""
+    steps = facts.steps_of_ranges
+    if steps is None or next(never_run(facts), None) is not None:
+        return
+    left = TFMOT_DECAY**steps
+    lowest = -TFMOT_START * left
+    yield Finding(
+        "T01",
+        f"{len(facts.rectified)} ReLU outputs can hold numbers down to {lowest:.2f}, where nothing is below 0: the moving "
+        f"mean started at -6 and saw about {steps:.0f} steps; {left:.0%} of the start is left",
+        f"train about {max(ENOUGH_STEPS - math.floor(steps), 0)} steps more ({ENOUGH_STEPS} in all leave 1 %), or set the "
+        "min/max variables from data before training (qat.quantization.quantize_model does)",
+        0.95, certain=steps < SURELY_TOO_FEW, harmless=left < 0.02, needs_loss=steps >= SURELY_TOO_FEW,
+    )  # fmt: skip
+
+
+def partly_quantized(facts: Facts) -> Iterator[Finding]:
+    """T05: float ops left inside an integer body."""
+    floats = [op for op in facts.float_ops if op.label not in ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL")]
+    if facts.scheme in ("int8", "int16x8") and floats and facts.integer_ops:
+        names = ", ".join(sorted({op.label for op in floats}))
+        share = len(floats) / max(len(floats) + len(facts.integer_ops), 1)
+        origin = (
+            "QAT left layers unannotated" if facts.trained_quantized else "the converter has no integer kernel for them"
+        )
+        yield Finding(
+            "T05",
+            f"{len(floats)} ops compute in float inside an integer file ({names}): {origin}",
+            "annotate these layers with a QuantizeConfig, put BatchNormalization right behind its convolution, or replace "
+            "the op; python -m qat.verify names each",
+            0.6 if facts.trained_quantized and share > 0.1 else 0.2,
+            harmless=not (facts.trained_quantized and share > 0.1),
+        )  # fmt: skip
+
+
+STATIC = (never_run, ranges_not_converged, partly_quantized)

@@ -1,0 +1,133 @@
+"""How the app's inputs follow from the right ones: orientation, channels, and an affine map, found by fitting them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+FIT_SAMPLES = 48
+EXACT = 2e-3  # residual energy, relative, of a map that explains everything but rounding
+
+SPATIAL: dict[str, Callable[[NDArray], NDArray]] = {
+    "as is": lambda x: x,
+    "mirrored left-right": lambda x: x[:, :, ::-1],
+    "mirrored up-down": lambda x: x[:, ::-1],
+    "rotated by 180 degrees": lambda x: x[:, ::-1, ::-1],
+    "transposed (x and y exchanged)": lambda x: x.swapaxes(1, 2),
+    "rotated by 90 degrees": lambda x: np.rot90(x, 1, (1, 2)),
+    "rotated by 270 degrees": lambda x: np.rot90(x, 3, (1, 2)),
+    "transposed along the other diagonal": lambda x: x.swapaxes(1, 2)[:, ::-1, ::-1],
+    "channels first, reshaped": lambda x: np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(x.shape),
+    "channels last, reshaped from first": lambda x: x.reshape(len(x), x.shape[3], *x.shape[1:3]).transpose(0, 2, 3, 1),
+}
+CHANNELS: dict[str, Callable[[NDArray], NDArray]] = {
+    "as is": lambda x: x,
+    "reversed (BGR)": lambda x: x[..., ::-1],
+    "grey": lambda x: np.repeat((x @ np.float32([0.299, 0.587, 0.114]))[..., None], 3, axis=-1),
+}
+
+
+@dataclass(frozen=True)
+class Relation:
+    """user = gain * channels(spatial(right)) + offset, one gain a channel, or one an image."""
+
+    spatial: str
+    channels: str
+    gain: NDArray
+    offset: NDArray
+    per_image: bool
+    residual: float  # share of the energy that this does not explain
+
+    @property
+    def exact(self) -> bool:
+        return self.residual < EXACT
+
+    @property
+    def affine_is_identity(self) -> bool:
+        return (
+            not self.per_image
+            and bool(np.all(np.abs(self.gain - 1) < 0.02))
+            and bool(np.all(np.abs(self.offset) < 0.02 * self.unit))
+        )
+
+    unit: float = 1.0  # spread of the right inputs
+
+    @property
+    def is_identity(self) -> bool:
+        return self.spatial == self.channels == "as is" and self.affine_is_identity and self.exact
+
+    def apply(self, right: NDArray) -> NDArray:
+        """The right inputs, made wrong in the same way."""
+        moved = CHANNELS[self.channels](SPATIAL[self.spatial](right))
+        gain, offset = self.gain, self.offset
+        if self.per_image:
+            shape = (-1, *[1] * (right.ndim - 1))
+            gain, offset = np.resize(gain, len(right)).reshape(shape), np.resize(offset, len(right)).reshape(shape)
+        return np.ascontiguousarray(moved * gain + offset, np.float32)
+
+    def without(self, part: str) -> Relation:
+        """This relation with one part made right: "spatial", "channels" or "affine"."""
+        if part == "affine":
+            return replace(self, gain=np.float32([1]), offset=np.float32([0]), per_image=False)
+        return replace(self, **{part: "as is"})
+
+
+def relate(user: NDArray, right: NDArray, valid: NDArray | None = None) -> Relation:
+    """Fit the simplest relation; `valid` marks values that were not saturated."""
+    count = min(len(right), FIT_SAMPLES)
+    user, right = user[:count].astype(np.float64), right[:count].astype(np.float64)
+    mask = np.ones(user.shape, bool) if valid is None else valid[:count]
+    unit = float(right.std()) or 1.0
+    best: Relation | None = None
+    for spatial, channels in _candidates(right):
+        moved = CHANNELS[channels](SPATIAL[spatial](right))
+        if moved.shape != user.shape:
+            continue
+        found = _fit(user, moved, mask, spatial, channels, unit)
+        if best is None or found.residual < 0.7 * best.residual - 1e-5:
+            best = found
+    if best is None:
+        raise ValueError(f"shapes differ: {user.shape} against {right.shape}")
+    if not best.exact:
+        moved = CHANNELS[best.channels](SPATIAL[best.spatial](right))
+        single = _fit_images(user, moved, mask, best)
+        best = single if single.residual < 0.3 * best.residual else best
+    return best
+
+
+def _candidates(right: NDArray) -> list[tuple[str, str]]:
+    if right.ndim != 4:
+        return [("as is", "as is")]
+    channels = list(CHANNELS) if right.shape[-1] == 3 else ["as is"]
+    return [(s, c) for s in SPATIAL for c in channels if not (s.startswith("channels") and c != "as is")]
+
+
+def _fit(user: NDArray, moved: NDArray, mask: NDArray, spatial: str, channels: str, unit: float) -> Relation:
+    axes = tuple(range(moved.ndim - 1)) if moved.ndim == 4 and moved.shape[-1] in (1, 3, 4) else None
+    gain, offset, residual = _least_squares(user, moved, mask, axes)
+    if axes is not None:
+        one_gain, one_offset, one_residual = _least_squares(user, moved, mask, None)
+        if one_residual < max(1.2 * residual, 1e-4):
+            gain, offset, residual = one_gain, one_offset, one_residual
+    return Relation(spatial, channels, np.atleast_1d(gain), np.atleast_1d(offset), False, residual, unit)
+
+
+def _least_squares(user: NDArray, moved: NDArray, mask: NDArray, axes: tuple[int, ...] | None):
+    count = np.maximum(mask.sum(axis=axes, keepdims=True), 1)
+    mean_user = (user * mask).sum(axis=axes, keepdims=True) / count
+    mean_right = (moved * mask).sum(axis=axes, keepdims=True) / count
+    centred_user, centred_right = (user - mean_user) * mask, (moved - mean_right) * mask
+    power = (centred_right**2).sum(axis=axes, keepdims=True)
+    gain = (centred_user * centred_right).sum(axis=axes, keepdims=True) / np.maximum(power, 1e-12)
+    offset = mean_user - gain * mean_right
+    error = ((user - gain * moved - offset) * mask) ** 2
+    energy = max(float((centred_user**2).sum()), 1e-12)
+    return gain.reshape(-1).astype(np.float32), offset.reshape(-1).astype(np.float32), float(error.sum()) / energy
+
+
+def _fit_images(user: NDArray, moved: NDArray, mask: NDArray, like: Relation) -> Relation:
+    gain, offset, residual = _least_squares(user, moved, mask, tuple(range(1, moved.ndim)))
+    return replace(like, gain=gain, offset=offset, per_image=True, residual=residual)
