@@ -160,7 +160,7 @@ def _may_join(state: Placement, tensor: Tensor, on: Range) -> bool:
             return False
         if node.op == "fake_quant":
             return True
-        if node.op not in SAME_SCALE and node.op not in UNIFIES or len(node.outputs) != 1 or node.op == "embedding":
+        if (node.op not in SAME_SCALE and node.op not in UNIFIES) or len(node.outputs) != 1 or node.op == "embedding":
             return False
         if node.op in UNIFIES:
             return True
@@ -169,36 +169,33 @@ def _may_join(state: Placement, tensor: Tensor, on: Range) -> bool:
 
 
 def _place_unifying(state: Placement, node: Node) -> None:
-    """All inputs and the output on one range: producers that can join it do, others are requantized on the way.
+    """All inputs and the output on one range. Producers that can join it do; where one cannot, the output is quantized.
 
-    Of maximum and minimum only the result needs to be in range: what an operand loses beyond it never comes out.
+    Rounding the output is rounding each operand, and from it the converter requantizes the operands (two fake-quant
+    ops in a row, it takes for one). Of maximum and minimum only the result needs to be in range: what an operand
+    loses beyond it never comes out.
     """
-    places = [i for i, t in enumerate(node.inputs) if t.dtype == "float32" and not is_fixed(t)]
-    found = [state.range_of.get(node.inputs[i]) for i in places]
-    roots = {id(on.root()) for on in found if on is not None}
-    constants = [tensor for tensor in node.inputs if is_fixed(tensor) and tensor.dtype == "float32"]
-    if len(roots) == 1 and None not in found and not constants:
+    operands = [tensor for tensor in node.inputs if tensor.dtype == "float32"]
+    found = [None if is_fixed(tensor) else state.range_of.get(tensor) for tensor in operands]
+    if len({id(on and on.root()) for on in found}) == 1 and found[0] is not None:
         state.range_of[node.output] = found[0]
         return
     shared = state.new_range(node)
-    for place, on in zip(places, found, strict=True):
-        tensor = node.inputs[place]
+    for tensor, on in zip(operands, found, strict=True):
         if on is not None and on.root() is not shared and _may_join(state, tensor, on.root()):
             _merge(on.root(), shared)
-        elif on is None or on.root() is not shared:
-            _requantize(state, node, place, shared)
-    shared.tensors = [node.output] if node.op in EXTREMES else shared.tensors + constants
-    state.range_of[node.output] = shared
-    if any(reader.op in RELUS for reader in state.readers.get(node.output, [])):
-        state.quantize(node.output, shared)  # or else the converter takes the range of the ReLU for that of the node
+    if node.op in EXTREMES:
+        shared.tensors.clear()
+    joined = all(on is not None and on.root() is shared for on in found)
+    if joined and node.op not in EXTREMES and not _relu_follows(state, node):
+        state.range_of[node.output] = shared
+    else:
+        state.quantize(node.output, shared)
 
 
-def _requantize(state: Placement, node: Node, place: int, on: Range) -> None:
-    """Bring one operand of `node` to the range `on`, for this node alone."""
-    _settle(state, node.inputs[place])
-    requantized = state.fake_quant_node(node.inputs[place], on)
-    state.graph.insert_before(node, requantized)
-    node.inputs[place] = requantized.output
+def _relu_follows(state: Placement, node: Node) -> bool:
+    """Whether the converter would take the range of a ReLU for that of the node."""
+    return any(reader.op in RELUS for reader in state.readers.get(node.output, []))
 
 
 def _settle(state: Placement, tensor: Tensor) -> None:
