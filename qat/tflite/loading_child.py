@@ -26,7 +26,7 @@ def _limit(memory_bytes: int, seconds: int) -> None:
 
 
 def _try(content: bytes) -> None:
-    """Refusals of the first run, as one sample, are raised. After it only crashes matter: more samples, other kernels."""
+    """Refusals of a first run on one sample are raised; after it only crashes matter: more samples, other kernels."""
     from ai_edge_litert.interpreter import OpResolverType
 
     started = time.monotonic()
