@@ -18,6 +18,6 @@ def draw_deployed(run: Run, curve: str, tflite_model: bytes, task: str, step: in
     run.board.scalars(curve, {f"{found.metric.name}/val": found.metric.value}, step)
 
 
-def draw_converted(run: Run, curve: str, model: Any, task: str, step: int) -> None:
+def draw_converted(run: Run, curve: str, model: Any, task: str, step: int, **options: Any) -> None:
     """Export the fake-quant model as it is now, and draw what the file does."""
-    draw_deployed(run, curve, convert(model), task, step)
+    draw_deployed(run, curve, convert(model, **options), task, step)

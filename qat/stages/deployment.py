@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
 
 from qat import rundir
 from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity
+from qat.evaluation.evaluate import spread
+from qat.quantization.layer_parity import LayerParity, first_departure, layer_parity
 from qat.results import Parity, Variant
 from qat.stages.float_model import FloatModel
-from qat.stages.qat import QatModel
+from qat.stages.qat import QatModel, conversion_options
 from qat.stages.run import Run
 from qat.tflite import Interpreter, convert, read, verify
+
+LAYER_SAMPLES = 64  # of val, for the comparison layer by layer
 
 
 def evaluate_deployed(run: Run, float_model: FloatModel, qat_model: QatModel | None) -> dict[str, Variant]:
@@ -96,7 +103,28 @@ def _parity(run: Run, qat_model: QatModel, fake_quant: Predictor, task: str) -> 
     content = run.file(qat_model.variant, rundir.MODEL_TFLITE).read_bytes()
     output = read(content).outputs[0].quantization
     if output is None:
-        content = convert(qat_model.model, low_bit=run.config.quant.weight_bits < 8)
+        content = convert(qat_model.model, **conversion_options(run.config.quant))
         output = read(content).outputs[0].quantization
     deployed = Interpreter(content, threads=run.config.threads)
-    return measure_parity(fake_quant, deployed.predict, output, run.splits.val, run.config.parity, task)
+    whole = measure_parity(fake_quant, deployed.predict, output, run.splits.val, run.config.parity, task)
+    return _with_layers(run, qat_model, content, whole)
+
+
+def _plain(row: LayerParity) -> dict[str, Any]:
+    """For JSON, which knows no infinity: a layer without any difference has no SQNR."""
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in asdict(row).items()}
+
+
+def _with_layers(run: Run, qat_model: QatModel, content: bytes, whole: Parity) -> Parity:
+    """Hold the tensor before a final softmax or sigmoid to the bars too, and name the layer that departs first."""
+    bars = run.config.parity
+    sample = run.splits.val.inputs(spread(len(run.splits.val), min(bars.samples, LAYER_SAMPLES)))
+    rows = layer_parity(qat_model.model, content, sample)
+    rundir.write_json(run.file(qat_model.variant, "parity.json"), [_plain(row) for row in rows])
+    departs = first_departure(rows, bars.min_within_1_lsb, bars.max_lsb)
+    broken = list(whole.broken)
+    if len(rows) > 1 and read(content).subgraphs[0].ops[-1].name in ("SOFTMAX", "LOGISTIC") and departs is rows[-2]:
+        broken.append(f"before the final activation, {departs.within_1_lsb:.4f} of the codes are within 1 LSB")
+    if broken and departs is not None:
+        broken.append(f"layer {departs.layer!r} departs first ({departs.max_lsb} LSB, {departs.sqnr_db:.1f} dB)")
+    return replace(whole, passed=not broken, broken=tuple(broken))
