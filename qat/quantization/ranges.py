@@ -104,6 +104,25 @@ def mse_span(counts: NDArray, span: NDArray, levels: int = 255) -> tuple[float, 
     return chosen
 
 
+def whole_span(low: float, high: float, levels: int = 255) -> tuple[float, float]:
+    """The smallest span around this one in which 0 is a code, so that both ends are codes as well.
+
+    FakeQuant and the converter would shift the span by up to half a code instead. For pixels scaled to [-1, 1] that is
+    exactly half a code, and each pixel falls between two codes.
+
+    >>> [round(end * 127, 6) for end in whole_span(-1.0, 1.0)], whole_span(0.0, 1.0)
+    ([-127.0, 128.0], (0.0, 1.0))
+    """
+    if low >= 0 or high <= 0:
+        return low, high
+    below = -low / (high - low) * levels
+    if abs(below - round(below)) < 1e-4:
+        return low, high
+    candidates = [z for z in (int(below), int(below) + 1) if 0 < z < levels]
+    step, zero = min((max(-low / z, high / (levels - z)), z) for z in candidates)
+    return -zero * step, (levels - zero) * step
+
+
 def calibrate(
     graph: Graph,
     ranges: Sequence[Range],
@@ -131,6 +150,6 @@ def calibrate(
             else:
                 spans[i] = mse_span(counts[row], spans[i])
     return [
-        on.fixed or (float(low), float(max(high, low + SMALLEST_SPAN)))
+        on.fixed or whole_span(float(low), float(max(high, low + SMALLEST_SPAN)))
         for on, (low, high) in zip(ranges, spans, strict=True)
     ]
