@@ -125,7 +125,11 @@ def _also_on(wrapper: Any, ranges: dict[str, str | None]) -> Any:
 
 def _specs(weights: dict[str, Weight]) -> dict[str, dict]:
     return {
-        name: {"shape": list(weight.value.shape), "trainable": bool(weight.trainable)}
+        name: {
+            "shape": list(weight.value.shape),
+            "trainable": bool(weight.trainable),
+            "dtype": str(weight.value.dtype),
+        }
         for name, weight in weights.items()
     }
 

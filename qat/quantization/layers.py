@@ -54,8 +54,9 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
         for name, spec in self.weight_specs.items():
             value = self.held.get(name)
             initializer = "zeros" if value is None else tf_keras.initializers.Constant(value)
+            dtype = spec.get("dtype", "float32")  # indices and masks among the operands stay what they are
             weight = self.add_weight(
-                name, shape=spec["shape"], initializer=initializer, trainable=spec["trainable"], dtype="float32"
+                name, shape=spec["shape"], initializer=initializer, trainable=spec["trainable"], dtype=dtype
             )
             setattr(self, f"weight_{name}", weight)
         self.held = {}

@@ -103,6 +103,18 @@ class OperandQuantizer(quantizers.Quantizer):
 
 
 @tf_keras.utils.register_keras_serializable("qat")
+class SlopeQuantizer(OperandQuantizer):
+    """PRELU's slopes, symmetric, one scale for all. The converter finds this grid in a constant by itself, and does not
+    recognise the op where a FakeQuant stands on its slopes."""
+
+    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
+        if not self.enabled:
+            return inputs
+        limit = tf.maximum(tf.reduce_max(tf.abs(tf.stop_gradient(inputs))), 1e-9)
+        return inputs + tf.stop_gradient(_on_grid(inputs, limit, 8) - inputs) if training else _on_grid(inputs, limit, 8)
+
+
+@tf_keras.utils.register_keras_serializable("qat")
 class ActivationQuantizer(quantizers.Quantizer):
     """Asymmetric 8 bits over [min, max].
 

@@ -10,7 +10,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig
 
 from qat.quantization.layers import Holder, Linear, PlainCalls
-from qat.quantization.quantizers import KernelQuantizer, OperandQuantizer
+from qat.quantization.quantizers import KernelQuantizer, OperandQuantizer, SlopeQuantizer
 
 CHANNELS = {"depthwise_conv2d": "depthwise", "conv2d_transpose": "third"}
 
@@ -54,10 +54,14 @@ class OperandScheme(_Scheme):
     """Every constant or trained operand of an elementwise op."""
 
     def get_weights_and_quantizers(self, layer: Holder) -> list:
-        return [(getattr(layer, f"weight_{name}"), OperandQuantizer()) for name in layer.weight_specs]
+        kind = SlopeQuantizer if layer.op == "prelu" else OperandQuantizer
+        return [(getattr(layer, f"weight_{name}"), kind()) for name in self._real(layer)]
 
     def set_quantize_weights(self, layer: Holder, quantize_weights: list) -> None:
-        layer.use(dict(zip(layer.weight_specs, quantize_weights, strict=True)))
+        layer.use(dict(zip(self._real(layer), quantize_weights, strict=True)))
+
+    def _real(self, layer: Holder) -> list[str]:
+        return [name for name, spec in layer.weight_specs.items() if spec.get("dtype", "float32") == "float32"]
 
     def get_config(self) -> dict[str, Any]:
         return {}

@@ -70,6 +70,48 @@ def unary(graph: Graph) -> None:
         build.replace()
 
 
+def chosen_by_mask(graph: Graph) -> None:
+    """x * cast(condition) chooses between x and 0; a condition cast alone, between 1 and 0."""
+    for node in graph.of("mul"):
+        for mask, x in (node.inputs, node.inputs[::-1]):
+            if _is_condition(mask) and node in graph.nodes:
+                build = Builder(graph, node)
+                build.add("select", mask.node.inputs[0], x, 0.0, shape=node.output.shape)
+                build.replace()
+    for node in graph.of("cast"):
+        if _is_condition(node.output) and any(node.output in reader.inputs for reader in graph.nodes):
+            build = Builder(graph, node)
+            build.add("select", node.inputs[0], 1.0, 0.0, shape=node.output.shape)
+            build.replace()
+
+
+def _is_condition(tensor: Tensor) -> bool:
+    node = tensor.node
+    return node.op == "cast" and tensor.dtype == "float32" and node.inputs[0].dtype == "bool"
+
+
+def reversal(graph: Graph) -> None:
+    """A reversed axis is a slice with the stride -1, whose kernel takes integers."""
+    for node in graph.of("reverse"):
+        rank = node.inputs[0].rank
+        every = (1 << rank) - 1
+        turned = {axis % rank for axis in node.attrs["axis"]}
+        build = Builder(graph, node)
+        build.add(
+            "strided_slice",
+            node.inputs[0],
+            shape=node.output.shape,
+            begin=[0] * rank,
+            end=[0] * rank,
+            strides=[-1 if axis in turned else 1 for axis in range(rank)],
+            begin_mask=every,
+            end_mask=every,
+            shrink_axis_mask=0,
+            new_axis_mask=0,
+        )
+        build.replace()
+
+
 def power(graph: Graph) -> None:
     """Whole powers become products, halves become roots; other exponents have no integer kernel."""
     for node in graph.of("tf:Pow"):

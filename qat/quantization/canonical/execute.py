@@ -38,9 +38,7 @@ def _dense(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.T
 
 
 def _batch_norm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.Tensor:
-    return tf.nn.batch_normalization(
-        x, w["mean"], w["variance"], w.get("beta"), w.get("gamma"), attrs["epsilon"]
-    )
+    return tf.nn.batch_normalization(x, w["mean"], w["variance"], w.get("beta"), w.get("gamma"), attrs["epsilon"])
 
 
 WEIGHTED: dict[str, Callable] = {

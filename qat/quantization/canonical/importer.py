@@ -91,7 +91,10 @@ class Import:
         return node.outputs
 
     def op(self, op: tf.Operation, word: str, inputs: list[tf.Tensor], /, **attrs: Any) -> list[Tensor]:
-        node = Node(word, self.graph.unique(self.name(op)), [self.tensor(t) for t in inputs], attrs)
+        return self.op_on(op, word, [self.tensor(tensor) for tensor in inputs], **attrs)
+
+    def op_on(self, op: tf.Operation, word: str, inputs: list[Tensor], /, **attrs: Any) -> list[Tensor]:
+        node = Node(word, self.graph.unique(self.name(op)), inputs, attrs)
         node.layer = self.layer(op)
         node.outputs = [Tensor(node, i, sizes(t), t.dtype.name) for i, t in enumerate(op.outputs)]
         return self.add(node)
@@ -275,9 +278,7 @@ def _slice(state: Import, op: tf.Operation) -> list[Tensor]:
     masks = sum(1 << axis for axis, size in enumerate(shape) if size is None)
     end = [0 if size is None else int(b) + size for b, size in zip(begin, shape, strict=True)]
     attrs = {"begin_mask": masks, "end_mask": masks, "shrink_axis_mask": 0, "new_axis_mask": 0}
-    return state.op(
-        op, "strided_slice", [op.inputs[0]], begin=begin.tolist(), end=end, strides=[1] * len(end), **attrs
-    )
+    return state.op(op, "strided_slice", [op.inputs[0]], begin=begin.tolist(), end=end, strides=[1] * len(end), **attrs)
 
 
 def _concat(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -384,12 +385,43 @@ def _broadcast_to(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def _argmax(state: Import, op: tf.Operation) -> list[Tensor]:
-    return state.op(
-        op, "argmax", [op.inputs[0]], axis=int(state.value(op.inputs[1])), dtype=op.outputs[0].dtype.name
+    return state.op(op, "argmax", [op.inputs[0]], axis=int(state.value(op.inputs[1])), dtype=op.outputs[0].dtype.name)
+
+
+def _one_hot(state: Import, op: tf.Operation) -> list[Tensor]:
+    """Compared with 0, 1, 2, ..., and one of two numbers chosen: ids beyond the depth give a row without a hit."""
+    values = [state.value(tensor) for tensor in op.inputs[1:]]
+    if any(value is None for value in values):
+        return state.op(op, "tf:OneHot with a computed operand", list(op.inputs))
+    depth, on, off = int(values[0]), *values[1:]
+    shape, rank = sizes(op.outputs[0]), op.outputs[0].shape.rank
+    axis = int(op.get_attr("axis")) % rank
+    name, layer, ids = state.name(op), state.layer(op), state.tensor(op.inputs[0])
+    spread = [-1 if size is None else size for size in (*shape[:axis], 1, *shape[axis + 1 :])]
+    steps = np.arange(depth, dtype=ids.dtype).reshape([-1 if at == axis else 1 for at in range(rank)])
+    made = state.graph.make(
+        "reshape",
+        f"{name}/reshape",
+        [ids],
+        shape=tuple(None if s == -1 else s for s in spread),
+        dtype=ids.dtype,
+        attrs={"shape": spread},
+        layer=layer,
     )
+    wide = state.add(made)[0]
+    constants = [
+        state.add(state.graph.constant(v, f"{name}/{n}", layer))[0]
+        for v, n in ((steps, "steps"), (on, "on"), (off, "off"))
+    ]
+    hit = state.add(
+        state.graph.make("equal", f"{name}/equal", [wide, constants[0]], shape=shape, dtype="bool", layer=layer)
+    )[0]
+    return state.op_on(op, "select", [hit, *constants[1:]])
 
 
 IMPORTERS: dict[str, Importer] = {
+    "All": _reduce("reduce_all"),
+    "Any": _reduce("reduce_any"),
     "ArgMax": _argmax,
     "AvgPool": _pool("avg_pool"),
     "BatchMatMulV2": _matmul,
@@ -413,6 +445,7 @@ IMPORTERS: dict[str, Importer] = {
     "Mean": _reduce("mean"),
     "Min": _reduce("reduce_min"),
     "MirrorPad": _mirror_pad,
+    "OneHot": _one_hot,
     "OnesLike": _filled(1.0),
     "Pack": _axis_attr("pack"),
     "Pad": _pad,

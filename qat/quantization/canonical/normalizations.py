@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.canonical.building import LINEAR, Builder, only_reader
+from qat.quantization.canonical.building import LINEAR, Builder, only_reader, operand, scalar_of
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
 
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
@@ -44,6 +44,29 @@ def group_norm(graph: Graph) -> None:
         normal = _normalized(build, split, [1, 3], node.attrs["epsilon"])
         _scaled(build, build.reshape(normal, x.shape), node, (channels,))
         build.replace()
+
+
+def l2_normalize(graph: Graph) -> None:
+    """x * rsqrt(max(sum(x^2), epsilon)) over the last axis has a kernel of its own."""
+    for node in graph.of("mul"):
+        for x, root in (node.inputs, node.inputs[::-1]):
+            epsilon = _epsilon_of_norm(x, root)
+            if epsilon is not None and node in graph.nodes:
+                build = Builder(graph, node)
+                build.add("l2_normalize", x, shape=x.shape, epsilon=epsilon)
+                build.replace()
+
+
+def _epsilon_of_norm(x: Tensor, root: Tensor) -> float | None:
+    if root.node.op != "rsqrt" or root.node.inputs[0].node.op != "maximum":
+        return None
+    bounded = root.node.inputs[0].node
+    epsilon, total = operand(bounded, fixed=True), operand(bounded, fixed=False)
+    if epsilon is None or total.node.op != "sum" or total.node.attrs["axis"] != [x.rank - 1]:
+        return None
+    square = total.node.inputs[0].node
+    is_square = (square.op == "tf:Square" and square.inputs[0] is x) or (square.op == "mul" and square.inputs == [x, x])
+    return scalar_of(epsilon) if is_square and total.node.attrs["keepdims"] else None
 
 
 def attach_batch_norm(graph: Graph) -> None:

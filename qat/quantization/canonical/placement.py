@@ -42,6 +42,7 @@ ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
 EXTREMES = {"maximum", "minimum"}
 UNIFIES = {"concat", "pack", "select", *EXTREMES}
 FIXED_RANGE = {
+    "l2_normalize": (-1.0, 127 / 128),
     "sigmoid": (0.0, 255 / 256),
     "softmax": (0.0, 255 / 256),
     "tanh": (-1.0, 127 / 128),

@@ -89,9 +89,7 @@ def _einsum_dense(tracer: Tracer, layer: Any, original: Callable, args: tuple, k
         bias_sizes = tuple(layer.bias.shape)
         if bias_sizes != tuple(shape[len(shape) - len(bias_sizes) :]) or len(bias_sizes) > free:
             return original(layer, *args, **kwargs)
-    y = tracer.keep(
-        "einsum_dense", [x], shape, {"kernel": layer.kernel, "bias": layer.bias}, contracted=contracted
-    )
+    y = tracer.keep("einsum_dense", [x], shape, {"kernel": layer.kernel, "bias": layer.bias}, contracted=contracted)
     return y if layer.activation is None else layer.activation(y)
 
 
@@ -107,7 +105,9 @@ def _contraction(equation: str) -> tuple[int, int] | None:
     free = [label for label in kernel if label not in x]
     count = len(contracted)
     kept = x[: len(x) - count]
-    matches = x.endswith("".join(contracted)) and kernel == "".join(contracted + free) and output == kept + "".join(free)
+    matches = (
+        x.endswith("".join(contracted)) and kernel == "".join(contracted + free) and output == kept + "".join(free)
+    )
     return (count, len(free)) if matches and count else None
 
 
