@@ -1,0 +1,31 @@
+"""Small untrained models, one for each thing that people build: `CASES` maps a name to a function that makes one.
+
+`python -m tests.quantization.zoo [pattern]` measures them (see `measure`).
+"""
+
+import qat  # before TensorFlow: it selects Keras 2
+
+from .activations import ACTIVATIONS
+from .arithmetic import ARITHMETIC
+from .attention import ATTENTION
+from .convolutions import CONVOLUTIONS
+from .inputs import INPUTS
+from .networks import NETWORKS
+from .normalizations import NORMALIZATIONS
+from .recurrent import RECURRENT
+from .structure import STRUCTURE
+
+FAMILIES = (
+    INPUTS,
+    STRUCTURE,
+    NORMALIZATIONS,
+    ARITHMETIC,
+    ACTIVATIONS,
+    CONVOLUTIONS,
+    ATTENTION,
+    RECURRENT,
+    NETWORKS,
+)
+CASES = {name: build for family in FAMILIES for name, build in family.items()}
+
+__all__ = ["CASES", "qat"]

@@ -1,0 +1,122 @@
+"""What a case of the zoo becomes: its float function kept, its file integer-only, near float and near the simulation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from qat import metrics
+from qat.codes import QuantParams, quantize
+from qat.quantization import quantize_model
+from qat.quantization.canonical import canonicalize
+from qat.quantization.canonical.execute import run
+from qat.quantization.canonical.trace import nest_inputs
+from qat.tflite import Interpreter, convert, verify
+
+from .drawing import draw
+
+CALIBRATION_ROWS, ROWS = 64, 64
+
+
+@dataclass(frozen=True)
+class Row:
+    """`exact` and `within_1_lsb` are of the better of the two kernel sets; `sqnr_db` of the worst output."""
+
+    integer_only: bool
+    float_error: float
+    sqnr_db: float
+    ptq_sqnr_db: float  # NaN where the converter refuses, or leaves floats
+    exact: float
+    within_1_lsb: float
+    largest_lsb: int
+    seconds: float
+
+
+def flat(outputs) -> list[np.ndarray]:
+    return [np.asarray(value) for value in tf.nest.flatten(outputs)]
+
+
+def float_outputs(model, inputs) -> list[np.ndarray]:
+    return flat(model(nest_inputs(model, [tf.constant(array) for array in inputs]), training=False))
+
+
+def canonical_error(model, inputs) -> float:
+    """Largest relative error of the canonical form's float outputs, over all outputs."""
+    found = run(canonicalize(model), [tf.constant(array) for array in inputs])
+    return max(relative_error(a, b.numpy()) for a, b in zip(float_outputs(model, inputs), found, strict=True))
+
+
+def relative_error(expected: np.ndarray, found: np.ndarray) -> float:
+    """Largest absolute difference over the largest absolute value.
+
+    >>> relative_error(np.array([2.0, -4.0]), np.array([2.0, -3.9]))
+    0.025000000000000022
+    """
+    assert expected.shape == found.shape, f"shape {found.shape}, expected {expected.shape}"
+    return float(np.max(np.abs(expected - found)) / max(np.max(np.abs(expected)), 1e-6))
+
+
+def _sqnr(reference: list[np.ndarray], found: list[np.ndarray]) -> float:
+    return min(metrics.sqnr_db(a, b) for a, b in zip(reference, found, strict=True))
+
+
+def ptq_sqnr(model, calibration, inputs, reference) -> float:
+    try:
+        content = convert(model, calibration=calibration)
+    except Exception:  # noqa: BLE001
+        return float("nan")
+    return _sqnr(reference, flat(Interpreter(content).predict(list(inputs))))
+
+
+def lsb_distances(interpreter: Interpreter, expected: list[np.ndarray], found: list[np.ndarray]) -> np.ndarray:
+    """Distances in codes, of all outputs."""
+    parts = []
+    for tensor, a, b in zip(_outputs(interpreter), expected, found, strict=True):
+        codes, other = (quantize(values, tensor.quantization).astype(np.int64) for values in (a, b))
+        parts.append(np.abs(codes - other).reshape(-1))
+    return np.concatenate(parts)
+
+
+def _outputs(interpreter: Interpreter):
+    """The file's outputs in the order of `tf.nest.flatten`: dictionaries come by key."""
+    return interpreter.outputs
+
+
+def measure(model, seed: int, with_ptq: bool = True) -> Row:
+    start = time.perf_counter()
+    calibration, inputs = draw(model, CALIBRATION_ROWS, seed + 1), draw(model, ROWS, seed + 2)
+    error = canonical_error(model, inputs)
+    reference = float_outputs(model, inputs)
+    quantized = quantize_model(model, calibration)
+    content = convert(quantized, allow_float=True)
+    seconds = time.perf_counter() - start
+    proof = verify(content)
+    expected = flat(quantized.predict(nest_inputs(quantized, inputs), verbose=0))
+    best = None
+    for reference_kernels in (False, True):
+        interpreter = Interpreter(content, reference_kernels=reference_kernels)
+        deployed = flat(interpreter.predict(inputs))
+        distance = lsb_distances(interpreter, expected, deployed)
+        if best is None or np.mean(distance <= 1) > np.mean(best <= 1):
+            best = distance
+        if reference_kernels is False:
+            sqnr = _sqnr(reference, deployed)
+        if np.mean(best <= 1) > 0.999:
+            break
+    return Row(
+        integer_only=proof.integer_only,
+        float_error=error,
+        sqnr_db=sqnr,
+        ptq_sqnr_db=ptq_sqnr(model, calibration, inputs, reference) if with_ptq else float("nan"),
+        exact=float(np.mean(best == 0)),
+        within_1_lsb=float(np.mean(best <= 1)),
+        largest_lsb=int(best.max()),
+        seconds=seconds,
+    )
+
+
+def params_of(interpreter: Interpreter, index: int) -> QuantParams:
+    return interpreter.outputs[index].quantization
