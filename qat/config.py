@@ -113,6 +113,7 @@ class QuantConfig:
     optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})
     schedule: str = "cosine"
 
+    sensitivity: bool = False  # measure, rank and draw what each layer costs
     skip: list[str] = field(default_factory=list)  # regular expressions over layer names: left in float
     per_layer: dict[str, Any] = field(default_factory=dict)  # regex -> {weight_bits, per_channel, method}
     auto_skip: AutoSkipConfig = field(default_factory=AutoSkipConfig)

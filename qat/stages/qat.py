@@ -6,22 +6,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
-from numpy.typing import NDArray
 
 from qat.config import QuantConfig
 from qat.errors import TrainingDivergedError
 from qat.evaluation import evaluate, keras_predictor
 from qat.quantization import quantize_model
 from qat.quantization.schedule import QuantizationSchedule
-from qat.quantization.sensitivity import auto_skip
 from qat.stages.calibration import calibration_inputs
 from qat.stages.deployed import draw_converted
 from qat.stages.export import export_keras, export_tflite
 from qat.stages.float_model import FloatModel, History
 from qat.stages.run import Run
+from qat.stages.sensitivity import rank_layers, skipped_by_itself
 from qat.stages.watching import CurveCallback, EpochCallback
 from qat.training import FitSettings, fit
 from qat.training.feeding import steps_per_epoch, trained_on
@@ -48,7 +46,8 @@ def train_quantized(run: Run, float_model: FloatModel) -> QatModel | None:
     tf_keras.utils.set_random_seed(run.config.seed)  # the same start whether the float model was trained here or taken
     with run.progress.work("calibrate"):
         calibration = calibration_inputs(run, float_model.task)
-        quant.skip = [*quant.skip, *_skipped_by_itself(run, float_model, calibration)]
+        rank_layers(run, float_model, calibration, variant)
+        quant.skip = [*quant.skip, *skipped_by_itself(run, float_model, calibration)]
         model = quantize_model(float_model.model, calibration, config=quant)
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
@@ -66,17 +65,6 @@ def conversion_options(quant: QuantConfig) -> dict[str, bool]:
     """What `convert` must be told of a model that is quantized as this config says."""
     bits = [quant.weight_bits, *(settings.get("weight_bits", 8) for settings in quant.per_layer.values())]
     return {"low_bit": min(bits) < 8, "allow_float": bool(quant.skip)}
-
-
-def _skipped_by_itself(run: Run, float_model: FloatModel, calibration: NDArray[np.float32]) -> list[str]:
-    """Patterns for the fewest layers that `quant.auto_skip.max_drop` asks to leave in float."""
-    quant = run.config.quant
-    if quant.auto_skip.max_drop is None:
-        return []
-    labels = run.splits.calibration.labels
-    layers = auto_skip(float_model.model, calibration, max_drop=quant.auto_skip.max_drop, labels=labels, config=quant)
-    run.progress.say(f"left in float by quant.auto_skip: {', '.join(layers) or 'no layer'}")
-    return [f"^{re.escape(layer)}$" for layer in layers]
 
 
 def _train(run: Run, model: tf_keras.Model, float_model: FloatModel) -> History:
