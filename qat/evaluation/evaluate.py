@@ -40,11 +40,14 @@ class Evaluation:
 
 
 def keras_predictor(model: tf_keras.Model) -> Predictor:
-    """A Keras model in inference mode, as one compiled graph for every batch size."""
+    """A Keras model as its `predict` computes, in one compiled graph for every batch size.
+
+    `predict_step` and not a plain call: a QAT model predicts in the arithmetic of the integer kernels.
+    """
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)]
-    graph = tf.function(lambda inputs: model(inputs, training=False), input_signature=signature)
+    graph = tf.function(model.predict_step, input_signature=signature, autograph=False)
     return lambda inputs: graph(tf.convert_to_tensor(inputs)).numpy()
 
 

@@ -17,6 +17,7 @@ def bind_ranges(model: tf_keras.Model) -> None:
     for wrapper in model.layers:
         if isinstance(wrapper, CanonicalWrapper) and isinstance(wrapper.layer, Linear):
             wrapper.layer.bind(ranges.get(wrapper.layer.input_range), ranges.get(wrapper.layer.output_range))
+    object.__setattr__(model, "bound", True)
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -33,8 +34,7 @@ class QatModel(tf_keras.Model):
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         if not self.bound:
-            bind_ranges(self)
-            object.__setattr__(self, "bound", True)
+            tf.autograph.experimental.do_not_convert(bind_ranges)(self)
         return super().call(inputs, training=training, mask=mask)
 
     def learn_from(self, teacher: tf_keras.Model, weight: float, temperature: float) -> None:
