@@ -1,0 +1,128 @@
+"""Training of `scripts/bench`: a step, `quantize_model` itself, and peak memory, beside stock tfmot."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_model_optimization  # noqa: F401  (what memory is counted after)
+import tf_keras
+from bench_models import MODELS, compiled, images, labels, quantized, stock_quantized
+from bench_timing import Times, emit, emit_times, interleaved, timed
+
+from qat.config import QuantConfig
+from qat.quantization.canonical import canonicalize
+from qat.quantization.canonical.placement import place
+from qat.quantization.canonical.preflight import refuse_blockers
+from qat.quantization.emission import emit as emit_model
+from qat.quantization.ranges import calibrate
+from qat.quantization.settings import input_specs, skipped_layers, weight_scheme
+from qat.tflite.calibration import as_batches
+
+STEPS = {"ResNet8": 128, "MobileNetV1-0.25": 32}  # batch sizes
+CALIBRATION_ROWS = 128
+
+
+def stepping(model: tf_keras.Model, inputs: object, targets: object) -> Callable[[], object]:
+    """One training step, as `fit` runs it; the loss is fetched, so that the step has ended."""
+    function = compiled(model).make_train_function()
+    batches = iter(tf.data.Dataset.from_tensors((inputs, targets)).cache().repeat())
+    return lambda: float(function(batches)["loss"])
+
+
+def step(rounds: int) -> None:
+    for name, batch in STEPS.items():
+        inputs, targets = images(name, batch), labels(batch)
+        build = MODELS[name]
+        models = {
+            "ours": quantized(build(), images(name, CALIBRATION_ROWS)),
+            "stock": stock_quantized(build()),
+            "float": build(),
+        }
+        sides = {side: stepping(model, inputs, targets) for side, model in models.items()}
+        for _ in range(5):
+            for side in sides.values():
+                side()
+        times = interleaved(sides, rounds)
+        what = f"{name}, batch {batch}"
+        emit_times(f"step: {what}", times["ours"], times["stock"], upper=1.15)
+        for side, words in (("ours", "ours over float"), ("stock", "stock over float")):
+            emit_times(f"step: {what}, {words}", times[side], times["float"], notes="for comparison")
+
+
+def quantize(rounds: int) -> None:
+    """`quantize_model` in its parts, as qat/quantization/qat.py puts them together."""
+    config = QuantConfig(name="qat")
+    for name in ("ResNet50", "MobileNetV2"):
+        model, inputs = MODELS[name](), images(name, CALIBRATION_ROWS)
+        parts = {part: Times() for part in ("canonical form", "placement", "calibration", "emission", "stock")}
+        for _ in range(rounds):
+            _time_parts(model, inputs, config, parts)
+            timed(functools.partial(stock_quantized, model), parts["stock"])
+            tf_keras.backend.clear_session()
+            gc.collect()
+        ours = {part: times.median for part, times in parts.items() if part != "stock"}
+        notes = ", ".join(f"{part} {seconds:.2f} s" for part, seconds in ours.items())
+        emit_times(f"quantize: {name}, emission", parts["emission"], parts["stock"], upper=1.0, notes=notes)
+        total = sum(ours.values())
+        emit(f"quantize: {name}, the whole", total, parts["stock"].median, notes=f"calibrated on {len(inputs)} images")
+
+
+def _time_parts(model: tf_keras.Model, inputs: object, config: QuantConfig, parts: dict[str, Times]) -> None:
+    graph = timed(functools.partial(canonicalize, model), parts["canonical form"])
+    refuse_blockers(graph)
+    ranges = timed(lambda: place(graph, skipped_layers(config, graph)), parts["placement"])
+    batches = as_batches(inputs, input_specs(graph), config.calibration.batch_size)
+    timed(lambda: calibrate(graph, ranges, batches, config.calibration), parts["calibration"])
+    timed(
+        lambda: emit_model(graph, model, config, lambda layer: weight_scheme(config, layer)),
+        parts["emission"],
+    )
+
+
+def memory(rounds: int) -> None:
+    """Peak above the memory after import, each side in children of its own."""
+    found: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
+    for _ in range(rounds):
+        for side, values in found.items():
+            done = subprocess.run(
+                [sys.executable, __file__, f"memory_{side}", ""], stdout=subprocess.PIPE, text=True, check=True
+            )
+            values.append(json.loads(done.stdout.splitlines()[-1]))
+    for key, words in (("whole", "build, quantize, fit"), ("fit", "fit alone")):
+        ours, stock = (sorted(each[key] for each in found[side])[rounds // 2] for side in ("ours", "stock"))
+        bar = {"upper": 1.0} if key == "whole" else {}
+        emit(f"memory: MobileNetV2, batch 64, {words}", ours, stock, unit="MB", notes="peak above import", **bar)
+
+
+def memory_of(side: str) -> None:
+    after_import = status("VmRSS")
+    inputs, targets = images("MobileNetV2", 64 * 3), labels(64 * 3)
+    model = MODELS["MobileNetV2"]()
+    model = quantized(model, inputs[:CALIBRATION_ROWS]) if side == "ours" else stock_quantized(model)
+    before_fit = status("VmHWM")
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    compiled(model).fit(inputs, targets, batch_size=64, epochs=1, verbose=0)
+    in_fit = status("VmHWM")
+    print(json.dumps({"whole": max(before_fit, in_fit) - after_import, "fit": in_fit - after_import}))
+
+
+def status(key: str) -> float:
+    """Megabytes of this process, now (VmRSS) or at most so far (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key + ":")) / 1024
+
+
+if __name__ == "__main__":
+    name, given = sys.argv[1:]
+    if name.startswith("memory_"):
+        memory_of(name.removeprefix("memory_"))
+    else:
+        work, usual = {"step": (step, 40), "quantize": (quantize, 3), "memory": (memory, 1)}[name]
+        work(int(given or usual))
