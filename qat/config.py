@@ -176,3 +176,28 @@ class VerifyConfig:
     """`python -m qat.verify`."""
 
     tflite: str = MISSING  # the file to look into
+
+
+@dataclass(slots=True, kw_only=True)
+class AppConfig:
+    """What the app around a file does, for `python -m qat.diagnose`."""
+
+    preprocess: str | None = None  # module:function, raw batch to real model inputs
+    run: str | None = None  # module:function, (raw batch, bytes of the file) to outputs or labels
+    fed: str | None = None  # .npy, as written into the input tensor
+    outputs: str | None = None  # .npy, as the app recorded them
+
+
+@dataclass(slots=True, kw_only=True)
+class DiagnoseConfig:
+    """`python -m qat.diagnose`."""
+
+    tflite: str | None = None  # the file that does worse
+    run: str | None = None  # or the directory of a run of qat.train: each file in it is looked at
+    keras: str | None = None  # the model that it was made from: .keras, .h5 or a SavedModel folder
+    data: str | None = None  # .npz with raw samples `inputs` (or `x`, `x_test`) and, if known, `labels` (`y`, `y_test`)
+    preprocess: str | None = None  # module:function, the training preprocessing: raw batch to float32 model inputs
+    user: AppConfig = field(default_factory=AppConfig)
+    calibration: str | None = None  # module:function, the representative dataset
+    expect: str | None = None  # int8 | dynamic_range | float16 | float32 | int16x8
+    samples: int = 512  # of the data, the first

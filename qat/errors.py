@@ -55,3 +55,11 @@ class ParityError(QatError, RuntimeError):
     """The deployed file departs from the fake-quant model by more than the bars allow."""
 
     exit_code = 4
+
+
+class DiagnosedError(QatError):
+    """A diagnosis that did not end in "no fault": exit code 1 for a fault proved or certain, 3 for undetermined."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.diagnosis.diagnosis import Cause, Finding
-from qat.diagnosis.evidence import NORMALISATIONS, Evidence
+from qat.diagnosis.evidence import NORMALISATIONS, Evidence, Recipe
 from qat.diagnosis.model_side import Side
 from qat.diagnosis.probes import feeding, output, preprocessing
 from qat.diagnosis.relation import CHANNELS, SPATIAL, Relation, relate
@@ -30,6 +30,8 @@ def judge_app(evidence: Evidence, model: Side) -> Side:
     fed = _fed_in_keras_order(evidence, side)
     if fed is not None:
         _judge_fed(evidence, side, carrier, fed)
+        if _broken(evidence, model) and evidence.user_inputs is None and not _names(side, "IP"):
+            _judge_on_sound_file(evidence, side, carrier)
     if evidence.user_inputs is not None and not _names(side, "P"):
         _judge_inputs(evidence, side, carrier, evidence.user_inputs[0], None, "user_preprocess")
     if evidence.recorded is not None:
@@ -43,10 +45,27 @@ def _names(side: Side, families: str) -> bool:
 
 def _carrier(evidence: Evidence, model: Side) -> Carrier:
     """What inputs are judged by: the user's file, or, if that is broken itself, the Keras model."""
-    broken = model.drop is not None and model.drop.significant
-    if broken and evidence.keras is not None:
+    if _broken(evidence, model):
         return lambda real: run_keras(evidence.keras, real)
     return evidence.file.real
+
+
+def _broken(evidence: Evidence, model: Side) -> bool:
+    return evidence.keras is not None and model.drop is not None and model.drop.significant
+
+
+def _judge_on_sound_file(evidence: Evidence, side: Side, carrier: Carrier) -> None:
+    """The same app on a file made rightly, whose codes are fine enough to show its preprocessing."""
+    runner, fed = evidence.runner(Recipe()), None
+    if runner is not None and len(runner.graph.inputs) == 1:
+        fed = evidence.app_on(Recipe())
+    if fed is None or fed[0].shape != evidence.right_inputs[0].shape:
+        return
+    tensor = runner.graph.inputs[0]
+    given = feeding.Feeding(fed[0], tensor, evidence.right_inputs[0], evidence.case.inputs, None)
+    if not feeding.is_right(given):
+        real = real_of(fed[0], tensor)
+        _judge_inputs(evidence, side, carrier, real, _unsaturated(fed[0], tensor), "what the app feeds to a sound file")
 
 
 def _without_inputs(evidence: Evidence, side: Side) -> None:

@@ -142,6 +142,15 @@ class Evidence:
             value = called("user_run", self.case.user_run, self.case.inputs, self.case.content)
         return self.as_outputs(value), watch.fed(self.case.graph, self.case.count)
 
+    def app_on(self, recipe: Recipe) -> list[NDArray] | None:
+        """What the app writes into the inputs of a sound file: of a broken one the codes may say nothing."""
+        content, runner = self.content(recipe), self.runner(recipe)
+        if content is None or self.case.user_run is None:
+            return None
+        with watched() as watch:
+            called("user_run", self.case.user_run, self.case.inputs, content)
+        return watch.fed(runner.graph, self.case.count)
+
     def as_outputs(self, value: Any) -> list[NDArray]:
         count = self.case.count
         many = isinstance(value, (list, tuple)) and len(value) == len(self.case.graph.outputs) > 1
@@ -252,7 +261,7 @@ class Evidence:
         samples = self.calibration_samples(recipe.calibration) if needs else None
         if needs and samples is None:
             return None
-        io = "float32" if recipe.scheme == "float32" else "int8"
+        io = self._io if recipe.scheme == "int8" else "float32"
         try:
             import warnings
 
@@ -265,6 +274,12 @@ class Evidence:
         except QatError as error:
             self.remarks.append(f"a {recipe.scheme} file could not be made from the Keras model: {str(error)[:200]}")
             return None
+
+    @property
+    def _io(self) -> str:
+        """The user's own input dtype, so that the app can run what is made here."""
+        dtype = self.case.graph.inputs[0].dtype
+        return dtype if dtype in ("int8", "uint8") else "float32"
 
     def calibration_samples(self, which: str) -> list[NDArray] | None:
         if which == "user":

@@ -100,7 +100,7 @@ def _other_scales(evidence: Evidence, values: NDArray) -> Iterator[Guess]:
             if np.allclose(other, values, atol=1e-3 * max(width, 1e-6)):
                 continue
             ratio = float(other.max() - other.min()) / max(width, 1e-12)
-            yield Guess("Q01" if ratio > 3.5 else "Q02" if ratio < 0.3 else "Q05", f"samples as {words!r}", [other])
+            yield Guess("Q01" if ratio > 3.5 else "Q02" if ratio < 1 / 8 else "Q05", f"samples as {words!r}", [other])
     if values.ndim == 4 and values.shape[-1] == 3:
         yield Guess("Q05", "samples with red and blue exchanged", [np.ascontiguousarray(values[..., ::-1])])
     for factor in (255.0, 128.0):

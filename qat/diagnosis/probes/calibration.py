@@ -15,8 +15,10 @@ CONSTANT_SCALE = 1e-7
 FEW_DISTINCT = 20
 NOISE_CORRELATION = 0.3
 OUTLIER_RATIO = 4.0
-TOO_WIDE, TOO_NARROW = 3.0, 1 / 3
+TOO_WIDE, TOO_NARROW, MUCH_NARROWER = 3.0, 1 / 3, 1 / 8
+TRAINABLE = ("[0, 1]", "[-1, 1]", "[-0.5, 0.5]", "ImageNet mean/std", "caffe BGR means")
 CLIPPED = 0.01
+ONE_CLASS = 0.6  # share of the calibration samples that the model takes for one class
 FIX = (
     "calibrate with 100-500 real training samples that went through the training preprocessing: "
     "converter.representative_dataset = lambda: ([preprocess(x[None])] for x in samples)"
@@ -50,6 +52,7 @@ def from_samples(evidence: Evidence) -> Iterator[Finding]:
         return
     if (found := _outlier(values)) is not None:
         yield _finding("Q06", found, 0.9)
+        return
     natural = evidence_correlation(right)
     if (
         correlation is not None
@@ -63,7 +66,7 @@ def from_samples(evidence: Evidence) -> Iterator[Finding]:
         yield from _scale(values, right)
     if distinct < min(FEW_DISTINCT, max(seen.count, 2)) or distinct < FEW_DISTINCT:
         yield _finding("Q04", f"{seen.count} calibration samples, of which {distinct} are distinct", 0.85)
-    elif (share := _largest_class(evidence)) is not None and share[1] > 0.9:
+    elif (share := _largest_class(evidence)) is not None and share[1] > ONE_CLASS:
         yield _finding("Q04", f"{share[1]:.0%} of the calibration samples are of class {share[0]} for the model", 0.8)
 
 
@@ -80,7 +83,8 @@ def _scale(values: np.ndarray, right: np.ndarray) -> Iterator[Finding]:
     if ratio > TOO_WIDE:
         yield _finding("Q01", said, 0.88)
     elif ratio < TOO_NARROW:
-        yield _finding("Q02", said, 0.88)
+        other = ratio > MUCH_NARROWER and preset_of(have, 0.05) in TRAINABLE
+        yield _finding("Q05" if other else "Q02", said, 0.88)
     elif abs(have[0] - want[0]) + abs(have[1] - want[1]) > 0.25 * (want[1] - want[0]):
         dimmed = abs(have[0] - want[0]) < 0.05 * (want[1] - want[0]) and preset_of(have, 0.05) is None
         yield _finding("Q02" if dimmed else "Q05", said, 0.75)
@@ -123,6 +127,11 @@ def _largest_class(evidence: Evidence) -> tuple[int, float] | None:
     if scores.ndim != 2 or scores.shape[1] < 3:
         return None
     counts = np.bincount(scores.argmax(axis=1), minlength=scores.shape[1])
+    usual = (
+        np.bincount(evidence.a0[0].argmax(axis=1), minlength=scores.shape[1]) if evidence.a0 is not None else counts * 0
+    )
+    if usual.max() > ONE_CLASS * max(usual.sum(), 1):
+        return None  # this model says so of everything
     return int(counts.argmax()), float(counts.max() / counts.sum())
 
 
@@ -166,9 +175,9 @@ def _input_range(evidence: Evidence, limits, want, best: Guess | None, said: str
         yield _finding("Q01" if known else "Q06", text, 0.9)
         yield _finding("Q06" if known else "Q01", text, 0.3)
     elif clipped > CLIPPED and not noisy:
-        other = preset is not None and ratio > TOO_NARROW
+        other = preset in TRAINABLE and ratio > MUCH_NARROWER
         other = other or (best is not None and best.id == "Q05" and best.distance < 0.3)
-        few = best is not None and best.id == "Q04" and best.distance < 0.3
+        few = best is not None and best.id == "Q04" and best.distance < 0.45 and ratio > 0.5
         yield _finding("Q04" if few else "Q05" if other else "Q02", text, 0.9)
 
 

@@ -101,7 +101,7 @@ def too_few_samples(evidence: Evidence, better: Outputs, worse: Outputs, what: s
     if evidence.yardstick.unit == "dB":
         return None
     drop = evidence.yardstick.drop(better, worse)
-    if drop.significant or abs(drop.points) < 1e-9:
+    if drop.significant or drop.points < 1e-9:
         return None
     disagreement = float(np.mean(evidence.yardstick.right(better) != evidence.yardstick.right(worse)))
     needed = samples_needed(drop.points, disagreement)

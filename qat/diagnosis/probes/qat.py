@@ -9,7 +9,8 @@ from qat.diagnosis.diagnosis import Finding
 from qat.diagnosis.facts import TFMOT_DECAY, TFMOT_START, Facts
 
 ENOUGH_STEPS = 4600
-SURELY_TOO_FEW = 300  # below it the file alone is proof enough; above it, what was lost must be measured
+SURELY_TOO_FEW = 100  # below it the file is proof enough
+PROBABLY_TOO_FEW = 300  # below it the file alone is; above it, what was lost must be measured
 INITIAL_SCALE = 12 / 255
 
 
@@ -47,7 +48,10 @@ def ranges_not_converged(facts: Facts) -> Iterator[Finding]:
         f"mean started at -6 and saw about {steps:.0f} steps; {left:.0%} of the start is left",
         f"train about {max(ENOUGH_STEPS - math.floor(steps), 0)} steps more ({ENOUGH_STEPS} in all leave 1 %), or set the "
         "min/max variables from data before training (qat.quantization.quantize_model does)",
-        0.95, certain=steps < SURELY_TOO_FEW, harmless=left < 0.02, needs_loss=steps >= SURELY_TOO_FEW,
+        0.95 if steps < PROBABLY_TOO_FEW else 0.5,
+        certain=steps < PROBABLY_TOO_FEW,
+        harmless=left < 0.02,
+        needs_loss=steps >= SURELY_TOO_FEW,
     )  # fmt: skip
 
 

@@ -1,0 +1,22 @@
+"""`python -m qat.diagnose tflite=FILE …`: why does the file do worse? Exit 0 no fault, 1 a fault, 2 refused, 3 unknown."""
+
+from pathlib import Path
+
+from qat.config import DiagnoseConfig
+from qat.door import import_tensorflow, open_door
+from qat.errors import DiagnosedError
+
+
+def diagnose(config: DiagnoseConfig, run_dir: Path) -> None:
+    """Print the verdict, write `diagnosis.json` and `diagnosis.html`; raise unless there is no fault."""
+    if config.keras or config.run:
+        import_tensorflow()
+    from qat.diagnosis.command import diagnose_from
+
+    verdict = diagnose_from(config, run_dir)
+    if verdict.exit_code:
+        raise DiagnosedError(verdict.summary, verdict.exit_code)
+
+
+if __name__ == "__main__":
+    open_door(diagnose, primary="diagnose", schema=DiagnoseConfig)

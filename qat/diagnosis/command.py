@@ -1,0 +1,138 @@
+"""From a checked config to diagnoses: paths are opened, functions imported, verdicts printed and written."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat import rundir
+from qat.config import DiagnoseConfig
+from qat.diagnosis import Diagnosis, diagnose
+from qat.diagnosis.report import page, text
+from qat.errors import ConfigError, DataError
+
+INPUT_NAMES, LABEL_NAMES = ("inputs", "x_test", "x", "images"), ("labels", "y_test", "y")
+
+
+@dataclass(frozen=True)
+class CommandVerdict:
+    """What the door needs to know: how to end, and with which words."""
+
+    exit_code: int
+    summary: str
+
+
+def diagnose_from(config: DiagnoseConfig, folder: Path) -> CommandVerdict:
+    """Diagnose what the config names; print, and write `diagnosis.json` and `diagnosis.html` into `folder`.
+
+    Raises:
+        ConfigError: neither or both of `tflite` and `run`, a function that cannot be found.
+        DataError, TfliteFileError, ModelError: what is named cannot be used.
+    """
+    if (config.tflite is None) == (config.run is None):
+        raise ConfigError(
+            f"tflite={config.tflite}, run={config.run}: give one of them, a .tflite or the directory of a run of qat.train"
+        )
+    if config.samples < 1:
+        raise ConfigError(f"samples={config.samples}: expected at least 1")
+    found: dict[str, Diagnosis] = {}
+    for name, arguments in _jobs(config):
+        found[name] = diagnose(**arguments)
+        print(f"{name}\n{text(found[name])}", flush=True)
+    plain: Any = {name: each.to_dict() for name, each in found.items()}
+    rundir.write_json(folder / "diagnosis.json", plain[config.tflite] if config.tflite else plain)
+    rundir.write_text(folder / "diagnosis.html", page(found))
+    print(f"written: {folder / 'diagnosis.json'}, {folder / 'diagnosis.html'}", flush=True)
+    return _verdict(found)
+
+
+def _verdict(found: dict[str, Diagnosis]) -> CommandVerdict:
+    codes = [each.exit_code for each in found.values()]
+    worst = 1 if 1 in codes else max(codes, default=0)
+    lines = [
+        f"{name}: blame {each.blame}; "
+        + (", ".join(f"{c.id} {c.name} ({c.certainty})" for c in each.causes) or "no cause")
+        for name, each in found.items()
+        if each.exit_code
+    ]
+    return CommandVerdict(worst, "\n  ".join(lines))
+
+
+def _jobs(config: DiagnoseConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    if config.run is not None:
+        from qat.diagnosis.from_run import jobs_of_run
+
+        yield from jobs_of_run(Path(config.run), config.samples)
+        return
+    inputs, labels = _data(config.data, config.samples)
+    yield (
+        config.tflite,
+        {
+            "tflite_model": config.tflite,
+            "keras_model": config.keras,
+            "inputs": inputs,
+            "labels": labels,
+            "preprocess": _function("preprocess", config.preprocess),
+            "user_preprocess": _function("user.preprocess", config.user.preprocess),
+            "user_run": _function("user.run", config.user.run),
+            "fed": _array("user.fed", config.user.fed, config.samples),
+            "outputs": _array("user.outputs", config.user.outputs, config.samples),
+            "calibration": _function("calibration", config.calibration),
+            "expect": config.expect,
+        },
+    )
+
+
+def _data(path: str | None, samples: int) -> tuple[NDArray | None, NDArray | None]:
+    if path is None:
+        return None, None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if isinstance(stored, np.ndarray):
+                return stored[:samples], None
+            names = list(stored.files)
+            inputs = next((stored[n] for n in INPUT_NAMES if n in names), None)
+            labels = next((stored[n] for n in LABEL_NAMES if n in names), None)
+    except AttributeError:  # np.load gave an array, which is no context manager
+        return np.load(path, allow_pickle=False)[:samples], None
+    except (OSError, ValueError) as error:
+        raise DataError(f"data={path}: no .npz or .npy that can be read ({error})") from error
+    if inputs is None:
+        raise DataError(
+            f"data={path}: holds {', '.join(names)}; expected raw samples under one of {', '.join(INPUT_NAMES)}"
+        )
+    return inputs[:samples], None if labels is None else labels[:samples]
+
+
+def _array(key: str, path: str | None, samples: int) -> NDArray | None:
+    if path is None:
+        return None
+    try:
+        return np.load(path, allow_pickle=False)[:samples]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{key}={path}: no .npy that can be read ({error})") from error
+
+
+def _function(key: str, name: str | None) -> Callable | None:
+    """`module:function`, looked for in the current folder as well."""
+    if name is None:
+        return None
+    module_name, _, attribute = name.partition(":")
+    if not attribute:
+        raise ConfigError(f"{key}={name}: expected module:function, as in my_app:prepare")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module_name), attribute, None)
+    except ImportError as error:
+        raise ConfigError(f"{key}={name}: {module_name} cannot be imported ({error})") from error
+    if not callable(found):
+        raise ConfigError(f"{key}={name}: {module_name} has no function {attribute}")
+    return found
