@@ -66,7 +66,7 @@ class Emitter:
             )
             self.range_layers[on] = RangeLayer(quantizer, source=on.layer, name=range_name(on))
         layer = self.range_layers[on]
-        if node.inputs[0].node.op in ROUNDS_AT_SAME_SCALE or node.inputs[0] not in on.tensors:
+        if node.inputs[0].node.op in ROUNDS_AT_SAME_SCALE or node.inputs[0] not in on.tensors or on.masked:
             return layer(tensor, observe="off")
         return layer(tensor, observe="expand" if self.uses[on] > 1 else "ema")
 

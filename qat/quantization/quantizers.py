@@ -111,7 +111,8 @@ class SlopeQuantizer(OperandQuantizer):
         if not self.enabled:
             return inputs
         limit = tf.maximum(tf.reduce_max(tf.abs(tf.stop_gradient(inputs))), 1e-9)
-        return inputs + tf.stop_gradient(_on_grid(inputs, limit, 8) - inputs) if training else _on_grid(inputs, limit, 8)
+        rounded = _on_grid(inputs, limit, 8)
+        return inputs + tf.stop_gradient(rounded - inputs) if training else rounded
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -120,7 +121,8 @@ class ActivationQuantizer(quantizers.Quantizer):
 
     `fixed` ranges are what a kernel prescribes (softmax, tanh) and never move; the others follow the batches by a
     moving average, or, with `learned`, by the gradient of the fake-quant op (Jain et al. 2019, TQT; Esser et al. 2020,
-    LSQ). One that `saturates` is a clamp of the model's own, and clamps even when it does not quantize. `observing` and `enabled` are switches for training schedules: a change needs a new trace.
+    LSQ). One that `saturates` is a clamp of the model's own, and clamps even when it does not quantize. `observing`
+    and `enabled` are switches for training schedules: a change needs a new trace.
     """
 
     def __init__(

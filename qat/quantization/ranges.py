@@ -12,21 +12,32 @@ from qat.config import CalibrationConfig
 from qat.errors import CalibrationError, ConfigError
 from qat.quantization.canonical.execute import run
 from qat.quantization.canonical.graph import Graph
+from qat.quantization.canonical.masks import MASKED_BELOW
 from qat.quantization.canonical.placement import Range
 
 BINS = 2048
 METHODS = ("minmax", "percentile", "mse")
 SMALLEST_SPAN = 1e-6
+MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
+
+
+def _extremes(values: tf.Tensor, on: Range) -> tf.Tensor:
+    """Smallest and largest value; of masked scores, those that are hidden stand MASK_MARGIN below the smallest."""
+    low, high = tf.reduce_min(values), tf.reduce_max(values)
+    if on.masked:
+        low = tf.reduce_min(tf.where(values > MASKED_BELOW, values, high)) - MASK_MARGIN
+    return tf.stack([low, high])
 
 
 def _spans(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDArray]]) -> NDArray[np.float64]:
     """Smallest and largest value of each range over all batches, [ranges, 2], with 0 inside."""
     wanted = [tensor for on in ranges for tensor in on.tensors]
+    held_by = [on for on in ranges for _ in on.tensors]
 
     @tf.function(autograph=False)
     def extremes(*inputs: tf.Tensor) -> tf.Tensor:
         values = run(graph, list(inputs), wanted)
-        return tf.stack([tf.stack([tf.reduce_min(v), tf.reduce_max(v)]) for v in values])
+        return tf.stack([_extremes(v, on) for v, on in zip(values, held_by, strict=True)])
 
     seen = np.stack([extremes(*map(tf.constant, batch)).numpy() for batch in batches])
     _check_finite(seen, ranges)
@@ -142,6 +153,7 @@ def calibrate(
             raise ConfigError(f"quant.calibration.method={method!r}: expected one of {', '.join(METHODS)}")
     spans = _spans(graph, ranges, batches)
     chosen = [i for i, (low, high) in enumerate(spans) if methods[i] != "minmax" and high - low > SMALLEST_SPAN]
+    chosen = [i for i in chosen if not ranges[i].masked]
     if chosen:
         counts = _histograms(graph, [ranges[i] for i in chosen], spans[chosen], batches)
         for row, i in enumerate(chosen):

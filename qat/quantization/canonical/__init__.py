@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tf_keras
 
-from qat.quantization.canonical import activations, arithmetic, dilation, linear, normalizations, pooling
+from qat.quantization.canonical import activations, arithmetic, dilation, linear, masks, normalizations, pooling, tokens
 from qat.quantization.canonical.graph import Graph
 from qat.quantization.canonical.importer import import_trace
 from qat.quantization.canonical.trace import trace
@@ -26,6 +26,7 @@ REWRITES = (
     arithmetic.fold_constants,
     normalizations.l2_normalize,
     arithmetic.chosen_by_mask,
+    masks.through_selection,
     arithmetic.reversal,
     activations.gelu,
     activations.prelu,
@@ -33,7 +34,9 @@ REWRITES = (
     arithmetic.unary,
     arithmetic.power,
     arithmetic.sum_of_many,
+    masks.additive_mask,
     arithmetic.subtraction_of_constant,
+    tokens.token_concat,
     arithmetic.clip,
     activations.relu_times_sixth,
     activations.leaky_maximum,
@@ -49,6 +52,7 @@ REWRITES = (
     linear.input_affine,
     normalizations.stand_alone_batch_norm,
     linear.merge_reshapes,
+    arithmetic.fold_constants,
     arithmetic.neutral,
 )
 

@@ -376,7 +376,26 @@ def _axis_attr(word: str) -> Importer:
     return read
 
 
+def _over_batch(state: Import, op: tf.Operation) -> list[Tensor] | None:
+    """A constant repeated over an open batch: it stays one, and is repeated where it is used."""
+    held, target = state.tensor(op.inputs[0]), sizes(op.outputs[0])
+    if held.node.op not in ("const", "variable") or target is None or target[0] is not None or None in target[1:]:
+        return None
+    if held.shape != (1, *target[1:]):
+        return None
+    held.node.attrs["open_batch"] = True
+    return [held]
+
+
+def _tile(state: Import, op: tf.Operation) -> list[Tensor]:
+    repeated = _over_batch(state, op)
+    return repeated or _with_constants("tile", multiples=1)(state, op)
+
+
 def _broadcast_to(state: Import, op: tf.Operation) -> list[Tensor]:
+    repeated = _over_batch(state, op)
+    if repeated:
+        return repeated
     source, target = sizes(op.inputs[0]), sizes(op.outputs[0])
     if source is not None and target is not None and source == target:
         return [state.tensor(op.inputs[0])]
@@ -463,11 +482,15 @@ IMPORTERS: dict[str, Importer] = {
     "Squeeze": _reshape,
     "StridedSlice": _strided_slice,
     "Sum": _reduce("sum"),
-    "Tile": _with_constants("tile", multiples=1),
+    "Tile": _tile,
     "Transpose": _with_constants("transpose", perm=1),
     "Unpack": _axis_attr("unpack"),
     "ZerosLike": _filled(0.0),
 }
+
+
+def _is_large(tensor: Tensor) -> bool:
+    return bool(tensor.shape) and (None in tensor.shape or np.prod(tensor.shape) > FOLD_LIMIT)
 
 
 def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
@@ -476,7 +499,7 @@ def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
     holders = [tensor.node for tensor in node.inputs]
     if not holders or any(holder.op not in ("const", "variable") for holder in holders):
         return outputs
-    if node.op not in OPERATIONS or any(np.prod(t.shape or (0,)) > FOLD_LIMIT for t in outputs if t.shape):
+    if node.op not in OPERATIONS or any(_is_large(tensor) for tensor in outputs):
         return outputs
     if node.op == "pack" and any(holder.attrs.get("open_batch") for holder in holders):
         return outputs

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+MASKED = -1e9  # a score that no softmax sees
+
 
 def _pool(kind: str) -> Callable:
     pool = tf.nn.max_pool2d if kind == "max" else tf.nn.avg_pool2d
@@ -91,6 +93,7 @@ OPERATIONS: dict[str, Callable] = {
     "logical_and": tf.logical_and,
     "logical_not": tf.logical_not,
     "logical_or": tf.logical_or,
+    "masked": lambda kept, x: tf.where(kept, x, MASKED),
     "max_pool": _pool("max"),
     "maximum": tf.maximum,
     "mean": _reduce(tf.reduce_mean),

@@ -40,7 +40,8 @@ SAME_SCALE = {
 }
 ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
 EXTREMES = {"maximum", "minimum"}
-UNIFIES = {"concat", "pack", "select", *EXTREMES}
+ONLY_RESULT = {"masked", *EXTREMES}  # what an operand loses beyond the range of the result never comes out
+UNIFIES = {"concat", "pack", "select", *ONLY_RESULT}
 FIXED_RANGE = {
     "l2_normalize": (-1.0, 127 / 128),
     "sigmoid": (0.0, 255 / 256),
@@ -58,6 +59,7 @@ class Range:
     layer: str
     fixed: tuple[float, float] | None = None
     saturates: bool = False  # the fixed range is a clamp of the model's own
+    masked: bool = False  # holds scores, those hidden from a softmax at a large negative number
     tensors: list[Tensor] = field(default_factory=list)  # float tensors whose values it must cover
     merged_into: Range | None = None
 
@@ -178,17 +180,19 @@ def _place_unifying(state: Placement, node: Node) -> None:
     """
     operands = [tensor for tensor in node.inputs if tensor.dtype == "float32"]
     found = [None if is_fixed(tensor) else state.range_of.get(tensor) for tensor in operands]
-    if len({id(on and on.root()) for on in found}) == 1 and found[0] is not None:
+    same = len({id(on and on.root()) for on in found}) == 1 and found[0] is not None
+    if same and node.op != "masked":
         state.range_of[node.output] = found[0]
         return
     shared = state.new_range(node)
     for tensor, on in zip(operands, found, strict=True):
         if on is not None and on.root() is not shared and _may_join(state, tensor, on.root()):
             _merge(on.root(), shared)
-    if node.op in EXTREMES:
+    if node.op in ONLY_RESULT:
         shared.tensors.clear()
+    shared.masked = node.op == "masked"
     joined = all(on is not None and on.root() is shared for on in found)
-    if joined and node.op not in EXTREMES and not _relu_follows(state, node):
+    if joined and node.op not in ONLY_RESULT and not _relu_follows(state, node):
         state.range_of[node.output] = shared
     else:
         state.quantize(node.output, shared)
@@ -197,6 +201,17 @@ def _place_unifying(state: Placement, node: Node) -> None:
 def _relu_follows(state: Placement, node: Node) -> bool:
     """Whether the converter would take the range of a ReLU for that of the node."""
     return any(reader.op in RELUS for reader in state.readers.get(node.output, []))
+
+
+def _saturate_earlier(state: Placement, node: Node) -> bool:
+    """A clamp of what nobody else reads: its bounds are the range of what is clamped, wherever that is rounded."""
+    source = node.inputs[0]
+    on = state.range_of.get(source)
+    if on is None or state.in_float(node) or on.root().masked or not _may_join(state, source, on.root()):
+        return False
+    on.root().fixed, on.root().saturates = (node.attrs["low"], node.attrs["high"]), True
+    state.range_of[node.output] = on
+    return True
 
 
 def _settle(state: Placement, tensor: Tensor) -> None:
@@ -213,6 +228,8 @@ def _merge(source: Range, target: Range) -> None:
 
 def _place_own(state: Placement, node: Node) -> None:
     """A kernel that scales its output freely: a range of its own, behind what fuses with it."""
+    if node.op == "clamp" and _saturate_earlier(state, node):
+        return
     if node.op in ("clamp", *RELUS):
         _settle(state, node.inputs[0])
     last = _activation_after(state, node)

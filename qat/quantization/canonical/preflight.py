@@ -10,7 +10,7 @@ from qat.quantization.canonical.operations import OPERATIONS
 KNOWN = set(OPERATIONS) | set(LINEAR) | {"embedding", "input", "const", "variable", "fake_quant"}
 
 WAYS_OUT = {
-    "Conv3D": "TFLite has no integer CONV_3D; process frames with Conv2D, or split into 2D and temporal 1D convolutions",
+    "Conv3D": "TFLite has no integer CONV_3D; use Conv2D on frames, or split into 2D and 1D",
     "Sin": "TFLite has no integer SIN; precompute the values and pass them as an input or a constant",
     "Cos": "TFLite has no integer COS; precompute the values and pass them as an input or a constant",
     "RFFT": "TFLite has no integer FFT; compute the spectrum before the model",

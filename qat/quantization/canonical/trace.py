@@ -112,8 +112,14 @@ def _functions_inline() -> Iterator[None]:
 
 
 def input_tensors(model: tf_keras.Model) -> list[Any]:
-    """The model's input KerasTensors in `model.inputs` order. Raises ModelError for a model that was never built."""
+    """The model's inputs in `model.inputs` order: KerasTensors, or the specs that a subclassed model was called with.
+
+    Raises:
+        ModelError: the model was never built.
+    """
     if not getattr(model, "inputs", None):
+        if getattr(model, "_saved_model_inputs_spec", None) is not None:
+            return tf.nest.flatten(model.save_spec()[0][0])
         raise ModelError(
             f"model {model.name!r} has no known inputs: a subclassed model must be called once, or be given as a "
             "functional model (inputs = tf_keras.Input(...); tf_keras.Model(inputs, model(inputs)))"
@@ -123,7 +129,7 @@ def input_tensors(model: tf_keras.Model) -> list[Any]:
 
 def _specs(model: tf_keras.Model) -> tuple[list[tf.TensorSpec], list[str]]:
     tensors = input_tensors(model)
-    names = [tensor.name.split(":")[0].split("/")[0] for tensor in tensors]
+    names = [(tensor.name or f"input_{i + 1}").split(":")[0].split("/")[0] for i, tensor in enumerate(tensors)]
     for tensor, name in zip(tensors, names, strict=True):
         if any(size is None for size in tensor.shape[1:]):
             raise ModelError(
@@ -137,6 +143,8 @@ def _specs(model: tf_keras.Model) -> tuple[list[tf.TensorSpec], list[str]]:
 def nest_inputs(model: tf_keras.Model, tensors: list[Any]) -> Any:
     """`tensors` in `model.inputs` order, nested as the model wants to be called."""
     structure = getattr(model, "_nested_inputs", None)
+    if structure is None and not getattr(model, "inputs", None):
+        structure = model.save_spec()[0][0]
     if structure is None:
         return tensors[0] if len(tensors) == 1 else tensors
     return tf.nest.pack_sequence_as(structure, tensors)

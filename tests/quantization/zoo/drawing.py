@@ -6,6 +6,8 @@ import zlib
 
 import numpy as np
 
+from qat.quantization.canonical.trace import input_tensors
+
 VOCABULARY = 20
 
 
@@ -37,7 +39,7 @@ def draw(model, count: int, seed: int) -> list[np.ndarray]:
     """Inputs in `model.inputs` order: ids for integer inputs, 0..255 where the name says "pixels", else normal."""
     rng = np.random.default_rng(seed)
     arrays = []
-    for tensor in model.inputs:
+    for tensor in input_tensors(model):
         shape = (count, *tensor.shape[1:])
         if tensor.dtype.is_integer:
             arrays.append(rng.integers(0, VOCABULARY, shape).astype(tensor.dtype.as_numpy_dtype))

@@ -1,0 +1,76 @@
+"""Large negative numbers added to scores before a softmax: masks, whose size must not become the range of the scores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qat.quantization.canonical.building import Builder, constant_of, is_fixed, operand, scalar_of
+from qat.quantization.canonical.graph import Graph, Tensor
+
+MASKED_BELOW = -1e4
+
+
+def through_selection(graph: Graph) -> None:
+    """f(select(m, a, b)) with numbers a, b and a step f by another number is select(m, f(a), f(b))."""
+    changed = True
+    while changed:
+        changed = any(_push(graph, node) for node in graph.of("add", "sub", "mul"))
+
+
+def _push(graph: Graph, node) -> bool:
+    fixed = operand(node, fixed=True)
+    number = scalar_of(fixed) if fixed is not None else None
+    if number is None or fixed.shape not in ((), (1,)):
+        return False
+    chosen = operand(node, fixed=False).node
+    if chosen.op != "select" or any(scalar_of(t) is None for t in chosen.inputs[1:]):
+        return False
+    step = {"add": np.add, "sub": np.subtract, "mul": np.multiply}[node.op]
+    first = node.inputs[0] is fixed
+
+    def after(value: float) -> float:
+        return float(step(number, value) if first else step(value, number))
+
+    build = Builder(graph, node)
+    values = [after(scalar_of(tensor)) for tensor in chosen.inputs[1:]]
+    build.add("select", chosen.inputs[0], *values, shape=node.output.shape)
+    build.replace()
+    return True
+
+
+def additive_mask(graph: Graph) -> None:
+    """x + (0 or -1e9) keeps x or hides it; the hidden ones take no part in the range (see `ranges`)."""
+    for node in graph.of("add", "sub"):
+        for x, mask in (node.inputs, node.inputs[::-1]):
+            sign = -1.0 if node.op == "sub" else 1.0
+            if is_fixed(x) or node not in graph.nodes or (node.op == "sub" and mask is not node.inputs[1]):
+                continue
+            build = Builder(graph, node)
+            kept = _kept(build, mask, sign)
+            if kept is not None:
+                build.add("masked", kept, x, shape=node.output.shape)
+                build.replace()
+
+
+def _kept(build: Builder, mask: Tensor, sign: float) -> Tensor | None:
+    """Where x is kept, if the tensor is nothing but zeros and large negative numbers."""
+    value = constant_of(mask)
+    if value is not None and value.dtype == np.float32 and value.size > 1:
+        value = sign * value
+        if np.all((value == 0) | (value <= MASKED_BELOW)) and not np.all(value == 0):
+            kept = build.graph.constant(value == 0, f"{build.origin.name}/kept", build.origin.layer)
+            build.nodes.append(kept)
+            return kept.output
+    if mask.node.op != "select" or any(scalar_of(tensor) is None for tensor in mask.node.inputs[1:]):
+        return None
+    hit, other = (sign * scalar_of(tensor) for tensor in mask.node.inputs[1:])
+    condition = mask.node.inputs[0]
+    if hit == 0 and other <= MASKED_BELOW:
+        return condition
+    if other == 0 and hit <= MASKED_BELOW:
+        node = build.graph.make(
+            "logical_not", f"{build.origin.name}/kept", [condition], shape=condition.shape, dtype="bool"
+        )
+        build.nodes.append(node)
+        return node.output
+    return None
