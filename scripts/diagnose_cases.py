@@ -127,6 +127,20 @@ def file_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
     yield "F29-D2", lambda: file("F29", "M1", lambda: plant.convert(plant.qat_stock(plant.fresh("M1"), "M1", 375, 1e-3)), "T03", keras=True)  # fmt: skip
 
 
+def keras_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
+    """Faults of the file, with the Keras model and no data."""
+
+    def without_data(planted: Planted) -> Planted:
+        return Planted(planted.model, planted.expected, planted.content, {"keras_model": planted.given["keras_model"]})
+
+    yield "F07-D2", lambda: without_data(_imbalanced())
+    yield "F24-D2", lambda: without_data(_wide())
+    yield "K02-M2-D2", lambda: Planted("M2", (), good("M2"), {"keras_model": model("M2")})
+    yield "K02-M3-D2", lambda: Planted("M3", (), good("M3"), {"keras_model": model("M3")})
+    yield "K02-z-D2", lambda: Planted("M1z", (), good("M1z"), {"keras_model": model("M1z")})
+    yield "K02-swish-D2", lambda: Planted("Mswish", (), good("Mswish"), {"keras_model": model("Mswish")})
+
+
 def model_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
     """Faults of the file, with data."""
     cal = plant.calibration
@@ -292,7 +306,7 @@ def double_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
 
 
 def all_cases() -> dict[str, Callable[[], Planted]]:
-    return dict([*file_cases(), *model_cases(), *app_cases(), *clean_cases(), *double_cases()])
+    return dict([*file_cases(), *keras_cases(), *model_cases(), *app_cases(), *clean_cases(), *double_cases()])
 
 
 def score(planted: Planted, found: Diagnosis) -> str:

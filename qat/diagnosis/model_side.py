@@ -39,6 +39,8 @@ def judge_model(evidence: Evidence) -> Side:
     measured = side.drop is not None
     lossy = measured and side.drop.significant
     for finding in static:
+        if finding.id == "C06" and measured:
+            continue  # calibration has to be excluded first
         if not finding.needs_loss or (finding.certain and (lossy or not measured)):
             side.causes.append(_proved_by_remaking(evidence, finding, lossy))
         elif not measured and finding.strength >= 0.7 and not finding.certain:

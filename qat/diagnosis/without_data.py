@@ -1,10 +1,123 @@
-"""A file and its Keras model, and no data: what BatchNorm statistics and synthetic inputs can still say."""
+"""A file and its Keras model, and no data: what BatchNorm statistics and synthetic images can still say."""
 
 from __future__ import annotations
 
-from qat.diagnosis.evidence import Evidence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.diagnosis.diagnosis import Cause, Finding
+from qat.diagnosis.evidence import Evidence, Recipe
+from qat.diagnosis.facts import PRESETS
 from qat.diagnosis.model_side import Side
+from qat.diagnosis.probes.calibration import FIX
+from qat.diagnosis.probes.model import hard_to_quantize
+from qat.diagnosis.running import run_keras
+from qat.diagnosis.yardstick import worst_sqnr_db
+
+CANDIDATES = ("[0, 1]", "[-1, 1]", "[0, 255]", "ImageNet mean/std")
+FACTOR = 8.0  # between the file's input range and the range that BatchNorm remembers
+OCTAVES = 3.0  # by which one range must fit the statistics better than the other
+SAMPLES = 32
+HOPELESS_DB, FINE_DB = 8.0, 20.0
 
 
 def judge_without_data(evidence: Evidence, side: Side) -> None:
-    """Adds causes to `side`; nothing that is found here is more than consistent."""
+    """Adds causes to `side`; what is found on synthetic images is never more than consistent."""
+    images = natural_images(evidence.keras, SAMPLES)
+    if images is None or len(evidence.case.graph.inputs) != 1:
+        side.notes.append(
+            "no inputs were given: the file was read, not measured. Give data to test calibration and accuracy"
+        )
+        return
+    trained, misfit = _trained_range(evidence.keras, images)
+    if trained is not None and _input_range(evidence, side, trained, misfit):
+        return
+    _hard_model(evidence, side, images, trained)
+    side.notes.append("no inputs were given; ranges were judged by BatchNorm statistics and synthetic images")
+
+
+def natural_images(model: Any, count: int) -> NDArray | None:
+    """Noise with the spectrum of photographs (amplitude 1/f), in [0, 1], of the model's input shape."""
+    shape = model.inputs[0].shape.as_list()[1:] if len(model.inputs) == 1 else []
+    if len(shape) != 3 or None in shape or shape[-1] not in (1, 3):
+        return None
+    height, width, channels = shape
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
+    weight = 1 / np.maximum(frequency, 1 / max(height, width))
+    rng = np.random.default_rng(0)
+    grey = np.fft.ifft2(np.fft.fft2(rng.normal(size=(count, height, width))) * weight).real
+    tint = np.fft.ifft2(np.fft.fft2(rng.normal(size=(count, channels, height, width))) * weight).real
+    images = grey[..., None] + 0.3 * tint.transpose(0, 2, 3, 1)
+    images = (images - images.mean()) / images.std() * 0.24 + 0.47
+    return np.clip(images, 0, 1).astype(np.float32)
+
+
+def _trained_range(model: Any, images: NDArray) -> tuple[str | None, dict[str, float]]:
+    """The input range under which the first BatchNorm sees the statistics that it remembers; None if none stands out."""
+    import tf_keras
+
+    norm = next((layer for layer in model.layers if isinstance(layer, tf_keras.layers.BatchNormalization)), None)
+    if norm is None or isinstance(norm.input, list):
+        return None, {}
+    before = tf_keras.Model(model.inputs, norm.input)
+    variance, mean = np.asarray(norm.moving_variance), np.asarray(norm.moving_mean)
+    if float(np.abs(variance - 1).max()) < 1e-3 and float(np.abs(mean).max()) < 1e-3:
+        return None, {}  # never trained
+    misfit = {}
+    for name in CANDIDATES:
+        values = run_keras(before, [scaled(images, name)])[0].reshape(-1, len(mean))
+        octaves = np.abs(np.log2((values.var(axis=0) + 1e-9) / (variance + 1e-9)))
+        shift = np.abs(values.mean(axis=0) - mean) / np.sqrt(variance + 1e-9)
+        misfit[name] = float(np.median(octaves) + np.median(np.minimum(shift, 8)))
+    best = min(misfit, key=misfit.get)
+    return (best if misfit[best] < 3 else None), misfit
+
+
+def scaled(images: NDArray, preset: str) -> NDArray:
+    low, high = PRESETS[preset]
+    return (low + (high - low) * images).astype(np.float32)
+
+
+def _input_range(evidence: Evidence, side: Side, trained: str, misfit: dict[str, float]) -> bool:
+    """Q01, Q02: the file was calibrated on a range that the model never saw in training."""
+    have, want = evidence.facts.input_range, PRESETS[trained]
+    if have is None:
+        return False
+    ratio = (have[1] - have[0]) / (want[1] - want[0])
+    rival = evidence.preset if evidence.preset in misfit else None
+    surely = rival is None or misfit[rival] > misfit[trained] + OCTAVES
+    if 1 / FACTOR < ratio < FACTOR or not surely:
+        return False
+    finding = Finding(
+        "Q01" if ratio > 1 else "Q02",
+        f"the file's input holds [{have[0]:.4g}, {have[1]:.4g}], but the statistics in the model's first BatchNormalization "
+        f"are those of inputs in {trained} (judged with synthetic images, off by {misfit[trained]:.1f} octaves)",
+        FIX, 0.9,
+    )  # fmt: skip
+    side.causes.append(Cause.of(finding, "consistent"))
+    return True
+
+
+def _hard_model(evidence: Evidence, side: Side, images: NDArray, trained: str | None) -> None:
+    """M: even a file calibrated on the very images that it is measured on loses nearly everything, and 16 bits do not."""
+    have = evidence.facts.input_range
+    if evidence.facts.scheme != "int8" or have is None:
+        return
+    low, high = PRESETS[trained] if trained else have
+    values = [(low + (high - low) * images).astype(np.float32)]
+    synthetic = Evidence(replace(evidence.case, inputs=values[0], labels=None, preprocess=None))
+    reference = synthetic.a0
+    good, wide = synthetic.remade(Recipe()), synthetic.remade(Recipe(scheme="int16x8"))
+    if good is None or wide is None:
+        return
+    found = [worst_sqnr_db(reference, outputs) for outputs in (synthetic.a2, good, wide)]
+    if max(found[0], found[1]) < HOPELESS_DB and found[2] > FINE_DB:
+        first = max(hard_to_quantize(synthetic), key=lambda f: f.strength)
+        said = (
+            f"on synthetic images the file keeps {found[0]:.1f} dB, the best int8 file {found[1]:.1f} dB, an int16x8 file "
+            f"{found[2]:.1f} dB; {first.evidence}"
+        )
+        side.causes.append(Cause.of(replace(first, evidence=said), "consistent"))

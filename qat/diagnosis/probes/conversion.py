@@ -9,6 +9,7 @@ import numpy as np
 from qat.diagnosis.diagnosis import Finding
 from qat.diagnosis.facts import FEW_ELEMENTS, Facts
 
+COARSE_CODES = 12  # of 127, in the median channel
 LEVELS = 16  # fewer used codes than that, and a tensor in a shared scale is lost
 INTEGER = ("int8", "int16x8")
 SET_DEFAULT = "converter.optimizations = [tf.lite.Optimize.DEFAULT]"
@@ -198,4 +199,27 @@ def per_tensor(facts: Facts) -> list[tuple[str, int]]:
     return found
 
 
-STATIC = (qat_not_lowered, float16_overflow, training_graph, shared_scale, odd_quantizer, dead_scales)
+def coarse_channels(facts: Facts) -> Iterator[Finding]:
+    """C06 from the file alone: one scale for all channels, and the median channel left with a handful of codes."""
+    poor = []
+    for op, weight in facts.weights:
+        axis = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}.get(op.name)
+        if axis is None or weight.is_float or len(weight.scales) != 1 or len(weight.shape) != 4 or weight.data is None:
+            continue
+        codes = np.moveaxis(np.abs(weight.data.astype(np.int32) - (weight.zero_points or (0,))[0]), axis, 0)
+        used = float(np.median(codes.reshape(len(codes), -1).max(axis=1)))
+        if len(codes) >= 4 and used < COARSE_CODES:
+            poor.append((weight.layer, used))
+    if poor:
+        named = ", ".join(f"{layer!r} {used:.0f}" for layer, used in poor[:5])
+        yield Finding(
+            "C06",
+            f"{len(poor)} convolutions have one weight scale for channels of very different size; the largest code of the "
+            f"median channel, of 127: {named}",
+            "drop converter._experimental_disable_per_channel (per-channel weights are the default), or equalize the channels "
+            "before converting",
+            0.85, certain=min(used for _, used in poor) < COARSE_CODES / 2,
+        )  # fmt: skip
+
+
+STATIC = (qat_not_lowered, float16_overflow, training_graph, shared_scale, odd_quantizer, dead_scales, coarse_channels)

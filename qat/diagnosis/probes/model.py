@@ -17,7 +17,7 @@ from qat.tflite import read
 from qat.tflite.runtime import Runtime
 
 TAIL_RATIO = 8.0  # largest value over the 99.9th percentile
-CHANNEL_RATIO = 8.0  # widest channel over the median channel
+SMALL_CHANNELS = 64.0  # widest channel over the narrowest that are alive
 SAMPLES = 64
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional")
 
@@ -32,6 +32,7 @@ class TensorNoise:
     high: float
     tail_ratio: float
     channel_ratio: float
+    small_channels: float  # widest channel over the 5th percentile of the channels
     sqnr_db: float
     channel_sqnr_db: float  # of the median channel
 
@@ -62,7 +63,8 @@ def _noise(name: str, op: str, values: NDArray) -> TensorNoise:
     each = [sqnr_db(flat[:, c], coarse[:, c]) for c in np.flatnonzero(live)[:256]]
     return TensorNoise(
         name, op, low, high, largest / max(usual, 1e-12),
-        float(spans.max() / max(np.median(spans[live]), 1e-12)), sqnr_db(values, grid),
+        float(spans.max() / max(np.median(spans[live]), 1e-12)),
+        float(spans.max() / max(np.percentile(spans[live], 5), 1e-12)), sqnr_db(values, grid),
         float(np.median(np.minimum(each, 200.0))),
     )  # fmt: skip
 
@@ -94,6 +96,15 @@ def hard_to_quantize(evidence: Evidence) -> Iterator[Finding]:
             "bound the activation (ReLU6 in place of swish or of an open residual sum), convert to int16x8, leave this layer "
             "in float, or train with quantization (qat)",
             0.8, repair=wider,
+        )  # fmt: skip
+    crushed = [t for t in noises if t.small_channels > SMALL_CHANNELS and t.op not in ("SOFTMAX", "LOGISTIC")]
+    if crushed and not wide:
+        yield Finding(
+            "M02",
+            f"{crushed[0].name!r}: its widest channel is {crushed[0].small_channels:.0f} times its narrowest ones, which are "
+            "left with a few levels; per-channel weights cannot mend that",
+            "equalize the channels (multiply the producer's small channels, divide the consumer's: cross-layer equalization), "
+            "or quantize with int16x8", 0.7, repair=wider,
         )  # fmt: skip
     worst_text = "; ".join(f"{t.name} {t.sqnr_db:.0f} dB" for t in noises[:3])
     yield Finding(
