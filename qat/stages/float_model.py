@@ -11,6 +11,7 @@ from qat import models, rundir
 from qat.errors import ModelError, RunDirError, TrainingDivergedError
 from qat.models import build, task_of
 from qat.models.fit_to_data import check_fits
+from qat.quantization.check import check_quantizable
 from qat.stages import float_cache
 from qat.stages.export import export_keras
 from qat.stages.run import Run
@@ -32,6 +33,9 @@ class FloatModel:
     origin: str
 
 
+TRAINED_QUANTIZED = ("qat", "qat_w4a8")
+
+
 def obtain_float_model(run: Run) -> FloatModel:
     """The float model that the config determines, trained only where nobody has trained it yet."""
     config = run.config
@@ -51,7 +55,10 @@ def obtain_float_model(run: Run) -> FloatModel:
 
 
 def _build(run: Run) -> tf_keras.Model:
-    return build(run.config.model, run.splits.contract.shape, len(run.splits.class_names))
+    model = build(run.config.model, run.splits.contract.shape, len(run.splits.class_names))
+    if run.config.quant.name in TRAINED_QUANTIZED:
+        check_quantizable(model, run.config.quant)  # before hours go into its float training
+    return model
 
 
 def _of_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:

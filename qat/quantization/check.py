@@ -1,0 +1,25 @@
+"""Whether a model can be quantized as a config says, asked before anybody trains it."""
+
+from __future__ import annotations
+
+import tf_keras
+
+from qat.config import QuantConfig
+from qat.quantization.canonical import canonicalize
+from qat.quantization.canonical.preflight import refuse_blockers
+from qat.quantization.settings import override, skipped_layers
+
+
+def check_quantizable(model: tf_keras.Model, config: QuantConfig) -> None:
+    """Nothing, where `quantize_model` will take the model; its weights may still be untrained.
+
+    Raises:
+        UnsupportedLayerError: layers without an integer kernel, all named at once.
+        ConfigError: `quant.skip` or `quant.per_layer` names layers or settings that are not there.
+        ModelError: the model's input sizes are not known.
+    """
+    graph = canonicalize(model)
+    refuse_blockers(graph)
+    skipped_layers(config, graph)
+    for layer in {node.layer for node in graph.nodes}:
+        override(config, layer)
