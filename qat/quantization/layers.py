@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer
 
 from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
+from qat.quantization.rescaling import rescaled_twice_rounded
 
 _integer_arithmetic: ContextVar[bool] = ContextVar("integer_arithmetic", default=False)
 
@@ -76,6 +78,14 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
         return super().get_config() | {"weights": self.weight_specs}
 
 
+@dataclass(frozen=True)
+class _Ends:
+    """The ranges on which a linear op's input and output lie; None where they are not on one."""
+
+    source: RangeLayer | None
+    target: RangeLayer | None
+
+
 @tf_keras.utils.register_keras_serializable("qat")
 class Linear(Holder):
     """conv2d, depthwise_conv2d, conv2d_transpose, dense or embedding, with bias and BatchNormalization inside.
@@ -97,13 +107,17 @@ class Linear(Holder):
         super().__init__(**kwargs)
         self.kind, self.attrs, self.norm, self.input_range = kind, dict(attrs), norm, input_range
         self.output_range = output_range
+        self.coarse = False  # fewer than 8 bits, which the wrapper knows
         self.bind(None, None)
         self.norm_frozen = norm is not None and not norm["trainable"]
 
     def bind(self, source: RangeLayer | None, target: RangeLayer | None) -> None:
-        """Remember whose ranges input and output are on; these layers are no part of this one, so Keras sees none."""
-        object.__setattr__(self, "source", source)
-        object.__setattr__(self, "target", target)
+        """Remember whose ranges input and output are on.
+
+        They are no part of this layer: Keras, which saves every layer it finds among the attributes, must not find
+        them here, so they stand in a plain object.
+        """
+        self.ends = _Ends(source, target)
 
     @property
     def kernel_name(self) -> str:
@@ -136,7 +150,8 @@ class Linear(Holder):
         name = self.kernel_name
         weights = {name: self.live[name] if name in self.live else self.folded_kernel()}
         bias = self._folded_bias()
-        if _integer_arithmetic.get() and self.source is not None and self.target is not None and "scale" in self.live:
+        between_ranges = self.ends.source is not None and self.ends.target is not None
+        if _integer_arithmetic.get() and between_ranges and "scale" in self.live:
             return self._as_kernel(inputs, bias)
         if bias is not None:
             weights["bias"] = bias if tf.get_static_value(training) else self._as_int32(bias)
@@ -144,23 +159,27 @@ class Linear(Holder):
 
     def _as_int32(self, bias: tf.Tensor) -> tf.Tensor:
         """The bias on the grid of the file's: input scale times kernel scale, one step a channel."""
-        if self.source is None or "scale" not in self.live:
+        if self.ends.source is None or "scale" not in self.live:
             return bias
-        step = self.live["scale"] * self.source.scale()
+        step = self.live["scale"] * self.ends.source.scale()
         return tf.round(bias / step) * step
 
     def _as_kernel(self, inputs: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
         """What XNNPACK computes: an integer sum, times one float32 a channel, halves to even.
 
+        Kernels of fewer than 8 bits it leaves to LiteRT's own, which round twice.
+
         Sums of products of codes stay below 2^24 in all but the widest layers, so float32 holds them exactly.
         """
-        scale, step = self.live["scale"], self.source.scale()
+        scale, step = self.live["scale"], self.ends.source.scale()
         codes = tf.round(inputs / step)
         kernel = tf.round(self.live[self.kernel_name] / self._along_kernel(scale))
         total = WEIGHTED[self.kind](codes, {self.kernel_name: kernel}, self.attrs)
         if bias is not None:
             total += tf.round(bias / (scale * step))
-        return tf.round(total * (scale * step / self.target.scale())) * self.target.scale()
+        factor = scale * step / self.ends.target.scale()
+        whole = rescaled_twice_rounded(total, factor) if self.coarse else tf.round(total * factor)
+        return whole * self.ends.target.scale()
 
     def _along_kernel(self, scale: tf.Tensor) -> tf.Tensor:
         """One number a channel in a shape that divides the kernel."""

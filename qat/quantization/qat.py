@@ -13,7 +13,7 @@ from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
 from qat.quantization.emission import emit
 from qat.quantization.ranges import calibrate
-from qat.quantization.settings import input_specs, override, skipped_layers, weight_scheme
+from qat.quantization.settings import input_specs, override, refuse_low_bit, skipped_layers, weight_scheme
 from qat.tflite.calibration import as_batches
 
 
@@ -46,6 +46,7 @@ def quantize_model(
     refuse_blockers(graph)
     batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size)
     ranges = place(graph, skipped_layers(config, graph))
+    refuse_low_bit(config, graph)
     methods = [override(config, on.layer).get("method", config.calibration.method) for on in ranges]
     spans = calibrate(graph, ranges, batches, config.calibration, methods)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))

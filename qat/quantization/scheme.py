@@ -30,15 +30,19 @@ class _Scheme(QuantizeConfig):
 
 @tf_keras.utils.register_keras_serializable("qat")
 class LinearScheme(_Scheme):
-    """The kernel, folded with BatchNormalization at inference; the bias is left alone (int32 in the file)."""
+    """The kernel, folded with BatchNormalization at inference; the bias is left alone (int32 in the file).
 
-    def __init__(self, bits: int = 8, per_channel: bool = True) -> None:
-        self.bits, self.per_channel = bits, per_channel
+    `low_bit`: some kernel of the model has fewer than 8 bits. Then the converter finds no grid in a constant by itself,
+    and the kernel of a dense layer, which it turns round, must carry a FakeQuant; that it turns for one scale only.
+    """
+
+    def __init__(self, bits: int = 8, per_channel: bool = True, low_bit: bool = False) -> None:
+        self.bits, self.per_channel, self.low_bit = bits, per_channel, low_bit
 
     def get_weights_and_quantizers(self, layer: Linear) -> list:
         per_channel = self.per_channel and layer.kind != "embedding"
-        if self.bits < 8 and layer.kind in ("dense", "conv2d_transpose"):
-            per_channel = False  # the converter turns these kernels round, and an axis with them only at 8 bits
+        if self.low_bit and layer.kind == "dense":
+            per_channel = False
         kernel = getattr(layer, f"weight_{layer.kernel_name}")
         return [(kernel, KernelQuantizer(self.bits, per_channel, CHANNELS.get(layer.kind, "last")))]
 
@@ -46,7 +50,7 @@ class LinearScheme(_Scheme):
         layer.use({layer.kernel_name: quantize_weights[0]})
 
     def get_config(self) -> dict[str, Any]:
-        return {"bits": self.bits, "per_channel": self.per_channel}
+        return {"bits": self.bits, "per_channel": self.per_channel, "low_bit": self.low_bit}
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -79,6 +83,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             self.quantize_config.set_quantize_weights(inner, tensors)
             result = inner.call(inputs)
         else:
+            inner.coarse = self._weight_vars[0][1].bits < 8 and inner.kind != "dense"
             inner.use(self._quantized_kernel(inner, training))
             result = inner.call(inputs, training=training)
         inner.use({})

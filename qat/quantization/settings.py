@@ -37,12 +37,37 @@ def override(config: QuantConfig, layer: str) -> dict[str, Any]:
 
 
 def weight_scheme(config: QuantConfig, layer: str) -> dict[str, Any]:
-    """Bits and granularity of one layer's weights."""
+    """Bits and granularity of one layer's weights, and whether the file needs the converter's low-bit mode."""
     own = override(config, layer)
     return {
         "bits": own.get("weight_bits", config.weight_bits),
         "per_channel": own.get("per_channel", config.per_channel),
+        "low_bit": is_low_bit(config),
     }
+
+
+def is_low_bit(config: QuantConfig) -> bool:
+    """Whether any kernel has fewer than 8 bits, as `convert(low_bit=...)` must be told.
+
+    >>> is_low_bit(QuantConfig(name="qat", per_layer={"^conv": {"weight_bits": 4}}))
+    True
+    """
+    own = (settings.get("weight_bits", 8) for settings in config.per_layer.values())
+    return min([config.weight_bits, *own]) < 8
+
+
+def refuse_low_bit(config: QuantConfig, graph: Graph) -> None:
+    """Raises ConfigError for layers that no file with 4-bit weights can hold; each is named."""
+    if not is_low_bit(config):
+        return
+    nodes = graph.of("conv2d_transpose", "embedding")
+    refused = [f"{node.layer or node.name} ({node.op})" for node in nodes if not node.in_float]
+    if refused:
+        raise ConfigError(
+            "quant.weight_bits=4 (or in quant.per_layer): the converter takes no transposed convolution and no "
+            f"embedding into a file with 4-bit weights, whatever their own bits: {', '.join(refused)}. Take 8 bits for "
+            "the whole model"
+        )
 
 
 def skipped_layers(config: QuantConfig, graph: Graph) -> frozenset[str]:

@@ -1,0 +1,42 @@
+"""From an integer sum to the codes of the output: what LiteRT's own kernels do, as TensorFlow ops."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+_ONE = 2.0**31
+
+
+def fixed_point(factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`factor` = m / 2^31 * 2^shift with a whole m in [2^30, 2^31): m and shift, float64, shaped as `factor`.
+
+    Source: QuantizeMultiplier, tflite/kernels/internal/quantization_util.cc.
+    """
+    factor = tf.cast(factor, tf.float64)
+    shift = tf.floor(tf.math.log(factor) / tf.math.log(tf.constant(2.0, tf.float64))) + 1.0
+    fraction = factor / 2.0**shift
+    shift, fraction = (  # the logarithm may miss a power of two by one
+        shift + tf.cast(fraction >= 1.0, tf.float64) - tf.cast(fraction < 0.5, tf.float64),
+        tf.where(fraction >= 1.0, fraction / 2.0, tf.where(fraction < 0.5, fraction * 2.0, fraction)),
+    )
+    whole = tf.floor(fraction * _ONE + 0.5)
+    full = whole >= _ONE
+    return tf.where(full, whole / 2.0, whole), tf.where(full, shift + 1.0, shift)
+
+
+def rescaled_twice_rounded(total: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """`total * factor` in whole numbers, rounded after the multiplication and once more after the shift to the right.
+
+    Kernels that XNNPACK does not take (weights of 4 bits among them) do this. With large factors, as coarse
+    weights have them, the first rounding is coarse too: 19.48 becomes 39 halves and then 20. Source:
+    MultiplyByQuantizedMultiplier, tflite/kernels/internal/common.h.
+
+    Args:
+        total: whole numbers, float32 [..., channels].
+        factor: input scale times kernel scale over output scale, one number or one a channel.
+    """
+    whole, shift = fixed_point(factor)
+    left = tf.cast(total, tf.float64) * 2.0 ** tf.maximum(shift, 0.0)
+    high = tf.floor(left * (whole / _ONE) + 0.5)
+    shifted = high * 2.0 ** tf.minimum(shift, 0.0)
+    return tf.cast(tf.floor(shifted + 0.5), total.dtype)
