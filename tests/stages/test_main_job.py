@@ -10,6 +10,8 @@ from qat.codes import quantize
 from qat.contract import Contract
 from qat.door import compose
 from qat.errors import CalibrationError, ModelError, ParityError, RunDirError, TrainingDivergedError
+from qat.evaluation import evaluate, keras_predictor
+from qat.models import load
 from qat.results import Metric, Parity, RunResult, Variant
 from qat.stages.main_job import main_job
 from qat.stages.result import enforce_parity
@@ -77,6 +79,13 @@ def test_accuracy_and_agreement_are_those_that_litert_gives_one_sample_at_a_time
         interpreter.invoke()
         predicted.append(int(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0].argmax()))
     assert results["variants"]["qat_int8"]["accuracy"] == pytest.approx(np.mean(np.array(predicted) == test.labels))
+
+
+def test_the_saved_qat_model_loads_and_gives_what_it_gave_in_the_run(finished, results):
+    test = data.load(compose(["debug=tiny"]).data, 0, 0).test
+    qat_model = load(str(finished / "qat_int8" / "model.keras"))
+    found = evaluate(keras_predictor(qat_model), test, "classification")
+    assert found.accuracy == results["variants"]["qat_int8"]["fake_quant_accuracy"]
 
 
 def test_a_qat_variant_says_how_far_its_file_departs(results):
