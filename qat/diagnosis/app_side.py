@@ -218,7 +218,11 @@ def _judge_inputs(
         return
     target, broken = carrier([right, *rest]), carrier([user.astype(np.float32), *rest])
     drop = evidence.yardstick.drop(target, broken)
-    parts = list(preprocessing.parts_of(relation, user, right, rescales_inside=evidence.rescales_inside))
+    parts = list(
+        preprocessing.parts_of(
+            relation, user, right, rescales_inside=evidence.rescales_inside, features=_features(evidence)
+        )
+    )
     if not drop.significant:
         for part in parts:
             side.note(
@@ -228,6 +232,12 @@ def _judge_inputs(
     for part, certainty, share in _smallest_repair(evidence, carrier, relation, parts, (target, broken)):
         said = f"{what}: {part.finding.evidence}; {drop.text(evidence.yardstick.unit)}"
         side.causes.append(Cause.of(replace(part.finding, evidence=said), certainty, share))
+
+
+def _features(evidence: Evidence) -> bool:
+    """Whether inputs are no images: features have no 0..255 to be scaled from."""
+    raw, right = evidence.case.inputs, evidence.right_inputs[0]
+    return raw.dtype != np.uint8 and not (right.ndim == 4 and right.shape[-1] == 3)
 
 
 def _other_shape(side: Side, user: NDArray, right: NDArray, what: str) -> None:

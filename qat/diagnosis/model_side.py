@@ -48,8 +48,10 @@ def judge_model(evidence: Evidence) -> Side:
         elif not lossy:
             side.note(finding)
     if evidence.keras is not None and (found := _wrong_weights(evidence, cosines)) is not None:
-        if not measured or lossy or found.id == "C07":
+        if not measured or lossy:
             side.causes.append(_proved_by_remaking(evidence, found, lossy))
+        else:
+            side.note(found)
     if lossy and not _explained(side):
         _explain_loss(evidence, side, static, cosines)
     if not measured and evidence.keras is not None and not side.causes:

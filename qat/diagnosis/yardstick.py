@@ -121,7 +121,7 @@ def samples_needed(drop: float, disagreement: float) -> int:
     """How many paired samples show a drop of this size, two-sided 5 %, power 80 %.
 
     >>> samples_needed(0.01, 0.03)
-    2348
+    2350
     """
     drop = max(abs(drop), 1e-4)
     disagreement = max(disagreement, drop)

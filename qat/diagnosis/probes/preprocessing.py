@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,16 @@ class Part:
     finding: Finding
 
 
-def parts_of(relation: Relation, user: NDArray, right: NDArray, *, rescales_inside: bool) -> Iterator[Part]:
+def parts_of(
+    relation: Relation, user: NDArray, right: NDArray, *, rescales_inside: bool, features: bool = False
+) -> Iterator[Part]:
     """Faults in the order in which they are usually worst."""
     if relation.residual > SIMILAR:
         yield Part(None, _unlike(relation, user, right))
         return
     if not relation.affine_is_identity:
-        yield Part("affine", _affine(relation, user, right, rescales_inside))
+        found = _affine(relation, user, right, rescales_inside)
+        yield Part("affine", replace(found, id="P13") if features and found.id in ("P01", "P02", "P04") else found)
     if relation.spatial != "as is":
         reshaped = "reshaped" in relation.spatial
         yield Part(
