@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.codes import dequantize, quantize
 from qat.contract import Contract, apply
 from qat.errors import ConfigError
 from qat.tflite import feeding
 from qat.tflite.graph import Tensor
 from qat.tflite.metadata import Metadata, read_metadata
+from qat.tflite.quantizing import dequantized, quantized
 from qat.tflite.reader import read, read_bytes
 from qat.tflite.runtime import Runtime
 from qat.tflite.sandbox import check_loadable
-
-CHUNK_ELEMENTS = 1 << 18  # quantizing in pieces that fit the processor's cache is twenty times faster
 
 Inputs = NDArray | Sequence[NDArray] | Mapping[str, NDArray]
 Outputs = NDArray | list[NDArray] | dict[str, NDArray]
@@ -114,7 +112,8 @@ class Interpreter:
         Raises:
             DataError: a wrong dtype, shape or range, NaN, or inputs of different length.
         """
-        return self._nested(self._real_outputs(self._runtime.run(self.quantized(real))))
+        arrays = self._checked(real)
+        return self._nested(self._runtime.run(arrays, before=self._quantize, after=self._dequantize))
 
     def predict_codes(self, codes: Inputs) -> Outputs:
         """The file's own dtypes in and out; nothing is converted.
@@ -158,30 +157,20 @@ class Interpreter:
 
     def quantized(self, real: Inputs) -> list[NDArray]:
         """The codes that `predict` feeds for these real inputs: one array an input, in the file's order."""
+        return self._quantize(self._checked(real))
+
+    def _checked(self, real: Inputs) -> list[NDArray]:
         arrays = feeding.in_order(real, self.input_names)
         feeding.check_real(arrays, self.graph, self.contract if self._check_range else None, self._check_range)
-        return [_quantized(values, tensor) for values, tensor in zip(arrays, self.inputs, strict=True)]
+        return arrays
 
-    def _real_outputs(self, codes: list[NDArray]) -> list[NDArray]:
-        return [_dequantized(values, tensor) for values, tensor in zip(codes, self.outputs, strict=True)]
+    def _quantize(self, real: list[NDArray]) -> list[NDArray]:
+        return [quantized(values, tensor) for values, tensor in zip(real, self.inputs, strict=True)]
+
+    def _dequantize(self, codes: list[NDArray]) -> list[NDArray]:
+        return [dequantized(values, tensor) for values, tensor in zip(codes, self.outputs, strict=True)]
 
     def _nested(self, outputs: list[NDArray]) -> Outputs:
         if self.metadata.outputs_by_name:
             return dict(zip(self.output_names, outputs, strict=True))
         return outputs[0] if len(outputs) == 1 else outputs
-
-
-def _quantized(real: NDArray, tensor: Tensor) -> NDArray:
-    """Codes of a quantized input; the values themselves of any other."""
-    if tensor.quantization is None or real.dtype == tensor.dtype:
-        return real
-    codes = np.empty(real.shape, tensor.dtype)
-    flat_real, flat_codes = np.ascontiguousarray(real).reshape(-1), codes.reshape(-1)
-    for start in range(0, flat_real.size, CHUNK_ELEMENTS):
-        part = slice(start, start + CHUNK_ELEMENTS)
-        flat_codes[part] = quantize(flat_real[part], tensor.quantization)
-    return codes
-
-
-def _dequantized(codes: NDArray, tensor: Tensor) -> NDArray:
-    return codes if tensor.quantization is None else dequantize(codes, tensor.quantization)

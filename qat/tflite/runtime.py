@@ -1,31 +1,43 @@
-"""LiteRT with batches: arrays of the file's own dtypes in, [N, ...], and out."""
+"""Many samples through one file: in batches, and in as many lanes as there are threads."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter as LiteRT
 from ai_edge_litert.interpreter import OpResolverType
 from numpy.typing import NDArray
 
 from qat.errors import TfliteFileError
 from qat.tflite.graph import TfliteGraph
+from qat.tflite.lane import Lane
 from qat.tflite.silence import quiet
 
 LARGEST_BATCH = 100  # 50 to 250 are equally fast; short of that the overhead of a call shows
+LANE_SAMPLES = 8  # fewer samples than so many a lane go through one lane of several threads
 ACTIVATION_BYTES = 256 << 20  # what one batch may need, all tensors counted as if they lived at the same time
+LANES_BYTES = 1 << 30  # what all lanes may need together; each packs the weights for itself
+
+Arrays = list[NDArray]
+Step = Callable[[Arrays], Arrays]
 
 
 def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _as_they_are(arrays: Arrays) -> Arrays:
+    return arrays
+
+
 class Runtime:
     """One loaded file.
+
+    Few samples go through one LiteRT instance of several threads. Many are shared out to several instances of one
+    thread each, which wait for each other once and not after every op.
 
     Args:
         threads: None takes every core of this process.
@@ -44,96 +56,88 @@ class Runtime:
         reference_kernels: bool = False,
         keep_tensors: bool = False,
     ) -> None:
-        resolver = OpResolverType.AUTO
+        self._resolver = OpResolverType.AUTO
         if reference_kernels:
-            resolver = OpResolverType.BUILTIN_REF
+            self._resolver = OpResolverType.BUILTIN_REF
         elif keep_tensors or not delegate:
-            resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            self._resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         self.graph = graph
-        self._inputs = [tensor.index for tensor in graph.inputs]
-        self._outputs = [tensor.index for tensor in graph.outputs]
-        self._remembers = any(tensor.is_variable for tensor in graph.tensors)
-        self._shapes: list[tuple[int, ...]] = []
-        with _refusals("this file"), quiet():
-            self._litert = LiteRT(
-                model_content=content,
-                num_threads=threads or available_cores(),
-                experimental_op_resolver_type=resolver,
-                experimental_preserve_all_tensors=keep_tensors,
-            )
-            if all(size >= 0 for tensor in graph.inputs for size in tensor.shape_signature[1:]):
-                self._allocate([tensor.shape for tensor in graph.inputs])
+        self._content = content
+        self._threads = threads or available_cores()
+        self._lane = Lane(content, graph, self._threads, self._resolver, keep_tensors)
 
     @cached_property
     def batch_size(self) -> int:
         """How many samples one call computes at most."""
-        affordable = self._affordable_batch()
         if self._fixed_batch is not None:
             return self._fixed_batch
+        affordable = int(np.clip(ACTIVATION_BYTES // max(self._sample_bytes, 1), 1, LARGEST_BATCH))
         is_open = all(t.shape_signature[:1] == (-1,) for t in (*self.graph.inputs, *self.graph.outputs))
         # A file made for one sample often computes several, if asked; whether it does so rightly is tried out.
         if affordable > 1 and (is_open or self._batches_rightly()):
             return affordable
-        self._shapes = []
+        self._lane.forget_shapes()
         return 1
 
-    def run(self, inputs: Sequence[NDArray]) -> list[NDArray]:
-        """All samples, in batches.
+    def run(self, inputs: Arrays, before: Step = _as_they_are, after: Step = _as_they_are) -> Arrays:
+        """All samples.
 
         Args:
-            inputs: one array [N, ...] an input, in the file's order and of its dtypes.
+            inputs: one array [N, ...] an input, in the file's order.
+            before: makes arrays of the file's dtypes of a batch of `inputs`.
+            after: what is done to a batch of outputs. Both run in the lanes, batch by batch.
 
         Returns:
             One array [N, ...] an output.
         """
-        if len(inputs[0]) == 0:
-            return [np.empty((0, *tensor.shape[1:]), tensor.dtype) for tensor in self.graph.outputs]
-        parts = [self._invoke(chunk) for chunk in self._chunks(inputs)]
+        count = len(inputs[0])
+        if count == 0:
+            return after([np.empty((0, *tensor.shape[1:]), tensor.dtype) for tensor in self.graph.outputs])
+        several = self._lane_count > 1 and count >= LANE_SAMPLES * self._lane_count
+        lanes = self._lanes if several else [self._lane]
+        bounds = [count * i // len(lanes) for i in range(len(lanes) + 1)]
+
+        def part(number: int) -> list[Arrays]:
+            own = [values[bounds[number] : bounds[number + 1]] for values in inputs]
+            return [after(self._invoke(lanes[number], before(chunk))) for chunk in self._chunks(own)]
+
+        if len(lanes) == 1:
+            parts = part(0)
+        else:
+            with ThreadPoolExecutor(len(lanes)) as pool:
+                parts = [chunk for chunks in pool.map(part, range(len(lanes))) for chunk in chunks]
         return [_joined(outputs) for outputs in zip(*parts, strict=True)]
 
-    def tensors(self, inputs: Sequence[NDArray]) -> dict[int, NDArray]:
+    def tensors(self, inputs: Arrays) -> dict[int, NDArray]:
         """Every computed tensor of the first subgraph by index; needs `keep_tensors`."""
         parts: dict[int, list[NDArray]] = {}
         for chunk in self._chunks(inputs):
-            self._invoke(chunk)
-            for index, values in self._computed():
+            self._invoke(self._lane, chunk)
+            for index, values in self._lane.computed():
                 parts.setdefault(index, []).append(values)
         return {index: _joined(values) for index, values in parts.items()}
 
-    def _computed(self) -> Iterator[tuple[int, NDArray]]:
-        for tensor in self.graph.tensors:
-            known = tensor.index in self.graph.main.producers or tensor.index in self._inputs
-            if known and not tensor.is_constant:
-                yield tensor.index, self._litert.get_tensor(tensor.index)
+    @property
+    def _lane_count(self) -> int:
+        """As many as threads, and as memory allows: packed weights, and a batch's activations."""
+        needed = 3 * self.graph.size_bytes + self._sample_bytes * self.batch_size
+        return int(np.clip(LANES_BYTES // needed, 1, self._threads))
 
-    def _chunks(self, inputs: Sequence[NDArray]) -> Iterator[list[NDArray]]:
+    @cached_property
+    def _lanes(self) -> list[Lane]:
+        return [Lane(self._content, self.graph, 1, self._resolver) for _ in range(self._lane_count)]
+
+    def _chunks(self, inputs: Arrays) -> list[Arrays]:
         count = len(inputs[0])
         size = 1 if count == 1 else self.batch_size
-        for start in range(0, count, size):
-            yield [values[start : start + size] for values in inputs]
+        return [[values[start : start + size] for values in inputs] for start in range(0, count, size)]
 
-    def _invoke(self, inputs: Sequence[NDArray]) -> list[NDArray]:
+    def _invoke(self, lane: Lane, inputs: Arrays) -> Arrays:
         count, fixed = len(inputs[0]), self._fixed_batch
-        if fixed is not None and count < fixed:
-            inputs = [np.concatenate([values, np.repeat(values[-1:], fixed - count, axis=0)]) for values in inputs]
-        with _refusals("these inputs"):
-            self._allocate([values.shape for values in inputs])
-            if self._remembers:  # the state of a recurrent kernel outlives a call; Keras starts every sequence afresh
-                self._litert.reset_all_variables()
-            for index, values in zip(self._inputs, inputs, strict=True):
-                self._litert.set_tensor(index, np.ascontiguousarray(values))
-            self._litert.invoke()
-        outputs = [self._litert.get_tensor(index) for index in self._outputs]
-        return [values[:count] if fixed is not None and values.ndim else values for values in outputs]
-
-    def _allocate(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        if list(shapes) == self._shapes:
-            return
-        self._shapes = []
-        for index, shape in zip(self._inputs, shapes, strict=True):
-            self._litert.resize_tensor_input(index, list(shape))
-        self._litert.allocate_tensors()
-        self._shapes = [tuple(shape) for shape in shapes]
+        if fixed is None:
+            return lane.invoke(inputs)
+        filled = [np.concatenate([values, np.repeat(values[-1:], fixed - count, axis=0)]) for values in inputs]
+        return [values[:count] if values.ndim else values for values in lane.invoke(filled)]
 
     @cached_property
     def _fixed_batch(self) -> int | None:
@@ -141,17 +145,17 @@ class Runtime:
         sizes = {tensor.shape_signature[0] for tensor in self.graph.inputs if tensor.shape_signature}
         return max(sizes) if max(sizes, default=1) > 1 else None
 
-    def _affordable_batch(self) -> int:
-        bytes_a_sample = sum(tensor.size_bytes for tensor in self.graph.tensors if not tensor.is_constant)
-        return int(np.clip(ACTIVATION_BYTES // max(bytes_a_sample, 1), 1, LARGEST_BATCH))
+    @cached_property
+    def _sample_bytes(self) -> int:
+        return sum(tensor.size_bytes for tensor in self.graph.tensors if not tensor.is_constant)
 
     def _batches_rightly(self) -> bool:
         rng = np.random.default_rng(0)
         try:
             probe = [rng.integers(0, 100, (3, *t.shape[1:])).astype(t.dtype) for t in self.graph.inputs]
-            alone = [self._invoke([values[i : i + 1] for values in probe]) for i in range(3)]
+            alone = [self._lane.invoke([values[i : i + 1] for values in probe]) for i in range(3)]
             with quiet():
-                together = self._invoke(probe)
+                together = self._lane.invoke(probe)
         except TfliteFileError:
             return False
         for values, *singles in zip(together, *alone, strict=True):
@@ -166,13 +170,3 @@ def _joined(parts: Sequence[NDArray]) -> NDArray:
     if len({part.shape[1:] for part in parts}) > 1:
         raise TfliteFileError(f"the file's tensors change their shape from call to call: {[p.shape for p in parts]}")
     return np.concatenate(parts) if parts[0].ndim else np.stack(parts)
-
-
-@contextlib.contextmanager
-def _refusals(of: str) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, ValueError, TypeError) as error:
-        if isinstance(error, TfliteFileError):
-            raise
-        raise TfliteFileError(f"the TFLite runtime refuses {of}: {' '.join(str(error).split())[:500]}") from error

@@ -79,7 +79,7 @@ def test_the_cpp_snippet_feeds_the_same_codes(kind, contract, files, tmp_path):
     real = np.array([float(line.split()[1]) for line in lines if line.startswith("out")])
 
     from qat.contract import apply
-    from qat.tflite.interpreter import _dequantized
+    from qat.tflite.quantizing import dequantized
 
     raw = (np.arange(768) * 7 % 256).astype(np.uint8).reshape(1, 16, 16, 3)
     interpreter = Interpreter(content, check_range=False)
@@ -87,7 +87,7 @@ def test_the_cpp_snippet_feeds_the_same_codes(kind, contract, files, tmp_path):
     assert distance.max() <= (1e-5 if kind == "float_io" else 1)
     assert np.mean(distance < 1e-5) > 0.99
     outputs = (np.arange(5) * 3).astype(graph.outputs[0].dtype)
-    np.testing.assert_allclose(real, _dequantized(outputs, graph.outputs[0]), rtol=1e-6)
+    np.testing.assert_allclose(real, dequantized(outputs, graph.outputs[0]), rtol=1e-6)
 
 
 def test_every_language_names_the_files_own_numbers(files, contract):
