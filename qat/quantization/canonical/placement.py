@@ -147,7 +147,12 @@ def _place_same_scale(state: Placement, node: Node) -> None:
 
 
 def _place_rounding(state: Placement, node: Node) -> None:
-    """The kernel rounds to the codes of its input: the same range once more."""
+    """The kernel rounds to the codes of its input: the same range once more.
+
+    Where the input has its range from a max pooling before it, that is said there: otherwise the converter leaves
+    whatever else reads the input in float.
+    """
+    _settle(state, node.inputs[0])
     on = state.range_of.get(node.inputs[0])
     if on is not None:
         state.quantize(node.output, on)
