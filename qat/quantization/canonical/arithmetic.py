@@ -150,6 +150,42 @@ def division_by_constant(graph: Graph) -> None:
             build.replace()
 
 
+def division_by_positive(graph: Graph) -> None:
+    """x / y as x * rsqrt(y)^2 where y is certainly positive.
+
+    LiteRT's int8 DIV answers with the wrong end of the range for some codes (a numerator of code -1 under a denominator
+    beyond 127 gives -127), and where the denominator's code is a power of two it is off by one or two.
+    """
+    for node in graph.of("div"):
+        x, y = node.inputs
+        if not is_fixed(y) and _at_least(y) > 0:
+            build = Builder(graph, node)
+            root = build.add("rsqrt", y)
+            inverse = build.add("mul", root, root)
+            if scalar_of(x) != 1.0:
+                build.add("mul", x, inverse, shape=node.output.shape)
+            build.replace()
+
+
+def _at_least(tensor: Tensor) -> float:
+    """A number that the tensor never falls short of; positive only where that is certain."""
+    node = tensor.node
+    if is_fixed(tensor):
+        return -math.inf if constant_of(tensor) is None else float(constant_of(tensor).min())
+    if node.op in ("relu", "relu6", "abs", "sigmoid", "softmax", "sqrt"):
+        return 0.0
+    if node.op in ("exp", "rsqrt"):
+        return 1e-30
+    if node.op == "add":
+        return sum(_at_least(each) for each in node.inputs)
+    if node.op == "mul":
+        lows = [_at_least(each) for each in node.inputs]
+        return lows[0] * lows[1] if min(lows) >= 0 else (0.0 if node.inputs[0] is node.inputs[1] else -math.inf)
+    if node.op == "maximum":
+        return max(_at_least(each) for each in node.inputs)
+    return _at_least(node.inputs[0]) if node.op in ("mean", "sum", "reshape", "transpose") else -math.inf
+
+
 def subtraction_of_constant(graph: Graph) -> None:
     """x - c as x + (-c), so that it can become a bias."""
     for node in graph.of("sub"):

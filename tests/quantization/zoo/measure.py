@@ -18,7 +18,7 @@ from qat.tflite import Interpreter, convert, verify
 
 from .drawing import draw
 
-CALIBRATION_ROWS, ROWS = 64, 64
+CALIBRATION_ROWS, ROWS = 64, 128
 
 
 @dataclass(frozen=True)
