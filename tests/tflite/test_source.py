@@ -13,7 +13,7 @@ from qat.codes import dequantize, quantize
 from qat.contract import Contract, apply
 from qat.errors import ConfigError
 from qat.tflite import Interpreter, c_source, convert, read
-from qat.tflite.source import golden_vectors
+from qat.tflite.golden import golden_vectors
 
 from .conftest import images
 
