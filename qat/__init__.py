@@ -13,6 +13,12 @@ __version__ = "0.1.0"
 _TRUE = {"1", "true", "True"}
 
 
+def _keras_3_is_chosen() -> bool:
+    """Whether TensorFlow's lazy `tf.keras` has been resolved already, and to Keras 3. Looking must not resolve it."""
+    found = vars(sys.modules["tensorflow"]).get("keras") if "tensorflow" in sys.modules else None
+    return found is not None and str(vars(found).get("__name__", "")).split(".")[0] == "keras"
+
+
 def _select_keras_2() -> None:
     already = os.environ.get("TF_USE_LEGACY_KERAS") in _TRUE
     if "tensorflow" in sys.modules and not already:
@@ -20,6 +26,11 @@ def _select_keras_2() -> None:
             "TensorFlow was imported before qat, and without TF_USE_LEGACY_KERAS=1, so tf.keras is Keras 3 in this "
             "process. tfmot works with Keras 2 only. Put `import qat` above `import tensorflow`, or set the "
             "environment variable TF_USE_LEGACY_KERAS=1 before Python starts."
+        )
+    if already and _keras_3_is_chosen():
+        raise ImportError(
+            "Keras 3 is already tf.keras in this process: TF_USE_LEGACY_KERAS=1 was set after tf.keras had been used. "
+            "Set it before TensorFlow is imported, or put `import qat` above `import tensorflow`."
         )
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
 

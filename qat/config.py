@@ -87,7 +87,6 @@ class CalibrationConfig:
 @dataclass(slots=True, kw_only=True)
 class AutoSkipConfig:
     max_drop: float | None = None  # accuracy points (0-100); None = do not look
-    metric: str = "sqnr_db"  # sqnr_db | accuracy, what ranks the layers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,8 +102,6 @@ class QuantConfig:
 
     weight_bits: int = 8  # 8 or 4
     per_channel: bool = True
-    bias_correction: bool = False  # ptq
-    cross_layer_equalization: bool = False  # ptq
     allow_float: bool = False  # ptq: leave ops without an int8 kernel in float, and say which
 
     epochs: int = 5

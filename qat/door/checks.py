@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from qat import data, models
 from qat.config import Config, ExportConfig, QuantConfig
@@ -17,7 +18,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.strategy": ("none",),  # one device; the other names of the schema are kept for tf.distribute
     "quant.name": ("float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8"),
     "quant.calibration.method": ("minmax", "percentile", "mse"),
-    "quant.auto_skip.metric": ("sqnr_db", "accuracy"),
     "log.progress": ("auto", "bar", "plain", "off"),
 }
 
@@ -86,14 +86,56 @@ def _outside_limits(config: Config) -> Iterator[str]:
 
 
 def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
-    if quant.weight_bits not in (4, 8):
-        yield f"quant.weight_bits={quant.weight_bits}: expected 8 or 4."
+    bits = 4 if quant.name == "qat_w4a8" else 8
+    if quant.weight_bits != bits:
+        yield (
+            f"quant.weight_bits={quant.weight_bits}: quant={quant.name} has {bits}. 4-bit weights are quant=qat_w4a8; "
+            "single layers take quant.per_layer."
+        )
+    samples, fewest = quant.calibration.samples, quant.calibration.min_samples
+    if samples < fewest:
+        yield (
+            f"quant.calibration.samples={samples}: expected at least quant.calibration.min_samples={fewest}. "
+            "Few samples leave ranges too narrow; take more, or lower the bar knowingly."
+        )
+    yield from _layer_complaints(quant.per_layer)
+    if not quant.name.startswith("qat"):
+        yield from _needless_complaints(quant)
     for key, patterns in (("quant.skip", quant.skip), ("quant.per_layer", quant.per_layer)):
         for pattern in patterns:
             try:
                 re.compile(pattern)
             except re.error as error:
                 yield f"{key}: {pattern!r} is no regular expression ({error}). It is matched against layer names."
+
+
+def _layer_complaints(per_layer: dict[str, Any]) -> Iterator[str]:
+    choices = {"weight_bits": (4, 8), "per_channel": (True, False), "method": ("minmax", "percentile", "mse")}
+    for pattern, settings in per_layer.items():
+        if not isinstance(settings, dict):
+            yield f"quant.per_layer.{pattern}={settings}: expected settings, as {{weight_bits: 4}}."
+            continue
+        for name, value in settings.items():
+            if name not in choices:
+                yield f"quant.per_layer.{pattern}.{name}: no such setting; expected one of {', '.join(choices)}."
+            elif value not in choices[name]:
+                yield f"quant.per_layer.{pattern}.{name}={value}: expected {' or '.join(map(str, choices[name]))}."
+
+
+def _needless_complaints(quant: QuantConfig) -> Iterator[str]:
+    """What only training through fake quantization reads; without it a knob would turn nothing, in silence."""
+    turned = {
+        "quant.calibration.method": quant.calibration.method != "minmax",
+        "quant.skip": bool(quant.skip),
+        "quant.per_layer": bool(quant.per_layer),
+        "quant.sensitivity": quant.sensitivity,
+        "quant.auto_skip.max_drop": quant.auto_skip.max_drop is not None,
+        "quant.learned_ranges": quant.learned_ranges,
+        "quant.distillation.weight": quant.distillation.weight > 0,
+    }
+    for key, on in turned.items():
+        if on:
+            yield f"{key}: quant={quant.name} does not read it; it belongs to quant=qat and quant=qat_w4a8."
 
 
 def _export_complaints(export: ExportConfig) -> Iterator[str]:

@@ -46,7 +46,7 @@ def keras_predictor(model: tf_keras.Model) -> Predictor:
     """
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)]
+    signature = [tf.TensorSpec((None, *model.inputs[0].shape[1:]), model.inputs[0].dtype)]
     graph = tf.function(model.predict_step, input_signature=signature, autograph=False)
     return lambda inputs: graph(tf.convert_to_tensor(inputs)).numpy()
 

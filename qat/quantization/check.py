@@ -6,8 +6,9 @@ import tf_keras
 
 from qat.config import QuantConfig
 from qat.quantization.canonical import canonicalize
+from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
-from qat.quantization.settings import override, skipped_layers
+from qat.quantization.settings import override, refuse_low_bit, skipped_layers
 
 
 def check_quantizable(model: tf_keras.Model, config: QuantConfig) -> None:
@@ -20,6 +21,7 @@ def check_quantizable(model: tf_keras.Model, config: QuantConfig) -> None:
     """
     graph = canonicalize(model)
     refuse_blockers(graph)
-    skipped_layers(config, graph)
+    place(graph, skipped_layers(config, graph))
+    refuse_low_bit(config, graph)
     for layer in {node.layer for node in graph.nodes}:
         override(config, layer)

@@ -20,4 +20,5 @@ def draw_deployed(run: Run, curve: str, tflite_model: bytes, task: str, step: in
 
 def draw_converted(run: Run, curve: str, model: Any, task: str, step: int, **options: Any) -> None:
     """Export the fake-quant model as it is now, and draw what the file does."""
-    draw_deployed(run, curve, convert(model, **options), task, step)
+    if run.config.log.tensorboard:
+        draw_deployed(run, curve, convert(model, **options), task, step)

@@ -111,7 +111,8 @@ def store(entry: Entry, model: tf_keras.Model, history: History, say: Callable[[
 def _files_of_model(config: Config) -> dict[str, str]:
     """Digests of what the model config only points to: a weights file, the module of a user's function."""
     files = [Path(config.model.weights)] if config.model.weights else []
-    files += [source for source in [_source_of(config.model.target)] if source is not None]
+    targets = [config.model.target, config.train.optimizer, *config.train.callbacks]
+    files += [source for source in map(_source_of, targets) if source is not None]
     return {path.name: rundir.sha256(path) for path in files if path.is_file()}
 
 
@@ -127,6 +128,7 @@ def _source_of(target: dict[str, Any] | None) -> Path | None:
 def _code_digest() -> str:
     digest = hashlib.sha256()
     package = Path(qat.__file__).parent
+    digest.update((package / "contract.py").read_bytes())
     for room in _CODE_THAT_COUNTS:
         for file in sorted((package / room).rglob("*.py")):
             digest.update(file.name.encode() + file.read_bytes())

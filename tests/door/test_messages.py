@@ -42,7 +42,12 @@ def test_a_section_of_arguments_takes_keys_that_nobody_knew_beforehand():
     config = compose(
         ["train.optimizer={_target_:tf_keras.optimizers.SGD,momentum:0.9}", "train.optimizer.nesterov=true"]
     )
-    assert config.train.optimizer == {"_target_": "tf_keras.optimizers.SGD", "momentum": 0.9, "nesterov": True}
+    assert config.train.optimizer == {
+        "_target_": "tf_keras.optimizers.SGD",
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 0.1,  # of conf/train/default.yaml: a dictionary is merged, not replaced
+    }
     assert compose(["model=user", "model.target._target_=a.b", "model.target.width=3"]).model.target["width"] == 3
 
 
@@ -86,7 +91,16 @@ def test_an_unknown_option_is_named_with_the_choices(override, nearest, another)
         ("quant.calibration.method=max", "quant.calibration.method=max: expected one of minmax, percentile, mse."),
         ("log.progress=loud", "log.progress=loud: expected one of auto, bar, plain, off."),
         ("export.io=[float16]", "a float16 file keeps float32 inputs and outputs; use float32."),
-        ("quant.weight_bits=3", "quant.weight_bits=3: expected 8 or 4."),
+        ("quant.weight_bits=3", "quant.weight_bits=3: quant=qat has 8."),
+        (
+            "quant.calibration.samples=50",
+            "quant.calibration.samples=50: expected at least quant.calibration.min_samples=100.",
+        ),
+        (
+            "quant.per_layer={conv:{method:foo}}",
+            "quant.per_layer.conv.method=foo: expected minmax or percentile or mse.",
+        ),
+        ("quant.per_layer={conv:4}", "quant.per_layer.conv=4: expected settings, as {weight_bits: 4}."),
         ("float_run=/nowhere", "float_run=/nowhere: no such folder."),
         ("model=saved", "model.path is not set"),
         ("data=npz", "data=npz needs data.path"),
@@ -105,3 +119,7 @@ def test_several_faults_between_the_rooms_are_all_named():
     message = said("quant.weight_bits=3", "log.progress=loud")
     assert "quant.weight_bits=3" in message
     assert "log.progress=loud" in message
+
+
+def test_a_knob_that_the_chosen_quantizer_does_not_read_is_refused():
+    assert "quant.calibration.method: quant=ptq does not read it" in said("quant=ptq", "quant.calibration.method=mse")
