@@ -46,6 +46,7 @@ REWRITES = (
     linear.merge_reshapes,
     linear.dense_on_two_axes,
     linear.channelwise_before_reshape,
+    linear.bias_of_sum,
     linear.bias,
     linear.channelwise_before_reshape,
     normalizations.attach_batch_norm,

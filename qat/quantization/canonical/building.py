@@ -65,6 +65,10 @@ class Builder:
         node = self.graph.make(
             op, f"{self.origin.name}/{op}", tensors, shape=tuple(shape), dtype=dtype, attrs=attrs, layer=self._layer()
         )
+        return self._placed(node)
+
+    def _placed(self, node: Node) -> Tensor:
+        node.step = f"{self.origin.step}/{len(self.nodes)}" if self.origin.step else ""
         self.nodes.append(node)
         return node.output
 
@@ -83,8 +87,7 @@ class Builder:
             op, f"{self.origin.name}/{op}", shape=weight.value.shape, dtype=str(weight.value.dtype), layer=self._layer()
         )
         node.weights["value"] = weight
-        self.nodes.append(node)
-        return node.output
+        return self._placed(node)
 
     def reshape(self, x: Tensor, shape: tuple[int | None, ...]) -> Tensor:
         node = self.graph.make(
@@ -96,8 +99,7 @@ class Builder:
             attrs={"shape": [-1 if size is None else int(size) for size in shape]},
             layer=self._layer(),
         )
-        self.nodes.append(node)
-        return node.output
+        return self._placed(node)
 
     def transpose(self, x: Tensor, perm: list[int]) -> Tensor:
         if perm == sorted(perm):

@@ -49,6 +49,7 @@ class Node:
     weights: dict[str, Weight] = field(default_factory=dict)
     outputs: list[Tensor] = field(default_factory=list)
     layer: str = ""  # the Keras layer it came from
+    step: str = ""  # its place in one step of an unrolled layer: the same in all steps
     in_float: bool = False  # placement leaves it unquantized, as the user asked
 
     @property
@@ -136,7 +137,11 @@ class Graph:
 
     def bypass(self, node: Node) -> None:
         """Take a node that changes nothing out of the graph."""
-        self.replace(node.output, node.inputs[0])
+        self.bypass_to(node, node.inputs[0])
+
+    def bypass_to(self, node: Node, tensor: Tensor) -> None:
+        """Take a node out of the graph; what read it reads `tensor`."""
+        self.replace(node.output, tensor)
         self.nodes.remove(node)
 
     def prune(self) -> None:

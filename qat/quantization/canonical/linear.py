@@ -135,6 +135,28 @@ def bias(graph: Graph) -> None:
         graph.nodes.remove(node)
 
 
+def bias_of_sum(graph: Graph) -> None:
+    """A vector added to the sum of two linear ops (a recurrent cell) goes to the first: one rounding less."""
+    for node in graph.of("add"):
+        fixed = operand(node, fixed=True)
+        total = operand(node, fixed=False).node if fixed is not None else None
+        if total is None or total.op != "add" or only_reader(graph, total.output) is not node:
+            continue
+        if not _is_channel_vector(fixed, total.output.shape[-1]) or node.output.shape != total.output.shape:
+            continue
+        for at, tensor in enumerate(total.inputs):
+            if tensor.node.op in LINEAR and only_reader(graph, tensor) is total:
+                moved = graph.make(
+                    "add", f"{node.name}/bias", [tensor, fixed], shape=tensor.shape, layer=tensor.node.layer
+                )
+                moved.step = node.step
+                graph.nodes.remove(total)
+                graph.insert_before(node, moved, total)
+                total.inputs[at] = moved.output
+                graph.bypass_to(node, total.output)
+                break
+
+
 def input_affine(graph: Graph) -> None:
     """Constant arithmetic on the model's input (Rescaling, Normalization): one depthwise affine, or nothing.
 

@@ -62,6 +62,7 @@ class Range:
     masked: bool = False  # holds scores, those hidden from a softmax at a large negative number
     tensors: list[Tensor] = field(default_factory=list)  # float tensors whose values it must cover
     merged_into: Range | None = None
+    step: str = ""  # the place of its op in one step of an unrolled layer
 
     def root(self) -> Range:
         return self if self.merged_into is None else self.merged_into.root()
@@ -100,7 +101,7 @@ class Placement:
         return barrier.output
 
     def new_range(self, node: Node, fixed: tuple[float, float] | None = None) -> Range:
-        made = Range(node.name, node.layer or node.name, fixed)
+        made = Range(node.name, node.layer or node.name, fixed, step=node.step)
         self.ranges.append(made)
         return made
 
@@ -264,7 +265,22 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
     for node in graph.of(*LINEAR):
         if node.inputs[0] in state.range_of:
             node.attrs["input_range"] = state.range_of[node.inputs[0]]
+    _share_between_steps(state)
     return [on for on in state.ranges if on.merged_into is None]
+
+
+def _share_between_steps(state: Placement) -> None:
+    """One range for all time steps of an unrolled layer.
+
+    Each step alone shows calibration a fraction of what the op computes, and the layer's weights are the same in all.
+    """
+    first: dict[tuple, Range] = {}
+    for on in state.ranges:
+        root = on.root()
+        if root.step:
+            shared = first.setdefault((root.step, root.fixed, root.masked), root)
+            if shared is not root and shared.root() is not root:
+                _merge(root, shared.root())
 
 
 def _place(state: Placement, node: Node) -> None:

@@ -8,6 +8,7 @@ must stay trainable) or whose ops say it badly (Dense on three axes, normalizati
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +38,7 @@ class Trace:
     input_names: list[str]
     whole: dict[str, WholeLayer] = field(default_factory=dict)  # by placeholder op name
     layer_of: dict[str, str] = field(default_factory=dict)  # op name -> Keras layer path
+    step_of: dict[str, str] = field(default_factory=dict)  # op name -> its place in one step of an unrolled layer
 
 
 class Tracer:
@@ -46,7 +48,10 @@ class Tracer:
         self.graph = graph
         self.whole: dict[str, WholeLayer] = {}
         self.layer_of: dict[str, str] = {}
+        self.step_of: dict[str, str] = {}
+        self.unrolling = 0  # how many recurrent layers are being written out
         self._path: list[str] = []
+        self._places: list[Counter[str]] = []  # of each layer in the path: how many ops of a type its call has made
         self._seen = 0
 
     def keep(
@@ -62,16 +67,33 @@ class Tracer:
     def inside(self, layer: tf_keras.layers.Layer) -> Iterator[None]:
         self._attribute()
         self._path.append(layer.name)
+        self._places.append(Counter())
         try:
             yield
         finally:
             self._attribute()
             self._path.pop()
+            self._places.pop()
+
+    @contextlib.contextmanager
+    def writing_out_steps(self) -> Iterator[None]:
+        """Inside, a layer is called once for each time step: its ops are told apart by step, and known as the same."""
+        self._attribute()
+        self.unrolling += 1
+        try:
+            yield
+        finally:
+            self._attribute()
+            self.unrolling -= 1
 
     def _attribute(self) -> None:
         operations = self.graph.get_operations()
         for operation in operations[self._seen :]:
-            self.layer_of[operation.name] = "/".join(self._path[1:]) or (self._path[0] if self._path else "")
+            layer = "/".join(self._path[1:]) or (self._path[0] if self._path else "")
+            self.layer_of[operation.name] = layer
+            if self.unrolling:
+                self._places[-1][operation.type] += 1
+                self.step_of[operation.name] = f"{layer}/{operation.type}/{self._places[-1][operation.type]}"
         self._seen = len(operations)
 
 
@@ -165,4 +187,4 @@ def trace(model: tf_keras.Model, readers: dict[Any, Reader]) -> Trace:
         with _reading(tracer, readers):
             outputs = model(nest_inputs(model, inputs), training=False)
         flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
-    return Trace(graph, inputs, flat, names, tracer.whole, tracer.layer_of)
+    return Trace(graph, inputs, flat, names, tracer.whole, tracer.layer_of, tracer.step_of)

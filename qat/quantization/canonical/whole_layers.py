@@ -125,7 +125,7 @@ def _unrolled(layer: Any) -> Iterator[None]:
 
 
 def _recurrent(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
-    with _unrolled(layer):
+    with _unrolled(layer), tracer.writing_out_steps():
         return original(layer, *args, **kwargs)
 
 
