@@ -41,11 +41,10 @@ class QatModel(tf_keras.Model):
         """Mix the float model's answers into the loss of `fit` (Hinton et al. 2015).
 
         Args:
-            teacher: the float model; it is not trained.
+            teacher: the float model; it is not trained, and stays as it is.
             weight: share of the teacher's part of the loss, 0-1.
             temperature: both answers are softened by p^(1/temperature) before they are compared.
         """
-        teacher.trainable = False
         object.__setattr__(self, "teacher", (teacher, float(weight), float(temperature)))
 
     def train_step(self, data: Any) -> dict:

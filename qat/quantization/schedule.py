@@ -6,12 +6,13 @@ change traces the graph anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tf_keras
 
 from qat.config import QuantConfig
+from qat.errors import DataError
 from qat.quantization.layers import Linear, RangeLayer
 from qat.quantization.quantizers import ActivationQuantizer
 from qat.quantization.scheme import CanonicalWrapper
@@ -56,6 +57,41 @@ def retrace(model: tf_keras.Model) -> None:
     if model.train_function is not None:
         model.make_train_function(force=True)
     model.test_function = model.predict_function = None
+
+
+def reestimate_batch_norm(model: tf_keras.Model, batches: Iterable[Any]) -> int:
+    """Set BatchNormalization's moving statistics to the mean over `batches`, as they are with today's weights.
+
+    Forward passes only; weights and ranges stand still. BatchNormalization that is not trainable keeps its statistics.
+
+    Args:
+        batches: model inputs, as `fit` feeds them, without labels; each counts alike.
+
+    Returns:
+        The number of batches.
+
+    Raises:
+        DataError: there are none.
+    """
+    layers = [layer for layer in normalized(model) if layer.norm["trainable"]]
+    held = [(layer.norm, layer.norm["momentum"], layer.norm_frozen) for layer in layers]
+    observe_ranges(model, False)
+    freeze_batch_norm(model, False)
+    seen = 0
+    try:
+        for batch in batches:
+            seen += 1
+            for layer in layers:
+                layer.norm["momentum"] = (seen - 1) / seen
+            model(batch, training=True)
+    finally:
+        for layer, (norm, momentum, frozen) in zip(layers, held, strict=True):
+            norm["momentum"], layer.norm_frozen = momentum, frozen
+        observe_ranges(model, True)
+    if seen == 0:
+        raise DataError("reestimate_batch_norm: no batches; give some of the training inputs")
+    retrace(model)
+    return seen
 
 
 class QuantizationSchedule(tf_keras.callbacks.Callback):

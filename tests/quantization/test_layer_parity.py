@@ -1,0 +1,36 @@
+"""Layer by layer, model against file; a file made wrong on purpose departs at the layer that was spoiled."""
+
+import numpy as np
+import pytest
+
+from qat.quantization.layer_parity import first_departure, layer_parity
+from qat.tflite.reader import read
+from qat.tflite.rewriting import rewrite
+
+
+def with_spoiled_kernel(content, op_name):
+    """The file with the sign of one kernel's codes turned."""
+    graph = read(content).subgraphs[0]
+    index = next(op.inputs[1] for op in graph.ops if op.name == op_name)
+
+    def edit(model):
+        buffer = model.buffers[model.subgraphs[0].tensors[index].buffer]
+        buffer.data = (-np.asarray(buffer.data, np.uint8).view(np.int8)).view(np.uint8)
+
+    return rewrite(content, edit)
+
+
+def test_every_layer_of_an_honest_file_is_its_models(tiny, qat_model, tflite_model, images):
+    rows = layer_parity(qat_model, tflite_model, images)
+    assert {row.layer for row in rows} <= {layer.name for layer in tiny.layers}
+    assert {"stem_relu", "depthwise_relu", "pointwise", "pool", "head"} <= {row.layer for row in rows}
+    assert all(row.exact >= 0.999 and row.max_lsb <= 1 and row.sqnr_db > 50 for row in rows), rows
+    assert first_departure(rows) is None
+
+
+@pytest.mark.parametrize(("op_name", "layer"), [("DEPTHWISE_CONV_2D", "depthwise_relu"), ("FULLY_CONNECTED", "head")])
+def test_the_first_departure_is_the_layer_whose_kernel_was_spoiled(op_name, layer, qat_model, tflite_model, images):
+    rows = layer_parity(qat_model, with_spoiled_kernel(tflite_model, op_name), images)
+    departed = first_departure(rows)
+    assert departed.layer == layer
+    assert all(row.exact >= 0.999 for row in rows[: rows.index(departed)])

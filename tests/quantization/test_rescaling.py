@@ -1,0 +1,43 @@
+"""The double rounding of LiteRT's own kernels, against the C code's integer arithmetic written out in Python."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qat.quantization.rescaling import fixed_point, rescaled_twice_rounded
+
+
+def multiplied(total: int, factor: float) -> int:
+    """MultiplyByQuantizedMultiplier with whole numbers only; the shift rounds halves up."""
+    fraction, shift = math.frexp(factor)
+    whole = math.floor(fraction * 2**31 + 0.5)
+    if whole == 2**31:
+        whole, shift = whole // 2, shift + 1
+    product = (total << max(shift, 0)) * whole
+    high = (product + (1 << 30)) >> 31
+    right = max(-shift, 0)
+    return (high + (1 << right >> 1)) >> right
+
+
+def test_it_is_the_kernels_integer_arithmetic():
+    random = np.random.default_rng(0)
+    totals = random.integers(-20000, 20000, (500, 7))
+    factors = np.array([0.5, 0.25, 0.4999, 1.7, 0.013, 3e-4, 0.1], np.float32)
+    found = rescaled_twice_rounded(tf.constant(totals, tf.float32), tf.constant(factors)).numpy()
+    expected = [[multiplied(int(t), float(f)) for t, f in zip(row, factors, strict=True)] for row in totals]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_second_rounding_shows_with_large_factors():
+    total, factor = tf.constant([[39.0]]), tf.constant([0.4995])  # 19.48: 38.96 halves, 39 halves, 19.5, 20
+    assert rescaled_twice_rounded(total, factor).numpy().item() == 20
+    assert round(39 * 0.4995) == 19
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0**-20, 0.9999999, 3.0, 1e-6])
+def test_mantissa_and_exponent_give_the_factor_back(factor):
+    whole, shift = fixed_point(tf.constant(factor, tf.float64))
+    assert 2**30 <= float(whole) < 2**31
+    assert float(whole) * 2.0 ** (float(shift) - 31) == pytest.approx(factor, rel=1e-9)

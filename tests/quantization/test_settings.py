@@ -1,0 +1,106 @@
+"""Layers with settings of their own, layers left in float, and 4-bit weights."""
+
+import numpy as np
+import pytest
+import tf_keras
+from tf_keras import layers
+
+from qat.config import QuantConfig
+from qat.errors import ConfigError
+from qat.quantization import quantize_model
+from qat.quantization.layers import Linear, RangeLayer
+from qat.quantization.scheme import CanonicalWrapper
+from qat.quantization.settings import is_low_bit
+from qat.tflite import Interpreter, convert, verify
+from qat.tflite.reader import read
+
+
+def bits(model):
+    wrappers = [layer for layer in model.layers if isinstance(layer, CanonicalWrapper)]
+    return {w.layer.name: w._weight_vars[0][1].bits for w in wrappers if isinstance(w.layer, Linear)}
+
+
+def weight_dtypes(content):
+    graph = read(content).subgraphs[0]
+    kinds = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+    return [graph.tensors[op.inputs[1]].dtype for op in graph.ops if op.name in kinds]
+
+
+def exact_share(model, content, images):
+    runtime = Interpreter(content)
+    codes = runtime.predict_codes(runtime.quantized(images)).astype(int)
+    return np.mean(codes == np.round(model.predict(images, verbose=0) * 256) - 128)
+
+
+def test_one_layer_takes_4_bits_and_the_rest_keep_8(tiny, images):
+    config = QuantConfig(name="qat", per_layer={"^pointwise$": {"weight_bits": 4}})
+    model = quantize_model(tiny, images, config=config)
+    assert sorted(bits(model).values()) == [4, 8, 8, 8]
+    content = convert(model, low_bit=is_low_bit(config))
+    assert weight_dtypes(content) == ["int8", "int8", "int4", "int8"]
+    assert verify(content).integer_only
+    assert exact_share(model, content, images) >= 0.995
+
+
+def test_4_bit_weights_are_int4_in_the_file_and_compute_what_the_model_computes(tiny, images):
+    model = quantize_model(tiny, images, config=QuantConfig(name="qat_w4a8", weight_bits=4))
+    content = convert(model, low_bit=True)
+    assert set(weight_dtypes(content)) == {"int4"}
+    assert verify(content).integer_only
+    assert exact_share(model, content, images) >= 0.99
+
+
+def test_layers_that_no_4_bit_file_holds_are_named():
+    tokens = tf_keras.Input((6,), dtype="int32", name="tokens")
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(20, 8, name="words")(tokens))
+    model = tf_keras.Model(tokens, layers.Dense(3)(x))
+    config = QuantConfig(name="qat_w4a8", weight_bits=4)
+    with pytest.raises(ConfigError, match=r"words \(embedding\). Take 8 bits for the whole model"):
+        quantize_model(model, np.zeros((128, 6), np.int32), config=config)
+
+
+def test_a_layer_takes_its_own_calibration_method(tiny, images, qat_model):
+    config = QuantConfig(name="qat", per_layer={"^stem": {"method": "mse"}})
+    found = {
+        layer.source: layer.range
+        for layer in quantize_model(tiny, images, config=config).layers
+        if isinstance(layer, RangeLayer)
+    }
+    plain = {layer.source: layer.range for layer in qat_model.layers if isinstance(layer, RangeLayer)}
+    assert {name for name in plain if found[name] != plain[name]} <= {"stem", "stem_bn", "stem_relu"}
+    assert found["stem_relu"][1] < plain["stem_relu"][1]
+
+
+def test_per_tensor_weights_are_one_scale_a_kernel(tiny, images):
+    model = quantize_model(tiny, images, config=QuantConfig(name="qat", per_channel=False))
+    content = convert(model, per_channel=False)
+    assert {report.layer.split(".")[0] for report in verify(content).per_tensor_weights}
+    assert exact_share(model, content, images) >= 0.999
+
+
+def test_an_unknown_setting_of_a_layer_is_refused_with_the_choices(tiny, images):
+    config = QuantConfig(name="qat", per_layer={"stem": {"bits": 4}})
+    with pytest.raises(ConfigError, match=r"per_layer\.stem: bits is no setting.*weight_bits, per_channel, method"):
+        quantize_model(tiny, images, config=config)
+
+
+def test_skip_leaves_exactly_the_named_layers_in_float(tiny, images):
+    model = quantize_model(tiny, images, config=QuantConfig(name="qat", skip=["^pointwise$"]))
+    found = verify(convert(model, allow_float=True))
+    computing = [report for report in found.float_ops if report.op not in ("QUANTIZE", "DEQUANTIZE")]
+    assert found.op_counts["CONV_2D"] == 2
+    assert all("pointwise" in report.layer for report in computing), computing
+    assert "CONV_2D" in {report.op for report in computing}
+    assert not [report for report in computing if report.op in ("DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "SOFTMAX")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("^nowhere$", r"'\^nowhere\$' matches no layer; the model's layers are .*stem"),
+        ("(", "is no regular expression"),
+    ],
+)
+def test_a_pattern_that_names_nothing_is_refused(pattern, message, tiny, images):
+    with pytest.raises(ConfigError, match=message):
+        quantize_model(tiny, images, config=QuantConfig(name="qat", skip=[pattern]))
