@@ -18,6 +18,7 @@ from qat.quantization.canonical.placement import Range
 BINS = 2048
 METHODS = ("minmax", "percentile", "mse")
 SMALLEST_SPAN = 1e-6
+FEEDBACK_MARGIN = 1.15  # what saturates in a recurrent layer comes back at every step
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 
 
@@ -161,6 +162,9 @@ def calibrate(
                 spans[i] = percentile_span(counts[row], spans[i], settings.percentile)
             else:
                 spans[i] = mse_span(counts[row], spans[i])
+    for i, on in enumerate(ranges):
+        if on.step:
+            spans[i] *= FEEDBACK_MARGIN
     return [
         on.fixed or whole_span(float(low), float(max(high, low + SMALLEST_SPAN)))
         for on, (low, high) in zip(ranges, spans, strict=True)
