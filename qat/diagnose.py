@@ -1,4 +1,4 @@
-"""`python -m qat.diagnose tflite=FILE …`: why does the file do worse? Exit 0 no fault, 1 a fault, 2 refused, 3 unknown."""
+"""`python -m qat.diagnose tflite=FILE …`: why is the file worse? Exit 0 no fault, 1 a fault, 2 refused, 3 unknown."""
 
 from pathlib import Path
 

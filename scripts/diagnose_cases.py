@@ -82,6 +82,10 @@ def bgr(raw: np.ndarray) -> np.ndarray:
     return unit(raw)[..., ::-1]
 
 
+def transposed(raw: np.ndarray) -> np.ndarray:
+    return unit(raw).transpose(0, 2, 1, 3)
+
+
 def shifted(run: Callable) -> Callable:
     return lambda raw, content: np.concatenate([np.zeros((len(raw), 1), np.float32), run(raw, content)], axis=1)
 
@@ -101,6 +105,9 @@ def file_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
     def file(name: str, base: str, make: Callable[[], bytes], expected: str, keras: bool = False, **given: Any):
         more = {"keras_model": model(base)} if keras else {}
         return Planted(base, (expected,), cached(name, make), {**more, **given})
+
+    def scratch() -> bytes:
+        return plant.convert(plant.qat_stock(plant.fresh("M1"), "M1", 375, 1e-3))
 
     m1 = lambda: model("M1")  # noqa: E731
     yield (
@@ -124,7 +131,7 @@ def file_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
     yield "M5", lambda: file("M5", "M5", lambda: plant.convert(plant.detector(), cal("M1")), "C11")
     yield "Q08", lambda: file("Q08", "M1", lambda: plant.convert(m1(), np.zeros((50, 32, 32, 3))), "Q08")
     yield "F14-D2", lambda: file("F14", "M1", lambda: plant.convert(m1(), 255 * cal("M1")), "Q01", keras=True)
-    yield "F29-D2", lambda: file("F29", "M1", lambda: plant.convert(plant.qat_stock(plant.fresh("M1"), "M1", 375, 1e-3)), "T03", keras=True)  # fmt: skip
+    yield "F29-D2", lambda: file("F29", "M1", scratch, "T03", keras=True)
 
 
 def keras_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
@@ -152,27 +159,43 @@ def model_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
     yield "F14-M2", lambda: case("F14-M2", "M2", lambda: plant.convert(model("M2"), 255 * cal("M2")), "Q01")
     yield "Q02", lambda: case("Q02", "M1", lambda: plant.convert(model("M1"), cal("M1") / 255), "Q02")
     yield "Q02-dark", lambda: case("Q02-dark", "M2", lambda: plant.convert(model("M2"), cal("M2") * 0.25), "Q02")
+
+    def scratch() -> bytes:
+        return plant.convert(plant.qat_stock(plant.fresh("M1"), "M1", 375, 1e-3))
+
     noise = np.random.default_rng(3).uniform(0, 1, (200, 32, 32, 3)).astype(np.float32)
     yield "F16", lambda: case("F16", "M1z", lambda: plant.convert(model("M1z"), noise), "Q03")
     yield "F18", lambda: case("F18", "M1", lambda: plant.convert(model("M1"), plant.one_class("M1")), "Q04")
     yield "Q04-one", lambda: case("Q04-one", "M2", lambda: plant.convert(model("M2"), cal("M2", 1)), "Q04")
     yield "Q05-meanstd", lambda: case("Q05", "M1z", lambda: plant.convert(model("M1z"), cal("M1")), "Q05")
     yield "Q06", lambda: case("Q06", "M1", lambda: plant.convert(model("M1"), _with_outlier("M1")), "Q06")
-    yield "Q06-cal", lambda: case(
-        "Q06", "M1", lambda: plant.convert(model("M1"), _with_outlier("M1")), "Q06",
-        calibration=lambda: ([x[None]] for x in _with_outlier("M1")),
-    )  # fmt: skip
-    yield "F18-cal", lambda: case(
-        "F18", "M1", lambda: plant.convert(model("M1"), plant.one_class("M1")), "Q04",
-        calibration=lambda: ([x[None]] for x in plant.one_class("M1")),
-    )  # fmt: skip
+    yield (
+        "Q06-cal",
+        lambda: case(
+            "Q06",
+            "M1",
+            lambda: plant.convert(model("M1"), _with_outlier("M1")),
+            "Q06",
+            calibration=lambda: ([x[None]] for x in _with_outlier("M1")),
+        ),
+    )
+    yield (
+        "F18-cal",
+        lambda: case(
+            "F18",
+            "M1",
+            lambda: plant.convert(model("M1"), plant.one_class("M1")),
+            "Q04",
+            calibration=lambda: ([x[None]] for x in plant.one_class("M1")),
+        ),
+    )
     yield "F07", lambda: _imbalanced()
     yield "F24", lambda: _wide()
     yield "F08-data", lambda: case("F08", "M1", lambda: plant.convert(plant.fresh("M1"), cal("M1")), "C07")
     yield "F27-data", lambda: case("F27", "M1", lambda: plant.convert(plant.qat_stock(model("M1"), "M1", 8)), "T01")
     yield (
         "F29",
-        lambda: case("F29", "M1", lambda: plant.convert(plant.qat_stock(plant.fresh("M1"), "M1", 375, 1e-3)), "T03"),
+        lambda: case("F29", "M1", scratch, "T03"),
     )
 
 
@@ -302,7 +325,7 @@ def double_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
         "X5",
         lambda: Planted("M2", ("P06", "P02"), good("M2"), data("M2", user_preprocess=lambda r: signed(r)[..., ::-1])),
     )
-    yield "X6", lambda: Planted("M2", ("P08", "O03"), good("M2"), data("M2", user_run=shifted(plant.app(lambda r: unit(r).transpose(0, 2, 1, 3)))))  # fmt: skip
+    yield "X6", lambda: Planted("M2", ("P08", "O03"), good("M2"), data("M2", user_run=shifted(plant.app(transposed))))
 
 
 def all_cases() -> dict[str, Callable[[], Planted]]:
@@ -369,11 +392,13 @@ def summary(rows: list[tuple]) -> None:
         proved = [c.recovered for r in part for c in r[2].causes if c.certainty == "proved" and c.recovered is not None]
         if proved:
             print(
-                f"  recovered where proved {np.mean(proved):.0%} on average, {min(proved):.0%} at least ({len(proved)} causes)"
+                f"  recovered where proved {np.mean(proved):.0%} on average, {min(proved):.0%} at "
+                f"least ({len(proved)} causes)"
             )
         if part:
             print(
-                f"  seconds                {np.median([r[4] for r in part]):.1f} median, {max(r[4] for r in part):.1f} most"
+                f"  seconds                {np.median([r[4] for r in part]):.1f} median, "
+                f"{max(r[4] for r in part):.1f} most"
             )
     single = [r for r in rows if len(r[1].expected) == 1]
     families = sum(r[1].expected[0][0] == "Q" for r in single)

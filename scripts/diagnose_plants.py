@@ -50,7 +50,7 @@ def one_class(name: str, count: int = 200) -> np.ndarray:
     return preprocess_of(name)(data["x_train"][data["y_train"].reshape(-1) == 0][:count])
 
 
-def imbalanced(model: Any, factor: float = 48.0) -> Any:
+def imbalanced(model: Any, factor: float = 40.0) -> Any:
     """Channels of the layer before a depthwise kernel divided, the kernel multiplied: the float function stays."""
     changed = tf_keras.models.clone_model(model)
     changed.set_weights(model.get_weights())
@@ -68,7 +68,7 @@ def imbalanced(model: Any, factor: float = 48.0) -> Any:
 
 
 def wide(model: Any, factor: float = 64.0) -> Any:
-    """Some channels of a residual sum made 64 times larger, the next layer's kernel smaller: the float function stays."""
+    """Some channels of a residual sum 64 times larger, the next layer's kernel smaller: the float function stays."""
     changed = tf_keras.models.clone_model(model)
     changed.set_weights(model.get_weights())
     inputs = changed.input

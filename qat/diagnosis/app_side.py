@@ -119,6 +119,10 @@ def _judge_fed(evidence: Evidence, side: Side, carrier: Carrier, fed: list[NDArr
         _settle_feeding(evidence, side, given, finding, fed)
         return
     if evidence.user_inputs is None:
+        known = _known_normalisation(evidence, given)
+        if known is not None:
+            _judge_inputs(evidence, side, carrier, known, None, "what was fed")
+            return
         valid = _unsaturated(fed[0], first)
         _judge_inputs(evidence, side, carrier, real_of(fed[0], first), valid, "what was fed")
 
@@ -126,9 +130,11 @@ def _judge_fed(evidence: Evidence, side: Side, carrier: Carrier, fed: list[NDArr
 def _fed_finding(evidence: Evidence, given: feeding.Feeding) -> Finding | None:
     """The feeding fault, unless the codes are rather those of another preprocessing, rightly quantized."""
     found = next(feeding.probe(given), None)
-    if found is None or evidence.user_inputs is not None or found.id not in ("I04", "I03"):
+    if evidence.user_inputs is not None or given.tensor.is_float or given.fed.dtype.kind == "f":
         return found
-    if given.tensor.is_float or given.fed.dtype.kind == "f":
+    if (found is None or not found.evidence.endswith("exactly")) and _known_normalisation(evidence, given) is not None:
+        return None
+    if found is None or found.id not in ("I04", "I03"):
         return found
     relation = relate(real_of(given.fed, given.tensor), given.meant, _unsaturated(given.fed, given.tensor))
     parts = [
@@ -139,6 +145,20 @@ def _fed_finding(evidence: Evidence, given: feeding.Feeding) -> Finding | None:
     ]
     usual = bool(parts) and parts[0] in ("P01", "P02", "P03", "P11") and "output's" not in found.evidence
     return None if usual and found.id == "I04" else found
+
+
+def _known_normalisation(evidence: Evidence, given: feeding.Feeding) -> NDArray | None:
+    """The usual normalisation of the raw samples whose right codes are what was fed."""
+    raw = given.raw
+    if raw is None or raw.dtype != np.uint8 or raw.shape != given.fed.shape or given.tensor.is_float:
+        return None
+    for name, function in NORMALISATIONS.items():
+        if raw.shape[-1] == 3 or name in ("raw", "raw / 255", "raw / 127.5 - 1"):
+            values = function(raw.astype(np.float32)).astype(np.float32)
+            codes = codes_of(values[:64], given.tensor).astype(np.int64)
+            if np.mean(codes == given.fed[:64]) > feeding.MATCH:
+                return values
+    return None
 
 
 def _unsaturated(fed: NDArray, tensor) -> NDArray | None:
@@ -163,7 +183,7 @@ def _settle_feeding(
     if drop.significant:
         share = evidence.yardstick.recovered(*outputs)
         side.causes.append(Cause.of(finding, "proved" if share >= ENOUGH else "certain", share))
-    elif finding.id == "I05" or drop.points <= 0.005 and floor > 0.5:
+    elif finding.id == "I05" or (drop.points <= 0.005 and floor > 0.5):
         side.note(finding)
     else:
         side.causes.append(Cause.of(finding, "certain"))
@@ -290,9 +310,9 @@ def _judge_recorded(evidence: Evidence, side: Side, fed: list[NDArray] | None) -
     recorded = evidence.recorded
     if evidence.app_run is not None:
         _state(evidence, side)
-    if len(recorded) > 1 and len(recorded) == len(wanted):
-        if _outputs_exchanged(evidence, side, recorded, wanted, tensors):
-            return
+    several = len(recorded) > 1 and len(recorded) == len(wanted)
+    if several and _outputs_exchanged(evidence, side, recorded, wanted, tensors):
+        return
     found = _recorded_findings(evidence, recorded[0], wanted[0], codes[0], tensors[0])
     if not found and fed is None and evidence.user_inputs is None and not _explains(recorded[0], wanted[0], tensors[0]):
         _search_inputs(evidence, side, recorded[0], tensors[0])
@@ -372,7 +392,7 @@ def _outputs_exchanged(evidence: Evidence, side: Side, recorded: Outputs, wanted
             drop = evidence.yardstick.drop(wanted, recorded)
             finding = Finding(
                 "C09", f"the app reads the outputs in the file's order, which is not the model's: {taken}",
-                "bind outputs by name: interpreter.get_signature_runner()(...)['" + str(names[0]) + "']", 0.97, certain=True,
+                f"bind outputs by name: interpreter.get_signature_runner()(...)[{names[0]!r}]", 0.97, certain=True,
             )  # fmt: skip
             side.causes.append(
                 Cause.of(finding, "proved" if drop.significant else "certain", 1.0 if drop.significant else None)
@@ -397,7 +417,8 @@ def _state(evidence: Evidence, side: Side) -> None:
     changed = np.abs(first.astype(np.float64) - second[::-1]).reshape(len(few), -1).max(axis=1)
     if np.mean(changed > 1e-6 + 0.02 * np.ptp(first)) > 0.3 and not _late(first, second):
         finding = Finding(
-            "O06", "the same samples in reverse order give other results: something is carried from one call to the next",
+            "O06",
+            "the same samples in reverse order give other results: something is carried from one call to the next",
             "make a new interpreter, or reset the state, for each sequence", 0.9, certain=True,
         )  # fmt: skip
         side.causes.append(Cause.of(finding, "certain"))
@@ -437,7 +458,10 @@ def _search_inputs(evidence: Evidence, side: Side, recorded: NDArray, tensor) ->
     wanted = evidence.file.real(right)
     comparable = _comparable([recorded], wanted)
     if comparable is not None and evidence.yardstick.drop(wanted, comparable).significant:
-        side.unsure = "the recorded outputs are not the file's for these inputs; give fed=, user_preprocess= or user_run= to see why"
+        side.unsure = (
+            "the recorded outputs are not the file's for these inputs; "
+            "give fed=, user_preprocess= or user_run= to see why"
+        )
 
 
 def _logits_note(evidence: Evidence, side: Side, recorded: NDArray) -> None:
@@ -450,6 +474,7 @@ def _logits_note(evidence: Evidence, side: Side, recorded: NDArray) -> None:
         return
     if recorded.shape[1] > 1 and not side.causes and (recorded.min() < -0.01 or recorded.max() > 1.01):
         side.notes.append(
-            f"O04: the file gives logits ({recorded.min():.3g}..{recorded.max():.3g}), not probabilities: apply softmax before "
+            f"O04: the file gives logits ({recorded.min():.3g}..{recorded.max():.3g}), not "
+            "probabilities: apply softmax before "
             "comparing them with a threshold"
         )

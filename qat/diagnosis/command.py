@@ -38,7 +38,8 @@ def diagnose_from(config: DiagnoseConfig, folder: Path) -> CommandVerdict:
     """
     if (config.tflite is None) == (config.run is None):
         raise ConfigError(
-            f"tflite={config.tflite}, run={config.run}: give one of them, a .tflite or the directory of a run of qat.train"
+            f"tflite={config.tflite}, run={config.run}: give one of them, a .tflite or the directory "
+            "of a run of qat.train"
         )
     if config.samples < 1:
         raise ConfigError(f"samples={config.samples}: expected at least 1")

@@ -14,6 +14,7 @@ from qat.diagnosis.weights import LayerCosine, layer_cosines
 from qat.diagnosis.yardstick import ENOUGH, FAULT_DB, Drop, worst_sqnr_db
 
 OTHER_WEIGHTS, SCRATCH, SAME_WEIGHTS = 0.6, 0.35, 0.97
+HALF = 0.5
 AGREES, AGREES_QAT = 0.95, 0.85
 
 
@@ -171,6 +172,8 @@ def _explain_loss(evidence: Evidence, side: Side, static: list[Finding], cosines
     elif good >= ENOUGH or not _still_lossy(evidence, Recipe()):
         _calibration_or_scheme(evidence, side, static, good)
     else:
+        if good >= HALF:  # two faults: one in how the file was made, one in the model
+            _calibration_or_scheme(evidence, side, static, good)
         _hard_model(evidence, side)
 
 
@@ -214,7 +217,8 @@ def _per_tensor(evidence: Evidence, side: Side, coarse: list[tuple[str, int]], g
     named = ", ".join(f"{layer!r} ({channels} channels)" for layer, channels in coarse[:4])
     finding = Finding(
         "C06", f"{len(coarse)} convolutions have one weight scale for all their channels: {named}",
-        "drop converter._experimental_disable_per_channel (per-channel weights are the default), or equalize the channels "
+        "drop converter._experimental_disable_per_channel (per-channel weights are the default), or "
+        "equalize the channels "
         "before converting", 0.9,
     )  # fmt: skip
     if only_calibrated is not None and only_calibrated >= ENOUGH:

@@ -1,4 +1,4 @@
-"""Which calibration would have left the ranges that the file has? Each guess is run through a float file and compared."""
+"""Which calibration would have left the file's ranges? Each guess is run through a float file and compared."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def natural_images(model: Any, count: int) -> NDArray | None:
 
 
 def _trained_range(model: Any, images: NDArray) -> tuple[str | None, dict[str, float]]:
-    """The input range under which the first BatchNorm sees the statistics that it remembers; None if none stands out."""
+    """The input range under which the first BatchNorm sees the statistics that it remembers, or None."""
     import tf_keras
 
     norm = next((layer for layer in model.layers if isinstance(layer, tf_keras.layers.BatchNormalization)), None)
@@ -93,7 +93,8 @@ def _input_range(evidence: Evidence, side: Side, trained: str, misfit: dict[str,
         return False
     finding = Finding(
         "Q01" if ratio > 1 else "Q02",
-        f"the file's input holds [{have[0]:.4g}, {have[1]:.4g}], but the statistics in the model's first BatchNormalization "
+        f"the file's input holds [{have[0]:.4g}, {have[1]:.4g}], but the statistics in the model's "
+        "first BatchNormalization "
         f"are those of inputs in {trained} (judged with synthetic images, off by {misfit[trained]:.1f} octaves)",
         FIX, 0.9,
     )  # fmt: skip
@@ -102,7 +103,7 @@ def _input_range(evidence: Evidence, side: Side, trained: str, misfit: dict[str,
 
 
 def _hard_model(evidence: Evidence, side: Side, images: NDArray, trained: str | None) -> None:
-    """M: even a file calibrated on the very images that it is measured on loses nearly everything, and 16 bits do not."""
+    """M: even a file calibrated on the very images that it is measured on loses nearly all, and 16 bits do not."""
     have = evidence.facts.input_range
     if evidence.facts.scheme != "int8" or have is None:
         return
@@ -117,7 +118,8 @@ def _hard_model(evidence: Evidence, side: Side, images: NDArray, trained: str | 
     if max(found[0], found[1]) < HOPELESS_DB and found[2] > FINE_DB:
         first = max(hard_to_quantize(synthetic), key=lambda f: f.strength)
         said = (
-            f"on synthetic images the file keeps {found[0]:.1f} dB, the best int8 file {found[1]:.1f} dB, an int16x8 file "
+            f"on synthetic images the file keeps {found[0]:.1f} dB, the best int8 file "
+            f"{found[1]:.1f} dB, an int16x8 file "
             f"{found[2]:.1f} dB; {first.evidence}"
         )
         side.causes.append(Cause.of(replace(first, evidence=said), "consistent"))

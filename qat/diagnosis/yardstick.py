@@ -12,6 +12,7 @@ from qat.metrics import mcnemar_p, wilson_interval
 
 POINTS = 0.02  # a drop of accuracy or agreement below this is no fault, however certain
 CHANCE = 0.01  # of a drop by luck alone (exact McNemar)
+LARGE_POINTS, LARGE_CHANCE = 0.03, 0.03  # a larger drop needs less proof
 FAULT_DB = 15.0  # SQNR of real-valued outputs below which there is a fault
 GAIN_DB = 6.0  # and a sound file must be better by so much
 ENOUGH = 0.9  # share of the loss that a proof must recover
@@ -69,7 +70,8 @@ class Yardstick:
             return Drop(first, second, first - second, 0.0 if significant else 1.0, significant)
         p = mcnemar_p(self.right(better), self.right(worse))
         points = first - second
-        return Drop(first, second, points, p, points >= POINTS and p < CHANCE)
+        significant = (points >= POINTS and p < CHANCE) or (points >= LARGE_POINTS and p < LARGE_CHANCE)
+        return Drop(first, second, points, p, significant)
 
     def recovered(self, target: Outputs, broken: Outputs, repaired: Outputs) -> float:
         """Share of the loss that is gone, 1 when all is; of noise power where the unit is dB."""

@@ -65,7 +65,7 @@ def test_every_id_has_a_name_and_every_cause_is_plain_text(files, measured):
 
 
 def test_a_truncated_file_is_refused_with_a_text(files):
-    with pytest.raises(TfliteFileError, match="damaged|refuses"):
+    with pytest.raises(TfliteFileError, match=r"damaged|refuses"):
         diagnose(files.int8[: len(files.int8) // 2])
 
 
@@ -75,7 +75,7 @@ def test_labels_of_another_number_are_refused(files, digits):
 
 
 def test_an_unknown_expectation_lists_the_choices(files):
-    with pytest.raises(ConfigError, match="int4.*expected one of int8"):
+    with pytest.raises(ConfigError, match=r"int4.*expected one of int8"):
         diagnose(files.int8, expect="int4")
 
 

@@ -165,8 +165,10 @@ def _input_range(evidence: Evidence, limits, want, best: Guess | None, said: str
     clipped = float(np.mean((values < limits[0] - slack) | (values > limits[1] + slack)))
     preset = preset_of(limits)
     text = (
-        f"the file's input holds [{limits[0]:.4g}, {limits[1]:.4g}]{f', that is {preset}' if preset else ''}; the right "
-        f"inputs lie in [{want[0]:.4g}, {want[1]:.4g}]: {min(1 / ratio, 1):.1%} of the range is used, {clipped:.1%} clipped"
+        f"the file's input holds [{limits[0]:.4g}, "
+        f"{limits[1]:.4g}]{f', that is {preset}' if preset else ''}; the right "
+        f"inputs lie in [{want[0]:.4g}, {want[1]:.4g}]: {min(1 / ratio, 1):.1%} of the range is "
+        f"used, {clipped:.1%} clipped"
     )
     text += f"; {said}" if said else ""
     noisy = best is not None and best.id == "Q03" and best.distance < 0.35

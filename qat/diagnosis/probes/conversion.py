@@ -16,7 +16,7 @@ SET_DEFAULT = "converter.optimizations = [tf.lite.Optimize.DEFAULT]"
 
 
 def not_quantized(facts: Facts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Finding]:
-    """C01, C02, C03: a float body where integers were wanted. `sound`: the calibration, if it was seen, holds samples."""
+    """C01, C02, C03: a float body where integers were wanted. `sound`: whether the calibration given holds samples."""
     graph, scheme = facts.graph, facts.scheme
     wanted = expect in INTEGER or (expect is None and calibrated)
     integer_border = [
@@ -36,15 +36,18 @@ def not_quantized(facts: Facts, expect: str | None, calibrated: bool, sound: boo
     elif scheme == "float32" and (wanted or expect in ("dynamic_range", "float16")):
         yield Finding(
             "C01",
-            f"no int8, int16 or float16 tensor in a file of {graph.size_bytes} bytes, though {expect or 'int8'} was meant",
-            f"{SET_DEFAULT} before convert(); without it representative_dataset and supported_ops are ignored in silence",
+            f"no int8, int16 or float16 tensor in a file of {graph.size_bytes} bytes, though "
+            f"{expect or 'int8'} was meant",
+            f"{SET_DEFAULT} before convert(); without it representative_dataset and supported_ops "
+            "are ignored in silence",
             1.0, certain=True, needs_loss=False,
         )  # fmt: skip
     elif scheme in ("dynamic_range", "float16") and wanted:
         small = sum(1 for _, w in facts.weights if w.is_float and w.size < FEW_ELEMENTS)
         yield Finding(
             "C03",
-            f"weights are stored in {len(facts.integer_weights)} integer tensors, but all {len(facts.float_ops)} ops compute "
+            f"weights are stored in {len(facts.integer_weights)} integer tensors, but all "
+            f"{len(facts.float_ops)} ops compute "
             f"in float32 and inputs and outputs are float32 ({small} small kernels stay float, which is normal)",
             "set converter.representative_dataset, converter.target_spec.supported_ops = "
             "[tf.lite.OpsSet.TFLITE_BUILTINS_INT8] and inference_input_type = inference_output_type = tf.int8",
@@ -61,7 +64,8 @@ def qat_not_lowered(facts: Facts) -> Iterator[Finding]:
     if facts.scheme == "qat_not_lowered":
         yield Finding(
             "C04",
-            f"{facts.fake_pairs} QUANTIZE/DEQUANTIZE pairs stand around {len(facts.float_ops)} float ops: a QAT model whose "
+            f"{facts.fake_pairs} QUANTIZE/DEQUANTIZE pairs stand around {len(facts.float_ops)} float "
+            "ops: a QAT model whose "
             f"fake quantization was kept as such ({facts.graph.size_bytes} bytes)",
             f"{SET_DEFAULT} when the QAT model is converted: only then are the pairs folded into integer ops",
             1.0, certain=True, needs_loss=False,
@@ -79,7 +83,8 @@ def float16_overflow(facts: Facts) -> Iterator[Finding]:
         mask = not infinite and bool((values[full] < 0).all()) and _feeds_softmax(facts, tensor.index)
         yield Finding(
             "C05",
-            f"float16 constant {tensor.name.split(';')[0]!r}: {int(full.sum())} of {values.size} values stand at the end of "
+            f"float16 constant {tensor.name.split(';')[0]!r}: {int(full.sum())} of {values.size} "
+            "values stand at the end of "
             f"float16 (65504){', some infinite' if infinite else ''}"
             + ("; they mask a softmax, which goes on working" if mask else ""),
             "replace constants beyond 65504 (masks of -1e30 by -1e4), or convert to int8 or dynamic range",
@@ -130,7 +135,8 @@ def shared_scale(facts: Facts) -> Iterator[Finding]:
                 "C11",
                 f"CONCATENATION writes with scale {scale:.4g}; {facts.graph.tensors[worst].name.split(';')[0]!r} spans "
                 f"{spans[worst]:.3g} and is left with {crushed[worst]:.1f} of 256 levels",
-                "give the model separate outputs, or divide the large part (boxes) by its range before the concatenation "
+                "give the model separate outputs, or divide the large part (boxes) by its range "
+                "before the concatenation "
                 "so that all parts lie in [0, 1]",
                 1.0, certain=True, needs_loss=False,
             )  # fmt: skip
@@ -182,7 +188,8 @@ def dead_scales(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "C12",
                 f"bias of {weight.layer!r} reaches {largest} of {2**31 - 1}: it saturated when it was stored as int32",
-                "a channel of that layer has a filter scale near 0 (a dead channel): prune it, or retrain with weight decay",
+                "a channel of that layer has a filter scale near 0 (a dead channel): prune it, or "
+                "retrain with weight decay",
                 0.6,
             )  # fmt: skip
 
@@ -214,9 +221,11 @@ def coarse_channels(facts: Facts) -> Iterator[Finding]:
         named = ", ".join(f"{layer!r} {used:.0f}" for layer, used in poor[:5])
         yield Finding(
             "C06",
-            f"{len(poor)} convolutions have one weight scale for channels of very different size; the largest code of the "
+            f"{len(poor)} convolutions have one weight scale for channels of very different size; "
+            "the largest code of the "
             f"median channel, of 127: {named}",
-            "drop converter._experimental_disable_per_channel (per-channel weights are the default), or equalize the channels "
+            "drop converter._experimental_disable_per_channel (per-channel weights are the default), "
+            "or equalize the channels "
             "before converting",
             0.85, certain=min(used for _, used in poor) < COARSE_CODES / 2,
         )  # fmt: skip

@@ -71,7 +71,7 @@ def probe(feeding: Feeding) -> Iterator[Finding]:
             share = float(np.mean(codes.astype(np.int64) == feeding.fed[:SAMPLES]))
             if share > MATCH:
                 yield _finding(
-                    id, feeding, f"{words} gives {share:.1%} of the {feeding.fed.dtype} codes that were fed exactly"
+                    id, feeding, f"{words} gives {share:.1%} of the {feeding.fed.dtype} codes that were fed, exactly"
                 )
                 return
     if (found := _other_scale(feeding)) is not None:
@@ -169,7 +169,8 @@ def _other_scale(feeding: Feeding) -> Finding | None:
         whose = ": these are the output's"
     return _finding(
         "I04", feeding,
-        f"the codes follow scale {scale:.6g} and zero point {zero:.1f}{whose}; the input has {right_scale:.6g} and {right_zero}",
+        f"the codes follow scale {scale:.6g} and zero point {zero:.1f}{whose}; the input has "
+        f"{right_scale:.6g} and {right_zero}",
     )  # fmt: skip
 
 
@@ -186,6 +187,7 @@ def _float_bytes(feeding: Feeding) -> Iterator[Finding]:
 
 def _finding(id: str, feeding: Feeding, evidence: str) -> Finding:
     fix = {
-        "I06": f"order(ByteOrder.nativeOrder()) and rewind() the buffer, copy RGB without alpha; then {formula(feeding.tensor)}",
+        "I06": "order(ByteOrder.nativeOrder()) and rewind() the buffer, copy RGB without alpha; "
+        "then {formula(feeding.tensor)}",
     }.get(id, formula(feeding.tensor))
     return Finding(id, evidence, fix, 0.95, certain=True)

@@ -35,23 +35,36 @@ def labels_do_not_fit(evidence: Evidence) -> Iterator[Finding]:
         words = (
             f"shifted by {int(shift[0])}" if len(set(shift.tolist())) == 1 else f"in the order {order[:12].tolist()}"
         )
-        yield Finding("O03", f"accuracy is {right / len(labels):.1%}, but {found:.1%} with the classes {words}",
-                      "number the labels as in training", 0.9, certain=True, proved_share=1.0)  # fmt: skip
+        yield Finding(
+            "O03",
+            f"accuracy is {right / len(labels):.1%}, but {found:.1%} with the classes {words}",
+            "number the labels as in training",
+            0.9,
+            certain=True,
+            proved_share=1.0,
+        )
         return
     if (other := _other_normalisation(evidence)) is not None:
-        yield Finding("E03", f"the reference itself scores {right / len(labels):.1%}; with {other[0]!r} as preprocessing "
-                      f"it scores {other[1]:.1%}", f"measure the baseline with {other[0]!r}", 0.8)  # fmt: skip
+        yield Finding(
+            "E03",
+            f"the reference itself scores {right / len(labels):.1%}; with {other[0]!r} as "
+            f"preprocessing it scores {other[1]:.1%}",
+            f"measure the baseline with {other[0]!r}",
+            0.8,
+        )
         return
     rows = scores - scores.min(axis=1, keepdims=True) if (scores < 0).any() else scores
     confidence = float(np.mean(rows.max(axis=1) / np.maximum(rows.sum(axis=1), 1e-12)))
     varied = np.bincount(predicted, minlength=classes).max() / len(predicted) < 0.6
     if varied and confidence > min(CONFIDENT, 2.5 / classes):
         yield Finding(
-            "E01", f"accuracy is {right / len(labels):.1%}, that of chance ({chance:.1%}), while the model is confident "
+            "E01",
+            f"accuracy is {right / len(labels):.1%}, that of chance ({chance:.1%}), while the model is confident "
             f"(mean largest score {confidence:.2f}) and its classes are varied: the labels belong to other samples",
-            "collect inputs and labels in one pass over the data set, with shuffle=False and the same batch order", 0.85,
+            "collect inputs and labels in one pass over the data set, with shuffle=False and the same batch order",
+            0.85,
             certain=evidence.keras is not None,
-        )  # fmt: skip
+        )
 
 
 def _chance(predicted: NDArray, labels: NDArray) -> float:
@@ -91,9 +104,13 @@ def baseline_is_wrong(evidence: Evidence) -> Iterator[Finding]:
         return
     drop = evidence.yardstick.drop(evidence.a2, evidence.a0)
     if drop.significant and drop.points > 0.1 and (other := _other_normalisation(evidence)) is not None:
-        yield Finding("E03", f"the Keras model scores {drop.value:.1%} and the file made from it {drop.reference:.1%}; with "
-                      f"{other[0]!r} the Keras model scores {other[1]:.1%}",
-                      f"measure the baseline with {other[0]!r}", 0.7)  # fmt: skip
+        yield Finding(
+            "E03",
+            f"the Keras model scores {drop.value:.1%} and the file {drop.reference:.1%}; with "
+            f"{other[0]!r} the Keras model scores {other[1]:.1%}",
+            f"measure the baseline with {other[0]!r}",
+            0.7,
+        )
 
 
 def too_few_samples(evidence: Evidence, better: Outputs, worse: Outputs, what: str) -> str | None:
@@ -106,6 +123,7 @@ def too_few_samples(evidence: Evidence, better: Outputs, worse: Outputs, what: s
     disagreement = float(np.mean(evidence.yardstick.right(better) != evidence.yardstick.right(worse)))
     needed = samples_needed(drop.points, disagreement)
     return (
-        f"E02: {what}: {drop.reference:.1%} against {drop.value:.1%} on {evidence.case.count} samples is no proof of a loss "
+        f"E02: {what}: {drop.reference:.1%} against {drop.value:.1%} on {evidence.case.count} "
+        "samples is no proof of a loss "
         f"(p = {drop.p:.2g}); a difference of that size needs about {needed} samples to show"
     )

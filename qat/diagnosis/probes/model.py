@@ -1,4 +1,4 @@
-"""M: what makes a model hard to quantize. Asked only after calibration and per-channel weights were excluded by repair."""
+"""M: what makes a model hard to quantize; asked after calibration and per-channel weights were excluded by repair."""
 
 from __future__ import annotations
 
@@ -88,12 +88,15 @@ def hard_to_quantize(evidence: Evidence) -> Iterator[Finding]:
         linear = worst.tail_ratio < TAIL_RATIO and not smooth
         yield Finding(
             "M02" if linear else "M01",
-            f"{worst.name!r} spans [{worst.low:.4g}, {worst.high:.4g}], {worst.tail_ratio:.1f} times its 99.9th percentile, "
+            f"{worst.name!r} spans [{worst.low:.4g}, {worst.high:.4g}], {worst.tail_ratio:.1f} times "
+            "its 99.9th percentile, "
             f"its widest channel {worst.channel_ratio:.0f} times the median one: the median channel keeps "
             f"{worst.channel_sqnr_db:.1f} dB in int8",
-            "equalize the channels (divide the producer's channels, multiply the consumer's: cross-layer equalization), or "
+            "equalize the channels (divide the producer's channels, multiply the consumer's: "
+            "cross-layer equalization), or "
             "quantize with int16x8" if linear else
-            "bound the activation (ReLU6 in place of swish or of an open residual sum), convert to int16x8, leave this layer "
+            "bound the activation (ReLU6 in place of swish or of an open residual sum), convert to "
+            "int16x8, leave this layer "
             "in float, or train with quantization (qat)",
             0.8, repair=wider,
         )  # fmt: skip
@@ -101,15 +104,18 @@ def hard_to_quantize(evidence: Evidence) -> Iterator[Finding]:
     if crushed and not wide:
         yield Finding(
             "M02",
-            f"{crushed[0].name!r}: its widest channel is {crushed[0].small_channels:.0f} times its narrowest ones, which are "
+            f"{crushed[0].name!r}: its widest channel is {crushed[0].small_channels:.0f} times its "
+            "narrowest ones, which are "
             "left with a few levels; per-channel weights cannot mend that",
-            "equalize the channels (multiply the producer's small channels, divide the consumer's: cross-layer equalization), "
+            "equalize the channels (multiply the producer's small channels, divide the consumer's: "
+            "cross-layer equalization), "
             "or quantize with int16x8", 0.7, repair=wider,
         )  # fmt: skip
     worst_text = "; ".join(f"{t.name} {t.sqnr_db:.0f} dB" for t in noises[:3])
     yield Finding(
         "M03",
-        f"neither fresh calibration nor per-channel weights bring the loss back, and it is spread (worst: {worst_text})",
+        "neither fresh calibration nor per-channel weights bring the loss back, and it is spread "
+        f"(worst: {worst_text})",
         "train with quantization: python -m qat.train quant=qat (calibrated ranges, so some hundred steps suffice)",
         0.3, repair=wider,
     )  # fmt: skip
@@ -128,9 +134,11 @@ def _output_resolution(evidence: Evidence, wider: Repair) -> Iterator[Finding]:
     if (levels < 64 and alone.significant) or (alone.significant and alone.points > 0.6 * lost.points):
         yield Finding(
             "M05",
-            f"the output's scale is {float(grid.scale[0]):.4g}: the values that matter fall into {levels:.0f} levels; that "
+            f"the output's scale is {float(grid.scale[0]):.4g}: the values that matter fall into "
+            f"{levels:.0f} levels; that "
             f"rounding alone takes {alone.text(evidence.yardstick.unit)}",
-            "keep the output in float (leave out the last softmax and take the argmax of the logits), normalise the target, "
+            "keep the output in float (leave out the last softmax and take the argmax of the "
+            "logits), normalise the target, "
             "or use int16x8",
             0.95, repair=wider,
         )  # fmt: skip
@@ -139,8 +147,8 @@ def _output_resolution(evidence: Evidence, wider: Repair) -> Iterator[Finding]:
 def sensitive_layer(evidence: Evidence, noises: list[TensorNoise], recovered_of: Any) -> Finding | None:
     """M04: one layer left in float brings back 70 % of the loss. Tried on the three noisiest layers."""
     from qat.config import QuantConfig
-    from qat.errors import QatError
     from qat.diagnosis.running import run_keras
+    from qat.errors import QatError
     from qat.quantization import quantize_model
 
     names = {layer.name for layer in evidence.keras.layers}

@@ -106,7 +106,7 @@ def probe_scores(
 def _extra_column(found: NDArray, wanted: NDArray, within: float) -> Iterator[Finding]:
     for start, words in ((1, "in front"), (0, "behind")):
         if same(found[:, start : start + wanted.shape[1]], wanted, within) and start:
-            yield _labels(f"the app's scores have a class more {words} (background?): every class is shifted by {start}",
+            yield _labels(f"the app's scores have a class more {words} (background?): all are shifted by {start}",
                           "drop the background entry of the label list")  # fmt: skip
 
 
@@ -125,7 +125,8 @@ def _columns(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, wi
     shift = (order[0]) % len(order)
     rolled = order == list(np.roll(range(len(order)), -shift))
     return _labels(
-        f"the app's scores are the file's with the classes {'shifted by ' + str(shift) if rolled else f'in the order {order[:12]}'}",
+        "the app's scores are the file's with the classes "
+        f"{'shifted by ' + str(shift) if rolled else f'in the order {order[:12]}'}",
         "use the label list in the order of training",
     )
 
@@ -175,11 +176,13 @@ def _rows(found: NDArray, wanted: NDArray, within: float, single: bool = False) 
     constant = close(flat[1:], flat[1:2]).all()
     if varied and constant and not single and close(flat[0], right[0]) and not close(flat[1], flat[0]):
         yield Finding("C10", "only the first sample of the batch was filled; all others are equal",
-                      "loop over samples, or resize_tensor_input and allocate_tensors for the whole batch", 0.95, certain=True)  # fmt: skip
+                      "loop over samples, or resize_tensor_input and allocate_tensors for the "
+                      "whole batch", 0.95, certain=True)  # fmt: skip
     elif varied and close(flat, flat[:1]).all():
         which = "the last" if close(flat[0], right[-1]) else "the first" if close(flat[0], right[0]) else "one"
         yield Finding("O05", f"all {count} results equal {which} sample's: one buffer was read {count} times",
-                      "copy the output after every invoke(): interpreter.get_tensor(index).copy()", 0.95, certain=True)  # fmt: skip
+                      "copy the output after every invoke(): "
+                      "interpreter.get_tensor(index).copy()", 0.95, certain=True)  # fmt: skip
     elif varied and close(flat[1:], right[:-1]).mean() > 0.9:
         yield Finding("O05", "each result is the previous sample's: the output is read before invoke()",
                       "set_tensor, invoke, then get_tensor", 0.95, certain=True)  # fmt: skip

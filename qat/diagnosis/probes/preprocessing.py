@@ -71,8 +71,10 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
     if relation.per_image:
         variation = float(np.std(relation.gain) / max(abs(np.mean(relation.gain)), 1e-12))
         return Finding(
-            "P05", f"the scaling differs from image to image (its factor varies by {variation:.0%}): it depends on the data",
-            "use the fixed numbers of the training preprocessing for every image; no per-image min/max, mean or branch", 0.9,
+            "P05",
+            f"the scaling differs from image to image (its factor varies by {variation:.0%}): it depends on the data",
+            "use the fixed numbers of the training preprocessing for every image; no per-image "
+            "min/max, mean or branch", 0.9,
         )  # fmt: skip
     if gain < 0:
         return Finding("P11", f"{said}: bright and dark are exchanged", f"do not invert: {undo}", 0.9)

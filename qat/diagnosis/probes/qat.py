@@ -44,9 +44,11 @@ def ranges_not_converged(facts: Facts) -> Iterator[Finding]:
     lowest = -TFMOT_START * left
     yield Finding(
         "T01",
-        f"{len(facts.rectified)} ReLU outputs can hold numbers down to {lowest:.2f}, where nothing is below 0: the moving "
+        f"{len(facts.rectified)} ReLU outputs can hold numbers down to {lowest:.2f}, where nothing "
+        "is below 0: the moving "
         f"mean started at -6 and saw about {steps:.0f} steps; {left:.0%} of the start is left",
-        f"train about {max(ENOUGH_STEPS - math.floor(steps), 0)} steps more ({ENOUGH_STEPS} in all leave 1 %), or set the "
+        f"train about {max(ENOUGH_STEPS - math.floor(steps), 0)} steps more ({ENOUGH_STEPS} in all "
+        "leave 1 %), or set the "
         "min/max variables from data before training (qat.quantization.quantize_model does)",
         0.95 if steps < PROBABLY_TOO_FEW else 0.5,
         certain=steps < PROBABLY_TOO_FEW,
@@ -67,7 +69,8 @@ def partly_quantized(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "T05",
             f"{len(floats)} ops compute in float inside an integer file ({names}): {origin}",
-            "annotate these layers with a QuantizeConfig, put BatchNormalization right behind its convolution, or replace "
+            "annotate these layers with a QuantizeConfig, put BatchNormalization right behind its "
+            "convolution, or replace "
             "the op; python -m qat.verify names each",
             0.6 if facts.trained_quantized and share > 0.1 else 0.2,
             harmless=not (facts.trained_quantized and share > 0.1),
