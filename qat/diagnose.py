@@ -1,5 +1,6 @@
 """`python -m qat.diagnose tflite=FILE …`: why is the file worse? Exit 0 no fault, 1 a fault, 2 refused, 3 unknown."""
 
+import sys
 from pathlib import Path
 
 from qat.config import DiagnoseConfig
@@ -18,5 +19,11 @@ def diagnose(config: DiagnoseConfig, run_dir: Path) -> None:
         raise DiagnosedError(verdict.summary, verdict.exit_code)
 
 
+def _data_as_file(argument: str) -> str:
+    """`data=FILE` under the key's own name: Hydra takes `data` for the folder conf/data of the training."""
+    return f"samples_from={argument.removeprefix('data=')}" if argument.startswith("data=") else argument
+
+
 if __name__ == "__main__":
+    sys.argv[1:] = [_data_as_file(argument) for argument in sys.argv[1:]]
     open_door(diagnose, primary="diagnose", schema=DiagnoseConfig)

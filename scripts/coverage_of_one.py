@@ -25,8 +25,9 @@ from qat.codes import quantize
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
 from qat.quantization.layers import Op, integer_arithmetic
-from qat.tflite import Interpreter, convert, verify
+from qat.tflite import Interpreter, convert, read, verify
 from qat.tflite.graph import Tensor
+from qat.tflite.rewriting import rewrite
 
 SIZES = (32, 64, 71, 75, 96, 128, 224)  # tried in this order, the first one that the constructor takes is used
 CALIBRATION_ROWS, PARITY_ROWS, STATISTICS_ROWS, TRAINING_ROWS = 8, 4, 32, 2
@@ -180,44 +181,48 @@ def ours(name: str, row: Row) -> None:
 
 
 def parity(qat_model: tf_keras.Model, content: bytes, inputs: np.ndarray) -> dict[str, Any]:
-    """Output codes of the file against the fake-quant model's, and the same before a last softmax.
+    """Output codes of the file (XNNPACK) against the fake-quant model's, and the same before a last softmax.
 
     `plain` is the graph that was exported, whose float sums fall on the other side of a tie now and then. `kernels` is
-    the runtime's optimized kernels against its reference kernels: no simulation agrees with both better than they do.
+    XNNPACK against the reference kernels, each in the whole file: no simulation agrees with both better than they do.
     """
     softmax = [layer for layer in qat_model.layers if isinstance(layer, Op) and layer.op == "softmax"][-1:]
-    sources = [qat_model.output, *(layer.input for layer in softmax)]
-    both = tf_keras.Model(qat_model.input, dict(enumerate(sources)))
-    file = Interpreter(content, threads=1)
-    places = [file.outputs[0]]
-    if softmax:
-        places.append(file.graph.tensors[[op for op in file.graph.ops if op.name == "SOFTMAX"][-1].inputs[0]])
-    codes = [quantize(file.predict(inputs), file.outputs[0].quantization)]
-    held = file.tensors(inputs)
-    codes += [held[_key(held, tensor)] for tensor in places[1:]]
-    reference = Interpreter(content, threads=1, reference_kernels=True).tensors(inputs)
-    last = _key(held, places[-1])
-    kernels = np.abs(held[last].astype(int) - reference[last].astype(int))
-    found = {"kernels_logits_within_1_lsb": round(float(np.mean(kernels <= 1)), 4)}
+    layers = {"output": qat_model.output, "logits": softmax[0].input if softmax else qat_model.output}
+    both = tf_keras.Model(qat_model.input, layers)
+    files = {"output": content, "logits": ending_before_softmax(content) if softmax else content}
     with integer_arithmetic():
-        found |= compared(both(inputs, training=False), codes, places, "")
-    return found | compared(both(inputs, training=False), codes, places, "plain_")
+        exact = both(inputs, training=False)
+    plain, row = both(inputs, training=False), {}
+    for name, file in files.items():
+        xnnpack = Interpreter(file, threads=1)
+        tensor = xnnpack.outputs[0]
+        found = xnnpack.predict(inputs)
+        row |= compared(f"{name}_", exact[name].numpy(), found, tensor)
+        row |= compared(f"plain_{name}_", plain[name].numpy(), found, tensor)
+    reference = Interpreter(files["logits"], threads=1, reference_kernels=True).predict(inputs)
+    return row | compared("kernels_logits_", reference, found, tensor)
 
 
-def _key(held: dict[str, np.ndarray], tensor: Tensor) -> str:
-    return tensor.name if tensor.name in held else f"{tensor.name}#{tensor.index}"
+def ending_before_softmax(content: bytes) -> bytes:
+    """The same file with the last softmax's input for its output."""
+
+    def cut(unpacked: Any) -> None:
+        graph, file = unpacked.subgraphs[0], read(content)
+        graph.outputs = [[op for op in file.ops if op.name == "SOFTMAX"][-1].inputs[0]]
+        unpacked.signatureDefs = []
+
+    return rewrite(content, cut)
 
 
-def compared(values: dict, codes: list[np.ndarray], places: list[Tensor], prefix: str) -> dict[str, Any]:
-    """Shares of equal and nearly equal codes at the output (0) and at the logits (the last place)."""
-    row = {}
-    for name, at in (("output", 0), ("logits", len(places) - 1)):
-        expected = quantize(values[at].numpy(), places[at].quantization).astype(int)
-        lsb = np.abs(expected - codes[at].astype(int).reshape(expected.shape))
-        row[f"{prefix}{name}_within_1_lsb"] = round(float(np.mean(lsb <= 1)), 4)
-        row[f"{prefix}{name}_exact"] = round(float(np.mean(lsb == 0)), 4)
-        row[f"{prefix}{name}_max_lsb"] = int(lsb.max())
-    return row
+def compared(prefix: str, expected: np.ndarray, found: np.ndarray, tensor: Tensor) -> dict[str, Any]:
+    """Shares of codes that are equal or nearly so."""
+    codes, other = (quantize(values, tensor.quantization).astype(int) for values in (expected, found))
+    lsb = np.abs(codes - other.reshape(codes.shape))
+    return {
+        f"{prefix}within_1_lsb": round(float(np.mean(lsb <= 1)), 4),
+        f"{prefix}exact": round(float(np.mean(lsb == 0)), 4),
+        f"{prefix}max_lsb": int(lsb.max()),
+    }
 
 
 def stock(name: str, row: Row) -> None:

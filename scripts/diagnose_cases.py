@@ -109,7 +109,9 @@ def file_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
     def scratch() -> bytes:
         return plant.convert(plant.qat_stock(plant.fresh("M1"), "M1", 375, 1e-3))
 
-    m1 = lambda: model("M1")  # noqa: E731
+    def m1() -> Any:
+        return model("M1")
+
     yield (
         "F01",
         lambda: file(
@@ -296,7 +298,10 @@ def clean_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
     yield "K02-z", lambda: clean("M1z", good("M1z"), **data("M1z"))
     yield "K02-swish", lambda: clean("Mswish", good("Mswish"), **data("Mswish"))
     yield "K02-nolabels", lambda: clean("M1", good("M1"), **{**data("M1"), "labels": None})
-    qat = lambda: cached("K03", lambda: plant.convert(plant.qat_stock(model("M1"), "M1", 900)))  # noqa: E731
+
+    def qat() -> bytes:
+        return cached("K03", lambda: plant.convert(plant.qat_stock(model("M1"), "M1", 900)))
+
     yield "K03", lambda: clean("M1", qat(), **data("M1"))
     yield "K03-D1", lambda: clean("M1", qat())
     yield "K04", lambda: clean("M1", good("M1", tf.uint8), **data("M1", fed=first_raw()))
@@ -312,8 +317,12 @@ def clean_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
 
 
 def double_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
-    f14 = lambda: cached("F14", lambda: plant.convert(model("M1"), 255 * plant.calibration("M1")))  # noqa: E731
-    f27 = lambda: cached("F27", lambda: plant.convert(plant.qat_stock(model("M1"), "M1", 8)))  # noqa: E731
+    def f14() -> bytes:
+        return cached("F14", lambda: plant.convert(model("M1"), 255 * plant.calibration("M1")))
+
+    def f27() -> bytes:
+        return cached("F27", lambda: plant.convert(plant.qat_stock(model("M1"), "M1", 8)))
+
     yield "X1", lambda: Planted("M1", ("Q01", "P06"), f14(), data("M1", user_preprocess=bgr))
     yield "X1-run", lambda: Planted("M1", ("Q01", "P06"), f14(), data("M1", user_run=plant.app(bgr)))
     yield (

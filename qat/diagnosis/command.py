@@ -72,7 +72,7 @@ def _jobs(config: DiagnoseConfig) -> Iterator[tuple[str, dict[str, Any]]]:
 
         yield from jobs_of_run(Path(config.run), config.samples)
         return
-    inputs, labels = _data(config.data, config.samples)
+    inputs, labels, contract = _data(config.samples_from, config.samples)
     yield (
         config.tflite,
         {
@@ -80,7 +80,7 @@ def _jobs(config: DiagnoseConfig) -> Iterator[tuple[str, dict[str, Any]]]:
             "keras_model": config.keras,
             "inputs": inputs,
             "labels": labels,
-            "preprocess": _function("preprocess", config.preprocess),
+            "preprocess": _function("preprocess", config.preprocess) or contract,
             "user_preprocess": _function("user.preprocess", config.user.preprocess),
             "user_run": _function("user.run", config.user.run),
             "fed": _array("user.fed", config.user.fed, config.samples),
@@ -91,25 +91,36 @@ def _jobs(config: DiagnoseConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     )
 
 
-def _data(path: str | None, samples: int) -> tuple[NDArray | None, NDArray | None]:
+def _data(path: str | None, samples: int) -> tuple[NDArray | None, NDArray | None, Callable | None]:
+    """Raw samples, labels, and the preprocessing that a data set of ours brings."""
+    from qat.data import DATASETS
+
     if path is None:
-        return None, None
+        return None, None, None
+    if path in DATASETS and not Path(path).exists():
+        return _data_set(path, samples)
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if isinstance(stored, np.ndarray):
-                return stored[:samples], None
-            names = list(stored.files)
-            inputs = next((stored[n] for n in INPUT_NAMES if n in names), None)
-            labels = next((stored[n] for n in LABEL_NAMES if n in names), None)
-    except AttributeError:  # np.load gave an array, which is no context manager
-        return np.load(path, allow_pickle=False)[:samples], None
+        stored = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DataError(f"data={path}: no .npz or .npy that can be read ({error})") from error
-    if inputs is None:
-        raise DataError(
-            f"data={path}: holds {', '.join(names)}; expected raw samples under one of {', '.join(INPUT_NAMES)}"
-        )
-    return inputs[:samples], None if labels is None else labels[:samples]
+    if isinstance(stored, np.ndarray):
+        return stored[:samples], None, None
+    with stored:
+        inputs, labels = (next((stored[n] for n in names if n in stored), None) for names in (INPUT_NAMES, LABEL_NAMES))
+        if inputs is None:
+            held, wanted = ", ".join(stored.files), ", ".join(INPUT_NAMES)
+            raise DataError(f"data={path}: holds {held}; expected raw samples under one of {wanted}")
+    return inputs[:samples], None if labels is None else labels[:samples], None
+
+
+def _data_set(name: str, samples: int) -> tuple[NDArray, NDArray, Callable]:
+    from qat.config import DataConfig
+    from qat.contract import apply
+    from qat.data import load
+
+    test = load(DataConfig(name=name), 1, 0).test
+    chosen = np.arange(min(samples, len(test)))
+    return np.asarray(test.raw(chosen)), test.labels[chosen], lambda raw: apply(test.contract, raw)
 
 
 def _array(key: str, path: str | None, samples: int) -> NDArray | None:

@@ -61,12 +61,14 @@ def test_quantization_starts_after_its_delay(tiny, images, labels):
     assert all(quantizer.enabled for quantizer in quantizers(model))
 
 
+@pytest.mark.slow
 def test_a_schedule_that_ends_early_leaves_a_model_on_the_grid(tiny, images, labels):
     model, watch = fitted(tiny, images, labels, delay_steps=50)
     assert not any(watch.enabled)
     assert verify(convert(model)).integer_only
 
 
+@pytest.mark.slow
 def test_without_freezing_everything_moves_to_the_end(tiny, images, labels):
     _, watch = fitted(tiny, images, labels)
     assert moving_steps(watch.ranges) == moving_steps(watch.statistics) == list(range(1, STEPS))

@@ -1,4 +1,4 @@
-"""Convolutions and dense layers brought to one form: kernel, bias and BatchNormalization in one node, four axes or two."""
+"""Convolutions and dense layers in one form: kernel, bias and BatchNormalization in one node, four axes or two."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _is_channel_vector(tensor: Tensor, channels: int | None) -> bool:
 
 
 def channelwise_before_reshape(graph: Graph) -> None:
-    """BatchNormalization, bias and ReLU swap places with a reshape that keeps the channels (Conv1D, Dense on 3 axes)."""
+    """BatchNormalization, bias and ReLU change places with a reshape that keeps channels (Conv1D, Dense on 3 axes)."""
     for node in list(graph.nodes):
         fixed = operand(node, fixed=True) if node.op in ("add", "mul") else None
         if node.op not in CHANNELWISE and fixed is None:

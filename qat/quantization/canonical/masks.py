@@ -1,4 +1,4 @@
-"""Large negative numbers added to scores before a softmax: masks, whose size must not become the range of the scores."""
+"""Large negative numbers added to scores before a softmax: masks, whose size must not widen the scores' range."""
 
 from __future__ import annotations
 

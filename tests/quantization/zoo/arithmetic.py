@@ -104,7 +104,9 @@ ARITHMETIC = {
     "square_root": _function(lambda a, b: tf.sqrt(tf.abs(a) + 0.1) + tf.math.rsqrt(b + 1.0)),
     "division": _function(lambda a, b: a / (b + 1.0)),
     "exponential_and_log": _function(lambda a, b: tf.exp(-tf.abs(a)) + tf.math.log(b + 1.0)),
-    "means": _function(lambda a, b: tf.reduce_mean(a, [1, 2], keepdims=True) * b + tf.reduce_mean(b, -1, keepdims=True)),
+    "means": _function(
+        lambda a, b: tf.reduce_mean(a, [1, 2], keepdims=True) * b + tf.reduce_mean(b, -1, keepdims=True)
+    ),
     "sums": _function(lambda a, b: tf.reduce_sum(a, -1, keepdims=True) + b),
     "reductions": _function(lambda a, b: tf.reduce_max(a, -1, keepdims=True) + tf.reduce_min(b, [1, 2], keepdims=True)),
     "variance": _function(lambda a, b: tf.math.reduce_variance(a, -1, keepdims=True) * b),

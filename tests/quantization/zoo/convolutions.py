@@ -63,7 +63,9 @@ CONVOLUTIONS = {
         lambda: layers.ZeroPadding1D(2), lambda: layers.Conv1D(4, 3), lambda: layers.Cropping1D((1, 2))
     ),
     "upsampling1d": _series_model(lambda: layers.Conv1D(4, 3), lambda: layers.UpSampling1D(2)),
-    "conv2d_transpose_same": _image_model(lambda: layers.Conv2DTranspose(5, 3, strides=2, padding="same"), _norm, _relu),
+    "conv2d_transpose_same": _image_model(
+        lambda: layers.Conv2DTranspose(5, 3, strides=2, padding="same"), _norm, _relu
+    ),
     "conv2d_transpose_valid": _image_model(lambda: layers.Conv2DTranspose(5, 3, strides=2, padding="valid"), _relu),
     "conv2d_transpose_norm": _image_model(
         lambda: layers.Conv2D(4, 3, activation="relu"),
@@ -93,7 +95,9 @@ CONVOLUTIONS = {
     "depthwise_multiplier": _image_model(lambda: layers.DepthwiseConv2D(3, depth_multiplier=3), _norm, _relu),
     "separable_conv": _image_model(lambda: layers.SeparableConv2D(6, 3, padding="same"), _norm, _relu),
     "uneven_strides": _image_model(lambda: layers.Conv2D(4, (3, 5), strides=(2, 1), padding="same")),
-    "uneven_depthwise": _image_model(lambda: layers.ZeroPadding2D(((0, 1), (1, 2))), lambda: layers.DepthwiseConv2D((3, 1))),
+    "uneven_depthwise": _image_model(
+        lambda: layers.ZeroPadding2D(((0, 1), (1, 2))), lambda: layers.DepthwiseConv2D((3, 1))
+    ),
     "average_pooling_same": _image_model(
         lambda: layers.Conv2D(4, 3, activation="relu"), lambda: layers.AveragePooling2D(3, strides=2, padding="same")
     ),
@@ -110,8 +114,12 @@ CONVOLUTIONS = {
     "padding_and_cropping": _image_model(
         lambda: layers.ZeroPadding2D(2), lambda: layers.Conv2D(4, 3), lambda: layers.Cropping2D(((1, 0), (2, 1)))
     ),
-    "locally_padded_conv": _image_model(lambda: layers.ZeroPadding2D(1), lambda: layers.Conv2D(4, 3, strides=2), _norm, _relu),
+    "locally_padded_conv": _image_model(
+        lambda: layers.ZeroPadding2D(1), lambda: layers.Conv2D(4, 3, strides=2), _norm, _relu
+    ),
     "dense_on_image": _image_model(lambda: layers.Dense(6, activation="relu"), lambda: layers.Dense(3)),
     "pixel_shuffle": _image_model(lambda: layers.Conv2D(8, 3), _function(lambda x: tf.nn.depth_to_space(x, 2))),
-    "adaptive_reshape": _image_model(lambda: layers.Conv2D(4, 3), lambda: layers.Reshape((-1, 4)), lambda: layers.Dense(3)),
+    "adaptive_reshape": _image_model(
+        lambda: layers.Conv2D(4, 3), lambda: layers.Reshape((-1, 4)), lambda: layers.Dense(3)
+    ),
 }

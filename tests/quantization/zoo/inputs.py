@@ -41,7 +41,9 @@ def rescaling_offset_zero_padding():
 
 def rescaling_dense():
     features = tf_keras.Input((12,), name="pixels")
-    return tf_keras.Model(features, layers.Dense(4)(layers.Dense(8, activation="relu")(layers.Rescaling(1 / 255)(features))))
+    return tf_keras.Model(
+        features, layers.Dense(4)(layers.Dense(8, activation="relu")(layers.Rescaling(1 / 255)(features)))
+    )
 
 
 def rescaling_offset_dense():

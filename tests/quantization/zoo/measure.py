@@ -1,4 +1,4 @@
-"""What a case of the zoo becomes: its float function kept, its file integer-only, near float and near the simulation."""
+"""What a case of the zoo becomes: float function kept, file integer-only, near float and near the simulation."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _sqnr(reference: list[np.ndarray], found: list[np.ndarray]) -> float:
 def ptq_sqnr(model, calibration, inputs, reference) -> float:
     try:
         content = convert(model, calibration=calibration)
-    except Exception:  # noqa: BLE001
+    except Exception:
         return float("nan")
     return _sqnr(reference, flat(Interpreter(content).predict(list(inputs))))
 

@@ -92,7 +92,9 @@ def convnext_block():
     x = layers.LayerNormalization(epsilon=1e-6)(layers.Conv2D(6, 2, strides=2)(image))
     y = layers.LayerNormalization(epsilon=1e-6)(layers.DepthwiseConv2D(7, padding="same")(x))
     x = x + layers.Dense(6)(layers.Dense(24, activation="gelu")(y))
-    return tf_keras.Model(image, layers.Dense(4)(layers.LayerNormalization(epsilon=1e-6)(layers.GlobalAveragePooling2D()(x))))
+    return tf_keras.Model(
+        image, layers.Dense(4)(layers.LayerNormalization(epsilon=1e-6)(layers.GlobalAveragePooling2D()(x)))
+    )
 
 
 def inception_block():

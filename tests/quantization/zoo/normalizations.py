@@ -46,7 +46,9 @@ def batch_norm_first():
 
 def batch_norm_first_flat():
     entry = tf_keras.Input((10,), name="features")
-    return tf_keras.Model(entry, layers.Dense(3)(layers.Dense(8, activation="relu")(layers.BatchNormalization()(entry))))
+    return tf_keras.Model(
+        entry, layers.Dense(3)(layers.Dense(8, activation="relu")(layers.BatchNormalization()(entry)))
+    )
 
 
 def batch_norm_before_conv():

@@ -96,7 +96,9 @@ RECURRENT = {
     "time_distributed_dense": _series(lambda: layers.TimeDistributed(layers.Dense(5, activation="relu")), _dense),
     "embedding_flat": _tokens(lambda: layers.Flatten(), _dense),
     "embedding_mean": _tokens(lambda: layers.GlobalAveragePooling1D(), _dense),
-    "embedding_conv": _tokens(lambda: layers.Conv1D(4, 3, activation="relu"), lambda: layers.GlobalMaxPooling1D(), _dense),
+    "embedding_conv": _tokens(
+        lambda: layers.Conv1D(4, 3, activation="relu"), lambda: layers.GlobalMaxPooling1D(), _dense
+    ),
     "embedding_lstm": _tokens(lambda: layers.LSTM(4), _dense),
     "embedding_masked_lstm": _tokens(lambda: layers.LSTM(4), _dense, mask_zero=True),
     "embedding_masked_mean": _tokens(lambda: layers.GlobalAveragePooling1D(), _dense, mask_zero=True),

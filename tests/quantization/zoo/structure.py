@@ -85,7 +85,9 @@ def several_outputs_listed():
     image = tf_keras.Input((8, 8, 3), name="image")
     x = layers.Conv2D(4, 3, activation="relu", name="conv")(image)
     flat = layers.Flatten()(x)
-    return tf_keras.Model(image, [layers.Dense(4, activation="softmax", name="classes")(flat), x, layers.Dense(4, name="box")(flat)])
+    return tf_keras.Model(
+        image, [layers.Dense(4, activation="softmax", name="classes")(flat), x, layers.Dense(4, name="box")(flat)]
+    )
 
 
 def output_twice():
