@@ -68,7 +68,8 @@ def round_half_away(real: NDArray) -> NDArray:
     >>> round_half_away(np.array([-1.5, -0.5, 0.5, 1.5])).tolist()
     [-2.0, -1.0, 1.0, 2.0]
     """
-    return np.sign(real) * np.floor(np.abs(real) + 0.5)
+    array = np.asarray(real, np.float64)
+    return np.trunc(array + np.copysign(0.5, array))
 
 
 def quantize(real: NDArray, params: QuantParams) -> NDArray:
