@@ -192,7 +192,7 @@ class DiagnoseConfig:
     tflite: str | None = None  # the file that does worse
     run: str | None = None  # or the directory of a run of qat.train: each file in it is looked at
     keras: str | None = None  # the model that it was made from: .keras, .h5 or a SavedModel folder
-    samples_from: str | None = None  # data=FILE: .npz of raw `inputs` (x, x_test) and `labels` (y, y_test), or a data set
+    samples_from: str | None = None  # data=FILE: an .npz of raw `inputs` and `labels`, or the name of a data set
     preprocess: str | None = None  # module:function, the training preprocessing: raw batch to float32 model inputs
     user: AppConfig = field(default_factory=AppConfig)
     calibration: str | None = None  # module:function, the representative dataset
