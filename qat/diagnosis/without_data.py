@@ -21,7 +21,7 @@ CANDIDATES = ("[0, 1]", "[-1, 1]", "[0, 255]", "ImageNet mean/std")
 FACTOR = 8.0  # between the file's input range and the range that BatchNorm remembers
 OCTAVES = 3.0  # by which one range must fit the statistics better than the other
 SAMPLES = 32
-HOPELESS_DB, FINE_DB = 8.0, 20.0
+HOPELESS_DB, FINE_DB = 5.0, 14.0
 
 
 def judge_without_data(evidence: Evidence, side: Side) -> None:
