@@ -93,10 +93,6 @@ def test_an_unknown_option_is_named_with_the_choices(override, nearest, another)
         ("export.io=[float16]", "a float16 file keeps float32 inputs and outputs; use float32."),
         ("quant.weight_bits=3", "quant.weight_bits=3: quant=qat has 8."),
         (
-            "quant.calibration.samples=50",
-            "quant.calibration.samples=50: expected at least quant.calibration.min_samples=100.",
-        ),
-        (
             "quant.per_layer={conv:{method:foo}}",
             "quant.per_layer.conv.method=foo: expected minmax or percentile or mse.",
         ),
