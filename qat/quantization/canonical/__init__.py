@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import tf_keras
 
-from qat.quantization.canonical import activations, arithmetic, dilation, linear, masks, normalizations, pooling, tokens
+from qat.quantization.canonical import (
+    activations,
+    arithmetic,
+    dilation,
+    linear,
+    masks,
+    normalizations,
+    pooling,
+    sharing,
+    tokens,
+)
 from qat.quantization.canonical.graph import Graph
 from qat.quantization.canonical.importer import import_trace
 from qat.quantization.canonical.trace import trace
@@ -56,6 +66,7 @@ REWRITES = (
     linear.merge_reshapes,
     arithmetic.fold_constants,
     arithmetic.neutral,
+    sharing.common_subexpressions,
 )
 
 

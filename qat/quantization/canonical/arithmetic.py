@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 from qat.quantization.canonical.building import Builder, constant_of, is_fixed, only_reader, operand, scalar_of
 from qat.quantization.canonical.execute import run_node
@@ -242,21 +243,23 @@ def _clip_pair(graph: Graph, outer: Node) -> None:
 def fold_constants(graph: Graph) -> None:
     """Compute what does not depend on the input."""
     for node in list(graph.nodes):
-        foldable = node.inputs and all(is_fixed(tensor) for tensor in node.inputs) and len(node.outputs) == 1
-        if not foldable or node.op.startswith("tf:") or node.op == "clamp":
-            continue
-        value = run_node(node, [_tensor(tensor) for tensor in node.inputs])[0].numpy()
-        trainable = any(t.node.weights["value"].trainable for t in node.inputs)
-        trainable |= any(weight.trainable for weight in node.weights.values())
-        node.op, node.inputs, node.attrs = ("variable" if trainable else "const"), [], {}
-        node.weights = {"value": Weight(value, trainable)}
-        node.output.shape = value.shape
+        foldable = node.inputs and all(is_fixed(tensor) for tensor in node.inputs)
+        if foldable and not node.op.startswith("tf:"):
+            _fold(graph, node)
 
 
-def _tensor(tensor: Tensor):
-    import tensorflow as tf
-
-    return tf.constant(tensor.node.value)
+def _fold(graph: Graph, node: Node) -> None:
+    values = [value.numpy() for value in run_node(node, [tf.constant(tensor.node.value) for tensor in node.inputs])]
+    trainable = any(t.node.weights["value"].trainable for t in node.inputs)
+    trainable |= any(weight.trainable for weight in node.weights.values())
+    folded = []
+    for old, value in zip(node.outputs, values, strict=True):
+        new = graph.constant(value, node.name, node.layer)
+        new.op, new.weights["value"] = ("variable" if trainable else "const"), Weight(value, trainable)
+        graph.replace(old, new.output)
+        folded.append(new)
+    at = graph.nodes.index(node)
+    graph.nodes[at : at + 1] = folded
 
 
 def neutral(graph: Graph) -> None:
