@@ -38,6 +38,8 @@ REWRITES = (
     arithmetic.chosen_by_mask,
     masks.through_selection,
     arithmetic.reversal,
+    arithmetic.comparison_for_equality,
+    arithmetic.without_empty_parts,
     activations.gelu,
     activations.prelu,
     activations.slope_relu,

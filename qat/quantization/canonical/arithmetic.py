@@ -91,6 +91,29 @@ def _is_condition(tensor: Tensor) -> bool:
     return node.op == "cast" and tensor.dtype == "float32" and node.inputs[0].dtype == "bool"
 
 
+def comparison_for_equality(graph: Graph) -> None:
+    """x != y of real numbers as |x - y| > 0: GREATER compares codes, NOT_EQUAL would stay in float."""
+    for node in graph.of("equal", "not_equal"):
+        if node.inputs[0].dtype != "float32":
+            continue
+        x, y = node.inputs
+        build = Builder(graph, node)
+        gap = x if scalar_of(y) == 0.0 else build.add("sub", x, y, dtype="float32")
+        size = build.add("abs", gap, dtype="float32")
+        build.add("greater" if node.op == "not_equal" else "less_equal", size, 0.0, shape=node.output.shape)
+        build.replace()
+
+
+def without_empty_parts(graph: Graph) -> None:
+    """A split leaves out parts of no size, which a converter cannot quantize."""
+    for node in graph.of("split"):
+        sizes = node.attrs["sizes"]
+        if 0 in sizes:
+            kept = [at for at, size in enumerate(sizes) if size]
+            node.attrs["sizes"] = [sizes[at] for at in kept]
+            node.outputs = [node.outputs[at] for at in kept]
+
+
 def reversal(graph: Graph) -> None:
     """A reversed axis is a slice with the stride -1, whose kernel takes integers."""
     for node in graph.of("reverse"):

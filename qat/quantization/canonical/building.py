@@ -54,14 +54,17 @@ class Builder:
     def _shape(self, op: str, inputs: list[Tensor]) -> tuple:
         return np.broadcast_shapes(*[tuple(1 if s is None else s for s in t.shape) for t in inputs])
 
-    def add(self, op: str, *inputs: Tensor | float | np.ndarray, shape: Any = None, **attrs: Any) -> Tensor:
-        """One op; numbers among the inputs become constants. The shape defaults to the broadcast of the inputs."""
+    def add(
+        self, op: str, *inputs: Tensor | float | np.ndarray, shape: Any = None, dtype: str | None = None, **attrs: Any
+    ) -> Tensor:
+        """One op; numbers among the inputs become constants. The shape defaults to the broadcast of the inputs, the
+        dtype to that of what is replaced."""
         tensors = [self._tensor(value) for value in inputs]
         if shape is None:
             shape = self._shape(op, tensors)
             batched = [t.shape for t in tensors if t.shape and t.shape[0] is None and len(t.shape) == len(shape)]
             shape = (None, *shape[1:]) if batched else shape
-        dtype = self.origin.outputs[0].dtype
+        dtype = dtype or self.origin.outputs[0].dtype
         node = self.graph.make(
             op, f"{self.origin.name}/{op}", tensors, shape=tuple(shape), dtype=dtype, attrs=attrs, layer=self._layer()
         )

@@ -40,8 +40,8 @@ SAME_SCALE = {
 }
 ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
 EXTREMES = {"maximum", "minimum"}
-ONLY_RESULT = {"masked", *EXTREMES}  # what an operand loses beyond the range of the result never comes out
-UNIFIES = {"concat", "pack", "select", *ONLY_RESULT}
+ONLY_RESULT = {"masked", "select", *EXTREMES}  # what an operand loses beyond the range of the result never comes out
+UNIFIES = {"concat", "pack", *ONLY_RESULT}
 FIXED_RANGE = {
     "l2_normalize": (-1.0, 127 / 128),
     "sigmoid": (0.0, 255 / 256),
