@@ -186,6 +186,46 @@ class AppConfig:
 
 
 @dataclass(slots=True, kw_only=True)
+class ContractConfig:
+    """How a file is fed, where it does not say so itself; what is given here goes before what the file says."""
+
+    range: list[float] | None = None  # [low, high] that raw 0..255 becomes
+    mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number a channel
+    std: list[float] | None = None
+    colour_order: str | None = None  # rgb | bgr
+    resize: str | None = None  # nearest | bilinear | bicubic | area
+
+
+@dataclass(slots=True, kw_only=True)
+class EvaluateConfig:
+    """`python -m qat.evaluate`."""
+
+    tflite: str = MISSING  # the file to evaluate
+    data: DataConfig = field(default_factory=DataConfig)
+    split: str = "test"  # test | val | train | all
+    contract: ContractConfig = field(default_factory=ContractConfig)
+    threads: int | None = None  # None = all cores
+    delegate: bool = True  # let XNNPACK take the ops that it knows
+
+
+@dataclass(slots=True, kw_only=True)
+class BenchmarkConfig:
+    """`python -m qat.benchmark`."""
+
+    tflite: Any = None  # one file, or several as [a.tflite,b.tflite]
+    run: str | None = None  # or the directory of a run of qat.train: each file in it, side by side
+    make_missing: bool = True  # run: make the float16 and dynamic-range files that it lacks from its float model
+    threads: Any = 1  # one number, or several as [1,2]: each is a row of its own
+    batch: Any = 1  # samples a call; as threads
+    delegate: Any = field(default_factory=lambda: [True, False])  # XNNPACK on, off, or both
+    rounds: int = 20  # in each round every file has its turn, in an order that changes
+    seconds: float = 2.0  # of measuring, for each row, all rounds together
+    warmup_seconds: float = 0.3  # of calls before the first that counts
+    profile: bool = True  # time each operator in a file of its own
+    tensorboard: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
 class DiagnoseConfig:
     """`python -m qat.diagnose`."""
 

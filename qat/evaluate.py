@@ -1,0 +1,27 @@
+"""`python -m qat.evaluate tflite=FILE data=…`: what is anybody's file worth on that data? No TensorFlow."""
+
+import sys
+from pathlib import Path
+
+from qat.config import EvaluateConfig
+from qat.door import open_door
+
+
+def evaluate(config: EvaluateConfig, run_dir: Path) -> object:
+    """Print what was found and how; write `evaluation.json` into `run_dir`."""
+    from qat.stages.evaluate_file import evaluate_file
+
+    return evaluate_file(config, run_dir)
+
+
+def _data_by_path(argument: str) -> list[str]:
+    """`data=my.npz` and `data=a/folder` as the options that read them; names of options pass as they are."""
+    key, _, value = argument.partition("=")
+    if key != "data" or not (value.endswith(".npz") or "/" in value):
+        return [argument]
+    return [f"data={'npz' if value.endswith('.npz') else 'image_folder'}", f"data.path={value}"]
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = [part for argument in sys.argv[1:] for part in _data_by_path(argument)]
+    open_door(evaluate, primary="evaluate", schema=EvaluateConfig)
