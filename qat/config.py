@@ -152,6 +152,14 @@ class LogConfig:
 
 
 @dataclass(slots=True, kw_only=True)
+class SweepConfig:
+    """What holds for a sweep as a whole."""
+
+    resume: str | None = None  # directory of a sweep: run there what is missing of it
+    objectives: list[str] = field(default_factory=lambda: ["accuracy", "size_bytes"])  # what a search goes for
+
+
+@dataclass(slots=True, kw_only=True)
 class Config:
     """`python -m qat.train`."""
 
@@ -163,6 +171,7 @@ class Config:
     parity: ParityConfig = field(default_factory=ParityConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     float_run: str | None = None  # a run directory whose float model is taken instead of training one
     float_cache: str | None = None  # None = the user's cache folder
     threads: int | None = None  # of the interpreter; None = all cores
@@ -238,3 +247,13 @@ class DiagnoseConfig:
     calibration: str | None = None  # module:function, the representative dataset
     expect: str | None = None  # int8 | dynamic_range | float16 | float32 | int16x8
     samples: int = 512  # of the data, the first
+
+
+@dataclass(slots=True, kw_only=True)
+class CompareConfig:
+    """`python -m qat.compare`."""
+
+    runs: Any = MISSING  # a directory of a run, of a sweep or of many, or several as [DIR,DIR]
+    sort: Any = None  # a column, or several; - before one for the largest first; None = the best metric first
+    filter: Any = None  # conditions that all hold for what is kept, as [variant=qat_int8,"size_bytes<300000"]
+    confidence: float = 0.95  # of the intervals over seeds

@@ -22,6 +22,7 @@ from typing import Any
 from qat.errors import RunDirError
 
 RESULTS = "results.json"
+FAILED = "failed.json"  # of a job of a sweep that did not end well: error, message, exit_code
 TENSORBOARD = "tensorboard"
 MODEL_KERAS = "model.keras"
 MODEL_TFLITE = "model.tflite"
@@ -33,7 +34,7 @@ VARIANTS = ("float", "ptq_int8", "qat_int8", "qat_w4a8", "ptq_dynamic_range", "p
 MIN_FREE_BYTES = 32 << 20
 """Less than this on the disk, and a run is refused before it begins: MobileNetV1 at alpha 1 leaves about 60 MB."""
 
-_LOCK, _PART = ".lock", ".part"
+LOCK, _PART = ".lock", ".part"
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -51,11 +52,26 @@ def claim(run_dir: Path) -> Iterator[Path]:
         raise RunDirError(
             f"{run_dir} holds a finished run ({RESULTS}). Choose another folder, as hydra.run.dir=DIR, or remove it."
         )
-    ours = (run_dir / _LOCK).exists()
-    with lock(run_dir / _LOCK, wait=False):
+    ours = (run_dir / LOCK).exists()
+    with lock(run_dir / LOCK, wait=False):
         if ours:
             _remove_unfinished(run_dir)
         yield run_dir
+
+
+def is_claimed(run_dir: Path) -> bool:
+    """Whether a process writes `run_dir` just now, as far as its file system knows locks."""
+    try:
+        descriptor = os.open(run_dir / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _prove_writable(run_dir: Path) -> None:

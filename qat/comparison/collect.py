@@ -1,0 +1,104 @@
+"""Find the runs below some directories; what is none is kept with the reason, never passed over."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from qat import rundir
+from qat.comparison.record import NotARunError, Refused, RunRecord, read_record
+
+_JOB = re.compile(r"^  job:\n(?:    .*\n)*?    name: ([\w.-]+)$", re.MULTILINE)
+_OWN_PAGE = ("index.html", "table.json", "table.csv")  # what a comparison leaves
+DEEPEST = 40  # folders; deeper than any sweep, so that a loop of links ends
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Every directory that was looked at: a run, or refused. In the order of their paths."""
+
+    runs: tuple[RunRecord, ...]
+    refused: tuple[Refused, ...]
+
+
+def collect(folders: Iterable[Path]) -> Collected:
+    """The runs in and below `folders`, each once, wherever a run, a sweep or a tree of sweeps was given.
+
+    A run is a folder with `results.json`; nothing is looked for below it.
+    """
+    walk = _Walk(set())
+    found = [each for folder in folders for each in walk.of(folder)]
+    return Collected(
+        tuple(each for each in found if isinstance(each, RunRecord)),
+        tuple(each for each in found if isinstance(each, Refused)),
+    )
+
+
+@dataclass(frozen=True)
+class _Walk:
+    seen: set[Path]  # resolved, so that a link and what it points at are one
+
+    def of(self, folder: Path, depth: int = 0) -> list[RunRecord | Refused]:
+        """What is in and below `folder`; one Refused where nothing in it has to do with runs."""
+        resolved = folder.resolve()
+        if resolved in self.seen:
+            return [] if depth else [Refused(folder, "given twice, or below another one: it is counted once")]
+        self.seen.add(resolved)
+        try:
+            results = folder / rundir.RESULTS
+            if results.exists():
+                return [read_record(folder, results.read_bytes())]
+            inner = sorted(_folders(folder))
+        except NotARunError as error:
+            return [Refused(folder, str(error))]
+        except OSError as error:
+            return [Refused(folder, f"cannot be read: {error.strerror}")]
+        below = [each for path in inner for each in self.of(path, depth + 1)] if depth < DEEPEST else []
+        if any(isinstance(each, RunRecord) for each in below):
+            return below
+        own = _why_unfinished(folder)
+        if own is None and any(each.reason.startswith(_OF_A_RUN) for each in below if isinstance(each, Refused)):
+            return below
+        return [Refused(folder, own or f"no run of qat: there is no {rundir.RESULTS} in it or below it")]
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir() and not entry.name.startswith("."):
+                yield folder / entry.name
+
+
+_OF_A_RUN = ("results.json", "unfinished", "cannot be read", "still running")
+"""How the reasons begin of folders that runs left, or may have left; a folder above them is a sweep."""
+
+
+def _why_unfinished(folder: Path) -> str | None:
+    """The reason for a folder that a command of qat began; None for any other."""
+    if all((folder / name).is_file() for name in _OWN_PAGE):
+        return "a page that qat.compare wrote, no run"
+    job = _hydra_job(folder)
+    if job not in (None, "train"):
+        return f"written by qat.{job}, which trains nothing: it has no {rundir.RESULTS}"
+    if rundir.is_claimed(folder):
+        return f"still running: another process writes it, and {rundir.RESULTS} comes last"
+    if job == "train" or (folder / rundir.LOCK).exists() or any(map(Path.is_file, _models(folder))):
+        return f"unfinished: it has no {rundir.RESULTS}. The run failed, was interrupted, or runs on another machine"
+    return None
+
+
+def _models(folder: Path) -> Iterator[Path]:
+    names = (rundir.MODEL_KERAS, rundir.MODEL_TFLITE)
+    return (folder / variant / name for variant in rundir.VARIANTS for name in names)
+
+
+def _hydra_job(folder: Path) -> str | None:
+    """The door that made the folder, from Hydra's own record; read as text, which is faster than as YAML."""
+    try:
+        found = _JOB.search((folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found.group(1) if found else None

@@ -1,0 +1,121 @@
+"""Runs that differ in nothing but their seed are one configuration: its means over seeds, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qat.comparison.record import RunRecord, Setting
+from qat.comparison.table import Row, as_text
+from qat.statistics import Mean, mean_interval
+
+Key = tuple[str, ...]  # values of the swept settings
+
+_NO_CAUSE = ("seed", "float_cache", "threads", "train.threads", "export.snippets", "export.metadata")
+_NO_CAUSE_SECTIONS = ("log.", "parity.")
+"""Settings that change what is written or how fast, not what is learned: runs that differ in them are one."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One variant of one configuration, over its seeds. Means of the metric in its own unit (accuracy: 0-1)."""
+
+    key: Key
+    label: str  # the settings that tell it from the others compared
+    variant: str
+    task: str  # data set and metric: what values can be held against one another
+    rows: tuple[Row, ...]
+    seeds: int
+    value: Mean
+    drop: Mean | None
+    fake_quant: float | None
+    size_bytes: float
+    latency_ms: float | None
+    integer_only: bool
+    higher_is_better: bool
+    on_size_front: bool = False
+    on_latency_front: bool = False
+
+
+def swept_settings(runs: Sequence[RunRecord]) -> list[str]:
+    """Keys whose value is not the same in all runs that have them, without those that change nothing.
+
+    A key that some runs do not have at all came with another version of qat, and divides nothing by that alone.
+    """
+    everywhere: dict[str, set[str]] = {}
+    for run in runs:
+        for name, value in run.settings.items():
+            everywhere.setdefault(name, set()).add(as_text(value))
+    differing = [name for name, values in everywhere.items() if len(values) > 1]
+    return [name for name in differing if name not in _NO_CAUSE and not name.startswith(_NO_CAUSE_SECTIONS)]
+
+
+def key_of(run: RunRecord, swept: Iterable[str]) -> Key:
+    return tuple(as_text(run.settings.get(name)) for name in swept)
+
+
+def telling_settings(runs: Sequence[RunRecord], swept: Sequence[str]) -> list[str]:
+    """The fewest swept keys, names of options first, that still tell all configurations apart.
+
+    `model=resnet8` brings its own learning rate along, which need not be said again.
+    """
+    ranked = sorted(swept, key=lambda name: not name.endswith(".name"))
+    told: list[str] = []
+    parts: dict[Path, Key] = {run.folder: () for run in runs}
+    for name in ranked:
+        finer = {run.folder: (*parts[run.folder], as_text(run.settings.get(name))) for run in runs}
+        if len(set(finer.values())) > len(set(parts.values())):
+            told, parts = [*told, name], finer
+    return told
+
+
+def label_of(run: RunRecord, telling: Iterable[str]) -> str:
+    """The telling settings of a run in words, as the command line takes them."""
+    parts = [f"{name.removesuffix('.name')}={as_text(run.settings.get(name))}" for name in telling]
+    return " ".join(parts) or "as configured"
+
+
+def configurations(
+    rows: Sequence[Row], swept: Sequence[str], telling: Sequence[str], confidence: float
+) -> list[Configuration]:
+    """In the order of the rows: the configuration of the first row first."""
+    keys: dict[int, Key] = {}
+    groups: dict[tuple[Key, str, str], list[Row]] = {}
+    for row in rows:
+        key = keys.setdefault(id(row.run), key_of(row.run, swept))
+        groups.setdefault((key, row.variant, row.measured.metric), []).append(row)
+    return [_configuration(key, found, telling, confidence) for (key, _, _), found in groups.items()]
+
+
+def _configuration(key: Key, rows: list[Row], telling: Sequence[str], confidence: float) -> Configuration:
+    first = rows[0]
+    values = list(by_seed(rows, "value").values())
+    drops, quant = list(by_seed(rows, "drop").values()), list(by_seed(rows, "fake_quant").values())
+    latencies = list(by_seed(rows, "latency_ms").values())
+    return Configuration(
+        key=key,
+        label=label_of(first.run, telling),
+        variant=first.variant,
+        task=f"{first.run.settings.get('data.name', 'unnamed data')}, {first.measured.metric}",
+        rows=tuple(rows),
+        seeds=len(values),
+        value=mean_interval(values, confidence),
+        drop=mean_interval(drops, confidence) if drops else None,
+        fake_quant=mean_interval(quant).mean if quant else None,
+        size_bytes=mean_interval(list(by_seed(rows, "size_bytes").values())).mean,
+        latency_ms=mean_interval(latencies).mean if latencies else None,
+        integer_only=all(row.measured.integer_only for row in rows),
+        higher_is_better=first.measured.higher_is_better,
+    )
+
+
+def by_seed(rows: Iterable[Row], column: str) -> Mapping[object, float]:
+    """One number a seed: runs that repeat a seed are averaged first, for they are no new samples."""
+    found: dict[object, list[float]] = {}
+    for row in rows:
+        value: Setting = row.get(column)
+        if isinstance(value, int | float):
+            unseeded = ("run", row.name)
+            found.setdefault(unseeded if row.run.seed is None else row.run.seed, []).append(float(value))
+    return {seed: sum(values) / len(values) for seed, values in found.items()}

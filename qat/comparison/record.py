@@ -1,0 +1,171 @@
+"""One run as the comparison sees it, read from a `results.json` that anybody may have written: nothing is believed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FLOAT = "float"
+LARGEST_BYTES = 64 << 20  # of a results.json; ours have some ten KiB
+Setting = str | int | float | bool | None
+
+
+class NotARunError(ValueError):
+    """What a directory holds is no result of a run; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One deployed file of one run. `value` is its metric on test; sizes in bytes, times in milliseconds."""
+
+    variant: str
+    metric: str
+    value: float
+    higher_is_better: bool
+    size_bytes: int
+    integer_only: bool
+    low: float | None = None  # 95 % interval of the accuracy, from the number of test samples
+    high: float | None = None
+    agreement: float | None = None  # with the float model, 0-1
+    fake_quant: float | None = None  # the metric of the fake-quant model
+    latency_ms: float | None = None  # median, batch 1
+    parity: bool | None = None  # passed
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    folder: Path
+    seed: int | None
+    settings: Mapping[str, Setting]  # the resolved config, dotted keys
+    measured: Mapping[str, Measured]
+    float_model: str | None  # SHA-256 of float/model.tflite: equal for runs that share their float model
+    made_by: Mapping[str, str]  # versions, commit, machine
+
+    def drop(self, variant: str) -> float | None:
+        """What the variant lost against float, in the metric's unit; None where there is no float."""
+        reference, found = self.measured.get(FLOAT), self.measured[variant]
+        if reference is None or variant == FLOAT or reference.metric != found.metric:
+            return None
+        lost = reference.value - found.value
+        return lost if reference.higher_is_better else -lost
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A directory that is no finished run, and why not."""
+
+    folder: Path
+    reason: str
+
+
+def read_record(folder: Path, content: bytes) -> RunRecord:
+    """The record in the bytes of `folder/results.json`.
+
+    Raises:
+        NotARunError: truncated, no JSON, keys missing, values of the wrong kind.
+    """
+    if len(content) > LARGEST_BYTES:
+        raise NotARunError(f"results.json has {len(content) >> 20} MiB: no result of a run is so large")
+    try:
+        plain = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        what = "is empty" if not content.strip() else f"is no JSON ({error}): truncated, or not written by qat"
+        raise NotARunError(f"results.json {what}") from error
+    if not isinstance(plain, dict):
+        raise NotARunError(f"results.json holds a {type(plain).__name__} and not the object that a run writes")
+    missing = [key for key in ("variants", "seeds", "versions", "config", "sha256") if key not in plain]
+    if missing:
+        raise NotARunError(f"results.json is not of a run of qat: it has no {', '.join(missing)}")
+    wrong = [key for key in ("variants", "seeds", "versions", "config", "sha256") if not isinstance(plain[key], dict)]
+    if wrong or not plain["variants"]:
+        raise NotARunError(f"results.json: {', '.join(wrong) or 'variants'} is no object with content")
+    seed = plain["seeds"].get("seed")
+    return RunRecord(
+        folder=folder,
+        seed=seed if _is_whole(seed) else None,
+        settings=dict(flat(plain["config"])),
+        measured={str(name): _measured(str(name), values) for name, values in plain["variants"].items()},
+        float_model=_text(plain["sha256"].get("float/model.tflite")),
+        made_by=_made_by(plain),
+    )
+
+
+def _measured(name: str, plain: Any) -> Measured:
+    try:
+        metric = plain["metric"]
+        low, high = plain.get("accuracy_interval") or (None, None)
+        return Measured(
+            variant=name,
+            metric=_kind(metric["name"], str, "metric.name"),
+            value=_number(metric["value"], "metric.value"),
+            higher_is_better=_kind(metric.get("higher_is_better", True), bool, "metric.higher_is_better"),
+            size_bytes=int(_number(plain["size_bytes"], "size_bytes")),
+            integer_only=_kind(plain["integer_only"], bool, "integer_only"),
+            low=_maybe(low, "accuracy_interval"),
+            high=_maybe(high, "accuracy_interval"),
+            agreement=_maybe(plain.get("agreement"), "agreement"),
+            fake_quant=_maybe(plain.get("fake_quant_metric"), "fake_quant_metric"),
+            latency_ms=_maybe(plain.get("latency_ms"), "latency_ms"),
+            parity=_kind(plain["parity"]["passed"], bool, "parity.passed") if plain.get("parity") else None,
+        )
+    except KeyError as error:
+        raise NotARunError(f"results.json: variant {name} has no {error.args[0]}") from error
+    except (TypeError, AttributeError) as error:
+        raise NotARunError(f"results.json: variant {name} is not laid out as a run of qat writes it") from error
+    except NotARunError as error:
+        raise NotARunError(f"results.json: variant {name}: {error}") from error
+    except ValueError as error:
+        raise NotARunError(f"results.json: variant {name}: accuracy_interval holds no two numbers") from error
+
+
+def flat(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Setting]]:
+    """A nested config as dotted keys; a list is one value, written as JSON.
+
+    >>> dict(flat({"seed": 1, "data": {"range": [0, 1], "target": {}}}))
+    {'seed': 1, 'data.range': '[0, 1]'}
+    """
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else value
+
+
+def _made_by(plain: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in plain["versions"].items()} | {
+        "commit": str(plain.get("git_commit")) + (" with changes" if plain.get("git_dirty") else ""),
+        "machine": str(plain.get("machine") or "not recorded"),
+    }
+
+
+def _number(value: Any, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise NotARunError(f"{key}={_short(value)} is no finite number")
+    return float(value)
+
+
+def _maybe(value: Any, key: str) -> float | None:
+    return None if value is None else _number(value, key)
+
+
+def _kind(value: Any, kind: type, key: str) -> Any:
+    if not isinstance(value, kind):
+        raise NotARunError(f"{key}={_short(value)} is no {'text' if kind is str else 'true or false'}")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,104 @@
+"""Runs against runs: from directories to one page, its tables and its pictures. No TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qat import rundir
+from qat.comparison import Comparison, collect, compare_runs
+from qat.config import CompareConfig
+from qat.errors import ConfigError, RunDirError
+from qat.reporting.chart import png
+from qat.reporting.comparison_charts import charts
+from qat.reporting.comparison_page import page
+from qat.reporting.comparison_text import counts, csv_text, json_text, markdown
+
+MOST_NAMED = 10  # refused directories on the terminal; the page names all
+
+
+def compare(config: CompareConfig, out: Path) -> Comparison:
+    """`python -m qat.compare`: the runs below `config.runs` into `out`.
+
+    Raises:
+        ConfigError: no directories, an interval of no meaning, a filter or column that no run knows.
+        RunDirError: a directory that does not exist, or not one finished run in all of them.
+    """
+    folders = [Path(text).expanduser() for text in _texts("runs", config.runs)]
+    if not folders:
+        raise ConfigError("runs=[]: expected a directory of a run or of a sweep, or several as [DIR,DIR].")
+    for folder in folders:
+        if not folder.is_dir():
+            raise RunDirError(f"runs={folder}: no such directory. Give the directory of a run or of a sweep.")
+    if not 0.5 <= config.confidence < 1:
+        raise ConfigError(f"confidence={config.confidence}: expected a share from 0.5 to 1, as 0.95.")
+    found = write_comparison(
+        folders,
+        out,
+        sort=_texts("sort", config.sort),
+        filters=_texts("filter", config.filter),
+        confidence=config.confidence,
+    )
+    _show(found, out)
+    return found
+
+
+def write_comparison(
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    sort: Sequence[str] = (),
+    filters: Sequence[str] = (),
+    confidence: float = 0.95,
+) -> Comparison:
+    """The runs in and below `folders` side by side: `index.html`, `table.csv`, `.json`, `.md` and PNG plots in `out`.
+
+    Args:
+        folders: directories of runs, of sweeps, or of several of these; what is no finished run is listed with the
+            reason.
+        sort: columns, `-` before one for the largest first; by default the best metric first.
+        filters: conditions as `variant=qat_int8` or `size_bytes<300000`, all of which hold for what is kept.
+        confidence: of the intervals over seeds.
+
+    Raises:
+        ConfigError: a filter or a column that no run knows.
+        RunDirError: `out` cannot be written, or there is no finished run; in the second case all files are written.
+    """
+    found = compare_runs(collect(folders), sort=sort, filters=filters, confidence=confidence)
+    pictures = dict(charts(found))
+    for name, chart in pictures.items():
+        rundir.write_bytes(out / f"{name}.png", png(chart))
+    rundir.write_text(out / "table.csv", csv_text(found))
+    rundir.write_text(out / "table.json", json_text(found))
+    rundir.write_text(out / "table.md", markdown(found))
+    rundir.write_text(out / "index.html", page(found, list(pictures.values())))
+    if not found.runs:
+        reasons = "\n".join(f"  {each.folder}: {each.reason}" for each in found.refused[:MOST_NAMED])
+        raise RunDirError(
+            f"runs: no finished run in {', '.join(map(str, folders))}. Looked at:\n{reasons}\nGive the directory of a "
+            f"run (it holds {rundir.RESULTS}) or of a sweep."
+        )
+    return found
+
+
+def _texts(key: str, value: Any) -> list[str]:
+    """One text, or a list of them.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    for each in values:
+        if isinstance(each, dict | list) or each is None:
+            raise ConfigError(f"{key}={value}: expected one text, or a list of texts as [A,B].")
+    return [str(each) for each in values]
+
+
+def _show(found: Comparison, out: Path) -> None:
+    print(counts(found), flush=True)
+    for each in found.refused[:MOST_NAMED]:
+        print(f"left out: {each.folder}: {each.reason}")
+    if len(found.refused) > MOST_NAMED:
+        print(f"left out: {len(found.refused) - MOST_NAMED} more, all in {out / 'table.md'}")
+    print(f"page: {out / 'index.html'}", flush=True)
