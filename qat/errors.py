@@ -51,6 +51,21 @@ class RunDirError(QatError, OSError):
     """A run directory that is missing, full, read-only, unfinished, or not ours."""
 
 
+class JobError(QatError):
+    """A job of a sweep that failed. It crosses processes, so it holds text and a number and nothing else."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message, exit_code)
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class SweepError(JobError):
+    """A sweep of which some jobs failed: which and why; the exit code is theirs where they agree, else 1."""
+
+
 class ParityError(QatError, RuntimeError):
     """The deployed file departs from the fake-quant model by more than the bars allow."""
 

@@ -13,6 +13,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,11 +24,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from qat import rundir
 from qat.door.compose import compose, conf_dir, register, typed
 from qat.door.explain import explain
 from qat.door.help import help_page
+from qat.door.plugins import register_plugins
+from qat.door.resume import resumed
 from qat.door.sweep import arguments_of, flags_first, requested
-from qat.errors import ConfigError, QatError, RunDirError
+from qat.errors import ConfigError, JobError, QatError, RunDirError
 
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells count
 _FOLDER_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
@@ -44,10 +48,8 @@ def open_door(task: Task, *, primary: str, schema: type) -> NoReturn:
     with_stack = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we say them
     signal.signal(signal.SIGTERM, _terminate)
-    warnings.formatwarning = lambda message, *_: f"qat: warning: {message}\n"
-    failures: list[str] = []
     try:
-        sys.argv[1:] = flags_first(sys.argv[1:])
+        sys.argv[1:] = flags_first(resumed(sys.argv[1:]))
         arguments = arguments_of(sys.argv[1:])
         if arguments.help:
             print(help_page(arguments.overrides, primary, schema))
@@ -55,8 +57,9 @@ def open_door(task: Task, *, primary: str, schema: type) -> NoReturn:
         for overrides in requested(arguments, primary, schema):
             compose(overrides, primary=primary, schema=schema)
         register(primary, schema)
+        register_plugins()
         job = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=primary)(
-            lambda node: _run_job(task, node, schema, failures)
+            lambda node: _run_job(task, node, schema, with_stack)
         )
         job()
     except KeyboardInterrupt:
@@ -65,22 +68,34 @@ def open_door(task: Task, *, primary: str, schema: type) -> NoReturn:
         told = _in_our_words(error, schema)
         if with_stack or told is None:
             traceback.print_exception(error)
-        if len(failures) > 1:
-            _last_words("\n  ".join([f"{len(failures)} jobs failed:", *failures]), 1)
         sys.exit(1 if told is None else _last_words(str(told), told.exit_code))
     sys.exit(0)
 
 
-def _run_job(task: Task, node: DictConfig, schema: type, failures: list[str]) -> object:
+def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> object:
+    """The one run, or a job of a sweep, which may be in a process, or on a machine, of its own."""
+    warnings.formatwarning = lambda message, *_: f"qat: warning: {message}\n"
     run_dir = Path(HydraConfig.get().runtime.output_dir)
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        return task(typed(node, schema), run_dir)
+    (run_dir / rundir.FAILED).unlink(missing_ok=True)
     try:
         return task(typed(node, schema), run_dir)
     except Exception as error:
-        first_line = str(error).partition("\n")[0]
-        failures.append(f"{run_dir}: {type(error).__name__}: {first_line}")
-        if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on, and Hydra says nothing until their end
-            print(f"qat: this job failed, the others go on. {failures[-1]}", file=sys.stderr, flush=True)
-        raise
+        raise _failed_job(error, run_dir, schema, with_stack) from None
+
+
+def _failed_job(error: Exception, run_dir: Path, schema: type, with_stack: bool) -> JobError:
+    """Said at once, for a sweep may go on for hours; written into the job's folder; carried to the sweep's end."""
+    told = _in_our_words(error, schema)
+    if with_stack or told is None:
+        traceback.print_exception(error)
+    failed = JobError(f"{type(error).__name__}: {error}" if told is None else str(told), getattr(told, "exit_code", 1))
+    print(f"qat: this job failed, the others go on. {run_dir}: {failed}", file=sys.stderr, flush=True)
+    with suppress(OSError):
+        record = {"error": type(error).__name__, "message": str(failed), "exit_code": failed.exit_code}
+        rundir.write_json(run_dir / rundir.FAILED, record)
+    return failed
 
 
 def _in_our_words(error: Exception, schema: type) -> QatError | None:

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -31,10 +30,10 @@ def requested(arguments: argparse.Namespace, primary: str, schema: type) -> Iter
     """
     if any(getattr(arguments, flag, None) for flag in (*_FLAGS_THAT_ONLY_SHOW, *_FLAGS_THAT_MOVE_CONF)):
         return
-    if not _is_sweep(arguments):
-        yield list(arguments.overrides)
-        return
     try:
+        if not _is_sweep(arguments, primary, schema):
+            yield list(arguments.overrides)
+            return
         yield from _one_axis_at_a_time(arguments.overrides, primary, schema)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, schema)) from error
@@ -55,14 +54,20 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     return get_args_parser().parse_known_args(list(argv))[0]
 
 
-def _is_sweep(arguments: argparse.Namespace) -> bool:
-    return bool(arguments.multirun) or "hydra.mode=MULTIRUN" in arguments.overrides
+def _is_sweep(arguments: argparse.Namespace, primary: str, schema: type) -> bool:
+    """Said by a flag, by an override, or by a file that an override brings in (`+sweep=…`, `experiment=…`)."""
+    if arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides:
+        return True
+    if not any(override.startswith(("+", "experiment=")) for override in arguments.overrides):
+        return False
+    firsts = [axis[0] for axis in _axes(arguments.overrides)]
+    return str(compose_node(firsts, primary, schema, with_hydra=True).hydra.mode).endswith("MULTIRUN")
 
 
 def _one_axis_at_a_time(overrides: Sequence[str], primary: str, schema: type) -> Iterator[list[str]]:
     axes = _axes(overrides)
     sweeper = compose_node([axis[0] for axis in axes], primary, schema, with_hydra=True).hydra.sweeper
-    if str(sweeper._target_).endswith(f".{BasicSweeper.__name__}"):
+    if "params" in sweeper:
         from_file = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
         axes = _axes(from_file) + axes
     yield [axis[0] for axis in axes]

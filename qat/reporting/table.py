@@ -54,10 +54,10 @@ def print_table(variants: Mapping[str, Variant]) -> None:
     if console.is_terminal:
         console.print(table)
     else:
-        print(_aligned(titles, cells), flush=True)
+        print(aligned(titles, cells), flush=True)
 
 
-def _aligned(titles: list[str], cells: list[list[str]]) -> str:
+def aligned(titles: list[str], cells: list[list[str]]) -> str:
     """Columns by spaces, however wide: a log has no width to wrap at."""
     widths = [max(len(line[column]) for line in [titles, *cells]) for column in range(len(titles))]
     lines = [titles, ["-" * width for width in widths], *cells]

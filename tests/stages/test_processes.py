@@ -43,7 +43,8 @@ def test_a_sweep_trains_the_float_model_once_and_one_bad_job_does_not_end_the_ot
         "3": ["float", "ptq_float16"],
     }
     assert "qat: this job failed, the others go on." in said
-    assert "quant.calibration.min_samples=99" in said.splitlines()[-1]
+    assert "qat: 1 of 4 jobs failed:\n  1  quant=ptq quant.calibration.min_samples=99\n" in said
+    assert "page: sweep/compare/index.html" in said
 
 
 @pytest.mark.slow

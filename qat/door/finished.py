@@ -1,0 +1,87 @@
+"""Which jobs of a sweep directory are done: found by what they were asked to do, not by their number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from qat import rundir
+
+HYDRA_FOLDER = ".hydra"
+WITHOUT_EFFECT = ("sweep", "threads", "train.threads", "log.progress", "float_cache")
+"""Keys that change no result: a job resumed with more threads, or another float cache, is the same job."""
+
+
+@dataclass(frozen=True)
+class FoundJob:
+    folder: str  # inside the sweep's directory
+    finished: bool
+
+
+def fingerprint(config: DictConfig) -> str:
+    """A digest of everything in a job's config that has an effect.
+
+    >>> a, b, c = ({"seed": 1, "threads": 2}, {"threads": None, "seed": 1}, {"seed": 2, "threads": 2})
+    >>> fingerprint(OmegaConf.create(a)) == fingerprint(OmegaConf.create(b))
+    True
+    >>> fingerprint(OmegaConf.create(a)) == fingerprint(OmegaConf.create(c))
+    False
+    """
+    ours = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    values: Any = OmegaConf.to_container(ours, resolve=True)
+    for key in WITHOUT_EFFECT:
+        _drop(values, key)
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def found_jobs(sweep_dir: Path) -> tuple[dict[str, FoundJob], list[str]]:
+    """The jobs in a sweep directory by their fingerprint, a finished one first, and the folders nobody can know."""
+    jobs: dict[str, FoundJob] = {}
+    unknown = []
+    for folder in _job_folders(sweep_dir):
+        name = folder.relative_to(sweep_dir).as_posix()
+        try:
+            key = fingerprint(OmegaConf.load(folder / HYDRA_FOLDER / "config.yaml"))  # type: ignore[arg-type]
+        except (OSError, ValueError, OmegaConfBaseException):
+            unknown.append(name)
+            continue
+        found = FoundJob(name, (folder / rundir.RESULTS).is_file())
+        if key not in jobs or (found.finished and not jobs[key].finished):
+            jobs[key] = found
+    return jobs, unknown
+
+
+def why_failed(folder: Path) -> tuple[str, int] | None:
+    """The message and exit code that a failed job left; None where it left none."""
+    try:
+        record = rundir.read_json(folder / rundir.FAILED)
+        return str(record["message"]), int(record["exit_code"])
+    except (rundir.RunDirError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _job_folders(sweep_dir: Path) -> Iterator[Path]:
+    """Folders that Hydra made for a job, in order; what lies deeper inside one is its own."""
+    for path, folders, _ in os.walk(sweep_dir):
+        if HYDRA_FOLDER in folders and Path(path) != sweep_dir:
+            folders.clear()
+            yield Path(path)
+        folders.sort()
+
+
+def _drop(values: dict[str, Any], key: str) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        inner = values.get(section)
+        if not isinstance(inner, Mapping):
+            return
+        values = inner  # type: ignore[assignment]
+    values.pop(name, None)

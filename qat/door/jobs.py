@@ -1,0 +1,136 @@
+"""The jobs of a sweep: which are missing, run by any of Hydra's launchers, and how each ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
+
+from qat import rundir
+from qat.door.finished import fingerprint, found_jobs, why_failed
+from qat.door.resume import quoted
+from qat.door.sharing import shared_out
+
+BY_NUMBER = "${hydra.job.num}"  # hydra.sweep.subdir, unless the user has another name for the folders
+
+
+@dataclass
+class Job:
+    """One job, before and after it ran."""
+
+    overrides: tuple[str, ...]
+    folder: str | None = None  # inside the sweep's directory; None where only Hydra knows it, until it ran
+    skipped: bool = False  # it was finished before
+    error: str | None = None
+    exit_code: int = 0
+    value: Any = None  # what the task returned
+
+    def fail(self, message: str, exit_code: int = 1) -> None:
+        self.error, self.exit_code = message, exit_code
+
+
+@dataclass
+class Jobs:
+    """All jobs of a sweep, in the order in which they came."""
+
+    sweep_dir: Path
+    by_number: bool
+    all: list[Job] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, config: DictConfig) -> Jobs:
+        subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index,call-overload]
+        return cls(Path(config.hydra.sweep.dir), subdir == BY_NUMBER)
+
+    def add(self, batch: Sequence[Sequence[str]]) -> list[Job]:
+        """Jobs in folders of their own."""
+        numbers = self._free_numbers()
+        jobs = [Job(tuple(each), str(next(numbers)) if self.by_number else None) for each in batch]
+        self.all += jobs
+        return jobs
+
+    def add_missing(self, batch: Sequence[Sequence[str]], configs: Sequence[DictConfig]) -> list[Job]:
+        """As `add`, but what the directory holds finished is skipped, and what it holds unfinished is done again."""
+        known, unknown = found_jobs(self.sweep_dir)
+        for name in unknown:
+            print(f"qat: {self.sweep_dir / name}: no readable .hydra/config.yaml, so nobody knows which job it is")
+        numbers, missing = self._free_numbers(), []
+        for overrides, config in zip(batch, configs, strict=True):
+            job, found = Job(tuple(overrides)), known.get(fingerprint(config))
+            if found is not None and found.finished:
+                job.folder, job.skipped = found.folder, True
+                job.error, job.exit_code = why_failed(self.sweep_dir / found.folder) or (None, 0)
+            else:
+                if self.by_number:
+                    job.folder = found.folder if found is not None else str(next(numbers))
+                missing.append(job)
+            self.all.append(job)
+        self._say_skipped()
+        return missing
+
+    def launch(self, launcher: Launcher, config: DictConfig, jobs: Sequence[Job]) -> None:
+        """Run `jobs`. Afterwards each knows its end, whatever one of them, or the engine, did."""
+        if not jobs:
+            return
+        together = shared_out(config, len(jobs), jobs[0].overrides)
+        arguments = [[*job.overrides, *together, *self._place(job)] for job in jobs]
+        try:
+            returns = launcher.launch(arguments, initial_job_idx=self._number(jobs[0]))
+        except Exception as error:  # of the engine, whichever it is; a job's own error comes back in its return
+            for job in jobs:
+                self._ended_with_engine(job, error)
+            return
+        for job, ended in zip(jobs, returns, strict=True):
+            self._ended(job, ended)
+
+    def failed(self) -> list[Job]:
+        return [job for job in self.all if job.error is not None]
+
+    def own_overrides(self, job: Job) -> str:
+        """Those that not every job has."""
+        shared = set.intersection(*(set(each.overrides) for each in self.all)) if len(self.all) > 1 else set()
+        return " ".join(override for override in job.overrides if override not in shared)
+
+    def _place(self, job: Job) -> list[str]:
+        return [f"hydra.sweep.subdir={quoted(job.folder)}"] if self.by_number and job.folder is not None else []
+
+    def _number(self, job: Job) -> int:
+        return int(job.folder) if job.folder is not None and job.folder.isdigit() else self.all.index(job)
+
+    def _free_numbers(self) -> Iterator[int]:
+        taken = {path.name for path in self.sweep_dir.glob("*")} | {job.folder for job in self.all}
+        number = -1
+        while True:
+            number += 1
+            if str(number) not in taken:
+                yield number
+
+    def _ended(self, job: Job, ended: JobReturn) -> None:
+        if ended.hydra_cfg is not None:
+            job.folder = Path(ended.hydra_cfg.hydra.runtime.output_dir).relative_to(self.sweep_dir.resolve()).as_posix()
+        if ended.status == JobStatus.COMPLETED:
+            job.value = ended._return_value
+        else:
+            error = ended._return_value
+            job.fail(str(error), getattr(error, "exit_code", 1))
+
+    def _ended_with_engine(self, job: Job, error: Exception) -> None:
+        """The launcher broke: what the job's folder holds tells whether it had ended before, and how."""
+        folder = self.sweep_dir / job.folder if job.folder is not None else None
+        left = why_failed(folder) if folder is not None else None
+        if left is not None:
+            job.fail(*left)
+        elif folder is None or not (folder / rundir.RESULTS).is_file():
+            first_line = str(error).partition("\n")[0]
+            job.fail(f"it left no {rundir.RESULTS}; the launcher ended with {type(error).__name__}: {first_line}")
+
+    def _say_skipped(self) -> None:
+        skipped = [job for job in self.all if job.skipped]
+        print(f"qat: {self.sweep_dir}: {len(skipped)} of {len(self.all)} jobs are finished and skipped", flush=True)
+        for job in skipped:
+            print(f"  {job.folder}  {self.own_overrides(job)}", flush=True)

@@ -1,0 +1,33 @@
+"""The end of a sweep: its finished jobs, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from qat import rundir
+from qat.errors import RunDirError
+from qat.reporting.leaderboard import Entry, print_leaderboard
+from qat.results import RunResult, Variant
+from qat.stages.deployed_variant import deployed_variant
+
+
+def show_leaderboard(sweep_dir: Path, jobs: Mapping[str, Sequence[str]]) -> None:
+    """Print the deployed file of each job (folder in `sweep_dir` to overrides) that left a result."""
+    entries = [entry for entry in (_entry(sweep_dir, *job) for job in jobs.items()) if entry is not None]
+    if entries:
+        print_leaderboard(entries)
+
+
+def _entry(sweep_dir: Path, folder: str, overrides: Sequence[str]) -> Entry | None:
+    try:
+        result = RunResult.from_dict(rundir.read_json(sweep_dir / folder / rundir.RESULTS))
+    except (RunDirError, ValueError):
+        return None  # it failed, and is told as that
+    name, deployed = deployed_variant(result)
+    return Entry(folder, tuple(overrides), name, deployed, _drop(result, deployed))
+
+
+def _drop(result: RunResult, deployed: Variant) -> float | None:
+    reference = result.variants.get("float")
+    return None if reference is None else reference.metric.value - deployed.metric.value

@@ -1,0 +1,143 @@
+"""Sweeps without TensorFlow: what fails is told at the end and ends nothing else; what is missing is run again."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from qat.door.finished import found_jobs
+from qat.door.resume import resumed
+from qat.door.sharing import cores, shared_out
+from qat.errors import RunDirError
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def door(cwd, *arguments):
+    where = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, str(Path(__file__).with_name("a_door.py")), *arguments]
+    return subprocess.run(command, cwd=cwd, env=where, capture_output=True, text=True, timeout=120)
+
+
+def ran(sweep):
+    """Folder -> (seed, quant.learning_rate) of the finished jobs."""
+    found = {path.parent.name: json.loads(path.read_text()) for path in sweep.glob("*/results.json")}
+    return {name: (each["config"]["seed"], each["config"]["quant"]["learning_rate"]) for name, each in found.items()}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A sweep of six jobs, two of which fail."""
+    folder = tmp_path_factory.mktemp("swept")
+    return folder, door(folder, "-m", "seed=0,1,2", "quant.learning_rate=0.1,0.2", "hydra.sweep.dir=sweep")
+
+
+def test_one_failed_job_ends_no_other_and_is_told_at_the_end(swept):
+    folder, done = swept
+    assert done.returncode == 1
+    assert ran(folder / "sweep") == {"0": (0, 0.1), "1": (0, 0.2), "4": (2, 0.1), "5": (2, 0.2)}
+    end = done.stderr[done.stderr.index("qat: 2 of 6 jobs failed:") :].splitlines()
+    assert end[1:5] == [
+        "  2  seed=1 quant.learning_rate=0.1",
+        "      ValueError: seed 1 is odd",
+        "  3  seed=1 quant.learning_rate=0.2",
+        "      ValueError: seed 1 is odd",
+    ]
+    assert end[5] == "To run again what did not finish: python -m qat.train sweep.resume=sweep"
+    assert json.loads((folder / "sweep/2/failed.json").read_text())["message"] == "ValueError: seed 1 is odd"
+
+
+def test_the_leaderboard_has_the_best_first_and_of_equals_the_smaller(swept):
+    lines = [line.split() for line in swept[1].stdout.splitlines() if "accuracy" in line]
+    assert [line[0] for line in lines] == ["1", "5", "0", "4"]
+    assert lines[0][:6] == ["1", "seed=0", "quant.learning_rate=0.2", "qat_int8", "accuracy", "70.00"]
+
+
+def test_the_comparison_is_written_and_names_the_failed_jobs(swept):
+    folder, done = swept
+    assert "page: sweep/compare/index.html" in done.stdout
+    assert "seed 1 is odd" in (folder / "sweep/compare/table.md").read_text()
+
+
+def test_a_resumed_sweep_runs_what_is_missing_and_what_is_new(swept):
+    folder, _ = swept
+    before = {path: path.read_text() for path in folder.glob("sweep/*/ran")}
+    (folder / "sweep/4/results.json").unlink()  # as if it had been killed
+    done = door(folder, "sweep.resume=sweep", "seed=0,2,4")
+    assert done.returncode == 0, done.stderr
+    assert "qat: sweep: 3 of 6 jobs are finished and skipped" in done.stdout
+    assert "  1  seed=0 quant.learning_rate=0.2\n" in done.stdout
+    assert {key: ran(folder / "sweep")[key] for key in "45"} == {"4": (2, 0.1), "5": (2, 0.2)}
+    assert {key: value for key, value in ran(folder / "sweep").items() if value[0] == 4} == {
+        "6": (4, 0.1),
+        "7": (4, 0.2),
+    }
+    after = {path: path.read_text() for path in before}
+    assert [path.parent.name for path in before if after[path] != before[path]] == ["4"]
+    again = door(folder, "sweep.resume=sweep")
+    assert "qat: sweep: 6 of 6 jobs are finished and skipped" in again.stdout
+    assert again.stdout.count(" accuracy ") == 6
+
+
+def test_a_sweep_in_a_file_runs_without_the_flag(tmp_path):
+    mine = tmp_path / "mine" / "sweep"
+    mine.mkdir(parents=True)
+    (mine / "seeds.yaml").write_text(
+        "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,2\n"
+    )
+    done = door(tmp_path, "--config-dir", "mine", "+sweep=seeds", "hydra.sweep.dir=sweep")
+    assert done.returncode == 0, done.stderr
+    assert sorted(ran(tmp_path / "sweep").values()) == [(0, 1e-4), (2, 1e-4)]
+
+
+def test_a_typo_beside_a_sweep_file_is_found_before_the_first_job(tmp_path):
+    done = door(tmp_path, "+sweep=quantizers", "log.progress=plain,lound", "hydra.sweep.dir=sweep")
+    assert done.returncode == 2
+    assert "log.progress=lound: expected one of" in done.stderr
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_resuming_takes_the_overrides_of_the_first_command_and_those_given_now(tmp_path):
+    record = {"hydra": {"overrides": {"hydra": ["hydra.sweep.dir=x"], "task": ["seed=0,1", "+sweep=a", "quant=ptq"]}}}
+    OmegaConf.save(OmegaConf.create(record), tmp_path / "multirun.yaml")
+    line = resumed([f"sweep.resume={tmp_path}", "seed=5", "hydra/launcher=joblib"])
+    assert line == [
+        *["-m", "seed=5", "+sweep=a", "quant=ptq", f"sweep.resume={tmp_path}", "hydra/launcher=joblib"],
+        f"hydra.sweep.dir='{tmp_path}'",
+    ]
+
+
+def test_what_is_no_sweep_is_refused(tmp_path):
+    with pytest.raises(RunDirError, match=r"no directory of a sweep \(multirun.yaml is missing or broken"):
+        resumed([f"sweep.resume={tmp_path}"])
+
+
+def test_a_job_is_known_by_its_config_and_not_by_its_threads(tmp_path):
+    for name, threads in (("0", 1), ("1", 2)):
+        (tmp_path / name / ".hydra").mkdir(parents=True)
+        OmegaConf.save(OmegaConf.create({"seed": 1, "threads": threads}), tmp_path / name / ".hydra" / "config.yaml")
+    (tmp_path / "1" / "results.json").write_text("{}")
+    (tmp_path / "2" / ".hydra").mkdir(parents=True)
+    jobs, unknown = found_jobs(tmp_path)
+    assert [(each.folder, each.finished) for each in jobs.values()] == [("1", True)]
+    assert unknown == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "jobs", "threads"),
+    [
+        ({"_target_": "a.JoblibLauncher", "n_jobs": 2}, 8, max(1, cores() // 2)),
+        ({"_target_": "a.JoblibLauncher", "n_jobs": -1}, 8, max(1, cores() // min(8, cores()))),
+        ({"_target_": "a.JoblibLauncher", "n_jobs": 8}, 1, cores()),
+        ({"_target_": "a.RayLauncher", "cpus_per_job": 3}, 8, 3),
+        ({"_target_": "a.SlurmLauncher", "cpus_per_task": None}, 8, 1),
+    ],
+)
+def test_jobs_side_by_side_share_the_cores(launcher, jobs, threads):
+    ours = {"train": {"threads": None}, "threads": None, "log": {"progress": "auto"}}
+    config = OmegaConf.create({"hydra": {"launcher": launcher}} | ours)
+    assert shared_out(config, jobs, ["threads=7"]) == [f"train.threads={threads}", "log.progress=plain"]
