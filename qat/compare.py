@@ -1,5 +1,6 @@
 """`python -m qat.compare runs=DIR`: any number of runs and sweeps side by side, as a page. No TensorFlow."""
 
+import sys
 from pathlib import Path
 
 from qat.config import CompareConfig
@@ -13,5 +14,19 @@ def compare(config: CompareConfig, run_dir: Path) -> None:
     compare_stage(config, run_dir)
 
 
+def _condition_as_text(argument: str) -> str:
+    """`filter=size_bytes<300000` in Hydra's quotes, which its grammar wants round `<` and a second `=`.
+
+    >>> _condition_as_text("filter=variant=qat_int8 and drop<0.01")
+    'filter="variant=qat_int8 and drop<0.01"'
+    """
+    value = argument.removeprefix("filter=")
+    if value == argument or value[:1] in ("", "[", '"', "'"):
+        return argument
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'filter="{escaped}"'
+
+
 if __name__ == "__main__":
+    sys.argv[1:] = [_condition_as_text(argument) for argument in sys.argv[1:]]
     open_door(compare, primary="compare", schema=CompareConfig)

@@ -255,5 +255,5 @@ class CompareConfig:
 
     runs: Any = MISSING  # a directory of a run, of a sweep or of many, or several as [DIR,DIR]
     sort: Any = None  # a column, or several; - before one for the largest first; None = the best metric first
-    filter: Any = None  # conditions that all hold for what is kept, as [variant=qat_int8,"size_bytes<300000"]
+    filter: Any = None  # what holds for all that is kept, as "variant=qat_int8 and size_bytes<300000", or a list
     confidence: float = 0.95  # of the intervals over seeds

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from qat import rundir
 from qat.comparison.record import NotARunError, Refused, RunRecord, read_record
+from qat.errors import RunDirError
 
 _JOB = re.compile(r"^  job:\n(?:    .*\n)*?    name: ([\w.-]+)$", re.MULTILINE)
 _OWN_PAGE = ("index.html", "table.json", "table.csv")  # what a comparison leaves
+LONGEST_REASON = 300  # characters
 DEEPEST = 40  # folders; deeper than any sweep, so that a loop of links ends
 
 
@@ -80,6 +82,9 @@ def _why_unfinished(folder: Path) -> str | None:
     """The reason for a folder that a command of qat began; None for any other."""
     if all((folder / name).is_file() for name in _OWN_PAGE):
         return "a page that qat.compare wrote, no run"
+    failure = _failure(folder)
+    if failure is not None:
+        return f"unfinished: the job failed. {failure}"
     job = _hydra_job(folder)
     if job not in (None, "train"):
         return f"written by qat.{job}, which trains nothing: it has no {rundir.RESULTS}"
@@ -88,6 +93,18 @@ def _why_unfinished(folder: Path) -> str | None:
     if job == "train" or (folder / rundir.LOCK).exists() or any(map(Path.is_file, _models(folder))):
         return f"unfinished: it has no {rundir.RESULTS}. The run failed, was interrupted, or runs on another machine"
     return None
+
+
+def _failure(folder: Path) -> str | None:
+    """What ended a job of a sweep, as the sweep wrote it down."""
+    try:
+        plain = rundir.read_json(folder / rundir.FAILED)
+    except RunDirError:
+        return None
+    if not isinstance(plain, dict):
+        return f"{rundir.FAILED} does not say why"
+    first_line = str(plain.get("message", "")).partition("\n")[0]
+    return f"{plain.get('error', 'error')}: {first_line}"[:LONGEST_REASON]
 
 
 def _models(folder: Path) -> Iterator[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from qat.comparison.collect import Collected
-from qat.comparison.configurations import Configuration, configurations, swept_settings, telling_settings
+from qat.comparison.configurations import Configuration, configurations, in_order, swept_settings, telling_settings
 from qat.comparison.pairs import Test, paired_tests
 from qat.comparison.pareto import front
 from qat.comparison.record import Refused, RunRecord
@@ -42,8 +42,7 @@ def compare_runs(
     swept = swept_settings(collected.runs)
     telling = telling_settings(collected.runs, swept)
     grouped = configurations(rows, swept, telling, confidence)
-    if not sort:
-        grouped.sort(key=_rank)
+    grouped = in_order(grouped, sort) if sort else sorted(grouped, key=_rank)
     return Comparison(
         runs=collected.runs,
         rows=tuple(rows),

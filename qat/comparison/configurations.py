@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qat.comparison.record import RunRecord, Setting
-from qat.comparison.table import Row, as_text
+from qat.comparison.table import Row, as_text, by_column
 from qat.statistics import Mean, mean_interval
 
 Key = tuple[str, ...]  # values of the swept settings
 
 _NO_CAUSE = ("seed", "float_cache", "threads", "train.threads", "export.snippets", "export.metadata")
-_NO_CAUSE_SECTIONS = ("log.", "parity.")
+_NO_CAUSE_SECTIONS = ("log.", "parity.", "sweep.")
 """Settings that change what is written or how fast, not what is learned: runs that differ in them are one."""
 
 
@@ -108,6 +108,23 @@ def _configuration(key: Key, rows: list[Row], telling: Sequence[str], confidence
         integer_only=all(row.measured.integer_only for row in rows),
         higher_is_better=first.measured.higher_is_better,
     )
+
+
+def in_order(found: Sequence[Configuration], columns: Sequence[str]) -> list[Configuration]:
+    """Sorted as rows are, by means where a column has one; what has no value comes last."""
+    result = list(found)
+    for column in reversed(columns):
+        result = by_column(result, column, _cell)
+    return result
+
+
+def _cell(found: Configuration, column: str) -> Setting:
+    if column == "value":
+        return found.value.mean
+    if column == "drop":
+        return None if found.drop is None else found.drop.mean
+    own = ("size_bytes", "latency_ms", "fake_quant", "integer_only", "variant")
+    return getattr(found, column) if column in own else found.rows[0].get(column)
 
 
 def by_seed(rows: Iterable[Row], column: str) -> Mapping[object, float]:

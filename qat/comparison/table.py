@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from qat.comparison.record import Measured, RunRecord, Setting
 from qat.errors import ConfigError
@@ -27,6 +28,7 @@ MEASURES = (
 )
 """Columns that were measured; `value`, `drop`, `fake_quant`, `agreement` as shares (0-1), `drop` against float."""
 
+Item = TypeVar("Item")
 _ALIASES = {"accuracy": "value", "auc": "value", "size": "size_bytes", "latency": "latency_ms"}
 _CONDITION = re.compile(r"^\s*([\w.]+)\s*(!=|<=|>=|==|=|<|>|~)\s*(.*?)\s*$")
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -51,7 +53,7 @@ class Row:
 
     def get(self, column: str) -> Setting:
         """The value of a column: run, variant, seed, one of MEASURES, or a dotted key of the config."""
-        column = _ALIASES.get(column, column)
+        column = _named(column)
         own = {"run": self.name, "variant": self.variant, "seed": self.run.seed}
         if column in own:
             return own[column]
@@ -156,17 +158,23 @@ def ordered(rows: Sequence[Row], columns: Sequence[str]) -> list[Row]:
     for column in columns:
         _check_column("sort", column.lstrip("-+"), known)
     for column in reversed(columns):
-        result = _sorted(result, column.lstrip("-+"), falling=column.startswith("-"))
+        result = by_column(result, column, Row.get)
     return result
 
 
-def _sorted(rows: list[Row], column: str, *, falling: bool) -> list[Row]:
-    present = [row for row in rows if row.get(column) is not None]
-    absent = [row for row in rows if row.get(column) is None]
-    return sorted(present, key=lambda row: _order(row.get(column)), reverse=falling) + absent
+def by_column(items: Sequence[Item], column: str, get: Callable[[Item, str], Setting]) -> list[Item]:
+    """Sorted by one column, stably; `-` before it: the largest first. What has no value comes last either way."""
+    name = _named(column.lstrip("-+"))
+    present = [item for item in items if get(item, name) is not None]
+    absent = [item for item in items if get(item, name) is None]
+    return sorted(present, key=lambda item: order(get(item, name)), reverse=column.startswith("-")) + absent
 
 
-def _order(value: Setting) -> tuple[int, float, str]:
+def _named(column: str) -> str:
+    return _ALIASES.get(column, column)
+
+
+def order(value: Setting) -> tuple[int, float, str]:
     """Numbers before words; words with numbers in them by these: run 2 before run 10."""
     if isinstance(value, int | float):
         return 0, float(value), ""

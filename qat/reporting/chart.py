@@ -61,6 +61,15 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def shortened(name: str, most: int = 44) -> str:
+    """Both ends of a long name, where what tells it from others mostly stands.
+
+    >>> shortened("model=mobilenet quant=qat seed=3", 21)
+    'model=mobi…qat seed=3'
+    """
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
+
+
 def span(values: Sequence[float]) -> tuple[float, float]:
     """Both ends with some air; never empty."""
     low, high = min(values), max(values)
@@ -71,7 +80,7 @@ def span(values: Sequence[float]) -> tuple[float, float]:
 def svg(chart: Chart) -> str:
     """The chart as an <svg> element; every text in it is escaped."""
     x_span, y_span = _spans(chart)
-    left = _LEFT if not chart.y_names else 300
+    left = _LEFT if not chart.y_names else 330
     height = chart.height
 
     def at_x(value: float) -> float:
@@ -110,7 +119,7 @@ def _grid(chart: Chart, x_span, y_span, at_x, at_y, left: int) -> list[str]:
     rows = [(float(n), name) for n, name in enumerate(chart.y_names)] or [(v, f"{v:g}") for v in ticks(*y_span)]
     for value, name in rows:
         y = at_y(value)
-        shown = name if len(name) <= 48 else f"{name[:47]}…"
+        shown = shortened(name)
         parts.append(f'<path class="grid" d="M{left} {y}H{right}"/>')
         parts.append(
             f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{html.escape(shown)}'
@@ -168,13 +177,13 @@ def png(chart: Chart) -> bytes:
         xs, ys = zip(*chart.front, strict=True)
         axes.step(xs, ys, where="post", color="#888888", linewidth=1, linestyle="--", label="Pareto front", zorder=1)
     if chart.y_names:
-        names = [_plain(name if len(name) <= 48 else f"{name[:47]}…") for name in chart.y_names]
+        names = [_plain(shortened(name)) for name in chart.y_names]
         axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.set_title(_plain(chart.title), fontsize=10)
     axes.set_xlabel(_plain(chart.x_label))
     axes.set_ylabel(_plain(chart.y_label))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=6)
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     return picture.getvalue()

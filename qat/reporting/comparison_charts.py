@@ -65,15 +65,21 @@ def _against(found: Sequence[Configuration], task: str, cost: str, divisor: floa
     return Chart(title, label, f"{metric}{',' if unit else ''}{unit}", _series(found, points), tuple(corners))
 
 
+def _aside(variant: str, variants: Sequence[str]) -> float:
+    """A little above or below the line, so that the intervals of two variants do not cover each other."""
+    return 0.24 * ((variants.index(variant) + 0.5) / len(variants) - 0.5)
+
+
 def _drops(found: Sequence[Configuration], task: str) -> Chart:
     factor, _ = unit_of(found[0])
     labels = list(dict.fromkeys(each.label for each in found))
     points = []
+    variants = sorted({each.variant for each in found})
     for each in found:
         drop = each.drop
         assert drop is not None
         half = None if drop.half_width is None else drop.half_width * factor
-        x, y = drop.mean * factor, float(len(labels) - 1 - labels.index(each.label))
+        x, y = drop.mean * factor, len(labels) - 1 - labels.index(each.label) + _aside(each.variant, variants)
         ends = (None, None) if half is None else (x - half, x + half)
         words = f"{each.label}\n{each.variant}: {x:+.2f}{'' if half is None else f' ± {half:.2f}'}, seeds: {each.seeds}"
         points.append(Point(x, y, words, *ends))

@@ -25,7 +25,8 @@ h1{font-size:1.5em}h2{font-size:1.15em;margin:1.6em 0 .5em}
 table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{padding:.3em .6em;text-align:left;white-space:nowrap;border-bottom:1px solid #eee}
 th{position:sticky;top:0;background:#f4f4f4;cursor:pointer}th::after{content:" \\2195";color:#bbb}
-td:last-child{white-space:normal}tr:hover td{background:#f7fbff}
+td:first-child{white-space:normal;min-width:18em;overflow-wrap:anywhere}
+td:last-child{white-space:normal;min-width:6em}tr:hover td{background:#f7fbff}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(34em,1fr));gap:1em}
 svg{width:100%;height:auto;font:12px system-ui,sans-serif;border:1px solid #eee}
 svg .title{font-weight:600;font-size:13px}

@@ -37,7 +37,7 @@ def compare(config: CompareConfig, out: Path) -> Comparison:
         folders,
         out,
         sort=_texts("sort", config.sort),
-        filters=_texts("filter", config.filter),
+        filters=[part for text in _texts("filter", config.filter) for part in text.split(" and ")],
         confidence=config.confidence,
     )
     _show(found, out)

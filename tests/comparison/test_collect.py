@@ -1,0 +1,123 @@
+"""Every directory is a run or is named with the reason why not."""
+
+import json
+import os
+
+import pytest
+
+from qat import rundir
+from qat.comparison import collect
+
+
+def reasons(*folders):
+    return {each.folder.name: each.reason for each in collect(folders).refused}
+
+
+def test_runs_are_found_in_a_run_a_sweep_and_a_tree_of_sweeps(tmp_path, write_run):
+    for place in ("day/sweep/0", "day/sweep/1", "day/other/quant=qat,seed=1"):
+        write_run(tmp_path / place)
+    assert len(collect([tmp_path / "day/sweep/0"]).runs) == 1
+    assert len(collect([tmp_path / "day/sweep"]).runs) == 2
+    found = collect([tmp_path])
+    assert [run.folder.relative_to(tmp_path).as_posix() for run in found.runs] == [
+        "day/other/quant=qat,seed=1",
+        "day/sweep/0",
+        "day/sweep/1",
+    ]
+    assert found.refused == ()
+
+
+RESULT = {"variants": {}, "seeds": {}, "versions": {}, "config": {}, "sha256": {}}
+GOOD = {"metric": {"name": "accuracy", "value": 0.5}, "size_bytes": 10, "integer_only": True}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "results.json is empty"),
+        ('{"variants": {"flo', "results.json is no JSON (Unterminated string"),
+        ("\\xff\\xfe", "results.json is no JSON"),
+        ("[" * 100_000, "results.json is no JSON"),
+        ("[1, 2]", "results.json holds a list and not the object"),
+        ('{"accuracy": 0.9}', "not of a run of qat: it has no variants, seeds, versions, config, sha256"),
+        (json.dumps(RESULT), "variants is no object with content"),
+        (
+            json.dumps(RESULT | {"variants": {"float": {"metric": {"name": "a", "value": 1}}}}),
+            "float has no size_bytes",
+        ),
+        (json.dumps(RESULT | {"variants": {"float": [1]}}), "variant float is not laid out as a run"),
+        (
+            json.dumps(RESULT | {"variants": {"float": GOOD | {"metric": {"name": "a", "value": float("nan")}}}}),
+            "variant float: metric.value=nan is no finite number",
+        ),
+        (
+            json.dumps(RESULT | {"variants": {"float": GOOD | {"size_bytes": "<b>big</b>"}}}),
+            "size_bytes=<b>big</b> is no finite number",
+        ),
+        (json.dumps(RESULT | {"variants": {"q": GOOD | {"integer_only": 1}}}), "integer_only=1 is no true or false"),
+        (json.dumps(RESULT | {"variants": {"q": GOOD | {"accuracy_interval": [1]}}}), "holds no two numbers"),
+    ],
+)
+def test_a_broken_result_is_named_with_what_is_wrong(content, reason, tmp_path, write_run):
+    write_run(tmp_path / "sweep" / "good")
+    broken = tmp_path / "sweep" / "broken"
+    broken.mkdir()
+    (broken / "results.json").write_bytes(content.encode("latin-1"))
+    found = collect([tmp_path / "sweep"])
+    assert [run.folder.name for run in found.runs] == ["good"]
+    assert [each.folder.name for each in found.refused] == ["broken"]
+    assert reason in found.refused[0].reason
+
+
+def test_unfinished_failed_running_and_foreign_folders_are_told_apart(tmp_path, write_run):
+    sweep = tmp_path / "sweep"
+    write_run(sweep / "good")
+    (sweep / "killed" / "float").mkdir(parents=True)
+    (sweep / "killed" / ".lock").write_text("")
+    (sweep / "copied" / "float").mkdir(parents=True)
+    (sweep / "copied" / "float" / "model.keras").write_text("")
+    (sweep / "failed").mkdir()
+    (sweep / "failed" / "failed.json").write_text('{"error": "DataError", "message": "no labels\\nmore"}')
+    (sweep / "other" / ".hydra").mkdir(parents=True)
+    (sweep / "other" / ".hydra" / "hydra.yaml").write_text("hydra:\n  job:\n    name: diagnose\n")
+    (sweep / "notes" / "deep").mkdir(parents=True)
+    with rundir.claim(sweep / "running"):
+        found = reasons(sweep)
+    assert found["killed"].startswith("unfinished: it has no results.json")
+    assert found["copied"].startswith("unfinished")
+    assert found["failed"] == "unfinished: the job failed. DataError: no labels"
+    assert found["running"].startswith("still running")
+    assert found["other"].startswith("written by qat.diagnose")
+    assert found["notes"].startswith("no run of qat: there is no results.json in it or below it")
+    assert "deep" not in found
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, write_run, monkeypatch):
+    write_run(tmp_path / "good")
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert reasons(tmp_path) == {"closed": "cannot be read: Permission denied"}
+
+
+def test_a_loop_of_links_ends_and_a_run_counts_once(tmp_path, write_run):
+    write_run(tmp_path / "a" / "0")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "again").symlink_to(tmp_path / "a" / "0")
+    found = collect([tmp_path / "a", tmp_path / "a" / "0"])
+    assert len(found.runs) == 1
+    assert "given twice, or below another one" in found.refused[-1].reason
+
+
+def test_the_page_of_an_earlier_comparison_is_no_run(tmp_path, write_run):
+    write_run(tmp_path / "0")
+    (tmp_path / "compare").mkdir()
+    for name in ("index.html", "table.json", "table.csv"):
+        (tmp_path / "compare" / name).write_text("")
+    assert reasons(tmp_path) == {"compare": "a page that qat.compare wrote, no run"}

@@ -1,0 +1,166 @@
+"""Means over seeds, pairs, fronts, filters and order, against numbers known beforehand."""
+
+import pytest
+from scipy import stats
+
+from qat.comparison import collect, compare_runs
+from qat.errors import ConfigError
+
+
+@pytest.fixture
+def sweep(tmp_path, write_run):
+    """Two learning rates, three seeds each; QAT beats PTQ by about 0.6 and 0.1 points."""
+    for rate, gain in ((1e-4, 0.006), (1e-3, 0.001)):
+        for seed in range(3):
+            ptq = 0.95 + 0.001 * seed
+            folder = tmp_path / f"{rate}" / f"{seed}"
+            write_run(folder, seed=seed, ptq=ptq, qat=ptq + gain + 0.0002 * seed, config={"quant.learning_rate": rate})
+    return tmp_path
+
+
+def compared(folder, **options):
+    return compare_runs(collect([folder]), **options)
+
+
+def of(comparison, variant, word=""):
+    return next(each for each in comparison.configurations if each.variant == variant and word in each.label)
+
+
+def test_a_configuration_is_the_runs_that_differ_in_their_seed_alone(sweep):
+    found = compared(sweep)
+    assert found.swept == ("quant.learning_rate",)
+    assert len(found.rows) == 18
+    assert len(found.configurations) == 6
+    ptq = of(found, "ptq_int8", "0.001")
+    assert (ptq.label, ptq.seeds) == ("quant.learning_rate=0.001", 3)
+    assert ptq.value.mean == pytest.approx(0.951)
+    half = stats.t.ppf(0.975, 2) * stats.sem([0.95, 0.951, 0.952])
+    assert ptq.value.half_width == pytest.approx(half)
+    assert ptq.drop.mean == pytest.approx(0.029)
+
+
+def test_what_is_written_or_how_fast_makes_no_configuration(tmp_path, write_run):
+    for seed, folder in enumerate("ab"):
+        write_run(
+            tmp_path / folder, seed=seed, config={"log.deployed_every": seed, "float_cache": folder, "threads": seed}
+        )
+    assert compared(tmp_path).swept == ()
+    assert of(compared(tmp_path), "qat_int8").seeds == 2
+
+
+def test_a_seed_that_is_run_twice_is_one_sample(tmp_path, write_run):
+    for folder, seed, ptq in (("a", 0, 0.90), ("b", 0, 0.94), ("c", 1, 0.96)):
+        write_run(tmp_path / folder, seed=seed, ptq=ptq)
+    found = compared(tmp_path)
+    assert of(found, "ptq_int8").seeds == 2
+    assert of(found, "ptq_int8").value.mean == pytest.approx((0.92 + 0.96) / 2)
+    assert any("hold several runs of one seed" in note for note in found.notes)
+
+
+def test_qat_and_ptq_are_paired_within_each_run(sweep):
+    tests = {test.label: test for test in compared(sweep).tests}
+    strong = tests["quant.learning_rate=0.0001"]
+    differences = [0.006, 0.0062, 0.0064]
+    assert strong.pairs == 3
+    assert strong.found.difference.mean == pytest.approx(0.0062)
+    assert strong.found.p_t == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, rel=1e-6)
+    assert strong.found.p_signs == 0.25
+    weak = tests["quant.learning_rate=0.001"].found.p_t
+    assert strong.p_holm == pytest.approx(2 * strong.found.p_t)
+    assert tests["quant.learning_rate=0.001"].p_holm == pytest.approx(max(weak, strong.p_holm))
+    assert strong.verdict == "QAT is better"
+
+
+def test_ptq_of_another_run_is_a_partner_where_the_float_model_is_the_same_file(tmp_path, write_run):
+    for seed in range(2):
+        write_run(tmp_path / f"ptq{seed}", seed=seed, ptq=0.95, qat=None, config={"quant.name": "ptq"})
+        write_run(tmp_path / f"qat{seed}", seed=seed, ptq=None, qat=0.96 + 0.01 * seed)
+    write_run(tmp_path / "lonely", seed=7, ptq=None, qat=0.99)
+    (test,) = compared(tmp_path).tests
+    assert (test.pairs, test.unpaired) == (2, 1)
+    assert test.found.difference.mean == pytest.approx(0.015)
+
+
+def test_one_pair_allows_no_test(tmp_path, write_run):
+    write_run(tmp_path / "only")
+    (test,) = compared(tmp_path).tests
+    assert test.verdict == "one pair: no test is possible"
+    assert test.found.difference.half_width is None
+
+
+def test_data_sets_and_metrics_are_not_held_against_one_another(tmp_path, write_run):
+    write_run(tmp_path / "a", ptq=0.5, qat=None, config={"data.name": "hard"})
+    write_run(tmp_path / "b", ptq=0.9, qat=None)
+    found = compared(tmp_path)
+    assert {each.task for each in found.configurations} == {"hard, accuracy", "digits, accuracy"}
+    assert [each.task for each in found.configurations if each.variant == "ptq_int8" and each.on_size_front] == [
+        "digits, accuracy",
+        "hard, accuracy",
+    ]
+
+
+def test_the_front_holds_what_no_other_beats_in_both(tmp_path, write_run):
+    write_run(tmp_path / "a", floating=0.98, ptq=0.97, qat=0.96, latency=2.0)
+    fronts = {each.variant: (each.on_size_front, each.on_latency_front) for each in compared(tmp_path).configurations}
+    assert fronts == {"float": (True, True), "ptq_int8": (True, False), "qat_int8": (False, False)}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "rows"),
+    [
+        (["variant=qat_int8"], 6),
+        (["variant!=float", "quant.learning_rate=1e-3"], 6),
+        (["accuracy>=0.957"], 8),
+        (["size<50000", "seed=0"], 4),
+        (["run~^0.001/"], 9),
+        (["latency_ms<5"], 0),
+        (["latency_ms!=5"], 18),
+        (["integer_only=true"], 12),
+    ],
+)
+def test_filters_keep_the_rows_for_which_all_hold(conditions, rows, sweep):
+    found = compared(sweep, filters=conditions)
+    assert len(found.rows) == rows
+    assert len(compared(sweep).runs) == 6
+
+
+def test_a_filter_on_qat_still_finds_its_ptq(sweep):
+    assert [test.pairs for test in compared(sweep, filters=["variant=qat_int8"]).tests] == [3, 3]
+
+
+def test_order_by_columns_and_what_has_no_value_last(sweep):
+    rows = compared(sweep, sort=["variant", "-seed"]).rows
+    assert [(row.variant, row.run.seed) for row in rows[:3]] == [("float", 2), ("float", 2), ("float", 1)]
+    assert [row.variant for row in compared(sweep, sort=["drop"]).rows][-1] == "float"
+    assert [each.variant for each in compared(sweep, sort=["-drop"]).configurations][:2] == ["ptq_int8", "ptq_int8"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"filters": ["colour=red"]}, r"filter=colour: no such column\. Columns are run, variant, seed, metric"),
+        ({"filters": ["variant"]}, r"filter=variant: expected COLUMN=VALUE"),
+        ({"filters": ["size_bytes<small"]}, "expected a number after the sign, got 'small'"),
+        ({"filters": ["run~["]}, r"'\[' is no regular expression"),
+        ({"sort": ["-colour"]}, "sort=colour: no such column"),
+    ],
+)
+def test_what_no_run_knows_is_refused(options, message, sweep):
+    with pytest.raises(ConfigError, match=message):
+        compared(sweep, **options)
+
+
+def test_an_option_that_brings_settings_along_is_named_once(tmp_path, write_run):
+    for name, rate in (("ptq", 1.0), ("qat", 2.0)):
+        write_run(tmp_path / name, config={"quant.name": name, "quant.learning_rate": rate})
+    found = compared(tmp_path)
+    assert found.swept == ("quant.name", "quant.learning_rate")
+    assert {each.label for each in found.configurations} == {"quant=ptq", "quant=qat"}
+
+
+def test_different_versions_and_machines_are_said(tmp_path, write_run):
+    write_run(tmp_path / "a", latency=1.0, machine="arm, 4 cores")
+    write_run(tmp_path / "b", latency=1.0, machine="x86_64, 2 cores", versions={"tensorflow": "2.20.0"}, seed=1)
+    notes = " ".join(compared(tmp_path).notes)
+    assert "different tensorflow: 2.21.0, 2.20.0" in notes
+    assert "not comparable: arm, 4 cores, x86_64, 2 cores" in notes
