@@ -35,7 +35,7 @@ def _groups(conf: Path, sections: Sequence[str]) -> Iterator[str]:
     across = [name for name in ("experiment", "debug", "sweep") if name not in sections]
     for group in [*sections, *across]:
         for file in sorted((conf / group).glob("*.yaml")):
-            option = f"{'+' if group == 'sweep' else ''}{group}={file.stem}"  # in no list of defaults: Hydra wants a plus
+            option = f"{'+' if group == 'sweep' else ''}{group}={file.stem}"  # a plus: in no list of defaults
             yield f"  {option:<28}{_question(file)}"
 
 
