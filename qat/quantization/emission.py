@@ -24,9 +24,6 @@ def layer_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", ".", name)
 
 
-NOT_ATTRS = ("norm", "input_range", "output_range")  # what placement and rewrites tell emission, not the op
-
-
 def range_name(on: Range) -> str:
     """The Keras name of a range's layer."""
     return layer_name(f"{on.name}.range")
@@ -72,8 +69,8 @@ class Emitter:
 
     def _linear(self, node: Node) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
-        attrs = {name: value for name, value in node.attrs.items() if name not in NOT_ATTRS}
-        ranges = {name: _range_name(node, name) for name in ("input_range", "output_range")}
+        attrs = {name: value for name, value in node.attrs.items() if name != "norm"}
+        ranges = {"input_range": next(iter(_input_ranges(node)), None), "output_range": _name_of(node.output_range)}
         identity = (node.op, keys, repr(attrs))
         if all(key is not None for _, key in keys) and identity in self.shared:
             return _also_on(self.shared[identity], ranges)
@@ -99,8 +96,10 @@ class Emitter:
         name = layer_name(node.name)
         layer = Op(
             op=node.op,
-            attrs={name: value for name, value in node.attrs.items() if name not in NOT_ATTRS},
+            attrs=node.attrs,
             operands=operands,
+            input_ranges=_input_ranges(node),
+            output_range=_name_of(node.output_range),
             weights=_specs(fixed),
             held={key: weight.value for key, weight in fixed.items()},
             name=f"op_{name}" if not fixed else name,
@@ -109,9 +108,12 @@ class Emitter:
         return CanonicalWrapper(layer, OperandScheme()) if quantized else layer
 
 
-def _range_name(node: Node, which: str) -> str | None:
-    on = node.attrs.get(which)
+def _name_of(on: Range | None) -> str | None:
     return range_name(on.root()) if on is not None else None
+
+
+def _input_ranges(node: Node) -> list[str | None]:
+    return [_name_of(on) for on in node.input_ranges]
 
 
 def _also_on(wrapper: Any, ranges: dict[str, str | None]) -> Any:

@@ -15,7 +15,8 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer
 
 from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
-from qat.quantization.rescaling import rescaled_twice_rounded
+from qat.quantization.quantizers import step_of
+from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor, summed_by_xnnpack
 
 _integer_arithmetic: ContextVar[bool] = ContextVar("integer_arithmetic", default=False)
 
@@ -83,6 +84,14 @@ class _Ends:
     """The ranges on which a linear op's input and output lie; None where they are not on one."""
 
     source: RangeLayer | None
+    target: RangeLayer | None
+
+
+@dataclass(frozen=True)
+class _OpEnds:
+    """The same of an op with several operands."""
+
+    sources: tuple[RangeLayer | None, ...]
     target: RangeLayer | None
 
 
@@ -177,7 +186,7 @@ class Linear(Holder):
         total = WEIGHTED[self.kind](codes, {self.kernel_name: kernel}, self.attrs)
         if bias is not None:
             total += tf.round(bias / (scale * step))
-        factor = scale * step / self.ends.target.scale()
+        factor = rescaling_factor(scale, step, self.ends.target.scale())
         whole = rescaled_twice_rounded(total, factor) if self.coarse else tf.round(total * factor)
         return whole * self.ends.target.scale()
 
@@ -219,20 +228,73 @@ class Linear(Holder):
 
 @tf_keras.utils.register_keras_serializable("qat")
 class Op(Holder):
-    """A weightless op of `OPERATIONS`; `operands` tells for each place "x" (the next input) or a weight's name."""
+    """A weightless op of `OPERATIONS`; `operands` tells for each place "x" (the next input) or a weight's name.
 
-    def __init__(self, op: str, attrs: dict, operands: list[str], **kwargs: Any) -> None:
+    `input_ranges` has a name for each place, None for a weight's; both it and `output_range` are told of those ops
+    only that `BETWEEN_CODES` computes as the kernel does.
+    """
+
+    def __init__(
+        self,
+        op: str,
+        attrs: dict,
+        operands: list[str],
+        input_ranges: list[str | None] | None = None,
+        output_range: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.op, self.attrs, self.operands = op, dict(attrs), list(operands)
+        self.input_ranges, self.output_range = list(input_ranges or []), output_range
+        self.bind([], None)
+
+    def bind(self, sources: list[RangeLayer | None], target: RangeLayer | None) -> None:
+        """Remember whose ranges operands and output are on, out of Keras' sight as in `Linear`."""
+        self.ends = _OpEnds(tuple(sources), target)
 
     def call(self, inputs: Any) -> Any:
         given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
         arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
+        if _integer_arithmetic.get() and self.ends.target is not None:
+            scales = self._scales(arguments)
+            if scales is not None:
+                return BETWEEN_CODES[self.op](*arguments, *scales, self.ends.target.scale())
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         return operation(*arguments, **self.attrs)
 
+    def _scales(self, arguments: list[tf.Tensor]) -> list[tf.Tensor] | None:
+        """The step of each operand's codes; None where one is on no range."""
+        on = [
+            source.scale() if source is not None else self.live.get(f"{name}/scale")
+            for source, name in zip(self.ends.sources, self.operands, strict=True)
+        ]
+        return None if any(scale is None for scale in on) or len(on) != len(arguments) else on
+
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"op": self.op, "attrs": self.attrs, "operands": self.operands}
+        ranges = {"input_ranges": self.input_ranges, "output_range": self.output_range}
+        return super().get_config() | {"op": self.op, "attrs": self.attrs, "operands": self.operands} | ranges
+
+
+def _sum_between_codes(sign: float) -> Any:
+    def run(x: tf.Tensor, y: tf.Tensor, x_scale: tf.Tensor, y_scale: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        codes = tf.round(x / x_scale), tf.round(y / y_scale)
+        return scale * summed_by_xnnpack(*codes, x_scale / scale, sign * (y_scale / scale))
+
+    return run
+
+
+def _product_between_codes(
+    x: tf.Tensor, y: tf.Tensor, x_scale: tf.Tensor, y_scale: tf.Tensor, scale: tf.Tensor
+) -> tf.Tensor:
+    """The product of codes, below 2^16 and so exact, times one float32; halves to even."""
+    return scale * tf.round(tf.round(x / x_scale) * tf.round(y / y_scale) * rescaling_factor(x_scale, y_scale, scale))
+
+
+BETWEEN_CODES = {  # two operands, their scales, the output's scale: real numbers on the output's grid
+    "add": _sum_between_codes(1.0),
+    "sub": _sum_between_codes(-1.0),
+    "mul": _product_between_codes,
+}
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -242,6 +304,8 @@ class RangeLayer(PlainCalls, QuantizeLayer):
     `observe` says what a call does for the range while training: "ema" (follow), "expand" (grow only: a range that
     several tensors share), "off" (a kernel that rounds on its input's scale).
     """
+
+    entry = False  # whether a model input is what it quantizes: `bind_ranges` says
 
     def __init__(self, quantizer: Any, source: str = "", **kwargs: Any) -> None:
         super().__init__(quantizer, **kwargs)
@@ -254,7 +318,18 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     def call(self, inputs: tf.Tensor, training: Any = None, observe: str = "ema") -> tf.Tensor:
         live = bool(tf.get_static_value(training)) if training is not None else False
+        if self.entry and self.quantizer.enabled and not live and _integer_arithmetic.get():
+            inputs = self._as_caller(inputs)
         return self.quantizer(inputs, live, weights=self.quantizer_vars, observe=observe)
+
+    def _as_caller(self, real: tf.Tensor) -> tf.Tensor:
+        """Model inputs on the grid as `qat.codes.quantize` puts them there, halves away from zero.
+
+        The FakeQuant op multiplies by the inverse of the scale in float32, which is another code once in 50,000.
+        """
+        step = tf.cast(self.scale(), tf.float64)
+        codes = tf.cast(real, tf.float64) / step
+        return tf.cast(tf.sign(codes) * tf.floor(tf.abs(codes) + 0.5) * step, real.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"source": self.source}
@@ -263,7 +338,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         """The step between two codes, as TFLite nudges it: a scalar."""
         low = tf.minimum(tf.convert_to_tensor(self.quantizer_vars["min_var"]), 0.0)
         high = tf.maximum(tf.convert_to_tensor(self.quantizer_vars["max_var"]), 0.0)
-        return (high - low) / (2.0**self.quantizer.bits - 1.0)
+        return step_of(low, high, 2**self.quantizer.bits - 1)
 
     @property
     def range(self) -> tuple[float, float]:

@@ -7,16 +7,22 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from qat.quantization.layers import Linear, RangeLayer, integer_arithmetic
+from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic
 from qat.quantization.scheme import CanonicalWrapper
 
 
 def bind_ranges(model: tf_keras.Model) -> None:
-    """Tell each linear layer on whose scales its input comes and its output goes, as the file's kernels are told."""
+    """Tell each layer on whose scales its inputs come and its output goes, as the file's kernels are told."""
     ranges = {layer.name: layer for layer in model.layers if isinstance(layer, RangeLayer)}
-    for wrapper in model.layers:
-        if isinstance(wrapper, CanonicalWrapper) and isinstance(wrapper.layer, Linear):
-            wrapper.layer.bind(ranges.get(wrapper.layer.input_range), ranges.get(wrapper.layer.output_range))
+    inputs = {id(tensor) for tensor in model.inputs}
+    for layer in ranges.values():
+        layer.entry = any(id(tensor) in inputs for node in layer.inbound_nodes for tensor in node.keras_inputs)
+    for layer in model.layers:
+        inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
+        if isinstance(inner, Linear):
+            inner.bind(ranges.get(inner.input_range), ranges.get(inner.output_range))
+        elif isinstance(inner, Op):
+            inner.bind([ranges.get(name) for name in inner.input_ranges], ranges.get(inner.output_range))
     object.__setattr__(model, "bound", True)
 
 

@@ -15,6 +15,16 @@ from tensorflow_model_optimization.quantization.keras import quantizers
 SMALLEST_SHARE = 1e-5  # of the widest channel: keeps the int32 bias of a dead channel from overflowing
 
 
+def step_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
+    """`(high - low) / steps` to the last bit of float32.
+
+    In float32 alone, TensorFlow's graph optimizer makes a product with 1 / steps of it, and one output code in a
+    million differs.
+    """
+    span = tf.cast(high, tf.float64) - tf.cast(low, tf.float64)
+    return tf.cast(span / steps, tf.float32)
+
+
 def _per_channel(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
     return tf.quantization.fake_quant_with_min_max_vars_per_channel(
         kernel, -limit, limit, num_bits=bits, narrow_range=True
@@ -62,7 +72,7 @@ class KernelQuantizer(quantizers.Quantizer):
 
     def scale(self, kernel: tf.Tensor) -> tf.Tensor:
         """The step between two codes of the kernel: one number a channel, or one for all."""
-        return self._limit(kernel) / (2.0 ** (self.bits - 1) - 1.0)
+        return step_of(0.0, self._limit(kernel), 2 ** (self.bits - 1) - 1)
 
     def _channels_last(self, kernel: tf.Tensor) -> tf.Tensor:
         if self.channels == "third":
@@ -94,9 +104,17 @@ class OperandQuantizer(quantizers.Quantizer):
     def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        held = tf.stop_gradient(inputs)
+        return tf.quantization.fake_quant_with_min_max_vars(inputs, *self._ends(inputs))
+
+    def scale(self, operand: tf.Tensor) -> tf.Tensor:
+        """The step between two codes: a scalar."""
+        low, high = self._ends(tf.convert_to_tensor(operand))
+        return step_of(low, high, 255)
+
+    def _ends(self, operand: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        held = tf.stop_gradient(operand)
         low, high = tf.minimum(tf.reduce_min(held), 0.0), tf.maximum(tf.reduce_max(held), 0.0)
-        return tf.quantization.fake_quant_with_min_max_vars(inputs, low, tf.maximum(high, low + 1e-9))
+        return low, tf.maximum(high, low + 1e-9)
 
     def get_config(self) -> dict[str, Any]:
         return {}

@@ -1,4 +1,4 @@
-"""From an integer sum to the codes of the output: what LiteRT's own kernels do, as TensorFlow ops."""
+"""From integers to the codes of the output, as LiteRT's own kernels and XNNPACK's do it, in TensorFlow ops."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ def fixed_point(factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(full, whole / 2.0, whole), tf.where(full, shift + 1.0, shift)
 
 
+def rescaling_factor(x_scale: tf.Tensor, y_scale: tf.Tensor, output_scale: tf.Tensor) -> tf.Tensor:
+    """`x_scale * y_scale / output_scale`, each result rounded to float32 as the runtime does it, in whatever order the
+    graph optimizer puts the steps."""
+    product = tf.cast(tf.cast(x_scale, tf.float64) * tf.cast(y_scale, tf.float64), tf.float32)
+    return tf.cast(tf.cast(product, tf.float64) / tf.cast(output_scale, tf.float64), tf.float32)
+
+
 def rescaled_twice_rounded(total: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """`total * factor` in whole numbers, rounded after the multiplication and once more after the shift to the right.
 
@@ -40,3 +47,21 @@ def rescaled_twice_rounded(total: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     high = tf.floor(left * (whole / _ONE) + 0.5)
     shifted = high * 2.0 ** tf.minimum(shift, 0.0)
     return tf.cast(tf.floor(shifted + 0.5), total.dtype)
+
+
+def summed_by_xnnpack(x: tf.Tensor, y: tf.Tensor, x_factor: tf.Tensor, y_factor: tf.Tensor) -> tf.Tensor:
+    """`x * x_factor + y * y_factor` in whole numbers: both factors cut to 21 bits, halves rounded upwards.
+
+    Source: xnn_init_qs8_add_minmax_scalar_params, XNNPACK src/microparams-init.c.
+
+    Args:
+        x, y: whole numbers, float32, of shapes that broadcast: codes less the zero point.
+        x_factor, y_factor: scale of the operand over that of the output, scalars; negative to subtract.
+    """
+    factors = tf.cast(tf.stack([x_factor, y_factor]), tf.float64)
+    largest = tf.reduce_max(tf.abs(factors))
+    _, exponent = fixed_point(largest)
+    shifted = 2.0 ** (21.0 - exponent)  # the larger factor has 21 bits
+    multipliers = tf.round(factors * shifted)
+    total = tf.cast(x, tf.float64) * multipliers[0] + tf.cast(y, tf.float64) * multipliers[1]
+    return tf.cast(tf.floor(total / shifted + 0.5), x.dtype)

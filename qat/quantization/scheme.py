@@ -59,12 +59,13 @@ class OperandScheme(_Scheme):
 
     def get_weights_and_quantizers(self, layer: Holder) -> list:
         kind = SlopeQuantizer if layer.op == "prelu" else OperandQuantizer
-        return [(getattr(layer, f"weight_{name}"), kind()) for name in self._real(layer)]
+        return [(getattr(layer, f"weight_{name}"), kind()) for name in self.names(layer)]
 
     def set_quantize_weights(self, layer: Holder, quantize_weights: list) -> None:
-        layer.use(dict(zip(self._real(layer), quantize_weights, strict=True)))
+        layer.use(dict(zip(self.names(layer), quantize_weights, strict=True)))
 
-    def _real(self, layer: Holder) -> list[str]:
+    def names(self, layer: Holder) -> list[str]:
+        """Which of the layer's weights are quantized, in the order of `get_weights_and_quantizers`."""
         return [name for name, spec in layer.weight_specs.items() if spec.get("dtype", "float32") == "float32"]
 
     def get_config(self) -> dict[str, Any]:
@@ -81,6 +82,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         if not isinstance(inner, Linear):
             tensors = [quantize(tf.convert_to_tensor(w), training, weights=v) for w, quantize, v in self._weight_vars]
             self.quantize_config.set_quantize_weights(inner, tensors)
+            inner.use(inner.live | self._operand_scales(inner))
             result = inner.call(inputs)
         else:
             inner.coarse = self._weight_vars[0][1].bits < 8 and inner.kind != "dense"
@@ -88,6 +90,11 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             result = inner.call(inputs, training=training)
         inner.use({})
         return result
+
+    def _operand_scales(self, inner: Holder) -> dict[str, tf.Tensor]:
+        """The steps of the operands' codes, by the names under which `Op` looks for them."""
+        named = zip(self.quantize_config.names(inner), self._weight_vars, strict=True)
+        return {f"{name}/scale": quantizer.scale(weight) for name, (weight, quantizer, _) in named if quantizer.enabled}
 
     def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
         weight, quantizer, variables = self._weight_vars[0]

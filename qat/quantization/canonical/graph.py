@@ -51,6 +51,8 @@ class Node:
     layer: str = ""  # the Keras layer it came from
     step: str = ""  # its place in one step of an unrolled layer: the same in all steps
     in_float: bool = False  # placement leaves it unquantized, as the user asked
+    input_ranges: list[Any] = field(default_factory=list)  # where placement says so: each input's range, or None
+    output_range: Any = None
 
     @property
     def output(self) -> Tensor:

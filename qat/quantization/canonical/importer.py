@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
 from qat.quantization.canonical.operations import OPERATIONS
-from qat.quantization.canonical.shapes import Known, known_of
+from qat.quantization.canonical.shapes import Known, Open, is_whole, known_of, reshaped
 from qat.quantization.canonical.trace import Trace
 
 SAME_NAME = {
@@ -61,6 +61,16 @@ def sizes(tensor: tf.Tensor) -> tuple[int | None, ...] | None:
     return None if tensor.shape.rank is None else tuple(tensor.shape.as_list())
 
 
+def kind(dtype: tf.DType) -> str:
+    """The dtype's name; all real numbers are float32 here, whatever precision the model computes in."""
+    return "float32" if dtype.is_floating else dtype.name
+
+
+def plain(value: np.ndarray) -> np.ndarray:
+    """A number block in the dtype that `kind` gives."""
+    return np.asarray(value, np.float32) if tf.as_dtype(value.dtype).is_floating else np.asarray(value)
+
+
 class Import:
     """The state of one import: the graph so far, and the tensor that stands for each TensorFlow tensor."""
 
@@ -77,6 +87,10 @@ class Import:
             return self.partly_known.get(tensor.ref())
         value = self.value(tensor) if tensor.ref() in self.made else None
         return None if value is None else np.array(value.tolist(), object)
+
+    def shape(self, tensor: tf.Tensor) -> tuple[int | None, ...] | None:
+        """The shape as the import knows it, which may be more than TensorFlow does."""
+        return self.made[tensor.ref()].shape if tensor.ref() in self.made else sizes(tensor)
 
     def tensor(self, tensor: tf.Tensor) -> Tensor:
         return self.made[tensor.ref()]
@@ -97,7 +111,9 @@ class Import:
         node = Node(word, self.graph.unique(self.name(op)), inputs, attrs)
         node.layer = self.layer(op)
         node.step = self.trace.step_of.get(op.name, "")
-        node.outputs = [Tensor(node, i, sizes(t), t.dtype.name) for i, t in enumerate(op.outputs)]
+        node.outputs = [Tensor(node, i, sizes(t), kind(t.dtype)) for i, t in enumerate(op.outputs)]
+        if any(tensor.shape is None or tensor.shape.count(None) > 1 for tensor in node.outputs):
+            _infer(node)
         return self.add(node)
 
     def layer(self, op: tf.Operation) -> str:
@@ -108,6 +124,17 @@ class Import:
         leaf = op.name.split("/")[-1]
         layer = self.layer(op)
         return f"{layer}/{leaf}" if layer else leaf
+
+
+def _infer(node: Node) -> None:
+    """Give the outputs the shapes that follow from the inputs, where the trace left them unknown."""
+    if node.op not in OPERATIONS or any(tensor.shape is None for tensor in node.inputs):
+        return
+    with tf.Graph().as_default():
+        inputs = [tf.compat.v1.placeholder(tensor.dtype, tensor.shape) for tensor in node.inputs]
+        results = tf.nest.flatten(OPERATIONS[node.op](*inputs, **node.attrs))
+    for tensor, result in zip(node.outputs, results, strict=False):
+        tensor.shape = sizes(result)
 
 
 def _weighted(state: Import, op: tf.Operation, word: str, x: tf.Tensor, kernel: tf.Tensor, **attrs: Any):
@@ -209,18 +236,18 @@ def _reduce(word: str) -> Importer:
     return read
 
 
-def _static_shape(tensor: tf.Tensor) -> list[int] | None:
-    shape = sizes(tensor)
-    if shape is None or sum(size is None for size in shape) > 1:
-        return None
-    return [-1 if size is None else size for size in shape]
-
-
 def _reshape(state: Import, op: tf.Operation) -> list[Tensor]:
-    shape = _static_shape(op.outputs[0])
+    source = state.shape(op.inputs[0])
+    target = state.known(op.inputs[1]) if op.type == "Reshape" else None
+    shape = reshaped(target, sizes(op.outputs[0]), source)
     if shape is None:
         return state.op(op, f"tf:{op.type} to an unknown shape", [op.inputs[0]])
-    return state.op(op, "reshape", [op.inputs[0]], shape=shape)
+    opened = any(size == -1 or isinstance(size, Open) for size in shape)
+    if source is not None and None in source and not opened:
+        return state.op(op, f"tf:{op.type} over a batch size said in numbers", [op.inputs[0]])
+    outputs = state.op(op, "reshape", [op.inputs[0]], shape=[-1 if isinstance(s, Open) else s for s in shape])
+    outputs[0].shape = tuple(None if size == -1 or isinstance(size, Open) else size for size in shape)
+    return outputs
 
 
 def _with_constants(word: str, **names: int) -> Importer:
@@ -311,7 +338,7 @@ def _filled(value: float | None) -> Importer:
         number = float(np.asarray(state.value(op.inputs[1]))) if value is None else value
         if shape is None:
             return state.op(op, f"tf:{op.type} of unknown shape", [])
-        block = np.full([size or 1 for size in shape], number, op.outputs[0].dtype.as_numpy_dtype)
+        block = plain(np.full([size or 1 for size in shape], number, op.outputs[0].dtype.as_numpy_dtype))
         node = state.graph.constant(block, state.name(op), state.layer(op))
         node.attrs["open_batch"] = None in shape
         return state.add(node)
@@ -320,7 +347,7 @@ def _filled(value: float | None) -> Importer:
 
 
 def _cast(state: Import, op: tf.Operation) -> list[Tensor]:
-    return state.op(op, "cast", [op.inputs[0]], dtype=op.outputs[0].dtype.name)
+    return state.op(op, "cast", [op.inputs[0]], dtype=kind(op.outputs[0].dtype))
 
 
 def _resize(word: str) -> Importer:
@@ -380,12 +407,23 @@ def _axis_attr(word: str) -> Importer:
 def _over_batch(state: Import, op: tf.Operation) -> list[Tensor] | None:
     """A constant repeated over an open batch: it stays one, and is repeated where it is used."""
     held, target = state.tensor(op.inputs[0]), sizes(op.outputs[0])
-    if held.node.op not in ("const", "variable") or target is None or target[0] is not None or None in target[1:]:
+    if held.node.op not in ("const", "variable") or held.shape[:1] != (1,) or target is None:
         return None
-    if held.shape != (1, *target[1:]):
+    amounts = state.known(op.inputs[1])
+    if amounts is None or not isinstance(amounts[0], Open) or not is_whole(amounts[1:]):
         return None
-    held.node.attrs["open_batch"] = True
-    return [held]
+    if len(amounts) != len(held.shape):
+        return None
+    rest = [1, *amounts[1:].tolist()]
+    weight = held.node.weights["value"]
+    value = np.tile(weight.value, rest) if op.type == "Tile" else np.broadcast_to(weight.value, rest)
+    if value.shape == held.shape:
+        held.node.attrs["open_batch"] = True
+        return [held]
+    node = state.graph.constant(value, state.name(op), state.layer(op))
+    node.op, node.weights["value"] = held.node.op, Weight(value, weight.trainable)
+    node.attrs["open_batch"] = True
+    return state.add(node)
 
 
 def _tile(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -394,14 +432,19 @@ def _tile(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def _broadcast_to(state: Import, op: tf.Operation) -> list[Tensor]:
+    """Of an activation: repeated along the axes where it has one place."""
     repeated = _over_batch(state, op)
     if repeated:
         return repeated
-    source, target = sizes(op.inputs[0]), sizes(op.outputs[0])
-    if source is not None and target is not None and source == target:
+    source, target = state.shape(op.inputs[0]), sizes(op.outputs[0])
+    if source is not None and source == target:
         return [state.tensor(op.inputs[0])]
-    shape = _static_shape(op.outputs[0])
-    return state.op(op, "broadcast_to" if shape else "tf:BroadcastTo", [op.inputs[0]], shape=shape)
+    if state.tensor(op.inputs[0]).node.op in ("const", "variable") and target is not None and None not in target:
+        return state.op(op, "broadcast_to", [op.inputs[0]], shape=list(target))
+    if source is None or target is None or len(source) != len(target) or source.count(None) != target.count(None):
+        return state.op(op, "tf:BroadcastTo", [op.inputs[0]])
+    multiples = [b if a == 1 and b is not None else 1 for a, b in zip(source, target, strict=True)]
+    return state.op(op, "tile", [op.inputs[0]], multiples=multiples)
 
 
 def _argmax(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -439,6 +482,31 @@ def _one_hot(state: Import, op: tf.Operation) -> list[Tensor]:
     return state.op_on(op, "select", [hit, *constants[1:]])
 
 
+def _patches(state: Import, op: tf.Operation) -> list[Tensor]:
+    attrs = {name: list(op.get_attr(attr))[1:3] for name, attr in (("ksize", "ksizes"), ("strides", "strides"))}
+    attrs |= {"rates": list(op.get_attr("rates"))[1:3], "padding": op.get_attr("padding").decode()}
+    return state.op(op, "extract_patches", [op.inputs[0]], **attrs)
+
+
+def _local_response(state: Import, op: tf.Operation) -> list[Tensor]:
+    attrs = {name: float(op.get_attr(name)) for name in ("bias", "alpha", "beta")}
+    return state.op(op, "local_response", [op.inputs[0]], radius=int(op.get_attr("depth_radius")), **attrs)
+
+
+def _running_sum(state: Import, op: tf.Operation) -> list[Tensor]:
+    axis = int(state.value(op.inputs[1])) % op.inputs[0].shape.rank
+    attrs = {name: bool(op.get_attr(name)) for name in ("exclusive", "reverse")}
+    return state.op(op, "running_sum", [op.inputs[0]], axis=axis, **attrs)
+
+
+def _roll(state: Import, op: tf.Operation) -> list[Tensor]:
+    shift, axis = state.value(op.inputs[1]), state.value(op.inputs[2])
+    if shift is None or axis is None:
+        return state.op(op, "tf:Roll with a computed operand", list(op.inputs))
+    axes = [int(each) % op.inputs[0].shape.rank for each in np.atleast_1d(axis)]
+    return state.op(op, "roll", [op.inputs[0]], shift=np.atleast_1d(shift).tolist(), axis=axes)
+
+
 IMPORTERS: dict[str, Importer] = {
     "All": _reduce("reduce_all"),
     "Any": _reduce("reduce_any"),
@@ -454,10 +522,13 @@ IMPORTERS: dict[str, Importer] = {
     "Conv2DBackpropInput": _conv2d_transpose,
     "DepthToSpace": _block("depth_to_space"),
     "DepthwiseConv2dNative": _convolution("depthwise_conv2d"),
+    "Cumsum": _running_sum,
     "ExpandDims": _reshape,
+    "ExtractImagePatches": _patches,
     "Fill": _filled(None),
     "FusedBatchNormV3": _fused_batch_norm,
     "GatherV2": _gather,
+    "LRN": _local_response,
     "LeakyRelu": lambda state, op: state.op(op, "leaky_relu", list(op.inputs), alpha=float(op.get_attr("alpha"))),
     "MatMul": _matmul,
     "Max": _reduce("reduce_max"),
@@ -474,7 +545,9 @@ IMPORTERS: dict[str, Importer] = {
     "ResizeBilinear": _resize("resize_bilinear"),
     "ResizeNearestNeighbor": _resize("resize_nearest"),
     "ResourceGather": _gather,
+    "Prod": _reduce("product"),
     "ReverseV2": _with_constants("reverse", axis=1),
+    "Roll": _roll,
     "Slice": _slice,
     "SpaceToBatchND": _space_batch("space_to_batch", "paddings"),
     "SpaceToDepth": _block("space_to_depth"),
@@ -525,10 +598,10 @@ def _variable(state: Import, op: tf.Operation, handle: tf.Tensor) -> list[Tensor
         "variable",
         state.name(op),
         shape=tuple(variable.shape.as_list()),
-        dtype=variable.dtype.name,
+        dtype=kind(variable.dtype),
         layer=state.layer(op),
     )
-    node.weights["value"] = Weight(variable.numpy(), trainable, id(variable))
+    node.weights["value"] = Weight(plain(variable.numpy()), trainable, id(variable))
     return state.add(node)
 
 
@@ -539,7 +612,7 @@ def _whole(state: Import, op: tf.Operation) -> list[Tensor]:
     node.name = state.graph.unique(state.layer(op))
     trainable = {id(variable): flag for variable, flag in state.variables.values()}
     for name, variable in layer.weights.items():
-        node.weights[name] = Weight(variable.numpy(), trainable.get(id(variable), False), id(variable))
+        node.weights[name] = Weight(plain(variable.numpy()), trainable.get(id(variable), False), id(variable))
     return outputs
 
 
@@ -547,7 +620,7 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
     if op.name in state.trace.whole:
         return _whole(state, op)
     if op.type == "Const":
-        value = tf.make_ndarray(op.get_attr("value"))
+        value = plain(tf.make_ndarray(op.get_attr("value")))
         return state.add(state.graph.constant(value, state.name(op), state.layer(op)))
     if op.type == "ReadVariableOp":
         return _variable(state, op, op.inputs[0])
@@ -557,8 +630,9 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
         return _gather(state, op)
     if op.type == "IdentityN":
         return [state.tensor(tensor) for tensor in op.inputs[: len(op.outputs)]]
-    known = known_of(op, state.known) if op.outputs and op.outputs[0].dtype.is_integer else None
-    if known is not None and None not in known.reshape(-1).tolist():
+    shape = state.shape(op.inputs[0]) if len(op.inputs) else None
+    known = known_of(op, state.known, shape) if op.outputs and op.outputs[0].dtype.is_integer else None
+    if known is not None and is_whole(known):
         value = np.array(known.tolist(), op.outputs[0].dtype.as_numpy_dtype)
         return state.add(state.graph.constant(value, state.name(op), state.layer(op)))
     if known is not None:
@@ -588,7 +662,7 @@ def _fold_unknown(state: Import, op: tf.Operation, values: list[np.ndarray]) -> 
         copy = graph.create_op(op.type, places, [t.dtype for t in op.outputs], attrs=dict(op.node_def.attr))
         with tf.compat.v1.Session(graph=graph) as session:
             results = session.run(list(copy.outputs), dict(zip(places, values, strict=True)))
-    return [state.add(state.graph.constant(r, state.name(op), state.layer(op)))[0] for r in results]
+    return [state.add(state.graph.constant(plain(r), state.name(op), state.layer(op)))[0] for r in results]
 
 
 def _known_variables(trace: Trace, model: Any) -> dict[Any, tuple[tf.Variable, bool]]:
@@ -608,12 +682,12 @@ def import_trace(trace: Trace, model: Any) -> Graph:
     """The traced model as a graph; its inputs carry the model's own input names."""
     state = Import(trace, _known_variables(trace, model))
     for tensor, name in zip(trace.inputs, trace.input_names, strict=True):
-        node = state.graph.make("input", name, shape=sizes(tensor), dtype=tensor.dtype.name)
+        node = state.graph.make("input", name, shape=sizes(tensor), dtype=kind(tensor.dtype))
         state.made[tensor.ref()] = state.add(node)[0]
         state.graph.inputs.append(node)
     for external, internal in trace.graph.captures:
         if internal.dtype != tf.resource and not hasattr(external, "graph"):
-            state.made[internal.ref()] = state.add(state.graph.constant(external.numpy(), "captured"))[0]
+            state.made[internal.ref()] = state.add(state.graph.constant(plain(external.numpy()), "captured"))[0]
     for op in trace.graph.get_operations():
         if op.outputs and op.outputs[0].ref() not in state.made and op.outputs[0].dtype != tf.resource:
             for tensor, result in zip(op.outputs, _one(state, op), strict=False):

@@ -11,67 +11,6 @@ from qat.quantization.canonical.normalizations import depthwise_affine
 CHANNELWISE = ("batch_norm", "relu", "relu6", "leaky_relu", "clamp")
 
 
-def einsum_dense(graph: Graph) -> None:
-    """A contraction of trailing axes with a kernel is a dense layer between two reshapes."""
-    for node in graph.of("einsum_dense"):
-        build = Builder(graph, node)
-        x, count = node.inputs[0], node.attrs["contracted"]
-        kernel = node.weights["kernel"]
-        inner = int(np.prod(kernel.value.shape[:count]))
-        flat = build.reshape(x, (*x.shape[: x.rank - count], inner)) if count > 1 else x
-        units = int(np.prod(kernel.value.shape[count:]))
-        y = build.add("dense", flat, shape=(*flat.shape[:-1], units))
-        y.node.weights["kernel"] = _reshaped(kernel, (inner, units))
-        if "bias" in node.weights:
-            bias = node.weights["bias"]
-            block = np.broadcast_to(bias.value, kernel.value.shape[count:])
-            y.node.weights["bias"] = Weight(block.reshape(-1), bias.trainable, bias.key)
-        build.reshape(y, node.output.shape)
-        build.replace()
-
-
-def _reshaped(weight: Weight, shape: tuple[int, ...]) -> Weight:
-    return Weight(weight.value.reshape(shape), weight.trainable, weight.key)
-
-
-def einsum(graph: Graph) -> None:
-    """An Einsum of two activations as transposes, reshapes and one batched product."""
-    for node in graph.of("tf:Einsum"):
-        if len(node.inputs) == 2 and not any(is_fixed(tensor) for tensor in node.inputs):
-            _einsum_of_two(graph, node)
-
-
-def _einsum_of_two(graph: Graph, node: Node) -> None:
-    left, out = node.attrs["equation"].replace(" ", "").split("->")
-    a, b = left.split(",")
-    if "." in left or len(set(a)) != len(a) or len(set(b)) != len(b):
-        return
-    batch = [label for label in out if label in a and label in b]
-    summed = [label for label in a if label in b and label not in out]
-    rows = [label for label in a if label not in b]
-    columns = [label for label in b if label not in a]
-    if not batch or set(rows + columns) - set(out):
-        return
-    size = dict(zip(a, node.inputs[0].shape, strict=True)) | dict(zip(b, node.inputs[1].shape, strict=True))
-    size |= {label: s for label, s in zip(a, node.inputs[0].shape, strict=True) if s is not None}
-
-    def block(labels: list[str]) -> int:
-        return int(np.prod([size[label] for label in labels])) if labels else 1
-
-    lead = tuple(size[label] for label in batch)
-    build = Builder(graph, node)
-    x = build.transpose(node.inputs[0], [a.index(label) for label in batch + rows + summed])
-    y = build.transpose(node.inputs[1], [b.index(label) for label in batch + summed + columns])
-    x = x if len(rows) == len(summed) == 1 else build.reshape(x, (*lead, block(rows), block(summed)))
-    y = y if len(columns) == len(summed) == 1 else build.reshape(y, (*lead, block(summed), block(columns)))
-    z = build.add("batch_matmul", x, y, shape=(*lead, block(rows), block(columns)), adj_x=False, adj_y=False)
-    order = batch + rows + columns
-    if len(rows) != 1 or len(columns) != 1:
-        z = build.reshape(z, tuple(size[label] for label in order))
-    build.transpose(z, [order.index(label) for label in out])
-    build.replace()
-
-
 def _keeps_channels(node: Node) -> bool:
     if node.op != "reshape":
         return False

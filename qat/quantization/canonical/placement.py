@@ -42,6 +42,7 @@ ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
 EXTREMES = {"maximum", "minimum"}
 ONLY_RESULT = {"masked", "select", *EXTREMES}  # what an operand loses beyond the range of the result never comes out
 UNIFIES = {"concat", "pack", *ONLY_RESULT}
+BETWEEN_CODES = ("add", "sub", "mul")  # the simulation knows their kernels' own rounding
 FIXED_RANGE = {
     "l2_normalize": (-1.0, 127 / 128),
     "sigmoid": (0.0, 255 / 256),
@@ -159,8 +160,11 @@ def _place_rounding(state: Placement, node: Node) -> None:
         state.quantize(node.output, on)
 
 
-def _may_join(state: Placement, tensor: Tensor, on: Range) -> bool:
-    """Whether a producer can take the shared range itself: nobody else reads what it makes."""
+def _may_join(state: Placement, tensor: Tensor, on: Range, result_only: bool = False) -> bool:
+    """Whether a producer can take the shared range itself: nobody else reads what it makes.
+
+    A model input keeps a range that holds all of it, also where only a part matters to the result.
+    """
     if on.fixed is not None:
         return False
     node = tensor.node
@@ -168,7 +172,7 @@ def _may_join(state: Placement, tensor: Tensor, on: Range) -> bool:
         if state.only_reader(tensor) is None:
             return False
         if node.op == "fake_quant":
-            return True
+            return not (result_only and node.inputs[0].node.op == "input")
         if (node.op not in SAME_SCALE and node.op not in UNIFIES) or len(node.outputs) != 1 or node.op == "embedding":
             return False
         if node.op in UNIFIES:
@@ -192,7 +196,7 @@ def _place_unifying(state: Placement, node: Node) -> None:
         return
     shared = state.new_range(node)
     for tensor, on in zip(operands, found, strict=True):
-        if on is not None and on.root() is not shared and _may_join(state, tensor, on.root()):
+        if on is not None and on.root() is not shared and _may_join(state, tensor, on.root(), node.op in ONLY_RESULT):
             _merge(on.root(), shared)
     if node.op in ONLY_RESULT:
         shared.tensors.clear()
@@ -248,8 +252,8 @@ def _place_own(state: Placement, node: Node) -> None:
     on = state.new_range(last, fixed)
     on.saturates = last.op == "clamp"
     state.quantize(made, on)
-    if node.op in LINEAR:
-        node.attrs["output_range"] = on
+    if node.op in (*LINEAR, *BETWEEN_CODES):
+        node.output_range = on
 
 
 def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
@@ -262,9 +266,8 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
         computes = node.op not in ("const", "variable", "fake_quant") and node.output.dtype == "float32"
         if computes and id(node) not in state.done and node.output not in state.range_of:
             _place(state, node)
-    for node in graph.of(*LINEAR):
-        if node.inputs[0] in state.range_of:
-            node.attrs["input_range"] = state.range_of[node.inputs[0]]
+    for node in graph.of(*LINEAR, *BETWEEN_CODES):
+        node.input_ranges = [state.range_of.get(tensor) for tensor in node.inputs]
     _share_between_steps(state)
     return [on for on in state.ranges if on.merged_into is None]
 

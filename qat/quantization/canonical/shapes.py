@@ -2,28 +2,94 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-Known = np.ndarray  # of objects: whole numbers, and None where the batch size stands
+
+@dataclass(frozen=True)
+class Open:
+    """The batch size, times a whole number."""
+
+    times: int = 1
 
 
-def known_of(op: tf.Operation, read: Callable[[tf.Tensor], Known | None]) -> Known | None:
-    """What is known of an op's result; `read` tells what is known of its operands."""
+Known = np.ndarray  # of objects: whole numbers, and `Open`
+Shape = tuple[int | None, ...]
+
+
+def known_of(op: tf.Operation, read: Callable[[tf.Tensor], Known | None], shape: Shape | None) -> Known | None:
+    """What is known of an op's result; `read` tells what is known of its operands, `shape` is that of the first."""
     reader = _READERS.get(op.type)
-    return None if reader is None else reader(op, read)
+    if reader is not None:
+        return reader(op, read)
+    if op.type in ("Shape", "Size") and shape is not None and shape.count(None) <= 1:
+        sizes = np.array([Open() if size is None else size for size in shape], object)
+        return sizes if op.type == "Shape" else _product(sizes)
+    return None
 
 
-def _shape(op: tf.Operation, read: Callable) -> Known | None:
-    rank = op.inputs[0].shape.rank
-    return None if rank is None else np.array([*op.inputs[0].shape.as_list()], object)
+def is_whole(known: Known) -> bool:
+    """Whether nothing in it depends on the batch size."""
+    return not any(isinstance(each, Open) for each in known.reshape(-1))
+
+
+def reshaped(target: Known | None, static: Shape | None, source: Shape | None) -> list[int | Open] | None:
+    """The sizes that a reshape makes, -1 where one must be worked out when it runs; None if more than one is open.
+
+    Args:
+        target: what is known of the operand that says the shape.
+        static: the shape of the result as far as TensorFlow knows it.
+        source: the shape of what is reshaped.
+
+    >>> reshaped(np.array([Open(), -1], object), None, (None, 3, 4))
+    [Open(times=1), 12]
+    >>> reshaped(None, (None, 12), (None, 3, 4)), reshaped(None, (None, None), (None, 3, 4))
+    ([-1, 12], None)
+    """
+    if target is None and static is None:
+        return None
+    sizes: list[Any] = [-1] * (len(static) if target is None else len(target))
+    for at in range(len(sizes)):
+        if static is not None and static[at] is not None:
+            sizes[at] = static[at]
+        elif target is not None and target[at] != -1:
+            sizes[at] = target[at]
+    if sizes.count(-1) == 1 and any(isinstance(size, Open) for size in sizes):
+        _work_out(sizes, source)
+    return sizes if sum(size == -1 or isinstance(size, Open) for size in sizes) <= 1 else None
+
+
+def _work_out(sizes: list[Any], source: Shape | None) -> None:
+    """Put the number in place of the -1 beside an open batch."""
+    if source is None or source[:1] != (None,) or None in source[1:]:
+        return
+    rest = [size.times if isinstance(size, Open) else size for size in sizes if size != -1]
+    sizes[sizes.index(-1)] = int(np.prod(source[1:]) // max(np.prod(rest), 1))
+
+
+def _product(known: Known) -> Known | None:
+    opened = [each for each in known if isinstance(each, Open)]
+    rest = int(np.prod([each for each in known if not isinstance(each, Open)], dtype=np.int64))
+    if len(opened) > 1:
+        return None
+    return np.array(Open(rest * opened[0].times) if opened else rest, object)
 
 
 def _same(op: tf.Operation, read: Callable) -> Known | None:
     return read(op.inputs[0])
+
+
+def _flat(op: tf.Operation, read: Callable) -> Known | None:
+    """Reshape, ExpandDims and Squeeze of a vector or a scalar, into the rank that comes out."""
+    x, rank = read(op.inputs[0]), op.outputs[0].shape.rank
+    if x is None or rank not in (0, 1):
+        return None
+    return x.reshape(-1) if rank else np.array(x.reshape(-1)[0], object)
 
 
 def _pack(op: tf.Operation, read: Callable) -> Known | None:
@@ -43,7 +109,9 @@ def _concat(op: tf.Operation, read: Callable) -> Known | None:
 def _slice(op: tf.Operation, read: Callable) -> Known | None:
     x, *bounds = (read(tensor) for tensor in op.inputs)
     simple = not any(op.get_attr(mask) for mask in ("ellipsis_mask", "new_axis_mask"))
-    if x is None or x.ndim != 1 or not simple or any(b is None or b.shape != (1,) or b[0] is None for b in bounds):
+    if x is None or x.ndim != 1 or not simple or any(b is None or b.shape != (1,) for b in bounds):
+        return None
+    if any(isinstance(bound[0], Open) for bound in bounds):
         return None
     begin, end, stride = (int(bound[0]) for bound in bounds)
     if op.get_attr("shrink_axis_mask"):
@@ -53,17 +121,62 @@ def _slice(op: tf.Operation, read: Callable) -> Known | None:
 
 def _gather(op: tf.Operation, read: Callable) -> Known | None:
     x, indices = read(op.inputs[0]), read(op.inputs[1])
-    if x is None or x.ndim != 1 or indices is None or None in indices.reshape(-1).tolist():
+    if x is None or x.ndim != 1 or indices is None or not is_whole(indices):
         return None
     return np.array(x[indices.astype(int)], object)
 
 
+def _prod(op: tf.Operation, read: Callable) -> Known | None:
+    x = read(op.inputs[0])
+    return None if x is None or x.ndim != 1 or op.outputs[0].shape.rank != 0 else _product(x)
+
+
+def _scalars(of: Callable[[Any, Any], Any]) -> Callable[[tf.Operation, Callable], Known | None]:
+    """Arithmetic of two scalars; `of` answers None where the result is no multiple of the batch size."""
+
+    def known(op: tf.Operation, read: Callable) -> Known | None:
+        parts = [read(tensor) for tensor in op.inputs]
+        if any(part is None or part.ndim for part in parts):
+            return None
+        result = of(*(part.item() for part in parts))
+        return None if result is None else np.array(result, object)
+
+    return known
+
+
+def _times(a: Any, b: Any) -> Any:
+    if isinstance(a, Open) and isinstance(b, Open):
+        return None
+    opened, number = (a, b) if isinstance(a, Open) else (b, a)
+    return Open(opened.times * number) if isinstance(opened, Open) else a * b
+
+
+def _over(a: Any, b: Any) -> Any:
+    if isinstance(b, Open):
+        return a.times // b.times if isinstance(a, Open) and a.times % b.times == 0 else None
+    if isinstance(a, Open):
+        return Open(a.times // b) if a.times % b == 0 else None
+    return a // b
+
+
+def _whole(of: Callable) -> Callable[[Any, Any], Any]:
+    return lambda a, b: None if isinstance(a, Open) or isinstance(b, Open) else of(a, b)
+
+
 _READERS: dict[str, Callable[[tf.Operation, Callable], Any]] = {
+    "Add": _scalars(_whole(operator.add)),
+    "AddV2": _scalars(_whole(operator.add)),
     "Cast": _same,
     "ConcatV2": _concat,
+    "ExpandDims": _flat,
+    "FloorDiv": _scalars(_over),
     "GatherV2": _gather,
     "Identity": _same,
+    "Mul": _scalars(_times),
     "Pack": _pack,
-    "Shape": _shape,
+    "Prod": _prod,
+    "Reshape": _flat,
+    "Squeeze": _flat,
     "StridedSlice": _slice,
+    "Sub": _scalars(_whole(operator.sub)),
 }

@@ -114,7 +114,9 @@ def _reading(tracer: Tracer, readers: dict[Any, Reader]) -> Iterator[None]:
             if reader is None:
                 return original(layer, *args, **kwargs)
             layer._maybe_build(args[0] if args else kwargs["inputs"])
-            return reader(tracer, layer, original, args, kwargs)
+            cast = {name: layer._maybe_cast_inputs(value) for name, value in kwargs.items() if name == "inputs"}
+            args = (layer._maybe_cast_inputs(args[0]), *args[1:]) if args else args
+            return reader(tracer, layer, original, args, kwargs | cast)
 
     layer_class.__call__ = call
     try:
