@@ -70,6 +70,15 @@ class Board:
             tf.summary.text(title, markdown)
         self._writer(run).flush()
 
+    def picture(self, run: str, title: str, png: bytes) -> None:
+        if self.folder is None:
+            return
+        import tensorflow as tf
+
+        with self._writer(run).as_default(0):
+            tf.summary.image(title, tf.io.decode_png(png)[None])
+        self._writer(run).flush()
+
     def _writer(self, run: str) -> tf.summary.SummaryWriter:
         import tensorflow as tf
 

@@ -35,9 +35,14 @@ def rewrite(model: bytes, edit: Callable[[Any], None]) -> bytes:
     """Unpack a file into the schema's objects (`ModelT`), let `edit` change them, and pack them again."""
     content = schema.ModelT.InitFromPackedBuf(read_bytes(model), 0)
     edit(content)
+    return pack(content)
+
+
+def pack(content: Any) -> bytes:
+    """The bytes of a `ModelT`."""
     for buffer in content.buffers:
         buffer.__class__ = _AlignedBuffer
-    builder = flatbuffers.Builder(len(model) + 4096)
+    builder = flatbuffers.Builder(4096)
     builder.Finish(content.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 

@@ -1,0 +1,17 @@
+"""`python -m qat.benchmark tflite=FILE`, `tflite=[A,B]` or `run=DIR`: what do these files cost on this machine?"""
+
+from pathlib import Path
+
+from qat.config import BenchmarkConfig
+from qat.door import open_door
+
+
+def benchmark(config: BenchmarkConfig, run_dir: Path) -> object:
+    """Measure, print and write into `run_dir`. TensorFlow is imported after measuring, if at all."""
+    from qat.stages.benchmark import benchmark as measure
+
+    return measure(config, run_dir)
+
+
+if __name__ == "__main__":
+    open_door(benchmark, primary="benchmark", schema=BenchmarkConfig)

@@ -1,0 +1,163 @@
+"""`python -m qat.benchmark`: what files cost on this machine, measured in turns in one run, and what that says."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qat import rundir
+from qat.config import BenchmarkConfig
+from qat.errors import ConfigError
+from qat.reporting import Board, Progress, open_command
+from qat.reporting.benchmark_plot import latency_png, profile_png
+from qat.reporting.benchmark_table import benchmark_markdown, benchmark_text, comparisons
+from qat.stages.benchmark_files import BenchmarkFile, files_of
+from qat.tflite import multiply_accumulates
+from qat.tflite.cost import macs_of
+from qat.tflite.one_op import one_op_files
+from qat.tflite.silence import quiet
+from qat.tflite.timing import Job, Setting, Timing, measure, time_each
+from qat.tflite.verify import verify
+
+OP_SECONDS = 0.02  # of measuring, for each operator alone
+Row = dict[str, Any]
+
+
+def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
+    """Measure and print; write `benchmark.json`, `profile.json`, `machine.json`, PNG plots and TensorBoard files.
+
+    Raises:
+        ConfigError: a knob that cannot be meant. TfliteFileError: a file that is no usable one, or cannot be run so.
+    """
+    settings = list(_settings(config))
+    progress = Progress()
+    files = files_of(config, folder, progress.say)
+    jobs = [(file, setting) for setting in settings for file in files]
+    with progress.work("benchmark", config.rounds, "round") as bar:
+        timings = measure(
+            [Job(file.name, file.content, setting) for file, setting in jobs],
+            rounds=config.rounds,
+            seconds=config.seconds,
+            warmup_seconds=config.warmup_seconds,
+            on_round=lambda done: bar.advance(1) if progress.mode == "bar" else None,
+        )
+    rows = [_row(file, setting, timing) for (file, setting), timing in zip(jobs, timings, strict=True)]
+    profiles = {file.name: _profile(file, settings[0]) for file in files} if config.profile else {}
+    _write(folder, rows, profiles)
+    print(benchmark_text(rows, profiles), flush=True)
+    if config.tensorboard:
+        _draw(folder, rows, profiles)
+        progress.say(f"charts: {open_command(folder / rundir.TENSORBOARD)}")
+    progress.say(f"written: {folder / 'benchmark.json'}")
+    return rows
+
+
+def _settings(config: BenchmarkConfig) -> Iterator[Setting]:
+    limits = {"rounds": (1, 10_000), "seconds": (0.01, 3600), "warmup_seconds": (0, 600)}
+    for key, (low, high) in limits.items():
+        if not low <= getattr(config, key) <= high:
+            raise ConfigError(f"{key}={getattr(config, key)}: expected a number from {low:g} to {high:g}.")
+    axes = [_several(config, "threads", int), _several(config, "batch", int), _several(config, "delegate", bool)]
+    return itertools.starmap(Setting, itertools.product(*axes))
+
+
+def _several(config: BenchmarkConfig, key: str, kind: type) -> list[Any]:
+    given = getattr(config, key)
+    values = given if isinstance(given, list) else [given]
+    fits = all(isinstance(v, bool) if kind is bool else type(v) is int and 1 <= v <= 1024 for v in values)
+    if not values or not fits:
+        words = "true, false, or both as [true,false]" if kind is bool else "a whole number from 1, or several as [1,2]"
+        raise ConfigError(f"{key}={given}: expected {words}.")
+    return list(dict.fromkeys(values))
+
+
+def _row(file: BenchmarkFile, setting: Setting, timing: Timing) -> Row:
+    proof = verify(file.graph)
+    row: Row = {
+        "file": str(file.path),
+        "name": file.name,
+        "kind": file.kind,
+        "size_bytes": len(file.content),
+        "threads": setting.threads,
+        "batch": setting.batch,
+        "delegate": setting.delegate,
+        "median_ms": timing.median_ms,
+        "p95_ms": timing.p95_ms,
+        "min_ms": float(timing.calls_ms.min()),
+        "rounds_median_ms": [float(np.median(calls)) for calls in timing.rounds_ms],
+        "calls": len(timing.calls_ms),
+        "warmup_calls": timing.warmup_calls,
+        "load_ms": timing.load_ms,
+        "first_ms": timing.first_ms,
+        "peak_bytes": timing.peak_bytes,
+        "process_peak_bytes": timing.process_peak_bytes,
+        "macs": multiply_accumulates(file.graph),
+        "ops": sum(proof.op_counts.values()),
+        "op_counts": proof.op_counts,
+        "integer_only": proof.integer_only,
+    }
+    return row if file.accuracy is None else row | {"accuracy": file.accuracy}
+
+
+def _profile(file: BenchmarkFile, setting: Setting) -> list[Row]:
+    """Every operator of the file alone, one sample at a time."""
+    found = list(one_op_files(file.content))
+    alone = time_each([content for _, content in found], Setting(setting.threads, None, setting.delegate), OP_SECONDS)
+    ops, main = file.graph.ops, file.graph.main
+    return [
+        {
+            "index": index,
+            "op": ops[index].label,
+            "layer": main.tensors[ops[index].outputs[0]].layer if ops[index].outputs else "",
+            "macs": macs_of(ops[index], main),
+            "median_ms": median,
+        }
+        for (index, _), median in zip(found, alone, strict=True)
+    ]
+
+
+def _machine() -> dict[str, Any]:
+    model = next((line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")), "")
+    return {
+        "processor": model or platform.processor(),
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": list(os.getloadavg()),
+        "system": platform.system(),
+        "ai-edge-litert": metadata.version("ai-edge-litert"),
+    }
+
+
+def _cpu_lines() -> Sequence[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.is_file() else ()
+
+
+def _write(folder: Path, rows: list[Row], profiles: dict[str, list[Row]]) -> None:
+    rundir.write_json(folder / "benchmark.json", rows)
+    rundir.write_json(folder / "machine.json", _machine())
+    rundir.write_bytes(folder / "latency.png", latency_png(rows))
+    if any(profiles.values()):
+        rundir.write_json(folder / "profile.json", profiles)
+        rundir.write_bytes(folder / "profile.png", profile_png(profiles))
+
+
+def _draw(folder: Path, rows: list[Row], profiles: dict[str, list[Row]]) -> None:
+    with quiet():  # TensorFlow's notices at its start
+        import_module("tensorflow").config.list_physical_devices()
+    with Board(folder / rundir.TENSORBOARD) as board:
+        for row in rows:
+            tag = f"{row['threads']} threads, batch {row['batch']}, XNNPACK {'on' if row['delegate'] else 'off'}"
+            values = {f"latency_ms/{tag}": row["median_ms"], f"peak_bytes/{tag}": row["peak_bytes"]}
+            board.scalars(row["name"], values | {"size_bytes": row["size_bytes"], "macs": row["macs"]}, 0)
+        board.text("summary", "benchmark", "\n\n".join([benchmark_markdown(rows), *comparisons(rows)]))
+        board.picture("summary", "latency", (folder / "latency.png").read_bytes())
+        if any(profiles.values()):
+            board.picture("summary", "operators", (folder / "profile.png").read_bytes())

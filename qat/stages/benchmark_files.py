@@ -1,0 +1,124 @@
+"""Which files a benchmark compares: those named, or all of a run, the missing kinds made from its float model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qat import rundir
+from qat.config import BenchmarkConfig
+from qat.contract import Contract
+from qat.errors import ConfigError, QatError, RunDirError
+from qat.tflite import TfliteGraph, check_loadable, convert, read, with_metadata
+from qat.tflite.kind import kind_of
+from qat.tflite.reader import read_bytes
+from qat.tflite.silence import quiet
+
+MADE = {"ptq_float16": "float16", "ptq_dynamic_range": "dynamic_range"}  # variant -> scheme that needs no calibration
+SIDE_BY_SIDE = ("float32", "float16", "dynamic_range", "int8")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BenchmarkFile:
+    name: str  # for tables: the variant of a run, or the file's path
+    path: Path
+    content: bytes
+    graph: TfliteGraph
+    kind: str
+    accuracy: float | None = None  # on test, as the run wrote it down
+
+
+def files_of(config: BenchmarkConfig, folder: Path, say: Say) -> list[BenchmarkFile]:
+    """Each file read, and loaded once in a child process.
+
+    Raises:
+        ConfigError: neither or both of `tflite` and `run`. RunDirError: no finished run.
+        TfliteFileError: a file that is no usable one.
+    """
+    if (config.tflite is None) == (config.run is None):
+        raise ConfigError(
+            f"tflite={config.tflite}, run={config.run}: give one of them, tflite=FILE, tflite=[FILE,FILE] or run=DIR, "
+            "the directory of a run of qat.train."
+        )
+    if config.run is not None:
+        return _of_run(Path(config.run), config.make_missing, folder, say)
+    paths = [config.tflite] if isinstance(config.tflite, str) else config.tflite
+    if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
+        raise ConfigError(f"tflite={config.tflite}: expected a file, or several as [a.tflite,b.tflite].")
+    unique = [Path(path) for path in dict.fromkeys(paths)]
+    return [_read(name, path) for name, path in zip(short_names(unique), unique, strict=True)]
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Each path by as few of its last parts as tell them all apart.
+
+    >>> short_names([Path("run/a/model.tflite"), Path("run/b/model.tflite")])
+    ['a/model.tflite', 'b/model.tflite']
+    """
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]).lstrip("/") for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def _read(name: str, path: Path, accuracy: float | None = None) -> BenchmarkFile:
+    content = read_bytes(path)
+    graph = read(content)
+    check_loadable(content)
+    return BenchmarkFile(name, path, content, graph, kind_of(graph), accuracy)
+
+
+def _of_run(run: Path, make_missing: bool, folder: Path, say: Say) -> list[BenchmarkFile]:
+    variants: dict[str, Any] = rundir.read_json(run / rundir.RESULTS).get("variants", {})
+    found = [
+        _read(name, run / name / rundir.MODEL_TFLITE, variants.get(name, {}).get("accuracy"))
+        for name in rundir.VARIANTS
+        if (run / name / rundir.MODEL_TFLITE).is_file()
+    ]
+    if not found:
+        raise RunDirError(f"run={run}: it holds no {rundir.MODEL_TFLITE} in the folder of a variant.")
+    if make_missing:
+        found += _made(run, {each.name for each in found}, folder, say)
+    missing = [kind for kind in SIDE_BY_SIDE if kind not in {each.kind for each in found}]
+    for kind in missing:
+        say(f"no {kind} file: {_how_to_get(kind, run)}")
+    return sorted(found, key=lambda each: SIDE_BY_SIDE.index(each.kind) if each.kind in SIDE_BY_SIDE else 9)
+
+
+def _how_to_get(kind: str, run: Path) -> str:
+    if kind == "int8":
+        return f"python -m qat.train quant=ptq float_run={run} with the run's data and model options makes it"
+    return "make_missing=true makes it from the run's float model"
+
+
+def _made(run: Path, present: set[str], folder: Path, say: Say) -> Iterator[BenchmarkFile]:
+    """Files that need no calibration, below `folder`: a finished run is not added to."""
+    wanted = [name for name in MADE if name not in present]
+    source = run / "float" / rundir.MODEL_KERAS
+    if not wanted or not source.is_file():
+        return
+    try:
+        model, metadata = _float_model(source), rundir.read_json(source.with_name(rundir.MODEL_JSON))
+        for name in wanted:
+            path = folder / "made" / name / rundir.MODEL_TFLITE
+            rundir.write_bytes(path, _with_contract(convert(model, scheme=MADE[name]), metadata))
+            say(f"made {path} from {source}")
+            yield _read(name, path)
+    except QatError as error:
+        say(f"float16 and dynamic_range files were not made: {error}")
+
+
+def _float_model(path: Path) -> Any:
+    with quiet():  # TensorFlow's notices at its start
+        from qat.models import load
+
+        return load(str(path))
+
+
+def _with_contract(content: bytes, beside: dict[str, Any]) -> bytes:
+    return with_metadata(content, contract=Contract.from_dict(beside["contract"]))

@@ -1,0 +1,119 @@
+"""Runs alone, in a child process: holds one model at a time and times its calls when told to.
+
+Only the standard library, NumPy and LiteRT: `timing` starts this file by its path. Commands come as lines of JSON on
+stdin, `load` followed by the file's bytes; each is answered by one line on stdout.
+"""
+
+import contextlib
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+OPEN_SIZE = 64  # for dimensions that the file leaves open, the batch apart
+ORDERLY = (RuntimeError, ValueError, TypeError, IndexError, MemoryError, OverflowError)
+
+
+def _status(field):
+    """A line of /proc/self/status in bytes; None where there is no such thing."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _peak_bytes():
+    """`ru_maxrss` counts what the process was before exec as well, so it is the second choice."""
+    peak = _status("VmHWM")
+    if peak is not None:
+        return peak
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _forget_peak():
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+class Model:
+    def __init__(self, content, threads, delegate, batch):
+        import numpy as np
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self._litert = Interpreter(model_content=content, num_threads=threads, experimental_op_resolver_type=resolver)
+        for detail in self._litert.get_input_details():
+            signature = [int(size) for size in detail["shape_signature"]]
+            shape = [size if size >= 0 else OPEN_SIZE for size in signature]
+            if batch is not None and shape:
+                shape[0] = batch
+            if list(detail["shape"]) != shape:
+                self._litert.resize_tensor_input(detail["index"], shape)
+        self._litert.allocate_tensors()
+        rng = np.random.default_rng(0)
+        for detail in self._litert.get_input_details():
+            self._litert.set_tensor(detail["index"], _values(rng, detail["shape"], detail["dtype"]))
+
+    def invoke(self):
+        started = time.perf_counter_ns()
+        self._litert.invoke()
+        return time.perf_counter_ns() - started
+
+    def run(self, seconds):
+        """Nanoseconds of each call, for so long, and of one call at least."""
+        end, found = time.monotonic() + seconds, []
+        while not found or time.monotonic() < end:
+            found.append(self.invoke())
+        return found
+
+
+def _values(rng, shape, dtype):
+    """Real inputs from 0 to 1, any code of a quantized input; of ids only 0 is sure to be one that the model knows."""
+    import numpy as np
+
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return rng.random(shape, np.float32).astype(kind)
+    if kind.itemsize <= 2 and kind.kind in "iu":
+        limits = np.iinfo(kind)
+        return rng.integers(limits.min, limits.max + 1, shape, kind)
+    return np.zeros(shape, kind)
+
+
+def _load(told, content):
+    _forget_peak()
+    before = _status("VmRSS") or _peak_bytes()
+    started = time.perf_counter()
+    model = Model(content, told["threads"], told["delegate"], told["batch"])
+    load_seconds = time.perf_counter() - started
+    warmup = model.run(told["warmup_seconds"])
+    return model, {"load_ms": load_seconds * 1e3, "warmup_ns": warmup, "before_bytes": before - len(content)}
+
+
+def main():
+    import numpy  # noqa: F401  what every child holds counts for no file
+    from ai_edge_litert import interpreter  # noqa: F401
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    model = None
+    for line in sys.stdin.buffer:
+        told, answer = json.loads(line), {}
+        try:
+            if told["do"] == "load":
+                model = None
+                model, answer = _load(told, sys.stdin.buffer.read(told["size_bytes"]))
+            elif told["do"] == "run":
+                model.invoke()  # the other children's turns have emptied the caches
+                answer = {"ns": model.run(told["seconds"])}
+            else:
+                answer = {"peak_bytes": _peak_bytes()}
+        except ORDERLY as error:
+            answer = {"refused": " ".join(str(error).split())[:500] or type(error).__name__}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

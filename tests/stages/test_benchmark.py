@@ -1,0 +1,123 @@
+"""The benchmark leaves its table, its plots and its verdict; files that are none are refused."""
+
+import json
+
+import pytest
+
+from qat.config import BenchmarkConfig
+from qat.door import compose
+from qat.errors import ConfigError, RunDirError, TfliteFileError
+from qat.reporting.benchmark_table import comparisons
+from qat.stages.benchmark import benchmark
+
+QUICK = ("rounds=2", "seconds=0.02", "warmup_seconds=0", "delegate=true")
+PROMISED = {"file", "size_bytes", "threads", "batch", "delegate", "median_ms", "p95_ms", "peak_bytes", "macs"}
+
+
+def composed(*overrides):
+    return compose([*QUICK, *overrides], primary="benchmark", schema=BenchmarkConfig)
+
+
+@pytest.fixture(scope="module")
+def of_run(finished, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmark")
+    benchmark(composed(f"run={finished}"), folder)
+    return folder
+
+
+def test_a_run_is_laid_side_by_side_and_what_it_lacks_is_made(of_run, finished):
+    rows = json.loads((of_run / "benchmark.json").read_text())
+    assert [(row["kind"], row["name"]) for row in rows] == [
+        ("float32", "float"),
+        ("float16", "ptq_float16"),
+        ("dynamic_range", "ptq_dynamic_range"),
+        ("int8", "ptq_int8"),
+        ("int8", "qat_int8"),
+    ]
+    assert all(set(row) >= PROMISED for row in rows)
+    assert {row["macs"] for row in rows if row["kind"] != "float16"} == {rows[0]["macs"]} != {0}
+    assert all(row["p95_ms"] >= row["median_ms"] > 0 < row["peak_bytes"] for row in rows)
+    assert rows[3]["size_bytes"] == (finished / "ptq_int8" / "model.tflite").stat().st_size
+    assert not (finished / "ptq_float16").exists()
+
+
+def test_plots_profile_and_machine_stand_beside_it(of_run):
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+
+    for name in ("latency.png", "profile.png"):
+        assert (of_run / name).read_bytes()[:4] == b"\x89PNG"
+    profile = json.loads((of_run / "profile.json").read_text())
+    assert {row["op"] for row in profile["qat_int8"]} >= {"CONV_2D", "FULLY_CONNECTED"}
+    assert sum(row["macs"] for row in profile["qat_int8"]) > 0
+    assert json.loads((of_run / "machine.json").read_text())["cores"] >= 1
+    found = EventMultiplexer().AddRunsFromDirectory(str(of_run / "tensorboard")).Reload()
+    assert {"latency", "operators", "benchmark"} <= {
+        tag.partition("/")[0] for tag in found.Runs()["summary"]["tensors"]
+    }
+    assert "size_bytes" in found.Runs()["qat_int8"]["tensors"]
+
+
+def test_several_files_and_settings_give_a_row_each(finished, tmp_path, capsys):
+    files = [finished / name / "model.tflite" for name in ("float", "qat_int8")]
+    config = composed(f"tflite=[{files[0]},{files[1]}]", "batch=[1,4]", "delegate=[true,false]", "profile=false")
+    config.tensorboard = False
+    benchmark(config, tmp_path)
+    rows = json.loads((tmp_path / "benchmark.json").read_text())
+    keys = [(row["name"], row["batch"], row["delegate"]) for row in rows]
+    assert len(set(keys)) == 8
+    assert {row["name"] for row in rows} == {"float/model.tflite", "qat_int8/model.tflite"}
+    assert "times the time" in capsys.readouterr().out
+    assert not (tmp_path / "tensorboard").exists()
+
+
+def row(kind, medians, macs=100):
+    middle = sorted(medians)[len(medians) // 2]
+    setting = {"threads": 1, "batch": 1, "delegate": True}
+    return {"name": kind, "kind": kind, "median_ms": middle, "rounds_median_ms": medians, "macs": macs, **setting}
+
+
+@pytest.mark.parametrize(
+    ("medians", "words"),
+    [
+        ([0.5] * 20, "0.50 times the time, faster (in 20 of 20 rounds)"),
+        ([1.5] * 19 + [0.9], "1.50 times the time, SLOWER (in 19 of 20 rounds)"),
+        ([0.99] * 11 + [1.5] * 9, "no difference beyond the noise of this run (faster in 11 of 20 rounds)"),
+    ],
+)
+def test_it_says_from_the_numbers_whether_int8_is_faster(medians, words):
+    (sentence,) = comparisons([row("float32", [1.0] * 20), row("int8", medians)])
+    assert sentence.startswith("int8 (int8) against float32 (float32), 1 thread, batch 1, XNNPACK on: ")
+    assert sentence.endswith(words)
+
+
+def test_files_of_different_models_are_not_compared():
+    assert comparisons([row("float32", [1.0]), row("int8", [0.5], macs=500)]) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x20\x00\x00\x00TFL3" + bytes(40)])
+def test_a_file_that_is_none_is_refused(content, tmp_path):
+    (tmp_path / "broken.tflite").write_bytes(content)
+    with pytest.raises(TfliteFileError):
+        benchmark(composed(f"tflite={tmp_path / 'broken.tflite'}"), tmp_path / "out")
+    assert not (tmp_path / "out" / "benchmark.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ([], "tflite=None, run=None: give one of them"),
+        (["tflite=a", "run=b"], "give one of them"),
+        (["tflite=a", "threads=0"], "threads=0: expected a whole number from 1"),
+        (["tflite=a", "batch=[1,x]"], "batch=.*expected a whole number from 1"),
+        (["tflite=a", "delegate=2"], "delegate=2: expected true, false, or both"),
+        (["tflite=a", "rounds=0"], "rounds=0: expected a number from 1"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(overrides, words, tmp_path):
+    with pytest.raises(ConfigError, match=words):
+        benchmark(composed(*overrides), tmp_path)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunDirError, match="Is this the directory of a run of qat"):
+        benchmark(composed(f"run={tmp_path}"), tmp_path / "out")
