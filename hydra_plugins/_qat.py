@@ -4,11 +4,15 @@ Hydra's search passes over modules whose name begins with `_`, so no other progr
 `qat.door` makes these known itself.
 """
 
-from qat.door import sweepers
+from qat.door import optuna_sweeper, sweepers
 
 
 class GridSweeper(sweepers.GridSweeper):
     """`hydra/sweeper=basic`"""
 
 
-PLUGINS = (GridSweeper,)
+class OptunaSweeper(optuna_sweeper.OptunaSweeper):
+    """`hydra/sweeper=optuna`"""
+
+
+PLUGINS = (GridSweeper, OptunaSweeper)

@@ -7,11 +7,15 @@ from qat.door import import_tensorflow, open_door
 
 
 def train(config: Config, run_dir: Path) -> object:
-    """One run into `run_dir`. TensorFlow is imported here and not above: the config has been checked by now."""
+    """One run into `run_dir`; what it was worth by `sweep.objectives`, for a sweep that searches.
+
+    TensorFlow is imported here and not above: the config has been checked by now.
+    """
     import_tensorflow()
     from qat.stages.main_job import main_job
+    from qat.stages.objectives import objective_values
 
-    return main_job(config, run_dir)
+    return objective_values(config.sweep.objectives, main_job(config, run_dir), run_dir)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 from qat import data, models
 from qat.config import Config, ExportConfig, QuantConfig
 from qat.errors import ConfigError
+from qat.stages.objectives import directions
 from qat.training import FitSettings
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -57,6 +58,7 @@ def check(config: Config) -> None:
     """
     data.check(config.data)
     models.check(config.model)
+    directions(config.sweep.objectives)
     FitSettings.of_train(config.train)
     FitSettings.of_quant(config.quant, config.train)
     complaints = [

@@ -12,6 +12,8 @@ from typing import Any
 from hydra.errors import MissingConfigException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
+from qat.door.extras import check_engine
+
 _TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -33,6 +35,7 @@ def unknown_option(group: str, option: str, choices: list[str]) -> str:
     >>> unknown_option("model", "mobilnet", ["mobilenet", "resnet8"])
     'model=mobilnet: no such option. Did you mean model=mobilenet? Choices of model: mobilenet, resnet8.'
     """
+    check_engine(group, option)
     near = difflib.get_close_matches(option, choices, n=1)
     hint = f" Did you mean {group}={near[0]}?" if near else ""
     if not choices:

@@ -13,8 +13,10 @@ METRIC = {"name": "accuracy", "value": 0.5, "higher_is_better": True}
 
 
 def task(config: Config, run_dir: Path) -> tuple[float, float]:
-    if config.seed == 13:
-        os._exit(9)  # as a crash in native code, or the kernel for want of memory
+    crash = Path("crash")  # as many lines as jobs that crash
+    if crash.exists() and crash.read_text():
+        crash.write_text(crash.read_text()[1:])
+        os._exit(9)  # as native code does, or the kernel for want of memory
     if config.seed % 2:
         raise ValueError(f"seed {config.seed} is odd")
     size = 1000 + config.seed

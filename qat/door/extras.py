@@ -1,0 +1,35 @@
+"""Engines that are installed on request, `pip install 'qat[ray]'`, and what is said where one is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from qat.errors import ConfigError
+
+EXTRAS: dict[tuple[str, str], tuple[str, str]] = {
+    ("hydra/launcher", "joblib"): ("joblib", "hydra_plugins.hydra_joblib_launcher"),
+    ("hydra/launcher", "ray"): ("ray", "ray"),
+    ("hydra/launcher", "submitit_slurm"): ("submitit", "hydra_plugins.hydra_submitit_launcher"),
+    ("hydra/launcher", "submitit_local"): ("submitit", "hydra_plugins.hydra_submitit_launcher"),
+    ("hydra/sweeper", "optuna"): ("optuna", "optuna"),
+}
+"""Option -> the extra of this package that brings its engine, and the module that shows that it is there."""
+
+
+def needs(extra: str, module: str, option: str) -> None:
+    """Raises: ConfigError where `module` is not installed; it names the extra that `option` needs."""
+    if not _is_there(module):
+        raise ConfigError(f"{option}: its engine is not installed. It is an extra: pip install 'qat[{extra}]'")
+
+
+def check_engine(group: str, option: str) -> None:
+    """Raises: ConfigError where the engine of an option is an extra that is not installed."""
+    if (group, option) in EXTRAS:
+        needs(*EXTRAS[group, option], option=f"{group}={option}")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that holds it
+        return False
