@@ -48,15 +48,20 @@ def claim(run_dir: Path) -> Iterator[Path]:
         RunDirError: it holds a finished run, another process writes it, it is read-only, or the disk is full.
     """
     _prove_writable(run_dir)
-    if (run_dir / RESULTS).exists():
-        raise RunDirError(
-            f"{run_dir} holds a finished run ({RESULTS}). Choose another folder, as hydra.run.dir=DIR, or remove it."
-        )
+    refuse_finished(run_dir)
     ours = (run_dir / LOCK).exists()
     with lock(run_dir / LOCK, wait=False):
         if ours:
             _remove_unfinished(run_dir)
         yield run_dir
+
+
+def refuse_finished(run_dir: Path) -> None:
+    """Raises: RunDirError where `run_dir` holds a finished run, which nothing overwrites."""
+    if (run_dir / RESULTS).exists():
+        raise RunDirError(
+            f"{run_dir} holds a finished run ({RESULTS}). Choose another folder, as hydra.run.dir=DIR, or remove it."
+        )
 
 
 def is_claimed(run_dir: Path) -> bool:

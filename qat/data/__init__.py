@@ -6,6 +6,7 @@ Nothing slow is imported here, so that a door can list and check the choices bef
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,7 +51,30 @@ def check(config: DataConfig) -> None:
     for key in ("crop_pixels", "shift_pixels"):
         if getattr(config.augmentation, key) < 0:
             raise ConfigError(f"data.augmentation.{key}={getattr(config.augmentation, key)}: expected 0 or more pixels")
+    _check_scaling(config)
     _check_needs(config)
+
+
+def _check_scaling(config: DataConfig) -> None:
+    """Sizes and scalings that no data could make right; `Contract` refuses the rest once the channels are known."""
+    size = config.image_size
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise ConfigError(f"data.image_size={size}: expected [height, width], each at least 1 pixel, or null")
+    span = config.range
+    if span is not None and (len(span) != 2 or not -math.inf < span[0] < span[1] < math.inf):
+        raise ConfigError(f"data.range={span}: expected [low, high], low below high, or null")
+    if (config.mean is None) != (config.std is None):
+        raise ConfigError(
+            f"data.mean={config.mean} and data.std={config.std}: each needs the other, one number a channel in both"
+        )
+    if span is not None and config.mean is not None:
+        raise ConfigError(
+            f"data.range={span} and data.mean={config.mean}: range and mean/std are both set; expected one of them"
+        )
+    if config.std is not None and (len(config.std) != len(config.mean) or min(config.std, default=0) <= 0):
+        raise ConfigError(
+            f"data.std={config.std}: expected as many numbers as data.mean has ({len(config.mean)}), above 0"
+        )
 
 
 def _check_needs(config: DataConfig) -> None:

@@ -61,12 +61,12 @@ def build(config: ModelConfig, input_shape: Shape, classes: int) -> tf_keras.Mod
 
     Raises: ConfigError for a knob out of its range; ModelError for a model that does not fit the data.
     """
-    from qat.models.fit_to_data import check_fits
+    from qat.models.fit_to_data import check_fits, with_plain_ends
 
     check(config)
     model = MODELS[config.name](config, tuple(input_shape), classes)
     check_fits(model, tuple(input_shape), classes)
-    return model
+    return with_plain_ends(model)
 
 
 def load(path: str, trust_custom_objects: bool = False) -> tf_keras.Model:
@@ -79,8 +79,9 @@ def load(path: str, trust_custom_objects: bool = False) -> tf_keras.Model:
     return saved.load(path, trust_custom_objects)
 
 
-def task_of(model: tf_keras.Model) -> str:
-    """`"classification"`, or `"reconstruction"` for a model that gives its input's shape back and no probabilities."""
+def task_of(model: tf_keras.Model, classes: int | None = None) -> str:
+    """`"classification"`, or `"reconstruction"` for a model that gives its input's shape back and not one number for each
+    of `classes`."""
     from qat.models.fit_to_data import task_of as of
 
-    return of(model)
+    return of(model, classes)

@@ -14,12 +14,22 @@ def _final_activation(layer: tf_keras.layers.Layer) -> str:
     return getattr(getattr(layer, "activation", None), "__name__", "linear")
 
 
-def task_of(model: tf_keras.Model) -> str:
-    """`"reconstruction"` for a model that gives its input's shape and no probabilities; else `"classification"`."""
-    same_shape = model.input_shape == model.output_shape
-    if same_shape and _final_activation(model.layers[-1]) not in ("softmax", "sigmoid"):
-        return "reconstruction"
-    return "classification"
+def task_of(model: tf_keras.Model, classes: int | None = None) -> str:
+    """`"reconstruction"` for a model that gives its input's shape back; else `"classification"`.
+
+    As many outputs as `classes`, or a softmax at the end, are a classifier's, whatever the input's shape.
+    """
+    takes, gives = _one(model, "input"), _one(model, "output")
+    if takes != gives or gives[1:] == (classes,) or _final_activation(model.layers[-1]) == "softmax":
+        return "classification"
+    return "reconstruction"
+
+
+def with_plain_ends(model: tf_keras.Model) -> tf_keras.Model:
+    """The same layers; one input and one output that stand in a list or a dictionary are taken out of it."""
+    if isinstance(model.input_shape, tuple) and isinstance(model.output_shape, tuple):
+        return model
+    return tf_keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def _one(model: tf_keras.Model, side: str) -> tuple[int | None, ...]:
@@ -54,7 +64,7 @@ def check_fits(model: tf_keras.Model, input_shape: tuple[int, ...], classes: int
     """
     _check_input(model, input_shape)
     gives = _one(model, "output")[1:]
-    if task_of(model) == "reconstruction" or gives == (classes,) or (classes == 2 and gives == (1,)):
+    if task_of(model, classes) == "reconstruction" or gives == (classes,) or (classes == 2 and gives == (1,)):
         return
     raise ModelError(
         f"model {model.name} gives outputs of shape {gives}, but the data has {classes} classes, so "

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from qat import models, rundir
 from qat.errors import ModelError, RunDirError, TrainingDivergedError
 from qat.models import build, task_of
-from qat.models.fit_to_data import check_fits
+from qat.models.fit_to_data import check_fits, with_plain_ends
 from qat.quantization.check import check_quantizable
 from qat.stages import float_cache
 from qat.stages.export import export_keras
 from qat.stages.run import Run
 from qat.stages.watching import CurveCallback
-from qat.training import FitSettings, fit, make_callbacks
+from qat.training import FitSettings, fit, make_callbacks, make_optimizer
 
 if TYPE_CHECKING:
     import tf_keras
@@ -49,15 +49,20 @@ def obtain_float_model(run: Run) -> FloatModel:
     if origin != TRAINED_HERE:  # its curve, which nobody drew here
         for epoch, logs in enumerate(history, start=1):
             CurveCallback.draw(run.board, "float", logs, epoch)
-    found = FloatModel(model, task_of(model), history, origin)
+    found = FloatModel(model, task_of(model, _classes(run)), history, origin)
     export_keras(run, "float", model)
     return found
 
 
+def _classes(run: Run) -> int:
+    return len(run.splits.class_names)
+
+
 def _build(run: Run) -> tf_keras.Model:
-    model = build(run.config.model, run.splits.contract.shape, len(run.splits.class_names))
-    if run.config.quant.name in TRAINED_QUANTIZED:
-        check_quantizable(model, run.config.quant)  # before hours go into its float training
+    model = build(run.config.model, run.splits.contract.shape, _classes(run))
+    if run.config.quant.name in TRAINED_QUANTIZED:  # before hours go into its float training
+        check_quantizable(model, run.config.quant)
+        make_optimizer(FitSettings.of_quant(run.config.quant, run.config.train), steps=1)
     return model
 
 
@@ -67,7 +72,8 @@ def _of_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
     if not path.is_file():
         raise RunDirError(f"float_run={folder}: it holds no float/{rundir.MODEL_KERAS}. Was that run finished?")
     model = models.load(str(path), run.config.model.trust_custom_objects)
-    check_fits(model, run.splits.contract.shape, len(run.splits.class_names))
+    check_fits(model, run.splits.contract.shape, _classes(run))
+    model = with_plain_ends(model)
     theirs = rundir.read_json(path.with_name(rundir.MODEL_JSON))["contract"]
     ours = run.splits.contract.to_dict()
     if theirs != ours:
@@ -122,6 +128,7 @@ def _train(run: Run, model: tf_keras.Model) -> History:
                 splits.val,
                 settings,
                 seed=config.seed,
+                task=task_of(model, _classes(run)),
                 augmentation=config.data.augmentation,
                 callbacks=callbacks,
             )

@@ -13,7 +13,7 @@ from qat.config import QuantConfig
 from qat.errors import TrainingDivergedError
 from qat.evaluation import evaluate, keras_predictor
 from qat.quantization import quantize_model
-from qat.quantization.schedule import QuantizationSchedule
+from qat.quantization.schedule import QuantizationSchedule, normalized, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
 from qat.stages.deployed import draw_converted
 from qat.stages.export import export_keras, export_tflite
@@ -22,9 +22,10 @@ from qat.stages.run import Run
 from qat.stages.sensitivity import rank_layers, skipped_by_itself
 from qat.stages.watching import CurveCallback, EpochCallback
 from qat.training import FitSettings, fit
-from qat.training.feeding import steps_per_epoch, trained_on
+from qat.training.feeding import steps_per_epoch, trained_on, training_batches
 
 VARIANTS = {"qat": "qat_int8", "qat_w4a8": "qat_w4a8"}  # quant.name -> variant
+REESTIMATION_BATCHES = 100  # of train, at most: a mean over more hardly moves
 _RANGE = re.compile(r"[_/](min|max)(:0)?$")
 
 
@@ -56,6 +57,7 @@ def train_quantized(run: Run, float_model: FloatModel) -> QatModel | None:
     except TrainingDivergedError:
         export_keras(run, variant, model)  # its last good weights
         raise
+    _reestimate(run, model, float_model.task)
     export_keras(run, variant, model)
     export_tflite(run, variant, model, **conversion_options(quant))
     return QatModel(variant, model, history)
@@ -104,6 +106,19 @@ def _train(run: Run, model: tf_keras.Model, float_model: FloatModel) -> History:
             callbacks=watching,
         )
     return result.history
+
+
+def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
+    """BatchNormalization's statistics as they are with the final weights, where the config asks for it."""
+    config = run.config
+    if not config.quant.reestimate_bn or not normalized(model):
+        return
+    settings = FitSettings.of_quant(config.quant, config.train)
+    with run.progress.work("re-estimate BatchNormalization"):
+        batches = training_batches(
+            run.splits.train, settings.batch_size, task=task, seed=config.seed, augmentation=config.data.augmentation
+        )
+        reestimate_batch_norm(model, (inputs for inputs, _ in batches.take(REESTIMATION_BATCHES)))
 
 
 def _draw_start(run: Run, model: tf_keras.Model, task: str, step: int) -> None:

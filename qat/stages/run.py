@@ -10,6 +10,7 @@ from pathlib import Path
 from qat import data, rundir
 from qat.config import Config
 from qat.data import Splits
+from qat.errors import RunDirError
 from qat.reporting import Board, Progress
 from qat.stages.session import begin_session
 
@@ -32,6 +33,7 @@ class Run:
 def begin(config: Config, folder: Path) -> Iterator[Run]:
     """Seed and clear the process, claim the folder, load the data."""
     progress = Progress(config.log.progress)
+    _refuse_own_folder(config, folder)
     with rundir.claim(folder), Board(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as board:
         begin_session(config.seed, config.train.threads)
         wanted = config.quant.calibration.samples if config.quant.name in NEED_CALIBRATION else 0
@@ -42,3 +44,12 @@ def begin(config: Config, folder: Path) -> Iterator[Run]:
         for skipped in splits.skipped:
             progress.say(f"left out: {skipped}")
         yield Run(config, folder, splits, progress, board)
+
+
+def _refuse_own_folder(config: Config, folder: Path) -> None:
+    """A run clears its folder of what an unfinished one left there: its float model would be gone before it is read."""
+    if config.float_run is not None and Path(config.float_run).expanduser().resolve() == folder.resolve():
+        raise RunDirError(
+            f"float_run={config.float_run}: this is the run's own folder. Choose another one for the run, as "
+            "hydra.run.dir=DIR; to repeat a run, leave float_run out: the float cache keeps what was trained."
+        )

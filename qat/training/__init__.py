@@ -7,11 +7,11 @@ from typing import Any
 
 from qat.training.settings import FitSettings
 
-__all__ = ["FitResult", "FitSettings", "fit", "make_callbacks"]
+__all__ = ["FitResult", "FitSettings", "fit", "make_callbacks", "make_optimizer"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("fit", "FitResult", "make_callbacks"):
+    if name in ("fit", "FitResult", "make_callbacks", "make_optimizer"):
         from qat.training import loop
 
         return getattr(loop, name)

@@ -84,7 +84,27 @@ def test_several_outputs_are_refused_by_name(theirs):
 def test_ten_features_with_ten_classes_are_a_classification(theirs):
     model = theirs(dense(10, inputs=10), input_shape=(10,), classes=10)
     assert task_of(model) == "classification"
-    assert task_of(theirs(dense(10, None, inputs=10), input_shape=(10,), classes=2)) == "reconstruction"
+    assert task_of(theirs(dense(10, None, inputs=10), input_shape=(10,), classes=2), 2) == "reconstruction"
+    logits = theirs(dense(10, None, inputs=10), input_shape=(10,), classes=10)
+    assert task_of(logits, 10) == "classification"
+
+
+def test_an_autoencoder_may_end_in_a_sigmoid(theirs):
+    def make(input_shape, classes):
+        inputs = layers.Input((8, 8, 1))
+        return tf_keras.Model(inputs, layers.Conv2D(1, 3, padding="same", activation="sigmoid")(inputs))
+
+    assert task_of(theirs(make, input_shape=(8, 8, 1), classes=10), 10) == "reconstruction"
+
+
+def test_one_output_under_a_name_is_one_output(theirs):
+    def make(input_shape, classes):
+        inputs = {"pixels": layers.Input((4,), name="pixels")}
+        return tf_keras.Model(inputs, {"scores": layers.Dense(3, activation="softmax")(inputs["pixels"])})
+
+    model = theirs(make, input_shape=(4,), classes=3)
+    assert task_of(model, 3) == "classification"
+    assert (model.input_shape, model.output_shape) == ((None, 4), (None, 3))
 
 
 def test_a_function_that_is_not_there_is_named(theirs):

@@ -9,7 +9,7 @@ from qat import data, rundir
 from qat.codes import quantize
 from qat.contract import Contract
 from qat.door import compose
-from qat.errors import CalibrationError, ModelError, ParityError, RunDirError, TrainingDivergedError
+from qat.errors import CalibrationError, ConfigError, ModelError, ParityError, RunDirError, TrainingDivergedError
 from qat.evaluation import evaluate, keras_predictor
 from qat.models import load
 from qat.results import Metric, Parity, RunResult, Variant
@@ -192,6 +192,25 @@ def test_a_saved_model_is_not_trained_again(finished, tiny, tmp_path):
     result = main_job(tiny("quant=float", "model=saved", f"model.path={path}"), tmp_path / "run")
     assert result.float_model == f"file {path}"
     assert "float training" not in result.seconds
+
+
+def test_the_own_folder_is_refused_as_float_run_and_stays_whole(finished, tiny):
+    before = (finished / "float" / "model.keras").stat().st_mtime_ns
+    with pytest.raises(RunDirError, match=r"this is the run's own folder\. Choose another one for the run"):
+        main_job(tiny("quant=float", f"float_run={finished}"), finished)
+    assert (finished / "float" / "model.keras").stat().st_mtime_ns == before
+
+
+def test_a_wrong_qat_optimizer_is_refused_before_the_float_training(tiny, tmp_path, capsys):
+    with pytest.raises(ConfigError, match=r"quant\.optimizer.*nesterof"):
+        main_job(tiny("quant=qat", "+quant.optimizer.nesterof=true"), tmp_path / "run")
+    assert "float training" not in capsys.readouterr().out
+
+
+def test_batch_norm_may_be_estimated_anew_before_the_export(finished, tiny, tmp_path, capsys):
+    result = main_job(tiny("quant=qat", f"float_run={finished}", "quant.reestimate_bn=true"), tmp_path / "run")
+    assert "re-estimate BatchNormalization" in capsys.readouterr().out
+    assert result.variants["qat_int8"].parity.passed
 
 
 def test_too_few_calibration_samples_are_refused_in_the_main_job(tiny, tmp_path):
