@@ -19,4 +19,4 @@ def train(config: Config, run_dir: Path) -> object:
 
 
 if __name__ == "__main__":
-    open_door(train, primary="train", schema=Config)
+    open_door(train, primary="train", schema=Config, once_a_folder=True)

@@ -39,8 +39,10 @@ _FOLDER_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ED
 Task = Callable[[Any, Path], object]
 
 
-def open_door(task: Task, *, primary: str, schema: type) -> NoReturn:
+def open_door(task: Task, *, primary: str, schema: type, once_a_folder: bool = False) -> NoReturn:
     """Run `task(config, run_dir)` once, or once a job of a sweep, and end the process.
+
+    With `once_a_folder`, a folder that holds a finished run is refused before Hydra writes into it.
 
     Exit codes: 0, the `exit_code` of the QatError that ended it (2 a refusal, 3 a diverged training, 4 broken
     parity), 130 and 143 for Ctrl-C and SIGTERM, 1 for an error nobody foresaw.
@@ -56,6 +58,8 @@ def open_door(task: Task, *, primary: str, schema: type) -> NoReturn:
             sys.exit(0)
         for overrides in requested(arguments, primary, schema):
             compose(overrides, primary=primary, schema=schema)
+            if once_a_folder:
+                _refuse_finished(overrides)
         register(primary, schema)
         register_plugins()
         job = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=primary)(
@@ -70,6 +74,12 @@ def open_door(task: Task, *, primary: str, schema: type) -> NoReturn:
             traceback.print_exception(error)
         sys.exit(1 if told is None else _last_words(str(told), told.exit_code))
     sys.exit(0)
+
+
+def _refuse_finished(overrides: list[str]) -> None:
+    for key, _, value in (override.partition("=") for override in overrides):
+        if key == "hydra.run.dir":
+            rundir.refuse_finished(Path(value.strip("'\"")).expanduser())
 
 
 def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> object:

@@ -50,6 +50,15 @@ def test_a_refusal_is_one_line_and_no_stack(tmp_path):
     assert told(door("train.epochs=many", cwd=tmp_path)) == ["qat: train.epochs=many: expected a whole number."]
 
 
+def test_a_finished_run_is_refused_before_anything_is_written_into_its_folder(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    done = door(f"hydra.run.dir={tmp_path}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert told(done)[0].startswith(f"qat: {tmp_path} holds a finished run (results.json). Choose another folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert not imported(done) & set(SLOW_IMPORTS)
+
+
 def test_hydras_own_variable_brings_the_stack_back(tmp_path):
     lines = told(door("train.epochs=many", cwd=tmp_path, HYDRA_FULL_ERROR="1"))
     assert lines[0] == "Traceback (most recent call last):"

@@ -20,6 +20,16 @@ def test_the_readme_shows_commands():
     assert len(COMMANDS) >= 5
 
 
+def test_nothing_in_the_readme_waits_to_be_filled_in():
+    assert not re.findall(r"@@|TODO|TBD|XXX", README)
+
+
+def test_each_file_that_the_readme_links_is_there():
+    linked = re.findall(r"\]\((?!https?://|#)([^)#]+)", README)
+    assert linked
+    assert [path for path in linked if not (Path(__file__).parents[2] / path).exists()] == []
+
+
 @pytest.mark.parametrize("command", [text for text in COMMANDS if not any(key in text for key in NEEDS_FILES)])
 def test_each_command_composes(command):
     for overrides in requested(arguments_of(flags_first(shlex.split(command))), "train", Config):
