@@ -16,6 +16,7 @@ from qat.quantization.canonical import (
     linear,
     masks,
     normalizations,
+    outputs,
     pooling,
     sharing,
     special_values,
@@ -46,11 +47,13 @@ REWRITES = (
     arithmetic.division_by_constant,
     arithmetic.fold_constants,
     normalizations.l2_normalize,
+    masks.casts_through_moves,
     arithmetic.chosen_by_mask,
     masks.through_selection,
     arithmetic.reversal,
     arithmetic.comparison_for_equality,
     arithmetic.without_empty_parts,
+    outputs.parts_that_nobody_reads,
     activations.gelu,
     activations.prelu,
     activations.slope_relu,
@@ -80,6 +83,7 @@ REWRITES = (
     arithmetic.fold_constants,
     arithmetic.neutral,
     sharing.common_subexpressions,
+    outputs.argmax_of_output,
 )
 
 

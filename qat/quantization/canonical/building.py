@@ -70,6 +70,14 @@ class Builder:
         )
         return self._placed(node)
 
+    def again(self, node: Node, x: Tensor, shape: tuple[int | None, ...], dtype: str, **changed: Any) -> Tensor:
+        """The node's op with its attributes, on another tensor; attributes in `changed` are other ones."""
+        attrs = dict(node.attrs) | changed
+        made = self.graph.make(
+            node.op, f"{self.origin.name}/{node.op}", [x], shape=shape, dtype=dtype, attrs=attrs, layer=self._layer()
+        )
+        return self._placed(made)
+
     def _placed(self, node: Node) -> Tensor:
         node.step = f"{self.origin.step}/{len(self.nodes)}" if self.origin.step else ""
         self.nodes.append(node)

@@ -52,6 +52,7 @@ SAME_NAME = {
     "Tanh": "tanh",
 }
 IDENTITIES = {"Identity", "StopGradient", "PreventGradient", "EnsureShape", "CheckNumerics", "PlaceholderWithDefault"}
+WRITTEN_OUT = {"Cumsum", "ExtractImagePatches", "LRN", "Prod", "Roll"}  # by rewrites; of constants, computed at once
 FOLD_LIMIT = 1 << 24  # elements; a larger constant is not worth unrolling into memory
 
 Importer = Callable[["Import", tf.Operation], list[Tensor]]
@@ -112,8 +113,6 @@ class Import:
         node.layer = self.layer(op)
         node.step = self.trace.step_of.get(op.name, "")
         node.outputs = [Tensor(node, i, sizes(t), kind(t.dtype)) for i, t in enumerate(op.outputs)]
-        if any(tensor.shape is None or tensor.shape.count(None) > 1 for tensor in node.outputs):
-            _infer(node)
         return self.add(node)
 
     def layer(self, op: tf.Operation) -> str:
@@ -126,10 +125,21 @@ class Import:
         return f"{layer}/{leaf}" if layer else leaf
 
 
-def _infer(node: Node) -> None:
+def _complete(node: Node) -> None:
     """Give the outputs the shapes that follow from the inputs, where the trace left them unknown."""
-    if node.op not in OPERATIONS or any(tensor.shape is None for tensor in node.inputs):
+    known = all(tensor.shape is not None for tensor in node.inputs)
+    if not known or all(tensor.shape is not None and tensor.shape.count(None) <= 1 for tensor in node.outputs):
         return
+    if node.op in ("batch_norm", "layer_norm", "group_norm"):
+        node.output.shape = node.inputs[0].shape
+    if node.op in ("dense", "einsum_dense"):
+        count, kernel = node.attrs.get("contracted", 1), node.weights["kernel"].value
+        node.output.shape = (*node.inputs[0].shape[: node.inputs[0].rank - count], *kernel.shape[count:])
+    if node.op in OPERATIONS:
+        _infer(node)
+
+
+def _infer(node: Node) -> None:
     with tf.Graph().as_default():
         inputs = [tf.compat.v1.placeholder(tensor.dtype, tensor.shape) for tensor in node.inputs]
         results = tf.nest.flatten(OPERATIONS[node.op](*inputs, **node.attrs))
@@ -184,7 +194,7 @@ def _bias_add(state: Import, op: tf.Operation) -> list[Tensor]:
 
 def _matmul(state: Import, op: tf.Operation) -> list[Tensor]:
     a, b = op.inputs
-    flags = ("transpose_a", "transpose_b") if op.type == "MatMul" else ("adj_x", "adj_y")
+    flags = ("adj_x", "adj_y") if op.type == "BatchMatMulV2" else ("transpose_a", "transpose_b")
     adj_x, adj_y = (bool(op.get_attr(flag)) for flag in flags)
     holder = state.tensor(b).node
     if holder.op in ("const", "variable") and not adj_x and b.shape.rank == 2:
@@ -551,6 +561,7 @@ IMPORTERS: dict[str, Importer] = {
     "Slice": _slice,
     "SpaceToBatchND": _space_batch("space_to_batch", "paddings"),
     "SpaceToDepth": _block("space_to_depth"),
+    "SparseMatMul": _matmul,
     "Split": _split,
     "SplitV": _split,
     "Squeeze": _reshape,
@@ -641,6 +652,8 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
         return [state.tensor(op.inputs[0])]
     if op.type in SAME_NAME:
         return _fold(state, state.op(op, SAME_NAME[op.type], list(op.inputs)))
+    if op.type in WRITTEN_OUT and all(state.value(tensor) is not None for tensor in op.inputs):
+        return _unknown(state, op)
     if op.type in IMPORTERS:
         return _fold(state, IMPORTERS[op.type](state, op))
     return _unknown(state, op)
@@ -650,7 +663,9 @@ def _unknown(state: Import, op: tf.Operation) -> list[Tensor]:
     inputs = [tensor for tensor in op.inputs if tensor.ref() in state.made]
     attrs = {"equation": op.get_attr("equation").decode()} if op.type == "Einsum" else {}
     values = [state.value(tensor) for tensor in inputs]
-    if op.outputs and inputs and all(value is not None for value in values) and len(inputs) == len(op.inputs):
+    numbers = all(tensor.dtype not in (tf.variant, tf.resource) for tensor in (*op.inputs, *op.outputs))
+    constant = inputs and len(inputs) == len(op.inputs) and all(value is not None for value in values)
+    if op.outputs and numbers and constant:
         return _fold_unknown(state, op, values)
     return state.op(op, f"tf:{op.type}", inputs, **attrs) if op.outputs else []
 
@@ -658,10 +673,10 @@ def _unknown(state: Import, op: tf.Operation) -> list[Tensor]:
 def _fold_unknown(state: Import, op: tf.Operation, values: list[np.ndarray]) -> list[Tensor]:
     """An op on constants, whatever it is: run it once."""
     with tf.Graph().as_default() as graph:
-        places = [tf.compat.v1.placeholder(t.dtype, v.shape) for t, v in zip(op.inputs, values, strict=True)]
+        places = [tf.constant(v, t.dtype) for t, v in zip(op.inputs, values, strict=True)]
         copy = graph.create_op(op.type, places, [t.dtype for t in op.outputs], attrs=dict(op.node_def.attr))
         with tf.compat.v1.Session(graph=graph) as session:
-            results = session.run(list(copy.outputs), dict(zip(places, values, strict=True)))
+            results = session.run(list(copy.outputs))
     return [state.add(state.graph.constant(plain(r), state.name(op), state.layer(op)))[0] for r in results]
 
 
@@ -691,6 +706,7 @@ def import_trace(trace: Trace, model: Any) -> Graph:
     for op in trace.graph.get_operations():
         if op.outputs and op.outputs[0].ref() not in state.made and op.outputs[0].dtype != tf.resource:
             for tensor, result in zip(op.outputs, _one(state, op), strict=False):
+                _complete(result.node)
                 state.made[tensor.ref()] = result
     state.graph.outputs = [state.tensor(tensor) for tensor in trace.outputs]
     state.graph.prune()

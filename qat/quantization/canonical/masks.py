@@ -5,19 +5,56 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.canonical.building import Builder, constant_of, is_fixed, operand, scalar_of
-from qat.quantization.canonical.graph import Graph, Tensor
+from qat.quantization.canonical.graph import Graph, Node, Tensor
 
 MASKED_BELOW = -1e4
 
 
+MOVES = ("reshape", "strided_slice", "transpose", "tile")
+
+
+def casts_through_moves(graph: Graph) -> None:
+    """real(move(integer(condition))) is real(move(condition))."""
+    for node in graph.of("cast"):
+        if node.inputs[0].dtype == "bool" or node.output.dtype not in ("float32", "int32", "int64"):
+            continue
+        path, tensor = [], node.inputs[0]
+        while tensor.node.op in MOVES:
+            path.append(tensor.node)
+            tensor = tensor.node.inputs[0]
+        if tensor.node.op == "cast" and tensor.node.inputs[0].dtype == "bool":
+            build = Builder(graph, node)
+            y = tensor.node.inputs[0]
+            for move in reversed(path):
+                y = build.again(move, y, move.output.shape, "bool")
+            build.again(node, y, node.output.shape, node.output.dtype)
+            build.replace()
+
+
 def through_selection(graph: Graph) -> None:
-    """f(select(m, a, b)) with numbers a, b and a step f by another number is select(m, f(a), f(b))."""
+    """f(select(m, a, b)) with numbers a, b and a step f by another number is select(m, f(a), f(b)); where f only moves
+    numbers, it moves m instead."""
     changed = True
     while changed:
         changed = any(_push(graph, node) for node in graph.of("add", "sub", "mul"))
+        changed |= any(_move(graph, node) for node in graph.of(*MOVES))
 
 
-def _push(graph: Graph, node) -> bool:
+def _move(graph: Graph, node: Node) -> bool:
+    chosen = node.inputs[0].node
+    if chosen.op != "select" or any(scalar_of(tensor) is None for tensor in chosen.inputs[1:]):
+        return False
+    condition = chosen.inputs[0]
+    if condition.shape != chosen.output.shape:
+        return False
+    build = Builder(graph, node)
+    moved = build.again(node, condition, node.output.shape, "bool")
+    build.add("select", moved, *map(scalar_of, chosen.inputs[1:]), shape=node.output.shape)
+    build.replace()
+    return True
+
+
+def _push(graph: Graph, node: Node) -> bool:
     fixed = operand(node, fixed=True)
     number = scalar_of(fixed) if fixed is not None else None
     if number is None or fixed.shape not in ((), (1,)):

@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
+from tf_keras.src import backend
 
 from qat.quantization.canonical.trace import Reader, Tracer
 
@@ -34,11 +35,16 @@ def _batch_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwa
     axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) and len(layer.axis) == 1 else layer.axis
     if not isinstance(axis, int):
         return original(layer, *args, **kwargs)
-    if axis not in (-1, x.shape.rank - 1):  # the channels stand elsewhere: bring them to the end and back
-        order = [a for a in range(x.shape.rank) if a != axis % x.shape.rank] + [axis % x.shape.rank]
-        y = _kept_batch_norm(tracer, layer, tf.transpose(x, order))
-        return tf.transpose(y, [order.index(a) for a in range(x.shape.rank)])
+    if axis not in (-1, x.shape.rank - 1):
+        return _with_channels_last(_kept_batch_norm, tracer, layer, x, axis)
     return _kept_batch_norm(tracer, layer, x)
+
+
+def _with_channels_last(keep: Callable, tracer: Tracer, layer: Any, x: tf.Tensor, axis: int) -> tf.Tensor:
+    """The channels stand elsewhere: bring them to the end and back."""
+    order = [a for a in range(x.shape.rank) if a != axis % x.shape.rank] + [axis % x.shape.rank]
+    y = keep(tracer, layer, tf.transpose(x, order))
+    return tf.transpose(y, [order.index(a) for a in range(x.shape.rank)])
 
 
 def _kept_batch_norm(tracer: Tracer, layer: Any, x: tf.Tensor) -> tf.Tensor:
@@ -71,7 +77,11 @@ def _layer_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwa
 def _group_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = _argument(args, kwargs)
     if layer.axis not in (-1, x.shape.rank - 1):
-        return original(layer, *args, **kwargs)
+        return _with_channels_last(_kept_group_norm, tracer, layer, x, layer.axis)
+    return _kept_group_norm(tracer, layer, x)
+
+
+def _kept_group_norm(tracer: Tracer, layer: Any, x: tf.Tensor) -> tf.Tensor:
     weights = {"gamma": layer.gamma, "beta": layer.beta}
     groups = int(x.shape[-1]) if layer.groups == -1 else int(layer.groups)
     return tracer.keep("group_norm", [x], x.shape, weights, groups=groups, epsilon=float(layer.epsilon))
@@ -124,8 +134,23 @@ def _unrolled(layer: Any) -> Iterator[None]:
             setattr(layer, name, value)
 
 
+@contextlib.contextmanager
+def _loops_written_out() -> Iterator[None]:
+    """Inside, `backend.rnn` writes every step out, also for layers that have no `unroll` (ConvLSTM2D)."""
+    original = backend.rnn
+
+    def rnn(*args: Any, **kwargs: Any) -> Any:
+        return original(*args, **kwargs | {"unroll": True} if len(args) < 7 else kwargs)
+
+    backend.rnn = rnn
+    try:
+        yield
+    finally:
+        backend.rnn = original
+
+
 def _recurrent(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
-    with _unrolled(layer), tracer.writing_out_steps():
+    with _unrolled(layer), _loops_written_out(), tracer.writing_out_steps():
         return original(layer, *args, **kwargs)
 
 
@@ -175,6 +200,9 @@ _UNCHANGED = (
 )
 
 
+RECURRENT = ("RNN", "LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D")
+
+
 def readers() -> dict[Any, Reader]:
     """The table `call function -> reader`."""
     layers = tf_keras.layers
@@ -187,6 +215,6 @@ def readers() -> dict[Any, Reader]:
         layers.CenterCrop.call: _center_crop,
         layers.RandomCrop.call: _random_crop,
     }
-    table |= {getattr(layers, name).call: _recurrent for name in ("RNN", "LSTM", "GRU", "SimpleRNN")}
+    table |= {getattr(layers, name).call: _recurrent for name in RECURRENT}
     table |= {getattr(layers, name).call: _same for name in _UNCHANGED}
     return table

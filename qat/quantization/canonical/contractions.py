@@ -1,0 +1,133 @@
+"""Einsum, of an activation with a kernel or of two activations, as transposes, reshapes and one product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qat.quantization.canonical.building import Builder, is_fixed
+from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
+
+
+def einsum_dense(graph: Graph) -> None:
+    """A contraction of trailing axes with a kernel is a dense layer between two reshapes."""
+    for node in graph.of("einsum_dense"):
+        build = Builder(graph, node)
+        x, count = node.inputs[0], node.attrs["contracted"]
+        kernel = node.weights["kernel"]
+        inner = int(np.prod(kernel.value.shape[:count]))
+        flat = build.reshape(x, (*x.shape[: x.rank - count], inner)) if count > 1 else x
+        units = int(np.prod(kernel.value.shape[count:]))
+        y = build.add("dense", flat, shape=(*flat.shape[:-1], units))
+        y.node.weights["kernel"] = Weight(kernel.value.reshape(inner, units), kernel.trainable, kernel.key)
+        if "bias" in node.weights:
+            bias = node.weights["bias"]
+            block = np.broadcast_to(bias.value, kernel.value.shape[count:])
+            y.node.weights["bias"] = Weight(block.reshape(-1), bias.trainable, bias.key)
+        build.reshape(y, node.output.shape)
+        build.replace()
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """The axes of an Einsum of two by what becomes of them, and the size behind each."""
+
+    a: str
+    b: str
+    out: str
+    size: dict[str, int | None]
+
+    @property
+    def batch(self) -> list[str]:
+        return [label for label in self.out if label in self.a and label in self.b]
+
+    @property
+    def summed(self) -> list[str]:
+        return [label for label in self.a if label in self.b and label not in self.out]
+
+    @property
+    def rows(self) -> list[str]:
+        return [label for label in self.a if label not in self.b]
+
+    @property
+    def columns(self) -> list[str]:
+        return [label for label in self.b if label not in self.a]
+
+    @property
+    def is_product(self) -> bool:
+        return not set(self.rows + self.columns) - set(self.out)
+
+    def sizes(self, labels: list[str]) -> tuple[int | None, ...]:
+        return tuple(self.size[label] for label in labels)
+
+    def block(self, labels: list[str]) -> int | None:
+        """How many places these axes have together; None if one of them is open."""
+        return None if None in self.sizes(labels) else int(np.prod(self.sizes(labels), dtype=np.int64))
+
+
+def einsum(graph: Graph) -> None:
+    """An Einsum of two that sums over no axis of one operand alone."""
+    for node in graph.of("tf:Einsum"):
+        labels = _labels(node)
+        if labels is None or not labels.is_product:
+            continue
+        first, second = map(is_fixed, node.inputs)
+        if second and not first and not labels.batch and labels.summed:
+            _by_dense(graph, node, labels)
+        elif first and not second and not labels.batch and labels.summed:
+            turned = _Labels(labels.b, labels.a, labels.out, labels.size)
+            node.inputs.reverse()
+            _by_dense(graph, node, turned)
+        elif not (first and second):
+            _by_product(graph, node, labels)
+
+
+def _labels(node: Node) -> _Labels | None:
+    left, _, out = node.attrs["equation"].replace(" ", "").partition("->")
+    operands = left.split(",")
+    if len(operands) != 2 or "." in left or any(len(set(each)) != len(each) for each in operands):
+        return None
+    size: dict[str, int | None] = {}
+    for operand, tensor in zip(operands, node.inputs, strict=True):
+        for label, places in zip(operand, tensor.shape, strict=True):
+            size[label] = places if size.get(label, 1) in (1, None) and places is not None else size.get(label, places)
+    return _Labels(*operands, out, size)
+
+
+def _by_dense(graph: Graph, node: Node, labels: _Labels) -> None:
+    """The second operand is a kernel: the axes that it sums go last, and what it adds comes after the others."""
+    build, kernel = Builder(graph, node), node.inputs[1].node.weights["value"]
+    inner, units = labels.block(labels.summed), labels.block(labels.columns)
+    x = build.transpose(node.inputs[0], [labels.a.index(label) for label in labels.rows + labels.summed])
+    if len(labels.summed) > 1:
+        x = build.reshape(x, (*labels.sizes(labels.rows), inner))
+    y = build.add("dense", x, shape=(*labels.sizes(labels.rows), units))
+    order = [labels.b.index(label) for label in labels.summed + labels.columns]
+    value = np.transpose(kernel.value, order).reshape(inner, units)
+    y.node.weights["kernel"] = Weight(np.ascontiguousarray(value), kernel.trainable)
+    _in_order(build, y, labels, labels.rows + labels.columns, whole=len(labels.columns) == 1)
+
+
+def _by_product(graph: Graph, node: Node, labels: _Labels) -> None:
+    """One batched product of matrices."""
+    lead, build = labels.sizes(labels.batch), Builder(graph, node)
+    rows, summed, columns = labels.rows, labels.summed, labels.columns
+    x = build.transpose(node.inputs[0], [labels.a.index(label) for label in labels.batch + rows + summed])
+    y = build.transpose(node.inputs[1], [labels.b.index(label) for label in labels.batch + summed + columns])
+    if len(rows) != 1 or len(summed) != 1:
+        x = build.reshape(x, (*lead, labels.block(rows), labels.block(summed)))
+    if len(columns) != 1 or len(summed) != 1:
+        y = build.reshape(y, (*lead, labels.block(summed), labels.block(columns)))
+    shape = (*lead, labels.block(rows), labels.block(columns))
+    z = build.add("batch_matmul", x, y, shape=shape, adj_x=False, adj_y=False)
+    whole = len(rows) == len(columns) == 1
+    _in_order(build, z, labels, labels.batch + rows + columns, whole)
+
+
+def _in_order(build: Builder, x: Tensor, labels: _Labels, order: list[str], whole: bool) -> None:
+    """The axes, joined so far unless `whole`, apart again and where the equation wants them."""
+    if not whole:
+        x = build.reshape(x, labels.sizes(order))
+    build.transpose(x, [order.index(label) for label in labels.out])
+    build.replace()

@@ -1,0 +1,50 @@
+"""Forms that the converter takes only away from the model's outputs, or only where each of several is read."""
+
+from __future__ import annotations
+
+from qat.quantization.canonical.building import Builder
+from qat.quantization.canonical.graph import Graph, Node, Tensor
+from qat.quantization.canonical.windows import part_of
+
+
+def argmax_of_output(graph: Graph) -> None:
+    """An argmax of what is an output as well turns the axes first.
+
+    The converter quantizes what reads a tensor only if nothing that reads it is the end of the model, unless the
+    reader has a range of its own; the place of a largest value has none.
+    """
+    for node in graph.of("argmax"):
+        x = node.inputs[0]
+        if not any(x is output for output in graph.outputs):
+            continue
+        axis = node.attrs["axis"] % x.rank
+        order = [axis, *(a for a in range(x.rank) if a != axis)]
+        if axis == 0:
+            continue
+        build = Builder(graph, node)
+        turned = build.add("transpose", x, shape=tuple(x.shape[a] for a in order), dtype=x.dtype, perm=order)
+        build.again(node, turned, node.output.shape, node.output.dtype, axis=0)
+        build.replace()
+
+
+def parts_that_nobody_reads(graph: Graph) -> None:
+    """A split or an unpacking of which only some parts are read becomes slices: a part that leads nowhere gets no
+    scale from the converter, and the op would stay in float."""
+    readers = graph.consumers()
+    for node in graph.of("split", "unpack"):
+        read = [tensor for tensor in node.outputs if tensor in readers or tensor in graph.outputs]
+        if len(read) < len(node.outputs):
+            for tensor in read:
+                _slice(graph, node, tensor)
+
+
+def _slice(graph: Graph, node: Node, part: Tensor) -> None:
+    x, axis = node.inputs[0], node.attrs["axis"]
+    sizes = node.attrs.get("sizes", [1] * len(node.outputs))
+    begin = sum(sizes[: part.index])
+    build = Builder(graph, node)
+    sliced = part_of(build, x, axis, begin, begin + sizes[part.index])
+    if node.op == "unpack":
+        sliced = build.reshape(sliced, part.shape)
+    graph.insert_after(node, *build.nodes)
+    graph.replace(part, sliced)
