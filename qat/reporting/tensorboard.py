@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    from qat.reporting.events import EventFile, Setting
 
 ACCURACY, LOSS, LEARNING_RATE = "accuracy", "loss", "learning_rate"
 
@@ -20,71 +20,60 @@ ACCURACY, LOSS, LEARNING_RATE = "accuracy", "loss", "learning_rate"
 class Board:
     """Event files below `folder`; a disabled board (`folder=None`) takes everything and writes nothing.
 
-    Runs: `float`, `fake_quant`, `deployed_int8`, `ptq_int8`. Steps are epochs, those of QAT after those of the float
-    training, so that one chart reads from left to right.
+    Curves: `float`, `fake_quant`, `deployed_int8`, `ptq_int8`. Steps are epochs, those of QAT after those of the float
+    training, so that one chart reads from left to right. `qat.reporting.dashboard` says what else a run leaves.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+        self._files: dict[str, EventFile] = {}
 
     def __enter__(self) -> Board:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for writer in self._writers.values():
-            writer.close()
+        for file in self._files.values():
+            file.close()
 
     def scalars(self, run: str, values: Mapping[str, float], step: int) -> None:
         """Points of the curve `run`, tag to value."""
-        if self.folder is None:
-            return
-        import tensorflow as tf
+        if self.folder is not None:
+            self._file(run).scalars(values, step)
 
-        with self._writer(run).as_default(step):
-            for tag, value in values.items():
-                tf.summary.scalar(tag, value)
-        self._writer(run).flush()
-
-    def ranges(self, run: str, variables: Iterable[tf.Variable], step: int) -> None:
+    def ranges(self, run: str, variables: Iterable[Any], step: int) -> None:
         """The ends of quantizer ranges: a number where there is one, a histogram where each channel has its own."""
         if self.folder is None:
             return
-        import tensorflow as tf
-
-        with self._writer(run).as_default(step):
-            for variable in variables:
-                values, tag = np.asarray(variable), range_tag(variable.name)
-                if values.size == 1:
-                    tf.summary.scalar(tag, values.reshape(()))
-                else:
-                    tf.summary.histogram(tag, values)
-        self._writer(run).flush()
+        values = {range_tag(variable.name): np.asarray(variable) for variable in variables}
+        self._file(run).scalars({tag: float(v.reshape(())) for tag, v in values.items() if v.size == 1}, step)
+        self._file(run).histograms({tag: v for tag, v in values.items() if v.size > 1}, step)
 
     def text(self, run: str, title: str, markdown: str) -> None:
-        if self.folder is None:
-            return
-        import tensorflow as tf
-
-        with self._writer(run).as_default(0):
-            tf.summary.text(title, markdown)
-        self._writer(run).flush()
+        if self.folder is not None:
+            self._file(run).text(title, markdown)
 
     def picture(self, run: str, title: str, png: bytes) -> None:
-        if self.folder is None:
-            return
-        import tensorflow as tf
+        if self.folder is not None:
+            self._file(run).image(title, png)
 
-        with self._writer(run).as_default(0):
-            tf.summary.image(title, tf.io.decode_png(png)[None])
-        self._writer(run).flush()
+    def layout(self, run: str, layout: Any) -> None:
+        """Charts of the Custom Scalars tab: a `Layout` of TensorBoard's plugin."""
+        if self.folder is not None:
+            self._file(run).layout(layout)
 
-    def _writer(self, run: str) -> tf.summary.SummaryWriter:
-        import tensorflow as tf
+    def session(self, run: str, settings: Mapping[str, Setting]) -> None:
+        """`run` as a row of the HParams tab."""
+        if self.folder is not None:
+            self._file(run).session(settings)
 
-        if run not in self._writers:
-            self._writers[run] = tf.summary.create_file_writer(str(self.folder / run))
-        return self._writers[run]
+    def _file(self, run: str) -> EventFile:
+        from qat.reporting.events import (
+            EventFile,
+        )  # TensorBoard's protocol buffers: not for a board that writes nothing
+
+        if self.folder is not None and run not in self._files:
+            self._files[run] = EventFile(self.folder / run)
+        return self._files[run]
 
 
 def range_tag(variable_name: str) -> str:
