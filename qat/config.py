@@ -102,6 +102,8 @@ class QuantConfig:
 
     weight_bits: int = 8  # 8 or 4
     per_channel: bool = True
+    equalization: bool = False  # even out neighbouring channels across layers first; the float function stays
+    bias_correction: bool = False  # move each bias by the mean error that quantization leaves on calibration data
     allow_float: bool = False  # ptq: leave ops without an int8 kernel in float, and say which
 
     epochs: int = 5

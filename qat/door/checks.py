@@ -97,6 +97,8 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
     yield from _layer_complaints(quant.per_layer)
     if not quant.name.startswith("qat"):
         yield from _needless_complaints(quant)
+    if not quant.name.startswith("qat") and quant.name != "ptq":
+        yield from _int8_complaints(quant)
     for key, patterns in (("quant.skip", quant.skip), ("quant.per_layer", quant.per_layer)):
         for pattern in patterns:
             try:
@@ -121,7 +123,6 @@ def _layer_complaints(per_layer: dict[str, Any]) -> Iterator[str]:
 def _needless_complaints(quant: QuantConfig) -> Iterator[str]:
     """What only training through fake quantization reads; without it a knob would turn nothing, in silence."""
     turned = {
-        "quant.calibration.method": quant.calibration.method != "minmax",
         "quant.skip": bool(quant.skip),
         "quant.per_layer": bool(quant.per_layer),
         "quant.sensitivity": quant.sensitivity,
@@ -132,6 +133,18 @@ def _needless_complaints(quant: QuantConfig) -> Iterator[str]:
     for key, on in turned.items():
         if on:
             yield f"{key}: quant={quant.name} does not read it; it belongs to quant=qat and quant=qat_w4a8."
+
+
+def _int8_complaints(quant: QuantConfig) -> Iterator[str]:
+    """What only int8 files are made with: the converter alone makes the others, and knows none of it."""
+    turned = {
+        "quant.calibration.method": quant.calibration.method != "minmax",
+        "quant.equalization": quant.equalization,
+        "quant.bias_correction": quant.bias_correction,
+    }
+    for key, on in turned.items():
+        if on:
+            yield f"{key}: quant={quant.name} does not read it; it belongs to quant=ptq, quant=qat and quant=qat_w4a8."
 
 
 def _export_complaints(export: ExportConfig) -> Iterator[str]:

@@ -8,10 +8,12 @@ import tf_keras
 
 from qat.config import QuantConfig
 from qat.errors import ModelError
+from qat.quantization.bias_correction import correct_biases
 from qat.quantization.canonical import canonicalize
 from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
 from qat.quantization.emission import emit
+from qat.quantization.equalization import equalize
 from qat.quantization.ranges import calibrate
 from qat.quantization.settings import input_specs, override, refuse_low_bit, skipped_layers, weight_scheme
 from qat.tflite.calibration import as_batches
@@ -44,11 +46,15 @@ def quantize_model(
     config = config or QuantConfig(name="qat")
     graph = canonicalize(float_model)
     refuse_blockers(graph)
+    if config.equalization:
+        equalize(graph)
     batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size)
     ranges = place(graph, skipped_layers(config, graph))
     refuse_low_bit(config, graph)
     methods = [override(config, on.layer).get("method", config.calibration.method) for on in ranges]
     spans = calibrate(graph, ranges, batches, config.calibration, methods)
+    if config.bias_correction:
+        correct_biases(graph, dict(zip(ranges, spans, strict=True)), batches, config)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
     for on, (low, high) in zip(ranges, spans, strict=True):
         if on in layers:

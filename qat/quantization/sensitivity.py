@@ -17,13 +17,12 @@ from qat.metrics import accuracy, agreement, sqnr_db
 from qat.quantization.canonical import canonicalize
 from qat.quantization.canonical.building import LINEAR
 from qat.quantization.canonical.execute import run_node
-from qat.quantization.canonical.graph import Node, Tensor, Weight
+from qat.quantization.canonical.graph import Node, Tensor
 from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
-from qat.quantization.quantizers import KernelQuantizer
+from qat.quantization.on_grid import on_grid
 from qat.quantization.ranges import calibrate
-from qat.quantization.scheme import CHANNELS
-from qat.quantization.settings import input_specs, weight_scheme
+from qat.quantization.settings import input_specs
 from qat.tflite.calibration import as_batches
 
 
@@ -48,7 +47,7 @@ class PartlyQuantized:
         self.spans = {id(on): span for on, span in zip(ranges, spans, strict=True)}
         self.config = config
         self.layers = list(dict.fromkeys(_owner(node) for node in self.graph.nodes if _quantizes(node)))
-        self.on_grid = {id(node): self._on_grid(node) for node in self.graph.of(*LINEAR)}
+        self.on_grid = {id(node): on_grid(node, config) for node in self.graph.of(*LINEAR)}
         self._outputs = tf.function(self._run, autograph=False)
 
     def outputs(self, quantized: Sequence[str]) -> NDArray[np.float32]:
@@ -76,15 +75,6 @@ class PartlyQuantized:
         plain = run_node(node, inputs)[0]
         return [tf.where(chosen, run_node(self.on_grid[id(node)], inputs)[0], plain)]
 
-    def _on_grid(self, node: Node) -> Node:
-        """The node with its kernel, folded with BatchNormalization, put on the grid and unfolded again."""
-        scheme = weight_scheme(self.config, node.layer or node.name)
-        quantizer = KernelQuantizer(scheme["bits"], scheme["per_channel"], CHANNELS.get(node.op, "last"))
-        kernel, scale = node.weights["kernel"].value, _norm_scale(node)
-        grid = quantizer(tf.constant(kernel * scale), False, {}).numpy() / np.where(scale == 0, 1, scale)
-        weights = {**node.weights, "kernel": Weight(grid.astype(np.float32), False)}
-        return Node(node.op, node.name, node.inputs, node.attrs, weights, node.outputs, node.layer)
-
 
 def _owner(node: Node) -> str:
     return node.layer or node.name
@@ -92,16 +82,6 @@ def _owner(node: Node) -> str:
 
 def _quantizes(node: Node) -> bool:
     return node.op == "fake_quant" or node.op in LINEAR
-
-
-def _norm_scale(node: Node) -> NDArray:
-    if "norm" not in node.attrs:
-        return np.ones(1, np.float32)
-    scale = 1 / np.sqrt(node.weights["variance"].value + node.attrs["norm"]["epsilon"])
-    scale = scale * node.weights["gamma"].value if "gamma" in node.weights else scale
-    if node.op == "depthwise_conv2d":
-        return scale.reshape(node.weights["kernel"].value.shape[2:])
-    return scale[:, None] if node.op == "conv2d_transpose" else scale
 
 
 def sensitivity(

@@ -6,15 +6,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.errors import CalibrationError
-from qat.stages.run import Run
+from qat.stages.run import NEED_CALIBRATION, Run
 
 
 def calibration_inputs(run: Run, task: str) -> NDArray[np.float32]:
     """Model inputs `[N, …]` of the calibration split.
 
     Raises:
+        CalibrationError: as `check_calibration` says.
+    """
+    check_calibration(run, task)
+    return run.splits.calibration.inputs()
+
+
+def check_calibration(run: Run, task: str) -> None:
+    """Refuse a set that gives no usable ranges; nothing where the config needs none. Before the float training.
+
+    Raises:
         CalibrationError: fewer than quant.calibration.min_samples, or, for a classifier, of one class only.
     """
+    if run.config.quant.name not in NEED_CALIBRATION:
+        return
     split, wanted = run.splits.calibration, run.config.quant.calibration.min_samples
     if len(split) < wanted:
         raise CalibrationError(
@@ -26,4 +38,3 @@ def calibration_inputs(run: Run, task: str) -> NDArray[np.float32]:
         raise CalibrationError(
             f"all {len(split)} calibration samples are of class {name}: ranges of one class fit no other"
         )
-    return split.inputs()

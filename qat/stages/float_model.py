@@ -13,6 +13,7 @@ from qat.models import build, task_of
 from qat.models.fit_to_data import check_fits, with_plain_ends
 from qat.quantization.check import check_quantizable
 from qat.stages import float_cache
+from qat.stages.calibration import check_calibration
 from qat.stages.export import export_keras
 from qat.stages.run import Run
 from qat.stages.watching import CurveCallback
@@ -63,6 +64,7 @@ def _build(run: Run) -> tf_keras.Model:
     if run.config.quant.name in TRAINED_QUANTIZED:  # before hours go into its float training
         check_quantizable(model, run.config.quant)
         make_optimizer(FitSettings.of_quant(run.config.quant, run.config.train), steps=1)
+    check_calibration(run, task_of(model, _classes(run)))
     return model
 
 

@@ -118,4 +118,13 @@ def test_several_faults_between_the_rooms_are_all_named():
 
 
 def test_a_knob_that_the_chosen_quantizer_does_not_read_is_refused():
-    assert "quant.calibration.method: quant=ptq does not read it" in said("quant=ptq", "quant.calibration.method=mse")
+    assert "quant.learned_ranges: quant=ptq does not read it" in said("quant=ptq", "quant.learned_ranges=true")
+
+
+@pytest.mark.parametrize(
+    "knob", ["quant.calibration.method=mse", "quant.equalization=true", "quant.bias_correction=true"]
+)
+def test_what_int8_files_alone_are_made_with_is_refused_for_others(knob):
+    assert f"{knob.partition('=')[0]}: quant=ptq_int16x8 does not read it" in said("quant=ptq_int16x8", knob)
+    compose(["quant=ptq", knob])
+    compose(["quant=qat", knob])

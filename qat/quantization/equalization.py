@@ -1,0 +1,159 @@
+"""Cross-layer equalization: channels of uneven size between two layers are evened out, the float function stays.
+
+A tensor between layers has one scale for all channels, so a channel a hundred times smaller than its neighbour has a
+hundredth of the codes. Where only ReLU, LeakyReLU, pooling, padding or reshaping stand between two linear layers,
+channel i of the first may be divided by s_i and the second take it times s_i: relu(x / s) = relu(x) / s. With
+s_i = sqrt(r1_i / r2_i) both layers have the same range sqrt(r1_i r2_i) in every channel (Nagel et al. 2019, section
+4.1; r are the largest absolute kernel values, BatchNormalization folded). ReLU6 does not commute with a factor: pairs
+with it between them are left as they are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.quantization.canonical.building import LINEAR, only_reader
+from qat.quantization.canonical.graph import Graph, Node, Weight
+from qat.quantization.on_grid import norm_scale
+
+PASSES_FACTORS = frozenset({"relu", "leaky_relu", "max_pool", "avg_pool", "identity", "mean", "pad", "reshape"})
+SWEEPS = 20  # over all pairs; a layer in the middle of a chain belongs to two
+SETTLED = 1e-2  # largest change of a factor, as a share, that ends the sweeps
+LARGEST_FACTOR = 1e4  # beyond it a channel is dead rather than small
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`second` reads what `first` makes, each channel `repeats` times (a map that was flattened)."""
+
+    first: Node
+    second: Node
+    repeats: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.first.layer or self.first.name} -> {self.second.layer or self.second.name}"
+
+
+def equalize(graph: Graph) -> list[Pair]:
+    """Even out every pair of layers that can be; the graph's weights change, what it computes does not.
+
+    Returns:
+        The pairs. Warns where there is none.
+    """
+    found = pairs(graph)
+    if not found:
+        warnings.warn(
+            "quant.equalization: no two layers of this model can be evened out: between them stands something that "
+            "does not commute with a factor a channel (ReLU6, sigmoid, …), or what is between is read elsewhere too",
+            stacklevel=3,
+        )
+    for _ in range(SWEEPS):
+        if max((_even_out(pair) for pair in found), default=0.0) < SETTLED:
+            break
+    return found
+
+
+def pairs(graph: Graph) -> list[Pair]:
+    """Linear layers with nothing but what passes factors through between them, and no other reader on the way."""
+    keys = Counter(weight.key for node in graph.nodes for weight in node.weights.values() if weight.key is not None)
+    alone = [node for node in graph.of(*LINEAR) if all(keys[w.key] <= 1 for w in node.weights.values())]
+    return [pair for node in alone for pair in _pair_from(graph, node) if pair.second in alone]
+
+
+def _pair_from(graph: Graph, first: Node) -> Iterator[Pair]:
+    tensor, channels, repeats = first.output, first.output.shape[-1], 1
+    while True:
+        node = only_reader(graph, tensor)
+        if node is None:
+            return
+        if node.op in LINEAR:
+            if node.inputs[0] is tensor and _input_channels(node) == channels * repeats:
+                yield Pair(first, node, repeats)
+            return
+        if not _passes(node):
+            return
+        if node.op == "reshape" and node.output.shape[-1] != tensor.shape[-1]:
+            repeats *= node.output.shape[-1] // channels
+        tensor = node.output
+
+
+def _passes(node: Node) -> bool:
+    """Whether node(x * s) is node(x) * s for positive factors of the last axis."""
+    if node.op not in PASSES_FACTORS or len(node.inputs) != 1:
+        return False
+    before, after = node.inputs[0].shape, node.output.shape
+    if node.op == "mean":
+        return len(before) - 1 not in [axis % len(before) for axis in node.attrs["axis"]]
+    if node.op == "pad":
+        return node.attrs.get("value", 0.0) == 0 and not np.any(node.attrs["paddings"][-1])
+    if node.op == "reshape":
+        flattens = len(after) == 2 and None not in before[1:] and after[-1] == int(np.prod(before[1:]))
+        return before[-1] == after[-1] or flattens
+    return True
+
+
+def _input_channels(node: Node) -> int:
+    kernel = node.weights["kernel"].value
+    return {"dense": kernel.shape[0], "conv2d_transpose": kernel.shape[-1]}.get(node.op, kernel.shape[-2])
+
+
+def output_ranges(node: Node) -> NDArray[np.float64]:
+    """The largest absolute kernel value of each output channel, BatchNormalization folded: [channels]."""
+    folded = np.abs(node.weights["kernel"].value * norm_scale(node)).astype(np.float64)
+    if node.op == "depthwise_conv2d":
+        return folded.max(axis=(0, 1)).reshape(-1)
+    axis = 2 if node.op == "conv2d_transpose" else folded.ndim - 1
+    return folded.max(axis=tuple(i for i in range(folded.ndim) if i != axis))
+
+
+def input_ranges(node: Node) -> NDArray[np.float64]:
+    """The largest absolute kernel value that each input channel meets, BatchNormalization folded: [channels]."""
+    folded = np.abs(node.weights["kernel"].value * norm_scale(node)).astype(np.float64)
+    axis = {"dense": 0, "conv2d_transpose": 3}.get(node.op, 2)
+    return folded.max(axis=tuple(i for i in range(folded.ndim) if i != axis))
+
+
+def _even_out(pair: Pair) -> float:
+    """Set both layers' ranges equal, channel by channel; returns the largest change as a share."""
+    first, second = output_ranges(pair.first), input_ranges(pair.second).reshape(pair.repeats, -1).max(axis=0)
+    dead = (first == 0) | (second == 0)
+    factors = np.sqrt(np.where(dead, 1, first) / np.where(dead, 1, second))
+    factors /= np.exp(np.mean(np.log(factors[~dead]))) if (~dead).any() else 1.0  # a factor for all changes nothing
+    factors = np.where(dead, 1, np.clip(factors, 1 / LARGEST_FACTOR, LARGEST_FACTOR))
+    divide_outputs(pair.first, factors)
+    multiply_inputs(pair.second, np.tile(factors, pair.repeats))
+    return float(np.max(np.abs(np.log(factors))))
+
+
+def divide_outputs(node: Node, factors: NDArray) -> None:
+    """Each output channel of a linear node divided by its factor: in BatchNormalization where there is one."""
+    if "norm" in node.attrs:
+        node.weights.setdefault("gamma", Weight.constant(np.ones(len(factors))))
+        names = [name for name in ("gamma", "beta") if name in node.weights]
+    else:
+        names = [name for name in ("kernel", "bias") if name in node.weights]
+    for name in names:
+        _scale(node, name, 1 / (_along_outputs(node, factors) if name == "kernel" else factors))
+
+
+def multiply_inputs(node: Node, factors: NDArray) -> None:
+    """The kernel of a linear node for inputs that were divided by these factors, channel by channel."""
+    along = factors if node.op == "conv2d_transpose" else factors[:, None]
+    _scale(node, "kernel", along)
+
+
+def _along_outputs(node: Node, factors: NDArray) -> NDArray:
+    if node.op == "depthwise_conv2d":
+        return factors.reshape(node.weights["kernel"].value.shape[2:])
+    return factors[:, None] if node.op == "conv2d_transpose" else factors
+
+
+def _scale(node: Node, name: str, by: NDArray) -> None:
+    old = node.weights[name]
+    node.weights[name] = Weight((old.value * by).astype(np.float32), old.trainable, old.key)

@@ -1,0 +1,34 @@
+"""A linear node of a canonical graph with its kernel on the grid of the integer file."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from qat.config import QuantConfig
+from qat.quantization.canonical.graph import Node, Weight
+from qat.quantization.quantizers import KernelQuantizer
+from qat.quantization.scheme import CHANNELS
+from qat.quantization.settings import weight_scheme
+
+
+def on_grid(node: Node, config: QuantConfig) -> Node:
+    """The node with its kernel, folded with BatchNormalization, put on the grid and unfolded again."""
+    scheme = weight_scheme(config, node.layer or node.name)
+    quantizer = KernelQuantizer(scheme["bits"], scheme["per_channel"], CHANNELS.get(node.op, "last"))
+    kernel, scale = node.weights["kernel"].value, norm_scale(node)
+    grid = quantizer(tf.constant(kernel * scale), False, {}).numpy() / np.where(scale == 0, 1, scale)
+    weights = {**node.weights, "kernel": Weight(grid.astype(np.float32), False)}
+    return Node(node.op, node.name, node.inputs, node.attrs, weights, node.outputs, node.layer)
+
+
+def norm_scale(node: Node) -> NDArray:
+    """What BatchNormalization multiplies the kernel by, in a shape that does so; 1 where there is none."""
+    if "norm" not in node.attrs:
+        return np.ones(1, np.float32)
+    scale = 1 / np.sqrt(node.weights["variance"].value + node.attrs["norm"]["epsilon"])
+    scale = scale * node.weights["gamma"].value if "gamma" in node.weights else scale
+    if node.op == "depthwise_conv2d":
+        return scale.reshape(node.weights["kernel"].value.shape[2:])
+    return scale[:, None] if node.op == "conv2d_transpose" else scale

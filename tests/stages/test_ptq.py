@@ -1,0 +1,126 @@
+"""Every way of post-training quantization by its option: what the file is then, and what is refused before training."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from qat import data, rundir
+from qat.door import compose
+from qat.errors import CalibrationError
+from qat.models import load
+from qat.stages.float_model import FloatModel
+from qat.stages.main_job import main_job
+from qat.stages.ptq import needs_our_ranges, quantize_after_training
+from qat.stages.run import begin
+from qat.tflite import read, verify
+
+
+def ranges(path):
+    """The real range of every activation of a file."""
+    found = [tensor for tensor in read(path).tensors if not tensor.is_constant and tensor.quantization is not None]
+    return [tuple(map(float, tensor.quantization.real_limits)) for tensor in found]
+
+
+@pytest.fixture(scope="module")
+def quantized(finished, tmp_path_factory):
+    """The PTQ file of the finished run's float model with these options."""
+    float_model = FloatModel(load(str(finished / "float" / "model.keras")), "classification", (), "another run")
+
+    @cache
+    def run(*options):
+        overrides = ["debug=tiny", "model=simple_cnn", "quant=ptq", "log.tensorboard=false", "log.progress=off"]
+        with begin(compose([*overrides, *options]), tmp_path_factory.mktemp("ptq") / "run") as started:
+            quantize_after_training(started, float_model)
+        return started.file("ptq_int8", "model.tflite")
+
+    return run
+
+
+def test_percentile_and_mse_leave_out_what_minmax_takes_in(quantized):
+    whole = ranges(quantized("quant.calibration.method=minmax"))
+    for options in (
+        ["quant.calibration.method=percentile", "quant.calibration.percentile=95"],
+        ["quant.calibration.method=mse"],
+    ):
+        path = quantized(*options)
+        assert verify(path).integer_only
+        narrower = [high for (_, high) in ranges(path) if high not in [h for _, h in whole]]
+        assert max(high for _, high in ranges(path)) < max(high for _, high in whole)
+        assert narrower
+
+
+@pytest.mark.parametrize("option", ["quant.equalization=true", "quant.bias_correction=true"])
+def test_corrections_change_the_constants_and_leave_the_file_integer_only(option, quantized):
+    plain, corrected = quantized("quant.calibration.method=mse"), quantized("quant.calibration.method=mse", option)
+    assert verify(corrected).integer_only
+    constants = [
+        [tensor.data for tensor in read(path).tensors if tensor.is_constant and tensor.dtype in ("int8", "int32")]
+        for path in (plain, corrected)
+    ]
+    assert any(a.shape != b.shape or not np.array_equal(a, b) for a, b in zip(*constants, strict=True))
+
+
+@pytest.mark.parametrize("method", ["minmax", "mse"])
+def test_one_scale_for_all_channels_where_it_is_asked_for(method, quantized):
+    path = quantized("quant.per_channel=false", f"quant.calibration.method={method}")
+    assert len(verify(path).per_tensor_weights) == sum(
+        count for name, count in verify(path).op_counts.items() if "CONV" in name
+    )
+
+
+def user_model(input_shape, classes):
+    """Has an op that no integer kernel computes."""
+    image = tf_keras.Input(input_shape)
+    x = tf_keras.layers.Conv2D(4, 3, strides=4, activation="relu", name="stem")(image)
+    x = tf_keras.layers.Lambda(lambda values: tf.sin(values), name="wave")(x)
+    x = tf_keras.layers.Dense(classes, name="logits")(tf_keras.layers.Flatten()(x))
+    return tf_keras.Model(image, tf_keras.layers.Softmax(name="probabilities")(x))
+
+
+def test_float_fallback_is_taken_when_asked_for_and_named(tiny, tmp_path):
+    model = ("model=user", "model.target._target_=tests.stages.test_ptq.user_model", "quant=ptq")
+    found = main_job(tiny(*model, "quant.allow_float=true"), tmp_path / "run").variants["ptq_int8"]
+    assert not found.integer_only
+    assert any("SIN" in op for op in found.float_ops)
+
+
+def test_the_converter_makes_what_it_can_and_our_ranges_the_rest(tiny):
+    assert not needs_our_ranges(tiny("quant=ptq").quant)
+    assert needs_our_ranges(tiny("quant=ptq", "quant.calibration.method=mse").quant)
+    assert needs_our_ranges(tiny("quant=qat", "quant.equalization=true").quant)
+
+
+def test_too_few_samples_are_refused_before_anything_is_trained(tiny, tmp_path):
+    with pytest.raises(CalibrationError, match=r"quant\.calibration\.samples=32: .*min_samples=100"):
+        main_job(tiny("quant=ptq", "quant.calibration.min_samples=100"), tmp_path / "run")
+    assert not (tmp_path / "run" / "float").exists()
+    assert not (tmp_path / "cache").exists() or not list((tmp_path / "cache").glob("*/float.json"))
+
+
+def one_class_for_calibration():
+    found = data.load(compose(["debug=tiny"]).data, 32, 0)
+    zeros = np.flatnonzero(found.train.labels == 3)[:10]
+    return data.Splits(
+        found.train, found.val, found.train.take(zeros, name="calibration"), found.test, found.class_names, zeros
+    )
+
+
+def test_samples_of_one_class_are_refused_before_anything_is_trained(tiny, tmp_path):
+    mine = ("data=user", "data.target._target_=tests.stages.test_ptq.one_class_for_calibration")
+    config = tiny("quant=ptq")
+    other = tiny("quant=ptq", *mine, "data.max_samples=null")
+    assert config.quant.calibration.min_samples == 8
+    with pytest.raises(CalibrationError, match="all 10 calibration samples are of class 3"):
+        main_job(other, tmp_path / "run")
+    assert not (tmp_path / "run" / "float").exists()
+
+
+def test_samples_are_drawn_from_every_class_and_written_down(finished):
+    results = rundir.read_json(finished / "results.json")
+    train = data.load(compose(["debug=tiny"]).data, 0, 0).train
+    drawn = train.labels[np.array(results["calibration_indices"])]
+    shares = np.bincount(drawn, minlength=10) / len(drawn) - np.bincount(train.labels, minlength=10) / len(train)
+    assert np.abs(shares).max() < 1 / len(drawn) + 1e-9
