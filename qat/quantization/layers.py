@@ -13,10 +13,11 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
 
+from qat.quantization.between_codes import BETWEEN_CODES
 from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.quantizers import step_of
-from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor, summed_by_xnnpack
+from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor
 
 _integer_arithmetic: ContextVar[bool] = ContextVar("integer_arithmetic", default=False)
 
@@ -258,7 +259,7 @@ class Op(Holder):
         if _integer_arithmetic.get() and self.ends.target is not None:
             scales = self._scales(arguments)
             if scales is not None:
-                return BETWEEN_CODES[self.op](*arguments, *scales, self.ends.target.scale())
+                return BETWEEN_CODES[self.op](arguments, scales, self.ends.target.scale(), **self.attrs)
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         return operation(*arguments, **self.attrs)
 
@@ -273,28 +274,6 @@ class Op(Holder):
     def get_config(self) -> dict[str, Any]:
         ranges = {"input_ranges": self.input_ranges, "output_range": self.output_range}
         return super().get_config() | {"op": self.op, "attrs": self.attrs, "operands": self.operands} | ranges
-
-
-def _sum_between_codes(sign: float) -> Any:
-    def run(x: tf.Tensor, y: tf.Tensor, x_scale: tf.Tensor, y_scale: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        codes = tf.round(x / x_scale), tf.round(y / y_scale)
-        return scale * summed_by_xnnpack(*codes, x_scale / scale, sign * (y_scale / scale))
-
-    return run
-
-
-def _product_between_codes(
-    x: tf.Tensor, y: tf.Tensor, x_scale: tf.Tensor, y_scale: tf.Tensor, scale: tf.Tensor
-) -> tf.Tensor:
-    """The product of codes, below 2^16 and so exact, times one float32; halves to even."""
-    return scale * tf.round(tf.round(x / x_scale) * tf.round(y / y_scale) * rescaling_factor(x_scale, y_scale, scale))
-
-
-BETWEEN_CODES = {  # two operands, their scales, the output's scale: real numbers on the output's grid
-    "add": _sum_between_codes(1.0),
-    "sub": _sum_between_codes(-1.0),
-    "mul": _product_between_codes,
-}
 
 
 @tf_keras.utils.register_keras_serializable("qat")

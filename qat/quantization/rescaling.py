@@ -31,7 +31,7 @@ def rescaling_factor(x_scale: tf.Tensor, y_scale: tf.Tensor, output_scale: tf.Te
     return tf.cast(tf.cast(product, tf.float64) / tf.cast(output_scale, tf.float64), tf.float32)
 
 
-def rescaled_twice_rounded(total: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+def rescaled_twice_rounded(total: tf.Tensor, factor: tf.Tensor, away: bool = False) -> tf.Tensor:
     """`total * factor` in whole numbers, rounded after the multiplication and once more after the shift to the right.
 
     Kernels that XNNPACK does not take (weights of 4 bits among them) do this. With large factors, as coarse
@@ -41,12 +41,25 @@ def rescaled_twice_rounded(total: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     Args:
         total: whole numbers, float32 [..., channels].
         factor: input scale times kernel scale over output scale, one number or one a channel.
+        away: the second rounding puts halves away from zero, as gemmlowp's RoundingDivideByPOT does; else upwards.
     """
     whole, shift = fixed_point(factor)
     left = tf.cast(total, tf.float64) * 2.0 ** tf.maximum(shift, 0.0)
     high = tf.floor(left * (whole / _ONE) + 0.5)
     shifted = high * 2.0 ** tf.minimum(shift, 0.0)
-    return tf.cast(tf.floor(shifted + 0.5), total.dtype)
+    rounded = tf.sign(shifted) * tf.floor(tf.abs(shifted) + 0.5) if away else tf.floor(shifted + 0.5)
+    return tf.cast(rounded, total.dtype)
+
+
+def rescaled_by_256ths(codes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """`codes * factor` in whole numbers, the factor cut to 1/256, halves upwards (from 1/256 to 128).
+
+    Source: xnn_init_qs8_lrelu_scalar_params and xnn_init_qs8_cvt_scalar_params, XNNPACK src/microparams-init.c.
+    """
+    multiplier = tf.round(256.0 * factor)
+    coarse = tf.floor(codes * multiplier / 256.0 + 0.5)
+    taken = (tf.abs(factor) >= 1 / 256) & (tf.abs(factor) <= 128.0)
+    return tf.where(taken, coarse, rescaled_twice_rounded(codes, tf.abs(factor)) * tf.sign(factor))
 
 
 def summed_by_xnnpack(x: tf.Tensor, y: tf.Tensor, x_factor: tf.Tensor, y_factor: tf.Tensor) -> tf.Tensor:

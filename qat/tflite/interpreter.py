@@ -90,8 +90,11 @@ class Interpreter:
 
     @cached_property
     def output_names(self) -> tuple[str, ...]:
-        names = {index: name for s in self.graph.signatures[:1] for name, index in s.outputs.items()}
-        return tuple(names.get(tensor.index, tensor.name) for tensor in self.outputs)
+        names: dict[int, list[str]] = {}  # a tensor may be given out twice, under two names
+        for signature in self.graph.signatures[:1]:
+            for name, index in signature.outputs.items():
+                names.setdefault(index, []).append(name)
+        return tuple(names[t.index].pop(0) if names.get(t.index) else t.name for t in self.outputs)
 
     @property
     def batch_size(self) -> int:

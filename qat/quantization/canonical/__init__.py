@@ -60,6 +60,7 @@ REWRITES = (
     arithmetic.unary,
     arithmetic.power,
     arithmetic.sum_of_many,
+    arithmetic.division_by_root,
     arithmetic.division_by_positive,
     masks.additive_mask,
     arithmetic.subtraction_of_constant,

@@ -174,6 +174,18 @@ def division_by_constant(graph: Graph) -> None:
             build.replace()
 
 
+def division_by_root(graph: Graph) -> None:
+    """x / sqrt(y) as x * rsqrt(y): LiteRT's int8 SQRT drops what is behind the point."""
+    for node in graph.of("div"):
+        x, root = node.inputs
+        if root.node.op == "sqrt":
+            build = Builder(graph, node)
+            inverse = build.add("rsqrt", root.node.inputs[0], shape=root.shape)
+            if scalar_of(x) != 1.0:
+                build.add("mul", x, inverse, shape=node.output.shape)
+            build.replace()
+
+
 def division_by_positive(graph: Graph) -> None:
     """x / y as x * rsqrt(y)^2 where y is certainly positive.
 
@@ -196,8 +208,10 @@ def _at_least(tensor: Tensor) -> float:
     node = tensor.node
     if is_fixed(tensor):
         return -math.inf if constant_of(tensor) is None else float(constant_of(tensor).min())
-    if node.op in ("relu", "relu6", "abs", "sigmoid", "softmax", "sqrt"):
+    if node.op in ("relu", "relu6", "abs", "sigmoid", "softmax"):
         return 0.0
+    if node.op == "sqrt":
+        return math.sqrt(max(_at_least(node.inputs[0]), 0.0))
     if node.op in ("exp", "rsqrt"):
         return 1e-30
     if node.op == "add":

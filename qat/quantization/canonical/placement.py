@@ -42,7 +42,16 @@ ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
 EXTREMES = {"maximum", "minimum"}
 ONLY_RESULT = {"masked", "select", *EXTREMES}  # what an operand loses beyond the range of the result never comes out
 UNIFIES = {"concat", "pack", *ONLY_RESULT}
-BETWEEN_CODES = ("add", "sub", "mul")  # the simulation knows their kernels' own rounding
+BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
+    "add",
+    "batch_matmul",
+    "concat",
+    "leaky_relu",
+    "mul",
+    "pack",
+    "sqrt",
+    "sub",
+)
 FIXED_RANGE = {
     "l2_normalize": (-1.0, 127 / 128),
     "sigmoid": (0.0, 255 / 256),
@@ -206,6 +215,7 @@ def _place_unifying(state: Placement, node: Node) -> None:
         state.range_of[node.output] = shared
     else:
         state.quantize(node.output, shared)
+        node.output_range = shared
 
 
 def _relu_follows(state: Placement, node: Node) -> bool:

@@ -1,0 +1,84 @@
+"""Weightless ops as the deployed kernels compute them between codes, in TensorFlow ops.
+
+Each function takes the operands (real numbers on their grids), their scales, the scale of the output and the op's
+attributes, and gives real numbers on the output's grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from qat.quantization.canonical.operations import OPERATIONS
+from qat.quantization.rescaling import (
+    rescaled_by_256ths,
+    rescaled_twice_rounded,
+    rescaling_factor,
+    summed_by_xnnpack,
+)
+
+Operands = Sequence[tf.Tensor]
+
+
+def _codes(operands: Operands, scales: Operands) -> list[tf.Tensor]:
+    """Codes less the zero point."""
+    return [tf.round(x / scale) for x, scale in zip(operands, scales, strict=True)]
+
+
+def _sum(sign: float) -> Callable[..., tf.Tensor]:
+    def run(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
+        codes = _codes(operands, scales)
+        return scale * summed_by_xnnpack(*codes, scales[0] / scale, sign * (scales[1] / scale))
+
+    return run
+
+
+def _product(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
+    """The product of codes, below 2^16 and so exact, times one float32; halves to even."""
+    x, y = _codes(operands, scales)
+    return scale * tf.round(x * y * rescaling_factor(*scales, scale))
+
+
+def _matrix_product(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
+    """LiteRT's own kernel: sums of products, rounded twice, the second time halves away from zero."""
+    total = OPERATIONS["batch_matmul"](*_codes(operands, scales), **attrs)
+    return scale * rescaled_twice_rounded(total, rescaling_factor(*scales, scale), away=True)
+
+
+def _leaky_relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, alpha: float) -> tf.Tensor:
+    (codes,) = _codes(operands, scales)
+    factor = scales[0] / scale
+    both = rescaled_by_256ths(codes, factor), rescaled_by_256ths(codes, alpha * scales[0] / scale)
+    return scale * tf.where(codes >= 0, *both)
+
+
+def _square_root(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
+    """LiteRT's kernel drops what is behind the point."""
+    (codes,) = _codes(operands, scales)
+    return scale * tf.floor(tf.sqrt(codes * scales[0]) / scale)
+
+
+def _joined(op: str) -> Callable[..., tf.Tensor]:
+    """Operands that are not on the output's grid are brought there first, by a QUANTIZE each."""
+
+    def run(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
+        brought = [
+            rescaled_by_256ths(codes, own / scale) for codes, own in zip(_codes(operands, scales), scales, strict=True)
+        ]
+        return scale * OPERATIONS[op](*brought, **attrs)
+
+    return run
+
+
+BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
+    "add": _sum(1.0),
+    "batch_matmul": _matrix_product,
+    "concat": _joined("concat"),
+    "leaky_relu": _leaky_relu,
+    "mul": _product,
+    "pack": _joined("pack"),
+    "sqrt": _square_root,
+    "sub": _sum(-1.0),
+}
