@@ -9,11 +9,15 @@ from .activations import ACTIVATIONS
 from .arithmetic import ARITHMETIC
 from .attention import ATTENTION
 from .convolutions import CONVOLUTIONS
+from .functions import FUNCTIONS
 from .inputs import INPUTS
 from .networks import NETWORKS
 from .normalizations import NORMALIZATIONS
 from .recurrent import RECURRENT
+from .sequences import SEQUENCES
 from .structure import STRUCTURE
+from .vision import VISION
+from .wiring import WIRING
 
 FAMILIES = (
     INPUTS,
@@ -25,6 +29,10 @@ FAMILIES = (
     ATTENTION,
     RECURRENT,
     NETWORKS,
+    VISION,
+    SEQUENCES,
+    WIRING,
+    FUNCTIONS,
 )
 CASES = {name: build for family in FAMILIES for name, build in family.items()}
 

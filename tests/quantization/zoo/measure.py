@@ -75,8 +75,9 @@ def lsb_distances(interpreter: Interpreter, expected: list[np.ndarray], found: l
     """Distances in codes, of all outputs."""
     parts = []
     for tensor, a, b in zip(_outputs(interpreter), expected, found, strict=True):
-        codes, other = (quantize(values, tensor.quantization).astype(np.int64) for values in (a, b))
-        parts.append(np.abs(codes - other).reshape(-1))
+        if tensor.quantization is not None:
+            a, b = (quantize(values, tensor.quantization) for values in (a, b))
+        parts.append(np.abs(a.astype(np.int64) - b.astype(np.int64)).reshape(-1))
     return np.concatenate(parts)
 
 

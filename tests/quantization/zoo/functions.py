@@ -1,0 +1,240 @@
+"""TensorFlow functions and rarer Keras layers, one a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+
+def _image(function, channels=4, size=6):
+    """function(x) of a convolution's output `[6, 6, 4]`."""
+
+    def build():
+        image = tf_keras.Input((size, size, 3), name="image")
+        return tf_keras.Model(image, function(layers.Conv2D(channels, 3, padding="same")(image)))
+
+    return build
+
+
+def _flat(function, size=6):
+    def build():
+        entry = tf_keras.Input((size,), name="features")
+        return tf_keras.Model(entry, function(layers.Dense(8)(entry)))
+
+    return build
+
+
+def _series(function):
+    def build():
+        series = tf_keras.Input((8, 4), name="series")
+        return tf_keras.Model(series, function(layers.Conv1D(6, 3, padding="same")(series)))
+
+    return build
+
+
+def _activation(name):
+    return _image(lambda x: layers.Activation(name)(x))
+
+
+def _mish_layer(x):
+    return layers.Activation(tf_keras.activations.mish)(x)
+
+
+def _where_scores(x):
+    return tf.where(tf.reduce_max(x, -1, keepdims=True) > 0.2, x, tf.zeros_like(x))
+
+
+def _patches(x):
+    return tf.image.extract_patches(x, [1, 3, 3, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME")
+
+
+def _weight_normalized():
+    entry = tf_keras.Input((6,), name="features")
+    dense = layers.SpectralNormalization(layers.Dense(5))
+    return tf_keras.Model(entry, dense(entry))
+
+
+def _spectral_conv():
+    image = tf_keras.Input((6, 6, 3), name="image")
+    return tf_keras.Model(image, layers.LeakyReLU(0.2)(layers.SpectralNormalization(layers.Conv2D(4, 3))(image)))
+
+
+def _norm(**options):
+    return _image(lambda x: layers.BatchNormalization(**options)(x))
+
+
+FUNCTIONS = {
+    **{f"activation_{n}": _activation(n) for n in ("elu", "selu", "softplus", "softsign", "relu", "tanh", "sigmoid")},
+    **{
+        f"activation_{n}": _activation(n)
+        for n in ("exponential", "hard_sigmoid", "linear", "gelu", "swish", "softmax", "mish", "relu6", "leaky_relu")
+    },
+    "activation_mish_function": _image(_mish_layer),
+    "activation_in_layer": _image(lambda x: layers.Conv2D(3, 1, activation=tf_keras.layers.LeakyReLU(0.1))(x)),
+    "relu_slope_0_25": _image(lambda x: layers.ReLU(negative_slope=0.25, max_value=6.0)(x)),
+    "prelu_shared_rows": _image(lambda x: layers.PReLU(shared_axes=[1])(x)),
+    "prelu_flat": _flat(lambda x: layers.PReLU()(x)),
+    "prelu_negative_slopes": _flat(
+        lambda x: layers.PReLU(alpha_initializer=tf_keras.initializers.RandomUniform(-0.5, 1.5))(x)
+    ),
+    "thresholded_relu_layer": _image(lambda x: layers.ThresholdedReLU(theta=1.0)(x)),
+    "softmax_layer_two_axes": _image(lambda x: layers.Softmax(axis=[1, 2])(x)),
+    "softmax_over_height": _image(lambda x: tf.nn.softmax(x, axis=1)),
+    "softmax_masked": _flat(lambda x: layers.Softmax()(x, mask=tf.constant([[True] * 5 + [False] * 3]))),
+    "softmax_temperature": _flat(lambda x: tf.nn.softmax(x / 0.5)),
+    "log_softmax_nn": _flat(lambda x: tf.nn.log_softmax(x)),
+    "logsumexp": _flat(lambda x: tf.reduce_logsumexp(x, axis=-1, keepdims=True) + x),
+    "resize_bilinear_half": _image(lambda x: tf.image.resize(x, (3, 3))),
+    "resize_nearest_uneven": _image(lambda x: tf.image.resize(x, (9, 8), method="nearest")),
+    "resize_align_corners": _image(lambda x: tf.compat.v1.image.resize_bilinear(x, (11, 11), align_corners=True)),
+    "resize_legacy": _image(lambda x: tf.compat.v1.image.resize_bilinear(x, (12, 12))),
+    "resizing_layer": _image(lambda x: layers.Resizing(5, 7)(x)),
+    "pad_symmetric": _image(lambda x: tf.pad(x, [[0, 0], [1, 2], [1, 0], [0, 0]], "SYMMETRIC")),
+    "pad_channels": _image(lambda x: tf.pad(x, [[0, 0], [0, 0], [0, 0], [1, 2]])),
+    "pad_negative_infinity": _image(
+        lambda x: layers.MaxPooling2D(3, 2)(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=-10.0))
+    ),
+    "split_uneven": _image(lambda x: tf.concat(tf.split(x, [1, 3], axis=-1)[::-1], -1)),
+    "unstack_stack": _image(lambda x: tf.stack(tf.unstack(x, axis=1)[::2], axis=2)),
+    "gather_rows": _image(lambda x: tf.gather(x, [0, 2, 2, 5], axis=1)),
+    "boolean_mask_static": _flat(lambda x: tf.boolean_mask(x, np.array([True, False] * 4), axis=1)),
+    "squeeze_expand": _image(lambda x: tf.squeeze(tf.expand_dims(x, 1), 1)[..., tf.newaxis]),
+    "transpose_nchw": _image(lambda x: tf.transpose(x, [0, 3, 1, 2])),
+    "permute_flatten": _image(lambda x: layers.Dense(3)(layers.Flatten()(layers.Permute((3, 2, 1))(x)))),
+    "flatten_channels_first": _image(lambda x: layers.Dense(3)(layers.Flatten(data_format="channels_first")(x))),
+    "repeat_elements": _series(lambda x: tf.repeat(x, 2, axis=1)),
+    "roll": _series(lambda x: tf.roll(x, 2, axis=1)),
+    "shift_by_concat": _series(lambda x: tf.concat([tf.zeros_like(x[:, :1]), x[:, :-1]], axis=1)),
+    "reverse_sequence_axis": _series(lambda x: x[:, ::-1, :]),
+    "cumulative_sum": _series(lambda x: tf.cumsum(x, axis=1)),
+    "strided_negative": _series(lambda x: x[:, -3:, ::2]),
+    "ellipsis_slice": _image(lambda x: x[..., 1:3]),
+    "sum_of_squares": _image(lambda x: tf.reduce_sum(tf.square(x), axis=[1, 2])),
+    "norm_euclidean": _flat(lambda x: tf.norm(x, axis=-1, keepdims=True)),
+    "l2_normalize_axis_1": _image(lambda x: tf.math.l2_normalize(x, axis=1)),
+    "unit_normalization_two_axes": _image(lambda x: layers.UnitNormalization(axis=[1, 2])(x)),
+    "layer_normalization_no_scale": _series(lambda x: layers.LayerNormalization(scale=False, center=False)(x)),
+    "layer_normalization_axis_1": _series(lambda x: layers.LayerNormalization(axis=1)(x)),
+    "rms_normalization": _series(lambda x: x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), -1, keepdims=True) + 1e-6)),
+    "group_normalization_series": _series(lambda x: layers.GroupNormalization(groups=3)(x)),
+    "group_normalization_flat": _flat(lambda x: layers.GroupNormalization(groups=2)(x)),
+    "group_normalization_axis_1": _image(lambda x: layers.GroupNormalization(groups=2, axis=1)(x)),
+    "batch_norm_no_scale": _norm(scale=False),
+    "batch_norm_no_center": _norm(center=False),
+    "batch_norm_axis_1": _norm(axis=1),
+    "batch_norm_two_axes": _image(lambda x: layers.BatchNormalization(axis=[2, 3])(x)),
+    "batch_norm_function": _image(
+        lambda x: tf.nn.batch_normalization(x, *(np.full(4, n, np.float32) for n in (0.1, 0.5, 0.2, 1.5)), 1e-3)
+    ),
+    "spectral_normalization": _weight_normalized,
+    "spectral_normalization_conv": _spectral_conv,
+    "dense_on_four_axes": _image(lambda x: layers.Dense(5, activation="relu")(layers.Reshape((6, 3, 2, 4))(x))),
+    "separable_multiplier": _image(lambda x: layers.SeparableConv2D(5, 3, depth_multiplier=2, strides=2)(x)),
+    "separable_dilated": _image(lambda x: layers.SeparableConv2D(5, 3, dilation_rate=2, padding="same")(x)),
+    "conv_dilated_valid": _image(lambda x: layers.Conv2D(5, 3, dilation_rate=2, activation="relu")(x)),
+    "conv_dilated_uneven": _image(lambda x: layers.Conv2D(5, 3, dilation_rate=(1, 2), padding="same")(x)),
+    "conv_dilated_grouped": _image(lambda x: layers.Conv2D(4, 3, dilation_rate=2, groups=2, padding="same")(x)),
+    "conv_larger_than_image": _image(lambda x: layers.Conv2D(5, 9, padding="same")(x)),
+    "conv_kernel_of_image": _image(lambda x: layers.Conv2D(5, 6)(x)),
+    "conv_valid_strided": _image(lambda x: layers.Conv2D(5, 3, strides=3)(x)),
+    "conv_one_by_one_strided": _image(lambda x: layers.Conv2D(5, 1, strides=2)(x)),
+    "conv_even_kernel_same": _image(lambda x: layers.Conv2D(5, 4, padding="same", strides=2)(x)),
+    "depthwise_strided_uneven": _image(lambda x: layers.DepthwiseConv2D(3, strides=(2, 2), padding="valid")(x)),
+    "depthwise_even": _image(lambda x: layers.DepthwiseConv2D(2, padding="same", activation="relu6")(x)),
+    "depthwise_strides_differ": _image(lambda x: layers.Conv2D(4, 3, groups=4, strides=(1, 2))(x)),
+    "transpose_dilated_out": _image(
+        lambda x: layers.Conv2DTranspose(3, 3, strides=2, padding="same", output_padding=1)(x)
+    ),
+    "transpose_uneven": _image(lambda x: layers.Conv2DTranspose(3, (2, 4), strides=(1, 2), padding="same")(x)),
+    "transpose_3_stride_3": _image(lambda x: layers.Conv2DTranspose(3, 3, strides=3, activation="relu")(x)),
+    "transpose_function": _image(
+        lambda x: tf.nn.conv2d_transpose(
+            x, tf.ones((2, 2, 3, 4)) * 0.2, (tf.shape(x)[0], 12, 12, 3), strides=2, padding="SAME"
+        )
+    ),
+    "conv_function": _image(lambda x: tf.nn.conv2d(x, np.full((3, 3, 4, 2), 0.1, np.float32), 1, "SAME")),
+    "blur_depthwise_function": _image(
+        lambda x: tf.nn.depthwise_conv2d(x, np.full((3, 3, 4, 1), 1 / 9, np.float32), [1, 2, 2, 1], "SAME")
+    ),
+    "bias_add_function": _image(lambda x: tf.nn.bias_add(x, tf.constant([0.1, 0.2, 0.3, -0.4]))),
+    "max_pool_stride_1": _image(lambda x: layers.MaxPooling2D(2, 1)(x)),
+    "max_pool_uneven": _image(lambda x: layers.MaxPooling2D((3, 1), (1, 2), padding="same")(x)),
+    "average_pool_stride_1_same": _image(lambda x: layers.AveragePooling2D(2, 1, padding="same")(x)),
+    "average_pool_stride_3": _image(lambda x: layers.AveragePooling2D(2, 3)(x)),
+    "average_pool_relu": _image(lambda x: layers.AveragePooling2D()(layers.ReLU()(x))),
+    "min_pool": _image(lambda x: -tf.nn.max_pool2d(-x, 2, 2, "VALID")),
+    "global_max_keepdims": _image(lambda x: layers.GlobalMaxPooling2D(keepdims=True)(x) * x),
+    "average_pooling_1d_strided": _series(lambda x: layers.AveragePooling1D(3, 2)(x)),
+    "max_pooling_1d_same": _series(lambda x: layers.MaxPooling1D(3, 2, padding="same")(x)),
+    "global_pool_1d_keepdims": _series(lambda x: layers.GlobalAveragePooling1D(keepdims=True)(x) + x),
+    "cropping_1d": _series(lambda x: layers.Cropping1D(2)(x)),
+    "upsampling_1d": _series(lambda x: layers.UpSampling1D(3)(x)),
+    "upsampling_uneven": _image(lambda x: layers.UpSampling2D((1, 3))(x)),
+    "zero_padding_1d": _series(lambda x: layers.ZeroPadding1D((1, 3))(x)),
+    "locally_connected_1d": _series(lambda x: layers.LocallyConnected1D(3, 3, implementation=1)(x)),
+    "locally_connected_2d": _image(lambda x: layers.LocallyConnected2D(3, 3)(x)),
+    "locally_connected_matmul": _image(lambda x: layers.LocallyConnected2D(3, 3, implementation=2)(x)),
+    "einsum_dense_general": _series(lambda x: layers.EinsumDense("abc,cd->abd", output_shape=(None, 5))(x)),
+    "einsum_dense_transposing": _series(lambda x: layers.EinsumDense("abc,bd->adc", output_shape=(5, 6))(x)),
+    "einsum_dense_bias_axes": _series(
+        lambda x: layers.EinsumDense("abc,cde->abde", output_shape=(None, 2, 3), bias_axes="de")(x)
+    ),
+    "tensordot": _series(lambda x: tf.tensordot(x, tf.ones((6, 2, 3)) * 0.1, axes=1)),
+    "matmul_with_itself": _series(lambda x: tf.matmul(x, x, transpose_b=True)),
+    "gram_matrix": _image(lambda x: tf.linalg.einsum("bijc,bijd->bcd", x, x) / 36.0),
+    "outer_product": _flat(lambda x: x[:, :, None] * x[:, None, :]),
+    "dot_normalized": _series(lambda x: layers.Dot(axes=(2, 2), normalize=True)([x, x])),
+    "add_three": _image(lambda x: layers.Add()([x, layers.ReLU()(x), x * 2.0])),
+    "add_broadcast": _image(lambda x: layers.Add()([x, layers.GlobalAveragePooling2D(keepdims=True)(x)])),
+    "maximum_of_three": _image(lambda x: layers.Maximum()([x, -x, x * 0.5])),
+    "average_of_two_scales": _image(lambda x: layers.Average()([x * 8.0, x])),
+    "concat_of_five": _image(lambda x: layers.Concatenate()([x, layers.ReLU()(x), x * 3.0, tf.sigmoid(x), tf.tanh(x)])),
+    "concat_axis_2": _image(lambda x: layers.Concatenate(axis=2)([x, x[:, :, :2]])),
+    "clip_minimum_maximum": _image(lambda x: tf.minimum(tf.maximum(x, -0.5), 1.5)),
+    "clip_above_zero": _image(lambda x: tf.clip_by_value(x, 0.5, 2.0)),
+    "maximum_with_number": _image(lambda x: tf.maximum(x, 0.3)),
+    "minimum_with_number": _image(lambda x: tf.minimum(x, -0.3)),
+    "where_scores": _image(_where_scores),
+    "where_three": _image(lambda x: tf.where(x > 0.5, 1.0, tf.where(x < -0.5, -1.0, x))),
+    "hard_tanh": _image(lambda x: tf.clip_by_value(x, -1.0, 1.0)),
+    "step_function": _image(lambda x: tf.cast(x > 0.0, tf.float32) * 0.7),
+    "logical_both": _image(lambda x: tf.where((x > -0.5) & (x < 0.5), x, 0.0)),
+    "power_third": _image(lambda x: tf.pow(x, 3)),
+    "square_root_positive": _image(lambda x: tf.sqrt(tf.nn.relu(x) + 1e-2)),
+    "divide_no_nan": _image(lambda x: tf.math.divide_no_nan(x, tf.abs(x) + 0.5)),
+    "reciprocal": _image(lambda x: tf.math.reciprocal(tf.abs(x) + 1.0)),
+    "log1p": _image(lambda x: tf.math.log1p(tf.abs(x))),
+    "sign": _image(lambda x: tf.sign(x)),
+    "softsign_function": _image(lambda x: tf.nn.softsign(x)),
+    "hard_swish_keras_style": _image(lambda x: x * tf.nn.relu6(x + 3.0) * 0.16666667),
+    "quick_gelu": _image(lambda x: x * tf.sigmoid(1.702 * x)),
+    "squared_relu": _image(lambda x: tf.square(tf.nn.relu(x))),
+    "geglu": _flat(lambda x: tf.nn.gelu(x[:, :4]) * x[:, 4:]),
+    "glu": _image(lambda x: x[..., :2] * tf.sigmoid(x[..., 2:])),
+    "lrn": _image(lambda x: tf.nn.local_response_normalization(x)),
+    "moments": _image(lambda x: tf.concat(tf.nn.moments(x, axes=[1, 2]), -1)),
+    "reduce_prod": _flat(lambda x: tf.reduce_prod(x[:, :2] * 0.5, axis=-1, keepdims=True)),
+    "extract_patches": _image(_patches),
+    "space_to_depth_of_3": _image(lambda x: tf.nn.space_to_depth(x, 3)),
+    "patches_side_by_side": _image(lambda x: tf.image.extract_patches(x, *[[1, 2, 2, 1]] * 2, [1] * 4, "VALID")),
+    "patches_of_rows": _image(lambda x: tf.image.extract_patches(x, *[[1, 1, 6, 1]] * 2, [1] * 4, "VALID")),
+    "lrn_alexnet": _image(lambda x: tf.nn.local_response_normalization(x, 2, 1.0, 1e-1, 0.75)),
+    "lrn_beta_1": _image(lambda x: tf.nn.local_response_normalization(x, 1, 1.0, 1e-1, 1.0)),
+    "top_k_values": _flat(lambda x: tf.math.top_k(x, 3)[0]),
+    "argmax_output": _flat(lambda x: tf.argmax(x, axis=-1)),
+    "tile_over_time": _flat(lambda x: tf.tile(tf.expand_dims(x, 1), [1, 4, 1])),
+    "broadcast_to": _flat(lambda x: tf.broadcast_to(x[:, None, :], (tf.shape(x)[0], 4, 8))),
+    "masking_zero": _series(lambda x: layers.Masking(0.0)(x)),
+    "ones_like_added": _image(lambda x: x + tf.ones_like(x) * 0.2),
+    "coordinates_added": _image(
+        lambda x: tf.concat(
+            [x, tf.tile(tf.reshape(tf.linspace(-1.0, 1.0, 6), (1, 6, 1, 1)), [tf.shape(x)[0], 1, 6, 1])], -1
+        )
+    ),
+    "cast_back_and_forth": _image(lambda x: tf.cast(tf.cast(x, tf.float64), tf.float32)),
+    "stop_gradient": _image(lambda x: tf.stop_gradient(x) * tf.sigmoid(x)),
+    "identity_layers": _image(lambda x: layers.Layer()(layers.Identity()(layers.GaussianNoise(0.1)(x)))),
+    "nan_guard": _image(lambda x: tf.where(tf.math.is_nan(x), tf.zeros_like(x), x)),
+}
