@@ -4,7 +4,7 @@ Hydra's search passes over modules whose name begins with `_`, so no other progr
 `qat.door` makes these known itself.
 """
 
-from qat.door import optuna_sweeper, sweepers
+from qat.door import optuna_sweeper, ray_launcher, sweepers
 
 
 class GridSweeper(sweepers.GridSweeper):
@@ -15,4 +15,8 @@ class OptunaSweeper(optuna_sweeper.OptunaSweeper):
     """`hydra/sweeper=optuna`"""
 
 
-PLUGINS = (GridSweeper, OptunaSweeper)
+class RayLauncher(ray_launcher.RayLauncher):
+    """`hydra/launcher=ray`"""
+
+
+PLUGINS = (GridSweeper, OptunaSweeper, RayLauncher)

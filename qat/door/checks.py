@@ -42,6 +42,7 @@ LIMITS: dict[str, tuple[float, float]] = {  # lowest, highest; null passes where
     "parity.max_accuracy_gap": (0, 1),
     "parity.min_within_1_lsb": (0, 1),
     "parity.max_lsb": (0, 255),
+    "export.batch_size": (1, 4096),
     "log.deployed_every": (0, math.inf),
     "log.deployed_samples": (1, math.inf),
     "log.ranges_every": (0, math.inf),
@@ -150,6 +151,10 @@ def _int8_complaints(quant: QuantConfig) -> Iterator[str]:
 def _export_complaints(export: ExportConfig) -> Iterator[str]:
     if not export.io:
         yield f"export.io=[]: expected at least one of {', '.join(IO_TYPES)}."
+    if not export.signature:
+        yield "export.signature: expected a name, as serving_default."
+    if export.microcontroller and export.io and not {"int8", "uint8"} & set(export.io):
+        yield f"export.microcontroller=true: export.io={export.io} has no integer inputs for it; add int8 or uint8."
     for io in export.io:
         if io == "float16":
             yield "export.io=float16: a float16 file keeps float32 inputs and outputs; use float32."

@@ -45,6 +45,8 @@ def unknown_option(group: str, option: str, choices: list[str]) -> str:
 
 def unknown_key(key: str, schema: type) -> str:
     """The key, the nearest real one, and the keys of its section."""
+    if key.startswith("hydra."):
+        return f"{key}: Hydra has no such key. --cfg hydra shows those it has; a new one takes a plus, as +{key}=…"
     section, _, name = key.rpartition(".")
     while section and section_type(schema, section) is None:
         section, _, name = section.rpartition(".")

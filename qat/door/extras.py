@@ -18,7 +18,7 @@ EXTRAS: dict[tuple[str, str], tuple[str, str]] = {
 
 def needs(extra: str, module: str, option: str) -> None:
     """Raises: ConfigError where `module` is not installed; it names the extra that `option` needs."""
-    if not _is_there(module):
+    if not is_there(module):
         raise ConfigError(f"{option}: its engine is not installed. It is an extra: pip install 'qat[{extra}]'")
 
 
@@ -28,7 +28,8 @@ def check_engine(group: str, option: str) -> None:
         needs(*EXTRAS[group, option], option=f"{group}={option}")
 
 
-def _is_there(module: str) -> bool:
+def is_there(module: str) -> bool:
+    """Whether a module can be imported; it is not."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # of the package that holds it

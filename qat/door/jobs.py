@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,15 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from qat import rundir
+from qat.door.ended import without_return
 from qat.door.finished import fingerprint, found_jobs, why_failed
 from qat.door.resume import quoted
 from qat.door.sharing import shared_out
 
 BY_NUMBER = "${hydra.job.num}"  # hydra.sweep.subdir, unless the user has another name for the folders
+
+POOLS = ("JoblibLauncher",)  # launchers whose workers all die with one of them, and the jobs in them
+MOST_TRIES = 2
 
 
 @dataclass
@@ -29,6 +34,7 @@ class Job:
     error: str | None = None
     exit_code: int = 0
     value: Any = None  # what the task returned
+    tries: int = 0  # that ended with the engine
 
     def fail(self, message: str, exit_code: int = 1) -> None:
         self.error, self.exit_code = message, exit_code
@@ -75,18 +81,23 @@ class Jobs:
 
     def launch(self, launcher: Launcher, config: DictConfig, jobs: Sequence[Job]) -> None:
         """Run `jobs`. Afterwards each knows its end, whatever one of them, or the engine, did."""
-        if not jobs:
-            return
+        waiting = list(jobs)
+        while waiting:
+            error = self._launch(launcher, config, waiting)
+            if error is None:
+                return
+            waiting = self._after_engine(waiting, error, type(launcher).__name__ in POOLS)
+
+    def _launch(self, launcher: Launcher, config: DictConfig, jobs: Sequence[Job]) -> Exception | None:
         together = shared_out(config, len(jobs), jobs[0].overrides)
         arguments = [[*job.overrides, *together, *self._place(job)] for job in jobs]
         try:
             returns = launcher.launch(arguments, initial_job_idx=self._number(jobs[0]))
         except Exception as error:  # of the engine, whichever it is; a job's own error comes back in its return
-            for job in jobs:
-                self._ended_with_engine(job, error)
-            return
+            return error
         for job, ended in zip(jobs, returns, strict=True):
             self._ended(job, ended)
+        return None
 
     def failed(self) -> list[Job]:
         return [job for job in self.all if job.error is not None]
@@ -119,15 +130,26 @@ class Jobs:
             error = ended._return_value
             job.fail(str(error), getattr(error, "exit_code", 1))
 
-    def _ended_with_engine(self, job: Job, error: Exception) -> None:
-        """The launcher broke: what the job's folder holds tells whether it had ended before, and how."""
-        folder = self.sweep_dir / job.folder if job.folder is not None else None
-        left = why_failed(folder) if folder is not None else None
-        if left is not None:
-            job.fail(*left)
-        elif folder is None or not (folder / rundir.RESULTS).is_file():
-            first_line = str(error).partition("\n")[0]
-            job.fail(f"it left no {rundir.RESULTS}; the launcher ended with {type(error).__name__}: {first_line}")
+    def _after_engine(self, jobs: Sequence[Job], error: Exception, is_pool: bool) -> list[Job]:
+        """The launcher broke: what lies in a job's folder tells whether it had ended before; which to start again."""
+        begun = [job for job in jobs if job.folder is not None and (self.sweep_dir / job.folder).is_dir()]
+        for job in begun:
+            job.tries += 1
+        again = []
+        for job in jobs:
+            folder = self.sweep_dir / job.folder if job.folder is not None else None
+            left = why_failed(folder) if folder is not None else None
+            if left is not None:
+                job.fail(*left)
+            elif folder is None or not (folder / rundir.RESULTS).is_file():
+                job.fail(f"it left no {rundir.RESULTS}: {without_return(error)._return_value}")
+                if is_pool and begun and job.folder is not None and job.tries < MOST_TRIES:
+                    again.append(job)
+        if again:
+            print(f"qat: a worker died ({type(error).__name__}); {len(again)} jobs are started again", file=sys.stderr)
+        for job in again:
+            job.error, job.exit_code = None, 0
+        return again
 
     def _say_skipped(self) -> None:
         skipped = [job for job in self.all if job.skipped]
