@@ -139,6 +139,8 @@ class ParityConfig:
 @dataclass(slots=True, kw_only=True)
 class ExportConfig:
     io: list[str] = field(default_factory=lambda: ["int8"])  # int8 | uint8 | float32, several at once
+    batch_size: int | None = None  # fix the batch of every file, as microcontrollers want 1; null leaves it open
+    signature: str = "serving_default"  # under which name the file's inputs and outputs are found
     metadata: bool = True
     snippets: bool = True
     microcontroller: bool = False  # also .cc/.h, operator list, arena bound, golden vectors

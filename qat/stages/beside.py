@@ -18,15 +18,19 @@ def with_contract(run: Run, content: bytes) -> bytes:
     return with_metadata(content, contract=run.splits.contract, labels=_labels(run, read(content)))
 
 
-def write_beside(run: Run, variant: str, content: bytes | None = None) -> None:
-    """`model.json` in the folder of a variant; for a `.tflite` its numbers, snippets and, if asked for, C source."""
+def write_beside(run: Run, variant: str, content: bytes | None = None, name: str = rundir.MODEL_TFLITE) -> None:
+    """`model.json` in the folder of a variant; for a `.tflite` its numbers, snippets and, if asked for, C source.
+
+    What belongs to `model_uint8.tflite` is `model_uint8.json`, `feeding_uint8/` and `microcontroller_uint8/`.
+    """
+    suffix = name.removeprefix("model").removesuffix(".tflite")
     about: dict[str, Any] = {"contract": run.splits.contract.to_dict(), "labels": list(run.splits.class_names)}
     if content is not None:
         graph = read(content)
-        about |= {"file": rundir.MODEL_TFLITE, "inputs": _numbers(graph.inputs), "outputs": _numbers(graph.outputs)}
-        for name, text in _sources(run, content, graph):
-            rundir.write_text(run.file(variant, name), text)
-    rundir.write_json(run.file(variant, rundir.MODEL_JSON), about)
+        about |= {"file": name, "inputs": _numbers(graph.inputs), "outputs": _numbers(graph.outputs)}
+        for folder, file, text in _sources(run, content, graph, name):
+            rundir.write_text(run.file(variant, f"{folder}{suffix}") / file, text)
+    rundir.write_json(run.file(variant, f"model{suffix}.json"), about)
 
 
 def _labels(run: Run, graph: TfliteGraph) -> tuple[str, ...]:
@@ -47,12 +51,13 @@ def _numbers(tensors: tuple[Tensor, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def _sources(run: Run, content: bytes, graph: TfliteGraph) -> Iterator[tuple[str, str]]:
+def _sources(run: Run, content: bytes, graph: TfliteGraph, name: str) -> Iterator[tuple[str, str, str]]:
+    """(folder, file, text)"""
     contract = run.splits.contract
     if run.config.export.snippets:
-        for name, text in feeding_snippets(content, contract=contract).items():
-            yield f"feeding/{name}", text
+        for file, text in feeding_snippets(content, file_name=name, contract=contract).items():
+            yield "feeding", file, text
     if run.config.export.microcontroller and not any(tensor.is_float for tensor in (*graph.inputs, *graph.outputs)):
         samples = run.splits.calibration.inputs(range(min(8, len(run.splits.calibration))))
-        for name, text in c_source(content, contract=contract, samples=samples).items():
-            yield f"microcontroller/{name}", text
+        for file, text in c_source(content, contract=contract, samples=samples).items():
+            yield "microcontroller", file, text

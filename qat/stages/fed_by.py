@@ -50,14 +50,14 @@ def _way_out(wanted: tuple[int, ...]) -> str:
 def _known(interpreter: Interpreter, path: Path) -> FedBy | None:
     if interpreter.contract is not None:
         return FedBy(interpreter.contract, "the file's own metadata")
-    beside = path.with_name(rundir.MODEL_JSON)
-    try:
-        stored = rundir.read_json(beside)
-    except RunDirError:
-        return None
-    if not isinstance(stored, dict) or not isinstance(stored.get("contract"), dict):
-        return None  # other tools write files of this name too
-    return FedBy(Contract.from_dict(stored["contract"]), f"{rundir.MODEL_JSON} beside the file")
+    for beside in dict.fromkeys((path.with_suffix(".json"), path.with_name(rundir.MODEL_JSON))):
+        try:
+            stored = rundir.read_json(beside)
+        except RunDirError:
+            continue
+        if isinstance(stored, dict) and isinstance(stored.get("contract"), dict):  # else another tool's
+            return FedBy(Contract.from_dict(stored["contract"]), f"{beside.name} beside the file")
+    return None
 
 
 def _with_given(found: FedBy, given: ContractConfig) -> FedBy:

@@ -27,13 +27,14 @@ def convert(
     low_bit: bool = False,
     per_channel: bool = True,
     batch_size: int | None = None,
+    signature: str = "serving_default",
 ) -> bytes:
     """Convert a tf_keras model to a TFLite file.
 
     A QAT model (its graph holds FakeQuant ops) becomes the int8 file that it was trained to be. A float model becomes
     what `scheme` says: "int8" (the default when there is calibration), "int16x8", "dynamic_range", "float16",
-    "float32". The file has the model's input names and its outputs in the model's order, one signature
-    ("serving_default"), and an open batch unless the model or an op fixes it.
+    "float32". The file has the model's input names and its outputs in the model's order, one signature,
+    and an open batch unless the model or an op fixes it.
 
     Args:
         model: a tf_keras model.
@@ -46,6 +47,7 @@ def convert(
         low_bit: QAT models with weights of fewer than 8 bits: store them as int4.
         per_channel: one scale for each output channel of a weight, not one for the tensor.
         batch_size: fix the batch, as microcontrollers and some accelerators need; None leaves it open.
+        signature: the name of the file's signature, by which a runtime finds its inputs and outputs by name.
 
     Raises:
         CalibrationError: calibration is missing, empty, not finite or misshapen, or the converter did not take it all.
@@ -69,15 +71,15 @@ def convert(
         return trace(model, size, unroll=unroll)
 
     content, traced = convert_traced(traced, retrace, batches, options)
-    named = rewrite(content, lambda unpacked: _name(unpacked, traced))
+    named = rewrite(content, lambda unpacked: _name(unpacked, traced, signature))
     _check_arithmetic(verify(named), scheme, io, allow_float)
     trust(named)
     return named
 
 
-def _name(unpacked: Any, traced: Any) -> None:
+def _name(unpacked: Any, traced: Any, signature: str) -> None:
     input_names = [spec.name for spec in traced.inputs]
-    set_names(unpacked, input_names, traced.output_names, traced.output_locations)
+    set_names(unpacked, input_names, traced.output_names, traced.output_locations, signature)
     if traced.outputs_by_name:
         set_metadata(unpacked, {ENTRY: Metadata(outputs_by_name=True).to_json().encode()})
 

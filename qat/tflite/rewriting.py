@@ -53,7 +53,9 @@ def _tensor_map(name: str, index: int) -> Any:
     return entry
 
 
-def set_names(content: Any, input_names: Sequence[str], output_names: Sequence[str], locations: Sequence[str]) -> None:
+def set_names(
+    content: Any, input_names: Sequence[str], output_names: Sequence[str], locations: Sequence[str], key: str
+) -> None:
     """Give a model its signature and its inputs their names; outputs that lost theirs get `locations` back."""
     graph = content.subgraphs[0]
     for name, index in zip(input_names, graph.inputs, strict=True):
@@ -62,7 +64,7 @@ def set_names(content: Any, input_names: Sequence[str], output_names: Sequence[s
         if _text(graph.tensors[index].name).startswith(("Identity", "StatefulPartitionedCall", "PartitionedCall")):
             graph.tensors[index].name = location
     signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+    signature.signatureKey, signature.subgraphIndex = key, 0
     signature.inputs = [_tensor_map(*pair) for pair in zip(input_names, graph.inputs, strict=True)]
     signature.outputs = [_tensor_map(*pair) for pair in zip(output_names, graph.outputs, strict=True)]
     content.signatureDefs = [signature]
