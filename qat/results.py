@@ -48,6 +48,7 @@ class Variant:
     fake_quant_accuracy: float | None = None  # qat: of the Keras model before export
     fake_quant_metric: float | None = None  # the same, whatever the metric is
     parity: Parity | None = None  # qat
+    latency_ms: float | None = None  # median of `invoke`, one sample, one thread, on the machine that ran the job
     float_ops: tuple[str, ...] = ()
     other_files: Mapping[str, str] = field(default_factory=dict)  # io type -> the same model with such inputs
 
@@ -66,6 +67,7 @@ class RunResult:
     splits: Mapping[str, int] = field(default_factory=dict)  # name -> samples
     class_names: tuple[str, ...] = ()
     calibration_indices: tuple[int, ...] = ()  # into train
+    machine: str = ""  # what latencies were measured on: architecture, processor, cores
     skipped_files: tuple[str, ...] = ()  # corrupt ones, left out because data.skip_corrupt says so
     histories: Mapping[str, tuple[Mapping[str, float], ...]] = field(
         default_factory=dict

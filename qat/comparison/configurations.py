@@ -14,7 +14,7 @@ Key = tuple[str, ...]  # values of the swept settings
 
 _NO_CAUSE = ("seed", "float_cache", "threads", "train.threads", "export.snippets", "export.metadata")
 _NO_CAUSE_SECTIONS = ("log.", "parity.", "sweep.")
-"""Settings that change what is written or how fast, not what is learned: runs that differ in them are one."""
+"""Settings that make no difference of their own: runs that differ in nothing else are one configuration."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Configuration:
     on_latency_front: bool = False
 
 
+def changes_nothing(key: str) -> bool:
+    """Whether a setting changes what is written or how fast, and not what is learned."""
+    return key in _NO_CAUSE or key.startswith(_NO_CAUSE_SECTIONS)
+
+
 def swept_settings(runs: Sequence[RunRecord]) -> list[str]:
     """Keys whose value is not the same in all runs that have them, without those that change nothing.
 
@@ -48,7 +53,7 @@ def swept_settings(runs: Sequence[RunRecord]) -> list[str]:
         for name, value in run.settings.items():
             everywhere.setdefault(name, set()).add(as_text(value))
     differing = [name for name, values in everywhere.items() if len(values) > 1]
-    return [name for name in differing if name not in _NO_CAUSE and not name.startswith(_NO_CAUSE_SECTIONS)]
+    return [name for name in differing if not changes_nothing(name)]
 
 
 def key_of(run: RunRecord, swept: Iterable[str]) -> Key:

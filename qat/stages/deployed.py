@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from qat import rundir
 from qat.evaluation import evaluate, spread
+from qat.reporting.dashboard import DROP_ON_VAL
 from qat.stages.run import Run
 from qat.tflite import Interpreter, convert
 
@@ -15,7 +17,17 @@ def draw_deployed(run: Run, curve: str, tflite_model: bytes, task: str, step: in
     indices = spread(len(run.splits.val), run.config.log.deployed_samples)
     interpreter = Interpreter(tflite_model, threads=run.config.threads)
     found = evaluate(interpreter.predict, run.splits.val, task, indices)
-    run.board.scalars(curve, {f"{found.metric.name}/val": found.metric.value}, step)
+    drop = _float_value(run, task) - found.metric.value
+    run.board.scalars(curve, {f"{found.metric.name}/val": found.metric.value, DROP_ON_VAL: drop}, step)
+
+
+def _float_value(run: Run, task: str) -> float:
+    """The metric of the exported float model on the same samples, measured once a run."""
+    if "float on val" not in run.known:
+        indices = spread(len(run.splits.val), run.config.log.deployed_samples)
+        float_file = Interpreter(run.file("float", rundir.MODEL_TFLITE), threads=run.config.threads, trusted=True)
+        run.known["float on val"] = evaluate(float_file.predict, run.splits.val, task, indices).metric.value
+    return run.known["float on val"]
 
 
 def draw_converted(run: Run, curve: str, model: Any, task: str, step: int, **options: Any) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from qat import rundir
@@ -16,44 +16,58 @@ from qat.stages.float_model import FloatModel
 from qat.stages.qat import QatModel, conversion_options
 from qat.stages.run import Run
 from qat.tflite import Interpreter, convert, read, verify
+from qat.tflite.latency import median_latency_ms
 
+KERAS = "float in Keras"  # among the answers: what the others are compared with
 LAYER_SAMPLES = 64  # of val, for the comparison layer by layer
 
 
-def evaluate_deployed(run: Run, float_model: FloatModel, qat_model: QatModel | None) -> dict[str, Variant]:
+@dataclass(frozen=True)
+class Deployed:
+    """What each deployed file is worth, and what it answered on test (for `float`: what the Keras model did)."""
+
+    variants: Mapping[str, Variant]
+    answers: Mapping[str, Evaluation]
+
+
+def evaluate_deployed(run: Run, float_model: FloatModel, qat_model: QatModel | None) -> Deployed:
     """One Variant for each folder that holds a model.tflite."""
     with run.progress.work("evaluate on test"):
-        reference = _on_test(run, keras_predictor(float_model.model), float_model)
-        return dict(_variants(run, float_model, qat_model, reference))
+        answers = dict(_answers(run, float_model))
+        variants = {name: _of(run, name, answers, float_model, qat_model) for name in _exported(run)}
+        return Deployed(variants, answers | {"float": answers[KERAS]})
 
 
-def _variants(
-    run: Run, float_model: FloatModel, qat_model: QatModel | None, reference: Evaluation
-) -> Iterator[tuple[str, Variant]]:
-    for name in rundir.VARIANTS:
+def _exported(run: Run) -> list[str]:
+    return [name for name in rundir.VARIANTS if run.file(name, rundir.MODEL_TFLITE).is_file()]
+
+
+def _answers(run: Run, float_model: FloatModel) -> Iterator[tuple[str, Evaluation]]:
+    yield KERAS, _on_test(run, keras_predictor(float_model.model), float_model)
+    for name in _exported(run):
         path = run.file(name, rundir.MODEL_TFLITE)
-        if not path.is_file():
-            continue
-        found = _on_test(run, Interpreter(path, threads=run.config.threads).predict, float_model)
-        if name == "float":
-            yield name, _variant(run, name, reference, found, tflite_metric=found.metric.value)
-        elif qat_model is not None and name == qat_model.variant:
-            predictor = keras_predictor(qat_model.model)
-            fake_quant = _on_test(run, predictor, float_model)
-            yield (
-                name,
-                _variant(
-                    run,
-                    name,
-                    found,
-                    reference,
-                    fake_quant_accuracy=fake_quant.accuracy,
-                    fake_quant_metric=fake_quant.metric.value,
-                    parity=_parity(run, qat_model, predictor, float_model.task),
-                ),
-            )
-        else:
-            yield name, _variant(run, name, found, reference)
+        yield name, _on_test(run, Interpreter(path, threads=run.config.threads).predict, float_model)
+
+
+def _of(
+    run: Run, name: str, answers: Mapping[str, Evaluation], float_model: FloatModel, qat_model: QatModel | None
+) -> Variant:
+    found, reference = answers[name], answers[KERAS]
+    if name == "float":
+        return _variant(run, name, reference, found, tflite_metric=found.metric.value)
+    if qat_model is None or name != qat_model.variant:
+        return _variant(run, name, found, reference)
+    predictor = keras_predictor(qat_model.model)
+    fake_quant = _on_test(run, predictor, float_model)
+    return _variant(
+        run,
+        name,
+        found,
+        reference,
+        fake_quant_accuracy=fake_quant.accuracy,
+        fake_quant_metric=fake_quant.metric.value,
+        parity=_parity(run, qat_model, predictor, float_model.task),
+    )
 
 
 def _on_test(run: Run, predictor: Predictor, float_model: FloatModel) -> Evaluation:
@@ -87,6 +101,7 @@ def _variant(
         fake_quant_accuracy=fake_quant_accuracy,
         fake_quant_metric=fake_quant_metric,
         parity=parity,
+        latency_ms=median_latency_ms(path),
         float_ops=() if name == "float" else tuple(str(report) for report in proof.float_ops),
         other_files=_other_files(run, name),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qat.config import Config
 from qat.results import RunResult
+from qat.stages.dashboard import draw_dashboard
 from qat.stages.deployment import evaluate_deployed
 from qat.stages.export import export_tflite
 from qat.stages.float_model import obtain_float_model
@@ -26,7 +27,9 @@ def main_job(config: Config, folder: Path) -> RunResult:
         export_tflite(run, "float", float_model.model, scheme="float32")
         quantize_after_training(run, float_model)
         qat_model = train_quantized(run, float_model)
-        variants = evaluate_deployed(run, float_model, qat_model)
+        deployed = evaluate_deployed(run, float_model, qat_model)
+        variants = deployed.variants
+        draw_dashboard(run, variants, deployed.answers, float_model, qat_model)
         result = write_result(run, variants, float_model, qat_model)
         show_result(run, variants)
         enforce_parity(run, variants)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -25,6 +26,16 @@ PACKAGES = (
 def versions() -> dict[str, str]:
     installed = {name: metadata.version(name) for name in PACKAGES}
     return {"python": platform.python_version(), "qat": qat.__version__, **installed}
+
+
+def machine() -> str:
+    """Architecture, processor and cores of this machine."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # no Linux
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return ", ".join([platform.machine(), *named[:1], f"{os.cpu_count()} cores"])
 
 
 def git_commit() -> tuple[str | None, bool | None]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import tensorflow as tf
 import tf_keras
 
 from qat.config import QuantConfig
 from qat.errors import TrainingDivergedError
 from qat.evaluation import evaluate, keras_predictor
 from qat.quantization import quantize_model
+from qat.quantization.range_meter import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, normalized, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
 from qat.stages.deployed import draw_converted
 from qat.stages.export import export_keras, export_tflite
 from qat.stages.float_model import FloatModel, History
+from qat.stages.range_watch import RangeWatch
 from qat.stages.run import Run
 from qat.stages.sensitivity import rank_layers, skipped_by_itself
 from qat.stages.watching import CurveCallback, EpochCallback
@@ -26,7 +26,6 @@ from qat.training.feeding import steps_per_epoch, trained_on, training_batches
 
 VARIANTS = {"qat": "qat_int8", "qat_w4a8": "qat_w4a8"}  # quant.name -> variant
 REESTIMATION_BATCHES = 100  # of train, at most: a mean over more hardly moves
-_RANGE = re.compile(r"[_/](min|max)(:0)?$")
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,7 @@ class QatModel:
     variant: str
     model: tf_keras.Model
     history: History
+    fits: Sequence[RangeFit] = ()  # of its ranges, when last looked at
 
 
 def train_quantized(run: Run, float_model: FloatModel) -> QatModel | None:
@@ -52,15 +52,16 @@ def train_quantized(run: Run, float_model: FloatModel) -> QatModel | None:
         model = quantize_model(float_model.model, calibration, config=quant)
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
+    watch = RangeWatch(run)
     try:
-        history = _train(run, model, float_model)
+        history = _train(run, model, float_model, watch)
     except TrainingDivergedError:
         export_keras(run, variant, model)  # its last good weights
         raise
     _reestimate(run, model, float_model.task)
     export_keras(run, variant, model)
     export_tflite(run, variant, model, **conversion_options(quant))
-    return QatModel(variant, model, history)
+    return QatModel(variant, model, history, watch.fits)
 
 
 def conversion_options(quant: QuantConfig) -> dict[str, bool]:
@@ -69,11 +70,11 @@ def conversion_options(quant: QuantConfig) -> dict[str, bool]:
     return {"low_bit": min(bits) < 8, "allow_float": bool(quant.skip)}
 
 
-def _train(run: Run, model: tf_keras.Model, float_model: FloatModel) -> History:
+def _train(run: Run, model: tf_keras.Model, float_model: FloatModel, watch: RangeWatch) -> History:
     config, task, before = run.config, float_model.task, len(float_model.history)
     settings = FitSettings.of_quant(config.quant, config.train)
     steps = steps_per_epoch(len(trained_on(run.splits.train, task)), settings.batch_size)
-    _draw_start(run, model, task, before)
+    _draw_start(run, model, task, before, watch)
     with run.progress.work("QAT", settings.epochs, "epoch") as bar:
         watching: Sequence[tf_keras.callbacks.Callback] = [
             QuantizationSchedule(config.quant, settings.epochs * steps),
@@ -86,12 +87,7 @@ def _train(run: Run, model: tf_keras.Model, float_model: FloatModel) -> History:
                 settings.epochs,
                 before,
             ),
-            EpochCallback(
-                lambda now, step: run.board.ranges("fake_quant", range_variables(now), step),
-                config.log.ranges_every,
-                settings.epochs,
-                before,
-            ),
+            EpochCallback(watch, config.log.ranges_every, settings.epochs, before),
         ]
         augmentation = config.data.augmentation
         splits = run.splits
@@ -121,17 +117,12 @@ def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
         reestimate_batch_norm(model, (inputs for inputs, _ in batches.take(REESTIMATION_BATCHES)))
 
 
-def _draw_start(run: Run, model: tf_keras.Model, task: str, step: int) -> None:
+def _draw_start(run: Run, model: tf_keras.Model, task: str, step: int, watch: RangeWatch) -> None:
     """Where the curves begin: calibrated, not yet trained."""
     if not run.config.log.tensorboard:
         return
     start = evaluate(keras_predictor(model), run.splits.val, task)
     run.board.scalars("fake_quant", {f"{start.metric.name}/val": start.metric.value}, step)
-    run.board.ranges("fake_quant", range_variables(model), step)
+    watch(model, step)
     if run.config.log.deployed_every:
         draw_converted(run, "deployed_int8", model, task, step, **conversion_options(run.config.quant))
-
-
-def range_variables(model: tf_keras.Model) -> list[tf.Variable]:
-    """The variables that hold the ends of quantizer ranges."""
-    return [variable for variable in model.weights if _RANGE.search(variable.name)]

@@ -10,7 +10,7 @@ from qat.errors import ParityError
 from qat.reporting import markdown_table, open_command, print_table
 from qat.results import RunResult, Variant
 from qat.stages.float_model import FloatModel
-from qat.stages.provenance import git_commit, versions
+from qat.stages.provenance import git_commit, machine, versions
 from qat.stages.qat import QatModel
 from qat.stages.run import Run
 
@@ -32,13 +32,14 @@ def write_result(
         git_dirty=dirty,
         splits={each.name: len(each) for each in (splits.train, splits.val, splits.calibration, splits.test)},
         class_names=splits.class_names,
+        machine=machine(),
         calibration_indices=tuple(int(index) for index in splits.calibration_indices),
         skipped_files=splits.skipped,
         histories=histories,
         float_model=float_model.origin,
         seconds=run.progress.seconds,
     )
-    run.board.text("summary", "results", markdown_table(variants))
+    run.board.text("test_float", "results", markdown_table(variants))
     rundir.write_json(run.folder / rundir.RESULTS, result.to_dict())
     return result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qat import data, rundir
@@ -33,6 +33,7 @@ class Run:
 def begin(config: Config, folder: Path) -> Iterator[Run]:
     """Seed and clear the process, claim the folder, load the data."""
     progress = Progress(config.log.progress)
+    known: dict[str, float] = field(default_factory=dict)  # what one drawing measured and the next ones need again
     _refuse_own_folder(config, folder)
     with rundir.claim(folder), Board(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as board:
         begin_session(config.seed, config.train.threads)

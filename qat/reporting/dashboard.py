@@ -1,0 +1,108 @@
+"""What TensorBoard shows of a run: names of its runs, charts of the Custom Scalars tab, a word on each.
+
+TensorBoard gives colours by a run's place among all runs, round a palette of seven. So each run of ours leaves seven
+sub-folders whose names sort alike, whatever was trained: in a sweep a curve has the same colour in every job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from tensorboard.plugins.custom_scalar import layout_pb2
+
+from qat.reporting.tensorboard import Board
+
+DROP_ON_VAL = "drop/val"  # share, float minus the file, on the same samples
+SATURATION = "saturation"
+SQNR = "sqnr_db"
+ALL_LAYERS = "all layers"
+TEST = "test"  # tags and runs of the last evaluation
+MOST_RANGE_CHARTS = 60
+
+_ABOUT = {
+    "deployed_int8": "The exported QAT file after each epoch (`log.deployed_every`), run by LiteRT on part of val.",
+    "fake_quant": "The fake-quant model while it trains: accuracy on val, loss, ranges, saturation.",
+    "float": "The float model while it trains.",
+    "ptq": "The post-training quantized file, run by LiteRT on part of val: a level line to beat.",
+    "test_float": "The last evaluation on test: the float model. Also the table and what all files are worth.",
+    "test_ptq": "The last evaluation on test: the post-training quantized file.",
+    "test_qat": "The last evaluation on test: the QAT file. Also what its layers lose.",
+}
+
+
+def run_names(variants: Iterable[str]) -> dict[str, str]:
+    """The seven runs by what they hold; a variant that was not made keeps its place under its usual name.
+
+    >>> list(run_names(["float", "ptq_float16"]).values())[3:]
+    ['ptq_float16', 'test_float', 'test_ptq_float16', 'test_qat_int8']
+    """
+    made = list(variants)
+    ptq = next((name for name in made if name.startswith("ptq")), "ptq_int8")
+    qat = next((name for name in made if name.startswith("qat")), "qat_int8")
+    names = {"deployed_int8": "deployed_int8", "fake_quant": "fake_quant", "float": "float", "ptq": ptq}
+    return names | {"test_float": "test_float", "test_ptq": f"test_{ptq}", "test_qat": f"test_{qat}"}
+
+
+def describe_runs(board: Board, variants: Iterable[str]) -> None:
+    """A word on each of the seven, so that all of them are there."""
+    for kind, name in run_names(variants).items():
+        board.text(name, "about", _ABOUT[kind])
+
+
+def layout(metric: str, range_layers: Sequence[str]) -> layout_pb2.Layout:
+    """The charts of the Custom Scalars tab.
+
+    Args:
+        metric: accuracy | auc.
+        range_layers: those that have `ranges/<layer>/min` and `max`, for a chart each.
+    """
+    epochs = {
+        f"{metric} on val, by epoch: float, fake-quant, PTQ file, deployed int8 file": [f"^{metric}/val$"],
+        "drop on val, by epoch: float minus the file (0.01 = one point)": [f"^{DROP_ON_VAL}$"],
+        "share of activations outside their range, all layers": [f"^{SATURATION}/{ALL_LAYERS}$"],
+        "loss": ["^loss/(train|val)$"],
+        "learning rate": ["^learning_rate$"],
+    }
+    deployed = {
+        f"{TEST}: {metric}": [f"^{TEST}/{metric}$"],
+        f"{TEST}: drop, points": [f"^{TEST}/drop_points$"],
+        f"{TEST}: size, KiB": [f"^{TEST}/size_kib$"],
+        f"{TEST}: latency, ms": [f"^{TEST}/latency_ms$"],
+    }
+    saturation = {
+        "share of activations outside their range, by layer": [f"^{SATURATION}/"],
+        "SQNR of activations on their grid, dB, by layer": [f"^{SQNR}/"],
+    }
+    ranges = {name: [f"^ranges/{_quoted(name)}/(min|max)$"] for name in range_layers[:MOST_RANGE_CHARTS]}
+    return layout_pb2.Layout(
+        category=[
+            _category("1  Training, epoch by epoch", epochs),
+            _category("2  Deployed files, on test", deployed, closed=True),
+            _category("3  Saturation and SQNR of quantizers", saturation, closed=True),
+            _category("4  Ranges of quantizers", ranges, closed=True),
+        ]
+    )
+
+
+def _category(title: str, charts: Mapping[str, Sequence[str]], *, closed: bool = False) -> layout_pb2.Category:
+    drawn = [
+        layout_pb2.Chart(title=name, multiline=layout_pb2.MultilineChartContent(tag=tags))
+        for name, tags in charts.items()
+    ]
+    return layout_pb2.Category(title=title, chart=drawn, closed=closed)
+
+
+def _quoted(name: str) -> str:
+    """For a regular expression that Python and JavaScript both read."""
+    return "".join(letter if letter.isalnum() or letter in "_-/ " else f"\\{letter}" for letter in name)
+
+
+def range_layers(tags: Iterable[str]) -> Iterator[str]:
+    """
+    >>> list(range_layers(["ranges/conv/min", "ranges/conv/max", "ranges/dense/kernel_max"]))
+    ['conv']
+    """
+    seen = dict.fromkeys(
+        tag.removeprefix("ranges/").rpartition("/")[0] for tag in tags if tag.endswith(("/min", "/max"))
+    )
+    yield from seen

@@ -1,0 +1,186 @@
+"""Pictures of one run, for its folder and for TensorBoard: PNG by matplotlib, drawn quickly rather than laid out."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.comparison.pareto import front
+from qat.reporting.colours import colour_of
+from qat.results import Variant
+
+MOST_NAMED_CLASSES = 20
+MOST_LAYERS = 60
+FLOAT = "float"
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=90)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Any) -> bytes:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
+
+
+def worth_png(variants: Mapping[str, Variant]) -> bytes:
+    """Drop of each deployed file, and its metric against size and latency with the Pareto front."""
+    figure = _figure(13, 4)
+    timed = {name: each for name, each in variants.items() if each.latency_ms is not None}
+    axes = figure.subplots(1, 3 if timed else 2, gridspec_kw={"wspace": 0.32})
+    figure.subplots_adjust(left=0.06, right=0.985, bottom=0.14, top=0.9)
+    _drop_bars(axes[0], variants)
+    _against(axes[1], variants, {name: each.size_bytes / 1024 for name, each in variants.items()}, "size, KiB")
+    if timed:
+        latency = {name: float(each.latency_ms or 0.0) for name, each in timed.items()}
+        _against(axes[2], timed, latency, "latency, ms (one sample, one thread)")
+    return _png(figure)
+
+
+def _drop_bars(axes: Any, variants: Mapping[str, Variant]) -> None:
+    quantized = [name for name in variants if name != FLOAT]
+    reference = variants[FLOAT].metric if FLOAT in variants else None
+    factor = 100 if reference is not None and reference.name == "accuracy" else 1
+    drops = [(reference.value - variants[name].metric.value) * factor for name in quantized] if reference else []
+    axes.bar(quantized[: len(drops)], drops, color=[colour_of(name) for name in quantized], width=0.5)
+    for place, drop in enumerate(drops):
+        axes.annotate(f"{drop:+.2f}", (place, drop), ha="center", va="bottom" if drop >= 0 else "top")
+    axes.axhline(0, color="black", linewidth=0.8)
+    low, high = min([0.0, *drops]), max([0.0, *drops])
+    air = 0.2 * (high - low) or 1.0
+    axes.set_ylim(low - air, high + air)
+    axes.margins(x=0.3)
+    axes.set_title(f"drop against float on test{', points' if factor == 100 else ''} (lower is better)", fontsize=9)
+
+
+def _against(axes: Any, variants: Mapping[str, Variant], cost: Mapping[str, float], label: str) -> None:
+    metric = next(iter(variants.values())).metric
+    factor = 100 if metric.name == "accuracy" else 1
+    names = list(variants)
+    points = [(cost[name], variants[name].metric.value * factor) for name in names]
+    signed = [(x, y if metric.higher_is_better else -y) for x, y in points]
+    corners = [points[place] for place in front(signed)]
+    xs, ys = zip(*corners, strict=True)
+    axes.step(xs, ys, where="post", color="#888888", linestyle="--", linewidth=1, zorder=1)
+    for name, (x, y) in zip(names, points, strict=True):
+        axes.scatter([x], [y], color=colour_of(name), s=45, zorder=2, label=name)
+    axes.set_xlim(0, max(x for x, _ in points) * 1.15)
+    axes.margins(y=0.25)
+    axes.set_xlabel(label)
+    axes.set_title(f"{metric.name}{' on test, %' if factor == 100 else ' on test'}; dashed: Pareto front", fontsize=9)
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+
+
+def confusion(labels: NDArray, predicted: NDArray, classes: int) -> NDArray[np.int64]:
+    """Counts [classes, classes]: rows are the label, columns what was predicted.
+
+    >>> confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), 2).tolist()
+    [[1, 0], [1, 1]]
+    """
+    flat = labels.astype(np.int64) * classes + predicted.astype(np.int64)
+    return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
+
+
+def confusion_png(matrices: Mapping[str, NDArray[np.int64]], class_names: Sequence[str]) -> bytes:
+    """Confusion matrices side by side, mistakes coloured; numbers in them for up to 20 classes."""
+    figure = _figure(6 * len(matrices), 5.4)
+    axes = np.atleast_1d(figure.subplots(1, len(matrices)))
+    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.12, top=0.92, wspace=0.2)
+    worst = max((np.where(np.eye(len(m), dtype=bool), 0, m).max() for m in matrices.values()), default=0)
+    for each, (name, counts) in zip(axes, matrices.items(), strict=True):
+        mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+        each.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(int(worst), 1))
+        right = int(np.trace(counts))
+        each.set_title(f"{name}: {right} of {int(counts.sum())} right", fontsize=10)
+        each.set_xlabel("predicted")
+        each.set_ylabel("label")
+        if len(counts) <= MOST_NAMED_CLASSES:
+            _name_classes(each, counts, class_names)
+    return _png(figure)
+
+
+def _name_classes(axes: Any, counts: NDArray, class_names: Sequence[str]) -> None:
+    short = [name if len(name) <= 9 else f"{name[:8]}…" for name in class_names][: len(counts)]
+    places = range(len(short))
+    turned = {"rotation": 90} if max(map(len, short), default=0) > 3 else {}
+    axes.set_xticks(places, short, fontsize=8, **turned)
+    axes.set_yticks(places, short, fontsize=8)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        colour = "#999999" if row == column else "black"
+        axes.text(column, row, int(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
+
+
+def sqnr_png(sides: Mapping[str, Mapping[str, float | None]]) -> bytes:
+    """A bar a layer in dB, a panel a side; the layers in the model's order, the first 60 of them.
+
+    A layer that loses nothing (None, or infinite) has a pale bar to the end, and says so.
+    """
+    layers = list(dict.fromkeys(layer for rows in sides.values() for layer in rows))[:MOST_LAYERS]
+    height = 1.5 + 0.2 * len(layers)
+    figure = _figure(12, height)
+    axes = np.atleast_1d(figure.subplots(1, len(sides), sharey=True))
+    figure.subplots_adjust(left=0.2, right=0.98, bottom=0.6 / height, top=1 - 0.4 / height, wspace=0.06)
+    for each, (title, rows) in zip(axes, sides.items(), strict=True):
+        _bars(each, layers, rows)
+        each.set_title(f"SQNR: {title}", fontsize=10)
+    axes[0].set_yticks(range(len(layers)), layers, fontsize=7)
+    axes[0].set_ylim(len(layers) - 0.4, -0.6)
+    return _png(figure)
+
+
+def _bars(axes: Any, layers: Sequence[str], rows: Mapping[str, float | None]) -> None:
+    finite = [value for value in rows.values() if value is not None and math.isfinite(value)]
+    end = max([*finite, 40.0]) * 1.08
+    for place, layer in enumerate(layers):
+        if layer not in rows:
+            continue
+        value = rows[layer]
+        equal = value is None or value == math.inf
+        axes.barh(place, end if equal else value, color="#d6e6f2" if equal else "#0072b2", height=0.72)
+        words, colour = ("equal", "black") if equal else (f"{value:.1f}", "white" if value > end / 9 else "black")
+        axes.text(end * 0.01, place, words, va="center", fontsize=7, color=colour)
+    axes.set_xlim(min([*finite, 0.0]), end)
+    axes.set_xlabel("dB (longer is better)", fontsize=9)
+
+
+def calibration_png(samples: Mapping[str, NDArray], ranges: Mapping[str, tuple[float, float]]) -> bytes:
+    """Histograms of model inputs (shares of values), with the ends of what each file's input can hold.
+
+    Args:
+        samples: calibration, val, …: real model inputs of any shape.
+        ranges: file to the smallest and largest real number that its input's codes stand for.
+    """
+    low = min([float(values.min()) for values in samples.values()] + [low for low, _ in ranges.values()])
+    high = max([float(values.max()) for values in samples.values()] + [high for _, high in ranges.values()])
+    edges = np.linspace(low, high, 61) if high > low else np.array([low - 0.5, low + 0.5])
+    figure = _figure(9, 4.2)
+    axes = figure.subplots()
+    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.13, top=0.9)
+    for (name, values), colour in zip(samples.items(), ("#009e73", "#cc79a7"), strict=False):
+        counts, _ = np.histogram(values, edges)
+        axes.stairs(
+            counts / max(values.size, 1), edges, label=f"{name}, {len(values)} samples", color=colour, linewidth=1.5
+        )
+    for place, (name, ends) in enumerate(ranges.items()):
+        style = {"color": colour_of(name), "linestyle": ("-", "--", ":")[place % 3], "linewidth": 2}
+        axes.axvline(ends[0], label=f"{name} holds [{ends[0]:.4g}, {ends[1]:.4g}]", **style)
+        axes.axvline(ends[1], **style)
+    axes.set_yscale("symlog", linthresh=1e-4)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("model input, real numbers")
+    axes.set_ylabel("share of values")
+    axes.set_title("what calibration saw, against what the files' inputs hold", fontsize=10)
+    axes.legend(fontsize=8)
+    return _png(figure)

@@ -1,0 +1,112 @@
+"""The end of a run on TensorBoard: deployed files as rows of the HParams tab, pictures, and the charts' layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from qat import rundir
+from qat.comparison.configurations import changes_nothing
+from qat.comparison.record import flat
+from qat.evaluation import Evaluation, spread
+from qat.metrics import predicted_class
+from qat.reporting.dashboard import TEST, describe_runs, layout, range_layers, run_names
+from qat.reporting.pictures import calibration_png, confusion, confusion_png, sqnr_png, worth_png
+from qat.reporting.tensorboard import range_tag
+from qat.results import Variant
+from qat.stages.float_model import FloatModel
+from qat.stages.qat import QatModel
+from qat.stages.range_watch import range_variables
+from qat.stages.run import Run
+from qat.tflite import read
+
+MOST_CLASSES = 200  # of a confusion matrix
+MOST_INPUTS = 256  # samples of a split in the picture of inputs
+
+
+def draw_dashboard(
+    run: Run,
+    variants: Mapping[str, Variant],
+    answers: Mapping[str, Evaluation],
+    float_model: FloatModel,
+    qat_model: QatModel | None,
+) -> None:
+    """Everything that the last evaluation says, besides the curves that were drawn meanwhile.
+
+    Args:
+        answers: of each variant's deployed file on test (of `float`: of the Keras model).
+    """
+    if not run.config.log.tensorboard:
+        return
+    with run.progress.work("dashboard"):
+        names = run_names(variants)
+        describe_runs(run.board, variants)
+        _draw_sessions(run, variants, len(float_model.history) + (len(qat_model.history) if qat_model else 0))
+        for place, title, png in _pictures(run, variants, answers, qat_model):
+            run.board.picture(names[place], title, png)
+        tags = [range_tag(each.name) for each in range_variables(qat_model.model)] if qat_model else []
+        metric = next(iter(variants.values())).metric.name
+        run.board.layout(names["float"], layout(metric, list(range_layers(tags))))
+
+
+def _draw_sessions(run: Run, variants: Mapping[str, Variant], step: int) -> None:
+    """A row of the HParams tab for each deployed file: the run's settings, and what the file is worth on test."""
+    import dataclasses
+
+    settings = {key: v for key, v in flat(dataclasses.asdict(run.config)) if key == "seed" or not changes_nothing(key)}
+    for name, variant in variants.items():
+        run.board.session(f"{TEST}_{name}", {"variant": name, **settings})
+        run.board.scalars(f"{TEST}_{name}", dict(_metrics(variant, variants.get("float"))), step)
+
+
+def _metrics(variant: Variant, reference: Variant | None) -> Iterator[tuple[str, float]]:
+    yield f"{TEST}/{variant.metric.name}", variant.metric.value
+    if reference is not None:
+        yield f"{TEST}/drop_points", 100 * (reference.metric.value - variant.metric.value)
+    yield f"{TEST}/size_kib", variant.size_bytes / 1024
+    if variant.latency_ms is not None:
+        yield f"{TEST}/latency_ms", variant.latency_ms
+    yield f"{TEST}/integer_only", float(variant.integer_only)
+    if variant.agreement is not None:
+        yield f"{TEST}/agreement", variant.agreement
+
+
+def _pictures(
+    run: Run, variants: Mapping[str, Variant], answers: Mapping[str, Evaluation], qat_model: QatModel | None
+) -> Iterator[tuple[str, str, bytes]]:
+    """(which of the seven runs, title, picture)."""
+    yield "test_float", "accuracy, size and latency", worth_png(variants)
+    deployed = [name for name in variants if name != "float"]
+    classes = len(run.splits.class_names)
+    for name in deployed:
+        kind = "test_qat" if name.startswith("qat") else "test_ptq"
+        if answers[name].accuracy is not None and classes <= MOST_CLASSES:
+            yield kind, "confusion, float against the file", _confusion_png(run, answers, name, classes)
+    held = dict(_input_ranges(run, deployed))
+    if held:
+        yield "test_float", "calibration against input range", calibration_png(_inputs(run), held)
+    if qat_model is not None:
+        rows = rundir.read_json(run.file(qat_model.variant, "parity.json"))
+        sides = {
+            "activations on their grid against before": {fit.layer: fit.sqnr_db for fit in qat_model.fits},
+            "the file against its fake-quant model": {row["layer"]: row["sqnr_db"] for row in rows},
+        }
+        yield "test_qat", "SQNR of each layer", sqnr_png(sides)
+
+
+def _confusion_png(run: Run, answers: Mapping[str, Evaluation], name: str, classes: int) -> bytes:
+    labels = run.splits.test.labels
+    sides = {side: confusion(labels, predicted_class(answers[side].scores), classes) for side in ("float", name)}
+    return confusion_png(sides, run.splits.class_names)
+
+
+def _inputs(run: Run) -> dict:
+    splits = [split for split in (run.splits.calibration, run.splits.val) if len(split)]
+    return {split.name: split.inputs(spread(len(split), MOST_INPUTS)) for split in splits}
+
+
+def _input_ranges(run: Run, deployed: list[str]) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Smallest and largest real number of each integer input."""
+    for name in deployed:
+        held = read(run.file(name, rundir.MODEL_TFLITE)).inputs[0].quantization
+        if held is not None:
+            yield name, held.real_limits

@@ -1,0 +1,104 @@
+"""What TensorBoard reads back: seven runs whatever was trained, rows of HParams, charts, pictures of known numbers."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import metadata as hparams_metadata
+
+from qat.reporting import Board
+from qat.reporting.dashboard import describe_runs, layout, run_names
+from qat.reporting.events import EventFile
+from qat.reporting.pictures import calibration_png, confusion, confusion_png, sqnr_png, worth_png
+from qat.results import Metric, Variant
+
+
+def read(folder):
+    return EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
+
+
+def size_of(png):
+    picture = Image.open(io.BytesIO(png))
+    picture.load()
+    return picture.size
+
+
+def test_every_kind_of_event_is_read_back_by_tensorboard(tmp_path):
+    import tensorflow as tf
+
+    file = EventFile(tmp_path / "run")
+    file.scalars({"accuracy/val": 0.9373}, 7)
+    file.histograms({"kernel": np.arange(60.0), "still": [2.0, 2.0]}, 7)
+    file.image("picture", sqnr_png({"a": {"conv": 30.0}}))
+    file.text("words", "**bold** ü")
+    file.session({"rate": 1e-3, "name": "qat", "on": True, "none": None})
+    file.close()
+    found = read(tmp_path)
+    scalar = found.Tensors("run", "accuracy/val")[0]
+    assert (scalar.step, float(tf.make_ndarray(scalar.tensor_proto))) == (7, pytest.approx(0.9373))
+    bins = tf.make_ndarray(found.Tensors("run", "kernel")[0].tensor_proto)
+    assert bins.shape == (30, 3)
+    assert bins[:, 2].sum() == 60
+    assert tf.make_ndarray(found.Tensors("run", "still")[0].tensor_proto).tolist() == [[1.5, 2.5, 2.0]]
+    assert tf.make_ndarray(found.Tensors("run", "words")[0].tensor_proto).item().decode() == "**bold** ü"
+    width, height, png = tf.make_ndarray(found.Tensors("run", "picture")[0].tensor_proto)
+    assert size_of(png) == (int(width), int(height))
+    content = found.SummaryMetadata("run", hparams_metadata.SESSION_START_INFO_TAG).plugin_data.content
+    values = hparams_metadata.parse_session_start_info_plugin_data(content).hparams
+    assert (values["rate"].number_value, values["on"].bool_value) == (1e-3, True)
+    assert (values["name"].string_value, values["none"].string_value) == ("qat", "null")
+
+
+@pytest.mark.parametrize(
+    "variants",
+    [
+        [],
+        ["float"],
+        ["float", "ptq_int8", "qat_int8"],
+        ["float", "ptq_int8", "qat_w4a8"],
+        ["float", "ptq_dynamic_range"],
+    ],
+)
+def test_each_run_has_the_same_place_and_so_the_same_colour_whatever_was_trained(variants, tmp_path):
+    """TensorBoard numbers the runs in order and goes round seven colours."""
+    with Board(tmp_path) as board:
+        describe_runs(board, variants)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == list(run_names(variants).values())
+    assert len(names) == 7
+
+
+def test_the_charts_find_the_tags_of_their_curves():
+    charts = layout("accuracy", ["conv.1", "add (2)"])
+    pattern = {chart.title: chart.multiline.tag[0] for category in charts.category for chart in category.chart}
+    assert [category.closed for category in charts.category] == [False, True, True, True]
+    assert re.search(next(p for t, p in pattern.items() if t.startswith("accuracy on val")), "accuracy/val")
+    assert re.search(pattern["conv.1"], "ranges/conv.1/min")
+    assert not re.search(pattern["conv.1"], "ranges/convx1/min")
+    assert re.search(pattern["add (2)"], "ranges/add (2)/max")
+    assert layout_pb2.Layout.FromString(charts.SerializeToString()) == charts
+
+
+def test_confusion_counts_label_by_row():
+    counts = confusion(np.array([0, 0, 2, 1]), np.array([0, 2, 2, 1]), 3)
+    assert counts.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
+
+
+def variant(value, size, latency=None):
+    return Variant(Metric("accuracy", value), "f", size, True, "int8", "int8", latency_ms=latency)
+
+
+def test_pictures_are_drawn_with_and_without_what_may_be_missing():
+    alone = {"float": variant(0.9, 1000)}
+    both = {"float": variant(0.9, 1000, 0.2), "ptq_int8": variant(0.9, 300, 0.1)}
+    assert size_of(worth_png(alone)) == size_of(worth_png(both))
+    many = confusion(np.arange(150), np.arange(150), 150)
+    assert size_of(confusion_png({"float": many, "qat_int8": many}, [f"$class {n}" for n in range(150)]))[0] == 1080
+    side = {"conv": 31.5, "softmax": None, "dead": float("-inf"), "same": float("inf")}
+    assert size_of(sqnr_png({"file": side, "grid": {}}))[0] == 1080
+    flat = np.zeros((3, 4), np.float32)
+    assert size_of(calibration_png({"calibration": flat}, {"ptq_int8": (0.0, 0.0)}))[0] == 810
