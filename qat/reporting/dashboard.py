@@ -7,10 +7,12 @@ sub-folders whose names sort alike, whatever was trained: in a sweep a curve has
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-from tensorboard.plugins.custom_scalar import layout_pb2
+from typing import TYPE_CHECKING
 
 from qat.reporting.tensorboard import Board
+
+if TYPE_CHECKING:
+    from tensorboard.plugins.custom_scalar import layout_pb2
 
 DROP_ON_VAL = "drop/val"  # share, float minus the file, on the same samples
 SATURATION = "saturation"
@@ -30,22 +32,23 @@ _ABOUT = {
 }
 
 
-def run_names(variants: Iterable[str]) -> dict[str, str]:
-    """The seven runs by what they hold; a variant that was not made keeps its place under its usual name.
+def run_names(quant: str) -> dict[str, str]:
+    """The seven runs by what they hold; what `quant` does not make keeps its place under its usual name.
 
-    >>> list(run_names(["float", "ptq_float16"]).values())[3:]
+    >>> list(run_names("ptq_float16").values())[3:]
     ['ptq_float16', 'test_float', 'test_ptq_float16', 'test_qat_int8']
     """
-    made = list(variants)
-    ptq = next((name for name in made if name.startswith("ptq")), "ptq_int8")
-    qat = next((name for name in made if name.startswith("qat")), "qat_int8")
+    ptq = quant if quant.startswith("ptq_") else "ptq_int8"
+    qat = "qat_w4a8" if quant == "qat_w4a8" else "qat_int8"
     names = {"deployed_int8": "deployed_int8", "fake_quant": "fake_quant", "float": "float", "ptq": ptq}
     return names | {"test_float": "test_float", "test_ptq": f"test_{ptq}", "test_qat": f"test_{qat}"}
 
 
-def describe_runs(board: Board, variants: Iterable[str]) -> None:
-    """A word on each of the seven, so that all of them are there."""
-    for kind, name in run_names(variants).items():
+def begin_runs(board: Board, quant: str) -> None:
+    """Make all seven, as of one moment (TensorBoard orders runs by time, then by name), with a word on each."""
+    names = run_names(quant)
+    board.begin(names.values())
+    for kind, name in names.items():
         board.text(name, "about", _ABOUT[kind])
 
 
@@ -56,10 +59,12 @@ def layout(metric: str, range_layers: Sequence[str]) -> layout_pb2.Layout:
         metric: accuracy | auc.
         range_layers: those that have `ranges/<layer>/min` and `max`, for a chart each.
     """
+    from tensorboard.plugins.custom_scalar import layout_pb2
+
     epochs = {
-        f"{metric} on val, by epoch: float, fake-quant, PTQ file, deployed int8 file": [f"^{metric}/val$"],
-        "drop on val, by epoch: float minus the file (0.01 = one point)": [f"^{DROP_ON_VAL}$"],
-        "share of activations outside their range, all layers": [f"^{SATURATION}/{ALL_LAYERS}$"],
+        f"{metric} on val: float, fake-quant, files": [f"^{metric}/val$"],
+        "drop on val: float minus file": [f"^{DROP_ON_VAL}$"],
+        "activations outside their range, share": [f"^{SATURATION}/{ALL_LAYERS}$"],
         "loss": ["^loss/(train|val)$"],
         "learning rate": ["^learning_rate$"],
     }
@@ -70,8 +75,8 @@ def layout(metric: str, range_layers: Sequence[str]) -> layout_pb2.Layout:
         f"{TEST}: latency, ms": [f"^{TEST}/latency_ms$"],
     }
     saturation = {
-        "share of activations outside their range, by layer": [f"^{SATURATION}/"],
-        "SQNR of activations on their grid, dB, by layer": [f"^{SQNR}/"],
+        "outside their range, share, by layer": [f"^{SATURATION}/"],
+        "SQNR on their grid, dB, by layer": [f"^{SQNR}/"],
     }
     ranges = {name: [f"^ranges/{_quoted(name)}/(min|max)$"] for name in range_layers[:MOST_RANGE_CHARTS]}
     return layout_pb2.Layout(
@@ -85,6 +90,8 @@ def layout(metric: str, range_layers: Sequence[str]) -> layout_pb2.Layout:
 
 
 def _category(title: str, charts: Mapping[str, Sequence[str]], *, closed: bool = False) -> layout_pb2.Category:
+    from tensorboard.plugins.custom_scalar import layout_pb2
+
     drawn = [
         layout_pb2.Chart(title=name, multiline=layout_pb2.MultilineChartContent(tag=tags))
         for name, tags in charts.items()

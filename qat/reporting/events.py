@@ -36,12 +36,12 @@ class EventFile:
 
     _made = 0
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, began: float | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         EventFile._made += 1
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{EventFile._made}"
         self._file = (folder / name).open("ab")
-        self._write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._write(event_pb2.Event(wall_time=began or time.time(), file_version="brain.Event:2"))
 
     def close(self) -> None:
         self._file.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,13 @@ class Board:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for file in self._files.values():
             file.close()
+
+    def begin(self, runs: Iterable[str]) -> None:
+        """Make these runs, all as of this moment."""
+        if self.folder is not None:
+            now = time.time()
+            for run in runs:
+                self._file(run, now)
 
     def scalars(self, run: str, values: Mapping[str, float], step: int) -> None:
         """Points of the curve `run`, tag to value."""
@@ -66,13 +74,13 @@ class Board:
         if self.folder is not None:
             self._file(run).session(settings)
 
-    def _file(self, run: str) -> EventFile:
+    def _file(self, run: str, began: float | None = None) -> EventFile:
         from qat.reporting.events import (
             EventFile,
         )  # TensorBoard's protocol buffers: not for a board that writes nothing
 
         if self.folder is not None and run not in self._files:
-            self._files[run] = EventFile(self.folder / run)
+            self._files[run] = EventFile(self.folder / run, began)
         return self._files[run]
 
 

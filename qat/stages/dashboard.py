@@ -9,7 +9,7 @@ from qat.comparison.configurations import changes_nothing
 from qat.comparison.record import flat
 from qat.evaluation import Evaluation, spread
 from qat.metrics import predicted_class
-from qat.reporting.dashboard import TEST, describe_runs, layout, range_layers, run_names
+from qat.reporting.dashboard import TEST, layout, range_layers, run_names
 from qat.reporting.pictures import calibration_png, confusion, confusion_png, sqnr_png, worth_png
 from qat.reporting.tensorboard import range_tag
 from qat.results import Variant
@@ -38,8 +38,7 @@ def draw_dashboard(
     if not run.config.log.tensorboard:
         return
     with run.progress.work("dashboard"):
-        names = run_names(variants)
-        describe_runs(run.board, variants)
+        names = run_names(run.config.quant.name)
         _draw_sessions(run, variants, len(float_model.history) + (len(qat_model.history) if qat_model else 0))
         for place, title, png in _pictures(run, variants, answers, qat_model):
             run.board.picture(names[place], title, png)

@@ -12,6 +12,7 @@ from qat.config import Config
 from qat.data import Splits
 from qat.errors import RunDirError
 from qat.reporting import Board, Progress
+from qat.reporting.dashboard import begin_runs
 from qat.stages.session import begin_session
 
 NEED_CALIBRATION = ("ptq", "ptq_int16x8", "qat", "qat_w4a8")
@@ -45,6 +46,7 @@ def begin(config: Config, folder: Path) -> Iterator[Run]:
         for skipped in splits.skipped:
             progress.say(f"left out: {skipped}")
         yield Run(config, folder, splits, progress, board)
+        begin_runs(board, config.quant.name)
 
 
 def _refuse_own_folder(config: Config, folder: Path) -> None:

@@ -11,7 +11,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 
 from qat.reporting import Board
-from qat.reporting.dashboard import describe_runs, layout, run_names
+from qat.reporting.dashboard import begin_runs, layout, run_names
 from qat.reporting.events import EventFile
 from qat.reporting.pictures import calibration_png, confusion, confusion_png, sqnr_png, worth_png
 from qat.results import Metric, Variant
@@ -54,22 +54,17 @@ def test_every_kind_of_event_is_read_back_by_tensorboard(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "variants",
-    [
-        [],
-        ["float"],
-        ["float", "ptq_int8", "qat_int8"],
-        ["float", "ptq_int8", "qat_w4a8"],
-        ["float", "ptq_dynamic_range"],
-    ],
+    "quant", ["float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8"]
 )
-def test_each_run_has_the_same_place_and_so_the_same_colour_whatever_was_trained(variants, tmp_path):
-    """TensorBoard numbers the runs in order and goes round seven colours."""
+def test_each_run_has_the_same_place_and_so_the_same_colour_whatever_was_trained(quant, tmp_path):
+    """TensorBoard orders runs by time and name, and goes round seven colours."""
     with Board(tmp_path) as board:
-        describe_runs(board, variants)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == list(run_names(variants).values())
-    assert len(names) == 7
+        begin_runs(board, quant)
+        board.scalars("test_float", {"loss": 1.0}, 0)
+    found = read(tmp_path)
+    assert len({found.FirstEventTimestamp(name) for name in found.Runs()}) == 1
+    assert sorted(found.Runs()) == list(run_names(quant).values())
+    assert len(found.Runs()) == 7
 
 
 def test_the_charts_find_the_tags_of_their_curves():
