@@ -79,6 +79,7 @@ class TrainConfig:
 class CalibrationConfig:
     samples: int = 256
     min_samples: int = 100
+    engine: str = "auto"  # int8 PTQ: auto (our canonical form and ranges, TFLite's where a model has none) | tflite
     method: str = "minmax"  # minmax | percentile | mse
     percentile: float = 99.99  # for method=percentile, of the absolute values on each side
     batch_size: int = 32
@@ -186,6 +187,7 @@ class VerifyConfig:
     """`python -m qat.verify`."""
 
     tflite: str = MISSING  # the file to look into
+    readiness: bool = False  # also what a full-int8 accelerator, the Edge TPU and a microcontroller would reject
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,10 +9,14 @@ from qat.errors import NotIntegerOnlyError
 
 def verify(config: VerifyConfig, _run_dir: Path) -> None:
     """Print what the file is; raise unless it is integer-only."""
+    from qat.tflite import read, readiness
     from qat.tflite import verify as verify_file
 
-    found = verify_file(config.tflite)
+    graph = read(config.tflite)
+    found = verify_file(graph)
     print(f"{config.tflite}\n{found.text()}", flush=True)
+    if config.readiness:
+        print(readiness(graph).text(), flush=True)
     if not found.integer_only:
         floats, unknown = len(found.float_ops), len(found.unknown_ops)
         raise NotIntegerOnlyError(

@@ -18,6 +18,7 @@ from qat.training import FitSettings
 CHOICES: dict[str, tuple[str, ...]] = {
     "train.strategy": ("none",),  # one device; the other names of the schema are kept for tf.distribute
     "quant.name": ("float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8"),
+    "quant.calibration.engine": ("auto", "tflite"),
     "quant.calibration.method": ("minmax", "percentile", "mse"),
     "log.progress": ("auto", "bar", "plain", "off"),
 }
@@ -100,6 +101,9 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
         yield from _needless_complaints(quant)
     if not quant.name.startswith("qat") and quant.name != "ptq":
         yield from _int8_complaints(quant)
+    if quant.name == "ptq" and quant.calibration.engine == "tflite":
+        for key in _asked_of_int8(quant):
+            yield f"quant.calibration.engine=tflite: TFLite's calibrator knows nothing of {key}; leave the engine auto."
     for key, patterns in (("quant.skip", quant.skip), ("quant.per_layer", quant.per_layer)):
         for pattern in patterns:
             try:
@@ -138,14 +142,17 @@ def _needless_complaints(quant: QuantConfig) -> Iterator[str]:
 
 def _int8_complaints(quant: QuantConfig) -> Iterator[str]:
     """What only int8 files are made with: the converter alone makes the others, and knows none of it."""
+    for key in _asked_of_int8(quant):
+        yield f"{key}: quant={quant.name} does not read it; it belongs to quant=ptq, quant=qat and quant=qat_w4a8."
+
+
+def _asked_of_int8(quant: QuantConfig) -> list[str]:
     turned = {
         "quant.calibration.method": quant.calibration.method != "minmax",
         "quant.equalization": quant.equalization,
         "quant.bias_correction": quant.bias_correction,
     }
-    for key, on in turned.items():
-        if on:
-            yield f"{key}: quant={quant.name} does not read it; it belongs to quant=ptq, quant=qat and quant=qat_w4a8."
+    return [key for key, on in turned.items() if on]
 
 
 def _export_complaints(export: ExportConfig) -> Iterator[str]:

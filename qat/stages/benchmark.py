@@ -6,7 +6,7 @@ import itertools
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from qat.stages.benchmark_files import BenchmarkFile, files_of
 from qat.tflite import multiply_accumulates
 from qat.tflite.cost import macs_of
 from qat.tflite.one_op import one_op_files
-from qat.tflite.silence import quiet
 from qat.tflite.timing import Job, Setting, Timing, measure, time_each
 from qat.tflite.verify import verify
 
@@ -150,8 +149,6 @@ def _write(folder: Path, rows: list[Row], profiles: dict[str, list[Row]]) -> Non
 
 
 def _draw(folder: Path, rows: list[Row], profiles: dict[str, list[Row]]) -> None:
-    with quiet():  # TensorFlow's notices at its start
-        import_module("tensorflow").config.list_physical_devices()
     with Board(folder / rundir.TENSORBOARD) as board:
         for row in rows:
             tag = f"{row['threads']} threads, batch {row['batch']}, XNNPACK {'on' if row['delegate'] else 'off'}"

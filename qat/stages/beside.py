@@ -7,7 +7,7 @@ from typing import Any
 
 from qat import rundir
 from qat.stages.run import Run
-from qat.tflite import TfliteGraph, c_source, feeding_snippets, read, with_metadata
+from qat.tflite import TfliteGraph, c_source, feeding_snippets, read, readiness, with_metadata
 from qat.tflite.graph import Tensor
 
 
@@ -61,3 +61,4 @@ def _sources(run: Run, content: bytes, graph: TfliteGraph, name: str) -> Iterato
         samples = run.splits.calibration.inputs(range(min(8, len(run.splits.calibration))))
         for file, text in c_source(content, contract=contract, samples=samples).items():
             yield "microcontroller", file, text
+        yield "microcontroller", "readiness.txt", readiness(graph).text() + "\n"

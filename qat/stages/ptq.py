@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+from numpy.typing import NDArray
 
 from qat.config import QuantConfig
+from qat.errors import ModelError
 from qat.quantization import quantize_model
 from qat.stages.calibration import calibration_inputs
 from qat.stages.deployed import draw_deployed
 from qat.stages.export import export_tflite
 from qat.stages.float_model import FloatModel
 from qat.stages.run import NEED_CALIBRATION, Run
+
+if TYPE_CHECKING:
+    import tf_keras
 
 SCHEMES = {  # quant.name -> (variant, scheme of the converter)
     "ptq": ("ptq_int8", "int8"),
@@ -29,24 +35,39 @@ def quantize_after_training(run: Run, float_model: FloatModel) -> None:
         return
     variant, scheme = SCHEMES[quant.name]
     calibration = calibration_inputs(run, float_model.task) if quant.name in NEED_CALIBRATION else None
-    options: dict[str, Any] = {"allow_float": quant.allow_float, "per_channel": quant.per_channel}
-    if needs_our_ranges(quant):
-        with run.progress.work("calibrate"):
-            model = quantize_model(float_model.model, calibration, config=_alone(quant))
-        export_tflite(run, variant, model, **options)
-    else:
+    if scheme != "int8" or not _export_with_our_ranges(run, variant, float_model.model, calibration):
+        options = {"allow_float": quant.allow_float, "per_channel": quant.per_channel}
         export_tflite(run, variant, float_model.model, scheme=scheme, calibration=calibration, **options)
     for step in (len(float_model.history), len(float_model.history) + (quant.epochs if "qat" in quant.name else 0)):
         draw_deployed(run, variant, run.file(variant, "model.tflite").read_bytes(), float_model.task, step)
 
 
-def needs_our_ranges(quant: QuantConfig) -> bool:
-    """Whether the int8 file is asked for something that TFLite's own calibrator, which knows min-max alone, cannot do.
+def _export_with_our_ranges(run: Run, variant: str, model: tf_keras.Model, calibration: NDArray) -> bool:
+    """Make the int8 file as that of a QAT model is made, which nobody has trained; False where TFLite has to make it.
 
-    Then it is made as a QAT model is that nobody has trained.
+    The canonical form is worth more than the calibration: a global average pooling, to name one, gets a scale of its
+    own, where TFLite keeps that of the map before it. TFLite's calibrator knows no other method than min-max either.
+
+    Raises:
+        ModelError: the model has no canonical form, and an option asks for what TFLite's calibrator cannot do.
     """
-    if SCHEMES.get(quant.name, ("", ""))[1] != "int8":
+    quant = run.config.quant
+    if quant.calibration.engine == "tflite":
         return False
+    try:
+        with run.progress.work("calibrate"):
+            quantized = quantize_model(model, calibration, config=_alone(quant))
+        export_tflite(run, variant, quantized, allow_float=quant.allow_float, per_channel=quant.per_channel)
+    except ModelError as error:
+        if needs_our_ranges(quant):
+            raise
+        run.progress.say(f"{variant}: calibrated by TFLite itself, because {str(error).partition(chr(10))[0]}")
+        return False
+    return True
+
+
+def needs_our_ranges(quant: QuantConfig) -> bool:
+    """Whether an int8 file is asked for something that TFLite's own calibrator cannot do."""
     return quant.calibration.method != "minmax" or quant.equalization or quant.bias_correction
 
 

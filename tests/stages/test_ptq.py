@@ -9,11 +9,11 @@ import tf_keras
 
 from qat import data, rundir
 from qat.door import compose
-from qat.errors import CalibrationError
+from qat.errors import CalibrationError, ConfigError, UnsupportedLayerError
 from qat.models import load
 from qat.stages.float_model import FloatModel
 from qat.stages.main_job import main_job
-from qat.stages.ptq import needs_our_ranges, quantize_after_training
+from qat.stages.ptq import quantize_after_training
 from qat.stages.run import begin
 from qat.tflite import read, verify
 
@@ -80,17 +80,29 @@ def user_model(input_shape, classes):
     return tf_keras.Model(image, tf_keras.layers.Softmax(name="probabilities")(x))
 
 
-def test_float_fallback_is_taken_when_asked_for_and_named(tiny, tmp_path):
+def test_float_fallback_is_taken_when_asked_for_and_named(tiny, tmp_path, capsys):
     model = ("model=user", "model.target._target_=tests.stages.test_ptq.user_model", "quant=ptq")
     found = main_job(tiny(*model, "quant.allow_float=true"), tmp_path / "run").variants["ptq_int8"]
     assert not found.integer_only
     assert any("SIN" in op for op in found.float_ops)
+    assert "ptq_int8: calibrated by TFLite itself, because 1 places in the model have no integer form" in (
+        capsys.readouterr().out
+    )
 
 
-def test_the_converter_makes_what_it_can_and_our_ranges_the_rest(tiny):
-    assert not needs_our_ranges(tiny("quant=ptq").quant)
-    assert needs_our_ranges(tiny("quant=ptq", "quant.calibration.method=mse").quant)
-    assert needs_our_ranges(tiny("quant=qat", "quant.equalization=true").quant)
+def test_what_tflite_cannot_do_is_not_left_out_in_silence(tiny, tmp_path):
+    model = ("model=user", "model.target._target_=tests.stages.test_ptq.user_model", "quant=ptq")
+    with pytest.raises(UnsupportedLayerError, match="op Sin"):
+        main_job(tiny(*model, "quant.allow_float=true", "quant.equalization=true"), tmp_path / "run")
+
+
+def test_our_canonical_form_is_calibrated_unless_tflite_is_asked_to(quantized):
+    ours, theirs = quantized(), quantized("quant.calibration.engine=tflite")
+    assert verify(ours).integer_only
+    assert verify(theirs).integer_only
+    assert ours.read_bytes() != theirs.read_bytes()
+    with pytest.raises(ConfigError, match=r"engine=tflite: .* knows nothing of quant\.equalization"):
+        quantized("quant.calibration.engine=tflite", "quant.equalization=true")
 
 
 def test_too_few_samples_are_refused_before_anything_is_trained(tiny, tmp_path):
