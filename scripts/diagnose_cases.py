@@ -3,47 +3,25 @@
     python scripts/diagnose_cases.py                  every case
     python scripts/diagnose_cases.py F14 K02 X1       some
 Thresholds were tuned on M1 alone; the table shows M1 and the rest apart. Weights are kept in $QAT_CASES (a scratch
-folder by default).
+folder by default); with $QAT_ROWS=FILE each row is appended to it as JSON.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qat.diagnosis import Diagnosis, diagnose  # first: it selects Keras 2
+from diagnose_score import CACHE, Planted, cached, run, summary  # first: it selects Keras 2
 
 import diagnose_plants as plant  # isort: skip
 import numpy as np  # isort: skip
 import tensorflow as tf  # isort: skip
 from diagnose_models import cifar, preprocess_of, trained  # isort: skip
 
-CACHE = Path(os.environ.get("QAT_CASES", Path(tempfile.gettempdir()) / "qat-diagnose-cases"))
 SAMPLES = 512
-CHECKLIST = ("C01", "Q01", "P01", "I01", "O01", "C06", "T01", "P06", "C07")
-
-
-@dataclass
-class Planted:
-    """One case: what was planted (none for a clean one) and what `diagnose` is given."""
-
-    model: str
-    expected: tuple[str, ...]
-    content: bytes
-    given: dict[str, Any] = field(default_factory=dict)
-
-
-def cached(name: str, make: Callable[[], bytes]) -> bytes:
-    path = CACHE / f"{name}.tflite"
-    if not path.is_file():
-        path.write_bytes(make())
-    return path.read_bytes()
 
 
 def data(name: str, **more: Any) -> dict[str, Any]:
@@ -341,80 +319,10 @@ def all_cases() -> dict[str, Callable[[], Planted]]:
     return dict([*file_cases(), *keras_cases(), *model_cases(), *app_cases(), *clean_cases(), *double_cases()])
 
 
-def score(planted: Planted, found: Diagnosis) -> str:
-    """ "right", "both", "wrong", "missed" or "ALARM"."""
-    ids = [cause.id for cause in found.causes]
-    if not planted.expected:
-        return "right" if found.blame == "none" else "ALARM"
-    if len(planted.expected) > 1:
-        return "both" if set(planted.expected) <= set(ids) else "one" if set(planted.expected) & set(ids) else "wrong"
-    return (
-        "right"
-        if ids[:1] == list(planted.expected)
-        else "listed"
-        if planted.expected[0] in ids
-        else "wrong"
-        if ids
-        else "missed"
-    )
-
-
 def main(chosen: list[str]) -> None:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    cases = all_cases()
-    rows = []
-    print(f"{'case':14}{'model':7}{'planted':9}{'verdict':28}{'blame':16}{'score':8}{'recovered':10}{'s':>6}")
-    for name in chosen or list(cases):
-        planted = cases[name]()
-        start = time.perf_counter()
-        found = diagnose(planted.content, **planted.given)
-        seconds = time.perf_counter() - start
-        ids = " ".join(f"{c.id}:{c.certainty[:4]}" for c in found.causes) or "-"
-        share = next((f"{c.recovered:.0%}" for c in found.causes if c.recovered is not None), "")
-        verdict = score(planted, found)
-        rows.append((name, planted, found, verdict, seconds))
-        wanted = "+".join(planted.expected) or "none"
-        print(
-            f"{name:14}{planted.model:7}{wanted:9}{ids:28}{found.blame:16}{verdict:8}{share:10}{seconds:6.1f}",
-            flush=True,
-        )
-        if verdict in ("wrong", "missed", "ALARM", "listed", "one") or os.environ.get("QAT_CASES_TALK"):
-            for cause in found.causes:
-                print("      ", cause.id, cause.certainty, cause.evidence[:300])
-            for rung in found.ladder:
-                print("      ", rung.rung, rung.unit, rung.value)
-            for text in found.notes:
-                print("       note:", text[:240])
-    summary(rows)
-
-
-def summary(rows: list[tuple]) -> None:
-    for title, tuned in (("M1, where thresholds were tuned", True), ("other models", False)):
-        part = [r for r in rows if (r[1].model == "M1") == tuned]
-        single = [r for r in part if len(r[1].expected) == 1]
-        double = [r for r in part if len(r[1].expected) == 2]
-        clean = [r for r in part if not r[1].expected]
-        print(f"\n{title}")
-        print(f"  right cause first      {sum(r[3] == 'right' for r in single)}/{len(single)}")
-        print(f"  both causes on doubles {sum(r[3] == 'both' for r in double)}/{len(double)}")
-        print(f"  false alarms on clean  {sum(r[3] == 'ALARM' for r in clean)}/{len(clean)}")
-        proved = [c.recovered for r in part for c in r[2].causes if c.certainty == "proved" and c.recovered is not None]
-        if proved:
-            print(
-                f"  recovered where proved {np.mean(proved):.0%} on average, {min(proved):.0%} at "
-                f"least ({len(proved)} causes)"
-            )
-        if part:
-            print(
-                f"  seconds                {np.median([r[4] for r in part]):.1f} median, "
-                f"{max(r[4] for r in part):.1f} most"
-            )
-    single = [r for r in rows if len(r[1].expected) == 1]
-    families = sum(r[1].expected[0][0] == "Q" for r in single)
-    fixed = max((sum(r[1].expected[0] == id for r in single), id) for id in CHECKLIST) if single else (0, "")
-    print(f"\nbaselines, right cause on {len(single)} single faults")
-    print(f"  always 'quantization' (any Q counts)   {families}")
-    print(f"  best single answer of the checklist    {fixed[0]} ({fixed[1]})")
+    rows = run(all_cases(), chosen, Path(os.environ["QAT_ROWS"]) if "QAT_ROWS" in os.environ else None)
+    summary("M1, where thresholds were tuned", [r for r in rows if r.model == "M1"])
+    summary("other models", [r for r in rows if r.model != "M1"])
 
 
 if __name__ == "__main__":

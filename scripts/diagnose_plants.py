@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,11 +27,11 @@ def convert(
     float16: bool = False,
 ) -> bytes:
     """The way people write it: TensorFlow's own converter, one sample a step."""
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT] if optimize else []
     if samples is not None:
-        kept = [np.asarray(sample, np.float32)[None] for sample in samples]
-        converter.representative_dataset = lambda: ([sample] for sample in kept)
+        kept = [_step(sample) for sample in samples]
+        converter.representative_dataset = lambda: iter(kept)
         converter.target_spec.supported_ops = ops
     if float16:
         converter.target_spec.supported_types = [tf.float16]
@@ -39,6 +40,26 @@ def convert(
     converter._experimental_disable_per_channel = not per_channel
     with quiet():
         return converter.convert()
+
+
+def _converter(model: Any) -> Any:
+    """A recurrent layer converts with a fixed batch only, and by way of a SavedModel."""
+    if not any(isinstance(layer, (tf_keras.layers.LSTM, tf_keras.layers.GRU)) for layer in model.layers):
+        return tf.lite.TFLiteConverter.from_keras_model(model)
+    spec = tf.TensorSpec([1, *model.input.shape[1:]], model.input.dtype)
+    function = tf.function(lambda x: model(x)).get_concrete_function(spec)
+    folder = tempfile.TemporaryDirectory()
+    model.save(folder.name, save_format="tf", signatures=function)
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder.name)
+    converter.folder = folder  # it is read when the converter converts, and goes with it
+    return converter
+
+
+def _step(sample: Any) -> Any:
+    """One step of a representative dataset: a list for one input, a dictionary by name for several."""
+    if isinstance(sample, dict):
+        return {name: np.asarray(part, np.float32)[None] for name, part in sample.items()}
+    return [np.asarray(sample, np.float32)[None]]
 
 
 def calibration(name: str, count: int = 200) -> np.ndarray:

@@ -15,6 +15,7 @@ from qat.errors import ConfigError, DataError, ModelError
 from qat.tflite import TfliteGraph, check_loadable, read
 from qat.tflite.reader import read_bytes
 
+LARGEST_LABEL = 100_000
 EXPECTED = ("int8", "dynamic_range", "float16", "float32", "int16x8")
 
 
@@ -124,6 +125,8 @@ def _checked_labels(labels: Any, raw: NDArray | None) -> NDArray:
     array = array.reshape(-1)
     if array.dtype.kind not in "iub" and not (array.dtype.kind == "f" and np.all(array == np.trunc(array))):
         raise DataError(f"labels have dtype {array.dtype}; expected int class numbers [N]")
+    if array.size and not 0 <= array.min() <= array.max() <= LARGEST_LABEL:
+        raise DataError(f"labels lie in [{array.min():g}, {array.max():g}]; expected class numbers 0..classes-1")
     if raw is None or len(array) != len(raw):
         given = "no inputs" if raw is None else f"{len(raw)} inputs"
         raise DataError(f"{len(array)} labels for {given}; give one label for each raw sample")

@@ -17,8 +17,8 @@ MODEL_FAMILIES, CODE_FAMILIES = "CQMT", "IPOE"
 class Repair:
     """A change to the state of one side of the comparison, tried to prove a finding.
 
-    `side` is "model" (how the file was made), "feeding" (what is written into the input) or "output" (what is made of
-    the result); `change` maps that side's state to a repaired state.
+    `side` is "model" (how the file was made), "feeding" (what is written into the input), "output" (what is made of
+    the result) or "yardstick" (how the reference is measured); `change` maps that side's state to a repaired state.
     """
 
     side: str

@@ -13,30 +13,13 @@ from numpy.typing import NDArray
 from qat.diagnosis.calibration_set import CalibrationSet, collected
 from qat.diagnosis.case import Case
 from qat.diagnosis.facts import Facts, preset_of
-from qat.diagnosis.running import FileRunner, as_inputs, best_order, called, run_keras, watched
-from qat.diagnosis.yardstick import Yardstick, worst_sqnr_db
-from qat.errors import DataError, QatError
-
-CALIBRATION_SAMPLES = 128
-NORMALISATIONS = {
-    "raw / 255": lambda raw: raw / 255,
-    "raw / 127.5 - 1": lambda raw: raw / 127.5 - 1,
-    "raw": lambda raw: raw,
-    "(raw / 255 - mean) / std (ImageNet)": lambda raw: (raw / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
-    "BGR minus caffe means": lambda raw: raw[..., ::-1] - [103.939, 116.779, 123.68],
-    "raw / 255, BGR": lambda raw: raw[..., ::-1] / 255,
-    "raw, BGR": lambda raw: raw[..., ::-1],
-}
-_OF_PRESET = {"[0, 1]": "raw / 255", "[-1, 1]": "raw / 127.5 - 1", "[0, 255]": "raw"}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a file is made of the Keras model: by the user's calibration, or by right inputs."""
-
-    calibration: str = "right"  # right | user
-    per_channel: bool = True
-    scheme: str = "int8"
+from qat.diagnosis.making import CALIBRATION_SAMPLES, Recipe, make
+from qat.diagnosis.normalisations import OF_PRESET, applicable, normalised
+from qat.diagnosis.ordering import check_same_border, input_order, output_order
+from qat.diagnosis.running import FileRunner, as_inputs, called, real_of, run_keras
+from qat.diagnosis.watching import Refusal, watched
+from qat.diagnosis.yardstick import Yardstick, are_probabilities
+from qat.errors import DataError
 
 
 @dataclass
@@ -46,6 +29,7 @@ class Evidence:
     case: Case
     remarks: list[str] = field(default_factory=list)
     labels_distrusted: bool = False
+    refusal: Refusal | None = None  # what the app's own run broke at
     _files: dict[Recipe, Any] = field(default_factory=dict)
 
     @cached_property
@@ -59,7 +43,15 @@ class Evidence:
 
     @cached_property
     def keras(self) -> Any:
-        return self.case.keras_model
+        """The Keras model.
+
+        Raises:
+            ModelError: its inputs or outputs are not the file's.
+        """
+        model = self.case.keras_model
+        if model is not None:
+            check_same_border(self.case.graph, model)
+        return model
 
     @cached_property
     def keras_is_qat(self) -> bool:
@@ -83,23 +75,24 @@ class Evidence:
         return found
 
     def _inferred_inputs(self, raw: NDArray) -> list[NDArray]:
-        if raw.dtype.kind == "f" or raw.dtype != np.uint8 or len(self.case.graph.inputs) != 1:
+        if raw.dtype != np.uint8 or len(self.case.graph.inputs) != 1:
             return as_inputs("inputs", raw, len(raw))
+        size = self.case.graph.inputs[0].shape
+        raw = raw.reshape(len(raw), *size[1:]) if raw[0].size == int(np.prod(size[1:])) else raw
         name = self._inferred_name(raw)
         self.remarks.append(f"preprocess was not given; the diagnosis goes on as if training had used {name!r}")
-        return [NORMALISATIONS[name](raw.astype(np.float32)).astype(np.float32)]
+        return [normalised(raw, name)]
 
     def _inferred_name(self, raw: NDArray) -> str:
-        guess = _OF_PRESET.get(preset_of(self.facts.input_range) or "", "raw")
-        few = slice(0, 256)
-        if self.case.labels is None:
+        guess = OF_PRESET.get(self.preset or "", "raw")
+        few, labels = raw[:256], self.case.labels
+        if labels is None:
             return guess
-        usable = [n for n in NORMALISATIONS if raw.shape[-1] == 3 or n in _OF_PRESET.values()]
         score = {}
-        for name in sorted(usable, key=lambda n: n != guess):
-            values = [NORMALISATIONS[name](raw[few].astype(np.float32)).astype(np.float32)]
+        for name in sorted(applicable(raw), key=lambda n: n != guess):
+            values = [normalised(few, name)]
             outputs = run_keras(self.keras, values) if self.keras is not None else self.file.real(values)
-            score[name] = Yardstick(self.case.labels[few], None, True).value(outputs)
+            score[name] = Yardstick(labels[:256], None, True).value(outputs)
         best = max(score, key=score.get)
         return best if guess not in score or score[best] > score[guess] + 0.03 else guess
 
@@ -139,7 +132,13 @@ class Evidence:
         if self.case.user_run is None:
             return None
         with watched() as watch:
-            value = called("user_run", self.case.user_run, self.case.inputs, self.case.content)
+            try:
+                value = called("user_run", self.case.user_run, self.case.inputs, self.case.content)
+            except DataError:
+                self.refusal = watch.refused
+                if self.refusal is None:
+                    raise
+                return None
         return self.as_outputs(value), watch.fed(self.case.graph, self.case.count)
 
     def app_on(self, recipe: Recipe) -> list[NDArray] | None:
@@ -201,10 +200,7 @@ class Evidence:
         reference = self.a0 or self.a2
         if self.case.labels is not None:
             return True
-        if reference is None or reference[0].ndim != 2:
-            return False
-        rows = reference[0]
-        return bool(rows.shape[1] > 1 and (rows >= -1e-3).all() and np.abs(rows.sum(axis=1) - 1).max() < 0.05)
+        return reference is not None and are_probabilities(reference[0])
 
     @property
     def a1_if_made(self) -> list[NDArray] | None:
@@ -228,6 +224,9 @@ class Evidence:
         if self.yardstick.unit != "dB":
             return [recorded[0].reshape(-1) if recorded[0].size == len(recorded[0]) else recorded[0], *wanted[1:]]
         same = recorded[0].size == wanted[0].size
+        tensor = self.case.graph.outputs[self.file.output_order[0]]
+        if same and recorded[0].dtype == np.dtype(tensor.dtype):
+            recorded = [real_of(recorded[0], tensor), *recorded[1:]]
         return [recorded[0].reshape(wanted[0].shape), *wanted[1:]] if same else None
 
     @cached_property
@@ -253,27 +252,11 @@ class Evidence:
         return self._files[recipe]
 
     def _made(self, recipe: Recipe) -> bytes | None:
-        from qat.tflite import convert
-
         if self.keras is None or (self.keras_is_qat and recipe.scheme != "float32"):
             return None
-        needs = recipe.scheme in ("int8", "int16x8")
-        samples = self.calibration_samples(recipe.calibration) if needs else None
-        if needs and samples is None:
-            return None
-        io = self._io if recipe.scheme == "int8" else "float32"
-        try:
-            import warnings
-
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return convert(
-                    self.keras, calibration=samples, scheme=recipe.scheme, io=io, allow_float=True,
-                    per_channel=recipe.per_channel,
-                )  # fmt: skip
-        except QatError as error:
-            self.remarks.append(f"a {recipe.scheme} file could not be made from the Keras model: {str(error)[:200]}")
-            return None
+        content, why = make(self.keras, recipe, self.calibration_samples(recipe.calibration), self._io)
+        self.remarks += [why] if why else []
+        return content
 
     @property
     def _io(self) -> str:
@@ -305,27 +288,10 @@ class Evidence:
         if self.keras is None:
             return runner
         if len(graph.inputs) > 1:
-            runner.input_order = self._input_order()
+            runner.input_order = input_order(graph, self.keras)
         if len(graph.outputs) > 1:
-            runner.output_order = self._output_order(runner)
+            runner.output_order = output_order(graph, self.keras, runner, self.right_inputs)
         return runner
-
-    def _input_order(self) -> list[int]:
-        graph, names = self.case.graph, list(self.keras.input_names)
-        by_name = _places(names, _signature_names(graph, "inputs"), [t.name for t in graph.inputs])
-        if by_name is not None:
-            return by_name
-        shapes = [tuple(x.shape[1:]) for x in self.keras.inputs]
-        return best_order(shapes, [tuple(t.shape_signature[1:]) for t in graph.inputs], lambda a, b: float(a == b))
-
-    def _output_order(self, runner: FileRunner) -> list[int]:
-        """By what they compute where there is data, else by the names of the signature."""
-        if self.right_inputs is not None:
-            few = [a[:32] for a in self.right_inputs]
-            wanted, found = run_keras(self.keras, few), runner.real(few)
-            return best_order(wanted, found, lambda w, f: max(worst_sqnr_db([w], [f]), -100.0))
-        names = _places(list(self.keras.output_names), _signature_names(self.case.graph, "outputs"), [])
-        return names or runner.output_order
 
     @property
     def preset(self) -> str | None:
@@ -349,20 +315,3 @@ class Evidence:
         op = next((o for o in self.facts.computing), None)
         constants = [] if op is None else [tensors[i] for i in op.inputs if i >= 0 and tensors[i].is_constant]
         return op is not None and op.name in ("MUL", "ADD", "SUB") and any(t.size <= 4 for t in constants)
-
-
-def _signature_names(graph: Any, which: str) -> dict[str, int]:
-    """Name to place among the file's inputs or outputs."""
-    if not graph.signatures:
-        return {}
-    places = {t.index: place for place, t in enumerate(getattr(graph, which))}
-    return {n: places[i] for n, i in getattr(graph.signatures[0], which).items() if i in places}
-
-
-def _places(names: list[str], signature: dict[str, int], tensor_names: list[str]) -> list[int] | None:
-    """Place in the file of each Keras name, if all of them are found."""
-    stripped = {n.removeprefix("serving_default_").split(":")[0]: i for i, n in enumerate(tensor_names)}
-    for known in (signature, stripped):
-        if set(names) <= set(known):
-            return [known[n] for n in names]
-    return None

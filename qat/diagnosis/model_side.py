@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from qat.diagnosis.diagnosis import Cause, Finding
-from qat.diagnosis.evidence import Evidence, Recipe
+from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.facts import Facts
+from qat.diagnosis.making import Recipe
 from qat.diagnosis.probes import calibration, conversion, model, qat
-from qat.diagnosis.weights import LayerCosine, layer_cosines
-from qat.diagnosis.yardstick import ENOUGH, FAULT_DB, Drop, worst_sqnr_db
+from qat.diagnosis.running import FileRunner
+from qat.diagnosis.side import Side
+from qat.diagnosis.weights import LayerCosine, growth, layer_cosines, strangers
+from qat.diagnosis.yardstick import ENOUGH, FAULT_DB, Drop, Yardstick, worst_sqnr_db
+from qat.errors import QatError
+from qat.tflite import read
 
 OTHER_WEIGHTS, SCRATCH, SAME_WEIGHTS = 0.6, 0.35, 0.97
+KERNEL_SAMPLES = 64
+MANY = 3  # layers without a partner that are no accident of conversion
+GROWN = 2.0  # kernels that a training with too large steps has blown up
 HALF = 0.5
 AGREES, AGREES_QAT = 0.95, 0.85
-
-
-@dataclass
-class Side:
-    """The verdict over one side. `unsure`: a loss was measured, or is probable, and nothing explains it."""
-
-    causes: list[Cause] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    drop: Drop | None = None
-    unsure: str = ""
-
-    def note(self, finding: Finding) -> None:
-        self.notes.append(f"{finding.id}: {finding.evidence}")
 
 
 def judge_model(evidence: Evidence) -> Side:
@@ -49,7 +44,7 @@ def judge_model(evidence: Evidence) -> Side:
         elif not lossy:
             side.note(finding)
     if evidence.keras is not None and (found := _wrong_weights(evidence, cosines)) is not None:
-        if not measured or lossy:
+        if lossy or (not measured and found.certain):
             side.causes.append(_proved_by_remaking(evidence, found, lossy))
         else:
             side.note(found)
@@ -67,12 +62,11 @@ def _static(evidence: Evidence) -> list[Finding]:
     facts, seen = evidence.facts, evidence.calibration
     sound = None if seen is None else seen.usable
     found = list(conversion.not_quantized(facts, evidence.case.expect, seen is not None, sound))
+    found += list(qat.float_though_int8(facts, evidence.case.expect))
     for probe in (*conversion.STATIC, *qat.STATIC, calibration.constant):
         found += list(probe(facts))
     if seen is not None and not seen.usable and facts.scheme == "float32" and found:
         why = seen.problem or f"{seen.count} samples, some NaN or infinite"
-        from dataclasses import replace
-
         found = [
             replace(f, evidence=f"{f.evidence}. The calibration handed over: {why}") if f.id == "C02" else f
             for f in found
@@ -112,26 +106,13 @@ def _loss(evidence: Evidence) -> Drop | None:
 def _wrong_weights(evidence: Evidence, cosines: list[LayerCosine]) -> Finding | None:
     """C07, T03, T04: kernels that are not the Keras model's."""
     if not cosines:
-        return None
+        return _other_architecture(evidence)
     values = np.array([c.cosine for c in cosines])
     worst = [c for c in cosines if c.cosine < OTHER_WEIGHTS]
     named = ", ".join(f"{c.layer!r} {c.cosine:.2f}" for c in (worst or cosines)[:6])
     text = f"cosine between the file's kernels and the Keras model's, median over channels: {named}"
     if evidence.facts.trained_quantized and not evidence.keras_is_qat:
-        middle = float(np.median(values))
-        if middle < SCRATCH:
-            return Finding(
-                "T03", f"{text}: quantization-aware training did not start from these float weights",
-                "load the trained weights before quantize_model(), e.g. float_model.load_weights(...); assert "
-                "float_model.evaluate(...) first", 0.95, certain=True,
-            )  # fmt: skip
-        if middle < SAME_WEIGHTS:
-            return Finding(
-                "T04", f"{text}: the training with quantization has moved the weights far away",
-                "divide its learning rate by 10 (about 1/100 of the float training's), and compile again after "
-                "quantize_apply", 0.8,
-            )  # fmt: skip
-        return None
+        return _other_training(evidence, float(np.median(values)), text)
     if worst:
         return Finding(
             "C07", f"{text}; the same checkpoint gives 0.99 and more",
@@ -139,6 +120,39 @@ def _wrong_weights(evidence: Evidence, cosines: list[LayerCosine]) -> Finding | 
             0.97, certain=True,
         )  # fmt: skip
     return None
+
+
+def _other_architecture(evidence: Evidence) -> Finding | None:
+    """C07: not one kernel of the file has the shape of one of the Keras model's."""
+    named = strangers(evidence.facts, evidence.keras)
+    if len(named) < MANY:
+        return None
+    return Finding(
+        "C07", f"no Keras kernel has the shape of any of the file's ({', '.join(named[:4])}, ...): these are "
+        "two architectures",
+        "give the model that this file was made from; or convert the one given", 0.8,
+    )  # fmt: skip
+
+
+def _other_training(evidence: Evidence, middle: float, text: str) -> Finding | None:
+    """T03, T04: quantization-aware training that began elsewhere, or went far away."""
+    if middle >= SAME_WEIGHTS:
+        return None
+    content = evidence.content(Recipe(scheme="float32"))
+    grown = growth(evidence.facts, Facts(read(content))) if content is not None else None
+    blown_up = grown is not None and grown > GROWN
+    if middle < SCRATCH and not blown_up:
+        return Finding(
+            "T03", f"{text}: quantization-aware training did not start from these float weights",
+            "load the trained weights before quantize_model(), e.g. float_model.load_weights(...); assert "
+            "float_model.evaluate(...) first", 0.95, certain=True,
+        )  # fmt: skip
+    size = f", and made them {grown:.1f} times as large" if blown_up else ""
+    return Finding(
+        "T04", f"{text}: the training with quantization has moved the weights far away{size}",
+        "divide its learning rate by 10 (about 1/100 of the float training's), and compile again after "
+        "quantize_apply", 0.9 if blown_up else 0.8, certain=blown_up,
+    )  # fmt: skip
 
 
 def _explained(side: Side) -> bool:
@@ -161,6 +175,9 @@ def _recovered(evidence: Evidence, recipe: Recipe) -> float | None:
 
 
 def _explain_loss(evidence: Evidence, side: Side, static: list[Finding], cosines: list[LayerCosine]) -> None:
+    if (share := _reference_kernels(evidence)) is not None and share >= ENOUGH:
+        side.causes.append(Cause.of(conversion.other_kernels(share), "proved", share))
+        return
     good = _recovered(evidence, Recipe())
     if evidence.facts.scheme == "float32":
         _float_file(evidence, side)
@@ -175,6 +192,20 @@ def _explain_loss(evidence: Evidence, side: Side, static: list[Finding], cosines
         if good >= HALF:  # two faults: one in how the file was made, one in the model
             _calibration_or_scheme(evidence, side, static, good)
         _hard_model(evidence, side)
+
+
+def _reference_kernels(evidence: Evidence) -> float | None:
+    """Share of the loss that the runtime's plain kernels do not have."""
+    few = [values[:KERNEL_SAMPLES] for values in evidence.right_inputs]
+    try:
+        plain = FileRunner(evidence.case.content, evidence.case.graph, reference_kernels=True)
+        plain.input_order, plain.output_order = evidence.file.input_order, evidence.file.output_order
+        found = plain.real(few)
+    except QatError:
+        return None
+    own, wanted = ([each[:KERNEL_SAMPLES] for each in outputs] for outputs in (evidence.a2, evidence.a0))
+    part = Yardstick(None, wanted, evidence.classifies)
+    return part.recovered(wanted, own, found) if part.drop(wanted, own).significant else None
 
 
 def _still_lossy(evidence: Evidence, recipe: Recipe) -> bool:
@@ -291,7 +322,3 @@ def _note_oddities(evidence: Evidence, side: Side, lossy: bool) -> None:
             side.note(finding)
     if seen is not None and seen.usable and seen.exhausted:
         side.notes.append("the calibration generator is used up after one pass; a second conversion would see nothing")
-
-
-def as_dict(side: Side) -> dict[str, Any]:
-    return {"causes": [c.id for c in side.causes], "notes": side.notes, "unsure": side.unsure}

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.evidence import NORMALISATIONS, Evidence, Recipe
+from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.facts import Facts
+from qat.diagnosis.making import Recipe
+from qat.diagnosis.normalisations import NORMALISATIONS
 from qat.tflite import read
 from qat.tflite.runtime import Runtime
 
@@ -101,6 +103,11 @@ def _other_scales(evidence: Evidence, values: NDArray) -> Iterator[Guess]:
                 continue
             ratio = float(other.max() - other.min()) / max(width, 1e-12)
             yield Guess("Q01" if ratio > 3.5 else "Q02" if ratio < 1 / 8 else "Q05", f"samples as {words!r}", [other])
+    elif raw.shape == values.shape and not np.allclose(raw, values, atol=1e-3 * max(width, 1e-6)):
+        ratio = float(np.ptp(raw.astype(np.float64))) / max(width, 1e-12)
+        yield Guess(
+            "Q01" if ratio > 3.5 else "Q02" if ratio < 1 / 8 else "Q05", "the raw samples", [raw.astype(np.float32)]
+        )
     if values.ndim == 4 and values.shape[-1] == 3:
         yield Guess("Q05", "samples with red and blue exchanged", [np.ascontiguousarray(values[..., ::-1])])
     for factor in (255.0, 128.0):

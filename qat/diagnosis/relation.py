@@ -54,6 +54,7 @@ class Relation:
         )
 
     unit: float = 1.0  # spread of the right inputs
+    order_before: bool = False  # channels were exchanged before the training's normalisation, which explains the rest
 
     @property
     def is_identity(self) -> bool:
@@ -72,6 +73,8 @@ class Relation:
         """This relation with one part made right: "spatial", "channels" or "affine"."""
         if part == "affine":
             return replace(self, gain=np.float32([1]), offset=np.float32([0]), per_image=False)
+        if part == "channels" and self.order_before:
+            return replace(self.without("affine"), channels="as is")
         return replace(self, **{part: "as is"})
 
 
@@ -96,6 +99,25 @@ def relate(user: NDArray, right: NDArray, valid: NDArray | None = None) -> Relat
         single = _fit_images(user, moved, mask, best)
         best = single if single.residual < 0.3 * best.residual else best
     return best
+
+
+def per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDArray | None = None) -> bool:
+    """Whether the app's inputs are the raw samples, scaled by numbers of each image's own.
+
+    The training's inputs must not be so themselves.
+    """
+    count = min(len(right), FIT_SAMPLES)
+    mask = np.ones(user[:count].shape, bool) if valid is None else valid[:count]
+    base = raw[:count].astype(np.float64)
+    axes = tuple(range(1, base.ndim))
+    first, last = user[:count].astype(np.float64), right[:count].astype(np.float64)
+    gain, _, residual = _least_squares(first, base, mask, axes)
+    channelwise = tuple(range(base.ndim - 1)) if base.shape[-1] in (1, 3, 4) else None
+    _, _, shared = _least_squares(first, base, mask, channelwise)
+    varies = float(np.std(gain) / max(abs(np.mean(gain)), 1e-12)) > 0.02
+    right_gain, _, right_residual = _least_squares(last, base, np.ones(base.shape, bool), axes)
+    right_varies = right_residual < EXACT and np.std(right_gain) > 0.02 * max(abs(np.mean(right_gain)), 1e-12)
+    return varies and residual < EXACT and residual < 0.3 * shared and not right_varies
 
 
 def _candidates(right: NDArray) -> list[tuple[str, str]]:

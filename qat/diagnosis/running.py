@@ -1,10 +1,8 @@
-"""Run what the user brought: the file on real numbers, the Keras model, the app's own functions, watched."""
+"""Run what the user brought: the file on real numbers, the Keras model, the app's own functions."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,9 +45,15 @@ class FileRunner:
 
     def codes(self, codes: Sequence[NDArray]) -> list[NDArray]:
         """Codes in, codes out, Keras order."""
-        taken = [codes[self.input_order.index(i)] for i in range(len(self.graph.inputs))]
-        outputs = self._runtime.run(taken)
+        outputs = self._runtime.run(self._in_file_order(codes))
         return [outputs[i] for i in self.output_order]
+
+    def codes_to_feed(self, real: Sequence[NDArray]) -> list[NDArray]:
+        """Real inputs, Keras order, as the codes of the file's inputs in the file's own order."""
+        return self._in_file_order([codes_of(r, t) for r, t in zip(real, self.inputs(), strict=True)])
+
+    def _in_file_order(self, arrays: Sequence[NDArray]) -> list[NDArray]:
+        return [arrays[self.input_order.index(i)] for i in range(len(self.graph.inputs))]
 
     def real(self, real: Sequence[NDArray]) -> list[NDArray]:
         found = self.codes([codes_of(r, t) for r, t in zip(real, self.inputs(), strict=True)])
@@ -100,62 +104,3 @@ def as_inputs(name: str, value: Any, count: int) -> list[NDArray]:
             bad = np.flatnonzero(~np.isfinite(array.reshape(count, -1)).all(axis=1))
             raise DataError(f"{name} makes NaN or infinity of {len(bad)} samples, the first is sample {bad[0]}")
     return [a if a.dtype.kind in "iu" and a.dtype.itemsize >= 4 else a.astype(np.float32) for a in arrays]
-
-
-class Watch:
-    """What went through the runtime while the app ran: inputs as they were written, in order."""
-
-    def __init__(self) -> None:
-        self.written: dict[int, list[NDArray]] = {}
-        self.invocations = 0
-
-    def fed(self, graph: TfliteGraph, count: int) -> list[NDArray] | None:
-        """One array [N, ...] an input of the file, if every sample was written once."""
-        found = []
-        for tensor in graph.inputs:
-            parts = [
-                part if part.ndim == len(tensor.shape) else part[None] for part in self.written.get(tensor.index, [])
-            ]
-            if not parts or len({part.shape[1:] for part in parts}) != 1 or sum(map(len, parts)) != count:
-                return None
-            found.append(np.concatenate(parts))
-        return found
-
-
-@contextlib.contextmanager
-def watched() -> Iterator[Watch]:
-    """Note every `set_tensor` of every TFLite interpreter within the block."""
-    import sys
-
-    watch = Watch()
-    modules = [sys.modules.get(n) for n in ("ai_edge_litert.interpreter", "tensorflow.lite.python.interpreter")]
-    kept = [(module.Interpreter, module.Interpreter.set_tensor) for module in modules if module is not None]
-    for kind, original in kept:
-        kind.set_tensor = _noting(original, watch)
-    try:
-        yield watch
-    finally:
-        for kind, original in kept:
-            kind.set_tensor = original
-
-
-def _noting(original: Callable, watch: Watch) -> Callable:
-    def set_tensor(self: Any, index: int, value: Any) -> Any:
-        result = original(self, index, value)
-        watch.written.setdefault(int(index), []).append(np.array(value))
-        return result
-
-    return set_tensor
-
-
-def best_order(wanted: Sequence[Any], found: Sequence[Any], score: Callable[[Any, Any], float]) -> list[int]:
-    """For each wanted item the place of its partner in `found`, by the best total score (up to six items)."""
-    places = range(len(found))
-    if len(found) > 6 or len(wanted) != len(found):
-        return list(range(len(wanted)))
-    return list(
-        max(
-            itertools.permutations(places),
-            key=lambda p: sum(score(w, found[i]) for w, i in zip(wanted, p, strict=True)),
-        )
-    )

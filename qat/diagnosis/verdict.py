@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qat.diagnosis.app_side import judge_app
 from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung, blame_of
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.model_side import Side, judge_model
+from qat.diagnosis.model_side import judge_model
 from qat.diagnosis.pictures import pictures_of
 from qat.diagnosis.probes import harness
+from qat.diagnosis.side import Side
 
 ORDER = {"proved": 0, "certain": 1, "consistent": 2}
 
@@ -18,7 +21,10 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
     notes: list[str] = []
     for finding in harness.labels_do_not_fit(evidence):
         causes.append(Cause.of(finding, "certain" if finding.certain else "consistent", finding.proved_share))
-        evidence.distrust_labels()
+        if finding.repair is not None:  # from here on measured rightly
+            evidence = Evidence(replace(evidence.case, preprocess=finding.repair.change))
+        else:
+            evidence.distrust_labels()
     model = judge_model(evidence)
     app = judge_app(evidence, model)
     if not causes and not model.causes:

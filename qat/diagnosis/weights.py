@@ -38,6 +38,27 @@ def layer_cosines(facts: Facts, model: Any) -> list[LayerCosine]:
     return found
 
 
+def strangers(facts: Facts, model: Any) -> list[str]:
+    """Weighted layers of the file for which the Keras model has no kernel of that shape; empty if it has any at all."""
+    kernels = {kernel.shape for kernel in _kernels(model)}
+    rows = [(weight.layer, _rows(weight, op.name)[0]) for op, weight in facts.weights]
+    known = [(layer, each.shape) for layer, each in rows if each is not None]
+    return [] if any(shape in kernels for _, shape in known) else [layer for layer, _ in known]
+
+
+def growth(facts: Facts, reference: Facts) -> float | None:
+    """How much larger the kernels are than those of the same layers of a float file, the median over layers."""
+    pairs = zip(facts.weights, reference.weights, strict=False)
+    sizes = [(_size(w, op.name), _size(v, other.name)) for (op, w), (other, v) in pairs if w.shape == v.shape]
+    ratios = [a / b for a, b in sizes if a and b]
+    return float(np.median(ratios)) if ratios and len(facts.weights) == len(reference.weights) else None
+
+
+def _size(weight: Tensor, op: str) -> float:
+    rows, _ = _rows(weight, op)
+    return 0.0 if rows is None else float(np.median(np.linalg.norm(rows, axis=1)))
+
+
 def _rows(weight: Tensor, op: str) -> tuple[NDArray | None, NDArray]:
     """Weights as one row for each output channel, and which rows are stored finely enough to compare."""
     data = weight.data

@@ -9,19 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.diagnosis.diagnosis import Cause, Finding
-from qat.diagnosis.evidence import Evidence, Recipe
+from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.facts import PRESETS
-from qat.diagnosis.model_side import Side
+from qat.diagnosis.making import Recipe
 from qat.diagnosis.probes.calibration import FIX
 from qat.diagnosis.probes.model import hard_to_quantize
 from qat.diagnosis.running import run_keras
-from qat.diagnosis.yardstick import worst_sqnr_db
+from qat.diagnosis.side import Side
+from qat.diagnosis.yardstick import Outputs, worst_sqnr_db
 
 CANDIDATES = ("[0, 1]", "[-1, 1]", "[0, 255]", "ImageNet mean/std")
 FACTOR = 8.0  # between the file's input range and the range that BatchNorm remembers
 OCTAVES = 3.0  # by which one range must fit the statistics better than the other
 SAMPLES = 32
-HOPELESS_DB, FINE_DB = 5.0, 14.0
+POOR_DB = 14.0  # of the file itself
+HOPELESS_DB, FINE_DB = 5.0, 18.0  # of the best int8 file, and of an int16x8 file
 
 
 def judge_without_data(evidence: Evidence, side: Side) -> None:
@@ -102,6 +104,14 @@ def _input_range(evidence: Evidence, side: Side, trained: str, misfit: dict[str,
     return True
 
 
+def _quality_db(evidence: Evidence, reference: Outputs, outputs: Outputs) -> float:
+    """Scores are judged together: the noise of a class that never comes up says nothing."""
+    if not evidence.classifies:
+        return worst_sqnr_db(reference, outputs)
+    wanted, found = reference[0].astype(np.float64), outputs[0].astype(np.float64)
+    return float(10 * np.log10(np.sum(wanted**2) / max(float(np.sum((wanted - found) ** 2)), 1e-30)))
+
+
 def _hard_model(evidence: Evidence, side: Side, images: NDArray, trained: str | None) -> None:
     """M: even a file calibrated on the very images that it is measured on loses nearly all, and 16 bits do not."""
     have = evidence.facts.input_range
@@ -114,8 +124,8 @@ def _hard_model(evidence: Evidence, side: Side, images: NDArray, trained: str | 
     good, wide = synthetic.remade(Recipe()), synthetic.remade(Recipe(scheme="int16x8"))
     if good is None or wide is None:
         return
-    found = [worst_sqnr_db(reference, outputs) for outputs in (synthetic.a2, good, wide)]
-    if max(found[0], found[1]) < HOPELESS_DB and found[2] > FINE_DB:
+    found = [_quality_db(synthetic, reference, outputs) for outputs in (synthetic.a2, good, wide)]
+    if found[0] < POOR_DB and found[1] < HOPELESS_DB and found[2] > FINE_DB:
         first = max(hard_to_quantize(synthetic), key=lambda f: f.strength)
         said = (
             f"on synthetic images the file keeps {found[0]:.1f} dB, the best int8 file "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from qat.metrics import mcnemar_p, wilson_interval
 POINTS = 0.02  # a drop of accuracy or agreement below this is no fault, however certain
 CHANCE = 0.01  # of a drop by luck alone (exact McNemar)
 LARGE_POINTS, LARGE_CHANCE = 0.03, 0.03  # a larger drop needs less proof
+OTHER_POINTS = 0.12  # of agreement in an output that has no labels: rounding alone changes a few classes
 FAULT_DB = 15.0  # SQNR of real-valued outputs below which there is a fault
 GAIN_DB = 6.0  # and a sound file must be better by so much
 ENOUGH = 0.9  # share of the loss that a proof must recover
@@ -29,8 +31,12 @@ class Drop:
     points: float
     p: float
     significant: bool
+    unit: str = ""  # where it is not the yardstick's own
 
     def text(self, unit: str) -> str:
+        unit = self.unit or unit
+        if unit.startswith("dB of"):
+            return f"{self.value:.1f} {unit}"
         if unit == "dB":
             return f"{self.value:.1f} dB"
         return f"{self.reference:.1%} to {self.value:.1%} ({unit}, p = {self.p:.2g})"
@@ -44,6 +50,17 @@ class Yardstick:
         self.reference = reference
         self.classifies = classifies
         self.unit = "dB" if not classifies else "accuracy" if labels is not None else "agreement"
+
+    @cached_property
+    def others(self) -> list[tuple[int, Yardstick]]:
+        """Of several outputs each further one is measured against the reference: labels belong to the first."""
+        if self.reference is None or self.unit == "dB":
+            return []
+        return [
+            (place, Yardstick(None, [each], are_probabilities(each)))
+            for place, each in enumerate(self.reference)
+            if place
+        ]
 
     def right(self, outputs: Outputs) -> NDArray[np.bool_]:
         """One truth value a sample; unusable outputs are wrong."""
@@ -71,16 +88,39 @@ class Yardstick:
         p = mcnemar_p(self.right(better), self.right(worse))
         points = first - second
         significant = (points >= POINTS and p < CHANCE) or (points >= LARGE_POINTS and p < LARGE_CHANCE)
+        if not significant and (lossy := self._lossy_other(better, worse)) is not None:
+            place, other = lossy
+            return replace(other.drop([better[place]], [worse[place]]), unit=f"{other.unit} of output {place}")
         return Drop(first, second, points, p, significant)
+
+    def _lossy_other(self, better: Outputs, worse: Outputs) -> tuple[int, Yardstick] | None:
+        if len(better) != len(worse):
+            return None
+        for place, other in self.others:
+            drop = other.drop([better[place]], [worse[place]])
+            if drop.significant and (other.unit == "dB" or drop.points > OTHER_POINTS):
+                return place, other
+        return None
 
     def recovered(self, target: Outputs, broken: Outputs, repaired: Outputs) -> float:
         """Share of the loss that is gone, 1 when all is; of noise power where the unit is dB."""
+        lossy = self._lossy_other(target, broken) if self.unit != "dB" else None
+        if lossy is not None and self.value(target) - self.value(broken) < POINTS:
+            place, other = lossy
+            return other.recovered([target[place]], [broken[place]], [repaired[place]])
         best, before, after = self.value(target), self.value(broken), self.value(repaired)
         if self.unit == "dB":
             if math.isinf(after) and after > 0:
                 return 1.0
             return 1 - 10 ** ((before - after) / 10) if math.isfinite(before) else float(after > FAULT_DB)
         return (after - before) / (best - before) if best > before else 0.0
+
+
+def are_probabilities(values: NDArray) -> bool:
+    """Whether each row [N, C] is a distribution over classes."""
+    if values.ndim != 2 or values.shape[1] < 2:
+        return False
+    return bool((values >= -1e-3).all() and np.abs(values.sum(axis=1) - 1).max() < 0.05)
 
 
 def predicted_labels(values: NDArray) -> NDArray:

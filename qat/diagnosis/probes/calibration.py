@@ -83,7 +83,7 @@ def _scale(values: np.ndarray, right: np.ndarray) -> Iterator[Finding]:
     if ratio > TOO_WIDE:
         yield _finding("Q01", said, 0.88)
     elif ratio < TOO_NARROW:
-        other = ratio > MUCH_NARROWER and preset_of(have, 0.05) in TRAINABLE
+        other = preset_of(have, 0.05) in TRAINABLE and (ratio > MUCH_NARROWER or not _only_scaled(have, want))
         yield _finding("Q05" if other else "Q02", said, 0.88)
     elif abs(have[0] - want[0]) + abs(have[1] - want[1]) > 0.25 * (want[1] - want[0]):
         dimmed = abs(have[0] - want[0]) < 0.05 * (want[1] - want[0]) and preset_of(have, 0.05) is None
@@ -97,6 +97,11 @@ def _scale(values: np.ndarray, right: np.ndarray) -> Iterator[Finding]:
                 f"channel means of calibration {np.round(means, 3)}, of the inputs {np.round(wanted, 3)}: BGR",
                 0.7,
             )
+
+
+def _only_scaled(have: tuple[float, float], want: tuple[float, float]) -> bool:
+    """Whether one range is a multiple of the other, without an offset."""
+    return abs(have[0] / max(have[1] - have[0], 1e-12) - want[0] / max(want[1] - want[0], 1e-12)) < 0.15
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
@@ -173,14 +178,25 @@ def _input_range(evidence: Evidence, limits, want, best: Guess | None, said: str
     text += f"; {said}" if said else ""
     noisy = best is not None and best.id == "Q03" and best.distance < 0.35
     if ratio > TOO_WIDE and not noisy:
-        known = preset is not None or (best is not None and best.id == "Q01" and best.distance < 0.4)
+        known = preset is not None or _is_raw(evidence, limits)
+        known = known or (best is not None and best.id == "Q01" and best.distance < 0.4)
         yield _finding("Q01" if known else "Q06", text, 0.9)
         yield _finding("Q06" if known else "Q01", text, 0.3)
     elif clipped > CLIPPED and not noisy:
-        other = preset in TRAINABLE and ratio > MUCH_NARROWER
+        other = preset in TRAINABLE and (ratio > MUCH_NARROWER or not _only_scaled(limits, want))
         other = other or (best is not None and best.id == "Q05" and best.distance < 0.3)
         few = best is not None and best.id == "Q04" and best.distance < 0.45 and ratio > 0.5
         yield _finding("Q04" if few else "Q05" if other else "Q02", text, 0.9)
+
+
+def _is_raw(evidence: Evidence, limits: tuple[float, float]) -> bool:
+    """Whether the file's input just holds the samples as the app has them."""
+    raw = evidence.case.inputs
+    if raw is None or raw[0].size != evidence.right_inputs[0][0].size:
+        return False
+    low, high = min(float(raw.min()), 0.0), max(float(raw.max()), 0.0)
+    slack = 0.3 * max(high - low, 1e-12)
+    return abs(limits[0] - low) < slack and abs(limits[1] - high) < slack
 
 
 def _input_order(evidence: Evidence) -> Iterator[Finding]:

@@ -167,13 +167,13 @@ def odd_quantizer(facts: Facts) -> Iterator[Finding]:
         output = facts.graph.tensors[op.outputs[0]]
         if output.dtype == "int8" and output.scales:
             scale, zero = output.scales[0], (output.zero_points or (0,))[0]
-            if abs(scale - 1 / 256) > 1e-6 or zero != -128:
+            if abs(256 * scale - 1) > 0.01 or zero != -128:
                 yield Finding(
                     "C12",
                     f"{op.name} writes int8 with scale {scale:.6g} and zero point {zero}; the specification demands "
                     "1/256 and -128",
                     "convert with TensorFlow's own converter; the one that made this file broke the specification",
-                    0.7,
+                    0.9, certain=True,
                 )  # fmt: skip
 
 
@@ -229,6 +229,17 @@ def coarse_channels(facts: Facts) -> Iterator[Finding]:
             "before converting",
             0.85, certain=min(used for _, used in poor) < COARSE_CODES / 2,
         )  # fmt: skip
+
+
+def other_kernels(share: float) -> Finding:
+    """C13: the same file, run by the runtime's plain kernels, does not lose."""
+    return Finding(
+        "C13",
+        f"the runtime's optimised kernels lose, its plain reference kernels do not ({share:.0%} of the loss is gone)",
+        "switch the delegate off (experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES), "
+        "update the runtime, and report the file",
+        0.95,
+    )
 
 
 STATIC = (qat_not_lowered, float16_overflow, training_graph, shared_scale, odd_quantizer, dead_scales, coarse_channels)

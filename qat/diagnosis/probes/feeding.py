@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from qat.codes import QuantParams
 from qat.diagnosis.diagnosis import Finding
 from qat.diagnosis.running import codes_of
+from qat.diagnosis.watching import Refusal
+from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
 
 MATCH = 0.985  # share of the codes that a hypothesis must give exactly
@@ -52,6 +54,42 @@ def is_right(feeding: Feeding) -> bool:
         return bool(np.mean(np.abs(feeding.fed - feeding.meant) < 1e-3 * spread) > MATCH)
     right = codes_of(feeding.meant, feeding.tensor)
     return bool(np.mean(np.abs(feeding.fed.astype(np.int64) - right) <= 1) > 0.999)
+
+
+def only_first_filled(feeding: Feeding) -> Finding | None:
+    """C10: the first sample is right, all others are one and the same."""
+    fed = feeding.fed
+    if len(fed) < 4 or fed.shape != feeding.meant.shape or fed.dtype != np.dtype(feeding.tensor.dtype):
+        return None
+    same = bool((fed[1:] == fed[1:2]).all())
+    first = Feeding(fed[:1], feeding.tensor, feeding.meant[:1], None, None)
+    varied = float(np.ptp(feeding.meant[1:], axis=0).max()) > 0
+    if not (same and varied and is_right(first)):
+        return None
+    return Finding(
+        "C10",
+        f"only the first sample of the batch was filled; the other {len(fed) - 1} inputs are all the same",
+        "loop over samples, or resize_tensor_input and allocate_tensors for the whole batch and fill all of it",
+        0.95, certain=True,
+    )  # fmt: skip
+
+
+def refused(refusal: Refusal, graph: TfliteGraph) -> Iterator[Finding]:
+    """The app's own run broke where it wrote into the runtime: what it wrote says which mistake it is."""
+    tensor = next((t for t in graph.inputs if t.index == refusal.index), graph.inputs[0])
+    value = refusal.value
+    where = f"{value.dtype}{list(value.shape)} written into {tensor.name.split(':')[0]!r}"
+    said = f"the app breaks: {refusal.message} ({where})"
+    if value.dtype == np.dtype(tensor.dtype):
+        fix = f"write one sample of shape [1, {', '.join(map(str, tensor.shape[1:]))}], or resize_tensor_input first"
+        yield Finding("C10", said, fix, 0.9, certain=True)
+    elif tensor.is_float:
+        fix = f"apply the training preprocessing, then {formula(tensor)}; a cast alone would hide the mistake"
+        yield Finding("P01", said, fix, 0.8, certain=True)
+    else:
+        id = "I02" if value.dtype == np.uint8 and tensor.dtype == "int8" else "I01"
+        fix = f"{formula(tensor)}; a cast alone would only silence the error"
+        yield Finding(id, said, fix, 0.9, certain=True)
 
 
 def probe(feeding: Feeding) -> Iterator[Finding]:
@@ -188,6 +226,6 @@ def _float_bytes(feeding: Feeding) -> Iterator[Finding]:
 def _finding(id: str, feeding: Feeding, evidence: str) -> Finding:
     fix = {
         "I06": "order(ByteOrder.nativeOrder()) and rewind() the buffer, copy RGB without alpha; "
-        "then {formula(feeding.tensor)}",
+        f"then {formula(feeding.tensor)}",
     }.get(id, formula(feeding.tensor))
     return Finding(id, evidence, fix, 0.95, certain=True)

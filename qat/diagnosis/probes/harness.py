@@ -7,13 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.diagnosis import Finding
-from qat.diagnosis.evidence import NORMALISATIONS, Evidence
+from qat.diagnosis.diagnosis import Finding, Repair
+from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.normalisations import applicable, normalised, shaped_like
 from qat.diagnosis.running import run_keras
 from qat.diagnosis.yardstick import Outputs, predicted_labels, samples_needed
 from qat.metrics import wilson_interval
 
 CONFIDENT = 0.5
+WEAK, MUCH_BETTER = 0.15, 0.15  # accuracy above chance below which another preprocessing is tried; its gain
 
 
 def labels_do_not_fit(evidence: Evidence) -> Iterator[Finding]:
@@ -26,6 +28,17 @@ def labels_do_not_fit(evidence: Evidence) -> Iterator[Finding]:
     right = int((predicted == labels).sum())
     chance = _chance(predicted, labels)
     low, _ = wilson_interval(right, len(labels))
+    if low <= chance + WEAK and (other := _other_normalisation(evidence, right / len(labels))) is not None:
+        yield Finding(
+            "E03",
+            f"the reference itself scores {right / len(labels):.1%}; with {other[0]!r} as "
+            f"preprocessing it scores {other[1]:.1%}",
+            f"measure the baseline with {other[0]!r}",
+            0.8,
+            certain=True,
+            repair=Repair("yardstick", lambda raw: normalised(raw, other[0])),
+        )
+        return
     if low > chance + 0.02:
         return
     order = _best_order(predicted, labels, max(classes, int(labels.max()) + 1))
@@ -42,15 +55,6 @@ def labels_do_not_fit(evidence: Evidence) -> Iterator[Finding]:
             0.9,
             certain=True,
             proved_share=1.0,
-        )
-        return
-    if (other := _other_normalisation(evidence)) is not None:
-        yield Finding(
-            "E03",
-            f"the reference itself scores {right / len(labels):.1%}; with {other[0]!r} as "
-            f"preprocessing it scores {other[1]:.1%}",
-            f"measure the baseline with {other[0]!r}",
-            0.8,
         )
         return
     rows = scores - scores.min(axis=1, keepdims=True) if (scores < 0).any() else scores
@@ -76,26 +80,33 @@ def _chance(predicted: NDArray, labels: NDArray) -> float:
 
 def _best_order(predicted: NDArray, labels: NDArray, size: int) -> NDArray:
     """The numbering of the predicted classes that meets the labels most often."""
-    from scipy.optimize import linear_sum_assignment
-
     table = np.zeros((size, size))
     np.add.at(table, (np.maximum(predicted, 0), np.clip(labels, 0, size - 1)), 1)
-    rows, columns = linear_sum_assignment(-table)
-    order = np.arange(size)
-    order[rows] = columns
+    order, taken = np.full(size, -1), np.zeros(size, bool)
+    for place in np.argsort(-table, axis=None, kind="stable"):
+        row, column = divmod(int(place), size)
+        if table[row, column] == 0:
+            break
+        if order[row] < 0 and not taken[column]:
+            order[row], taken[column] = column, True
+    order[order < 0] = np.flatnonzero(~taken)
     return order
 
 
-def _other_normalisation(evidence: Evidence) -> tuple[str, float] | None:
+def _other_normalisation(evidence: Evidence, value: float) -> tuple[str, float] | None:
+    """The usual normalisation under which the Keras model is much better than under the one given."""
     raw, labels = evidence.case.inputs, evidence.case.labels
-    if raw.dtype != np.uint8 or raw.ndim != 4 or raw.shape[-1] != 3 or evidence.keras is None:
+    if evidence.keras is None or len(evidence.right_inputs) != 1:
+        return None
+    raw = shaped_like(raw, evidence.right_inputs[0])
+    if raw is None:
         return None
     few, best = slice(0, 256), ("", 0.0)
-    for name, function in NORMALISATIONS.items():
-        scores = run_keras(evidence.keras, [function(raw[few].astype(np.float32)).astype(np.float32)])
-        value = float(np.mean(predicted_labels(scores[0]) == labels[few]))
-        best = (name, value) if value > best[1] else best
-    return best if best[1] > 3 * _chance(labels, labels) and best[1] > 0.3 else None
+    for name in applicable(raw):
+        scores = run_keras(evidence.keras, [normalised(raw[few], name)])
+        found = float(np.mean(predicted_labels(scores[0]) == labels[few]))
+        best = (name, found) if found > best[1] else best
+    return best if best[1] > max(value + MUCH_BETTER, 2 * value, 0.3) else None
 
 
 def baseline_is_wrong(evidence: Evidence) -> Iterator[Finding]:
@@ -103,7 +114,7 @@ def baseline_is_wrong(evidence: Evidence) -> Iterator[Finding]:
     if evidence.a0 is None or evidence.case.labels is None:
         return
     drop = evidence.yardstick.drop(evidence.a2, evidence.a0)
-    if drop.significant and drop.points > 0.1 and (other := _other_normalisation(evidence)) is not None:
+    if drop.significant and drop.points > 0.1 and (other := _other_normalisation(evidence, drop.value)) is not None:
         yield Finding(
             "E03",
             f"the Keras model scores {drop.value:.1%} and the file {drop.reference:.1%}; with "

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from qat.codes import fake_quant, params_from_range
 from qat.diagnosis.diagnosis import Finding, Repair
-from qat.diagnosis.evidence import Evidence, Recipe
+from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.making import Recipe
 from qat.metrics import sqnr_db
 from qat.tflite import read
 from qat.tflite.runtime import Runtime
@@ -161,7 +162,8 @@ def sensitive_layer(evidence: Evidence, noises: list[TensorNoise], recovered_of:
         try:
             config = QuantConfig(name="qat", skip=[f"^{layer}$"])
             model = quantize_model(evidence.keras, evidence.calibration_samples("right"), config=config)
-        except QatError:
+        except (QatError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+            evidence.remarks.append(f"layer {layer!r} could not be left in float to try: {str(error)[:160]}")
             return None
         share = recovered_of(run_keras(model, evidence.right_inputs))
         if share >= 0.7:

@@ -138,6 +138,8 @@ def _affine(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, wit
         return None
     slope, intercept = np.polyfit(x, y, 1)
     error = np.abs(y - slope * x - intercept)
+    if abs(slope + 1) < 0.02 and abs(intercept - 1) < 0.02 and wanted.reshape(len(wanted), -1).shape[1] == 1:
+        return _labels("the app's score is 1 - the file's: the two classes are exchanged", "take the score as it is")
     if slope == 0 or np.mean(error <= max(within * abs(slope), 1e-3 * np.ptp(y))) < 0.99:
         return None
     largest = float(np.abs(y - x).max() / max(np.ptp(x), 1e-12))
@@ -196,3 +198,20 @@ def _same_multiset(found: NDArray, wanted: NDArray, within: float) -> bool:
     first = np.sort((found @ np.arange(1, found.shape[1] + 1)) / step)
     second = np.sort((wanted @ np.arange(1, wanted.shape[1] + 1)) / step)
     return bool(np.mean(np.abs(first - second) < 3 * found.shape[1]) > 0.95 and np.ptp(second) > 30 * found.shape[1])
+
+
+def elsewhere(found: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Finding]:
+    """C13: raw codes that this machine's runtime does not give for the very codes that were fed."""
+    if found.dtype != np.dtype(tensor.dtype) or found.size != codes.size:
+        return
+    apart = np.abs(found.reshape(codes.shape).astype(np.float64) - codes)
+    step = 2.5 if not tensor.is_float else 1e-2 * max(float(np.std(codes)), 1e-6)
+    share = float(np.mean(apart > step))
+    if share > 0.02:
+        yield Finding(
+            "C13",
+            f"for the very codes that were fed {share:.0%} of the outputs are another number here, by at most "
+            f"{apart.max():.4g}: another runtime, delegate or version computed them, or another file",
+            "switch the delegate off (XNNPACK, GPU, NNAPI) and compare again; use one runtime version; report these "
+            "inputs and outputs with the file if it stays", 0.6,
+        )  # fmt: skip

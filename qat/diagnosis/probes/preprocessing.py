@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.contract import Contract
 from qat.diagnosis.diagnosis import Finding
 from qat.diagnosis.facts import PRESETS
 from qat.diagnosis.relation import Relation
@@ -31,7 +32,7 @@ def parts_of(
     if relation.residual > SIMILAR:
         yield Part(None, _unlike(relation, user, right))
         return
-    if not relation.affine_is_identity:
+    if not relation.affine_is_identity and not relation.order_before and not _only_blurred(relation, user, right):
         found = _affine(relation, user, right, rescales_inside)
         yield Part("affine", replace(found, id="P13") if features and found.id in ("P01", "P02", "P04") else found)
     if relation.spatial != "as is":
@@ -69,13 +70,7 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
     )
     undo = f"apply the training preprocessing; from what the app has now: ({'x'} - {offset:.5g}) / {gain:.5g}"
     if relation.per_image:
-        variation = float(np.std(relation.gain) / max(abs(np.mean(relation.gain)), 1e-12))
-        return Finding(
-            "P05",
-            f"the scaling differs from image to image (its factor varies by {variation:.0%}): it depends on the data",
-            "use the fixed numbers of the training preprocessing for every image; no per-image "
-            "min/max, mean or branch", 0.9,
-        )  # fmt: skip
+        return _per_image(float(np.std(relation.gain) / max(abs(np.mean(relation.gain)), 1e-12)))
     if gain < 0:
         return Finding("P11", f"{said}: bright and dark are exchanged", f"do not invert: {undo}", 0.9)
     channelwise = relation.gain.size > 1 or relation.offset.size > 1
@@ -89,6 +84,31 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
     if usual is None or channelwise:
         return Finding("P04", f"{said}{_channelwise(relation) if channelwise else ''}", undo, 0.85)
     return Finding(usual, said, undo, 0.9)
+
+
+def _per_image(variation: float) -> Finding:
+    return Finding(
+        "P05",
+        f"the scaling differs from image to image (its factor varies by {variation:.0%}): it depends on the data",
+        "use the fixed numbers of the training preprocessing for every image; no per-image min/max, mean or branch",
+        0.9,
+    )
+
+
+def depends_on_image(user: NDArray, raw: NDArray) -> Finding:
+    """P05 for inputs that are the raw samples, each scaled by its own numbers."""
+    spreads = [
+        float(np.std(u)) / max(float(np.std(r.astype(np.float32))), 1e-9) for u, r in zip(user, raw, strict=True)
+    ]
+    return _per_image(float(np.std(spreads) / max(np.mean(spreads), 1e-12)))
+
+
+def _only_blurred(relation: Relation, user: NDArray, right: NDArray) -> bool:
+    """A fit to inputs that differ in their details bends towards the mean; spread and mean tell what the scale is."""
+    if relation.exact or relation.per_image or relation.gain.size > 1:
+        return False
+    same_mean = abs(float(user.mean()) - float(right.mean())) < 0.1 * relation.unit
+    return same_mean and 0.75 < float(user.std()) / max(float(right.std()), 1e-12) < 1.3
 
 
 def _channelwise(relation: Relation) -> str:
@@ -125,13 +145,13 @@ def limits(values: NDArray) -> tuple[float, float]:
 
 
 def _inexact(relation: Relation) -> Finding:
-    near = relation.residual < NEARLY
+    slight = relation.residual < NEARLY
     return Finding(
-        "P10" if near else "P09",
+        "P10" if slight else "P09",
         f"the same images, but {relation.residual:.1%} of their energy differs: "
-        + ("decoding or colour conversion" if near else "another resize, crop or filter"),
+        + ("decoding or colour conversion" if slight else "another resize, crop or filter"),
         "use the library, filter and crop of the training (bilinear, nearest and area differ; antialiasing too)",
-        0.4 if near else 0.6,
+        0.4 if slight else 0.6,
     )  # fmt: skip
 
 
@@ -142,3 +162,31 @@ def _unlike(relation: Relation, user: NDArray, right: NDArray) -> Finding:
         f"{user.std():.4g}) to the right ones (mean {right.mean():.4g}, spread {right.std():.4g})",
         "compare both functions on one sample, step by step (decode, crop, resize, features, scale)", 0.3,
     )  # fmt: skip
+
+
+def contract_limits(contract: Contract) -> tuple[float, float]:
+    """What raw 0 and 255 become, over all channels.
+
+    >>> contract_limits(Contract((8, 8, 3), range=(-1.0, 1.0)))
+    (-1.0, 1.0)
+    """
+    multiplier, offset = (np.array(values) for values in contract.affine)
+    return float(np.min(offset)), float(np.max(255 * multiplier + offset))
+
+
+def near(first: tuple[float, float], second: tuple[float, float], slack: float = 0.25) -> bool:
+    """Whether two ranges are the same for all that rarely filled ends allow."""
+    width = max(first[1] - first[0], second[1] - second[0], 1e-12)
+    return abs(first[0] - second[0]) < slack * width and abs(first[1] - second[1]) < slack * width
+
+
+def wrong_metadata(said: tuple[float, float], meant: tuple[float, float]) -> Finding:
+    """P14."""
+    return Finding(
+        "P14",
+        f"by the file's metadata pixels become [{said[0]:.4g}, {said[1]:.4g}], the model takes "
+        f"[{meant[0]:.4g}, {meant[1]:.4g}]: apps that go by NormalizationOptions feed it wrongly",
+        "write the training's mean and standard deviation into the metadata: "
+        "qat.tflite.with_metadata(model, contract=...)",
+        0.8,
+    )

@@ -77,4 +77,19 @@ def partly_quantized(facts: Facts) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def float_though_int8(facts: Facts, expect: str | None) -> Iterator[Finding]:
+    """T05 where integers were promised: weighted layers that training left in float."""
+    floats = [op for op, weight in facts.weights if weight.is_float and op in facts.float_ops]
+    if expect == "int8" and facts.scheme == "int8" and facts.trained_quantized and floats:
+        named = ", ".join(facts.weight(op).layer for op in floats[:4])
+        yield Finding(
+            "T05",
+            f"int8 was meant; {len(floats)} of {len(facts.weights)} weighted layers compute in float ({named}): the "
+            "training with quantization left them out",
+            "annotate these layers with a QuantizeConfig (quantize_annotate_layer), or put BatchNormalization right "
+            "behind its convolution; python -m qat.verify names each",
+            0.9, certain=True, needs_loss=False,
+        )  # fmt: skip
+
+
 STATIC = (never_run, ranges_not_converged, partly_quantized)
