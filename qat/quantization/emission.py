@@ -156,18 +156,22 @@ def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> 
     for node in graph.nodes:
         if node.op not in ("input", "const", "variable"):
             emitter.emit(node)
-    names = getattr(model, "output_names", None) or [f"output_{i}" for i in range(len(graph.outputs))]
+    names = getattr(model, "output_names", None) or _names_in_nest(graph)
     outputs = [
         _named(emitter.tensors[tensor], name, taken=[node.name for node in graph.inputs])
         for tensor, name in zip(graph.outputs, names, strict=True)
     ]
-    structure = getattr(model, "_nested_outputs", None)
-    nested = tf.nest.pack_sequence_as(structure, outputs) if structure is not None else outputs
-    if structure is None and len(outputs) == 1:
-        nested = outputs[0]
+    nested = tf.nest.pack_sequence_as(graph.nest, outputs)
     made = QatModel(nest_inputs(model, entries), nested, name=model.name)
     bind_ranges(made)
     return made, emitter.range_layers
+
+
+def _names_in_nest(graph: Graph) -> list[str]:
+    """Names for the outputs of a subclassed model, which has none: the keys of its dictionary, or their places."""
+    if isinstance(graph.nest, dict) and sorted(graph.nest.values()) == list(range(len(graph.outputs))):
+        return [layer_name(str(key)) for key in sorted(graph.nest, key=graph.nest.get)]
+    return [f"output_{i}" for i in range(len(graph.outputs))]
 
 
 def _named(tensor: Any, name: str, taken: list[str]) -> Any:

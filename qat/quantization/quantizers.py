@@ -179,6 +179,8 @@ class ActivationQuantizer(quantizers.Quantizer):
         step = 1.0 - self.ema_decay
         seen_low = tf.minimum(tf.reduce_min(inputs), 0.0) - low
         seen_high = tf.maximum(tf.reduce_max(inputs), 0.0) - high
+        # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
+        seen_low, seen_high = (tf.where(tf.math.is_finite(seen), seen, 0.0) for seen in (seen_low, seen_high))
         if expand:
             seen_low, seen_high = tf.minimum(seen_low, 0.0), tf.maximum(seen_high, 0.0)
         return low.assign_add(step * seen_low, read_value=True), high.assign_add(step * seen_high, read_value=True)

@@ -71,6 +71,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.inputs: list[Node] = []
         self.outputs: list[Tensor] = []
+        self.nest: Any = 0  # how the outputs are nested, with the place of each in `outputs`
         self._names: dict[str, int] = {}  # and how often each was asked for: unrolled layers ask a thousand times
 
     def unique(self, name: str) -> str:

@@ -709,5 +709,6 @@ def import_trace(trace: Trace, model: Any) -> Graph:
                 _complete(result.node)
                 state.made[tensor.ref()] = result
     state.graph.outputs = [state.tensor(tensor) for tensor in trace.outputs]
+    state.graph.nest = trace.nest
     state.graph.prune()
     return state.graph

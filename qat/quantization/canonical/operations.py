@@ -6,6 +6,7 @@ Inputs are the node's tensors (constants included, as tensors); attributes are p
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -57,6 +58,24 @@ def _gelu(x, *, approximate=False):
     return 0.5 * x * (1.0 + tf.math.erf(x * 0.7071067811865476))
 
 
+def _above_zero(function: Callable) -> Callable:
+    """A function with an infinite slope at 0, where small numbers land on the grid: no gradient there, instead of NaN."""
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor) -> Any:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            positive = x > 0
+            safe = tf.where(positive, x, tf.ones_like(x))
+            with tf.GradientTape() as tape:
+                tape.watch(safe)
+                y = function(safe)
+            return tf.where(positive, tape.gradient(y, safe, upstream), tf.zeros_like(x))
+
+        return function(x), gradient
+
+    return run
+
+
 def _reduce(function: Callable) -> Callable:
     def run(x: tf.Tensor, *, axis: list[int], keepdims: bool) -> tf.Tensor:
         return function(x, axis=axis, keepdims=keepdims)
@@ -89,7 +108,7 @@ OPERATIONS: dict[str, Callable] = {
     "leaky_relu": lambda x, *, alpha: tf.nn.leaky_relu(x, alpha),
     "less": tf.less,
     "less_equal": tf.less_equal,
-    "log": tf.math.log,
+    "log": _above_zero(tf.math.log),
     "logical_and": tf.logical_and,
     "logical_not": tf.logical_not,
     "logical_or": tf.logical_or,
@@ -115,7 +134,7 @@ OPERATIONS: dict[str, Callable] = {
     "resize_bilinear": _resize_bilinear,
     "resize_nearest": _resize_nearest,
     "reverse": lambda x, *, axis: tf.reverse(x, axis),
-    "rsqrt": tf.math.rsqrt,
+    "rsqrt": _above_zero(tf.math.rsqrt),
     "select": tf.where,
     "sigmoid": tf.sigmoid,
     "softmax": lambda x: tf.nn.softmax(x),
@@ -123,7 +142,7 @@ OPERATIONS: dict[str, Callable] = {
     "space_to_batch": lambda x, *, block, paddings: tf.space_to_batch(x, block, paddings),
     "space_to_depth": lambda x, *, block_size: tf.nn.space_to_depth(x, block_size),
     "split": lambda x, *, sizes, axis: tf.split(x, sizes, axis),
-    "sqrt": tf.sqrt,
+    "sqrt": _above_zero(tf.sqrt),
     "squared_difference": tf.math.squared_difference,
     "strided_slice": _strided_slice,
     "sub": tf.subtract,

@@ -215,7 +215,7 @@ def _place_unifying(state: Placement, node: Node) -> None:
         state.range_of[node.output] = shared
     else:
         state.quantize(node.output, shared)
-        node.output_range = shared
+        node.output_range = shared if node.op in BETWEEN_CODES else None
 
 
 def _relu_follows(state: Placement, node: Node) -> bool:

@@ -36,6 +36,7 @@ class Trace:
     inputs: list[tf.Tensor]
     outputs: list[tf.Tensor]
     input_names: list[str]
+    nest: Any = None  # how the model nests its outputs: the structure with their places in it
     whole: dict[str, WholeLayer] = field(default_factory=dict)  # by placeholder op name
     layer_of: dict[str, str] = field(default_factory=dict)  # op name -> Keras layer path
     step_of: dict[str, str] = field(default_factory=dict)  # op name -> its place in one step of an unrolled layer
@@ -189,4 +190,5 @@ def trace(model: tf_keras.Model, readers: dict[Any, Reader]) -> Trace:
         with _reading(tracer, readers):
             outputs = model(nest_inputs(model, inputs), training=False)
         flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
-    return Trace(graph, inputs, flat, names, tracer.whole, tracer.layer_of, tracer.step_of)
+    nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))
+    return Trace(graph, inputs, flat, names, nest, tracer.whole, tracer.layer_of, tracer.step_of)
