@@ -224,9 +224,15 @@ def markdown(comparison: Comparison) -> str:
     return "\n".join(_markdown_lines(comparison)) + "\n"
 
 
+def configurations_markdown(comparison: Comparison) -> str:
+    """The table of configurations alone."""
+    cells = [configuration_cells(each) for each in comparison.configurations]
+    return "\n".join(markdown_table(CONFIGURATION_TITLES, cells))
+
+
 def _markdown_lines(comparison: Comparison) -> Iterator[str]:
     yield from ("# Comparison", "", counts(comparison) + ".", "", "## Configurations", "")
-    yield from markdown_table(CONFIGURATION_TITLES, [configuration_cells(each) for each in comparison.configurations])
+    yield configurations_markdown(comparison)
     yield from ("", "## QAT against PTQ", "")
     yield from markdown_table(TEST_TITLES, [test_cells(each) for each in comparison.tests])
     yield from ("", "## Directories left out", "")

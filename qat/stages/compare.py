@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from qat.errors import ConfigError, RunDirError
 from qat.reporting.chart import png
 from qat.reporting.comparison_charts import charts
 from qat.reporting.comparison_page import page
-from qat.reporting.comparison_text import counts, csv_text, json_text, markdown
+from qat.reporting.comparison_text import configurations_markdown, counts, csv_text, json_text, markdown
+from qat.reporting.tensorboard import Board
 
+TENSORBOARD_RUN = "comparison"
 MOST_NAMED = 10  # refused directories on the terminal; the page names all
 
 
@@ -52,7 +54,9 @@ def write_comparison(
     filters: Sequence[str] = (),
     confidence: float = 0.95,
 ) -> Comparison:
-    """The runs in and below `folders` side by side: `index.html`, `table.csv`, `.json`, `.md` and PNG plots in `out`.
+    """The runs in and below `folders` side by side, written into `out`.
+
+    Files: `index.html`, `table.csv`, `table.json`, `table.md`, a PNG a plot, `tensorboard/comparison`.
 
     Args:
         folders: directories of runs, of sweeps, or of several of these; what is no finished run is listed with the
@@ -67,8 +71,10 @@ def write_comparison(
     """
     found = compare_runs(collect(folders), sort=sort, filters=filters, confidence=confidence)
     pictures = dict(charts(found))
-    for name, chart in pictures.items():
-        rundir.write_bytes(out / f"{name}.png", png(chart))
+    drawn = {name: png(chart) for name, chart in pictures.items()}
+    for name, content in drawn.items():
+        rundir.write_bytes(out / f"{name}.png", content)
+    _draw(found, drawn, out / rundir.TENSORBOARD)
     rundir.write_text(out / "table.csv", csv_text(found))
     rundir.write_text(out / "table.json", json_text(found))
     rundir.write_text(out / "table.md", markdown(found))
@@ -80,6 +86,16 @@ def write_comparison(
             f"run (it holds {rundir.RESULTS}) or of a sweep."
         )
     return found
+
+
+def _draw(found: Comparison, pictures: Mapping[str, bytes], folder: Path) -> None:
+    """The pictures and the table on TensorBoard, in place of what an earlier comparison left there."""
+    for earlier in (folder / TENSORBOARD_RUN).glob("events.out.tfevents.*"):
+        earlier.unlink()
+    with Board(folder) as board:
+        board.text(TENSORBOARD_RUN, "configurations", configurations_markdown(found))
+        for name, content in pictures.items():
+            board.picture(TENSORBOARD_RUN, name.replace("_", " "), content)
 
 
 def _texts(key: str, value: Any) -> list[str]:

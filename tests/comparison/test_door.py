@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from qat.compare import _condition_as_text
-from qat.errors import RunDirError
-from qat.stages.compare import write_comparison
+from qat.config import CompareConfig
+from qat.door import compose
+from qat.errors import QatError, RunDirError
+from qat.stages.compare import compare, write_comparison
 
 EVIL = "<script>alert('x')</script>\"|`$&"
 
@@ -96,6 +98,19 @@ def test_all_files_say_the_same_and_none_leaves_a_directory_out(tmp_path, write_
     assert pictures == dict.fromkeys(("metric_against_size", "metric_against_latency", "drop"), b"\x89PNG")
 
 
+def test_tensorboard_has_the_pictures_and_the_table_once(tmp_path, write_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write_run(tmp_path / "runs" / "0")
+    for _ in range(2):
+        write_comparison([tmp_path / "runs"], tmp_path / "out")
+    (file,) = (tmp_path / "out" / "tensorboard" / "comparison").iterdir()
+    found = EventAccumulator(str(file)).Reload()
+    assert found.Tags()["tensors"] == ["configurations", "metric against size", "drop"]
+    picture = found.Tensors("drop")[0].tensor_proto.string_val[2]
+    assert picture == (tmp_path / "out" / "drop.png").read_bytes()
+
+
 def test_no_finished_run_is_an_error_after_all_files_are_written(tmp_path):
     (tmp_path / "runs" / "half" / "float").mkdir(parents=True)
     with pytest.raises(RunDirError, match=r"no finished run in .*Looked at:\n.*no run of qat.*\nGive the directory"):
@@ -113,7 +128,7 @@ def test_the_command_writes_into_its_own_folder_without_tensorflow(tmp_path, wri
         "1 directories left out, each with its reason below"
     )
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "index.html", "table.csv", "table.json", "table.md", "metric_against_size.png", "drop.png",
+        "index.html", "table.csv", "table.json", "table.md", "metric_against_size.png", "drop.png", "tensorboard",
     }  # fmt: skip
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert not imported & {"tensorflow", "tf_keras", "sklearn", "rich", "ai_edge_litert"}
@@ -122,17 +137,24 @@ def test_the_command_writes_into_its_own_folder_without_tensorflow(tmp_path, wri
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "qat: runs: has no value and needs one, as runs=…"),
-        (["runs=nowhere"], "qat: runs=nowhere: no such directory. Give the directory of a run or of a sweep."),
-        (["runs=[]"], "qat: runs=[]: expected a directory"),
-        (["runs=.", "confidence=95"], "qat: confidence=95.0: expected a share from 0.5 to 1"),
-        (["runs=.", "colour=red"], "qat: colour: no such key."),
+        ([], "^runs: has no value and needs one, as runs=…"),
+        (["runs=nowhere"], r"^runs=nowhere: no such directory\. Give the directory of a run or of a sweep\."),
+        (["runs=[]"], r"^runs=\[\]: expected a directory"),
+        (["runs={a: 1}"], "expected one text, or a list of texts as"),
+        (["runs=.", "confidence=95"], "^confidence=95.0: expected a share from 0.5 to 1"),
+        (["runs=.", "colour=red"], "^colour: no such key"),
     ],
 )
-def test_refusals_exit_with_2(arguments, words, tmp_path):
-    done = door(*arguments, "hydra.run.dir=out", cwd=tmp_path)
+def test_refusals_say_what_to_do(arguments, words, tmp_path):
+    with pytest.raises(QatError, match=words) as refused:
+        compare(compose(arguments, primary="compare", schema=CompareConfig), tmp_path)
+    assert refused.value.exit_code == 2
+
+
+def test_a_directory_that_is_not_there_ends_the_command_with_2(tmp_path):
+    done = door("runs=nowhere", "hydra.run.dir=out", cwd=tmp_path)
     assert done.returncode == 2
-    assert words in told(done)
+    assert "qat: runs=nowhere: no such directory." in told(done)
 
 
 @pytest.mark.parametrize(

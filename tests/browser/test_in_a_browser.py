@@ -1,0 +1,151 @@
+"""In a real browser: TensorBoard's charts are drawn with the right numbers; the comparison's page works offline."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from qat.reporting import Board
+from qat.reporting.dashboard import begin_runs, layout, run_names
+from qat.reporting.pictures import sqnr_png, worth_png
+from qat.results import Metric, Variant
+from qat.stages.compare import write_comparison
+from tests.browser.chromium import PROGRAM, Chromium
+from tests.comparison.conftest import write_run  # noqa: F401  (a fixture)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PROGRAM is None, reason="no Chromium on the PATH (Debian: apt-get install chromium)"),
+]
+
+CURVES = {
+    "float": [(1, 0.5), (2, 0.9)],
+    "fake_quant": [(2, 0.85), (3, 0.88)],
+    "deployed_int8": [(2, 0.84), (3, 0.87)],
+    "ptq_int8": [(2, 0.8), (3, 0.8)],
+}
+WORTH = {"float": (0.91, 800.0, 0.3), "ptq_int8": (0.8, 210.5, 0.2), "qat_int8": (0.875, 215.25, 0.2)}
+
+
+def write_board(folder, seed):
+    """A job's board with numbers that are known."""
+    names = run_names("qat")
+    variants = {
+        name: Variant(Metric("accuracy", v), "f", int(kib * 1024), name != "float", "int8", "int8", latency_ms=ms)
+        for name, (v, kib, ms) in WORTH.items()
+    }
+    with Board(folder) as board:
+        begin_runs(board, "qat")
+        for curve, points in CURVES.items():
+            for step, value in points:
+                board.scalars(curve, {"accuracy/val": value + seed / 100}, step)
+        for layer in ("conv", "logits"):
+            board.scalars("fake_quant", {f"ranges/{layer}/min": -1.0, f"ranges/{layer}/max": 2.0 + seed}, 2)
+        for name, (value, kib, ms) in WORTH.items():
+            board.session(f"test_{name}", {"variant": name, "seed": seed, "quant.name": "qat", "same": 1})
+            found = {"test/accuracy": value, "test/drop_points": 100 * (0.91 - value), "test/size_kib": kib}
+            board.scalars(f"test_{name}", found | {"test/latency_ms": ms, "test/integer_only": name != "float"}, 3)
+        board.picture("test_float", "accuracy, size and latency", worth_png(variants))
+        board.picture(names["test_qat"], "SQNR of each layer", sqnr_png({"grid": {"conv": 40.0}}))
+        board.layout("float", layout("accuracy", ["conv", "logits"]))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A TensorBoard over two jobs."""
+    sweep = tmp_path_factory.mktemp("sweep")
+    for job in range(2):
+        write_board(sweep / str(job) / "tensorboard", job)
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(sweep), "--port", "0", "--host", "127.0.0.1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
+        found = None
+        for line in server.stderr:
+            if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
+                break
+        yield found.group()
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with Chromium() as opened:
+        yield opened
+
+
+def test_float_fake_quant_and_files_are_drawn_on_one_chart_with_their_numbers_and_colours(address, browser):
+    browser.open(f"{address}#custom_scalars&_smoothingWeight=0")
+    charts = "deep(document).filter(e => e.tagName === 'VZ-LINE-CHART2')"
+    browser.wait(f"{charts}.length === 5 && Object.keys({charts}[0]._chart?.name2datasets ?? {{}}).length === 8")
+    browser.wait(f"{charts}[0]._chart.datasets.every(d => d.data().length > 0)")
+    found = browser.ask(
+        f"const chart = {charts}[0]._chart; return Object.entries(chart.name2datasets).map(([name, d]) =>"
+        " [name, chart.colorScale.scale(name), d.data().map(p => [p.step, p.scalar])]);"
+    )
+    drawn = {re.search(r"\((\d)/tensorboard/(\w+)\)", name).groups(): (colour, data) for name, colour, data in found}
+    colours = {curve: {drawn[job, curve][0] for job in "01"} for curve in CURVES}
+    assert all(len(both) == 1 for both in colours.values()), colours
+    assert len(set.union(*colours.values())) == 4
+    for curve, points in CURVES.items():
+        for job in range(2):
+            steps, values = zip(*drawn[str(job), curve][1], strict=True)
+            assert list(steps) == [step for step, _ in points]
+            assert list(values) == pytest.approx([value + job / 100 for _, value in points])
+    lines = (
+        f"deep({charts}[0].shadowRoot).filter(e => e.tagName === 'path' && (e.getAttribute('d') ?? '').includes('L'))"
+    )
+    assert browser.wait(f"{lines}.length") >= 8
+    titles = browser.ask("deep(document).map(e => e.shadowRoot ? '' : e.textContent ?? '').join(' ')")
+    for title in ("1  Training, epoch by epoch", "accuracy on val: float, fake-quant, files", "drop on val"):
+        assert title in titles
+
+
+def test_hparams_have_the_swept_keys_first_and_the_numbers_of_the_files(address, browser):
+    browser.open(f"{address}#hparams")
+    browser.wait("deep(document).filter(e => e.textContent === 'test/drop_points').length")
+    cells = "deep(document).filter(e => e.tagName === 'VAADIN-GRID-CELL-CONTENT').map(e => e.textContent.trim())"
+    browser.wait(f"{cells}.includes('3.5000')")
+    shown = browser.ask(cells)
+    titles = [text for text in shown if text in ("seed", "variant", "quant.name", "same")]
+    assert set(titles[:2]) == {"seed", "variant"}  # what differs comes first
+    for text in ("ptq_int8", "qat_int8", "float", "0.87500", "215.25", "210.50"):
+        assert text in shown, text
+    assert {"test/accuracy", "test/size_kib", "test/latency_ms", "test/integer_only"} <= set(shown)
+
+
+def test_pictures_are_loaded(address, browser):
+    browser.open(f"{address}#images")
+    images = "deep(document).filter(e => e.tagName === 'IMG' && e.src.includes('individualImage'))"
+    browser.wait(f"{images}.length >= 1 && {images}.every(e => e.naturalWidth > 500)")
+    titles = browser.ask("deep(document).map(e => e.shadowRoot ? '' : e.textContent ?? '').join(' ')")
+    assert "accuracy, size and latency" in titles
+    assert "SQNR of each layer" in titles
+
+
+def test_the_page_of_a_comparison_sorts_and_filters_without_a_network(tmp_path, write_run):  # noqa: F811
+    for rate in (1e-4, 1e-3):
+        for seed in range(3):
+            folder = tmp_path / "runs" / f"{rate}_{seed}"
+            write_run(folder, seed=seed, qat=0.96 + rate + seed / 1000, config={"quant.learning_rate": rate})
+    write_comparison([tmp_path / "runs"], tmp_path / "out")
+    with Chromium(1300, 1000, network=False) as browser:
+        browser.open((tmp_path / "out" / "index.html").as_uri())
+        browser.wait("document.querySelectorAll('svg circle').length > 10")
+        rows = "[...document.querySelectorAll('table')[0].tBodies[0].rows].filter(r => !r.hidden)"
+        column = f"{rows}.map(r => r.cells[4].textContent)"
+        assert len(browser.ask(rows + ".map(r => 1)")) == 6
+        browser.ask("document.querySelectorAll('th')[4].click()")
+        falling = [float(text.split()[0]) for text in browser.ask(column)]
+        assert falling == sorted(falling, reverse=True)
+        browser.ask("document.querySelectorAll('th')[4].click()")
+        assert [float(text.split()[0]) for text in browser.ask(column)] == falling[::-1]
+        browser.ask(
+            "const box = document.querySelector('input'); box.value = 'qat_int8 0.001'; "
+            "box.dispatchEvent(new Event('input')); return 0"
+        )
+        assert browser.ask(column) == ["96.20 ± 0.25 %"]
+        log = json.dumps(browser.log)
+        assert not re.search(r'"url": "(https?|ws)', log)
+        assert "exceptionThrown" not in log
+        assert '"level": "error"' not in log
