@@ -50,6 +50,7 @@ def show_result(run: Run, variants: Mapping[str, Variant]) -> None:
     run.progress.say(f"results: {run.folder / rundir.RESULTS}")
     if run.config.log.tensorboard:
         run.progress.say(f"curves:  {open_command(run.folder / rundir.TENSORBOARD)}")
+    _point_to_losses(run, variants)
 
 
 def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
@@ -58,9 +59,22 @@ def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
         if variant.parity is not None and not variant.parity.passed:
             broken = "; ".join(variant.parity.broken)
             message = f"{name}: the deployed file departs from its fake-quant model: {broken}"
+            why = f"Why: python -m qat.diagnose run={run.folder}"
             if run.config.parity.enforce:
-                raise ParityError(f"{message}. All files are written; parity.enforce=false lets such a run pass.")
-            run.progress.say(message)
+                raise ParityError(f"{message}. All files are written; parity.enforce=false lets such a run pass. {why}")
+            run.progress.say(f"{message}. {why}")
+
+
+def _point_to_losses(run: Run, variants: Mapping[str, Variant]) -> None:
+    """Say which deployed files are worse than the float model beyond chance, and how to find out why."""
+    reference = variants.get("float")
+    for name, variant in variants.items():
+        ours, wanted = variant.accuracy_interval, reference.accuracy_interval if reference else None
+        if ours is not None and wanted is not None and ours[1] < wanted[0]:
+            run.progress.say(
+                f"{name}: {variant.accuracy:.1%} against {reference.accuracy:.1%} of the float model. "
+                f"Why: python -m qat.diagnose run={run.folder}"
+            )
 
 
 def _digests(run: Run) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """One run leaves what it promises: the files, results.json with its fixed keys, curves; and refuses in time."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,12 +10,20 @@ from qat import data, rundir
 from qat.codes import quantize
 from qat.contract import Contract
 from qat.door import compose
-from qat.errors import CalibrationError, ConfigError, ModelError, ParityError, RunDirError, TrainingDivergedError
+from qat.errors import (
+    CalibrationError,
+    ConfigError,
+    ModelError,
+    NotIntegerOnlyError,
+    ParityError,
+    RunDirError,
+    TrainingDivergedError,
+)
 from qat.evaluation import evaluate, keras_predictor
 from qat.models import load
 from qat.results import Metric, Parity, RunResult, Variant
 from qat.stages.main_job import main_job
-from qat.stages.result import enforce_parity
+from qat.stages.result import enforce_parity, show_result
 from qat.stages.run import begin
 from qat.tflite import Interpreter, read, verify
 
@@ -129,7 +138,7 @@ def test_float_and_deployed_curves_lie_on_one_chart(finished):
     assert steps == {"float": [1, 2], "ptq_int8": [2, 4], "fake_quant": [2, 3, 4], "deployed_int8": [2, 3, 4]}
     assert [event.step for event in found.Tensors("fake_quant", "learning_rate")] == [3, 4]
     assert any(tag.startswith("ranges/") for tag in found.Runs()["fake_quant"]["tensors"])
-    assert "results" in found.Runs()["summary"]["tensors"]
+    assert "results" in found.Runs()["test_float"]["tensors"]
 
 
 @pytest.mark.parametrize(
@@ -207,6 +216,13 @@ def test_a_wrong_qat_optimizer_is_refused_before_the_float_training(tiny, tmp_pa
     assert "float training" not in capsys.readouterr().out
 
 
+def test_what_has_no_integer_kernel_is_refused_before_the_float_training(tiny, tmp_path, capsys):
+    target = "model.target._target_=tests.stages.their_model.with_a_sine"
+    with pytest.raises(NotIntegerOnlyError, match=r"SIN"):
+        main_job(tiny("quant=ptq", "model=user", target), tmp_path / "run")
+    assert "float training" not in capsys.readouterr().out
+
+
 def test_batch_norm_may_be_estimated_anew_before_the_export(finished, tiny, tmp_path, capsys):
     result = main_job(tiny("quant=qat", f"float_run={finished}", "quant.reestimate_bn=true"), tmp_path / "run")
     assert "re-estimate BatchNormalization" in capsys.readouterr().out
@@ -256,4 +272,18 @@ def test_broken_parity_may_be_let_pass(tiny, tmp_path, capsys):
     variants = {"qat_int8": Variant(Metric("accuracy", 0.5), "f", 1, True, "int8", "int8", parity=BROKEN)}
     with begin(tiny("parity.enforce=false"), tmp_path / "run") as run:
         enforce_parity(run, variants)
-    assert "departs from its fake-quant model: largest difference 40 LSB" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "departs from its fake-quant model: largest difference 40 LSB" in said
+    assert f"python -m qat.diagnose run={tmp_path / 'run'}" in said
+
+
+def test_a_file_worse_than_the_float_model_beyond_chance_points_to_the_diagnosis(tiny, tmp_path, capsys):
+    def variant(accuracy, interval):
+        found = Variant(Metric("accuracy", accuracy), "f", 1, True, "int8", "int8")
+        return dataclasses.replace(found, accuracy=accuracy, accuracy_interval=interval)
+
+    with begin(tiny(), tmp_path / "run") as run:
+        show_result(run, {"float": variant(0.9, (0.88, 0.92)), "ptq_int8": variant(0.5, (0.45, 0.55))})
+    assert f"ptq_int8: 50.0% against 90.0% of the float model. Why: python -m qat.diagnose run={run.folder}" in (
+        capsys.readouterr().out.replace("\n", " ")
+    )
