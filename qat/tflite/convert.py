@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from qat.errors import CalibrationError, ConfigError, ModelError
+from qat.tflite.borders import integer_borders
 from qat.tflite.calibration import as_batches
 from qat.tflite.metadata import ENTRY, Metadata
 from qat.tflite.rewriting import rewrite, set_metadata, set_names
@@ -13,6 +14,7 @@ from qat.tflite.sandbox import trust
 from qat.tflite.verify import Verification, verify
 
 SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
+INT8 = ("trained", "int8")
 INTEGER = ("trained", "int8", "int16x8")  # "trained": what a QAT model asks for
 IO = ("int8", "uint8", "float32")
 
@@ -71,6 +73,7 @@ def convert(
         return trace(model, size, unroll=unroll)
 
     content, traced = convert_traced(traced, retrace, batches, options)
+    content = rewrite(content, lambda unpacked: integer_borders(unpacked, io)) if scheme in INT8 else content
     named = rewrite(content, lambda unpacked: _name(unpacked, traced, signature))
     _check_arithmetic(verify(named), scheme, io, allow_float)
     trust(named)

@@ -59,7 +59,7 @@ def _gelu(x, *, approximate=False):
 
 
 def _above_zero(function: Callable) -> Callable:
-    """A function with an infinite slope at 0, where small numbers land on the grid: no gradient there, instead of NaN."""
+    """A function with an infinite slope at 0, where small numbers land on the grid: no gradient there, not NaN."""
 
     @tf.custom_gradient
     def run(x: tf.Tensor) -> Any:

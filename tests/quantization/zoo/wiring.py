@@ -275,16 +275,21 @@ def integer_pixels():
     return tf_keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.Conv2D(4, 3)(x))))
 
 
+def integer_features():
+    """Counts as int32, made real in the model."""
+    counts = tf_keras.Input((6,), name="counts", dtype="int32")
+    return tf_keras.Model(counts, layers.Dense(3)(layers.Dense(5, activation="relu")(tf.cast(counts, tf.float32))))
+
+
+def ids_embedded_and_counted():
+    ids = tf_keras.Input((6,), name="ids", dtype="int64")
+    x = layers.Flatten()(layers.Embedding(20, 3)(ids))
+    return tf_keras.Model(ids, layers.Dense(3)(layers.concatenate([x, tf.cast(ids, tf.float32) / 20.0])))
+
+
 def batch_size_fixed():
     image = tf_keras.Input((6, 6, 3), batch_size=4, name="image")
     x = layers.Flatten()(layers.Conv2D(4, 3, activation="relu")(image))
-    return tf_keras.Model(image, layers.Dense(3)(x))
-
-
-def batch_size_one_reshaped():
-    """A model that says its batch size in a reshape."""
-    image = tf_keras.Input((4, 4, 3), batch_size=1, name="image")
-    x = tf.reshape(layers.Conv2D(4, 3)(image), (1, 16))
     return tf_keras.Model(image, layers.Dense(3)(x))
 
 
