@@ -15,7 +15,8 @@ def train(config: Config, run_dir: Path) -> object:
     from qat.stages.main_job import main_job
     from qat.stages.objectives import objective_values
 
-    return objective_values(config.sweep.objectives, main_job(config, run_dir), run_dir)
+    result = main_job(config, run_dir)
+    return None if result is None else objective_values(config.sweep.objectives, result, run_dir)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ from qat.config import Config, ExportConfig, QuantConfig
 from qat.errors import ConfigError
 from qat.stages.objectives import directions
 from qat.training import FitSettings
+from qat.training.cluster import cluster
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "train.strategy": ("none",),  # one device; the other names of the schema are kept for tf.distribute
+    "train.strategy": ("none", "mirrored", "multiworker"),
     "quant.name": ("float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8"),
     "quant.calibration.engine": ("auto", "tflite"),
     "quant.calibration.method": ("minmax", "percentile", "mse"),
@@ -61,6 +62,8 @@ def check(config: Config) -> None:
     data.check(config.data)
     models.check(config.model)
     directions(config.sweep.objectives)
+    if config.train.strategy == "multiworker":
+        cluster()
     FitSettings.of_train(config.train)
     FitSettings.of_quant(config.quant, config.train)
     complaints = [

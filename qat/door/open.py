@@ -31,6 +31,7 @@ from qat.door.help import help_page
 from qat.door.plugins import register_plugins
 from qat.door.resume import resumed
 from qat.door.sweep import arguments_of, flags_first, requested
+from qat.door.worker import as_worker
 from qat.errors import ConfigError, JobError, QatError, RunDirError
 
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells count
@@ -51,7 +52,7 @@ def open_door(task: Task, *, primary: str, schema: type, once_a_folder: bool = F
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we say them
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        sys.argv[1:] = flags_first(resumed(sys.argv[1:]))
+        sys.argv[1:] = flags_first(as_worker(resumed(sys.argv[1:])))
         arguments = arguments_of(sys.argv[1:])
         if arguments.help:
             print(help_page(arguments.overrides, primary, schema))

@@ -26,11 +26,8 @@ def import_tensorflow() -> None:
     with _held_back_stderr():
         importlib.import_module("tensorflow").config.list_physical_devices()
         importlib.import_module("tf_keras")
-    for chatty in (
-        "absl",
-        "matplotlib",
-    ):  # "Using new converter: If you encounter a problem …", "generated new fontManager"
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for chatty, level in _CHATTY.items():
+        logging.getLogger(chatty).setLevel(level)
 
 
 @contextmanager

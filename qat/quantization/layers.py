@@ -18,6 +18,7 @@ from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.quantizers import step_of
 from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor
+from qat.training.replicas import replica_count, whole_batch_moments
 
 _integer_arithmetic: ContextVar[bool] = ContextVar("integer_arithmetic", default=False)
 
@@ -60,7 +61,12 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
             initializer = "zeros" if value is None else tf_keras.initializers.Constant(value)
             dtype = spec.get("dtype", "float32")  # indices and masks among the operands stay what they are
             weight = self.add_weight(
-                name, shape=spec["shape"], initializer=initializer, trainable=spec["trainable"], dtype=dtype
+                name,
+                shape=spec["shape"],
+                initializer=initializer,
+                trainable=spec["trainable"],
+                dtype=dtype,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # statistics are the same in each
             )
             setattr(self, f"weight_{name}", weight)
         self.held = {}
@@ -210,12 +216,20 @@ class Linear(Holder):
         channels = x.shape[-1]
         gamma = self.weight_gamma if "gamma" in self.weight_specs else tf.ones([channels])
         beta = self.weight_beta if "beta" in self.weight_specs else tf.zeros([channels])
+        if replica_count() > 1:
+            return self._normalized_by_all(x, gamma, beta)
         four = x if len(x.shape) == 4 else tf.reshape(x, [-1, 1, 1, channels])
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             four, gamma, beta, epsilon=self.norm["epsilon"], is_training=True
         )
         self._remember(mean, variance)
         return y if len(x.shape) == 4 else tf.reshape(y, tf.shape(x))
+
+    def _normalized_by_all(self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+        """The same, by the batch of all replicas."""
+        mean, variance, values = whole_batch_moments(x, range(len(x.shape) - 1))
+        self._remember(mean, variance * values / (values - 1))
+        return tf.nn.batch_normalization(x, mean, variance, beta, gamma, self.norm["epsilon"])
 
     def _remember(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
         step = 1.0 - self.norm["momentum"]

@@ -9,6 +9,7 @@ import tf_keras
 
 from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic
 from qat.quantization.scheme import CanonicalWrapper
+from qat.training.replicas import replica_count
 
 
 def bind_ranges(model: tf_keras.Model) -> None:
@@ -76,6 +77,14 @@ class QatModel(tf_keras.Model):
         return (1 - weight) * loss + weight * distillation_loss(teacher(x, training=False), y_pred, temperature)
 
 
+def qat_twin(model: QatModel) -> QatModel:
+    """The same model with variables of its own, zeros yet: made under the scope of the strategy that will train it."""
+    twin = QatModel.from_config(model.get_config())
+    if model.teacher is not None:
+        object.__setattr__(twin, "teacher", model.teacher)
+    return twin
+
+
 def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:
     """Cross entropy between two softened distributions `[N, classes]`, times temperature^2: a scalar."""
 
@@ -83,4 +92,5 @@ def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float
         return tf.nn.log_softmax(tf.math.log(tf.maximum(probabilities, 1e-7)) / temperature)
 
     target = tf.exp(softened_log(teacher))
-    return -(temperature**2) * tf.reduce_mean(tf.reduce_sum(target * softened_log(student), axis=-1))
+    loss = -(temperature**2) * tf.reduce_mean(tf.reduce_sum(target * softened_log(student), axis=-1))
+    return loss / replica_count()  # gradients of replicas are added

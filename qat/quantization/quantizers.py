@@ -12,6 +12,8 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.quantization.keras import quantizers
 
+from qat.training.replicas import least_over_replicas
+
 SMALLEST_SHARE = 1e-5  # of the widest channel: keeps the int32 bias of a dead channel from overflowing
 
 
@@ -160,7 +162,12 @@ class ActivationQuantizer(quantizers.Quantizer):
         trainable = self.learned and self.fixed is None
 
         def number(what: str, value: float) -> tf.Variable:
-            return layer.add_weight(what, initializer=tf_keras.initializers.Constant(value), trainable=trainable)
+            return layer.add_weight(
+                what,
+                initializer=tf_keras.initializers.Constant(value),
+                trainable=trainable,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # every replica sees the same ends
+            )
 
         return {"min_var": number("min", low), "max_var": number("max", high)}
 
@@ -177,8 +184,8 @@ class ActivationQuantizer(quantizers.Quantizer):
     def _follow(self, inputs: tf.Tensor, low: tf.Variable, high: tf.Variable, expand: bool) -> tuple:
         """Move the range towards the batch's; a range that several tensors share only ever grows."""
         step = 1.0 - self.ema_decay
-        seen_low = tf.minimum(tf.reduce_min(inputs), 0.0) - low
-        seen_high = tf.maximum(tf.reduce_max(inputs), 0.0) - high
+        seen_low = tf.minimum(least_over_replicas(tf.reduce_min(inputs)), 0.0) - low
+        seen_high = tf.maximum(-least_over_replicas(-tf.reduce_max(inputs)), 0.0) - high
         # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
         seen_low, seen_high = (tf.where(tf.math.is_finite(seen), seen, 0.0) for seen in (seen_low, seen_high))
         if expand:

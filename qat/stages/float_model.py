@@ -18,6 +18,7 @@ from qat.stages.export import export_keras
 from qat.stages.run import Run
 from qat.stages.watching import CurveCallback
 from qat.training import FitSettings, fit, make_callbacks, make_optimizer
+from qat.training.replicas import for_replicas
 
 if TYPE_CHECKING:
     import tf_keras
@@ -94,16 +95,20 @@ def _cached_or_trained(run: Run) -> tuple[tf_keras.Model, History, str]:
     entry = float_cache.entry_of(run.config, run.splits)
     model = _build(run)
     with _turn(run, entry):
-        found = float_cache.load(entry, model, run.progress.say)
-        if found is not None:
-            return model, found, f"cache {entry.key}"
+        found = float_cache.load(entry, model, run.progress.say) if run.workers.is_chief else None
+        if run.workers.agree(found is not None):
+            model.set_weights(run.workers.broadcast(model.get_weights()))
+            return model, found or (), f"cache {entry.key}"
         history = _train(run, model)
-        float_cache.store(entry, model, history, run.progress.say)
+        if run.workers.is_chief:
+            float_cache.store(entry, model, history, run.progress.say)
         return model, history, TRAINED_HERE
 
 
 def _turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[None]:
     """One process trains this model, the others wait for it. A cache nobody can write is no reason not to train."""
+    if not run.workers.is_chief:  # trains with the chief, whose turn it is
+        return nullcontext()
     try:
         rundir.write_bytes(entry.folder.parent / ".probe", b"")
     except RunDirError as error:
@@ -124,16 +129,18 @@ def _train(run: Run, model: tf_keras.Model) -> History:
     with run.progress.work("float training", settings.epochs, "epoch") as bar:
         callbacks: list[Any] = [CurveCallback(run.board, "float", bar), *make_callbacks(config.train.callbacks)]
         try:
-            result = fit(
-                model,
-                splits.train,
-                splits.val,
-                settings,
-                seed=config.seed,
-                task=task_of(model, _classes(run)),
-                augmentation=config.data.augmentation,
-                callbacks=callbacks,
-            )
+            with run.workers.trained(model, for_replicas) as trained:
+                result = fit(
+                    trained,
+                    splits.train,
+                    splits.val,
+                    settings,
+                    seed=config.seed,
+                    task=task_of(model, _classes(run)),
+                    augmentation=config.data.augmentation,
+                    callbacks=callbacks,
+                    strategy=run.workers.strategy,
+                )
         except TrainingDivergedError:
             export_keras(run, "float", model)  # its last good weights
             raise

@@ -16,14 +16,19 @@ from qat.stages.result import enforce_parity, show_result, write_result
 from qat.stages.run import begin
 
 
-def main_job(config: Config, folder: Path) -> RunResult:
+def main_job(config: Config, folder: Path) -> RunResult | None:
     """One run into `folder`: float model, PTQ and QAT as `quant` asks, exported, evaluated, written down.
+
+    None in a worker that is not the chief: it trains with it, and leaves evaluation and files to it.
 
     Raises:
         QatError: data, model, folder or training that cannot be used; ParityError after all files are written.
     """
     with begin(config, folder) as run:
         float_model = obtain_float_model(run)
+        if not run.workers.is_chief:
+            train_quantized(run, float_model)
+            return None
         export_tflite(run, "float", float_model.model, scheme="float32")
         quantize_after_training(run, float_model)
         qat_model = train_quantized(run, float_model)

@@ -11,6 +11,7 @@ from qat.config import QuantConfig
 from qat.errors import TrainingDivergedError
 from qat.evaluation import evaluate, keras_predictor
 from qat.quantization import quantize_model
+from qat.quantization.model import qat_twin
 from qat.quantization.range_meter import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, normalized, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
@@ -81,27 +82,41 @@ def _train(run: Run, model: tf_keras.Model, float_model: FloatModel, watch: Rang
             CurveCallback(run.board, "fake_quant", bar, before),
             EpochCallback(
                 lambda now, step: draw_converted(
-                    run, "deployed_int8", now, task, step, **conversion_options(config.quant)
+                    run, "deployed_int8", _as_exported(model, now), task, step, **conversion_options(config.quant)
                 ),
                 config.log.deployed_every,
                 settings.epochs,
                 before,
             ),
-            EpochCallback(watch, config.log.ranges_every, settings.epochs, before),
+            EpochCallback(
+                lambda now, step: watch(_as_exported(model, now), step),
+                config.log.ranges_every,
+                settings.epochs,
+                before,
+            ),
         ]
         augmentation = config.data.augmentation
         splits = run.splits
-        result = fit(
-            model,
-            splits.train,
-            splits.val,
-            settings,
-            seed=config.seed,
-            task=task,
-            augmentation=augmentation,
-            callbacks=watching,
-        )
+        with run.workers.trained(model, qat_twin) as trained:
+            result = fit(
+                trained,
+                splits.train,
+                splits.val,
+                settings,
+                seed=config.seed,
+                task=task,
+                augmentation=augmentation,
+                callbacks=watching,
+                strategy=run.workers.strategy,
+            )
     return result.history
+
+
+def _as_exported(model: tf_keras.Model, trained: tf_keras.Model) -> tf_keras.Model:
+    """The model as it is now, outside of any strategy, under which nothing can be exported."""
+    if trained is not model:
+        model.set_weights(trained.get_weights())
+    return model
 
 
 def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:

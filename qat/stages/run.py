@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from qat import data, rundir
 from qat.config import Config
@@ -14,8 +15,19 @@ from qat.errors import RunDirError
 from qat.reporting import Board, Progress
 from qat.reporting.dashboard import begin_runs
 from qat.stages.session import begin_session
+from qat.training.cluster import is_chief
+from qat.training.workers import Workers
 
 NEED_CALIBRATION = ("ptq", "ptq_int16x8", "qat", "qat_w4a8")
+TRAINED_QUANTIZED = ("qat", "qat_w4a8")
+SCHEMES = {  # quant.name -> (variant, scheme of the converter) of what is quantized after training
+    "ptq": ("ptq_int8", "int8"),
+    "qat": ("ptq_int8", "int8"),
+    "qat_w4a8": ("ptq_int8", "int8"),
+    "ptq_dynamic_range": ("ptq_dynamic_range", "dynamic_range"),
+    "ptq_float16": ("ptq_float16", "float16"),
+    "ptq_int16x8": ("ptq_int16x8", "int16x8"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,8 @@ class Run:
     splits: Splits
     progress: Progress
     board: Board
+    workers: Workers = field(default_factory=Workers)
+    known: dict[str, float] = field(default_factory=dict)  # what one drawing measured and the next ones need again
 
     def file(self, variant: str, name: str) -> Path:
         return self.folder / variant / name
@@ -32,12 +46,24 @@ class Run:
 
 @contextmanager
 def begin(config: Config, folder: Path) -> Iterator[Run]:
-    """Seed and clear the process, claim the folder, load the data."""
-    progress = Progress(config.log.progress)
-    known: dict[str, float] = field(default_factory=dict)  # what one drawing measured and the next ones need again
+    """Seed and clear the process, claim the folder, load the data. Only what the chief writes is kept."""
     _refuse_own_folder(config, folder)
+    with _kept(config, folder) as kept:
+        yield from _begin(config, Path(kept))
+
+
+def _kept(config: Config, folder: Path) -> AbstractContextManager[Path | str]:
+    if config.train.strategy != "multiworker" or is_chief():
+        return nullcontext(folder)
+    config.log.tensorboard, config.log.progress, config.log.deployed_every = False, "off", 0
+    return TemporaryDirectory(prefix="qat-worker-")
+
+
+def _begin(config: Config, folder: Path) -> Iterator[Run]:
+    progress = Progress(config.log.progress)
     with rundir.claim(folder), Board(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as board:
-        begin_session(config.seed, config.train.threads)
+        begin_runs(board, config.quant.name)
+        workers = begin_session(config.seed, config.train.threads, config.train.strategy)
         wanted = config.quant.calibration.samples if config.quant.name in NEED_CALIBRATION else 0
         with progress.work("load data"):
             splits = data.load(config.data, wanted, config.seed)
@@ -45,8 +71,10 @@ def begin(config: Config, folder: Path) -> Iterator[Run]:
         progress.say(f"{config.data.name}: {sizes}, calibration {len(splits.calibration)} of train")
         for skipped in splits.skipped:
             progress.say(f"left out: {skipped}")
-        yield Run(config, folder, splits, progress, board)
-        begin_runs(board, config.quant.name)
+        if workers.strategy is not None:
+            progress.say(f"train.strategy={config.train.strategy}: {workers}")
+        yield Run(config, folder, splits, progress, board, workers)
+        workers.leave_together()
 
 
 def _refuse_own_folder(config: Config, folder: Path) -> None:

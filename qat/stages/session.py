@@ -8,17 +8,27 @@ import tensorflow as tf
 import tf_keras
 
 from qat.errors import ConfigError
+from qat.training.workers import Workers, begin_workers
 
 
-def begin_session(seed: int, threads: int | None) -> None:
+def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Workers:
     """Forget earlier graphs and layer names, seed Python, NumPy and TensorFlow, set TensorFlow's threads.
+
+    Returns:
+        The workers of `train.strategy`, which find each other before TensorFlow computes anything.
 
     Raises:
         ConfigError: this process already computes with another number of threads; TensorFlow sets it once.
     """
+    _set_threads(threads)
+    workers = begin_workers(strategy)
     tf_keras.backend.clear_session()
     gc.collect()
     tf_keras.utils.set_random_seed(seed)
+    return workers
+
+
+def _set_threads(threads: int | None) -> None:
     if threads is None or tf.config.threading.get_intra_op_parallelism_threads() == threads:
         return
     try:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qat.config import AugmentationConfig
 from qat.data import Split, augment
+from qat.errors import ConfigError
 
 IN_MEMORY_BYTES = 1 << 30
 """Prepared float32 inputs up to this size are kept; above, they are prepared again every epoch."""
@@ -74,10 +75,49 @@ def training_batches(
     return _pipeline(split, numbers, task, _augmenter(augmentation, seed))
 
 
+def distributed_batches(
+    strategy: tf.distribute.Strategy,
+    split: Split,
+    batch_size: int,
+    *,
+    task: str,
+    seed: int,
+    augmentation: AugmentationConfig | None = None,
+) -> tf.distribute.DistributedDataset:
+    """The batches of `training_batches`, epoch after epoch without an end, each shared out in equal parts.
+
+    Every worker prepares the whole batch, so that order and augmentation are those of one process.
+
+    Raises:
+        ConfigError: a batch that has no equal parts.
+    """
+    replicas = strategy.num_replicas_in_sync
+    size = min(batch_size, len(trained_on(split, task)))
+    if size % replicas:
+        raise ConfigError(
+            f"train.batch_size={size}: {replicas} replicas share it; expected a multiple of {replicas}, so that each "
+            "has an equal part."
+        )
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        local, part = replicas // context.num_input_pipelines, size // replicas
+        first = context.input_pipeline_id * local * part
+
+        def parts(inputs: tf.Tensor, targets: tf.Tensor) -> tf.data.Dataset:
+            own = (inputs[first : first + local * part], targets[first : first + local * part])
+            return tf.data.Dataset.from_tensor_slices(own).batch(part, drop_remainder=True)
+
+        batches = training_batches(split, batch_size, task=task, seed=seed, augmentation=augmentation)
+        return batches.repeat().flat_map(parts).prefetch(tf.data.AUTOTUNE)
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
 def validation_batches(split: Split, batch_size: int, *, task: str) -> tf.data.Dataset:
     """All that can be compared, in order, the last short batch included, never augmented."""
     indices = tf.data.Dataset.from_tensor_slices(trained_on(split, task)).batch(batch_size)
-    return _pipeline(split, tf.data.Dataset.zip(indices, tf.data.Dataset.counter()), task, None)
+    numbers = tf.data.Dataset.zip(indices, tf.data.Dataset.counter())
+    return _pipeline(split, numbers, task, None)
 
 
 def _augmenter(settings: AugmentationConfig | None, seed: int) -> Callable[[NDArray, int], NDArray] | None:
@@ -99,6 +139,7 @@ def _pipeline(
         return inputs, inputs if task == "reconstruction" else tf.gather(labels, indices)
 
     options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    # Workers see all of `val`, so that no part is short and all say the same; `train` is shared out by hand.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     batches = numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)

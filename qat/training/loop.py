@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -16,7 +17,7 @@ from qat.config import AugmentationConfig
 from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
 from qat.models import task_of
-from qat.training.feeding import steps_per_epoch, trained_on, training_batches, validation_batches
+from qat.training.feeding import distributed_batches, steps_per_epoch, trained_on, training_batches, validation_batches
 from qat.training.guards import Diverged, Guard
 from qat.training.loss import choose_loss
 from qat.training.settings import FitSettings
@@ -72,6 +73,10 @@ def make_callbacks(targets: Sequence[dict[str, Any]]) -> list[tf_keras.callbacks
     return made
 
 
+def _batches(strategy: tf.distribute.Strategy | None) -> Callable[..., Any]:
+    return partial(distributed_batches, strategy) if strategy else training_batches
+
+
 def _check(split: Split, task: str) -> None:
     if len(trained_on(split, task)):
         return
@@ -122,7 +127,8 @@ def fit(
         model.compile(make_optimizer(settings, steps), loss=loss, metrics=metrics)
     try:
         model.fit(
-            training_batches(train, settings.batch_size, task=task, seed=seed, augmentation=augmentation),
+            _batches(strategy)(train, settings.batch_size, task=task, seed=seed, augmentation=augmentation),
+            steps_per_epoch=steps // settings.epochs if strategy else None,  # its batches have no end
             validation_data=validation_batches(val, max(settings.batch_size, 64), task=task),
             epochs=settings.epochs,
             callbacks=[guard, *callbacks],
