@@ -36,20 +36,36 @@ def fed_in_keras_order(evidence: Evidence, side: Side) -> list[NDArray] | None:
                 f"fed has shape {list(array.shape)}, the file takes {list(tensor.shape_signature)}; it was not used"
             )
             return None
+        array = _stored_wider(array, tensor)
         shape = array.shape[1:] if -1 in tensor.shape_signature[1:] else tensor.shape[1:]
         fitted.append(array.reshape(len(array), *shape))
     return [fitted[place] for place in evidence.file.input_order]
 
 
+def _stored_wider(array: NDArray, tensor: Tensor) -> NDArray:
+    """Codes that were only kept in a wider type: whole numbers within the limits of the input's own."""
+    params = None if tensor.is_float else tensor.quantization
+    if params is None or array.dtype == np.dtype(tensor.dtype) or array.dtype.kind not in "iu":
+        return array
+    low, high = params.code_limits
+    return array.astype(tensor.dtype) if array.size and low <= array.min() and array.max() <= high else array
+
+
 def judge_fed(evidence: Evidence, side: Side, carrier: Carrier, fed: list[NDArray]) -> None:
     """Adds I causes; what was rightly quantized and wrongly preprocessed goes to `judge_inputs`."""
-    first = evidence.file.inputs()[0]
-    meant = evidence.user_inputs if evidence.user_inputs is not None else evidence.right_inputs
     if len(fed) > 1 and _inputs_exchanged(evidence, side, fed):
         return
-    if meant[0].shape != fed[0].shape:
-        meant = evidence.right_inputs
-    given = _feeding(evidence, first, fed, meant[0])
+    for place in range(len(fed)):
+        _judge_one(evidence, side, carrier, fed, place)
+
+
+def _judge_one(evidence: Evidence, side: Side, carrier: Carrier, fed: list[NDArray], place: int) -> None:
+    tensor = evidence.file.inputs()[place]
+    user = evidence.user_inputs
+    meant = (user if user is not None else evidence.right_inputs)[place]
+    if meant.shape != fed[place].shape:
+        meant = evidence.right_inputs[place]
+    given = _feeding(evidence, tensor, fed, place, meant)
     if feeding.is_right(given):
         return
     if (unfilled := feeding.only_first_filled(given)) is not None:
@@ -57,20 +73,19 @@ def judge_fed(evidence: Evidence, side: Side, carrier: Carrier, fed: list[NDArra
         return
     finding = _fed_finding(evidence, given)
     if finding is not None:
-        _settle(evidence, side, given, finding, fed)
-    elif evidence.user_inputs is None:
+        _settle(evidence, side, given, finding, fed, place)
+    elif user is None:
         known = _known_normalisation(given)
-        if known is not None:
-            judge_inputs(evidence, side, carrier, known, None, "what was fed")
-        else:
-            judge_inputs(evidence, side, carrier, real_of(fed[0], first), unsaturated(fed[0], first), "what was fed")
+        real = known if known is not None else real_of(fed[place], tensor)
+        valid = None if known is not None else unsaturated(fed[place], tensor)
+        judge_inputs(evidence, side, carrier, real, valid, "what was fed", place)
 
 
-def _feeding(evidence: Evidence, first: Tensor, fed: list[NDArray], meant: NDArray) -> feeding.Feeding:
+def _feeding(evidence: Evidence, tensor: Tensor, fed: list[NDArray], place: int, meant: NDArray) -> feeding.Feeding:
     outputs = evidence.case.graph.outputs[0]
     raw = evidence.case.inputs if len(fed) == 1 else None
     raw = None if raw is None else shaped_like(raw, meant)
-    return feeding.Feeding(fed[0], first, meant, raw, None if outputs.is_float else outputs.quantization)
+    return feeding.Feeding(fed[place], tensor, meant, raw, None if outputs.is_float else outputs.quantization)
 
 
 def _fed_finding(evidence: Evidence, given: feeding.Feeding) -> Finding | None:
@@ -111,12 +126,14 @@ def unsaturated(fed: NDArray, tensor: Tensor) -> NDArray | None:
     return free if free.mean() > 0.05 else None
 
 
-def _settle(evidence: Evidence, side: Side, given: feeding.Feeding, finding: Finding, fed: list[NDArray]) -> None:
+def _settle(
+    evidence: Evidence, side: Side, given: feeding.Feeding, finding: Finding, fed: list[NDArray], place: int
+) -> None:
     if given.fed.dtype != np.dtype(given.tensor.dtype):
         side.causes.append(Cause.of(finding, "certain"))
         return
     right = [codes_of(r, t) for r, t in zip(evidence.right_inputs, evidence.file.inputs(), strict=True)]
-    repaired = [codes_of(given.meant, given.tensor), *fed[1:]]
+    repaired = [codes_of(given.meant, given.tensor) if i == place else each for i, each in enumerate(fed)]
     outputs = [evidence.file.dequantized(evidence.file.codes(c)) for c in (right, fed, repaired)]
     drop = evidence.yardstick.drop(outputs[0], outputs[1])
     floor = evidence.yardstick.value(outputs[0])

@@ -25,10 +25,16 @@ Carrier = Callable[[list[NDArray]], Outputs]
 
 
 def judge_inputs(
-    evidence: Evidence, side: Side, carrier: Carrier, user: NDArray, valid: NDArray | None, what: str
+    evidence: Evidence,
+    side: Side,
+    carrier: Carrier,
+    user: NDArray,
+    valid: NDArray | None,
+    what: str,
+    place: int = 0,
 ) -> None:
-    """Adds P causes. `user`: real numbers that the app means; `valid`: where they were not saturated."""
-    right, rest = evidence.right_inputs[0], evidence.right_inputs[1:]
+    """Adds P causes. `user`: real numbers that the app means for that input; `valid`: where they were not saturated."""
+    right = evidence.right_inputs[place]
     if user.shape != right.shape:
         if user[0].size != right[0].size:
             _other_shape(side, user, right, what)
@@ -39,25 +45,34 @@ def judge_inputs(
     relation = _named_order(evidence, relate(user, right, valid), user, valid)
     if relation.is_identity:
         return
-    target, broken = carrier([right, *rest]), carrier([user.astype(np.float32), *rest])
+
+    def carried(values: NDArray) -> Outputs:
+        return carrier([values if i == place else each for i, each in enumerate(evidence.right_inputs)])
+
+    what = what if len(evidence.right_inputs) == 1 else f"{what}, input {place}"
+    target, broken = carried(right), carried(user.astype(np.float32))
     drop = evidence.yardstick.drop(target, broken)
-    parts = _parts(evidence, relation, user, valid)
+    parts = _parts(evidence, relation, user, right, valid)
     if not drop.significant:
         for part in parts:
             said = f"{what}: {part.finding.evidence}; it costs nothing that was measured"
             side.note(replace(part.finding, evidence=said))
         return
-    for part, certainty, share in _smallest_repair(evidence, carrier, relation, parts, (target, broken)):
+    for part, certainty, share in _smallest_repair(evidence, carried, relation, parts, (right, target, broken)):
         said = f"{what}: {part.finding.evidence}; {drop.text(evidence.yardstick.unit)}"
         side.causes.append(Cause.of(replace(part.finding, evidence=said), certainty, share))
 
 
-def _parts(evidence: Evidence, relation: Relation, user: NDArray, valid: NDArray | None) -> list[preprocessing.Part]:
-    raw, right = shaped_like(evidence.case.inputs, user), evidence.right_inputs[0]
+def _parts(
+    evidence: Evidence, relation: Relation, user: NDArray, right: NDArray, valid: NDArray | None
+) -> list[preprocessing.Part]:
+    raw = shaped_like(evidence.case.inputs, user)
     if raw is not None and relation.spatial == relation.channels == "as is" and per_image(user, raw, right, valid):
         return [preprocessing.Part(None, preprocessing.depends_on_image(user, raw))]
     inside = evidence.rescales_inside
-    return list(preprocessing.parts_of(relation, user, right, rescales_inside=inside, features=_are_features(evidence)))
+    return list(
+        preprocessing.parts_of(relation, user, right, rescales_inside=inside, features=_are_features(evidence, right))
+    )
 
 
 def _named_order(evidence: Evidence, relation: Relation, user: NDArray, valid: NDArray | None) -> Relation:
@@ -76,9 +91,9 @@ def _named_order(evidence: Evidence, relation: Relation, user: NDArray, valid: N
     return replace(relation, order_before=True) if same else relation
 
 
-def _are_features(evidence: Evidence) -> bool:
+def _are_features(evidence: Evidence, right: NDArray) -> bool:
     """Whether inputs are no images: features have no 0..255 to be scaled from."""
-    raw, right = evidence.case.inputs, evidence.right_inputs[0]
+    raw = evidence.case.inputs
     return raw.dtype != np.uint8 and not (right.ndim == 4 and right.shape[-1] == 3)
 
 
@@ -92,24 +107,23 @@ def _other_shape(side: Side, user: NDArray, right: NDArray, what: str) -> None:
 
 def _smallest_repair(
     evidence: Evidence,
-    carrier: Carrier,
+    carried: Callable[[NDArray], Outputs],
     relation: Relation,
     parts: list[preprocessing.Part],
-    pair: tuple[Outputs, Outputs],
+    measured: tuple[NDArray, Outputs, Outputs],
 ) -> list[tuple[preprocessing.Part, str, float | None]]:
     """The fewest parts that bring the loss back; then those whose own loss is still worth naming."""
-    target, broken = pair
+    right, target, broken = measured
     movable = [p for p in parts if p.part is not None]
     if len(parts) == 1 or not movable:  # the repair is the training's own preprocessing
         return [(parts[0], "proved", evidence.yardstick.recovered(target, broken, target))]
-    right, rest = evidence.right_inputs[0], evidence.right_inputs[1:]
     for size in range(1, len(movable) + 1):
         tried = []
         for chosen in itertools.combinations(movable, size):
             repaired = relation
             for part in chosen:
                 repaired = repaired.without(part.part)
-            outputs = carrier([repaired.apply(right), *rest])
+            outputs = carried(repaired.apply(right))
             share = evidence.yardstick.recovered(target, broken, outputs)
             left = evidence.yardstick.drop(target, outputs)
             tried.append((share, left.significant, chosen))
@@ -117,6 +131,26 @@ def _smallest_repair(
         if share >= ENOUGH and not still_lossy:
             return [(part, "proved", share) for part in chosen]
     return [(part, "proved" if part.part else "consistent", 1.0 if part.part else None) for part in parts]
+
+
+def judge_user_inputs(evidence: Evidence, side: Side, carrier: Carrier, user: list[NDArray]) -> None:
+    """What the app's own preprocessing makes, input by input; C09 where they come in another order."""
+    right = evidence.right_inputs
+    if len(user) != len(right):
+        side.notes.append(f"user_preprocess makes {len(user)} inputs, the model takes {len(right)}; it was not used")
+        return
+    for order in itertools.permutations(range(len(right))):
+        exchanged = [user[i] for i in order]
+        same = all(u.shape == r.shape and np.allclose(u, r, rtol=1e-3) for u, r in zip(exchanged, right, strict=True))
+        if same and list(order) != sorted(order):
+            finding = Finding(
+                "C09", f"user_preprocess returns the inputs in the order {list(order)} of the model's",
+                "return them in the order of model.inputs, or bind inputs by name", 0.95, certain=True,
+            )  # fmt: skip
+            side.causes.append(Cause.of(finding, "certain"))
+            return
+    for place, values in enumerate(user):
+        judge_inputs(evidence, side, carrier, values, None, "user_preprocess", place)
 
 
 # ---- P14

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qat.diagnosis.app_feeding import fed_in_keras_order, judge_fed, unsaturated
-from qat.diagnosis.app_inputs import Carrier, judge_inputs, judge_metadata
+from qat.diagnosis.app_inputs import Carrier, judge_inputs, judge_metadata, judge_user_inputs
 from qat.diagnosis.app_outputs import judge_recorded
 from qat.diagnosis.app_state import judge_state
 from qat.diagnosis.diagnosis import Cause
@@ -31,7 +31,7 @@ def judge_app(evidence: Evidence, model: Side) -> Side:
         if _broken(evidence, model) and evidence.user_inputs is None and not side.names("IP"):
             _judge_on_sound_file(evidence, side, carrier)
     if evidence.user_inputs is not None and not side.names("P"):
-        judge_inputs(evidence, side, carrier, evidence.user_inputs[0], None, "user_preprocess")
+        judge_user_inputs(evidence, side, carrier, evidence.user_inputs)
     if evidence.recorded is not None:
         judge_recorded(evidence, side, fed)
     if evidence.app_run is not None and not any(c.id in ("O05", "C10", "E01") for c in side.causes):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.errors import ConfigError, DataError, ModelError
+from qat.errors import ConfigError, DataError, ModelError, TfliteFileError
 from qat.tflite import TfliteGraph, check_loadable, read
 from qat.tflite.reader import read_bytes
 
@@ -35,6 +35,7 @@ class Case:
     given_outputs: Any
     calibration: Any
     expect: str | None
+    runs_here: bool = True
 
     @property
     def count(self) -> int:
@@ -97,7 +98,9 @@ def make_case(
         raise ConfigError(f"tflite_model is a {type(tflite_model).__name__}; expected the file's bytes or its path")
     content = read_bytes(tflite_model)
     graph = read(content)
-    check_loadable(content)
+    runs_here = _runs_here(content, graph)
+    if not runs_here:
+        inputs = labels = user_preprocess = user_run = fed = outputs = None  # it can be read, and not be run
     raw = None if inputs is None else _checked_inputs(inputs)
     wanted = None if labels is None else _checked_labels(labels, raw)
     needing = [n for n, v in (("user_run", user_run), ("user_preprocess", user_preprocess)) if v is not None]
@@ -105,10 +108,25 @@ def make_case(
         raise DataError(f"{', '.join(needing)} given without inputs: give the raw samples as inputs=, shape [N, ...]")
     case = Case(
         content, graph, keras_model, raw, wanted, preprocess, user_preprocess, user_run, fed, outputs, calibration,
-        expect,
+        expect, runs_here,
     )  # fmt: skip
     _ = case.fed, case.outputs  # refused now, not in the middle of the work
     return case
+
+
+def _runs_here(content: bytes, graph: TfliteGraph) -> bool:
+    """False for a sound file whose TensorFlow or custom ops this runtime does not have.
+
+    Raises:
+        TfliteFileError: any other file that cannot be loaded.
+    """
+    try:
+        check_loadable(content)
+    except TfliteFileError:
+        if any(op.custom_code for op in graph.ops):
+            return False
+        raise
+    return True
 
 
 def _checked_inputs(inputs: Any) -> NDArray:

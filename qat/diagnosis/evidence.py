@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from qat.diagnosis.calibration_set import CalibrationSet, collected
 from qat.diagnosis.case import Case
 from qat.diagnosis.facts import Facts, preset_of
+from qat.diagnosis.inferring import check_inputs, likeliest, shaped_as
 from qat.diagnosis.making import CALIBRATION_SAMPLES, Recipe, make
-from qat.diagnosis.normalisations import OF_PRESET, applicable, normalised
+from qat.diagnosis.normalisations import OF_PRESET, normalised
 from qat.diagnosis.ordering import check_same_border, input_order, output_order
 from qat.diagnosis.running import FileRunner, as_inputs, called, real_of, run_keras
 from qat.diagnosis.watching import Refusal, watched
@@ -64,57 +64,32 @@ class Evidence:
     @cached_property
     def right_inputs(self) -> list[NDArray] | None:
         """A0's inputs: preprocessed as in training, Keras order."""
-        raw = self.case.inputs
+        raw, graph = self.case.inputs, self.case.graph
         if raw is None:
             return None
         if self.case.preprocess is not None:
-            found = as_inputs("preprocess", called("preprocess", self.case.preprocess, raw), len(raw))
+            value = self._by_name(called("preprocess", self.case.preprocess, raw))
+            found = as_inputs("preprocess", value, len(raw))
+        elif raw.dtype != np.uint8 or len(graph.inputs) != 1:
+            found = as_inputs("inputs", raw, len(raw))
         else:
-            found = self._inferred_inputs(raw)
-        self._check_inputs(found)
+            found = self._guessed_inputs(shaped_as(raw, graph))
+        check_inputs(found, graph)
         return found
 
-    def _inferred_inputs(self, raw: NDArray) -> list[NDArray]:
-        if raw.dtype != np.uint8 or len(self.case.graph.inputs) != 1:
-            return as_inputs("inputs", raw, len(raw))
-        size = self.case.graph.inputs[0].shape
-        raw = raw.reshape(len(raw), *size[1:]) if raw[0].size == int(np.prod(size[1:])) else raw
-        name = self._inferred_name(raw)
+    def _guessed_inputs(self, raw: NDArray) -> list[NDArray]:
+        check_inputs([raw], self.case.graph)
+        guess = OF_PRESET.get(self.preset or "", "raw")
+        run = self.file.real if self.keras is None else lambda values: run_keras(self.keras, values)
+        name = likeliest(raw, self.case.labels, run, guess)
         self.remarks.append(f"preprocess was not given; the diagnosis goes on as if training had used {name!r}")
         return [normalised(raw, name)]
 
-    def _inferred_name(self, raw: NDArray) -> str:
-        guess = OF_PRESET.get(self.preset or "", "raw")
-        few, labels = raw[:256], self.case.labels
-        if labels is None:
-            return guess
-        score = {}
-        for name in sorted(applicable(raw), key=lambda n: n != guess):
-            values = [normalised(few, name)]
-            outputs = run_keras(self.keras, values) if self.keras is not None else self.file.real(values)
-            score[name] = Yardstick(labels[:256], None, True).value(outputs)
-        best = max(score, key=score.get)
-        return best if guess not in score or score[best] > score[guess] + 0.03 else guess
-
-    def _check_inputs(self, arrays: list[NDArray]) -> None:
-        wanted = [t.shape_signature for t in self.case.graph.inputs]
-        if len(arrays) != len(wanted):
-            raise DataError(
-                f"{len(arrays)} arrays for the model's {len(wanted)} inputs; preprocess must return one for each"
-            )
-        if not self._fits(arrays):
-            shapes = [list(a.shape[1:]) for a in arrays]
-            raise DataError(
-                f"model inputs have shapes {shapes} a sample, the file takes {[list(w[1:]) for w in wanted]}"
-            )
-
-    def _fits(self, arrays: Sequence[NDArray]) -> bool:
-        signatures = sorted(tuple(t.shape_signature[1:]) for t in self.case.graph.inputs)
-        given = sorted(tuple(a.shape[1:]) for a in arrays)
-        return all(
-            len(s) == len(g) and all(a in (-1, b) for a, b in zip(s, g, strict=True))
-            for s, g in zip(signatures, given, strict=True)
-        )
+    def _by_name(self, value: Any) -> Any:
+        """Inputs in a dictionary, in the model's order."""
+        names = [] if self.keras is None else list(self.keras.input_names)
+        named = isinstance(value, dict) and set(names) == set(value)
+        return [value[name] for name in names] if named else value
 
     @cached_property
     def user_inputs(self) -> list[NDArray] | None:
@@ -122,7 +97,8 @@ class Evidence:
         function = self.case.user_preprocess
         if function is None:
             return None
-        return as_inputs("user_preprocess", called("user_preprocess", function, self.case.inputs), self.case.count)
+        value = self._by_name(called("user_preprocess", function, self.case.inputs))
+        return as_inputs("user_preprocess", value, self.case.count)
 
     # ---- the app
 

@@ -83,7 +83,7 @@ def called(name: str, function: Callable, *arguments: Any) -> Any:
         return function(*arguments)
     except (MemoryError, KeyboardInterrupt):
         raise
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         reason = " ".join(str(error).split())[:300]
         raise DataError(f"{name} raised {type(error).__name__}: {reason}") from error
 

@@ -28,7 +28,8 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
     model = judge_model(evidence)
     app = judge_app(evidence, model)
     if not causes and not model.causes:
-        causes += [Cause.of(finding, "consistent") for finding in harness.baseline_is_wrong(evidence)]
+        for finding in harness.baseline_is_wrong(evidence):
+            causes.append(Cause.of(finding, "certain" if finding.certain else "consistent"))
     causes += sorted([*model.causes, *app.causes], key=lambda c: ORDER[c.certainty])
     notes += [*model.notes, *app.notes, *_insignificant(evidence, model, app), *evidence.remarks]
     unsure = [text for text in (model.unsure, app.unsure, _cannot_tell(evidence, causes)) if text]

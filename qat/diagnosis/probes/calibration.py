@@ -9,6 +9,7 @@ import numpy as np
 from qat.diagnosis.diagnosis import Finding, Repair
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.facts import Facts, preset_of
+from qat.diagnosis.inferring import fits
 from qat.diagnosis.ranges import Guess, ranked_guesses
 
 CONSTANT_SCALE = 1e-7
@@ -126,7 +127,7 @@ def _largest_class(evidence: Evidence) -> tuple[int, float] | None:
     from qat.diagnosis.running import run_keras
 
     arrays = [a[:200].astype(np.float32) for a in evidence.calibration.arrays]
-    if not evidence._fits(arrays):
+    if not fits(arrays, evidence.case.graph):
         return None
     scores = run_keras(evidence.keras, arrays)[0]
     if scores.ndim != 2 or scores.shape[1] < 3:

@@ -11,10 +11,12 @@ from qat.diagnosis.diagnosis import Finding, Repair
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.normalisations import applicable, normalised, shaped_like
 from qat.diagnosis.running import run_keras
+from qat.diagnosis.weights import layer_cosines
 from qat.diagnosis.yardstick import Outputs, predicted_labels, samples_needed
 from qat.metrics import wilson_interval
 
 CONFIDENT = 0.5
+OTHER_KERNELS = 0.6
 WEAK, MUCH_BETTER = 0.15, 0.15  # accuracy above chance below which another preprocessing is tried; its gain
 
 
@@ -114,7 +116,17 @@ def baseline_is_wrong(evidence: Evidence) -> Iterator[Finding]:
     if evidence.a0 is None or evidence.case.labels is None:
         return
     drop = evidence.yardstick.drop(evidence.a2, evidence.a0)
-    if drop.significant and drop.points > 0.1 and (other := _other_normalisation(evidence, drop.value)) is not None:
+    cosines = layer_cosines(evidence.facts, evidence.keras)
+    if drop.significant and drop.points > 0.1 and any(each.cosine < OTHER_KERNELS for each in cosines):
+        yield Finding(
+            "E03",
+            f"the Keras model scores {drop.value:.1%}, the file {drop.reference:.1%}, and their kernels differ: "
+            "what is given as keras_model is not what the file was made from",
+            "give the trained model: load its weights, and assert model.evaluate(...) first",
+            0.8,
+            certain=True,
+        )
+    elif drop.significant and drop.points > 0.1 and (other := _other_normalisation(evidence, drop.value)) is not None:
         yield Finding(
             "E03",
             f"the Keras model scores {drop.value:.1%} and the file {drop.reference:.1%}; with "

@@ -9,8 +9,8 @@ from qat.diagnosis.diagnosis import Finding
 from qat.diagnosis.facts import TFMOT_DECAY, TFMOT_START, Facts
 
 ENOUGH_STEPS = 4600
-SURELY_TOO_FEW = 100  # below it the file is proof enough
-PROBABLY_TOO_FEW = 300  # below it the file alone is; above it, what was lost must be measured
+SURELY_TOO_FEW = 20  # below it the file is proof enough, whatever is measured
+PROBABLY_TOO_FEW = 150  # below it the file alone is, where nothing was measured; above it a loss must be
 INITIAL_SCALE = 12 / 255
 
 
