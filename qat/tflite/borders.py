@@ -12,8 +12,8 @@ _IO = {"int8": schema.TensorType.INT8, "uint8": schema.TensorType.UINT8, "int16"
 
 
 def integer_borders(content: Any, io: str) -> None:
-    """Whole numbers that are cast to real ones only to be quantized become codes at once; inputs that nothing reads take
-    the dtype `io` of the others. The graph computes what it did; `content` is a `ModelT`, changed in place.
+    """Whole numbers that are cast to real ones only to be quantized become codes at once; inputs that nothing reads
+    take the dtype `io` of the others. The graph computes what it did; `content` is a `ModelT`, changed in place.
     """
     graph = content.subgraphs[0]
     codes = [operator_of(content, op) for op in graph.operators]

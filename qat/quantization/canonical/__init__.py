@@ -25,6 +25,7 @@ from qat.quantization.canonical import (
 )
 from qat.quantization.canonical.graph import Graph
 from qat.quantization.canonical.importer import import_trace
+from qat.quantization.canonical.preflight import refuse_unknown_ranks
 from qat.quantization.canonical.trace import trace
 from qat.quantization.canonical.whole_layers import readers
 
@@ -93,8 +94,10 @@ def canonicalize(model: tf_keras.Model) -> Graph:
 
     Raises:
         ModelError: the model's input sizes are not known.
+        UnsupportedLayerError: an op's result has an unknown number of axes.
     """
     graph = import_trace(trace(model, readers()), model)
+    refuse_unknown_ranks(graph)
     for rewrite in REWRITES:
         rewrite(graph)
         graph.prune()

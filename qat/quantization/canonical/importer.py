@@ -659,6 +659,20 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
     return _unknown(state, op)
 
 
+UNREADABLE = (KeyError, IndexError, TypeError, ValueError, AttributeError)  # what importers trip over in odd operands
+
+
+def _read(state: Import, op: tf.Operation) -> list[Tensor]:
+    """The op's results; of an op in a form that its importer does not expect, a node that the pre-flight refuses."""
+    count = len(state.graph.nodes)
+    try:
+        return _one(state, op)
+    except UNREADABLE as error:
+        del state.graph.nodes[count:]
+        known = [tensor for tensor in op.inputs if tensor.ref() in state.made]
+        return state.op(op, f"tf:{op.type} in a form that is not known ({type(error).__name__}: {error})"[:200], known)
+
+
 def _unknown(state: Import, op: tf.Operation) -> list[Tensor]:
     inputs = [tensor for tensor in op.inputs if tensor.ref() in state.made]
     attrs = {"equation": op.get_attr("equation").decode()} if op.type == "Einsum" else {}
@@ -705,7 +719,7 @@ def import_trace(trace: Trace, model: Any) -> Graph:
             state.made[internal.ref()] = state.add(state.graph.constant(plain(external.numpy()), "captured"))[0]
     for op in trace.graph.get_operations():
         if op.outputs and op.outputs[0].ref() not in state.made and op.outputs[0].dtype != tf.resource:
-            for tensor, result in zip(op.outputs, _one(state, op), strict=False):
+            for tensor, result in zip(op.outputs, _read(state, op), strict=False):
                 _complete(result.node)
                 state.made[tensor.ref()] = result
     state.graph.outputs = [state.tensor(tensor) for tensor in trace.outputs]

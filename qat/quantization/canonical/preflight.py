@@ -7,28 +7,92 @@ from qat.quantization.canonical.building import LINEAR
 from qat.quantization.canonical.graph import Graph, Node
 from qat.quantization.canonical.operations import OPERATIONS
 
+BESIDE = {"tf:Shape", "tf:Size", "tf:ComplexAbs"}
 KNOWN = set(OPERATIONS) | set(LINEAR) | {"embedding", "input", "const", "variable", "fake_quant"}
+
+_LOOP = "a loop stays in float; write a fixed number of steps out (a Python `for` with known bounds)"
+_RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
+_FLOAT_ONLY = "TFLite computes it in float only; do without it, or move it behind the model"
+_BEHIND = "no integer kernel is used for it; do it in your own code after the model"
+_TEXT = "a file computes with numbers; look words up before the model and give it integer ids"
+_PYTHON = "Python code cannot go into a file; write it in TensorFlow ops"
+_SPECTRUM = "TFLite has no integer FFT; compute the spectrum before the model"
 
 WAYS_OUT = {
     "Conv3D": "TFLite has no integer CONV_3D; use Conv2D on frames, or split into 2D and 1D",
+    "MaxPool3D": "TFLite has no integer pooling of volumes; pool frames in 2D and time in 1D",
+    "AvgPool3D": "TFLite has no integer pooling of volumes; pool frames in 2D and time in 1D",
     "Sin": "TFLite has no integer SIN; precompute the values and pass them as an input or a constant",
     "Cos": "TFLite has no integer COS; precompute the values and pass them as an input or a constant",
-    "RFFT": "TFLite has no integer FFT; compute the spectrum before the model",
-    "RFFT2D": "TFLite has no integer FFT; compute the spectrum before the model",
+    "Atan": _FLOAT_ONLY,
+    "Atan2": _FLOAT_ONLY,
+    "Ceil": _FLOAT_ONLY,
+    "Cosh": _FLOAT_ONLY,
+    "Floor": _FLOAT_ONLY,
+    "FloorDiv": _FLOAT_ONLY,
+    "FloorMod": _FLOAT_ONLY,
+    "Rint": _FLOAT_ONLY,
+    "Round": _FLOAT_ONLY,
+    "Sinh": _FLOAT_ONLY,
+    "Tan": _FLOAT_ONLY,
+    "ArgMin": "TFLite has no integer ARG_MIN that the converter takes; use tf.argmax of the negative",
+    "MatrixInverse": _BEHIND,
+    "NonMaxSuppressionV3": _BEHIND,
+    "CombinedNonMaxSuppression": _BEHIND,
+    "TopKV2": _BEHIND,
+    "Unique": _BEHIND,
+    "Where": _BEHIND,
+    "Bucketize": "give the model the bucket's number as an integer input",
+    "LookupTableFindV2": _TEXT,
+    "StringToHashBucketFast": _TEXT,
+    "StringSplitV2": _TEXT,
+    "StaticRegexReplace": _TEXT,
+    "EagerPyFunc": _PYTHON,
+    "PyFunc": _PYTHON,
+    "FFT": _SPECTRUM,
+    "IRFFT": _SPECTRUM,
+    "RFFT": _SPECTRUM,
+    "RFFT2D": _SPECTRUM,
     "Pow": "TFLite has no integer POW for this exponent; whole powers up to 4 and square roots are rewritten",
-    "While": "a loop stays in float; give the recurrent layer a fixed number of time steps so that it can be unrolled",
+    "If": "both branches of a condition stay in float; choose with tf.where",
+    "StatelessIf": "both branches of a condition stay in float; choose with tf.where",
+    "While": _LOOP,
+    "StatelessWhile": _LOOP,
+    "Reshape": "say the batch size as -1 or tf.shape(x)[0], and every other size in numbers",
+    "Squeeze": "say which axes, and let none of them be the batch",
+    "recurrent": "a state kept between calls has no place in the file; take stateful=False, or make the state an input "
+    "and an output",
     "Erf": "only GELU's use of erf is known; use tf_keras.activations.gelu",
-    "RandomUniform": "the model draws random numbers at inference; call the layer with training=False",
+    "Multinomial": _RANDOM,
+    "RandomStandardNormal": _RANDOM,
+    "RandomUniform": _RANDOM,
+    "StatelessRandomNormalV2": _RANDOM,
+    "StatelessRandomUniformV2": _RANDOM,
+    "TruncatedNormal": _RANDOM,
 }
 
 
 def blockers(graph: Graph) -> list[str]:
-    """One line for each layer and op without an integer twin, in graph order, repeated ops named once a layer."""
+    """One line for each layer and op without an integer twin, in graph order, repeated ops named once a layer.
+
+    Ops that only see what another one makes (the size of a batch, for a random number) are not named beside it.
+    """
     found: dict[tuple[str, str], str] = {}
     for node in graph.nodes:
         if node.op not in KNOWN:
             found.setdefault((node.layer, node.op), _reason(node))
-    return list(found.values())
+    named = {key: line for key, line in found.items() if key[1] not in BESIDE}
+    return list((named or found).values())
+
+
+def refuse_unknown_ranks(graph: Graph) -> None:
+    """Raises UnsupportedLayerError where nobody knows how many axes come out of an op: no rewrite can work on that."""
+    lost = [node for node in graph.nodes if any(tensor.shape is None for tensor in node.outputs)]
+    if lost:
+        first = [node for node in lost if not any(tensor.shape is None for tensor in node.inputs)]
+        also = [node for node in graph.nodes if node.op.removeprefix("tf:").split(" ")[0] in WAYS_OUT]
+        lines = [_reason(node) for node in graph.nodes if node in first or (node in also and node.op not in KNOWN)]
+        _refuse(list(dict.fromkeys(lines)))
 
 
 def _reason(node: Node) -> str:
@@ -41,9 +105,13 @@ def refuse_blockers(graph: Graph) -> None:
     """Raises UnsupportedLayerError naming all blockers, if there are any."""
     lines = blockers(graph)
     if lines:
-        listing = "\n  ".join(lines)
-        raise UnsupportedLayerError(
-            f"{len(lines)} places in the model have no integer form in TFLite:\n  {listing}\n"
-            "Replace them as said, or move them out of the model",
-            tuple(lines),
-        )
+        _refuse(lines)
+
+
+def _refuse(lines: list[str]) -> None:
+    listing = "\n  ".join(lines)
+    places = "1 place in the model has" if len(lines) == 1 else f"{len(lines)} places in the model have"
+    raise UnsupportedLayerError(
+        f"{places} no integer form in TFLite:\n  {listing}\nReplace them as said, or move them out of the model",
+        tuple(lines),
+    )

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.python.framework import func_graph as func_graph_lib
 
-from qat.errors import ModelError
+from qat.errors import ModelError, QatError
 
 
 @dataclass(eq=False)
@@ -60,7 +60,7 @@ class Tracer:
     ) -> tf.Tensor:
         """Stand one op for a whole layer; `weights` that are None are left out."""
         held = {name: weight for name, weight in (weights or {}).items() if weight is not None}
-        mark = tf.compat.v1.placeholder(inputs[0].dtype, shape, name=f"whole_{op}")
+        mark = tf.compat.v1.placeholder(inputs[0].dtype, shape, name=f"whole_{op.split(':')[-1].split(' ')[0]}")
         self.whole[mark.op.name] = WholeLayer(op, inputs, held, attrs)
         return mark
 
@@ -175,6 +175,29 @@ def nest_inputs(model: tf_keras.Model, tensors: list[Any]) -> Any:
     return tf.nest.pack_sequence_as(structure, tensors)
 
 
+@contextlib.contextmanager
+def _symbolically(model: tf_keras.Model) -> Iterator[None]:
+    """Code of the model that wants numbers where tensors are only described fails in many ways; here, in one."""
+    try:
+        yield
+    except QatError:
+        raise
+    except (
+        AttributeError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        tf.errors.OpError,
+    ) as error:
+        raise ModelError(
+            f"model {model.name!r} cannot be run on tensors without values, as a file's graph is made: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:400]}. Code in its layers must be TensorFlow ops "
+            "that work with an open batch size"
+        ) from error
+
+
 def trace(model: tf_keras.Model, readers: dict[Any, Reader]) -> Trace:
     """Trace `model` at inference with the batch size open.
 
@@ -187,7 +210,7 @@ def trace(model: tf_keras.Model, readers: dict[Any, Reader]) -> Trace:
         inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
         tracer = Tracer(graph)
         tracer._seen = len(graph.get_operations())
-        with _reading(tracer, readers):
+        with _reading(tracer, readers), _symbolically(model):
             outputs = model(nest_inputs(model, inputs), training=False)
         flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
     nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))

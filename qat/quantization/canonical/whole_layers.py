@@ -150,6 +150,11 @@ def _loops_written_out() -> Iterator[None]:
 
 
 def _recurrent(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    if layer.stateful:
+        x = tf.nest.flatten(_argument(args, kwargs))[0]
+        made = tf.nest.flatten(layer.compute_output_shape(x.shape))  # of shapes, which `nest` does not enter
+        kept = [tracer.keep("tf:recurrent state", [x], [None, *shape[1:]]) for shape in made]
+        return kept if len(kept) > 1 else kept[0]
     with _unrolled(layer), _loops_written_out(), tracer.writing_out_steps():
         return original(layer, *args, **kwargs)
 
