@@ -35,7 +35,7 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
     Raises:
         ConfigError: a knob that cannot be meant. TfliteFileError: a file that is no usable one, or cannot be run so.
     """
-    settings = list(_settings(config))
+    settings, machine = list(_settings(config)), _machine()
     progress = Progress()
     files = files_of(config, folder, progress.say)
     jobs = [(file, setting) for setting in settings for file in files]
@@ -49,8 +49,13 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
         )
     rows = [_row(file, setting, timing) for (file, setting), timing in zip(jobs, timings, strict=True)]
     profiles = {file.name: _profile(file, settings[0]) for file in files} if config.profile else {}
-    _write(folder, rows, profiles)
+    _write(folder, rows, profiles, machine)
     print(benchmark_text(rows, profiles), flush=True)
+    if machine["load"][0] > machine["cores"]:
+        progress.say(
+            f"this machine was busy when it began: load {machine['load'][0]:.1f} on {machine['cores']} cores. Ratios "
+            "of medians hold better than times; p95, and files on several threads, tell of the other work."
+        )
     if config.tensorboard:
         _draw(folder, rows, profiles)
         progress.say(f"charts: {open_command(folder / rundir.TENSORBOARD)}")
@@ -139,9 +144,9 @@ def _cpu_lines() -> Sequence[str]:
     return path.read_text().splitlines() if path.is_file() else ()
 
 
-def _write(folder: Path, rows: list[Row], profiles: dict[str, list[Row]]) -> None:
+def _write(folder: Path, rows: list[Row], profiles: dict[str, list[Row]], machine: dict[str, Any]) -> None:
     rundir.write_json(folder / "benchmark.json", rows)
-    rundir.write_json(folder / "machine.json", _machine())
+    rundir.write_json(folder / "machine.json", machine)
     rundir.write_bytes(folder / "latency.png", latency_png(rows))
     if any(profiles.values()):
         rundir.write_json(folder / "profile.json", profiles)
