@@ -142,15 +142,14 @@ def sqnr_png(sides: Mapping[str, Mapping[str, float | None]]) -> bytes:
 
 def _bars(axes: Any, layers: Sequence[str], rows: Mapping[str, float | None]) -> None:
     finite = [value for value in rows.values() if value is not None and math.isfinite(value)]
-    end = max([*finite, 40.0]) * 1.08
-    for place, layer in enumerate(layers):
-        if layer not in rows:
-            continue
-        value = rows[layer]
-        equal = value is None or value == math.inf
-        axes.barh(place, end if equal else value, color="#d6e6f2" if equal else "#0072b2", height=0.72)
-        words, colour = ("equal", "black") if equal else (f"{value:.1f}", "white" if value > end / 9 else "black")
-        axes.text(end * 0.01, place, words, va="center", fontsize=7, color=colour)
+    end = max([*finite, 40.0]) * 1.12
+    shown = {layer: value for layer, value in rows.items() if layer in layers}
+    equal = {layer: value is None or value == math.inf for layer, value in shown.items()}
+    lengths = [0.9 * end if equal[layer] else value for layer, value in shown.items()]
+    colours = ["#d6e6f2" if equal[layer] else "#0072b2" for layer in shown]
+    bars = axes.barh([layers.index(layer) for layer in shown], lengths, color=colours, height=0.72)
+    words = [f" {'equal' if equal[layer] else f'{value:.1f}'}" for layer, value in shown.items()]
+    axes.bar_label(bars, words, fontsize=7)
     axes.set_xlim(min([*finite, 0.0]), end)
     axes.set_xlabel("dB (longer is better)", fontsize=9)
 

@@ -57,8 +57,7 @@ def _of(
         return _variant(run, name, reference, found, tflite_metric=found.metric.value)
     if qat_model is None or name != qat_model.variant:
         return _variant(run, name, found, reference)
-    predictor = keras_predictor(qat_model.model)
-    fake_quant = _on_test(run, predictor, float_model)
+    fake_quant = _on_test(run, qat_model.predictor, float_model)
     return _variant(
         run,
         name,
@@ -66,7 +65,7 @@ def _of(
         reference,
         fake_quant_accuracy=fake_quant.accuracy,
         fake_quant_metric=fake_quant.metric.value,
-        parity=_parity(run, qat_model, predictor, float_model.task),
+        parity=_parity(run, qat_model, float_model.task),
     )
 
 
@@ -113,7 +112,7 @@ def _other_files(run: Run, name: str) -> dict[str, str]:
     return {path.stem.removeprefix("model_"): path.relative_to(run.folder).as_posix() for path in others}
 
 
-def _parity(run: Run, qat_model: QatModel, fake_quant: Predictor, task: str) -> Parity:
+def _parity(run: Run, qat_model: QatModel, task: str) -> Parity:
     """On val, never on test. Where `export.io` hides the output's codes, a file that shows them is made for this."""
     content = run.file(qat_model.variant, rundir.MODEL_TFLITE).read_bytes()
     output = read(content).outputs[0].quantization
@@ -121,7 +120,7 @@ def _parity(run: Run, qat_model: QatModel, fake_quant: Predictor, task: str) -> 
         content = convert(qat_model.model, **conversion_options(run.config.quant))
         output = read(content).outputs[0].quantization
     deployed = Interpreter(content, threads=run.config.threads)
-    whole = measure_parity(fake_quant, deployed.predict, output, run.splits.val, run.config.parity, task)
+    whole = measure_parity(qat_model.predictor, deployed.predict, output, run.splits.val, run.config.parity, task)
     return _with_layers(run, qat_model, content, whole)
 
 

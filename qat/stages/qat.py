@@ -9,7 +9,7 @@ import tf_keras
 
 from qat.config import QuantConfig
 from qat.errors import TrainingDivergedError
-from qat.evaluation import evaluate, keras_predictor
+from qat.evaluation import Predictor, evaluate, keras_predictor
 from qat.quantization import quantize_model
 from qat.quantization.model import qat_twin
 from qat.quantization.range_meter import RangeFit
@@ -36,6 +36,7 @@ class QatModel:
     variant: str
     model: tf_keras.Model
     history: History
+    predictor: Predictor  # traced once: it reads the weights as they are
     fits: Sequence[RangeFit] = ()  # of its ranges, when last looked at
 
 
@@ -53,7 +54,8 @@ def train_quantized(run: Run, float_model: FloatModel) -> QatModel | None:
         model = quantize_model(float_model.model, calibration, config=quant)
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
-    watch = RangeWatch(run)
+    watch, predictor = RangeWatch(run), keras_predictor(model)
+    _draw_start(run, model, predictor, float_model, watch)
     try:
         history = _train(run, model, float_model, watch)
     except TrainingDivergedError:
@@ -62,7 +64,7 @@ def train_quantized(run: Run, float_model: FloatModel) -> QatModel | None:
     _reestimate(run, model, float_model.task)
     export_keras(run, variant, model)
     export_tflite(run, variant, model, **conversion_options(quant))
-    return QatModel(variant, model, history, watch.fits)
+    return QatModel(variant, model, history, predictor, watch.fits)
 
 
 def conversion_options(quant: QuantConfig) -> dict[str, bool]:
@@ -75,7 +77,6 @@ def _train(run: Run, model: tf_keras.Model, float_model: FloatModel, watch: Rang
     config, task, before = run.config, float_model.task, len(float_model.history)
     settings = FitSettings.of_quant(config.quant, config.train)
     steps = steps_per_epoch(len(trained_on(run.splits.train, task)), settings.batch_size)
-    _draw_start(run, model, task, before, watch)
     with run.progress.work("QAT", settings.epochs, "epoch") as bar:
         watching: Sequence[tf_keras.callbacks.Callback] = [
             QuantizationSchedule(config.quant, settings.epochs * steps),
@@ -132,11 +133,14 @@ def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
         reestimate_batch_norm(model, (inputs for inputs, _ in batches.take(REESTIMATION_BATCHES)))
 
 
-def _draw_start(run: Run, model: tf_keras.Model, task: str, step: int, watch: RangeWatch) -> None:
+def _draw_start(
+    run: Run, model: tf_keras.Model, predictor: Predictor, float_model: FloatModel, watch: RangeWatch
+) -> None:
     """Where the curves begin: calibrated, not yet trained."""
     if not run.config.log.tensorboard:
         return
-    start = evaluate(keras_predictor(model), run.splits.val, task)
+    task, step = float_model.task, len(float_model.history)
+    start = evaluate(predictor, run.splits.val, task)
     run.board.scalars("fake_quant", {f"{start.metric.name}/val": start.metric.value}, step)
     watch(model, step)
     if run.config.log.deployed_every:
