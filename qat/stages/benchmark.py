@@ -6,6 +6,7 @@ import itertools
 import os
 import platform
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from qat import rundir
 from qat.config import BenchmarkConfig
-from qat.errors import ConfigError
+from qat.errors import ConfigError, TfliteFileError
 from qat.reporting import Board, Progress, open_command
 from qat.reporting.benchmark_plot import latency_png, profile_png
 from qat.reporting.benchmark_table import benchmark_markdown, benchmark_text, comparisons
@@ -38,7 +39,7 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
     settings, machine = list(_settings(config)), _machine()
     progress = Progress()
     files = files_of(config, folder, progress.say)
-    jobs = [(file, setting) for setting in settings for file in files]
+    jobs = _jobs(files, settings)
     with progress.work("benchmark", config.rounds, "round") as bar:
         timings = measure(
             [Job(file.name, file.content, setting) for file, setting in jobs],
@@ -47,7 +48,7 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
             warmup_seconds=config.warmup_seconds,
             on_round=lambda done: bar.advance(1) if progress.mode == "bar" else None,
         )
-    rows = [_row(file, setting, timing) for (file, setting), timing in zip(jobs, timings, strict=True)]
+    rows = list(_rows(jobs, timings, progress))
     profiles = {file.name: _profile(file, settings[0]) for file in files} if config.profile else {}
     _write(folder, rows, profiles, machine)
     print(benchmark_text(rows, profiles), flush=True)
@@ -61,6 +62,31 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
         progress.say(f"charts: {open_command(folder / rundir.TENSORBOARD)}")
     progress.say(f"written: {folder / 'benchmark.json'}")
     return rows
+
+
+def _jobs(files: Sequence[BenchmarkFile], settings: Sequence[Setting]) -> list[tuple[BenchmarkFile, Setting]]:
+    """Every file in every setting; one that was made for a batch of several keeps it."""
+    return list(dict.fromkeys((file, _as_made(file, setting)) for setting in settings for file in files))
+
+
+def _as_made(file: BenchmarkFile, setting: Setting) -> Setting:
+    sizes = {tensor.shape_signature[0] for tensor in file.graph.inputs if tensor.shape_signature}
+    made_for = max(sizes, default=1)
+    return replace(setting, batch=made_for) if made_for > 1 else setting
+
+
+def _rows(
+    jobs: Sequence[tuple[BenchmarkFile, Setting]], timings: Sequence[Timing | TfliteFileError], progress: Progress
+) -> Iterator[Row]:
+    """A row a timing; what cannot be run is said and left out, unless nothing else is there."""
+    refusals = [timing for timing in timings if isinstance(timing, TfliteFileError)]
+    if len(refusals) == len(timings):
+        raise refusals[0]
+    for (file, setting), timing in zip(jobs, timings, strict=True):
+        if isinstance(timing, TfliteFileError):
+            progress.say(f"left out: {timing}")
+        else:
+            yield _row(file, setting, timing)
 
 
 def _settings(config: BenchmarkConfig) -> Iterator[Setting]:

@@ -22,7 +22,7 @@ SIDE_BY_SIDE = ("float32", "float16", "dynamic_range", "int8")
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BenchmarkFile:
     name: str  # for tables: the variant of a run, or the file's path
     path: Path

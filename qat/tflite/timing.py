@@ -156,31 +156,42 @@ def measure(
     seconds: float = 2.0,
     warmup_seconds: float = 0.3,
     on_round: Callable[[int], None] = lambda done: None,
-) -> list[Timing]:
+) -> list[Timing | TfliteFileError]:
     """Time every job, each in a child of its own, `seconds` each in all, in turns.
 
+    Returns:
+        In the order of `jobs`: the timing, or, where the file cannot be run as its setting says, the reason.
+
     Raises:
-        TfliteFileError: a file that cannot be run as its setting says; named.
+        TfliteFileError: a file crashed or hung while it was measured; named.
     """
     children = [Child(f"{job.name} (batch {job.setting.batch}, {job.setting.threads} threads)") for job in jobs]
     try:
-        loaded = [
-            child.load(job.content, job.setting, warmup_seconds) for child, job in zip(children, jobs, strict=True)
-        ]
+        loaded = [_loaded(child, job, warmup_seconds) for child, job in zip(children, jobs, strict=True)]
+        usable = [at for at, answer in enumerate(loaded) if not isinstance(answer, TfliteFileError)]
         found: list[list[NDArray]] = [[] for _ in jobs]
         generator = np.random.default_rng(0)
         for done in range(rounds):
-            for turn in generator.permutation(len(jobs)):
+            for turn in generator.permutation(usable):
                 found[turn].append(children[turn].run(seconds / rounds))
             on_round(done + 1)
-        peaks = [child.peak_bytes() for child in children]
+        peaks = {at: children[at].peak_bytes() for at in usable}
     finally:
         for child in children:
             child.__exit__(None, None, None)
     return [
-        Timing(tuple(calls), load_ms, warmup[0], len(warmup), *peak)
-        for calls, (load_ms, warmup), peak in zip(found, loaded, peaks, strict=True)
+        answer
+        if isinstance(answer, TfliteFileError)
+        else Timing(tuple(found[at]), answer[0], answer[1][0], len(answer[1]), *peaks[at])
+        for at, answer in enumerate(loaded)
     ]
+
+
+def _loaded(child: Child, job: Job, warmup_seconds: float) -> tuple[float, list[float]] | TfliteFileError:
+    try:
+        return child.load(job.content, job.setting, warmup_seconds)
+    except TfliteFileError as error:
+        return error
 
 
 def time_each(contents: Sequence[bytes], setting: Setting, seconds: float) -> list[float | None]:

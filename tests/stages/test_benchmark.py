@@ -9,6 +9,7 @@ from qat.door import compose
 from qat.errors import ConfigError, RunDirError, TfliteFileError
 from qat.reporting.benchmark_table import comparisons
 from qat.stages.benchmark import benchmark
+from qat.tflite import convert
 
 QUICK = ("rounds=2", "seconds=0.02", "warmup_seconds=0", "delegate=true")
 PROMISED = {"file", "size_bytes", "threads", "batch", "delegate", "median_ms", "p95_ms", "peak_bytes", "macs"}
@@ -121,3 +122,22 @@ def test_what_cannot_be_meant_is_refused(overrides, words, tmp_path):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunDirError, match="Is this the directory of a run of qat"):
         benchmark(composed(f"run={tmp_path}"), tmp_path / "out")
+
+
+def test_a_file_made_for_a_batch_keeps_it_and_what_cannot_be_run_is_left_out_and_said(tmp_path, capsys):
+    import tf_keras
+
+    tokens = tf_keras.Input((6,), dtype="int32")
+    other = tf_keras.Input((6, 2))
+    summed = tf_keras.layers.Add()([tf_keras.layers.Embedding(3, 2)(tokens), other])
+    (tmp_path / "four.tflite").write_bytes(
+        convert(tf_keras.Model([tokens, other], summed), scheme="float32", batch_size=4)
+    )
+    pixels = tf_keras.Input((4, 4, 1))
+    flat = tf_keras.layers.Reshape((8, 2))(pixels)
+    (tmp_path / "one.tflite").write_bytes(convert(tf_keras.Model(pixels, flat), scheme="float32", batch_size=1))
+    files = f"tflite=[{tmp_path / 'four.tflite'},{tmp_path / 'one.tflite'}]"
+    config = composed(files, "batch=[1,3]", "profile=false", "tensorboard=false")
+    rows = benchmark(config, tmp_path / "out")
+    assert [(row["name"], row["batch"]) for row in rows] == [("four.tflite", 4), ("one.tflite", 1)]
+    assert "left out: the TFLite runtime refuses one.tflite (batch 3, 1 threads)" in capsys.readouterr().out
