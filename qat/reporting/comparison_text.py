@@ -37,7 +37,8 @@ def statistics_text(comparison: Comparison) -> list[str]:
     share = f"{comparison.confidence:.0%}"
     return [
         f"Mean ± interval: over seeds, {share}, Student's t with (seeds - 1) degrees of freedom. Runs that differ in "
-        "their seed alone are one configuration; runs that repeat a seed are averaged first. One seed has no interval. "
+        "their seed alone are one configuration; runs that repeat a seed are averaged first. "
+        "One seed has no interval, and ± 0.00 says only that these seeds did not differ. "
         "The interval holds what the seed changes; the test split is the same for all, and its own sampling error is "
         "the 95 % Wilson interval (low, high) of each run.",
         "Drop: float minus variant, within each run, in points of accuracy (other metrics: in their own unit); "

@@ -7,7 +7,7 @@ sub-folders whose names sort alike, whatever was trained: in a sweep a curve has
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qat.reporting.tensorboard import Board
 
@@ -21,6 +21,19 @@ ALL_LAYERS = "all layers"
 TEST = "test"  # tags and runs of the last evaluation
 MOST_RANGE_CHARTS = 60
 
+_USUAL = (
+    "seed",
+    "data.name",
+    "model.name",
+    "model.alpha",
+    "quant.name",
+    "quant.epochs",
+    "quant.learning_rate",
+    "train.epochs",
+    "train.batch_size",
+    "train.learning_rate",
+)
+_TELLING_NOTHING = ("hydra.", "log.", "sweep.", "float_cache", "threads")
 _ABOUT = {
     "deployed_int8": "The exported QAT file after each epoch (`log.deployed_every`), run by LiteRT on part of val.",
     "fake_quant": "The fake-quant model while it trains: accuracy on val, loss, ranges, saturation.",
@@ -97,6 +110,26 @@ def _category(title: str, charts: Mapping[str, Sequence[str]], *, closed: bool =
         for name, tags in charts.items()
     ]
     return layout_pb2.Category(title=title, chart=drawn, closed=closed)
+
+
+def session_settings(settings: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Columns of the HParams tab: what tells most runs apart, and whatever this run was asked for on top.
+
+    Every swept key is among the overrides. An option (`quant=qat`) is shown by its name, not by all that it brings.
+
+    >>> given = {"seed": 1, "quant.name": "qat", "quant.skip": [], "quant.ema_decay": 0.9}
+    >>> session_settings(given, ["quant=qat", "+quant.ema_decay=0.9", "debug=tiny"])
+    {'seed': 1, 'quant.name': 'qat', 'quant.ema_decay': 0.9, 'debug': 'tiny'}
+    """
+    shown = {key: settings[key] for key in _USUAL if key in settings}
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        below = [name for name in settings if name == key or name.startswith(f"{key}.")]
+        if not below:
+            shown[key] = value
+        elif f"{key}.name" not in below:
+            shown |= {name: settings[name] for name in below}
+    return {key: value for key, value in shown.items() if not key.startswith(_TELLING_NOTHING)}
 
 
 def _quoted(name: str) -> str:

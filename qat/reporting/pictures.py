@@ -17,6 +17,7 @@ from qat.results import Variant
 MOST_NAMED_CLASSES = 20
 MOST_LAYERS = 60
 FLOAT = "float"
+_SMALL = (4.8, 3.8)  # inches: about what TensorBoard gives a picture
 
 
 def _figure(width: float, height: float) -> Any:
@@ -34,53 +35,46 @@ def _png(figure: Any) -> bytes:
     return picture.getvalue()
 
 
-def worth_png(variants: Mapping[str, Variant]) -> bytes:
-    """Drop of each deployed file, and its metric against size and latency with the Pareto front."""
-    figure = _figure(13, 4)
-    timed = {name: each for name, each in variants.items() if each.latency_ms is not None}
-    axes = figure.subplots(1, 3 if timed else 2, gridspec_kw={"wspace": 0.32})
-    figure.subplots_adjust(left=0.06, right=0.985, bottom=0.14, top=0.9)
-    _drop_bars(axes[0], variants)
-    _against(axes[1], variants, {name: each.size_bytes / 1024 for name, each in variants.items()}, "size, KiB")
-    if timed:
-        latency = {name: float(each.latency_ms or 0.0) for name, each in timed.items()}
-        _against(axes[2], timed, latency, "latency, ms (one sample, one thread)")
+def drop_png(variants: Mapping[str, Variant]) -> bytes:
+    """A bar a quantized file: what it lost against float on test. `variants` holds `float`."""
+    figure = _figure(*_SMALL)
+    axes = figure.subplots()
+    figure.subplots_adjust(left=0.14, right=0.97, bottom=0.12, top=0.88)
+    reference, names = variants[FLOAT].metric, [name for name in variants if name != FLOAT]
+    factor = 100 if reference.name == "accuracy" else 1
+    drops = [(reference.value - variants[name].metric.value) * factor for name in names]
+    bars = axes.bar(names, drops, color=[colour_of(name) for name in names], width=0.5)
+    axes.bar_label(bars, [f"{drop:+.{2 if factor == 100 else 4}f}" for drop in drops])
+    axes.axhline(0, color="black", linewidth=0.8)
+    low, high = min([0.0, *drops]), max([0.0, *drops])
+    air = 0.2 * (high - low) or 0.5
+    axes.set_ylim(low - air, high + air)
+    axes.set_title(f"drop on test{', points' if factor == 100 else ''} (lower is better)", fontsize=11)
     return _png(figure)
 
 
-def _drop_bars(axes: Any, variants: Mapping[str, Variant]) -> None:
-    quantized = [name for name in variants if name != FLOAT]
-    reference = variants[FLOAT].metric if FLOAT in variants else None
-    factor = 100 if reference is not None and reference.name == "accuracy" else 1
-    drops = [(reference.value - variants[name].metric.value) * factor for name in quantized] if reference else []
-    axes.bar(quantized[: len(drops)], drops, color=[colour_of(name) for name in quantized], width=0.5)
-    for place, drop in enumerate(drops):
-        axes.annotate(f"{drop:+.2f}", (place, drop), ha="center", va="bottom" if drop >= 0 else "top")
-    axes.axhline(0, color="black", linewidth=0.8)
-    low, high = min([0.0, *drops]), max([0.0, *drops])
-    air = 0.2 * (high - low) or 1.0
-    axes.set_ylim(low - air, high + air)
-    axes.margins(x=0.3)
-    axes.set_title(f"drop against float on test{', points' if factor == 100 else ''} (lower is better)", fontsize=9)
-
-
-def _against(axes: Any, variants: Mapping[str, Variant], cost: Mapping[str, float], label: str) -> None:
-    metric = next(iter(variants.values())).metric
+def against_png(variants: Mapping[str, Variant], cost: Mapping[str, float], label: str) -> bytes:
+    """Metric on test against `cost` (variant to size or latency, named by `label`), with the Pareto front."""
+    figure = _figure(*_SMALL)
+    axes = figure.subplots()
+    figure.subplots_adjust(left=0.16, right=0.97, bottom=0.15, top=0.88)
+    metric, names = next(iter(variants.values())).metric, list(cost)
     factor = 100 if metric.name == "accuracy" else 1
-    names = list(variants)
     points = [(cost[name], variants[name].metric.value * factor) for name in names]
     signed = [(x, y if metric.higher_is_better else -y) for x, y in points]
-    corners = [points[place] for place in front(signed)]
-    xs, ys = zip(*corners, strict=True)
-    axes.step(xs, ys, where="post", color="#888888", linestyle="--", linewidth=1, zorder=1)
+    xs, ys = zip(*[points[place] for place in front(signed)], strict=True)
+    axes.step(xs, ys, where="post", color="#888888", linestyle="--", linewidth=1, zorder=1, label="Pareto front")
     for name, (x, y) in zip(names, points, strict=True):
-        axes.scatter([x], [y], color=colour_of(name), s=45, zorder=2, label=name)
+        axes.scatter([x], [y], color=colour_of(name), s=60, zorder=2, label=name)
+    values = [y for _, y in points]
+    air = 0.25 * (max(values) - min(values)) or 0.005 * factor
+    axes.set_ylim(min(values) - air, max(values) + air)
     axes.set_xlim(0, max(x for x, _ in points) * 1.15)
-    axes.margins(y=0.25)
     axes.set_xlabel(label)
-    axes.set_title(f"{metric.name}{' on test, %' if factor == 100 else ' on test'}; dashed: Pareto front", fontsize=9)
-    axes.legend(fontsize=8)
+    axes.set_title(f"{metric.name} on test{', %' if factor == 100 else ''}", fontsize=11)
+    axes.legend(fontsize=9)
     axes.grid(alpha=0.3)
+    return _png(figure)
 
 
 def confusion(labels: NDArray, predicted: NDArray, classes: int) -> NDArray[np.int64]:
@@ -95,7 +89,7 @@ def confusion(labels: NDArray, predicted: NDArray, classes: int) -> NDArray[np.i
 
 def confusion_png(matrices: Mapping[str, NDArray[np.int64]], class_names: Sequence[str]) -> bytes:
     """Confusion matrices side by side, mistakes coloured; numbers in them for up to 20 classes."""
-    figure = _figure(6 * len(matrices), 5.4)
+    figure = _figure(4.4 * len(matrices), 4.2)
     axes = np.atleast_1d(figure.subplots(1, len(matrices)))
     figure.subplots_adjust(left=0.08, right=0.98, bottom=0.12, top=0.92, wspace=0.2)
     worst = max((np.where(np.eye(len(m), dtype=bool), 0, m).max() for m in matrices.values()), default=0)
@@ -129,12 +123,12 @@ def sqnr_png(sides: Mapping[str, Mapping[str, float | None]]) -> bytes:
     """
     layers = list(dict.fromkeys(layer for rows in sides.values() for layer in rows))[:MOST_LAYERS]
     height = 1.5 + 0.2 * len(layers)
-    figure = _figure(12, height)
+    figure = _figure(9, height)
     axes = np.atleast_1d(figure.subplots(1, len(sides), sharey=True))
-    figure.subplots_adjust(left=0.2, right=0.98, bottom=0.6 / height, top=1 - 0.4 / height, wspace=0.06)
+    figure.subplots_adjust(left=0.24, right=0.98, bottom=0.6 / height, top=1 - 0.4 / height, wspace=0.06)
     for each, (title, rows) in zip(axes, sides.items(), strict=True):
         _bars(each, layers, rows)
-        each.set_title(f"SQNR: {title}", fontsize=10)
+        each.set_title(title, fontsize=9)
     axes[0].set_yticks(range(len(layers)), layers, fontsize=7)
     axes[0].set_ylim(len(layers) - 0.4, -0.6)
     return _png(figure)
@@ -151,7 +145,7 @@ def _bars(axes: Any, layers: Sequence[str], rows: Mapping[str, float | None]) ->
     words = [f" {'equal' if equal[layer] else f'{value:.1f}'}" for layer, value in shown.items()]
     axes.bar_label(bars, words, fontsize=7)
     axes.set_xlim(min([*finite, 0.0]), end)
-    axes.set_xlabel("dB (longer is better)", fontsize=9)
+    axes.set_xlabel("SQNR, dB (longer is better)", fontsize=9)
 
 
 def calibration_png(samples: Mapping[str, NDArray], ranges: Mapping[str, tuple[float, float]]) -> bytes:
@@ -164,9 +158,9 @@ def calibration_png(samples: Mapping[str, NDArray], ranges: Mapping[str, tuple[f
     low = min([float(values.min()) for values in samples.values()] + [low for low, _ in ranges.values()])
     high = max([float(values.max()) for values in samples.values()] + [high for _, high in ranges.values()])
     edges = np.linspace(low, high, 61) if high > low else np.array([low - 0.5, low + 0.5])
-    figure = _figure(9, 4.2)
+    figure = _figure(6.4, 4)
     axes = figure.subplots()
-    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.13, top=0.9)
+    figure.subplots_adjust(left=0.13, right=0.98, bottom=0.14, top=0.9)
     for (name, values), colour in zip(samples.items(), ("#009e73", "#cc79a7"), strict=False):
         counts, _ = np.histogram(values, edges)
         axes.stairs(

@@ -95,7 +95,7 @@ def _draw(found: Comparison, pictures: Mapping[str, bytes], folder: Path) -> Non
     with Board(folder) as board:
         board.text(TENSORBOARD_RUN, "configurations", configurations_markdown(found))
         for name, content in pictures.items():
-            board.picture(TENSORBOARD_RUN, name.replace("_", " "), content)
+            board.picture(TENSORBOARD_RUN, f"comparison/{name.replace('_', ' ')}", content)
 
 
 def _texts(key: str, value: Any) -> list[str]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from qat import rundir
-from qat.comparison.configurations import changes_nothing
 from qat.comparison.record import flat
 from qat.evaluation import Evaluation, spread
 from qat.metrics import predicted_class
-from qat.reporting.dashboard import TEST, layout, range_layers, run_names
-from qat.reporting.pictures import calibration_png, confusion, confusion_png, sqnr_png, worth_png
+from qat.reporting.dashboard import TEST, layout, range_layers, run_names, session_settings
+from qat.reporting.pictures import against_png, calibration_png, confusion, confusion_png, drop_png, sqnr_png
 from qat.reporting.tensorboard import range_tag
 from qat.results import Variant
 from qat.stages.float_model import FloatModel
@@ -49,12 +50,20 @@ def draw_dashboard(
 
 def _draw_sessions(run: Run, variants: Mapping[str, Variant], step: int) -> None:
     """A row of the HParams tab for each deployed file: the run's settings, and what the file is worth on test."""
-    import dataclasses
-
-    settings = {key: v for key, v in flat(dataclasses.asdict(run.config)) if key == "seed" or not changes_nothing(key)}
+    settings = session_settings(dict(flat(dataclasses.asdict(run.config))), _overrides(run.folder))
     for name, variant in variants.items():
         run.board.session(f"{TEST}_{name}", {"variant": name, **settings})
         run.board.scalars(f"{TEST}_{name}", dict(_metrics(variant, variants.get("float"))), step)
+
+
+def _overrides(folder: Path) -> list[str]:
+    """What this job was asked for beside its defaults, as Hydra wrote it down; nothing where Hydra did not run it."""
+    import yaml
+
+    try:
+        return [str(each) for each in yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text("utf-8")) or []]
+    except OSError:
+        return []
 
 
 def _metrics(variant: Variant, reference: Variant | None) -> Iterator[tuple[str, float]]:
@@ -73,23 +82,33 @@ def _pictures(
     run: Run, variants: Mapping[str, Variant], answers: Mapping[str, Evaluation], qat_model: QatModel | None
 ) -> Iterator[tuple[str, str, bytes]]:
     """(which of the seven runs, title, picture)."""
-    yield "test_float", "accuracy, size and latency", worth_png(variants)
+    yield from (("test_float", f"worth/{title}", png) for title, png in _worth(variants))
     deployed = [name for name in variants if name != "float"]
     classes = len(run.splits.class_names)
     for name in deployed:
         kind = "test_qat" if name.startswith("qat") else "test_ptq"
         if answers[name].accuracy is not None and classes <= MOST_CLASSES:
-            yield kind, "confusion, float against the file", _confusion_png(run, answers, name, classes)
+            yield kind, "answers/confusion, float against the file", _confusion_png(run, answers, name, classes)
     held = dict(_input_ranges(run, deployed))
     if held:
-        yield "test_float", "calibration against input range", calibration_png(_inputs(run), held)
+        yield "test_float", "inputs/calibration against range", calibration_png(_inputs(run), held)
     if qat_model is not None:
         rows = rundir.read_json(run.file(qat_model.variant, "parity.json"))
         sides = {
             "activations on their grid against before": {fit.layer: fit.sqnr_db for fit in qat_model.fits},
             "the file against its fake-quant model": {row["layer"]: row["sqnr_db"] for row in rows},
         }
-        yield "test_qat", "SQNR of each layer", sqnr_png(sides)
+        yield "test_qat", "layers/SQNR of each layer", sqnr_png(sides)
+
+
+def _worth(variants: Mapping[str, Variant]) -> Iterator[tuple[str, bytes]]:
+    if len(variants) > 1:
+        yield "1 drop", drop_png(variants)
+    sizes = {name: each.size_bytes / 1024 for name, each in variants.items()}
+    yield "2 against size", against_png(variants, sizes, "size, KiB")
+    latencies = {name: each.latency_ms for name, each in variants.items() if each.latency_ms is not None}
+    if latencies:
+        yield "3 against latency", against_png(variants, latencies, "latency, ms (one sample, one thread)")
 
 
 def _confusion_png(run: Run, answers: Mapping[str, Evaluation], name: str, classes: int) -> bytes:

@@ -106,8 +106,8 @@ def test_tensorboard_has_the_pictures_and_the_table_once(tmp_path, write_run):
         write_comparison([tmp_path / "runs"], tmp_path / "out")
     (file,) = (tmp_path / "out" / "tensorboard" / "comparison").iterdir()
     found = EventAccumulator(str(file)).Reload()
-    assert found.Tags()["tensors"] == ["configurations", "metric against size", "drop"]
-    picture = found.Tensors("drop")[0].tensor_proto.string_val[2]
+    assert found.Tags()["tensors"] == ["configurations", "comparison/metric against size", "comparison/drop"]
+    picture = found.Tensors("comparison/drop")[0].tensor_proto.string_val[2]
     assert picture == (tmp_path / "out" / "drop.png").read_bytes()
 
 
