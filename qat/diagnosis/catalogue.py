@@ -70,10 +70,7 @@ NAMES: dict[str, str] = {
 }
 
 NOT_DETECTABLE: dict[str, str] = {
-    "C13": "a phone's or a board's runtime is not here, and the kernels of this machine are not compared yet",
-    "P14": "metadata of the TFLite support library is not read yet",
     "T08": "the QAT weights that were copied are not given; the file then is a sound PTQ file of those weights",
     "T09": "Keras 3 raises before there is a file; a Keras 3 model given as keras= is refused by name",
-    "P10": "JPEG decoding happened before `inputs` were handed over; only its trace in the fed pixels is seen",
-    "E03": "the number that the user believes in is not given; A0 is recomputed and printed",
+    "E02": "never a cause: a note with the number of samples that would show such a difference",
 }

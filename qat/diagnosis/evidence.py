@@ -29,6 +29,7 @@ class Evidence:
     case: Case
     remarks: list[str] = field(default_factory=list)
     labels_distrusted: bool = False
+    noise_db: list[tuple[str, float]] = field(default_factory=list)  # of each layer's output in int8, if it was asked
     refusal: Refusal | None = None  # what the app's own run broke at
     _files: dict[Recipe, Any] = field(default_factory=dict)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from qat.diagnosis.evidence import Evidence
 
 WIDTH = 56
@@ -10,7 +12,12 @@ WIDTH = 56
 def pictures_of(evidence: Evidence) -> dict[str, str]:
     """By title; none where there is nothing to draw."""
     rows = range_rows(evidence)
-    return {"range of the data against the range of the input": bars(rows)} if len(rows) > 1 else {}
+    found = {"range of the data against the range of the input": bars(rows)} if len(rows) > 1 else {}
+    if evidence.noise_db:
+        found["SQNR of each layer's output in int8, median channel, in the order of the graph"] = levels(
+            evidence.noise_db
+        )
+    return found
 
 
 def range_rows(evidence: Evidence) -> list[tuple[str, float, float]]:
@@ -41,3 +48,22 @@ def bars(rows: list[tuple[str, float, float]]) -> str:
         bar = (" " * min(before, WIDTH - 1) + "#" * filled)[:WIDTH]
         lines.append(f"{name:<24}{bar:<{WIDTH}} [{start:.4g}, {end:.4g}]")
     return "\n".join(lines)
+
+
+def levels(rows: list[tuple[str, float]], most: int = 40) -> str:
+    """One line a layer, one mark for 2 dB; of many layers the worst.
+
+    >>> print(levels([("block/conv", 12.0), ("head", 40.0)]))
+    conv                     12.0 dB ######
+    head                     40.0 dB ####################
+    """
+    worst = sorted(sorted(range(len(rows)), key=lambda i: rows[i][1])[:most])
+    return "\n".join(
+        f"{_short(name):<24}{db:5.1f} dB {'#' * int(np.clip(round(db / 2), 0, 32))}"
+        for name, db in (rows[i] for i in worst)
+    )
+
+
+def _short(name: str) -> str:
+    parts = name.split("/")
+    return (parts[-2] if len(parts) > 2 else parts[-1])[:23]

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 
@@ -39,3 +40,22 @@ def test_refusals_exit_with_2(tmp_path, arguments, words):
     ended = run(tmp_path / "out", *arguments)
     assert ended.returncode == 2
     assert words in ended.stderr
+
+
+def test_what_cannot_be_told_exits_with_3(files, digits, tmp_path):
+    np.savez(tmp_path / "test.npz", inputs=digits.inputs, labels=digits.labels)
+    (tmp_path / "model.tflite").write_bytes(files.wide)
+    (tmp_path / "my_app.py").write_text("def scale(raw):\n    return raw.astype('float32') / 255\n")
+    arguments = [f"tflite={tmp_path / 'model.tflite'}", f"data={tmp_path / 'test.npz'}", "preprocess=my_app:scale"]
+    command = [sys.executable, "-m", "qat.diagnose", *arguments, f"hydra.run.dir={tmp_path / 'out'}"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)
+    assert ended.returncode == 3, ended.stderr
+    assert "cannot be told apart without the Keras model" in " ".join(ended.stdout.split())
+    assert json.loads((tmp_path / "out" / "diagnosis.json").read_text())["blame"] == "undetermined"
+
+
+def test_a_truncated_file_exits_with_2(files, tmp_path):
+    (tmp_path / "cut.tflite").write_bytes(files.int8[:3000])
+    ended = run(tmp_path / "out", f"tflite={tmp_path / 'cut.tflite'}")
+    assert ended.returncode == 2
+    assert "damaged TFLite file" in ended.stderr

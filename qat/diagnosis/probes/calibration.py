@@ -172,7 +172,7 @@ def _input_range(evidence: Evidence, limits, want, best: Guess | None, said: str
     preset = preset_of(limits)
     text = (
         f"the file's input holds [{limits[0]:.4g}, "
-        f"{limits[1]:.4g}]{f', that is {preset}' if preset else ''}; the right "
+        f"{limits[1]:.4g}]{_also(preset)}; the right "
         f"inputs lie in [{want[0]:.4g}, {want[1]:.4g}]: {min(1 / ratio, 1):.1%} of the range is "
         f"used, {clipped:.1%} clipped"
     )
@@ -188,6 +188,11 @@ def _input_range(evidence: Evidence, limits, want, best: Guess | None, said: str
         other = other or (best is not None and best.id == "Q05" and best.distance < 0.3)
         few = best is not None and best.id == "Q04" and best.distance < 0.45 and ratio > 0.5
         yield _finding("Q04" if few else "Q05" if other else "Q02", text, 0.9)
+
+
+def _also(preset: str | None) -> str:
+    """The preset's name, where it is more than its limits."""
+    return "" if preset is None or preset.startswith("[") else f", that is {preset}"
 
 
 def _is_raw(evidence: Evidence, limits: tuple[float, float]) -> bool:

@@ -51,6 +51,7 @@ def activation_noise(evidence: Evidence) -> list[TensorNoise]:
         for op in graph.ops
         if op.outputs[0] in values and values[op.outputs[0]].dtype == np.float32 and np.ptp(values[op.outputs[0]]) > 0
     ]
+    evidence.noise_db = [(noise.name, noise.channel_sqnr_db) for noise in found]
     return sorted(found, key=lambda t: t.channel_sqnr_db)
 
 

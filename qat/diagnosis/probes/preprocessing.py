@@ -68,7 +68,7 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
         f"the app's inputs lie in [{have[0]:.4g}, {have[1]:.4g}], the right ones in [{want[0]:.4g}, {want[1]:.4g}]: "
         f"app = {gain:.5g} * right {offset:+.4g}"
     )
-    undo = f"apply the training preprocessing; from what the app has now: ({'x'} - {offset:.5g}) / {gain:.5g}"
+    undo = f"apply the training preprocessing; from what the app has now: (x {-offset:+.5g}) / {gain:.5g}"
     if relation.per_image:
         return _per_image(float(np.std(relation.gain) / max(abs(np.mean(relation.gain)), 1e-12)))
     if gain < 0:

@@ -1,0 +1,67 @@
+"""A run directory needs no more words."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from qat.config import DataConfig
+from qat.contract import apply
+from qat.data import load
+from qat.diagnosis import diagnose
+from qat.diagnosis.from_run import jobs_of_run
+from qat.errors import RunDirError
+from qat.results import Metric, RunResult, Variant
+from qat.tflite import convert
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """What a run of the digits leaves: a float model, and a file calibrated on pixels that nobody scaled."""
+    import tf_keras
+    from tf_keras import layers
+
+    folder = tmp_path_factory.mktemp("run")
+    data = DataConfig(name="digits")
+    splits = load(data, 1, 0)
+    images = apply(splits.train.contract, splits.train.raw(range(400)))
+    tf_keras.utils.set_random_seed(3)
+    x = image = tf_keras.Input(images.shape[1:])
+    x = layers.Flatten()(layers.Conv2D(12, 3, activation="relu")(x))
+    model = tf_keras.Model(image, layers.Dense(10, activation="softmax")(x))
+    model.compile(tf_keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy")
+    model.fit(images, splits.train.labels[:400], epochs=8, verbose=0)
+    for name, factor in (("ptq_int8", 1.0), ("qat_int8", 300.0)):
+        (folder / name).mkdir()
+        (folder / name / "model.tflite").write_bytes(convert(model, calibration=images[:100] * factor))
+    (folder / "float").mkdir()
+    model.save(folder / "float" / "model.keras")
+    variants = {
+        name: Variant(Metric("accuracy", 0.9), f"{name}/model.tflite", 1, True, "int8", "int8")
+        for name in ("ptq_int8", "qat_int8")
+    }
+    config = {"data": {"name": "digits"}, "quant": {"skip": []}}
+    result = RunResult(variants, {"seed": 0}, {}, config, {})
+    (folder / "results.json").write_text(json.dumps(result.to_dict()))
+    return folder
+
+
+def test_each_file_of_a_run_is_diagnosed(finished):
+    found = {name.split("/")[-2]: diagnose(**arguments) for name, arguments in jobs_of_run(finished, 200)}
+    assert found["ptq_int8"].blame == "none"
+    assert [cause.id for cause in found["qat_int8"].causes] == ["Q01"]
+
+
+def test_the_command_takes_a_run_directory(finished, tmp_path):
+    command = [sys.executable, "-m", "qat.diagnose", f"run={finished}", "samples=200", f"hydra.run.dir={tmp_path}"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert ended.returncode == 1, ended.stderr
+    assert "NO FAULT FOUND" in ended.stdout
+    assert "Q01 CAL_UNNORMALISED (proved" in ended.stdout
+    assert len(json.loads((tmp_path / "diagnosis.json").read_text())) == 2
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunDirError, match=r"results\.json"):
+        list(jobs_of_run(tmp_path, 10))
