@@ -61,14 +61,14 @@ def apart(one, other, part):
     """The largest difference of any weight, as a share of the largest value in its tensor."""
     keys = [key for key in one if key.startswith(part)]
     assert keys
-    return max(float(np.max(np.abs(one[key] - other[key])) / max(np.max(np.abs(one[key])), 1e-3)) for key in keys)
+    return max(float(np.max(np.abs(one[key] - other[key])) / max(np.max(np.abs(one[key])), 0.02)) for key in keys)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["mirrored_chief", "multiworker_chief", "multiworker_other"])
 def test_replicas_train_the_weights_of_one_process(who, weights):
     alone = weights["none_chief"]
-    assert apart(alone, weights[who], "float") < 1e-3
+    assert apart(alone, weights[who], "float") < 1e-4
     assert apart(alone, weights[who], "qat") < 1e-2  # a code that falls on the other side of a tie moves a little more
     start = {key.replace("start", "qat"): value for key, value in alone.items() if key.startswith("start")}
     assert apart(start, alone, "qat") > 0.05  # training moved them by far more than that
