@@ -252,6 +252,8 @@ def _reshape(state: Import, op: tf.Operation) -> list[Tensor]:
     shape = reshaped(target, sizes(op.outputs[0]), source)
     if shape is None:
         return state.op(op, f"tf:{op.type} to an unknown shape", [op.inputs[0]])
+    if state.tensor(op.inputs[0]).node.attrs.get("open_batch"):  # stands once for every sample
+        return state.op(op, "reshape", [op.inputs[0]], shape=[1 if isinstance(s, Open) else s for s in shape])
     opened = any(size == -1 or isinstance(size, Open) for size in shape)
     if source is not None and None in source and not opened:
         return state.op(op, f"tf:{op.type} over a batch size said in numbers", [op.inputs[0]])
@@ -416,15 +418,14 @@ def _axis_attr(word: str) -> Importer:
 
 def _over_batch(state: Import, op: tf.Operation) -> list[Tensor] | None:
     """A constant repeated over an open batch: it stays one, and is repeated where it is used."""
-    held, target = state.tensor(op.inputs[0]), sizes(op.outputs[0])
-    if held.node.op not in ("const", "variable") or held.shape[:1] != (1,) or target is None:
-        return None
+    held = state.tensor(op.inputs[0])
     amounts = state.known(op.inputs[1])
-    if amounts is None or not isinstance(amounts[0], Open) or not is_whole(amounts[1:]):
+    if held.node.op not in ("const", "variable") or amounts is None or len(amounts) != len(held.shape):
         return None
-    if len(amounts) != len(held.shape):
+    opened = [at for at, amount in enumerate(amounts) if isinstance(amount, Open)]
+    if len(opened) != 1 or held.shape[opened[0]] != 1:
         return None
-    rest = [1, *amounts[1:].tolist()]
+    rest = [1 if isinstance(amount, Open) else amount for amount in amounts]
     weight = held.node.weights["value"]
     value = np.tile(weight.value, rest) if op.type == "Tile" else np.broadcast_to(weight.value, rest)
     if value.shape == held.shape:

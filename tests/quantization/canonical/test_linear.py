@@ -1,0 +1,63 @@
+"""Linear ops in one form: kernel, bias and BatchNormalization in one node, on four axes or two."""
+
+import pytest
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+from qat.quantization.canonical import contractions, dilation, linear, pooling
+
+from .acting import Case, check, image, raw
+
+
+def recurrent_cell(x):
+    return layers.RNN(layers.SimpleRNNCell(5))(x)
+
+
+CASES = [
+    Case(linear.dense_on_two_axes, raw(layers.Dense(5), (4, 6)), there=("reshape", "dense")),
+    Case(linear.merge_reshapes, image(lambda x: layers.Reshape((9, 16))(layers.Flatten()(x))), there=("reshape",)),
+    Case(linear.channelwise_before_reshape, raw(lambda x: tf.nn.relu(layers.Conv1D(5, 3)(x)), (8, 4)), there=("relu",)),
+    Case(linear.bias_of_sum, raw(recurrent_cell, (3, 4)), there=("add",)),
+    Case(linear.bias, image(lambda x: tf.nn.bias_add(x, [0.1, 0.2, 0.3, 0.4])), gone=("add",)),
+    Case(linear.input_affine, raw(lambda x: layers.Conv2D(4, 3)(x / 255.0)), gone=("mul", "depthwise_conv2d")),
+    Case(
+        linear.input_affine,
+        raw(lambda x: layers.Conv2D(4, 3, padding="same")(layers.Rescaling(1 / 127.5, -1.0)(x))),
+        gone=("mul", "add"),
+        there=("depthwise_conv2d",),
+    ),
+    Case(contractions.einsum_dense, raw(layers.EinsumDense("abc,cde->abde", (None, 2, 3)), (4, 6)), there=("dense",)),
+    Case(contractions.einsum, raw(layers.EinsumDense("abc,bd->adc", (5, 6)), (4, 6)), there=("transpose", "dense")),
+    Case(contractions.einsum, raw(lambda x: tf.einsum("bij,bkj->bik", x, x), (4, 6)), there=("batch_matmul",)),
+    Case(contractions.einsum, raw(lambda x: tf.einsum("bijc,bijd->bcd", x, x)), there=("batch_matmul",)),
+    Case(contractions.einsum, raw(lambda x: tf.einsum("bhd,hde->bhe", x, tf.ones((4, 6, 5)) / 3.0), (4, 6))),
+    Case(
+        dilation.dilated_convolution,
+        raw(lambda x: layers.Conv1D(4, 3, dilation_rate=2, padding="causal")(x), (12, 3)),
+        gone=("space_to_batch", "batch_to_space"),
+    ),
+    Case(
+        dilation.dilated_convolution,
+        raw(lambda x: tf.nn.atrous_conv2d(x, tf.ones((3, 3, 3, 2)) / 9.0, 2, "SAME")),
+        gone=("space_to_batch", "batch_to_space"),
+    ),
+    Case(pooling.average_of_everything, image(layers.AveragePooling2D(6)), gone=("avg_pool",), there=("mean",)),
+    Case(
+        pooling.average_by_depthwise,
+        image(layers.AveragePooling2D(2)),
+        gone=("avg_pool",),
+        there=("depthwise_conv2d",),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_rewrite_acts_and_the_float_function_stays(case):
+    check(case)
+
+
+def test_padding_around_an_offset_input_is_padded_with_zeros_of_the_model_not_of_the_codes():
+    entry = tf_keras.Input((6, 6, 3), name="pixels")
+    x = layers.ZeroPadding2D(1)(layers.Rescaling(1 / 127.5, -1.0)(entry))
+    check(Case(linear.input_affine, lambda: tf_keras.Model(entry, layers.Conv2D(4, 3)(x))))

@@ -1,0 +1,79 @@
+"""Masks, class tokens, and what is computed twice or read by nobody."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+from qat.quantization.canonical import masks, outputs, sharing, tokens
+
+from .acting import Case, check, flat, image, raw
+
+TRIANGLE = tf.constant(np.where(np.tri(4), 0.0, -1e9), tf.float32)
+
+
+def hidden_scores(function):
+    """Scores of attention, hidden where `function` of integer ids says so."""
+
+    def build():
+        series, ids = tf_keras.Input((4, 6), name="series"), tf_keras.Input((4,), dtype="int32", name="ids")
+        scores = tf.matmul(series, series, transpose_b=True)
+        return tf_keras.Model([series, ids], tf.nn.softmax(scores + function(ids)))
+
+    return build
+
+
+def by_integer_mask(ids):
+    seen = tf.cast(ids > 5, tf.int32)[:, tf.newaxis, :]
+    return (1.0 - tf.cast(seen, tf.float32)) * -1e9
+
+
+def by_real_mask(ids):
+    return (tf.cast(ids > 5, tf.float32)[:, tf.newaxis, :] - 1.0) * 1e9
+
+
+TOKEN = tf.constant(np.full((1, 1, 6), 0.3, np.float32))
+REPEATED = {
+    "tile": lambda x: tf.tile(TOKEN, [tf.shape(x)[0], 1, 1]),
+    "repeat": lambda x: tf.repeat(TOKEN, tf.shape(x)[0], axis=0),
+    "broadcast": lambda x: tf.broadcast_to(TOKEN, [tf.shape(x)[0], 1, 6]),
+    "added": lambda x: tf.zeros_like(x[:, :1]) + TOKEN,
+}
+
+
+def with_class_token(repeated):
+    return raw(lambda x: layers.Lambda(lambda t: tf.concat([repeated(t), t], 1))(x), (4, 6))
+
+
+def argmax_beside(x):
+    return [x, tf.argmax(x, axis=-1)]
+
+
+def twice(x):
+    return tf.tanh(x) + tf.tanh(x) * 0.5
+
+
+CASES = [
+    Case(masks.casts_through_moves, hidden_scores(by_integer_mask)),
+    Case(masks.through_selection, hidden_scores(by_real_mask), there=("select",)),
+    Case(masks.additive_mask, hidden_scores(by_real_mask), there=("masked",)),
+    Case(
+        masks.additive_mask,
+        raw(lambda x: tf.nn.softmax(tf.matmul(x, x, transpose_b=True) + TRIANGLE), (4, 6)),
+        there=("masked",),
+    ),
+    *[
+        Case(tokens.token_concat, with_class_token(f), gone=("concat",), there=("pad", "add"))
+        for f in REPEATED.values()
+    ],
+    Case(outputs.argmax_of_output, flat(argmax_beside), there=("transpose",)),
+    Case(outputs.parts_that_nobody_reads, image(lambda x: tf.split(x, 2, -1)[1]), gone=("split",)),
+    Case(outputs.parts_that_nobody_reads, image(lambda x: tf.stack(tf.unstack(x, axis=1)[::2], 1)), gone=("unpack",)),
+    Case(sharing.common_subexpressions, flat(twice), there=("tanh",)),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_rewrite_acts_and_the_float_function_stays(case):
+    check(case)

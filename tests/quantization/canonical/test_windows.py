@@ -1,0 +1,44 @@
+"""Patches, running sums and their like; questions about infinities and signs."""
+
+import pytest
+import tensorflow as tf
+
+from qat.quantization.canonical import special_values, windows
+
+from .acting import Case, check, flat, image
+
+
+def patches(size, stride, padding):
+    return image(lambda x: tf.image.extract_patches(x, [1, *size, 1], [1, *stride, 1], [1] * 4, padding))
+
+
+def response(beta):
+    return image(lambda x: tf.nn.local_response_normalization(x, 1, 1.0, 0.1, beta))
+
+
+CASES = [
+    Case(windows.patches, patches((3, 3), (3, 3), "VALID"), there=("space_to_depth",)),
+    Case(windows.patches, patches((3, 2), (1, 2), "SAME"), gone=("extract_patches",), there=("conv2d",)),
+    *[Case(windows.local_response, response(beta), gone=("local_response",)) for beta in (0.5, 0.75, 1.0)],
+    *[
+        Case(windows.running_sum, image(lambda x, e=e, r=r: tf.cumsum(x, 2, e, r)), gone=("running_sum",))
+        for e in (False, True)
+        for r in (False, True)
+    ],
+    Case(windows.roll, image(lambda x: tf.roll(x, [2, -1], [1, 2])), gone=("roll",), there=("concat",)),
+    Case(special_values.finite, flat(lambda x: tf.where(tf.math.is_finite(x), x, tf.zeros_like(x))), gone=("select",)),
+    Case(special_values.finite, flat(lambda x: tf.reduce_logsumexp(x, -1, keepdims=True)), gone=("tf:IsFinite",)),
+    Case(special_values.sign, flat(tf.sign), gone=("tf:Sign",), there=("greater", "less")),
+    Case(special_values.product_along_axis, flat(lambda x: tf.reduce_prod(x[:, :3], -1)), gone=("product",)),
+    Case(
+        special_values.division_without_nan,
+        flat(lambda x: tf.math.divide_no_nan(x, tf.nn.relu(x))),
+        gone=("tf:DivNoNan",),
+        there=("div", "select"),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_rewrite_acts_and_the_float_function_stays(case):
+    check(case)
