@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 FLOAT = "float"
+LARGEST_NUMBER = 1e15  # beyond it no metric, size or time of ours lies, and squares overflow
 LARGEST_BYTES = 64 << 20  # of a results.json; ours have some ten KiB
 Setting = str | int | float | bool | None
 
@@ -68,11 +68,18 @@ def read_record(folder: Path, content: bytes) -> RunRecord:
     Raises:
         NotARunError: truncated, no JSON, keys missing, values of the wrong kind.
     """
+    try:
+        return _record(folder, content)
+    except RecursionError as error:
+        raise NotARunError("results.json is nested too deeply to be a result of a run") from error
+
+
+def _record(folder: Path, content: bytes) -> RunRecord:
     if len(content) > LARGEST_BYTES:
         raise NotARunError(f"results.json has {len(content) >> 20} MiB: no result of a run is so large")
     try:
         plain = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         what = "is empty" if not content.strip() else f"is no JSON ({error}): truncated, or not written by qat"
         raise NotARunError(f"results.json {what}") from error
     if not isinstance(plain, dict):
@@ -132,7 +139,16 @@ def flat(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Sett
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else value
+            yield f"{prefix}{key}", _setting(value)
+
+
+def _setting(value: Any) -> Setting:
+    """Numbers that JSON or arithmetic cannot hold stay what they are as text."""
+    if isinstance(value, list):
+        return json.dumps(value)
+    if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
+        return _short(value)
+    return value
 
 
 def _made_by(plain: Mapping[str, Any]) -> dict[str, str]:
@@ -143,7 +159,7 @@ def _made_by(plain: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _number(value: Any, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
         raise NotARunError(f"{key}={_short(value)} is no finite number")
     return float(value)
 
@@ -159,7 +175,10 @@ def _kind(value: Any, kind: type, key: str) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no whole numbers of more than 4,300 digits
+        text = "a number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

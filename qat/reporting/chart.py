@@ -204,4 +204,5 @@ def _scatter(axes, series: Series, *, sideways: bool) -> None:
 
 def _plain(text: str) -> str:
     """Text that matplotlib takes for no formula."""
-    return text.replace("$", r"\$")
+    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(each if each.isprintable() else " " for each in shown).replace("$", r"\$")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from qat.comparison.comparison import Comparison
@@ -10,15 +11,17 @@ from qat.comparison.configurations import Configuration
 from qat.reporting.chart import Chart, Point, Series
 from qat.reporting.colours import VARIANT_COLOURS, colour_of
 
+MOST_TASKS = 8  # data sets and metrics that are drawn, those with most configurations; all are in the tables
 MOST_DROPS = 40  # configurations in the drop chart, the best; all are in the tables
 
 
 def charts(comparison: Comparison) -> Iterator[tuple[str, Chart]]:
-    """(file name without ending, chart), for each data set and metric among the configurations."""
-    tasks = list(dict.fromkeys(each.task for each in comparison.configurations))
+    """(file name without ending, chart), for each data set and metric among the configurations, up to MOST_TASKS."""
+    counted = Counter(each.task for each in comparison.configurations)
+    tasks = [task for task, _ in counted.most_common(MOST_TASKS)]
     for task in tasks:
         found = [each for each in comparison.configurations if each.task == task]
-        end = f"_{_file_name(task, tasks)}" if len(tasks) > 1 else ""
+        end = f"_{_file_name(task, tasks)}" if len(counted) > 1 else ""
         yield f"metric_against_size{end}", _against(found, task, "size_bytes", 1024, "size, KiB")
         timed = [each for each in found if each.latency_ms is not None]
         if timed:

@@ -258,6 +258,16 @@ def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iter
         yield f"| {' | '.join(_escaped(row[place]) for place in kept)} |"
 
 
+def writable(text: str) -> str:
+    """Text that UTF-8 can hold: names of folders and JSON may carry halves of characters, and control characters.
+
+    >>> writable("a" + chr(0xdc80) + chr(0) + "b")
+    'a\\\\udc80\\\\x00b'
+    """
+    shown = "".join(each if each >= " " or each in "\n\t" else f"\\x{ord(each):02x}" for each in text)
+    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _escaped(text: str) -> str:
     """Text that stays one cell and no markup.
 

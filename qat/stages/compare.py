@@ -13,7 +13,7 @@ from qat.errors import ConfigError, RunDirError
 from qat.reporting.chart import png
 from qat.reporting.comparison_charts import charts
 from qat.reporting.comparison_page import page
-from qat.reporting.comparison_text import configurations_markdown, counts, csv_text, json_text, markdown
+from qat.reporting.comparison_text import configurations_markdown, counts, csv_text, json_text, markdown, writable
 from qat.reporting.tensorboard import Board
 
 TENSORBOARD_RUN = "comparison"
@@ -75,12 +75,12 @@ def write_comparison(
     for name, content in drawn.items():
         rundir.write_bytes(out / f"{name}.png", content)
     _draw(found, drawn, out / rundir.TENSORBOARD)
-    rundir.write_text(out / "table.csv", csv_text(found))
-    rundir.write_text(out / "table.json", json_text(found))
-    rundir.write_text(out / "table.md", markdown(found))
-    rundir.write_text(out / "index.html", page(found, list(pictures.values())))
+    rundir.write_text(out / "table.csv", writable(csv_text(found)))
+    rundir.write_text(out / "table.json", writable(json_text(found)))
+    rundir.write_text(out / "table.md", writable(markdown(found)))
+    rundir.write_text(out / "index.html", writable(page(found, list(pictures.values()))))
     if not found.runs:
-        reasons = "\n".join(f"  {each.folder}: {each.reason}" for each in found.refused[:MOST_NAMED])
+        reasons = "\n".join(writable(f"  {each.folder}: {each.reason}") for each in found.refused[:MOST_NAMED])
         raise RunDirError(
             f"runs: no finished run in {', '.join(map(str, folders))}. Looked at:\n{reasons}\nGive the directory of a "
             f"run (it holds {rundir.RESULTS}) or of a sweep."
@@ -93,7 +93,7 @@ def _draw(found: Comparison, pictures: Mapping[str, bytes], folder: Path) -> Non
     for earlier in (folder / TENSORBOARD_RUN).glob("events.out.tfevents.*"):
         earlier.unlink()
     with Board(folder) as board:
-        board.text(TENSORBOARD_RUN, "configurations", configurations_markdown(found))
+        board.text(TENSORBOARD_RUN, "configurations", writable(configurations_markdown(found)))
         for name, content in pictures.items():
             board.picture(TENSORBOARD_RUN, f"comparison/{name.replace('_', ' ')}", content)
 
@@ -114,7 +114,7 @@ def _texts(key: str, value: Any) -> list[str]:
 def _show(found: Comparison, out: Path) -> None:
     print(counts(found), flush=True)
     for each in found.refused[:MOST_NAMED]:
-        print(f"left out: {each.folder}: {each.reason}")
+        print(writable(f"left out: {each.folder}: {each.reason}"))
     if len(found.refused) > MOST_NAMED:
         print(f"left out: {len(found.refused) - MOST_NAMED} more, all in {out / 'table.md'}")
     print(f"page: {out / 'index.html'}", flush=True)

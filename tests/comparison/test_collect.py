@@ -37,7 +37,7 @@ GOOD = {"metric": {"name": "accuracy", "value": 0.5}, "size_bytes": 10, "integer
         ("", "results.json is empty"),
         ('{"variants": {"flo', "results.json is no JSON (Unterminated string"),
         ("\\xff\\xfe", "results.json is no JSON"),
-        ("[" * 100_000, "results.json is no JSON"),
+        ("[" * 100_000, "results.json is nested too deeply"),
         ("[1, 2]", "results.json holds a list and not the object"),
         ('{"accuracy": 0.9}', "not of a run of qat: it has no variants, seeds, versions, config, sha256"),
         (json.dumps(RESULT), "variants is no object with content"),

@@ -1,0 +1,69 @@
+"""Results that anybody may have written: each value in turn is something else, and the comparison still ends well."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from qat.reporting import comparison_charts
+from qat.stages.compare import write_comparison
+
+NASTY = [
+    None,
+    True,
+    -1,
+    10**400,
+    1e308,
+    float("nan"),
+    "",
+    "x" * 5000,
+    "\ud800\x00<b>$\\",
+    [],
+    [[1]],
+    {},
+    {"a": {"b": 1}},
+]
+
+
+def paths(plain, prefix=()):
+    if isinstance(plain, dict):
+        for key, value in plain.items():
+            yield (*prefix, key)
+            yield from paths(value, (*prefix, key))
+
+
+def planted(plain, path, value):
+    copy = json.loads(json.dumps(plain))
+    inner = copy
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return copy
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_any_value_may_be_anything(tmp_path, write_run, monkeypatch):
+    monkeypatch.setattr(comparison_charts, "MOST_TASKS", 2)  # each odd name of a data set is a task of its own
+    good = json.loads((write_run(tmp_path / "runs" / "good", latency=1.0) / "results.json").read_text())
+    count = 1
+    for path in paths(good):
+        for value in NASTY:
+            folder = tmp_path / "runs" / str(count)
+            folder.mkdir()
+            (folder / "results.json").write_text(json.dumps(planted(good, path, value)))
+            count += 1
+    (tmp_path / "runs" / "deep").mkdir()
+    (tmp_path / "runs" / "deep" / "results.json").write_text('{"config": ' + '{"a": ' * 800 + "1" + "}" * 801)
+    found = write_comparison([tmp_path / "runs"], tmp_path / "out")
+    assert len(found.runs) + len(found.refused) == count + 1
+    assert len(found.runs) > 100
+    assert len(found.refused) > 100
+    json.loads((tmp_path / "out" / "table.json").read_text(), parse_constant=pytest.fail)
+    HTMLParser().feed((tmp_path / "out" / "index.html").read_text())
+
+
+def test_a_folder_whose_name_is_no_text_is_named(tmp_path, write_run):
+    write_run(tmp_path / "runs" / "good")
+    (tmp_path / "runs" / "bad\udc80name").mkdir()
+    write_comparison([tmp_path / "runs"], tmp_path / "out")
+    assert "bad\\udc80name" in (tmp_path / "out" / "table.csv").read_text()
