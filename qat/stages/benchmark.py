@@ -49,7 +49,7 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
             on_round=lambda done: bar.advance(1) if progress.mode == "bar" else None,
         )
     rows = list(_rows(jobs, timings, progress))
-    profiles = {file.name: _profile(file, settings[0]) for file in files} if config.profile else {}
+    profiles = {file.name: _profile(file, settings[0], progress) for file in files} if config.profile else {}
     _write(folder, rows, profiles, machine)
     print(benchmark_text(rows, profiles), flush=True)
     if machine["load"][0] > machine["cores"]:
@@ -136,9 +136,13 @@ def _row(file: BenchmarkFile, setting: Setting, timing: Timing) -> Row:
     return row if file.accuracy is None else row | {"accuracy": file.accuracy}
 
 
-def _profile(file: BenchmarkFile, setting: Setting) -> list[Row]:
-    """Every operator of the file alone, one sample at a time."""
-    found = list(one_op_files(file.content))
+def _profile(file: BenchmarkFile, setting: Setting, progress: Progress) -> list[Row]:
+    """Every operator of the file alone, one sample at a time; none of a file that cannot be taken apart."""
+    try:
+        found = list(one_op_files(file.content))
+    except TfliteFileError as error:
+        progress.say(f"no operators of {file.name}: {error}")
+        return []
     alone = time_each([content for _, content in found], Setting(setting.threads, None, setting.delegate), OP_SECONDS)
     ops, main = file.graph.ops, file.graph.main
     return [

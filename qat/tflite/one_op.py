@@ -8,6 +8,8 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from qat.errors import TfliteFileError
+from qat.tflite.reader import DAMAGE
 from qat.tflite.rewriting import pack
 
 STATEFUL = frozenset({"WHILE", "IF", "CALL_ONCE", "VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE"})
@@ -18,7 +20,17 @@ def one_op_files(content: bytes) -> Iterator[tuple[int, bytes]]:
 
     What only prepares constants (DEQUANTIZE of float16 weights, …) goes with the operator that reads it, as in the
     whole file, where it is done once. Operators with state or subgraphs of their own are left out.
+
+    Raises:
+        TfliteFileError: a file that the runtime takes, and whose tables make no sense all the same.
     """
+    try:
+        yield from _one_op_files(content)
+    except DAMAGE as error:
+        raise TfliteFileError(f"the file's operators cannot be taken apart: {error}") from error
+
+
+def _one_op_files(content: bytes) -> Iterator[tuple[int, bytes]]:
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
     makers = {int(output): index for index, op in enumerate(graph.operators) for output in op.outputs}

@@ -18,8 +18,8 @@ from qat.errors import TfliteFileError
 from qat.tflite.graph import Op, Signature, Subgraph, Tensor, TfliteGraph
 
 IDENTIFIER = b"TFL3"
-_DAMAGE = (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
-_DAMAGE += (RecursionError, AssertionError)
+DAMAGE = (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
+DAMAGE += (RecursionError, AssertionError)
 
 
 def _names_of(enumeration: type) -> dict[int, str]:
@@ -82,7 +82,7 @@ def read(model: bytes | bytearray | memoryview | str | Path) -> TfliteGraph:
     content = read_bytes(model)
     try:
         return _read_model(content)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         if isinstance(error, TfliteFileError):
             raise
         raise TfliteFileError(
@@ -212,7 +212,7 @@ def _options_reader(index: int, op: Any) -> Callable[[], dict[str, Any]]:
             found = schema.BuiltinOptionsCreator(op.BuiltinOptionsType(), op.BuiltinOptions())
             if found is None:
                 found = schema.BuiltinOptions2Creator(op.BuiltinOptions2Type(), op.BuiltinOptions2())
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise TfliteFileError(f"op {index}: its options are damaged ({error})") from error
         fields = vars(found) if found is not None else {}
         return {name: _value(name, value) for name, value in ((_snake(n), v) for n, v in fields.items())}

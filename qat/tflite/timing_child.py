@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 OPEN_SIZE = 64  # for dimensions that the file leaves open, the batch apart
+MEMORY_BYTES = 8 << 30  # of address space: a batch of 1024 of a hostile file shall not take the machine along
 ORDERLY = (RuntimeError, ValueError, TypeError, IndexError, MemoryError, OverflowError)
 
 
@@ -97,6 +98,8 @@ def main():
     from ai_edge_litert import interpreter  # noqa: F401
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     model = None
     for line in sys.stdin.buffer:
         told, answer = json.loads(line), {}

@@ -9,6 +9,7 @@ import pytest
 from qat.errors import TfliteFileError
 from qat.tflite import Interpreter, read
 from qat.tflite.one_op import one_op_files, tiny_model
+from qat.tflite.rewriting import rewrite
 from qat.tflite.timing import Child, Job, Setting, measure, time_each
 
 from . import planting
@@ -78,3 +79,11 @@ def test_operators_alone_are_timed_one_after_another(files):
     assert len(found) == len(contents) + 1
     assert all(value > 0 for value in found[:-1])
     assert found[-1] is None
+
+
+def test_a_file_whose_tables_make_no_sense_is_not_taken_apart():
+    def edit(model):
+        model.subgraphs[0].operators[0].inputs = [99, 0]
+
+    with pytest.raises(TfliteFileError, match="operators cannot be taken apart"):
+        list(one_op_files(rewrite(tiny_model(), edit)))
