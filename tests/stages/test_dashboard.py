@@ -1,0 +1,82 @@
+"""What a finished run leaves for TensorBoard: the numbers of results.json, a row a deployed file, pictures."""
+
+import json
+
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import metadata as hparams_metadata
+
+
+@pytest.fixture(scope="module")
+def found(finished):
+    return EventMultiplexer().AddRunsFromDirectory(str(finished / "tensorboard")).Reload()
+
+
+@pytest.fixture(scope="module")
+def variants(finished):
+    return json.loads((finished / "results.json").read_text())["variants"]
+
+
+def last(found, run, tag):
+    return float(tf.make_ndarray(found.Tensors(run, tag)[-1].tensor_proto))
+
+
+@pytest.mark.parametrize("name", ["float", "ptq_int8", "qat_int8"])
+def test_each_deployed_file_is_a_row_of_hparams_with_its_final_metrics(name, found, variants):
+    expected, run = variants[name], f"test_{name}"
+    assert last(found, run, "test/accuracy") == pytest.approx(expected["accuracy"])
+    drop = 100 * (variants["float"]["accuracy"] - expected["accuracy"])
+    assert last(found, run, "test/drop_points") == pytest.approx(drop, abs=1e-5)
+    assert last(found, run, "test/size_kib") == pytest.approx(expected["size_bytes"] / 1024)
+    assert last(found, run, "test/latency_ms") == pytest.approx(expected["latency_ms"])
+    assert last(found, run, "test/integer_only") == expected["integer_only"]
+    content = found.SummaryMetadata(run, hparams_metadata.SESSION_START_INFO_TAG).plugin_data.content
+    settings = hparams_metadata.parse_session_start_info_plugin_data(content).hparams
+    assert settings["variant"].string_value == name
+    assert settings["quant.name"].string_value == "qat"
+    assert settings["quant.learning_rate"].number_value == pytest.approx(1e-4)
+
+
+def test_only_the_rows_of_hparams_have_their_metrics(found):
+    with_metrics = {run for run, tags in found.Runs().items() if "test/accuracy" in tags["tensors"]}
+    assert with_metrics == {"test_float", "test_ptq_int8", "test_qat_int8"}
+    assert len(found.Runs()) == 7
+
+
+def test_ranges_saturation_and_drop_are_curves_over_the_epochs(found):
+    tags = found.Runs()["fake_quant"]["tensors"]
+    layers = {tag.removeprefix("saturation/") for tag in tags if tag.startswith("saturation/")}
+    assert {"all layers", "logits"} < layers
+    assert [event.step for event in found.Tensors("fake_quant", "saturation/all layers")] == [2, 3, 4]
+    assert 0 <= last(found, "fake_quant", "saturation/all layers") < 0.5
+    assert last(found, "fake_quant", "sqnr_db/logits") > 20
+    assert [event.step for event in found.Tensors("deployed_int8", "drop/val")] == [2, 3, 4]
+
+
+def test_the_layout_has_a_chart_for_each_quantizer_that_has_a_range(found):
+    content = tf.make_ndarray(found.Tensors("float", "custom_scalars__config__")[0].tensor_proto).item()
+    charts = {
+        each.title: [chart.title for chart in each.chart] for each in layout_pb2.Layout.FromString(content).category
+    }
+    ranges = {tag.split("/")[1] for tag in found.Runs()["fake_quant"]["tensors"] if tag.endswith("/max")}
+    assert set(charts["4  Ranges of quantizers"]) == ranges
+    assert charts["1  Training, epoch by epoch"][0] == "accuracy on val: float, fake-quant, files"
+
+
+def test_pictures_lie_where_they_belong(found):
+    pictures = {
+        run: {tag for tag in tags["tensors"] if found.SummaryMetadata(run, tag).plugin_data.plugin_name == "images"}
+        for run, tags in found.Runs().items()
+    }
+    assert {run: shown for run, shown in pictures.items() if shown} == {
+        "test_float": {
+            "worth/1 drop",
+            "worth/2 against size",
+            "worth/3 against latency",
+            "inputs/calibration against range",
+        },
+        "test_ptq_int8": {"answers/confusion, float against the file"},
+        "test_qat_int8": {"answers/confusion, float against the file", "layers/SQNR of each layer"},
+    }
