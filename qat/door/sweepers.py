@@ -31,9 +31,12 @@ class GridSweeper(BasicSweeper):
         with one_sweep(jobs, self.config):
             for batch in batches:
                 configs = self._composed(batch)
-                chosen = jobs.add_missing(batch, configs) if self.config.sweep.resume else jobs.add(batch)
+                chosen = jobs.add_missing(batch, configs) if self._resuming() else jobs.add(batch)
                 jobs.launch(self.launcher, self.config, chosen)
         return [job.value for job in jobs.all]
+
+    def _resuming(self) -> bool:
+        return bool(OmegaConf.select(self.config, KEY))  # a door without such a key has sweeps as well
 
     def _parsed(self, overrides: list[str]) -> list[Any]:
         return OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(overrides)
@@ -57,7 +60,9 @@ def one_sweep(jobs: Jobs, config: DictConfig) -> Iterator[None]:
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
-            print(f"qat: to run what is missing: {resume_command(jobs.sweep_dir, config)}", file=sys.stderr, flush=True)
+            if "sweep" in config:
+                command = resume_command(jobs.sweep_dir, config)
+                print(f"qat: to run what is missing: {command}", file=sys.stderr, flush=True)
             raise
         _show(jobs)
         _report(jobs, config)
@@ -87,6 +92,7 @@ def _report(jobs: Jobs, config: DictConfig) -> None:
         return
     lines = [f"{len(failed)} of {len(jobs.all)} jobs failed:"]
     lines += [f"  {job.folder or '-'}  {jobs.own_overrides(job)}\n      {job.error}" for job in failed]
-    lines.append(f"To run again what did not finish: {resume_command(jobs.sweep_dir, config)}")
+    if "sweep" in config:
+        lines.append(f"To run again what did not finish: {resume_command(jobs.sweep_dir, config)}")
     codes = {job.exit_code for job in failed}
     raise SweepError("\n".join(lines), codes.pop() if len(codes) == 1 else 1)

@@ -101,6 +101,15 @@ def test_a_typo_beside_a_sweep_file_is_found_before_the_first_job(tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
+def test_a_door_without_results_sweeps_too(tmp_path):
+    where = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "qat.verify", "-m", "tflite=a.tflite,b.tflite", "hydra.sweep.dir=sweep"]
+    done = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "2 of 2 jobs failed:\n  0  tflite=a.tflite\n" in done.stderr
+    assert "sweep.resume" not in done.stderr
+
+
 def test_resuming_takes_the_overrides_of_the_first_command_and_those_given_now(tmp_path):
     record = {"hydra": {"overrides": {"hydra": ["hydra.sweep.dir=x"], "task": ["seed=0,1", "+sweep=a", "quant=ptq"]}}}
     OmegaConf.save(OmegaConf.create(record), tmp_path / "multirun.yaml")
