@@ -67,7 +67,7 @@ def typed(node: DictConfig, schema: type[Schema]) -> Schema:
             raise ConfigError("\n".join(unknown_key(key, schema) for key in extra))
         missing = sorted(OmegaConf.missing_keys(node))
         if missing:
-            raise ConfigError("\n".join(f"{key}: has no value and needs one, as {key}=…" for key in missing))
+            raise ConfigError("\n".join(map(_needed, missing)))
         config = cast(Schema, OmegaConf.to_object(node))
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error, schema)) from error
@@ -76,3 +76,11 @@ def typed(node: DictConfig, schema: type[Schema]) -> Schema:
 
         check(config)
     return config
+
+
+def _needed(key: str) -> str:
+    group = key.removesuffix(".name")
+    options = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml")) if group != key else []
+    if options:
+        return f"{group}: nothing is chosen. Choose one of {', '.join(options)}, as {group}={options[0]}."
+    return f"{key}: has no value and needs one, as {key}=…"

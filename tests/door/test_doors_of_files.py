@@ -77,3 +77,9 @@ def test_verify_says_what_accelerators_would_reject(file, tmp_path):
     done, _, _ = door("verify", f"tflite={file}", "readiness=true", cwd=tmp_path)
     assert done.returncode == 1
     assert "full int8: NOT ready" in done.stdout
+
+
+def test_data_that_nobody_chose_is_asked_for(file, tmp_path):
+    done, _, told = door("evaluate", f"tflite={file}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert told[-1].startswith("qat: data: nothing is chosen. Choose one of cifar10, digits,")
