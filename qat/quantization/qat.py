@@ -12,6 +12,7 @@ from qat.quantization.bias_correction import correct_biases
 from qat.quantization.canonical import canonicalize
 from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
+from qat.quantization.canonical.recurrent import carry_codes, join_gates
 from qat.quantization.emission import emit
 from qat.quantization.equalization import equalize
 from qat.quantization.ranges import calibrate
@@ -49,14 +50,16 @@ def quantize_model(
     if config.equalization:
         equalize(graph)
     batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size)
+    join_gates(graph, batches)
     ranges = place(graph, skipped_layers(config, graph))
     refuse_low_bit(config, graph)
     methods = [override(config, on.layer).get("method", config.calibration.method) for on in ranges]
     spans = calibrate(graph, ranges, batches, config.calibration, methods)
+    spans = carry_codes(graph, dict(zip(ranges, spans, strict=True)))
     if config.bias_correction:
-        correct_biases(graph, dict(zip(ranges, spans, strict=True)), batches, config)
+        correct_biases(graph, spans, batches, config)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
-    for on, (low, high) in zip(ranges, spans, strict=True):
+    for on, (low, high) in spans.items():
         if on in layers:
             layers[on].set_range(low, high)
     return model

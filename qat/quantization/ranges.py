@@ -18,7 +18,7 @@ from qat.quantization.canonical.placement import Range
 BINS = 2048
 METHODS = ("minmax", "percentile", "mse")
 SMALLEST_SPAN = 1e-6
-FEEDBACK_MARGIN = 1.15  # what saturates in a recurrent layer comes back at every step
+FEEDBACK_MARGIN = 1.05  # what saturates in a recurrent layer comes back at every step
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 
 

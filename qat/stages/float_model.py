@@ -11,13 +11,12 @@ from qat import models, rundir
 from qat.errors import ModelError, RunDirError, TrainingDivergedError
 from qat.models import build, task_of
 from qat.models.fit_to_data import check_fits, with_plain_ends
-from qat.quantization.check import check_quantizable
 from qat.stages import float_cache
-from qat.stages.calibration import check_calibration
 from qat.stages.export import export_keras
+from qat.stages.rehearsal import check_quantization, rehearse_conversion
 from qat.stages.run import Run
 from qat.stages.watching import CurveCallback
-from qat.training import FitSettings, fit, make_callbacks, make_optimizer
+from qat.training import FitSettings, fit, make_callbacks
 from qat.training.replicas import for_replicas
 
 if TYPE_CHECKING:
@@ -33,9 +32,6 @@ class FloatModel:
     task: str  # classification | reconstruction
     history: History  # one dict an epoch; empty where the training is not known
     origin: str
-
-
-TRAINED_QUANTIZED = ("qat", "qat_w4a8")
 
 
 def obtain_float_model(run: Run) -> FloatModel:
@@ -62,10 +58,7 @@ def _classes(run: Run) -> int:
 
 def _build(run: Run) -> tf_keras.Model:
     model = build(run.config.model, run.splits.contract.shape, _classes(run))
-    if run.config.quant.name in TRAINED_QUANTIZED:  # before hours go into its float training
-        check_quantizable(model, run.config.quant)
-        make_optimizer(FitSettings.of_quant(run.config.quant, run.config.train), steps=1)
-    check_calibration(run, task_of(model, _classes(run)))
+    check_quantization(run, model)  # before hours go into its float training
     return model
 
 
@@ -99,6 +92,7 @@ def _cached_or_trained(run: Run) -> tuple[tf_keras.Model, History, str]:
         if run.workers.agree(found is not None):
             model.set_weights(run.workers.broadcast(model.get_weights()))
             return model, found or (), f"cache {entry.key}"
+        rehearse_conversion(run, model)
         history = _train(run, model)
         if run.workers.is_chief:
             float_cache.store(entry, model, history, run.progress.say)

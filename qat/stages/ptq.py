@@ -13,19 +13,10 @@ from qat.stages.calibration import calibration_inputs
 from qat.stages.deployed import draw_deployed
 from qat.stages.export import export_tflite
 from qat.stages.float_model import FloatModel
-from qat.stages.run import NEED_CALIBRATION, Run
+from qat.stages.run import NEED_CALIBRATION, SCHEMES, Run
 
 if TYPE_CHECKING:
     import tf_keras
-
-SCHEMES = {  # quant.name -> (variant, scheme of the converter)
-    "ptq": ("ptq_int8", "int8"),
-    "qat": ("ptq_int8", "int8"),
-    "qat_w4a8": ("ptq_int8", "int8"),
-    "ptq_dynamic_range": ("ptq_dynamic_range", "dynamic_range"),
-    "ptq_float16": ("ptq_float16", "float16"),
-    "ptq_int16x8": ("ptq_int16x8", "int16x8"),
-}
 
 
 def quantize_after_training(run: Run, float_model: FloatModel) -> None:

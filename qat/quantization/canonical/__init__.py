@@ -60,6 +60,7 @@ REWRITES = (
     activations.slope_relu,
     arithmetic.unary,
     arithmetic.power,
+    arithmetic.square_of_difference,
     arithmetic.sum_of_many,
     arithmetic.division_by_root,
     arithmetic.division_by_positive,

@@ -136,6 +136,19 @@ def reversal(graph: Graph) -> None:
         build.replace()
 
 
+def square_of_difference(graph: Graph) -> None:
+    """(x - y) * (x - y) is one op, rounded once; where x - y is read elsewhere too, it stays."""
+    for node in graph.of("mul"):
+        x, y = node.inputs
+        between = x.node
+        if x is not y or between.op != "sub" or x in graph.outputs or any(map(is_fixed, between.inputs)):
+            continue
+        if all(reader is node for reader in graph.nodes if x in reader.inputs):
+            build = Builder(graph, node)
+            build.add("squared_difference", *between.inputs, shape=node.output.shape)
+            build.replace()
+
+
 def power(graph: Graph) -> None:
     """Whole powers become products, halves become roots; other exponents have no integer kernel."""
     for node in graph.of("tf:Pow"):

@@ -33,7 +33,7 @@ class Weight:
 
     value: np.ndarray
     trainable: bool
-    key: int | None = None  # identity of the source variable: nodes that share it share the layer
+    key: Any = None  # identity of the source variable: nodes that share it share the layer
 
     @classmethod
     def constant(cls, value: Any) -> Weight:
@@ -50,6 +50,7 @@ class Node:
     outputs: list[Tensor] = field(default_factory=list)
     layer: str = ""  # the Keras layer it came from
     step: str = ""  # its place in one step of an unrolled layer: the same in all steps
+    joins: bool = False  # its operands were made to fit one range, whoever else reads them
     in_float: bool = False  # placement leaves it unquantized, as the user asked
     input_ranges: list[Any] = field(default_factory=list)  # where placement says so: each input's range, or None
     output_range: Any = None

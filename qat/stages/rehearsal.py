@@ -1,0 +1,61 @@
+"""What would otherwise fail only after the float training, tried before it, on the model as it is built."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from qat.config import QuantConfig
+from qat.errors import ModelError
+from qat.models import task_of
+from qat.quantization.check import check_quantizable
+from qat.stages.calibration import check_calibration
+from qat.stages.run import NEED_CALIBRATION, SCHEMES, TRAINED_QUANTIZED, Run
+from qat.tflite import convert
+from qat.training import FitSettings, make_optimizer
+
+if TYPE_CHECKING:
+    import tf_keras
+
+SAMPLES = 4  # enough for a converter that only has to say whether it can
+
+
+def check_quantization(run: Run, model: tf_keras.Model) -> None:
+    """Refuse what can be known of a model without converting it.
+
+    Raises:
+        CalibrationError: no usable calibration set.
+        UnsupportedLayerError: layers without an integer kernel, all named at once.
+        ConfigError: a QAT optimizer that cannot be made, layers that are not there.
+    """
+    quant = run.config.quant
+    check_calibration(run, task_of(model, len(run.splits.class_names)))
+    if quant.name in TRAINED_QUANTIZED:
+        check_quantizable(model, quant)
+        make_optimizer(FitSettings.of_quant(quant, run.config.train), steps=1)
+
+
+def rehearse_conversion(run: Run, model: tf_keras.Model) -> None:
+    """Convert the model that has not been trained yet, as it will be converted afterwards.
+
+    Raises:
+        ModelError: ops that the converter leaves in float, or cannot take.
+    """
+    quant = run.config.quant
+    if quant.name not in SCHEMES or _has_our_form(model, quant):
+        return
+    with run.progress.work("rehearse the conversion"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few samples
+        few = run.splits.calibration.inputs(range(SAMPLES)) if quant.name in NEED_CALIBRATION else None
+        convert(model, calibration=few, scheme=SCHEMES[quant.name][1], allow_float=quant.allow_float)
+
+
+def _has_our_form(model: tf_keras.Model, quant: QuantConfig) -> bool:
+    """Whether an int8 file is made of the canonical form, in which every op has an integer kernel."""
+    if SCHEMES[quant.name][1] != "int8" or quant.calibration.engine == "tflite":
+        return False
+    try:
+        check_quantizable(model, QuantConfig(name="ptq"))
+    except ModelError:
+        return False
+    return True

@@ -1,0 +1,29 @@
+"""Gates joined to one product each: the same float function, fewer roundings."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+from qat.quantization.canonical import canonicalize
+from qat.quantization.canonical.execute import run
+from qat.quantization.canonical.recurrent import join_gates
+
+
+@pytest.mark.parametrize("cell", [layers.LSTM, layers.SimpleRNN])
+def test_x_and_state_are_multiplied_together_and_the_function_stays(cell):
+    tf_keras.utils.set_random_seed(0)
+    inputs = layers.Input((3, 4))
+    model = tf_keras.Model(inputs, cell(5, return_sequences=True, bias_initializer="uniform")(inputs))
+    series = np.random.default_rng(0).normal(size=(16, 3, 4)).astype(np.float32)
+    graph = canonicalize(model)
+    before = sum(1 for _ in graph.of("dense"))
+    join_gates(graph, [[series]])
+    gates = 4 if cell is layers.LSTM else 1
+    assert before == 1 + 2 * 2  # the first step has no state
+    assert sum(1 for _ in graph.of("dense")) == 3 * gates
+    kernels = {node.weights["kernel"].key for node in graph.of("dense")}
+    assert len(kernels) == gates  # all steps train the same weights
+    found = run(graph, [tf.constant(series)])[0].numpy()
+    np.testing.assert_allclose(found, model.predict(series, verbose=0), rtol=1e-4, atol=1e-5)
