@@ -245,7 +245,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "delay of 50 steps": {"delay_steps": 50},
     "ranges frozen from step 0": {"freeze_observers_at": 0.0},
     "BatchNorm frozen from step 0": {"freeze_bn_at": 0.0},
-    "defaults (ranges at 0.8, BatchNorm at 0.5)": {"freeze_observers_at": 0.8, "freeze_bn_at": 0.5},
+    "ranges frozen at 0.8, BatchNorm at 0.5": {"freeze_observers_at": 0.8, "freeze_bn_at": 0.5},
     "BatchNorm re-estimated after": {"reestimate_bn": True},
     "distillation 0.5": {"distillation": DistillationConfig(weight=0.5)},
     "per-tensor weights": {"per_channel": False},
