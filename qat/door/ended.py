@@ -9,6 +9,14 @@ from qat.errors import JobError
 
 def without_return(error: BaseException) -> JobReturn:
     """What a launcher gives for a job that its engine lost."""
-    words = [line.strip() for line in str(error).splitlines() if line.strip()]
-    message = f"its process ended without a word: {type(error).__name__}: {' '.join(words)[:500]}"
-    return JobReturn(status=JobStatus.FAILED, _return_value=JobError(message))
+    return JobReturn(
+        status=JobStatus.FAILED, _return_value=JobError(f"its process ended without a word: {in_a_line(error)}")
+    )
+
+
+def in_a_line(error: BaseException) -> str:
+    """
+    >>> in_a_line(RuntimeError("no sbatch\\n  here"))
+    'RuntimeError: no sbatch here'
+    """
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

@@ -13,7 +13,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from qat import rundir
-from qat.door.ended import without_return
+from qat.door.ended import in_a_line
 from qat.door.finished import fingerprint, found_jobs, why_failed
 from qat.door.resume import quoted
 from qat.door.sharing import shared_out
@@ -81,12 +81,14 @@ class Jobs:
 
     def launch(self, launcher: Launcher, config: DictConfig, jobs: Sequence[Job]) -> None:
         """Run `jobs`. Afterwards each knows its end, whatever one of them, or the engine, did."""
-        waiting = list(jobs)
+        waiting = [list(jobs)] if jobs else []
         while waiting:
-            error = self._launch(launcher, config, waiting)
-            if error is None:
-                return
-            waiting = self._after_engine(waiting, error, type(launcher).__name__ in POOLS)
+            batch = waiting.pop(0)
+            error = self._launch(launcher, config, batch)
+            if error is not None:
+                again = self._after_engine(batch, error, type(launcher).__name__ in POOLS)
+                waiting += [[job] for job in again if job.tries]  # alone, each can only end itself
+                waiting += [fresh for fresh in [[job for job in again if not job.tries]] if fresh]
 
     def _launch(self, launcher: Launcher, config: DictConfig, jobs: Sequence[Job]) -> Exception | None:
         together = shared_out(config, len(jobs), jobs[0].overrides)
@@ -142,7 +144,7 @@ class Jobs:
             if left is not None:
                 job.fail(*left)
             elif folder is None or not (folder / rundir.RESULTS).is_file():
-                job.fail(f"it left no {rundir.RESULTS}: {without_return(error)._return_value}")
+                job.fail(f"it left no {rundir.RESULTS}; the launcher ended with {in_a_line(error)}")
                 if is_pool and begun and job.folder is not None and job.tries < MOST_TRIES:
                     again.append(job)
         if again:

@@ -17,8 +17,9 @@ def cores() -> int:
 
 
 def _joblib(launcher: Any, jobs: int) -> int:
+    """However few the jobs: workers live on from batch to batch, and TensorFlow sets its threads once a process."""
     workers = int(launcher.n_jobs)
-    return cores() // min(jobs, workers if workers > 0 else max(1, cores() + 1 + workers))
+    return cores() // (workers if workers > 0 else max(1, cores() + 1 + workers))
 
 
 def _ray(launcher: Any, jobs: int) -> int:

@@ -140,8 +140,8 @@ def test_a_job_is_known_by_its_config_and_not_by_its_threads(tmp_path):
     ("launcher", "jobs", "threads"),
     [
         ({"_target_": "a.JoblibLauncher", "n_jobs": 2}, 8, max(1, cores() // 2)),
-        ({"_target_": "a.JoblibLauncher", "n_jobs": -1}, 8, max(1, cores() // min(8, cores()))),
-        ({"_target_": "a.JoblibLauncher", "n_jobs": 8}, 1, cores()),
+        ({"_target_": "a.JoblibLauncher", "n_jobs": -1}, 8, 1),
+        ({"_target_": "a.JoblibLauncher", "n_jobs": 8}, 1, max(1, cores() // 8)),
         ({"_target_": "a.RayLauncher", "cpus_per_job": 3}, 8, 3),
         ({"_target_": "a.SlurmLauncher", "cpus_per_task": None}, 8, 1),
     ],
