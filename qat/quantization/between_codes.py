@@ -55,7 +55,7 @@ def _leaky_relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, alpha
 
 
 def _squared_difference(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
-    """LiteRT's kernel: both operands on 1/128 of the coarser scale, times 2, then the square of what is between them."""
+    """LiteRT's kernel: both operands on 1/64 of the coarser scale, and the square of what is between them."""
     widest = 2.0 * tf.maximum(*scales)
     x, y = (
         rescaled_twice_rounded(codes * 128.0, own / widest, away=True)

@@ -9,7 +9,6 @@ definitions of the TFLite dialect (SameScales, FixedOutputRange).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from qat.quantization.canonical.building import LINEAR, is_fixed
 from qat.quantization.canonical.graph import Graph, Node, Tensor
@@ -42,7 +41,6 @@ SAME_SCALE = {
 ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
 EXTREMES = {"maximum", "minimum"}
 ONLY_RESULT = {"masked", "select", *EXTREMES}  # what an operand loses beyond the range of the result never comes out
-CHOOSES = {"select", *EXTREMES}
 UNIFIES = {"concat", "pack", *ONLY_RESULT}
 BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
     "add",
@@ -72,7 +70,6 @@ class Range:
     layer: str
     fixed: tuple[float, float] | None = None
     saturates: bool = False  # the fixed range is a clamp of the model's own
-    stays: bool = False  # an op that somebody else reads has it: no other range takes it in
     masked: bool = False  # holds scores, those hidden from a softmax at a large negative number
     tensors: list[Tensor] = field(default_factory=list)  # float tensors whose values it must cover
     merged_into: Range | None = None
@@ -178,7 +175,7 @@ def _may_join(state: Placement, tensor: Tensor, on: Range, result_only: bool = F
 
     A model input keeps a range that holds all of it, also where only a part matters to the result.
     """
-    if on.fixed is not None or on.stays:
+    if on.fixed is not None:
         return False
     node = tensor.node
     while True:
@@ -212,10 +209,6 @@ def _place_unifying(state: Placement, node: Node) -> None:
                 _merge(on.root(), found[0].root())
         state.range_of[node.output] = found[0]
         return
-    if node.op in CHOOSES:
-        staying = _range_that_stays(state, operands, found)
-        if staying is not None:
-            return _choose_on(state, node, zip(operands, found, strict=True), staying)
     shared = state.new_range(node)
     for tensor, on in zip(operands, found, strict=True):
         if on is not None and on.root() is not shared and _may_join(state, tensor, on.root(), node.op in ONLY_RESULT):
@@ -238,22 +231,6 @@ def _join(state: Placement, node: Node) -> None:
         if state.range_of[tensor].root() is not target:
             _merge(state.range_of[tensor].root(), target)
     state.range_of[node.output] = target
-
-
-def _range_that_stays(state: Placement, operands: list[Tensor], found: list[Range | None]) -> Range | None:
-    """The range of the one operand that cannot take another, because somebody else reads it as well."""
-    pairs = [(tensor, on.root()) for tensor, on in zip(operands, found, strict=True) if on is not None]
-    held = list(dict.fromkeys(on for tensor, on in pairs if not _may_join(state, tensor, on)))
-    return held[0] if len(held) == 1 and held[0].fixed is None and not held[0].masked else None
-
-
-def _choose_on(state: Placement, node: Node, operands: Any, staying: Range) -> None:
-    """What is chosen from an operand is not rounded again; the others join its range, which covers the result."""
-    for tensor, on in operands:
-        if on is not None and on.root() is not staying and _may_join(state, tensor, on.root(), result_only=True):
-            _merge(on.root(), staying)
-    staying.stays = True
-    state.quantize(node.output, staying)
 
 
 def _relu_follows(state: Placement, node: Node) -> bool:
