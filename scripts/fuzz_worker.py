@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 
 from qat.errors import QatError, TfliteFileError
-from qat.tflite import Interpreter, arena_lower_bound, multiply_accumulates, read, readiness, verify
+from qat.tflite import Interpreter, TfliteGraph, arena_lower_bound, multiply_accumulates, read, readiness, verify
+from qat.tflite.kind import kind_of
+from qat.tflite.one_op import one_op_files
 from qat.tflite.rewriting import rewrite
+from qat.tflite.timing import Job, Setting, measure, time_each
 
 BENT_FILES = 500
 
@@ -31,6 +34,7 @@ def open_as_a_user(content: bytes) -> str:
         shapes = [(3, *(max(size, 1) for size in tensor.shape[1:])) for tensor in interpreter.inputs]
         tensors = zip(interpreter.inputs, shapes, strict=True)
         interpreter.predict_codes([rng.integers(0, 4, shape).astype(tensor.dtype) for tensor, shape in tensors])
+        benchmark(content, graph)
     except TfliteFileError as error:
         text = " ".join(str(error).split())[:200]
         crashed = "crashes the TFLite runtime" in text or "was stopped" in text
@@ -40,6 +44,15 @@ def open_as_a_user(content: bytes) -> str:
     except BaseException as error:
         return f"ESCAPED: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return "loaded"
+
+
+def benchmark(content: bytes, graph: TfliteGraph) -> None:
+    """What `python -m qat.benchmark` does with a file, shortly."""
+    kind_of(graph)
+    jobs = [Job("it", content, Setting(batch=batch)) for batch in (1, 5)]
+    for answer in measure(jobs, rounds=1, seconds=0.01, warmup_seconds=0):
+        if not isinstance(answer, TfliteFileError):
+            time_each([alone for _, alone in one_op_files(content)], Setting(batch=None), 0.001)
 
 
 def serve() -> None:
