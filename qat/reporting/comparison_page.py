@@ -27,7 +27,7 @@ th,td{padding:.3em .6em;text-align:left;white-space:nowrap;border-bottom:1px sol
 th{position:sticky;top:0;background:#f4f4f4;cursor:pointer}th::after{content:" \\2195";color:#bbb}
 td:first-child{white-space:normal;min-width:18em;overflow-wrap:anywhere}
 td:last-child{white-space:normal;min-width:6em}tr:hover td{background:#f7fbff}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(34em,1fr));gap:1em}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(34em,1fr));gap:1em;margin-top:1em}
 svg{width:100%;height:auto;font:12px system-ui,sans-serif;border:1px solid #eee}
 svg .title{font-weight:600;font-size:13px}
 .grid{stroke:#e6e6e6;fill:none}.front{stroke:#888;stroke-dasharray:5 4;fill:none}

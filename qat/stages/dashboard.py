@@ -21,7 +21,7 @@ from qat.stages.run import Run
 from qat.tflite import read
 
 MOST_CLASSES = 200  # of a confusion matrix
-MOST_INPUTS = 256  # samples of a split in the picture of inputs
+MOST_INPUTS, MOST_VALUES = 256, 1 << 23  # samples of a split in the picture of inputs, fewer where a sample is large
 
 
 def draw_dashboard(
@@ -119,7 +119,8 @@ def _confusion_png(run: Run, answers: Mapping[str, Evaluation], name: str, class
 
 def _inputs(run: Run) -> dict:
     splits = [split for split in (run.splits.calibration, run.splits.val) if len(split)]
-    return {split.name: split.inputs(spread(len(split), MOST_INPUTS)) for split in splits}
+    most = max(8, min(MOST_INPUTS, MOST_VALUES // splits[0].inputs([0]).size))
+    return {split.name: split.inputs(spread(len(split), most)) for split in splits}
 
 
 def _input_ranges(run: Run, deployed: list[str]) -> Iterator[tuple[str, tuple[float, float]]]:
