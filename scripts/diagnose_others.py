@@ -459,7 +459,11 @@ def training_cases() -> None:
         least="file",
         of=lambda: stock(network("inverted"), "inverted", 60),
     )
-    file_fault("fashion-T01", "fashion", "T01", kind="trained", of=lambda: stock(network("fashion"), "fashion", 25))
+    file_fault(
+        "fashion-T01", "fashion", "T01", kind="trained", key="fashion-T01-8",
+        of=lambda: stock(network("fashion"), "fashion", 8),
+    )  # fmt: skip
+    file_fault("fashion-T01-note", "fashion", "", kind="trained", key="fashion-T01", of=lambda: None)
     file_fault("binary-T02", "binary", "T02", kind="trained", of=lambda: stock(network("binary"), "binary", 0))
     file_fault(
         "table-T02", "table", "T02", kind="trained", least="file", of=lambda: stock(network("table"), "table", 0)
@@ -761,8 +765,8 @@ def double_cases() -> None:
         "XT01P06",
         "inverted",
         "T01+P06",
-        "inverted-T01",
-        {"kind": "trained", "model": lambda: None},
+        "inverted-T01-8",
+        {"kind": "trained", "model": lambda: quantized_in_training(network("inverted"), "inverted", 8)},
         user_preprocess=lambda r: models.imagenet(r)[..., ::-1],
     )
     double(

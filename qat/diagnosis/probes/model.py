@@ -86,7 +86,8 @@ def hard_to_quantize(evidence: Evidence) -> Iterator[Finding]:
     ]
     if wide:
         worst = wide[0]
-        smooth = {t.op for t in noises} & {"LOGISTIC", "HARD_SWISH", "GELU", "ELU", "PRELU", "LEAKY_RELU"}
+        inner = {op.name for op in evidence.facts.computing if op is not evidence.facts.last_op}
+        smooth = inner & {"LOGISTIC", "HARD_SWISH", "GELU", "ELU", "PRELU", "LEAKY_RELU"}
         linear = worst.tail_ratio < TAIL_RATIO and not smooth
         yield Finding(
             "M02" if linear else "M01",
