@@ -80,8 +80,8 @@ def load(path: str, trust_custom_objects: bool = False) -> tf_keras.Model:
 
 
 def task_of(model: tf_keras.Model, classes: int | None = None) -> str:
-    """`"classification"`, or `"reconstruction"` for a model that gives its input's shape back and not one number for each
-    of `classes`."""
+    """`"reconstruction"` for a model that gives its input's shape back and not one number for each of `classes`; else
+    `"classification"`."""
     from qat.models.fit_to_data import task_of as of
 
     return of(model, classes)
