@@ -222,7 +222,6 @@ FUNCTIONS = {
     "patches_of_rows": _image(lambda x: tf.image.extract_patches(x, *[[1, 1, 6, 1]] * 2, [1] * 4, "VALID")),
     "lrn_alexnet": _image(lambda x: tf.nn.local_response_normalization(x, 2, 1.0, 1e-1, 0.75)),
     "lrn_beta_1": _image(lambda x: tf.nn.local_response_normalization(x, 1, 1.0, 1e-1, 1.0)),
-    "top_k_values": _flat(lambda x: tf.math.top_k(x, 3)[0]),
     "argmax_output": _flat(lambda x: tf.argmax(x, axis=-1)),
     "tile_over_time": _flat(lambda x: tf.tile(tf.expand_dims(x, 1), [1, 4, 1])),
     "broadcast_to": _flat(lambda x: tf.broadcast_to(x[:, None, :], (tf.shape(x)[0], 4, 8))),
