@@ -82,7 +82,7 @@ class Emitter:
             **ranges,
             weights=_specs(node.weights),
             held={name: weight.value for name, weight in node.weights.items()},
-            name=layer_name(node.name),
+            name=_inner_name(node),
         )
         if node.in_float:
             return inner
@@ -93,7 +93,6 @@ class Emitter:
     def _op(self, node: Node) -> Any:
         fixed = {f"operand_{i}": t.node.weights["value"] for i, t in enumerate(node.inputs) if is_fixed(t)}
         operands = [f"operand_{i}" if is_fixed(t) else "x" for i, t in enumerate(node.inputs)]
-        name = layer_name(node.name)
         layer = Op(
             op=node.op,
             attrs=node.attrs,
@@ -102,10 +101,15 @@ class Emitter:
             output_range=_name_of(node.output_range),
             weights=_specs(fixed),
             held={key: weight.value for key, weight in fixed.items()},
-            name=f"op_{name}" if not fixed else name,
+            name=_inner_name(node) if fixed else f"op_{layer_name(node.name)}",
         )
         quantized = fixed and not node.in_float
         return CanonicalWrapper(layer, OperandScheme()) if quantized else layer
+
+
+def _inner_name(node: Node) -> str:
+    """Of a layer that a wrapper will hold, or, left in float, that stands for itself beside an output's own name."""
+    return f"float_{layer_name(node.name)}" if node.in_float else layer_name(node.name)
 
 
 def _name_of(on: Range | None) -> str | None:
