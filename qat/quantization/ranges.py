@@ -18,6 +18,7 @@ from qat.quantization.canonical.placement import Range
 BINS = 2048
 METHODS = ("minmax", "percentile", "mse")
 SMALLEST_SPAN = 1e-6
+DEAD_SPAN = 1.0  # of a tensor that is 0 everywhere: a tiny one asks for factors that kernels refuse
 FEEDBACK_MARGIN = 1.05  # what saturates in a recurrent layer comes back at every step
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 
@@ -166,6 +167,6 @@ def calibrate(
         if on.step:
             spans[i] *= FEEDBACK_MARGIN
     return [
-        on.fixed or whole_span(float(low), float(max(high, low + SMALLEST_SPAN)))
+        on.fixed or whole_span(float(low), float(high if high - low > SMALLEST_SPAN else low + DEAD_SPAN))
         for on, (low, high) in zip(ranges, spans, strict=True)
     ]

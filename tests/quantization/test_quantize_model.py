@@ -133,3 +133,11 @@ def test_methods_that_clip_give_narrower_ranges_inside_the_extremes(method, tiny
 def test_an_unknown_method_is_refused_with_the_choices(tiny, images):
     with pytest.raises(ConfigError, match=r"method='entropy': expected one of minmax, percentile, mse"):
         quantize_model(tiny, images, config=calibrated("entropy"))
+
+
+def test_a_layer_that_is_dead_on_the_calibration_data_still_makes_a_file_that_runs(images):
+    image = tf_keras.Input(images.shape[1:], name="image")
+    dead = tf_keras.layers.Conv2D(4, 3, activation="relu", bias_initializer=tf_keras.initializers.Constant(-1e3))
+    model = tf_keras.Model(image, tf_keras.layers.Conv2D(2, 1, bias_initializer="ones")(dead(image)))
+    answers = Interpreter(convert(quantize_model(model, images))).predict(images)
+    np.testing.assert_allclose(answers, 1.0, atol=0.01)

@@ -82,6 +82,7 @@ REWRITES = (
     linear.channelwise_before_reshape,
     linear.input_affine,
     normalizations.stand_alone_batch_norm,
+    linear.elementwise_before_reshapes,
     linear.merge_reshapes,
     arithmetic.fold_constants,
     arithmetic.neutral,

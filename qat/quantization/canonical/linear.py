@@ -158,6 +158,21 @@ def dense_on_two_axes(graph: Graph) -> None:
         build.replace()
 
 
+def elementwise_before_reshapes(graph: Graph) -> None:
+    """reshape(a) + reshape(b) is reshape(a + b), as the converter has it: the scale stands behind the sum."""
+    for node in graph.of("add", "sub", "mul"):
+        first, second = (tensor.node for tensor in node.inputs)
+        if first is second or first.op != "reshape" or second.op != "reshape":
+            continue
+        a, b = first.inputs[0], second.inputs[0]
+        whole = first.output.shape == second.output.shape == node.output.shape and a.shape == b.shape
+        if whole and all(only_reader(graph, tensor) is node for tensor in node.inputs):
+            build = Builder(graph, node)
+            y = build.add(node.op, a, b, shape=a.shape)
+            build.reshape(y, node.output.shape)
+            build.replace()
+
+
 def merge_reshapes(graph: Graph) -> None:
     """A reshape of a reshape is one reshape."""
     for node in graph.of("reshape"):

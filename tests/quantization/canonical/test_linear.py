@@ -16,6 +16,11 @@ def recurrent_cell(x):
 
 CASES = [
     Case(linear.dense_on_two_axes, raw(layers.Dense(5), (4, 6)), there=("reshape", "dense")),
+    Case(
+        linear.elementwise_before_reshapes,
+        raw(lambda x: layers.Dense(5)(x) * layers.Dense(5)(tf.tanh(x)), (4, 6)),
+        there=("mul",),
+    ),
     Case(linear.merge_reshapes, image(lambda x: layers.Reshape((9, 16))(layers.Flatten()(x))), there=("reshape",)),
     Case(linear.channelwise_before_reshape, raw(lambda x: tf.nn.relu(layers.Conv1D(5, 3)(x)), (8, 4)), there=("relu",)),
     Case(linear.bias_of_sum, raw(recurrent_cell, (3, 4)), there=("add",)),
