@@ -59,6 +59,21 @@ class PatientLauncher(BaseSubmititLauncher):
         return executor
 
 
+class LocalLauncher(PatientLauncher):
+    """`hydra/launcher=submitit_local`"""
+
+    _EXECUTOR = "local"
+
+
+class SlurmLauncher(PatientLauncher):
+    """`hydra/launcher=submitit_slurm`"""
+
+    _EXECUTOR = "slurm"
+
+
+LAUNCHERS = {"submitit_local": LocalLauncher, "submitit_slurm": SlurmLauncher}
+
+
 def _ended(job: Any, in_queue: bool) -> JobReturn:
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
