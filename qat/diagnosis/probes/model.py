@@ -164,6 +164,7 @@ def sensitive_layer(evidence: Evidence, noises: list[TensorNoise], recovered_of:
         try:
             config = QuantConfig(name="qat", skip=[f"^{layer}$"])
             model = quantize_model(evidence.keras, evidence.calibration_samples("right"), config=config)
+        # A stranger's model, and TensorFlow under it, fail in many ways; one trial less is said, and ends no diagnosis.
         except (QatError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             evidence.remarks.append(f"layer {layer!r} could not be left in float to try: {str(error)[:160]}")
             return None
