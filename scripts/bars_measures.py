@@ -14,10 +14,10 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from qat.config import CalibrationConfig, DistillationConfig, ModelConfig, QuantConfig
+from qat.evaluation.layer_parity import layer_parity
 from qat.metrics import accuracy, sqnr_db
 from qat.models import build, load
 from qat.quantization import quantize_model
-from qat.quantization.layer_parity import layer_parity
 from qat.quantization.schedule import QuantizationSchedule, reestimate_batch_norm
 from qat.tflite import Interpreter, convert
 
@@ -70,7 +70,7 @@ def _start(shared: Path, name: str, calibration: np.ndarray, x: np.ndarray, y: n
     row: dict[str, Any] = {
         "rows scored": len(x),
         "float %": percent(model.predict(x, verbose=0), y),
-        "PTQ int8 %": percent(deployed(convert(model, calibration=calibration), x), y),
+        "PTQ int8 %": percent(deployed(convert(model, calibration=calibration, engine="tflite"), x), y),
         "fake-quant, untrained %": percent(ours.predict(x, verbose=0), y),
         "deployed, untrained %": percent(deployed(convert(ours), x), y),
     }
@@ -105,7 +105,7 @@ def _sqnr(shared: Path, name: str, calibration: np.ndarray, x: np.ndarray) -> di
     reference = model.predict(x, verbose=0)
     return {
         "ours dB": sqnr_db(reference, deployed(convert(quantize_model(model, calibration)), x)),
-        "PTQ dB": sqnr_db(reference, deployed(convert(model, calibration=calibration), x)),
+        "PTQ dB": sqnr_db(reference, deployed(convert(model, calibration=calibration, engine="tflite"), x)),
     }
 
 
@@ -149,7 +149,7 @@ def _depthwise(shared: Path, where: str, x: np.ndarray, y: np.ndarray, order: np
     return {
         "float %": percent(model.predict(x, verbose=0), y),
         "ours deployed, untrained %": percent(deployed(convert(quantize_model(model, calibration)), x), y),
-        "PTQ int8 %": percent(deployed(convert(model, calibration=calibration), x), y),
+        "PTQ int8 %": percent(deployed(convert(model, calibration=calibration, engine="tflite"), x), y),
         "stock, ranges observed, deployed %": _stock_observed(model, calibration, x, y),
     }
 

@@ -16,6 +16,7 @@ import tf_keras
 from bench_models import MODELS, compiled, images, labels, quantized, stock_quantized
 from bench_timing import Times, emit, emit_times, interleaved, timed
 
+from qat.calibration import as_batches
 from qat.config import QuantConfig
 from qat.quantization.canonical import canonicalize
 from qat.quantization.canonical.placement import place
@@ -23,7 +24,6 @@ from qat.quantization.canonical.preflight import refuse_blockers
 from qat.quantization.emission import emit as emit_model
 from qat.quantization.ranges import calibrate
 from qat.quantization.settings import input_specs, skipped_layers, weight_scheme
-from qat.tflite.calibration import as_batches
 
 STEPS = {"ResNet8": 128, "MobileNetV1-0.25": 32}  # batch sizes
 CALIBRATION_ROWS = 128

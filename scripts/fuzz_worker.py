@@ -89,7 +89,7 @@ def make(folder: Path) -> None:
         "cnn_float16": convert(cnn, scheme="float16"),
         "cnn_int16x8": convert(cnn, scheme="int16x8", calibration=images),
         "cnn_dynamic": convert(cnn, scheme="dynamic_range"),
-        "lstm_int8": convert(lstm, calibration=sequences),
+        "lstm_int8": convert(lstm, calibration=sequences, engine="tflite"),
         "loop_float32": convert(loop, scheme="float32"),
         "text_int8": convert(text, calibration=ids),
     }

@@ -34,6 +34,7 @@ def make(model: Any, recipe: Recipe, samples: list[NDArray] | None, io: str) -> 
             warnings.simplefilter("ignore")
             return convert(
                 model, calibration=samples if recipe.scheme in CALIBRATED else None, scheme=recipe.scheme,
+                engine="tflite",  # as the user converts: the repair is one step of theirs, not another way of ours
                 io=io if recipe.scheme == "int8" else "float32", allow_float=True, per_channel=recipe.per_channel,
             ), ""  # fmt: skip
     except QatError as error:

@@ -14,7 +14,7 @@ from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
 from qat.quantization.canonical.placement import ROUNDS_AT_SAME_SCALE, Range
 from qat.quantization.canonical.trace import nest_inputs
 from qat.quantization.layers import Linear, Op, RangeLayer
-from qat.quantization.model import QatModel, bind_ranges
+from qat.quantization.model import QatModel, bind_ranges, deep_recursion
 from qat.quantization.quantizers import ActivationQuantizer
 from qat.quantization.scheme import CanonicalWrapper, LinearScheme, OperandScheme
 
@@ -26,7 +26,17 @@ def layer_name(name: str) -> str:
 
 def range_name(on: Range) -> str:
     """The Keras name of a range's layer."""
-    return layer_name(f"{on.name}.range")
+    return f"{part_name(on.name, on.layer)}--range"
+
+
+def part_name(name: str, layer: str) -> str:
+    """What a node is called below its Keras layer, by whose name alone `qat.tflite.graph.layer_name` knows it again.
+
+    >>> part_name("encoder/conv/BiasAdd", "encoder/conv")
+    'encoder.conv--BiasAdd'
+    """
+    own, rest = (layer, name[len(layer) + 1 :]) if layer and name.startswith(f"{layer}/") else (name, "")
+    return layer_name(own) + (f"--{layer_name(rest)}" if rest else "")
 
 
 class Emitter:
@@ -101,7 +111,7 @@ class Emitter:
             output_range=_name_of(node.output_range),
             weights=_specs(fixed),
             held={key: weight.value for key, weight in fixed.items()},
-            name=_inner_name(node) if fixed else f"op_{layer_name(node.name)}",
+            name=_inner_name(node) if fixed else f"op_{part_name(node.name, node.layer)}--",
         )
         quantized = fixed and not node.in_float
         return CanonicalWrapper(layer, OperandScheme()) if quantized else layer
@@ -109,7 +119,8 @@ class Emitter:
 
 def _inner_name(node: Node) -> str:
     """Of a layer that a wrapper will hold, or, left in float, that stands for itself beside an output's own name."""
-    return f"float_{layer_name(node.name)}" if node.in_float else layer_name(node.name)
+    name = part_name(node.name, node.layer)
+    return f"float_{name}--" if node.in_float else name
 
 
 def _name_of(on: Range | None) -> str | None:
@@ -166,7 +177,8 @@ def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> 
         for tensor, name in zip(graph.outputs, names, strict=True)
     ]
     nested = tf.nest.pack_sequence_as(graph.nest, outputs)
-    made = QatModel(nest_inputs(model, entries), nested, name=model.name)
+    with deep_recursion():
+        made = QatModel(nest_inputs(model, entries), nested, name=model.name)
     bind_ranges(made)
     return made, emitter.range_layers
 

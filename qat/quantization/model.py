@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -10,6 +13,19 @@ import tf_keras
 from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic
 from qat.quantization.scheme import CanonicalWrapper
 from qat.training.replicas import replica_count
+
+RECURSION_LIMIT = 20_000  # of frames; Keras walks a functional model back from its outputs by recursion
+
+
+@contextlib.contextmanager
+def deep_recursion() -> Iterator[None]:
+    """Room for networks of a thousand layers one behind the other, as ResNetRS350 is."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(usual, RECURSION_LIMIT))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(usual)
 
 
 def bind_ranges(model: tf_keras.Model) -> None:
@@ -43,6 +59,11 @@ class QatModel(tf_keras.Model):
         if not self.bound:
             tf.autograph.experimental.do_not_convert(bind_ranges)(self)
         return super().call(inputs, training=training, mask=mask)
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
+        with deep_recursion():
+            return super().from_config(config, custom_objects)
 
     def learn_from(self, teacher: tf_keras.Model, weight: float, temperature: float) -> None:
         """Mix the float model's answers into the loss of `fit` (Hinton et al. 2015).

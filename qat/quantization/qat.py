@@ -6,6 +6,7 @@ from typing import Any
 
 import tf_keras
 
+from qat.calibration import as_batches
 from qat.config import QuantConfig
 from qat.errors import ModelError
 from qat.quantization.bias_correction import correct_biases
@@ -17,7 +18,6 @@ from qat.quantization.emission import emit
 from qat.quantization.equalization import equalize
 from qat.quantization.ranges import calibrate
 from qat.quantization.settings import input_specs, override, refuse_low_bit, skipped_layers, weight_scheme
-from qat.tflite.calibration import as_batches
 
 
 def quantize_model(

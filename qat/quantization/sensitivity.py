@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from qat.calibration import as_batches
 from qat.config import QuantConfig
 from qat.errors import ConfigError
 from qat.metrics import accuracy, agreement, sqnr_db
@@ -23,7 +24,6 @@ from qat.quantization.canonical.preflight import refuse_blockers
 from qat.quantization.on_grid import on_grid
 from qat.quantization.ranges import calibrate
 from qat.quantization.settings import input_specs
-from qat.tflite.calibration import as_batches
 
 
 @dataclass(frozen=True)

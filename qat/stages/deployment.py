@@ -10,7 +10,7 @@ from typing import Any
 from qat import rundir
 from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity
 from qat.evaluation.evaluate import spread
-from qat.quantization.layer_parity import LayerParity, first_departure, layer_parity
+from qat.evaluation.layer_parity import LayerParity, first_departure, layer_parity
 from qat.results import Parity, Variant
 from qat.stages.float_model import FloatModel
 from qat.stages.qat import QatModel, conversion_options

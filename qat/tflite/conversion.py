@@ -15,6 +15,7 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from qat.errors import CalibrationError, ModelError
 from qat.tflite import schemes
+from qat.tflite.deep_stack import with_deep_stack
 from qat.tflite.silence import quiet
 from qat.tflite.tracing import TracedModel
 
@@ -77,7 +78,7 @@ def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Op
     else:
         schemes.UNCALIBRATED[options.scheme](converter)
     with quiet():
-        content = converter.convert()
+        content = with_deep_stack(converter.convert)
     if batches and not counted.all_taken:
         raise CalibrationError(f"the converter took {len(counted.taken)} of {counted.total} calibration batches")
     return content

@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from qat.calibration import as_batches
+from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError
+from qat.tflite.barriers import without_barriers
 from qat.tflite.borders import integer_borders
-from qat.tflite.calibration import as_batches
 from qat.tflite.metadata import ENTRY, Metadata
 from qat.tflite.rewriting import rewrite, set_metadata, set_names
 from qat.tflite.sandbox import trust
@@ -17,6 +19,7 @@ SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
 INT8 = ("trained", "int8")
 INTEGER = ("trained", "int8", "int16x8")  # "trained": what a QAT model asks for
 IO = ("int8", "uint8", "float32")
+ENGINES = ("auto", "tflite")
 
 
 def convert(
@@ -25,6 +28,7 @@ def convert(
     calibration: Any = None,
     scheme: str | None = None,
     io: str = "int8",
+    engine: str = "auto",
     allow_float: bool = False,
     low_bit: bool = False,
     per_channel: bool = True,
@@ -35,8 +39,9 @@ def convert(
 
     A QAT model (its graph holds FakeQuant ops) becomes the int8 file that it was trained to be. A float model becomes
     what `scheme` says: "int8" (the default when there is calibration), "int16x8", "dynamic_range", "float16",
-    "float32". The file has the model's input names and its outputs in the model's order, one signature,
-    and an open batch unless the model or an op fixes it.
+    "float32". An int8 file of a float model is made as that of a QAT model that nobody trained: the canonical form, its
+    ranges from calibration; that is what `quant=ptq` writes. The file has the model's input names and its outputs in
+    the model's order, one signature, and an open batch unless the model or an op fixes it.
 
     Args:
         model: a tf_keras model.
@@ -45,6 +50,8 @@ def convert(
         scheme: see above; a QAT model takes "int8" only.
         io: dtype of the file's inputs and outputs for integer schemes: "int8", "uint8", "float32" ("int16x8": int16 or
             "float32"). The other schemes have float32 there, always. Integer inputs (token ids) keep their dtype.
+        engine: who places the ranges of a float model's int8 file: "auto" (`qat.quantization`; TFLite's own calibrator
+            where a model has no canonical form, which is said in a warning), or "tflite".
         allow_float: keep a file in which some ops stayed in float, instead of raising.
         low_bit: QAT models with weights of fewer than 8 bits: store them as int4.
         per_channel: one scale for each output channel of a weight, not one for the tensor.
@@ -53,31 +60,58 @@ def convert(
 
     Raises:
         CalibrationError: calibration is missing, empty, not finite or misshapen, or the converter did not take it all.
-        ConfigError: an unknown scheme or io, or two options that contradict each other.
+        ConfigError: an unknown scheme, io or engine, or two options that contradict each other.
         ModelError: the model does not convert, or ops stayed in float and `allow_float` is off; each is named.
     """
-    _check_options(scheme, io, batch_size)
+    _check_options(scheme, io, engine, batch_size)
     from qat.tflite.conversion import Options, convert_traced  # TensorFlow loads here
     from qat.tflite.tracing import trace
 
     traced = trace(model, batch_size)
     scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
+    batches = as_batches(calibration, traced.inputs) if scheme in ("int8", "int16x8") else []
+    if scheme == "int8" and engine == "auto":
+        shape = {"batch_size": traced.batch_size, "signature": signature}
+        content = _on_our_ranges(model, batches, per_channel, io=io, allow_float=allow_float, **shape)
+        if content is not None:
+            return content
     unroll = bool(traced.loops) and scheme in INTEGER
     if unroll:
         traced = trace(model, batch_size, unroll=True)
         _refuse_loops(traced.loops)
     options = Options(scheme, io, allow_float, low_bit, per_channel)
-    batches = as_batches(calibration, traced.inputs) if scheme in ("int8", "int16x8") else []
 
     def retrace(size: int) -> Any:
         return trace(model, size, unroll=unroll)
 
     content, traced = convert_traced(traced, retrace, batches, options)
-    content = rewrite(content, lambda unpacked: integer_borders(unpacked, io)) if scheme in INT8 else content
-    named = rewrite(content, lambda unpacked: _name(unpacked, traced, signature))
+
+    def finish(unpacked: Any) -> None:
+        if scheme in INT8:
+            integer_borders(unpacked, io)
+        if scheme == "trained":
+            without_barriers(unpacked)
+        _name(unpacked, traced, signature)
+
+    named = rewrite(content, finish)
     _check_arithmetic(verify(named), scheme, io, allow_float)
     trust(named)
     return named
+
+
+def _on_our_ranges(model: Any, batches: Any, per_channel: bool, **options: Any) -> bytes | None:
+    """The file of the model's canonical form, calibrated and not trained; None where it has none."""
+    from qat.quantization import quantize_model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "calibration has")  # said once already
+        try:
+            quantized = quantize_model(model, batches, config=QuantConfig(name="ptq", per_channel=per_channel))
+            return convert(quantized, per_channel=per_channel, **options)
+        except ModelError as error:
+            reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
+    warnings.warn(f"calibrated by TFLite itself, because {reason}", stacklevel=3)
+    return None
 
 
 def _name(unpacked: Any, traced: Any, signature: str) -> None:
@@ -87,7 +121,9 @@ def _name(unpacked: Any, traced: Any, signature: str) -> None:
         set_metadata(unpacked, {ENTRY: Metadata(outputs_by_name=True).to_json().encode()})
 
 
-def _check_options(scheme: str | None, io: str, batch_size: int | None) -> None:
+def _check_options(scheme: str | None, io: str, engine: str, batch_size: int | None) -> None:
+    if engine not in ENGINES:
+        raise ConfigError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}: expected at least 1, or None for an open batch")
     if scheme is not None and scheme not in SCHEMES:

@@ -44,9 +44,11 @@ def layer_name(location: str, known: Iterable[str] = ()) -> str:
     'block_1_expand'
     >>> layer_name("outer/encoder/conv_2/BiasAdd", known=["conv_2"])
     'conv_2'
+    >>> layer_name("outer/op_encoder.act--Relu/Relu")  # of a model of ours: what follows "--" is an op of that layer
+    'encoder.act'
     """
     first = location.split(";")[0].split(":")[0]
-    parts = [re.sub(r"^quant_", "", part) for part in first.split("/")]
+    parts = [_keras_layer(part) for part in first.split("/")]
     known = set(known)
     for part in reversed(parts):
         if part in known or re.sub(r"_\d+$", "", part) in known:
@@ -54,6 +56,11 @@ def layer_name(location: str, known: Iterable[str] = ()) -> str:
     if len(parts) > 2:
         return parts[1]
     return parts[0]
+
+
+def _keras_layer(part: str) -> str:
+    name, is_ours, _ = part.partition("--")
+    return re.sub(r"^(quant_|op_|float_)" if is_ours else r"^quant_", "", name)
 
 
 @dataclass(frozen=True)

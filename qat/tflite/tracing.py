@@ -13,8 +13,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from qat.calibration import InputSpec
 from qat.errors import ModelError
-from qat.tflite.calibration import InputSpec
 
 _FAKE_QUANT_OPS = frozenset(
     {

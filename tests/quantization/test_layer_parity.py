@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qat.quantization.layer_parity import first_departure, layer_parity
+from qat.evaluation.layer_parity import first_departure, layer_parity
 from qat.tflite.reader import read
 from qat.tflite.rewriting import rewrite
 

@@ -9,6 +9,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.errors import CalibrationError, ConfigError, ModelError
+from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, read, verify
 from qat.tflite.tracing import input_specs
 
@@ -41,7 +42,7 @@ def test_a_float_file_is_what_the_stock_converter_makes(cnn, files):
     np.testing.assert_allclose(Interpreter(files.float32).predict(images(9)), stock.predict(images(9)), atol=1e-6)
 
 
-def test_an_int8_file_gives_the_codes_of_the_stock_converter(cnn, files, calibration):
+def test_the_engine_tflite_gives_the_codes_of_the_stock_converter(cnn, calibration):
     def configure(converter):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([image[None]] for image in calibration)
@@ -50,7 +51,17 @@ def test_an_int8_file_gives_the_codes_of_the_stock_converter(cnn, files, calibra
 
     stock = Interpreter(stock_bytes(cnn, configure), trusted=True)
     codes = np.random.default_rng(0).integers(-128, 128, (30, 16, 16, 3)).astype(np.int8)
-    np.testing.assert_array_equal(Interpreter(files.int8).predict_codes(codes), stock.predict_codes(codes))
+    ours = Interpreter(convert(cnn, calibration=calibration, engine="tflite"))
+    np.testing.assert_array_equal(ours.predict_codes(codes), stock.predict_codes(codes))
+
+
+def test_an_int8_file_of_a_float_model_is_that_of_its_untrained_quantized_model(cnn, calibration, files):
+    assert files.int8 == convert(quantize_model(cnn, calibration))
+    assert files.uint8 == convert(quantize_model(cnn, calibration), io="uint8")
+    assert files.int8 != convert(cnn, calibration=calibration, engine="tflite")
+    assert convert(cnn, calibration=iter(calibration[:, None])) == convert(
+        cnn, calibration=[image[None] for image in calibration]
+    )  # an iterator that can be read once
 
 
 def test_a_qat_file_gives_the_codes_of_the_stock_converter(qat_model):
@@ -159,7 +170,7 @@ def test_a_fused_lstm_is_integer_only_one_sample_at_a_time_and_says_so():
     model = tf_keras.Model(steps, layers.Dense(3)(layers.LSTM(8)(steps)))
     real = np.random.default_rng(0).normal(size=(120, 6, 4)).astype(np.float32)
     with pytest.warns(UserWarning, match="one sample at a time"):
-        content = convert(model, calibration=real)
+        content = convert(model, calibration=real, engine="tflite")
     assert verify(content).integer_only
     assert verify(content).op_counts["UNIDIRECTIONAL_SEQUENCE_LSTM"] == 1
     interpreter = Interpreter(content)
@@ -170,11 +181,12 @@ def test_a_fused_lstm_is_integer_only_one_sample_at_a_time_and_says_so():
 
 
 @pytest.mark.parametrize("layer", [layers.GRU, layers.SimpleRNN])
-def test_recurrent_layers_without_a_kernel_are_unrolled_for_int8_and_left_as_they_were(layer):
+@pytest.mark.parametrize("engine", ["auto", "tflite"])
+def test_recurrent_layers_without_a_kernel_are_unrolled_for_int8_and_left_as_they_were(engine, layer):
     steps = tf_keras.Input((5, 4), name="steps")
     model = tf_keras.Model(steps, layers.Dense(3)(layer(8, name="memory")(steps)))
     real = np.random.default_rng(0).normal(size=(120, 5, 4)).astype(np.float32)
-    content = convert(model, calibration=real)
+    content = convert(model, calibration=real, engine=engine)
     assert verify(content).integer_only
     assert model.get_layer("memory").unroll is False
     np.testing.assert_allclose(Interpreter(content).predict(real), model.predict(real, verbose=0), atol=0.15)
@@ -224,7 +236,8 @@ def test_float_ops_that_the_converter_leaves_behind_are_an_error_that_names_them
     samples = np.random.default_rng(0).normal(size=(120, 6, 6, 6, 2)).astype(np.float32)
     with pytest.raises(ModelError, match=r"CONV_3D \(float32\) of layer 'cube'"):
         convert(model, calibration=samples)
-    mixed = convert(model, calibration=samples, allow_float=True)
+    with pytest.warns(UserWarning, match="calibrated by TFLite itself, because .*cube"):
+        mixed = convert(model, calibration=samples, allow_float=True)
     assert not verify(mixed).integer_only
 
 
@@ -265,6 +278,8 @@ def test_options_that_contradict_each_other_are_refused(cnn, qat_model, calibrat
         convert(cnn, scheme="float16", io="float16")
     with pytest.raises(ConfigError, match="expected one of float32, int8"):
         convert(cnn, scheme="int4")
+    with pytest.raises(ConfigError, match="engine='mine': expected one of auto, tflite"):
+        convert(cnn, calibration=calibration, engine="mine")
     with pytest.raises(ConfigError, match="io='uint8' goes with scheme='int8' only"):
         convert(cnn, scheme="float16", io="uint8")
     with pytest.raises(ConfigError, match="converts to int8 only"):

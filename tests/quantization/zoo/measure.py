@@ -65,7 +65,7 @@ def _sqnr(reference: list[np.ndarray], found: list[np.ndarray]) -> float:
 
 def ptq_sqnr(model, calibration, inputs, reference) -> float:
     try:
-        content = convert(model, calibration=calibration)
+        content = convert(model, calibration=calibration, engine="tflite")
     except Exception:
         return float("nan")
     return _sqnr(reference, flat(Interpreter(content).predict(list(inputs))))

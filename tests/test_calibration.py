@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from qat.calibration import InputSpec, as_batches, sample_count
 from qat.errors import CalibrationError
-from qat.tflite.calibration import InputSpec, as_batches, sample_count
 
 IMAGE = [InputSpec("image", (4, 4, 1), "float32")]
 PAIR = [InputSpec("left", (3,), "float32"), InputSpec("ids", (2,), "int32")]

@@ -1,0 +1,58 @@
+"""The CASTs that keep the converter from quantizing a layer which is to stay in float, taken out afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+from qat.tflite.borders import operator_of
+
+_ABSENT = -1  # an optional input that is not given
+
+
+def without_barriers(content: Any) -> None:
+    """Drop float32 -> float64 -> float32, so that no runtime has to know float64. `content`: a `ModelT`, in place.
+
+    The values stay: what is widened and narrowed again is what it was.
+    """
+    graph = content.subgraphs[0]
+    casts = [op for op in graph.operators if operator_of(content, op) == schema.BuiltinOperator.CAST]
+    widened = {int(op.outputs[0]): op for op in casts if _types(graph, op) == _WIDENS}
+    narrowed = [op for op in casts if _types(graph, op) == _NARROWS and int(op.inputs[0]) in widened]
+    same = {int(op.outputs[0]): int(widened[int(op.inputs[0])].inputs[0]) for op in narrowed}
+    if not same:
+        return
+    dropped = {id(op) for op in narrowed}
+    graph.operators = [op for op in graph.operators if id(op) not in dropped]
+    _read_instead(graph, same)
+    read = {int(index) for op in graph.operators for index in op.inputs} | {int(index) for index in graph.outputs}
+    graph.operators = [op for op in graph.operators if int(op.outputs[0]) not in widened or int(op.outputs[0]) in read]
+    _drop_unused_tensors(graph)
+
+
+_WIDENS = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT64)
+_NARROWS = _WIDENS[::-1]
+
+
+def _types(graph: Any, op: Any) -> tuple[int, int]:
+    return graph.tensors[op.inputs[0]].type, graph.tensors[op.outputs[0]].type
+
+
+def _read_instead(graph: Any, same: dict[int, int]) -> None:
+    for op in graph.operators:
+        op.inputs = [same.get(int(index), int(index)) for index in op.inputs]
+    graph.outputs = [same.get(int(index), int(index)) for index in graph.outputs]
+
+
+def _drop_unused_tensors(graph: Any) -> None:
+    lists = [graph.inputs, graph.outputs]
+    lists += [indices for op in graph.operators for indices in (op.inputs, op.outputs, op.intermediates or [])]
+    used = sorted({int(index) for indices in lists for index in indices} - {_ABSENT})
+    new = {old: place for place, old in enumerate(used)} | {_ABSENT: _ABSENT}
+    graph.tensors = [graph.tensors[index] for index in used]
+    graph.inputs, graph.outputs = ([new[int(i)] for i in indices] for indices in (graph.inputs, graph.outputs))
+    for op in graph.operators:
+        op.inputs, op.outputs = [new[int(i)] for i in op.inputs], [new[int(i)] for i in op.outputs]
+        if op.intermediates is not None:
+            op.intermediates = [new[int(i)] for i in op.intermediates]

@@ -1,0 +1,25 @@
+"""Networks of a thousand layers one behind the other: Keras walks them by recursion, and so does the converter."""
+
+import pytest
+import tf_keras
+
+from qat.quantization.layers import Op
+from qat.quantization.model import QatModel, deep_recursion
+
+LAYERS = 1200
+
+
+def chain():
+    x = features = tf_keras.Input((2,))
+    for place in range(LAYERS):
+        x = Op(op="identity", attrs={}, operands=["x"], weights={}, name=f"step_{place}")(x)
+    return features, x
+
+
+def test_a_chain_that_overruns_the_usual_recursion_is_built_and_read_again():
+    ends = chain()
+    with pytest.raises(RecursionError):
+        QatModel(*ends)
+    with deep_recursion():
+        model = QatModel(*ends)
+    assert len(QatModel.from_config(model.get_config()).layers) == LAYERS + 1
