@@ -27,7 +27,7 @@ def quantize_after_training(run: Run, float_model: FloatModel) -> None:
     variant, scheme = SCHEMES[quant.name]
     calibration = calibration_inputs(run, float_model.task) if quant.name in NEED_CALIBRATION else None
     if scheme != "int8" or not _export_with_our_ranges(run, variant, float_model.model, calibration):
-        options = {"allow_float": quant.allow_float, "per_channel": quant.per_channel}
+        options = {"engine": "tflite", "allow_float": quant.allow_float, "per_channel": quant.per_channel}
         export_tflite(run, variant, float_model.model, scheme=scheme, calibration=calibration, **options)
     for step in (len(float_model.history), len(float_model.history) + (quant.epochs if "qat" in quant.name else 0)):
         draw_deployed(run, variant, run.file(variant, "model.tflite").read_bytes(), float_model.task, step)

@@ -47,7 +47,8 @@ def rehearse_conversion(run: Run, model: tf_keras.Model) -> None:
     with run.progress.work("rehearse the conversion"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few samples
         few = run.splits.calibration.inputs(range(SAMPLES)) if quant.name in NEED_CALIBRATION else None
-        convert(model, calibration=few, scheme=SCHEMES[quant.name][1], allow_float=quant.allow_float)
+        options = {"engine": "tflite", "allow_float": quant.allow_float}
+        convert(model, calibration=few, scheme=SCHEMES[quant.name][1], **options)
 
 
 def _has_our_form(model: tf_keras.Model, quant: QuantConfig) -> bool:

@@ -15,7 +15,9 @@ from qat.stages.float_model import FloatModel
 from qat.stages.main_job import main_job
 from qat.stages.ptq import quantize_after_training
 from qat.stages.run import begin
-from qat.tflite import read, verify
+from qat.tflite import convert, read, verify
+
+from .conftest import TINY
 
 
 def ranges(path):
@@ -101,6 +103,21 @@ def test_our_canonical_form_is_calibrated_unless_tflite_is_asked_to(quantized):
     assert ours.read_bytes() != theirs.read_bytes()
     with pytest.raises(ConfigError, match=r"engine=tflite: .* knows nothing of quant\.equalization"):
         quantized("quant.calibration.engine=tflite", "quant.equalization=true")
+
+
+def test_the_library_call_makes_the_file_of_the_entry_point(finished):
+    drawn = np.array(rundir.read_json(finished / "results.json")["calibration_indices"])
+    samples = data.load(compose(TINY).data, 0, 0).train.take(drawn, name="calibration").inputs()
+    with pytest.warns(UserWarning, match="calibration has"):
+        by_hand = read(convert(load(str(finished / "float" / "model.keras")), calibration=samples))
+    entry = read(finished / "ptq_int8" / "model.tflite")
+    assert [(op.name, op.inputs, op.outputs) for op in by_hand.subgraphs[0].ops] == [
+        (op.name, op.inputs, op.outputs) for op in entry.subgraphs[0].ops
+    ]
+    for mine, theirs in zip(by_hand.tensors, entry.tensors, strict=True):
+        assert (mine.scales, mine.zero_points) == (theirs.scales, theirs.zero_points)
+        assert mine.is_constant == theirs.is_constant
+        assert not mine.is_constant or np.array_equal(mine.data, theirs.data)
 
 
 def test_too_few_samples_are_refused_before_anything_is_trained(tiny, tmp_path):
