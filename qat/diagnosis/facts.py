@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from qat.codes import QuantParams
-from qat.tflite import TfliteGraph
+from qat.tflite import TfliteGraph, read_metadata
 from qat.tflite.feeding import range_params
 from qat.tflite.graph import Op, Tensor
 
@@ -145,7 +145,12 @@ class Facts:
 
     @cached_property
     def trained_quantized(self) -> bool:
-        """Names that tfmot's wrappers leave, or ranges that only an exponential mean leaves."""
+        """Names that tfmot's wrappers leave, or ranges that only an exponential mean leaves.
+
+        A file of `quant=ptq` has such names too, and says of itself that it was not trained.
+        """
+        if read_metadata(self.graph).post_training:
+            return False
         names = [t.name for t in self.graph.tensors]
         marks = sum("quant_" in n or "FakeQuant" in n or "LastValueQuant" in n for n in names)
         return marks >= 2 or self.steps_of_ranges is not None

@@ -54,6 +54,8 @@ class QatModel(tf_keras.Model):
     teacher = None
     distilling = False  # while a training step is traced
     bound = False
+    post_training = False  # made to be exported as it is: `quantize_model` was told `name="ptq"`
+    graph = None  # of `answers`
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         if not self.bound:

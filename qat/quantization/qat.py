@@ -62,4 +62,5 @@ def quantize_model(
     for on, (low, high) in spans.items():
         if on in layers:
             layers[on].set_range(low, high)
+    object.__setattr__(model, "post_training", config.name == "ptq")
     return model

@@ -91,7 +91,7 @@ def convert(
             integer_borders(unpacked, io)
         if scheme == "trained":
             without_barriers(unpacked)
-        _name(unpacked, traced, signature)
+        _name(unpacked, traced, signature, getattr(model, "post_training", False))
 
     named = rewrite(content, finish)
     _check_arithmetic(verify(named), scheme, io, allow_float)
@@ -114,11 +114,12 @@ def _on_our_ranges(model: Any, batches: Any, per_channel: bool, **options: Any) 
     return None
 
 
-def _name(unpacked: Any, traced: Any, signature: str) -> None:
+def _name(unpacked: Any, traced: Any, signature: str, post_training: bool) -> None:
     input_names = [spec.name for spec in traced.inputs]
     set_names(unpacked, input_names, traced.output_names, traced.output_locations, signature)
-    if traced.outputs_by_name:
-        set_metadata(unpacked, {ENTRY: Metadata(outputs_by_name=True).to_json().encode()})
+    if traced.outputs_by_name or post_training:
+        about = Metadata(outputs_by_name=traced.outputs_by_name, post_training=post_training)
+        set_metadata(unpacked, {ENTRY: about.to_json().encode()})
 
 
 def _check_options(scheme: str | None, io: str, engine: str, batch_size: int | None) -> None:

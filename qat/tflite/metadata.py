@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,19 @@ ENTRY = "qat.model.json"
 
 @dataclass(frozen=True)
 class Metadata:
-    """`outputs_by_name`: the Keras model returned a dictionary, so that running the file does as well."""
+    """`outputs_by_name`: the Keras model returned a dictionary, so that running the file does as well.
+
+    `post_training`: made of a quantized model of ours that nobody trained, whose tensors are named as a QAT model's.
+    """
 
     contract: Contract | None = None
     labels: tuple[str, ...] = ()
     outputs_by_name: bool = False
+    post_training: bool = False
 
     def to_json(self) -> str:
         values: dict[str, Any] = {"labels": list(self.labels), "outputs_by_name": self.outputs_by_name}
+        values["post_training"] = self.post_training
         values["contract"] = self.contract.to_dict() if self.contract else None
         return json.dumps(values, indent=1)
 
@@ -50,7 +55,8 @@ def read_metadata(model: bytes | str | Path | TfliteGraph) -> Metadata:
     try:
         values = json.loads(graph.metadata[ENTRY])
         contract = Contract.from_dict(values["contract"]) if values["contract"] else None
-        return Metadata(contract, tuple(map(str, values["labels"])), bool(values["outputs_by_name"]))
+        marks = bool(values["outputs_by_name"]), bool(values.get("post_training", False))
+        return Metadata(contract, tuple(map(str, values["labels"])), *marks)
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError, RecursionError) as error:
         raise TfliteFileError(f"metadata entry {ENTRY!r} is damaged: {error}") from error
 
@@ -75,7 +81,7 @@ def with_metadata(model: bytes, *, contract: Contract | None = None, labels: Seq
     graph = read(model)
     known = read_metadata(model)
     _check(graph, contract, labels)
-    updated = Metadata(contract or known.contract, tuple(labels) or known.labels, known.outputs_by_name)
+    updated = replace(known, contract=contract or known.contract, labels=tuple(labels) or known.labels)
     entries = {
         ENTRY: updated.to_json().encode(),
         standard_metadata.ENTRY: standard_metadata.write_entry(graph, updated.contract, updated.labels),
