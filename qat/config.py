@@ -104,6 +104,7 @@ class QuantConfig:
     weight_bits: int = 8  # 8 or 4
     per_channel: bool = True
     equalization: bool = False  # even out neighbouring channels across layers first; the float function stays
+    equalize_above: float | None = 10.0  # without being asked to, where channels differ so many times; None = never
     bias_correction: bool = False  # move each bias by the mean error that quantization leaves on calibration data
     allow_float: bool = False  # ptq: leave ops without an int8 kernel in float, and say which
 

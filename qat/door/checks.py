@@ -33,6 +33,7 @@ LIMITS: dict[str, tuple[float, float]] = {  # lowest, highest; null passes where
     "quant.calibration.percentile": (50, 100),
     "quant.calibration.batch_size": (1, math.inf),
     "quant.auto_skip.max_drop": (0, 100),
+    "quant.equalize_above": (1, math.inf),
     "quant.ema_decay": (0, 0.999999),
     "quant.delay_steps": (0, math.inf),
     "quant.freeze_observers_at": (0, 1),

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
 from qat.metrics import sqnr_db
-from qat.quantization.layers import RangeLayer
+from qat.quantization.layers import RangeLayer, integer_arithmetic
 from qat.quantization.model import QatModel
 from qat.tflite import Interpreter
 from qat.tflite.reader import read
 from qat.tflite.rewriting import rewrite
+
+BATCH_SIZE = 32  # samples whose tensors of all layers are computed together
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,24 @@ def layer_parity(
     runtime = Interpreter(_showing(tflite_model, unique), trusted=True, reference_kernels=reference_kernels)
     found = runtime.predict_codes(runtime.quantized(inputs))
     codes = dict(zip(unique, found if isinstance(found, list) else [found], strict=True))
-    expected = QatModel(model.inputs, [probe.keras for probe in probes]).predict(inputs, verbose=0)
-    expected = expected if isinstance(expected, list) else [expected]
+    expected = _computed(model, [probe.keras for probe in probes], inputs)
     tensors = read(tflite_model).subgraphs[0].tensors
     return [
         _compared(probe.source, tensors[probe.index], real, codes[probe.index])
         for probe, real in zip(probes, expected, strict=True)
         if real.size == codes[probe.index].size
     ]
+
+
+def _computed(model: tf_keras.Model, tensors: list[Any], inputs: Any) -> list[NDArray]:
+    """These tensors of the model in integer arithmetic; op by op, because a graph that serves once takes longer."""
+    inner, parts = QatModel(model.inputs, tensors), []
+    for start in range(0, len(tf.nest.flatten(inputs)[0]), BATCH_SIZE):
+        few = [tf.constant(values[start : start + BATCH_SIZE]) for values in tf.nest.flatten(inputs)]
+        with integer_arithmetic():
+            found = inner(tf.nest.pack_sequence_as(inputs, few), training=False)
+        parts.append([values.numpy() for values in tf.nest.flatten(found)])
+    return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
 
 def _compared(layer: str, tensor: Any, real: NDArray, codes: NDArray) -> LayerParity:

@@ -26,6 +26,7 @@ PASSES_FACTORS = frozenset({"relu", "leaky_relu", "max_pool", "avg_pool", "ident
 SWEEPS = 20  # over all pairs; a layer in the middle of a chain belongs to two
 SETTLED = 1e-2  # largest change of a factor, as a share, that ends the sweeps
 LARGEST_FACTOR = 1e4  # beyond it a channel is dead rather than small
+DEAD = 1e-6  # of the largest channel: what weight decay leaves of a channel that nothing uses
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,37 @@ def equalize(graph: Graph) -> list[Pair]:
         if max((_even_out(pair) for pair in found), default=0.0) < SETTLED:
             break
     return found
+
+
+def equalize_uneven(graph: Graph, threshold: float) -> list[Pair]:
+    """Even out those pairs alone whose channels differ more than `threshold` times, and say so.
+
+    Trained networks are at 2 to 3 (published MLPerf Tiny models); hundreds make a tensor's one scale useless for most
+    of its channels.
+    """
+    found, uneven = pairs(graph), {}
+    for _ in range(SWEEPS):
+        chosen = [pair for pair in found if unevenness(pair) > threshold]
+        if not chosen:
+            break
+        for pair in chosen:
+            uneven[str(pair)] = max(unevenness(pair), uneven.get(str(pair), 0.0))
+            _even_out(pair)
+    if uneven:
+        named = ", ".join(f"{pair} ({times:.0f} times)" for pair, times in list(uneven.items())[:6])
+        warnings.warn(
+            f"channels of uneven size were evened out, the float function stays (quant.equalize_above={threshold:g}): "
+            f"{named}{', …' if len(uneven) > 6 else ''}",
+            stacklevel=3,
+        )
+    return found
+
+
+def unevenness(pair: Pair) -> float:
+    """How many times the factors that would even a pair out differ: their 90th over their 10th percentile."""
+    factors, dead = _factors(pair)
+    low, high = np.quantile(factors[~dead], [0.1, 0.9]) if (~dead).any() else (1.0, 1.0)
+    return float(high / low)
 
 
 def pairs(graph: Graph) -> list[Pair]:
@@ -121,14 +153,19 @@ def input_ranges(node: Node) -> NDArray[np.float64]:
 
 def _even_out(pair: Pair) -> float:
     """Set both layers' ranges equal, channel by channel; returns the largest change as a share."""
-    first, second = output_ranges(pair.first), input_ranges(pair.second).reshape(pair.repeats, -1).max(axis=0)
-    dead = (first == 0) | (second == 0)
-    factors = np.sqrt(np.where(dead, 1, first) / np.where(dead, 1, second))
+    factors, dead = _factors(pair)
     factors /= np.exp(np.mean(np.log(factors[~dead]))) if (~dead).any() else 1.0  # a factor for all changes nothing
     factors = np.where(dead, 1, np.clip(factors, 1 / LARGEST_FACTOR, LARGEST_FACTOR))
     divide_outputs(pair.first, factors)
     multiply_inputs(pair.second, np.tile(factors, pair.repeats))
     return float(np.max(np.abs(np.log(factors))))
+
+
+def _factors(pair: Pair) -> tuple[NDArray, NDArray]:
+    """sqrt(r1 / r2) of each channel between the two, and which of them are dead."""
+    first, second = output_ranges(pair.first), input_ranges(pair.second).reshape(pair.repeats, -1).max(axis=0)
+    dead = (first <= DEAD * first.max()) | (second <= DEAD * second.max())
+    return np.sqrt(np.where(dead, 1, first) / np.where(dead, 1, second)), dead
 
 
 def divide_outputs(node: Node, factors: NDArray) -> None:

@@ -15,7 +15,7 @@ from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
 from qat.quantization.canonical.recurrent import carry_codes, join_gates
 from qat.quantization.emission import emit
-from qat.quantization.equalization import equalize
+from qat.quantization.equalization import equalize, equalize_uneven
 from qat.quantization.ranges import calibrate
 from qat.quantization.settings import input_specs, override, refuse_low_bit, skipped_layers, weight_scheme
 
@@ -49,6 +49,8 @@ def quantize_model(
     refuse_blockers(graph)
     if config.equalization:
         equalize(graph)
+    elif config.equalize_above is not None:
+        equalize_uneven(graph, config.equalize_above)
     batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size)
     join_gates(graph, batches)
     ranges = place(graph, skipped_layers(config, graph))

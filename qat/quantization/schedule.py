@@ -35,8 +35,11 @@ def normalized(model: tf_keras.Model) -> list[Linear]:
 
 def enable_quantization(model: tf_keras.Model, enabled: bool) -> None:
     """Compute on the grid, or in float as before quantization."""
-    for quantizer in quantizers(model):
+    switched = [quantizer for quantizer in quantizers(model) if quantizer.enabled != enabled]
+    for quantizer in switched:
         quantizer.enabled = enabled
+    if switched:
+        model.forget_traces()
 
 
 def observe_ranges(model: tf_keras.Model, observing: bool) -> None:
@@ -52,16 +55,13 @@ def freeze_batch_norm(model: tf_keras.Model, frozen: bool) -> None:
         layer.norm_frozen = frozen or not layer.norm["trainable"]
 
 
-def retrace(model: tf_keras.Model, *, training_only: bool = False) -> None:
-    """Make Keras trace the model anew, in the middle of a fit as well.
+def retrace(model: tf_keras.Model) -> None:
+    """Make Keras trace the training step anew, in the middle of a fit as well.
 
-    Tracing takes longer than an epoch on little data: `training_only` leaves the graphs of evaluation as they are, for
-    switches that they do not read.
+    Evaluation stays as it is traced: of the switches it reads one alone, and `enable_quantization` sees to that.
     """
     if model.train_function is not None:
         model.make_train_function(force=True)
-    if not training_only:
-        model.test_function = model.predict_function = None
 
 
 def reestimate_batch_norm(model: tf_keras.Model, batches: Iterable[Any]) -> int:
@@ -125,9 +125,8 @@ class QuantizationSchedule(tf_keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         for change, value in self.changes.get(self.step, ()):
             change(self.model, value)
-        changed = [change for change, _ in self.changes.get(self.step, ())]
-        if changed and self.step:
-            retrace(self.model, training_only=enable_quantization not in changed)
+        if self.changes.get(self.step) and self.step:
+            retrace(self.model)
         self.step += 1
 
     def on_train_end(self, logs: dict | None = None) -> None:

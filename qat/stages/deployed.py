@@ -11,14 +11,16 @@ from qat.stages.run import Run
 from qat.tflite import Interpreter, convert
 
 
-def draw_deployed(run: Run, curve: str, tflite_model: bytes, task: str, step: int) -> None:
+def draw_deployed(run: Run, curve: str, tflite_model: bytes, task: str, *steps: int) -> None:
+    """A point of `curve` at each of `steps`: what this file does."""
     if not run.config.log.tensorboard:
         return
     indices = spread(len(run.splits.val), run.config.log.deployed_samples)
     interpreter = Interpreter(tflite_model, threads=run.config.threads)
     found = evaluate(interpreter.predict, run.splits.val, task, indices)
     drop = _float_value(run, task) - found.metric.value
-    run.board.scalars(curve, {f"{found.metric.name}/val": found.metric.value, DROP_ON_VAL: drop}, step)
+    for step in steps:
+        run.board.scalars(curve, {f"{found.metric.name}/val": found.metric.value, DROP_ON_VAL: drop}, step)
 
 
 def _float_value(run: Run, task: str) -> float:
@@ -31,6 +33,7 @@ def _float_value(run: Run, task: str) -> float:
 
 
 def draw_converted(run: Run, curve: str, model: Any, task: str, step: int, **options: Any) -> None:
-    """Export the fake-quant model as it is now, and draw what the file does."""
+    """Export the fake-quant model (or its trace) as it is now, and draw what the file does."""
     if run.config.log.tensorboard:
+        options |= {"batch_size": run.config.export.batch_size}
         draw_deployed(run, curve, convert(model, **options), task, step)

@@ -12,6 +12,8 @@ from qat.tflite import convert
 if TYPE_CHECKING:
     import tf_keras
 
+    from qat.tflite.tracing import TracedModel
+
 
 def export_keras(run: Run, variant: str, model: tf_keras.Model) -> None:
     """`<variant>/model.keras` and its `model.json`."""
@@ -20,7 +22,7 @@ def export_keras(run: Run, variant: str, model: tf_keras.Model) -> None:
     write_beside(run, variant)
 
 
-def export_tflite(run: Run, variant: str, model: tf_keras.Model, **options: Any) -> None:
+def export_tflite(run: Run, variant: str, model: tf_keras.Model | TracedModel, **options: Any) -> None:
     """`<variant>/model.tflite` with the first type of `export.io` outside, `model_<io>.tflite` with each other.
 
     Schemes that keep a type of their own are written once: float32 as it is, int16x8 with int16 for int8 and uint8.

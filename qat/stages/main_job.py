@@ -30,8 +30,8 @@ def main_job(config: Config, folder: Path) -> RunResult | None:
             train_quantized(run, float_model)
             return None
         export_tflite(run, "float", float_model.model, scheme="float32")
-        quantize_after_training(run, float_model)
-        qat_model = train_quantized(run, float_model)
+        calibrated = quantize_after_training(run, float_model)
+        qat_model = train_quantized(run, float_model, calibrated)
         deployed = evaluate_deployed(run, float_model, qat_model)
         variants = deployed.variants
         draw_dashboard(run, variants, deployed.answers, float_model, qat_model)

@@ -71,3 +71,4 @@ def _alone(quant: QuantConfig) -> QuantConfig:
         equalization=quant.equalization,
         bias_correction=quant.bias_correction,
     )
+        equalize_above=quant.equalize_above,

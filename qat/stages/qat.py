@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import tf_keras
 
+from qat import rundir
 from qat.config import QuantConfig
 from qat.errors import TrainingDivergedError
 from qat.evaluation import Predictor, evaluate, keras_predictor
@@ -15,17 +16,19 @@ from qat.quantization.model import qat_twin
 from qat.quantization.range_meter import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, normalized, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
-from qat.stages.deployed import draw_converted
+from qat.stages.deployed import draw_converted, draw_deployed
 from qat.stages.export import export_keras, export_tflite
 from qat.stages.float_model import FloatModel, History
 from qat.stages.range_watch import RangeWatch
 from qat.stages.run import Run
 from qat.stages.sensitivity import rank_layers, skipped_by_itself
 from qat.stages.watching import CurveCallback, EpochCallback
+from qat.tflite.tracing import TracedModel, trace
 from qat.training import FitSettings, fit
 from qat.training.feeding import steps_per_epoch, trained_on, training_batches
 
 VARIANTS = {"qat": "qat_int8", "qat_w4a8": "qat_w4a8"}  # quant.name -> variant
+CURVE = "deployed_int8"
 REESTIMATION_BATCHES = 100  # of train, at most: a mean over more hardly moves
 
 
@@ -40,31 +43,42 @@ class QatModel:
     fits: Sequence[RangeFit] = ()  # of its ranges, when last looked at
 
 
-def train_quantized(run: Run, float_model: FloatModel) -> QatModel | None:
-    """Quantize, train and export; None where the config asks for no QAT."""
+def train_quantized(run: Run, float_model: FloatModel, calibrated: TracedModel | None = None) -> QatModel | None:
+    """Quantize, train and export; None where the config asks for no QAT.
+
+    Args:
+        calibrated: the quantized model, not trained yet, where PTQ has exported the very same.
+    """
     quant = run.config.quant
     if quant.name not in VARIANTS:
         return None
     variant = VARIANTS[quant.name]
     tf_keras.utils.set_random_seed(run.config.seed)  # the same start whether the float model was trained here or taken
-    with run.progress.work("calibrate"):
-        calibration = calibration_inputs(run, float_model.task)
-        rank_layers(run, float_model, calibration, variant)
-        quant.skip = [*quant.skip, *skipped_by_itself(run, float_model, calibration)]
-        model = quantize_model(float_model.model, calibration, config=quant)
+    traced = _quantized(run, float_model, variant) if calibrated is None else calibrated
+    model = traced.model
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
     watch, predictor = RangeWatch(run), keras_predictor(model)
-    _draw_start(run, model, predictor, float_model, watch)
+    _draw_start(run, traced, predictor, float_model, watch, same_file=calibrated is not None)
     try:
-        history = _train(run, model, float_model, watch)
+        history = _train(run, traced, float_model, watch)
     except TrainingDivergedError:
         export_keras(run, variant, model)  # its last good weights
         raise
     _reestimate(run, model, float_model.task)
     export_keras(run, variant, model)
-    export_tflite(run, variant, model, **conversion_options(quant))
+    export_tflite(run, variant, traced, **conversion_options(quant))
     return QatModel(variant, model, history, predictor, watch.fits)
+
+
+def _quantized(run: Run, float_model: FloatModel, variant: str) -> TracedModel:
+    quant = run.config.quant
+    with run.progress.work("calibrate"):
+        calibration = calibration_inputs(run, float_model.task)
+        rank_layers(run, float_model, calibration, variant)
+        quant.skip = [*quant.skip, *skipped_by_itself(run, float_model, calibration)]
+        model = quantize_model(float_model.model, calibration, config=quant)
+    return trace(model, run.config.export.batch_size)
 
 
 def conversion_options(quant: QuantConfig) -> dict[str, bool]:
@@ -73,7 +87,8 @@ def conversion_options(quant: QuantConfig) -> dict[str, bool]:
     return {"low_bit": min(bits) < 8, "allow_float": bool(quant.skip)}
 
 
-def _train(run: Run, model: tf_keras.Model, float_model: FloatModel, watch: RangeWatch) -> History:
+def _train(run: Run, traced: TracedModel, float_model: FloatModel, watch: RangeWatch) -> History:
+    model, options = traced.model, conversion_options(run.config.quant)
     config, task, before = run.config, float_model.task, len(float_model.history)
     settings = FitSettings.of_quant(config.quant, config.train)
     steps = steps_per_epoch(len(trained_on(run.splits.train, task)), settings.batch_size)
@@ -82,15 +97,13 @@ def _train(run: Run, model: tf_keras.Model, float_model: FloatModel, watch: Rang
             QuantizationSchedule(config.quant, settings.epochs * steps),
             CurveCallback(run.board, "fake_quant", bar, before),
             EpochCallback(
-                lambda now, step: draw_converted(
-                    run, "deployed_int8", _as_exported(model, now), task, step, **conversion_options(config.quant)
-                ),
+                lambda now, step: draw_converted(run, CURVE, _as_exported(traced, now), task, step, **options),
                 config.log.deployed_every,
                 settings.epochs,
                 before,
             ),
             EpochCallback(
-                lambda now, step: watch(_as_exported(model, now), step),
+                lambda now, step: watch(_as_exported(traced, now).model, step),
                 config.log.ranges_every,
                 settings.epochs,
                 before,
@@ -113,11 +126,11 @@ def _train(run: Run, model: tf_keras.Model, float_model: FloatModel, watch: Rang
     return result.history
 
 
-def _as_exported(model: tf_keras.Model, trained: tf_keras.Model) -> tf_keras.Model:
+def _as_exported(traced: TracedModel, trained: tf_keras.Model) -> TracedModel:
     """The model as it is now, outside of any strategy, under which nothing can be exported."""
-    if trained is not model:
-        model.set_weights(trained.get_weights())
-    return model
+    if trained is not traced.model:
+        traced.model.set_weights(trained.get_weights())
+    return traced
 
 
 def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
@@ -134,14 +147,16 @@ def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
 
 
 def _draw_start(
-    run: Run, model: tf_keras.Model, predictor: Predictor, float_model: FloatModel, watch: RangeWatch
+    run: Run, traced: TracedModel, predictor: Predictor, float_model: FloatModel, watch: RangeWatch, same_file: bool
 ) -> None:
-    """Where the curves begin: calibrated, not yet trained."""
+    """Where the curves begin: calibrated, not yet trained; `same_file` where that is what PTQ exported."""
     if not run.config.log.tensorboard:
         return
     task, step = float_model.task, len(float_model.history)
     start = evaluate(predictor, run.splits.val, task)
     run.board.scalars("fake_quant", {f"{start.metric.name}/val": start.metric.value}, step)
-    watch(model, step)
-    if run.config.log.deployed_every:
-        draw_converted(run, "deployed_int8", model, task, step, **conversion_options(run.config.quant))
+    watch(traced.model, step)
+    if run.config.log.deployed_every and same_file:
+        draw_deployed(run, CURVE, run.file("ptq_int8", rundir.MODEL_TFLITE).read_bytes(), task, step)
+    elif run.config.log.deployed_every:
+        draw_converted(run, CURVE, traced, task, step, **conversion_options(run.config.quant))

@@ -12,6 +12,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 from tensorflow.lite.python.convert_phase import ConverterError
+from tensorflow.python.framework import convert_to_constants
 
 from qat.errors import CalibrationError, ModelError
 from qat.tflite import schemes
@@ -32,6 +33,21 @@ class Options:
     allow_float: bool
     low_bit: bool
     per_channel: bool
+
+
+class _Converter(tf.lite.TFLiteConverter):
+    """TensorFlow's own, which builds the whole frozen graph once more to learn what its inputs and outputs are called.
+
+    They are called what they were called before, and that building takes as long as the conversion itself.
+    """
+
+    def _freeze_concrete_function(self) -> tuple:
+        function = self._funcs[0]
+        data = convert_to_constants._FunctionConverterDataInEager(function, False, False)
+        graph_def, _ = convert_to_constants._replace_variables_by_constants(converter_data=data)
+        captured = {id(tensor) for tensor in function.graph.internal_captures}
+        inputs = [tensor for tensor in function.inputs if id(tensor) not in captured]
+        return graph_def, inputs, function.outputs, function
 
 
 def convert_traced(
@@ -66,7 +82,7 @@ def convert_traced(
 
 
 def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Options) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.function], traced.module)
+    converter = _Converter.from_concrete_functions([traced.function], traced.module)
     # A SavedModel round trip costs most of the time, and only fusable recurrent layers need what it carries.
     converter.experimental_lower_to_saved_model = traced.composite
     converter._experimental_disable_per_channel = not options.per_channel

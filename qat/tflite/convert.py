@@ -44,7 +44,8 @@ def convert(
     the model's order, one signature, and an open batch unless the model or an op fixes it.
 
     Args:
-        model: a tf_keras model.
+        model: a tf_keras model; or what `qat.tflite.tracing.trace` gave for one that is converted again and again while
+            it trains: it is traced once, and converted with the weights that it has by then.
         calibration: for "int8" and "int16x8": an array [N, ...], a list in `model.inputs` order, a dict by input name,
             or an iterable of batches of these.
         scheme: see above; a QAT model takes "int8" only.
@@ -72,7 +73,7 @@ def convert(
     batches = as_batches(calibration, traced.inputs) if scheme in ("int8", "int16x8") else []
     if scheme == "int8" and engine == "auto":
         shape = {"batch_size": traced.batch_size, "signature": signature}
-        content = _on_our_ranges(model, batches, per_channel, io=io, allow_float=allow_float, **shape)
+        content = _on_our_ranges(traced.model, batches, per_channel, io=io, allow_float=allow_float, **shape)
         if content is not None:
             return content
     unroll = bool(traced.loops) and scheme in INTEGER

@@ -32,6 +32,7 @@ _FAKE_QUANT_OPS = frozenset(
 class TracedModel:
     """`inputs` in `model.inputs` order; `output_locations` are the graph names of the ops that make the outputs."""
 
+    model: Any  # that was traced; its weights are read when the trace is converted
     function: Any
     module: tf.Module
     inputs: tuple[InputSpec, ...]
@@ -42,6 +43,7 @@ class TracedModel:
     composite: bool  # holds Keras' fusable recurrent layers, whose marks only a SavedModel carries to the converter
     loops: tuple[str, ...]  # `while` loops of the graph, apart from those that become a fused recurrent kernel
     batch_size: int | None
+    asked: tuple[int | None, bool]  # the batch size and the unrolling that `trace` was asked for
 
 
 def input_specs(model: Any) -> tuple[InputSpec, ...]:
@@ -57,10 +59,13 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
     """Trace `model(inputs, training=False)`.
 
     Args:
-        model: a tf_keras model, functional, Sequential or called once.
+        model: a tf_keras model, functional, Sequential or called once; or a trace of one, which is given back where it
+            is what was asked for.
         batch_size: None leaves the batch open, unless the model fixes it itself.
         unroll: write out the time steps of recurrent layers that have no fused kernel.
     """
+    if isinstance(model, TracedModel):
+        return model if model.asked == (batch_size, unroll) else trace(model.model, batch_size, unroll)
     structure, inputs = _inputs(model)
     specs = [
         tf.TensorSpec([own or batch_size, *spec.shape], spec.dtype, name=_graph_name(spec.name)) for spec, own in inputs
@@ -80,6 +85,7 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
     module = tf.Module()
     module.variables_of_the_model = list(model.variables)
     return TracedModel(
+        model=model,
         function=function,
         module=module,
         inputs=tuple(spec for spec, _ in inputs),
@@ -90,6 +96,7 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
         composite=any(_is_fusable(function) for function in graph.library.function),
         loops=_loops(graph),
         batch_size=specs[0].shape[0] if specs else batch_size,
+        asked=(batch_size, unroll),
     )
 
 

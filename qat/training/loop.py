@@ -84,6 +84,14 @@ def _check(split: Split, task: str) -> None:
     raise DataError(f"split {split.name} has no samples{which}; training needs at least one")
 
 
+def _make_variables(model: tf_keras.Model, outputs: tf.Tensor, targets: tf.Tensor) -> None:
+    """Those of the optimizer and the metrics: a training step that makes them in its first call is traced twice."""
+    model.optimizer.build(model.trainable_variables)
+    model.compute_loss(None, targets, outputs)
+    model.compute_metrics(None, targets, outputs, None)
+    model.reset_metrics()
+
+
 def _diverged(error: Diverged, kept_epoch: int, settings: FitSettings) -> TrainingDivergedError:
     kept = "those from before the first step" if kept_epoch < 0 else f"those after epoch {kept_epoch + 1}"
     return TrainingDivergedError(
@@ -121,10 +129,14 @@ def fit(
     guard = Guard(task, settings.keep_best, settings.early_stop_epochs)
     if settings.epochs == 0:
         return FitResult((), -1, -1, 0)
-    first = model(train.inputs(trained_on(train, task)[: settings.batch_size]), training=False).numpy()
+    batch = trained_on(train, task)[: settings.batch_size]
+    first = model(train.inputs(batch), training=False)
     with strategy.scope() if strategy else nullcontext():
-        loss, metrics = choose_loss(task, first, settings.label_smoothing)
+        loss, metrics = choose_loss(task, first.numpy(), settings.label_smoothing)
         model.compile(make_optimizer(settings, steps), loss=loss, metrics=metrics)
+    if strategy is None:
+        targets = train.inputs(batch) if task == "reconstruction" else train.labels[batch]
+        _make_variables(model, first, tf.constant(targets))
     try:
         model.fit(
             _batches(strategy)(train, settings.batch_size, task=task, seed=seed, augmentation=augmentation),

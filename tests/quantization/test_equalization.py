@@ -1,5 +1,7 @@
 """Cross-layer equalization keeps the float function, evens channels out, and rescues what uneven channels ruin."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,10 +13,11 @@ from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
 from qat.quantization.canonical import canonicalize
 from qat.quantization.canonical.execute import run
-from qat.quantization.equalization import equalize, input_ranges, output_ranges, pairs
+from qat.quantization.equalization import equalize, equalize_uneven, input_ranges, output_ranges, pairs, unevenness
 from qat.tflite import Interpreter, convert
 
 SHAPE = (12, 12, 3)
+LEFT = QuantConfig(name="qat", equalize_above=None)
 EQUALIZED = QuantConfig(name="ptq", equalization=True)
 
 
@@ -89,10 +92,29 @@ def test_a_model_with_uneven_channels_is_rescued():
         content = convert(quantize_model(model, calibration, **options))
         return sqnr_db(real, Interpreter(content).predict(inputs))
 
-    ruined, rescued = deployed_db(), deployed_db(config=EQUALIZED)
+    ruined, rescued = deployed_db(config=LEFT), deployed_db(config=EQUALIZED)
     assert ruined < 20
     assert rescued > 30
+    with pytest.warns(UserWarning, match=r"evened out.*quant\.equalize_above=10\): stem -> dw \(\d+ times\), dw -> pw"):
+        assert deployed_db() > 30
     np.testing.assert_array_equal(model.predict(inputs, verbose=0), real)
+
+
+def test_channels_as_training_leaves_them_are_not_touched_without_being_asked_to():
+    graph = canonicalize(separable())
+    kernels = [node.weights["kernel"].value for node in graph.of("conv2d", "depthwise_conv2d", "dense")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        equalize_uneven(graph, 10.0)
+    after = [node.weights["kernel"].value for node in graph.of("conv2d", "depthwise_conv2d", "dense")]
+    assert all(np.array_equal(a, b) for a, b in zip(kernels, after, strict=True))
+
+
+def test_channels_that_weight_decay_has_emptied_are_no_sign_of_unevenness():
+    model = separable()
+    kernel = model.get_layer("stem").kernel
+    kernel.assign(kernel * np.where(np.arange(8) < 3, 1e-20, 1).astype(np.float32))
+    assert all(unevenness(pair) < 10 for pair in pairs(canonicalize(model)))
 
 
 def test_the_equalized_model_still_trains():
