@@ -6,17 +6,19 @@ import re
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from qat.quantization.canonical.building import LINEAR, is_fixed
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
-from qat.quantization.canonical.placement import ROUNDS_AT_SAME_SCALE, Range
+from qat.quantization.canonical.placement import ROUNDS_AT_SAME_SCALE, SAME_SCALE, Range
 from qat.quantization.canonical.trace import nest_inputs
 from qat.quantization.layers import Linear, Op, RangeLayer
+from qat.quantization.lstm import Lstm
 from qat.quantization.model import QatModel, bind_ranges, deep_recursion
 from qat.quantization.quantizers import ActivationQuantizer
-from qat.quantization.scheme import CanonicalWrapper, LinearScheme, OperandScheme
+from qat.quantization.scheme import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
 
 
 def layer_name(name: str) -> str:
@@ -45,7 +47,7 @@ class Emitter:
     def __init__(self, settings: Any, scheme_of: Any) -> None:
         self.settings, self.scheme_of = settings, scheme_of
         self.tensors: dict[Tensor, Any] = {}
-        self.range_layers: dict[Range, RangeLayer] = {}
+        self.range_layers: dict[Range, RangeLayer | Lstm] = {}  # an LSTM holds its cell's range itself
         self.shared: dict[tuple, CanonicalWrapper] = {}
         self.uses: Counter[Range] = Counter()
 
@@ -57,6 +59,8 @@ class Emitter:
             results = inputs[0]  # the range behind it saturates
         elif node.op in LINEAR or node.op == "embedding":
             results = self._linear(node)(inputs[0])
+        elif node.op == "lstm":
+            results = self._lstm(node, inputs[0])
         else:
             results = self._op(node)(inputs if len(inputs) > 1 else inputs[0])
         flat = results if isinstance(results, (list, tuple)) else [results]
@@ -100,6 +104,35 @@ class Emitter:
         self.shared[identity] = wrapper
         return wrapper
 
+    def _lstm(self, node: Node, tensor: Any) -> Any:
+        """The layer's output; of a layer that is called several times, the ranges of each call are told apart."""
+        keys = tuple(weight.key for weight in node.weights.values())
+        wrapper = self.shared.get((node.op, keys))
+        if wrapper is None:
+            wrapper = self.shared[(node.op, keys)] = self._new_lstm(node)
+        layer = getattr(wrapper, "layer", wrapper)
+        layer.input_ranges.append(_scale_of(node.inputs[0], node.input_ranges[0]))
+        layer.output_ranges.append(_name_of(node.output_range))
+        if not node.in_float:
+            self.range_layers[node.attrs["cell_range"]] = layer
+        return wrapper(tensor, place=len(layer.input_ranges) - 1)
+
+    def _new_lstm(self, node: Node) -> Any:
+        units = node.attrs["units"]
+        held = {"bias": Weight.constant(np.zeros(4 * units)), "cell_limit": Weight.constant(0.0), **node.weights}
+        weights = {
+            name: held[name] for name in ("kernel", "recurrent", "bias", "cell_limit")
+        }  # as the wrapper lists them
+        layer = Lstm(
+            units=units,
+            input_ranges=[],
+            output_ranges=[],
+            weights=_specs(weights),
+            held={name: weight.value for name, weight in weights.items()},
+            name=_inner_name(node),
+        )
+        return layer if node.in_float else CanonicalWrapper(layer, LstmScheme(self.scheme_of(node.layer)["bits"]))
+
     def _op(self, node: Node) -> Any:
         fixed = {f"operand_{i}": t.node.weights["value"] for i, t in enumerate(node.inputs) if is_fixed(t)}
         operands = [f"operand_{i}" if is_fixed(t) else "x" for i, t in enumerate(node.inputs)]
@@ -125,6 +158,15 @@ def _inner_name(node: Node) -> str:
 
 def _name_of(on: Range | None) -> str | None:
     return range_name(on.root()) if on is not None else None
+
+
+def _scale_of(tensor: Tensor, on: Range | None) -> str | None:
+    """The name of what says the tensor's scale: its range, or the embedding whose rows it holds."""
+    if on is not None:
+        return _name_of(on)
+    while tensor.node.op in SAME_SCALE and tensor.node.op != "embedding":
+        tensor = tensor.node.inputs[0]
+    return _inner_name(tensor.node) if tensor.node.op == "embedding" else None
 
 
 def _input_ranges(node: Node) -> list[str | None]:

@@ -37,6 +37,11 @@ def integer_arithmetic() -> Iterator[None]:
         _integer_arithmetic.reset(token)
 
 
+def in_integers() -> bool:
+    """Whether calls traced now are to compute as the deployed kernels do."""
+    return _integer_arithmetic.get()
+
+
 class PlainCalls:
     """A layer whose `call` Keras leaves as it is: nothing in it needs autograph, which is slow."""
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 import tf_keras
 
 from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic
-from qat.quantization.scheme import CanonicalWrapper
+from qat.quantization.lstm import Lstm
+from qat.quantization.scheme import CanonicalWrapper, TableScale
 from qat.training.replicas import replica_count
 
 RECURSION_LIMIT = 20_000  # of frames; Keras walks a functional model back from its outputs by recursion
@@ -31,6 +32,8 @@ def deep_recursion() -> Iterator[None]:
 def bind_ranges(model: tf_keras.Model) -> None:
     """Tell each layer on whose scales its inputs come and its output goes, as the file's kernels are told."""
     ranges = {layer.name: layer for layer in model.layers if isinstance(layer, RangeLayer)}
+    wrappers = [layer for layer in model.layers if isinstance(layer, CanonicalWrapper)]
+    tables = {layer.layer.name: TableScale(layer) for layer in wrappers if _is_embedding(layer.layer)}
     inputs = {id(tensor) for tensor in model.inputs}
     for layer in ranges.values():
         layer.entry = any(id(tensor) in inputs for node in layer.inbound_nodes for tensor in node.keras_inputs)
@@ -40,7 +43,14 @@ def bind_ranges(model: tf_keras.Model) -> None:
             inner.bind(ranges.get(inner.input_range), ranges.get(inner.output_range))
         elif isinstance(inner, Op):
             inner.bind([ranges.get(name) for name in inner.input_ranges], ranges.get(inner.output_range))
+        elif isinstance(inner, Lstm):
+            sources = [ranges.get(name) or tables.get(name) for name in inner.input_ranges]
+            inner.bind(sources, [ranges.get(name) for name in inner.output_ranges])
     object.__setattr__(model, "bound", True)
+
+
+def _is_embedding(layer: Any) -> bool:
+    return isinstance(layer, Linear) and layer.kind == "embedding"
 
 
 @tf_keras.utils.register_keras_serializable("qat")

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
+from numpy.typing import NDArray
 from tensorflow_model_optimization.quantization.keras import quantizers
 
 from qat.training.replicas import least_over_replicas
 
 SMALLEST_SHARE = 1e-5  # of the widest channel: keeps the int32 bias of a dead channel from overflowing
+SMALLEST_GATE = 1e-4  # the largest weight of a gate, at least: the same for an LSTM's
 
 
 def step_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
@@ -92,6 +95,44 @@ class KernelQuantizer(quantizers.Quantizer):
 
     def get_config(self) -> dict[str, Any]:
         return {"bits": self.bits, "per_channel": self.per_channel, "channels": self.channels}
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class GateQuantizer(quantizers.Quantizer):
+    """An LSTM's matrix for all four gates, [inputs, 4 * units]: symmetric, narrow range, one scale a gate."""
+
+    enabled = True
+
+    def __init__(self, bits: int = 8) -> None:
+        self.bits = bits
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
+        return {}
+
+    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
+        if not self.enabled:
+            return inputs
+        step = tf.repeat(self.scale(inputs), inputs.shape[1] // 4)
+        return (
+            inputs + tf.stop_gradient(tf.round(inputs / step) * step - inputs)
+            if training
+            else (tf.round(inputs / step) * step)
+        )
+
+    def scale(self, kernel: tf.Tensor) -> tf.Tensor:
+        """The step between two codes of each gate's matrix: [4]."""
+        by_gate = tf.reshape(tf.abs(tf.stop_gradient(tf.convert_to_tensor(kernel))), [kernel.shape[0], 4, -1])
+        limit = tf.maximum(tf.reduce_max(by_gate, axis=[0, 2]), SMALLEST_GATE)
+        return step_of(0.0, limit, 2 ** (self.bits - 1) - 1)
+
+    def codes(self, kernel: tf.Variable) -> tuple[list[NDArray[np.int8]], list[float]]:
+        """int8 [units, inputs] and the scale, of each gate."""
+        scales = self.scale(kernel).numpy()
+        gates = zip(np.split(kernel.numpy(), 4, axis=1), scales, strict=True)
+        return [np.round(gate / scale).astype(np.int8).T for gate, scale in gates], scales.tolist()
+
+    def get_config(self) -> dict[str, Any]:
+        return {"bits": self.bits}
 
 
 @tf_keras.utils.register_keras_serializable("qat")

@@ -155,7 +155,7 @@ def calibrate(
             raise ConfigError(f"quant.calibration.method={method!r}: expected one of {', '.join(METHODS)}")
     spans = _spans(graph, ranges, batches)
     chosen = [i for i, (low, high) in enumerate(spans) if methods[i] != "minmax" and high - low > SMALLEST_SPAN]
-    chosen = [i for i in chosen if not ranges[i].masked]
+    chosen = [i for i in chosen if not (ranges[i].masked or ranges[i].entire)]
     if chosen:
         counts = _histograms(graph, [ranges[i] for i in chosen], spans[chosen], batches)
         for row, i in enumerate(chosen):

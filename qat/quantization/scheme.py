@@ -10,7 +10,8 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig
 
 from qat.quantization.layers import Holder, Linear, PlainCalls
-from qat.quantization.quantizers import KernelQuantizer, OperandQuantizer, SlopeQuantizer
+from qat.quantization.lstm import QUANTIZED, Lstm
+from qat.quantization.quantizers import GateQuantizer, KernelQuantizer, OperandQuantizer, SlopeQuantizer
 
 CHANNELS = {"depthwise_conv2d": "depthwise", "conv2d_transpose": "third"}
 
@@ -54,6 +55,23 @@ class LinearScheme(_Scheme):
 
 
 @tf_keras.utils.register_keras_serializable("qat")
+class LstmScheme(_Scheme):
+    """Both matrices, one scale a gate; the bias is left alone (int32 in the file). The file holds 8 bits always."""
+
+    def __init__(self, bits: int = 8) -> None:
+        self.bits = bits
+
+    def get_weights_and_quantizers(self, layer: Lstm) -> list:
+        return [(getattr(layer, f"weight_{name}"), GateQuantizer(self.bits)) for name in QUANTIZED]
+
+    def set_quantize_weights(self, layer: Lstm, quantize_weights: list) -> None:
+        layer.use(dict(zip(QUANTIZED, quantize_weights, strict=True)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"bits": self.bits}
+
+
+@tf_keras.utils.register_keras_serializable("qat")
 class OperandScheme(_Scheme):
     """Every constant or trained operand of an elementwise op."""
 
@@ -72,6 +90,18 @@ class OperandScheme(_Scheme):
         return {}
 
 
+class TableScale:
+    """On which grid the rows of an embedding are: that of the table."""
+
+    def __init__(self, wrapper: Any) -> None:
+        self.wrapper = wrapper
+
+    def scale(self) -> tf.Tensor:
+        """The step between two codes: a scalar."""
+        table, quantizer, _ = self.wrapper._weight_vars[0]
+        return quantizer.scale(tf.convert_to_tensor(table))
+
+
 @tf_keras.utils.register_keras_serializable("qat")
 class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
     """tfmot's wrapper, mended in two places: frozen weights stay frozen (model-optimization issues 527, 881, 1067), and
@@ -79,7 +109,10 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
 
     def call(self, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
         inner = self.layer
-        if not isinstance(inner, Linear):
+        if isinstance(inner, Lstm):
+            inner.use(self._quantized_gates(inner, training))
+            result = inner.call(inputs, training=training, **kwargs)
+        elif not isinstance(inner, Linear):
             tensors = [quantize(tf.convert_to_tensor(w), training, weights=v) for w, quantize, v in self._weight_vars]
             self.quantize_config.set_quantize_weights(inner, tensors)
             inner.use(inner.live | self._operand_scales(inner))
@@ -102,6 +135,19 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         live = bool(tf.get_static_value(training)) if training is not None else False
         quantized = {inner.kernel_name: quantizer(kernel, live, weights=variables)}
         return quantized if live or not quantizer.enabled else quantized | {"scale": quantizer.scale(kernel)}
+
+    def _quantized_gates(self, inner: Lstm, training: Any) -> dict[str, tf.Tensor]:
+        """Both matrices on their grids and, but for training, the steps of those."""
+        live = bool(tf.get_static_value(training)) if training is not None else False
+        named = {name: variables for name, variables in zip(QUANTIZED, self._weight_vars, strict=True)}
+        inner.quantized_by({name: quantizer for name, (_, quantizer, _) in named.items()})
+        tensors = {}
+        for name, (weight, quantizer, variables) in named.items():
+            matrix = tf.convert_to_tensor(weight)
+            tensors[name] = quantizer(matrix, live, weights=variables)
+            if quantizer.enabled and not live:
+                tensors[f"{name}/scale"] = quantizer.scale(matrix)
+        return tensors
 
     def build(self, input_shape: Any = None) -> None:
         if not self.built:  # loading builds once by itself and once more in the first call

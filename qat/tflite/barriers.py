@@ -28,7 +28,7 @@ def without_barriers(content: Any) -> None:
     _read_instead(graph, same)
     read = {int(index) for op in graph.operators for index in op.inputs} | {int(index) for index in graph.outputs}
     graph.operators = [op for op in graph.operators if int(op.outputs[0]) not in widened or int(op.outputs[0]) in read]
-    _drop_unused_tensors(graph)
+    drop_unused_tensors(graph)
 
 
 _WIDENS = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT64)
@@ -45,7 +45,7 @@ def _read_instead(graph: Any, same: dict[int, int]) -> None:
     graph.outputs = [same.get(int(index), int(index)) for index in graph.outputs]
 
 
-def _drop_unused_tensors(graph: Any) -> None:
+def drop_unused_tensors(graph: Any) -> None:
     lists = [graph.inputs, graph.outputs]
     lists += [indices for op in graph.operators for indices in (op.inputs, op.outputs, op.intermediates or [])]
     used = sorted({int(index) for indices in lists for index in indices} - {_ABSENT})

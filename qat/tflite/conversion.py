@@ -77,8 +77,14 @@ def convert_traced(
         content = _convert_once(fixed, batches, options)
     except _REFUSALS as error:
         raise ModelError(f"the TFLite converter refused the model: {_explain(error)}") from error
-    warnings.warn(f"the file takes one sample at a time; with an open batch it does not work: {reason}", stacklevel=3)
+    warn_of_one_sample(reason, stacklevel=4)
     return content, fixed
+
+
+def warn_of_one_sample(reason: str, stacklevel: int) -> None:
+    """Say why a file's batch is fixed at 1."""
+    text = f"the file takes one sample at a time; with an open batch it does not work: {reason}"
+    warnings.warn(text, stacklevel=stacklevel)
 
 
 def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Options) -> bytes:

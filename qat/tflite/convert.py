@@ -10,6 +10,7 @@ from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError
 from qat.tflite.barriers import without_barriers
 from qat.tflite.borders import integer_borders
+from qat.tflite.lstm import place_lstms
 from qat.tflite.metadata import ENTRY, Metadata
 from qat.tflite.rewriting import rewrite, set_metadata, set_names
 from qat.tflite.sandbox import trust
@@ -65,7 +66,7 @@ def convert(
         ModelError: the model does not convert, or ops stayed in float and `allow_float` is off; each is named.
     """
     _check_options(scheme, io, engine, batch_size)
-    from qat.tflite.conversion import Options, convert_traced  # TensorFlow loads here
+    from qat.tflite.conversion import Options, convert_traced, warn_of_one_sample  # TensorFlow loads here
     from qat.tflite.tracing import trace
 
     traced = trace(model, batch_size)
@@ -81,6 +82,8 @@ def convert(
         traced = trace(model, batch_size, unroll=True)
         _refuse_loops(traced.loops)
     options = Options(scheme, io, allow_float, low_bit, per_channel)
+    if traced.one_sample:
+        warn_of_one_sample("the LSTM kernel keeps a state for a fixed number of samples", stacklevel=3)
 
     def retrace(size: int) -> Any:
         return trace(model, size, unroll=unroll)
@@ -88,6 +91,7 @@ def convert(
     content, traced = convert_traced(traced, retrace, batches, options)
 
     def finish(unpacked: Any) -> None:
+        place_lstms(unpacked, traced.stand_ins)
         if scheme in INT8:
             integer_borders(unpacked, io)
         if scheme == "trained":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
@@ -15,6 +15,7 @@ import tf_keras
 
 from qat.calibration import InputSpec
 from qat.errors import ModelError
+from qat.stand_in import StandIn, standing_in
 
 _FAKE_QUANT_OPS = frozenset(
     {
@@ -44,6 +45,8 @@ class TracedModel:
     loops: tuple[str, ...]  # `while` loops of the graph, apart from those that become a fused recurrent kernel
     batch_size: int | None
     asked: tuple[int | None, bool]  # the batch size and the unrolling that `trace` was asked for
+    stand_ins: tuple[StandIn, ...]  # products that the finished file has other ops in place of
+    one_sample: bool = False  # the batch is 1 because those ops need it fixed
 
 
 def input_specs(model: Any) -> tuple[InputSpec, ...]:
@@ -78,8 +81,10 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
         kind["outputs"] = result
         return tf.nest.flatten(result)
 
-    with _recurrent_layers_unrolled(model) if unroll else contextlib.nullcontext():
+    with _recurrent_layers_unrolled(model) if unroll else contextlib.nullcontext(), standing_in() as stands_in:
         function = forward.get_concrete_function(*specs)
+    if stands_in.made and specs[0].shape[0] is None:
+        return replace(trace(model, 1, unroll), one_sample=True, asked=(batch_size, unroll))
     graph = function.graph.as_graph_def()
     names, by_name = _output_names(model, kind["outputs"])
     module = tf.Module()
@@ -97,6 +102,7 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
         loops=_loops(graph),
         batch_size=specs[0].shape[0] if specs else batch_size,
         asked=(batch_size, unroll),
+        stand_ins=tuple(stands_in.made),
     )
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from qat.quantization.canonical.graph import Graph, Node, Tensor
 from qat.quantization.canonical.operations import OPERATIONS
+from qat.quantization.canonical.stepping import float_step, over_steps
 
 
 def explicit_padding(attrs: dict[str, Any]) -> Any:
@@ -67,6 +68,11 @@ def _batch_norm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) ->
     return tf.nn.batch_normalization(x, w["mean"], w["variance"], w.get("beta"), w.get("gamma"), attrs["epsilon"])
 
 
+def _lstm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> list[tf.Tensor]:
+    """The sequence of outputs, and that of cells."""
+    return list(over_steps(_dense(x, w, attrs), attrs["units"], float_step(w["recurrent"])))
+
+
 WEIGHTED: dict[str, Callable] = {
     "batch_norm": _batch_norm,
     "conv2d": _conv2d,
@@ -88,6 +94,8 @@ def run_node(node: Node, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
     if node.op in ("const", "variable"):
         return [_constant(node.value)]
     weights = {name: _constant(weight.value) for name, weight in node.weights.items()}
+    if node.op == "lstm":
+        return _lstm(inputs[0], weights, node.attrs)
     if node.op in WEIGHTED:
         y = WEIGHTED[node.op](inputs[0], weights, node.attrs)
         return [_batch_norm(y, weights, node.attrs["norm"]) if "norm" in node.attrs else y]

@@ -73,6 +73,8 @@ class Range:
     masked: bool = False  # holds scores, those hidden from a softmax at a large negative number
     tensors: list[Tensor] = field(default_factory=list)  # float tensors whose values it must cover
     merged_into: Range | None = None
+    feeds_back: bool = False  # holds what an LSTM reads again at the next step: it must hold all of it
+    entire: bool = False  # from the smallest to the largest value, however others are calibrated
     step: str = ""  # the place of its op in one step of an unrolled layer
 
     def root(self) -> Range:
@@ -210,8 +212,12 @@ def _place_unifying(state: Placement, node: Node) -> None:
         state.range_of[node.output] = found[0]
         return
     shared = state.new_range(node)
-    for tensor, on in zip(operands, found, strict=True):
-        if on is not None and on.root() is not shared and _may_join(state, tensor, on.root(), node.op in ONLY_RESULT):
+    goes_round = [on is not None and on.root().feeds_back for on in found]
+    shared.feeds_back = all(goes_round) and node.op not in ONLY_RESULT
+    for tensor, on, again in zip(operands, found, goes_round, strict=True):
+        if on is None or on.root() is shared or (again and not shared.feeds_back):
+            continue
+        if _may_join(state, tensor, on.root(), node.op in ONLY_RESULT):
             _merge(on.root(), shared)
     if node.op in ONLY_RESULT:
         shared.tensors.clear()
@@ -242,7 +248,13 @@ def _saturate_earlier(state: Placement, node: Node) -> bool:
     """A clamp of what nobody else reads: its bounds are the range of what is clamped, wherever that is rounded."""
     source = node.inputs[0]
     on = state.range_of.get(source)
-    if on is None or state.in_float(node) or on.root().masked or not _may_join(state, source, on.root()):
+    if (
+        on is None
+        or state.in_float(node)
+        or on.root().masked
+        or on.root().feeds_back
+        or not _may_join(state, source, on.root())
+    ):
         return False
     on.root().fixed, on.root().saturates = (node.attrs["low"], node.attrs["high"]), True
     state.range_of[node.output] = on
@@ -281,6 +293,23 @@ def _place_own(state: Placement, node: Node) -> None:
         node.output_range = on
 
 
+def _place_lstm(state: Placement, node: Node) -> None:
+    """One range for the output, which is the state too, and one for the cell, which no other op ever sees."""
+    node.in_float = state.in_float(node)
+    on = state.new_range(node)
+    on.feeds_back = True
+    if node.in_float:
+        state.quantize(state.stay_in_float(node), on)
+        return
+    state.quantize(node.output, on)
+    node.output_range = on
+    cell = Tensor(node, 1, node.output.shape, node.output.dtype)
+    node.outputs.append(cell)
+    of_cell = Range(f"{node.name}/cell", node.layer or node.name, entire=True, tensors=[cell])
+    node.attrs["cell_range"] = of_cell
+    state.ranges.append(of_cell)
+
+
 def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
     """Insert the fake-quant nodes and return the ranges that need values.
 
@@ -291,7 +320,7 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
         computes = node.op not in ("const", "variable", "fake_quant") and node.output.dtype == "float32"
         if computes and id(node) not in state.done and node.output not in state.range_of:
             _place(state, node)
-    for node in graph.of(*LINEAR, *BETWEEN_CODES):
+    for node in graph.of(*LINEAR, *BETWEEN_CODES, "lstm"):
         node.input_ranges = [state.range_of.get(tensor) for tensor in node.inputs]
     _share_between_steps(state)
     return [on for on in state.ranges if on.merged_into is None]
@@ -321,7 +350,9 @@ def _same_in_all_steps(on: Range | None) -> tuple | int:
 def _place(state: Placement, node: Node) -> None:
     if node.op == "embedding":
         return  # its rows are codes already, on the scale of the table
-    if node.op in SAME_SCALE:
+    if node.op == "lstm":
+        _place_lstm(state, node)
+    elif node.op in SAME_SCALE:
         _place_same_scale(state, node)
     elif node.op in ROUNDS_AT_SAME_SCALE:
         _place_rounding(state, node)

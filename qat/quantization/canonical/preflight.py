@@ -8,7 +8,7 @@ from qat.quantization.canonical.graph import Graph, Node
 from qat.quantization.canonical.operations import OPERATIONS
 
 BESIDE = {"tf:Shape", "tf:Size", "tf:ComplexAbs"}
-KNOWN = set(OPERATIONS) | set(LINEAR) | {"embedding", "input", "const", "variable", "fake_quant"}
+KNOWN = set(OPERATIONS) | set(LINEAR) | {"embedding", "lstm", "input", "const", "variable", "fake_quant"}
 
 _LOOP = "a loop stays in float; write a fixed number of steps out (a Python `for` with known bounds)"
 _RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"

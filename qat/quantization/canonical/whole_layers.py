@@ -155,8 +155,36 @@ def _recurrent(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwar
         made = tf.nest.flatten(layer.compute_output_shape(x.shape))  # of shapes, which `nest` does not enter
         kept = [tracer.keep("tf:recurrent state", [x], [None, *shape[1:]]) for shape in made]
         return kept if len(kept) > 1 else kept[0]
+    x = _argument(args, kwargs)
+    if _has_kernel(
+        layer, x, (*args[1:], *(value for name, value in kwargs.items() if name not in ("inputs", "training")))
+    ):
+        return _lstm(tracer, layer, x)
     with _unrolled(layer), _loops_written_out(), tracer.writing_out_steps():
         return original(layer, *args, **kwargs)
+
+
+def _has_kernel(layer: Any, x: Any, others: tuple) -> bool:
+    """Whether the layer is what UNIDIRECTIONAL_SEQUENCE_LSTM computes: an LSTM as Keras makes it by default, which
+    starts from nothing and hands over no cell. `others` are the call's arguments beside `x`."""
+    cell, activations = getattr(layer, "cell", None), tf_keras.activations
+    if type(cell).__dict__.get("call", getattr(type(cell), "call", None)) is not tf_keras.layers.LSTMCell.call:
+        return False
+    if cell.activation is not activations.tanh or cell.recurrent_activation is not activations.sigmoid:
+        return False
+    if layer.return_state or layer.time_major or any(value is not None for value in others):
+        return False
+    if not tf.is_tensor(x) or getattr(x, "_keras_mask", None) is not None:
+        return False
+    return x.shape.rank == 3 and None not in x.shape[1:]
+
+
+def _lstm(tracer: Tracer, layer: Any, x: tf.Tensor) -> tf.Tensor:
+    cell = layer.cell
+    weights = {"kernel": cell.kernel, "recurrent": cell.recurrent_kernel, "bias": cell.bias}
+    x = tf.reverse(x, [1]) if layer.go_backwards else x
+    y = tracer.keep("lstm", [x], [*x.shape[:2], cell.units], weights, units=int(cell.units))
+    return y if layer.return_sequences else y[:, -1]
 
 
 def _same(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:

@@ -1,0 +1,217 @@
+"""The LSTM of the canonical form: trained on the grid of TFLite's fused kernel, and computed as that kernel does.
+
+UNIDIRECTIONAL_SEQUENCE_LSTM in its int8 form: weights int8, one scale for each of the eight matrices; gates int16 with
+2^-12 to a code; sigmoid and tanh int16 to int16; cell int16 on a power of two; state and output int8 on one range.
+Source: tflite/kernels/lstm_eval.cc (CalculateLstmGateInteger8x8_16 and what follows it),
+unidirectional_sequence_lstm.cc (PopulateQuantizedLstmParams8x8_16).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from qat.quantization.activation_tables import HIGHEST, LOWEST, WIDEST_CELL, sigmoid_table, tanh_table, tanh_tables
+from qat.quantization.canonical.stepping import Step, float_step, gated, over_steps
+from qat.quantization.layers import Holder, RangeLayer, in_integers
+from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor
+from qat.stand_in import LstmWeights, StandIn, stand_ins
+from qat.training.replicas import least_over_replicas
+
+GATE_SCALE = 2.0**-12
+GATES = (-8.0, 8.0 - GATE_SCALE)
+QUANTIZED = ("kernel", "recurrent")
+
+
+class Scaled(Protocol):
+    """What can say on which grid a tensor is."""
+
+    def scale(self) -> tf.Tensor: ...
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """The ranges of one call's input and output."""
+
+    source: Scaled | None
+    target: RangeLayer | None
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class Lstm(Holder):
+    """An LSTM that gives its whole sequence: `[batch, steps, inputs]` to `[batch, steps, units]`.
+
+    Weights: `kernel` [inputs, 4 * units], `recurrent` [units, 4 * units], `bias` [4 * units], gates in Keras' order
+    (input, forget, cell, output), and `cell_limit`, the largest cell seen. The state that goes round is on the range of
+    the output, which stands behind the layer.
+
+    Args:
+        input_ranges, output_ranges: the names of the ranges at both ends, one for each place where the layer is called.
+    """
+
+    def __init__(
+        self, units: int, input_ranges: list[str | None], output_ranges: list[str | None], **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units, self.input_ranges, self.output_ranges = units, list(input_ranges), list(output_ranges)
+        self.bind([], [])
+        self.quantized_by({})
+
+    def bind(self, sources: list[Scaled | None], targets: list[RangeLayer | None]) -> None:
+        """Remember whose ranges each call is on, out of Keras' sight as in `Linear`."""
+        ends = tuple(_Ends(*pair) for pair in zip(sources, targets, strict=True))
+        object.__setattr__(self, "ends", ends)
+
+    def quantized_by(self, quantizers: dict[str, Any]) -> None:
+        """Remember the wrapper's quantizers, for `file_weights`."""
+        object.__setattr__(self, "quantizers", quantizers)
+
+    def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
+        ends = self.ends[place] if place < len(self.ends) else _Ends(None, None)
+        quantizes = "kernel" in self.live and ends.target is not None and ends.target.quantizer.enabled
+        if not quantizes:
+            return self._outputs(inputs, float_step(self.weight("recurrent")), written_out="kernel" not in self.live)
+        if stand_ins() is not None:
+            return self._stand_in(inputs)
+        if in_integers() and ends.source is not None and "kernel/scale" in self.live:
+            return self._as_kernel(inputs, ends)
+        return self._simulated(inputs, ends.target, bool(tf.get_static_value(training)))
+
+    def _outputs(self, inputs: tf.Tensor, step: Step, written_out: bool = False) -> tf.Tensor:
+        of_x = tf.tensordot(inputs, self.weight("kernel"), 1) + self.weight_bias
+        return over_steps(of_x, self.units, step, written_out=written_out)[0]
+
+    def _simulated(self, inputs: tf.Tensor, target: RangeLayer, training: bool) -> tf.Tensor:
+        """Rounded wherever the kernel rounds visibly, with gradients straight through."""
+        recurrent, limit = self.weight("recurrent"), self.cell_end()
+        low, high = (target.quantizer_vars[name] for name in ("min_var", "max_var"))
+
+        def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            gates = _rounded(of_x + tf.matmul(state, recurrent), *GATES)
+            output, cell = gated(gates, cell, lambda real: _rounded(real, -limit, limit * (1 - 2.0**-15)))
+            state = tf.quantization.fake_quant_with_min_max_vars(output, low, high, num_bits=target.quantizer.bits)
+            return output, state, cell
+
+        of_x = tf.tensordot(inputs, self.weight("kernel"), 1) + self.weight_bias
+        outputs, cells = over_steps(of_x, self.units, step)
+        if training and target.quantizer.observing:
+            self._follow(cells, target.quantizer.ema_decay)
+        return outputs
+
+    def _follow(self, cells: tf.Tensor, decay: float) -> None:
+        """Move the largest cell seen towards the batch's; one that fills its range asks for the next power of two."""
+        seen = -least_over_replicas(-tf.reduce_max(tf.abs(tf.stop_gradient(cells))))
+        seen = tf.where(seen >= self.cell_end() * (1 - 2.0**-14), 1.25 * self.cell_end(), seen)
+        self.weight_cell_limit.assign_add((1.0 - decay) * (seen - self.weight_cell_limit))
+
+    def cell_bits(self) -> tf.Tensor:
+        """How many whole bits the cell's codes have: an int32 scalar, 0 to 6."""
+        ends = tf.constant([2.0**bits for bits in range(WIDEST_CELL)])
+        return tf.reduce_sum(tf.cast(tf.convert_to_tensor(self.weight_cell_limit) > ends, tf.int32))
+
+    def cell_end(self) -> tf.Tensor:
+        """The power of two at which the cell saturates."""
+        return 2.0 ** tf.cast(self.cell_bits(), tf.float32)
+
+    def set_range(self, low: float, high: float) -> None:
+        """Give the cell room for these values, and for those of other calls."""
+        self.weight_cell_limit.assign(max(float(self.weight_cell_limit), -low, high))
+
+    def _as_kernel(self, inputs: tf.Tensor, ends: _Ends) -> tf.Tensor:
+        """What LiteRT computes, to the last bit, in whole numbers held by float64."""
+        source, target = ends.source.scale(), ends.target.scale()
+        scales = {name: tf.repeat(self.live[f"{name}/scale"], self.units) for name in QUANTIZED}
+        codes = {name: _whole(self.live[name] / scale) for name, scale in scales.items()}
+        total = tf.tensordot(_whole(inputs / source), codes["kernel"], 1)
+        total += _whole(self.weight_bias / (scales["kernel"] * source))
+        of_x = _saturated(_rescaled(total, rescaling_factor(scales["kernel"], source, GATE_SCALE)))
+        factor = rescaling_factor(scales["recurrent"], target, GATE_SCALE)
+        activate = _Activations(self.cell_bits())
+        low = tf.minimum(tf.convert_to_tensor(ends.target.quantizer_vars["min_var"]), 0.0)
+        lowest = _whole(low / target)
+        of_output = tf.cast(tf.constant(2.0**-30, tf.float64) / tf.cast(target, tf.float64), tf.float32)
+
+        def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            gates = _saturated(of_x + _rescaled(tf.matmul(state, codes["recurrent"]), factor))
+            leave, cell = activate.cell(gates, cell)
+            output = _rescaled(leave * activate.tanh_of_cell(cell), of_output)
+            output = tf.clip_by_value(output, lowest, lowest + 255)
+            return output, output, cell
+
+        return tf.cast(over_steps(of_x, self.units, step)[0], inputs.dtype) * target
+
+    def _stand_in(self, inputs: tf.Tensor) -> tf.Tensor:
+        """For the converter: a product that the finished file has the kernel in place of."""
+        made = stand_ins()
+        mark, steps, size = made.mark(), inputs.shape[1], inputs.shape[2]
+        made.made.append(StandIn(mark, self.name, steps, self.file_weights))
+        signs = 1.0 - 2.0 * (np.add.outer(np.arange(size), np.arange(self.units)) % 2)
+        kernel = tf.quantization.fake_quant_with_min_max_args(
+            tf.constant(signs * mark, tf.float32), -mark, mark, num_bits=8, narrow_range=True
+        )
+        return tf.tensordot(inputs, kernel, 1)
+
+    def file_weights(self) -> LstmWeights:
+        """The weights as the file holds them."""
+        kernel, recurrent = (self.quantizers[name].codes(self.weight(name)) for name in QUANTIZED)
+        return LstmWeights(
+            kernel=kernel[0],
+            recurrent=recurrent[0],
+            bias=np.split(self.weight_bias.numpy(), 4),
+            kernel_scales=kernel[1],
+            recurrent_scales=recurrent[1],
+            cell_bits=int(self.cell_bits()),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        ranges = {"input_ranges": self.input_ranges, "output_ranges": self.output_ranges}
+        return super().get_config() | {"units": self.units} | ranges
+
+
+class _Activations:
+    """The gates' functions of one call, looked up."""
+
+    def __init__(self, cell_bits: tf.Tensor) -> None:
+        with tf.init_scope():  # made once, and captured by every graph
+            self.sigmoids, self.tanhs = tf.constant(sigmoid_table()), tf.constant(tanh_table(3))
+            self.cell_tanhs = tf.constant(tanh_tables())
+        self.cell_bits = cell_bits
+
+    def cell(self, gates: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What is let out, and the new cell."""
+        enter, forget, new, leave = tf.split(gates, 4, axis=-1)
+        kept = _away_from_zero(_looked_up(self.sigmoids, forget) * cell / 2.0**15)
+        added = _looked_up(self.sigmoids, enter) * _looked_up(self.tanhs, new)
+        added = _away_from_zero(added / 2.0 ** (15.0 + tf.cast(self.cell_bits, tf.float64)))
+        return _looked_up(self.sigmoids, leave), _saturated(kept + added)
+
+    def tanh_of_cell(self, cell: tf.Tensor) -> tf.Tensor:
+        return _looked_up(self.cell_tanhs, cell, 2**16 * self.cell_bits)
+
+
+def _looked_up(table: tf.Tensor, codes: tf.Tensor, start: tf.Tensor | int = 0) -> tf.Tensor:
+    return tf.cast(tf.gather(table, tf.cast(codes, tf.int32) - LOWEST + start), codes.dtype)
+
+
+def _rounded(real: tf.Tensor, low: Any, high: Any) -> tf.Tensor:
+    return tf.quantization.fake_quant_with_min_max_vars(real, low, high, num_bits=16)
+
+
+def _whole(codes: tf.Tensor) -> tf.Tensor:
+    return tf.round(tf.cast(codes, tf.float64))
+
+
+def _rescaled(total: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    return rescaled_twice_rounded(total, factor, away=True)
+
+
+def _saturated(codes: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(codes, float(LOWEST), float(HIGHEST))
+
+
+def _away_from_zero(x: tf.Tensor) -> tf.Tensor:
+    return tf.sign(x) * tf.floor(tf.abs(x) + 0.5)

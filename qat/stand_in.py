@@ -1,0 +1,75 @@
+"""Ops that the TFLite converter cannot make from a QAT model, and what goes into the file in their place.
+
+While a model is traced for conversion, such a layer puts a matrix product there that can be told from every other one
+by the size of its weights, and says here what it stands for; `qat.tflite` puts the op itself into the finished file.
+NumPy only: the two sides need not know each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+FIRST_MARK = 1000.0  # a weight that no trained layer has
+
+
+@dataclass(frozen=True)
+class LstmWeights:
+    """Of one LSTM, the four gates in the order input, forget, cell, output.
+
+    `kernel` and `recurrent` are int8 [units, inputs] and [units, units] a gate, each with one scale and the zero point
+    0; `bias` is real, [units] a gate. The cell's scale is 2^(cell_bits - 15).
+    """
+
+    kernel: list[NDArray[np.int8]]
+    recurrent: list[NDArray[np.int8]]
+    bias: list[NDArray[np.float32]]
+    kernel_scales: list[float]
+    recurrent_scales: list[float]
+    cell_bits: int
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """One product in the traced graph, `[1, steps, inputs]` to `[1, steps, units]`, all of whose weights are of size
+    `mark`; `weights` is called once the tracing is over."""
+
+    mark: float
+    layer: str
+    steps: int
+    weights: Callable[[], LstmWeights]
+
+
+@dataclass
+class StandIns:
+    """What was put in place during one tracing."""
+
+    made: list[StandIn] = field(default_factory=list)
+
+    def mark(self) -> float:
+        """The size of the weights of the next one."""
+        return FIRST_MARK + len(self.made)
+
+
+_current: ContextVar[StandIns | None] = ContextVar("stand_ins", default=None)
+
+
+@contextlib.contextmanager
+def standing_in() -> Iterator[StandIns]:
+    """Calls traced inside are for a file: layers without a form for the converter put a stand-in there."""
+    made = StandIns()
+    token = _current.set(made)
+    try:
+        yield made
+    finally:
+        _current.reset(token)
+
+
+def stand_ins() -> StandIns | None:
+    """Where to say what stands for what; None outside of a conversion."""
+    return _current.get()

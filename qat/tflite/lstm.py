@@ -1,0 +1,173 @@
+"""UNIDIRECTIONAL_SEQUENCE_LSTM put where a stand-in is (see `qat.stand_in`), as TFLite's own calibrator writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from qat.errors import ModelError
+from qat.stand_in import StandIn
+from qat.tflite.barriers import drop_unused_tensors
+from qat.tflite.borders import operator_of
+
+_ABSENT = -1
+_LARGEST_BIAS = 2**31 - 1
+_INTERMEDIATES = ("input_to_input", "input_to_forget", "input_to_cell", "input_to_output")
+_TYPES = {"int8": schema.TensorType.INT8, "int16": schema.TensorType.INT16, "int32": schema.TensorType.INT32}
+_TYPES |= {"float32": schema.TensorType.FLOAT32}
+
+
+def place_lstms(content: Any, stand_ins: Sequence[StandIn]) -> None:
+    """Replace each stand-in by the kernel that it stands for. `content`: a `ModelT`, in place.
+
+    Raises:
+        ModelError: a stand-in is not in the file once, which means that the converter has changed its form.
+    """
+    for stand_in in stand_ins:
+        found = [op for op in content.subgraphs[0].operators if _is(content, op, stand_in)]
+        if len(found) != 1:
+            raise ModelError(
+                f"layer {stand_in.layer!r}: the converter left {len(found)} ops that stand for its LSTM, expected 1. "
+                "Write its steps out: build the layer with unroll=True and another activation object, or leave it in "
+                "float (quant.skip)"
+            )
+        _Placing(content, found[0], stand_in).run()
+    if stand_ins:
+        drop_unused_tensors(content.subgraphs[0])
+
+
+def _is(content: Any, op: Any, stand_in: StandIn) -> bool:
+    """Whether all weights of a FULLY_CONNECTED are of the size that marks the stand-in."""
+    if operator_of(content, op) != schema.BuiltinOperator.FULLY_CONNECTED:
+        return False
+    tensor = content.subgraphs[0].tensors[op.inputs[1]]
+    data = content.buffers[tensor.buffer].data
+    if tensor.type != schema.TensorType.INT8 or data is None or tensor.quantization is None:
+        return False
+    codes = np.abs(np.asarray(data, np.uint8).view(np.int8).astype(np.int64))
+    sizes = np.unique(codes) * float(tensor.quantization.scale[0])
+    return len(sizes) == 1 and abs(float(sizes[0]) - stand_in.mark) < 0.25
+
+
+class _Placing:
+    """One stand-in, and the tensors that are made for the kernel in its place."""
+
+    def __init__(self, content: Any, op: Any, stand_in: StandIn) -> None:
+        self.content, self.op, self.layer = content, op, stand_in.layer
+        self.graph = content.subgraphs[0]
+        self.steps, self.weights = stand_in.steps, stand_in.weights()
+
+    def run(self) -> None:
+        weights, old = self.weights, self.op
+        units, size = weights.kernel[0].shape
+        x, y = int(old.inputs[0]), int(old.outputs[0])
+        batch = int(np.prod(self.graph.tensors[x].shape)) // (self.steps * size)
+        source = self._reshaped(x, [batch, self.steps, size])
+        state = self._on(y, "state", [batch, units])
+        cell = self._tensor("cell", "int16", [batch, units], 2.0 ** (weights.cell_bits - 15))
+        for index in (state, cell):
+            self.graph.tensors[index].isVariable = True
+        output = self._on(y, "sequence", [batch, self.steps, units])
+        op = schema.OperatorT()
+        op.opcodeIndex = _opcode(self.content, schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM)
+        op.builtinOptionsType = schema.BuiltinOptions.UnidirectionalSequenceLSTMOptions
+        op.builtinOptions = _options()
+        absent = [_ABSENT]
+        op.inputs = [source, *self._matrices(), *3 * absent, *self._biases(source)]
+        op.inputs += [*2 * absent, state, cell, *4 * absent]
+        op.outputs, op.intermediates = [output], self._intermediates(y)
+        before = [self._reshape(x, source)] if source != x else []
+        same = list(self.graph.tensors[y].shape) == [batch, self.steps, units]
+        at = self.graph.operators.index(old)
+        if same:
+            op.outputs = [y]
+        self.graph.operators[at : at + 1] = [*before, op, *([] if same else [self._reshape(output, y)])]
+
+    def _matrices(self) -> list[int]:
+        named = (("kernel", self.weights.kernel, self.weights.kernel_scales),)
+        named += (("recurrent", self.weights.recurrent, self.weights.recurrent_scales),)
+        return [
+            self._tensor(f"{name}_{gate}", "int8", list(codes.shape), scale, data=codes)
+            for name, matrices, scales in named
+            for gate, (codes, scale) in enumerate(zip(matrices, scales, strict=True))
+        ]
+
+    def _biases(self, source: int) -> list[int]:
+        """int32, at the scale of the input times that of the gate's kernel."""
+        of_x = np.float32(self.graph.tensors[source].quantization.scale[0])
+        made = []
+        for gate, (bias, scale) in enumerate(zip(self.weights.bias, self.weights.kernel_scales, strict=True)):
+            step = np.float32(scale) * of_x
+            codes = np.clip(np.round(bias / step), -_LARGEST_BIAS, _LARGEST_BIAS).astype(np.int32)
+            made.append(self._tensor(f"bias_{gate}", "int32", [len(codes)], float(step), data=codes))
+        return made
+
+    def _intermediates(self, y: int) -> list[int]:
+        """The kernel reads the last one alone: scale and zero point of what comes out of the cell."""
+        made = [self._tensor(f"{name}_intermediate", "float32", [0]) for name in _INTERMEDIATES]
+        return [*made, self._on(y, "effective_hidden_scale_intermediate", [0])]
+
+    def _on(self, like: int, name: str, shape: list[int]) -> int:
+        """An int8 tensor with the scale and zero point of another."""
+        numbers = self.graph.tensors[like].quantization
+        return self._tensor(name, "int8", shape, float(numbers.scale[0]), int(numbers.zeroPoint[0]))
+
+    def _tensor(
+        self,
+        name: str,
+        dtype: str,
+        shape: list[int],
+        scale: float | None = None,
+        zero_point: int = 0,
+        data: NDArray | None = None,
+    ) -> int:
+        tensor = schema.TensorT()
+        tensor.name, tensor.type, tensor.shape, tensor.hasRank = f"{self.layer}/{name}", _TYPES[dtype], shape, True
+        tensor.buffer = 0 if data is None else len(self.content.buffers)
+        if data is not None:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+            self.content.buffers.append(buffer)
+        if scale is not None:
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale = np.array([scale], np.float32)
+            tensor.quantization.zeroPoint = np.array([zero_point], np.int64)
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1
+
+    def _reshaped(self, x: int, shape: list[int]) -> int:
+        return x if list(self.graph.tensors[x].shape) == shape else self._on(x, "input", shape)
+
+    def _reshape(self, x: int, y: int) -> Any:
+        shape = [int(size) for size in self.graph.tensors[y].shape]
+        op = schema.OperatorT()
+        op.opcodeIndex = _opcode(self.content, schema.BuiltinOperator.RESHAPE)
+        sizes = self._tensor("shape", "int32", [len(shape)], data=np.array(shape, np.int32))
+        op.inputs, op.outputs = [x, sizes], [y]
+        op.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
+        op.builtinOptions = schema.ReshapeOptionsT()
+        op.builtinOptions.newShape = shape
+        return op
+
+
+def _options() -> Any:
+    options = schema.UnidirectionalSequenceLSTMOptionsT()
+    options.fusedActivationFunction = schema.ActivationFunctionType.TANH
+    options.cellClip = options.projClip = 0.0  # Keras clips nothing; the converter's own 10.0 would
+    options.timeMajor = options.asymmetricQuantizeInputs = options.diagonalRecurrentTensors = False
+    return options
+
+
+def _opcode(content: Any, builtin: int) -> int:
+    """The index of an operator code, added where it is not there yet."""
+    for index, code in enumerate(content.operatorCodes):
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), 1
+    content.operatorCodes.append(code)
+    return len(content.operatorCodes) - 1
