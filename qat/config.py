@@ -121,9 +121,10 @@ class QuantConfig:
 
     ema_decay: float = 0.99  # of the activation ranges, after the calibrated start
     learned_ranges: bool = False  # ranges are trained by gradient (LSQ-like) instead of observed
-    delay_steps: int = 0  # train in float for so many steps before fake quantization starts
-    freeze_observers_at: float | None = None  # share of the QAT steps after which ranges stay; None = never
-    freeze_bn_at: float | None = None  # share of the QAT steps after which BatchNorm statistics stay; None = never
+    # each of the three at a share of the QAT steps (0.8), at a step (200steps) or at an epoch (3epochs); None = never
+    delay: Any = None  # train in float until then, before fake quantization starts
+    freeze_observers_at: Any = None  # ranges stay from then on
+    freeze_bn_at: Any = None  # BatchNorm statistics stay from then on
     reestimate_bn: bool = False  # recompute BatchNorm statistics from train before export
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
 

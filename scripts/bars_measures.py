@@ -242,7 +242,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "percentile 99.99": _calibrated("percentile"),
     "mse": _calibrated("mse"),
     "learned ranges": {"learned_ranges": True},
-    "delay of 50 steps": {"delay_steps": 50},
+    "delay of 50 steps": {"delay": "50steps"},
     "ranges frozen from step 0": {"freeze_observers_at": 0.0},
     "BatchNorm frozen from step 0": {"freeze_bn_at": 0.0},
     "ranges frozen at 0.8, BatchNorm at 0.5": {"freeze_observers_at": 0.8, "freeze_bn_at": 0.5},
@@ -275,7 +275,7 @@ def _trained(shared: Path, config: QuantConfig | None) -> dict[str, Any]:
     before = percent(model.predict(x_test, verbose=0), y_test)
     model.compile(tf_keras.optimizers.SGD(1e-4, momentum=0.9), "sparse_categorical_crossentropy")
     chosen = np.random.default_rng(0).permutation(len(x_train))[: STEPS * BATCH]
-    callbacks = [QuantizationSchedule(config, STEPS)] if config else []
+    callbacks = [QuantizationSchedule(config, STEPS, STEPS)] if config else []
     model.fit(x_train[chosen], y_train[chosen], batch_size=BATCH, shuffle=False, verbose=0, callbacks=callbacks)
     if config is not None and config.reestimate_bn:
         reestimate_batch_norm(model, (x_train[at : at + 128] for at in range(0, 2560, 128)))

@@ -12,6 +12,7 @@ from typing import Any
 from qat import data, models
 from qat.config import Config, ExportConfig, QuantConfig
 from qat.errors import ConfigError
+from qat.moment import step_of
 from qat.stages.objectives import directions
 from qat.training import FitSettings
 from qat.training.cluster import cluster
@@ -35,9 +36,6 @@ LIMITS: dict[str, tuple[float, float]] = {  # lowest, highest; null passes where
     "quant.auto_skip.max_drop": (0, 100),
     "quant.equalize_above": (1, math.inf),
     "quant.ema_decay": (0, 0.999999),
-    "quant.delay_steps": (0, math.inf),
-    "quant.freeze_observers_at": (0, 1),
-    "quant.freeze_bn_at": (0, 1),
     "quant.distillation.weight": (0, 1),
     "quant.distillation.temperature": (1e-3, 1e3),
     "parity.samples": (1, math.inf),
@@ -71,6 +69,7 @@ def check(config: Config) -> None:
         *_outside_choices(config),
         *_outside_limits(config),
         *_quant_complaints(config.quant),
+        *_moment_complaints(config.quant),
         *_export_complaints(config.export),
         *_folder_complaints(config),
     ]
@@ -91,6 +90,16 @@ def _outside_limits(config: Config) -> Iterator[str]:
         if value is not None and not low <= value <= high:
             words = f"at least {low:g}" if math.isinf(high) else f"a number from {low:g} to {high:g}"
             yield f"{key}={value}: expected {words}."
+
+
+def _moment_complaints(quant: QuantConfig) -> Iterator[str]:
+    for name in ("delay", "freeze_observers_at", "freeze_bn_at"):
+        value = getattr(quant, name)
+        try:
+            if value is not None:
+                step_of(value, steps=1, steps_per_epoch=1, key=f"quant.{name}")
+        except ConfigError as error:
+            yield str(error)
 
 
 def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
@@ -137,6 +146,9 @@ def _needless_complaints(quant: QuantConfig) -> Iterator[str]:
         "quant.sensitivity": quant.sensitivity,
         "quant.auto_skip.max_drop": quant.auto_skip.max_drop is not None,
         "quant.learned_ranges": quant.learned_ranges,
+        "quant.delay": quant.delay is not None,
+        "quant.freeze_observers_at": quant.freeze_observers_at is not None,
+        "quant.freeze_bn_at": quant.freeze_bn_at is not None,
         "quant.distillation.weight": quant.distillation.weight > 0,
     }
     for key, on in turned.items():

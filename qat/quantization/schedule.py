@@ -13,6 +13,7 @@ import tf_keras
 
 from qat.config import QuantConfig
 from qat.errors import DataError
+from qat.moment import step_of
 from qat.quantization.layers import Linear, RangeLayer
 from qat.quantization.quantizers import ActivationQuantizer
 from qat.quantization.scheme import CanonicalWrapper
@@ -102,17 +103,17 @@ def reestimate_batch_norm(model: tf_keras.Model, batches: Iterable[Any]) -> int:
 class QuantizationSchedule(tf_keras.callbacks.Callback):
     """Delay of quantization, freeze of ranges and of BatchNormalization, each at its step of `steps` in all."""
 
-    def __init__(self, config: QuantConfig, steps: int) -> None:
+    def __init__(self, config: QuantConfig, steps: int, steps_per_epoch: int) -> None:
         super().__init__()
         self.changes: dict[int, list] = {}
         self.step = 0
-        self._at(0, enable_quantization, config.delay_steps == 0)
-        if config.delay_steps:
-            self._at(config.delay_steps, enable_quantization, True)
-        if config.freeze_observers_at is not None:
-            self._at(int(config.freeze_observers_at * steps), observe_ranges, False)
-        if config.freeze_bn_at is not None:
-            self._at(int(config.freeze_bn_at * steps), freeze_batch_norm, True)
+        enabled = {"delay": (enable_quantization, True)}
+        frozen = {"freeze_observers_at": (observe_ranges, False), "freeze_bn_at": (freeze_batch_norm, True)}
+        self._at(0, enable_quantization, config.delay is None)
+        for name, change in (enabled | frozen).items():
+            value = getattr(config, name)
+            if value is not None:
+                self._at(step_of(value, steps, steps_per_epoch, key=f"quant.{name}"), *change)
 
     def _at(self, step: int, change: Any, value: bool) -> None:
         self.changes.setdefault(step, []).append((change, value))

@@ -94,7 +94,7 @@ def _train(run: Run, traced: TracedModel, float_model: FloatModel, watch: RangeW
     steps = steps_per_epoch(len(trained_on(run.splits.train, task)), settings.batch_size)
     with run.progress.work("QAT", settings.epochs, "epoch") as bar:
         watching: Sequence[tf_keras.callbacks.Callback] = [
-            QuantizationSchedule(config.quant, settings.epochs * steps),
+            QuantizationSchedule(config.quant, settings.epochs * steps, steps),
             CurveCallback(run.board, "fake_quant", bar, before),
             EpochCallback(
                 lambda now, step: draw_converted(run, CURVE, _as_exported(traced, now), task, step, **options),

@@ -87,6 +87,11 @@ def test_an_unknown_option_is_named_with_the_choices(override, nearest, another)
         ("train.epochs=-1", "train.epochs=-1: expected a whole number from 0"),
         ("train.schedule=linear", "train.schedule=linear: expected constant or cosine"),
         ("quant.learning_rate=0", "quant.learning_rate=0.0: expected a number above 0"),
+        (
+            "quant.delay=soon",
+            "quant.delay=soon: expected a share of the training from 0 to 1, or as 200steps, or as 3ep",
+        ),
+        ("quant.freeze_bn_at=2", "quant.freeze_bn_at=2: expected a share of the training from 0 to 1"),
         ("quant.ema_decay=2", "quant.ema_decay=2.0: expected a number from 0 to"),
         ("quant.calibration.method=max", "quant.calibration.method=max: expected one of minmax, percentile, mse."),
         ("log.progress=loud", "log.progress=loud: expected one of auto, bar, plain, off."),

@@ -40,7 +40,7 @@ def fitted(tiny, images, labels, **knobs):
     config = QuantConfig(name="qat", **({"freeze_observers_at": None, "freeze_bn_at": None} | knobs))
     model, watch = quantize_model(tiny, images, config=config), Watch()
     model.compile(tf_keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
-    model.fit(images, labels, batch_size=16, verbose=0, callbacks=[QuantizationSchedule(config, STEPS), watch])
+    model.fit(images, labels, batch_size=16, verbose=0, callbacks=[QuantizationSchedule(config, STEPS, STEPS), watch])
     return model, watch
 
 
@@ -50,20 +50,20 @@ def moving_steps(series):
 
 
 def test_ranges_and_statistics_stop_at_their_steps(tiny, images, labels):
-    _, watch = fitted(tiny, images, labels, freeze_observers_at=0.6, freeze_bn_at=0.4)
+    _, watch = fitted(tiny, images, labels, freeze_observers_at="0.6epochs", freeze_bn_at=0.4)
     assert moving_steps(watch.ranges) == [1, 2, 3, 4, 5]
     assert moving_steps(watch.statistics) == [1, 2, 3]
 
 
 def test_quantization_starts_after_its_delay(tiny, images, labels):
-    model, watch = fitted(tiny, images, labels, delay_steps=4)
+    model, watch = fitted(tiny, images, labels, delay="4steps")
     assert watch.enabled == [False] * 4 + [True] * 6
     assert all(quantizer.enabled for quantizer in quantizers(model))
 
 
 @pytest.mark.slow
 def test_a_schedule_that_ends_early_leaves_a_model_on_the_grid(tiny, images, labels):
-    model, watch = fitted(tiny, images, labels, delay_steps=50)
+    model, watch = fitted(tiny, images, labels, delay="50steps")
     assert not any(watch.enabled)
     assert verify(convert(model)).integer_only
 

@@ -51,9 +51,9 @@ def main(strategy, folder):
     quantized = quantize_model(model, splits.calibration.inputs(), config=quant)
     quantized.learn_from(model, 0.5, 4.0)
     start = quantized.get_weights()
-    steps = settings.epochs * (len(splits.train) // settings.batch_size)
+    steps = len(splits.train) // settings.batch_size
     with workers.trained(quantized, qat_twin) as trained:
-        schedule = QuantizationSchedule(quant, steps)
+        schedule = QuantizationSchedule(quant, settings.epochs * steps, steps)
         fit(trained, splits.train, splits.val, settings, seed=0, callbacks=[schedule], strategy=workers.strategy)
     name = f"{strategy}_{'chief' if workers.is_chief else 'other'}"
     both = {"float": model.get_weights(), "qat": quantized.get_weights(), "start": start}
