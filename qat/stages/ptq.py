@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
@@ -14,27 +15,34 @@ from qat.stages.deployed import draw_deployed
 from qat.stages.export import export_tflite
 from qat.stages.float_model import FloatModel
 from qat.stages.run import NEED_CALIBRATION, SCHEMES, Run
+from qat.tflite.tracing import TracedModel, trace
 
 if TYPE_CHECKING:
     import tf_keras
 
 
-def quantize_after_training(run: Run, float_model: FloatModel) -> None:
-    """Export the PTQ variant that the config asks for; nothing for `quant=float`."""
+def quantize_after_training(run: Run, float_model: FloatModel) -> TracedModel | None:
+    """Export the PTQ variant that the config asks for; nothing for `quant=float`.
+
+    Returns:
+        The calibrated model and its trace, where QAT starts from the very same.
+    """
     quant = run.config.quant
     if quant.name not in SCHEMES:
-        return
+        return None
     variant, scheme = SCHEMES[quant.name]
     calibration = calibration_inputs(run, float_model.task) if quant.name in NEED_CALIBRATION else None
-    if scheme != "int8" or not _export_with_our_ranges(run, variant, float_model.model, calibration):
+    traced = _export_with_our_ranges(run, variant, float_model.model, calibration) if scheme == "int8" else None
+    if traced is None:
         options = {"engine": "tflite", "allow_float": quant.allow_float, "per_channel": quant.per_channel}
         export_tflite(run, variant, float_model.model, scheme=scheme, calibration=calibration, **options)
-    for step in (len(float_model.history), len(float_model.history) + (quant.epochs if "qat" in quant.name else 0)):
-        draw_deployed(run, variant, run.file(variant, "model.tflite").read_bytes(), float_model.task, step)
+    steps = (len(float_model.history), len(float_model.history) + (quant.epochs if "qat" in quant.name else 0))
+    draw_deployed(run, variant, run.file(variant, "model.tflite").read_bytes(), float_model.task, *steps)
+    return traced if _starts_training(quant) else None
 
 
-def _export_with_our_ranges(run: Run, variant: str, model: tf_keras.Model, calibration: NDArray) -> bool:
-    """Make the int8 file as that of a QAT model is made, which nobody has trained; False where TFLite has to make it.
+def _export_with_our_ranges(run: Run, variant: str, model: tf_keras.Model, calibration: NDArray) -> TracedModel | None:
+    """Make the int8 file as that of a QAT model is made, which nobody has trained; None where TFLite has to make it.
 
     The canonical form is worth more than the calibration: a global average pooling, to name one, gets a scale of its
     own, where TFLite keeps that of the map before it. TFLite's calibrator knows no other method than min-max either.
@@ -44,17 +52,18 @@ def _export_with_our_ranges(run: Run, variant: str, model: tf_keras.Model, calib
     """
     quant = run.config.quant
     if quant.calibration.engine == "tflite":
-        return False
+        return None
     try:
         with run.progress.work("calibrate"):
             quantized = quantize_model(model, calibration, config=_alone(quant))
-        export_tflite(run, variant, quantized, allow_float=quant.allow_float, per_channel=quant.per_channel)
+        traced = trace(quantized, run.config.export.batch_size)
+        export_tflite(run, variant, traced, allow_float=quant.allow_float, per_channel=quant.per_channel)
     except ModelError as error:
         if needs_our_ranges(quant):
             raise
         run.progress.say(f"{variant}: calibrated by TFLite itself, because {str(error).partition(chr(10))[0]}")
-        return False
-    return True
+        return None
+    return traced
 
 
 def needs_our_ranges(quant: QuantConfig) -> bool:
@@ -62,13 +71,21 @@ def needs_our_ranges(quant: QuantConfig) -> bool:
     return quant.calibration.method != "minmax" or quant.equalization or quant.bias_correction
 
 
+def _starts_training(quant: QuantConfig) -> bool:
+    """Whether QAT starts from the model that PTQ exports: no layer has settings of its own or is ranked first."""
+    own = quant.sensitivity or quant.skip or quant.per_layer or quant.auto_skip.max_drop is not None
+    return quant.name == "qat" and not own and quant.weight_bits == 8
+
+
 def _alone(quant: QuantConfig) -> QuantConfig:
     """What of the options belongs to post-training quantization; the layers' own settings are the trained model's."""
+    if _starts_training(quant):
+        return replace(quant, name="ptq")
     return QuantConfig(
         name="ptq",
         calibration=quant.calibration,
         per_channel=quant.per_channel,
         equalization=quant.equalization,
+        equalize_above=quant.equalize_above,
         bias_correction=quant.bias_correction,
     )
-        equalize_above=quant.equalize_above,
