@@ -56,6 +56,7 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: TracedModel |
     tf_keras.utils.set_random_seed(run.config.seed)  # the same start whether the float model was trained here or taken
     traced = _quantized(run, float_model, variant) if calibrated is None else calibrated
     model = traced.model
+    object.__setattr__(model, "post_training", False)  # from here on
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
     watch, predictor = RangeWatch(run), keras_predictor(model)

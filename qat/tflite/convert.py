@@ -96,7 +96,7 @@ def convert(
             integer_borders(unpacked, io)
         if scheme == "trained":
             without_barriers(unpacked)
-        _name(unpacked, traced, signature, getattr(model, "post_training", False))
+        _name(unpacked, traced, signature, getattr(traced.model, "post_training", False))
 
     named = rewrite(content, finish)
     _check_arithmetic(verify(named), scheme, io, allow_float)
