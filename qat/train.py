@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from qat.config import Config
-from qat.door import import_tensorflow, open_door
+from qat.door import import_tensorflow, open_door, spare_imports
 
 
 def train(config: Config, run_dir: Path) -> object:
@@ -15,6 +15,7 @@ def train(config: Config, run_dir: Path) -> object:
     from qat.stages.main_job import main_job
     from qat.stages.objectives import objective_values
 
+    spare_imports()
     result = main_job(config, run_dir)
     return None if result is None else objective_values(config.sweep.objectives, result, run_dir)
 

@@ -5,6 +5,6 @@ Neither NumPy nor TensorFlow is imported here, so that a typo, `--help` and `--c
 
 from qat.door.compose import compose, conf_dir
 from qat.door.open import open_door
-from qat.door.quiet import import_tensorflow
+from qat.door.quiet import import_tensorflow, spare_imports
 
-__all__ = ["compose", "conf_dir", "import_tensorflow", "open_door"]
+__all__ = ["compose", "conf_dir", "import_tensorflow", "open_door", "spare_imports"]

@@ -1,7 +1,8 @@
-"""Import TensorFlow without the page of start-up notices that its libraries print past every log level."""
+"""Import TensorFlow without the page of start-up notices that its libraries print, and without a cost afterwards."""
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -28,6 +29,16 @@ def import_tensorflow() -> None:
         importlib.import_module("tf_keras")
     for chatty, level in _CHATTY.items():
         logging.getLogger(chatty).setLevel(level)
+
+
+def spare_imports() -> None:
+    """Let Python's collector pass over what is imported by now, and stays: tracing a graph makes it look at all of it.
+
+    Once a process: what is left of one job is not to be kept for the others.
+    """
+    if gc.get_freeze_count() == 0:
+        gc.collect()
+        gc.freeze()
 
 
 @contextmanager
