@@ -89,6 +89,7 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
     names, by_name = _output_names(model, kind["outputs"])
     module = tf.Module()
     module.variables_of_the_model = list(model.variables)
+    module.graph_debug_info = None  # else the converter collects a stack trace for each op
     return TracedModel(
         model=model,
         function=function,
