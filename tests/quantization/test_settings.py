@@ -90,6 +90,9 @@ def test_skip_leaves_exactly_the_named_layers_in_float(tiny, images):
     computing = [report for report in found.float_ops if report.op not in ("QUANTIZE", "DEQUANTIZE")]
     assert found.op_counts["CONV_2D"] == 2
     assert [(report.op, report.layer) for report in computing] == [("CONV_2D", "pointwise")]
+    softmax = quantize_model(tiny, images, config=QuantConfig(name="qat", skip=["^head$"]))
+    named = [(report.op, report.layer) for report in verify(convert(softmax, allow_float=True)).float_ops]
+    assert [pair for pair in named if "QUANTIZE" not in pair[0]] == [("FULLY_CONNECTED", "head"), ("SOFTMAX", "head")]
     assert not {tensor.dtype for tensor in read(convert(model, allow_float=True)).tensors} & {"float64"}
 
 

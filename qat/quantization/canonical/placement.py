@@ -113,6 +113,15 @@ class Placement:
             self.outputs.add(id(barrier.output))
         return barrier.output
 
+    def read_in_float(self, node: Node) -> None:
+        """Its input behind a barrier: an op whose codes need no range of its own is quantized by its input's alone."""
+        tensor = node.inputs[0]
+        barrier = self.graph.make("float_barrier", f"{node.name}/real", [tensor], shape=tensor.shape, layer=node.layer)
+        node.inputs[0] = barrier.output
+        self.graph.insert_after(tensor.node, barrier)
+        self.readers[tensor] = [barrier if reader is node else reader for reader in self.readers[tensor]]
+        self.readers[barrier.output] = [node]
+
     def new_range(self, node: Node, fixed: tuple[float, float] | None = None) -> Range:
         made = Range(node.name, node.layer or node.name, fixed, step=node.step)
         self.ranges.append(made)
@@ -285,6 +294,8 @@ def _place_own(state: Placement, node: Node) -> None:
     if last.op == "clamp":
         fixed = (last.attrs["low"], last.attrs["high"])
     node.in_float = last.in_float = state.in_float(node)
+    if node.in_float and node.op in FIXED_RANGE:
+        state.read_in_float(node)
     made = state.stay_in_float(last) if state.in_float(node) else last.output
     on = state.new_range(last, fixed)
     on.saturates = last.op == "clamp"
