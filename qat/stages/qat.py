@@ -104,7 +104,7 @@ def _train(run: Run, traced: TracedModel, float_model: FloatModel, watch: RangeW
                 before,
             ),
             EpochCallback(
-                lambda now, step: watch(_as_exported(traced, now).model, step),
+                lambda now, step: watch(_as_exported(traced, now), step),
                 config.log.ranges_every,
                 settings.epochs,
                 before,
@@ -156,7 +156,7 @@ def _draw_start(
     task, step = float_model.task, len(float_model.history)
     start = evaluate(predictor, run.splits.val, task)
     run.board.scalars("fake_quant", {f"{start.metric.name}/val": start.metric.value}, step)
-    watch(traced.model, step)
+    watch(traced, step)
     if run.config.log.deployed_every and same_file:
         draw_deployed(run, CURVE, run.file("ptq_int8", rundir.MODEL_TFLITE).read_bytes(), task, step)
     elif run.config.log.deployed_every:

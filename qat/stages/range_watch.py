@@ -14,26 +14,28 @@ from qat.evaluation import spread
 from qat.quantization.range_meter import RangeFit, RangeMeter
 from qat.reporting.dashboard import ALL_LAYERS, SATURATION, SQNR
 from qat.stages.run import Run
+from qat.tflite.tracing import TracedModel
 
 MOST_SAMPLES, MOST_NUMBERS = 64, 1 << 20  # of val; fewer where a sample is large: all activations are held at once
 _RANGE = re.compile(r"[_/](min|max)(:0)?$")
 
 
 class RangeWatch:
-    """Called with the model and an epoch's number; the meter's graph is traced once, at the first call."""
+    """Called with the traced model and an epoch's number; the meter's graph is made once, at the first call."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._meter: RangeMeter | None = None
         self.fits: list[RangeFit] = []  # of the last call
 
-    def __call__(self, model: tf_keras.Model, step: int) -> None:
+    def __call__(self, traced: TracedModel, step: int) -> None:
         if not self._run.config.log.tensorboard or not self._run.config.log.ranges_every:
             return
         board = self._run.board
-        board.ranges("fake_quant", range_variables(model), step)
+        board.ranges("fake_quant", range_variables(traced.model), step)
         if self._meter is None:
-            self._meter, self._samples = RangeMeter(model), self._inputs()
+            open_batch = traced.function if traced.batch_size is None else None
+            self._meter, self._samples = RangeMeter(traced.model, open_batch), self._inputs()
         self.fits, everywhere = self._meter(self._samples)
         board.scalars("fake_quant", dict(self._scalars(everywhere)), step)
 

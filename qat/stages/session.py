@@ -22,6 +22,8 @@ def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Wor
     """
     _set_threads(threads)
     workers = begin_workers(strategy)
+    # said, not only meant: else a first switch of it elsewhere has every graph optimized once more
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
     tf_keras.backend.clear_session()
     gc.collect()
     tf_keras.utils.set_random_seed(seed)
