@@ -23,7 +23,8 @@ class LstmWeights:
     """Of one LSTM, the four gates in the order input, forget, cell, output.
 
     `kernel` and `recurrent` are int8 [units, inputs] and [units, units] a gate, each with one scale and the zero point
-    0; `bias` is real, [units] a gate. The cell's scale is 2^(cell_bits - 15).
+    0; `bias` is real, [units] a gate. The cell's scale is 2^(cell_bits - 15). `scale` and `zero_point` are the state's,
+    which is int8 and what comes out.
     """
 
     kernel: list[NDArray[np.int8]]
@@ -32,6 +33,8 @@ class LstmWeights:
     kernel_scales: list[float]
     recurrent_scales: list[float]
     cell_bits: int
+    scale: float
+    zero_point: int
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ unidirectional_sequence_lstm.cc (PopulateQuantizedLstmParams8x8_16).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,7 +77,7 @@ class Lstm(Holder):
         if not quantizes:
             return self._outputs(inputs, float_step(self.weight("recurrent")), written_out="kernel" not in self.live)
         if stand_ins() is not None:
-            return self._stand_in(inputs)
+            return self._stand_in(inputs, ends.target)
         if in_integers() and ends.source is not None and "kernel/scale" in self.live:
             return self._as_kernel(inputs, ends)
         return self._simulated(inputs, ends.target, bool(tf.get_static_value(training)))
@@ -144,19 +145,20 @@ class Lstm(Holder):
 
         return tf.cast(over_steps(of_x, self.units, step)[0], inputs.dtype) * target
 
-    def _stand_in(self, inputs: tf.Tensor) -> tf.Tensor:
+    def _stand_in(self, inputs: tf.Tensor, target: RangeLayer) -> tf.Tensor:
         """For the converter: a product that the finished file has the kernel in place of."""
         made = stand_ins()
         mark, steps, size = made.mark(), inputs.shape[1], inputs.shape[2]
-        made.made.append(StandIn(mark, self.name, steps, self.file_weights))
+        made.made.append(StandIn(mark, self.name, steps, partial(self.file_weights, target)))
         signs = 1.0 - 2.0 * (np.add.outer(np.arange(size), np.arange(self.units)) % 2)
         kernel = tf.quantization.fake_quant_with_min_max_args(
             tf.constant(signs * mark, tf.float32), -mark, mark, num_bits=8, narrow_range=True
         )
         return tf.tensordot(inputs, kernel, 1)
 
-    def file_weights(self) -> LstmWeights:
-        """The weights as the file holds them."""
+    def file_weights(self, target: RangeLayer) -> LstmWeights:
+        """The weights as the file holds them, where the output is on this range."""
+        scale = float(target.scale())
         kernel, recurrent = (self.quantizers[name].codes(self.weight(name)) for name in QUANTIZED)
         return LstmWeights(
             kernel=kernel[0],
@@ -165,6 +167,8 @@ class Lstm(Holder):
             kernel_scales=kernel[1],
             recurrent_scales=recurrent[1],
             cell_bits=int(self.cell_bits()),
+            scale=scale,
+            zero_point=int(np.clip(-128 - round(min(target.range[0], 0.0) / scale), -128, 127)),
         )
 
     def get_config(self) -> dict[str, Any]:

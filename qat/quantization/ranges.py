@@ -32,16 +32,22 @@ def _extremes(values: tf.Tensor, on: Range) -> tf.Tensor:
 
 
 def _spans(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDArray]]) -> NDArray[np.float64]:
-    """Smallest and largest value of each range over all batches, [ranges, 2], with 0 inside."""
+    """Smallest and largest value of each range over all batches, [ranges, 2], with 0 inside.
+
+    An LSTM sees each sample twice: by itself, and as if it went on from another. A few rows do not show all states
+    that it will be in; what saturates there comes back at every step. (TFLite's calibrator, which never forgets a
+    state, does the latter alone.)
+    """
     wanted = [tensor for on in ranges for tensor in on.tensors]
     held_by = [on for on in ranges for _ in on.tensors]
 
     @tf.function(autograph=False)
-    def extremes(*inputs: tf.Tensor) -> tf.Tensor:
-        values = run(graph, list(inputs), wanted)
+    def extremes(warm: bool, *inputs: tf.Tensor) -> tf.Tensor:
+        values = run(graph, list(inputs), wanted, warm)
         return tf.stack([_extremes(v, on) for v, on in zip(values, held_by, strict=True)])
 
-    seen = np.stack([extremes(*map(tf.constant, batch)).numpy() for batch in batches])
+    starts = (False, True) if any(graph.of("lstm")) else (False,)
+    seen = np.stack([extremes(warm, *map(tf.constant, batch)).numpy() for batch in batches for warm in starts])
     _check_finite(seen, ranges)
     owners = np.repeat(np.arange(len(ranges)), [len(on.tensors) for on in ranges])
     spans = np.zeros((len(ranges), 2))
@@ -164,7 +170,7 @@ def calibrate(
             else:
                 spans[i] = mse_span(counts[row], spans[i])
     for i, on in enumerate(ranges):
-        if on.step:
+        if on.step or on.feeds_back:
             spans[i] *= FEEDBACK_MARGIN
     return [
         on.fixed or whole_span(float(low), float(high if high - low > SMALLEST_SPAN else low + DEAD_SPAN))

@@ -16,6 +16,11 @@ from qat.tflite.borders import operator_of
 
 _ABSENT = -1
 _LARGEST_BIAS = 2**31 - 1
+_ALONE = {  # activations, as ops of their own
+    schema.ActivationFunctionType.RELU: schema.BuiltinOperator.RELU,
+    schema.ActivationFunctionType.RELU_N1_TO_1: schema.BuiltinOperator.RELU_N1_TO_1,
+    schema.ActivationFunctionType.RELU6: schema.BuiltinOperator.RELU6,
+}
 _INTERMEDIATES = ("input_to_input", "input_to_forget", "input_to_cell", "input_to_output")
 _TYPES = {"int8": schema.TensorType.INT8, "int16": schema.TensorType.INT16, "int32": schema.TensorType.INT32}
 _TYPES |= {"float32": schema.TensorType.FLOAT32}
@@ -30,14 +35,17 @@ def place_lstms(content: Any, stand_ins: Sequence[StandIn]) -> None:
     for stand_in in stand_ins:
         found = [op for op in content.subgraphs[0].operators if _is(content, op, stand_in)]
         if len(found) != 1:
-            raise ModelError(
-                f"layer {stand_in.layer!r}: the converter left {len(found)} ops that stand for its LSTM, expected 1. "
-                "Write its steps out: build the layer with unroll=True and another activation object, or leave it in "
-                "float (quant.skip)"
-            )
+            raise _lost(stand_in, f"{len(found)} ops that stand for its LSTM, expected 1")
         _Placing(content, found[0], stand_in).run()
     if stand_ins:
         drop_unused_tensors(content.subgraphs[0])
+
+
+def _lost(stand_in: StandIn, left: str) -> ModelError:
+    return ModelError(
+        f"layer {stand_in.layer!r}: the converter left {left}. Put a layer that does nothing to the values, such as "
+        "Reshape, behind the LSTM, or leave it in float (quant.skip)"
+    )
 
 
 def _is(content: Any, op: Any, stand_in: StandIn) -> bool:
@@ -60,6 +68,10 @@ class _Placing:
         self.content, self.op, self.layer = content, op, stand_in.layer
         self.graph = content.subgraphs[0]
         self.steps, self.weights = stand_in.steps, stand_in.weights()
+        self.fused = op.builtinOptions.fusedActivationFunction
+        numbers = self.graph.tensors[op.outputs[0]].quantization
+        if not self.fused and not np.isclose(numbers.scale[0], self.weights.scale, rtol=1e-3):
+            raise _lost(stand_in, f"the output on a scale of {numbers.scale[0]}, expected {self.weights.scale}")
 
     def run(self) -> None:
         weights, old = self.weights, self.op
@@ -67,25 +79,33 @@ class _Placing:
         x, y = int(old.inputs[0]), int(old.outputs[0])
         batch = int(np.prod(self.graph.tensors[x].shape)) // (self.steps * size)
         source = self._reshaped(x, [batch, self.steps, size])
-        state = self._on(y, "state", [batch, units])
+        state = self._state("state", [batch, units])
         cell = self._tensor("cell", "int16", [batch, units], 2.0 ** (weights.cell_bits - 15))
         for index in (state, cell):
             self.graph.tensors[index].isVariable = True
-        output = self._on(y, "sequence", [batch, self.steps, units])
-        op = schema.OperatorT()
-        op.opcodeIndex = _opcode(self.content, schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM)
+        op = self._operator(schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM, [], [])
         op.builtinOptionsType = schema.BuiltinOptions.UnidirectionalSequenceLSTMOptions
         op.builtinOptions = _options()
         absent = [_ABSENT]
         op.inputs = [source, *self._matrices(), *3 * absent, *self._biases(source)]
         op.inputs += [*2 * absent, state, cell, *4 * absent]
-        op.outputs, op.intermediates = [output], self._intermediates(y)
+        op.intermediates = self._intermediates()
         before = [self._reshape(x, source)] if source != x else []
-        same = list(self.graph.tensors[y].shape) == [batch, self.steps, units]
+        after = self._after(op, y, [batch, self.steps, units])
         at = self.graph.operators.index(old)
-        if same:
-            op.outputs = [y]
-        self.graph.operators[at : at + 1] = [*before, op, *([] if same else [self._reshape(output, y)])]
+        self.graph.operators[at : at + 1] = [*before, op, *after]
+
+    def _after(self, op: Any, y: int, shape: list[int]) -> list[Any]:
+        """Give the kernel its output; what must follow it where the converter reshaped, or fused a ReLU."""
+        after = []
+        if list(self.graph.tensors[y].shape) != shape:
+            flat, y = y, self._on(y, "sequence", shape)
+            after = [self._reshape(y, flat)]
+        if self.fused:
+            clipped, y = y, self._state("before_activation", shape)
+            after = [self._operator(_ALONE[self.fused], [y], [clipped]), *after]
+        op.outputs = [y]
+        return after
 
     def _matrices(self) -> list[int]:
         named = (("kernel", self.weights.kernel, self.weights.kernel_scales),)
@@ -106,10 +126,16 @@ class _Placing:
             made.append(self._tensor(f"bias_{gate}", "int32", [len(codes)], float(step), data=codes))
         return made
 
-    def _intermediates(self, y: int) -> list[int]:
+    def _intermediates(self) -> list[int]:
         """The kernel reads the last one alone: scale and zero point of what comes out of the cell."""
         made = [self._tensor(f"{name}_intermediate", "float32", [0]) for name in _INTERMEDIATES]
-        return [*made, self._on(y, "effective_hidden_scale_intermediate", [0])]
+        return [*made, self._state("effective_hidden_scale_intermediate", [0])]
+
+    def _state(self, name: str, shape: list[int]) -> int:
+        """An int8 tensor on the state's scale: that of the output, if that has not been fused with anything."""
+        if self.fused:
+            return self._tensor(name, "int8", shape, self.weights.scale, self.weights.zero_point)
+        return self._on(int(self.op.outputs[0]), name, shape)
 
     def _on(self, like: int, name: str, shape: list[int]) -> int:
         """An int8 tensor with the scale and zero point of another."""
@@ -144,13 +170,16 @@ class _Placing:
 
     def _reshape(self, x: int, y: int) -> Any:
         shape = [int(size) for size in self.graph.tensors[y].shape]
-        op = schema.OperatorT()
-        op.opcodeIndex = _opcode(self.content, schema.BuiltinOperator.RESHAPE)
         sizes = self._tensor("shape", "int32", [len(shape)], data=np.array(shape, np.int32))
-        op.inputs, op.outputs = [x, sizes], [y]
+        op = self._operator(schema.BuiltinOperator.RESHAPE, [x, sizes], [y])
         op.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
         op.builtinOptions = schema.ReshapeOptionsT()
         op.builtinOptions.newShape = shape
+        return op
+
+    def _operator(self, builtin: int, inputs: list[int], outputs: list[int]) -> Any:
+        op = schema.OperatorT()
+        op.opcodeIndex, op.inputs, op.outputs = _opcode(self.content, builtin), inputs, outputs
         return op
 
 

@@ -59,7 +59,10 @@ def _distance(quantized, content, series):
     [
         lambda: [_lstm(), layers.Dense(3)],
         lambda: [layers.Bidirectional(_lstm(return_sequences=True)), layers.Dense(3)],
-        lambda: [layers.Conv1D(6, 3, activation="relu"), _lstm(use_bias=False, go_backwards=True)],
+        pytest.param(
+            lambda: [layers.Conv1D(6, 3, activation="relu"), _lstm(use_bias=False, go_backwards=True)],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["last", "bidirectional", "conv_then_backwards"],
 )
@@ -99,6 +102,27 @@ def test_one_sample_at_a_time_is_said_and_no_state_is_left_over():
     alone = np.concatenate([Interpreter(content).predict(row[None]) for row in series])
     np.testing.assert_array_equal(interpreter.predict(series), alone)
     np.testing.assert_array_equal(interpreter.predict(series[::-1]), alone[::-1])
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [layers.ReLU, lambda: layers.Lambda(lambda x: tf.clip_by_value(x, -0.1, 0.1))],
+    ids=["relu", "clip"],
+)
+def test_what_the_converter_would_fuse_does_not_reach_the_state(behind):
+    quantized = _quantized(_model(_lstm(return_sequences=True), behind(), layers.Flatten(), layers.Dense(2)))
+    assert _distance(quantized, _converted(quantized), _series(32, 9)).max() == 0
+
+
+def test_ranges_have_room_for_states_that_a_few_rows_do_not_reach():
+    model, series = _model(_lstm(return_sequences=True, name="memory")), _series(16, 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantized = quantize_model(model, series)
+    low, high = next(layer.range for layer in quantized.layers if layer.name.startswith("memory--range"))
+    seen = model.predict(np.concatenate([np.roll(series, 1, axis=0), series], axis=1)[:, :STEPS], verbose=0)
+    assert low < 1.04 * seen.min()
+    assert high > 1.04 * seen.max()
 
 
 def test_a_fixed_batch_is_kept():
@@ -146,6 +170,7 @@ def test_saved_loaded_and_twinned_it_predicts_the_same(tmp_path):
     assert _converted(loaded) == _converted(quantized)
 
 
+@pytest.mark.slow
 def test_a_shared_layer_has_the_ranges_of_each_call():
     tf_keras.utils.set_random_seed(0)
     left, right = (tf_keras.Input((STEPS, WIDTH), name=name) for name in ("left", "right"))
@@ -168,6 +193,7 @@ def test_in_float_it_is_left_to_the_user():
     assert {report.layer for report in verify(content).float_ops} == {"memory"}
 
 
+@pytest.mark.slow
 def test_a_wide_cell_and_weights_of_four_bits():
     model = _model(_lstm(return_sequences=True, kernel_initializer=tf_keras.initializers.RandomNormal(0, 4)), steps=40)
     model.layers[1].cell.bias.assign(tf.repeat(tf.constant([3.0, 6.0, 0.0, 0.0]), UNITS))

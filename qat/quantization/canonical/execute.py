@@ -68,9 +68,14 @@ def _batch_norm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) ->
     return tf.nn.batch_normalization(x, w["mean"], w["variance"], w.get("beta"), w.get("gamma"), attrs["epsilon"])
 
 
-def _lstm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> list[tf.Tensor]:
-    """The sequence of outputs, and that of cells."""
-    return list(over_steps(_dense(x, w, attrs), attrs["units"], float_step(w["recurrent"])))
+def _lstm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any], warm: bool) -> list[tf.Tensor]:
+    """The sequence of outputs, and that of cells; of each sample after the one before it, if `warm`."""
+    of_x, step = _dense(x, w, attrs), float_step(w["recurrent"])
+    outputs, cells = over_steps(of_x, attrs["units"], step)
+    if warm:
+        start = tuple(tf.roll(values[:, -1], 1, axis=0) for values in (outputs, cells))
+        outputs, cells = over_steps(of_x, attrs["units"], step, start=start)
+    return [outputs, cells]
 
 
 WEIGHTED: dict[str, Callable] = {
@@ -89,13 +94,13 @@ def _constant(value: Any) -> tf.Tensor:
         return tf.constant(value)
 
 
-def run_node(node: Node, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
+def run_node(node: Node, inputs: list[tf.Tensor], warm: bool = False) -> list[tf.Tensor]:
     """The node's outputs for these input tensors."""
     if node.op in ("const", "variable"):
         return [_constant(node.value)]
     weights = {name: _constant(weight.value) for name, weight in node.weights.items()}
     if node.op == "lstm":
-        return _lstm(inputs[0], weights, node.attrs)
+        return _lstm(inputs[0], weights, node.attrs, warm)
     if node.op in WEIGHTED:
         y = WEIGHTED[node.op](inputs[0], weights, node.attrs)
         return [_batch_norm(y, weights, node.attrs["norm"]) if "norm" in node.attrs else y]
@@ -105,13 +110,18 @@ def run_node(node: Node, inputs: list[tf.Tensor]) -> list[tf.Tensor]:
     return list(result) if isinstance(result, (list, tuple)) else [result]
 
 
-def run(graph: Graph, inputs: list[tf.Tensor], wanted: list[Tensor] | None = None) -> list[tf.Tensor]:
-    """Values of `wanted` (default: the graph's outputs) for inputs in graph order, in plain float arithmetic."""
+def run(
+    graph: Graph, inputs: list[tf.Tensor], wanted: list[Tensor] | None = None, warm: bool = False
+) -> list[tf.Tensor]:
+    """Values of `wanted` (default: the graph's outputs) for inputs in graph order, in plain float arithmetic.
+
+    `warm`: an LSTM begins each sample with the state that the sample before it in the batch has left.
+    """
     values: dict[Tensor, tf.Tensor] = {}
     for node, value in zip(graph.inputs, inputs, strict=True):
         values[node.output] = value
     for node in graph.nodes:
         if node.op != "input":
-            results = run_node(node, [values[tensor] for tensor in node.inputs])
+            results = run_node(node, [values[tensor] for tensor in node.inputs], warm)
             values.update(zip(node.outputs, results, strict=False))
     return [values[tensor] for tensor in (graph.outputs if wanted is None else wanted)]

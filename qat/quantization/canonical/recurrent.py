@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from qat.quantization.canonical.building import Builder, only_reader, scalar_of
 from qat.quantization.canonical.execute import run
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
-from qat.quantization.canonical.placement import Range
+from qat.quantization.canonical.placement import SAME_SCALE, Range
 
 HEADROOM = 0.98  # of the state's span that x may fill
 
@@ -44,6 +44,20 @@ def join_gates(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
             _rewrite(graph, step, _scaled(graph, step.of_x, scale, scaled), scale)
     graph.prune()
     graph.sort()
+
+
+def clamp_of_state(graph: Graph) -> None:
+    """What clips an LSTM's output does so by ops of its own: the kernel reads its output again, unclipped, and so the
+    clamp's bounds cannot be the range."""
+    for node in graph.of("clamp"):
+        x = node.inputs[0]
+        while x.node.op in SAME_SCALE and x.node.inputs:
+            x = x.node.inputs[0]
+        if x.node.op == "lstm":
+            build = Builder(graph, node)
+            below = build.add("minimum", node.inputs[0], node.attrs["high"], shape=node.output.shape)
+            build.add("maximum", below, node.attrs["low"], shape=node.output.shape)
+            build.replace()
 
 
 def carry_codes(graph: Graph, spans: dict[Range, tuple[float, float]]) -> dict[Range, tuple[float, float]]:

@@ -9,22 +9,27 @@ import tensorflow as tf
 
 Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
+State = tuple[tf.Tensor, tf.Tensor]
 
-def over_steps(of_x: tf.Tensor, units: int, step: Step, *, written_out: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-    """Outputs and cells, [batch, steps, units] each; state and cell begin at 0.
+
+def over_steps(
+    of_x: tf.Tensor, units: int, step: Step, *, start: State | None = None, written_out: bool = False
+) -> State:
+    """Outputs and cells, [batch, steps, units] each.
 
     Args:
         of_x: what the inputs add to the four gates, [batch, steps, 4 * units]; `steps` is known.
         step: (of_x [batch, 4 * units], state, cell) to (output, state, cell), [batch, units] each.
+        start: state and cell to begin with, [batch, units] each; zeros where none are given.
         written_out: no loop in the graph.
     """
     zeros = tf.zeros([tf.shape(of_x)[0], units], of_x.dtype)
     run = _written_out if written_out else _looped
-    return run(of_x, zeros, step)
+    return run(of_x, start or (zeros, zeros), step)
 
 
-def _written_out(of_x: tf.Tensor, zeros: tf.Tensor, step: Step) -> tuple[tf.Tensor, tf.Tensor]:
-    state = cell = zeros
+def _written_out(of_x: tf.Tensor, start: State, step: Step) -> State:
+    state, cell = start
     outputs, cells = [], []
     for row in tf.unstack(of_x, axis=1):
         output, state, cell = step(row, state, cell)
@@ -33,19 +38,19 @@ def _written_out(of_x: tf.Tensor, zeros: tf.Tensor, step: Step) -> tuple[tf.Tens
     return tf.stack(outputs, axis=1), tf.stack(cells, axis=1)
 
 
-def _looped(of_x: tf.Tensor, zeros: tf.Tensor, step: Step) -> tuple[tf.Tensor, tf.Tensor]:
-    steps = of_x.shape[1]
+def _looped(of_x: tf.Tensor, start: State, step: Step) -> State:
+    steps, units = of_x.shape[1], start[0].shape[1]
     rows = tf.TensorArray(of_x.dtype, steps).unstack(tf.transpose(of_x, [1, 0, 2]))
-    made = [tf.TensorArray(of_x.dtype, steps, element_shape=[None, zeros.shape[1]]) for _ in range(2)]
+    made = [tf.TensorArray(of_x.dtype, steps, element_shape=[None, units]) for _ in range(2)]
 
     def body(at: tf.Tensor, state: tf.Tensor, cell: tf.Tensor, outputs: Any, cells: Any) -> tuple:
         output, state, cell = step(rows.read(at), state, cell)
         return at + 1, state, cell, outputs.write(at, output), cells.write(at, cell)
 
-    found = tf.while_loop(lambda at, *_: at < steps, body, (0, zeros, zeros, *made), maximum_iterations=steps)
+    found = tf.while_loop(lambda at, *_: at < steps, body, (0, *start, *made), maximum_iterations=steps)
     outputs, cells = (tf.transpose(array.stack(), [1, 0, 2]) for array in found[3:])
     for result in (outputs, cells):
-        result.set_shape([of_x.shape[0], steps, zeros.shape[1]])
+        result.set_shape([of_x.shape[0], steps, units])
     return outputs, cells
 
 
