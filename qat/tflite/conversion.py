@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -38,16 +39,37 @@ class Options:
 class _Converter(tf.lite.TFLiteConverter):
     """TensorFlow's own, which builds the whole frozen graph once more to learn what its inputs and outputs are called.
 
-    They are called what they were called before, and that building takes as long as the conversion itself.
+    They are called what they were called before, and that building takes as long as the conversion itself. What is
+    frozen once is kept beside the trace; of a trace that is converted again, only the variables' values are set anew.
     """
 
     def _freeze_concrete_function(self) -> tuple:
-        function = self._funcs[0]
-        data = convert_to_constants._FunctionConverterDataInEager(function, False, False)
-        graph_def, _ = convert_to_constants._replace_variables_by_constants(converter_data=data)
+        function, kept = self._funcs[0], getattr(self._trackable_obj, "frozen", None)
+        if kept is None:
+            kept = self._trackable_obj.frozen = _freeze(function)
+        for node, variable in kept.variables:
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(variable.numpy()))
         captured = {id(tensor) for tensor in function.graph.internal_captures}
         inputs = [tensor for tensor in function.inputs if id(tensor) not in captured]
-        return graph_def, inputs, function.outputs, function
+        if kept.graph.library.function:  # which hold constants of their own
+            self._trackable_obj.frozen = None
+        return kept.graph, inputs, function.outputs, function
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    graph: Any  # GraphDef without variables
+    variables: list[tuple[Any, tf.Variable]]  # each with the Const node that stands for it
+
+
+def _freeze(function: Any) -> _Frozen:
+    data = convert_to_constants._FunctionConverterDataInEager(function, False, False)
+    graph, _ = convert_to_constants._replace_variables_by_constants(converter_data=data)
+    handles = {id(variable.handle): variable for variable in function.graph.variables}
+    captures = zip(function.graph.internal_captures, function.graph.external_captures, strict=True)
+    held = {inner.op.name: handles[id(outer)] for inner, outer in captures if id(outer) in handles}
+    nodes = {node.name: node for node in graph.node if node.name in held and node.op == "Const"}
+    return _Frozen(graph, [(nodes[name], variable) for name, variable in held.items() if name in nodes])
 
 
 def convert_traced(

@@ -12,7 +12,7 @@ from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, read, verify
-from qat.tflite.tracing import input_specs
+from qat.tflite.tracing import input_specs, trace
 
 from .conftest import images
 
@@ -195,7 +195,7 @@ def test_recurrent_layers_without_a_kernel_are_unrolled_for_int8_and_left_as_the
 
 
 def test_a_loop_that_cannot_be_unrolled_is_refused_and_does_not_kill_the_process():
-    class Loop(tf_keras.layers.Layer):
+    class Loop(layers.Layer):
         def call(self, values):
             return tf.while_loop(
                 lambda i, _: i < tf.shape(values)[1], lambda i, v: (i + 1, v * 0.9), [tf.constant(0), values]
@@ -311,3 +311,19 @@ def test_low_bit_weights_become_int4(cnn, calibration):
     weights = [t for t in read(convert(model, low_bit=True, allow_float=True)).tensors if t.dtype == "int4"]
     assert weights
     assert all(t.data.min() >= -8 and t.data.max() <= 7 for t in weights)
+
+
+def test_a_trace_is_converted_with_the_weights_that_the_model_has_by_then():
+    inputs = tf_keras.Input((8, 8, 2))
+    x = layers.Conv2D(4, 3, use_bias=False)(inputs)
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    x = layers.Dense(3)(layers.GlobalAveragePooling2D()(x))
+    rng = np.random.default_rng(0)
+    model = quantize_model(tf_keras.Model(inputs, x), rng.random((128, 8, 8, 2), np.float32))
+    traced = trace(model)
+    files = [convert(traced)]
+    for _ in range(2):
+        model.set_weights([held + 0.1 * rng.random(held.shape).astype(held.dtype) for held in model.get_weights()])
+        files.append(convert(traced))
+        assert files[-1] == convert(model)
+    assert len(set(files)) == 3
