@@ -36,9 +36,8 @@ def logging(rounds: int) -> None:
             counted[arm].append(timed(functools.partial(_run, ARMS[arm]), times[arm]))
     for arm, what in (("with", "curves, ranges, pictures, HParams"), ("with each epoch's file", "the same, and files")):
         spent = [each["logging"] / (each["all"] - each["logging"]) for each in counted[arm]]
-        limit = {"limit": BAR} if arm == "with" else {}
         notes = f"CPU seconds of logging over those of the rest of the run ({what}), {rounds} rounds"
-        emit(f"logging: share, {ARMS[arm]}", sorted(spent)[len(spent) // 2], None, unit="", notes=notes, **limit)
+        emit(f"logging: share, {ARMS[arm]}", sorted(spent)[len(spent) // 2], None, unit="", notes=notes, limit=BAR)
         emit_times(f"logging: {ARMS[arm]}", times[arm], times["without"], notes="beside log.tensorboard=false")
 
 

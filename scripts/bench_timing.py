@@ -87,6 +87,8 @@ def emit_times(what: str, ours: Times, stock: Times, **others: object) -> None:
     cpu, best = ours.cpu_median / stock.cpu_median, ours.best / stock.best
     if "lower" in others:
         cpu, best = 1 / cpu, 1 / best
+    seconds = f"CPU {ours.cpu_median:.4g} s beside {stock.cpu_median:.4g} s"
+    others["notes"] = "; ".join(filter(None, [str(others.get("notes", "")), seconds]))
     emit(what, ours.median, stock.median, cpu_ratio=cpu, best_ratio=best, rounds=len(ours.wall), **others)
 
 
