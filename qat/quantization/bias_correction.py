@@ -19,7 +19,7 @@ from qat.quantization.canonical.building import LINEAR
 from qat.quantization.canonical.execute import run_node
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
 from qat.quantization.canonical.placement import Range
-from qat.quantization.on_grid import on_grid
+from qat.quantization.on_grid import WITH_GRID, on_grid
 
 MEMORY_BYTES = 1 << 30  # for the activations of both models; more samples than fit are left out
 LIVE_TENSORS = 8  # of the largest size, at the same time, in both models together
@@ -89,7 +89,7 @@ class _Both:
         if node.op == "fake_quant":
             low, high = self.spans[node.attrs["range"].root()]
             return [tf.quantization.fake_quant_with_min_max_args(inputs[0], low, high)]
-        quantizes = node.op in LINEAR and not node.in_float
+        quantizes = node.op in WITH_GRID and not node.in_float
         return run_node(on_grid(node, self.config) if quantizes else node, inputs)
 
     def _is_shared(self, node: Node) -> bool:

@@ -7,19 +7,32 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from qat.config import QuantConfig
+from qat.quantization.canonical.building import LINEAR
 from qat.quantization.canonical.graph import Node, Weight
-from qat.quantization.quantizers import KernelQuantizer
+from qat.quantization.quantizers import GateQuantizer, KernelQuantizer
 from qat.quantization.scheme import CHANNELS
 from qat.quantization.settings import weight_scheme
+
+WITH_GRID = (*LINEAR, "lstm")
 
 
 def on_grid(node: Node, config: QuantConfig) -> Node:
     """The node with its kernel, folded with BatchNormalization, put on the grid and unfolded again."""
     scheme = weight_scheme(config, node.layer or node.name)
+    if node.op == "lstm":
+        return _lstm_on_grid(node, scheme["bits"])
     quantizer = KernelQuantizer(scheme["bits"], scheme["per_channel"], CHANNELS.get(node.op, "last"))
     kernel, scale = node.weights["kernel"].value, norm_scale(node)
     grid = quantizer(tf.constant(kernel * scale), False, {}).numpy() / np.where(scale == 0, 1, scale)
     weights = {**node.weights, "kernel": Weight(grid.astype(np.float32), False)}
+    return Node(node.op, node.name, node.inputs, node.attrs, weights, node.outputs, node.layer)
+
+
+def _lstm_on_grid(node: Node, bits: int) -> Node:
+    weights = dict(node.weights)
+    for name in ("kernel", "recurrent"):
+        grid = GateQuantizer(bits)(tf.constant(weights[name].value), False, {}).numpy()
+        weights[name] = Weight(grid, False)
     return Node(node.op, node.name, node.inputs, node.attrs, weights, node.outputs, node.layer)
 
 

@@ -13,7 +13,7 @@ from qat.quantization.bias_correction import correct_biases
 from qat.quantization.canonical import canonicalize
 from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
-from qat.quantization.canonical.recurrent import carry_codes, join_gates
+from qat.quantization.canonical.recurrent import carry_codes, join_gates, parts_by_slices
 from qat.quantization.emission import emit
 from qat.quantization.equalization import equalize, equalize_uneven
 from qat.quantization.ranges import calibrate
@@ -53,6 +53,7 @@ def quantize_model(
         equalize_uneven(graph, config.equalize_above)
     batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size)
     join_gates(graph, batches)
+    parts_by_slices(graph)
     ranges = place(graph, skipped_layers(config, graph))
     refuse_low_bit(config, graph)
     methods = [override(config, on.layer).get("method", config.calibration.method) for on in ranges]

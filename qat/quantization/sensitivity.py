@@ -16,12 +16,11 @@ from qat.config import QuantConfig
 from qat.errors import ConfigError
 from qat.metrics import accuracy, agreement, sqnr_db
 from qat.quantization.canonical import canonicalize
-from qat.quantization.canonical.building import LINEAR
 from qat.quantization.canonical.execute import run_node
 from qat.quantization.canonical.graph import Node, Tensor
 from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
-from qat.quantization.on_grid import on_grid
+from qat.quantization.on_grid import WITH_GRID, on_grid
 from qat.quantization.ranges import calibrate
 from qat.quantization.settings import input_specs
 
@@ -47,7 +46,7 @@ class PartlyQuantized:
         self.spans = {id(on): span for on, span in zip(ranges, spans, strict=True)}
         self.config = config
         self.layers = list(dict.fromkeys(_owner(node) for node in self.graph.nodes if _quantizes(node)))
-        self.on_grid = {id(node): on_grid(node, config) for node in self.graph.of(*LINEAR)}
+        self.on_grid = {id(node): on_grid(node, config) for node in self.graph.of(*WITH_GRID)}
         self._outputs = tf.function(self._run, autograph=False)
 
     def outputs(self, quantized: Sequence[str]) -> NDArray[np.float32]:
@@ -81,7 +80,7 @@ def _owner(node: Node) -> str:
 
 
 def _quantizes(node: Node) -> bool:
-    return node.op == "fake_quant" or node.op in LINEAR
+    return node.op == "fake_quant" or node.op in WITH_GRID
 
 
 def sensitivity(

@@ -35,10 +35,11 @@ def parts_that_nobody_reads(graph: Graph) -> None:
         read = [tensor for tensor in node.outputs if tensor in readers or tensor in graph.outputs]
         if len(read) < len(node.outputs):
             for tensor in read:
-                _slice(graph, node, tensor)
+                slice_part(graph, node, tensor)
 
 
-def _slice(graph: Graph, node: Node, part: Tensor) -> None:
+def slice_part(graph: Graph, node: Node, part: Tensor) -> None:
+    """What reads this part of a split or an unpacking reads a slice instead."""
     x, axis = node.inputs[0], node.attrs["axis"]
     sizes = node.attrs.get("sizes", [1] * len(node.outputs))
     begin = sum(sizes[: part.index])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qat.quantization.canonical.building import Builder, only_reader, scalar_of
 from qat.quantization.canonical.execute import run
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
+from qat.quantization.canonical.outputs import slice_part
 from qat.quantization.canonical.placement import SAME_SCALE, Range
 
 HEADROOM = 0.98  # of the state's span that x may fill
@@ -42,6 +43,18 @@ def join_gates(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
             _rewrite_first(graph, node, steps[0], _scaled(graph, node, scale, scaled), scale)
         for step in steps:
             _rewrite(graph, step, _scaled(graph, step.of_x, scale, scaled), scale)
+    graph.prune()
+    graph.sort()
+
+
+def parts_by_slices(graph: Graph) -> None:
+    """Beside an LSTM the file's batch is 1, and there the converter leaves the split of a GRU's first step in float,
+    whose state is a constant then; slices it takes."""
+    if not any(graph.of("lstm")):
+        return
+    for node in graph.of("split"):
+        for part in node.outputs if node.step else []:
+            slice_part(graph, node, part)
     graph.prune()
     graph.sort()
 
