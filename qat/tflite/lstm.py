@@ -38,7 +38,26 @@ def place_lstms(content: Any, stand_ins: Sequence[StandIn]) -> None:
             raise _lost(stand_in, f"{len(found)} ops that stand for its LSTM, expected 1")
         _Placing(content, found[0], stand_in).run()
     if stand_ins:
+        _drop_detours(content)
         drop_unused_tensors(content.subgraphs[0])
+
+
+def _drop_detours(content: Any) -> None:
+    """Take out what only reshapes and reshapes back, as the converter does around a product that stood for a kernel."""
+    graph = content.subgraphs[0]
+    reshapes = [op for op in graph.operators if operator_of(content, op) == schema.BuiltinOperator.RESHAPE]
+    made = {int(op.outputs[0]): op for op in reshapes}
+    kept, same = {int(index) for index in graph.outputs}, {}
+    for y, op in made.items():
+        before = made.get(int(op.inputs[0]))
+        x = int(before.inputs[0]) if before is not None else y
+        if x != y and y not in kept and list(graph.tensors[x].shape) == list(graph.tensors[y].shape):
+            same[y] = same.get(x, x)
+    for op in graph.operators:
+        op.inputs = [same.get(int(index), int(index)) for index in op.inputs]
+    for _ in range(2):  # what is read by nobody, and then what only that has read
+        read = kept | {int(index) for op in graph.operators for index in op.inputs}
+        graph.operators = [op for op in graph.operators if int(op.outputs[0]) not in made or int(op.outputs[0]) in read]
 
 
 def _lost(stand_in: StandIn, left: str) -> ModelError:
