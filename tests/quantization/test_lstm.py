@@ -57,7 +57,7 @@ def _distance(quantized, content, series):
 @pytest.mark.parametrize(
     "body",
     [
-        lambda: [_lstm(), layers.Dense(3)],
+        pytest.param(lambda: [_lstm(), layers.Dense(3)], marks=pytest.mark.slow),
         lambda: [layers.Bidirectional(_lstm(return_sequences=True)), layers.Dense(3)],
         pytest.param(
             lambda: [layers.Conv1D(6, 3, activation="relu"), _lstm(use_bias=False, go_backwards=True)],
@@ -106,7 +106,10 @@ def test_one_sample_at_a_time_is_said_and_no_state_is_left_over():
 
 @pytest.mark.parametrize(
     "behind",
-    [layers.ReLU, lambda: layers.Lambda(lambda x: tf.clip_by_value(x, -0.1, 0.1))],
+    [
+        layers.ReLU,
+        pytest.param(lambda: layers.Lambda(lambda x: tf.clip_by_value(x, -0.1, 0.1)), marks=pytest.mark.slow),
+    ],
     ids=["relu", "clip"],
 )
 def test_what_the_converter_would_fuse_does_not_reach_the_state(behind):
@@ -125,6 +128,7 @@ def test_ranges_have_room_for_states_that_a_few_rows_do_not_reach():
     assert high > 1.04 * seen.max()
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_is_kept():
     quantized = _quantized(_model(_lstm(return_sequences=True), layers.Dense(2)))
     content, series = convert(quantized, batch_size=3), _series(6, 3)
@@ -146,6 +150,7 @@ def test_training_moves_every_weight_and_lowers_the_loss():
     assert _distance(quantized, _converted(quantized), series).max() == 0
 
 
+@pytest.mark.slow
 def test_frozen_it_stays_as_it_is():
     model = _model(_lstm(), layers.Dense(1))
     model.layers[1].trainable = False
@@ -186,6 +191,7 @@ def test_a_shared_layer_has_the_ranges_of_each_call():
     assert _distance(quantized, content, series).max() == 0
 
 
+@pytest.mark.slow
 def test_in_float_it_is_left_to_the_user():
     quantized = _quantized(_model(_lstm(name="memory"), layers.Dense(2)), QuantConfig(name="qat", skip=["^memory"]))
     content = _converted(quantized, allow_float=True)
