@@ -99,7 +99,7 @@ def convert_traced(
         content = _convert_once(fixed, batches, options)
     except _REFUSALS as error:
         raise ModelError(f"the TFLite converter refused the model: {_explain(error)}") from error
-    warn_of_one_sample(reason, stacklevel=4)
+    warn_of_one_sample(reason, stacklevel=5)
     return content, fixed
 
 

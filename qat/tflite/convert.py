@@ -46,7 +46,8 @@ def convert(
 
     Args:
         model: a tf_keras model; or what `qat.tflite.tracing.trace` gave for one that is converted again and again while
-            it trains: it is traced once, and converted with the weights that it has by then.
+            it trains: it is traced once, and converted with the weights that it has by then, if these are others
+            than before.
         calibration: for "int8" and "int16x8": an array [N, ...], a list in `model.inputs` order, a dict by input name,
             or an iterable of batches of these.
         scheme: see above; a QAT model takes "int8" only.
@@ -66,7 +67,6 @@ def convert(
         ModelError: the model does not convert, or ops stayed in float and `allow_float` is off; each is named.
     """
     _check_options(scheme, io, engine, batch_size)
-    from qat.tflite.conversion import Options, convert_traced, warn_of_one_sample  # TensorFlow loads here
     from qat.tflite.tracing import trace
 
     traced = trace(model, batch_size)
@@ -77,13 +77,30 @@ def convert(
         content = _on_our_ranges(traced.model, batches, per_channel, io=io, allow_float=allow_float, **shape)
         if content is not None:
             return content
-    unroll = bool(traced.loops) and scheme in INTEGER
+    options = (scheme, io, allow_float, low_bit, per_channel)
+    if traced is not model or batches:
+        return _converted(traced, batch_size, batches, options, signature)
+    made_from = (traced.state(), options, signature)
+    if made_from not in traced.last_file:
+        content = _converted(traced, batch_size, batches, options, signature)
+        traced.last_file.clear()
+        traced.last_file[made_from] = content
+    return traced.last_file[made_from]
+
+
+def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple, signature: str) -> bytes:
+    """The finished file of a trace. `chosen`: the fields of `conversion.Options`."""
+    from qat.tflite.conversion import Options, convert_traced, warn_of_one_sample  # TensorFlow loads here
+    from qat.tflite.tracing import trace
+
+    options = Options(*chosen)
+    unroll = bool(traced.loops) and options.scheme in INTEGER
     if unroll:
-        traced = trace(model, batch_size, unroll=True)
+        traced = trace(traced, batch_size, unroll=True)
         _refuse_loops(traced.loops)
-    options = Options(scheme, io, allow_float, low_bit, per_channel)
     if traced.one_sample:
-        warn_of_one_sample("the LSTM kernel keeps a state for a fixed number of samples", stacklevel=3)
+        warn_of_one_sample("the LSTM kernel keeps a state for a fixed number of samples", stacklevel=4)
+    model = traced.model
 
     def retrace(size: int) -> Any:
         return trace(model, size, unroll=unroll)
@@ -92,14 +109,14 @@ def convert(
 
     def finish(unpacked: Any) -> None:
         place_lstms(unpacked, traced.stand_ins)
-        if scheme in INT8:
-            integer_borders(unpacked, io)
-        if scheme == "trained":
+        if options.scheme in INT8:
+            integer_borders(unpacked, options.io)
+        if options.scheme == "trained":
             without_barriers(unpacked)
-        _name(unpacked, traced, signature, getattr(traced.model, "post_training", False))
+        _name(unpacked, traced, signature, getattr(model, "post_training", False))
 
     named = rewrite(content, finish)
-    _check_arithmetic(verify(named), scheme, io, allow_float)
+    _check_arithmetic(verify(named), options.scheme, options.io, options.allow_float)
     trust(named)
     return named
 

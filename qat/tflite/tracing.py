@@ -6,10 +6,12 @@ That is what makes conversion fast: the converter's own Keras door saves every l
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -47,6 +49,14 @@ class TracedModel:
     asked: tuple[int | None, bool]  # the batch size and the unrolling that `trace` was asked for
     stand_ins: tuple[StandIn, ...]  # products that the finished file has other ops in place of
     one_sample: bool = False  # the batch is 1 because those ops need it fixed
+    last_file: dict[Any, bytes] = field(default_factory=dict, compare=False, repr=False)  # by what it was made from
+
+    def state(self) -> bytes:
+        """A digest of all that a conversion reads of the model: its variables as they are now."""
+        digest = hashlib.blake2b(digest_size=20)
+        for variable in self.function.graph.variables:
+            digest.update(np.ascontiguousarray(variable.numpy()).data)
+        return digest.digest()
 
 
 def input_specs(model: Any) -> tuple[InputSpec, ...]:

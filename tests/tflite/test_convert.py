@@ -327,3 +327,5 @@ def test_a_trace_is_converted_with_the_weights_that_the_model_has_by_then():
         files.append(convert(traced))
         assert files[-1] == convert(model)
     assert len(set(files)) == 3
+    assert convert(traced) is files[-1]  # nothing has changed
+    assert convert(traced, io="uint8") != files[-1]
