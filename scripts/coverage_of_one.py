@@ -8,6 +8,8 @@ The file is written after each phase, so that a run which is stopped from outsid
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import resource
 import sys
@@ -25,6 +27,7 @@ from qat.codes import quantize
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
 from qat.quantization.layers import Op, integer_arithmetic
+from qat.quantization.model import deep_recursion
 from qat.tflite import Interpreter, convert, read, verify
 from qat.tflite.graph import Tensor
 from qat.tflite.rewriting import rewrite
@@ -166,6 +169,7 @@ def ours(name: str, row: Row) -> None:
         qat_model = quantize_model(model, draw(CALIBRATION_ROWS))
     row.note(start_sqnr_db=_rounded(sqnr_db(wanted, qat_model(reference, training=False).numpy())))
     del model
+    gc.collect()
     with row.phase("step"):
         loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=not ends_in_softmax(wanted))
         qat_model.compile(tf_keras.optimizers.SGD(1e-3, global_clipnorm=1.0), loss)
@@ -173,6 +177,7 @@ def ours(name: str, row: Row) -> None:
         labels = np.arange(TRAINING_ROWS)
         history = qat_model.fit(draw(TRAINING_ROWS), labels, batch_size=TRAINING_ROWS, verbose=0)
         row.note(loss=float(history.history["loss"][0]))
+    ctypes.CDLL(None).malloc_trim(0)  # what the step has freed goes back: ConvNeXtXLarge needs all there is
     with row.phase("convert"):
         content = convert(qat_model)
     row.note(**_verified(content))
@@ -188,7 +193,8 @@ def parity(qat_model: tf_keras.Model, content: bytes, inputs: np.ndarray) -> dic
     """
     softmax = [layer for layer in qat_model.layers if isinstance(layer, Op) and layer.op == "softmax"][-1:]
     layers = {"output": qat_model.output, "logits": softmax[0].input if softmax else qat_model.output}
-    both = tf_keras.Model(qat_model.input, layers)
+    with deep_recursion():
+        both = tf_keras.Model(qat_model.input, layers)
     files = {"output": content, "logits": ending_before_softmax(content) if softmax else content}
     with integer_arithmetic():
         exact = both(inputs, training=False)

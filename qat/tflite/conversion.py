@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
+from tensorflow.core.framework import graph_pb2
 from tensorflow.lite.python.convert_phase import ConverterError
 from tensorflow.python.framework import convert_to_constants
 
@@ -39,27 +40,33 @@ class Options:
 class _Converter(tf.lite.TFLiteConverter):
     """TensorFlow's own, which builds the whole frozen graph once more to learn what its inputs and outputs are called.
 
-    They are called what they were called before, and that building takes as long as the conversion itself. What is
-    frozen once is kept beside the trace; of a trace that is converted again, only the variables' values are set anew.
+    They are called what they were called before, and that building takes as long as the conversion itself. The frozen
+    graph without its weights is kept beside the trace; of a trace that is converted again, they are filled in anew.
     """
 
     def _freeze_concrete_function(self) -> tuple:
         function, kept = self._funcs[0], getattr(self._trackable_obj, "frozen", None)
         if kept is None:
             kept = self._trackable_obj.frozen = _freeze(function)
-        for node, variable in kept.variables:
-            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(variable.numpy()))
+        graph = kept.filled()
         captured = {id(tensor) for tensor in function.graph.internal_captures}
         inputs = [tensor for tensor in function.inputs if id(tensor) not in captured]
-        if kept.graph.library.function:  # which hold constants of their own
+        if graph.library.function:  # which hold constants of their own
             self._trackable_obj.frozen = None
-        return kept.graph, inputs, function.outputs, function
+        return graph, inputs, function.outputs, function
 
 
 @dataclass(frozen=True)
 class _Frozen:
-    graph: Any  # GraphDef without variables
-    variables: list[tuple[Any, tf.Variable]]  # each with the Const node that stands for it
+    graph: bytes  # GraphDef whose variables are Const nodes without a value
+    variables: dict[str, tf.Variable]  # by the name of that node
+
+    def filled(self) -> Any:
+        graph = graph_pb2.GraphDef.FromString(self.graph)
+        for node in graph.node:
+            if node.name in self.variables:
+                node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(self.variables[node.name].numpy()))
+        return graph
 
 
 def _freeze(function: Any) -> _Frozen:
@@ -68,8 +75,11 @@ def _freeze(function: Any) -> _Frozen:
     handles = {id(variable.handle): variable for variable in function.graph.variables}
     captures = zip(function.graph.internal_captures, function.graph.external_captures, strict=True)
     held = {inner.op.name: handles[id(outer)] for inner, outer in captures if id(outer) in handles}
-    nodes = {node.name: node for node in graph.node if node.name in held and node.op == "Const"}
-    return _Frozen(graph, [(nodes[name], variable) for name, variable in held.items() if name in nodes])
+    stands_for = {node.name: held[node.name] for node in graph.node if node.name in held and node.op == "Const"}
+    for node in graph.node:
+        if node.name in stands_for:
+            node.attr["value"].tensor.Clear()
+    return _Frozen(graph.SerializeToString(), stands_for)
 
 
 def convert_traced(
