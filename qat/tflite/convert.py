@@ -12,7 +12,7 @@ from qat.tflite.barriers import without_barriers
 from qat.tflite.borders import integer_borders
 from qat.tflite.lstm import place_lstms
 from qat.tflite.metadata import ENTRY, Metadata
-from qat.tflite.rewriting import rewrite, set_metadata, set_names
+from qat.tflite.rewriting import restore_order, rewrite, set_metadata, set_names
 from qat.tflite.sandbox import trust
 from qat.tflite.verify import Verification, verify
 
@@ -91,7 +91,7 @@ def convert(
 def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple, signature: str) -> bytes:
     """The finished file of a trace. `chosen`: the fields of `conversion.Options`."""
     from qat.tflite.conversion import Options, convert_traced, warn_of_one_sample  # TensorFlow loads here
-    from qat.tflite.tracing import trace
+    from qat.tflite.tracing import graph_name, trace
 
     options = Options(*chosen)
     unroll = bool(traced.loops) and options.scheme in INTEGER
@@ -108,6 +108,7 @@ def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple,
     content, traced = convert_traced(traced, retrace, batches, options)
 
     def finish(unpacked: Any) -> None:
+        restore_order(unpacked, [graph_name(spec.name) for spec in traced.inputs])
         place_lstms(unpacked, traced.stand_ins)
         if options.scheme in INT8:
             integer_borders(unpacked, options.io)

@@ -53,6 +53,24 @@ def _tensor_map(name: str, index: int) -> Any:
     return entry
 
 
+def restore_order(content: Any, input_names: Sequence[str]) -> None:
+    """Inputs and outputs in the traced function's order, which a SavedModel on the way to the file does not keep.
+
+    Args:
+        content: a `ModelT` as it was converted; its own signature, where it has one, still knows what was what.
+        input_names: of the function's arguments, in its order.
+    """
+    graph = content.subgraphs[0]
+    for signature in content.signatureDefs or []:
+        inputs, outputs = (
+            {_text(e.name): e.tensorIndex for e in each} for each in (signature.inputs, signature.outputs)
+        )
+        output_names = [f"output_{place}" for place in range(len(graph.outputs))]
+        if set(inputs) == set(input_names) and set(outputs) == set(output_names):
+            graph.inputs = [inputs[name] for name in input_names]
+            graph.outputs = [outputs[name] for name in output_names]
+
+
 def set_names(
     content: Any, input_names: Sequence[str], output_names: Sequence[str], locations: Sequence[str], key: str
 ) -> None:

@@ -81,7 +81,7 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
         return model if model.asked == (batch_size, unroll) else trace(model.model, batch_size, unroll)
     structure, inputs = _inputs(model)
     specs = [
-        tf.TensorSpec([own or batch_size, *spec.shape], spec.dtype, name=_graph_name(spec.name)) for spec, own in inputs
+        tf.TensorSpec([own or batch_size, *spec.shape], spec.dtype, name=graph_name(spec.name)) for spec, own in inputs
     ]
     kind: dict[str, Any] = {}
 
@@ -145,7 +145,8 @@ def _input_spec(tensor: Any, name: str) -> tuple[InputSpec, int | None]:
     return InputSpec(name, tuple(sizes), tf.as_dtype(tensor.dtype).name), batch
 
 
-def _graph_name(name: str) -> str:
+def graph_name(name: str) -> str:
+    """An input's name as TensorFlow takes it for an argument."""
     return "".join(letter if letter.isalnum() or letter in "_.-" else "_" for letter in name) or "input"
 
 

@@ -182,6 +182,20 @@ def test_a_fused_lstm_is_integer_only_one_sample_at_a_time_and_says_so():
     np.testing.assert_array_equal(found, interpreter.predict(real[:8][::-1])[::-1])  # no state is left over
 
 
+@pytest.mark.parametrize("scheme", ["float32", "dynamic_range"])
+def test_inputs_and_outputs_beside_a_fused_lstm_keep_the_models_order(scheme):
+    steps, side = tf_keras.Input((6, 4), name="a_steps"), tf_keras.Input((3,), name="b_side")
+    every = layers.LSTM(5, return_sequences=True, name="every")(steps)
+    outputs = [layers.Dense(2, name="dense")(side), layers.LSTM(7, name="last")(every), every]
+    model, rng = tf_keras.Model([side, steps], outputs), np.random.default_rng(0)
+    real = [rng.normal(size=(3, 3)).astype(np.float32), rng.normal(size=(3, 6, 4)).astype(np.float32)]
+    with pytest.warns(UserWarning, match="one sample at a time"):
+        interpreter = Interpreter(convert(model, scheme=scheme))
+    assert interpreter.input_names == ("b_side", "a_steps")
+    for found, keras in zip(interpreter.predict(real), model.predict(real, verbose=0), strict=True):
+        np.testing.assert_allclose(found, keras, atol=1e-5 if scheme == "float32" else 0.02)
+
+
 @pytest.mark.parametrize("layer", [layers.GRU, layers.SimpleRNN])
 @pytest.mark.parametrize("engine", ["auto", "tflite"])
 def test_recurrent_layers_without_a_kernel_are_unrolled_for_int8_and_left_as_they_were(engine, layer):
