@@ -64,7 +64,8 @@ def convert(
     Raises:
         CalibrationError: calibration is missing, empty, not finite or misshapen, or the converter did not take it all.
         ConfigError: an unknown scheme, io or engine, or two options that contradict each other.
-        ModelError: the model does not convert, or ops stayed in float and `allow_float` is off; each is named.
+        ModelError: the model does not convert, or weights are not finite, or ops stayed in float and `allow_float` is
+            off; each is named.
     """
     _check_options(scheme, io, engine, batch_size)
     from qat.tflite.tracing import trace
@@ -93,6 +94,7 @@ def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple,
     from qat.tflite.conversion import Options, convert_traced, warn_of_one_sample  # TensorFlow loads here
     from qat.tflite.tracing import graph_name, trace
 
+    _refuse_broken_weights(traced)
     options = Options(*chosen)
     unroll = bool(traced.loops) and options.scheme in INTEGER
     if unroll:
@@ -176,6 +178,17 @@ def _choose_scheme(fake_quantized: bool, calibration: Any, scheme: str | None) -
             "'float16' or 'dynamic_range', which need none"
         )
     return scheme or "int8"
+
+
+def _refuse_broken_weights(traced: Any) -> None:
+    """The converter takes NaN for a number, or dies of it."""
+    broken = traced.broken_weights()
+    if broken:
+        named = ", ".join(repr(name) for name in broken[:5]) + (", …" if len(broken) > 5 else "")
+        raise ModelError(
+            f"{len(broken)} weights hold NaN or infinity: {named}. "
+            "A training has diverged; convert its last good weights."
+        )
 
 
 def _refuse_loops(loops: tuple[str, ...]) -> None:

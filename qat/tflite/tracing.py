@@ -58,6 +58,11 @@ class TracedModel:
             digest.update(np.ascontiguousarray(variable.numpy()).data)
         return digest.digest()
 
+    def broken_weights(self) -> list[str]:
+        """Names of the variables that hold NaN or infinity."""
+        held = [variable for variable in self.function.graph.variables if variable.dtype.is_floating]
+        return [variable.name for variable in held if not np.isfinite(variable.numpy()).all()]
+
 
 def input_specs(model: Any) -> tuple[InputSpec, ...]:
     """The model's inputs in `model.inputs` order, named by dictionary key or by input layer.

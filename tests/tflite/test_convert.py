@@ -14,7 +14,7 @@ from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, read, verify
 from qat.tflite.tracing import input_specs, trace
 
-from .conftest import images
+from .conftest import images, small_cnn
 
 IO_OF = {"float32": "float32", "float16": "float32", "dynamic_range": "float32", "int8": "int8", "int16x8": "int16"}
 
@@ -287,6 +287,18 @@ def test_a_float_model_without_calibration_is_refused(cnn):
 def test_an_unusable_calibration_never_becomes_a_float_file(cnn, calibration, message):
     with pytest.raises(CalibrationError, match=message):
         convert(cnn, calibration=calibration)
+
+
+@pytest.mark.parametrize("scheme", ["float32", "dynamic_range"])
+def test_weights_that_are_no_numbers_are_refused_by_name(scheme, calibration):
+    model = small_cnn()
+    model.get_layer("head").bias.assign([0, np.nan, 0, 0, 0])
+    with pytest.raises(ModelError, match=r"1 weights hold NaN or infinity: 'head/bias:0'. A training has diverged"):
+        convert(model, scheme=scheme)
+    qat_model = quantize_model(small_cnn(), calibration)
+    qat_model.trainable_weights[0].assign(qat_model.trainable_weights[0] * np.inf)
+    with pytest.raises(ModelError, match="weights hold NaN or infinity"):
+        convert(qat_model)
 
 
 def test_options_that_contradict_each_other_are_refused(cnn, qat_model, calibration):
