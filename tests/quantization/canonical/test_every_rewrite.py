@@ -2,9 +2,25 @@
 
 from qat.quantization.canonical import REWRITES
 
-from . import test_activations, test_arithmetic, test_linear, test_masks, test_normalizations, test_windows
+from . import (
+    test_activations,
+    test_arithmetic,
+    test_linear,
+    test_masks,
+    test_normalizations,
+    test_recurrent,
+    test_windows,
+)
 
-FAMILIES = (test_activations, test_arithmetic, test_linear, test_masks, test_normalizations, test_windows)
+FAMILIES = (
+    test_activations,
+    test_arithmetic,
+    test_linear,
+    test_masks,
+    test_normalizations,
+    test_recurrent,
+    test_windows,
+)
 
 
 def test_every_rewrite_has_a_case():

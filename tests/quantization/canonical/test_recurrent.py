@@ -8,7 +8,23 @@ from tf_keras import layers
 
 from qat.quantization.canonical import canonicalize
 from qat.quantization.canonical.execute import run
-from qat.quantization.canonical.recurrent import join_gates
+from qat.quantization.canonical.recurrent import clamp_of_state, join_gates
+
+from .acting import Case, check
+
+
+def clipped_state():
+    series = tf_keras.Input((3, 4))
+    states = layers.LSTM(5, return_sequences=True)(series)
+    return tf_keras.Model(series, layers.Dense(2)(tf.clip_by_value(states, -0.05, 0.1)))
+
+
+CASES = [Case(clamp_of_state, clipped_state, gone=("clamp",), there=("lstm", "minimum", "maximum"))]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_rewrite_acts_and_the_float_function_stays(case):
+    check(case)
 
 
 @pytest.mark.parametrize(
