@@ -28,7 +28,7 @@ from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
 from qat.quantization.layers import Op, integer_arithmetic
 from qat.quantization.model import deep_recursion
-from qat.quantization.schedule import freeze_batch_norm, normalized, retrace
+from qat.quantization.schedule import freeze_batch_norm, normalized
 from qat.tflite import Interpreter, convert, read, verify
 from qat.tflite.graph import Tensor
 from qat.tflite.rewriting import rewrite
@@ -173,9 +173,7 @@ def ours(name: str, row: Row) -> None:
     gc.collect()
     with row.phase("step"):
         loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=not ends_in_softmax(wanted))
-        qat_model.compile(tf_keras.optimizers.SGD(1e-3, global_clipnorm=1.0), loss)
-        qat_model.optimizer.build(qat_model.trainable_variables)  # otherwise the step is traced twice
-        row.note(**train_a_step(qat_model, draw(TRAINING_ROWS)))
+        row.note(**train_a_step(qat_model, draw(TRAINING_ROWS), loss))
     ctypes.CDLL(None).malloc_trim(0)  # what the step has freed goes back: ConvNeXtXLarge needs all there is
     with row.phase("convert"):
         content = convert(qat_model)
@@ -184,21 +182,27 @@ def ours(name: str, row: Row) -> None:
         row.note(**parity(qat_model, content, reference))
 
 
-def train_a_step(qat_model: tf_keras.Model, inputs: np.ndarray) -> dict[str, Any]:
+def train_a_step(qat_model: tf_keras.Model, inputs: np.ndarray, loss: Any) -> dict[str, Any]:
     """One step; where BatchNormalization over two rows makes endless gradients, once more with its statistics frozen.
 
     Seven hundred layers of random weights, maps of one pixel: each division by a variance of nearly 0 adds a factor.
     """
     held = qat_model.get_weights() if normalized(qat_model) else []
-    loss = qat_model.fit(inputs, np.arange(len(inputs)), batch_size=len(inputs), verbose=0).history["loss"][0]
+    found = _step(qat_model, inputs, loss)
     if not held or all(np.isfinite(value).all() for value in qat_model.get_weights()):
-        return {"loss": float(loss)}
+        return {"loss": found}
     qat_model.set_weights(held)
     freeze_batch_norm(qat_model, True)
-    retrace(qat_model)
-    loss = qat_model.fit(inputs, np.arange(len(inputs)), batch_size=len(inputs), verbose=0).history["loss"][0]
+    found = _step(qat_model, inputs, loss)
     freeze_batch_norm(qat_model, False)
-    return {"loss": float(loss), "batch_norm_frozen": True}
+    return {"loss": found, "batch_norm_frozen": True}
+
+
+def _step(qat_model: tf_keras.Model, inputs: np.ndarray, loss: Any) -> float:
+    qat_model.compile(tf_keras.optimizers.SGD(1e-3, global_clipnorm=1.0), loss)
+    qat_model.optimizer.build(qat_model.trainable_variables)  # otherwise the step is traced twice
+    labels = np.arange(len(inputs))
+    return float(qat_model.fit(inputs, labels, batch_size=len(inputs), verbose=0).history["loss"][0])
 
 
 def parity(qat_model: tf_keras.Model, content: bytes, inputs: np.ndarray) -> dict[str, Any]:
