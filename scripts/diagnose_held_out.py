@@ -88,21 +88,15 @@ def faults_of_files() -> None:
         of=lambda: uneven(network("binary"), "activations", 900.0),
         model=lambda: uneven(network("binary"), "activations", 900.0),
     )
-    file_fault(
-        "separable-T02",
-        "separable",
-        "T02",
-        kind="trained",
-        least="file",
-        of=lambda: others.quantized_in_training(network("separable"), "separable", 0),
-    )
-    file_fault(
-        "separable-T01",
-        "separable",
-        "T01",
-        kind="trained",
-        of=lambda: others.quantized_in_training(network("separable"), "separable", 6),
-    )
+    for cause, steps, given in (("T02", 0, {"least": "file"}), ("T01", 6, {})):
+        file_fault(
+            f"separable-{cause}",
+            "separable",
+            cause,
+            kind="trained",
+            of=lambda steps=steps: others.quantized_in_training(network("separable"), "separable", steps),
+            **given,
+        )
     file_fault(
         "separable-T03",
         "separable",

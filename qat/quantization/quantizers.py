@@ -113,11 +113,8 @@ class GateQuantizer(quantizers.Quantizer):
         if not self.enabled:
             return inputs
         step = tf.repeat(self.scale(inputs), inputs.shape[1] // 4)
-        return (
-            inputs + tf.stop_gradient(tf.round(inputs / step) * step - inputs)
-            if training
-            else (tf.round(inputs / step) * step)
-        )
+        on_grid = tf.round(inputs / step) * step
+        return inputs + tf.stop_gradient(on_grid - inputs) if training else on_grid
 
     def scale(self, kernel: tf.Tensor) -> tf.Tensor:
         """The step between two codes of each gate's matrix: [4]."""
