@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,13 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
+from tensorflow.core.framework import function_pb2, types_pb2
+from tensorflow.python.eager import context
 
 from qat.quantization.layers import RangeLayer
+
+MOST_AT_ONCE = 1 << 18  # numbers of model inputs: the activations that they make are held together
+_ENDS = 4  # of a FakeQuant op: what it rounds, the range's two ends, what it made of it
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class RangeFit:
 
 
 class RangeMeter:
-    """The ranges of a model that `quantize_model` returned. Its graph is made once; it reads the ranges as they are.
+    """The ranges of a model that `quantize_model` returned, read as they are at each call.
 
     Args:
         model: the QAT model.
@@ -38,8 +44,13 @@ class RangeMeter:
     """
 
     def __init__(self, model: tf_keras.Model, function: Any = None) -> None:
-        self._measured = _measured(model, function or _plain_call(model))
-        self._sums = tf.function(self._traced, autograph=False)
+        self._function = function or _plain_call(model)
+        definition = function_pb2.FunctionDef()
+        definition.CopyFrom(self._function.function_def)
+        places = list(_places(model, definition, self._function.captured_inputs))
+        self._layers = [layer for layer, _ in places]
+        self._name = _register(definition, [node for _, node in places])
+        weakref.finalize(self, context.context().remove_function, self._name)
 
     def __call__(self, inputs: NDArray[np.float32]) -> tuple[list[RangeFit], float]:
         """A RangeFit a layer, in the model's order, and the share cut off of all values together.
@@ -47,43 +58,58 @@ class RangeMeter:
         Args:
             inputs: model inputs [N, ...].
         """
-        if not self._measured.places:
+        if not self._layers:
             return [], 0.0
-        with _as_written():
-            sums = self._sums(tf.constant(inputs)).numpy().astype(np.float64)
+        size = max(1, MOST_AT_ONCE // inputs[0].size)
+        sums = np.sum([self._sums(inputs[start : start + size]) for start in range(0, len(inputs), size)], axis=0)
         fits: dict[str, RangeFit] = {}
-        for (layer, _), (count, outside, signal, noise) in zip(self._measured.places, sums, strict=True):
+        for layer, (count, outside, signal, noise) in zip(self._layers, sums.tolist(), strict=True):
             name, share, sqnr_db = layer.source or layer.name, outside / count, _db(signal, noise)
             known = fits.get(name, RangeFit(name, 0.0, math.inf))
             fits[name] = RangeFit(name, max(known.cut_off, share), min(known.sqnr_db, sqnr_db))
         return list(fits.values()), float(sums[:, 1].sum() / sums[:, 0].sum())
 
-    def _traced(self, inputs: tf.Tensor) -> tf.Tensor:
+    def _sums(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """[calls, 4]: number of values, how many are cut off, sum of their squares, sum of squared errors."""
-        graph, places = self._measured.function.graph, self._measured.places
-        captured = zip(graph.internal_captures, graph.external_captures, strict=True)
-        known = {inner.name: inputs.graph.capture(outer) for inner, outer in captured} | {graph.inputs[0].name: inputs}
-        names = [tensor.name for _, op in places for tensor in (*op.inputs, *op.outputs)]
-        found = tf.import_graph_def(graph.as_graph_def(), input_map=known, return_elements=names, name="measured")
-        return tf.stack([_sums(layer, *found[4 * i : 4 * i + 4]) for i, (layer, _) in enumerate(places)])
+        given = [tf.constant(inputs), *self._function.captured_inputs]
+        with _as_written():
+            ends = context.context().call_function(self._name, given, len(self._layers) * _ENDS)
+        calls = [ends[start : start + _ENDS] for start in range(0, len(ends), _ENDS)]
+        return np.array([_sums(layer, *map(np.asarray, each)) for layer, each in zip(self._layers, calls, strict=True)])
 
 
-@dataclass(frozen=True)
-class _Measured:
-    function: Any
-    places: list[tuple[RangeLayer, Any]]  # each call of a range's layer, and its FakeQuant op in the function's graph
+def _places(
+    model: tf_keras.Model, definition: function_pb2.FunctionDef, captured: Sequence[Any]
+) -> Iterator[tuple[RangeLayer, Any]]:
+    """Each call of a range's layer, and its FakeQuant node in the function."""
+    arguments = [argument.name for argument in definition.signature.input_arg]  # the captured ones come last
+    held = dict(zip(reversed(arguments), map(id, reversed(captured)), strict=False))
+    read = {f"{node.name}:value:0": node.input[0] for node in definition.node_def if node.op == "ReadVariableOp"}
+    nodes: dict[int | None, list[Any]] = {}  # by the variable that holds the lower end
+    for node in definition.node_def:
+        if node.op == "FakeQuantWithMinMaxVars":
+            nodes.setdefault(held.get(read.get(node.input[1], "")), []).append(node)
+    for layer in model.layers:
+        if isinstance(layer, RangeLayer):
+            yield from ((layer, node) for node in nodes.get(id(layer.quantizer_vars["min_var"].handle), []))
 
 
-def _measured(model: tf_keras.Model, function: Any) -> _Measured:
-    graph = function.graph
-    held = {inner.name: outer for inner, outer in zip(graph.internal_captures, graph.external_captures, strict=True)}
-    ops: dict[int, list[Any]] = {}  # by the variable that holds the lower end
-    for op in graph.get_operations():
-        if op.type == "FakeQuantWithMinMaxVars" and op.inputs[1].op.type == "ReadVariableOp":
-            ops.setdefault(id(held.get(op.inputs[1].op.inputs[0].name)), []).append(op)
-    layers = [layer for layer in model.layers if isinstance(layer, RangeLayer)]
-    places = [(layer, op) for layer in layers for op in ops.get(id(layer.quantizer_vars["min_var"].handle), [])]
-    return _Measured(function, places)
+def _register(definition: function_pb2.FunctionDef, quantizers: Sequence[Any]) -> bytes:
+    """Make the ends of these nodes the outputs of the function: what was traced is not traced again.
+
+    Returns:
+        The name that it can be called by from now on.
+    """
+    signature = definition.signature
+    signature.name += "_measured"
+    for kept in (signature.output_arg, signature.control_output, definition.ret, definition.control_ret):
+        kept.clear()
+    ends = [end for node in quantizers for end in (*node.input[: _ENDS - 1], f"{node.name}:outputs:0")]
+    for place, end in enumerate(ends):
+        signature.output_arg.add(name=f"end_{place}", type=types_pb2.DT_FLOAT)
+        definition.ret[f"end_{place}"] = end
+    context.context().add_function_def(definition)
+    return signature.name.encode()
 
 
 def _plain_call(model: tf_keras.Model) -> Any:
@@ -102,11 +128,11 @@ def _as_written() -> Iterator[None]:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
 
 
-def _sums(layer: RangeLayer, values: tf.Tensor, low: tf.Tensor, high: tf.Tensor, rounded: tf.Tensor) -> tf.Tensor:
+def _sums(layer: RangeLayer, values: NDArray, low: NDArray, high: NDArray, rounded: NDArray) -> tuple[float, ...]:
     half = (high - low) / (2.0 * (2**layer.quantizer.bits - 1))
-    outside = tf.math.count_nonzero((values < low - half) | (values > high + half), dtype=tf.int32)
-    counts = [tf.cast(number, tf.float32) for number in (tf.size(values), outside)]
-    return tf.stack([*counts, tf.reduce_sum(tf.square(values)), tf.reduce_sum(tf.square(rounded - values))])
+    outside = np.count_nonzero(values < low - half) + np.count_nonzero(values > high + half)
+    flat, error = values.reshape(-1), (rounded - values).reshape(-1)
+    return values.size, outside, flat @ flat, error @ error
 
 
 def _db(signal: float, noise: float) -> float:

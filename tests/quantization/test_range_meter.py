@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 
-from qat.quantization import quantize_model
+from qat.quantization import quantize_model, range_meter
 from qat.quantization.layers import RangeLayer
 from qat.quantization.range_meter import RangeMeter
+from qat.tflite.tracing import trace
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +37,15 @@ def test_shares_and_sqnr_are_those_of_the_tensors_themselves(model):
     assert found.sqnr_db == pytest.approx(expected_db, abs=0.01)
     assert 0 < everywhere < found.cut_off
     layer.set_range(low, high)
+
+
+def test_a_trace_serves_several_meters_and_samples_in_any_portions(model, monkeypatch):
+    x = np.random.default_rng(2).random((5, 6, 6, 2), np.float32)
+    function = trace(model).function
+    (fits, everywhere), _ = RangeMeter(model, function)(x), RangeMeter(model, function)(x)
+    monkeypatch.setattr(range_meter, "MOST_AT_ONCE", 2 * x[0].size)
+    again, everywhere_again = RangeMeter(model, function)(x)
+    assert everywhere == everywhere_again
+    assert [fit.layer for fit in again] == [fit.layer for fit in fits]
+    assert [fit.sqnr_db for fit in again] == pytest.approx([fit.sqnr_db for fit in fits])
+    function(tf.constant(x))  # is as it was
