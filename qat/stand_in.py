@@ -1,8 +1,9 @@
-"""Ops that the TFLite converter cannot make from a QAT model, and what goes into the file in their place.
+"""What the TFLite converter is not given of a QAT model, and what goes into the file in its place.
 
-While a model is traced for conversion, such a layer puts a matrix product there that can be told from every other one
-by the size of its weights, and says here what it stands for; `qat.tflite` puts the op itself into the finished file.
-NumPy only: the two sides need not know each other.
+That is ops which it cannot make, and large kernels, of which it would hold a dozen copies. While a model is traced for
+conversion, such a layer puts a product there that can be told from every other one by the size of its weights, and says
+here what it stands for; `qat.tflite` puts the thing itself into the finished file. NumPy only: the two sides need not
+know each other.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FIRST_MARK = 1000.0  # a weight that no trained layer has
+LARGE_KERNEL = 1 << 18  # weights: from here on something stands in for a kernel
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class LstmWeights:
 
 
 @dataclass(frozen=True)
-class StandIn:
+class LstmStandIn:
     """One product in the traced graph, `[1, steps, inputs]` to `[1, steps, units]`, all of whose weights are of size
     `mark`; `weights` is called once the tracing is over."""
 
@@ -48,15 +51,40 @@ class StandIn:
     weights: Callable[[], LstmWeights]
 
 
+@dataclass(frozen=True)
+class KernelWeights:
+    """Of one convolution or dense layer.
+
+    `codes` is int8 with the output channels last, on one scale for each of them or on one in all, zero point 0; `bias`
+    is real, [channels], or None.
+    """
+
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    bias: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class KernelStandIn:
+    """A kernel all of whose weights are `mark`, on one scale; `weights` as above. `shape` is the kernel's."""
+
+    mark: float
+    layer: str
+    shape: tuple[int, ...]
+    weights: Callable[[], KernelWeights]
+    variables: tuple[Any, ...]  # tf.Variables that `weights` reads: the traced graph does not
+
+
 @dataclass
 class StandIns:
     """What was put in place during one tracing."""
 
-    made: list[StandIn] = field(default_factory=list)
+    lstms: list[LstmStandIn] = field(default_factory=list)
+    kernels: list[KernelStandIn] = field(default_factory=list)
 
     def mark(self) -> float:
         """The size of the weights of the next one."""
-        return FIRST_MARK + len(self.made)
+        return FIRST_MARK + len(self.lstms) + len(self.kernels)
 
 
 _current: ContextVar[StandIns | None] = ContextVar("stand_ins", default=None)

@@ -170,7 +170,7 @@ class Linear(Holder):
             return self._normalized(WEIGHTED[self.kind](inputs, held, self.attrs))
         name = self.kernel_name
         weights = {name: self.live[name] if name in self.live else self.folded_kernel()}
-        bias = self._folded_bias()
+        bias = self.folded_bias()
         between_ranges = self.ends.source is not None and self.ends.target is not None
         if _integer_arithmetic.get() and between_ranges and "scale" in self.live:
             return self._as_kernel(inputs, bias)
@@ -210,7 +210,8 @@ class Linear(Holder):
             return tf.reshape(scale, self.weight_kernel.shape[2:])
         return scale[:, None] if self.kind == "conv2d_transpose" else scale
 
-    def _folded_bias(self) -> tf.Tensor | None:
+    def folded_bias(self) -> tf.Tensor | None:
+        """The bias with the normalization's shift, one number a channel; None where there is neither."""
         bias = tf.convert_to_tensor(self.weight_bias) if "bias" in self.weight_specs else None
         if self.norm is None:
             return bias

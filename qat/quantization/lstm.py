@@ -20,7 +20,7 @@ from qat.quantization.activation_tables import HIGHEST, LOWEST, WIDEST_CELL, sig
 from qat.quantization.canonical.stepping import Step, float_step, gated, over_steps
 from qat.quantization.layers import Holder, RangeLayer, in_integers
 from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor
-from qat.stand_in import LstmWeights, StandIn, stand_ins
+from qat.stand_in import LstmStandIn, LstmWeights, stand_ins
 from qat.training.replicas import least_over_replicas
 
 GATE_SCALE = 2.0**-12
@@ -149,7 +149,7 @@ class Lstm(Holder):
         """For the converter: a product that the finished file has the kernel in place of."""
         made = stand_ins()
         mark, steps, size = made.mark(), inputs.shape[1], inputs.shape[2]
-        made.made.append(StandIn(mark, self.name, steps, partial(self.file_weights, target)))
+        made.lstms.append(LstmStandIn(mark, self.name, steps, partial(self.file_weights, target)))
         signs = 1.0 - 2.0 * (np.add.outer(np.arange(size), np.arange(self.units)) % 2)
         kernel = tf.quantization.fake_quant_with_min_max_args(
             tf.constant(signs * mark, tf.float32), -mark, mark, num_bits=8, narrow_range=True

@@ -9,6 +9,7 @@ import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig
 
+from qat.quantization.kept_out import stand_in_for
 from qat.quantization.layers import Holder, Linear, PlainCalls
 from qat.quantization.lstm import QUANTIZED, Lstm
 from qat.quantization.quantizers import GateQuantizer, KernelQuantizer, OperandQuantizer, SlopeQuantizer
@@ -131,6 +132,9 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
 
     def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
         weight, quantizer, variables = self._weight_vars[0]
+        instead = stand_in_for(inner, quantizer)
+        if instead is not None:
+            return {inner.kernel_name: instead}
         kernel = tf.convert_to_tensor(weight) if inner.uses_batch(training) else inner.folded_kernel()
         live = bool(tf.get_static_value(training)) if training is not None else False
         quantized = {inner.kernel_name: quantizer(kernel, live, weights=variables)}

@@ -34,8 +34,7 @@ class RangeWatch:
         board = self._run.board
         board.ranges("fake_quant", range_variables(traced.model), step)
         if self._meter is None:
-            open_batch = traced.function if traced.batch_size is None else None
-            self._meter, self._samples = RangeMeter(traced.model, open_batch), self._inputs()
+            self._meter, self._samples = RangeMeter(traced.model, traced.open_function), self._inputs()
         self.fits, everywhere = self._meter(self._samples)
         board.scalars("fake_quant", dict(self._scalars(everywhere)), step)
 

@@ -10,7 +10,9 @@ from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError
 from qat.tflite.barriers import without_barriers
 from qat.tflite.borders import integer_borders
+from qat.tflite.kernels import place_kernels
 from qat.tflite.lstm import place_lstms
+from qat.tflite.means import means_on_their_scales
 from qat.tflite.metadata import ENTRY, Metadata
 from qat.tflite.rewriting import restore_order, rewrite, set_metadata, set_names
 from qat.tflite.sandbox import trust
@@ -111,11 +113,13 @@ def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple,
 
     def finish(unpacked: Any) -> None:
         restore_order(unpacked, [graph_name(spec.name) for spec in traced.inputs])
-        place_lstms(unpacked, traced.stand_ins)
+        place_lstms(unpacked, traced.stand_ins.lstms)
+        place_kernels(unpacked, traced.stand_ins.kernels)
         if options.scheme in INT8:
             integer_borders(unpacked, options.io)
         if options.scheme == "trained":
             without_barriers(unpacked)
+            means_on_their_scales(unpacked)
         _name(unpacked, traced, signature, getattr(model, "post_training", False))
 
     named = rewrite(content, finish)

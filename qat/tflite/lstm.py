@@ -10,12 +10,12 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from qat.errors import ModelError
-from qat.stand_in import StandIn
+from qat.stand_in import LstmStandIn
 from qat.tflite.barriers import drop_unused_tensors
 from qat.tflite.borders import operator_of
+from qat.tflite.kernels import bias_codes, mark_of
 
 _ABSENT = -1
-_LARGEST_BIAS = 2**31 - 1
 _ALONE = {  # activations, as ops of their own
     schema.ActivationFunctionType.RELU: schema.BuiltinOperator.RELU,
     schema.ActivationFunctionType.RELU_N1_TO_1: schema.BuiltinOperator.RELU_N1_TO_1,
@@ -26,14 +26,14 @@ _TYPES = {"int8": schema.TensorType.INT8, "int16": schema.TensorType.INT16, "int
 _TYPES |= {"float32": schema.TensorType.FLOAT32}
 
 
-def place_lstms(content: Any, stand_ins: Sequence[StandIn]) -> None:
+def place_lstms(content: Any, stand_ins: Sequence[LstmStandIn]) -> None:
     """Replace each stand-in by the kernel that it stands for. `content`: a `ModelT`, in place.
 
     Raises:
         ModelError: a stand-in is not in the file once, which means that the converter has changed its form.
     """
     for stand_in in stand_ins:
-        found = [op for op in content.subgraphs[0].operators if _is(content, op, stand_in)]
+        found = [op for op in content.subgraphs[0].operators if mark_of(content, op) == round(stand_in.mark)]
         if len(found) != 1:
             raise _lost(stand_in, f"{len(found)} ops that stand for its LSTM, expected 1")
         _Placing(content, found[0], stand_in).run()
@@ -60,30 +60,17 @@ def _drop_detours(content: Any) -> None:
         graph.operators = [op for op in graph.operators if int(op.outputs[0]) not in made or int(op.outputs[0]) in read]
 
 
-def _lost(stand_in: StandIn, left: str) -> ModelError:
+def _lost(stand_in: LstmStandIn, left: str) -> ModelError:
     return ModelError(
         f"layer {stand_in.layer!r}: the converter left {left}. Put a layer that does nothing to the values, such as "
         "Reshape, behind the LSTM, or leave it in float (quant.skip)"
     )
 
 
-def _is(content: Any, op: Any, stand_in: StandIn) -> bool:
-    """Whether all weights of a FULLY_CONNECTED are of the size that marks the stand-in."""
-    if operator_of(content, op) != schema.BuiltinOperator.FULLY_CONNECTED:
-        return False
-    tensor = content.subgraphs[0].tensors[op.inputs[1]]
-    data = content.buffers[tensor.buffer].data
-    if tensor.type != schema.TensorType.INT8 or data is None or tensor.quantization is None:
-        return False
-    codes = np.abs(np.asarray(data, np.uint8).view(np.int8).astype(np.int64))
-    sizes = np.unique(codes) * float(tensor.quantization.scale[0])
-    return len(sizes) == 1 and abs(float(sizes[0]) - stand_in.mark) < 0.25
-
-
 class _Placing:
     """One stand-in, and the tensors that are made for the kernel in its place."""
 
-    def __init__(self, content: Any, op: Any, stand_in: StandIn) -> None:
+    def __init__(self, content: Any, op: Any, stand_in: LstmStandIn) -> None:
         self.content, self.op, self.layer = content, op, stand_in.layer
         self.graph = content.subgraphs[0]
         self.steps, self.weights = stand_in.steps, stand_in.weights()
@@ -141,8 +128,8 @@ class _Placing:
         made = []
         for gate, (bias, scale) in enumerate(zip(self.weights.bias, self.weights.kernel_scales, strict=True)):
             step = np.float32(scale) * of_x
-            codes = np.clip(np.round(bias / step), -_LARGEST_BIAS, _LARGEST_BIAS).astype(np.int32)
-            made.append(self._tensor(f"bias_{gate}", "int32", [len(codes)], float(step), data=codes))
+            data = bias_codes(bias, step)
+            made.append(self._tensor(f"bias_{gate}", "int32", [len(bias)], float(step), data=data))
         return made
 
     def _intermediates(self) -> list[int]:

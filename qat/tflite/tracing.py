@@ -17,7 +17,7 @@ import tf_keras
 
 from qat.calibration import InputSpec
 from qat.errors import ModelError
-from qat.stand_in import StandIn, standing_in
+from qat.stand_in import StandIns, standing_in
 
 _FAKE_QUANT_OPS = frozenset(
     {
@@ -47,20 +47,31 @@ class TracedModel:
     loops: tuple[str, ...]  # `while` loops of the graph, apart from those that become a fused recurrent kernel
     batch_size: int | None
     asked: tuple[int | None, bool]  # the batch size and the unrolling that `trace` was asked for
-    stand_ins: tuple[StandIn, ...]  # products that the finished file has other ops in place of
+    stand_ins: StandIns  # products that the finished file has something else in place of
     one_sample: bool = False  # the batch is 1 because those ops need it fixed
     last_file: dict[Any, bytes] = field(default_factory=dict, compare=False, repr=False)  # by what it was made from
+
+    @property
+    def open_function(self) -> Any:
+        """The function, if it computes what the model does, for any number of samples; else None."""
+        computes = not self.stand_ins.lstms and not self.stand_ins.kernels
+        return self.function if computes and self.batch_size is None else None
+
+    def variables(self) -> list[tf.Variable]:
+        """What a conversion reads: the graph's, and those of layers that something stands in for."""
+        read = [*self.function.graph.variables, *(v for each in self.stand_ins.kernels for v in each.variables)]
+        return list({id(variable): variable for variable in read}.values())
 
     def state(self) -> bytes:
         """A digest of all that a conversion reads of the model: its variables as they are now."""
         digest = hashlib.blake2b(digest_size=20)
-        for variable in self.function.graph.variables:
+        for variable in self.variables():
             digest.update(np.ascontiguousarray(variable.numpy()).data)
         return digest.digest()
 
     def broken_weights(self) -> list[str]:
         """Names of the variables that hold NaN or infinity."""
-        held = [variable for variable in self.function.graph.variables if variable.dtype.is_floating]
+        held = [variable for variable in self.variables() if variable.dtype.is_floating]
         return [variable.name for variable in held if not np.isfinite(variable.numpy()).all()]
 
 
@@ -98,7 +109,7 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
 
     with _recurrent_layers_unrolled(model) if unroll else contextlib.nullcontext(), standing_in() as stands_in:
         function = forward.get_concrete_function(*specs)
-    if stands_in.made and specs[0].shape[0] is None:
+    if stands_in.lstms and specs[0].shape[0] is None:
         return replace(trace(model, 1, unroll), one_sample=True, asked=(batch_size, unroll))
     graph = function.graph.as_graph_def()
     names, by_name = _output_names(model, kind["outputs"])
@@ -118,7 +129,7 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
         loops=_loops(graph),
         batch_size=specs[0].shape[0] if specs else batch_size,
         asked=(batch_size, unroll),
-        stand_ins=tuple(stands_in.made),
+        stand_ins=stands_in,
     )
 
 
