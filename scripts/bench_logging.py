@@ -55,7 +55,7 @@ def child(overrides: list[str]) -> None:
     """The default job in this process, its logging counted."""
     start = time.process_time()
     import qat  # noqa: F401  (chooses Keras 2)
-    from qat.door import compose, import_tensorflow
+    from qat.door import compose, import_tensorflow, spare_imports
 
     import_tensorflow()
     from qat.reporting import Board
@@ -74,6 +74,7 @@ def child(overrides: list[str]) -> None:
     ):
         setattr(owner, name, spent.of(getattr(owner, name)))
     qat_stage.keras_predictor = _traced_at_once(qat_stage.keras_predictor)
+    spare_imports()  # as `qat.train` does: the collector would look at all modules while graphs are traced
     config = compose([each for each in overrides if not each.startswith("hydra.")])
     config.log.progress, config.parity.enforce = "off", False
     main_job.main_job(config, Path(folder))
