@@ -6,18 +6,16 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
-from tensorflow.core.framework import graph_pb2
 from tensorflow.lite.python.convert_phase import ConverterError
-from tensorflow.python.framework import convert_to_constants
 
 from qat.errors import CalibrationError, ModelError
 from qat.tflite import schemes
+from qat.tflite.converter import Converter
 from qat.tflite.deep_stack import with_deep_stack
 from qat.tflite.silence import quiet
 from qat.tflite.tracing import TracedModel
@@ -37,64 +35,19 @@ class Options:
     per_channel: bool
 
 
-class _Converter(tf.lite.TFLiteConverter):
-    """TensorFlow's own, which builds the whole frozen graph once more to learn what its inputs and outputs are called.
-
-    They are called what they were called before, and that building takes as long as the conversion itself. The frozen
-    graph without its weights is kept beside the trace; of a trace that is converted again, they are filled in anew.
-    """
-
-    def _freeze_concrete_function(self) -> tuple:
-        function, kept = self._funcs[0], getattr(self._trackable_obj, "frozen", None)
-        if kept is None:
-            kept = self._trackable_obj.frozen = _freeze(function)
-        graph = kept.filled()
-        captured = {id(tensor) for tensor in function.graph.internal_captures}
-        inputs = [tensor for tensor in function.inputs if id(tensor) not in captured]
-        if graph.library.function:  # which hold constants of their own
-            self._trackable_obj.frozen = None
-        return graph, inputs, function.outputs, function
-
-
-@dataclass(frozen=True)
-class _Frozen:
-    graph: bytes  # GraphDef whose variables are Const nodes without a value
-    variables: dict[str, tf.Variable]  # by the name of that node
-
-    def filled(self) -> Any:
-        graph = graph_pb2.GraphDef.FromString(self.graph)
-        for node in graph.node:
-            if node.name in self.variables:
-                node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(self.variables[node.name].numpy()))
-        return graph
-
-
-def _freeze(function: Any) -> _Frozen:
-    data = convert_to_constants._FunctionConverterDataInEager(function, False, False)
-    graph, _ = convert_to_constants._replace_variables_by_constants(converter_data=data)
-    handles = {id(variable.handle): variable for variable in function.graph.variables}
-    captures = zip(function.graph.internal_captures, function.graph.external_captures, strict=True)
-    held = {inner.op.name: handles[id(outer)] for inner, outer in captures if id(outer) in handles}
-    stands_for = {node.name: held[node.name] for node in graph.node if node.name in held and node.op == "Const"}
-    for node in graph.node:
-        if node.name in stands_for:
-            node.attr["value"].tensor.Clear()
-    return _Frozen(graph.SerializeToString(), stands_for)
-
-
 def convert_traced(
     traced: TracedModel,
     retrace: Callable[[int], TracedModel],
     batches: list[list[NDArray]],
     options: Options,
-) -> tuple[bytes, TracedModel]:
+) -> tuple[bytes, TracedModel, Converter]:
     """Convert; with the batch fixed at 1 if, and only if, the model does not convert or run with an open one.
 
     Returns:
-        The file, and the trace that it was made from.
+        The file, which `complete` of the converter has to see, and the trace that it was made from.
     """
     try:
-        content = _convert_once(traced, batches, options)
+        content, converter = _convert_once(traced, batches, options)
         reason = None if traced.batch_size is not None else _why_batch_is_fixed(content)
     except CalibrationError:
         raise
@@ -103,14 +56,14 @@ def convert_traced(
             raise ModelError(f"the TFLite converter refused the model: {_explain(error)}") from error
         reason = _explain(error)
     if reason is None:
-        return content, traced
+        return content, traced, converter
     fixed = retrace(1)  # an op may need it
     try:
-        content = _convert_once(fixed, batches, options)
+        content, converter = _convert_once(fixed, batches, options)
     except _REFUSALS as error:
         raise ModelError(f"the TFLite converter refused the model: {_explain(error)}") from error
     warn_of_one_sample(reason, stacklevel=5)
-    return content, fixed
+    return content, fixed, converter
 
 
 def warn_of_one_sample(reason: str, stacklevel: int) -> None:
@@ -119,14 +72,16 @@ def warn_of_one_sample(reason: str, stacklevel: int) -> None:
     warnings.warn(text, stacklevel=stacklevel)
 
 
-def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Options) -> bytes:
-    converter = _Converter.from_concrete_functions([traced.function], traced.module)
+def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Options) -> tuple[bytes, Converter]:
+    converter = Converter.from_concrete_functions([traced.function], traced.module)
     # A SavedModel round trip costs most of the time, and only fusable recurrent layers need what it carries.
     converter.experimental_lower_to_saved_model = traced.composite
     converter._experimental_disable_per_channel = not options.per_channel
     counted = schemes.CountedBatches(_rebatched(batches, traced.batch_size))
     if options.scheme == "trained":
         schemes.trained(converter, options.io, options.low_bit)
+        converter.unpacks = converter.experimental_lower_to_saved_model
+        converter.exclude_conversion_metadata = not converter.unpacks
     elif options.scheme in schemes.CALIBRATED:
         schemes.CALIBRATED[options.scheme](converter, counted, options.io, options.allow_float)
     else:
@@ -135,7 +90,7 @@ def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Op
         content = with_deep_stack(converter.convert)
     if batches and not counted.all_taken:
         raise CalibrationError(f"the converter took {len(counted.taken)} of {counted.total} calibration batches")
-    return content
+    return content, converter
 
 
 def _rebatched(batches: list[list[NDArray]], batch_size: int | None) -> list[list[NDArray]]:

@@ -10,6 +10,7 @@ from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError
 from qat.tflite.barriers import without_barriers
 from qat.tflite.borders import integer_borders
+from qat.tflite.buffers import drop_unused_buffers, share_equal_buffers
 from qat.tflite.kernels import place_kernels
 from qat.tflite.lstm import place_lstms
 from qat.tflite.means import means_on_their_scales
@@ -109,9 +110,10 @@ def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple,
     def retrace(size: int) -> Any:
         return trace(model, size, unroll=unroll)
 
-    content, traced = convert_traced(traced, retrace, batches, options)
+    content, traced, converter = convert_traced(traced, retrace, batches, options)
 
     def finish(unpacked: Any) -> None:
+        converter.complete(unpacked)
         restore_order(unpacked, [graph_name(spec.name) for spec in traced.inputs])
         place_lstms(unpacked, traced.stand_ins.lstms)
         place_kernels(unpacked, traced.stand_ins.kernels)
@@ -120,6 +122,8 @@ def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple,
         if options.scheme == "trained":
             without_barriers(unpacked)
             means_on_their_scales(unpacked)
+            share_equal_buffers(unpacked)
+            drop_unused_buffers(unpacked)
         _name(unpacked, traced, signature, getattr(model, "post_training", False))
 
     named = rewrite(content, finish)

@@ -40,7 +40,6 @@ def place_kernels(content: Any, stand_ins: Sequence[KernelStandIn]) -> None:
             )
         _place(content, found, stand_in.weights())
     drop_unused_tensors(content.subgraphs[0])
-    _drop_unused_buffers(content)
 
 
 def mark_of(content: Any, op: Any) -> int:
@@ -49,10 +48,10 @@ def mark_of(content: Any, op: Any) -> int:
         return 0
     tensor = content.subgraphs[0].tensors[op.inputs[1]]
     scales, data = getattr(tensor.quantization, "scale", None), content.buffers[tensor.buffer].data
-    if tensor.type != schema.TensorType.INT8 or data is None or scales is None or len(scales) != 1:
+    if tensor.type != schema.TensorType.INT8 or data is None or scales is None or not len(scales):
         return 0
     size = float(scales[0]) * _WIDEST
-    if size < FIRST_MARK - 0.5:
+    if size < FIRST_MARK - 0.5 or np.any(scales != scales[0]):
         return 0
     return round(size) if np.all(np.abs(np.asarray(data, np.uint8).view(np.int8)) == _WIDEST) else 0
 
@@ -101,16 +100,3 @@ def _grid(scales: NDArray[np.float32]) -> Any:
     made = schema.QuantizationParametersT()
     made.scale, made.zeroPoint, made.quantizedDimension = scales, np.zeros(len(scales), np.int64), 0
     return made
-
-
-def _drop_unused_buffers(content: Any) -> None:
-    """The stand-ins' own weights, as large as what they stood for."""
-    used = {tensor.buffer for graph in content.subgraphs for tensor in graph.tensors}
-    used |= {0, *(entry.buffer for entry in content.metadata or [])}
-    new = {old: place for place, old in enumerate(sorted(used))}
-    content.buffers = [content.buffers[index] for index in sorted(used)]
-    for graph in content.subgraphs:
-        for tensor in graph.tensors:
-            tensor.buffer = new[tensor.buffer]
-    for entry in content.metadata or []:
-        entry.buffer = new[entry.buffer]
