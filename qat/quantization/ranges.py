@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -47,13 +48,20 @@ def _spans(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDA
         return tf.stack([_extremes(v, on) for v, on in zip(values, held_by, strict=True)])
 
     starts = (False, True) if any(graph.of("lstm")) else (False,)
-    seen = np.stack([extremes(warm, *map(tf.constant, batch)).numpy() for batch in batches for warm in starts])
+    seen = np.stack([_of_batch(extremes, batch, warm) for batch in batches for warm in starts])
     _check_finite(seen, ranges)
     owners = np.repeat(np.arange(len(ranges)), [len(on.tensors) for on in ranges])
     spans = np.zeros((len(ranges), 2))
     np.minimum.at(spans[:, 0], owners, seen[..., 0].min(axis=0))
     np.maximum.at(spans[:, 1], owners, seen[..., 1].max(axis=0))
     return spans
+
+
+def _of_batch(function: Any, batch: Sequence[NDArray], *options: bool) -> NDArray:
+    """One call, by the graph for these shapes; of a tf.function that is called itself, TensorFlow warns after some
+    models that it is traced too often."""
+    tensors = [tf.constant(values) for values in batch]
+    return function.get_concrete_function(*options, *tensors)(*tensors).numpy()
 
 
 def _check_finite(seen: NDArray, ranges: Sequence[Range]) -> None:
@@ -90,7 +98,7 @@ def _histograms(graph: Graph, ranges: Sequence[Range], spans: NDArray, batches: 
     total = np.zeros((len(ranges), BINS))
     for batch in batches:
         cache.clear()
-        total += counts(*map(tf.constant, batch)).numpy()
+        total += _of_batch(counts, batch)
     return total
 
 
