@@ -59,7 +59,7 @@ def child(overrides: list[str]) -> None:
 
     import_tensorflow()
     from qat.reporting import Board
-    from qat.stages import main_job, ptq, range_watch
+    from qat.stages import deployed, export, main_job, ptq, range_watch
     from qat.stages import qat as qat_stage
 
     folder = next(each.removeprefix("hydra.run.dir=") for each in overrides if each.startswith("hydra.run.dir="))
@@ -73,6 +73,7 @@ def child(overrides: list[str]) -> None:
         *((Board, name) for name in ("begin", "scalars", "ranges", "text", "picture")),
     ):
         setattr(owner, name, spent.of(getattr(owner, name)))
+    deployed.convert, export.convert = spent.shared(deployed.convert, export.convert)
     qat_stage.keras_predictor = _traced_at_once(qat_stage.keras_predictor)
     spare_imports()  # as `qat.train` does: the collector would look at all modules while graphs are traced
     config = compose([each for each in overrides if not each.startswith("hydra.")])
@@ -111,6 +112,23 @@ class Counted:
                     self.seconds += time.process_time() - start
 
         return counted
+
+    def shared(self, logged: Callable[..., bytes], needed: Callable[..., bytes]) -> list[Callable[..., bytes]]:
+        """A file that `needed` gives again and `logged` has made is none of its costs: without, the run makes it."""
+        made: dict[int, tuple[bytes, float]] = {}
+
+        def making(*arguments: Any, **options: Any) -> bytes:
+            start = time.process_time()
+            content = logged(*arguments, **options)
+            made.setdefault(id(content), (content, time.process_time() - start))
+            return content
+
+        def taking(*arguments: Any, **options: Any) -> bytes:
+            content = needed(*arguments, **options)
+            self.seconds -= made.pop(id(content), (b"", 0.0))[1]
+            return content
+
+        return [making, taking]
 
 
 if __name__ == "__main__":

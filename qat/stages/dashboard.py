@@ -10,10 +10,8 @@ from qat import rundir
 from qat.comparison.record import flat
 from qat.evaluation import Evaluation, spread
 from qat.metrics import predicted_class
-from qat.reporting.confusion import confusion, confusion_png
 from qat.reporting.dashboard import TEST, layout, range_layers, run_names, session_settings
-from qat.reporting.input_histogram import calibration_png
-from qat.reporting.pictures import against_png, drop_png, sqnr_png
+from qat.reporting.pictures import against_png, calibration_png, confusion, confusion_png, drop_png, sqnr_png
 from qat.reporting.tensorboard import range_tag
 from qat.results import Variant
 from qat.stages.float_model import FloatModel

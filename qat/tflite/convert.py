@@ -85,11 +85,9 @@ def convert(
     if traced is not model or batches:
         return _converted(traced, batch_size, batches, options, signature)
     made_from = (traced.state(), options, signature)
-    if made_from not in traced.last_file:
-        content = _converted(traced, batch_size, batches, options, signature)
-        traced.last_file.clear()
-        traced.last_file[made_from] = content
-    return traced.last_file[made_from]
+    if made_from not in traced.files:
+        traced.keep(made_from, _converted(traced, batch_size, batches, options, signature))
+    return traced.files[made_from]
 
 
 def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple, signature: str) -> bytes:

@@ -19,6 +19,7 @@ from qat.calibration import InputSpec
 from qat.errors import ModelError
 from qat.stand_in import StandIns, standing_in
 
+MOST_KEPT = 1 << 26  # bytes of files that are kept for another asking
 _FAKE_QUANT_OPS = frozenset(
     {
         "FakeQuantWithMinMaxVars",
@@ -49,7 +50,7 @@ class TracedModel:
     asked: tuple[int | None, bool]  # the batch size and the unrolling that `trace` was asked for
     stand_ins: StandIns  # products that the finished file has something else in place of
     one_sample: bool = False  # the batch is 1 because those ops need it fixed
-    last_file: dict[Any, bytes] = field(default_factory=dict, compare=False, repr=False)  # by what it was made from
+    files: dict[Any, bytes] = field(default_factory=dict, compare=False, repr=False)  # the last ones, by origin
 
     @property
     def open_function(self) -> Any:
@@ -62,9 +63,15 @@ class TracedModel:
         read = [*self.function.graph.variables, *(v for each in self.stand_ins.kernels for v in each.variables)]
         return list({id(variable): variable for variable in read}.values())
 
+    def keep(self, made_from: Any, content: bytes) -> None:
+        """One of these may be asked for again: of the weights after each epoch, those of the best one are exported."""
+        self.files[made_from] = content
+        while len(self.files) > 1 and sum(map(len, self.files.values())) > MOST_KEPT:
+            del self.files[next(iter(self.files))]
+
     def state(self) -> bytes:
-        """A digest of all that a conversion reads of the model: its variables as they are now."""
-        digest = hashlib.blake2b(digest_size=20)
+        """A digest of all that a conversion reads of the model as it is now."""
+        digest = hashlib.blake2b(bytes([getattr(self.model, "post_training", False)]), digest_size=20)
         for variable in self.variables():
             digest.update(np.ascontiguousarray(variable.numpy()).data)
         return digest.digest()
