@@ -1,9 +1,9 @@
 """What the TFLite converter is not given of a QAT model, and what goes into the file in its place.
 
-That is ops which it cannot make, and large kernels, of which it would hold a dozen copies. While a model is traced for
-conversion, such a layer puts a product there that can be told from every other one by the size of its weights, and says
-here what it stands for; `qat.tflite` puts the thing itself into the finished file. NumPy only: the two sides need not
-know each other.
+That is ops which it cannot make, and kernels, on which it would spend most of its time and memory. While a model is
+traced for conversion, layers say here what stands for what: a product that can be told from every other one by the size
+of its weights. `qat.tflite` puts the thing itself into the finished file. NumPy only: the two sides need not know each
+other.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FIRST_MARK = 1000.0  # a weight that no trained layer has
-LARGE_KERNEL = 1 << 18  # weights: from here on something stands in for a kernel
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ class LstmStandIn:
 class KernelWeights:
     """Of one convolution or dense layer.
 
-    `codes` is int8 with the output channels last, on one scale for each of them or on one in all, zero point 0; `bias`
-    is real, [channels], or None.
+    `codes` is int8 with the output channels last (of a depthwise kernel [height, width, 1, channels]), on one scale for
+    each of them or on one in all, zero point 0; `bias` is real, [channels], or None.
     """
 
     codes: NDArray[np.int8]
@@ -66,13 +64,17 @@ class KernelWeights:
 
 @dataclass(frozen=True)
 class KernelStandIn:
-    """A kernel all of whose weights are `mark`, on one scale; `weights` as above. `shape` is the kernel's."""
+    """One call of a layer in the traced graph, whose ops `kernel` and `bias` give its weights as they are quantized.
+
+    The graph that is converted has constants there instead: a kernel all of whose weights are `mark`, on one scale, and
+    any bias. `weights` is called once the conversion is over.
+    """
 
     mark: float
     layer: str
-    shape: tuple[int, ...]
+    kernel: str
+    bias: str | None
     weights: Callable[[], KernelWeights]
-    variables: tuple[Any, ...]  # tf.Variables that `weights` reads: the traced graph does not
 
 
 @dataclass

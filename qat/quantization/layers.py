@@ -16,6 +16,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer
 from qat.quantization.between_codes import BETWEEN_CODES
 from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
+from qat.quantization.kept_out import kept_out
 from qat.quantization.quantizers import step_of
 from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor
 from qat.training.replicas import replica_count, whole_batch_moments
@@ -129,6 +130,7 @@ class Linear(Holder):
         self.kind, self.attrs, self.norm, self.input_range = kind, dict(attrs), norm, input_range
         self.output_range = output_range
         self.coarse = False  # fewer than 8 bits, which the wrapper knows
+        self.file_quantizer = None  # the wrapper's, where the file's codes can be told without the converter
         self.bind(None, None)
         self.norm_frozen = norm is not None and not norm["trainable"]
 
@@ -176,7 +178,7 @@ class Linear(Holder):
             return self._as_kernel(inputs, bias)
         if bias is not None:
             weights["bias"] = bias if tf.get_static_value(training) else self._as_int32(bias)
-        return WEIGHTED[self.kind](inputs, weights, self.attrs)
+        return WEIGHTED[self.kind](inputs, kept_out(self, weights), self.attrs)
 
     def _as_int32(self, bias: tf.Tensor) -> tf.Tensor:
         """The bias on the grid of the file's: input scale times kernel scale, one step a channel."""

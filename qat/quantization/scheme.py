@@ -9,7 +9,6 @@ import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig
 
-from qat.quantization.kept_out import stand_in_for
 from qat.quantization.layers import Holder, Linear, PlainCalls
 from qat.quantization.lstm import QUANTIZED, Lstm
 from qat.quantization.quantizers import GateQuantizer, KernelQuantizer, OperandQuantizer, SlopeQuantizer
@@ -120,6 +119,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             result = inner.call(inputs)
         else:
             inner.coarse = self._weight_vars[0][1].bits < 8 and inner.kind != "dense"
+            inner.file_quantizer = self._file_quantizer()
             inner.use(self._quantized_kernel(inner, training))
             result = inner.call(inputs, training=training)
         inner.use({})
@@ -130,11 +130,14 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         named = zip(self.quantize_config.names(inner), self._weight_vars, strict=True)
         return {f"{name}/scale": quantizer.scale(weight) for name, (weight, quantizer, _) in named if quantizer.enabled}
 
+    def _file_quantizer(self) -> KernelQuantizer | None:
+        """What gives the codes of the file, if these are 8 bits in the whole model."""
+        quantizer = self._weight_vars[0][1]
+        plain = quantizer.enabled and quantizer.bits == 8 and not self.quantize_config.low_bit
+        return quantizer if plain else None
+
     def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
         weight, quantizer, variables = self._weight_vars[0]
-        instead = stand_in_for(inner, quantizer)
-        if instead is not None:
-            return {inner.kernel_name: instead}
         kernel = tf.convert_to_tensor(weight) if inner.uses_batch(training) else inner.folded_kernel()
         live = bool(tf.get_static_value(training)) if training is not None else False
         quantized = {inner.kernel_name: quantizer(kernel, live, weights=variables)}

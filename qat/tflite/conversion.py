@@ -80,6 +80,7 @@ def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Op
     counted = schemes.CountedBatches(_rebatched(batches, traced.batch_size))
     if options.scheme == "trained":
         schemes.trained(converter, options.io, options.low_bit)
+        converter.kernels = traced.kernels_apart
         converter.unpacks = converter.experimental_lower_to_saved_model
         converter.exclude_conversion_metadata = not converter.unpacks
     elif options.scheme in schemes.CALIBRATED:

@@ -11,7 +11,7 @@ from qat.errors import CalibrationError, ConfigError, ModelError
 from qat.tflite.barriers import without_barriers
 from qat.tflite.borders import integer_borders
 from qat.tflite.buffers import drop_unused_buffers, share_equal_buffers
-from qat.tflite.kernels import place_kernels
+from qat.tflite.kernels import StandInLost, place_kernels
 from qat.tflite.lstm import place_lstms
 from qat.tflite.means import means_on_their_scales
 from qat.tflite.metadata import ENTRY, Metadata
@@ -93,7 +93,7 @@ def convert(
 def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple, signature: str) -> bytes:
     """The finished file of a trace. `chosen`: the fields of `conversion.Options`."""
     from qat.tflite.conversion import Options, convert_traced, warn_of_one_sample  # TensorFlow loads here
-    from qat.tflite.tracing import graph_name, trace
+    from qat.tflite.tracing import trace
 
     _refuse_broken_weights(traced)
     options = Options(*chosen)
@@ -103,18 +103,27 @@ def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple,
         _refuse_loops(traced.loops)
     if traced.one_sample:
         warn_of_one_sample("the LSTM kernel keeps a state for a fixed number of samples", stacklevel=4)
-    model = traced.model
 
     def retrace(size: int) -> Any:
-        return trace(model, size, unroll=unroll)
+        fixed = trace(traced.model, size, unroll=unroll)
+        return fixed if traced.kernels_apart else fixed.with_kernels_inside()
 
-    content, traced, converter = convert_traced(traced, retrace, batches, options)
+    try:
+        return _finished(*convert_traced(traced, retrace, batches, options), options, signature)
+    except StandInLost:
+        traced = traced.with_kernels_inside()
+        return _finished(*convert_traced(traced, retrace, batches, options), options, signature)
+
+
+def _finished(content: bytes, traced: Any, converter: Any, options: Any, signature: str) -> bytes:
+    """The converter's file with what only we know in it, proved."""
+    from qat.tflite.tracing import graph_name
 
     def finish(unpacked: Any) -> None:
         converter.complete(unpacked)
         restore_order(unpacked, [graph_name(spec.name) for spec in traced.inputs])
         place_lstms(unpacked, traced.stand_ins.lstms)
-        place_kernels(unpacked, traced.stand_ins.kernels)
+        place_kernels(unpacked, converter.kernels)
         if options.scheme in INT8:
             integer_borders(unpacked, options.io)
         if options.scheme == "trained":
@@ -122,7 +131,7 @@ def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple,
             means_on_their_scales(unpacked)
             share_equal_buffers(unpacked)
             drop_unused_buffers(unpacked)
-        _name(unpacked, traced, signature, getattr(model, "post_training", False))
+        _name(unpacked, traced, signature, getattr(traced.model, "post_training", False))
 
     named = rewrite(content, finish)
     _check_arithmetic(verify(named), options.scheme, options.io, options.allow_float)

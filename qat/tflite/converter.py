@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +12,23 @@ from tensorflow.core.framework import graph_pb2
 from tensorflow.lite.python import util
 from tensorflow.python.framework import convert_to_constants
 
+from qat.stand_in import KernelStandIn
+from qat.tflite.without_kernels import with_stand_ins
+
 
 class Converter(tf.lite.TFLiteConverter):
     """TensorFlow's own, which builds the whole frozen graph once more to learn what its inputs and outputs are called.
 
     They are called what they were called before, and that building takes as long as the conversion itself. The frozen
     graph without its weights is kept beside the trace; of a trace that is converted again, they are filled in anew.
+    Where `kernels` says so, there are stand-ins in it.
 
     Of a QAT model it gives the file as its C++ side has made it: for the rest, TensorFlow unpacks and packs it three
     times, in Python, and `complete` does it on a file that is unpacked already.
     """
 
     unpacks = True  # whether TensorFlow does the rest itself
+    kernels: Sequence[KernelStandIn] = ()
 
     def _optimize_tflite_model(self, model: bytes, *arguments: Any, **options: Any) -> bytes:
         return super()._optimize_tflite_model(model, *arguments, **options) if self.unpacks else model
@@ -44,12 +50,14 @@ class Converter(tf.lite.TFLiteConverter):
         util.populate_conversion_metadata(content, self._metadata)
 
     def _freeze_concrete_function(self) -> tuple:
-        function, kept = self._funcs[0], getattr(self._trackable_obj, "frozen", None)
-        if kept is None:
-            kept = self._trackable_obj.frozen = _freeze(function)
-        graph = kept.filled()
+        function = self._funcs[0]
         captured = {id(tensor) for tensor in function.graph.internal_captures}
         inputs = [tensor for tensor in function.inputs if id(tensor) not in captured]
+        kept = getattr(self._trackable_obj, "frozen", None)
+        if kept is None:
+            ends = [tensor.op.name for tensor in (*inputs, *function.outputs)]
+            kept = self._trackable_obj.frozen = _freeze(function, self.kernels, ends)
+        graph = kept.filled()
         if graph.library.function:  # which hold constants of their own
             self._trackable_obj.frozen = None
         return graph, inputs, function.outputs, function
@@ -68,7 +76,7 @@ class _Frozen:
         return graph
 
 
-def _freeze(function: Any) -> _Frozen:
+def _freeze(function: Any, kernels: Sequence[KernelStandIn], ends: list[str]) -> _Frozen:
     data = convert_to_constants._FunctionConverterDataInEager(function, False, False)
     graph, _ = convert_to_constants._replace_variables_by_constants(converter_data=data)
     handles = {id(variable.handle): variable for variable in function.graph.variables}
@@ -78,4 +86,9 @@ def _freeze(function: Any) -> _Frozen:
     for node in graph.node:
         if node.name in stands_for:
             node.attr["value"].tensor.Clear()
+    if kernels:
+        shapes = {tensor.op.name: tensor.shape for op in function.graph.get_operations() for tensor in op.outputs}
+        graph = with_stand_ins(graph, kernels, shapes, ends)
+        left = {node.name for node in graph.node}
+        stands_for = {name: variable for name, variable in stands_for.items() if name in left}
     return _Frozen(graph.SerializeToString(), stands_for)

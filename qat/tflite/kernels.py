@@ -1,4 +1,4 @@
-"""Large kernels put where their stand-ins are (see `qat.stand_in`), with their own scales and biases."""
+"""Kernels and biases put where their stand-ins are (see `qat.stand_in`), with their own scales."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from qat.errors import ModelError
-from qat.stand_in import FIRST_MARK, KernelStandIn, KernelWeights
+from qat.stand_in import FIRST_MARK, KernelStandIn
 from qat.tflite.barriers import drop_unused_tensors
 from qat.tflite.borders import operator_of
 
 _ABSENT = -1  # an optional input that is not given
-_PRODUCTS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECTED)
+_DEPTHWISE = schema.BuiltinOperator.DEPTHWISE_CONV_2D
+_PRODUCTS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECTED, _DEPTHWISE)
 _WIDEST = 127  # the code of a weight as large as its range
 _LARGEST_BIAS = 2**31 - 1
+
+
+class StandInLost(Exception):
+    """The converter has given a stand-in another form."""
 
 
 def place_kernels(content: Any, stand_ins: Sequence[KernelStandIn]) -> None:
     """Replace each stand-in by the kernel that it stands for. `content`: a `ModelT`, in place.
 
     Raises:
-        ModelError: a stand-in is not in the file, which means that the converter has changed its form.
+        StandInLost: one is not in the file, in one place and the kernel's shape.
     """
     if not stand_ins:
         return
@@ -34,11 +38,9 @@ def place_kernels(content: Any, stand_ins: Sequence[KernelStandIn]) -> None:
         ops.setdefault(mark_of(content, op), []).append(op)
     for stand_in in stand_ins:
         found = ops.get(round(stand_in.mark), [])
-        if not found:
-            raise ModelError(
-                f"layer {stand_in.layer!r}: its kernel of {stand_in.shape} has no place in the converted file"
-            )
-        _place(content, found, stand_in.weights())
+        if len(found) != 1:
+            raise StandInLost(f"layer {stand_in.layer!r}: its kernel has {len(found)} places in the converted file")
+        _place(content, found[0], stand_in)
     drop_unused_tensors(content.subgraphs[0])
 
 
@@ -56,24 +58,28 @@ def mark_of(content: Any, op: Any) -> int:
     return round(size) if np.all(np.abs(np.asarray(data, np.uint8).view(np.int8)) == _WIDEST) else 0
 
 
-def _place(content: Any, ops: list[Any], weights: KernelWeights) -> None:
-    tensors = content.subgraphs[0].tensors
-    kernel = copy(tensors[ops[0].inputs[1]])
-    kernel.buffer = _buffer(content, np.moveaxis(weights.codes, -1, 0))
-    kernel.quantization = _grid(weights.scales)
-    place = _added(tensors, kernel)
-    for op in ops:
-        source, _, old = (int(index) for index in op.inputs)
+def _place(content: Any, op: Any, stand_in: KernelStandIn) -> None:
+    tensors, weights = content.subgraphs[0].tensors, stand_in.weights()
+    source, old, bias = [*map(int, op.inputs), _ABSENT][:3]
+    depthwise = operator_of(content, op) == _DEPTHWISE
+    codes = weights.codes.transpose(2, 0, 1, 3) if depthwise else np.moveaxis(weights.codes, -1, 0)
+    kernel = copy(tensors[old])
+    if codes.shape != tuple(kernel.shape):
+        raise StandInLost(f"layer {stand_in.layer!r}: its kernel is {codes.shape}, its place {tuple(kernel.shape)}")
+    kernel.buffer, kernel.quantization = _buffer(content, codes), _grid(weights.scales, axis=3 if depthwise else 0)
+    if weights.bias is not None or bias != _ABSENT:
         step = weights.scales * np.float32(tensors[source].quantization.scale[0])
-        bias = old if old == _ABSENT else _added(tensors, _bias(content, tensors[old], weights, step))
-        op.inputs = [source, place, bias]
+        channels = codes.shape[3 if depthwise else 0]
+        bias = _added(tensors, _bias(content, stand_in.bias or f"{stand_in.kernel}_bias", weights.bias, step, channels))
+    op.inputs = [source, _added(tensors, kernel), bias]
 
 
-def _bias(content: Any, old: Any, weights: KernelWeights, step: NDArray[np.float32]) -> Any:
+def _bias(content: Any, name: str, real: NDArray | None, step: NDArray[np.float32], channels: int) -> Any:
     """int32, at the scale of the input times that of the kernel; zeros where the converter alone wanted one."""
-    real = weights.bias if weights.bias is not None else np.zeros(old.shape, np.float32)
-    bias = copy(old)
-    bias.buffer, bias.quantization = _buffer(content, bias_codes(real, step)), _grid(step)
+    bias = schema.TensorT()
+    bias.name, bias.type, bias.shape, bias.hasRank = name, schema.TensorType.INT32, [channels], True
+    codes = bias_codes(np.zeros(channels, np.float32) if real is None else real, step)
+    bias.buffer, bias.quantization = _buffer(content, codes), _grid(step)
     return bias
 
 
@@ -95,8 +101,8 @@ def _buffer(content: Any, data: NDArray) -> int:
     return len(content.buffers) - 1
 
 
-def _grid(scales: NDArray[np.float32]) -> Any:
-    """Scales along the first axis, zero points 0."""
+def _grid(scales: NDArray[np.float32], axis: int = 0) -> Any:
+    """Scales along an axis, zero points 0."""
     made = schema.QuantizationParametersT()
-    made.scale, made.zeroPoint, made.quantizedDimension = scales, np.zeros(len(scales), np.int64), 0
+    made.scale, made.zeroPoint, made.quantizedDimension = scales, np.zeros(len(scales), np.int64), axis
     return made

@@ -17,7 +17,7 @@ import tf_keras
 
 from qat.calibration import InputSpec
 from qat.errors import ModelError
-from qat.stand_in import StandIns, standing_in
+from qat.stand_in import KernelStandIn, StandIns, standing_in
 
 MOST_KEPT = 1 << 26  # bytes of files that are kept for another asking
 _FAKE_QUANT_OPS = frozenset(
@@ -55,13 +55,17 @@ class TracedModel:
     @property
     def open_function(self) -> Any:
         """The function, if it computes what the model does, for any number of samples; else None."""
-        computes = not self.stand_ins.lstms and not self.stand_ins.kernels
-        return self.function if computes and self.batch_size is None else None
+        return self.function if self.batch_size is None and not self.stand_ins.lstms else None
 
-    def variables(self) -> list[tf.Variable]:
-        """What a conversion reads: the graph's, and those of layers that something stands in for."""
-        read = [*self.function.graph.variables, *(v for each in self.stand_ins.kernels for v in each.variables)]
-        return list({id(variable): variable for variable in read}.values())
+    @property
+    def kernels_apart(self) -> list[KernelStandIn]:
+        """What is to stand in for kernels while the function is converted."""
+        return [] if self.module.kernels_inside else self.stand_ins.kernels
+
+    def with_kernels_inside(self) -> TracedModel:
+        """The same trace, whose kernels are converted with the rest from now on."""
+        self.module.kernels_inside, self.module.frozen = True, None
+        return self
 
     def keep(self, made_from: Any, content: bytes) -> None:
         """One of these may be asked for again: of the weights after each epoch, those of the best one are exported."""
@@ -72,13 +76,13 @@ class TracedModel:
     def state(self) -> bytes:
         """A digest of all that a conversion reads of the model as it is now."""
         digest = hashlib.blake2b(bytes([getattr(self.model, "post_training", False)]), digest_size=20)
-        for variable in self.variables():
+        for variable in self.function.graph.variables:
             digest.update(np.ascontiguousarray(variable.numpy()).data)
         return digest.digest()
 
     def broken_weights(self) -> list[str]:
         """Names of the variables that hold NaN or infinity."""
-        held = [variable for variable in self.variables() if variable.dtype.is_floating]
+        held = [variable for variable in self.function.graph.variables if variable.dtype.is_floating]
         return [variable.name for variable in held if not np.isfinite(variable.numpy()).all()]
 
 
@@ -122,6 +126,7 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
     names, by_name = _output_names(model, kind["outputs"])
     module = tf.Module()
     module.variables_of_the_model = list(model.variables)
+    module.kernels_inside, module.frozen = False, None
     module.graph_debug_info = None  # else the converter collects a stack trace for each op
     return TracedModel(
         model=model,

@@ -1,11 +1,10 @@
-"""Large kernels, kept out of the conversion: the finished file holds what it would hold with them in it."""
+"""Kernels, kept out of the conversion: the finished file holds what it would hold with them in it."""
 
 import numpy as np
 import pytest
 import tf_keras
 from tf_keras import layers
 
-from qat import stand_in
 from qat.config import QuantConfig
 from qat.errors import ModelError
 from qat.quantization import quantize_model
@@ -51,19 +50,8 @@ def quantized(request):
     return quantize_model(network(), images(32), config=QuantConfig(per_channel=request.param))
 
 
-@pytest.fixture
-def all_kept_out(monkeypatch):
-    monkeypatch.setattr(stand_in, "LARGE_KERNEL", 1)
-
-
-def test_the_file_holds_the_same_codes(quantized, monkeypatch):
-    whole = convert(quantized)
-    monkeypatch.setattr(stand_in, "LARGE_KERNEL", 1)
-    apart = convert(quantized)
-    assert (
-        len(trace(quantized).stand_ins.kernels) == 6
-    )  # not the depthwise one, and not the one that two calls have on other ranges
-    for (op, *ours), (other, *theirs) in zip(products(apart), products(whole), strict=True):
+def assert_same_weights(found, expected):
+    for (op, *ours), (other, *theirs) in zip(products(found), products(expected), strict=True):
         assert op == other
         for a, b in zip(ours[:2], theirs[:2], strict=True):
             np.testing.assert_array_equal(a, b)
@@ -71,23 +59,43 @@ def test_the_file_holds_the_same_codes(quantized, monkeypatch):
             assert (a is None) == (b is None)
             if a is not None:
                 np.testing.assert_allclose(a, b, rtol=5e-7)
+
+
+def test_the_file_holds_the_same_codes(quantized):
+    whole, apart = convert(trace(quantized).with_kernels_inside()), convert(quantized)
+    assert len(trace(quantized).kernels_apart) == 7  # not the one that two calls have on other ranges
+    assert_same_weights(apart, whole)
     assert len(apart) < 1.05 * len(whole) + 1000
     assert verify(apart).integer_only
 
 
-def test_a_trace_that_is_converted_again_takes_the_kernel_as_it_is_then(quantized, all_kept_out):
+def test_a_trace_that_is_converted_again_takes_the_kernel_as_it_is_then(quantized):
     traced = trace(quantized)
     before = convert(traced)
     kernel = kernel_of(quantized, "wide")
     kernel.assign(-kernel)
     after = convert(traced)
     assert np.any(Interpreter(before).predict(images(4)) != Interpreter(after).predict(images(4)))
-    np.testing.assert_allclose(
-        Interpreter(after).predict(images(40)), quantized.predict(images(40), verbose=0), atol=0.01
-    )
+    expected = quantized.predict(images(40), verbose=0)
+    np.testing.assert_allclose(Interpreter(after).predict(images(40)), expected, atol=0.01)
 
 
-def test_nan_in_a_kernel_that_is_kept_out_is_named(all_kept_out):
+def test_a_kernel_that_finds_no_place_is_converted_with_the_rest(quantized, monkeypatch):
+    expected = convert(quantized)
+    monkeypatch.setattr("qat.tflite.kernels.mark_of", lambda content, op: 0)
+    traced = trace(quantized)
+    assert_same_weights(convert(traced), expected)
+    assert traced.kernels_apart == []  # and at once the next time
+
+
+def test_the_graph_that_is_converted_holds_no_kernel(quantized):
+    traced = trace(quantized)
+    convert(traced)
+    sizes = {variable.shape.num_elements() for variable in traced.module.frozen.variables.values()}
+    assert max(sizes) <= 8 * 8  # that of the layer called twice
+
+
+def test_nan_in_a_kernel_is_named():
     model = quantize_model(network(), images(8))
     kernel = kernel_of(model, "wide")
     kernel.assign(kernel * np.nan)
