@@ -6,7 +6,9 @@ attributes, and gives real numbers on the output's grid.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -54,6 +56,13 @@ def _leaky_relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, alpha
     return scale * tf.where(codes >= 0, *both)
 
 
+def _relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, most: float = math.inf) -> tf.Tensor:
+    """LiteRT's own kernel, of an activation that stands alone: rounded twice, the second time halves away from zero."""
+    (codes,) = _codes(operands, scales)
+    whole = rescaled_twice_rounded(tf.nn.relu(codes), scales[0] / scale, away=True)
+    return scale * tf.minimum(whole, tf.round(most / scale))
+
+
 def _squared_difference(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
     """LiteRT's kernel: both operands on 1/64 of the coarser scale, and the square of what is between them."""
     widest = 2.0 * tf.maximum(*scales)
@@ -72,6 +81,27 @@ def _square_root(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.T
     return scale * tf.floor(tf.sqrt(codes * scales[0]) / scale)
 
 
+def _average(
+    operands: Operands, scales: Operands, scale: tf.Tensor, *, zero_point: tf.Tensor, **attrs: Any
+) -> tf.Tensor:
+    """LiteRT's kernel: the mean of the codes themselves, halves away from code 0; what is padded does not count.
+
+    Source: AveragePool, tflite/kernels/internal/reference/integer_ops/pooling.h.
+    """
+    (codes,) = _codes(operands, scales)
+    ones = tf.ones_like(codes[:1, ..., :1])
+    counts = tf.nn.conv2d(ones, tf.ones([*attrs["ksize"], 1, 1]), attrs["strides"], attrs["padding"])
+    total = tf.round(OPERATIONS["avg_pool"](codes, **attrs) * counts) + zero_point * counts
+    mean = tf.sign(total) * tf.floor((tf.abs(total) + tf.floor(counts / 2.0)) / counts)
+    return scale * (mean - zero_point)
+
+
+def _resized(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
+    """XNNPACK's kernel between codes: halves upwards."""
+    (codes,) = _codes(operands, scales)
+    return scale * tf.floor(OPERATIONS["resize_bilinear"](codes, **attrs) + 0.5)
+
+
 def _joined(op: str) -> Callable[..., tf.Tensor]:
     """Operands that are not on the output's grid are brought there first, by a QUANTIZE each."""
 
@@ -86,12 +116,17 @@ def _joined(op: str) -> Callable[..., tf.Tensor]:
 
 BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
     "add": _sum(1.0),
+    "avg_pool": _average,
     "batch_matmul": _matrix_product,
     "concat": _joined("concat"),
     "leaky_relu": _leaky_relu,
     "mul": _product,
     "pack": _joined("pack"),
+    "relu": _relu,
+    "relu6": partial(_relu, most=6.0),
+    "resize_bilinear": _resized,
     "sqrt": _square_root,
     "squared_difference": _squared_difference,
     "sub": _sum(-1.0),
 }
+OF_ZERO_POINT = frozenset({"avg_pool"})  # these are told `zero_point` too, that of the output

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
 
-from qat.quantization.between_codes import BETWEEN_CODES
+from qat.quantization.between_codes import BETWEEN_CODES, OF_ZERO_POINT
 from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.kept_out import kept_out
@@ -281,7 +281,9 @@ class Op(Holder):
         if _integer_arithmetic.get() and self.ends.target is not None:
             scales = self._scales(arguments)
             if scales is not None:
-                return BETWEEN_CODES[self.op](arguments, scales, self.ends.target.scale(), **self.attrs)
+                target = self.ends.target
+                more = {"zero_point": target.zero_point()} if self.op in OF_ZERO_POINT else {}
+                return BETWEEN_CODES[self.op](arguments, scales, target.scale(), **self.attrs, **more)
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         return operation(*arguments, **self.attrs)
 
@@ -340,6 +342,12 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         low = tf.minimum(tf.convert_to_tensor(self.quantizer_vars["min_var"]), 0.0)
         high = tf.maximum(tf.convert_to_tensor(self.quantizer_vars["max_var"]), 0.0)
         return step_of(low, high, 2**self.quantizer.bits - 1)
+
+    def zero_point(self) -> tf.Tensor:
+        """The code of 0, as TFLite nudges it: a scalar, float32."""
+        low = tf.minimum(tf.convert_to_tensor(self.quantizer_vars["min_var"]), 0.0)
+        lowest = -float(2 ** (self.quantizer.bits - 1))
+        return tf.clip_by_value(tf.round(lowest - low / self.scale()), lowest, -lowest - 1)
 
     @property
     def range(self) -> tuple[float, float]:

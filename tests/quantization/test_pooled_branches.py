@@ -1,15 +1,16 @@
-"""Branches that start from one max pooling, as in InceptionV3."""
+"""Pooling, between what reads it: branches that start from one, as in InceptionV3, and activations behind it."""
 
 import numpy as np
 import pytest
 import tf_keras
+from tf_keras import layers
 
+from qat.evaluation.layer_parity import layer_parity
 from qat.quantization import quantize_model
 from qat.tflite import convert, verify
 
 
-def _branches(pooling: tf_keras.layers.Layer) -> tf_keras.Model:
-    layers = tf_keras.layers
+def _branches(pooling: layers.Layer) -> tf_keras.Model:
     image = tf_keras.Input((8, 8, 3))
     start = layers.MaxPooling2D(2)(layers.Conv2D(4, 3, padding="same", activation="relu")(image))
     plain = layers.Conv2D(4, 1, activation="relu")(start)
@@ -17,9 +18,48 @@ def _branches(pooling: tf_keras.layers.Layer) -> tf_keras.Model:
     return tf_keras.Model(image, layers.Concatenate()([plain, pooled]))
 
 
-@pytest.mark.parametrize("pooling", [tf_keras.layers.AveragePooling2D, tf_keras.layers.MaxPooling2D])
+def _quantized(model: tf_keras.Model, seed: int = 0):
+    rows = np.random.default_rng(seed).normal(size=(100, *model.input_shape[1:])).astype(np.float32)
+    return quantize_model(model, rows), rows
+
+
+@pytest.mark.parametrize("pooling", [layers.AveragePooling2D, layers.MaxPooling2D])
 def test_a_convolution_beside_a_second_pooling_computes_in_integers(pooling):
     tf_keras.utils.set_random_seed(0)
-    rows = np.random.default_rng(0).normal(size=(100, 8, 8, 3)).astype(np.float32)
-    qat_model = quantize_model(_branches(pooling(3, 1, padding="same")), rows)
+    qat_model, _ = _quantized(_branches(pooling(3, 1, padding="same")))
     assert verify(convert(qat_model, allow_float=True)).float_ops == ()
+
+
+def _preactivated(x):
+    """A dense block: what is joined is normalized by itself, and the pooling is read twice."""
+    x = layers.MaxPooling2D(2)(layers.ReLU()(x))
+    new = layers.Conv2D(4, 3, padding="same")(layers.ReLU()(layers.BatchNormalization()(x)))
+    return layers.ReLU()(layers.BatchNormalization()(layers.Concatenate()([x, new])))
+
+
+def _joined_relu(x):
+    joined = layers.Concatenate()([layers.Conv2D(4, 3)(x), layers.Conv2D(4, 3)(x)])
+    return layers.Concatenate()([layers.ReLU(6.0)(joined), joined])
+
+
+BEHIND = {
+    "relu behind max pooling": lambda x: layers.ReLU()(layers.MaxPooling2D(2)(x)),
+    "relu6 behind max pooling": lambda x: layers.ReLU(6.0)(layers.MaxPooling2D(3, 2, padding="same")(x)),
+    "padded average": layers.AveragePooling2D(3, 1, padding="same"),
+    "relu behind a padded average": lambda x: layers.ReLU()(layers.AveragePooling2D(3, 2, padding="same")(x)),
+    "bilinear": layers.UpSampling2D(2, interpolation="bilinear"),
+    "dense block": _preactivated,
+    "relu6 of what is joined": _joined_relu,
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
+def test_every_code_of_every_layer_is_that_of_the_simulation(behind):
+    tf_keras.utils.set_random_seed(0)
+    image = tf_keras.Input((8, 8, 3))
+    x = behind(layers.Conv2D(6, 3, padding="same")(image))
+    qat_model, rows = _quantized(tf_keras.Model(image, layers.Conv2D(4, 1)(x)))
+    content = convert(qat_model)
+    assert verify(content).integer_only
+    found = layer_parity(qat_model, content, rows)
+    assert [(row.layer, row.max_lsb) for row in found if row.max_lsb] == []

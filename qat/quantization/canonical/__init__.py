@@ -34,6 +34,7 @@ REWRITES = (
     dilation.dilated_convolution,
     pooling.average_of_everything,
     pooling.average_by_depthwise,
+    pooling.activation_before_max_pool,
     contractions.einsum_dense,
     contractions.einsum,
     windows.patches,

@@ -44,11 +44,15 @@ ONLY_RESULT = {"masked", "select", *EXTREMES}  # what an operand loses beyond th
 UNIFIES = {"concat", "pack", *ONLY_RESULT}
 BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
     "add",
+    "avg_pool",
     "batch_matmul",
     "concat",
     "leaky_relu",
     "mul",
     "pack",
+    "relu",
+    "relu6",
+    "resize_bilinear",
     "sqrt",
     "squared_difference",
     "sub",
@@ -177,8 +181,22 @@ def _place_rounding(state: Placement, node: Node) -> None:
     """
     _settle(state, node.inputs[0])
     on = state.range_of.get(node.inputs[0])
-    if on is not None:
-        state.quantize(node.output, on)
+    if on is None:
+        return
+    node.output_range = state.range_of[node.output] = on
+    activation = _relu_behind_moves(state, node) if node.op == "avg_pool" else None
+    if activation is not None:
+        state.done.add(id(activation))
+        node = activation
+    state.quantize(node.output, on)
+
+
+def _relu_behind_moves(state: Placement, node: Node) -> Node | None:
+    """The ReLU that the converter takes into a pooling, whose scale it then has."""
+    reader = state.only_reader(node.output)
+    while reader is not None and reader.op == "reshape":
+        reader = state.only_reader(reader.output)
+    return reader if reader is not None and reader.op in RELUS else None
 
 
 def _may_join(state: Placement, tensor: Tensor, on: Range, result_only: bool = False) -> bool:
@@ -228,6 +246,8 @@ def _place_unifying(state: Placement, node: Node) -> None:
             continue
         if _may_join(state, tensor, on.root(), node.op in ONLY_RESULT):
             _merge(on.root(), shared)
+        else:  # or the converter requantizes what it was made of, for all that read it
+            _settle(state, tensor)
     if node.op in ONLY_RESULT:
         shared.tensors.clear()
     shared.masked = node.op == "masked"

@@ -1,17 +1,21 @@
-"""Average pooling in a form whose rounding can be simulated.
+"""Pooling in a form that the converter takes, and whose rounding can be simulated.
 
 TFLite's AVERAGE_POOL_2D keeps the scale of its input, and so meets a tie in one of every four 2x2 windows, where the
 kernels (halves to even, halves away from zero) and FakeQuant (halves up) part. MEAN and DEPTHWISE_CONV_2D scale their
 output freely: no ties, and a finer output.
+
+A ReLU behind a MAX_POOL_2D the converter fuses with it, and then refuses the two for their scales: it goes before the
+pooling, where it fuses with a convolution.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.canonical.building import Builder
+from qat.quantization.canonical.building import Builder, only_reader
 from qat.quantization.canonical.graph import Graph, Node, Weight
 
+RELUS = {"relu", "relu6"}
 LARGEST_WINDOW = 256  # positions; a larger window is left to the pooling kernel
 
 
@@ -45,3 +49,17 @@ def average_by_depthwise(graph: Graph) -> None:
         kernel = np.full((*window, node.output.shape[-1], 1), 1.0 / np.prod(window))
         y.node.weights["kernel"] = Weight.constant(kernel)
         build.replace()
+
+
+def activation_before_max_pool(graph: Graph) -> None:
+    """The largest of what a ReLU makes is what it makes of the largest."""
+    for pool in graph.of("max_pool"):
+        activation, x = only_reader(graph, pool.output), pool.inputs[0]
+        while activation is not None and activation.op == "reshape":  # of one-dimensional pooling
+            activation = only_reader(graph, activation.output)
+        if activation is None or activation.op not in RELUS:
+            continue
+        graph.replace(activation.output, activation.inputs[0])
+        activation.inputs, activation.output.shape, pool.inputs = [x], x.shape, [activation.output]
+        graph.nodes.remove(activation)
+        graph.insert_before(pool, activation)

@@ -54,6 +54,16 @@ CASES = [
         gone=("avg_pool",),
         there=("depthwise_conv2d",),
     ),
+    Case(
+        pooling.activation_before_max_pool,
+        image(lambda x: layers.ReLU()(layers.MaxPooling2D(3, 2, padding="same")(x))),
+        there=("relu", "max_pool"),
+    ),
+    Case(
+        pooling.activation_before_max_pool,
+        raw(lambda x: layers.ReLU(6.0)(layers.MaxPooling1D(2)(layers.Conv1D(5, 3)(x) * 9.0)), (12, 3)),
+        there=("relu6", "max_pool"),
+    ),
 ]
 
 

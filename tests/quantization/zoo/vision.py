@@ -443,6 +443,14 @@ def vgg_with_frozen_part():
     return tf_keras.Model(image, layers.Dense(3)(layers.Flatten()(base(image))))
 
 
+def activation_behind_pooling():
+    """Convolution, pooling, activation, in this order."""
+    image = tf_keras.Input((12, 12, 3), name="image")
+    x = layers.Activation("relu")(layers.MaxPooling2D()(layers.Conv2D(6, 3, padding="same")(image)))
+    x = layers.Activation("relu")(layers.AveragePooling2D(3, 2, padding="same")(layers.Conv2D(8, 3)(x)))
+    return _classes(image, layers.ReLU(6.0)(layers.MaxPooling2D()(layers.BatchNormalization()(x))))
+
+
 VISION = {
     name: build
     for name, build in list(globals().items())
