@@ -41,7 +41,7 @@ class LstmWeights:
 @dataclass(frozen=True)
 class LstmStandIn:
     """One product in the traced graph, `[1, steps, inputs]` to `[1, steps, units]`, all of whose weights are of size
-    `mark`; `weights` is called once the tracing is over."""
+    `mark`; `weights` is called once the conversion is over."""
 
     mark: float
     layer: str
@@ -77,6 +77,10 @@ class KernelStandIn:
     weights: Callable[[], KernelWeights]
 
 
+class StandInLost(Exception):
+    """The converter has given a stand-in another form."""
+
+
 @dataclass
 class StandIns:
     """What was put in place during one tracing."""
@@ -94,7 +98,7 @@ _current: ContextVar[StandIns | None] = ContextVar("stand_ins", default=None)
 
 @contextlib.contextmanager
 def standing_in() -> Iterator[StandIns]:
-    """Calls traced inside are for a file: layers without a form for the converter put a stand-in there."""
+    """Calls traced inside are for a file: layers say what stands, or is to stand, for what."""
     made = StandIns()
     token = _current.set(made)
     try:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.rescaling import (
@@ -92,14 +94,38 @@ def _average(
     ones = tf.ones_like(codes[:1, ..., :1])
     counts = tf.nn.conv2d(ones, tf.ones([*attrs["ksize"], 1, 1]), attrs["strides"], attrs["padding"])
     total = tf.round(OPERATIONS["avg_pool"](codes, **attrs) * counts) + zero_point * counts
-    mean = tf.sign(total) * tf.floor((tf.abs(total) + tf.floor(counts / 2.0)) / counts)
-    return scale * (mean - zero_point)
+    total, counts = tf.cast(total, tf.int32), tf.cast(counts, tf.int32)  # of floats, a product with 1 / counts is made
+    mean = tf.sign(total) * ((tf.abs(total) + counts // 2) // counts)
+    return scale * (tf.cast(mean, tf.float32) - zero_point)
 
 
 def _resized(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
-    """XNNPACK's kernel between codes: halves upwards."""
+    """XNNPACK's kernel: shares of 1 / 2048 of two rows and two columns, halves upwards, once.
+
+    Source: xnn_indirection_init_resize_bilinear2d_hwc_q11, XNNPACK src/indirection.c.
+    """
     (codes,) = _codes(operands, scales)
-    return scale * tf.floor(OPERATIONS["resize_bilinear"](codes, **attrs) + 0.5)
+    if None in codes.shape[1:3]:
+        return scale * tf.floor(OPERATIONS["resize_bilinear"](codes, **attrs) + 0.5)
+    codes = tf.cast(codes, tf.int32)
+    for axis, (count, wanted) in enumerate(zip(codes.shape[1:3], attrs["size"], strict=True), start=1):
+        low, high, share = _between(int(count), int(wanted), **attrs)
+        share = share.reshape([-1, 1, 1] if axis == 1 else [-1, 1])
+        codes = tf.gather(codes, low, axis=axis) * (2048 - share) + tf.gather(codes, high, axis=axis) * share
+    return scale * tf.cast(tf.bitwise.right_shift(codes + (1 << 21), 22), tf.float32)
+
+
+def _between(
+    count: int, wanted: int, *, size: Any = None, align_corners: bool = False, half_pixel_centers: bool = True
+) -> tuple[NDArray[np.int32], ...]:
+    """For each place wanted the two of `count` that it lies between, and how far from the first, in 2048ths."""
+    ends = int(align_corners and wanted != 1)
+    step, half = np.float32(count - ends) / np.float32(wanted - ends), np.float32(0.5)
+    at = np.arange(wanted, dtype=np.float32) * step
+    if half_pixel_centers and not align_corners:
+        at = np.clip(at + (half * step - half), np.float32(0), np.float32(count - 1))
+    low = at.astype(np.int32)
+    return low, np.minimum(low + 1, count - 1), np.rint((at - low) * np.float32(2048)).astype(np.int32)
 
 
 def _joined(op: str) -> Callable[..., tf.Tensor]:

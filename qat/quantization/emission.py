@@ -12,7 +12,7 @@ import tf_keras
 
 from qat.quantization.canonical.building import LINEAR, is_fixed
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
-from qat.quantization.canonical.placement import ROUNDS_AT_SAME_SCALE, SAME_SCALE, Range
+from qat.quantization.canonical.placement import SAME_SCALE, Range
 from qat.quantization.canonical.trace import nest_inputs
 from qat.quantization.layers import Linear, Op, RangeLayer
 from qat.quantization.lstm import Lstm
@@ -77,7 +77,7 @@ class Emitter:
             )
             self.range_layers[on] = RangeLayer(quantizer, source=on.layer, name=range_name(on))
         layer = self.range_layers[on]
-        if node.inputs[0].node.op in ROUNDS_AT_SAME_SCALE or node.inputs[0] not in on.tensors or on.masked:
+        if node.attrs.get("again") or node.inputs[0] not in on.tensors or on.masked:
             return layer(tensor, observe="off")
         return layer(tensor, observe="expand" if self.uses[on] > 1 else "ema")
 
@@ -194,7 +194,7 @@ def _specs(weights: dict[str, Weight]) -> dict[str, dict]:
 
 
 def _count_uses(graph: Graph) -> Counter[Range]:
-    observed = [n for n in graph.of("fake_quant") if n.inputs[0].node.op not in ROUNDS_AT_SAME_SCALE]
+    observed = [n for n in graph.of("fake_quant") if not n.attrs.get("again")]
     return Counter(node.attrs["range"].root() for node in observed)
 
 

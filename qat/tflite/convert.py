@@ -8,10 +8,11 @@ from typing import Any
 from qat.calibration import as_batches
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError
+from qat.stand_in import StandInLost
 from qat.tflite.barriers import without_barriers
 from qat.tflite.borders import integer_borders
 from qat.tflite.buffers import drop_unused_buffers, share_equal_buffers
-from qat.tflite.kernels import StandInLost, place_kernels
+from qat.tflite.kernels import place_kernels
 from qat.tflite.lstm import place_lstms
 from qat.tflite.means import means_on_their_scales
 from qat.tflite.metadata import ENTRY, Metadata

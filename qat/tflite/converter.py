@@ -12,6 +12,7 @@ from tensorflow.core.framework import graph_pb2
 from tensorflow.lite.python import util
 from tensorflow.python.framework import convert_to_constants
 
+from qat.errors import ModelError
 from qat.stand_in import KernelStandIn
 from qat.tflite.without_kernels import with_stand_ins
 
@@ -36,17 +37,24 @@ class Converter(tf.lite.TFLiteConverter):
     def complete(self, content: Any) -> None:
         """What TensorFlow would do to the file: dtypes of inputs and outputs, and where it is from.
 
+        It would also take the first of two QUANTIZE in a row for superfluous, whoever else reads what that one makes.
+
         Args:
             content: the file as a `ModelT`, changed in place.
+
+        Raises:
+            ModelError: an input or output is a real number inside, and was to be a code outside.
         """
         if self.unpacks:
             return
         for graph in content.subgraphs:
             for indexed in (graph, *graph.operators):  # they come as views of the file, which cannot be written to
                 indexed.inputs, indexed.outputs = np.array(indexed.inputs), np.array(indexed.outputs)
-        util._modify_model_input_type(content, self.inference_input_type)
-        util._modify_model_output_type(content, self.inference_output_type)
-        util._remove_redundant_quantize_ops(content)
+        try:
+            util._modify_model_input_type(content, self.inference_input_type)
+            util._modify_model_output_type(content, self.inference_output_type)
+        except ValueError as error:
+            raise ModelError(f"the TFLite converter refused the model: {error}") from error
         util.populate_conversion_metadata(content, self._metadata)
 
     def _freeze_concrete_function(self) -> tuple:

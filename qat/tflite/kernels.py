@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from qat.stand_in import FIRST_MARK, KernelStandIn
+from qat.stand_in import FIRST_MARK, KernelStandIn, StandInLost
 from qat.tflite.barriers import drop_unused_tensors
 from qat.tflite.borders import operator_of
 
@@ -19,10 +19,6 @@ _DEPTHWISE = schema.BuiltinOperator.DEPTHWISE_CONV_2D
 _PRODUCTS = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECTED, _DEPTHWISE)
 _WIDEST = 127  # the code of a weight as large as its range
 _LARGEST_BIAS = 2**31 - 1
-
-
-class StandInLost(Exception):
-    """The converter has given a stand-in another form."""
 
 
 def place_kernels(content: Any, stand_ins: Sequence[KernelStandIn]) -> None:
@@ -68,10 +64,17 @@ def _place(content: Any, op: Any, stand_in: KernelStandIn) -> None:
         raise StandInLost(f"layer {stand_in.layer!r}: its kernel is {codes.shape}, its place {tuple(kernel.shape)}")
     kernel.buffer, kernel.quantization = _buffer(content, codes), _grid(weights.scales, axis=3 if depthwise else 0)
     if weights.bias is not None or bias != _ABSENT:
-        step = weights.scales * np.float32(tensors[source].quantization.scale[0])
+        step = weights.scales * _step(tensors[source], stand_in)
         channels = codes.shape[3 if depthwise else 0]
         bias = _added(tensors, _bias(content, stand_in.bias or f"{stand_in.kernel}_bias", weights.bias, step, channels))
     op.inputs = [source, _added(tensors, kernel), bias]
+
+
+def _step(tensor: Any, stand_in: KernelStandIn) -> np.float32:
+    scales = getattr(tensor.quantization, "scale", None)
+    if scales is None or not len(scales):
+        raise StandInLost(f"layer {stand_in.layer!r}: what it reads is on no grid")
+    return np.float32(scales[0])
 
 
 def _bias(content: Any, name: str, real: NDArray | None, step: NDArray[np.float32], channels: int) -> Any:

@@ -17,7 +17,7 @@ def means_on_their_scales(content: Any) -> None:
     """MEAN, moves, QUANTIZE as MEAN, moves: the mean is rounded once, on the scale that was trained for it.
 
     That of its input is several times coarser, for what is added up is not all at its largest at once. The converter
-    does this where a TRANSPOSE follows a RESHAPE, or the other way round. `content`: a `ModelT`, in place.
+    leaves it there where a TRANSPOSE follows a RESHAPE, or the other way round. `content`: a `ModelT`, in place.
     """
     graph = content.subgraphs[0]
     readers: dict[int, list[Any]] = {}

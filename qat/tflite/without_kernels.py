@@ -7,8 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from qat.stand_in import KernelStandIn
-from qat.tflite.kernels import StandInLost
+from qat.stand_in import KernelStandIn, StandInLost
 
 
 def with_stand_ins(graph: Any, kernels: Sequence[KernelStandIn], shapes: Mapping[str, Any], ends: Sequence[str]) -> Any:

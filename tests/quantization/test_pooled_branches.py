@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
+from qat.config import QuantConfig
 from qat.evaluation.layer_parity import layer_parity
 from qat.quantization import quantize_model
-from qat.tflite import convert, verify
+from qat.tflite import Interpreter, convert, read, verify
 
 
 def _branches(pooling: layers.Layer) -> tf_keras.Model:
@@ -47,7 +49,12 @@ BEHIND = {
     "relu6 behind max pooling": lambda x: layers.ReLU(6.0)(layers.MaxPooling2D(3, 2, padding="same")(x)),
     "padded average": layers.AveragePooling2D(3, 1, padding="same"),
     "relu behind a padded average": lambda x: layers.ReLU()(layers.AveragePooling2D(3, 2, padding="same")(x)),
+    "two max poolings and a clip": lambda x: tf.clip_by_value(
+        layers.MaxPooling2D(2)(layers.MaxPooling2D(2)(x)), 0.0, 6.0
+    ),
     "bilinear": layers.UpSampling2D(2, interpolation="bilinear"),
+    "bilinear, odd": layers.Resizing(5, 11),
+    "bilinear, corners aligned": lambda x: tf.compat.v1.image.resize_bilinear(x, (13, 5), align_corners=True),
     "dense block": _preactivated,
     "relu6 of what is joined": _joined_relu,
 }
@@ -63,3 +70,23 @@ def test_every_code_of_every_layer_is_that_of_the_simulation(behind):
     assert verify(content).integer_only
     found = layer_parity(qat_model, content, rows)
     assert [(row.layer, row.max_lsb) for row in found if row.max_lsb] == []
+    step = read(content).outputs[0].scales[0]
+    away = Interpreter(content).predict(rows) - qat_model.predict(rows, verbose=0)
+    assert np.abs(away).max() < step / 2
+
+
+@pytest.mark.parametrize("skip", [[], ["^act$"]])
+def test_an_activation_behind_a_padded_average_is_left_in_float_where_that_is_asked(skip):
+    image = tf_keras.Input((8, 8, 3))
+    x = layers.AveragePooling2D(3, 1, padding="same")(layers.Conv2D(6, 3, padding="same")(image))
+    model = tf_keras.Model(image, layers.Conv2D(4, 1)(layers.ReLU(name="act")(x)))
+    rows = np.random.default_rng(0).normal(size=(100, 8, 8, 3)).astype(np.float32)
+    content = convert(quantize_model(model, rows, config=QuantConfig(skip=skip)), allow_float=True)
+    assert [report.layer for report in verify(content).float_ops if report.op == "RELU"] == ["act"] * len(skip)
+
+
+def test_ranges_that_are_said_again_are_observed_once():
+    qat_model, _ = _quantized(_branches(layers.AveragePooling2D(3, 1, padding="same")))
+    pooled = next(layer for layer in qat_model.layers if layer.name.endswith("--AvgPool--"))
+    layer = pooled.inbound_nodes[0].inbound_layers
+    assert [node.call_kwargs["observe"] for node in layer.inbound_nodes] == ["ema", "off", "off"]

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from qat.tflite import Interpreter, convert, verify
+from qat.quantization import quantize_model
+from qat.tflite import Interpreter, convert, read, verify
 
 
 def model_of_counts(dtype):
@@ -22,6 +23,18 @@ def test_whole_numbers_made_real_in_the_model_become_codes_at_once(dtype):
     assert verify(content).input_dtypes == (dtype,)
     expected = model.predict(counts, verbose=0)
     assert np.abs(Interpreter(content).predict(counts) - expected).max() < 0.02 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("io", ["int8", "uint8", "float32"])
+def test_an_input_on_two_grids_keeps_each_for_its_readers(io):
+    x = tf_keras.Input((8, 8, 3), name="image")
+    coarse = tf_keras.layers.Conv2D(4, 3, padding="same")(x) * 5.0
+    model = tf_keras.Model(x, tf_keras.layers.Conv2D(4, 3)(tf_keras.layers.Concatenate()([x, coarse])))
+    rows = np.random.default_rng(0).normal(size=(128, 8, 8, 3)).astype(np.float32)
+    quantized = quantize_model(model, rows)
+    step = read(convert(quantized)).outputs[0].scales[0]
+    away = Interpreter(convert(quantized, io=io)).predict(rows) - quantized.predict(rows, verbose=0)
+    assert np.abs(away).max() < step / 2
 
 
 def test_an_input_that_nothing_reads_takes_the_dtype_of_the_others():

@@ -131,9 +131,13 @@ class Placement:
         self.ranges.append(made)
         return made
 
-    def quantize(self, tensor: Tensor, on: Range) -> Tensor:
-        """A fake-quant node behind `tensor`; everything that read the tensor reads its output."""
+    def quantize(self, tensor: Tensor, on: Range, again: bool = False) -> Tensor:
+        """A fake-quant node behind `tensor`; everything that read the tensor reads its output.
+
+        `again`: its values come from what is on the range already, and say nothing new about it.
+        """
         node = self.fake_quant_node(tensor, on)
+        node.attrs["again"] = again
         for reader in self.readers.get(tensor, []):
             reader.inputs = [node.output if read is tensor else read for read in reader.inputs]
         self.graph.insert_after(tensor.node, node)
@@ -188,7 +192,7 @@ def _place_rounding(state: Placement, node: Node) -> None:
     if activation is not None:
         state.done.add(id(activation))
         node = activation
-    state.quantize(node.output, on)
+    state.quantize(node.output, on, again=True)
 
 
 def _relu_behind_moves(state: Placement, node: Node) -> Node | None:
@@ -196,7 +200,9 @@ def _relu_behind_moves(state: Placement, node: Node) -> Node | None:
     reader = state.only_reader(node.output)
     while reader is not None and reader.op == "reshape":
         reader = state.only_reader(reader.output)
-    return reader if reader is not None and reader.op in RELUS else None
+    if reader is None or reader.op not in RELUS or state.in_float(reader) != state.in_float(node):
+        return None
+    return reader
 
 
 def _may_join(state: Placement, tensor: Tensor, on: Range, result_only: bool = False) -> bool:
@@ -241,13 +247,16 @@ def _place_unifying(state: Placement, node: Node) -> None:
     shared = state.new_range(node)
     goes_round = [on is not None and on.root().feeds_back for on in found]
     shared.feeds_back = all(goes_round) and node.op not in ONLY_RESULT
+    apart: dict[Tensor, None] = {}
     for tensor, on, again in zip(operands, found, goes_round, strict=True):
         if on is None or on.root() is shared or (again and not shared.feeds_back):
             continue
         if _may_join(state, tensor, on.root(), node.op in ONLY_RESULT):
             _merge(on.root(), shared)
-        else:  # or the converter requantizes what it was made of, for all that read it
-            _settle(state, tensor)
+        else:
+            apart[tensor] = None
+    for tensor in apart:  # or the converter requantizes what it was made of, for all that read that
+        _settle(state, tensor)
     if node.op in ONLY_RESULT:
         shared.tensors.clear()
     shared.masked = node.op == "masked"
@@ -294,7 +303,7 @@ def _settle(state: Placement, tensor: Tensor) -> None:
     """Say the range of a tensor that has it from its inputs, before another range follows."""
     on = state.range_of.get(tensor)
     if on is not None and tensor.node.op != "fake_quant":
-        state.quantize(tensor, on)
+        state.quantize(tensor, on, again=True)
 
 
 def _merge(source: Range, target: Range) -> None:
@@ -320,7 +329,7 @@ def _place_own(state: Placement, node: Node) -> None:
     on = state.new_range(last, fixed)
     on.saturates = last.op == "clamp"
     state.quantize(made, on)
-    if node.op in (*LINEAR, *BETWEEN_CODES):
+    if node.op in (*LINEAR, *BETWEEN_CODES) and not node.in_float:
         node.output_range = on
 
 

@@ -53,7 +53,7 @@ def average_by_depthwise(graph: Graph) -> None:
 
 def activation_before_max_pool(graph: Graph) -> None:
     """The largest of what a ReLU makes is what it makes of the largest."""
-    for pool in graph.of("max_pool"):
+    for pool in reversed(list(graph.of("max_pool"))):
         activation, x = only_reader(graph, pool.output), pool.inputs[0]
         while activation is not None and activation.op == "reshape":  # of one-dimensional pooling
             activation = only_reader(graph, activation.output)
