@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from qat.quantization.canonical.comparisons import COMPARISONS
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.rescaling import (
     rescaled_by_256ths,
@@ -140,6 +141,22 @@ def _joined(op: str) -> Callable[..., tf.Tensor]:
     return run
 
 
+def _requantized(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
+    """One QUANTIZE from codes to codes."""
+    (codes,) = _codes(operands, scales)
+    return scale * rescaled_by_256ths(codes, scales[0] / scale)
+
+
+def _compared(op: str) -> Callable[..., tf.Tensor]:
+    """LiteRT's kernel: both operands as whole 256ths."""
+
+    def run(operands: Operands, scales: Operands, scale: None) -> tf.Tensor:
+        codes = zip(_codes(operands, scales), scales, strict=True)
+        return OPERATIONS[op](*(rescaled_twice_rounded(256.0 * each, own, away=True) for each, own in codes))
+
+    return run
+
+
 BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
     "add": _sum(1.0),
     "avg_pool": _average,
@@ -150,9 +167,12 @@ BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
     "pack": _joined("pack"),
     "relu": _relu,
     "relu6": partial(_relu, most=6.0),
+    "requantize": _requantized,
     "resize_bilinear": _resized,
     "sqrt": _square_root,
     "squared_difference": _squared_difference,
     "sub": _sum(-1.0),
+    **{op: _compared(op) for op in COMPARISONS},
 }
+OF_NO_SCALE = frozenset(COMPARISONS)  # their output holds no codes
 OF_ZERO_POINT = frozenset({"avg_pool"})  # these are told `zero_point` too, that of the output

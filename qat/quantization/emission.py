@@ -111,7 +111,7 @@ class Emitter:
         if wrapper is None:
             wrapper = self.shared[(node.op, keys)] = self._new_lstm(node)
         layer = getattr(wrapper, "layer", wrapper)
-        layer.input_ranges.append(_scale_of(node.inputs[0], node.input_ranges[0]))
+        layer.input_ranges += _input_ranges(node)
         layer.output_ranges.append(_name_of(node.output_range))
         if not node.in_float:
             self.range_layers[node.attrs["cell_range"]] = layer
@@ -170,7 +170,8 @@ def _scale_of(tensor: Tensor, on: Range | None) -> str | None:
 
 
 def _input_ranges(node: Node) -> list[str | None]:
-    return [_name_of(on) for on in node.input_ranges]
+    """What says the scale of each operand, for an op that asks."""
+    return [_scale_of(tensor, on) for tensor, on in zip(node.inputs, node.input_ranges, strict=False)]
 
 
 def _also_on(wrapper: Any, ranges: dict[str, str | None]) -> Any:

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
 
-from qat.quantization.between_codes import BETWEEN_CODES, OF_ZERO_POINT
+from qat.quantization.between_codes import BETWEEN_CODES, OF_NO_SCALE, OF_ZERO_POINT
 from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.kept_out import kept_out
@@ -278,12 +278,13 @@ class Op(Holder):
     def call(self, inputs: Any) -> Any:
         given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
         arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
-        if _integer_arithmetic.get() and self.ends.target is not None:
+        target = self.ends.target
+        if _integer_arithmetic.get() and (target is not None or self.op in OF_NO_SCALE):
             scales = self._scales(arguments)
             if scales is not None:
-                target = self.ends.target
                 more = {"zero_point": target.zero_point()} if self.op in OF_ZERO_POINT else {}
-                return BETWEEN_CODES[self.op](arguments, scales, target.scale(), **self.attrs, **more)
+                scale = None if target is None else target.scale()
+                return BETWEEN_CODES[self.op](arguments, scales, scale, **self.attrs, **more)
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         return operation(*arguments, **self.attrs)
 

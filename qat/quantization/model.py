@@ -34,17 +34,18 @@ def bind_ranges(model: tf_keras.Model) -> None:
     ranges = {layer.name: layer for layer in model.layers if isinstance(layer, RangeLayer)}
     wrappers = [layer for layer in model.layers if isinstance(layer, CanonicalWrapper)]
     tables = {layer.layer.name: TableScale(layer) for layer in wrappers if _is_embedding(layer.layer)}
+    scales = tables | ranges
     inputs = {id(tensor) for tensor in model.inputs}
     for layer in ranges.values():
         layer.entry = any(id(tensor) in inputs for node in layer.inbound_nodes for tensor in node.keras_inputs)
     for layer in model.layers:
         inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
         if isinstance(inner, Linear):
-            inner.bind(ranges.get(inner.input_range), ranges.get(inner.output_range))
+            inner.bind(scales.get(inner.input_range), ranges.get(inner.output_range))
         elif isinstance(inner, Op):
-            inner.bind([ranges.get(name) for name in inner.input_ranges], ranges.get(inner.output_range))
+            inner.bind([scales.get(name) for name in inner.input_ranges], ranges.get(inner.output_range))
         elif isinstance(inner, Lstm):
-            sources = [ranges.get(name) or tables.get(name) for name in inner.input_ranges]
+            sources = [scales.get(name) for name in inner.input_ranges]
             inner.bind(sources, [ranges.get(name) for name in inner.output_ranges])
     object.__setattr__(model, "bound", True)
 

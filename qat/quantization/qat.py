@@ -9,8 +9,10 @@ import tf_keras
 from qat.calibration import as_batches
 from qat.config import QuantConfig
 from qat.errors import ModelError
+from qat.quantization.agreement import refuse_disagreement
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.canonical import canonicalize
+from qat.quantization.canonical.comparisons import scale_comparisons
 from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
 from qat.quantization.canonical.recurrent import carry_codes, join_gates, parts_by_slices
@@ -37,7 +39,8 @@ def quantize_model(
     Raises:
         UnsupportedLayerError: layers without an integer kernel, all named at once.
         CalibrationError: calibration is empty, not finite, or misshapen.
-        ModelError: the model is no tf_keras model, or its input sizes are not known.
+        ModelError: the model is no tf_keras model, its input sizes are not known, or what it computes and what its
+            rewritten form computes differ.
     """
     if not isinstance(float_model, tf_keras.Model):
         raise ModelError(
@@ -54,6 +57,8 @@ def quantize_model(
     batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size)
     join_gates(graph, batches)
     parts_by_slices(graph)
+    scale_comparisons(graph, batches)
+    refuse_disagreement(float_model, graph, batches[0])
     ranges = place(graph, skipped_layers(config, graph))
     refuse_low_bit(config, graph)
     methods = [override(config, on.layer).get("method", config.calibration.method) for on in ranges]

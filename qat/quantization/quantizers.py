@@ -214,7 +214,7 @@ class ActivationQuantizer(quantizers.Quantizer):
     ) -> tf.Tensor:
         low, high = weights["min_var"], weights["max_var"]
         if not self.enabled:
-            return tf.clip_by_value(inputs, low, high) if self.saturates else inputs
+            return tf.clip_by_value(inputs, *self.fixed) if self.saturates else inputs
         if training and self.observing and not self.learned and self.fixed is None and observe != "off":
             low, high = self._follow(inputs, low, high, expand=observe == "expand")
         return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high, num_bits=self.bits)

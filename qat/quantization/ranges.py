@@ -150,6 +150,11 @@ def whole_span(low: float, high: float, levels: int = 255) -> tuple[float, float
     return -zero * step, (levels - zero) * step
 
 
+def _prescribed(on: Range) -> tuple[float, float] | None:
+    """What a kernel has its output on, or the bounds of a clamp, both on codes: one end may reach a code further."""
+    return whole_span(*on.fixed) if on.fixed is not None and on.saturates else on.fixed
+
+
 def calibrate(
     graph: Graph,
     ranges: Sequence[Range],
@@ -181,6 +186,6 @@ def calibrate(
         if on.step or on.feeds_back:
             spans[i] *= FEEDBACK_MARGIN
     return [
-        on.fixed or whole_span(float(low), float(high if high - low > SMALLEST_SPAN else low + DEAD_SPAN))
+        _prescribed(on) or whole_span(float(low), float(high if high - low > SMALLEST_SPAN else low + DEAD_SPAN))
         for on, (low, high) in zip(ranges, spans, strict=True)
     ]

@@ -31,12 +31,47 @@ def without_barriers(content: Any) -> None:
     drop_unused_tensors(graph)
 
 
+def same_grid(graph: Any, one: int, other: int) -> bool:
+    """Whether two tensors hold codes of one dtype, one scale and one zero point."""
+    a, b = graph.tensors[one], graph.tensors[other]
+    grids = a.quantization, b.quantization
+    if a.type != b.type or any(grid is None or grid.scale is None or len(grid.scale) != 1 for grid in grids):
+        return False
+    return grids[0].scale[0] == grids[1].scale[0] and grids[0].zeroPoint[0] == grids[1].zeroPoint[0]
+
+
 _WIDENS = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT64)
 _NARROWS = _WIDENS[::-1]
 
 
 def _types(graph: Any, op: Any) -> tuple[int, int]:
     return graph.tensors[op.inputs[0]].type, graph.tensors[op.outputs[0]].type
+
+
+def quantized_directly(content: Any) -> None:
+    """Codes that become real numbers only to become codes again are requantized: DEQUANTIZE, QUANTIZE as one QUANTIZE,
+    and none where they are on that grid already. `content`: a `ModelT`, in place.
+    """
+    graph = content.subgraphs[0]
+    kinds = [operator_of(content, op) for op in graph.operators]
+    codes = {
+        int(op.outputs[0]): int(op.inputs[0])
+        for op, kind in zip(graph.operators, kinds, strict=True)
+        if kind == schema.BuiltinOperator.DEQUANTIZE
+    }
+    same: dict[int, int] = {}
+    for op, kind in zip(graph.operators, kinds, strict=True):
+        if kind == schema.BuiltinOperator.QUANTIZE and int(op.inputs[0]) in codes:
+            op.inputs = [codes[int(op.inputs[0])]]
+            if same_grid(graph, op.inputs[0], op.outputs[0]) and int(op.outputs[0]) not in set(map(int, graph.outputs)):
+                same[int(op.outputs[0])] = same.get(op.inputs[0], op.inputs[0])
+    _read_instead(graph, same)
+    codes |= same
+    read = {int(index) for op in graph.operators for index in op.inputs} | {int(index) for index in graph.outputs}
+    kept = [op for op in graph.operators if int(op.outputs[0]) not in codes or int(op.outputs[0]) in read]
+    if len(kept) < len(graph.operators):
+        graph.operators = kept
+        drop_unused_tensors(graph)
 
 
 def _read_instead(graph: Any, same: dict[int, int]) -> None:

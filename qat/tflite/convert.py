@@ -9,15 +9,18 @@ from qat.calibration import as_batches
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError
 from qat.stand_in import StandInLost
-from qat.tflite.barriers import without_barriers
+from qat.tflite.barriers import quantized_directly, without_barriers
 from qat.tflite.borders import integer_borders
 from qat.tflite.buffers import drop_unused_buffers, share_equal_buffers
+from qat.tflite.graph import TfliteGraph, layer_name
 from qat.tflite.kernels import place_kernels
 from qat.tflite.lstm import place_lstms
 from qat.tflite.means import means_on_their_scales
 from qat.tflite.metadata import ENTRY, Metadata
+from qat.tflite.reader import read
 from qat.tflite.rewriting import restore_order, rewrite, set_metadata, set_names
 from qat.tflite.sandbox import trust
+from qat.tflite.twins import one_product_each
 from qat.tflite.verify import Verification, verify
 
 SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
@@ -25,6 +28,7 @@ INT8 = ("trained", "int8")
 INTEGER = ("trained", "int8", "int16x8")  # "trained": what a QAT model asks for
 IO = ("int8", "uint8", "float32")
 ENGINES = ("auto", "tflite")
+COMPARES = {"EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"}
 
 
 def convert(
@@ -129,6 +133,8 @@ def _finished(content: bytes, traced: Any, converter: Any, options: Any, signatu
             integer_borders(unpacked, options.io)
         if options.scheme == "trained":
             without_barriers(unpacked)
+            quantized_directly(unpacked)
+            one_product_each(unpacked)
             means_on_their_scales(unpacked)
             share_equal_buffers(unpacked)
             drop_unused_buffers(unpacked)
@@ -136,6 +142,7 @@ def _finished(content: bytes, traced: Any, converter: Any, options: Any, signatu
 
     named = rewrite(content, finish)
     _check_arithmetic(verify(named), options.scheme, options.io, options.allow_float)
+    _refuse_large_comparisons(read(named))
     trust(named)
     return named
 
@@ -213,6 +220,17 @@ def _refuse_loops(loops: tuple[str, ...]) -> None:
             f"the graph has loops that no integer kernel runs: {', '.join(loops)}. "
             "Write the steps out (unroll=True and a fixed number of time steps), or take a float scheme."
         )
+
+
+def _refuse_large_comparisons(file: TfliteGraph) -> None:
+    for op in file.ops:
+        scales = [scale for index in op.inputs for scale in file.tensors[index].scales] if op.name in COMPARES else []
+        if scales and max(scales) >= 1:
+            raise ModelError(
+                f"{op.name} of layer {layer_name(file.tensors[op.outputs[0]].name)!r} compares codes of scale "
+                f"{max(scales):.4g}: at 1 and above, LiteRT's kernel ends the process. Compare smaller numbers "
+                "(x / 256 > limit / 256), or leave the layer in float (quant.skip)"
+            )
 
 
 def _check_arithmetic(found: Verification, scheme: str, io: str, allow_float: bool) -> None:

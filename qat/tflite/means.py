@@ -6,7 +6,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from qat.tflite.barriers import drop_unused_tensors
+from qat.tflite.barriers import drop_unused_tensors, same_grid
 from qat.tflite.borders import operator_of
 
 _OP = schema.BuiltinOperator
@@ -26,7 +26,7 @@ def means_on_their_scales(content: Any) -> None:
             readers.setdefault(int(index), []).append(op)
     dropped = []
     for mean in graph.operators:
-        if operator_of(content, mean) == _OP.MEAN and _same_grid(graph, mean.inputs[0], mean.outputs[0]):
+        if operator_of(content, mean) == _OP.MEAN and same_grid(graph, mean.inputs[0], mean.outputs[0]):
             moved, last = _chain(content, mean, readers)
             if last is not None:
                 _put_on(graph, moved, last)
@@ -59,10 +59,3 @@ def _put_on(graph: Any, chain: list[Any], quantize: Any) -> None:
         tensor = graph.tensors[op.outputs[0]]
         tensor.type, tensor.quantization = grid.type, grid.quantization
     chain[-1].outputs = [int(quantize.outputs[0])]
-
-
-def _same_grid(graph: Any, one: int, other: int) -> bool:
-    a, b = (graph.tensors[index].quantization for index in (one, other))
-    if any(grid is None or grid.scale is None or len(grid.scale) != 1 for grid in (a, b)):
-        return False
-    return a.scale[0] == b.scale[0] and a.zeroPoint[0] == b.zeroPoint[0]

@@ -76,6 +76,11 @@ def _above_zero(function: Callable) -> Callable:
     return run
 
 
+def _widened(x: tf.Tensor) -> tf.Tensor:
+    """The same numbers, by a way that the converter keeps; `qat.tflite.barriers` takes it out of the file."""
+    return tf.cast(tf.cast(x, tf.float64), x.dtype)
+
+
 def _reduce(function: Callable) -> Callable:
     def run(x: tf.Tensor, *, axis: list[int], keepdims: bool) -> tf.Tensor:
         return function(x, axis=axis, keepdims=keepdims)
@@ -97,7 +102,7 @@ OPERATIONS: dict[str, Callable] = {
     "clamp": lambda x, *, low, high: tf.clip_by_value(x, low, high),
     "equal": tf.equal,
     "exp": tf.exp,
-    "float_barrier": lambda x: tf.cast(tf.cast(x, tf.float64), x.dtype),
+    "float_barrier": _widened,
     "gather": lambda x, indices, *, axis=0: tf.gather(x, indices, axis=axis),
     "gather_constant": lambda x, *, indices, axis: tf.gather(x, indices, axis=axis),
     "gelu": _gelu,
@@ -130,6 +135,7 @@ OPERATIONS: dict[str, Callable] = {
     "reduce_min": _reduce(tf.reduce_min),
     "relu": tf.nn.relu,
     "relu6": tf.nn.relu6,
+    "requantize": _widened,
     "reshape": _reshape,
     "resize_bilinear": _resize_bilinear,
     "resize_nearest": _resize_nearest,

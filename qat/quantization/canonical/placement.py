@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from qat.quantization.canonical.building import LINEAR, is_fixed
+from qat.quantization.canonical.comparisons import COMPARISONS
 from qat.quantization.canonical.graph import Graph, Node, Tensor
 
 FUSES_RELU = {"conv2d", "depthwise_conv2d", "dense", "add", "sub", "mul", "conv2d_transpose"}
@@ -41,6 +42,7 @@ SAME_SCALE = {
 ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
 EXTREMES = {"maximum", "minimum"}
 ONLY_RESULT = {"masked", "select", *EXTREMES}  # what an operand loses beyond the range of the result never comes out
+ONE_SCALE = {"pack", "select", *EXTREMES}  # the converter knows no way for operands on several
 UNIFIES = {"concat", "pack", *ONLY_RESULT}
 BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
     "add",
@@ -52,10 +54,12 @@ BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
     "pack",
     "relu",
     "relu6",
+    "requantize",
     "resize_bilinear",
     "sqrt",
     "squared_difference",
     "sub",
+    *COMPARISONS,
 )
 FIXED_RANGE = {
     "l2_normalize": (-1.0, 127 / 128),
@@ -256,7 +260,12 @@ def _place_unifying(state: Placement, node: Node) -> None:
         else:
             apart[tensor] = None
     for tensor in apart:  # or the converter requantizes what it was made of, for all that read that
-        _settle(state, tensor)
+        settled = _settle(state, tensor)
+        if node.op in ONE_SCALE:
+            _requantize(state, settled, node, shared)
+    if node.op in ONE_SCALE and None in found:  # or the converter takes the scale of the constant for all
+        for tensor in list(node.inputs):
+            _settle(state, tensor)
     if node.op in ONLY_RESULT:
         shared.tensors.clear()
     shared.masked = node.op == "masked"
@@ -266,6 +275,18 @@ def _place_unifying(state: Placement, node: Node) -> None:
     else:
         state.quantize(node.output, shared)
         node.output_range = shared if node.op in BETWEEN_CODES else None
+
+
+def _requantize(state: Placement, tensor: Tensor, reader: Node, on: Range) -> None:
+    """The tensor on the reader's range, for it alone. Left to itself the converter takes the first operand's range for
+    all, and with it for the op that made another one."""
+    made = state.graph.make("requantize", f"{reader.name}/own", [tensor], shape=tensor.shape, layer=reader.layer)
+    made.output_range = on
+    reader.inputs = [made.output if read is tensor else read for read in reader.inputs]
+    state.graph.insert_before(reader, made)
+    state.readers[tensor] = [made, *(each for each in state.readers[tensor] if each is not reader)]
+    state.readers[made.output] = [reader] * reader.inputs.count(made.output)
+    state.quantize(made.output, on, again=True)
 
 
 def _join(state: Placement, node: Node) -> None:
@@ -299,11 +320,12 @@ def _saturate_earlier(state: Placement, node: Node) -> bool:
     return True
 
 
-def _settle(state: Placement, tensor: Tensor) -> None:
-    """Say the range of a tensor that has it from its inputs, before another range follows."""
+def _settle(state: Placement, tensor: Tensor) -> Tensor:
+    """Say the range of a tensor that has it from its inputs, before another range follows; what is then read."""
     on = state.range_of.get(tensor)
     if on is not None and tensor.node.op != "fake_quant":
-        state.quantize(tensor, on, again=True)
+        return state.quantize(tensor, on, again=True)
+    return tensor
 
 
 def _merge(source: Range, target: Range) -> None:

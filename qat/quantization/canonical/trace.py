@@ -50,7 +50,7 @@ class Tracer:
         self.whole: dict[str, WholeLayer] = {}
         self.layer_of: dict[str, str] = {}
         self.step_of: dict[str, str] = {}
-        self.unrolling = 0  # how many recurrent layers are being written out
+        self.unrolling: list[int] = []  # how deep the recurrent layers are that are being written out
         self._path: list[str] = []
         self._places: list[Counter[str]] = []  # of each layer in the path: how many ops of a type its call has made
         self._seen = 0
@@ -67,6 +67,8 @@ class Tracer:
     @contextlib.contextmanager
     def inside(self, layer: tf_keras.layers.Layer) -> Iterator[None]:
         self._attribute()
+        if self.unrolling and len(self._path) == self.unrolling[-1]:  # the cell of a step: a step begins
+            self._places[-1].clear()
         self._path.append(layer.name)
         self._places.append(Counter())
         try:
@@ -80,12 +82,12 @@ class Tracer:
     def writing_out_steps(self) -> Iterator[None]:
         """Inside, a layer is called once for each time step: its ops are told apart by step, and known as the same."""
         self._attribute()
-        self.unrolling += 1
+        self.unrolling.append(len(self._path))
         try:
             yield
         finally:
             self._attribute()
-            self.unrolling -= 1
+            self.unrolling.pop()
 
     def _attribute(self) -> None:
         operations = self.graph.get_operations()

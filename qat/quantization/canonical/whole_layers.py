@@ -135,18 +135,40 @@ def _unrolled(layer: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _loops_written_out() -> Iterator[None]:
-    """Inside, `backend.rnn` writes every step out, also for layers that have no `unroll` (ConvLSTM2D)."""
+def _loops_written_out(unrolled: bool) -> Iterator[None]:
+    """Inside, `backend.rnn` writes every step out, also for layers that have no `unroll` (ConvLSTM2D).
+
+    Args:
+        unrolled: the layer's own `unroll`. Written out and going backwards, Keras takes the mask in its forward order
+            for what it zeroes at the end; in its loop it does not. A layer computes here what it did before.
+    """
     original = backend.rnn
 
     def rnn(*args: Any, **kwargs: Any) -> Any:
-        return original(*args, **kwargs | {"unroll": True} if len(args) < 7 else kwargs)
+        if len(args) >= 7:
+            return original(*args, **kwargs)
+        written_out = kwargs | {"unroll": True}
+        mask = kwargs.get("mask")
+        if unrolled or mask is None or not (kwargs.get("go_backwards") and kwargs.get("zero_output_for_mask")):
+            return original(*args, **written_out)
+        last, outputs, states = original(*args, **written_out | {"zero_output_for_mask": False})
+        time_axis = 0 if kwargs.get("time_major") else 1
+        backwards = tf.reverse(mask, [time_axis])
+        outputs = _zero_where_masked(backwards, outputs) if kwargs.get("return_all_outputs", True) else outputs
+        return _zero_where_masked(tf.gather(mask, 0, axis=time_axis), last), outputs, states
 
     backend.rnn = rnn
     try:
         yield
     finally:
         backend.rnn = original
+
+
+def _zero_where_masked(mask: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """x where the mask holds: the mask's axes are x's first ones."""
+    for _ in range(x.shape.rank - mask.shape.rank):
+        mask = tf.expand_dims(mask, -1)
+    return tf.where(mask, x, tf.zeros_like(x))
 
 
 def _recurrent(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
@@ -160,7 +182,7 @@ def _recurrent(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwar
         layer, x, (*args[1:], *(value for name, value in kwargs.items() if name not in ("inputs", "training")))
     ):
         return _lstm(tracer, layer, x)
-    with _unrolled(layer), _loops_written_out(), tracer.writing_out_steps():
+    with _loops_written_out(getattr(layer, "unroll", False)), _unrolled(layer), tracer.writing_out_steps():
         return original(layer, *args, **kwargs)
 
 

@@ -46,3 +46,39 @@ def test_x_and_state_are_multiplied_together_and_the_function_stays(cell, option
     assert len(kernels) == gates  # all steps train the same weights
     found = run(graph, [tf.constant(series)])[0].numpy()
     np.testing.assert_allclose(found, model.predict(series, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+def _masked(make):
+    ids = layers.Input((4,), dtype="int32")
+    return tf_keras.Model(ids, make(layers.Embedding(9, 3, mask_zero=True)(ids)))
+
+
+MASKED = {
+    "zeroed, backwards": layers.GRU(2, return_sequences=True, go_backwards=True, zero_output_for_mask=True),
+    "zeroed, backwards, unrolled": layers.GRU(
+        2, return_sequences=True, go_backwards=True, zero_output_for_mask=True, unroll=True
+    ),
+    "held, backwards": layers.GRU(2, return_sequences=True, go_backwards=True),
+    "both ways": layers.Bidirectional(layers.LSTM(2, return_sequences=True)),
+    "both ways, cells": layers.Bidirectional(
+        layers.RNN([layers.LSTMCell(2), layers.GRUCell(2)], return_sequences=True)
+    ),
+    "both ways, last": layers.Bidirectional(layers.GRU(2), merge_mode="sum"),
+}
+
+
+@pytest.mark.parametrize("layer", MASKED.values(), ids=MASKED)
+def test_what_a_mask_hides_is_hidden_in_both_directions(layer):
+    model = _masked(layer)
+    ids = np.array([[3, 4, 0, 0], [0, 2, 3, 0], [0, 0, 5, 1], [6, 0, 7, 0]], np.int32)
+    found = run(canonicalize(model), [tf.constant(ids)])[0].numpy()
+    np.testing.assert_allclose(found, model(ids).numpy(), rtol=1e-4, atol=1e-6)
+    assert np.abs(found).max() > 1e-3
+
+
+def test_the_steps_of_a_masked_layer_share_their_ranges():
+    model = _masked(layers.GRU(2, return_sequences=True))
+    graph = canonicalize(model)
+    states = [node for node in graph.of("select") if node.step]
+    assert len(states) == 4
+    assert len({node.step for node in states}) == 1

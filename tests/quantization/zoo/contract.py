@@ -28,7 +28,8 @@ def broken_promises(model, seed: int, folder) -> list[str]:
 
 
 def _answers(model, inputs) -> list[np.ndarray]:
-    return [np.asarray(a) for a in tf.nest.flatten(model(nest_inputs(model, [tf.constant(x) for x in inputs])))]
+    outputs = model(nest_inputs(model, [tf.constant(x) for x in inputs]), training=False)
+    return [np.asarray(a) for a in tf.nest.flatten(outputs)]
 
 
 def _structure(model, quantized, inputs):

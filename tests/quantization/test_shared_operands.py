@@ -1,0 +1,116 @@
+"""Ops that want all operands on one scale, between tensors that others read as well; comparisons; clamps."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+from qat.errors import ModelError
+from qat.evaluation.layer_parity import layer_parity
+from qat.quantization import quantize_model
+from qat.tflite import Interpreter, convert, read, verify
+
+from .zoo.drawing import draw
+
+
+def _two(image):
+    return layers.Conv2D(4, 3)(image), 3.0 * layers.Conv2D(4, 3)(image)
+
+
+def _stacked(image):
+    x, y = _two(image)
+    both = tf.reshape(tf.stack([x, y], axis=1), (-1, 12, 6, 4))
+    return [layers.Conv2D(3, 1)(both), layers.Conv2D(2, 1)(x), layers.Conv2D(2, 1)(y)]
+
+
+def _larger(image):
+    x, y = _two(image)
+    return [layers.Conv2D(3, 1)(tf.maximum(x, y)), layers.Conv2D(2, 1)(x)]
+
+
+def _leaking(image):
+    x, _ = _two(image)
+    return layers.Conv2D(3, 1)(tf.where(x > 0.0, x, 0.1 * x))
+
+
+def _thresholded(image):
+    return layers.Conv2D(3, 1)(layers.ReLU(threshold=0.3)(layers.Conv2D(4, 3)(image)))
+
+
+def _tiny(image):
+    x, y = (0.01 * tensor for tensor in _two(image))
+    return layers.Conv2D(3, 1)(tf.where(x < y, x, tf.sigmoid(y)))
+
+
+def _zeroed(image):
+    """A constant operand, beside what has its scale from a stack alone."""
+    x, y = _two(image)
+    both = tf.stack([tf.nn.relu(x), tf.nn.relu(x)], axis=1)
+    return tf.where(tf.expand_dims(y, 1) > 0.0, both, tf.zeros((1, 1, 6, 6, 4)))
+
+
+def _clipped(image):
+    return layers.Conv2D(3, 1)(tf.clip_by_value(layers.Conv2D(4, 3)(image), -1.0, 1.0))
+
+
+GRAPHS = (_stacked, _larger, _leaking, _thresholded, _tiny, _zeroed, _clipped)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_every_code_of_every_layer_is_that_of_the_simulation(graph):
+    tf_keras.utils.set_random_seed(0)
+    image = tf_keras.Input((8, 8, 3))
+    _all_codes_are_the_same(tf_keras.Model(image, graph(image)))
+
+
+def _all_codes_are_the_same(model):
+    (rows,) = draw(model, 128, 0)
+    qat_model = quantize_model(model, rows)
+    content = convert(qat_model)
+    assert verify(content).integer_only
+    assert [(row.layer, row.max_lsb) for row in layer_parity(qat_model, content, rows) if row.max_lsb] == []
+    found, expected = (tf.nest.flatten(of.predict(rows)) for of in (Interpreter(content), qat_model))
+    for a, b, tensor in zip(found, expected, read(content).outputs, strict=True):
+        assert np.abs(a - b).max() < tensor.scales[0] / 2
+    return content
+
+
+@pytest.mark.parametrize("activation", ["elu", "selu", "softplus"])
+def test_a_dense_layer_is_in_the_file_once_whatever_its_activation_is_made_of(activation):
+    tf_keras.utils.set_random_seed(0)
+    features = tf_keras.Input((10,))
+    x = layers.Dense(6, activation=activation)(features)
+    content = _all_codes_are_the_same(tf_keras.Model(features, layers.Dense(2)(x)))
+    assert [op.name for op in read(content).ops].count("FULLY_CONNECTED") == 2
+
+
+def test_embedded_rows_are_multiplied_on_the_scale_of_their_table():
+    tf_keras.utils.set_random_seed(0)
+    ids = tf_keras.Input((6,), dtype="int32")
+    x = layers.Conv1D(5, 3, activation="relu")(layers.Embedding(20, 8)(ids))
+    _all_codes_are_the_same(tf_keras.Model(ids, layers.Dense(3)(layers.Flatten()(x))))
+
+
+def _above(limit):
+    pixels = tf_keras.Input((8,), name="pixels")
+    return tf_keras.Model(pixels, layers.Dense(3)(tf.cast(pixels > limit, tf.float32)))
+
+
+def test_pixels_are_compared_at_a_size_that_the_kernel_survives():
+    tf_keras.utils.set_random_seed(0)
+    model = _above(100.0)
+    content = _all_codes_are_the_same(model)
+    file = read(content)
+    compared = next(op for op in file.ops if op.name == "GREATER")
+    assert max(file.tensors[index].scales[0] for index in compared.inputs) < 0.5
+    (rows,) = draw(model, 64, 1)
+    step = file.outputs[0].scales[0]
+    assert np.abs(Interpreter(content).predict(rows) - model.predict(rows, verbose=0)).max() < 2 * step
+
+
+def test_a_file_whose_comparison_would_end_the_process_is_refused_by_name():
+    model = _above(100.0)
+    (rows,) = draw(model, 128, 0)
+    with pytest.raises(ModelError, match=r"GREATER of layer .* compares codes of scale 1: .*x / 256"):
+        convert(model, calibration=rows, engine="tflite", allow_float=True)
