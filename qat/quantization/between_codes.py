@@ -59,6 +59,14 @@ def _leaky_relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, alpha
     return scale * tf.where(codes >= 0, *both)
 
 
+def _prelu(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
+    """LiteRT's own kernel: what is negative is multiplied by the code of its slope first."""
+    codes, slopes = _codes(operands, scales)
+    above = rescaled_twice_rounded(codes, scales[0] / scale, away=True)
+    below = rescaled_twice_rounded(codes * slopes, rescaling_factor(*scales, scale), away=True)
+    return scale * tf.where(codes >= 0, above, below)
+
+
 def _relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, most: float = math.inf) -> tf.Tensor:
     """LiteRT's own kernel, of an activation that stands alone: rounded twice, the second time halves away from zero."""
     (codes,) = _codes(operands, scales)
@@ -129,20 +137,8 @@ def _between(
     return low, np.minimum(low + 1, count - 1), np.rint((at - low) * np.float32(2048)).astype(np.int32)
 
 
-def _joined(op: str) -> Callable[..., tf.Tensor]:
-    """Operands that are not on the output's grid are brought there first, by a QUANTIZE each."""
-
-    def run(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
-        brought = [
-            rescaled_by_256ths(codes, own / scale) for codes, own in zip(_codes(operands, scales), scales, strict=True)
-        ]
-        return scale * OPERATIONS[op](*brought, **attrs)
-
-    return run
-
-
-def _requantized(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
-    """One QUANTIZE from codes to codes."""
+def _requantized(operands: Operands, scales: Operands, scale: tf.Tensor, *, times: int = 1) -> tf.Tensor:
+    """One QUANTIZE from codes to codes, by however many CASTs it is kept apart."""
     (codes,) = _codes(operands, scales)
     return scale * rescaled_by_256ths(codes, scales[0] / scale)
 
@@ -161,10 +157,9 @@ BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
     "add": _sum(1.0),
     "avg_pool": _average,
     "batch_matmul": _matrix_product,
-    "concat": _joined("concat"),
     "leaky_relu": _leaky_relu,
     "mul": _product,
-    "pack": _joined("pack"),
+    "prelu": _prelu,
     "relu": _relu,
     "relu6": partial(_relu, most=6.0),
     "requantize": _requantized,

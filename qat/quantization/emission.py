@@ -12,7 +12,7 @@ import tf_keras
 
 from qat.quantization.canonical.building import LINEAR, is_fixed
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
-from qat.quantization.canonical.placement import SAME_SCALE, Range
+from qat.quantization.canonical.placement import SAME_SCALE, UNIFIES, Range
 from qat.quantization.canonical.trace import nest_inputs
 from qat.quantization.layers import Linear, Op, RangeLayer
 from qat.quantization.lstm import Lstm
@@ -146,7 +146,7 @@ class Emitter:
             held={key: weight.value for key, weight in fixed.items()},
             name=_inner_name(node) if fixed else f"op_{part_name(node.name, node.layer)}--",
         )
-        quantized = fixed and not node.in_float
+        quantized = fixed and not node.in_float and node.op not in UNIFIES  # of those the result has the one range
         return CanonicalWrapper(layer, OperandScheme()) if quantized else layer
 
 

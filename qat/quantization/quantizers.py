@@ -168,9 +168,14 @@ class SlopeQuantizer(OperandQuantizer):
     def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        limit = tf.maximum(tf.reduce_max(tf.abs(tf.stop_gradient(inputs))), 1e-9)
-        rounded = _on_grid(inputs, limit, 8)
+        rounded = _on_grid(inputs, self._limit(inputs), 8)
         return inputs + tf.stop_gradient(rounded - inputs) if training else rounded
+
+    def scale(self, operand: tf.Tensor) -> tf.Tensor:
+        return self._limit(operand) / 127.0
+
+    def _limit(self, slopes: tf.Tensor) -> tf.Tensor:
+        return tf.maximum(tf.reduce_max(tf.abs(tf.stop_gradient(tf.convert_to_tensor(slopes)))), 1e-9)
 
 
 @tf_keras.utils.register_keras_serializable("qat")

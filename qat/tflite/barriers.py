@@ -20,7 +20,10 @@ def without_barriers(content: Any) -> None:
     casts = [op for op in graph.operators if operator_of(content, op) == schema.BuiltinOperator.CAST]
     widened = {int(op.outputs[0]): op for op in casts if _types(graph, op) == _WIDENS}
     narrowed = [op for op in casts if _types(graph, op) == _NARROWS and int(op.inputs[0]) in widened]
-    same = {int(op.outputs[0]): int(widened[int(op.inputs[0])].inputs[0]) for op in narrowed}
+    same: dict[int, int] = {}
+    for op in narrowed:  # in the order of the graph: a pair may follow a pair
+        source = int(widened[int(op.inputs[0])].inputs[0])
+        same[int(op.outputs[0])] = same.get(source, source)
     if not same:
         return
     dropped = {id(op) for op in narrowed}
@@ -40,6 +43,7 @@ def same_grid(graph: Any, one: int, other: int) -> bool:
     return grids[0].scale[0] == grids[1].scale[0] and grids[0].zeroPoint[0] == grids[1].zeroPoint[0]
 
 
+_MOVES = {schema.BuiltinOperator.RESHAPE, schema.BuiltinOperator.TRANSPOSE}
 _WIDENS = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT64)
 _NARROWS = _WIDENS[::-1]
 
@@ -54,6 +58,7 @@ def quantized_directly(content: Any) -> None:
     """
     graph = content.subgraphs[0]
     kinds = [operator_of(content, op) for op in graph.operators]
+    _move_codes(graph, kinds)
     codes = {
         int(op.outputs[0]): int(op.inputs[0])
         for op, kind in zip(graph.operators, kinds, strict=True)
@@ -72,6 +77,25 @@ def quantized_directly(content: Any) -> None:
     if len(kept) < len(graph.operators):
         graph.operators = kept
         drop_unused_tensors(graph)
+
+
+def _move_codes(graph: Any, kinds: list[int]) -> None:
+    """DEQUANTIZE, RESHAPE, QUANTIZE as RESHAPE, QUANTIZE: what moves real numbers between codes moves the codes."""
+    read_by: dict[int, list[int]] = {}
+    for op, kind in zip(graph.operators, kinds, strict=True):
+        for index in op.inputs:
+            read_by.setdefault(int(index), []).append(kind)
+    for index in graph.outputs:
+        read_by.setdefault(int(index), []).append(-1)
+    codes: dict[int, int] = {}
+    for op, kind in zip(graph.operators, kinds, strict=True):
+        source, target = int(op.inputs[0]) if len(op.inputs) else -1, int(op.outputs[0])
+        if kind == schema.BuiltinOperator.DEQUANTIZE:
+            codes[target] = source
+        elif kind in _MOVES and source in codes and set(read_by.get(target, [])) == {schema.BuiltinOperator.QUANTIZE}:
+            op.inputs = [codes[source], *map(int, op.inputs[1:])]
+            held, moved = graph.tensors[codes[source]], graph.tensors[target]
+            moved.type, moved.quantization = held.type, held.quantization
 
 
 def _read_instead(graph: Any, same: dict[int, int]) -> None:

@@ -14,6 +14,7 @@ from tensorflow.python.framework import convert_to_constants
 
 from qat.errors import ModelError
 from qat.stand_in import KernelStandIn
+from qat.tflite.borders import outputs_apart
 from qat.tflite.without_kernels import with_stand_ins
 
 
@@ -50,6 +51,7 @@ class Converter(tf.lite.TFLiteConverter):
         for graph in content.subgraphs:
             for indexed in (graph, *graph.operators):  # they come as views of the file, which cannot be written to
                 indexed.inputs, indexed.outputs = np.array(indexed.inputs), np.array(indexed.outputs)
+        outputs_apart(content)
         try:
             util._modify_model_input_type(content, self.inference_input_type)
             util._modify_model_output_type(content, self.inference_output_type)

@@ -12,6 +12,7 @@ from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, read, verify
 
 from .zoo.drawing import draw
+from .zoo.normalizations import LayerScale
 
 
 def _two(image):
@@ -54,7 +55,62 @@ def _clipped(image):
     return layers.Conv2D(3, 1)(tf.clip_by_value(layers.Conv2D(4, 3)(image), -1.0, 1.0))
 
 
-GRAPHS = (_stacked, _larger, _leaking, _thresholded, _tiny, _zeroed, _clipped)
+def _clipped_beside(image):
+    """A clip of what others read unclipped, right behind it, behind a move of it and behind an average of it."""
+    x, y = _two(image)
+    clipped = tf.clip_by_value(x, -0.5, 0.5), tf.clip_by_value(tf.transpose(y, [0, 2, 1, 3]), -0.5, 0.5)
+    smooth = tf.clip_by_value(layers.AveragePooling2D(2)(x), -0.3, 0.3)
+    return [layers.Conv2D(2, 1)(each) for each in (x, y, *clipped, smooth)]
+
+
+def _clipped_halves(image):
+    """A clip of a concatenation whose parts are on one range that others read."""
+    x, _ = _two(image)
+    first, second = tf.split(x, 2, -1)
+    return [layers.Conv2D(2, 1)(x), layers.Conv2D(2, 1)(tf.clip_by_value(tf.concat([second, first], -1), -0.5, 0.5))]
+
+
+def _joined_twice(image):
+    x, y = _two(image)
+    clipped = tf.clip_by_value(0.5 * x, 0.0, 1.0)
+    return layers.Conv2D(3, 1)(tf.concat([y, clipped, clipped], -1))
+
+
+def _filled(image):
+    """Padding beyond all that is padded, of a range that is given and of one that is not."""
+    x, _ = _two(image)
+    edges = [[0, 0], [1, 1], [1, 1], [0, 0]]
+    padded = tf.pad(0.1 * x, edges, constant_values=2.0), tf.pad(tf.sigmoid(x), edges, constant_values=-1.0)
+    return [layers.Conv2D(2, 1)(each) for each in padded]
+
+
+def _slopes_beside(image):
+    """Two PReLU and a ReLU of one tensor, whose common parts the converter joins."""
+    x, y = _two(image)
+    sloped = [layers.PReLU("uniform", shared_axes=[1, 2])(x) for _ in range(2)]
+    alone = layers.PReLU("uniform")(y)
+    return [layers.Conv2D(2, 1)(each) for each in (*sloped, alone, tf.nn.relu(x))]
+
+
+def _products_of_moved(image):
+    """Matrix products of what is read elsewhere, before it is moved and after."""
+    x, _ = _two(image)
+    pooled = layers.MaxPooling2D(2)(x)
+    rows = tf.reshape(pooled, (-1, 9, 4))
+    clipped = tf.reshape(tf.clip_by_value(x, -0.5, 0.5), (-1, 36, 4))
+    scores = tf.nn.softmax(tf.matmul(rows, rows, transpose_b=True))
+    products = tf.matmul(scores, rows), tf.matmul(clipped, rows, transpose_b=True)
+    return [layers.Conv2D(2, 1)(x), layers.Conv2D(2, 1)(pooled), *products]
+
+
+def _outputs_that_are_read(image):
+    """What has no range of its own reads what are outputs as well."""
+    x, y = _two(image)
+    return [x, y, tf.maximum(x, 0.3), layers.Conv2D(2, 1)(tf.where(x < y, x, 0.2)), tf.argmax(x, axis=-1)]
+
+
+GRAPHS = (_stacked, _larger, _leaking, _thresholded, _tiny, _zeroed, _clipped, _clipped_beside, _clipped_halves)
+GRAPHS += (_joined_twice, _filled, _outputs_that_are_read, _slopes_beside, _products_of_moved)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -72,8 +128,36 @@ def _all_codes_are_the_same(model):
     assert [(row.layer, row.max_lsb) for row in layer_parity(qat_model, content, rows) if row.max_lsb] == []
     found, expected = (tf.nest.flatten(of.predict(rows)) for of in (Interpreter(content), qat_model))
     for a, b, tensor in zip(found, expected, read(content).outputs, strict=True):
-        assert np.abs(a - b).max() < tensor.scales[0] / 2
+        assert np.abs(a - b).max() < (*tensor.scales, 1.0)[0] / 2
     return content
+
+
+@pytest.mark.parametrize("io", ["uint8", "float32"])
+def test_an_output_that_others_read_is_right_at_every_dtype(io):
+    tf_keras.utils.set_random_seed(0)
+    image = tf_keras.Input((8, 8, 3))
+    model = tf_keras.Model(image, _outputs_that_are_read(image)[:-1])
+    (rows,) = draw(model, 128, 0)
+    qat_model = quantize_model(model, rows)
+    content = convert(qat_model, io=io)
+    steps = [tensor.scales[0] for tensor in read(convert(qat_model)).outputs]
+    found, expected = (tf.nest.flatten(of.predict(rows)) for of in (Interpreter(content), qat_model))
+    assert all(np.abs(a - b).max() < step / 2 for a, b, step in zip(found, expected, steps, strict=True))
+
+
+def test_a_factor_behind_a_layer_is_trained_beside_its_kernel():
+    tf_keras.utils.set_random_seed(0)
+    features = tf_keras.Input((10,))
+    dense, scale = layers.Dense(6, name="scaled"), LayerScale()
+    model = tf_keras.Model(features, layers.Dense(2)(tf.nn.relu(scale(dense(features)))))
+    (rows,) = draw(model, 128, 0)
+    qat_model = quantize_model(model, rows)
+    held = {weight.name.split("/")[-1]: weight for weight in qat_model.get_layer("quant_scaled").layer.weights}
+    np.testing.assert_array_equal(held["kernel:0"], dense.kernel)
+    np.testing.assert_array_equal(held["gamma:0"], scale.weights[0])
+    assert [name for name, weight in held.items() if weight.trainable] == ["kernel:0", "bias:0", "gamma:0"]
+    content = _all_codes_are_the_same(model)
+    assert [op.name for op in read(content).ops] == ["FULLY_CONNECTED", "FULLY_CONNECTED"]
 
 
 @pytest.mark.parametrize("activation", ["elu", "selu", "softplus"])

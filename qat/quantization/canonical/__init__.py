@@ -11,6 +11,7 @@ import tf_keras
 from qat.quantization.canonical import (
     activations,
     arithmetic,
+    comparisons,
     contractions,
     dilation,
     linear,
@@ -54,6 +55,7 @@ REWRITES = (
     masks.through_selection,
     arithmetic.reversal,
     arithmetic.comparison_for_equality,
+    comparisons.chosen_extremes,
     arithmetic.without_empty_parts,
     outputs.parts_that_nobody_reads,
     activations.gelu,
@@ -83,6 +85,7 @@ REWRITES = (
     linear.channelwise_before_reshape,
     normalizations.attach_batch_norm,
     linear.channelwise_before_reshape,
+    linear.factor,
     linear.input_affine,
     normalizations.stand_alone_batch_norm,
     linear.elementwise_before_reshapes,
@@ -90,7 +93,6 @@ REWRITES = (
     arithmetic.fold_constants,
     arithmetic.neutral,
     sharing.common_subexpressions,
-    outputs.argmax_of_output,
 )
 
 

@@ -1,4 +1,4 @@
-"""Comparisons of real numbers, brought to a size at which the integer kernel can tell them apart.
+"""Comparisons of real numbers: made superfluous, or brought to a size at which the integer kernel tells them apart.
 
 LiteRT's kernel compares both operands in 256ths, as whole numbers: numbers closer than that are equal, and a scale of 1
 or more ends the process. Source: ComparisonQuantized, tflite/kernels/comparisons.cc.
@@ -13,13 +13,33 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from qat.quantization.canonical.building import Builder, constant_of, is_fixed
+from qat.quantization.canonical.building import Builder, constant_of, is_fixed, scalar_of
 from qat.quantization.canonical.execute import run
 from qat.quantization.canonical.graph import Graph, Node, Tensor
 
 COMPARISONS = ("greater", "greater_equal", "less", "less_equal")
 LEAST, MOST = 1.0, 64.0  # spans of 255 codes: a code is 1/256 and more, and far from 1
 WANTED = 32.0
+
+
+def chosen_extremes(graph: Graph) -> None:
+    """where(x > y, x, y) is a maximum, where(x > c, c, x) a minimum: of these only the result has to be in range."""
+    for node in graph.of("select"):
+        question, *chosen = node.inputs
+        if question.node.op not in COMPARISONS or question.shape != node.output.shape:
+            continue
+        build, larger_first = Builder(graph, node), question.node.op in ("greater", "greater_equal")
+        for compared, op in (
+            (question.node.inputs, "maximum" if larger_first else "minimum"),
+            (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
+        ):
+            if not build.nodes and all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
+                build.add(op, *chosen, shape=node.output.shape)
+                build.replace()
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one is other or (scalar_of(one) is not None and scalar_of(one) == scalar_of(other))
 
 
 def scale_comparisons(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:

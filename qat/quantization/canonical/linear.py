@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from qat.quantization.canonical.building import LINEAR, Builder, constant_of, is_fixed, only_reader, operand
@@ -60,18 +62,52 @@ def bias(graph: Graph) -> None:
         linear = x.node
         if linear.op not in LINEAR or "mean" in linear.weights or only_reader(graph, x) is not node:
             continue
-        if not _is_channel_vector(fixed, x.shape[-1]) or node.output.shape != x.shape:
+        if _is_channel_vector(fixed, x.shape[-1]) and node.output.shape == x.shape:
+            _add(linear, "bias", fixed.node.weights["value"], x.shape[-1])
+            graph.bypass_to(node, x)
+
+
+def _add(linear: Node, name: str, weight: Weight, channels: int) -> None:
+    value = np.broadcast_to(weight.value.reshape(-1), (channels,)).astype(np.float32)
+    old = linear.weights.get(name)
+    if old is None:
+        linear.weights[name] = Weight(value, weight.trainable, weight.key)
+    else:
+        linear.weights[name] = Weight(old.value + value, old.trainable or weight.trainable)
+
+
+def factor(graph: Graph) -> None:
+    """What a linear op's result is multiplied by, one number a channel or one for all, goes into its kernel: LayerScale
+    (Touvron et al. 2021), scaled residuals. What is added then is its bias.
+
+    The kernel itself stays what it was, and is trained as it was: the factor is held as a BatchNormalization's that
+    nothing moves.
+    """
+    kernels = Counter(node.weights["kernel"].key for node in graph.of(*LINEAR))
+    for node in graph.of("mul", "add"):
+        fixed = operand(node, fixed=True)
+        x = operand(node, fixed=False) if fixed is not None else None
+        if x is None or x.node.op not in LINEAR or only_reader(graph, x) is not node:
             continue
-        weight = fixed.node.weights["value"]
-        value = np.broadcast_to(weight.value.reshape(-1), (x.shape[-1],)).astype(np.float32)
-        if "bias" in linear.weights:
-            old = linear.weights["bias"]
-            weight = Weight(old.value + value, old.trainable or weight.trainable)
-            linear.weights["bias"] = weight
+        linear, weight = x.node, fixed.node.weights["value"]
+        of_all = weight.trainable and weight.value.size != x.shape[-1]
+        if of_all or not _is_channel_vector(fixed, x.shape[-1]) or node.output.shape != x.shape:
+            continue
+        shared = linear.weights["kernel"].key is not None and kernels[linear.weights["kernel"].key] > 1
+        if node.op == "mul" and "mean" not in linear.weights and not shared:
+            _multiply(linear, node, weight, x.shape[-1])
+        elif node.op == "mul" or "factor" not in linear.attrs.get("norm", {}):
+            continue
         else:
-            linear.weights["bias"] = Weight(value, weight.trainable, weight.key)
-        graph.replace(node.output, x)
-        graph.nodes.remove(node)
+            _add(linear, "beta", weight, x.shape[-1])
+        graph.bypass_to(node, x)
+
+
+def _multiply(linear: Node, node: Node, weight: Weight, channels: int) -> None:
+    value = np.broadcast_to(weight.value.reshape(-1), (channels,)).astype(np.float32)
+    linear.weights["gamma"] = Weight(value, weight.trainable, weight.key)
+    linear.weights |= {"mean": Weight.constant(np.zeros(channels)), "variance": Weight.constant(np.ones(channels))}
+    linear.attrs["norm"] = {"epsilon": 0.0, "momentum": 1.0, "trainable": False, "layer": node.layer, "factor": True}
 
 
 def bias_of_sum(graph: Graph) -> None:
@@ -162,15 +198,20 @@ def elementwise_before_reshapes(graph: Graph) -> None:
     """reshape(a) + reshape(b) is reshape(a + b), as the converter has it: the scale stands behind the sum."""
     for node in graph.of("add", "sub", "mul"):
         first, second = (tensor.node for tensor in node.inputs)
-        if first is second or first.op != "reshape" or second.op != "reshape":
+        if first.op != "reshape" or second.op != "reshape":
             continue
         a, b = first.inputs[0], second.inputs[0]
         whole = first.output.shape == second.output.shape == node.output.shape and a.shape == b.shape
-        if whole and all(only_reader(graph, tensor) is node for tensor in node.inputs):
+        if whole and all(_read_by_this_alone(graph, tensor, node) for tensor in node.inputs):
             build = Builder(graph, node)
             y = build.add(node.op, a, b, shape=a.shape)
             build.reshape(y, node.output.shape)
             build.replace()
+
+
+def _read_by_this_alone(graph: Graph, tensor: Tensor, node: Node) -> bool:
+    readers = [reader for reader in graph.nodes if any(read is tensor for read in reader.inputs)]
+    return readers == [node] and not any(tensor is output for output in graph.outputs)
 
 
 def merge_reshapes(graph: Graph) -> None:

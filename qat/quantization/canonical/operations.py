@@ -76,9 +76,11 @@ def _above_zero(function: Callable) -> Callable:
     return run
 
 
-def _widened(x: tf.Tensor) -> tf.Tensor:
+def _widened(x: tf.Tensor, *, times: int = 1) -> tf.Tensor:
     """The same numbers, by a way that the converter keeps; `qat.tflite.barriers` takes it out of the file."""
-    return tf.cast(tf.cast(x, tf.float64), x.dtype)
+    for _ in range(times):
+        x = tf.cast(tf.cast(x, tf.float64), x.dtype)
+    return x
 
 
 def _reduce(function: Callable) -> Callable:

@@ -7,26 +7,6 @@ from qat.quantization.canonical.graph import Graph, Node, Tensor
 from qat.quantization.canonical.windows import part_of
 
 
-def argmax_of_output(graph: Graph) -> None:
-    """An argmax of what is an output as well turns the axes first.
-
-    The converter quantizes what reads a tensor only if nothing that reads it is the end of the model, unless the
-    reader has a range of its own; the place of a largest value has none.
-    """
-    for node in graph.of("argmax"):
-        x = node.inputs[0]
-        if not any(x is output for output in graph.outputs):
-            continue
-        axis = node.attrs["axis"] % x.rank
-        order = [axis, *(a for a in range(x.rank) if a != axis)]
-        if axis == 0:
-            continue
-        build = Builder(graph, node)
-        turned = build.add("transpose", x, shape=tuple(x.shape[a] for a in order), dtype=x.dtype, perm=order)
-        build.again(node, turned, node.output.shape, node.output.dtype, axis=0)
-        build.replace()
-
-
 def parts_that_nobody_reads(graph: Graph) -> None:
     """A split or an unpacking of which only some parts are read becomes slices: a part that leads nowhere gets no
     scale from the converter, and the op would stay in float."""

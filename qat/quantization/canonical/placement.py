@@ -42,16 +42,14 @@ SAME_SCALE = {
 ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
 EXTREMES = {"maximum", "minimum"}
 ONLY_RESULT = {"masked", "select", *EXTREMES}  # what an operand loses beyond the range of the result never comes out
-ONE_SCALE = {"pack", "select", *EXTREMES}  # the converter knows no way for operands on several
 UNIFIES = {"concat", "pack", *ONLY_RESULT}
 BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
     "add",
     "avg_pool",
     "batch_matmul",
-    "concat",
     "leaky_relu",
     "mul",
-    "pack",
+    "prelu",
     "relu",
     "relu6",
     "requantize",
@@ -209,33 +207,31 @@ def _relu_behind_moves(state: Placement, node: Node) -> Node | None:
     return reader
 
 
-def _may_join(state: Placement, tensor: Tensor, on: Range, result_only: bool = False) -> bool:
-    """Whether a producer can take the shared range itself: nobody else reads what it makes.
+def _may_join(state: Placement, tensor: Tensor, on: Range, narrower: bool = False) -> bool:
+    """Whether all that is on the range can take another instead: nobody else reads what it holds on the way here.
 
-    A model input keeps a range that holds all of it, also where only a part matters to the result.
+    Where the other may be `narrower`, saturating there must be saturating here, which an average's operands do not; and
+    a model input keeps a range that holds all of it.
     """
-    if on.fixed is not None:
+    if state.only_reader(tensor) is None or on.fixed is not None:
         return False
     node = tensor.node
-    while True:
-        if state.only_reader(tensor) is None:
-            return False
-        if node.op == "fake_quant":
-            return not (result_only and node.inputs[0].node.op == "input")
-        if (node.op not in SAME_SCALE and node.op not in UNIFIES) or len(node.outputs) != 1 or node.op == "embedding":
-            return False
-        if node.op in UNIFIES:
-            return True
-        tensor = next(t for t in node.inputs if not is_fixed(t))
-        node = tensor.node
+    if node.op == "fake_quant" and not node.attrs["again"]:
+        return not (narrower and node.inputs[0].node.op == "input")
+    if len(node.outputs) != 1 or node.op == "embedding" or (narrower and node.op in ROUNDS_AT_SAME_SCALE):
+        return False
+    if node.op not in ("fake_quant", *RELUS, *SAME_SCALE, *ROUNDS_AT_SAME_SCALE, *UNIFIES):
+        return False
+    operands = [each for each in node.inputs if node.op == "fake_quant" or state.range_of.get(each) is not None]
+    return all(_may_join(state, each, on, narrower) for each in operands)
 
 
 def _place_unifying(state: Placement, node: Node) -> None:
     """All inputs and the output on one range. Producers that can join it do; where one cannot, the output is quantized.
 
-    Rounding the output is rounding each operand, and from it the converter requantizes the operands (two fake-quant
-    ops in a row, it takes for one). Of maximum and minimum only the result needs to be in range: what an operand
-    loses beyond it never comes out.
+    An operand from elsewhere is requantized by an op of its own: left to itself, the converter takes the range of one
+    operand for all, and with it for what made another one. Of maximum and minimum only the result needs to be in
+    range: what an operand loses beyond it never comes out.
     """
     if node.joins:
         return _join(state, node)
@@ -261,9 +257,9 @@ def _place_unifying(state: Placement, node: Node) -> None:
             apart[tensor] = None
     for tensor in apart:  # or the converter requantizes what it was made of, for all that read that
         settled = _settle(state, tensor)
-        if node.op in ONE_SCALE:
+        if node.op != "masked":
             _requantize(state, settled, node, shared)
-    if node.op in ONE_SCALE and None in found:  # or the converter takes the scale of the constant for all
+    if node.op != "masked" and None in found:  # or the converter takes the scale of the constant for all
         for tensor in list(node.inputs):
             _settle(state, tensor)
     if node.op in ONLY_RESULT:
@@ -277,16 +273,38 @@ def _place_unifying(state: Placement, node: Node) -> None:
         node.output_range = shared if node.op in BETWEEN_CODES else None
 
 
-def _requantize(state: Placement, tensor: Tensor, reader: Node, on: Range) -> None:
-    """The tensor on the reader's range, for it alone. Left to itself the converter takes the first operand's range for
-    all, and with it for the op that made another one."""
+def _requantize(state: Placement, tensor: Tensor, reader: Node, on: Range, times: int = 1) -> None:
+    """The tensor on the range `on` for this reader alone, behind `times` CASTs to float64 and back."""
     made = state.graph.make("requantize", f"{reader.name}/own", [tensor], shape=tensor.shape, layer=reader.layer)
+    if times > 1:
+        made.attrs["times"] = times
     made.output_range = on
     reader.inputs = [made.output if read is tensor else read for read in reader.inputs]
     state.graph.insert_before(reader, made)
     state.readers[tensor] = [made, *(each for each in state.readers[tensor] if each is not reader)]
     state.readers[made.output] = [reader] * reader.inputs.count(made.output)
     state.quantize(made.output, on, again=True)
+
+
+def _place_filling(state: Placement, node: Node) -> None:
+    """A pad with another number than 0: one range for it and for what is padded."""
+    source = node.inputs[0]
+    on = state.range_of.get(source)
+    if on is None:
+        return
+    shared = state.new_range(node)
+    if _may_join(state, source, on.root()):
+        _merge(on.root(), shared)
+    else:
+        _requantize(state, _settle(state, source), node, shared)
+    state.quantize(node.output, shared)
+
+
+def _fills(state: Placement, node: Node) -> bool:
+    """Whether the number may come out: before a maximum, one below all others never does."""
+    value = node.attrs.get("value", 0.0) if node.op == "pad" else 0.0
+    readers = state.readers.get(node.output, [])
+    return value > 0 or (value < 0 and not all(reader.op in ("max_pool", "reduce_max") for reader in readers))
 
 
 def _join(state: Placement, node: Node) -> None:
@@ -312,11 +330,28 @@ def _saturate_earlier(state: Placement, node: Node) -> bool:
         or state.in_float(node)
         or on.root().masked
         or on.root().feeds_back
-        or not _may_join(state, source, on.root())
+        or not _may_join(state, source, on.root(), narrower=True)
     ):
         return False
     on.root().fixed, on.root().saturates = (node.attrs["low"], node.attrs["high"]), True
     state.range_of[node.output] = on
+    return True
+
+
+def _saturate_again(state: Placement, node: Node) -> bool:
+    """A clamp of what others read unclamped: a range behind a range, between which stands an op of its own."""
+    on = state.range_of.get(node.inputs[0])
+    if on is None or state.in_float(node):
+        return False
+    source = _settle(state, node.inputs[0])
+    made = state.graph.make("requantize", f"{node.name}/own", [source], shape=source.shape, layer=node.layer)
+    made.output_range = state.new_range(node, (node.attrs["low"], node.attrs["high"]))
+    made.output_range.saturates = True
+    node.inputs = [made.output]
+    state.graph.insert_before(node, made)
+    state.readers[source] = [made if each is node else each for each in state.readers[source]]
+    state.readers[made.output] = [node]
+    state.quantize(node.output, made.output_range)
     return True
 
 
@@ -335,10 +370,15 @@ def _merge(source: Range, target: Range) -> None:
 
 def _place_own(state: Placement, node: Node) -> None:
     """A kernel that scales its output freely: a range of its own, behind what fuses with it."""
-    if node.op == "clamp" and _saturate_earlier(state, node):
+    if node.op == "clamp" and (_saturate_earlier(state, node) or _saturate_again(state, node)):
         return
     if node.op in ("clamp", *RELUS):
         _settle(state, node.inputs[0])
+    if node.op == "batch_matmul":  # left in float where it reads, behind moves, what others read as well
+        for tensor in list(node.inputs):
+            _settle_where_shared(state, tensor)
+    if node.op == "prelu":
+        _set_apart(state, node)
     last = _activation_after(state, node)
     state.done.add(id(last))
     fixed = FIXED_RANGE.get(node.op)
@@ -353,6 +393,25 @@ def _place_own(state: Placement, node: Node) -> None:
     state.quantize(made, on)
     if node.op in (*LINEAR, *BETWEEN_CODES) and not node.in_float:
         node.output_range = on
+
+
+def _set_apart(state: Placement, node: Node) -> None:
+    """Where a ReLU or another PReLU reads the same, the converter joins their common parts and knows neither again: a
+    tensor of its own, by as many CASTs as no other has, which it would join as well."""
+    source = node.inputs[0]
+    readers = state.readers.get(source, [])
+    copies = [each for each in readers if each.op == "requantize"]
+    if source in state.range_of and len(readers) > 1 and any(each.op in ("prelu", *RELUS) for each in readers):
+        _requantize(state, source, node, state.range_of[source], times=len(copies) + 1)
+
+
+def _settle_where_shared(state: Placement, tensor: Tensor) -> None:
+    """Say the range of what others read, too, between the tensor and where its range stands."""
+    while tensor.node.op in SAME_SCALE and tensor in state.range_of:
+        if state.only_reader(tensor) is None:
+            _settle(state, tensor)
+            return
+        tensor = next(each for each in tensor.node.inputs if not is_fixed(each))
 
 
 def _place_lstm(state: Placement, node: Node) -> None:
@@ -382,10 +441,21 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
         computes = node.op not in ("const", "variable", "fake_quant") and node.output.dtype == "float32"
         if computes and id(node) not in state.done and node.output not in state.range_of:
             _place(state, node)
+    _without_range(state)
     for node in graph.of(*LINEAR, *BETWEEN_CODES, "lstm"):
         node.input_ranges = [state.range_of.get(tensor) for tensor in node.inputs]
     _share_between_steps(state)
     return [on for on in state.ranges if on.merged_into is None]
+
+
+def _without_range(state: Placement) -> None:
+    """An op whose result has no range is quantized by its operands' ranges, unless these are read in float as well, as
+    the model's outputs or by another CAST: then it reads them through an op of its own."""
+    for node in state.graph.of("argmax", *COMPARISONS):
+        for tensor in dict.fromkeys(node.inputs):
+            in_float = any(reader.op in ("float_barrier", "requantize") for reader in state.readers.get(tensor, []))
+            if tensor in state.range_of and (in_float or id(tensor) in state.outputs):
+                _requantize(state, tensor, node, state.range_of[tensor])
 
 
 def _share_between_steps(state: Placement) -> None:
@@ -414,6 +484,8 @@ def _place(state: Placement, node: Node) -> None:
         return  # its rows are codes already, on the scale of the table
     if node.op == "lstm":
         _place_lstm(state, node)
+    elif _fills(state, node):
+        _place_filling(state, node)
     elif node.op in SAME_SCALE:
         _place_same_scale(state, node)
     elif node.op in ROUNDS_AT_SAME_SCALE:

@@ -9,6 +9,8 @@ from qat.quantization.canonical import contractions, dilation, linear, pooling
 
 from .acting import Case, check, image, raw
 
+SLOPES = [0.5, -2.0, 0.1, 3.0]
+
 
 def recurrent_cell(x):
     return layers.RNN(layers.SimpleRNNCell(5))(x)
@@ -25,6 +27,9 @@ CASES = [
     Case(linear.channelwise_before_reshape, raw(lambda x: tf.nn.relu(layers.Conv1D(5, 3)(x)), (8, 4)), there=("relu",)),
     Case(linear.bias_of_sum, raw(recurrent_cell, (3, 4)), there=("add",)),
     Case(linear.bias, image(lambda x: tf.nn.bias_add(x, [0.1, 0.2, 0.3, 0.4])), gone=("add",)),
+    Case(linear.factor, image(lambda x: 0.3 * x), gone=("mul",)),
+    Case(linear.factor, image(lambda x: tf.tanh(SLOPES * layers.Conv2D(4, 1)(x) - 0.5)), gone=("mul", "add")),
+    Case(linear.factor, raw(lambda x: SLOPES * layers.Dense(4)(x), (4, 6)), gone=("mul",)),
     Case(linear.input_affine, raw(lambda x: layers.Conv2D(4, 3)(x / 255.0)), gone=("mul", "depthwise_conv2d")),
     Case(
         linear.input_affine,

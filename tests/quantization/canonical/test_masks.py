@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from qat.quantization.canonical import masks, outputs, sharing, tokens
+from qat.quantization.canonical import comparisons, masks, outputs, sharing, tokens
 
 from .acting import Case, check, flat, image, raw
 
@@ -46,8 +46,12 @@ def with_class_token(repeated):
     return raw(lambda x: layers.Lambda(lambda t: tf.concat([repeated(t), t], 1))(x), (4, 6))
 
 
-def argmax_beside(x):
-    return [x, tf.argmax(x, axis=-1)]
+def larger(x, y):
+    return tf.where(x > y, x, y)
+
+
+def smaller(x, y):
+    return tf.where(x <= y, x, y)
 
 
 def twice(x):
@@ -67,7 +71,15 @@ CASES = [
         Case(tokens.token_concat, with_class_token(f), gone=("concat",), there=("pad", "add"))
         for f in REPEATED.values()
     ],
-    Case(outputs.argmax_of_output, flat(argmax_beside), there=("transpose",)),
+    *[
+        Case(comparisons.chosen_extremes, image(choice), gone=("select",), there=(op,))
+        for choice, op in (
+            (lambda x: larger(x, x * x), "maximum"),
+            (lambda x: smaller(x, x * x), "minimum"),
+            (lambda x: tf.where(x >= 0.5, 0.5, x), "minimum"),
+            (lambda x: tf.where(x < 0.0, tf.zeros_like(x), x), "maximum"),
+        )
+    ],
     Case(outputs.parts_that_nobody_reads, image(lambda x: tf.split(x, 2, -1)[1]), gone=("split",)),
     Case(outputs.parts_that_nobody_reads, image(lambda x: tf.stack(tf.unstack(x, axis=1)[::2], 1)), gone=("unpack",)),
     Case(sharing.common_subexpressions, flat(twice), there=("tanh",)),

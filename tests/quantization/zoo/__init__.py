@@ -8,11 +8,15 @@ import qat  # before TensorFlow: it selects Keras 2
 from .activations import ACTIVATIONS
 from .arithmetic import ARITHMETIC
 from .attention import ATTENTION
+from .choices import CHOICES
 from .convolutions import CONVOLUTIONS
 from .functions import FUNCTIONS
 from .inputs import INPUTS
+from .masked import MASKED
 from .networks import NETWORKS
 from .normalizations import NORMALIZATIONS
+from .published import PUBLISHED
+from .random_wiring import RANDOM
 from .recurrent import RECURRENT
 from .sequences import SEQUENCES
 from .structure import STRUCTURE
@@ -33,6 +37,10 @@ FAMILIES = (
     SEQUENCES,
     WIRING,
     FUNCTIONS,
+    PUBLISHED,
+    CHOICES,
+    MASKED,
+    RANDOM,
 )
 CASES = {name: build for family in FAMILIES for name, build in family.items()}
 
