@@ -71,12 +71,14 @@ def refuse_low_bit(config: QuantConfig, graph: Graph) -> None:
 
 
 def skipped_layers(config: QuantConfig, graph: Graph) -> frozenset[str]:
-    """The Keras layers that `quant.skip` leaves in float.
+    """The Keras layers that `quant.skip` leaves in float; for one that is part of another's kernel, that other.
 
     Raises:
         ConfigError: a pattern is no regular expression, or matches no layer.
     """
-    names = list(dict.fromkeys(node.layer for node in graph.nodes if node.layer))
+    holders = {taken: node.layer for node in graph.nodes for taken in node.took_in}
+    holders |= {node.layer: node.layer for node in graph.nodes if node.layer}
+    names = list(dict.fromkeys(name for node in graph.nodes for name in (node.layer, *node.took_in) if name))
     chosen: set[str] = set()
     for pattern in config.skip:
         found = {name for name in names if _matches(pattern, name, "quant.skip")}
@@ -85,7 +87,7 @@ def skipped_layers(config: QuantConfig, graph: Graph) -> frozenset[str]:
                 f"quant.skip: {pattern!r} matches no layer; the model's layers are {', '.join(names[:40])}"
                 f"{', …' if len(names) > 40 else ''}"
             )
-        chosen |= found
+        chosen |= {holders[name] for name in found}
     return frozenset(chosen)
 
 

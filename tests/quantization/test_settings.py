@@ -96,6 +96,12 @@ def test_skip_leaves_exactly_the_named_layers_in_float(tiny, images):
     assert not {tensor.dtype for tensor in read(convert(model, allow_float=True)).tensors} & {"float64"}
 
 
+def test_skip_of_a_layer_that_is_in_the_kernel_of_another_leaves_that_one_in_float(tiny, images):
+    model = quantize_model(tiny, images, config=QuantConfig(name="qat", skip=["^stem_bn$"]))
+    computing = [op for op in verify(convert(model, allow_float=True)).float_ops if "QUANTIZE" not in op.op]
+    assert [(op.op, op.layer) for op in computing] == [("CONV_2D", "stem")]
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [

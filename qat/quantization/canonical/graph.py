@@ -49,6 +49,7 @@ class Node:
     weights: dict[str, Weight] = field(default_factory=dict)
     outputs: list[Tensor] = field(default_factory=list)
     layer: str = ""  # the Keras layer it came from
+    took_in: list[str] = field(default_factory=list)  # Keras layers that it computes besides, in its own weights
     step: str = ""  # its place in one step of an unrolled layer: the same in all steps
     joins: bool = False  # its operands were made to fit one range, whoever else reads them
     in_float: bool = False  # placement leaves it unquantized, as the user asked
@@ -142,6 +143,13 @@ class Graph:
     def bypass(self, node: Node) -> None:
         """Take a node that changes nothing out of the graph."""
         self.bypass_to(node, node.inputs[0])
+
+    def take_in(self, node: Node, taken: Node) -> None:
+        """`node`, which made an operand of `taken`, has its arithmetic in its own weights now."""
+        source = next(tensor for tensor in taken.inputs if tensor.node is node)
+        self.bypass_to(taken, source)
+        if taken.layer and taken.layer != node.layer:
+            node.took_in.append(taken.layer)
 
     def bypass_to(self, node: Node, tensor: Tensor) -> None:
         """Take a node out of the graph; what read it reads `tensor`."""

@@ -64,7 +64,7 @@ def bias(graph: Graph) -> None:
             continue
         if _is_channel_vector(fixed, x.shape[-1]) and node.output.shape == x.shape:
             _add(linear, "bias", fixed.node.weights["value"], x.shape[-1])
-            graph.bypass_to(node, x)
+            graph.take_in(linear, node)
 
 
 def _add(linear: Node, name: str, weight: Weight, channels: int) -> None:
@@ -95,19 +95,19 @@ def factor(graph: Graph) -> None:
             continue
         shared = linear.weights["kernel"].key is not None and kernels[linear.weights["kernel"].key] > 1
         if node.op == "mul" and "mean" not in linear.weights and not shared:
-            _multiply(linear, node, weight, x.shape[-1])
+            _multiply(linear, weight, x.shape[-1])
         elif node.op == "mul" or "factor" not in linear.attrs.get("norm", {}):
             continue
         else:
             _add(linear, "beta", weight, x.shape[-1])
-        graph.bypass_to(node, x)
+        graph.take_in(linear, node)
 
 
-def _multiply(linear: Node, node: Node, weight: Weight, channels: int) -> None:
+def _multiply(linear: Node, weight: Weight, channels: int) -> None:
     value = np.broadcast_to(weight.value.reshape(-1), (channels,)).astype(np.float32)
     linear.weights["gamma"] = Weight(value, weight.trainable, weight.key)
     linear.weights |= {"mean": Weight.constant(np.zeros(channels)), "variance": Weight.constant(np.ones(channels))}
-    linear.attrs["norm"] = {"epsilon": 0.0, "momentum": 1.0, "trainable": False, "layer": node.layer, "factor": True}
+    linear.attrs["norm"] = {"epsilon": 0.0, "momentum": 1.0, "trainable": False, "factor": True}
 
 
 def bias_of_sum(graph: Graph) -> None:

@@ -77,8 +77,7 @@ def attach_batch_norm(graph: Graph) -> None:
             continue
         linear.weights |= {name: node.weights[name] for name in BN_WEIGHTS if name in node.weights}
         linear.attrs["norm"] = {name: node.attrs[name] for name in ("epsilon", "momentum", "trainable")}
-        linear.attrs["norm"]["layer"] = node.layer
-        graph.bypass(node)
+        graph.take_in(linear, node)
 
 
 def stand_alone_batch_norm(graph: Graph) -> None:
@@ -91,7 +90,6 @@ def stand_alone_batch_norm(graph: Graph) -> None:
         carrier = depthwise_affine(build, flat, np.ones(channels, np.float32))
         carrier.weights |= {name: node.weights[name] for name in BN_WEIGHTS if name in node.weights}
         carrier.attrs["norm"] = {name: node.attrs[name] for name in ("epsilon", "momentum", "trainable")}
-        carrier.attrs["norm"]["layer"] = node.layer
         if x.rank != 4:
             build.reshape(carrier.output, x.shape)
         build.replace()
