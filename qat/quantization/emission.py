@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,11 +59,11 @@ class Emitter:
         elif node.op == "clamp" and not node.in_float:
             results = inputs[0]  # the range behind it saturates
         elif node.op in LINEAR or node.op == "embedding":
-            results = self._linear(node)(inputs[0])
+            results = self._linear(node, inputs[0])
         elif node.op == "lstm":
             results = self._lstm(node, inputs[0])
         else:
-            results = self._op(node)(inputs if len(inputs) > 1 else inputs[0])
+            results = self._op(node, inputs)
         flat = results if isinstance(results, (list, tuple)) else [results]
         self.tensors.update(zip(node.outputs, flat, strict=False))
 
@@ -81,28 +82,35 @@ class Emitter:
             return layer(tensor, observe="off")
         return layer(tensor, observe="expand" if self.uses[on] > 1 else "ema")
 
-    def _linear(self, node: Node) -> Any:
+    def _linear(self, node: Node, tensor: Any) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
         attrs = {name: value for name, value in node.attrs.items() if name != "norm"}
-        ranges = {"input_range": next(iter(_input_ranges(node)), None), "output_range": _name_of(node.output_range)}
-        identity = (node.op, keys, repr(attrs))
-        if all(key is not None for _, key in keys) and identity in self.shared:
-            return _also_on(self.shared[identity], ranges)
+        wrapper = self._again(
+            node, (node.op, keys, repr(attrs), node.in_float), [key for _, key in keys], self._new_linear
+        )
+        return _called(wrapper, tensor, next(iter(_input_ranges(node)), None), _name_of(node.output_range))
+
+    def _again(self, node: Node, identity: tuple, keys: list, make: Callable[[Node], Any]) -> Any:
+        """The layer for a node: the one that has its variables already, if all of its weights are variables."""
+        if not keys or any(key is None for key in keys):
+            return make(node)
+        if identity not in self.shared:
+            self.shared[identity] = make(node)
+        return self.shared[identity]
+
+    def _new_linear(self, node: Node) -> Any:
         norm = node.attrs.get("norm")
         inner = Linear(
             kind=node.op,
-            attrs=attrs,
+            attrs={name: value for name, value in node.attrs.items() if name != "norm"},
             norm=norm and {name: norm[name] for name in ("epsilon", "momentum", "trainable")},
-            **ranges,
             weights=_specs(node.weights),
             held={name: weight.value for name, weight in node.weights.items()},
             name=_inner_name(node),
         )
-        if node.in_float:
-            return inner
-        wrapper = CanonicalWrapper(inner, LinearScheme(**self.scheme_of(node.layer or node.name)))
-        self.shared[identity] = wrapper
-        return wrapper
+        return (
+            inner if node.in_float else CanonicalWrapper(inner, LinearScheme(**self.scheme_of(node.layer or node.name)))
+        )
 
     def _lstm(self, node: Node, tensor: Any) -> Any:
         """The layer's output; of a layer that is called several times, the ranges of each call are told apart."""
@@ -133,15 +141,19 @@ class Emitter:
         )
         return layer if node.in_float else CanonicalWrapper(layer, LstmScheme(self.scheme_of(node.layer)["bits"]))
 
-    def _op(self, node: Node) -> Any:
+    def _op(self, node: Node, inputs: list[Any]) -> Any:
+        keys = [t.node.weights["value"].key for t in node.inputs if is_fixed(t)]
+        places = tuple(is_fixed(t) for t in node.inputs)
+        layer = self._again(node, (node.op, tuple(keys), places, repr(node.attrs), node.in_float), keys, self._new_op)
+        values = inputs if len(inputs) > 1 else inputs[0]
+        return _called(layer, values, _input_ranges(node), _name_of(node.output_range))
+
+    def _new_op(self, node: Node) -> Any:
         fixed = {f"operand_{i}": t.node.weights["value"] for i, t in enumerate(node.inputs) if is_fixed(t)}
-        operands = [f"operand_{i}" if is_fixed(t) else "x" for i, t in enumerate(node.inputs)]
         layer = Op(
             op=node.op,
             attrs=node.attrs,
-            operands=operands,
-            input_ranges=_input_ranges(node),
-            output_range=_name_of(node.output_range),
+            operands=[f"operand_{i}" if is_fixed(t) else "x" for i, t in enumerate(node.inputs)],
             weights=_specs(fixed),
             held={key: weight.value for key, weight in fixed.items()},
             name=_inner_name(node) if fixed else f"op_{part_name(node.name, node.layer)}--",
@@ -174,13 +186,13 @@ def _input_ranges(node: Node) -> list[str | None]:
     return [_scale_of(tensor, on) for tensor, on in zip(node.inputs, node.input_ranges, strict=False)]
 
 
-def _also_on(wrapper: Any, ranges: dict[str, str | None]) -> Any:
-    """A layer called once more, perhaps on other scales: what is then not the same for all calls is forgotten."""
+def _called(wrapper: Any, inputs: Any, input_range: Any, output_range: str | None) -> Any:
+    """What the layer gives; the ranges of each of its calls are told apart."""
     layer = getattr(wrapper, "layer", wrapper)
-    for which, name in ranges.items():
-        if getattr(layer, which) != name:
-            setattr(layer, which, None)
-    return wrapper
+    layer.input_ranges.append(input_range)
+    layer.output_ranges.append(output_range)
+    place = len(layer.output_ranges) - 1
+    return wrapper(inputs, place=place) if place else wrapper(inputs)
 
 
 def _specs(weights: dict[str, Weight]) -> dict[str, dict]:

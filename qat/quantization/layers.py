@@ -18,7 +18,13 @@ from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.kept_out import kept_out
 from qat.quantization.quantizers import step_of
-from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor
+from qat.quantization.rescaling import (
+    as_written,
+    multiplier,
+    rescaled_in_eights,
+    rescaled_twice_rounded,
+    rescaling_factor,
+)
 from qat.training.replicas import replica_count, whole_batch_moments
 
 _integer_arithmetic: ContextVar[bool] = ContextVar("integer_arithmetic", default=False)
@@ -115,6 +121,9 @@ class Linear(Holder):
     In training, BatchNormalization works on the batch, as the separate layer would; at inference its scale is folded
     into the kernel before the kernel is quantized, which is what the file holds. Per channel, folding before and
     after quantization gives the same codes.
+
+    Args:
+        input_ranges, output_ranges: the names of the ranges at both ends, one for each place where the layer is called.
     """
 
     def __init__(
@@ -122,25 +131,27 @@ class Linear(Holder):
         kind: str,
         attrs: dict,
         norm: dict | None = None,
-        input_range: str | None = None,
-        output_range: str | None = None,
+        input_ranges: list[str | None] | None = None,
+        output_ranges: list[str | None] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.kind, self.attrs, self.norm, self.input_range = kind, dict(attrs), norm, input_range
-        self.output_range = output_range
+        self.kind, self.attrs, self.norm = kind, dict(attrs), norm
+        self.input_ranges, self.output_ranges = list(input_ranges or []), list(output_ranges or [])
         self.coarse = False  # fewer than 8 bits, which the wrapper knows
         self.file_quantizer = None  # the wrapper's, where the file's codes can be told without the converter
-        self.bind(None, None)
+        self.bind([], [])
         self.norm_frozen = norm is not None and not norm["trainable"]
 
-    def bind(self, source: RangeLayer | None, target: RangeLayer | None) -> None:
-        """Remember whose ranges input and output are on.
+    def bind(self, sources: list[RangeLayer | None], targets: list[RangeLayer | None]) -> None:
+        """Remember whose ranges input and output of each call are on.
 
         They are no part of this layer: Keras, which saves every layer it finds among the attributes, must not find
-        them here, so they stand in a plain object.
+        them here, so they stand in plain objects.
         """
-        self.ends = _Ends(source, target)
+        ends = tuple(_Ends(*pair) for pair in zip(sources, targets, strict=True)) or (_Ends(None, None),)
+        object.__setattr__(self, "ends_of_calls", ends)
+        object.__setattr__(self, "ends", ends[0])
 
     @property
     def kernel_name(self) -> str:
@@ -165,7 +176,8 @@ class Linear(Holder):
             scale = tf.reshape(scale, kernel.shape[2:])
         return kernel * (scale[:, None] if self.kind == "conv2d_transpose" else scale)
 
-    def call(self, inputs: tf.Tensor, training: Any = None) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
+        object.__setattr__(self, "ends", self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)])
         weights = self.current()
         if self.uses_batch(training):
             held = {name: weights[name] for name in weights if name in ("kernel", "bias")}
@@ -190,7 +202,7 @@ class Linear(Holder):
     def _as_kernel(self, inputs: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
         """What XNNPACK computes: an integer sum, times one float32 a channel, halves to even.
 
-        Kernels of fewer than 8 bits it leaves to LiteRT's own, which round twice.
+        Kernels of fewer than 8 bits and transposed convolutions it leaves to LiteRT's own, which round twice.
 
         Sums of products of codes stay below 2^24 in all but the widest layers, so float32 holds them exactly.
         """
@@ -200,9 +212,14 @@ class Linear(Holder):
         total = WEIGHTED[self.kind](codes, {self.kernel_name: kernel}, self.attrs)
         if bias is not None:
             total += tf.round(bias / (scale * step))
-        factor = rescaling_factor(scale, step, self.ends.target.scale())
-        whole = rescaled_twice_rounded(total, factor) if self.coarse else tf.round(total * factor)
-        return whole * self.ends.target.scale()
+        target = self.ends.target.scale()
+        if self.kind == "conv2d_transpose":
+            whole = rescaled_in_eights(total, multiplier(scale, step, target))
+        elif self.coarse:
+            whole = rescaled_twice_rounded(total, multiplier(scale, step, target))
+        else:
+            whole = tf.round(total * rescaling_factor(scale, step, target))
+        return whole * target
 
     def _along_kernel(self, scale: tf.Tensor) -> tf.Tensor:
         """One number a channel in a shape that divides the kernel."""
@@ -245,7 +262,7 @@ class Linear(Holder):
         self.weight_variance.assign_add(step * (variance - self.weight_variance))
 
     def get_config(self) -> dict[str, Any]:
-        ranges = {"input_range": self.input_range, "output_range": self.output_range}
+        ranges = {"input_ranges": self.input_ranges, "output_ranges": self.output_ranges}
         return super().get_config() | {"kind": self.kind, "attrs": self.attrs, "norm": self.norm} | ranges
 
 
@@ -253,8 +270,9 @@ class Linear(Holder):
 class Op(Holder):
     """A weightless op of `OPERATIONS`; `operands` tells for each place "x" (the next input) or a weight's name.
 
-    `input_ranges` has a name for each place, None for a weight's; both it and `output_range` are told of those ops
-    only that `BETWEEN_CODES` computes as the kernel does.
+    For each place where the layer is called, `input_ranges` has a list with a name for each operand, None for a
+    weight's, and `output_ranges` a name; both are told of those ops only that `BETWEEN_CODES` computes as the kernel
+    does, or that put their constants on the one range of all.
     """
 
     def __init__(
@@ -262,24 +280,29 @@ class Op(Holder):
         op: str,
         attrs: dict,
         operands: list[str],
-        input_ranges: list[str | None] | None = None,
-        output_range: str | None = None,
+        input_ranges: list[list[str | None]] | None = None,
+        output_ranges: list[str | None] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.op, self.attrs, self.operands = op, dict(attrs), list(operands)
-        self.input_ranges, self.output_range = list(input_ranges or []), output_range
-        self.bind([], None)
+        self.input_ranges, self.output_ranges = list(input_ranges or []), list(output_ranges or [])
+        self.bind([], [])
 
-    def bind(self, sources: list[RangeLayer | None], target: RangeLayer | None) -> None:
-        """Remember whose ranges operands and output are on, out of Keras' sight as in `Linear`."""
-        self.ends = _OpEnds(tuple(sources), target)
+    def bind(self, sources: list[list[RangeLayer | None]], targets: list[RangeLayer | None]) -> None:
+        """Remember whose ranges operands and output of each call are on, out of Keras' sight as in `Linear`."""
+        ends = tuple(_OpEnds(tuple(of), target) for of, target in zip(sources, targets, strict=True))
+        object.__setattr__(self, "ends_of_calls", ends or (_OpEnds((), None),))
+        object.__setattr__(self, "ends", self.ends_of_calls[0])
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, place: int = 0) -> Any:
+        object.__setattr__(self, "ends", self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)])
         given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
         arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
         target = self.ends.target
-        if _integer_arithmetic.get() and (target is not None or self.op in OF_NO_SCALE):
+        if _integer_arithmetic.get() and target is not None and self.op not in BETWEEN_CODES:
+            arguments = [self._held(name, value) for name, value in zip(self.operands, arguments, strict=True)]
+        elif _integer_arithmetic.get() and (target is not None or self.op in OF_NO_SCALE):
             scales = self._scales(arguments)
             if scales is not None:
                 more = {"zero_point": target.zero_point()} if self.op in OF_ZERO_POINT else {}
@@ -287,6 +310,10 @@ class Op(Holder):
                 return BETWEEN_CODES[self.op](arguments, scales, scale, **self.attrs, **more)
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         return operation(*arguments, **self.attrs)
+
+    def _held(self, name: str, value: Any) -> Any:
+        """A constant as the converter writes it on the op's one range."""
+        return value if name == "x" or not value.dtype.is_floating else self.ends.target.as_written(value)
 
     def _scales(self, arguments: list[tf.Tensor]) -> list[tf.Tensor] | None:
         """The step of each operand's codes; None where one is on no range."""
@@ -297,7 +324,7 @@ class Op(Holder):
         return None if any(scale is None for scale in on) or len(on) != len(arguments) else on
 
     def get_config(self) -> dict[str, Any]:
-        ranges = {"input_ranges": self.input_ranges, "output_range": self.output_range}
+        ranges = {"input_ranges": self.input_ranges, "output_ranges": self.output_ranges}
         return super().get_config() | {"op": self.op, "attrs": self.attrs, "operands": self.operands} | ranges
 
 
@@ -340,15 +367,20 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     def scale(self) -> tf.Tensor:
         """The step between two codes, as TFLite nudges it: a scalar."""
-        low = tf.minimum(tf.convert_to_tensor(self.quantizer_vars["min_var"]), 0.0)
-        high = tf.maximum(tf.convert_to_tensor(self.quantizer_vars["max_var"]), 0.0)
-        return step_of(low, high, 2**self.quantizer.bits - 1)
+        return step_of(*self._ends(), 2**self.quantizer.bits - 1)
 
     def zero_point(self) -> tf.Tensor:
         """The code of 0, as TFLite nudges it: a scalar, float32."""
-        low = tf.minimum(tf.convert_to_tensor(self.quantizer_vars["min_var"]), 0.0)
         lowest = -float(2 ** (self.quantizer.bits - 1))
-        return tf.clip_by_value(tf.round(lowest - low / self.scale()), lowest, -lowest - 1)
+        return tf.clip_by_value(tf.round(lowest - self._ends()[0] / self.scale()), lowest, -lowest - 1)
+
+    def as_written(self, values: tf.Tensor) -> tf.Tensor:
+        """Constants on this range as the converter writes them into the file."""
+        return as_written(values, *self._ends(), self.zero_point())
+
+    def _ends(self) -> tuple[tf.Tensor, tf.Tensor]:
+        low, high = (tf.convert_to_tensor(self.quantizer_vars[name]) for name in ("min_var", "max_var"))
+        return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
 
     @property
     def range(self) -> tuple[float, float]:

@@ -41,9 +41,11 @@ def bind_ranges(model: tf_keras.Model) -> None:
     for layer in model.layers:
         inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
         if isinstance(inner, Linear):
-            inner.bind(scales.get(inner.input_range), ranges.get(inner.output_range))
+            sources = [scales.get(name) for name in inner.input_ranges]
+            inner.bind(sources, [ranges.get(name) for name in inner.output_ranges])
         elif isinstance(inner, Op):
-            inner.bind([scales.get(name) for name in inner.input_ranges], ranges.get(inner.output_range))
+            operands = [[scales.get(name) for name in names] for names in inner.input_ranges]
+            inner.bind(operands, [ranges.get(name) for name in inner.output_ranges])
         elif isinstance(inner, Lstm):
             sources = [scales.get(name) for name in inner.input_ranges]
             inner.bind(sources, [ranges.get(name) for name in inner.output_ranges])

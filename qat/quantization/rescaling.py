@@ -31,6 +31,12 @@ def rescaling_factor(x_scale: tf.Tensor, y_scale: tf.Tensor, output_scale: tf.Te
     return tf.cast(tf.cast(product, tf.float64) / tf.cast(output_scale, tf.float64), tf.float32)
 
 
+def multiplier(x_scale: tf.Tensor, y_scale: tf.Tensor, output_scale: tf.Tensor) -> tf.Tensor:
+    """`x_scale * y_scale / output_scale` in double precision, as LiteRT's own kernels of convolutions have it."""
+    x_scale, y_scale, output_scale = (tf.cast(each, tf.float64) for each in (x_scale, y_scale, output_scale))
+    return x_scale * y_scale / output_scale
+
+
 def rescaled_twice_rounded(total: tf.Tensor, factor: tf.Tensor, away: bool = False) -> tf.Tensor:
     """`total * factor` in whole numbers, rounded after the multiplication and once more after the shift to the right.
 
@@ -49,6 +55,30 @@ def rescaled_twice_rounded(total: tf.Tensor, factor: tf.Tensor, away: bool = Fal
     shifted = high * 2.0 ** tf.minimum(shift, 0.0)
     rounded = tf.sign(shifted) * tf.floor(tf.abs(shifted) + 0.5) if away else tf.floor(shifted + 0.5)
     return tf.cast(rounded, total.dtype)
+
+
+def as_written(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor, zero_point: tf.Tensor) -> tf.Tensor:
+    """Constants on the int8 grid of a range as the converter rounds them: in double precision, halves away from code 0.
+
+    Source: UniformQuantizedValueConverter, MLIR's QuantOps.
+    """
+    low, high, zero_point = (tf.cast(each, tf.float64) for each in (low, high, zero_point))
+    scale = (high - low) / 255.0
+    codes = tf.cast(values, tf.float64) / scale + zero_point
+    codes = tf.clip_by_value(tf.sign(codes) * tf.floor(tf.abs(codes) + 0.5), -128.0, 127.0)
+    return tf.cast((codes - zero_point) * scale, values.dtype)
+
+
+def rescaled_in_eights(total: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """`total * factor` as LiteRT's transposed convolution rounds it, which takes eight channels at once: halves upwards
+    in whole eights of channels, and away from zero in those that are left. Arguments as `rescaled_twice_rounded`'s.
+    """
+    channels = int(total.shape[-1])
+    eights = channels // 8 * 8
+    if eights in (0, channels):
+        return rescaled_twice_rounded(total, factor, away=eights == 0)
+    both = rescaled_twice_rounded(total, factor), rescaled_twice_rounded(total, factor, away=True)
+    return tf.where(tf.range(channels) < eights, *both)
 
 
 def rescaled_by_256ths(codes: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:

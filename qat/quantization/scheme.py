@@ -116,12 +116,12 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             tensors = [quantize(tf.convert_to_tensor(w), training, weights=v) for w, quantize, v in self._weight_vars]
             self.quantize_config.set_quantize_weights(inner, tensors)
             inner.use(inner.live | self._operand_scales(inner))
-            result = inner.call(inputs)
+            result = inner.call(inputs, **kwargs)
         else:
             inner.coarse = self._weight_vars[0][1].bits < 8 and inner.kind != "dense"
             inner.file_quantizer = self._file_quantizer()
             inner.use(self._quantized_kernel(inner, training))
-            result = inner.call(inputs, training=training)
+            result = inner.call(inputs, training=training, **kwargs)
         inner.use({})
         return result
 

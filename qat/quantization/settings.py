@@ -60,13 +60,13 @@ def refuse_low_bit(config: QuantConfig, graph: Graph) -> None:
     """Raises ConfigError for layers that no file with 4-bit weights can hold; each is named."""
     if not is_low_bit(config):
         return
-    nodes = graph.of("conv2d_transpose", "embedding")
+    nodes = graph.of("conv2d_transpose", "embedding", "prelu")
     refused = [f"{node.layer or node.name} ({node.op})" for node in nodes if not node.in_float]
     if refused:
         raise ConfigError(
-            "quant.weight_bits=4 (or in quant.per_layer): the converter takes no transposed convolution and no "
-            f"embedding into a file with 4-bit weights, whatever their own bits: {', '.join(refused)}. Take 8 bits for "
-            "the whole model"
+            "quant.weight_bits=4 (or in quant.per_layer): the converter takes no transposed convolution, no "
+            f"embedding and no PReLU into a file with 4-bit weights, whatever their own bits: {', '.join(refused)}. "
+            "Take 8 bits for the whole model"
         )
 
 
@@ -76,8 +76,7 @@ def skipped_layers(config: QuantConfig, graph: Graph) -> frozenset[str]:
     Raises:
         ConfigError: a pattern is no regular expression, or matches no layer.
     """
-    holders = {taken: node.layer for node in graph.nodes for taken in node.took_in}
-    holders |= {node.layer: node.layer for node in graph.nodes if node.layer}
+    own = {node.layer for node in graph.nodes if node.layer}
     names = list(dict.fromkeys(name for node in graph.nodes for name in (node.layer, *node.took_in) if name))
     chosen: set[str] = set()
     for pattern in config.skip:
@@ -87,7 +86,8 @@ def skipped_layers(config: QuantConfig, graph: Graph) -> frozenset[str]:
                 f"quant.skip: {pattern!r} matches no layer; the model's layers are {', '.join(names[:40])}"
                 f"{', …' if len(names) > 40 else ''}"
             )
-        chosen |= {holders[name] for name in found}
+        chosen |= found & own
+        chosen |= {node.layer for node in graph.nodes if (found - own).intersection(node.took_in)}
     return frozenset(chosen)
 
 

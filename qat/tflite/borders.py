@@ -41,8 +41,10 @@ def outputs_apart(content: Any) -> None:
     for op in graph.operators:
         operators.append(op)
         made = int(op.outputs[0])
+        if made not in outputs or operator_of(content, op) != schema.BuiltinOperator.DEQUANTIZE:
+            continue
         readers = [each for each in graph.operators if made in map(int, each.inputs)]
-        if operator_of(content, op) == schema.BuiltinOperator.DEQUANTIZE and made in outputs and readers:
+        if readers:
             graph.tensors.append(copy.deepcopy(graph.tensors[made]))
             own = len(graph.tensors) - 1
             for reader in readers:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
@@ -100,6 +101,29 @@ def test_skip_of_a_layer_that_is_in_the_kernel_of_another_leaves_that_one_in_flo
     model = quantize_model(tiny, images, config=QuantConfig(name="qat", skip=["^stem_bn$"]))
     computing = [op for op in verify(convert(model, allow_float=True)).float_ops if "QUANTIZE" not in op.op]
     assert [(op.op, op.layer) for op in computing] == [("CONV_2D", "stem")]
+
+
+def test_skip_of_a_normalization_that_two_layers_share_leaves_both_in_float():
+    image = tf_keras.Input((8, 8, 3))
+    norm = layers.BatchNormalization(name="norm")
+    one, other = layers.Conv2D(4, 1, name="one")(image), layers.Conv2D(4, 3, name="other")(image)
+    model = tf_keras.Model(image, [norm(one), norm(other)])
+    rows = np.random.default_rng(0).normal(size=(128, 8, 8, 3)).astype(np.float32)
+    quantized = quantize_model(model, rows, config=QuantConfig(name="qat", skip=["^norm$"]))
+    computing = [op for op in verify(convert(quantized, allow_float=True)).float_ops if "QUANTIZE" not in op.op]
+    assert sorted(op.layer for op in computing) == ["one", "other"]
+
+
+def test_skip_of_a_clip_clips_in_float():
+    image = tf_keras.Input((8, 8, 3))
+    clipped = layers.Lambda(lambda x: tf.clip_by_value(x, -0.3, 0.2), name="clip")(layers.Conv2D(4, 1)(image))
+    model = tf_keras.Model(image, layers.Conv2D(2, 1)(clipped))
+    rows = np.random.default_rng(0).normal(size=(128, 8, 8, 3)).astype(np.float32)
+    quantized = quantize_model(model, rows, config=QuantConfig(name="qat", skip=["^clip$"]))
+    content = convert(quantized, allow_float=True)
+    assert {op.layer for op in verify(content).float_ops if "QUANTIZE" not in op.op} == {"clip"}
+    away = Interpreter(content).predict(rows) - quantized.predict(rows, verbose=0)
+    assert np.abs(away).max() < read(content).outputs[0].scales[0] / 2
 
 
 @pytest.mark.parametrize(

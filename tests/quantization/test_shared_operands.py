@@ -14,6 +14,8 @@ from qat.tflite import Interpreter, convert, read, verify
 from .zoo.drawing import draw
 from .zoo.normalizations import LayerScale
 
+LEVELS = np.float32([-0.2, 0.1, 0.3, 0.4])
+
 
 def _two(image):
     return layers.Conv2D(4, 3)(image), 3.0 * layers.Conv2D(4, 3)(image)
@@ -103,6 +105,46 @@ def _products_of_moved(image):
     return [layers.Conv2D(2, 1)(x), layers.Conv2D(2, 1)(pooled), *products]
 
 
+def _clips_of_what_is_averaged(image):
+    """A clip of a concatenation of an average with what others read, and of padding of an average."""
+    x, y = _two(image)
+    smooth = layers.AveragePooling2D(3, 1, padding="same")(y)
+    joined = tf.clip_by_value(tf.concat([smooth, x], -1), -0.4, 0.4)
+    padded = tf.pad(layers.AveragePooling2D(2)(3.0 * x), [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=0.5)
+    return [layers.Conv2D(2, 1)(each) for each in (x, joined, tf.clip_by_value(padded, -0.3, 0.7))]
+
+
+def _padded_below(image):
+    """A number that comes out, behind a maximum along another axis and at the model's output."""
+    x, y = _two(image)
+    edges = [[0, 0], [1, 1], [1, 1], [0, 0]]
+    far = tf.pad(x, edges, constant_values=-30.0)
+    return [far, layers.Conv2D(2, 1)(tf.reduce_max(tf.pad(y, edges, constant_values=-20.0), -1, keepdims=True))]
+
+
+def _padded_state(image):
+    """The state of an LSTM keeps its range, whatever is padded and cut behind it."""
+    rows = layers.LSTM(4, return_sequences=True)(layers.Reshape((8, 24))(image))
+    return tf.maximum(tf.pad(rows, [[0, 0], [1, 0], [0, 0]], constant_values=1.0), 0.1)
+
+
+def _moved_slopes(image):
+    x, y = _two(image)
+    turned = tf.transpose(tf.maximum(x, y), [0, 2, 1, 3])
+    return [layers.PReLU("uniform", shared_axes=[1, 2])(turned), layers.Conv2D(2, 1)(turned)]
+
+
+def _halves_between(image):
+    """Constants between two codes, which the converter rounds away from code 0."""
+    return tf.where(layers.Conv2D(4, 1)(image) > 0.0, LEVELS, 2.0 * LEVELS)
+
+
+def _upwards(image):
+    """Transposed convolutions of eight channels, of less, and of more."""
+    x, _ = _two(image)
+    return [layers.Conv2DTranspose(channels, 3, strides=2, padding="same")(x) for channels in (8, 3, 11)]
+
+
 def _outputs_that_are_read(image):
     """What has no range of its own reads what are outputs as well."""
     x, y = _two(image)
@@ -111,6 +153,7 @@ def _outputs_that_are_read(image):
 
 GRAPHS = (_stacked, _larger, _leaking, _thresholded, _tiny, _zeroed, _clipped, _clipped_beside, _clipped_halves)
 GRAPHS += (_joined_twice, _filled, _outputs_that_are_read, _slopes_beside, _products_of_moved)
+GRAPHS += (_clips_of_what_is_averaged, _padded_below, _padded_state, _moved_slopes, _halves_between, _upwards)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -158,6 +201,35 @@ def test_a_factor_behind_a_layer_is_trained_beside_its_kernel():
     assert [name for name, weight in held.items() if weight.trainable] == ["kernel:0", "bias:0", "gamma:0"]
     content = _all_codes_are_the_same(model)
     assert [op.name for op in read(content).ops] == ["FULLY_CONNECTED", "FULLY_CONNECTED"]
+
+
+def _tower(normalization):
+    return tf_keras.Sequential(
+        [layers.Conv2D(4, 3, strides=2), normalization, layers.PReLU("uniform"), layers.Flatten()]
+    )
+
+
+@pytest.mark.parametrize("normalization", [layers.BatchNormalization, layers.LayerNormalization, LayerScale])
+def test_towers_that_share_their_weights_share_them_on_two_grids(normalization):
+    tf_keras.utils.set_random_seed(0)
+    left, right = tf_keras.Input((8, 8, 3)), tf_keras.Input((8, 8, 3))
+    tower = _tower(normalization())
+    head = layers.Dense(2)
+    model = tf_keras.Model([left, right], head(tower(left) - tower(3.0 * right)))
+    calibration, rows = draw(model, 128, 0), draw(model, 128, 1)
+    qat_model = quantize_model(model, calibration)
+    assert sum(map(np.size, qat_model.get_weights())) < 2 * sum(map(np.size, model.get_weights()))
+    assert len(qat_model.trainable_weights) == len(model.trainable_weights)
+    content = convert(qat_model)
+    assert [(row.layer, row.max_lsb) for row in layer_parity(qat_model, content, rows) if row.max_lsb] == []
+
+
+def test_a_factor_that_two_layers_share_stays_one():
+    image = tf_keras.Input((8, 8, 3))
+    scale = LayerScale()
+    model = tf_keras.Model(image, [scale(layers.Conv2D(4, 1)(image)), scale(layers.Conv2D(4, 3)(image))])
+    qat_model = quantize_model(model, draw(model, 128, 0))
+    assert len(qat_model.trainable_weights) == len(model.trainable_weights)
 
 
 @pytest.mark.parametrize("activation", ["elu", "selu", "softplus"])

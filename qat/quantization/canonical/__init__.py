@@ -93,6 +93,7 @@ REWRITES = (
     arithmetic.fold_constants,
     arithmetic.neutral,
     sharing.common_subexpressions,
+    arithmetic.sum_with_itself,
 )
 
 

@@ -103,7 +103,8 @@ def _try_prelu(graph: Graph, node: Node, positive: Tensor, negative: Tensor) -> 
         return
     weight = slope.node.weights["value"]
     build = Builder(graph, node)
-    alpha = build.fixed(Weight(-weight.value, weight.trainable, None))
+    key = None if weight.key is None else ("minus", weight.key)
+    alpha = build.fixed(Weight(-weight.value, weight.trainable, key))
     build.add("prelu", x, alpha, shape=node.output.shape)
     build.replace()
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from qat.quantization.canonical.building import Builder, constant_of, is_fixed, only_reader, operand, scalar_of
 from qat.quantization.canonical.execute import run_node
-from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
+from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight, derived_key
 
 
 def _elu(build: Builder, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> None:
@@ -167,6 +167,16 @@ def power(graph: Graph) -> None:
         build.replace() if build.nodes else graph.bypass(node)
 
 
+def sum_with_itself(graph: Graph) -> None:
+    """x + x as 2 x: the converter exchanges a sum and a reshape of both operands, and loses the range between."""
+    for node in graph.of("add"):
+        x, y = node.inputs
+        if x is y and not is_fixed(x):
+            build = Builder(graph, node)
+            build.add("mul", x, 2.0, shape=node.output.shape)
+            build.replace()
+
+
 def sum_of_many(graph: Graph) -> None:
     """AddN as a chain of two-operand additions."""
     for node in graph.of("tf:AddN"):
@@ -302,14 +312,22 @@ def _fold(graph: Graph, node: Node) -> None:
     values = [value.numpy() for value in run_node(node, [tf.constant(tensor.node.value) for tensor in node.inputs])]
     trainable = any(t.node.weights["value"].trainable for t in node.inputs)
     trainable |= any(weight.trainable for weight in node.weights.values())
+    trainable &= not _times_zero(node)
     folded = []
     for old, value in zip(node.outputs, values, strict=True):
         new = graph.constant(value, node.name, node.layer)
-        new.op, new.weights["value"] = ("variable" if trainable else "const"), Weight(value, trainable)
+        key = derived_key(node, old.index) if trainable else None
+        new.op, new.weights["value"] = ("variable" if trainable else "const"), Weight(value, trainable, key)
         graph.replace(old, new.output)
         folded.append(new)
     at = graph.nodes.index(node)
     graph.nodes[at : at + 1] = folded
+
+
+def _times_zero(node: Node) -> bool:
+    """Whether it is 0 whatever the variables in it become: the first state of a recurrent layer, times its kernel."""
+    zero = any(tensor.node.op == "const" and not tensor.node.value.any() for tensor in node.inputs)
+    return zero and node.op in ("mul", "dense") and "bias" not in node.weights
 
 
 def neutral(graph: Graph) -> None:

@@ -51,7 +51,8 @@ class Builder:
     def __init__(self, graph: Graph, origin: Node) -> None:
         self.graph, self.origin, self.nodes = graph, origin, []
 
-    def _shape(self, op: str, inputs: list[Tensor]) -> tuple:
+    def shape_of(self, inputs: list[Tensor]) -> tuple[int, ...]:
+        """What the tensors broadcast to, 1 for sizes that are not known."""
         return np.broadcast_shapes(*[tuple(1 if s is None else s for s in t.shape) for t in inputs])
 
     def add(
@@ -61,7 +62,7 @@ class Builder:
         dtype to that of what is replaced."""
         tensors = [self._tensor(value) for value in inputs]
         if shape is None:
-            shape = self._shape(op, tensors)
+            shape = self.shape_of(tensors)
             batched = [t.shape for t in tensors if t.shape and t.shape[0] is None and len(t.shape) == len(shape)]
             shape = (None, *shape[1:]) if batched else shape
         dtype = dtype or self.origin.outputs[0].dtype

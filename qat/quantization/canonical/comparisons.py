@@ -33,7 +33,8 @@ def chosen_extremes(graph: Graph) -> None:
             (question.node.inputs, "maximum" if larger_first else "minimum"),
             (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
         ):
-            if not build.nodes and all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
+            whole = build.shape_of(chosen) == build.shape_of([node.output])
+            if whole and not build.nodes and all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
                 build.add(op, *chosen, shape=node.output.shape)
                 build.replace()
 

@@ -66,6 +66,15 @@ class Node:
         return self.weights["value"].value
 
 
+def derived_key(node: Node, index: int) -> tuple | None:
+    """The identity of what is computed of variables and constants alone: the same wherever it is computed alike."""
+    weights = [tensor.node.weights["value"] for tensor in node.inputs] + list(node.weights.values())
+    if any(weight.key is None and weight.trainable for weight in weights):
+        return None
+    held = [weight.key or (weight.value.shape, weight.value.tobytes()) for weight in weights]
+    return (node.op, repr(node.attrs), index, *held)
+
+
 class Graph:
     """Nodes in topological order, the input nodes, and the nest of output tensors."""
 

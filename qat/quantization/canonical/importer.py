@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qat.quantization.canonical.graph import Graph, Tensor, Weight
+from qat.quantization.canonical.graph import Graph, Tensor, Weight, derived_key
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.canonical.reading.slicing import read_gather
 from qat.quantization.canonical.reading.state import Import, complete, kind, plain, sizes
@@ -43,11 +43,11 @@ def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
     trainable = any(holder.weights["value"].trainable for holder in holders)
     state.graph.nodes.remove(node)
     folded = []
-    for result in results:
+    for index, result in enumerate(results):
         new = state.graph.constant(result.numpy(), node.name, node.layer)
         new.attrs["open_batch"] = any(holder.attrs.get("open_batch") for holder in holders)
         if trainable:
-            new.op, new.weights["value"] = "variable", Weight(result.numpy(), True)
+            new.op, new.weights["value"] = "variable", Weight(result.numpy(), True, derived_key(node, index))
         folded += state.add(new)
     return folded
 

@@ -52,8 +52,18 @@ def _swap(graph: Graph, node: Node, reshape: Node, x: Tensor) -> None:
     graph.insert_after(node, reshape)
 
 
+def _uses(graph: Graph) -> Counter:
+    """How often each variable is read, by its key."""
+    nodes = [tensor.node for node in graph.nodes for tensor in node.inputs if is_fixed(tensor)]
+    nodes += [node for node in graph.nodes if node.op not in ("const", "variable")]
+    keys = Counter(weight.key for node in nodes for weight in node.weights.values())
+    del keys[None]
+    return keys
+
+
 def bias(graph: Graph) -> None:
-    """A vector added to a linear op's channels is its bias."""
+    """A vector added to a linear op's channels is its bias; behind a layer that is called twice, a variable is."""
+    uses = _uses(graph)
     for node in graph.of("add"):
         fixed = operand(node, fixed=True)
         if fixed is None:
@@ -62,29 +72,33 @@ def bias(graph: Graph) -> None:
         linear = x.node
         if linear.op not in LINEAR or "mean" in linear.weights or only_reader(graph, x) is not node:
             continue
-        if _is_channel_vector(fixed, x.shape[-1]) and node.output.shape == x.shape:
-            _add(linear, "bias", fixed.node.weights["value"], x.shape[-1])
+        weight = fixed.node.weights["value"]
+        if not _is_channel_vector(fixed, x.shape[-1]) or node.output.shape != x.shape:
+            continue
+        if uses[linear.weights["kernel"].key] < 2 or (weight.key is not None and "bias" not in linear.weights):
+            _add_bias(linear, weight, x.shape[-1])
             graph.take_in(linear, node)
 
 
-def _add(linear: Node, name: str, weight: Weight, channels: int) -> None:
+def _add_bias(linear: Node, weight: Weight, channels: int) -> None:
     value = np.broadcast_to(weight.value.reshape(-1), (channels,)).astype(np.float32)
-    old = linear.weights.get(name)
+    old = linear.weights.get("bias")
     if old is None:
-        linear.weights[name] = Weight(value, weight.trainable, weight.key)
+        linear.weights["bias"] = Weight(value, weight.trainable, weight.key)
     else:
-        linear.weights[name] = Weight(old.value + value, old.trainable or weight.trainable)
+        linear.weights["bias"] = Weight(old.value + value, old.trainable or weight.trainable)
 
 
 def factor(graph: Graph) -> None:
     """What a linear op's result is multiplied by, one number a channel or one for all, goes into its kernel: LayerScale
-    (Touvron et al. 2021), scaled residuals. What is added then is its bias.
+    (Touvron et al. 2021), scaled residuals.
 
     The kernel itself stays what it was, and is trained as it was: the factor is held as a BatchNormalization's that
-    nothing moves.
+    nothing moves. What layers or factors share stays as it is. What is added behind it does, too: beside a small factor
+    it would be beyond 32 bits on the bias' grid.
     """
-    kernels = Counter(node.weights["kernel"].key for node in graph.of(*LINEAR))
-    for node in graph.of("mul", "add"):
+    uses = _uses(graph)
+    for node in graph.of("mul"):
         fixed = operand(node, fixed=True)
         x = operand(node, fixed=False) if fixed is not None else None
         if x is None or x.node.op not in LINEAR or only_reader(graph, x) is not node:
@@ -93,21 +107,17 @@ def factor(graph: Graph) -> None:
         of_all = weight.trainable and weight.value.size != x.shape[-1]
         if of_all or not _is_channel_vector(fixed, x.shape[-1]) or node.output.shape != x.shape:
             continue
-        shared = linear.weights["kernel"].key is not None and kernels[linear.weights["kernel"].key] > 1
-        if node.op == "mul" and "mean" not in linear.weights and not shared:
+        shared = max(uses[linear.weights["kernel"].key], uses[weight.key]) > 1
+        if "mean" not in linear.weights and not shared:
             _multiply(linear, weight, x.shape[-1])
-        elif node.op == "mul" or "factor" not in linear.attrs.get("norm", {}):
-            continue
-        else:
-            _add(linear, "beta", weight, x.shape[-1])
-        graph.take_in(linear, node)
+            graph.take_in(linear, node)
 
 
 def _multiply(linear: Node, weight: Weight, channels: int) -> None:
     value = np.broadcast_to(weight.value.reshape(-1), (channels,)).astype(np.float32)
     linear.weights["gamma"] = Weight(value, weight.trainable, weight.key)
     linear.weights |= {"mean": Weight.constant(np.zeros(channels)), "variance": Weight.constant(np.ones(channels))}
-    linear.attrs["norm"] = {"epsilon": 0.0, "momentum": 1.0, "trainable": False, "factor": True}
+    linear.attrs["norm"] = {"epsilon": 0.0, "momentum": 1.0, "trainable": False}
 
 
 def bias_of_sum(graph: Graph) -> None:
@@ -165,7 +175,11 @@ def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
         scale, offset = (scale * value, offset * value) if node.op == "mul" else (scale, offset + value)
     last = chain[-1]
     readers = [node for node in graph.nodes if any(tensor is last.output for tensor in node.inputs)]
-    foldable = all(node.op in ("conv2d",) and node.inputs[0] is last.output for node in readers)
+    uses = _uses(graph)
+    foldable = all(
+        node.op == "conv2d" and node.inputs[0] is last.output and uses[node.weights["kernel"].key] < 2
+        for node in readers
+    )
     is_output = any(tensor is last.output for tensor in graph.outputs)
     if not offset.any() and foldable and readers and not is_output:
         for node in readers:
@@ -198,20 +212,15 @@ def elementwise_before_reshapes(graph: Graph) -> None:
     """reshape(a) + reshape(b) is reshape(a + b), as the converter has it: the scale stands behind the sum."""
     for node in graph.of("add", "sub", "mul"):
         first, second = (tensor.node for tensor in node.inputs)
-        if first.op != "reshape" or second.op != "reshape":
+        if first is second or first.op != "reshape" or second.op != "reshape":
             continue
         a, b = first.inputs[0], second.inputs[0]
         whole = first.output.shape == second.output.shape == node.output.shape and a.shape == b.shape
-        if whole and all(_read_by_this_alone(graph, tensor, node) for tensor in node.inputs):
+        if whole and all(only_reader(graph, tensor) is node for tensor in node.inputs):
             build = Builder(graph, node)
             y = build.add(node.op, a, b, shape=a.shape)
             build.reshape(y, node.output.shape)
             build.replace()
-
-
-def _read_by_this_alone(graph: Graph, tensor: Tensor, node: Node) -> bool:
-    readers = [reader for reader in graph.nodes if any(read is tensor for read in reader.inputs)]
-    return readers == [node] and not any(tensor is output for output in graph.outputs)
 
 
 def merge_reshapes(graph: Graph) -> None:

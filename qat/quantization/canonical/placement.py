@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from qat.quantization.canonical.building import LINEAR, is_fixed
 from qat.quantization.canonical.comparisons import COMPARISONS
 from qat.quantization.canonical.graph import Graph, Node, Tensor
+from qat.quantization.canonical.masks import MASKED_BELOW
 
 FUSES_RELU = {"conv2d", "depthwise_conv2d", "dense", "add", "sub", "mul", "conv2d_transpose"}
 RELUS = {"relu", "relu6"}
@@ -43,6 +44,7 @@ ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
 EXTREMES = {"maximum", "minimum"}
 ONLY_RESULT = {"masked", "select", *EXTREMES}  # what an operand loses beyond the range of the result never comes out
 UNIFIES = {"concat", "pack", *ONLY_RESULT}
+SHARES_RANGE = {"relu", "relu6", *ROUNDS_AT_SAME_SCALE, *UNIFIES, *SAME_SCALE} - {"embedding"}
 BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
     "add",
     "avg_pool",
@@ -216,14 +218,14 @@ def _may_join(state: Placement, tensor: Tensor, on: Range, narrower: bool = Fals
     if state.only_reader(tensor) is None or on.fixed is not None:
         return False
     node = tensor.node
-    if node.op == "fake_quant" and not node.attrs["again"]:
-        return not (narrower and node.inputs[0].node.op == "input")
-    if len(node.outputs) != 1 or node.op == "embedding" or (narrower and node.op in ROUNDS_AT_SAME_SCALE):
+    if node.op == "fake_quant":
+        node = node.inputs[0].node  # what is rounded here
+        if node.op not in SHARES_RANGE:
+            return not (narrower and node.op == "input")
+    if node.op not in SHARES_RANGE or len(node.outputs) != 1 or (narrower and node.op in ROUNDS_AT_SAME_SCALE):
         return False
-    if node.op not in ("fake_quant", *RELUS, *SAME_SCALE, *ROUNDS_AT_SAME_SCALE, *UNIFIES):
-        return False
-    operands = [each for each in node.inputs if node.op == "fake_quant" or state.range_of.get(each) is not None]
-    return all(_may_join(state, each, on, narrower) for each in operands)
+    there = [each for each in node.inputs if each in state.range_of and state.range_of[each].root() is on]
+    return all(_may_join(state, each, on, narrower) for each in there)
 
 
 def _place_unifying(state: Placement, node: Node) -> None:
@@ -270,7 +272,7 @@ def _place_unifying(state: Placement, node: Node) -> None:
         state.range_of[node.output] = shared
     else:
         state.quantize(node.output, shared)
-        node.output_range = shared if node.op in BETWEEN_CODES else None
+        node.output_range = shared if None in found else None
 
 
 def _requantize(state: Placement, tensor: Tensor, reader: Node, on: Range, times: int = 1) -> None:
@@ -293,18 +295,19 @@ def _place_filling(state: Placement, node: Node) -> None:
     if on is None:
         return
     shared = state.new_range(node)
-    if _may_join(state, source, on.root()):
-        _merge(on.root(), shared)
-    else:
+    if on.root().feeds_back or on.root().masked or not _may_join(state, source, on.root()):
         _requantize(state, _settle(state, source), node, shared)
+    else:
+        _merge(on.root(), shared)
     state.quantize(node.output, shared)
 
 
 def _fills(state: Placement, node: Node) -> bool:
-    """Whether the number may come out: before a maximum, one below all others never does."""
+    """Whether the number has to be in range: minus infinity before a maximum, or what stands for it, need not."""
     value = node.attrs.get("value", 0.0) if node.op == "pad" else 0.0
     readers = state.readers.get(node.output, [])
-    return value > 0 or (value < 0 and not all(reader.op in ("max_pool", "reduce_max") for reader in readers))
+    hidden = value <= MASKED_BELOW and readers and id(node.output) not in state.outputs
+    return value != 0 and not (hidden and all(reader.op == "max_pool" for reader in readers))
 
 
 def _join(state: Placement, node: Node) -> None:
@@ -372,7 +375,7 @@ def _place_own(state: Placement, node: Node) -> None:
     """A kernel that scales its output freely: a range of its own, behind what fuses with it."""
     if node.op == "clamp" and (_saturate_earlier(state, node) or _saturate_again(state, node)):
         return
-    if node.op in ("clamp", *RELUS):
+    if node.op in ("clamp", "prelu", *RELUS):
         _settle(state, node.inputs[0])
     if node.op == "batch_matmul":  # left in float where it reads, behind moves, what others read as well
         for tensor in list(node.inputs):
@@ -385,7 +388,7 @@ def _place_own(state: Placement, node: Node) -> None:
     if last.op == "clamp":
         fixed = (last.attrs["low"], last.attrs["high"])
     node.in_float = last.in_float = state.in_float(node)
-    if node.in_float and node.op in FIXED_RANGE:
+    if node.in_float and node.op in (*FIXED_RANGE, "clamp"):
         state.read_in_float(node)
     made = state.stay_in_float(last) if state.in_float(node) else last.output
     on = state.new_range(last, fixed)

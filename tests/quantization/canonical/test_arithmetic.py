@@ -44,6 +44,7 @@ CASES = [
     ),
     Case(arithmetic.without_empty_parts, image(lambda x: tf.concat(tf.split(x, [1, 0, 3], -1)[::2], -1))),
     Case(arithmetic.square_of_difference, flat(lambda x: tf.square(x - tf.tanh(x))), there=("squared_difference",)),
+    Case(arithmetic.sum_with_itself, image(lambda x: tf.tanh(x) + tf.tanh(x)), gone=("add",), there=("mul",)),
     Case(arithmetic.sum_of_many, flat(lambda x: tf.add_n([x, x * 2.0, tf.tanh(x)])), gone=("tf:AddN",)),
     Case(arithmetic.division_by_root, flat(lambda x: x / tf.sqrt(x * x + 1.0)), gone=("div", "sqrt"), there=("rsqrt",)),
     Case(arithmetic.division_by_positive, flat(lambda x: x / (tf.abs(x) + 1.0)), gone=("div",), there=("rsqrt",)),

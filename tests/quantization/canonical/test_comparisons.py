@@ -24,6 +24,14 @@ def test_the_factor_is_one_for_both_sides_and_the_function_stays(size, factor):
     np.testing.assert_array_equal(run(graph, [tf.constant(values) for values in rows])[0].numpy(), before)
 
 
+def test_a_choice_that_is_wider_than_what_it_chooses_from_stays():
+    features = tf_keras.Input((40,))
+    model = tf_keras.Model(features, tf.where(features[:, :1] > tf.fill([40], 0.1), 0.1, features[:, :1]))
+    rows = np.random.default_rng(0).normal(size=(16, 40)).astype(np.float32)
+    found = run(canonicalize(model), [tf.constant(rows)])[0].numpy()
+    np.testing.assert_array_equal(found, model.predict(rows, verbose=0))
+
+
 def test_a_limit_is_multiplied_once_for_all():
     pixels = tf_keras.Input((8,))
     model = tf_keras.Model(pixels, tf.cast(pixels >= 200.0, tf.float32))

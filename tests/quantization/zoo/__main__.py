@@ -9,7 +9,7 @@ from . import CASES
 from .drawing import make, seed_of
 from .measure import measure
 
-NO_PTQ = {"lstm_with_states"}  # TensorFlow's calibrator ends the process
+NO_PTQ = {"cbam", "lstm_with_states"}  # TensorFlow's calibrator ends the process
 
 warnings.simplefilter("ignore")
 patterns = [argument for argument in sys.argv[1:] if not argument.startswith("-")] or [""]

@@ -101,7 +101,10 @@ def _over_batch(state: Import, op: tf.Operation) -> list[Tensor] | None:
         held.node.attrs["open_batch"] = True
         return [held]
     node = state.graph.constant(value, state.name(op), state.layer(op))
-    node.op, node.weights["value"] = held.node.op, Weight(value, weight.trainable)
+    node.op, node.weights["value"] = (
+        held.node.op,
+        Weight(value, weight.trainable, weight.key and ("repeated", value.shape, weight.key)),
+    )
     node.attrs["open_batch"] = True
     return state.add(node)
 

@@ -65,7 +65,7 @@ def read_matmul(state: Import, op: tf.Operation) -> list[Tensor]:
         outputs = state.op(op, "dense", [a])
         kernel = holder.weights["value"]
         outputs[0].node.weights["kernel"] = (
-            Weight(kernel.value.T, kernel.trainable, kernel.key and -kernel.key) if adj_y else kernel
+            Weight(kernel.value.T, kernel.trainable, kernel.key and ("turned", kernel.key)) if adj_y else kernel
         )
         return outputs
     return state.op(op, "batch_matmul", [a, b], adj_x=adj_x, adj_y=adj_y)
