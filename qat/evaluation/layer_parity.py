@@ -40,23 +40,32 @@ class _Probe:
 
 
 def _probes(model: tf_keras.Model, tflite_model: bytes) -> list[_Probe]:
-    """Each range of the model, with the file's tensor that carries the name of the layer before it."""
-    made = {}
+    """Each range of the model, with the file's tensor that carries the name of the layer before it; of a layer that is
+    called several times, the one on that range."""
+    made: dict[str, list[int]] = {}
     graph = read(tflite_model).subgraphs[0]
     for op in graph.ops:
         for index in op.outputs:
             for part in graph.tensors[index].name.split(";"):
                 owner = part.split("/")[1] if part.count("/") else part
-                if owner not in made and graph.tensors[index].quantization is not None:
-                    made[owner] = index
+                if graph.tensors[index].quantization is not None:
+                    made.setdefault(owner, []).append(index)
     probes = []
     for layer in model.layers:
         if isinstance(layer, RangeLayer):
             for node in layer.inbound_nodes:
-                producer = node.inbound_layers.name if not isinstance(node.inbound_layers, list) else ""
-                if producer in made:
-                    probes.append(_Probe(layer.source, node.outputs, made[producer]))
+                producer = node.inbound_layers
+                found = [] if isinstance(producer, list) else made.get(producer.name, [])
+                if found and len(producer.inbound_nodes) > 1:
+                    found = [index for index in found if _is_on(layer, graph.tensors[index])]
+                    found = found if len(found) == 1 else []
+                probes += [_Probe(layer.source, node.outputs, index) for index in found[:1]]
     return probes
+
+
+def _is_on(layer: RangeLayer, tensor: Any) -> bool:
+    scale = float(tensor.quantization.scale[0])
+    return bool(np.isclose(float(layer.scale()), scale, rtol=1e-6, atol=0))
 
 
 def _showing(tflite_model: bytes, indices: list[int]) -> bytes:
