@@ -22,8 +22,8 @@ def kept_out(layer: Any, weights: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     made = stand_ins()
     if made is None or layer.file_quantizer is None or layer.kind not in _KINDS:
         return weights
-    if layer.ends.source is None or layer.ends.target is None:  # the converter may take more into the product
-        return weights
+    if layer.ends.source is None or layer.ends.target is None or len(set(layer.ends_of_calls)) > 1:
+        return weights  # the converter may take more into the product, or join the kernels of two calls
     named = {name: tf.identity(tensor, name) for name, tensor in weights.items()}
     ops = {name: tensor.op.name for name, tensor in named.items()}
     given = partial(file_weights, layer, layer.file_quantizer)
