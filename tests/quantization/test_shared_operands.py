@@ -128,6 +128,13 @@ def _padded_state(image):
     return tf.maximum(tf.pad(rows, [[0, 0], [1, 0], [0, 0]], constant_values=1.0), 0.1)
 
 
+def _state_among_others(image):
+    """The output of an LSTM, which is its state too, beside what has another range."""
+    rows = layers.Reshape((8, 24))(image)
+    state, wide = layers.LSTM(4, return_sequences=True)(rows), 5.0 * layers.Dense(4)(rows)
+    return [tf.where(wide > 0.0, state, wide), layers.Dense(3)(tf.concat([state, wide], -1))]
+
+
 def _moved_slopes(image):
     x, y = _two(image)
     turned = tf.transpose(tf.maximum(x, y), [0, 2, 1, 3])
@@ -153,7 +160,15 @@ def _outputs_that_are_read(image):
 
 GRAPHS = (_stacked, _larger, _leaking, _thresholded, _tiny, _zeroed, _clipped, _clipped_beside, _clipped_halves)
 GRAPHS += (_joined_twice, _filled, _outputs_that_are_read, _slopes_beside, _products_of_moved)
-GRAPHS += (_clips_of_what_is_averaged, _padded_below, _padded_state, _moved_slopes, _halves_between, _upwards)
+GRAPHS += (
+    _clips_of_what_is_averaged,
+    _padded_below,
+    _padded_state,
+    _moved_slopes,
+    _halves_between,
+    _upwards,
+    _state_among_others,
+)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

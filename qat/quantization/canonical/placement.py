@@ -251,9 +251,9 @@ def _place_unifying(state: Placement, node: Node) -> None:
     shared.feeds_back = all(goes_round) and node.op not in ONLY_RESULT
     apart: dict[Tensor, None] = {}
     for tensor, on, again in zip(operands, found, goes_round, strict=True):
-        if on is None or on.root() is shared or (again and not shared.feeds_back):
+        if on is None or on.root() is shared:
             continue
-        if _may_join(state, tensor, on.root(), node.op in ONLY_RESULT):
+        if (shared.feeds_back or not again) and _may_join(state, tensor, on.root(), node.op in ONLY_RESULT):
             _merge(on.root(), shared)
         else:
             apart[tensor] = None
