@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tf_keras.src.mixed_precision.policy import policy_scope
 
 from qat.quantization.canonical.building import LINEAR, is_fixed
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
@@ -20,6 +21,11 @@ from qat.quantization.lstm import Lstm
 from qat.quantization.model import QatModel, bind_ranges, deep_recursion
 from qat.quantization.quantizers import ActivationQuantizer
 from qat.quantization.scheme import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
+from qat.quantization.training_layers import Added, DropoutMask, Dropped, InTraining
+from qat.quantization.variables import FloatVariables, building, copied_variables
+
+NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
+DROPPED = ("dropout", "recurrent_dropout", "per_gate", "per_step", "seed")  # and an LSTM of its dropout
 
 
 def layer_name(name: str) -> str:
@@ -45,8 +51,8 @@ def part_name(name: str, layer: str) -> str:
 class Emitter:
     """The state of one emission: layers made so far, by what they share."""
 
-    def __init__(self, settings: Any, scheme_of: Any) -> None:
-        self.settings, self.scheme_of = settings, scheme_of
+    def __init__(self, settings: Any, scheme_of: Any, real: str) -> None:
+        self.settings, self.scheme_of, self.real = settings, scheme_of, real
         self.tensors: dict[Tensor, Any] = {}
         self.range_layers: dict[Range, RangeLayer | Lstm] = {}  # an LSTM holds its cell's range itself
         self.shared: dict[tuple, CanonicalWrapper] = {}
@@ -62,6 +68,10 @@ class Emitter:
             results = self._linear(node, inputs[0])
         elif node.op == "lstm":
             results = self._lstm(node, inputs[0])
+        elif node.op == "in_training":
+            results = self._in_training(node, inputs)
+        elif node.op in ("dropout_mask", "dropped"):
+            results = self._mask(node, inputs)
         else:
             results = self._op(node, inputs)
         flat = results if isinstance(results, (list, tuple)) else [results]
@@ -76,7 +86,7 @@ class Emitter:
                 fixed=on.fixed,
                 saturates=on.saturates,
             )
-            self.range_layers[on] = RangeLayer(quantizer, source=on.layer, name=range_name(on))
+            self.range_layers[on] = RangeLayer(quantizer, source=on.layer, name=range_name(on), dtype=self.real)
         layer = self.range_layers[on]
         if node.attrs.get("again") or node.inputs[0] not in on.tensors or on.masked:
             return layer(tensor, observe="off")
@@ -103,14 +113,13 @@ class Emitter:
         inner = Linear(
             kind=node.op,
             attrs={name: value for name, value in node.attrs.items() if name != "norm"},
-            norm=norm and {name: norm[name] for name in ("epsilon", "momentum", "trainable")},
-            weights=_specs(node.weights),
-            held={name: weight.value for name, weight in node.weights.items()},
+            norm=norm and {name: norm[name] for name in NORM},
+            **self._weights(node.weights),
             name=_inner_name(node),
         )
-        return (
-            inner if node.in_float else CanonicalWrapper(inner, LinearScheme(**self.scheme_of(node.layer or node.name)))
-        )
+        if node.in_float:
+            return inner
+        return CanonicalWrapper(inner, LinearScheme(**self.scheme_of(node.layer or node.name)), dtype=self.real)
 
     def _lstm(self, node: Node, tensor: Any) -> Any:
         """The layer's output; of a layer that is called several times, the ranges of each call are told apart."""
@@ -135,11 +144,13 @@ class Emitter:
             units=units,
             input_ranges=[],
             output_ranges=[],
-            weights=_specs(weights),
-            held={name: weight.value for name, weight in weights.items()},
+            dropped={name: node.attrs[name] for name in DROPPED if name in node.attrs},
+            **self._weights(weights),
             name=_inner_name(node),
         )
-        return layer if node.in_float else CanonicalWrapper(layer, LstmScheme(self.scheme_of(node.layer)["bits"]))
+        if node.in_float:
+            return layer
+        return CanonicalWrapper(layer, LstmScheme(self.scheme_of(node.layer)["bits"]), dtype=self.real)
 
     def _op(self, node: Node, inputs: list[Any]) -> Any:
         keys = [t.node.weights["value"].key for t in node.inputs if is_fixed(t)]
@@ -148,18 +159,60 @@ class Emitter:
         values = inputs if len(inputs) > 1 else inputs[0]
         return _called(layer, values, _input_ranges(node), _name_of(node.output_range))
 
+    def tapped(self, output: Any, taps: list[Node]) -> Any:
+        """The output, on whose way the losses and metrics of the model are added."""
+        for tap in taps:
+            told = {name: tap.attrs[name] for name in ("kind", "name", "program")}
+            name = f"training_{part_name(tap.name, tap.layer)}--"
+            inputs = [self.tensors[tensor] for tensor in tap.inputs if not is_fixed(tensor)]
+            if len(inputs) == len(tap.inputs):
+                told = {"kind": told["kind"], "metric": told["name"], "program": told["program"]}
+                output = Added(**told, name=name, dtype=self.real)([output, *inputs])
+        return output
+
+    def named(self, tensor: Any, name: str) -> Any:
+        """The tensor as the output of a layer with the float model's output name."""
+        return Op(op="identity", attrs={}, operands=["x"], weights={}, name=name, dtype=self.real)(tensor)
+
+    def _in_training(self, node: Node, inputs: list[Any]) -> Any:
+        """What acts in training alone; calls of one layer share it, and so its random numbers."""
+        told = {name: node.attrs[name] for name in ("layer", "program", "output") if name in node.attrs}
+        key = ("in_training", node.attrs["path"], repr(told))
+        if key not in self.shared:
+            name = f"training_{part_name(node.name, node.layer)}--"
+            self.shared[key] = InTraining(**told, name=name, dtype=self.real)
+        return self.shared[key](inputs if len(inputs) > 1 else inputs[0])
+
+    def _mask(self, node: Node, inputs: list[Any]) -> Any:
+        name = f"training_{part_name(node.name, node.layer)}--"
+        if node.op == "dropped":
+            return Dropped(name=name, dtype=self.real)(inputs)
+        return DropoutMask(node.attrs["rate"], node.attrs["seed"], name=name, dtype=self.real)(inputs[0])
+
+    def _weights(self, weights: dict[str, Weight]) -> dict[str, Any]:
+        """The weights of a layer as `Holder` takes them."""
+        return {
+            "weights": {name: self._spec(weight) for name, weight in weights.items()},
+            "held": {name: weight.value for name, weight in weights.items() if weight.source is None},
+            "dtype": self.real,
+        }
+
+    def _spec(self, weight: Weight) -> dict[str, Any]:
+        kind = weight.value.dtype
+        spec = {"shape": list(weight.value.shape), "dtype": self.real if kind.kind == "f" else str(kind)}
+        return spec if weight.source is None else spec | {"source": weight.source.to_json()}
+
     def _new_op(self, node: Node) -> Any:
         fixed = {f"operand_{i}": t.node.weights["value"] for i, t in enumerate(node.inputs) if is_fixed(t)}
         layer = Op(
             op=node.op,
             attrs=node.attrs,
             operands=[f"operand_{i}" if is_fixed(t) else "x" for i, t in enumerate(node.inputs)],
-            weights=_specs(fixed),
-            held={key: weight.value for key, weight in fixed.items()},
+            **self._weights(fixed),
             name=_inner_name(node) if fixed else f"op_{part_name(node.name, node.layer)}--",
         )
         quantized = fixed and not node.in_float and node.op not in UNIFIES  # of those the result has the one range
-        return CanonicalWrapper(layer, OperandScheme()) if quantized else layer
+        return CanonicalWrapper(layer, OperandScheme(), dtype=self.real) if quantized else layer
 
 
 def _inner_name(node: Node) -> str:
@@ -195,42 +248,44 @@ def _called(wrapper: Any, inputs: Any, input_range: Any, output_range: str | Non
     return wrapper(inputs, place=place) if place else wrapper(inputs)
 
 
-def _specs(weights: dict[str, Weight]) -> dict[str, dict]:
-    return {
-        name: {
-            "shape": list(weight.value.shape),
-            "trainable": bool(weight.trainable),
-            "dtype": str(weight.value.dtype),
-        }
-        for name, weight in weights.items()
-    }
-
-
 def _count_uses(graph: Graph) -> Counter[Range]:
     observed = [n for n in graph.of("fake_quant") if not n.attrs.get("again")]
     return Counter(node.attrs["range"].root() for node in observed)
 
 
 def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
-    """The graph as a Keras model with `model`'s name, nesting, and input and output names.
+    """The graph as a Keras model with `model`'s name, nesting, and input and output names, and copies of its variables.
 
     Returns the model, and the layer of each range.
     """
-    emitter = Emitter(settings, scheme_of)
+    names = getattr(model, "output_names", None) or _names_in_nest(graph)
+    entries = [node.name for node in graph.inputs]
+    outputs_named = [f"{name}_output" if name in entries else name for name in names]
+    with policy_scope(tf_keras.mixed_precision.Policy(graph.real)), building(FloatVariables(graph.real)) as variables:
+        copies, order = copied_variables(model, {*entries, *outputs_named}, layer_name)
+        made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
+        made._insert_layers(copies)
+    training = {"order": order, "penalties": graph.penalties, "updates": graph.updates}
+    made.hold(variables, {"real": graph.real, "fake_quantization": True, **training})
+    return made, ranges
+
+
+def _emitted(
+    graph: Graph, model: tf_keras.Model, names: list[str], emitter: Emitter
+) -> tuple[tf_keras.Model, dict[Range, Any]]:
     emitter.uses = _count_uses(graph)
     entries = []
     for node in graph.inputs:
-        entry = tf_keras.Input(node.output.shape[1:], dtype=node.output.dtype, name=node.name)
+        kind = graph.real if node.output.dtype == "float32" else node.output.dtype
+        entry = tf_keras.Input(node.output.shape[1:], dtype=kind, name=node.name)
         entries.append(entry)
         emitter.tensors[node.output] = entry
     for node in graph.nodes:
-        if node.op not in ("input", "const", "variable"):
+        if node.op not in ("input", "const", "variable", "tap"):
             emitter.emit(node)
-    names = getattr(model, "output_names", None) or _names_in_nest(graph)
-    outputs = [
-        _named(emitter.tensors[tensor], name, taken=[node.name for node in graph.inputs])
-        for tensor, name in zip(graph.outputs, names, strict=True)
-    ]
+    outputs = [emitter.tensors[tensor] for tensor in graph.outputs]
+    outputs[0] = emitter.tapped(outputs[0], graph.taps)
+    outputs = [emitter.named(tensor, name) for tensor, name in zip(outputs, names, strict=True)]
     nested = tf.nest.pack_sequence_as(graph.nest, outputs)
     with deep_recursion():
         made = QatModel(nest_inputs(model, entries), nested, name=model.name)
@@ -243,9 +298,3 @@ def _names_in_nest(graph: Graph) -> list[str]:
     if isinstance(graph.nest, dict) and sorted(graph.nest.values()) == list(range(len(graph.outputs))):
         return [layer_name(str(key)) for key in sorted(graph.nest, key=graph.nest.get)]
     return [f"output_{i}" for i in range(len(graph.outputs))]
-
-
-def _named(tensor: Any, name: str, taken: list[str]) -> Any:
-    """The tensor as the output of a layer with the float model's output name."""
-    name = f"{name}_output" if name in taken else name
-    return Op(op="identity", attrs={}, operands=["x"], weights={}, name=name)(tensor)

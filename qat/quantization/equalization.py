@@ -192,5 +192,4 @@ def _along_outputs(node: Node, factors: NDArray) -> NDArray:
 
 
 def _scale(node: Node, name: str, by: NDArray) -> None:
-    old = node.weights[name]
-    node.weights[name] = Weight((old.value * by).astype(np.float32), old.trainable, old.key)
+    node.weights[name] = node.weights[name].times(by.astype(np.float32))

@@ -16,6 +16,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer
 from qat.quantization.between_codes import BETWEEN_CODES, OF_NO_SCALE, OF_ZERO_POINT
 from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
+from qat.quantization.canonical.source import Source
 from qat.quantization.kept_out import kept_out
 from qat.quantization.quantizers import step_of
 from qat.quantization.rescaling import (
@@ -25,9 +26,31 @@ from qat.quantization.rescaling import (
     rescaled_twice_rounded,
     rescaling_factor,
 )
+from qat.quantization.variables import being_built
 from qat.training.replicas import replica_count, whole_batch_moments
 
 _integer_arithmetic: ContextVar[bool] = ContextVar("integer_arithmetic", default=False)
+_recording: ContextVar[dict[str, tf.Tensor] | None] = ContextVar("recording", default=None)
+
+
+@contextlib.contextmanager
+def recording_ranges() -> Iterator[dict[str, tf.Tensor]]:
+    """Calls traced inside are a look at the ranges: what reaches each range layer is put down, [2], and nothing moves.
+
+    Yields:
+        Smallest and largest value by the layer's name, filled by the calls.
+    """
+    seen: dict[str, tf.Tensor] = {}
+    token = _recording.set(seen)
+    try:
+        yield seen
+    finally:
+        _recording.reset(token)
+
+
+def recording() -> dict[str, tf.Tensor] | None:
+    """Where calls traced now put down what reaches the ranges; None in a usual call."""
+    return _recording.get()
 
 
 @contextlib.contextmanager
@@ -57,35 +80,53 @@ class PlainCalls:
 
 
 class Holder(PlainCalls, tf_keras.layers.Layer):
-    """A layer with named weights of given shapes; `held` gives their first values (zeros when it is loaded)."""
+    """A layer with named weights, each computed from the float model's variables, or a constant of its own.
+
+    Args:
+        weights: of each its `shape`, `dtype` and, where it is computed, its `source` as JSON.
+        held: values of the constants (zeros when the layer is loaded).
+    """
 
     def __init__(self, weights: dict[str, dict], held: dict[str, np.ndarray] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.weight_specs = weights
         self.held = held or {}
         self.live: dict[str, tf.Tensor] = {}  # what the wrapper quantized, for the call that follows
+        sources = {name: Source.from_json(spec["source"]) for name, spec in weights.items() if spec.get("source")}
+        object.__setattr__(self, "sources", sources)
+        object.__setattr__(self, "variables_of_model", being_built())
 
     def build(self, input_shape: Any) -> None:
         if self.built:
             return
         for name, spec in self.weight_specs.items():
-            value = self.held.get(name)
-            initializer = "zeros" if value is None else tf_keras.initializers.Constant(value)
-            dtype = spec.get("dtype", "float32")  # indices and masks among the operands stay what they are
-            weight = self.add_weight(
-                name,
-                shape=spec["shape"],
-                initializer=initializer,
-                trainable=spec["trainable"],
-                dtype=dtype,
-                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # statistics are the same in each
-            )
-            setattr(self, f"weight_{name}", weight)
+            if name not in self.sources:
+                self._add_constant(name, spec)
         self.held = {}
         super().build(input_shape)
 
+    def _add_constant(self, name: str, spec: dict) -> None:
+        value = self.held.get(name)
+        initializer = "zeros" if value is None else tf_keras.initializers.Constant(value)
+        weight = self.add_weight(
+            name,
+            shape=spec["shape"],
+            initializer=initializer,
+            trainable=False,
+            dtype=spec.get("dtype", "float32"),  # indices and masks among the operands stay what they are
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+        setattr(self, f"weight_{name}", weight)
+
     def weight(self, name: str) -> Any:
-        return self.live.get(name, getattr(self, f"weight_{name}"))
+        """A weight's value, quantized where the wrapper has done so for this call."""
+        return self.live[name] if name in self.live else self.real_weight(name)
+
+    def real_weight(self, name: str) -> Any:
+        """A weight's value as training sees it."""
+        if name in self.sources:
+            return self.variables_of_model.value(self.sources[name])
+        return getattr(self, f"weight_{name}")
 
     def current(self) -> dict[str, Any]:
         return {name: self.weight(name) for name in self.weight_specs}
@@ -96,6 +137,18 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"weights": self.weight_specs}
+
+
+class WeightOf:
+    """A weight of a layer, for the schemes: what `tfmot` calls a weight is a tensor here, computed anew in each call."""
+
+    def __init__(self, layer: Holder, name: str) -> None:
+        self.layer, self.name = layer, name
+        self.shape = tf.TensorShape(layer.weight_specs[name]["shape"])
+
+    def value(self) -> tf.Tensor:
+        """What it is now."""
+        return tf.convert_to_tensor(self.layer.real_weight(self.name))
 
 
 @dataclass(frozen=True)
@@ -138,10 +191,11 @@ class Linear(Holder):
         super().__init__(**kwargs)
         self.kind, self.attrs, self.norm = kind, dict(attrs), norm
         self.input_ranges, self.output_ranges = list(input_ranges or []), list(output_ranges or [])
+        self.momentum = None if norm is None else norm["momentum"]  # of the moving statistics; a schedule may set it
         self.coarse = False  # fewer than 8 bits, which the wrapper knows
         self.file_quantizer = None  # the wrapper's, where the file's codes can be told without the converter
         self.bind([], [])
-        self.norm_frozen = norm is not None and not norm["trainable"]
+        self.norm_frozen = False  # by a schedule
 
     def bind(self, sources: list[RangeLayer | None], targets: list[RangeLayer | None]) -> None:
         """Remember whose ranges input and output of each call are on.
@@ -159,18 +213,24 @@ class Linear(Holder):
 
     def uses_batch(self, training: Any) -> bool:
         """Whether this call normalizes by its own batch."""
-        return self.norm is not None and not self.norm_frozen and bool(tf.get_static_value(training))
+        if self.norm is None or self.norm_frozen or not self.norm["acts"]:
+            return False
+        return bool(tf.get_static_value(training)) and self._statistics_follow()
+
+    def _statistics_follow(self) -> bool:
+        """Whether the float model's normalization is trainable: where it is not, it keeps its statistics in training."""
+        return self.variables_of_model.is_trained(self.sources["mean"].place)
 
     def norm_scale(self) -> tf.Tensor:
         """gamma / sqrt(variance + epsilon), one number a channel."""
-        root = tf.math.rsqrt(self.weight_variance + self.norm["epsilon"])
-        return root * self.weight_gamma if "gamma" in self.weight_specs else root
+        root = tf.math.rsqrt(self.real_weight("variance") + self.norm["epsilon"])
+        return root * self.real_weight("gamma") if "gamma" in self.weight_specs else root
 
     def folded_kernel(self) -> tf.Tensor:
         """The kernel times the normalization's scale, in the kernel's shape."""
-        kernel = getattr(self, f"weight_{self.kernel_name}")
+        kernel = tf.convert_to_tensor(self.real_weight(self.kernel_name))
         if self.norm is None:
-            return tf.convert_to_tensor(kernel)
+            return kernel
         scale = self.norm_scale()
         if self.kind == "depthwise_conv2d":
             scale = tf.reshape(scale, kernel.shape[2:])
@@ -226,40 +286,56 @@ class Linear(Holder):
         if len(scale.shape) == 0:
             return scale
         if self.kind == "depthwise_conv2d":
-            return tf.reshape(scale, self.weight_kernel.shape[2:])
+            return tf.reshape(scale, self.weight_specs["kernel"]["shape"][2:])
         return scale[:, None] if self.kind == "conv2d_transpose" else scale
 
     def folded_bias(self) -> tf.Tensor | None:
         """The bias with the normalization's shift, one number a channel; None where there is neither."""
-        bias = tf.convert_to_tensor(self.weight_bias) if "bias" in self.weight_specs else None
+        bias = tf.convert_to_tensor(self.real_weight("bias")) if "bias" in self.weight_specs else None
         if self.norm is None:
             return bias
-        shift = (-self.weight_mean if bias is None else bias - self.weight_mean) * self.norm_scale()
-        return shift + self.weight_beta if "beta" in self.weight_specs else shift
+        mean = self.real_weight("mean")
+        shift = (-mean if bias is None else bias - mean) * self.norm_scale()
+        return shift + self.real_weight("beta") if "beta" in self.weight_specs else shift
 
     def _normalized(self, x: tf.Tensor) -> tf.Tensor:
         channels = x.shape[-1]
-        gamma = self.weight_gamma if "gamma" in self.weight_specs else tf.ones([channels])
-        beta = self.weight_beta if "beta" in self.weight_specs else tf.zeros([channels])
+        gamma = self.real_weight("gamma") if "gamma" in self.weight_specs else tf.ones([channels], x.dtype)
+        beta = self.real_weight("beta") if "beta" in self.weight_specs else tf.zeros([channels], x.dtype)
         if replica_count() > 1:
             return self._normalized_by_all(x, gamma, beta)
+        if x.dtype != tf.float32:
+            return self._normalized_plainly(x, gamma, beta)
         four = x if len(x.shape) == 4 else tf.reshape(x, [-1, 1, 1, channels])
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             four, gamma, beta, epsilon=self.norm["epsilon"], is_training=True
         )
-        self._remember(mean, variance)
+        self._remember(mean, variance if self.norm["fused"] else variance * self._without_bessel(four))
         return y if len(x.shape) == 4 else tf.reshape(y, tf.shape(x))
+
+    def _without_bessel(self, x: tf.Tensor) -> tf.Tensor:
+        """Keras' layer that is not fused (not on four axes) remembers the variance of the batch itself."""
+        values = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
+        return (values - 1.0) / tf.maximum(values, 1.0)
+
+    def _normalized_plainly(self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+        mean, variance = tf.nn.moments(x, list(range(len(x.shape) - 1)))
+        self._remember(mean, variance)
+        return tf.nn.batch_normalization(x, mean, variance, beta, gamma, self.norm["epsilon"])
 
     def _normalized_by_all(self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
         """The same, by the batch of all replicas."""
         mean, variance, values = whole_batch_moments(x, range(len(x.shape) - 1))
-        self._remember(mean, variance * values / (values - 1))
+        self._remember(mean, variance * values / (values - 1) if self.norm["fused"] else variance)
         return tf.nn.batch_normalization(x, mean, variance, beta, gamma, self.norm["epsilon"])
 
     def _remember(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        step = 1.0 - self.norm["momentum"]
-        self.weight_mean.assign_add(step * (mean - self.weight_mean))
-        self.weight_variance.assign_add(step * (variance - self.weight_variance))
+        if recording() is not None:
+            return  # a look at the ranges leaves everything as it is
+        step = 1.0 - self.momentum
+        for name, seen in (("mean", mean), ("variance", variance)):
+            variable = self.variables_of_model.variables[self.sources[name].place]
+            variable.assign_add(step * (tf.cast(seen, variable.dtype) - variable))
 
     def get_config(self) -> dict[str, Any]:
         ranges = {"input_ranges": self.input_ranges, "output_ranges": self.output_ranges}
@@ -349,6 +425,13 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     def call(self, inputs: tf.Tensor, training: Any = None, observe: str = "ema") -> tf.Tensor:
         live = bool(tf.get_static_value(training)) if training is not None else False
+        seen = _recording.get()
+        if seen is not None:
+            ends = tf.stack([tf.reduce_min(inputs), tf.reduce_max(inputs)])
+            known = seen.get(self.name)
+            seen[self.name] = (
+                ends if known is None else tf.stack([tf.minimum(ends[0], known[0]), tf.maximum(ends[1], known[1])])
+            )
         if self.entry and self.quantizer.enabled and not live and _integer_arithmetic.get():
             inputs = self._as_caller(inputs)
         return self.quantizer(inputs, live, weights=self.quantizer_vars, observe=observe)

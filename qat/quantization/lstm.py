@@ -15,9 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tf_keras.src import backend
 
 from qat.quantization.activation_tables import HIGHEST, LOWEST, WIDEST_CELL, sigmoid_table, tanh_table, tanh_tables
-from qat.quantization.canonical.stepping import Step, float_step, gated, over_steps
+from qat.quantization.canonical.stepping import Step, float_step, gated, gates_of_state, over_steps
 from qat.quantization.layers import Holder, RangeLayer, in_integers
 from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor
 from qat.stand_in import LstmStandIn, LstmWeights, stand_ins
@@ -32,6 +33,14 @@ class Scaled(Protocol):
     """What can say on which grid a tensor is."""
 
     def scale(self) -> tf.Tensor: ...
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Dropout's: of the inputs, none, one, or one a gate; of the state, none or one a gate, [batch, units] each."""
+
+    of_inputs: list[tf.Tensor]
+    of_state: list[tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,12 +61,21 @@ class Lstm(Holder):
 
     Args:
         input_ranges, output_ranges: the names of the ranges at both ends, one for each place where the layer is called.
+        dropped: rates `dropout` and `recurrent_dropout`, whether each gate has masks of its own (`per_gate`), whether
+            each step has (`per_step`), and a `seed`; of a layer that drops while the model trains.
     """
 
     def __init__(
-        self, units: int, input_ranges: list[str | None], output_ranges: list[str | None], **kwargs: Any
+        self,
+        units: int,
+        input_ranges: list[str | None],
+        output_ranges: list[str | None],
+        dropped: dict | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.dropped = dict(dropped or {})
+        object.__setattr__(self, "generator", backend.RandomGenerator(self.dropped.get("seed")))
         self.units, self.input_ranges, self.output_ranges = units, list(input_ranges), list(output_ranges)
         self.bind([], [])
         self.quantized_by({})
@@ -73,31 +91,51 @@ class Lstm(Holder):
 
     def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
         ends = self.ends[place] if place < len(self.ends) else _Ends(None, None)
+        live = bool(tf.get_static_value(training)) if training is not None else False
+        masks = self._masks(inputs) if live and self.dropped else None
         quantizes = "kernel" in self.live and ends.target is not None and ends.target.quantizer.enabled
         if not quantizes:
-            return self._outputs(inputs, float_step(self.weight("recurrent")), written_out="kernel" not in self.live)
+            of_x = self._of_inputs(inputs, masks)
+            step = float_step(self.weight("recurrent"), masks and masks.of_state)
+            return over_steps(of_x, self.units, step, written_out="kernel" not in self.live)[0]
         if stand_ins() is not None:
             return self._stand_in(inputs, ends.target)
         if in_integers() and ends.source is not None and "kernel/scale" in self.live:
             return self._as_kernel(inputs, ends)
-        return self._simulated(inputs, ends.target, bool(tf.get_static_value(training)))
+        return self._simulated(inputs, ends.target, live, masks)
 
-    def _outputs(self, inputs: tf.Tensor, step: Step, written_out: bool = False) -> tf.Tensor:
-        of_x = tf.tensordot(inputs, self.weight("kernel"), 1) + self.weight_bias
-        return over_steps(of_x, self.units, step, written_out=written_out)[0]
+    def _of_inputs(self, inputs: tf.Tensor, masks: Masks | None) -> tf.Tensor:
+        """What the inputs add to the gates, [batch, steps, 4 * units]."""
+        kernel, bias = self.weight("kernel"), self.real_weight("bias")
+        if masks is None or not masks.of_inputs:
+            return tf.tensordot(inputs, kernel, 1) + bias
+        if len(masks.of_inputs) == 1:
+            return tf.tensordot(inputs * masks.of_inputs[0], kernel, 1) + bias
+        gates = zip(masks.of_inputs, tf.split(kernel, 4, axis=1), strict=True)
+        return tf.concat([tf.tensordot(inputs * mask, part, 1) for mask, part in gates], -1) + bias
 
-    def _simulated(self, inputs: tf.Tensor, target: RangeLayer, training: bool) -> tf.Tensor:
+    def _masks(self, inputs: tf.Tensor) -> Masks:
+        """Drawn once for a batch; of the inputs in each step anew, if the layer does so."""
+        told, count = self.dropped, 4 if self.dropped["per_gate"] else 1
+        ones = tf.ones_like(inputs if told["per_step"] else inputs[:, :1])
+        of_inputs = [self.generator.dropout(ones, told["dropout"]) for _ in range(count)] if told["dropout"] else []
+        state = tf.ones([tf.shape(inputs)[0], self.units], inputs.dtype)
+        rate = told["recurrent_dropout"] if told["per_gate"] else 0.0
+        of_state = [self.generator.dropout(state, rate) for _ in range(4)] if rate else []
+        return Masks(of_inputs[:1] if told["per_step"] else of_inputs, of_state)
+
+    def _simulated(self, inputs: tf.Tensor, target: RangeLayer, training: bool, masks: Masks | None) -> tf.Tensor:
         """Rounded wherever the kernel rounds visibly, with gradients straight through."""
         recurrent, limit = self.weight("recurrent"), self.cell_end()
         low, high = (target.quantizer_vars[name] for name in ("min_var", "max_var"))
 
         def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            gates = _rounded(of_x + tf.matmul(state, recurrent), *GATES)
+            gates = _rounded(of_x + gates_of_state(state, recurrent, masks and masks.of_state), *GATES)
             output, cell = gated(gates, cell, lambda real: _rounded(real, -limit, limit * (1 - 2.0**-15)))
             state = tf.quantization.fake_quant_with_min_max_vars(output, low, high, num_bits=target.quantizer.bits)
             return output, state, cell
 
-        of_x = tf.tensordot(inputs, self.weight("kernel"), 1) + self.weight_bias
+        of_x = self._of_inputs(inputs, masks)
         outputs, cells = over_steps(of_x, self.units, step)
         if training and target.quantizer.observing:
             self._follow(cells, target.quantizer.ema_decay)
@@ -128,7 +166,7 @@ class Lstm(Holder):
         scales = {name: tf.repeat(self.live[f"{name}/scale"], self.units) for name in QUANTIZED}
         codes = {name: _whole(self.live[name] / scale) for name, scale in scales.items()}
         total = tf.tensordot(_whole(inputs / source), codes["kernel"], 1)
-        total += _whole(self.weight_bias / (scales["kernel"] * source))
+        total += _whole(self.real_weight("bias") / (scales["kernel"] * source))
         of_x = _saturated(_rescaled(total, rescaling_factor(scales["kernel"], source, GATE_SCALE)))
         factor = rescaling_factor(scales["recurrent"], target, GATE_SCALE)
         activate = _Activations(self.cell_bits())
@@ -159,11 +197,11 @@ class Lstm(Holder):
     def file_weights(self, target: RangeLayer) -> LstmWeights:
         """The weights as the file holds them, where the output is on this range."""
         scale = float(target.scale())
-        kernel, recurrent = (self.quantizers[name].codes(self.weight(name)) for name in QUANTIZED)
+        kernel, recurrent = (self.quantizers[name].codes(tf.convert_to_tensor(self.real_weight(name))) for name in QUANTIZED)
         return LstmWeights(
             kernel=kernel[0],
             recurrent=recurrent[0],
-            bias=np.split(self.weight_bias.numpy(), 4),
+            bias=np.split(np.asarray(self.real_weight("bias")), 4),
             kernel_scales=kernel[1],
             recurrent_scales=recurrent[1],
             cell_bits=int(self.cell_bits()),
@@ -173,7 +211,7 @@ class Lstm(Holder):
 
     def get_config(self) -> dict[str, Any]:
         ranges = {"input_ranges": self.input_ranges, "output_ranges": self.output_ranges}
-        return super().get_config() | {"units": self.units} | ranges
+        return super().get_config() | {"units": self.units, "dropped": self.dropped} | ranges
 
 
 class _Activations:

@@ -10,9 +10,13 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic
+from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic, recording
+from qat.quantization.canonical.program import Program
 from qat.quantization.lstm import Lstm
 from qat.quantization.scheme import CanonicalWrapper, TableScale
+from qat.quantization.training_layers import is_training
+from qat.quantization.updates import run_updates
+from qat.quantization.variables import FloatVariables, building
 from qat.training.replicas import replica_count
 
 RECURSION_LIMIT = 20_000  # of frames; Keras walks a functional model back from its outputs by recursion
@@ -69,16 +73,75 @@ class QatModel(tf_keras.Model):
     bound = False
     post_training = False  # made to be exported as it is: `quantize_model` was told `name="ptq"`
     graph = None  # of `answers`
+    float_variables = None  # copies of the float model's, out of Keras' sight: `LayerVariables` are what it sees
+    told = None  # what `hold` was told
+
+    def hold(self, variables: FloatVariables, told: dict[str, Any]) -> None:
+        """Take the copies of the float model's variables, and what training does besides.
+
+        Args:
+            variables: what the layers compute their weights from.
+            told: `order`, the places of the variables in the order of `trainable_variables`; `penalties` and `updates`,
+                as `Graph` has them; `real`, the dtype of real numbers; `fake_quantization`, whether anything is rounded.
+        """
+        object.__setattr__(self, "float_variables", variables)
+        object.__setattr__(self, "told", dict(told))
+        for penalty in told["penalties"]:
+            program = Program.from_json(penalty["program"])
+            self.add_loss(lambda program=program: program.run([], variables.variables)[0])
+        if not told["fake_quantization"]:
+            self._switch(False)
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         if not self.bound:
             tf.autograph.experimental.do_not_convert(bind_ranges)(self)
-        return super().call(inputs, training=training, mask=mask)
+        with self.float_variables.one_pass():
+            if is_training(training) and recording() is None:
+                tf.autograph.experimental.do_not_convert(run_updates)(self.told["updates"], self.float_variables)
+            return super().call(inputs, training=training, mask=mask)
+
+    @property
+    def trainable_weights(self) -> list:
+        """The float model's, in its order; ranges that are learned come behind them."""
+        if self.float_variables is None or not self._trainable:
+            return super().trainable_weights
+        return [*self.float_variables.trainable(self.told["order"]), *self.range_variables]
+
+    @property
+    def range_variables(self) -> list:
+        """Ends of ranges that are trained (`quant.learned_ranges`)."""
+        layers = [layer for layer in self.layers if isinstance(layer, RangeLayer) and layer.trainable]
+        return [variable for layer in layers for variable in layer.trainable_weights]
+
+    def fake_quantization(self, on: bool) -> None:
+        """Switch rounding and ranges on or off, from the next call or `compile` on, in training and at inference.
+
+        Switched off, the model is the float model in training, with the same variables. The switch is saved with it.
+        """
+        self.told["fake_quantization"] = bool(on)
+        self._switch(bool(on))
+
+    def _switch(self, on: bool) -> None:
+        for layer in self.layers:
+            if isinstance(layer, RangeLayer):
+                layer.quantizer.enabled = on
+            elif isinstance(layer, CanonicalWrapper):
+                for _, quantizer, _ in layer._weight_vars:
+                    quantizer.enabled = on
+        self.forget_traces()
+        self.train_function = self.train_tf_function = None
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"quantization": self.told}
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
-        with deep_recursion():
-            return super().from_config(config, custom_objects)
+        config = dict(config)
+        told = config.pop("quantization")
+        with deep_recursion(), building(FloatVariables(told["real"])) as variables:
+            made = super().from_config(config, custom_objects)
+        made.hold(variables, told)
+        return made
 
     def learn_from(self, teacher: tf_keras.Model, weight: float, temperature: float) -> None:
         """Mix the float model's answers into the loss of `fit` (Hinton et al. 2015).

@@ -24,7 +24,7 @@ def on_grid(node: Node, config: QuantConfig) -> Node:
     quantizer = KernelQuantizer(scheme["bits"], scheme["per_channel"], CHANNELS.get(node.op, "last"))
     kernel, scale = node.weights["kernel"].value, norm_scale(node)
     grid = quantizer(tf.constant(kernel * scale), False, {}).numpy() / np.where(scale == 0, 1, scale)
-    weights = {**node.weights, "kernel": Weight(grid.astype(np.float32), False)}
+    weights = {**node.weights, "kernel": Weight(grid.astype(np.float32))}
     return Node(node.op, node.name, node.inputs, node.attrs, weights, node.outputs, node.layer)
 
 
@@ -32,7 +32,7 @@ def _lstm_on_grid(node: Node, bits: int) -> Node:
     weights = dict(node.weights)
     for name in ("kernel", "recurrent"):
         grid = GateQuantizer(bits)(tf.constant(weights[name].value), False, {}).numpy()
-        weights[name] = Weight(grid, False)
+        weights[name] = Weight(grid)
     return Node(node.op, node.name, node.inputs, node.attrs, weights, node.outputs, node.layer)
 
 

@@ -122,7 +122,7 @@ class GateQuantizer(quantizers.Quantizer):
         limit = tf.maximum(tf.reduce_max(by_gate, axis=[0, 2]), SMALLEST_GATE)
         return step_of(0.0, limit, 2 ** (self.bits - 1) - 1)
 
-    def codes(self, kernel: tf.Variable) -> tuple[list[NDArray[np.int8]], list[float]]:
+    def codes(self, kernel: tf.Tensor) -> tuple[list[NDArray[np.int8]], list[float]]:
         """int8 [units, inputs] and the scale, of each gate."""
         scales = self.scale(kernel).numpy()
         gates = zip(np.split(kernel.numpy(), 4, axis=1), scales, strict=True)

@@ -9,7 +9,7 @@ import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig
 
-from qat.quantization.layers import Holder, Linear, PlainCalls
+from qat.quantization.layers import Holder, Linear, PlainCalls, WeightOf
 from qat.quantization.lstm import QUANTIZED, Lstm
 from qat.quantization.quantizers import GateQuantizer, KernelQuantizer, OperandQuantizer, SlopeQuantizer
 
@@ -44,7 +44,7 @@ class LinearScheme(_Scheme):
         per_channel = self.per_channel and layer.kind != "embedding"
         if self.low_bit and layer.kind == "dense":
             per_channel = False
-        kernel = getattr(layer, f"weight_{layer.kernel_name}")
+        kernel = WeightOf(layer, layer.kernel_name)
         return [(kernel, KernelQuantizer(self.bits, per_channel, CHANNELS.get(layer.kind, "last")))]
 
     def set_quantize_weights(self, layer: Linear, quantize_weights: list) -> None:
@@ -62,7 +62,7 @@ class LstmScheme(_Scheme):
         self.bits = bits
 
     def get_weights_and_quantizers(self, layer: Lstm) -> list:
-        return [(getattr(layer, f"weight_{name}"), GateQuantizer(self.bits)) for name in QUANTIZED]
+        return [(WeightOf(layer, name), GateQuantizer(self.bits)) for name in QUANTIZED]
 
     def set_quantize_weights(self, layer: Lstm, quantize_weights: list) -> None:
         layer.use(dict(zip(QUANTIZED, quantize_weights, strict=True)))
@@ -77,14 +77,14 @@ class OperandScheme(_Scheme):
 
     def get_weights_and_quantizers(self, layer: Holder) -> list:
         kind = SlopeQuantizer if layer.op == "prelu" else OperandQuantizer
-        return [(getattr(layer, f"weight_{name}"), kind()) for name in self.names(layer)]
+        return [(WeightOf(layer, name), kind()) for name in self.names(layer)]
 
     def set_quantize_weights(self, layer: Holder, quantize_weights: list) -> None:
         layer.use(dict(zip(self.names(layer), quantize_weights, strict=True)))
 
     def names(self, layer: Holder) -> list[str]:
         """Which of the layer's weights are quantized, in the order of `get_weights_and_quantizers`."""
-        return [name for name, spec in layer.weight_specs.items() if spec.get("dtype", "float32") == "float32"]
+        return [name for name, spec in layer.weight_specs.items() if spec.get("dtype", "float32").startswith("float")]
 
     def get_config(self) -> dict[str, Any]:
         return {}
@@ -99,13 +99,14 @@ class TableScale:
     def scale(self) -> tf.Tensor:
         """The step between two codes: a scalar."""
         table, quantizer, _ = self.wrapper._weight_vars[0]
-        return quantizer.scale(tf.convert_to_tensor(table))
+        return quantizer.scale(table.value())
 
 
 @tf_keras.utils.register_keras_serializable("qat")
 class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
-    """tfmot's wrapper, mended in two places: frozen weights stay frozen (model-optimization issues 527, 881, 1067), and
-    a kernel is folded with its BatchNormalization before it is quantized for inference."""
+    """tfmot's wrapper around weights that are computed: it holds no variable, so that what is frozen, shared or
+    constrained in the float model stays so (model-optimization issues 527, 881, 1067), and folds a kernel with its
+    BatchNormalization before it is quantized for inference."""
 
     def call(self, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
         inner = self.layer
@@ -113,7 +114,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             inner.use(self._quantized_gates(inner, training))
             result = inner.call(inputs, training=training, **kwargs)
         elif not isinstance(inner, Linear):
-            tensors = [quantize(tf.convert_to_tensor(w), training, weights=v) for w, quantize, v in self._weight_vars]
+            tensors = [quantize(w.value(), training, weights=v) for w, quantize, v in self._weight_vars]
             self.quantize_config.set_quantize_weights(inner, tensors)
             inner.use(inner.live | self._operand_scales(inner))
             result = inner.call(inputs, **kwargs)
@@ -128,7 +129,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
     def _operand_scales(self, inner: Holder) -> dict[str, tf.Tensor]:
         """The steps of the operands' codes, by the names under which `Op` looks for them."""
         named = zip(self.quantize_config.names(inner), self._weight_vars, strict=True)
-        return {f"{name}/scale": quantizer.scale(weight) for name, (weight, quantizer, _) in named if quantizer.enabled}
+        return {f"{name}/scale": quantizer.scale(weight.value()) for name, (weight, quantizer, _) in named if quantizer.enabled}
 
     def _file_quantizer(self) -> KernelQuantizer | None:
         """What gives the codes of the file, if these are 8 bits in the whole model."""
@@ -138,7 +139,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
 
     def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
         weight, quantizer, variables = self._weight_vars[0]
-        kernel = tf.convert_to_tensor(weight) if inner.uses_batch(training) else inner.folded_kernel()
+        kernel = weight.value() if inner.uses_batch(training) else inner.folded_kernel()
         live = bool(tf.get_static_value(training)) if training is not None else False
         quantized = {inner.kernel_name: quantizer(kernel, live, weights=variables)}
         return quantized if live or not quantizer.enabled else quantized | {"scale": quantizer.scale(kernel)}
@@ -150,16 +151,21 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         inner.quantized_by({name: quantizer for name, (_, quantizer, _) in named.items()})
         tensors = {}
         for name, (weight, quantizer, variables) in named.items():
-            matrix = tf.convert_to_tensor(weight)
+            matrix = weight.value()
             tensors[name] = quantizer(matrix, live, weights=variables)
             if quantizer.enabled and not live:
                 tensors[f"{name}/scale"] = quantizer.scale(matrix)
         return tensors
 
     def build(self, input_shape: Any = None) -> None:
-        if not self.built:  # loading builds once by itself and once more in the first call
-            super().build(input_shape)
-            self.built = True
+        if self.built:  # loading builds once by itself and once more in the first call
+            return
+        if not self.layer.built:
+            self.layer.build(input_shape)
+            self.layer.built = True
+        scheme = self.quantize_config.get_weights_and_quantizers(self.layer)
+        self._weight_vars = [(weight, quantizer, {}) for weight, quantizer in scheme]
+        self.built = True
 
     def save_own_variables(self, store: Any) -> None:
         """Nothing: the layer inside saves its own weights, and ranges of weights come from their values."""
@@ -172,12 +178,9 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
 
     @property
     def trainable_weights(self) -> list:
-        if not self.trainable:
-            return []
-        return [weight for weight in super().trainable_weights if weight.trainable]
+        """None: what is trained are the float model's variables, which other layers hold."""
+        return []
 
     @property
     def non_trainable_weights(self) -> list:
-        live = {id(weight) for weight in self.trainable_weights}
-        every = self._dedup_weights(self._trainable_weights + self.layer.weights + self._non_trainable_weights)
-        return [weight for weight in every if id(weight) not in live]
+        return list(self.layer.weights)

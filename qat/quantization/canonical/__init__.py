@@ -26,12 +26,11 @@ from qat.quantization.canonical import (
     windows,
 )
 from qat.quantization.canonical.graph import Graph
-from qat.quantization.canonical.importer import import_trace
+from qat.quantization.canonical.modes import read
 from qat.quantization.canonical.preflight import refuse_unknown_ranks
-from qat.quantization.canonical.trace import trace
-from qat.quantization.canonical.whole_layers import readers
 
 REWRITES = (
+    recurrent.dropout_by_mask,
     dilation.dilated_convolution,
     pooling.average_of_everything,
     pooling.average_by_depthwise,
@@ -98,13 +97,13 @@ REWRITES = (
 
 
 def canonicalize(model: tf_keras.Model) -> Graph:
-    """The model's inference function in canonical form.
+    """The model's inference function in canonical form, and what training adds to it.
 
     Raises:
         ModelError: the model's input sizes are not known.
         UnsupportedLayerError: an op's result has an unknown number of axes.
     """
-    graph = import_trace(trace(model, readers()), model)
+    graph = read(model)
     refuse_unknown_ranks(graph)
     for rewrite in REWRITES:
         rewrite(graph)

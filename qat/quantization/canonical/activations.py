@@ -101,10 +101,8 @@ def _try_prelu(graph: Graph, node: Node, positive: Tensor, negative: Tensor) -> 
     x = positive.node.inputs[0]
     if slope is None or folded.node.op != "relu" or _negated(folded.node.inputs[0]) is not x:
         return
-    weight = slope.node.weights["value"]
     build = Builder(graph, node)
-    key = None if weight.key is None else ("minus", weight.key)
-    alpha = build.fixed(Weight(-weight.value, weight.trainable, key))
+    alpha = build.fixed(Weight.computed("neg", slope.node.weights["value"]))
     build.add("prelu", x, alpha, shape=node.output.shape)
     build.replace()
 

@@ -6,11 +6,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 
 from qat.quantization.canonical.building import Builder, constant_of, is_fixed, only_reader, operand, scalar_of
-from qat.quantization.canonical.execute import run_node
-from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight, derived_key
+from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
 
 
 def _elu(build: Builder, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> None:
@@ -193,7 +191,7 @@ def division_by_constant(graph: Graph) -> None:
         value = constant_of(node.inputs[1])
         if value is not None and value.dtype.kind == "f" and np.all(value != 0):
             build = Builder(graph, node)
-            build.add("mul", node.inputs[0], (1.0 / value).astype(np.float32), shape=node.output.shape)
+            build.add("mul", node.inputs[0], 1.0 / value, shape=node.output.shape)
             build.replace()
 
 
@@ -309,19 +307,22 @@ def fold_constants(graph: Graph) -> None:
 
 
 def _fold(graph: Graph, node: Node) -> None:
-    values = [value.numpy() for value in run_node(node, [tf.constant(tensor.node.value) for tensor in node.inputs])]
-    trainable = any(t.node.weights["value"].trainable for t in node.inputs)
-    trainable |= any(weight.trainable for weight in node.weights.values())
-    trainable &= not _times_zero(node)
     folded = []
-    for old, value in zip(node.outputs, values, strict=True):
-        new = graph.constant(value, node.name, node.layer)
-        key = derived_key(node, old.index) if trainable else None
-        new.op, new.weights["value"] = ("variable" if trainable else "const"), Weight(value, trainable, key)
+    for old, weight in zip(node.outputs, computed(node), strict=True):
+        new = graph.fixed(Weight(weight.value) if _times_zero(node) else weight, node.name, node.layer)
         graph.replace(old, new.output)
         folded.append(new)
     at = graph.nodes.index(node)
     graph.nodes[at : at + 1] = folded
+
+
+def computed(node: Node) -> list[Weight]:
+    """The results of a node that reads constants and variables alone."""
+    operands = [tensor.node.weights["value"] for tensor in node.inputs]
+    if not node.weights:
+        return Weight.all_computed(node.op, operands, node.attrs)
+    word, attrs = node.op, {"names": list(node.weights), "attrs": node.attrs}
+    return Weight.all_computed(word, [*operands, *node.weights.values()], attrs)
 
 
 def _times_zero(node: Node) -> bool:

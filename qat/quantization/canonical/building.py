@@ -93,13 +93,9 @@ class Builder:
         return self.fixed(Weight.constant(value))
 
     def fixed(self, weight: Weight) -> Tensor:
-        """A constant, or a trainable variable, as a tensor."""
-        op = "variable" if weight.trainable or weight.key is not None else "const"
-        node = self.graph.make(
-            op, f"{self.origin.name}/{op}", shape=weight.value.shape, dtype=str(weight.value.dtype), layer=self._layer()
-        )
-        node.weights["value"] = weight
-        return self._placed(node)
+        """A constant, or what is computed from variables, as a tensor."""
+        op = "const" if weight.source is None else "variable"
+        return self._placed(self.graph.fixed(weight, f"{self.origin.name}/{op}", self._layer()))
 
     def reshape(self, x: Tensor, shape: tuple[int | None, ...]) -> Tensor:
         node = self.graph.make(

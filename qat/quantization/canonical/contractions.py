@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qat.quantization.canonical.building import Builder, is_fixed
-from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
+from qat.quantization.canonical.graph import Graph, Node, Tensor
 
 
 def einsum_dense(graph: Graph) -> None:
@@ -20,11 +20,9 @@ def einsum_dense(graph: Graph) -> None:
         flat = build.reshape(x, (*x.shape[: x.rank - count], inner)) if count > 1 else x
         units = int(np.prod(kernel.value.shape[count:]))
         y = build.add("dense", flat, shape=(*flat.shape[:-1], units))
-        y.node.weights["kernel"] = Weight(kernel.value.reshape(inner, units), kernel.trainable, kernel.key)
+        y.node.weights["kernel"] = kernel.reshaped(inner, units)
         if "bias" in node.weights:
-            bias = node.weights["bias"]
-            block = np.broadcast_to(bias.value, kernel.value.shape[count:])
-            y.node.weights["bias"] = Weight(block.reshape(-1), bias.trainable, bias.key)
+            y.node.weights["bias"] = node.weights["bias"].spread(*kernel.value.shape[count:]).reshaped(units)
         build.reshape(y, node.output.shape)
         build.replace()
 
@@ -104,8 +102,7 @@ def _by_dense(graph: Graph, node: Node, labels: _Labels) -> None:
         x = build.reshape(x, (*labels.sizes(labels.rows), inner))
     y = build.add("dense", x, shape=(*labels.sizes(labels.rows), units))
     order = [labels.b.index(label) for label in labels.summed + labels.columns]
-    value = np.transpose(kernel.value, order).reshape(inner, units)
-    y.node.weights["kernel"] = Weight(np.ascontiguousarray(value), kernel.trainable)
+    y.node.weights["kernel"] = kernel.transposed(order).reshaped(inner, units)
     _in_order(build, y, labels, labels.rows + labels.columns, whole=len(labels.columns) == 1)
 
 

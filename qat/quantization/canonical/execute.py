@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from qat.quantization.canonical.graph import Graph, Node, Tensor
@@ -88,10 +89,10 @@ WEIGHTED: dict[str, Callable] = {
 }
 
 
-def _constant(value: Any) -> tf.Tensor:
+def _constant(value: np.ndarray) -> tf.Tensor:
     """Made outside of the function being traced: captured, and not copied into a graph of at most 2 GB."""
     with tf.init_scope():
-        return tf.constant(value)
+        return tf.constant(value, tf.float32 if value.dtype.kind == "f" else None)
 
 
 def run_node(node: Node, inputs: list[tf.Tensor], warm: bool = False) -> list[tf.Tensor]:

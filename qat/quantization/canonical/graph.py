@@ -6,11 +6,14 @@ A node's `op` is a word of `operations.OPERATIONS`, a weighted op (`conv2d`, `de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
+
+from qat.quantization.canonical.source import Source, as_list, operation
 
 
 @dataclass(eq=False)
@@ -29,15 +32,84 @@ class Tensor:
 
 @dataclass(eq=False)
 class Weight:
-    """A number block of a node: its value, and the variable it came from (None where it is a constant)."""
+    """A number block of a node: its value now, and how it is computed from the model's variables (None: a constant)."""
 
     value: np.ndarray
-    trainable: bool
-    key: Any = None  # identity of the source variable: nodes that share it share the layer
+    source: Source | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether training may change it."""
+        return self.source is not None and self.source.live
+
+    @property
+    def key(self) -> str | None:
+        """What it has in common with every weight that is computed alike; None for a constant."""
+        return None if self.source is None else self.source.key
 
     @classmethod
     def constant(cls, value: Any) -> Weight:
-        return cls(np.asarray(value, np.float32), trainable=False)
+        array = np.asarray(value)
+        return cls(array if array.dtype == np.float64 and isinstance(value, np.ndarray) else array.astype(np.float32))
+
+    @classmethod
+    def computed(cls, op: str, *weights: Weight, **attrs: Any) -> Weight:
+        """The first result of an op on weights, by the op's word."""
+        return cls.all_computed(op, weights, attrs)[0]
+
+    @classmethod
+    def all_computed(cls, op: str, weights: Sequence[Weight], attrs: dict[str, Any]) -> list[Weight]:
+        """Each result of an op on weights: constants where nothing in these ever changes."""
+        with tf.init_scope():
+            inputs = [tf.constant(value) for value in _alike([weight.value for weight in weights])]
+            values = [result.numpy() for result in as_list(operation(op)(*inputs, **attrs))]
+        if not any(weight.live for weight in weights):
+            return [cls(value) for value in values]
+        sources = [weight.source or Source.constant(weight.value) for weight in weights]
+        return [cls(value, Source(op, attrs, sources, index)) for index, value in enumerate(values)]
+
+    def reshaped(self, *shape: int) -> Weight:
+        """The same numbers in another shape."""
+        if tuple(self.value.shape) == tuple(shape):
+            return self
+        return Weight.computed("reshape", self, shape=[int(size) for size in shape])
+
+    def transposed(self, perm: Sequence[int]) -> Weight:
+        return self if list(perm) == sorted(perm) else Weight.computed("transpose", self, perm=[int(a) for a in perm])
+
+    def spread(self, *shape: int) -> Weight:
+        """Repeated where it has one place, as broadcasting does."""
+        if tuple(self.value.shape) == tuple(shape):
+            return self
+        return Weight.computed("broadcast_to", self, shape=[int(size) for size in shape])
+
+    def times(self, other: Weight | Any) -> Weight:
+        return Weight.computed("mul", self, other if isinstance(other, Weight) else Weight(np.asarray(other)))
+
+    def plus(self, other: Weight | Any) -> Weight:
+        return Weight.computed("add", self, other if isinstance(other, Weight) else Weight(np.asarray(other)))
+
+    def columns(self, start: int, end: int) -> Weight:
+        """Part of the last axis."""
+        rank = self.value.ndim
+        rest = (1 << (rank - 1)) - 1
+        return Weight.computed(
+            "strided_slice",
+            self,
+            begin=[0] * (rank - 1) + [int(start)],
+            end=[0] * (rank - 1) + [int(end)],
+            strides=[1] * rank,
+            begin_mask=rest,
+            end_mask=rest,
+            shrink_axis_mask=0,
+        )
+
+
+def _alike(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """All real numbers in the widest type among them."""
+    widths = [value.dtype for value in values if value.dtype.kind == "f"]
+    real = max(widths, key=lambda dtype: dtype.itemsize, default=None)
+    return [value.astype(real) if value.dtype.kind == "f" else value for value in values]
 
 
 @dataclass(eq=False)
@@ -66,15 +138,6 @@ class Node:
         return self.weights["value"].value
 
 
-def derived_key(node: Node, index: int) -> tuple | None:
-    """The identity of what is computed of variables and constants alone: the same wherever it is computed alike."""
-    weights = [tensor.node.weights["value"] for tensor in node.inputs] + list(node.weights.values())
-    if any(weight.key is None and weight.trainable for weight in weights):
-        return None
-    held = [weight.key or (weight.value.shape, weight.value.tobytes()) for weight in weights]
-    return (node.op, repr(node.attrs), index, *held)
-
-
 class Graph:
     """Nodes in topological order, the input nodes, and the nest of output tensors."""
 
@@ -83,6 +146,11 @@ class Graph:
         self.inputs: list[Node] = []
         self.outputs: list[Tensor] = []
         self.nest: Any = 0  # how the outputs are nested, with the place of each in `outputs`
+        self.taps: list[Node] = []  # what training reads besides: losses, metrics, what variables are updated with
+        self.updates: list[dict[str, Any]] = []  # of variables, before each training step
+        self.penalties: list[dict[str, Any]] = []  # losses on weights alone: programs
+        self.real = "float32"  # in which the model holds real numbers; "float32" is their dtype in the graph always
+        self.not_carried: list[str] = []  # what of training is lost, a line each
         self._names: dict[str, int] = {}  # and how often each was asked for: unrolled layers ask a thousand times
 
     def unique(self, name: str) -> str:
@@ -111,10 +179,14 @@ class Graph:
         return node
 
     def constant(self, value: Any, name: str, layer: str = "") -> Node:
-        array = np.asarray(value)
-        dtype = str(array.dtype)
-        node = self.make("const", name, shape=array.shape, dtype=dtype, layer=layer)
-        node.weights["value"] = Weight(array, trainable=False)
+        return self.fixed(Weight(np.asarray(value)), name, layer)
+
+    def fixed(self, weight: Weight, name: str, layer: str = "") -> Node:
+        """What does not depend on the input: `variable` where it is computed from variables, else `const`."""
+        op = "const" if weight.source is None else "variable"
+        dtype = "float32" if weight.value.dtype.kind == "f" else str(weight.value.dtype)
+        node = self.make(op, name, shape=weight.value.shape, dtype=dtype, layer=layer)
+        node.weights["value"] = weight
         return node
 
     def insert_before(self, place: Node, *nodes: Node) -> None:
@@ -168,7 +240,7 @@ class Graph:
     def prune(self) -> None:
         """Drop what no output needs; inputs stay."""
         needed: set[int] = set()
-        stack = [tensor.node for tensor in self.outputs]
+        stack = [*(tensor.node for tensor in self.outputs), *self.taps]
         while stack:
             node = stack.pop()
             if id(node) not in needed:

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qat.quantization.canonical.graph import Graph, Tensor, Weight, derived_key
+from qat.quantization.canonical.graph import Graph, Tensor, Weight
 from qat.quantization.canonical.operations import OPERATIONS
+from qat.quantization.canonical.raw_ops import can_run, spelled
+from qat.quantization.canonical.reading.custom_gradient import read_custom_gradient
 from qat.quantization.canonical.reading.slicing import read_gather
-from qat.quantization.canonical.reading.state import Import, complete, kind, plain, sizes
+from qat.quantization.canonical.reading.state import Import, Variables, complete, kind, sizes
+from qat.quantization.canonical.reading.added import read_added
 from qat.quantization.canonical.reading.table import IDENTITIES, IMPORTERS, SAME_NAME, WRITTEN_OUT
 from qat.quantization.canonical.shapes import is_whole, known_of
 from qat.quantization.canonical.trace import Trace
@@ -37,31 +40,32 @@ def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
         return outputs
     if node.op == "pack" and any(holder.attrs.get("open_batch") for holder in holders):
         return outputs
-    with tf.init_scope():
-        results = OPERATIONS[node.op](*[tf.constant(holder.value) for holder in holders], **node.attrs)
-    results = list(results) if isinstance(results, (list, tuple)) else [results]
-    trainable = any(holder.weights["value"].trainable for holder in holders)
+    results = Weight.all_computed(node.op, [holder.weights["value"] for holder in holders], node.attrs)
     state.graph.nodes.remove(node)
-    folded = []
-    for index, result in enumerate(results):
-        new = state.graph.constant(result.numpy(), node.name, node.layer)
-        new.attrs["open_batch"] = any(holder.attrs.get("open_batch") for holder in holders)
-        if trainable:
-            new.op, new.weights["value"] = "variable", Weight(result.numpy(), True, derived_key(node, index))
-        folded += state.add(new)
-    return folded
+    opened = any(holder.attrs.get("open_batch") for holder in holders)
+    return _held(state, node.name, node.layer, results, opened)
+
+
+def _held(state: Import, name: str, layer: str, weights: list[Weight], opened: bool = False) -> list[Tensor]:
+    """Tensors that do not depend on the model's input."""
+    made = []
+    for weight in weights:
+        node = state.graph.fixed(weight, name, layer)
+        node.attrs["open_batch"] = opened
+        made += state.add(node)
+    return made
 
 
 def _variable(state: Import, op: tf.Operation, handle: tf.Tensor) -> list[Tensor]:
-    variable, trainable = state.variables[handle.ref()]
+    weight = state.variable(handle)
     node = state.graph.make(
         "variable",
         state.name(op),
-        shape=tuple(variable.shape.as_list()),
-        dtype=kind(variable.dtype),
+        shape=weight.value.shape,
+        dtype="float32" if weight.value.dtype.kind == "f" else str(weight.value.dtype),
         layer=state.layer(op),
     )
-    node.weights["value"] = Weight(plain(variable.numpy()), trainable, id(variable))
+    node.weights["value"] = weight
     return state.add(node)
 
 
@@ -70,9 +74,8 @@ def _whole(state: Import, op: tf.Operation) -> list[Tensor]:
     outputs = state.op(op, layer.op, layer.inputs, **layer.attrs)
     node = outputs[0].node
     node.name = state.graph.unique(state.layer(op))
-    trainable = {id(variable): flag for variable, flag in state.variables.values()}
     for name, variable in layer.weights.items():
-        node.weights[name] = Weight(plain(variable.numpy()), trainable.get(id(variable), False), id(variable))
+        node.weights[name] = state.variables.weight(variable)
     return outputs
 
 
@@ -80,7 +83,7 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
     if op.name in state.trace.whole:
         return _whole(state, op)
     if op.type == "Const":
-        value = plain(tf.make_ndarray(op.get_attr("value")))
+        value = state.plain(tf.make_ndarray(op.get_attr("value")))
         return state.add(state.graph.constant(value, state.name(op), state.layer(op)))
     if op.type == "ReadVariableOp":
         return _variable(state, op, op.inputs[0])
@@ -89,7 +92,9 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
         state.made[handle.ref()] = _variable(state, op, handle)[0]
         return read_gather(state, op)
     if op.type == "IdentityN":
-        return [state.tensor(tensor) for tensor in op.inputs[: len(op.outputs)]]
+        return read_custom_gradient(state, op)
+    if op.type == "StopGradient":
+        return _fold(state, state.op(op, "stop_gradient", [op.inputs[0]]))
     shape = state.shape(op.inputs[0]) if len(op.inputs) else None
     known = known_of(op, state.known, shape) if op.outputs and op.outputs[0].dtype.is_integer else None
     if known is not None and is_whole(known):
@@ -125,47 +130,33 @@ def _read(state: Import, op: tf.Operation) -> list[Tensor]:
 def _unknown(state: Import, op: tf.Operation) -> list[Tensor]:
     inputs = [tensor for tensor in op.inputs if tensor.ref() in state.made]
     attrs = {"equation": op.get_attr("equation").decode()} if op.type == "Einsum" else {}
-    values = [state.value(tensor) for tensor in inputs]
     numbers = all(tensor.dtype not in (tf.variant, tf.resource) for tensor in (*op.inputs, *op.outputs))
-    constant = inputs and len(inputs) == len(op.inputs) and all(value is not None for value in values)
-    if op.outputs and numbers and constant:
-        return _fold_unknown(state, op, values)
+    fixed = [state.tensor(tensor).node for tensor in inputs]
+    computed = inputs and len(inputs) == len(op.inputs) and all(node.op in ("const", "variable") for node in fixed)
+    if op.outputs and numbers and computed and can_run(op):
+        operands = [node.weights["value"] for node in fixed]
+        return _held(
+            state, state.name(op), state.layer(op), Weight.all_computed(f"raw:{op.type}", operands, spelled(op))
+        )
     return state.op(op, f"tf:{op.type}", inputs, **attrs) if op.outputs else []
 
 
-def _fold_unknown(state: Import, op: tf.Operation, values: list[np.ndarray]) -> list[Tensor]:
-    """An op on constants, whatever it is: run it once."""
-    with tf.Graph().as_default() as graph:
-        places = [tf.constant(v, t.dtype) for t, v in zip(op.inputs, values, strict=True)]
-        copy = graph.create_op(op.type, places, [t.dtype for t in op.outputs], attrs=dict(op.node_def.attr))
-        with tf.compat.v1.Session(graph=graph) as session:
-            results = session.run(list(copy.outputs))
-    return [state.add(state.graph.constant(plain(r), state.name(op), state.layer(op)))[0] for r in results]
+def import_trace(trace: Trace, model: Any, live: frozenset[int] = frozenset()) -> Graph:
+    """The traced model as a graph; its inputs carry the model's own input names.
 
-
-def _known_variables(trace: Trace, model: Any) -> dict[Any, tuple[tf.Variable, bool]]:
-    trainable = {id(variable) for variable in model.trainable_variables}
-    variables = {id(v.handle): v for v in [*model.variables, *trace.graph.variables]}
-    table = {}
-    for external, internal in trace.graph.captures:
-        if id(external) in variables:
-            variable = variables[id(external)]
-            table[internal.ref()] = (variable, id(variable) in trainable)
-    for variable in model.variables:
-        table.setdefault(variable.ref(), (variable, id(variable) in trainable))
-    return table
-
-
-def import_trace(trace: Trace, model: Any) -> Graph:
-    """The traced model as a graph; its inputs carry the model's own input names."""
-    state = Import(trace, _known_variables(trace, model))
+    Args:
+        trace: of `model` at inference.
+        model: whose variables its weights are computed from.
+        live: places of variables that training assigns, besides those that are trained.
+    """
+    state = Import(trace, Variables(model, trace.graph, live))
     for tensor, name in zip(trace.inputs, trace.input_names, strict=True):
         node = state.graph.make("input", name, shape=sizes(tensor), dtype=kind(tensor.dtype))
         state.made[tensor.ref()] = state.add(node)[0]
         state.graph.inputs.append(node)
     for external, internal in trace.graph.captures:
         if internal.dtype != tf.resource and not hasattr(external, "graph"):
-            state.made[internal.ref()] = state.add(state.graph.constant(plain(external.numpy()), "captured"))[0]
+            state.made[internal.ref()] = state.add(state.graph.constant(state.plain(external.numpy()), "captured"))[0]
     for op in trace.graph.get_operations():
         if op.outputs and op.outputs[0].ref() not in state.made and op.outputs[0].dtype != tf.resource:
             for tensor, result in zip(op.outputs, _read(state, op), strict=False):
@@ -173,5 +164,7 @@ def import_trace(trace: Trace, model: Any) -> Graph:
                 state.made[tensor.ref()] = result
     state.graph.outputs = [state.tensor(tensor) for tensor in trace.outputs]
     state.graph.nest = trace.nest
+    state.graph.real = state.variables.real
+    read_added(state)
     state.graph.prune()
     return state.graph

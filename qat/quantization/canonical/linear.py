@@ -81,12 +81,14 @@ def bias(graph: Graph) -> None:
 
 
 def _add_bias(linear: Node, weight: Weight, channels: int) -> None:
-    value = np.broadcast_to(weight.value.reshape(-1), (channels,)).astype(np.float32)
+    added = _along_channels(weight, channels)
     old = linear.weights.get("bias")
-    if old is None:
-        linear.weights["bias"] = Weight(value, weight.trainable, weight.key)
-    else:
-        linear.weights["bias"] = Weight(old.value + value, old.trainable or weight.trainable)
+    linear.weights["bias"] = added if old is None else old.plus(added)
+
+
+def _along_channels(weight: Weight, channels: int) -> Weight:
+    """One number a channel: [channels]."""
+    return weight.reshaped(weight.value.size).spread(channels)
 
 
 def factor(graph: Graph) -> None:
@@ -104,8 +106,7 @@ def factor(graph: Graph) -> None:
         if x is None or x.node.op not in LINEAR or only_reader(graph, x) is not node:
             continue
         linear, weight = x.node, fixed.node.weights["value"]
-        of_all = weight.trainable and weight.value.size != x.shape[-1]
-        if of_all or not _is_channel_vector(fixed, x.shape[-1]) or node.output.shape != x.shape:
+        if not _is_channel_vector(fixed, x.shape[-1]) or node.output.shape != x.shape:
             continue
         shared = max(uses[linear.weights["kernel"].key], uses[weight.key]) > 1
         if "mean" not in linear.weights and not shared:
@@ -114,10 +115,9 @@ def factor(graph: Graph) -> None:
 
 
 def _multiply(linear: Node, weight: Weight, channels: int) -> None:
-    value = np.broadcast_to(weight.value.reshape(-1), (channels,)).astype(np.float32)
-    linear.weights["gamma"] = Weight(value, weight.trainable, weight.key)
+    linear.weights["gamma"] = _along_channels(weight, channels)
     linear.weights |= {"mean": Weight.constant(np.zeros(channels)), "variance": Weight.constant(np.ones(channels))}
-    linear.attrs["norm"] = {"epsilon": 0.0, "momentum": 1.0, "trainable": False}
+    linear.attrs["norm"] = {"epsilon": 0.0, "momentum": 1.0, "acts": False, "fused": False}
 
 
 def bias_of_sum(graph: Graph) -> None:
@@ -183,9 +183,7 @@ def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
     is_output = any(tensor is last.output for tensor in graph.outputs)
     if not offset.any() and foldable and readers and not is_output:
         for node in readers:
-            kernel = node.weights["kernel"]
-            folded = kernel.value * scale.astype(np.float32)[None, None, :, None]
-            node.weights["kernel"] = Weight(folded, kernel.trainable)
+            node.weights["kernel"] = node.weights["kernel"].times(scale.astype(np.float32)[None, None, :, None])
         graph.replace(last.output, entry.output)
     else:
         build = Builder(graph, last)

@@ -7,6 +7,7 @@ import numpy as np
 from qat.quantization.canonical.building import LINEAR, Builder, only_reader, operand, scalar_of
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
 
+NORM = ("epsilon", "momentum", "acts", "fused")
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
 
 
@@ -19,8 +20,7 @@ def _normalized(build: Builder, x: Tensor, axes: list[int], epsilon: float) -> T
 def _scaled(build: Builder, x: Tensor, node: Node, shape: tuple[int, ...]) -> Tensor:
     for op, name in (("mul", "gamma"), ("add", "beta")):
         if name in node.weights:
-            weight = node.weights[name]
-            x = build.add(op, x, build.fixed(Weight(weight.value.reshape(shape), weight.trainable, weight.key)))
+            x = build.add(op, x, build.fixed(node.weights[name].reshaped(*shape)))
     return x
 
 
@@ -76,7 +76,7 @@ def attach_batch_norm(graph: Graph) -> None:
         if linear.op not in LINEAR or "mean" in linear.weights or only_reader(graph, linear.output) is not node:
             continue
         linear.weights |= {name: node.weights[name] for name in BN_WEIGHTS if name in node.weights}
-        linear.attrs["norm"] = {name: node.attrs[name] for name in ("epsilon", "momentum", "trainable")}
+        linear.attrs["norm"] = {name: node.attrs[name] for name in NORM}
         graph.take_in(linear, node)
 
 
@@ -89,7 +89,7 @@ def stand_alone_batch_norm(graph: Graph) -> None:
         flat = x if x.rank == 4 else build.reshape(x, _four_axes(x.shape))
         carrier = depthwise_affine(build, flat, np.ones(channels, np.float32))
         carrier.weights |= {name: node.weights[name] for name in BN_WEIGHTS if name in node.weights}
-        carrier.attrs["norm"] = {name: node.attrs[name] for name in ("epsilon", "momentum", "trainable")}
+        carrier.attrs["norm"] = {name: node.attrs[name] for name in NORM}
         if x.rank != 4:
             build.reshape(carrier.output, x.shape)
         build.replace()

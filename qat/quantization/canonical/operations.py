@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from qat.quantization.canonical.program import Program
+
 MASKED = -1e9  # a score that no softmax sees
 
 
@@ -83,6 +85,29 @@ def _widened(x: tf.Tensor, *, times: int = 1) -> tf.Tensor:
     return x
 
 
+def _custom_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: list[bool], program: dict) -> Any:
+    """The first `results` tensors as they are; backwards, the program's gradients for the `arguments` behind them.
+
+    Args:
+        tensors: results, arguments, and what else the gradient is computed from.
+        given: of each argument, whether it has a gradient.
+        program: of the upstream gradients and what else it reads, to the gradients that are given.
+    """
+    backwards = Program.from_json(program)
+
+    @tf.custom_gradient
+    def run(*tensors: tf.Tensor) -> Any:
+        def gradient(*upstream: tf.Tensor) -> list:
+            made = iter(backwards.run([*upstream, *tensors[results + arguments :]], []))
+            of_arguments = [tf.cast(next(made), tensors[0].dtype) if one else None for one in given]
+            return [None] * results + of_arguments + [None] * (len(tensors) - results - arguments)
+
+        held = [tf.identity(tensor) for tensor in tensors[:results]]
+        return (held if results > 1 else held[0]), gradient
+
+    return run(*tensors)
+
+
 def _reduce(function: Callable) -> Callable:
     def run(x: tf.Tensor, *, axis: list[int], keepdims: bool) -> tf.Tensor:
         return function(x, axis=axis, keepdims=keepdims)
@@ -99,9 +124,12 @@ OPERATIONS: dict[str, Callable] = {
     "broadcast_to": lambda x, *, shape: tf.broadcast_to(x, shape),
     "cast": lambda x, *, dtype: tf.cast(x, dtype),
     "concat": lambda *xs, axis: tf.concat(xs, axis),
+    "custom_gradient": _custom_gradient,
     "depth_to_space": lambda x, *, block_size: tf.nn.depth_to_space(x, block_size),
     "div": tf.divide,
     "clamp": lambda x, *, low, high: tf.clip_by_value(x, low, high),
+    "dropout_mask": lambda x, **attrs: tf.ones_like(x),
+    "dropped": lambda x, mask: tf.identity(x),
     "equal": tf.equal,
     "exp": tf.exp,
     "float_barrier": _widened,
@@ -111,6 +139,7 @@ OPERATIONS: dict[str, Callable] = {
     "greater": tf.greater,
     "greater_equal": tf.greater_equal,
     "identity": tf.identity,
+    "in_training": lambda x, *others, **attrs: tf.identity(x),
     "l2_normalize": lambda x, *, epsilon: tf.math.l2_normalize(x, -1, epsilon),
     "leaky_relu": lambda x, *, alpha: tf.nn.leaky_relu(x, alpha),
     "less": tf.less,
@@ -152,10 +181,12 @@ OPERATIONS: dict[str, Callable] = {
     "split": lambda x, *, sizes, axis: tf.split(x, sizes, axis),
     "sqrt": _above_zero(tf.sqrt),
     "squared_difference": tf.math.squared_difference,
+    "stop_gradient": tf.stop_gradient,
     "strided_slice": _strided_slice,
     "sub": tf.subtract,
     "sum": _reduce(tf.reduce_sum),
     "tanh": tf.tanh,
+    "tap": lambda *inputs, **attrs: tf.zeros(()),
     "tile": lambda x, *, multiples: tf.tile(x, multiples),
     "transpose": lambda x, *, perm: tf.transpose(x, perm),
     "unpack": lambda x, *, num, axis: tf.unstack(x, num, axis),

@@ -15,16 +15,20 @@ from qat.quantization.canonical.comparisons import COMPARISONS
 from qat.quantization.canonical.graph import Graph, Node, Tensor
 from qat.quantization.canonical.masks import MASKED_BELOW
 
+NEVER_QUANTIZED = ("const", "variable", "fake_quant", "dropout_mask", "tap")
 FUSES_RELU = {"conv2d", "depthwise_conv2d", "dense", "add", "sub", "mul", "conv2d_transpose"}
 RELUS = {"relu", "relu6"}
 SAME_SCALE = {
     "batch_to_space",
     "broadcast_to",
+    "custom_gradient",
     "depth_to_space",
+    "dropped",
     "embedding",
     "gather",
     "gather_constant",
     "identity",
+    "in_training",
     "max_pool",
     "mirror_pad",
     "pad",
@@ -35,6 +39,7 @@ SAME_SCALE = {
     "reverse",
     "space_to_depth",
     "split",
+    "stop_gradient",
     "strided_slice",
     "tile",
     "transpose",
@@ -441,7 +446,7 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
     """
     state = Placement(graph, skipped)
     for node in list(graph.nodes):
-        computes = node.op not in ("const", "variable", "fake_quant") and node.output.dtype == "float32"
+        computes = node.op not in NEVER_QUANTIZED and node.output.dtype == "float32"
         if computes and id(node) not in state.done and node.output not in state.range_of:
             _place(state, node)
     _without_range(state)

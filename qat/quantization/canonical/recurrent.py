@@ -59,6 +59,16 @@ def parts_by_slices(graph: Graph) -> None:
     graph.sort()
 
 
+def dropout_by_mask(graph: Graph) -> None:
+    """x * mask of a cell's dropout is `dropped`: x at inference, the product while the model trains."""
+    for node in graph.of("mul"):
+        for x, mask in (node.inputs, node.inputs[::-1]):
+            if mask.node.op == "dropout_mask" and node in graph.nodes:
+                build = Builder(graph, node)
+                build.add("dropped", x, mask, shape=node.output.shape)
+                build.replace()
+
+
 def clamp_of_state(graph: Graph) -> None:
     """What clips an LSTM's output does so by ops of its own: the kernel reads its output again, unclipped, and so the
     clamp's bounds cannot be the range."""
@@ -115,7 +125,10 @@ def _step(graph: Graph, node: Node) -> _Step | None:
 
 def _comes_from_outside(dense: Node) -> bool:
     """Whether the layer's input is what it multiplies: a step's part of a sequence, made by no step."""
-    return dense.inputs[0].node.op in ("unpack", "strided_slice", "input")
+    source = dense.inputs[0].node
+    while source.op == "dropped":
+        source = source.inputs[0].node
+    return source.op in ("unpack", "strided_slice", "input")
 
 
 def _parts_last_axis(node: Node) -> bool:
@@ -191,9 +204,9 @@ def _products(graph: Graph, build: Builder, step: _Step, both: Tensor, scale: fl
     at = graph.nodes.index(step.total)
     nodes = list(build.nodes)
     for gate, (end, size, old) in enumerate(zip(ends, sizes, replaced, strict=True)):
-        weights = {"kernel": _columns(kernel, end - size, end, gate)}
+        weights = {"kernel": kernel.columns(end - size, end)}
         if bias is not None:
-            weights["bias"] = _columns(bias, end - size, end, gate)
+            weights["bias"] = bias.columns(end - size, end)
         name = f"{step.total.name}/gate_{gate}"
         product = graph.make("dense", name, [both], shape=old.shape, weights=weights, layer=step.total.layer)
         product.step = f"{step.of_x.step}/gate_{gate}"
@@ -204,15 +217,16 @@ def _products(graph: Graph, build: Builder, step: _Step, both: Tensor, scale: fl
 
 def _joined(step: _Step, scale: float) -> tuple[Weight, Weight | None]:
     of_x, of_state = step.of_x.weights, step.of_state.weights
-    keys = (of_x["kernel"].key, of_state["kernel"].key)
-    rows = [of_x["kernel"].value / np.float32(scale), of_state["kernel"].value]
-    kernel = Weight(np.concatenate(rows), of_x["kernel"].trainable or of_state["kernel"].trainable, keys)
+    rows = [of_x["kernel"].times(np.float32(1.0 / scale)), of_state["kernel"]]
+    kernel = Weight.computed("concat", *rows, axis=0)
     sides = (of_x,) if step.of_x is step.total else (of_x, of_state)  # the first step's x W has the bias for both
     given = [weights["bias"] for weights in sides if "bias" in weights]
     if not given:
         return kernel, None
-    total = np.sum([weight.value for weight in given], axis=0, dtype=np.float32)
-    return kernel, Weight(total, any(w.trainable for w in given), tuple(w.key for w in given))
+    total = given[0]
+    for weight in given[1:]:
+        total = total.plus(weight)
+    return kernel, total
 
 
 def _same_weight(own: Weight | None, other: Weight | None) -> Weight | None:
@@ -220,7 +234,3 @@ def _same_weight(own: Weight | None, other: Weight | None) -> Weight | None:
     if own is None or other is None or not np.array_equal(own.value, other.value):
         return own
     return other
-
-
-def _columns(weight: Weight, start: int, end: int, gate: int) -> Weight:
-    return Weight(np.ascontiguousarray(weight.value[..., start:end]), weight.trainable, (weight.key, gate))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -54,15 +54,27 @@ def _looped(of_x: tf.Tensor, start: State, step: Step) -> State:
     return outputs, cells
 
 
-def float_step(recurrent: tf.Tensor) -> Step:
-    """The step as Keras defines it; gates in the order input, forget, cell, output."""
+def float_step(recurrent: tf.Tensor, masks: Sequence[tf.Tensor] | None = None) -> Step:
+    """The step as Keras defines it; gates in the order input, forget, cell, output.
+
+    Args:
+        recurrent: the recurrent kernel, [units, 4 * units].
+        masks: of recurrent dropout, one a gate, [batch, units] each.
+    """
 
     def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        gates = of_x + tf.matmul(state, recurrent)
-        output, cell = gated(gates, cell)
+        output, cell = gated(of_x + gates_of_state(state, recurrent, masks), cell)
         return output, output, cell
 
     return step
+
+
+def gates_of_state(state: tf.Tensor, recurrent: tf.Tensor, masks: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+    """What the state [batch, units] adds to the gates, [batch, 4 * units]."""
+    if not masks:
+        return tf.matmul(state, recurrent)
+    gates = zip(masks, tf.split(recurrent, 4, axis=1), strict=True)
+    return tf.concat([tf.matmul(state * mask, part) for mask, part in gates], axis=-1)
 
 
 def gated(gates: tf.Tensor, cell: tf.Tensor, rounded: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> tuple:

@@ -39,9 +39,7 @@ def _lower(graph: Graph, node: Node, live: list[int]) -> None:
 
 def _block(node: Node, live: list[int], x: Tensor) -> Weight:
     """The constants in their places, zeros where the activations stand: [1, ...]."""
-    middle = np.zeros([1, *x.shape[1:]], np.float32)
-    weights = [None if at in live else tensor.node.weights["value"] for at, tensor in enumerate(node.inputs)]
-    parts = [weight.value for weight in weights[: live[0]]] + [middle]
-    parts += [weight.value for weight in weights[live[-1] + 1 :]]
-    trainable = any(weight.trainable for weight in weights if weight is not None)
-    return Weight(np.concatenate(parts, node.attrs["axis"]).astype(np.float32), trainable)
+    weights = [tensor.node.weights["value"] for tensor in node.inputs]
+    middle = Weight.constant(np.zeros([1, *x.shape[1:]]))
+    parts = [*weights[: live[0]], middle, *weights[live[-1] + 1 :]]
+    return Weight.computed("concat", *parts, axis=int(node.attrs["axis"]))

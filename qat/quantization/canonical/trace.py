@@ -20,6 +20,9 @@ from tensorflow.python.framework import func_graph as func_graph_lib
 from qat.errors import ModelError, QatError
 
 
+Key = tuple[str, int]  # of a layer call: the layer's path, and how many calls of it came before
+
+
 @dataclass(eq=False)
 class WholeLayer:
     """A layer call that stands in the trace as one op (a placeholder that the importer replaces)."""
@@ -28,6 +31,31 @@ class WholeLayer:
     inputs: list[tf.Tensor]
     weights: dict[str, tf.Variable]
     attrs: dict[str, Any]
+
+
+@dataclass(eq=False)
+class LayerCall:
+    """One call of a layer while a model was traced: its ops are numbers `start` to `end` of the graph's."""
+
+    layer: Any
+    key: Key
+    acts: bool  # whether it is called in training mode while the model trains
+    start: int
+    end: int = 0
+    children: list[LayerCall] = field(default_factory=list)
+    arguments: list[tf.Tensor] = field(default_factory=list)
+    outputs: list[tf.Tensor] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Added:
+    """A loss or metric that a layer added in its call."""
+
+    kind: str  # "loss" or "metric"
+    layer: Any
+    key: Key
+    value: tf.Tensor
+    name: str = ""  # of a metric
 
 
 @dataclass(eq=False)
@@ -40,20 +68,53 @@ class Trace:
     whole: dict[str, WholeLayer] = field(default_factory=dict)  # by placeholder op name
     layer_of: dict[str, str] = field(default_factory=dict)  # op name -> Keras layer path
     step_of: dict[str, str] = field(default_factory=dict)  # op name -> its place in one step of an unrolled layer
+    added: list[Added] = field(default_factory=list)
+    updates: list[dict[str, Any]] = field(default_factory=list)  # of variables, before each training step
+    call: LayerCall | None = None  # of the model itself
 
 
 class Tracer:
-    """What a layer reader may do while the model is being traced."""
+    """What a layer reader may do while the model is being traced.
 
-    def __init__(self, graph: func_graph_lib.FuncGraph) -> None:
-        self.graph = graph
+    Args:
+        graph: what is traced into.
+        training: whether the model is called in training mode.
+        acting: of each layer call, whether it is in training mode while the model trains; None where only this trace
+            can tell.
+        regions: layer calls that compute something else in training; what is then made of their outputs.
+    """
+
+    def __init__(
+        self,
+        graph: func_graph_lib.FuncGraph,
+        training: bool = False,
+        acting: dict[Key, bool] | None = None,
+        regions: dict[Key, Callable[[Tracer, LayerCall], None]] | None = None,
+    ) -> None:
+        self.graph, self.training, self.acting, self.regions = graph, training, acting, regions or {}
         self.whole: dict[str, WholeLayer] = {}
         self.layer_of: dict[str, str] = {}
         self.step_of: dict[str, str] = {}
+        self.added: list[Added] = []
+        self.updates: list[dict[str, Any]] = []
+        self.masks: dict[Any, list[tf.Tensor]] = {}  # of dropout in recurrent cells
         self.unrolling: list[int] = []  # how deep the recurrent layers are that are being written out
+        self.root: LayerCall | None = None
+        self._stack: list[LayerCall] = []
+        self._counts: Counter[str] = Counter()
         self._path: list[str] = []
         self._places: list[Counter[str]] = []  # of each layer in the path: how many ops of a type its call has made
         self._seen = 0
+
+    @property
+    def current(self) -> LayerCall:
+        """The innermost layer call."""
+        return self._stack[-1]
+
+    @property
+    def acts(self) -> bool:
+        """Whether the innermost layer is called in training mode while the model trains."""
+        return self.current.acts
 
     def keep(
         self, op: str, inputs: list[tf.Tensor], shape: Any, weights: dict[str, Any] | None = None, **attrs: Any
@@ -65,18 +126,44 @@ class Tracer:
         return mark
 
     @contextlib.contextmanager
-    def inside(self, layer: tf_keras.layers.Layer) -> Iterator[None]:
+    def inside(self, layer: tf_keras.layers.Layer, args: tuple, kwargs: dict) -> Iterator[LayerCall]:
         self._attribute()
         if self.unrolling and len(self._path) == self.unrolling[-1]:  # the cell of a step: a step begins
             self._places[-1].clear()
         self._path.append(layer.name)
         self._places.append(Counter())
+        call = self._begun(layer, args, kwargs)
         try:
-            yield
+            yield call
         finally:
             self._attribute()
             self._path.pop()
             self._places.pop()
+            self._stack.pop()
+            call.end = len(self.graph.get_operations())
+
+    def _begun(self, layer: tf_keras.layers.Layer, args: tuple, kwargs: dict) -> LayerCall:
+        path = "/".join(self._path)
+        key = (path, self._counts[path])
+        self._counts[path] += 1
+        call = LayerCall(layer, key, self._acts(layer, key, args, kwargs), len(self.graph.get_operations()))
+        call.arguments = [tensor for tensor in tf.nest.flatten((args, kwargs)) if tf.is_tensor(tensor)]
+        if self._stack:
+            self._stack[-1].children.append(call)
+        else:
+            self.root = call
+        self._stack.append(call)
+        return call
+
+    def _acts(self, layer: Any, key: Key, args: tuple, kwargs: dict) -> bool:
+        if self.acting is not None:
+            return self.acting.get(key, False)
+        spec, given = layer._call_spec, None
+        if layer._expects_training_arg and spec.arg_was_passed("training", args, kwargs, inputs_in_args=True):
+            given = spec.get_arg_value("training", args, kwargs, inputs_in_args=True)
+        if given is None or not self._stack:
+            return not self._stack or self._stack[-1].acts
+        return bool(tf.get_static_value(given)) if tf.is_tensor(given) else bool(given)
 
     @contextlib.contextmanager
     def writing_out_steps(self) -> Iterator[None]:
@@ -99,33 +186,59 @@ class Tracer:
                 self.step_of[operation.name] = f"{layer}/{operation.type}/{self._places[-1][operation.type]}"
         self._seen = len(operations)
 
+    def ended(self, call: LayerCall, result: Any) -> Any:
+        """What the layer gives, where training gives something else: both."""
+        call.outputs = [tensor for tensor in tf.nest.flatten(result) if tf.is_tensor(tensor)]
+        region = self.regions.get(call.key)
+        if region is None:
+            return result
+        made = region(self, call)
+        flat = [made.get(tensor.ref(), tensor) if tf.is_tensor(tensor) else tensor for tensor in tf.nest.flatten(result)]
+        return tf.nest.pack_sequence_as(result, flat)
+
 
 Reader = Callable[[Tracer, Any, Callable, tuple, dict], Any]
 
 
 @contextlib.contextmanager
 def _reading(tracer: Tracer, readers: dict[Any, Reader]) -> Iterator[None]:
-    """While inside, each layer call is told to the tracer, and the calls of `readers` are read instead of run."""
+    """While inside, each layer call is told to the tracer, and the calls of `readers` are read instead of run; losses
+    and metrics that layers add go to the tracer, and not into the layers."""
     layer_class = tf_keras.layers.Layer
-    original = layer_class.__call__
+    held = {name: getattr(layer_class, name) for name in ("__call__", "add_loss", "add_metric")}
+    original = held["__call__"]
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if not tf.is_tensor(next(iter(tf.nest.flatten(args) or tf.nest.flatten(kwargs)), None)):
             return original(layer, *args, **kwargs)
-        with tracer.inside(layer):
+        with tracer.inside(layer, args, kwargs) as told:
             reader = readers.get(type(layer).call)
             if reader is None:
-                return original(layer, *args, **kwargs)
+                return tracer.ended(told, original(layer, *args, **kwargs))
             layer._maybe_build(args[0] if args else kwargs["inputs"])
             cast = {name: layer._maybe_cast_inputs(value) for name, value in kwargs.items() if name == "inputs"}
             args = (layer._maybe_cast_inputs(args[0]), *args[1:]) if args else args
-            return reader(tracer, layer, original, args, kwargs | cast)
+            result = reader(tracer, layer, original, args, kwargs | cast)
+            if not any(added.key == told.key for added in tracer.added):  # what runs the layer has told of them
+                layer._handle_activity_regularization(None, result)
+            return tracer.ended(told, result)
 
-    layer_class.__call__ = call
+    def add_loss(layer: Any, losses: Any, **kwargs: Any) -> None:
+        for loss in tf.nest.flatten(losses):
+            value = loss() if callable(loss) else loss
+            if value is not None:
+                tracer.added.append(Added("loss", layer, tracer.current.key, tf.convert_to_tensor(value)))
+
+    def add_metric(layer: Any, value: Any, name: str | None = None, **kwargs: Any) -> None:
+        made = getattr(value, "_metric_obj", None)
+        tracer.added.append(Added("metric", layer, tracer.current.key, value, name or getattr(made, "name", "metric")))
+
+    layer_class.__call__, layer_class.add_loss, layer_class.add_metric = call, add_loss, add_metric
     try:
         yield
     finally:
-        layer_class.__call__ = original
+        for name, function in held.items():
+            setattr(layer_class, name, function)
 
 
 @contextlib.contextmanager
@@ -200,8 +313,21 @@ def _symbolically(model: tf_keras.Model) -> Iterator[None]:
         ) from error
 
 
-def trace(model: tf_keras.Model, readers: dict[Any, Reader]) -> Trace:
-    """Trace `model` at inference with the batch size open.
+def trace(
+    model: tf_keras.Model,
+    readers: dict[Any, Reader],
+    *,
+    training: bool = False,
+    acting: dict[Key, bool] | None = None,
+    regions: dict[Key, Any] | None = None,
+) -> Trace:
+    """Trace `model` with the batch size open.
+
+    Args:
+        model: what is traced; it stays as it is.
+        readers: how layers are read that are kept whole.
+        training: in training mode; else at inference.
+        acting, regions: as `Tracer` takes them.
 
     Raises:
         ModelError: the model's input sizes are not known, or it cannot be run symbolically.
@@ -210,10 +336,22 @@ def trace(model: tf_keras.Model, readers: dict[Any, Reader]) -> Trace:
     graph = func_graph_lib.FuncGraph("canonical")
     with graph.as_default(), _functions_inline():
         inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
-        tracer = Tracer(graph)
+        tracer = Tracer(graph, training, acting, regions)
         tracer._seen = len(graph.get_operations())
         with _reading(tracer, readers), _symbolically(model):
-            outputs = model(nest_inputs(model, inputs), training=False)
+            outputs = model(nest_inputs(model, inputs), training=training)
         flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
     nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))
-    return Trace(graph, inputs, flat, names, nest, tracer.whole, tracer.layer_of, tracer.step_of)
+    return Trace(
+        graph,
+        inputs,
+        flat,
+        names,
+        nest,
+        tracer.whole,
+        tracer.layer_of,
+        tracer.step_of,
+        tracer.added,
+        tracer.updates,
+        tracer.root,
+    )

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 from tf_keras.src import backend
+from tf_keras.src.layers.rnn.dropout_rnn_cell_mixin import DropoutRNNCellMixin
 
 from qat.quantization.canonical.trace import Reader, Tracer
 
@@ -61,7 +62,8 @@ def _kept_batch_norm(tracer: Tracer, layer: Any, x: tf.Tensor) -> tf.Tensor:
         weights,
         epsilon=float(layer.epsilon),
         momentum=float(layer.momentum),
-        trainable=bool(layer.trainable),
+        acts=tracer.acts,
+        fused=bool(layer.fused),
     )
 
 
@@ -182,8 +184,47 @@ def _recurrent(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwar
         layer, x, (*args[1:], *(value for name, value in kwargs.items() if name not in ("inputs", "training")))
     ):
         return _lstm(tracer, layer, x)
-    with _loops_written_out(getattr(layer, "unroll", False)), _unrolled(layer), tracer.writing_out_steps():
+    with (
+        _loops_written_out(getattr(layer, "unroll", False)),
+        _unrolled(layer),
+        _dropout_masks(tracer),
+        tracer.writing_out_steps(),
+    ):
         return original(layer, *args, **kwargs)
+
+
+@contextlib.contextmanager
+def _dropout_masks(tracer: Tracer) -> Iterator[None]:
+    """Inside, recurrent cells that drop while the model trains multiply by marks, which the importer knows again."""
+    mixin, acts, call = DropoutRNNCellMixin, tracer.acts, tracer.current.key
+    names = {"get_dropout_mask_for_cell": "dropout", "get_recurrent_dropout_mask_for_cell": "recurrent_dropout"}
+    held = {name: getattr(mixin, name) for name in names}
+
+    def marked(name: str) -> Callable:
+        def masks(cell: Any, inputs: tf.Tensor, training: Any, count: int = 1) -> Any:
+            rate = getattr(cell, names[name])
+            if not rate:
+                return None
+            key = (id(cell), name, call)
+            if key not in tracer.masks:
+                shared = {"rate": float(rate), "seed": getattr(cell, "seed", None), "kind": names[name]}
+                owner = f"{call[0]}#{call[1]}/{cell.name}"
+                tracer.masks[key] = [
+                    tracer.keep("dropout_mask", [inputs], inputs.shape, owner=owner, index=index, **shared)
+                    for index in range(count)
+                ]
+            made = tracer.masks[key]
+            return made if count > 1 else made[0]
+
+        return masks if acts else held[name]
+
+    try:
+        for name in names:
+            setattr(mixin, name, marked(name))
+        yield
+    finally:
+        for name, function in held.items():
+            setattr(mixin, name, function)
 
 
 def _has_kernel(layer: Any, x: Any, others: tuple) -> bool:
@@ -205,12 +246,61 @@ def _lstm(tracer: Tracer, layer: Any, x: tf.Tensor) -> tf.Tensor:
     cell = layer.cell
     weights = {"kernel": cell.kernel, "recurrent": cell.recurrent_kernel, "bias": cell.bias}
     x = tf.reverse(x, [1]) if layer.go_backwards else x
-    y = tracer.keep("lstm", [x], [*x.shape[:2], cell.units], weights, units=int(cell.units))
+    dropped: dict[str, Any] = {}
+    if tracer.acts and (cell.dropout or cell.recurrent_dropout):
+        dropped = {
+            "dropout": float(cell.dropout),
+            "recurrent_dropout": float(cell.recurrent_dropout),
+            "per_gate": cell.implementation == 1,
+            "per_step": bool(getattr(layer, "_could_use_gpu_kernel", False)),
+            "seed": getattr(cell, "seed", None),
+        }
+    y = tracer.keep("lstm", [x], [*x.shape[:2], cell.units], weights, units=int(cell.units), **dropped)
     return y if layer.return_sequences else y[:, -1]
 
 
-def _same(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
-    return _argument(args, kwargs)
+def _in_training(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    """A layer that is an identity at inference: kept for training, where it acts there."""
+    x = _argument(args, kwargs)
+    return _kept_for_training(tracer, layer, x, x) if tracer.acts and _does_anything(layer) else x
+
+
+def _does_anything(layer: Any) -> bool:
+    return bool(getattr(layer, "rate", 1.0)) and bool(getattr(layer, "stddev", 1.0))
+
+
+def _kept_for_training(tracer: Tracer, layer: Any, inferred: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """`inferred` at inference; in training what the layer makes of `x`."""
+    path = tracer.current.key[0]
+    base = next(getattr(tf_keras.layers, n) for n in (*_UNCHANGED, "RandomCrop") if _runs(layer, n))
+    told = {"class_name": base.__name__, "config": _plain_config(base, layer, x)}
+    inputs = [inferred] if inferred is x else [inferred, x]
+    return tracer.keep("in_training", inputs, inferred.shape, layer=told, path=path, call=repr(tracer.current.key))
+
+
+def _runs(layer: Any, name: str) -> bool:
+    base = getattr(tf_keras.layers, name)
+    return isinstance(layer, base) and type(layer).call is base.call
+
+
+def _plain_config(base: Any, layer: Any, x: tf.Tensor) -> dict[str, Any]:
+    """The configuration of one of Keras' own layers, as JSON values; of a subclass, what its noise is shaped like."""
+    config = {n: value for n, value in base.get_config(layer).items() if n not in ("name", "dtype", "trainable")}
+    own = getattr(type(layer), "_get_noise_shape", None)
+    if own is not getattr(base, "_get_noise_shape", None):
+        shape = own(layer, x)
+        sizes = [*shape] if isinstance(shape, (list, tuple)) else tf.unstack(shape)
+        config["noise_shape"] = [None if tf.get_static_value(size) is None else int(size) for size in sizes]
+    return {name: list(value) if isinstance(value, (tuple, list)) else value for name, value in config.items()}
+
+
+def _spectral_normalization(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    """The kernel is divided by its largest singular value, which power iteration finds, before each training step
+    (Miyato et al. 2018); what runs then is the layer inside."""
+    if tracer.acts:
+        iterations = int(layer.power_iterations)
+        tracer.updates.append({"kernel": layer.kernel, "vector": layer.vector_u, "iterations": iterations})
+    return layer.layer(_argument(args, kwargs))
 
 
 def _center_crop(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
@@ -223,7 +313,9 @@ def _center_crop(tracer: Tracer, layer: Any, original: Callable, args: tuple, kw
 
 
 def _random_crop(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
-    return _fitted(tf.cast(_argument(args, kwargs), layer.compute_dtype), layer.height, layer.width)
+    x = tf.cast(_argument(args, kwargs), layer.compute_dtype)
+    fitted = _fitted(x, layer.height, layer.width)
+    return _kept_for_training(tracer, layer, fitted, x) if tracer.acts else fitted
 
 
 def _fitted(x: tf.Tensor, height: int, width: int) -> tf.Tensor:
@@ -236,7 +328,7 @@ def _fitted(x: tf.Tensor, height: int, width: int) -> tf.Tensor:
     return tf.image.resize(x[..., top : top + cut_rows, left : left + cut_columns, :], (height, width))
 
 
-_UNCHANGED = (
+_UNCHANGED = (  # at inference
     "Dropout",
     "SpatialDropout1D",
     "SpatialDropout2D",
@@ -269,7 +361,8 @@ def readers() -> dict[Any, Reader]:
         layers.GroupNormalization.call: _group_norm,
         layers.CenterCrop.call: _center_crop,
         layers.RandomCrop.call: _random_crop,
+        layers.SpectralNormalization.call: _spectral_normalization,
     }
     table |= {getattr(layers, name).call: _recurrent for name in RECURRENT}
-    table |= {getattr(layers, name).call: _same for name in _UNCHANGED}
+    table |= {getattr(layers, name).call: _in_training for name in _UNCHANGED}
     return table

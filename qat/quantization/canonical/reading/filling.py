@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from qat.quantization.canonical.graph import Tensor, Weight
 from qat.quantization.canonical.reading.slicing import with_constants
-from qat.quantization.canonical.reading.state import Import, Importer, kind, plain, sizes
+from qat.quantization.canonical.reading.state import Import, Importer, kind, sizes
 from qat.quantization.canonical.shapes import Open
 
 
@@ -19,7 +19,7 @@ def filled(value: float | None) -> Importer:
         number = float(np.asarray(state.value(op.inputs[1]))) if value is None else value
         if shape is None:
             return state.op(op, f"tf:{op.type} of unknown shape", [])
-        block = plain(np.full([size or 1 for size in shape], number, op.outputs[0].dtype.as_numpy_dtype))
+        block = state.plain(np.full([size or 1 for size in shape], number, op.outputs[0].dtype.as_numpy_dtype))
         node = state.graph.constant(block, state.name(op), state.layer(op))
         node.attrs["open_batch"] = None in shape
         return state.add(node)
@@ -96,15 +96,14 @@ def _over_batch(state: Import, op: tf.Operation) -> list[Tensor] | None:
         return None
     rest = [1 if isinstance(amount, Open) else amount for amount in amounts]
     weight = held.node.weights["value"]
-    value = np.tile(weight.value, rest) if op.type == "Tile" else np.broadcast_to(weight.value, rest)
-    if value.shape == held.shape:
+    if op.type == "Tile":
+        repeated = Weight.computed("tile", weight, multiples=[int(amount) for amount in rest])
+    else:
+        repeated = weight.spread(*np.broadcast_shapes(weight.value.shape, tuple(rest)))
+    if repeated.value.shape == held.shape:
         held.node.attrs["open_batch"] = True
         return [held]
-    node = state.graph.constant(value, state.name(op), state.layer(op))
-    node.op, node.weights["value"] = (
-        held.node.op,
-        Weight(value, weight.trainable, weight.key and ("repeated", value.shape, weight.key)),
-    )
+    node = state.graph.fixed(repeated, state.name(op), state.layer(op))
     node.attrs["open_batch"] = True
     return state.add(node)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qat.quantization.canonical.graph import Tensor, Weight
+from qat.quantization.canonical.graph import Tensor
 from qat.quantization.canonical.reading.state import Import, Importer, sizes
 
 
@@ -64,9 +64,7 @@ def read_matmul(state: Import, op: tf.Operation) -> list[Tensor]:
     if holder.op in ("const", "variable") and not adj_x and b.shape.rank == 2:
         outputs = state.op(op, "dense", [a])
         kernel = holder.weights["value"]
-        outputs[0].node.weights["kernel"] = (
-            Weight(kernel.value.T, kernel.trainable, kernel.key and ("turned", kernel.key)) if adj_y else kernel
-        )
+        outputs[0].node.weights["kernel"] = kernel.transposed([1, 0]) if adj_y else kernel
         return outputs
     return state.op(op, "batch_matmul", [a, b], adj_x=adj_x, adj_y=adj_y)
 
@@ -74,12 +72,12 @@ def read_matmul(state: Import, op: tf.Operation) -> list[Tensor]:
 def read_fused_batch_norm(state: Import, op: tf.Operation) -> list[Tensor]:
     if op.get_attr("is_training") or op.get_attr("data_format") != b"NHWC":
         return state.op(op, "tf:FusedBatchNormV3 in training mode", list(op.inputs))
-    outputs = state.op(op, "batch_norm", [op.inputs[0]], epsilon=float(op.get_attr("epsilon")), momentum=0.99)
+    outputs = state.op(op, "batch_norm", [op.inputs[0]], epsilon=float(op.get_attr("epsilon")), momentum=0.99, fused=True)
     node = outputs[0].node
     for name, tensor in zip(("gamma", "beta", "mean", "variance"), op.inputs[1:5], strict=True):
         holder = state.tensor(tensor).node
         node.weights[name] = holder.weights["value"]
-    node.attrs["trainable"] = node.weights["gamma"].trainable
+    node.attrs["acts"] = False  # by the moving statistics, in training as well
     node.outputs = node.outputs[:1]
     return [outputs[0]] * len(op.outputs)
 

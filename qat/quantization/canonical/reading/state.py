@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qat.quantization.canonical.graph import Graph, Node, Tensor
+from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.canonical.shapes import Known
+from qat.quantization.canonical.source import Source
 from qat.quantization.canonical.trace import Trace
 
 Importer = Callable[["Import", tf.Operation], list[Tensor]]
@@ -25,20 +26,93 @@ def kind(dtype: tf.DType) -> str:
     return "float32" if dtype.is_floating else dtype.name
 
 
-def plain(value: np.ndarray) -> np.ndarray:
-    """A number block in the dtype that `kind` gives."""
-    return np.asarray(value, np.float32) if tf.as_dtype(value.dtype).is_floating else np.asarray(value)
+class Variables:
+    """The model's variables by the handles under which a trace reads them.
+
+    Args:
+        model: whose `variables` they are, in that order.
+        graph: the traced graph.
+        live: places of variables that training assigns, besides those that are trained.
+
+    Attributes:
+        real: dtype in which the model holds real numbers: float64 where all of its real variables do, else float32.
+    """
+
+    def __init__(self, model: Any, graph: Any, live: frozenset[int] = frozenset()) -> None:
+        self.variables, self.live = list(model.variables), live
+        places = {id(handle): at for at, variable in enumerate(self.variables) for handle in handles(variable)}
+        self._places: dict[Any, int] = {}
+        self._apart: dict[Any, tf.Variable] = {}  # that are none of the model's
+        apart = {id(handle): variable for variable in graph.variables for handle in handles(variable)}
+        for external, internal in graph.captures:
+            if id(external) in places:
+                self._places[internal.ref()] = places[id(external)]
+            elif id(external) in apart:
+                self._apart[internal.ref()] = apart[id(external)]
+        self._of_variable = {id(inner): at for at, each in enumerate(self.variables) for inner in parts(each)}
+        held = {variable.dtype.name for variable in self.variables if variable.dtype.is_floating}
+        self.real = "float64" if held == {"float64"} else "float32"
+
+    def place(self, handle: tf.Tensor) -> int | None:
+        """The place of the variable behind a handle of the traced graph; None where it is none of the model's."""
+        return self._places.get(handle.ref())
+
+    def weight(self, variable: Any) -> Weight:
+        """The weight that a variable is."""
+        at = self._of_variable.get(id(variable))
+        if at is None:
+            at = next((self._of_variable[id(p)] for p in parts(variable) if id(p) in self._of_variable), None)
+        value = self.plain(variable.numpy() if hasattr(variable, "numpy") else tf.convert_to_tensor(variable).numpy())
+        if at is None:
+            return Weight(value)
+        return Weight(value, Source.variable(at, bool(self.variables[at].trainable) or at in self.live))
+
+    def read(self, handle: tf.Tensor) -> Weight:
+        """The weight behind a handle of the traced graph."""
+        at = self.place(handle)
+        return self.weight(self.variables[at] if at is not None else self._apart[handle.ref()])
+
+    def plain(self, value: np.ndarray) -> np.ndarray:
+        """A number block in the dtype in which the graph holds it."""
+        return np.asarray(value, self.real) if tf.as_dtype(value.dtype).is_floating else np.asarray(value)
+
+
+def parts(variable: Any) -> list[Any]:
+    """The variable, and those that it stands for: one for each replica, or the one that Keras casts when it is read."""
+    inner = getattr(variable, "_variable", None)
+    replicas = getattr(variable, "_values", None)
+    more = [*([inner] if inner is not None else []), *(replicas or [])]
+    return [variable, *(part for each in more for part in parts(each))]
+
+
+def handles(variable: Any) -> list[Any]:
+    """Under which resources a variable is read; none for what is no plain variable (a vocabulary)."""
+    found = []
+    for part in parts(variable):
+        try:
+            found.append(part.handle)
+        except (AttributeError, ValueError):
+            continue
+    return found
 
 
 class Import:
     """The state of one import: the graph so far, and the tensor that stands for each TensorFlow tensor."""
 
-    def __init__(self, trace: Trace, variables: dict[int, tuple[tf.Variable, bool]]) -> None:
+    def __init__(self, trace: Trace, variables: Variables) -> None:
         self.trace = trace
         self.graph = Graph()
-        self.variables = variables  # identity of the resource handle -> (variable, trainable)
+        self.variables = variables
         self.made: dict[Any, Tensor] = {}
         self.partly_known: dict[Any, Known] = {}  # integer tensors that hold the open batch size
+
+    def plain(self, value: np.ndarray) -> np.ndarray:
+        """A number block in the dtype in which the graph holds it."""
+        return self.variables.plain(value)
+
+    def variable(self, handle: tf.Tensor) -> Weight:
+        """The weight behind a resource handle of the trace."""
+        return self.variables.read(handle)
 
     def known(self, tensor: tf.Tensor) -> Known | None:
         """The numbers of an integer tensor as far as they do not depend on the batch size."""

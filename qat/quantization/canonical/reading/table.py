@@ -75,7 +75,7 @@ SAME_NAME = {
     "Sub": "sub",
     "Tanh": "tanh",
 }
-IDENTITIES = {"Identity", "StopGradient", "PreventGradient", "EnsureShape", "CheckNumerics", "PlaceholderWithDefault"}
+IDENTITIES = {"Identity", "PreventGradient", "EnsureShape", "CheckNumerics", "PlaceholderWithDefault"}
 WRITTEN_OUT = {"Cumsum", "ExtractImagePatches", "LRN", "Prod", "Roll"}  # by rewrites; of constants, computed at once
 
 IMPORTERS: dict[str, Importer] = {

@@ -1,0 +1,259 @@
+"""The two modes of a model, inference and training, read into one graph.
+
+The graph is that of inference: it is what the file holds. What training adds is found by tracing the model in training
+mode too, and comparing the two: layers that compute something else (`in_training` nodes), losses and metrics (`tap`
+nodes), variables that are updated, penalties on weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tensorflow.python.framework import func_graph as func_graph_lib
+from tf_keras.src.engine.functional import Functional
+from tf_keras.src.mixed_precision import autocast_variable
+
+from qat.quantization.canonical.graph import Graph
+from qat.quantization.canonical.importer import import_trace
+from qat.quantization.canonical.program import ASSIGNMENTS, Cutter, NotCarried, Program
+from qat.quantization.canonical.reading.added import behind
+from qat.quantization.canonical.reading.state import Variables
+from qat.quantization.canonical.trace import Key, LayerCall, Trace, Tracer, trace
+from qat.quantization.canonical.whole_layers import readers
+
+SMALL_CONSTANT = 1024  # bytes: larger ones are not compared
+
+
+def read(model: tf_keras.Model) -> Graph:
+    """`model` as a graph of its inference function, with what training adds to it.
+
+    Raises:
+        ModelError: the model's input sizes are not known, or it cannot be run symbolically.
+    """
+    table = readers()
+    if _is_plain(model, table):
+        inferred = trace(model, table)
+        graph = import_trace(inferred, model, _updated(model, inferred))
+        _add_updates(graph, model, inferred)
+    else:
+        graph = _read_both(model, table)
+    graph.penalties = [*_penalties(model, graph), *graph.penalties]
+    return graph
+
+
+def _is_plain(model: tf_keras.Model, known: Container[Any]) -> bool:
+    """Whether Keras' own functional or sequential models hold nothing but Keras' own plain layers: then nothing but
+    the layers that are kept whole can tell training from inference."""
+    for layer in model._flatten_layers():
+        inner = list(layer._flatten_layers(include_self=False, recursive=False))
+        if isinstance(layer, tf_keras.Model):
+            if type(layer).call not in (tf_keras.Sequential.call, Functional.call):
+                return False
+        elif isinstance(layer, tf_keras.layers.InputLayer):
+            continue
+        elif inner or not type(layer).__module__.startswith("tf_keras.src."):
+            return False
+        elif layer._expects_training_arg and type(layer).call not in known:
+            return False
+    return True
+
+
+def _read_both(model: tf_keras.Model, table: dict) -> Graph:
+    trained = trace(model, table, training=True)
+    acting = {call.key: call.acts for call in _calls(trained.call)}
+    inferred = trace(model, table, acting=acting)
+    both = _Both(model, trained)
+    regions = both.regions(inferred)
+    if regions:
+        inferred = trace(model, table, acting=acting, regions=regions)
+    graph_live = _updated(model, trained) | both.assigned
+    graph = import_trace(inferred, model, graph_live)
+    graph.not_carried += both.not_carried
+    _add_updates(graph, model, trained)
+    both.add_effects(graph, inferred)
+    return graph
+
+
+class _Both:
+    """The trace in training mode, from which programs are cut."""
+
+    def __init__(self, model: tf_keras.Model, trained: Trace) -> None:
+        self.trained, self.not_carried = trained, []
+        self.variables = Variables(model, trained.graph)
+        self.cutter = _cutter(self.variables, trained)
+        self.operations = trained.graph.get_operations()
+        self.assignments = [op for op in self.operations if op.type in ASSIGNMENTS]
+        self.assigned = frozenset(
+            at for op in self.assignments if (at := self.variables.place(op.inputs[0])) is not None
+        )
+
+    def regions(self, inferred: Trace) -> dict[Key, Callable]:
+        """The layer calls that compute something else in training, and what their outputs become."""
+        needed = {
+            "infer": behind(inferred, inferred.outputs),
+            "train": behind(self.trained, self.trained.outputs),
+        }
+        found: dict[Key, Callable] = {}
+        for one, other in _different(inferred, self.trained, needed):
+            try:
+                found[one.key] = self._region(other)
+            except NotCarried as reason:
+                self.not_carried.append(f"layer {one.key[0]!r}: what it computes in training ({reason})")
+        return found
+
+    def _region(self, call: LayerCall) -> Callable[[Tracer, LayerCall], dict]:
+        if not call.arguments or not call.outputs:
+            raise NotCarried("it is not called on tensors")
+        inside = {op.name for op in self.operations[call.start : call.end]}
+        program = self._cut(call.outputs, call, inside)
+
+        def outputs(tracer: Tracer, now: LayerCall) -> dict[Any, tf.Tensor]:
+            if len(now.outputs) != len(call.outputs) or len(now.arguments) != len(call.arguments):
+                return {}
+            made = {}
+            for at, tensor in enumerate(now.outputs):
+                told = {"program": program.to_json(), "output": at, "call": repr(now.key), "path": now.key[0]}
+                made[tensor.ref()] = tracer.keep("in_training", [tensor, *now.arguments], tensor.shape, **told)
+            return made
+
+        return outputs
+
+    def _cut(self, results: list[tf.Tensor], call: LayerCall, inside: set[str]) -> Program:
+        whole = set(self.trained.whole) & inside
+        outside = self.cutter.inputs_of(results, lambda op: op.name in inside and op.name not in whole)
+        known = {tensor.ref() for tensor in call.arguments}
+        foreign = [tensor for tensor in outside if tensor.ref() not in known]
+        if foreign:
+            owner = self.trained.layer_of.get(foreign[0].op.name) or foreign[0].op.name
+            raise NotCarried(f"it reads what layer {owner!r} makes, from inside")
+        return self.cutter.cut(results, call.arguments)
+
+    def add_effects(self, graph: Graph, inferred: Trace) -> None:
+        """Variables that layers assign in training, and losses that they add there alone."""
+        calls = {call.key: call for call in _calls(inferred.call)}
+        known = {(added.kind, added.key) for added in inferred.added}
+        extra = [added for added in self.trained.added if (added.kind, added.key) not in known]
+        by_call: dict[Key, list[tf.Operation]] = {}
+        for op in self.assignments:
+            by_call.setdefault(self._owner(op).key, []).append(op)
+        for key, ops in by_call.items():
+            self._carry(graph, calls, key, "update", "", [], ops)
+        for added in extra:
+            self._carry(graph, calls, added.key, added.kind, added.name, [added.value], [])
+
+    def _carry(
+        self, graph: Graph, calls: dict, key: Key, kind: str, name: str, results: list, effects: list[tf.Operation]
+    ) -> None:
+        call = next(each for each in _calls(self.trained.call) if each.key == key)
+        try:
+            values = [*results, *(op.inputs[1] for op in effects)]
+            inside = {op.name for op in self.operations[call.start : call.end]}
+            outside = self.cutter.inputs_of(values, lambda op: op.name in inside and op.name not in self.trained.whole)
+            if not outside:
+                program = self.cutter.cut(results, [], effects)
+                (graph.updates if kind == "update" else graph.penalties).append({"program": program.to_json()})
+                return
+            raise NotCarried("it depends on what the layer is called with")
+        except NotCarried as reason:
+            what = "a variable that it assigns" if kind == "update" else f"a {kind} that it adds"
+            graph.not_carried.append(f"layer {key[0]!r}: {what} in training ({reason})")
+
+    def _owner(self, op: tf.Operation) -> LayerCall:
+        """The innermost layer call that made the op."""
+        call = self.trained.call
+        order = {each.name: index for index, each in enumerate(self.operations)}
+        at = order[op.name]
+        while True:
+            inner = next((child for child in call.children if child.start <= at < child.end), None)
+            if inner is None:
+                return call
+            call = inner
+
+
+def _calls(call: LayerCall | None) -> Iterator[LayerCall]:
+    if call is not None:
+        yield call
+        for child in call.children:
+            yield from _calls(child)
+
+
+def _different(inferred: Trace, trained: Trace, needed: dict[str, set[str]]) -> Iterator[tuple[LayerCall, LayerCall]]:
+    """The innermost layer calls, in both traces, whose own ops are not the same."""
+    stack = [(inferred.call, trained.call)]
+    while stack:
+        one, other = stack.pop()
+        same = _signature(inferred, one, needed["infer"]) == _signature(trained, other, needed["train"])
+        if not same:
+            yield one, other
+        else:
+            stack += zip(one.children, other.children, strict=True)
+
+
+def _signature(trace: Trace, call: LayerCall, needed: set[str]) -> list[Any]:
+    """The call's own ops that the outputs need, with the calls of other layers in their places."""
+    operations = trace.graph.get_operations()
+    said: list[Any] = []
+    at = call.start
+    for child in [*call.children, None]:
+        end = call.end if child is None else child.start
+        said += [_spelled(op) for op in operations[at:end] if op.name in needed and op.type != "ReadVariableOp"]
+        if child is not None:
+            said.append(("call", id(child.layer)))
+            at = child.end
+    return said
+
+
+def _spelled(op: tf.Operation) -> tuple:
+    if op.type == "Const" and op.node_def.attr["value"].tensor.ByteSize() > SMALL_CONSTANT:
+        return (op.type,)
+    attrs = {n: v.SerializeToString() for n, v in op.node_def.attr.items() if n[0] != "_" and n not in ("seed", "seed2")}
+    return (op.type, tuple(sorted(attrs.items())))
+
+
+def _cutter(variables: Variables, traced: Trace) -> Cutter:
+    values = {
+        internal.ref(): external
+        for external, internal in traced.graph.captures
+        if internal.dtype != tf.resource and not hasattr(external, "graph")
+    }
+    return Cutter(variables.place, lambda t: values[t.ref()].numpy() if t.ref() in values else None)
+
+
+def _updated(model: tf_keras.Model, traced: Trace) -> frozenset[int]:
+    """Places of the variables that known layers update before a training step."""
+    places = {id(variable): at for at, variable in enumerate(model.variables)}
+    return frozenset(places[id(u[name])] for u in traced.updates for name in ("kernel", "vector") if id(u[name]) in places)
+
+
+def _add_updates(graph: Graph, model: tf_keras.Model, traced: Trace) -> None:
+    places = {id(variable): at for at, variable in enumerate(model.variables)}
+    seen = set()
+    for update in traced.updates:
+        kernel, vector = places[id(update["kernel"])], places[id(update["vector"])]
+        if kernel not in seen:
+            seen.add(kernel)
+            graph.updates.append({"kernel": kernel, "vector": vector, "iterations": update["iterations"]})
+
+
+def _penalties(model: tf_keras.Model, graph: Graph) -> Iterator[dict[str, Any]]:
+    """Losses on weights alone (regularizers, and callables given to `add_loss`), in the order of `model.losses`."""
+    for layer in model._flatten_layers():
+        for function in layer._callable_losses:
+            traced = func_graph_lib.FuncGraph("penalty")
+            with traced.as_default(), autocast_variable.enable_auto_cast_variables(None):
+                value = function()
+                value = None if value is None else tf.convert_to_tensor(value)
+            if value is None:
+                continue
+            variables = Variables(model, traced)
+            try:
+                if getattr(value, "graph", traced) is not traced:
+                    raise NotCarried("it was computed outside of the model")
+                empty = Trace(traced, [], [], [])
+                program = _cutter(variables, empty).cut([value], [])
+                yield {"program": program.to_json()}
+            except NotCarried as reason:
+                graph.not_carried.append(f"layer {layer.name!r}: a penalty on its weights ({reason})")
