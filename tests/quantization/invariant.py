@@ -1,0 +1,666 @@
+"""With fake quantization off, the QAT model is the float model in training: what is compared, and how closely.
+
+    python -m tests.quantization.invariant [SET/name-regex ...] --rows FILE     see `--help`
+    report = check(Case("name", build))                                        one case; `report.failures` is empty
+
+Compared are the trainable variables (number, order, name, shape, dtype, value), the losses with their penalties, every
+gradient of one step, the moving statistics behind it, the weights after ten steps of SGD, momentum and Adam, one epoch
+of `fit` with its history, and that no variable of the given model ever moves. A number is held to `RELATIVE` of its
+variable's largest entry or to `FLOORS` times what the float model differs from itself when the rows of each batch
+change places, whichever is larger; a variable without a gradient (a bias before BatchNormalization: rounding noise)
+to the same share of the model's largest gradient. Deep networks are chaotic in float32: they are built in float64,
+and one gradient is held to `RELATIVE_64`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import qat  # before TensorFlow: it selects Keras 2
+
+# isort: split
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from qat.quantization import quantize_model
+from qat.quantization.canonical.trace import nest_inputs
+from qat.quantization.schedule import enable_quantization
+
+from .zoo.drawing import draw, randomise, seed_of
+
+__all__ = ["Case", "Failure", "Report", "check", "qat"]
+
+RELATIVE, RELATIVE_64, FLOORS = 1e-4, 1e-6, 3.0
+SMALL_LAYERS = 6  # with variables of their own: more are deep
+ROWS, BATCH, STEPS = 32, 8, 10
+SHUFFLES = 2  # the rounding floor is the larger of two other orders of the rows
+VANISHING = 1e-5  # of the model's largest gradient: below, and mostly rounding noise, a gradient is none
+RATE, ADAM_RATE = 0.01, 1e-3
+OPTIMIZERS: dict[str, Callable[[float], Any]] = {
+    "sgd": lambda rate: tf_keras.optimizers.SGD(rate),
+    "momentum": lambda rate: tf_keras.optimizers.SGD(rate, momentum=0.9),
+    "adam": lambda _: tf_keras.optimizers.Adam(ADAM_RATE),
+}
+RANDOM_ATTRIBUTES = ("rate", "dropout", "recurrent_dropout", "stddev", "drop_rate", "drop_path_rate")
+
+Quantize = Callable[[tf_keras.Model, Any], tf_keras.Model]
+Arrays = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A float model and what is special about it.
+
+    `build` makes the model; it is called more than once and must make the same each time (the seed is set before).
+    `states` says in words what must hold. `inputs(model, rows, seed)` gives the arrays in `model.inputs` order.
+    `relative` replaces `RELATIVE` (half precision). `depth` is "full", "deep" (float64, one gradient) or "auto".
+    `silenceable` is whether the random layers can be switched off by a rate of 0; `also(float_model, qat_model)`
+    yields sentences about what else is wrong, with fake quantization off.
+    """
+
+    name: str
+    build: Callable[[], tf_keras.Model]
+    states: str = ""
+    inputs: Callable[[tf_keras.Model, int, int], Arrays] = draw
+    random_weights: bool = True
+    relative: float = RELATIVE
+    depth: str = "auto"
+    silenceable: bool = True
+    rows: int = ROWS
+    also: Callable[[tf_keras.Model, tf_keras.Model], Iterator[str]] | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What differs: the check, the variable, and both numbers where it differs most."""
+
+    check: str
+    what: str
+    expected: Any
+    found: Any
+    tolerance: float | None = None
+
+
+@dataclass
+class Report:
+    """`worst` holds, for each check, the largest error as a share of its tolerance, and whose it is."""
+
+    name: str
+    states: str = ""
+    failures: list[Failure] = field(default_factory=list)
+    worst: dict[str, tuple[float, str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def fail(self, check: str, what: str, expected: Any, found: Any, tolerance: float | None = None) -> None:
+        self.failures.append(Failure(check, what, expected, found, tolerance))
+
+    def hold(self, check: str, what: str, expected: Any, found: Any, tolerance: float) -> None:
+        """Two arrays or numbers, entry by entry, within `tolerance`; not finite on one side alone is a failure."""
+        expected, found = np.asarray(expected, np.float64), np.asarray(found, np.float64)
+        if expected.shape != found.shape:
+            self.fail(check, what, f"shape {expected.shape}", f"shape {found.shape}")
+            return
+        if not expected.size:
+            return
+        error = np.where(np.isnan(expected) & np.isnan(found) | (expected == found), 0.0, np.abs(expected - found))
+        error = np.where(np.isnan(error), np.inf, error)
+        at = np.unravel_index(int(np.argmax(error)), error.shape)
+        share = float(error[at]) / tolerance if tolerance > 0 else float(np.inf if error[at] > 0 else 0.0)
+        if check not in self.worst or share > self.worst[check][0]:
+            self.worst[check] = (share, what)
+        if share > 1:
+            where = f"{what}[{','.join(map(str, at))}]" if at else what
+            self.fail(check, where, float(expected[at]), float(found[at]), tolerance)
+
+    def row(self) -> dict[str, Any]:
+        """As one JSON line."""
+        worst = {check: [float(f"{share:.3g}"), what] for check, (share, what) in self.worst.items()}
+        return {
+            "name": self.name,
+            "passed": not self.failures,
+            "failures": [asdict(failure) for failure in self.failures],
+            "worst": worst,
+            "notes": self.notes,
+            "seconds": round(self.seconds, 1),
+            "states": self.states,
+        }
+
+
+# --- one model
+
+
+def plain(name: str) -> str:
+    """A variable's name without the prefixes that wrappers give.
+
+    >>> plain("block/quant_conv/kernel:0")
+    'block/conv/kernel:0'
+    """
+    return re.sub(r"(^|/)quant_", r"\1", name)
+
+
+def values_of(variables: Sequence[Any]) -> Arrays:
+    return [np.array(variable.numpy()) for variable in variables]
+
+
+def restore(variables: Sequence[Any], values: Arrays) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def layers_with_variables(model: tf_keras.Model) -> int:
+    """How many layers hold variables themselves; wrappers of others and nested models do not count."""
+    return sum(bool(layer._trainable_weights) for layer in model._flatten_layers() if layer is not model)
+
+
+@contextlib.contextmanager
+def float64() -> Iterator[None]:
+    """What is built inside computes in float64."""
+    before = tf_keras.backend.floatx()
+    tf_keras.backend.set_floatx("float64")
+    try:
+        yield
+    finally:
+        tf_keras.backend.set_floatx(before)
+
+
+def fresh(case: Case) -> tf_keras.Model:
+    """The case's model with its weights set, the same and with the same names each time."""
+    tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(seed_of(case.name))
+    model = case.build()
+    if case.random_weights:
+        randomise(model, seed_of(case.name))
+    return model
+
+
+def silence(model: tf_keras.Model) -> list[str]:
+    """Set the rates of all random layers to 0; the names of those that had another."""
+    found = []
+    for layer in model._flatten_layers():
+        for attribute in RANDOM_ATTRIBUTES:
+            value = getattr(layer, attribute, None)
+            if isinstance(value, float) and value:
+                with contextlib.suppress(AttributeError):  # a property: its cell holds the number
+                    setattr(layer, attribute, 0.0)
+                    found.append(f"{layer.name}.{attribute}")
+    return found
+
+
+@dataclass
+class Batch:
+    """Inputs in `model.inputs` order and one target for each output, None where the output is no float."""
+
+    inputs: Arrays
+    targets: list[np.ndarray | None]
+
+    def rows(self, chosen: np.ndarray) -> Batch:
+        count = len(self.inputs[0])
+        targets = [t if t is None or not t.ndim or len(t) != count else t[chosen] for t in self.targets]
+        return Batch([array[chosen] for array in self.inputs], targets)
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+
+def batch_for(case: Case, model: tf_keras.Model, rows: int) -> Batch:
+    """Rows drawn for the case, targets drawn beside its outputs."""
+    seed = seed_of(case.name)
+    inputs = case.inputs(model, rows, seed + 2)
+    rng = np.random.default_rng(seed + 3)
+    outputs = tf.nest.flatten(call(model, inputs, training=False))
+    targets = [
+        (output.numpy() + rng.normal(0, 1, output.shape)).astype(output.dtype.as_numpy_dtype)
+        if output.dtype.is_floating
+        else None
+        for output in outputs
+    ]
+    return Batch(inputs, targets)
+
+
+def call(model: tf_keras.Model, inputs: Arrays, **options: Any) -> Any:
+    return model(nest_inputs(model, [tf.constant(array) for array in inputs]), **options)
+
+
+@dataclass
+class Step:
+    """What one step of training finds; `state` are the other variables behind it, in their order."""
+
+    loss: float
+    penalties: list[float]
+    gradients: list[np.ndarray | None]
+    outputs: Arrays
+    state: Arrays
+
+    @property
+    def largest(self) -> float:
+        return max((float(np.max(np.abs(g))) for g in self.gradients if g is not None and g.size), default=0.0)
+
+
+def differentiate(model: tf_keras.Model, batch: Batch, seed: int = 0, **mode: Any) -> tuple[Any, Any, Any, Any]:
+    """Loss, penalties, gradients and outputs as tensors; random ops begin at `seed`."""
+    tf_keras.utils.set_random_seed(seed)
+    mode = mode or {"training": True}
+    with tf.GradientTape() as tape:
+        outputs = tf.nest.flatten(call(model, batch.inputs, **mode))
+        parts = [
+            tf.cast(tf.reduce_mean(tf.square(output - target)), tf_keras.backend.floatx())
+            for output, target in zip(outputs, batch.targets, strict=True)
+            if target is not None
+        ]
+        penalties = list(model.losses)
+        loss = tf.add_n(parts + [tf.cast(tf.reduce_sum(p), tf_keras.backend.floatx()) for p in penalties] or [0.0])
+    gradients = tape.gradient(loss, model.trainable_variables)
+    return loss, penalties, [None if g is None else tf.convert_to_tensor(g) for g in gradients], outputs
+
+
+def step(model: tf_keras.Model, batch: Batch, seed: int = 0) -> Step:
+    """One step from the variables as they are, which are put back."""
+    before = values_of(model.variables)
+    loss, penalties, gradients, outputs = differentiate(model, batch, seed)
+    state = values_of(model.non_trainable_variables)
+    restore(model.variables, before)
+    return Step(
+        float(loss),
+        [float(tf.reduce_sum(p)) for p in penalties],
+        [None if g is None else g.numpy() for g in gradients],
+        [output.numpy() for output in outputs],
+        state,
+    )
+
+
+def train(model: tf_keras.Model, batches: list[Batch], optimizer: Any) -> tuple[Arrays, Arrays]:
+    """Trainable and other variables after a step on each batch; the model's variables are put back."""
+    before = values_of(model.variables)
+    for number, batch in enumerate(batches):
+        _, _, gradients, _ = differentiate(model, batch, number)
+        pairs = [(g, v) for g, v in zip(gradients, model.trainable_variables, strict=True) if g is not None]
+        if pairs:
+            optimizer.apply_gradients(pairs)
+    after = values_of(model.trainable_variables), values_of(model.non_trainable_variables)
+    restore(model.variables, before)
+    return after
+
+
+def shuffled(batch: Batch, number: int) -> Batch:
+    return batch.rows(np.random.default_rng(100 + number).permutation(len(batch)))
+
+
+def floors(wanted: list[np.ndarray | None], others: list[list[np.ndarray | None]]) -> list[float]:
+    """By variable, the largest difference of the float model from itself."""
+
+    def apart(a: np.ndarray | None, b: np.ndarray | None) -> float:
+        return 0.0 if a is None or b is None or not a.size else float(np.max(np.abs(a.astype(float) - b.astype(float))))
+
+    return [max(apart(a, other[i]) for other in others) for i, a in enumerate(wanted)]
+
+
+def size_of(value: np.ndarray | None) -> float:
+    return float(np.max(np.abs(value))) if value is not None and value.size else 0.0
+
+
+# --- float against QAT
+
+
+class Comparison:
+    """One float model beside one QAT model, fake quantization off."""
+
+    def __init__(self, report: Report, case: Case, float_model: Any, qat_model: Any, relative: float) -> None:
+        self.report, self.case, self.relative = report, case, relative
+        self.float_model, self.qat_model = float_model, qat_model
+        self.names = [plain(v.name) for v in float_model.trainable_variables]
+        self.batch = batch_for(case, float_model, case.rows)
+        self.vanishing: set[int] = set()
+
+    def variables(self) -> bool:
+        """Number, order, name, shape, dtype and value; whether gradients can be compared one by one."""
+        expected, found = self.float_model.trainable_variables, self.qat_model.trainable_variables
+        if len(expected) != len(found):
+            names = [plain(v.name) for v in found]
+            missing = [name for name in self.names if name not in names]
+            added = [name for name in names if name not in self.names]
+            self.report.fail(
+                "variables", f"number; missing {missing[:6]}, added {added[:6]}", len(expected), len(found)
+            )
+            return False
+        comparable = True
+        for number, (a, b) in enumerate(zip(expected, found, strict=True)):
+            if plain(a.name) != plain(b.name):
+                self.report.fail("variables", f"name of number {number}", a.name, b.name)
+            if a is b:
+                self.report.fail("variables", a.name, "a copy", "the float model's own variable")
+            if a.shape != b.shape or a.dtype != b.dtype:
+                both = [f"{v.dtype.name} {tuple(v.shape)}" for v in (a, b)]
+                self.report.fail("variables", f"shape or dtype of {a.name}", *both)
+                comparable = comparable and a.shape == b.shape
+            elif not np.array_equal(a.numpy(), b.numpy()):
+                self.report.hold("variables", a.name, a.numpy(), b.numpy(), 0.0)
+        return comparable
+
+    def one_step(self, comparable: bool) -> None:
+        """Outputs, loss, penalties, gradients and moving statistics of one step."""
+        wanted, found = step(self.float_model, self.batch), step(self.qat_model, self.batch)
+        others = [step(self.float_model, shuffled(self.batch, i)) for i in range(SHUFFLES)]
+        self._loss(wanted, found, others)
+        if comparable:
+            floor = floors(wanted.gradients, [other.gradients for other in others])
+            self._find_vanishing(wanted, floor)
+            self._gradients(wanted, found, floor)
+        self._state("statistics", wanted.state, found.state, [other.state for other in others])
+
+    def _loss(self, wanted: Step, found: Step, others: list[Step]) -> None:
+        outputs = getattr(self.float_model, "output_names", None) or []
+        for number, (a, b) in enumerate(zip(wanted.outputs, found.outputs, strict=True)):
+            name = outputs[number] if number < len(outputs) else f"output {number}"
+            if a.dtype.kind == "f" and a.shape[:1] == (len(self.batch),):
+                back = [np.argsort(np.random.default_rng(100 + i).permutation(len(a))) for i in range(SHUFFLES)]
+                unshuffled = [[other.outputs[number][order]] for other, order in zip(others, back, strict=True)]
+                floor = floors([a], unshuffled)[0]
+                self.report.hold("outputs in training", name, a, b, self._tolerance(size_of(a), floor))
+        spread = max(abs(wanted.loss - other.loss) for other in others)
+        self.report.hold("loss", "total", wanted.loss, found.loss, self._tolerance(abs(wanted.loss), spread))
+        if len(wanted.penalties) != len(found.penalties):
+            self.report.fail("penalties", "len(model.losses)", len(wanted.penalties), len(found.penalties))
+        total, spread = sum(wanted.penalties), max(abs(sum(wanted.penalties) - sum(o.penalties)) for o in others)
+        tolerance = self._tolerance(max(map(abs, wanted.penalties), default=0.0), spread)
+        self.report.hold("penalties", "sum(model.losses)", total, sum(found.penalties), tolerance)
+
+    def _tolerance(self, largest: float, floor: float) -> float:
+        return max(self.relative * largest, FLOORS * floor, 1e-30)
+
+    def _find_vanishing(self, wanted: Step, floor: list[float]) -> None:
+        """Variables whose gradient is rounding noise beside the model's others."""
+        for number, gradient in enumerate(wanted.gradients):
+            own = size_of(gradient)
+            if own < VANISHING * wanted.largest and (own == 0 or floor[number] > 0.05 * own):
+                self.vanishing.add(number)
+
+    def _gradients(self, wanted: Step, found: Step, floor: list[float]) -> None:
+        for number, name in enumerate(self.names):
+            a, b = wanted.gradients[number], found.gradients[number]
+            if a is None and b is None:
+                continue
+            if b is None and size_of(a) > 0 and number not in self.vanishing:
+                self.report.fail("gradient", name, size_of(a), None)
+                continue
+            a = np.zeros_like(b) if a is None else a
+            b = np.zeros_like(a) if b is None else b
+            largest = wanted.largest if number in self.vanishing else size_of(a)
+            self.report.hold("gradient", name, a, b, self._tolerance(largest, floor[number]))
+
+    def _state(self, check: str, wanted: Arrays, found: Arrays, others: list[Arrays]) -> None:
+        """Of the variables that are not trained: those that the float model moves, by name, or else by value."""
+        before = values_of(self.float_model.non_trainable_variables)
+        floor = floors(wanted, others)
+        held: dict[str, list[np.ndarray]] = {}
+        for variable, value in zip(self.qat_model.non_trainable_variables, found, strict=True):
+            held.setdefault(plain(variable.name), []).append(value)
+        for number, variable in enumerate(self.float_model.non_trainable_variables):
+            name = plain(variable.name)
+            if variable.dtype.is_integer or not variable.dtype.is_floating:
+                continue
+            own = held.get(name)
+            if np.array_equal(before[number], wanted[number]) and not own:
+                continue  # a constant of the model may be one of the graph
+            if not own:
+                self.report.fail(check, name, "moves in training", "no variable of this name")
+                continue
+            tolerance = self._tolerance(size_of(wanted[number]), floor[number])
+            self.report.hold(check, name, wanted[number], own.pop(0), tolerance)
+
+    def ten_steps(self) -> None:
+        """Weights and statistics after ten steps of each optimizer, on batches in turn."""
+        batches = [self._part(number) for number in range(STEPS)]
+        norm = np.sqrt(
+            sum(
+                np.sum(np.square(g.astype(float)))
+                for g in step(self.float_model, self.batch).gradients
+                if g is not None
+            )
+        )
+        rate = RATE / max(1.0, float(norm))
+        before = values_of(self.float_model.trainable_variables)
+        for name, make in OPTIMIZERS.items():
+            wanted, state = train(self.float_model, batches, make(rate))
+            if not all(np.isfinite(value).all() for value in wanted):
+                self.report.notes.append(f"{name}: the float model itself does not stay finite over ten steps")
+                continue
+            found, found_state = train(self.qat_model, batches, make(rate))
+            others = [
+                train(self.float_model, [shuffled(b, 10 * i + n) for n, b in enumerate(batches)], make(rate))
+                for i in range(SHUFFLES)
+            ]
+            floor = floors(wanted, [other[0] for other in others])
+            moves = max((size_of(a - b) for a, b in zip(wanted, before, strict=True)), default=0.0)
+            for number, variable in enumerate(self.names):
+                tolerance = self._tolerance(size_of(wanted[number]), floor[number])
+                if number in self.vanishing:  # Adam makes steps of full length out of rounding noise
+                    tolerance = max(tolerance, 2 * STEPS * ADAM_RATE if name == "adam" else self.relative * moves)
+                self.report.hold(f"ten steps of {name}", variable, wanted[number], found[number], tolerance)
+            self._state(f"statistics after ten steps of {name}", state, found_state, [other[1] for other in others])
+
+    def _part(self, number: int) -> Batch:
+        parts = len(self.batch) // BATCH
+        return self.batch.rows(np.arange(number % parts * BATCH, (number % parts + 1) * BATCH))
+
+    def fit(self) -> None:
+        """One epoch of `compile` and `fit`: history by its keys, weights behind it."""
+        if any(target is None for target in self.batch.targets) or not self.names:
+            return
+        histories, weights = [], []
+        for model, batch in (
+            (self.float_model, self.batch),
+            (self.qat_model, self.batch),
+            (self.float_model, self._shuffled_in_batches()),
+        ):
+            before = values_of(model.variables)
+            histories.append(fitted(model, batch, 1e-3))
+            weights.append(values_of(model.trainable_variables))
+            restore(model.variables, before)
+        wanted, found, other = histories
+        if set(wanted) != set(found):
+            self.report.fail("fit", "keys of history", sorted(wanted), sorted(found))
+        for key in set(wanted) & set(found):
+            spread = abs(wanted[key] - other[key])
+            self.report.hold(
+                "fit", f"history[{key}]", wanted[key], found[key], self._tolerance(abs(wanted[key]), spread)
+            )
+        floor = floors(weights[0], [weights[2]])
+        for number, name in enumerate(self.names):
+            tolerance = self._tolerance(size_of(weights[0][number]), floor[number])
+            self.report.hold("weights after fit", name, weights[0][number], weights[1][number], tolerance)
+
+    def _shuffled_in_batches(self) -> Batch:
+        parts = [np.arange(at, at + BATCH) for at in range(0, len(self.batch), BATCH)]
+        orders = [np.random.default_rng(7 + i).permutation(part) for i, part in enumerate(parts)]
+        return self.batch.rows(np.concatenate(orders))
+
+    def inference(self) -> None:
+        """Outputs at inference."""
+        wanted, found = (tf.nest.flatten(call(m, self.batch.inputs, training=False)) for m in self.models)
+        for number, (a, b) in enumerate(zip(wanted, found, strict=True)):
+            a, b = a.numpy(), b.numpy()
+            if a.dtype.kind == "f":
+                tolerance = self._tolerance(size_of(a), 0.0)
+                self.report.hold("outputs at inference", f"output {number}", a, b, tolerance)
+
+    @property
+    def models(self) -> tuple[Any, Any]:
+        return self.float_model, self.qat_model
+
+
+def fitted(model: tf_keras.Model, batch: Batch, rate: float) -> dict[str, float]:
+    """The history of one epoch; the model stays trained."""
+    tf_keras.utils.set_random_seed(0)
+    model.compile(tf_keras.optimizers.SGD(rate, global_clipnorm=1.0), "mse")
+    inputs = nest_inputs(model, batch.inputs)
+    nest = tf.nest.pack_sequence_as(call(model, [array[:1] for array in batch.inputs], training=False), batch.targets)
+    history = model.fit(inputs, nest, batch_size=BATCH, epochs=1, shuffle=False, verbose=0).history
+    return {key: float(values[-1]) for key, values in history.items()}
+
+
+def switch(report: Report, qat_model: tf_keras.Model, on: bool) -> None:
+    """Fake quantization on or off. Where the method is not there yet, by the switch that `quant.delay` uses."""
+    if hasattr(qat_model, "fake_quantization"):
+        qat_model.fake_quantization(on)
+        return
+    if not any(failure.check == "switch" for failure in report.failures):
+        report.fail("switch", "QatModel.fake_quantization(on)", "a method", "none; enable_quantization used instead")
+    enable_quantization(qat_model, on)
+
+
+# --- a whole case
+
+
+def check(case: Case, quantize: Quantize = quantize_model) -> Report:
+    """Everything that is compared for one case; what raises is a failure, not an error.
+
+    Args:
+        case: see `Case`.
+        quantize: what makes the QAT model of (float_model, calibration).
+    """
+    started, report = time.monotonic(), Report(case.name, case.states)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            _check(case, quantize, report)
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            message = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            report.fail("raised", f"{place.filename.split('/')[-1]}:{place.lineno}", "no error", message)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _check(case: Case, quantize: Quantize, report: Report) -> None:
+    model = fresh(case)
+    depth = case.depth
+    if depth == "auto":
+        depth = "full" if layers_with_variables(model) <= SMALL_LAYERS else "deep"
+    if is_random(case, model):
+        _masks(case, quantize, report, model)
+        if not case.silenceable:
+            report.notes.append("cannot be silenced: compared under equal masks only")
+            return
+    _untouched(case, quantize, report)
+    if depth == "deep":
+        _equal_in_float64(case, quantize, report)
+    else:
+        _equal(case, quantize, report, case.relative, deep=False)
+
+
+def _equal_in_float64(case: Case, quantize: Quantize, report: Report) -> None:
+    """One gradient in float64; where the float model itself cannot be built so, in float32 against its floor."""
+    with float64():
+        try:
+            call(model := fresh(case), case.inputs(model, 2, 5), training=False)
+        except Exception as error:
+            report.notes.append(f"not built in float64: {type(error).__name__}: {' '.join(str(error).split())[:120]}")
+        else:
+            _equal(case, quantize, report, RELATIVE_64, deep=True)
+            return
+    _equal(case, quantize, report, case.relative, deep=True)
+
+
+def is_random(case: Case, model: tf_keras.Model) -> bool:
+    """Whether two seeds give two answers in training."""
+    before = values_of(model.variables)
+    answers = []
+    for seed in (1, 2, 3):
+        tf_keras.utils.set_random_seed(seed)
+        answers.append([np.asarray(t) for t in tf.nest.flatten(call(model, case.inputs(model, 8, 5), training=True))])
+        restore(model.variables, before)
+    return any(
+        not np.array_equal(a, b, equal_nan=True)
+        for other in answers[1:]
+        for a, b in zip(answers[0], other, strict=True)
+        if a.dtype.kind == "f"
+    )
+
+
+def _equal(case: Case, quantize: Quantize, report: Report, relative: float, deep: bool) -> None:
+    float_model = fresh(case)
+    silence(float_model)
+    qat_model = quantize(float_model, _calibration(case, float_model))
+    answer = [np.asarray(t) for t in tf.nest.flatten(call(qat_model, case.inputs(float_model, 8, 5), training=False))]
+    switch(report, qat_model, False)
+    compared = Comparison(report, case, float_model, qat_model, relative)
+    comparable = compared.variables()
+    compared.inference()
+    compared.one_step(comparable)
+    if not deep:
+        if comparable:
+            compared.ten_steps()
+            compared.fit()
+        if case.also is not None:
+            for sentence in case.also(float_model, qat_model):
+                report.fail("case", sentence, "", "")
+    switch(report, qat_model, True)
+    again = [np.asarray(t) for t in tf.nest.flatten(call(qat_model, case.inputs(float_model, 8, 5), training=False))]
+    if not all(map(np.array_equal, answer, again)):
+        report.fail("switch", "fake_quantization(True)", "the outputs of before", "others")
+
+
+def _calibration(case: Case, model: tf_keras.Model) -> Any:
+    return case.inputs(model, case.rows, seed_of(case.name) + 1)
+
+
+def _untouched(case: Case, quantize: Quantize, report: Report) -> None:
+    """No variable of the float model moves in `quantize_model`, nor in an epoch of `fit` with fake quantization on."""
+    model = fresh(case)
+    names, before = [v.name for v in model.variables], values_of(model.variables)
+    batch = batch_for(case, model, 2 * BATCH)
+    restore(model.variables, before)
+    qat_model = quantize(model, _calibration(case, model))
+    _hold_still(report, "untouched by quantize_model", names, before, model)
+    if any(target is None for target in batch.targets) or not names:
+        return
+    started = values_of(qat_model.trainable_variables)
+    history = fitted(qat_model, batch, 1e-3)
+    _hold_still(report, "untouched by fit", names, before, model)
+    after = values_of(qat_model.trainable_variables)
+    if not np.isfinite(history["loss"]):
+        report.fail("fit of the QAT model", "loss", "finite", history["loss"])
+    if started and all(map(np.array_equal, started, after)):
+        report.fail("fit of the QAT model", "trainable variables", "moved", "none has")
+
+
+def _hold_still(report: Report, check: str, names: list[str], before: Arrays, model: tf_keras.Model) -> None:
+    for name, old, variable in zip(names, before, model.variables, strict=True):
+        if old.dtype.kind in "fiu":
+            report.hold(check, name, old, variable.numpy(), 0.0)
+
+
+MASK_SEEDS = 24
+
+
+def _masks(case: Case, quantize: Quantize, report: Report, model: tf_keras.Model) -> None:
+    """Random ops act as in the float model: the same losses under the same seeds, or at least losses spread alike."""
+    qat_model = quantize(model, _calibration(case, model))
+    switch(report, qat_model, False)
+    batch = batch_for(case, model, case.rows)
+    wanted, found = ([step(each, batch, seed).loss for seed in range(MASK_SEEDS)] for each in (model, qat_model))
+    if np.allclose(wanted, found, rtol=case.relative, atol=0):
+        report.worst["masks"] = (float(np.max(np.abs(np.subtract(wanted, found)) / np.abs(wanted))) / case.relative, "")
+        return
+    report.notes.append(f"masks: not the same under the same seed ({wanted[0]:.6g}, {found[0]:.6g})")
+    error = max(np.hypot(np.std(wanted), np.std(found)) / np.sqrt(MASK_SEEDS), 1e-12)
+    report.hold("masks", f"mean loss over {MASK_SEEDS} seeds", np.mean(wanted), np.mean(found), 4 * error)
+    ratio = np.std(found) / np.std(wanted)
+    if not 1 / 3 < ratio < 3:
+        report.fail("masks", f"spread of the loss over {MASK_SEEDS} seeds", np.std(wanted), np.std(found))
+
+
+if __name__ == "__main__":
+    from .invariant_sets import main
+
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""What the invariant is held on, and the command that does it (`python -m tests.quantization.invariant --help`)."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tf_keras
+
+from qat.config import ModelConfig
+from qat.models import build
+
+from .invariant import RANDOM_ATTRIBUTES, Case, check, fresh
+from .semantics import SEMANTICS
+from .zoo import CASES
+
+ROOT = Path(__file__).resolve().parents[2]
+HALF_PRECISION = {"half_precision_policy": 2e-2}
+SHIPPED: dict[str, tuple[tuple[int, ...], int, dict[str, Any]]] = {
+    "mobilenet": ((32, 32, 3), 10, {"alpha": 0.25}),
+    "mobilenet_v2": ((32, 32, 3), 10, {"alpha": 0.35}),
+    "resnet8": ((32, 32, 3), 10, {}),
+    "simple_cnn": ((32, 32, 3), 10, {}),
+    "ds_cnn": ((49, 10, 1), 12, {}),
+    "autoencoder": ((64,), 64, {}),
+}
+FAMILIES = (
+    "MobileNet",
+    "VGG16",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "RegNetX002",
+    "ResNet50",
+    "ResNet50V2",
+    "Xception",
+    "RegNetY002",
+    "EfficientNetB0",
+    "EfficientNetV2B0",
+    "InceptionV3",
+    "InceptionResNetV2",
+    "DenseNet121",
+    "ConvNeXtTiny",
+    "ResNetRS50",
+    "NASNetMobile",
+)
+QUICK = (  # some minutes: one of each kind
+    "zoo/unet",
+    "zoo/keyword_ds_cnn",
+    "zoo/gru",
+    "zoo/self_attention",
+    "zoo/multi_task",
+    "zoo/triplet",
+    "shipped/resnet8",
+    "semantics/rescaling_conv",
+    "semantics/normalization_dense",
+    "semantics/penalties_l1_l2",
+    "semantics/constraints",
+    "semantics/dropout",
+    "semantics/stop_gradient",
+    "semantics/gradient_reversal",
+    "semantics/weight_normalisation",
+    "semantics/tied_embedding",
+    "semantics/frozen_base",
+    "semantics/lstm_dropouts",
+    "semantics/subclassed",
+    "semantics/add_loss_layer",
+)
+
+
+def shipped(name: str) -> Case:
+    shape, classes, knobs = SHIPPED[name]
+    return Case(
+        f"shipped/{name}",
+        lambda: build(ModelConfig(name=name, **knobs), shape, classes),
+        "a shipped model: one gradient in float64",
+        depth="deep",
+    )
+
+
+def application(name: str) -> Case:
+    """The application at its smallest input, with the weights that `scripts/coverage` gives it."""
+
+    def made() -> tf_keras.Model:
+        sys.path.insert(0, str(ROOT / "scripts"))
+        import coverage_of_one as coverage
+
+        rng = np.random.default_rng(0)
+        model = coverage.smallest(getattr(tf_keras.applications, name))
+        raw = bool(coverage.layers_of(model, tf_keras.layers.Rescaling, tf_keras.layers.Normalization))
+        coverage.randomize(model, rng, coverage.images(16, model.input_shape[1], raw, rng))
+        return model
+
+    def images(model: tf_keras.Model, rows: int, seed: int) -> list[np.ndarray]:
+        import coverage_of_one as coverage
+
+        raw = bool(coverage.layers_of(model, tf_keras.layers.Rescaling, tf_keras.layers.Normalization))
+        return [coverage.images(rows, model.input_shape[1], raw, np.random.default_rng(seed))]
+
+    states = "one of a family of applications: one gradient in float64"
+    return Case(f"applications/{name}", made, states, images, random_weights=False, depth="deep", rows=8)
+
+
+def cases() -> Iterator[Case]:
+    """Every case of every set, named `set/name`."""
+    yield from SEMANTICS
+    for name in SHIPPED:
+        yield shipped(name)
+    for name, make in CASES.items():
+        yield Case(f"zoo/{name}", make, relative=HALF_PRECISION.get(name, 1e-4))
+    for name in FAMILIES:
+        yield application(name)
+
+
+def twin_of(case: Case) -> Any:
+    """Stands for `quantize_model`: the float model once more. Whatever fails is the harness's own fault."""
+
+    def quantize(model: tf_keras.Model, calibration: Any) -> tf_keras.Model:
+        twin = fresh(case)
+        for ours, theirs in zip(twin._flatten_layers(), model._flatten_layers(), strict=True):
+            for name in RANDOM_ATTRIBUTES:
+                if isinstance(getattr(theirs, name, None), float):
+                    with contextlib.suppress(AttributeError):
+                        setattr(ours, name, getattr(theirs, name))
+        twin.set_weights(model.get_weights())
+        object.__setattr__(twin, "fake_quantization", lambda on: None)
+        return twin
+
+    return quantize
+
+
+def commit() -> str:
+    answer = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return answer.stdout.strip()
+
+
+def known(path: Path) -> dict[str, dict[str, Any]]:
+    """The last row of each case."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {row["name"]: row for row in map(json.loads, lines)}
+
+
+def line(row: dict[str, Any]) -> str:
+    """One case for people: its closest check, or what failed with both numbers."""
+    closest = max(row["worst"].items(), key=lambda item: item[1][0], default=("", [0, ""]))
+    if row["passed"]:
+        return f"ok   {row['name']:40} {row['seconds']:6.1f}s closest: {closest[0]} at {closest[1][0]:.2g} of tolerance"
+    lines = [f"FAIL {row['name']:40} {row['seconds']:6.1f}s {len(row['failures'])} failures"]
+    for failure in row["failures"][:8]:
+        held = "" if failure["tolerance"] is None else f" (tolerance {failure['tolerance']:.3g})"
+        what = f"{failure['check']}: {failure['what']}"
+        lines.append(f"     {what}: expected {failure['expected']}, found {failure['found']}{held}")
+    return "\n".join(lines + [f"     note: {note}" for note in row["notes"]])
+
+
+def summary(rows: dict[str, dict[str, Any]]) -> str:
+    """How many hold, by set; how many fail, by check."""
+    lines = []
+    for group in dict.fromkeys(name.split("/")[0] for name in rows):
+        chosen = [row for name, row in rows.items() if name.startswith(f"{group}/")]
+        lines.append(f"{group}: {sum(row['passed'] for row in chosen)} of {len(chosen)} hold")
+    checks: dict[str, int] = {}
+    for row in rows.values():
+        for name in {failure["check"] for failure in row["failures"]}:
+            checks[name] = checks.get(name, 0) + 1
+    lines += [f"  {name}: fails in {count}" for name, count in sorted(checks.items(), key=lambda item: -item[1])]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.quantization.invariant",
+        description="Hold the QAT model with fake quantization off against the float model in training.",
+        epilog="sets: semantics, shipped, zoo (703), applications; `quick` is a few of each. Names are regular "
+        "expressions over set/name: `zoo/gru`, `semantics`, `'zoo/.*dense'`.",
+    )
+    parser.add_argument("names", nargs="*", help="regular expressions; default: quick")
+    parser.add_argument("--rows", type=Path, help="JSON lines, written case by case; cases that are there are left out")
+    parser.add_argument("--again", action="store_true", help="also those that are there")
+    parser.add_argument("--failed", action="store_true", help="those that are there and failed")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--summary", action="store_true", help="of the rows that are there")
+    parser.add_argument("--twin", action="store_true", help="the float model in place of the QAT model: all must hold")
+    arguments = parser.parse_args()
+    rows = known(arguments.rows) if arguments.rows else {}
+    if arguments.summary:
+        print(summary(rows))
+        return 0
+    chosen = select(list(cases()), arguments.names or ["quick"])
+    if arguments.failed:
+        chosen = [case for case in chosen if case.name in rows and not rows[case.name]["passed"]]
+    elif not arguments.again:
+        chosen = [case for case in chosen if case.name not in rows]
+    if arguments.list:
+        print("\n".join(f"{case.name:44} {case.states}" for case in chosen))
+        return 0
+    bad = 0
+    for case in chosen:
+        report = check(case, twin_of(case)) if arguments.twin else check(case)
+        row = report.row() | {"commit": commit()}
+        if arguments.rows:
+            arguments.rows.parent.mkdir(parents=True, exist_ok=True)
+            with arguments.rows.open("a") as file:
+                file.write(json.dumps(row, default=str) + "\n")
+        print(line(row), flush=True)
+        bad += not row["passed"]
+    print(f"{len(chosen) - bad} of {len(chosen)} hold")
+    return 1 if bad else 0
+
+
+def select(every: list[Case], patterns: list[str]) -> list[Case]:
+    """The cases that a pattern names, in their order."""
+    wanted = [f"^{name}$" for name in QUICK] if patterns == ["quick"] else patterns
+    return [case for case in every if any(re.search(pattern, case.name) for pattern in wanted)]

@@ -1,0 +1,17 @@
+"""What a model has for training alone, one small network each; a builder's docstring says what must hold."""
+
+from . import derived, front, frozen, gradients, penalties, randomness, recurrent, structure, ties
+from .listing import SEMANTICS
+
+__all__ = [
+    "SEMANTICS",
+    "derived",
+    "front",
+    "frozen",
+    "gradients",
+    "penalties",
+    "randomness",
+    "recurrent",
+    "structure",
+    "ties",
+]
