@@ -8,6 +8,8 @@ into a training run.
 import os
 import sys
 
+from qat.errors import TrainingSemanticsWarning
+
 __version__ = "0.1.0"
 
 _TRUE = {"1", "true", "True"}
@@ -37,3 +39,5 @@ def _select_keras_2() -> None:
 
 _select_keras_2()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+__all__ = ["TrainingSemanticsWarning"]

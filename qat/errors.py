@@ -78,3 +78,7 @@ class DiagnosedError(QatError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class TrainingSemanticsWarning(UserWarning):
+    """Something that the float model does in training, and its quantization-aware model does not."""

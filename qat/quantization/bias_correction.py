@@ -108,7 +108,7 @@ def add_to_bias(node: Node, shift: NDArray) -> None:
     """Move a linear node's output by `shift` [channels]: in BatchNormalization's beta where there is one."""
     name = "beta" if "norm" in node.attrs else "bias"
     old = node.weights.get(name) or Weight.constant(np.zeros(len(shift)))
-    node.weights[name] = old.plus(shift.astype(np.float32))
+    node.weights[name] = Weight.computed("corrected", old, Weight(shift.astype(old.value.dtype)))
 
 
 def _channel_means(values: Values) -> NDArray[np.float64]:

@@ -14,13 +14,15 @@ from tf_keras.src.mixed_precision.policy import policy_scope
 
 from qat.quantization.canonical.building import LINEAR, is_fixed
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
-from qat.quantization.canonical.placement import SAME_SCALE, UNIFIES, Range
+from qat.quantization.canonical.placement import SAME_SCALE, SHARES_RANGE, UNIFIES, Range
 from qat.quantization.canonical.trace import nest_inputs
+from qat.quantization.driving import carried_attributes, driven_class, drives_itself, parts_of
 from qat.quantization.layers import Linear, Op, RangeLayer
 from qat.quantization.lstm import Lstm
 from qat.quantization.model import QatModel, bind_ranges, deep_recursion
 from qat.quantization.quantizers import ActivationQuantizer
 from qat.quantization.scheme import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
+from qat.quantization.to_float import architecture, foreign_classes
 from qat.quantization.training_layers import Added, DropoutMask, Dropped, InTraining
 from qat.quantization.variables import FloatVariables, building, copied_variables
 
@@ -85,12 +87,14 @@ class Emitter:
                 learned=self.settings.learned_ranges,
                 fixed=on.fixed,
                 saturates=on.saturates,
+                masked=on.masked,
             )
-            self.range_layers[on] = RangeLayer(quantizer, source=on.layer, name=range_name(on), dtype=self.real)
+            name, calls = range_name(on), max(self.uses[on], 1)
+            self.range_layers[on] = RangeLayer(quantizer, source=on.layer, calls=calls, name=name, dtype=self.real)
         layer = self.range_layers[on]
-        if node.attrs.get("again") or node.inputs[0] not in on.tensors or on.masked:
-            return layer(tensor, observe="off")
-        return layer(tensor, observe="expand" if self.uses[on] > 1 else "ema")
+        if not _observes(node):
+            return layer(tensor, observe="loose" if _behind_training_only(node.inputs[0]) else "off")
+        return layer(tensor, observe="together" if self.uses[on] > 1 else "ema")
 
     def _linear(self, node: Node, tensor: Any) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
@@ -248,9 +252,22 @@ def _called(wrapper: Any, inputs: Any, input_range: Any, output_range: str | Non
     return wrapper(inputs, place=place) if place else wrapper(inputs)
 
 
+def _observes(node: Node) -> bool:
+    """Whether the range learns something new from this place."""
+    return not node.attrs.get("again") and node.inputs[0] in node.attrs["range"].root().tensors
+
+
+def _behind_training_only(tensor: Tensor) -> bool:
+    """Whether something that acts in training alone stands between the tensor and where its scale is said."""
+    while tensor.node.op in SHARES_RANGE and tensor.node.inputs:
+        if tensor.node.op in ("in_training", "dropped"):
+            return True
+        tensor = next((each for each in tensor.node.inputs if not is_fixed(each)), tensor.node.inputs[0])
+    return False
+
+
 def _count_uses(graph: Graph) -> Counter[Range]:
-    observed = [n for n in graph.of("fake_quant") if not n.attrs.get("again")]
-    return Counter(node.attrs["range"].root() for node in observed)
+    return Counter(node.attrs["range"].root() for node in graph.of("fake_quant") if _observes(node))
 
 
 def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
@@ -265,8 +282,15 @@ def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> 
         copies, order = copied_variables(model, {*entries, *outputs_named}, layer_name)
         made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
         made._insert_layers(copies)
-    training = {"order": order, "penalties": graph.penalties, "updates": graph.updates}
-    made.hold(variables, {"real": graph.real, "fake_quantization": True, **training})
+    told = {"real": graph.real, "fake_quantization": True, "order": order}
+    told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": architecture(model)}
+    if made.driver is not None:
+        told |= {"driver": made.driver, "parts": parts_of(model)}
+    made.hold(variables, told)
+    if told["float_model"] is None or foreign_classes(told["float_model"]):
+        object.__setattr__(made, "origin", model)
+    for name, value in carried_attributes(model, set(vars(made))):
+        setattr(made, name, value)
     return made, ranges
 
 
@@ -288,7 +312,8 @@ def _emitted(
     outputs = [emitter.named(tensor, name) for tensor, name in zip(outputs, names, strict=True)]
     nested = tf.nest.pack_sequence_as(graph.nest, outputs)
     with deep_recursion():
-        made = QatModel(nest_inputs(model, entries), nested, name=model.name)
+        kind = driven_class(QatModel, type(model), parts_of(model)) if drives_itself(model) else QatModel
+        made = kind(nest_inputs(model, entries), nested, name=model.name)
     bind_ranges(made)
     return made, emitter.range_layers
 

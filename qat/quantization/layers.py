@@ -18,7 +18,7 @@ from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.canonical.source import Source
 from qat.quantization.kept_out import kept_out
-from qat.quantization.quantizers import step_of
+from qat.quantization.quantizers import step_of, straight_through
 from qat.quantization.rescaling import (
     as_written,
     multiplier,
@@ -89,7 +89,7 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
 
     def __init__(self, weights: dict[str, dict], held: dict[str, np.ndarray] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.weight_specs = weights
+        object.__setattr__(self, "weight_specs", weights)  # plain: Keras would wrap what is in it
         self.held = held or {}
         self.live: dict[str, tf.Tensor] = {}  # what the wrapper quantized, for the call that follows
         sources = {name: Source.from_json(spec["source"]) for name, spec in weights.items() if spec.get("source")}
@@ -189,7 +189,8 @@ class Linear(Holder):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.kind, self.attrs, self.norm = kind, dict(attrs), norm
+        self.kind, self.norm = kind, norm
+        object.__setattr__(self, "attrs", dict(attrs))
         self.input_ranges, self.output_ranges = list(input_ranges or []), list(output_ranges or [])
         self.momentum = None if norm is None else norm["momentum"]  # of the moving statistics; a schedule may set it
         self.coarse = False  # fewer than 8 bits, which the wrapper knows
@@ -257,7 +258,7 @@ class Linear(Holder):
         if self.ends.source is None or "scale" not in self.live:
             return bias
         step = self.live["scale"] * self.ends.source.scale()
-        return tf.round(bias / step) * step
+        return straight_through(bias, tf.round(bias / step) * step)
 
     def _as_kernel(self, inputs: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
         """What XNNPACK computes: an integer sum, times one float32 a channel, halves to even.
@@ -361,7 +362,8 @@ class Op(Holder):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.op, self.attrs, self.operands = op, dict(attrs), list(operands)
+        self.op, self.operands = op, list(operands)
+        object.__setattr__(self, "attrs", dict(attrs))
         self.input_ranges, self.output_ranges = list(input_ranges or []), list(output_ranges or [])
         self.bind([], [])
 
@@ -408,15 +410,20 @@ class Op(Holder):
 class RangeLayer(PlainCalls, QuantizeLayer):
     """tfmot's QuantizeLayer with the name of the Keras layer whose output it quantizes, callable for several tensors.
 
-    `observe` says what a call does for the range while training: "ema" (follow), "expand" (grow only: a range that
-    several tensors share), "off" (a kernel that rounds on its input's scale).
+    `observe` says what a call does for the range while training: "ema" (follow), "together" (follow, with the other calls
+    of the step), "off" (a kernel that rounds on its input's scale), "loose" (the same behind what scales up in training,
+    as Dropout does: nothing is cut off there).
+
+    Args:
+        calls: how many calls of a step follow together.
     """
 
     entry = False  # whether a model input is what it quantizes: `bind_ranges` says
 
-    def __init__(self, quantizer: Any, source: str = "", **kwargs: Any) -> None:
+    def __init__(self, quantizer: Any, source: str = "", calls: int = 1, **kwargs: Any) -> None:
         super().__init__(quantizer, **kwargs)
-        self.source = source
+        self.source, self.calls = source, calls
+        object.__setattr__(self, "variables_of_model", being_built())
 
     def build(self, input_shape: Any) -> None:
         if not self.built:  # loading builds once by itself and once more in the first call
@@ -425,16 +432,43 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     def call(self, inputs: tf.Tensor, training: Any = None, observe: str = "ema") -> tf.Tensor:
         live = bool(tf.get_static_value(training)) if training is not None else False
-        seen = _recording.get()
-        if seen is not None:
-            ends = tf.stack([tf.reduce_min(inputs), tf.reduce_max(inputs)])
-            known = seen.get(self.name)
-            seen[self.name] = (
-                ends if known is None else tf.stack([tf.minimum(ends[0], known[0]), tf.maximum(ends[1], known[1])])
-            )
+        if _recording.get() is not None:
+            self._record(inputs, _recording.get())
+        elif live and self.quantizer.enabled:
+            return self._in_training(inputs, observe)
+        elif live and self.quantizer.follows and observe in ("ema", "together"):
+            self._follow(inputs)
         if self.entry and self.quantizer.enabled and not live and _integer_arithmetic.get():
             inputs = self._as_caller(inputs)
-        return self.quantizer(inputs, live, weights=self.quantizer_vars, observe=observe)
+        return self.quantizer(inputs, live, weights=self.quantizer_vars)
+
+    def _in_training(self, inputs: tf.Tensor, observe: str) -> tf.Tensor:
+        if observe == "loose":
+            return inputs
+        ends = self._follow(inputs) if self.quantizer.follows and observe != "off" else None
+        return self.quantizer(inputs, True, weights=self.quantizer_vars, ends=ends)
+
+    def _follow(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The range for this call. What several calls of a step share moves when the last of them has been seen; until
+        then nothing of what they show is cut off."""
+        seen = self.quantizer.seen(inputs)
+        if self.calls == 1:
+            return self.quantizer.follow(seen, self.quantizer_vars, self.optimizer_step)
+        before = self.variables_of_model.noted(self.name)
+        everything = seen if before is None else (tf.minimum(seen[0], before[1][0]), tf.maximum(seen[1], before[1][1]))
+        count = 1 if before is None else before[0] + 1
+        self.variables_of_model.note(self.name, (count, everything))
+        if count == self.calls:
+            self.quantizer.follow(everything, self.quantizer_vars, self.optimizer_step)
+            self.variables_of_model.note(self.name, None)
+        low, high = self._ends()
+        return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])
+
+    def _record(self, inputs: tf.Tensor, seen: dict[str, tf.Tensor]) -> None:
+        ends, known = tf.stack(self.quantizer.seen(inputs)), seen.get(self.name)
+        if known is not None:
+            ends = tf.stack([tf.minimum(ends[0], known[0]), tf.maximum(ends[1], known[1])])
+        seen[self.name] = ends
 
     def _as_caller(self, real: tf.Tensor) -> tf.Tensor:
         """Model inputs on the grid as `qat.codes.quantize` puts them there, halves away from zero.
@@ -446,7 +480,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         return tf.cast(tf.sign(codes) * tf.floor(tf.abs(codes) + 0.5) * step, real.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"source": self.source}
+        return super().get_config() | {"source": self.source, "calls": self.calls}
 
     def scale(self) -> tf.Tensor:
         """The step between two codes, as TFLite nudges it: a scalar."""

@@ -20,6 +20,7 @@ from tf_keras.src import backend
 from qat.quantization.activation_tables import HIGHEST, LOWEST, WIDEST_CELL, sigmoid_table, tanh_table, tanh_tables
 from qat.quantization.canonical.stepping import Step, float_step, gated, gates_of_state, over_steps
 from qat.quantization.layers import Holder, RangeLayer, in_integers
+from qat.quantization.quantizers import fake_quant
 from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor
 from qat.stand_in import LstmStandIn, LstmWeights, stand_ins
 from qat.training.replicas import least_over_replicas
@@ -132,7 +133,7 @@ class Lstm(Holder):
         def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             gates = _rounded(of_x + gates_of_state(state, recurrent, masks and masks.of_state), *GATES)
             output, cell = gated(gates, cell, lambda real: _rounded(real, -limit, limit * (1 - 2.0**-15)))
-            state = tf.quantization.fake_quant_with_min_max_vars(output, low, high, num_bits=target.quantizer.bits)
+            state = fake_quant(output, low, high, target.quantizer.bits)
             return output, state, cell
 
         of_x = self._of_inputs(inputs, masks)
@@ -144,13 +145,15 @@ class Lstm(Holder):
     def _follow(self, cells: tf.Tensor, decay: float) -> None:
         """Move the largest cell seen towards the batch's; one that fills its range asks for the next power of two."""
         seen = -least_over_replicas(-tf.reduce_max(tf.abs(tf.stop_gradient(cells))))
+        seen = tf.cast(seen, tf.float32)
         seen = tf.where(seen >= self.cell_end() * (1 - 2.0**-14), 1.25 * self.cell_end(), seen)
-        self.weight_cell_limit.assign_add((1.0 - decay) * (seen - self.weight_cell_limit))
+        limit = self.weight_cell_limit
+        limit.assign_add((1.0 - decay) * (tf.cast(seen, limit.dtype) - limit))
 
     def cell_bits(self) -> tf.Tensor:
         """How many whole bits the cell's codes have: an int32 scalar, 0 to 6."""
         ends = tf.constant([2.0**bits for bits in range(WIDEST_CELL)])
-        return tf.reduce_sum(tf.cast(tf.convert_to_tensor(self.weight_cell_limit) > ends, tf.int32))
+        return tf.reduce_sum(tf.cast(tf.cast(self.weight_cell_limit, tf.float32) > ends, tf.int32))
 
     def cell_end(self) -> tf.Tensor:
         """The power of two at which the cell saturates."""
@@ -240,7 +243,7 @@ def _looked_up(table: tf.Tensor, codes: tf.Tensor, start: tf.Tensor | int = 0) -
 
 
 def _rounded(real: tf.Tensor, low: Any, high: Any) -> tf.Tensor:
-    return tf.quantization.fake_quant_with_min_max_vars(real, low, high, num_bits=16)
+    return fake_quant(real, low, high, bits=16)
 
 
 def _whole(codes: tf.Tensor) -> tf.Tensor:

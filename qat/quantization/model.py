@@ -12,8 +12,11 @@ import tf_keras
 
 from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic, recording
 from qat.quantization.canonical.program import Program
+from qat.quantization.canonical.trace import input_tensors, nest_inputs
+from qat.quantization.driving import driven_class, found_driver
 from qat.quantization.lstm import Lstm
 from qat.quantization.scheme import CanonicalWrapper, TableScale
+from qat.quantization.to_float import rebuilt, set_variables
 from qat.quantization.training_layers import is_training
 from qat.quantization.updates import run_updates
 from qat.quantization.variables import FloatVariables, building
@@ -74,7 +77,37 @@ class QatModel(tf_keras.Model):
     post_training = False  # made to be exported as it is: `quantize_model` was told `name="ptq"`
     graph = None  # of `answers`
     float_variables = None  # copies of the float model's, out of Keras' sight: `LayerVariables` are what it sees
+    origin = None  # a float model that only the process that has quantized it can build again
     told = None  # what `hold` was told
+
+    driver = None  # name of the float model's class, whose `train_step` and the like this one has
+
+    def to_float(self) -> tf_keras.Model:
+        """The float model with the weights as they are now; ranges are dropped.
+
+        Of a float model whose class can be written down (functional, sequential, with `get_config`), a model of that
+        class; of any other, and of one with `Lambda` functions once it has been saved, the same function and variables
+        in this model's own layers, without quantization.
+
+        Raises:
+            ModelError: a class of the float model is not known in this process.
+        """
+        values = [None if each is None else each.numpy() for each in self.float_variables.variables]
+        said = self.told.get("float_model")
+        if self.origin is not None:
+            return _cloned(self.origin, values) or self._unquantized()
+        if said is None:
+            return self._unquantized()
+        model = rebuilt(said, self._nested_inputs, self.name)
+        set_variables(model, values, self.name)
+        return model
+
+    def _unquantized(self) -> tf_keras.Model:
+        twin = qat_twin(self)
+        for mine, other in zip(self.layers, twin.layers, strict=True):
+            other.set_weights(mine.get_weights())
+        twin.fake_quantization(False)
+        return twin
 
     def hold(self, variables: FloatVariables, told: dict[str, Any]) -> None:
         """Take the copies of the float model's variables, and what training does besides.
@@ -87,8 +120,7 @@ class QatModel(tf_keras.Model):
         object.__setattr__(self, "float_variables", variables)
         object.__setattr__(self, "told", dict(told))
         for penalty in told["penalties"]:
-            program = Program.from_json(penalty["program"])
-            self.add_loss(lambda program=program: program.run([], variables.variables)[0])
+            self.add_loss(_Penalty(Program.from_json(penalty["program"]), variables))
         if not told["fake_quantization"]:
             self._switch(False)
 
@@ -122,6 +154,7 @@ class QatModel(tf_keras.Model):
         self._switch(bool(on))
 
     def _switch(self, on: bool) -> None:
+        self.float_variables.quantized = on
         for layer in self.layers:
             if isinstance(layer, RangeLayer):
                 layer.quantizer.enabled = on
@@ -138,8 +171,13 @@ class QatModel(tf_keras.Model):
     def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
         config = dict(config)
         told = config.pop("quantization")
+        driver = cls.driver or told.get("driver")
+        made_by = cls
+        if driver is not None and cls.driver is None:
+            found = found_driver(driver, custom_objects)
+            made_by = cls if found is None else driven_class(cls, found, told.get("parts", {}))
         with deep_recursion(), building(FloatVariables(told["real"])) as variables:
-            made = super().from_config(config, custom_objects)
+            made = super(QatModel, made_by).from_config(config, custom_objects)
         made.hold(variables, told)
         return made
 
@@ -226,10 +264,32 @@ class QatModel(tf_keras.Model):
 
 def qat_twin(model: QatModel) -> QatModel:
     """The same model with variables of its own, zeros yet: made under the scope of the strategy that will train it."""
-    twin = QatModel.from_config(model.get_config())
+    twin = type(model).from_config(model.get_config())
     if model.teacher is not None:
         object.__setattr__(twin, "teacher", model.teacher)
     return twin
+
+
+class _Penalty:
+    """A loss on weights alone, as Keras wants one: a function of nothing."""
+
+    def __init__(self, program: Program, variables: FloatVariables) -> None:
+        self.program, self.variables = program, variables
+
+    def __call__(self) -> tf.Tensor:
+        return self.program.run([], self.variables.variables)[0]
+
+
+def _cloned(model: tf_keras.Model, values: list) -> tf_keras.Model | None:
+    """The model built anew by its own class, with these values; None where its class cannot do so."""
+    try:
+        made = type(model).from_config(model.get_config())
+        if not made.built or not made.variables:
+            made(nest_inputs(model, [tf_keras.Input(t.shape[1:], dtype=t.dtype) for t in input_tensors(model)]))
+    except (NotImplementedError, TypeError, ValueError, AttributeError):
+        return None
+    set_variables(made, values, model.name)
+    return made
 
 
 def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:

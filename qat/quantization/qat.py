@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import tf_keras
 
 from qat.calibration import as_batches
 from qat.config import QuantConfig
-from qat.errors import ModelError
+from qat.errors import ModelError, TrainingSemanticsWarning
 from qat.quantization.agreement import refuse_disagreement
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.canonical import canonicalize
@@ -71,4 +72,12 @@ def quantize_model(
         if on in layers:
             layers[on].set_range(low, high)
     object.__setattr__(model, "post_training", config.name == "ptq")
+    if graph.not_carried and config.name != "ptq":
+        lost = "\n  ".join(dict.fromkeys(graph.not_carried))
+        warnings.warn(
+            f"model {float_model.name!r} trains quantization-aware without what follows; at inference it is the same:\n"
+            f"  {lost}",
+            TrainingSemanticsWarning,
+            stacklevel=2,
+        )
     return model

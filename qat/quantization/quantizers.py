@@ -14,9 +14,14 @@ import tf_keras
 from numpy.typing import NDArray
 from tensorflow_model_optimization.quantization.keras import quantizers
 
+from qat.quantization.canonical.masks import MASKED_BELOW
 from qat.training.replicas import least_over_replicas
 
 SMALLEST_SHARE = 1e-5  # of the widest channel: keeps the int32 bias of a dead channel from overflowing
+SMALLEST_SPAN = 1e-6  # of a range
+MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
+CALIBRATED_STEPS = 20.0  # of training: what calibration weighs beside the first batches
+TOO_NARROW, TOO_WIDE = 2.0, 8.0  # times: how far a batch's span is from a range that does not fit
 SMALLEST_GATE = 1e-4  # the largest weight of a gate, at least: the same for an LSTM's
 
 
@@ -30,7 +35,24 @@ def step_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
     return tf.cast(span / steps, tf.float32)
 
 
+def fake_quant(x: tf.Tensor, low: Any, high: Any, bits: int = 8, narrow: bool = False) -> tf.Tensor:
+    """x on its grid, in x's own dtype: the op itself computes in float32."""
+    if x.dtype == tf.float32:
+        return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=bits, narrow_range=narrow)
+    ends = (tf.cast(end, tf.float32) for end in (low, high))
+    result = tf.quantization.fake_quant_with_min_max_vars(tf.cast(x, tf.float32), *ends, bits, narrow)
+    return tf.cast(result, x.dtype)
+
+
+@tf.custom_gradient
+def straight_through(x: tf.Tensor, rounded: tf.Tensor) -> Any:
+    """`rounded`, to the last bit; backwards as if it were x (Bengio et al. 2013)."""
+    return tf.identity(rounded), lambda upstream: (upstream, None)
+
+
 def _per_channel(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
+    if kernel.dtype != tf.float32:
+        return tf.cast(_per_channel(tf.cast(kernel, tf.float32), tf.cast(limit, tf.float32), bits), kernel.dtype)
     return tf.quantization.fake_quant_with_min_max_vars_per_channel(
         kernel, -limit, limit, num_bits=bits, narrow_range=True
     )
@@ -43,7 +65,7 @@ def _on_grid(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
     with them. From a constant that lies on a grid already it finds that grid by itself.
     """
     step = limit / (2 ** (bits - 1) - 1)
-    return tf.round(kernel / step) * step
+    return straight_through(kernel, tf.round(kernel / step) * step)
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -66,9 +88,7 @@ class KernelQuantizer(quantizers.Quantizer):
             return inputs
         limit, kernel = self._limit(inputs), self._channels_last(inputs)
         if not self.per_channel:
-            result = tf.quantization.fake_quant_with_min_max_vars(
-                kernel, -limit, limit, num_bits=self.bits, narrow_range=True
-            )
+            result = fake_quant(kernel, -limit, limit, self.bits, narrow=True)
         elif training or self.channels == "depthwise" or (self.channels == "last" and len(kernel.shape) == 4):
             result = _per_channel(kernel, limit, self.bits)
         else:
@@ -113,8 +133,7 @@ class GateQuantizer(quantizers.Quantizer):
         if not self.enabled:
             return inputs
         step = tf.repeat(self.scale(inputs), inputs.shape[1] // 4)
-        on_grid = tf.round(inputs / step) * step
-        return inputs + tf.stop_gradient(on_grid - inputs) if training else on_grid
+        return straight_through(inputs, tf.round(inputs / step) * step)
 
     def scale(self, kernel: tf.Tensor) -> tf.Tensor:
         """The step between two codes of each gate's matrix: [4]."""
@@ -144,7 +163,7 @@ class OperandQuantizer(quantizers.Quantizer):
     def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        return tf.quantization.fake_quant_with_min_max_vars(inputs, *self._ends(inputs))
+        return fake_quant(inputs, *self._ends(inputs))
 
     def scale(self, operand: tf.Tensor) -> tf.Tensor:
         """The step between two codes: a scalar."""
@@ -168,8 +187,7 @@ class SlopeQuantizer(OperandQuantizer):
     def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        rounded = _on_grid(inputs, self._limit(inputs), 8)
-        return inputs + tf.stop_gradient(rounded - inputs) if training else rounded
+        return _on_grid(inputs, self._limit(inputs), 8)
 
     def scale(self, operand: tf.Tensor) -> tf.Tensor:
         return self._limit(operand) / 127.0
@@ -184,8 +202,9 @@ class ActivationQuantizer(quantizers.Quantizer):
 
     `fixed` ranges are what a kernel prescribes (softmax, tanh) and never move; the others follow the batches by a
     moving average, or, with `learned`, by the gradient of the fake-quant op (Jain et al. 2019, TQT; Esser et al. 2020,
-    LSQ). One that `saturates` is a clamp of the model's own, and clamps even when it does not quantize. `observing`
-    and `enabled` are switches for training schedules: a change needs a new trace.
+    LSQ). One that `saturates` is a clamp of the model's own, and clamps even when it does not quantize; of one that is
+    `masked`, scores that are hidden from a softmax are left out. `observing` and `enabled` are switches for training
+    schedules: a change needs a new trace.
     """
 
     def __init__(
@@ -195,9 +214,10 @@ class ActivationQuantizer(quantizers.Quantizer):
         learned: bool = False,
         fixed: tuple[float, float] | None = None,
         saturates: bool = False,
+        masked: bool = False,
     ) -> None:
         self.bits, self.ema_decay, self.learned, self.saturates = bits, ema_decay, learned, saturates
-        self.fixed = None if fixed is None else tuple(fixed)
+        self.fixed, self.masked = None if fixed is None else tuple(fixed), masked
         self.observing = self.enabled = True
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
@@ -209,32 +229,66 @@ class ActivationQuantizer(quantizers.Quantizer):
                 what,
                 initializer=tf_keras.initializers.Constant(value),
                 trainable=trainable,
+                dtype="float32",
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # every replica sees the same ends
             )
 
         return {"min_var": number("min", low), "max_var": number("max", high)}
 
     def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, observe: str = "ema", **kwargs: Any
+        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, ends: Any = None, **kwargs: Any
     ) -> tf.Tensor:
-        low, high = weights["min_var"], weights["max_var"]
+        """The tensor on its grid.
+
+        Args:
+            inputs: any shape.
+            training: whether the range may move.
+            weights: the range's ends.
+            ends: what stands in for these in this call.
+        """
         if not self.enabled:
             return tf.clip_by_value(inputs, *self.fixed) if self.saturates else inputs
-        if training and self.observing and not self.learned and self.fixed is None and observe != "off":
-            low, high = self._follow(inputs, low, high, expand=observe == "expand")
-        return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high, num_bits=self.bits)
+        low, high = (weights["min_var"], weights["max_var"]) if ends is None else ends
+        return fake_quant(inputs, low, high, self.bits)
 
-    def _follow(self, inputs: tf.Tensor, low: tf.Variable, high: tf.Variable, expand: bool) -> tuple:
-        """Move the range towards the batch's; a range that several tensors share only ever grows."""
-        step = 1.0 - self.ema_decay
-        seen_low = tf.minimum(least_over_replicas(tf.reduce_min(inputs)), 0.0) - low
-        seen_high = tf.maximum(-least_over_replicas(-tf.reduce_max(inputs)), 0.0) - high
+    @property
+    def follows(self) -> bool:
+        """Whether the range follows the batches now."""
+        return self.observing and not self.learned and self.fixed is None
+
+    def seen(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Smallest and largest value of a batch, float32 scalars, 0 among them; no gradient."""
+        held = tf.stop_gradient(inputs)
+        low, high = tf.reduce_min(held), tf.reduce_max(held)
+        if self.masked:
+            low = tf.reduce_min(tf.where(held > MASKED_BELOW, held, high)) - MASK_MARGIN
+        low, high = tf.minimum(least_over_replicas(low), 0.0), tf.maximum(-least_over_replicas(-high), 0.0)
+        return tf.cast(low, tf.float32), tf.cast(high, tf.float32)
+
+    def follow(
+        self, seen: tuple[tf.Tensor, tf.Tensor], weights: dict[str, tf.Variable], steps: tf.Variable
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Move the range towards what a batch has shown, and count the step; what it is then.
+
+        The average is over the steps so far until `ema_decay` looks back as far (no bias of the start). A range that is
+        far from the batch's goes there at once: BatchNormalization whose statistics have not settled makes other
+        numbers in training than at inference.
+        """
+        count = tf.cast(steps.assign_add(1, read_value=True), tf.float32) + CALIBRATED_STEPS
+        share = tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))
+        low, high = (tf.convert_to_tensor(weights[name]) for name in ("min_var", "max_var"))
+        span, of_batch = high - low, seen[1] - seen[0]
+        is_off = (of_batch > TOO_NARROW * span) | (of_batch * TOO_WIDE < span)
+        share = tf.where(is_off & (of_batch > 0.0), 1.0, share)
         # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
-        seen_low, seen_high = (tf.where(tf.math.is_finite(seen), seen, 0.0) for seen in (seen_low, seen_high))
-        if expand:
-            seen_low, seen_high = tf.minimum(seen_low, 0.0), tf.maximum(seen_high, 0.0)
-        return low.assign_add(step * seen_low, read_value=True), high.assign_add(step * seen_high, read_value=True)
+        moved = [
+            end + share * tf.where(tf.math.is_finite(new), new - end, 0.0)
+            for end, new in zip((low, high), seen, strict=True)
+        ]
+        moved[1] = tf.maximum(moved[1], moved[0] + SMALLEST_SPAN)
+        return weights["min_var"].assign(moved[0], read_value=True), weights["max_var"].assign(moved[1], read_value=True)
 
     def get_config(self) -> dict[str, Any]:
         own = {"ema_decay": self.ema_decay, "learned": self.learned, "fixed": self.fixed, "saturates": self.saturates}
+        own |= {"masked": self.masked}
         return {"bits": self.bits} | own

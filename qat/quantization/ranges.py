@@ -13,15 +13,13 @@ from qat.config import CalibrationConfig
 from qat.errors import CalibrationError, ConfigError
 from qat.quantization.canonical.execute import run
 from qat.quantization.canonical.graph import Graph
-from qat.quantization.canonical.masks import MASKED_BELOW
 from qat.quantization.canonical.placement import Range
+from qat.quantization.quantizers import MASK_MARGIN, MASKED_BELOW, SMALLEST_SPAN
 
 BINS = 2048
 METHODS = ("minmax", "percentile", "mse")
-SMALLEST_SPAN = 1e-6
 DEAD_SPAN = 1.0  # of a tensor that is 0 everywhere: a tiny one asks for factors that kernels refuse
 FEEDBACK_MARGIN = 1.05  # what saturates in a recurrent layer comes back at every step
-MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 
 
 def _extremes(values: tf.Tensor, on: Range) -> tf.Tensor:

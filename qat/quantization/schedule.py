@@ -53,7 +53,7 @@ def observe_ranges(model: tf_keras.Model, observing: bool) -> None:
 def freeze_batch_norm(model: tf_keras.Model, frozen: bool) -> None:
     """Train with the moving statistics, as the file has them, or with each batch's own."""
     for layer in normalized(model):
-        layer.norm_frozen = frozen or not layer.norm["trainable"]
+        layer.norm_frozen = frozen
 
 
 def retrace(model: tf_keras.Model) -> None:
@@ -79,8 +79,8 @@ def reestimate_batch_norm(model: tf_keras.Model, batches: Iterable[Any]) -> int:
     Raises:
         DataError: there are none.
     """
-    layers = [layer for layer in normalized(model) if layer.norm["trainable"]]
-    held = [(layer.norm, layer.norm["momentum"], layer.norm_frozen) for layer in layers]
+    layers = [layer for layer in normalized(model) if layer.uses_batch(True) or layer.norm_frozen]
+    held = [(layer.momentum, layer.norm_frozen) for layer in layers]
     observe_ranges(model, False)
     freeze_batch_norm(model, False)
     seen = 0
@@ -88,11 +88,11 @@ def reestimate_batch_norm(model: tf_keras.Model, batches: Iterable[Any]) -> int:
         for batch in batches:
             seen += 1
             for layer in layers:
-                layer.norm["momentum"] = (seen - 1) / seen
+                layer.momentum = (seen - 1) / seen
             model(batch, training=True)
     finally:
-        for layer, (norm, momentum, frozen) in zip(layers, held, strict=True):
-            norm["momentum"], layer.norm_frozen = momentum, frozen
+        for layer, (momentum, frozen) in zip(layers, held, strict=True):
+            layer.momentum, layer.norm_frozen = momentum, frozen
         observe_ranges(model, True)
     if seen == 0:
         raise DataError("reestimate_batch_norm: no batches; give some of the training inputs")

@@ -35,7 +35,7 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
         self, layer: dict | None = None, program: dict | None = None, output: int = 0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.told = {"layer": layer, "program": program, "output": output}
+        object.__setattr__(self, "told", {"layer": layer, "program": program, "output": output})
         self.runs = None
         if layer is not None:
             self.runs = getattr(tf_keras.layers, layer["class_name"]).from_config(
@@ -98,7 +98,7 @@ class Added(PlainCalls, tf_keras.layers.Layer):
 
     def __init__(self, kind: str, metric: str, program: dict, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.told = {"kind": kind, "metric": metric, "program": program}
+        object.__setattr__(self, "told", {"kind": kind, "metric": metric, "program": program})
         object.__setattr__(self, "program", Program.from_json(program))
         object.__setattr__(self, "variables_of_model", being_built())
 

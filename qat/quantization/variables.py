@@ -24,7 +24,7 @@ class FloatVariables:
     """
 
     def __init__(self, real: str = "float32") -> None:
-        self.real = real
+        self.real, self.quantized = real, True
         self.layers: list[LayerVariables] = []
         self.variables: list[Any] = []
         self.owners: list[LayerVariables] = []
@@ -41,7 +41,17 @@ class FloatVariables:
 
     def value(self, source: Source) -> tf.Tensor:
         """What the expression gives with the variables as they are; computed once in a forward pass."""
-        return source.evaluate(self.variables, {} if self._results is None else self._results, self.real)
+        results = {} if self._results is None else self._results
+        return source.evaluate(self.variables, results, self.real, self.quantized)
+
+    def note(self, name: str, value: Any) -> None:
+        """Put something down for the rest of this forward pass."""
+        if self._results is not None:
+            self._results[f"note {name}"] = value
+
+    def noted(self, name: str) -> Any:
+        """What was put down under this name; None where nothing was."""
+        return None if self._results is None else self._results.get(f"note {name}")
 
     def is_trained(self, place: int) -> bool:
         """Whether the layer of this variable is trainable now."""
@@ -165,6 +175,9 @@ def copied_variables(model: tf_keras.Model, taken: set[str], name_of: Any) -> tu
     known: set[int] = set()
     layers, names = [], set(taken)
     for path, layer in _layers_by_path(model):
+        if isinstance(layer, tf_keras.metrics.Metric):
+            known.update(map(id, layer.variables))
+            continue
         own = [v for v in [*layer._trainable_weights, *layer._non_trainable_weights] if id(v) in places]
         own = [v for v in dict((id(v), v) for v in own).values() if id(v) not in known]
         if not own:

@@ -137,7 +137,7 @@ def _as_exported(traced: TracedModel, trained: tf_keras.Model) -> TracedModel:
 def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
     """BatchNormalization's statistics as they are with the final weights, where the config asks for it."""
     config = run.config
-    if not config.quant.reestimate_bn or not any(layer.norm["trainable"] for layer in normalized(model)):
+    if not config.quant.reestimate_bn or not any(layer.norm["acts"] for layer in normalized(model)):
         return
     settings = FitSettings.of_quant(config.quant, config.train)
     with run.progress.work("re-estimate BatchNormalization"):

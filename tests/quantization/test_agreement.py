@@ -21,13 +21,13 @@ ROWS = np.random.default_rng(0).normal(size=(128, 4)).astype(np.float32)
 
 
 def test_a_model_that_is_not_what_was_read_is_refused():
-    model = _by_calls([1.0, 1.0, 2.0, 2.0])
+    model = _by_calls([1.0, 1.0, 1.0, 2.0, 2.0])
     with pytest.raises(ModelError, match=r"output of layer 'head' .* dB SQNR .* before any quantization.*report"):
         quantize_model(model, ROWS)
 
 
 def test_a_small_disagreement_is_said():
-    model = _by_calls([1.0, 1.0, 1.002, 1.0])
+    model = _by_calls([1.0, 1.0, 1.0, 1.002, 1.0])
     with pytest.warns(UserWarning, match="SQNR from the float model's"):
         quantize_model(model, ROWS)
 

@@ -239,14 +239,22 @@ class Graph:
 
     def prune(self) -> None:
         """Drop what no output needs; inputs stay."""
+        needed = self._behind([*(tensor.node for tensor in self.outputs), *self.taps])
+        self.nodes = [node for node in self.nodes if id(node) in needed or node.op == "input"]
+
+    def behind_outputs(self) -> set[int]:
+        """Identities of the nodes that the outputs need: what the file computes."""
+        return self._behind([tensor.node for tensor in self.outputs])
+
+    def _behind(self, nodes: list[Node]) -> set[int]:
         needed: set[int] = set()
-        stack = [*(tensor.node for tensor in self.outputs), *self.taps]
+        stack = list(nodes)
         while stack:
             node = stack.pop()
             if id(node) not in needed:
                 needed.add(id(node))
                 stack.extend(tensor.node for tensor in node.inputs)
-        self.nodes = [node for node in self.nodes if id(node) in needed or node.op == "input"]
+        return needed
 
     def sort(self) -> None:
         """Put the nodes back into topological order, changing as little as possible."""

@@ -7,7 +7,7 @@ nodes), variables that are updated, penalties on weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -21,7 +21,7 @@ from qat.quantization.canonical.importer import import_trace
 from qat.quantization.canonical.program import ASSIGNMENTS, Cutter, NotCarried, Program
 from qat.quantization.canonical.reading.added import behind
 from qat.quantization.canonical.reading.state import Variables
-from qat.quantization.canonical.trace import Key, LayerCall, Trace, Tracer, trace
+from qat.quantization.canonical.trace import Exchange, Key, LayerCall, Region, Trace, Tracer, trace
 from qat.quantization.canonical.whole_layers import readers
 
 SMALL_CONSTANT = 1024  # bytes: larger ones are not compared
@@ -90,46 +90,68 @@ class _Both:
             at for op in self.assignments if (at := self.variables.place(op.inputs[0])) is not None
         )
 
-    def regions(self, inferred: Trace) -> dict[Key, Callable]:
-        """The layer calls that compute something else in training, and what their outputs become."""
+    def regions(self, inferred: Trace) -> dict[Key, Region]:
+        """The layer calls that compute something else in training, and what becomes of them."""
         needed = {
             "infer": behind(inferred, inferred.outputs),
             "train": behind(self.trained, self.trained.outputs),
         }
-        found: dict[Key, Callable] = {}
+        found: dict[Key, Region] = {}
         for one, other in _different(inferred, self.trained, needed):
             try:
-                found[one.key] = self._region(other)
+                self._add_regions(found, other, _changed_parts(inferred, self.trained, one, other, needed))
             except NotCarried as reason:
                 self.not_carried.append(f"layer {one.key[0]!r}: what it computes in training ({reason})")
         return found
 
-    def _region(self, call: LayerCall) -> Callable[[Tracer, LayerCall], dict]:
+    def _add_regions(self, found: dict[Key, Region], call: LayerCall, parts: list[int] | None) -> None:
+        """`parts` are the places among the layers that the call calls before which something differs; None: all of it."""
         if not call.arguments or not call.outputs:
             raise NotCarried("it is not called on tensors")
+        if parts is None:
+            found.setdefault(call.key, Region()).outputs = self._exchange(call, call.outputs, [])
+            return
+        for at in parts:
+            before = call.children[:at]
+            if at == len(call.children):
+                found.setdefault(call.key, Region()).outputs = self._exchange(call, call.outputs, before)
+            else:
+                child = call.children[at]
+                found.setdefault(child.key, Region()).arguments = self._exchange(call, child.arguments, before)
+
+    def _exchange(self, call: LayerCall, tensors: list[tf.Tensor], before: list[LayerCall]) -> Exchange:
+        """What makes these tensors of a layer call in training, from its arguments and what it has called `before`."""
         inside = {op.name for op in self.operations[call.start : call.end]}
-        program = self._cut(call.outputs, call, inside)
-
-        def outputs(tracer: Tracer, now: LayerCall) -> dict[Any, tf.Tensor]:
-            if len(now.outputs) != len(call.outputs) or len(now.arguments) != len(call.arguments):
-                return {}
-            made = {}
-            for at, tensor in enumerate(now.outputs):
-                told = {"program": program.to_json(), "output": at, "call": repr(now.key), "path": now.key[0]}
-                made[tensor.ref()] = tracer.keep("in_training", [tensor, *now.arguments], tensor.shape, **told)
-            return made
-
-        return outputs
-
-    def _cut(self, results: list[tf.Tensor], call: LayerCall, inside: set[str]) -> Program:
-        whole = set(self.trained.whole) & inside
-        outside = self.cutter.inputs_of(results, lambda op: op.name in inside and op.name not in whole)
-        known = {tensor.ref() for tensor in call.arguments}
-        foreign = [tensor for tensor in outside if tensor.ref() not in known]
+        for child in before:
+            inside -= {op.name for op in self.operations[child.start : child.end]}
+        sources = {t.ref(): ("argument", 0, at) for at, t in enumerate(call.arguments)}
+        for number, child in enumerate(before):
+            sources |= {t.ref(): ("child", number, at) for at, t in enumerate(child.outputs)}
+        whole = self.trained.whole
+        outside = self.cutter.inputs_of(
+            tensors, lambda op: op.name in inside and op.name not in whole and not _makes(op, sources)
+        )
+        foreign = [tensor for tensor in outside if tensor.ref() not in sources]
         if foreign:
             owner = self.trained.layer_of.get(foreign[0].op.name) or foreign[0].op.name
             raise NotCarried(f"it reads what layer {owner!r} makes, from inside")
-        return self.cutter.cut(results, call.arguments)
+        program = self.cutter.cut(tensors, outside).to_json()
+        places = [sources[tensor.ref()] for tensor in outside]
+        changed = [at for at, tensor in enumerate(tensors) if tensor.ref() not in sources]
+
+        def exchange(tracer: Tracer, now: LayerCall, current: list[tf.Tensor]) -> dict[Any, tf.Tensor]:
+            found = [
+                now.arguments[at] if kind == "argument" else now.children[number].outputs[at]
+                for kind, number, at in places
+            ]
+            made = {}
+            for at in changed:
+                key = repr((now.key, len(now.children), at))
+                told = {"program": program, "output": at, "call": key, "path": f"{now.key[0]}#{key}"}
+                made[current[at].ref()] = tracer.keep("in_training", [current[at], *found], current[at].shape, **told)
+            return made
+
+        return exchange
 
     def add_effects(self, graph: Graph, inferred: Trace) -> None:
         """Variables that layers assign in training, and losses that they add there alone."""
@@ -188,8 +210,33 @@ def _different(inferred: Trace, trained: Trace, needed: dict[str, set[str]]) -> 
         same = _signature(inferred, one, needed["infer"]) == _signature(trained, other, needed["train"])
         if not same:
             yield one, other
-        else:
+        if [child.key for child in one.children] == [child.key for child in other.children]:
             stack += zip(one.children, other.children, strict=True)
+
+
+def _makes(op: tf.Operation, sources: dict[Any, Any]) -> bool:
+    return any(tensor.ref() in sources for tensor in op.outputs)
+
+
+def _changed_parts(
+    inferred: Trace, trained: Trace, one: LayerCall, other: LayerCall, needed: dict[str, set[str]]
+) -> list[int] | None:
+    """Before which of the layers that it calls, or behind the last, a call differs; None where it calls other ones."""
+    if [child.key for child in one.children] != [child.key for child in other.children]:
+        return None
+    first = _parts(_signature(inferred, one, needed["infer"]))
+    second = _parts(_signature(trained, other, needed["train"]))
+    return [at for at, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1]]
+
+
+def _parts(signature: list[Any]) -> list[list[Any]]:
+    parts: list[list[Any]] = [[]]
+    for each in signature:
+        if each[0] == "call":
+            parts.append([])
+        else:
+            parts[-1].append(each)
+    return parts
 
 
 def _signature(trace: Trace, call: LayerCall, needed: set[str]) -> list[Any]:

@@ -445,7 +445,11 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
     The layers in `skipped` compute in float; what they read and what leaves them is quantized all the same.
     """
     state = Placement(graph, skipped)
+    main = graph.behind_outputs()
     for node in list(graph.nodes):
+        if id(node) not in main:
+            node.in_float = True  # for a loss that is added in training: no part of the file
+            continue
         computes = node.op not in NEVER_QUANTIZED and node.output.dtype == "float32"
         if computes and id(node) not in state.done and node.output not in state.range_of:
             _place(state, node)

@@ -105,14 +105,19 @@ class Cutter:
         program.results = [known[tensor.ref()] for tensor in results]
         return program
 
-    def inputs_of(self, results: Sequence[tf.Tensor], within: Callable[[tf.Operation], bool]) -> list[tf.Tensor]:
-        """The tensors made by ops that are not `within`, on which `results` depend through ops that are."""
+    def inputs_of(
+        self, results: Sequence[tf.Tensor], within: Callable[[tf.Operation], bool], reads: bool = False
+    ) -> list[tf.Tensor]:
+        """The tensors made by ops that are not `within`, on which `results` depend through ops that are; variables
+        that are read outside, too, if `reads`."""
         found: dict[Any, tf.Tensor] = {}
         seen: set[str] = set()
         stack = list(results)
         while stack:
             tensor = stack.pop()
-            if tensor.dtype == tf.resource or self.value_of(tensor) is not None or tensor.op.type in READS:
+            if tensor.dtype == tf.resource or self.value_of(tensor) is not None:
+                continue
+            if tensor.op.type in READS and not reads:
                 continue
             if not within(tensor.op):
                 found[tensor.ref()] = tensor

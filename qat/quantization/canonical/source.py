@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-VARIABLE, CONSTANT = "variable", "constant"
+VARIABLE, CONSTANT, CORRECTED = "variable", "constant", "corrected"
 
 
 class Source:
@@ -76,20 +76,27 @@ class Source:
         op, attrs, index, inputs = said
         return cls(op, _from_jsonable(attrs), [cls.from_json(each) for each in inputs], index)
 
-    def evaluate(self, variables: Sequence[Any], results: dict[str, Any], real: str) -> tf.Tensor:
+    def evaluate(
+        self, variables: Sequence[Any], results: dict[str, Any], real: str, corrected: bool = True
+    ) -> tf.Tensor:
         """Its value for these variables.
 
         Args:
             variables: the float model's, or copies of them, in its order.
             results: what was computed already in this forward pass, by key; filled on the way.
             real: dtype of constants and results.
+            corrected: whether what makes up for quantization (`corrected`) is added.
         """
         found = results.get(self.key)
         if found is None:
-            found = results[self.key] = self._evaluate(variables, results, real)
+            found = results[self.key] = self._evaluate(variables, results, real, corrected)
         return found
 
-    def _evaluate(self, variables: Sequence[Any], results: dict[str, Any], real: str) -> tf.Tensor:
+    def _evaluate(
+        self, variables: Sequence[Any], results: dict[str, Any], real: str, corrected: bool
+    ) -> tf.Tensor:
+        if self.op == CORRECTED and not corrected:
+            return self.inputs[0].evaluate(variables, results, real, corrected)
         if self.op == VARIABLE:
             value = tf.convert_to_tensor(variables[self.attrs["place"]])
             return tf.cast(value, real) if value.dtype.is_floating and value.dtype != real else value
@@ -98,7 +105,7 @@ class Source:
             return tf.constant(value, real if value.dtype.kind == "f" else value.dtype)
         made = f"{self.op} {sorted(_jsonable(self.attrs).items())} {[each.key for each in self.inputs]}"
         if made not in results:
-            inputs = [each.evaluate(variables, results, real) for each in self.inputs]
+            inputs = [each.evaluate(variables, results, real, corrected) for each in self.inputs]
             results[made] = as_list(operation(self.op)(*inputs, **self.attrs))
         return results[made][self.index]
 

@@ -39,7 +39,7 @@ def _lower(graph: Graph, node: Node, live: list[int]) -> None:
 
 def _block(node: Node, live: list[int], x: Tensor) -> Weight:
     """The constants in their places, zeros where the activations stand: [1, ...]."""
-    weights = [tensor.node.weights["value"] for tensor in node.inputs]
+    weights = [tensor.node.weights.get("value") for tensor in node.inputs]
     middle = Weight.constant(np.zeros([1, *x.shape[1:]]))
     parts = [*weights[: live[0]], middle, *weights[live[-1] + 1 :]]
     return Weight.computed("concat", *parts, axis=int(node.attrs["axis"]))

@@ -47,6 +47,17 @@ class LayerCall:
     outputs: list[tf.Tensor] = field(default_factory=list)
 
 
+Exchange = Callable[["Tracer", "LayerCall", list[tf.Tensor]], dict[Any, tf.Tensor]]  # the tensors to what they become
+
+
+@dataclass
+class Region:
+    """What training changes of one layer call: what it is called with, what it gives."""
+
+    arguments: Exchange | None = None
+    outputs: Exchange | None = None
+
+
 @dataclass(eq=False)
 class Added:
     """A loss or metric that a layer added in its call."""
@@ -81,7 +92,7 @@ class Tracer:
         training: whether the model is called in training mode.
         acting: of each layer call, whether it is in training mode while the model trains; None where only this trace
             can tell.
-        regions: layer calls that compute something else in training; what is then made of their outputs.
+        regions: layer calls that compute something else in training, or are called with something else.
     """
 
     def __init__(
@@ -89,7 +100,7 @@ class Tracer:
         graph: func_graph_lib.FuncGraph,
         training: bool = False,
         acting: dict[Key, bool] | None = None,
-        regions: dict[Key, Callable[[Tracer, LayerCall], None]] | None = None,
+        regions: dict[Key, Region] | None = None,
     ) -> None:
         self.graph, self.training, self.acting, self.regions = graph, training, acting, regions or {}
         self.whole: dict[str, WholeLayer] = {}
@@ -190,11 +201,25 @@ class Tracer:
         """What the layer gives, where training gives something else: both."""
         call.outputs = [tensor for tensor in tf.nest.flatten(result) if tf.is_tensor(tensor)]
         region = self.regions.get(call.key)
-        if region is None:
+        if region is None or region.outputs is None:
             return result
-        made = region(self, call)
-        flat = [made.get(tensor.ref(), tensor) if tf.is_tensor(tensor) else tensor for tensor in tf.nest.flatten(result)]
-        return tf.nest.pack_sequence_as(result, flat)
+        changed = _exchanged(result, region.outputs(self, call, call.outputs))
+        call.outputs = [tensor for tensor in tf.nest.flatten(changed) if tf.is_tensor(tensor)]
+        return changed
+
+    def begins(self, layer: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """What a layer is called with, where training calls it with something else: both."""
+        path = "/".join([*self._path, layer.name])
+        region = self.regions.get((path, self._counts[path]))
+        if region is None or region.arguments is None or not self._stack:
+            return args, kwargs
+        given = [tensor for tensor in tf.nest.flatten((args, kwargs)) if tf.is_tensor(tensor)]
+        return _exchanged((args, kwargs), region.arguments(self, self.current, given))
+
+
+def _exchanged(nest: Any, made: dict[Any, tf.Tensor]) -> Any:
+    flat = [made.get(each.ref(), each) if tf.is_tensor(each) else each for each in tf.nest.flatten(nest)]
+    return tf.nest.pack_sequence_as(nest, flat)
 
 
 Reader = Callable[[Tracer, Any, Callable, tuple, dict], Any]
@@ -211,6 +236,7 @@ def _reading(tracer: Tracer, readers: dict[Any, Reader]) -> Iterator[None]:
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if not tf.is_tensor(next(iter(tf.nest.flatten(args) or tf.nest.flatten(kwargs)), None)):
             return original(layer, *args, **kwargs)
+        args, kwargs = tracer.begins(layer, args, kwargs)
         with tracer.inside(layer, args, kwargs) as told:
             reader = readers.get(type(layer).call)
             if reader is None:

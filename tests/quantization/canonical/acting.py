@@ -13,9 +13,7 @@ from tf_keras import layers
 from qat.quantization.canonical import REWRITES
 from qat.quantization.canonical.execute import run
 from qat.quantization.canonical.graph import Graph
-from qat.quantization.canonical.importer import import_trace
-from qat.quantization.canonical.trace import trace
-from qat.quantization.canonical.whole_layers import readers
+from qat.quantization.canonical.modes import read
 
 from ..zoo.drawing import draw, make
 from ..zoo.measure import float_outputs, relative_error
@@ -40,7 +38,7 @@ def check(case: Case) -> None:
     """Assert that the rewrite changes the case's graph as it says, and the float outputs agree to 1e-4."""
     assert case.rewrite in REWRITES, f"{case} is not in REWRITES"
     model = make(str(case), case.build)
-    graph = import_trace(trace(model, readers()), model)
+    graph = read(model)
     changed = [_apply(graph, step, case) for step in REWRITES]
     assert any(changed), f"{case} left the graph as it was"
     graph.sort()

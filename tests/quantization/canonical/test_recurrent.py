@@ -8,7 +8,7 @@ from tf_keras import layers
 
 from qat.quantization.canonical import canonicalize
 from qat.quantization.canonical.execute import run
-from qat.quantization.canonical.recurrent import clamp_of_state, join_gates
+from qat.quantization.canonical.recurrent import clamp_of_state, dropout_by_mask, join_gates
 
 from .acting import Case, check
 
@@ -19,7 +19,15 @@ def clipped_state():
     return tf_keras.Model(series, layers.Dense(2)(tf.clip_by_value(states, -0.05, 0.1)))
 
 
-CASES = [Case(clamp_of_state, clipped_state, gone=("clamp",), there=("lstm", "minimum", "maximum"))]
+def dropping_cell():
+    series = tf_keras.Input((3, 4))
+    return tf_keras.Model(series, layers.GRU(3, dropout=0.3, recurrent_dropout=0.2)(series))
+
+
+CASES = [
+    Case(dropout_by_mask, dropping_cell, there=("dropped", "dropout_mask")),
+    Case(clamp_of_state, clipped_state, gone=("clamp",), there=("lstm", "minimum", "maximum")),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

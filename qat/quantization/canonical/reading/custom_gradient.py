@@ -69,7 +69,8 @@ def _kept(state: Import, op: tf.Operation, function: Callable, count: int, argum
     made = {id(each) for each in graph.get_operations()[before:]}
     places = {tensor.ref() for tensor in upstream}
     wanted = [tf.convert_to_tensor(g) for g in gradients if g is not None]
-    outside = [t for t in cutter.inputs_of(wanted, lambda each: id(each) in made) if t.ref() not in places]
+    found = cutter.inputs_of(wanted, lambda each: id(each) in made, reads=True)
+    outside = [tensor for tensor in found if tensor.ref() not in places]
     if any(tensor.ref() not in state.made for tensor in outside):
         raise NotCarried("it reads a tensor that the file does not compute")
     program = cutter.cut(wanted, [*upstream, *outside])

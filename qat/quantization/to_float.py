@@ -1,0 +1,84 @@
+"""The way back: the float model with the weights that a quantization-aware model has learned."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import tf_keras
+
+from qat.errors import ModelError
+
+
+def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
+    """The model as Keras writes it down, to be built again; None where its class cannot be written down."""
+    try:
+        said = tf_keras.saving.serialize_keras_object(model)
+        json.dumps(said)
+    except (NotImplementedError, TypeError, ValueError, AttributeError):
+        return None
+    return said if isinstance(said, dict) and not _holds_code(said) else None
+
+
+def _holds_code(said: Any) -> bool:
+    """Whether Python code is in it, which must not travel with a file unasked."""
+    if isinstance(said, dict):
+        return said.get("class_name") == "__lambda__" or any(map(_holds_code, said.values()))
+    return isinstance(said, (list, tuple)) and any(map(_holds_code, said))
+
+
+def foreign_classes(said: Any) -> list[str]:
+    """Classes in what `architecture` gave that are neither Keras' nor registered: reading them would import modules."""
+    if isinstance(said, (list, tuple)):
+        return [name for each in said for name in foreign_classes(each)]
+    if not isinstance(said, dict):
+        return []
+    found = [name for each in said.values() for name in foreign_classes(each)]
+    module, kind = said.get("module"), said.get("class_name")
+    if isinstance(kind, str) and "config" in said and str(module).split(".")[0] not in ("keras", "tf_keras", "builtins"):
+        known = tf_keras.saving.get_registered_object(str(said.get("registered_name") or kind))
+        found += [] if known is not None else [kind]
+    return found
+
+
+def rebuilt(said: dict[str, Any], entries: Any, name: str) -> tf_keras.Model:
+    """The float model with fresh weights.
+
+    Args:
+        said: what `architecture` gave.
+        entries: Keras inputs, nested as the model takes them.
+        name: of the model, for messages.
+
+    Raises:
+        ModelError: a class in it is not known here.
+    """
+    unknown = foreign_classes(said)
+    if unknown:
+        raise ModelError(
+            f"to_float: model {name!r} holds {', '.join(sorted(set(unknown)))}, which is not known here. Register it with "
+            "tf_keras.saving.register_keras_serializable before loading, or call to_float() in a custom_object_scope"
+        )
+    try:
+        model = tf_keras.saving.deserialize_keras_object(said)
+    except (TypeError, ValueError, ImportError, AttributeError) as error:
+        raise ModelError(
+            f"to_float: model {name!r} cannot be built again: {' '.join(str(error).split())[:300]}. Register the classes "
+            "of its layers (tf_keras.saving.register_keras_serializable), or call it in a custom_object_scope"
+        ) from error
+    if not model.built or not model.variables:
+        model(entries)
+    return model
+
+
+def set_variables(model: tf_keras.Model, values: list[Any], name: str) -> None:
+    """Assign the values, in the order of the float model's `variables`; None leaves one as it is (of a metric).
+
+    Raises:
+        ModelError: the model has other variables.
+    """
+    given = [each for each in zip(model.variables, values, strict=False) if each[1] is not None]
+    known = sum(value is not None for value in values)
+    if len(given) != known or any(tuple(variable.shape) != tuple(value.shape) for variable, value in given):
+        raise ModelError(f"to_float: model {name!r}, built again, has other variables than the one that was quantized")
+    for variable, value in given:
+        variable.assign(value)
