@@ -18,7 +18,7 @@ from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.canonical.source import Source
 from qat.quantization.kept_out import kept_out
-from qat.quantization.quantizers import step_of, straight_through
+from qat.quantization.quantizers import ActivationQuantizer, step_of, straight_through
 from qat.quantization.rescaling import (
     as_written,
     multiplier,
@@ -480,7 +480,13 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         return tf.cast(tf.sign(codes) * tf.floor(tf.abs(codes) + 0.5) * step, real.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"source": self.source, "calls": self.calls}
+        own = {"source": self.source, "calls": self.calls, "quantizer": self.quantizer.get_config()}
+        return tf_keras.layers.Layer.get_config(self) | own
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
+        config = dict(config)
+        return cls(ActivationQuantizer(**config.pop("quantizer")), **config)
 
     def scale(self) -> tf.Tensor:
         """The step between two codes, as TFLite nudges it: a scalar."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
+from tensorflow.python.saved_model.function_deserialization import RestoredFunction
 
 from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic, recording
 from qat.quantization.canonical.program import Program
@@ -131,6 +132,11 @@ class QatModel(tf_keras.Model):
             if is_training(training) and recording() is None:
                 tf.autograph.experimental.do_not_convert(run_updates)(self.told["updates"], self.float_variables)
             return super().call(inputs, training=training, mask=mask)
+
+    def add_loss(self, losses: Any, **kwargs: Any) -> None:
+        """As Keras has it; what a SavedModel holds of the penalties is left out: they are here already."""
+        kept = [loss for loss in tf.nest.flatten(losses) if not isinstance(loss, RestoredFunction)]
+        super().add_loss(kept, **kwargs)
 
     @property
     def trainable_weights(self) -> list:
@@ -301,3 +307,6 @@ def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float
     target = tf.exp(softened_log(teacher))
     loss = -(temperature**2) * tf.reduce_mean(tf.reduce_sum(target * softened_log(student), axis=-1))
     return loss / replica_count()  # gradients of replicas are added
+
+
+tf_keras.utils.get_custom_objects()["QatModel"] = QatModel  # as an .h5 file names it

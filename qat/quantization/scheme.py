@@ -9,7 +9,7 @@ import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig
 
-from qat.quantization.layers import Holder, Linear, PlainCalls, WeightOf
+from qat.quantization.layers import Holder, Linear, Op, PlainCalls, WeightOf
 from qat.quantization.lstm import QUANTIZED, Lstm
 from qat.quantization.quantizers import GateQuantizer, KernelQuantizer, OperandQuantizer, SlopeQuantizer
 
@@ -176,6 +176,19 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self.layer.compute_output_shape(input_shape)
 
+    def get_config(self) -> dict[str, Any]:
+        """By names of our own, which every format of Keras holds as they are."""
+        inner = {"kind": type(self.layer).__name__, "config": self.layer.get_config()}
+        scheme = {"kind": type(self.quantize_config).__name__, "config": self.quantize_config.get_config()}
+        return tf_keras.layers.Layer.get_config(self) | {"layer": inner, "quantize_config": scheme}
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
+        config = dict(config)
+        inner, scheme = config.pop("layer"), config.pop("quantize_config")
+        layer = _INNER[inner["kind"]].from_config(inner["config"])
+        return cls(layer, _SCHEMES[scheme["kind"]](**scheme["config"]), **config)
+
     @property
     def trainable_weights(self) -> list:
         """None: what is trained are the float model's variables, which other layers hold."""
@@ -184,3 +197,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
     @property
     def non_trainable_weights(self) -> list:
         return list(self.layer.weights)
+
+
+_INNER = {kind.__name__: kind for kind in (Linear, Op, Lstm)}
+_SCHEMES = {kind.__name__: kind for kind in (LinearScheme, LstmScheme, OperandScheme)}
