@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from qat.errors import ModelError
 from qat.metrics import sqnr_db
+from qat.quantization.canonical.assignments import unchanged
 from qat.quantization.canonical.execute import run
 from qat.quantization.canonical.graph import Graph
-from qat.quantization.canonical.trace import nest_inputs
+from qat.quantization.canonical.trace import input_tensors, nest_inputs
 
 ROWS = 8
 SUSPECT_DB, REFUSED_DB = 60.0, 30.0  # float32 in another order is above 100 dB as a rule
@@ -29,7 +30,9 @@ def refuse_disagreement(float_model: tf_keras.Model, graph: Graph, batch: Sequen
         ModelError: an output's SQNR is below 30 dB: a layer was read as something that it is not.
     """
     rows = [tf.constant(np.resize(values, (_row_count(float_model, values), *values.shape[1:]))) for values in batch]
-    expected = tf.nest.flatten(float_model(nest_inputs(float_model, rows), training=False))
+    own = [tf.cast(values, tensor.dtype) for values, tensor in zip(rows, input_tensors(float_model), strict=True)]
+    with unchanged(float_model):
+        expected = tf.nest.flatten(float_model(nest_inputs(float_model, own), training=False))
     for made, ours, theirs in zip(graph.outputs, run(graph, rows), expected, strict=True):
         theirs = tf.cast(theirs, ours.dtype).numpy()
         if not np.isfinite(theirs).all():

@@ -151,6 +151,7 @@ class Graph:
         self.penalties: list[dict[str, Any]] = []  # losses on weights alone: programs
         self.real = "float32"  # in which the model holds real numbers; "float32" is their dtype in the graph always
         self.not_carried: list[str] = []  # what of training is lost, a line each
+        self.refused: list[str] = []  # what the model does beside computing its outputs, and no file can do
         self._names: dict[str, int] = {}  # and how often each was asked for: unrolled layers ask a thousand times
 
     def unique(self, name: str) -> str:

@@ -16,8 +16,10 @@ from tensorflow.python.framework import func_graph as func_graph_lib
 from tf_keras.src.engine.functional import Functional
 from tf_keras.src.mixed_precision import autocast_variable
 
+from qat.quantization.canonical.assignments import beside_outputs, unchanged
 from qat.quantization.canonical.graph import Graph
 from qat.quantization.canonical.importer import import_trace
+from qat.quantization.canonical.inlining import inlined
 from qat.quantization.canonical.program import ASSIGNMENTS, Cutter, NotCarried, Program
 from qat.quantization.canonical.reading.added import behind
 from qat.quantization.canonical.reading.state import Variables
@@ -35,8 +37,9 @@ def read(model: tf_keras.Model) -> Graph:
     """
     table = readers()
     if _is_plain(model, table):
-        inferred = trace(model, table)
-        graph = import_trace(inferred, model, _updated(model, inferred))
+        with unchanged(model):
+            inferred = trace(model, table)
+        graph = _imported(inferred, model, _updated(model, inferred))
         _add_updates(graph, model, inferred)
     else:
         graph = _read_both(model, table)
@@ -62,18 +65,24 @@ def _is_plain(model: tf_keras.Model, known: Container[Any]) -> bool:
 
 
 def _read_both(model: tf_keras.Model, table: dict) -> Graph:
-    trained = trace(model, table, training=True)
-    acting = {call.key: call.acts for call in _calls(trained.call)}
-    inferred = trace(model, table, acting=acting)
-    both = _Both(model, trained)
-    regions = both.regions(inferred)
-    if regions:
-        inferred = trace(model, table, acting=acting, regions=regions)
-    graph_live = _updated(model, trained) | both.assigned
-    graph = import_trace(inferred, model, graph_live)
+    with unchanged(model):
+        trained = trace(model, table, training=True)
+        acting = {call.key: call.acts for call in _calls(trained.call)}
+        inferred = trace(model, table, acting=acting)
+        both = _Both(model, trained)
+        regions = both.regions(inferred)
+        if regions:
+            inferred = trace(model, table, acting=acting, regions=regions)
+    graph = _imported(inferred, model, _updated(model, trained) | both.assigned)
     graph.not_carried += both.not_carried
     _add_updates(graph, model, trained)
     both.add_effects(graph, inferred)
+    return graph
+
+
+def _imported(inferred: Trace, model: tf_keras.Model, live: frozenset[int]) -> Graph:
+    graph = import_trace(inlined(inferred, model), model, live)
+    graph.refused = beside_outputs(inferred, model)
     return graph
 
 

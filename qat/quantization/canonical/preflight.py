@@ -7,7 +7,7 @@ from qat.quantization.canonical.building import LINEAR
 from qat.quantization.canonical.graph import Graph, Node
 from qat.quantization.canonical.operations import OPERATIONS
 
-BESIDE = {"tf:Shape", "tf:Size", "tf:ComplexAbs"}
+BESIDE = {"tf:Bitcast", "tf:Shape", "tf:Size", "tf:ComplexAbs"}
 KNOWN = set(OPERATIONS) | set(LINEAR) | {"embedding", "lstm", "input", "const", "variable", "fake_quant"}
 
 _LOOP = "a loop stays in float; write a fixed number of steps out (a Python `for` with known bounds)"
@@ -66,6 +66,7 @@ WAYS_OUT = {
     "Multinomial": _RANDOM,
     "RandomStandardNormal": _RANDOM,
     "RandomUniform": _RANDOM,
+    "RngReadAndSkip": _RANDOM,
     "StatelessRandomNormalV2": _RANDOM,
     "StatelessRandomUniformV2": _RANDOM,
     "TruncatedNormal": _RANDOM,
@@ -73,7 +74,8 @@ WAYS_OUT = {
 
 
 def blockers(graph: Graph) -> list[str]:
-    """One line for each layer and op without an integer twin, in graph order, repeated ops named once a layer.
+    """One line for each layer that does more than compute its outputs, and for each layer and op without an integer
+    twin, in graph order, repeated ops named once a layer.
 
     Ops that only see what another one makes (the size of a batch, for a random number) are not named beside it.
     """
@@ -82,7 +84,7 @@ def blockers(graph: Graph) -> list[str]:
         if node.op not in KNOWN:
             found.setdefault((node.layer, node.op), _reason(node))
     named = {key: line for key, line in found.items() if key[1] not in BESIDE}
-    return list((named or found).values())
+    return list(dict.fromkeys([*graph.refused, *(named or found).values()]))
 
 
 def refuse_unknown_ranks(graph: Graph) -> None:
@@ -92,7 +94,7 @@ def refuse_unknown_ranks(graph: Graph) -> None:
         first = [node for node in lost if not any(tensor.shape is None for tensor in node.inputs)]
         also = [node for node in graph.nodes if node.op.removeprefix("tf:").split(" ")[0] in WAYS_OUT]
         lines = [_reason(node) for node in graph.nodes if node in first or (node in also and node.op not in KNOWN)]
-        _refuse(list(dict.fromkeys(lines)))
+        _refuse(list(dict.fromkeys([*graph.refused, *lines])))
 
 
 def _reason(node: Node) -> str:

@@ -18,6 +18,7 @@ import tf_keras
 from tensorflow.python.framework import func_graph as func_graph_lib
 
 from qat.errors import ModelError, QatError
+from qat.quantization.canonical.assignments import forced_to_train
 
 
 Key = tuple[str, int]  # of a layer call: the layer's path, and how many calls of it came before
@@ -82,6 +83,7 @@ class Trace:
     added: list[Added] = field(default_factory=list)
     updates: list[dict[str, Any]] = field(default_factory=list)  # of variables, before each training step
     call: LayerCall | None = None  # of the model itself
+    forced: dict[str, str] = field(default_factory=dict)  # Keras layer path -> what it does at inference, and must not
 
 
 class Tracer:
@@ -109,6 +111,7 @@ class Tracer:
         self.added: list[Added] = []
         self.updates: list[dict[str, Any]] = []
         self.masks: dict[Any, list[tf.Tensor]] = {}  # of dropout in recurrent cells
+        self.forced: dict[str, str] = {}
         self.unrolling: list[int] = []  # how deep the recurrent layers are that are being written out
         self.root: LayerCall | None = None
         self._stack: list[LayerCall] = []
@@ -176,6 +179,12 @@ class Tracer:
             return not self._stack or self._stack[-1].acts
         return bool(tf.get_static_value(given)) if tf.is_tensor(given) else bool(given)
 
+    def look_at_mode(self, layer: Any, args: tuple, kwargs: dict) -> None:
+        """Note a layer whose call says that it is to train, though this is inference."""
+        found = None if self.training else forced_to_train(layer, args, kwargs)
+        if found is not None:
+            self.forced["/".join(self._path[1:]) or layer.name] = found
+
     @contextlib.contextmanager
     def writing_out_steps(self) -> Iterator[None]:
         """Inside, a layer is called once for each time step: its ops are told apart by step, and known as the same."""
@@ -241,6 +250,7 @@ def _reading(tracer: Tracer, readers: dict[Any, Reader]) -> Iterator[None]:
             reader = readers.get(type(layer).call)
             if reader is None:
                 return tracer.ended(told, original(layer, *args, **kwargs))
+            tracer.look_at_mode(layer, args, kwargs)
             layer._maybe_build(args[0] if args else kwargs["inputs"])
             cast = {name: layer._maybe_cast_inputs(value) for name, value in kwargs.items() if name == "inputs"}
             args = (layer._maybe_cast_inputs(args[0]), *args[1:]) if args else args
@@ -367,6 +377,7 @@ def trace(
         with _reading(tracer, readers), _symbolically(model):
             outputs = model(nest_inputs(model, inputs), training=training)
         flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
+    graph.variables = graph._watched_variables  # also those that the model does not list
     nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))
     return Trace(
         graph,
@@ -380,4 +391,5 @@ def trace(
         tracer.added,
         tracer.updates,
         tracer.root,
+        tracer.forced,
     )

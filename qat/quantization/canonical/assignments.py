@@ -1,0 +1,159 @@
+"""Variables that a model assigns at inference, and layers that it forces into training: no file can do either.
+
+A file keeps nothing between two calls, and quantizing runs the float model, which would then be another than the one
+that was given. Both are read from the trace, before anything runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tf_keras.src.engine.base_layer_utils import call_context
+
+from qat.errors import ModelError
+
+WRITES = ("Assign", "ResourceScatter", "ResourceStridedSliceAssign", "ResourceApply", "ResourceSparseApply")
+TABLES = ("LookupTableInsert", "LookupTableRemove", "LookupTableImport")
+GENERATORS = ("RngReadAndSkip", "RngSkip", "StatefulStandardNormal", "StatefulUniform", "StatefulTruncatedNormal")
+
+_STATELESS = "a file keeps nothing between two calls: assign in training alone (`if training:`)"
+_RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
+_CALL = "leave the argument out, or say training=False"
+
+
+def forced_to_train(layer: Any, args: tuple, kwargs: dict) -> str | None:
+    """What a layer of Keras that has two modes would do at inference because its call, or the call of a model around
+    it, says `training=True`; None where it says nothing of the kind, or where that changes nothing.
+
+    Args:
+        args, kwargs: of the call, the inputs among them.
+    """
+    if not (layer._expects_training_arg and _is_training(layer, args, kwargs)):
+        return None
+    layers = tf_keras.layers
+    if isinstance(layer, layers.BatchNormalization):
+        held = layer.trainable  # a frozen one computes as at inference, whatever it is told
+        told = "normalises by the batch at hand and moves its averages"
+    elif _amount(layer, ("dropout", "recurrent_dropout")):
+        held, told = True, "drops at random"
+    else:
+        held, told = _amount(layer, ("rate", "stddev", "factor"), 1), "changes its input at random"
+    return f"is called with training=True: at inference it {told}; {_CALL}" if held else None
+
+
+def _is_training(layer: Any, args: tuple, kwargs: dict) -> bool:
+    spec, said = layer._call_spec, None
+    if spec.arg_was_passed("training", args, kwargs, inputs_in_args=True):
+        said = spec.get_arg_value("training", args, kwargs, inputs_in_args=True)
+    said = call_context().training if said is None else said
+    return bool(tf.get_static_value(said) if tf.is_tensor(said) else said)
+
+
+def _amount(layer: Any, names: tuple[str, ...], otherwise: Any = None) -> bool:
+    found = [getattr(layer, name) for name in names if hasattr(layer, name)]
+    return any(np.any(each) for each in found if each is not None) if found else bool(otherwise)
+
+
+def beside_outputs(trace: Any, model: tf_keras.Model) -> list[str]:
+    """One line for each layer that does more at inference than compute its outputs: it assigns a variable (metrics may
+    count), or was told to train."""
+    told = [f"layer {layer!r} {what}" for layer, what in trace.forced.items()]
+    return told + _assignments(trace.graph, trace.layer_of, model)
+
+
+def _assignments(graph: Any, layer_of: dict[str, str], model: tf_keras.Model) -> list[str]:
+    counted = {id(variable.handle) for variable in _of_metrics(model)}
+    named = {id(v.handle): f"variable {v.name!r}" for v in [*graph.variables, *_variables(model)]}
+    held = {id(inner): id(outer) for outer, inner in graph.captures}
+    lines: dict[str, None] = {}
+    for op in graph.get_operations():
+        for write, handle in _writes(op, graph, held):
+            if handle not in counted:
+                lines[_line(layer_of.get(op.name, ""), op, write, named.get(handle, "a variable"))] = None
+    return list(lines)
+
+
+def _line(layer: str, op: tf.Operation, write: tf.Operation, name: str) -> str:
+    where = f"layer {layer or op.name!r}: op {write.type}"
+    if write.type in GENERATORS:
+        return f"{where}: {_RANDOM}"
+    what = "writes into its table" if write.type.startswith(TABLES) else f"assigns {name} at inference"
+    return f"{where}: {what}; {_STATELESS}, or make the state an input and an output of the model"
+
+
+def _writes(op: tf.Operation, graph: Any, held: dict[int, int], within: tuple[str, ...] = ()) -> Iterator[tuple]:
+    """The op, if it changes a resource, and such ops in the functions that it calls; each with the identity of the
+    handle that it changes. `held`: the same for each tensor of the graph that is a captured handle."""
+    if op.type.startswith((*WRITES, *TABLES)) or op.type in GENERATORS:
+        yield op, held.get(id(op.inputs[0]))
+    for name in _called(op):
+        body = _body(graph, name)
+        if body is None or name in within:
+            continue
+        arguments = op.inputs[len(op.inputs) - len(body.inputs) :]  # of a condition, the first one chooses
+        inner = {id(own): held.get(id(given)) for own, given in zip(body.inputs, arguments, strict=False)}
+        for each in body.get_operations():
+            yield from _writes(each, body, inner, (*within, name))
+
+
+def _called(op: tf.Operation) -> Iterable[str]:
+    for value in op.node_def.attr.values():
+        if value.HasField("func"):
+            yield value.func.name
+        yield from (each.name for each in value.list.func)
+
+
+def _body(graph: Any, name: str) -> Any:
+    function = graph._get_function(name) if graph._is_function(name) else None
+    return getattr(function, "graph", None)
+
+
+def _variables(model: tf_keras.Model) -> list[Any]:
+    """Everything that the model holds as variables, those of its metrics among them, each once."""
+    found = {id(v): v for v in (model.variables if model.built else []) if _has_handle(v)}
+    found |= {id(v): v for v in _of_metrics(model)}
+    return list(found.values())
+
+
+def _has_handle(variable: Any) -> bool:
+    """Vocabularies count among the weights of a model without being variables; one of a strategy has many handles."""
+    return isinstance(variable, tf.Variable) and not isinstance(variable, tf.distribute.DistributedValues)
+
+
+def _of_metrics(model: tf_keras.Model) -> list[Any]:
+    metrics = [metric for layer in model._flatten_layers() for metric in getattr(layer, "_metrics", [])]
+    return [v for metric in [*metrics, *model.metrics] for v in metric.variables if _has_handle(v)]
+
+
+@contextlib.contextmanager
+def unchanged(model: tf_keras.Model) -> Iterator[None]:
+    """Inside, the model may be traced or run: its variables are put back behind it, if its code changed them.
+
+    Raises:
+        ModelError: variables changed that are not of a metric; each is named with the layer that holds it.
+    """
+    before = [(variable, variable.numpy()) for variable in _variables(model)]
+    try:
+        yield
+    finally:
+        changed = [(v, values) for v, values in before if v.numpy().tobytes() != values.tobytes()]
+        for variable, values in changed:
+            variable.assign(values)
+    counted = {id(variable) for variable in _of_metrics(model)}
+    named = [f"{v.name!r} of layer {_holder(model, v)!r}" for v, _ in changed if id(v) not in counted]
+    if named:
+        raise ModelError(
+            f"model {model.name!r} changes its variables when it is called at inference: {', '.join(named)} (they were "
+            f"put back). {_STATELESS.capitalize()}, not in Python code or outside of the graph"
+        )
+
+
+def _holder(model: tf_keras.Model, variable: Any) -> str:
+    """The innermost layer that holds the variable."""
+    holders = [layer for layer in model._flatten_layers() if any(v is variable for v in layer.weights)]
+    return holders[-1].name if holders else model.name
