@@ -152,6 +152,7 @@ class Graph:
         self.real = "float32"  # in which the model holds real numbers; "float32" is their dtype in the graph always
         self.not_carried: list[str] = []  # what of training is lost, a line each
         self.refused: list[str] = []  # what the model does beside computing its outputs, and no file can do
+        self.cut = ""  # how to cut off what no file can hold, where that is known
         self._names: dict[str, int] = {}  # and how often each was asked for: unrolled layers ask a thousand times
 
     def unique(self, name: str) -> str:

@@ -20,6 +20,7 @@ from qat.quantization.canonical.assignments import beside_outputs, unchanged
 from qat.quantization.canonical.graph import Graph
 from qat.quantization.canonical.importer import import_trace
 from qat.quantization.canonical.inlining import inlined
+from qat.quantization.canonical.lookups import cut_behind
 from qat.quantization.canonical.program import ASSIGNMENTS, Cutter, NotCarried, Program
 from qat.quantization.canonical.reading.added import behind
 from qat.quantization.canonical.reading.state import Variables
@@ -82,7 +83,7 @@ def _read_both(model: tf_keras.Model, table: dict) -> Graph:
 
 def _imported(inferred: Trace, model: tf_keras.Model, live: frozenset[int]) -> Graph:
     graph = import_trace(inlined(inferred, model), model, live)
-    graph.refused = beside_outputs(inferred, model)
+    graph.refused, graph.cut = beside_outputs(inferred, model), cut_behind(model, graph)
     return graph
 
 

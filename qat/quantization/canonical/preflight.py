@@ -14,7 +14,7 @@ _LOOP = "a loop stays in float; write a fixed number of steps out (a Python `for
 _RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
 _FLOAT_ONLY = "TFLite computes it in float only; do without it, or move it behind the model"
 _BEHIND = "no integer kernel is used for it; do it in your own code after the model"
-_TEXT = "a file computes with numbers; look words up before the model and give it integer ids"
+_TEXT = "a file holds neither text nor tables to look up in; do this before the model and give it integer ids"
 _PYTHON = "Python code cannot go into a file; write it in TensorFlow ops"
 _SPECTRUM = "TFLite has no integer FFT; compute the spectrum before the model"
 
@@ -43,10 +43,13 @@ WAYS_OUT = {
     "Unique": _BEHIND,
     "Where": _BEHIND,
     "Bucketize": "give the model the bucket's number as an integer input",
+    "Hashing": _TEXT,
+    "HashedCrossing": _TEXT,
     "LookupTableFindV2": _TEXT,
     "StringToHashBucketFast": _TEXT,
     "StringSplitV2": _TEXT,
     "StaticRegexReplace": _TEXT,
+    "TextVectorization": _TEXT,
     "EagerPyFunc": _PYTHON,
     "PyFunc": _PYTHON,
     "FFT": _SPECTRUM,
@@ -94,26 +97,27 @@ def refuse_unknown_ranks(graph: Graph) -> None:
         first = [node for node in lost if not any(tensor.shape is None for tensor in node.inputs)]
         also = [node for node in graph.nodes if node.op.removeprefix("tf:").split(" ")[0] in WAYS_OUT]
         lines = [_reason(node) for node in graph.nodes if node in first or (node in also and node.op not in KNOWN)]
-        _refuse(list(dict.fromkeys([*graph.refused, *lines])))
+        _refuse(list(dict.fromkeys([*graph.refused, *lines])), graph.cut)
 
 
 def _reason(node: Node) -> str:
     op = node.op.removeprefix("tf:")
     advice = WAYS_OUT.get(op.split(" ")[0], "no rewrite to an integer op is known for it")
-    return f"layer {node.layer or node.name!r}: op {op}: {advice}"
+    holder = f" ({node.attrs['holder']})" if "holder" in node.attrs else ""
+    return f"layer {node.layer or node.name!r}{holder}: op {op}: {advice}"
 
 
 def refuse_blockers(graph: Graph) -> None:
     """Raises UnsupportedLayerError naming all blockers, if there are any."""
     lines = blockers(graph)
     if lines:
-        _refuse(lines)
+        _refuse(lines, graph.cut)
 
 
-def _refuse(lines: list[str]) -> None:
+def _refuse(lines: list[str], cut: str) -> None:
     listing = "\n  ".join(lines)
     places = "1 place in the model has" if len(lines) == 1 else f"{len(lines)} places in the model have"
     raise UnsupportedLayerError(
-        f"{places} no integer form in TFLite:\n  {listing}\nReplace them as said, or move them out of the model",
+        f"{places} no integer form in TFLite:\n  {listing}\nReplace them as said, or move them out of the model{cut}",
         tuple(lines),
     )

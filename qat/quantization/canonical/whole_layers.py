@@ -15,6 +15,7 @@ import tf_keras
 from tf_keras.src import backend
 from tf_keras.src.layers.rnn.dropout_rnn_cell_mixin import DropoutRNNCellMixin
 
+from qat.quantization.canonical import lookups
 from qat.quantization.canonical.trace import Reader, Tracer
 
 
@@ -365,4 +366,4 @@ def readers() -> dict[Any, Reader]:
     }
     table |= {getattr(layers, name).call: _recurrent for name in RECURRENT}
     table |= {getattr(layers, name).call: _in_training for name in _UNCHANGED}
-    return table
+    return table | lookups.readers()

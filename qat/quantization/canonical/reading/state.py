@@ -74,7 +74,8 @@ class Variables:
 
     def plain(self, value: np.ndarray) -> np.ndarray:
         """A number block in the dtype in which the graph holds it."""
-        return np.asarray(value, self.real) if tf.as_dtype(value.dtype).is_floating else np.asarray(value)
+        value = np.asarray(value)  # a captured word comes as plain bytes
+        return np.asarray(value, self.real) if tf.as_dtype(value.dtype).is_floating else value
 
 
 def parts(variable: Any) -> list[Any]:
