@@ -42,6 +42,27 @@ def _as_array(value: Any) -> NDArray:
     raise DataError(f"an input is a {type(value).__name__}, expected a NumPy array [N, ...]")
 
 
+def as_whole_numbers(arrays: Sequence[NDArray], tensors: Sequence[Tensor]) -> list[NDArray]:
+    """The arrays; what goes to an integer input (token ids) is of its dtype, if every number is the same there.
+
+    A Keras model that begins with Embedding takes its ids as floats, and its file takes them as integers.
+    """
+    return [_as_whole(array, tensor) for array, tensor in zip(arrays, tensors, strict=True)]
+
+
+def _as_whole(array: NDArray, tensor: Tensor) -> NDArray:
+    if array.dtype == tensor.dtype or not takes_integers(tensor) or array.dtype.kind not in "fiu":
+        return array
+    with np.errstate(invalid="ignore"):  # what does not fit is seen below
+        found = array.astype(tensor.dtype)
+    return found if np.array_equal(found, array) else array
+
+
+def takes_integers(tensor: Tensor) -> bool:
+    """Whether an input holds whole numbers as they are, and no codes."""
+    return tensor.quantization is None and not tensor.is_float and np.dtype(tensor.dtype).kind in "iu"
+
+
 def check_codes(arrays: Sequence[NDArray], tensors: Sequence[Tensor]) -> None:
     """Codes must have the file's dtype already; a cast would invent values."""
     for array, tensor in zip(arrays, tensors, strict=True):
@@ -56,7 +77,7 @@ def check_codes(arrays: Sequence[NDArray], tensors: Sequence[Tensor]) -> None:
 def check_real(
     arrays: Sequence[NDArray], graph: TfliteGraph, contract: Contract | None, check_range: bool = True
 ) -> None:
-    """Real inputs must be float32, whole and finite, and within reach of the file's input range."""
+    """Real inputs must be float32, complete and finite, and within reach of the file's input range."""
     for array, tensor in zip(arrays, graph.inputs, strict=True):
         _check_real_dtype(array, tensor)
         _check_shape(array, tensor)
@@ -75,12 +96,14 @@ def check_real(
 
 
 def _check_real_dtype(array: NDArray, tensor: Tensor) -> None:
-    takes_integers = tensor.quantization is None and not tensor.is_float
-    wanted = tensor.dtype if takes_integers else "float32"
+    as_they_are = tensor.quantization is None and not tensor.is_float
+    wanted = tensor.dtype if as_they_are else "float32"
     if array.dtype == wanted:
         return
     start = f"input {tensor.name!r} takes real numbers of dtype {wanted}, got {array.dtype}. "
-    if takes_integers:
+    if takes_integers(tensor) and array.dtype.kind in "fiu":
+        raise DataError(start + f"Some are no whole numbers, or do not fit into {wanted}: ids are counted from 0.")
+    if as_they_are:
         raise DataError(start + f"If the values fit, say so with .astype(numpy.{wanted}).")
     if array.dtype == tensor.dtype:
         raise DataError(start + "If these are codes of the file already, call predict_codes().")

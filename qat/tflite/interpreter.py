@@ -105,8 +105,8 @@ class Interpreter:
         """Model inputs to model outputs, both real.
 
         Args:
-            real: float32 [N, ...] (integer inputs, such as token ids, in the file's dtype), preprocessed as the model
-                was trained.
+            real: float32 [N, ...], preprocessed as the model was trained; for an integer input, such as token ids, any
+                dtype that holds whole numbers.
 
         Returns:
             float32 [N, ...] an output; outputs that the file does not quantize in their own dtype.
@@ -162,7 +162,7 @@ class Interpreter:
         return self._quantize(self._checked(real))
 
     def _checked(self, real: Inputs) -> list[NDArray]:
-        arrays = feeding.in_order(real, self.input_names)
+        arrays = feeding.as_whole_numbers(feeding.in_order(real, self.input_names), self.inputs)
         feeding.check_real(arrays, self.graph, self.contract if self._check_range else None, self._check_range)
         return arrays
 

@@ -22,6 +22,7 @@ from qat.quantization.canonical import (
     recurrent,
     sharing,
     special_values,
+    token_ids,
     tokens,
     windows,
 )
@@ -31,6 +32,7 @@ from qat.quantization.canonical.preflight import refuse_unknown_ranks
 
 REWRITES = (
     recurrent.dropout_by_mask,
+    token_ids.integer_inputs,
     dilation.dilated_convolution,
     pooling.average_of_everything,
     pooling.average_by_depthwise,

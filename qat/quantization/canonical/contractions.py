@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +53,6 @@ class _Labels:
     def columns(self) -> list[str]:
         return [label for label in self.b if label not in self.a]
 
-    @property
-    def is_product(self) -> bool:
-        return not set(self.rows + self.columns) - set(self.out)
-
     def sizes(self, labels: list[str]) -> tuple[int | None, ...]:
         return tuple(self.size[label] for label in labels)
 
@@ -65,27 +62,75 @@ class _Labels:
 
 
 def einsum(graph: Graph) -> None:
-    """An Einsum of two that sums over no axis of one operand alone."""
+    """An Einsum of one or two. What it does to one operand alone, a diagonal or a sum, is done first."""
     for node in graph.of("tf:Einsum"):
-        labels = _labels(node)
-        if labels is None or not labels.is_product:
+        left, _, out = _spelled_out(node).partition("->")
+        if "." in left or len(set(out)) != len(out):
             continue
-        first, second = map(is_fixed, node.inputs)
-        if second and not first and not labels.batch and labels.summed:
-            _by_dense(graph, node, labels)
-        elif first and not second and not labels.batch and labels.summed:
-            turned = _Labels(labels.b, labels.a, labels.out, labels.size)
-            node.inputs.reverse()
-            _by_dense(graph, node, turned)
-        elif not (first and second):
-            _by_product(graph, node, labels)
+        operands = _alone(graph, node, left.split(","), out)
+        if len(operands) == 1:
+            build = Builder(graph, node)
+            build.add("transpose", *node.inputs, shape=node.output.shape, perm=[operands[0].index(each) for each in out])
+            build.replace()
+        elif len(operands) == 2:
+            _of_two(graph, node, _labels(node, operands, out))
 
 
-def _labels(node: Node) -> _Labels | None:
-    left, _, out = node.attrs["equation"].replace(" ", "").partition("->")
-    operands = left.split(",")
-    if len(operands) != 2 or "." in left or any(len(set(each)) != len(each) for each in operands):
-        return None
+def _spelled_out(node: Node) -> str:
+    """The equation with labels in place of the ellipsis, where each stands for as many axes in every operand."""
+    equation = node.attrs["equation"].replace(" ", "")
+    operands = equation.partition("->")[0].split(",")
+    pairs = [(each, tensor.rank) for each, tensor in zip(operands, node.inputs, strict=True) if "..." in each]
+    counts = {rank - len(each.replace("...", "")) for each, rank in pairs}
+    if len(counts) != 1:
+        return equation
+    unused = [letter for letter in string.ascii_letters if letter not in equation]
+    return equation.replace("...", "".join(unused[: counts.pop()]))
+
+
+def _alone(graph: Graph, node: Node, operands: list[str], out: str) -> list[str]:
+    """The operands' labels, after what needs one operand only: repeated labels, and sums over labels of no other."""
+    found = []
+    for at, labels in enumerate(operands):
+        others = out + "".join(operands[:at] + operands[at + 1 :])
+        build, x = Builder(graph, node), node.inputs[at]
+        for label in [each for each in dict.fromkeys(labels) if labels.count(each) > 1]:
+            x, labels = _diagonal(build, x, labels, label)
+        summed = [axis for axis, label in enumerate(labels) if label not in others]
+        if summed:
+            labels = "".join(label for label in labels if label in others)
+            shape = tuple(size for axis, size in enumerate(x.shape) if axis not in summed)
+            x = build.add("sum", x, shape=shape, axis=summed, keepdims=False)
+        graph.insert_before(node, *build.nodes)
+        node.inputs[at] = x
+        found.append(labels)
+    return found
+
+
+def _diagonal(build: Builder, x: Tensor, labels: str, label: str) -> tuple[Tensor, str]:
+    """Of two axes with one label, the places that they have in common, as the last axis."""
+    pair = [axis for axis, each in enumerate(labels) if each == label][:2]
+    rest = [axis for axis in range(len(labels)) if axis not in pair]
+    size, lead = x.shape[pair[0]], tuple(x.shape[axis] for axis in rest)
+    flat = build.reshape(build.transpose(x, [*rest, *pair]), (*lead, size * size))
+    steps = list(range(0, size * size, size + 1))
+    x = build.add("gather_constant", flat, shape=(*lead, size), indices=steps, axis=len(lead))
+    return x, "".join(labels[axis] for axis in rest) + label
+
+
+def _of_two(graph: Graph, node: Node, labels: _Labels) -> None:
+    first, second = map(is_fixed, node.inputs)
+    if second and not first and not labels.batch and labels.summed:
+        _by_dense(graph, node, labels)
+    elif first and not second and not labels.batch and labels.summed:
+        turned = _Labels(labels.b, labels.a, labels.out, labels.size)
+        node.inputs.reverse()
+        _by_dense(graph, node, turned)
+    elif not (first and second):
+        _by_product(graph, node, labels)
+
+
+def _labels(node: Node, operands: list[str], out: str) -> _Labels:
     size: dict[str, int | None] = {}
     for operand, tensor in zip(operands, node.inputs, strict=True):
         for label, places in zip(operand, tensor.shape, strict=True):

@@ -19,6 +19,8 @@ _PYTHON = "Python code cannot go into a file; write it in TensorFlow ops"
 _SPECTRUM = "TFLite has no integer FFT; compute the spectrum before the model"
 
 WAYS_OUT = {
+    "Cast": "real numbers become whole ones, which no integer kernel does; give ids an input of their own, "
+    "tf_keras.Input(shape, dtype='int32'), or compute them before the model",
     "Conv3D": "TFLite has no integer CONV_3D; use Conv2D on frames, or split into 2D and 1D",
     "MaxPool3D": "TFLite has no integer pooling of volumes; pool frames in 2D and time in 1D",
     "AvgPool3D": "TFLite has no integer pooling of volumes; pool frames in 2D and time in 1D",
@@ -84,10 +86,15 @@ def blockers(graph: Graph) -> list[str]:
     """
     found: dict[tuple[str, str], str] = {}
     for node in graph.nodes:
-        if node.op not in KNOWN:
+        if node.op not in KNOWN or _rounds(node):
             found.setdefault((node.layer, node.op), _reason(node))
     named = {key: line for key, line in found.items() if key[1] not in BESIDE}
     return list(dict.fromkeys([*graph.refused, *(named or found).values()]))
+
+
+def _rounds(node: Node) -> bool:
+    """Whether real numbers are cut off to whole ones; `token_ids` has taken out what was whole before."""
+    return node.op == "cast" and node.inputs[0].dtype == "float32" and "int" in node.output.dtype
 
 
 def refuse_unknown_ranks(graph: Graph) -> None:
@@ -101,7 +108,7 @@ def refuse_unknown_ranks(graph: Graph) -> None:
 
 
 def _reason(node: Node) -> str:
-    op = node.op.removeprefix("tf:")
+    op = f"Cast to {node.output.dtype}" if _rounds(node) else node.op.removeprefix("tf:")
     advice = WAYS_OUT.get(op.split(" ")[0], "no rewrite to an integer op is known for it")
     holder = f" ({node.attrs['holder']})" if "holder" in node.attrs else ""
     return f"layer {node.layer or node.name!r}{holder}: op {op}: {advice}"

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from qat.quantization.canonical.graph import Tensor
-from qat.quantization.canonical.reading.state import Import, sizes
+from qat.quantization.canonical.reading.state import Import, kind, sizes
 
 
 def read_argmax(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -19,29 +19,50 @@ def read_one_hot(state: Import, op: tf.Operation) -> list[Tensor]:
     if any(value is None for value in values):
         return state.op(op, "tf:OneHot with a computed operand", list(op.inputs))
     depth, on, off = int(values[0]), *values[1:]
-    shape, rank = sizes(op.outputs[0]), op.outputs[0].shape.rank
-    axis = int(op.get_attr("axis")) % rank
-    name, layer, ids = state.name(op), state.layer(op), state.tensor(op.inputs[0])
-    spread = [-1 if size is None else size for size in (*shape[:axis], 1, *shape[axis + 1 :])]
+    axis = int(op.get_attr("axis")) % op.outputs[0].shape.rank
+    hit = _hit(state, op, state.tensor(op.inputs[0]), sizes(op.outputs[0]), axis, depth)
+    return state.op_on(op, "select", [hit, _constant(state, op, on, "on"), _constant(state, op, off, "off")])
+
+
+def _hit(state: Import, op: tf.Operation, ids: Tensor, shape: tuple, axis: int, depth: int) -> Tensor:
+    """Whether each id is 0, 1, 2, ... along a new axis of `depth` places; `shape` is that of the result."""
+    name, rank = f"{state.name(op)}/equal", len(shape)
+    wide = _with_axis(state, op, ids, shape, axis)
     steps = np.arange(depth, dtype=ids.dtype).reshape([-1 if at == axis else 1 for at in range(rank)])
-    made = state.graph.make(
-        "reshape",
-        f"{name}/reshape",
-        [ids],
-        shape=tuple(None if s == -1 else s for s in spread),
-        dtype=ids.dtype,
-        attrs={"shape": spread},
-        layer=layer,
-    )
-    wide = state.add(made)[0]
-    constants = [
-        state.add(state.graph.constant(v, f"{name}/{n}", layer))[0]
-        for v, n in ((steps, "steps"), (on, "on"), (off, "off"))
-    ]
-    hit = state.add(
-        state.graph.make("equal", f"{name}/equal", [wide, constants[0]], shape=shape, dtype="bool", layer=layer)
-    )[0]
-    return state.op_on(op, "select", [hit, *constants[1:]])
+    compared = [wide, _constant(state, op, steps, "steps")]
+    return state.add(state.graph.make("equal", name, compared, shape=shape, dtype="bool", layer=state.layer(op)))[0]
+
+
+def _with_axis(state: Import, op: tf.Operation, x: Tensor, shape: tuple, axis: int) -> Tensor:
+    """x with one place on a new axis, where `shape` will have more."""
+    spread = [-1 if size is None else size for size in (*shape[:axis], 1, *shape[axis + 1 :])]
+    shape, attrs = tuple(None if size == -1 else size for size in spread), {"shape": spread}
+    name = f"{state.name(op)}/reshape"
+    made = state.graph.make("reshape", name, [x], shape=shape, dtype=x.dtype, attrs=attrs, layer=state.layer(op))
+    return state.add(made)[0]
+
+
+def _constant(state: Import, op: tf.Operation, value: np.ndarray, word: str) -> Tensor:
+    return state.add(state.graph.constant(value, f"{state.name(op)}/{word}", state.layer(op)))[0]
+
+
+def read_bincount(state: Import, op: tf.Operation) -> list[Tensor]:
+    """How often each id stands in a row, or whether it does: hits, added up or joined (CategoryEncoding)."""
+    ids, (rows, depth) = state.tensor(op.inputs[0]), sizes(op.outputs[0])[-2:] if op.outputs[0].shape.rank == 2 else (0, 0)
+    if ids.rank != 2 or not depth or not ids.shape[1]:
+        return state.op(op, "tf:DenseBincount over the samples, or of an open size", [op.inputs[0]])
+    shape, binary = (rows, ids.shape[1], depth), bool(op.get_attr("binary_output"))
+    hit, number = _hit(state, op, ids, shape, 2, depth), op.outputs[0].dtype.as_numpy_dtype
+    on, off = (_constant(state, op, np.array(each, number), word) for each, word in ((1, "on"), (0, "off")))
+    weights = state.tensor(op.inputs[2])
+    if not binary and 0 not in weights.shape:
+        on = _with_axis(state, op, weights, shape, 2)
+    name, layer = f"{state.name(op)}/select", state.layer(op)
+    chosen = state.graph.make("select", name, [hit, on, off], shape=shape, dtype=kind(op.outputs[0].dtype), layer=layer)
+    placed = state.add(chosen)
+    if shape[1] == 1:
+        return state.op_on(op, "reshape", placed, shape=[-1, depth])
+    return state.op_on(op, "reduce_max" if binary else "sum", placed, axis=[1], keepdims=False)
 
 
 def read_patches(state: Import, op: tf.Operation) -> list[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qat.quantization.canonical.reading.choosing import (
     read_argmax,
+    read_bincount,
     read_local_response,
     read_one_hot,
     read_patches,
@@ -91,6 +92,7 @@ IMPORTERS: dict[str, Importer] = {
     "ConcatV2": read_concat,
     "Conv2D": convolution("conv2d"),
     "Conv2DBackpropInput": read_conv2d_transpose,
+    "DenseBincount": read_bincount,
     "DepthToSpace": block("depth_to_space"),
     "DepthwiseConv2dNative": convolution("depthwise_conv2d"),
     "Cumsum": read_running_sum,
