@@ -5,8 +5,9 @@ An unusable set is refused here, because the converter answers it with a float f
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ from qat.errors import CalibrationError
 
 FEW_SAMPLES = 100
 BATCH_SIZE = 32
+MOST_SAMPLES = 100_000  # of an iterable that does not say how long it is: more than any calibration needs ...
+INFINITE = -1  # tf.data.INFINITE_CARDINALITY, without TensorFlow
+MOST_BYTES = 4 << 30  # ... and all of them are held at once
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ def as_batches(calibration: Any, specs: Sequence[InputSpec], batch_size: int = B
 
     Args:
         calibration: an array [N, ...] for a model of one input; a list of arrays in `specs` order; a dict by input
-            name; or an iterable of batches, each of one of these forms (a callable that returns one is called).
+            name; or an iterable of batches, each of one of these forms (a callable that returns one is called). Of
+            one that has a length, so many batches are taken: an endless iterator of Keras gives one epoch.
         specs: the model's inputs, in the model's order.
         batch_size: the largest batch to return.
 
@@ -45,7 +50,8 @@ def as_batches(calibration: Any, specs: Sequence[InputSpec], batch_size: int = B
         Batches, each a list of arrays [n, ...] in `specs` order and of the inputs' dtypes, 1 <= n <= batch_size.
 
     Raises:
-        CalibrationError: no samples, NaN or infinite values, a wrong shape or dtype, an input missing or unknown.
+        CalibrationError: no samples, or no end of them; NaN or infinite values, a wrong shape or dtype, an input
+            missing or unknown.
     """
     batches = [batch for whole in _wholes(calibration, specs) for batch in _cut(_checked(whole, specs), batch_size)]
     samples = sum(len(batch[0]) for batch in batches)
@@ -78,12 +84,43 @@ def _wholes(calibration: Any, specs: Sequence[InputSpec]) -> Iterator[list[Any]]
     if _is_array(calibration) or isinstance(calibration, Mapping) or _is_list_of_inputs(calibration, specs):
         yield _by_input(calibration, specs)
     elif isinstance(calibration, Iterable) and not isinstance(calibration, (str, bytes)):
-        for batch in calibration:
-            yield _by_input(batch, specs)
+        known = _length(calibration)
+        batches = (_by_input(batch, specs) for batch in itertools.islice(calibration, known))
+        yield from _ending(batches) if known is None else batches
     else:
         raise CalibrationError(
             f"calibration is a {type(calibration).__name__}. Give an array, a list, a dict, or an iterable of batches."
         )
+
+
+def _length(calibration: Iterable[Any]) -> int | None:
+    """How many batches it says it has; None if it does not say, or, as some sets of tf.data, cannot."""
+    try:
+        if calibration.cardinality() == INFINITE:  # type: ignore[attr-defined]
+            raise CalibrationError(
+                "calibration is a data set that repeats for ever. Say how many batches, as in dataset.take(32)"
+            )
+        return len(calibration)  # type: ignore[arg-type]
+    except AttributeError:
+        return len(calibration) if isinstance(calibration, Sized) else None
+    except TypeError:
+        return None
+
+
+def _ending(batches: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    """The same, refused where it goes on beyond every need."""
+    samples = size = 0
+    for count, values in enumerate(batches):
+        if max(samples, count) >= MOST_SAMPLES or size >= MOST_BYTES:
+            raise CalibrationError(
+                f"calibration has not ended after {count} batches ({samples} samples, {size / 2**20:.0f} MiB), and "
+                "seems to have no end; some hundred samples are enough. Say how many batches, as in "
+                "itertools.islice(batches, 32), or give an array"
+            )
+        arrays = [np.asarray(value) for value in values]
+        samples += len(arrays[0]) if arrays[0].ndim else 0
+        size += sum(array.nbytes for array in arrays)
+        yield values
 
 
 def _is_list_of_inputs(calibration: Any, specs: Sequence[InputSpec]) -> bool:

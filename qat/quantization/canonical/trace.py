@@ -19,6 +19,7 @@ from tensorflow.python.framework import func_graph as func_graph_lib
 
 from qat.errors import ModelError, QatError
 from qat.quantization.canonical.assignments import forced_to_train
+from qat.quantization.canonical.open_sizes import is_open, rebuilding
 
 
 Key = tuple[str, int]  # of a layer call: the layer's path, and how many calls of it came before
@@ -307,20 +308,25 @@ def _specs(model: tf_keras.Model) -> tuple[list[tf.TensorSpec], list[str]]:
     tensors = input_tensors(model)
     names = [(tensor.name or f"input_{i + 1}").split(":")[0].split("/")[0] for i, tensor in enumerate(tensors)]
     for tensor, name in zip(tensors, names, strict=True):
-        if any(size is None for size in tensor.shape[1:]):
+        if is_open(tensor):
             raise ModelError(
-                f"input {name!r} has shape {tuple(tensor.shape)}: an integer file needs every size but the batch "
-                "known. Rebuild the model with a fixed input shape, for example "
-                "tf_keras.models.clone_model(model, input_tensors=tf_keras.Input((height, width, channels)))"
+                f"input {name!r} has shape {tensor.shape}: an integer file needs every size but the batch known. Say "
+                f"the sizes that the model will be given; it keeps its weights: {rebuilding(_nested(model), tensors)}"
             )
     return [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in tensors], names
 
 
-def nest_inputs(model: tf_keras.Model, tensors: list[Any]) -> Any:
-    """`tensors` in `model.inputs` order, nested as the model wants to be called."""
+def _nested(model: tf_keras.Model) -> Any:
+    """The nest of the model's inputs; None where they are a plain list, or one."""
     structure = getattr(model, "_nested_inputs", None)
     if structure is None and not getattr(model, "inputs", None):
         structure = model.save_spec()[0][0]
+    return structure
+
+
+def nest_inputs(model: tf_keras.Model, tensors: list[Any]) -> Any:
+    """`tensors` in `model.inputs` order, nested as the model wants to be called."""
+    structure = _nested(model)
     if structure is None:
         return tensors[0] if len(tensors) == 1 else tensors
     return tf.nest.pack_sequence_as(structure, tensors)

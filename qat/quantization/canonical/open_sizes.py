@@ -1,0 +1,41 @@
+"""How to give a model whose inputs are open in some size, such as any height and width, the sizes that it will have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+WORDS = {1: ("steps",), 2: ("steps", "features"), 3: ("h", "w", "c"), 4: ("frames", "h", "w", "c")}
+
+
+def is_open(tensor: Any) -> bool:
+    """Whether a size beside the batch is not known."""
+    return tensor.shape.rank is None or any(size is None for size in tensor.shape[1:])
+
+
+def rebuilding(structure: Any, tensors: list[Any]) -> str:
+    """The code that gives `model` fixed sizes and keeps its weights; a name stands for each size that is to be said.
+
+    Args:
+        structure: how the inputs are nested, as in `tf.nest`; None for one input.
+        tensors: the inputs, in order.
+    """
+    entries = [_entry(tensor, apart=len(tensors) > 1) for tensor in tensors]
+    if isinstance(structure, dict):
+        named = ", ".join(f"{key!r}: {entry}" for key, entry in zip(sorted(structure), entries, strict=True))
+        return f"entries = {{{named}}}; tf_keras.Model(entries, model(entries))"
+    if len(entries) > 1:
+        return f"entries = [{', '.join(entries)}]; tf_keras.Model(entries, model(entries))"
+    return f"entry = {entries[0]}; tf_keras.Model(entry, model(entry))"
+
+
+def _entry(tensor: Any, apart: bool) -> str:
+    """The input as code; `apart`: by its name, which tells it from the others."""
+    sizes = [None, None, None] if tensor.shape.rank is None else tensor.shape.as_list()[1:]
+    words = WORDS.get(len(sizes), tuple(f"size_{at + 1}" for at in range(len(sizes))))
+    shape = ", ".join(word if size is None else str(size) for size, word in zip(sizes, words, strict=True))
+    kind = tf.as_dtype(tensor.dtype).name
+    more = f", dtype={kind!r}" if kind != "float32" else ""
+    more += f", name={tensor.name.split(':')[0]!r}" if apart else ""
+    return f"tf_keras.Input(({shape}{',' if len(sizes) == 1 else ''}){more})"
