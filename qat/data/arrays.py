@@ -87,7 +87,7 @@ def _samples(found: ArrayLike, where: str) -> NDArray:
         return _finite(samples, where)
     if samples.dtype != np.uint8:
         raise DataError(
-            f"{where} is {samples.dtype}: expected uint8 (images, 0..255) or float32 (features); convert it"
+            f"{where} is {samples.dtype}: expected uint8 (images, 0..255) or float32 (features, token ids); convert it"
         )
     if samples.ndim == 4 and samples.shape[1] in (1, 3) and samples.shape[3] > 4:
         raise DataError(f"{where} has shape {list(samples.shape)}: channels come last; store x.transpose(0, 2, 3, 1)")

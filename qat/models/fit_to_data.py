@@ -32,6 +32,21 @@ def with_plain_ends(model: tf_keras.Model) -> tf_keras.Model:
     return tf_keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
+def with_known_sizes(model: tf_keras.Model, input_shape: tuple[int, ...]) -> tf_keras.Model:
+    """The same layers, names and weights, for inputs of the data's shape where the model left a size open, such as any
+    height and width; the model itself where nothing is open, or the data does not fit it."""
+    takes = getattr(model, "input_shape", None)
+    if not isinstance(takes, tuple) or None not in takes[1:] or not _takes(takes[1:], input_shape):
+        return model
+    entry = tf_keras.Input(input_shape, dtype=model.inputs[0].dtype, name=model.input_names[0])
+    try:
+        rebuilt = tf_keras.models.clone_model(model, input_tensors=[entry])
+        rebuilt.set_weights(model.get_weights())
+    except (AttributeError, NotImplementedError, TypeError, ValueError):  # a layer that cannot be made a second time
+        return tf_keras.Model(entry, model(entry), name=f"{model.name}_of_known_size")
+    return rebuilt
+
+
 def _one(model: tf_keras.Model, side: str) -> tuple[int | None, ...]:
     shape = getattr(model, f"{side}_shape")
     if isinstance(shape, dict) and len(shape) == 1:
@@ -47,10 +62,14 @@ def _one(model: tf_keras.Model, side: str) -> tuple[int | None, ...]:
     return shape
 
 
+def _takes(sizes: tuple[int | None, ...], input_shape: tuple[int, ...]) -> bool:
+    """Whether a model of these input sizes takes samples of this shape."""
+    return len(sizes) == len(input_shape) and all(a in (None, b) for a, b in zip(sizes, input_shape, strict=True))
+
+
 def _check_input(model: tf_keras.Model, input_shape: tuple[int, ...]) -> None:
     takes = _one(model, "input")[1:]
-    fits = len(takes) == len(input_shape) and all(a is None or a == b for a, b in zip(takes, input_shape, strict=True))
-    if not fits:
+    if not _takes(takes, input_shape):
         raise ModelError(
             f"model {model.name} takes inputs of shape {takes}, but the data has {tuple(input_shape)}. "
             "Set data.image_size and data.channels to what the model takes, or choose another model"

@@ -71,7 +71,8 @@ class RangeMeter:
 
     def _sums(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """[calls, 4]: number of values, how many are cut off, sum of their squares, sum of squared errors."""
-        given = [tf.constant(inputs), *self._function.captured_inputs]
+        entry = self._function.inputs[0]
+        given = [tf.cast(inputs, entry.dtype), *self._function.captured_inputs]  # ids may come as floats
         with _as_written():
             ends = context.context().call_function(self._name, given, len(self._layers) * _ENDS)
         calls = [ends[start : start + _ENDS] for start in range(0, len(ends), _ENDS)]

@@ -110,8 +110,8 @@ def refuse_unknown_ranks(graph: Graph) -> None:
 def _reason(node: Node) -> str:
     op = f"Cast to {node.output.dtype}" if _rounds(node) else node.op.removeprefix("tf:")
     advice = WAYS_OUT.get(op.split(" ")[0], "no rewrite to an integer op is known for it")
-    holder = f" ({node.attrs['holder']})" if "holder" in node.attrs else ""
-    return f"layer {node.layer or node.name!r}{holder}: op {op}: {advice}"
+    holder = f"{node.attrs['holder']}; " if "holder" in node.attrs else ""
+    return f"layer {node.layer or node.name!r}: op {op}: {holder}{advice}"
 
 
 def refuse_blockers(graph: Graph) -> None:
