@@ -26,6 +26,7 @@ from qat.quantization.canonical import (
     tokens,
     windows,
 )
+from qat.quantization.canonical.foreign_wrappers import refuse_wrapped
 from qat.quantization.canonical.graph import Graph
 from qat.quantization.canonical.modes import read
 from qat.quantization.canonical.preflight import refuse_unknown_ranks
@@ -102,9 +103,10 @@ def canonicalize(model: tf_keras.Model) -> Graph:
     """The model's inference function in canonical form, and what training adds to it.
 
     Raises:
-        ModelError: the model's input sizes are not known.
+        ModelError: the model's input sizes are not known, or it is quantization-aware already.
         UnsupportedLayerError: an op's result has an unknown number of axes.
     """
+    refuse_wrapped(model)
     graph = read(model)
     refuse_unknown_ranks(graph)
     for rewrite in REWRITES:

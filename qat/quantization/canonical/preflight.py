@@ -16,6 +16,7 @@ _FLOAT_ONLY = "TFLite computes it in float only; do without it, or move it behin
 _BEHIND = "no integer kernel is used for it; do it in your own code after the model"
 _TEXT = "a file holds neither text nor tables to look up in; do this before the model and give it integer ids"
 _PYTHON = "Python code cannot go into a file; write it in TensorFlow ops"
+_AWARE = "the layer quantizes by itself already; leave that out, quantize_model puts it where the file has codes"
 _SPECTRUM = "TFLite has no integer FFT; compute the spectrum before the model"
 
 WAYS_OUT = {
@@ -54,6 +55,12 @@ WAYS_OUT = {
     "TextVectorization": _TEXT,
     "EagerPyFunc": _PYTHON,
     "PyFunc": _PYTHON,
+    "FakeQuantWithMinMaxArgs": _AWARE,
+    "FakeQuantWithMinMaxVars": _AWARE,
+    "FakeQuantWithMinMaxVarsPerChannel": _AWARE,
+    "QuantizeAndDequantizeV2": _AWARE,
+    "QuantizeAndDequantizeV3": _AWARE,
+    "QuantizeAndDequantizeV4": _AWARE,
     "FFT": _SPECTRUM,
     "IRFFT": _SPECTRUM,
     "RFFT": _SPECTRUM,
