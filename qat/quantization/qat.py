@@ -17,6 +17,7 @@ from qat.quantization.canonical.comparisons import scale_comparisons
 from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
 from qat.quantization.canonical.recurrent import carry_codes, join_gates, parts_by_slices
+from qat.quantization.columns import warn_of_columns
 from qat.quantization.emission import emit
 from qat.quantization.equalization import equalize, equalize_uneven
 from qat.quantization.ranges import calibrate
@@ -65,6 +66,7 @@ def quantize_model(
     methods = [override(config, on.layer).get("method", config.calibration.method) for on in ranges]
     spans = calibrate(graph, ranges, batches, config.calibration, methods)
     spans = carry_codes(graph, dict(zip(ranges, spans, strict=True)))
+    warn_of_columns(float_model, graph, spans, batches)
     if config.bias_correction:
         correct_biases(graph, spans, batches, config)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))

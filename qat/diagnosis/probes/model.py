@@ -13,6 +13,7 @@ from qat.codes import fake_quant, params_from_range
 from qat.diagnosis.diagnosis import Finding, Repair
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.making import Recipe
+from qat.diagnosis.running import FileRunner, run_keras
 from qat.metrics import sqnr_db
 from qat.tflite import read
 from qat.tflite.runtime import Runtime
@@ -74,6 +75,7 @@ def _noise(name: str, op: str, values: NDArray) -> TensorNoise:
 def hard_to_quantize(evidence: Evidence) -> Iterator[Finding]:
     """M01, M02, M05, M06 and, failing these, M03; each with int16x8 as the repair that shows it is the activations."""
     noises = activation_noise(evidence)
+    yield from uneven_columns(evidence)
     wider = Repair("model", lambda recipe: replace(recipe, calibration="right", per_channel=True, scheme="int16x8"))
     if any(kind in type(layer).__name__ for layer in evidence.keras.layers for kind in RECURRENT):
         yield Finding(
@@ -124,6 +126,53 @@ def hard_to_quantize(evidence: Evidence) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def uneven_columns(evidence: Evidence) -> Iterator[Finding]:
+    """M02 at the input: columns of unlike size on one scale, which alone take what the file loses."""
+    from qat.quantization import columns
+
+    inputs, tensors = evidence.right_inputs, evidence.file.inputs()
+    for place, (values, tensor) in enumerate(zip(inputs, tensors, strict=True)):
+        if tensor.is_float or tensor.quantization is None or values.ndim < 2:
+            continue
+        limits = tensor.quantization.real_limits
+        found = columns.few_codes(values, *limits)
+        if not found:
+            continue
+        coarse = [columns.rounded(each, found, *limits) if at == place else each for at, each in enumerate(inputs)]
+        alone = evidence.yardstick.drop(evidence.a0, run_keras(evidence.keras, coarse))
+        if alone.significant:
+            cut = columns.normalization_cut(evidence.keras, place)
+            yield Finding(
+                "M02",
+                f"input {tensor.name!r}: {columns.in_words(found, values)}. Rounding them alone takes "
+                f"{alone.text(evidence.yardstick.unit)}",
+                columns.mends(found, *limits, cut),
+                0.96, proved_share=_standardised(evidence, place),
+            )  # fmt: skip
+
+
+def _standardised(evidence: Evidence, place: int) -> float | None:
+    """Share of the loss that is gone in a file of the model without its first normalization, which stays outside."""
+    import tf_keras
+
+    from qat.errors import QatError
+    from qat.quantization.columns import normalization_of
+    from qat.tflite import convert
+
+    model, layer = evidence.keras, normalization_of(evidence.keras, place)
+    samples = evidence.calibration_samples("right")
+    if layer is None or samples is None or len(model.inputs) > 1:
+        return None
+    before, after = tf_keras.Model(model.inputs, layer.output), tf_keras.Model(layer.output, model.output)
+    try:
+        content = convert(after, calibration=run_keras(before, samples), allow_float=True)
+    except QatError as error:
+        evidence.remarks.append(f"a file without the first normalization could not be made: {str(error)[:160]}")
+        return None
+    found = FileRunner(content, read(content)).real(run_keras(before, evidence.right_inputs))
+    return evidence.yardstick.recovered(evidence.a0, evidence.a2, found)
+
+
 def _output_resolution(evidence: Evidence, wider: Repair) -> Iterator[Finding]:
     """M05: the output's own grid loses as much as the whole file does."""
     outputs, params = evidence.a0, [t.quantization for t in evidence.case.graph.outputs]
@@ -150,7 +199,6 @@ def _output_resolution(evidence: Evidence, wider: Repair) -> Iterator[Finding]:
 def sensitive_layer(evidence: Evidence, noises: list[TensorNoise], recovered_of: Any) -> Finding | None:
     """M04: one layer left in float brings back 70 % of the loss. Tried on the three noisiest layers."""
     from qat.config import QuantConfig
-    from qat.diagnosis.running import run_keras
     from qat.errors import QatError
     from qat.quantization import quantize_model
 

@@ -67,7 +67,9 @@ class _Writer:
     def written(self, listed: set[int]) -> Trace:
         """The copy; `listed`: the identities of the handles whose variables are known."""
         trace = self.trace
-        unlisted = [outer for outer, _ in trace.graph.captures if outer.dtype == tf.resource and id(outer) not in listed]
+        unlisted = [
+            outer for outer, _ in trace.graph.captures if outer.dtype == tf.resource and id(outer) not in listed
+        ]
         self.graph.unlisted = [v for v in map(_variable_behind, unlisted) if v is not None]
         self.graph.variables = [*trace.graph.variables, *self.graph.unlisted]  # of which it holds weak references
         with self.graph.as_default():
@@ -105,9 +107,7 @@ class _Writer:
             self._write(op, body, made, origin)
         return [made[tensor.ref()] for tensor in body.outputs]
 
-    def _copied(
-        self, op: tf.Operation, source: Any, inputs: list[tf.Tensor], origin: tf.Operation
-    ) -> list[tf.Tensor]:
+    def _copied(self, op: tf.Operation, source: Any, inputs: list[tf.Tensor], origin: tf.Operation) -> list[tf.Tensor]:
         attrs = {name: value for name, value in op.node_def.attr.items() if not name.startswith("_")}
         self._take_functions(attrs, source)
         copy = self.graph.create_op(op.type, inputs, [t.dtype for t in op.outputs], name=op.name, attrs=attrs)

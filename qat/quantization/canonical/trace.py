@@ -299,7 +299,7 @@ def input_tensors(model: tf_keras.Model) -> list[Any]:
             return tf.nest.flatten(model.save_spec()[0][0])
         raise ModelError(
             f"model {model.name!r} has no known inputs: a subclassed model must be called once, or be given as a "
-            "functional model (inputs = tf_keras.Input(...); tf_keras.Model(inputs, model(inputs)))"
+            "functional model: entry = tf_keras.Input(shape); tf_keras.Model(entry, model(entry))"
         )
     return list(model.inputs)
 

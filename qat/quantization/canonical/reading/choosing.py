@@ -48,7 +48,10 @@ def _constant(state: Import, op: tf.Operation, value: np.ndarray, word: str) -> 
 
 def read_bincount(state: Import, op: tf.Operation) -> list[Tensor]:
     """How often each id stands in a row, or whether it does: hits, added up or joined (CategoryEncoding)."""
-    ids, (rows, depth) = state.tensor(op.inputs[0]), sizes(op.outputs[0])[-2:] if op.outputs[0].shape.rank == 2 else (0, 0)
+    ids, (rows, depth) = (
+        state.tensor(op.inputs[0]),
+        sizes(op.outputs[0])[-2:] if op.outputs[0].shape.rank == 2 else (0, 0),
+    )
     if ids.rank != 2 or not depth or not ids.shape[1]:
         return state.op(op, "tf:DenseBincount over the samples, or of an open size", [op.inputs[0]])
     shape, binary = (rows, ids.shape[1], depth), bool(op.get_attr("binary_output"))
