@@ -28,7 +28,7 @@ OPEN_SIZE = 64  # tried for a dimension that the model leaves open, as the lengt
 
 @dataclass(frozen=True)
 class Options:
-    scheme: str  # one of convert.SCHEMES, or "trained"
+    scheme: str  # one of convert.SCHEMES, or "trained", or "stock": trained, and as the converter leaves it
     io: str
     allow_float: bool
     low_bit: bool
@@ -83,6 +83,8 @@ def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Op
         converter.kernels = traced.kernels_apart
         converter.unpacks = converter.experimental_lower_to_saved_model
         converter.exclude_conversion_metadata = not converter.unpacks
+    elif options.scheme == "stock":
+        schemes.trained(converter, options.io, options.low_bit)
     elif options.scheme in schemes.CALIBRATED:
         schemes.CALIBRATED[options.scheme](converter, counted, options.io, options.allow_float)
     else:

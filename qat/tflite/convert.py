@@ -62,7 +62,8 @@ def convert(
         io: dtype of the file's inputs and outputs for integer schemes: "int8", "uint8", "float32" ("int16x8": int16 or
             "float32"). The other schemes have float32 there, always. Integer inputs (token ids) keep their dtype.
         engine: who places the ranges of a float model's int8 file: "auto" (`qat.quantization`; TFLite's own calibrator
-            where a model has no canonical form, which is said in a warning), or "tflite".
+            where a model has no canonical form, which is said in a warning), or "tflite". Of a QAT model that is not
+            ours (stock tfmot's), "tflite" gives the file as TensorFlow's converter leaves it.
         allow_float: keep a file in which some ops stayed in float, instead of raising.
         low_bit: QAT models with weights of fewer than 8 bits: store them as int4.
         per_channel: one scale for each output channel of a weight, not one for the tensor.
@@ -80,6 +81,8 @@ def convert(
 
     traced = trace(model, batch_size)
     scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
+    if scheme == "trained" and engine == "tflite" and not _is_ours(traced.model):
+        scheme = "stock"
     batches = as_batches(calibration, traced.inputs) if scheme in ("int8", "int16x8") else []
     if scheme == "int8" and engine == "auto":
         shape = {"batch_size": traced.batch_size, "signature": signature}
@@ -201,6 +204,13 @@ def _choose_scheme(fake_quantized: bool, calibration: Any, scheme: str | None) -
             "'float16' or 'dynamic_range', which need none"
         )
     return scheme or "int8"
+
+
+def _is_ours(model: Any) -> bool:
+    """Whether a QAT model's file is only right after the passes below."""
+    from qat.quantization import QatModel
+
+    return isinstance(model, QatModel)
 
 
 def _refuse_broken_weights(traced: Any) -> None:

@@ -14,7 +14,7 @@ from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, read, verify
 from qat.tflite.tracing import input_specs, trace
 
-from .conftest import images, small_cnn
+from .conftest import calibrated_qat, images, small_cnn
 
 IO_OF = {"float32": "float32", "float16": "float32", "dynamic_range": "float32", "int8": "int8", "int16x8": "int16"}
 
@@ -54,6 +54,34 @@ def test_the_engine_tflite_gives_the_codes_of_the_stock_converter(cnn, calibrati
     codes = np.random.default_rng(0).integers(-128, 128, (30, 16, 16, 3)).astype(np.int8)
     ours = Interpreter(convert(cnn, calibration=calibration, engine="tflite"))
     np.testing.assert_array_equal(ours.predict_codes(codes), stock.predict_codes(codes))
+
+
+def dense_with_normalization():
+    """Stock tfmot and TensorFlow's converter leave its first layer in float."""
+    inputs = tf_keras.Input((16, 16, 3), name="image")
+    x = layers.Dense(8)(layers.Flatten()(inputs))
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    return tf_keras.Model(inputs, layers.Dense(5, activation="softmax")(x))
+
+
+@pytest.mark.parametrize("make", [small_cnn, dense_with_normalization])
+def test_the_engine_tflite_gives_of_a_stock_qat_model_what_the_stock_converter_gives(make):
+    def configure(converter):
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+
+    model = calibrated_qat(make(), images(40))
+    stock, ours = stock_bytes(model, configure), convert(model, engine="tflite", allow_float=True)
+    assert [op.name for op in read(ours).ops] == [op.name for op in read(stock).ops]
+    assert verify(ours).integer_only == verify(stock).integer_only == (make is small_cnn)
+    codes = np.random.default_rng(0).integers(-128, 128, (30, 16, 16, 3)).astype(np.int8)
+    codes_of = [Interpreter(content, trusted=True).predict_codes(codes) for content in (ours, stock)]
+    np.testing.assert_array_equal(*codes_of)
+
+
+def test_the_engine_changes_nothing_in_the_file_of_a_qat_model_of_ours(cnn, calibration):
+    model = quantize_model(cnn, calibration)
+    assert convert(model, engine="tflite") == convert(model)
 
 
 def test_an_int8_file_of_a_float_model_is_that_of_its_untrained_quantized_model(cnn, calibration, files):
