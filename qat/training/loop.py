@@ -112,12 +112,14 @@ def fit(
     augmentation: AugmentationConfig | None = None,
     callbacks: Sequence[tf_keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
+    loss_of: tf_keras.Model | None = None,
 ) -> FitResult:
     """Compile `model` from `settings` and train it in place on `train`, watching `val` after every epoch.
 
     `seed` orders the samples and draws the augmentation (of `train` alone). `task` is found from the model where it
     is None; an autoencoder learns from class 0. `callbacks` see each epoch's `learning_rate` in their logs. With
-    `strategy`, under whose scope the model was built, a batch is shared by its replicas.
+    `strategy`, under whose scope the model was built, a batch is shared by its replicas. The loss is the one that fits
+    the outputs of `loss_of` (None: of the model itself, whose outputs a quantizer may have moved beyond recognition).
 
     Raises: TrainingDivergedError when a loss or weight is no longer finite: the model then has its last good weights;
     DataError for an empty split; ConfigError for an optimizer that cannot be made.
@@ -132,7 +134,8 @@ def fit(
     batch = trained_on(train, task)[: settings.batch_size]
     first = model(train.inputs(batch), training=False)
     with strategy.scope() if strategy else nullcontext():
-        loss, metrics = choose_loss(task, first.numpy(), settings.label_smoothing)
+        outputs = first if loss_of is None else loss_of(train.inputs(batch), training=False)
+        loss, metrics = choose_loss(task, outputs.numpy(), settings.label_smoothing)
         model.compile(make_optimizer(settings, steps), loss=loss, metrics=metrics)
     if strategy is None:
         targets = train.inputs(batch) if task == "reconstruction" else train.labels[batch]

@@ -58,6 +58,15 @@ def test_it_learns_what_can_be_learned(train, val, activation):
     assert result.steps == 10 * (200 // 16)
 
 
+def test_the_loss_is_the_one_of_the_model_that_the_outputs_are_taken_from(train, val):
+    """Coarsely quantized probabilities need not add up to 1, and would be taken for logits."""
+    coarse = tf_keras.Sequential([network(), layers.Lambda(lambda x: x + 0.3)])
+    fit(coarse, train, val, settings(epochs=1), loss_of=network())
+    assert coarse.loss.get_config()["from_logits"] is False
+    fit(coarse, train, val, settings(epochs=1))
+    assert coarse.loss.get_config()["from_logits"] is True
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(train, val):
     weights = []
     for seed in (0, 0, 1):
