@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,8 @@ from qat.comparison.pairs import Test, paired_tests
 from qat.comparison.pareto import front
 from qat.comparison.record import Refused, RunRecord
 from qat.comparison.table import Row, filtered, ordered, rows_of
+
+MOST_REASONS = 5  # that are told why something was left out
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,11 @@ def _notes(runs: Sequence[RunRecord], grouped: Sequence[Configuration]) -> Itera
         values = dict.fromkeys(run.made_by.get(what, "not recorded") for run in runs)
         if len(values) > 1:
             yield f"the runs were made with different {what}: {_some(values)}"
+    reasons = Counter(f"{name}: {reason}" for run in runs for name, reason in run.left_out.items())
+    for reason, times in list(reasons.items())[:MOST_REASONS]:
+        yield f"left out of {times} of {len(runs)} runs: {reason}"
+    if len(reasons) > MOST_REASONS:
+        yield f"variants were left out of runs for {len(reasons) - MOST_REASONS} more reasons: each is in results.json"
     machines = dict.fromkeys(
         run.made_by["machine"] for run in runs if any(each.latency_ms is not None for each in run.measured.values())
     )

@@ -12,7 +12,7 @@ from qat.statistics import Mean, mean_interval
 
 Key = tuple[str, ...]  # values of the swept settings
 
-_NO_CAUSE = ("seed", "float_cache", "threads", "train.threads", "export.snippets", "export.metadata")
+_NO_CAUSE = ("seed", "float_cache", "threads", "train.threads", "export.snippets", "export.metadata", "quant.beside")
 _NO_CAUSE_SECTIONS = ("log.", "parity.", "sweep.")
 """Settings that make no difference of their own: runs that differ in nothing else are one configuration."""
 

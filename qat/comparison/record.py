@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 FLOAT = "float"
 LARGEST_NUMBER = 1e15  # beyond it no metric, size or time of ours lies, and squares overflow
+LONGEST_TEXT = 600  # characters of a reason
 LARGEST_BYTES = 64 << 20  # of a results.json; ours have some ten KiB
 Setting = str | int | float | bool | None
 
@@ -44,6 +45,7 @@ class RunRecord:
     measured: Mapping[str, Measured]
     float_model: str | None  # SHA-256 of float/model.tflite: equal for runs that share their float model
     made_by: Mapping[str, str]  # versions, commit, machine
+    left_out: Mapping[str, str] = field(default_factory=dict)  # variant that the run went on without -> why
 
     def drop(self, variant: str) -> float | None:
         """What the variant lost against float, in the metric's unit; None where there is no float."""
@@ -98,6 +100,7 @@ def _record(folder: Path, content: bytes) -> RunRecord:
         measured={str(name): _measured(str(name), values) for name, values in plain["variants"].items()},
         float_model=_text(plain["sha256"].get("float/model.tflite")),
         made_by=_made_by(plain),
+        left_out=_left_out(plain.get("left_out")),
     )
 
 
@@ -149,6 +152,12 @@ def _setting(value: Any) -> Setting:
     if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
         return _short(value)
     return value
+
+
+def _left_out(plain: Any) -> dict[str, str]:
+    if not isinstance(plain, dict):
+        return {}
+    return {str(name)[:LONGEST_TEXT]: str(reason)[:LONGEST_TEXT] for name, reason in plain.items()}
 
 
 def _made_by(plain: Mapping[str, Any]) -> dict[str, str]:

@@ -48,6 +48,26 @@ def test_what_is_written_or_how_fast_makes_no_configuration(tmp_path, write_run)
     assert of(compared(tmp_path), "qat_int8").seeds == 2
 
 
+def test_stock_beside_ours_makes_no_configuration_of_ours(tmp_path, write_run):
+    write_run(tmp_path / "a", seed=0, config={"quant.beside": []})
+    write_run(tmp_path / "b", seed=1, config={"quant.beside": ["qat_tfmot"]})
+    assert of(compared(tmp_path), "qat_int8").seeds == 2
+
+
+def test_why_a_variant_was_left_out_is_told_once_with_the_number_of_runs(tmp_path, write_run):
+    for seed in range(3):
+        write_run(tmp_path / f"{seed}", seed=seed, left_out={"qat_tfmot_int8": "tfmot refuses"} if seed else {})
+    assert "left out of 2 of 3 runs: qat_tfmot_int8: tfmot refuses" in compared(tmp_path).notes
+
+
+@pytest.mark.parametrize("odd", [None, 3, [], "text", {"a": {"b": [1]}}, {str(n): "x" * 9999 for n in range(99)}])
+def test_an_odd_left_out_is_no_reason_to_refuse_a_run(odd, tmp_path, write_run):
+    write_run(tmp_path / "a", left_out=odd)
+    found = compared(tmp_path)
+    assert len(found.runs) == 1
+    assert sum(map(len, found.notes)) < 10_000
+
+
 def test_a_seed_that_is_run_twice_is_one_sample(tmp_path, write_run):
     for folder, seed, ptq in (("a", 0, 0.90), ("b", 0, 0.94), ("c", 1, 0.96)):
         write_run(tmp_path / folder, seed=seed, ptq=ptq)
