@@ -18,6 +18,8 @@ EXPECTED = {
     "float": "float32",
     "ptq_int8": "int8",
     "qat_int8": "int8",
+    "qat_w4a8": "int8",
+    "qat_tfmot_int8": "int8",
     "ptq_dynamic_range": "dynamic_range",
     "ptq_float16": "float16",
     "ptq_int16x8": "int16x8",

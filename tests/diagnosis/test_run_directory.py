@@ -62,6 +62,49 @@ def test_the_command_takes_a_run_directory(finished, tmp_path):
     assert len(json.loads((tmp_path / "diagnosis.json").read_text())) == 2
 
 
+@pytest.fixture(scope="module")
+def trained(finished, tmp_path_factory):
+    """Beside them: our file of 4-bit weights, and stock tfmot's after two steps."""
+    import tf_keras
+
+    from qat.config import QuantConfig
+    from qat.quantization import quantize_model
+    from qat.quantization.stock import quantize_by_tfmot
+
+    folder = tmp_path_factory.mktemp("trained")
+    splits = load(DataConfig(name="digits"), 1, 0)
+    images = apply(splits.train.contract, splits.train.raw(range(200)))
+    model = tf_keras.models.load_model(finished / "float" / "model.keras")
+    (folder / "float").mkdir()
+    model.save(folder / "float" / "model.keras")
+    stock = quantize_by_tfmot(model)
+    for start in (0, 100):
+        stock(images[start : start + 100], training=True)
+    files = {
+        "qat_w4a8": convert(
+            quantize_model(model, images, config=QuantConfig(name="qat_w4a8", weight_bits=4)), low_bit=True
+        ),
+        "qat_tfmot_int8": convert(stock, engine="tflite", allow_float=True),
+    }
+    for name, content in files.items():
+        (folder / name).mkdir()
+        (folder / name / "model.tflite").write_bytes(content)
+    variants = {
+        name: Variant(Metric("accuracy", 0.9), f"{name}/model.tflite", 1, True, "int8", "int8") for name in files
+    }
+    result = RunResult(variants, {"seed": 0}, {}, {"data": {"name": "digits"}, "quant": {"skip": []}}, {})
+    (folder / "results.json").write_text(json.dumps(result.to_dict()))
+    return folder
+
+
+def test_each_way_of_training_is_held_to_what_its_file_should_be(trained):
+    arguments = {name.split("/")[-2]: each for name, each in jobs_of_run(trained, 200)}
+    assert {name: each["expect"] for name, each in arguments.items()} == {"qat_w4a8": "int8", "qat_tfmot_int8": "int8"}
+    found = {name: diagnose(**each) for name, each in arguments.items()}
+    assert found["qat_w4a8"].blame == "none"
+    assert [cause.id for cause in found["qat_tfmot_int8"].causes] == ["T01"]  # its ranges begin at -6 and 6
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunDirError, match=r"results\.json"):
         list(jobs_of_run(tmp_path, 10))
