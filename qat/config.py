@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MISSING = "???"  # OmegaConf's mark for "the user must say this"
+STOCK, STOCK_VARIANT = "qat_tfmot", "qat_tfmot_int8"  # quant.name of stock tfmot, and what it leaves
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,7 +99,8 @@ class DistillationConfig:
 
 @dataclass(slots=True, kw_only=True)
 class QuantConfig:
-    name: str = MISSING  # float | ptq | ptq_dynamic_range | ptq_float16 | ptq_int16x8 | qat | qat_w4a8
+    name: str = MISSING  # float | ptq | ptq_dynamic_range | ptq_float16 | ptq_int16x8 | qat | qat_w4a8 | qat_tfmot
+    beside: list[str] = field(default_factory=list)  # qat, qat_w4a8: also trained, to compare with; [qat_tfmot]
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
     weight_bits: int = 8  # 8 or 4

@@ -71,9 +71,10 @@ class RunResult:
     skipped_files: tuple[str, ...] = ()  # corrupt ones, left out because data.skip_corrupt says so
     histories: Mapping[str, tuple[Mapping[str, float], ...]] = field(
         default_factory=dict
-    )  # "float", "qat": one an epoch
+    )  # "float", "qat", "qat_tfmot": one an epoch
     float_model: str = ""  # where the float model came from: trained here, a cache, a run, a file
     seconds: Mapping[str, float] = field(default_factory=dict)  # stage -> wall time
+    left_out: Mapping[str, str] = field(default_factory=dict)  # variant that was to be there -> why it is not
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; what a variant does not have (accuracy of an autoencoder, …) is left out of it.

@@ -28,7 +28,16 @@ MODEL_KERAS = "model.keras"
 MODEL_TFLITE = "model.tflite"
 MODEL_JSON = "model.json"  # the input contract and labels, beside every exported file
 
-VARIANTS = ("float", "ptq_int8", "qat_int8", "qat_w4a8", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8")
+VARIANTS = (
+    "float",
+    "ptq_int8",
+    "qat_int8",
+    "qat_w4a8",
+    "qat_tfmot_int8",
+    "ptq_dynamic_range",
+    "ptq_float16",
+    "ptq_int16x8",
+)
 """What a run can leave, each in a folder of its name; keys of `variants` in results.json."""
 
 MIN_FREE_BYTES = 32 << 20

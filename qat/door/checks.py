@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qat import data, models
-from qat.config import Config, ExportConfig, QuantConfig
+from qat.config import STOCK, Config, ExportConfig, QuantConfig
 from qat.errors import ConfigError
 from qat.moment import step_of
 from qat.stages.objectives import directions
@@ -19,7 +19,7 @@ from qat.training.cluster import cluster
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "train.strategy": ("none", "mirrored", "multiworker"),
-    "quant.name": ("float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8"),
+    "quant.name": ("float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8", STOCK),
     "quant.calibration.engine": ("auto", "tflite"),
     "quant.calibration.method": ("minmax", "percentile", "mse"),
     "log.progress": ("auto", "bar", "plain", "off"),
@@ -50,6 +50,8 @@ LIMITS: dict[str, tuple[float, float]] = {  # lowest, highest; null passes where
 }
 
 IO_TYPES = ("int8", "uint8", "float32")
+TRAINED_BY_US = ("qat", "qat_w4a8")
+BESIDE = (STOCK,)  # what quant.beside takes
 
 
 def check(config: Config) -> None:
@@ -110,9 +112,10 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
             "single layers take quant.per_layer."
         )
     yield from _layer_complaints(quant.per_layer)
-    if not quant.name.startswith("qat"):
+    yield from _stock_complaints(quant)
+    if quant.name not in TRAINED_BY_US:
         yield from _needless_complaints(quant)
-    if not quant.name.startswith("qat") and quant.name != "ptq":
+    if quant.name not in (*TRAINED_BY_US, "ptq"):
         yield from _int8_complaints(quant)
     if quant.name == "ptq" and quant.calibration.engine == "tflite":
         for key in _asked_of_int8(quant):
@@ -123,6 +126,18 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
                 re.compile(pattern)
             except re.error as error:
                 yield f"{key}: {pattern!r} is no regular expression ({error}). It is matched against layer names."
+
+
+def _stock_complaints(quant: QuantConfig) -> Iterator[str]:
+    if STOCK in (quant.name, *quant.beside) and quant.epochs == 0:
+        yield "quant.epochs=0: stock tfmot has no range for the input before its first step; train at least 1 epoch."
+    for name in quant.beside:
+        if name not in BESIDE:
+            yield f"quant.beside={name}: expected {', '.join(BESIDE)}, in a list: quant.beside=[{BESIDE[0]}]."
+    if quant.beside and quant.name == STOCK:
+        yield f"quant.beside={quant.beside}: quant={STOCK} trains stock alone; to have ours and stock, take quant=qat."
+    elif quant.beside and quant.name not in TRAINED_BY_US:
+        yield f"quant.beside: quant={quant.name} does not read it; it belongs to quant=qat and quant=qat_w4a8."
 
 
 def _layer_complaints(per_layer: dict[str, Any]) -> Iterator[str]:
@@ -151,6 +166,11 @@ def _needless_complaints(quant: QuantConfig) -> Iterator[str]:
         "quant.freeze_bn_at": quant.freeze_bn_at is not None,
         "quant.distillation.weight": quant.distillation.weight > 0,
     }
+    if quant.name == STOCK:  # it trains, so that these could be meant too
+        default = QuantConfig()
+        turned["quant.per_channel"] = not quant.per_channel
+        turned["quant.reestimate_bn"] = quant.reestimate_bn
+        turned["quant.ema_decay"] = quant.ema_decay != default.ema_decay
     for key, on in turned.items():
         if on:
             yield f"{key}: quant={quant.name} does not read it; it belongs to quant=qat and quant=qat_w4a8."

@@ -6,6 +6,7 @@ VARIANT_COLOURS = {
     "qat_int8": "#0072b2",
     "ptq_int8": "#e69f00",
     "qat_w4a8": "#cc79a7",
+    "qat_tfmot_int8": "#c9b900",  # their yellow, darker: it stands on white
     "ptq_dynamic_range": "#009e73",
     "ptq_float16": "#999999",
     "ptq_int16x8": "#d55e00",

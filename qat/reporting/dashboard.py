@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from qat.config import STOCK, STOCK_VARIANT
 from qat.reporting.tensorboard import Board
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ SQNR = "sqnr_db"
 ALL_LAYERS = "all layers"
 TEST = "test"  # tags and runs of the last evaluation
 MOST_RANGE_CHARTS = 60
+_BESIDE = ("tfmot_fake_quant", "tfmot_deployed_int8")
 
 _USUAL = (
     "seed",
@@ -42,24 +44,40 @@ _ABOUT = {
     "test_float": "The last evaluation on test: the float model. Also the table and what all files are worth.",
     "test_ptq": "The last evaluation on test: the post-training quantized file.",
     "test_qat": "The last evaluation on test: the QAT file. Also what its layers lose.",
+    "test_stock": "The last evaluation on test: the file of stock tfmot.",
+    "stock_deployed": "Stock tfmot: its exported file after each epoch, run by LiteRT on part of val.",
+    "stock_fake_quant": "Stock tfmot: its fake-quant model while it trains.",
 }
 
 
-def run_names(quant: str) -> dict[str, str]:
+def run_names(quant: str, beside: Sequence[str] = ()) -> dict[str, str]:
     """The seven runs by what they hold; what `quant` does not make keeps its place under its usual name.
+
+    Stock tfmot beside ours has three more, whose names come behind the seven; alone it has the places of ours.
 
     >>> list(run_names("ptq_float16").values())[3:]
     ['ptq_float16', 'test_float', 'test_ptq_float16', 'test_qat_int8']
+    >>> list(run_names("qat", [STOCK]).values())[6:]
+    ['test_qat_int8', 'test_qat_tfmot_int8', 'tfmot_deployed_int8', 'tfmot_fake_quant']
     """
     ptq = quant if quant.startswith("ptq_") else "ptq_int8"
-    qat = "qat_w4a8" if quant == "qat_w4a8" else "qat_int8"
+    qat = {"qat_w4a8": "qat_w4a8", STOCK: STOCK_VARIANT}.get(quant, "qat_int8")
     names = {"deployed_int8": "deployed_int8", "fake_quant": "fake_quant", "float": "float", "ptq": ptq}
-    return names | {"test_float": "test_float", "test_ptq": f"test_{ptq}", "test_qat": f"test_{qat}"}
+    names |= {"test_float": "test_float", "test_ptq": f"test_{ptq}", "test_qat": f"test_{qat}"}
+    if STOCK not in beside:
+        return names
+    fake_quant, deployed = _BESIDE
+    return names | {"test_stock": f"test_{STOCK_VARIANT}", "stock_deployed": deployed, "stock_fake_quant": fake_quant}
 
 
-def begin_runs(board: Board, quant: str) -> None:
-    """Make all seven, as of one moment (TensorBoard orders runs by time, then by name), with a word on each."""
-    names = run_names(quant)
+def stock_curves(quant: str) -> tuple[str, str]:
+    """The runs in which stock tfmot is drawn epoch by epoch: its fake-quant model, and its file."""
+    return ("fake_quant", "deployed_int8") if quant == STOCK else _BESIDE
+
+
+def begin_runs(board: Board, quant: str, beside: Sequence[str] = ()) -> None:
+    """Make them all, as of one moment (TensorBoard orders runs by time, then by name), with a word on each."""
+    names = run_names(quant, beside)
     board.begin(names.values())
     for kind, name in names.items():
         board.text(name, "about", _ABOUT[kind])

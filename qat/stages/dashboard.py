@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from qat import rundir
 from qat.comparison.record import flat
+from qat.config import STOCK, STOCK_VARIANT
 from qat.evaluation import Evaluation, spread
 from qat.metrics import predicted_class
 from qat.reporting.dashboard import TEST, layout, range_layers, run_names, session_settings
@@ -29,18 +30,22 @@ def draw_dashboard(
     variants: Mapping[str, Variant],
     answers: Mapping[str, Evaluation],
     float_model: FloatModel,
-    qat_model: QatModel | None,
+    trained: Sequence[QatModel],
 ) -> None:
     """Everything that the last evaluation says, besides the curves that were drawn meanwhile.
 
     Args:
         answers: of each variant's deployed file on test (of `float`: of the Keras model).
+        trained: the quantization-aware models, ours and stock's.
     """
     if not run.config.log.tensorboard:
         return
     with run.progress.work("dashboard"):
-        names = run_names(run.config.quant.name)
-        _draw_sessions(run, variants, len(float_model.history) + (len(qat_model.history) if qat_model else 0))
+        quant = run.config.quant
+        qat_model = next((each for each in trained if each.ours), None)
+        names = run_names(quant.name, quant.beside)
+        epochs = max((len(each.history) for each in trained), default=0)
+        _draw_sessions(run, variants, len(float_model.history) + epochs)
         for place, title, png in _pictures(run, variants, answers, qat_model):
             run.board.picture(names[place], title, png)
         tags = [range_tag(each.name) for each in range_variables(qat_model.model)] if qat_model else []
@@ -86,7 +91,8 @@ def _pictures(
     deployed = [name for name in variants if name != "float"]
     classes = len(run.splits.class_names)
     for name in deployed:
-        kind = "test_qat" if name.startswith("qat") else "test_ptq"
+        kind = {"ptq": "test_ptq", "qat": "test_qat"}[name.partition("_")[0]]
+        kind = "test_stock" if name == STOCK_VARIANT and run.config.quant.name != STOCK else kind
         if answers[name].accuracy is not None and classes <= MOST_CLASSES:
             yield kind, "answers/confusion, float against the file", _confusion_png(run, answers, name, classes)
     held = dict(_input_ranges(run, deployed))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from qat.config import STOCK, STOCK_VARIANT
 from qat.results import RunResult, Variant
 
-VARIANT_OF = {"ptq": "ptq_int8", "qat": "qat_int8"}  # quant.name -> variant, where they differ
+VARIANT_OF = {"ptq": "ptq_int8", "qat": "qat_int8", STOCK: STOCK_VARIANT}  # quant.name -> variant, where they differ
 
 
 def deployed_variant(result: RunResult) -> tuple[str, Variant]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from qat import rundir
+from qat.errors import QatError
 from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity
 from qat.evaluation.evaluate import spread
 from qat.evaluation.layer_parity import LayerParity, first_departure, layer_parity
 from qat.results import Parity, Variant
 from qat.stages.float_model import FloatModel
-from qat.stages.qat import QatModel, conversion_options
+from qat.stages.qat import QatModel
 from qat.stages.run import Run
 from qat.tflite import Interpreter, convert, read, verify
 from qat.tflite.latency import median_latency_ms
@@ -30,34 +31,44 @@ class Deployed:
     answers: Mapping[str, Evaluation]
 
 
-def evaluate_deployed(run: Run, float_model: FloatModel, qat_model: QatModel | None) -> Deployed:
-    """One Variant for each folder that holds a model.tflite."""
+def evaluate_deployed(run: Run, float_model: FloatModel, trained: Sequence[QatModel]) -> Deployed:
+    """One Variant for each folder that holds a model.tflite.
+
+    Args:
+        trained: the quantization-aware models of the run, ours and stock's, of which files were exported.
+    """
     with run.progress.work("evaluate on test"):
-        answers = dict(_answers(run, float_model))
-        variants = {name: _of(run, name, answers, float_model, qat_model) for name in _exported(run)}
-        return Deployed(variants, answers | {"float": answers[KERAS]})
+        reference = _on_test(run, keras_predictor(float_model.model), float_model)
+        made_from = {each.variant: each for each in trained}
+        variants, answers = {}, {"float": reference}
+        for name in _exported(run):
+            try:
+                found = _file_on_test(run, name, float_model)
+                variants[name] = _of(run, name, found, reference, float_model, made_from.get(name))
+            except QatError as error:
+                run.leave_out(name, error)
+            else:
+                answers.setdefault(name, found)
+        return Deployed(variants, answers)
 
 
 def _exported(run: Run) -> list[str]:
     return [name for name in rundir.VARIANTS if run.file(name, rundir.MODEL_TFLITE).is_file()]
 
 
-def _answers(run: Run, float_model: FloatModel) -> Iterator[tuple[str, Evaluation]]:
-    yield KERAS, _on_test(run, keras_predictor(float_model.model), float_model)
-    for name in _exported(run):
-        path = run.file(name, rundir.MODEL_TFLITE)
-        yield name, _on_test(run, Interpreter(path, threads=run.config.threads).predict, float_model)
+def _file_on_test(run: Run, name: str, float_model: FloatModel) -> Evaluation:
+    path = run.file(name, rundir.MODEL_TFLITE)
+    return _on_test(run, Interpreter(path, threads=run.config.threads).predict, float_model)
 
 
 def _of(
-    run: Run, name: str, answers: Mapping[str, Evaluation], float_model: FloatModel, qat_model: QatModel | None
+    run: Run, name: str, found: Evaluation, reference: Evaluation, float_model: FloatModel, trained: QatModel | None
 ) -> Variant:
-    found, reference = answers[name], answers[KERAS]
     if name == "float":
         return _variant(run, name, reference, found, tflite_metric=found.metric.value)
-    if qat_model is None or name != qat_model.variant:
+    if trained is None:
         return _variant(run, name, found, reference)
-    fake_quant = _on_test(run, qat_model.predictor, float_model)
+    fake_quant = _on_test(run, trained.predictor, float_model)
     return _variant(
         run,
         name,
@@ -65,7 +76,7 @@ def _of(
         reference,
         fake_quant_accuracy=fake_quant.accuracy,
         fake_quant_metric=fake_quant.metric.value,
-        parity=_parity(run, qat_model, float_model.task),
+        parity=_parity(run, trained, float_model.task),
     )
 
 
@@ -112,16 +123,16 @@ def _other_files(run: Run, name: str) -> dict[str, str]:
     return {path.stem.removeprefix("model_"): path.relative_to(run.folder).as_posix() for path in others}
 
 
-def _parity(run: Run, qat_model: QatModel, task: str) -> Parity:
+def _parity(run: Run, trained: QatModel, task: str) -> Parity:
     """On val, never on test. Where `export.io` hides the output's codes, a file that shows them is made for this."""
-    content = run.file(qat_model.variant, rundir.MODEL_TFLITE).read_bytes()
+    content = run.file(trained.variant, rundir.MODEL_TFLITE).read_bytes()
     output = read(content).outputs[0].quantization
     if output is None:
-        content = convert(qat_model.model, **conversion_options(run.config.quant))
+        content = convert(trained.model, **trained.options)
         output = read(content).outputs[0].quantization
     deployed = Interpreter(content, threads=run.config.threads)
-    whole = measure_parity(qat_model.predictor, deployed.predict, output, run.splits.val, run.config.parity, task)
-    return _with_layers(run, qat_model, content, whole)
+    whole = measure_parity(trained.predictor, deployed.predict, output, run.splits.val, run.config.parity, task)
+    return _with_layers(run, trained, content, whole) if trained.ours else whole
 
 
 def _plain(row: LayerParity) -> dict[str, Any]:

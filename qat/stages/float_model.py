@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import tf_keras
 
 from qat import models, rundir
 from qat.errors import ModelError, RunDirError, TrainingDivergedError
@@ -18,9 +20,6 @@ from qat.stages.run import Run
 from qat.stages.watching import CurveCallback
 from qat.training import FitSettings, fit, make_callbacks
 from qat.training.replicas import for_replicas
-
-if TYPE_CHECKING:
-    import tf_keras
 
 History = tuple[dict[str, float], ...]
 TRAINED_HERE = "trained here"
@@ -120,6 +119,7 @@ def _turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[None]:
 def _train(run: Run, model: tf_keras.Model) -> History:
     config, splits = run.config, run.splits
     settings = FitSettings.of_train(config.train)
+    tf_keras.utils.set_random_seed(config.seed)  # the same random steps, whatever was rehearsed before
     with run.progress.work("float training", settings.epochs, "epoch") as bar:
         callbacks: list[Any] = [CurveCallback(run.board, "float", bar), *make_callbacks(config.train.callbacks)]
         try:

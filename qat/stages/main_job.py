@@ -14,10 +14,11 @@ from qat.stages.ptq import quantize_after_training
 from qat.stages.qat import train_quantized
 from qat.stages.result import enforce_parity, show_result, write_result
 from qat.stages.run import begin
+from qat.stages.stock import train_stock
 
 
 def main_job(config: Config, folder: Path) -> RunResult | None:
-    """One run into `folder`: float model, PTQ and QAT as `quant` asks, exported, evaluated, written down.
+    """One run into `folder`: float model, PTQ, QAT and stock's QAT as `quant` asks, exported, evaluated, written down.
 
     None in a worker that is not the chief: it trains with it, and leaves evaluation and files to it.
 
@@ -28,14 +29,16 @@ def main_job(config: Config, folder: Path) -> RunResult | None:
         float_model = obtain_float_model(run)
         if not run.workers.is_chief:
             train_quantized(run, float_model)
+            train_stock(run, float_model)
             return None
         export_tflite(run, "float", float_model.model, scheme="float32")
         calibrated = quantize_after_training(run, float_model)
-        qat_model = train_quantized(run, float_model, calibrated)
-        deployed = evaluate_deployed(run, float_model, qat_model)
+        found = train_quantized(run, float_model, calibrated), train_stock(run, float_model)
+        trained = [each for each in found if each is not None]
+        deployed = evaluate_deployed(run, float_model, trained)
         variants = deployed.variants
-        draw_dashboard(run, variants, deployed.answers, float_model, qat_model)
-        result = write_result(run, variants, float_model, qat_model)
+        draw_dashboard(run, variants, deployed.answers, float_model, trained)
+        result = write_result(run, variants, float_model, trained)
         show_result(run, variants)
         enforce_parity(run, variants)
         return result

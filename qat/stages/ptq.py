@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from numpy.typing import NDArray
 
 from qat.config import QuantConfig
-from qat.errors import ModelError
+from qat.errors import CalibrationError, ModelError
 from qat.quantization import quantize_model
 from qat.stages.calibration import calibration_inputs
 from qat.stages.deployed import draw_deployed
@@ -27,9 +27,17 @@ def quantize_after_training(run: Run, float_model: FloatModel) -> TracedModel | 
     Returns:
         The calibrated model and its trace, where QAT starts from the very same.
     """
-    quant = run.config.quant
-    if quant.name not in SCHEMES:
+    if run.config.quant.name not in SCHEMES:
         return None
+    try:
+        return _quantized(run, float_model)
+    except (ModelError, CalibrationError) as error:
+        run.leave_out(SCHEMES[run.config.quant.name][0], error)
+        return None
+
+
+def _quantized(run: Run, float_model: FloatModel) -> TracedModel | None:
+    quant = run.config.quant
     variant, scheme = SCHEMES[quant.name]
     calibration = calibration_inputs(run, float_model.task) if quant.name in NEED_CALIBRATION else None
     traced = _export_with_our_ranges(run, variant, float_model.model, calibration) if scheme == "int8" else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import tf_keras
 
@@ -41,6 +42,8 @@ class QatModel:
     history: History
     predictor: Predictor  # traced once: it reads the weights as they are
     fits: Sequence[RangeFit] = ()  # of its ranges, when last looked at
+    options: Mapping[str, Any] = field(default_factory=dict)  # what `convert` must be told of it
+    ours: bool = True  # not stock tfmot's
 
 
 def train_quantized(run: Run, float_model: FloatModel, calibrated: TracedModel | None = None) -> QatModel | None:
@@ -69,7 +72,7 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: TracedModel |
     _reestimate(run, model, float_model.task)
     export_keras(run, variant, model)
     export_tflite(run, variant, traced, **conversion_options(quant))
-    return QatModel(variant, model, history, predictor, watch.fits)
+    return QatModel(variant, model, history, predictor, watch.fits, conversion_options(quant))
 
 
 def _quantized(run: Run, float_model: FloatModel, variant: str) -> TracedModel:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from qat.config import QuantConfig
+from qat.config import STOCK, STOCK_VARIANT, QuantConfig
 from qat.errors import ModelError
 from qat.models import task_of
 from qat.quantization.check import check_quantizable
+from qat.quantization.stock import quantize_by_tfmot
 from qat.stages.calibration import check_calibration
-from qat.stages.run import NEED_CALIBRATION, SCHEMES, TRAINED_QUANTIZED, Run
+from qat.stages.run import NEED_CALIBRATION, SCHEMES, STOCK_OPTIONS, TRAINED_QUANTIZED, Run
 from qat.tflite import convert
 from qat.training import FitSettings, make_optimizer
 
@@ -29,9 +30,11 @@ def check_quantization(run: Run, model: tf_keras.Model) -> None:
         ConfigError: a QAT optimizer that cannot be made, layers that are not there.
     """
     quant = run.config.quant
-    check_calibration(run, task_of(model, len(run.splits.class_names)))
+    if quant.name != STOCK:  # whose baseline alone is calibrated
+        check_calibration(run, task_of(model, len(run.splits.class_names)))
     if quant.name in TRAINED_QUANTIZED:
         check_quantizable(model, quant)
+    if quant.name in (*TRAINED_QUANTIZED, STOCK):
         make_optimizer(FitSettings.of_quant(quant, run.config.train), steps=1)
 
 
@@ -39,16 +42,28 @@ def rehearse_conversion(run: Run, model: tf_keras.Model) -> None:
     """Convert the model that has not been trained yet, as it will be converted afterwards.
 
     Raises:
-        ModelError: ops that the converter leaves in float, or cannot take.
+        ModelError: ops that the converter leaves in float, or cannot take; a model that tfmot refuses, where it alone
+            is asked for.
     """
     quant = run.config.quant
-    if quant.name not in SCHEMES or _has_our_form(model, quant):
+    if run.wants_stock:
+        _rehearse_stock(run, model)
+    if quant.name == STOCK or quant.name not in SCHEMES or _has_our_form(model, quant):
         return
     with run.progress.work("rehearse the conversion"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few samples
         few = run.splits.calibration.inputs(range(SAMPLES)) if quant.name in NEED_CALIBRATION else None
         options = {"engine": "tflite", "allow_float": quant.allow_float}
         convert(model, calibration=few, scheme=SCHEMES[quant.name][1], **options)
+
+
+def _rehearse_stock(run: Run, model: tf_keras.Model) -> None:
+    try:
+        with run.progress.work("ask tfmot"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            convert(quantize_by_tfmot(model), batch_size=run.config.export.batch_size, **STOCK_OPTIONS)
+    except ModelError as error:
+        run.leave_out(STOCK_VARIANT, error)
 
 
 def _has_our_form(model: tf_keras.Model, quant: QuantConfig) -> bool:

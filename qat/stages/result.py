@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from qat import rundir
+from qat.config import STOCK, STOCK_VARIANT
 from qat.errors import ParityError
 from qat.reporting import markdown_table, open_command, print_table
 from qat.results import RunResult, Variant
@@ -16,14 +17,16 @@ from qat.stages.run import Run
 
 
 def write_result(
-    run: Run, variants: Mapping[str, Variant], float_model: FloatModel, qat_model: QatModel | None
+    run: Run, variants: Mapping[str, Variant], float_model: FloatModel, trained: Sequence[QatModel]
 ) -> RunResult:
     """Everything that the run found and everything that made it, as `results.json`."""
     config, splits = run.config, run.splits
     commit, dirty = git_commit()
-    histories = {"float": float_model.history} | ({"qat": qat_model.history} if qat_model else {})
+    histories = {"float": float_model.history}
+    histories |= {"qat" if each.ours else STOCK: each.history for each in trained}
     result = RunResult(
         variants=variants,
+        left_out=run.left_out,
         seeds={"seed": config.seed, "split_seed": config.data.split_seed},
         versions=versions(),
         config=dataclasses.asdict(config),
@@ -47,6 +50,8 @@ def write_result(
 def show_result(run: Run, variants: Mapping[str, Variant]) -> None:
     if run.progress.mode != "off":
         print_table(variants)
+    for name, reason in run.left_out.items():
+        run.progress.say(f"{name} is left out: {reason}")
     run.progress.say(f"results: {run.folder / rundir.RESULTS}")
     if run.config.log.tensorboard:
         run.progress.say(f"curves:  {open_command(run.folder / rundir.TENSORBOARD)}")
@@ -54,15 +59,20 @@ def show_result(run: Run, variants: Mapping[str, Variant]) -> None:
 
 
 def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
-    """Raises: ParityError (exit code 4) where a deployed file departs from its model, unless parity.enforce=false."""
+    """Hold deployed files to their models; stock tfmot's departure is said and never ends a run.
+
+    Raises:
+        ParityError: (exit code 4) a file of ours departs from its model, and parity.enforce is not false.
+    """
     for name, variant in variants.items():
         if variant.parity is not None and not variant.parity.passed:
             broken = "; ".join(variant.parity.broken)
             message = f"{name}: the deployed file departs from its fake-quant model: {broken}"
             why = f"Why: python -m qat.diagnose run={run.folder}"
-            if run.config.parity.enforce:
+            if run.config.parity.enforce and name != STOCK_VARIANT:
                 raise ParityError(f"{message}. All files are written; parity.enforce=false lets such a run pass. {why}")
-            run.progress.say(f"{message}. {why}")
+            shown = " It is stock tfmot's, shown and not enforced." if name == STOCK_VARIANT else ""
+            run.progress.say(f"{message}.{shown} {why}")
 
 
 def _point_to_losses(run: Run, variants: Mapping[str, Variant]) -> None:

@@ -9,21 +9,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qat import data, rundir
-from qat.config import Config
+from qat.config import STOCK, STOCK_VARIANT, Config
 from qat.data import Splits
-from qat.errors import RunDirError
+from qat.errors import ModelError, QatError, RunDirError
 from qat.reporting import Board, Progress
 from qat.reporting.dashboard import begin_runs
 from qat.stages.session import begin_session
 from qat.training.cluster import is_chief
 from qat.training.workers import Workers
 
-NEED_CALIBRATION = ("ptq", "ptq_int16x8", "qat", "qat_w4a8")
+BASELINE = "ptq_int8"
+STOCK_OPTIONS = {"engine": "tflite", "allow_float": True}  # of `convert`: what it leaves in float is shown, not refused
+NEED_CALIBRATION = ("ptq", "ptq_int16x8", "qat", "qat_w4a8", STOCK)
 TRAINED_QUANTIZED = ("qat", "qat_w4a8")
 SCHEMES = {  # quant.name -> (variant, scheme of the converter) of what is quantized after training
     "ptq": ("ptq_int8", "int8"),
     "qat": ("ptq_int8", "int8"),
     "qat_w4a8": ("ptq_int8", "int8"),
+    STOCK: ("ptq_int8", "int8"),
     "ptq_dynamic_range": ("ptq_dynamic_range", "dynamic_range"),
     "ptq_float16": ("ptq_float16", "float16"),
     "ptq_int16x8": ("ptq_int16x8", "int16x8"),
@@ -39,9 +42,33 @@ class Run:
     board: Board
     workers: Workers = field(default_factory=Workers)
     known: dict[str, float] = field(default_factory=dict)  # what one drawing measured and the next ones need again
+    left_out: dict[str, str] = field(default_factory=dict)  # variant that was to be compared with -> why there is none
 
     def file(self, variant: str, name: str) -> Path:
         return self.folder / variant / name
+
+    @property
+    def wants_stock(self) -> bool:
+        return STOCK in (self.config.quant.name, *self.config.quant.beside)
+
+    def leave_out(self, variant: str, error: QatError) -> None:
+        """Go on without a variant that is there to compare with: the reason is kept, and said.
+
+        Args:
+            variant: of stock tfmot beside ours; beside stock alone, of the PTQ that is its baseline.
+
+        Raises:
+            QatError: `error`, where the variant is one that the run cannot go without.
+        """
+        if variant != (BASELINE if self.config.quant.name == STOCK else STOCK_VARIANT):
+            if variant == STOCK_VARIANT and isinstance(error, ModelError):
+                advice = f"To train ours and have this reason beside it: quant=qat quant.beside=[{STOCK}]"
+                raise ModelError(f"{error}. {advice}") from error
+            raise error
+        for file in self.file(variant, "").glob("model*.tflite"):
+            file.unlink()
+        self.left_out[variant] = str(error)
+        self.progress.say(f"{variant} is left out: {error}")
 
 
 @contextmanager
@@ -62,7 +89,7 @@ def _kept(config: Config, folder: Path) -> AbstractContextManager[Path | str]:
 def _begin(config: Config, folder: Path) -> Iterator[Run]:
     progress = Progress(config.log.progress)
     with rundir.claim(folder), Board(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as board:
-        begin_runs(board, config.quant.name)
+        begin_runs(board, config.quant.name, config.quant.beside)
         workers = begin_session(config.seed, config.train.threads, config.train.strategy)
         wanted = config.quant.calibration.samples if config.quant.name in NEED_CALIBRATION else 0
         with progress.work("load data"):

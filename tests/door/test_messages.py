@@ -133,3 +133,44 @@ def test_what_int8_files_alone_are_made_with_is_refused_for_others(knob):
     assert f"{knob.partition('=')[0]}: quant=ptq_int16x8 does not read it" in said("quant=ptq_int16x8", knob)
     compose(["quant=ptq", knob])
     compose(["quant=qat", knob])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["quant.beside=[tfmot]"], "quant.beside=tfmot: expected qat_tfmot, in a list: quant.beside=[qat_tfmot]."),
+        (["quant.beside=[qat]"], "quant.beside=qat: expected qat_tfmot, in a list"),
+        (["quant.beside=qat_tfmot"], "quant.beside=qat_tfmot: expected a list of texts, as [a, b]."),
+        (
+            ["quant=ptq", "quant.beside=[qat_tfmot]"],
+            "quant.beside: quant=ptq does not read it; it belongs to quant=qat",
+        ),
+        (["quant=qat_tfmot", "quant.beside=[qat_tfmot]"], "to have ours and stock, take quant=qat."),
+        (["quant=qat_tfmot", "quant.epochs=0"], "quant.epochs=0: stock tfmot has no range for the input before"),
+        (["quant.beside=[qat_tfmot]", "quant.epochs=0"], "quant.epochs=0: stock tfmot has no range for the input"),
+    ],
+)
+def test_what_stands_beside_ours_is_one_of_its_choices(overrides, message):
+    assert message in said(*overrides)
+
+
+@pytest.mark.parametrize("quant", ["qat", "qat_w4a8"])
+def test_stock_may_stand_beside_what_we_train(quant):
+    assert compose([f"quant={quant}", "quant.beside=[qat_tfmot]"]).quant.beside == ["qat_tfmot"]
+
+
+@pytest.mark.parametrize(
+    "knob",
+    [
+        "quant.learned_ranges=true",
+        "quant.delay=0.5",
+        "quant.distillation.weight=0.5",
+        "quant.reestimate_bn=true",
+        "quant.ema_decay=0.9",
+        "quant.per_channel=false",
+        "quant.calibration.method=mse",
+    ],
+)
+def test_stock_as_it_ships_refuses_knobs_that_only_ours_reads(knob):
+    assert f"{knob.partition('=')[0]}: quant=qat_tfmot does not read it" in said("quant=qat_tfmot", knob)
+    compose(["quant=qat", "quant.beside=[qat_tfmot]", knob])

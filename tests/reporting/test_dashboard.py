@@ -54,7 +54,7 @@ def test_every_kind_of_event_is_read_back_by_tensorboard(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "quant", ["float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8"]
+    "quant", ["float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8", "qat_tfmot"]
 )
 def test_each_run_has_the_same_place_and_so_the_same_colour_whatever_was_trained(quant, tmp_path):
     """TensorBoard orders runs by time and name, and goes round seven colours."""
@@ -65,6 +65,13 @@ def test_each_run_has_the_same_place_and_so_the_same_colour_whatever_was_trained
     assert len({found.FirstEventTimestamp(name) for name in found.Runs()}) == 1
     assert sorted(found.Runs()) == list(run_names(quant).values())
     assert len(found.Runs()) == 7
+
+
+def test_stock_beside_ours_comes_behind_the_seven_and_moves_none_of_them(tmp_path):
+    with Board(tmp_path) as board:
+        begin_runs(board, "qat", ["qat_tfmot"])
+    assert sorted(read(tmp_path).Runs())[:7] == list(run_names("qat").values())
+    assert sorted(read(tmp_path).Runs()) == list(run_names("qat", ["qat_tfmot"]).values())
 
 
 def test_the_charts_find_the_tags_of_their_curves():
