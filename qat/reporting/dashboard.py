@@ -53,7 +53,8 @@ _ABOUT = {
 def run_names(quant: str, beside: Sequence[str] = ()) -> dict[str, str]:
     """The seven runs by what they hold; what `quant` does not make keeps its place under its usual name.
 
-    Stock tfmot beside ours has three more, whose names come behind the seven; alone it has the places of ours.
+    Stock tfmot alone has the places of ours; beside ours it has three more, whose names come behind the seven (and in
+    a sweep move the colours of the next job by three).
 
     >>> list(run_names("ptq_float16").values())[3:]
     ['ptq_float16', 'test_float', 'test_ptq_float16', 'test_qat_int8']

@@ -62,7 +62,7 @@ class Run:
         """
         if variant != (BASELINE if self.config.quant.name == STOCK else STOCK_VARIANT):
             if variant == STOCK_VARIANT and isinstance(error, ModelError):
-                advice = f"To train ours and have this reason beside it: quant=qat quant.beside=[{STOCK}]"
+                advice = f"To train ours and have this reason beside it: quant=qat 'quant.beside=[{STOCK}]'"
                 raise ModelError(f"{error}. {advice}") from error
             raise error
         for file in self.file(variant, "").glob("model*.tflite"):

@@ -114,7 +114,7 @@ def test_alone_its_curves_take_the_places_of_ours(alone):
 
 
 def test_a_model_that_tfmot_refuses_ends_the_job_before_the_float_training(tiny, tmp_path, capsys):
-    with pytest.raises(ModelError, match=rf"{REFUSAL}.*quant=qat quant\.beside=\[qat_tfmot\]") as refused:
+    with pytest.raises(ModelError, match=rf"{REFUSAL}.*quant=qat 'quant\.beside=\[qat_tfmot\]'") as refused:
         main_job(tiny("quant=qat_tfmot", *SCALED_INSIDE), tmp_path / "run")
     assert refused.value.exit_code == 2
     assert "float training" not in capsys.readouterr().out
