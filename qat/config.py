@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from qat.limits import Limits
+
 MISSING = "???"  # OmegaConf's mark for "the user must say this"
 STOCK, STOCK_VARIANT = "qat_tfmot", "qat_tfmot_int8"  # quant.name of stock tfmot, and what it leaves
 
@@ -55,7 +57,7 @@ class ModelConfig:
     app: str | None = None  # keras_app: a constructor in tf_keras.applications
     weights: str | None = None  # keras_app: None, or a path to weights
     path: str | None = None  # saved: .keras, .h5 or a SavedModel folder
-    trust_custom_objects: bool = False  # saved: run Lambda code that the file carries
+    trust_custom_objects: bool = False  # saved: another name of `trust`
     target: dict[str, Any] = field(default_factory=dict)  # model=user: {_target_: module.function, ...}
 
 
@@ -184,6 +186,8 @@ class Config:
     float_run: str | None = None  # a run directory whose float model is taken instead of training one
     float_cache: str | None = None  # None = the user's cache folder
     threads: int | None = None  # of the interpreter; None = all cores
+    trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
+    limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody
 
 
 @dataclass(slots=True, kw_only=True)
@@ -192,6 +196,8 @@ class VerifyConfig:
 
     tflite: str = MISSING  # the file to look into
     readiness: bool = False  # also what a full-int8 accelerator, the Edge TPU and a microcontroller would reject
+    trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
+    limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody
 
 
 @dataclass(slots=True, kw_only=True)
@@ -225,6 +231,8 @@ class EvaluateConfig:
     contract: ContractConfig = field(default_factory=ContractConfig)
     threads: int | None = None  # None = all cores
     delegate: bool = True  # let XNNPACK take the ops that it knows
+    trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
+    limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody
 
 
 @dataclass(slots=True, kw_only=True)
@@ -242,6 +250,8 @@ class BenchmarkConfig:
     warmup_seconds: float = 0.3  # of calls before the first that counts
     profile: bool = True  # time each operator in a file of its own
     tensorboard: bool = True
+    trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
+    limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody
 
 
 @dataclass(slots=True, kw_only=True)
@@ -257,6 +267,8 @@ class DiagnoseConfig:
     calibration: str | None = None  # module:function, the representative dataset
     expect: str | None = None  # int8 | dynamic_range | float16 | float32 | int16x8
     samples: int = 512  # of the data, the first
+    trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
+    limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody
 
 
 @dataclass(slots=True, kw_only=True)
@@ -267,3 +279,5 @@ class CompareConfig:
     sort: Any = None  # a column, or several; - before one for the largest first; None = the best metric first
     filter: Any = None  # what holds for all that is kept, as "variant=qat_int8 and size_bytes<300000", or a list
     confidence: float = 0.95  # of the intervals over seeds
+    trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
+    limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from qat import limits
 from qat.errors import RunDirError
 
 RESULTS = "results.json"
@@ -146,12 +147,14 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """Raises: RunDirError for a file that is missing or no JSON."""
+    """Raises: RunDirError for a file that is missing, no JSON, no regular file or larger than `limits.text_mb`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(limits.read_file(path, "text_mb", RunDirError))
+    except RunDirError:
+        raise
     except OSError as error:
         raise RunDirError(f"{path}: {error.strerror}. Is this the directory of a run of qat?") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunDirError(f"{path}: no JSON ({error}). It was not written by qat, or was changed since.") from error
 
 

@@ -24,6 +24,7 @@ def diagnose(
     outputs: Any = None,
     calibration: Any = None,
     expect: str | None = None,
+    trust: bool = False,
 ) -> Diagnosis:
     """Find out why a `.tflite` does worse than its Keras model. The more is given, the more can be proved.
 
@@ -39,6 +40,7 @@ def diagnose(
         outputs: what the app recorded for `inputs`: raw output tensor, scores, or predicted labels.
         calibration: the representative-dataset callable that the converter was given.
         expect: what the file is believed to be: int8, dynamic_range, float16, float32 or int16x8.
+        trust: run what code `keras_model`, given as a path, carries.
 
     Raises:
         TfliteFileError: no usable file.
@@ -60,5 +62,6 @@ def diagnose(
         outputs,
         calibration,
         expect,
+        trust,
     )
     return reach_verdict(Evidence(case))

@@ -36,6 +36,7 @@ class Case:
     calibration: Any
     expect: str | None
     runs_here: bool = True
+    trust: bool = False  # of given_keras
 
     @property
     def count(self) -> int:
@@ -47,7 +48,7 @@ class Case:
         if isinstance(self.given_keras, (str, Path)):
             from qat.models.saved import load
 
-            return load(str(self.given_keras))
+            return load(str(self.given_keras), self.trust)
         if self.given_keras is None:
             return None
         import tf_keras
@@ -81,6 +82,7 @@ def make_case(
     outputs: Any,
     calibration: Any,
     expect: str | None,
+    trust: bool = False,
 ) -> Case:
     """Check the arguments; load the file in a child process first.
 
@@ -108,7 +110,7 @@ def make_case(
         raise DataError(f"{', '.join(needing)} given without inputs: give the raw samples as inputs=, shape [N, ...]")
     case = Case(
         content, graph, keras_model, raw, wanted, preprocess, user_preprocess, user_run, fed, outputs, calibration,
-        expect, runs_here,
+        expect, runs_here, trust,
     )  # fmt: skip
     _ = case.fed, case.outputs  # refused now, not in the middle of the work
     return case

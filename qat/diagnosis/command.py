@@ -70,7 +70,7 @@ def _jobs(config: DiagnoseConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     if config.run is not None:
         from qat.diagnosis.from_run import jobs_of_run
 
-        yield from jobs_of_run(Path(config.run), config.samples)
+        yield from jobs_of_run(Path(config.run), config.samples, config.trust)
         return
     inputs, labels, contract = _data(config.samples_from, config.samples)
     yield (
@@ -87,6 +87,7 @@ def _jobs(config: DiagnoseConfig) -> Iterator[tuple[str, dict[str, Any]]]:
             "outputs": _array("user.outputs", config.user.outputs, config.samples),
             "calibration": _function("calibration", config.calibration),
             "expect": config.expect,
+            "trust": config.trust is True,
         },
     )
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from qat import rundir
-from qat.config import AugmentationConfig, DataConfig
+from qat.config import DataConfig
 from qat.contract import Contract, apply
-from qat.errors import RunDirError
+from qat.errors import ConfigError, RunDirError
 from qat.results import RunResult
+from qat.trust import refuse_targets
 
 EXPECTED = {
     "float": "float32",
@@ -26,26 +27,30 @@ EXPECTED = {
 }
 
 
-def jobs_of_run(folder: Path, samples: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def jobs_of_run(folder: Path, samples: int, trust: Any = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Arguments of `diagnose` for each file of a finished run, by the file's path in it.
 
+    Args:
+        folder: the directory of the run; what is in it is data, and anybody may have written it.
+        samples: of the test split, the first.
+        trust: true, or the `_target_`s that its config may call.
+
     Raises:
-        RunDirError: no finished run, or one without its float model.
+        RunDirError: no finished run, one whose config names functions that are not trusted, or files outside of it.
     """
+    record = folder / rundir.RESULTS
     try:
-        result = RunResult.from_dict(rundir.read_json(folder / rundir.RESULTS))
+        result = RunResult.from_dict(rundir.read_json(record))
     except ValueError as error:
-        raise RunDirError(f"{folder / rundir.RESULTS}: {error}") from error
+        raise RunDirError(f"{record}: {error}") from error
     from qat.data import load
 
-    data = dict(result.config["data"])
-    augmentation = AugmentationConfig(**data.pop("augmentation", {}))
-    splits = load(DataConfig(**data, augmentation=augmentation), 1, int(result.seeds.get("seed", 0)))
+    splits = load(_data_config(result.config.get("data"), record, trust), 1, int(result.seeds.get("seed", 0)))
     chosen = np.arange(min(samples, len(splits.test)))
     inputs = np.asarray(splits.test.raw(chosen))
     keras = folder / "float" / rundir.MODEL_KERAS
     for name, variant in result.variants.items():
-        path = folder / variant.file
+        path = _inside(folder, variant.file, record)
         contract = _contract(path.with_name(rundir.MODEL_JSON)) or splits.test.contract
         yield (
             str(path),
@@ -55,10 +60,53 @@ def jobs_of_run(folder: Path, samples: int) -> Iterator[tuple[str, dict[str, Any
                 "inputs": inputs,
                 "labels": splits.test.labels[chosen] if variant.metric.name == "accuracy" else None,
                 "preprocess": lambda raw, contract=contract: apply(contract, raw),
-                "expect": None if result.config.get("quant", {}).get("skip") else EXPECTED.get(name),
+                "expect": None if (result.config.get("quant") or {}).get("skip") else EXPECTED.get(name),
+                "trust": trust is True,
             },
         )
 
 
+def _data_config(plain: Any, record: Path, trust: Any) -> DataConfig:
+    """The data options of the run, with the types that they must have and no function that is not trusted."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    refuse_targets({"data": plain}, str(record), trust, RunDirError)
+    if not isinstance(plain, dict) or any("${" in text for text in _texts(plain)):
+        raise RunDirError(f"{record}: config.data is not what a run of qat writes")
+    try:
+        node = OmegaConf.structured(DataConfig)
+        OmegaConf.set_struct(node.target, False)
+        return cast(DataConfig, OmegaConf.to_object(OmegaConf.merge(node, plain)))
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise RunDirError(
+            f"{record}: config.data is not what a run of qat writes: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _texts(plain: Any) -> Iterator[str]:
+    if isinstance(plain, dict):
+        for key, value in plain.items():
+            yield str(key)
+            yield from _texts(value)
+    elif isinstance(plain, list | tuple):
+        for value in plain:
+            yield from _texts(value)
+    elif isinstance(plain, str):
+        yield plain
+
+
+def _inside(folder: Path, file: str, record: Path) -> Path:
+    path = folder / file
+    if Path(file).is_absolute() or ".." in Path(file).parts:
+        raise RunDirError(f"{record}: file {file[:200]!r} of a variant lies outside of the run's directory")
+    return path
+
+
 def _contract(path: Path) -> Contract | None:
-    return Contract.from_dict(rundir.read_json(path)["contract"]) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return Contract.from_dict(rundir.read_json(path)["contract"])
+    except (ConfigError, ValueError, TypeError, KeyError, OverflowError) as error:
+        raise RunDirError(f"{path}: no contract that can be used ({error})") from error

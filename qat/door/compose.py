@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from qat import trust
 from qat.config import Config
 from qat.door.explain import explain, open_sections, unknown_key, unknown_keys
 from qat.errors import ConfigError
@@ -71,7 +72,10 @@ def typed(node: DictConfig, schema: type[Schema]) -> Schema:
         config = cast(Schema, OmegaConf.to_object(node))
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error, schema)) from error
+    trust.check(config.trust)  # type: ignore[attr-defined]  # every schema has it
     if isinstance(config, Config):
+        if config.trust is True or config.model.trust_custom_objects:  # two names of one thing
+            config.trust = config.model.trust_custom_objects = True
         from qat.door.checks import check  # brings NumPy; `--help` and `--cfg` do without
 
         check(config)

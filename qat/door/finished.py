@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from qat import rundir
 
 HYDRA_FOLDER = ".hydra"
-WITHOUT_EFFECT = ("sweep", "threads", "train.threads", "log.progress", "float_cache")
+WITHOUT_EFFECT = ("sweep", "threads", "train.threads", "log.progress", "float_cache", "trust", "limits")
 """Keys that change no result: a job resumed with more threads, or another float cache, is the same job."""
 
 

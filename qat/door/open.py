@@ -24,7 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from qat import rundir
+from qat import limits, rundir
 from qat.door.compose import compose, conf_dir, register, typed
 from qat.door.explain import explain
 from qat.door.help import help_page
@@ -87,6 +87,7 @@ def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> ob
     """The one run, or a job of a sweep, which may be in a process, or on a machine, of its own."""
     warnings.formatwarning = lambda message, *_: f"qat: warning: {message}\n"
     run_dir = Path(HydraConfig.get().runtime.output_dir)
+    task = _within_limits(task)
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return task(typed(node, schema), run_dir)
     (run_dir / rundir.FAILED).unlink(missing_ok=True)
@@ -94,6 +95,14 @@ def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> ob
         return task(typed(node, schema), run_dir)
     except Exception as error:
         raise _failed_job(error, run_dir, schema, with_stack) from None
+
+
+def _within_limits(task: Task) -> Task:
+    def run(config: Any, run_dir: Path) -> object:
+        with limits.use(config.limits):
+            return task(config, run_dir)
+
+    return run
 
 
 def _failed_job(error: Exception, run_dir: Path, schema: type, with_stack: bool) -> JobError:

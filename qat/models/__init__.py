@@ -70,14 +70,20 @@ def build(config: ModelConfig, input_shape: Shape, classes: int) -> tf_keras.Mod
     return with_plain_ends(model)
 
 
-def load(path: str, trust_custom_objects: bool = False) -> tf_keras.Model:
+def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False) -> tf_keras.Model:
     """Load a Keras 2 model from a .keras or .h5 file or a SavedModel folder; not compiled.
 
-    Raises: ModelError for a missing or broken file, a Keras 3 file, custom objects, or untrusted Lambda code.
+    Args:
+        path: the file or folder.
+        trust: run what code it carries: Lambda layers, whatever functions its config names, SavedModels. Without it
+            only config and weights are read, against an allow-list, and tried in a child process under limits.
+        trust_custom_objects: an older name of `trust`.
+
+    Raises: ModelError for a missing, broken or too large file, a Keras 3 file, custom objects, or untrusted code.
     """
     from qat.models import saved
 
-    return saved.load(path, trust_custom_objects)
+    return saved.load(str(path), trust or trust_custom_objects)
 
 
 def task_of(model: tf_keras.Model, classes: int | None = None) -> str:

@@ -1,15 +1,24 @@
-"""A stranger's model: a .keras or .h5 file, or a SavedModel folder, that Keras 2 wrote."""
+"""A saved model, anybody's: a .keras or .h5 file, or a SavedModel folder, that Keras 2 wrote."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import tensorflow as tf
 import tf_keras
+from tf_keras.src.layers.serialization import get_builtin_layer
+from tf_keras.src.saving import object_registration
 
 from qat.config import ModelConfig
 from qat.errors import ModelError
-from qat.models.saved_file import SavedFile, inspect
+from qat.models.saved_file import inspect
+from qat.models.untrusted.assemble import assemble
+from qat.models.untrusted.trial import KerasRefusesError, NotTrustedError, read_untrusted
+
+TRUST = "If you trust where it comes from, set trust=true (in Python load(path, trust=True))"
+_KERAS_RAISES = (ValueError, TypeError, KeyError, AttributeError, IndexError, OSError, RuntimeError, AssertionError)
+_KERAS_RAISES += (NotImplementedError, RecursionError, OverflowError, UnicodeError, tf.errors.OpError)
 
 
 def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
@@ -17,45 +26,90 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf
     return load(str(config.path), config.trust_custom_objects)
 
 
-def load(path: str, trust_custom_objects: bool = False) -> tf_keras.Model:
+def load(path: str, trust: bool = False) -> tf_keras.Model:
     """Load a functional or sequential Keras 2 model, not compiled, custom objects from the scope around the call.
 
-    Raises: ModelError for a missing or broken file, a Keras 3 file, custom objects that are not known, Lambda code
+    Args:
+        path: a .keras or .h5 file, or a SavedModel folder.
+        trust: let Keras load it as it does, and run what code it carries. Without it the file is read as config and
+            weights only, its config is held against an allow-list, and all of that is tried in a child process
+            without write access, under `qat.limits`; SavedModel folders, which are programs, are refused.
+
+    Raises: ModelError for a missing, broken or too large file, a Keras 3 file, custom objects that are not known, code
     that is not trusted, and models that have no fixed inputs (subclassed ones).
     """
-    found = inspect(Path(path))
-    _refuse_keras_3(path, found)
-    if found.has_lambda and not trust_custom_objects:
-        raise ModelError(
-            f"model.path={path}: the file carries Lambda layers, that is Python code which runs when it is loaded. If "
-            "you trust its source set model.trust_custom_objects=true; better, save it with layers in their place"
-        )
-    model = _loaded(path, found, trust_custom_objects)
+    model = _trusted(path) if trust else _untrusted(path)
     _refuse_unusable(path, model)
     return model
 
 
-def _refuse_keras_3(path: str, found: SavedFile) -> None:
-    if found.keras_version.split(".")[0] not in ("", "2"):
+def _trusted(path: str) -> tf_keras.Model:
+    found = inspect(Path(path))
+    _refuse_keras_3(path, found.keras_version)
+    options = {"safe_mode": False} if found.kind == ".keras" else {}
+    try:
+        return tf_keras.models.load_model(path, compile=False, **options)
+    except _KERAS_RAISES as error:
+        raise _refused(path, found.kind, str(error), found.custom_objects) from error
+
+
+def _untrusted(path: str) -> tf_keras.Model:
+    kind = inspect(Path(path), only_kind=True).kind
+    if kind == "SavedModel":
         raise ModelError(
-            f"model.path={path}: written by Keras {found.keras_version}; tfmot and this project know Keras 2 only. "
+            f"model.path={path}: a SavedModel folder is a program, and runs when it is loaded. {TRUST}; better, save "
+            "the model as a .keras file"
+        )
+    own = {*object_registration._THREAD_LOCAL_CUSTOM_OBJECTS.__dict__, *object_registration._GLOBAL_CUSTOM_OBJECTS}
+    try:
+        found = read_untrusted(Path(path), frozenset(name for name in own if not name.startswith("Custom>")))
+        _refuse_keras_3(path, found.keras_version)
+    except NotTrustedError as error:
+        raise _not_trusted(path, kind, error) from error
+    except KerasRefusesError as error:
+        raise _refused(path, kind, str(error), ()) from error
+    except OSError as error:
+        raise ModelError(f"model.path={path}: cannot be read ({error.strerror})") from error
+    try:
+        return assemble(found)
+    except _KERAS_RAISES as error:
+        raise _refused(path, kind, str(error), ()) from error
+
+
+def _refuse_keras_3(path: str, version: str) -> None:
+    if version.split(".")[0] not in ("", "2"):
+        raise ModelError(
+            f"model.path={path}: written by Keras {version[:20]}; tfmot and this project know Keras 2 only. "
             "Build the model with tf_keras (or set TF_USE_LEGACY_KERAS=1 before importing TensorFlow), take the "
             "weights over with model.set_weights(keras_3_model.get_weights()), and save it from there"
         )
 
 
-def _loaded(path: str, found: SavedFile, trust_custom_objects: bool) -> tf_keras.Model:
-    options = {"safe_mode": not trust_custom_objects} if found.kind == ".keras" else {}
-    try:
-        return tf_keras.models.load_model(path, compile=False, **options)
-    except (ValueError, TypeError, KeyError, AttributeError, OSError, RuntimeError, tf.errors.OpError) as error:
-        text = _shortened(str(error))
-        if found.custom_objects:
-            names = ", ".join(found.custom_objects)
-            raise ModelError(_custom_objects(path, found.kind, f"{names} (Keras says: {text}).")) from error
-        if text.startswith("Unknown "):
-            raise ModelError(_custom_objects(path, found.kind, text)) from error
-        raise ModelError(f"model.path={path}: Keras cannot load this {found.kind}: {text}") from error
+def _not_trusted(path: str, kind: str, error: NotTrustedError) -> ModelError:
+    unknown = re.match(r"'([\w>]+)', at", str(error))
+    own = error.custom or ((unknown[1],) if unknown and get_builtin_layer(unknown[1]) is None else ())
+    if own:
+        names = ", ".join(own)
+        return ModelError(_custom_objects(path, kind, f"{names}."))
+    if re.search("'(Lambda|__lambda__)'", str(error)):
+        return ModelError(
+            f"model.path={path}: the file carries Lambda layers, that is Python code which runs when it is loaded "
+            f"({error}). {TRUST}; better, save it with layers in their place"
+        )
+    return ModelError(
+        f"model.path={path}: {error}: not among the layers and functions that are loaded without trust, because they "
+        f"can only compute. {TRUST}, or load it in a function of your own and use that with model=user"
+    )
+
+
+def _refused(path: str, kind: str, reason: str, custom_objects: tuple[str, ...]) -> ModelError:
+    text = _shortened(reason)
+    if custom_objects:
+        names = ", ".join(custom_objects)
+        return ModelError(_custom_objects(path, kind, f"{names} (Keras says: {text})."))
+    if text.startswith("Unknown "):
+        return ModelError(_custom_objects(path, kind, text))
+    return ModelError(f"model.path={path}: Keras cannot load this {kind}: {text}")
 
 
 def _custom_objects(path: str, kind: str, which: str) -> str:
@@ -87,8 +141,6 @@ def _refuse_unusable(path: str, model: object) -> None:
 
 def _refuse_revived(path: str, model: tf_keras.Model) -> None:
     """A SavedModel brings a custom layer back without its class: it runs, but cannot be saved, rebuilt or quantized."""
-    for layer in model.submodules:
-        if isinstance(layer, tf_keras.layers.Layer) and any(
-            kind.__name__ == "RevivedLayer" for kind in type(layer).mro()
-        ):
+    for layer in model._flatten_layers(include_self=False):
+        if any(kind.__name__ == "RevivedLayer" for kind in type(layer).mro()):
             raise ModelError(_custom_objects(path, "SavedModel", f"layer {layer.name} is a {type(layer).__name__}."))

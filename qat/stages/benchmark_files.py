@@ -45,7 +45,7 @@ def files_of(config: BenchmarkConfig, folder: Path, say: Say) -> list[BenchmarkF
             "the directory of a run of qat.train."
         )
     if config.run is not None:
-        return _of_run(Path(config.run), config.make_missing, folder, say)
+        return _of_run(Path(config.run), config, folder, say)
     paths = [config.tflite] if isinstance(config.tflite, str) else config.tflite
     if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
         raise ConfigError(f"tflite={config.tflite}: expected a file, or several as [a.tflite,b.tflite].")
@@ -73,7 +73,7 @@ def _read(name: str, path: Path, accuracy: float | None = None) -> BenchmarkFile
     return BenchmarkFile(name, path, content, graph, kind_of(graph), accuracy)
 
 
-def _of_run(run: Path, make_missing: bool, folder: Path, say: Say) -> list[BenchmarkFile]:
+def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[BenchmarkFile]:
     variants: dict[str, Any] = rundir.read_json(run / rundir.RESULTS).get("variants", {})
     found = [
         _read(name, run / name / rundir.MODEL_TFLITE, variants.get(name, {}).get("accuracy"))
@@ -82,8 +82,8 @@ def _of_run(run: Path, make_missing: bool, folder: Path, say: Say) -> list[Bench
     ]
     if not found:
         raise RunDirError(f"run={run}: it holds no {rundir.MODEL_TFLITE} in the folder of a variant.")
-    if make_missing:
-        found += _made(run, {each.name for each in found}, folder, say)
+    if config.make_missing:
+        found += _made(run, {each.name for each in found}, folder, say, config.trust is True)
     missing = [kind for kind in SIDE_BY_SIDE if kind not in {each.kind for each in found}]
     for kind in missing:
         say(f"no {kind} file: {_how_to_get(kind, run)}")
@@ -96,14 +96,14 @@ def _how_to_get(kind: str, run: Path) -> str:
     return "make_missing=true makes it from the run's float model"
 
 
-def _made(run: Path, present: set[str], folder: Path, say: Say) -> Iterator[BenchmarkFile]:
+def _made(run: Path, present: set[str], folder: Path, say: Say, trust: bool) -> Iterator[BenchmarkFile]:
     """Files that need no calibration, below `folder`: a finished run is not added to."""
     wanted = [name for name in MADE if name not in present]
     source = run / "float" / rundir.MODEL_KERAS
     if not wanted or not source.is_file():
         return
     try:
-        model, metadata = _float_model(source), rundir.read_json(source.with_name(rundir.MODEL_JSON))
+        model, metadata = _float_model(source, trust), rundir.read_json(source.with_name(rundir.MODEL_JSON))
         for name in wanted:
             path = folder / "made" / name / rundir.MODEL_TFLITE
             rundir.write_bytes(path, _with_contract(convert(model, scheme=MADE[name]), metadata))
@@ -113,11 +113,11 @@ def _made(run: Path, present: set[str], folder: Path, say: Say) -> Iterator[Benc
         say(f"float16 and dynamic_range files were not made: {error}")
 
 
-def _float_model(path: Path) -> Any:
+def _float_model(path: Path, trust: bool) -> Any:
     with quiet():  # TensorFlow's notices at its start
         from qat.models import load
 
-        return load(str(path))
+        return load(str(path), trust)
 
 
 def _with_contract(content: bytes, beside: dict[str, Any]) -> bytes:

@@ -48,7 +48,7 @@ def files(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_model_comes_back_with_names_weights_and_outputs(files, kind):
-    loaded = load(str(files["folder"] / "plain" / kind))
+    loaded = load(str(files["folder"] / "plain" / kind), trust=kind == "model")
     inputs = np.random.default_rng(0).random((5, 6), np.float32)
     np.testing.assert_array_equal(loaded(inputs), files["plain"](inputs))
     assert [layer.name for layer in loaded.layers] == ["there", "end"]
@@ -58,9 +58,10 @@ def test_a_saved_model_comes_back_with_names_weights_and_outputs(files, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_lambda_code_runs_only_when_the_file_is_trusted(files, kind):
     path = str(files["folder"] / "lambda" / kind)
-    with pytest.raises(ModelError, match=r"Lambda layers, that is Python code.*model.trust_custom_objects=true"):
+    with pytest.raises(ModelError, match=r"(Lambda layers, that is Python code|is a program).*trust=true"):
         load(path)
     inputs = np.ones((2, 6), np.float32)
+    np.testing.assert_array_equal(load(path, trust=True)(inputs), files["lambda"](inputs))
     np.testing.assert_array_equal(load(path, trust_custom_objects=True)(inputs), files["lambda"](inputs))
 
 
@@ -68,9 +69,9 @@ def test_lambda_code_runs_only_when_the_file_is_trusted(files, kind):
 def test_missing_custom_objects_are_named_and_a_scope_provides_them(files, kind):
     path = str(files["folder"] / "custom" / kind)
     with pytest.raises(ModelError, match=r"needs custom objects that are not in it: .*Doubled.*model=user"):
-        load(path)
+        load(path, trust=kind == "model")
     with tf_keras.utils.custom_object_scope({"Doubled": Doubled}):
-        assert type(load(path).get_layer("twice")) is Doubled
+        assert type(load(path, trust=kind == "model").get_layer("twice")) is Doubled
 
 
 def test_a_keras_3_file_is_refused_with_the_way_over(tmp_path):
@@ -129,7 +130,7 @@ def test_a_saved_model_without_keras_is_refused(tmp_path):
     module.serve = tf.function(lambda x: x, input_signature=[tf.TensorSpec((1,))])
     tf.saved_model.save(module, tmp_path / "exported")
     with pytest.raises(ModelError, match=r"a SavedModel without a Keras model in it"):
-        load(str(tmp_path / "exported"))
+        load(str(tmp_path / "exported"), trust=True)
 
 
 def test_a_subclassed_model_is_refused(tmp_path):
@@ -145,7 +146,7 @@ def test_a_subclassed_model_is_refused(tmp_path):
     model(tf.zeros((1, 6)))
     model.save(tmp_path / "subclassed")
     with pytest.raises(ModelError, match=r"a subclassed model, or one that was never built"):
-        load(str(tmp_path / "subclassed"))
+        load(str(tmp_path / "subclassed"), trust=True)
 
 
 def test_a_saved_model_must_fit_the_data(files):
@@ -173,5 +174,5 @@ def test_a_path_must_be_said_and_must_exist():
     ],
 )
 def test_the_published_mlperf_tiny_models_load(name, parameters, task):
-    model = load(str(SHARED / name))
+    model = load(str(SHARED / name), trust=(SHARED / name).is_dir())
     assert (model.count_params(), task_of(model)) == (parameters, task)

@@ -1,0 +1,178 @@
+"""Hold the config of a saved model against the allow-list, whatever place in it something is named at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from qat.models.untrusted import allowed
+
+_KERAS_MODULE = re.compile(r"(tf_)?keras(\.[A-Za-z0-9_]+)*")
+_SPEC_MODULE = re.compile(r"tensorflow\.python\.(framework|ops)(\.[A-Za-z0-9_]+)*")
+_DTYPE = re.compile(r"(u?int|float|bfloat|complex)\d+|bool|string|str")
+_OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
+_CLASSES = allowed.LAYERS | allowed.MODELS | allowed.PARTS | allowed.VALUES
+_PART_KEY = re.compile(r".*(initializer|regularizer|constraint)")
+_PART_VALUES = allowed.PART_STRINGS | allowed.PARTS
+
+
+class NotAllowedError(ValueError):
+    """The config names what is not on the list; the message says what and where."""
+
+
+def checked(config: Any, own: frozenset[str] = frozenset()) -> Any:
+    """The config without what Keras would compile, once all that it names is on the list.
+
+    Args:
+        config: as JSON gives it.
+        own: names that the caller's own process has given to Keras (`custom_object_scope`).
+
+    Raises:
+        NotAllowedError: names what is refused.
+    """
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise NotAllowedError("its config describes no model: it has no class_name")
+    plain = _without_compiling(config)
+    for place, found in _dicts(plain, "model"):
+        for complaint in _complaints(found, own):
+            raise NotAllowedError(f"{complaint}, at {place[:200]}")
+    if _plain_name(config["class_name"]) not in allowed.MODELS | own:
+        raise NotAllowedError(f"it holds a {_said(config['class_name'])} and no functional or sequential model")
+    return plain
+
+
+def custom_names(config: Any) -> list[str]:
+    """Classes and functions in a config that come from neither Keras nor TensorFlow, by name."""
+    found = set()
+    for _, each in _dicts(config, ""):
+        origin = str(each.get("module") or "").split(".")[0]
+        if "class_name" in each and "module" in each and origin not in ("keras", "tf_keras", "tensorflow", "builtins"):
+            found.add(_said(each.get("config") if each["class_name"] == "function" else each["class_name"]))
+    return sorted(found)
+
+
+def uses(config: Any, own: frozenset[str]) -> bool:
+    """Whether a checked config names something of the caller's own."""
+    return any(
+        value in own for _, found in _dicts(config, "") for value in found.values() if isinstance(value, str)
+    ) or any(name in own for _, found in _dicts(config, "") for name in _function_names(found))
+
+
+def _without_compiling(config: Any) -> Any:
+    """A copy: losses, optimizers and metrics are no part of what is deployed."""
+    if isinstance(config, dict):
+        return {k: _without_compiling(v) for k, v in config.items() if k not in ("compile_config", "training_config")}
+    return [_without_compiling(each) for each in config] if isinstance(config, list) else config
+
+
+def _dicts(config: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every dict, with the names of the layers on the way to it."""
+    todo = [(place, config)]
+    while todo:
+        place, found = todo.pop()
+        if isinstance(found, dict):
+            yield place, found
+            inner = found.get("config")
+            name = inner.get("name") if isinstance(inner, dict) else None
+            place = f"{place}/{_said(name)}" if isinstance(name, str) else place
+            todo += [(place, value) for value in found.values() if isinstance(value, dict | list)]
+        else:
+            todo += [(place, value) for value in found if isinstance(value, dict | list)]
+
+
+def _complaints(found: dict[str, Any], own: frozenset[str]) -> Iterator[str]:
+    yield from _string_complaints(found, own)
+    if "class_name" not in found:
+        return
+    name, module = found["class_name"], found.get("module")
+    registered = found.get("registered_name")
+    if not isinstance(name, str) or not isinstance(registered, str | None) or not isinstance(module, str | None):
+        yield f"a class_name of {_said(name)}"
+    elif name in own or (registered is not None and registered in own):
+        return
+    elif name == "function":
+        yield from _function_complaints(found, own)
+    elif name in ("__typespec__", "TypeSpec"):
+        yield from _spec_complaints(found)
+    elif module not in (None, "builtins") and not _KERAS_MODULE.fullmatch(module):
+        yield f"{_said(name)} of module {_said(module)}, which is none of Keras'"
+    elif registered is not None and _plain_name(registered) != _plain_name(name):
+        yield f"{_said(name)} that is registered as {_said(registered)}"
+    else:
+        yield from _class_complaints(_plain_name(name), found)
+
+
+def _class_complaints(name: str, found: dict[str, Any]) -> Iterator[str]:
+    config = found.get("config")
+    if name in _OP_LAYERS:
+        symbol = config.get("function") if isinstance(config, dict) else None
+        if not isinstance(symbol, str) or symbol.removeprefix("compat.v1.") not in allowed.SYMBOLS:
+            yield f"{name} of {_said(symbol)}, which is not among the functions that only compute"
+    elif name == "ClassMethod":
+        if (
+            not isinstance(config, dict)
+            or config.get("cls_symbol") != "RaggedTensor"
+            or config.get("method_name") not in allowed.RAGGED_FROM
+        ):
+            yield "ClassMethod of a class and method that are not known"
+    elif name in ("InstanceProperty", "InstanceMethod"):
+        if not isinstance(config, dict) or config.get("attr_name") not in allowed.ATTRIBUTES:
+            yield f"{name} of an attribute that is not known"
+    elif name == "TensorFlowOpLayer":
+        node = config.get("node_def") if isinstance(config, dict) else None
+        if not isinstance(node, dict) or node.get("op") not in allowed.GRAPH_OPS:
+            yield "TensorFlowOpLayer of an operator that is not among those that only compute"
+    elif name in allowed.VALUES:
+        if not isinstance(config, dict) or not _DTYPE.fullmatch(str(config.get("dtype"))):
+            yield f"{name} of dtype {_said(config.get('dtype') if isinstance(config, dict) else config)}"
+    elif name not in _CLASSES:
+        yield f"{_said(name)}"
+
+
+def _function_complaints(found: dict[str, Any], own: frozenset[str]) -> Iterator[str]:
+    names = list(_function_names(found))
+    for name in names:
+        if name not in allowed.FUNCTIONS | own:
+            yield f"function {_said(name)}"
+    module = found.get("module")
+    if module not in (None, "builtins") and not _KERAS_MODULE.fullmatch(module) and not set(names) & own:
+        yield f"a function of module {_said(module)}"
+
+
+def _function_names(found: dict[str, Any]) -> Iterator[Any]:
+    if found.get("class_name") == "function":
+        for name in (found.get("config"), found.get("registered_name")):
+            if name is not None and name != "function":
+                yield name
+
+
+def _spec_complaints(found: dict[str, Any]) -> Iterator[str]:
+    if found["class_name"] == "TypeSpec":
+        if str(found.get("type_spec")).removeprefix("tf.") not in allowed.SPECS:
+            yield f"TypeSpec {_said(found.get('type_spec'))}"
+    elif found.get("spec_name") not in allowed.SPECS or found.get("registered_name") is not None:
+        yield f"a type spec {_said(found.get('spec_name'))}"
+    elif not _SPEC_MODULE.fullmatch(str(found.get("module"))):
+        yield f"a type spec of module {_said(found.get('module'))}"
+
+
+def _string_complaints(found: dict[str, Any], own: frozenset[str]) -> Iterator[str]:
+    """Names that Keras looks up, and paths that it opens, where a config has plain strings."""
+    for key, value in found.items():
+        if not isinstance(value, str):
+            continue
+        known = allowed.FUNCTIONS if key.endswith("activation") else _PART_VALUES if _PART_KEY.fullmatch(key) else None
+        if known is not None and value not in known | own:
+            yield f"{key} {_said(value)}"
+        elif key in ("vocabulary", "idf_weights"):
+            yield f"{key}, a file that it would read"
+
+
+def _plain_name(name: Any) -> str:
+    """Keras' own registration of a class of its own is taken for the class."""
+    return str(name).removeprefix("Custom>").removeprefix("keras>")
+
+
+def _said(value: Any) -> str:
+    return repr(value)[:80]

@@ -1,0 +1,148 @@
+"""A process that reads models of strangers: it imports TensorFlow once and forks for each file, under limits.
+
+Jobs come as lines of JSON on a Unix socket (the first argument is its descriptor), each with two descriptors: the open
+file, and a pipe for the answer. The fork gives up memory, time and every write, reads the file, holds its config
+against the list, makes the model once, and sends what it read: one line of JSON, then the arrays. The server says how
+each fork ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+IDLE_SECONDS = 60  # without a job for so long, it ends
+
+
+def main() -> None:
+    """Serve until the other side closes, or nothing comes for a while."""
+    import numpy  # noqa: F401  what each fork needs is imported before it
+    import tf_keras  # noqa: F401
+
+    from qat.models.untrusted import assemble  # noqa: F401
+
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        control.sendall(b"ready\n")
+        while select.select([control], [], [], IDLE_SECONDS)[0]:
+            line, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 2)
+            if not line or len(descriptors) != 2:
+                return
+            told = json.loads(line)
+            answer = _one(told, *descriptors, control)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            control.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def _one(told: dict[str, Any], source: int, sink: int, control: socket.socket) -> dict[str, Any]:
+    """How a fork ended: `code`, negative for a signal; `late` where it took too long."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            control.close()
+            os.closerange(5, min(source, sink))
+            code = _serve(told, source, sink)
+        finally:
+            os._exit(code)
+    end, late = time.monotonic() + told["limits"]["seconds"], False
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return {"code": os.waitstatus_to_exitcode(status), "late": late}
+        if time.monotonic() > end and not late:
+            late = True
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def _serve(told: dict[str, Any], source: int, sink: int) -> int:
+    from qat import jail, limits
+
+    limits.set_for_process(limits.Limits(**told["limits"]))
+    jail.limit(told["memory_bytes"], told["limits"]["seconds"])
+    locked = jail.forbid_writing()
+    with os.fdopen(os.dup(source), "rb") as file, os.fdopen(os.dup(sink), "wb") as answer:
+        try:
+            found = _found(told, file)
+        except Exception as error:
+            answer.write(json.dumps(_refusal(error)).encode() + b"\n")
+            return 0
+        header = {
+            "kind": found.kind,
+            "keras_version": found.keras_version,
+            "config": found.config,
+            "names": found.names,
+            "arrays": [[path, str(array.dtype), list(array.shape)] for path, array in found.arrays.items()],
+            "assets": [[path, len(content)] for path, content in found.assets.items()],
+            "locked": locked,
+        }
+        answer.write(json.dumps(header).encode() + b"\n")
+        for array in found.arrays.values():
+            with suppress(BufferError, ValueError):
+                array = array.astype(array.dtype.newbyteorder("="), copy=False)
+            answer.write(array.tobytes())
+        for content in found.assets.values():
+            answer.write(content)
+    return 0
+
+
+def _found(told: dict[str, Any], file: Any) -> Any:
+    from qat.errors import ModelError
+    from qat.models.untrusted.assemble import assemble
+    from qat.models.untrusted.check_config import NotAllowedError, checked, custom_names, uses
+    from qat.models.untrusted.decode import decode
+
+    name, own = told["name"], frozenset(told["own"])
+    found = decode(file, name)
+    if found.keras_version.split(".")[0] not in ("", "2"):
+        found.arrays, found.assets, found.config = {}, {}, None
+        return found
+    custom = custom_names(found.config)
+    try:
+        found.config = checked(found.config, own)
+    except NotAllowedError as error:
+        raise _NotAllowed(f"{error}", [each for each in custom if each not in own]) from error
+    if uses(found.config, own):  # only the caller has these classes
+        return found
+    try:
+        assemble(found, with_assets=False)
+    except ModelError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _CannotMake(str(error) or type(error).__name__) from error
+    return found
+
+
+class _NotAllowed(Exception):
+    pass
+
+
+class _CannotMake(Exception):
+    pass
+
+
+def _refusal(error: BaseException) -> dict[str, Any]:
+    kinds = {"_NotAllowed": "not_allowed", "_CannotMake": "keras", "ModelError": "refused", "MemoryError": "memory"}
+    kind = kinds.get(type(error).__name__, "keras")
+    if "OOM when allocating" in str(error) or "bad_alloc" in str(error):
+        kind = "memory"
+    custom = error.args[1] if kind == "not_allowed" and len(error.args) > 1 else []
+    text = str(error.args[0]) if error.args else type(error).__name__
+    return {"refused": text[:4000], "how": kind, "custom": custom}
+
+
+if __name__ == "__main__":
+    with suppress(BrokenPipeError, ConnectionError, KeyboardInterrupt):
+        main()
+    sys.stdout.flush()
+    os._exit(0)
