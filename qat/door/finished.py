@@ -12,8 +12,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from qat import rundir
+from qat.door.from_folder import read_yaml
 
 HYDRA_FOLDER = ".hydra"
 WITHOUT_EFFECT = ("sweep", "threads", "train.threads", "log.progress", "float_cache", "trust", "limits")
@@ -49,8 +51,8 @@ def found_jobs(sweep_dir: Path) -> tuple[dict[str, FoundJob], list[str]]:
     for folder in _job_folders(sweep_dir):
         name = folder.relative_to(sweep_dir).as_posix()
         try:
-            key = fingerprint(OmegaConf.load(folder / HYDRA_FOLDER / "config.yaml"))  # type: ignore[arg-type]
-        except (OSError, ValueError, OmegaConfBaseException):
+            key = fingerprint(OmegaConf.create(read_yaml(folder / HYDRA_FOLDER / "config.yaml")))
+        except (OSError, ValueError, TypeError, AttributeError, OmegaConfBaseException, YAMLError):
             unknown.append(name)
             continue
         found = FoundJob(name, (folder / rundir.RESULTS).is_file())
@@ -64,7 +66,7 @@ def why_failed(folder: Path) -> tuple[str, int] | None:
     try:
         record = rundir.read_json(folder / rundir.FAILED)
         return str(record["message"]), int(record["exit_code"])
-    except (rundir.RunDirError, KeyError, TypeError, ValueError):
+    except (rundir.RunDirError, KeyError, TypeError, ValueError, OverflowError):
         return None
 
 

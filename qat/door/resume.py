@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from qat.door.from_folder import accepted, read_yaml
 from qat.errors import RunDirError
 
 KEY = "sweep.resume"
@@ -21,13 +22,15 @@ def resumed(argv: Sequence[str]) -> list[str]:
     ['-m', 'seed=0,1']
 
     Raises:
-        RunDirError: DIR is no directory of a sweep.
+        RunDirError: DIR is no directory of a sweep, or asks for more than to choose values.
     """
     given = {key_of(part): part for part in argv if "=" in part and not part.startswith("-")}
     directory = given.get(KEY, "").partition("=")[2].strip("'\"")
     if directory in ("null", ""):
         return list(argv)
+    record = Path(directory) / RECORD
     before = [part for part in recorded(Path(directory)) if key_of(part) not in _OF_ONE_COMMAND]
+    before = accepted(before, argv, str(record))
     merged = [given.get(key_of(part), part) for part in before]  # in place: the jobs keep their order
     added = [part for part in argv if part not in merged]
     return ["-m", *merged, *added, f"hydra.sweep.dir={quoted(directory)}"]
@@ -36,9 +39,9 @@ def resumed(argv: Sequence[str]) -> list[str]:
 def recorded(directory: Path) -> list[str]:
     """The overrides that a sweep directory was last started with."""
     try:
-        record = yaml.safe_load((directory / RECORD).read_text(encoding="utf-8"))
+        record = read_yaml(directory / RECORD)
         overrides = record["hydra"]["overrides"]
-        return [str(part) for part in (*overrides["hydra"], *overrides["task"])]
+        return [str(part) for part in (*(overrides["hydra"] or ()), *(overrides["task"] or ()))]
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise RunDirError(
             f"{KEY}={directory}: no directory of a sweep ({RECORD} is missing or broken: {error}). Give the folder "

@@ -1,6 +1,7 @@
 """A run directory needs no more words."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from qat.contract import apply
 from qat.data import load
 from qat.diagnosis import diagnose
 from qat.diagnosis.from_run import jobs_of_run
-from qat.errors import RunDirError
+from qat.errors import DataError, RunDirError
 from qat.results import Metric, RunResult, Variant
 from qat.tflite import convert
 
@@ -108,3 +109,45 @@ def test_each_way_of_training_is_held_to_what_its_file_should_be(trained):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunDirError, match=r"results\.json"):
         list(jobs_of_run(tmp_path, 10))
+
+
+def _with_data(finished, folder, **data):
+    """The run's folder again, its config's data as given."""
+    shutil.copytree(finished, folder)
+    plain = json.loads((folder / "results.json").read_text())
+    plain["config"]["data"] = data
+    (folder / "results.json").write_text(json.dumps(plain))
+    return folder
+
+
+def test_a_function_that_a_runs_config_names_is_not_called_unless_it_is_trusted(finished, tmp_path, monkeypatch):
+    marker = tmp_path / "marker"
+    (tmp_path / "theirs_to_call.py").write_text(f"def load():\n    open({str(marker)!r}, 'w').close()\n    return 3\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = _with_data(finished, tmp_path / "run", name="user", target={"_target_": "theirs_to_call.load"})
+    with pytest.raises(RunDirError, match=r"data.target._target_=theirs_to_call.load names a function.*trust=\["):
+        next(jobs_of_run(folder, 10))
+    with pytest.raises(RunDirError, match=r"theirs_to_call.load"):
+        next(jobs_of_run(folder, 10, ["theirs_to_call.other"]))
+    assert not marker.exists()
+    with pytest.raises(DataError, match="returned int"):
+        next(jobs_of_run(folder, 10, ["theirs_to_call.load"]))
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("file", ["/etc/model.tflite", "../elsewhere/model.tflite"])
+def test_a_file_outside_of_the_run_is_refused(finished, tmp_path, file):
+    folder = _with_data(finished, tmp_path / "run", name="digits")
+    plain = json.loads((folder / "results.json").read_text())
+    plain["variants"]["ptq_int8"]["file"] = file
+    (folder / "results.json").write_text(json.dumps(plain))
+    with pytest.raises(RunDirError, match="outside of the run's directory"):
+        list(jobs_of_run(folder, 10))
+
+
+@pytest.mark.parametrize(
+    "data", [{"name": 3.5, "nope": 1}, {"name": "digits", "channels": "x"}, {"name": "${oc.env:HOME}"}]
+)
+def test_data_options_of_wrong_types_are_refused(finished, tmp_path, data):
+    with pytest.raises(RunDirError, match="not what a run of qat writes"):
+        next(jobs_of_run(_with_data(finished, tmp_path / "run", **data), 10))
