@@ -26,16 +26,17 @@ class _Ruleset(ctypes.Structure):
     _fields_ = (("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
-def limit(memory_bytes: int, seconds: int) -> None:
-    """At most so much address space beyond today's, so much processor time; no core, no file that grows."""
+def limit(memory_bytes: int, seconds: int | None = None) -> None:
+    """At most so much address space beyond today's, so much processor time if any; no core, no file that grows."""
     for kind, value in (
         (resource.RLIMIT_AS, _address_space() + memory_bytes),
-        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_CPU, seconds if seconds is not None else resource.RLIM_INFINITY),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
     ):
         hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        if hard != resource.RLIM_INFINITY and not 0 <= value <= hard:
+            value = hard
         resource.setrlimit(kind, (value, value))
 
 

@@ -13,7 +13,7 @@ from qat.diagnosis.facts import Facts
 from qat.diagnosis.making import Recipe
 from qat.diagnosis.normalisations import NORMALISATIONS
 from qat.tflite import read
-from qat.tflite.runtime import Runtime
+from qat.tflite.remote import make_runtime
 
 SAMPLES = 64
 FIXED = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX"})
@@ -36,7 +36,7 @@ def ranked_guesses(evidence: Evidence) -> list[Guess]:
     pairs = paired_tensors(evidence.facts, Facts(graph))
     if len(pairs) < 2:
         return []
-    runtime = Runtime(content, graph, keep_tensors=True)
+    runtime = make_runtime(content, graph, keep_tensors=True)
     file_ranges = evidence.facts.activation_ranges
     found = []
     for guess in _guesses(evidence):

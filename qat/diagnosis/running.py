@@ -12,7 +12,7 @@ from qat.codes import dequantize, quantize
 from qat.errors import DataError
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
-from qat.tflite.runtime import Runtime
+from qat.tflite.remote import make_runtime
 
 BATCH = 128
 
@@ -36,7 +36,7 @@ class FileRunner:
 
     def __init__(self, content: bytes, graph: TfliteGraph, reference_kernels: bool = False) -> None:
         self.graph = graph
-        self._runtime = Runtime(content, graph, reference_kernels=reference_kernels)
+        self._runtime = make_runtime(content, graph, reference_kernels=reference_kernels)
         self.input_order = list(range(len(graph.inputs)))
         self.output_order = list(range(len(graph.outputs)))
 

@@ -16,6 +16,7 @@ from qat.tflite.graph import Tensor
 from qat.tflite.metadata import Metadata, read_metadata
 from qat.tflite.quantizing import dequantized, quantized
 from qat.tflite.reader import read, read_bytes
+from qat.tflite.remote import make_runtime
 from qat.tflite.runtime import Runtime
 from qat.tflite.sandbox import check_loadable
 
@@ -31,12 +32,12 @@ class Interpreter:
     Nothing is cast in silence: what has the wrong dtype, shape or range is refused, with what to do about it.
 
     Args:
-        file_or_bytes: a `.tflite`, by path or as bytes. One that this process did not make is loaded in a child
-            process first.
+        file_or_bytes: a `.tflite`, by path or as bytes. One that this process did not make is loaded and run
+            in a child process.
         threads: None takes every core.
         contract: for `run`; by default the one that the file carries.
         check_range: refuse real inputs that lie far outside what the file's input can hold.
-        trusted: do without the child process.
+        trusted: do without the child process, in which files are run that this process did not make.
         delegate: let XNNPACK take the ops that it knows.
         reference_kernels: LiteRT's plain kernels, slow and exact by definition.
 
@@ -62,7 +63,8 @@ class Interpreter:
         if not trusted:
             check_loadable(self._content)
         self._options: dict[str, Any] = {"threads": threads, "reference_kernels": reference_kernels}
-        self._runtime = Runtime(self._content, self.graph, delegate=delegate, **self._options)
+        self._make: Any = Runtime if trusted else make_runtime
+        self._runtime = self._make(self._content, self.graph, delegate=delegate, **self._options)
         self.metadata: Metadata = read_metadata(self._content)
         self._contract = contract
         self._check_range = check_range
@@ -154,8 +156,8 @@ class Interpreter:
         }
 
     @cached_property
-    def _inspector(self) -> Runtime:
-        return Runtime(self._content, self.graph, keep_tensors=True, **self._options)
+    def _inspector(self) -> Any:
+        return self._make(self._content, self.graph, keep_tensors=True, **self._options)
 
     def quantized(self, real: Inputs) -> list[NDArray]:
         """The codes that `predict` feeds for these real inputs: one array an input, in the file's order."""

@@ -1,28 +1,15 @@
 """Runs alone, in a child process: load a model from stdin under limits, run it once. Any crash here harms nobody.
 
-Only the standard library, NumPy and LiteRT: `sandbox` starts this file by its path.
+Only the standard library, NumPy, LiteRT and `qat.jail`: `sandbox` starts this file by its path.
 """
 
 import contextlib
-import resource
 import sys
 import time
 
 ORDERLY = (RuntimeError, ValueError, TypeError, IndexError, MemoryError, OverflowError)
 OPEN_SIZE = 64  # tried for dimensions that the file leaves open
 REFUSED = 3  # exit code of a model that the runtime refused in an orderly way
-
-
-def _limit(memory_bytes: int, seconds: int) -> None:
-    for kind, value in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-    ):
-        hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, hard))
 
 
 def _try(content: bytes) -> None:
@@ -62,7 +49,12 @@ def _run(content: bytes, resolver: object, batch: int, high: int) -> None:
 
 
 def main() -> int:
-    _limit(int(sys.argv[2]), int(sys.argv[3]))
+    from ai_edge_litert import interpreter  # noqa: F401  imported before rights are given up
+
+    from qat import jail
+
+    jail.limit(int(sys.argv[2]), int(sys.argv[3]))
+    jail.forbid_writing()
     try:
         _try(sys.stdin.buffer.read())
     except ORDERLY as error:

@@ -15,7 +15,9 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from qat.errors import TfliteFileError
+from qat.limits import read_file
 from qat.tflite.graph import Op, Signature, Subgraph, Tensor, TfliteGraph
+from qat.tflite.operand_types import check_types
 
 IDENTIFIER = b"TFL3"
 DAMAGE = (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
@@ -59,7 +61,7 @@ def read_bytes(model: bytes | bytearray | memoryview | str | Path) -> bytes:
     else:
         origin = str(model)
         try:
-            content = Path(model).read_bytes()
+            content = read_file(model, "file_mb", TfliteFileError)
         except OSError as error:
             raise TfliteFileError(f"{origin}: cannot be read ({error.strerror}). Give the path of a .tflite.") from None
     if len(content) < 16 or content[4:8] != IDENTIFIER:
@@ -102,6 +104,8 @@ def _read_model(content: bytes) -> TfliteGraph:
     subgraphs = tuple(
         _read_subgraph(i, model.Subgraphs(i), codes, buffers, budget) for i in range(model.SubgraphsLength())
     )
+    for subgraph in subgraphs:
+        check_types(subgraph)
     signatures = tuple(
         _read_signature(model.SignatureDefs(i), subgraphs, budget) for i in range(model.SignatureDefsLength())
     )

@@ -29,7 +29,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _as_they_are(arrays: Arrays) -> Arrays:
+def as_they_are(arrays: Arrays) -> Arrays:
     return arrays
 
 
@@ -79,7 +79,7 @@ class Runtime:
         self._lane.forget_shapes()
         return 1
 
-    def run(self, inputs: Arrays, before: Step = _as_they_are, after: Step = _as_they_are) -> Arrays:
+    def run(self, inputs: Arrays, before: Step = as_they_are, after: Step = as_they_are) -> Arrays:
         """All samples.
 
         Args:
@@ -106,7 +106,7 @@ class Runtime:
         else:
             with ThreadPoolExecutor(len(lanes)) as pool:
                 parts = [chunk for chunks in pool.map(part, range(len(lanes))) for chunk in chunks]
-        return [_joined(outputs) for outputs in zip(*parts, strict=True)]
+        return [joined(outputs) for outputs in zip(*parts, strict=True)]
 
     def tensors(self, inputs: Arrays) -> dict[int, NDArray]:
         """Every computed tensor of the first subgraph by index; needs `keep_tensors`."""
@@ -115,7 +115,7 @@ class Runtime:
             self._invoke(self._lane, chunk)
             for index, values in self._lane.computed():
                 parts.setdefault(index, []).append(values)
-        return {index: _joined(values) for index, values in parts.items()}
+        return {index: joined(values) for index, values in parts.items()}
 
     @property
     def _lane_count(self) -> int:
@@ -165,7 +165,7 @@ class Runtime:
         return True
 
 
-def _joined(parts: Sequence[NDArray]) -> NDArray:
+def joined(parts: Sequence[NDArray]) -> NDArray:
     """Batches one after another; a tensor without axes has one value a call."""
     if len({part.shape[1:] for part in parts}) > 1:
         raise TfliteFileError(f"the file's tensors change their shape from call to call: {[p.shape for p in parts]}")

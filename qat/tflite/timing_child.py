@@ -1,7 +1,7 @@
 """Runs alone, in a child process: holds one model at a time and times its calls when told to.
 
-Only the standard library, NumPy and LiteRT: `timing` starts this file by its path. Commands come as lines of JSON on
-stdin, `load` followed by the file's bytes; each is answered by one line on stdout.
+Only the standard library, NumPy, LiteRT and `qat.jail`: `timing` starts this file by its path. Commands come as lines
+of JSON on stdin, `load` followed by the file's bytes; each is answered by one line on stdout.
 """
 
 import contextlib
@@ -97,9 +97,10 @@ def main():
     import numpy  # noqa: F401  what every child holds counts for no file
     from ai_edge_litert import interpreter  # noqa: F401
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    from qat import jail
+
+    jail.limit(MEMORY_BYTES)
+    jail.forbid_writing()
     model = None
     for line in sys.stdin.buffer:
         told, answer = json.loads(line), {}

@@ -19,6 +19,8 @@ from qat.models import load
 from qat.models.untrusted import allowed
 from qat.models.untrusted.check_config import NotAllowedError, checked
 
+ROOT = str(Path(__file__).resolve().parents[2])
+
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
 
 
@@ -398,3 +400,23 @@ def test_a_config_is_refused_wherever_in_it_something_is_named():
             planted["config"]["layers"][1]["config"]["somewhere"] = place
             with pytest.raises(NotAllowedError):
                 checked(planted)
+
+
+def test_a_quantization_aware_model_of_ours_loads_without_trust_where_nothing_has_imported_it(tmp_path):
+    import subprocess
+    import sys
+
+    from qat.quantization import quantize_model
+
+    inputs = layers.Input((8, 8, 3))
+    float_model = tf_keras.Model(
+        inputs, layers.Dense(2)(layers.Flatten()(layers.Conv2D(4, 3, activation="relu")(inputs)))
+    )
+    sample = np.random.default_rng(0).random((100, 8, 8, 3), np.float32)
+    quantized = quantize_model(float_model, sample)
+    quantized.save(tmp_path / "qat.keras")
+    np.save(tmp_path / "there.npy", quantized.predict(sample, verbose=0))
+    told = "import numpy as np; from qat.models import load; m = load('qat.keras'); np.save('here.npy', m.predict("
+    told += "np.random.default_rng(0).random((100, 8, 8, 3), np.float32), verbose=0))"
+    subprocess.run([sys.executable, "-c", told], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": ROOT})
+    np.testing.assert_array_equal(np.load(tmp_path / "here.npy"), np.load(tmp_path / "there.npy"))

@@ -1,11 +1,16 @@
 """Strangers' files: what crashes, hangs or eats memory does so in a child process, and becomes an error here."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
 from qat.errors import TfliteFileError
-from qat.tflite import Interpreter, check_loadable, convert, sandbox
-from qat.tflite.sandbox import is_trusted
+from qat.limits import Limits, use
+from qat.tflite import Interpreter, check_loadable, convert, read, runtime, sandbox
+from qat.tflite.remote import RemoteRuntime
+from qat.tflite.sandbox import is_checked, is_trusted
 
 from . import planting
 
@@ -13,14 +18,16 @@ from . import planting
 @pytest.fixture
 def forgetful(monkeypatch):
     """Nothing is known to be good."""
-    monkeypatch.setattr(sandbox, "_known_good", set())
+    monkeypatch.setattr(sandbox, "_made_here", set())
+    monkeypatch.setattr(sandbox, "_checked", set())
 
 
 @pytest.mark.usefixtures("forgetful")
 def test_a_good_file_of_a_stranger_is_checked_once(files):
-    assert not is_trusted(files.int8)
+    assert not is_checked(files.int8)
     check_loadable(files.int8)
-    assert is_trusted(files.int8)
+    assert is_checked(files.int8)
+    assert not is_trusted(files.int8)
 
 
 @pytest.mark.usefixtures("forgetful")
@@ -29,9 +36,9 @@ def test_token_ids_of_a_small_vocabulary_are_no_reason_to_refuse():
 
     tokens = tf_keras.Input((6,), dtype="int32")
     content = convert(tf_keras.Model(tokens, tf_keras.layers.Embedding(3, 2)(tokens)), scheme="float32")
-    sandbox._known_good.clear()
+    sandbox._made_here.clear()
     check_loadable(content)
-    assert is_trusted(content)
+    assert is_checked(content)
 
 
 def test_a_file_made_here_needs_no_child(files, monkeypatch):
@@ -73,7 +80,7 @@ def test_a_child_that_hangs_is_stopped(files, monkeypatch, tmp_path):
 
 def test_a_child_that_wants_too_much_memory_is_refused(files):
     with pytest.raises(TfliteFileError):
-        check_loadable(files.int8, memory_bytes=40 << 20, check_known=True)
+        check_loadable(files.int8, memory_bytes=1 << 20, check_known=True)
 
 
 def test_a_tensor_of_absurd_size_is_refused(files):
@@ -97,3 +104,58 @@ def test_mutated_files_load_or_are_refused(files):
             outcomes.append("refused")
     assert len(outcomes) == 12
     assert "refused" in outcomes
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_a_strangers_file_is_run_in_the_child_with_every_batch_and_gives_the_same(files, monkeypatch):
+    samples = np.random.default_rng(0).integers(-100, 100, (403, 16, 16, 3)).astype(np.int8)
+    expected = Interpreter(files.int8, trusted=True).predict_codes(samples)
+    stranger = Interpreter(files.int8)
+    assert isinstance(stranger._runtime, RemoteRuntime)
+    monkeypatch.setattr(runtime, "Lane", None)  # the file is not loaded here
+    np.testing.assert_array_equal(stranger.predict_codes(samples), expected)
+    assert stranger.predict_codes(samples[:0]).shape == (0, 5)
+    assert stranger.tensors(np.ones((3, 16, 16, 3), np.float32)).keys() >= {"image"}
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_a_child_that_dies_while_it_runs_a_file_is_an_error_and_the_next_one_is_a_new_child(files):
+    stranger = Interpreter(files.int8)
+    samples = np.zeros((5, 16, 16, 3), np.int8)
+    os.kill(stranger._runtime._child._process.pid, signal.SIGSEGV)
+    with pytest.raises(TfliteFileError, match=r"run in a child process: it crashes the TFLite runtime \(SIGSEGV"):
+        stranger.predict_codes(samples)
+    assert Interpreter(files.int8).predict_codes(samples).shape == (5, 5)
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_a_child_that_does_not_answer_in_time_is_stopped(files):
+    with use(Limits(seconds=2)):
+        stranger = Interpreter(files.int8)
+    os.kill(stranger._runtime._child._process.pid, signal.SIGSTOP)
+    with pytest.raises(TfliteFileError, match=r"did not answer within limits.seconds=2 and was stopped"):
+        stranger.predict_codes(np.zeros((5, 16, 16, 3), np.int8))
+
+
+@pytest.mark.usefixtures("forgetful")
+@pytest.mark.parametrize("told", [b"[]\n", b"x\n", b'{"arrays": [["O", [3]]]}\n', b'{"arrays": [["f4", [-1]]]}\n',
+                                  b'{"arrays": [["f4", [99999999999]]]}\n', b'{"arrays": [3]}\n'])  # fmt: skip
+def test_what_a_child_answers_is_not_believed(files, told):
+    stranger = Interpreter(files.int8)
+    child = stranger._runtime._child
+    reader, writer = os.pipe()
+    os.write(writer, told)
+    child._process.stdout.close()
+    child._process.stdout = os.fdopen(reader, "rb")
+    with pytest.raises(TfliteFileError, match="run in a child process"):
+        stranger.predict_codes(np.zeros((5, 16, 16, 3), np.int8))
+    os.close(writer)
+
+
+def test_types_that_no_kernel_writes_are_refused_when_the_file_is_read(files):
+    def as_uint8(model):
+        graph = model.subgraphs[0]
+        graph.tensors[graph.outputs[0]].type = 3  # of the softmax, which writes floats
+
+    with pytest.raises(TfliteFileError, match=r"SOFTMAX.*reads float32 and cannot write uint8"):
+        read(planting.edited(files.float32, as_uint8))

@@ -16,7 +16,7 @@ from qat.diagnosis.making import Recipe
 from qat.diagnosis.running import FileRunner, run_keras
 from qat.metrics import sqnr_db
 from qat.tflite import read
-from qat.tflite.runtime import Runtime
+from qat.tflite.remote import make_runtime
 
 TAIL_RATIO = 8.0  # largest value over the 99.9th percentile
 SMALL_CHANNELS = 64.0  # widest channel over the narrowest that are alive
@@ -45,7 +45,7 @@ def activation_noise(evidence: Evidence) -> list[TensorNoise]:
     if content is None or evidence.right_inputs is None:
         return []
     graph = read(content)
-    runtime = Runtime(content, graph, keep_tensors=True)
+    runtime = make_runtime(content, graph, keep_tensors=True)
     values = runtime.tensors([a[:SAMPLES] for a in evidence.right_inputs])
     found = [
         _noise(graph.tensors[op.outputs[0]].name.split(";")[0], op.name, values[op.outputs[0]])

@@ -9,6 +9,7 @@ from typing import Any
 from qat.models.untrusted import allowed
 
 _KERAS_MODULE = re.compile(r"(tf_)?keras(\.[A-Za-z0-9_]+)*")
+_QAT_MODULE = re.compile(r"qat\.quantization(\.[a-z0-9_]+)+")  # its classes, by the names they are registered under
 _SPEC_MODULE = re.compile(r"tensorflow\.python\.(framework|ops)(\.[A-Za-z0-9_]+)*")
 _DTYPE = re.compile(r"(u?int|float|bfloat|complex)\d+|bool|string|str")
 _OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
@@ -37,7 +38,7 @@ def checked(config: Any, own: frozenset[str] = frozenset()) -> Any:
     for place, found in _dicts(plain, "model"):
         for complaint in _complaints(found, own):
             raise NotAllowedError(f"{complaint}, at {place[:200]}")
-    if _plain_name(config["class_name"]) not in allowed.MODELS | own:
+    if _plain_name(config["class_name"]) not in allowed.MODELS | own and not _is_ours(config):
         raise NotAllowedError(f"it holds a {_said(config['class_name'])} and no functional or sequential model")
     return plain
 
@@ -47,6 +48,8 @@ def custom_names(config: Any) -> list[str]:
     found = set()
     for _, each in _dicts(config, ""):
         origin = str(each.get("module") or "").split(".")[0]
+        if _is_ours(each):
+            continue
         if "class_name" in each and "module" in each and origin not in ("keras", "tf_keras", "tensorflow", "builtins"):
             found.add(_said(each.get("config") if each["class_name"] == "function" else each["class_name"]))
     return sorted(found)
@@ -89,7 +92,7 @@ def _complaints(found: dict[str, Any], own: frozenset[str]) -> Iterator[str]:
     registered = found.get("registered_name")
     if not isinstance(name, str) or not isinstance(registered, str | None) or not isinstance(module, str | None):
         yield f"a class_name of {_said(name)}"
-    elif name in own or (registered is not None and registered in own):
+    elif name in own or (registered is not None and registered in own) or _is_ours(found):
         return
     elif name == "function":
         yield from _function_complaints(found, own)
@@ -167,6 +170,14 @@ def _string_complaints(found: dict[str, Any], own: frozenset[str]) -> Iterator[s
             yield f"{key} {_said(value)}"
         elif key in ("vocabulary", "idf_weights"):
             yield f"{key}, a file that it would read"
+
+
+def _is_ours(found: dict[str, Any]) -> bool:
+    """A class of this project's own quantization-aware models, in a .keras of ours."""
+    name = found.get("class_name")
+    is_class = isinstance(name, str) and name.isidentifier() and name[0].isupper()
+    known = is_class and found.get("registered_name") == f"qat>{name}"
+    return known and _QAT_MODULE.fullmatch(str(found.get("module"))) is not None
 
 
 def _plain_name(name: Any) -> str:
