@@ -8,6 +8,7 @@ sizes differ.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.errors import ConfigError, DataError
+from qat.limits import check_size
 
 LAYOUTS = ("NHWC", "features")
 RAW_DTYPES = ("uint8", "float32")
@@ -44,7 +46,7 @@ class Contract:
         for name, kind in (("shape", int), ("range", float), ("mean", float), ("std", float)):
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, tuple(kind(v) for v in value))
+                object.__setattr__(self, name, _numbers(name, value, kind))
         _check_choices(self)
         _check_shape(self)
         _check_scaling(self)
@@ -72,12 +74,19 @@ class Contract:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Contract:
         """The contract that `to_dict` wrote. Refuses unknown keys and a missing shape."""
+        if not isinstance(values, dict):
+            raise ConfigError(f"input contract: a {type(values).__name__}, expected an object with 'shape'")
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown or "shape" not in values:
             wrong = f"unknown keys {unknown}" if unknown else "no key 'shape'"
             raise ConfigError(f"input contract: {wrong}; expected {sorted(known)}, of which 'shape' is needed")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except (TypeError, OverflowError, ValueError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"input contract: values of the wrong type ({error})") from error
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2)
@@ -90,6 +99,12 @@ class Contract:
         True
         """
         return cls.from_dict(json.loads(text))
+
+
+def _numbers(name: str, value: Any, kind: type) -> tuple[Any, ...]:
+    if isinstance(value, str) or not all(isinstance(each, int | float | np.number) for each in value):
+        raise ConfigError(f"input contract: {name}={str(value)[:100]}: expected numbers")
+    return tuple(kind(each) for each in value)
 
 
 def _check_choices(contract: Contract) -> None:
@@ -105,6 +120,7 @@ def _check_shape(contract: Contract) -> None:
     shape = contract.shape
     if not shape or min(shape) < 1:
         raise ConfigError(f"input contract: shape={shape}: expected one or more sizes of at least 1")
+    check_size(f"input contract: shape={shape}, one input", 4 * math.prod(shape), "input_mb", ConfigError)
     if contract.layout == "NHWC" and len(shape) != 3:
         raise ConfigError(
             f"input contract: shape={shape} with layout NHWC: expected (height, width, channels); "

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from qat.errors import ConfigError, DataError, QatError
+from qat.errors import ConfigError, DataError
 
 MB = 1 << 20
+
+DAMAGE: tuple[type[BaseException], ...] = (
+    *(OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, OverflowError, EOFError),
+    *(RecursionError, NotImplementedError, AssertionError, SyntaxError, MemoryError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What Python's and NumPy's readers raise for bytes that are not what they should be."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +81,7 @@ def set_for_process(limits: Limits) -> None:
     _in_force = limits
 
 
-def too_large(what: object, size_bytes: float, key: str, kind: type[QatError] = DataError) -> QatError:
+def too_large(what: object, size_bytes: float, key: str, kind: type[Exception] = DataError) -> Exception:
     """The refusal of something that is larger than `limits.<key>`: names it, its size and the limit."""
     limit = getattr(current(), key)
     return kind(
@@ -79,7 +90,7 @@ def too_large(what: object, size_bytes: float, key: str, kind: type[QatError] = 
     )
 
 
-def check_size(what: object, size_bytes: float, key: str, kind: type[QatError] = DataError) -> None:
+def check_size(what: object, size_bytes: float, key: str, kind: type[Exception] = DataError) -> None:
     """Refuse what is larger than `limits.<key>` (in MB).
 
     Raises:
@@ -89,7 +100,7 @@ def check_size(what: object, size_bytes: float, key: str, kind: type[QatError] =
         raise too_large(what, size_bytes, key, kind)
 
 
-def read_file(path: str | Path, key: str = "file_mb", kind: type[QatError] = DataError) -> bytes:
+def read_file(path: str | Path, key: str = "file_mb", kind: type[Exception] = DataError) -> bytes:
     """The bytes of a regular file, refused where it is larger than `limits.<key>`, or a pipe, socket or device.
 
     Raises:
@@ -102,7 +113,7 @@ def read_file(path: str | Path, key: str = "file_mb", kind: type[QatError] = Dat
         return file.read(getattr(current(), key) * MB + 1)
 
 
-def check_regular(path: object, found: os.stat_result, key: str, kind: type[QatError] = DataError) -> None:
+def check_regular(path: object, found: os.stat_result, key: str, kind: type[Exception] = DataError) -> None:
     """Refuse what is no regular file, and what is larger than `limits.<key>`.
 
     Raises:

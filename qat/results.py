@@ -97,14 +97,39 @@ class RunResult:
         missing = [name for name in ("variants", "seeds", "versions", "config", "sha256") if name not in plain]
         if missing:
             raise ValueError(f"not a result of a qat run: it has no {', '.join(missing)}")
-        variants = {name: _variant(name, values) for name, values in plain["variants"].items()}
-        return replace(_made(cls, {**plain, "variants": variants}), config=plain["config"])
+        try:
+            _check_kinds("", plain, {"variants": dict, "seeds": dict, "versions": dict, "config": dict, "sha256": dict})
+            variants = {name: _variant(name, values) for name, values in plain["variants"].items()}
+            return replace(_made(cls, {**plain, "variants": variants}), config=plain["config"])
+        except (TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"not laid out as a run of qat writes it ({error})") from error
+
+
+_KINDS: dict[str, Any] = {
+    "metric": dict, "file": str, "size_bytes": int, "integer_only": bool, "input_dtype": str, "output_dtype": str,
+    "agreement": (int, float), "accuracy": (int, float), "latency_ms": (int, float), "float_ops": list,
+    "other_files": dict, "name": str, "value": (int, float), "higher_is_better": bool,
+}  # fmt: skip
+
+
+def _check_kinds(where: str, plain: Any, kinds: Mapping[str, Any]) -> None:
+    """Raises: ValueError naming the key whose value has another type than a run of qat writes."""
+    if not isinstance(plain, Mapping):
+        raise ValueError(f"{where or 'the result'} is no object")
+    for key, kind in kinds.items():
+        value = plain.get(key)
+        wrong = value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool))
+        if wrong:
+            raise ValueError(f"{where}{key} is a {type(value).__name__}, which no run of qat writes there")
 
 
 def _variant(name: str, plain: Mapping[str, Any]) -> Variant:
+    _check_kinds(f"variants.{name} ", plain, {})
     missing = [key for key in ("metric", "file", "size_bytes", "integer_only") if key not in plain]
     if missing:
         raise ValueError(f"variant {name} has no {', '.join(missing)}")
+    _check_kinds(f"variants.{name}.", plain, _KINDS)
+    _check_kinds(f"variants.{name}.metric.", plain["metric"], _KINDS)
     parity = plain.get("parity")
     nested = {"metric": _made(Metric, plain["metric"]), "parity": _made(Parity, parity) if parity else None}
     return _made(Variant, {**plain, **nested})

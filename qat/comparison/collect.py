@@ -11,6 +11,7 @@ from pathlib import Path
 from qat import rundir
 from qat.comparison.record import NotARunError, Refused, RunRecord, read_record
 from qat.errors import RunDirError
+from qat.limits import read_file
 
 _JOB = re.compile(r"^  job:\n(?:    .*\n)*?    name: ([\w.-]+)$", re.MULTILINE)
 _OWN_PAGE = ("index.html", "table.json", "table.csv")  # what a comparison leaves
@@ -52,7 +53,7 @@ class _Walk:
         try:
             results = folder / rundir.RESULTS
             if results.exists():
-                return [read_record(folder, results.read_bytes())]
+                return [read_record(folder, read_file(results, "text_mb", NotARunError))]
             inner = sorted(_folders(folder))
         except NotARunError as error:
             return [Refused(folder, str(error))]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.errors import DataError
+from qat.limits import DAMAGE, current
 
 DECODERS = 4  # threads, and images held decoded at a time
 _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
@@ -56,14 +55,22 @@ def decode(path: Path, channels: int | None) -> NDArray[np.uint8]:
     """
     from PIL import Image
 
-    unreadable = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+    limit = current().image_megapixels
+    Image.MAX_IMAGE_PIXELS = None  # the limit here is ours, and a setting
     try:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
             if image.mode not in _EIGHT_BIT_MODES:
                 raise ValueError(f"mode {image.mode} is not 8 bits a channel; save it as 8-bit grey or RGB")
+            if image.width * image.height > limit * 1_000_000:
+                raise DataError(
+                    f"{path}: {image.width} x {image.height} pixels, {image.width * image.height / 1e6:,.0f} "
+                    f"megapixels, more than limits.image_megapixels={limit} allows. If you know it, set that higher"
+                )
             grey = channels == 1 if channels else image.mode in {"1", "L", "LA"}
             pixels = np.asarray(image.convert("L" if grey else "RGB"))
-    except unreadable as error:
+    except DataError:
+        raise
+    except DAMAGE as error:
         raise DataError(
             f"{path}: no readable JPEG or PNG ({error}). Repair or remove it, or set data.skip_corrupt=true to leave "
             "such files out"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
-import numpy as np
 from numpy.typing import NDArray
 
 from qat.config import DataConfig
 from qat.data.arrays import source_from_arrays
 from qat.data.source import Source
+from qat.data.stored_arrays import read_arrays
 from qat.errors import DataError
 
 _KEYS = ("x", "y", "x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "class_names", "label_names")
@@ -33,12 +32,6 @@ def load_arrays(path: str | None) -> dict[str, NDArray]:
     """The arrays of an .npz that a data set can be made of; other keys by name alone, their arrays left in the file."""
     if path is None:
         raise DataError("data.path is not set: expected the path of an .npz file with x_train, y_train, x_test, y_test")
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise DataError(f"data.path={path}: no such file; expected an .npz")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {key: stored[key] if key in _KEYS else np.empty(0) for key in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise DataError(
-            f"data.path={path}: not a readable .npz of plain arrays ({error}); write it with numpy.savez"
-        ) from (error)
+    return read_arrays(path, "data.path", _KEYS)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from qat import rundir
 from qat.config import DiagnoseConfig
+from qat.data.stored_arrays import read_array
 from qat.diagnosis import Diagnosis, diagnose
 from qat.diagnosis.report import page, text
 from qat.errors import ConfigError, DataError
@@ -100,17 +101,15 @@ def _data(path: str | None, samples: int) -> tuple[NDArray | None, NDArray | Non
         return None, None, None
     if path in DATASETS and not Path(path).exists():
         return _data_set(path, samples)
-    try:
-        stored = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"data={path}: no .npz or .npy that can be read ({error})") from error
+    stored = read_array(path, "data")
     if isinstance(stored, np.ndarray):
         return stored[:samples], None, None
-    with stored:
-        inputs, labels = (next((stored[n] for n in names if n in stored), None) for names in (INPUT_NAMES, LABEL_NAMES))
-        if inputs is None:
-            held, wanted = ", ".join(stored.files), ", ".join(INPUT_NAMES)
-            raise DataError(f"data={path}: holds {held}; expected raw samples under one of {wanted}")
+    inputs, labels = (next((stored[n] for n in names if n in stored), None) for names in (INPUT_NAMES, LABEL_NAMES))
+    if inputs is None:
+        held, wanted = ", ".join(stored), ", ".join(INPUT_NAMES)
+        raise DataError(f"data={path}: holds {held}; expected raw samples under one of {wanted}")
+    if inputs.ndim == 0 or (labels is not None and labels.ndim == 0):
+        raise DataError(f"data={path}: inputs and labels are single numbers; expected arrays [N, ...]")
     return inputs[:samples], None if labels is None else labels[:samples], None
 
 
@@ -127,10 +126,10 @@ def _data_set(name: str, samples: int) -> tuple[NDArray, NDArray, Callable]:
 def _array(key: str, path: str | None, samples: int) -> NDArray | None:
     if path is None:
         return None
-    try:
-        return np.load(path, allow_pickle=False)[:samples]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{key}={path}: no .npy that can be read ({error})") from error
+    found = read_array(path, key)
+    if not isinstance(found, np.ndarray) or found.ndim == 0:
+        raise DataError(f"{key}={path}: expected one array [N, ...] in an .npy")
+    return found[:samples]
 
 
 def _function(key: str, name: str | None) -> Callable | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from qat import rundir
 from qat.config import DataConfig
 from qat.contract import Contract, apply
 from qat.errors import ConfigError, RunDirError
+from qat.limits import check_size
 from qat.results import RunResult
 from qat.trust import refuse_targets
 
@@ -45,13 +47,17 @@ def jobs_of_run(folder: Path, samples: int, trust: Any = False) -> Iterator[tupl
         raise RunDirError(f"{record}: {error}") from error
     from qat.data import load
 
-    splits = load(_data_config(result.config.get("data"), record, trust), 1, int(result.seeds.get("seed", 0)))
+    splits = load(_data_config(result.config.get("data"), record, trust), 1, _seed(result.seeds))
     chosen = np.arange(min(samples, len(splits.test)))
     inputs = np.asarray(splits.test.raw(chosen))
     keras = folder / "float" / rundir.MODEL_KERAS
     for name, variant in result.variants.items():
         path = _inside(folder, variant.file, record)
         contract = _contract(path.with_name(rundir.MODEL_JSON)) or splits.test.contract
+        needed = 4.0 * math.prod(contract.shape) * len(chosen)
+        check_size(
+            f"{path.with_name(rundir.MODEL_JSON)}: {len(chosen)} inputs of its shape", needed, "file_mb", RunDirError
+        )
         yield (
             str(path),
             {
@@ -82,6 +88,11 @@ def _data_config(plain: Any, record: Path, trust: Any) -> DataConfig:
         raise RunDirError(
             f"{record}: config.data is not what a run of qat writes: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _seed(seeds: Mapping[str, Any]) -> int:
+    seed = seeds.get("seed", 0)
+    return seed if isinstance(seed, int) and 0 <= seed < 1 << 31 else 0
 
 
 def _texts(plain: Any) -> Iterator[str]:

@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from qat import limits, rundir
+from qat.config import BenchmarkConfig, Config
 from qat.door.compose import compose, conf_dir, register, typed
 from qat.door.explain import explain
 from qat.door.help import help_page
@@ -33,6 +34,7 @@ from qat.door.resume import resumed
 from qat.door.sweep import arguments_of, flags_first, requested
 from qat.door.worker import as_worker
 from qat.errors import ConfigError, JobError, QatError, RunDirError
+from qat.plain_text import HarmlessStream, writable
 
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells count
 _FOLDER_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
@@ -85,9 +87,11 @@ def _refuse_finished(overrides: list[str]) -> None:
 
 def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> object:
     """The one run, or a job of a sweep, which may be in a process, or on a machine, of its own."""
-    warnings.formatwarning = lambda message, *_: f"qat: warning: {message}\n"
+    warnings.formatwarning = lambda message, *_: writable(f"qat: warning: {message}\n")
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     task = _within_limits(task)
+    if schema not in (Config, BenchmarkConfig):  # these draw bars
+        sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return task(typed(node, schema), run_dir)
     (run_dir / rundir.FAILED).unlink(missing_ok=True)
@@ -111,7 +115,7 @@ def _failed_job(error: Exception, run_dir: Path, schema: type, with_stack: bool)
     if with_stack or told is None:
         traceback.print_exception(error)
     failed = JobError(f"{type(error).__name__}: {error}" if told is None else str(told), getattr(told, "exit_code", 1))
-    print(f"qat: this job failed, the others go on. {run_dir}: {failed}", file=sys.stderr, flush=True)
+    print(f"qat: this job failed, the others go on. {writable(f'{run_dir}: {failed}')}", file=sys.stderr, flush=True)
     with suppress(OSError):
         record = {"error": type(error).__name__, "message": str(failed), "exit_code": failed.exit_code}
         rundir.write_json(run_dir / rundir.FAILED, record)
@@ -129,7 +133,7 @@ def _in_our_words(error: Exception, schema: type) -> QatError | None:
 
 
 def _last_words(message: str, exit_code: int) -> int:
-    print(f"qat: {message}", file=sys.stderr, flush=True)
+    print(f"qat: {writable(message)}", file=sys.stderr, flush=True)
     return exit_code
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import h5py
 
 from qat.errors import ModelError
-from qat.limits import check_regular
+from qat.limits import DAMAGE, check_regular
 from qat.models.untrusted.check_config import custom_names
-from qat.models.untrusted.decode import DAMAGE, config_of, kind_of
+from qat.models.untrusted.decode import config_of, kind_of
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from qat.comparison.configurations import Configuration
 from qat.comparison.pairs import Test
 from qat.comparison.record import Setting
 from qat.comparison.table import MEASURES, Row
+from qat.plain_text import csv_text_cell
 from qat.reporting.comparison_charts import unit_of
 from qat.statistics import MOST_FLIPPED, Mean
 
@@ -67,10 +68,14 @@ def csv_text(comparison: Comparison) -> str:
     writer.writerow([*columns, *means, "folder", "problem"])
     for row in comparison.rows:
         mean = _mean_cells(of_row[id(row)])
-        writer.writerow([*(_csv_cell(row.get(column)) for column in columns), *mean, row.run.folder, ""])
+        writer.writerow(
+            [*(_csv_cell(row.get(column)) for column in columns), *mean, _csv_cell(str(row.run.folder)), ""]
+        )
     for refused in comparison.refused:
         empty = [""] * (len(columns) + len(means) - 1)
-        writer.writerow([refused.folder.name, *empty, refused.folder, refused.reason])
+        texts = (refused.folder.name, str(refused.folder), refused.reason)
+        name, folder, reason = map(csv_text_cell, texts)
+        writer.writerow([name, *empty, folder, reason])
     return text.getvalue()
 
 
@@ -83,6 +88,8 @@ def _mean_cells(found: Configuration) -> list[Any]:
 def _csv_cell(value: Setting) -> str:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return csv_text_cell(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -256,16 +263,6 @@ def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iter
     yield f"|{'---|' * len(kept)}"
     for row in rows:
         yield f"| {' | '.join(_escaped(row[place]) for place in kept)} |"
-
-
-def writable(text: str) -> str:
-    """Text that UTF-8 can hold: names of folders and JSON may carry halves of characters, and control characters.
-
-    >>> writable("a" + chr(0xdc80) + chr(0) + "b")
-    'a\\\\udc80\\\\x00b'
-    """
-    shown = "".join(each if each >= " " or each in "\n\t" else f"\\x{ord(each):02x}" for each in text)
-    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _escaped(text: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from qat import rundir
 from qat.config import BenchmarkConfig
 from qat.errors import ConfigError, TfliteFileError
+from qat.plain_text import writable
 from qat.reporting import Board, Progress, open_command
 from qat.reporting.benchmark_plot import latency_png, profile_png
 from qat.reporting.benchmark_table import benchmark_markdown, benchmark_text, comparisons
@@ -51,7 +52,7 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
     rows = list(_rows(jobs, timings, progress))
     profiles = {file.name: _profile(file, settings[0], progress) for file in files} if config.profile else {}
     _write(folder, rows, profiles, machine)
-    print(benchmark_text(rows, profiles), flush=True)
+    print(writable(benchmark_text(rows, profiles)), flush=True)
     if machine["load"][0] > machine["cores"]:
         progress.say(
             f"this machine was busy when it began: load {machine['load'][0]:.1f} on {machine['cores']} cores. Ratios "

@@ -74,9 +74,9 @@ def _read(name: str, path: Path, accuracy: float | None = None) -> BenchmarkFile
 
 
 def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[BenchmarkFile]:
-    variants: dict[str, Any] = rundir.read_json(run / rundir.RESULTS).get("variants", {})
+    variants = _accuracies(run / rundir.RESULTS)
     found = [
-        _read(name, run / name / rundir.MODEL_TFLITE, variants.get(name, {}).get("accuracy"))
+        _read(name, run / name / rundir.MODEL_TFLITE, variants.get(name))
         for name in rundir.VARIANTS
         if (run / name / rundir.MODEL_TFLITE).is_file()
     ]
@@ -88,6 +88,16 @@ def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[
     for kind in missing:
         say(f"no {kind} file: {_how_to_get(kind, run)}")
     return sorted(found, key=lambda each: SIDE_BY_SIDE.index(each.kind) if each.kind in SIDE_BY_SIDE else 9)
+
+
+def _accuracies(record: Path) -> dict[str, float]:
+    """What a run wrote down, by variant; only numbers are taken from it."""
+    plain = rundir.read_json(record)
+    variants = plain.get("variants") if isinstance(plain, dict) else None
+    if not isinstance(variants, dict):
+        raise RunDirError(f"{record}: no result of a run of qat: it has no variants")
+    found = {name: each.get("accuracy") for name, each in variants.items() if isinstance(each, dict)}
+    return {name: float(value) for name, value in found.items() if type(value) in (int, float) and abs(value) <= 1}
 
 
 def _how_to_get(kind: str, run: Path) -> str:
@@ -121,4 +131,6 @@ def _float_model(path: Path, trust: bool) -> Any:
 
 
 def _with_contract(content: bytes, beside: dict[str, Any]) -> bytes:
-    return with_metadata(content, contract=Contract.from_dict(beside["contract"]))
+    if not isinstance(beside, dict):
+        raise RunDirError(f"{rundir.MODEL_JSON} beside the float model is not what qat writes")
+    return with_metadata(content, contract=Contract.from_dict(beside.get("contract", {})))

@@ -10,10 +10,11 @@ from qat import rundir
 from qat.comparison import Comparison, collect, compare_runs
 from qat.config import CompareConfig
 from qat.errors import ConfigError, RunDirError
+from qat.plain_text import writable
 from qat.reporting.chart import png
 from qat.reporting.comparison_charts import charts
 from qat.reporting.comparison_page import page
-from qat.reporting.comparison_text import configurations_markdown, counts, csv_text, json_text, markdown, writable
+from qat.reporting.comparison_text import configurations_markdown, counts, csv_text, json_text, markdown
 from qat.reporting.tensorboard import Board
 
 TENSORBOARD_RUN = "comparison"

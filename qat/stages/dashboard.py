@@ -67,7 +67,7 @@ def _overrides(folder: Path) -> list[str]:
 
     try:
         return [str(each) for each in yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text("utf-8")) or []]
-    except OSError:
+    except (OSError, ValueError, yaml.YAMLError):
         return []
 
 

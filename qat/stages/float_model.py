@@ -69,7 +69,7 @@ def _of_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
     model = models.load(str(path), run.config.trust is True or run.config.model.trust_custom_objects)
     check_fits(model, run.splits.contract.shape, _classes(run))
     model = with_plain_ends(model)
-    theirs = rundir.read_json(path.with_name(rundir.MODEL_JSON))["contract"]
+    theirs = _contract_beside(path)
     ours = run.splits.contract.to_dict()
     if theirs != ours:
         changed = ", ".join(
@@ -78,9 +78,29 @@ def _of_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
         raise ModelError(
             f"float_run={folder}: its inputs were prepared otherwise ({changed}). Give the same data options."
         )
-    results = folder / rundir.RESULTS
-    history = rundir.read_json(results)["histories"].get("float", []) if results.exists() else []
-    return model, tuple(history), f"run {folder}"
+    return model, _history(folder / rundir.RESULTS), f"run {folder}"
+
+
+def _contract_beside(path: Path) -> dict[str, Any]:
+    plain = rundir.read_json(path.with_name(rundir.MODEL_JSON))
+    contract = plain.get("contract") if isinstance(plain, dict) else None
+    if not isinstance(contract, dict):
+        raise RunDirError(f"{path.with_name(rundir.MODEL_JSON)}: it has no input contract. Was it written by qat?")
+    return contract
+
+
+def _history(results: Path) -> History:
+    """The curve that the run left, if it left one: numbers by name, one dict an epoch."""
+    plain = rundir.read_json(results) if results.exists() else {}
+    histories = plain.get("histories") if isinstance(plain, dict) else None
+    epochs = histories.get("float") if isinstance(histories, dict) else None
+    if not isinstance(epochs, list):
+        return ()
+    return tuple(
+        {str(name): float(value) for name, value in epoch.items() if type(value) in (int, float)}
+        for epoch in epochs
+        if isinstance(epoch, dict)
+    )
 
 
 def _cached_or_trained(run: Run) -> tuple[tf_keras.Model, History, str]:

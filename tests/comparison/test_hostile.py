@@ -1,5 +1,6 @@
 """Results that anybody may have written: each value in turn is something else, and the comparison still ends well."""
 
+import csv
 import json
 from html.parser import HTMLParser
 
@@ -67,3 +68,17 @@ def test_a_folder_whose_name_is_no_text_is_named(tmp_path, write_run):
     (tmp_path / "runs" / "bad\udc80name").mkdir()
     write_comparison([tmp_path / "runs"], tmp_path / "out")
     assert "bad\\udc80name" in (tmp_path / "out" / "table.csv").read_text()
+
+
+def test_names_and_settings_are_no_formulas_and_steer_nothing(tmp_path, write_run):
+    folder = write_run(tmp_path / "runs" / "=HYPERLINK(1)\x1b[31m\u202e")
+    write_run(tmp_path / "runs" / "good")
+    plain = json.loads((folder / "results.json").read_text())
+    plain["config"]["data"]["name"] = "=cmd|'/c calc'!A1"
+    (folder / "results.json").write_text(json.dumps(plain))
+    write_comparison([tmp_path / "runs"], tmp_path / "out")
+    for name in ("table.csv", "table.md", "index.html", "table.json"):
+        text = (tmp_path / "out" / name).read_text()
+        assert not {"\x1b", "\u202e"} & set(text), name
+    rows = list(csv.reader((tmp_path / "out" / "table.csv").open()))
+    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "@"))]

@@ -10,6 +10,7 @@ from qat.models.untrusted import allowed
 
 _KERAS_MODULE = re.compile(r"(tf_)?keras(\.[A-Za-z0-9_]+)*")
 _QAT_MODULE = re.compile(r"qat\.quantization(\.[a-z0-9_]+)+")  # its classes, by the names they are registered under
+_QAT_CLASS = re.compile(r"qat>[A-Z][A-Za-z0-9]*")
 _SPEC_MODULE = re.compile(r"tensorflow\.python\.(framework|ops)(\.[A-Za-z0-9_]+)*")
 _DTYPE = re.compile(r"(u?int|float|bfloat|complex)\d+|bool|string|str")
 _OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
@@ -174,10 +175,11 @@ def _string_complaints(found: dict[str, Any], own: frozenset[str]) -> Iterator[s
 
 def _is_ours(found: dict[str, Any]) -> bool:
     """A class of this project's own quantization-aware models, in a .keras of ours."""
-    name = found.get("class_name")
-    is_class = isinstance(name, str) and name.isidentifier() and name[0].isupper()
-    known = is_class and found.get("registered_name") == f"qat>{name}"
-    return known and _QAT_MODULE.fullmatch(str(found.get("module"))) is not None
+    name, module = str(found.get("class_name")), found.get("module")
+    if module is None:  # as tfmot's layers keep their quantizers: looked up among what is registered, and nowhere else
+        return _QAT_CLASS.fullmatch(name) is not None and found.get("registered_name") in (None, name)
+    ours = _QAT_CLASS.fullmatch(f"qat>{name}") and found.get("registered_name") == f"qat>{name}"
+    return bool(ours) and _QAT_MODULE.fullmatch(str(module)) is not None
 
 
 def _plain_name(name: Any) -> str:

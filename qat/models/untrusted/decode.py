@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.errors import ModelError
-from qat.limits import MB, check_size, current
+from qat.limits import DAMAGE, MB, check_size, current
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
 MOST_OBJECTS = 200_000  # groups and arrays of an HDF5 file, or members of a zip
 _WEIGHTS, _ASSETS = "model.weights.h5", "assets/"
-
-DAMAGE = (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, OverflowError)
-DAMAGE += (RecursionError, NotImplementedError, EOFError, AssertionError, UnicodeError, struct.error)
-DAMAGE += (zipfile.BadZipFile, zlib.error, MemoryError)
 
 
 @dataclass

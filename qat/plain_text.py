@@ -1,0 +1,51 @@
+"""Text from files of others, made harmless for terminals, pages and spreadsheets. Stdlib only."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TextIO
+
+_KEPT = "\n\t\u200c\u200d"  # the last two join letters and emojis
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def writable(text: str) -> str:
+    """Text without what steers a terminal or turns the reading direction: such characters are shown by their number.
+
+    >>> writable("a" + chr(0xdc80) + chr(0) + chr(27) + chr(0x9b) + chr(0x202e) + "b")
+    'a\\\\udc80\\\\x00\\\\x1b\\\\x9b\\\\u202eb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if _is_harmless(each) else _number(each) for each in text)
+
+
+def csv_text_cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula.
+
+    >>> csv_text_cell("=HYPERLINK(1)"), csv_text_cell("a=1")
+    ("'=HYPERLINK(1)", 'a=1')
+    """
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+class HarmlessStream:
+    """A stream whose texts go through `writable`; everything else is the stream's own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(writable(text))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+def _is_harmless(character: str) -> bool:
+    return character in _KEPT or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _number(character: str) -> str:
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
