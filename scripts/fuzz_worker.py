@@ -1,49 +1,181 @@
 #!/usr/bin/env python3
 """The child of scripts/fuzz: plays a user who opens whatever file is handed over, one after the other on stdin.
 
-.venv/bin/python scripts/fuzz_worker.py              length and bytes of a file in, one line out
+.venv/bin/python scripts/fuzz_worker.py              kind, length and bytes of a file in, one line out
 .venv/bin/python scripts/fuzz_worker.py --make DIR   write the small models that are mutated
 """
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import struct
 import sys
+import tempfile
+import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qat import limits
+from qat.config import BenchmarkConfig, ContractConfig, DataConfig
+from qat.contract import Contract
+from qat.data import load as load_data
+from qat.data.stored_arrays import read_array
+from qat.diagnosis.from_run import jobs_of_run
+from qat.door.finished import found_jobs
+from qat.door.resume import resumed
 from qat.errors import QatError, TfliteFileError
+from qat.results import Metric, RunResult, Variant
+from qat.stages.benchmark_files import files_of
+from qat.stages.compare import write_comparison
 from qat.tflite import Interpreter, TfliteGraph, arena_lower_bound, multiply_accumulates, read, readiness, verify
 from qat.tflite.kind import kind_of
+from qat.tflite.metadata import ENTRY, Metadata
 from qat.tflite.one_op import one_op_files
-from qat.tflite.rewriting import rewrite
+from qat.tflite.rewriting import rewrite, set_metadata
 from qat.tflite.timing import Job, Setting, measure, time_each
 
 BENT_FILES = 500
 
 
-def open_as_a_user(content: bytes) -> str:
-    """Everything that the project does with a stranger's file."""
+def open_as_a_user(kind: str, content: bytes) -> str:
+    """Everything that the project does with a stranger's file of this kind."""
     try:
-        graph = read(content)
-        verify(graph), readiness(graph), multiply_accumulates(graph), arena_lower_bound(graph)
-        interpreter = Interpreter(content, check_range=False)
-        rng = np.random.default_rng(0)
-        shapes = [(3, *(max(size, 1) for size in tensor.shape[1:])) for tensor in interpreter.inputs]
-        tensors = zip(interpreter.inputs, shapes, strict=True)
-        interpreter.predict_codes([rng.integers(0, 4, shape).astype(tensor.dtype) for tensor, shape in tensors])
-        benchmark(content, graph)
+        OPENERS[kind](content)
     except TfliteFileError as error:
         text = " ".join(str(error).split())[:200]
         crashed = "crashes the TFLite runtime" in text or "was stopped" in text
         return f"{'crashed or hung in its child process, refused' if crashed else 'refused'}: {text}"
     except QatError as error:
-        return f"refused by another check: {type(error).__name__} {' '.join(str(error).split())[:200]}"
+        return f"refused: {type(error).__name__} {' '.join(str(error).split())[:200]}"
     except BaseException as error:
-        return f"ESCAPED: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        return f"ESCAPED: {type(error).__name__} at {where}: {' '.join(str(error).split())[:200]}"
     return "loaded"
+
+
+def open_tflite(content: bytes) -> None:
+    graph = read(content)
+    verify(graph), readiness(graph), multiply_accumulates(graph), arena_lower_bound(graph)
+    interpreter = Interpreter(content, check_range=False)
+    rng = np.random.default_rng(0)
+    shapes = [(3, *(max(size, 1) for size in tensor.shape[1:])) for tensor in interpreter.inputs]
+    tensors = zip(interpreter.inputs, shapes, strict=True)
+    interpreter.predict_codes([rng.integers(0, 4, shape).astype(tensor.dtype) for tensor, shape in tensors])
+    if hash(content) % 4 == 0:
+        benchmark(content, graph)
+
+
+def open_metadata(text: bytes) -> None:
+    """The text as our metadata entry in a good file."""
+    content = rewrite(base("cnn_int8.tflite"), lambda model: set_metadata(model, {ENTRY: text}))
+    found = Interpreter(content, check_range=False)
+    if found.contract is not None:
+        found.run(np.zeros((2, *found.contract.shape), found.contract.raw_dtype))
+
+
+def open_model(content: bytes, name: str) -> None:
+    from qat.models import load
+
+    path = FOLDER / name
+    path.write_bytes(content)
+    load(str(path))
+
+
+def open_npz(content: bytes) -> None:
+    (FOLDER / "a.npz").write_bytes(content)
+    splits = load_data(DataConfig(name="npz", path=str(FOLDER / "a.npz")), 1, 0)
+    splits.test.inputs()
+    read_array(FOLDER / "a.npz", "data")
+
+
+def open_image(content: bytes) -> None:
+    for name in "ab":
+        (FOLDER / "images" / name).mkdir(parents=True, exist_ok=True)
+        for number in range(8):
+            (FOLDER / "images" / name / f"{number}.png").write_bytes(content)
+    load_data(DataConfig(name="image_folder", path=str(FOLDER / "images")), 1, 0).test.inputs()
+
+
+def open_results(content: bytes) -> None:
+    """By all that read a run's directory."""
+    run = a_run()
+    (run / "results.json").write_bytes(content)
+    write_comparison([run], FOLDER / "compared")
+    refusals = 0
+    for reader in (
+        lambda: list(jobs_of_run(run, 3)),
+        lambda: files_of(BenchmarkConfig(run=str(run), make_missing=False), FOLDER, lambda _: None),
+    ):
+        try:
+            reader()
+        except QatError as error:
+            refusals, last = refusals + 1, error
+    if refusals:
+        raise last
+
+
+def open_model_json(content: bytes) -> None:
+    from qat.stages.fed_by import contract_for
+
+    run = a_run()
+    (run / "ptq_int8" / "model.json").write_bytes(content)
+    (run / "results.json").write_bytes(base("results.json"))
+    path = run / "ptq_int8" / "model.tflite"
+    first = Contract((8, 8, 3))
+    try:
+        contract_for(Interpreter(path, check_range=False), path, ContractConfig(), first, "x")
+    finally:
+        for _, arguments in jobs_of_run(run, 3):
+            arguments["preprocess"](np.zeros((2, 8, 8, 3), np.uint8))
+
+
+def open_sweep(content: bytes) -> None:
+    """As multirun.yaml, and as the config of a job. YAML takes JSON."""
+    sweep = FOLDER / "sweep"
+    (sweep / "0" / ".hydra").mkdir(parents=True, exist_ok=True)
+    (sweep / "multirun.yaml").write_bytes(content)
+    (sweep / "0" / ".hydra" / "config.yaml").write_bytes(content)
+    found_jobs(sweep)
+    resumed([f"sweep.resume={sweep}"])
+
+
+def a_run() -> Path:
+    run = FOLDER / "run"
+    for name in ("ptq_int8",):
+        (run / name).mkdir(parents=True, exist_ok=True)
+        (run / name / "model.tflite").write_bytes(base("cnn_int8.tflite"))
+        (run / name / "model.json").write_bytes(base("model_json.json"))
+    return run
+
+
+def base(name: str) -> bytes:
+    """A good file, made once for this process."""
+    if not BASES:
+        with tempfile.TemporaryDirectory() as folder:
+            make_small(Path(folder))
+            BASES.update({path.name: path.read_bytes() for path in Path(folder).glob("*")})
+    return BASES[name]
+
+
+FOLDER = Path(tempfile.mkdtemp(prefix="qat-fuzz-"))
+BASES: dict[str, bytes] = {}
+OPENERS = {
+    "tflite": open_tflite,
+    "metadata": open_metadata,
+    "keras": lambda content: open_model(content, "m.keras"),
+    "h5": lambda content: open_model(content, "m.h5"),
+    "npz": open_npz,
+    "image": open_image,
+    "results": open_results,
+    "model_json": open_model_json,
+    "sweep": open_sweep,
+}
 
 
 def benchmark(content: bytes, graph: TfliteGraph) -> None:
@@ -56,10 +188,64 @@ def benchmark(content: bytes, graph: TfliteGraph) -> None:
 
 
 def serve() -> None:
-    source = sys.stdin.buffer
-    while header := source.read(4):
-        content = source.read(struct.unpack("<I", header)[0])
-        print(open_as_a_user(content), flush=True)
+    limits.set_for_process(limits.Limits(seconds=15, memory_mb=2048, file_mb=256))
+    warnings.simplefilter("ignore")
+    source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what is printed on the way is no answer
+    while header := source.read(5):
+        kind, size = struct.unpack("<BI", header)
+        answer = open_as_a_user(list(OPENERS)[kind], source.read(size))
+        print(answer.encode("ascii", "backslashreplace").decode(), file=answers, flush=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def make_small(folder: Path) -> None:
+    """Good files of every other kind: saved models, data, results, a sweep; and the .tflite that a run holds."""
+    import tf_keras
+    from PIL import Image
+    from tf_keras import layers
+
+    from qat.tflite import convert, with_metadata
+
+    rng = np.random.default_rng(0)
+    image = layers.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(image)
+    x = layers.BatchNormalization()(layers.DepthwiseConv2D(2)(x) * 2.0)
+    x = layers.Dense(5, activation="softmax")(
+        layers.GlobalAveragePooling2D()(tf_keras.Sequential([layers.ReLU(6.0)])(x))
+    )
+    cnn = tf_keras.Model(image, x, name="theirs")
+    steps = layers.Input((5, 4))
+    lstm = tf_keras.Model(steps, layers.Bidirectional(layers.LSTM(3))(layers.MultiHeadAttention(1, 2)(steps, steps)))
+    for number, model in enumerate((cnn, lstm)):
+        model.save(folder / f"keras.{number}.keras")
+        model.save(folder / f"h5.{number}.h5")
+    images, labels = rng.integers(0, 255, (20, 8, 8, 3)).astype(np.uint8), np.arange(20) % 2
+    np.savez(folder / "npz.0.npz", x=images, y=labels)
+    np.savez_compressed(folder / "npz.1.npz", x_train=images[:15] / 255.0, y_train=labels[:15],
+                        x_test=images[15:] / 255.0, y_test=labels[15:], class_names=np.array(["a", "b"]))  # fmt: skip
+    Image.fromarray(images[0]).save(folder / "image.0.png")
+    Image.fromarray(images[0]).save(folder / "image.1.jpg")
+    contract = Contract((8, 8, 3), range=(0.0, 1.0))
+    content = with_metadata(convert(cnn, calibration=images / np.float32(255)), contract=contract, labels=list("abcde"))
+    (folder / "cnn_int8.tflite").write_bytes(content)
+    (folder / "metadata.json").write_text(Metadata(contract, tuple("abcde")).to_json())
+    (folder / "model_json.json").write_text(json.dumps({"contract": contract.to_dict(), "labels": list("abcde")}))
+    variant = Variant(
+        Metric("accuracy", 0.9), "ptq_int8/model.tflite", len(content), True, "int8", "int8", agreement=0.9
+    )
+    np.savez(FOLDER / "good.npz", x=images, y=labels)
+    config = {
+        "seed": 0,
+        "data": {"name": "npz", "path": str(FOLDER / "good.npz"), "range": [0, 1]},
+        "quant": {"skip": []},
+    }
+    result = RunResult({"ptq_int8": variant}, {"seed": 0}, {"qat": "1"}, config, {"ptq_int8/model.tflite": "0" * 64})
+    (folder / "results.json").write_text(json.dumps(result.to_dict()))
+    task = ["seed=0,1", "quant=ptq,qat", "+sweep=quantizers", "quant.learning_rate=tag(log,interval(1e-5,1e-3))"]
+    overrides = {"hydra": ["hydra.mode=MULTIRUN"], "task": task}
+    sweep = {"hydra": {"overrides": overrides}, "seed": 1, "data": {"name": "digits"}}
+    (folder / "sweep.json").write_text(json.dumps(sweep))
 
 
 def make(folder: Path) -> None:
@@ -189,6 +375,8 @@ BENDINGS = (
 
 
 def make_all(folder: Path, given: list[Path]) -> None:
+    if not given:
+        make_small(folder)
     for path in given:
         (folder / path.name).write_bytes(path.read_bytes())
     if not given:

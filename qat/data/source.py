@@ -69,10 +69,10 @@ def class_names_of(
     if names is not None:
         return names
     present = np.unique(np.concatenate([train, *others]) if config.normal_class is not None else train)
-    missing = np.setdiff1d(np.arange(present[-1] + 1), present)
-    if missing.size:
+    skipped = np.flatnonzero(present != np.arange(len(present)))
+    if skipped.size:
         raise DataError(
-            f"no training sample has label {missing[0]}, though labels go up to {present[-1]}: number the classes 0 to "
+            f"no training sample has label {skipped[0]}, though labels go up to {present[-1]}: number the classes 0 to "
             f"{len(present) - 1}, or name all of them with data.label_names"
         )
     return tuple(str(label) for label in present)
