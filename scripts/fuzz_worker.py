@@ -15,12 +15,14 @@ import sys
 import tempfile
 import traceback
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qat import limits
+from qat.comparison import collect
 from qat.config import BenchmarkConfig, ContractConfig, DataConfig
 from qat.contract import Contract
 from qat.data import load as load_data
@@ -67,7 +69,7 @@ def open_tflite(content: bytes) -> None:
     shapes = [(3, *(max(size, 1) for size in tensor.shape[1:])) for tensor in interpreter.inputs]
     tensors = zip(interpreter.inputs, shapes, strict=True)
     interpreter.predict_codes([rng.integers(0, 4, shape).astype(tensor.dtype) for tensor, shape in tensors])
-    if hash(content) % 4 == 0:
+    if zlib.crc32(content) % 4 == 0:  # takes a second
         benchmark(content, graph)
 
 
@@ -106,7 +108,9 @@ def open_results(content: bytes) -> None:
     """By all that read a run's directory."""
     run = a_run()
     (run / "results.json").write_bytes(content)
-    write_comparison([run], FOLDER / "compared")
+    collect([run])
+    if zlib.crc32(content) % 16 == 0:  # pages and pictures take two seconds
+        write_comparison([run], FOLDER / "compared")
     refusals = 0
     for reader in (
         lambda: list(jobs_of_run(run, 3)),

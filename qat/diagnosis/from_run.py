@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from qat.errors import ConfigError, RunDirError
 from qat.limits import check_size
 from qat.results import RunResult
 from qat.trust import refuse_targets
+
+if TYPE_CHECKING:
+    from qat.data import Splits
 
 EXPECTED = {
     "float": "float32",
@@ -45,9 +48,7 @@ def jobs_of_run(folder: Path, samples: int, trust: Any = False) -> Iterator[tupl
         result = RunResult.from_dict(rundir.read_json(record))
     except ValueError as error:
         raise RunDirError(f"{record}: {error}") from error
-    from qat.data import load
-
-    splits = load(_data_config(result.config.get("data"), record, trust), 1, _seed(result.seeds))
+    splits = _splits(_data_config(result.config.get("data"), record, trust), _seed(result.seeds), record)
     chosen = np.arange(min(samples, len(splits.test)))
     inputs = np.asarray(splits.test.raw(chosen))
     keras = folder / "float" / rundir.MODEL_KERAS
@@ -70,6 +71,15 @@ def jobs_of_run(folder: Path, samples: int, trust: Any = False) -> Iterator[tupl
                 "trust": trust is True,
             },
         )
+
+
+def _splits(config: DataConfig, seed: int, record: Path) -> Splits:
+    from qat.data import load
+
+    try:
+        return load(config, 1, seed)
+    except (TypeError, AttributeError, OverflowError) as error:  # lists whose entries are no numbers
+        raise RunDirError(f"{record}: config.data is not what a run of qat writes ({error})") from error
 
 
 def _data_config(plain: Any, record: Path, trust: Any) -> DataConfig:
