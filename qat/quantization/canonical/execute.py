@@ -120,7 +120,7 @@ def run(
     """
     values: dict[Tensor, tf.Tensor] = {}
     for node, value in zip(graph.inputs, inputs, strict=True):
-        values[node.output] = value
+        values[node.output] = tf.cast(value, node.output.dtype)  # ids may come as floats
     for node in graph.nodes:
         if node.op != "input":
             results = run_node(node, [values[tensor] for tensor in node.inputs], warm)

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from qat.quantization.canonical import REWRITES
 
-FAMILIES = ("activations", "arithmetic", "linear", "masks", "normalizations", "recurrent", "windows")
+FAMILIES = ("activations", "arithmetic", "linear", "masks", "normalizations", "recurrent", "token_ids", "windows")
 
 
 def test_every_rewrite_has_a_case():

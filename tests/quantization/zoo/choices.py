@@ -121,6 +121,24 @@ def pixels_above_threshold():
     return tf_keras.Model(pixels, layers.Dense(3)(tf.cast(pixels > 100.0, tf.float32)))
 
 
+def _categories(count, output_mode):
+    ids = tf_keras.Input((count,), dtype="int32", name="ids")
+    x = layers.CategoryEncoding(20, output_mode=output_mode)(ids)
+    return tf_keras.Model(ids, layers.Dense(3)(x))
+
+
+def categories_one_hot():
+    return _categories(1, "one_hot")
+
+
+def categories_multi_hot():
+    return _categories(4, "multi_hot")
+
+
+def categories_counted():
+    return _categories(4, "count")
+
+
 CHOICES = {
     name: build
     for name, build in list(globals().items())

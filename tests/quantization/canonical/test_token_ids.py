@@ -1,0 +1,46 @@
+"""Whole numbers that travel as floats are integers again before anything else is looked at."""
+
+import pytest
+import tf_keras
+from tf_keras import layers
+
+from qat.quantization.canonical import token_ids
+
+from .acting import Case, check
+
+
+def whole_pixels(function):
+    """A model of `function` on float inputs that hold whole numbers, 0..255."""
+
+    def build():
+        entry = tf_keras.Input((6,), name="pixels")
+        return tf_keras.Model(entry, function(entry))
+
+    return build
+
+
+def there_and_back():
+    ids = tf_keras.Input((6,), dtype="int32", name="ids")
+    text = tf_keras.Sequential([layers.Embedding(20, 4, input_length=6), layers.GlobalAveragePooling1D()])
+    return tf_keras.Model(ids, text(ids))
+
+
+def masked(entry):
+    return layers.LSTM(3)(layers.Embedding(256, 4, mask_zero=True)(entry))
+
+
+def two_tables(entry):
+    return layers.Add()([layers.Embedding(256, 4)(entry[:, :3]), layers.Embedding(256, 4)(entry[:, 3:])])
+
+
+CASES = [
+    Case(token_ids.integer_inputs, whole_pixels(layers.Embedding(256, 4)), gone=("cast",)),
+    Case(token_ids.integer_inputs, whole_pixels(masked), gone=("cast",)),
+    Case(token_ids.integer_inputs, whole_pixels(two_tables), gone=("cast",)),
+    Case(token_ids.integer_inputs, there_and_back, gone=("cast",)),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_rewrite_acts_and_the_float_function_stays(case):
+    check(case)
