@@ -1,8 +1,11 @@
 """Calibration samples: every accepted form gives the same batches, every unusable one is refused by name."""
 
+import itertools
+
 import numpy as np
 import pytest
 
+from qat import calibration
 from qat.calibration import InputSpec, as_batches, sample_count
 from qat.errors import CalibrationError
 
@@ -109,3 +112,73 @@ def test_an_unusable_set_is_refused_by_name(given, specs, message):
 def test_a_small_set_is_taken_with_a_warning():
     with pytest.warns(UserWarning, match="calibration has 5 samples; below 100"):
         assert sample_count(as_batches(ARRAY[:5], IMAGE)) == 5
+
+
+def endlessly(batch):
+    while True:
+        yield batch
+
+
+ENDLESS = {
+    "generator": lambda: endlessly(ARRAY),
+    "of single samples": lambda: endlessly(ARRAY[:1]),
+    "of empty batches": lambda: endlessly(ARRAY[:0]),
+    "callable": lambda: lambda: endlessly(ARRAY),
+    "repeat": lambda: itertools.repeat({"image": ARRAY}),
+}
+
+
+@pytest.mark.parametrize("make", ENDLESS.values(), ids=ENDLESS)
+def test_an_iterable_without_an_end_is_stopped_and_said(make, monkeypatch):
+    monkeypatch.setattr(calibration, "MOST_SAMPLES", 5_000)
+    with pytest.raises(CalibrationError, match=r"has not ended after .*itertools\.islice\(batches, 32\)"):
+        as_batches(make(), IMAGE)
+
+
+def test_large_batches_are_stopped_by_what_they_hold(monkeypatch):
+    monkeypatch.setattr(calibration, "MOST_BYTES", 50 * ARRAY.nbytes)
+    with pytest.raises(CalibrationError, match="has not ended after 50 batches"):
+        as_batches(endlessly(ARRAY), IMAGE)
+
+
+def test_a_long_iterable_that_says_its_length_is_taken_whole(monkeypatch):
+    monkeypatch.setattr(calibration, "MOST_SAMPLES", 100)
+    assert sample_count(as_batches([[ARRAY], [ARRAY]], IMAGE)) == 260
+
+
+def test_the_first_batches_of_an_endless_iterable_are_taken_as_the_message_says():
+    batches = endlessly(ARRAY[:10])
+    taken = eval("itertools.islice(batches, 32)", {"itertools": itertools, "batches": batches})
+    assert sample_count(as_batches(taken, IMAGE)) == 320
+
+
+class Epochs:
+    """As Keras' iterators are: a length of one epoch, and no end."""
+
+    def __len__(self):
+        return 13
+
+    def __iter__(self):
+        return endlessly(ARRAY[:10])
+
+
+def test_of_an_endless_iterator_with_a_length_one_epoch_is_taken():
+    assert sample_count(as_batches(Epochs(), IMAGE)) == 130
+
+
+def test_a_repeated_tf_data_set_is_refused_at_once_and_its_beginning_taken_as_the_message_says():
+    import tensorflow as tf
+
+    dataset = tf.data.Dataset.from_tensor_slices(ARRAY).repeat().batch(10)
+    with pytest.raises(CalibrationError, match=r"repeats for ever.*dataset\.take\(32\)"):
+        as_batches(dataset, IMAGE)
+    assert sample_count(as_batches(eval("dataset.take(32)", {"dataset": dataset}), IMAGE)) == 320
+
+
+def test_a_tf_data_set_of_unknown_length_is_taken_to_its_end():
+    import tensorflow as tf
+
+    dataset = tf.data.Dataset.from_generator(
+        lambda: iter([ARRAY[:60], ARRAY[60:]]), output_signature=tf.TensorSpec([None, 4, 4, 1])
+    )
+    assert sample_count(as_batches(dataset, IMAGE)) == 130

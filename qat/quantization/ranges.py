@@ -39,6 +39,8 @@ def _spans(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDA
     """
     wanted = [tensor for on in ranges for tensor in on.tensors]
     held_by = [on for on in ranges for _ in on.tensors]
+    if not wanted:  # a table alone: its rows are on its own grid
+        return np.zeros((len(ranges), 2))
 
     @tf.function(autograph=False)
     def extremes(warm: bool, *inputs: tf.Tensor) -> tf.Tensor:

@@ -120,7 +120,10 @@ REFUSED = {
     "told": (lambda: around(CentredInTraining(name="centred"), training=True), "layer 'centred': op AssignVar"),
     "table": (lambda: around(Counting(name="counting")), "layer 'counting': op LookupTableInsertV2"),
     "by batch": (lambda: around(AlwaysByBatch(name="mine")), "layer 'mine': op AssignSub.*moving_mean"),
-    "spectral": (lambda: around(SPECTRAL(layers.Dense(6), name="sn"), training=True), "layer 'sn': op Assign.*vector_u"),
+    "spectral": (
+        lambda: around(SPECTRAL(layers.Dense(6), name="sn"), training=True),
+        "layer 'sn': op Assign.*vector_u",
+    ),
     "base": (
         lambda: around(base(layers.Dense(6), layers.BatchNormalization(name="bn")), training=True),
         "layer 'base/bn' is called with training=True: at inference it normalises by the batch",
