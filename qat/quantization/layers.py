@@ -449,11 +449,12 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         return self.quantizer(inputs, True, weights=self.quantizer_vars, ends=ends)
 
     def _follow(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The range for this call. What several calls of a step share moves when the last of them has been seen; until
-        then nothing of what they show is cut off."""
+        """The range for this call, which holds all of what the call shows: as long as ranges follow, they cut off no
+        gradient. What several calls of a step share moves when the last of them has been seen."""
         seen = self.quantizer.seen(inputs)
         if self.calls == 1:
-            return self.quantizer.follow(seen, self.quantizer_vars, self.optimizer_step)
+            low, high = self.quantizer.follow(seen, self.quantizer_vars, self.optimizer_step)
+            return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])
         before = self.variables_of_model.noted(self.name)
         everything = seen if before is None else (tf.minimum(seen[0], before[1][0]), tf.maximum(seen[1], before[1][1]))
         count = 1 if before is None else before[0] + 1
