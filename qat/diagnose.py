@@ -11,6 +11,10 @@ from qat.errors import DiagnosedError
 def diagnose(config: DiagnoseConfig, run_dir: Path) -> None:
     """Print the verdict, write `diagnosis.json` and `diagnosis.html`; raise unless there is no fault."""
     if config.keras or config.run:
+        if config.trust is not True:
+            from qat.models.untrusted.trial import start_early
+
+            start_early()  # it imports TensorFlow as well, at the same time
         import_tensorflow()
     from qat.diagnosis.command import diagnose_from
 

@@ -11,6 +11,10 @@ def train(config: Config, run_dir: Path) -> object:
 
     TensorFlow is imported here and not above: the config has been checked by now.
     """
+    if (config.float_run or config.model.name == "saved") and config.trust is not True:
+        from qat.models.untrusted.trial import start_early
+
+        start_early()  # it imports TensorFlow as well, at the same time
     import_tensorflow()
     from qat.stages.main_job import main_job
     from qat.stages.objectives import objective_values

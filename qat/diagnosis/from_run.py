@@ -51,6 +51,8 @@ def jobs_of_run(folder: Path, samples: int, trust: Any = False) -> Iterator[tupl
     splits = _splits(_data_config(result.config.get("data"), record, trust), _seed(result.seeds), record)
     chosen = np.arange(min(samples, len(splits.test)))
     inputs = np.asarray(splits.test.raw(chosen))
+    quant = result.config.get("quant")
+    skips = isinstance(quant, dict) and bool(quant.get("skip"))
     keras = folder / "float" / rundir.MODEL_KERAS
     for name, variant in result.variants.items():
         path = _inside(folder, variant.file, record)
@@ -67,7 +69,7 @@ def jobs_of_run(folder: Path, samples: int, trust: Any = False) -> Iterator[tupl
                 "inputs": inputs,
                 "labels": splits.test.labels[chosen] if variant.metric.name == "accuracy" else None,
                 "preprocess": lambda raw, contract=contract: apply(contract, raw),
-                "expect": None if (result.config.get("quant") or {}).get("skip") else EXPECTED.get(name),
+                "expect": None if skips else EXPECTED.get(name),
                 "trust": trust is True,
             },
         )
