@@ -61,11 +61,10 @@ def build(config: ModelConfig, input_shape: Shape, classes: int) -> tf_keras.Mod
 
     Raises: ConfigError for a knob out of its range; ModelError for a model that does not fit the data.
     """
-    from qat.models.fit_to_data import check_fits, with_known_sizes, with_plain_ends
+    from qat.models.fit_to_data import check_fits, with_plain_ends
 
     check(config)
     model = MODELS[config.name](config, tuple(input_shape), classes)
-    model = with_known_sizes(model, tuple(input_shape))
     check_fits(model, tuple(input_shape), classes)
     return with_plain_ends(model)
 

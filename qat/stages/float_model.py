@@ -12,7 +12,7 @@ import tf_keras
 from qat import models, rundir
 from qat.errors import ModelError, RunDirError, TrainingDivergedError
 from qat.models import build, task_of
-from qat.models.fit_to_data import check_fits, with_plain_ends
+from qat.models.fit_to_data import check_fits, with_known_sizes, with_plain_ends
 from qat.stages import float_cache
 from qat.stages.export import export_keras
 from qat.stages.rehearsal import check_quantization, rehearse_conversion
@@ -56,7 +56,8 @@ def _classes(run: Run) -> int:
 
 
 def _build(run: Run) -> tf_keras.Model:
-    model = build(run.config.model, run.splits.contract.shape, _classes(run))
+    shape = run.splits.contract.shape
+    model = with_known_sizes(build(run.config.model, shape, _classes(run)), shape)
     check_quantization(run, model)  # before hours go into its float training
     return model
 

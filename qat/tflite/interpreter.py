@@ -138,8 +138,8 @@ class Interpreter:
         """
         if self.contract is None:
             raise ConfigError(
-                "run() needs an input contract, and this file carries none: give Interpreter(..., contract=...), or "
-                "write it into the file with qat.tflite.with_metadata, or preprocess yourself and call predict()"
+                "run() needs an input contract, and this file carries none: give Interpreter(file, contract=contract), "
+                "or write it into the file with qat.tflite.with_metadata, or preprocess yourself and call predict()"
             )
         return self.predict(apply(self.contract, raw))
 

@@ -10,6 +10,7 @@ from tf_keras import layers
 from qat.config import ModelConfig
 from qat.errors import ConfigError, ModelError
 from qat.models import build, task_of
+from qat.models.fit_to_data import with_known_sizes
 
 
 @pytest.fixture
@@ -121,3 +122,38 @@ def test_a_function_that_returns_no_keras_2_model_is_refused(theirs):
 def test_without_a_target_the_message_shows_how_it_is_called():
     with pytest.raises(ConfigError, match=r"model.target._target_=my_package.my_model.*input_shape=\(32, 32, 3\)"):
         build(ModelConfig(name="user"), (4,), 3)
+
+
+def open_sizes(*more):
+    def make(input_shape, classes):
+        body = [layers.Conv2D(4, 3, input_shape=(None, None, 1), name="conv"), *more, layers.GlobalAveragePooling2D()]
+        return tf_keras.Sequential([*body, layers.Dense(classes, "softmax")], name="theirs")
+
+    return make
+
+
+class Odd(layers.Layer):
+    """One that Keras cannot make a second time."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, x):
+        return x * self.factor
+
+
+@pytest.mark.parametrize("more", [(), (Odd(2.0),)], ids=["rebuilt", "wrapped"])
+def test_sizes_that_a_model_leaves_open_can_be_the_datas_and_every_weight_is_kept(more):
+    model = open_sizes(*more)((8, 9, 1), 3)
+    known = with_known_sizes(model, (8, 9, 1))
+    assert known.input_shape == (None, 8, 9, 1)
+    assert all((a == b).all() for a, b in zip(known.get_weights(), model.get_weights(), strict=True))
+    if not more:
+        assert [layer.name for layer in known.layers] == [layer.name for layer in model.layers]
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (8, 8)])
+def test_data_that_does_not_fit_an_open_model_leaves_it_as_it_is(shape):
+    model = open_sizes()((8, 8, 1), 3)
+    assert with_known_sizes(model, shape) is model

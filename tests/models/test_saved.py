@@ -176,3 +176,14 @@ def test_a_path_must_be_said_and_must_exist():
 def test_the_published_mlperf_tiny_models_load(name, parameters, task):
     model = load(str(SHARED / name), trust=(SHARED / name).is_dir())
     assert (model.count_params(), task_of(model)) == (parameters, task)
+
+
+def test_weights_of_a_keras_3_model_are_taken_over_as_the_refusal_says():
+    import keras
+
+    entry = keras.Input((6,))
+    keras_3_model = keras.Model(entry, keras.layers.Dense(3, "softmax")(entry))
+    model = small()
+    eval("model.set_weights(keras_3_model.get_weights())", {"model": model, "keras_3_model": keras_3_model})
+    inputs = np.ones((2, 6), np.float32)
+    np.testing.assert_allclose(model(inputs), keras_3_model(inputs), rtol=1e-6)

@@ -1,0 +1,114 @@
+"""The code that a message prints is run: what was refused before is taken after it, and no code goes without a test."""
+
+import ast
+import re
+from pathlib import Path
+
+import numpy
+import numpy as np
+import pytest
+
+import qat
+from qat.config import DataConfig
+from qat.contract import Contract, apply
+from qat.data.arrays import source_from_arrays
+from qat.diagnosis.case import _checked_labels
+from qat.errors import QatError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (120, 8, 8, 3)).astype(np.uint8)
+LABELS = np.arange(120) % 3
+PIXELS = Contract((8, 8, 3), range=(0, 1))
+GREY = Contract((8, 8, 1), range=(0, 1))
+SCALED_FLOATS = Contract((8, 8, 3), raw_dtype="float32", range=(-1, 1))
+FEATURES = Contract((6,), layout="features", raw_dtype="float32")
+
+
+def of_contract(contract):
+    return lambda raw: apply(contract, raw)
+
+
+def of_arrays(x):
+    return source_from_arrays(DataConfig(), {"x": x, "y": LABELS}, "memory")
+
+
+def of_labels(labels):
+    return source_from_arrays(DataConfig(), {"x": IMAGES, "y": labels}, "memory")
+
+
+# code -> what takes the value, the value that it refuses, the name that the message has for it
+CODE = {
+    "(raw * 255).round().astype(numpy.uint8)": (of_contract(PIXELS), (IMAGES / 255).astype(np.float32), "raw"),
+    "raw.astype(numpy.uint8)": (of_contract(PIXELS), IMAGES.astype(np.int32), "raw"),
+    "raw.astype(numpy.float32)": (of_contract(FEATURES), np.random.default_rng(0).random((9, 6)), "raw"),
+    "raw[None]": (of_contract(PIXELS), IMAGES[0], "raw"),
+    "raw[..., None]": (of_contract(GREY), IMAGES[..., 0], "raw"),
+    "raw.transpose(0, 2, 3, 1)": (of_contract(PIXELS), IMAGES.transpose(0, 3, 1, 2), "raw"),
+    "raw * 255": (of_contract(SCALED_FLOATS), (IMAGES / 255).astype(np.float32), "raw"),
+    "x.transpose(0, 2, 3, 1)": (of_arrays, IMAGES.transpose(0, 3, 1, 2), "x"),
+    ".argmax(axis=1)": (of_labels, np.eye(3, dtype=np.int64)[LABELS], "labels"),
+    "labels.argmax(axis=1)": (lambda labels: _checked_labels(labels, IMAGES), np.eye(3)[LABELS], "labels"),
+}
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_what_is_refused_is_taken_after_the_code_that_the_message_prints(code):
+    take, value, name = CODE[code]
+    with pytest.raises(QatError) as refused:
+        take(value)
+    assert code in str(refused.value)
+    take(eval(name + code if code.startswith(".") else code, {"numpy": numpy, name: value}))
+
+
+# Printed by other rooms, and run by the tests named behind them
+ELSEWHERE = {
+    "itertools.islice(batches, 32)": "test_calibration",
+    "dataset.take(32)": "test_calibration",
+    "tf_keras.Input(shape)": "quantization/test_advice",
+    "tf_keras.Model(entry, model(entry))": "quantization/test_advice",
+    "values.transpose(0, 2, 3, 1)": "tflite/test_feeding_advice",
+    "values[None]": "tflite/test_feeding_advice",
+    ".astype(numpy.{})": "tflite/test_feeding_advice",
+    ".astype(numpy.float32)": "tflite/test_feeding_advice",
+    "predict_codes()": "tflite/test_feeding_advice",
+    "predict()": "tflite/test_interpreter",
+    "Interpreter(file, contract=contract)": "tflite/test_feeding_advice",
+    "my_model(input_shape=(32, 32, 3), classes=10)": "models/test_fit_to_data",
+    "tf_keras.Model(inputs, outputs)": "models/test_saved",
+    "run()": "tflite/test_feeding_advice",
+    "model.set_weights(keras_3_model.get_weights())": "models/test_saved",
+    "model.save()": "models/test_saved",
+    "save_weights()": "models/test_saved",  # what not to do
+}
+CALL = re.compile(r"\(?[\w.]*(?: \* \d+\))?(?:\.?\w+\((?:[^()]|\([^()]*\))*\))+|\b(?:raw|x|values|labels)\[[^\]]+\]")
+NO_PYTHON = ("interval(", "range(", "choice(")  # Hydra's sweeps
+
+
+def _texts(node):
+    for part in ast.walk(node):
+        if isinstance(part, ast.JoinedStr):
+            yield "".join(each.value if isinstance(each, ast.Constant) else "{}" for each in part.values)
+        elif isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield part.value
+
+
+def _printed():
+    """Every piece of Python in the text of a `raise` below `qat/`."""
+    for path in sorted(Path(qat.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise):
+                for text in _texts(node):
+                    yield from (match.group().strip() for match in CALL.finditer(text))
+
+
+def test_every_piece_of_code_that_an_error_prints_is_run_by_a_test():
+    known = [*CODE, *ELSEWHERE]
+    printed = set(_printed())
+    unknown = {
+        code
+        for code in printed
+        if not any(code in each for each in known) and not code.startswith(NO_PYTHON) and not re.search(r"\W\{\}", code)
+    }
+    assert not unknown, f"printed by an error and run by no test: {sorted(unknown)}"
+    assert "raw[None]" in printed
+    folder = Path(__file__).parent
+    assert all((folder / f"{file}.py").exists() for file in ELSEWHERE.values())
