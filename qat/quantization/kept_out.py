@@ -20,10 +20,8 @@ _KINDS = ("conv2d", "depthwise_conv2d", "dense")
 def kept_out(layer: Any, weights: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """The same tensors; while a `Linear` is traced for a file, by names under which the converter's side finds them."""
     made = stand_ins()
-    if made is None or layer.file_quantizer is None or layer.kind not in _KINDS:
+    if made is None or not can_be_kept_out(layer):
         return weights
-    if layer.ends.source is None or layer.ends.target is None or len(set(layer.ends_of_calls)) > 1:
-        return weights  # the converter may take more into the product, or join the kernels of two calls
     named = {name: tf.identity(tensor, name) for name, tensor in weights.items()}
     ops = {name: tensor.op.name for name, tensor in named.items()}
     given = partial(file_weights, layer, layer.file_quantizer)
@@ -31,11 +29,20 @@ def kept_out(layer: Any, weights: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return named
 
 
+def can_be_kept_out(layer: Any) -> bool:
+    """Whether a `Linear`'s weights are put into the file behind the converter's back, on any scale."""
+    if layer.file_quantizer is None or layer.kind not in _KINDS:
+        return False
+    ends = layer.ends_of_calls  # of several, the converter may join the kernels; with none, take more into the product
+    return ends[0].source is not None and ends[0].target is not None and len(set(ends)) == 1
+
+
 def file_weights(layer: Any, quantizer: Any) -> KernelWeights:
     """The kernel and bias of a layer as its file holds them."""
     kernel, bias = layer.folded_kernel(), layer.folded_bias()
-    scale = quantizer.scale(kernel)
-    on_grid = quantizer(kernel, False, weights={})
+    least = layer.least_kernel_step(quantizer)
+    scale = quantizer.scale(kernel, least)
+    on_grid = quantizer(kernel, False, weights={}, least=least)
     if layer.kind == "depthwise_conv2d":
         on_grid = tf.reshape(on_grid, [*on_grid.shape[:2], 1, -1])
     codes = tf.cast(tf.round(on_grid / scale), tf.int8).numpy()

@@ -17,8 +17,8 @@ from qat.quantization.between_codes import BETWEEN_CODES, OF_NO_SCALE, OF_ZERO_P
 from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.canonical.source import Source
-from qat.quantization.kept_out import kept_out
-from qat.quantization.quantizers import ActivationQuantizer, step_of, straight_through
+from qat.quantization.kept_out import can_be_kept_out, kept_out
+from qat.quantization.quantizers import ActivationQuantizer, least_step, step_of, straight_through
 from qat.quantization.rescaling import (
     as_written,
     multiplier,
@@ -236,6 +236,24 @@ class Linear(Holder):
         if self.kind == "depthwise_conv2d":
             scale = tf.reshape(scale, kernel.shape[2:])
         return kernel * (scale[:, None] if self.kind == "conv2d_transpose" else scale)
+
+    def least_kernel_step(self, quantizer: Any, raw: bool = False) -> tf.Tensor | None:
+        """The smallest step of the kernel at which the file holds the bias of every call, one number a channel.
+
+        None where the file cannot be told: the converter finds the grid of a kernel that it turns round by itself.
+
+        Args:
+            quantizer: the kernel's.
+            raw: of the kernel as it is before the normalization's scale comes in.
+        """
+        written = not quantizer.per_channel or self.kind in ("conv2d", "depthwise_conv2d")
+        sources = [ends.source.scale() for ends in self.ends_of_calls if ends.source is not None]
+        if not sources or not (written or can_be_kept_out(self)):
+            return None
+        least = least_step(self.folded_bias(), tf.reduce_min(tf.stack(sources)) if len(sources) > 1 else sources[0])
+        if not raw or self.norm is None:
+            return least
+        return tf.math.divide_no_nan(least, tf.abs(tf.cast(tf.stop_gradient(self.norm_scale()), least.dtype)))
 
     def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
         object.__setattr__(self, "ends", self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)])

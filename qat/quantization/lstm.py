@@ -20,7 +20,7 @@ from tf_keras.src import backend
 from qat.quantization.activation_tables import HIGHEST, LOWEST, WIDEST_CELL, sigmoid_table, tanh_table, tanh_tables
 from qat.quantization.canonical.stepping import Step, float_step, gated, gates_of_state, over_steps
 from qat.quantization.layers import Holder, RangeLayer, in_integers
-from qat.quantization.quantizers import fake_quant
+from qat.quantization.quantizers import fake_quant, least_step
 from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor
 from qat.stand_in import LstmStandIn, LstmWeights, stand_ins
 from qat.training.replicas import least_over_replicas
@@ -197,10 +197,20 @@ class Lstm(Holder):
         )
         return tf.tensordot(inputs, kernel, 1)
 
+    def least_step(self, name: str) -> tf.Tensor | None:
+        """The smallest step of a matrix at which the file holds the bias beside it, [4 * units]; None without one."""
+        sources = [ends.source.scale() for ends in self.ends if ends.source is not None]
+        if name != "kernel" or not sources:
+            return None
+        return least_step(tf.convert_to_tensor(self.real_weight("bias")), tf.reduce_min(tf.stack(sources)))
+
     def file_weights(self, target: RangeLayer) -> LstmWeights:
         """The weights as the file holds them, where the output is on this range."""
         scale = float(target.scale())
-        kernel, recurrent = (self.quantizers[name].codes(tf.convert_to_tensor(self.real_weight(name))) for name in QUANTIZED)
+        kernel, recurrent = (
+            self.quantizers[name].codes(tf.convert_to_tensor(self.real_weight(name)), self.least_step(name))
+            for name in QUANTIZED
+        )
         return LstmWeights(
             kernel=kernel[0],
             recurrent=recurrent[0],

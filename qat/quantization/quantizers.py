@@ -17,8 +17,10 @@ from tensorflow_model_optimization.quantization.keras import quantizers
 from qat.quantization.canonical.masks import MASKED_BELOW
 from qat.training.replicas import least_over_replicas
 
-SMALLEST_SHARE = 1e-5  # of the widest channel: keeps the int32 bias of a dead channel from overflowing
+SMALLEST_SHARE = 1e-5  # of the widest channel: what is less makes no code of the output's
 SMALLEST_SPAN = 1e-6  # of a range
+SMALLEST_STEP = 2.0**-120  # between two codes of a kernel, and that of a kernel's times that of its input: normal float32
+LARGEST_BIAS = 2.0**30  # codes: half of what an int32 holds, the other half is for the sum of products
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 CALIBRATED_STEPS = 20.0  # of training: what calibration weighs beside the first batches
 TOO_NARROW, TOO_WIDE = 2.0, 8.0  # times: how far a batch's span is from a range that does not fit
@@ -68,6 +70,26 @@ def _on_grid(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
     return straight_through(kernel, tf.round(kernel / step) * step)
 
 
+def least_step(bias: tf.Tensor | None, source: tf.Tensor) -> tf.Tensor:
+    """The smallest step of a kernel beside which its bias is an int32 of the file's; no gradient.
+
+    The file holds a bias in steps of the input's scale times the kernel's. Beside a kernel of zeros or of very small
+    weights, that is too little for any bias.
+
+    Args:
+        bias: real, one a channel; None where there is none.
+        source: scale of the input, a scalar.
+
+    Returns:
+        float32, shaped as the bias, or a scalar.
+    """
+    source = tf.cast(source, tf.float32)
+    least = tf.maximum(SMALLEST_STEP / source, SMALLEST_STEP)
+    if bias is None:
+        return least
+    return tf.maximum(tf.abs(tf.cast(tf.stop_gradient(bias), tf.float32)) / LARGEST_BIAS / source, least)
+
+
 @tf_keras.utils.register_keras_serializable("qat")
 class KernelQuantizer(quantizers.Quantizer):
     """Symmetric, narrow range [-127, 127] (or [-7, 7]), one scale for each output channel or one for all.
@@ -83,10 +105,20 @@ class KernelQuantizer(quantizers.Quantizer):
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
         return {}
 
-    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, least: Any = None, **kwargs: Any
+    ) -> tf.Tensor:
+        """The kernel on its grid.
+
+        Args:
+            inputs: the kernel.
+            training: whether a gradient is wanted.
+            weights: none.
+            least: the smallest step that the grid may have, one number a channel, or one for all (`least_step`).
+        """
         if not self.enabled:
             return inputs
-        limit, kernel = self._limit(inputs), self._channels_last(inputs)
+        limit, kernel = self._limit(inputs, least), self._channels_last(inputs)
         if not self.per_channel:
             result = fake_quant(kernel, -limit, limit, self.bits, narrow=True)
         elif training or self.channels == "depthwise" or (self.channels == "last" and len(kernel.shape) == 4):
@@ -95,9 +127,13 @@ class KernelQuantizer(quantizers.Quantizer):
             result = _on_grid(kernel, limit, self.bits)
         return tf.transpose(result, [0, 1, 3, 2]) if self.channels == "third" else tf.reshape(result, inputs.shape)
 
-    def scale(self, kernel: tf.Tensor) -> tf.Tensor:
-        """The step between two codes of the kernel: one number a channel, or one for all."""
-        return step_of(0.0, self._limit(kernel), 2 ** (self.bits - 1) - 1)
+    def scale(self, kernel: tf.Tensor, least: Any = None) -> tf.Tensor:
+        """The step between two codes of the kernel, at the least `least`: one number a channel, or one for all."""
+        return step_of(0.0, self._limit(kernel, least), self._largest_code)
+
+    @property
+    def _largest_code(self) -> int:
+        return 2 ** (self.bits - 1) - 1
 
     def _channels_last(self, kernel: tf.Tensor) -> tf.Tensor:
         if self.channels == "third":
@@ -106,12 +142,14 @@ class KernelQuantizer(quantizers.Quantizer):
             return tf.reshape(kernel, [*kernel.shape[:2], kernel.shape[2] * kernel.shape[3]])
         return kernel
 
-    def _limit(self, kernel: tf.Tensor) -> tf.Tensor:
+    def _limit(self, kernel: tf.Tensor, least: Any = None) -> tf.Tensor:
+        """What the largest code stands for."""
         size = tf.abs(tf.stop_gradient(self._channels_last(kernel)))
+        least = tf.cast(self._largest_code * (SMALLEST_STEP if least is None else least), size.dtype)
         if not self.per_channel:
-            return tf.maximum(tf.reduce_max(size), 1e-12)
+            return tf.maximum(tf.reduce_max(size), tf.reduce_max(least))
         limit = tf.reduce_max(size, axis=list(range(len(size.shape) - 1)))
-        return tf.maximum(limit, tf.reduce_max(limit) * SMALLEST_SHARE + 1e-12)
+        return tf.maximum(limit, tf.maximum(tf.reduce_max(limit) * SMALLEST_SHARE, least))
 
     def get_config(self) -> dict[str, Any]:
         return {"bits": self.bits, "per_channel": self.per_channel, "channels": self.channels}
@@ -129,21 +167,27 @@ class GateQuantizer(quantizers.Quantizer):
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
         return {}
 
-    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, least: Any = None, **kwargs: Any
+    ) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        step = tf.repeat(self.scale(inputs), inputs.shape[1] // 4)
+        step = tf.repeat(self.scale(inputs, least), inputs.shape[1] // 4)
         return straight_through(inputs, tf.round(inputs / step) * step)
 
-    def scale(self, kernel: tf.Tensor) -> tf.Tensor:
-        """The step between two codes of each gate's matrix: [4]."""
+    def scale(self, kernel: tf.Tensor, least: Any = None) -> tf.Tensor:
+        """The step between two codes of each gate's matrix: [4]; `least`, the smallest that holds each bias."""
         by_gate = tf.reshape(tf.abs(tf.stop_gradient(tf.convert_to_tensor(kernel))), [kernel.shape[0], 4, -1])
         limit = tf.maximum(tf.reduce_max(by_gate, axis=[0, 2]), SMALLEST_GATE)
-        return step_of(0.0, limit, 2 ** (self.bits - 1) - 1)
+        largest = 2 ** (self.bits - 1) - 1
+        if least is not None:
+            least = tf.reduce_max(tf.reshape(least, [4, -1]), axis=1)
+            limit = tf.maximum(limit, tf.cast(largest * least, limit.dtype))
+        return step_of(0.0, limit, largest)
 
-    def codes(self, kernel: tf.Tensor) -> tuple[list[NDArray[np.int8]], list[float]]:
+    def codes(self, kernel: tf.Tensor, least: Any = None) -> tuple[list[NDArray[np.int8]], list[float]]:
         """int8 [units, inputs] and the scale, of each gate."""
-        scales = self.scale(kernel).numpy()
+        scales = self.scale(kernel, least).numpy()
         gates = zip(np.split(kernel.numpy(), 4, axis=1), scales, strict=True)
         return [np.round(gate / scale).astype(np.int8).T for gate, scale in gates], scales.tolist()
 

@@ -139,10 +139,12 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
 
     def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
         weight, quantizer, variables = self._weight_vars[0]
-        kernel = weight.value() if inner.uses_batch(training) else inner.folded_kernel()
+        raw = inner.uses_batch(training)
+        kernel = weight.value() if raw else inner.folded_kernel()
         live = bool(tf.get_static_value(training)) if training is not None else False
-        quantized = {inner.kernel_name: quantizer(kernel, live, weights=variables)}
-        return quantized if live or not quantizer.enabled else quantized | {"scale": quantizer.scale(kernel)}
+        least = inner.least_kernel_step(quantizer, raw) if quantizer.enabled else None
+        quantized = {inner.kernel_name: quantizer(kernel, live, weights=variables, least=least)}
+        return quantized if live or not quantizer.enabled else quantized | {"scale": quantizer.scale(kernel, least)}
 
     def _quantized_gates(self, inner: Lstm, training: Any) -> dict[str, tf.Tensor]:
         """Both matrices on their grids and, but for training, the steps of those."""
@@ -151,10 +153,10 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         inner.quantized_by({name: quantizer for name, (_, quantizer, _) in named.items()})
         tensors = {}
         for name, (weight, quantizer, variables) in named.items():
-            matrix = weight.value()
-            tensors[name] = quantizer(matrix, live, weights=variables)
+            matrix, least = weight.value(), inner.least_step(name) if quantizer.enabled else None
+            tensors[name] = quantizer(matrix, live, weights=variables, least=least)
             if quantizer.enabled and not live:
-                tensors[f"{name}/scale"] = quantizer.scale(matrix)
+                tensors[f"{name}/scale"] = quantizer.scale(matrix, least)
         return tensors
 
     def build(self, input_shape: Any = None) -> None:
