@@ -1,4 +1,4 @@
-"""A float model of a class with its own `train_step`, `test_step`, `compile` or metrics: they drive the quantized graph.
+"""Float models of a class with its own `train_step`, `test_step`, `compile` or metrics: they drive the quantized graph.
 
 The quantized model gets a class made from the methods of the float model's, in their order of inheritance, above
 `QatModel`: `self(x, training=True)` in them is the quantized graph. The float model's class stays as it is.

@@ -140,7 +140,7 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
 
 
 class WeightOf:
-    """A weight of a layer, for the schemes: what `tfmot` calls a weight is a tensor here, computed anew in each call."""
+    """A weight of a layer, for the schemes: what tfmot calls a weight is a tensor here, computed anew in each call."""
 
     def __init__(self, layer: Holder, name: str) -> None:
         self.layer, self.name = layer, name
@@ -219,7 +219,7 @@ class Linear(Holder):
         return bool(tf.get_static_value(training)) and self._statistics_follow()
 
     def _statistics_follow(self) -> bool:
-        """Whether the float model's normalization is trainable: where it is not, it keeps its statistics in training."""
+        """Whether the float model's normalization is trainable: one that is not keeps its statistics in training."""
         return self.variables_of_model.is_trained(self.sources["mean"].place)
 
     def norm_scale(self) -> tf.Tensor:
@@ -428,9 +428,9 @@ class Op(Holder):
 class RangeLayer(PlainCalls, QuantizeLayer):
     """tfmot's QuantizeLayer with the name of the Keras layer whose output it quantizes, callable for several tensors.
 
-    `observe` says what a call does for the range while training: "ema" (follow), "together" (follow, with the other calls
-    of the step), "off" (a kernel that rounds on its input's scale), "loose" (the same behind what scales up in training,
-    as Dropout does: nothing is cut off there).
+    `observe` says what a call does for the range while training: "ema" (follow), "together" (follow, with the other
+    calls of the step), "off" (a kernel that rounds on its input's scale), "loose" (the same behind what scales up in
+    training, as Dropout does: nothing is cut off there).
 
     Args:
         calls: how many calls of a step follow together.

@@ -18,7 +18,7 @@ import tf_keras
 from tf_keras.src import backend
 
 from qat.quantization.activation_tables import HIGHEST, LOWEST, WIDEST_CELL, sigmoid_table, tanh_table, tanh_tables
-from qat.quantization.canonical.stepping import Step, float_step, gated, gates_of_state, over_steps
+from qat.quantization.canonical.stepping import float_step, gated, gates_of_state, over_steps
 from qat.quantization.layers import Holder, RangeLayer, in_integers
 from qat.quantization.quantizers import fake_quant, least_step
 from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor

@@ -11,10 +11,10 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
 
-from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic, recording
 from qat.quantization.canonical.program import Program
 from qat.quantization.canonical.trace import input_tensors, nest_inputs
 from qat.quantization.driving import driven_class, found_driver
+from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic, recording
 from qat.quantization.lstm import Lstm
 from qat.quantization.scheme import CanonicalWrapper, TableScale
 from qat.quantization.to_float import rebuilt, set_variables
@@ -115,8 +115,9 @@ class QatModel(tf_keras.Model):
 
         Args:
             variables: what the layers compute their weights from.
-            told: `order`, the places of the variables in the order of `trainable_variables`; `penalties` and `updates`,
-                as `Graph` has them; `real`, the dtype of real numbers; `fake_quantization`, whether anything is rounded.
+            told: `order`, the places of the variables in the order of `trainable_variables`; `penalties` and
+                `updates`, as `Graph` has them; `real`, the dtype of real numbers; `fake_quantization`, whether anything
+                is rounded.
         """
         object.__setattr__(self, "float_variables", variables)
         object.__setattr__(self, "told", dict(told))

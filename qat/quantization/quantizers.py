@@ -19,7 +19,9 @@ from qat.training.replicas import least_over_replicas
 
 SMALLEST_SHARE = 1e-5  # of the widest channel: what is less makes no code of the output's
 SMALLEST_SPAN = 1e-6  # of a range
-SMALLEST_STEP = 2.0**-120  # between two codes of a kernel, and that of a kernel's times that of its input: normal float32
+SMALLEST_STEP = (
+    2.0**-120
+)  # between two codes of a kernel, and that of a kernel's times that of its input: normal float32
 LARGEST_BIAS = 2.0**30  # codes: half of what an int32 holds, the other half is for the sum of products
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 CALIBRATED_STEPS = 20.0  # of training: what calibration weighs beside the first batches
@@ -330,7 +332,9 @@ class ActivationQuantizer(quantizers.Quantizer):
             for end, new in zip((low, high), seen, strict=True)
         ]
         moved[1] = tf.maximum(moved[1], moved[0] + SMALLEST_SPAN)
-        return weights["min_var"].assign(moved[0], read_value=True), weights["max_var"].assign(moved[1], read_value=True)
+        return weights["min_var"].assign(moved[0], read_value=True), weights["max_var"].assign(
+            moved[1], read_value=True
+        )
 
     def get_config(self) -> dict[str, Any]:
         own = {"ema_decay": self.ema_decay, "learned": self.learned, "fixed": self.fixed, "saturates": self.saturates}

@@ -129,7 +129,11 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
     def _operand_scales(self, inner: Holder) -> dict[str, tf.Tensor]:
         """The steps of the operands' codes, by the names under which `Op` looks for them."""
         named = zip(self.quantize_config.names(inner), self._weight_vars, strict=True)
-        return {f"{name}/scale": quantizer.scale(weight.value()) for name, (weight, quantizer, _) in named if quantizer.enabled}
+        return {
+            f"{name}/scale": quantizer.scale(weight.value())
+            for name, (weight, quantizer, _) in named
+            if quantizer.enabled
+        }
 
     def _file_quantizer(self) -> KernelQuantizer | None:
         """What gives the codes of the file, if these are 8 bits in the whole model."""

@@ -35,7 +35,11 @@ def foreign_classes(said: Any) -> list[str]:
         return []
     found = [name for each in said.values() for name in foreign_classes(each)]
     module, kind = said.get("module"), said.get("class_name")
-    if isinstance(kind, str) and "config" in said and str(module).split(".")[0] not in ("keras", "tf_keras", "builtins"):
+    if (
+        isinstance(kind, str)
+        and "config" in said
+        and str(module).split(".")[0] not in ("keras", "tf_keras", "builtins")
+    ):
         known = tf_keras.saving.get_registered_object(str(said.get("registered_name") or kind))
         found += [] if known is not None else [kind]
     return found
@@ -55,15 +59,15 @@ def rebuilt(said: dict[str, Any], entries: Any, name: str) -> tf_keras.Model:
     unknown = foreign_classes(said)
     if unknown:
         raise ModelError(
-            f"to_float: model {name!r} holds {', '.join(sorted(set(unknown)))}, which is not known here. Register it with "
-            "tf_keras.saving.register_keras_serializable before loading, or call to_float() in a custom_object_scope"
+            f"to_float: model {name!r} holds {', '.join(sorted(set(unknown)))}, which is not known here. Register it "
+            "with tf_keras.saving.register_keras_serializable first, or call to_float() in a custom_object_scope"
         )
     try:
         model = tf_keras.saving.deserialize_keras_object(said)
     except (TypeError, ValueError, ImportError, AttributeError) as error:
         raise ModelError(
-            f"to_float: model {name!r} cannot be built again: {' '.join(str(error).split())[:300]}. Register the classes "
-            "of its layers (tf_keras.saving.register_keras_serializable), or call it in a custom_object_scope"
+            f"to_float: model {name!r} cannot be built again: {' '.join(str(error).split())[:300]}. Register the "
+            "classes of its layers (tf_keras.saving.register_keras_serializable), or call it in a custom_object_scope"
         ) from error
     if not model.built or not model.variables:
         model(entries)

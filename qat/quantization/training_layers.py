@@ -31,9 +31,7 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
         output: which of these it is.
     """
 
-    def __init__(
-        self, layer: dict | None = None, program: dict | None = None, output: int = 0, **kwargs: Any
-    ) -> None:
+    def __init__(self, layer: dict | None = None, program: dict | None = None, output: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         object.__setattr__(self, "told", {"layer": layer, "program": program, "output": output})
         self.runs = None
@@ -62,7 +60,7 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
 
 @tf_keras.utils.register_keras_serializable("qat")
 class DropoutMask(PlainCalls, tf_keras.layers.Layer):
-    """The mask by which a recurrent cell multiplies in all steps of a batch: of `inputs`' shape, 0 or 1 / (1 - rate)."""
+    """The mask by which a recurrent cell multiplies in all steps of a batch: like the inputs, 0 or 1 / (1 - rate)."""
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -104,7 +104,11 @@ class LayerVariables(tf_keras.layers.Layer):
     """
 
     def __init__(
-        self, specs: list[dict], values: Sequence[Any] | None = None, constraints: Sequence[Any] | None = None, **kwargs: Any
+        self,
+        specs: list[dict],
+        values: Sequence[Any] | None = None,
+        constraints: Sequence[Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.specs = [dict(spec) for spec in specs]

@@ -32,7 +32,9 @@ class Watch(tf_keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         layers = [layer for layer in self.model.layers if isinstance(layer, RangeLayer)]
         self.ranges.append(np.array([layer.range for layer in layers]))
-        self.statistics.append(np.concatenate([np.asarray(layer.real_weight("mean")) for layer in normalized(self.model)]))
+        self.statistics.append(
+            np.concatenate([np.asarray(layer.real_weight("mean")) for layer in normalized(self.model)])
+        )
         self.enabled.append(all(quantizer.enabled for quantizer in quantizers(self.model)))
 
 

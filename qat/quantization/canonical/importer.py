@@ -15,10 +15,10 @@ import tensorflow as tf
 from qat.quantization.canonical.graph import Graph, Tensor, Weight
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.canonical.raw_ops import can_run, spelled
+from qat.quantization.canonical.reading.added import read_added
 from qat.quantization.canonical.reading.custom_gradient import read_custom_gradient
 from qat.quantization.canonical.reading.slicing import read_gather
 from qat.quantization.canonical.reading.state import Import, Variables, complete, kind, sizes
-from qat.quantization.canonical.reading.added import read_added
 from qat.quantization.canonical.reading.table import IDENTITIES, IMPORTERS, SAME_NAME, WRITTEN_OUT
 from qat.quantization.canonical.shapes import is_whole, known_of
 from qat.quantization.canonical.trace import Trace

@@ -21,7 +21,7 @@ from qat.quantization.canonical.graph import Graph
 from qat.quantization.canonical.importer import import_trace
 from qat.quantization.canonical.inlining import inlined
 from qat.quantization.canonical.lookups import cut_behind
-from qat.quantization.canonical.program import ASSIGNMENTS, Cutter, NotCarried, Program
+from qat.quantization.canonical.program import ASSIGNMENTS, Cutter, NotCarried
 from qat.quantization.canonical.reading.added import behind
 from qat.quantization.canonical.reading.state import Variables
 from qat.quantization.canonical.trace import Exchange, Key, LayerCall, Region, Trace, Tracer, trace
@@ -58,9 +58,11 @@ def _is_plain(model: tf_keras.Model, known: Container[Any]) -> bool:
                 return False
         elif isinstance(layer, tf_keras.layers.InputLayer):
             continue
-        elif inner or not type(layer).__module__.startswith("tf_keras.src."):
-            return False
-        elif layer._expects_training_arg and type(layer).call not in known:
+        elif (
+            inner
+            or not type(layer).__module__.startswith("tf_keras.src.")
+            or (layer._expects_training_arg and type(layer).call not in known)
+        ):
             return False
     return True
 
@@ -115,7 +117,7 @@ class _Both:
         return found
 
     def _add_regions(self, found: dict[Key, Region], call: LayerCall, parts: list[int] | None) -> None:
-        """`parts` are the places among the layers that the call calls before which something differs; None: all of it."""
+        """`parts` are the places, among the layers that it calls, before which a call differs; None: all of it."""
         if not call.arguments or not call.outputs:
             raise NotCarried("it is not called on tensors")
         if parts is None:
@@ -266,7 +268,9 @@ def _signature(trace: Trace, call: LayerCall, needed: set[str]) -> list[Any]:
 def _spelled(op: tf.Operation) -> tuple:
     if op.type == "Const" and op.node_def.attr["value"].tensor.ByteSize() > SMALL_CONSTANT:
         return (op.type,)
-    attrs = {n: v.SerializeToString() for n, v in op.node_def.attr.items() if n[0] != "_" and n not in ("seed", "seed2")}
+    attrs = {
+        n: v.SerializeToString() for n, v in op.node_def.attr.items() if n[0] != "_" and n not in ("seed", "seed2")
+    }
     return (op.type, tuple(sorted(attrs.items())))
 
 
@@ -282,7 +286,9 @@ def _cutter(variables: Variables, traced: Trace) -> Cutter:
 def _updated(model: tf_keras.Model, traced: Trace) -> frozenset[int]:
     """Places of the variables that known layers update before a training step."""
     places = {id(variable): at for at, variable in enumerate(model.variables)}
-    return frozenset(places[id(u[name])] for u in traced.updates for name in ("kernel", "vector") if id(u[name]) in places)
+    return frozenset(
+        places[id(u[name])] for u in traced.updates for name in ("kernel", "vector") if id(u[name]) in places
+    )
 
 
 def _add_updates(graph: Graph, model: tf_keras.Model, traced: Trace) -> None:

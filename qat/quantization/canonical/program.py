@@ -1,7 +1,7 @@
 """Part of a traced graph as data: what a model does in training alone, to be run again on other tensors.
 
-Losses that layers add, layers that compute something else in training, gradients of `tf.custom_gradient`, variables that
-are assigned: none of it goes into a file, so none of it has to be read as ops of the canonical form.
+Losses that layers add, layers that compute something else in training, gradients of `tf.custom_gradient`, variables
+that are assigned: none of it goes into a file, so none of it has to be read as ops of the canonical form.
 """
 
 from __future__ import annotations

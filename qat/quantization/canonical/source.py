@@ -92,9 +92,7 @@ class Source:
             found = results[self.key] = self._evaluate(variables, results, real, corrected)
         return found
 
-    def _evaluate(
-        self, variables: Sequence[Any], results: dict[str, Any], real: str, corrected: bool
-    ) -> tf.Tensor:
+    def _evaluate(self, variables: Sequence[Any], results: dict[str, Any], real: str, corrected: bool) -> tf.Tensor:
         if self.op == CORRECTED and not corrected:
             return self.inputs[0].evaluate(variables, results, real, corrected)
         if self.op == VARIABLE:

@@ -21,7 +21,6 @@ from qat.errors import ModelError, QatError
 from qat.quantization.canonical.assignments import forced_to_train
 from qat.quantization.canonical.open_sizes import is_open, rebuilding
 
-
 Key = tuple[str, int]  # of a layer call: the layer's path, and how many calls of it came before
 
 

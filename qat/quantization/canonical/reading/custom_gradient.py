@@ -134,4 +134,6 @@ def _sizes(tensor: tf.Tensor) -> list[int | None]:
 
 
 def _close(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape == other.shape and bool(np.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE * np.abs(one).max()))
+    return one.shape == other.shape and bool(
+        np.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE * np.abs(one).max())
+    )

@@ -72,7 +72,9 @@ def read_matmul(state: Import, op: tf.Operation) -> list[Tensor]:
 def read_fused_batch_norm(state: Import, op: tf.Operation) -> list[Tensor]:
     if op.get_attr("is_training") or op.get_attr("data_format") != b"NHWC":
         return state.op(op, "tf:FusedBatchNormV3 in training mode", list(op.inputs))
-    outputs = state.op(op, "batch_norm", [op.inputs[0]], epsilon=float(op.get_attr("epsilon")), momentum=0.99, fused=True)
+    outputs = state.op(
+        op, "batch_norm", [op.inputs[0]], epsilon=float(op.get_attr("epsilon")), momentum=0.99, fused=True
+    )
     node = outputs[0].node
     for name, tensor in zip(("gamma", "beta", "mean", "variance"), op.inputs[1:5], strict=True):
         holder = state.tensor(tensor).node
