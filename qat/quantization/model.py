@@ -129,6 +129,8 @@ class QatModel(tf_keras.Model):
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         if not self.bound:
             tf.autograph.experimental.do_not_convert(bind_ranges)(self)
+        if self.float_variables is None:  # a part of a QAT model
+            return super().call(inputs, training=training, mask=mask)
         with self.float_variables.one_pass():
             if is_training(training) and recording() is None:
                 tf.autograph.experimental.do_not_convert(run_updates)(self.told["updates"], self.float_variables)
