@@ -39,10 +39,11 @@ def quantize_model(
         config: how to quantize; the default is `QuantConfig(name="qat")`.
 
     Raises:
-        UnsupportedLayerError: layers without an integer kernel, all named at once.
-        CalibrationError: calibration is empty, not finite, or misshapen.
-        ModelError: the model is no tf_keras model, its input sizes are not known, or what it computes and what its
-            rewritten form computes differ.
+        UnsupportedLayerError: layers without an integer kernel, and layers that assign variables or train at inference,
+            all named at once.
+        CalibrationError: calibration is empty, without an end, not finite, or misshapen.
+        ModelError: the model is no tf_keras model, it is quantization-aware already, its input sizes are not known, or
+            what it computes and what its rewritten form computes differ.
     """
     if not isinstance(float_model, tf_keras.Model):
         raise ModelError(

@@ -141,7 +141,7 @@ def unchanged(model: tf_keras.Model) -> Iterator[None]:
     try:
         yield
     finally:
-        changed = [(v, values) for v, values in before if v.numpy().tobytes() != values.tobytes()]
+        changed = [(v, values) for v, values in before if not _equal(v.numpy(), values)]
         for variable, values in changed:
             variable.assign(values)
     counted = {id(variable) for variable in _of_metrics(model)}
@@ -151,6 +151,11 @@ def unchanged(model: tf_keras.Model) -> Iterator[None]:
             f"model {model.name!r} changes its variables when it is called at inference: {', '.join(named)} (they were "
             f"put back). {_STATELESS.capitalize()}, not in Python code or outside of the graph"
         )
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    """Bit for bit: NaN is NaN."""
+    return np.array_equal(*(np.atleast_1d(each).reshape(-1).view(np.uint8) for each in (one, other)))
 
 
 def _holder(model: tf_keras.Model, variable: Any) -> str:
