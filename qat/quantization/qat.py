@@ -22,6 +22,7 @@ from qat.quantization.emission import emit
 from qat.quantization.equalization import equalize, equalize_uneven
 from qat.quantization.ranges import calibrate
 from qat.quantization.settings import input_specs, override, refuse_low_bit, skipped_layers, weight_scheme
+from qat.quantization.settled import warn_of_unsettled
 
 
 def quantize_model(
@@ -62,6 +63,8 @@ def quantize_model(
     parts_by_slices(graph)
     scale_comparisons(graph, batches)
     refuse_disagreement(float_model, graph, batches[0])
+    if config.name != "ptq":
+        warn_of_unsettled(graph, batches[0])
     ranges = place(graph, skipped_layers(config, graph))
     refuse_low_bit(config, graph)
     methods = [override(config, on.layer).get("method", config.calibration.method) for on in ranges]

@@ -10,6 +10,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 Weights = list[NDArray]
+LARGEST_WEIGHT = 1e8  # no layer that learns comes near; a loss behind ReLU and BatchNormalization may look well beyond
 
 
 class Diverged(Exception):
@@ -69,8 +70,11 @@ class Guard(tf_keras.callbacks.Callback):
             raise Diverged("the val loss", logs["val_loss"], epoch, self.params["steps"] - 1)
         weights = self.model.get_weights()
         for variable, value in zip(self.model.weights, weights, strict=True):
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise Diverged(f"weight {variable.name}", math.nan, epoch, self.params["steps"] - 1)
+            if value.dtype.kind != "f" or not value.size:
+                continue
+            largest = float(np.max(np.abs(value)))
+            if not largest < LARGEST_WEIGHT:  # NaN is not smaller either
+                raise Diverged(f"weight {variable.name}", largest, epoch, self.params["steps"] - 1)
         return weights
 
     def kept(self) -> tuple[int, Weights]:
