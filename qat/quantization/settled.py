@@ -36,8 +36,8 @@ def warn_of_unsettled(graph: Graph, batch: Sequence[NDArray]) -> list[str]:
     named = ", ".join(repr(layer) for layer in far[:4])
     warnings.warn(
         f"the moving statistics of BatchNormalization are far from what {len(far)} of {len(normalized)} layers make of "
-        f"the calibration rows ({named}{', …' if len(far) > 4 else ''}): the float model has hardly been trained, or on "
-        "data that was prepared in another way. Ranges follow the batches in training; before that, the model and its file "
+        f"the calibration rows ({named}{', …' if len(far) > 4 else ''}): the float model has hardly been trained, or "
+        "on data that was prepared in another way. Ranges follow the batches in training; before that, the model and its file "
         "compute with the statistics as they are. Train the float model longer, or set quant.reestimate_bn=true",
         stacklevel=3,
     )
