@@ -19,6 +19,10 @@ class ModelError(QatError, ValueError):
     """A model that cannot be built, loaded, or used with this data."""
 
 
+class WrongFileError(ModelError):
+    """A finished file that does not compute what its model computes; nobody gets it."""
+
+
 class UnsupportedLayerError(ModelError):
     """A model holds layers for which no integer kernel exists. `blockers` names all of them at once."""
 

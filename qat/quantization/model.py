@@ -80,6 +80,7 @@ class QatModel(tf_keras.Model):
     float_variables = None  # copies of the float model's, out of Keras' sight: `LayerVariables` are what it sees
     origin = None  # a float model that only the process that has quantized it can build again
     told = None  # what `hold` was told
+    check_rows = None  # some calibration rows, one array an input: `qat.quantization.check_rows`
 
     driver = None  # name of the float model's class, whose `train_step` and the like this one has
 

@@ -17,6 +17,7 @@ from qat.quantization.canonical.comparisons import scale_comparisons
 from qat.quantization.canonical.placement import place
 from qat.quantization.canonical.preflight import refuse_blockers
 from qat.quantization.canonical.recurrent import carry_codes, join_gates, parts_by_slices
+from qat.quantization.check_rows import keep_rows
 from qat.quantization.columns import warn_of_columns
 from qat.quantization.emission import emit
 from qat.quantization.equalization import equalize, equalize_uneven
@@ -78,6 +79,7 @@ def quantize_model(
         if on in layers:
             layers[on].set_range(low, high)
     object.__setattr__(model, "post_training", config.name == "ptq")
+    keep_rows(model, batches[0])
     if graph.not_carried and config.name != "ptq":
         lost = "\n  ".join(dict.fromkeys(graph.not_carried))
         warnings.warn(

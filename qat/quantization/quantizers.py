@@ -19,9 +19,8 @@ from qat.training.replicas import least_over_replicas
 
 SMALLEST_SHARE = 1e-5  # of the widest channel: what is less makes no code of the output's
 SMALLEST_SPAN = 1e-6  # of a range
-SMALLEST_STEP = (
-    2.0**-120
-)  # between two codes of a kernel, and that of a kernel's times that of its input: normal float32
+SMALLEST_LIMIT = 1e-12  # of a kernel whose bias does not say it
+SMALLEST_STEP = 2.0**-120  # of a kernel, and of a kernel times that of its input: normal float32
 LARGEST_BIAS = 2.0**30  # codes: half of what an int32 holds, the other half is for the sum of products
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
 CALIBRATED_STEPS = 20.0  # of training: what calibration weighs beside the first batches
@@ -147,7 +146,7 @@ class KernelQuantizer(quantizers.Quantizer):
     def _limit(self, kernel: tf.Tensor, least: Any = None) -> tf.Tensor:
         """What the largest code stands for."""
         size = tf.abs(tf.stop_gradient(self._channels_last(kernel)))
-        least = tf.cast(self._largest_code * (SMALLEST_STEP if least is None else least), size.dtype)
+        least = tf.cast(SMALLEST_LIMIT if least is None else self._largest_code * least, size.dtype)
         if not self.per_channel:
             return tf.maximum(tf.reduce_max(size), tf.reduce_max(least))
         limit = tf.reduce_max(size, axis=list(range(len(size.shape) - 1)))

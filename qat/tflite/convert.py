@@ -7,7 +7,7 @@ from typing import Any
 
 from qat.calibration import as_batches
 from qat.config import QuantConfig
-from qat.errors import CalibrationError, ConfigError, ModelError
+from qat.errors import CalibrationError, ConfigError, ModelError, WrongFileError
 from qat.stand_in import StandInLost
 from qat.tflite.barriers import quantized_directly, without_barriers
 from qat.tflite.borders import integer_borders
@@ -17,6 +17,7 @@ from qat.tflite.kernels import place_kernels
 from qat.tflite.lstm import place_lstms
 from qat.tflite.means import means_on_their_scales
 from qat.tflite.metadata import ENTRY, Metadata
+from qat.tflite.numbers import refuse_broken_numbers
 from qat.tflite.reader import read
 from qat.tflite.rewriting import restore_order, rewrite, set_metadata, set_names
 from qat.tflite.sandbox import trust
@@ -43,6 +44,7 @@ def convert(
     per_channel: bool = True,
     batch_size: int | None = None,
     signature: str = "serving_default",
+    check: bool = True,
 ) -> bytes:
     """Convert a tf_keras model to a TFLite file.
 
@@ -69,12 +71,17 @@ def convert(
         per_channel: one scale for each output channel of a weight, not one for the tensor.
         batch_size: fix the batch, as microcontrollers and some accelerators need; None leaves it open.
         signature: the name of the file's signature, by which a runtime finds its inputs and outputs by name.
+        check: of a model of `qat.quantization`, and an int8 file made by it: run file and model on up to four
+            calibration rows and compare their output codes. Where they part by more than the bars of `qat.config`'s
+            ParityConfig, a warning names the first layer that departs. It takes up to a third of the conversion's time.
 
     Raises:
         CalibrationError: calibration is missing, empty, not finite or misshapen, or the converter did not take it all.
         ConfigError: an unknown scheme, io or engine, or two options that contradict each other.
         ModelError: the model does not convert, or weights are not finite, or ops stayed in float and `allow_float` is
             off; each is named.
+        WrongFileError: a ModelError: the file's outputs are constant, all zero or not finite where the model's are not,
+            or it holds scales or biases that its kernels cannot compute with; the layer is named.
     """
     _check_options(scheme, io, engine, batch_size)
     from qat.tflite.tracing import trace
@@ -85,17 +92,23 @@ def convert(
         scheme = "stock"
     batches = as_batches(calibration, traced.inputs) if scheme in ("int8", "int16x8") else []
     if scheme == "int8" and engine == "auto":
-        shape = {"batch_size": traced.batch_size, "signature": signature}
+        shape = {"batch_size": traced.batch_size, "signature": signature, "check": check}
         content = _on_our_ranges(traced.model, batches, per_channel, io=io, allow_float=allow_float, **shape)
         if content is not None:
             return content
     options = (scheme, io, allow_float, low_bit, per_channel)
     if traced is not model or batches:
-        return _converted(traced, batch_size, batches, options, signature)
-    made_from = (traced.state(), options, signature)
-    if made_from not in traced.files:
-        traced.keep(made_from, _converted(traced, batch_size, batches, options, signature))
-    return traced.files[made_from]
+        content = _converted(traced, batch_size, batches, options, signature)
+    else:
+        made_from = (traced.state(), options, signature)
+        if made_from not in traced.files:
+            traced.keep(made_from, _converted(traced, batch_size, batches, options, signature))
+        content = traced.files[made_from]
+    if check and scheme == "trained":
+        from qat.tflite.self_check import check_against_model
+
+        check_against_model(traced.model, content)
+    return content
 
 
 def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple, signature: str) -> bytes:
@@ -145,7 +158,10 @@ def _finished(content: bytes, traced: Any, converter: Any, options: Any, signatu
 
     named = rewrite(content, finish)
     _check_arithmetic(verify(named), options.scheme, options.io, options.allow_float)
-    _refuse_large_comparisons(read(named))
+    file = read(named)
+    _refuse_large_comparisons(file)
+    if options.scheme in INTEGER:
+        refuse_broken_numbers(file)
     trust(named)
     return named
 
@@ -159,6 +175,8 @@ def _on_our_ranges(model: Any, batches: Any, per_channel: bool, **options: Any) 
         try:
             quantized = quantize_model(model, batches, config=QuantConfig(name="ptq", per_channel=per_channel))
             return convert(quantized, per_channel=per_channel, **options)
+        except WrongFileError:
+            raise
         except ModelError as error:
             reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
     warnings.warn(f"calibrated by TFLite itself, because {reason}", stacklevel=3)
