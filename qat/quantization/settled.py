@@ -37,7 +37,7 @@ def warn_of_unsettled(graph: Graph, batch: Sequence[NDArray]) -> list[str]:
     warnings.warn(
         f"the moving statistics of BatchNormalization are far from what {len(far)} of {len(normalized)} layers make of "
         f"the calibration rows ({named}{', …' if len(far) > 4 else ''}): the float model has hardly been trained, or "
-        "on data that was prepared in another way. Ranges follow the batches in training; before that, the model and its file "
+        "on data prepared in another way. Ranges follow the batches in training; before that, model and file "
         "compute with the statistics as they are. Train the float model longer, or set quant.reestimate_bn=true",
         stacklevel=3,
     )

@@ -142,7 +142,9 @@ def _tell(departures: list[Departure], layer: LayerParity | None, rows: int) -> 
     bars = ParityConfig()
     where = "no layer alone shows where it begins"
     if layer is not None:
-        where = f"layer {layer.layer!r} departs first ({layer.within_1_lsb:.1%} within 1 LSB, at most {layer.max_lsb} LSB)"
+        where = (
+            f"layer {layer.layer!r} departs first ({layer.within_1_lsb:.1%} within 1 LSB, at most {layer.max_lsb} LSB)"
+        )
     refused = [departure for departure in departures if departure.verdict != "departs"]
     if refused:
         worst = refused[0]

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
 from qat.config import ModelConfig
 from qat.models import build
+from qat.quantization.canonical.trace import input_tensors, nest_inputs
 
 from .invariant import RANDOM_ATTRIBUTES, Case, check, fresh
 from .semantics import SEMANTICS
@@ -120,8 +122,11 @@ def cases() -> Iterator[Case]:
         yield application(name)
 
 
-def twin_of(case: Case) -> Any:
-    """Stands for `quantize_model`: the float model once more. Whatever fails is the harness's own fault."""
+def twin_of(case: Case, backwards: bool = False) -> Any:
+    """Stands for `quantize_model`: the float model once more. Whatever fails is the harness's own fault.
+
+    `backwards` turns the rows of each batch round inside, so that all that differs is the order of float sums.
+    """
 
     def like(model: tf_keras.Model) -> tf_keras.Model:
         twin = fresh(case)
@@ -138,11 +143,19 @@ def twin_of(case: Case) -> Any:
 
     def quantize(model: tf_keras.Model, calibration: Any) -> tf_keras.Model:
         twin = like(model)
-        object.__setattr__(twin, "fake_quantization", lambda on: None)
-        object.__setattr__(twin, "to_float", lambda: like(twin))
-        return twin
+        outer = turned_round(twin) if backwards else twin
+        object.__setattr__(outer, "fake_quantization", lambda on: None)
+        object.__setattr__(outer, "to_float", lambda: like(twin))
+        return outer
 
     return quantize
+
+
+def turned_round(model: tf_keras.Model) -> tf_keras.Model:
+    """The same function of each row, computed with the last row first."""
+    entries = [tf_keras.Input(t.shape[1:], dtype=t.dtype, name=t.name.split(":")[0]) for t in input_tensors(model)]
+    outputs = model(nest_inputs(model, [tf.reverse(entry, [0]) for entry in entries]))
+    return tf_keras.Model(nest_inputs(model, entries), tf.nest.map_structure(lambda x: tf.reverse(x, [0]), outputs))
 
 
 def commit() -> str:
@@ -194,15 +207,17 @@ def main() -> int:
     parser.add_argument("--rows", type=Path, help="JSON lines, written case by case; cases that are there are left out")
     parser.add_argument("--again", action="store_true", help="also those that are there")
     parser.add_argument("--failed", action="store_true", help="those that are there and failed")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth of the chosen cases")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--summary", action="store_true", help="of the rows that are there")
     parser.add_argument("--twin", action="store_true", help="the float model in place of the QAT model: all must hold")
+    parser.add_argument("--backwards", action="store_true", help="with --twin: its rows are summed in another order")
     arguments = parser.parse_args()
     rows = known(arguments.rows) if arguments.rows else {}
     if arguments.summary:
         print(summary(rows))
         return 0
-    chosen = select(list(cases()), arguments.names or ["quick"])
+    chosen = select(list(cases()), arguments.names or ["quick"])[:: arguments.every]
     if arguments.failed:
         chosen = [case for case in chosen if case.name in rows and not rows[case.name]["passed"]]
     elif not arguments.again:
@@ -212,7 +227,7 @@ def main() -> int:
         return 0
     bad = 0
     for case in chosen:
-        report = check(case, twin_of(case)) if arguments.twin else check(case)
+        report = check(case, twin_of(case, arguments.backwards)) if arguments.twin else check(case)
         row = report.row() | {"commit": commit()}
         if arguments.rows:
             arguments.rows.parent.mkdir(parents=True, exist_ok=True)
