@@ -57,10 +57,7 @@ SCALINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @cache
 def cifar() -> dict[str, np.ndarray]:
-    path = SHARED / "data/cifar10/cifar10.npz"
-    if not path.exists():
-        sys.exit(f"{path} is not there: set QAT_SHARED to the folder that holds data/cifar10")
-    with np.load(path) as found:
+    with np.load(SHARED / "data/cifar10/cifar10.npz") as found:
         return {name: found[name] for name in ("x_train", "y_train", "x_test", "y_test")}
 
 
@@ -69,6 +66,14 @@ def rows_of(split: str, chosen: Any, scaling: str) -> tuple[np.ndarray, np.ndarr
     data = cifar()
     x = SCALINGS[scaling](data[f"x_{split}"][chosen].astype(np.float32))
     return x, data[f"y_{split}"][chosen].astype(np.int64)
+
+
+def drawn(cell: dict[str, Any]) -> np.ndarray:
+    """Places of the cell's training rows, drawn by its seed."""
+    there = len(cifar()["y_train"])
+    if cell["train"] > there:
+        sys.exit(f"train={cell['train']}: only {there} training images are there")
+    return np.random.default_rng(cell["seed"]).permutation(there)[: cell["train"]]
 
 
 def emit(row: dict[str, Any], started: float) -> None:
@@ -211,7 +216,7 @@ def deployed(work: dict[str, Any]) -> None:
     tf_keras.utils.set_random_seed(cell["seed"])
     published = cell["model"] == "resnet8"
     scaling = "raw" if published else MODELS[cell["model"]][1]
-    x, y = rows_of("train", np.random.default_rng(cell["seed"]).permutation(50000)[: cell["train"]], scaling)
+    x, y = rows_of("train", drawn(cell), scaling)
     x_test, y_test = rows_of("test", slice(cell["test"]), scaling)
     model = float_of(cell, x, y)
     before = percent(model.predict(x_test, verbose=0), y_test)
@@ -257,7 +262,7 @@ def rescaling(work: dict[str, Any]) -> None:
     """The same float weights behind 5 epochs, then 3 epochs of Adam 1e-3 with the factor inside or outside."""
     cell = work["cell"]
     tf_keras.utils.set_random_seed(cell["seed"])
-    chosen = np.random.default_rng(cell["seed"]).permutation(50000)[: cell["train"]]
+    chosen = drawn(cell)
     trained = three_blocks(inside=False)
     x, y = rows_of("train", chosen, "unit")
     trained.compile(tf_keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
