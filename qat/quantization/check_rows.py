@@ -64,7 +64,7 @@ def _readers(model: QatModel) -> dict[int, list]:
 
 
 def _id_count(entry: Any, readers: dict[int, list]) -> int:
-    """How many ids each table has that an integer input reaches; where it reaches none, how many it is compared with."""
+    """How many ids each table has that an integer input reaches; where none, how many it is compared with."""
     tables, compared, waiting, seen = [], [FEWEST_IDS], [entry], set()
     while waiting:
         tensor = waiting.pop()

@@ -52,5 +52,5 @@ def _check_bias(op: Op, tensor: Tensor, layer: str) -> None:
     if codes.size and np.abs(codes).max() >= LARGEST_BIAS:
         raise WrongFileError(
             f"the bias of layer {layer!r} ({op.name}) does not fit into the file's int32 in steps of input scale times "
-            f"kernel scale, {min(tensor.scales):.3g}: it would be cut off at {max(tensor.scales) * 2**31:.3g}. {_ADVICE}"
+            f"kernel scale, {min(tensor.scales):.3g}: cut off at {max(tensor.scales) * 2**31:.3g}. {_ADVICE}"
         )

@@ -76,7 +76,7 @@ def _computed(model: QatModel, rows: list[NDArray], in_integers: bool) -> list[N
 
 
 def _steps(runtime: Interpreter) -> list[float | None]:
-    """Between two codes of each output, in the order of `tf.nest.flatten`; None of one that the file does not quantize."""
+    """Between two codes of each output, in the order of `tf.nest.flatten`; None where the file does not quantize."""
     outputs = list(runtime.outputs)
     if runtime.metadata.outputs_by_name:
         outputs = [tensor for _, tensor in sorted(zip(runtime.output_names, outputs, strict=True), key=lambda p: p[0])]
