@@ -50,7 +50,8 @@ class Variables:
             elif id(external) in apart:
                 self._apart[internal.ref()] = apart[id(external)]
         self._of_variable = {id(inner): at for at, each in enumerate(self.variables) for inner in parts(each)}
-        held = {variable.dtype.name for variable in self.variables if variable.dtype.is_floating}
+        plain = [variable for variable in self.variables if handles(variable)]  # a vocabulary is none
+        held = {variable.dtype.name for variable in plain if variable.dtype.is_floating}
         self.real = "float64" if held == {"float64"} else "float32"
 
     def place(self, handle: tf.Tensor) -> int | None:
