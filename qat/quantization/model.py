@@ -180,7 +180,10 @@ class QatModel(tf_keras.Model):
     @classmethod
     def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
         config = dict(config)
-        told = config.pop("quantization")
+        told = config.pop("quantization", None)
+        if told is None:  # a part of a QAT model
+            with deep_recursion():
+                return super().from_config(config, custom_objects)
         driver = cls.driver or told.get("driver")
         made_by = cls
         if driver is not None and cls.driver is None:

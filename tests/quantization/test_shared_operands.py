@@ -210,10 +210,10 @@ def test_a_factor_behind_a_layer_is_trained_beside_its_kernel():
     model = tf_keras.Model(features, layers.Dense(2)(tf.nn.relu(scale(dense(features)))))
     (rows,) = draw(model, 128, 0)
     qat_model = quantize_model(model, rows)
-    held = {weight.name.split("/")[-1]: weight for weight in qat_model.get_layer("quant_scaled").layer.weights}
-    np.testing.assert_array_equal(held["kernel:0"], dense.kernel)
-    np.testing.assert_array_equal(held["gamma:0"], scale.weights[0])
-    assert [name for name, weight in held.items() if weight.trainable] == ["kernel:0", "bias:0", "gamma:0"]
+    held = {variable.name: variable for variable in qat_model.trainable_variables}
+    assert list(held) == [variable.name for variable in model.trainable_variables]
+    np.testing.assert_array_equal(held[dense.kernel.name], dense.kernel)
+    np.testing.assert_array_equal(held[scale.weights[0].name], scale.weights[0])
     content = _all_codes_are_the_same(model)
     assert [op.name for op in read(content).ops] == ["FULLY_CONNECTED", "FULLY_CONNECTED"]
 

@@ -39,6 +39,8 @@ def forced_to_train(layer: Any, args: tuple, kwargs: dict) -> str | None:
     if isinstance(layer, layers.BatchNormalization):
         held = layer.trainable  # a frozen one computes as at inference, whatever it is told
         told = "normalises by the batch at hand and moves its averages"
+    elif isinstance(layer, layers.SpectralNormalization):
+        held, told = True, "sets its kernel anew"
     elif _amount(layer, ("dropout", "recurrent_dropout")):
         held, told = True, "drops at random"
     else:

@@ -84,7 +84,8 @@ def _read_both(model: tf_keras.Model, table: dict) -> Graph:
 
 
 def _imported(inferred: Trace, model: tf_keras.Model, live: frozenset[int]) -> Graph:
-    graph = import_trace(inlined(inferred, model), model, live)
+    inferred = inlined(inferred, model)
+    graph = import_trace(inferred, model, live)
     graph.refused, graph.cut = beside_outputs(inferred, model), cut_behind(model, graph)
     return graph
 
