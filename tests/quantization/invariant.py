@@ -166,12 +166,14 @@ def layers_with_variables(model: tf_keras.Model) -> int:
 @contextlib.contextmanager
 def float64() -> Iterator[None]:
     """What is built inside computes in float64."""
-    before = tf_keras.backend.floatx()
+    before, policy = tf_keras.backend.floatx(), tf_keras.mixed_precision.global_policy()
     tf_keras.backend.set_floatx("float64")
+    tf_keras.mixed_precision.set_global_policy("float64")  # one that somebody has set goes before the other
     try:
         yield
     finally:
         tf_keras.backend.set_floatx(before)
+        tf_keras.mixed_precision.set_global_policy(policy)
 
 
 def fresh(case: Case) -> tf_keras.Model:
