@@ -82,8 +82,15 @@ def _check_needs(config: DataConfig) -> None:
         raise ConfigError(f"data={config.name} needs data.path, the file or folder to read")
     if config.name == "user" and not (config.target or {}).get("_target_"):
         raise ConfigError("data=user needs data.target._target_, the dotted name of a function that returns the data")
-    if config.path is not None and not Path(config.path).exists():
-        raise DataError(f"data.path={config.path}: no such file or folder")
+    if config.path is not None and not _exists(config.path):
+        raise DataError(f"data.path={config.path[:1000]}: no such file or folder")
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # a name that no file system takes
+        return False
 
 
 def load(config: DataConfig, calibration_samples: int, seed: int) -> Splits:
