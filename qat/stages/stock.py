@@ -55,8 +55,8 @@ def _trained(run: Run, float_model: FloatModel) -> QatModel:
     run.progress.say(
         f"{STOCK_VARIANT}: tfmot as it ships, with epochs, batch size, learning rate, optimizer and schedule of quant"
     )
-    traced, predictor = trace(model, run.config.export.batch_size), keras_predictor(model)
-    with _their_errors("training"):
+    with _their_errors():
+        traced, predictor = trace(model, run.config.export.batch_size), keras_predictor(model)
         _draw_start(run, model, predictor, float_model)
         try:
             history = _train(run, traced, float_model)
@@ -67,14 +67,14 @@ def _trained(run: Run, float_model: FloatModel) -> QatModel:
 
 
 @contextmanager
-def _their_errors(what: str) -> Iterator[None]:
+def _their_errors() -> Iterator[None]:
     """Whatever Keras and TensorFlow raise over a model that tfmot has rewritten, in our words."""
     try:
         yield
     except QatError:
         raise
     except Exception as error:
-        raise ModelError(f"{what} of the model that tfmot made fails: {reason_of(error)}") from error
+        raise ModelError(f"training of the model that tfmot made fails: {reason_of(error)}") from error
 
 
 def _train(run: Run, traced: TracedModel, float_model: FloatModel) -> History:
@@ -140,7 +140,11 @@ def _draw_start(run: Run, model: tf_keras.Model, predictor: Predictor, float_mod
 
 
 def _keep(run: Run, model: tf_keras.Model) -> None:
-    with rundir.whole_file(run.file(STOCK_VARIANT, MODEL_H5)) as path, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that .h5 is an old format
-        model.save(path, include_optimizer=False)
+    """`model.h5` and its `model.json`; the exported file goes without where Keras cannot write the first."""
+    try:
+        with rundir.whole_file(run.file(STOCK_VARIANT, MODEL_H5)) as path, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that .h5 is an old format
+            model.save(path, include_optimizer=False)
+    except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+        run.progress.say(f"{STOCK_VARIANT}/{MODEL_H5} is not kept: {reason_of(error)}")
     write_beside(run, STOCK_VARIANT)
