@@ -19,7 +19,8 @@ _OF_TRUST = ("trust", "model.trust_custom_objects", "limits")
 _OPTION = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _GROUPS = ("data", "model", "train", "quant", "debug", "experiment", "sweep")
 _PLAIN_SETTINGS = ("hydra.sweeper.", "hydra.launcher.")
-_TEXTS = ("study_name", "sampler", "partition", "qos", "account", "constraint")  # of sweepers and launchers
+_PLAIN_TEXTS = dict.fromkeys(("study_name", "sampler", "partition", "qos", "account", "constraint"), r"[\w.-]+")
+_PLAIN_TEXTS["storage"] = r"sqlite:///[\w.-]+"  # a file in the folder that the command is called in
 _PARAMS = "hydra.sweeper.params."
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -95,9 +96,8 @@ def _complaints_of_one(key: str, override: Override, said: Sequence[str]) -> Ite
             yield "chooses a file that is none of the configuration's own"
     elif key.startswith(_PLAIN_SETTINGS):
         name = key.rpartition(".")[2]
-        if not isinstance(value, bool | int | float | None) and not (
-            name in _TEXTS and re.fullmatch(r"[\w.-]+", str(value))
-        ):
+        plain = re.fullmatch(_PLAIN_TEXTS.get(name, r"(?!)"), str(value))
+        if not isinstance(value, bool | int | float | None) and not plain:
             yield "sets how jobs are started"
     elif key == "hydra" or key.startswith("hydra."):
         yield "changes Hydra itself"

@@ -110,7 +110,7 @@ def _missing(model: str, name: str, kind: str) -> property:
     def refuse(self: Any) -> Any:
         raise ModelError(
             f"{model}.{name} ({kind}) is a part of the float model, and the quantized model is one graph without such "
-            f"parts: write the training step with self(inputs, training=True), or quantize the part by itself "
+            f"parts: let the training step call the model itself, or quantize the part by itself "
             f"(quantize_model(model.{name}, ...)) and train that"
         )
 

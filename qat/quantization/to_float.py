@@ -60,14 +60,14 @@ def rebuilt(said: dict[str, Any], entries: Any, name: str) -> tf_keras.Model:
     if unknown:
         raise ModelError(
             f"to_float: model {name!r} holds {', '.join(sorted(set(unknown)))}, which is not known here. Register it "
-            "with tf_keras.saving.register_keras_serializable first, or call to_float() in a custom_object_scope"
+            "with tf_keras.saving.register_keras_serializable first, or do this in a custom_object_scope"
         )
     try:
         model = tf_keras.saving.deserialize_keras_object(said)
     except (TypeError, ValueError, ImportError, AttributeError) as error:
         raise ModelError(
             f"to_float: model {name!r} cannot be built again: {' '.join(str(error).split())[:300]}. Register the "
-            "classes of its layers (tf_keras.saving.register_keras_serializable), or call it in a custom_object_scope"
+            "classes of its layers (tf_keras.saving.register_keras_serializable), or do this in a custom_object_scope"
         ) from error
     if not model.built or not model.variables:
         model(entries)
