@@ -67,6 +67,16 @@ def integer_arithmetic() -> Iterator[None]:
         _integer_arithmetic.reset(token)
 
 
+@contextlib.contextmanager
+def in_reals(dtype: str) -> Iterator[None]:
+    """Calls traced inside compute in this dtype as it is: kernels' arithmetic is imitated in float32 alone."""
+    token = _integer_arithmetic.set(_integer_arithmetic.get() and dtype == "float32")
+    try:
+        yield
+    finally:
+        _integer_arithmetic.reset(token)
+
+
 def in_integers() -> bool:
     """Whether calls traced now are to compute as the deployed kernels do."""
     return _integer_arithmetic.get()
@@ -276,6 +286,7 @@ class Linear(Holder):
         if self.ends.source is None or "scale" not in self.live:
             return bias
         step = self.live["scale"] * self.ends.source.scale()
+        step = tf.cast(step, bias.dtype)
         return straight_through(bias, tf.round(bias / step) * step)
 
     def _as_kernel(self, inputs: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:

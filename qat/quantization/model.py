@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
@@ -14,7 +16,7 @@ from tensorflow.python.saved_model.function_deserialization import RestoredFunct
 from qat.quantization.canonical.program import Program
 from qat.quantization.canonical.trace import input_tensors, nest_inputs
 from qat.quantization.driving import driven_class, found_driver
-from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic, recording
+from qat.quantization.layers import Linear, Op, RangeLayer, in_reals, integer_arithmetic, recording
 from qat.quantization.lstm import Lstm
 from qat.quantization.scheme import CanonicalWrapper, TableScale
 from qat.quantization.to_float import rebuilt, set_variables
@@ -132,7 +134,7 @@ class QatModel(tf_keras.Model):
             tf.autograph.experimental.do_not_convert(bind_ranges)(self)
         if self.float_variables is None:  # a part of a QAT model
             return super().call(inputs, training=training, mask=mask)
-        with self.float_variables.one_pass():
+        with self.float_variables.one_pass(), in_reals(self.float_variables.real):
             if is_training(training) and recording() is None:
                 tf.autograph.experimental.do_not_convert(run_updates)(self.told["updates"], self.float_variables)
             return super().call(inputs, training=training, mask=mask)
@@ -303,6 +305,16 @@ def _cloned(model: tf_keras.Model, values: list) -> tf_keras.Model | None:
         return None
     set_variables(made, values, model.name)
     return made
+
+
+def in_float32(model: tf_keras.Model) -> tf_keras.Model:
+    """A QAT model of a float64 model as one that computes in float32, as files do; any other model as it is."""
+    if not isinstance(model, QatModel) or model.float_variables is None or model.float_variables.real == "float32":
+        return model
+    config = json.loads(json.dumps(model.get_config()).replace('"float64"', '"float32"'))
+    twin = QatModel.from_config(config)
+    twin.set_weights([np.asarray(w, np.float32) if w.dtype == np.float64 else w for w in model.get_weights()])
+    return twin
 
 
 def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:

@@ -84,9 +84,10 @@ def convert(
             or it holds scales or biases that its kernels cannot compute with; the layer is named.
     """
     _check_options(scheme, io, engine, batch_size)
+    from qat.quantization.model import in_float32
     from qat.tflite.tracing import trace
 
-    traced = trace(model, batch_size)
+    traced = trace(in_float32(model), batch_size)
     scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
     if scheme == "trained" and engine == "tflite" and not _is_ours(traced.model):
         scheme = "stock"
