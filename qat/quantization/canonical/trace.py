@@ -112,6 +112,7 @@ class Tracer:
         self.updates: list[dict[str, Any]] = []
         self.masks: dict[Any, list[tf.Tensor]] = {}  # of dropout in recurrent cells
         self.forced: dict[str, str] = {}
+        self._told: set[int] = set()  # layers in `forced`, which some wrappers call twice
         self.unrolling: list[int] = []  # how deep the recurrent layers are that are being written out
         self.root: LayerCall | None = None
         self._stack: list[LayerCall] = []
@@ -182,7 +183,8 @@ class Tracer:
     def look_at_mode(self, layer: Any, args: tuple, kwargs: dict) -> None:
         """Note a layer whose call says that it is to train, though this is inference."""
         found = None if self.training else forced_to_train(layer, args, kwargs)
-        if found is not None:
+        if found is not None and id(layer) not in self._told:
+            self._told.add(id(layer))
             self.forced["/".join(self._path[1:]) or layer.name] = found
 
     @contextlib.contextmanager
