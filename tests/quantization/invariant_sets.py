@@ -21,7 +21,7 @@ from qat.models import build
 from qat.quantization.canonical.trace import input_tensors, nest_inputs
 
 from .invariant import RANDOM_ATTRIBUTES, Case, check, fresh
-from .semantics import SEMANTICS
+from .semantics.every import SEMANTICS
 from .zoo import CASES
 
 ROOT = Path(__file__).resolve().parents[2]
