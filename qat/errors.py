@@ -5,6 +5,8 @@ class QatError(Exception):
     """Base of every error that `qat` raises on purpose; a door prints its text and exits with `exit_code`."""
 
     exit_code = 2
+    __init__ = Exception.__init__  # by which autograph knows that a text makes one: raised while a step is traced, it
+    # comes out as what it is
 
 
 class ConfigError(QatError, ValueError):

@@ -16,7 +16,7 @@ from qat.quantization.canonical.building import LINEAR, is_fixed
 from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
 from qat.quantization.canonical.placement import SAME_SCALE, SHARES_RANGE, UNIFIES, Range
 from qat.quantization.canonical.trace import nest_inputs
-from qat.quantization.driving import carried_attributes, driven_class, drives_itself, parts_of
+from qat.quantization.driving import carried_attributes, driven_class, drives_itself, give_attributes, parts_of
 from qat.quantization.layers import Linear, Op, RangeLayer
 from qat.quantization.lstm import Lstm
 from qat.quantization.model import QatModel, bind_ranges, deep_recursion
@@ -286,11 +286,11 @@ def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> 
     told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": architecture(model)}
     if made.driver is not None:
         told |= {"driver": made.driver, "parts": parts_of(model)}
+    told["attributes"] = carried_attributes(model, made)
+    give_attributes(made, told["attributes"], variables.variables, model)
     made.hold(variables, told)
     if told["float_model"] is None or foreign_classes(told["float_model"]):
         object.__setattr__(made, "origin", model)
-    for name, value in carried_attributes(model, set(vars(made))):
-        setattr(made, name, value)
     return made, ranges
 
 

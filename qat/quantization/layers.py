@@ -136,7 +136,8 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
         """A weight's value as training sees it."""
         if name in self.sources:
             return self.variables_of_model.value(self.sources[name])
-        return getattr(self, f"weight_{name}")
+        constant, real = getattr(self, f"weight_{name}"), self.variables_of_model.real
+        return tf.cast(constant, real) if constant.dtype.is_floating and constant.dtype != real else constant
 
     def current(self) -> dict[str, Any]:
         return {name: self.weight(name) for name in self.weight_specs}
@@ -537,7 +538,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     @property
     def range(self) -> tuple[float, float]:
-        return tuple(float(self.quantizer_vars[name]) for name in ("min_var", "max_var"))
+        return tuple(float(tf.convert_to_tensor(self.quantizer_vars[name])) for name in ("min_var", "max_var"))
 
     def set_range(self, low: float, high: float) -> None:
         self.quantizer_vars["min_var"].assign(low)

@@ -161,7 +161,7 @@ class Lstm(Holder):
 
     def set_range(self, low: float, high: float) -> None:
         """Give the cell room for these values, and for those of other calls."""
-        self.weight_cell_limit.assign(max(float(self.weight_cell_limit), -low, high))
+        self.weight_cell_limit.assign(max(float(tf.convert_to_tensor(self.weight_cell_limit)), -low, high))
 
     def _as_kernel(self, inputs: tf.Tensor, ends: _Ends) -> tf.Tensor:
         """What LiteRT computes, to the last bit, in whole numbers held by float64."""

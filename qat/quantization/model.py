@@ -6,23 +6,25 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
+from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 
 from qat.quantization.canonical.program import Program
 from qat.quantization.canonical.trace import input_tensors, nest_inputs
-from qat.quantization.driving import driven_class, found_driver
+from qat.quantization.driving import driven_class, found_driver, give_attributes
 from qat.quantization.layers import Linear, Op, RangeLayer, in_reals, integer_arithmetic, recording
 from qat.quantization.lstm import Lstm
 from qat.quantization.scheme import CanonicalWrapper, TableScale
 from qat.quantization.to_float import rebuilt, set_variables
-from qat.quantization.training_layers import is_training
+from qat.quantization.training_layers import Added, is_training
 from qat.quantization.updates import run_updates
-from qat.quantization.variables import FloatVariables, building
+from qat.quantization.variables import FloatVariables, LayerVariables, building
 from qat.training.replicas import replica_count
 
 RECURSION_LIMIT = 20_000  # of frames; Keras walks a functional model back from its outputs by recursion
@@ -84,6 +86,7 @@ class QatModel(tf_keras.Model):
     told = None  # what `hold` was told
     check_rows = None  # some calibration rows, one array an input: `qat.quantization.check_rows`
 
+    evaluates_itself = False  # by a `test_step` of the float model's class
     driver = None  # name of the float model's class, whose `train_step` and the like this one has
 
     def to_float(self) -> tf_keras.Model:
@@ -132,6 +135,9 @@ class QatModel(tf_keras.Model):
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         if not self.bound:
             tf.autograph.experimental.do_not_convert(bind_ranges)(self)
+        if tf.is_tensor(training) and tf.get_static_value(training) is None:
+            modes = [partial(self, inputs, training=mode, mask=mask) for mode in (True, False)]
+            return tf.cond(tf.cast(training, tf.bool), *modes)
         if self.float_variables is None:  # a part of a QAT model
             return super().call(inputs, training=training, mask=mask)
         with self.float_variables.one_pass(), in_reals(self.float_variables.real):
@@ -167,6 +173,7 @@ class QatModel(tf_keras.Model):
 
     def _switch(self, on: bool) -> None:
         self.float_variables.quantized = on
+        self._compute_in(self.float_variables.real)
         for layer in self.layers:
             if isinstance(layer, RangeLayer):
                 layer.quantizer.enabled = on
@@ -175,6 +182,24 @@ class QatModel(tf_keras.Model):
                     quantizer.enabled = on
         self.forget_traces()
         self.train_function = self.train_tf_function = None
+
+    def _compute_in(self, real: str) -> None:
+        """Let all layers compute in this dtype: a float model of float64 trains in it, without grids."""
+        policy = tf_keras.mixed_precision.Policy(real)
+        for layer in self._flatten_layers(include_self=False):
+            if layer.compute_dtype in ("float32", "float64") and not isinstance(layer, LayerVariables):
+                layer._set_dtype_policy(policy)
+
+    def _conform_to_reference_input(self, tensor: Any, ref_input: Any) -> Any:
+        """Keras' own; where the model computes in float64, its inputs keep what float32 would round."""
+        dtype = self._entry_dtype(ref_input)
+        given = ref_input if dtype == ref_input.dtype else tf.TensorSpec(ref_input.shape, dtype)
+        return super()._conform_to_reference_input(tensor, given)
+
+    def _entry_dtype(self, entry: Any) -> tf.DType:
+        """In which an input is taken now."""
+        wide = self.float_variables is not None and entry.dtype == tf.float32
+        return tf.as_dtype(self.float_variables.real if wide else entry.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"quantization": self.told}
@@ -193,6 +218,7 @@ class QatModel(tf_keras.Model):
             made_by = cls if found is None else driven_class(cls, found, told.get("parts", {}))
         with deep_recursion(), building(FloatVariables(told["real"])) as variables:
             made = super(QatModel, made_by).from_config(config, custom_objects)
+        give_attributes(made, told.get("attributes", {}), variables.variables)
         made.hold(variables, told)
         return made
 
@@ -220,10 +246,10 @@ class QatModel(tf_keras.Model):
         weights and ranges as they are, and is traced anew after `forget_traces` alone.
         """
         if self.graph is None:
-            signature = [tf.TensorSpec([None, *entry.shape[1:]], entry.dtype) for entry in self.inputs]
+            signature = [tf.TensorSpec([None, *entry.shape[1:]], self._entry_dtype(entry)) for entry in self.inputs]
             object.__setattr__(self, "graph", tf.function(self._answered, signature, autograph=False))
         flat = zip(tf.nest.flatten(inputs), self.inputs, strict=True)
-        return self.graph(*(tf.cast(values, entry.dtype) for values, entry in flat))
+        return self.graph(*(tf.cast(values, self._entry_dtype(entry)) for values, entry in flat))
 
     def _answered(self, *flat: tf.Tensor) -> Any:
         with integer_arithmetic():
@@ -235,11 +261,20 @@ class QatModel(tf_keras.Model):
         object.__setattr__(self, "graph", None)
 
     def make_test_function(self, force: bool = False) -> Any:
-        """Keras' own would trace the model once more; under a strategy, or compiled otherwise, it has to."""
-        if self._distribution_strategy is not None or self.jit_compile or self._steps_per_execution.numpy() != 1:
+        """Keras' own would trace the model once more; under a strategy, or compiled otherwise, it has to, and where the
+        evaluation is the user's, or sums up what layers add in their calls."""
+        plain = self._distribution_strategy is None and not self.jit_compile and self._steps_per_execution.numpy() == 1
+        if not plain or self.evaluates_itself or self._adds_in_calls():
             return super().make_test_function(force)
         self.test_function = self._test_batch
         return self.test_function
+
+    def _adds_in_calls(self) -> bool:
+        """Whether a call of the model adds losses or metrics of its own."""
+        kinds = (Added, AddLoss, AddMetric)
+        return any(
+            isinstance(layer, kinds) or layer._activity_regularizer is not None for layer in self._flatten_layers()
+        )
 
     def _test_batch(self, iterator: Any) -> dict:
         logs = self.test_step(next(iterator))
@@ -248,7 +283,7 @@ class QatModel(tf_keras.Model):
 
     def test_step(self, data: Any) -> dict:
         inputs, targets, weights = tf_keras.utils.unpack_x_y_sample_weight(data)
-        if not tf.executing_eagerly() or not self._are_entries(inputs):
+        if not tf.executing_eagerly() or self.run_eagerly or not self._are_entries(inputs):
             with integer_arithmetic():
                 return super().test_step(data)
         outputs = self.answers(inputs)

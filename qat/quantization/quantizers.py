@@ -121,9 +121,9 @@ class KernelQuantizer(quantizers.Quantizer):
             return inputs
         limit, kernel = self._limit(inputs, least), self._channels_last(inputs)
         if not self.per_channel:
-            result = fake_quant(kernel, -limit, limit, self.bits, narrow=True)
+            result = straight_through(kernel, fake_quant(kernel, -limit, limit, self.bits, narrow=True))
         elif training or self.channels == "depthwise" or (self.channels == "last" and len(kernel.shape) == 4):
-            result = _per_channel(kernel, limit, self.bits)
+            result = straight_through(kernel, _per_channel(kernel, limit, self.bits))
         else:
             result = _on_grid(kernel, limit, self.bits)
         return tf.transpose(result, [0, 1, 3, 2]) if self.channels == "third" else tf.reshape(result, inputs.shape)
@@ -208,7 +208,7 @@ class OperandQuantizer(quantizers.Quantizer):
     def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        return fake_quant(inputs, *self._ends(inputs))
+        return straight_through(inputs, fake_quant(inputs, *self._ends(inputs)))  # its grid may end before its values
 
     def scale(self, operand: tf.Tensor) -> tf.Tensor:
         """The step between two codes: a scalar."""

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig
+from tf_keras.src.engine.base_layer_utils import call_context
 
+from qat.errors import TrainingSemanticsWarning
 from qat.quantization.layers import Holder, Linear, Op, PlainCalls, WeightOf
 from qat.quantization.lstm import QUANTIZED, Lstm
 from qat.quantization.quantizers import GateQuantizer, KernelQuantizer, OperandQuantizer, SlopeQuantizer
+from qat.quantization.training_layers import is_training
 
+_CUT = (
+    "layers of a quantization-aware model train inside another model, as tf_keras.Model(q.input, ...) makes one, which "
+    "does not hold their variables: its fit leaves them as they are. Call the whole model in it, "
+    "tf_keras.Model(entry, head(q(entry))), or take gradients for q.trainable_variables"
+)
 CHANNELS = {"depthwise_conv2d": "depthwise", "conv2d_transpose": "third"}
 
 
@@ -110,6 +119,8 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
 
     def call(self, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
         inner = self.layer
+        if is_training(training) and not (inner.variables_of_model.in_a_pass or call_context().saving):
+            warnings.warn(_CUT, TrainingSemanticsWarning, stacklevel=2)
         if isinstance(inner, Lstm):
             inner.use(self._quantized_gates(inner, training))
             result = inner.call(inputs, training=training, **kwargs)

@@ -7,8 +7,9 @@ forward pass (`qat.quantization.canonical.source`), so that an optimizer's step 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
@@ -20,6 +21,8 @@ from qat.quantization.canonical.source import Source
 class FloatVariables:
     """The copies, in the order of the float model's `variables`, and what is computed from them in one forward pass.
 
+    `real` is the dtype in which the float model holds real numbers.
+
     No Keras object: layers hold it out of Keras' sight, which would count its variables once for each of them.
     """
 
@@ -28,7 +31,6 @@ class FloatVariables:
         self.layers: list[LayerVariables] = []
         self.variables: list[Any] = []
         self.owners: list[LayerVariables] = []
-        self._results: dict[str, Any] | None = None
 
     def add(self, layer: LayerVariables) -> None:
         """Take in the variables of one more layer."""
@@ -41,36 +43,50 @@ class FloatVariables:
 
     def value(self, source: Source) -> tf.Tensor:
         """What the expression gives with the variables as they are; computed once in a forward pass."""
-        results = {} if self._results is None else self._results
+        results = self._of_this_graph() if self.in_a_pass else {}
         return source.evaluate(self.variables, results, self.real, self.quantized)
 
     def note(self, name: str, value: Any) -> None:
         """Put something down for the rest of this forward pass."""
-        if self._results is not None:
-            self._results[f"note {name}"] = value
+        if self.in_a_pass:
+            self._of_this_graph()[f"note {name}"] = value
 
     def noted(self, name: str) -> Any:
         """What was put down under this name; None where nothing was."""
-        return None if self._results is None else self._results.get(f"note {name}")
+        return self._of_this_graph().get(f"note {name}") if self.in_a_pass else None
+
+    def _of_this_graph(self) -> dict[str, Any]:
+        """A layer may be traced by itself in a pass, as for a SavedModel: its tensors are of no use outside of it."""
+        graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        return _passes.get()[self].setdefault(graph, {})
 
     def is_trained(self, place: int) -> bool:
         """Whether the layer of this variable is trainable now."""
         return bool(self.owners[place].trainable)
 
+    @property
+    def in_a_pass(self) -> bool:
+        """Whether the model that holds these variables is being called."""
+        return self in _passes.get()
+
     @contextlib.contextmanager
     def one_pass(self) -> Iterator[None]:
         """Inside, equal expressions are computed once."""
-        before, self._results = self._results, {}
+        token = _passes.set({**_passes.get(), self: {}})
         try:
             yield
         finally:
-            self._results = before
+            _passes.reset(token)
 
     def trainable(self, order: Sequence[int]) -> list[tf.Variable]:
         """Those that are trained now, in this order of places."""
         return [self.variables[place] for place in order if self.is_trained(place)]
 
 
+# what forward passes have computed, by graph: of this thread, for each replica of a strategy has a thread and variables
+_passes: ContextVar[Mapping[FloatVariables, dict[Any, dict[str, Any]]]] = ContextVar(
+    "passes", default=MappingProxyType({})
+)
 _building: ContextVar[FloatVariables | None] = ContextVar("float_variables", default=None)
 
 

@@ -19,6 +19,7 @@ from qat.calibration import InputSpec
 from qat.errors import ModelError
 from qat.stand_in import KernelStandIn, StandIns, standing_in
 
+HALF = ("float16", "bfloat16")
 MOST_KEPT = 1 << 26  # bytes of files that are kept for another asking
 _FAKE_QUANT_OPS = frozenset(
     {
@@ -86,6 +87,22 @@ class TracedModel:
         return [variable.name for variable in held if not np.isfinite(variable.numpy()).all()]
 
 
+@contextlib.contextmanager
+def _in_full_precision(model: Any) -> Iterator[None]:
+    """Inside, layers of mixed precision compute in the dtype of their variables: no file computes in half precision."""
+    layers = model._flatten_layers() if isinstance(model, tf_keras.Model) else ()
+    mixed = [layer for layer in layers if layer.compute_dtype in HALF and layer.variable_dtype == "float32"]
+    held = [layer._dtype_policy for layer in mixed]
+    full = tf_keras.mixed_precision.Policy("float32")
+    try:
+        for layer in mixed:
+            layer._set_dtype_policy(full)
+        yield
+    finally:
+        for layer, policy in zip(mixed, held, strict=True):
+            layer._set_dtype_policy(policy)
+
+
 def input_specs(model: Any) -> tuple[InputSpec, ...]:
     """The model's inputs in `model.inputs` order, named by dictionary key or by input layer.
 
@@ -118,7 +135,8 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
         kind["outputs"] = result
         return tf.nest.flatten(result)
 
-    with _recurrent_layers_unrolled(model) if unroll else contextlib.nullcontext(), standing_in() as stands_in:
+    unrolled = _recurrent_layers_unrolled(model) if unroll else contextlib.nullcontext()
+    with unrolled, _in_full_precision(model), standing_in() as stands_in:
         function = forward.get_concrete_function(*specs)
     if stands_in.lstms and specs[0].shape[0] is None:
         return replace(trace(model, 1, unroll), one_sample=True, asked=(batch_size, unroll))
