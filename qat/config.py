@@ -123,6 +123,8 @@ class QuantConfig:
     per_layer: dict[str, Any] = field(default_factory=dict)  # regex -> {weight_bits, per_channel, method}
     auto_skip: AutoSkipConfig = field(default_factory=AutoSkipConfig)
 
+    # what pruning or clustering has made of the float kernels stays in training: none | sparsity | clusters | auto
+    preserve: str | None = "auto"  # auto: whichever is recognised, and said; null = none
     ema_decay: float = 0.99  # of the activation ranges, after the calibrated start
     learned_ranges: bool = False  # ranges are trained by gradient (LSQ-like) instead of observed
     # each of the three at a share of the QAT steps (0.8), at a step (200steps) or at an epoch (3epochs); None = never

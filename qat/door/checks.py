@@ -49,6 +49,7 @@ LIMITS: dict[str, tuple[float, float]] = {  # lowest, highest; null passes where
     "log.ranges_every": (0, math.inf),
 }
 
+PRESERVE = ("none", "sparsity", "clusters", "auto")
 IO_TYPES = ("int8", "uint8", "float32")
 TRAINED_BY_US = ("qat", "qat_w4a8")
 BESIDE = (STOCK,)  # what quant.beside takes
@@ -113,6 +114,8 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
         )
     yield from _layer_complaints(quant.per_layer)
     yield from _stock_complaints(quant)
+    if quant.preserve is not None and quant.preserve not in PRESERVE:
+        yield f"quant.preserve={quant.preserve}: expected null or one of {', '.join(PRESERVE)}."
     if quant.name not in TRAINED_BY_US:
         yield from _needless_complaints(quant)
     if quant.name not in (*TRAINED_BY_US, "ptq"):
@@ -161,6 +164,7 @@ def _needless_complaints(quant: QuantConfig) -> Iterator[str]:
         "quant.sensitivity": quant.sensitivity,
         "quant.auto_skip.max_drop": quant.auto_skip.max_drop is not None,
         "quant.learned_ranges": quant.learned_ranges,
+        "quant.preserve": quant.preserve in ("sparsity", "clusters"),
         "quant.delay": quant.delay is not None,
         "quant.freeze_observers_at": quant.freeze_observers_at is not None,
         "quant.freeze_bn_at": quant.freeze_bn_at is not None,

@@ -123,7 +123,9 @@ class Emitter:
         )
         if node.in_float:
             return inner
-        return CanonicalWrapper(inner, LinearScheme(**self.scheme_of(node.layer or node.name)), dtype=self.real)
+        return CanonicalWrapper(
+            inner, LinearScheme(**self.scheme_of(node.layer or node.name), one_range=node.one_range), dtype=self.real
+        )
 
     def _lstm(self, node: Node, tensor: Any) -> Any:
         """The layer's output; of a layer that is called several times, the ranges of each call are told apart."""
@@ -279,7 +281,7 @@ def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> 
     entries = [node.name for node in graph.inputs]
     outputs_named = [f"{name}_output" if name in entries else name for name in names]
     with policy_scope(tf_keras.mixed_precision.Policy(graph.real)), building(FloatVariables(graph.real)) as variables:
-        copies, order = copied_variables(model, {*entries, *outputs_named}, layer_name)
+        copies, order = copied_variables(model, {*entries, *outputs_named}, layer_name, graph.kept)
         made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
         made._insert_layers(copies)
     told = {"real": graph.real, "fake_quantization": True, "order": order}

@@ -92,10 +92,18 @@ def unevenness(pair: Pair) -> float:
 
 
 def pairs(graph: Graph) -> list[Pair]:
-    """Linear layers with nothing but what passes factors through between them, and no other reader on the way."""
+    """Linear layers with nothing but what passes factors through between them, and no other reader on the way.
+
+    A clustered kernel takes no factors, which would be as many values more.
+    """
     keys = Counter(weight.key for node in graph.nodes for weight in node.weights.values() if weight.key is not None)
     alone = [node for node in graph.of(*LINEAR) if all(keys[w.key] <= 1 for w in node.weights.values())]
-    return [pair for node in alone for pair in _pair_from(graph, node) if pair.second in alone]
+    found = [pair for node in alone for pair in _pair_from(graph, node) if pair.second in alone]
+    return [pair for pair in found if not pair.second.one_range and not _divides_clusters(pair.first)]
+
+
+def _divides_clusters(first: Node) -> bool:
+    return first.one_range and "norm" not in first.attrs
 
 
 def _pair_from(graph: Graph, first: Node) -> Iterator[Pair]:

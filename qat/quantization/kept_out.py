@@ -40,9 +40,9 @@ def can_be_kept_out(layer: Any) -> bool:
 def file_weights(layer: Any, quantizer: Any) -> KernelWeights:
     """The kernel and bias of a layer as its file holds them."""
     kernel, bias = layer.folded_kernel(), layer.folded_bias()
-    least = layer.least_kernel_step(quantizer)
-    scale = quantizer.scale(kernel, least)
-    on_grid = quantizer(kernel, False, weights={}, least=least)
+    grid = {"least": layer.least_kernel_step(quantizer), "limit": layer.shared_limit(quantizer)}
+    scale = quantizer.scale(kernel, **grid)
+    on_grid = quantizer(kernel, False, weights={}, **grid)
     if layer.kind == "depthwise_conv2d":
         on_grid = tf.reshape(on_grid, [*on_grid.shape[:2], 1, -1])
     codes = tf.cast(tf.round(on_grid / scale), tf.int8).numpy()

@@ -266,6 +266,20 @@ class Linear(Holder):
             return least
         return tf.math.divide_no_nan(least, tf.abs(tf.cast(tf.stop_gradient(self.norm_scale()), least.dtype)))
 
+    def shared_limit(self, quantizer: Any, raw: bool = False) -> tf.Tensor | None:
+        """The largest absolute value of the whole kernel, for each output channel: [channels]; None where each channel
+        has a range of its own.
+
+        Args:
+            quantizer: the kernel's.
+            raw: of the kernel as it is before the normalization's scale comes in.
+        """
+        if not quantizer.one_range:
+            return None
+        largest = tf.reduce_max(tf.abs(tf.convert_to_tensor(self.real_weight(self.kernel_name))))
+        scale = tf.abs(self.norm_scale())
+        return largest * (tf.ones_like(scale) if raw else scale)
+
     def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
         object.__setattr__(self, "ends", self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)])
         weights = self.current()

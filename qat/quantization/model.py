@@ -99,7 +99,7 @@ class QatModel(tf_keras.Model):
         Raises:
             ModelError: a class of the float model is not known in this process.
         """
-        values = [None if each is None else each.numpy() for each in self.float_variables.variables]
+        values = self.float_variables.values()
         said = self.told.get("float_model")
         if self.origin is not None:
             return _cloned(self.origin, values) or self._unquantized()
@@ -327,7 +327,7 @@ class _Penalty:
         self.program, self.variables = program, variables
 
     def __call__(self) -> tf.Tensor:
-        return self.program.run([], self.variables.variables)[0]
+        return self.program.run([], self.variables.readable)[0]
 
 
 def _cloned(model: tf_keras.Model, values: list) -> tf_keras.Model | None:

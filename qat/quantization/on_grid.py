@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from qat.config import QuantConfig
 from qat.quantization.canonical.building import LINEAR
 from qat.quantization.canonical.graph import Node, Weight
-from qat.quantization.quantizers import GateQuantizer, KernelQuantizer
-from qat.quantization.scheme import CHANNELS
+from qat.quantization.quantizers import GateQuantizer
+from qat.quantization.scheme import kernel_quantizer
 from qat.quantization.settings import weight_scheme
 
 WITH_GRID = (*LINEAR, "lstm")
@@ -21,9 +21,10 @@ def on_grid(node: Node, config: QuantConfig) -> Node:
     scheme = weight_scheme(config, node.layer or node.name)
     if node.op == "lstm":
         return _lstm_on_grid(node, scheme["bits"])
-    quantizer = KernelQuantizer(scheme["bits"], scheme["per_channel"], CHANNELS.get(node.op, "last"))
+    quantizer = kernel_quantizer(node.op, "norm" in node.attrs, scheme["bits"], scheme["per_channel"], node.one_range)
     kernel, scale = node.weights["kernel"].value, norm_scale(node)
-    grid = quantizer(tf.constant(kernel * scale), False, {}).numpy() / np.where(scale == 0, 1, scale)
+    limit = tf.constant(np.abs(kernel).max() * np.abs(scale).reshape(-1)) if quantizer.one_range else None
+    grid = quantizer(tf.constant(kernel * scale), False, {}, limit=limit).numpy() / np.where(scale == 0, 1, scale)
     weights = {**node.weights, "kernel": Weight(grid.astype(np.float32))}
     return Node(node.op, node.name, node.inputs, node.attrs, weights, node.outputs, node.layer)
 

@@ -21,6 +21,7 @@ from qat.quantization.check_rows import keep_rows
 from qat.quantization.columns import warn_of_columns
 from qat.quantization.emission import emit
 from qat.quantization.equalization import equalize, equalize_uneven
+from qat.quantization.preserve import keep
 from qat.quantization.ranges import calibrate
 from qat.quantization.settings import input_specs, override, refuse_low_bit, skipped_layers, weight_scheme
 from qat.quantization.settled import warn_of_unsettled
@@ -55,6 +56,7 @@ def quantize_model(
     config = config or QuantConfig(name="qat")
     graph = canonicalize(float_model)
     refuse_blockers(graph)
+    keep(graph, float_model, config)
     if config.equalization:
         equalize(graph)
     elif config.equalize_above is not None:

@@ -96,18 +96,28 @@ class KernelQuantizer(quantizers.Quantizer):
     """Symmetric, narrow range [-127, 127] (or [-7, 7]), one scale for each output channel or one for all.
 
     `channels_last` says how to bring the output channels to the last axis: "last" (they are there), "depthwise"
-    (the last two axes together), "third" (transposed convolution: [h, w, out, in]).
+    (the last two axes together), "third" (transposed convolution: [h, w, out, in]). With `one_range` the limits of the
+    channels are told, not taken from the values.
     """
 
-    def __init__(self, bits: int = 8, per_channel: bool = True, channels: str = "last") -> None:
-        self.bits, self.per_channel, self.channels = bits, per_channel, channels
+    def __init__(
+        self, bits: int = 8, per_channel: bool = True, channels: str = "last", one_range: bool = False
+    ) -> None:
+        self.bits, self.per_channel, self.channels, self.one_range = bits, per_channel, channels, one_range
         self.enabled = True
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
         return {}
 
     def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, least: Any = None, **kwargs: Any
+        self,
+        inputs: tf.Tensor,
+        training: bool,
+        weights: dict[str, tf.Variable],
+        *,
+        least: Any = None,
+        limit: Any = None,
+        **kwargs: Any,
     ) -> tf.Tensor:
         """The kernel on its grid.
 
@@ -116,10 +126,11 @@ class KernelQuantizer(quantizers.Quantizer):
             training: whether a gradient is wanted.
             weights: none.
             least: the smallest step that the grid may have, one number a channel, or one for all (`least_step`).
+            limit: with `one_range`, the largest absolute value that has a code, one number a channel.
         """
         if not self.enabled:
             return inputs
-        limit, kernel = self._limit(inputs, least), self._channels_last(inputs)
+        limit, kernel = self._limit(inputs, least, limit), self._channels_last(inputs)
         if not self.per_channel:
             result = straight_through(kernel, fake_quant(kernel, -limit, limit, self.bits, narrow=True))
         elif training or self.channels == "depthwise" or (self.channels == "last" and len(kernel.shape) == 4):
@@ -128,9 +139,9 @@ class KernelQuantizer(quantizers.Quantizer):
             result = _on_grid(kernel, limit, self.bits)
         return tf.transpose(result, [0, 1, 3, 2]) if self.channels == "third" else tf.reshape(result, inputs.shape)
 
-    def scale(self, kernel: tf.Tensor, least: Any = None) -> tf.Tensor:
+    def scale(self, kernel: tf.Tensor, least: Any = None, limit: Any = None) -> tf.Tensor:
         """The step between two codes of the kernel, at the least `least`: one number a channel, or one for all."""
-        return step_of(0.0, self._limit(kernel, least), self._largest_code)
+        return step_of(0.0, self._limit(kernel, least, limit), self._largest_code)
 
     @property
     def _largest_code(self) -> int:
@@ -143,17 +154,18 @@ class KernelQuantizer(quantizers.Quantizer):
             return tf.reshape(kernel, [*kernel.shape[:2], kernel.shape[2] * kernel.shape[3]])
         return kernel
 
-    def _limit(self, kernel: tf.Tensor, least: Any = None) -> tf.Tensor:
+    def _limit(self, kernel: tf.Tensor, least: Any = None, told: Any = None) -> tf.Tensor:
         """What the largest code stands for."""
         size = tf.abs(tf.stop_gradient(self._channels_last(kernel)))
         least = tf.cast(SMALLEST_LIMIT if least is None else self._largest_code * least, size.dtype)
         if not self.per_channel:
             return tf.maximum(tf.reduce_max(size), tf.reduce_max(least))
-        limit = tf.reduce_max(size, axis=list(range(len(size.shape) - 1)))
+        limit = tf.reduce_max(size, axis=list(range(len(size.shape) - 1))) if told is None else tf.stop_gradient(told)
         return tf.maximum(limit, tf.maximum(tf.reduce_max(limit) * SMALLEST_SHARE, least))
 
     def get_config(self) -> dict[str, Any]:
-        return {"bits": self.bits, "per_channel": self.per_channel, "channels": self.channels}
+        own = {"bits": self.bits, "per_channel": self.per_channel, "channels": self.channels}
+        return own | {"one_range": self.one_range}
 
 
 @tf_keras.utils.register_keras_serializable("qat")

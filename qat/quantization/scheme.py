@@ -25,6 +25,17 @@ _CUT = (
 CHANNELS = {"depthwise_conv2d": "depthwise", "conv2d_transpose": "third"}
 
 
+def kernel_quantizer(kind: str, is_normalized: bool, bits: int, per_channel: bool, one_range: bool) -> KernelQuantizer:
+    """For the kernel of a linear op.
+
+    Of one range before BatchNormalization, each channel has its own behind it, by what that multiplies it with. Not so
+    of a transposed convolution, whose ranges the converter finds by itself.
+    """
+    shares = one_range and is_normalized and kind != "conv2d_transpose"
+    per_channel = per_channel and (is_normalized or not one_range)
+    return KernelQuantizer(bits, per_channel, CHANNELS.get(kind, "last"), shares and per_channel)
+
+
 class _Scheme(QuantizeConfig):
     """What every canonical layer has in common: its activations are quantized by ranges of their own."""
 
@@ -44,23 +55,25 @@ class LinearScheme(_Scheme):
 
     `low_bit`: some kernel of the model has fewer than 8 bits. Then the converter finds no grid in a constant by itself,
     and the kernel of a dense layer, which it turns round, must carry a FakeQuant; that it turns for one scale only.
+    `one_range`: the kernel is clustered, and a centroid is to be one code in all channels.
     """
 
-    def __init__(self, bits: int = 8, per_channel: bool = True, low_bit: bool = False) -> None:
-        self.bits, self.per_channel, self.low_bit = bits, per_channel, low_bit
+    def __init__(self, bits: int = 8, per_channel: bool = True, low_bit: bool = False, one_range: bool = False) -> None:
+        self.bits, self.per_channel, self.low_bit, self.one_range = bits, per_channel, low_bit, one_range
 
     def get_weights_and_quantizers(self, layer: Linear) -> list:
         per_channel = self.per_channel and layer.kind != "embedding"
         if self.low_bit and layer.kind == "dense":
             per_channel = False
         kernel = WeightOf(layer, layer.kernel_name)
-        return [(kernel, KernelQuantizer(self.bits, per_channel, CHANNELS.get(layer.kind, "last")))]
+        return [(kernel, kernel_quantizer(layer.kind, layer.norm is not None, self.bits, per_channel, self.one_range))]
 
     def set_quantize_weights(self, layer: Linear, quantize_weights: list) -> None:
         layer.use({layer.kernel_name: quantize_weights[0]})
 
     def get_config(self) -> dict[str, Any]:
-        return {"bits": self.bits, "per_channel": self.per_channel, "low_bit": self.low_bit}
+        own = {"bits": self.bits, "per_channel": self.per_channel, "low_bit": self.low_bit}
+        return own | {"one_range": self.one_range}
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -157,9 +170,11 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         raw = inner.uses_batch(training)
         kernel = weight.value() if raw else inner.folded_kernel()
         live = bool(tf.get_static_value(training)) if training is not None else False
-        least = inner.least_kernel_step(quantizer, raw) if quantizer.enabled else None
-        quantized = {inner.kernel_name: quantizer(kernel, live, weights=variables, least=least)}
-        return quantized if live or not quantizer.enabled else quantized | {"scale": quantizer.scale(kernel, least)}
+        grid: dict[str, Any] = {}
+        if quantizer.enabled:
+            grid = {"least": inner.least_kernel_step(quantizer, raw), "limit": inner.shared_limit(quantizer, raw)}
+        quantized = {inner.kernel_name: quantizer(kernel, live, weights=variables, **grid)}
+        return quantized if live or not quantizer.enabled else quantized | {"scale": quantizer.scale(kernel, **grid)}
 
     def _quantized_gates(self, inner: Lstm, training: Any) -> dict[str, tf.Tensor]:
         """Both matrices on their grids and, but for training, the steps of those."""

@@ -49,7 +49,7 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
         if self.runs is not None:
             made = self.runs(tensors[-1], training=True)
         else:
-            made = self.program.run(tensors[1:], self.variables_of_model.variables)[self.told["output"]]
+            made = self.program.run(tensors[1:], self.variables_of_model.readable)[self.told["output"]]
         made = tf.cast(made, tensors[0].dtype)
         made.set_shape(tensors[0].shape) if made.shape.rank is None else None
         return made
@@ -103,7 +103,7 @@ class Added(PlainCalls, tf_keras.layers.Layer):
     def call(self, inputs: Any) -> tf.Tensor:
         output, *rest = inputs
         if recording() is None:
-            (value,) = self.program.run(rest, self.variables_of_model.variables)
+            (value,) = self.program.run(rest, self.variables_of_model.readable)
             if self.told["kind"] == "loss":
                 self.add_loss(value)
             else:

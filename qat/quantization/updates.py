@@ -15,9 +15,9 @@ def run_updates(updates: Sequence[dict[str, Any]], variables: FloatVariables) ->
     """Run all of them: of spectral normalization, and programs of assignments."""
     for update in updates:
         if "program" in update:
-            Program.from_json(update["program"]).run([], variables.variables)
+            Program.from_json(update["program"]).run([], variables.readable)
         else:
-            kernel, vector = (variables.variables[update[name]] for name in ("kernel", "vector"))
+            kernel, vector = (variables.readable[update[name]] for name in ("kernel", "vector"))
             normalize_spectrum(kernel, vector, update["iterations"])
 
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
+from numpy.typing import NDArray
 
+from qat.quantization.canonical.kept import KeepingConstraint, Kept, KeptVariable
 from qat.quantization.canonical.source import Source
 
 
@@ -30,21 +32,28 @@ class FloatVariables:
         self.real, self.quantized = real, True
         self.layers: list[LayerVariables] = []
         self.variables: list[Any] = []
+        self.readable: list[Any] = []  # the same, as they are to be read
         self.owners: list[LayerVariables] = []
 
     def add(self, layer: LayerVariables) -> None:
         """Take in the variables of one more layer."""
         self.layers.append(layer)
-        for place, variable in zip(layer.places, layer.held, strict=True):
+        for place, variable, kept in zip(layer.places, layer.held, layer.kept, strict=True):
             missing = place + 1 - len(self.variables)
             self.variables += [None] * missing
+            self.readable += [None] * missing
             self.owners += [None] * missing
             self.variables[place], self.owners[place] = variable, layer
+            self.readable[place] = variable if kept is None else KeptVariable(variable, kept)
 
     def value(self, source: Source) -> tf.Tensor:
         """What the expression gives with the variables as they are; computed once in a forward pass."""
         results = self._of_this_graph() if self.in_a_pass else {}
-        return source.evaluate(self.variables, results, self.real, self.quantized)
+        return source.evaluate(self.readable, results, self.real, self.quantized)
+
+    def values(self) -> list[NDArray | None]:
+        """Of all variables, as they are read, in order."""
+        return [None if each is None else tf.convert_to_tensor(each).numpy() for each in self.readable]
 
     def note(self, name: str, value: Any) -> None:
         """Put something down for the rest of this forward pass."""
@@ -114,7 +123,7 @@ class LayerVariables(tf_keras.layers.Layer):
 
     Args:
         specs: of each variable its `place` among the float model's, `name`, `shape`, `dtype`, `trainable` and, where it
-            has one, its `constraint`, serialized.
+            has one, its `constraint`, serialized; `kept` where zeros or equal entries stay so.
         values: what they begin with; zeros where none are given.
         constraints: the constraints themselves, where a config need not have them.
     """
@@ -129,9 +138,11 @@ class LayerVariables(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self.specs = [dict(spec) for spec in specs]
         self.places = [int(spec["place"]) for spec in specs]
-        made = []
+        made, every_kept = [], []
         for at, spec in enumerate(self.specs):
             constraint = constraints[at] if constraints is not None else _deserialized(spec.get("constraint"))
+            kept = Kept.from_json(spec["kept"]) if spec.get("kept") else None
+            every_kept.append(kept)
             made.append(
                 self.add_weight(
                     spec["name"],
@@ -139,13 +150,14 @@ class LayerVariables(tf_keras.layers.Layer):
                     dtype=spec["dtype"],
                     initializer="zeros" if values is None else _Given(values[at]),
                     trainable=spec["trainable"],
-                    constraint=constraint,
+                    constraint=constraint if kept is None else KeepingConstraint(kept, constraint),
                     aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA  # statistics are the same in each
                     if not spec["trainable"]
                     else tf.VariableAggregation.MEAN,
                 )
             )
         object.__setattr__(self, "held", made)
+        object.__setattr__(self, "kept", every_kept)
         self.built = True
         table = _building.get()
         if table is not None:
@@ -180,12 +192,15 @@ def serialized_constraint(constraint: Any) -> Any:
         return None
 
 
-def copied_variables(model: tf_keras.Model, taken: set[str], name_of: Any) -> tuple[list[LayerVariables], list[int]]:
+def copied_variables(
+    model: tf_keras.Model, taken: set[str], name_of: Any, kept: Mapping[int, Kept]
+) -> tuple[list[LayerVariables], list[int]]:
     """Copies of the variables of `model`, in the table that is being built.
 
     Args:
         taken: names that other layers have.
         name_of: makes a Keras layer name of a layer's path.
+        kept: by the variable's place, what of it stays as it is.
 
     Returns:
         A layer for each of the model's layers with variables of its own, and the places of all that can be trained, in
@@ -203,14 +218,14 @@ def copied_variables(model: tf_keras.Model, taken: set[str], name_of: Any) -> tu
         if not own:
             continue
         known.update(map(id, own))
-        layers.append(_copied(layer, own, places, _free(name_of(path), names)))
+        layers.append(_copied(layer, own, places, _free(name_of(path), names), kept))
     rest = [v for v in model.variables if id(v) not in known]
     if rest:
-        layers.append(_copied(model, rest, places, _free("other_variables", names)))
+        layers.append(_copied(model, rest, places, _free("other_variables", names), kept))
     return layers, _training_order(model, places)
 
 
-def _copied(layer: Any, own: list[Any], places: dict[int, int], name: str) -> LayerVariables:
+def _copied(layer: Any, own: list[Any], places: dict[int, int], name: str, kept: Mapping[int, Kept]) -> LayerVariables:
     specs = [
         {
             "place": places[id(variable)],
@@ -222,6 +237,9 @@ def _copied(layer: Any, own: list[Any], places: dict[int, int], name: str) -> La
         }
         for variable in own
     ]
+    for spec in specs:
+        if spec["place"] in kept:
+            spec["kept"] = kept[spec["place"]].to_json()
     made = LayerVariables(
         specs,
         values=[tf.convert_to_tensor(variable).numpy() for variable in own],

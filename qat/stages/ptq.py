@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ModelError
 from qat.quantization import quantize_model
+from qat.quantization.preserve import anything_kept
 from qat.stages.calibration import calibration_inputs
 from qat.stages.deployed import draw_deployed
 from qat.stages.export import export_tflite
@@ -46,7 +47,7 @@ def _quantized(run: Run, float_model: FloatModel) -> TracedModel | None:
         export_tflite(run, variant, float_model.model, scheme=scheme, calibration=calibration, **options)
     steps = (len(float_model.history), len(float_model.history) + (quant.epochs if "qat" in quant.name else 0))
     draw_deployed(run, variant, run.file(variant, "model.tflite").read_bytes(), float_model.task, *steps)
-    return traced if _starts_training(quant) else None
+    return traced if _starts_training(quant, float_model.model) else None
 
 
 def _export_with_our_ranges(run: Run, variant: str, model: tf_keras.Model, calibration: NDArray) -> TracedModel | None:
@@ -63,7 +64,7 @@ def _export_with_our_ranges(run: Run, variant: str, model: tf_keras.Model, calib
         return None
     try:
         with run.progress.work("calibrate"):
-            quantized = quantize_model(model, calibration, config=_alone(quant))
+            quantized = quantize_model(model, calibration, config=_alone(quant, model))
         traced = trace(quantized, run.config.export.batch_size)
         export_tflite(run, variant, traced, allow_float=quant.allow_float, per_channel=quant.per_channel)
     except ModelError as error:
@@ -79,15 +80,16 @@ def needs_our_ranges(quant: QuantConfig) -> bool:
     return quant.calibration.method != "minmax" or quant.equalization or quant.bias_correction
 
 
-def _starts_training(quant: QuantConfig) -> bool:
-    """Whether QAT starts from the model that PTQ exports: no layer has settings of its own or is ranked first."""
+def _starts_training(quant: QuantConfig, model: tf_keras.Model) -> bool:
+    """Whether QAT starts from the model that PTQ exports: no layer has settings of its own or is ranked first, and
+    nothing of a pruned or clustered model is kept."""
     own = quant.sensitivity or quant.skip or quant.per_layer or quant.auto_skip.max_drop is not None
-    return quant.name == "qat" and not own and quant.weight_bits == 8
+    return quant.name == "qat" and not own and quant.weight_bits == 8 and not anything_kept(model, quant)
 
 
-def _alone(quant: QuantConfig) -> QuantConfig:
+def _alone(quant: QuantConfig, model: tf_keras.Model) -> QuantConfig:
     """What of the options belongs to post-training quantization; the layers' own settings are the trained model's."""
-    if _starts_training(quant):
+    if _starts_training(quant, model):
         return replace(quant, name="ptq")
     return QuantConfig(
         name="ptq",

@@ -97,6 +97,7 @@ def test_an_unknown_option_is_named_with_the_choices(override, nearest, another)
         ("log.progress=loud", "log.progress=loud: expected one of auto, bar, plain, off."),
         ("export.io=[float16]", "a float16 file keeps float32 inputs and outputs; use float32."),
         ("quant.weight_bits=3", "quant.weight_bits=3: quant=qat has 8."),
+        ("quant.preserve=zeros", "quant.preserve=zeros: expected null or one of none, sparsity, clusters, auto."),
         (
             "quant.per_layer={conv:{method:foo}}",
             "quant.per_layer.conv.method=foo: expected minmax or percentile or mse.",
@@ -124,6 +125,12 @@ def test_several_faults_between_the_rooms_are_all_named():
 
 def test_a_knob_that_the_chosen_quantizer_does_not_read_is_refused():
     assert "quant.learned_ranges: quant=ptq does not read it" in said("quant=ptq", "quant.learned_ranges=true")
+    assert "quant.preserve: quant=ptq does not read it" in said("quant=ptq", "quant.preserve=sparsity")
+
+
+@pytest.mark.parametrize("choice", ["none", "null", "sparsity", "clusters", "auto"])
+def test_what_stays_of_a_pruned_model_can_be_chosen_or_left_out(choice):
+    assert compose([f"quant.preserve={choice}"]).quant.preserve == (None if choice == "null" else choice)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from qat.quantization.canonical.kept import Kept
 from qat.quantization.canonical.source import Source, as_list, operation
 
 
@@ -125,6 +126,7 @@ class Node:
     step: str = ""  # its place in one step of an unrolled layer: the same in all steps
     joins: bool = False  # its operands were made to fit one range, whoever else reads them
     in_float: bool = False  # placement leaves it unquantized, as the user asked
+    one_range: bool = False  # its kernel is clustered: one range for all channels, so that a centroid is one code
     input_ranges: list[Any] = field(default_factory=list)  # where placement says so: each input's range, or None
     output_range: Any = None
 
@@ -150,6 +152,7 @@ class Graph:
         self.updates: list[dict[str, Any]] = []  # of variables, before each training step
         self.penalties: list[dict[str, Any]] = []  # losses on weights alone: programs
         self.real = "float32"  # in which the model holds real numbers; "float32" is their dtype in the graph always
+        self.kept: dict[int, Kept] = {}  # by the variable's place: zeros and centroids that training leaves
         self.not_carried: list[str] = []  # what of training is lost, a line each
         self.refused: list[str] = []  # what the model does beside computing its outputs, and no file can do
         self.cut = ""  # how to cut off what no file can hold, where that is known
