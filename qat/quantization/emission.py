@@ -26,6 +26,7 @@ from qat.quantization.to_float import architecture, foreign_classes
 from qat.quantization.training_layers import Added, DropoutMask, Dropped, InTraining
 from qat.quantization.variables import FloatVariables, building, copied_variables
 
+UNSIGNED = ("relu", "relu6")  # ops whose results are never below 0
 NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
 DROPPED = ("dropout", "recurrent_dropout", "per_gate", "per_step", "seed")  # and an LSTM of its dropout
 
@@ -94,7 +95,8 @@ class Emitter:
         layer = self.range_layers[on]
         if not _observes(node):
             return layer(tensor, observe="loose" if _behind_training_only(node.inputs[0]) else "off")
-        return layer(tensor, observe="together" if self.uses[on] > 1 else "ema")
+        unsigned = node.inputs[0].node.op in UNSIGNED
+        return layer(tensor, observe="together" if self.uses[on] > 1 else "ema", unsigned=unsigned)
 
     def _linear(self, node: Node, tensor: Any) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())

@@ -456,7 +456,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     `observe` says what a call does for the range while training: "ema" (follow), "together" (follow, with the other
     calls of the step), "off" (a kernel that rounds on its input's scale), "loose" (the same behind what scales up in
-    training, as Dropout does: nothing is cut off there).
+    training, as Dropout does: nothing is cut off there). `unsigned` says that no value of the call is below 0.
 
     Args:
         calls: how many calls of a step follow together.
@@ -474,28 +474,33 @@ class RangeLayer(PlainCalls, QuantizeLayer):
             super().build(input_shape)
             self.built = True
 
-    def call(self, inputs: tf.Tensor, training: Any = None, observe: str = "ema") -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: Any = None, observe: str = "ema", unsigned: bool = False) -> tf.Tensor:
         live = bool(tf.get_static_value(training)) if training is not None else False
         if _recording.get() is not None:
             self._record(inputs, _recording.get())
         elif live and self.quantizer.enabled:
-            return self._in_training(inputs, observe)
+            return self._in_training(inputs, observe, unsigned)
         elif live and self.quantizer.follows and observe in ("ema", "together"):
-            self._follow(inputs)
+            self._follow(inputs, unsigned)
         if self.entry and self.quantizer.enabled and not live and _integer_arithmetic.get():
             inputs = self._as_caller(inputs)
         return self.quantizer(inputs, live, weights=self.quantizer_vars)
 
-    def _in_training(self, inputs: tf.Tensor, observe: str) -> tf.Tensor:
+    def _in_training(self, inputs: tf.Tensor, observe: str, unsigned: bool) -> tf.Tensor:
         if observe == "loose":
             return inputs
-        ends = self._follow(inputs) if self.quantizer.follows and observe != "off" else None
-        return self.quantizer(inputs, True, weights=self.quantizer_vars, ends=ends)
+        if not self.quantizer.follows or observe == "off":
+            return self.quantizer(inputs, True, weights=self.quantizer_vars)
+        held = tf.stop_gradient(inputs)
+        on_grid = self.quantizer(held, True, weights=self.quantizer_vars, ends=self._follow(held, unsigned))
+        return straight_through(
+            inputs, on_grid
+        )  # nothing is cut off; the op's own gradient is three passes over memory
 
-    def _follow(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _follow(self, inputs: tf.Tensor, unsigned: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """The range for this call, which holds all of what the call shows: as long as ranges follow, they cut off no
         gradient. What several calls of a step share moves when the last of them has been seen."""
-        seen = self.quantizer.seen(inputs)
+        seen = self.quantizer.seen(inputs, unsigned)
         if self.calls == 1:
             low, high = self.quantizer.follow(seen, self.quantizer_vars, self.optimizer_step)
             return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])

@@ -313,10 +313,18 @@ class ActivationQuantizer(quantizers.Quantizer):
         """Whether the range follows the batches now."""
         return self.observing and not self.learned and self.fixed is None
 
-    def seen(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Smallest and largest value of a batch, float32 scalars, 0 among them; no gradient."""
+    def seen(self, inputs: tf.Tensor, unsigned: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """Smallest and largest value of a batch, float32 scalars, 0 among them; no gradient.
+
+        Args:
+            inputs: any shape.
+            unsigned: no value is below 0.
+        """
         held = tf.stop_gradient(inputs)
-        low, high = tf.reduce_min(held), tf.reduce_max(held)
+        high = tf.reduce_max(held)
+        if unsigned:
+            return tf.zeros([]), tf.cast(tf.maximum(-least_over_replicas(-high), 0.0), tf.float32)
+        low = tf.reduce_min(held)
         if self.masked:
             low = tf.reduce_min(tf.where(held > MASKED_BELOW, held, high)) - MASK_MARGIN
         low, high = tf.minimum(least_over_replicas(low), 0.0), tf.maximum(-least_over_replicas(-high), 0.0)
