@@ -55,7 +55,7 @@ def keep(graph: Graph, model: tf_keras.Model, config: QuantConfig) -> None:
             graph.kept[place] = found
     for node in graph.of(*LINEAR, "embedding"):
         node.one_range = _is_clustered_node(node, graph.kept)
-    _say(graph, variables, what)
+    _say(graph, _names(model), what)
 
 
 def anything_kept(model: tf_keras.Model, config: QuantConfig) -> bool:
@@ -150,10 +150,17 @@ def _is_clustered_node(node: Node, kept: dict[int, Kept]) -> bool:
     return False
 
 
-def _say(graph: Graph, variables: list, what: str) -> None:
+def _names(model: tf_keras.Model) -> list[str]:
+    """Of the variables, each with its layer's: some ways to build a model leave "kernel" alone."""
+    layer_of = {id(v): layer.name for layer in model._flatten_layers() for v in layer._trainable_weights}
+    own = [(variable.name.split(":")[0], layer_of.get(id(variable), "")) for variable in model.variables]
+    return [name if "/" in name or not layer else f"{layer}/{name}" for name, layer in own]
+
+
+def _say(graph: Graph, names: list[str], what: str) -> None:
     zeros, clusters = [], []
     for place, kept in graph.kept.items():
-        name = variables[place].name.split(":")[0]
+        name = names[place]
         if kept.groups is None:
             zeros.append(f"{name} ({np.mean(kept.zeros):.0%})")
         else:

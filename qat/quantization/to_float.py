@@ -23,7 +23,8 @@ def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
 def _holds_code(said: Any) -> bool:
     """Whether Python code is in it, which must not travel with a file unasked."""
     if isinstance(said, dict):
-        return said.get("class_name") == "__lambda__" or any(map(_holds_code, said.values()))
+        own = said.get("class_name") == "__lambda__" or said.get("function_type") == "lambda"
+        return own or any(map(_holds_code, said.values()))
     return isinstance(said, (list, tuple)) and any(map(_holds_code, said))
 
 

@@ -101,7 +101,9 @@ class Added(PlainCalls, tf_keras.layers.Layer):
         object.__setattr__(self, "variables_of_model", being_built())
 
     def call(self, inputs: Any) -> tf.Tensor:
-        output, *rest = inputs
+        output, *rest = (
+            inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        )  # Keras loads a list of one as its one
         if recording() is None:
             (value,) = self.program.run(rest, self.variables_of_model.readable)
             if self.told["kind"] == "loss":

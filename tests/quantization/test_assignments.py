@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from qat.errors import ModelError, UnsupportedLayerError
+from qat.errors import ModelError, TrainingSemanticsWarning, UnsupportedLayerError
 from qat.quantization import quantize_model
 
 ROWS = np.random.default_rng(0).normal(size=(128, 6)).astype(np.float32)
@@ -189,3 +189,16 @@ def test_what_changes_in_training_alone_is_taken_and_the_given_model_stays_as_it
     quantized.compile("sgd", "mse")
     quantized.fit(ROWS, np.zeros((128, 2)), verbose=0)
     assert all(map(np.array_equal, before, [variable.numpy() for variable in held]))
+
+
+def with_norm(**options):
+    image = tf_keras.Input((6, 6, 2))
+    return tf_keras.Model(image, layers.BatchNormalization(name="norm", **options)(layers.Conv2D(3, 3)(image)))
+
+
+def test_a_normalization_by_more_than_the_batch_is_said_and_by_less_refused():
+    images = np.random.default_rng(0).normal(size=(128, 6, 6, 2)).astype(np.float32)
+    with pytest.warns(TrainingSemanticsWarning, match="layer 'norm': renorm=True"):
+        quantize_model(with_norm(renorm=True), images)
+    with pytest.raises(ModelError, match=r"'norm'.*virtual_batch_size=2.*without it"):
+        quantize_model(with_norm(virtual_batch_size=2), images)

@@ -45,7 +45,14 @@ def read(model: tf_keras.Model) -> Graph:
     else:
         graph = _read_both(model, table)
     graph.penalties = [*_penalties(model, graph), *graph.penalties]
+    graph.not_carried += _other_normalizations(model)
     return graph
+
+
+def _other_normalizations(model: tf_keras.Model) -> list[str]:
+    """BatchNormalization that normalises by more than the batch; it is trained by the batch."""
+    norms = [each for each in model._flatten_layers() if isinstance(each, tf_keras.layers.BatchNormalization)]
+    return [f"layer {norm.name!r}: renorm=True" for norm in norms if getattr(norm, "renorm", False) and norm.trainable]
 
 
 def _is_plain(model: tf_keras.Model, known: Container[Any]) -> bool:

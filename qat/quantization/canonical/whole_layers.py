@@ -15,6 +15,7 @@ import tf_keras
 from tf_keras.src import backend
 from tf_keras.src.layers.rnn.dropout_rnn_cell_mixin import DropoutRNNCellMixin
 
+from qat.errors import ModelError
 from qat.quantization.canonical import lookups
 from qat.quantization.canonical.trace import Reader, Tracer
 
@@ -34,6 +35,11 @@ def _dense(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: 
 
 def _batch_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = _argument(args, kwargs)
+    if layer.virtual_batch_size:
+        raise ModelError(
+            f"layer {layer.name!r}: BatchNormalization with virtual_batch_size={layer.virtual_batch_size} is not read: "
+            "build the model without it, and give it the weights of this one (virtual batches act in training alone)"
+        )
     axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) and len(layer.axis) == 1 else layer.axis
     if not isinstance(axis, int):
         return original(layer, *args, **kwargs)

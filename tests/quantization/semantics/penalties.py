@@ -196,3 +196,31 @@ def penalty_of_series():
     entry = series()
     x = layers.Conv1D(4, 3, padding="same", kernel_regularizer="l2", activation="relu")(entry)
     return tf_keras.Model(entry, layers.Dense(2, kernel_regularizer="l1", activity_regularizer="l2")(x))
+
+
+@semantics()
+def add_loss_of_a_layers_own_variable():
+    """A layer that adds a loss of its variable alone, whatever its input is."""
+
+    class Rate(layers.Layer):
+        def build(self, shape):
+            self.logit = self.add_weight("logit", shape=(), initializer=tf_keras.initializers.Constant(-3.0))
+
+        def call(self, x):
+            self.add_loss(0.1 * tf.sigmoid(self.logit))
+            return x * (1 - tf.sigmoid(self.logit))
+
+    entry = vector()
+    return tf_keras.Model(entry, layers.Dense(2)(Rate()(layers.Dense(4, activation="relu")(entry))))
+
+
+@semantics()
+def balanced_experts():
+    """Experts mixed by Lambda layers, and a loss that keeps their gate even."""
+    entry = vector()
+    gate = layers.Dense(3, activation="softmax")(entry)
+    experts = layers.Lambda(lambda each: tf.stack(each, 1))([layers.Dense(4, activation="relu")(entry) for _ in "abc"])
+    mixed = layers.Lambda(lambda both: tf.reduce_sum(both[0][..., None] * both[1], 1))([gate, experts])
+    model = tf_keras.Model(entry, layers.Dense(2)(mixed))
+    model.add_loss(0.1 * tf.reduce_sum(tf.square(tf.reduce_mean(gate, 0))))
+    return model
