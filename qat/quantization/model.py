@@ -92,8 +92,8 @@ class QatModel(tf_keras.Model):
     def to_float(self) -> tf_keras.Model:
         """The float model with the weights as they are now; ranges are dropped.
 
-        Of a float model whose class can be written down (functional, sequential, with `get_config`), a model of that
-        class; of any other, and of one with `Lambda` functions once it has been saved, the same function and variables
+        Of a float model that can be written down and read again (functional, sequential, with `get_config`), a model of
+        its class; of any other, and of one with `Lambda` functions once it has been saved, the same function and variables
         in this model's own layers, without quantization.
 
         Raises:
@@ -106,6 +106,8 @@ class QatModel(tf_keras.Model):
         if said is None:
             return self._unquantized()
         model = rebuilt(said, self._nested_inputs, self.name)
+        if model is None:
+            return self._unquantized()
         set_variables(model, values, self.name)
         return model
 

@@ -46,8 +46,9 @@ def foreign_classes(said: Any) -> list[str]:
     return found
 
 
-def rebuilt(said: dict[str, Any], entries: Any, name: str) -> tf_keras.Model:
-    """The float model with fresh weights.
+def rebuilt(said: dict[str, Any], entries: Any, name: str) -> tf_keras.Model | None:
+    """The float model with fresh weights; None where Keras cannot build again what it has written down (it does not
+    read its own SpectralNormalization, for one).
 
     Args:
         said: what `architecture` gave.
@@ -65,11 +66,8 @@ def rebuilt(said: dict[str, Any], entries: Any, name: str) -> tf_keras.Model:
         )
     try:
         model = tf_keras.saving.deserialize_keras_object(said)
-    except (TypeError, ValueError, ImportError, AttributeError) as error:
-        raise ModelError(
-            f"to_float: model {name!r} cannot be built again: {' '.join(str(error).split())[:300]}. Register the "
-            "classes of its layers (tf_keras.saving.register_keras_serializable), or do this in a custom_object_scope"
-        ) from error
+    except (TypeError, ValueError, ImportError, AttributeError):
+        return None
     if not model.built or not model.variables:
         model(entries)
     return model
@@ -87,3 +85,6 @@ def set_variables(model: tf_keras.Model, values: list[Any], name: str) -> None:
         raise ModelError(f"to_float: model {name!r}, built again, has other variables than the one that was quantized")
     for variable, value in given:
         variable.assign(value)
+    for layer in model._flatten_layers():
+        if isinstance(layer, tf_keras.layers.Normalization):
+            layer.finalize_state()  # it computes with what it made of its variables when it was built
