@@ -689,8 +689,10 @@ def _back_to_float(report: Report, float_model: tf_keras.Model, qat_model: tf_ke
             report.fail("to_float", b.name, "a copy", "the QAT model's own variable")
     before = values_of(float_model.variables)
     restore(float_model.trainable_variables, values_of(back.trainable_variables))
-    if len(float_model.variables) == len(back.variables):
-        restore(float_model.variables, values_of(back.variables))
+    table = getattr(back, "float_variables", None)  # of one in our own layers
+    held = back.variables if table is None else table.variables
+    if len(float_model.variables) == len(held):
+        restore(float_model.variables, values_of(held))
     wanted, answer = step(float_model, batch), step(back, batch)
     report.hold("to_float", "loss", wanted.loss, answer.loss, RELATIVE * abs(wanted.loss))
     if len(wanted.penalties) != len(answer.penalties):
