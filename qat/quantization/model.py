@@ -92,9 +92,9 @@ class QatModel(tf_keras.Model):
     def to_float(self) -> tf_keras.Model:
         """The float model with the weights as they are now; ranges are dropped.
 
-        Of a float model that can be written down and read again (functional, sequential, with `get_config`), a model of
-        its class; of any other, and of one with `Lambda` functions once it has been saved, the same function and variables
-        in this model's own layers, without quantization.
+        Of a float model that can be written down and read again (functional, sequential, with `get_config`), a model
+        of its class; of any other, and of one with `Lambda` functions once it has been saved, the same function and
+        variables in this model's own layers, without quantization.
 
         Raises:
             ModelError: a class of the float model is not known in this process.
