@@ -21,7 +21,7 @@ from qat.quantization.driving import driven_class, found_driver, give_attributes
 from qat.quantization.layers import Linear, Op, RangeLayer, in_reals, integer_arithmetic, recording
 from qat.quantization.lstm import Lstm
 from qat.quantization.scheme import CanonicalWrapper, TableScale
-from qat.quantization.to_float import rebuilt, set_variables
+from qat.quantization.to_float import own_objects, rebuilt, set_variables, warn_of_lost_losses
 from qat.quantization.training_layers import Added, is_training
 from qat.quantization.updates import run_updates
 from qat.quantization.variables import FloatVariables, LayerVariables, building
@@ -102,13 +102,13 @@ class QatModel(tf_keras.Model):
         values = self.float_variables.values()
         said = self.told.get("float_model")
         if self.origin is not None:
-            return _cloned(self.origin, values) or self._unquantized()
-        if said is None:
-            return self._unquantized()
-        model = rebuilt(said, self._nested_inputs, self.name)
+            model = _cloned(self.origin)
+        else:
+            model = None if said is None else rebuilt(said, self._nested_inputs, self.name)
         if model is None:
             return self._unquantized()
         set_variables(model, values, self.name)
+        warn_of_lost_losses(model, len(self.told["penalties"]))
         return model
 
     def _unquantized(self) -> tf_keras.Model:
@@ -316,7 +316,8 @@ class QatModel(tf_keras.Model):
 
 def qat_twin(model: QatModel) -> QatModel:
     """The same model with variables of its own, zeros yet: made under the scope of the strategy that will train it."""
-    twin = type(model).from_config(model.get_config())
+    with tf_keras.utils.custom_object_scope(own_objects(model)):
+        twin = type(model).from_config(model.get_config())
     if model.teacher is not None:
         object.__setattr__(twin, "teacher", model.teacher)
     return twin
@@ -332,15 +333,15 @@ class _Penalty:
         return self.program.run([], self.variables.readable)[0]
 
 
-def _cloned(model: tf_keras.Model, values: list) -> tf_keras.Model | None:
-    """The model built anew by its own class, with these values; None where its class cannot do so."""
+def _cloned(model: tf_keras.Model) -> tf_keras.Model | None:
+    """The model built anew by its own class, with fresh weights; None where its class cannot do so."""
     try:
-        made = type(model).from_config(model.get_config())
+        with tf_keras.utils.custom_object_scope(own_objects(model)):
+            made = type(model).from_config(model.get_config())
         if not made.built or not made.variables:
             made(nest_inputs(model, [tf_keras.Input(t.shape[1:], dtype=t.dtype) for t in input_tensors(model)]))
     except (NotImplementedError, TypeError, ValueError, AttributeError):
         return None
-    set_variables(made, values, model.name)
     return made
 
 

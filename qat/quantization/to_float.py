@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any
 
 import tf_keras
 
-from qat.errors import ModelError
+from qat.errors import ModelError, TrainingSemanticsWarning
 
 
 def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
@@ -71,6 +72,28 @@ def rebuilt(said: dict[str, Any], entries: Any, name: str) -> tf_keras.Model | N
     if not model.built or not model.variables:
         model(entries)
     return model
+
+
+def own_objects(model: tf_keras.Model) -> dict[str, type]:
+    """Classes of layers, penalties, constraints and initializers of this model that are not Keras' own, by name: for a
+    `custom_object_scope` in which it is built again in the process that knows them."""
+    kinds = (tf_keras.regularizers.Regularizer, tf_keras.constraints.Constraint, tf_keras.initializers.Initializer)
+    held = list(model._flatten_layers())
+    held += [value for layer in held for value in vars(layer).values() if isinstance(value, kinds)]
+    held += [found for v in model.variables if (found := getattr(v, "constraint", None)) is not None]
+    return {type(each).__name__: type(each) for each in held if not type(each).__module__.startswith("tf_keras.")}
+
+
+def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
+    """Keras writes no functions down that were given to `add_loss`."""
+    lost = expected - len(model.losses)
+    if lost > 0:
+        warnings.warn(
+            f"to_float: model {model.name!r} came back without {lost} of its {expected} penalties: Keras does not "
+            "write down what was added as a function, as by add_loss(lambda: ...). Add it again before training it",
+            TrainingSemanticsWarning,
+            stacklevel=3,
+        )
 
 
 def set_variables(model: tf_keras.Model, values: list[Any], name: str) -> None:

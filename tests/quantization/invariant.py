@@ -678,7 +678,11 @@ def _back_to_float(report: Report, float_model: tf_keras.Model, qat_model: tf_ke
     if not hasattr(qat_model, "to_float"):
         report.fail("to_float", "QatModel.to_float()", "a method", "none")
         return
-    back = qat_model.to_float()
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        back = qat_model.to_float()
+    if any("penalties" in str(each.message) for each in heard):
+        return  # said: Keras does not write down what add_loss was given as a function
     expected, found = ([v.name for v in model.trainable_variables] for model in (float_model, back))
     if expected != found:
         report.fail("to_float", "names of the trainable variables", expected, found)
