@@ -75,11 +75,11 @@ def rebuilt(said: dict[str, Any], entries: Any, name: str) -> tf_keras.Model | N
 
 
 def own_objects(model: tf_keras.Model) -> dict[str, type]:
-    """Classes of layers, penalties, constraints and initializers of this model that are not Keras' own, by name: for a
-    `custom_object_scope` in which it is built again in the process that knows them."""
+    """Classes of penalties, constraints and initializers of this model that are not Keras' own, by name: for a
+    `custom_object_scope` in which it is built again in the process that knows them. Layers are not among them: those
+    that name themselves anew would give their variables other names."""
     kinds = (tf_keras.regularizers.Regularizer, tf_keras.constraints.Constraint, tf_keras.initializers.Initializer)
-    held = list(model._flatten_layers())
-    held += [value for layer in held for value in vars(layer).values() if isinstance(value, kinds)]
+    held = [value for layer in model._flatten_layers() for value in vars(layer).values() if isinstance(value, kinds)]
     held += [found for v in model.variables if (found := getattr(v, "constraint", None)) is not None]
     return {type(each).__name__: type(each) for each in held if not type(each).__module__.startswith("tf_keras.")}
 
