@@ -99,6 +99,9 @@ class DistillationConfig:
     temperature: float = 4.0
 
 
+PRESERVE = ("none", "sparsity", "clusters", "auto")  # what quant.preserve takes, beside null
+
+
 @dataclass(slots=True, kw_only=True)
 class QuantConfig:
     name: str = MISSING  # float | ptq | ptq_dynamic_range | ptq_float16 | ptq_int16x8 | qat | qat_w4a8 | qat_tfmot

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qat import data, models
-from qat.config import STOCK, Config, ExportConfig, QuantConfig
+from qat.config import PRESERVE, STOCK, Config, ExportConfig, QuantConfig
 from qat.errors import ConfigError
 from qat.moment import step_of
 from qat.stages.objectives import directions
@@ -49,7 +49,6 @@ LIMITS: dict[str, tuple[float, float]] = {  # lowest, highest; null passes where
     "log.ranges_every": (0, math.inf),
 }
 
-PRESERVE = ("none", "sparsity", "clusters", "auto")
 IO_TYPES = ("int8", "uint8", "float32")
 TRAINED_BY_US = ("qat", "qat_w4a8")
 BESIDE = (STOCK,)  # what quant.beside takes

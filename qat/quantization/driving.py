@@ -237,6 +237,7 @@ def _told(value: Any, places: dict[int, int]) -> Any:
         return {"variable": places[id(value)]}
     for kind, base in _MADE_ANEW.items():
         if isinstance(value, base):
+            # one that does not tell its config is unknown, and said by name where a loaded model lacks it
             with contextlib.suppress(TypeError, ValueError, NotImplementedError):
                 config = json.loads(json.dumps(value.get_config()))
                 registered = object_registration.get_registered_name(type(value))
@@ -267,7 +268,7 @@ def _made_anew(said: dict[str, Any]) -> Any:
     made_by = made_by or getattr(getattr(tf_keras, said["kind"]), said["class"], None)
     try:
         return _UNKNOWN if made_by is None else made_by.from_config(said["config"])
-    except (TypeError, ValueError, NotImplementedError):
+    except (TypeError, ValueError, NotImplementedError):  # of another version: `_Unsaved` says so when it is asked for
         return _UNKNOWN
 
 

@@ -14,13 +14,12 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from qat.config import QuantConfig
+from qat.config import PRESERVE, QuantConfig
 from qat.errors import ConfigError
 from qat.quantization.canonical.building import LINEAR
 from qat.quantization.canonical.graph import Graph, Node
 from qat.quantization.canonical.kept import Kept
 
-CHOICES = ("none", "sparsity", "clusters", "auto")
 KERNELS = ("kernel", "recurrent", "table")  # a node's weights that pruning and clustering are about
 PRUNED = 0.3  # share of exact zeros, at least: continuous values have none by chance
 MOST_CLUSTERS = 256  # centroids that 8 bits can tell apart
@@ -34,8 +33,8 @@ def asked(config: QuantConfig) -> str | None:
     Raises:
         ConfigError: it is none of the choices.
     """
-    if config.preserve is not None and config.preserve not in CHOICES:
-        raise ConfigError(f"quant.preserve={config.preserve}: expected null or one of {', '.join(CHOICES)}")
+    if config.preserve is not None and config.preserve not in PRESERVE:
+        raise ConfigError(f"quant.preserve={config.preserve}: expected null or one of {', '.join(PRESERVE)}")
     return None if config.preserve in (None, "none") or config.name == "ptq" else config.preserve
 
 
