@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -21,12 +21,14 @@ from qat.quantization.activation_tables import HIGHEST, LOWEST, WIDEST_CELL, sig
 from qat.quantization.canonical.stepping import float_step, gated, gates_of_state, over_steps
 from qat.quantization.layers import Holder, RangeLayer, in_integers
 from qat.quantization.quantizers import fake_quant, least_step
-from qat.quantization.rescaling import rescaled_twice_rounded, rescaling_factor
+from qat.quantization.rescaling import rescaled_by_factors, rescaling_factor, rounding_factors
 from qat.stand_in import LstmStandIn, LstmWeights, stand_ins
 from qat.training.replicas import least_over_replicas
 
 GATE_SCALE = 2.0**-12
 GATES = (-8.0, 8.0 - GATE_SCALE)
+CODES = 2**16
+EAGER_STEPS = 24  # a graph of the loop takes as long to make as so many steps of some sixty ops, one by one
 QUANTIZED = ("kernel", "recurrent")
 
 
@@ -170,21 +172,19 @@ class Lstm(Holder):
         codes = {name: _whole(self.live[name] / scale) for name, scale in scales.items()}
         total = tf.tensordot(_whole(inputs / source), codes["kernel"], 1)
         total += _whole(self.real_weight("bias") / (scales["kernel"] * source))
-        of_x = _saturated(_rescaled(total, rescaling_factor(scales["kernel"], source, GATE_SCALE)))
-        factor = rescaling_factor(scales["recurrent"], target, GATE_SCALE)
-        activate = _Activations(self.cell_bits())
+        of_x = _saturated(_rescaled(total, rounding_factors(rescaling_factor(scales["kernel"], source, GATE_SCALE))))
         low = tf.minimum(tf.convert_to_tensor(ends.target.quantizer_vars["min_var"]), 0.0)
-        lowest = _whole(low / target)
         of_output = tf.cast(tf.constant(2.0**-30, tf.float64) / tf.cast(target, tf.float64), tf.float32)
-
-        def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            gates = _saturated(of_x + _rescaled(tf.matmul(state, codes["recurrent"]), factor))
-            leave, cell = activate.cell(gates, cell)
-            output = _rescaled(leave * activate.tanh_of_cell(cell), of_output)
-            output = tf.clip_by_value(output, lowest, lowest + 255)
-            return output, output, cell
-
-        return tf.cast(over_steps(of_x, self.units, step)[0], inputs.dtype) * target
+        told = _KernelTold(
+            recurrent=codes["recurrent"],
+            of_state=rounding_factors(rescaling_factor(scales["recurrent"], target, GATE_SCALE)),
+            of_output=rounding_factors(of_output),
+            lowest=_whole(low / target),
+            cell_bits=self.cell_bits(),
+        )
+        eager = tf.executing_eagerly() and of_x.shape[1] > EAGER_STEPS
+        outputs = (_graph_of_kernel_steps if eager else _kernel_steps)(of_x, told)
+        return tf.cast(outputs, inputs.dtype) * target
 
     def _stand_in(self, inputs: tf.Tensor, target: RangeLayer) -> tf.Tensor:
         """For the converter: a product that the finished file has the kernel in place of."""
@@ -227,29 +227,58 @@ class Lstm(Holder):
         return super().get_config() | {"units": self.units, "dropped": self.dropped} | ranges
 
 
-class _Activations:
-    """The gates' functions of one call, looked up."""
+class _KernelTold(NamedTuple):
+    """What the kernel's steps read: recurrent codes, `rounding_factors`, the output's lowest code, the cell's bits."""
 
-    def __init__(self, cell_bits: tf.Tensor) -> None:
+    recurrent: tf.Tensor
+    of_state: tuple[tf.Tensor, tf.Tensor]
+    of_output: tuple[tf.Tensor, tf.Tensor]
+    lowest: tf.Tensor
+    cell_bits: tf.Tensor
+
+
+def _kernel_steps(of_x: tf.Tensor, told: _KernelTold) -> tf.Tensor:
+    """Output codes [batch, steps, units] of what the inputs add to the gates' codes [batch, steps, 4 * units]."""
+    units = of_x.shape[-1] // 4
+    activate = _Activations(told.cell_bits, units)
+
+    def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        gates = _saturated(of_x + _rescaled(tf.matmul(state, told.recurrent), told.of_state))
+        leave, cell = activate.cell(gates, cell)
+        output = _rescaled(leave * activate.tanh_of_cell(cell), told.of_output)
+        output = tf.clip_by_value(output, told.lowest, told.lowest + 255)
+        return output, output, cell
+
+    return over_steps(of_x, units, step)[0]
+
+
+_graph_of_kernel_steps = tf.function(_kernel_steps, autograph=False)  # one for all LSTMs of one size
+
+
+class _Activations:
+    """The functions of the gates and of the cell in one call, looked up: for all four gates at once."""
+
+    def __init__(self, cell_bits: tf.Tensor, units: int) -> None:
         with tf.init_scope():  # made once, and captured by every graph
-            self.sigmoids, self.tanhs = tf.constant(sigmoid_table()), tf.constant(tanh_table(3))
-            self.cell_tanhs = tf.constant(tanh_tables())
-        self.cell_bits = cell_bits
+            tables = (sigmoid_table(), tanh_table(3), tanh_tables())
+            self.table = tf.constant(np.concatenate(tables), tf.float64)
+        of_sigmoid, of_tanh, of_cell = (-LOWEST + start * CODES for start in range(3))
+        starts = [of_sigmoid, of_sigmoid, of_tanh, of_sigmoid]  # input, forget, new, output
+        self.of_gates = tf.constant(np.repeat(starts, units), tf.int32)
+        self.of_cell = of_cell + CODES * cell_bits
+        self.added = 2.0 ** (-15.0 - tf.cast(cell_bits, tf.float64))
 
     def cell(self, gates: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What is let out, and the new cell."""
-        enter, forget, new, leave = tf.split(gates, 4, axis=-1)
-        kept = _away_from_zero(_looked_up(self.sigmoids, forget) * cell / 2.0**15)
-        added = _looked_up(self.sigmoids, enter) * _looked_up(self.tanhs, new)
-        added = _away_from_zero(added / 2.0 ** (15.0 + tf.cast(self.cell_bits, tf.float64)))
-        return _looked_up(self.sigmoids, leave), _saturated(kept + added)
+        enter, forget, new, leave = tf.split(self._looked_up(gates, self.of_gates), 4, axis=-1)
+        kept = _away_from_zero(forget * cell * 2.0**-15)
+        return leave, _saturated(kept + _away_from_zero(enter * new * self.added))
 
     def tanh_of_cell(self, cell: tf.Tensor) -> tf.Tensor:
-        return _looked_up(self.cell_tanhs, cell, 2**16 * self.cell_bits)
+        return self._looked_up(cell, self.of_cell)
 
-
-def _looked_up(table: tf.Tensor, codes: tf.Tensor, start: tf.Tensor | int = 0) -> tf.Tensor:
-    return tf.cast(tf.gather(table, tf.cast(codes, tf.int32) - LOWEST + start), codes.dtype)
+    def _looked_up(self, codes: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.table, tf.cast(codes, tf.int32) + start)
 
 
 def _rounded(real: tf.Tensor, low: Any, high: Any) -> tf.Tensor:
@@ -260,8 +289,8 @@ def _whole(codes: tf.Tensor) -> tf.Tensor:
     return tf.round(tf.cast(codes, tf.float64))
 
 
-def _rescaled(total: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    return rescaled_twice_rounded(total, factor, away=True)
+def _rescaled(total: tf.Tensor, factor: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    return rescaled_by_factors(total, factor, away=True)
 
 
 def _saturated(codes: tf.Tensor) -> tf.Tensor:

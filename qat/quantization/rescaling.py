@@ -49,10 +49,19 @@ def rescaled_twice_rounded(total: tf.Tensor, factor: tf.Tensor, away: bool = Fal
         factor: input scale times kernel scale over output scale, one number or one a channel.
         away: the second rounding puts halves away from zero, as gemmlowp's RoundingDivideByPOT does; else upwards.
     """
+    return rescaled_by_factors(total, rounding_factors(factor), away)
+
+
+def rounding_factors(factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What stands before each of the two roundings of `rescaled_twice_rounded`, float64: a multiplier, a shift."""
     whole, shift = fixed_point(factor)
-    left = tf.cast(total, tf.float64) * 2.0 ** tf.maximum(shift, 0.0)
-    high = tf.floor(left * (whole / _ONE) + 0.5)
-    shifted = high * 2.0 ** tf.minimum(shift, 0.0)
+    return 2.0 ** tf.maximum(shift, 0.0) * (whole / _ONE), 2.0 ** tf.minimum(shift, 0.0)
+
+
+def rescaled_by_factors(total: tf.Tensor, factors: tuple[tf.Tensor, tf.Tensor], away: bool = False) -> tf.Tensor:
+    """`rescaled_twice_rounded` where the `rounding_factors` are known already: one pair for all steps of a loop."""
+    multiplied, right = factors
+    shifted = tf.floor(tf.cast(total, tf.float64) * multiplied + 0.5) * right
     rounded = tf.sign(shifted) * tf.floor(tf.abs(shifted) + 0.5) if away else tf.floor(shifted + 0.5)
     return tf.cast(rounded, total.dtype)
 

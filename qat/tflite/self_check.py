@@ -15,7 +15,6 @@ from qat.config import ParityConfig
 from qat.errors import QatError, WrongFileError
 from qat.quantization.check_rows import check_rows
 from qat.quantization.layers import integer_arithmetic
-from qat.quantization.lstm import Lstm
 from qat.quantization.model import QatModel
 from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.interpreter import Interpreter
@@ -35,9 +34,8 @@ class Departure:
 def check_against_model(model: Any, content: bytes) -> None:
     """Nothing, if the file gives what the model gives, on up to four rows.
 
-    Op by op, because a graph that serves once takes longer to make than the whole file. What is compared in the end is
-    the integer arithmetic of the file's kernels; an LSTM's is slow op by op, and is asked only where the simulation
-    that trains departs.
+    Op by op, because a graph that serves once takes longer to make than the whole file. What is compared is the integer
+    arithmetic of the file's kernels.
 
     Args:
         model: what `quantize_model` returned; any other is not looked at.
@@ -53,24 +51,13 @@ def check_against_model(model: Any, content: bytes) -> None:
     found = [np.asarray(values) for values in tf.nest.flatten(runtime.predict(rows if len(rows) > 1 else rows[0]))]
     names = sorted(runtime.output_names) if runtime.metadata.outputs_by_name else runtime.output_names
     steps = _steps(runtime)
-    exact = (False, True) if any(isinstance(_inner(layer), Lstm) for layer in model.layers) else (True,)
-    departures: list[Departure] = []
-    for in_integers in exact:
-        expected = _computed(model, rows, in_integers)
-        departures = list(_departures(names, expected, found, steps))
-        if not departures:
-            return
-    _tell(departures, _first_layer(model, content, rows), len(rows[0]))
+    departures = list(_departures(names, _computed(model, rows), found, steps))
+    if departures:
+        _tell(departures, _first_layer(model, content, rows), len(rows[0]))
 
 
-def _inner(layer: Any) -> Any:
-    return getattr(layer, "layer", layer)
-
-
-def _computed(model: QatModel, rows: list[NDArray], in_integers: bool) -> list[NDArray]:
+def _computed(model: QatModel, rows: list[NDArray]) -> list[NDArray]:
     inputs = tf.nest.pack_sequence_as(model._nested_inputs, [tf.constant(values) for values in rows])
-    if not in_integers:
-        return [values.numpy() for values in tf.nest.flatten(model(inputs, training=False))]
     with integer_arithmetic():
         return [values.numpy() for values in tf.nest.flatten(model(inputs, training=False))]
 
