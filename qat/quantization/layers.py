@@ -29,6 +29,7 @@ from qat.quantization.rescaling import (
 from qat.quantization.variables import being_built
 from qat.training.replicas import replica_count, whole_batch_moments
 
+OF_LOGITS = ("softmax", "sigmoid")  # probabilities, of which Keras' losses take the logarithm
 _integer_arithmetic: ContextVar[bool] = ContextVar("integer_arithmetic", default=False)
 _recording: ContextVar[dict[str, tf.Tensor] | None] = ContextVar("recording", default=None)
 
@@ -431,7 +432,11 @@ class Op(Holder):
                 scale = None if target is None else target.scale()
                 return BETWEEN_CODES[self.op](arguments, scales, scale, **self.attrs, **more)
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
-        return operation(*arguments, **self.attrs)
+        result = operation(*arguments, **self.attrs)
+        logits = arguments[0] if self.op in OF_LOGITS else getattr(arguments[0], "_keras_logits", None)
+        if logits is not None and self.op in (*OF_LOGITS, "identity"):
+            result._keras_logits = logits  # as Keras' own activations leave it for the loss
+        return result
 
     def _held(self, name: str, value: Any) -> Any:
         """A constant as the converter writes it on the op's one range."""
@@ -463,6 +468,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
     """
 
     entry = False  # whether a model input is what it quantizes: `bind_ranges` says
+    of_probabilities = False  # whether a loss may take the logarithm of it: `bind_ranges` says
 
     def __init__(self, quantizer: Any, source: str = "", calls: int = 1, **kwargs: Any) -> None:
         super().__init__(quantizer, **kwargs)
@@ -488,6 +494,10 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     def _in_training(self, inputs: tf.Tensor, observe: str, unsigned: bool) -> tf.Tensor:
         if observe == "loose":
+            return inputs
+        if self.of_probabilities:  # rounded to 0, a probability has no logarithm, and its sample no gradient
+            if self.quantizer.follows and observe != "off":
+                self._follow(inputs, unsigned)
             return inputs
         if not self.quantizer.follows or observe == "off":
             return self.quantizer(inputs, True, weights=self.quantizer_vars)

@@ -18,7 +18,7 @@ from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 from qat.quantization.canonical.program import Program
 from qat.quantization.canonical.trace import input_tensors, nest_inputs
 from qat.quantization.driving import driven_class, found_driver, give_attributes
-from qat.quantization.layers import Linear, Op, RangeLayer, in_reals, integer_arithmetic, recording
+from qat.quantization.layers import OF_LOGITS, Linear, Op, RangeLayer, in_reals, integer_arithmetic, recording
 from qat.quantization.lstm import Lstm
 from qat.quantization.scheme import CanonicalWrapper, TableScale
 from qat.quantization.to_float import own_objects, rebuilt, set_variables, warn_of_lost_losses
@@ -27,6 +27,7 @@ from qat.quantization.updates import run_updates
 from qat.quantization.variables import FloatVariables, LayerVariables, building
 from qat.training.replicas import replica_count
 
+MOVES = ("identity", "reshape", "transpose", "strided_slice", "resize_bilinear", "resize_nearest")
 RECURSION_LIMIT = 20_000  # of frames; Keras walks a functional model back from its outputs by recursion
 
 
@@ -48,7 +49,9 @@ def bind_ranges(model: tf_keras.Model) -> None:
     tables = {layer.layer.name: TableScale(layer) for layer in wrappers if _is_embedding(layer.layer)}
     scales = tables | ranges
     inputs = {id(tensor) for tensor in model.inputs}
+    read_by_a_loss = set(_ranges_of_probabilities(model))
     for layer in ranges.values():
+        layer.of_probabilities = layer.name in read_by_a_loss
         layer.entry = any(id(tensor) in inputs for node in layer.inbound_nodes for tensor in node.keras_inputs)
     for layer in model.layers:
         inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
@@ -62,6 +65,21 @@ def bind_ranges(model: tf_keras.Model) -> None:
             sources = [scales.get(name) for name in inner.input_ranges]
             inner.bind(sources, [ranges.get(name) for name in inner.output_ranges])
     object.__setattr__(model, "bound", True)
+
+
+def _ranges_of_probabilities(model: tf_keras.Model) -> Iterator[str]:
+    """Range layers between a softmax or a sigmoid and an output of the model: a loss takes the logarithm of these."""
+    for output in model.outputs:
+        passed: list[str] = []
+        layer, number, _ = output._keras_history
+        inner = getattr(layer, "layer", layer)
+        while isinstance(inner, RangeLayer) or (isinstance(inner, Op) and inner.op in MOVES):
+            if isinstance(inner, RangeLayer):
+                passed.append(layer.name)
+            layer, number, _ = layer.inbound_nodes[number].keras_inputs[0]._keras_history
+            inner = getattr(layer, "layer", layer)
+        if isinstance(inner, Op) and inner.op in OF_LOGITS:
+            yield from passed
 
 
 def _is_embedding(layer: Any) -> bool:
