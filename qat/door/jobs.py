@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,20 @@ BY_NUMBER = "${hydra.job.num}"  # hydra.sweep.subdir, unless the user has anothe
 
 POOLS = ("JoblibLauncher",)  # launchers whose workers all die with one of them, and the jobs in them
 MOST_TRIES = 2
+LONGEST_NAME = 120  # of a job's folder, in characters
+
+
+def folder_name(overrides: Sequence[str]) -> str:
+    """A folder for what a job is asked for: at most 120 characters, those that are cut off as a hash.
+
+    >>> folder_name(["quant.learning_rate=1e-3", "+seed=0", "data.image_size=[96,96]"])
+    'quant.learning_rate=1e-3,seed=0,data.image_size=-96,96'
+    """
+    text = ",".join(override.lstrip("+~") for override in overrides)
+    name = re.sub(r"[^\w.,=+-]+", "-", text).strip("-.")
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 @dataclass
@@ -42,22 +58,30 @@ class Job:
 
 @dataclass
 class Jobs:
-    """All jobs of a sweep, in the order in which they came."""
+    """All jobs of a sweep, in the order in which they came.
+
+    Attributes:
+        named_here: whether folders have the names of `folder_name`; else the user's `hydra.sweep.subdir` says them.
+        of_all: overrides that every job has: they stand in no folder's name.
+    """
 
     sweep_dir: Path
-    by_number: bool
+    named_here: bool
+    of_all: frozenset[str] = frozenset()
     all: list[Job] = field(default_factory=list)
 
     @classmethod
     def of(cls, config: DictConfig) -> Jobs:
         subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index,call-overload]
-        return cls(Path(config.hydra.sweep.dir), subdir == BY_NUMBER)
+        of_all = frozenset(map(str, OmegaConf.select(config, "hydra.overrides.task") or ()))
+        return cls(Path(config.hydra.sweep.dir), subdir == BY_NUMBER, of_all)
 
     def add(self, batch: Sequence[Sequence[str]]) -> list[Job]:
         """Jobs in folders of their own."""
-        numbers = self._free_numbers()
-        jobs = [Job(tuple(each), str(next(numbers)) if self.by_number else None) for each in batch]
-        self.all += jobs
+        jobs = []
+        for overrides in batch:
+            jobs.append(Job(tuple(overrides), self._free_folder(overrides) if self.named_here else None))
+            self.all.append(jobs[-1])
         return jobs
 
     def add_missing(self, batch: Sequence[Sequence[str]], configs: Sequence[DictConfig]) -> list[Job]:
@@ -65,15 +89,15 @@ class Jobs:
         known, unknown = found_jobs(self.sweep_dir)
         for name in unknown:
             print(f"qat: {self.sweep_dir / name}: no readable .hydra/config.yaml, so nobody knows which job it is")
-        numbers, missing = self._free_numbers(), []
+        missing = []
         for overrides, config in zip(batch, configs, strict=True):
             job, found = Job(tuple(overrides)), known.get(fingerprint(config))
             if found is not None and found.finished:
                 job.folder, job.skipped = found.folder, True
                 job.error, job.exit_code = why_failed(self.sweep_dir / found.folder) or (None, 0)
             else:
-                if self.by_number:
-                    job.folder = found.folder if found is not None else str(next(numbers))
+                if self.named_here:
+                    job.folder = found.folder if found is not None else self._free_folder(overrides)
                 missing.append(job)
             self.all.append(job)
         self._say_skipped()
@@ -94,7 +118,7 @@ class Jobs:
         together = shared_out(config, len(jobs), jobs[0].overrides)
         arguments = [[*job.overrides, *together, *self._place(job)] for job in jobs]
         try:
-            returns = launcher.launch(arguments, initial_job_idx=self._number(jobs[0]))
+            returns = launcher.launch(arguments, initial_job_idx=self.all.index(jobs[0]))
         except Exception as error:  # of the engine, whichever it is; a job's own error comes back in its return
             return error
         for job, ended in zip(jobs, returns, strict=True):
@@ -104,24 +128,29 @@ class Jobs:
     def failed(self) -> list[Job]:
         return [job for job in self.all if job.error is not None]
 
+    def told(self, job: Job) -> str:
+        """The job's folder, and what it alone is asked for where the folder's name does not say it."""
+        if job.folder is not None and job.folder == folder_name(self._own(job)):
+            return job.folder
+        return f"{job.folder or '-'}  {self.own_overrides(job)}".rstrip()
+
+    def _own(self, job: Job) -> list[str]:
+        return [override for override in job.overrides if override not in self.of_all]
+
     def own_overrides(self, job: Job) -> str:
         """Those that not every job has."""
         shared = set.intersection(*(set(each.overrides) for each in self.all)) if len(self.all) > 1 else set()
         return " ".join(override for override in job.overrides if override not in shared)
 
     def _place(self, job: Job) -> list[str]:
-        return [f"hydra.sweep.subdir={quoted(job.folder)}"] if self.by_number and job.folder is not None else []
+        return [f"hydra.sweep.subdir={quoted(job.folder)}"] if self.named_here and job.folder is not None else []
 
-    def _number(self, job: Job) -> int:
-        return int(job.folder) if job.folder is not None and job.folder.isdigit() else self.all.index(job)
-
-    def _free_numbers(self) -> Iterator[int]:
+    def _free_folder(self, overrides: Sequence[str]) -> str:
+        """Named by what this job alone is asked for; by its number where that is nothing, or taken."""
         taken = {path.name for path in self.sweep_dir.glob("*")} | {job.folder for job in self.all}
-        number = -1
-        while True:
-            number += 1
-            if str(number) not in taken:
-                yield number
+        name = folder_name([override for override in overrides if override not in self.of_all])
+        free = (f"{name},{number}" if name else str(number) for number in range(len(taken) + 1))
+        return name if name and name not in taken else next(each for each in free if each not in taken)
 
     def _ended(self, job: Job, ended: JobReturn) -> None:
         if ended.hydra_cfg is not None:
@@ -157,4 +186,4 @@ class Jobs:
         skipped = [job for job in self.all if job.skipped]
         print(f"qat: {self.sweep_dir}: {len(skipped)} of {len(self.all)} jobs are finished and skipped", flush=True)
         for job in skipped:
-            print(f"  {job.folder}  {self.own_overrides(job)}", flush=True)
+            print(f"  {self.told(job)}", flush=True)

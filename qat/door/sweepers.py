@@ -91,7 +91,7 @@ def _report(jobs: Jobs, config: DictConfig) -> None:
     if not failed:
         return
     lines = [f"{len(failed)} of {len(jobs.all)} jobs failed:"]
-    lines += [f"  {job.folder or '-'}  {jobs.own_overrides(job)}\n      {job.error}" for job in failed]
+    lines += [f"  {jobs.told(job)}\n      {job.error}" for job in failed]
     if "sweep" in config:
         lines.append(f"To run again what did not finish: {resume_command(jobs.sweep_dir, config)}")
     codes = {job.exit_code for job in failed}

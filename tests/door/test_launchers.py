@@ -62,7 +62,7 @@ EVERY = [
 def test_jobs_share_the_cores_and_one_that_fails_ends_no_other(name, tmp_path):
     done = start(tmp_path, str(Path(__file__).with_name("a_door.py")), *engine(name), "seed=0,1,2")
     assert done.returncode == 1, done.stderr
-    assert "1 of 3 jobs failed:\n  1  seed=1\n      ValueError: seed 1 is odd" in done.stderr
+    assert "1 of 3 jobs failed:\n  seed=1\n      ValueError: seed 1 is odd" in done.stderr
     ran = {path.parent.name: path.read_text().split() for path in tmp_path.glob("sweep/*/ran")}
     assert sorted(ran) == ["0", "2"]
     share = str(max(1, len(os.sched_getaffinity(0)) // 3)) if name == "submitit_local" else ran["0"][0]

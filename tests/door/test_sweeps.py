@@ -10,6 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from qat.door.finished import found_jobs
+from qat.door.jobs import folder_name
 from qat.door.resume import resumed
 from qat.door.sharing import cores, shared_out
 from qat.errors import RunDirError
@@ -36,25 +37,33 @@ def swept(tmp_path_factory):
     return folder, door(folder, "-m", "seed=0,1,2", "quant.learning_rate=0.1,0.2", "hydra.sweep.dir=sweep")
 
 
+def named(seed, rate):
+    """The folder of a job."""
+    return f"seed={seed},quant.learning_rate={rate}"
+
+
 def test_one_failed_job_ends_no_other_and_is_told_at_the_end(swept):
     folder, done = swept
     assert done.returncode == 1
-    assert ran(folder / "sweep") == {"0": (0, 0.1), "1": (0, 0.2), "4": (2, 0.1), "5": (2, 0.2)}
+    assert ran(folder / "sweep") == {named(seed, rate): (seed, rate) for seed in (0, 2) for rate in (0.1, 0.2)}
     end = done.stderr[done.stderr.index("qat: 2 of 6 jobs failed:") :].splitlines()
     assert end[1:5] == [
-        "  2  seed=1 quant.learning_rate=0.1",
+        "  seed=1,quant.learning_rate=0.1",
         "      ValueError: seed 1 is odd",
-        "  3  seed=1 quant.learning_rate=0.2",
+        "  seed=1,quant.learning_rate=0.2",
         "      ValueError: seed 1 is odd",
     ]
     assert end[5] == "To run again what did not finish: python -m qat.train sweep.resume=sweep"
-    assert json.loads((folder / "sweep/2/failed.json").read_text())["message"] == "ValueError: seed 1 is odd"
+    assert (
+        json.loads((folder / "sweep" / named(1, 0.1) / "failed.json").read_text())["message"]
+        == "ValueError: seed 1 is odd"
+    )
 
 
 def test_the_leaderboard_has_the_best_first_and_of_equals_the_smaller(swept):
     lines = [line.split() for line in swept[1].stdout.splitlines() if "accuracy" in line]
-    assert [line[0] for line in lines] == ["1", "5", "0", "4"]
-    assert lines[0][:6] == ["1", "seed=0", "quant.learning_rate=0.2", "qat_int8", "accuracy", "70.00"]
+    assert [line[0] for line in lines] == [named(0, 0.2), named(2, 0.2), named(0, 0.1), named(2, 0.1)]
+    assert lines[0][:6] == [named(0, 0.2), "seed=0", "quant.learning_rate=0.2", "qat_int8", "accuracy", "70.00"]
 
 
 def test_the_comparison_is_written_and_names_the_failed_jobs(swept):
@@ -66,21 +75,37 @@ def test_the_comparison_is_written_and_names_the_failed_jobs(swept):
 def test_a_resumed_sweep_runs_what_is_missing_and_what_is_new(swept):
     folder, _ = swept
     before = {path: path.read_text() for path in folder.glob("sweep/*/ran")}
-    (folder / "sweep/4/results.json").unlink()  # as if it had been killed
+    (folder / "sweep" / named(2, 0.1) / "results.json").unlink()  # as if it had been killed
     done = door(folder, "sweep.resume=sweep", "seed=0,2,4")
     assert done.returncode == 0, done.stderr
     assert "qat: sweep: 3 of 6 jobs are finished and skipped" in done.stdout
-    assert "  1  seed=0 quant.learning_rate=0.2\n" in done.stdout
-    assert {key: ran(folder / "sweep")[key] for key in "45"} == {"4": (2, 0.1), "5": (2, 0.2)}
-    assert {key: value for key, value in ran(folder / "sweep").items() if value[0] == 4} == {
-        "6": (4, 0.1),
-        "7": (4, 0.2),
+    assert "  seed=0,quant.learning_rate=0.2\n" in done.stdout
+    found = ran(folder / "sweep")
+    assert {name: value for name, value in found.items() if value[0] in (2, 4)} == {
+        named(seed, rate): (seed, rate) for seed in (2, 4) for rate in (0.1, 0.2)
     }
     after = {path: path.read_text() for path in before}
-    assert [path.parent.name for path in before if after[path] != before[path]] == ["4"]
+    assert [path.parent.name for path in before if after[path] != before[path]] == [named(2, 0.1)]
     again = door(folder, "sweep.resume=sweep")
     assert "qat: sweep: 6 of 6 jobs are finished and skipped" in again.stdout
     assert again.stdout.count(" accuracy ") == 6
+
+
+def test_a_numbered_sweep_of_earlier_goes_on_under_its_numbers(tmp_path):
+    door(tmp_path, "-m", "seed=0,2", "hydra.sweep.dir=sweep")
+    for number, seed in enumerate((0, 2)):
+        (tmp_path / f"sweep/seed={seed}").rename(tmp_path / f"sweep/{number}")
+    (tmp_path / "sweep/1/results.json").unlink()
+    done = door(tmp_path, "sweep.resume=sweep", "seed=0,2,4")
+    assert done.returncode == 0, done.stderr
+    assert "qat: sweep: 1 of 3 jobs are finished and skipped\n  0  seed=0\n" in done.stdout
+    assert {name: seed for name, (seed, _) in ran(tmp_path / "sweep").items()} == {"0": 0, "1": 2, "seed=4": 4}
+
+
+def test_a_folder_holds_at_most_120_characters(tmp_path):
+    long = [f"data.label_names=[{','.join(f'class{n}' for n in range(40))}]", "seed=1"]
+    assert len(folder_name(long)) == 120
+    assert folder_name(long) != folder_name([*long[:-1], "seed=2"])
 
 
 def test_a_sweep_in_a_file_runs_without_the_flag(tmp_path):
@@ -106,7 +131,7 @@ def test_a_door_without_results_sweeps_too(tmp_path):
     command = [sys.executable, "-m", "qat.verify", "-m", "tflite=a.tflite,b.tflite", "hydra.sweep.dir=sweep"]
     done = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
-    assert "2 of 2 jobs failed:\n  0  tflite=a.tflite\n" in done.stderr
+    assert "2 of 2 jobs failed:\n  tflite=a.tflite\n" in done.stderr
     assert "sweep.resume" not in done.stderr
 
 
