@@ -64,8 +64,8 @@ def test_jobs_share_the_cores_and_one_that_fails_ends_no_other(name, tmp_path):
     assert done.returncode == 1, done.stderr
     assert "1 of 3 jobs failed:\n  seed=1\n      ValueError: seed 1 is odd" in done.stderr
     ran = {path.parent.name: path.read_text().split() for path in tmp_path.glob("sweep/*/ran")}
-    assert sorted(ran) == ["0", "2"]
-    share = str(max(1, len(os.sched_getaffinity(0)) // 3)) if name == "submitit_local" else ran["0"][0]
+    assert sorted(ran) == ["seed=0", "seed=2"]
+    share = str(max(1, len(os.sched_getaffinity(0)) // 3)) if name == "submitit_local" else ran["seed=0"][0]
     assert all(words[:2] == [share, share] and words[3] == "plain" for words in ran.values())
     assert int(share) <= len(os.sched_getaffinity(0)) // 2 or share == "1"
 
