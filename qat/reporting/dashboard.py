@@ -1,7 +1,6 @@
 """What TensorBoard shows of a run: names of its runs, charts of the Custom Scalars tab, a word on each.
 
-TensorBoard gives colours by a run's place among all runs, round a palette of seven. So each run of ours leaves seven
-sub-folders whose names sort alike, whatever was trained: in a sweep a curve has the same colour in every job.
+A job leaves four runs, whatever was trained: ten jobs stay below the 40 runs above which TensorBoard ticks none.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from qat.reporting.tensorboard import Board
 if TYPE_CHECKING:
     from tensorboard.plugins.custom_scalar import layout_pb2
 
-DROP_ON_VAL = "drop/val"  # share, float minus the file, on the same samples
+DROP_ON_VAL = "drop_points/val"  # 0-100, float minus the file, on the same samples
 SATURATION = "saturation"
 SQNR = "sqnr_db"
 ALL_LAYERS = "all layers"
@@ -23,52 +22,47 @@ TEST = "test"  # tags and runs of the last evaluation
 MOST_RANGE_CHARTS = 60
 _BESIDE = ("tfmot_fake_quant", "tfmot_deployed_int8")
 
-_USUAL = (
-    "seed",
-    "data.name",
-    "model.name",
-    "model.alpha",
-    "quant.name",
-    "quant.epochs",
-    "quant.learning_rate",
-    "train.epochs",
-    "train.batch_size",
-    "train.learning_rate",
-)
+_USUAL = ("quant.name", "model.name", "data.name", "seed")
 _TELLING_NOTHING = ("hydra.", "log.", "sweep.", "float_cache", "threads")
 _ABOUT = {
-    "deployed_int8": "The exported QAT file after each epoch (`log.deployed_every`), run by LiteRT on part of val.",
+    "deployed": "The exported QAT file after each epoch (`log.deployed_every`), run by LiteRT on part of val; "
+    "`test/`: the file of this run, on test. Also what its layers lose.",
     "fake_quant": "The fake-quant model while it trains: accuracy on val, loss, ranges, saturation.",
-    "float": "The float model while it trains.",
-    "ptq": "The post-training quantized file, run by LiteRT on part of val: a level line to beat.",
-    "test_float": "The last evaluation on test: the float model. Also the table and what all files are worth.",
-    "test_ptq": "The last evaluation on test: the post-training quantized file.",
-    "test_qat": "The last evaluation on test: the QAT file. Also what its layers lose.",
-    "test_stock": "The last evaluation on test: the file of stock tfmot.",
-    "stock_deployed": "Stock tfmot: its exported file after each epoch, run by LiteRT on part of val.",
+    "float": "The float model while it trains; `test/`: on test. Also the table, and pictures of all files.",
+    "ptq": "The post-training quantized file, run by LiteRT on part of val: a level line to beat; `test/`: on test.",
+    "stock_deployed": "Stock tfmot's exported file after each epoch, run by LiteRT on part of val; `test/`: on test.",
     "stock_fake_quant": "Stock tfmot: its fake-quant model while it trains.",
 }
 
 
 def run_names(quant: str, beside: Sequence[str] = ()) -> dict[str, str]:
-    """The seven runs by what they hold; what `quant` does not make keeps its place under its usual name.
+    """The four runs by what they hold; what `quant` does not make keeps its place under its usual name.
 
-    Stock tfmot alone has the places of ours; beside ours it has three more, whose names come behind the seven (and in
-    a sweep move the colours of the next job by three).
+    Stock tfmot alone has the places of ours; beside ours it has two more.
 
-    >>> list(run_names("ptq_float16").values())[3:]
-    ['ptq_float16', 'test_float', 'test_ptq_float16', 'test_qat_int8']
-    >>> list(run_names("qat", [STOCK]).values())[6:]
-    ['test_qat_int8', 'test_qat_tfmot_int8', 'tfmot_deployed_int8', 'tfmot_fake_quant']
+    >>> list(run_names("ptq_float16").values())
+    ['deployed_int8', 'fake_quant', 'float', 'ptq_float16']
+    >>> list(run_names("qat", [STOCK]).values())[3:]
+    ['ptq_int8', 'tfmot_deployed_int8', 'tfmot_fake_quant']
     """
     ptq = quant if quant.startswith("ptq_") else "ptq_int8"
-    qat = {"qat_w4a8": "qat_w4a8", STOCK: STOCK_VARIANT}.get(quant, "qat_int8")
-    names = {"deployed_int8": "deployed_int8", "fake_quant": "fake_quant", "float": "float", "ptq": ptq}
-    names |= {"test_float": "test_float", "test_ptq": f"test_{ptq}", "test_qat": f"test_{qat}"}
+    names = {"deployed": "deployed_int8", "fake_quant": "fake_quant", "float": "float", "ptq": ptq}
     if STOCK not in beside:
         return names
     fake_quant, deployed = _BESIDE
-    return names | {"test_stock": f"test_{STOCK_VARIANT}", "stock_deployed": deployed, "stock_fake_quant": fake_quant}
+    return names | {"stock_deployed": deployed, "stock_fake_quant": fake_quant}
+
+
+def run_of(variant: str, quant: str, beside: Sequence[str] = ()) -> str:
+    """The run that holds what a deployed file is worth on test.
+
+    >>> run_of("qat_w4a8", "qat_w4a8"), run_of("qat_tfmot_int8", "qat", [STOCK])
+    ('deployed_int8', 'tfmot_deployed_int8')
+    """
+    names = run_names(quant, beside)
+    if variant == STOCK_VARIANT and "stock_deployed" in names:
+        return names["stock_deployed"]
+    return names[{"float": "float", "ptq": "ptq"}.get(variant.partition("_")[0], "deployed")]
 
 
 def stock_curves(quant: str) -> tuple[str, str]:
@@ -95,7 +89,7 @@ def layout(metric: str, range_layers: Sequence[str]) -> layout_pb2.Layout:
 
     epochs = {
         f"{metric} on val: float, fake-quant, files": [f"^{metric}/val$"],
-        "drop on val: float minus file": [f"^{DROP_ON_VAL}$"],
+        "drop on val, points: float minus file": [f"^{DROP_ON_VAL}$"],
         "activations outside their range, share": [f"^{SATURATION}/{ALL_LAYERS}$"],
         "loss": ["^loss/(train|val)$"],
         "learning rate": ["^learning_rate$"],
@@ -132,15 +126,15 @@ def _category(title: str, charts: Mapping[str, Sequence[str]], *, closed: bool =
 
 
 def session_settings(settings: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Columns of the HParams tab: what tells most runs apart, and whatever this run was asked for on top.
+    """Columns of the HParams tab: what this run was asked for, so every swept key; then what tells most runs apart.
 
-    Every swept key is among the overrides. An option (`quant=qat`) is shown by its name, not by all that it brings.
+    An option (`quant=qat`) is shown by its name, not by all that it brings.
 
     >>> given = {"seed": 1, "quant.name": "qat", "quant.skip": [], "quant.ema_decay": 0.9}
     >>> session_settings(given, ["quant=qat", "+quant.ema_decay=0.9", "debug=tiny"])
-    {'seed': 1, 'quant.name': 'qat', 'quant.ema_decay': 0.9, 'debug': 'tiny'}
+    {'quant.ema_decay': 0.9, 'debug': 'tiny', 'quant.name': 'qat', 'seed': 1}
     """
-    shown = {key: settings[key] for key in _USUAL if key in settings}
+    shown: dict[str, Any] = {}
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         below = [name for name in settings if name == key or name.startswith(f"{key}.")]
@@ -148,6 +142,7 @@ def session_settings(settings: Mapping[str, Any], overrides: Iterable[str]) -> d
             shown[key] = value
         elif f"{key}.name" not in below:
             shown |= {name: settings[name] for name in below}
+    shown |= {key: settings[key] for key in _USUAL if key in settings and key not in shown}
     return {key: value for key, value in shown.items() if not key.startswith(_TELLING_NOTHING)}
 
 

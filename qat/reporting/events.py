@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,21 @@ class EventFile:
         content = _strings(layout.SerializeToString(), scalar=True)
         metadata = custom_metadata.create_summary_metadata()
         self._add([_value(custom_metadata.CONFIG_SUMMARY_TAG, content, metadata)], 0)
+
+    def experiment(self, settings: Mapping[str, bool], metrics: Iterable[str]) -> None:
+        """The columns of the HParams tab, in their order; of several runs' TensorBoard takes one.
+
+        Args:
+            settings: each with whether it may differ between rows: those come first.
+            metrics: tags of scalars.
+        """
+        content = api_pb2.Experiment(
+            hparam_infos=[api_pb2.HParamInfo(name=name, differs=differs) for name, differs in settings.items()],
+            metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics],
+        )
+        data = plugin_data_pb2.HParamsPluginData(experiment=content)
+        metadata = hparams_metadata.create_summary_metadata(data)
+        self._add([_value(hparams_metadata.EXPERIMENT_TAG, hparams_metadata.NULL_TENSOR, metadata)], 0)
 
     def session(self, settings: Mapping[str, Setting]) -> None:
         """This run as a row of the HParams tab, with these settings; its metrics are the run's last scalars."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -69,6 +70,11 @@ class Board:
         if self.folder is not None:
             self._file(run).layout(layout)
 
+    def experiment(self, run: str, settings: Mapping[str, bool], metrics: Iterable[str]) -> None:
+        """Columns of the HParams tab."""
+        if self.folder is not None:
+            self._file(run).experiment(settings, metrics)
+
     def session(self, run: str, settings: Mapping[str, Setting]) -> None:
         """`run` as a row of the HParams tab."""
         if self.folder is not None:
@@ -91,6 +97,18 @@ def range_tag(variable_name: str) -> str:
     """
     layer, _, name = variable_name.partition(":")[0].rpartition("/")
     return f"ranges/{layer.removeprefix('quant_').removesuffix('.range')}/{name}"
+
+
+SHOWN = r"(^|/)(float|fake_quant|deployed_int8|ptq_\w+|tfmot_\w+)$"
+
+
+def open_address(port: int = 6006) -> str:
+    """Where TensorBoard shows the curves as soon as it is open: all runs ticked, not smoothed.
+
+    >>> open_address()[:58]
+    'http://localhost:6006/#custom_scalars&_smoothingWeight=0&r'
+    """
+    return f"http://localhost:{port}/#custom_scalars&_smoothingWeight=0&regexInput={quote(SHOWN, safe='')}"
 
 
 def open_command(folder: Path) -> str:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from qat import rundir
 from qat.comparison.record import flat
-from qat.config import STOCK, STOCK_VARIANT
 from qat.evaluation import Evaluation, spread
 from qat.metrics import predicted_class
-from qat.reporting.dashboard import TEST, layout, range_layers, run_names, session_settings
+from qat.reporting.dashboard import TEST, layout, range_layers, run_of, session_settings
 from qat.reporting.pictures import against_png, calibration_png, confusion, confusion_png, drop_png, sqnr_png
 from qat.reporting.tensorboard import range_tag
 from qat.results import Variant
@@ -43,22 +42,28 @@ def draw_dashboard(
     with run.progress.work("dashboard"):
         quant = run.config.quant
         qat_model = next((each for each in trained if each.ours), None)
-        names = run_names(quant.name, quant.beside)
         epochs = max((len(each.history) for each in trained), default=0)
         _draw_sessions(run, variants, len(float_model.history) + epochs)
         for place, title, png in _pictures(run, variants, answers, qat_model):
-            run.board.picture(names[place], title, png)
+            run.board.picture(run_of(place, quant.name, quant.beside), title, png)
         tags = [range_tag(each.name) for each in range_variables(qat_model.model)] if qat_model else []
         metric = next(iter(variants.values())).metric.name
-        run.board.layout(names["float"], layout(metric, list(range_layers(tags))))
+        run.board.layout("float", layout(metric, list(range_layers(tags))))
 
 
 def _draw_sessions(run: Run, variants: Mapping[str, Variant], step: int) -> None:
     """A row of the HParams tab for each deployed file: the run's settings, and what the file is worth on test."""
     settings = session_settings(dict(flat(dataclasses.asdict(run.config))), _overrides(run.folder))
+    columns: dict[str, None] = {}
     for name, variant in variants.items():
-        run.board.session(f"{TEST}_{name}", {"variant": name, **settings})
-        run.board.scalars(f"{TEST}_{name}", dict(_metrics(variant, variants.get("float"))), step)
+        place = run_of(name, run.config.quant.name, run.config.quant.beside)
+        metrics = dict(_metrics(variant, variants.get("float")))
+        columns |= dict.fromkeys(metrics)
+        run.board.session(place, {"variant": name, **settings})
+        run.board.scalars(place, metrics, step)
+    asked_for = {part.lstrip("+~").partition("=")[0] for part in _overrides(run.folder)}
+    differing = {key: key in asked_for or key.removesuffix(".name") in asked_for for key in settings}
+    run.board.experiment("float", {"variant": True, **differing}, columns)
 
 
 def _overrides(folder: Path) -> list[str]:
@@ -86,35 +91,33 @@ def _metrics(variant: Variant, reference: Variant | None) -> Iterator[tuple[str,
 def _pictures(
     run: Run, variants: Mapping[str, Variant], answers: Mapping[str, Evaluation], qat_model: QatModel | None
 ) -> Iterator[tuple[str, str, bytes]]:
-    """(which of the seven runs, title, picture)."""
-    yield from (("test_float", f"worth/{title}", png) for title, png in _worth(variants))
+    """(whose picture it is, title, picture)."""
+    yield from (("float", f"files/{title}", png) for title, png in _worth(variants))
     deployed = [name for name in variants if name != "float"]
     classes = len(run.splits.class_names)
     for name in deployed:
-        kind = {"ptq": "test_ptq", "qat": "test_qat"}[name.partition("_")[0]]
-        kind = "test_stock" if name == STOCK_VARIANT and run.config.quant.name != STOCK else kind
         if answers[name].accuracy is not None and classes <= MOST_CLASSES:
-            yield kind, "answers/confusion, float against the file", _confusion_png(run, answers, name, classes)
+            yield name, "confusion/float and the file", _confusion_png(run, answers, name, classes)
     held = dict(_input_ranges(run, deployed))
     if held:
-        yield "test_float", "inputs/calibration against range", calibration_png(_inputs(run), held)
+        yield "float", "inputs/calibration data and the range of the input", calibration_png(_inputs(run), held)
     if qat_model is not None:
         rows = rundir.read_json(run.file(qat_model.variant, "parity.json"))
         sides = {
             "activations on their grid against before": {fit.layer: fit.sqnr_db for fit in qat_model.fits},
             "the file against its fake-quant model": {row["layer"]: row["sqnr_db"] for row in rows},
         }
-        yield "test_qat", "layers/SQNR of each layer", sqnr_png(sides)
+        yield qat_model.variant, "layers/SQNR of each layer", sqnr_png(sides)
 
 
 def _worth(variants: Mapping[str, Variant]) -> Iterator[tuple[str, bytes]]:
     if len(variants) > 1:
-        yield "1 drop", drop_png(variants)
+        yield "drop against float", drop_png(variants)
     sizes = {name: each.size_bytes / 1024 for name, each in variants.items()}
-    yield "2 against size", against_png(variants, sizes, "size, KiB")
+    yield "accuracy against size", against_png(variants, sizes, "size, KiB")
     latencies = {name: each.latency_ms for name, each in variants.items() if each.latency_ms is not None}
     if latencies:
-        yield "3 against latency", against_png(variants, latencies, "latency, ms (one sample, one thread)")
+        yield "accuracy against latency", against_png(variants, latencies, "latency, ms (one sample, one thread)")
 
 
 def _confusion_png(run: Run, answers: Mapping[str, Evaluation], name: str, classes: int) -> bytes:

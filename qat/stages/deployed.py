@@ -18,7 +18,7 @@ def draw_deployed(run: Run, curve: str, tflite_model: bytes, task: str, *steps: 
     indices = spread(len(run.splits.val), run.config.log.deployed_samples)
     interpreter = Interpreter(tflite_model, threads=run.config.threads)
     found = evaluate(interpreter.predict, run.splits.val, task, indices)
-    drop = _float_value(run, task) - found.metric.value
+    drop = 100 * (_float_value(run, task) - found.metric.value)
     for step in steps:
         run.board.scalars(curve, {f"{found.metric.name}/val": found.metric.value, DROP_ON_VAL: drop}, step)
 

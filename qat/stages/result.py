@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from qat import rundir
 from qat.config import STOCK, STOCK_VARIANT
 from qat.errors import ParityError
-from qat.reporting import markdown_table, open_command, print_table
+from qat.reporting import markdown_table, open_address, open_command, print_table
 from qat.results import RunResult, Variant
 from qat.stages.float_model import FloatModel
 from qat.stages.provenance import git_commit, machine, versions
@@ -42,7 +42,7 @@ def write_result(
         float_model=float_model.origin,
         seconds=run.progress.seconds,
     )
-    run.board.text("test_float", "results", markdown_table(variants))
+    run.board.text("float", "results", markdown_table(variants))
     rundir.write_json(run.folder / rundir.RESULTS, result.to_dict())
     return result
 
@@ -54,7 +54,7 @@ def show_result(run: Run, variants: Mapping[str, Variant]) -> None:
         run.progress.say(f"{name} is left out: {reason}")
     run.progress.say(f"results: {run.folder / rundir.RESULTS}")
     if run.config.log.tensorboard:
-        run.progress.say(f"curves:  {open_command(run.folder / rundir.TENSORBOARD)}")
+        run.progress.say(f"curves:  {open_command(run.folder / rundir.TENSORBOARD)}\n  then open {open_address()}")
     _point_to_losses(run, variants)
 
 

@@ -8,6 +8,8 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 
+RUNS = {"float": "float", "ptq_int8": "ptq_int8", "qat_int8": "deployed_int8"}
+
 
 @pytest.fixture(scope="module")
 def found(finished):
@@ -25,7 +27,7 @@ def last(found, run, tag):
 
 @pytest.mark.parametrize("name", ["float", "ptq_int8", "qat_int8"])
 def test_each_deployed_file_is_a_row_of_hparams_with_its_final_metrics(name, found, variants):
-    expected, run = variants[name], f"test_{name}"
+    expected, run = variants[name], RUNS[name]
     assert last(found, run, "test/accuracy") == pytest.approx(expected["accuracy"])
     drop = 100 * (variants["float"]["accuracy"] - expected["accuracy"])
     assert last(found, run, "test/drop_points") == pytest.approx(drop, abs=1e-5)
@@ -36,13 +38,22 @@ def test_each_deployed_file_is_a_row_of_hparams_with_its_final_metrics(name, fou
     settings = hparams_metadata.parse_session_start_info_plugin_data(content).hparams
     assert settings["variant"].string_value == name
     assert settings["quant.name"].string_value == "qat"
-    assert settings["quant.learning_rate"].number_value == pytest.approx(1e-4)
+    assert settings["data.name"].string_value == "digits"
 
 
-def test_only_the_rows_of_hparams_have_their_metrics(found):
+def test_a_job_leaves_four_runs_and_a_row_of_hparams_for_each_file(found):
     with_metrics = {run for run, tags in found.Runs().items() if "test/accuracy" in tags["tensors"]}
-    assert with_metrics == {"test_float", "test_ptq_int8", "test_qat_int8"}
-    assert len(found.Runs()) == 7
+    assert with_metrics == set(RUNS.values())
+    assert len(found.Runs()) == 4
+
+
+def test_the_columns_of_hparams_are_what_was_asked_for_and_the_metrics_of_test(found):
+    content = found.SummaryMetadata("float", hparams_metadata.EXPERIMENT_TAG).plugin_data.content
+    columns = hparams_metadata.parse_experiment_plugin_data(content)
+    settings = [each.name for each in columns.hparam_infos]
+    assert settings[0] == "variant"
+    assert {"quant.name", "model.name", "data.name", "seed"} <= set(settings)
+    assert {each.name.tag for each in columns.metric_infos} >= {"test/accuracy", "test/drop_points", "test/size_kib"}
 
 
 def test_ranges_saturation_and_drop_are_curves_over_the_epochs(found):
@@ -52,7 +63,7 @@ def test_ranges_saturation_and_drop_are_curves_over_the_epochs(found):
     assert [event.step for event in found.Tensors("fake_quant", "saturation/all layers")] == [2, 3, 4]
     assert 0 <= last(found, "fake_quant", "saturation/all layers") < 0.5
     assert last(found, "fake_quant", "sqnr_db/logits") > 20
-    assert [event.step for event in found.Tensors("deployed_int8", "drop/val")] == [2, 3, 4]
+    assert [event.step for event in found.Tensors("deployed_int8", "drop_points/val")] == [2, 3, 4]
 
 
 def test_the_layout_has_a_chart_for_each_quantizer_that_has_a_range(found):
@@ -71,12 +82,12 @@ def test_pictures_lie_where_they_belong(found):
         for run, tags in found.Runs().items()
     }
     assert {run: shown for run, shown in pictures.items() if shown} == {
-        "test_float": {
-            "worth/1 drop",
-            "worth/2 against size",
-            "worth/3 against latency",
-            "inputs/calibration against range",
+        "float": {
+            "files/drop against float",
+            "files/accuracy against size",
+            "files/accuracy against latency",
+            "inputs/calibration data and the range of the input",
         },
-        "test_ptq_int8": {"answers/confusion, float against the file"},
-        "test_qat_int8": {"answers/confusion, float against the file", "layers/SQNR of each layer"},
+        "ptq_int8": {"confusion/float and the file"},
+        "deployed_int8": {"confusion/float and the file", "layers/SQNR of each layer"},
     }

@@ -137,7 +137,7 @@ def test_float_and_deployed_curves_lie_on_one_chart(finished):
     assert steps == {"float": [1, 2], "ptq_int8": [2, 4], "fake_quant": [2, 3, 4], "deployed_int8": [2, 3, 4]}
     assert [event.step for event in found.Tensors("fake_quant", "learning_rate")] == [3, 4]
     assert any(tag.startswith("ranges/") for tag in found.Runs()["fake_quant"]["tensors"])
-    assert "results" in found.Runs()["test_float"]["tensors"]
+    assert "results" in found.Runs()["float"]["tensors"]
 
 
 @pytest.mark.parametrize(

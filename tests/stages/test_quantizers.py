@@ -10,7 +10,7 @@ from qat.diagnosis.from_run import EXPECTED
 from qat.door import compose
 from qat.door.checks import CHOICES, TRAINED_BY_US
 from qat.reporting.colours import VARIANT_COLOURS
-from qat.reporting.dashboard import run_names
+from qat.reporting.dashboard import run_names, run_of
 from qat.results import Metric, RunResult, Variant
 from qat.stages import qat as qat_stage
 from qat.stages.deployed_variant import deployed_variant
@@ -35,7 +35,7 @@ def test_what_it_deploys_is_a_variant_with_a_folder_a_colour_and_an_expectation(
     name, _ = deployed_variant(RunResult(variants, {}, {}, {"quant": {"name": quant}}, {}))
     assert name in VARIANT_COLOURS
     assert name in EXPECTED
-    assert f"test_{name}" in run_names(quant).values()
+    assert run_of(name, quant) in run_names(quant).values()
 
 
 def test_each_variant_has_its_colour_and_the_diagnosis_knows_what_it_should_be():
