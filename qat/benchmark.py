@@ -1,6 +1,7 @@
 """`python -m qat.benchmark tflite=FILE`, `tflite=[A,B]` or `run=DIR`: what do these files cost on this machine?"""
 
 from pathlib import Path
+from typing import NoReturn
 
 from qat.config import BenchmarkConfig
 from qat.door import open_door
@@ -13,5 +14,9 @@ def benchmark(config: BenchmarkConfig, run_dir: Path) -> object:
     return measure(config, run_dir)
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
     open_door(benchmark, primary="benchmark", schema=BenchmarkConfig)
+
+
+if __name__ == "__main__":
+    main()

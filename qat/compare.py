@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from qat.config import CompareConfig
 from qat.door import open_door
@@ -27,6 +28,10 @@ def _condition_as_text(argument: str) -> str:
     return f'filter="{escaped}"'
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
     sys.argv[1:] = [_condition_as_text(argument) for argument in sys.argv[1:]]
     open_door(compare, primary="compare", schema=CompareConfig)
+
+
+if __name__ == "__main__":
+    main()

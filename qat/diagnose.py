@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from qat.config import DiagnoseConfig
 from qat.door import import_tensorflow, open_door
@@ -28,6 +29,10 @@ def _data_as_file(argument: str) -> str:
     return f"samples_from={argument.removeprefix('data=')}" if argument.startswith("data=") else argument
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
     sys.argv[1:] = [_data_as_file(argument) for argument in sys.argv[1:]]
     open_door(diagnose, primary="diagnose", schema=DiagnoseConfig)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from qat.config import EvaluateConfig
 from qat.door import open_door
@@ -22,6 +23,10 @@ def _data_by_path(argument: str) -> list[str]:
     return [f"data={'npz' if value.endswith('.npz') else 'image_folder'}", f"data.path={value}"]
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
     sys.argv[1:] = [part for argument in sys.argv[1:] for part in _data_by_path(argument)]
     open_door(evaluate, primary="evaluate", schema=EvaluateConfig)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 """`python -m qat.train`: train or take a float model, quantize it, export it, compare what is deployed."""
 
 from pathlib import Path
+from typing import NoReturn
 
 from qat.config import Config
 from qat.door import import_tensorflow, open_door, spare_imports
@@ -24,5 +25,9 @@ def train(config: Config, run_dir: Path) -> object:
     return None if result is None else objective_values(config.sweep.objectives, result, run_dir)
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
     open_door(train, primary="train", schema=Config, once_a_folder=True)
+
+
+if __name__ == "__main__":
+    main()

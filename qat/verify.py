@@ -1,6 +1,7 @@
 """`python -m qat.verify tflite=FILE`: is the file integer-only? Exit 0 yes, 1 no, 2 no usable file. No TensorFlow."""
 
 from pathlib import Path
+from typing import NoReturn
 
 from qat.config import VerifyConfig
 from qat.door import open_door
@@ -24,5 +25,9 @@ def verify(config: VerifyConfig, _run_dir: Path) -> None:
         )
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
     open_door(verify, primary="verify", schema=VerifyConfig)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qat.comparison.record import RunRecord, Setting
 from qat.comparison.table import Row, as_text, by_column
-from qat.statistics import Mean, mean_interval
+from qat.confidence import Mean, mean_interval
 
 Key = tuple[str, ...]  # values of the swept settings
 

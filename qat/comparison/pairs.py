@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from qat.comparison.configurations import Key, by_seed, key_of, label_of
 from qat.comparison.record import RunRecord
 from qat.comparison.table import Row
-from qat.statistics import Paired, holm, paired
+from qat.confidence import Paired, holm, paired
 
 BASELINE = "ptq_int8"
 

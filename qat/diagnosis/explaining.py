@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from qat.commands import command
 from qat.diagnosis.diagnosis import Cause, Finding
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.making import Recipe
@@ -91,7 +92,7 @@ def _calibration_or_scheme(evidence: Evidence, side: Side, static: list[Finding]
     if evidence.facts.trained_quantized:
         finding = Finding(
             "T06", "weights are the Keras model's and ranges have converged, yet the integer file loses",
-            "compare layer by layer (python -m qat.train prints parity); replace the op that departs first", 0.4,
+            f"compare layer by layer ({command('train')} prints parity); replace the op that departs first", 0.4,
         )  # fmt: skip
         side.causes.append(Cause.of(finding, "consistent", good))
         return

@@ -1,9 +1,10 @@
-"""Engines that are installed on request, `pip install 'qat[ray]'`, and what is said where one is missing."""
+"""Engines that are installed on request, as extras of this package, and what is said where one is missing."""
 
 from __future__ import annotations
 
 import importlib.util
 
+from qat.commands import install_command
 from qat.errors import ConfigError
 
 EXTRAS: dict[tuple[str, str], tuple[str, str]] = {
@@ -19,7 +20,7 @@ EXTRAS: dict[tuple[str, str], tuple[str, str]] = {
 def needs(extra: str, module: str, option: str) -> None:
     """Raises: ConfigError where `module` is not installed; it names the extra that `option` needs."""
     if not is_there(module):
-        raise ConfigError(f"{option}: its engine is not installed. It is an extra: pip install 'qat[{extra}]'")
+        raise ConfigError(f"{option}: its engine is not installed. It is an extra:\n  {install_command(extra)}")
 
 
 def check_engine(group: str, option: str) -> None:

@@ -14,6 +14,7 @@ from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
 from qat import rundir
+from qat.commands import command
 from qat.door.jobs import Jobs
 from qat.door.resume import KEY, RECORD, key_of
 from qat.errors import SweepError
@@ -61,15 +62,15 @@ def one_sweep(jobs: Jobs, config: DictConfig) -> Iterator[None]:
             yield
         except (KeyboardInterrupt, SystemExit):
             if "sweep" in config:
-                command = resume_command(jobs.sweep_dir, config)
-                print(f"qat: to run what is missing: {command}", file=sys.stderr, flush=True)
+                resume = resume_command(jobs.sweep_dir, config)
+                print(f"qat: to run what is missing: {resume}", file=sys.stderr, flush=True)
             raise
         _show(jobs)
         _report(jobs, config)
 
 
 def resume_command(sweep_dir: Path, config: DictConfig) -> str:
-    return f"python -m qat.{config.hydra.job.name} sweep.resume={sweep_dir}"
+    return command(config.hydra.job.name, f"sweep.resume={sweep_dir}")
 
 
 def _show(jobs: Jobs) -> None:

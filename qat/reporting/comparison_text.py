@@ -13,9 +13,9 @@ from qat.comparison.configurations import Configuration
 from qat.comparison.pairs import Test
 from qat.comparison.record import Setting
 from qat.comparison.table import MEASURES, Row
+from qat.confidence import MOST_FLIPPED, Mean
 from qat.plain_text import csv_text_cell
 from qat.reporting.comparison_charts import unit_of
-from qat.statistics import MOST_FLIPPED, Mean
 
 CONFIGURATION_TITLES = (
     "configuration",

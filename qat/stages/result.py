@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from qat import rundir
+from qat.commands import command
 from qat.config import STOCK, STOCK_VARIANT
 from qat.errors import ParityError
 from qat.reporting import markdown_table, open_address, open_command, print_table
@@ -68,7 +69,7 @@ def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
         if variant.parity is not None and not variant.parity.passed:
             broken = "; ".join(variant.parity.broken)
             message = f"{name}: the deployed file departs from its fake-quant model: {broken}"
-            why = f"Why: python -m qat.diagnose run={run.folder}"
+            why = f"Why: {command('diagnose', f'run={run.folder}')}"
             if run.config.parity.enforce and name != STOCK_VARIANT:
                 raise ParityError(f"{message}. All files are written; parity.enforce=false lets such a run pass. {why}")
             shown = " It is stock tfmot's, shown and not enforced." if name == STOCK_VARIANT else ""
@@ -83,7 +84,7 @@ def _point_to_losses(run: Run, variants: Mapping[str, Variant]) -> None:
         if ours is not None and wanted is not None and ours[1] < wanted[0]:
             run.progress.say(
                 f"{name}: {variant.accuracy:.1%} against {reference.accuracy:.1%} of the float model. "
-                f"Why: python -m qat.diagnose run={run.folder}"
+                f"Why: {command('diagnose', f'run={run.folder}')}"
             )
 
 

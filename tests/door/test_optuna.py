@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from qat.door.search_space import search_space
 from qat.errors import ConfigError
 
-optuna = pytest.importorskip("optuna", reason="hydra/sweeper=optuna needs the extra: pip install 'qat[optuna]'")
+optuna = pytest.importorskip("optuna", reason="hydra/sweeper=optuna needs the extra optuna")
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweep.dir=sweep", "quant.learning_rate=interval(1e-4,1e-1)")
 
 

@@ -25,7 +25,7 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
     built = run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, CHECKOUT, cwd=folder)
     assert built.returncode == 0, built.stdout + built.stderr
-    return next(folder.glob("qat-*.whl"))
+    return next(folder.glob("qat_keras-*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_it_ships_its_licence_and_names_its_choices(python, tmp_path):
     refused = run(python, "-m", "qat.train", "model=mobilnet", cwd=tmp_path)
     assert refused.returncode == 2
     assert "Did you mean model=mobilenet? Choices of model: autoencoder, ds_cnn" in refused.stderr
-    assert list(python.parents[1].glob("lib/*/site-packages/qat-*.dist-info/licenses/LICENSE"))
+    assert list(python.parents[1].glob("lib/*/site-packages/qat_keras-*.dist-info/licenses/LICENSE"))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import pytest
 
 from qat import data, rundir
 from qat.codes import quantize
+from qat.commands import command
 from qat.contract import Contract
 from qat.door import compose
 from qat.errors import (
@@ -273,7 +274,7 @@ def test_broken_parity_may_be_let_pass(tiny, tmp_path, capsys):
         enforce_parity(run, variants)
     said = capsys.readouterr().out
     assert "departs from its fake-quant model: largest difference 40 LSB" in said
-    assert f"python -m qat.diagnose run={tmp_path / 'run'}" in said
+    assert command("diagnose", f"run={tmp_path / 'run'}") in said
 
 
 def test_a_file_worse_than_the_float_model_beyond_chance_points_to_the_diagnosis(tiny, tmp_path, capsys):
@@ -283,6 +284,6 @@ def test_a_file_worse_than_the_float_model_beyond_chance_points_to_the_diagnosis
 
     with begin(tiny(), tmp_path / "run") as run:
         show_result(run, {"float": variant(0.9, (0.88, 0.92)), "ptq_int8": variant(0.5, (0.45, 0.55))})
-    assert f"ptq_int8: 50.0% against 90.0% of the float model. Why: python -m qat.diagnose run={run.folder}" in (
+    assert f"ptq_int8: 50.0% against 90.0% of the float model. Why: {command('diagnose', f'run={run.folder}')}" in (
         capsys.readouterr().out.replace("\n", " ")
     )

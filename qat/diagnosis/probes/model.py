@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.codes import fake_quant, params_from_range
+from qat.commands import command
 from qat.diagnosis.diagnosis import Finding, Repair
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.making import Recipe
@@ -121,7 +122,7 @@ def hard_to_quantize(evidence: Evidence) -> Iterator[Finding]:
         "M03",
         "neither fresh calibration nor per-channel weights bring the loss back, and it is spread "
         f"(worst: {worst_text})",
-        "train with quantization: python -m qat.train quant=qat (calibrated ranges, so some hundred steps suffice)",
+        f"train with quantization: {command('train', 'quant=qat')} (calibrated ranges, so some hundred steps suffice)",
         0.3, repair=wider,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from qat.commands import command
 from qat.diagnosis.diagnosis import Finding
 from qat.diagnosis.facts import TFMOT_DECAY, TFMOT_START, Facts
 
@@ -71,7 +72,7 @@ def partly_quantized(facts: Facts) -> Iterator[Finding]:
             f"{len(floats)} ops compute in float inside an integer file ({names}): {origin}",
             "annotate these layers with a QuantizeConfig, put BatchNormalization right behind its "
             "convolution, or replace "
-            "the op; python -m qat.verify names each",
+            f"the op; {command('verify')} names each",
             0.6 if facts.trained_quantized and share > 0.1 else 0.2,
             harmless=not (facts.trained_quantized and share > 0.1),
         )  # fmt: skip
@@ -87,7 +88,7 @@ def float_though_int8(facts: Facts, expect: str | None) -> Iterator[Finding]:
             f"int8 was meant; {len(floats)} of {len(facts.weights)} weighted layers compute in float ({named}): the "
             "training with quantization left them out",
             "annotate these layers with a QuantizeConfig (quantize_annotate_layer), or put BatchNormalization right "
-            "behind its convolution; python -m qat.verify names each",
+            f"behind its convolution; {command('verify')} names each",
             0.9, certain=True, needs_loss=False,
         )  # fmt: skip
 

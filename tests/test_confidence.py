@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qat.statistics import holm, mean_interval, paired, sign_flip_p, student_p, student_quantile
+from qat.confidence import holm, mean_interval, paired, sign_flip_p, student_p, student_quantile
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 9, 100])

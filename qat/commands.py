@@ -1,0 +1,42 @@
+"""Commands that messages print: they work as they stand in the shell that reads them, activated or not. Stdlib only."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+DISTRIBUTION = "qat-keras"  # `qat` on PyPI is another project; what is imported is `qat`
+
+
+def command(name: str, *arguments: str) -> str:
+    """`python -m qat.<name> …` for this environment.
+
+    Args:
+        name: of the command, as "train".
+        arguments: as a program gets them; they are quoted for a shell.
+    """
+    return " ".join([python(), "-m", f"qat.{name}", *map(shlex.quote, arguments)])
+
+
+def install_command(extra: str) -> str:
+    """What adds an extra of this package to this environment: from the checkout where it stands in one."""
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        where = Path() if checkout == Path.cwd() else checkout
+        return f"{python()} -m pip install -e {shlex.quote(f'{where}[{extra}]')}"
+    return f"{python()} -m pip install {shlex.quote(f'{DISTRIBUTION}[{extra}]')}"
+
+
+def python() -> str:
+    """The shortest word by which a shell in this folder starts this Python."""
+    executable = Path(sys.executable)
+    found = shutil.which("python")
+    if found is not None and Path(found).absolute() == executable:
+        return "python"
+    folder = Path.cwd()
+    if folder in executable.parents:
+        return shlex.quote(os.path.relpath(executable, folder))
+    return shlex.quote(str(executable))
