@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from qat.config import EvaluateConfig
-from qat.door import open_door
+from qat.door import data_by_path, open_door
 
 
 def evaluate(config: EvaluateConfig, run_dir: Path) -> object:
@@ -15,16 +15,8 @@ def evaluate(config: EvaluateConfig, run_dir: Path) -> object:
     return evaluate_file(config, run_dir)
 
 
-def _data_by_path(argument: str) -> list[str]:
-    """`data=my.npz` and `data=a/folder` as the options that read them; names of options pass as they are."""
-    key, _, value = argument.partition("=")
-    if key != "data" or not (value.endswith(".npz") or "/" in value):
-        return [argument]
-    return [f"data={'npz' if value.endswith('.npz') else 'image_folder'}", f"data.path={value}"]
-
-
 def main() -> NoReturn:
-    sys.argv[1:] = [part for argument in sys.argv[1:] for part in _data_by_path(argument)]
+    sys.argv[1:] = [part for argument in sys.argv[1:] for part in data_by_path(argument)]
     open_door(evaluate, primary="evaluate", schema=EvaluateConfig)
 
 

@@ -25,6 +25,7 @@ from qat.errors import RunDirError
 RESULTS = "results.json"
 FAILED = "failed.json"  # of a job of a sweep that did not end well: error, message, exit_code
 TENSORBOARD = "tensorboard"
+HYDRA, LOG = ".hydra", "train.log"  # the config as composed, by Hydra; every line that the run showed
 MODEL_KERAS = "model.keras"
 MODEL_TFLITE = "model.tflite"
 MODEL_JSON = "model.json"  # the input contract and labels, beside every exported file
@@ -72,6 +73,21 @@ def refuse_finished(run_dir: Path) -> None:
         raise RunDirError(
             f"{run_dir} holds a finished run ({RESULTS}). Choose another folder, as hydra.run.dir=DIR, or remove it."
         )
+
+
+def remove_bare(run_dir: Path, *, events_only: bool) -> None:
+    """Remove the folder of a run that was refused before it made anything: nobody looks for its empty event files.
+
+    A folder that holds more than what every run begins with stays as it is, and so does one that a process writes.
+
+    Args:
+        events_only: keep the folder with its config and log, as a job of a sweep, which can be resumed.
+    """
+    begun = {LOCK, TENSORBOARD, HYDRA, LOG}
+    if not run_dir.is_dir() or run_dir.resolve() in (Path.cwd(), *Path.cwd().parents) or is_claimed(run_dir):
+        return
+    if {path.name for path in run_dir.iterdir()} <= begun:
+        shutil.rmtree(run_dir / TENSORBOARD if events_only else run_dir, ignore_errors=True)
 
 
 def is_claimed(run_dir: Path) -> bool:

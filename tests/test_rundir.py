@@ -29,6 +29,37 @@ def test_a_file_is_replaced_as_a_whole_and_nothing_lies_beside_it(tmp_path):
     assert names(path.parent) == ["file.txt"]
 
 
+def begun(folder, *more):
+    for name in (".hydra/config.yaml", "train.log", "tensorboard/float/events.out.tfevents.1", *more):
+        rundir.write_text(folder / name, "")
+    return folder
+
+
+def test_a_folder_with_nothing_but_what_every_run_begins_with_is_removed(tmp_path):
+    rundir.remove_bare(begun(tmp_path / "run"), events_only=False)
+    assert not (tmp_path / "run").exists()
+    rundir.remove_bare(tmp_path / "run", events_only=False)  # a folder that is not there
+
+
+def test_of_a_job_only_the_event_files_are_removed(tmp_path):
+    rundir.remove_bare(begun(tmp_path / "0"), events_only=True)
+    assert names(tmp_path / "0") == [".hydra", "train.log"]
+
+
+@pytest.mark.parametrize("more", ["results.json", "float/model.keras", "notes.txt"])
+def test_a_folder_that_holds_more_stays_whole(more, tmp_path):
+    rundir.remove_bare(begun(tmp_path / "run", more), events_only=False)
+    assert len(names(tmp_path / "run")) == 4
+
+
+def test_the_folder_that_one_works_in_stays_and_so_does_one_that_is_being_written(tmp_path, monkeypatch):
+    with rundir.claim(begun(tmp_path / "run")):
+        rundir.remove_bare(tmp_path / "run", events_only=False)
+    monkeypatch.chdir(tmp_path / "run")
+    rundir.remove_bare(tmp_path / "run", events_only=False)
+    assert names(tmp_path / "run") == [".hydra", ".lock", "tensorboard", "train.log"]
+
+
 def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path):
     path = tmp_path / "model.tflite"
     rundir.write_bytes(path, b"old")

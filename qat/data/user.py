@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from qat import targets
 from qat.config import DataConfig
 from qat.data.arrays import source_from_arrays
 from qat.data.source import Source
@@ -32,13 +33,13 @@ def read(config: DataConfig) -> Source | Splits:
 
 
 def _call(config: DataConfig) -> Any:
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
     try:
-        return instantiate(config.target, _convert_="all")
-    except InstantiationException as error:
-        raise DataError(f"data.target={config.target}: {error}") from error
+        return targets.call("data.target", config.target, DataError)
+    except DataError:
+        raise
+    except Exception as error:  # of the user's function
+        name, where = config.target.get("_target_"), targets.where_raised(error)
+        raise DataError(f"data.target._target_={name} failed: {type(error).__name__}: {error} ({where})") from error
 
 
 def _named(found: Any, target: str) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def check(config: Config) -> None:
         *_moment_complaints(config.quant),
         *_export_complaints(config.export),
         *_folder_complaints(config),
+        *_untrained_complaints(config),
     ]
     if complaints:
         raise ConfigError("\n".join(complaints))
@@ -206,6 +207,15 @@ def _export_complaints(export: ExportConfig) -> Iterator[str]:
             yield "export.io=float16: a float16 file keeps float32 inputs and outputs; use float32."
         elif io not in IO_TYPES:
             yield f"export.io={io}: expected {', '.join(IO_TYPES)}, or several as [int8,float32]."
+
+
+def _untrained_complaints(config: Config) -> Iterator[str]:
+    trained_before = config.float_run or config.model.name in ("saved", "user") or config.model.weights
+    if config.train.epochs == 0 and not trained_before:
+        yield (
+            f"train.epochs=0: model={config.model.name} would keep its random weights. Train it for 1 epoch at least, "
+            "or take a trained one: float_run=DIR, or model=saved model.path=FILE."
+        )
 
 
 def _folder_complaints(config: Config) -> Iterator[str]:

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from qat import trust
 from qat.config import Config
 from qat.door.explain import explain, open_sections, unknown_key, unknown_keys
+from qat.door.scalars import plainly
 from qat.errors import ConfigError
 
 Schema = TypeVar("Schema")
@@ -54,7 +55,7 @@ def compose_node(overrides: Sequence[str], primary: str, schema: type, *, with_h
     register(primary, schema)
     try:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return hydra.compose(primary, list(overrides), return_hydra_config=with_hydra)
+            return hydra.compose(primary, [plainly(each, schema) for each in overrides], return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, schema)) from error
 

@@ -14,6 +14,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from qat.door.extras import check_engine
 
+_SHORT = {"lr": "learning_rate", "bs": "batch_size", "batch": "batch_size", "opt": "optimizer", "skip_layers": "skip"}
 _TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -53,10 +54,24 @@ def unknown_key(key: str, schema: type) -> str:
     siblings = [field.name for field in dataclasses.fields(section_type(schema, section) or schema)]
     prefix = f"{section}." if section else ""
     near = [prefix + match for match in difflib.get_close_matches(name, siblings, n=1)]
-    near = near or [other for other in all_keys(schema) if other.rpartition(".")[2] == name][:3]
-    near = near or difflib.get_close_matches(key, list(all_keys(schema)), n=1)
+    near = near or keys_meant(name, schema) or difflib.get_close_matches(key, list(all_keys(schema)), n=1)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"{prefix}{name}: no such key.{hint} Keys of {section or 'the config'}: {', '.join(siblings)}."
+
+
+def keys_meant(name: str, schema: type) -> list[str]:
+    """Keys of any section that a name without one can mean.
+
+    >>> from qat.config import Config
+    >>> keys_meant("lr", Config), keys_meant("batchsize", Config)
+    (['train.learning_rate', 'quant.learning_rate'], ['train.batch_size', 'quant.batch_size', 'export.batch_size'])
+    """
+    by_name: dict[str, list[str]] = {}
+    for key in all_keys(schema):
+        by_name.setdefault(key.rpartition(".")[2], []).append(key)
+    near = difflib.get_close_matches(_SHORT.get(name, name), by_name, n=1, cutoff=0.85)
+    shown = [key for key in by_name[near[0]] if key.count(".") < 2] or by_name[near[0]] if near else []
+    return shown[:3]
 
 
 def wrong_type(key: str, value: Any, schema: type) -> str:

@@ -6,6 +6,7 @@ are known to be sound.
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import signal
@@ -24,11 +25,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+import qat
 from qat import limits, rundir
 from qat.config import BenchmarkConfig, Config
+from qat.door.command_line import understood
 from qat.door.compose import compose, conf_dir, register, typed
 from qat.door.explain import explain
 from qat.door.help import help_page
+from qat.door.log import logged
 from qat.door.plugins import register_plugins
 from qat.door.resume import resumed
 from qat.door.sweep import arguments_of, flags_first, requested
@@ -53,22 +57,17 @@ def open_door(task: Task, *, primary: str, schema: type, once_a_folder: bool = F
     with_stack = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we say them
     signal.signal(signal.SIGTERM, _terminate)
+    _look_for_modules_here()
     try:
-        sys.argv[1:] = flags_first(as_worker(resumed(sys.argv[1:])))
-        arguments = arguments_of(sys.argv[1:])
-        if arguments.help:
-            print(help_page(arguments.overrides, primary, schema))
-            sys.exit(0)
+        sys.argv[1:] = flags_first(as_worker(resumed(understood(sys.argv[1:], primary, schema))))
+        arguments = _to_run(primary, schema)
         for overrides in requested(arguments, primary, schema):
             compose(overrides, primary=primary, schema=schema)
             if once_a_folder:
                 _refuse_finished(overrides)
         register(primary, schema)
         register_plugins()
-        job = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=primary)(
-            lambda node: _run_job(task, node, schema, with_stack)
-        )
-        job()
+        _run(task, primary, schema, with_stack)
     except KeyboardInterrupt:
         sys.exit(_last_words("interrupted; what was written so far is whole", _INTERRUPTED))
     except Exception as error:
@@ -77,6 +76,49 @@ def open_door(task: Task, *, primary: str, schema: type, once_a_folder: bool = F
             traceback.print_exception(error)
         sys.exit(1 if told is None else _last_words(str(told), told.exit_code))
     sys.exit(0)
+
+
+def _look_for_modules_here() -> None:
+    """Modules of the user's are found in the folder that the command is called in, however it was started."""
+    package = str(Path(qat.__file__).parent)
+    sys.path[:] = [folder for folder in sys.path if folder != package]  # that of `python qat/train.py`
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.insert(0, str(Path.cwd()))
+
+
+def _to_run(primary: str, schema: type) -> argparse.Namespace:
+    """The arguments; `--help` and `--version`, which need no run, are answered and end the process."""
+    if "--version" in sys.argv:
+        print(f"qat {qat.__version__}")
+        sys.exit(0)
+    arguments = arguments_of(sys.argv[1:])
+    if arguments.help:
+        print(help_page(arguments.overrides, primary, schema))
+        sys.exit(0)
+    return arguments
+
+
+def _run(task: Task, primary: str, schema: type, with_stack: bool) -> None:
+    """The one run, or all jobs of the sweep; an error of the one run is carried past Hydra, which would print it."""
+    failed: list[Exception] = []
+
+    def job(node: DictConfig) -> object:
+        try:
+            return _run_job(task, node, schema, with_stack)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            failed.append(error)
+            return None
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=primary)(job)()
+    except OSError as error:
+        if error.filename is None or isinstance(error, QatError):
+            raise
+        raise _folder_refused(error) from error  # Hydra makes the folder of a run
+    if failed:
+        raise failed[0]
 
 
 def _refuse_finished(overrides: list[str]) -> None:
@@ -89,7 +131,7 @@ def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> ob
     """The one run, or a job of a sweep, which may be in a process, or on a machine, of its own."""
     warnings.formatwarning = lambda message, *_: writable(f"qat: warning: {message}\n")
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    task = _within_limits(task)
+    task = _within_limits(_logged(task) if schema is Config else task)
     if schema not in (Config, BenchmarkConfig):  # these draw bars
         sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]
     if HydraConfig.get().mode != RunMode.MULTIRUN:
@@ -99,6 +141,24 @@ def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> ob
         return task(typed(node, schema), run_dir)
     except Exception as error:
         raise _failed_job(error, run_dir, schema, with_stack) from None
+
+
+def _logged(task: Task) -> Task:
+    """With a log beside the results; what is refused before it made anything leaves no folder."""
+
+    def run(config: Any, run_dir: Path) -> object:
+        hydra_config = HydraConfig.get()
+        if hydra_config.job_logging.get("root") is None:  # a worker that keeps no files
+            return task(config, run_dir)
+        try:
+            with logged(run_dir / rundir.LOG, " ".join(hydra_config.overrides.task)):
+                return task(config, run_dir)
+        except QatError as error:
+            if error.exit_code == QatError.exit_code:
+                rundir.remove_bare(run_dir, events_only=hydra_config.mode == RunMode.MULTIRUN)
+            raise
+
+    return run
 
 
 def _within_limits(task: Task) -> Task:
@@ -128,8 +188,12 @@ def _in_our_words(error: Exception, schema: type) -> QatError | None:
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return ConfigError(explain(error, schema))
     if isinstance(error, OSError) and error.errno in _FOLDER_FAULTS and error.filename:
-        return RunDirError(f"{error.filename}: {error.strerror}. Choose another folder, as hydra.run.dir=DIR.")
+        return _folder_refused(error)
     return None
+
+
+def _folder_refused(error: OSError) -> RunDirError:
+    return RunDirError(f"{error.filename}: {error.strerror}. Choose another folder, as hydra.run.dir=DIR.")
 
 
 def _last_words(message: str, exit_code: int) -> int:

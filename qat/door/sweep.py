@@ -13,10 +13,12 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from qat.commands import command
 from qat.door.compose import compose_node, conf_dir
 from qat.door.explain import explain
 from qat.errors import ConfigError
 
+_OF_SWEEPS = ("hydra/launcher=", "hydra/sweeper=")
 _FLAGS_THAT_ONLY_SHOW = ("hydra_help", "version", "cfg", "info", "shell_completion")
 _FLAGS_THAT_MOVE_CONF = ("config_name", "config_path", "config_dir", "experimental_rerun")
 
@@ -32,6 +34,7 @@ def requested(arguments: argparse.Namespace, primary: str, schema: type) -> Iter
         return
     try:
         if not _is_sweep(arguments, primary, schema):
+            _refuse_without_sweep(arguments.overrides, primary)
             yield list(arguments.overrides)
             return
         yield from _one_axis_at_a_time(arguments.overrides, primary, schema)
@@ -62,6 +65,15 @@ def _is_sweep(arguments: argparse.Namespace, primary: str, schema: type) -> bool
         return False
     firsts = [axis[0] for axis in _axes(arguments.overrides)]
     return str(compose_node(firsts, primary, schema, with_hydra=True).hydra.mode).endswith("MULTIRUN")
+
+
+def _refuse_without_sweep(overrides: Sequence[str], primary: str) -> None:
+    """Several values, or what starts several jobs, and nothing that says that there are several."""
+    several = [each for each in _parse(overrides) if each.is_sweep_override()]
+    engines = [each for each in overrides if each.startswith(_OF_SWEEPS) and not each.endswith("=basic")]
+    for wanted in [*(str(each.input_line) for each in several), *engines]:
+        why = "is for sweeps" if wanted in engines else "several values are one job each"
+        raise ConfigError(f"{wanted}: {why}, and a sweep is asked for by -m:\n  {command(primary, '-m', *overrides)}")
 
 
 def _one_axis_at_a_time(overrides: Sequence[str], primary: str, schema: type) -> Iterator[list[str]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tf_keras
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 
+from qat import targets
 from qat.config import ModelConfig
 from qat.errors import ModelError
 
@@ -14,14 +13,12 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf
     """Calls the function with `input_shape`, `classes` and the target's other entries; it returns a `tf_keras.Model`.
 
     An error inside the user's function passes through as it is.
+
+    Raises:
+        ModelError: it cannot be found, takes other arguments, or returns something else.
     """
-    target = dict(config.target or {})
-    name = target.get("_target_")
-    try:
-        make = instantiate({**target, "_partial_": True, "_convert_": "all"})
-    except InstantiationException as error:
-        raise ModelError(f"model.target._target_={name}: cannot be imported: {error}") from error
-    model = make(input_shape=input_shape, classes=classes)
+    name = config.target.get("_target_")
+    model = targets.call("model.target", config.target, ModelError, input_shape=input_shape, classes=classes)
     if not isinstance(model, tf_keras.Model):
         kind = f"{type(model).__module__}.{type(model).__name__}"
         raise ModelError(

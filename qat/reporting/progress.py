@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+LOG_ONLY = logging.getLogger("qat.log")  # what bars show; whoever keeps a log of a run listens
+LOG_ONLY.propagate = False
+LOG_ONLY.setLevel(logging.INFO)
 
 Update = Callable[[float, str], None]
 
@@ -47,17 +52,18 @@ class Progress:
         start = time.monotonic()
         try:
             if self.mode == "bar":
-                with self._rich_bar(title, total) as bar:
+                with self._rich_bar(title, total, LOG_ONLY.info if unit else None, f"{title}: {unit}") as bar:
                     yield bar
             else:
                 yield Bar(None, self.say if unit else None, f"{title}: {unit}", total)
         finally:
             self.seconds[title] = round(self.seconds.get(title, 0.0) + time.monotonic() - start, 3)
-        if not unit and self.mode == "plain":
-            self.say(f"{title}: {self.seconds[title]:.1f} s")
+        if not unit and self.mode in ("plain", "bar"):
+            tell = self.say if self.mode == "plain" else LOG_ONLY.info
+            tell(f"{title}: {self.seconds[title]:.1f} s")
 
     @contextmanager
-    def _rich_bar(self, title: str, total: int) -> Iterator[Bar]:
+    def _rich_bar(self, title: str, total: int, line: Callable[[str], None] | None, named: str) -> Iterator[Bar]:
         from rich import progress as rich_progress
 
         columns = (
@@ -73,5 +79,5 @@ class Progress:
             def update(done: float, text: str) -> None:
                 shown.update(task, completed=round(done, 2), **({"text": text} if text else {}))
 
-            yield Bar(update, None, title, total)
+            yield Bar(update, line, named, total)
             shown.update(task, completed=total)

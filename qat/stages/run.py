@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from qat import data, rundir
 from qat.config import STOCK, STOCK_VARIANT, Config
 from qat.data import Splits
-from qat.errors import ModelError, QatError, RunDirError
+from qat.errors import DataError, ModelError, QatError, RunDirError
 from qat.reporting import Board, Progress
 from qat.reporting.dashboard import begin_runs
 from qat.stages.session import begin_session
@@ -89,11 +91,12 @@ def _kept(config: Config, folder: Path) -> AbstractContextManager[Path | str]:
 def _begin(config: Config, folder: Path) -> Iterator[Run]:
     progress = Progress(config.log.progress)
     with rundir.claim(folder), Board(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as board:
-        begin_runs(board, config.quant.name, config.quant.beside)
         workers = begin_session(config.seed, config.train.threads, config.train.strategy)
         wanted = config.quant.calibration.samples if config.quant.name in NEED_CALIBRATION else 0
         with progress.work("load data"):
             splits = data.load(config.data, wanted, config.seed)
+        _refuse_one_class(config, splits)
+        begin_runs(board, config.quant.name, config.quant.beside)
         sizes = ", ".join(f"{split.name} {len(split)}" for split in (splits.train, splits.val, splits.test))
         progress.say(f"{config.data.name}: {sizes}, calibration {len(splits.calibration)} of train")
         for skipped in splits.skipped:
@@ -102,6 +105,18 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
             progress.say(f"train.strategy={config.train.strategy}: {workers}")
         yield Run(config, folder, splits, progress, board, workers)
         workers.leave_together()
+
+
+def _refuse_one_class(config: Config, splits: Splits) -> None:
+    """Nothing can be learned from one class, unless the task is to know what is not of it."""
+    present = np.unique(splits.train.labels)
+    if len(splits.class_names) < 2 or (len(present) < 2 and config.data.normal_class is None):
+        named = ", ".join(splits.class_names[label] for label in present)
+        raise DataError(
+            f"data={config.data.name}: train holds one class alone ({named}), and a classifier wants two at least. "
+            "Give more data, or label it otherwise; to learn what is normal, choose model=autoencoder "
+            "data.normal_class=0 and bring a val and a test set with both kinds"
+        )
 
 
 def _refuse_own_folder(config: Config, folder: Path) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 
+from qat import targets
 from qat.config import AugmentationConfig
 from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
@@ -33,22 +32,15 @@ class FitResult:
     steps: int
 
 
-def _made(key: str, target: dict[str, Any]) -> Callable[..., Any]:
-    """The callable that a `_target_` dict names, its other entries bound."""
-    try:
-        return instantiate({**target, "_partial_": True, "_convert_": "all"})
-    except InstantiationException as error:
-        raise ConfigError(f"{key}._target_={target.get('_target_')}: cannot be used: {error}") from error
-
-
 def make_optimizer(settings: FitSettings, steps: int) -> tf_keras.optimizers.Optimizer:
     """A new optimizer; with schedule "cosine" its rate falls to 0 over `steps`."""
     rate: Any = settings.learning_rate
     if settings.schedule == "cosine" and steps > 0:
         rate = tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, decay_steps=steps)
     key = f"{settings.group}.optimizer"
+    make = targets.bound(key, settings.optimizer)
     try:
-        optimizer = _made(key, settings.optimizer)(learning_rate=rate)
+        optimizer = make(learning_rate=rate)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{key}={settings.optimizer}: cannot be made: {error}") from error
     if not isinstance(optimizer, tf_keras.optimizers.Optimizer):
@@ -59,14 +51,14 @@ def make_optimizer(settings: FitSettings, steps: int) -> tf_keras.optimizers.Opt
     return optimizer
 
 
-def make_callbacks(targets: Sequence[dict[str, Any]]) -> list[tf_keras.callbacks.Callback]:
+def make_callbacks(wanted: Sequence[dict[str, Any]]) -> list[tf_keras.callbacks.Callback]:
     """The extra Keras callbacks of `train.callbacks`, each made from its `_target_` dict."""
     made = []
-    for place, target in enumerate(targets):
+    for place, target in enumerate(wanted):
         key = f"train.callbacks[{place}]"
         if "_target_" not in target:
             raise ConfigError(f"{key}={target}: expected a _target_, such as tf_keras.callbacks.TerminateOnNaN")
-        callback = _made(key, target)()
+        callback = targets.call(key, target)
         if not isinstance(callback, tf_keras.callbacks.Callback):
             raise ConfigError(f"{key}._target_={target['_target_']}: expected a tf_keras callback")
         made.append(callback)

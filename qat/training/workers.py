@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,7 +90,14 @@ def begin_workers(strategy: str) -> Workers:
     if strategy == "none":
         return Workers()
     if strategy == "mirrored":
-        return Workers(tf.distribute.MirroredStrategy())
+        mirrored = tf.distribute.MirroredStrategy()
+        if mirrored.num_replicas_in_sync == 1:
+            warnings.warn(
+                "train.strategy=mirrored: TensorFlow sees one device here (no GPU, or a single one), so that there is "
+                "nothing to share out: this is train.strategy=none",
+                stacklevel=2,
+            )
+        return Workers(mirrored)
     return Workers(_multi_worker(os.environ["TF_CONFIG"]), is_chief(), several=True)
 
 

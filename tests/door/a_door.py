@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qat.config import Config
 from qat.door import open_door
+from qat.errors import DataError
 
 METRIC = {"name": "accuracy", "value": 0.5, "higher_is_better": True}
 
@@ -20,6 +21,10 @@ def task(config: Config, run_dir: Path) -> tuple[float, float]:
     deadly = Path("deadly")  # the seed whose job always crashes
     if deadly.exists() and deadly.read_text() == str(config.seed):
         os._exit(9)
+    if Path("refused").exists():
+        (run_dir / "tensorboard").mkdir()
+        (run_dir / "tensorboard" / "events.out.tfevents.1").write_bytes(b"")
+        raise DataError("no such data")
     if config.seed % 2:
         raise ValueError(f"seed {config.seed} is odd")
     size = 1000 + config.seed

@@ -30,7 +30,7 @@ def test_an_option_brings_its_values_and_an_override_beats_it():
         ("train.epochz=3", "train.epochz: no such key. Did you mean train.epochs? Keys of train: epochs, batch_size"),
         ("modle=resnet8", "modle: no such key. Did you mean model? Keys of the config: seed, data, model"),
         ("epochs=3", "epochs: no such key. Did you mean train.epochs or quant.epochs?"),
-        ("+data.batchsize=4", "data.batchsize: no such key. Did you mean train.batch_size? Keys of data: name, path"),
+        ("+data.batchsize=4", "data.batchsize: no such key. Did you mean train.batch_size or quant.batch_size"),
         ("+colour=red", "colour: no such key."),
     ],
 )
@@ -147,7 +147,7 @@ def test_what_int8_files_alone_are_made_with_is_refused_for_others(knob):
     [
         (["quant.beside=[tfmot]"], "quant.beside=tfmot: expected qat_tfmot, in a list: quant.beside=[qat_tfmot]."),
         (["quant.beside=[qat]"], "quant.beside=qat: expected qat_tfmot, in a list"),
-        (["quant.beside=qat_tfmot"], "quant.beside=qat_tfmot: expected a list of texts, as [a, b]."),
+        (["quant.beside=tfmot"], "quant.beside=tfmot: expected qat_tfmot, in a list: quant.beside=[qat_tfmot]."),
         (
             ["quant=ptq", "quant.beside=[qat_tfmot]"],
             "quant.beside: quant=ptq does not read it; it belongs to quant=qat",

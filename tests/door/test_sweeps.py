@@ -30,6 +30,26 @@ def ran(sweep):
     return {name: (each["config"]["seed"], each["config"]["quant"]["learning_rate"]) for name, each in found.items()}
 
 
+def test_a_refused_run_is_one_line_and_leaves_no_folder(tmp_path):
+    (tmp_path / "refused").write_text("")
+    done = door(tmp_path, "hydra.run.dir=run")
+    assert (done.returncode, done.stderr) == (2, "qat: no such data\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_refused_job_of_a_sweep_keeps_its_config_and_why_and_no_events(tmp_path):
+    (tmp_path / "refused").write_text("")
+    assert door(tmp_path, "-m", "seed=0,2", "hydra.sweep.dir=sweep").returncode == 2
+    left = sorted(path.name for path in (tmp_path / "sweep" / "0").iterdir())
+    assert left == [".hydra", "failed.json", "train.log"]
+
+
+def test_a_folder_that_no_file_system_makes_is_refused_without_a_stack(tmp_path):
+    done = door(tmp_path, "hydra.run.dir=/proc/run")
+    assert done.returncode == 2
+    assert done.stderr.startswith("qat: /proc/run: No such file or directory. Choose another folder, as hydra.run.dir=")
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """A sweep of six jobs, two of which fail."""

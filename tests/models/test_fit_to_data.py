@@ -110,7 +110,7 @@ def test_one_output_under_a_name_is_one_output(theirs):
 
 def test_a_function_that_is_not_there_is_named(theirs):
     config = ModelConfig(name="user", target={"_target_": "their_models.mkae"})
-    with pytest.raises(ModelError, match=r"model.target._target_=their_models.mkae: cannot be imported"):
+    with pytest.raises(ModelError, match=r"model.target._target_=their_models.mkae: module their_models has no mkae"):
         build(config, (4,), 3)
 
 

@@ -14,6 +14,7 @@ from qat.door import compose
 from qat.errors import (
     CalibrationError,
     ConfigError,
+    DataError,
     ModelError,
     ParityError,
     RunDirError,
@@ -266,6 +267,19 @@ def test_broken_parity_ends_the_run_only_after_all_files_are_written(finished, t
     assert refused.value.exit_code == 4
     written = json.loads((tmp_path / "run" / "results.json").read_text())
     assert written["variants"]["qat_int8"]["parity"]["passed"] is False
+
+
+def test_one_class_alone_is_refused_before_any_training(tiny, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (300, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "one.npz", x=x, y=np.zeros(300, np.int64))
+    config = tiny("data=npz", f"data.path={tmp_path}/one.npz")
+    with (
+        pytest.raises(DataError, match=r"data=npz: train holds one class alone \(0\)"),
+        begin(config, tmp_path / "run"),
+    ):
+        pytest.fail("it began")
+    assert not list((tmp_path / "run").rglob("events*"))
 
 
 def test_broken_parity_may_be_let_pass(tiny, tmp_path, capsys):

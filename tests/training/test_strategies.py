@@ -64,6 +64,13 @@ def apart(one, other, part):
     return max(float(np.max(np.abs(one[key] - other[key])) / max(np.max(np.abs(one[key])), 0.02)) for key in keys)
 
 
+def test_one_device_has_nothing_to_share_out_which_is_said():
+    from qat.training.workers import begin_workers
+
+    with pytest.warns(UserWarning, match=r"train\.strategy=mirrored: TensorFlow sees one device here"):
+        assert begin_workers("mirrored").strategy.num_replicas_in_sync == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["mirrored_chief", "multiworker_chief", "multiworker_other"])
 def test_replicas_train_the_weights_of_one_process(who, weights):

@@ -1,0 +1,132 @@
+"""A command line as a user may write it, turned into Hydra's; what is no `key=value` is answered by what is meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from qat.door.compose import conf_dir
+from qat.door.explain import all_keys, key_type, keys_meant
+from qat.door.resume import quoted
+from qat.door.scalars import plainly
+from qat.errors import ConfigError
+
+_FILES = {".tflite": "tflite", ".keras": "keras", ".npz": "data", ".h5": "keras"}
+
+
+def understood(argv: Sequence[str], primary: str, schema: type) -> list[str]:
+    """`argv` with single values where Hydra wants lists and sections.
+
+    >>> from qat.config import Config
+    >>> understood(["-m", "export.io=int8", "seed=0,1"], "train", Config)
+    ['-m', 'export.io=[int8]', 'seed=0,1']
+
+    Raises:
+        ConfigError: a part that is neither a flag nor an override; the message has what to write.
+    """
+    flags = {name: action.nargs != 0 for action in get_args_parser()._actions for name in action.option_strings}
+    _refuse_show_and_sweep(argv)
+    sweep = bool({"-m", "--multirun"} & set(argv))
+    parts, left = [], list(enumerate(argv))
+    while left:
+        place, part = left.pop(0)
+        name, has_value, _ = part.partition("=")
+        if part.startswith("-"):
+            if name not in flags:
+                raise ConfigError(_foreign_flag(part, argv[place + 1 : place + 2], list(flags), schema))
+            parts.append(part)
+            if flags[name] and not has_value and left and "=" not in left[0][1]:
+                parts.append(left.pop(0)[1])
+        elif part.startswith("~"):
+            parts.append(part)
+        elif not has_value or not name or (part.endswith("=") and left and "=" not in left[0][1]):
+            raise ConfigError(_no_override(argv, place, schema))
+        else:
+            parts.append(_readable(plainly(part, schema, sweep), schema))
+    return parts
+
+
+def data_by_path(argument: str) -> list[str]:
+    """`data=my.npz` and `data=a/folder` as the options that read them; names of options pass as they are.
+
+    >>> data_by_path("data=my.npz"), data_by_path("data=digits")
+    (['data=npz', 'data.path=my.npz'], ['data=digits'])
+    """
+    key, _, value = argument.partition("=")
+    if key != "data" or not (value.endswith(".npz") or "/" in value):
+        return [argument]
+    return [f"data={'npz' if value.endswith('.npz') else 'image_folder'}", f"data.path={value}"]
+
+
+def _refuse_show_and_sweep(argv: Sequence[str]) -> None:
+    shown = [part for part in argv if part.partition("=")[0] in ("--cfg", "-c", "--info", "-i")]
+    if shown and {"-m", "--multirun"} & set(argv):
+        raise ConfigError(f"{shown[0]} shows the config of one job: leave out -m, and give each key one value.")
+
+
+def _foreign_flag(part: str, following: Sequence[str], flags: list[str], schema: type) -> str:
+    name, has_value, value = part.partition("=")
+    if not has_value and following and not following[0].startswith("-") and "=" not in following[0]:
+        value, part = following[0], f"{part} {following[0]}"
+    near = difflib.get_close_matches(name, flags, n=1, cutoff=0.8)
+    if near:
+        return f"{part}: no such flag. Did you mean {near[0]}?"
+    meant = [f"{key}={value or '…'}" for key in _keys(name.lstrip("-").replace("-", "_"), schema)]
+    if not meant:
+        return f"{part}: no such flag. Options are written without dashes, as key=value; --help lists the keys."
+    return f"{part}: options are written without dashes, as key=value: {' or '.join(meant)}"
+
+
+def _no_override(argv: Sequence[str], place: int, schema: type) -> str:
+    part, following = argv[place], list(argv[place + 1 : place + 3])
+    if following[:1] == ["="] and len(following) == 2:
+        return f"{part} = {following[1]}: written without spaces: {part}={following[1]}"
+    if following and (following[0].startswith("=") or part.endswith("=")):
+        return f"{part} {following[0]}: written without spaces: {part}{following[0]}"
+    if part == "help":
+        return "help: the options are listed by --help"
+    return f"{part}: expected key=value.{_meant_by_word(part, schema)} --help lists the keys."
+
+
+def _meant_by_word(word: str, schema: type) -> str:
+    keys = list(all_keys(schema))
+    wanted = _FILES.get(Path(word).suffix)
+    meant = [f"{wanted}={word}"] if wanted in keys or wanted == "data" else []
+    meant = meant or [f"{key}=…" for key in keys if key == word]
+    meant = meant or [f"{group}={word}" for group in _groups(schema) if (conf_dir() / group / f"{word}.yaml").is_file()]
+    return f" Did you mean {' or '.join(meant[:3])}?" if meant else ""
+
+
+def _keys(name: str, schema: type) -> list[str]:
+    return [name] if name in _groups(schema) else keys_meant(name, schema)
+
+
+def _groups(schema: type) -> Iterator[str]:
+    across = ("experiment", "debug")
+    keys = set(all_keys(schema))
+    return (each.name for each in sorted(conf_dir().iterdir()) if each.is_dir() and each.name in (*keys, *across))
+
+
+def _readable(override: str, schema: type) -> str:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        key, _, value = override.partition("=")
+        if str in (key_type(schema, key), *typing.get_args(key_type(schema, key))):
+            return f"{key}={quoted(value)}"  # a text, whatever it holds: a path with brackets
+        if re.fullmatch(r"[+~]{0,2}[\w./@:-]+", key) is None:
+            raise ConfigError(f"{override}: {key} is no key; --help lists the keys.") from error
+        whole = '{}="{}"'.format(key, value.replace("\\", "\\\\").replace('"', '\\"'))
+        raise ConfigError(
+            f"{override}: the value cannot be read. One with brackets, spaces or signs is quoted, for the shell and "
+            f"once more inside:\n  {shlex.quote(whole)}"
+        ) from error
+    return override

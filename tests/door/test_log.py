@@ -1,0 +1,48 @@
+"""The log of a run has each line that was shown, whole and plain; bars leave the lines that they stand for."""
+
+import re
+import sys
+
+import pytest
+
+from qat.door.log import logged
+from qat.errors import ModelError
+from qat.reporting import Progress
+
+
+def lines(path):
+    found = path.read_text().splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in found)
+    return [line[9:] for line in found]
+
+
+def test_what_is_shown_on_both_streams_is_logged_in_order_and_still_shown(tmp_path, capsys):
+    with logged(tmp_path / "train.log", "seed=1"):
+        print("a line")
+        print("a warning", file=sys.stderr)
+        print("\x1b[1mbold\x1b[0m", end="")
+        print(" and on")
+        print("\rpainted over\r10 %\rpainted")
+    assert lines(tmp_path / "train.log")[1:] == ["a line", "a warning", "bold and on"]
+    assert lines(tmp_path / "train.log")[0].endswith(": seed=1")
+    shown = capsys.readouterr()
+    assert (shown.err, "a line" in shown.out, "painted" in shown.out) == ("a warning\n", True, True)
+
+
+@pytest.mark.parametrize("mode", ["plain", "bar"])
+def test_each_epoch_is_a_line_of_the_log_whatever_the_terminal_shows(mode, tmp_path):
+    with logged(tmp_path / "train.log", ""), Progress(mode).work("float training", 2, "epoch") as bar:
+        bar.advance(1, "loss 2")
+        bar.advance(1, "loss 1")
+    found = [line for line in lines(tmp_path / "train.log") if line.startswith("float training: epoch")]
+    assert found == ["float training: epoch 1/2  loss 2", "float training: epoch 2/2  loss 1"]
+
+
+def test_a_refusal_is_logged_by_its_message_and_an_error_by_its_stack(tmp_path):
+    with pytest.raises(ModelError), logged(tmp_path / "train.log", ""):
+        raise ModelError("no such model")
+    assert lines(tmp_path / "train.log")[-1] == "ended by ModelError: no such model"
+    with pytest.raises(KeyError), logged(tmp_path / "train.log", ""):
+        {}["mine"]
+    assert lines(tmp_path / "train.log")[-1] == "KeyError: 'mine'"
+    assert "Traceback (most recent call last):" in lines(tmp_path / "train.log")

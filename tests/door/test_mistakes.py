@@ -1,0 +1,162 @@
+"""Mistakes of a first hour and what is answered, each read: the key, what was expected, what to write instead.
+
+In this process and without TensorFlow: the command line is understood, then composed, as a command does it.
+"""
+
+import pytest
+
+from qat.config import BenchmarkConfig, Config, DiagnoseConfig, EvaluateConfig, VerifyConfig
+from qat.door.command_line import data_by_path, understood
+from qat.door.compose import compose
+from qat.door.sweep import arguments_of, flags_first, requested
+from qat.errors import QatError
+
+SCHEMAS = {
+    "train": Config,
+    "evaluate": EvaluateConfig,
+    "verify": VerifyConfig,
+    "diagnose": DiagnoseConfig,
+    "benchmark": BenchmarkConfig,
+}
+
+
+def configs(line, command="train"):
+    """What each job that `line` asks for would run with."""
+    argv = understood([part for each in line for part in data_by_path(each)], command, SCHEMAS[command])
+    jobs = requested(arguments_of(flags_first(argv)), command, SCHEMAS[command])
+    return [compose(job, primary=command, schema=SCHEMAS[command]) for job in jobs]
+
+
+def answer(line, command="train"):
+    with pytest.raises(QatError) as refused:
+        configs(line, command)
+    assert refused.value.exit_code == 2
+    return str(refused.value)
+
+
+FLAGS = [
+    ("--epochs 3", "--epochs 3: options are written without dashes, as key=value: train.epochs=3 or quant.epochs=3"),
+    ("--epochs=3", "train.epochs=3 or quant.epochs=3"),
+    ("--lr 1e-3", "train.learning_rate=1e-3 or quant.learning_rate=1e-3"),
+    ("--batch-size 8", "train.batch_size=8 or quant.batch_size=8"),
+    ("--quant qat", "--quant qat: options are written without dashes, as key=value: quant=qat"),
+    ("--model resnet8", "as key=value: model=resnet8"),
+    ("-e 3", "-e 3: no such flag. Options are written without dashes, as key=value; --help lists the keys."),
+    ("--multi-run seed=0,1", "--multi-run: no such flag. Did you mean --multirun?"),
+    ("quant = qat", "quant = qat: written without spaces: quant=qat"),
+    ("quant= qat", "quant= qat: written without spaces: quant=qat"),
+    ("quant =qat", "quant =qat: written without spaces: quant=qat"),
+    ("help", "help: the options are listed by --help"),
+    ("qat", "qat: expected key=value. Did you mean quant=qat? --help lists the keys."),
+    ("seed", "seed: expected key=value. Did you mean seed=…?"),
+    ("nonsense", "nonsense: expected key=value. --help lists the keys."),
+    ("-m seed=0,1 --cfg job", "--cfg shows the config of one job: leave out -m, and give each key one value."),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), FLAGS, ids=[line for line, _ in FLAGS])
+def test_what_is_no_override_is_answered_by_the_one_that_is_meant(line, message):
+    assert message in answer(line.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "message"),
+    [
+        ("verify", "model.tflite", "model.tflite: expected key=value. Did you mean tflite=model.tflite?"),
+        ("diagnose", "--keras=x.h5", "--keras=x.h5: options are written without dashes, as key=value: keras=x.h5"),
+        ("evaluate", "tflite=x.tflite debug=tiny", "debug"),
+        ("benchmark", "--threads 2", "as key=value: threads=2"),
+    ],
+)
+def test_so_it_is_by_each_command_with_its_own_keys(command, line, message):
+    assert message in answer(line.split(), command)
+
+
+SWEEPS = [
+    ("seed=0,1,2", "seed=0,1,2: several values are one job each, and a sweep is asked for by -m:\n  "),
+    ("seed=0,1,2", " -m qat.train -m seed=0,1,2"),
+    ("quant=ptq,qat", " -m qat.train -m quant=ptq,qat"),
+    ("seed=range(3)", "seed=range(3): several values are one job each"),
+    ("hydra/sweeper=optuna", "hydra/sweeper=optuna: is for sweeps, and a sweep is asked for by -m:\n  "),
+    ("hydra/launcher=joblib seed=1", "hydra/launcher=joblib: is for sweeps"),
+    ("export.io=int8,float32", "expected a list, as export.io=[int8,float32]; a job for each value wants -m."),
+    ("data.image_size=32,48", "expected [height, width] is data.image_size=[32,48]; a job for each value wants -m."),
+    ("train.optimizer=adam,sgd", "train.optimizer=adam,sgd: expected one optimizer; a job for each value wants -m."),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), SWEEPS, ids=[line for line, _ in SWEEPS])
+def test_several_values_without_a_sweep_are_answered_by_the_sweep(line, message):
+    assert message in answer(line.split())
+
+
+KEYS = [
+    ("lr=1e-3", "lr: no such key. Did you mean train.learning_rate or quant.learning_rate?"),
+    ("epochs=3", "epochs: no such key. Did you mean train.epochs or quant.epochs?"),
+    ("experiment=foo", "experiment=foo: no such option. Choices of experiment: "),
+    ("train.epochs=0", "train.epochs=0: model=mobilenet would keep its random weights."),
+    ("train.optimizer=adamm", "train.optimizer=adamm: no such optimizer. Did you mean adam? Choices: adadelta,"),
+    ("export.io=float16", "export.io=float16: a float16 file keeps float32 inputs and outputs; use float32."),
+    ("export.io=int7", "export.io=int7: expected int8, uint8, float32"),
+    ("quant.per_layer=4", "quant.per_layer=4: expected a section, as {key: value}."),
+    ("train.epochs={", "train.epochs={: the value cannot be read. One with brackets, spaces or signs is quoted"),
+    ("data=digits.npz", "data.path=digits.npz: no such file or folder"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), KEYS, ids=[line for line, _ in KEYS])
+def test_a_key_or_value_that_cannot_be_meant_is_answered(line, message):
+    assert message in answer(line.split())
+
+
+ADAM = {"_target_": "tf_keras.optimizers.Adam", "weight_decay": None}
+
+
+@pytest.mark.parametrize(
+    ("line", "read", "value"),
+    [
+        (["train.optimizer=adam"], lambda c: c.train.optimizer, ADAM),
+        (["quant.optimizer=Adam"], lambda c: c.quant.optimizer, ADAM),
+        (
+            ["train.optimizer=sgd", "train.optimizer.momentum=0.9"],
+            lambda c: c.train.optimizer,
+            {"_target_": "tf_keras.optimizers.SGD", "weight_decay": None, "momentum": 0.9},
+        ),
+        (["train.optimizer=adamw"], lambda c: c.train.optimizer["weight_decay"], 0.1),
+        (["train.optimizer=my_package.Mine"], lambda c: c.train.optimizer["_target_"], "my_package.Mine"),
+        (["export.io=int8"], lambda c: c.export.io, ["int8"]),
+        (["data.image_size=96"], lambda c: c.data.image_size, [96, 96]),
+        (["quant.skip=softmax"], lambda c: c.quant.skip, ["softmax"]),
+        (["quant.skip=conv|dense.*"], lambda c: c.quant.skip, ["conv|dense.*"]),
+        (["quant.skip=^block_[12]$"], lambda c: c.quant.skip, ["^block_[12]$"]),
+        (["quant.beside=qat_tfmot"], lambda c: c.quant.beside, ["qat_tfmot"]),
+        (["data.label_names=null"], lambda c: c.data.label_names, None),
+        (["float_cache=a folder (1)"], lambda c: c.float_cache, "a folder (1)"),
+    ],
+    ids=lambda part: part[0] if isinstance(part, list) else "",
+)
+def test_a_single_value_is_simply_taken(line, read, value):
+    assert read(configs(line)[0]) == value
+
+
+def test_in_a_sweep_each_single_value_is_a_job_s():
+    found = configs(["-m", "export.io=int8,float32", "train.optimizer=sgd,adam", "data.image_size=32,48"])
+    assert [(each.export.io, each.data.image_size) for each in found[:2]] == [
+        (["int8"], [32, 32]),
+        (["float32"], [32, 32]),
+    ]
+    assert {each.train.optimizer["_target_"] for each in found} == {
+        "tf_keras.optimizers.SGD",
+        "tf_keras.optimizers.Adam",
+    }
+
+
+def test_a_model_that_was_trained_before_needs_no_epoch(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"")
+    assert configs(["train.epochs=0", "model=saved", f"model.path={tmp_path}/model.keras"])
+    assert configs(["train.epochs=0", f"float_run={tmp_path}"])
+
+
+def test_an_experiment_is_a_file_of_options_and_the_command_line_goes_before_it():
+    (config,) = configs(["experiment=tiny_footprint", "model.alpha=0.25"])
+    assert (config.model.alpha, config.export.microcontroller, config.quant.calibration.method) == (0.25, True, "mse")
