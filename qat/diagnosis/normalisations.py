@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from qat.contract import Contract
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 CAFFE_MEANS = [103.939, 116.779, 123.68]
@@ -18,6 +22,17 @@ NORMALISATIONS: dict[str, Callable[[NDArray], NDArray]] = {
     "raw / 255, BGR": lambda raw: raw[..., ::-1] / 255,
     "raw, BGR": lambda raw: raw[..., ::-1],
 }
+CONTRACTS: dict[str, dict[str, Any]] = {  # the same, as options of `data` say them
+    "raw / 255": {"range": (0, 1)},
+    "raw / 127.5 - 1": {"range": (-1, 1)},
+    "raw": {"range": (0, 255)},
+    "(raw / 255 - mean) / std (ImageNet)": {"mean": tuple(IMAGENET_MEAN), "std": tuple(IMAGENET_STD)},
+    "BGR minus caffe means": {
+        "mean": tuple(mean / 255 for mean in CAFFE_MEANS), "std": (1 / 255,) * 3, "colour_order": "bgr"
+    },
+    "raw / 255, BGR": {"range": (0, 1), "colour_order": "bgr"},
+    "raw, BGR": {"range": (0, 255), "colour_order": "bgr"},
+}  # fmt: skip
 OF_PRESET = {"[0, 1]": "raw / 255", "[-1, 1]": "raw / 127.5 - 1", "[0, 255]": "raw"}
 
 
@@ -34,6 +49,19 @@ def applicable(raw: NDArray) -> Iterator[str]:
     if raw.dtype == np.uint8:
         coloured = raw.ndim == 4 and raw.shape[-1] == 3
         yield from (name for name in NORMALISATIONS if coloured or name in OF_PRESET.values())
+
+
+def contracts_for(contract: Contract) -> Iterator[tuple[str, Contract]]:
+    """The usual contracts of samples like these, by name, beginning with the plainest.
+
+    >>> [name for name, _ in contracts_for(Contract((4, 4, 1)))]
+    ['raw / 255', 'raw / 127.5 - 1', 'raw']
+    """
+    coloured = contract.layout == "NHWC" and contract.shape[-1] == 3
+    plain = replace(contract, range=None, mean=None, std=None, colour_order="rgb")
+    for name, scaling in CONTRACTS.items():
+        if coloured or name in OF_PRESET.values():
+            yield name, replace(plain, **scaling)
 
 
 def shaped_like(raw: NDArray, inputs: NDArray) -> NDArray | None:

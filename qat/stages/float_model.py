@@ -14,6 +14,7 @@ from qat.errors import ModelError, RunDirError, TrainingDivergedError
 from qat.models import build, task_of
 from qat.models.fit_to_data import check_fits, with_known_sizes, with_plain_ends
 from qat.stages import float_cache
+from qat.stages.contract_check import check_contract
 from qat.stages.export import export_keras
 from qat.stages.rehearsal import check_quantization, rehearse_conversion
 from qat.stages.run import Run
@@ -59,6 +60,7 @@ def _build(run: Run) -> tf_keras.Model:
     shape = run.splits.contract.shape
     model = with_known_sizes(build(run.config.model, shape, _classes(run)), shape)
     check_quantization(run, model)  # before hours go into its float training
+    check_contract(run, model)
     return model
 
 

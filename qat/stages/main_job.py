@@ -40,5 +40,7 @@ def main_job(config: Config, folder: Path) -> RunResult | None:
         draw_dashboard(run, variants, deployed.answers, float_model, trained)
         result = write_result(run, variants, float_model, trained)
         show_result(run, variants)
+        for remark in run.remarks:
+            run.progress.say(f"warning: {remark}")
         enforce_parity(run, variants)
         return result

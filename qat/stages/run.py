@@ -45,6 +45,7 @@ class Run:
     workers: Workers = field(default_factory=Workers)
     known: dict[str, float] = field(default_factory=dict)  # what one drawing measured and the next ones need again
     left_out: dict[str, str] = field(default_factory=dict)  # variant that was to be compared with -> why there is none
+    remarks: list[str] = field(default_factory=list)  # warnings that are worth being said again at the end
 
     def file(self, variant: str, name: str) -> Path:
         return self.folder / variant / name

@@ -23,6 +23,7 @@ from qat.errors import (
 from qat.evaluation import evaluate, keras_predictor
 from qat.models import load
 from qat.results import Metric, Parity, RunResult, Variant
+from qat.stages import float_model
 from qat.stages.main_job import main_job
 from qat.stages.result import enforce_parity, show_result
 from qat.stages.run import begin
@@ -197,11 +198,15 @@ def test_a_run_without_a_float_model_is_refused(tiny, tmp_path):
         main_job(tiny("quant=float", f"float_run={tmp_path}"), tmp_path / "run")
 
 
-def test_a_saved_model_is_not_trained_again(finished, tiny, tmp_path):
+def test_a_saved_model_is_not_trained_again_and_what_is_remarked_of_it_is_said_at_the_end(
+    finished, tiny, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(float_model, "check_contract", lambda run, model: run.remarks.append("fed otherwise"))
     path = finished / "float" / "model.keras"
     result = main_job(tiny("quant=float", "model=saved", f"model.path={path}"), tmp_path / "run")
     assert result.float_model == f"file {path}"
     assert "float training" not in result.seconds
+    assert "warning: fed otherwise" in capsys.readouterr().out.partition("results:")[2]
 
 
 def test_the_own_folder_is_refused_as_float_run_and_stays_whole(finished, tiny):
