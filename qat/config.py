@@ -80,8 +80,8 @@ class TrainConfig:
 
 @dataclass(slots=True, kw_only=True)
 class CalibrationConfig:
-    samples: int = 256  # of train, drawn by class
-    min_samples: int = 100  # fewer are refused
+    samples: int | None = None  # of train; None = 256, or all of a smaller train
+    min_samples: int | None = None  # refuse fewer; None = 100 where samples is set, else a warning below 100
     engine: str = "auto"  # int8 PTQ: auto (our canonical form and ranges, TFLite's where a model has none) | tflite
     method: str = "minmax"  # minmax | percentile | mse
     percentile: float = 99.99  # for method=percentile, of the absolute values on each side

@@ -93,10 +93,11 @@ def _exists(path: str) -> bool:
         return False
 
 
-def load(config: DataConfig, calibration_samples: int, seed: int) -> Splits:
+def load(config: DataConfig, calibration_samples: int | None, seed: int) -> Splits:
     """Read a data set and split it: train, val, calibration (drawn from train by `seed`) and test.
 
-    test and val depend on `data.split_seed`, never on `seed`. `calibration_samples=0` draws none.
+    test and val depend on `data.split_seed`, never on `seed`. `calibration_samples=0` draws none,
+    None 256 or, where train has fewer, all of it.
 
     Raises:
         ConfigError: a knob with a value that cannot be meant, an unknown name (the choices are listed).

@@ -12,8 +12,10 @@ from qat.data.source import Part, Source
 from qat.data.splits import Split, Splits
 from qat.errors import CalibrationError, ConfigError, DataError
 
+USUAL_SAMPLES = 256  # of calibration, where nobody says how many
 
-def partition(source: Source, config: DataConfig, calibration_samples: int, seed: int) -> Splits:
+
+def partition(source: Source, config: DataConfig, calibration_samples: int | None, seed: int) -> Splits:
     """Draw test and val where the source brings none, cut to `max_samples`, draw calibration from train.
 
     The splits depend on the data, the fractions and `data.split_seed` alone; `seed` draws the calibration samples.
@@ -30,11 +32,13 @@ def partition(source: Source, config: DataConfig, calibration_samples: int, seed
     return Splits(train, val, calibration, test, class_names, indices, source.skipped)
 
 
-def calibration_indices(train: Split, samples: int, seed: int) -> np.ndarray:
-    """Which samples of train calibrate: drawn by class, ascending. 0 draws none.
+def calibration_indices(train: Split, samples: int | None, seed: int) -> np.ndarray:
+    """Which samples of train calibrate: drawn by class, ascending. 0 draws none; None the usual 256, or all of fewer.
 
     Raises CalibrationError when there are fewer than asked for.
     """
+    if samples is None:
+        samples = min(USUAL_SAMPLES, len(train))
     if samples < 0 or samples > len(train):
         raise CalibrationError(
             f"quant.calibration.samples={samples}: train has {len(train)} samples to draw them from; ask for at most "

@@ -20,6 +20,7 @@ from qat.door.from_folder import read_yaml
 HYDRA_FOLDER = ".hydra"
 WITHOUT_EFFECT = ("sweep", "threads", "train.threads", "log.progress", "float_cache", "trust", "limits")
 """Keys that change no result: a job resumed with more threads, or another float cache, is the same job."""
+ONCE_THE_DEFAULT = {"samples": 256, "min_samples": 100}  # of quant.calibration, in sweeps that are older than its null
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def fingerprint(config: DictConfig) -> str:
     values: Any = OmegaConf.to_container(ours, resolve=True)
     for key in WITHOUT_EFFECT:
         _drop(values, key)
+    calibration = (values.get("quant") or {}).get("calibration") or {}
+    calibration.update({key: old for key, old in ONCE_THE_DEFAULT.items() if calibration.get(key, old) is None})
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.calibration import FEW_SAMPLES
 from qat.errors import CalibrationError
 from qat.stages.run import NEED_CALIBRATION, Run
 
@@ -23,12 +24,14 @@ def check_calibration(run: Run, task: str) -> None:
     """Refuse a set that gives no usable ranges; nothing where the config needs none. Before the float training.
 
     Raises:
-        CalibrationError: fewer than quant.calibration.min_samples, or, for a classifier, of one class only.
+        CalibrationError: fewer than quant.calibration.min_samples, or, for a classifier, of one class only. Where the
+            user has said neither that nor how many, a small set is taken as it is; `as_batches` warns of it.
     """
     if run.config.quant.name not in NEED_CALIBRATION:
         return
-    split, wanted = run.splits.calibration, run.config.quant.calibration.min_samples
-    if len(split) < wanted:
+    split, asked = run.splits.calibration, run.config.quant.calibration
+    wanted = FEW_SAMPLES if asked.min_samples is None else asked.min_samples
+    if len(split) < wanted and (asked.samples, asked.min_samples) != (None, None):
         raise CalibrationError(
             f"quant.calibration.samples={len(split)}: expected at least quant.calibration.min_samples={wanted}. "
             "Few samples leave ranges too narrow; take more, or lower the bar knowingly."

@@ -66,6 +66,11 @@ def test_more_calibration_samples_than_train_has_are_refused(path, samples):
         splits_of(path, samples)
 
 
+def test_where_nobody_says_how_many_there_are_256_calibration_samples_or_all_of_fewer(path):
+    assert len(splits_of(path, None).calibration) == 110
+    assert len(load(DataConfig(name="digits"), None, 0).calibration) == 256
+
+
 def test_max_samples_cuts_every_split_to_a_part_of_itself(path):
     cut, whole = splits_of(path, 10, max_samples=12), splits_of(path)
     for name in ("train", "val", "test"):

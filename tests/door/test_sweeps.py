@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from qat.door.finished import found_jobs
+from qat.door.finished import fingerprint, found_jobs
 from qat.door.jobs import folder_name
 from qat.door.resume import resumed
 from qat.door.sharing import cores, shared_out
@@ -194,3 +194,11 @@ def test_jobs_side_by_side_share_the_cores(launcher, jobs, threads):
     ours = {"train": {"threads": None}, "threads": None, "log": {"progress": "auto"}}
     config = OmegaConf.create({"hydra": {"launcher": launcher}} | ours)
     assert shared_out(config, jobs, ["threads=7"]) == [f"train.threads={threads}", "log.progress=plain"]
+
+
+def test_a_job_from_before_the_calibration_took_what_there_is_counts_as_the_same():
+    def of(samples, least):
+        return fingerprint(OmegaConf.create({"quant": {"calibration": {"samples": samples, "min_samples": least}}}))
+
+    assert of(None, None) == of(256, 100)
+    assert len({of(None, None), of(128, 100), of(256, 50)}) == 3

@@ -1,0 +1,27 @@
+"""How many calibration samples are enough: numbers that the user has set hold, and a small set alone is no reason."""
+
+import pytest
+
+from qat.data import load
+from qat.errors import CalibrationError
+from qat.reporting import Board, Progress
+from qat.stages.calibration import check_calibration
+from qat.stages.run import Run
+
+
+def small(tiny, folder, *overrides):
+    config = tiny("quant=ptq", "quant.calibration.samples=null", "quant.calibration.min_samples=null", *overrides)
+    splits = load(config.data, config.quant.calibration.samples, 0)
+    return Run(config, folder, splits, Progress("off"), Board(None))
+
+
+def test_a_small_set_is_taken_where_nobody_has_said_how_many(tiny, tmp_path):
+    run = small(tiny, tmp_path, "data.max_samples=60")
+    check_calibration(run, "classification")
+    assert len(run.splits.calibration) == 60
+
+
+@pytest.mark.parametrize("said", ["quant.calibration.samples=60", "quant.calibration.min_samples=61"])
+def test_a_number_that_the_user_has_set_holds(said, tiny, tmp_path):
+    with pytest.raises(CalibrationError, match=r"samples=60: expected at least quant\.calibration\.min_samples"):
+        check_calibration(small(tiny, tmp_path, "data.max_samples=60", said), "classification")
