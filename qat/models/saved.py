@@ -14,6 +14,8 @@ from qat.config import ModelConfig
 from qat.errors import ModelError
 from qat.models.saved_file import inspect
 from qat.models.untrusted.assemble import assemble
+from qat.models.untrusted.check_config import without_compiling
+from qat.models.untrusted.decode import decode
 from qat.models.untrusted.trial import KerasRefusesError, NotTrustedError, read_untrusted
 
 TRUST = "If you trust where it comes from, set trust=true (in Python load(path, trust=True))"
@@ -48,9 +50,19 @@ def _trusted(path: str) -> tf_keras.Model:
     _refuse_keras_3(path, found.keras_version)
     options = {"safe_mode": False} if found.kind == ".keras" else {}
     try:
+        if found.foreign_names:
+            return _of_foreign_names(path)
         return tf_keras.models.load_model(path, compile=False, **options)
     except _KERAS_RAISES as error:
         raise _refused(path, found.kind, str(error), found.custom_objects) from error
+
+
+def _of_foreign_names(path: str) -> tf_keras.Model:
+    """A trusted .keras file, each layer's weights from where the Keras that wrote it put them."""
+    with Path(path).open("rb") as file:
+        found = decode(file, f"model.path={path}")
+    found.config = without_compiling(found.config)
+    return assemble(found, trusted=True)
 
 
 def _untrusted(path: str) -> tf_keras.Model:

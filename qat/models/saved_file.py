@@ -12,7 +12,9 @@ import h5py
 from qat.errors import ModelError
 from qat.limits import DAMAGE, check_regular
 from qat.models.untrusted.check_config import custom_names
-from qat.models.untrusted.decode import config_of, kind_of
+from qat.models.untrusted.decode import WEIGHTS, config_of, kind_of
+
+OLDER_NAMES = ("2.12.", "2.13.", "2.14.")  # see qat.models.untrusted.group_names
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class SavedFile:
     kind: str  # ".keras" | ".h5" | "SavedModel"
     keras_version: str = ""
     custom_objects: tuple[str, ...] = ()  # names of classes and functions; only a .keras says it
+    foreign_names: bool = False  # a .keras whose weights may stand under names that Keras does not look for here
 
 
 def inspect(path: Path, only_kind: bool = False) -> SavedFile:
@@ -66,7 +69,16 @@ def _inspect_zip(path: Path) -> SavedFile:
     with zipfile.ZipFile(path) as archive:
         version = str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
         config = config_of(archive.read("config.json"), str(path))
-    return SavedFile(".keras", version, tuple(custom_names(config)))
+        foreign = version.startswith(OLDER_NAMES) or _has_backslashes(archive)
+    return SavedFile(".keras", version, tuple(custom_names(config)), foreign)
+
+
+def _has_backslashes(archive: zipfile.ZipFile) -> bool:
+    """Whether Keras wrote the weights on Windows, where it put `layers\\dense` in place of `layers/dense`."""
+    if WEIGHTS not in archive.namelist():
+        return False
+    with archive.open(WEIGHTS) as stored, h5py.File(stored, "r") as weights:
+        return any("\\" in name for name in weights)
 
 
 def _inspect_hdf5(path: Path) -> SavedFile:

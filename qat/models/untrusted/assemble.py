@@ -21,21 +21,23 @@ from tf_keras.src.saving.serialization_lib import ObjectSharingScope, deserializ
 
 from qat.errors import ModelError
 from qat.models.untrusted.decode import Decoded
+from qat.models.untrusted.group_names import stored_under
 
 PUBLISHED = {"LayerScale": LayerScale, "StochasticDepth": StochasticDepth}  # of ConvNeXt, which Keras does not register
 
 
-def assemble(found: Decoded, *, with_assets: bool = True) -> tf_keras.Model:
-    """The model, not compiled. `found.config` must have been checked.
+def assemble(found: Decoded, *, with_assets: bool = True, trusted: bool = False) -> tf_keras.Model:
+    """The model, not compiled. `found.config` must have been checked, or be trusted.
 
     Args:
         found: config, arrays and vocabularies.
         with_assets: also set vocabularies, which takes a temporary folder.
+        trusted: make Lambda layers, too, from the code in the config of a .keras file.
 
     Raises: whatever Keras raises for configs and weights that do not fit.
     """
     with tf_keras.utils.custom_object_scope(PUBLISHED):
-        return _of_keras(found, with_assets) if found.kind == ".keras" else _of_hdf5(found)
+        return _of_keras(found, with_assets, trusted) if found.kind == ".keras" else _of_hdf5(found)
 
 
 def _of_hdf5(found: Decoded) -> tf_keras.Model:
@@ -44,17 +46,18 @@ def _of_hdf5(found: Decoded) -> tf_keras.Model:
     return model
 
 
-def _of_keras(found: Decoded, with_assets: bool) -> tf_keras.Model:
+def _of_keras(found: Decoded, with_assets: bool, trusted: bool) -> tf_keras.Model:
     with _v3(), ObjectSharingScope():
-        model = deserialize_keras_object(copy.deepcopy(found.config), safe_mode=True)  # Keras takes it apart
+        model = deserialize_keras_object(copy.deepcopy(found.config), safe_mode=not trusted)  # Keras takes it apart
         if not isinstance(model, tf_keras.Model):
             raise ModelError(f"its config describes a {type(model).__name__} and no model")
-        weights = _Weights(found.arrays)
+        names = stored_under(model, found.arrays, found.assets)
+        weights = _Weights(found.arrays, names)
         if not (found.assets and with_assets):
             saving_lib._load_state(model, weights, None, "", visited_trackables=set())
             return model
         with tempfile.TemporaryDirectory(prefix="qat-") as folder:
-            assets = _Assets(Path(folder), found.assets)
+            assets = _Assets(Path(folder), found.assets, names)
             saving_lib._load_state(model, weights, assets, "", visited_trackables=set())
     return model
 
@@ -73,20 +76,23 @@ def _v3() -> Iterator[None]:
 class _Weights:
     """What Keras asks its weights store for: the variables of the object at a path, by number."""
 
-    def __init__(self, arrays: Mapping[str, NDArray]) -> None:
+    def __init__(self, arrays: Mapping[str, NDArray], names: Mapping[str, str]) -> None:
+        self._names = names
         self._variables: dict[str, dict[str, NDArray]] = {}
         for path, array in arrays.items():
             owner, _, number = path.rpartition("/")
             self._variables.setdefault(owner, {})[number] = array
 
     def get(self, path: str) -> dict[str, NDArray]:
+        path = self._names.get(path, path)
         return self._variables.get(f"{path}/vars" if path else "vars", {})
 
 
 class _Assets:
     """Vocabularies as files in a folder of our own, under names of our own."""
 
-    def __init__(self, folder: Path, assets: Mapping[str, bytes]) -> None:
+    def __init__(self, folder: Path, assets: Mapping[str, bytes], names: Mapping[str, str]) -> None:
+        self._names = names
         self._folders: dict[str, str] = {}
         for number, (path, content) in enumerate(sorted(assets.items())):
             owner, _, name = path.rpartition("/")
@@ -96,7 +102,7 @@ class _Assets:
                 (place / name).write_bytes(content)
 
     def get(self, path: str) -> str | None:
-        return self._folders.get(path)
+        return self._folders.get(self._names.get(path, path))
 
 
 class _StoredGroup:

@@ -35,7 +35,7 @@ def checked(config: Any, own: frozenset[str] = frozenset()) -> Any:
     """
     if not isinstance(config, dict) or "class_name" not in config:
         raise NotAllowedError("its config describes no model: it has no class_name")
-    plain = _without_compiling(config)
+    plain = without_compiling(config)
     for place, found in _dicts(plain, "model"):
         for complaint in _complaints(found, own):
             raise NotAllowedError(f"{complaint}, at {place[:200]}")
@@ -63,11 +63,11 @@ def uses(config: Any, own: frozenset[str]) -> bool:
     ) or any(name in own for _, found in _dicts(config, "") for name in _function_names(found))
 
 
-def _without_compiling(config: Any) -> Any:
+def without_compiling(config: Any) -> Any:
     """A copy: losses, optimizers and metrics are no part of what is deployed."""
     if isinstance(config, dict):
-        return {k: _without_compiling(v) for k, v in config.items() if k not in ("compile_config", "training_config")}
-    return [_without_compiling(each) for each in config] if isinstance(config, list) else config
+        return {k: without_compiling(v) for k, v in config.items() if k not in ("compile_config", "training_config")}
+    return [without_compiling(each) for each in config] if isinstance(config, list) else config
 
 
 def _dicts(config: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -23,7 +23,7 @@ from qat.limits import DAMAGE, MB, check_size, current
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
 MOST_OBJECTS = 200_000  # groups and arrays of an HDF5 file, or members of a zip
-_WEIGHTS, _ASSETS = "model.weights.h5", "assets/"
+WEIGHTS, _ASSETS = "model.weights.h5", "assets/"
 
 
 @dataclass
@@ -93,9 +93,9 @@ def _of_zip(file: BinaryIO, name: str) -> Decoded:
         found.config = config_of(_member(archive, "config.json", name, "text_mb"), name)
         if found.keras_version.split(".")[0] not in ("", "2"):
             return found  # a Keras 3 file is refused by that alone
-        if _WEIGHTS not in archive.namelist():
-            raise ModelError(f"{name}: a zip file, but no whole .keras model: there is no {_WEIGHTS} in it")
-        with h5py.File(io.BytesIO(_member(archive, _WEIGHTS, name, "file_mb")), "r") as weights:
+        if WEIGHTS not in archive.namelist():
+            raise ModelError(f"{name}: a zip file, but no whole .keras model: there is no {WEIGHTS} in it")
+        with h5py.File(io.BytesIO(_member(archive, WEIGHTS, name, "file_mb")), "r") as weights:
             found.arrays = {path.replace("\\", "/"): array for path, array in _arrays(weights, name)}
         for each in members:
             if each.filename.startswith(_ASSETS) and not each.is_dir():
