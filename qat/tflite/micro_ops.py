@@ -32,10 +32,10 @@ _IRREGULAR = {
 }
 METHODS = {name: "Add" + "".join(part.capitalize() for part in name.split("_")) for name in _REGULAR.split()}
 METHODS |= _IRREGULAR
+CUSTOM_METHODS = {"TFLite_Detection_PostProcess": "AddDetectionPostprocess"}
 
 
 def resolver_calls(ops: Iterable[Op]) -> tuple[list[str], list[str]]:
     """The resolver's methods for these ops, each once and sorted, and the labels of those it has no method for."""
-    needed = {(op.name, op.label) for op in ops}
-    known = sorted(METHODS[name] for name, _ in needed if name in METHODS)
-    return known, sorted(label for name, label in needed if name not in METHODS)
+    needed = {op.label: METHODS.get(op.name) or CUSTOM_METHODS.get(op.label) for op in ops}
+    return sorted(filter(None, needed.values())), sorted(label for label, method in needed.items() if method is None)

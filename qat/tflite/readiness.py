@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qat.tflite.graph import Op, Subgraph, TfliteGraph
-from qat.tflite.micro_ops import METHODS
+from qat.tflite.micro_kernels import micro_faults
+from qat.tflite.micro_ops import CUSTOM_METHODS, METHODS
 from qat.tflite.reader import read
 from qat.tflite.verify import verify
 
@@ -20,6 +21,7 @@ RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT SLICE SOFTMAX SPACE_TO_DEPTH SPLIT
 STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV
 """
 EDGE_TPU_OPS = frozenset(_EDGE_TPU_NAMES.split())
+COMPILED_OP = "edgetpu-custom-op"  # all that the Edge TPU compiler has put onto the chip
 _WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
 _CONTROL = frozenset({"WHILE", "IF", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})
 _SHAPES = frozenset({"SHAPE", "PACK", "STRIDED_SLICE", "FILL", "RESHAPE", "BROADCAST_ARGS"})
@@ -40,13 +42,18 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Readiness:
+    """`compiled`: by the Edge TPU compiler, so that it runs there and nowhere else."""
+
     rejections: tuple[Rejection, ...]
+    compiled: bool = False
 
     def ready_for(self, target: str) -> bool:
         return not any(target in rejection.targets for rejection in self.rejections)
 
     def text(self) -> str:
         lines = [f"{target}: {'ready' if self.ready_for(target) else 'NOT ready'}" for target in TARGETS]
+        if self.compiled:
+            lines = [f"{line}, compiled for it already" if line.startswith(EDGE_TPU) else line for line in lines]
         return "\n".join([*lines, *map(str, self.rejections)])
 
 
@@ -63,7 +70,10 @@ def readiness(tflite_model: bytes | str | Path | TfliteGraph) -> Readiness:
     found = [*_arithmetic(graph), *_shapes(graph)]
     for subgraph in graph.subgraphs:
         found += [rejection for op in subgraph.ops for rejection in _of_op(op, subgraph)]
-    return Readiness(tuple(found))
+    if not any(op.custom_code == COMPILED_OP for op in graph.ops):
+        return Readiness(tuple(found))
+    elsewhere = [replace(each, targets=tuple(t for t in each.targets if t != EDGE_TPU)) for each in found]
+    return Readiness(tuple(each for each in elsewhere if each.targets), compiled=True)
 
 
 def _arithmetic(graph: TfliteGraph) -> Iterator[Rejection]:
@@ -72,7 +82,11 @@ def _arithmetic(graph: TfliteGraph) -> Iterator[Rejection]:
         remedy = "Quantize this layer, or export with io=int8 where it stands at the border."
         yield Rejection("computes in float", str(report), (FULL_INT8, EDGE_TPU), remedy)
     for report in verification.unknown_ops:
-        yield Rejection("is no builtin op", str(report), TARGETS, "Build the layer from ops that TFLite has.")
+        remedy = "Build the layer from ops that TFLite has."
+        if report.op == COMPILED_OP:
+            remedy = "Take the file from before the Edge TPU compiler."
+        targets = tuple(t for t in TARGETS if t != MICRO or report.op not in CUSTOM_METHODS)
+        yield Rejection("is no builtin op", str(report), targets, remedy)
 
 
 def _shapes(graph: TfliteGraph) -> Iterator[Rejection]:
@@ -91,6 +105,8 @@ def _of_op(op: Op, subgraph: Subgraph) -> Iterator[Rejection]:
     tensors = subgraph.tensors_of(op)
     if op.custom_code is None and op.name not in METHODS:
         yield Rejection("has no kernel there", where, (MICRO,), "Replace the layer, or write and register a kernel.")
+    for reason, remedy in micro_faults(op, subgraph):
+        yield Rejection(reason, where, (MICRO,), remedy)
     if op.name in _CONTROL:
         yield Rejection("control flow or state", where, (FULL_INT8, EDGE_TPU), "Unroll the loop; keep state outside.")
     elif op.custom_code is None and op.name not in EDGE_TPU_OPS:

@@ -49,6 +49,18 @@ def with_custom_op(content, name):
     return edited(content, edit)
 
 
+def with_uint8_activations(content):
+    """int8 all over turned into uint8, as files of the first quantizing converter have it."""
+
+    def edit(model):
+        for tensor in model.subgraphs[0].tensors:
+            if tensor.type == schema.TensorType.INT8:
+                tensor.type = schema.TensorType.UINT8
+                tensor.quantization.zeroPoint = [int(zero) + 128 for zero in tensor.quantization.zeroPoint]
+
+    return edited(content, edit)
+
+
 def with_fixed_batch(content):
     """The same file, as older converters wrote it: for one sample, no open dimension."""
 

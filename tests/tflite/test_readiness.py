@@ -1,11 +1,15 @@
 """What an accelerator would reject is found, by op and by reason, and a file without such faults is ready."""
 
 import numpy as np
+import pytest
+import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
 from qat.tflite import convert, readiness
-from qat.tflite.readiness import EDGE_TPU, FULL_INT8, MICRO
+from qat.tflite.micro_ops import resolver_calls
+from qat.tflite.reader import read
+from qat.tflite.readiness import COMPILED_OP, EDGE_TPU, FULL_INT8, MICRO
 
 from . import planting
 
@@ -60,3 +64,72 @@ def test_a_computed_matrix_product_and_token_ids_are_named():
     ids = np.random.default_rng(0).integers(0, 20, (100, 8)).astype(np.int32)
     found = reasons(convert(model, calibration=ids, batch_size=1), EDGE_TPU)
     assert {"computes on 32 or 64-bit integers", "is not among its ops"} <= found
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """Weights of more than 1024 numbers, which the converter leaves in float if there are fewer."""
+    series = tf_keras.Input((4, 32))
+    x = layers.LSTM(40, return_sequences=True, name="steps")(layers.Conv1D(32, 2, padding="same", name="conv")(series))
+    return tf_keras.Model(series, layers.Dense(40, name="end")(layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reason"),
+    [
+        ("dynamic_range", "takes no int8 weights beside float32 values there"),
+        ("float16", "takes no float16 there"),
+        ("float32", None),
+    ],
+)
+def test_weights_narrower_than_what_is_computed_have_no_kernel_on_a_microcontroller(scheme, reason, wide):
+    content = convert(wide, scheme=scheme, batch_size=1)
+    assert reasons(content, MICRO) == ({reason} if reason else set())
+    if scheme == "dynamic_range":
+        where = {r.where.split(" ")[0] for r in readiness(content).rejections if r.reason == reason}
+        assert where == {"CONV_2D", "UNIDIRECTIONAL_SEQUENCE_LSTM", "FULLY_CONNECTED"}
+
+
+def test_activations_of_uint8_are_nothing_for_a_microcontroller_but_at_the_border(files):
+    assert readiness(files.uint8).ready_for(MICRO)
+    found = readiness(planting.with_uint8_activations(files.int8))
+    assert {"takes no uint8 there"} == {r.reason for r in found.rejections if MICRO in r.targets}
+    assert "Convert the model anew" in found.text()
+
+
+def from_function(function, *specs):
+    traced = tf.function(function, input_signature=specs).get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert()
+
+
+def test_sizes_that_are_computed_are_nothing_for_a_microcontroller():
+    def filled(x):
+        return tf.concat([x, tf.fill([tf.shape(x)[0], 2], 1.0)], 1)
+
+    found = reasons(from_function(filled, tf.TensorSpec((None, 3))), MICRO)
+    assert any("takes sizes that are constants, and input 0" in reason for reason in found)
+    assert readiness(from_function(lambda x: tf.concat([x, tf.ones((1, 2))], 1), tf.TensorSpec((1, 3)))).ready_for(
+        MICRO
+    )
+
+
+def test_more_axes_than_a_kernel_takes_are_named():
+    content = from_function(lambda x: x[:, 1:3], tf.TensorSpec((1, 4, 2, 2, 2)))
+    assert any("takes at most" in reason and "has 5" in reason for reason in reasons(content, MICRO))
+
+
+def test_a_compiled_file_is_ready_for_the_edge_tpu_and_for_nothing_else(cnn, calibration):
+    content = planting.with_custom_op(convert(cnn, calibration=calibration, io="uint8"), COMPILED_OP)
+    found = readiness(content)
+    assert [found.ready_for(target) for target in (EDGE_TPU, FULL_INT8, MICRO)] == [True, False, False]
+    assert "Edge TPU: ready, compiled for it already" in found.text()
+    assert "Take the file from before the Edge TPU compiler" in found.text()
+
+
+def test_the_boxes_of_a_detector_have_a_kernel_on_a_microcontroller(files):
+    content = planting.with_custom_op(files.float32, "TFLite_Detection_PostProcess")
+    assert readiness(content).ready_for(MICRO)
+    assert not readiness(content).ready_for(FULL_INT8)
+    known, missing = resolver_calls(read(content).ops)
+    assert "AddDetectionPostprocess" in known
+    assert missing == []
