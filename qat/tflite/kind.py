@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from qat.tflite.graph import Op, TfliteGraph
+from qat.tflite.graph import Op, Subgraph, TfliteGraph
 from qat.tflite.verify import Verification, verify
 
 KINDS = ("float32", "float16", "dynamic_range", "int8", "int16x8", "int4", "mixed")
+_PASSING_ON = frozenset({"QUANTIZE", "DEQUANTIZE", "WHILE", "IF", "CALL", "CALL_ONCE"})
 _NARROW = ("int4", "uint4", "int2")
 
 
@@ -21,18 +22,24 @@ def kind_of(graph: TfliteGraph, found: Verification | None = None) -> str:
         if "int16" in computed:
             return "int16x8"
         return "int4" if constants & set(_NARROW) else "int8"
-    ops = [op for op in graph.ops if op.name not in ("QUANTIZE", "DEQUANTIZE")]
-    if any(_quantized_activations(graph, op) for op in ops):
+    ops = [(op, subgraph) for subgraph in graph.subgraphs for op in subgraph.ops if op.name not in _PASSING_ON]
+    if any(_quantized_activations(op, subgraph) for op, subgraph in ops):
         return "mixed"
-    if any(_integer_weights(graph, op) for op in ops):
+    if any(_integer_weights(op, subgraph) for op, subgraph in ops):
         return "dynamic_range"
     return "float16" if "float16" in constants else "float32"
 
 
-def _quantized_activations(graph: TfliteGraph, op: Op) -> bool:
-    tensors = [graph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
-    return any(t.quantization is not None and not t.is_constant for t in tensors)
+def _quantized_activations(op: Op, subgraph: Subgraph) -> bool:
+    held = _handed_in(subgraph)
+    return any(t.quantization is not None and not (t.is_constant or t.index in held) for t in subgraph.tensors_of(op))
 
 
-def _integer_weights(graph: TfliteGraph, op: Op) -> bool:
-    return any(graph.tensors[i].is_constant and bool(graph.tensors[i].scales) for i in op.inputs if i >= 0)
+def _integer_weights(op: Op, subgraph: Subgraph) -> bool:
+    held, inputs = _handed_in(subgraph), [subgraph.tensors[i] for i in op.inputs if i >= 0]
+    return any(bool(t.scales) and (t.is_constant or t.index in held) for t in inputs)
+
+
+def _handed_in(subgraph: Subgraph) -> tuple[int, ...]:
+    """What a loop's body is given, its weights among that: what it computes of values in codes is seen at its ops."""
+    return subgraph.input_indices if subgraph.index > 0 else ()

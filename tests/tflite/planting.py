@@ -49,6 +49,30 @@ def with_custom_op(content, name):
     return edited(content, edit)
 
 
+def with_open_outputs(content):
+    """The outputs' first axis said to be open, which ops before them may not keep."""
+
+    def edit(model):
+        for index in model.subgraphs[0].outputs:
+            tensor = model.subgraphs[0].tensors[index]
+            tensor.shapeSignature = [-1, *tensor.shape[1:]]
+
+    return edited(content, edit)
+
+
+def with_weights_handed_in(content):
+    """Constants in the body of a loop turned into inputs of it, as some converters hand them in; not to be run."""
+
+    def edit(model):
+        for graph in model.subgraphs[1:]:
+            for index, tensor in enumerate(graph.tensors):
+                if tensor.type == schema.TensorType.INT8 and tensor.buffer:
+                    tensor.buffer = 0
+                    graph.inputs = [*graph.inputs, index]
+
+    return edited(content, edit)
+
+
 def with_uint8_activations(content):
     """int8 all over turned into uint8, as files of the first quantizing converter have it."""
 

@@ -5,6 +5,8 @@ import pytest
 from qat.tflite import convert, read
 from qat.tflite.kind import kind_of
 
+from . import planting
+
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("float32", "float32"), ("int8", "int8"), ("uint8", "int8"), ("float_io", "int8")]
@@ -23,3 +25,16 @@ def test_each_scheme_gives_its_kind(scheme, cnn, calibration):
         x = tf_keras.Input((64,))
         cnn = tf_keras.Model(x, tf_keras.layers.Dense(64)(x))
     assert kind_of(read(convert(cnn, scheme=scheme, calibration=inputs))) == scheme
+
+
+@pytest.mark.parametrize("handed_in", [False, True], ids=["in the body", "handed in"])
+def test_integer_weights_in_the_body_of_a_loop_are_found(handed_in):
+    import tf_keras
+
+    x = tf_keras.Input((4, 32))
+    content = convert(tf_keras.Model(x, tf_keras.layers.GRU(36)(x)), scheme="dynamic_range", batch_size=1)
+    assert {op.name for op in read(content).ops} >= {"WHILE"}
+    assert not {op.name for op in read(content).ops} & {"FULLY_CONNECTED"}
+    if handed_in:
+        content = planting.with_weights_handed_in(content)
+    assert kind_of(read(content)) == "dynamic_range"
