@@ -245,3 +245,21 @@ class TfliteGraph:
     @property
     def outputs(self) -> tuple[Tensor, ...]:
         return self.main.outputs
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a kernel, such as that of an LSTM, keeps a state from one call to the next."""
+        return any(tensor.is_variable for subgraph in self.subgraphs for tensor in subgraph.tensors)
+
+    @property
+    def batch(self) -> int:
+        """How many samples one call is made for; 1 where that is open."""
+        return max([1, *(tensor.shape_signature[0] for tensor in self.inputs if tensor.shape_signature)])
+
+    def by_sample(self, output: Tensor) -> bool:
+        """Whether the first axis of an output holds the samples of a call; else the whole output is one sample's."""
+        return bool(output.shape_signature) and output.shape_signature[0] in (-1, self.batch)
+
+    def sample_shape(self, output: Tensor) -> tuple[int, ...]:
+        """What of an output belongs to one sample."""
+        return output.shape[1:] if self.by_sample(output) else output.shape

@@ -29,7 +29,7 @@ class Lane:
         self._graph = graph
         self._inputs = [tensor.index for tensor in graph.inputs]
         self._outputs = [tensor.index for tensor in graph.outputs]
-        self._remembers = any(tensor.is_variable for tensor in graph.tensors)
+        self._remembers = graph.remembers
         self._shapes: list[tuple[int, ...]] = []
         with refusals("this file"), quiet():
             self._litert = LiteRT(

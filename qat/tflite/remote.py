@@ -64,7 +64,7 @@ class RemoteRuntime:
         """All samples; see `Runtime.run`. `before` and `after` run in this process."""
         count = len(inputs[0])
         if count == 0:
-            return after([np.empty((0, *tensor.shape[1:]), tensor.dtype) for tensor in self.graph.outputs])
+            return after([np.empty((0, *self.graph.sample_shape(t)), t.dtype) for t in self.graph.outputs])
         parts = []
         for start in range(0, count, self._slice_samples):
             chunk = before([values[start : start + self._slice_samples] for values in inputs])

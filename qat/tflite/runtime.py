@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import OpResolverType
 from numpy.typing import NDArray
 
 from qat.errors import TfliteFileError
-from qat.tflite.graph import TfliteGraph
+from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.lane import Lane
 from qat.tflite.silence import quiet
 
@@ -73,8 +73,10 @@ class Runtime:
             return self._fixed_batch
         affordable = int(np.clip(ACTIVATION_BYTES // max(self._sample_bytes, 1), 1, LARGEST_BATCH))
         is_open = all(t.shape_signature[:1] == (-1,) for t in (*self.graph.inputs, *self.graph.outputs))
-        # A file made for one sample often computes several, if asked; whether it does so rightly is tried out.
-        if affordable > 1 and (is_open or self._batches_rightly()):
+        is_plain = is_open and len(self.graph.subgraphs) == 1
+        # A file made for one sample often computes several, if asked, and a loop in an open one may hold one sample
+        # all the same: whether they compute several rightly is tried out.
+        if affordable > 1 and (is_plain or self._batches_rightly()):
             return affordable
         self._lane.forget_shapes()
         return 1
@@ -92,7 +94,7 @@ class Runtime:
         """
         count = len(inputs[0])
         if count == 0:
-            return after([np.empty((0, *tensor.shape[1:]), tensor.dtype) for tensor in self.graph.outputs])
+            return after([np.empty((0, *self.graph.sample_shape(t)), t.dtype) for t in self.graph.outputs])
         several = self._lane_count > 1 and count >= LANE_SAMPLES * self._lane_count
         lanes = self._lanes if several else [self._lane]
         bounds = [count * i // len(lanes) for i in range(len(lanes) + 1)]
@@ -134,16 +136,34 @@ class Runtime:
 
     def _invoke(self, lane: Lane, inputs: Arrays) -> Arrays:
         count, fixed = len(inputs[0]), self._fixed_batch
-        if fixed is None:
-            return lane.invoke(inputs)
-        filled = [np.concatenate([values, np.repeat(values[-1:], fixed - count, axis=0)]) for values in inputs]
-        return [values[:count] if values.ndim else values for values in lane.invoke(filled)]
+        if fixed is not None:
+            filled = [np.concatenate([values, np.repeat(values[-1:], fixed - count, axis=0)]) for values in inputs]
+            return [values[:count] if values.ndim else values for values in lane.invoke(filled)]
+        try:
+            outputs = lane.invoke(inputs)
+        except TfliteFileError:
+            if count == 1:
+                raise
+            return self._one_by_one(lane, inputs)
+        outputs = [self._with_samples(*each, count) for each in zip(outputs, self.graph.outputs, strict=True)]
+        return outputs if all(len(values) == count for values in outputs) else self._one_by_one(lane, inputs)
+
+    def _one_by_one(self, lane: Lane, inputs: Arrays) -> Arrays:
+        """What an open batch promises, and an op or a loop in the file does not keep."""
+        lane.forget_shapes()
+        self.__dict__["batch_size"] = 1
+        parts = [self._invoke(lane, [values[i : i + 1] for values in inputs]) for i in range(len(inputs[0]))]
+        return [joined(outputs) for outputs in zip(*parts, strict=True)]
+
+    def _with_samples(self, values: NDArray, output: Tensor, count: int) -> NDArray:
+        """[count, ...]: an output whose first axis does not hold the samples is one sample's, as a whole."""
+        whole = not self.graph.by_sample(output) or (count == 1 and len(values) != 1)
+        return values[None] if whole else values
 
     @cached_property
     def _fixed_batch(self) -> int | None:
         """The batch that the file was made with, where it is more than 1."""
-        sizes = {tensor.shape_signature[0] for tensor in self.graph.inputs if tensor.shape_signature}
-        return max(sizes) if max(sizes, default=1) > 1 else None
+        return self.graph.batch if self.graph.batch > 1 else None
 
     @cached_property
     def _sample_bytes(self) -> int:

@@ -13,36 +13,30 @@ def preprocess(raw):
     """Raw samples, @RAW_DTYPE@ [N, ...] of the model's size, to float32 model inputs."""
     raw = np.asarray(raw)
     assert raw.dtype == np.@RAW_DTYPE@, f"expected @RAW_DTYPE@, got {raw.dtype}: do not cast, find out why"
-    if @BGR_PY@:
-        raw = raw[..., ::-1]
-    return raw.astype(np.float32) * MULTIPLIER + OFFSET
+    return raw@BGR_PY@.astype(np.float32) * MULTIPLIER + OFFSET
 
 
 def quantize(real):
-    """Real inputs to the file's codes: scale, round, zero point, saturate. Never a bare astype."""
-    if not @IN_QUANTIZED_PY@:
-        return real.astype(np.@IN_DTYPE@)
-    scaled = real.astype(np.float64) / @IN_SCALE@
-    rounded = np.trunc(scaled + np.copysign(0.5, scaled))
-    return np.clip(rounded + @IN_ZERO@, @IN_LOW@, @IN_HIGH@).astype(np.@IN_DTYPE@)
+    """@QUANTIZE_DOC_PY@"""
+@QUANTIZE_PY@
 
 
 def dequantize(codes):
     """The file's codes to real outputs: these are the numbers that a threshold is meant for."""
-    if not @OUT_QUANTIZED_PY@:
-        return codes
-    return (codes.astype(np.float32) - @OUT_ZERO@) * np.float32(@OUT_SCALE@)
+    return @DEQUANTIZE_PY@
 
 
 def predict(raw, path="@FILE@"):
+    """The outputs of all samples, which go through the file one by one."""
     interpreter = Interpreter(model_path=path)
-    codes = quantize(preprocess(raw))
-    source = interpreter.get_input_details()[0]["index"]
-    interpreter.resize_tensor_input(source, codes.shape)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(source, codes)
-    interpreter.invoke()
-    return dequantize(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+@ALLOCATE_PY@    source = interpreter.get_input_details()[0]["index"]
+    target = interpreter.get_output_details()[0]["index"]
+    outputs = []
+    for codes in quantize(preprocess(raw)):
+@PREPARE_PY@        interpreter.set_tensor(source, @ONE_PY@)
+        interpreter.invoke()
+        outputs.append(dequantize(interpreter.get_tensor(target))@FIRST_PY@)
+    return np.stack(outputs)
 '''
 
 KOTLIN = """\
@@ -92,7 +86,7 @@ object Feed {
         }
         input.rewind()
         val output = ByteBuffer.allocateDirect(interpreter.getOutputTensor(0).numBytes()).order(ByteOrder.nativeOrder())
-        interpreter.run(input, output)
+@RESET_KOTLIN@        interpreter.run(input, output)
         output.rewind()
         return FloatArray(OUTPUT_ELEMENTS) {
             when ("@OUT_DTYPE@") {
@@ -140,8 +134,8 @@ enum Feed {
         return (Float(code) - (@OUT_ZERO@)) * @OUT_SCALE@
     }
 
-    static func predict(_ interpreter: Interpreter, raw: [Float]) throws -> [Float] {
-        let codes = preprocess(raw).map(quantize)
+    static func predict(@INTERPRETER_SWIFT@raw: [Float]) throws -> [Float] {
+@RESET_SWIFT@        let codes = preprocess(raw).map(quantize)
         try interpreter.copy(codes.withUnsafeBytes { Data($0) }, toInputAt: 0)
         try interpreter.invoke()
         let data = try interpreter.output(at: 0).data
@@ -200,7 +194,7 @@ inline std::vector<float> Predict(tflite::Interpreter& interpreter, const @RAW_C
     const int from = @BGR@ ? i - channel + (kChannels - 1 - channel) : i;
     input[i] = Quantize(Preprocess(raw[from], channel));
   }
-  interpreter.Invoke();
+@RESET_C@  interpreter.Invoke();
   const @OUT_C@* output = interpreter.typed_output_tensor<@OUT_C@>(0);
   std::vector<float> real(kOutputElements);
   std::transform(output, output + kOutputElements, real.begin(), Dequantize);

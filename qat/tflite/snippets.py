@@ -18,6 +18,7 @@ from qat.tflite.snippet_texts import CPP, KOTLIN, PYTHON, SWIFT
 
 FILES = {"feed.py": PYTHON, "Feed.kt": KOTLIN, "Feed.swift": SWIFT, "feed.cc": CPP}
 _KOTLIN_TYPES = {"int8": "Byte", "uint8": "Byte", "int16": "Short", "int32": "Int", "int64": "Long", "float32": "Float"}
+_WHY_RESET = "the state of a recurrent layer outlives a call, and each sample starts afresh"
 _SWIFT_TYPES = {name: "Float" if name == "float32" else name.replace("i", "I").replace("u", "U") for name in C_TYPES}
 
 
@@ -70,11 +71,55 @@ def _values(graph: TfliteGraph, contract: Contract | None, file_name: str) -> di
         "MULTIPLIERS_F": ", ".join(map(float_literal, affine.multiplier)),
         "OFFSETS_F": ", ".join(map(float_literal, affine.offset)),
         "BGR": "true" if contract is not None and contract.colour_order == "bgr" else "false",
-        "BGR_PY": "True" if contract is not None and contract.colour_order == "bgr" else "False",
+        "BGR_PY": "[..., ::-1]" if contract is not None and contract.colour_order == "bgr" else "",
         "RAW_DTYPE": contract.raw_dtype if contract is not None else "float32",
         "RAW_C": C_TYPES[contract.raw_dtype] if contract is not None else "float",
+        **_python(graph),
+        **_resets(graph),
         **_numbers("IN", source),
         **_numbers("OUT", target),
+    }
+
+
+def _python(graph: TfliteGraph) -> dict[str, str]:
+    """The lines of feed.py that are not in every file's; what they hold of the file's numbers is filled in later."""
+    source, target = graph.inputs[0], graph.outputs[0]
+    doc, quantize = "Real inputs as the file takes them.", ["    return real.astype(np.@IN_DTYPE@)"]
+    if source.quantization:
+        doc = "Real inputs to the file's codes: scale, round, zero point, saturate. Never a bare astype."
+        quantize = [
+            "    scaled = real.astype(np.float64) / @IN_SCALE@",
+            "    rounded = np.trunc(scaled + np.copysign(0.5, scaled))",
+            "    return np.clip(rounded + @IN_ZERO@, @IN_LOW@, @IN_HIGH@).astype(np.@IN_DTYPE@)",
+        ]
+    prepare, allocate = [], "interpreter.allocate_tensors()"
+    if any(size < 0 for size in source.shape_signature[1:]):  # of each sample's own size
+        prepare += ["interpreter.resize_tensor_input(source, codes[None].shape)", allocate]
+    if graph.remembers:
+        prepare.append(f"interpreter.reset_all_variables()  # {_WHY_RESET}")
+    return {
+        "QUANTIZE_DOC_PY": doc,
+        "QUANTIZE_PY": "\n".join(quantize),
+        "DEQUANTIZE_PY": "(codes.astype(np.float32) - @OUT_ZERO@) * np.float32(@OUT_SCALE@)"
+        if target.quantization
+        else "codes",
+        "PREPARE_PY": "".join(f"        {line}\n" for line in prepare),
+        "ALLOCATE_PY": "" if allocate in prepare else f"    {allocate}\n",
+        "ONE_PY": "codes[None]" if graph.batch == 1 else f"np.repeat(codes[None], {graph.batch}, axis=0)",
+        "FIRST_PY": "[0]" if graph.by_sample(target) else "",
+    }
+
+
+def _resets(graph: TfliteGraph) -> dict[str, str]:
+    """What makes each sample start with an empty state; Swift's interpreter cannot do that, so it takes a new one."""
+    if not graph.remembers:
+        nothing = dict.fromkeys(("RESET_KOTLIN", "RESET_SWIFT", "RESET_C"), "")
+        return {**nothing, "INTERPRETER_SWIFT": "_ interpreter: Interpreter, "}
+    return {
+        "RESET_KOTLIN": f"        interpreter.resetVariableTensors()  // {_WHY_RESET}\n",
+        "RESET_SWIFT": f"        let interpreter = try load()  // a new one: {_WHY_RESET}\n",
+        "RESET_C": f"  interpreter.ResetVariableTensors();  // {_WHY_RESET}\n",
+        "INTERPRETER_SWIFT": "",
     }
 
 
@@ -85,7 +130,6 @@ def _numbers(side: str, tensor: Tensor) -> dict[str, str]:
     low, high = params.code_limits if params else (0, 0)
     return {
         f"{side}_QUANTIZED": "true" if params else "false",
-        f"{side}_QUANTIZED_PY": str(params is not None),
         f"{side}_DTYPE": tensor.dtype,
         f"{side}_C": C_TYPES.get(tensor.dtype, tensor.dtype),
         f"{side}_KOTLIN": _KOTLIN_TYPES.get(tensor.dtype, tensor.dtype),

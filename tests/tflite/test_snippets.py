@@ -113,3 +113,54 @@ def test_types_follow_the_files_io(files, cnn, calibration):
     wide = convert(cnn, scheme="int16x8", calibration=calibration)
     assert '"int16" -> input.putShort' in feeding_snippets(wide)["Feed.kt"]
     assert "std::int16_t Quantize" in feeding_snippets(wide)["feed.cc"].replace("inline int16_t", "std::int16_t")
+
+
+@pytest.fixture(scope="module")
+def remembering():
+    """The file of an LSTM, whose kernel keeps its state from one call to the next, and samples."""
+    import tf_keras
+    from tf_keras import layers
+
+    tf_keras.utils.set_random_seed(0)
+    steps = tf_keras.Input((6, 3))
+    samples = np.random.default_rng(0).normal(size=(100, 6, 3)).astype(np.float32)
+    model = tf_keras.Model(steps, layers.Dense(2)(layers.LSTM(4)(steps)))
+    return convert(model, calibration=samples, batch_size=1), samples
+
+
+def test_each_sample_starts_with_an_empty_state(remembering, tmp_path):
+    content, samples = remembering
+    (tmp_path / "model.tflite").write_bytes(content)
+    texts = feeding_snippets(content)
+    scope = {}
+    exec(compile(texts["feed.py"], "feed.py", "exec"), scope)
+    outputs = scope["predict"](samples[:9], str(tmp_path / "model.tflite"))
+    np.testing.assert_array_equal(outputs, Interpreter(content).predict(samples[:9]))
+    assert "interpreter.resetVariableTensors()" in texts["Feed.kt"]
+    assert "interpreter.ResetVariableTensors();" in texts["feed.cc"]
+    assert "static func predict(raw: [Float])" in texts["Feed.swift"]
+    assert "let interpreter = try load()" in texts["Feed.swift"]
+
+
+def test_a_file_without_a_state_is_not_reset(files):
+    for name, text in feeding_snippets(files.int8).items():
+        assert "eset" not in text, name
+        assert "if False" not in text, name
+        assert "if not True" not in text, name
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="g++ is not installed")
+def test_the_cpp_snippet_resets_before_it_runs(remembering, tmp_path):
+    header = tmp_path / "tensorflow/lite/interpreter.h"
+    header.parent.mkdir(parents=True)
+    reset = 'int ResetVariableTensors() { std::puts(invoked ? "late" : "reset"); return 0; }\n  int Invoke()'
+    header.write_text(
+        INTERPRETER_HEADER.replace("int Invoke()", reset).replace("<cstdint>", "<cstdint>\n#include <cstdio>")
+    )
+    (tmp_path / "feed.cc").write_text(feeding_snippets(remembering[0])["feed.cc"])
+    main = MAIN.replace("INPUT", "std::int8_t").replace("OUTPUT", "std::int8_t").replace("std::uint8_t", "float")
+    (tmp_path / "main.cc").write_text(main)
+    command = ["g++", "-std=c++17", "-I.", "main.cc", "-o", "run"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    lines = subprocess.run([tmp_path / "run"], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line for line in lines if line in ("reset", "late")] == ["reset"]
