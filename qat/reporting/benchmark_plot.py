@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from qat.reporting.benchmark_table import operator_shares
+from qat.reporting.colours import SERIES, VARIANT_COLOURS
 
 Row = Mapping[str, Any]
-COLOURS = ("#3b6ea5", "#c9743b", "#5a8f5a", "#8d5a97", "#b8a13a", "#5aa0a0", "#a05a5a", "#777777")
 MOST_MEDIANS = 2.5  # height of the picture: a busy machine's 95th percentile would flatten every bar
 
 
@@ -28,7 +28,7 @@ def latency_png(rows: Sequence[Row]) -> bytes:
         above = np.array([row["p95_ms"] for row in own]) - medians
         errors = np.array([np.zeros(len(own)), np.maximum(above, 0)])
         label = f"{name} ({own[0]['kind']})"
-        colour = COLOURS[place % len(COLOURS)]
+        colour = _colour(name, place)
         axes.bar(at, medians, width, yerr=errors, capsize=3, label=label, color=colour, ecolor="#999999")
         for x, median in zip(at, medians, strict=True):
             axes.text(x, median / 2, f"{median:.3f}", ha="center", va="center", fontsize=7)
@@ -47,13 +47,18 @@ def profile_png(profiles: Mapping[str, Sequence[Row]]) -> bytes:
     left = np.zeros(len(names))
     for place, kind in enumerate(kinds):
         spent = [sum(op["median_ms"] or 0.0 for op in profiles[name] if op["op"] == kind) for name in names]
-        axes.barh(names, spent, left=left, label=kind, color=COLOURS[place % len(COLOURS)], edgecolor="white")
+        axes.barh(names, spent, left=left, label=kind, color=SERIES[place % len(SERIES)], edgecolor="white")
         left += spent
     axes.invert_yaxis()
     axes.set_xlabel("ms a sample, operators timed one by one")
     axes.tick_params(axis="y", labelsize=7)
     axes.legend(fontsize=7)
     return _png(figure)
+
+
+def _colour(name: str, place: int) -> str:
+    """That of the variant whose folder the file stands in, where it is one of ours."""
+    return VARIANT_COLOURS.get(name.partition("/")[0]) or SERIES[place % len(SERIES)]
 
 
 def _setting(row: Row) -> str:

@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qat.reporting.colours import on_page
+
 WIDTH, HEIGHT = 720, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 44, 50
 
@@ -148,9 +150,9 @@ def _mark(series: Series, point: Point, at_x, at_y, *, sideways: bool) -> str:
         line = (
             f"M{at_x(point.low)} {y}H{at_x(point.high)}" if sideways else f"M{x} {at_y(point.low)}V{at_y(point.high)}"
         )
-        bar = f'<path d="{line}" stroke="{series.colour}" stroke-width="1.5" opacity="0.6"/>'
+        bar = f'<path d="{line}" stroke="{on_page(series.colour)}" stroke-width="1.5" opacity="0.6"/>'
     return (
-        f'<g>{bar}<circle cx="{x}" cy="{y}" r="5" fill="{series.colour}" stroke="white"/>'
+        f'<g>{bar}<circle cx="{x}" cy="{y}" r="5" fill="{on_page(series.colour)}" stroke="white"/>'
         f"<title>{html.escape(point.text)}</title></g>"
     )
 
@@ -158,7 +160,7 @@ def _mark(series: Series, point: Point, at_x, at_y, *, sideways: bool) -> str:
 def _legend(chart: Chart, left: int) -> list[str]:
     parts, x = [], left
     for series in chart.series:
-        parts.append(f'<circle cx="{x + 5}" cy="30" r="5" fill="{series.colour}"/>')
+        parts.append(f'<circle cx="{x + 5}" cy="30" r="5" fill="{on_page(series.colour)}"/>')
         parts.append(f'<text x="{x + 14}" y="34">{html.escape(series.name)}</text>')
         x += 30 + 7 * len(series.name)
     return parts

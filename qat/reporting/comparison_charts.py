@@ -1,4 +1,4 @@
-"""The pictures of a comparison: metric against size and latency with the Pareto front, drop with its interval."""
+"""The pictures of a comparison: metric against size and latency with the Pareto front, gains with their intervals."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from qat.comparison.comparison import Comparison
 from qat.comparison.configurations import Configuration
 from qat.reporting.chart import Chart, Point, Series
 from qat.reporting.colours import VARIANT_COLOURS, colour_of
+from qat.statistics import Mean
 
 MOST_TASKS = 8  # data sets and metrics that are drawn, those with most configurations; all are in the tables
 MOST_DROPS = 40  # configurations in the drop chart, the best; all are in the tables
@@ -73,19 +74,26 @@ def _aside(variant: str, variants: Sequence[str]) -> float:
     return 0.24 * ((variants.index(variant) + 0.5) / len(variants) - 0.5)
 
 
+def gained(drop: Mean) -> Mean:
+    """What is lost as what is gained: people read a plus as better."""
+    return Mean(-drop.mean, drop.half_width, drop.n)
+
+
 def _drops(found: Sequence[Configuration], task: str) -> Chart:
     factor, _ = unit_of(found[0])
     labels = list(dict.fromkeys(each.label for each in found))
     points = []
     variants = sorted({each.variant for each in found})
     for each in found:
-        drop = each.drop
-        assert drop is not None
-        half = None if drop.half_width is None else drop.half_width * factor
-        x, y = drop.mean * factor, len(labels) - 1 - labels.index(each.label) + _aside(each.variant, variants)
+        assert each.drop is not None
+        gain = gained(each.drop)
+        half = None if gain.half_width is None else gain.half_width * factor
+        x, y = gain.mean * factor, len(labels) - 1 - labels.index(each.label) + _aside(each.variant, variants)
         ends = (None, None) if half is None else (x - half, x + half)
         words = f"{each.label}\n{each.variant}: {x:+.2f}{'' if half is None else f' ± {half:.2f}'}, seeds: {each.seeds}"
         points.append(Point(x, y, words, *ends))
     unit = "points" if factor == 100 else "units of the metric"
-    title = f"{task}: drop against float, the best {len(found)}"
-    return Chart(title, f"drop, {unit} (left is better)", "", _series(found, points), y_names=tuple(reversed(labels)))
+    title = f"{task}: better or worse than float, the best {len(found)}"
+    return Chart(
+        title, f"vs float, {unit} (right is better)", "", _series(found, points), y_names=tuple(reversed(labels))
+    )

@@ -15,7 +15,8 @@ from qat.comparison.record import Setting
 from qat.comparison.table import MEASURES, Row
 from qat.confidence import MOST_FLIPPED, Mean
 from qat.plain_text import csv_text_cell
-from qat.reporting.comparison_charts import unit_of
+from qat.reporting.comparison_charts import gained, unit_of
+from qat.reporting.numbers import signed_text
 
 CONFIGURATION_TITLES = (
     "configuration",
@@ -23,7 +24,7 @@ CONFIGURATION_TITLES = (
     "seeds",
     "metric",
     "mean ± interval",
-    "drop",
+    "vs float",
     "fake-quant",
     "size",
     "latency",
@@ -42,8 +43,8 @@ def statistics_text(comparison: Comparison) -> list[str]:
         "One seed has no interval, and ± 0.00 says only that these seeds did not differ. "
         "The interval holds what the seed changes; the test split is the same for all, and its own sampling error is "
         "the 95 % Wilson interval (low, high) of each run.",
-        "Drop: float minus variant, within each run, in points of accuracy (other metrics: in their own unit); "
-        "negative is better than float.",
+        "vs float: how much better than float, within each run, in points of accuracy (other metrics: in their own "
+        "unit); positive is better. The files and `sort=` hold its negative, drop, as shares.",
         "QAT against PTQ: each pair shares seed and float model (the PTQ of the same run, else of a run whose "
         "float/model.tflite is the same file). Student's paired t test, two-sided, and the exact sign-flip test, which "
         f"assumes no distribution: with n pairs its p cannot fall below 2/2^n (3 pairs: 0.25), and it is left out for "
@@ -160,7 +161,7 @@ def configuration_cells(found: Configuration) -> list[str]:
         str(found.seeds),
         found.task,
         _plus_minus(found.value, factor, unit),
-        "" if found.drop is None else _plus_minus(found.drop, factor, "", signed=True),
+        "" if found.drop is None else _plus_minus(gained(found.drop), factor, "", signed=True),
         "" if found.fake_quant is None else f"{found.fake_quant * factor:.{_digits(factor)}f}{unit}",
         f"{found.size_bytes / 1024:.1f} KiB",
         "" if found.latency_ms is None else f"{found.latency_ms:.3g} ms",
@@ -182,7 +183,7 @@ def test_cells(test: Test) -> list[str]:
 
 
 def row_titles(comparison: Comparison) -> list[str]:
-    measured = ("value", "95 %", "drop", "fake-quant", "size", "latency", "integer-only", "agreement", "parity")
+    measured = ("value", "95 %", "vs float", "fake-quant", "size", "latency", "integer-only", "agreement", "parity")
     return ["run", "variant", *comparison.telling, "seed", *measured]
 
 
@@ -198,7 +199,7 @@ def row_cells(row: Row, telling: Sequence[str]) -> list[str]:
         "" if row.run.seed is None else str(row.run.seed),
         f"{found.value * factor:.{digits}f}{unit}",
         between,
-        "" if drop is None else f"{drop * factor:+.{digits}f}",
+        "" if drop is None else signed_text(-drop, found.metric),
         "" if found.fake_quant is None else f"{found.fake_quant * factor:.{digits}f}",
         f"{found.size_bytes / 1024:.1f} KiB",
         "" if found.latency_ms is None else f"{found.latency_ms:.3g} ms",
@@ -210,7 +211,7 @@ def row_cells(row: Row, telling: Sequence[str]) -> list[str]:
 
 def _plus_minus(mean: Mean, factor: float, unit: str, *, signed: bool = False) -> str:
     digits = _digits(factor)
-    text = f"{mean.mean * factor:{'+' if signed else ''}.{digits}f}"
+    text = f"{round(mean.mean * factor, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
     return f"{text}{unit}" if mean.half_width is None else f"{text} ± {mean.half_width * factor:.{digits}f}{unit}"
 
 

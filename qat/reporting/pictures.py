@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.comparison.pareto import front
-from qat.reporting.colours import colour_of
+from qat.reporting.colours import EQUAL, SERIES, VARIANT_COLOURS, colour_of
+from qat.reporting.numbers import gain, gain_text, shown_in_percent
 from qat.results import Variant
 
 MOST_NAMED_CLASSES = 20
@@ -35,21 +36,21 @@ def _png(figure: Any) -> bytes:
     return picture.getvalue()
 
 
-def drop_png(variants: Mapping[str, Variant]) -> bytes:
-    """A bar a quantized file: what it lost against float on test. `variants` holds `float`."""
+def gain_png(variants: Mapping[str, Variant]) -> bytes:
+    """A bar a quantized file: how much better than float it is on test. `variants` holds `float`."""
     figure = _figure(*_SMALL)
     axes = figure.subplots()
     figure.subplots_adjust(left=0.14, right=0.97, bottom=0.12, top=0.88)
     reference, names = variants[FLOAT].metric, [name for name in variants if name != FLOAT]
-    factor = 100 if reference.name == "accuracy" else 1
-    drops = [(reference.value - variants[name].metric.value) * factor for name in names]
-    bars = axes.bar(names, drops, color=[colour_of(name) for name in names], width=0.5)
-    axes.bar_label(bars, [f"{drop:+.{2 if factor == 100 else 4}f}" for drop in drops])
+    factor = 100 if shown_in_percent(reference.name) else 1
+    gains = [gain(variants[name].metric, reference) * factor for name in names]
+    bars = axes.bar(names, gains, color=[colour_of(name) for name in names], width=0.5)
+    axes.bar_label(bars, [gain_text(variants[name].metric, reference) for name in names])
     axes.axhline(0, color="black", linewidth=0.8)
-    low, high = min([0.0, *drops]), max([0.0, *drops])
+    low, high = min([0.0, *gains]), max([0.0, *gains])
     air = 0.2 * (high - low) or 0.5
     axes.set_ylim(low - air, high + air)
-    axes.set_title(f"drop on test{', points' if factor == 100 else ''} (lower is better)", fontsize=11)
+    axes.set_title(f"against float on test{', points' if factor == 100 else ''} (up is better)", fontsize=11)
     return _png(figure)
 
 
@@ -78,11 +79,12 @@ def against_png(variants: Mapping[str, Variant], cost: Mapping[str, float], labe
 
 
 def confusion(labels: NDArray, predicted: NDArray, classes: int) -> NDArray[np.int64]:
-    """Counts [classes, classes]: rows are the label, columns what was predicted.
+    """Counts [classes, classes], more where a model answers more: rows are the label, columns what was predicted.
 
     >>> confusion(np.array([0, 1, 1]), np.array([0, 1, 0]), 2).tolist()
     [[1, 0], [1, 1]]
     """
+    classes = max(classes, int(labels.max(initial=0)) + 1, int(predicted.max(initial=0)) + 1)
     flat = labels.astype(np.int64) * classes + predicted.astype(np.int64)
     return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
 
@@ -141,7 +143,7 @@ def _bars(axes: Any, layers: Sequence[str], rows: Mapping[str, float | None]) ->
     shown = {layer: value for layer, value in rows.items() if layer in layers}
     equal = {layer: value is None or value == math.inf for layer, value in shown.items()}
     lengths = [0.9 * end if equal[layer] else value for layer, value in shown.items()]
-    colours = ["#d6e6f2" if equal[layer] else "#0072b2" for layer in shown]
+    colours = [EQUAL if equal[layer] else VARIANT_COLOURS["qat_int8"] for layer in shown]
     bars = axes.barh([layers.index(layer) for layer in shown], lengths, color=colours, height=0.72)
     words = [f" {'equal' if equal[layer] else f'{value:.1f}'}" for layer, value in shown.items()]
     axes.bar_label(bars, words, fontsize=7)
@@ -162,7 +164,7 @@ def calibration_png(samples: Mapping[str, NDArray], ranges: Mapping[str, tuple[f
     figure = _figure(6.4, 4)
     axes = figure.subplots()
     figure.subplots_adjust(left=0.13, right=0.98, bottom=0.14, top=0.9)
-    for (name, values), colour in zip(samples.items(), ("#009e73", "#cc79a7"), strict=False):
+    for (name, values), colour in zip(samples.items(), (SERIES[2], SERIES[3]), strict=False):
         counts, _ = np.histogram(values, edges)
         axes.stairs(
             counts / max(values.size, 1), edges, label=f"{name}, {len(values)} samples", color=colour, linewidth=1.5

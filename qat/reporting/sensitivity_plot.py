@@ -5,24 +5,53 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
+
+from qat.reporting.colours import COST
 
 MOST_ROWS = 40
+TITLE = "What each layer costs when it alone is quantized"
 
 
 def sensitivity_png(layers: Sequence[str], sqnr_db: Sequence[float]) -> bytes:
-    """A bar a layer, the costliest on top: output SQNR in dB when that layer alone is quantized.
+    """A bar a layer, the costliest on top and longest, with its number."""
+    picture = io.BytesIO()
+    _figure(layers, sqnr_db).savefig(picture, format="png", dpi=120)
+    return picture.getvalue()
 
-    Layers that cost nothing (infinite SQNR) have no bar; of more than 40 the costliest 40 are drawn.
+
+def costs(layers: Sequence[str], sqnr_db: Sequence[float]) -> list[tuple[str, float, float]]:
+    """(layer, length of its bar 0-1, noise in dB), the costliest first; a length of 1 costs most.
+
+    Noise is that of the output against the output itself, -SQNR. Layers that cost nothing (infinite SQNR) are left
+    out; of more than 40 the costliest 40 are kept.
+
+    >>> costs(["a", "b", "input"], [40.0, 60.0, math.inf])
+    [('a', 1.0, -40.0), ('b', 0.1, -60.0)]
     """
+    found = [(layer, -value) for layer, value in zip(layers, sqnr_db, strict=True) if math.isfinite(value)]
+    found = sorted(found, key=lambda each: -each[1])[:MOST_ROWS]
+    if not found:
+        return []
+    most, least = found[0][1], found[-1][1]
+    span = (most - least) or 1.0
+    return [
+        (layer, round(0.1 + 0.9 * (noise - least) / span if most > least else 1.0, 6), noise) for layer, noise in found
+    ]
+
+
+def _figure(layers: Sequence[str], sqnr_db: Sequence[float]) -> Any:
     from matplotlib.figure import Figure
 
-    rows = [(layer, value) for layer, value in zip(layers, sqnr_db, strict=True) if math.isfinite(value)][:MOST_ROWS]
-    figure = Figure(figsize=(8, 1.2 + 0.22 * len(rows)), layout="constrained")
+    rows = costs(layers, sqnr_db)
+    figure = Figure(figsize=(8, 1.3 + 0.24 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    axes.barh([layer for layer, _ in rows], [value for _, value in rows], color="#3b6ea5")
+    bars = axes.barh(range(len(rows)), [length for _, length, _ in rows], color=COST)
+    axes.bar_label(bars, [f" {noise:.1f} dB" for *_, noise in rows], fontsize=7)
+    axes.set_yticks(range(len(rows)), [layer for layer, *_ in rows], fontsize=7)
+    axes.set_xlim(0, 1.15)
+    axes.set_xticks([])
     axes.invert_yaxis()
-    axes.set_xlabel("output SQNR with this layer alone quantized, dB (lower costs more)")
-    axes.tick_params(axis="y", labelsize=7)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    return picture.getvalue()
+    axes.set_title(TITLE, fontsize=11)
+    axes.set_xlabel("output noise against the output (-SQNR): a longer bar costs more", fontsize=9)
+    return figure

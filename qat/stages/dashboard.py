@@ -11,7 +11,7 @@ from qat.comparison.record import flat
 from qat.evaluation import Evaluation, spread
 from qat.metrics import predicted_class
 from qat.reporting.dashboard import TEST, layout, range_layers, run_of, session_settings
-from qat.reporting.pictures import against_png, calibration_png, confusion, confusion_png, drop_png, sqnr_png
+from qat.reporting.pictures import against_png, calibration_png, confusion, confusion_png, gain_png, sqnr_png
 from qat.reporting.tensorboard import range_tag
 from qat.results import Variant
 from qat.stages.float_model import FloatModel
@@ -53,7 +53,8 @@ def draw_dashboard(
 
 def _draw_sessions(run: Run, variants: Mapping[str, Variant], step: int) -> None:
     """A row of the HParams tab for each deployed file: the run's settings, and what the file is worth on test."""
-    settings = session_settings(dict(flat(dataclasses.asdict(run.config))), _overrides(run.folder))
+    asked_for = overrides_of(run.folder) or []
+    settings = session_settings(dict(flat(dataclasses.asdict(run.config))), asked_for)
     columns: dict[str, None] = {}
     for name, variant in variants.items():
         place = run_of(name, run.config.quant.name, run.config.quant.beside)
@@ -61,19 +62,19 @@ def _draw_sessions(run: Run, variants: Mapping[str, Variant], step: int) -> None
         columns |= dict.fromkeys(metrics)
         run.board.session(place, {"variant": name, **settings})
         run.board.scalars(place, metrics, step)
-    asked_for = {part.lstrip("+~").partition("=")[0] for part in _overrides(run.folder)}
-    differing = {key: key in asked_for or key.removesuffix(".name") in asked_for for key in settings}
+    keys = {part.lstrip("+~").partition("=")[0] for part in asked_for}
+    differing = {key: key in keys or key.removesuffix(".name") in keys for key in settings}
     run.board.experiment("float", {"variant": True, **differing}, columns)
 
 
-def _overrides(folder: Path) -> list[str]:
-    """What this job was asked for beside its defaults, as Hydra wrote it down; nothing where Hydra did not run it."""
+def overrides_of(folder: Path) -> list[str] | None:
+    """What this job was asked for beside its defaults, as Hydra wrote it down; None where Hydra did not run it."""
     import yaml
 
     try:
         return [str(each) for each in yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text("utf-8")) or []]
     except (OSError, ValueError, yaml.YAMLError):
-        return []
+        return None
 
 
 def _metrics(variant: Variant, reference: Variant | None) -> Iterator[tuple[str, float]]:
@@ -112,7 +113,7 @@ def _pictures(
 
 def _worth(variants: Mapping[str, Variant]) -> Iterator[tuple[str, bytes]]:
     if len(variants) > 1:
-        yield "drop against float", drop_png(variants)
+        yield "against float", gain_png(variants)
     sizes = {name: each.size_bytes / 1024 for name, each in variants.items()}
     yield "accuracy against size", against_png(variants, sizes, "size, KiB")
     latencies = {name: each.latency_ms for name, each in variants.items() if each.latency_ms is not None}

@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from qat.reporting import Board
 from qat.reporting.dashboard import begin_runs, layout, run_names
 from qat.reporting.events import EventFile
-from qat.reporting.pictures import against_png, calibration_png, confusion, confusion_png, drop_png, sqnr_png
+from qat.reporting.pictures import against_png, calibration_png, confusion, confusion_png, gain_png, sqnr_png
 from qat.reporting.tensorboard import open_address
 from qat.results import Metric, Variant
 
@@ -107,7 +107,7 @@ def variant(value, size, latency=None):
 def test_pictures_are_drawn_with_and_without_what_may_be_missing():
     alone = {"float": variant(0.9, 1000)}
     both = {"float": variant(0.9, 1000, 0.2), "ptq_int8": variant(0.9, 300, 0.1)}
-    assert size_of(drop_png(both)) == size_of(against_png(both, {"float": 2.0, "ptq_int8": 1.0}, "size")) == (432, 342)
+    assert size_of(gain_png(both)) == size_of(against_png(both, {"float": 2.0, "ptq_int8": 1.0}, "size")) == (432, 342)
     assert size_of(against_png(alone, {"float": 2.0}, "size")) == (432, 342)
     many = confusion(np.arange(150), np.arange(150), 150)
     assert size_of(confusion_png({"float": many, "qat_int8": many}, [f"$class {n}" for n in range(150)]))[0] == 792

@@ -83,7 +83,7 @@ def test_pictures_lie_where_they_belong(found):
     }
     assert {run: shown for run, shown in pictures.items() if shown} == {
         "float": {
-            "files/drop against float",
+            "files/against float",
             "files/accuracy against size",
             "files/accuracy against latency",
             "inputs/calibration data and the range of the input",
