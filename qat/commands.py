@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
 from pathlib import Path
 
+_PLAIN_VALUE = re.compile(r"[\w./~-]+")
 DISTRIBUTION = "qat-keras"  # `qat` on PyPI is another project; what is imported is `qat`
 
 
-def command(name: str, *arguments: str) -> str:
+def command(name: str, *arguments: str, **settings: Path | str) -> str:
     """`python -m qat.<name> …` for this environment.
 
     Args:
         name: of the command, as "train".
         arguments: as a program gets them; they are quoted for a shell.
+        settings: values by key, as they are; they are quoted for Hydra and for a shell.
     """
-    return " ".join([python(), "-m", f"qat.{name}", *map(shlex.quote, arguments)])
+    assigned = (_assigned(key, str(value)) for key, value in settings.items())
+    return " ".join([python(), "-m", f"qat.{name}", *map(shlex.quote, arguments), *assigned])
+
+
+def _assigned(key: str, value: str) -> str:
+    if _PLAIN_VALUE.fullmatch(value):
+        return f"{key}={value}"
+    escaped = value.replace("'", "\\'")
+    return shlex.quote(f"{key}='{escaped}'")
 
 
 def install_command(extra: str) -> str:

@@ -44,6 +44,7 @@ class Variant:
     agreement: float | None = None  # with the float model, on test; None for an autoencoder
     accuracy: float | None = None  # on test; of the .tflite for quantized variants, of the Keras model for float
     accuracy_interval: tuple[float, float] | None = None  # 95 %, Wilson
+    p_against_float: float | None = None  # exact McNemar test on test; None for float itself and for an autoencoder
     tflite_metric: float | None = None  # float: the same metric, of its .tflite
     fake_quant_accuracy: float | None = None  # qat: of the Keras model before export
     fake_quant_metric: float | None = None  # the same, whatever the metric is
@@ -108,6 +109,7 @@ class RunResult:
 _KINDS: dict[str, Any] = {
     "metric": dict, "file": str, "size_bytes": int, "integer_only": bool, "input_dtype": str, "output_dtype": str,
     "agreement": (int, float), "accuracy": (int, float), "latency_ms": (int, float), "float_ops": list,
+    "p_against_float": (int, float),
     "other_files": dict, "name": str, "value": (int, float), "higher_is_better": bool,
 }  # fmt: skip
 

@@ -23,6 +23,7 @@ from qat import limits
 from qat.errors import RunDirError
 
 RESULTS = "results.json"
+REPORT = "report.html"  # the run as one page that stands alone
 FAILED = "failed.json"  # of a job of a sweep that did not end well: error, message, exit_code
 TENSORBOARD = "tensorboard"
 HYDRA, LOG = ".hydra", "train.log"  # the config as composed, by Hydra; every line that the run showed

@@ -10,14 +10,15 @@ from qat.errors import NotIntegerOnlyError
 
 def verify(config: VerifyConfig, _run_dir: Path) -> None:
     """Print what the file is; raise unless it is integer-only."""
+    from qat.reporting.terminal import say
     from qat.tflite import read, readiness
     from qat.tflite import verify as verify_file
 
     graph = read(config.tflite)
     found = verify_file(graph)
-    print(f"{config.tflite}\n{found.text()}", flush=True)
+    say(f"  {config.tflite}\n{found.text()}")
     if config.readiness:
-        print(readiness(graph).text(), flush=True)
+        say(readiness(graph).text())
     if not found.integer_only:
         floats, unknown = len(found.float_ops), len(found.unknown_ops)
         raise NotIntegerOnlyError(

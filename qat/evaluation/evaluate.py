@@ -38,6 +38,13 @@ class Evaluation:
         """Share of samples with the same predicted class; None for autoencoders, which predict none."""
         return None if self.accuracy is None else metrics.agreement(self.scores, other.scores)
 
+    def p_against(self, other: Evaluation, labels: NDArray) -> float | None:
+        """How likely luck alone makes the two differ so much (McNemar, paired); None for autoencoders."""
+        if self.accuracy is None:
+            return None
+        ours, theirs = (metrics.predicted_class(each.scores) == labels for each in (self, other))
+        return metrics.mcnemar_p(ours, theirs)
+
 
 def keras_predictor(model: tf_keras.Model) -> Predictor:
     """A Keras model as its `predict` computes, in one compiled graph for every batch size.

@@ -8,23 +8,34 @@ from typing import Any
 
 import numpy as np
 
-from qat.reporting.table import aligned
+from qat.reporting.table import table_text
+from qat.reporting.terminal import wrapped
 
 Row = Mapping[str, Any]
 TITLES = ("file", "kind", "threads", "batch", "XNNPACK", "median ms", "p95 ms", "size KiB", "peak KiB", "MMAC", "ops")
+SETTINGS = ("XNNPACK", "batch", "threads")
+LEAST_TELLING = ("peak KiB", "ops", "MMAC", "p95 ms", "kind")
 SAME_MODEL = 1.2  # files whose multiply-accumulates differ by more are no two forms of one model
 DECIDED = 0.85  # share of the rounds that must agree: by luck alone 17 of 20 do once in 400 times
 MOST_OPS = 5
 
 
-def benchmark_text(rows: Sequence[Row], profiles: Mapping[str, Sequence[Row]]) -> str:
-    """The table, the comparisons and the costliest operators, for a terminal."""
-    lines = [aligned(*_table(rows)), *comparisons(rows)]
+def benchmark_text(rows: Sequence[Row], profiles: Mapping[str, Sequence[Row]], columns: int | None = None) -> str:
+    """The table, the comparisons and the costliest operators, for a terminal of so many columns (None: a pipe)."""
+    titles, cells = _table(rows)
+    lines = [table_text(titles, cells, _given_up(titles, cells), columns)]
+    lines += [wrapped(sentence, columns) for sentence in comparisons(rows)]
     for name, ops in profiles.items():
         shares = ", ".join(f"{op} x{count} {share:.0%}" for op, count, share in operator_shares(ops)[:MOST_OPS])
         if shares:
-            lines.append(f"operators of {name}, each timed alone: {shares}")
+            lines.append(wrapped(f"operators of {name}, each timed alone: {shares}", columns))
     return "\n".join(lines)
+
+
+def _given_up(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """Columns in the order in which a narrow terminal does without them: first settings that all rows share."""
+    shared = [title for title in SETTINGS if len({row[titles.index(title)] for row in cells}) == 1]
+    return [*shared, *LEAST_TELLING]
 
 
 def benchmark_markdown(rows: Sequence[Row]) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qat.reporting.table import aligned
+from qat.reporting import terminal
+from qat.reporting.numbers import signed_text, size_text, value_text
+from qat.reporting.table import table_text
 from qat.results import Variant
 
-TITLES = ["job", "overrides", "variant", "metric", "drop", "size", "integer-only", "parity"]
+TITLES = ["job", "overrides", "variant", "metric", "vs float", "size", "integer-only", "parity"]
+GIVEN_UP = ("integer-only", "parity", "variant", "size")  # in a narrow terminal, the first one first
 
 
 @dataclass(frozen=True)
@@ -17,14 +20,15 @@ class Entry:
     overrides: tuple[str, ...]
     name: str  # of the variant
     deployed: Variant
-    drop: float | None  # of the metric, against float; None where the run has no float variant
+    gain: float | None  # of the metric, against float, better is positive; None where the run has no float variant
 
 
 def print_leaderboard(entries: Sequence[Entry]) -> None:
     """Best metric first; of equals the smaller file."""
     shared = set.intersection(*(set(entry.overrides) for entry in entries)) if len(entries) > 1 else set()
     ranked = sorted(entries, key=_rank)
-    print("\n" + aligned(TITLES, [_cells(entry, shared) for entry in ranked]), flush=True)
+    cells = [_cells(entry, shared) for entry in ranked]
+    print("\n" + table_text(TITLES, cells, GIVEN_UP, terminal.width()), flush=True)
 
 
 def _rank(entry: Entry) -> tuple[float, int]:
@@ -34,14 +38,13 @@ def _rank(entry: Entry) -> tuple[float, int]:
 
 def _cells(entry: Entry, shared: set[str]) -> list[str]:
     variant = entry.deployed
-    scale, digits, unit = (100, 2, " %") if variant.metric.name == "accuracy" else (1, 4, "")
     return [
         entry.folder,
         " ".join(override for override in entry.overrides if override not in shared),
         entry.name,
-        f"{variant.metric.name} {variant.metric.value * scale:.{digits}f}{unit}",
-        "" if entry.drop is None else f"{entry.drop * scale:+.{digits}f}",
-        f"{variant.size_bytes / 1024:.1f} KiB",
+        f"{variant.metric.name} {value_text(variant.metric)}",
+        "" if entry.gain is None else signed_text(entry.gain, variant.metric.name),
+        size_text(variant.size_bytes),
         "yes" if variant.integer_only else "no",
         "" if variant.parity is None else ("passed" if variant.parity.passed else "BROKEN"),
     ]

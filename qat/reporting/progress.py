@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from qat.reporting import terminal
+
 LOG_ONLY = logging.getLogger("qat.log")  # what bars show; whoever keeps a log of a run listens
 LOG_ONLY.propagate = False
 LOG_ONLY.setLevel(logging.INFO)
+BESIDE_TEXT = 30  # columns of a bar, a count, a time and what parts them
 
 Update = Callable[[float, str], None]
 
@@ -40,8 +43,9 @@ class Progress:
         self.seconds: dict[str, float] = {}  # title -> wall time, for the run's result
 
     def say(self, text: str) -> None:
+        """Sentences, wrapped to a terminal's width; lines that begin with a space stay whole."""
         if self.mode != "off":
-            print(text, flush=True)
+            terminal.say(text)
 
     @contextmanager
     def work(self, title: str, total: int = 1, unit: str = "") -> Iterator[Bar]:
@@ -67,8 +71,8 @@ class Progress:
         from rich import progress as rich_progress
 
         columns = (
-            rich_progress.TextColumn("{task.description:<24}"),
-            rich_progress.BarColumn(),
+            rich_progress.TextColumn("{task.description}"),
+            rich_progress.BarColumn(bar_width=None),  # takes what the texts leave
             rich_progress.MofNCompleteColumn(),
             rich_progress.TimeElapsedColumn(),
             rich_progress.TextColumn("{task.fields[text]}"),
@@ -77,7 +81,20 @@ class Progress:
             task = shown.add_task(title, total=total, text="")
 
             def update(done: float, text: str) -> None:
-                shown.update(task, completed=round(done, 2), **({"text": text} if text else {}))
+                shorter = last_parts(text, shown.console.width - len(title) - BESIDE_TEXT)
+                shown.update(task, completed=round(done, 2), **({"text": shorter} if text else {}))
 
             yield Bar(update, line, named, total)
             shown.update(task, completed=total)
+
+
+def last_parts(text: str, room: int) -> str:
+    """As many of its parts, which two spaces divide, as fit; the last ones tell most, and none is cut.
+
+    >>> last_parts("loss 0.500  val loss 0.250  val accuracy 91.2 %", 36)
+    'val loss 0.250  val accuracy 91.2 %'
+    """
+    parts = text.split("  ")
+    while len("  ".join(parts)) > room and len(parts) > 1:
+        parts.pop(0)
+    return "  ".join(parts)

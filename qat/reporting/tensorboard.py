@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
+
+from qat.commands import python
+from qat.reporting.terminal import near
 
 if TYPE_CHECKING:
     from qat.reporting.events import EventFile, Setting
@@ -28,6 +31,7 @@ class Board:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self.curves: dict[tuple[str, str], list[tuple[int, float]]] = {}  # (run, tag) -> points, as drawn
         self._files: dict[str, EventFile] = {}
 
     def __enter__(self) -> Board:
@@ -48,6 +52,8 @@ class Board:
         """Points of the curve `run`, tag to value."""
         if self.folder is not None:
             self._file(run).scalars(values, step)
+            for tag, value in values.items():
+                self.curves.setdefault((run, tag), []).append((step, float(value)))
 
     def ranges(self, run: str, variables: Iterable[Any], step: int) -> None:
         """The ends of quantizer ranges: a number where there is one, a histogram where each channel has its own."""
@@ -113,11 +119,5 @@ def open_address(port: int = 6006) -> str:
 
 def open_command(folder: Path) -> str:
     """The command that shows `folder`, as it works from here."""
-    program = "tensorboard" if shutil.which("tensorboard") else f"{_near(Path(sys.executable))} -m tensorboard.main"
-    return f"{program} --logdir {_near(folder)}"
-
-
-def _near(path: Path) -> Path:
-    """Relative to the working directory where it lies below it."""
-    absolute = path.absolute()
-    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
+    program = "tensorboard" if shutil.which("tensorboard") else f"{python()} -m tensorboard.main"
+    return f"{program} --logdir {shlex.quote(str(near(folder)))}"

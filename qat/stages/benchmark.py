@@ -17,7 +17,7 @@ from qat import rundir
 from qat.config import BenchmarkConfig
 from qat.errors import ConfigError, TfliteFileError
 from qat.plain_text import writable
-from qat.reporting import Board, Progress, open_command
+from qat.reporting import Board, Progress, open_command, terminal
 from qat.reporting.benchmark_plot import latency_png, profile_png
 from qat.reporting.benchmark_table import benchmark_markdown, benchmark_text, comparisons
 from qat.stages.benchmark_files import BenchmarkFile, files_of
@@ -52,7 +52,7 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
     rows = list(_rows(jobs, timings, progress))
     profiles = {file.name: _profile(file, settings[0], progress) for file in files} if config.profile else {}
     _write(folder, rows, profiles, machine)
-    print(writable(benchmark_text(rows, profiles)), flush=True)
+    print(writable(benchmark_text(rows, profiles, terminal.width())), flush=True)
     if machine["load"][0] > machine["cores"]:
         progress.say(
             f"this machine was busy when it began: load {machine['load'][0]:.1f} on {machine['cores']} cores. Ratios "
@@ -60,8 +60,8 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
         )
     if config.tensorboard:
         _draw(folder, rows, profiles)
-        progress.say(f"charts: {open_command(folder / rundir.TENSORBOARD)}")
-    progress.say(f"written: {folder / 'benchmark.json'}")
+        progress.say(f"Charts:\n  {open_command(folder / rundir.TENSORBOARD)}")
+    progress.say(f"Written:\n  {folder / 'benchmark.json'}")
     return rows
 
 

@@ -16,6 +16,7 @@ from qat.reporting.comparison_charts import charts
 from qat.reporting.comparison_page import page
 from qat.reporting.comparison_text import configurations_markdown, counts, csv_text, json_text, markdown
 from qat.reporting.tensorboard import Board
+from qat.reporting.terminal import say
 
 TENSORBOARD_RUN = "comparison"
 MOST_NAMED = 10  # refused directories on the terminal; the page names all
@@ -113,9 +114,9 @@ def _texts(key: str, value: Any) -> list[str]:
 
 
 def _show(found: Comparison, out: Path) -> None:
-    print(counts(found), flush=True)
+    say(counts(found))
     for each in found.refused[:MOST_NAMED]:
-        print(writable(f"left out: {each.folder}: {each.reason}"))
+        say(writable(f"left out:\n  {each.folder}\n{each.reason}"))
     if len(found.refused) > MOST_NAMED:
-        print(f"left out: {len(found.refused) - MOST_NAMED} more, all in {out / 'table.md'}")
-    print(f"page: {out / 'index.html'}", flush=True)
+        say(f"left out: {len(found.refused) - MOST_NAMED} more, all in\n  {out / 'table.md'}")
+    say(f"page:\n  {out / 'index.html'}")

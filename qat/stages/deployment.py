@@ -107,6 +107,7 @@ def _variant(
         agreement=found.agreement(other),
         accuracy=found.accuracy,
         accuracy_interval=found.accuracy_interval,
+        p_against_float=None if name == "float" else found.p_against(other, run.splits.test.labels),
         tflite_metric=tflite_metric,
         fake_quant_accuracy=fake_quant_accuracy,
         fake_quant_metric=fake_quant_metric,

@@ -17,6 +17,7 @@ from qat.data import Split, Splits
 from qat.errors import ConfigError, DataError
 from qat.evaluation import Evaluation, Predictor
 from qat.evaluation import evaluate as judge
+from qat.reporting.terminal import say
 from qat.stages.fed_by import OPTIONS, FedBy, contract_for
 from qat.tflite import Interpreter, verify
 from qat.tflite.feeding import range_params
@@ -45,7 +46,7 @@ def evaluate_file(config: EvaluateConfig, folder: Path) -> dict[str, Any]:
         found = judge(predictor, split, task)
     written = _written(config, interpreter, fed, split, found, labels_by)
     rundir.write_json(folder / "evaluation.json", written)
-    print(_text(written), f"written: {folder / 'evaluation.json'}", sep="\n", flush=True)
+    say(f"{_text(written)}\nWritten:\n  {folder / 'evaluation.json'}")
     return written
 
 
@@ -181,7 +182,8 @@ def _text(found: dict[str, Any]) -> str:
     if interval is not None:
         value = f"accuracy {metric['value'] * 100:.2f} % (95 %: {interval[0] * 100:.1f}-{interval[1] * 100:.1f})"
     lines = [
-        f"{found['file']}: {value} on {found['samples']} samples, split {found['data']['split']}",
+        f"  {found['file']}",
+        f"{value} on {found['samples']} samples, split {found['data']['split']}",
         f"inputs {found['input_dtype']}, outputs {found['output_dtype']}, "
         f"integer-only: {'yes' if found['integer_only'] else 'no'}",
         f"contract: {found['contract_in_words']}, from {found['contract_from']}",

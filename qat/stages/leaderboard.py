@@ -8,6 +8,7 @@ from pathlib import Path
 from qat import rundir
 from qat.errors import RunDirError
 from qat.reporting.leaderboard import Entry, print_leaderboard
+from qat.reporting.numbers import gain
 from qat.results import RunResult, Variant
 from qat.stages.deployed_variant import deployed_variant
 
@@ -25,9 +26,9 @@ def _entry(sweep_dir: Path, folder: str, overrides: Sequence[str]) -> Entry | No
     except (RunDirError, ValueError):
         return None  # it failed, and is told as that
     name, deployed = deployed_variant(result)
-    return Entry(folder, tuple(overrides), name, deployed, _drop(result, deployed))
+    return Entry(folder, tuple(overrides), name, deployed, _gain(result, deployed))
 
 
-def _drop(result: RunResult, deployed: Variant) -> float | None:
+def _gain(result: RunResult, deployed: Variant) -> float | None:
     reference = result.variants.get("float")
-    return None if reference is None else reference.metric.value - deployed.metric.value
+    return None if reference is None else gain(deployed.metric, reference.metric)

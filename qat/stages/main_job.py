@@ -12,7 +12,8 @@ from qat.stages.export import export_tflite
 from qat.stages.float_model import obtain_float_model
 from qat.stages.ptq import quantize_after_training
 from qat.stages.qat import train_quantized
-from qat.stages.result import enforce_parity, show_result, write_result
+from qat.stages.report import write_report
+from qat.stages.result import collect_result, enforce_parity, show_result, write_result
 from qat.stages.run import begin
 from qat.stages.stock import train_stock
 
@@ -38,8 +39,10 @@ def main_job(config: Config, folder: Path) -> RunResult | None:
         deployed = evaluate_deployed(run, float_model, trained)
         variants = deployed.variants
         draw_dashboard(run, variants, deployed.answers, float_model, trained)
-        result = write_result(run, variants, float_model, trained)
-        show_result(run, variants)
+        result = collect_result(run, variants, float_model, trained)
+        write_report(run, result, deployed.answers)
+        write_result(run, result)
+        show_result(run, result)
         for remark in run.remarks:
             run.progress.say(f"warning: {remark}")
         enforce_parity(run, variants)

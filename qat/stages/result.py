@@ -9,23 +9,25 @@ from qat import rundir
 from qat.commands import command
 from qat.config import STOCK, STOCK_VARIANT
 from qat.errors import ParityError
-from qat.reporting import markdown_table, open_address, open_command, print_table
+from qat.reporting import markdown_table, open_address, open_command, print_table, terminal
+from qat.reporting.verdict import next_steps, verdict_sentences, worse_than_noise
 from qat.results import RunResult, Variant
+from qat.stages.deployed_variant import deployed_variant
 from qat.stages.float_model import FloatModel
 from qat.stages.provenance import git_commit, machine, versions
 from qat.stages.qat import QatModel
 from qat.stages.run import Run
 
 
-def write_result(
+def collect_result(
     run: Run, variants: Mapping[str, Variant], float_model: FloatModel, trained: Sequence[QatModel]
 ) -> RunResult:
-    """Everything that the run found and everything that made it, as `results.json`."""
+    """Everything that the run found and everything that made it."""
     config, splits = run.config, run.splits
     commit, dirty = git_commit()
     histories = {"float": float_model.history}
     histories |= {"qat" if each.ours else STOCK: each.history for each in trained}
-    result = RunResult(
+    return RunResult(
         variants=variants,
         left_out=run.left_out,
         seeds={"seed": config.seed, "split_seed": config.data.split_seed},
@@ -43,20 +45,32 @@ def write_result(
         float_model=float_model.origin,
         seconds=run.progress.seconds,
     )
-    run.board.text("float", "results", markdown_table(variants))
+
+
+def write_result(run: Run, result: RunResult) -> None:
+    """`results.json`: what stands in it is a finished run."""
+    run.board.text("float", "results", markdown_table(result.variants))
     rundir.write_json(run.folder / rundir.RESULTS, result.to_dict())
-    return result
 
 
-def show_result(run: Run, variants: Mapping[str, Variant]) -> None:
+def show_result(run: Run, result: RunResult) -> None:
+    """The table, and in words: which file is the user's, what it is worth, where it lies, what to do next."""
+    say, near = run.progress.say, terminal.near
     if run.progress.mode != "off":
-        print_table(variants)
+        print_table(result.variants)
     for name, reason in run.left_out.items():
-        run.progress.say(f"{name} is left out: {reason}")
-    run.progress.say(f"results: {run.folder / rundir.RESULTS}")
+        say(f"{name} is left out: {reason}")
+    yours, variant = deployed_variant(result)
+    worth, *rest = verdict_sentences(result, yours)
+    say(f"\n{worth}\n  {near(run.folder / variant.file)}")
+    for sentence in [*rest, *worse_than_noise(result, yours)]:
+        say(sentence)
+    say(f"Report, for a browser:\n  {near(run.folder / rundir.REPORT)}")
+    say(f"All numbers, for programs:\n  {near(run.folder / rundir.RESULTS)}")
+    for purpose, line in next_steps(result, yours, run.folder):
+        say(f"{purpose}:\n  {line}")
     if run.config.log.tensorboard:
-        run.progress.say(f"curves:  {open_command(run.folder / rundir.TENSORBOARD)}\n  then open {open_address()}")
-    _point_to_losses(run, variants)
+        say(f"Curves:\n  {open_command(run.folder / rundir.TENSORBOARD)}\nthen open\n  {open_address()}")
 
 
 def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
@@ -69,23 +83,11 @@ def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
         if variant.parity is not None and not variant.parity.passed:
             broken = "; ".join(variant.parity.broken)
             message = f"{name}: the deployed file departs from its fake-quant model: {broken}"
-            why = f"Why: {command('diagnose', f'run={run.folder}')}"
+            why = f"Why:\n  {command('diagnose', f'run={terminal.near(run.folder)}')}"
             if run.config.parity.enforce and name != STOCK_VARIANT:
                 raise ParityError(f"{message}. All files are written; parity.enforce=false lets such a run pass. {why}")
             shown = " It is stock tfmot's, shown and not enforced." if name == STOCK_VARIANT else ""
             run.progress.say(f"{message}.{shown} {why}")
-
-
-def _point_to_losses(run: Run, variants: Mapping[str, Variant]) -> None:
-    """Say which deployed files are worse than the float model beyond chance, and how to find out why."""
-    reference = variants.get("float")
-    for name, variant in variants.items():
-        ours, wanted = variant.accuracy_interval, reference.accuracy_interval if reference else None
-        if ours is not None and wanted is not None and ours[1] < wanted[0]:
-            run.progress.say(
-                f"{name}: {variant.accuracy:.1%} against {reference.accuracy:.1%} of the float model. "
-                f"Why: {command('diagnose', f'run={run.folder}')}"
-            )
 
 
 def _digests(run: Run) -> dict[str, str]:

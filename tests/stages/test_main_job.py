@@ -1,6 +1,5 @@
 """One run leaves what it promises: the files, results.json with its fixed keys, curves; and refuses in time."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -296,13 +295,22 @@ def test_broken_parity_may_be_let_pass(tiny, tmp_path, capsys):
     assert command("diagnose", f"run={tmp_path / 'run'}") in said
 
 
-def test_a_file_worse_than_the_float_model_beyond_chance_points_to_the_diagnosis(tiny, tmp_path, capsys):
-    def variant(accuracy, interval):
-        found = Variant(Metric("accuracy", accuracy), "f", 1, True, "int8", "int8")
-        return dataclasses.replace(found, accuracy=accuracy, accuracy_interval=interval)
+def test_the_last_lines_say_which_file_and_what_to_do_next_within_80_columns(
+    finished, tiny, tmp_path, capsys, monkeypatch
+):
+    from qat.reporting import terminal
 
+    result = RunResult.from_dict(json.loads((finished / "results.json").read_text()))
+    monkeypatch.setattr(terminal, "width", lambda: 80)
+    monkeypatch.chdir(tmp_path)
     with begin(tiny(), tmp_path / "run") as run:
-        show_result(run, {"float": variant(0.9, (0.88, 0.92)), "ptq_int8": variant(0.5, (0.45, 0.55))})
-    assert f"ptq_int8: 50.0% against 90.0% of the float model. Why: {command('diagnose', f'run={run.folder}')}" in (
-        capsys.readouterr().out.replace("\n", " ")
-    )
+        capsys.readouterr()
+        show_result(run, result)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("  ")) <= 80
+    said = " ".join(lines)
+    assert "qat_int8 is your file: accuracy" in said
+    assert "  run/qat_int8/model.tflite" in lines
+    assert "  run/report.html" in lines
+    assert any("qat.verify tflite=run/qat_int8/model.tflite readiness=true" in line for line in lines)
+    assert "QAT trained 2 epochs longer than float (2 + 2" in said

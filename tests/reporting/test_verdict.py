@@ -1,0 +1,69 @@
+"""The last words of a run: whose file, what it is worth, by luck or not, and commands that fit what was found."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from qat.reporting.verdict import next_steps, verdict_sentences, worse_than_noise
+from qat.results import Metric, Parity, RunResult, Variant
+
+CONFIG = {"model": {"name": "mobilenet"}, "data": {"name": "digits"}, "quant": {"name": "qat"}}
+FLOAT = Variant(Metric("accuracy", 0.9809), "float/model.tflite", 870_605, False, "float32", "float32", accuracy=0.9809)
+QAT = replace(
+    FLOAT, metric=Metric("accuracy", 0.9825), file="qat_int8/model.tflite", size_bytes=308_000, integer_only=True,
+    accuracy_interval=(0.969, 0.99), p_against_float=0.625,
+)  # fmt: skip
+EPOCH = {"loss": 1.0}
+
+
+def result(qat=QAT, **more):
+    options = {"splits": {"test": 629}, "histories": {"float": (EPOCH,) * 20, "qat": (EPOCH,) * 5}, **more}
+    return RunResult({"float": FLOAT, "qat_int8": qat}, {}, {}, CONFIG, {}, **options)
+
+
+def test_a_gain_within_noise():
+    worth, compared, longer = verdict_sentences(result(), "qat_int8")
+    assert worth == (
+        "qat_int8 is your file: accuracy 98.25 % (95 %: 96.9-99.0) on 629 test samples, 300.8 KiB, "
+        "2.8 times smaller than float."
+    )
+    assert compared == (
+        "qat_int8 is +0.16 points of accuracy against float, better, within noise (McNemar's paired test on the same "
+        "samples, p = 0.62)."
+    )
+    assert longer.startswith("QAT trained 5 epochs longer than float (20 + 5, train.epochs + quant.epochs)")
+    assert "train.epochs=25" in longer
+
+
+def test_a_loss_beyond_noise_asks_why():
+    lost = replace(QAT, metric=Metric("accuracy", 0.9), p_against_float=0.001)
+    assert (
+        "-8.09 points of accuracy against float, worse, more than noise"
+        in verdict_sentences(result(lost), "qat_int8")[1]
+    )
+    assert "-m qat.diagnose run=" in next_steps(result(lost), "qat_int8", Path("run"))[0][1]
+    assert not any("diagnose" in command for _, command in next_steps(result(), "qat_int8", Path("run")))
+
+
+def test_a_file_beside_it_that_lost_is_named():
+    found = result()
+    beside = {**found.variants, "ptq_int8": replace(QAT, metric=Metric("accuracy", 0.5), p_against_float=1e-9)}
+    found = replace(found, variants=beside)
+    assert [line.split()[0] for line in worse_than_noise(found, "qat_int8")] == ["ptq_int8"]
+    assert "diagnose" in next_steps(found, "qat_int8", Path("run"))[0][1]
+
+
+def test_where_nothing_trained_on_nothing_is_said_of_it():
+    assert len(verdict_sentences(result(histories={"float": (EPOCH,)}), "qat_int8")) == 2
+    given = verdict_sentences(result(histories={"qat": (EPOCH,)}), "qat_int8")[2]
+    assert given == "QAT trained 1 epoch beyond the float model as it was given (quant.epochs)."
+
+
+def test_broken_parity_is_said():
+    broken = Parity(0.9, 40, 0.5, 0.7, 0.1, 9, passed=False, broken=("largest difference 40 LSB",))
+    assert "Parity is BROKEN" in verdict_sentences(result(replace(QAT, parity=broken)), "qat_int8")[-1]
+
+
+def test_a_float_file_is_compared_with_nothing_and_offered_to_no_chip():
+    found = result()
+    assert len(verdict_sentences(found, "float")) == 1
+    assert [command.split()[2] for _, command in next_steps(found, "float", Path("run"))] == ["qat.benchmark"]
