@@ -1,12 +1,22 @@
 """`python -m qat.diagnose tflite=FILE …`: why is the file worse? Exit 0 no fault, 1 a fault, 2 refused, 3 unknown."""
 
+from __future__ import annotations
+
+import shlex
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from qat.config import DiagnoseConfig
 from qat.door import import_tensorflow, open_door
 from qat.errors import DiagnosedError
+from qat.rundir import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qat.diagnosis import Diagnosis
 
 
 def diagnose(config: DiagnoseConfig, run_dir: Path) -> None:
@@ -19,9 +29,19 @@ def diagnose(config: DiagnoseConfig, run_dir: Path) -> None:
         import_tensorflow()
     from qat.diagnosis.command import diagnose_from
 
-    verdict = diagnose_from(config, run_dir)
+    verdict = diagnose_from(config, run_dir, _page)
     if verdict.exit_code:
         raise DiagnosedError(verdict.summary, verdict.exit_code)
+
+
+def _page(found: Mapping[str, Diagnosis]) -> str:
+    from qat.reporting.diagnosis_page import Circumstances, diagnosis_page
+    from qat.reporting.terminal import python
+
+    digests = {name: sha256(Path(name)) for name in found if Path(name).is_file()}
+    command = " ".join([python(), "-m", "qat.diagnose", *map(shlex.quote, sys.argv[1:])])
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return diagnosis_page(found, Circumstances(now, command, digests))
 
 
 def _data_as_file(argument: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from qat import rundir
 from qat.config import DiagnoseConfig
 from qat.data.stored_arrays import read_array
 from qat.diagnosis import Diagnosis, diagnose
-from qat.diagnosis.report import page, text
+from qat.diagnosis.report import text
 from qat.errors import ConfigError, DataError
 
 INPUT_NAMES, LABEL_NAMES = ("inputs", "x_test", "x", "images"), ("labels", "y_test", "y")
@@ -30,8 +30,14 @@ class CommandVerdict:
     summary: str
 
 
-def diagnose_from(config: DiagnoseConfig, folder: Path) -> CommandVerdict:
+Page = Callable[[Mapping[str, Diagnosis]], str]
+
+
+def diagnose_from(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVerdict:
     """Diagnose what the config names; print, and write `diagnosis.json` and `diagnosis.html` into `folder`.
+
+    Args:
+        page: makes the page of what was found, by the files' names.
 
     Raises:
         ConfigError: neither or both of `tflite` and `run`, a function that cannot be found.
@@ -51,7 +57,7 @@ def diagnose_from(config: DiagnoseConfig, folder: Path) -> CommandVerdict:
     plain: Any = {name: each.to_dict() for name, each in found.items()}
     rundir.write_json(folder / "diagnosis.json", plain[config.tflite] if config.tflite else plain)
     rundir.write_text(folder / "diagnosis.html", page(found))
-    print(f"written: {folder / 'diagnosis.json'}, {folder / 'diagnosis.html'}", flush=True)
+    print(f"written:\n  {folder / 'diagnosis.json'}\n  {folder / 'diagnosis.html'}", flush=True)
     return _verdict(found)
 
 

@@ -92,6 +92,7 @@ class Diagnosis:
         notes: odd and harmless, or why something could not be decided.
         ladder: accuracy, agreement or SQNR at each rung that could be measured.
         pictures: small tables for people, by title.
+        ranges: (name, low, high) of what the file's input holds, then of the data that was fed.
     """
 
     blame: str
@@ -99,6 +100,7 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     ladder: tuple[Rung, ...] = ()
     pictures: dict[str, str] = field(default_factory=dict)
+    ranges: tuple[tuple[str, float, float], ...] = ()
 
     @property
     def proved(self) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from qat.diagnosis.evidence import Evidence
 
-WIDTH = 56
+WIDTH = 36  # with names and numbers a line has 80 columns
 
 
 def pictures_of(evidence: Evidence) -> dict[str, str]:
@@ -37,7 +37,7 @@ def bars(rows: list[tuple[str, float, float]]) -> str:
     """One line a range, all on one axis.
 
     >>> print(bars([("input", 0.0, 1.0), ("data", 0.0, 0.5)]).splitlines()[1].rstrip())
-    data                    ############################                             [0, 0.5]
+    data                    ##################                   [0, 0.5]
     """
     low, high = min(r[1] for r in rows), max(r[2] for r in rows)
     unit = (high - low) / WIDTH or 1.0

@@ -1,10 +1,9 @@
-"""A verdict for a person: what, evidence, fix; as text and as a page."""
+"""A verdict for a person, in text: what, evidence, fix."""
 
 from __future__ import annotations
 
-import html
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung
 
@@ -15,16 +14,16 @@ BLAME = {
     "both": "BOTH ARE AT FAULT: the model file and the code around it",
     "undetermined": "UNDETERMINED",
 }
-WIDTH = 110
+WIDTH = 79  # every terminal has as many columns
 
 
 def text(diagnosis: Diagnosis) -> str:
     """For a terminal."""
-    lines = [BLAME[diagnosis.blame]]
+    lines = [_wrapped(BLAME[diagnosis.blame], "")]
     for place, cause in enumerate(diagnosis.causes, 1):
         lines += ["", *_cause_lines(place, cause)]
     if diagnosis.ladder:
-        lines += ["", "ladder"] + [f"  {rung_text(rung)}" for rung in diagnosis.ladder]
+        lines += ["", ladder_title(diagnosis.ladder)] + [f"  {rung_text(rung)}" for rung in diagnosis.ladder]
     for title, picture in diagnosis.pictures.items():
         lines += ["", title, textwrap.indent(picture, "  ")]
     if diagnosis.notes:
@@ -37,7 +36,7 @@ def _cause_lines(place: int, cause: Cause) -> list[str]:
         "" if cause.recovered is None else f"; the repair was applied and recovers {cause.recovered:.0%} of the loss"
     )
     return [
-        f"{place}. {cause.id} {cause.name} ({cause.certainty}{share})",
+        _wrapped(f"{cause.id} {cause.name} ({cause.certainty}{share})", f"{place}. "),
         _wrapped(cause.evidence, "   evidence  "),
         _wrapped(cause.repair, "   fix       "),
     ]
@@ -54,41 +53,29 @@ def _wrapped(words: str, start: str) -> str:
     )
 
 
+def ladder_title(ladder: Sequence[Rung]) -> str:
+    """
+    >>> ladder_title([Rung("A0", "Keras float model, right inputs", "accuracy", 0.9, samples=64)])
+    'ladder, on 64 samples'
+    """
+    counts = sorted({rung.samples for rung in ladder if rung.samples})
+    return f"ladder, on {' or '.join(map(str, counts))} samples" if counts else "ladder"
+
+
 def rung_text(rung: Rung) -> str:
+    """
+    >>> rung_text(Rung("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512))
+    'A0  Keras float model, right inputs      59.8% accuracy [55.5%, 63.9%]'
+    """
+    start = f"{rung.rung}  {rung.what:<35}"
+    return f"{start}: not measured" if rung.value is None else f"{start} {value_text(rung)}{interval_text(rung)}"
+
+
+def value_text(rung: Rung) -> str:
     if rung.value is None:
-        return f"{rung.rung}  {rung.what}: not measured"
-    if rung.unit == "dB":
-        return f"{rung.rung}  {rung.what:<40} {rung.value:6.1f} dB"
-    interval = f"  [{rung.low:.1%}, {rung.high:.1%}]" if rung.low is not None else ""
-    return f"{rung.rung}  {rung.what:<40} {rung.value:6.1%} {rung.unit}{interval}, {rung.samples} samples"
+        return "not measured"
+    return f"{rung.value:6.1f} dB" if rung.unit == "dB" else f"{rung.value:6.1%} {rung.unit}"
 
 
-def page(found: Mapping[str, Diagnosis]) -> str:
-    """A page that stands alone."""
-    parts = [_section(name, each) for name, each in found.items()]
-    style = (
-        "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto}pre{background:#f4f4f4;padding:1em;overflow:auto}"
-    )
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>qat.diagnose</title><style>{style}</style>"
-        + "".join(parts)
-        + "</html>\n"
-    )
-
-
-def _section(name: str, diagnosis: Diagnosis) -> str:
-    causes = "".join(
-        f"<h3>{html.escape(f'{c.id} {c.name} ({c.certainty})')}</h3><p>{html.escape(c.evidence)}</p>"
-        f"<p><b>Fix.</b> {html.escape(c.repair)}</p>"
-        + ("" if c.recovered is None else f"<p>The repair was applied and recovers {c.recovered:.0%} of the loss.</p>")
-        for c in diagnosis.causes
-    )
-    ladder = "\n".join(rung_text(rung) for rung in diagnosis.ladder)
-    pictures = "".join(f"<h3>{html.escape(t)}</h3><pre>{html.escape(p)}</pre>" for t, p in diagnosis.pictures.items())
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in diagnosis.notes)
-    return (
-        f"<h1>{html.escape(name)}</h1><h2>{html.escape(BLAME[diagnosis.blame])}</h2>{causes}"
-        + (f"<h3>Ladder</h3><pre>{html.escape(ladder)}</pre>" if ladder else "")
-        + pictures
-        + (f"<h3>Notes</h3><ul>{notes}</ul>" if notes else "")
-    )
+def interval_text(rung: Rung) -> str:
+    return f" [{rung.low:.1%}, {rung.high:.1%}]" if rung.low is not None and rung.high is not None else ""

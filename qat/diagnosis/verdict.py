@@ -8,7 +8,7 @@ from qat.diagnosis.app_side import judge_app
 from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung, blame_of
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.model_side import judge_model
-from qat.diagnosis.pictures import pictures_of
+from qat.diagnosis.pictures import pictures_of, range_rows
 from qat.diagnosis.probes import harness
 from qat.diagnosis.side import Side
 
@@ -40,6 +40,7 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
         notes=tuple(dict.fromkeys([*unsure, *notes])),
         ladder=tuple(_ladder(evidence)),
         pictures=pictures_of(evidence),
+        ranges=tuple(range_rows(evidence)),
     )
 
 

@@ -98,36 +98,68 @@ def _figure(title: str, height: float, parts: Sequence[str], below: str = "") ->
 
 @dataclass(frozen=True)
 class Worth:
-    """A value in words and as a number, with the ends of its interval where it has one."""
+    """A value in words and as a number, the ends of its interval where it has one, and a remark beside it."""
 
     name: str
     colour: str
     value: float
     words: str
     interval: tuple[float, float] | None = None
+    remark: str = ""
 
 
-def worth_svg(title: str, rows: Sequence[Worth]) -> str:
-    """A dot a row with its interval, one below the other on one axis."""
-    step, top = 44, 8
+def worth_svg(title: str, rows: Sequence[Worth], *, from_zero: bool = False) -> str:
+    """A dot a row with its interval, one below the other on one axis; `from_zero` draws bars that begin there."""
+    step, top, left, right = 44, 8, 16, WIDTH - 16
     height = top + step * len(rows) + 24
     ends = [end for row in rows for end in (row.value, *(row.interval or ()))]
-    low, high = span(ends)
-    left, right = 16, WIDTH - 16
+    low, high = span([0.0, *ends] if from_zero else ends)
+    low = 0.0 if from_zero and min(ends) >= 0 else low
 
     def at_x(value: float) -> float:
         return round(left + (value - low) / (high - low) * (right - left), 1)
 
-    bottom = height - 24
     parts = []
     for value in ticks(low, high):
-        parts.append(f'<path class="axis" d="M{at_x(value)} {top}V{bottom}"/>')
+        parts.append(f'<path class="axis" d="M{at_x(value)} {top}V{height - 24}"/>')
         parts.append(f'<text class="soft" x="{at_x(value)}" y="{height - 6}" text-anchor="middle">{value:g}</text>')
     for place, row in enumerate(rows):
-        y, x, colour = top + step * place + 30, at_x(row.value), on_page(row.colour)
-        if row.interval is not None:
-            path = f"M{at_x(row.interval[0])} {y}H{at_x(row.interval[1])}"
-            parts.append(f'<path d="{path}" stroke="{colour}" stroke-width="3" opacity=".6"/>')
-        parts.append(f'<circle cx="{x}" cy="{y}" r="6" fill="{colour}"/>')
-        parts.append(f'<text x="{left}" y="{y - 12}">{html.escape(row.name)}  {html.escape(row.words)}</text>')
+        y = top + step * place + 30
+        parts.append(f'<text x="{left}" y="{y - 12}">{html.escape(row.name)}</text>')
+        parts.append(f'<text x="{right}" y="{y - 12}" text-anchor="end">{html.escape(row.words)}</text>')
+        parts += _worth_mark(row, y, at_x, at_x(0.0) if from_zero else None)
     return _figure(title, height, parts)
+
+
+def _worth_mark(row: Worth, y: float, at_x, zero: float | None) -> list[str]:
+    x, colour, parts = at_x(row.value), on_page(row.colour), []
+    if zero is not None:
+        start, width = min(zero, x), abs(x - zero)
+        parts.append(f'<rect x="{start}" y="{y - 7}" width="{width:.1f}" height="14" fill="{colour}" opacity=".35"/>')
+    if row.interval is not None:
+        path = f"M{at_x(row.interval[0])} {y}H{at_x(row.interval[1])}"
+        parts.append(f'<path d="{path}" stroke="{colour}" stroke-width="3" opacity=".6"/>')
+    parts.append(f'<circle cx="{x}" cy="{y}" r="6" fill="{colour}"/>')
+    if row.remark:
+        after = x < WIDTH / 2
+        edge = at_x((row.interval or (row.value, row.value))[after]) + (10 if after else -10)
+        anchor = "start" if after else "end"
+        parts.append(f'<text x="{edge}" y="{y + 4}" text-anchor="{anchor}">{html.escape(row.remark)}</text>')
+    return parts
+
+
+def ranges_svg(title: str, rows: Sequence[tuple[str, float, float, str]]) -> str:
+    """(name, low, high, colour): a bar a row from low to high, with both numbers, on one axis."""
+    step, top, left, right = 44, 8, 16, WIDTH - 16
+    low, high = span([end for _, *ends, _ in rows for end in ends])
+
+    def at_x(value: float) -> float:
+        return round(left + (value - low) / (high - low) * (right - left), 1)
+
+    parts = []
+    for place, (name, start, end, colour) in enumerate(rows):
+        y = top + step * place
+        words = html.escape(f"{name} [{start:.4g}, {end:.4g}]")
+        box = f'x="{at_x(start)}" y="{y + 20}" width="{max(at_x(end) - at_x(start), 2):.1f}" height="14" rx="2"'
+        parts.append(f'<text x="{left}" y="{y + 14}">{words}</text><rect {box} fill="{on_page(colour)}"/>')
+    return _figure(title, top + step * len(rows), parts)

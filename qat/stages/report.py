@@ -69,7 +69,7 @@ def _lines(run: Run, yours: str, tag: str) -> list[Line]:
         "float": ("float", "float", False),
         "fake_quant": ("fake-quant", "fake_quant", False),
         "ptq": (f"{names['ptq']} file", names["ptq"], True),
-        "deployed_int8": (f"{yours} file", yours, False),
+        "deployed": (f"{yours} file", yours, False),
     }
     lines = []
     for kind, (name, variant, dashed) in shown.items():

@@ -1,0 +1,70 @@
+"""A diagnosis' page: the verdict's colour, the broken step, drawn ranges, the fix as code, which file and when."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from qat.diagnosis import Diagnosis
+from qat.diagnosis.diagnosis import Cause, Rung
+from qat.reporting.diagnosis_page import Circumstances, broken_step, diagnosis_page
+
+EVIL = "<script>alert(1)</script>\"'&"
+LADDER = (
+    Rung("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512),
+    Rung("A1", "float file made here, right inputs", "accuracy", 0.598, 0.555, 0.639, 512),
+    Rung("A2", "the file, right inputs", "accuracy", 0.152, 0.124, 0.186, 512),
+)
+FOUND = Diagnosis(
+    "model",
+    causes=(Cause("Q01", "CAL_UNNORMALISED", "proved", f"it holds [0, 255] {EVIL}", f"f(x) {EVIL}", 1.0),),
+    notes=(EVIL,),
+    ladder=LADDER,
+    pictures={"range of the data against the range of the input": "###", "SQNR of each layer": EVIL},
+    ranges=(("the file's input holds", 0.0, 255.0), ("right inputs", -1.0, 1.0)),
+)
+ABOUT = Circumstances("2026-11-28 09:00 UTC", f"python -m qat.diagnose tflite={EVIL}", {"m.tflite": "a" * 64})
+
+
+@pytest.fixture
+def page():
+    return diagnosis_page({"m.tflite": FOUND, EVIL: FOUND}, ABOUT)
+
+
+def test_which_file_when_and_how_it_was_asked(page):
+    assert "a" * 64 in page
+    assert ABOUT.date in page
+    assert "python -m qat.diagnose tflite=" in page
+
+
+@pytest.mark.parametrize(
+    ("blame", "tone"), [("none", "good"), ("model", "bad"), ("both", "bad"), ("undetermined", "warn")]
+)
+def test_the_verdict_has_a_colour(blame, tone):
+    assert f'class="band {tone}"' in diagnosis_page({"m": replace(FOUND, blame=blame)}, ABOUT)
+
+
+def test_the_step_that_breaks_is_marked(page):
+    assert broken_step(LADDER).rung == "A2"
+    assert broken_step(LADDER[:2]) is None
+    assert len(re.findall("A2 the file, right inputs.*?broken here", page)) == 2
+
+
+def test_ranges_are_drawn_and_only_what_is_not_drawn_stays_text(page):
+    assert page.count('rx="2"') == 4
+    assert "###" not in page
+    assert "SQNR of each layer" in page
+
+
+def test_the_fix_is_code_with_a_button_that_copies_it(page):
+    assert re.search(r'<div class="fix"><div class="code"><pre>f\(x\) .*?</pre><button type="button">Copy', page)
+
+
+def test_nothing_of_others_becomes_markup_and_nothing_is_loaded(page):
+    assert "<script>alert" not in page
+    assert page.count("<script>") == 1
+    assert not re.search(r"""(src|href)\s*=|url\(|@import|https?://""", page.replace("default-src", ""))
+
+
+def test_without_anything_measured_there_is_a_verdict():
+    assert "UNDETERMINED" in diagnosis_page({"m": Diagnosis("undetermined")}, ABOUT)
