@@ -34,12 +34,12 @@ class DataConfig:
     channels: int | None = None  # 1 or 3; None keeps the data's own
     range: list[float] | None = None  # [low, high] that raw 0..255 becomes, or None: as the data set's contract says
     mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number a channel
-    std: list[float] | None = None  # with mean
+    std: list[float] | None = None  # with mean: above 0, one number a channel
     colour_order: str = "rgb"  # rgb | bgr
     resize: str = "bilinear"  # nearest | bilinear | bicubic | area
     max_samples: int | None = None  # a debug knob: keep so many of each split
     skip_corrupt: bool = False  # image_folder: leave out, name and count files that no decoder takes
-    label_names: list[str] | None = None  # names of the classes, in the order of the labels
+    label_names: list[str] | None = None  # of the classes, in order; None = as the data names or numbers them
     normal_class: int | None = None  # anomaly detection: train on it alone; every other is label 1 in val and test
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     target: dict[str, Any] = field(default_factory=dict)  # data=user: {_target_: module.function, ...}
@@ -49,11 +49,11 @@ class DataConfig:
 class ModelConfig:
     name: str = MISSING  # a key of qat.models.MODELS
     alpha: float = 1.0  # width multiplier
-    depth_multiplier: int = 1  # channels that a depthwise kernel makes of each channel
+    depth_multiplier: int = 1  # of depthwise convolutions: outputs a channel
     strides: list[int] | None = None  # mobilenet: stride of the stem and of the 13 blocks; None = the standard ones
-    dropout: float = 0.0  # rate before the last layer, 0-1
-    bn_momentum: float = 0.99  # of the moving averages of BatchNormalization
-    bn_epsilon: float = 1e-3  # added to the variance by BatchNormalization
+    dropout: float = 0.0  # share before the last layer, 0 to below 1
+    bn_momentum: float = 0.99  # of BatchNormalization's moving mean and variance
+    bn_epsilon: float = 1e-3  # of BatchNormalization, added to the variance
     app: str | None = None  # keras_app: a constructor in tf_keras.applications
     weights: str | None = None  # keras_app: None, or a path to weights
     path: str | None = None  # saved: .keras, .h5 or a SavedModel folder
@@ -65,12 +65,13 @@ class ModelConfig:
 class TrainConfig:
     """The float training."""
 
-    epochs: int = 30  # passes over train
+    epochs: int = 30  # of the float training; 0 only for a model that is trained already
     batch_size: int = 32  # samples a step
-    learning_rate: float = 1e-3  # at the start of the schedule
-    optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})  # a class
+    learning_rate: float = 1e-3  # the first; schedule says how it goes on
+    # adam, sgd, adamw, … or {_target_: its name, and its arguments}
+    optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})
     schedule: str = "cosine"  # constant | cosine
-    label_smoothing: float = 0.0  # share of each label that goes to the other classes, 0-1
+    label_smoothing: float = 0.0  # share of the label that goes to the other classes, 0 to below 1
     early_stop_epochs: int | None = None  # stop after so many epochs without a better val metric; None = never
     keep_best: bool = True  # keep the weights of the best val epoch
     callbacks: list[Any] = field(default_factory=list)  # extra Keras callbacks, each a {_target_: …}
@@ -80,12 +81,12 @@ class TrainConfig:
 
 @dataclass(slots=True, kw_only=True)
 class CalibrationConfig:
-    samples: int | None = None  # of train; None = 256, or all of a smaller train
+    samples: int | None = None  # of train, drawn by class, that ranges come from; None = 256, or all of a smaller train
     min_samples: int | None = None  # refuse fewer; None = 100 where samples is set, else a warning below 100
     engine: str = "auto"  # int8 PTQ: auto (our canonical form and ranges, TFLite's where a model has none) | tflite
     method: str = "minmax"  # minmax | percentile | mse
     percentile: float = 99.99  # for method=percentile, of the absolute values on each side
-    batch_size: int = 32  # samples a calibration batch
+    batch_size: int = 32  # samples at a time
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,7 +97,7 @@ class AutoSkipConfig:
 @dataclass(slots=True, kw_only=True)
 class DistillationConfig:
     weight: float = 0.0  # share of the teacher's loss, 0-1; 0 = off
-    temperature: float = 4.0  # of teacher's and student's softmax
+    temperature: float = 4.0  # softens the teacher's and the model's probabilities
 
 
 PRESERVE = ("none", "sparsity", "clusters", "auto")  # what quant.preserve takes, beside null
@@ -109,16 +110,17 @@ class QuantConfig:
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
     weight_bits: int = 8  # 8 or 4
-    per_channel: bool = True  # a scale for each output channel of a kernel; false: one for all
+    per_channel: bool = True  # a weight scale for each output channel; false = one for each tensor
     equalization: bool = False  # even out neighbouring channels across layers first; the float function stays
     equalize_above: float | None = 10.0  # without being asked to, where channels differ so many times; None = never
     bias_correction: bool = False  # move each bias by the mean error that quantization leaves on calibration data
     allow_float: bool = False  # ptq: leave ops without an int8 kernel in float, and say which
 
-    epochs: int = 5  # of QAT, on top of the float training
+    epochs: int = 5  # of quantization-aware training
     batch_size: int | None = None  # None = train.batch_size
-    learning_rate: float = 1e-4  # of QAT, at the start of the schedule
-    optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})  # of QAT
+    learning_rate: float = 1e-4  # of quantization-aware training, the first
+    # as train.optimizer
+    optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})
     schedule: str = "cosine"  # constant | cosine
 
     sensitivity: bool = False  # measure, rank and draw what each layer costs
@@ -141,10 +143,10 @@ class QuantConfig:
 @dataclass(slots=True, kw_only=True)
 class ParityConfig:
     samples: int = 256  # of val
-    min_agreement: float = 0.99  # share of samples with the same answer
-    max_accuracy_gap: float = 0.003  # between file and fake-quant model, 0-1
-    min_within_1_lsb: float = 0.98  # share of output codes
-    max_lsb: int = 8  # largest difference of an output code
+    min_agreement: float = 0.99  # share of samples with the same class as the fake-quant model
+    max_accuracy_gap: float = 0.003  # share, 0.003 = 0.3 points
+    min_within_1_lsb: float = 0.98  # share of outputs that differ by one step at most
+    max_lsb: int = 8  # steps by which the worst output may differ
     enforce: bool = True  # exit 4 when broken, after all files are written
 
 
@@ -153,14 +155,14 @@ class ExportConfig:
     io: list[str] = field(default_factory=lambda: ["int8"])  # int8 | uint8 | float32, several at once
     batch_size: int | None = None  # fix the batch of every file, as microcontrollers want 1; null leaves it open
     signature: str = "serving_default"  # under which name the file's inputs and outputs are found
-    metadata: bool = True  # contract and labels inside the file
-    snippets: bool = True  # feeding code in Python, Kotlin, Swift and C++
+    metadata: bool = True  # contract and labels inside the file, and as model.json beside it
+    snippets: bool = True  # code that feeds the file, in a folder beside it
     microcontroller: bool = False  # also .cc/.h, operator list, arena bound, golden vectors
 
 
 @dataclass(slots=True, kw_only=True)
 class LogConfig:
-    tensorboard: bool = True  # write event files
+    tensorboard: bool = True  # curves, tables and pictures in the run's folder
     deployed_every: int = 1  # epochs between exports of the int8 file while training; 0 = only at the end
     deployed_samples: int = 256  # of val
     ranges_every: int = 1  # epochs between logs of quantizer ranges; 0 = never
@@ -179,7 +181,7 @@ class SweepConfig:
 class Config:
     """`python -m qat.train`."""
 
-    seed: int = 0  # of weights, order of batches, calibration samples
+    seed: int = 0  # of weights, order of samples, dropout, and the draw of calibration samples
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -221,7 +223,7 @@ class ContractConfig:
 
     range: list[float] | None = None  # [low, high] that raw 0..255 becomes
     mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number a channel
-    std: list[float] | None = None  # with mean
+    std: list[float] | None = None  # with mean: above 0, one number a channel
     colour_order: str | None = None  # rgb | bgr
     resize: str | None = None  # nearest | bilinear | bicubic | area
 
@@ -254,7 +256,7 @@ class BenchmarkConfig:
     seconds: float = 2.0  # of measuring, for each row, all rounds together
     warmup_seconds: float = 0.3  # of calls before the first that counts
     profile: bool = True  # time each operator in a file of its own
-    tensorboard: bool = True  # write event files
+    tensorboard: bool = True  # pictures of the measurement in the run's folder
     trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
     limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody
 

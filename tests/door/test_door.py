@@ -69,7 +69,8 @@ def test_help_shows_each_option_with_what_it_answers_and_the_knobs_of_this_comma
     page = door("--help", "train.epochs=77", cwd=tmp_path).stdout
     assert "  model=resnet8 " in page
     assert "  debug=tiny                  Does the whole pipeline run?" in page
-    assert "  epochs: 77" in page
+    assert "  train.epochs=77             of the float training; 0 only for a model" in page
+    assert "(a whole number; default 30)" in page
 
 
 def test_the_composed_config_is_shown_with_its_overrides(tmp_path):

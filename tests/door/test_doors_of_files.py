@@ -33,7 +33,7 @@ def file(tmp_path):
 def test_help_comes_without_tensorflow_and_numpy(name, tmp_path):
     done, imported, _ = door(name, "--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert "tflite:" in done.stdout
+    assert "  tflite=" in done.stdout
     assert not imported & {"tensorflow", "numpy"}
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from qat.config import Config
 from qat.door import compose
-from qat.door.knobs import COMMANDS, knobs_of, options_page
+from qat.door.knobs import knobs
+from qat.door.options_page import COMMANDS, options_page
 from qat.door.sweep import arguments_of, flags_first, requested
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ def test_the_page_of_options_is_that_of_todays_config():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_knob_says_what_it_does(command: str):
-    assert [knob.key for knob in knobs_of(COMMANDS[command]) if not knob.meaning] == []
+    assert [knob.key for knob in knobs(COMMANDS[command]) if not knob.meaning] == []
 
 
 def test_the_readme_is_a_landing_page():
