@@ -261,3 +261,23 @@ def test_a_state_that_is_not_kept_is_taken_as_the_preflight_says():
     rows = RANDOM.normal(size=(128, 4, 3)).astype(np.float32)
     assert "stateful=False" in message_of(remembering(True), rows)
     assert verify(convert(quantize_model(remembering(False), rows))).integer_only
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_weights_of_a_layer_that_needs_a_gpu_go_into_the_layer_that_the_preflight_names(kind, tmp_path):
+    import tf_keras.src.layers as all_layers
+
+    def series(layer):
+        steps = tf_keras.Input((4, 3), name="steps")
+        return tf_keras.Model(steps, layers.Dense(2, name="end")(layer(steps)))
+
+    theirs = series(getattr(all_layers, f"CuDNN{kind}")(4, name="memory"))
+    said = message_of(theirs, RANDOM.normal(size=(128, 4, 3)).astype(np.float32))
+    assert f"layers.{kind}(units)" in said
+    path = str(tmp_path / "theirs.h5")
+    run(f"model.{said[said.index('save_weights') :].splitlines()[0]}".replace("theirs.h5", path), model=theirs)
+    ours = series(run(f"layers.{kind}(units)", layers=layers, units=4)["_"])
+    run(f"model.{said[said.index('load_weights') :].split(' of ')[0]}".replace("theirs.h5", path), model=ours)
+    for there, here in zip(theirs.get_weights(), ours.get_weights(), strict=True):
+        assert there.size in (here.size, 2 * here.size)  # cuDNN keeps two biases, whose sum an LSTM has
+    np.testing.assert_array_equal(theirs.get_layer("end").kernel, ours.get_layer("end").kernel)

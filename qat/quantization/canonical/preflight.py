@@ -18,6 +18,10 @@ _TEXT = "a file holds neither text nor tables to look up in; do this before the 
 _PYTHON = "Python code cannot go into a file; write it in TensorFlow ops"
 _AWARE = "the layer quantizes by itself already; leave that out, quantize_model puts it where the file has codes"
 _SPECTRUM = "TFLite has no integer FFT; compute the spectrum before the model"
+_CUDNN = (
+    "it runs on GPUs alone; build the model with layers.LSTM(units) or layers.GRU(units) in its place, and take the "
+    "weights over with load_weights('theirs.h5') of this model saved by save_weights('theirs.h5')"
+)
 
 WAYS_OUT = {
     "Cast": "real numbers become whole ones, which no integer kernel does; give ids an input of their own, "
@@ -61,6 +65,9 @@ WAYS_OUT = {
     "QuantizeAndDequantizeV2": _AWARE,
     "QuantizeAndDequantizeV3": _AWARE,
     "QuantizeAndDequantizeV4": _AWARE,
+    "CudnnRNN": _CUDNN,
+    "CudnnRNNV2": _CUDNN,
+    "CudnnRNNV3": _CUDNN,
     "FFT": _SPECTRUM,
     "IRFFT": _SPECTRUM,
     "RFFT": _SPECTRUM,
