@@ -25,6 +25,9 @@ class Repair:
     change: Callable[[Any], Any]
 
 
+HELPS = 0.1  # share of the loss below which a repair has not brought it back
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one probe saw.
@@ -67,6 +70,15 @@ class Cause:
     def of(cls, finding: Finding, certainty: str, recovered: float | None = None) -> Cause:
         share = None if recovered is None or not math.isfinite(recovered) else float(min(max(recovered, 0.0), 1.0))
         return cls(finding.id, NAMES[finding.id], certainty, finding.evidence, finding.fix, share)
+
+    @property
+    def recovery(self) -> str:
+        """What the repair did to the loss, in words; empty where none was applied."""
+        if self.recovered is None:
+            return ""
+        if round(self.recovered, 2) < HELPS:
+            return f"a repair was tried and recovers {self.recovered:.0%} of the loss, so this is not all of it"
+        return f"the repair was applied and recovers {self.recovered:.0%} of the loss"
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,7 @@ def text(diagnosis: Diagnosis) -> str:
 
 
 def _cause_lines(place: int, cause: Cause) -> list[str]:
-    share = (
-        "" if cause.recovered is None else f"; the repair was applied and recovers {cause.recovered:.0%} of the loss"
-    )
+    share = f"; {cause.recovery}" if cause.recovery else ""
     return [
         _wrapped(f"{cause.id} {cause.name} ({cause.certainty}{share})", f"{place}. "),
         _wrapped(cause.evidence, "   evidence  "),

@@ -49,11 +49,7 @@ def _parts(name: str, diagnosis: Diagnosis, digest: str | None) -> Iterator[str]
 
 
 def _cause(place: int, cause: Cause) -> str:
-    share = (
-        f"; the repair was applied and recovers {cause.recovered:.0%} of the loss"
-        if cause.recovered is not None
-        else ""
-    )
+    share = f"; {cause.recovery}" if cause.recovery else ""
     return (
         f'<div class="cause"><h2>{place}. {escaped(in_words(cause.name))} '
         f'<span class="soft">{escaped(f"{cause.id}, {cause.certainty}{share}")}</span></h2>'

@@ -14,6 +14,9 @@ SURELY_TOO_FEW = 20  # below it the file is proof enough, whatever is measured
 PROBABLY_TOO_FEW = 150  # below it the file alone is, where nothing was measured; above it a loss must be
 INITIAL_SCALE = 12 / 255
 
+RANDOM = frozenset({"RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL"})
+FLOAT_BY_DESIGN = RANDOM | {"TFLite_Detection_PostProcess", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5"}
+
 
 def never_run(facts: Facts) -> Iterator[Finding]:
     """T02: every activation still has the range that tfmot starts with."""
@@ -60,7 +63,7 @@ def ranges_not_converged(facts: Facts) -> Iterator[Finding]:
 
 def partly_quantized(facts: Facts) -> Iterator[Finding]:
     """T05: float ops left inside an integer body."""
-    floats = [op for op in facts.float_ops if op.label not in ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL")]
+    floats = [op for op in facts.float_ops if op.label not in FLOAT_BY_DESIGN]
     if facts.scheme in ("int8", "int16x8") and floats and facts.integer_ops:
         names = ", ".join(sorted({op.label for op in floats}))
         share = len(floats) / max(len(floats) + len(facts.integer_ops), 1)

@@ -1,0 +1,43 @@
+"""What a diagnosis says must agree with itself, and name no fault where there is none by design."""
+
+import numpy as np
+import pytest
+import tf_keras
+from tf_keras import layers
+
+from qat.diagnosis.diagnosis import Cause, Diagnosis, Finding
+from qat.diagnosis.facts import Facts
+from qat.diagnosis.probes.qat import partly_quantized
+from qat.diagnosis.report import page, text
+from qat.tflite import convert, read
+
+from ..tflite import planting
+
+
+@pytest.fixture(scope="module")
+def float_io():
+    entry = tf_keras.Input((6,))
+    rows = np.random.default_rng(0).normal(size=(100, 6)).astype(np.float32)
+    model = tf_keras.Model(entry, layers.Dense(3)(layers.Dense(8, activation="relu")(entry)))
+    return convert(model, calibration=rows, io="float32")
+
+
+@pytest.mark.parametrize(("name", "told"), [("TFLite_Detection_PostProcess", 0), ("Theirs", 1)])
+def test_an_op_that_is_float_by_design_is_no_layer_left_in_float(name, told, float_io):
+    facts = Facts(read(planting.with_custom_op(float_io, name)))
+    assert len(list(partly_quantized(facts))) == told
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0.97, "the repair was applied and recovers 97% of the loss"),
+        (0.0, "a repair was tried and recovers 0% of the loss, so this is not all of it"),
+        (None, None),
+    ],
+)
+def test_a_repair_that_brings_nothing_back_is_not_called_the_repair(share, words):
+    finding = Finding("M05", "that rounding alone takes 100 % to 89 %", "use int16x8")
+    found = Diagnosis("model", (Cause.of(finding, "consistent", share),))
+    for said in (text(found), page({"file": found})):
+        assert "recovers" not in said if words is None else words.removeprefix("a").removeprefix("the") in said
