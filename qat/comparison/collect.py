@@ -30,7 +30,8 @@ class Collected:
 def collect(folders: Iterable[Path]) -> Collected:
     """The runs in and below `folders`, each once, wherever a run, a sweep or a tree of sweeps was given.
 
-    A run is a folder with `results.json`; nothing is looked for below it.
+    A run is a folder with `results.json`; nothing is looked for below it. Pages of comparisons, which sweeps leave
+    among their jobs, are passed over.
     """
     walk = _Walk(set())
     found = [each for folder in folders for each in walk.of(folder)]
@@ -59,6 +60,8 @@ class _Walk:
             return [Refused(folder, str(error))]
         except OSError as error:
             return [Refused(folder, f"cannot be read: {error.strerror}")]
+        if depth and _is_page(folder):
+            return []
         below = [each for path in inner for each in self.of(path, depth + 1)] if depth < DEEPEST else []
         if any(isinstance(each, RunRecord) for each in below):
             return below
@@ -79,9 +82,13 @@ _OF_A_RUN = ("results.json", "unfinished", "cannot be read", "still running")
 """How the reasons begin of folders that runs left, or may have left; a folder above them is a sweep."""
 
 
+def _is_page(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in _OWN_PAGE)
+
+
 def _why_unfinished(folder: Path) -> str | None:
     """The reason for a folder that a command of qat began; None for any other."""
-    if all((folder / name).is_file() for name in _OWN_PAGE):
+    if _is_page(folder):
         return "a page that qat.compare wrote, no run"
     failure = _failure(folder)
     if failure is not None:

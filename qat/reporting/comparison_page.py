@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from urllib.parse import quote
 
 from qat.comparison.comparison import Comparison
+from qat.comparison.table import Row
 from qat.reporting.chart import Chart, svg
 from qat.reporting.comparison_text import (
     CONFIGURATION_TITLES,
@@ -17,21 +22,19 @@ from qat.reporting.comparison_text import (
     statistics_text,
     test_cells,
 )
+from qat.reporting.comparison_verdict import verdict_lines
+from qat.reporting.page import Html, document, escaped, paragraph
+from qat.rundir import REPORT
 
 _STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;margin:1.5em auto;max-width:1240px;padding:0 1em;color:#222;background:#fff}
-h1{font-size:1.5em}h2{font-size:1.15em;margin:1.6em 0 .5em}
-.scroll{overflow:auto;max-height:36em;border:1px solid #ddd}
-table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
-th,td{padding:.3em .6em;text-align:left;white-space:nowrap;border-bottom:1px solid #eee}
-th{position:sticky;top:0;background:#f4f4f4;cursor:pointer}th::after{content:" \\2195";color:#bbb}
+body{max-width:1280px}.scroll{max-height:36em;overflow:auto;border:1px solid var(--line)}table{width:100%}
+th{position:sticky;top:0;background:var(--panel);cursor:pointer}th::after{content:" \\2195";color:var(--soft)}
 td:first-child{white-space:normal;min-width:18em;overflow-wrap:anywhere}
-td:last-child{white-space:normal;min-width:6em}tr:hover td{background:#f7fbff}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(34em,1fr));gap:1em;margin-top:1em}
-svg{width:100%;height:auto;font:12px system-ui,sans-serif;border:1px solid #eee}
-svg .title{font-weight:600;font-size:13px}
-.grid{stroke:#e6e6e6;fill:none}.front{stroke:#888;stroke-dasharray:5 4;fill:none}
-input{font:inherit;padding:.25em .5em;width:22em;margin:.3em 0}li{margin:.3em 0}.none{color:#777}
+td:last-child{white-space:normal;min-width:6em}tr:hover td{background:var(--panel)}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,34em),1fr));gap:1em;margin-top:1em}
+.charts svg{max-width:none;border:1px solid var(--line)}svg .title{font-weight:600;font-size:13px}
+path.grid{display:inline;stroke:var(--line);fill:none}.front{stroke:#888;stroke-dasharray:5 4;fill:none}
+input{font:inherit;padding:.25em .5em;width:22em;max-width:100%;margin:.3em 0}li{margin:.3em 0}a{color:var(--good)}
 """
 
 _SCRIPT = """
@@ -63,35 +66,50 @@ for (const table of document.querySelectorAll('table')) {
 """
 
 
-def page(comparison: Comparison, charts: Sequence[Chart]) -> str:
-    """The whole page. All text from run directories is escaped, and the page's own policy forbids any request."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+def page(comparison: Comparison, charts: Sequence[Chart], out: Path | None = None) -> str:
+    """The whole page. All text from run directories is escaped, and the page's own policy forbids any request.
+
+    Args:
+        out: where the page will stand; from there each run links to its report.
+    """
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    runs = [[_linked(row, out), *row_cells(row, comparison.telling)[1:]] for row in comparison.rows]
     body = [
-        f"<h1>Comparison of runs</h1><p>{html.escape(counts(comparison))}.</p>",
+        f"<h1>Comparison of runs</h1>{paragraph(f'{now}. {counts(comparison)}.', 'soft')}",
+        _verdict(comparison),
         _section("Configurations", CONFIGURATION_TITLES, [configuration_cells(e) for e in comparison.configurations]),
         '<div class="charts">' + "".join(map(svg, charts)) + "</div>",
         _section("QAT against PTQ", TEST_TITLES, [test_cells(test) for test in comparison.tests], search=False),
+        _section("Runs", row_titles(comparison), runs),
         _section(
             "Directories left out", ("directory", "reason"), [[str(e.folder), e.reason] for e in comparison.refused]
         ),
         _list("How to read the numbers", [*statistics_text(comparison), *comparison.notes]),
-        _section("Runs", row_titles(comparison), [row_cells(row, comparison.telling) for row in comparison.rows]),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width"><title>Comparison of runs</title>'
-        f"<style>{_STYLE}</style></head><body>{''.join(body)}<script>{_SCRIPT}</script></body></html>\n"
-    )
+    return document("Comparison of runs", body, style=_STYLE, script=_SCRIPT)
 
 
-def _section(title: str, titles: Sequence[str], rows: Sequence[Sequence[str]], *, search: bool = True) -> str:
+def _verdict(comparison: Comparison) -> str:
+    head, *rest = verdict_lines(comparison) or ["No quantized file to compare."]
+    return f'<div class="band good"><p class="head">{escaped(head)}</p>{"".join(map(paragraph, rest))}</div>'
+
+
+def _linked(row: Row, out: Path | None) -> str | Html:
+    """The run's name, a link to its report where it has one."""
+    report = row.run.folder / REPORT
+    if out is None or not report.is_file():
+        return row.name
+    address = quote(os.path.relpath(report, out))
+    return Html(f'<a href="{address}">{escaped(row.name)}</a>')
+
+
+def _section(title: str, titles: Sequence[str], rows: Sequence[Sequence[str | Html]], *, search: bool = True) -> str:
     if not rows:
-        return f'<h2>{title}</h2><p class="none">none</p>'
+        return f'<h2>{title}</h2><p class="soft">none</p>'
     kept = [place for place in range(len(titles)) if any(row[place] for row in rows)]
     head = "".join(f"<th>{html.escape(titles[place])}</th>" for place in kept)
-    lines = "".join(f"<tr>{''.join(f'<td>{html.escape(row[place])}</td>' for place in kept)}</tr>" for row in rows)
-    box = '<input type="search" placeholder="words that a row must hold">' if search and len(rows) > 5 else ""
+    lines = "".join(f"<tr>{''.join(f'<td>{escaped(row[place])}</td>' for place in kept)}</tr>" for row in rows)
+    box = '<input type="search" placeholder="filter rows">' if search and len(rows) > 5 else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
     return f'<h2>{title} ({len(rows)})</h2>{box}<div class="scroll">{table}</div>'
 

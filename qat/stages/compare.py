@@ -14,12 +14,23 @@ from qat.plain_text import writable
 from qat.reporting.chart import png
 from qat.reporting.comparison_charts import charts
 from qat.reporting.comparison_page import page
-from qat.reporting.comparison_text import configurations_markdown, counts, csv_text, json_text, markdown
+from qat.reporting.comparison_text import (
+    CONFIGURATION_TITLES,
+    configuration_cells,
+    configurations_markdown,
+    counts,
+    csv_text,
+    json_text,
+    markdown,
+)
+from qat.reporting.comparison_verdict import verdict_lines
+from qat.reporting.table import table_text
 from qat.reporting.tensorboard import Board
-from qat.reporting.terminal import say
+from qat.reporting.terminal import say, width
 
 TENSORBOARD_RUN = "comparison"
-MOST_NAMED = 10  # refused directories on the terminal; the page names all
+MOST_NAMED = 10  # configurations and refused directories on the terminal; the page names all
+GIVEN_UP = ("Pareto", "fake-quant", "latency", "metric", "integer-only", "seeds", "size")  # in a narrow terminal
 
 
 def compare(config: CompareConfig, out: Path) -> Comparison:
@@ -80,7 +91,7 @@ def write_comparison(
     rundir.write_text(out / "table.csv", writable(csv_text(found)))
     rundir.write_text(out / "table.json", writable(json_text(found)))
     rundir.write_text(out / "table.md", writable(markdown(found)))
-    rundir.write_text(out / "index.html", writable(page(found, list(pictures.values()))))
+    rundir.write_text(out / "index.html", writable(page(found, list(pictures.values()), out)))
     if not found.runs:
         reasons = "\n".join(writable(f"  {each.folder}: {each.reason}") for each in found.refused[:MOST_NAMED])
         raise RunDirError(
@@ -115,6 +126,11 @@ def _texts(key: str, value: Any) -> list[str]:
 
 def _show(found: Comparison, out: Path) -> None:
     say(counts(found))
+    cells = [configuration_cells(each) for each in found.configurations[:MOST_NAMED]]
+    if cells:
+        print(f"\n{writable(table_text(CONFIGURATION_TITLES, cells, GIVEN_UP, width()))}\n")
+    for sentence in verdict_lines(found):
+        say(writable(sentence))
     for each in found.refused[:MOST_NAMED]:
         say(writable(f"left out:\n  {each.folder}\n{each.reason}"))
     if len(found.refused) > MOST_NAMED:

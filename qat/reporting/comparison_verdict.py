@@ -1,0 +1,53 @@
+"""A comparison in words: which file is the best, and whether QAT beat PTQ by more than luck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qat.comparison.comparison import Comparison
+from qat.comparison.configurations import Configuration
+from qat.reporting.comparison_text import configuration_cells
+from qat.reporting.numbers import size_text
+
+
+def verdict_lines(comparison: Comparison) -> list[str]:
+    """A sentence a data set and metric, then one on QAT against PTQ."""
+    return [*_best(comparison), *_qat_against_ptq(comparison)]
+
+
+def _best(comparison: Comparison) -> Iterator[str]:
+    for task in dict.fromkeys(each.task for each in comparison.configurations):
+        deployed = [each for each in comparison.configurations if each.task == task and each.variant != "float"]
+        if deployed:
+            yield _worth(task, max(deployed, key=_rank))
+
+
+def _rank(found: Configuration) -> tuple[float, float]:
+    return (found.value.mean if found.higher_is_better else -found.value.mean), -found.size_bytes
+
+
+def _worth(task: str, best: Configuration) -> str:
+    cells = configuration_cells(best)
+    value, gain = cells[4], cells[5]
+    of = f" of {best.label}" if best.label else ""
+    seeds = f"{best.seeds} seed{'s' * (best.seeds != 1)}"
+    against = f", {gain} vs float" if gain else ""
+    worth = f"{value} ({seeds}){against}, {size_text(best.size_bytes)}"
+    return f"{task}: the best quantized file is {best.variant}{of}: {worth}."
+
+
+def _qat_against_ptq(comparison: Comparison) -> Iterator[str]:
+    tested = [test for test in comparison.tests if test.found is not None and test.pairs > 1]
+    if tested:
+        better, worse = (sum(test.verdict == words for test in tested) for words in ("QAT is better", "QAT is worse"))
+        rest = len(tested) - better - worse
+        yield (
+            f"QAT against PTQ, tested over seeds in {_counted(len(tested))}: better in {better}, worse in {worse}; "
+            f"in {rest} luck alone may explain the difference."
+        )
+    elif comparison.tests:
+        yield "QAT against PTQ: nothing says whether a difference is luck; repeat with several seeds (-m seed=0,1,2)."
+
+
+def _counted(configurations: int) -> str:
+    return f"{configurations} configuration{'s' * (configurations != 1)}"
