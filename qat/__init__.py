@@ -7,8 +7,11 @@ into a training run.
 
 import os
 import sys
+from importlib import import_module
+from typing import Any
 
 from qat.errors import TrainingSemanticsWarning
+from qat.quiet import quiet_tensorflow
 
 __version__ = "0.1.0"
 
@@ -38,6 +41,13 @@ def _select_keras_2() -> None:
 
 
 _select_keras_2()
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+quiet_tensorflow()
 
-__all__ = ["TrainingSemanticsWarning"]
+__all__ = ["TrainingSemanticsWarning", "compare_models"]
+
+
+def __getattr__(name: str) -> Any:
+    """`qat.compare_models`, imported when it is first asked for: it needs TensorFlow, and `import qat` does not."""
+    if name == "compare_models":
+        return import_module("qat.evaluation.side_by_side").compare_models
+    raise AttributeError(f"module 'qat' has no attribute {name!r}")

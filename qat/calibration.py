@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.datasets import INFINITE, inputs_of, is_dataset
 from qat.errors import CalibrationError
 
 FEW_SAMPLES = 100
 BATCH_SIZE = 32
 MOST_SAMPLES = 100_000  # of an iterable that does not say how long it is: more than any calibration needs ...
-INFINITE = -1  # tf.data.INFINITE_CARDINALITY, without TensorFlow
 MOST_BYTES = 4 << 30  # ... and all of them are held at once
 
 
@@ -42,7 +42,8 @@ def as_batches(calibration: Any, specs: Sequence[InputSpec], batch_size: int = B
     Args:
         calibration: an array [N, ...] for a model of one input; a list of arrays in `specs` order; a dict by input
             name; or an iterable of batches, each of one of these forms (a callable that returns one is called). Of
-            one that has a length, so many batches are taken: an endless iterator of Keras gives one epoch.
+            one that has a length, so many batches are taken: an endless iterator of Keras gives one epoch. A
+            tf.data.Dataset may yield single samples, and labels beside them.
         specs: the model's inputs, in the model's order.
         batch_size: the largest batch to return.
 
@@ -81,6 +82,9 @@ def _wholes(calibration: Any, specs: Sequence[InputSpec]) -> Iterator[list[Any]]
         raise CalibrationError("calibration is None. Give an array, a list, a dict, or an iterable of batches.")
     if callable(calibration) and not _is_array(calibration):
         calibration = calibration()
+    if is_dataset(calibration):
+        ranks = {spec.name: len(spec.shape) for spec in specs}
+        calibration = inputs_of(calibration, ranks, len(specs))
     if _is_array(calibration) or isinstance(calibration, Mapping) or _is_list_of_inputs(calibration, specs):
         yield _by_input(calibration, specs)
     elif isinstance(calibration, Iterable) and not isinstance(calibration, (str, bytes)):

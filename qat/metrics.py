@@ -6,6 +6,7 @@ Nothing here repairs its input: NaN in gives a ValueError out, because a NaN is 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +116,44 @@ def wilson_interval(successes: int, samples: int, z: float = 1.959964) -> tuple[
     half = z * math.sqrt(share * (1 - share) / samples + z * z / (4 * samples * samples))
     scale = 1 + z * z / samples
     return (centre - half) / scale, (centre + half) / scale
+
+
+def as_scores(outputs: NDArray) -> NDArray:
+    """`[N, classes]`; a single column of logits is brought to 0-1, so that 0.5 divides the two classes.
+
+    >>> as_scores(np.array([[-3.0], [0.0], [3.0]])).round(2).ravel().tolist()
+    [0.05, 0.5, 0.95]
+    """
+    scores = np.reshape(outputs, (len(outputs), -1))
+    if scores.shape[1] == 1 and (scores.min() < 0 or scores.max() > 1):
+        return 1 / (1 + np.exp(-scores))
+    return scores
+
+
+@dataclass(frozen=True)
+class Score:
+    """A classifier's accuracy, 0-1, and its 95 % interval (Wilson)."""
+
+    accuracy: float
+    interval: tuple[float, float]
+    samples: int
+
+    def __str__(self) -> str:
+        low, high = (100 * bound for bound in self.interval)
+        return f"accuracy {100 * self.accuracy:.2f} % (95 %: {low:.2f}-{high:.2f}; {self.samples} samples)"
+
+    def __float__(self) -> float:
+        return self.accuracy
+
+
+def score(scores: NDArray, labels: NDArray) -> Score:
+    """How often the predicted class of `[N, classes]` is the label.
+
+    >>> print(score(np.array([[0.1, 0.9], [0.7, 0.3]]), np.array([1, 1])))
+    accuracy 50.00 % (95 %: 9.45-90.55; 2 samples)
+    """
+    right = predicted_class(scores) == labels
+    return Score(float(np.mean(right)), wilson_interval(int(right.sum()), len(right)), len(right))
 
 
 def mcnemar_p(first_right: NDArray, second_right: NDArray) -> float:

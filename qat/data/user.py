@@ -10,14 +10,18 @@ from qat.config import DataConfig
 from qat.data.arrays import source_from_arrays
 from qat.data.source import Source
 from qat.data.splits import Splits
+from qat.datasets import class_labels, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError
+
+PARTS = ("train", "val", "test")
 
 
 def read(config: DataConfig) -> Source | Splits:
     """Call the function with the other keys of `data.target`, and take what it returns.
 
     It may return a dict with x_train, y_train, x_test, y_test (x_val, y_val; or x, y), a pair (x, y), two pairs
-    ((x_train, y_train), (x_test, y_test)), or a `Splits`, which is taken as it is.
+    ((x_train, y_train), (x_test, y_test)), or a `Splits`, which is taken as it is. Each (x, y) may be a
+    tf.data.Dataset that yields it: one, (train, test), (train, val, test), or a dict of these.
     """
     found = _call(config)
     target = (config.target or {})["_target_"]
@@ -43,6 +47,14 @@ def _call(config: DataConfig) -> Any:
 
 
 def _named(found: Any, target: str) -> dict[str, Any]:
+    where = f"data.target={target}"
+    if is_dataset(found):
+        return dict(zip(("x", "y"), _arrays(found, where), strict=True))
+    if isinstance(found, tuple) and len(found) in (2, 3) and all(map(is_dataset, found)):
+        found = dict(zip(("train", "test") if len(found) == 2 else ("train", "val", "test"), found, strict=True))
+    if isinstance(found, Mapping) and any(map(is_dataset, found.values())):
+        sets = {str(name): _arrays(part, where) for name, part in found.items() if name in PARTS and is_dataset(part)}
+        return {f"{axis}_{name}": part[axis == "y"] for name, part in sets.items() for axis in "xy"}
     if isinstance(found, Mapping):
         return {key: value for key, value in found.items() if key != "class_names"}
     if isinstance(found, tuple) and len(found) == 2:
@@ -51,6 +63,14 @@ def _named(found: Any, target: str) -> dict[str, Any]:
             return {"x_train": first[0], "y_train": first[1], "x_test": second[0], "y_test": second[1]}
         return {"x": first, "y": second}
     raise DataError(
-        f"data.target={target} returned {type(found).__name__}: expected a dict with x_train, y_train, x_test, y_test, "
-        "a pair (x, y), two pairs ((x_train, y_train), (x_test, y_test)), or qat.data.Splits"
+        f"{where} returned {type(found).__name__}: expected a dict with x_train, y_train, x_test, y_test, "
+        "a pair (x, y), two pairs ((x_train, y_train), (x_test, y_test)), tf.data.Datasets of (x, y), or "
+        "qat.data.Splits"
     )
+
+
+def _arrays(dataset: Any, where: str) -> tuple[Any, Any]:
+    x, y = labelled_arrays(dataset, where)
+    if not hasattr(x, "shape"):
+        raise DataError(f"{where}: a data set of several inputs ({len(x)}); training and evaluation here take one")
+    return x, class_labels(y, len(x))

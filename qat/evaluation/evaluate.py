@@ -93,23 +93,11 @@ def evaluate(predictor: Predictor, split: Split, task: str, indices: ArrayLike |
     labels = split.labels if indices is None else split.labels[np.asarray(indices)]
     if task == "reconstruction":
         return _auc(predictor, split, labels, indices)
-    scores = as_scores(predictions(predictor, split, indices))
+    scores = metrics.as_scores(predictions(predictor, split, indices))
     right = metrics.predicted_class(scores) == labels
     accuracy = float(np.mean(right))
     interval = metrics.wilson_interval(int(right.sum()), len(right))
     return Evaluation(Metric("accuracy", accuracy), scores, accuracy, interval)
-
-
-def as_scores(outputs: NDArray) -> NDArray:
-    """`[N, classes]`; a single column of logits is brought to 0-1, so that 0.5 divides the two classes.
-
-    >>> as_scores(np.array([[-3.0], [0.0], [3.0]])).round(2).ravel().tolist()
-    [0.05, 0.5, 0.95]
-    """
-    scores = np.reshape(outputs, (len(outputs), -1))
-    if scores.shape[1] == 1 and (scores.min() < 0 or scores.max() > 1):
-        return 1 / (1 + np.exp(-scores))
-    return scores
 
 
 def _auc(predictor: Predictor, split: Split, labels: NDArray, indices: ArrayLike | None) -> Evaluation:

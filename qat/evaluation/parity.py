@@ -12,7 +12,7 @@ from qat import metrics
 from qat.codes import QuantParams, quantize
 from qat.config import ParityConfig
 from qat.data import Split
-from qat.evaluation.evaluate import Predictor, as_scores, predictions, spread
+from qat.evaluation.evaluate import Predictor, predictions, spread
 from qat.results import Parity
 
 
@@ -32,8 +32,10 @@ def measure_parity(
     agreement, gap = 1.0, 0.0
     if task == "classification":
         labels = split.labels[indices]
-        agreement = metrics.agreement(as_scores(expected), as_scores(found))
-        gap = abs(metrics.accuracy(as_scores(expected), labels) - metrics.accuracy(as_scores(found), labels))
+        agreement = metrics.agreement(metrics.as_scores(expected), metrics.as_scores(found))
+        gap = abs(
+            metrics.accuracy(metrics.as_scores(expected), labels) - metrics.accuracy(metrics.as_scores(found), labels)
+        )
     measured = Parity(
         agreement=agreement,
         max_lsb=int(distance.max()),

@@ -7,10 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from qat.contract import Contract, apply
-from qat.errors import ConfigError
+from qat.datasets import class_labels, is_dataset, labelled_arrays
+from qat.errors import ConfigError, DataError
+from qat.metrics import Score, as_scores, score
 from qat.tflite import feeding
 from qat.tflite.graph import Tensor
 from qat.tflite.metadata import Metadata, read_metadata
@@ -118,6 +121,29 @@ class Interpreter:
         """
         arrays = self._checked(real)
         return self._nested(self._runtime.run(arrays, before=self._quantize, after=self._dequantize))
+
+    def evaluate(self, x: Any, y: Any = None) -> Score:
+        """How often a classifier is right.
+
+        Args:
+            x: as `predict` takes it; whole numbers, such as raw pixels, as `run` takes them, where the file carries a
+                contract; or a tf.data.Dataset that yields (x, y).
+            y: the class of each sample, [N], or one-hot [N, classes]; left out for a data set.
+
+        Raises:
+            DataError: as `predict` and `run`; labels that are no classes, or not one a sample.
+        """
+        if is_dataset(x):
+            if y is not None:
+                raise DataError("x is a data set that yields (x, y): leave y out")
+            x, y = labelled_arrays(x, "x")
+        if isinstance(x, np.ndarray) and x.dtype.kind in "iu" and self.contract is not None:
+            outputs = self.run(x)
+        else:
+            outputs = self.predict(x)
+        if not isinstance(outputs, np.ndarray):
+            raise DataError(f"the file has {len(outputs)} outputs: only a classifier of one can be scored")
+        return score(as_scores(outputs), class_labels(y, len(outputs)))
 
     def predict_codes(self, codes: Inputs) -> Outputs:
         """The file's own dtypes in and out; nothing is converted.

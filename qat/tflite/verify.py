@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from qat.tflite.graph import Op, Subgraph, Tensor, TfliteGraph, layer_name
@@ -34,7 +36,7 @@ class OpReport:
         return f"{self.op}{floats} of layer {self.layer!r}{fused}, {place}, tensor {self.tensor.split(';')[0]!r}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verification:
     """What a file is.
 
@@ -80,6 +82,20 @@ class Verification:
         ):
             lines += [f"{title}: {report}" for report in found]
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        """The report in lines of at most 80 columns."""
+        return "\n".join(
+            fill(line, 80, subsequent_indent="  ", break_long_words=False) for line in self.text().split("\n")
+        )
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = (line.partition(": ") for line in self.text().split("\n"))
+        cells = (f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, colon, value in rows if colon)
+        about = f"{', '.join(self.input_dtypes)} to {', '.join(self.output_dtypes)}, {self.size_bytes} bytes"
+        return f"<table>{''.join(cells)}</table><small>{escape(about)}</small>"
 
 
 def verify(tflite_model: bytes | str | Path | TfliteGraph) -> Verification:

@@ -38,3 +38,16 @@ def nothing():
 
 def failing():
     raise KeyError("no such table")
+
+
+def datasets(kind, batch=None):
+    import tensorflow as tf
+
+    def made(samples):
+        found = tf.data.Dataset.from_tensor_slices(blobs(samples))
+        return found if batch is None else found.batch(batch)
+
+    train, val, test = made(60), made(12), made(30)
+    return {"one": train, "two": (train, test), "three": (train, val, test), "named": {"train": train, "test": test}}[
+        kind
+    ]

@@ -65,3 +65,13 @@ def test_what_cannot_be_used_is_said(function, message):
 def test_no_target_is_refused(target):
     with pytest.raises(ConfigError, match=r"data=user needs data.target._target_"):
         load(DataConfig(name="user", target=target), 10, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"), [("one", (33, 6, 21)), ("two", (51, 9, 30)), ("three", (60, 12, 30)), ("named", (51, 9, 30))]
+)
+@pytest.mark.parametrize("batch", [None, 16])
+def test_data_sets_are_taken_as_the_arrays_that_they_yield(kind, sizes, batch):
+    splits = load_user("datasets", kind=kind, batch=batch)
+    assert (len(splits.train), len(splits.val), len(splits.test)) == sizes
+    np.testing.assert_array_equal(np.floor(splits.val.inputs()[:, 0]), splits.val.labels)

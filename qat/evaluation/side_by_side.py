@@ -1,0 +1,152 @@
+"""Several models on the same samples: float, quantized and deployed in one table, for a terminal and a notebook."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat import metrics
+from qat.datasets import class_labels, is_dataset, labelled_arrays
+from qat.errors import DataError, ModelError
+from qat.evaluation.evaluate import BATCH_SIZE
+from qat.models import load
+from qat.tflite import Interpreter, verify
+
+NAME_WIDTH = 24  # of 80 columns; a longer name is shortened in print, and whole in `rows`
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One model: `agreement` is the share of samples in which it predicts the class that the first model predicts."""
+
+    name: str
+    score: metrics.Score
+    agreement: float
+    size_bytes: int  # of the file; of a Keras model in memory, of its weights
+    integer_only: bool
+
+    @property
+    def accuracy(self) -> float:
+        return self.score.accuracy
+
+
+@dataclass(frozen=True)
+class ModelTable:
+    """What `compare_models` found: `rows`, `table["name"]`, and a print of both."""
+
+    rows: tuple[Compared, ...]
+    samples: int
+
+    def __getitem__(self, name: str) -> Compared:
+        found = {row.name: row for row in self.rows}
+        if name not in found:
+            raise KeyError(f"{name!r}: the models are {', '.join(found)}")
+        return found[name]
+
+    def __str__(self) -> str:
+        head, *body = self._cells()
+        lines = [[_shortened(first), *rest] for first, *rest in (head, *body)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        rows = [
+            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+            for line in lines
+        ]
+        return "\n".join([rows[0], "  ".join("-" * width for width in widths), *rows[1:], self._caption()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        head, *body = self._cells()
+        table = ["<table><thead><tr>", *(f"<th>{escape(cell)}</th>" for cell in head), "</tr></thead><tbody>"]
+        for row in body:
+            table += ["<tr>", *(f"<td>{escape(cell)}</td>" for cell in row), "</tr>"]
+        return "".join([*table, f"</tbody></table><small>{escape(self._caption())}</small>"])
+
+    def _cells(self) -> list[list[str]]:
+        rows = [["model", "accuracy", "95 %", "size", "agreement", "integer-only"]]
+        for row in self.rows:
+            low, high = (100 * bound for bound in row.score.interval)
+            size, whole = f"{row.size_bytes / 1024:.1f} KiB", "yes" if row.integer_only else "no"
+            interval = f"{low:.1f}-{high:.1f}"
+            rows.append([row.name, _percent(row.accuracy), interval, size, _percent(row.agreement), whole])
+        return rows
+
+    def _caption(self) -> str:
+        return f"{self.samples} samples; agreement is with {_shortened(self.rows[0].name)}."
+
+
+def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTable:
+    """Score classifiers on the same samples.
+
+    Args:
+        models: name to a Keras model, to the path of a saved one or of a `.tflite`, or to the bytes of a `.tflite`;
+            the first is what the others are held against.
+        x: model inputs, prepared as for training; an array, a list or a dict for several inputs, or a tf.data.Dataset
+            that yields (inputs, labels).
+        y: the class of each sample, [N], or one-hot [N, classes]; left out for a data set.
+
+    Raises:
+        DataError, ModelError, TfliteFileError: samples, labels or a model that cannot be used; the name is said.
+    """
+    if not isinstance(models, Mapping) or not models:
+        raise ModelError("compare_models takes a dict of at least one model by its name")
+    if is_dataset(x):
+        if y is not None:
+            raise DataError("x is a data set that yields (inputs, labels): leave y out")
+        x, y = labelled_arrays(x, "x")
+    inputs = _as_arrays(x)
+    labels = class_labels(y, len(_first(inputs)))
+    rows, reference = [], None
+    for name, model in models.items():
+        predict, size, integer_only = _opened(str(name), model)
+        outputs = predict(inputs)
+        if not isinstance(outputs, np.ndarray):
+            raise ModelError(f"{name}: {len(outputs)} outputs; a classifier of one output was expected")
+        scores = metrics.as_scores(outputs)
+        reference = scores if reference is None else reference
+        agreement = metrics.agreement(reference, scores)
+        rows.append(Compared(str(name), metrics.score(scores, labels), agreement, size, integer_only))
+    return ModelTable(tuple(rows), len(labels))
+
+
+def _opened(name: str, model: Any) -> tuple[Any, int, bool]:
+    """A function from inputs to outputs, the size in bytes, and whether it computes in integers alone."""
+    if isinstance(model, (str, os.PathLike)) and Path(model).suffix != ".tflite":
+        model = load(str(model))
+    if isinstance(model, (bytes, bytearray, str, os.PathLike)):
+        content = bytes(model) if isinstance(model, (bytes, bytearray)) else Path(model)
+        proof = verify(content)
+        return Interpreter(content).predict, proof.size_bytes, proof.integer_only
+    if not hasattr(model, "predict") or not hasattr(model, "weights"):
+        raise ModelError(f"{name} is a {type(model).__name__}: expected a Keras model, a path, or bytes of a .tflite")
+    size = sum(int(np.prod(weight.shape)) * weight.dtype.size for weight in model.weights)
+    return lambda inputs: model.predict(inputs, batch_size=BATCH_SIZE, verbose=0), size, False
+
+
+def _as_arrays(x: Any) -> Any:
+    """The same structure, whole numbers as the float32 that a Keras model makes of them."""
+    if isinstance(x, Mapping):
+        return {name: _as_arrays(value) for name, value in x.items()}
+    if isinstance(x, (list, tuple)) and all(hasattr(value, "shape") for value in x):
+        return [_as_arrays(value) for value in x]
+    array: NDArray = np.asarray(x)
+    return array.astype(np.float32) if array.dtype.kind in "fiub" else array
+
+
+def _first(x: Any) -> NDArray:
+    return next(iter(x.values())) if isinstance(x, Mapping) else x[0] if isinstance(x, list) else x
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"

@@ -1,0 +1,133 @@
+"""`qat.compare_models`: float, quantized and deployed on the same samples, in 80 columns and in a notebook."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import qat
+from qat.contract import Contract
+from qat.errors import DataError, ModelError
+from qat.quantization import quantize_model
+from qat.tflite import Interpreter, convert, verify, with_metadata
+
+X = np.random.default_rng(0).uniform(size=(200, 8, 8, 1)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    tf_keras.utils.set_random_seed(0)
+    layers = tf_keras.layers
+    return tf_keras.Sequential([tf_keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3, activation="softmax")])
+
+
+@pytest.fixture(scope="module")
+def labels(model):
+    """What the model says, and for the first 20 something else."""
+    said = model.predict(X, verbose=0).argmax(axis=1)
+    return np.where(np.arange(200) < 20, (said + 1) % 3, said)
+
+
+@pytest.fixture(scope="module")
+def file(model):
+    return convert(model, calibration=tf.data.Dataset.from_tensor_slices((X, np.zeros(200))))
+
+
+@pytest.fixture(scope="module")
+def table(model, file, labels, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "model.tflite").write_bytes(file)
+    model.save(folder / "model.keras")
+    fake = quantize_model(model, tf.data.Dataset.from_tensor_slices((X, labels)).batch(32))
+    models = {"float": model, "saved": folder / "model.keras", "qat": fake, "ptq": file}
+    long = {"a deployed file with a name that no table of 80 columns has room for": str(folder / "model.tflite")}
+    return qat.compare_models(models | long, X, labels)
+
+
+def test_each_number_is_the_models_own(table, model, file, labels):
+    assert table["float"].accuracy == table["saved"].accuracy == 0.9
+    assert table["float"].size_bytes == (64 * 3 + 3) * 4
+    assert (table["ptq"].size_bytes, table["ptq"].integer_only) == (len(file), True)
+    predicted = Interpreter(file).predict(X).argmax(axis=1)
+    assert table["ptq"].accuracy == np.mean(predicted == labels)
+    assert table["ptq"].agreement == np.mean(predicted == model.predict(X, verbose=0).argmax(axis=1))
+    assert [row.agreement for row in table.rows[:2]] == [1, 1]
+    with pytest.raises(KeyError, match="the models are float, saved, qat, ptq"):
+        table["int8"]
+
+
+def test_it_prints_in_80_columns_and_in_a_notebook(table):
+    lines = str(table).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split()[:2] == ["model", "accuracy"]
+    assert "90.00 %" in lines[2]
+    assert repr(table) == str(table)
+    assert table._repr_html_().count("<tr>") == 6
+    assert "<td>90.00 %</td>" in table._repr_html_()
+
+
+def test_a_data_set_gives_what_its_arrays_give(model, file, labels):
+    given = tf.data.Dataset.from_tensor_slices((X, np.eye(3)[labels])).batch(64)
+    models = {"float": model, "ptq": file}
+    assert str(qat.compare_models(models, given)) == str(qat.compare_models(models, X, labels))
+    assert Interpreter(file).evaluate(given) == Interpreter(file).evaluate(X, labels)
+    with pytest.raises(DataError, match="leave y out"):
+        qat.compare_models(models, given, labels)
+
+
+def test_a_file_scores_itself_on_inputs_and_on_raw_pixels(file, labels):
+    found = Interpreter(file).evaluate(X, labels)
+    assert found.accuracy == float(found) == np.mean(Interpreter(file).predict(X).argmax(axis=1) == labels)
+    assert str(found).endswith("200 samples)")
+    pixels = (X * 255).round().astype(np.uint8)
+    fed = Interpreter(with_metadata(file, contract=Contract((8, 8, 1), range=(0, 1))))
+    assert fed.evaluate(pixels, labels).accuracy == np.mean(fed.run(pixels).argmax(axis=1) == labels)
+    with pytest.raises(DataError, match="3 labels for 200 samples"):
+        fed.evaluate(X, [0, 1, 2])
+
+
+@pytest.mark.parametrize("models", [{}, [], {"float": 3}])
+def test_what_is_no_model_is_refused(models, labels):
+    with pytest.raises(ModelError):
+        qat.compare_models(models, X, labels)
+
+
+def test_a_verification_prints_as_a_report(file):
+    found = verify(file)
+    assert str(found).startswith("integer-only: yes")
+    assert repr(found) == str(found)
+    assert "<td>yes</td>" in found._repr_html_()
+    assert (
+        max(
+            map(
+                len,
+                str(
+                    verify(convert(tf_keras.Sequential([tf_keras.Input((4, 4, 1)), *many()]), scheme="float32"))
+                ).splitlines(),
+            )
+        )
+        <= 80
+    )
+
+
+def many():
+    layers = tf_keras.layers
+    return [
+        layers.Conv2D(2, 1, activation="tanh"),
+        layers.MaxPooling2D(),
+        layers.Flatten(),
+        layers.Dense(2, "sigmoid"),
+        layers.Softmax(),
+        layers.ReLU(),
+    ]
+
+
+def test_the_package_loads_without_tensorflow_and_tensorflow_loads_quietly():
+    code = (
+        "import qat, sys; assert 'tensorflow' not in sys.modules; import tensorflow as tf; print(int(tf.constant(1)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert (done.stdout, done.stderr) == ("1\n", "")
