@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from qat.comparison.comparison import Comparison
 from qat.comparison.configurations import Configuration
+from qat.confidence import Mean
 from qat.reporting.chart import Chart, Point, Series
 from qat.reporting.colours import VARIANT_COLOURS, colour_of
-from qat.statistics import Mean
 
 MOST_TASKS = 8  # data sets and metrics that are drawn, those with most configurations; all are in the tables
 MOST_DROPS = 40  # configurations in the drop chart, the best; all are in the tables
