@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import qat
 from qat.commands import command, install_command, python
@@ -62,3 +63,10 @@ def test_no_message_prints_a_command_by_hand():
     for path in sorted((CHECKOUT / "qat").rglob("*.py")):
         if path.name not in allowed:
             assert not by_hand.search(path.read_text()), path
+
+
+@pytest.mark.parametrize("folder", ["outputs/1", "multirun/lr=1e-3,seed=0", "it's here/ü (2)", "a[b]{c}:d"])
+def test_a_printed_value_comes_back_as_it_was_meant(folder):
+    *_, module, argument = shlex.split(command("diagnose", run=Path(folder)))
+    override = OverridesParser.create().parse_override(argument)
+    assert (module, override.key_or_group, override.value()) == ("qat.diagnose", "run", folder)

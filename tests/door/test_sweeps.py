@@ -40,7 +40,7 @@ def test_a_refused_run_is_one_line_and_leaves_no_folder(tmp_path):
 def test_a_refused_job_of_a_sweep_keeps_its_config_and_why_and_no_events(tmp_path):
     (tmp_path / "refused").write_text("")
     assert door(tmp_path, "-m", "seed=0,2", "hydra.sweep.dir=sweep").returncode == 2
-    left = sorted(path.name for path in (tmp_path / "sweep" / "0").iterdir())
+    left = sorted(path.name for path in (tmp_path / "sweep" / "seed=0").iterdir())
     assert left == [".hydra", "failed.json", "train.log"]
 
 

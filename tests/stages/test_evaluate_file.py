@@ -8,9 +8,8 @@ import pytest
 from qat import data, rundir
 from qat.config import EvaluateConfig
 from qat.contract import Contract
-from qat.door import compose
+from qat.door import compose, data_by_path
 from qat.errors import ConfigError, DataError, TfliteFileError
-from qat.evaluate import _data_by_path
 from qat.models import load
 from qat.stages.evaluate_file import evaluate_file
 from qat.tflite import Interpreter, convert, with_metadata
@@ -149,6 +148,6 @@ def test_a_file_that_is_none_is_refused(tmp_path, evaluated):
 
 
 def test_data_may_be_named_by_its_path():
-    assert _data_by_path("data=my.npz") == ["data=npz", "data.path=my.npz"]
-    assert _data_by_path("data=my/pictures") == ["data=image_folder", "data.path=my/pictures"]
-    assert _data_by_path("data=digits") == ["data=digits"]
+    assert data_by_path("data=my.npz") == ["data=npz", "data.path=my.npz"]
+    assert data_by_path("data=my/pictures") == ["data=image_folder", "data.path=my/pictures"]
+    assert data_by_path("data=digits") == ["data=digits"]
