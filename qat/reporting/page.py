@@ -17,7 +17,7 @@ body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:1180px;padding:1
 color:var(--text);background:var(--back)}
 h1{font-size:1.5em;line-height:1.25;margin:.2em 0}h2{font-size:1.15em;margin:2em 0 .5em}
 h3{font-size:1em;margin:1em 0 .3em}.key{margin-right:1em;white-space:nowrap}
-p{margin:.4em 0}.soft{color:var(--soft)}.scroll{overflow-x:auto}
+p{margin:.4em 0}p,li{overflow-wrap:anywhere}.soft{color:var(--soft)}.scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums}
 th,td{padding:.32em .7em;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
 th{font-weight:600;color:var(--soft)}td.number,th.number{text-align:right}tr.own td{font-weight:600}
