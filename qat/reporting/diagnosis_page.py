@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -95,6 +96,7 @@ def _ladder(ladder: Sequence[Rung]) -> list[str]:
 
 
 def _ranges(ranges: Sequence[tuple[str, float, float]]) -> list[str]:
+    ranges = [each for each in ranges if all(map(math.isfinite, each[1:]))]
     if len(ranges) < 2:
         return []
     holds, *others = ranges

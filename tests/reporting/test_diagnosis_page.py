@@ -68,3 +68,8 @@ def test_nothing_of_others_becomes_markup_and_nothing_is_loaded(page):
 
 def test_without_anything_measured_there_is_a_verdict():
     assert "UNDETERMINED" in diagnosis_page({"m": Diagnosis("undetermined")}, ABOUT)
+
+
+def test_a_range_that_is_no_number_is_not_drawn():
+    odd = (*FOUND.ranges, ("the app's inputs", float("nan"), float("inf")))
+    assert diagnosis_page({"m": replace(FOUND, ranges=odd)}, ABOUT).count('rx="2"') == 2
