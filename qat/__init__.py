@@ -8,7 +8,6 @@ into a training run.
 import os
 import sys
 from importlib import import_module
-from typing import Any
 
 from qat.errors import TrainingSemanticsWarning
 from qat.quiet import quiet_tensorflow
@@ -46,7 +45,7 @@ quiet_tensorflow()
 __all__ = ["TrainingSemanticsWarning", "compare_models"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """`qat.compare_models`, imported when it is first asked for: it needs TensorFlow, and `import qat` does not."""
     if name == "compare_models":
         return import_module("qat.evaluation.side_by_side").compare_models

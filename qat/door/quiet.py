@@ -6,7 +6,7 @@ import gc
 import importlib
 import logging
 
-from qat.quiet import held_back_stderr
+from qat.stderr import held_back_stderr
 
 _CHATTY = {
     "absl": logging.WARNING,  # a line for every conversion
