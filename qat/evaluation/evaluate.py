@@ -100,17 +100,29 @@ def evaluate(predictor: Predictor, split: Split, task: str, indices: ArrayLike |
     return Evaluation(Metric("accuracy", accuracy), scores, accuracy, interval)
 
 
+def check_kinds(split: Split) -> None:
+    """Refuse a split that no autoencoder can be judged on. Raises: DataError."""
+    _anomalies(split.name, split.labels)
+
+
+def _anomalies(name: str, labels: NDArray) -> NDArray[np.int64]:
+    """1 for an anomaly, 0 for a normal sample."""
+    anomaly = (labels != 0).astype(np.int64)
+    if not 0 < anomaly.sum() < len(anomaly):
+        raise DataError(
+            f"split {name} has {int(anomaly.sum())} anomalies among {len(anomaly)} samples: the model gives its input "
+            "back, so it is judged by the AUC of its error, which needs both kinds. Set data.normal_class, or give "
+            "data whose val and test parts hold label 0 (normal) and others."
+        )
+    return anomaly
+
+
 def _auc(predictor: Predictor, split: Split, labels: NDArray, indices: ArrayLike | None) -> Evaluation:
     errors = [
         np.mean(np.square(predictor(inputs) - inputs), axis=tuple(range(1, inputs.ndim)))
         for inputs, _ in split.batches(BATCH_SIZE, indices)
     ]
-    anomaly = (labels != 0).astype(np.int64)
-    if not 0 < anomaly.sum() < len(anomaly):
-        raise DataError(
-            f"split {split.name} has {int(anomaly.sum())} anomalies among {len(anomaly)} samples: an AUC needs both "
-            "kinds. Set data.normal_class, or give data whose test part holds label 0 (normal) and others."
-        )
+    anomaly = _anomalies(split.name, labels)
     scores = _finite(np.concatenate(errors), split)
     return Evaluation(Metric("auc", metrics.auc(scores, anomaly)), scores)
 

@@ -11,6 +11,7 @@ import tf_keras
 
 from qat import models, rundir
 from qat.errors import ModelError, RunDirError, TrainingDivergedError
+from qat.evaluation import check_kinds
 from qat.models import build, task_of
 from qat.models.fit_to_data import check_fits, with_known_sizes, with_plain_ends
 from qat.stages import float_cache
@@ -59,6 +60,9 @@ def _classes(run: Run) -> int:
 def _build(run: Run) -> tf_keras.Model:
     shape = run.splits.contract.shape
     model = with_known_sizes(build(run.config.model, shape, _classes(run)), shape)
+    if task_of(model, _classes(run)) == "reconstruction":
+        check_kinds(run.splits.val)
+        check_kinds(run.splits.test)
     check_quantization(run, model)  # before hours go into its float training
     check_contract(run, model)
     return model

@@ -314,3 +314,12 @@ def test_the_last_lines_say_which_file_and_what_to_do_next_within_80_columns(
     assert "  run/report.html" in lines
     assert any("qat.verify tflite=run/qat_int8/model.tflite readiness=true" in line for line in lines)
     assert "QAT trained 2 epochs longer than float (2 + 2" in said
+
+
+def test_an_autoencoder_with_labels_of_one_kind_is_refused_before_anything_is_trained(tiny, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "normal.npz", x_train=rng.normal(size=(300, 8)).astype(np.float32), y_train=np.zeros(300, int))
+    config = tiny("model=autoencoder", "data=npz", f"data.path={tmp_path / 'normal.npz'}", "quant=ptq")
+    with pytest.raises(DataError, match=r"split val has 0 anomalies among .* needs both kinds. Set data.normal_class"):
+        main_job(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "float").exists()
