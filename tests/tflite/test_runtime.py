@@ -75,3 +75,10 @@ def test_an_output_without_an_axis_of_samples_gets_one(shape, count):
     expected = samples @ WEIGHTS.numpy()[:, : 3 if shape else 1]
     np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-5)
     assert Interpreter(content).predict(samples[:0]).shape == (0, *shape)
+
+
+def test_a_size_that_only_the_samples_know_is_no_reason_to_refuse_a_file():
+    seven = tf.constant(random(7, 5))
+    content = from_function(lambda x: tf.matmul(tf.reshape(x, (-1, 7)), seven), tf.TensorSpec((None, None)))
+    samples = random(6, 7)
+    np.testing.assert_allclose(Interpreter(content).predict(samples), samples @ seven.numpy(), rtol=1e-4, atol=1e-5)
