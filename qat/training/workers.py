@@ -14,7 +14,8 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from qat.training.cluster import is_chief, this_worker
+from qat.training.cluster import cluster, is_chief, this_worker
+from qat.training.waiting import deadly_signals, wait_for_others
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def begin_workers(strategy: str) -> Workers:
 
 
 @functools.cache
-def _multi_worker(cluster: str) -> tf.distribute.Strategy:
+def _multi_worker(of_cluster: str) -> tf.distribute.Strategy:
     """Once a process: its servers keep their ports."""
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    wait_for_others(cluster())
+    with deadly_signals():
+        return tf.distribute.MultiWorkerMirroredStrategy()
