@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from qat.commands import command
 from qat.config import DiagnoseConfig
 from qat.door import import_tensorflow, open_door
 from qat.errors import DiagnosedError
@@ -36,12 +36,10 @@ def diagnose(config: DiagnoseConfig, run_dir: Path) -> None:
 
 def _page(found: Mapping[str, Diagnosis]) -> str:
     from qat.reporting.diagnosis_page import Circumstances, diagnosis_page
-    from qat.reporting.terminal import python
 
     digests = {name: sha256(Path(name)) for name in found if Path(name).is_file()}
-    command = " ".join([python(), "-m", "qat.diagnose", *map(shlex.quote, sys.argv[1:])])
     now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    return diagnosis_page(found, Circumstances(now, command, digests))
+    return diagnosis_page(found, Circumstances(now, command("diagnose", *sys.argv[1:]), digests))
 
 
 def _data_as_file(argument: str) -> str:

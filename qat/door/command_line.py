@@ -8,6 +8,7 @@ import shlex
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,6 +20,7 @@ from qat.door.resume import quoted
 from qat.door.scalars import plainly
 from qat.errors import ConfigError
 
+_SWEEPS = ("+sweep=", "sweep=", "sweep.resume=")  # without a flag, too
 _FILES = {".tflite": "tflite", ".keras": "keras", ".npz": "data", ".h5": "keras"}
 
 
@@ -34,7 +36,7 @@ def understood(argv: Sequence[str], primary: str, schema: type) -> list[str]:
     """
     flags = {name: action.nargs != 0 for action in get_args_parser()._actions for name in action.option_strings}
     _refuse_show_and_sweep(argv)
-    sweep = bool({"-m", "--multirun"} & set(argv))
+    sweep = any(part in ("-m", "--multirun") or part.startswith(_SWEEPS) for part in argv)
     parts, left = [], list(enumerate(argv))
     while left:
         place, part = left.pop(0)
@@ -115,13 +117,23 @@ def _groups(schema: type) -> Iterator[str]:
     return (each.name for each in sorted(conf_dir().iterdir()) if each.is_dir() and each.name in (*keys, *across))
 
 
+def _as_text(value: str) -> str:
+    """
+    >>> _as_text("sweep/seed=0"), _as_text("[a/seed=0,b]")
+    ("'sweep/seed=0'", "['a/seed=0','b']")
+    """
+    listed = re.fullmatch(r"\[([^\[\]]+)\]", value)
+    return f"[{','.join(quoted(each.strip()) for each in listed[1].split(','))}]" if listed else quoted(value)
+
+
 def _readable(override: str, schema: type) -> str:
     try:
         OverridesParser.create().parse_override(override)
     except HydraException as error:
         key, _, value = override.partition("=")
-        if str in (key_type(schema, key), *typing.get_args(key_type(schema, key))):
-            return f"{key}={quoted(value)}"  # a text, whatever it holds: a path with brackets
+        kind = key_type(schema, key)
+        if kind is Any or key.startswith("hydra.") or str in (kind, *typing.get_args(kind)):
+            return f"{key}={_as_text(value)}"  # whatever it holds: a path with brackets, a job's folder
         if re.fullmatch(r"[+~]{0,2}[\w./@:-]+", key) is None:
             raise ConfigError(f"{override}: {key} is no key; --help lists the keys.") from error
         whole = '{}="{}"'.format(key, value.replace("\\", "\\\\").replace('"', '\\"'))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
@@ -38,6 +39,17 @@ def folder_name(overrides: Sequence[str]) -> str:
     if len(name) <= LONGEST_NAME:
         return name
     return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _as_jobs_have_it(overrides: Sequence[str]) -> Iterator[str]:
+    """What each job of a sweep has of the command line: values as Hydra writes them.
+
+    >>> list(_as_jobs_have_it(["quant.learning_rate=1e-4", "seed=0,1", "+sweep=search"]))
+    ['quant.learning_rate=0.0001', '+sweep=search']
+    """
+    for each in OverridesParser.create().parse_overrides(list(map(str, overrides))):
+        if not each.is_sweep_override() and not each.is_delete():
+            yield f"{each.get_key_element()}={each.get_value_element_as_str()}"
 
 
 @dataclass
@@ -73,7 +85,7 @@ class Jobs:
     @classmethod
     def of(cls, config: DictConfig) -> Jobs:
         subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index,call-overload]
-        of_all = frozenset(map(str, OmegaConf.select(config, "hydra.overrides.task") or ()))
+        of_all = frozenset(_as_jobs_have_it(OmegaConf.select(config, "hydra.overrides.task") or ()))
         return cls(Path(config.hydra.sweep.dir), subdir == BY_NUMBER, of_all)
 
     def add(self, batch: Sequence[Sequence[str]]) -> list[Job]:

@@ -18,6 +18,7 @@ _OPTIMIZERS = {
 }
 _NEEDS_DECAY = "adamw"  # the one optimizer that refuses to have none
 _PLAIN = re.compile(r"[\w.,-]+")
+_FUNCTION = re.compile(r"\w+\(")  # of Hydra's: choice(…), range(…)
 _NO_SCALAR = ("[", "{", "${", "null")
 
 
@@ -35,7 +36,7 @@ def plainly(override: str, schema: type, sweep: bool = False) -> str:
     """
     key, _, value = override.partition("=")
     kind = key_type(schema, key)
-    if not value or value.startswith(_NO_SCALAR) or kind is None:
+    if not value or value.startswith(_NO_SCALAR) or kind is None or (sweep and _FUNCTION.match(value)):
         return override
     if key.endswith(".optimizer") and _PLAIN.fullmatch(value):
         return f"{key}={','.join(_optimizer(key, each) for each in _each(key, value, sweep, 'one optimizer'))}"

@@ -78,7 +78,7 @@ def verdict_band(report: Report) -> str:
 
 
 def _tone(report: Report) -> str:
-    """Bad where the file departs from its model or lost more than noise, a warning where it is not integer-only."""
+    """Bad where the file departs from its model or lost more than noise."""
     variant, reference = report.result.variants[report.yours], report.result.variants.get(FLOAT)
     broken = variant.parity is not None and not variant.parity.passed
     if broken or (reference is not None and report.yours != FLOAT and is_worse_than_noise(variant, reference)):

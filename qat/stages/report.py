@@ -63,7 +63,7 @@ def _command(run: Run) -> str | None:
 
 
 def _lines(run: Run, yours: str, tag: str) -> list[Line]:
-    """The curves of one tag; from the trainings' own records where no board kept any."""
+    """The curves of one tag; none where `log.tensorboard` is off."""
     names = run_names(run.config.quant.name, run.config.quant.beside)
     shown = {
         "float": ("float", "float", False),

@@ -83,7 +83,7 @@ def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
         if variant.parity is not None and not variant.parity.passed:
             broken = "; ".join(variant.parity.broken)
             message = f"{name}: the deployed file departs from its fake-quant model: {broken}"
-            why = f"Why:\n  {command('diagnose', f'run={terminal.near(run.folder)}')}"
+            why = f"Why:\n  {command('diagnose', run=terminal.near(run.folder))}"
             if run.config.parity.enforce and name != STOCK_VARIANT:
                 raise ParityError(f"{message}. All files are written; parity.enforce=false lets such a run pass. {why}")
             shown = " It is stock tfmot's, shown and not enforced." if name == STOCK_VARIANT else ""

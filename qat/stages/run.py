@@ -110,6 +110,8 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
 
 def _refuse_one_class(config: Config, splits: Splits) -> None:
     """Nothing can be learned from one class, unless the task is to know what is not of it."""
+    if config.model.name == "autoencoder":
+        return  # judged by its own measure: `evaluation.check_kinds`
     present = np.unique(splits.train.labels)
     if len(splits.class_names) < 2 or (len(present) < 2 and config.data.normal_class is None):
         named = ", ".join(splits.class_names[label] for label in present)

@@ -5,7 +5,7 @@ In this process and without TensorFlow: the command line is understood, then com
 
 import pytest
 
-from qat.config import BenchmarkConfig, Config, DiagnoseConfig, EvaluateConfig, VerifyConfig
+from qat.config import BenchmarkConfig, CompareConfig, Config, DiagnoseConfig, EvaluateConfig, VerifyConfig
 from qat.door.command_line import data_by_path, understood
 from qat.door.compose import compose
 from qat.door.sweep import arguments_of, flags_first, requested
@@ -160,3 +160,28 @@ def test_a_model_that_was_trained_before_needs_no_epoch(tmp_path):
 def test_an_experiment_is_a_file_of_options_and_the_command_line_goes_before_it():
     (config,) = configs(["experiment=tiny_footprint", "model.alpha=0.25"])
     assert (config.model.alpha, config.export.microcontroller, config.quant.calibration.method) == (0.25, True, "mse")
+
+
+@pytest.mark.parametrize(
+    ("given", "understood_as"),
+    [
+        ("hydra.run.dir=multirun/seed=0", "hydra.run.dir='multirun/seed=0'"),
+        ("float_run=multirun/seed=0,quant.epochs=1", "float_run='multirun/seed=0,quant.epochs=1'"),
+    ],
+)
+def test_the_folder_of_a_sweeps_job_is_a_value(given, understood_as):
+    assert understood([given], "train", Config) == [understood_as]
+
+
+def test_folders_of_jobs_are_compared_one_or_several():
+    several = understood(["runs=[a/seed=0,a/seed=1]"], "compare", CompareConfig)
+    assert several == ["runs=['a/seed=0','a/seed=1']"]
+    assert understood(["runs=a/seed=0"], "compare", CompareConfig) == ["runs='a/seed=0'"]
+
+
+@pytest.mark.parametrize(
+    "argv", [["-m", "export.io=choice([int8],[float32])"], ["+sweep=search", "export.io=int8,uint8"]]
+)
+def test_sweeps_of_lists_are_taken(argv):
+    last = understood(argv, "train", Config)[-1]
+    assert last in ("export.io=choice([int8],[float32])", "export.io=[int8],[uint8]")

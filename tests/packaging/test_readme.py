@@ -45,7 +45,14 @@ def test_the_python_of_the_tour_runs_as_it_stands():
     model = tf_keras.Model(inputs, tf_keras.layers.Dense(3, activation="softmax", name="probabilities")(x))
     rng = np.random.default_rng(0)
     x_train, y_train = rng.random((128, 8, 8, 3), np.float32), rng.integers(0, 3, 128)
-    values = {"float_model": model, "calibration": x_train, "x_train": x_train, "y_train": y_train, "x_test": x_train, "y_test": y_train}
+    values = {
+        "float_model": model,
+        "calibration": x_train,
+        "x_train": x_train,
+        "y_train": y_train,
+        "x_test": x_train,
+        "y_test": y_train,
+    }
     code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "quantize_model" in block)
     exec(code, values)
     assert values["probabilities"].shape == (128, 3)

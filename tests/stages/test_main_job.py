@@ -205,7 +205,7 @@ def test_a_saved_model_is_not_trained_again_and_what_is_remarked_of_it_is_said_a
     result = main_job(tiny("quant=float", "model=saved", f"model.path={path}"), tmp_path / "run")
     assert result.float_model == f"file {path}"
     assert "float training" not in result.seconds
-    assert "warning: fed otherwise" in capsys.readouterr().out.partition("results:")[2]
+    assert "warning: fed otherwise" in capsys.readouterr().out.partition("All numbers")[2]
 
 
 def test_the_own_folder_is_refused_as_float_run_and_stays_whole(finished, tiny):
@@ -292,7 +292,7 @@ def test_broken_parity_may_be_let_pass(tiny, tmp_path, capsys):
         enforce_parity(run, variants)
     said = capsys.readouterr().out
     assert "departs from its fake-quant model: largest difference 40 LSB" in said
-    assert command("diagnose", f"run={tmp_path / 'run'}") in said
+    assert command("diagnose", run=tmp_path / "run") in said
 
 
 def test_the_last_lines_say_which_file_and_what_to_do_next_within_80_columns(
