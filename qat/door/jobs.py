@@ -142,12 +142,12 @@ class Jobs:
 
     def told(self, job: Job) -> str:
         """The job's folder, and what it alone is asked for where the folder's name does not say it."""
-        if job.folder is not None and job.folder == folder_name(self._own(job)):
-            return job.folder
-        return f"{job.folder or '-'}  {self.own_overrides(job)}".rstrip()
+        return f"{job.folder or '-'}  {self.own_overrides(job) if self.untold(job) else ''}".rstrip()
 
-    def _own(self, job: Job) -> list[str]:
-        return [override for override in job.overrides if override not in self.of_all]
+    def untold(self, job: Job) -> tuple[str, ...]:
+        """What the job alone is asked for, where the folder's name does not say it."""
+        own = tuple(override for override in job.overrides if override not in self.of_all)
+        return () if job.folder == folder_name(own) else own
 
     def own_overrides(self, job: Job) -> str:
         """Those that not every job has."""

@@ -53,6 +53,9 @@ class _Copied:
                 _line(self._file, line)
         return self._stream.write(text)
 
+    def close(self) -> None:
+        """Nothing: the stream is the process's. absl's handler closes what it kept of an earlier job of a sweep."""
+
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 

@@ -75,7 +75,7 @@ def resume_command(sweep_dir: Path, config: DictConfig) -> str:
 
 def _show(jobs: Jobs) -> None:
     """The leaderboard, and the comparison in a folder of its own, where a job left a result."""
-    folders = {job.folder: job.overrides for job in jobs.all if job.folder is not None}
+    folders = {job.folder: jobs.untold(job) for job in jobs.all if job.folder is not None}
     if not any((jobs.sweep_dir / folder / rundir.RESULTS).is_file() for folder in folders):
         return
     from qat.stages.compare import write_comparison

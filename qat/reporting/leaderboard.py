@@ -28,7 +28,10 @@ def print_leaderboard(entries: Sequence[Entry]) -> None:
     shared = set.intersection(*(set(entry.overrides) for entry in entries)) if len(entries) > 1 else set()
     ranked = sorted(entries, key=_rank)
     cells = [_cells(entry, shared) for entry in ranked]
-    print("\n" + table_text(TITLES, cells, GIVEN_UP, terminal.width()), flush=True)
+    titles = TITLES
+    if not any(row[1] for row in cells):  # the folders' names say it all
+        titles, cells = [TITLES[0], *TITLES[2:]], [[row[0], *row[2:]] for row in cells]
+    print("\n" + table_text(titles, cells, GIVEN_UP, terminal.width()), flush=True)
 
 
 def _rank(entry: Entry) -> tuple[float, int]:

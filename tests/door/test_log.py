@@ -46,3 +46,11 @@ def test_a_refusal_is_logged_by_its_message_and_an_error_by_its_stack(tmp_path):
         {}["mine"]
     assert lines(tmp_path / "train.log")[-1] == "KeyError: 'mine'"
     assert "Traceback (most recent call last):" in lines(tmp_path / "train.log")
+
+
+def test_who_keeps_the_stream_of_a_job_and_closes_it_later_closes_nothing(tmp_path, capsys):
+    with logged(tmp_path / "train.log", "a job"):
+        kept = sys.stderr
+    kept.close()
+    print("still there", file=sys.stderr)
+    assert "still there" in capsys.readouterr().err

@@ -38,12 +38,12 @@ def test_a_sweep_trains_the_float_model_once_and_one_bad_job_does_not_end_the_ot
     assert said.count("float model: cache ") == 2  # the job with too few samples is refused before it wants one
     written = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("sweep/*/results.json")}
     assert {job: list(result["variants"]) for job, result in written.items()} == {
-        "0": ["float", "ptq_int8"],
-        "2": ["float", "ptq_float16"],
-        "3": ["float", "ptq_float16"],
+        "quant=ptq,quant.calibration.min_samples=8": ["float", "ptq_int8"],
+        "quant=ptq_float16,quant.calibration.min_samples=8": ["float", "ptq_float16"],
+        "quant=ptq_float16,quant.calibration.min_samples=99": ["float", "ptq_float16"],
     }
     assert "qat: this job failed, the others go on." in said
-    assert "qat: 1 of 4 jobs failed:\n  1  quant=ptq quant.calibration.min_samples=99\n" in said
+    assert "qat: 1 of 4 jobs failed:\n  quant=ptq,quant.calibration.min_samples=99\n" in said
     assert "page: sweep/compare/index.html" in said
 
 

@@ -14,8 +14,9 @@ from qat.training import waiting
 
 CHECKOUT = Path(__file__).parents[2]
 WAITING = """
-import os, sys
+import os, signal, sys
 from qat.training import waiting
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
 waiting.SILENT_SECONDS = 0.0
 waiting.wait_for_others({"cluster": {"worker": sys.argv[1:]}, "task": {"type": "worker", "index": 0}})
 """
