@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False  # `typing` itself is not loaded by `import qat`
+if TYPE_CHECKING:
+    from typing import Any
+
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _QUIET_LEVEL = "2"
 
@@ -16,28 +20,30 @@ def quiet_tensorflow() -> None:
     """Make the first `import tensorflow` of this process a quiet one; a user who has chosen a log level keeps it."""
     chosen = os.environ.setdefault(LEVEL, _QUIET_LEVEL)
     if chosen == _QUIET_LEVEL and "tensorflow" not in sys.modules:
-        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+        finder: Any = _Finder()
+        sys.meta_path.insert(0, finder)
 
 
 class _Finder:
     """Finds TensorFlow as everybody does, once, and has it look for devices while its notices are held back."""
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+    def find_spec(self: Any, name: str, path: object = None, target: object = None) -> object:
         if name != "tensorflow":
             return None
         import importlib.util
 
         from qat.stderr import held_back_stderr
 
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            load = spec.loader.exec_module
+            loader: Any = spec.loader
+            load = loader.exec_module
 
-            def load_quietly(module: object) -> None:
+            def load_quietly(module: Any) -> None:
                 with held_back_stderr():
-                    load(module)  # type: ignore[arg-type]
-                    module.config.list_physical_devices()  # type: ignore[attr-defined]
+                    load(module)
+                    module.config.list_physical_devices()
 
-            spec.loader.exec_module = load_quietly  # type: ignore[method-assign]
+            loader.exec_module = load_quietly
         return spec

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+
+from qat.stderr import stderr_into
 
 TALKATIVE = "QAT_CONVERTER_LOG"  # set this environment variable to see what converter and runtime print
 
@@ -21,16 +22,6 @@ def quiet() -> Iterator[None]:
     if os.environ.get(TALKATIVE):
         yield
         return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            os.dup2(sink.fileno(), 2)
-            try:
-                yield
-            finally:
-                sys.stderr.flush()
-                os.dup2(kept, 2)
-    finally:
-        os.close(kept)
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings(), stderr_into(sink):
+        warnings.simplefilter("ignore")
+        yield
