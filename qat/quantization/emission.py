@@ -195,7 +195,8 @@ class Emitter:
         name = f"training_{part_name(node.name, node.layer)}--"
         if node.op == "dropped":
             return Dropped(name=name, dtype=self.real)(inputs)
-        return DropoutMask(node.attrs["rate"], node.attrs["seed"], name=name, dtype=self.real)(inputs[0])
+        told = {word: node.attrs[word] for word in ("rate", "seed", "sizes", "batch_axis")}
+        return DropoutMask(**told, name=name, dtype=self.real)(inputs[0])
 
     def _weights(self, weights: dict[str, Weight]) -> dict[str, Any]:
         """The weights of a layer as `Holder` takes them."""

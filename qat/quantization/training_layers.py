@@ -60,19 +60,33 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
 
 @tf_keras.utils.register_keras_serializable("qat")
 class DropoutMask(PlainCalls, tf_keras.layers.Layer):
-    """The mask by which a recurrent cell multiplies in all steps of a batch: like the inputs, 0 or 1 / (1 - rate)."""
+    """The mask by which a recurrent cell multiplies in all steps of a batch: 0 or 1 / (1 - rate).
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+    Args:
+        rate: the share of zeros.
+        seed: of the random numbers.
+        sizes: of the mask, behind the batch axis; None: as the input's.
+        batch_axis: of the input, where it has as many rows as the mask.
+    """
+
+    def __init__(
+        self, rate: float, seed: int | None = None, sizes: list[int] | None = None, batch_axis: int = 0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.rate, self.seed = rate, seed
+        self.rate, self.seed, self.batch_axis = rate, seed, batch_axis
+        self.sizes = None if sizes is None else list(sizes)
         object.__setattr__(self, "generator", backend.RandomGenerator(seed))
 
     def call(self, inputs: tf.Tensor, training: Any = None) -> tf.Tensor:
-        ones = tf.ones_like(inputs)
+        if self.sizes is None:
+            ones = tf.ones_like(inputs)
+        else:
+            ones = tf.ones([tf.shape(inputs)[self.batch_axis], *self.sizes], self.compute_dtype)
         return self.generator.dropout(ones, self.rate) if is_training(training) else ones
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"rate": self.rate, "seed": self.seed}
+        told = {"rate": self.rate, "seed": self.seed, "sizes": self.sizes, "batch_axis": self.batch_axis}
+        return super().get_config() | told
 
 
 @tf_keras.utils.register_keras_serializable("qat")

@@ -73,6 +73,7 @@ QUICK = (  # some minutes: one of each kind
     "semantics/tied_embedding",
     "semantics/frozen_base",
     "semantics/lstm_dropouts",
+    "semantics/gru_dropouts",
     "semantics/subclassed",
     "semantics/add_loss_layer",
 )

@@ -129,7 +129,7 @@ OPERATIONS: dict[str, Callable] = {
     "depth_to_space": lambda x, *, block_size: tf.nn.depth_to_space(x, block_size),
     "div": tf.divide,
     "clamp": lambda x, *, low, high: tf.clip_by_value(x, low, high),
-    "dropout_mask": lambda x, **attrs: tf.ones_like(x),
+    "dropout_mask": lambda x, sizes, batch_axis, **_: tf.ones([tf.shape(x)[batch_axis], *sizes]),
     "dropped": lambda x, mask: tf.identity(x),
     "equal": tf.equal,
     "exp": tf.exp,

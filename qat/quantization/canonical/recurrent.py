@@ -60,13 +60,20 @@ def parts_by_slices(graph: Graph) -> None:
 
 
 def dropout_by_mask(graph: Graph) -> None:
-    """x * mask of a cell's dropout is `dropped`: x at inference, the product while the model trains."""
+    """x * mask of a cell's dropout is `dropped`: x at inference, the product while the model trains.
+
+    A first state of zeros stays what it is, a constant of one row.
+    """
     for node in graph.of("mul"):
         for x, mask in (node.inputs, node.inputs[::-1]):
-            if mask.node.op == "dropout_mask" and node in graph.nodes:
-                build = Builder(graph, node)
-                build.add("dropped", x, mask, shape=node.output.shape)
-                build.replace()
+            if mask.node.op != "dropout_mask" or node not in graph.nodes:
+                continue
+            if x.node.op == "const" and not x.node.value.any():
+                graph.replace(node.output, x)
+                continue
+            build = Builder(graph, node)
+            build.add("dropped", x, mask, shape=node.output.shape)
+            build.replace()
 
 
 def clamp_of_state(graph: Graph) -> None:

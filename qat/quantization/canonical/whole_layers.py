@@ -215,10 +215,12 @@ def _dropout_masks(tracer: Tracer) -> Iterator[None]:
             key = (id(cell), name, call)
             if key not in tracer.masks:
                 shared = {"rate": float(rate), "seed": getattr(cell, "seed", None), "kind": names[name]}
-                owner = f"{call[0]}#{call[1]}/{cell.name}"
+                shared |= {"owner": f"{call[0]}#{call[1]}/{cell.name}", "sizes": inputs.shape[1:].as_list()}
+                # As many rows as the layer's input has: the first state may be a constant of one row
+                rows = tracer.current.arguments[0]
+                shared["batch_axis"] = int(getattr(tracer.current.layer, "time_major", False))
                 tracer.masks[key] = [
-                    tracer.keep("dropout_mask", [inputs], inputs.shape, owner=owner, index=index, **shared)
-                    for index in range(count)
+                    tracer.keep("dropout_mask", [rows], inputs.shape, index=index, **shared) for index in range(count)
                 ]
             made = tracer.masks[key]
             return made if count > 1 else made[0]
