@@ -66,7 +66,7 @@ def _verdict(found: dict[str, Diagnosis]) -> CommandVerdict:
     worst = 1 if 1 in codes else max(codes, default=0)
     lines = [
         f"{name}: blame {each.blame}; "
-        + (", ".join(f"{c.id} {c.name} ({c.certainty})" for c in each.causes) or "no cause")
+        + (" ".join(f"{c.sentence} ({c.id} {c.name}, {c.certainty})" for c in each.causes) or "no cause")
         for name, each in found.items()
         if each.exit_code
     ]

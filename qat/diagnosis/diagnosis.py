@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from qat.diagnosis.catalogue import NAMES
+from qat.diagnosis.catalogue import CAUSES, NAMES
 
 MODEL_FAMILIES, CODE_FAMILIES = "CQMT", "IPOE"
 
@@ -72,6 +72,11 @@ class Cause:
         return cls(finding.id, NAMES[finding.id], certainty, finding.evidence, finding.fix, share)
 
     @property
+    def sentence(self) -> str:
+        """What is wrong, in plain words."""
+        return CAUSES[self.id][1]
+
+    @property
     def recovery(self) -> str:
         """What the repair did to the loss, in words; empty where none was applied."""
         if self.recovered is None:
@@ -95,6 +100,16 @@ class Rung:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """The first samples as PNG, as they should be and as the app feeds them; in both `low` is black, `high` white."""
+
+    low: float
+    high: float
+    right: tuple[bytes, ...]
+    fed: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """The verdict.
 
@@ -105,6 +120,8 @@ class Diagnosis:
         ladder: accuracy, agreement or SQNR at each rung that could be measured.
         pictures: small tables for people, by title.
         ranges: (name, low, high) of what the file's input holds, then of the data that was fed.
+        noise_db: (layer, SQNR of its output in int8), where that was measured.
+        samples: of images, where it is known what the app feeds; not in the JSON.
     """
 
     blame: str
@@ -113,6 +130,8 @@ class Diagnosis:
     ladder: tuple[Rung, ...] = ()
     pictures: dict[str, str] = field(default_factory=dict)
     ranges: tuple[tuple[str, float, float], ...] = ()
+    noise_db: tuple[tuple[str, float], ...] = ()
+    samples: Samples | None = None
 
     @property
     def proved(self) -> bool:
@@ -126,7 +145,9 @@ class Diagnosis:
         return 1 if self.proved else 3
 
     def to_dict(self) -> dict[str, Any]:
-        return _finite(asdict(self))
+        plain = asdict(replace(self, samples=None))
+        del plain["samples"]
+        return _finite(plain)
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)

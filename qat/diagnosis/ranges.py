@@ -16,6 +16,7 @@ from qat.tflite import read
 from qat.tflite.remote import make_runtime
 
 SAMPLES = 64
+FARTHEST = 3.0  # octaves
 FIXED = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX"})
 
 
@@ -61,12 +62,21 @@ def paired_tensors(quantized: Facts, real: Facts) -> list[tuple[int, int]]:
     return inputs + [(i, by_name[name]) for i, name in names.items() if name in by_name]
 
 
+def in_times(octaves: float) -> str:
+    """A distance of ranges in words.
+
+    >>> in_times(1.5), in_times(3.0)
+    ('2.8 times', '8 times or more')
+    """
+    return f"{2**octaves:.1f} times" if octaves < FARTHEST else f"{2**FARTHEST:.0f} times or more"
+
+
 def _distance(have: tuple[float, float], guess: tuple[float, float]) -> float:
-    """Of two ranges: factor between the widths in octaves, and the shift of their ends, 3 at most."""
+    """Of two ranges: factor between the widths in octaves, and the shift of their ends, FARTHEST at most."""
     low, high = min(guess[0], 0.0), max(guess[1], 0.0)
     width, other = max(have[1] - have[0], 1e-12), max(high - low, 1e-12)
     shift = (abs(have[0] - low) + abs(have[1] - high)) / max(width, other)
-    return min(abs(float(np.log2(width / other))) + 0.5 * shift, 3.0)
+    return min(abs(float(np.log2(width / other))) + 0.5 * shift, FARTHEST)
 
 
 def _guesses(evidence: Evidence) -> Iterator[Guess]:

@@ -34,7 +34,8 @@ def text(diagnosis: Diagnosis) -> str:
 def _cause_lines(place: int, cause: Cause) -> list[str]:
     share = f"; {cause.recovery}" if cause.recovery else ""
     return [
-        _wrapped(f"{cause.id} {cause.name} ({cause.certainty}{share})", f"{place}. "),
+        _wrapped(cause.sentence, f"{place}. "),
+        _wrapped(f"{cause.id} {cause.name} ({cause.certainty}{share})", "   cause     "),
         _wrapped(cause.evidence, "   evidence  "),
         _wrapped(cause.repair, "   fix       "),
     ]

@@ -10,6 +10,7 @@ from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.model_side import judge_model
 from qat.diagnosis.pictures import pictures_of, range_rows
 from qat.diagnosis.probes import harness
+from qat.diagnosis.samples import samples_of
 from qat.diagnosis.side import Side
 
 ORDER = {"proved": 0, "certain": 1, "consistent": 2}
@@ -41,6 +42,8 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
         ladder=tuple(_ladder(evidence)),
         pictures=pictures_of(evidence),
         ranges=tuple(range_rows(evidence)),
+        noise_db=tuple(evidence.noise_db),
+        samples=samples_of(evidence),
     )
 
 
@@ -60,7 +63,7 @@ def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:
     ranged = f"its input holds [{limits[0]:.4g}, {limits[1]:.4g}]" if limits else "its input is float"
     return (
         f"the file scores {value:.1%} on these labels, and {ranged}: calibrated rightly and fed wrongly, or calibrated "
-        "wrongly, cannot be told apart without the Keras model. Give keras_model="
+        "wrongly, cannot be told apart without the Keras model. Give it (keras=, in Python keras_model=)"
     )
 
 

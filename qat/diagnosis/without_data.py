@@ -14,6 +14,7 @@ from qat.diagnosis.facts import PRESETS
 from qat.diagnosis.making import Recipe
 from qat.diagnosis.probes.calibration import FIX
 from qat.diagnosis.probes.model import hard_to_quantize
+from qat.diagnosis.ranges import in_times
 from qat.diagnosis.running import run_keras
 from qat.diagnosis.side import Side
 from qat.diagnosis.yardstick import Outputs, worst_sqnr_db
@@ -97,7 +98,7 @@ def _input_range(evidence: Evidence, side: Side, trained: str, misfit: dict[str,
         "Q01" if ratio > 1 else "Q02",
         f"the file's input holds [{have[0]:.4g}, {have[1]:.4g}], but the statistics in the model's "
         "first BatchNormalization "
-        f"are those of inputs in {trained} (judged with synthetic images, off by {misfit[trained]:.1f} octaves)",
+        f"are those of inputs in {trained} (judged with synthetic images: {in_times(misfit[trained] / 2)} apart)",
         FIX, 0.9,
     )  # fmt: skip
     side.causes.append(Cause.of(finding, "consistent"))

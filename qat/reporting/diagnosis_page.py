@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import base64
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung
+from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung, Samples
 from qat.diagnosis.report import BLAME, interval_text, ladder_title, value_text
 from qat.reporting.colours import COST, SERIES
 from qat.reporting.line_chart import Worth, ranges_svg, worth_svg
-from qat.reporting.page import code, document, escaped, folded, paragraph, section
+from qat.reporting.page import bars, code, document, escaped, folded, paragraph, section
+from qat.reporting.sensitivity_plot import costs
 
 TONES = {"none": "good", "undetermined": "warn"}  # every other blame is bad
-_STYLE = ".fix pre{white-space:pre-wrap;overflow-wrap:anywhere}.cause{margin:1.2em 0}"
+_STYLE = """
+.fix pre{white-space:pre-wrap;overflow-wrap:anywhere}.cause{margin:1.2em 0}.cause h2{margin-bottom:.1em}
+.samples{display:flex;gap:.5em}.samples img{width:calc((100% - 1em)/3);max-width:10em;image-rendering:pixelated;
+border:1px solid var(--line)}
+"""
 _GOOD = SERIES[0]
 
 
@@ -42,28 +49,73 @@ def _parts(name: str, diagnosis: Diagnosis, digest: str | None) -> Iterator[str]
         f"<p><code>{escaped(name)}</code></p>{hashed}</div>"
     )
     yield "".join(_cause(place, cause) for place, cause in enumerate(diagnosis.causes, 1))
-    drawn = [*_ladder(diagnosis.ladder), *_ranges(diagnosis.ranges)]
-    yield f'<div class="grid">{"".join(drawn)}</div>' if drawn else ""
-    levels = {title: text for title, text in diagnosis.pictures.items() if not diagnosis.ranges or "range" not in title}
-    yield "".join(folded(title, f"<pre>{escaped(text)}</pre>") for title, text in levels.items())
+    samples, charts = _samples(diagnosis.samples), [*_ladder(diagnosis.ladder), *_ranges(diagnosis.ranges)]
+    columns = [*samples, f"<div>{''.join(charts)}</div>"] if samples else charts
+    yield f'<div class="grid">{"".join(columns)}</div>' if columns else ""
+    yield _noise(diagnosis.noise_db)
     yield section("Notes", "".join(map(paragraph, diagnosis.notes)))
 
 
 def _cause(place: int, cause: Cause) -> str:
     share = f"; {cause.recovery}" if cause.recovery else ""
     return (
-        f'<div class="cause"><h2>{place}. {escaped(in_words(cause.name))} '
-        f'<span class="soft">{escaped(f"{cause.id}, {cause.certainty}{share}")}</span></h2>'
-        f'{paragraph(cause.evidence)}<h3>Fix</h3><div class="fix">{code(cause.repair)}</div></div>'
+        f'<div class="cause"><h2>{place}. {escaped(cause.sentence)}</h2>'
+        f"{paragraph(f'{cause.id} {cause.name}: {cause.certainty}{share}', 'soft')}"
+        f'{paragraph(cause.evidence)}<h3>Fix</h3><div class="fix">{_fix(cause.repair)}</div></div>'
     )
 
 
-def in_words(name: str) -> str:
+def _fix(repair: str) -> str:
+    prose, lines = prose_and_code(repair)
+    return (paragraph(prose) if prose else "") + (code(lines) if lines else "")
+
+
+def prose_and_code(repair: str) -> tuple[str, str]:
+    """What is to be done in words, and the Python at the end of it, where there is some.
+
+    >>> prose_and_code("calibrate again: converter.representative_dataset = samples")
+    ('calibrate again:', 'converter.representative_dataset = samples')
+    >>> prose_and_code("divide by 255 once")
+    ('divide by 255 once', '')
     """
-    >>> in_words("CAL_UNNORMALISED")
-    'Cal unnormalised'
-    """
-    return name.replace("_", " ").capitalize()
+    starts = [0, *(place + 2 for place in range(len(repair)) if repair.startswith(": ", place))]
+    for start in starts:
+        if _is_python(repair[start:]):
+            return repair[:start].rstrip(), repair[start:]
+    return repair, ""
+
+
+def _is_python(text: str) -> bool:
+    """A statement that does something; a word alone is a name and no code."""
+    try:
+        parsed = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return any(isinstance(node, ast.Call | ast.Assign | ast.BinOp) for node in ast.walk(parsed))
+
+
+def _samples(samples: Samples | None) -> list[str]:
+    """A picture of each twice, on one scale."""
+    if samples is None:
+        return []
+    rows = "".join(
+        f'{paragraph(title, "soft")}<div class="samples">{"".join(map(_image, side))}</div>'
+        for title, side in (("as they should be", samples.right), ("as the app feeds them", samples.fed))
+    )
+    scale = f"In both, {samples.low:.4g} is black and {samples.high:.4g} is white."
+    return [f"<figure><figcaption>The first samples</figcaption>{rows}{paragraph(scale, 'soft')}</figure>"]
+
+
+def _image(png: bytes) -> str:
+    return f'<img alt="a sample" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def _noise(rows: Sequence[tuple[str, float]]) -> str:
+    """The layer that loses most on top, with the longest bar."""
+    found = costs([layer for layer, _ in rows], [value for _, value in rows])
+    drawn = bars([(layer, length, f"{noise:.1f} dB", COST) for layer, length, noise in found])
+    told = "Noise of each layer's output in int8 against that output (-SQNR, median channel): a longer bar loses more."
+    return folded("What each layer loses in int8", paragraph(told, "soft"), drawn) if found else ""
 
 
 def broken_step(ladder: Sequence[Rung]) -> Rung | None:

@@ -8,6 +8,7 @@ from tf_keras import layers
 from qat.diagnosis.diagnosis import Cause, Diagnosis, Finding
 from qat.diagnosis.facts import Facts
 from qat.diagnosis.probes.qat import partly_quantized
+from qat.diagnosis.ranges import in_times
 from qat.diagnosis.report import text
 from qat.reporting.diagnosis_page import Circumstances, diagnosis_page
 from qat.tflite import convert, read
@@ -21,6 +22,14 @@ def float_io():
     rows = np.random.default_rng(0).normal(size=(100, 6)).astype(np.float32)
     model = tf_keras.Model(entry, layers.Dense(3)(layers.Dense(8, activation="relu")(entry)))
     return convert(model, calibration=rows, io="float32")
+
+
+def test_a_name_of_a_cause_stands_below_its_sentence_and_distances_are_told_in_times():
+    cause = Cause.of(Finding("P06", "red and blue are exchanged", "image[..., ::-1]"), "proved", 1.0)
+    lines = text(Diagnosis("implementation", (cause,))).splitlines()
+    assert lines[2] == "1. Red and blue are exchanged."
+    assert lines[3].startswith("   cause     P06 BGR (proved; ")
+    assert in_times(0.28) == "1.2 times"
 
 
 @pytest.mark.parametrize(("name", "told"), [("TFLite_Detection_PostProcess", 0), ("Theirs", 1)])

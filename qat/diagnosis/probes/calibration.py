@@ -10,7 +10,7 @@ from qat.diagnosis.diagnosis import Finding, Repair
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.facts import Facts, preset_of
 from qat.diagnosis.inferring import fits
-from qat.diagnosis.ranges import Guess, ranked_guesses
+from qat.diagnosis.ranges import Guess, in_times, ranked_guesses
 
 CONSTANT_SCALE = 1e-7
 FEW_DISTINCT = 20
@@ -159,8 +159,8 @@ def from_ranges(evidence: Evidence) -> Iterator[Finding]:
 def _said(best: Guess, right: float) -> str:
     words = best.words or "real samples"
     return (
-        f"of all guesses, {words} would leave the file's ranges (off by {best.distance:.2f} octaves on average; "
-        f"right samples: {right:.2f})"
+        f"of all guesses, {words} would leave ranges nearest to the file's ({in_times(best.distance)} apart on "
+        f"average; right samples: {in_times(right)})"
     )
 
 
