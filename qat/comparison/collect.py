@@ -60,11 +60,11 @@ class _Walk:
             return [Refused(folder, str(error))]
         except OSError as error:
             return [Refused(folder, f"cannot be read: {error.strerror}")]
-        if depth and _is_page(folder):
-            return []
+        if depth and (_is_page(folder) or _hydra_job(folder) == "compare"):
+            return []  # also the page that is being made
         below = [each for path in inner for each in self.of(path, depth + 1)] if depth < DEEPEST else []
-        if any(isinstance(each, RunRecord) for each in below):
-            return below
+        if any(isinstance(each, RunRecord) for each in below) or (depth and inner and not below):
+            return below  # runs, or pages alone
         own = _why_unfinished(folder)
         if own is None and any(each.reason.startswith(_OF_A_RUN) for each in below if isinstance(each, Refused)):
             return below

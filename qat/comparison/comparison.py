@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from qat.comparison.collect import Collected
-from qat.comparison.configurations import Configuration, configurations, in_order, swept_settings, telling_settings
+from qat.comparison.configurations import (
+    Configuration,
+    Key,
+    configurations,
+    in_order,
+    key_of,
+    swept_settings,
+    telling_settings,
+)
 from qat.comparison.pairs import Test, paired_tests
 from qat.comparison.pareto import front
 from qat.comparison.record import Refused, RunRecord
@@ -56,7 +64,7 @@ def compare_runs(
         refused=collected.refused,
         confidence=confidence,
         filters=tuple(filters),
-        notes=tuple(_notes(collected.runs, grouped)),
+        notes=tuple(_notes(collected.runs, swept)),
     )
 
 
@@ -85,7 +93,7 @@ def _front(found: Sequence[Configuration], places: Sequence[int], cost: str) -> 
     return [places[i] for i in front([(getattr(found[place], cost), _worth(found[place])) for place in places])]
 
 
-def _notes(runs: Sequence[RunRecord], grouped: Sequence[Configuration]) -> Iterator[str]:
+def _notes(runs: Sequence[RunRecord], swept: Sequence[str]) -> Iterator[str]:
     """What a reader must know before believing a difference."""
     for what in ("tensorflow", "tf_keras", "ai-edge-litert", "qat", "commit"):
         values = dict.fromkeys(run.made_by.get(what, "not recorded") for run in runs)
@@ -101,7 +109,11 @@ def _notes(runs: Sequence[RunRecord], grouped: Sequence[Configuration]) -> Itera
     )
     if len(machines) > 1:
         yield f"latencies were measured on different machines and are not comparable: {_some(machines)}"
-    repeated = sum(len(each.rows) > each.seeds for each in grouped if each.variant == "float")
+    seeds: dict[Key, list[int]] = {}
+    for run in runs:
+        if run.seed is not None:
+            seeds.setdefault(key_of(run, swept), []).append(run.seed)
+    repeated = sum(len(found) > len(set(found)) for found in seeds.values())
     if repeated:
         yield f"{repeated} configurations hold several runs of one seed: they were averaged and count as one sample"
 

@@ -12,16 +12,21 @@ from qat.confidence import Mean, mean_interval
 
 Key = tuple[str, ...]  # values of the swept settings
 
-_NO_CAUSE = ("seed", "float_cache", "threads", "train.threads", "export.snippets", "export.metadata", "quant.beside")
+_NO_CAUSE = (
+    "seed", "float_cache", "threads", "train.threads", "export.snippets", "export.metadata", "quant.beside",
+    "quant.sensitivity",
+)  # fmt: skip
 _NO_CAUSE_SECTIONS = ("log.", "parity.", "sweep.")
 """Settings that make no difference of their own: runs that differ in nothing else are one configuration."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One variant of one configuration, over its seeds. Means of the metric in its own unit (accuracy: 0-1)."""
+    """One variant of one configuration, over its seeds. Means of the metric in its own unit (accuracy: 0-1).
 
-    key: Key
+    Configurations whose files are the same, bit for bit, are one: a float model that jobs share stands once.
+    """
+
     label: str  # the settings that tell it from the others compared
     variant: str
     task: str  # data set and metric: what values can be held against one another
@@ -75,10 +80,20 @@ def telling_settings(runs: Sequence[RunRecord], swept: Sequence[str]) -> list[st
     return told
 
 
-def label_of(run: RunRecord, telling: Iterable[str]) -> str:
-    """The telling settings of a run in words, as the command line takes them."""
-    parts = [f"{name.removesuffix('.name')}={as_text(run.settings.get(name))}" for name in telling]
-    return " ".join(parts) or "as configured"
+def label_of(runs: Sequence[RunRecord], telling: Iterable[str]) -> str:
+    """The telling settings of runs in words, as the command line takes them; what is null says nothing.
+
+    A setting in which these runs differ makes no difference to what they left: it may have any value.
+    """
+    said, silent, free = [], [], []
+    for name in telling:
+        values, shown = {as_text(run.settings.get(name)) for run in runs}, name.removesuffix(".name")
+        if len(values) > 1:
+            free.append(shown)
+        else:
+            (silent if values == {"null"} else said).append(f"{shown}={values.pop()}")
+    words = [*(said or ([] if free else silent)), *([f"any {', '.join(free)}"] if free else [])]
+    return " ".join(words) or "as configured"
 
 
 def configurations(
@@ -90,17 +105,30 @@ def configurations(
     for row in rows:
         key = keys.setdefault(id(row.run), key_of(row.run, swept))
         groups.setdefault((key, row.variant, row.measured.metric), []).append(row)
-    return [_configuration(key, found, telling, confidence) for (key, _, _), found in groups.items()]
+    merged: dict[object, list[Row]] = {}
+    for (key, variant, metric), found in groups.items():
+        merged.setdefault((variant, metric, _files_of(found) or key), []).extend(found)
+    return [_configuration(found, telling, confidence) for found in merged.values()]
 
 
-def _configuration(key: Key, rows: list[Row], telling: Sequence[str], confidence: float) -> Configuration:
+def _files_of(rows: Iterable[Row]) -> frozenset[object] | None:
+    """By seed, which files these are and what they were measured on; None where a run does not say it."""
+    files = frozenset((row.run.seed, row.measured.sha256, data_settings(row.run)) for row in rows)
+    return None if any(row.measured.sha256 is None for row in rows) else files
+
+
+def data_settings(run: RunRecord) -> tuple[tuple[str, str], ...]:
+    """What the run was measured on."""
+    return tuple(sorted((key, str(value)) for key, value in run.settings.items() if key.startswith("data.")))
+
+
+def _configuration(rows: list[Row], telling: Sequence[str], confidence: float) -> Configuration:
     first = rows[0]
     values = list(by_seed(rows, "value").values())
     drops, quant = list(by_seed(rows, "drop").values()), list(by_seed(rows, "fake_quant").values())
     latencies = list(by_seed(rows, "latency_ms").values())
     return Configuration(
-        key=key,
-        label=label_of(first.run, telling),
+        label=label_of([row.run for row in rows], telling),
         variant=first.variant,
         task=f"{first.run.settings.get('data.name', 'unnamed data')}, {first.measured.metric}",
         rows=tuple(rows),

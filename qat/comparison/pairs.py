@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from qat.comparison.configurations import Key, by_seed, key_of, label_of
+from qat.comparison.configurations import Key, by_seed, data_settings, key_of, label_of
 from qat.comparison.record import RunRecord
 from qat.comparison.table import Row
 from qat.confidence import Paired, holm, paired
@@ -69,7 +69,7 @@ def _test(rows: list[Row], partners: dict[object, float], telling: Sequence[str]
     means = [sum(each) / len(each) for each in differences.values()]
     first = rows[0]
     return Test(
-        label=label_of(first.run, telling),
+        label=label_of([row.run for row in rows], telling),
         variant=first.variant,
         metric=first.measured.metric,
         higher_is_better=first.measured.higher_is_better,
@@ -98,5 +98,4 @@ def _partners(rows: Iterable[Row]) -> dict[object, float]:
 
 
 def _identity(run: RunRecord, metric: str) -> object:
-    data = tuple(sorted((key, str(value)) for key, value in run.settings.items() if key.startswith("data.")))
-    return run.float_model, data, metric
+    return run.float_model, data_settings(run), metric

@@ -35,6 +35,7 @@ class Measured:
     fake_quant: float | None = None  # the metric of the fake-quant model
     latency_ms: float | None = None  # median, batch 1
     parity: bool | None = None  # passed
+    sha256: str | None = None  # of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +98,16 @@ def _record(folder: Path, content: bytes) -> RunRecord:
         folder=folder,
         seed=seed if _is_whole(seed) else None,
         settings=dict(flat(plain["config"])),
-        measured={str(name): _measured(str(name), values) for name, values in plain["variants"].items()},
+        measured={
+            str(name): _measured(str(name), values, plain["sha256"]) for name, values in plain["variants"].items()
+        },
         float_model=_text(plain["sha256"].get("float/model.tflite")),
         made_by=_made_by(plain),
         left_out=_left_out(plain.get("left_out")),
     )
 
 
-def _measured(name: str, plain: Any) -> Measured:
+def _measured(name: str, plain: Any, digests: Mapping[str, Any]) -> Measured:
     try:
         metric = plain["metric"]
         low, high = plain.get("accuracy_interval") or (None, None)
@@ -121,6 +124,7 @@ def _measured(name: str, plain: Any) -> Measured:
             fake_quant=_maybe(plain.get("fake_quant_metric"), "fake_quant_metric"),
             latency_ms=_maybe(plain.get("latency_ms"), "latency_ms"),
             parity=_kind(plain["parity"]["passed"], bool, "parity.passed") if plain.get("parity") else None,
+            sha256=_text(digests.get(str(plain.get("file")))),
         )
     except KeyError as error:
         raise NotARunError(f"results.json: variant {name} has no {error.args[0]}") from error

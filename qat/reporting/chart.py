@@ -1,17 +1,14 @@
-"""A scatter chart as plain numbers, and drawn: SVG that a page holds inline, PNG by matplotlib."""
+"""A scatter chart as plain numbers, and drawn by matplotlib as PNG; `qat.reporting.scatter_svg` draws it for a page."""
 
 from __future__ import annotations
 
-import html
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qat.reporting.colours import on_page
-
-WIDTH, HEIGHT = 720, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 44, 50
+HEIGHT, ROW, LINE = 400, 40, 13  # of the PNG, of a row of a sideways chart without its name, of a line of a name
 
 
 @dataclass(frozen=True)
@@ -43,10 +40,6 @@ class Chart:
     front: tuple[tuple[float, float], ...] = ()
     y_names: tuple[str, ...] = ()
 
-    @property
-    def height(self) -> int:
-        return max(HEIGHT, _TOP + _BOTTOM + 22 * len(self.y_names)) if self.y_names else HEIGHT
-
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers between two ends.
@@ -63,13 +56,17 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def shortened(name: str, most: int = 44) -> str:
-    """Both ends of a long name, where what tells it from others mostly stands.
+def in_lines(names: Sequence[str], width: int, most: int = 4) -> list[list[str]]:
+    """Names wrapped, at most `most` lines each; what is cut is numbered, so that no two read the same.
 
-    >>> shortened("model=mobilenet quant=qat seed=3", 21)
-    'model=mobi…qat seed=3'
+    >>> in_lines(["model=resnet8 seed=3"], 14)
+    [['model=resnet8', 'seed=3']]
     """
-    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
+    wrapped = [textwrap.wrap(name, width) or [""] for name in names]
+    return [
+        lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1][: width - 8]}… ({place})"]
+        for place, lines in enumerate(wrapped, 1)
+    ]
 
 
 def span(values: Sequence[float]) -> tuple[float, float]:
@@ -79,98 +76,13 @@ def span(values: Sequence[float]) -> tuple[float, float]:
     return low - air, high + air
 
 
-def svg(chart: Chart) -> str:
-    """The chart as an <svg> element; every text in it is escaped."""
-    x_span, y_span = _spans(chart)
-    left = _LEFT if not chart.y_names else 330
-    height = chart.height
-
-    def at_x(value: float) -> float:
-        return round(left + (value - x_span[0]) / (x_span[1] - x_span[0]) * (WIDTH - left - _RIGHT), 1)
-
-    def at_y(value: float) -> float:
-        return round(height - _BOTTOM - (value - y_span[0]) / (y_span[1] - y_span[0]) * (height - _TOP - _BOTTOM), 1)
-
-    parts = [*_grid(chart, x_span, y_span, at_x, at_y, left), *_front(chart, at_x, at_y)]
-    for series in chart.series:
-        parts += [_mark(series, point, at_x, at_y, sideways=bool(chart.y_names)) for point in series.points]
-    parts += _legend(chart, left)
-    name = html.escape(chart.title)
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{name}">'
-        f'<text x="{left}" y="16" class="title">{name}</text>{"".join(parts)}</svg>'
-    )
-
-
-def _spans(chart: Chart) -> tuple[tuple[float, float], tuple[float, float]]:
-    points = [point for series in chart.series for point in series.points]
-    ends = [end for point in points for end in (point.low, point.high) if end is not None]
-    xs, ys = [point.x for point in points], [point.y for point in points]
-    if chart.y_names:
-        return span([*xs, *ends, 0.0]), (-0.7, len(chart.y_names) - 0.3)
-    return span(xs), span([*ys, *ends])
-
-
-def _grid(chart: Chart, x_span, y_span, at_x, at_y, left: int) -> list[str]:
-    bottom, right = chart.height - _BOTTOM, WIDTH - _RIGHT
-    parts = []
-    for value in ticks(*x_span):
-        x = at_x(value)
-        parts.append(f'<path class="grid" d="M{x} {_TOP}V{bottom}"/>')
-        parts.append(f'<text x="{x}" y="{bottom + 16}" text-anchor="middle">{value:g}</text>')
-    rows = [(float(n), name) for n, name in enumerate(chart.y_names)] or [(v, f"{v:g}") for v in ticks(*y_span)]
-    for value, name in rows:
-        y = at_y(value)
-        shown = shortened(name)
-        parts.append(f'<path class="grid" d="M{left} {y}H{right}"/>')
-        parts.append(
-            f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{html.escape(shown)}'
-            f"<title>{html.escape(name)}</title></text>"
-        )
-    middle = (left + right) / 2
-    parts.append(f'<text x="{middle}" y="{bottom + 38}" text-anchor="middle">{html.escape(chart.x_label)}</text>')
-    if chart.y_label:
-        y = (_TOP + bottom) / 2
-        turned = f'transform="rotate(-90 14 {y})"'
-        parts.append(f'<text x="14" y="{y}" text-anchor="middle" {turned}>{html.escape(chart.y_label)}</text>')
-    return parts
-
-
-def _front(chart: Chart, at_x, at_y) -> list[str]:
-    if len(chart.front) < 2:
-        return []
-    path = f"M{at_x(chart.front[0][0])} {at_y(chart.front[0][1])}"
-    path += "".join(f"H{at_x(x)}V{at_y(y)}" for x, y in chart.front[1:])
-    return [f'<path class="front" d="{path}"/>']
-
-
-def _mark(series: Series, point: Point, at_x, at_y, *, sideways: bool) -> str:
-    x, y, bar = at_x(point.x), at_y(point.y), ""
-    if point.low is not None and point.high is not None:
-        line = (
-            f"M{at_x(point.low)} {y}H{at_x(point.high)}" if sideways else f"M{x} {at_y(point.low)}V{at_y(point.high)}"
-        )
-        bar = f'<path d="{line}" stroke="{on_page(series.colour)}" stroke-width="1.5" opacity="0.6"/>'
-    return (
-        f'<g>{bar}<circle cx="{x}" cy="{y}" r="5" fill="{on_page(series.colour)}" stroke="white"/>'
-        f"<title>{html.escape(point.text)}</title></g>"
-    )
-
-
-def _legend(chart: Chart, left: int) -> list[str]:
-    parts, x = [], left
-    for series in chart.series:
-        parts.append(f'<circle cx="{x + 5}" cy="30" r="5" fill="{on_page(series.colour)}"/>')
-        parts.append(f'<text x="{x + 14}" y="34">{html.escape(series.name)}</text>')
-        x += 30 + 7 * len(series.name)
-    return parts
-
-
 def png(chart: Chart) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, chart.height / 90), layout="constrained", dpi=110)
+    names = [[_plain(line) for line in lines] for lines in in_lines(chart.y_names, 48)]
+    height = max(HEIGHT, 100 + len(names) * (ROW + LINE * (max(map(len, names), default=1) - 1)))
+    figure = Figure(figsize=(8, height / 90), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for series in chart.series:
@@ -179,8 +91,8 @@ def png(chart: Chart) -> bytes:
         xs, ys = zip(*chart.front, strict=True)
         axes.step(xs, ys, where="post", color="#888888", linewidth=1, linestyle="--", label="Pareto front", zorder=1)
     if chart.y_names:
-        names = [_plain(shortened(name)) for name in chart.y_names]
-        axes.set_yticks(range(len(names)), names, fontsize=7)
+        axes.set_yticks(range(len(names)), ["\n".join(lines) for lines in names], fontsize=7)
+        axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_title(_plain(chart.title), fontsize=10)
     axes.set_xlabel(_plain(chart.x_label))
     axes.set_ylabel(_plain(chart.y_label))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,9 +28,9 @@ def charts(comparison: Comparison) -> Iterator[tuple[str, Chart]]:
         timed = [each for each in found if each.latency_ms is not None]
         if timed:
             yield f"metric_against_latency{end}", _against(timed, task, "latency_ms", 1, "latency, ms, batch 1")
-        dropped = [each for each in found if each.drop is not None][:MOST_DROPS]
+        dropped = [each for each in found if each.drop is not None]
         if dropped:
-            yield f"drop{end}", _drops(dropped, task)
+            yield f"drop{end}", _drops(dropped[:MOST_DROPS], task, whole=len(dropped) <= MOST_DROPS)
 
 
 def _file_name(task: str, tasks: Sequence[str]) -> str:
@@ -60,7 +61,11 @@ def _against(found: Sequence[Configuration], task: str, cost: str, divisor: floa
         x, y, half = getattr(each, cost) / divisor, each.value.mean * factor, (each.value.half_width or 0) * factor
         interval = f" ± {half:.2f}" if each.value.half_width is not None else ""
         text = f"{each.label}\n{each.variant}: {y:.2f}{interval}{unit}, {x:.4g} {label.split(', ')[1]}"
-        ends = (y - half, y + half) if each.value.half_width is not None else (None, None)
+        ends = (
+            (y - half, min(y + half, factor if unit else math.inf))
+            if each.value.half_width is not None
+            else (None, None)
+        )
         points.append(Point(x, y, f"{text}, seeds: {each.seeds}", *ends))
     flag = "on_size_front" if cost == "size_bytes" else "on_latency_front"
     corners = sorted((p.x, p.y) for each, p in zip(found, points, strict=True) if getattr(each, flag))
@@ -79,7 +84,7 @@ def gained(drop: Mean) -> Mean:
     return Mean(-drop.mean, drop.half_width, drop.n)
 
 
-def _drops(found: Sequence[Configuration], task: str) -> Chart:
+def _drops(found: Sequence[Configuration], task: str, *, whole: bool) -> Chart:
     factor, _ = unit_of(found[0])
     labels = list(dict.fromkeys(each.label for each in found))
     points = []
@@ -93,7 +98,7 @@ def _drops(found: Sequence[Configuration], task: str) -> Chart:
         words = f"{each.label}\n{each.variant}: {x:+.2f}{'' if half is None else f' ± {half:.2f}'}, seeds: {each.seeds}"
         points.append(Point(x, y, words, *ends))
     unit = "points" if factor == 100 else "units of the metric"
-    title = f"{task}: better or worse than float, the best {len(found)}"
+    title = f"{task}: better or worse than float{'' if whole else f', the best {len(found)}'}"
     return Chart(
         title, f"vs float, {unit} (right is better)", "", _series(found, points), y_names=tuple(reversed(labels))
     )

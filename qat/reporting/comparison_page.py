@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
 from qat.comparison.comparison import Comparison
 from qat.comparison.table import Row
-from qat.reporting.chart import Chart, svg
+from qat.reporting.chart import Chart
 from qat.reporting.comparison_text import (
     CONFIGURATION_TITLES,
     TEST_TITLES,
@@ -24,16 +25,20 @@ from qat.reporting.comparison_text import (
 )
 from qat.reporting.comparison_verdict import verdict_lines
 from qat.reporting.page import Html, document, escaped, paragraph
+from qat.reporting.scatter_svg import scatter_svg
 from qat.rundir import REPORT
 
+LONG = 30  # rows of a table; with more it scrolls in a box of its own
+
 _STYLE = """
-body{max-width:1280px}.scroll{max-height:36em;overflow:auto;border:1px solid var(--line)}table{width:100%}
-th{position:sticky;top:0;background:var(--panel);cursor:pointer}th::after{content:" \\2195";color:var(--soft)}
-td:first-child{white-space:normal;min-width:18em;overflow-wrap:anywhere}
-td:last-child{white-space:normal;min-width:6em}tr:hover td{background:var(--panel)}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,34em),1fr));gap:1em;margin-top:1em}
-.charts svg{max-width:none;border:1px solid var(--line)}svg .title{font-weight:600;font-size:13px}
-path.grid{display:inline;stroke:var(--line);fill:none}.front{stroke:#888;stroke-dasharray:5 4;fill:none}
+body{max-width:1280px}.scroll{border:1px solid var(--line)}.long{max-height:36em;overflow:auto}table{width:100%}
+th{position:sticky;top:0;background:var(--panel);cursor:pointer}th::after{content:" \\2195";visibility:hidden}
+th:hover::after,th[data-order]::after{visibility:visible}th[data-order=falling]::after{content:" \\2193"}
+th[data-order=rising]::after{content:" \\2191"}th,td{padding:.32em .55em}
+td:first-child{white-space:normal;min-width:14em;max-width:26em;overflow-wrap:break-word}
+tr:hover td{background:var(--panel)}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25em),1fr));gap:1em 1.4em;margin-top:1.4em}
+.charts>*{min-width:0}
 input{font:inherit;padding:.25em .5em;width:22em;max-width:100%;margin:.3em 0}li{margin:.3em 0}a{color:var(--good)}
 """
 
@@ -73,17 +78,16 @@ def page(comparison: Comparison, charts: Sequence[Chart], out: Path | None = Non
         out: where the page will stand; from there each run links to its report.
     """
     now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    runs = [[_linked(row, out), *row_cells(row, comparison.telling)[1:]] for row in comparison.rows]
+    machines = dict.fromkeys(run.made_by["machine"] for run in comparison.runs)
+    made = f"Measured on: {', '.join(list(machines)[:3])}." if machines else ""
     body = [
-        f"<h1>Comparison of runs</h1>{paragraph(f'{now}. {counts(comparison)}.', 'soft')}",
+        f"<h1>Comparison of runs</h1>{paragraph(f'{now}. {counts(comparison)}. {made}', 'soft')}",
         _verdict(comparison),
-        _section("Configurations", CONFIGURATION_TITLES, [configuration_cells(e) for e in comparison.configurations]),
-        '<div class="charts">' + "".join(map(svg, charts)) + "</div>",
+        _section("Configurations", *_configurations(comparison)),
+        '<div class="charts">' + "".join(map(scatter_svg, charts)) + "</div>",
         _section("QAT against PTQ", TEST_TITLES, [test_cells(test) for test in comparison.tests], search=False),
-        _section("Runs", row_titles(comparison), runs),
-        _section(
-            "Directories left out", ("directory", "reason"), [[str(e.folder), e.reason] for e in comparison.refused]
-        ),
+        _section("Runs", row_titles(comparison), list(_run_cells(comparison, out))),
+        _left_out(comparison),
         _list("How to read the numbers", [*statistics_text(comparison), *comparison.notes]),
     ]
     return document("Comparison of runs", body, style=_STYLE, script=_SCRIPT)
@@ -94,13 +98,42 @@ def _verdict(comparison: Comparison) -> str:
     return f'<div class="band good"><p class="head">{escaped(head)}</p>{"".join(map(paragraph, rest))}</div>'
 
 
-def _linked(row: Row, out: Path | None) -> str | Html:
+def _configurations(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Titles and cells; of one data set and metric its name is not repeated."""
+    rows = [
+        dict(zip(CONFIGURATION_TITLES, configuration_cells(each), strict=True)) for each in comparison.configurations
+    ]
+    one = len({each.task for each in comparison.configurations}) == 1
+    titles = [title for title in CONFIGURATION_TITLES if not (one and title == "metric")]
+    return titles, [[row[title] for title in titles] for row in rows]
+
+
+def _left_out(comparison: Comparison) -> str:
+    rows = [[str(each.folder), each.reason] for each in comparison.refused]
+    return _section("Directories left out", ("directory", "reason"), rows) if rows else ""
+
+
+def _run_cells(comparison: Comparison, out: Path | None) -> Iterator[list[str | Html]]:
+    """A row a file; one that runs share, bit for bit, stands once, with the number of the others."""
+    groups: dict[object, list[Row]] = {}
+    for row in comparison.rows:
+        same = (row.variant, row.measured.sha256, row.run.seed, row.measured.value)
+        groups.setdefault(same if row.measured.sha256 else id(row), []).append(row)
+    for first, *others in groups.values():
+        more = f"and {len(others)} more with this file" if others else ""
+        settings = [name for name in comparison.telling if all(row.get(name) == first.get(name) for row in others)]
+        cells = dict(zip(row_titles(comparison), row_cells(first, comparison.telling), strict=True))
+        cells |= {name: "any" for name in comparison.telling if name not in settings}
+        yield [_linked(first, out, more), *list(cells.values())[1:]]
+
+
+def _linked(row: Row, out: Path | None, more: str) -> str | Html:
     """The run's name, a link to its report where it has one."""
+    name = "<wbr>".join(map(html.escape, re.split("(?<=[,/])", row.name)))
     report = row.run.folder / REPORT
-    if out is None or not report.is_file():
-        return row.name
-    address = quote(os.path.relpath(report, out))
-    return Html(f'<a href="{address}">{escaped(row.name)}</a>')
+    if out is not None and report.is_file():
+        name = f'<a href="{quote(os.path.relpath(report, out))}">{name}</a>'
+    return Html(name + (f'<br><span class="soft">{more}</span>' if more else ""))
 
 
 def _section(title: str, titles: Sequence[str], rows: Sequence[Sequence[str | Html]], *, search: bool = True) -> str:
@@ -111,7 +144,8 @@ def _section(title: str, titles: Sequence[str], rows: Sequence[Sequence[str | Ht
     lines = "".join(f"<tr>{''.join(f'<td>{escaped(row[place])}</td>' for place in kept)}</tr>" for row in rows)
     box = '<input type="search" placeholder="filter rows">' if search and len(rows) > 5 else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
-    return f'<h2>{title} ({len(rows)})</h2>{box}<div class="scroll">{table}</div>'
+    long = " long" if len(rows) > LONG else ""
+    return f'<h2>{title} ({len(rows)})</h2>{box}<div class="scroll{long}">{table}</div>'
 
 
 def _list(title: str, lines: Sequence[str]) -> str:

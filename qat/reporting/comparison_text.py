@@ -41,6 +41,8 @@ def statistics_text(comparison: Comparison) -> list[str]:
         f"Mean ± interval: over seeds, {share}, Student's t with (seeds - 1) degrees of freedom. Runs that differ in "
         "their seed alone are one configuration; runs that repeat a seed are averaged first. "
         "One seed has no interval, and ± 0.00 says only that these seeds did not differ. "
+        "A file that several configurations left alike, bit for bit, stands once: “any” names what made no "
+        "difference to it. "
         "The interval holds what the seed changes; the test split is the same for all, and its own sampling error is "
         "the 95 % Wilson interval (low, high) of each run.",
         "vs float: how much better than float, within each run, in points of accuracy (other metrics: in their own "
@@ -117,7 +119,7 @@ def _row_json(row: Row, swept: Sequence[str]) -> dict[str, Any]:
 def _configuration_json(found: Configuration, swept: Sequence[str]) -> dict[str, Any]:
     return {
         "configuration": found.label,
-        "settings": {name: found.rows[0].get(name) for name in swept},
+        "settings": {name: _shared(found, name) for name in swept},
         "variant": found.variant,
         "task": found.task,
         "seeds": found.seeds,
@@ -133,6 +135,12 @@ def _configuration_json(found: Configuration, swept: Sequence[str]) -> dict[str,
         "pareto_size": found.on_size_front,
         "pareto_latency": found.on_latency_front,
     }
+
+
+def _shared(found: Configuration, name: str) -> Setting:
+    """None where the same files were left under several values."""
+    values = {row.get(name) for row in found.rows}
+    return values.pop() if len(values) == 1 else None
 
 
 def _test_json(test: Test) -> dict[str, Any]:
@@ -225,7 +233,8 @@ def counts(comparison: Comparison) -> str:
     words = f"{runs} runs, {rows} deployed files, {len(comparison.configurations)} configurations and variants"
     if comparison.filters:
         words += f" where {' and '.join(comparison.filters)}"
-    return f"{words}; {len(comparison.refused)} directories left out, each with its reason below"
+    left = len(comparison.refused)
+    return f"{words}; {left} directories left out, each with its reason below" if left else words
 
 
 def markdown(comparison: Comparison) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from qat.comparison.comparison import Comparison
 from qat.comparison.configurations import Configuration
-from qat.reporting.comparison_text import configuration_cells
+from qat.reporting.comparison_text import configuration_cells, test_cells
 from qat.reporting.numbers import size_text
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
-    """A sentence a data set and metric, then one on QAT against PTQ."""
+    """A sentence a data set and metric, whether its best file beat PTQ by luck, then all of QAT against PTQ."""
     return [*_best(comparison), *_qat_against_ptq(comparison)]
 
 
@@ -19,7 +19,20 @@ def _best(comparison: Comparison) -> Iterator[str]:
     for task in dict.fromkeys(each.task for each in comparison.configurations):
         deployed = [each for each in comparison.configurations if each.task == task and each.variant != "float"]
         if deployed:
-            yield _worth(task, max(deployed, key=_rank))
+            best = max(deployed, key=_rank)
+            yield _worth(task, best)
+            yield from _luck(comparison, best)
+
+
+def _luck(comparison: Comparison, best: Configuration) -> Iterator[str]:
+    """Of a QAT file that was tested."""
+    own = (best.variant, best.label, best.rows[0].measured.metric)
+    for test in comparison.tests:
+        if (test.variant, test.label, test.metric) == own and test.found and test.pairs > 1:
+            verdict = "luck alone may explain it" if test.verdict == "no difference shown" else "more than luck"
+            difference, p = test_cells(test)[3], test.p_holm
+            said = "" if p is None else f" (p = {p:.2g})"
+            yield f"Against PTQ of the same float models it is {difference}: {verdict}{said}."
 
 
 def _rank(found: Configuration) -> tuple[float, float]:
@@ -31,9 +44,16 @@ def _worth(task: str, best: Configuration) -> str:
     value, gain = cells[4], cells[5]
     of = f" of {best.label}" if best.label else ""
     seeds = f"{best.seeds} seed{'s' * (best.seeds != 1)}"
-    against = f", {gain} vs float" if gain else ""
+    against = f", {gain} vs float{_noise(best)}" if gain else ""
     worth = f"{value} ({seeds}){against}, {size_text(best.size_bytes)}"
     return f"{task}: the best quantized file is {best.variant}{of}: {worth}."
+
+
+def _noise(best: Configuration) -> str:
+    half = None if best.drop is None else best.drop.half_width
+    if best.drop is None or not half:
+        return ""
+    return " (luck alone may explain it)" if abs(best.drop.mean) <= half else " (more than luck)"
 
 
 def _qat_against_ptq(comparison: Comparison) -> Iterator[str]:

@@ -108,7 +108,8 @@ def confusion_png(matrices: Mapping[str, NDArray[np.int64]], class_names: Sequen
 
 
 def _name_classes(axes: Any, counts: NDArray, class_names: Sequence[str], worst: int) -> None:
-    short = [name if len(name) <= 9 else f"{name[:8]}…" for name in class_names][: len(counts)]
+    names = [class_names[n] if n < len(class_names) else str(n) for n in range(len(counts))]
+    short = [name if len(name) <= 9 else f"{name[:8]}…" for name in names]
     places = range(len(short))
     turned = {"rotation": 90} if max(map(len, short), default=0) > 3 else {}
     axes.set_xticks(places, short, fontsize=8, **turned)

@@ -122,3 +122,12 @@ def test_the_page_of_an_earlier_comparison_is_no_run_and_not_counted_as_one_left
         (tmp_path / "compare" / name).write_text("")
     assert reasons(tmp_path) == {}
     assert reasons(tmp_path / "compare") == {"compare": "a page that qat.compare wrote, no run"}
+
+
+def test_pages_of_comparisons_are_passed_over_also_the_one_that_is_being_made(tmp_path, write_run):
+    write_run(tmp_path / "train" / "run")
+    being_made = tmp_path / "compare" / "day" / "time" / ".hydra"
+    being_made.mkdir(parents=True)
+    (being_made / "hydra.yaml").write_text("hydra:\n  job:\n    name: compare\n")
+    found = collect([tmp_path])
+    assert (len(found.runs), found.refused) == (1, ())

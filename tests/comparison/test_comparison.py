@@ -30,13 +30,41 @@ def test_a_configuration_is_the_runs_that_differ_in_their_seed_alone(sweep):
     found = compared(sweep)
     assert found.swept == ("quant.learning_rate",)
     assert len(found.rows) == 18
-    assert len(found.configurations) == 6
+    assert len(found.configurations) == 5  # the float models are shared
     ptq = of(found, "ptq_int8", "0.001")
     assert (ptq.label, ptq.seeds) == ("quant.learning_rate=0.001", 3)
     assert ptq.value.mean == pytest.approx(0.951)
     half = stats.t.ppf(0.975, 2) * stats.sem([0.95, 0.951, 0.952])
     assert ptq.value.half_width == pytest.approx(half)
     assert ptq.drop.mean == pytest.approx(0.029)
+
+
+def test_a_float_model_that_jobs_share_is_one_configuration(sweep):
+    (reference,) = [each for each in compared(sweep).configurations if each.variant == "float"]
+    assert (reference.label, reference.seeds, len(reference.rows)) == ("any quant.learning_rate", 3, 6)
+    assert not any("several runs of one seed" in note for note in compared(sweep).notes)
+
+
+def test_float_models_of_other_data_or_other_files_stay_apart(tmp_path, write_run):
+    write_run(tmp_path / "a", config={"data.max_samples": 10, "train.epochs": 2})
+    write_run(tmp_path / "b", config={"data.max_samples": 20, "train.epochs": 2})
+    write_run(tmp_path / "c", config={"data.max_samples": 20, "train.epochs": 3}, sha256={"float/model.tflite": "c"})
+    assert sum(each.variant == "float" for each in compared(tmp_path).configurations) == 3
+
+
+def test_a_label_names_what_is_set_and_not_what_is_null(tmp_path, write_run):
+    write_run(tmp_path / "a", config={"model.name": "resnet8", "float_run": None, "quant.sensitivity": False})
+    write_run(tmp_path / "b", config={"model.name": "resnet8", "float_run": "x", "quant.sensitivity": True})
+    write_run(tmp_path / "c", config={"model.name": "ds_cnn", "float_run": None, "quant.sensitivity": True})
+    labels = {each.label for each in compared(tmp_path).configurations if each.variant == "qat_int8"}
+    assert labels == {"model=resnet8", "model=resnet8 float_run=x", "model=ds_cnn"}
+
+
+def test_a_label_of_nulls_alone_names_them(tmp_path, write_run):
+    for folder, samples in (("a", None), ("b", 5)):
+        write_run(tmp_path / folder, config={"data.max_samples": samples})
+    labels = {each.label for each in compared(tmp_path).configurations}
+    assert labels == {"data.max_samples=null", "data.max_samples=5"}
 
 
 def test_what_is_written_or_how_fast_makes_no_configuration(tmp_path, write_run):
@@ -175,7 +203,7 @@ def test_an_option_that_brings_settings_along_is_named_once(tmp_path, write_run)
         write_run(tmp_path / name, config={"quant.name": name, "quant.learning_rate": rate})
     found = compared(tmp_path)
     assert found.swept == ("quant.name", "quant.learning_rate")
-    assert {each.label for each in found.configurations} == {"quant=ptq", "quant=qat"}
+    assert {each.label for each in found.configurations} == {"quant=ptq", "quant=qat", "any quant"}
 
 
 def test_different_versions_and_machines_are_said(tmp_path, write_run):

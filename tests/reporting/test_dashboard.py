@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 
-from qat.reporting import Board
+from qat.reporting import Board, pictures
 from qat.reporting.dashboard import begin_runs, layout, run_names
 from qat.reporting.events import EventFile
 from qat.reporting.pictures import against_png, calibration_png, confusion, confusion_png, gain_png, sqnr_png
@@ -102,6 +102,12 @@ def test_confusion_counts_label_by_row():
 
 def variant(value, size, latency=None):
     return Variant(Metric("accuracy", value), "f", size, True, "int8", "int8", latency_ms=latency)
+
+
+def test_a_class_that_has_no_name_is_shown_by_its_number(monkeypatch):
+    monkeypatch.setattr(pictures, "_png", lambda figure: figure)
+    (axes,) = confusion_png({"float": np.eye(4, dtype=np.int64)}, ["cat", "a dog that is long"]).axes
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["cat", "a dog th…", "2", "3"]
 
 
 def test_pictures_are_drawn_with_and_without_what_may_be_missing():

@@ -1,0 +1,117 @@
+"""A scatter chart as SVG that a page holds inline; its texts stay legible on a phone."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+
+from qat.reporting.chart import Chart, Point, Series, in_lines, span, ticks
+from qat.reporting.colours import on_page
+from qat.reporting.page import dot
+
+WIDTH, HEIGHT = 460, 280
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 10, 44
+_EDGE, _LINE, _ROW = 16, 16, 30  # of a sideways chart: its left and right, a line of a name, a row below its name
+_LETTERS = 62  # in a line of a name
+
+Scale = Callable[[float], float]
+
+
+def scatter_svg(chart: Chart) -> str:
+    """The chart as a figure with its legend; every text in it is escaped."""
+    draw = _sideways if chart.y_names else _upright
+    height, parts = draw(chart)
+    name = html.escape(chart.title)
+    legend = "".join(
+        f'<span class="key">{dot(on_page(series.colour))}{html.escape(series.name)}</span>' for series in chart.series
+    )
+    return (
+        f"<figure><figcaption>{name}</figcaption>"
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{name}">{"".join(parts)}</svg>'
+        f"<div>{legend}</div></figure>"
+    )
+
+
+def _upright(chart: Chart) -> tuple[int, list[str]]:
+    """Metric upwards, cost to the right."""
+    points = [point for series in chart.series for point in series.points]
+    x_span, y_span = span([point.x for point in points]), span([*_ends(points), *(point.y for point in points)])
+    bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
+    at_x, at_y = _scale(x_span, _LEFT, right), _scale(y_span, bottom, _TOP)
+    parts = _ticks_below(x_span, at_x, _TOP, bottom)
+    for value in ticks(*y_span):
+        parts.append(f'<path class="axis" d="M{_LEFT} {at_y(value)}H{right}"/>')
+        parts.append(f'<text class="soft" x="{_LEFT - 6}" y="{at_y(value) + 4}" text-anchor="end">{value:g}</text>')
+    middle = (_TOP + bottom) / 2
+    turned = f'text-anchor="middle" transform="rotate(-90 12 {middle})"'
+    parts.append(f'<text class="soft" x="12" y="{middle}" {turned}>{html.escape(chart.y_label)}</text>')
+    parts.append(_label_below(chart.x_label, (_LEFT + right) / 2, HEIGHT))
+    parts += _front(chart.front, at_x, at_y)
+    for series in chart.series:
+        parts += [_mark(series, point, at_x, at_y, sideways=False) for point in series.points]
+    return HEIGHT, parts
+
+
+def _sideways(chart: Chart) -> tuple[int, list[str]]:
+    """A row a name, the name above it; values to the right."""
+    points = [point for series in chart.series for point in series.points]
+    names = in_lines(chart.y_names, _LETTERS)
+    row = _ROW + _LINE * max(map(len, names))
+    bottom = _TOP + row * len(names)
+    x_span = span([*_ends(points), *(point.x for point in points), 0.0])
+    at_x = _scale(x_span, _EDGE, WIDTH - _EDGE)
+
+    def at_y(value: float) -> float:
+        return round(bottom - _ROW / 2 - value * row, 1)
+
+    parts = _ticks_below(x_span, at_x, _TOP, bottom)
+    parts.append(f'<path class="axis" style="stroke:var(--soft)" d="M{at_x(0)} {_TOP}V{bottom}"/>')
+    for place, lines in enumerate(names):
+        for line, words in enumerate(reversed(lines)):
+            y = at_y(place) - _ROW / 2 - _LINE * line
+            parts.append(f'<text x="{_EDGE}" y="{y}">{html.escape(words)}</text>')
+    for series in chart.series:
+        parts += [_mark(series, point, at_x, at_y, sideways=True) for point in series.points]
+    parts.append(_label_below(chart.x_label, WIDTH / 2, bottom + _BOTTOM))
+    return bottom + _BOTTOM, parts
+
+
+def _ends(points: Sequence[Point]) -> list[float]:
+    return [end for point in points for end in (point.low, point.high) if end is not None]
+
+
+def _scale(span_of: tuple[float, float], start: float, end: float) -> Scale:
+    low, high = span_of
+    return lambda value: round(start + (value - low) / (high - low) * (end - start), 1)
+
+
+def _ticks_below(x_span: tuple[float, float], at_x: Scale, top: float, bottom: float) -> list[str]:
+    parts = []
+    for value in ticks(*x_span):
+        parts.append(f'<path class="axis" d="M{at_x(value)} {top}V{bottom}"/>')
+        parts.append(f'<text class="soft" x="{at_x(value)}" y="{bottom + 16}" text-anchor="middle">{value:g}</text>')
+    return parts
+
+
+def _label_below(text: str, x: float, height: float) -> str:
+    return f'<text class="soft" x="{x}" y="{height - 8}" text-anchor="middle">{html.escape(text)}</text>'
+
+
+def _front(corners: Sequence[tuple[float, float]], at_x: Scale, at_y: Scale) -> list[str]:
+    if len(corners) < 2:
+        return []
+    path = f"M{at_x(corners[0][0])} {at_y(corners[0][1])}" + "".join(f"H{at_x(x)}V{at_y(y)}" for x, y in corners[1:])
+    return [f'<path class="axis" style="stroke:var(--soft)" stroke-dasharray="5 4" d="{path}"/>']
+
+
+def _mark(series: Series, point: Point, at_x: Scale, at_y: Scale, *, sideways: bool) -> str:
+    x, y, bar, colour = at_x(point.x), at_y(point.y), "", on_page(series.colour)
+    if point.low is not None and point.high is not None:
+        line = (
+            f"M{at_x(point.low)} {y}H{at_x(point.high)}" if sideways else f"M{x} {at_y(point.low)}V{at_y(point.high)}"
+        )
+        bar = f'<path d="{line}" stroke="{colour}" stroke-width="1.5" opacity="0.6"/>'
+    return (
+        f'<g>{bar}<circle cx="{x}" cy="{y}" r="5" fill="{colour}" stroke="white"/>'
+        f"<title>{html.escape(point.text)}</title></g>"
+    )
