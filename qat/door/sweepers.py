@@ -78,6 +78,7 @@ def _show(jobs: Jobs) -> None:
     folders = {job.folder: jobs.untold(job) for job in jobs.all if job.folder is not None}
     if not any((jobs.sweep_dir / folder / rundir.RESULTS).is_file() for folder in folders):
         return
+    from qat.reporting import open_address, open_command
     from qat.stages.compare import write_comparison
     from qat.stages.leaderboard import show_leaderboard
 
@@ -85,6 +86,8 @@ def _show(jobs: Jobs) -> None:
     page = jobs.sweep_dir / COMPARISON
     write_comparison([jobs.sweep_dir / folder for folder in folders], page)
     print(f"page: {page / 'index.html'}", flush=True)
+    if any((jobs.sweep_dir / folder / rundir.TENSORBOARD).is_dir() for folder in folders):
+        print(f"curves of all jobs:\n  {open_command(jobs.sweep_dir)}\nthen open\n  {open_address()}", flush=True)
 
 
 def _report(jobs: Jobs, config: DictConfig) -> None:

@@ -142,7 +142,7 @@ def _section(title: str, titles: Sequence[str], rows: Sequence[Sequence[str | Ht
     kept = [place for place in range(len(titles)) if any(row[place] for row in rows)]
     head = "".join(f"<th>{html.escape(titles[place])}</th>" for place in kept)
     lines = "".join(f"<tr>{''.join(f'<td>{escaped(row[place])}</td>' for place in kept)}</tr>" for row in rows)
-    box = '<input type="search" placeholder="filter rows">' if search and len(rows) > 5 else ""
+    box = '<input type="search" placeholder="filter rows">' if search and len(rows) > 4 else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
     long = " long" if len(rows) > LONG else ""
     return f'<h2>{title} ({len(rows)})</h2>{box}<div class="scroll{long}">{table}</div>'

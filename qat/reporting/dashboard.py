@@ -20,6 +20,8 @@ SQNR = "sqnr_db"
 ALL_LAYERS = "all layers"
 TEST = "test"  # tags and runs of the last evaluation
 MOST_RANGE_CHARTS = 60
+_COLOUR_ORDER = ("float", "deployed", "fake_quant", "ptq", "stock_deployed", "stock_fake_quant")
+"""In which runs begin, and get TensorBoard's colours: float nearly black, QAT's file blue, PTQ orange, as elsewhere."""
 _BESIDE = ("tfmot_fake_quant", "tfmot_deployed_int8")
 
 _USUAL = ("quant.name", "model.name", "data.name", "seed")
@@ -71,9 +73,9 @@ def stock_curves(quant: str) -> tuple[str, str]:
 
 
 def begin_runs(board: Board, quant: str, beside: Sequence[str] = ()) -> None:
-    """Make them all, as of one moment (TensorBoard orders runs by time, then by name), with a word on each."""
+    """Make them all, in the order of their colours, with a word on each."""
     names = run_names(quant, beside)
-    board.begin(names.values())
+    board.begin(names[kind] for kind in _COLOUR_ORDER if kind in names)
     for kind, name in names.items():
         board.text(name, "about", _ABOUT[kind])
 

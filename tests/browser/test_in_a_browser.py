@@ -77,8 +77,24 @@ def browser():
         yield opened
 
 
+def test_the_printed_address_opens_filled_charts_with_one_colour_a_curve_in_all_jobs(address, browser):
+    browser.open(address + open_address().partition("6006/")[2])
+    rows = "[...document.querySelectorAll('runs-data-table tb-data-table-content-row')]"
+    browser.wait(f"{rows}.length === 8 && document.querySelectorAll('scalar-card line-chart').length === 1")
+    of_row = "r.dataset.id, r.querySelector('button').style.backgroundColor, r.querySelector('input').checked"
+    told = f"{rows}.map(r => [{of_row}])"
+    browser.wait(f"{told}.every(([name, colour, ticked]) => colour && ticked)")
+    colours = {curve: {colour for id, colour, _ in browser.ask(told) if id.endswith(f"/{curve}")} for curve in CURVES}
+    assert [len(found) for found in colours.values()] == [1] * 4
+    assert len(set.union(*colours.values())) == 4
+    assert colours["deployed_int8"] == {"rgb(18, 181, 203)"}  # QAT is blue, as everywhere
+    assert colours["ptq_int8"] == {"rgb(249, 171, 0)"}
+    smoothing = "document.querySelector('.scalars-smoothing input[type=number]').value"
+    assert browser.wait(f"({smoothing}) === '0'")
+
+
 def test_float_fake_quant_and_files_are_drawn_on_one_chart_with_their_numbers_and_colours(address, browser):
-    browser.open(address + open_address().partition("/#")[2].join(["#", ""]))
+    browser.open(f"{address}#custom_scalars&_smoothingWeight=0")
     charts = "deep(document).filter(e => e.tagName === 'VZ-LINE-CHART2')"
     browser.wait(f"{charts}.length === 5 && Object.keys({charts}[0]._chart?.name2datasets ?? {{}}).length === 8")
     browser.wait(f"{charts}[0]._chart.datasets.every(d => d.data().length > 0)")
@@ -133,14 +149,14 @@ def test_the_page_of_a_comparison_sorts_and_filters_without_a_network(tmp_path, 
     write_comparison([tmp_path / "runs"], tmp_path / "out")
     with Chromium(1300, 1000, network=False) as browser:
         browser.open((tmp_path / "out" / "index.html").as_uri())
-        browser.wait("document.querySelectorAll('svg circle').length > 10")
+        browser.wait("document.querySelectorAll('svg circle').length === 9")
         rows = "[...document.querySelectorAll('table')[0].tBodies[0].rows].filter(r => !r.hidden)"
-        column = f"{rows}.map(r => r.cells[4].textContent)"
-        assert len(browser.ask(rows + ".map(r => 1)")) == 6
-        browser.ask("document.querySelectorAll('th')[4].click()")
+        column = f"{rows}.map(r => r.cells[3].textContent)"
+        assert len(browser.ask(rows + ".map(r => 1)")) == 5
+        browser.ask("document.querySelectorAll('th')[3].click()")
         falling = [float(text.split()[0]) for text in browser.ask(column)]
         assert falling == sorted(falling, reverse=True)
-        browser.ask("document.querySelectorAll('th')[4].click()")
+        browser.ask("document.querySelectorAll('th')[3].click()")
         assert [float(text.split()[0]) for text in browser.ask(column)] == falling[::-1]
         browser.ask(
             "const box = document.querySelector('input'); box.value = 'qat_int8 0.001'; "

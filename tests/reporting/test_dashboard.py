@@ -2,7 +2,7 @@
 
 import io
 import re
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -59,13 +59,15 @@ def test_every_kind_of_event_is_read_back_by_tensorboard(tmp_path):
     "quant", ["float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8", "qat_tfmot"]
 )
 def test_a_job_leaves_four_runs_whatever_was_trained(quant, tmp_path):
-    """TensorBoard orders runs by time and name, and ticks none where there are more than 40."""
+    """TensorBoard orders runs by time, and gives out its colours so: float nearly black, the file blue, PTQ orange."""
     with Board(tmp_path) as board:
         begin_runs(board, quant)
         board.scalars("float", {"loss": 1.0}, 0)
     found = read(tmp_path)
-    assert len({found.FirstEventTimestamp(name) for name in found.Runs()}) == 1
     assert sorted(found.Runs()) == list(run_names(quant).values())
+    began = sorted(found.Runs(), key=found.FirstEventTimestamp)
+    assert began[:3] == ["float", "deployed_int8", "fake_quant"]
+    assert began[3].startswith("ptq_")
     assert len(found.Runs()) == 4
 
 
@@ -76,12 +78,16 @@ def test_stock_beside_ours_has_two_more(tmp_path):
     assert len(read(tmp_path).Runs()) == 6
 
 
-def test_the_printed_address_chooses_every_curve_of_one_job_and_of_many():
-    pattern = unquote(parse_qs(urlsplit(open_address()).fragment)["regexInput"][0])
+def test_the_printed_address_gives_a_curve_one_colour_in_all_jobs_and_shows_the_charts_of_training():
+    asked = {key: values[0] for key, values in parse_qs(urlsplit(open_address()).query).items()}
+    assert asked["smoothing"] == "0"
+    pattern = asked["runColorGroup"].removeprefix("regex:")
     for name in [*run_names("qat", ["qat_tfmot"]).values(), *run_names("ptq_int16x8").values()]:
-        assert re.search(pattern, name)
-        assert re.search(pattern, f"quant.learning_rate=1e-3,seed=0/tensorboard/{name}")
-    assert not re.search(pattern, "benchmark/int8")
+        jobs = ("", "quant.learning_rate=1e-3,seed=0/tensorboard/", "seed=1/tensorboard/")
+        assert {re.search(pattern, job + name).groups() for job in jobs} == {(name,)}
+    for tag in ("accuracy/val", "auc/val", "drop_points/val", "loss/train", "learning_rate", "saturation/all layers"):
+        assert re.search(asked["tagFilter"], tag)
+    assert not any(re.search(asked["tagFilter"], tag) for tag in ("test/accuracy", "ranges/conv/min", "accuracy/train"))
 
 
 def test_the_charts_find_the_tags_of_their_curves():
