@@ -19,6 +19,8 @@ _NO_CAUSE = (
 _NO_CAUSE_SECTIONS = ("log.", "parity.", "sweep.")
 """Settings that make no difference of their own: runs that differ in nothing else are one configuration."""
 
+OFF = {"null", "none"}  # values that a label need not name
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -81,17 +83,19 @@ def telling_settings(runs: Sequence[RunRecord], swept: Sequence[str]) -> list[st
 
 
 def label_of(runs: Sequence[RunRecord], telling: Iterable[str]) -> str:
-    """The telling settings of runs in words, as the command line takes them; what is null says nothing.
+    """The telling settings of runs in words, as the command line takes them; what is off says nothing.
 
     A setting in which these runs differ makes no difference to what they left: it may have any value.
     """
-    said, silent, free = [], [], []
+    said: list[str] = []
+    silent: list[str] = []
+    free: list[str] = []
     for name in telling:
         values, shown = {as_text(run.settings.get(name)) for run in runs}, name.removesuffix(".name")
         if len(values) > 1:
             free.append(shown)
         else:
-            (silent if values == {"null"} else said).append(f"{shown}={values.pop()}")
+            (silent if values <= OFF else said).append(f"{shown}={values.pop()}")
     words = [*(said or ([] if free else silent)), *([f"any {', '.join(free)}"] if free else [])]
     return " ".join(words) or "as configured"
 

@@ -20,7 +20,7 @@ TONES = {"none": "good", "undetermined": "warn"}  # every other blame is bad
 _STYLE = """
 .fix pre{white-space:pre-wrap;overflow-wrap:anywhere}.cause{margin:1.2em 0}.cause h2{margin-bottom:.1em}
 .samples{display:flex;gap:.5em}.samples img{width:calc((100% - 1em)/3);max-width:10em;image-rendering:pixelated;
-border:1px solid var(--line)}
+border:1px solid var(--line)}figure+figure{margin-top:1em}
 """
 _GOOD = SERIES[0]
 

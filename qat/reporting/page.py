@@ -30,7 +30,7 @@ border-radius:5px;padding:.15em .6em;cursor:pointer}
 .band{border-left:6px solid var(--tone);background:var(--panel);border-radius:6px;padding:.8em 1em;margin:1em 0}
 .band .head{font-weight:600;color:var(--tone)}.good{--tone:var(--good)}.bad{--tone:var(--bad)}.warn{--tone:var(--warn)}
 .dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.45em;vertical-align:baseline}
-.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,30em),1fr));gap:1em 1.6em}.grid>*{min-width:0}
+.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24em),1fr));gap:1em 1.6em}.grid>*{min-width:0}
 .matrix th,.matrix td{text-align:center!important;padding:.3em .5em;min-width:2.4em}
 figure{margin:0}figcaption{font-weight:600;font-size:13.5px;margin-bottom:.2em}
 svg{display:block;width:100%;max-width:540px;height:auto;color:var(--text);font:13px system-ui,sans-serif}

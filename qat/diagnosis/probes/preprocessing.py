@@ -66,9 +66,10 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
     gain, offset = float(np.median(relation.gain)), float(np.median(relation.offset))
     said = (
         f"the app's inputs lie in [{have[0]:.4g}, {have[1]:.4g}], the right ones in [{want[0]:.4g}, {want[1]:.4g}]: "
-        f"app = {gain:.5g} * right {offset:+.4g}"
+        f"app = {gain:.5g} * right{_plus(offset)}"
     )
-    undo = f"apply the training preprocessing; from what the app has now: (x {-offset:+.5g}) / {gain:.5g}"
+    shifted = f"(x{_plus(-offset)})" if offset else "x"
+    undo = f"apply the training preprocessing; from what the app has now: {shifted} / {gain:.5g}"
     if relation.per_image:
         return _per_image(float(np.std(relation.gain) / max(abs(np.mean(relation.gain)), 1e-12)))
     if gain < 0:
@@ -84,6 +85,15 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
     if usual is None or channelwise:
         return Finding("P04", f"{said}{_channelwise(relation) if channelwise else ''}", undo, 0.85)
     return Finding(usual, said, undo, 0.9)
+
+
+def _plus(value: float) -> str:
+    """As a term of a sum, as Python writes it.
+
+    >>> _plus(1.0), _plus(-0.5), _plus(0.0)
+    (' + 1', ' - 0.5', '')
+    """
+    return f" {'-' if value < 0 else '+'} {abs(value):.5g}" if value else ""
 
 
 def _per_image(variation: float) -> Finding:
