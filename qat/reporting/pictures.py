@@ -90,10 +90,13 @@ def confusion(labels: NDArray, predicted: NDArray, classes: int) -> NDArray[np.i
 
 
 def confusion_png(matrices: Mapping[str, NDArray[np.int64]], class_names: Sequence[str]) -> bytes:
-    """Confusion matrices side by side, mistakes coloured; numbers in them for up to 20 classes."""
-    figure = _figure(4.4 * len(matrices), 4.2)
-    axes = np.atleast_1d(figure.subplots(1, len(matrices)))
-    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.12, top=0.92, wspace=0.2)
+    """Confusion matrices one below the other, mistakes coloured; numbers in them for up to 20 classes.
+
+    Side by side they would be half as large where TensorBoard shows them.
+    """
+    figure = _figure(4.4, 4.2 * len(matrices))
+    axes = np.atleast_1d(figure.subplots(len(matrices), 1))
+    figure.subplots_adjust(left=0.16, right=0.97, bottom=0.12 / len(matrices), top=1 - 0.08 / len(matrices), hspace=0.3)
     worst = max((np.where(np.eye(len(m), dtype=bool), 0, m).max() for m in matrices.values()), default=0)
     for each, (name, counts) in zip(axes, matrices.items(), strict=True):
         mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
@@ -112,12 +115,12 @@ def _name_classes(axes: Any, counts: NDArray, class_names: Sequence[str], worst:
     short = [name if len(name) <= 9 else f"{name[:8]}…" for name in names]
     places = range(len(short))
     turned = {"rotation": 90} if max(map(len, short), default=0) > 3 else {}
-    axes.set_xticks(places, short, fontsize=8, **turned)
-    axes.set_yticks(places, short, fontsize=8)
+    axes.set_xticks(places, short, fontsize=9, **turned)
+    axes.set_yticks(places, short, fontsize=9)
     for row, column in zip(*np.nonzero(counts), strict=True):
         dark = counts[row, column] > 0.6 * worst
-        colour = "#999999" if row == column else "white" if dark else "black"
-        axes.text(column, row, int(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
+        colour = "#777777" if row == column else "white" if dark else "black"
+        axes.text(column, row, int(counts[row, column]), ha="center", va="center", fontsize=9, color=colour)
 
 
 def sqnr_png(sides: Mapping[str, Mapping[str, float | None]]) -> bytes:
