@@ -88,6 +88,7 @@ def test_the_leaderboard_has_the_best_first_and_of_equals_the_smaller(swept):
 def test_the_comparison_is_written_and_names_the_failed_jobs(swept):
     folder, done = swept
     assert "page: sweep/compare/index.html" in done.stdout
+    assert "curves of all jobs" not in done.stdout  # these jobs left none
     assert "seed 1 is odd" in (folder / "sweep/compare/table.md").read_text()
 
 
