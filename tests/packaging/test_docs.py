@@ -1,11 +1,14 @@
 """The guides: links lead somewhere, the page of options is that of today's config, commands compose."""
 
+import json
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+import qat
 from qat.config import Config
 from qat.door import compose
 from qat.door.knobs import knobs
@@ -14,6 +17,8 @@ from qat.door.sweep import arguments_of, flags_first, requested
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "pages").glob("*.md"))
+NOTEBOOKS = sorted((ROOT / "docs" / "examples").glob("*.ipynb"))
+BESIDE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 WITH_FILES = (
     "path=",
     "float_run=",
@@ -24,7 +29,7 @@ WITH_FILES = (
 
 
 def commands() -> list[str]:
-    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    texts = [re.sub(r"\\\n +", "", page.read_text(encoding="utf-8")) for page in PAGES]
     found = [
         re.findall(r"^ +(?:\$ )?(?:scripts/run|python -m qat\.train)((?: [^#\n|;\\]+)?)(?:#.*)?$", t, re.M)
         for t in texts
@@ -32,10 +37,18 @@ def commands() -> list[str]:
     return [each for of_page in found for each in of_page if not any(key in each for key in WITH_FILES)]
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def text_of(page: Path) -> str:
+    """Of a notebook its words, of a page all of it."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix != ".ipynb":
+        return text
+    return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
+
+
+@pytest.mark.parametrize("page", [*PAGES, *BESIDE, *NOTEBOOKS], ids=lambda page: page.name)
 def test_each_link_leads_to_a_file_and_a_heading(page: Path):
     broken = []
-    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", page.read_text(encoding="utf-8")):
+    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", text_of(page)):
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
         if not file.exists() or (anchor and anchor not in anchors(file)):
@@ -44,8 +57,23 @@ def test_each_link_leads_to_a_file_and_a_heading(page: Path):
 
 
 def anchors(page: Path) -> set[str]:
-    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    heads = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+def test_every_notebook_is_linked_by_the_page_of_examples():
+    examples = (ROOT / "docs" / "pages" / "examples.md").read_text(encoding="utf-8")
+    assert len(NOTEBOOKS) == 2
+    assert [notebook.name for notebook in NOTEBOOKS if f"(../examples/{notebook.name})" not in examples] == []
+
+
+def test_the_reference_names_what_there_is_and_all_that_qat_offers():
+    reference = (ROOT / "docs" / "pages" / "api.md").read_text(encoding="utf-8")
+    named = [name.rpartition(".") for name in re.findall(r"^::: (.+)$", reference, re.MULTILINE)]
+    sources = {module: Path(find_spec(module).origin).read_text(encoding="utf-8") for module, _, _ in named}
+    there = r"^(?:def|class) {0}\b|^from .+ import .*\b{0}\b"  # read, not imported: TensorFlow takes seconds
+    assert [name for module, _, name in named if not re.search(there.format(name), sources[module], re.MULTILINE)] == []
+    assert set(qat.__all__) <= {name for _, _, name in named}
 
 
 def test_every_page_is_in_the_sites_navigation():
