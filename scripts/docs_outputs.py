@@ -34,7 +34,7 @@ PAGES = [*sorted((ROOT / "docs" / "pages").glob("*.md")), ROOT / "README.md"]  #
 COLUMNS, INDENT, LEFT_OUT = 80, "    ", "…"
 MARK = re.compile(r"<!-- (run|part)(.*?) ?-->$")
 STAMP = re.compile(r"\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d-\d+")
-SECONDS = re.compile(r"\d+(?:\.\d+)? ?s\b")
+SECONDS = re.compile(r"\d+(?:\.\d+)? ?s\b|\b\d+:\d\d:\d\d\b")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
