@@ -115,7 +115,8 @@ class Scratch:
             return []
         text = in_a_terminal(command.replace("DAY/TIME", self._newest()), self.folder, self._environment())
         text = STAMP.sub("DAY/TIME", ESCAPES.sub("", text)).replace(str(self.root), "~")
-        return [line.rstrip().rpartition("\r")[2] for line in text.replace("\r\n", "\n").strip("\n").split("\n")]
+        shown = text.replace("\r\n", "\n").strip("\n")
+        return [line.rstrip().rpartition("\r")[2].expandtabs() for line in shown.split("\n") if shown]
 
     def _newest(self) -> str:
         stamps = [STAMP.search(str(path)) for path in self.root.glob("*/train/*/*")]

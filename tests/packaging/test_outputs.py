@@ -66,6 +66,8 @@ def test_commands_stand_where_a_reader_stands(scratch):
     assert scratch.output("ls outputs/train/DAY/TIME") == ["results.json"]
     assert scratch.output(f"echo $PWD/{run.relative_to(scratch.root)}/x") == ["~/outputs/train/DAY/TIME/x"]
     assert scratch.output("tput cols; test -t 1 && echo terminal") == ["80", "terminal"]
+    assert scratch.output("printf 'a\\tb\\n'") == ["a       b"]
+    assert scratch.output("true") == []
     scratch.output("cd outputs")
     assert scratch.output("ls") == ["train"]
 
