@@ -8,6 +8,7 @@ A block that is indented by four spaces, with commands behind `$`, follows one o
     <!-- run from=variant to=Report -->             from the line that begins so up to such a line; the rest is `…`
     <!-- run numbers=vary -->                       a clock's numbers: shown, and not compared
     <!-- part of=docs/pages/run.md from=… to=… -->  lines of another page's block, not run again
+                                                    (with=WORD: of the block in which that word stands)
 
 The commands of a page run one after the other in a scratch folder, on one thread, with an empty home; `DAY/TIME` is the
 newest run, and `cd` lasts to the end of the page.
@@ -173,10 +174,11 @@ def _today(block: Block, scratch: Scratch) -> list[str]:
 
 
 def part(block: Block) -> list[str]:
-    """What a mark of `part` asks for, of the first block on that page that has it."""
+    """What a mark of `part` asks for, of the first block on that page that has it, and that names `with`."""
     page = ROOT / block.options["of"]
     for other in blocks(page.read_text(encoding="utf-8")):
-        if any(line.startswith(block.options["from"]) for line in other.lines):
+        named = block.options.get("with", "") in "\n".join(other.lines)
+        if named and any(line.startswith(block.options["from"]) for line in other.lines):
             kept = cut(list(other.lines), block.options)
             return kept[kept[0] == LEFT_OUT :]
     raise SystemExit(f"{page}: no block has a line that begins with {block.options['from']!r}")
