@@ -157,12 +157,17 @@ class ExportConfig:
     signature: str = "serving_default"  # under which name the file's inputs and outputs are found
     metadata: bool = True  # contract and labels inside the file, and as model.json beside it
     snippets: bool = True  # code that feeds the file, in a folder beside it
+    card: bool = True  # README.md in each variant's folder, a model card as the Hugging Face Hub reads it
+    license: str | None = None  # of the models, for their cards, as apache-2.0; None = the cards name none
     microcontroller: bool = False  # also .cc/.h, operator list, arena bound, golden vectors
 
 
 @dataclass(slots=True, kw_only=True)
 class LogConfig:
-    tensorboard: bool = True  # curves, tables and pictures in the run's folder
+    tensorboard: bool = False  # curves, tables and pictures in the run's folder; logger=tensorboard, which is chosen
+    csv: bool = False  # metrics.csv in the run's folder, a row an epoch and variant; logger=csv
+    mlflow: bool | None = False  # a run in MLflow; None = where it is installed; logger=mlflow
+    mlflow_uri: str | None = None  # a server or folder; None = the variable MLFLOW_TRACKING_URI, else the folder mlruns
     deployed_every: int = 1  # epochs between exports of the int8 file while training; 0 = only at the end
     deployed_samples: int = 256  # of val
     ranges_every: int = 1  # epochs between logs of quantizer ranges; 0 = never

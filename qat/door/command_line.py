@@ -49,6 +49,8 @@ def understood(argv: Sequence[str], primary: str, schema: type) -> list[str]:
                 parts.append(left.pop(0)[1])
         elif part.startswith("~"):
             parts.append(part)
+        elif part.endswith("=null") and name in _groups(schema):
+            raise ConfigError(f"{part}: {name} is left out by ~{name}. {_choices(name)}")
         elif not has_value or not name or (part.endswith("=") and left and "=" not in left[0][1]):
             raise ConfigError(_no_override(argv, place, schema))
         else:
@@ -112,9 +114,13 @@ def _keys(name: str, schema: type) -> list[str]:
 
 
 def _groups(schema: type) -> Iterator[str]:
-    across = ("experiment", "debug")
+    across = ("experiment", "debug", "logger")
     keys = set(all_keys(schema))
     return (each.name for each in sorted(conf_dir().iterdir()) if each.is_dir() and each.name in (*keys, *across))
+
+
+def _choices(group: str) -> str:
+    return f"Choices of {group}: {', '.join(sorted(file.stem for file in (conf_dir() / group).glob('*.yaml')))}."
 
 
 def _as_text(value: str) -> str:

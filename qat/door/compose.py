@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from qat import trust
-from qat.config import Config
+from qat.config import Config, LogConfig
 from qat.door.explain import explain, open_sections, unknown_key, unknown_keys
+from qat.door.extras import MLFLOW, is_there, needs
 from qat.door.scalars import plainly
 from qat.errors import ConfigError
 
@@ -77,10 +78,18 @@ def typed(node: DictConfig, schema: type[Schema]) -> Schema:
     if isinstance(config, Config):
         if config.trust is True or config.model.trust_custom_objects:  # two names of one thing
             config.trust = config.model.trust_custom_objects = True
+        _settle_mlflow(config.log)
         from qat.door.checks import check  # brings NumPy; `--help` and `--cfg` do without
 
         check(config)
     return config
+
+
+def _settle_mlflow(log: LogConfig) -> None:
+    if log.mlflow is None:
+        log.mlflow = is_there(MLFLOW[1])
+    elif log.mlflow:
+        needs(*MLFLOW, option="logger=mlflow")
 
 
 def _needed(key: str) -> str:

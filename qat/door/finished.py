@@ -18,7 +18,8 @@ from qat import rundir
 from qat.door.from_folder import read_yaml
 
 HYDRA_FOLDER = ".hydra"
-WITHOUT_EFFECT = ("sweep", "threads", "train.threads", "log.progress", "float_cache", "trust", "limits")
+_BESIDE = ("log.csv", "log.mlflow", "log.mlflow_uri", "log.progress", "export.card", "export.license")
+WITHOUT_EFFECT = ("sweep", "threads", "train.threads", *_BESIDE, "float_cache", "trust", "limits")
 """Keys that change no result: a job resumed with more threads, or another float cache, is the same job."""
 ONCE_THE_DEFAULT = {"samples": 256, "min_samples": 100}  # of quant.calibration, in sweeps that are older than its null
 

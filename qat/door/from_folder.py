@@ -17,7 +17,7 @@ from qat.errors import RunDirError
 
 _OF_TRUST = ("trust", "model.trust_custom_objects", "limits")
 _OPTION = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
-_GROUPS = ("data", "model", "train", "quant", "debug", "experiment", "sweep")
+_GROUPS = ("data", "model", "train", "quant", "logger", "debug", "experiment", "sweep")
 _PLAIN_SETTINGS = ("hydra.sweeper.", "hydra.launcher.")
 _PLAIN_TEXTS = dict.fromkeys(("study_name", "sampler", "partition", "qos", "account", "constraint"), r"[\w.-]+")
 _PLAIN_TEXTS["storage"] = r"sqlite:///[\w.-]+"  # a file in the folder that the command is called in
@@ -91,6 +91,8 @@ def _complaints_of_one(key: str, override: Override, said: Sequence[str]) -> Ite
             yield f"names a function to call ({place})"
     if key.startswith(_PARAMS):
         yield from _complaints(f"{key.removeprefix(_PARAMS)}={value}", said)
+    elif key == "log.mlflow_uri" and value is not None:
+        yield "names where results are sent"
     elif key in _GROUPS or key.startswith("hydra/") or "/" in key:
         if value is not None and not all(_OPTION.fullmatch(str(each)) for each in _listed(value)):
             yield "chooses a file that is none of the configuration's own"

@@ -29,7 +29,7 @@ EXIT_CODES = {
     "diagnose": "0 no fault; 1 a fault, proved or certain; 2 refused, no usable file; 3 undetermined",
     "benchmark": "0 done; 1 an error nobody foresaw; 2 refused, with the reason",
 }
-_ACROSS = ("experiment", "debug", "sweep")  # groups of the training alone
+_ACROSS = ("logger", "experiment", "debug", "sweep")  # groups of the training alone
 _WRITTEN_AS = {"samples_from": "data"}  # on the command line of qat.diagnose
 _INDENT = 30
 _COMMAND = "  "  # lines of a comment that show a command begin with two spaces

@@ -43,7 +43,7 @@ class EventFile:
         self._file = (folder / name).open("ab")
         self._write(event_pb2.Event(wall_time=began or time.time(), file_version="brain.Event:2"))
 
-    def close(self) -> None:
+    def close(self, error: BaseException | None = None) -> None:
         self._file.close()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:

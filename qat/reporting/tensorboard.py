@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import numpy as np
 
 from qat.commands import python
+from qat.reporting.loggers import Logger
 from qat.reporting.terminal import near
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ ACCURACY, LOSS, LEARNING_RATE = "accuracy", "loss", "learning_rate"
 
 
 class Board:
-    """Event files below `folder`; a disabled board (`folder=None`) takes everything and writes nothing.
+    """Event files below `folder`; a disabled board (`folder=None`) takes everything and writes none.
+
+    Scalars go to `loggers` as well, and are kept in `curves`: (run, tag) -> points, as drawn.
 
     Curves: `float`, `fake_quant`, `deployed_int8`, `ptq_int8`. Steps are epochs, those of QAT after those of the float
     training, so that one chart reads from left to right. `qat.reporting.dashboard` says what else a run leaves.
@@ -31,15 +34,21 @@ class Board:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.curves: dict[tuple[str, str], list[tuple[int, float]]] = {}  # (run, tag) -> points, as drawn
+        self.curves: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        self.loggers: list[Logger] = []
         self._files: dict[str, EventFile] = {}
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether anybody looks at curves: what costs time is measured for nobody else."""
+        return self.folder is not None or bool(self.loggers)
 
     def __enter__(self) -> Board:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for file in self._files.values():
-            file.close()
+        for each in (*self._files.values(), *self.loggers):
+            each.close(error)
 
     def begin(self, runs: Iterable[str]) -> None:
         """Make these runs as of now, in this order: TensorBoard sorts them, and gives out its colours, by time."""
@@ -52,8 +61,10 @@ class Board:
         """Points of the curve `run`, tag to value."""
         if self.folder is not None:
             self._file(run).scalars(values, step)
-            for tag, value in values.items():
-                self.curves.setdefault((run, tag), []).append((step, float(value)))
+        for logger in self.loggers:
+            logger.scalars(run, values, step)
+        for tag, value in values.items():
+            self.curves.setdefault((run, tag), []).append((step, float(value)))
 
     def ranges(self, run: str, variables: Iterable[Any], step: int) -> None:
         """The ends of quantizer ranges: a number where there is one, a histogram where each channel has its own."""

@@ -1,10 +1,10 @@
-"""The end of a run on TensorBoard: deployed files as rows of the HParams tab, pictures, and the charts' layout."""
+"""The end of a run for its loggers: what files are worth on test; for TensorBoard also rows of HParams, pictures and
+the charts' layout."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from qat import rundir
 from qat.comparison.record import flat
@@ -15,6 +15,7 @@ from qat.reporting.pictures import against_png, calibration_png, confusion, conf
 from qat.reporting.tensorboard import range_tag
 from qat.results import Variant
 from qat.stages.float_model import FloatModel
+from qat.stages.provenance import overrides_of
 from qat.stages.qat import QatModel
 from qat.stages.range_watch import range_variables
 from qat.stages.run import Run
@@ -37,13 +38,14 @@ def draw_dashboard(
         answers: of each variant's deployed file on test (of `float`: of the Keras model).
         trained: the quantization-aware models, ours and stock's.
     """
+    epochs = max((len(each.history) for each in trained), default=0)
+    _draw_worth(run, variants, len(float_model.history) + epochs)
     if not run.config.log.tensorboard:
         return
     with run.progress.work("dashboard"):
         quant = run.config.quant
         qat_model = next((each for each in trained if each.ours), None)
-        epochs = max((len(each.history) for each in trained), default=0)
-        _draw_sessions(run, variants, len(float_model.history) + epochs)
+        _draw_sessions(run, variants)
         for place, title, png in _pictures(run, variants, answers, qat_model):
             run.board.picture(run_of(place, quant.name, quant.beside), title, png)
         tags = [range_tag(each.name) for each in range_variables(qat_model.model)] if qat_model else []
@@ -51,30 +53,25 @@ def draw_dashboard(
         run.board.layout("float", layout(metric, list(range_layers(tags))))
 
 
-def _draw_sessions(run: Run, variants: Mapping[str, Variant], step: int) -> None:
+def _draw_worth(run: Run, variants: Mapping[str, Variant], step: int) -> None:
+    """What each deployed file is worth on test, as the last point of its curve."""
+    for name, variant in variants.items():
+        place = run_of(name, run.config.quant.name, run.config.quant.beside)
+        run.board.scalars(place, dict(_metrics(variant, variants.get("float"))), step)
+
+
+def _draw_sessions(run: Run, variants: Mapping[str, Variant]) -> None:
     """A row of the HParams tab for each deployed file: the run's settings, and what the file is worth on test."""
     asked_for = overrides_of(run.folder) or []
     settings = session_settings(dict(flat(dataclasses.asdict(run.config))), asked_for)
     columns: dict[str, None] = {}
     for name, variant in variants.items():
         place = run_of(name, run.config.quant.name, run.config.quant.beside)
-        metrics = dict(_metrics(variant, variants.get("float")))
-        columns |= dict.fromkeys(metrics)
+        columns |= dict.fromkeys(dict(_metrics(variant, variants.get("float"))))
         run.board.session(place, {"variant": name, **settings})
-        run.board.scalars(place, metrics, step)
     keys = {part.lstrip("+~").partition("=")[0] for part in asked_for}
     differing = {key: key in keys or key.removesuffix(".name") in keys for key in settings}
     run.board.experiment("float", {"variant": True, **differing}, columns)
-
-
-def overrides_of(folder: Path) -> list[str] | None:
-    """What this job was asked for beside its defaults, as Hydra wrote it down; None where Hydra did not run it."""
-    import yaml
-
-    try:
-        return [str(each) for each in yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text("utf-8")) or []]
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
 
 
 def _metrics(variant: Variant, reference: Variant | None) -> Iterator[tuple[str, float]]:

@@ -13,7 +13,7 @@ from qat.tflite import Interpreter, convert
 
 def draw_deployed(run: Run, curve: str, tflite_model: bytes, task: str, *steps: int) -> None:
     """A point of `curve` at each of `steps`: what this file does."""
-    if not run.config.log.tensorboard:
+    if not run.board.is_asked_for:
         return
     indices = spread(len(run.splits.val), run.config.log.deployed_samples)
     interpreter = Interpreter(tflite_model, threads=run.config.threads)
@@ -34,6 +34,6 @@ def _float_value(run: Run, task: str) -> float:
 
 def draw_converted(run: Run, curve: str, model: Any, task: str, step: int, **options: Any) -> None:
     """Export the fake-quant model (or its trace) as it is now, and draw what the file does."""
-    if run.config.log.tensorboard:
+    if run.board.is_asked_for:
         options |= {"batch_size": run.config.export.batch_size}
         draw_deployed(run, curve, convert(model, **options, check=False), task, step)

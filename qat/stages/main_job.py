@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qat.config import Config
 from qat.results import RunResult
+from qat.stages.cards import write_cards
 from qat.stages.dashboard import draw_dashboard
 from qat.stages.deployment import evaluate_deployed
 from qat.stages.export import export_tflite
@@ -13,7 +14,7 @@ from qat.stages.float_model import obtain_float_model
 from qat.stages.ptq import quantize_after_training
 from qat.stages.qat import train_quantized
 from qat.stages.report import write_report
-from qat.stages.result import collect_result, enforce_parity, show_result, write_result
+from qat.stages.result import collect_result, enforce_parity, keep_files, show_result, write_result
 from qat.stages.run import begin
 from qat.stages.stock import train_stock
 
@@ -39,9 +40,10 @@ def main_job(config: Config, folder: Path) -> RunResult | None:
         deployed = evaluate_deployed(run, float_model, trained)
         variants = deployed.variants
         draw_dashboard(run, variants, deployed.answers, float_model, trained)
-        result = collect_result(run, variants, float_model, trained)
+        result = write_cards(run, collect_result(run, variants, float_model, trained))
         write_report(run, result, deployed.answers)
         write_result(run, result)
+        keep_files(run, result)
         show_result(run, result)
         for remark in run.remarks:
             run.progress.say(f"warning: {remark}")

@@ -1,4 +1,4 @@
-"""What made a result: package versions, and the commit of the checkout that ran."""
+"""What made a result: what was asked for, package versions, and the commit of the checkout that ran."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ PACKAGES = (
     "scikit-learn",
     "Pillow",
 )
+
+
+def overrides_of(folder: Path) -> list[str] | None:
+    """What this job was asked for beside its defaults, as Hydra wrote it down; None where Hydra did not run it."""
+    import yaml
+
+    try:
+        return [str(each) for each in yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text("utf-8")) or []]
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
 
 
 def versions() -> dict[str, str]:

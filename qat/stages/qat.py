@@ -154,7 +154,7 @@ def _draw_start(
     run: Run, traced: TracedModel, predictor: Predictor, float_model: FloatModel, watch: RangeWatch, same_file: bool
 ) -> None:
     """Where the curves begin: calibrated, not yet trained; `same_file` where that is what PTQ exported."""
-    if not run.config.log.tensorboard:
+    if not run.board.is_asked_for:
         return
     task, step = float_model.task, len(float_model.history)
     start = evaluate(predictor, run.splits.val, task)

@@ -20,8 +20,9 @@ from qat.reporting.pictures import confusion
 from qat.reporting.report_page import Report, report_page
 from qat.reporting.verdict import next_steps
 from qat.results import RunResult
-from qat.stages.dashboard import MOST_CLASSES, overrides_of
+from qat.stages.dashboard import MOST_CLASSES
 from qat.stages.deployed_variant import deployed_variant
+from qat.stages.provenance import overrides_of
 from qat.stages.run import Run
 
 _FEEDING = "feeding/feed.py"
@@ -63,7 +64,7 @@ def _command(run: Run) -> str | None:
 
 
 def _lines(run: Run, yours: str, tag: str) -> list[Line]:
-    """The curves of one tag; none where `log.tensorboard` is off."""
+    """The curves of one tag; those of files only where somebody asked for curves."""
     names = run_names(run.config.quant.name, run.config.quant.beside)
     shown = {
         "float": ("float", "float", False),

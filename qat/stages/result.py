@@ -71,6 +71,17 @@ def show_result(run: Run, result: RunResult) -> None:
         say(f"{purpose}:\n  {line}")
     if run.config.log.tensorboard:
         say(f"Curves:\n  {open_command(run.folder / rundir.TENSORBOARD)}\nthen open\n  {open_address()}")
+    for logger in run.board.loggers:
+        say("\n".join(logger.told()))
+
+
+def keep_files(run: Run, result: RunResult) -> None:
+    """Give the loggers results, page, and each variant's file with its contract and card; models for Keras stay."""
+    paths = [run.folder / rundir.RESULTS, run.folder / rundir.REPORT]
+    for name, variant in result.variants.items():
+        paths += [run.folder / variant.file, run.file(name, rundir.MODEL_JSON), run.file(name, rundir.CARD)]
+    for logger in run.board.loggers:
+        logger.files(run.folder, [path for path in paths if path.is_file()])
 
 
 def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:

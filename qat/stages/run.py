@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from qat import data, rundir
-from qat.config import STOCK, STOCK_VARIANT, Config
+from qat.config import STOCK, STOCK_VARIANT, Config, LogConfig
 from qat.data import Splits
 from qat.errors import DataError, ModelError, QatError, RunDirError
 from qat.reporting import Board, Progress
 from qat.reporting.dashboard import begin_runs
+from qat.stages.loggers import loggers_of
 from qat.stages.session import begin_session
 from qat.training.cluster import is_chief
 from qat.training.workers import Workers
@@ -85,7 +86,7 @@ def begin(config: Config, folder: Path) -> Iterator[Run]:
 def _kept(config: Config, folder: Path) -> AbstractContextManager[Path | str]:
     if config.train.strategy != "multiworker" or is_chief():
         return nullcontext(folder)
-    config.log.tensorboard, config.log.progress, config.log.deployed_every = False, "off", 0
+    config.log = LogConfig(progress="off", deployed_every=0)
     return TemporaryDirectory(prefix="qat-worker-")
 
 
@@ -97,6 +98,7 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         with progress.work("load data"):
             splits = data.load(config.data, wanted, config.seed)
         _refuse_one_class(config, splits)
+        board.loggers += loggers_of(config, folder)
         begin_runs(board, config.quant.name, config.quant.beside)
         sizes = ", ".join(f"{split.name} {len(split)}" for split in (splits.train, splits.val, splits.test))
         progress.say(f"{config.data.name}: {sizes}, calibration {len(splits.calibration)} of train")

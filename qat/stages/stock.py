@@ -129,7 +129,7 @@ def _copy_weights(trained: tf_keras.Model, model: tf_keras.Model) -> None:
 
 def _draw_start(run: Run, model: tf_keras.Model, predictor: Predictor, float_model: FloatModel) -> None:
     """Where the curve of the fake-quant model begins. Its file has no range for the input before the first step."""
-    if not run.config.log.tensorboard:
+    if not run.board.is_asked_for:
         return
     step = len(float_model.history)
     fake_quant, _ = stock_curves(run.config.quant.name)

@@ -47,6 +47,7 @@ HOSTILE = [
     "experiment=/tmp/evil",
     "hydra/launcher=../evil",
     "+data@model=digits",
+    "log.mlflow_uri=http://elsewhere",
     "seed=(((((",
 ]
 
@@ -72,7 +73,15 @@ def test_a_function_is_taken_when_its_name_stands_on_the_command_line(tmp_path):
 
 
 HARMLESS = [
-    *("seed=0,1,2", "quant=ptq,qat", "+sweep=quantizers", "model.alpha=0.25,0.5", "data.path=my.npz", "debug=tiny"),
+    *(
+        "seed=0,1,2",
+        "quant=ptq,qat",
+        "+sweep=quantizers",
+        "model.alpha=0.25,0.5",
+        "data.path=my.npz",
+        "debug=tiny",
+        "logger=csv",
+    ),
     *("train.optimizer._target_=tf_keras.optimizers.SGD", "quant.per_layer={conv1: {weight_bits: 4}}", "~log"),
     *("quant.learning_rate=tag(log,interval(1e-5,1e-3))", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=30"),
     *("hydra/launcher=ray", "hydra.launcher.cpus_per_job=2", "hydra.launcher.partition=short", "seed=range(0,3)"),

@@ -112,7 +112,7 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(option, module,
     done = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stderr
     said = done.stderr.splitlines()
-    assert said[-2] == f"qat: {option}: its engine is not installed. It is an extra:"
+    assert said[-2] == f"qat: {option}: what it needs is not installed. It is an extra:"
     assert shlex.split(said[-1]) == [sys.executable, "-m", "pip", "install", "-e", f"{CHECKOUT}[{module}]"]
     assert not list(tmp_path.glob("sweep/*/results.json"))
 

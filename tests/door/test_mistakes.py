@@ -100,6 +100,9 @@ KEYS = [
     ("export.io=int7", "export.io=int7: expected int8, uint8, float32"),
     ("quant.per_layer=4", "quant.per_layer=4: expected a section, as {key: value}."),
     ("train.epochs={", "train.epochs={: the value cannot be read. One with brackets, spaces or signs is quoted"),
+    ("logger=null", "logger=null: logger is left out by ~logger. Choices of logger: csv, many, mlflow, tensorboard."),
+    ("logger=wandb", "logger=wandb: no such option. Choices of logger: csv, many, mlflow, tensorboard."),
+    ("--logger csv", "--logger csv: options are written without dashes, as key=value: logger=csv"),
     ("data=digits.npz", "data.path=digits.npz: no such file or folder"),
 ]
 

@@ -28,5 +28,10 @@ def tiny(tmp_path):
 def finished(tmp_path_factory, cache):
     """The folder of a finished run, float, PTQ and QAT."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    main_job(compose([*TINY, "quant=qat", f"float_cache={cache}", "train.epochs=2", "quant.epochs=2"]), folder)
+    main_job(
+        compose(
+            [*TINY, "quant=qat", f"float_cache={cache}", "train.epochs=2", "quant.epochs=2", "logger=[tensorboard,csv]"]
+        ),
+        folder,
+    )
     return folder

@@ -1,0 +1,223 @@
+"""A model card: what a deployed file is, is worth, how it is fed and was made, as the Hugging Face Hub reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qat.reporting.numbers import gain_text, interval_text, shown_in_percent, size_text, value_text
+from qat.reporting.verdict import FLOAT, compared_with_float, trained_longer
+from qat.results import RunResult, Variant
+
+LIBRARY = "litert"
+TAGS = {
+    "float": ("float32",),
+    "ptq_int8": ("int8", "quantized", "post-training-quantization"),
+    "qat_int8": ("int8", "quantized", "quantization-aware-training"),
+    "qat_w4a8": ("int4", "quantized", "quantization-aware-training"),
+    "qat_tfmot_int8": ("int8", "quantized", "quantization-aware-training"),
+    "ptq_dynamic_range": ("int8-weights", "quantized", "post-training-quantization"),
+    "ptq_float16": ("float16", "quantized", "post-training-quantization"),
+    "ptq_int16x8": ("int16x8", "quantized", "post-training-quantization"),
+}
+HUB_DATASETS = {
+    "mnist": "ylecun/mnist",
+    "fashion_mnist": "zalando-datasets/fashion_mnist",
+    "cifar10": "uoft-cs/cifar10",
+}
+NO_DATASETS = ("npz", "image_folder", "user")  # somebody's own, which no hub knows
+HUB_METRICS = {"auc": "roc_auc"}
+MOST_LABELS = 1000
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says of one variant beside the run's result."""
+
+    result: RunResult
+    variant: str
+    fed: Mapping[str, Any]  # model.json
+    snippet: str  # feed.py
+    sizes: Mapping[str, int] = field(default_factory=dict)  # file in the folder -> bytes
+    overrides: Sequence[str] | None = None  # of the command line; None where the run was started from Python
+    license: str | None = None
+
+
+def model_card(card: Card) -> str:
+    """Front matter, then Markdown."""
+    parts = [f"---\n{_yaml(front_matter(card))}---", f"# {_title(card)}: {card.variant}", *_parts(card)]
+    return "\n\n".join(parts) + "\n"
+
+
+def front_matter(card: Card) -> dict[str, Any]:
+    """The Hub's metadata; a license only where the user named one."""
+    data, variant = str(card.result.config["data"]["name"]), card.result.variants[card.variant]
+    task = pipeline_tag(card)
+    known = {
+        "license": card.license,
+        "library_name": LIBRARY,
+        "pipeline_tag": task,
+        "tags": [LIBRARY, "tflite", "tf-keras", *TAGS.get(card.variant, ())],
+        "datasets": None if data in NO_DATASETS else [HUB_DATASETS.get(data, data)],
+        "metrics": [_metric(variant)],
+    }
+    worth = {
+        "task": {"type": task or "other"},
+        "dataset": {"name": data, "type": HUB_DATASETS.get(data, data), "split": "test"},
+        "metrics": [{"type": _metric(variant), "value": variant.metric.value, "name": variant.metric.name}],
+    }
+    index = [{"name": f"{_title(card)}, {card.variant}", "results": [worth]}]
+    return {key: value for key, value in known.items() if value is not None} | {"model-index": index}
+
+
+def pipeline_tag(card: Card) -> str | None:
+    """The Hub's word for the task, where it is known."""
+    classifies = card.result.variants[card.variant].accuracy is not None
+    return "image-classification" if classifies and _contract(card).get("layout") == "NHWC" else None
+
+
+def _parts(card: Card) -> Iterator[str]:
+    result, variant = card.result, card.result.variants[card.variant]
+    yield _first_sentence(card, variant)
+    yield "## What it is worth"
+    yield _table(["", "this file", "float"], _worth(variant, result.variants.get(FLOAT)))
+    yield from _comparison(card, variant)
+    yield "## How to feed it"
+    yield _table(["", "name", "type", "shape", "scale", "zero point"], _tensors(card.fed))
+    told = {key: json.dumps(value, ensure_ascii=False) for key, value in _contract(card).items() if value is not None}
+    yield _table(["how raw samples become inputs", ""], [list(pair) for pair in told.items()])
+    yield f"Python that runs in this folder (packages `ai-edge-litert` and `numpy`):\n\n```python\n{_code(card)}```"
+    yield "## How it was made"
+    yield "\n".join(f"- {line}" for line in _made(card))
+    yield "## Files"
+    yield _table(["file", "size", "SHA-256"], _files(card))
+
+
+def _first_sentence(card: Card, variant: Variant) -> str:
+    arithmetic = "computes in integers alone" if variant.integer_only else "computes in float, in parts or as a whole"
+    return (
+        f"A LiteRT (TensorFlow Lite) file of {size_text(variant.size_bytes)} that {arithmetic}, with "
+        f"{variant.input_dtype} inputs and {variant.output_dtype} outputs."
+    )
+
+
+def _worth(variant: Variant, reference: Variant | None) -> list[list[str]]:
+    sides = [variant, reference] if reference is not None else [variant]
+    found = {
+        f"{variant.metric.name} on test": [value_text(each.metric) for each in sides],
+        "its 95 % interval, %": [interval_text(each.accuracy_interval) for each in sides],
+        "size": [size_text(each.size_bytes) for each in sides],
+        "integer-only": ["yes" if each.integer_only else "no" for each in sides],
+        "latency, one sample, one thread": [
+            "" if ms is None else f"{ms:.3g} ms" for ms in (e.latency_ms for e in sides)
+        ],
+    }
+    if reference is not None and reference is not variant:
+        found["better than float"] = [_gain(variant, reference), ""]
+        found["same answer as float"] = ["" if variant.agreement is None else f"{100 * variant.agreement:.2f} %", ""]
+    return [[name, *cells] for name, cells in found.items() if any(cells)]
+
+
+def _gain(variant: Variant, reference: Variant) -> str:
+    shown = gain_text(variant.metric, reference.metric)
+    return f"{shown} points" if shown_in_percent(variant.metric.name) else shown
+
+
+def _comparison(card: Card, variant: Variant) -> Iterator[str]:
+    reference = card.result.variants.get(FLOAT)
+    samples = card.result.splits.get("test")
+    if samples:
+        yield f"Measured on {samples} test samples, which the run used for nothing else."
+    if reference is not None and card.variant != FLOAT:
+        yield f"{card.variant} {compared_with_float(variant, reference)}."
+        longer = trained_longer(card.result, card.variant)
+        if longer:
+            yield longer
+
+
+def _tensors(fed: Mapping[str, Any]) -> list[list[str]]:
+    return [
+        [
+            side,
+            str(tensor["name"]),
+            str(tensor["dtype"]),
+            str(tensor["shape"]),
+            "" if tensor["scale"] is None else f"{tensor['scale']:.9g}",
+            "" if tensor["zero_point"] is None else str(tensor["zero_point"]),
+        ]
+        for side in ("inputs", "outputs")
+        for tensor in fed.get(side, ())
+    ]
+
+
+def _code(card: Card) -> str:
+    contract = _contract(card)
+    shape = ", ".join(map(str, (1, *contract["shape"])))
+    lines = [
+        f"raw = np.zeros(({shape}), np.{contract['raw_dtype']})  # your samples, as they are stored",
+        "outputs = predict(raw)",
+    ]
+    labels = list(card.fed.get("labels", ()))
+    if pipeline_tag(card) is not None and 1 < len(labels) <= MOST_LABELS:
+        lines += [f"LABELS = {labels!r}", "print(LABELS[int(outputs[0].argmax())])"]
+    else:
+        lines.append("print(outputs[0])")
+    return card.snippet.rstrip("\n") + "\n\n\n" + "\n".join(lines) + "\n"
+
+
+def _made(card: Card) -> Iterator[str]:
+    result = card.result
+    epochs = {name: len(history) for name, history in result.histories.items() if history}
+    if card.overrides is not None:
+        yield f"Command: `{' '.join(['qat train', *card.overrides])}`"
+    yield f"Model: {result.config['model']['name']}; quantizer: {result.config['quant']['name']}"
+    yield f"Data: {result.config['data']['name']} ({', '.join(f'{name} {n}' for name, n in result.splits.items())})"
+    if epochs:
+        yield "Epochs: " + ", ".join(f"{name} {count}" for name, count in epochs.items())
+    yield "Seeds: " + ", ".join(f"{name} {seed}" for name, seed in result.seeds.items())
+    packages = ("qat", "tensorflow", "tf_keras", "ai-edge-litert")
+    yield "Versions: " + ", ".join(f"{name} {result.versions[name]}" for name in packages if name in result.versions)
+    if result.git_commit is not None:
+        yield f"Commit of qat: {result.git_commit}"
+    if result.variants[card.variant].latency_ms is not None and result.machine:
+        yield f"Latency measured on: {result.machine}"
+
+
+def _files(card: Card) -> list[list[str]]:
+    folder = f"{card.variant}/"
+    found = {path.removeprefix(folder): sha for path, sha in card.result.sha256.items() if path.startswith(folder)}
+    return [
+        [f"`{name}`", size_text(card.sizes[name]) if name in card.sizes else "", f"`{sha}`"]
+        for name, sha in found.items()
+    ]
+
+
+def _title(card: Card) -> str:
+    return f"{card.result.config['model']['name']} on {card.result.config['data']['name']}"
+
+
+def _contract(card: Card) -> Mapping[str, Any]:
+    contract: Mapping[str, Any] = card.fed["contract"]
+    return contract
+
+
+def _metric(variant: Variant) -> str:
+    return HUB_METRICS.get(variant.metric.name, variant.metric.name)
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    columns = max((len(row) for row in rows), default=len(titles))
+    lines = [titles[:columns], ["---"] * columns, *([_cell(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=1000))
