@@ -257,6 +257,8 @@ class BenchmarkConfig:
     threads: Any = 1  # one number, or several as [1,2]: each is a row of its own
     batch: Any = 1  # samples a call; as threads
     delegate: Any = field(default_factory=lambda: [True, False])  # XNNPACK on, off, or both
+    # of one sample, as [96,96,3], where a file leaves them open; None = as its metadata says, else 64 each
+    sizes: list[int] | None = None
     rounds: int = 20  # in each round every file has its turn, in an order that changes
     seconds: float = 2.0  # of measuring, for each row, all rounds together
     warmup_seconds: float = 0.3  # of calls before the first that counts

@@ -6,6 +6,7 @@ a knob that only images have (image_size, range, mean, augmentation) says that t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,7 @@ from qat.config import DataConfig
 from qat.data.source import Part, Source, check_within_classes, checked_labels, class_names_of, contract_of
 from qat.errors import ConfigError, DataError
 
+_ENOUGH = 64  # samples that tell what the others are
 _LUMA = (19595, 38470, 7471)  # ITU-R 601, in 1/65536
 
 
@@ -33,6 +35,12 @@ def source_from_arrays(
     _check_keys(arrays, tuple(f"{axis}{key}" for key in others for axis in "xy"), origin)
     samples = {key: _samples(arrays[f"x{key}"], f"{origin}: x{key}") for key in (suffix, *others)}
     layout = _layout(config, samples[suffix])
+    if layout == "features" and _looks_like_pixels(samples[suffix]):
+        warnings.warn(
+            f"{origin}: {first} is float32 and looks like pixels from 0 to 255, which are taken unscaled. Images are "
+            f"uint8 and then scaled: store {first}.astype(numpy.uint8), or say data.range=[0,1]",
+            stacklevel=2,
+        )
     for key in others:
         _check_alike(samples[suffix], samples[key], f"{origin}: x{key}", first)
     labels = {key: checked_labels(arrays[f"y{key}"], len(samples[key]), f"{origin}: y{key}") for key in samples}
@@ -43,6 +51,14 @@ def source_from_arrays(
     parts = {key: Part(shaped[key], labels[key]) for key in samples}
     contract = contract_of(config, shaped[suffix].shape[1:], str(shaped[suffix].dtype), layout)
     return Source(parts[suffix], contract, names, val=parts.get("_val"), test=parts.get("_test"))
+
+
+def _looks_like_pixels(samples: NDArray) -> bool:
+    """Whole numbers up to 255, in the shape of images."""
+    if samples.ndim != 4 or samples.shape[-1] not in (1, 3):
+        return False
+    some = samples[:_ENOUGH]
+    return bool(some.min() >= 0 and 1 < some.max() <= 255 and (some == np.floor(some)).all())
 
 
 def _check_keys(arrays: Mapping[str, ArrayLike], needed: tuple[str, ...], origin: str) -> None:

@@ -86,7 +86,7 @@ def checked_labels(found: ArrayLike, samples: int, where: str) -> NDArray[np.int
     if labels.ndim != 1:
         raise DataError(f"{where} has shape {list(labels.shape)}: expected [N]; make one-hot labels .argmax(axis=1)")
     if labels.dtype.kind not in "iu":
-        raise DataError(f"{where} is {labels.dtype}: expected whole numbers 0..classes-1 of an integer type")
+        raise DataError(f"{where} {_no_numbers(labels)}")
     if len(labels) != samples:
         raise DataError(f"{where} has {len(labels)} labels for {samples} samples: the counts must agree")
     if len(labels) == 0:
@@ -94,6 +94,17 @@ def checked_labels(found: ArrayLike, samples: int, where: str) -> NDArray[np.int
     labels = labels.astype(np.int64)
     _refuse(labels < 0, labels, where, "outside the classes", "classes are numbered from 0")
     return labels
+
+
+def _no_numbers(labels: NDArray) -> str:
+    wanted = "expected whole numbers 0..classes-1 of an integer type"
+    if labels.dtype.kind in "USO" and labels.size:
+        first = str(labels.flat[0])[:40]
+        return (
+            f"holds texts, the first is {first!r}: {wanted}. Number them: names, labels = numpy.unique(labels, "
+            "return_inverse=True), and store the names beside them as label_names"
+        )
+    return f"is {labels.dtype}: {wanted}; store labels.astype(numpy.int64), if they are whole numbers"
 
 
 def check_within_classes(labels: NDArray[np.int64], class_names: tuple[str, ...], where: str) -> None:

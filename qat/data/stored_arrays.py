@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from qat.errors import DataError
 from qat.limits import DAMAGE, check_regular, check_size
 
-_ZIP = b"PK"
+_ZIP, _NPY = b"PK", b"\x93NUMPY"
+_ENOUGH = 512  # bytes that tell what kind of file it is
+_STORE = "Samples and labels are stored together: numpy.savez('data.npz', x=samples, y=labels)"
 
 
 def read_arrays(path: str | Path, key: str, wanted: Collection[str] | None = None) -> dict[str, NDArray]:
@@ -26,7 +28,7 @@ def read_arrays(path: str | Path, key: str, wanted: Collection[str] | None = Non
     """
     where = f"{key}={path}"
     try:
-        with _opened(path, where) as file, zipfile.ZipFile(file) as archive:
+        with _opened(path, where) as file, _archive(file, where) as archive:
             members = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
             taken = [each for name, each in members.items() if wanted is None or name in wanted]
             check_size(f"{where}, uncompressed", sum(each.file_size for each in taken), "file_mb")
@@ -36,9 +38,22 @@ def read_arrays(path: str | Path, key: str, wanted: Collection[str] | None = Non
     except DataError:
         raise
     except DAMAGE as error:
-        raise DataError(
-            f"{where}: not a readable .npz of plain arrays ({_reason(error)}); write it with numpy.savez"
-        ) from error
+        raise DataError(f"{where}: not a readable .npz of plain arrays ({_reason(error)}). {_STORE}") from error
+
+
+def _archive(file: BinaryIO, where: str) -> zipfile.ZipFile:
+    """The archive that an .npz is; of what people take for one it is said what it is."""
+    start = file.read(_ENOUGH)
+    file.seek(0)
+    if start.startswith(_NPY):
+        raise DataError(f"{where}: an .npy, which is one array without labels. {_STORE}")
+    if start and not start.startswith(_ZIP) and _is_text(start):
+        raise DataError(f"{where}: a text, as a .csv is one, and no .npz. Read it into arrays. {_STORE}")
+    return zipfile.ZipFile(file)
+
+
+def _is_text(start: bytes) -> bool:
+    return b"\0" not in start and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
 
 
 def read_array(path: str | Path, key: str) -> NDArray | dict[str, NDArray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ BY_NUMBER = "${hydra.job.num}"  # hydra.sweep.subdir, unless the user has anothe
 
 POOLS = ("JoblibLauncher",)  # launchers whose workers all die with one of them, and the jobs in them
 MOST_TRIES = 2
+_NUMBERS = re.compile(r"[^,\s]+")
+_ONLY_NUMBERS = re.compile(r"[-+\d.eE]+(,\s*[-+\d.eE]+)*")
 LONGEST_NAME = 120  # of a job's folder, in characters
 
 
@@ -52,6 +54,21 @@ def _as_jobs_have_it(overrides: Sequence[str]) -> Iterator[str]:
             yield f"{each.get_key_element()}={each.get_value_element_as_str()}"
 
 
+def as_typed(overrides: Sequence[str]) -> dict[str, str]:
+    """What a job has, as Hydra writes it, to what was typed, where the two differ: numbers, as people write them.
+
+    >>> as_typed(["quant.learning_rate=1e-3,1e-4", "seed=0,1", "quant=choice(ptq,qat)"])
+    {'quant.learning_rate=0.001': 'quant.learning_rate=1e-3', 'quant.learning_rate=0.0001': 'quant.learning_rate=1e-4'}
+    """
+    found = {}
+    for override in overrides:
+        key, _, values = override.partition("=")
+        for typed in _NUMBERS.findall(values) if _ONLY_NUMBERS.fullmatch(values) else ():
+            parsed = OverridesParser.create().parse_override(f"{key}={typed}")
+            found[f"{parsed.get_key_element()}={parsed.get_value_element_as_str()}"] = f"{key}={typed}"
+    return {had: typed for had, typed in found.items() if had != typed}
+
+
 @dataclass
 class Job:
     """One job, before and after it ran."""
@@ -75,18 +92,22 @@ class Jobs:
     Attributes:
         named_here: whether folders have the names of `folder_name`; else the user's `hydra.sweep.subdir` says them.
         of_all: overrides that every job has: they stand in no folder's name.
+        typed: `as_typed` of the sweep's overrides.
     """
 
     sweep_dir: Path
     named_here: bool
     of_all: frozenset[str] = frozenset()
+    typed: Mapping[str, str] = field(default_factory=dict)
     all: list[Job] = field(default_factory=list)
 
     @classmethod
     def of(cls, config: DictConfig) -> Jobs:
         subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index,call-overload]
-        of_all = frozenset(_as_jobs_have_it(OmegaConf.select(config, "hydra.overrides.task") or ()))
-        return cls(Path(config.hydra.sweep.dir), subdir == BY_NUMBER, of_all)
+        given = list(map(str, OmegaConf.select(config, "hydra.overrides.task") or ()))
+        in_file = OmegaConf.select(config, "hydra.sweeper.params") or {}
+        typed = as_typed([*(f"{key}={value}" for key, value in in_file.items()), *given])
+        return cls(Path(config.hydra.sweep.dir), subdir == BY_NUMBER, frozenset(_as_jobs_have_it(given)), typed)
 
     def add(self, batch: Sequence[Sequence[str]]) -> list[Job]:
         """Jobs in folders of their own."""
@@ -147,7 +168,7 @@ class Jobs:
     def untold(self, job: Job) -> tuple[str, ...]:
         """What the job alone is asked for, where the folder's name does not say it."""
         own = tuple(override for override in job.overrides if override not in self.of_all)
-        return () if job.folder == folder_name(own) else own
+        return () if job.folder in (self._name(own), folder_name(own)) else own
 
     def own_overrides(self, job: Job) -> str:
         """Those that not every job has."""
@@ -160,9 +181,12 @@ class Jobs:
     def _free_folder(self, overrides: Sequence[str]) -> str:
         """Named by what this job alone is asked for; by its number where that is nothing, or taken."""
         taken = {path.name for path in self.sweep_dir.glob("*")} | {job.folder for job in self.all}
-        name = folder_name([override for override in overrides if override not in self.of_all])
+        name = self._name([override for override in overrides if override not in self.of_all])
         free = (f"{name},{number}" if name else str(number) for number in range(len(taken) + 1))
         return name if name and name not in taken else next(each for each in free if each not in taken)
+
+    def _name(self, overrides: Sequence[str]) -> str:
+        return folder_name([self.typed.get(override, override) for override in overrides])
 
     def _ended(self, job: Job, ended: JobReturn) -> None:
         if ended.hydra_cfg is not None:

@@ -39,6 +39,7 @@ from qat.door.sweep import arguments_of, flags_first, requested
 from qat.door.worker import as_worker
 from qat.errors import ConfigError, JobError, QatError, RunDirError
 from qat.plain_text import HarmlessStream, writable
+from qat.wrapping import columns_of, wrapped
 
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells count
 _FOLDER_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
@@ -129,7 +130,7 @@ def _refuse_finished(overrides: list[str]) -> None:
 
 def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> object:
     """The one run, or a job of a sweep, which may be in a process, or on a machine, of its own."""
-    warnings.formatwarning = lambda message, *_: writable(f"qat: warning: {message}\n")
+    warnings.formatwarning = lambda message, *_: f"{_on_stderr(f'warning: {message}')}\n"
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     task = _within_limits(_logged(task) if schema is Config else task)
     if schema not in (Config, BenchmarkConfig):  # these draw bars
@@ -175,7 +176,7 @@ def _failed_job(error: Exception, run_dir: Path, schema: type, with_stack: bool)
     if with_stack or told is None:
         traceback.print_exception(error)
     failed = JobError(f"{type(error).__name__}: {error}" if told is None else str(told), getattr(told, "exit_code", 1))
-    print(f"qat: this job failed, the others go on. {writable(f'{run_dir}: {failed}')}", file=sys.stderr, flush=True)
+    print(_on_stderr(f"this job failed, the others go on. {run_dir}: {failed}"), file=sys.stderr, flush=True)
     with suppress(OSError):
         record = {"error": type(error).__name__, "message": str(failed), "exit_code": failed.exit_code}
         rundir.write_json(run_dir / rundir.FAILED, record)
@@ -197,8 +198,12 @@ def _folder_refused(error: OSError) -> RunDirError:
 
 
 def _last_words(message: str, exit_code: int) -> int:
-    print(f"qat: {writable(message)}", file=sys.stderr, flush=True)
+    print(_on_stderr(message), file=sys.stderr, flush=True)
     return exit_code
+
+
+def _on_stderr(message: str) -> str:
+    return wrapped(f"qat: {writable(message)}", columns_of(sys.stderr))
 
 
 def _terminate(signal_number: int, _frame: object) -> NoReturn:

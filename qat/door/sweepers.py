@@ -63,7 +63,7 @@ def one_sweep(jobs: Jobs, config: DictConfig) -> Iterator[None]:
         except (KeyboardInterrupt, SystemExit):
             if "sweep" in config:
                 resume = resume_command(jobs.sweep_dir, config)
-                print(f"qat: to run what is missing: {resume}", file=sys.stderr, flush=True)
+                print(f"qat: to run what is missing:\n  {resume}", file=sys.stderr, flush=True)
             raise
         _show(jobs)
         _report(jobs, config)
@@ -97,6 +97,6 @@ def _report(jobs: Jobs, config: DictConfig) -> None:
     lines = [f"{len(failed)} of {len(jobs.all)} jobs failed:"]
     lines += [f"  {jobs.told(job)}\n      {job.error}" for job in failed]
     if "sweep" in config:
-        lines.append(f"To run again what did not finish: {resume_command(jobs.sweep_dir, config)}")
+        lines.append(f"To run again what did not finish:\n  {resume_command(jobs.sweep_dir, config)}")
     codes = {job.exit_code for job in failed}
     raise SweepError("\n".join(lines), codes.pop() if len(codes) == 1 else 1)

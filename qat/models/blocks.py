@@ -41,8 +41,8 @@ def classifier(x: tf.Tensor, classes: int, dropout: float = 0.0) -> tf.Tensor:
     return layers.Softmax(name="probabilities")(x)
 
 
-def images_only(family: str, input_shape: tuple[int, ...], smallest: int = 1) -> None:
-    """Refuse inputs that are no maps `(height, width, channels)`, or smaller than the family can take."""
+def images_only(family: str, input_shape: tuple[int, ...], smallest: int = 4) -> None:
+    """Refuse inputs that are no maps `(height, width, channels)`, or so small that filters would see padding alone."""
     if len(input_shape) == 3 and min(input_shape[:2]) >= smallest:
         return
     raise ModelError(

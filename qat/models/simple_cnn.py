@@ -13,7 +13,7 @@ CHANNELS = (16, 32)
 
 def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
     """Images `[N, *input_shape]` to probabilities `[N, classes]`."""
-    images_only("simple_cnn", input_shape, smallest=4)
+    images_only("simple_cnn", input_shape)
     inputs = x = layers.Input(input_shape, name="image")
     for number, channels in enumerate(CHANNELS, start=1):
         x = layers.Conv2D(width(channels, config.alpha), 3, padding="same", use_bias=False, name=f"block{number}_conv")(

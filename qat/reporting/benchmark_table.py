@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qat.reporting.table import table_text
-from qat.reporting.terminal import wrapped
+from qat.wrapping import wrapped
 
 Row = Mapping[str, Any]
 TITLES = ("file", "kind", "threads", "batch", "XNNPACK", "median ms", "p95 ms", "size KiB", "peak KiB", "MMAC", "ops")

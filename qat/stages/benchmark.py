@@ -23,10 +23,13 @@ from qat.reporting.benchmark_table import benchmark_markdown, benchmark_text, co
 from qat.stages.benchmark_files import BenchmarkFile, files_of
 from qat.tflite import multiply_accumulates
 from qat.tflite.cost import macs_of
+from qat.tflite.metadata import read_metadata
 from qat.tflite.one_op import one_op_files
 from qat.tflite.timing import Job, Setting, Timing, measure, time_each
+from qat.tflite.timing_child import OPEN_SIZE
 from qat.tflite.verify import verify
 
+MOST = 1 << 16  # of one size of a sample
 OP_SECONDS = 0.02  # of measuring, for each operator alone
 Row = dict[str, Any]
 
@@ -40,7 +43,9 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
     settings, machine = list(_settings(config)), _machine()
     progress = Progress()
     files = files_of(config, folder, progress.say)
-    jobs = _jobs(files, settings)
+    jobs = _jobs(files, settings, config.sizes)
+    for told in _guessed(files, config.sizes):
+        progress.say(told)
     with progress.work("benchmark", config.rounds, "round") as bar:
         timings = measure(
             [Job(file.name, file.content, setting) for file, setting in jobs],
@@ -65,15 +70,52 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
     return rows
 
 
-def _jobs(files: Sequence[BenchmarkFile], settings: Sequence[Setting]) -> list[tuple[BenchmarkFile, Setting]]:
+def _jobs(
+    files: Sequence[BenchmarkFile], settings: Sequence[Setting], sizes: Sequence[int] | None
+) -> list[tuple[BenchmarkFile, Setting]]:
     """Every file in every setting; one that was made for a batch of several keeps it."""
-    return list(dict.fromkeys((file, _as_made(file, setting)) for setting in settings for file in files))
+    return list(dict.fromkeys((file, _as_made(file, setting, sizes)) for setting in settings for file in files))
 
 
-def _as_made(file: BenchmarkFile, setting: Setting) -> Setting:
-    sizes = {tensor.shape_signature[0] for tensor in file.graph.inputs if tensor.shape_signature}
-    made_for = max(sizes, default=1)
+def _as_made(file: BenchmarkFile, setting: Setting, sizes: Sequence[int] | None) -> Setting:
+    batches = {tensor.shape_signature[0] for tensor in file.graph.inputs if tensor.shape_signature}
+    setting = replace(setting, sizes=_sizes(file, sizes))
+    made_for = max(batches, default=1)
     return replace(setting, batch=made_for) if made_for > 1 else setting
+
+
+def _open(file: BenchmarkFile) -> tuple[int, ...]:
+    """Sizes of one sample of the first input, where some are open (-1); else none."""
+    sizes = tuple(file.graph.inputs[0].shape_signature[1:]) if file.graph.inputs else ()
+    return sizes if any(size < 0 for size in sizes) else ()
+
+
+def _sizes(file: BenchmarkFile, given: Sequence[int] | None) -> tuple[int, ...] | None:
+    """As the user says, else as the file's contract does; None where nobody does, or nothing is open."""
+    wanted = _open(file)
+    if not wanted:
+        return None
+    if given is not None:
+        if not _fit(given, wanted):
+            raise ConfigError(f"sizes={list(given)}: {file.name} takes samples of {list(wanted)}, where -1 is open.")
+        return tuple(given)
+    contract = read_metadata(file.content).contract
+    return contract.shape if contract is not None and _fit(contract.shape, wanted) else None
+
+
+def _fit(sizes: Sequence[int], wanted: Sequence[int]) -> bool:
+    alike = len(sizes) == len(wanted) and all(b in (-1, a) for a, b in zip(sizes, wanted, strict=True))
+    return alike and all(1 <= size <= MOST for size in sizes)
+
+
+def _guessed(files: Sequence[BenchmarkFile], given: Sequence[int] | None) -> Iterator[str]:
+    for file in files:
+        if _open(file) and _sizes(file, given) is None:
+            shown = [size if size >= 0 else OPEN_SIZE for size in _open(file)]
+            yield (
+                f"{file.name} leaves sizes open, which only its samples know: timed with samples of {shown}; "
+                f"sizes=[…] gives yours."
+            )
 
 
 def _rows(

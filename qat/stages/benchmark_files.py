@@ -103,7 +103,9 @@ def _accuracies(record: Path) -> dict[str, float]:
 
 def _how_to_get(kind: str, run: Path) -> str:
     if kind == "int8":
-        return f"{command('train', 'quant=ptq', float_run=run)} with the run's data and model options makes it"
+        return (
+            f"this makes it, with the run's data and model options:\n  {command('train', 'quant=ptq', float_run=run)}"
+        )
     return "make_missing=true makes it from the run's float model"
 
 

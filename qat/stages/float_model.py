@@ -25,6 +25,10 @@ from qat.training.replicas import for_replicas
 
 History = tuple[dict[str, float], ...]
 TRAINED_HERE = "trained here"
+NOT_RESUMED = (
+    "Stopped in the float training, which is not resumed: nothing of it is kept, and the same command begins it again. "
+    "A float model that was trained to its end is kept, and taken by the next run."
+)
 
 
 @dataclass(frozen=True)
@@ -164,5 +168,8 @@ def _train(run: Run, model: tf_keras.Model) -> History:
                 )
         except TrainingDivergedError:
             export_keras(run, "float", model)  # its last good weights
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            run.progress.say(NOT_RESUMED)
             raise
     return result.history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from qat.reporting.dashboard import begin_runs
 from qat.stages.loggers import loggers_of
 from qat.stages.session import begin_session
 from qat.training.cluster import is_chief
+from qat.training.settings import larger_than
 from qat.training.workers import Workers
 
 BASELINE = "ptq_int8"
@@ -98,6 +100,8 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         with progress.work("load data"):
             splits = data.load(config.data, wanted, config.seed)
         _refuse_one_class(config, splits)
+        for told in larger_than(len(splits.train), config.train, config.quant):
+            warnings.warn(told, stacklevel=2)
         board.loggers += loggers_of(config, folder)
         begin_runs(board, config.quant.name, config.quant.beside)
         sizes = ", ".join(f"{split.name} {len(split)}" for split in (splits.train, splits.val, splits.test))

@@ -36,6 +36,7 @@ class Setting:
     threads: int = 1
     batch: int | None = 1
     delegate: bool = True
+    sizes: tuple[int, ...] | None = None  # of one sample of the first input, for those that the file leaves open
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Child:
             "threads": setting.threads,
             "batch": setting.batch,
             "delegate": setting.delegate,
+            "sizes": setting.sizes,
             "warmup_seconds": warmup_seconds,
         }
         answer = self._ask(told, content, warmup_seconds)

@@ -39,15 +39,16 @@ def _forget_peak():
 
 
 class Model:
-    def __init__(self, content, threads, delegate, batch):
+    def __init__(self, content, threads, delegate, batch, sizes=None):
         import numpy as np
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         self._litert = Interpreter(model_content=content, num_threads=threads, experimental_op_resolver_type=resolver)
-        for detail in self._litert.get_input_details():
+        for place, detail in enumerate(self._litert.get_input_details()):
             signature = [int(size) for size in detail["shape_signature"]]
-            shape = [size if size >= 0 else OPEN_SIZE for size in signature]
+            known = [OPEN_SIZE, *sizes] if sizes and place == 0 else [OPEN_SIZE] * len(signature)
+            shape = [size if size >= 0 else other for size, other in zip(signature, known, strict=True)]
             if batch is not None and shape:
                 shape[0] = batch
             if list(detail["shape"]) != shape:
@@ -87,7 +88,7 @@ def _load(told, content):
     _forget_peak()
     before = _status("VmRSS") or _peak_bytes()
     started = time.perf_counter()
-    model = Model(content, told["threads"], told["delegate"], told["batch"])
+    model = Model(content, told["threads"], told["delegate"], told["batch"], told["sizes"])
     load_seconds = time.perf_counter() - started
     warmup = model.run(told["warmup_seconds"])
     return model, {"load_ms": load_seconds * 1e3, "warmup_ns": warmup, "before_bytes": before - len(content)}

@@ -11,8 +11,24 @@ from typing import Any
 from qat.config import QuantConfig, TrainConfig
 from qat.errors import ConfigError
 
+_USUAL_BATCH, _STEPS = 32, 10
 SCHEDULES = ("constant", "cosine")
 ADAM = {"_target_": "tf_keras.optimizers.Adam"}
+
+
+def larger_than(samples: int, train: TrainConfig, quant: QuantConfig) -> list[str]:
+    """A sentence on each batch that all `samples` of train do not fill.
+
+    >>> larger_than(992, TrainConfig(batch_size=1000), QuantConfig(batch_size=32))
+    ['train.batch_size=1000: train has 992 samples, so an epoch is a single step; 32 makes 31 of it']
+    """
+    sizes = {"train.batch_size": train.batch_size, "quant.batch_size": quant.batch_size}
+    step = min(_USUAL_BATCH, max(1, samples // _STEPS))
+    return [
+        f"{key}={size}: train has {samples} samples, so an epoch is a single step; {step} makes {samples // step} of it"
+        for key, size in sizes.items()
+        if size is not None and size > samples
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,10 @@
 In this process and without TensorFlow: the command line is understood, then composed, as a command does it.
 """
 
+import numpy as np
 import pytest
 
+from qat import data
 from qat.config import BenchmarkConfig, CompareConfig, Config, DiagnoseConfig, EvaluateConfig, VerifyConfig
 from qat.door.command_line import data_by_path, understood
 from qat.door.compose import compose
@@ -110,6 +112,79 @@ KEYS = [
 @pytest.mark.parametrize(("line", "message"), KEYS, ids=[line for line, _ in KEYS])
 def test_a_key_or_value_that_cannot_be_meant_is_answered(line, message):
     assert message in answer(line.split())
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 1)).astype(np.uint8)
+LABELS = np.arange(40) % 4
+DATA = [  # what lies at data.path, and what is said of it
+    (
+        "digits.csv",
+        "0,1,2\n3,4,5\n",
+        "a text, as a .csv is one, and no .npz. Read it into arrays. Samples and",
+    ),
+    ("digits.npz", "0;1;2\n", "digits.npz: a text, as a .csv is one, and no .npz."),
+    (
+        "x.npy",
+        IMAGES,
+        "x.npy: an .npy, which is one array without labels. Samples and labels are stored together:",
+    ),
+    ("cut.npz", b"PK\x03\x04 and no more", "cut.npz: not a readable .npz of plain arrays (File is not a zip file)."),
+    ("empty.npz", b"", "empty.npz: not a readable .npz of plain arrays"),
+    ("folder.npz", None, "folder.npz"),
+    ("objects.npz", {"x": np.array([{}] * 40), "y": LABELS}, "it holds Python objects, which are not loaded"),
+    ("keys.npz", {"images": IMAGES, "labels": LABELS}, "has no x_train and no y_train; its keys are images, labels."),
+    (
+        "texts.npz",
+        {"x": IMAGES, "y": np.array(["cat", "dog"] * 20)},
+        "y holds texts, the first is 'cat': expected",
+    ),
+    (
+        "floats.npz",
+        {"x": IMAGES, "y": LABELS / 2},
+        "y is float64: expected whole numbers 0..classes-1 of",
+    ),
+    (
+        "one_based.npz",
+        {"x": IMAGES, "y": LABELS + 1},
+        "no training sample has label 0, though labels go up to 4",
+    ),
+    (
+        "negative.npz",
+        {"x": IMAGES, "y": LABELS - 1},
+        "y holds 10 labels outside the classes, the first is -1",
+    ),
+    ("named.npz", {"x": IMAGES, "y": LABELS, "label_names": ["a", "b"]}, "outside the classes 0..1, the first is 2 at"),
+    (
+        "one_hot.npz",
+        {"x": IMAGES, "y": np.eye(4)[LABELS]},
+        "y has shape [40, 4]: expected [N]; make one-hot labels",
+    ),
+    ("short.npz", {"x": IMAGES, "y": LABELS[:-1]}, "y has 39 labels for 40 samples: the counts must agree"),
+    ("flat.npz", {"x": IMAGES[:, 0, 0, 0], "y": LABELS}, "x has shape [40]: expected [N, ...], one row a sample"),
+    (
+        "int32.npz",
+        {"x": IMAGES.astype(np.int32), "y": LABELS},
+        "x is int32: expected uint8 (images, 0..255)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), DATA, ids=[name for name, _, _ in DATA])
+def test_data_that_cannot_be_used_is_answered_by_what_it_is_and_what_is_wanted(name, content, message, tmp_path):
+    path = tmp_path / name
+    if content is None:
+        path.mkdir()
+    elif isinstance(content, dict):
+        np.savez(path, **content)
+    elif isinstance(content, np.ndarray):
+        np.save(path, content)
+    else:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    (config,) = configs(["data=npz", f"data.path={path}"])
+    with pytest.raises(QatError) as refused:
+        data.load(config.data, 8, 0)
+    assert message in str(refused.value)
+    assert refused.value.exit_code == 2
 
 
 ADAM = {"_target_": "tf_keras.optimizers.Adam", "weight_decay": None}

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from qat.door.finished import fingerprint, found_jobs
-from qat.door.jobs import folder_name
+from qat.door.jobs import Jobs, as_typed, folder_name
 from qat.door.resume import resumed
 from qat.door.sharing import cores, shared_out
 from qat.errors import RunDirError
@@ -73,8 +73,8 @@ def test_one_failed_job_ends_no_other_and_is_told_at_the_end(swept):
         "  seed=1,quant.learning_rate=0.2",
         "      ValueError: seed 1 is odd",
     ]
-    assert end[5].startswith("To run again what did not finish: ")
-    assert end[5].endswith(" -m qat.train sweep.resume=sweep")
+    assert end[5] == "To run again what did not finish:"
+    assert end[6].endswith(" -m qat.train sweep.resume=sweep")
     left = json.loads((folder / "sweep" / named(1, 0.1) / "failed.json").read_text())
     assert left["message"] == "ValueError: seed 1 is odd"
 
@@ -126,6 +126,12 @@ def test_a_folder_holds_at_most_120_characters(tmp_path):
     long = [f"data.label_names=[{','.join(f'class{n}' for n in range(40))}]", "seed=1"]
     assert len(folder_name(long)) == 120
     assert folder_name(long) != folder_name([*long[:-1], "seed=2"])
+
+
+def test_a_folder_has_numbers_as_they_were_typed(tmp_path):
+    jobs = Jobs(tmp_path, True, frozenset(), as_typed(["quant.learning_rate=1e-3,3e-4", "seed=0,1"]))
+    (job,) = jobs.add([["quant.learning_rate=0.001", "seed=1"]])
+    assert (job.folder, jobs.told(job)) == ("quant.learning_rate=1e-3,seed=1",) * 2
 
 
 def test_a_sweep_in_a_file_runs_without_the_flag(tmp_path):

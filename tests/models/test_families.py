@@ -122,6 +122,12 @@ def test_features_are_refused_where_maps_are_needed(name):
         made(name, (640,))
 
 
+@pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2", "resnet8", "ds_cnn", "simple_cnn"])
+def test_images_so_small_that_filters_see_padding_alone_are_refused(name):
+    with pytest.raises(ModelError, match=rf"model={name} takes images .* of at least 4x4, but .* \(2, 2, 3\)"):
+        made(name, (2, 2, 3))
+
+
 def test_names_and_the_check_of_a_config_need_no_tensorflow():
     code = (
         "import sys, qat.models as m; from qat.config import ModelConfig; m.check(ModelConfig(name='mobilenet')); "

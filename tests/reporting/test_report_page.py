@@ -78,6 +78,7 @@ def test_the_tone_follows_what_was_found(report):
 def test_sections_without_anything_are_left_out(report):
     bare = Report(report.result, "qat_int8", "run", "2026-11-28")
     page = report_page(bare)
+    assert "<svg " in page
     assert "What each layer costs" not in page
     assert "Mistakes" not in page
     assert "98.25 %" in page

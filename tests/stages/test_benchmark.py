@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from qat.config import BenchmarkConfig
@@ -141,3 +142,31 @@ def test_a_file_made_for_a_batch_keeps_it_and_what_cannot_be_run_is_left_out_and
     rows = benchmark(config, tmp_path / "out")
     assert [(row["name"], row["batch"]) for row in rows] == [("four.tflite", 4), ("one.tflite", 1)]
     assert "left out: the TFLite runtime refuses one.tflite (batch 3, 1 threads)" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def open_file(tmp_path_factory):
+    """Takes [N, any, 4], and computes for 12 steps alone."""
+    import tf_keras
+
+    steps = tf_keras.Input((None, 4))
+    added = tf_keras.layers.Lambda(lambda x: x + np.ones((12, 4), np.float32))(steps)
+    model = tf_keras.Model(steps, tf_keras.layers.GlobalAveragePooling1D()(added))
+    path = tmp_path_factory.mktemp("open") / "open.tflite"
+    path.write_bytes(convert(model, scheme="float32", check=False))
+    return path
+
+
+def test_sizes_that_only_samples_know_are_given(open_file, tmp_path, capsys):
+    with pytest.raises(TfliteFileError):  # 64 steps, a guess
+        benchmark(composed(f"tflite={open_file}"), tmp_path / "guessed")
+    said = capsys.readouterr().out
+    assert "open.tflite leaves sizes open, which only its samples know: timed with samples of [64, 4]; sizes=[" in said
+    (row,) = benchmark(composed(f"tflite={open_file}", "sizes=[12,4]", "profile=false"), tmp_path / "given")
+    assert row["median_ms"] > 0
+    assert "leaves sizes open" not in capsys.readouterr().out
+
+
+def test_sizes_that_are_not_the_files_are_refused(open_file, tmp_path):
+    with pytest.raises(ConfigError, match=r"sizes=\[12, 5\]: open.tflite takes samples of \[-1, 4\], where -1 is open"):
+        benchmark(composed(f"tflite={open_file}", "sizes=[12,5]"), tmp_path)

@@ -79,6 +79,7 @@ def test_an_interrupted_run_leaves_whole_files_alone(name, exit_code, tmp_path):
     assert ended == exit_code, said
     if name != "SIGKILL":
         assert "what was written so far is whole" in said
+        assert "Stopped in the float training, which is not resumed" in said
     left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert not {"results.json", "model.keras", "model.tflite"} & left
     assert list((tmp_path / "cache").rglob("float.json")) == []

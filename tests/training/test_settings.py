@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from qat.config import QuantConfig, TrainConfig
 from qat.errors import ConfigError
 from qat.training import FitSettings
+from qat.training.settings import larger_than
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,3 +72,14 @@ def test_every_option_fits_the_schema_and_states_its_command(path):
     assert "python -m qat.train" in path.read_text()
     merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(path))
     FitSettings.of_train(OmegaConf.to_object(merged))
+
+
+def test_a_batch_that_train_does_not_fill_is_said_with_one_that_it_does():
+    train, quant = TrainConfig(batch_size=100_000), QuantConfig(name="qat")
+    assert larger_than(992, train, quant) == [
+        "train.batch_size=100000: train has 992 samples, so an epoch is a single step; 32 makes 31 of it"
+    ]
+    assert larger_than(20, TrainConfig(batch_size=32), QuantConfig(name="qat", batch_size=64))[1].endswith(
+        "2 makes 10 of it"
+    )
+    assert larger_than(32, TrainConfig(batch_size=32), quant) == []

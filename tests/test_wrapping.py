@@ -1,0 +1,37 @@
+"""Sentences wrap, paths and commands do not."""
+
+import io
+import os
+import pty
+
+from qat.reporting import terminal
+from qat.wrapping import columns_of, wrapped
+
+
+def test_words_wrap_and_long_ones_stay_whole():
+    text = "results are at outputs/2026-11-28/a-very-long-name-of-a-folder"
+    assert wrapped(text, 20).split("\n") == ["results are at", text.split()[-1]]
+
+
+def test_lines_that_begin_with_two_spaces_stay_whole():
+    assert wrapped("Report:\n  a path/with spaces.html", 10) == "Report:\n  a path/with spaces.html"
+
+
+def test_a_sentence_below_a_line_wraps_as_deep_as_it_stands():
+    assert wrapped("      ValueError: seed 1", 20) == "      ValueError:\n      seed 1"
+
+
+def test_a_pipe_has_no_width(capsys):
+    assert terminal.width() is None
+    assert columns_of(io.StringIO()) is None
+    assert wrapped("x " * 100, None) == "x " * 100
+
+
+def test_a_terminal_has_its_own_or_what_columns_says(monkeypatch):
+    _, ours = pty.openpty()
+    with os.fdopen(ours, "w") as stream:
+        os.set_blocking(ours, False)
+        monkeypatch.setenv("COLUMNS", "33")
+        assert columns_of(stream) == 33
+        monkeypatch.delenv("COLUMNS")
+        assert columns_of(stream) == 80  # a terminal that does not know its size
