@@ -101,8 +101,8 @@ def _no_numbers(labels: NDArray) -> str:
     if labels.dtype.kind in "USO" and labels.size:
         first = str(labels.flat[0])[:40]
         return (
-            f"holds texts, the first is {first!r}: {wanted}. Number them: names, labels = numpy.unique(labels, "
-            "return_inverse=True), and store the names beside them as label_names"
+            f"holds texts, the first is {first!r}: {wanted}. Number them, and store the names beside them as "
+            "label_names:\n  names, labels = numpy.unique(labels, return_inverse=True)"
         )
     return f"is {labels.dtype}: {wanted}; store labels.astype(numpy.int64), if they are whole numbers"
 

@@ -17,7 +17,7 @@ from qat.limits import DAMAGE, check_regular, check_size
 
 _ZIP, _NPY = b"PK", b"\x93NUMPY"
 _ENOUGH = 512  # bytes that tell what kind of file it is
-_STORE = "Samples and labels are stored together: numpy.savez('data.npz', x=samples, y=labels)"
+_STORE = "Samples and labels are stored together:\n  numpy.savez('data.npz', x=samples, y=labels)"
 
 
 def read_arrays(path: str | Path, key: str, wanted: Collection[str] | None = None) -> dict[str, NDArray]:
