@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
+_OF_SHELLS = re.compile(r"[\"$`\\!]")  # what a shell reads inside double quotes
 _PLAIN_VALUE = re.compile(r"[\w./~-]+")
 DISTRIBUTION = "qat-keras"  # `qat` on PyPI is another project; what is imported is `qat`
 
@@ -29,7 +30,8 @@ def _assigned(key: str, value: str) -> str:
     if _PLAIN_VALUE.fullmatch(value):
         return f"{key}={value}"
     escaped = value.replace("'", "\\'")
-    return shlex.quote(f"{key}='{escaped}'")
+    text = f"{key}='{escaped}'"
+    return shlex.quote(text) if _OF_SHELLS.search(text) else f'"{text}"'
 
 
 def install_command(extra: str) -> str:

@@ -65,7 +65,13 @@ def test_no_message_prints_a_command_by_hand():
             assert not by_hand.search(path.read_text()), path
 
 
-@pytest.mark.parametrize("folder", ["outputs/1", "multirun/lr=1e-3,seed=0", "it's here/ü (2)", "a[b]{c}:d"])
+def test_the_folder_of_a_job_is_quoted_as_a_person_would():
+    assert command("diagnose", run=Path("multirun/seed=0")).endswith(""" "run='multirun/seed=0'\"""")
+
+
+@pytest.mark.parametrize(
+    "folder", ["a $HOME `x` b!", "outputs/1", "multirun/lr=1e-3,seed=0", "it's here/ü (2)", "a[b]{c}:d"]
+)
 def test_a_printed_value_comes_back_as_it_was_meant(folder):
     *_, module, argument = shlex.split(command("diagnose", run=Path(folder)))
     override = OverridesParser.create().parse_override(argument)

@@ -25,7 +25,7 @@ _COLOUR_ORDER = ("float", "deployed", "fake_quant", "ptq", "stock_deployed", "st
 _BESIDE = ("tfmot_fake_quant", "tfmot_deployed_int8")
 
 _USUAL = ("quant.name", "model.name", "data.name", "seed")
-_TELLING_NOTHING = ("hydra.", "log.", "sweep.", "float_cache", "threads")
+_TELLING_NOTHING = ("hydra.", "log.", "logger", "sweep.", "float_cache", "threads")
 _ABOUT = {
     "deployed": "The exported QAT file after each epoch (`log.deployed_every`), run by LiteRT on part of val; "
     "`test/`: the file of this run, on test. Also what its layers lose.",
@@ -133,7 +133,7 @@ def session_settings(settings: Mapping[str, Any], overrides: Iterable[str]) -> d
     An option (`quant=qat`) is shown by its name, not by all that it brings.
 
     >>> given = {"seed": 1, "quant.name": "qat", "quant.skip": [], "quant.ema_decay": 0.9}
-    >>> session_settings(given, ["quant=qat", "+quant.ema_decay=0.9", "debug=tiny"])
+    >>> session_settings(given, ["quant=qat", "+quant.ema_decay=0.9", "debug=tiny", "logger=csv"])
     {'quant.ema_decay': 0.9, 'debug': 'tiny', 'quant.name': 'qat', 'seed': 1}
     """
     shown: dict[str, Any] = {}
