@@ -46,9 +46,9 @@ class Case:
     def keras_model(self) -> Any:
         """The tf_keras model, loaded if it was given as a path. TensorFlow is imported here, and only here."""
         if isinstance(self.given_keras, (str, Path)):
-            from qat.models.saved import load
+            from qat.models import load
 
-            return load(str(self.given_keras), self.trust)
+            return load(str(self.given_keras), self.trust, key="keras")
         if self.given_keras is None:
             return None
         import tf_keras

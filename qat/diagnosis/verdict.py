@@ -63,8 +63,7 @@ def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:
     ranged = f"its input holds [{limits[0]:.4g}, {limits[1]:.4g}]" if limits else "its input is float"
     return (
         f"the file scores {value:.1%} on these labels, and {ranged}: calibrated rightly and fed wrongly, or calibrated "
-        "wrongly, cannot be told apart without the Keras model. Give it: keras= on the command line, keras_model= in "
-        "Python"
+        "wrongly, cannot be told apart without the Keras model. Give it: keras=FILE (in Python keras_model=)"
     )
 
 

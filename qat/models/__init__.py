@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from qat.config import ModelConfig
+from qat.errors import ModelError
 from qat.models.check import check_config
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ def build(config: ModelConfig, input_shape: Shape, classes: int) -> tf_keras.Mod
     return with_plain_ends(model)
 
 
-def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False) -> tf_keras.Model:
+def load(
+    path: str, trust: bool = False, *, trust_custom_objects: bool = False, key: str = "model.path"
+) -> tf_keras.Model:
     """Load a Keras 2 model from a .keras or .h5 file or a SavedModel folder; not compiled.
 
     Args:
@@ -77,12 +80,16 @@ def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False) 
         trust: run what code it carries: Lambda layers, whatever functions its config names, SavedModels. Without it
             only config and weights are read, against an allow-list, and tried in a child process under limits.
         trust_custom_objects: an older name of `trust`.
+        key: of the option that named the file, for messages.
 
     Raises: ModelError for a missing, broken or too large file, a Keras 3 file, custom objects, or untrusted code.
     """
     from qat.models import saved
 
-    return saved.load(str(path), trust or trust_custom_objects)
+    try:
+        return saved.load(str(path), trust or trust_custom_objects)
+    except ModelError as error:
+        raise type(error)(str(error).replace(f"model.path={path}", f"{key}={path}")) from error
 
 
 def task_of(model: tf_keras.Model, classes: int | None = None) -> str:

@@ -130,7 +130,7 @@ def _float_model(path: Path, trust: bool) -> Any:
     with quiet():  # TensorFlow's notices at its start
         from qat.models import load
 
-        return load(str(path), trust)
+        return load(str(path), trust, key="run")
 
 
 def _with_contract(content: bytes, beside: dict[str, Any]) -> bytes:

@@ -77,7 +77,8 @@ def _of_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
     path = folder / "float" / rundir.MODEL_KERAS
     if not path.is_file():
         raise RunDirError(f"float_run={folder}: it holds no float/{rundir.MODEL_KERAS}. Was that run finished?")
-    model = models.load(str(path), run.config.trust is True or run.config.model.trust_custom_objects)
+    trusted = run.config.trust is True or run.config.model.trust_custom_objects
+    model = models.load(str(path), trusted, key="float_run")
     check_fits(model, run.splits.contract.shape, _classes(run))
     model = with_plain_ends(model)
     theirs = _contract_beside(path)

@@ -156,6 +156,12 @@ def test_a_saved_model_must_fit_the_data(files):
         build(config, (6,), 10)
 
 
+def test_a_message_names_the_option_that_named_the_file(tmp_path):
+    (tmp_path / "cut.keras").write_bytes(b"no model")
+    with pytest.raises(ModelError, match=rf"^keras={tmp_path}/cut.keras: neither a .keras nor an .h5 file"):
+        load(str(tmp_path / "cut.keras"), key="keras")
+
+
 def test_a_path_must_be_said_and_must_exist():
     with pytest.raises(ConfigError, match=r"model.path is not set"):
         build(ModelConfig(name="saved"), (6,), 3)
