@@ -46,10 +46,15 @@ def _product(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tenso
     return scale * tf.round(x * y * rescaling_factor(*scales, scale))
 
 
-def _matrix_product(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
-    """LiteRT's own kernel: sums of products, rounded twice, the second time halves away from zero."""
-    total = OPERATIONS["batch_matmul"](*_codes(operands, scales), **attrs)
-    return scale * rescaled_twice_rounded(total, rescaling_factor(*scales, scale), away=True)
+def _matrix_product(
+    operands: Operands, scales: Operands, scale: tf.Tensor, *, zero_points: Operands, **attrs: Any
+) -> tf.Tensor:
+    """Sums of products. XNNPACK takes those whose second operand has zero point 0, as a kernel would: halves to even.
+    LiteRT's own kernel takes the others: rounded twice, the second time halves away from zero.
+    """
+    total, factor = OPERATIONS["batch_matmul"](*_codes(operands, scales), **attrs), rescaling_factor(*scales, scale)
+    twice = rescaled_twice_rounded(total, factor, away=True)
+    return scale * tf.where(zero_points[1] == 0.0, tf.round(total * factor), twice)
 
 
 def _leaky_relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, alpha: float) -> tf.Tensor:
@@ -90,6 +95,24 @@ def _square_root(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.T
     """LiteRT's kernel drops what is behind the point."""
     (codes,) = _codes(operands, scales)
     return scale * tf.floor(tf.sqrt(codes * scales[0]) / scale)
+
+
+def _inverse_square_root(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
+    """LiteRT's kernel: the inverse root of the code with 20 bits behind the point, rescaled; of code 0, the largest.
+
+    Source: RsqrtEvalQuantizedInt8, tflite/kernels/elementwise.cc.
+    """
+    (codes,) = _codes(operands, scales)
+    roots = tf.round(2.0**20 * tf.math.rsqrt(tf.cast(tf.maximum(codes, 1.0), tf.float64)))
+    factor = 1.0 / tf.cast(tf.sqrt(scales[0]) * scale, tf.float64)
+    whole = tf.cast(rescaled_twice_rounded(roots, factor / 2.0**20, away=True), tf.float32)
+    return scale * tf.where(codes > 0, whole, 2.0**8)
+
+
+def _absolute(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
+    """LiteRT's kernel: rounded twice, the second time halves away from zero."""
+    (codes,) = _codes(operands, scales)
+    return scale * rescaled_twice_rounded(tf.abs(codes), scales[0] / scale, away=True)
 
 
 def _average(
@@ -154,6 +177,7 @@ def _compared(op: str) -> Callable[..., tf.Tensor]:
 
 
 BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
+    "abs": _absolute,
     "add": _sum(1.0),
     "avg_pool": _average,
     "batch_matmul": _matrix_product,
@@ -164,6 +188,7 @@ BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
     "relu6": partial(_relu, most=6.0),
     "requantize": _requantized,
     "resize_bilinear": _resized,
+    "rsqrt": _inverse_square_root,
     "sqrt": _square_root,
     "squared_difference": _squared_difference,
     "sub": _sum(-1.0),
@@ -171,3 +196,4 @@ BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
 }
 OF_NO_SCALE = frozenset(COMPARISONS)  # their output holds no codes
 OF_ZERO_POINT = frozenset({"avg_pool"})  # these are told `zero_point` too, that of the output
+OF_ZERO_POINTS = frozenset({"batch_matmul"})  # and these `zero_points`, those of the operands

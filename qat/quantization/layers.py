@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
 
-from qat.quantization.between_codes import BETWEEN_CODES, OF_NO_SCALE, OF_ZERO_POINT
+from qat.quantization.between_codes import BETWEEN_CODES, OF_NO_SCALE, OF_ZERO_POINT, OF_ZERO_POINTS
 from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.canonical.source import Source
@@ -428,7 +428,8 @@ class Op(Holder):
         elif _integer_arithmetic.get() and (target is not None or self.op in OF_NO_SCALE):
             scales = self._scales(arguments)
             if scales is not None:
-                more = {"zero_point": target.zero_point()} if self.op in OF_ZERO_POINT else {}
+                more: dict[str, Any] = {"zero_point": target.zero_point()} if self.op in OF_ZERO_POINT else {}
+                more |= {"zero_points": self._zero_points()} if self.op in OF_ZERO_POINTS else {}
                 scale = None if target is None else target.scale()
                 return BETWEEN_CODES[self.op](arguments, scales, scale, **self.attrs, **more)
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
@@ -449,6 +450,11 @@ class Op(Holder):
             for source, name in zip(self.ends.sources, self.operands, strict=True)
         ]
         return None if any(scale is None for scale in on) or len(on) != len(arguments) else on
+
+    def _zero_points(self) -> list[tf.Tensor]:
+        """The code of 0 of each operand; of a constant, as if it were none of the grid's codes."""
+        nowhere = tf.constant(float("nan"))
+        return [nowhere if source is None else source.zero_point() for source in self.ends.sources]
 
     def get_config(self) -> dict[str, Any]:
         ranges = {"input_ranges": self.input_ranges, "output_ranges": self.output_ranges}

@@ -21,6 +21,7 @@ from qat.quantization.check_rows import keep_rows
 from qat.quantization.columns import warn_of_columns
 from qat.quantization.emission import emit
 from qat.quantization.equalization import equalize, equalize_uneven
+from qat.quantization.near_ranges import unite_near_ranges
 from qat.quantization.preserve import keep
 from qat.quantization.ranges import calibrate
 from qat.quantization.settings import input_specs, override, refuse_low_bit, skipped_layers, weight_scheme
@@ -73,6 +74,7 @@ def quantize_model(
     methods = [override(config, on.layer).get("method", config.calibration.method) for on in ranges]
     spans = calibrate(graph, ranges, batches, config.calibration, methods)
     spans = carry_codes(graph, dict(zip(ranges, spans, strict=True)))
+    spans = unite_near_ranges(graph, spans)
     warn_of_columns(float_model, graph, spans, batches)
     if config.bias_correction:
         correct_biases(graph, spans, batches, config)

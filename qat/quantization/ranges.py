@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,23 +16,51 @@ from qat.quantization.canonical.execute import run
 from qat.quantization.canonical.graph import Graph
 from qat.quantization.canonical.placement import Range
 from qat.quantization.quantizers import MASK_MARGIN, MASKED_BELOW, SMALLEST_SPAN
+from qat.quantization.tails import tail_margin
 
 BINS = 2048
 METHODS = ("minmax", "percentile", "mse")
 DEAD_SPAN = 1.0  # of a tensor that is 0 everywhere: a tiny one asks for factors that kernels refuse
+MOST_VALUES = 2**14  # of a sample: with more, samples to come go hardly beyond what was seen
 FEEDBACK_MARGIN = 1.05  # what saturates in a recurrent layer comes back at every step
 
 
-def _extremes(values: tf.Tensor, on: Range) -> tf.Tensor:
-    """Smallest and largest value; of masked scores, those that are hidden stand MASK_MARGIN below the smallest."""
-    low, high = tf.reduce_min(values), tf.reduce_max(values)
+@dataclass
+class _Seen:
+    """What calibration shows of one range: smallest and largest value of each sample, [rows, 2]; how many values."""
+
+    rows: NDArray
+    count: int
+
+    @property
+    def span(self) -> NDArray[np.float64]:
+        """Smallest and largest value of all rows, with 0 inside."""
+        return np.array([min(self.rows[:, 0].min(), 0.0), max(self.rows[:, 1].max(), 0.0)], np.float64)
+
+    def widened(self) -> NDArray[np.float64]:
+        """The span with what rows to come will need beyond it."""
+        span = self.span
+        low, high = (tail_margin(tops, self.count, float(np.ptp(span))) for tops in (-self.rows[:, 0], self.rows[:, 1]))
+        return span + np.array([-low, high])
+
+
+def _extremes(values: tf.Tensor, on: Range, samples: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Smallest and largest value of each sample, [samples, 2], and how many values there are in all.
+
+    A tensor of which a sample holds many, or that is not made of samples, counts as one. Of masked scores, those that
+    are hidden stand MASK_MARGIN below the smallest.
+    """
+    size = values.shape.num_elements() or 0
+    apart = values.shape.rank and size and not on.masked and values.shape[0] % samples == 0
+    rows = tf.reshape(values, [samples if apart and size <= MOST_VALUES * samples else 1, -1])
+    low, high = tf.reduce_min(rows, axis=1), tf.reduce_max(rows, axis=1)
     if on.masked:
-        low = tf.reduce_min(tf.where(values > MASKED_BELOW, values, high)) - MASK_MARGIN
-    return tf.stack([low, high])
+        low = tf.reduce_min(tf.where(rows > MASKED_BELOW, rows, high), axis=1) - MASK_MARGIN
+    return tf.stack([low, high], axis=1), tf.size(values)
 
 
-def _spans(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDArray]]) -> NDArray[np.float64]:
-    """Smallest and largest value of each range over all batches, [ranges, 2], with 0 inside.
+def _seen(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDArray]]) -> list[_Seen]:
+    """What all batches show of each range.
 
     An LSTM sees each sample twice: by itself, and as if it went on from another. A few rows do not show all states
     that it will be in; what saturates there comes back at every step. (TFLite's calibrator, which never forgets a
@@ -39,37 +68,43 @@ def _spans(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDA
     """
     wanted = [tensor for on in ranges for tensor in on.tensors]
     held_by = [on for on in ranges for _ in on.tensors]
+    nothing = {id(on): _Seen(np.zeros((1, 2)), 0) for on in ranges}
     if not wanted:  # a table alone: its rows are on its own grid
-        return np.zeros((len(ranges), 2))
+        return list(nothing.values())
 
     @tf.function(autograph=False)
-    def extremes(warm: bool, *inputs: tf.Tensor) -> tf.Tensor:
+    def extremes(warm: bool, *inputs: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
         values = run(graph, list(inputs), wanted, warm)
-        return tf.stack([_extremes(v, on) for v, on in zip(values, held_by, strict=True)])
+        return [_extremes(v, on, int(inputs[0].shape[0])) for v, on in zip(values, held_by, strict=True)]
 
     starts = (False, True) if any(graph.of("lstm")) else (False,)
-    seen = np.stack([_of_batch(extremes, batch, warm) for batch in batches for warm in starts])
-    _check_finite(seen, ranges)
-    owners = np.repeat(np.arange(len(ranges)), [len(on.tensors) for on in ranges])
-    spans = np.zeros((len(ranges), 2))
-    np.minimum.at(spans[:, 0], owners, seen[..., 0].min(axis=0))
-    np.maximum.at(spans[:, 1], owners, seen[..., 1].max(axis=0))
-    return spans
+    found: dict[int, list] = {id(on): [] for on in ranges}
+    for batch in batches:
+        for warm in starts:
+            for on, seen in zip(held_by, _of_batch(extremes, batch, warm), strict=True):
+                found[id(on)].append(seen)
+    _check_finite(found, ranges)
+    return [
+        _Seen(np.concatenate([rows for rows, _ in parts]), sum(int(count) for _, count in parts))
+        if (parts := found[id(on)])
+        else nothing[id(on)]
+        for on in ranges
+    ]
 
 
-def _of_batch(function: Any, batch: Sequence[NDArray], *options: bool) -> NDArray:
+def _of_batch(function: Any, batch: Sequence[NDArray], *options: bool) -> Any:
     """One call, by the graph for these shapes; of a tf.function that is called itself, TensorFlow warns after some
     models that it is traced too often."""
     tensors = [tf.constant(values) for values in batch]
-    return function.get_concrete_function(*options, *tensors)(*tensors).numpy()
+    found = function.get_concrete_function(*options, *tensors)(*tensors)
+    return tf.nest.map_structure(lambda value: value.numpy(), found)
 
 
-def _check_finite(seen: NDArray, ranges: Sequence[Range]) -> None:
-    owners = [on for on in ranges for _ in on.tensors]
-    for owner, values in zip(owners, seen.swapaxes(0, 1), strict=True):
-        if not np.isfinite(values).all():
+def _check_finite(found: dict[int, list], ranges: Sequence[Range]) -> None:
+    for on in ranges:
+        if not all(np.isfinite(rows).all() for rows, _ in found[id(on)]):
             raise CalibrationError(
-                f"the output of layer {owner.layer!r} is NaN or infinite on the calibration data: ranges cannot be "
+                f"the output of layer {on.layer!r} is NaN or infinite on the calibration data: ranges cannot be "
                 "set. Look at the float model's weights and at the data that reaches it"
             )
 
@@ -172,7 +207,8 @@ def calibrate(
     for method in methods:
         if method not in METHODS:
             raise ConfigError(f"quant.calibration.method={method!r}: expected one of {', '.join(METHODS)}")
-    spans = _spans(graph, ranges, batches)
+    seen = _seen(graph, ranges, batches)
+    spans = np.stack([each.span for each in seen]) if seen else np.zeros((0, 2))
     chosen = [i for i, (low, high) in enumerate(spans) if methods[i] != "minmax" and high - low > SMALLEST_SPAN]
     chosen = [i for i in chosen if not (ranges[i].masked or ranges[i].entire)]
     if chosen:
@@ -185,6 +221,8 @@ def calibrate(
     for i, on in enumerate(ranges):
         if on.step or on.feeds_back:
             spans[i] *= FEEDBACK_MARGIN
+        elif methods[i] == "minmax" and not (on.masked or on.entire):
+            spans[i] = seen[i].widened()
     return [
         _prescribed(on) or whole_span(float(low), float(high if high - low > SMALLEST_SPAN else low + DEAD_SPAN))
         for on, (low, high) in zip(ranges, spans, strict=True)

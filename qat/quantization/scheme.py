@@ -123,6 +123,10 @@ class TableScale:
         table, quantizer, _ = self.wrapper._weight_vars[0]
         return quantizer.scale(table.value())
 
+    def zero_point(self) -> tf.Tensor:
+        """The code of 0, a scalar: the grid is symmetric."""
+        return tf.zeros([])
+
 
 @tf_keras.utils.register_keras_serializable("qat")
 class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):

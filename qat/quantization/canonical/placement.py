@@ -51,6 +51,7 @@ ONLY_RESULT = {"masked", "select", *EXTREMES}  # what an operand loses beyond th
 UNIFIES = {"concat", "pack", *ONLY_RESULT}
 SHARES_RANGE = {"relu", "relu6", *ROUNDS_AT_SAME_SCALE, *UNIFIES, *SAME_SCALE} - {"embedding"}
 BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
+    "abs",
     "add",
     "avg_pool",
     "batch_matmul",
@@ -61,6 +62,7 @@ BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
     "relu6",
     "requantize",
     "resize_bilinear",
+    "rsqrt",
     "sqrt",
     "squared_difference",
     "sub",
@@ -248,7 +250,7 @@ def _place_unifying(state: Placement, node: Node) -> None:
     if same and node.op != "masked":
         for on in found:
             if on.root() is not found[0].root():
-                _merge(on.root(), found[0].root())
+                merge(on.root(), found[0].root())
         state.range_of[node.output] = found[0]
         return
     shared = state.new_range(node)
@@ -259,9 +261,13 @@ def _place_unifying(state: Placement, node: Node) -> None:
         if on is None or on.root() is shared:
             continue
         if (shared.feeds_back or not again) and _may_join(state, tensor, on.root(), node.op in ONLY_RESULT):
-            _merge(on.root(), shared)
+            merge(on.root(), shared)
         else:
             apart[tensor] = None
+    rows = [tensor for tensor in operands if _holds_rows(tensor) and node.op != "masked"]
+    for tensor in dict.fromkeys(rows):  # codes already, on the grid of their table
+        _requantize(state, tensor, node, shared, again=False)
+    found = [shared if tensor in rows else on for tensor, on in zip(operands, found, strict=True)]
     for tensor in apart:  # or the converter requantizes what it was made of, for all that read that
         settled = _settle(state, tensor)
         if node.op != "masked":
@@ -280,8 +286,16 @@ def _place_unifying(state: Placement, node: Node) -> None:
         node.output_range = shared if None in found else None
 
 
-def _requantize(state: Placement, tensor: Tensor, reader: Node, on: Range, times: int = 1) -> None:
-    """The tensor on the range `on` for this reader alone, behind `times` CASTs to float64 and back."""
+def _holds_rows(tensor: Tensor) -> bool:
+    """Whether the tensor holds rows of an embedding, moved or not."""
+    while tensor.node.op in SAME_SCALE and tensor.node.op != "embedding":
+        tensor = next((each for each in tensor.node.inputs if not is_fixed(each)), tensor.node.inputs[0])
+    return tensor.node.op == "embedding"
+
+
+def _requantize(state: Placement, tensor: Tensor, reader: Node, on: Range, times: int = 1, again: bool = True) -> None:
+    """The tensor on the range `on` for this reader alone, behind `times` CASTs to float64 and back; `again` as in
+    `Placement.quantize`."""
     made = state.graph.make("requantize", f"{reader.name}/own", [tensor], shape=tensor.shape, layer=reader.layer)
     if times > 1:
         made.attrs["times"] = times
@@ -290,7 +304,7 @@ def _requantize(state: Placement, tensor: Tensor, reader: Node, on: Range, times
     state.graph.insert_before(reader, made)
     state.readers[tensor] = [made, *(each for each in state.readers[tensor] if each is not reader)]
     state.readers[made.output] = [reader] * reader.inputs.count(made.output)
-    state.quantize(made.output, on, again=True)
+    state.quantize(made.output, on, again)
 
 
 def _place_filling(state: Placement, node: Node) -> None:
@@ -303,7 +317,7 @@ def _place_filling(state: Placement, node: Node) -> None:
     if on.root().feeds_back or on.root().masked or not _may_join(state, source, on.root()):
         _requantize(state, _settle(state, source), node, shared)
     else:
-        _merge(on.root(), shared)
+        merge(on.root(), shared)
     state.quantize(node.output, shared)
 
 
@@ -320,7 +334,7 @@ def _join(state: Placement, node: Node) -> None:
     target = state.range_of[node.inputs[-1]].root()
     for tensor in node.inputs[:-1]:
         if state.range_of[tensor].root() is not target:
-            _merge(state.range_of[tensor].root(), target)
+            merge(state.range_of[tensor].root(), target)
     state.range_of[node.output] = target
 
 
@@ -371,7 +385,8 @@ def _settle(state: Placement, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _merge(source: Range, target: Range) -> None:
+def merge(source: Range, target: Range) -> None:
+    """One range of two: the target holds all that was on either."""
     source.merged_into = target
     target.tensors += source.tensors
 
@@ -481,7 +496,7 @@ def _share_between_steps(state: Placement) -> None:
         if root.step:
             shared = first.setdefault(_same_in_all_steps(root), root)
             if shared is not root and shared.root() is not root:
-                _merge(root, shared.root())
+                merge(root, shared.root())
 
 
 def _same_in_all_steps(on: Range | None) -> tuple | int:

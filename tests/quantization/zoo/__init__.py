@@ -10,6 +10,7 @@ from .arithmetic import ARITHMETIC
 from .attention import ATTENTION
 from .choices import CHOICES
 from .convolutions import CONVOLUTIONS
+from .distances import DISTANCES
 from .functions import FUNCTIONS
 from .inputs import INPUTS
 from .masked import MASKED
@@ -40,6 +41,7 @@ FAMILIES = (
     PUBLISHED,
     CHOICES,
     MASKED,
+    DISTANCES,
     RANDOM,
 )
 CASES = {name: build for family in FAMILIES for name, build in family.items()}

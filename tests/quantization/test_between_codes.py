@@ -1,0 +1,35 @@
+"""Kernels that round in a way of their own, over all of their codes: the model's numbers are the file's."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from qat.quantization import quantize_model
+from qat.quantization.layers import RangeLayer
+from qat.tflite import Interpreter, convert
+
+LINE = np.linspace(-3.0, 3.1, 256, dtype=np.float32).reshape(64, 4)
+
+
+def same_codes(model, inputs):
+    content = convert(model)
+    np.testing.assert_allclose(Interpreter(content).predict(inputs), model.predict(inputs, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("function", [tf.abs, lambda x: tf.math.rsqrt(tf.nn.relu(x) + 0.01), lambda x: tf.abs(x) * 0.3])
+def test_every_code_of_an_op_of_one(function):
+    entry = tf_keras.Input((4,), name="line")
+    same_codes(quantize_model(tf_keras.Model(entry, function(entry)), LINE), LINE)
+
+
+@pytest.mark.parametrize("low", [-1.28, -1.27])
+def test_a_product_rounds_as_the_kernel_that_takes_it(low):
+    """XNNPACK takes a second operand with zero point 0, LiteRT's own kernel any other."""
+    a, b = tf_keras.Input((6, 8), name="a"), tf_keras.Input((8, 6), name="b")
+    rng = np.random.default_rng(0)
+    inputs = [rng.uniform(-1, 1, (128, *x.shape[1:])).astype(np.float32) for x in (a, b)]
+    model = quantize_model(tf_keras.Model([a, b], tf.matmul(a, b)), inputs)
+    found = next(layer for layer in model.layers if isinstance(layer, RangeLayer) and layer.name.startswith("b--"))
+    found.set_range(low, low + 2.55)
+    same_codes(model, inputs)

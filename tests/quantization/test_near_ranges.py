@@ -1,0 +1,49 @@
+"""Ranges of a block that concatenates again and again: one where they are near, each its own where they are not."""
+
+import numpy as np
+import pytest
+import tf_keras
+from tf_keras import layers
+
+from qat.quantization import quantize_model
+from qat.quantization.layers import Op, RangeLayer
+from qat.tflite import Interpreter, convert, read
+
+IMAGES = np.random.default_rng(0).normal(size=(32, 8, 8, 4)).astype(np.float32)
+
+
+def dense_block(growth, steps=3):
+    """Each step adds channels that are `growth` times as large as those before."""
+    image = x = tf_keras.Input((8, 8, 4), name="image")
+    for _ in range(steps):
+        y = layers.ReLU()(layers.BatchNormalization()(x))
+        y = layers.Conv2D(4, 1, kernel_initializer=tf_keras.initializers.RandomNormal(0, 0.5 * growth))(y)
+        x = layers.Concatenate()([x, y])
+    return tf_keras.Model(image, layers.Conv2D(2, 1)(layers.ReLU()(layers.BatchNormalization()(x))))
+
+
+def parts(growth):
+    tf_keras.utils.set_random_seed(0)
+    model = quantize_model(dense_block(growth), IMAGES)
+    rounded = [layer for layer in model.layers if isinstance(layer, Op) and layer.op == "requantize"]
+    return model, rounded
+
+
+@pytest.mark.parametrize(("growth", "rounded_anew"), [(1.0, 0), (8.0, 3)])
+def test_what_is_near_is_one_range_and_what_is_far_stays_apart(growth, rounded_anew):
+    model, rounded = parts(growth)
+    assert len(rounded) == rounded_anew
+    content = convert(model)
+    joined = [op for op in read(content).subgraphs[0].ops if op.name == "CONCATENATION"]
+    assert len(joined) == 3
+    np.testing.assert_allclose(Interpreter(content).predict(IMAGES), model.predict(IMAGES, verbose=0), atol=1e-5)
+
+
+def test_one_range_of_two_holds_both_and_follows_both_in_training():
+    model, _ = parts(1.0)
+    shared = [layer for layer in model.layers if isinstance(layer, RangeLayer) and layer.calls > 1]
+    assert len(shared) == 1
+    before = shared[0].range
+    model.compile("sgd", "mse")
+    model.fit(IMAGES * 3, np.zeros((32, 8, 8, 2), np.float32), epochs=2, verbose=0)
+    assert shared[0].range[1] > 1.5 * before[1]
