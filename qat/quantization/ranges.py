@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from qat.config import CalibrationConfig
 from qat.errors import CalibrationError, ConfigError
+from qat.quantization.canonical.building import is_fixed
 from qat.quantization.canonical.execute import run
-from qat.quantization.canonical.graph import Graph
-from qat.quantization.canonical.placement import Range
+from qat.quantization.canonical.graph import Graph, Tensor
+from qat.quantization.canonical.placement import SAME_SCALE, Range
 from qat.quantization.quantizers import MASK_MARGIN, MASKED_BELOW, SMALLEST_SPAN
 from qat.quantization.tails import tail_margin
 
@@ -42,6 +43,14 @@ class _Seen:
         span = self.span
         low, high = (tail_margin(tops, self.count, float(np.ptp(span))) for tops in (-self.rows[:, 0], self.rows[:, 1]))
         return span + np.array([-low, high])
+
+
+def _is_data(tensor: Tensor) -> bool:
+    """Whether it is an input of the model, moved or rescaled at most: its bounds are those of the data, and whole
+    numbers stay whole codes."""
+    operands = [each for each in tensor.node.inputs if not is_fixed(each)]
+    passes_on = tensor.node.op in ("add", "mul", "fake_quant", "requantize", *SAME_SCALE) and len(operands) == 1
+    return tensor.node.op == "input" or (passes_on and _is_data(operands[0]))
 
 
 def _extremes(values: tf.Tensor, on: Range, samples: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -221,7 +230,7 @@ def calibrate(
     for i, on in enumerate(ranges):
         if on.step or on.feeds_back:
             spans[i] *= FEEDBACK_MARGIN
-        elif methods[i] == "minmax" and not (on.masked or on.entire):
+        elif methods[i] == "minmax" and not (on.masked or on.entire or any(map(_is_data, on.tensors))):
             spans[i] = seen[i].widened()
     return [
         _prescribed(on) or whole_span(float(low), float(high if high - low > SMALLEST_SPAN else low + DEAD_SPAN))

@@ -65,6 +65,7 @@ def test_a_models_ranges_are_widened_alike_however_its_rows_come():
     found, real = _ranges("minmax", 64, values)
     assert found["head"][0] < 1.1 * real.min()
     assert found["head"][1] > 1.1 * real.max()
+    assert found["features"] == pytest.approx((values.min(), values.max()), rel=0.01)  # the data's own bounds
     again, _ = _ranges("minmax", 16, values)
     np.testing.assert_allclose(list(again.values()), list(found.values()), rtol=1e-5)
     plain, _ = _ranges("percentile", 64, values)
