@@ -6,6 +6,7 @@ import traceback
 import warnings
 
 from . import CASES
+from .departures import EXCEPTIONS
 from .drawing import make, seed_of
 from .measure import measure
 
@@ -33,9 +34,13 @@ for name, build in CASES.items():
         bad.append("sqnr")
     if row.within_1_lsb < 0.98:
         bad.append("lsb")
+    if row.departs and name not in EXCEPTIONS:
+        bad.append("codes")
     print(
         f"{'ok  ' if not bad else 'BAD '} {name:32} int={row.integer_only:d} err={row.float_error:.1e} "
         f"sqnr={row.sqnr_db:6.2f} ptq={row.ptq_sqnr_db:6.2f} exact={row.exact:.3f} in1={row.within_1_lsb:.4f} "
         f"max={row.largest_lsb} {row.seconds:4.1f}s {' '.join(bad)}",
         flush=True,
     )
+    if row.departs:
+        print(f"     {EXCEPTIONS.get(name, row.departs)}", flush=True)

@@ -1,0 +1,43 @@
+"""Where a case's file leaves its model: the first layer whose codes differ, with some of them; and who may."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qat.quantization.canonical.trace import nest_inputs
+from qat.tflite import Interpreter, read
+from qat.tflite.layer_parity import _computed, _probes, _showing
+
+PAIRS = 5
+EXCEPTIONS = {  # by the case's name: the departure that is known, and why
+    "tokens_classified_each": "one code of 4,608 of the second softmax falls on the other side of a half: the kernel "
+    "adds exponentials of a table in float32",
+}
+
+
+def first_departure(model, content: bytes, inputs, *, reference_kernels: bool = False) -> str:
+    """The first layer whose codes in the file are not the model's, and the first five pairs of codes that differ."""
+    probes = _probes(model, content)
+    indices = list(dict.fromkeys(probe.index for probe in probes))
+    if not probes:
+        return "no layer's tensor is found in the file by its name"
+    runtime = Interpreter(_showing(content, indices), trusted=True, reference_kernels=reference_kernels)
+    held = runtime.predict_codes(runtime.quantized(list(inputs)))
+    held = dict(zip(indices, held if isinstance(held, list) else [held], strict=True))
+    nested = nest_inputs(model, list(inputs))
+    for probe, real in zip(probes, _computed(model, [each.keras for each in probes], nested), strict=True):
+        told = _told(read(content).tensors[probe.index], real.reshape(-1), held[probe.index].reshape(-1))
+        if told:
+            return f"first departs layer {probe.source!r}, {told}"
+    return "every layer that is found by its name is equal: the departure is behind the last of them"
+
+
+def _told(tensor, real: np.ndarray, codes: np.ndarray) -> str:
+    if real.size != codes.size:
+        return ""
+    wanted = np.round(real / tensor.quantization.scale[0]) + tensor.quantization.zero_point[0]
+    apart = np.flatnonzero(wanted != codes)
+    if not len(apart) or np.array_equal(np.sort(wanted), np.sort(codes)):  # equal, or the same values moved
+        return ""
+    pairs = ", ".join(f"{codes[at]:d} / {int(wanted[at]):d}" for at in apart[:PAIRS])
+    return f"{tensor.name!r}: {len(apart)} of {real.size} codes, file / model: {pairs}"
