@@ -70,10 +70,8 @@ def einsum(graph: Graph) -> None:
         operands = _alone(graph, node, left.split(","), out)
         if len(operands) == 1:
             build = Builder(graph, node)
-            build.add(
-                "transpose", *node.inputs, shape=node.output.shape, perm=[operands[0].index(each) for each in out]
-            )
-            build.replace()
+            build.transpose(node.inputs[0], [operands[0].index(each) for each in out])
+            build.replace() if build.nodes else graph.bypass(node)
         elif len(operands) == 2:
             _of_two(graph, node, _labels(node, operands, out))
 
