@@ -57,6 +57,11 @@ def _matrix_product(
     return scale * tf.where(zero_points[1] == 0.0, tf.round(total * factor), twice)
 
 
+def _total(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
+    """XNNPACK's kernel: the sum of codes, times one float32; halves to even."""
+    return scale * tf.round(OPERATIONS["sum"](*_codes(operands, scales), **attrs) * (scales[0] / scale))
+
+
 def _leaky_relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, alpha: float) -> tf.Tensor:
     (codes,) = _codes(operands, scales)
     factor = scales[0] / scale
@@ -192,6 +197,7 @@ BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
     "sqrt": _square_root,
     "squared_difference": _squared_difference,
     "sub": _sum(-1.0),
+    "sum": _total,
     **{op: _compared(op) for op in COMPARISONS},
 }
 OF_NO_SCALE = frozenset(COMPARISONS)  # their output holds no codes

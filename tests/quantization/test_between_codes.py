@@ -23,6 +23,13 @@ def test_every_code_of_an_op_of_one(function):
     same_codes(quantize_model(tf_keras.Model(entry, function(entry)), LINE), LINE)
 
 
+def test_whole_numbers_are_summed_on_halves_of_codes():
+    entry = tf_keras.Input((2,), name="line")  # 0, 1 or 2: a 1 is code 127.5
+    counted = tf.reduce_sum(tf.cast(entry > 0.0, tf.float32), axis=1, keepdims=True)
+    rows = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
+    same_codes(quantize_model(tf_keras.Model(entry, counted), rows), rows)
+
+
 @pytest.mark.parametrize("low", [-1.28, -1.27])
 def test_a_product_rounds_as_the_kernel_that_takes_it(low):
     """XNNPACK takes a second operand with zero point 0, LiteRT's own kernel any other."""

@@ -66,6 +66,7 @@ BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
     "sqrt",
     "squared_difference",
     "sub",
+    "sum",
     *COMPARISONS,
 )
 FIXED_RANGE = {
