@@ -47,5 +47,7 @@ def test_a_trace_serves_several_meters_and_samples_in_any_portions(model, monkey
     again, everywhere_again = RangeMeter(model, function)(x)
     assert everywhere == everywhere_again
     assert [fit.layer for fit in again] == [fit.layer for fit in fits]
-    assert [fit.sqnr_db for fit in again] == pytest.approx([fit.sqnr_db for fit in fits])
+    assert [fit.sqnr_db for fit in again] == pytest.approx(
+        [fit.sqnr_db for fit in fits], abs=1e-3
+    )  # dB; sums of float32
     function(tf.constant(x))  # is as it was
