@@ -206,7 +206,7 @@ class Linear(Holder):
         self.input_ranges, self.output_ranges = list(input_ranges or []), list(output_ranges or [])
         self.momentum = None if norm is None else norm["momentum"]  # of the moving statistics; a schedule may set it
         self.coarse = False  # fewer than 8 bits, which the wrapper knows
-        self.file_quantizer = None  # the wrapper's, where the file's codes can be told without the converter
+        self.file_quantizer: Any = None  # the wrapper's, where the file's codes can be told without the converter
         self.bind([], [])
         self.norm_frozen = False  # by a schedule
 

@@ -48,7 +48,7 @@ def convert_traced(
     """
     try:
         content, converter = _convert_once(traced, batches, options)
-        reason = None if traced.batch_size is not None else _why_batch_is_fixed(content)
+        reason = None if traced.batch_size is not None else why_batch_is_fixed(content)
     except CalibrationError:
         raise
     except _REFUSALS as error:
@@ -111,7 +111,7 @@ def _rebatched(batches: list[list[NDArray]], batch_size: int | None) -> list[lis
     return [[values[order[i : i + size]] for values in joined] for i in range(0, len(order), size)]
 
 
-def _why_batch_is_fixed(content: bytes) -> str | None:
+def why_batch_is_fixed(content: bytes) -> str | None:
     """None if the file allocates with a batch of 2, else what it says."""
     with quiet():
         interpreter = Interpreter(

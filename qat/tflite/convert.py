@@ -84,6 +84,53 @@ def convert(
             or it holds scales or biases that its kernels cannot compute with; the layer is named.
     """
     _check_options(scheme, io, engine, batch_size)
+    from qat.export.lowering import is_lowerable  # TensorFlow loads here
+    from qat.quantization.model import in_float32
+    from qat.tflite.tracing import TracedModel
+
+    ours = in_float32(model.model if isinstance(model, TracedModel) else model)
+    if not is_lowerable(ours):
+        return _by_tensorflow(
+            model,
+            calibration=calibration,
+            scheme=scheme,
+            io=io,
+            engine=engine,
+            allow_float=allow_float,
+            low_bit=low_bit,
+            per_channel=per_channel,
+            batch_size=batch_size,
+            signature=signature,
+            check=check,
+        )
+    _choose_scheme(True, calibration, scheme)
+    options = (batch_size, io, allow_float, low_bit, signature)
+    if isinstance(model, TracedModel):
+        content = model.kept((model.state(), options), lambda: _lowered(ours, *options))
+    else:
+        content = _lowered(ours, *options)
+    if check:
+        from qat.tflite.self_check import check_against_model
+
+        check_against_model(ours, content)
+    return content
+
+
+def _by_tensorflow(
+    model: Any,
+    *,
+    calibration: Any = None,
+    scheme: str | None = None,
+    io: str = "int8",
+    engine: str = "auto",
+    allow_float: bool = False,
+    low_bit: bool = False,
+    per_channel: bool = True,
+    batch_size: int | None = None,
+    signature: str = "serving_default",
+    check: bool = True,
+) -> bytes:
+    """`convert` by TensorFlow's converter; of a model of `qat.quantization`, for comparison with what is written."""
     from qat.quantization.model import in_float32
     from qat.tflite.tracing import trace
 
@@ -102,13 +149,26 @@ def convert(
         content = _converted(traced, batch_size, batches, options, signature)
     else:
         made_from = (traced.state(), options, signature)
-        if made_from not in traced.files:
-            traced.keep(made_from, _converted(traced, batch_size, batches, options, signature))
-        content = traced.files[made_from]
+        content = traced.kept(made_from, lambda: _converted(traced, batch_size, batches, options, signature))
     if check and scheme == "trained":
         from qat.tflite.self_check import check_against_model
 
         check_against_model(traced.model, content)
+    return content
+
+
+def _lowered(model: Any, batch_size: int | None, io: str, allow_float: bool, low_bit: bool, signature: str) -> bytes:
+    """The file of a model of our layers, written op by op."""
+    from qat.tflite.lowered import lowered_file
+    from qat.tflite.tracing import broken
+
+    _refuse_broken_weights(broken(model.variables))
+    content = lowered_file(model, batch_size=batch_size, io=io, low_bit=low_bit, signature=signature)
+    _check_arithmetic(verify(content), "trained", io, allow_float)
+    file = read(content)
+    _refuse_large_comparisons(file)
+    refuse_broken_numbers(file)
+    trust(content)
     return content
 
 
@@ -117,7 +177,7 @@ def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple,
     from qat.tflite.conversion import Options, convert_traced, warn_of_one_sample  # TensorFlow loads here
     from qat.tflite.tracing import trace
 
-    _refuse_broken_weights(traced)
+    _refuse_broken_weights(traced.broken_weights())
     options = Options(*chosen)
     unroll = bool(traced.loops) and options.scheme in INTEGER
     if unroll:
@@ -232,9 +292,8 @@ def _is_ours(model: Any) -> bool:
     return isinstance(model, QatModel)
 
 
-def _refuse_broken_weights(traced: Any) -> None:
-    """The converter takes NaN for a number, or dies of it."""
-    broken = traced.broken_weights()
+def _refuse_broken_weights(broken: list[str]) -> None:
+    """The converter takes NaN for a number, or dies of it. `broken`: names of the weights that are no numbers."""
     if broken:
         named = ", ".join(repr(name) for name in broken[:5]) + (", …" if len(broken) > 5 else "")
         raise ModelError(

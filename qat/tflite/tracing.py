@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -68,8 +68,13 @@ class TracedModel:
         self.module.kernels_inside, self.module.frozen = True, None
         return self
 
-    def keep(self, made_from: Any, content: bytes) -> None:
-        """One of these may be asked for again: of the weights after each epoch, those of the best one are exported."""
+    def kept(self, made_from: Any, make: Callable[[], bytes]) -> bytes:
+        """The file of this origin: one may be asked for again, as that of the weights after the best epoch."""
+        if made_from not in self.files:
+            self._keep(made_from, make())
+        return self.files[made_from]
+
+    def _keep(self, made_from: Any, content: bytes) -> None:
         self.files[made_from] = content
         while len(self.files) > 1 and sum(map(len, self.files.values())) > MOST_KEPT:
             del self.files[next(iter(self.files))]
@@ -83,8 +88,13 @@ class TracedModel:
 
     def broken_weights(self) -> list[str]:
         """Names of the variables that hold NaN or infinity."""
-        held = [variable for variable in self.function.graph.variables if variable.dtype.is_floating]
-        return [variable.name for variable in held if not np.isfinite(variable.numpy()).all()]
+        return broken(self.function.graph.variables)
+
+
+def broken(variables: Iterable[tf.Variable]) -> list[str]:
+    """Names of those that hold NaN or infinity."""
+    held = [variable for variable in variables if variable.dtype.is_floating]
+    return [variable.name for variable in held if not np.isfinite(variable.numpy()).all()]
 
 
 @contextlib.contextmanager
@@ -141,7 +151,7 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
     if stands_in.lstms and specs[0].shape[0] is None:
         return replace(trace(model, 1, unroll), one_sample=True, asked=(batch_size, unroll))
     graph = function.graph.as_graph_def()
-    names, by_name = _output_names(model, kind["outputs"])
+    names, by_name = output_names(model, kind["outputs"])
     module = tf.Module()
     module.variables_of_the_model = list(model.variables)
     module.kernels_inside, module.frozen = False, None
@@ -196,7 +206,8 @@ def graph_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "_.-" else "_" for letter in name) or "input"
 
 
-def _output_names(model: Any, result: Any) -> tuple[tuple[str, ...], bool]:
+def output_names(model: Any, result: Any) -> tuple[tuple[str, ...], bool]:
+    """Of each output in the order of `tf.nest.flatten(result)`, and whether the model gives a dictionary."""
     if isinstance(result, dict):
         return tuple(str(key) for key in sorted(result)), True
     count = len(tf.nest.flatten(result))

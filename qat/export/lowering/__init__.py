@@ -1,0 +1,9 @@
+"""From the layers of a quantization-aware model to TFLite operators, by the schema that ai-edge-litert ships.
+
+`network` reads the calls, `ops/` has one function an operator, `writing` makes the file once all scales are known.
+"""
+
+from qat.export.lowering.lower import keeps_state, lower
+from qat.export.lowering.network import is_lowerable
+
+__all__ = ["is_lowerable", "keeps_state", "lower"]

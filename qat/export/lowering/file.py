@@ -1,0 +1,152 @@
+"""A `.tflite` as it grows: tensors, constants that are there once, operators and their codes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from qat.export.lowering.grids import Grid
+from qat.export.lowering.versions import lowest_version
+
+ABSENT = -1  # an optional input that is not given
+TYPES = {
+    "bool": schema.TensorType.BOOL,
+    "float32": schema.TensorType.FLOAT32,
+    "int4": schema.TensorType.INT4,
+    "int8": schema.TensorType.INT8,
+    "int16": schema.TensorType.INT16,
+    "int32": schema.TensorType.INT32,
+    "int64": schema.TensorType.INT64,
+    "uint8": schema.TensorType.UINT8,
+}
+SCHEMA_VERSION = 3
+LAST_OLD_OPERATOR = 127  # of the int8 field that older readers know
+
+
+class File:
+    """The one subgraph of a model."""
+
+    def __init__(self) -> None:
+        self.model, self.graph = schema.ModelT(), schema.SubGraphT()
+        self.model.version, self.model.description = SCHEMA_VERSION, "qat"
+        self.model.operatorCodes, self.model.buffers, self.model.subgraphs = [], [schema.BufferT()], [self.graph]
+        self.graph.name, self.graph.tensors, self.graph.operators = "main", [], []
+        self._constants: dict[Any, int] = {}
+        self._buffers: dict[bytes, int] = {}
+
+    def tensor(
+        self,
+        name: str,
+        dtype: str,
+        sizes: Sequence[int],
+        *,
+        shape: Sequence[int | None] | None = None,
+        quantization: schema.QuantizationParametersT | None = None,
+        variable: bool = False,
+    ) -> int:
+        """A tensor that an operator makes, or the graph is given; its index. `shape` has None where a size is open."""
+        made = schema.TensorT()
+        made.name, made.type, made.hasRank, made.buffer = name, TYPES[dtype], True, 0
+        made.shape, made.quantization, made.isVariable = list(map(int, sizes)), quantization, variable
+        if shape is not None and any(size is None for size in shape):
+            made.shapeSignature = [-1 if size is None else int(size) for size in shape]
+        self.graph.tensors.append(made)
+        return len(self.graph.tensors) - 1
+
+    def constant(
+        self,
+        name: str,
+        values: NDArray,
+        *,
+        quantization: schema.QuantizationParametersT | None = None,
+        bits: int = 8,
+    ) -> int:
+        """A constant; the one that is there already, if it is the same. int8 of 4 `bits` is stored as int4."""
+        sizes, dtype = values.shape, "int4" if bits == 4 else str(values.dtype)
+        stored = packed_fours(values) if bits == 4 else np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        digest = hashlib.blake2b(stored.data, digest_size=16).digest()
+        told = () if quantization is None else (quantization.scale.tobytes(), tuple(quantization.zeroPoint))
+        axis = 0 if quantization is None else quantization.quantizedDimension
+        key = (dtype, sizes, digest, told, axis)
+        if key not in self._constants:
+            index = self.tensor(name, dtype, sizes, quantization=quantization)
+            self.graph.tensors[index].buffer = self._buffer(stored, digest)
+            self._constants[key] = index
+        return self._constants[key]
+
+    def _buffer(self, stored: NDArray[np.uint8], digest: bytes) -> int:
+        if not len(stored):
+            return self._appended(stored)  # a constant of no numbers is one still
+        if digest not in self._buffers:
+            self._buffers[digest] = self._appended(stored)
+        return self._buffers[digest]
+
+    def _appended(self, stored: NDArray[np.uint8]) -> int:
+        buffer = schema.BufferT()
+        buffer.data = stored
+        self.model.buffers.append(buffer)
+        return len(self.model.buffers) - 1
+
+    def operator(
+        self,
+        builtin: int,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: Any = None,
+        intermediates: Sequence[int] | None = None,
+    ) -> schema.OperatorT:
+        """One operator, at the end. `options`: an object of the schema, or None."""
+        made = schema.OperatorT()
+        made.inputs, made.outputs = list(inputs), list(outputs)
+        made.intermediates = None if intermediates is None else list(intermediates)
+        if options is not None:
+            made.builtinOptions = options
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        tensors = self.graph.tensors
+        read = [None if index == ABSENT else tensors[index] for index in inputs]
+        version = lowest_version(builtin, read, [tensors[index] for index in outputs], options)
+        made.opcodeIndex = self._code(builtin, version)
+        self.graph.operators.append(made)
+        return made
+
+    def _code(self, builtin: int, version: int) -> int:
+        """The one code of an operator, at the version that all of its uses need."""
+        for index, code in enumerate(self.model.operatorCodes):
+            if code.builtinCode == builtin:
+                code.version = max(code.version, version)
+                return index
+        code = schema.OperatorCodeT()
+        code.builtinCode, code.deprecatedBuiltinCode = builtin, min(builtin, LAST_OLD_OPERATOR)
+        code.version = version
+        self.model.operatorCodes.append(code)
+        return len(self.model.operatorCodes) - 1
+
+
+def on_grid(grid: Grid) -> schema.QuantizationParametersT:
+    """One scale and zero point for a tensor."""
+    return on_scales(np.array([grid.scale], np.float32), zero_point=grid.zero_point)
+
+
+def on_scales(scales: NDArray[np.float32], axis: int = 0, zero_point: int = 0) -> schema.QuantizationParametersT:
+    """Scales along an axis, or one for all."""
+    made = schema.QuantizationParametersT()
+    made.scale = np.asarray(scales, np.float32)
+    made.zeroPoint, made.quantizedDimension = np.full(len(scales), zero_point, np.int64), axis
+    return made
+
+
+def packed_fours(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Codes of 4 bits, two to a byte, the first in the lower half.
+
+    >>> packed_fours(np.array([1, -1, 7], np.int8)).tolist()
+    [241, 7]
+    """
+    halves = codes.reshape(-1).view(np.uint8) & 0xF
+    if len(halves) % 2:
+        halves = np.append(halves, np.uint8(0))
+    return (halves[0::2] | halves[1::2] << 4).astype(np.uint8)

@@ -1,0 +1,57 @@
+"""Which numbers the codes of a tensor stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOWEST, HIGHEST = -128, 127
+LARGEST_BIAS = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Grid:
+    """int8 codes, one scale and zero point for a tensor. `low` and `high` are the ends that these were made from."""
+
+    scale: float
+    zero_point: int
+    low: float = field(compare=False)
+    high: float = field(compare=False)
+
+    @classmethod
+    def of_range(cls, layer: Any) -> Grid:
+        """That of a `RangeLayer`."""
+        low, high = (float(end) for end in layer._ends())
+        return cls(float(layer.scale()), int(layer.zero_point()), low, high)
+
+    @classmethod
+    def symmetric(cls, scale: float) -> Grid:
+        """Zero point 0."""
+        return cls(scale, 0, scale * LOWEST, scale * HIGHEST)
+
+    def codes(self, values: NDArray) -> NDArray[np.int8]:
+        """Constants as codes, in double precision, halves away from code 0: as TensorFlow's converter rounds them."""
+        scale = (self.high - self.low) / 255.0
+        codes = values.astype(np.float64) / scale + self.zero_point
+        return np.clip(np.sign(codes) * np.floor(np.abs(codes) + 0.5), LOWEST, HIGHEST).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class KernelCodes:
+    """A kernel with its output channels last (of a depthwise kernel [height, width, 1, channels]).
+
+    `codes` is int8, of `bits` bits; `scales` is float32 [channels], or [1] for all; the zero point is 0.
+    """
+
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    bits: int
+
+
+def bias_codes(bias: NDArray[np.float32], step: NDArray[np.float32] | np.floating) -> NDArray[np.int32]:
+    """Real biases in steps of the accumulators: input scale times kernel scale."""
+    codes = np.round(bias / step).astype(np.float64)  # in float32 the largest of all codes would wrap around
+    return np.clip(codes, -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)

@@ -1,0 +1,81 @@
+"""A quantization-aware model as a TFLite model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import tf_keras
+from ai_edge_litert import schema_py_generated as schema
+
+from qat.errors import ModelError
+from qat.export.lowering.lowering import Lowering, context
+from qat.export.lowering.network import Call, Network, read_network
+from qat.export.lowering.operators import OPERATORS
+from qat.export.lowering.simplify import Uses, simplify
+from qat.export.lowering.writing import Writing
+from qat.quantization.layers import RangeLayer
+from qat.quantization.lstm import Lstm
+from qat.quantization.model import deep_recursion
+
+
+def lower(
+    model: tf_keras.Model, *, batch_size: int | None = None, io: str = "int8", low_bit: bool = True
+) -> schema.ModelT:
+    """The operators of a model for which `is_lowerable` holds, without signature and metadata.
+
+    Inputs and outputs are in the order of `model.inputs` and `model.outputs`.
+
+    Args:
+        model: what `quantize_model` returned, or a model of its layers.
+        batch_size: fixes the batch; None leaves open what the model leaves open.
+        io: dtype of inputs and outputs that are codes inside: "int8", "uint8", "float32".
+        low_bit: store kernels of 4 bits as int4, not as int8.
+
+    Raises:
+        ModelError: an op has no entry in `OPERATORS`.
+    """
+    with deep_recursion():
+        network = read_network(model)
+    lowering = Lowering(network, batch_size)
+    for key, tensor in zip(network.entries, network.inputs, strict=True):
+        lowering.values[key] = lowering.entry(tensor)
+    with _one_pass(network):
+        for call in network.calls:
+            results = _lowered(lowering, call)
+            lowering.values.update(zip(call.outputs, results, strict=True))
+    entries = [lowering.values[key] for key in network.entries]
+    outputs = [lowering.values[key] for key in network.outputs]
+    uses = Uses(lowering.steps, entries, outputs)
+    simplify(uses)
+    return Writing(uses.steps, lowering.is_open, low_bit).run(entries, uses.outputs, io)
+
+
+def keeps_state(model: tf_keras.Model) -> bool:
+    """Whether a kernel keeps a state, for a number of samples that is fixed."""
+    return any(isinstance(call.inner, Lstm) for call in read_network(model).calls)
+
+
+def _lowered(lowering: Lowering, call: Call) -> list[Any]:
+    if isinstance(call.layer, RangeLayer):
+        name = f"{lowering.network.name}/{call.layer.name}"
+        return [lowering.ranged(lowering.values[call.inputs[0]], call.layer, name)]
+    word = "lstm" if isinstance(call.inner, Lstm) else getattr(call.inner, "kind", None) or call.inner.op
+    if word not in OPERATORS:
+        raise ModelError(
+            f"layer {call.layer.name!r}: the op {word!r} has no operator in qat.export.lowering; the ops that have one "
+            f"are {', '.join(sorted(OPERATORS))}"
+        )
+    made = OPERATORS[word](context(lowering, call))
+    return made if isinstance(made, list) else [made]
+
+
+@contextlib.contextmanager
+def _one_pass(network: Network) -> Iterator[None]:
+    """Inside, what several weights are computed from is computed once."""
+    tables: set[Any] = {getattr(call.inner, "variables_of_model", None) for call in network.calls} - {None}
+    with contextlib.ExitStack() as stack:
+        for table in tables:
+            stack.enter_context(table.one_pass())
+        yield
