@@ -18,7 +18,7 @@ from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.canonical.source import Source
 from qat.quantization.kept_out import can_be_kept_out, kept_out
-from qat.quantization.quantizers import ActivationQuantizer, least_step, step_of, straight_through
+from qat.quantization.quantizers import ActivationQuantizer, least_step, step_of, straight_through, zero_point_of
 from qat.quantization.rescaling import (
     as_written,
     multiplier,
@@ -560,8 +560,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     def zero_point(self) -> tf.Tensor:
         """The code of 0, as TFLite nudges it: a scalar, float32."""
-        lowest = -float(2 ** (self.quantizer.bits - 1))
-        return tf.clip_by_value(tf.round(lowest - self._ends()[0] / self.scale()), lowest, -lowest - 1)
+        return zero_point_of(self._ends()[0], self.scale(), self.quantizer.bits)
 
     def as_written(self, values: tf.Tensor) -> tf.Tensor:
         """Constants on this range as the converter writes them into the file."""

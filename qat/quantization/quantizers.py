@@ -38,6 +38,12 @@ def step_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
     return tf.cast(span / steps, tf.float32)
 
 
+def zero_point_of(low: tf.Tensor, scale: tf.Tensor, bits: int) -> tf.Tensor:
+    """The code of 0 on a grid that begins at `low`, as TFLite nudges it: float32, shaped as `low`."""
+    lowest = -float(2 ** (bits - 1))
+    return tf.clip_by_value(tf.round(lowest - low / scale), lowest, -lowest - 1)
+
+
 def fake_quant(x: tf.Tensor, low: Any, high: Any, bits: int = 8, narrow: bool = False) -> tf.Tensor:
     """x on its grid, in x's own dtype: the op itself computes in float32."""
     if x.dtype == tf.float32:
@@ -220,14 +226,15 @@ class OperandQuantizer(quantizers.Quantizer):
     def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        return straight_through(inputs, fake_quant(inputs, *self._ends(inputs)))  # its grid may end before its values
+        return straight_through(inputs, fake_quant(inputs, *self.ends(inputs)))  # its grid may end before its values
 
     def scale(self, operand: tf.Tensor) -> tf.Tensor:
         """The step between two codes: a scalar."""
-        low, high = self._ends(tf.convert_to_tensor(operand))
+        low, high = self.ends(tf.convert_to_tensor(operand))
         return step_of(low, high, 255)
 
-    def _ends(self, operand: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def ends(self, operand: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What its grid reaches from and to: scalars."""
         held = tf.stop_gradient(operand)
         low, high = tf.minimum(tf.reduce_min(held), 0.0), tf.maximum(tf.reduce_max(held), 0.0)
         return low, tf.maximum(high, low + 1e-9)
@@ -248,6 +255,10 @@ class SlopeQuantizer(OperandQuantizer):
 
     def scale(self, operand: tf.Tensor) -> tf.Tensor:
         return self._limit(operand) / 127.0
+
+    def ends(self, operand: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        limit = self._limit(operand)
+        return -limit, limit
 
     def _limit(self, slopes: tf.Tensor) -> tf.Tensor:
         return tf.maximum(tf.reduce_max(tf.abs(tf.stop_gradient(tf.convert_to_tensor(slopes)))), 1e-9)

@@ -90,7 +90,7 @@ def convert(
 
     ours = in_float32(model.model if isinstance(model, TracedModel) else model)
     if not is_lowerable(ours):
-        return _by_tensorflow(
+        return by_tensorflow(
             model,
             calibration=calibration,
             scheme=scheme,
@@ -116,7 +116,7 @@ def convert(
     return content
 
 
-def _by_tensorflow(
+def by_tensorflow(
     model: Any,
     *,
     calibration: Any = None,

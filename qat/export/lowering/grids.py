@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,6 @@ class Grid:
     zero_point: int
     low: float = field(compare=False)
     high: float = field(compare=False)
-
-    @classmethod
-    def of_range(cls, layer: Any) -> Grid:
-        """That of a `RangeLayer`."""
-        low, high = (float(end) for end in layer._ends())
-        return cls(float(layer.scale()), int(layer.zero_point()), low, high)
 
     @classmethod
     def symmetric(cls, scale: float) -> Grid:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import tf_keras
@@ -11,9 +9,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.errors import ModelError
 from qat.export.lowering.lowering import Lowering, context
-from qat.export.lowering.network import Call, Network, read_network
+from qat.export.lowering.network import Call, read_network
 from qat.export.lowering.operators import OPERATORS
 from qat.export.lowering.simplify import Uses, simplify
+from qat.export.lowering.weights import read_weights
 from qat.export.lowering.writing import Writing
 from qat.quantization.layers import RangeLayer
 from qat.quantization.lstm import Lstm
@@ -38,13 +37,12 @@ def lower(
     """
     with deep_recursion():
         network = read_network(model)
-    lowering = Lowering(network, batch_size)
+    lowering = Lowering(network, read_weights(model, network), batch_size)
     for key, tensor in zip(network.entries, network.inputs, strict=True):
         lowering.values[key] = lowering.entry(tensor)
-    with _one_pass(network):
-        for call in network.calls:
-            results = _lowered(lowering, call)
-            lowering.values.update(zip(call.outputs, results, strict=True))
+    for call in network.calls:
+        results = _lowered(lowering, call)
+        lowering.values.update(zip(call.outputs, results, strict=True))
     entries = [lowering.values[key] for key in network.entries]
     outputs = [lowering.values[key] for key in network.outputs]
     uses = Uses(lowering.steps, entries, outputs)
@@ -69,13 +67,3 @@ def _lowered(lowering: Lowering, call: Call) -> list[Any]:
         )
     made = OPERATORS[word](context(lowering, call))
     return made if isinstance(made, list) else [made]
-
-
-@contextlib.contextmanager
-def _one_pass(network: Network) -> Iterator[None]:
-    """Inside, what several weights are computed from is computed once."""
-    tables: set[Any] = {getattr(call.inner, "variables_of_model", None) for call in network.calls} - {None}
-    with contextlib.ExitStack() as stack:
-        for table in tables:
-            stack.enter_context(table.one_pass())
-        yield

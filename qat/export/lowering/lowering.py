@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.errors import ModelError
-from qat.export.lowering.grids import Grid
 from qat.export.lowering.network import Call, Network
 from qat.export.lowering.steps import OPERATOR, Constant, Number, Operand, Step, Value
-from qat.export.lowering.weights import constant_of, operand_codes
+from qat.export.lowering.weights import Weights
 from qat.quantization.layers import Op, RangeLayer
-from qat.quantization.scheme import CanonicalWrapper
 
 
 class Lowering:
@@ -24,14 +22,13 @@ class Lowering:
     `batch` is the number of samples that the file is written for, which `is_open` or fixed.
     """
 
-    def __init__(self, network: Network, batch: int | None) -> None:
-        self.network, self.batch, self.is_open = network, batch or 1, batch is None
+    def __init__(self, network: Network, weights: Weights, batch: int | None) -> None:
+        self.network, self.weights, self.batch, self.is_open = network, weights, batch or 1, batch is None
         self.steps: list[Step] = []
         self.values: dict[int, Value] = {}
         self.counts = network.read_counts()
         self.taken: set[str] = set()
         self._real: dict[Value, Value] = {}
-        self.cache: dict[Any, Any] = {}  # of weights, by layer
 
     def unique(self, name: str) -> str:
         """The name, or with a number behind it if it is taken."""
@@ -72,7 +69,7 @@ class Lowering:
 
     def ranged(self, value: Value, layer: RangeLayer, name: str) -> Value:
         """The value on the grid of a range."""
-        grid = self.grid_of(layer)
+        grid = self.weights.ranges[layer]
         if value.held.is_open and value.dtype == "float32":
             value.held.grid = grid
         if value.grid == grid:
@@ -81,11 +78,6 @@ class Lowering:
         made.held.grid = grid
         self.step(OPERATOR.QUANTIZE, [value], [made])
         return made
-
-    def grid_of(self, layer: RangeLayer) -> Grid:
-        if layer not in self.cache:
-            self.cache[layer] = Grid.of_range(layer)
-        return self.cache[layer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,17 +156,8 @@ def context(lowering: Lowering, call: Call) -> Context:
 
 
 def _operand(lowering: Lowering, call: Call, name: str) -> Constant | Number:
-    key = (call.layer, name)
-    if key not in lowering.cache:
-        lowering.cache[key] = _read_operand(lowering, call, name)
-    return lowering.cache[key]
-
-
-def _read_operand(lowering: Lowering, call: Call, name: str) -> Constant | Number:
-    values, tensor = constant_of(call.inner, name), f"{lowering.network.name}/{call.layer.name}/{name}"
+    values, codes, grid = lowering.weights.operand(call.layer, name)
+    tensor = f"{lowering.network.name}/{call.layer.name}/{name}"
     if values.dtype.kind != "f":
         return Constant(tensor, values)
-    if isinstance(call.layer, CanonicalWrapper):
-        codes, grid = operand_codes(call.layer, name)
-        return Number(tensor, values.astype(np.float32), grid, codes)
-    return Number(tensor, values.astype(np.float32))
+    return Number(tensor, values, grid, codes)

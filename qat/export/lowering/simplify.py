@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from qat.export.lowering.grids import Grid
 from qat.export.lowering.steps import FUSED, FUSES_RELU, OPERATOR, Constant, Step, Value
 
 WHOLE = ("int8", "uint8", "int16", "int32", "int64")
@@ -21,6 +22,7 @@ class Uses:
 
     def __init__(self, steps: Sequence[Step], inputs: Sequence[Value], outputs: Sequence[Value]) -> None:
         self.steps, self.inputs, self.outputs = list(steps), list(inputs), list(outputs)
+        self.requantized: dict[tuple[Value, Grid], Value] = {}
         self.readers: dict[Value, list[Step]] = {}
         for step in steps:
             for value in step.values_read:
@@ -75,10 +77,14 @@ def _quantize_at_once(uses: Uses, value: Value) -> None:
 
 
 def _requantized(uses: Uses, step: Step) -> None:
-    """Codes that are on that grid already."""
+    """Codes that are on that grid already, or that another step has put on it."""
     source, made = step.inputs[0], step.outputs[0]
-    if isinstance(source, Value) and source.grid is not None and source.grid == made.grid:
+    if not isinstance(source, Value) or made.grid is None:
+        return
+    if source.grid == made.grid:
         uses.replace(made, source)
+    elif uses.requantized.setdefault((source, made.grid), made) is not made:
+        uses.replace(made, uses.requantized[source, made.grid])
 
 
 def _cast(uses: Uses, step: Step) -> None:

@@ -59,7 +59,7 @@ class Value:
         like: Value | None = None,
     ) -> None:
         self.names, self.shape, self.sizes, self.dtype = list(names), tuple(shape), tuple(map(int, sizes)), dtype
-        self.held = Representation() if like is None else like.held
+        self.held: Representation = Representation() if like is None else like.held
         self.producer: Step | None = None
 
     @property

@@ -1,80 +1,173 @@
-"""The weights of a layer as its file holds them: folded, on their grids, as codes."""
+"""The weights of all layers as the file holds them: folded, on their grids, as codes; computed in one graph.
+
+Op by op, this would be most of the time that a file takes. The graph is made once for a model, and reads the variables
+as they are.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from numpy.typing import NDArray
 
 from qat.export.lowering.grids import Grid, KernelCodes
-from qat.quantization.layers import Linear, Op
-from qat.quantization.lstm import QUANTIZED, Lstm
+from qat.export.lowering.network import Call, Network
+from qat.quantization.layers import Linear, Op, RangeLayer
+from qat.quantization.quantizers import step_of, zero_point_of
 from qat.quantization.scheme import CanonicalWrapper
 
-
-def kernel_codes(wrapper: CanonicalWrapper) -> KernelCodes:
-    """Of a `Linear` with a kernel, its output channels last."""
-    layer: Linear = wrapper.layer
-    quantizer = wrapper._weight_vars[0][1]
-    layer.file_quantizer = wrapper._file_quantizer()
-    kernel = layer.folded_kernel()
-    grid = {"least": layer.least_kernel_step(quantizer), "limit": layer.shared_limit(quantizer)}
-    scales = np.atleast_1d(quantizer.scale(kernel, **grid).numpy())
-    on_grid = channels_last(layer.kind, quantizer(kernel, False, weights={}, **grid).numpy())
-    return KernelCodes(np.rint(on_grid / scales).astype(np.int8), scales, quantizer.bits)
+Tensors = dict[str, tf.Tensor]
 
 
-def real_kernel(layer: Linear) -> NDArray[np.float32]:
-    """The folded kernel of a layer that is left in float, its output channels last."""
-    return channels_last(layer.kind, layer.folded_kernel().numpy())
+class Weights:
+    """What `read_weights` found, by layer."""
+
+    def __init__(self, computed: dict[tuple[Any, str], dict[str, NDArray]], ranges: dict[Any, Grid]) -> None:
+        self._computed, self.ranges = computed, ranges
+
+    def kernel(self, layer: Any) -> KernelCodes | NDArray[np.float32]:
+        """Of a linear layer, its output channels last: codes, or real numbers of one that is left in float."""
+        found = self._computed[layer, "kernel"]
+        if "scale" not in found:
+            return found["values"]
+        return KernelCodes(found["values"], np.atleast_1d(found["scale"]), layer._weight_vars[0][1].bits)
+
+    def bias(self, layer: Any) -> NDArray[np.float32] | None:
+        """With what folding adds to it."""
+        return self._computed[layer, "kernel"].get("bias")
+
+    def table(self, layer: Any) -> tuple[NDArray, Grid | None]:
+        """The rows of an embedding, and their grid; None where they are real numbers."""
+        found = self._computed[layer, "table"]
+        return found["values"], Grid.symmetric(float(found["scale"])) if "scale" in found else None
+
+    def operand(self, layer: Any, name: str) -> tuple[NDArray, NDArray[np.int8] | None, Grid | None]:
+        """A constant or trained operand of an op: its value and, where it has a grid of its own, codes on that."""
+        found = self._computed[layer, name]
+        if "scale" not in found:
+            return found["values"], None, None
+        scale, low, high = (float(found[part]) for part in ("scale", "low", "high"))
+        grid = Grid(scale, int(found["zero_point"]), low, high)
+        codes = np.rint(found["on_grid"] / np.float32(scale)) + grid.zero_point
+        return found["values"], np.clip(codes, -128, 127).astype(np.int8), grid
 
 
-def real_bias(layer: Linear) -> NDArray[np.float32] | None:
-    """The bias with what folding adds to it."""
-    bias = layer.folded_bias()
-    return None if bias is None else bias.numpy()
+def read_weights(model: tf_keras.Model, network: Network) -> Weights:
+    """All weights and ranges of the network of a model, as they are now."""
+    state = _state(network)
+    if model not in _graphs or _graphs[model][0] != state:
+        _graphs[model] = state, _graph(network)
+    keys, ranges, function = _graphs[model][1]
+    computed, ends = function()
+    arrays = [{name: tensor.numpy() for name, tensor in each.items()} for each in computed]
+    scales, zero_points, lows, highs = (each.numpy() for each in ends)
+    grids = [
+        Grid(float(s), int(z), float(a), float(b)) for s, z, a, b in zip(scales, zero_points, lows, highs, strict=True)
+    ]
+    return Weights(dict(zip(keys, arrays, strict=True)), dict(zip(ranges, grids, strict=True)))
 
 
-def channels_last(kind: str, kernel: NDArray) -> NDArray:
+_graphs: WeakKeyDictionary[tf_keras.Model, tuple[Any, Any]] = WeakKeyDictionary()
+
+
+def _state(network: Network) -> tuple:
+    """What the graph depends on besides variables."""
+    wrappers = [call.layer for call in network.calls if isinstance(call.layer, CanonicalWrapper)]
+    quantizers = [(id(w), q.enabled, getattr(q, "bits", 8)) for w in wrappers for _, q, _ in w._weight_vars]
+    return tuple(quantizers)
+
+
+def _graph(network: Network) -> tuple[list, list[RangeLayer], Callable]:
+    """Keys of what is computed, the ranges, and what computes both."""
+    asked: dict[tuple[Any, str], Callable[[], Tensors]] = {}
+    for call in network.calls:
+        asked.update(_asked(call))
+    ranges = [layer for layer in dict.fromkeys(call.layer for call in network.calls) if isinstance(layer, RangeLayer)]
+
+    @tf.function(autograph=False)
+    def compute() -> tuple[list[Tensors], tuple[tf.Tensor, ...]]:
+        with _one_pass(network):
+            return [each() for each in asked.values()], _grids(ranges)
+
+    return list(asked), ranges, compute
+
+
+@contextlib.contextmanager
+def _one_pass(network: Network) -> Iterator[None]:
+    """Inside, what several weights are computed from is computed once."""
+    tables: set[Any] = {getattr(call.inner, "variables_of_model", None) for call in network.calls} - {None}
+    with contextlib.ExitStack() as stack:
+        for table in tables:
+            stack.enter_context(table.one_pass())
+        yield
+
+
+def _grids(ranges: list[RangeLayer]) -> tuple[tf.Tensor, ...]:
+    """Scales, zero points and both ends, one number a range."""
+    ends = [layer._ends() for layer in ranges]
+    low, high = (tf.stack(each) for each in zip(*ends, strict=True))
+    scale = step_of(low, high, 255)
+    return scale, zero_point_of(low, scale, 8), low, high
+
+
+def _asked(call: Call) -> Iterator[tuple[tuple[Any, str], Callable[[], Tensors]]]:
+    """What a call needs, by layer and name."""
+    layer, inner = call.layer, call.inner
+    if isinstance(inner, Linear) and inner.kind == "embedding":
+        yield (layer, "table"), partial(_table, layer)
+    elif isinstance(inner, Linear):
+        yield (layer, "kernel"), partial(_kernel, layer)
+    elif isinstance(inner, Op):
+        for name in inner.operands:
+            if name != "x":
+                yield (layer, name), partial(_operand, layer, name)
+
+
+def _kernel(layer: Any) -> Tensors:
+    inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
+    kernel, bias = inner.folded_kernel(), inner.folded_bias()
+    told = {} if bias is None else {"bias": bias}
+    if inner is layer:
+        return told | {"values": channels_last(inner.kind, kernel)}
+    quantizer = layer._weight_vars[0][1]
+    inner.file_quantizer = layer._file_quantizer()
+    grid = {"least": inner.least_kernel_step(quantizer), "limit": inner.shared_limit(quantizer)}
+    scale = quantizer.scale(kernel, **grid)
+    on_grid = channels_last(inner.kind, quantizer(kernel, False, weights={}, **grid))
+    return told | {"values": tf.cast(tf.round(on_grid / scale), tf.int8), "scale": scale}
+
+
+def channels_last(kind: str, kernel: tf.Tensor) -> tf.Tensor:
     """A kernel with the axis of its output channels at the end; of a depthwise one [height, width, 1, channels]."""
     if kind == "depthwise_conv2d":
-        return kernel.reshape(*kernel.shape[:2], 1, -1)
-    return kernel.transpose(0, 1, 3, 2) if kind == "conv2d_transpose" else kernel
+        return tf.reshape(kernel, [*kernel.shape[:2], 1, kernel.shape[2] * kernel.shape[3]])
+    return tf.transpose(kernel, [0, 1, 3, 2]) if kind == "conv2d_transpose" else kernel
 
 
-def table_codes(wrapper: CanonicalWrapper) -> tuple[NDArray[np.int8], Grid]:
-    """The rows of an embedding, and their grid."""
-    weight, quantizer, _ = wrapper._weight_vars[0]
+def _table(layer: Any) -> Tensors:
+    if not isinstance(layer, CanonicalWrapper):
+        return {"values": tf.convert_to_tensor(layer.real_weight("table"))}
+    weight, quantizer, _ = layer._weight_vars[0]
     table = weight.value()
-    scale = quantizer.scale(table).numpy()
-    codes = np.rint(quantizer(table, False, weights={}).numpy() / scale).astype(np.int8)
-    return codes, Grid.symmetric(float(scale))
+    scale = quantizer.scale(table)
+    codes = tf.cast(tf.round(quantizer(table, False, weights={}) / scale), tf.int8)
+    return {"values": codes, "scale": scale}
 
 
-def operand_codes(wrapper: CanonicalWrapper, name: str) -> tuple[NDArray[np.int8], Grid]:
-    """A constant or trained operand of an op, on the grid of its own values."""
-    layer: Op = wrapper.layer
-    weight, quantizer, _ = wrapper._weight_vars[wrapper.quantize_config.names(layer).index(name)]
+def _operand(layer: Any, name: str) -> Tensors:
+    inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
+    if inner is layer or name not in layer.quantize_config.names(inner):
+        return {"values": tf.convert_to_tensor(inner.real_weight(name))}
+    weight, quantizer, _ = layer._weight_vars[layer.quantize_config.names(inner).index(name)]
     values = weight.value()
-    scale = quantizer.scale(values).numpy()
-    grid = Grid.symmetric(float(scale))
-    if layer.op != "prelu":
-        low, high = (float(end) for end in quantizer._ends(values))
-        zero_point = int(np.clip(np.rint(-128 - np.float32(low) / scale), -128, 127))
-        grid = Grid(float(scale), zero_point, low, high)
-    on_grid = quantizer(values, False, weights={}).numpy()
-    codes = np.rint(on_grid / scale) + grid.zero_point
-    return np.clip(codes, -128, 127).astype(np.int8), grid
-
-
-def tell_gates(wrapper: CanonicalWrapper) -> Lstm:
-    """The LSTM in a wrapper, told its quantizers."""
-    layer: Lstm = wrapper.layer
-    named = zip(QUANTIZED, wrapper._weight_vars, strict=True)
-    layer.quantized_by({name: quantizer for name, (_, quantizer, _) in named})
-    return layer
-
-
-def constant_of(layer: Op, name: str) -> NDArray:
-    """The value of an operand that is a weight."""
-    return tf.convert_to_tensor(layer.real_weight(name)).numpy()
+    scale, (low, high) = quantizer.scale(values), quantizer.ends(values)
+    told = {"values": values, "on_grid": quantizer(values, False, weights={}), "scale": scale}
+    zero_point = tf.zeros([]) if inner.op == "prelu" else zero_point_of(low, scale, 8)
+    return told | {"zero_point": zero_point, "low": low, "high": high}

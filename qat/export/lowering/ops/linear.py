@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from qat.export.lowering.grids import KernelCodes
 from qat.export.lowering.lowering import Context
 from qat.export.lowering.steps import OPERATOR, Bias, Kernel, Number, Operand, Value
-from qat.export.lowering.weights import kernel_codes, real_bias, real_kernel, table_codes
-from qat.quantization.scheme import CanonicalWrapper
 
 PADDING = {"SAME": schema.Padding.SAME, "VALID": schema.Padding.VALID}
 
@@ -27,21 +25,13 @@ def unchanged_with_batch(kernel: NDArray) -> NDArray:
 
 
 def _weights(context: Context) -> tuple[Kernel, Bias | None]:
-    """The kernel of the layer, made once for all of its calls, and its bias for this one."""
-    layer, cache = context.call.inner, context.lowering.cache
-    if ("kernel", context.call.layer) not in cache:
-        cache["kernel", context.call.layer] = _read(context), real_bias(layer)
-    kernel, bias = cache["kernel", context.call.layer]
-    return kernel, None if bias is None else Bias(f"{context.name}/bias", bias, kernel, context.x)
-
-
-def _read(context: Context) -> Kernel:
+    layer, weights = context.call.layer, context.lowering.weights
     depthwise = context.call.inner.kind == "depthwise_conv2d"
     arrange, axis = (unchanged_with_batch, 3) if depthwise else (channels_first, 0)
-    name = f"{context.name}/kernel"
-    if isinstance(context.call.layer, CanonicalWrapper):
-        return Kernel(name, arrange, axis, codes=kernel_codes(context.call.layer))
-    return Kernel(name, arrange, axis, real=real_kernel(context.call.inner))
+    held, bias = weights.kernel(layer), weights.bias(layer)
+    kinds = {"codes": held} if isinstance(held, KernelCodes) else {"real": held}
+    kernel = Kernel(f"{context.name}/kernel", arrange, axis, **kinds)
+    return kernel, None if bias is None else Bias(f"{context.name}/bias", bias, kernel, context.x)
 
 
 def _zeros(context: Context, kernel: Kernel) -> Bias:
@@ -116,21 +106,12 @@ def _output_size(context: Context, result: Value) -> Operand:
 
 def embedding(context: Context) -> Value:
     """Rows of a table, whose grid they keep."""
-    layer, cache = context.call.layer, context.lowering.cache
-    if ("table", layer) not in cache:
-        cache["table", layer] = _read_table(layer, f"{context.name}/table")
-    table = cache["table", layer]
+    rows, grid = context.lowering.weights.table(context.call.layer)
+    table = Number(f"{context.name}/table", rows, grid, None if grid is None else rows)
     made = context.result()
-    made.held.grid, made.held.real = table.grid, table.grid is None
+    made.held.grid, made.held.real = grid, grid is None
     context.lowering.step(OPERATOR.GATHER, [table, context.x], [made], schema.GatherOptionsT(axis=0, batchDims=0))
     return made
-
-
-def _read_table(layer: Any, name: str) -> Number:
-    if isinstance(layer, CanonicalWrapper):
-        codes, grid = table_codes(layer)
-        return Number(name, codes, grid, codes)
-    return Number(name, np.asarray(layer.real_weight("table")))
 
 
 LINEAR: dict[str, Callable[[Context], Value]] = {

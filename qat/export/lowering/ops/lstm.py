@@ -11,8 +11,7 @@ from qat.export.lowering.file import ABSENT, File, on_grid
 from qat.export.lowering.grids import Grid, bias_codes
 from qat.export.lowering.lowering import Context
 from qat.export.lowering.steps import FUSED, OPERATOR, Step, Value
-from qat.export.lowering.weights import tell_gates
-from qat.quantization.lstm import Lstm
+from qat.quantization.lstm import QUANTIZED, Lstm
 from qat.quantization.scheme import CanonicalWrapper
 
 
@@ -35,7 +34,10 @@ def lstm(context: Context) -> Value:
     made = context.result()
     quantized = isinstance(context.call.layer, CanonicalWrapper)
     write = _write_codes if quantized else _write_reals
-    layer = tell_gates(context.call.layer) if quantized else context.call.inner
+    layer: Lstm = context.call.inner
+    if quantized:
+        named = zip(QUANTIZED, context.call.layer._weight_vars, strict=True)
+        layer.quantized_by({name: quantizer for name, (_, quantizer, _) in named})
     target = layer.ends[context.call.place].target if quantized else None
 
     def written(writing: Any, step: Step) -> None:
