@@ -17,7 +17,6 @@ from qat.quantization.between_codes import BETWEEN_CODES, OF_NO_SCALE, OF_ZERO_P
 from qat.quantization.canonical.execute import WEIGHTED
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.canonical.source import Source
-from qat.quantization.kept_out import can_be_kept_out, kept_out
 from qat.quantization.quantizers import ActivationQuantizer, least_step, step_of, straight_through, zero_point_of
 from qat.quantization.rescaling import (
     as_written,
@@ -206,7 +205,6 @@ class Linear(Holder):
         self.input_ranges, self.output_ranges = list(input_ranges or []), list(output_ranges or [])
         self.momentum = None if norm is None else norm["momentum"]  # of the moving statistics; a schedule may set it
         self.coarse = False  # fewer than 8 bits, which the wrapper knows
-        self.file_quantizer: Any = None  # the wrapper's, where the file's codes can be told without the converter
         self.bind([], [])
         self.norm_frozen = False  # by a schedule
 
@@ -252,15 +250,14 @@ class Linear(Holder):
     def least_kernel_step(self, quantizer: Any, raw: bool = False) -> tf.Tensor | None:
         """The smallest step of the kernel at which the file holds the bias of every call, one number a channel.
 
-        None where the file cannot be told: the converter finds the grid of a kernel that it turns round by itself.
+        None where no call's input is on a range.
 
         Args:
             quantizer: the kernel's.
             raw: of the kernel as it is before the normalization's scale comes in.
         """
-        written = not quantizer.per_channel or self.kind in ("conv2d", "depthwise_conv2d")
         sources = [ends.source.scale() for ends in self.ends_of_calls if ends.source is not None]
-        if not sources or not (written or can_be_kept_out(self)):
+        if not sources:
             return None
         least = least_step(self.folded_bias(), tf.reduce_min(tf.stack(sources)) if len(sources) > 1 else sources[0])
         if not raw or self.norm is None:
@@ -295,7 +292,7 @@ class Linear(Holder):
             return self._as_kernel(inputs, bias)
         if bias is not None:
             weights["bias"] = bias if tf.get_static_value(training) else self._as_int32(bias)
-        return WEIGHTED[self.kind](inputs, kept_out(self, weights), self.attrs)
+        return WEIGHTED[self.kind](inputs, weights, self.attrs)
 
     def _as_int32(self, bias: tf.Tensor) -> tf.Tensor:
         """The bias on the grid of the file's: input scale times kernel scale, one step a channel."""

@@ -9,12 +9,12 @@ unidirectional_sequence_lstm.cc (PopulateQuantizedLstmParams8x8_16).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from numpy.typing import NDArray
 from tf_keras.src import backend
 
 from qat.quantization.activation_tables import HIGHEST, LOWEST, WIDEST_CELL, sigmoid_table, tanh_table, tanh_tables
@@ -22,7 +22,6 @@ from qat.quantization.canonical.stepping import float_step, gated, gates_of_stat
 from qat.quantization.layers import Holder, RangeLayer, in_integers
 from qat.quantization.quantizers import fake_quant, least_step
 from qat.quantization.rescaling import rescaled_by_factors, rescaling_factor, rounding_factors
-from qat.stand_in import LstmStandIn, LstmWeights, stand_ins
 from qat.training.replicas import least_over_replicas
 
 GATE_SCALE = 2.0**-12
@@ -52,6 +51,25 @@ class _Ends:
 
     source: Scaled | None
     target: RangeLayer | None
+
+
+@dataclass(frozen=True)
+class LstmWeights:
+    """Of one LSTM, the four gates in the order input, forget, cell, output.
+
+    `kernel` and `recurrent` are int8 [units, inputs] and [units, units] a gate, each with one scale and the zero point
+    0; `bias` is real, [units] a gate. The cell's scale is 2^(cell_bits - 15). `scale` and `zero_point` are the state's,
+    which is int8 and what comes out.
+    """
+
+    kernel: list[NDArray[np.int8]]
+    recurrent: list[NDArray[np.int8]]
+    bias: list[NDArray[np.float32]]
+    kernel_scales: list[float]
+    recurrent_scales: list[float]
+    cell_bits: int
+    scale: float
+    zero_point: int
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -101,8 +119,6 @@ class Lstm(Holder):
             of_x = self._of_inputs(inputs, masks)
             step = float_step(self.weight("recurrent"), masks and masks.of_state)
             return over_steps(of_x, self.units, step, written_out="kernel" not in self.live)[0]
-        if stand_ins() is not None:
-            return self._stand_in(inputs, ends.target)
         if in_integers() and ends.source is not None and "kernel/scale" in self.live:
             return self._as_kernel(inputs, ends)
         return self._simulated(inputs, ends.target, live, masks)
@@ -185,17 +201,6 @@ class Lstm(Holder):
         eager = tf.executing_eagerly() and of_x.shape[1] > EAGER_STEPS
         outputs = (_graph_of_kernel_steps if eager else _kernel_steps)(of_x, told)
         return tf.cast(outputs, inputs.dtype) * target
-
-    def _stand_in(self, inputs: tf.Tensor, target: RangeLayer) -> tf.Tensor:
-        """For the converter: a product that the finished file has the kernel in place of."""
-        made = stand_ins()
-        mark, steps, size = made.mark(), inputs.shape[1], inputs.shape[2]
-        made.lstms.append(LstmStandIn(mark, self.name, steps, partial(self.file_weights, target)))
-        signs = 1.0 - 2.0 * (np.add.outer(np.arange(size), np.arange(self.units)) % 2)
-        kernel = tf.quantization.fake_quant_with_min_max_args(
-            tf.constant(signs * mark, tf.float32), -mark, mark, num_bits=8, narrow_range=True
-        )
-        return tf.tensordot(inputs, kernel, 1)
 
     def least_step(self, name: str) -> tf.Tensor | None:
         """The smallest step of a matrix at which the file holds the bias beside it, [4 * units]; None without one."""

@@ -148,7 +148,6 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             result = inner.call(inputs, **kwargs)
         else:
             inner.coarse = self._weight_vars[0][1].bits < 8 and inner.kind != "dense"
-            inner.file_quantizer = self._file_quantizer()
             inner.use(self._quantized_kernel(inner, training))
             result = inner.call(inputs, training=training, **kwargs)
         inner.use({})
@@ -162,12 +161,6 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             for name, (weight, quantizer, _) in named
             if quantizer.enabled
         }
-
-    def _file_quantizer(self) -> KernelQuantizer | None:
-        """What gives the codes of the file, if these are 8 bits in the whole model."""
-        quantizer = self._weight_vars[0][1]
-        plain = quantizer.enabled and quantizer.bits == 8 and not self.quantize_config.low_bit
-        return quantizer if plain else None
 
     def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
         weight, quantizer, variables = self._weight_vars[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -29,34 +28,6 @@ def integer_borders(content: Any, io: str) -> None:
     for index in graph.inputs:
         if int(index) not in readers and index not in graph.outputs and io in _IO:
             _unread(graph.tensors[index], _IO[io])
-
-
-def outputs_apart(content: Any) -> None:
-    """Outputs that ops read as real numbers, too, are dequantized for those once more: when an output becomes codes,
-    TensorFlow would leave such ops without an input. `content`: a `ModelT`, in place.
-    """
-    graph = content.subgraphs[0]
-    outputs = {int(index) for index in graph.outputs}
-    operators: list[Any] = []
-    for op in graph.operators:
-        operators.append(op)
-        made = int(op.outputs[0])
-        if made not in outputs or operator_of(content, op) != schema.BuiltinOperator.DEQUANTIZE:
-            continue
-        readers = [each for each in graph.operators if made in map(int, each.inputs)]
-        if readers:
-            graph.tensors.append(copy.deepcopy(graph.tensors[made]))
-            own = len(graph.tensors) - 1
-            for reader in readers:
-                reader.inputs = [own if index == made else int(index) for index in reader.inputs]
-            operators.append(_dequantize(op, own))
-    graph.operators = operators
-
-
-def _dequantize(op: Any, output: int) -> Any:
-    made = schema.OperatorT()
-    made.opcodeIndex, made.inputs, made.outputs = op.opcodeIndex, list(op.inputs), [output]
-    return made
 
 
 def operator_of(content: Any, op: Any) -> int:

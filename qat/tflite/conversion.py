@@ -28,7 +28,7 @@ OPEN_SIZE = 64  # tried for a dimension that the model leaves open, as the lengt
 
 @dataclass(frozen=True)
 class Options:
-    scheme: str  # one of convert.SCHEMES, or "trained", or "stock": trained, and as the converter leaves it
+    scheme: str  # one of convert.SCHEMES, or "trained", or "stock": trained, whatever the converter leaves in float
     io: str
     allow_float: bool
     low_bit: bool
@@ -40,14 +40,14 @@ def convert_traced(
     retrace: Callable[[int], TracedModel],
     batches: list[list[NDArray]],
     options: Options,
-) -> tuple[bytes, TracedModel, Converter]:
+) -> tuple[bytes, TracedModel]:
     """Convert; with the batch fixed at 1 if, and only if, the model does not convert or run with an open one.
 
     Returns:
-        The file, which `complete` of the converter has to see, and the trace that it was made from.
+        The file, and the trace that it was made from.
     """
     try:
-        content, converter = _convert_once(traced, batches, options)
+        content = _convert_once(traced, batches, options)
         reason = None if traced.batch_size is not None else why_batch_is_fixed(content)
     except CalibrationError:
         raise
@@ -56,14 +56,14 @@ def convert_traced(
             raise ModelError(f"the TFLite converter refused the model: {_explain(error)}") from error
         reason = _explain(error)
     if reason is None:
-        return content, traced, converter
+        return content, traced
     fixed = retrace(1)  # an op may need it
     try:
-        content, converter = _convert_once(fixed, batches, options)
+        content = _convert_once(fixed, batches, options)
     except _REFUSALS as error:
         raise ModelError(f"the TFLite converter refused the model: {_explain(error)}") from error
     warn_of_one_sample(reason, stacklevel=5)
-    return content, fixed, converter
+    return content, fixed
 
 
 def warn_of_one_sample(reason: str, stacklevel: int) -> None:
@@ -72,18 +72,13 @@ def warn_of_one_sample(reason: str, stacklevel: int) -> None:
     warnings.warn(text, stacklevel=stacklevel)
 
 
-def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Options) -> tuple[bytes, Converter]:
+def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Options) -> bytes:
     converter = Converter.from_concrete_functions([traced.function], traced.module)
     # A SavedModel round trip costs most of the time, and only fusable recurrent layers need what it carries.
     converter.experimental_lower_to_saved_model = traced.composite
     converter._experimental_disable_per_channel = not options.per_channel
     counted = schemes.CountedBatches(_rebatched(batches, traced.batch_size))
-    if options.scheme == "trained":
-        schemes.trained(converter, options.io, options.low_bit)
-        converter.kernels = traced.kernels_apart
-        converter.unpacks = converter.experimental_lower_to_saved_model
-        converter.exclude_conversion_metadata = not converter.unpacks
-    elif options.scheme == "stock":
+    if options.scheme in ("trained", "stock"):
         schemes.trained(converter, options.io, options.low_bit)
     elif options.scheme in schemes.CALIBRATED:
         schemes.CALIBRATED[options.scheme](converter, counted, options.io, options.allow_float)
@@ -93,7 +88,7 @@ def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Op
         content = with_deep_stack(converter.convert)
     if batches and not counted.all_taken:
         raise CalibrationError(f"the converter took {len(counted.taken)} of {counted.total} calibration batches")
-    return content, converter
+    return content
 
 
 def _rebatched(batches: list[list[NDArray]], batch_size: int | None) -> list[list[NDArray]]:

@@ -8,25 +8,17 @@ from typing import Any
 from qat.calibration import as_batches
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError, WrongFileError
-from qat.stand_in import StandInLost
-from qat.tflite.barriers import quantized_directly, without_barriers
 from qat.tflite.borders import integer_borders
-from qat.tflite.buffers import drop_unused_buffers, share_equal_buffers
 from qat.tflite.graph import TfliteGraph, layer_name
-from qat.tflite.kernels import place_kernels
-from qat.tflite.lstm import place_lstms
-from qat.tflite.means import means_on_their_scales
 from qat.tflite.metadata import ENTRY, Metadata
 from qat.tflite.numbers import refuse_broken_numbers
 from qat.tflite.reader import read
 from qat.tflite.rewriting import restore_order, rewrite, set_metadata, set_names
 from qat.tflite.sandbox import trust
-from qat.tflite.twins import one_product_each
 from qat.tflite.verify import Verification, verify
 
 SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
-INT8 = ("trained", "int8")
-INTEGER = ("trained", "int8", "int16x8")  # "trained": what a QAT model asks for
+INTEGER = ("trained", "int8", "int16x8")  # "trained": what a QAT model of others asks for
 IO = ("int8", "uint8", "float32")
 ENGINES = ("auto", "tflite")
 COMPARES = {"EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"}
@@ -90,8 +82,8 @@ def convert(
 
     ours = in_float32(model.model if isinstance(model, TracedModel) else model)
     if not is_lowerable(ours):
-        return by_tensorflow(
-            model,
+        return _by_tensorflow(
+            model if isinstance(model, TracedModel) else ours,
             calibration=calibration,
             scheme=scheme,
             io=io,
@@ -116,27 +108,26 @@ def convert(
     return content
 
 
-def by_tensorflow(
+def _by_tensorflow(
     model: Any,
     *,
-    calibration: Any = None,
-    scheme: str | None = None,
-    io: str = "int8",
-    engine: str = "auto",
-    allow_float: bool = False,
-    low_bit: bool = False,
-    per_channel: bool = True,
-    batch_size: int | None = None,
-    signature: str = "serving_default",
-    check: bool = True,
+    calibration: Any,
+    scheme: str | None,
+    io: str,
+    engine: str,
+    allow_float: bool,
+    low_bit: bool,
+    per_channel: bool,
+    batch_size: int | None,
+    signature: str,
+    check: bool,
 ) -> bytes:
-    """`convert` by TensorFlow's converter; of a model of `qat.quantization`, for comparison with what is written."""
-    from qat.quantization.model import in_float32
+    """`convert` by TensorFlow's converter: of any model but one of `qat.quantization`."""
     from qat.tflite.tracing import trace
 
-    traced = trace(in_float32(model), batch_size)
+    traced = trace(model, batch_size)
     scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
-    if scheme == "trained" and engine == "tflite" and not _is_ours(traced.model):
+    if scheme == "trained" and engine == "tflite":
         scheme = "stock"
     batches = as_batches(calibration, traced.inputs) if scheme in ("int8", "int16x8") else []
     if scheme == "int8" and engine == "auto":
@@ -146,15 +137,9 @@ def by_tensorflow(
             return content
     options = (scheme, io, allow_float, low_bit, per_channel)
     if traced is not model or batches:
-        content = _converted(traced, batch_size, batches, options, signature)
-    else:
-        made_from = (traced.state(), options, signature)
-        content = traced.kept(made_from, lambda: _converted(traced, batch_size, batches, options, signature))
-    if check and scheme == "trained":
-        from qat.tflite.self_check import check_against_model
-
-        check_against_model(traced.model, content)
-    return content
+        return _converted(traced, batch_size, batches, options, signature)
+    made_from = (traced.state(), options, signature)
+    return traced.kept(made_from, lambda: _converted(traced, batch_size, batches, options, signature))
 
 
 def _lowered(model: Any, batch_size: int | None, io: str, allow_float: bool, low_bit: bool, signature: str) -> bytes:
@@ -174,7 +159,7 @@ def _lowered(model: Any, batch_size: int | None, io: str, allow_float: bool, low
 
 def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple, signature: str) -> bytes:
     """The finished file of a trace. `chosen`: the fields of `conversion.Options`."""
-    from qat.tflite.conversion import Options, convert_traced, warn_of_one_sample  # TensorFlow loads here
+    from qat.tflite.conversion import Options, convert_traced  # TensorFlow loads here
     from qat.tflite.tracing import trace
 
     _refuse_broken_weights(traced.broken_weights())
@@ -183,39 +168,22 @@ def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple,
     if unroll:
         traced = trace(traced, batch_size, unroll=True)
         _refuse_loops(traced.loops)
-    if traced.one_sample:
-        warn_of_one_sample("the LSTM kernel keeps a state for a fixed number of samples", stacklevel=4)
-
-    def retrace(size: int) -> Any:
-        fixed = trace(traced.model, size, unroll=unroll)
-        return fixed if traced.kernels_apart else fixed.with_kernels_inside()
-
-    try:
-        return _finished(*convert_traced(traced, retrace, batches, options), options, signature)
-    except StandInLost:
-        traced = traced.with_kernels_inside()
-        return _finished(*convert_traced(traced, retrace, batches, options), options, signature)
+    content, traced = convert_traced(traced, lambda size: trace(traced.model, size, unroll=unroll), batches, options)
+    return _finished(content, traced, options, signature)
 
 
-def _finished(content: bytes, traced: Any, converter: Any, options: Any, signature: str) -> bytes:
+def _finished(content: bytes, traced: Any, options: Any, signature: str) -> bytes:
     """The converter's file with what only we know in it, proved."""
     from qat.tflite.tracing import graph_name
 
     def finish(unpacked: Any) -> None:
-        converter.complete(unpacked)
         restore_order(unpacked, [graph_name(spec.name) for spec in traced.inputs])
-        place_lstms(unpacked, traced.stand_ins.lstms)
-        place_kernels(unpacked, converter.kernels)
-        if options.scheme in INT8:
+        if options.scheme in ("trained", "int8"):
             integer_borders(unpacked, options.io)
-        if options.scheme == "trained":
-            without_barriers(unpacked)
-            quantized_directly(unpacked)
-            one_product_each(unpacked)
-            means_on_their_scales(unpacked)
-            share_equal_buffers(unpacked)
-            drop_unused_buffers(unpacked)
-        _name(unpacked, traced, signature, getattr(traced.model, "post_training", False))
+        names = [spec.name for spec in traced.inputs]
+        set_names(unpacked, names, traced.output_names, traced.output_locations, signature)
+        if traced.outputs_by_name:
+            set_metadata(unpacked, {ENTRY: Metadata(outputs_by_name=True).to_json().encode()})
 
     named = rewrite(content, finish)
     _check_arithmetic(verify(named), options.scheme, options.io, options.allow_float)
@@ -242,14 +210,6 @@ def _on_our_ranges(model: Any, batches: Any, per_channel: bool, **options: Any) 
             reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
     warnings.warn(f"calibrated by TFLite itself, because {reason}", stacklevel=3)
     return None
-
-
-def _name(unpacked: Any, traced: Any, signature: str, post_training: bool) -> None:
-    input_names = [spec.name for spec in traced.inputs]
-    set_names(unpacked, input_names, traced.output_names, traced.output_locations, signature)
-    if traced.outputs_by_name or post_training:
-        about = Metadata(outputs_by_name=traced.outputs_by_name, post_training=post_training)
-        set_metadata(unpacked, {ENTRY: about.to_json().encode()})
 
 
 def _check_options(scheme: str | None, io: str, engine: str, batch_size: int | None) -> None:
@@ -283,13 +243,6 @@ def _choose_scheme(fake_quantized: bool, calibration: Any, scheme: str | None) -
             "'float16' or 'dynamic_range', which need none"
         )
     return scheme or "int8"
-
-
-def _is_ours(model: Any) -> bool:
-    """Whether a QAT model's file is only right after the passes below."""
-    from qat.quantization import QatModel
-
-    return isinstance(model, QatModel)
 
 
 def _refuse_broken_weights(broken: list[str]) -> None:

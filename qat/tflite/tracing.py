@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ import tf_keras
 
 from qat.calibration import InputSpec
 from qat.errors import ModelError
-from qat.stand_in import KernelStandIn, StandIns, standing_in
 
 HALF = ("float16", "bfloat16")
 MOST_KEPT = 1 << 26  # bytes of files that are kept for another asking
@@ -49,24 +48,12 @@ class TracedModel:
     loops: tuple[str, ...]  # `while` loops of the graph, apart from those that become a fused recurrent kernel
     batch_size: int | None
     asked: tuple[int | None, bool]  # the batch size and the unrolling that `trace` was asked for
-    stand_ins: StandIns  # products that the finished file has something else in place of
-    one_sample: bool = False  # the batch is 1 because those ops need it fixed
     files: dict[Any, bytes] = field(default_factory=dict, compare=False, repr=False)  # the last ones, by origin
 
     @property
     def open_function(self) -> Any:
         """The function, if it computes what the model does, for any number of samples; else None."""
-        return self.function if self.batch_size is None and not self.stand_ins.lstms else None
-
-    @property
-    def kernels_apart(self) -> list[KernelStandIn]:
-        """What is to stand in for kernels while the function is converted."""
-        return [] if self.module.kernels_inside else self.stand_ins.kernels
-
-    def with_kernels_inside(self) -> TracedModel:
-        """The same trace, whose kernels are converted with the rest from now on."""
-        self.module.kernels_inside, self.module.frozen = True, None
-        return self
+        return self.function if self.batch_size is None else None
 
     def kept(self, made_from: Any, make: Callable[[], bytes]) -> bytes:
         """The file of this origin: one may be asked for again, as that of the weights after the best epoch."""
@@ -146,15 +133,13 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
         return tf.nest.flatten(result)
 
     unrolled = _recurrent_layers_unrolled(model) if unroll else contextlib.nullcontext()
-    with unrolled, _in_full_precision(model), standing_in() as stands_in:
+    with unrolled, _in_full_precision(model):
         function = forward.get_concrete_function(*specs)
-    if stands_in.lstms and specs[0].shape[0] is None:
-        return replace(trace(model, 1, unroll), one_sample=True, asked=(batch_size, unroll))
     graph = function.graph.as_graph_def()
     names, by_name = output_names(model, kind["outputs"])
     module = tf.Module()
     module.variables_of_the_model = list(model.variables)
-    module.kernels_inside, module.frozen = False, None
+    module.frozen = None
     module.graph_debug_info = None  # else the converter collects a stack trace for each op
     return TracedModel(
         model=model,
@@ -169,7 +154,6 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
         loops=_loops(graph),
         batch_size=specs[0].shape[0] if specs else batch_size,
         asked=(batch_size, unroll),
-        stand_ins=stands_in,
     )
 
 

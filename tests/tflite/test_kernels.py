@@ -1,4 +1,4 @@
-"""Kernels, kept out of the conversion: the finished file holds what it would hold with them in it."""
+"""Kernels and biases of the file, and the weights that they are made of."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tf_keras import layers
 from qat.config import QuantConfig
 from qat.errors import ModelError
 from qat.quantization import quantize_model
-from qat.tflite import Interpreter, convert, read, verify
+from qat.tflite import Interpreter, convert, read
 from qat.tflite.tracing import trace
 
 from .conftest import images
@@ -50,23 +50,14 @@ def quantized(request):
     return quantize_model(network(), images(32), config=QuantConfig(per_channel=request.param))
 
 
-def assert_same_weights(found, expected):
-    for (op, *ours), (other, *theirs) in zip(products(found), products(expected), strict=True):
-        assert op == other
-        for a, b in zip(ours[:2], theirs[:2], strict=True):
-            np.testing.assert_array_equal(a, b)
-        for a, b in zip(ours[2:], theirs[2:], strict=True):
-            assert (a is None) == (b is None)
-            if a is not None:
-                np.testing.assert_allclose(a, b, rtol=5e-7)
-
-
-def test_the_file_holds_the_same_codes(quantized):
-    whole, apart = convert(trace(quantized).with_kernels_inside()), convert(quantized)
-    assert len(trace(quantized).kernels_apart) == 7  # not the one that two calls have on other ranges
-    assert_same_weights(apart, whole)
-    assert len(apart) < 1.05 * len(whole) + 1000
-    assert verify(apart).integer_only
+def test_the_file_holds_kernels_and_biases_on_their_scales(quantized):
+    for op, kernel, bias, scales, steps in products(convert(quantized)):
+        channels = kernel.shape[-1] if op == "DEPTHWISE_CONV_2D" else kernel.shape[0]
+        assert len(scales) == len(steps) in (1, channels)
+        assert bias.shape == (channels,)
+        assert np.abs(kernel).max() == 127
+        ratios = np.divide(steps, scales)  # the input's scale, which is one for all channels
+        np.testing.assert_allclose(ratios, ratios[0], rtol=1e-6)
 
 
 def test_a_trace_that_is_converted_again_takes_the_kernel_as_it_is_then(quantized):
@@ -78,21 +69,6 @@ def test_a_trace_that_is_converted_again_takes_the_kernel_as_it_is_then(quantize
     assert np.any(Interpreter(before).predict(images(4)) != Interpreter(after).predict(images(4)))
     expected = quantized.predict(images(40), verbose=0)
     np.testing.assert_allclose(Interpreter(after).predict(images(40)), expected, atol=1.5 / 256)
-
-
-def test_a_kernel_that_finds_no_place_is_converted_with_the_rest(quantized, monkeypatch):
-    expected = convert(quantized)
-    monkeypatch.setattr("qat.tflite.kernels.mark_of", lambda content, op: 0)
-    traced = trace(quantized)
-    assert_same_weights(convert(traced), expected)
-    assert traced.kernels_apart == []  # and at once the next time
-
-
-def test_the_graph_that_is_converted_holds_no_kernel(quantized):
-    traced = trace(quantized)
-    convert(traced)
-    sizes = {variable.shape.num_elements() for variable in traced.module.frozen.variables.values()}
-    assert max(sizes) <= 8 * 8  # that of the layer called twice
 
 
 def test_nan_in_a_kernel_is_named():

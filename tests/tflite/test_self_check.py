@@ -1,6 +1,5 @@
 """A wrong file never leaves `convert` in silence; an honest one leaves without a word."""
 
-import sys
 import warnings
 
 import numpy as np
@@ -11,7 +10,7 @@ from tf_keras import layers
 from qat.errors import WrongFileError
 from qat.quantization import quantize_model
 from qat.quantization.check_rows import check_rows
-from qat.tflite import convert, self_check
+from qat.tflite import convert, lowered, self_check
 from qat.tflite.numbers import refuse_broken_numbers
 from qat.tflite.reader import read
 from qat.tflite.rewriting import pack, rewrite
@@ -19,8 +18,6 @@ from qat.tflite.self_check import compared
 from qat.tflite.tracing import trace
 
 from .conftest import images, small_cnn
-
-conversion = sys.modules["qat.tflite.convert"]  # the package has the function under that name
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +40,15 @@ def kernels(content, change, *names):
 
 
 def spoiled(monkeypatch, change):
-    """Let a repair pass of `convert` spoil the unpacked file."""
-    usual = conversion.share_equal_buffers
+    """Let what `convert` writes be spoiled before it is packed."""
+    usual = lowered.lower
 
-    def spoil(content):
+    def spoil(model, **options):
+        content = usual(model, **options)
         change(content)
-        usual(content)
+        return content
 
-    monkeypatch.setattr(conversion, "share_equal_buffers", spoil)
+    monkeypatch.setattr(lowered, "lower", spoil)
 
 
 def test_an_honest_file_leaves_without_a_word(ours):

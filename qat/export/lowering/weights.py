@@ -137,7 +137,6 @@ def _kernel(layer: Any) -> Tensors:
     if inner is layer:
         return told | {"values": channels_last(inner.kind, kernel)}
     quantizer = layer._weight_vars[0][1]
-    inner.file_quantizer = layer._file_quantizer()
     grid = {"least": inner.least_kernel_step(quantizer), "limit": inner.shared_limit(quantizer)}
     scale = quantizer.scale(kernel, **grid)
     on_grid = channels_last(inner.kind, quantizer(kernel, False, weights={}, **grid))

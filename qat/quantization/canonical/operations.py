@@ -78,13 +78,6 @@ def _above_zero(function: Callable) -> Callable:
     return run
 
 
-def _widened(x: tf.Tensor, *, times: int = 1) -> tf.Tensor:
-    """The same numbers, by a way that the converter keeps; `qat.tflite.barriers` takes it out of the file."""
-    for _ in range(times):
-        x = tf.cast(tf.cast(x, tf.float64), x.dtype)
-    return x
-
-
 def _custom_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: list[bool], program: dict) -> Any:
     """The first `results` tensors as they are; backwards, the program's gradients for the `arguments` behind them.
 
@@ -133,7 +126,7 @@ OPERATIONS: dict[str, Callable] = {
     "dropped": lambda x, mask: tf.identity(x),
     "equal": tf.equal,
     "exp": tf.exp,
-    "float_barrier": _widened,
+    "float_barrier": tf.identity,
     "gather": lambda x, indices, *, axis=0: tf.gather(x, indices, axis=axis),
     "gather_constant": lambda x, *, indices, axis: tf.gather(x, indices, axis=axis),
     "gelu": _gelu,
@@ -167,7 +160,7 @@ OPERATIONS: dict[str, Callable] = {
     "reduce_min": _reduce(tf.reduce_min),
     "relu": tf.nn.relu,
     "relu6": tf.nn.relu6,
-    "requantize": _widened,
+    "requantize": tf.identity,
     "reshape": _reshape,
     "resize_bilinear": _resize_bilinear,
     "resize_nearest": _resize_nearest,

@@ -294,12 +294,9 @@ def _holds_rows(tensor: Tensor) -> bool:
     return tensor.node.op == "embedding"
 
 
-def _requantize(state: Placement, tensor: Tensor, reader: Node, on: Range, times: int = 1, again: bool = True) -> None:
-    """The tensor on the range `on` for this reader alone, behind `times` CASTs to float64 and back; `again` as in
-    `Placement.quantize`."""
+def _requantize(state: Placement, tensor: Tensor, reader: Node, on: Range, again: bool = True) -> None:
+    """The tensor on the range `on` for this reader alone; `again` as in `Placement.quantize`."""
     made = state.graph.make("requantize", f"{reader.name}/own", [tensor], shape=tensor.shape, layer=reader.layer)
-    if times > 1:
-        made.attrs["times"] = times
     made.output_range = on
     reader.inputs = [made.output if read is tensor else read for read in reader.inputs]
     state.graph.insert_before(reader, made)
@@ -401,8 +398,6 @@ def _place_own(state: Placement, node: Node) -> None:
     if node.op == "batch_matmul":  # left in float where it reads, behind moves, what others read as well
         for tensor in list(node.inputs):
             _settle_where_shared(state, tensor)
-    if node.op == "prelu":
-        _set_apart(state, node)
     last = _activation_after(state, node)
     state.done.add(id(last))
     fixed = FIXED_RANGE.get(node.op)
@@ -417,16 +412,6 @@ def _place_own(state: Placement, node: Node) -> None:
     state.quantize(made, on)
     if node.op in (*LINEAR, *BETWEEN_CODES) and not node.in_float:
         node.output_range = on
-
-
-def _set_apart(state: Placement, node: Node) -> None:
-    """Where a ReLU or another PReLU reads the same, the converter joins their common parts and knows neither again: a
-    tensor of its own, by as many CASTs as no other has, which it would join as well."""
-    source = node.inputs[0]
-    readers = state.readers.get(source, [])
-    copies = [each for each in readers if each.op == "requantize"]
-    if source in state.range_of and len(readers) > 1 and any(each.op in ("prelu", *RELUS) for each in readers):
-        _requantize(state, source, node, state.range_of[source], times=len(copies) + 1)
 
 
 def _settle_where_shared(state: Placement, tensor: Tensor) -> None:
