@@ -164,14 +164,28 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
 
     def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
         weight, quantizer, variables = self._weight_vars[0]
+        live = bool(tf.get_static_value(training)) if training is not None else False
+        if quantizer.enabled and not live:
+            kernel, scale = self.kernel_on_grid()
+            return {inner.kernel_name: kernel, "scale": scale}
         raw = inner.uses_batch(training)
         kernel = weight.value() if raw else inner.folded_kernel()
-        live = bool(tf.get_static_value(training)) if training is not None else False
         grid: dict[str, Any] = {}
         if quantizer.enabled:
             grid = {"least": inner.least_kernel_step(quantizer, raw), "limit": inner.shared_limit(quantizer, raw)}
-        quantized = {inner.kernel_name: quantizer(kernel, live, weights=variables, **grid)}
-        return quantized if live or not quantizer.enabled else quantized | {"scale": quantizer.scale(kernel, **grid)}
+        return {inner.kernel_name: quantizer(kernel, live, weights=variables, **grid)}
+
+    def kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The folded kernel as the file holds it, in real numbers, and its scale; made once in a forward pass."""
+        inner, name = self.layer, f"kernel of {self.name}"
+        table, (_, quantizer, _) = inner.variables_of_model, self._weight_vars[0]
+        found = table.noted(name)
+        if found is None:
+            kernel = inner.folded_kernel()
+            grid = {"least": inner.least_kernel_step(quantizer), "limit": inner.shared_limit(quantizer)}
+            found = quantizer(kernel, False, weights={}, **grid), quantizer.scale(kernel, **grid)
+            table.note(name, found)
+        return found
 
     def _quantized_gates(self, inner: Lstm, training: Any) -> dict[str, tf.Tensor]:
         """Both matrices on their grids and, but for training, the steps of those."""

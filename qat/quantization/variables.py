@@ -80,7 +80,10 @@ class FloatVariables:
 
     @contextlib.contextmanager
     def one_pass(self) -> Iterator[None]:
-        """Inside, equal expressions are computed once."""
+        """Inside, equal expressions are computed once; inside of another pass, in all of that."""
+        if self.in_a_pass:
+            yield
+            return
         token = _passes.set({**_passes.get(), self: {}})
         try:
             yield

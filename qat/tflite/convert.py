@@ -76,7 +76,7 @@ def convert(
             or it holds scales or biases that its kernels cannot compute with; the layer is named.
     """
     _check_options(scheme, io, engine, batch_size)
-    from qat.export.lowering import is_lowerable  # TensorFlow loads here
+    from qat.export.lowering import is_lowerable, reading_once  # TensorFlow loads here
     from qat.quantization.model import in_float32
     from qat.tflite.tracing import TracedModel
 
@@ -97,14 +97,15 @@ def convert(
         )
     _choose_scheme(True, calibration, scheme)
     options = (batch_size, io, allow_float, low_bit, signature)
-    if isinstance(model, TracedModel):
-        content = model.kept((model.state(), options), lambda: _lowered(ours, *options))
-    else:
-        content = _lowered(ours, *options)
-    if check:
-        from qat.tflite.self_check import check_against_model
+    with reading_once(ours):
+        if isinstance(model, TracedModel):
+            content = model.kept((model.state(), options), lambda: _lowered(ours, *options))
+        else:
+            content = _lowered(ours, *options)
+        if check:
+            from qat.tflite.self_check import check_against_model
 
-        check_against_model(ours, content)
+            check_against_model(ours, content)
     return content
 
 
@@ -149,8 +150,8 @@ def _lowered(model: Any, batch_size: int | None, io: str, allow_float: bool, low
 
     _refuse_broken_weights(broken(model.variables))
     content = lowered_file(model, batch_size=batch_size, io=io, low_bit=low_bit, signature=signature)
-    _check_arithmetic(verify(content), "trained", io, allow_float)
     file = read(content)
+    _check_arithmetic(verify(file), "trained", io, allow_float)
     _refuse_large_comparisons(file)
     refuse_broken_numbers(file)
     trust(content)

@@ -3,7 +3,7 @@
 `network` reads the calls, `ops/` has one function an operator, `writing` makes the file once all scales are known.
 """
 
-from qat.export.lowering.lower import keeps_state, lower
+from qat.export.lowering.lower import keeps_state, lower, reading_once
 from qat.export.lowering.network import is_lowerable
 
-__all__ = ["is_lowerable", "keeps_state", "lower"]
+__all__ = ["is_lowerable", "keeps_state", "lower", "reading_once"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import tf_keras
@@ -37,7 +38,7 @@ def lower(
     """
     with deep_recursion():
         network = read_network(model)
-    lowering = Lowering(network, read_weights(model, network), batch_size)
+    lowering = Lowering(network, read_weights(network), batch_size)
     for key, tensor in zip(network.entries, network.inputs, strict=True):
         lowering.values[key] = lowering.entry(tensor)
     for call in network.calls:
@@ -53,6 +54,11 @@ def lower(
 def keeps_state(model: tf_keras.Model) -> bool:
     """Whether a kernel keeps a state, for a number of samples that is fixed."""
     return any(isinstance(call.inner, Lstm) for call in read_network(model).calls)
+
+
+def reading_once(model: tf_keras.Model) -> contextlib.AbstractContextManager[None]:
+    """Inside, the model's weights stay as they are, and are folded and put on their grids once."""
+    return read_network(model).one_pass()
 
 
 def _lowered(lowering: Lowering, call: Call) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,6 +47,15 @@ class Network:
     entries: tuple[int, ...]
     calls: tuple[Call, ...]
     outputs: tuple[int, ...]
+
+    @contextlib.contextmanager
+    def one_pass(self) -> Iterator[None]:
+        """Inside, what weights are computed from is computed once."""
+        tables: set[Any] = {getattr(call.inner, "variables_of_model", None) for call in self.calls} - {None}
+        with contextlib.ExitStack() as stack:
+            for table in tables:
+                stack.enter_context(table.one_pass())
+            yield
 
     def read_counts(self) -> Counter[int]:
         """How often each tensor is read, by calls and as an output."""

@@ -1,20 +1,16 @@
-"""The weights of all layers as the file holds them: folded, on their grids, as codes; computed in one graph.
+"""The weights of all layers as the file holds them: folded, on their grids, as codes.
 
-Op by op, this would be most of the time that a file takes. The graph is made once for a model, and reads the variables
-as they are.
+Op by op: a graph that serves once takes ten times as long to make.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 from numpy.typing import NDArray
 
 from qat.export.lowering.grids import Grid, KernelCodes
@@ -59,54 +55,17 @@ class Weights:
         return found["values"], np.clip(codes, -128, 127).astype(np.int8), grid
 
 
-def read_weights(model: tf_keras.Model, network: Network) -> Weights:
-    """All weights and ranges of the network of a model, as they are now."""
-    state = _state(network)
-    if model not in _graphs or _graphs[model][0] != state:
-        _graphs[model] = state, _graph(network)
-    keys, ranges, function = _graphs[model][1]
-    computed, ends = function()
-    arrays = [{name: tensor.numpy() for name, tensor in each.items()} for each in computed]
-    scales, zero_points, lows, highs = (each.numpy() for each in ends)
-    grids = [
-        Grid(float(s), int(z), float(a), float(b)) for s, z, a, b in zip(scales, zero_points, lows, highs, strict=True)
-    ]
-    return Weights(dict(zip(keys, arrays, strict=True)), dict(zip(ranges, grids, strict=True)))
-
-
-_graphs: WeakKeyDictionary[tf_keras.Model, tuple[Any, Any]] = WeakKeyDictionary()
-
-
-def _state(network: Network) -> tuple:
-    """What the graph depends on besides variables."""
-    wrappers = [call.layer for call in network.calls if isinstance(call.layer, CanonicalWrapper)]
-    quantizers = [(id(w), q.enabled, getattr(q, "bits", 8)) for w in wrappers for _, q, _ in w._weight_vars]
-    return tuple(quantizers)
-
-
-def _graph(network: Network) -> tuple[list, list[RangeLayer], Callable]:
-    """Keys of what is computed, the ranges, and what computes both."""
+def read_weights(network: Network) -> Weights:
+    """All weights and ranges of a network, as they are now."""
     asked: dict[tuple[Any, str], Callable[[], Tensors]] = {}
     for call in network.calls:
         asked.update(_asked(call))
     ranges = [layer for layer in dict.fromkeys(call.layer for call in network.calls) if isinstance(layer, RangeLayer)]
-
-    @tf.function(autograph=False)
-    def compute() -> tuple[list[Tensors], tuple[tf.Tensor, ...]]:
-        with _one_pass(network):
-            return [each() for each in asked.values()], _grids(ranges)
-
-    return list(asked), ranges, compute
-
-
-@contextlib.contextmanager
-def _one_pass(network: Network) -> Iterator[None]:
-    """Inside, what several weights are computed from is computed once."""
-    tables: set[Any] = {getattr(call.inner, "variables_of_model", None) for call in network.calls} - {None}
-    with contextlib.ExitStack() as stack:
-        for table in tables:
-            stack.enter_context(table.one_pass())
-        yield
+    with network.one_pass():
+        computed = {key: {name: t.numpy() for name, t in compute().items()} for key, compute in asked.items()}
+        told = zip(*(each.numpy().tolist() for each in _grids(ranges)), strict=True)
+    grids = [Grid(scale, int(zero_point), low, high) for scale, zero_point, low, high in told]
+    return Weights(computed, dict(zip(ranges, grids, strict=True)))
 
 
 def _grids(ranges: list[RangeLayer]) -> tuple[tf.Tensor, ...]:
@@ -132,15 +91,13 @@ def _asked(call: Call) -> Iterator[tuple[tuple[Any, str], Callable[[], Tensors]]
 
 def _kernel(layer: Any) -> Tensors:
     inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
-    kernel, bias = inner.folded_kernel(), inner.folded_bias()
+    bias = inner.folded_bias()
     told = {} if bias is None else {"bias": bias}
     if inner is layer:
-        return told | {"values": channels_last(inner.kind, kernel)}
-    quantizer = layer._weight_vars[0][1]
-    grid = {"least": inner.least_kernel_step(quantizer), "limit": inner.shared_limit(quantizer)}
-    scale = quantizer.scale(kernel, **grid)
-    on_grid = channels_last(inner.kind, quantizer(kernel, False, weights={}, **grid))
-    return told | {"values": tf.cast(tf.round(on_grid / scale), tf.int8), "scale": scale}
+        return told | {"values": channels_last(inner.kind, inner.folded_kernel())}
+    on_grid, scale = layer.kernel_on_grid()
+    codes = tf.cast(tf.round(channels_last(inner.kind, on_grid) / scale), tf.int8)
+    return told | {"values": codes, "scale": scale}
 
 
 def channels_last(kind: str, kernel: tf.Tensor) -> tf.Tensor:
