@@ -44,13 +44,16 @@ def timed(work: Callable[[], object], times: Times) -> object:
     return result
 
 
-def interleaved(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Times]:
-    """Every side once a round, in an order that turns, so that a busy minute hits all alike."""
+def interleaved(
+    sides: Mapping[str, Callable[[], object]], rounds: int, before: Callable[[], object] = lambda: None
+) -> dict[str, Times]:
+    """Every side once a round, in an order that turns, so that a busy minute hits all alike; `before` is not timed."""
     times = {name: Times() for name in sides}
     names = list(sides)
     for number in range(rounds):
         for offset in range(len(names)):
             name = names[(number + offset) % len(names)]
+            before()
             timed(sides[name], times[name])
     return times
 

@@ -276,7 +276,7 @@ def _refuse_large_comparisons(file: TfliteGraph) -> None:
 
 
 def _check_arithmetic(found: Verification, scheme: str, io: str, allow_float: bool) -> None:
-    """The converter leaves ops in float without an error; here that is one."""
+    """Ops that stay in float are an error."""
     if scheme not in INTEGER or allow_float:
         return
     if found.integer_only or (io == "float32" and found.body_integer_only):
@@ -284,7 +284,7 @@ def _check_arithmetic(found: Verification, scheme: str, io: str, allow_float: bo
     named = [str(report) for report in (*found.unknown_ops, *found.float_ops)]
     named = named or [f"inputs {found.input_dtypes}, outputs {found.output_dtypes}"]
     raise ModelError(
-        f"the converter left {len(named)} ops out of integer arithmetic, in silence:\n  "
+        f"{len(named)} ops do not compute in integers:\n  "
         + "\n  ".join(named[:20])
         + ("\n  ..." if len(named) > 20 else "")
         + "\nQuantize these layers (qat.quantization rewrites what it can), or take allow_float=True for a mixed file."
