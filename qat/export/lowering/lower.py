@@ -63,7 +63,7 @@ def reading_once(model: tf_keras.Model) -> contextlib.AbstractContextManager[Non
 
 def _lowered(lowering: Lowering, call: Call) -> list[Any]:
     if isinstance(call.layer, RangeLayer):
-        name = f"{lowering.network.name}/{call.layer.name}"
+        name = f"{lowering.network.name}/{call.layer.name}/range"
         return [lowering.ranged(lowering.values[call.inputs[0]], call.layer, name)]
     word = "lstm" if isinstance(call.inner, Lstm) else getattr(call.inner, "kind", None) or call.inner.op
     if word not in OPERATORS:

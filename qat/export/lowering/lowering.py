@@ -58,10 +58,10 @@ class Lowering:
         self.steps.append(made)
         return made
 
-    def real(self, value: Value) -> Value:
+    def real(self, value: Value, name: str) -> Value:
         """The value in real numbers, by one DEQUANTIZE for all that read it so."""
         if value not in self._real:
-            made = Value([self.unique(f"{value.names[0]}/real")], value.shape, value.sizes, value.dtype)
+            made = Value([self.unique(f"{name}/real")], value.shape, value.sizes, value.dtype)
             made.held.real = True
             self.step(OPERATOR.DEQUANTIZE, [value], [made])
             self._real[value] = made

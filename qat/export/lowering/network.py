@@ -85,7 +85,7 @@ def read_network(model: tf_keras.Model) -> Network:
     """The network of a model for which `is_lowerable` holds."""
     reading, entries = _Reading(len(model.inputs)), tuple(range(len(model.inputs)))
     outputs = reading.model(model, entries)
-    return Network(model.name, tuple(model.inputs), entries, tuple(reading.calls), tuple(outputs))
+    return Network(model.name.replace("/", "."), tuple(model.inputs), entries, tuple(reading.calls), tuple(outputs))
 
 
 class _Reading:

@@ -87,15 +87,15 @@ class Writing:
         if not value.stands_for_reals or step.operator in (OPERATOR.QUANTIZE, OPERATOR.DEQUANTIZE, OPERATOR.SHAPE):
             return self.index(value)
         if step.in_reals:
-            return self.index(value) if value.grid is None else self._as(value, None)
+            return self.index(value) if value.grid is None else self._as(value, None, step)
         if step.one_grid and value.grid != step.outputs[0].grid:
-            return self._as(value, step.outputs[0].grid)
+            return self._as(value, step.outputs[0].grid, step)
         return self.index(value)
 
-    def _as(self, value: Value, grid: Grid | None) -> int:
-        """The value on another grid, or in real numbers, for all that read it so."""
+    def _as(self, value: Value, grid: Grid | None, step: Step) -> int:
+        """The value on another grid, or in real numbers, for all that read it so; named after the first of these."""
         if (value, grid) not in self.converted:
-            name = f"{value.names[0]}/{'real' if grid is None else f'own_{len(self.converted)}'}"
+            name = f"{step.outputs[0].names[0]}/{'real' if grid is None else 'own'}_{len(self.converted)}"
             made = self._tensor(value, grid, name)
             operator = OPERATOR.DEQUANTIZE if grid is None else OPERATOR.QUANTIZE
             self.file.operator(operator, [self.index(value)], [made])

@@ -79,7 +79,7 @@ def float_barrier(context: Context) -> Value:
     x = context.x
     if x.held.is_open:
         x.held.real = True
-    return x if x.held.real else context.lowering.real(x)
+    return x if x.held.real else context.lowering.real(x, context.name)
 
 
 def cast(context: Context) -> Value:
