@@ -30,6 +30,7 @@ from qat.training.replicas import replica_count, whole_batch_moments
 
 OF_LOGITS = ("softmax", "sigmoid")  # probabilities, of which Keras' losses take the logarithm
 _integer_arithmetic: ContextVar[bool] = ContextVar("integer_arithmetic", default=False)
+_with_gradients: ContextVar[bool] = ContextVar("with_gradients", default=False)
 _recording: ContextVar[dict[str, tf.Tensor] | None] = ContextVar("recording", default=None)
 
 
@@ -54,17 +55,21 @@ def recording() -> dict[str, tf.Tensor] | None:
 
 
 @contextlib.contextmanager
-def integer_arithmetic() -> Iterator[None]:
-    """Calls traced inside compute linear layers as the deployed kernels do, to the last bit; not for export.
+def integer_arithmetic(with_gradients: bool = False) -> Iterator[None]:
+    """Calls traced inside compute as the deployed kernels do, to the last bit.
 
     Without it a float sum falls on the other side of a tie once in some 100,000 codes, and a deep network multiplies
     that: after 27 layers of MobileNetV1 3 % of the codes differ.
+
+    Args:
+        with_gradients: compute each op by fake quantization besides, which a gradient then goes through.
     """
-    token = _integer_arithmetic.set(True)
+    tokens = _integer_arithmetic.set(True), _with_gradients.set(with_gradients)
     try:
         yield
     finally:
-        _integer_arithmetic.reset(token)
+        _with_gradients.reset(tokens[1])
+        _integer_arithmetic.reset(tokens[0])
 
 
 @contextlib.contextmanager
@@ -80,6 +85,11 @@ def in_reals(dtype: str) -> Iterator[None]:
 def in_integers() -> bool:
     """Whether calls traced now are to compute as the deployed kernels do."""
     return _integer_arithmetic.get()
+
+
+def with_gradients() -> bool:
+    """Whether calls traced now, which compute as the deployed kernels do, are to have gradients."""
+    return _with_gradients.get()
 
 
 class PlainCalls:
@@ -288,11 +298,13 @@ class Linear(Holder):
         weights = {name: self.live[name] if name in self.live else self.folded_kernel()}
         bias = self.folded_bias()
         between_ranges = self.ends.source is not None and self.ends.target is not None
-        if _integer_arithmetic.get() and between_ranges and "scale" in self.live:
+        exact = _integer_arithmetic.get() and between_ranges and "scale" in self.live
+        if exact and not with_gradients():
             return self._as_kernel(inputs, bias)
         if bias is not None:
             weights["bias"] = bias if tf.get_static_value(training) else self._as_int32(bias)
-        return WEIGHTED[self.kind](inputs, weights, self.attrs)
+        simulated = WEIGHTED[self.kind](inputs, weights, self.attrs)
+        return straight_through(simulated, self._as_kernel(inputs, bias)) if exact else simulated
 
     def _as_int32(self, bias: tf.Tensor) -> tf.Tensor:
         """The bias on the grid of the file's: input scale times kernel scale, one step a channel."""
@@ -419,26 +431,38 @@ class Op(Holder):
         object.__setattr__(self, "ends", self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)])
         given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
         arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
-        target = self.ends.target
+        target, exact = self.ends.target, None
         if _integer_arithmetic.get() and target is not None and self.op not in BETWEEN_CODES:
             arguments = [self._held(name, value) for name, value in zip(self.operands, arguments, strict=True)]
         elif _integer_arithmetic.get() and (target is not None or self.op in OF_NO_SCALE):
-            scales = self._scales(arguments)
-            if scales is not None:
-                more: dict[str, Any] = {"zero_point": target.zero_point()} if self.op in OF_ZERO_POINT else {}
-                more |= {"zero_points": self._zero_points()} if self.op in OF_ZERO_POINTS else {}
-                scale = None if target is None else target.scale()
-                return BETWEEN_CODES[self.op](arguments, scales, scale, **self.attrs, **more)
+            exact = self._as_kernel(arguments)
+            if exact is not None and not (with_gradients() and exact.dtype.is_floating):
+                return exact
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         result = operation(*arguments, **self.attrs)
+        if exact is not None:
+            return straight_through(result, exact)
         logits = arguments[0] if self.op in OF_LOGITS else getattr(arguments[0], "_keras_logits", None)
         if logits is not None and self.op in (*OF_LOGITS, "identity"):
             result._keras_logits = logits  # as Keras' own activations leave it for the loss
         return result
 
+    def _as_kernel(self, arguments: list[tf.Tensor]) -> tf.Tensor | None:
+        """What the deployed kernel computes; None where an operand is on no range."""
+        scales, target = self._scales(arguments), self.ends.target
+        if scales is None:
+            return None
+        more: dict[str, Any] = {"zero_point": target.zero_point()} if self.op in OF_ZERO_POINT else {}
+        more |= {"zero_points": self._zero_points()} if self.op in OF_ZERO_POINTS else {}
+        scale = None if target is None else target.scale()
+        return BETWEEN_CODES[self.op](arguments, scales, scale, **self.attrs, **more)
+
     def _held(self, name: str, value: Any) -> Any:
         """A constant as the converter writes it on the op's one range."""
-        return value if name == "x" or not value.dtype.is_floating else self.ends.target.as_written(value)
+        if name == "x" or not value.dtype.is_floating:
+            return value
+        written = self.ends.target.as_written(value)
+        return straight_through(value, written) if with_gradients() else written
 
     def _scales(self, arguments: list[tf.Tensor]) -> list[tf.Tensor] | None:
         """The step of each operand's codes; None where one is on no range."""
@@ -492,7 +516,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         elif live and self.quantizer.follows and observe in ("ema", "together"):
             self._follow(inputs, unsigned)
         if self.entry and self.quantizer.enabled and not live and _integer_arithmetic.get():
-            inputs = self._as_caller(inputs)
+            inputs = straight_through(inputs, self._as_caller(inputs))
         return self.quantizer(inputs, live, weights=self.quantizer_vars)
 
     def _in_training(self, inputs: tf.Tensor, observe: str, unsigned: bool) -> tf.Tensor:

@@ -19,8 +19,8 @@ from tf_keras.src import backend
 
 from qat.quantization.activation_tables import HIGHEST, LOWEST, WIDEST_CELL, sigmoid_table, tanh_table, tanh_tables
 from qat.quantization.canonical.stepping import float_step, gated, gates_of_state, over_steps
-from qat.quantization.layers import Holder, RangeLayer, in_integers
-from qat.quantization.quantizers import fake_quant, least_step
+from qat.quantization.layers import Holder, RangeLayer, in_integers, with_gradients
+from qat.quantization.quantizers import fake_quant, least_step, straight_through
 from qat.quantization.rescaling import rescaled_by_factors, rescaling_factor, rounding_factors
 from qat.training.replicas import least_over_replicas
 
@@ -119,9 +119,11 @@ class Lstm(Holder):
             of_x = self._of_inputs(inputs, masks)
             step = float_step(self.weight("recurrent"), masks and masks.of_state)
             return over_steps(of_x, self.units, step, written_out="kernel" not in self.live)[0]
-        if in_integers() and ends.source is not None and "kernel/scale" in self.live:
+        exact = in_integers() and ends.source is not None and "kernel/scale" in self.live
+        if exact and not with_gradients():
             return self._as_kernel(inputs, ends)
-        return self._simulated(inputs, ends.target, live, masks)
+        simulated = self._simulated(inputs, ends.target, live, masks)
+        return straight_through(simulated, self._as_kernel(inputs, ends)) if exact else simulated
 
     def _of_inputs(self, inputs: tf.Tensor, masks: Masks | None) -> tf.Tensor:
         """What the inputs add to the gates, [batch, steps, 4 * units]."""

@@ -14,11 +14,21 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
 from tf_keras.src.engine.base_layer import AddLoss, AddMetric
+from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.quantization.canonical.program import Program
 from qat.quantization.canonical.trace import input_tensors, nest_inputs
 from qat.quantization.driving import driven_class, found_driver, give_attributes
-from qat.quantization.layers import OF_LOGITS, Linear, Op, RangeLayer, in_reals, integer_arithmetic, recording
+from qat.quantization.layers import (
+    OF_LOGITS,
+    Linear,
+    Op,
+    RangeLayer,
+    in_integers,
+    in_reals,
+    integer_arithmetic,
+    recording,
+)
 from qat.quantization.lstm import Lstm
 from qat.quantization.scheme import CanonicalWrapper, TableScale
 from qat.quantization.to_float import own_objects, rebuilt, set_variables, warn_of_lost_losses
@@ -90,7 +100,7 @@ def _is_embedding(layer: Any) -> bool:
 class QatModel(tf_keras.Model):
     """A functional model of canonical layers, whole again after `tf_keras.models.load_model`.
 
-    `evaluate` and `predict` compute with the integer kernels' arithmetic; a plain call is the graph that is exported.
+    At inference it computes with the integer kernels' arithmetic, as the file does; in training by fake quantization.
     """
 
     # No constructor of its own: Keras revives from a file only what is built as a functional model is.
@@ -160,10 +170,20 @@ class QatModel(tf_keras.Model):
             return tf.cond(tf.cast(training, tf.bool), *modes)
         if self.float_variables is None:  # a part of a QAT model
             return super().call(inputs, training=training, mask=mask)
-        with self.float_variables.one_pass(), in_reals(self.float_variables.real):
+        with self.float_variables.one_pass(), self._arithmetic(training), in_reals(self.float_variables.real):
             if is_training(training) and recording() is None:
                 tf.autograph.experimental.do_not_convert(run_updates)(self.told["updates"], self.float_variables)
             return super().call(inputs, training=training, mask=mask)
+
+    def _arithmetic(self, training: Any) -> contextlib.AbstractContextManager:
+        """Of a call at inference, the deployed kernels', with the gradients of fake quantization.
+
+        What Keras writes into a SavedModel stays fake quantization, which other converters know.
+        """
+        as_it_is = is_training(training) or recording() is not None or call_context().saving
+        if as_it_is or in_integers() or not self.told["fake_quantization"]:
+            return contextlib.nullcontext()
+        return integer_arithmetic(with_gradients=True)
 
     def add_loss(self, losses: Any, **kwargs: Any) -> None:
         """As Keras has it; what a SavedModel holds of the penalties is left out: they are here already."""

@@ -1,0 +1,77 @@
+"""A plain call at inference is the file, and has the gradients of fake quantization."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+from qat.quantization import quantize_model
+from qat.tflite import Interpreter, convert
+
+
+def unet() -> tf_keras.Model:
+    entry = tf_keras.Input((16, 16, 2))
+    skips, x = [], entry
+    for width in (8, 12):
+        x = layers.BatchNormalization()(layers.Conv2D(width, 3, padding="same", activation="relu")(x))
+        skips.append(x)
+        x = layers.MaxPooling2D()(x)
+    for skip in reversed(skips):
+        x = layers.Concatenate()([layers.UpSampling2D(interpolation="bilinear")(x), skip])
+        x = layers.Conv2D(8, 3, padding="same", activation="swish")(x)
+    return tf_keras.Model(entry, layers.Conv2D(3, 1, activation="sigmoid")(x))
+
+
+def two_kinds() -> tf_keras.Model:
+    series = tf_keras.Input((6, 4))
+    x = layers.LSTM(5, return_sequences=True)(series)
+    x = layers.Add()([x, layers.Dense(5)(series)]) * 0.5
+    return tf_keras.Model(series, layers.Dense(3)(tf.abs(layers.GlobalAveragePooling1D()(x)) + 0.1))
+
+
+MODELS = {"unet": (unet, (16, 16, 2)), "two_kinds": (two_kinds, (6, 4))}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def quantized(request) -> tuple[tf_keras.Model, np.ndarray]:
+    tf_keras.utils.set_random_seed(0)
+    make, shape = MODELS[request.param]
+    rows = np.random.default_rng(0).normal(size=(128, *shape)).astype("float32")
+    model = quantize_model(make(), rows)
+    model.compile(tf_keras.optimizers.SGD(1e-3), "mse")
+    model.fit(rows, np.zeros((128, *model.output_shape[1:])), verbose=0)
+    return model, rows
+
+
+@pytest.mark.parametrize("how", ["call", "training=False", "tf.function", "in a model"])
+def test_a_plain_call_gives_what_predict_and_the_file_give(quantized, how) -> None:
+    model, rows = quantized
+    calls = {
+        "call": model,
+        "training=False": lambda x: model(x, training=False),
+        "tf.function": tf.function(lambda x: model(x, training=False)),
+        "in a model": tf_keras.Sequential([tf_keras.Input(rows.shape[1:]), model]),
+    }
+    plain = calls[how](tf.constant(rows)).numpy()
+    assert np.array_equal(plain, model.predict(rows, verbose=0))
+    if how == "call":
+        file = Interpreter(convert(model)).predict(rows)
+        np.testing.assert_allclose(plain, file, rtol=1e-6)  # equal codes, times a scale that is rounded once more
+
+
+def test_a_tape_around_a_plain_call_has_the_gradients_of_fake_quantization(quantized) -> None:
+    model, rows = quantized
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model(rows) - 1.0) ** 2)
+    found = tape.gradient(loss, model.trainable_variables)
+    model.fake_quantization(False)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model(rows) - 1.0) ** 2)
+    in_float = tape.gradient(loss, model.trainable_variables)
+    model.fake_quantization(True)
+    for variable, mine, other in zip(model.trainable_variables, found, in_float, strict=True):
+        apart = float(tf.norm(mine - other) / (tf.norm(other) + 1e-6))
+        assert apart < 0.3, (variable.name, apart)
