@@ -576,8 +576,14 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         return cls(ActivationQuantizer(**config.pop("quantizer")), **config)
 
     def scale(self) -> tf.Tensor:
-        """The step between two codes, as TFLite nudges it: a scalar."""
-        return step_of(*self._ends(), 2**self.quantizer.bits - 1)
+        """The step between two codes, as TFLite nudges it: a scalar; made once in a pass in which no range moves."""
+        if not in_integers():
+            return step_of(*self._ends(), 2**self.quantizer.bits - 1)
+        found = self.variables_of_model.noted(f"scale of {self.name}")
+        if found is None:
+            found = step_of(*self._ends(), 2**self.quantizer.bits - 1)
+            self.variables_of_model.note(f"scale of {self.name}", found)
+        return found
 
     def zero_point(self) -> tf.Tensor:
         """The code of 0, as TFLite nudges it: a scalar, float32."""

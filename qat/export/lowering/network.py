@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from qat.quantization.layers import Linear, Op, RangeLayer
+from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic
 from qat.quantization.lstm import Lstm
 from qat.quantization.model import QatModel, bind_ranges
 from qat.quantization.scheme import CanonicalWrapper
@@ -53,6 +53,7 @@ class Network:
         """Inside, what weights are computed from is computed once."""
         tables: set[Any] = {getattr(call.inner, "variables_of_model", None) for call in self.calls} - {None}
         with contextlib.ExitStack() as stack:
+            stack.enter_context(integer_arithmetic())
             for table in tables:
                 stack.enter_context(table.one_pass())
             yield
