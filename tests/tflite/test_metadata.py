@@ -40,9 +40,9 @@ def test_the_file_computes_what_it_did(files, contract):
 
 
 def test_other_metadata_stays(files, contract):
-    names = set(read(files.int8).metadata)
+    names = set(read(files.float32).metadata)
     assert "min_runtime_version" in names
-    assert set(read(with_metadata(files.int8, contract=contract)).metadata) == names | {ENTRY, "TFLITE_METADATA"}
+    assert set(read(with_metadata(files.float32, contract=contract)).metadata) == names | {ENTRY, "TFLITE_METADATA"}
 
 
 def test_constants_stay_aligned_for_vector_loads(files, contract):
