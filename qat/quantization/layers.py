@@ -214,7 +214,7 @@ class Linear(Holder):
         object.__setattr__(self, "attrs", dict(attrs))
         self.input_ranges, self.output_ranges = list(input_ranges or []), list(output_ranges or [])
         self.momentum = None if norm is None else norm["momentum"]  # of the moving statistics; a schedule may set it
-        self.coarse = False  # fewer than 8 bits, which the wrapper knows
+        self.coarse = False  # stored as int4, which the wrapper knows
         self.bind([], [])
         self.norm_frozen = False  # by a schedule
 

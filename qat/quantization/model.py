@@ -14,11 +14,11 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
 from tf_keras.src.engine.base_layer import AddLoss, AddMetric
-from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.quantization.canonical.program import Program
 from qat.quantization.canonical.trace import input_tensors, nest_inputs
 from qat.quantization.driving import driven_class, found_driver, give_attributes
+from qat.quantization.exporters import is_traced_for_a_file
 from qat.quantization.layers import (
     OF_LOGITS,
     Linear,
@@ -178,10 +178,10 @@ class QatModel(tf_keras.Model):
     def _arithmetic(self, training: Any) -> contextlib.AbstractContextManager:
         """Of a call at inference, the deployed kernels', with the gradients of fake quantization.
 
-        What Keras writes into a SavedModel stays fake quantization, which other converters know.
+        What is traced for a file stays fake quantization, which TensorFlow's converter knows.
         """
-        as_it_is = is_training(training) or recording() is not None or call_context().saving
-        if as_it_is or in_integers() or not self.told["fake_quantization"]:
+        as_it_is = is_training(training) or recording() is not None or not self.told["fake_quantization"]
+        if as_it_is or in_integers() or tf.autograph.experimental.do_not_convert(is_traced_for_a_file)():
             return contextlib.nullcontext()
         return integer_arithmetic(with_gradients=True)
 

@@ -22,6 +22,7 @@ _CUT = (
     "does not hold their variables: its fit leaves them as they are. Call the whole model in it, "
     "tf_keras.Model(entry, head(q(entry))), or take gradients for q.trainable_variables"
 )
+STORED_AS_INT4 = 4  # bits of a kernel; fewer are stored as int8, whose kernels round otherwise
 CHANNELS = {"depthwise_conv2d": "depthwise", "conv2d_transpose": "third"}
 
 
@@ -147,7 +148,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             inner.use(inner.live | self._operand_scales(inner))
             result = inner.call(inputs, **kwargs)
         else:
-            inner.coarse = self._weight_vars[0][1].bits < 8 and inner.kind != "dense"
+            inner.coarse = self._weight_vars[0][1].bits == STORED_AS_INT4 and inner.kind != "dense"
             inner.use(self._quantized_kernel(inner, training))
             result = inner.call(inputs, training=training, **kwargs)
         inner.use({})

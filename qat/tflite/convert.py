@@ -32,7 +32,7 @@ def convert(
     io: str = "int8",
     engine: str = "auto",
     allow_float: bool = False,
-    low_bit: bool = False,
+    low_bit: bool | None = None,
     per_channel: bool = True,
     batch_size: int | None = None,
     signature: str = "serving_default",
@@ -59,7 +59,8 @@ def convert(
             where a model has no canonical form, which is said in a warning), or "tflite". Of a QAT model that is not
             ours (stock tfmot's), "tflite" gives the file as TensorFlow's converter leaves it.
         allow_float: keep a file in which some ops stayed in float, instead of raising.
-        low_bit: QAT models with weights of fewer than 8 bits: store them as int4.
+        low_bit: of QAT models, store weights of 4 bits as int4; None does so where there are any. As int8 (False) they
+            have kernels that round otherwise: codes may be one away from the model's.
         per_channel: one scale for each output channel of a weight, not one for the tensor.
         batch_size: fix the batch, as microcontrollers and some accelerators need; None leaves it open.
         signature: the name of the file's signature, by which a runtime finds its inputs and outputs by name.
@@ -76,12 +77,13 @@ def convert(
             or it holds scales or biases that its kernels cannot compute with; the layer is named.
     """
     _check_options(scheme, io, engine, batch_size)
-    from qat.export.lowering import is_lowerable, reading_once  # TensorFlow loads here
+    from qat.export.lowering import is_lowerable, reading_once, refuse_unknown_layers  # TensorFlow loads here
     from qat.quantization.model import in_float32
     from qat.tflite.tracing import TracedModel
 
     ours = in_float32(model.model if isinstance(model, TracedModel) else model)
     if not is_lowerable(ours):
+        refuse_unknown_layers(ours)
         return _by_tensorflow(
             model if isinstance(model, TracedModel) else ours,
             calibration=calibration,
@@ -89,14 +91,14 @@ def convert(
             io=io,
             engine=engine,
             allow_float=allow_float,
-            low_bit=low_bit,
+            low_bit=bool(low_bit),
             per_channel=per_channel,
             batch_size=batch_size,
             signature=signature,
             check=check,
         )
     _choose_scheme(True, calibration, scheme)
-    options = (batch_size, io, allow_float, low_bit, signature)
+    options = (batch_size, io, allow_float, low_bit is not False, signature)
     with reading_once(ours):
         if isinstance(model, TracedModel):
             content = model.kept((model.state(), options), lambda: _lowered(ours, *options))

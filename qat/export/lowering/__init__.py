@@ -4,6 +4,6 @@
 """
 
 from qat.export.lowering.lower import keeps_state, lower, reading_once
-from qat.export.lowering.network import is_lowerable
+from qat.export.lowering.network import is_lowerable, refuse_unknown_layers
 
-__all__ = ["is_lowerable", "keeps_state", "lower", "reading_once"]
+__all__ = ["is_lowerable", "keeps_state", "lower", "reading_once", "refuse_unknown_layers"]

@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.errors import ModelError
 from qat.export.lowering.lowering import Lowering, context
-from qat.export.lowering.network import Call, read_network
+from qat.export.lowering.network import Call, Network, read_network
 from qat.export.lowering.operators import OPERATORS
 from qat.export.lowering.simplify import Uses, simplify
 from qat.export.lowering.weights import read_weights
@@ -34,10 +34,11 @@ def lower(
         low_bit: store kernels of 4 bits as int4, not as int8.
 
     Raises:
-        ModelError: an op has no entry in `OPERATORS`.
+        ModelError: an op has no entry in `OPERATORS`, or the model begins behind a range.
     """
     with deep_recursion():
         network = read_network(model)
+    _refuse_entries_behind_a_range(network)
     lowering = Lowering(network, read_weights(network), batch_size)
     for key, tensor in zip(network.entries, network.inputs, strict=True):
         lowering.values[key] = lowering.entry(tensor)
@@ -49,6 +50,19 @@ def lower(
     uses = Uses(lowering.steps, entries, outputs)
     simplify(uses)
     return Writing(uses.steps, lowering.is_open, low_bit).run(entries, uses.outputs, io)
+
+
+def _refuse_entries_behind_a_range(network: Network) -> None:
+    """Of a part of a model: what it takes must meet a range before a kernel reads its codes."""
+    for call in network.calls:
+        names = getattr(call.inner, "input_ranges", None) or []
+        told = names[min(call.place, len(names) - 1)] if names else None
+        has_range = any(told) if isinstance(told, list) else told is not None
+        if has_range and any(key in network.entries for key in call.inputs):
+            raise ModelError(
+                f"layer {call.layer.name!r} reads an input of this part of the model, whose range stands before "
+                "the part: begin it one layer earlier, at what its range layer reads"
+            )
 
 
 def keeps_state(model: tf_keras.Model) -> bool:

@@ -10,16 +10,28 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
+from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 
+from qat.errors import ModelError
 from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic
 from qat.quantization.lstm import Lstm
 from qat.quantization.model import QatModel, bind_ranges
 from qat.quantization.scheme import CanonicalWrapper
-from qat.quantization.training_layers import Added, Dropped, InTraining
+from qat.quantization.training_layers import Added, DropoutMask, Dropped, InTraining
 
-PASSED_ON = (InTraining, Dropped, Added, tf_keras.layers.Dropout, tf_keras.layers.ActivityRegularization)
+PASSED_ON = (
+    InTraining,
+    DropoutMask,
+    Dropped,
+    Added,
+    AddLoss,
+    AddMetric,
+    tf_keras.layers.Dropout,
+    tf_keras.layers.ActivityRegularization,
+)
 PASSED_OPS = ("custom_gradient", "dropped", "identity", "in_training", "stop_gradient")
 OURS = (RangeLayer, CanonicalWrapper, Linear, Op, Lstm)
+KNOWN = (*OURS, *PASSED_ON, tf_keras.layers.InputLayer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +80,47 @@ def is_lowerable(model: Any) -> bool:
     if not isinstance(model, tf_keras.Model) or not hasattr(model, "_nodes_by_depth"):
         return False
     layers = list(_leaves(model))
-    known = (*OURS, *PASSED_ON, tf_keras.layers.InputLayer)
     ranges = [layer for layer in layers if isinstance(layer, RangeLayer)]
-    return all(isinstance(layer, known) for layer in layers) and any(layer.quantizer.enabled for layer in ranges)
+    return all(isinstance(layer, KNOWN) for layer in layers) and any(layer.quantizer.enabled for layer in ranges)
+
+
+def refuse_unknown_layers(model: Any) -> None:
+    """Nothing, but for a model of `quantize_model` with a layer that is none of its own.
+
+    Raises:
+        ModelError: it has one, which is named.
+    """
+    if not isinstance(model, QatModel) or model.float_variables is None or not model.told["fake_quantization"]:
+        return
+    for layer in _leaves(model):
+        if not isinstance(layer, KNOWN):
+            raise ModelError(
+                f"layer {layer.name!r} ({type(layer).__name__}) of a QAT model has no place in its file: put it into "
+                "the float model before quantize_model, or build a model around the QAT model and convert that with "
+                "allow_float=True"
+            )
 
 
 def _leaves(model: tf_keras.Model) -> Iterator[Any]:
-    for nodes in model._nodes_by_depth.values():
-        for node in nodes:
-            if hasattr(node.layer, "_nodes_by_depth"):
-                yield from _leaves(node.layer)
-            else:
-                yield node.layer
+    for node in _needed_nodes(model):
+        if hasattr(node.layer, "_nodes_by_depth"):
+            yield from _leaves(node.layer)
+        else:
+            yield node.layer
+
+
+def _needed_nodes(model: tf_keras.Model) -> list[Any]:
+    """The nodes that the outputs depend on, in the order of the calls: a loss or metric added to the model is none."""
+    entries, needed, waiting = set(map(id, model.inputs)), set(), list(model.outputs)
+    while waiting:
+        tensor = waiting.pop()
+        layer, number, _ = tensor._keras_history
+        node = layer._inbound_nodes[number]
+        if id(node) not in needed:
+            needed.add(id(node))
+            waiting += [] if id(tensor) in entries else tf.nest.flatten(node.keras_inputs)
+    depths = sorted(model._nodes_by_depth, reverse=True)
+    return [node for depth in depths for node in model._nodes_by_depth[depth] if id(node) in needed]
 
 
 def read_network(model: tf_keras.Model) -> Network:
@@ -101,12 +142,11 @@ class _Reading:
         if isinstance(model, QatModel) and not model.bound:
             bind_ranges(model)
         keys = dict(zip(map(id, model.inputs), entries, strict=True))
-        for depth in sorted(model._nodes_by_depth, reverse=True):
-            for node in model._nodes_by_depth[depth]:
-                if not isinstance(node.layer, tf_keras.layers.InputLayer):
-                    given = tuple(keys[id(tensor)] for tensor in tf.nest.flatten(node.keras_inputs))
-                    kept = tf.nest.flatten(node.outputs)
-                    keys.update(zip(map(id, kept), self._call(node, given, kept), strict=True))
+        for node in _needed_nodes(model):
+            if not isinstance(node.layer, tf_keras.layers.InputLayer):
+                given = tuple(keys[id(tensor)] for tensor in tf.nest.flatten(node.keras_inputs))
+                kept = tf.nest.flatten(node.outputs)
+                keys.update(zip(map(id, kept), self._call(node, given, kept), strict=True))
         return [keys[id(tensor)] for tensor in model.outputs]
 
     def _call(self, node: Any, given: tuple[int, ...], kept: list[Any]) -> list[int]:

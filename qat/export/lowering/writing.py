@@ -141,15 +141,15 @@ class Writing:
         if io == "int8" or value.grid is None or not value.stands_for_reals:
             return self.index(value)
         inside = self.index(value)
-        outside = self._outside(value, value.grid, io)
+        outside = self._outside(value, value.grid, io, f"{value.names[0]}/{'real' if io == 'float32' else io}")
         self.file.operator(OPERATOR.DEQUANTIZE if io == "float32" else OPERATOR.QUANTIZE, [inside], [outside])
         return outside
 
-    def _outside(self, value: Value, grid: Grid, io: str) -> int:
+    def _outside(self, value: Value, grid: Grid, io: str, name: str | None = None) -> int:
         """A tensor at the border of the graph."""
         if io == "float32":
-            return self._tensor(value, None)
-        index = self._tensor(value, grid)
+            return self._tensor(value, None, name)
+        index = self._tensor(value, grid, name)
         tensor = self.file.graph.tensors[index]
         if io == "uint8":
             tensor.type = schema.TensorType.UINT8

@@ -1,0 +1,33 @@
+"""Who makes a graph of a model: a user who evaluates, or what writes a file.
+
+TensorFlow tells a model that is called in neither case what the graph is for. Keras' mark for saving is gone in the
+call of a model inside another one, and `tf.saved_model.save` and the TFLite converter set none.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import tensorflow as tf
+
+WRITERS = (  # parts of the paths of the modules that trace a model to write it
+    "tensorflow/lite/python/",
+    "tensorflow/python/saved_model/",
+    "tf_keras/src/saving/",
+    "tf_keras/src/export/",
+)
+BY_HAND = "get_concrete_function"  # what is asked for by those who hand it to a converter
+
+
+def is_traced_for_a_file() -> bool:
+    """Whether the call is part of a graph that is being traced to be saved or converted."""
+    if tf.executing_eagerly():
+        return False
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        path = code.co_filename.replace("\\", "/")
+        if code.co_name == BY_HAND or any(part in path for part in WRITERS):
+            return True
+        frame = frame.f_back
+    return False
