@@ -48,7 +48,9 @@ def test_an_interval_the_wrong_way_round_is_refused():
         space("quant.ema_decay=interval(2,1)")
 
 
-@pytest.mark.parametrize(("storage", "crashes"), [("null", 1), ("sqlite:///study.db", 2)])
+@pytest.mark.parametrize(
+    ("storage", "crashes"), [("null", 1), pytest.param("sqlite:///study.db", 2, marks=pytest.mark.slow)]
+)
 def test_a_study_is_stored_and_goes_on_after_a_crash(storage, crashes, tmp_path):
     (tmp_path / "crash").write_text("x" * crashes)
     command = [*SEARCH, "seed=0,2", "hydra.sweeper.n_trials=3", f"hydra.sweeper.storage={storage}"]
@@ -78,6 +80,7 @@ def ran(sweep):
     return list(sweep.glob("*/results.json"))
 
 
+@pytest.mark.slow
 def test_two_objectives_leave_the_trials_that_no_other_beats(tmp_path):
     done = door(tmp_path, *SEARCH, "seed=0,2,1", "hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=3")
     assert "jobs failed:" in done.stderr

@@ -16,6 +16,7 @@ def chain():
     return features, x
 
 
+@pytest.mark.slow
 def test_a_chain_that_overruns_the_usual_recursion_is_built_and_read_again():
     ends = chain()
     with pytest.raises(RecursionError):

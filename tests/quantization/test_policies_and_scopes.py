@@ -66,7 +66,7 @@ def test_a_global_policy_changes_nothing_for_a_float32_model(name, policy, tmp_p
         assert convert(again) == convert(model)
 
 
-@pytest.mark.parametrize("build", [network, recurrent_network])
+@pytest.mark.parametrize("build", [network, pytest.param(recurrent_network, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16", "float64"])
 def test_a_model_made_under_a_policy_is_quantized_trains_and_is_exported(name, build, policy, tmp_path):
     policy(name)

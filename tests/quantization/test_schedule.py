@@ -92,6 +92,7 @@ def test_learned_ranges_have_gradients_move_and_export(tiny, images, labels):
     assert verify(convert(model)).integer_only
 
 
+@pytest.mark.slow
 def test_distillation_brings_the_student_nearer_to_the_teacher(tiny, images, labels):
     def divergence(weight):
         tf_keras.utils.set_random_seed(0)

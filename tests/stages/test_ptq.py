@@ -41,6 +41,7 @@ def quantized(finished, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_percentile_and_mse_leave_out_what_minmax_takes_in(quantized):
     whole = ranges(quantized("quant.calibration.method=minmax"))
     for options in (

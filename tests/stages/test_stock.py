@@ -148,6 +148,7 @@ def test_its_baseline_is_left_out_where_that_cannot_be_calibrated(ran):
     assert "expected at least quant.calibration.min_samples=100" in found["left_out"]["ptq_int8"]
 
 
+@pytest.mark.slow
 def test_what_fails_after_its_training_leaves_ours_in_place(tiny, finished, tmp_path, monkeypatch):
     whole = deployment._of
 
@@ -162,6 +163,7 @@ def test_what_fails_after_its_training_leaves_ours_in_place(tiny, finished, tmp_
     assert not (tmp_path / "run" / STOCK / "model.tflite").exists()
 
 
+@pytest.mark.slow
 def test_its_broken_parity_is_shown_and_ends_no_run(tiny, finished, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(deployment, "measure_parity", lambda *arguments: BROKEN)
     options = ("parity.enforce=true", "log.tensorboard=false", f"float_run={finished}")
@@ -174,6 +176,7 @@ def test_its_broken_parity_is_shown_and_ends_no_run(tiny, finished, tmp_path, mo
         main_job(tiny(*BESIDE, *options), tmp_path / "beside")
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_leaves_ours_in_place(tiny, finished, tmp_path, monkeypatch):
     from qat.errors import TrainingDivergedError
     from qat.stages import stock
