@@ -68,6 +68,7 @@ def check(config: Config) -> None:
     FitSettings.of_train(config.train)
     FitSettings.of_quant(config.quant, config.train)
     complaints = [
+        *_credential_complaints(config),
         *_outside_choices(config),
         *_outside_limits(config),
         *_quant_complaints(config.quant),
@@ -78,6 +79,15 @@ def check(config: Config) -> None:
     ]
     if complaints:
         raise ConfigError("\n".join(complaints))
+
+
+def _credential_complaints(config: Config) -> Iterator[str]:
+    """What a run is asked for is written into its report and results, which are passed on."""
+    if re.match(r"(?!file:)[^/@]+:/*[^@]*@", config.log.mlflow_uri or ""):
+        yield (
+            "log.mlflow_uri: expected an address without a user and password before its @, for it is written into the "
+            "run's files. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment instead."
+        )
 
 
 def _outside_choices(config: Config) -> Iterator[str]:

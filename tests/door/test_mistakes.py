@@ -229,6 +229,21 @@ def test_in_a_sweep_each_single_value_is_a_job_s():
     }
 
 
+@pytest.mark.parametrize("uri", ["http://user:s3cret@host", "http://user:s3cret/@#@host:1/a", "user:s3cret@host"])
+@pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]], ids=["one", "sweep"])
+def test_a_password_in_an_address_is_refused_and_not_shown(uri, more):
+    said = answer([*more, f"log.mlflow_uri={uri}"])
+    assert said.startswith("log.mlflow_uri: expected an address without a user and password")
+    assert "MLFLOW_TRACKING_PASSWORD" in said
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize("uri", ["http://host:5000/a", "runs@home", "/home/a@b/runs", "file:///home/a@b", "databricks"])
+def test_a_place_without_one_is_taken(uri):
+    (config,) = configs([f"log.mlflow_uri={uri}"])
+    assert config.log.mlflow_uri == uri
+
+
 def test_a_model_that_was_trained_before_needs_no_epoch(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"")
     assert configs(["train.epochs=0", "model=saved", f"model.path={tmp_path}/model.keras"])
