@@ -132,7 +132,7 @@ def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> ob
     """The one run, or a job of a sweep, which may be in a process, or on a machine, of its own."""
     warnings.formatwarning = lambda message, *_: f"{_on_stderr(f'warning: {message}')}\n"
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    task = _within_limits(_logged(task) if schema is Config else task)
+    task = _within_limits(_without_litter(_logged(task) if schema is Config else task, schema))
     if schema not in (Config, BenchmarkConfig):  # these draw bars
         sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]
     if HydraConfig.get().mode != RunMode.MULTIRUN:
@@ -144,22 +144,35 @@ def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> ob
         raise _failed_job(error, run_dir, schema, with_stack) from None
 
 
-def _logged(task: Task) -> Task:
-    """With a log beside the results; what is refused before it made anything leaves no folder."""
+def _without_litter(task: Task, schema: type) -> Task:
+    """What is refused before it made anything leaves no folder."""
 
     def run(config: Any, run_dir: Path) -> object:
-        hydra_config = HydraConfig.get()
-        if hydra_config.job_logging.get("root") is None:  # a worker that keeps no files
-            return task(config, run_dir)
         try:
-            with logged(run_dir / rundir.LOG, " ".join(hydra_config.overrides.task)):
-                return task(config, run_dir)
+            return task(config, run_dir)
         except QatError as error:
-            if error.exit_code == QatError.exit_code:
-                rundir.remove_bare(run_dir, events_only=hydra_config.mode == RunMode.MULTIRUN)
+            if error.exit_code == QatError.exit_code and not (schema is Config and _keeps_no_files()):
+                rundir.remove_bare(run_dir, events_only=HydraConfig.get().mode == RunMode.MULTIRUN)
             raise
 
     return run
+
+
+def _logged(task: Task) -> Task:
+    """With a log beside the results."""
+
+    def run(config: Any, run_dir: Path) -> object:
+        if _keeps_no_files():
+            return task(config, run_dir)
+        with logged(run_dir / rundir.LOG, " ".join(HydraConfig.get().overrides.task)):
+            return task(config, run_dir)
+
+    return run
+
+
+def _keeps_no_files() -> bool:
+    """Whether this is a worker of a training, whose files another process writes."""
+    return HydraConfig.get().job_logging.get("root") is None
 
 
 def _within_limits(task: Task) -> Task:

@@ -49,6 +49,20 @@ def test_a_file_that_is_none_ends_with_2_and_one_line(name, content, tmp_path):
     assert "tensorflow" not in imported
 
 
+@pytest.mark.parametrize(
+    ("name", "argument", "more"),
+    [
+        ("evaluate", "tflite=nothere.tflite", ["data=digits"]),
+        ("benchmark", "run=nothere", []),
+        ("compare", "runs=nothere", []),
+    ],
+)
+def test_what_is_refused_leaves_no_folder(name, argument, more, tmp_path):
+    done, _, said = door(name, argument, "hydra.run.dir=out", *more, cwd=tmp_path)
+    assert done.returncode == 2, said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_evaluation_is_written_where_it_is_asked_for(file, tmp_path):
     x = np.linspace(-1, 1, 60, dtype=np.float32)[:, None]
     np.savez(tmp_path / "signs.npz", x_train=x, y_train=x[:, 0] > 0.25, x_test=x, y_test=x[:, 0] > 0.25)
