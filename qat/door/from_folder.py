@@ -50,6 +50,11 @@ def accepted(recorded: Sequence[str], argv: Sequence[str], where: str) -> list[s
     return kept
 
 
+def taken_unasked(override: str) -> bool:
+    """Whether a folder may bring it."""
+    return not any(_complaints(override, ()))
+
+
 def read_yaml(path: Path) -> Any:
     """A small YAML file of a folder, without aliases, which can grow without end.
 

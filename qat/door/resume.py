@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from qat.door.from_folder import accepted, read_yaml
+from qat.door.from_folder import accepted, read_yaml, taken_unasked
 from qat.errors import RunDirError
 
 KEY = "sweep.resume"
@@ -30,10 +30,19 @@ def resumed(argv: Sequence[str]) -> list[str]:
         return list(argv)
     record = Path(directory) / RECORD
     before = [part for part in recorded(Path(directory)) if key_of(part) not in _OF_ONE_COMMAND]
-    before = accepted(before, argv, str(record))
     merged = [given.get(key_of(part), part) for part in before]  # in place: the jobs keep their order
+    merged = accepted(merged, argv, str(record))
     added = [part for part in argv if part not in merged]
     return ["-m", *merged, *added, f"hydra.sweep.dir={quoted(directory)}"]
+
+
+def said_again(overrides: Sequence[str]) -> list[str]:
+    """Those of a sweep's overrides that a resuming command has to say, for they are not taken from a folder alone.
+
+    >>> said_again(["seed=0,1", "log.mlflow_uri=http://here", "hydra.sweep.dir=there"])
+    ['log.mlflow_uri=http://here']
+    """
+    return [part for part in overrides if key_of(part) not in _OF_ONE_COMMAND and not taken_unasked(part)]
 
 
 def recorded(directory: Path) -> list[str]:

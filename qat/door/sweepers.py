@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from qat import rundir
 from qat.commands import command
 from qat.door.jobs import Jobs
-from qat.door.resume import KEY, RECORD, key_of
+from qat.door.resume import KEY, RECORD, key_of, said_again
 from qat.errors import SweepError
 
 COMPARISON = "compare"  # folder of the page, inside the sweep's
@@ -70,7 +70,10 @@ def one_sweep(jobs: Jobs, config: DictConfig) -> Iterator[None]:
 
 
 def resume_command(sweep_dir: Path, config: DictConfig) -> str:
-    return command(config.hydra.job.name, f"sweep.resume={sweep_dir}")
+    given = [
+        str(part) for kind in ("hydra", "task") for part in OmegaConf.select(config, f"hydra.overrides.{kind}") or ()
+    ]
+    return command(config.hydra.job.name, f"sweep.resume={sweep_dir}", *said_again(given))
 
 
 def _show(jobs: Jobs) -> None:

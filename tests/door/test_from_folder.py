@@ -1,15 +1,18 @@
 """A sweep's folder that somebody else wrote: it chooses values, and runs nothing."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from qat.door.from_folder import accepted, read_yaml
 from qat.door.resume import resumed
+from qat.door.sweepers import resume_command
 from qat.errors import RunDirError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -50,6 +53,23 @@ HOSTILE = [
     "log.mlflow_uri=http://elsewhere",
     "seed=(((((",
 ]
+
+
+def test_the_printed_command_goes_on_with_what_only_the_command_line_may_say(tmp_path):
+    given = ["seed=0,1", "log.mlflow_uri=http://here:5000", "model.target={_target_: a.b, n: '2 3'}"]
+    argument = sweep(tmp_path, *given, hydra=["hydra.launcher.setup=['a b']"])
+    record = OmegaConf.create({"hydra": {"job": {"name": "train"}, **OmegaConf.load(tmp_path / "multirun.yaml").hydra}})
+    said = shlex.split(resume_command(tmp_path, record))
+    assert said[1:3] == ["-m", "qat.train"]
+    argv = resumed(said[3:])
+    assert argv.count("log.mlflow_uri=http://here:5000") == 1
+    assert {*given, argument} <= set(argv)
+
+
+def test_a_place_said_now_is_taken_in_place_of_the_folders(tmp_path):
+    argv = resumed([sweep(tmp_path, "seed=0,1", "log.mlflow_uri=http://elsewhere"), "log.mlflow_uri=http://here"])
+    assert "log.mlflow_uri=http://here" in argv
+    assert "log.mlflow_uri=http://elsewhere" not in argv
 
 
 @pytest.mark.parametrize("override", HOSTILE)
