@@ -5,10 +5,12 @@ Only `mlflow-skinny` is needed. A folder takes runs offline; MLflow calls such a
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
 import shutil
+import textwrap
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +29,7 @@ EXPERIMENT = "qat"
 FOLDER = "mlruns"  # in the working directory, as MLflow has it
 _ALLOWED = "MLFLOW_ALLOW_FILE_STORE"
 _SETTINGS = {_ALLOWED: "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+_LOUD = {"urllib3.connectionpool": logging.ERROR, "mlflow": logging.WARNING}  # a line of 350 columns for each retry
 _URI = re.compile(r"[a-z][a-z0-9+-]+:|databricks|uc\b")
 
 
@@ -43,6 +46,8 @@ class MlflowLogger:
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
+        for loud, level in _LOUD.items():
+            logging.getLogger(loud).setLevel(level)
         self.uri = tracking_uri(uri)
         self._name, self._params, self._tags = name, params, tags
         self._faults: tuple[type[Exception], ...] = (MlflowException, OSError)
@@ -52,9 +57,11 @@ class MlflowLogger:
             self._client = MlflowClient(self.uri)
             self._experiment = _experiment(self._client, self.uri, MlflowException)
         except self._faults as error:
+            said = f"log.mlflow_uri={shown(self.uri)}: MLflow cannot write there ({_why(self.uri, error)})."
+            advice = "Start its server" if _unanswered(error) else "Mend that"
             raise ConfigError(
-                f"log.mlflow_uri={self.uri}: MLflow cannot write there ({_first_line(error)}). Start its server, or "
-                f"leave log.mlflow_uri and MLFLOW_TRACKING_URI out: runs then go into the folder {FOLDER}."
+                f"{said} {advice}, or leave log.mlflow_uri and MLFLOW_TRACKING_URI out: runs then go into "
+                f"the folder {FOLDER}."
             ) from error
 
     def scalars(self, run: str, values: Mapping[str, float], step: int) -> None:
@@ -76,11 +83,11 @@ class MlflowLogger:
     def told(self) -> list[str]:
         folder = local_folder(self.uri)
         if folder is None:
-            return [f"Run {self._name!r} in MLflow's experiment {EXPERIMENT}:", f"  {self.uri}"]
+            return [f"Run {self._name!r} in MLflow's experiment {EXPERIMENT}:", f"  {shown(self.uri)}"]
         program = "mlflow" if shutil.which("mlflow") else f"{python()} -m mlflow"
         place = shlex.quote(str(near(folder)))
-        shown = f"  {_ALLOWED}=true {program} ui --backend-store-uri {place}"
-        return ["Run for MLflow, whose page needs its whole package (mlflow, not mlflow-skinny):", shown]
+        page = f"  {_ALLOWED}=true {program} ui --backend-store-uri {place}"
+        return ["Run for MLflow, whose page needs its whole package (mlflow, not mlflow-skinny):", page]
 
     def close(self, error: BaseException | None = None) -> None:
         ended = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
@@ -98,7 +105,8 @@ class MlflowLogger:
             yield None if self._broken else self._run
         except self._faults as error:
             self._broken = True
-            warnings.warn(f"MLflow takes no more of this run ({_first_line(error)}); the run goes on", stacklevel=2)
+            why = _why(self.uri, error)
+            warnings.warn(f"MLflow takes no more of this run ({why}); the run goes on", stacklevel=2)
 
     def _begin(self) -> str:
         from mlflow.entities import Param
@@ -117,6 +125,15 @@ def tracking_uri(given: str | None) -> str:
     """
     wanted = given or os.environ.get("MLFLOW_TRACKING_URI") or FOLDER
     return wanted if _URI.match(wanted) else Path(wanted).expanduser().absolute().as_uri()
+
+
+def shown(uri: str) -> str:
+    """Without a user and a password, which MLflow's variable may hold.
+
+    >>> shown("http://me:s3cret@host:5000/a"), shown("file:///a@b")
+    ('http://host:5000/a', 'file:///a@b')
+    """
+    return uri if uri.startswith("file:") else re.sub(r"(?<=://).*@", "", uri)
 
 
 def local_folder(uri: str) -> Path | None:
@@ -153,5 +170,19 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+def _why(uri: str, error: Exception) -> str:
+    if _unanswered(error):
+        return f"no server answers at {urlsplit(shown(uri)).netloc}"
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(uri, shown(uri))
+    return textwrap.shorten(line, 300, placeholder=" …")
+
+
+def _unanswered(error: BaseException | None) -> bool:
+    """Whether no connection was made; MLflow wraps what its client of HTTP raises."""
+    from requests.exceptions import ConnectionError as NoConnection
+
+    while error is not None:
+        if isinstance(error, NoConnection | ConnectionError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

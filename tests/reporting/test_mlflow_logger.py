@@ -1,5 +1,6 @@
 """A run of ours in MLflow's file store, read back by MLflow itself; offline."""
 
+import logging
 import warnings
 
 import pytest
@@ -56,8 +57,22 @@ def test_a_run_that_fails_says_so_and_one_that_drew_nothing_leaves_none(store):
 
 def test_a_place_that_takes_nothing_is_refused_before_work(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(ConfigError, match=r"log.mlflow_uri=http://127.0.0.1:9: MLflow cannot write there"):
-        MlflowLogger("http://127.0.0.1:9", "a", {}, {})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:s3cret@127.0.0.1:9/a")
+    wanted = r"log.mlflow_uri=http://127.0.0.1:9/a: .* \(no server answers at 127.0.0.1:9\). Start its server, or"
+    with pytest.raises(ConfigError, match=wanted):
+        MlflowLogger(None, "a", {}, {})
+    assert logging.getLogger("urllib3.connectionpool").level == logging.ERROR
+
+
+def test_where_no_server_is_wanted_none_is_spoken_of_and_words_stay_whole(store):
+    with pytest.raises(ConfigError, match=r"MLflow cannot write there \(Model registry .* …\). Mend that, or leave"):
+        MlflowLogger("foo://bar", "a", {}, {})
+
+
+def test_where_a_run_went_is_told_without_the_password(store):
+    logger = MlflowLogger(None, "a", {}, {})
+    logger.uri = "https://user:s3cret@host/a"
+    assert logger.told() == ["Run 'a' in MLflow's experiment qat:", "  https://host/a"]
 
 
 def test_what_fails_later_is_said_once_and_ends_no_run(store):
