@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from qat.reporting.numbers import gain_text, interval_text, shown_in_percent, size_text, value_text
@@ -29,6 +32,8 @@ HUB_DATASETS = {
 }
 NO_DATASETS = ("npz", "image_folder", "user")  # somebody's own, which no hub knows
 HUB_METRICS = {"auc": "roc_auc"}
+_PATHS = ("model.path", "data.path", "float_run")
+_ABSOLUTE = re.compile(r"(['\"]?)(/.*?)\1")
 MOST_LABELS = 1000
 
 
@@ -90,6 +95,8 @@ def _parts(card: Card) -> Iterator[str]:
     yield _table(["how raw samples become inputs", ""], [list(pair) for pair in told.items()])
     yield f"Python that runs in this folder (packages `ai-edge-litert` and `numpy`):\n\n```python\n{_code(card)}```"
     yield "## How it was made"
+    if card.overrides is not None:
+        yield f"```sh\n{_command(card.overrides)}\n```"
     yield "\n".join(f"- {line}" for line in _made(card))
     yield "## Files"
     yield _table(["file", "size", "SHA-256"], _files(card))
@@ -167,11 +174,26 @@ def _code(card: Card) -> str:
     return card.snippet.rstrip("\n") + "\n\n\n" + "\n".join(lines) + "\n"
 
 
+def _command(overrides: Sequence[str]) -> str:
+    """As whoever installed qat types it; a path of the machine where it was typed is told by its last part.
+
+    >>> _command(["seed=0", "data.path=/home/me/my set.npz", "model.path=/"])
+    "qat train seed=0 'data.path=my set.npz' model.path="
+    """
+    return shlex.join(["qat", "train", *map(_without_folders, overrides)]).replace(
+        "\n", " "
+    )  # a fence is left by a line
+
+
+def _without_folders(override: str) -> str:
+    key, _, value = override.partition("=")
+    found = _ABSOLUTE.fullmatch(value) if key.lstrip("+") in _PATHS else None
+    return override if found is None else f"{key}={found[1]}{PurePosixPath(found[2]).name}{found[1]}"
+
+
 def _made(card: Card) -> Iterator[str]:
     result = card.result
     epochs = {name: len(history) for name, history in result.histories.items() if history}
-    if card.overrides is not None:
-        yield f"Command: `{' '.join(['qat train', *card.overrides])}`"
     yield f"Model: {result.config['model']['name']}; quantizer: {result.config['quant']['name']}"
     yield f"Data: {result.config['data']['name']} ({', '.join(f'{name} {n}' for name, n in result.splits.items())})"
     if epochs:

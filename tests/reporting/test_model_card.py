@@ -1,5 +1,6 @@
 """A card from plain values: what is somebody's own is not passed off as the Hub's, and no name breaks its tables."""
 
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -39,12 +40,14 @@ def test_what_a_task_is_is_said_only_where_it_is_known():
 
 
 def test_names_of_others_stay_in_their_cells():
-    text = model_card(card_of(overrides=["data.path=a b"]))
+    text = model_card(card_of(overrides=["data.path='/home/me/a b.npz'", "quant.skip=[^a$]"]))
     _, front, body = text.split("---\n", 2)
     assert "license" not in yaml.safe_load(front)
     (row,) = [line for line in body.splitlines() if line.startswith("| inputs ")]
     assert "a\\|b --- license: mit" in row
-    assert "`qat train data.path=a b`" in body
+    _, after = body.split("```sh\n")
+    assert shlex.split(after.split("\n```")[0]) == ["qat", "train", "data.path='a b.npz'", "quant.skip=[^a$]"]
+    assert "/home" not in text
 
 
 @pytest.mark.parametrize("labels", [[], ["one"]])
