@@ -189,7 +189,10 @@ def _failed_job(error: Exception, run_dir: Path, schema: type, with_stack: bool)
     if with_stack or told is None:
         traceback.print_exception(error)
     failed = JobError(f"{type(error).__name__}: {error}" if told is None else str(told), getattr(told, "exit_code", 1))
-    print(_on_stderr(f"this job failed, the others go on. {run_dir}: {failed}"), file=sys.stderr, flush=True)
+    from qat.reporting.terminal import near
+
+    said = f"this job failed, the others go on:\n  {near(run_dir)}\n{failed}"
+    print(_on_stderr(said), file=sys.stderr, flush=True)
     with suppress(OSError):
         record = {"error": type(error).__name__, "message": str(failed), "exit_code": failed.exit_code}
         rundir.write_json(run_dir / rundir.FAILED, record)

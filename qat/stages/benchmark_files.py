@@ -12,6 +12,7 @@ from qat.commands import command
 from qat.config import BenchmarkConfig
 from qat.contract import Contract
 from qat.errors import ConfigError, QatError, RunDirError
+from qat.reporting.terminal import near
 from qat.tflite import TfliteGraph, check_loadable, convert, read, with_metadata
 from qat.tflite.kind import kind_of
 from qat.tflite.reader import read_bytes
@@ -120,7 +121,7 @@ def _made(run: Path, present: set[str], folder: Path, say: Say, trust: bool) -> 
         for name in wanted:
             path = folder / "made" / name / rundir.MODEL_TFLITE
             rundir.write_bytes(path, _with_contract(convert(model, scheme=MADE[name]), metadata))
-            say(f"made {path} from {source}")
+            say(f"made\n  {near(path)}\nfrom\n  {near(source)}")
             yield _read(name, path)
     except QatError as error:
         say(f"float16 and dynamic_range files were not made: {error}")

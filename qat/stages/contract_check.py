@@ -180,7 +180,7 @@ def _is_clearly_better(best: Fed, now: Fed, chance: float) -> bool:
 def _told(few: Split, now: Fed, scored: list[Fed], chance: float) -> str:
     rows = [now, *sorted(scored, key=lambda fed: -fed.accuracy)]
     lines = [
-        f"The model gives {now.accuracy:.1%} on {len(few)} samples of {few.name}, fed as the data's contract says;",
+        f"The model gives {now.accuracy:.1%} on {len(few)} samples of {few.name}, fed as the data's contract says; "
         f"always answering the most frequent class gives {chance:.1%}. Accuracy by how it is fed:",
         *(f"  {fed.accuracy:>6.1%}  {_words(fed)}" for fed in rows),
     ]

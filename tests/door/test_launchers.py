@@ -93,7 +93,7 @@ def test_real_jobs_side_by_side_train_their_float_model_once(name, tmp_path):
     assert len(results) == 3
     assert [each["float_model"] for each in results].count("trained here") == 1
     assert {each["config"]["train"]["threads"] for each in results} == {1}
-    assert "page: sweep/compare/index.html" in done.stdout
+    assert "page:\n  sweep/compare/index.html\n" in done.stdout
 
 
 @pytest.mark.parametrize(("option", "module"), [("hydra/launcher=ray", "ray"), ("hydra/sweeper=optuna", "optuna")])

@@ -66,6 +66,8 @@ def test_one_failed_job_ends_no_other_and_is_told_at_the_end(swept):
     folder, done = swept
     assert done.returncode == 1
     assert ran(folder / "sweep") == {named(seed, rate): (seed, rate) for seed in (0, 2) for rate in (0.1, 0.2)}
+    job = named(1, 0.1)
+    assert f"qat: this job failed, the others go on:\n  sweep/{job}\nValueError: seed 1 is odd\n" in done.stderr
     end = done.stderr[done.stderr.index("qat: 2 of 6 jobs failed:") :].splitlines()
     assert end[1:5] == [
         "  seed=1,quant.learning_rate=0.1",
@@ -87,7 +89,7 @@ def test_the_leaderboard_has_the_best_first_and_of_equals_the_smaller(swept):
 
 def test_the_comparison_is_written_and_names_the_failed_jobs(swept):
     folder, done = swept
-    assert "page: sweep/compare/index.html" in done.stdout
+    assert "page:\n  sweep/compare/index.html\n" in done.stdout
     assert "curves of all jobs" not in done.stdout  # these jobs left none
     assert "seed 1 is odd" in (folder / "sweep/compare/table.md").read_text()
 

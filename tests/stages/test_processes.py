@@ -43,9 +43,9 @@ def test_a_sweep_trains_the_float_model_once_and_one_bad_job_does_not_end_the_ot
         "quant=ptq_float16,quant.calibration.min_samples=8": ["float", "ptq_float16"],
         "quant=ptq_float16,quant.calibration.min_samples=99": ["float", "ptq_float16"],
     }
-    assert "qat: this job failed, the others go on." in said
+    assert "qat: this job failed, the others go on:\n  sweep/" in said
     assert "qat: 1 of 4 jobs failed:\n  quant=ptq,quant.calibration.min_samples=99\n" in said
-    assert "page: sweep/compare/index.html" in said
+    assert "page:\n  sweep/compare/index.html\n" in said
     assert re.search(
         r"curves of all jobs:\n  .* --logdir sweep\nthen open\n  http://localhost:6006/\?smoothing=0", said
     )
