@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TextIO
 
@@ -18,6 +19,15 @@ def writable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if _is_harmless(each) else _number(each) for each in text)
+
+
+def without_credentials(text: str) -> str:
+    """Addresses in it without a user and a password.
+
+    >>> without_credentials("at http://me:s3cret@host:5000/a, not in file:///a@b")
+    'at http://host:5000/a, not in file:///a@b'
+    """
+    return re.sub(r"(?<!file)(://)[^\s'\"]*@", r"\1", text)
 
 
 def csv_text_cell(text: str) -> str:

@@ -6,13 +6,14 @@ import difflib
 import re
 import shlex
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from qat.door.compose import conf_dir
 from qat.door.explain import all_keys, key_type, keys_meant
@@ -51,6 +52,10 @@ def understood(argv: Sequence[str], primary: str, schema: type) -> list[str]:
             parts.append(part)
         elif part.endswith("=null") and name in _groups(schema):
             raise ConfigError(f"{part}: {name} is left out by ~{name}. {_choices(name)}")
+        elif part.startswith("+") and name.lstrip("+") in _defaults(primary):
+            raise ConfigError(_plus(part.lstrip("+")))
+        elif name.partition(".")[0].lstrip("+") in _without_section(schema) and "." in name:
+            raise ConfigError(_no_section(part, schema))
         elif not has_value or not name or (part.endswith("=") and left and "=" not in left[0][1]):
             raise ConfigError(_no_override(argv, place, schema))
         else:
@@ -117,6 +122,33 @@ def _groups(schema: type) -> Iterator[str]:
     across = ("experiment", "debug", "logger")
     keys = set(all_keys(schema))
     return (each.name for each in sorted(conf_dir().iterdir()) if each.is_dir() and each.name in (*keys, *across))
+
+
+def _defaults(primary: str) -> set[str]:
+    """The groups that stand among a command's defaults: there a plus adds nothing."""
+    defaults = OmegaConf.load(conf_dir() / f"{primary}.yaml").get("defaults") or []
+    return {str(group) for each in defaults if isinstance(each, Mapping) for group in each}
+
+
+def _plus(part: str) -> str:
+    group, _, option = part.partition("=")
+    both = f", or {group}=[tensorboard,{option}] to have both" if group == "logger" and option.isalnum() else ""
+    return f"+{part}: written without a plus: {part}{both}"
+
+
+def _without_section(schema: type) -> set[str]:
+    return set(_groups(schema)) - set(all_keys(schema))
+
+
+def _no_section(part: str, schema: type) -> str:
+    group, _, rest = part.lstrip("+").partition(".")
+    name, _, value = rest.partition("=")
+    value = value if re.fullmatch(r"[\w.-]+", value) else "…"  # an address may have a password
+    meant = [f"{key}={value}" for key in all_keys(schema) if key.partition(".")[2] == name][:3]
+    hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
+    return (
+        f"{group}.{name}={value}: {group} names files of options, and has no keys of its own.{hint} {_choices(group)}"
+    )
 
 
 def _choices(group: str) -> str:

@@ -38,7 +38,7 @@ from qat.door.resume import resumed
 from qat.door.sweep import arguments_of, flags_first, requested
 from qat.door.worker import as_worker
 from qat.errors import ConfigError, JobError, QatError, RunDirError
-from qat.plain_text import HarmlessStream, writable
+from qat.plain_text import HarmlessStream, without_credentials, writable
 from qat.wrapping import columns_of, wrapped
 
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells count
@@ -219,7 +219,7 @@ def _last_words(message: str, exit_code: int) -> int:
 
 
 def _on_stderr(message: str) -> str:
-    return wrapped(f"qat: {writable(message)}", columns_of(sys.stderr))
+    return wrapped(f"qat: {writable(without_credentials(message))}", columns_of(sys.stderr))
 
 
 def _terminate(signal_number: int, _frame: object) -> NoReturn:

@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 from qat import rundir
 from qat.commands import python
 from qat.errors import ConfigError
+from qat.plain_text import without_credentials
 from qat.reporting.loggers import column
 from qat.reporting.terminal import near
 
@@ -57,7 +58,9 @@ class MlflowLogger:
             self._client = MlflowClient(self.uri)
             self._experiment = _experiment(self._client, self.uri, MlflowException)
         except self._faults as error:
-            said = f"log.mlflow_uri={shown(self.uri)}: MLflow cannot write there ({_why(self.uri, error)})."
+            said = (
+                f"log.mlflow_uri={without_credentials(self.uri)}: MLflow cannot write there ({_why(self.uri, error)})."
+            )
             advice = "Start its server" if _unanswered(error) else "Mend that"
             raise ConfigError(
                 f"{said} {advice}, or leave log.mlflow_uri and MLFLOW_TRACKING_URI out: runs then go into "
@@ -83,7 +86,7 @@ class MlflowLogger:
     def told(self) -> list[str]:
         folder = local_folder(self.uri)
         if folder is None:
-            return [f"Run {self._name!r} in MLflow's experiment {EXPERIMENT}:", f"  {shown(self.uri)}"]
+            return [f"Run {self._name!r} in MLflow's experiment {EXPERIMENT}:", f"  {without_credentials(self.uri)}"]
         program = "mlflow" if shutil.which("mlflow") else f"{python()} -m mlflow"
         place = shlex.quote(str(near(folder)))
         page = f"  {_ALLOWED}=true {program} ui --backend-store-uri {place}"
@@ -127,15 +130,6 @@ def tracking_uri(given: str | None) -> str:
     return wanted if _URI.match(wanted) else Path(wanted).expanduser().absolute().as_uri()
 
 
-def shown(uri: str) -> str:
-    """Without a user and a password, which MLflow's variable may hold.
-
-    >>> shown("http://me:s3cret@host:5000/a"), shown("file:///a@b")
-    ('http://host:5000/a', 'file:///a@b')
-    """
-    return uri if uri.startswith("file:") else re.sub(r"(?<=://).*@", "", uri)
-
-
 def local_folder(uri: str) -> Path | None:
     """
     >>> str(local_folder("file:///a%20b")), local_folder("http://localhost:5000")
@@ -172,9 +166,9 @@ def _text(value: Any) -> str:
 
 def _why(uri: str, error: Exception) -> str:
     if _unanswered(error):
-        return f"no server answers at {urlsplit(shown(uri)).netloc}"
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(uri, shown(uri))
-    return textwrap.shorten(line, 300, placeholder=" …")
+        return f"no server answers at {urlsplit(without_credentials(uri)).netloc}"
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return textwrap.shorten(without_credentials(line), 300, placeholder=" …")
 
 
 def _unanswered(error: BaseException | None) -> bool:

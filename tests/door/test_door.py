@@ -105,3 +105,10 @@ def test_a_sweep_over_all_options_of_a_group_is_expanded():
 
 def test_flags_that_only_show_need_no_check():
     assert jobs("--cfg", "job", "train.epochz=3") == []
+
+
+def test_a_password_that_was_typed_is_not_said_again(tmp_path):
+    done = door("log.mlflow_uri=", "http://user:s3cret@host", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "written without spaces: log.mlflow_uri=http://host" in done.stderr
+    assert "s3cret" not in done.stderr

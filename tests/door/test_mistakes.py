@@ -105,6 +105,12 @@ KEYS = [
     ("logger=null", "logger=null: logger is left out by ~logger. Choices of logger: csv, many, mlflow, tensorboard."),
     ("logger=wandb", "logger=wandb: no such option. Choices of logger: csv, many, mlflow, tensorboard."),
     ("--logger csv", "--logger csv: options are written without dashes, as key=value: logger=csv"),
+    ("+logger=csv", "+logger=csv: written without a plus: logger=csv, or logger=[tensorboard,csv] to have both"),
+    ("+model=resnet8", "+model=resnet8: written without a plus: model=resnet8"),
+    (
+        "logger.csv=true",
+        "logger.csv=true: logger names files of options, and has no keys of its own. Did you mean log.csv=",
+    ),
     ("data=digits.npz", "data.path=digits.npz: no such file or folder"),
 ]
 
@@ -236,6 +242,7 @@ def test_a_password_in_an_address_is_refused_and_not_shown(uri, more):
     assert said.startswith("log.mlflow_uri: expected an address without a user and password")
     assert "MLFLOW_TRACKING_PASSWORD" in said
     assert "s3cret" not in said
+    assert "s3cret" not in answer([f"logger.mlflow_uri={uri}"])
 
 
 @pytest.mark.parametrize("uri", ["http://host:5000/a", "runs@home", "/home/a@b/runs", "file:///home/a@b", "databricks"])
