@@ -137,7 +137,10 @@ def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> ob
         sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return task(typed(node, schema), run_dir)
+    from qat.reporting.terminal import near
+
     (run_dir / rundir.FAILED).unlink(missing_ok=True)
+    print(f"job {HydraConfig.get().job.num + 1}:\n  {near(run_dir)}", flush=True)
     try:
         return task(typed(node, schema), run_dir)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from qat.door.jobs import Jobs
 from qat.door.resume import KEY, RECORD, key_of, said_again
 from qat.errors import SweepError
 
+_LOUD = ("hydra._internal.core_plugins.basic_launcher", "hydra_plugins.hydra_joblib_launcher._core")
 COMPARISON = "compare"  # folder of the page, inside the sweep's
 
 
@@ -55,6 +57,10 @@ def one_sweep(jobs: Jobs, config: DictConfig) -> Iterator[None]:
         SweepError: some failed.
     """
     setup_globals()
+    for launcher in _LOUD:
+        logging.getLogger(launcher).setLevel(
+            logging.WARNING
+        )  # all overrides of each job in a line; a job says its folder
     jobs.sweep_dir.mkdir(parents=True, exist_ok=True)
     with rundir.lock(jobs.sweep_dir / ".sweep.lock", wait=False):
         OmegaConf.save(config, jobs.sweep_dir / RECORD)

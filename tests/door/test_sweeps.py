@@ -67,6 +67,8 @@ def test_one_failed_job_ends_no_other_and_is_told_at_the_end(swept):
     assert done.returncode == 1
     assert ran(folder / "sweep") == {named(seed, rate): (seed, rate) for seed in (0, 2) for rate in (0.1, 0.2)}
     job = named(1, 0.1)
+    assert f"job 3:\n  sweep/{job}\n" in done.stdout
+    assert "HYDRA" not in done.stdout + done.stderr
     assert f"qat: this job failed, the others go on:\n  sweep/{job}\nValueError: seed 1 is odd\n" in done.stderr
     end = done.stderr[done.stderr.index("qat: 2 of 6 jobs failed:") :].splitlines()
     assert end[1:5] == [
