@@ -53,6 +53,15 @@ def _is_data(tensor: Tensor) -> bool:
     return tensor.node.op == "input" or (passes_on and _is_data(operands[0]))
 
 
+def _holds_scores(graph: Graph, tensor: Tensor) -> bool:
+    """Whether a softmax alone reads it, moved at most: scores cut off above give a probability near 1 all the same."""
+    readers = [node for node in graph.nodes if tensor in node.inputs]
+    moves = ("fake_quant", *SAME_SCALE)
+    return bool(readers) and all(
+        node.op == "softmax" or (node.op in moves and _holds_scores(graph, node.output)) for node in readers
+    )
+
+
 def _extremes(values: tf.Tensor, on: Range, samples: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Smallest and largest value of each sample, [samples, 2], and how many values there are in all.
 
@@ -199,6 +208,12 @@ def _prescribed(on: Range) -> tuple[float, float] | None:
     return whole_span(*on.fixed) if on.fixed is not None and on.saturates else on.fixed
 
 
+def _may_be_exceeded(graph: Graph, on: Range) -> bool:
+    """Whether rows to come count beyond what calibration has shown."""
+    bounded = on.masked or on.entire or any(map(_is_data, on.tensors))
+    return not bounded and not all(_holds_scores(graph, tensor) for tensor in on.tensors)
+
+
 def calibrate(
     graph: Graph,
     ranges: Sequence[Range],
@@ -230,7 +245,7 @@ def calibrate(
     for i, on in enumerate(ranges):
         if on.step or on.feeds_back:
             spans[i] *= FEEDBACK_MARGIN
-        elif methods[i] == "minmax" and not (on.masked or on.entire or any(map(_is_data, on.tensors))):
+        elif methods[i] == "minmax" and _may_be_exceeded(graph, on):
             spans[i] = seen[i].widened()
     return [
         _prescribed(on) or whole_span(float(low), float(high if high - low > SMALLEST_SPAN else low + DEAD_SPAN))

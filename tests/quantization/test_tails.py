@@ -70,3 +70,15 @@ def test_a_models_ranges_are_widened_alike_however_its_rows_come():
     np.testing.assert_allclose(list(again.values()), list(found.values()), rtol=1e-5)
     plain, _ = _ranges("percentile", 64, values)
     assert plain["head"][1] < 1.05 * real.max()
+
+
+@pytest.mark.parametrize(("activation", "wider"), [("softmax", False), (None, True)])
+def test_scores_that_a_softmax_alone_reads_keep_their_extremes(activation, wider):
+    rows = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
+    entry = tf_keras.Input((6,))
+    scores = layers.Dense(4, name="scores")(entry)
+    outputs = scores if activation is None else layers.Activation(activation)(scores)
+    quantized = quantize_model(tf_keras.Model(entry, outputs), rows)
+    seen = tf_keras.Model(entry, scores).predict(rows, verbose=0)
+    held = [layer.range for layer in quantized.layers if isinstance(layer, RangeLayer) and layer.source == "scores"]
+    assert (held[0][1] - held[0][0] > 1.05 * np.ptp(seen)) == wider
