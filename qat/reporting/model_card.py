@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from qat.reporting.numbers import gain_text, interval_text, shown_in_percent, size_text, value_text
+from qat.reporting.report_sections import tensor_rows
 from qat.reporting.verdict import FLOAT, compared_with_float, trained_longer
 from qat.results import RunResult, Variant
 
@@ -90,7 +91,7 @@ def _parts(card: Card) -> Iterator[str]:
     yield _table(["", "this file", "float"], _worth(variant, result.variants.get(FLOAT)))
     yield from _comparison(card, variant)
     yield "## How to feed it"
-    yield _table(["", "name", "type", "shape", "scale", "zero point"], _tensors(card.fed))
+    yield _table(["", "name", "type", "shape", "scale", "zero point"], tensor_rows(card.fed))
     told = {key: json.dumps(value, ensure_ascii=False) for key, value in _contract(card).items() if value is not None}
     yield _table(["how raw samples become inputs", ""], [list(pair) for pair in told.items()])
     yield f"Python that runs in this folder (packages `ai-edge-litert` and `numpy`):\n\n```python\n{_code(card)}```"
@@ -142,21 +143,6 @@ def _comparison(card: Card, variant: Variant) -> Iterator[str]:
         longer = trained_longer(card.result, card.variant)
         if longer:
             yield longer
-
-
-def _tensors(fed: Mapping[str, Any]) -> list[list[str]]:
-    return [
-        [
-            side,
-            str(tensor["name"]),
-            str(tensor["dtype"]),
-            str(tensor["shape"]),
-            "" if tensor["scale"] is None else f"{tensor['scale']:.9g}",
-            "" if tensor["zero_point"] is None else str(tensor["zero_point"]),
-        ]
-        for side in ("inputs", "outputs")
-        for tensor in fed.get(side, ())
-    ]
 
 
 def _code(card: Card) -> str:

@@ -116,11 +116,9 @@ def sensitivity(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield paragraph(f"Cost nothing: {', '.join(silent)}.", "soft")
 
 
-def feeding(fed: Mapping[str, Any] | None, snippet: str | None) -> Iterator[str]:
-    """Inputs and outputs with their scales, the contract, and code."""
-    if fed is None:
-        return
-    lines = [
+def tensor_rows(fed: Mapping[str, Any]) -> list[list[str]]:
+    """Of each input and output: side, name, type, shape, scale, zero point; empty where the file does not quantize."""
+    return [
         [
             side,
             str(tensor["name"]),
@@ -132,8 +130,14 @@ def feeding(fed: Mapping[str, Any] | None, snippet: str | None) -> Iterator[str]
         for side in ("inputs", "outputs")
         for tensor in fed.get(side, ())
     ]
+
+
+def feeding(fed: Mapping[str, Any] | None, snippet: str | None) -> Iterator[str]:
+    """Inputs and outputs with their scales, the contract, and code."""
+    if fed is None:
+        return
     titles = ["", "name", "type", "shape", "scale", "zero point"]
-    yield table(titles, lines, numbers=titles[4:])
+    yield table(titles, tensor_rows(fed), numbers=titles[4:])
     contract = {key: value for key, value in fed.get("contract", {}).items() if value is not None}
     yield table(["how raw samples become inputs", ""], [[key, json.dumps(value)] for key, value in contract.items()])
     if fed.get("labels"):

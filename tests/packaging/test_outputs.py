@@ -3,6 +3,7 @@
 import difflib
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import docs_notebooks  # noqa: E402
-import docs_outputs  # noqa: E402
-
+docs_notebooks, docs_outputs = map(import_module, ("docs_notebooks", "docs_outputs"))
 RUN = [
     page for page in docs_outputs.PAGES if any(b.kind == "run" for b in docs_outputs.blocks(page.read_text("utf-8")))
 ]
