@@ -16,6 +16,10 @@ import qat
 from qat.errors import QatError
 
 _STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours, and what moves a terminal's cursor
+_CLEARED = re.compile(
+    r".*\x1b\[2K", re.DOTALL
+)  # up to where a bar was wiped away, so that text could stand in its place
+_BAR = re.compile(r"\d+/\d+ \d+:\d\d:\d\d")  # a bar's count and time
 
 
 @contextmanager
@@ -48,8 +52,8 @@ class _Copied:
 
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
-        for line in lines:
-            if "\r" not in line.rstrip("\r"):
+        for line in (_STEERING.sub("", _CLEARED.sub("", line)).rstrip("\r") for line in lines):
+            if "\r" not in line and not _BAR.search(line):
                 _line(self._file, line)
         return self._stream.write(text)
 

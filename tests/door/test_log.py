@@ -4,6 +4,7 @@ import re
 import sys
 
 import pytest
+from rich.console import Console
 
 from qat.door.log import logged
 from qat.errors import ModelError
@@ -36,6 +37,18 @@ def test_each_epoch_is_a_line_of_the_log_whatever_the_terminal_shows(mode, tmp_p
         bar.advance(1, "loss 1")
     found = [line for line in lines(tmp_path / "train.log") if line.startswith("float training: epoch")]
     assert found == ["float training: epoch 1/2  loss 2", "float training: epoch 2/2  loss 1"]
+
+
+def test_a_warning_above_a_bar_is_logged_whole_and_the_bar_is_not(tmp_path, monkeypatch):
+    with logged(tmp_path / "train.log", ""):
+        monkeypatch.setattr("rich._console", Console(force_terminal=True, width=80))
+        with Progress("bar").work("calibrate"), Progress("bar").work("sensitivity") as bar:
+            print("a warning of two\nlines", file=sys.stderr)
+            bar.advance(1)
+            print("between two bars")
+    found = lines(tmp_path / "train.log")[1:]
+    assert found[:3] == ["a warning of two", "lines", "between two bars"]
+    assert [re.sub(r"[\d.]+ s", "", line) for line in found[3:]] == ["sensitivity: ", "calibrate: "]
 
 
 def test_a_refusal_is_logged_by_its_message_and_an_error_by_its_stack(tmp_path):
