@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -78,19 +79,28 @@ def refuse_finished(run_dir: Path) -> None:
         )
 
 
-def remove_bare(run_dir: Path, *, events_only: bool) -> None:
+def missing_folders(run_dir: Path) -> frozenset[Path]:
+    """Those on the way to `run_dir` that are not there yet."""
+    return frozenset(folder for folder in run_dir.absolute().parents if not folder.exists())
+
+
+def remove_bare(run_dir: Path, *, events_only: bool, made: frozenset[Path] = frozenset()) -> None:
     """Remove the folder of a run that was refused before it made anything: nobody looks for its empty event files.
 
     A folder that holds more than what every run begins with stays as it is, and so does one that a process writes.
 
     Args:
         events_only: keep the folder with its config and log, as a job of a sweep, which can be resumed.
+        made: folders on the way to it that were made for it, which go with it as far as they are empty now.
     """
     begun = {LOCK, TENSORBOARD, HYDRA, LOG}
     if not run_dir.is_dir() or run_dir.resolve() in (Path.cwd(), *Path.cwd().parents) or is_claimed(run_dir):
         return
     if {path.name for path in run_dir.iterdir()} <= begun:
         shutil.rmtree(run_dir / TENSORBOARD if events_only else run_dir, ignore_errors=True)
+        with suppress(OSError):  # rmdir takes no folder that holds anything
+            for folder in itertools.takewhile(made.__contains__, () if events_only else run_dir.absolute().parents):
+                folder.rmdir()
 
 
 def is_claimed(run_dir: Path) -> bool:

@@ -41,6 +41,24 @@ def test_a_folder_with_nothing_but_what_every_run_begins_with_is_removed(tmp_pat
     rundir.remove_bare(tmp_path / "run", events_only=False)  # a folder that is not there
 
 
+def test_folders_made_on_the_way_go_with_it_and_no_other(tmp_path):
+    (tmp_path / "there_before").mkdir()
+    run = tmp_path / "there_before" / "train" / "2026-11-28" / "09-00"
+    made = rundir.missing_folders(run)
+    assert made == {run.parent, run.parent.parent}
+    rundir.remove_bare(begun(run), events_only=False, made=made)
+    assert names(tmp_path) == ["there_before"]
+    assert names(tmp_path / "there_before") == []
+
+
+def test_a_folder_on_the_way_that_another_uses_meanwhile_stays(tmp_path):
+    run = tmp_path / "train" / "2026-11-28" / "09-00"
+    made = rundir.missing_folders(run)
+    begun(run.with_name("another"))
+    rundir.remove_bare(begun(run), events_only=False, made=made)
+    assert names(run.parent) == ["another"]
+
+
 def test_of_a_job_only_the_event_files_are_removed(tmp_path):
     rundir.remove_bare(begun(tmp_path / "0"), events_only=True)
     assert names(tmp_path / "0") == [".hydra", "train.log"]

@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -65,7 +66,7 @@ def open_door(task: Task, *, primary: str, schema: type, once_a_folder: bool = F
         for overrides in requested(arguments, primary, schema):
             compose(overrides, primary=primary, schema=schema)
             if once_a_folder:
-                _refuse_finished(overrides)
+                rundir.refuse_finished(_folder_said(overrides, primary))
         register(primary, schema)
         register_plugins()
         _run(task, primary, schema, with_stack)
@@ -102,10 +103,11 @@ def _to_run(primary: str, schema: type) -> argparse.Namespace:
 def _run(task: Task, primary: str, schema: type, with_stack: bool) -> None:
     """The one run, or all jobs of the sweep; an error of the one run is carried past Hydra, which would print it."""
     failed: list[Exception] = []
+    missing = rundir.missing_folders(_folder_said(sys.argv[1:], primary))
 
     def job(node: DictConfig) -> object:
         try:
-            return _run_job(task, node, schema, with_stack)
+            return _run_job(task, node, schema, with_stack, missing)
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
@@ -122,17 +124,19 @@ def _run(task: Task, primary: str, schema: type, with_stack: bool) -> None:
         raise failed[0]
 
 
-def _refuse_finished(overrides: list[str]) -> None:
+def _folder_said(overrides: list[str], primary: str) -> Path:
+    """Where the one run goes: said on the command line, else as conf/hydra/folders.yaml has it."""
     for key, _, value in (override.partition("=") for override in overrides):
         if key == "hydra.run.dir":
-            rundir.refuse_finished(Path(value.strip("'\"")).expanduser())
+            return Path(value.strip("'\"")).expanduser()
+    return Path("outputs", primary, time.strftime("%Y-%m-%d"), "a time")
 
 
-def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> object:
+def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool, missing: frozenset[Path]) -> object:
     """The one run, or a job of a sweep, which may be in a process, or on a machine, of its own."""
-    warnings.formatwarning = lambda message, *_: f"{_on_stderr(f'warning: {message}')}\n"
+    _say_warnings_once()
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    task = _within_limits(_without_litter(_logged(task) if schema is Config else task, schema))
+    task = _within_limits(_without_litter(_logged(task) if schema is Config else task, schema, missing))
     if schema not in (Config, BenchmarkConfig):  # these draw bars
         sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]
     if HydraConfig.get().mode != RunMode.MULTIRUN:
@@ -147,15 +151,28 @@ def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool) -> ob
         raise _failed_job(error, run_dir, schema, with_stack) from None
 
 
-def _without_litter(task: Task, schema: type) -> Task:
-    """What is refused before it made anything leaves no folder."""
+def _say_warnings_once() -> None:
+    """In our words, each once a job: who looks at the same data again finds the same."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            print(_on_stderr(f"warning: {message}"), file=sys.stderr, flush=True)
+
+    warnings.showwarning = show
+
+
+def _without_litter(task: Task, schema: type, missing: frozenset[Path]) -> Task:
+    """What is refused before it made anything leaves no folder, neither its own nor one of `missing` on the way."""
 
     def run(config: Any, run_dir: Path) -> object:
         try:
             return task(config, run_dir)
         except QatError as error:
             if error.exit_code == QatError.exit_code and not (schema is Config and _keeps_no_files()):
-                rundir.remove_bare(run_dir, events_only=HydraConfig.get().mode == RunMode.MULTIRUN)
+                is_job = HydraConfig.get().mode == RunMode.MULTIRUN
+                rundir.remove_bare(run_dir, events_only=is_job, made=missing)
             raise
 
     return run

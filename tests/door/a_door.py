@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from qat.config import Config
@@ -24,6 +25,9 @@ def task(config: Config, run_dir: Path) -> tuple[float, float]:
     if Path("refused").exists():
         (run_dir / "tensorboard").mkdir()
         (run_dir / "tensorboard" / "events.out.tfevents.1").write_bytes(b"")
+        for _ in range(2):  # said once
+            warnings.simplefilter("default")
+            warnings.warn("few samples", stacklevel=1)
         raise DataError("no such data")
     if config.seed % 2:
         raise ValueError(f"seed {config.seed} is odd")

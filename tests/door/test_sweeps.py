@@ -30,11 +30,12 @@ def ran(sweep):
     return {name: (each["config"]["seed"], each["config"]["quant"]["learning_rate"]) for name, each in found.items()}
 
 
-def test_a_refused_run_is_one_line_and_leaves_no_folder(tmp_path):
+@pytest.mark.parametrize("arguments", [[], ["hydra.run.dir=runs/today/first"]])
+def test_a_refused_run_is_one_line_and_leaves_no_folder_not_even_that_of_the_day(arguments, tmp_path):
     (tmp_path / "refused").write_text("")
-    done = door(tmp_path, "hydra.run.dir=run")
-    assert (done.returncode, done.stderr) == (2, "qat: no such data\n")
-    assert not (tmp_path / "run").exists()
+    done = door(tmp_path, *arguments)
+    assert (done.returncode, done.stderr) == (2, "qat: warning: few samples\nqat: no such data\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["refused"]
 
 
 def test_a_refused_job_of_a_sweep_keeps_its_config_and_why_and_no_events(tmp_path):
