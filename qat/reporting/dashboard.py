@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qat.config import STOCK, STOCK_VARIANT
+from qat.reporting.numbers import drop_name
 from qat.reporting.tensorboard import Board
 
 if TYPE_CHECKING:
     from tensorboard.plugins.custom_scalar import layout_pb2
 
-DROP_ON_VAL = "drop_points/val"  # 0-100, float minus the file, on the same samples
 SATURATION = "saturation"
 SQNR = "sqnr_db"
 ALL_LAYERS = "all layers"
@@ -89,16 +89,17 @@ def layout(metric: str, range_layers: Sequence[str]) -> layout_pb2.Layout:
     """
     from tensorboard.plugins.custom_scalar import layout_pb2
 
+    unit = drop_name(metric).removeprefix("drop_")
     epochs = {
         f"{metric} on val: float, fake-quant, files": [f"^{metric}/val$"],
-        "drop on val, points: float minus file": [f"^{DROP_ON_VAL}$"],
+        f"drop on val, {unit}: float minus file": [f"^{drop_name(metric)}/val$"],
         "activations outside their range, share": [f"^{SATURATION}/{ALL_LAYERS}$"],
         "loss": ["^loss/(train|val)$"],
         "learning rate": ["^learning_rate$"],
     }
     deployed = {
         f"{TEST}: {metric}": [f"^{TEST}/{metric}$"],
-        f"{TEST}: drop, points": [f"^{TEST}/drop_points$"],
+        f"{TEST}: drop, {unit}": [f"^{TEST}/{drop_name(metric)}$"],
         f"{TEST}: size, KiB": [f"^{TEST}/size_kib$"],
         f"{TEST}: latency, ms": [f"^{TEST}/latency_ms$"],
     }

@@ -11,7 +11,15 @@ from typing import Protocol
 from qat import rundir
 
 TEST = "test"
-_CURVES = ("accuracy", "auc", "loss", "learning_rate", "drop_points", TEST)  # not what is kept of each layer
+_CURVES = (
+    "accuracy",
+    "auc",
+    "loss",
+    "learning_rate",
+    "drop_points",
+    "drop_auc",
+    TEST,
+)  # not what is kept of each layer
 _FIRST = ("epoch", "variant")
 
 

@@ -42,6 +42,24 @@ def signed_text(difference: float, name: str) -> str:
     return f"{round(difference * factor, digits) + 0.0:+.{digits}f}"
 
 
+def drop_name(metric: str) -> str:
+    """What curves call the loss against float, by its unit: points (0-100) of accuracy, else the metric's own.
+
+    >>> drop_name("accuracy"), drop_name("auc")
+    ('drop_points', 'drop_auc')
+    """
+    return "drop_points" if shown_in_percent(metric) else f"drop_{metric}"
+
+
+def drop(metric: Metric, reference: Metric) -> float:
+    """How much worse than `reference`, in the unit of `drop_name`.
+
+    >>> drop(Metric("accuracy", 0.75), Metric("accuracy", 0.875)), drop(Metric("auc", 0.75), Metric("auc", 0.875))
+    (12.5, 0.125)
+    """
+    return gain(reference, metric) * (100 if shown_in_percent(metric.name) else 1)
+
+
 def interval_text(interval: tuple[float, float] | None) -> str:
     """
     >>> interval_text((0.9751, 0.988))

@@ -116,7 +116,7 @@ def range_tag(variable_name: str) -> str:
     return f"ranges/{layer.removeprefix('quant_').removesuffix('.range')}/{name}"
 
 
-SHOWN = r"^((accuracy|auc|drop_points)/val$|loss|learning_rate|saturation/all layers$)"
+SHOWN = r"^((accuracy|auc|drop_points|drop_auc)/val$|loss|learning_rate|saturation/all layers$)"
 """Tags of the charts that are shown first."""
 
 ONE_COLOUR = r"regex:([^/]+)$"

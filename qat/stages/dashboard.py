@@ -11,6 +11,7 @@ from qat.comparison.record import flat
 from qat.evaluation import Evaluation, spread
 from qat.metrics import predicted_class
 from qat.reporting.dashboard import TEST, layout, range_layers, run_of, session_settings
+from qat.reporting.numbers import drop, drop_name
 from qat.reporting.pictures import against_png, calibration_png, confusion, confusion_png, gain_png, sqnr_png
 from qat.reporting.tensorboard import range_tag
 from qat.results import Variant
@@ -77,7 +78,7 @@ def _draw_sessions(run: Run, variants: Mapping[str, Variant]) -> None:
 def _metrics(variant: Variant, reference: Variant | None) -> Iterator[tuple[str, float]]:
     yield f"{TEST}/{variant.metric.name}", variant.metric.value
     if reference is not None:
-        yield f"{TEST}/drop_points", 100 * (reference.metric.value - variant.metric.value)
+        yield f"{TEST}/{drop_name(variant.metric.name)}", drop(variant.metric, reference.metric)
     yield f"{TEST}/size_kib", variant.size_bytes / 1024
     if variant.latency_ms is not None:
         yield f"{TEST}/latency_ms", variant.latency_ms

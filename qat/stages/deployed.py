@@ -6,7 +6,8 @@ from typing import Any
 
 from qat import rundir
 from qat.evaluation import evaluate, spread
-from qat.reporting.dashboard import DROP_ON_VAL
+from qat.reporting.numbers import drop, drop_name
+from qat.results import Metric
 from qat.stages.run import Run
 from qat.tflite import Interpreter, convert
 
@@ -18,17 +19,17 @@ def draw_deployed(run: Run, curve: str, tflite_model: bytes, task: str, *steps: 
     indices = spread(len(run.splits.val), run.config.log.deployed_samples)
     interpreter = Interpreter(tflite_model, threads=run.config.threads)
     found = evaluate(interpreter.predict, run.splits.val, task, indices)
-    drop = 100 * (_float_value(run, task) - found.metric.value)
+    name, lost = found.metric.name, drop(found.metric, _float_metric(run, task))
     for step in steps:
-        run.board.scalars(curve, {f"{found.metric.name}/val": found.metric.value, DROP_ON_VAL: drop}, step)
+        run.board.scalars(curve, {f"{name}/val": found.metric.value, f"{drop_name(name)}/val": lost}, step)
 
 
-def _float_value(run: Run, task: str) -> float:
+def _float_metric(run: Run, task: str) -> Metric:
     """The metric of the exported float model on the same samples, measured once a run."""
     if "float on val" not in run.known:
         indices = spread(len(run.splits.val), run.config.log.deployed_samples)
         float_file = Interpreter(run.file("float", rundir.MODEL_TFLITE), threads=run.config.threads, trusted=True)
-        run.known["float on val"] = evaluate(float_file.predict, run.splits.val, task, indices).metric.value
+        run.known["float on val"] = evaluate(float_file.predict, run.splits.val, task, indices).metric
     return run.known["float on val"]
 
 

@@ -85,7 +85,8 @@ def test_the_printed_address_gives_a_curve_one_colour_in_all_jobs_and_shows_the_
     for name in [*run_names("qat", ["qat_tfmot"]).values(), *run_names("ptq_int16x8").values()]:
         jobs = ("", "quant.learning_rate=1e-3,seed=0/tensorboard/", "seed=1/tensorboard/")
         assert {re.search(pattern, job + name).groups() for job in jobs} == {(name,)}
-    for tag in ("accuracy/val", "auc/val", "drop_points/val", "loss/train", "learning_rate", "saturation/all layers"):
+    drops = ("drop_points/val", "drop_auc/val")
+    for tag in ("accuracy/val", "auc/val", *drops, "loss/train", "learning_rate", "saturation/all layers"):
         assert re.search(asked["tagFilter"], tag)
     assert not any(re.search(asked["tagFilter"], tag) for tag in ("test/accuracy", "ranges/conv/min", "accuracy/train"))
 
@@ -99,6 +100,12 @@ def test_the_charts_find_the_tags_of_their_curves():
     assert not re.search(pattern["conv.1"], "ranges/convx1/min")
     assert re.search(pattern["add (2)"], "ranges/add (2)/max")
     assert layout_pb2.Layout.FromString(charts.SerializeToString()) == charts
+
+
+def test_the_chart_of_an_auc_has_its_unit_in_title_and_tag():
+    charts = [chart for category in layout("auc", []).category for chart in category.chart]
+    drops = {chart.title: chart.multiline.tag[0] for chart in charts if "drop" in chart.title}
+    assert drops == {"drop on val, auc: float minus file": "^drop_auc/val$", "test: drop, auc": "^test/drop_auc$"}
 
 
 def test_confusion_counts_label_by_row():

@@ -171,12 +171,19 @@ def test_several_io_types_give_several_files(tiny, tmp_path):
     assert not (tmp_path / "run" / "ptq_int8" / "feeding").exists()
 
 
-def test_an_autoencoder_is_judged_by_its_auc(tiny, tmp_path):
-    config = tiny("model=autoencoder", "data.normal_class=0", "quant=ptq")
+def test_an_autoencoder_is_judged_by_its_auc_and_so_is_what_it_loses(tiny, tmp_path):
+    config = tiny("model=autoencoder", "data.normal_class=0", "quant=ptq", "logger=csv")
     config.data.max_samples = 300
-    found = main_job(config, tmp_path / "run").variants["ptq_int8"]
+    variants = main_job(config, tmp_path / "run").variants
+    found = variants["ptq_int8"]
     assert found.metric.name == "auc"
     assert found.accuracy is None
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    assert not [name for name in rows[0] if "points" in name]
+    lost = next(float(row["test_drop_auc"]) for row in rows if row["variant"] == "ptq_int8" and row["test_drop_auc"])
+    assert lost == pytest.approx(variants["float"].metric.value - found.metric.value, abs=1e-5)
+    for row in (row for row in rows if row["val_drop_auc"]):
+        assert abs(float(row["val_drop_auc"])) <= 1
 
 
 def test_the_float_model_of_another_run_is_taken_as_it_is(finished, tiny, tmp_path):
