@@ -12,6 +12,7 @@ from qat.reporting.page import dot
 
 WIDTH, HEIGHT = 460, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 10, 40
+_TOP_WITH_WORDS = 26  # room above the curves for what a line across them means
 OUTSIDE = "Earlier epochs lie outside of the axis."
 
 
@@ -32,28 +33,35 @@ def lines_svg(title: str, lines: Sequence[Line], *, from_epoch: float | None = N
     late = max((low_x + high_x) / 2, (from_epoch or 0) - 1)  # early epochs would squeeze the rest to one line
     low, high = _value_span(lines, late)
     outside = any(not low <= y <= high for line in lines for _, y in line.points)
+    begins = from_epoch is not None and low_x < from_epoch < high_x
+    top, bottom = _TOP_WITH_WORDS if begins else _TOP, HEIGHT - _BOTTOM
 
     def at_x(x: float) -> float:
         return round(_LEFT + (x - low_x) / (high_x - low_x) * (WIDTH - _LEFT - _RIGHT), 1)
 
     def at_y(y: float) -> float:
-        return round(HEIGHT - _BOTTOM - (y - low) / (high - low) * (HEIGHT - _TOP - _BOTTOM), 1)
+        return round(HEIGHT - _BOTTOM - (y - low) / (high - low) * (bottom - top), 1)
 
-    bottom = HEIGHT - _BOTTOM
     parts = [_tick_y(value, at_y(value)) for value in ticks(low, high)]
     parts += [_tick_x(value, at_x(value)) for value in ticks(low_x, high_x) if value == int(value)]
-    if from_epoch is not None and low_x < from_epoch < high_x:
-        x = at_x(from_epoch)
-        parts.append(f'<path class="axis" stroke-dasharray="4 3" style="stroke:var(--soft)" d="M{x} {_TOP}V{bottom}"/>')
-        parts.append(f'<text class="soft" x="{x + 4}" y="{bottom - 6}">QAT begins</text>')
+    if begins:
+        parts += _beginning(at_x(from_epoch), bottom)
     drawn = "".join(_curve(line, at_x, at_y) for line in lines)
-    box = f'<svg x="{_LEFT}" y="{_TOP}" width="{WIDTH - _LEFT - _RIGHT}" height="{bottom - _TOP}" overflow="hidden"'
-    parts.append(f'{box} viewBox="{_LEFT} {_TOP} {WIDTH - _LEFT - _RIGHT} {bottom - _TOP}">{drawn}</svg>')
+    box = f'<svg x="{_LEFT}" y="{top}" width="{WIDTH - _LEFT - _RIGHT}" height="{bottom - top}" overflow="hidden"'
+    parts.append(f'{box} viewBox="{_LEFT} {top} {WIDTH - _LEFT - _RIGHT} {bottom - top}">{drawn}</svg>')
     parts.append(
         f'<text class="soft" x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">epoch</text>'
     )
     told = f'<p class="soft">{OUTSIDE}</p>' if outside else ""
     return _figure(title, HEIGHT, parts, _legend(lines) + told)
+
+
+def _beginning(x: float, bottom: float) -> list[str]:
+    """A line across the curves, its word above them: within, it would lie on points."""
+    path = f"M{x} {_TOP_WITH_WORDS - 6}V{bottom}"
+    line = f'<path class="axis" stroke-dasharray="4 3" style="stroke:var(--soft)" d="{path}"/>'
+    anchor = "start" if x < WIDTH / 2 else "end"
+    return [line, f'<text class="soft" x="{x}" y="14" text-anchor="{anchor}">QAT begins</text>']
 
 
 def _value_span(lines: Sequence[Line], late: float) -> tuple[float, float]:
