@@ -1,5 +1,6 @@
 """One run leaves what it promises: the files, results.json with its fixed keys, curves; and refuses in time."""
 
+import csv
 import json
 
 import numpy as np
