@@ -186,7 +186,7 @@ def test_cells(test: Test) -> list[str]:
         difference = _plus_minus(found.difference, factor, unit, signed=True)
         exact = found.p_signs if test.pairs > 1 else None
         numbers = [difference, *("" if p is None else f"{p:.3g}" for p in (found.p_t, exact, test.p_holm))]
-    unpaired = f" ({test.unpaired} runs without a partner)" if test.unpaired else ""
+    unpaired = f" ({_counted(test.unpaired, 'run')} without a partner)" if test.unpaired else ""
     return [test.label, test.variant, str(test.pairs), *numbers, test.verdict + unpaired]
 
 
@@ -208,7 +208,7 @@ def row_cells(row: Row, telling: Sequence[str]) -> list[str]:
         f"{found.value * factor:.{digits}f}{unit}",
         between,
         "" if drop is None else signed_text(-drop, found.metric),
-        "" if found.fake_quant is None else f"{found.fake_quant * factor:.{digits}f}",
+        "" if found.fake_quant is None else f"{found.fake_quant * factor:.{digits}f}{unit if factor == 100 else ''}",
         f"{found.size_bytes / 1024:.1f} KiB",
         "" if found.latency_ms is None else f"{found.latency_ms:.3g} ms",
         "yes" if found.integer_only else "no",
@@ -229,12 +229,20 @@ def _digits(factor: float) -> int:
 
 def counts(comparison: Comparison) -> str:
     """What was compared, in one line."""
-    runs, rows = len(comparison.runs), len(comparison.rows)
-    words = f"{runs} runs, {rows} deployed files, {len(comparison.configurations)} configurations and variants"
+    runs, files = _counted(len(comparison.runs), "run"), _counted(len(comparison.rows), "deployed file")
+    words = f"{runs}, {files}, {_counted(len(comparison.configurations), 'row')} of configuration and variant"
     if comparison.filters:
         words += f" where {' and '.join(comparison.filters)}"
-    left = len(comparison.refused)
-    return f"{words}; {left} directories left out, each with its reason below" if left else words
+    left = _counted(len(comparison.refused), "folder")
+    return f"{words}; {left} left out, each with its reason below" if comparison.refused else words
+
+
+def _counted(number: int, name: str) -> str:
+    """
+    >>> _counted(1, "run"), _counted(2, "run")
+    ('1 run', '2 runs')
+    """
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def markdown(comparison: Comparison) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from qat.reporting.page import dot
 
 WIDTH, HEIGHT = 460, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 10, 40
+_MARK = 3  # radius of a point: at the ends of the axis it is whole
 _TOP_WITH_WORDS = 26  # room above the curves for what a line across them means
 OUTSIDE = "Earlier epochs lie outside of the axis."
 
@@ -33,11 +35,13 @@ def lines_svg(title: str, lines: Sequence[Line], *, from_epoch: float | None = N
     late = max((low_x + high_x) / 2, (from_epoch or 0) - 1)  # early epochs would squeeze the rest to one line
     low, high = _value_span(lines, late)
     outside = any(not low <= y <= high for line in lines for _, y in line.points)
+    low_x = max(low_x, math.floor(late)) if outside else low_x
     begins = from_epoch is not None and low_x < from_epoch < high_x
     top, bottom = _TOP_WITH_WORDS if begins else _TOP, HEIGHT - _BOTTOM
 
     def at_x(x: float) -> float:
-        return round(_LEFT + (x - low_x) / (high_x - low_x) * (WIDTH - _LEFT - _RIGHT), 1)
+        room = WIDTH - _LEFT - _RIGHT - 2 * _MARK
+        return round(_LEFT + _MARK + (x - low_x) / (high_x - low_x) * room, 1)
 
     def at_y(y: float) -> float:
         return round(HEIGHT - _BOTTOM - (y - low) / (high - low) * (bottom - top), 1)
@@ -76,7 +80,9 @@ def _curve(line: Line, at_x, at_y) -> str:
         path = f"M{_LEFT} {at_y(line.points[0][1])}H{WIDTH - _RIGHT}"
     else:
         path = "M" + "L".join(f"{at_x(x)} {at_y(y)}" for x, y in line.points)
-    marks = "".join(f'<circle cx="{at_x(x)}" cy="{at_y(y)}" r="2.6" fill="{colour}"/>' for x, y in line.points)
+    marks = "".join(
+        f'<circle cx="{at_x(x)}" cy="{at_y(y)}" r="{_MARK - 0.4}" fill="{colour}"/>' for x, y in line.points
+    )
     name = html.escape(line.name)
     return (
         f'<g><title>{name}</title><path d="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>{marks}</g>'

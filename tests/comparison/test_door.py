@@ -124,8 +124,8 @@ def test_the_command_writes_into_its_own_folder_without_tensorflow(tmp_path, wri
     done = door("runs=[runs,runs/0]", "filter=variant=qat_int8 and size<30000", "hydra.run.dir=out", cwd=tmp_path)
     assert done.returncode == 0, told(done)
     assert done.stdout.splitlines()[0] == (
-        "2 runs, 2 deployed files, 1 configurations and variants where variant=qat_int8 and size<30000; "
-        "1 directories left out, each with its reason below"
+        "2 runs, 2 deployed files, 1 row of configuration and variant where variant=qat_int8 and size<30000; "
+        "1 folder left out, each with its reason below"
     )
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "index.html", "table.csv", "table.json", "table.md", "metric_against_size.png", "drop.png", "tensorboard",

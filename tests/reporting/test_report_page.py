@@ -109,12 +109,13 @@ def test_the_axis_shows_what_comes_after_the_first_epochs():
     drawn = lines_svg("t", [line])
     assert min(float(text) for text in re.findall(r'text-anchor="end">([0-9.]+)<', drawn)) > 90
     assert OUTSIDE in drawn
+    assert min(float(text) for text in re.findall(r'text-anchor="middle">([0-9]+)<', drawn)) == 6  # of 1 to 12
     assert OUTSIDE not in lines_svg("t", [Line("float", "#000000", ((1, 0.5), (2, 0.5)))])
 
 
 @pytest.mark.parametrize(("begins", "anchor"), [(2, "start"), (9, "end")])
 def test_where_qat_begins_is_told_above_the_curves(begins, anchor):
-    line = Line("float", "#000000", tuple((epoch, epoch / 10) for epoch in range(1, 11)))
+    line = Line("float", "#000000", tuple((epoch, 0.5) for epoch in range(1, 11)))
     drawn = lines_svg("t", [line], from_epoch=begins)
     baseline = int(re.search(rf'y="(\d+)" text-anchor="{anchor}">QAT begins', drawn).group(1))
     assert baseline + 4 < int(re.search(r'<svg x="\d+" y="(\d+)"', drawn).group(1))
