@@ -69,6 +69,7 @@ ELSEWHERE = {
     "values[None]": "tflite/test_feeding_advice",
     ".astype(numpy.{})": "tflite/test_feeding_advice",
     ".astype(numpy.float32)": "tflite/test_feeding_advice",
+    "qat.tflite.convert(model)": "tflite/test_convert",
     "self(inputs, training=True)": "quantization/test_whoever_drives",
     "predict_codes()": "tflite/test_feeding_advice",
     "predict()": "tflite/test_interpreter",

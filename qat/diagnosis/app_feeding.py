@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qat.diagnosis.app_inputs import Carrier, judge_inputs
 from qat.diagnosis.diagnosis import Cause, Finding
 from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.fixes import BY_NAME
 from qat.diagnosis.normalisations import applicable, normalised, shaped_like
 from qat.diagnosis.probes import feeding, preprocessing
 from qat.diagnosis.relation import relate
@@ -163,7 +164,7 @@ def _inputs_exchanged(evidence: Evidence, side: Side, fed: list[NDArray]) -> boo
         if all(near(fed[i], right[order[i]], tensors[i]) for i in places):
             finding = Finding(
                 "C09", f"inputs were written in the order {list(order)}: each got another's data",
-                "bind inputs by name: interpreter.get_signature_runner()(name=value, ...)", 0.95, certain=True,
+                f"bind inputs by name, {BY_NAME}", 0.95, certain=True,
             )  # fmt: skip
             side.causes.append(Cause.of(finding, "certain"))
             return True

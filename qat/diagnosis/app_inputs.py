@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qat.contract import Contract, apply
 from qat.diagnosis.diagnosis import Cause, Finding
 from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.fixes import IN_ORDER
 from qat.diagnosis.normalisations import shaped_like
 from qat.diagnosis.probes import preprocessing
 from qat.diagnosis.relation import FIT_SAMPLES, Relation, per_image, relate
@@ -100,9 +101,16 @@ def _are_features(evidence: Evidence, right: NDArray) -> bool:
 def _other_shape(side: Side, user: NDArray, right: NDArray, what: str) -> None:
     finding = Finding(
         "P09", f"{what} makes shape {list(user.shape[1:])} a sample, the model takes {list(right.shape[1:])}",
-        f"resize to {list(right.shape[1:])} as in training", 0.9, certain=True,
+        _to_shape(list(right.shape[1:])), 0.9, certain=True,
     )  # fmt: skip
     side.causes.append(Cause.of(finding, "certain"))
+
+
+def _to_shape(shape: list[int]) -> str:
+    """The code is for images; of other samples nobody knows what the training did."""
+    if len(shape) == 3:
+        return f"resize as in training, to {shape}: tf.image.resize(images, {shape[:2]})"
+    return f"bring samples to {shape} as in training"
 
 
 def _smallest_repair(
@@ -145,7 +153,7 @@ def judge_user_inputs(evidence: Evidence, side: Side, carrier: Carrier, user: li
         if same and list(order) != sorted(order):
             finding = Finding(
                 "C09", f"user_preprocess returns the inputs in the order {list(order)} of the model's",
-                "return them in the order of model.inputs, or bind inputs by name", 0.95, certain=True,
+                IN_ORDER, 0.95, certain=True,
             )  # fmt: skip
             side.causes.append(Cause.of(finding, "certain"))
             return

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qat.diagnosis.app_inputs import judge_inputs
 from qat.diagnosis.diagnosis import Cause, Finding
 from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.fixes import BY_NAME
 from qat.diagnosis.normalisations import applicable, normalised, shaped_like
 from qat.diagnosis.probes import output
 from qat.diagnosis.relation import CHANNELS, SPATIAL
@@ -154,7 +155,7 @@ def _outputs_exchanged(
             drop = evidence.yardstick.drop(wanted, recorded)
             finding = Finding(
                 "C09", f"the app reads the outputs in the file's order, which is not the model's: {taken}",
-                f"bind outputs by name: interpreter.get_signature_runner()(...)[{names[0]!r}]", 0.97, certain=True,
+                f"bind outputs by name, {BY_NAME}[{names[0]!r}]", 0.97, certain=True,
             )  # fmt: skip
             lossy = drop.significant
             side.causes.append(Cause.of(finding, "proved" if lossy else "certain", 1.0 if lossy else None))

@@ -28,7 +28,7 @@ def judge_state(evidence: Evidence, side: Side) -> None:
         finding = Finding(
             "O06",
             "the same samples in reverse order give other results: something is carried from one call to the next",
-            "make a new interpreter for each sequence, or interpreter.reset_all_variables() before each", 0.9,
+            "make a new interpreter for each sequence, or before each: interpreter.reset_all_variables()", 0.9,
             certain=True,
         )  # fmt: skip
         side.causes.append(Cause.of(finding, *_certainty(evidence)))

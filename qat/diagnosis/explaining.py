@@ -7,6 +7,7 @@ import numpy as np
 from qat.commands import command
 from qat.diagnosis.diagnosis import Cause, Finding
 from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.fixes import PER_CHANNEL
 from qat.diagnosis.making import Recipe
 from qat.diagnosis.probes import calibration, conversion, model
 from qat.diagnosis.running import FileRunner
@@ -92,7 +93,7 @@ def _calibration_or_scheme(evidence: Evidence, side: Side, static: list[Finding]
     if evidence.facts.trained_quantized:
         finding = Finding(
             "T06", "weights are the Keras model's and ranges have converged, yet the integer file loses",
-            f"compare layer by layer ({command('train')} prints parity); replace the op that departs first", 0.4,
+            f"replace the op that departs first; a run measures parity layer by layer: {command('train')}", 0.4,
         )  # fmt: skip
         side.causes.append(Cause.of(finding, "consistent", good))
         return
@@ -108,9 +109,7 @@ def _per_tensor(evidence: Evidence, side: Side, coarse: list[tuple[str, int]], g
     named = ", ".join(f"{layer!r} ({channels} channels)" for layer, channels in coarse[:4])
     finding = Finding(
         "C06", f"{len(coarse)} convolutions have one weight scale for all their channels: {named}",
-        "drop converter._experimental_disable_per_channel (per-channel weights are the default), or "
-        "equalize the channels "
-        "before converting", 0.9,
+        PER_CHANNEL, 0.9,
     )  # fmt: skip
     if only_calibrated is not None and only_calibrated >= ENOUGH:
         side.note(finding)

@@ -33,7 +33,18 @@ CONTRACTS: dict[str, dict[str, Any]] = {  # the same, as options of `data` say t
     "raw / 255, BGR": {"range": (0, 1), "colour_order": "bgr"},
     "raw, BGR": {"range": (0, 255), "colour_order": "bgr"},
 }  # fmt: skip
+_IN_PYTHON = {
+    "raw": "raw.astype(np.float32)",
+    "(raw / 255 - mean) / std (ImageNet)": f"(raw / 255 - {IMAGENET_MEAN}) / {IMAGENET_STD}",
+    "BGR minus caffe means": f"raw[..., ::-1] - {CAFFE_MEANS}",
+    "raw / 255, BGR": "raw[..., ::-1] / 255",
+    "raw, BGR": "raw[..., ::-1].astype(np.float32)",
+}
 OF_PRESET = {"[0, 1]": "raw / 255", "[-1, 1]": "raw / 127.5 - 1", "[0, 255]": "raw"}
+
+
+def in_python(name: str) -> str:
+    return _IN_PYTHON.get(name, name)
 
 
 def normalised(raw: NDArray, name: str) -> NDArray:

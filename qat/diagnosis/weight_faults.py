@@ -7,6 +7,7 @@ import numpy as np
 from qat.diagnosis.diagnosis import Finding
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.facts import Facts
+from qat.diagnosis.fixes import MEASURED_FIRST, SLOWER
 from qat.diagnosis.making import Recipe
 from qat.diagnosis.weights import growth, layer_cosines, strangers
 from qat.tflite import read
@@ -30,7 +31,7 @@ def wrong_weights(evidence: Evidence) -> Finding | None:
     if worst:
         return Finding(
             "C07", f"{text}; the same checkpoint gives 0.99 and more",
-            "convert the model that was loaded from the checkpoint: assert model.evaluate(...) right before convert()",
+            f"convert the model that was loaded from the checkpoint, and measure it right before: {MEASURED_FIRST}",
             0.97, certain=True,
         )  # fmt: skip
     return None
@@ -58,12 +59,10 @@ def _other_training(evidence: Evidence, middle: float, text: str) -> Finding | N
     if middle < SCRATCH and not blown_up:
         return Finding(
             "T03", f"{text}: quantization-aware training did not start from these float weights",
-            "load the trained weights before quantize_model(), e.g. float_model.load_weights(...); assert "
-            "float_model.evaluate(...) first", 0.95, certain=True,
+            f"load the trained weights before quantize_model(), and measure: {MEASURED_FIRST}", 0.95, certain=True,
         )  # fmt: skip
     size = f", and made them {grown:.1f} times as large" if blown_up else ""
     return Finding(
         "T04", f"{text}: the training with quantization has moved the weights far away{size}",
-        "divide its learning rate by 10 (about 1/100 of the float training's), and compile again after "
-        "quantize_apply", 0.9 if blown_up else 0.8, certain=blown_up,
+        SLOWER, 0.9 if blown_up else 0.8, certain=blown_up,
     )  # fmt: skip

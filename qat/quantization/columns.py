@@ -89,17 +89,15 @@ def in_words(columns: Sequence[Column], values: NDArray) -> str:
 
 def mends(columns: Sequence[Column], low: float, high: float, cut: tuple[str, str] | None) -> str:
     """What to do about it; `cut` is the code that cuts the model behind its own normalization, where it has one."""
-    if cut is None:
-        first = "standardise the columns before the model, in training too: (x - mean) / std of each"
-    else:
-        first = (
-            "standardise before the model, by cutting it behind its own normalization; feed, calibrate and train with "
-            f"what `before` gives: {cut[0]}; {cut[1]}"
-        )
-    second = "or give columns of each size an input of their own, with a normalization each"
     wide = min(column.high - column.low for column in columns) / (high - low) * WIDE_CODES >= GOOD
-    third = ", or take 16 bits (quant=ptq_int16x8; convert(..., scheme='int16x8'))" if wide else ""
-    return f"{first}; {second}{third}"
+    bits = ", or take 16 bits (quant=ptq_int16x8; convert(..., scheme='int16x8'))" if wide else ""
+    others = f"give columns of each size an input of their own, with a normalization each{bits}"
+    if cut is None:
+        return f"{others}; or standardise each column before the model, in training too: (x - mean) / std"
+    return (
+        f"{others}; or standardise before the model, by cutting it behind its own normalization, and feed, calibrate "
+        f"and train with what `before` gives: {cut[0]}; {cut[1]}"
+    )
 
 
 def warn_of_columns(

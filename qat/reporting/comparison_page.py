@@ -39,7 +39,8 @@ td:first-child{white-space:normal;min-width:14em;max-width:26em;overflow-wrap:br
 tr:hover td{background:var(--panel)}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25em),1fr));gap:1em 1.4em;margin-top:1.4em}
 .charts>*{min-width:0}
-input{font:inherit;color:var(--text);background:var(--back);border:1px solid var(--soft);border-radius:5px;padding:.25em .5em;width:22em;max-width:100%;margin:.3em 0}li{margin:.3em 0}
+input{font:inherit;color:var(--text);background:var(--back);border:1px solid var(--soft);border-radius:5px;
+padding:.25em .5em;width:22em;max-width:100%;margin:.3em 0}li{margin:.3em 0}
 input::placeholder{color:var(--soft);opacity:1}a{color:var(--good)}
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,6 +24,7 @@ _STYLE = """
 border:1px solid var(--line)}figure+figure{margin-top:1em}
 """
 _GOOD = SERIES[0]
+_COMMAND = re.compile(r"\S*python\S* -m qat\.\w+( .*)?")
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,18 @@ def _fix(repair: str) -> str:
 
 
 def prose_and_code(repair: str) -> tuple[str, str]:
-    """What is to be done in words, and the Python at the end of it, where there is some.
+    """What is to be done in words, and the Python, or the command, at the end of it, where there is some.
 
     >>> prose_and_code("calibrate again: converter.representative_dataset = samples")
     ('calibrate again:', 'converter.representative_dataset = samples')
-    >>> prose_and_code("divide by 255 once")
-    ('divide by 255 once', '')
+    >>> prose_and_code("train with quantization: .venv/bin/python -m qat.train quant=qat")
+    ('train with quantization:', '.venv/bin/python -m qat.train quant=qat')
+    >>> prose_and_code("decode as in training")
+    ('decode as in training', '')
     """
     starts = [0, *(place + 2 for place in range(len(repair)) if repair.startswith(": ", place))]
     for start in starts:
-        if _is_python(repair[start:]):
+        if _COMMAND.fullmatch(repair[start:]) or _is_python(repair[start:]):
             return repair[:start].rstrip(), repair[start:]
     return repair, ""
 
@@ -91,7 +95,7 @@ def _is_python(text: str) -> bool:
         parsed = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return any(isinstance(node, ast.Call | ast.Assign | ast.BinOp) for node in ast.walk(parsed))
+    return any(isinstance(node, ast.Call | ast.Assign | ast.BinOp | ast.Subscript) for node in ast.walk(parsed))
 
 
 def _samples(samples: Samples | None) -> list[str]:

@@ -34,7 +34,8 @@ border-radius:5px;padding:.15em .6em;cursor:pointer}
 .matrix th,.matrix td{text-align:center!important;padding:.3em .5em;min-width:2.4em}
 figure{margin:0}figcaption{font-weight:600;font-size:13.5px;margin-bottom:.2em}
 svg{display:block;width:100%;max-width:540px;height:auto;color:var(--text);font:13px system-ui,sans-serif}
-svg text{fill:currentColor;paint-order:stroke;stroke:var(--back);stroke-width:3px;stroke-linejoin:round}svg .axis{stroke:var(--line);fill:none}svg .soft{fill:var(--soft)}
+svg text{fill:currentColor;paint-order:stroke;stroke:var(--back);stroke-width:3px;stroke-linejoin:round}
+svg .axis{stroke:var(--line);fill:none}svg .soft{fill:var(--soft)}
 .bars{width:100%;table-layout:fixed}.bars td{border:0;padding:.1em .5em}.bars td:first-child{overflow:hidden;
 text-overflow:ellipsis;width:38%}.bar{display:flex;align-items:center;gap:.4em}
 .bar i{display:block;height:.95em;border-radius:2px;flex:none}

@@ -72,12 +72,13 @@ def _standard(graph: TfliteGraph, content: bytes) -> Metadata:
     return Metadata(contract, standard_metadata.read_labels(content))
 
 
-def with_metadata(model: bytes, *, contract: Contract | None = None, labels: Sequence[str] = ()) -> bytes:
+def with_metadata(model: bytes | str | Path, *, contract: Contract | None = None, labels: Sequence[str] = ()) -> bytes:
     """The same file, knowing its input contract and its labels. What it computes stays, byte for byte of its weights.
 
     Raises:
         ConfigError: the contract's shape is not that of the file's input, or there are not as many labels as outputs.
     """
+    model = read_bytes(model)
     graph = read(model)
     known = read_metadata(model)
     _check(graph, contract, labels)

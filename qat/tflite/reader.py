@@ -6,6 +6,7 @@ bounded by the file's size, and whatever is wrong is a `TfliteFileError`.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Callable
@@ -58,6 +59,11 @@ def read_bytes(model: bytes | bytearray | memoryview | str | Path) -> bytes:
     """
     if isinstance(model, (bytes, bytearray, memoryview)):
         content, origin = bytes(model), f"{len(model)} bytes"
+    elif not isinstance(model, (str, os.PathLike)):
+        raise TfliteFileError(
+            f"a {type(model).__name__} is no TFLite file: give its path or its bytes. "
+            "Of a Keras model, qat.tflite.convert(model) makes them."
+        )
     else:
         origin = str(model)
         try:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tf_keras
 from ai_edge_litert.interpreter import Interpreter as LiteRT
 from ai_edge_litert.interpreter import OpResolverType
 
@@ -19,6 +20,13 @@ def litert(files):
     interpreter = LiteRT(model_content=files.int8, experimental_op_resolver_type=plain)
     interpreter.allocate_tensors()
     return interpreter
+
+
+@pytest.mark.parametrize("given", [None, 3, tf_keras.Sequential()])
+def test_what_is_neither_a_path_nor_bytes_is_told_what_makes_them(given):
+    kind = type(given).__name__
+    with pytest.raises(TfliteFileError, match=rf"a {kind} is no TFLite file: .*qat\.tflite\.convert\(model\)"):
+        read(given)
 
 
 def test_tensors_are_those_that_the_runtime_sees(files, litert):

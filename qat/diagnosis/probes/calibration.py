@@ -223,7 +223,9 @@ def _input_order(evidence: Evidence) -> Iterator[Finding]:
         ranges = "; ".join(f"input {i}: calibrated [{h[0]:.3g}, {h[1]:.3g}], data [{w[0]:.3g}, {w[1]:.3g}]"
                            for i, (h, w) in enumerate(zip(have, want, strict=True)))  # fmt: skip
         yield Finding(
-            "Q07", ranges, "yield a dictionary by input name from the representative dataset, not a list", 0.97,
+            "Q07", ranges,
+            "yield a dictionary by input name, not a list, samples = {name: array}: converter.representative_dataset = "
+            "lambda: ({name: rows[i : i + 1] for name, rows in samples.items()} for i in range(100))", 0.97,
             repair=Repair("model", _recalibrate),
         )  # fmt: skip
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from qat.diagnosis.diagnosis import Finding
 from qat.diagnosis.facts import FEW_ELEMENTS, Facts
+from qat.diagnosis.fixes import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, verify_command
 
 COARSE_CODES = 12  # of 127, in the median channel
 LEVELS = 16  # fewer used codes than that, and a tensor in a shared scale is lost
 INTEGER = ("int8", "int16x8")
-SET_DEFAULT = "converter.optimizations = [tf.lite.Optimize.DEFAULT]"
 
 
 def not_quantized(facts: Facts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Finding]:
@@ -28,9 +28,9 @@ def not_quantized(facts: Facts, expect: str | None, calibrated: bool, sound: boo
             "C02",
             f"all {len(facts.float_ops)} computing ops are float32 although integer I/O was asked for ({which}): "
             "the converter saw no usable calibration sample and said nothing",
-            "pass a callable that yields a fresh iterator each time it is called, 100 or more finite float32 samples: "
-            "converter.representative_dataset = lambda: ([x[None]] for x in samples); check len(samples) and "
-            "np.isfinite(samples).all() before convert()",
+            "pass a callable that yields a fresh iterator each time it is called, of 100 or more finite samples: "
+            "assert len(samples) >= 100 and np.isfinite(samples).all(); "
+            "converter.representative_dataset = lambda: ([x[None].astype(np.float32)] for x in samples)",
             1.0, certain=True, needs_loss=False,
         )  # fmt: skip
     elif scheme == "float32" and (wanted or expect in ("dynamic_range", "float16")):
@@ -38,8 +38,8 @@ def not_quantized(facts: Facts, expect: str | None, calibrated: bool, sound: boo
             "C01",
             f"no int8, int16 or float16 tensor in a file of {graph.size_bytes} bytes, though "
             f"{expect or 'int8'} was meant",
-            f"{SET_DEFAULT} before convert(); without it representative_dataset and supported_ops "
-            "are ignored in silence",
+            "ask for it before convert(); without, representative_dataset and supported_ops are ignored in silence: "
+            f"{SET_DEFAULT}",
             1.0, certain=True, needs_loss=False,
         )  # fmt: skip
     elif scheme in ("dynamic_range", "float16") and wanted:
@@ -49,14 +49,16 @@ def not_quantized(facts: Facts, expect: str | None, calibrated: bool, sound: boo
             f"weights are stored in {len(facts.integer_weights)} integer tensors, but all "
             f"{len(facts.float_ops)} ops compute "
             f"in float32 and inputs and outputs are float32 ({small} small kernels stay float, which is normal)",
-            "set converter.representative_dataset, converter.target_spec.supported_ops = "
-            "[tf.lite.OpsSet.TFLITE_BUILTINS_INT8] and inference_input_type = inference_output_type = tf.int8",
+            "calibrate, and ask for integers: converter.representative_dataset = lambda: ([x[None]] for x in samples); "
+            "converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]; "
+            "converter.inference_input_type = converter.inference_output_type = tf.int8",
             1.0, certain=True, needs_loss=False,
         )  # fmt: skip
     elif scheme == "int8" and expect in ("float32", "float16", "dynamic_range"):
         yield Finding(
-            "C01", f"the file is int8, though {expect} was meant", "check which file is shipped", harmless=True
-        )
+            "C01", f"the file is int8, though {expect} was meant",
+            f"check which file is shipped: {verify_command()}", harmless=True,
+        )  # fmt: skip
 
 
 def qat_not_lowered(facts: Facts) -> Iterator[Finding]:
@@ -67,7 +69,7 @@ def qat_not_lowered(facts: Facts) -> Iterator[Finding]:
             f"{facts.fake_pairs} QUANTIZE/DEQUANTIZE pairs stand around {len(facts.float_ops)} float "
             "ops: a QAT model whose "
             f"fake quantization was kept as such ({facts.graph.size_bytes} bytes)",
-            f"{SET_DEFAULT} when the QAT model is converted: only then are the pairs folded into integer ops",
+            f"ask for it when the QAT model is converted, which folds the pairs into integer ops: {SET_DEFAULT}",
             1.0, certain=True, needs_loss=False,
         )  # fmt: skip
 
@@ -87,7 +89,8 @@ def float16_overflow(facts: Facts) -> Iterator[Finding]:
             "values stand at the end of "
             f"float16 (65504){', some infinite' if infinite else ''}"
             + ("; they mask a softmax, which goes on working" if mask else ""),
-            "replace constants beyond 65504 (masks of -1e30 by -1e4), or convert to int8 or dynamic range",
+            "replace constants beyond 65504 (masks of -1e30 by -1e4), or convert to int8 or dynamic range: "
+            "qat.tflite.convert(model, scheme='dynamic_range')",
             0.95, certain=not mask, harmless=mask,
         )  # fmt: skip
 
@@ -112,8 +115,8 @@ def training_graph(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "C08",
             f"the file holds {named}: a layer was called with training=True, so its answer changes from call to call",
-            "rebuild the model with training=False (or without the argument), copy the weights "
-            "(new.set_weights(old.get_weights())) and convert that",
+            "rebuild the model with training=False (or without the argument), copy the weights and convert that: "
+            "new_model.set_weights(model.get_weights())",
             1.0, certain=True, needs_loss=False,
         )  # fmt: skip
 
@@ -135,9 +138,8 @@ def shared_scale(facts: Facts) -> Iterator[Finding]:
                 "C11",
                 f"CONCATENATION writes with scale {scale:.4g}; {facts.graph.tensors[worst].name.split(';')[0]!r} spans "
                 f"{spans[worst]:.3g} and is left with {crushed[worst]:.1f} of 256 levels",
-                "give the model separate outputs, or divide the large part (boxes) by its range "
-                "before the concatenation "
-                "so that all parts lie in [0, 1]",
+                "give the model separate outputs, or divide the large part by its range before it is joined, so that "
+                "all parts lie in [0, 1]: layers.Concatenate()([boxes / largest, scores])",
                 1.0, certain=True, needs_loss=False,
             )  # fmt: skip
 
@@ -188,8 +190,8 @@ def dead_scales(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "C12",
                 f"bias of {weight.layer!r} reaches {largest} of {2**31 - 1}: it saturated when it was stored as int32",
-                "a channel of that layer has a filter scale near 0 (a dead channel): prune it, or "
-                "retrain with weight decay",
+                "a channel of that layer has a filter scale near 0 (a dead channel), prune it, or retrain with weight "
+                "decay: layers.Conv2D(filters, 3, kernel_regularizer=tf_keras.regularizers.L2(1e-4))",
                 0.6,
             )  # fmt: skip
 
@@ -224,9 +226,7 @@ def coarse_channels(facts: Facts) -> Iterator[Finding]:
             f"{len(poor)} convolutions have one weight scale for channels of very different size; "
             "the largest code of the "
             f"median channel, of 127: {named}",
-            "drop converter._experimental_disable_per_channel (per-channel weights are the default), "
-            "or equalize the channels "
-            "before converting",
+            PER_CHANNEL,
             0.85, certain=min(used for _, used in poor) < COARSE_CODES / 2,
         )  # fmt: skip
 
@@ -236,8 +236,7 @@ def other_kernels(share: float) -> Finding:
     return Finding(
         "C13",
         f"the runtime's optimised kernels lose, its plain reference kernels do not ({share:.0%} of the loss is gone)",
-        "switch the delegate off (experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES), "
-        "update the runtime, and report the file",
+        f"update the runtime, report the file, and until then switch the delegate off: {WITHOUT_DELEGATE}",
         0.95,
     )
 

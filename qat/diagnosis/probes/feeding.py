@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qat.codes import QuantParams
 from qat.diagnosis.diagnosis import Finding
+from qat.diagnosis.fixes import whole_batch
 from qat.diagnosis.running import codes_of
 from qat.diagnosis.watching import Refusal
 from qat.tflite import TfliteGraph
@@ -37,7 +38,7 @@ class Feeding:
 def formula(tensor: Tensor) -> str:
     params = tensor.quantization
     if params is None:
-        return f"float32 values of shape [1, {', '.join(map(str, tensor.shape[1:]))}], as preprocessed"
+        return f"float32 values of shape [1, {', '.join(map(str, tensor.shape[1:]))}]: x.astype(np.float32)"
     low, high = params.code_limits
     return (
         f"np.clip(np.round(x / {float(params.scale[0]):.9g}) + {int(params.zero_point[0])}, {low}, {high})"
@@ -69,7 +70,7 @@ def only_first_filled(feeding: Feeding) -> Finding | None:
     return Finding(
         "C10",
         f"only the first sample of the batch was filled; the other {len(fed) - 1} inputs are all the same",
-        "loop over samples, or resize_tensor_input and allocate_tensors for the whole batch and fill all of it",
+        whole_batch(feeding.tensor.index),
         0.95, certain=True,
     )  # fmt: skip
 
@@ -81,14 +82,15 @@ def refused(refusal: Refusal, graph: TfliteGraph) -> Iterator[Finding]:
     where = f"{value.dtype}{list(value.shape)} written into {tensor.name.split(':')[0]!r}"
     said = f"the app breaks: {refusal.message} ({where})"
     if value.dtype == np.dtype(tensor.dtype):
-        fix = f"write one sample of shape [1, {', '.join(map(str, tensor.shape[1:]))}], or resize_tensor_input first"
+        shape = f"[1, {', '.join(map(str, tensor.shape[1:]))}]"
+        fix = f"write one sample of shape {shape}; {whole_batch(tensor.index)}"
         yield Finding("C10", said, fix, 0.9, certain=True)
     elif tensor.is_float:
-        fix = f"apply the training preprocessing, then {formula(tensor)}; a cast alone would hide the mistake"
+        fix = f"apply the training preprocessing, a cast alone would hide the mistake, and write {formula(tensor)}"
         yield Finding("P01", said, fix, 0.8, certain=True)
     else:
         id = "I02" if value.dtype == np.uint8 and tensor.dtype == "int8" else "I01"
-        fix = f"{formula(tensor)}; a cast alone would only silence the error"
+        fix = f"quantize, for a cast alone would only silence the error: {formula(tensor)}"
         yield Finding(id, said, fix, 0.9, certain=True)
 
 
@@ -226,6 +228,6 @@ def _float_bytes(feeding: Feeding) -> Iterator[Finding]:
 def _finding(id: str, feeding: Feeding, evidence: str) -> Finding:
     fix = {
         "I06": "order(ByteOrder.nativeOrder()) and rewind() the buffer, copy RGB without alpha; "
-        f"then {formula(feeding.tensor)}",
+        f"then: {formula(feeding.tensor)}",
     }.get(id, formula(feeding.tensor))
     return Finding(id, evidence, fix, 0.95, certain=True)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from qat.diagnosis.diagnosis import Finding, Repair
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.normalisations import applicable, normalised, shaped_like
+from qat.diagnosis.fixes import MEASURED_FIRST, ONE_PASS
+from qat.diagnosis.normalisations import applicable, in_python, normalised, shaped_like
 from qat.diagnosis.running import run_keras
 from qat.diagnosis.weights import layer_cosines
 from qat.diagnosis.yardstick import Outputs, predicted_labels, samples_needed
@@ -35,7 +36,7 @@ def labels_do_not_fit(evidence: Evidence) -> Iterator[Finding]:
             "E03",
             f"the reference itself scores {right / len(labels):.1%}; with {other[0]!r} as "
             f"preprocessing it scores {other[1]:.1%}",
-            f"measure the baseline with {other[0]!r}",
+            f"measure the baseline with inputs prepared so: {in_python(other[0])}",
             0.8,
             certain=True,
             repair=Repair("yardstick", lambda raw: normalised(raw, other[0])),
@@ -67,7 +68,7 @@ def labels_do_not_fit(evidence: Evidence) -> Iterator[Finding]:
             "E01",
             f"accuracy is {right / len(labels):.1%}, that of chance ({chance:.1%}), while the model is confident "
             f"(mean largest score {confidence:.2f}) and its classes are varied: the labels belong to other samples",
-            "collect inputs and labels in one pass over the data set, with shuffle=False and the same batch order",
+            ONE_PASS,
             0.85,
             certain=evidence.keras is not None,
         )
@@ -122,7 +123,7 @@ def baseline_is_wrong(evidence: Evidence) -> Iterator[Finding]:
             "E03",
             f"the Keras model scores {drop.value:.1%}, the file {drop.reference:.1%}, and their kernels differ: "
             "what is given as keras_model is not what the file was made from",
-            "give the trained model: load its weights, and assert model.evaluate(...) first",
+            f"give the trained model, and measure it first: {MEASURED_FIRST}",
             0.8,
             certain=True,
         )
@@ -131,7 +132,7 @@ def baseline_is_wrong(evidence: Evidence) -> Iterator[Finding]:
             "E03",
             f"the Keras model scores {drop.value:.1%} and the file {drop.reference:.1%}; with "
             f"{other[0]!r} the Keras model scores {other[1]:.1%}",
-            f"measure the baseline with {other[0]!r}",
+            f"measure the baseline with inputs prepared so: {in_python(other[0])}",
             0.7,
         )
 

@@ -13,6 +13,7 @@ from qat.codes import fake_quant, params_from_range
 from qat.commands import command
 from qat.diagnosis.diagnosis import Finding, Repair
 from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.fixes import WIDER
 from qat.diagnosis.making import Recipe
 from qat.diagnosis.running import FileRunner, run_keras
 from qat.metrics import sqnr_db
@@ -81,7 +82,7 @@ def hard_to_quantize(evidence: Evidence) -> Iterator[Finding]:
     if any(kind in type(layer).__name__ for layer in evidence.keras.layers for kind in RECURRENT):
         yield Finding(
             "M06", "the model is recurrent: each time step quantizes the state again and the error grows with time",
-            "convert to int16x8 (16-bit activations), or keep the recurrent layer in float", 0.9, repair=wider,
+            f"keep the recurrent layer in float, or convert to 16-bit activations: {WIDER}", 0.9, repair=wider,
         )  # fmt: skip
     yield from _output_resolution(evidence, wider)
     wide = [
@@ -98,12 +99,10 @@ def hard_to_quantize(evidence: Evidence) -> Iterator[Finding]:
             "its 99.9th percentile, "
             f"its widest channel {worst.channel_ratio:.0f} times the median one: the median channel keeps "
             f"{worst.channel_sqnr_db:.1f} dB in int8",
-            "equalize the channels (divide the producer's channels, multiply the consumer's: "
-            "cross-layer equalization), or "
-            "quantize with int16x8" if linear else
-            "bound the activation (ReLU6 in place of swish or of an open residual sum), convert to "
-            "int16x8, leave this layer "
-            "in float, or train with quantization (qat)",
+            "equalize the channels (divide the producer's, multiply the consumer's: cross-layer equalization), or "
+            f"convert to 16-bit activations: {WIDER}" if linear else
+            "bound the activation (ReLU6 in place of swish or of an open residual sum), leave this layer in float, "
+            f"train with quantization (qat), or convert to 16-bit activations: {WIDER}",
             0.8, repair=wider,
         )  # fmt: skip
     crushed = [t for t in noises if t.small_channels > SMALL_CHANNELS and t.op not in ("SOFTMAX", "LOGISTIC")]
@@ -113,16 +112,15 @@ def hard_to_quantize(evidence: Evidence) -> Iterator[Finding]:
             f"{crushed[0].name!r}: its widest channel is {crushed[0].small_channels:.0f} times its "
             "narrowest ones, which are "
             "left with a few levels; per-channel weights cannot mend that",
-            "equalize the channels (multiply the producer's small channels, divide the consumer's: "
-            "cross-layer equalization), "
-            "or quantize with int16x8", 0.7, repair=wider,
+            "equalize the channels (multiply the producer's small ones, divide the consumer's: cross-layer "
+            f"equalization), or convert to 16-bit activations: {WIDER}", 0.7, repair=wider,
         )  # fmt: skip
     worst_text = "; ".join(f"{t.name} {t.sqnr_db:.0f} dB" for t in noises[:3])
     yield Finding(
         "M03",
         "neither fresh calibration nor per-channel weights bring the loss back, and it is spread "
         f"(worst: {worst_text})",
-        f"train with quantization: {command('train', 'quant=qat')} (calibrated ranges, so some hundred steps suffice)",
+        f"train with quantization (calibrated, so that some hundred steps do): {command('train', 'quant=qat')}",
         0.3, repair=wider,
     )  # fmt: skip
 
@@ -190,9 +188,8 @@ def _output_resolution(evidence: Evidence, wider: Repair) -> Iterator[Finding]:
             f"the output's scale is {float(grid.scale[0]):.4g}: the values that matter fall into "
             f"{levels:.0f} levels; that "
             f"rounding alone takes {alone.text(evidence.yardstick.unit)}",
-            "keep the output in float (leave out the last softmax and take the argmax of the "
-            "logits), normalise the target, "
-            "or use int16x8",
+            "keep the output in float (leave out the last softmax and take the argmax of the logits), normalise the "
+            f"target, or convert to 16-bit activations: {WIDER}",
             0.95, repair=wider,
         )  # fmt: skip
 
@@ -219,9 +216,10 @@ def sensitive_layer(evidence: Evidence, noises: list[TensorNoise], recovered_of:
             return None
         share = recovered_of(run_keras(model, evidence.right_inputs))
         if share >= 0.7:
+            skipping = command("train", f"quant.skip=['^{layer}$']")
             return Finding(
                 "M04", f"leaving layer {layer!r} alone in float recovers {share:.0%} of the loss",
-                f"leave {layer!r} in float (quant.skip=['^{layer}$'], or converter's denylisted_nodes)", 0.85,
+                f"leave {layer!r} in float, by the converter's denylisted_nodes or by this option: {skipping}", 0.85,
                 proved_share=share,
             )  # fmt: skip
     return None

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.diagnosis.diagnosis import Finding
+from qat.diagnosis.fixes import AS_IT_IS, ONE_PASS, READ_AFTER, WITHOUT_DELEGATE, whole_batch
 from qat.diagnosis.yardstick import predicted_labels
 from qat.tflite.graph import Tensor
 
@@ -46,7 +47,8 @@ def probe_labels(found: NDArray, scores: NDArray) -> Iterator[Finding]:
     shift, share = int(steps[counts.argmax()]), float(counts.max() / len(got))
     if share > 0.95 and shift != 0:
         yield _labels(
-            f"the app's labels are the predicted classes {shift:+d} for {share:.0%} of the samples", f"subtract {shift}"
+            f"the app's labels are the predicted classes {shift:+d} for {share:.0%} of the samples",
+            f"count classes as the file does: labels - ({shift})",
         )
         return
     mapping = _mapping(wanted, got)
@@ -107,7 +109,7 @@ def _extra_column(found: NDArray, wanted: NDArray, within: float) -> Iterator[Fi
     for start, words in ((1, "in front"), (0, "behind")):
         if same(found[:, start : start + wanted.shape[1]], wanted, within) and start:
             yield _labels(f"the app's scores have a class more {words} (background?): all are shifted by {start}",
-                          "drop the background entry of the label list")  # fmt: skip
+                          "drop the background entry of the label list: label_names[1:]")  # fmt: skip
 
 
 def _columns(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, within: float) -> Finding | None:
@@ -139,13 +141,13 @@ def _affine(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, wit
     slope, intercept = np.polyfit(x, y, 1)
     error = np.abs(y - slope * x - intercept)
     if abs(slope + 1) < 0.02 and abs(intercept - 1) < 0.02 and wanted.reshape(len(wanted), -1).shape[1] == 1:
-        return _labels("the app's score is 1 - the file's: the two classes are exchanged", "take the score as it is")
+        return _labels("the app's score is 1 - the file's: the two classes are exchanged", AS_IT_IS)
     if slope == 0 or np.mean(error <= max(within * abs(slope), 1e-3 * np.ptp(y))) < 0.99:
         return None
     largest = float(np.abs(y - x).max() / max(np.ptp(x), 1e-12))
     if largest < 0.02:
         return Finding("O02", f"the app's scores are {slope:.4g} times the right ones", "", 0.2, harmless=True)
-    formula = "as it is" if tensor.is_float or tensor.quantization is None else dequantize_formula(tensor)
+    formula = AS_IT_IS if tensor.is_float or tensor.quantization is None else dequantize_formula(tensor)
     return Finding(
         "O02", f"the app's scores are {slope:.5g} * right {intercept:+.4g} (they span [{y.min():.4g}, {y.max():.4g}])",
         formula, 0.95, certain=True,
@@ -161,7 +163,7 @@ def _softmaxed(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, 
     if matching_rows(found, again, 0.01) < MATCH:
         return None
     return Finding("O04", "the app applies softmax to probabilities: the file's last op is a softmax already",
-                   "take the output as it is", 0.95, certain=True)  # fmt: skip
+                   AS_IT_IS, 0.95, certain=True)  # fmt: skip
 
 
 def _rows(found: NDArray, wanted: NDArray, within: float, single: bool = False) -> Iterator[Finding]:
@@ -178,19 +180,18 @@ def _rows(found: NDArray, wanted: NDArray, within: float, single: bool = False) 
     constant = close(flat[1:], flat[1:2]).all()
     if varied and constant and not single and close(flat[0], right[0]) and not close(flat[1], flat[0]):
         yield Finding("C10", "only the first sample of the batch was filled; all others are equal",
-                      "loop over samples, or resize_tensor_input and allocate_tensors for the "
-                      "whole batch", 0.95, certain=True)  # fmt: skip
+                      whole_batch(), 0.95, certain=True)  # fmt: skip
     elif varied and close(flat, flat[:1]).all():
         which = "the last" if close(flat[0], right[-1]) else "the first" if close(flat[0], right[0]) else "one"
         yield Finding("O05", f"all {count} results equal {which} sample's: one buffer was read {count} times",
                       "copy the output after every invoke(): "
-                      "interpreter.get_tensor(index).copy()", 0.95, certain=True)  # fmt: skip
+                      "interpreter.get_tensor(output_index).copy()", 0.95, certain=True)  # fmt: skip
     elif varied and close(flat[1:], right[:-1]).mean() > 0.9:
         yield Finding("O05", "each result is the previous sample's: the output is read before invoke()",
-                      "set_tensor, invoke, then get_tensor", 0.95, certain=True)  # fmt: skip
+                      READ_AFTER, 0.95, certain=True)  # fmt: skip
     elif _same_multiset(flat, right, within) and (not single or flat.shape[1] > 1):
         yield Finding("E01", "the app's results are the right ones in another order: samples were shuffled in between",
-                      "collect inputs and labels in one pass, with shuffle=False", 0.95, certain=True)  # fmt: skip
+                      ONE_PASS, 0.95, certain=True)  # fmt: skip
 
 
 def _same_multiset(found: NDArray, wanted: NDArray, within: float) -> bool:
@@ -212,6 +213,6 @@ def elsewhere(found: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Findin
             "C13",
             f"for the very codes that were fed {share:.0%} of the outputs are another number here, by at most "
             f"{apart.max():.4g}: another runtime, delegate or version computed them, or another file",
-            "switch the delegate off (XNNPACK, GPU, NNAPI) and compare again; use one runtime version; report these "
-            "inputs and outputs with the file if it stays", 0.6,
+            "use one runtime version; report these inputs and outputs with the file if it stays; switch the delegate "
+            f"off (XNNPACK, GPU, NNAPI) and compare again: {WITHOUT_DELEGATE}", 0.6,
         )  # fmt: skip

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qat.contract import Contract
 from qat.diagnosis.diagnosis import Finding
 from qat.diagnosis.facts import PRESETS
+from qat.diagnosis.fixes import IN_COLOUR, RGB_ONCE, SCALED_INSIDE, TRANSPOSED, UPRIGHT
 from qat.diagnosis.relation import Relation
 
 SIMILAR = 0.5  # share of unexplained energy below which the images are still the same scene
@@ -42,8 +43,7 @@ def parts_of(
             Finding(
                 "P07" if reshaped else "P08",
                 f"the app's images are the right ones {relation.spatial}",
-                "use transpose(0, 2, 3, 1) (or 0, 3, 1, 2), never reshape, to change the layout" if reshaped else
-                "rows are y and columns x: image[y][x]; turn the bitmap upright (EXIF) before resizing", 0.8,
+                TRANSPOSED if reshaped else UPRIGHT, 0.8,
             ),
         )  # fmt: skip
     if relation.channels != "as is":
@@ -53,8 +53,7 @@ def parts_of(
             Finding(
                 "P12" if grey else "P06",
                 "all three channels of the app's images are the luminance" if grey else "red and blue are exchanged",
-                "decode in colour: 3 channels, as in training" if grey else
-                "convert the order once: image[..., ::-1], or cv2.cvtColor(image, cv2.COLOR_BGR2RGB)", 0.8,
+                IN_COLOUR if grey else RGB_ONCE, 0.8,
             ),
         )  # fmt: skip
     if not relation.exact:
@@ -78,10 +77,13 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
     usual = _usual_ranges(have, want)
     if rescales_inside and have[1] - have[0] < 0.2 * (want[1] - want[0]):
         return Finding(
-            "P03", f"{said}; the model scales its input itself", "feed 0..255 as it is: the model divides", 0.92
+            "P03",
+            f"{said}; the model scales its input itself",
+            SCALED_INSIDE,
+            0.92,
         )
     if not channelwise and abs(offset) < 0.05 * relation.unit and abs(gain - 1 / 255) < 0.05 / 255 and want[1] <= 3:
-        return Finding("P03", f"{said}: divided by 255 twice", "divide by 255 once", 0.92)
+        return Finding("P03", f"{said}: divided by 255 twice", "divide by 255 once: images / 255", 0.92)
     if usual is None or channelwise:
         return Finding("P04", f"{said}{_channelwise(relation) if channelwise else ''}", undo, 0.85)
     return Finding(usual, said, undo, 0.9)
@@ -196,7 +198,7 @@ def wrong_metadata(said: tuple[float, float], meant: tuple[float, float]) -> Fin
         "P14",
         f"by the file's metadata pixels become [{said[0]:.4g}, {said[1]:.4g}], the model takes "
         f"[{meant[0]:.4g}, {meant[1]:.4g}]: apps that go by NormalizationOptions feed it wrongly",
-        "write the training's mean and standard deviation into the metadata: "
-        "qat.tflite.with_metadata(model, contract=...)",
+        "write the training's mean and standard deviation into the metadata, as contract = qat.contract.Contract(shape, "
+        "mean=mean, std=std): qat.tflite.with_metadata('model.tflite', contract=contract)",
         0.8,
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from qat.commands import command
 from qat.diagnosis.diagnosis import Finding
 from qat.diagnosis.facts import TFMOT_DECAY, TFMOT_START, Facts
+from qat.diagnosis.fixes import CALIBRATED, verify_command
 
 ENOUGH_STEPS = 4600
 SURELY_TOO_FEW = 20  # below it the file is proof enough, whatever is measured
@@ -33,8 +33,8 @@ def never_run(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "T02",
             f"{seen}: no training step ever ran through the quantizers",
-            "fit the quantize_model() for a few epochs before converting (compile it again first), or calibrate its "
-            "ranges (qat.quantization.quantize_model does), or take post-training quantization",
+            "fit the quantize_model() for a few epochs before converting (compile it again first), take post-training "
+            f"quantization, or calibrate its ranges: {CALIBRATED}",
             1.0, certain=True, needs_loss=False,
         )  # fmt: skip
 
@@ -51,9 +51,8 @@ def ranges_not_converged(facts: Facts) -> Iterator[Finding]:
         f"{len(facts.rectified)} ReLU outputs can hold numbers down to {lowest:.2f}, where nothing "
         "is below 0: the moving "
         f"mean started at -6 and saw about {steps:.0f} steps; {left:.0%} of the start is left",
-        f"train about {max(ENOUGH_STEPS - math.floor(steps), 0)} steps more ({ENOUGH_STEPS} in all "
-        "leave 1 %), or set the "
-        "min/max variables from data before training (qat.quantization.quantize_model does)",
+        f"train about {max(ENOUGH_STEPS - math.floor(steps), 0)} steps more ({ENOUGH_STEPS} in all leave 1 %), or set "
+        f"the ranges from data before training: {CALIBRATED}",
         0.95 if steps < PROBABLY_TOO_FEW else 0.5,
         certain=steps < PROBABLY_TOO_FEW,
         harmless=left < 0.02,
@@ -74,8 +73,7 @@ def partly_quantized(facts: Facts) -> Iterator[Finding]:
             "T05",
             f"{len(floats)} ops compute in float inside an integer file ({names}): {origin}",
             "annotate these layers with a QuantizeConfig, put BatchNormalization right behind its "
-            "convolution, or replace "
-            f"the op; {command('verify')} names each",
+            f"convolution, or replace the op; what names each: {verify_command()}",
             0.6 if facts.trained_quantized and share > 0.1 else 0.2,
             harmless=not (facts.trained_quantized and share > 0.1),
         )  # fmt: skip
@@ -91,7 +89,7 @@ def float_though_int8(facts: Facts, expect: str | None) -> Iterator[Finding]:
             f"int8 was meant; {len(floats)} of {len(facts.weights)} weighted layers compute in float ({named}): the "
             "training with quantization left them out",
             "annotate these layers with a QuantizeConfig (quantize_annotate_layer), or put BatchNormalization right "
-            f"behind its convolution; {command('verify')} names each",
+            f"behind its convolution; what names each: {verify_command()}",
             0.9, certain=True, needs_loss=False,
         )  # fmt: skip
 
