@@ -198,7 +198,7 @@ def wrong_metadata(said: tuple[float, float], meant: tuple[float, float]) -> Fin
         "P14",
         f"by the file's metadata pixels become [{said[0]:.4g}, {said[1]:.4g}], the model takes "
         f"[{meant[0]:.4g}, {meant[1]:.4g}]: apps that go by NormalizationOptions feed it wrongly",
-        "write the training's mean and standard deviation into the metadata, as contract = qat.contract.Contract(shape, "
+        "write the training's mean and standard deviation into the metadata, contract = qat.contract.Contract(shape, "
         "mean=mean, std=std): qat.tflite.with_metadata('model.tflite', contract=contract)",
         0.8,
     )
