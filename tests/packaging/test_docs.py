@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
@@ -74,6 +75,14 @@ def test_the_reference_names_what_there_is_and_all_that_qat_offers():
     there = r"^(?:def|class) {0}\b|^from .+ import .*\b{0}\b"  # read, not imported: TensorFlow takes seconds
     assert [name for module, _, name in named if not re.search(there.format(name), sources[module], re.MULTILINE)] == []
     assert set(qat.__all__) <= {name for _, _, name in named}
+
+
+@pytest.mark.parametrize(("option", "exit_code"), [("--help", 0), ("--optons", 1)])
+def test_an_option_that_scripts_docs_has_not_builds_and_installs_nothing(option, exit_code):
+    done = subprocess.run([ROOT / "scripts" / "docs", option], capture_output=True, text=True, timeout=60)
+    assert done.returncode == exit_code
+    assert "scripts/docs --outputs [PAGE…]" in done.stdout
+    assert "Making" not in done.stderr
 
 
 def test_every_page_is_in_the_sites_navigation():
