@@ -2,8 +2,8 @@
 
 import json
 import re
-import subprocess
 import shlex
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
