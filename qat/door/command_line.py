@@ -52,6 +52,10 @@ def understood(argv: Sequence[str], primary: str, schema: type) -> list[str]:
             parts.append(part)
         elif part.endswith("=null") and name in _groups(schema):
             raise ConfigError(f"{part}: {name} is left out by ~{name}. {_choices(name)}")
+        elif not part.startswith("+") and _is_no_name(part, schema):
+            raise ConfigError(f"{part}: expected the name of an option. {_choices(name)}")
+        elif part == "hydra.run.dir=":
+            raise ConfigError(f"{part} expected a folder, as {part}runs/first; without it one is made by day and time.")
         elif part.startswith("+") and name.lstrip("+") in _defaults(primary):
             raise ConfigError(_plus(part.lstrip("+")))
         elif name.partition(".")[0].lstrip("+") in _without_section(schema) and "." in name:
@@ -122,6 +126,12 @@ def _groups(schema: type) -> Iterator[str]:
     across = ("experiment", "debug", "logger")
     keys = set(all_keys(schema))
     return (each.name for each in sorted(conf_dir().iterdir()) if each.is_dir() and each.name in (*keys, *across))
+
+
+def _is_no_name(override: str, schema: type) -> bool:
+    """A number, true or false where the name of a file of options is expected."""
+    group, _, value = override.partition("=")
+    return bool(group in _groups(schema) and re.fullmatch(r"(?i)true|false|[+-]?[\d.]+(e[+-]?\d+)?", value))
 
 
 def _defaults(primary: str) -> set[str]:

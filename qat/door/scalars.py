@@ -43,9 +43,15 @@ def plainly(override: str, schema: type, sweep: bool = False) -> str:
     if key == "data.image_size" and re.fullmatch(r"[\d,]+", value):
         each = [f"[{side},{side}]" for side in _each(key, value, sweep, f"[height, width] is {key}=[{value}]")]
         return f"{key}={','.join(each)}"
+    if _is_list_of_numbers(kind) and re.fullmatch(r"[\d.,+-]*,[\d.,+-]*", value):
+        _each(key, value, sweep, f"a list, as {key}=[{value}]")
     if list[str] in (kind, *typing.get_args(kind)):
         return f"{key}={','.join(f'[{each}]' for each in _texts(key, value, sweep))}"
     return override
+
+
+def _is_list_of_numbers(kind: typing.Any) -> bool:
+    return bool({list[int], list[float]} & {kind, *typing.get_args(kind)})
 
 
 def _each(key: str, value: str, sweep: bool, expected: str) -> list[str]:

@@ -82,6 +82,7 @@ SWEEPS = [
     ("hydra/sweeper=optuna", "hydra/sweeper=optuna: is for sweeps, and a sweep is asked for by -m:\n  "),
     ("hydra/launcher=joblib seed=1", "hydra/launcher=joblib: is for sweeps"),
     ("export.io=int8,float32", "expected a list, as export.io=[int8,float32]; a job for each value wants -m."),
+    ("data.range=0,255", "expected a list, as data.range=[0,255]; a job for each value wants -m."),
     ("data.image_size=32,48", "expected [height, width] is data.image_size=[32,48]; a job for each value wants -m."),
     ("train.optimizer=adam,sgd", "train.optimizer=adam,sgd: expected one optimizer; a job for each value wants -m."),
 ]
@@ -111,6 +112,9 @@ KEYS = [
         "logger.csv=true",
         "logger.csv=true: logger names files of options, and has no keys of its own. Did you mean log.csv=",
     ),
+    ("debug=true", "debug=true: expected the name of an option. Choices of debug: tiny."),
+    ("model=18", "model=18: expected the name of an option. Choices of model: autoencoder,"),
+    ("hydra.run.dir=", "hydra.run.dir= expected a folder, as hydra.run.dir=runs/first"),
     ("data=digits.npz", "data.path=digits.npz: no such file or folder"),
 ]
 

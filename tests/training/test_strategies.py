@@ -64,6 +64,18 @@ def apart(one, other, part):
     return max(float(np.max(np.abs(one[key] - other[key])) / max(np.max(np.abs(one[key])), 0.02)) for key in keys)
 
 
+def off_course(one, other):
+    """How far two QAT trainings end from each other, as a share of the way that they went (root mean squares).
+
+    It computes in float32, where codes fall on the other side of a tie. Replicas are 6.5e-4 off the course of one
+    process; so is one process that starts with weights moved by 6e-8 to 1e-6 of themselves (3e-5 to 8.5e-4 in five
+    trials, of which single weights end 1.4e-2 apart, those of replicas 1.0e-2).
+    """
+    keys = [key for key in one if key.startswith("qat")]
+    between = sum(np.sum((one[key] - other[key]) ** 2) for key in keys)
+    return float(np.sqrt(between / sum(np.sum((one[key] - one[f"start{key[3:]}"]) ** 2) for key in keys)))
+
+
 def test_one_device_has_nothing_to_share_out_which_is_said():
     from qat.training.workers import begin_workers
 
@@ -76,7 +88,7 @@ def test_one_device_has_nothing_to_share_out_which_is_said():
 def test_replicas_train_the_weights_of_one_process(who, weights):
     alone = weights["none_chief"]
     assert apart(alone, weights[who], "float") < 1e-6  # of float64
-    assert apart(alone, weights[who], "qat") < 1e-2  # a code that falls on the other side of a tie moves a little more
+    assert off_course(alone, weights[who]) < 3e-3
     start = {key.replace("start", "qat"): value for key, value in alone.items() if key.startswith("start")}
     assert apart(start, alone, "qat") > 0.05  # training moved them by far more than that
 
