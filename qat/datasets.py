@@ -61,15 +61,17 @@ def labelled_arrays(dataset: Any, where: str) -> tuple[Any, NDArray]:
     return _joined([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
 
-def class_labels(found: Any, samples: int) -> NDArray[np.int64]:
-    """Labels `[N]` of integers, or one-hot `[N, classes]`, as int64 `[N]`.
+def class_labels(found: Any, samples: int, classes: int | None = None) -> NDArray[np.int64]:
+    """Labels `[N]` of integers, or one-hot `[N, classes]`, as int64 `[N]`; `classes` is how many a model knows.
 
     >>> class_labels([[0, 1], [1, 0]], 2).tolist()
     [1, 0]
 
     Raises:
-        DataError: another shape, fractions, or not one label a sample.
+        DataError: none, another shape, fractions, not one label a sample, or one of a class that the model has not.
     """
+    if found is None:
+        raise DataError("labels are missing: give y, the class of each sample as a whole number, [N]")
     labels = np.asarray(found)
     if labels.ndim == 2 and labels.shape[1] > 1 and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all():
         labels = labels.argmax(axis=1)
@@ -82,6 +84,12 @@ def class_labels(found: Any, samples: int) -> NDArray[np.int64]:
         )
     if len(labels) != samples or samples == 0:
         raise DataError(f"{len(labels)} labels for {samples} samples: expected one each, and at least one")
+    low, high = int(labels.min()), int(labels.max())
+    if classes is not None and not 0 <= low <= high < max(classes, 2):
+        raise DataError(
+            f"labels go from {low} to {high}, but the model has {classes} outputs: expected 0 to "
+            f"{max(classes, 2) - 1}, numbered as in training"
+        )
     return labels.astype(np.int64)
 
 

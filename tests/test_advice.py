@@ -69,6 +69,8 @@ ELSEWHERE = {
     "values[None]": "tflite/test_feeding_advice",
     ".astype(numpy.{})": "tflite/test_feeding_advice",
     ".astype(numpy.float32)": "tflite/test_feeding_advice",
+    "QuantConfig(name='qat_w4a8')": "quantization/test_settings",
+    "qat.models.load(path)": "evaluation/test_side_by_side",
     "qat.tflite.convert(model)": "tflite/test_convert",
     "self(inputs, training=True)": "quantization/test_whoever_drives",
     "predict_codes()": "tflite/test_feeding_advice",

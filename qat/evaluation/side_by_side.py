@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tf_keras
 from numpy.typing import NDArray
 
 from qat import metrics
@@ -96,7 +97,7 @@ def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTab
         DataError, ModelError, TfliteFileError: samples, labels or a model that cannot be used; the name is said.
     """
     if not isinstance(models, Mapping) or not models:
-        raise ModelError("compare_models takes a dict of at least one model by its name")
+        raise ModelError("compare_models takes a dict of models by name, as {'float': model, 'qat': tflite_model}")
     if is_dataset(x):
         if y is not None:
             raise DataError("x is a data set that yields (inputs, labels): leave y out")
@@ -110,6 +111,7 @@ def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTab
         if not isinstance(outputs, np.ndarray):
             raise ModelError(f"{name}: {len(outputs)} outputs; a classifier of one output was expected")
         scores = metrics.as_scores(outputs)
+        labels = class_labels(y, len(scores), scores.shape[1])
         reference = scores if reference is None else reference
         agreement = metrics.agreement(reference, scores)
         rows.append(Compared(str(name), metrics.score(scores, labels), agreement, size, integer_only))
@@ -124,8 +126,9 @@ def _opened(name: str, model: Any) -> tuple[Any, int, bool]:
         content = bytes(model) if isinstance(model, (bytes, bytearray)) else Path(model)
         proof = verify(content)
         return Interpreter(content).predict, proof.size_bytes, proof.integer_only
-    if not hasattr(model, "predict") or not hasattr(model, "weights"):
-        raise ModelError(f"{name} is a {type(model).__name__}: expected a Keras model, a path, or bytes of a .tflite")
+    if not isinstance(model, tf_keras.Model):
+        kind = f"{type(model).__module__}.{type(model).__name__}"
+        raise ModelError(f"{name} is a {kind}: expected a model of Keras 2 (tf_keras), a path, or bytes of a .tflite")
     size = sum(int(np.prod(weight.shape)) * weight.dtype.size for weight in model.weights)
     return lambda inputs: model.predict(inputs, batch_size=BATCH_SIZE, verbose=0), size, False
 

@@ -9,7 +9,7 @@ import tf_keras
 
 from qat.calibration import as_batches
 from qat.config import QuantConfig
-from qat.errors import ModelError, TrainingSemanticsWarning
+from qat.errors import ConfigError, ModelError, TrainingSemanticsWarning
 from qat.quantization.agreement import refuse_disagreement
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.canonical import canonicalize
@@ -53,6 +53,10 @@ def quantize_model(
         raise ModelError(
             f"quantize_model takes a tf_keras model, not {type(float_model).__module__}.{type(float_model).__name__}. "
             "A Keras 3 model must be rebuilt with tf_keras (import qat before TensorFlow)"
+        )
+    if config is not None and not isinstance(config, QuantConfig):
+        raise ConfigError(
+            f"config is a {type(config).__name__}: expected a QuantConfig, as QuantConfig(name='qat_w4a8')"
         )
     config = config or QuantConfig(name="qat")
     graph = canonicalize(float_model)

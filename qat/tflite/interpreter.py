@@ -143,7 +143,8 @@ class Interpreter:
             outputs = self.predict(x)
         if not isinstance(outputs, np.ndarray):
             raise DataError(f"the file has {len(outputs)} outputs: only a classifier of one can be scored")
-        return score(as_scores(outputs), class_labels(y, len(outputs)))
+        scores = as_scores(outputs)
+        return score(scores, class_labels(y, len(scores), scores.shape[1]))
 
     def predict_codes(self, codes: Inputs) -> Outputs:
         """The file's own dtypes in and out; nothing is converted.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,6 +121,8 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
     """
     if isinstance(model, TracedModel):
         return model if model.asked == (batch_size, unroll) else trace(model.model, batch_size, unroll)
+    if isinstance(model, (str, bytes, os.PathLike)):
+        raise ModelError(f"convert takes a Keras model, not {type(model).__name__}: read it, as qat.models.load(path)")
     structure, inputs = _inputs(model)
     specs = [
         tf.TensorSpec([own or batch_size, *spec.shape], spec.dtype, name=graph_name(spec.name)) for spec, own in inputs

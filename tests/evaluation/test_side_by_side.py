@@ -10,7 +10,7 @@ import tf_keras
 
 import qat
 from qat.contract import Contract
-from qat.errors import DataError, ModelError
+from qat.errors import DataError, ModelError, QatError
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, verify, with_metadata
 
@@ -45,6 +45,32 @@ def table(model, file, labels, tmp_path_factory):
     models = {"float": model, "saved": folder / "model.keras", "qat": fake, "ptq": file}
     long = {"a deployed file with a name that no table of 80 columns has room for": str(folder / "model.tflite")}
     return qat.compare_models(models | long, X, labels)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda model, file, y: qat.compare_models([model, file], X, y),
+            "a dict of models by name, as {'float': model",
+        ),
+        (lambda model, file, y: qat.compare_models({"a": model}, X), "labels are missing: give y, the class of each"),
+        (
+            lambda model, file, y: qat.compare_models({"a": file}, X, y + 1),
+            "labels go from 1 to 3, but the model has 3",
+        ),
+        (lambda model, file, y: Interpreter(file).evaluate(X, y - 1), "labels go from -1 to 1, .*: expected 0 to 2"),
+        (lambda model, file, y: qat.compare_models({"a": object()}, X, y), "a is a builtins.object: .*Keras 2"),
+        (lambda model, file, y: quantize_model(model, X, config="qat_w4a8"), "config is a str: expected a QuantConfig"),
+        (
+            lambda model, file, y: convert("model.keras", calibration=X),
+            r"not str: read it, as qat\.models\.load\(path\)",
+        ),
+    ],
+)
+def test_what_is_mistaken_is_told_with_what_to_give(call, message, model, file, labels):
+    with pytest.raises(QatError, match=message):
+        call(model, file, labels)
 
 
 def test_each_number_is_the_models_own(table, model, file, labels):
