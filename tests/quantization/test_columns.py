@@ -51,7 +51,7 @@ def test_each_small_column_is_named_with_its_codes_and_what_rounding_costs():
 def test_the_cut_that_the_message_prints_mends_it():
     whole = normalized()
     _, (message,) = said_of(whole, READINGS)
-    code = message[message.index("before = ") : message.index("; or give")]
+    code = message[message.index("before = ") :]
     names = {"model": whole, "tf_keras": tf_keras}
     exec(code, names)
     fed = names["before"].predict(READINGS, verbose=0)
