@@ -39,12 +39,16 @@ def _page(found: Mapping[str, Diagnosis]) -> str:
 
     digests = {name: sha256(Path(name)) for name in found if Path(name).is_file()}
     now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    return diagnosis_page(found, Circumstances(now, command("diagnose", *sys.argv[1:]), digests))
+    return diagnosis_page(found, Circumstances(now, command("diagnose", *map(_as_typed, sys.argv[1:])), digests))
 
 
 def _data_as_file(argument: str) -> str:
     """`data=FILE` under the key's own name: Hydra takes `data` for the folder conf/data of the training."""
     return f"samples_from={argument.removeprefix('data=')}" if argument.startswith("data=") else argument
+
+
+def _as_typed(argument: str) -> str:
+    return f"data={argument.removeprefix('samples_from=')}" if argument.startswith("samples_from=") else argument
 
 
 def main() -> NoReturn:

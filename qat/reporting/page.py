@@ -24,7 +24,8 @@ th{font-weight:600;color:var(--soft)}td.number,th.number{text-align:right}tr.own
 code,pre{font:12.5px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 code{overflow-wrap:anywhere}pre{background:var(--panel);border:1px solid var(--line);border-radius:6px;
 padding:.8em;margin:.4em 0;overflow-x:auto}
-.code{position:relative}.code button{position:absolute;top:.45em;right:.45em}.code pre{padding-right:5em}
+.code{position:relative}.line pre{white-space:pre-wrap;overflow-wrap:anywhere}
+.code button{position:absolute;top:.45em;right:.45em}.code pre{padding-right:5em}
 button{font:12px system-ui,sans-serif;color:var(--text);background:var(--back);border:1px solid var(--line);
 border-radius:5px;padding:.15em .6em;cursor:pointer}
 .band{border-left:6px solid var(--tone);background:var(--panel);border-radius:6px;padding:.8em 1em;margin:1em 0}
@@ -86,8 +87,9 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def code(text: str) -> str:
-    """A block with a button that copies it."""
-    return f'<div class="code"><pre>{html.escape(text)}</pre><button type="button">Copy</button></div>'
+    """A block with a button that copies it; a single line, as a command, is wrapped to be seen whole."""
+    kind = "code" if "\n" in text else "code line"
+    return f'<div class="{kind}"><pre>{html.escape(text)}</pre><button type="button">Copy</button></div>'
 
 
 def folded(title: str, *parts: str) -> str:

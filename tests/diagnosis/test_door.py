@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from qat.diagnose import _as_typed, _data_as_file
+
 
 def run(folder, *arguments):
     command = [sys.executable, "-m", "qat.diagnose", *arguments, f"hydra.run.dir={folder}"]
@@ -26,6 +28,11 @@ def test_exit_code_and_verdict(files, tmp_path, name, expect, code, words):
     written = json.loads((tmp_path / "out" / "diagnosis.json").read_text())
     assert written["blame"] == ("none" if code == 0 else "model")
     assert "<html" in (tmp_path / "out" / "diagnosis.html").read_text()
+
+
+@pytest.mark.parametrize("argument", ["data=digits", "data=test.npz", "tflite=a.tflite"])
+def test_the_page_tells_the_command_as_it_was_typed(argument):
+    assert _as_typed(_data_as_file(argument)) == argument
 
 
 @pytest.mark.parametrize(
