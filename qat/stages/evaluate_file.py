@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from qat import data, rundir
+from qat.commands import command
 from qat.config import EvaluateConfig
 from qat.data import Split, Splits
 from qat.errors import ConfigError, DataError
@@ -161,6 +162,7 @@ def _written(
         "accuracy": found.accuracy,
         "accuracy_interval": list(found.accuracy_interval) if found.accuracy_interval else None,
         "metric": asdict(found.metric),
+        "most_frequent_class": float(np.bincount(split.labels).max() / len(split)) if found.accuracy_interval else None,
         "samples": len(split),
         "data": {"name": config.data.name, "path": config.data.path, "split": config.split},
         "input_dtype": interpreter.inputs[0].dtype,
@@ -174,6 +176,19 @@ def _written(
         "labels_matched_by": labels_by,
         "how": _how(interpreter, config, found),
     }
+
+
+def _near_chance(found: dict[str, Any]) -> list[str]:
+    """What is said where always answering the most frequent class may be as good, and who tells why."""
+    interval, chance, data = found["accuracy_interval"], found["most_frequent_class"], found["data"]
+    if interval is None or interval[0] > chance:
+        return []
+    samples = data["path"] if data["name"] == "npz" else data["name"]
+    return [
+        f"near chance: always answering the most frequent class is right in {100 * chance:.1f} %. Whether the file or "
+        "its feeding is at fault is told by",
+        f"  {command('diagnose', tflite=found['file'], data=samples)}",
+    ]
 
 
 def _text(found: dict[str, Any]) -> str:
@@ -190,6 +205,7 @@ def _text(found: dict[str, Any]) -> str:
         f"labels by {found['labels_matched_by']}",
         f"how: {found['how']}",
     ]
+    lines += _near_chance(found)
     if found["contract_assumed"]:
         lines.append(f"assumed: that the file was trained on inputs prepared so. If not, say how: {OPTIONS}")
     return "\n".join(lines)

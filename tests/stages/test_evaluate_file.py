@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from qat import data, rundir
+from qat.commands import command
 from qat.config import EvaluateConfig
 from qat.contract import Contract
 from qat.door import compose, data_by_path
 from qat.errors import ConfigError, DataError, TfliteFileError
 from qat.models import load
-from qat.stages.evaluate_file import evaluate_file
+from qat.stages.evaluate_file import _near_chance, evaluate_file
 from qat.tflite import Interpreter, convert, with_metadata
 
 DIGITS = ("data=digits", "data.max_samples=128")
@@ -61,6 +62,15 @@ def test_it_says_how_the_number_was_computed(finished, evaluated, capsys):
     shown = capsys.readouterr().out
     assert "on 128 samples, split test" in shown
     assert "contract: raw 0..255 to 0..1, from the file's own metadata" in shown
+
+
+@pytest.mark.parametrize(("low", "told"), [(0.08, True), (0.9, False)])
+def test_a_number_near_chance_is_said_to_be_so_with_what_tells_why(low, told):
+    data = {"name": "npz", "path": "a.npz"}
+    found = {"accuracy_interval": [low, 0.95], "most_frequent_class": 0.1, "data": data, "file": "m.tflite"}
+    lines = _near_chance(found)
+    assert bool(lines) == told
+    assert not told or lines[-1] == f"  {command('diagnose', tflite='m.tflite', data='a.npz')}"
 
 
 def test_a_file_that_says_nothing_is_fed_as_model_json_beside_it_says(bare_file, finished, evaluated):
