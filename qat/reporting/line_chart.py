@@ -35,7 +35,8 @@ def lines_svg(title: str, lines: Sequence[Line], *, from_epoch: float | None = N
     late = max((low_x + high_x) / 2, (from_epoch or 0) - 1)  # early epochs would squeeze the rest to one line
     low, high = _value_span(lines, late)
     outside = any(not low <= y <= high for line in lines for _, y in line.points)
-    low_x = max(low_x, math.floor(late)) if outside else low_x
+    if outside:  # from where its values are seen, and so that one sees where QAT begins
+        low_x = max(low_x, math.floor(late if from_epoch is None else min(late, from_epoch - 1)))
     begins = from_epoch is not None and low_x < from_epoch < high_x
     top, bottom = _TOP_WITH_WORDS if begins else _TOP, HEIGHT - _BOTTOM
 

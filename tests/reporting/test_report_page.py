@@ -120,3 +120,5 @@ def test_where_qat_begins_is_told_above_the_curves(begins, anchor):
     baseline = int(re.search(rf'y="(\d+)" text-anchor="{anchor}">QAT begins', drawn).group(1))
     assert baseline + 4 < int(re.search(r'<svg x="\d+" y="(\d+)"', drawn).group(1))
     assert "QAT begins" not in lines_svg("t", [line], from_epoch=10)
+    rising = Line("float", "#000000", tuple((epoch, epoch / 10) for epoch in range(1, 11)))
+    assert "QAT begins" in lines_svg("t", [rising], from_epoch=begins)
