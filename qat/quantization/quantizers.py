@@ -155,9 +155,16 @@ class KernelQuantizer(quantizers.Quantizer):
             least: the smallest step that the grid may have, one number a channel, or one for all (`least_step`).
             limit: with `one_range`, the largest absolute value that has a code, one number a channel.
         """
-        if not self.enabled:
-            return inputs
-        limit, kernel = self._limit(inputs, least, limit), self._channels_last(inputs)
+        return self._quantized(inputs, self._limit(inputs, least, limit), training) if self.enabled else inputs
+
+    def on_grid(self, kernel: tf.Tensor, least: Any = None, limit: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """The kernel as a call at inference gives it, and the step between two of its codes."""
+        limit = self._limit(kernel, least, limit)
+        quantized = self._quantized(kernel, limit, False) if self.enabled else kernel
+        return quantized, step_of(0.0, limit, self._largest_code)
+
+    def _quantized(self, inputs: tf.Tensor, limit: tf.Tensor, training: bool) -> tf.Tensor:
+        kernel = self._channels_last(inputs)
         if not self.per_channel:
             result = straight_through(kernel, fake_quant(kernel, -limit, limit, self.bits, narrow=True))
         elif training or self.channels == "depthwise" or (self.channels == "last" and len(kernel.shape) == 4):

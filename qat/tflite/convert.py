@@ -101,13 +101,13 @@ def convert(
     options = (batch_size, io, allow_float, low_bit is not False, signature)
     with reading_once(ours):
         if isinstance(model, TracedModel):
-            content = model.kept((model.state(), options), lambda: _lowered(ours, *options))
+            content, file = model.kept((model.state(), options), lambda: _lowered(ours, *options)[0]), None
         else:
-            content = _lowered(ours, *options)
+            content, file = _lowered(ours, *options)
         if check:
             from qat.tflite.self_check import check_against_model
 
-            check_against_model(ours, content)
+            check_against_model(ours, content, file)
     return content
 
 
@@ -145,8 +145,10 @@ def _by_tensorflow(
     return traced.kept(made_from, lambda: _converted(traced, batch_size, batches, options, signature))
 
 
-def _lowered(model: Any, batch_size: int | None, io: str, allow_float: bool, low_bit: bool, signature: str) -> bytes:
-    """The file of a model of our layers, written op by op."""
+def _lowered(
+    model: Any, batch_size: int | None, io: str, allow_float: bool, low_bit: bool, signature: str
+) -> tuple[bytes, TfliteGraph]:
+    """The file of a model of our layers, written op by op, and what `read` makes of it."""
     from qat.tflite.lowered import lowered_file
     from qat.tflite.tracing import broken
 
@@ -157,7 +159,7 @@ def _lowered(model: Any, batch_size: int | None, io: str, allow_float: bool, low
     _refuse_large_comparisons(file)
     refuse_broken_numbers(file)
     trust(content)
-    return content
+    return content, file
 
 
 def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple, signature: str) -> bytes:

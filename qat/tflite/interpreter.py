@@ -15,7 +15,7 @@ from qat.datasets import class_labels, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError
 from qat.metrics import Score, as_scores, score
 from qat.tflite import feeding
-from qat.tflite.graph import Tensor
+from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.metadata import Metadata, read_metadata
 from qat.tflite.quantizing import dequantized, quantized
 from qat.tflite.reader import read, read_bytes
@@ -43,6 +43,7 @@ class Interpreter:
         trusted: do without the child process, in which files are run that this process did not make.
         delegate: let XNNPACK take the ops that it knows.
         reference_kernels: LiteRT's plain kernels, slow and exact by definition.
+        graph: what `read` made of the file, where that has been read already.
 
     Raises:
         TfliteFileError: it is no usable file.
@@ -58,17 +59,18 @@ class Interpreter:
         trusted: bool = False,
         delegate: bool = True,
         reference_kernels: bool = False,
+        graph: TfliteGraph | None = None,
     ) -> None:
         if threads is not None and threads < 1:
             raise ConfigError(f"threads={threads}: expected at least 1, or None for every core")
         self._content = read_bytes(file_or_bytes)
-        self.graph = read(self._content)
+        self.graph = graph or read(self._content)
         if not trusted:
             check_loadable(self._content)
         self._options: dict[str, Any] = {"threads": threads, "reference_kernels": reference_kernels}
         self._make: Any = Runtime if trusted else make_runtime
         self._runtime = self._make(self._content, self.graph, delegate=delegate, **self._options)
-        self.metadata: Metadata = read_metadata(self._content)
+        self.metadata: Metadata = read_metadata(self._content, self.graph)
         self._contract = contract
         self._check_range = check_range
 

@@ -42,14 +42,18 @@ class Metadata:
         return json.dumps(values, indent=1)
 
 
-def read_metadata(model: bytes | str | Path | TfliteGraph) -> Metadata:
+def read_metadata(model: bytes | str | Path | TfliteGraph, graph: TfliteGraph | None = None) -> Metadata:
     """What the file carries; an empty Metadata where it carries nothing of ours.
+
+    Args:
+        model: the file's bytes, its path, or what `read` made of it.
+        graph: what `read` made of it, beside the bytes.
 
     Raises:
         TfliteFileError: the file is no usable one, or its entry is not what we write.
     """
     content = b"" if isinstance(model, TfliteGraph) else read_bytes(model)
-    graph = model if isinstance(model, TfliteGraph) else read(content)
+    graph = graph or (model if isinstance(model, TfliteGraph) else read(content))
     if ENTRY not in graph.metadata:
         return _standard(graph, content)
     try:

@@ -31,7 +31,7 @@ class Departure:
     verdict: str  # "departs", or what is refused: "constant", "all zero", "not finite"
 
 
-def check_against_model(model: Any, content: bytes) -> None:
+def check_against_model(model: Any, content: bytes, file: TfliteGraph | None = None) -> None:
     """Nothing, if the file gives what the model gives, on up to four rows.
 
     By the graph of the model's evaluation where there is one, else op by op: a graph that serves once takes longer to
@@ -40,6 +40,7 @@ def check_against_model(model: Any, content: bytes) -> None:
     Args:
         model: what `quantize_model` returned; any other is not looked at.
         content: its file.
+        file: what `read` made of that, where it has been read already.
 
     Raises:
         WrongFileError: an output is constant, all zero or not finite where the model's is not.
@@ -47,7 +48,7 @@ def check_against_model(model: Any, content: bytes) -> None:
     if not isinstance(model, QatModel) or not model.told["fake_quantization"]:
         return
     rows = check_rows(model)
-    runtime = Interpreter(content, trusted=True, check_range=False)
+    runtime = Interpreter(content, trusted=True, check_range=False, graph=file)
     found = [np.asarray(values) for values in tf.nest.flatten(runtime.predict(rows if len(rows) > 1 else rows[0]))]
     names = sorted(runtime.output_names) if runtime.metadata.outputs_by_name else runtime.output_names
     steps = _steps(runtime)
@@ -59,7 +60,7 @@ def check_against_model(model: Any, content: bytes) -> None:
 def _computed(model: QatModel, rows: list[NDArray]) -> list[NDArray]:
     inputs = tf.nest.pack_sequence_as(model._nested_inputs, [tf.constant(values) for values in rows])
     with integer_arithmetic():
-        answers = model(inputs, training=False) if model.graph is None else model.answers(inputs)
+        answers = model.call(inputs, training=False) if model.graph is None else model.answers(inputs)
     return [values.numpy() for values in tf.nest.flatten(answers)]
 
 
