@@ -12,11 +12,12 @@ from qat.commands import command
 from qat.config import BenchmarkConfig
 from qat.contract import Contract
 from qat.errors import ConfigError, QatError, RunDirError
+from qat.export import convert
 from qat.reporting.terminal import near
-from qat.tflite import TfliteGraph, check_loadable, convert, read, with_metadata
+from qat.tflite import TfliteGraph, check_loadable, read, with_metadata
 from qat.tflite.kind import kind_of
 from qat.tflite.reader import read_bytes
-from qat.tflite.silence import quiet
+from qat.tflite.runtime.silence import quiet
 
 MADE = {"ptq_float16": "float16", "ptq_dynamic_range": "dynamic_range"}  # variant -> scheme that needs no calibration
 SIDE_BY_SIDE = ("float32", "float16", "dynamic_range", "int8")

@@ -18,7 +18,7 @@ from qat.tflite import standard_metadata
 from qat.tflite.graph import TfliteGraph
 from qat.tflite.reader import read, read_bytes
 from qat.tflite.rewriting import rewrite, set_metadata
-from qat.tflite.sandbox import is_trusted, trust
+from qat.tflite.runtime.sandbox import is_trusted, trust
 
 ENTRY = "qat.model.json"
 

@@ -9,7 +9,7 @@ from qat.tflite import Interpreter, read, read_metadata, with_metadata
 from qat.tflite.metadata import ENTRY
 from qat.tflite.rewriting import ALIGNMENT, rewrite, set_metadata
 
-from .conftest import images
+from ..small_models import images
 
 LABELS = ("ant", "bee", "cat", "dog", "élan")
 

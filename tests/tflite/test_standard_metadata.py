@@ -14,7 +14,7 @@ from qat.tflite.metadata import ENTRY as OURS
 from qat.tflite.rewriting import rewrite
 from qat.tflite.standard_metadata import ENTRY, contract_of, normalization_of, read_normalization
 
-from .conftest import images
+from ..small_models import images
 
 LABELS = ("ant", "bee", "cat", "dog", "eel")
 CONTRACTS = [
