@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qat.errors import DataError
 from qat.tflite.graph import Tensor
-from qat.tflite.runtime.interpreter import Interpreter
+from qat.tflite.runtime.interpreter import Interpreter, Outputs
 
 GOLDEN_SAMPLES = 4
 
@@ -66,7 +66,7 @@ def _rows_equal(a: NDArray, b: NDArray) -> NDArray[np.bool_]:
     return (a == b).reshape(len(a), -1).all(axis=1)
 
 
-def _as_list(outputs: object) -> list[NDArray]:
+def _as_list(outputs: Outputs) -> list[NDArray]:
     if isinstance(outputs, dict):
         return list(outputs.values())
     return outputs if isinstance(outputs, list) else [outputs]

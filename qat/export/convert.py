@@ -211,7 +211,7 @@ def _on_our_ranges(model: Any, batches: Any, per_channel: bool, **options: Any) 
             raise
         except ModelError as error:
             reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
-    warnings.warn(f"calibrated by TFLite itself, because {reason}", stacklevel=3)
+    warnings.warn(f"calibrated by TFLite itself, because {reason}", stacklevel=4)
     return None
 
 

@@ -73,7 +73,7 @@ def _showing(tflite_model: bytes, indices: list[int]) -> bytes:
 
     def edit(content: Any) -> None:
         content.subgraphs[0].outputs = indices
-        content.signatureDefs = None
+        content.signatureDefs = content.metadata = None
 
     return rewrite(tflite_model, edit)
 
@@ -95,7 +95,7 @@ def layer_parity(
     unique = list(dict.fromkeys(probe.index for probe in probes))
     runtime = Interpreter(_showing(tflite_model, unique), trusted=True, reference_kernels=reference_kernels)
     found = runtime.predict_codes(runtime.quantized(inputs))
-    codes = dict(zip(unique, found if isinstance(found, list) else [found], strict=True))
+    codes = dict(zip(unique, tf.nest.flatten(found), strict=True))
     expected = _computed(model, [probe.keras for probe in probes], inputs)
     tensors = read(tflite_model).subgraphs[0].tensors
     return [

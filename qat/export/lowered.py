@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from qat.export.conversion import warn_of_one_sample, why_batch_is_fixed
@@ -20,14 +21,14 @@ def lowered_file(model: Any, *, batch_size: int | None, io: str, low_bit: bool, 
         model: one for which `is_lowerable` holds.
         batch_size, io, low_bit, signature: as `convert` is told.
     """
-    options = {"io": io, "low_bit": low_bit}
+    lowered = partial(lower, model, io=io, low_bit=low_bit)
     is_open = batch_size is None and any(entry.shape[0] is None for entry in model.inputs)
     reason = OF_STATE if is_open and keeps_state(model) else None
     if reason is None:
-        content = _named(model, lower(model, batch_size=batch_size, **options), signature)
+        content = _named(model, lowered(batch_size=batch_size), signature)
         reason = why_batch_is_fixed(content) if is_open else None
     if reason is not None:  # an op may need it
-        content = _named(model, lower(model, batch_size=1, **options), signature)
+        content = _named(model, lowered(batch_size=1), signature)
         warn_of_one_sample(reason, stacklevel=5)
     return content
 

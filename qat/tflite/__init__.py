@@ -14,7 +14,7 @@ from qat.tflite.verify import Verification, verify
 
 if TYPE_CHECKING:
     from qat.deploy import c_source, feeding_snippets
-    from qat.export import convert
+    from qat.export.convert import convert
 
 __all__ = [
     "Interpreter",

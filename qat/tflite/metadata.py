@@ -67,8 +67,9 @@ def _standard(graph: TfliteGraph, content: bytes) -> Metadata:
         return Metadata()
     normalization = standard_metadata.read_normalization(graph.metadata[standard_metadata.ENTRY])
     shape = graph.inputs[0].shape[1:] if graph.inputs else ()
-    is_image = normalization is not None and len(shape) == 3
-    contract = standard_metadata.contract_of(normalization, shape) if is_image else None
+    contract = None
+    if normalization is not None and len(shape) == 3:  # an image
+        contract = standard_metadata.contract_of(normalization, shape)
     return Metadata(contract, standard_metadata.read_labels(content))
 
 

@@ -182,11 +182,14 @@ def measure(
         for child in children:
             child.__exit__(None, None, None)
     return [
-        answer
-        if isinstance(answer, TfliteFileError)
-        else Timing(tuple(found[at]), answer[0], answer[1][0], len(answer[1]), *peaks[at])
+        _timing(found[at], answer, peaks[at]) if isinstance(answer, tuple) else answer
         for at, answer in enumerate(loaded)
     ]
+
+
+def _timing(rounds_ms: list[NDArray], loaded: tuple[float, list[float]], peaks: tuple[int, int]) -> Timing:
+    load_ms, warmup_ms = loaded
+    return Timing(tuple(rounds_ms), load_ms, warmup_ms[0], len(warmup_ms), *peaks)
 
 
 def _loaded(child: Child, job: Job, warmup_seconds: float) -> tuple[float, list[float]] | TfliteFileError:
