@@ -37,9 +37,9 @@ from qat.stages.compare import write_comparison
 from qat.tflite import Interpreter, TfliteGraph, arena_lower_bound, multiply_accumulates, read, readiness, verify
 from qat.tflite.benchmark.single_ops import one_op_files
 from qat.tflite.benchmark.timing import Job, Setting, measure, time_each
+from qat.tflite.editing import rewrite, set_metadata
 from qat.tflite.kind import kind_of
 from qat.tflite.metadata import ENTRY, Metadata
-from qat.tflite.rewriting import rewrite, set_metadata
 
 BENT_FILES = 500
 

@@ -17,7 +17,7 @@ from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.metadata import read_metadata
 from qat.tflite.micro_ops import resolver_calls
 from qat.tflite.reader import read, read_bytes
-from qat.tflite.rewriting import ALIGNMENT
+from qat.tflite.writer import ALIGNMENT
 
 
 def c_source(

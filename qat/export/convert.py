@@ -9,12 +9,19 @@ from qat.calibration import as_batches
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError, WrongFileError
 from qat.export.borders import integer_borders
+from qat.export.conversion import Options, convert_traced
+from qat.export.lowered import lowered_file
+from qat.export.lowering import is_lowerable, reading_once, refuse_unknown_layers
+from qat.export.self_check import check_against_model
+from qat.export.tracing import TracedModel, broken, graph_name, trace
+from qat.quantization import quantize_model
+from qat.quantization.model import in_float32
+from qat.tflite.editing import restore_order, rewrite, set_metadata, set_names
 from qat.tflite.graph import TfliteGraph, layer_name
+from qat.tflite.made_here import trust
 from qat.tflite.metadata import ENTRY, Metadata
 from qat.tflite.numbers import refuse_broken_numbers
 from qat.tflite.reader import read
-from qat.tflite.rewriting import restore_order, rewrite, set_metadata, set_names
-from qat.tflite.runtime.sandbox import trust
 from qat.tflite.verify import Verification, verify
 
 SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
@@ -77,10 +84,6 @@ def convert(
             or it holds scales or biases that its kernels cannot compute with; the layer is named.
     """
     _check_options(scheme, io, engine, batch_size)
-    from qat.export.lowering import is_lowerable, reading_once, refuse_unknown_layers  # TensorFlow loads here
-    from qat.export.tracing import TracedModel
-    from qat.quantization.model import in_float32
-
     ours = in_float32(model.model if isinstance(model, TracedModel) else model)
     if not is_lowerable(ours):
         refuse_unknown_layers(ours)
@@ -105,8 +108,6 @@ def convert(
         else:
             content = _lowered(ours, *options)
         if check:
-            from qat.export.self_check import check_against_model
-
             check_against_model(ours, content)
     return content
 
@@ -126,8 +127,6 @@ def _by_tensorflow(
     check: bool,
 ) -> bytes:
     """`convert` by TensorFlow's converter: of any model but one of `qat.quantization`."""
-    from qat.export.tracing import trace
-
     traced = trace(model, batch_size)
     scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
     if scheme == "trained" and engine == "tflite":
@@ -147,9 +146,6 @@ def _by_tensorflow(
 
 def _lowered(model: Any, batch_size: int | None, io: str, allow_float: bool, low_bit: bool, signature: str) -> bytes:
     """The file of a model of our layers, written op by op."""
-    from qat.export.lowered import lowered_file
-    from qat.export.tracing import broken
-
     _refuse_broken_weights(broken(model.variables))
     content = lowered_file(model, batch_size=batch_size, io=io, low_bit=low_bit, signature=signature)
     file = read(content)
@@ -162,9 +158,6 @@ def _lowered(model: Any, batch_size: int | None, io: str, allow_float: bool, low
 
 def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple, signature: str) -> bytes:
     """The finished file of a trace. `chosen`: the fields of `conversion.Options`."""
-    from qat.export.conversion import Options, convert_traced  # TensorFlow loads here
-    from qat.export.tracing import trace
-
     _refuse_broken_weights(traced.broken_weights())
     options = Options(*chosen)
     unroll = bool(traced.loops) and options.scheme in INTEGER
@@ -177,7 +170,6 @@ def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple,
 
 def _finished(content: bytes, traced: Any, options: Any, signature: str) -> bytes:
     """The converter's file with what only we know in it, proved."""
-    from qat.export.tracing import graph_name
 
     def finish(unpacked: Any) -> None:
         restore_order(unpacked, [graph_name(spec.name) for spec in traced.inputs])
@@ -200,8 +192,6 @@ def _finished(content: bytes, traced: Any, options: Any, signature: str) -> byte
 
 def _on_our_ranges(model: Any, batches: Any, per_channel: bool, **options: Any) -> bytes | None:
     """The file of the model's canonical form, calibrated and not trained; None where it has none."""
-    from qat.quantization import quantize_model
-
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "calibration has")  # said once already
         try:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from qat.metrics import sqnr_db
 from qat.quantization.layers import RangeLayer, integer_arithmetic
 from qat.quantization.model import QatModel, bind_ranges
+from qat.tflite.editing import rewrite
 from qat.tflite.reader import read
-from qat.tflite.rewriting import rewrite
 from qat.tflite.runtime.interpreter import Interpreter
 
 BATCH_SIZE = 32  # samples whose tensors of all layers are computed together

@@ -8,8 +8,9 @@ from typing import Any
 from qat.export.conversion import warn_of_one_sample, why_batch_is_fixed
 from qat.export.lowering import keeps_state, lower
 from qat.export.tracing import input_specs, output_names
+from qat.tflite.editing import set_metadata, set_names
 from qat.tflite.metadata import ENTRY, Metadata
-from qat.tflite.rewriting import pack, set_metadata, set_names
+from qat.tflite.writer import pack
 
 OF_STATE = "the LSTM kernel keeps a state for a fixed number of samples"
 

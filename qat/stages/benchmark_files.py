@@ -12,7 +12,6 @@ from qat.commands import command
 from qat.config import BenchmarkConfig
 from qat.contract import Contract
 from qat.errors import ConfigError, QatError, RunDirError
-from qat.export import convert
 from qat.reporting.terminal import near
 from qat.tflite import TfliteGraph, check_loadable, read, with_metadata
 from qat.tflite.kind import kind_of
@@ -117,6 +116,8 @@ def _made(run: Path, present: set[str], folder: Path, say: Say, trust: bool) -> 
     source = run / "float" / rundir.MODEL_KERAS
     if not wanted or not source.is_file():
         return
+    from qat.export import convert  # TensorFlow loads here
+
     try:
         model, metadata = _float_model(source, trust), rundir.read_json(source.with_name(rundir.MODEL_JSON))
         for name in wanted:

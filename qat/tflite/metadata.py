@@ -15,10 +15,10 @@ from typing import Any
 from qat.contract import Contract
 from qat.errors import ConfigError, TfliteFileError
 from qat.tflite import standard_metadata
+from qat.tflite.editing import rewrite, set_metadata
 from qat.tflite.graph import TfliteGraph
+from qat.tflite.made_here import is_trusted, trust
 from qat.tflite.reader import read, read_bytes
-from qat.tflite.rewriting import rewrite, set_metadata
-from qat.tflite.runtime.sandbox import is_trusted, trust
 
 ENTRY = "qat.model.json"
 

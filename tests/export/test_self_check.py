@@ -14,9 +14,10 @@ from qat.export.tracing import trace
 from qat.quantization import quantize_model
 from qat.quantization.check_rows import check_rows
 from qat.tflite import convert
+from qat.tflite.editing import rewrite
 from qat.tflite.numbers import refuse_broken_numbers
 from qat.tflite.reader import read
-from qat.tflite.rewriting import pack, rewrite
+from qat.tflite.writer import pack
 
 from ..small_models import images, small_cnn
 

@@ -6,8 +6,8 @@ import pytest
 from qat.evaluation.layer_parity import first_departure, layer_parity
 from qat.quantization import quantize_model
 from qat.tflite import convert
+from qat.tflite.editing import rewrite
 from qat.tflite.reader import read
-from qat.tflite.rewriting import rewrite
 
 
 def with_spoiled_kernel(content, op_name):

@@ -6,8 +6,9 @@ import pytest
 from qat.contract import Contract
 from qat.errors import ConfigError, TfliteFileError
 from qat.tflite import Interpreter, read, read_metadata, with_metadata
+from qat.tflite.editing import rewrite, set_metadata
 from qat.tflite.metadata import ENTRY
-from qat.tflite.rewriting import ALIGNMENT, rewrite, set_metadata
+from qat.tflite.writer import ALIGNMENT
 
 from ..small_models import images
 

@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.errors import TfliteFileError
 from qat.tflite.reader import DAMAGE
-from qat.tflite.rewriting import pack
+from qat.tflite.writer import pack
 
 STATEFUL = frozenset({"WHILE", "IF", "CALL_ONCE", "VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE"})
 

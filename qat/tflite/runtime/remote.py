@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from qat.errors import TfliteFileError
 from qat.limits import MB, current
 from qat.tflite.graph import TfliteGraph
+from qat.tflite.made_here import is_trusted
 from qat.tflite.runtime.runtime import Arrays, Runtime, Step, as_they_are, available_cores, joined
 from qat.tflite.runtime.runtime_child import PLAIN_KINDS, send
-from qat.tflite.runtime.sandbox import is_trusted
 from qat.tflite.runtime.silence import TALKATIVE
 
 SLICE_SAMPLES = 200  # for each thread: two of the largest batches

@@ -10,23 +10,13 @@ from pathlib import Path
 
 from qat.errors import TfliteFileError
 from qat.limits import MB, current
+from qat.tflite.made_here import is_trusted
 from qat.tflite.reader import read, read_bytes
 from qat.tflite.runtime.loading_child import REFUSED
 
 _CHILD = Path(__file__).with_name("loading_child.py")
 _START = "import runpy, sys; sys.path[:] = sys.argv[4:]; runpy.run_path(sys.argv[1], run_name='__main__')"
-_made_here: set[bytes] = set()  # digests of files that this process made
-_checked: set[bytes] = set()  # and of those that a child process has loaded
-
-
-def trust(content: bytes) -> None:
-    """Note that a file was made here, and needs no child process."""
-    _made_here.add(hashlib.sha256(content).digest())
-
-
-def is_trusted(content: bytes) -> bool:
-    """Whether this very file was made here. That a child ran it once is no reason to run it here with other shapes."""
-    return hashlib.sha256(content).digest() in _made_here
+_checked: set[bytes] = set()  # digests of files that a child process has loaded
 
 
 def is_checked(content: bytes) -> bool:

@@ -10,7 +10,7 @@ from qat.errors import TfliteFileError
 from qat.tflite import Interpreter, read
 from qat.tflite.benchmark.single_ops import one_op_files, tiny_model
 from qat.tflite.benchmark.timing import Child, Job, Setting, measure, time_each
-from qat.tflite.rewriting import rewrite
+from qat.tflite.editing import rewrite
 
 from .. import planting
 

@@ -8,10 +8,11 @@ import pytest
 
 from qat.errors import TfliteFileError
 from qat.limits import Limits, use
-from qat.tflite import Interpreter, check_loadable, convert, read
+from qat.tflite import Interpreter, check_loadable, convert, made_here, read
+from qat.tflite.made_here import is_trusted
 from qat.tflite.runtime import runtime, sandbox
 from qat.tflite.runtime.remote import RemoteRuntime
-from qat.tflite.runtime.sandbox import is_checked, is_trusted
+from qat.tflite.runtime.sandbox import is_checked
 
 from .. import planting
 
@@ -19,7 +20,7 @@ from .. import planting
 @pytest.fixture
 def forgetful(monkeypatch):
     """Nothing is known to be good."""
-    monkeypatch.setattr(sandbox, "_made_here", set())
+    monkeypatch.setattr(made_here, "_digests", set())
     monkeypatch.setattr(sandbox, "_checked", set())
 
 
@@ -37,7 +38,7 @@ def test_token_ids_of_a_small_vocabulary_are_no_reason_to_refuse():
 
     tokens = tf_keras.Input((6,), dtype="int32")
     content = convert(tf_keras.Model(tokens, tf_keras.layers.Embedding(3, 2)(tokens)), scheme="float32")
-    sandbox._made_here.clear()
+    made_here._digests.clear()
     check_loadable(content)
     assert is_checked(content)
 
