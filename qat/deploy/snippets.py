@@ -6,20 +6,33 @@ probabilities. Each snippet does the three steps apart: preprocess, quantize, de
 
 from __future__ import annotations
 
+import re
+import string
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from qat.contract import Contract
 from qat.deploy.c_text import C_TYPES, float_literal
-from qat.deploy.snippet_texts import CPP, KOTLIN, PYTHON, SWIFT
 from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.metadata import read_metadata
 from qat.tflite.reader import read, read_bytes
 
-FILES = {"feed.py": PYTHON, "Feed.kt": KOTLIN, "Feed.swift": SWIFT, "feed.cc": CPP}
-_KOTLIN_TYPES = {"int8": "Byte", "uint8": "Byte", "int16": "Short", "int32": "Int", "int64": "Long", "float32": "Float"}
+FILES = ("feed.py", "Feed.kt", "Feed.swift", "feed.cc")
+_CONDITION = re.compile(r" *(?:#|//) \[if (?P<not>not )?(?P<fact>[a-z_]+)\]$")
 _WHY_RESET = "the state of a recurrent layer outlives a call, and each sample starts afresh"
-_SWIFT_TYPES = {name: "Float" if name == "float32" else name.replace("i", "I").replace("u", "U") for name in C_TYPES}
+_KOTLIN_TYPES = {"int8": "Byte", "uint8": "Byte", "int16": "Short", "int32": "Int", "int64": "Long", "float32": "Float"}
+_KOTLIN_TYPES |= {"bool": "Byte"}
+_SWIFT_TYPES = {name: name.replace("i", "I").replace("u", "U") for name in C_TYPES}
+_SWIFT_TYPES |= {"float32": "Float", "bool": "UInt8"}
+
+
+class _Template(string.Template):
+    """`QAT_NAME` stands for a value: an identifier in every language, so that the templates read as code."""
+
+    delimiter = "QAT_"
+    idpattern = "[A-Z_]+"
+    flags = re.RegexFlag(0)
 
 
 def feeding_snippets(
@@ -38,14 +51,20 @@ def feeding_snippets(
     """
     content = read_bytes(model)
     graph = read(content)
-    values = _values(graph, contract or read_metadata(content).contract, file_name)
-    return {name: _filled(text, values) for name, text in FILES.items()}
+    contract = contract or read_metadata(content).contract
+    values, facts = _values(graph, contract, file_name), _facts(graph, contract)
+    templates = resources.files("qat.deploy") / "templates"
+    return {name: _filled((templates / name).read_text(encoding="utf-8"), values, facts) for name in FILES}
 
 
-def _filled(text: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", value)
-    return text
+def _filled(text: str, values: dict[str, str], facts: dict[str, bool]) -> str:
+    """The template for this file. Lines that end in the comment `[if fact]` or `[if not fact]` stand if it holds."""
+    lines = []
+    for line in text.splitlines():
+        condition = _CONDITION.search(line)
+        if condition is None or facts[condition["fact"]] != bool(condition["not"]):
+            lines.append(_CONDITION.sub("", line))
+    return _Template("\n".join(lines) + "\n").substitute(values)
 
 
 @dataclass(frozen=True)
@@ -70,56 +89,26 @@ def _values(graph: TfliteGraph, contract: Contract | None, file_name: str) -> di
         "OFFSETS": ", ".join(f"{value:.9g}" for value in affine.offset),
         "MULTIPLIERS_F": ", ".join(map(float_literal, affine.multiplier)),
         "OFFSETS_F": ", ".join(map(float_literal, affine.offset)),
-        "BGR": "true" if contract is not None and contract.colour_order == "bgr" else "false",
-        "BGR_PY": "[..., ::-1]" if contract is not None and contract.colour_order == "bgr" else "",
         "RAW_DTYPE": contract.raw_dtype if contract is not None else "float32",
         "RAW_C": C_TYPES[contract.raw_dtype] if contract is not None else "float",
-        **_python(graph),
-        **_resets(graph),
+        "BATCH": str(graph.batch),
+        "WHY_RESET": _WHY_RESET,
         **_numbers("IN", source),
         **_numbers("OUT", target),
     }
 
 
-def _python(graph: TfliteGraph) -> dict[str, str]:
-    """The lines of feed.py that are not in every file's; what they hold of the file's numbers is filled in later."""
+def _facts(graph: TfliteGraph, contract: Contract | None) -> dict[str, bool]:
+    """What decides about lines of the templates."""
     source, target = graph.inputs[0], graph.outputs[0]
-    doc, quantize = "Real inputs as the file takes them.", ["    return real.astype(np.@IN_DTYPE@)"]
-    if source.quantization:
-        doc = "Real inputs to the file's codes: scale, round, zero point, saturate. Never a bare astype."
-        quantize = [
-            "    scaled = real.astype(np.float64) / @IN_SCALE@",
-            "    rounded = np.trunc(scaled + np.copysign(0.5, scaled))",
-            "    return np.clip(rounded + @IN_ZERO@, @IN_LOW@, @IN_HIGH@).astype(np.@IN_DTYPE@)",
-        ]
-    prepare, allocate = [], "interpreter.allocate_tensors()"
-    if any(size < 0 for size in source.shape_signature[1:]):  # of each sample's own size
-        prepare += ["interpreter.resize_tensor_input(source, codes[None].shape)", allocate]
-    if graph.remembers:
-        prepare.append(f"interpreter.reset_all_variables()  # {_WHY_RESET}")
     return {
-        "QUANTIZE_DOC_PY": doc,
-        "QUANTIZE_PY": "\n".join(quantize),
-        "DEQUANTIZE_PY": "(codes.astype(np.float32) - @OUT_ZERO@) * np.float32(@OUT_SCALE@)"
-        if target.quantization
-        else "codes",
-        "PREPARE_PY": "".join(f"        {line}\n" for line in prepare),
-        "ALLOCATE_PY": "" if allocate in prepare else f"    {allocate}\n",
-        "ONE_PY": "codes[None]" if graph.batch == 1 else f"np.repeat(codes[None], {graph.batch}, axis=0)",
-        "FIRST_PY": "[0]" if graph.by_sample(target) else "",
-    }
-
-
-def _resets(graph: TfliteGraph) -> dict[str, str]:
-    """What makes each sample start with an empty state; Swift's interpreter cannot do that, so it takes a new one."""
-    if not graph.remembers:
-        nothing = dict.fromkeys(("RESET_KOTLIN", "RESET_SWIFT", "RESET_C"), "")
-        return {**nothing, "INTERPRETER_SWIFT": "_ interpreter: Interpreter, "}
-    return {
-        "RESET_KOTLIN": f"        interpreter.resetVariableTensors()  // {_WHY_RESET}\n",
-        "RESET_SWIFT": f"        let interpreter = try load()  // a new one: {_WHY_RESET}\n",
-        "RESET_C": f"  interpreter.ResetVariableTensors();  // {_WHY_RESET}\n",
-        "INTERPRETER_SWIFT": "",
+        "bgr": contract is not None and contract.colour_order == "bgr",
+        "quantized_in": source.quantization is not None,
+        "quantized_out": target.quantization is not None,
+        "remembers": graph.remembers,
+        "of_any_size": any(size < 0 for size in source.shape_signature[1:]),  # each sample has its own
+        "of_one_sample": graph.batch == 1,
+        "out_by_sample": graph.by_sample(target),
     }
 
 
@@ -128,13 +117,14 @@ def _numbers(side: str, tensor: Tensor) -> dict[str, str]:
     scale = float(params.scale[0]) if params else 1.0
     zero_point = int(params.zero_point[0]) if params else 0
     low, high = params.code_limits if params else (0, 0)
+    kotlin = _KOTLIN_TYPES.get(tensor.dtype, tensor.dtype)
     return {
-        f"{side}_QUANTIZED": "true" if params else "false",
         f"{side}_DTYPE": tensor.dtype,
         f"{side}_C": C_TYPES.get(tensor.dtype, tensor.dtype),
-        f"{side}_KOTLIN": _KOTLIN_TYPES.get(tensor.dtype, tensor.dtype),
+        f"{side}_KOTLIN": kotlin,
+        f"{side}_BUFFER": "" if kotlin == "Byte" else kotlin,  # of ByteBuffer's get and put
+        f"{side}_NUMBER_KOTLIN": "(code.toInt() and 0xff)" if tensor.dtype == "uint8" else "code",
         f"{side}_SWIFT": _SWIFT_TYPES.get(tensor.dtype, tensor.dtype),
-        f"{side}_UNSIGNED": "true" if tensor.dtype == "uint8" else "false",
         f"{side}_SCALE": f"{scale:.9g}",
         f"{side}_SCALE_F": float_literal(scale),
         f"{side}_ZERO": str(zero_point),
