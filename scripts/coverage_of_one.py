@@ -30,8 +30,8 @@ from qat.quantization.layers import Op, integer_arithmetic
 from qat.quantization.model import deep_recursion
 from qat.quantization.schedule import freeze_batch_norm, normalized
 from qat.tflite import Interpreter, convert, read, verify
+from qat.tflite.editing import rewrite
 from qat.tflite.graph import Tensor
-from qat.tflite.rewriting import rewrite
 
 SIZES = (32, 64, 71, 75, 96, 128, 224)  # tried in this order, the first one that the constructor takes is used
 CALIBRATION_ROWS, PARITY_ROWS, STATISTICS_ROWS, TRAINING_ROWS = 8, 4, 32, 2

@@ -104,7 +104,7 @@ def with_other_activation(model: Any) -> Any:
 
 def with_scale_of_logistic(content: bytes) -> bytes:
     """A file whose LOGISTIC says that its codes mean half as much."""
-    from qat.tflite.rewriting import rewrite
+    from qat.tflite.editing import rewrite
 
     def change(unpacked: Any) -> None:
         graph = unpacked.subgraphs[0]
@@ -118,7 +118,7 @@ def tflite_with_metadata(content: bytes, mean: float, std: float) -> bytes:
     """Metadata as the TFLite support library writes it, saying (raw - mean) / std."""
     from qat.contract import Contract
     from qat.tflite import read
-    from qat.tflite.rewriting import rewrite, set_metadata
+    from qat.tflite.editing import rewrite, set_metadata
     from qat.tflite.standard_metadata import ENTRY, write_entry
 
     graph = read(content)

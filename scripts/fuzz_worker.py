@@ -35,11 +35,11 @@ from qat.results import Metric, RunResult, Variant
 from qat.stages.benchmark_files import files_of
 from qat.stages.compare import write_comparison
 from qat.tflite import Interpreter, TfliteGraph, arena_lower_bound, multiply_accumulates, read, readiness, verify
+from qat.tflite.benchmark.single_ops import one_op_files
+from qat.tflite.benchmark.timing import Job, Setting, measure, time_each
+from qat.tflite.editing import rewrite, set_metadata
 from qat.tflite.kind import kind_of
 from qat.tflite.metadata import ENTRY, Metadata
-from qat.tflite.one_op import one_op_files
-from qat.tflite.rewriting import rewrite, set_metadata
-from qat.tflite.timing import Job, Setting, measure, time_each
 
 BENT_FILES = 500
 

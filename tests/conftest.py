@@ -2,4 +2,6 @@
 
 import qat
 
-__all__ = ["qat"]
+from .small_models import calibration, cnn, contract, files, qat_model
+
+__all__ = ["calibration", "cnn", "contract", "files", "qat", "qat_model"]

@@ -10,8 +10,8 @@ import numpy as np
 
 from qat.codes import QuantParams
 from qat.tflite import TfliteGraph, read_metadata
-from qat.tflite.feeding import range_params
 from qat.tflite.graph import Op, Tensor
+from qat.tflite.runtime.input_checks import range_params
 
 CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 WEIGHTED = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}

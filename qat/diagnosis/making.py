@@ -25,7 +25,7 @@ class Recipe:
 
 def make(model: Any, recipe: Recipe, samples: list[NDArray] | None, io: str) -> tuple[bytes | None, str]:
     """The file, or None and why not. `io`: dtype of inputs and outputs, so that the app can run what is made here."""
-    from qat.tflite import convert
+    from qat.export import convert
 
     if recipe.scheme in CALIBRATED and samples is None:
         return None, ""

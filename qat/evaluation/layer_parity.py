@@ -1,5 +1,5 @@
 """Layer by layer, the deployed file against its fake-quant model: that of `qat.tflite`, which `convert` asks too."""
 
-from qat.tflite.layer_parity import LayerParity, first_departure, layer_parity
+from qat.export.layer_parity import LayerParity, first_departure, layer_parity
 
 __all__ = ["LayerParity", "first_departure", "layer_parity"]

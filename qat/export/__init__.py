@@ -1,1 +1,5 @@
-"""A quantization-aware model as the operators of a `.tflite`, written without TensorFlow's converter."""
+"""Keras model in, `.tflite` bytes out: a quantization-aware model op by op, every other by TensorFlow's converter."""
+
+from qat.export.convert import convert
+
+__all__ = ["convert"]

@@ -111,7 +111,7 @@ class QatModel(tf_keras.Model):
     graph = None  # of `answers`
     float_variables = None  # copies of the float model's, out of Keras' sight: `LayerVariables` are what it sees
     origin = None  # a float model that only the process that has quantized it can build again
-    told = None  # what `hold` was told
+    told: Any = None  # what `hold` was told
     check_rows = None  # some calibration rows, one array an input: `qat.quantization.check_rows`
 
     evaluates_itself = False  # by a `test_step` of the float model's class

@@ -6,6 +6,7 @@ calibration sets and training moves (by moving average, or by gradient).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,26 @@ def fake_quant(x: tf.Tensor, low: Any, high: Any, bits: int = 8, narrow: bool = 
     ends = (tf.cast(end, tf.float32) for end in (low, high))
     result = tf.quantization.fake_quant_with_min_max_vars(tf.cast(x, tf.float32), *ends, bits, narrow)
     return tf.cast(result, x.dtype)
+
+
+def _at_most_zero(low: tf.Tensor) -> tf.Tensor:
+    return tf.minimum(low, 0.0)
+
+
+def _above_zero(high: tf.Tensor) -> tf.Tensor:
+    return tf.maximum(high, SMALLEST_SPAN)
+
+
+def _with_lsq_gradient(end: Any, inputs: tf.Tensor, bits: int) -> tf.Tensor:
+    """An end of a learned range; its gradient, a sum over all clipped values, in proportion to a weight's.
+
+    The factor is 1 / sqrt(values of a sample x codes) of LSQ (Esser et al. 2020, 2.2). Without it, one step of SGD at
+    0.05 can carry an end across the other one.
+    """
+    values = tf.cast(tf.reduce_prod(tf.shape(inputs)[1:]), tf.float32)
+    factor = tf.math.rsqrt(tf.maximum(values, 1.0) * (2**bits - 1))
+    end = tf.convert_to_tensor(end)
+    return tf.stop_gradient(end) + factor * (end - tf.stop_gradient(end))
 
 
 @tf.custom_gradient
@@ -134,9 +155,16 @@ class KernelQuantizer(quantizers.Quantizer):
             least: the smallest step that the grid may have, one number a channel, or one for all (`least_step`).
             limit: with `one_range`, the largest absolute value that has a code, one number a channel.
         """
-        if not self.enabled:
-            return inputs
-        limit, kernel = self._limit(inputs, least, limit), self._channels_last(inputs)
+        return self._quantized(inputs, self._limit(inputs, least, limit), training) if self.enabled else inputs
+
+    def on_grid(self, kernel: tf.Tensor, least: Any = None, limit: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """The kernel as a call at inference gives it, and the step between two of its codes."""
+        limit = self._limit(kernel, least, limit)
+        quantized = self._quantized(kernel, limit, False) if self.enabled else kernel
+        return quantized, step_of(0.0, limit, self._largest_code)
+
+    def _quantized(self, inputs: tf.Tensor, limit: tf.Tensor, training: bool) -> tf.Tensor:
+        kernel = self._channels_last(inputs)
         if not self.per_channel:
             result = straight_through(kernel, fake_quant(kernel, -limit, limit, self.bits, narrow=True))
         elif training or self.channels == "depthwise" or (self.channels == "last" and len(kernel.shape) == 4):
@@ -292,16 +320,17 @@ class ActivationQuantizer(quantizers.Quantizer):
         low, high = self.fixed or (-6.0, 6.0)
         trainable = self.learned and self.fixed is None
 
-        def number(what: str, value: float) -> tf.Variable:
+        def number(what: str, value: float, constraint: Callable[[tf.Tensor], tf.Tensor]) -> tf.Variable:
             return layer.add_weight(
                 what,
                 initializer=tf_keras.initializers.Constant(value),
                 trainable=trainable,
+                constraint=constraint if trainable else None,  # the optimizer's step may be longer than the range
                 dtype="float32",
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # every replica sees the same ends
             )
 
-        return {"min_var": number("min", low), "max_var": number("max", high)}
+        return {"min_var": number("min", low, _at_most_zero), "max_var": number("max", high, _above_zero)}
 
     def __call__(
         self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, ends: Any = None, **kwargs: Any
@@ -317,6 +346,8 @@ class ActivationQuantizer(quantizers.Quantizer):
         if not self.enabled:
             return tf.clip_by_value(inputs, *self.fixed) if self.saturates else inputs
         low, high = (weights["min_var"], weights["max_var"]) if ends is None else ends
+        if self.learned and self.fixed is None:
+            low, high = (_with_lsq_gradient(end, inputs, self.bits) for end in (low, high))
         return fake_quant(inputs, low, high, self.bits)
 
     @property

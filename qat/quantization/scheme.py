@@ -178,15 +178,12 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
 
     def kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The folded kernel as the file holds it, in real numbers, and its scale; made once in a forward pass."""
-        inner, name = self.layer, f"kernel of {self.name}"
-        table, (_, quantizer, _) = inner.variables_of_model, self._weight_vars[0]
-        found = table.noted(name)
-        if found is None:
-            kernel = inner.folded_kernel()
-            grid = {"least": inner.least_kernel_step(quantizer), "limit": inner.shared_limit(quantizer)}
-            found = quantizer(kernel, False, weights={}, **grid), quantizer.scale(kernel, **grid)
-            table.note(name, found)
-        return found
+        return self.layer.variables_of_model.once(f"kernel of {self.name}", self._kernel_on_grid)
+
+    def _kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
+        inner, (_, quantizer, _) = self.layer, self._weight_vars[0]
+        grid = {"least": inner.least_kernel_step(quantizer), "limit": inner.shared_limit(quantizer)}
+        return quantizer.on_grid(inner.folded_kernel(), **grid)
 
     def _quantized_gates(self, inner: Lstm, training: Any) -> dict[str, tf.Tensor]:
         """Both matrices on their grids and, but for training, the steps of those."""

@@ -7,7 +7,7 @@ forward pass (`qat.quantization.canonical.source`), so that an optimizer's step 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
@@ -63,6 +63,14 @@ class FloatVariables:
     def noted(self, name: str) -> Any:
         """What was put down under this name; None where nothing was."""
         return self._of_this_graph().get(f"note {name}") if self.in_a_pass else None
+
+    def once(self, name: str, compute: Callable[[], Any]) -> Any:
+        """What `compute` gives; of one name, made once in a forward pass."""
+        found = self.noted(name)
+        if found is None:
+            found = compute()
+            self.note(name, found)
+        return found
 
     def _of_this_graph(self) -> dict[str, Any]:
         """A layer may be traced by itself in a pass, as for a SavedModel: its tensors are of no use outside of it."""

@@ -22,11 +22,11 @@ from qat.reporting.benchmark_plot import latency_png, profile_png
 from qat.reporting.benchmark_table import benchmark_markdown, benchmark_text, comparisons
 from qat.stages.benchmark_files import BenchmarkFile, files_of
 from qat.tflite import multiply_accumulates
+from qat.tflite.benchmark.single_ops import one_op_files
+from qat.tflite.benchmark.timing import Job, Setting, Timing, measure, time_each
+from qat.tflite.benchmark.timing_child import OPEN_SIZE
 from qat.tflite.cost import macs_of
 from qat.tflite.metadata import read_metadata
-from qat.tflite.one_op import one_op_files
-from qat.tflite.timing import Job, Setting, Timing, measure, time_each
-from qat.tflite.timing_child import OPEN_SIZE
 from qat.tflite.verify import verify
 
 MOST = 1 << 16  # of one size of a sample

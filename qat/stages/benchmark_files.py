@@ -13,10 +13,10 @@ from qat.config import BenchmarkConfig
 from qat.contract import Contract
 from qat.errors import ConfigError, QatError, RunDirError
 from qat.reporting.terminal import near
-from qat.tflite import TfliteGraph, check_loadable, convert, read, with_metadata
+from qat.tflite import TfliteGraph, check_loadable, read, with_metadata
 from qat.tflite.kind import kind_of
 from qat.tflite.reader import read_bytes
-from qat.tflite.silence import quiet
+from qat.tflite.runtime.silence import quiet
 
 MADE = {"ptq_float16": "float16", "ptq_dynamic_range": "dynamic_range"}  # variant -> scheme that needs no calibration
 SIDE_BY_SIDE = ("float32", "float16", "dynamic_range", "int8")
@@ -116,6 +116,8 @@ def _made(run: Path, present: set[str], folder: Path, say: Say, trust: bool) -> 
     source = run / "float" / rundir.MODEL_KERAS
     if not wanted or not source.is_file():
         return
+    from qat.export import convert  # TensorFlow loads here
+
     try:
         model, metadata = _float_model(source, trust), rundir.read_json(source.with_name(rundir.MODEL_JSON))
         for name in wanted:

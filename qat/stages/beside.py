@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from qat import rundir
+from qat.deploy import c_source, feeding_snippets
 from qat.stages.run import Run
-from qat.tflite import TfliteGraph, c_source, feeding_snippets, read, readiness, with_metadata
+from qat.tflite import TfliteGraph, read, readiness, with_metadata
 from qat.tflite.graph import Tensor
 
 

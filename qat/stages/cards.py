@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qat import rundir
+from qat.deploy import feeding_snippets
 from qat.plain_text import writable
 from qat.reporting.model_card import Card, model_card
 from qat.results import RunResult
 from qat.stages.provenance import overrides_of
 from qat.stages.run import Run
-from qat.tflite import feeding_snippets
 
 _OF_THE_MACHINE = ("float_cache", "float_run", "hydra.", "log.", "logger", "sweep.", "threads", "train.threads")
 

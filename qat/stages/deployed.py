@@ -6,10 +6,11 @@ from typing import Any
 
 from qat import rundir
 from qat.evaluation import evaluate, spread
+from qat.export import convert
 from qat.reporting.numbers import drop, drop_name
 from qat.results import Metric
 from qat.stages.run import Run
-from qat.tflite import Interpreter, convert
+from qat.tflite import Interpreter
 
 
 def draw_deployed(run: Run, curve: str, tflite_model: bytes, task: str, *steps: int) -> None:

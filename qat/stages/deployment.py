@@ -12,12 +12,13 @@ from qat.errors import QatError
 from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity
 from qat.evaluation.evaluate import spread
 from qat.evaluation.layer_parity import LayerParity, first_departure, layer_parity
+from qat.export import convert
 from qat.results import Parity, Variant
 from qat.stages.float_model import FloatModel
 from qat.stages.qat import QatModel
 from qat.stages.run import Run
-from qat.tflite import Interpreter, convert, read, verify
-from qat.tflite.latency import median_latency_ms
+from qat.tflite import Interpreter, read, verify
+from qat.tflite.benchmark.latency import median_latency_ms
 
 KERAS = "float in Keras"  # among the answers: what the others are compared with
 LAYER_SAMPLES = 64  # of val, for the comparison layer by layer

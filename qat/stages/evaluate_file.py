@@ -21,8 +21,8 @@ from qat.evaluation import evaluate as judge
 from qat.reporting.terminal import say
 from qat.stages.fed_by import OPTIONS, FedBy, contract_for
 from qat.tflite import Interpreter, verify
-from qat.tflite.feeding import range_params
 from qat.tflite.graph import Tensor
+from qat.tflite.runtime.input_checks import range_params
 
 SPLITS = ("test", "val", "train", "all")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qat import rundir
+from qat.export import convert
 from qat.stages.beside import with_contract, write_beside
 from qat.stages.run import Run
-from qat.tflite import convert
 
 if TYPE_CHECKING:
     import tf_keras
 
-    from qat.tflite.tracing import TracedModel
+    from qat.export.tracing import TracedModel
 
 
 def export_keras(run: Run, variant: str, model: tf_keras.Model) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ModelError
+from qat.export.tracing import TracedModel, trace
 from qat.quantization import quantize_model
 from qat.quantization.preserve import anything_kept
 from qat.stages.calibration import calibration_inputs
@@ -16,7 +17,6 @@ from qat.stages.deployed import draw_deployed
 from qat.stages.export import export_tflite
 from qat.stages.float_model import FloatModel
 from qat.stages.run import NEED_CALIBRATION, SCHEMES, Run
-from qat.tflite.tracing import TracedModel, trace
 
 if TYPE_CHECKING:
     import tf_keras

@@ -12,6 +12,7 @@ from qat import rundir
 from qat.config import QuantConfig
 from qat.errors import TrainingDivergedError
 from qat.evaluation import Predictor, evaluate, keras_predictor
+from qat.export.tracing import TracedModel, trace
 from qat.quantization import quantize_model
 from qat.quantization.model import qat_twin
 from qat.quantization.range_meter import RangeFit
@@ -24,7 +25,6 @@ from qat.stages.range_watch import RangeWatch
 from qat.stages.run import Run
 from qat.stages.sensitivity import rank_layers, skipped_by_itself
 from qat.stages.watching import CurveCallback, EpochCallback
-from qat.tflite.tracing import TracedModel, trace
 from qat.training import FitSettings, fit
 from qat.training.feeding import steps_per_epoch, trained_on, training_batches
 

@@ -11,10 +11,10 @@ import tensorflow as tf
 import tf_keras
 
 from qat.evaluation import spread
+from qat.export.tracing import TracedModel
 from qat.quantization.range_meter import RangeFit, RangeMeter
 from qat.reporting.dashboard import ALL_LAYERS, SATURATION, SQNR
 from qat.stages.run import Run
-from qat.tflite.tracing import TracedModel
 
 MOST_SAMPLES, MOST_NUMBERS = 64, 1 << 20  # of val; fewer where a sample is large: all activations are held at once
 _RANGE = re.compile(r"[_/](min|max)(:0)?$")

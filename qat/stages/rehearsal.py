@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from qat.config import STOCK, STOCK_VARIANT, QuantConfig
 from qat.errors import ModelError
+from qat.export import convert
 from qat.models import task_of
 from qat.quantization.check import check_quantizable
 from qat.quantization.stock import quantize_by_tfmot
 from qat.stages.calibration import check_calibration
 from qat.stages.run import NEED_CALIBRATION, SCHEMES, STOCK_OPTIONS, TRAINED_QUANTIZED, Run
-from qat.tflite import convert
 from qat.training import FitSettings, make_optimizer
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from qat import rundir
 from qat.config import STOCK_VARIANT
 from qat.errors import ModelError, QatError
 from qat.evaluation import Predictor, evaluate, keras_predictor
+from qat.export.tracing import TracedModel, trace
 from qat.quantization.stock import quantize_by_tfmot, reason_of, stock_scope
 from qat.reporting.dashboard import stock_curves
 from qat.stages.beside import write_beside
@@ -25,7 +26,6 @@ from qat.stages.qat import QatModel
 from qat.stages.range_watch import range_variables
 from qat.stages.run import STOCK_OPTIONS, Run
 from qat.stages.watching import CurveCallback, EpochCallback
-from qat.tflite.tracing import TracedModel, trace
 from qat.training import FitSettings, fit
 
 MODEL_H5 = "model.h5"  # Keras does not load a .keras file of tfmot's layers again

@@ -1,16 +1,20 @@
-"""Keras to `.tflite` bytes, and everything that is read from, proved about, and run with such a file."""
+"""All about a `.tflite` that is there: read it, prove things about it, run it (`runtime/`), time it (`benchmark/`)."""
 
-from qat.tflite.convert import convert
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from qat.tflite.cost import arena_lower_bound, multiply_accumulates
 from qat.tflite.graph import TfliteGraph
-from qat.tflite.interpreter import Interpreter
 from qat.tflite.metadata import Metadata, read_metadata, with_metadata
 from qat.tflite.reader import read
 from qat.tflite.readiness import Readiness, readiness
-from qat.tflite.sandbox import check_loadable
-from qat.tflite.snippets import feeding_snippets
-from qat.tflite.source import c_source
+from qat.tflite.runtime.interpreter import Interpreter
+from qat.tflite.runtime.sandbox import check_loadable
 from qat.tflite.verify import Verification, verify
+
+if TYPE_CHECKING:
+    from qat.deploy import c_source, feeding_snippets
+    from qat.export.convert import convert
 
 __all__ = [
     "Interpreter",
@@ -30,3 +34,14 @@ __all__ = [
     "verify",
     "with_metadata",
 ]
+
+_ABOVE = {"convert": "qat.export", "c_source": "qat.deploy", "feeding_snippets": "qat.deploy"}
+
+
+def __getattr__(name: str) -> Any:
+    """Names of the rooms above, looked up when they are asked for: users import all about files from here, and rooms
+    import one way only.
+    """
+    if name not in _ABOVE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_ABOVE[name]), name)

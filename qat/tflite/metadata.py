@@ -15,10 +15,10 @@ from typing import Any
 from qat.contract import Contract
 from qat.errors import ConfigError, TfliteFileError
 from qat.tflite import standard_metadata
+from qat.tflite.editing import rewrite, set_metadata
 from qat.tflite.graph import TfliteGraph
+from qat.tflite.made_here import is_trusted, trust
 from qat.tflite.reader import read, read_bytes
-from qat.tflite.rewriting import rewrite, set_metadata
-from qat.tflite.sandbox import is_trusted, trust
 
 ENTRY = "qat.model.json"
 
@@ -42,14 +42,18 @@ class Metadata:
         return json.dumps(values, indent=1)
 
 
-def read_metadata(model: bytes | str | Path | TfliteGraph) -> Metadata:
+def read_metadata(model: bytes | str | Path | TfliteGraph, graph: TfliteGraph | None = None) -> Metadata:
     """What the file carries; an empty Metadata where it carries nothing of ours.
+
+    Args:
+        model: the file's bytes, its path, or what `read` made of it.
+        graph: what `read` made of it, beside the bytes.
 
     Raises:
         TfliteFileError: the file is no usable one, or its entry is not what we write.
     """
     content = b"" if isinstance(model, TfliteGraph) else read_bytes(model)
-    graph = model if isinstance(model, TfliteGraph) else read(content)
+    graph = graph or (model if isinstance(model, TfliteGraph) else read(content))
     if ENTRY not in graph.metadata:
         return _standard(graph, content)
     try:
@@ -67,8 +71,9 @@ def _standard(graph: TfliteGraph, content: bytes) -> Metadata:
         return Metadata()
     normalization = standard_metadata.read_normalization(graph.metadata[standard_metadata.ENTRY])
     shape = graph.inputs[0].shape[1:] if graph.inputs else ()
-    is_image = normalization is not None and len(shape) == 3
-    contract = standard_metadata.contract_of(normalization, shape) if is_image else None
+    contract = None
+    if normalization is not None and len(shape) == 3:  # an image
+        contract = standard_metadata.contract_of(normalization, shape)
     return Metadata(contract, standard_metadata.read_labels(content))
 
 

@@ -34,7 +34,9 @@ _BY_TYPES = {
 TYPES = {name: frozenset(types.split()) for types, names in _BY_TYPES.items() for name in names.split()}
 _VALUE_AT = {"SPLIT": 1, "FILL": 1, "SELECT_V2": 1, "TRANSPOSE_CONV": 2}  # which input holds the values; else the first
 
-_WEIGHTS_AT = {name: (1,) for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "SVDF")}
+_WEIGHTS_AT: dict[str, tuple[int, ...]] = {
+    name: (1,) for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "SVDF")
+}
 _WEIGHTS_AT |= {"UNIDIRECTIONAL_SEQUENCE_LSTM": tuple(range(1, 9))}
 _WEIGHTS = {"float32": {"float32"}, "int8": {"int8"}, "int16": {"int8"}}  # by the type of the values
 _INT4_WEIGHTS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})  # with int8 values

@@ -21,8 +21,8 @@ from qat.tflite.graph import Op, Signature, Subgraph, Tensor, TfliteGraph
 from qat.tflite.operand_types import check_types
 
 IDENTIFIER = b"TFL3"
-DAMAGE = (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
-DAMAGE += (RecursionError, AssertionError)
+_WRONG_VALUES = (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, AssertionError)
+DAMAGE = (*_WRONG_VALUES, OverflowError, MemoryError, RecursionError)
 
 
 def _names_of(enumeration: type) -> dict[int, str]:

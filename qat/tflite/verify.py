@@ -137,8 +137,9 @@ class _SubgraphView:
         if op.name == "QUANTIZE":
             return op.inputs[:1] != () and op.inputs[0] in self.subgraph.input_indices
         output = self.subgraph.output_of(op)
-        is_output = output is not None and output.index in self.subgraph.output_indices
-        return is_output and output.index not in self.subgraph.consumers
+        if output is None or output.index not in self.subgraph.output_indices:
+            return False
+        return output.index not in self.subgraph.consumers
 
     @property
     def body_is_integer(self) -> bool:

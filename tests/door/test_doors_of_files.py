@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qat.tflite import with_metadata
-from qat.tflite.one_op import tiny_model
+from qat.tflite.benchmark.single_ops import tiny_model
 
 
 def door(name, *arguments, cwd):

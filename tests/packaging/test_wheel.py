@@ -6,9 +6,12 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
+
+from qat.deploy.snippets import FILES
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -39,6 +42,11 @@ def python(wheel, tmp_path_factory):
     # A path in a .pth file is searched, but the .pth files in it (that of an editable qat) are not read.
     (next(folder.glob("lib/*/site-packages")) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python
+
+
+def test_it_holds_the_templates_that_snippets_are_made_of(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        assert {f"qat/deploy/templates/{name}" for name in FILES} <= set(archive.namelist())
 
 
 def test_the_package_is_the_one_from_the_wheel(python, tmp_path):

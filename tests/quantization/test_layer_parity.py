@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from qat.evaluation.layer_parity import first_departure, layer_parity
+from qat.quantization import quantize_model
+from qat.tflite import convert
+from qat.tflite.editing import rewrite
 from qat.tflite.reader import read
-from qat.tflite.rewriting import rewrite
 
 
 def with_spoiled_kernel(content, op_name):
@@ -34,3 +36,16 @@ def test_the_first_departure_is_the_layer_whose_kernel_was_spoiled(op_name, laye
     departed = first_departure(rows)
     assert departed.layer == layer
     assert all(row.exact >= 0.999 for row in rows[: rows.index(departed)])
+
+
+def test_outputs_that_are_known_by_name_are_compared_as_well():
+    import tf_keras
+    from tf_keras import layers
+
+    tf_keras.utils.set_random_seed(0)
+    entry = tf_keras.Input((4,))
+    hidden = layers.Dense(5, activation="relu", name="hidden")(entry)
+    outputs = {"a": layers.Dense(3, name="first")(hidden), "b": layers.Dense(2, name="second")(hidden)}
+    rows = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    model = quantize_model(tf_keras.Model(entry, outputs), rows)
+    assert [row.layer for row in layer_parity(model, convert(model), rows[:8])] == ["hidden", "first", "second"]

@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from qat.export.tracing import trace
 from qat.quantization import quantize_model, range_meter
 from qat.quantization.layers import RangeLayer
 from qat.quantization.range_meter import RangeMeter
-from qat.tflite.tracing import trace
 
 
 @pytest.fixture(scope="module")

@@ -92,6 +92,17 @@ def test_learned_ranges_have_gradients_move_and_export(tiny, images, labels):
     assert verify(convert(model)).integer_only
 
 
+def test_no_step_carries_an_end_of_a_learned_range_across_zero(tiny, images):
+    model = quantize_model(tiny, images[:100], config=QuantConfig(name="qat", learned_ranges=True))
+    ends = model.range_variables
+    for sign in (1.0, -1.0):
+        tf_keras.optimizers.SGD(100.0).apply_gradients((tf.fill(end.shape, sign), end) for end in ends)
+        layers = [layer for layer in model.layers if isinstance(layer, RangeLayer) and layer.trainable_variables]
+        assert len(layers) == len(ends) / 2
+        assert all(layer.range[0] <= 0 < layer.range[1] for layer in layers)
+    assert np.isfinite(model(images[:4], training=True)).all()
+
+
 @pytest.mark.slow
 def test_distillation_brings_the_student_nearer_to_the_teacher(tiny, images, labels):
     def divergence(weight):

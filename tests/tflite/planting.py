@@ -3,7 +3,7 @@
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from qat.tflite.rewriting import rewrite
+from qat.tflite.editing import rewrite
 
 
 def edited(content, edit):

@@ -6,10 +6,11 @@ import pytest
 from qat.contract import Contract
 from qat.errors import ConfigError, TfliteFileError
 from qat.tflite import Interpreter, read, read_metadata, with_metadata
+from qat.tflite.editing import rewrite, set_metadata
 from qat.tflite.metadata import ENTRY
-from qat.tflite.rewriting import ALIGNMENT, rewrite, set_metadata
+from qat.tflite.writer import ALIGNMENT
 
-from .conftest import images
+from ..small_models import images
 
 LABELS = ("ant", "bee", "cat", "dog", "élan")
 

@@ -10,11 +10,11 @@ import pytest
 from qat.contract import Contract, apply
 from qat.errors import TfliteFileError
 from qat.tflite import Interpreter, read, read_metadata, with_metadata
+from qat.tflite.editing import rewrite
 from qat.tflite.metadata import ENTRY as OURS
-from qat.tflite.rewriting import rewrite
 from qat.tflite.standard_metadata import ENTRY, contract_of, normalization_of, read_normalization
 
-from .conftest import images
+from ..small_models import images
 
 LABELS = ("ant", "bee", "cat", "dog", "eel")
 CONTRACTS = [

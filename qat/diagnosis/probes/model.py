@@ -18,7 +18,7 @@ from qat.diagnosis.making import Recipe
 from qat.diagnosis.running import FileRunner, run_keras
 from qat.metrics import sqnr_db
 from qat.tflite import read
-from qat.tflite.remote import make_runtime
+from qat.tflite.runtime.remote import make_runtime
 
 TAIL_RATIO = 8.0  # largest value over the 99.9th percentile
 SMALL_CHANNELS = 64.0  # widest channel over the narrowest that are alive
@@ -155,8 +155,8 @@ def _standardised(evidence: Evidence, place: int) -> float | None:
     import tf_keras
 
     from qat.errors import QatError
+    from qat.export import convert
     from qat.quantization.columns import normalization_of
-    from qat.tflite import convert
 
     model, layer = evidence.keras, normalization_of(evidence.keras, place)
     samples = evidence.calibration_samples("right")

@@ -62,8 +62,11 @@ def read_weights(network: Network) -> Weights:
         asked.update(_asked(call))
     ranges = [layer for layer in dict.fromkeys(call.layer for call in network.calls) if isinstance(layer, RangeLayer)]
     with network.one_pass():
+        found = _grids(ranges)
+        for layer, scale in zip(ranges, tf.unstack(found[0]), strict=True):
+            layer.note_scale(scale)
         computed = {key: {name: t.numpy() for name, t in compute().items()} for key, compute in asked.items()}
-        told = zip(*(each.numpy().tolist() for each in _grids(ranges)), strict=True)
+    told = zip(*(each.numpy().tolist() for each in found), strict=True)
     grids = [Grid(scale, int(zero_point), low, high) for scale, zero_point, low, high in told]
     return Weights(computed, dict(zip(ranges, grids, strict=True)))
 

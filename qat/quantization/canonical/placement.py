@@ -117,7 +117,7 @@ class Placement:
         return (node.layer or node.name) in self.skipped
 
     def stay_in_float(self, node: Node) -> Tensor:
-        """An op without an integer kernel behind `node`: or else the converter would quantize the node unasked."""
+        """A `float_barrier` behind `node`, which computes in real numbers: the range behind is not its own."""
         barrier = self.graph.make(
             "float_barrier", f"{node.name}/float", [node.output], shape=node.output.shape, layer=node.layer
         )
@@ -190,12 +190,7 @@ def _place_same_scale(state: Placement, node: Node) -> None:
 
 
 def _place_rounding(state: Placement, node: Node) -> None:
-    """The kernel rounds to the codes of its input: the same range once more.
-
-    Where the input has its range from a max pooling before it, that is said there: otherwise the converter leaves
-    whatever else reads the input in float.
-    """
-    _settle(state, node.inputs[0])
+    """The kernel rounds to the codes of its input: the same range once more."""
     on = state.range_of.get(node.inputs[0])
     if on is None:
         return
@@ -239,9 +234,8 @@ def _may_join(state: Placement, tensor: Tensor, on: Range, narrower: bool = Fals
 def _place_unifying(state: Placement, node: Node) -> None:
     """All inputs and the output on one range. Producers that can join it do; where one cannot, the output is quantized.
 
-    An operand from elsewhere is requantized by an op of its own: left to itself, the converter takes the range of one
-    operand for all, and with it for what made another one. Of maximum and minimum only the result needs to be in
-    range: what an operand loses beyond it never comes out.
+    An operand from elsewhere is requantized by an op of its own. Of maximum and minimum only the result needs to be
+    in range: what an operand loses beyond it never comes out.
     """
     if node.joins:
         return _join(state, node)
@@ -269,18 +263,13 @@ def _place_unifying(state: Placement, node: Node) -> None:
     for tensor in dict.fromkeys(rows):  # codes already, on the grid of their table
         _requantize(state, tensor, node, shared, again=False)
     found = [shared if tensor in rows else on for tensor, on in zip(operands, found, strict=True)]
-    for tensor in apart:  # or the converter requantizes what it was made of, for all that read that
-        settled = _settle(state, tensor)
-        if node.op != "masked":
-            _requantize(state, settled, node, shared)
-    if node.op != "masked" and None in found:  # or the converter takes the scale of the constant for all
-        for tensor in list(node.inputs):
-            _settle(state, tensor)
+    for tensor in apart if node.op != "masked" else ():
+        _requantize(state, tensor, node, shared)
     if node.op in ONLY_RESULT:
         shared.tensors.clear()
     shared.masked = node.op == "masked"
     joined = all(on is not None and on.root() is shared for on in found)
-    if joined and node.op not in ONLY_RESULT and not _relu_follows(state, node):
+    if joined and node.op not in ONLY_RESULT:
         state.range_of[node.output] = shared
     else:
         state.quantize(node.output, shared)
@@ -313,7 +302,7 @@ def _place_filling(state: Placement, node: Node) -> None:
         return
     shared = state.new_range(node)
     if on.root().feeds_back or on.root().masked or not _may_join(state, source, on.root()):
-        _requantize(state, _settle(state, source), node, shared)
+        _requantize(state, source, node, shared)
     else:
         merge(on.root(), shared)
     state.quantize(node.output, shared)
@@ -334,11 +323,6 @@ def _join(state: Placement, node: Node) -> None:
         if state.range_of[tensor].root() is not target:
             merge(state.range_of[tensor].root(), target)
     state.range_of[node.output] = target
-
-
-def _relu_follows(state: Placement, node: Node) -> bool:
-    """Whether the converter would take the range of a ReLU for that of the node."""
-    return any(reader.op in RELUS for reader in state.readers.get(node.output, []))
 
 
 def _saturate_earlier(state: Placement, node: Node) -> bool:
@@ -363,7 +347,7 @@ def _saturate_again(state: Placement, node: Node) -> bool:
     on = state.range_of.get(node.inputs[0])
     if on is None or state.in_float(node):
         return False
-    source = _settle(state, node.inputs[0])
+    source = node.inputs[0]
     made = state.graph.make("requantize", f"{node.name}/own", [source], shape=source.shape, layer=node.layer)
     made.output_range = state.new_range(node, (node.attrs["low"], node.attrs["high"]))
     made.output_range.saturates = True
@@ -373,14 +357,6 @@ def _saturate_again(state: Placement, node: Node) -> bool:
     state.readers[made.output] = [node]
     state.quantize(node.output, made.output_range)
     return True
-
-
-def _settle(state: Placement, tensor: Tensor) -> Tensor:
-    """Say the range of a tensor that has it from its inputs, before another range follows; what is then read."""
-    on = state.range_of.get(tensor)
-    if on is not None and tensor.node.op != "fake_quant":
-        return state.quantize(tensor, on, again=True)
-    return tensor
 
 
 def merge(source: Range, target: Range) -> None:
@@ -393,11 +369,6 @@ def _place_own(state: Placement, node: Node) -> None:
     """A kernel that scales its output freely: a range of its own, behind what fuses with it."""
     if node.op == "clamp" and (_saturate_earlier(state, node) or _saturate_again(state, node)):
         return
-    if node.op in ("clamp", "prelu", *RELUS):
-        _settle(state, node.inputs[0])
-    if node.op == "batch_matmul":  # left in float where it reads, behind moves, what others read as well
-        for tensor in list(node.inputs):
-            _settle_where_shared(state, tensor)
     last = _activation_after(state, node)
     state.done.add(id(last))
     fixed = FIXED_RANGE.get(node.op)
@@ -412,15 +383,6 @@ def _place_own(state: Placement, node: Node) -> None:
     state.quantize(made, on)
     if node.op in (*LINEAR, *BETWEEN_CODES) and not node.in_float:
         node.output_range = on
-
-
-def _settle_where_shared(state: Placement, tensor: Tensor) -> None:
-    """Say the range of what others read, too, between the tensor and where its range stands."""
-    while tensor.node.op in SAME_SCALE and tensor in state.range_of:
-        if state.only_reader(tensor) is None:
-            _settle(state, tensor)
-            return
-        tensor = next(each for each in tensor.node.inputs if not is_fixed(each))
 
 
 def _place_lstm(state: Placement, node: Node) -> None:

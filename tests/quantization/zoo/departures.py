@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from qat.export.layer_parity import _computed, _probes, _showing
 from qat.quantization.canonical.trace import nest_inputs
 from qat.tflite import Interpreter, read
-from qat.tflite.layer_parity import _computed, _probes, _showing
 
 PAIRS = 5
 # Who departs, and why, of the families that experiments/2026-11-28-few-values says were run.

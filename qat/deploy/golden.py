@@ -1,0 +1,72 @@
+"""Golden vectors: codes in and out of a file, to test a port of it with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.errors import DataError
+from qat.tflite.graph import Tensor
+from qat.tflite.runtime.interpreter import Interpreter, Outputs
+
+GOLDEN_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class GoldenVectors:
+    """Codes in and out, computed by LiteRT. `exact`: its default and its reference kernels gave the same codes."""
+
+    inputs: tuple[NDArray, ...]
+    outputs: tuple[NDArray, ...]
+    exact: bool
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+
+def golden_vectors(
+    model: bytes, samples: NDArray | Sequence[NDArray] | None = None, count: int = GOLDEN_SAMPLES
+) -> GoldenVectors:
+    """Inputs and outputs by LiteRT, of samples on which all of its kernels agree, as far as there are such.
+
+    Kernels may differ in the last bit; a vector on which they do not tests the port, and not the choice of kernel.
+    """
+    default, reference = Interpreter(model), Interpreter(model, reference_kernels=True)
+    inputs = _candidates(default, samples)
+    computed, expected = (_as_list(interpreter.predict_codes(inputs)) for interpreter in (default, reference))
+    same = np.all([_rows_equal(a, b) for a, b in zip(computed, expected, strict=True)], axis=0)
+    chosen = np.flatnonzero(same)[:count] if same.any() else np.arange(min(count, len(same)))
+    return GoldenVectors(
+        tuple(values[chosen] for values in inputs), tuple(values[chosen] for values in computed), bool(same.any())
+    )
+
+
+def _candidates(interpreter: Interpreter, samples: NDArray | Sequence[NDArray] | None) -> list[NDArray]:
+    if samples is not None:
+        real = [samples] if isinstance(samples, np.ndarray) else list(samples)
+        if not real or len(real[0]) == 0:
+            raise DataError("samples: none were given; golden vectors need at least one")
+        return interpreter.quantized(real)
+    rng = np.random.default_rng(0)
+    return [_random_codes(rng, tensor) for tensor in interpreter.inputs]
+
+
+def _random_codes(rng: np.random.Generator, tensor: Tensor) -> NDArray:
+    shape = (8, *(max(size, 1) for size in tensor.shape[1:]))
+    if tensor.quantization is not None:
+        low, high = tensor.quantization.code_limits
+        return rng.integers(low, high + 1, shape).astype(tensor.dtype)
+    return rng.integers(0, 2, shape).astype(tensor.dtype)  # token ids: 0 and 1 are in every vocabulary
+
+
+def _rows_equal(a: NDArray, b: NDArray) -> NDArray[np.bool_]:
+    return (a == b).reshape(len(a), -1).all(axis=1)
+
+
+def _as_list(outputs: Outputs) -> list[NDArray]:
+    if isinstance(outputs, dict):
+        return list(outputs.values())
+    return outputs if isinstance(outputs, list) else [outputs]

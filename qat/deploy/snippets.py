@@ -1,0 +1,149 @@
+"""How to feed this very file from Python, Kotlin, Swift and C++: its own scale, zero point, shape and preprocessing.
+
+This is where most apps go wrong: a cast where a scale belongs, another normalization than in training, codes read as
+probabilities. Each snippet does the three steps apart: preprocess, quantize, dequantize.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from qat.contract import Contract
+from qat.deploy.c_text import C_TYPES, float_literal
+from qat.tflite.graph import Tensor, TfliteGraph
+from qat.tflite.metadata import read_metadata
+from qat.tflite.reader import read, read_bytes
+
+FILES = ("feed.py", "Feed.kt", "Feed.swift", "feed.cc")
+_CONDITION = re.compile(r" *(?:#|//) \[if (?P<not>not )?(?P<fact>[a-z_]+)\]$")
+_WHY_RESET = "the state of a recurrent layer outlives a call, and each sample starts afresh"
+_KOTLIN_TYPES = {"int8": "Byte", "uint8": "Byte", "int16": "Short", "int32": "Int", "int64": "Long", "float32": "Float"}
+_KOTLIN_TYPES |= {"bool": "Byte"}
+_SWIFT_TYPES = {name: name.replace("i", "I").replace("u", "U") for name in C_TYPES}
+_SWIFT_TYPES |= {"float32": "Float", "bool": "UInt8"}
+
+
+class _Template(string.Template):
+    """`QAT_NAME` stands for a value: an identifier in every language, so that the templates read as code."""
+
+    delimiter = "QAT_"
+    idpattern = "[A-Z_]+"
+    flags = re.RegexFlag(0)
+
+
+def feeding_snippets(
+    model: bytes | str | Path, *, file_name: str = "model.tflite", contract: Contract | None = None
+) -> dict[str, str]:
+    """Feeding code for the first input and the first output of a file.
+
+    Args:
+        model: the file, as bytes or by path.
+        file_name: how the app will call it.
+        contract: how raw samples become inputs; by default the one that the file carries. Without one, the snippets
+            take preprocessed inputs and say so.
+
+    Returns:
+        File name to text: feed.py, Feed.kt, Feed.swift, feed.cc.
+    """
+    content = read_bytes(model)
+    graph = read(content)
+    contract = contract or read_metadata(content).contract
+    values, facts = _values(graph, contract, file_name), _facts(graph, contract)
+    templates = resources.files("qat.deploy") / "templates"
+    return {name: _filled((templates / name).read_text(encoding="utf-8"), values, facts) for name in FILES}
+
+
+def _filled(text: str, values: dict[str, str], facts: dict[str, bool]) -> str:
+    """The template for this file. Lines that end in the comment `[if fact]` or `[if not fact]` stand if it holds."""
+    lines = []
+    for line in text.splitlines():
+        condition = _CONDITION.search(line)
+        if condition is None or facts[condition["fact"]] != bool(condition["not"]):
+            lines.append(_CONDITION.sub("", line))
+    return _Template("\n".join(lines) + "\n").substitute(values)
+
+
+@dataclass(frozen=True)
+class _Affine:
+    multiplier: tuple[float, ...]
+    offset: tuple[float, ...]
+
+
+def _values(graph: TfliteGraph, contract: Contract | None, file_name: str) -> dict[str, str]:
+    source, target = graph.inputs[0], graph.outputs[0]
+    affine = _Affine(*contract.affine) if contract is not None else _Affine((1.0,), (0.0,))
+    return {
+        "FILE": file_name,
+        "STEM": Path(file_name).stem,
+        "EXTENSION": Path(file_name).suffix.lstrip("."),
+        "CONTRACT": _in_words(contract),
+        "SHAPE": ", ".join(str(max(size, 1)) for size in source.shape),
+        "ELEMENTS": str(source.size),
+        "OUT_ELEMENTS": str(target.size),
+        "CHANNELS": str(source.shape[-1] if source.shape else 1),
+        "MULTIPLIERS": ", ".join(f"{value:.9g}" for value in affine.multiplier),
+        "OFFSETS": ", ".join(f"{value:.9g}" for value in affine.offset),
+        "MULTIPLIERS_F": ", ".join(map(float_literal, affine.multiplier)),
+        "OFFSETS_F": ", ".join(map(float_literal, affine.offset)),
+        "RAW_DTYPE": contract.raw_dtype if contract is not None else "float32",
+        "RAW_C": C_TYPES[contract.raw_dtype] if contract is not None else "float",
+        "BATCH": str(graph.batch),
+        "WHY_RESET": _WHY_RESET,
+        **_numbers("IN", source),
+        **_numbers("OUT", target),
+    }
+
+
+def _facts(graph: TfliteGraph, contract: Contract | None) -> dict[str, bool]:
+    """What decides about lines of the templates."""
+    source, target = graph.inputs[0], graph.outputs[0]
+    return {
+        "bgr": contract is not None and contract.colour_order == "bgr",
+        "quantized_in": source.quantization is not None,
+        "quantized_out": target.quantization is not None,
+        "remembers": graph.remembers,
+        "of_any_size": any(size < 0 for size in source.shape_signature[1:]),  # each sample has its own
+        "of_one_sample": graph.batch == 1,
+        "out_by_sample": graph.by_sample(target),
+    }
+
+
+def _numbers(side: str, tensor: Tensor) -> dict[str, str]:
+    params = tensor.quantization
+    scale = float(params.scale[0]) if params else 1.0
+    zero_point = int(params.zero_point[0]) if params else 0
+    low, high = params.code_limits if params else (0, 0)
+    kotlin = _KOTLIN_TYPES.get(tensor.dtype, tensor.dtype)
+    return {
+        f"{side}_DTYPE": tensor.dtype,
+        f"{side}_C": C_TYPES.get(tensor.dtype, tensor.dtype),
+        f"{side}_KOTLIN": kotlin,
+        f"{side}_BUFFER": "" if kotlin == "Byte" else kotlin,  # of ByteBuffer's get and put
+        f"{side}_NUMBER_KOTLIN": "(code.toInt() and 0xff)" if tensor.dtype == "uint8" else "code",
+        f"{side}_SWIFT": _SWIFT_TYPES.get(tensor.dtype, tensor.dtype),
+        f"{side}_SCALE": f"{scale:.9g}",
+        f"{side}_SCALE_F": float_literal(scale),
+        f"{side}_ZERO": str(zero_point),
+        f"{side}_LOW": str(low),
+        f"{side}_HIGH": str(high),
+    }
+
+
+def _in_words(contract: Contract | None) -> str:
+    if contract is None:
+        return "unknown: the file carries no contract, so hand over inputs that are preprocessed as in training"
+    shape = " x ".join(map(str, contract.shape))
+    steps = [f"resize to {shape} ({contract.resize})"] if contract.layout == "NHWC" else [f"shape {shape}"]
+    if contract.colour_order == "bgr":
+        steps.append("swap red and blue")
+    if contract.range is not None:
+        steps.append(f"0..255 becomes {contract.range[0]:g}..{contract.range[1]:g}")
+    elif contract.mean is not None:
+        steps.append(f"(raw / 255 - {contract.mean}) / {contract.std}")
+    else:
+        steps.append("values unscaled")
+    return "; ".join(steps)

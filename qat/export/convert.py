@@ -1,0 +1,285 @@
+"""Keras model in, `.tflite` bytes out; what comes out is read back and proved before anybody gets it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from qat.calibration import as_batches
+from qat.config import QuantConfig
+from qat.errors import CalibrationError, ConfigError, ModelError, WrongFileError
+from qat.export.borders import integer_borders
+from qat.export.conversion import Options, convert_traced
+from qat.export.lowered import lowered_file
+from qat.export.lowering import is_lowerable, reading_once, refuse_unknown_layers
+from qat.export.self_check import check_against_model
+from qat.export.tracing import TracedModel, broken, graph_name, trace
+from qat.quantization import quantize_model
+from qat.quantization.model import in_float32
+from qat.tflite.editing import restore_order, rewrite, set_metadata, set_names
+from qat.tflite.graph import TfliteGraph, layer_name
+from qat.tflite.made_here import trust
+from qat.tflite.metadata import ENTRY, Metadata
+from qat.tflite.numbers import refuse_broken_numbers
+from qat.tflite.reader import read
+from qat.tflite.verify import Verification, verify
+
+SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
+INTEGER = ("trained", "int8", "int16x8")  # "trained": what a QAT model of others asks for
+IO = ("int8", "uint8", "float32")
+ENGINES = ("auto", "tflite")
+COMPARES = {"EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"}
+
+
+def convert(
+    model: Any,
+    *,
+    calibration: Any = None,
+    scheme: str | None = None,
+    io: str = "int8",
+    engine: str = "auto",
+    allow_float: bool = False,
+    low_bit: bool | None = None,
+    per_channel: bool = True,
+    batch_size: int | None = None,
+    signature: str = "serving_default",
+    check: bool = True,
+) -> bytes:
+    """Convert a tf_keras model to a TFLite file.
+
+    A QAT model (its graph holds FakeQuant ops) becomes the int8 file that it was trained to be. A float model becomes
+    what `scheme` says: "int8" (the default when there is calibration), "int16x8", "dynamic_range", "float16",
+    "float32". An int8 file of a float model is made as that of a QAT model that nobody trained: the canonical form, its
+    ranges from calibration; that is what `quant=ptq` writes. The file has the model's input names and its outputs in
+    the model's order, one signature, and an open batch unless the model or an op fixes it.
+
+    Args:
+        model: a tf_keras model; or what `qat.export.tracing.trace` gave for one that is converted again and again while
+            it trains: it is traced once, and converted with the weights that it has by then, if these are others
+            than before.
+        calibration: for "int8" and "int16x8": an array [N, ...], a list in `model.inputs` order, a dict by input name,
+            or an iterable of batches of these.
+        scheme: see above; a QAT model takes "int8" only.
+        io: dtype of the file's inputs and outputs for integer schemes: "int8", "uint8", "float32" ("int16x8": int16 or
+            "float32"). The other schemes have float32 there, always. Integer inputs (token ids) keep their dtype.
+        engine: who places the ranges of a float model's int8 file: "auto" (`qat.quantization`; TFLite's own calibrator
+            where a model has no canonical form, which is said in a warning), or "tflite". Of a QAT model that is not
+            ours (stock tfmot's), "tflite" gives the file as TensorFlow's converter leaves it.
+        allow_float: keep a file in which some ops stayed in float, instead of raising.
+        low_bit: of QAT models, store weights of 4 bits as int4; None does so where there are any. As int8 (False) they
+            have kernels that round otherwise: codes may be one away from the model's.
+        per_channel: one scale for each output channel of a weight, not one for the tensor.
+        batch_size: fix the batch, as microcontrollers and some accelerators need; None leaves it open.
+        signature: the name of the file's signature, by which a runtime finds its inputs and outputs by name.
+        check: of a model of `qat.quantization`, and an int8 file made by it: run file and model on up to four
+            calibration rows and compare their output codes. Where they part by more than the bars of `qat.config`'s
+            ParityConfig, a warning names the first layer that departs. It takes up to a third of the conversion's time.
+
+    Raises:
+        CalibrationError: calibration is missing, empty, not finite or misshapen, or the converter did not take it all.
+        ConfigError: an unknown scheme, io or engine, or two options that contradict each other.
+        ModelError: the model does not convert, or weights are not finite, or ops stayed in float and `allow_float` is
+            off; each is named.
+        WrongFileError: a ModelError: the file's outputs are constant, all zero or not finite where the model's are not,
+            or it holds scales or biases that its kernels cannot compute with; the layer is named.
+    """
+    _check_options(scheme, io, engine, batch_size)
+    ours = in_float32(model.model if isinstance(model, TracedModel) else model)
+    if not is_lowerable(ours):
+        refuse_unknown_layers(ours)
+        return _by_tensorflow(
+            model if isinstance(model, TracedModel) else ours,
+            calibration=calibration,
+            scheme=scheme,
+            io=io,
+            engine=engine,
+            allow_float=allow_float,
+            low_bit=bool(low_bit),
+            per_channel=per_channel,
+            batch_size=batch_size,
+            signature=signature,
+            check=check,
+        )
+    _choose_scheme(True, calibration, scheme)
+    options = (batch_size, io, allow_float, low_bit is not False, signature)
+    with reading_once(ours):
+        if isinstance(model, TracedModel):
+            content, file = model.kept((model.state(), options), lambda: _lowered(ours, *options)[0]), None
+        else:
+            content, file = _lowered(ours, *options)
+        if check:
+            check_against_model(ours, content, file)
+    return content
+
+
+def _by_tensorflow(
+    model: Any,
+    *,
+    calibration: Any,
+    scheme: str | None,
+    io: str,
+    engine: str,
+    allow_float: bool,
+    low_bit: bool,
+    per_channel: bool,
+    batch_size: int | None,
+    signature: str,
+    check: bool,
+) -> bytes:
+    """`convert` by TensorFlow's converter: of any model but one of `qat.quantization`."""
+    traced = trace(model, batch_size)
+    scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
+    if scheme == "trained" and engine == "tflite":
+        scheme = "stock"
+    batches = as_batches(calibration, traced.inputs) if scheme in ("int8", "int16x8") else []
+    if scheme == "int8" and engine == "auto":
+        shape = {"batch_size": traced.batch_size, "signature": signature, "check": check}
+        content = _on_our_ranges(traced.model, batches, per_channel, io=io, allow_float=allow_float, **shape)
+        if content is not None:
+            return content
+    options = (scheme, io, allow_float, low_bit, per_channel)
+    if traced is not model or batches:
+        return _converted(traced, batch_size, batches, options, signature)
+    made_from = (traced.state(), options, signature)
+    return traced.kept(made_from, lambda: _converted(traced, batch_size, batches, options, signature))
+
+
+def _lowered(
+    model: Any, batch_size: int | None, io: str, allow_float: bool, low_bit: bool, signature: str
+) -> tuple[bytes, TfliteGraph]:
+    """The file of a model of our layers, written op by op, and what `read` makes of it."""
+    _refuse_broken_weights(broken(model.variables))
+    content = lowered_file(model, batch_size=batch_size, io=io, low_bit=low_bit, signature=signature)
+    file = read(content)
+    _check_arithmetic(verify(file), "trained", io, allow_float)
+    _refuse_large_comparisons(file)
+    refuse_broken_numbers(file)
+    trust(content)
+    return content, file
+
+
+def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple, signature: str) -> bytes:
+    """The finished file of a trace. `chosen`: the fields of `conversion.Options`."""
+    _refuse_broken_weights(traced.broken_weights())
+    options = Options(*chosen)
+    unroll = bool(traced.loops) and options.scheme in INTEGER
+    if unroll:
+        traced = trace(traced, batch_size, unroll=True)
+        _refuse_loops(traced.loops)
+    content, traced = convert_traced(traced, lambda size: trace(traced.model, size, unroll=unroll), batches, options)
+    return _finished(content, traced, options, signature)
+
+
+def _finished(content: bytes, traced: Any, options: Any, signature: str) -> bytes:
+    """The converter's file with what only we know in it, proved."""
+
+    def finish(unpacked: Any) -> None:
+        restore_order(unpacked, [graph_name(spec.name) for spec in traced.inputs])
+        if options.scheme in ("trained", "int8"):
+            integer_borders(unpacked, options.io)
+        names = [spec.name for spec in traced.inputs]
+        set_names(unpacked, names, traced.output_names, traced.output_locations, signature)
+        if traced.outputs_by_name:
+            set_metadata(unpacked, {ENTRY: Metadata(outputs_by_name=True).to_json().encode()})
+
+    named = rewrite(content, finish)
+    _check_arithmetic(verify(named), options.scheme, options.io, options.allow_float)
+    file = read(named)
+    _refuse_large_comparisons(file)
+    if options.scheme in INTEGER:
+        refuse_broken_numbers(file)
+    trust(named)
+    return named
+
+
+def _on_our_ranges(model: Any, batches: Any, per_channel: bool, **options: Any) -> bytes | None:
+    """The file of the model's canonical form, calibrated and not trained; None where it has none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "calibration has")  # said once already
+        try:
+            quantized = quantize_model(model, batches, config=QuantConfig(name="ptq", per_channel=per_channel))
+            return convert(quantized, per_channel=per_channel, **options)
+        except WrongFileError:
+            raise
+        except ModelError as error:
+            reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
+    warnings.warn(f"calibrated by TFLite itself, because {reason}", stacklevel=4)
+    return None
+
+
+def _check_options(scheme: str | None, io: str, engine: str, batch_size: int | None) -> None:
+    if engine not in ENGINES:
+        raise ConfigError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}")
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size}: expected at least 1, or None for an open batch")
+    if scheme is not None and scheme not in SCHEMES:
+        raise ConfigError(f"scheme={scheme!r}: expected one of {', '.join(SCHEMES)}")
+    if io == "float16":
+        raise ConfigError(
+            "io='float16': a TFLite file never has float16 inputs or outputs; with scheme='float16' the weights are "
+            "stored as float16 and inputs and outputs stay float32. Take io='float32'."
+        )
+    if io not in IO:
+        raise ConfigError(f"io={io!r}: expected one of {', '.join(IO)}")
+    if io == "uint8" and scheme not in (None, "int8"):
+        raise ConfigError(f"io='uint8' goes with scheme='int8' only, not with {scheme!r}")
+
+
+def _choose_scheme(fake_quantized: bool, calibration: Any, scheme: str | None) -> str:
+    if fake_quantized:
+        if scheme not in (None, "int8"):
+            raise ConfigError(f"scheme={scheme!r}: a QAT model carries int8 ranges and converts to int8 only")
+        if calibration is not None:
+            warnings.warn("calibration is not used: a QAT model carries its own ranges", stacklevel=3)
+        return "trained"
+    if scheme is None and calibration is None:
+        raise CalibrationError(
+            "a float model needs calibration to become int8: give calibration=, or say scheme='float32', "
+            "'float16' or 'dynamic_range', which need none"
+        )
+    return scheme or "int8"
+
+
+def _refuse_broken_weights(broken: list[str]) -> None:
+    """The converter takes NaN for a number, or dies of it. `broken`: names of the weights that are no numbers."""
+    if broken:
+        named = ", ".join(repr(name) for name in broken[:5]) + (", …" if len(broken) > 5 else "")
+        raise ModelError(
+            f"{len(broken)} weights hold NaN or infinity: {named}. "
+            "A training has diverged; convert its last good weights."
+        )
+
+
+def _refuse_loops(loops: tuple[str, ...]) -> None:
+    if loops:
+        raise ModelError(
+            f"the graph has loops that no integer kernel runs: {', '.join(loops)}. "
+            "Write the steps out (unroll=True and a fixed number of time steps), or take a float scheme."
+        )
+
+
+def _refuse_large_comparisons(file: TfliteGraph) -> None:
+    for op in file.ops:
+        scales = [scale for index in op.inputs for scale in file.tensors[index].scales] if op.name in COMPARES else []
+        if scales and max(scales) >= 1:
+            raise ModelError(
+                f"{op.name} of layer {layer_name(file.tensors[op.outputs[0]].name)!r} compares codes of scale "
+                f"{max(scales):.4g}: at 1 and above, LiteRT's kernel ends the process. Compare smaller numbers "
+                "(x / 256 > limit / 256), or leave the layer in float (quant.skip)"
+            )
+
+
+def _check_arithmetic(found: Verification, scheme: str, io: str, allow_float: bool) -> None:
+    """Ops that stay in float are an error."""
+    if scheme not in INTEGER or allow_float:
+        return
+    if found.integer_only or (io == "float32" and found.body_integer_only):
+        return
+    named = [str(report) for report in (*found.unknown_ops, *found.float_ops)]
+    named = named or [f"inputs {found.input_dtypes}, outputs {found.output_dtypes}"]
+    raise ModelError(
+        f"{len(named)} ops stayed out of integer arithmetic:\n  "
+        + "\n  ".join(named[:20])
+        + ("\n  ..." if len(named) > 20 else "")
+        + "\nQuantize these layers (qat.quantization rewrites what it can), or take allow_float=True for a mixed file."
+    )

@@ -1,0 +1,145 @@
+"""Layer by layer, the deployed file against the fake-quant model that it was exported from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+
+from qat.metrics import sqnr_db
+from qat.quantization.layers import RangeLayer, integer_arithmetic
+from qat.quantization.model import QatModel, bind_ranges
+from qat.tflite.editing import rewrite
+from qat.tflite.reader import read
+from qat.tflite.runtime.interpreter import Interpreter
+
+BATCH_SIZE = 32  # samples whose tensors of all layers are computed together
+
+
+@dataclass(frozen=True)
+class LayerParity:
+    """One quantized tensor, by the name of the Keras layer that makes it. `max_lsb` counts codes of that tensor."""
+
+    layer: str
+    tensor: str
+    sqnr_db: float
+    exact: float
+    within_1_lsb: float
+    max_lsb: int
+
+
+@dataclass(frozen=True)
+class _Probe:
+    source: str  # Keras layer
+    keras: Any  # KerasTensor on the grid
+    index: int  # tensor in the file
+
+
+def _probes(model: tf_keras.Model, tflite_model: bytes) -> list[_Probe]:
+    """Each range of the model, with the file's tensor that carries the name of the layer before it; of a layer that is
+    called several times, the one on that range."""
+    made: dict[str, list[int]] = {}
+    graph = read(tflite_model).subgraphs[0]
+    for op in graph.ops:
+        for index in op.outputs:
+            for part in graph.tensors[index].name.split(";"):
+                owner = part.split("/")[1] if part.count("/") else part
+                if graph.tensors[index].quantization is not None:
+                    made.setdefault(owner, []).append(index)
+    probes = []
+    for layer in model.layers:
+        if isinstance(layer, RangeLayer):
+            for node in layer.inbound_nodes:
+                producer = node.inbound_layers
+                found = [] if isinstance(producer, list) else made.get(producer.name, [])
+                if found and len(producer.inbound_nodes) > 1:
+                    found = [index for index in found if _is_on(layer, graph.tensors[index])]
+                    found = found if len(found) == 1 else []
+                probes += [_Probe(layer.source, node.outputs, index) for index in found[:1]]
+    return probes
+
+
+def _is_on(layer: RangeLayer, tensor: Any) -> bool:
+    scale = float(tensor.quantization.scale[0])
+    return bool(np.isclose(float(layer.scale()), scale, rtol=1e-6, atol=0))
+
+
+def _showing(tflite_model: bytes, indices: list[int]) -> bytes:
+    """The same file with inner tensors among its outputs, so that they are read from the kernels that are deployed."""
+
+    def edit(content: Any) -> None:
+        content.subgraphs[0].outputs = indices
+        content.signatureDefs = content.metadata = None
+
+    return rewrite(tflite_model, edit)
+
+
+def layer_parity(
+    model: tf_keras.Model, tflite_model: bytes, inputs: Any, *, reference_kernels: bool = False
+) -> list[LayerParity]:
+    """Compare every tensor that both hold, in the model's order.
+
+    Args:
+        model: what `quantize_model` returned, trained or not.
+        tflite_model: its int8 file.
+        inputs: real inputs, as the model takes them, [N, ...] or a list of these.
+        reference_kernels: LiteRT's plain kernels in place of XNNPACK's.
+    """
+    probes = _probes(model, tflite_model)
+    if not probes:
+        return []
+    unique = list(dict.fromkeys(probe.index for probe in probes))
+    runtime = Interpreter(_showing(tflite_model, unique), trusted=True, reference_kernels=reference_kernels)
+    found = runtime.predict_codes(runtime.quantized(inputs))
+    codes = dict(zip(unique, tf.nest.flatten(found), strict=True))
+    expected = _computed(model, [probe.keras for probe in probes], inputs)
+    tensors = read(tflite_model).subgraphs[0].tensors
+    return [
+        _compared(probe.source, tensors[probe.index], real, codes[probe.index])
+        for probe, real in zip(probes, expected, strict=True)
+        if real.size == codes[probe.index].size
+    ]
+
+
+def _computed(model: tf_keras.Model, tensors: list[Any], inputs: Any) -> list[NDArray]:
+    """These tensors of the model in integer arithmetic; op by op, because a graph that serves once takes longer."""
+    inner, parts = _part(model, tensors), []
+    for start in range(0, len(tf.nest.flatten(inputs)[0]), BATCH_SIZE):
+        few = [tf.constant(values[start : start + BATCH_SIZE]) for values in tf.nest.flatten(inputs)]
+        with integer_arithmetic():
+            found = inner(tf.nest.pack_sequence_as(inputs, few), training=False)
+        parts.append([values.numpy() for values in tf.nest.flatten(found)])
+    return [np.concatenate(values) for values in zip(*parts, strict=True)]
+
+
+def _part(model: tf_keras.Model, tensors: list[Any]) -> QatModel:
+    """The model that ends in these tensors: the same layers and variables, bound as they are."""
+    if not model.bound:
+        bind_ranges(model)
+    part = QatModel(model.inputs, tensors)
+    for name in ("float_variables", "told", "bound"):
+        object.__setattr__(part, name, getattr(model, name))
+    return part
+
+
+def _compared(layer: str, tensor: Any, real: NDArray, codes: NDArray) -> LayerParity:
+    scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])
+    wanted = np.round(real.reshape(-1) / scale) + zero_point
+    distance = np.abs(wanted - codes.reshape(-1).astype(np.int64))
+    return LayerParity(
+        layer=layer,
+        tensor=tensor.name,
+        sqnr_db=sqnr_db(real.reshape(-1), (codes.reshape(-1).astype(np.float64) - zero_point) * scale),
+        exact=float(np.mean(distance == 0)),
+        within_1_lsb=float(np.mean(distance <= 1)),
+        max_lsb=int(distance.max()),
+    )
+
+
+def first_departure(rows: list[LayerParity], within_1_lsb: float = 0.98, max_lsb: int = 8) -> LayerParity | None:
+    """The first layer beyond the bars, in the model's order."""
+    return next((row for row in rows if row.within_1_lsb < within_1_lsb or row.max_lsb > max_lsb), None)

@@ -1,0 +1,1 @@
+"""How long a `.tflite` takes here, whole and op by op."""

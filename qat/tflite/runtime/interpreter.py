@@ -1,0 +1,209 @@
+"""Run a `.tflite` on real numbers: quantized and dequantized by the file's own scale and zero point, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.contract import Contract, apply
+from qat.datasets import class_labels, is_dataset, labelled_arrays
+from qat.errors import ConfigError, DataError
+from qat.metrics import Score, as_scores, score
+from qat.tflite.graph import Tensor, TfliteGraph
+from qat.tflite.metadata import Metadata, read_metadata
+from qat.tflite.reader import read, read_bytes
+from qat.tflite.runtime import input_checks
+from qat.tflite.runtime.fast_codes import dequantized, quantized
+from qat.tflite.runtime.remote import make_runtime
+from qat.tflite.runtime.runtime import Runtime
+from qat.tflite.runtime.sandbox import check_loadable
+
+Inputs = NDArray | Sequence[NDArray] | Mapping[str, NDArray]
+Outputs = NDArray | list[NDArray] | dict[str, NDArray]
+
+
+class Interpreter:
+    """A deployed model as a function.
+
+    A model of one input takes an array, others a list in the file's order or a dictionary by name; a model of one
+    output gives an array, others a list in the Keras model's order, or a dictionary if the Keras model gave one.
+    Nothing is cast in silence: what has the wrong dtype, shape or range is refused, with what to do about it.
+
+    Args:
+        file_or_bytes: a `.tflite`, by path or as bytes. One that this process did not make is loaded and run
+            in a child process.
+        threads: None takes every core.
+        contract: for `run`; by default the one that the file carries.
+        check_range: refuse real inputs that lie far outside what the file's input can hold.
+        trusted: do without the child process, in which files are run that this process did not make.
+        delegate: let XNNPACK take the ops that it knows.
+        reference_kernels: LiteRT's plain kernels, slow and exact by definition.
+        graph: what `read` made of the file, where that has been read already.
+
+    Raises:
+        TfliteFileError: it is no usable file.
+    """
+
+    def __init__(
+        self,
+        file_or_bytes: bytes | str | Path,
+        threads: int | None = None,
+        *,
+        contract: Contract | None = None,
+        check_range: bool = True,
+        trusted: bool = False,
+        delegate: bool = True,
+        reference_kernels: bool = False,
+        graph: TfliteGraph | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads={threads}: expected at least 1, or None for every core")
+        self._content = read_bytes(file_or_bytes)
+        self.graph = graph or read(self._content)
+        if not trusted:
+            check_loadable(self._content)
+        self._options: dict[str, Any] = {"threads": threads, "reference_kernels": reference_kernels}
+        self._make: Any = Runtime if trusted else make_runtime
+        self._runtime = self._make(self._content, self.graph, delegate=delegate, **self._options)
+        self.metadata: Metadata = read_metadata(self._content, self.graph)
+        self._contract = contract
+        self._check_range = check_range
+
+    @property
+    def contract(self) -> Contract | None:
+        return self._contract or self.metadata.contract
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.metadata.labels
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return self.graph.inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        return self.graph.outputs
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        names = {index: name for s in self.graph.signatures[:1] for name, index in s.inputs.items()}
+        return tuple(names.get(tensor.index, tensor.name) for tensor in self.inputs)
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        names: dict[int, list[str]] = {}  # a tensor may be given out twice, under two names
+        for signature in self.graph.signatures[:1]:
+            for name, index in signature.outputs.items():
+                names.setdefault(index, []).append(name)
+        return tuple(names[t.index].pop(0) if names.get(t.index) else t.name for t in self.outputs)
+
+    @property
+    def batch_size(self) -> int:
+        """How many samples one call of the runtime computes at most; 1 where an op of the file forces it."""
+        return self._runtime.batch_size
+
+    def predict(self, real: Inputs) -> Outputs:
+        """Model inputs to model outputs, both real.
+
+        Args:
+            real: float32 [N, ...], preprocessed as the model was trained; for an integer input, such as token ids, any
+                dtype that holds whole numbers.
+
+        Returns:
+            float32 [N, ...] an output; outputs that the file does not quantize in their own dtype.
+
+        Raises:
+            DataError: a wrong dtype, shape or range, NaN, or inputs of different length.
+        """
+        arrays = self._checked(real)
+        return self._nested(self._runtime.run(arrays, before=self._quantize, after=self._dequantize))
+
+    def evaluate(self, x: Any, y: Any = None) -> Score:
+        """How often a classifier is right.
+
+        Args:
+            x: as `predict` takes it; whole numbers, such as raw pixels, as `run` takes them, where the file carries a
+                contract; or a tf.data.Dataset that yields (x, y).
+            y: the class of each sample, [N], or one-hot [N, classes]; left out for a data set.
+
+        Raises:
+            DataError: as `predict` and `run`; labels that are no classes, or not one a sample.
+        """
+        if is_dataset(x):
+            if y is not None:
+                raise DataError("x is a data set that yields (x, y): leave y out")
+            x, y = labelled_arrays(x, "x")
+        if isinstance(x, np.ndarray) and x.dtype.kind in "iu" and self.contract is not None:
+            outputs = self.run(x)
+        else:
+            outputs = self.predict(x)
+        if not isinstance(outputs, np.ndarray):
+            raise DataError(f"the file has {len(outputs)} outputs: only a classifier of one can be scored")
+        scores = as_scores(outputs)
+        return score(scores, class_labels(y, len(scores), scores.shape[1]))
+
+    def predict_codes(self, codes: Inputs) -> Outputs:
+        """The file's own dtypes in and out; nothing is converted.
+
+        Raises:
+            DataError: a dtype or a shape that is not the file's.
+        """
+        arrays = input_checks.in_order(codes, self.input_names)
+        input_checks.check_codes(arrays, self.inputs)
+        return self._nested(self._runtime.run(arrays))
+
+    def run(self, raw: NDArray | Iterable[NDArray]) -> Outputs:
+        """Raw samples to real outputs: the input contract is applied first.
+
+        Raises:
+            ConfigError: the file carries no contract and none was given.
+            DataError: the samples are not what the contract takes.
+        """
+        if self.contract is None:
+            raise ConfigError(
+                "run() needs an input contract, and this file carries none: give Interpreter(file, contract=contract), "
+                "or write it into the file with qat.tflite.with_metadata, or preprocess yourself and call predict()"
+            )
+        return self.predict(apply(self.contract, raw))
+
+    def tensors(self, real: Inputs) -> dict[str, NDArray]:
+        """Every computed tensor, as codes of its own dtype, by its name in the file (made unique by `#index`).
+
+        The default delegates are off here: they fuse ops, and what stands between those cannot be read.
+        """
+        found = self._inspector.tensors(self.quantized(real))
+        names = [self.graph.tensors[index].name for index in found]
+        return {
+            name if names.count(name) == 1 else f"{name}#{index}": values
+            for name, (index, values) in zip(names, found.items(), strict=True)
+        }
+
+    @cached_property
+    def _inspector(self) -> Any:
+        return self._make(self._content, self.graph, keep_tensors=True, **self._options)
+
+    def quantized(self, real: Inputs) -> list[NDArray]:
+        """The codes that `predict` feeds for these real inputs: one array an input, in the file's order."""
+        return self._quantize(self._checked(real))
+
+    def _checked(self, real: Inputs) -> list[NDArray]:
+        arrays = input_checks.as_whole_numbers(input_checks.in_order(real, self.input_names), self.inputs)
+        input_checks.check_real(arrays, self.graph, self.contract if self._check_range else None, self._check_range)
+        return arrays
+
+    def _quantize(self, real: list[NDArray]) -> list[NDArray]:
+        return [quantized(values, tensor) for values, tensor in zip(real, self.inputs, strict=True)]
+
+    def _dequantize(self, codes: list[NDArray]) -> list[NDArray]:
+        return [dequantized(values, tensor) for values, tensor in zip(codes, self.outputs, strict=True)]
+
+    def _nested(self, outputs: list[NDArray]) -> Outputs:
+        if self.metadata.outputs_by_name:
+            return dict(zip(self.output_names, outputs, strict=True))
+        return outputs[0] if len(outputs) == 1 else outputs

@@ -1,0 +1,17 @@
+"""The tables that an op stands in agree: what a model can compute, the file can hold."""
+
+from qat.export.lowering.network import PASSED_OPS
+from qat.export.lowering.operators import OPERATORS
+from qat.quantization import between_codes
+from qat.quantization.canonical import placement
+from qat.quantization.canonical.operations import OPERATIONS
+
+IN_TRAINING_ALONE = {"dropout_mask", "tap"}
+
+
+def test_every_op_of_the_canonical_form_has_an_operator():
+    assert set(OPERATIONS) - set(OPERATORS) - set(PASSED_OPS) == IN_TRAINING_ALONE
+
+
+def test_an_op_whose_kernels_rounding_is_simulated_is_told_its_ranges():
+    assert set(between_codes.BETWEEN_CODES) == set(placement.BETWEEN_CODES)
