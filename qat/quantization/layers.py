@@ -437,14 +437,18 @@ class Op(Holder):
         elif _integer_arithmetic.get() and (target is not None or self.op in OF_NO_SCALE):
             exact = self._as_kernel(arguments)
             if exact is not None and not (with_gradients() and exact.dtype.is_floating):
-                return exact
+                return self._for_loss(exact, arguments)
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         result = operation(*arguments, **self.attrs)
         if exact is not None:
-            return straight_through(result, exact)
+            result = straight_through(result, exact)
+        return self._for_loss(result, arguments)
+
+    def _for_loss(self, result: Any, arguments: list[tf.Tensor]) -> Any:
+        """The result with the logits behind it, as Keras' own activations leave them for the loss."""
         logits = arguments[0] if self.op in OF_LOGITS else getattr(arguments[0], "_keras_logits", None)
         if logits is not None and self.op in (*OF_LOGITS, "identity"):
-            result._keras_logits = logits  # as Keras' own activations leave it for the loss
+            result._keras_logits = logits
         return result
 
     def _as_kernel(self, arguments: list[tf.Tensor]) -> tf.Tensor | None:
