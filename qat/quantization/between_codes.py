@@ -42,8 +42,9 @@ def _sum(sign: float) -> Callable[..., tf.Tensor]:
 
 def _product(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
     """The product of codes, below 2^16 and so exact, times one float32; halves to even."""
-    x, y = _codes(operands, scales)
-    return scale * tf.round(x * y * rescaling_factor(*scales, scale))
+    x, y = (tf.cast(codes, tf.int32) for codes in _codes(operands, scales))
+    total = tf.cast(x * y, tf.float32)  # of three float32 factors, a graph multiplies the last two first
+    return scale * tf.round(total * rescaling_factor(*scales, scale))
 
 
 def _matrix_product(

@@ -31,6 +31,14 @@ def test_whole_numbers_are_summed_on_halves_of_codes():
     same_codes(quantize_model(tf_keras.Model(entry, counted), rows), rows)
 
 
+def test_a_product_of_codes_is_exact_in_a_graph():
+    """200 * -120 by these scales is -164.50002, and -164.5 if a graph multiplies the factor with one operand first."""
+    scales, scale = (tf.constant(1 / 255), tf.constant(1 / 128)), tf.Variable(0.004469873)
+    kernel = tf.function(lambda x, y: BETWEEN_CODES["mul"]([x, y], scales, scale) / scale)
+    found = kernel(tf.constant([200.0]) * scales[0], tf.constant([-120.0]) * scales[1])
+    np.testing.assert_allclose(found, [-165.0])
+
+
 @pytest.mark.parametrize("axes", [[1], [3], [1, 2], [1, 2, 3]])
 def test_a_mean_on_its_operands_scale_rounds_halves_to_even(axes):
     entry = tf_keras.Input((4, 2, 8), name="map")

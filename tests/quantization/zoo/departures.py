@@ -6,7 +6,7 @@ import numpy as np
 
 from qat.quantization.canonical.trace import nest_inputs
 from qat.tflite import Interpreter, read
-from qat.tflite.layer_parity import _computed, _probes, _showing
+from qat.tflite.layer_parity import _part, _probes, _showing
 
 PAIRS = 5
 # Who departs, and why.
@@ -22,8 +22,9 @@ def first_departure(model, content: bytes, inputs, *, reference_kernels: bool = 
     runtime = Interpreter(_showing(content, indices), trusted=True, reference_kernels=reference_kernels)
     held = runtime.predict_codes(runtime.quantized(list(inputs)))
     held = dict(zip(indices, held if isinstance(held, list) else [held], strict=True))
-    nested = nest_inputs(model, list(inputs))
-    for probe, real in zip(probes, _computed(model, [each.keras for each in probes], nested), strict=True):
+    part = _part(model, [probe.keras for probe in probes])
+    found = part.predict(nest_inputs(model, list(inputs)), verbose=0)
+    for probe, real in zip(probes, found if isinstance(found, list) else [found], strict=True):
         told = _told(read(content).tensors[probe.index], real.reshape(-1), held[probe.index].reshape(-1))
         if told:
             return f"first departs layer {probe.source!r}, {told}"
