@@ -42,8 +42,9 @@ def _sum(sign: float) -> Callable[..., tf.Tensor]:
 
 def _product(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
     """The product of codes, below 2^16 and so exact, times one float32; halves to even."""
-    x, y = _codes(operands, scales)
-    return scale * tf.round(x * y * rescaling_factor(*scales, scale))
+    x, y = (tf.cast(codes, tf.int32) for codes in _codes(operands, scales))
+    total = tf.cast(x * y, tf.float32)  # of three float32 factors, a graph multiplies the last two first
+    return scale * tf.round(total * rescaling_factor(*scales, scale))
 
 
 def _matrix_product(
@@ -60,6 +61,15 @@ def _matrix_product(
 def _total(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
     """XNNPACK's kernel: the sum of codes, times one float32; halves to even."""
     return scale * tf.round(OPERATIONS["sum"](*_codes(operands, scales), **attrs) * (scales[0] / scale))
+
+
+def _mean(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
+    """XNNPACK's kernel: the sum of codes, times one float32; halves to even."""
+    (codes,) = _codes(operands, scales)
+    total = OPERATIONS["sum"](codes, **attrs)
+    counted = tf.cast(tf.size(codes) / tf.size(total), tf.float64)
+    factor = tf.cast(scales[0], tf.float64) / (tf.cast(scale, tf.float64) * counted)
+    return scale * tf.round(total * tf.cast(factor, tf.float32))
 
 
 def _leaky_relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, alpha: float) -> tf.Tensor:
@@ -94,6 +104,19 @@ def _squared_difference(operands: Operands, scales: Operands, scale: tf.Tensor) 
     square = tf.cast(x - y, tf.float64) ** 2
     factor = tf.cast(widest, tf.float64) ** 2 / (128.0**2 * tf.cast(scale, tf.float64))
     return scale * tf.cast(rescaled_twice_rounded(square, factor, away=True), tf.float32)
+
+
+def _softmax(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
+    """LiteRT's kernel: exponentials of a table, added one after another in float32, halves away from zero.
+
+    Source: Softmax and PopulateSoftmaxLookupTable, tflite/kernels/internal/optimized/optimized_ops.h.
+    """
+    (codes,) = _codes(operands, scales)
+    below = tf.reduce_max(codes, axis=-1, keepdims=True) - codes
+    powers = tf.cast(tf.exp(tf.cast(-scales[0] * below, tf.float64)), tf.float32)  # as the C library rounds them
+    total = tf.cumsum(powers, axis=-1)[..., -1:]  # `reduce_sum` adds in another order
+    real = powers * tf.cast(256.0 / tf.cast(total, tf.float64), tf.float32)  # a graph's 1 / x is no float32 division
+    return scale * (tf.floor(real) + tf.cast(real - tf.floor(real) >= 0.5, tf.float32))
 
 
 def _square_root(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
@@ -187,6 +210,7 @@ BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
     "avg_pool": _average,
     "batch_matmul": _matrix_product,
     "leaky_relu": _leaky_relu,
+    "mean": _mean,
     "mul": _product,
     "prelu": _prelu,
     "relu": _relu,
@@ -194,6 +218,7 @@ BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
     "requantize": _requantized,
     "resize_bilinear": _resized,
     "rsqrt": _inverse_square_root,
+    "softmax": _softmax,
     "sqrt": _square_root,
     "squared_difference": _squared_difference,
     "sub": _sum(-1.0),

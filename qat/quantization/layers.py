@@ -193,6 +193,10 @@ class _Ends:
     source: RangeLayer | None
     target: RangeLayer | None
 
+    def rounding(self) -> _Ends:
+        """Without those that are switched off."""
+        return _Ends(_rounding(self.source), _rounding(self.target))
+
 
 @dataclass(frozen=True)
 class _OpEnds:
@@ -200,6 +204,14 @@ class _OpEnds:
 
     sources: tuple[RangeLayer | None, ...]
     target: RangeLayer | None
+
+    def rounding(self) -> _OpEnds:
+        """Without those that are switched off."""
+        return _OpEnds(tuple(map(_rounding, self.sources)), _rounding(self.target))
+
+
+def _rounding(on: RangeLayer | None) -> RangeLayer | None:
+    return on if on is not None and on.rounds else None
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -306,7 +318,8 @@ class Linear(Holder):
         return largest * (tf.ones_like(scale) if raw else scale)
 
     def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
-        object.__setattr__(self, "ends", self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)])
+        ends = self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)]
+        object.__setattr__(self, "ends", ends.rounding())
         weights = self.current()
         if self.uses_batch(training):
             held = {name: weights[name] for name in weights if name in ("kernel", "bias")}
@@ -448,7 +461,8 @@ class Op(Holder):
         object.__setattr__(self, "ends", self.ends_of_calls[0])
 
     def call(self, inputs: Any, place: int = 0) -> Any:
-        object.__setattr__(self, "ends", self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)])
+        ends = self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)]
+        object.__setattr__(self, "ends", ends.rounding())
         given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
         arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
         target, exact = self.ends.target, None
@@ -457,14 +471,27 @@ class Op(Holder):
         elif _integer_arithmetic.get() and (target is not None or self.op in OF_NO_SCALE):
             exact = self._as_kernel(arguments)
             if exact is not None and not (with_gradients() and exact.dtype.is_floating):
-                return exact
+                return self._for_loss(exact, arguments)
+        if self.op == "rsqrt":
+            arguments = [self._off_zero(arguments[0])]
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         result = operation(*arguments, **self.attrs)
         if exact is not None:
-            return straight_through(result, exact)
+            result = straight_through(result, exact)
+        return self._for_loss(result, arguments)
+
+    def _off_zero(self, x: tf.Tensor) -> tf.Tensor:
+        """A number above 0 that fell on code 0 lies within half a step of it: its inverse root is finite."""
+        source = self.ends.sources[0] if self.ends.sources else None
+        if source is None:
+            return x
+        return tf.maximum(x, tf.cast(0.5 * source.scale(), x.dtype))
+
+    def _for_loss(self, result: Any, arguments: list[tf.Tensor]) -> Any:
+        """The result with the logits behind it, as Keras' own activations leave them for the loss."""
         logits = arguments[0] if self.op in OF_LOGITS else getattr(arguments[0], "_keras_logits", None)
         if logits is not None and self.op in (*OF_LOGITS, "identity"):
-            result._keras_logits = logits  # as Keras' own activations leave it for the loss
+            result._keras_logits = logits
         return result
 
     def _as_kernel(self, arguments: list[tf.Tensor]) -> tf.Tensor | None:
@@ -493,9 +520,11 @@ class Op(Holder):
         return None if any(scale is None for scale in on) or len(on) != len(arguments) else on
 
     def _zero_points(self) -> list[tf.Tensor]:
-        """The code of 0 of each operand; of a constant, as if it were none of the grid's codes."""
-        nowhere = tf.constant(float("nan"))
-        return [nowhere if source is None else source.zero_point() for source in self.ends.sources]
+        """The code of 0 of each operand."""
+        return [
+            self.live[f"{name}/zero_point"] if source is None else source.zero_point()
+            for source, name in zip(self.ends.sources, self.operands, strict=True)
+        ]
 
     def get_config(self) -> dict[str, Any]:
         ranges = {"input_ranges": self.input_ranges, "output_ranges": self.output_ranges}
@@ -594,6 +623,11 @@ class RangeLayer(PlainCalls, QuantizeLayer):
     def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
         config = dict(config)
         return cls(ActivationQuantizer(**config.pop("quantizer")), **config)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether it is switched on."""
+        return bool(self.quantizer.enabled)
 
     def scale(self) -> tf.Tensor:
         """The step between two codes, as TFLite nudges it: a scalar; made once in a pass in which no range moves."""

@@ -32,7 +32,10 @@ QUANTIZED = ("kernel", "recurrent")
 
 
 class Scaled(Protocol):
-    """What can say on which grid a tensor is."""
+    """What can say on which grid a tensor is, if it is switched on."""
+
+    @property
+    def rounds(self) -> bool: ...
 
     def scale(self) -> tf.Tensor: ...
 
@@ -119,7 +122,8 @@ class Lstm(Holder):
             of_x = self._of_inputs(inputs, masks)
             step = float_step(self.weight("recurrent"), masks and masks.of_state)
             return over_steps(of_x, self.units, step, written_out="kernel" not in self.live)[0]
-        exact = in_integers() and ends.source is not None and "kernel/scale" in self.live
+        on = ends.source is not None and ends.source.rounds and all(f"{name}/scale" in self.live for name in QUANTIZED)
+        exact = in_integers() and on
         if exact and not with_gradients():
             return self._as_kernel(inputs, ends)
         simulated = self._simulated(inputs, ends.target, live, masks)

@@ -14,7 +14,13 @@ from tf_keras.src.engine.base_layer_utils import call_context
 from qat.errors import TrainingSemanticsWarning
 from qat.quantization.layers import Holder, Linear, Op, PlainCalls, WeightOf
 from qat.quantization.lstm import QUANTIZED, Lstm
-from qat.quantization.quantizers import GateQuantizer, KernelQuantizer, OperandQuantizer, SlopeQuantizer
+from qat.quantization.quantizers import (
+    GateQuantizer,
+    KernelQuantizer,
+    OperandQuantizer,
+    SlopeQuantizer,
+    zero_point_of,
+)
 from qat.quantization.training_layers import is_training
 
 _CUT = (
@@ -119,6 +125,11 @@ class TableScale:
     def __init__(self, wrapper: Any) -> None:
         self.wrapper = wrapper
 
+    @property
+    def rounds(self) -> bool:
+        """Whether the table's quantizer is switched on."""
+        return bool(self.wrapper._weight_vars[0][1].enabled)
+
     def scale(self) -> tf.Tensor:
         """The step between two codes: a scalar."""
         table, quantizer, _ = self.wrapper._weight_vars[0]
@@ -155,13 +166,15 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         return result
 
     def _operand_scales(self, inner: Holder) -> dict[str, tf.Tensor]:
-        """The steps of the operands' codes, by the names under which `Op` looks for them."""
-        named = zip(self.quantize_config.names(inner), self._weight_vars, strict=True)
-        return {
-            f"{name}/scale": quantizer.scale(weight.value())
-            for name, (weight, quantizer, _) in named
-            if quantizer.enabled
-        }
+        """The steps of the operands' codes and their codes of 0, by the names under which `Op` looks for them."""
+        told: dict[str, tf.Tensor] = {}
+        for name, (weight, quantizer, _) in zip(self.quantize_config.names(inner), self._weight_vars, strict=True):
+            if quantizer.enabled:
+                values = weight.value()
+                scale = quantizer.scale(values)
+                zero_point = zero_point_of(quantizer.ends(values)[0], scale, 8)
+                told |= {f"{name}/scale": scale, f"{name}/zero_point": zero_point}
+        return told
 
     def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
         weight, quantizer, variables = self._weight_vars[0]

@@ -201,7 +201,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.quantization.invariant",
         description="Hold the QAT model with fake quantization off against the float model in training.",
-        epilog="sets: semantics, shipped, zoo (703), applications; `quick` is a few of each. Names are regular "
+        epilog="sets: semantics, shipped, zoo, applications; `quick` is a few of each. Names are regular "
         "expressions over set/name: `zoo/gru`, `semantics`, `'zoo/.*dense'`.",
     )
     parser.add_argument("names", nargs="*", help="regular expressions; default: quick")

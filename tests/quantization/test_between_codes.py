@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.quantization import quantize_model
+from qat.quantization.between_codes import BETWEEN_CODES
 from qat.quantization.layers import RangeLayer
 from qat.tflite import Interpreter, convert
 
@@ -30,6 +31,25 @@ def test_whole_numbers_are_summed_on_halves_of_codes():
     same_codes(quantize_model(tf_keras.Model(entry, counted), rows), rows)
 
 
+def test_a_product_of_codes_is_exact_in_a_graph():
+    """200 * -120 by these scales is -164.50002, and -164.5 if a graph multiplies the factor with one operand first."""
+    scales, scale = (tf.constant(1 / 255), tf.constant(1 / 128)), tf.Variable(0.004469873)
+    kernel = tf.function(lambda x, y: BETWEEN_CODES["mul"]([x, y], scales, scale) / scale)
+    found = kernel(tf.constant([200.0]) * scales[0], tf.constant([-120.0]) * scales[1])
+    np.testing.assert_allclose(found, [-165.0])
+
+
+@pytest.mark.parametrize("axes", [[1], [3], [1, 2], [1, 2, 3]])
+def test_a_mean_on_its_operands_scale_rounds_halves_to_even(axes):
+    entry = tf_keras.Input((4, 2, 8), name="map")
+    rows = np.random.default_rng(0).uniform(-1, 1, (128, 4, 2, 8)).astype(np.float32)
+    model = quantize_model(tf_keras.Model(entry, tf.reduce_mean(entry, axes)), rows)
+    for layer in model.layers:
+        if isinstance(layer, RangeLayer):
+            layer.set_range(-1.28, 1.27)
+    same_codes(model, rows)
+
+
 @pytest.mark.parametrize("low", [-1.28, -1.27])
 def test_a_product_rounds_as_the_kernel_that_takes_it(low):
     """XNNPACK takes a second operand with zero point 0, LiteRT's own kernel any other."""
@@ -40,3 +60,15 @@ def test_a_product_rounds_as_the_kernel_that_takes_it(low):
     found = next(layer for layer in model.layers if isinstance(layer, RangeLayer) and layer.name.startswith("b--"))
     found.set_range(low, low + 2.55)
     same_codes(model, inputs)
+
+
+def test_a_softmax_is_the_kernels_in_a_graph_too():
+    entry = tf_keras.Input((4,), name="scores")
+    scores = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    scores[0] = [6.0, 1.0, 0.0, -2.0]
+    model = quantize_model(tf_keras.Model(entry, tf_keras.layers.Softmax()(entry)), scores)
+    same_codes(model, scores)
+    half = np.float32([[127, -59, -109, -105]]) * np.float32(0.016097274)
+    of_scale = tf.constant(0.016097274), tf.constant(1 / 256)
+    kernel = tf.function(lambda x: BETWEEN_CODES["softmax"]([x], [of_scale[0]], of_scale[1]) * 256)
+    np.testing.assert_array_equal(kernel(half), [[234, 12, 5, 6]])  # the first is 233.5 in the kernel's float32

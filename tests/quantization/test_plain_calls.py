@@ -9,6 +9,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.quantization import quantize_model
+from qat.quantization.layers import RangeLayer
 from qat.tflite import Interpreter, convert
 
 
@@ -75,3 +76,20 @@ def test_a_tape_around_a_plain_call_has_the_gradients_of_fake_quantization(quant
     for variable, mine, other in zip(model.trainable_variables, found, in_float, strict=True):
         apart = float(tf.norm(mine - other) / (tf.norm(other) + 1e-6))
         assert apart < 0.3, (variable.name, apart)
+
+
+def test_a_range_that_is_switched_off_rounds_nothing_in_a_plain_call() -> None:
+    entry = tf_keras.Input((4,))
+    rows = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    model = quantize_model(tf_keras.Model(entry, tf_keras.layers.Add(name="sum")([entry, entry * 0.3])), rows)
+    (last,) = [layer for layer in model.layers if isinstance(layer, RangeLayer) and layer.source == "sum"]
+    step = float(last.scale())
+
+    def off_grid() -> float:
+        codes = model(rows).numpy() / step
+        return float(np.abs(codes - np.round(codes)).max())
+
+    assert off_grid() < 1e-3
+    last.quantizer.enabled = False
+    model.forget_traces()
+    assert off_grid() > 0.1

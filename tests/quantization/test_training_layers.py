@@ -24,6 +24,37 @@ def test_each_row_of_a_batch_has_its_own_mask_of_the_state(cell) -> None:
     assert len(np.unique(quantized.predict(same_rows, verbose=0), axis=0)) == 1
 
 
+class Scattered(layers.Layer):
+    """Noise of the user's own, in training."""
+
+    def call(self, x, training=None):
+        return x + tf.random.uniform(tf.shape(x)) if training else x
+
+
+def test_random_ops_of_a_users_layer_take_the_seed_of_the_call() -> None:
+    """They were traced under another, which must not go with them."""
+    tf_keras.utils.set_random_seed(1)
+    entry = tf_keras.Input((4,))
+    rows = np.ones((8, 4), np.float32)
+    quantized = quantize_model(tf_keras.Model(entry, Scattered()(entry)), rows)
+    quantized.fake_quantization(False)
+
+    def drawn(seed: int) -> np.ndarray:
+        tf_keras.utils.set_random_seed(seed)
+        return tf.function(lambda: quantized(rows, training=True))().numpy()
+
+    assert np.array_equal(drawn(2), drawn(2))
+    assert not np.array_equal(drawn(2), drawn(3))
+
+
+def test_a_variance_that_falls_on_code_0_is_normalized_by_a_finite_number_in_training() -> None:
+    entry = tf_keras.Input((4,))
+    model = tf_keras.Model(entry, layers.LayerNormalization()(entry))
+    rows = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    rows[:4] *= 0.01
+    assert np.isfinite(quantize_model(model, rows)(rows, training=True)).all()
+
+
 def test_a_mask_has_the_rows_of_a_series_that_begins_with_its_time_axis() -> None:
     mask = DropoutMask(0.5, sizes=[6], batch_axis=1)(tf.zeros((3, 5, 4)), training=True)
     assert mask.shape == (5, 6)

@@ -24,34 +24,9 @@ def _conv2d(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.
 
 def _depthwise(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.Tensor:
     strides = [1, *attrs["strides"], 1]
-    if attrs["dilations"] == [1, 1]:
-        y = tf.nn.depthwise_conv2d(x, w["kernel"], strides, explicit_padding(attrs))
-    else:
-        y = _dilated_depthwise(attrs)(x, w["kernel"])
+    # Not the raw op: without oneDNN it refuses dilations, and its gradient takes no notice of them.
+    y = tf.nn.depthwise_conv2d(x, w["kernel"], strides, explicit_padding(attrs), dilations=attrs["dilations"])
     return y + w["bias"] if "bias" in w else y
-
-
-def _dilated_depthwise(attrs: dict[str, Any]) -> Callable:
-    """The op itself forwards, which the converter knows; TensorFlow's own detour over SpaceToBatch backwards.
-
-    On the CPU the op computes rightly with dilations, but its gradient takes no notice of them.
-    """
-
-    @tf.custom_gradient
-    def run_dilated(x: tf.Tensor, kernel: tf.Tensor) -> Any:
-        def gradient(upstream: tf.Tensor) -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch([x, kernel])
-                y = tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], attrs["padding"], dilations=attrs["dilations"])
-            return tape.gradient(y, [x, kernel], upstream)
-
-        dilations = [1, *attrs["dilations"], 1]
-        y = tf.raw_ops.DepthwiseConv2dNative(
-            input=x, filter=kernel, strides=[1, 1, 1, 1], padding=attrs["padding"], dilations=dilations
-        )
-        return y, gradient
-
-    return run_dilated
 
 
 def _transpose(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.Tensor:

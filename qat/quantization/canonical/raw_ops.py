@@ -46,10 +46,19 @@ def run(word: str, inputs: Sequence[tf.Tensor], attrs: dict[str, Any]) -> list[t
         given[name] = inputs[at] if size is None else list(inputs[at : at + size])
         at += 1 if size is None else size
     rest = {name: _decoded(value) for name, value in attrs["attrs"].items()}
+    if "seed2" in rest:
+        rest |= _seeds(rest["seed2"] or None)
     result = getattr(tf.raw_ops, kind)(**given, **rest)
     if result is None or isinstance(result, tf.Operation):
         return []
     return list(result) if isinstance(result, (list, tuple)) else [result]
+
+
+def _seeds(own: int | None) -> dict[str, int]:
+    """A random op's seeds in the call that is being made: `tf.random.set_seed` and the op's own, as TensorFlow joins
+    them."""
+    of_all, of_op = tf.compat.v1.get_seed(own)
+    return {"seed": of_all or 0, "seed2": of_op or 0}
 
 
 def spelled(op: tf.Operation) -> dict[str, Any]:

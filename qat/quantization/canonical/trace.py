@@ -377,6 +377,7 @@ def trace(
     """
     specs, names = _specs(model)
     graph = func_graph_lib.FuncGraph("canonical")
+    graph.seed = None  # random ops are read with the seeds of their own alone
     with graph.as_default(), _functions_inline():
         inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
         tracer = Tracer(graph, training, acting, regions)
