@@ -72,6 +72,7 @@ def test_jobs_share_the_cores_and_one_that_fails_ends_no_other(name, tmp_path):
     assert int(share) <= len(os.sched_getaffinity(0)) // 2 or share == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_a_job_whose_process_dies_takes_no_other_along(name, tmp_path):
     (tmp_path / "deadly").write_text("2")  # joblib starts the jobs of a dead pool again: this one dies each time

@@ -48,9 +48,8 @@ def test_an_interval_the_wrong_way_round_is_refused():
         space("quant.ema_decay=interval(2,1)")
 
 
-@pytest.mark.parametrize(
-    ("storage", "crashes"), [("null", 1), pytest.param("sqlite:///study.db", 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("storage", "crashes"), [("null", 1), ("sqlite:///study.db", 2)])
 def test_a_study_is_stored_and_goes_on_after_a_crash(storage, crashes, tmp_path):
     (tmp_path / "crash").write_text("x" * crashes)
     command = [*SEARCH, "seed=0,2", "hydra.sweeper.n_trials=3", f"hydra.sweeper.storage={storage}"]

@@ -116,6 +116,7 @@ def test_a_resumed_sweep_runs_what_is_missing_and_what_is_new(swept):
     assert again.stdout.count(" accuracy ") == 6
 
 
+@pytest.mark.slow
 def test_a_numbered_sweep_of_earlier_goes_on_under_its_numbers(tmp_path):
     door(tmp_path, "-m", "seed=0,2", "hydra.sweep.dir=sweep")
     for number, seed in enumerate((0, 2)):

@@ -51,7 +51,9 @@ def of_export(model: tf_keras.Model, folder: Path) -> tf.lite.TFLiteConverter:
     return tf.lite.TFLiteConverter.from_saved_model(str(folder / "exported"))
 
 
-@pytest.mark.parametrize("way", [of_keras, of_function, of_saved_model, of_export])
+@pytest.mark.parametrize(
+    "way", [of_keras, *(pytest.param(way, marks=pytest.mark.slow) for way in (of_function, of_saved_model, of_export))]
+)
 def test_tensorflows_converter_takes_a_qat_model(way, quantized, tmp_path) -> None:
     converter = way(quantized, tmp_path)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -76,7 +78,7 @@ def test_a_float_model_around_it_keeps_its_float_layers(quantized) -> None:
     np.testing.assert_allclose(found, wanted, atol=0.02)
 
 
-@pytest.mark.parametrize("cell", [layers.GRU, layers.SimpleRNN])
+@pytest.mark.parametrize("cell", [pytest.param(layers.GRU, marks=pytest.mark.slow), layers.SimpleRNN])
 def test_dropout_of_a_cell_is_not_in_the_file(cell) -> None:
     series = tf_keras.Input((3, 4))
     model = tf_keras.Model(series, layers.Dense(2)(cell(3, dropout=0.2, recurrent_dropout=0.2)(series)))

@@ -14,12 +14,8 @@ from .invariant_sets import cases, twin_of
 EVERY = {case.name: case for case in cases() if not case.name.startswith("applications/")}
 QUICK = (
     "semantics/rescaling_conv",
-    "semantics/gradient_reversal",
     "semantics/tied_embedding",
-    "semantics/weight_normalisation",
     "semantics/dropout_and_penalty",
-    "semantics/base_called_for_inference",
-    "semantics/constraints_of_dense",
 )
 
 

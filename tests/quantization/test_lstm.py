@@ -57,8 +57,10 @@ def _distance(quantized, content, series):
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(lambda: [_lstm(), layers.Dense(3)], marks=pytest.mark.slow),
-        lambda: [layers.Bidirectional(_lstm(return_sequences=True)), layers.Dense(3)],
+        lambda: [_lstm(), layers.Dense(3)],
+        pytest.param(
+            lambda: [layers.Bidirectional(_lstm(return_sequences=True)), layers.Dense(3)], marks=pytest.mark.slow
+        ),
         pytest.param(
             lambda: [layers.Conv1D(6, 3, activation="relu"), _lstm(use_bias=False, go_backwards=True)],
             marks=pytest.mark.slow,
@@ -136,6 +138,7 @@ def test_a_fixed_batch_is_kept():
     assert _distance(quantized, content, series).max() == 0
 
 
+@pytest.mark.slow
 def test_training_moves_every_weight_and_lowers_the_loss():
     model = _model(_lstm(), layers.Dense(1))
     quantized = _quantized(model, QuantConfig(name="qat", ema_decay=0.9))  # from random weights: ranges have far to go

@@ -36,7 +36,7 @@ def two_kinds() -> tf_keras.Model:
 MODELS = {"unet": (unet, (16, 16, 2)), "two_kinds": (two_kinds, (6, 4))}
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=[pytest.param("unet", marks=pytest.mark.slow), "two_kinds"])
 def quantized(request) -> tuple[tf_keras.Model, np.ndarray]:
     tf_keras.utils.set_random_seed(0)
     make, shape = MODELS[request.param]

@@ -15,6 +15,7 @@ from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, verify
 
+POLICIES = ["mixed_float16", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixed_bfloat16", "float64"))]
 KINDS = np.random.default_rng(1).integers(0, 3, 128)
 IMAGES = np.random.default_rng(0).normal(KINDS[:, None, None, None] * 0.4, 0.7, (128, 6, 6, 2)).astype(np.float32)
 
@@ -48,7 +49,7 @@ def fitted(model):
     return model.fit(IMAGES, KINDS, epochs=2, batch_size=32, shuffle=False, verbose=0).history["loss"]
 
 
-@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16", "float64"])
+@pytest.mark.parametrize("name", POLICIES)
 def test_a_global_policy_changes_nothing_for_a_float32_model(name, policy, tmp_path):
     float_model = network()
     alone = quantize_model(float_model, IMAGES)
@@ -67,7 +68,7 @@ def test_a_global_policy_changes_nothing_for_a_float32_model(name, policy, tmp_p
 
 
 @pytest.mark.parametrize("build", [network, pytest.param(recurrent_network, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16", "float64"])
+@pytest.mark.parametrize("name", POLICIES)
 def test_a_model_made_under_a_policy_is_quantized_trains_and_is_exported(name, build, policy, tmp_path):
     policy(name)
     float_model = build()

@@ -90,7 +90,7 @@ def counts(values):
     return [len(np.unique(np.asarray(value))) for value in values]
 
 
-@pytest.mark.parametrize("preserve", ["sparsity", "auto"])
+@pytest.mark.parametrize("preserve", [pytest.param("sparsity", marks=pytest.mark.slow), "auto"])
 def test_zeros_of_a_pruned_model_are_zeros_of_the_file_and_of_the_way_back(data, preserve):
     model = pruned(network())
     before = [kernel.numpy() == 0 for kernel in kernels(model)]
@@ -106,7 +106,7 @@ def test_without_it_training_fills_the_zeros(data):
     assert max(zero_shares(file_kernels(convert(made)).values())) < 0.25
 
 
-@pytest.mark.parametrize("preserve", ["clusters", "auto"])
+@pytest.mark.parametrize("preserve", [pytest.param("clusters", marks=pytest.mark.slow), "auto"])
 def test_a_centroid_is_one_code_in_all_channels_of_the_file(data, preserve):
     model = clustered(network())
     before = [kernel.numpy() for kernel in kernels(model)]
@@ -119,6 +119,7 @@ def test_a_centroid_is_one_code_in_all_channels_of_the_file(data, preserve):
     np.testing.assert_allclose(Interpreter(content).predict(data[0][:32]), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_centroid_of_zero_stays_zero(data):
     model = clustered(network(), zero=True)
     before = zero_shares(kernels(model))
@@ -172,7 +173,14 @@ def test_a_cluster_has_the_mean_of_its_entries_gradients(data):
             np.testing.assert_allclose(of_groups[group][0], of_each[group].mean(), rtol=1e-2, atol=1e-6)
 
 
-@pytest.mark.parametrize(("form", "prepare"), [("keras", pruned), ("keras", clustered), ("h5", clustered)])
+@pytest.mark.parametrize(
+    ("form", "prepare"),
+    [
+        ("keras", pruned),
+        pytest.param("keras", clustered, marks=pytest.mark.slow),
+        pytest.param("h5", clustered, marks=pytest.mark.slow),
+    ],
+)
 def test_a_loaded_model_keeps_them_in_further_training(data, tmp_path, form, prepare):
     made = trained(quantized(prepare(network()), data), data, epochs=1)
     made.save(tmp_path / f"model.{form}")

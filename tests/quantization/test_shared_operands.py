@@ -158,6 +158,7 @@ def _outputs_that_are_read(image):
     return [x, y, tf.maximum(x, 0.3), layers.Conv2D(2, 1)(tf.where(x < y, x, 0.2)), tf.argmax(x, axis=-1)]
 
 
+QUICK = (_stacked, _larger, _clipped)
 GRAPHS = (_stacked, _larger, _leaking, _thresholded, _tiny, _zeroed, _clipped, _clipped_beside, _clipped_halves)
 GRAPHS += (_joined_twice, _filled, _outputs_that_are_read, _slopes_beside, _products_of_moved)
 GRAPHS += (
@@ -171,7 +172,9 @@ GRAPHS += (
 )
 
 
-@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize(
+    "graph", [pytest.param(graph, marks=() if graph in QUICK else pytest.mark.slow) for graph in GRAPHS]
+)
 def test_every_code_of_every_layer_is_that_of_the_simulation(graph):
     tf_keras.utils.set_random_seed(0)
     image = tf_keras.Input((8, 8, 3))
@@ -224,7 +227,10 @@ def _tower(normalization):
     )
 
 
-@pytest.mark.parametrize("normalization", [layers.BatchNormalization, layers.LayerNormalization, LayerScale])
+@pytest.mark.parametrize(
+    "normalization",
+    [layers.BatchNormalization, pytest.param(layers.LayerNormalization, marks=pytest.mark.slow), LayerScale],
+)
 def test_towers_that_share_their_weights_share_them_on_two_grids(normalization):
     tf_keras.utils.set_random_seed(0)
     left, right = tf_keras.Input((8, 8, 3)), tf_keras.Input((8, 8, 3))
@@ -247,7 +253,9 @@ def test_a_factor_that_two_layers_share_stays_one():
     assert len(qat_model.trainable_weights) == len(model.trainable_weights)
 
 
-@pytest.mark.parametrize("activation", ["elu", "selu", "softplus"])
+@pytest.mark.parametrize(
+    "activation", ["elu", *(pytest.param(name, marks=pytest.mark.slow) for name in ("selu", "softplus"))]
+)
 def test_a_dense_layer_is_in_the_file_once_whatever_its_activation_is_made_of(activation):
     tf_keras.utils.set_random_seed(0)
     features = tf_keras.Input((10,))

@@ -31,6 +31,7 @@ def finish(process):
     return process.returncode, said
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_the_float_model_once_and_one_bad_job_does_not_end_the_others(tmp_path):
     sweep = ("-m", "quant=ptq,ptq_float16", "quant.calibration.min_samples=8,99", "hydra.sweep.dir=sweep")
     exit_code, said = finish(start(tmp_path, *sweep))

@@ -55,6 +55,7 @@ def test_percentile_and_mse_leave_out_what_minmax_takes_in(quantized):
         assert narrower
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["quant.equalization=true", "quant.bias_correction=true"])
 def test_corrections_change_the_constants_and_leave_the_file_integer_only(option, quantized):
     plain, corrected = quantized("quant.calibration.method=mse"), quantized("quant.calibration.method=mse", option)
@@ -66,7 +67,7 @@ def test_corrections_change_the_constants_and_leave_the_file_integer_only(option
     assert any(a.shape != b.shape or not np.array_equal(a, b) for a, b in zip(*constants, strict=True))
 
 
-@pytest.mark.parametrize("method", ["minmax", "mse"])
+@pytest.mark.parametrize("method", ["minmax", pytest.param("mse", marks=pytest.mark.slow)])
 def test_one_scale_for_all_channels_where_it_is_asked_for(method, quantized):
     path = quantized("quant.per_channel=false", f"quant.calibration.method={method}")
     assert len(verify(path).per_tensor_weights) == sum(

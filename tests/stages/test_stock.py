@@ -70,11 +70,13 @@ def test_ours_is_what_it_is_without_stock_beside_it(beside, finished):
         assert rundir.sha256(beside / name / "model.tflite") == rundir.sha256(finished / name / "model.tflite")
 
 
+@pytest.mark.slow
 def test_stock_is_the_same_alone_and_beside_ours(beside, alone):
     assert rundir.sha256(alone / STOCK / "model.tflite") == rundir.sha256(beside / STOCK / "model.tflite")
     assert read(alone)["histories"]["qat_tfmot"] == read(beside)["histories"]["qat_tfmot"]
 
 
+@pytest.mark.slow
 def test_alone_it_is_the_variant_that_the_run_asked_for(alone):
     found = RunResult.from_dict(read(alone))
     assert list(found.variants) == ["float", "ptq_int8", STOCK]
@@ -106,6 +108,7 @@ def test_beside_ours_its_curves_lie_on_the_charts_of_ours(beside):
     assert any(tag.startswith("ranges/") for tag in found.Runs()["tfmot_fake_quant"]["tensors"])
 
 
+@pytest.mark.slow
 def test_alone_its_curves_take_the_places_of_ours(alone):
     steps, found = curves(alone)
     assert (steps["fake_quant"], steps["deployed_int8"]) == ([2, 3, 4], [3, 4])
@@ -141,6 +144,7 @@ def test_a_float_model_that_needs_no_training_is_asked_about_when_stocks_turn_co
         main_job(tiny("quant=qat_tfmot", *saved), tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_its_baseline_is_left_out_where_that_cannot_be_calibrated(ran):
     folder = ran("quant=qat_tfmot", "quant.calibration.min_samples=100", "log.tensorboard=false")
     found = read(folder)
