@@ -16,7 +16,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer
 
 from qat.quantization.between_codes import BETWEEN_CODES, OF_NO_SCALE, OF_ZERO_POINT, OF_ZERO_POINTS
 from qat.quantization.canonical.execute import WEIGHTED
-from qat.quantization.canonical.operations import OPERATIONS
+from qat.quantization.canonical.operations import OPERATIONS, POLES
 from qat.quantization.canonical.source import Source
 from qat.quantization.quantizers import ActivationQuantizer, least_step, step_of, straight_through, zero_point_of
 from qat.quantization.rescaling import (
@@ -457,7 +457,7 @@ class Op(Holder):
 
     For each place where the layer is called, `input_ranges` has a list with a name for each operand, None for a
     weight's, and `output_ranges` a name; both are told of those ops only that `BETWEEN_CODES` computes as the kernel
-    does, or that put their constants on the one range of all.
+    does, or that put their constants on the one range of all; the first of `POLES`, too.
     """
 
     def __init__(
@@ -497,20 +497,21 @@ class Op(Holder):
             exact = self._as_kernel(arguments)
             if exact is not None and not (with_gradients() and exact.dtype.is_floating):
                 return self._for_loss(exact, arguments)
-        if self.op == "rsqrt":
-            arguments = [self._off_zero(arguments[0])]
+        if self.op in POLES and not (self.op == "log" and in_integers()):  # the kernel's log of 0 is the range's end
+            arguments[POLES[self.op]] = self._off_zero(arguments[POLES[self.op]], POLES[self.op])
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         result = operation(*arguments, **self.attrs)
         if exact is not None:
             result = straight_through(result, exact)
         return self._for_loss(result, arguments)
 
-    def _off_zero(self, x: tf.Tensor) -> tf.Tensor:
-        """A number above 0 that fell on code 0 lies within half a step of it: its inverse root is finite."""
-        source = self.ends.sources[0] if self.ends.sources else None
+    def _off_zero(self, x: tf.Tensor, place: int) -> tf.Tensor:
+        """A number that fell on code 0 lies within half a step of it: what the op makes of that is finite."""
+        source = self.ends.sources[place] if place < len(self.ends.sources) else None
         if source is None:
             return x
-        return tf.maximum(x, tf.cast(0.5 * source.scale(), x.dtype))
+        half = tf.cast(0.5 * source.scale(), x.dtype)
+        return tf.where(tf.abs(x) < half, half, x)
 
     def _for_loss(self, result: Any, arguments: list[tf.Tensor]) -> Any:
         """The result with the logits behind it, as Keras' own activations leave them for the loss."""
