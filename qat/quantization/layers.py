@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer
 
 from qat.quantization.between_codes import BETWEEN_CODES, OF_NO_SCALE, OF_ZERO_POINT, OF_ZERO_POINTS
 from qat.quantization.canonical.execute import WEIGHTED
-from qat.quantization.canonical.operations import OPERATIONS
+from qat.quantization.canonical.operations import OPERATIONS, POLES
 from qat.quantization.canonical.source import Source
 from qat.quantization.quantizers import ActivationQuantizer, least_step, step_of, straight_through, zero_point_of
 from qat.quantization.rescaling import (
@@ -113,6 +114,17 @@ def _are_values(inputs: Any) -> bool:
     return all(isinstance(each, tf.__internal__.EagerTensor) for each in tf.nest.flatten(inputs))
 
 
+class _OfCall(threading.local):
+    """What a layer's call goes by: of each thread its own, for a model may be called in several at once."""
+
+    def __init__(self) -> None:
+        self.live: dict[str, tf.Tensor] = {}  # what the wrapper quantized, for the call that follows
+        self.ends: Any = None  # the ranges at the place of the call
+
+    def __reduce__(self) -> tuple:
+        return _OfCall, ()  # a copy of a layer is in no call
+
+
 class Holder(PlainCalls, tf_keras.layers.Layer):
     """A layer with named weights, each computed from the float model's variables, or a constant of its own.
 
@@ -125,7 +137,7 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
         super().__init__(**kwargs)
         object.__setattr__(self, "weight_specs", weights)  # plain: Keras would wrap what is in it
         self.held = held or {}
-        self.live: dict[str, tf.Tensor] = {}  # what the wrapper quantized, for the call that follows
+        object.__setattr__(self, "of_call", _OfCall())  # plain: Keras would track what is in it
         sources = {name: Source.from_json(spec["source"]) for name, spec in weights.items() if spec.get("source")}
         object.__setattr__(self, "sources", sources)
         object.__setattr__(self, "variables_of_model", being_built())
@@ -167,8 +179,13 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
         return {name: self.weight(name) for name in self.weight_specs}
 
     def use(self, live: dict[str, tf.Tensor]) -> None:
-        """Compute the next call with these tensors; kept out of Keras' tracking, which would drop the variables."""
-        object.__setattr__(self, "live", live)
+        """Compute the next call of this thread with these tensors."""
+        self.of_call.live = live
+
+    @property
+    def live(self) -> dict[str, tf.Tensor]:
+        """What the wrapper quantized, for the call that follows."""
+        return self.of_call.live
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"weights": self.weight_specs}
@@ -252,7 +269,11 @@ class Linear(Holder):
         """
         ends = tuple(_Ends(*pair) for pair in zip(sources, targets, strict=True)) or (_Ends(None, None),)
         object.__setattr__(self, "ends_of_calls", ends)
-        object.__setattr__(self, "ends", ends[0])
+
+    @property
+    def ends(self) -> _Ends:
+        """The ranges of the call that runs."""
+        return self.of_call.ends
 
     @property
     def kernel_name(self) -> str:
@@ -319,7 +340,7 @@ class Linear(Holder):
 
     def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
         ends = self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)]
-        object.__setattr__(self, "ends", ends.rounding())
+        self.of_call.ends = ends.rounding()
         weights = self.current()
         if self.uses_batch(training):
             held = {name: weights[name] for name in weights if name in ("kernel", "bias")}
@@ -436,7 +457,7 @@ class Op(Holder):
 
     For each place where the layer is called, `input_ranges` has a list with a name for each operand, None for a
     weight's, and `output_ranges` a name; both are told of those ops only that `BETWEEN_CODES` computes as the kernel
-    does, or that put their constants on the one range of all.
+    does, or that put their constants on the one range of all; the first of `POLES`, too.
     """
 
     def __init__(
@@ -458,11 +479,15 @@ class Op(Holder):
         """Remember whose ranges operands and output of each call are on, out of Keras' sight as in `Linear`."""
         ends = tuple(_OpEnds(tuple(of), target) for of, target in zip(sources, targets, strict=True))
         object.__setattr__(self, "ends_of_calls", ends or (_OpEnds((), None),))
-        object.__setattr__(self, "ends", self.ends_of_calls[0])
+
+    @property
+    def ends(self) -> _OpEnds:
+        """The ranges of the call that runs."""
+        return self.of_call.ends
 
     def call(self, inputs: Any, place: int = 0) -> Any:
         ends = self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)]
-        object.__setattr__(self, "ends", ends.rounding())
+        self.of_call.ends = ends.rounding()
         given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
         arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
         target, exact = self.ends.target, None
@@ -472,20 +497,21 @@ class Op(Holder):
             exact = self._as_kernel(arguments)
             if exact is not None and not (with_gradients() and exact.dtype.is_floating):
                 return self._for_loss(exact, arguments)
-        if self.op == "rsqrt":
-            arguments = [self._off_zero(arguments[0])]
+        if self.op in POLES and not (self.op == "log" and in_integers()):  # the kernel's log of 0 is the range's end
+            arguments[POLES[self.op]] = self._off_zero(arguments[POLES[self.op]], POLES[self.op])
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
         result = operation(*arguments, **self.attrs)
         if exact is not None:
             result = straight_through(result, exact)
         return self._for_loss(result, arguments)
 
-    def _off_zero(self, x: tf.Tensor) -> tf.Tensor:
-        """A number above 0 that fell on code 0 lies within half a step of it: its inverse root is finite."""
-        source = self.ends.sources[0] if self.ends.sources else None
+    def _off_zero(self, x: tf.Tensor, place: int) -> tf.Tensor:
+        """A number that fell on code 0 lies within half a step of it: what the op makes of that is finite."""
+        source = self.ends.sources[place] if place < len(self.ends.sources) else None
         if source is None:
             return x
-        return tf.maximum(x, tf.cast(0.5 * source.scale(), x.dtype))
+        half = tf.cast(0.5 * source.scale(), x.dtype)
+        return tf.where(tf.abs(x) < half, half, x)
 
     def _for_loss(self, result: Any, arguments: list[tf.Tensor]) -> Any:
         """The result with the logits behind it, as Keras' own activations leave them for the loss."""

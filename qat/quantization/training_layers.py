@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 from tf_keras.src import backend
+from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.quantization.canonical.program import Program
 from qat.quantization.layers import PlainCalls, recording
@@ -118,7 +119,7 @@ class Added(PlainCalls, tf_keras.layers.Layer):
         output, *rest = (
             inputs if isinstance(inputs, (list, tuple)) else [inputs]
         )  # Keras loads a list of one as its one
-        if recording() is None:
+        if recording() is None and call_context().in_call:  # a look at the values alone, as an export's, adds nothing
             (value,) = self.program.run(rest, self.variables_of_model.readable)
             if self.told["kind"] == "loss":
                 self.add_loss(value)

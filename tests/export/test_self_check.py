@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
@@ -225,3 +226,25 @@ def test_the_check_computes_the_model_once(ours, monkeypatch):
     monkeypatch.setattr(self_check, "_computed", lambda *given: calls.append(1) or usual(*given))
     convert(ours)
     assert len(calls) == 1
+
+
+class Counted(layers.Layer):
+    """Adds a loss and a metric in every call."""
+
+    def call(self, x):
+        self.add_loss(tf.reduce_mean(tf.abs(x)))
+        self.add_metric(tf.reduce_mean(x), name="mean")
+        return x * 2.0
+
+
+def test_a_model_that_adds_losses_and_metrics_is_checked_and_adds_none():
+    entry = tf_keras.Input((4,))
+    x = Counted()(layers.Dense(5, activity_regularizer="l2", name="regularized")(entry))
+    rows = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    model = quantize_model(tf_keras.Model(entry, layers.Dense(3)(x)), rows)
+    model(rows)
+    before, metrics = [float(loss) for loss in model.losses], [metric.result().numpy() for metric in model.metrics]
+    convert(model)
+    assert [float(loss) for loss in model.losses] == before
+    assert [metric.result().numpy() for metric in model.metrics] == metrics
+    assert len(before) == 2

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +14,7 @@ from tf_keras import layers
 
 from qat.quantization import quantize_model
 from qat.quantization.layers import RangeLayer
+from qat.quantization.scheme import CanonicalWrapper
 from qat.tflite import Interpreter, convert
 
 
@@ -93,3 +98,22 @@ def test_a_range_that_is_switched_off_rounds_nothing_in_a_plain_call() -> None:
     last.quantizer.enabled = False
     model.forget_traces()
     assert off_grid() > 0.1
+
+
+def test_a_model_is_called_in_several_threads_at_once(quantized) -> None:
+    model, rows = quantized
+    batches = [tf.constant(rows[at : at + 8]) for at in range(0, 64, 8)]
+    alone = [model(batch).numpy() for batch in batches]
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda batch: model(batch).numpy(), batches))
+    finally:
+        sys.setswitchinterval(usual)
+    assert all(np.array_equal(*pair) for pair in zip(alone, together, strict=True))
+
+
+def test_a_copy_of_a_layer_is_a_layer(quantized) -> None:
+    linear = next(layer.layer for layer in quantized[0].layers if isinstance(layer, CanonicalWrapper))
+    assert copy.deepcopy(linear).get_config() == linear.get_config()

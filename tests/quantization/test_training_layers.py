@@ -47,12 +47,27 @@ def test_random_ops_of_a_users_layer_take_the_seed_of_the_call() -> None:
     assert not np.array_equal(drawn(2), drawn(3))
 
 
-def test_a_variance_that_falls_on_code_0_is_normalized_by_a_finite_number_in_training() -> None:
+POLES = {
+    "inverse root": lambda x: layers.LayerNormalization()(x),
+    "log": lambda x: tf.math.log(tf.abs(x) + 1e-3),
+    "quotient": lambda x: 1.0 / (tf.abs(x) + 1e-3),
+    "share": lambda x: x / tf.reduce_max(x, axis=-1, keepdims=True),
+}
+
+
+@pytest.mark.parametrize("name", POLES)
+def test_what_falls_on_code_0_has_a_finite_result_and_gradient_in_training(name) -> None:
     entry = tf_keras.Input((4,))
-    model = tf_keras.Model(entry, layers.LayerNormalization()(entry))
-    rows = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
-    rows[:4] *= 0.01
-    assert np.isfinite(quantize_model(model, rows)(rows, training=True)).all()
+    x = layers.Dense(4, kernel_initializer="identity", use_bias=False)(entry)
+    rows = np.random.default_rng(0).uniform(0.01, 2, size=(64, 4)).astype("float32")
+    rows[:4] *= 0.001
+    model = quantize_model(tf_keras.Model(entry, POLES[name](x)), rows)
+    with tf.GradientTape() as tape:
+        y = model(rows, training=True)
+    assert np.isfinite(y).all()
+    (gradient, *_) = tape.gradient(y, model.trainable_variables)
+    assert np.isfinite(gradient).all()
+    assert np.any(gradient)
 
 
 def test_a_mask_has_the_rows_of_a_series_that_begins_with_its_time_axis() -> None:

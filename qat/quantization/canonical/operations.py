@@ -186,3 +186,4 @@ OPERATIONS: dict[str, Callable] = {
     "unpack": lambda x, *, num, axis: tf.unstack(x, num, axis),
     "argmax": lambda x, *, axis, dtype: tf.argmax(x, axis, tf.dtypes.as_dtype(dtype)),
 }
+POLES = {"div": 1, "log": 0, "rsqrt": 0}  # ops that are infinite where this operand is 0

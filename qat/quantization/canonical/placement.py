@@ -14,6 +14,7 @@ from qat.quantization.canonical.building import LINEAR, is_fixed
 from qat.quantization.canonical.comparisons import COMPARISONS
 from qat.quantization.canonical.graph import Graph, Node, Tensor
 from qat.quantization.canonical.masks import MASKED_BELOW
+from qat.quantization.canonical.operations import POLES
 
 NEVER_QUANTIZED = ("const", "variable", "fake_quant", "dropout_mask", "tap")
 FUSES_RELU = {"conv2d", "depthwise_conv2d", "dense", "add", "sub", "mul", "conv2d_transpose"}
@@ -419,7 +420,7 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
         if computes and id(node) not in state.done and node.output not in state.range_of:
             _place(state, node)
     _without_range(state)
-    for node in graph.of(*LINEAR, *BETWEEN_CODES, "lstm"):
+    for node in graph.of(*LINEAR, *BETWEEN_CODES, *POLES, "lstm"):
         node.input_ranges = [state.range_of.get(tensor) for tensor in node.inputs]
     _share_between_steps(state)
     return [on for on in state.ranges if on.merged_into is None]
