@@ -177,8 +177,21 @@ class LayerVariables(tf_keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         return inputs
 
+    def _lookup_dependency(self, name: str, cached_dependencies: Any = None) -> Any:
+        """As TensorFlow has it; a variable goes by its own name in the checkpoint of a layer of another name, too."""
+        found = super()._lookup_dependency(name, cached_dependencies)
+        if found is not None:
+            return found
+        own = [variable for variable in self.__dict__.get("held", ()) if _own_name(variable.name) == _own_name(name)]
+        return own[0] if len(own) == 1 else None
+
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"specs": self.specs}
+
+
+def _own_name(name: str) -> str:
+    """Of a variable, without its layer's."""
+    return name.split(":")[0].rsplit("/", 1)[-1]
 
 
 class _Given(tf_keras.initializers.Initializer):
