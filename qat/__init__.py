@@ -47,7 +47,7 @@ __all__ = ["TrainingSemanticsWarning", "compare_models"]
 
 
 def __getattr__(name: str) -> object:
-    """`qat.compare_models`, `qat.tflite`, …, imported when first asked for: they take seconds, `import qat` does not."""
+    """`qat.compare_models`, `qat.tflite`, …, imported when first asked for: they take seconds, `import qat` no time."""
     if name == "compare_models":
         return import_module("qat.evaluation.side_by_side").compare_models
     if name in _ROOMS:

@@ -286,8 +286,8 @@ def _check_arithmetic(found: Verification, scheme: str, io: str, allow_float: bo
     named = [str(report) for report in (*found.unknown_ops, *found.float_ops)]
     named = named or [f"inputs {found.input_dtypes}, outputs {found.output_dtypes}"]
     raise ModelError(
-        f"{len(named)} ops stayed out of integer arithmetic:\n  "
-        + "\n  ".join(named[:20])
-        + ("\n  ..." if len(named) > 20 else "")
+        f"{len(named)} ops stayed out of integer arithmetic:\n    "
+        + "\n    ".join(named[:20])
+        + ("\n    ..." if len(named) > 20 else "")
         + "\nQuantize these layers (qat.quantization rewrites what it can), or take allow_float=True for a mixed file."
     )
