@@ -66,10 +66,10 @@ def understood(argv: Sequence[str], primary: str, schema: type) -> list[str]:
     return parts
 
 
-def data_by_path(argument: str) -> list[str]:
+def by_path(argument: str) -> list[str]:
     """`data=my.npz`, `data=a/folder` and `model=my.keras` as the options that read them; names pass as they are.
 
-    >>> data_by_path("data=my.npz"), data_by_path("data=digits")
+    >>> by_path("data=my.npz"), by_path("data=digits")
     (['data=npz', 'data.path=my.npz'], ['data=digits'])
     """
     key, _, value = argument.partition("=")

@@ -8,7 +8,7 @@ import pytest
 
 from qat import data
 from qat.config import BenchmarkConfig, CompareConfig, Config, DiagnoseConfig, EvaluateConfig, VerifyConfig
-from qat.door.command_line import data_by_path, understood
+from qat.door.command_line import by_path, understood
 from qat.door.compose import compose
 from qat.door.sweep import arguments_of, flags_first, requested
 from qat.errors import QatError
@@ -24,7 +24,7 @@ SCHEMAS = {
 
 def configs(line, command="train"):
     """What each job that `line` asks for would run with."""
-    argv = understood([part for each in line for part in data_by_path(each)], command, SCHEMAS[command])
+    argv = understood([part for each in line for part in by_path(each)], command, SCHEMAS[command])
     jobs = requested(arguments_of(flags_first(argv)), command, SCHEMAS[command])
     return [compose(job, primary=command, schema=SCHEMAS[command]) for job in jobs]
 
