@@ -8,4 +8,4 @@ from qat.door.compose import compose, conf_dir
 from qat.door.open import open_door
 from qat.door.quiet import import_tensorflow, spare_imports
 
-__all__ = ["compose", "conf_dir", "by_path", "import_tensorflow", "open_door", "spare_imports"]
+__all__ = ["by_path", "compose", "conf_dir", "import_tensorflow", "open_door", "spare_imports"]

@@ -9,7 +9,7 @@ from qat import data, rundir
 from qat.commands import command
 from qat.config import EvaluateConfig
 from qat.contract import Contract
-from qat.door import compose, by_path
+from qat.door import by_path, compose
 from qat.errors import ConfigError, DataError, TfliteFileError
 from qat.models import load
 from qat.stages.evaluate_file import _near_chance, evaluate_file
