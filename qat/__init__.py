@@ -42,11 +42,14 @@ def _select_keras_2() -> None:
 _select_keras_2()
 quiet_tensorflow()
 
+_ROOMS = ("data", "diagnosis", "models", "quantization", "tflite")  # those that a user imports from
 __all__ = ["TrainingSemanticsWarning", "compare_models"]
 
 
 def __getattr__(name: str) -> object:
-    """`qat.compare_models`, imported when it is first asked for: it needs TensorFlow, and `import qat` does not."""
+    """`qat.compare_models`, `qat.tflite`, …, imported when first asked for: they take seconds, `import qat` no time."""
     if name == "compare_models":
         return import_module("qat.evaluation.side_by_side").compare_models
+    if name in _ROOMS:
+        return import_module(f"qat.{name}")
     raise AttributeError(f"module 'qat' has no attribute {name!r}")

@@ -21,6 +21,7 @@ FEW_SAMPLES = 100
 BATCH_SIZE = 32
 MOST_SAMPLES = 100_000  # of an iterable that does not say how long it is: more than any calibration needs ...
 MOST_BYTES = 4 << 30  # ... and all of them are held at once
+_INPUTS_ALONE = "Give the inputs alone."
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ def as_batches(calibration: Any, specs: Sequence[InputSpec], batch_size: int = B
 
     Args:
         calibration: an array [N, ...] for a model of one input; a list of arrays in `specs` order; a dict by input
-            name; or an iterable of batches, each of one of these forms (a callable that returns one is called). Of
-            one that has a length, so many batches are taken: an endless iterator of Keras gives one epoch. A
-            tf.data.Dataset may yield single samples, and labels beside them.
+            name; or an iterable of batches or of single samples, each of one of these forms (a callable that returns
+            one is called), or such arrays as lists of numbers. Of one that has a length, so many are taken: an endless
+            iterator of Keras gives one epoch. A tf.data.Dataset may yield labels beside the inputs.
         specs: the model's inputs, in the model's order.
         batch_size: the largest batch to return.
 
@@ -51,8 +52,8 @@ def as_batches(calibration: Any, specs: Sequence[InputSpec], batch_size: int = B
         Batches, each a list of arrays [n, ...] in `specs` order and of the inputs' dtypes, 1 <= n <= batch_size.
 
     Raises:
-        CalibrationError: no samples, or no end of them; NaN or infinite values, a wrong shape or dtype, an input
-            missing or unknown.
+        CalibrationError: no samples, or no end of them; labels beside them, NaN or infinite values, a wrong shape or
+            dtype, an input missing or unknown.
     """
     batches = [batch for whole in _wholes(calibration, specs) for batch in _cut(_checked(whole, specs), batch_size)]
     samples = sum(len(batch[0]) for batch in batches)
@@ -85,16 +86,41 @@ def _wholes(calibration: Any, specs: Sequence[InputSpec]) -> Iterator[list[Any]]
     if is_dataset(calibration):
         ranks = {spec.name: len(spec.shape) for spec in specs}
         calibration = inputs_of(calibration, ranks, len(specs))
+    _refuse_labels(calibration, specs)
     if _is_array(calibration) or isinstance(calibration, Mapping) or _is_list_of_inputs(calibration, specs):
         yield _by_input(calibration, specs)
     elif isinstance(calibration, Iterable) and not isinstance(calibration, (str, bytes)):
         known = _length(calibration)
-        batches = (_by_input(batch, specs) for batch in itertools.islice(calibration, known))
+        items = (_by_input(batch, specs) for batch in itertools.islice(calibration, known))
+        batches = _with_batch_axis(items, specs)
         yield from _ending(batches) if known is None else batches
     else:
         raise CalibrationError(
             f"calibration is a {type(calibration).__name__}. Give an array, a list, a dict, or an iterable of batches."
         )
+
+
+def _refuse_labels(calibration: Any, specs: Sequence[InputSpec]) -> None:
+    """A pair of as many labels as samples would be read as two batches."""
+    if not isinstance(calibration, (list, tuple)) or len(calibration) != 2 or len(specs) != 1:
+        return
+    shapes = [np.shape(each) for each in calibration if _is_array(each)]
+    if len(shapes) < 2 or len(shapes[0]) != len(specs[0].shape) + 1 or not shapes[1]:
+        return
+    if shapes[0][0] == shapes[1][0] and shapes[0][1:] != shapes[1][1:]:
+        raise CalibrationError(
+            f"calibration holds two arrays, {list(shapes[0])} and {list(shapes[1])}, and the model has one input, "
+            f"{specs[0]}. Are they (inputs, labels)? {_INPUTS_ALONE}"
+        )
+
+
+def _with_batch_axis(batches: Iterable[list[Any]], specs: Sequence[InputSpec]) -> Iterator[list[Any]]:
+    """Where the first item holds a single sample, all of them do."""
+    single = None
+    for values in batches:
+        if single is None:
+            single = all(np.ndim(value) == len(spec.shape) for value, spec in zip(values, specs, strict=True))
+        yield [np.asarray(value)[None] for value in values] if single else values
 
 
 def _length(calibration: Iterable[Any]) -> int | None:
@@ -133,6 +159,14 @@ def _is_list_of_inputs(calibration: Any, specs: Sequence[InputSpec]) -> bool:
     return all(_is_array(value) for value in calibration)
 
 
+def _is_numbers(values: Sequence[Any]) -> bool:
+    """A sample, or a batch, as lists of numbers."""
+    first: Any = values
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    return isinstance(first, (int, float)) and not isinstance(first, bool)
+
+
 def _by_input(values: Any, specs: Sequence[InputSpec]) -> list[Any]:
     wanted = ", ".join(str(spec) for spec in specs)
     if isinstance(values, Mapping):
@@ -146,8 +180,10 @@ def _by_input(values: Any, specs: Sequence[InputSpec]) -> list[Any]:
             raise CalibrationError(f"calibration is one array, but the model has {len(specs)} inputs: {wanted}")
         return [values]
     if isinstance(values, (list, tuple)):
+        if len(specs) == 1 and _is_numbers(values):
+            return [np.asarray(values)]
         if len(values) != len(specs) or not all(_is_array(value) for value in values):
-            hint = " Is it (inputs, labels)? Give the inputs alone." if len(values) == 2 and len(specs) == 1 else ""
+            hint = f" Is it (inputs, labels)? {_INPUTS_ALONE}" if len(values) == 2 and len(specs) == 1 else ""
             raise CalibrationError(
                 f"calibration: a batch is a {type(values).__name__} of {len(values)}, expected one array "
                 f"for each of the {len(specs)} inputs: {wanted}.{hint}"

@@ -39,6 +39,16 @@ def inputs_of(dataset: Any, ranks: int | Mapping[str, int], inputs: int = 1) -> 
     return dataset.batch(BATCH_SIZE) if first.shape.rank == wanted else dataset
 
 
+def input_arrays(dataset: Any, ranks: int | Mapping[str, int], inputs: int, where: str) -> Any:
+    """All inputs (an array; a dict or list of arrays for several), without labels; arguments as for `inputs_of`.
+
+    Raises:
+        DataError: it yields nothing, or repeats for ever; `where` names it.
+    """
+    _refuse_endless(dataset, where)
+    return _joined(_all(inputs_of(dataset, ranks, inputs), where))
+
+
 def labelled_arrays(dataset: Any, where: str) -> tuple[Any, NDArray]:
     """All inputs (an array; a dict or list of arrays for several) and all labels.
 
@@ -49,16 +59,25 @@ def labelled_arrays(dataset: Any, where: str) -> tuple[Any, NDArray]:
     """
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3) or _is_nested(spec[1]):
-        raise DataError(f"{where}: a data set of {type(spec).__name__}, expected one that yields (inputs, labels)")
-    if int(dataset.cardinality()) == INFINITE:
-        raise DataError(f"{where}: a data set that repeats for ever. Say how many batches, as in dataset.take(32)")
+        raise DataError(f"{where}: a data set without labels; expected one that yields (inputs, labels)")
+    _refuse_endless(dataset, where)
     inputs, labels = _first(spec[0]).shape, spec[1].shape
     if labels.rank == 0 or (labels.rank is not None and inputs[0] != labels[0]):
         dataset = dataset.batch(BATCH_SIZE)
-    batches = [(each[0], np.asarray(each[1])) for each in dataset.as_numpy_iterator()]
+    batches = _all(dataset, where)
+    return _joined([each[0] for each in batches]), np.concatenate([np.asarray(each[1]) for each in batches])
+
+
+def _refuse_endless(dataset: Any, where: str) -> None:
+    if int(dataset.cardinality()) == INFINITE:
+        raise DataError(f"{where}: a data set that repeats for ever. Say how many batches, as in dataset.take(32)")
+
+
+def _all(dataset: Any, where: str) -> list[Any]:
+    batches = list(dataset.as_numpy_iterator())
     if not batches:
         raise DataError(f"{where}: a data set that yields nothing")
-    return _joined([x for x, _ in batches]), np.concatenate([y for _, y in batches])
+    return batches
 
 
 def class_labels(found: Any, samples: int, classes: int | None = None) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from qat.config import EvaluateConfig
-from qat.door import data_by_path, open_door
+from qat.door import by_path, open_door
 
 
 def evaluate(config: EvaluateConfig, run_dir: Path) -> object:
@@ -16,7 +16,7 @@ def evaluate(config: EvaluateConfig, run_dir: Path) -> object:
 
 
 def main() -> NoReturn:
-    sys.argv[1:] = [part for argument in sys.argv[1:] for part in data_by_path(argument)]
+    sys.argv[1:] = [part for argument in sys.argv[1:] for part in by_path(argument)]
     open_door(evaluate, primary="evaluate", schema=EvaluateConfig)
 
 

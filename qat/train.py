@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from qat import targets
 from qat.config import Config
-from qat.door import data_by_path, import_tensorflow, open_door, spare_imports
+from qat.door import by_path, import_tensorflow, open_door, spare_imports
 
 
 def train(config: Config, run_dir: Path) -> object:
@@ -39,7 +39,7 @@ def _check_targets(config: Config) -> None:
 
 
 def main() -> NoReturn:
-    sys.argv[1:] = [part for argument in sys.argv[1:] for part in data_by_path(argument)]
+    sys.argv[1:] = [part for argument in sys.argv[1:] for part in by_path(argument)]
     open_door(train, primary="train", schema=Config, once_a_folder=True)
 
 

@@ -66,6 +66,8 @@ ELSEWHERE = {
     "tf_keras.Input(shape)": "quantization/test_advice",
     "tf_keras.Model(entry, model(entry))": "quantization/test_advice",
     "values.transpose(0, 2, 3, 1)": "tflite/runtime/test_input_checks",
+    "numpy.stack(values)": "tflite/runtime/test_input_checks",
+    "numpy.stack(x)": "evaluation/test_side_by_side",
     "values[None]": "tflite/runtime/test_input_checks",
     ".astype(numpy.{})": "tflite/runtime/test_input_checks",
     ".astype(numpy.float32)": "tflite/runtime/test_input_checks",

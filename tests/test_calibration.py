@@ -31,8 +31,27 @@ def joined(batches, index=0):
         [{"image": ARRAY[:60]}, {"image": ARRAY[60:]}],
         [ARRAY[:60], ARRAY[60:]],
         lambda: iter([[ARRAY]]),
+        list(ARRAY),
+        (row for row in ARRAY),
+        [[row] for row in ARRAY],
+        ARRAY.tolist(),
+        [ARRAY[:60].tolist(), ARRAY[60:].tolist()],
     ],
-    ids=["array", "list", "dict", "generator", "batches of lists", "batches of dicts", "batches", "callable"],
+    ids=[
+        "array",
+        "list",
+        "dict",
+        "generator",
+        "batches of lists",
+        "batches of dicts",
+        "batches",
+        "callable",
+        "samples",
+        "generator of samples",
+        "samples in lists",
+        "numbers",
+        "batches of numbers",
+    ],
 )
 def test_every_form_for_one_input_gives_the_same_samples(given):
     batches = as_batches(given, IMAGE)
@@ -49,8 +68,10 @@ def test_every_form_for_one_input_gives_the_same_samples(given):
         {"ids": IDS, "left": LEFT},
         [[LEFT[:60], IDS[:60]], (LEFT[60:], IDS[60:])],
         iter([{"left": LEFT, "ids": IDS}]),
+        [{"left": left, "ids": ids} for left, ids in zip(LEFT, IDS, strict=True)],
+        zip(LEFT, IDS, strict=True),
     ],
-    ids=["list", "tuple", "dict", "batches", "iterator of dicts"],
+    ids=["list", "tuple", "dict", "batches", "iterator of dicts", "dicts of a sample", "pairs of samples"],
 )
 def test_every_form_for_two_inputs_gives_the_same_samples(given):
     batches = as_batches(given, PAIR)
@@ -97,6 +118,10 @@ def with_value(value):
         ("images.npy", IMAGE, "calibration is a str"),
         (42, IMAGE, "calibration is a int"),
         ([(ARRAY, np.zeros(130))], IMAGE, r"Is it \(inputs, labels\)\? Give the inputs alone"),
+        ((ARRAY, np.zeros(130)), IMAGE, r"two arrays, \[130, 4, 4, 1\] and \[130\].*Give the inputs alone"),
+        ([ARRAY, np.zeros((130, 3))], IMAGE, r"Are they \(inputs, labels\)\? Give the inputs alone"),
+        ((LEFT, np.zeros(130)), [InputSpec("open", (None,), "float32")], r"Are they \(inputs, labels\)"),
+        ([ARRAY[0], ARRAY[:2]], IMAGE, r"shape \[1, 2, 4, 4, 1\], expected"),
         ({"picture": ARRAY}, IMAGE, r"inputs missing \['image'\], unknown \['picture'\]"),
         (LEFT, PAIR, "one array, but the model has 2 inputs"),
         ([LEFT, IDS, IDS], PAIR, "one array, but the model has 2 inputs"),
@@ -112,6 +137,11 @@ def test_an_unusable_set_is_refused_by_name(given, specs, message):
 def test_a_small_set_is_taken_with_a_warning():
     with pytest.warns(UserWarning, match="calibration has 5 samples; below 100"):
         assert sample_count(as_batches(ARRAY[:5], IMAGE)) == 5
+
+
+def test_samples_of_an_iterator_are_counted_as_samples(monkeypatch):
+    monkeypatch.setattr(calibration, "MOST_SAMPLES", 200)
+    assert sample_count(as_batches((row for row in ARRAY), IMAGE)) == 130  # 130 of 4 rows each
 
 
 def endlessly(batch):

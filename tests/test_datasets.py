@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from qat.calibration import InputSpec, as_batches
-from qat.datasets import class_labels, labelled_arrays
+from qat.datasets import class_labels, input_arrays, labelled_arrays
 from qat.errors import CalibrationError, DataError
 
 X = np.random.default_rng(0).normal(size=(120, 4, 4, 1)).astype(np.float32)
@@ -44,6 +44,16 @@ def test_a_labelled_set_without_an_end_is_refused():
     with pytest.raises(DataError, match=r"x: a data set that repeats for ever.*dataset\.take\(32\)"):
         labelled_arrays(sliced(X, Y).repeat(), "x")
     assert len(labelled_arrays(sliced(X, Y).batch(32).repeat().take(32), "x")[1]) > 900
+
+
+@pytest.mark.parametrize("size", [None, 50])
+def test_inputs_come_without_their_labels(size):
+    dataset = sliced({"image": X, "ids": IDS}, Y)
+    found = input_arrays(dataset if size is None else dataset.batch(size), {"image": 3, "ids": 1}, 2, "inputs")
+    np.testing.assert_array_equal(found["image"], X)
+    np.testing.assert_array_equal(found["ids"], IDS)
+    with pytest.raises(DataError, match="inputs: a data set that repeats for ever"):
+        input_arrays(sliced(X).repeat(), 3, 1, "inputs")
 
 
 @pytest.mark.parametrize("labels", [Y, ONE_HOT, Y[:, None]], ids=["whole", "one-hot", "column"])

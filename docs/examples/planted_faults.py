@@ -86,7 +86,7 @@ def main():
     (FOLDER / "raw_int8.tflite").write_bytes(int8_file(raw_model, x[:200]))
     (FOLDER / "qat_phone.tflite").write_bytes(int8_file(barely_trained_qat(model, unit[train], y[train])))
     shutil.copy(Path(__file__).with_name("my_app.py"), FOLDER)
-    print(f"{FOLDER}/: {', '.join(sorted(path.name for path in FOLDER.iterdir() if path.is_file()))}")
+    print(f"{FOLDER}/:", *sorted(path.name for path in FOLDER.iterdir() if path.is_file()), sep="\n  ")
 
 
 if __name__ == "__main__":

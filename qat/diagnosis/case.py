@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.datasets import input_arrays, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError, ModelError, TfliteFileError
 from qat.tflite import TfliteGraph, check_loadable, read
 from qat.tflite.reader import read_bytes
@@ -103,6 +104,8 @@ def make_case(
     runs_here = _runs_here(content, graph)
     if not runs_here:
         inputs = labels = user_preprocess = user_run = fed = outputs = None  # it can be read, and not be run
+    if is_dataset(inputs):
+        inputs, labels = _of_dataset(inputs, labels, len(graph.inputs[0].shape) - 1)
     raw = None if inputs is None else _checked_inputs(inputs)
     wanted = None if labels is None else _checked_labels(labels, raw)
     needing = [n for n, v in (("user_run", user_run), ("user_preprocess", user_preprocess)) if v is not None]
@@ -129,6 +132,12 @@ def _runs_here(content: bytes, graph: TfliteGraph) -> bool:
             return False
         raise
     return True
+
+
+def _of_dataset(dataset: Any, labels: Any, rank: int) -> tuple[Any, Any]:
+    if isinstance(dataset.element_spec, tuple) and labels is None:
+        return labelled_arrays(dataset, "inputs")
+    return input_arrays(dataset, rank, 1, "inputs"), labels
 
 
 def _checked_inputs(inputs: Any) -> NDArray:

@@ -101,7 +101,8 @@ def _outside_limits(config: Config) -> Iterator[str]:
     for key, (low, high) in LIMITS.items():
         value = attrgetter(key)(config)
         if value is not None and not low <= value <= high:
-            words = f"at least {low:g}" if math.isinf(high) else f"a number from {low:g} to {high:g}"
+            top = high if isinstance(high, int) else f"{high:g}"
+            words = f"at least {low:g}" if math.isinf(high) else f"a number from {low:g} to {top}"
             yield f"{key}={value}: expected {words}."
 
 

@@ -41,6 +41,7 @@ def understood(argv: Sequence[str], primary: str, schema: type) -> list[str]:
     parts, left = [], list(enumerate(argv))
     while left:
         place, part = left.pop(0)
+        part = part.strip()
         name, has_value, _ = part.partition("=")
         if part.startswith("-"):
             if name not in flags:
@@ -50,10 +51,8 @@ def understood(argv: Sequence[str], primary: str, schema: type) -> list[str]:
                 parts.append(left.pop(0)[1])
         elif part.startswith("~"):
             parts.append(part)
-        elif part.endswith("=null") and name in _groups(schema):
-            raise ConfigError(f"{part}: {name} is left out by ~{name}. {_choices(name)}")
-        elif not part.startswith("+") and _is_no_name(part, schema):
-            raise ConfigError(f"{part}: expected the name of an option. {_choices(name)}")
+        elif refused := _refused_option(part, schema):
+            raise ConfigError(refused)
         elif part == "hydra.run.dir=":
             raise ConfigError(f"{part} expected a folder, as {part}runs/first; without it one is made by day and time.")
         elif part.startswith("+") and name.lstrip("+") in _defaults(primary):
@@ -67,13 +66,15 @@ def understood(argv: Sequence[str], primary: str, schema: type) -> list[str]:
     return parts
 
 
-def data_by_path(argument: str) -> list[str]:
-    """`data=my.npz` and `data=a/folder` as the options that read them; names of options pass as they are.
+def by_path(argument: str) -> list[str]:
+    """`data=my.npz`, `data=a/folder` and `model=my.keras` as the options that read them; names pass as they are.
 
-    >>> data_by_path("data=my.npz"), data_by_path("data=digits")
+    >>> by_path("data=my.npz"), by_path("data=digits")
     (['data=npz', 'data.path=my.npz'], ['data=digits'])
     """
     key, _, value = argument.partition("=")
+    if key == "model" and value.endswith((".keras", ".h5", ".hdf5")):
+        return ["model=saved", f"model.path={value}"]
     if key != "data" or not (value.endswith(".npz") or "/" in value):
         return [argument]
     return [f"data={'npz' if value.endswith('.npz') else 'image_folder'}", f"data.path={value}"]
@@ -113,7 +114,10 @@ def _meant_by_word(word: str, schema: type) -> str:
     keys = list(all_keys(schema))
     wanted = _FILES.get(Path(word).suffix)
     meant = [f"{wanted}={word}"] if wanted in keys or wanted == "data" else []
-    meant = meant or [f"{key}=…" for key in keys if key == word]
+    key, _, value = word.partition(":")
+    if value and key in (*keys, *_groups(schema)):
+        meant = [f"{key}={value.strip()}"]
+    meant = meant or [f"{key}=…" for key in (*keys, *_groups(schema)) if key == word]
     meant = meant or [f"{group}={word}" for group in _groups(schema) if (conf_dir() / group / f"{word}.yaml").is_file()]
     return f" Did you mean {' or '.join(meant[:3])}?" if meant else ""
 
@@ -126,6 +130,29 @@ def _groups(schema: type) -> Iterator[str]:
     across = ("experiment", "debug", "logger")
     keys = set(all_keys(schema))
     return (each.name for each in sorted(conf_dir().iterdir()) if each.is_dir() and each.name in (*keys, *across))
+
+
+def _refused_option(part: str, schema: type) -> str | None:
+    """What is said of a value that a group of options cannot have, as `quant=8` or `quant=[ptq,qat]`."""
+    name, has_value, value = part.partition("=")
+    if not has_value or part.startswith("+"):
+        return None
+    if name == "sweep":
+        return f"{part}: written with a plus: +{part}"
+    if name in _named_sections(schema):
+        return f"{part}: written {name.removesuffix('.name')}={value}, which brings the settings that go with it"
+    if name in _groups(schema) and value == "null":
+        return f"{part}: {name} is left out by ~{name}. {_choices(name)}"
+    if _is_no_name(part, schema):
+        return f"{part}: expected the name of an option. {_choices(name)}"
+    if f"{name}.name" in _named_sections(schema) and value.startswith("["):
+        return f"{part}: expected one option; a job for each is asked for by -m {name}={value.strip('[]')}"
+    return None
+
+
+def _named_sections(schema: type) -> set[str]:
+    """`quant.name` and its like, which a file of options sets together with all that goes with it."""
+    return {f"{group}.name" for group in _groups(schema)} & set(all_keys(schema))
 
 
 def _is_no_name(override: str, schema: type) -> bool:
@@ -184,6 +211,10 @@ def _readable(override: str, schema: type) -> str:
             return f"{key}={_as_text(value)}"  # whatever it holds: a path with brackets, a job's folder
         if re.fullmatch(r"[+~]{0,2}[\w./@:-]+", key) is None:
             raise ConfigError(f"{override}: {key} is no key; --help lists the keys.") from error
+        if value.startswith("="):
+            raise ConfigError(f"{override}: written with one =, as {key}={value.lstrip('=')}") from error
+        if value[0] in "[{" and value.count("[") + value.count("{") > value.count("]") + value.count("}"):
+            raise ConfigError(f"{override}: the value cannot be read: a bracket is not closed.") from error
         whole = '{}="{}"'.format(key, value.replace("\\", "\\\\").replace('"', '\\"'))
         raise ConfigError(
             f"{override}: the value cannot be read. One with brackets, spaces or signs is quoted, for the shell and "

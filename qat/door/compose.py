@@ -97,4 +97,5 @@ def _needed(key: str) -> str:
     options = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml")) if group != key else []
     if options:
         return f"{group}: nothing is chosen. Choose one of {', '.join(options)}, as {group}={options[0]}."
-    return f"{key}: has no value and needs one, as {key}=…"
+    value = "my_package.my_function" if key.endswith("._target_") else "…"
+    return f"{key}: has no value and needs one, as {key}={value}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import types
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,9 +13,22 @@ from hydra.errors import MissingConfigException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from qat.door.extras import check_engine
+from qat.door.knobs import meaning_of, type_words
 
 _SHORT = {"lr": "learning_rate", "bs": "batch_size", "batch": "batch_size", "opt": "optimizer", "skip_layers": "skip"}
-_TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_OTHERWISE = {  # names that other tools have, and what is written here
+    **dict.fromkeys(
+        ("output_dir", "out_dir", "outdir", "out", "output", "save_dir", "run_dir"), "hydra.run.dir=FOLDER"
+    ),
+    **dict.fromkeys(("verbose", "verbosity", "quiet"), "log.progress=off"),
+    **dict.fromkeys(("gpu", "gpus", "device", "devices"), "CUDA_VISIBLE_DEVICES=0 before the command"),
+    **dict.fromkeys(("bits", "num_bits"), "quant=qat for 8 bits, quant=qat_w4a8 for weights of 4"),
+}
+_GIVEN = {  # names of what nobody sets, and where it comes from
+    **dict.fromkeys(("classes", "num_classes", "n_classes"), "their number is read from the labels"),
+    **dict.fromkeys(("loss", "metrics", "metric"), "it follows from the task"),
+    "input_shape": "it is read from the data",
+}
 
 
 def explain(error: Exception, schema: type) -> str:
@@ -46,6 +59,9 @@ def unknown_option(group: str, option: str, choices: list[str]) -> str:
 
 def unknown_key(key: str, schema: type) -> str:
     """The key, the nearest real one, and the keys of its section."""
+    if key.startswith(("hydra.launcher.", "hydra.sweeper.")):
+        engine = key.split(".")[1]
+        return f"{key}: the {engine} of this command has no such key. Choose one first, by hydra/{engine}=… and -m."
     if key.startswith("hydra."):
         return f"{key}: Hydra has no such key. --cfg hydra shows those it has; a new one takes a plus, as +{key}=…"
     section, _, name = key.rpartition(".")
@@ -53,10 +69,19 @@ def unknown_key(key: str, schema: type) -> str:
         section, _, name = section.rpartition(".")
     siblings = [field.name for field in dataclasses.fields(section_type(schema, section) or schema)]
     prefix = f"{section}." if section else ""
-    near = [prefix + match for match in difflib.get_close_matches(name, siblings, n=1)]
-    near = near or keys_meant(name, schema) or difflib.get_close_matches(key, list(all_keys(schema)), n=1)
+    if name in _GIVEN and section in ("", "data", "model", "train"):
+        return f"{prefix}{name}: no such key; {_GIVEN[name]}."
+    near = [_OTHERWISE[name]] if name in _OTHERWISE else []
+    near = near or [prefix + match for match in difflib.get_close_matches(name, siblings, n=1, cutoff=0.75)]
+    near = near or keys_meant(name, schema) or _similar(key, prefix, siblings, schema)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"{prefix}{name}: no such key.{hint} Keys of {section or 'the config'}: {', '.join(siblings)}."
+
+
+def _similar(key: str, prefix: str, siblings: list[str], schema: type) -> list[str]:
+    """The last resort: what is spelled alike at all."""
+    found = difflib.get_close_matches(key.rpartition(".")[2], siblings, n=1)
+    return [prefix + found[0]] if found else difflib.get_close_matches(key, list(all_keys(schema)), n=1, cutoff=0.8)
 
 
 def keys_meant(name: str, schema: type) -> list[str]:
@@ -75,10 +100,25 @@ def keys_meant(name: str, schema: type) -> list[str]:
 
 
 def wrong_type(key: str, value: Any, schema: type) -> str:
-    """The key, the value, and the type in plain words."""
+    """The key, the value, the type in plain words, and what the key means."""
     name = key.partition("[")[0]
-    expected = type_words(key_type(schema, name))
-    return f"{name}={value}: expected {expected}."
+    kind = key_type(schema, name)
+    if dataclasses.is_dataclass(kind):
+        keys = [field.name for field in dataclasses.fields(kind)]
+        return f"{name}={value}: it has keys of its own, as {name}.{keys[0]}=…: {', '.join(keys)}."
+    meaning = re.sub(r"\bNone\b", "null", meaning_of(name, schema)).rstrip(".")
+    told = f" ({meaning})" if meaning else ""
+    return f"{name}={value}: expected {type_words(kind, name)}{told}.{_named_by(name, str(value))}"
+
+
+def _named_by(name: str, value: str) -> str:
+    """How a section is asked for by one word."""
+    if name.endswith(".optimizer"):
+        rate = f"{name.partition('.')[0]}.learning_rate"
+        return f" Its arguments are keys, as {name}=sgd {name}.momentum=0.9; the rate is {rate}."
+    if name.endswith(".target") and re.fullmatch(r"[\w.:]+", value):
+        return f" A function is named by {name}._target_={value.replace(':', '.')}."
+    return ""
 
 
 def unknown_keys(values: Mapping[str, Any], schema: type, prefix: str = "") -> Iterator[str]:
@@ -120,27 +160,6 @@ def all_keys(schema: type, prefix: str = "") -> Iterator[str]:
         yield prefix + name
         if dataclasses.is_dataclass(kind):
             yield from all_keys(kind, f"{prefix}{name}.")
-
-
-def type_words(kind: Any) -> str:
-    """
-    >>> type_words(int), type_words(list[float] | None)
-    ('a whole number', 'a list of numbers, as [1, 2], or null')
-    """
-    if kind in _TYPE_WORDS:
-        return _TYPE_WORDS[kind]
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        inner = [argument for argument in typing.get_args(kind) if argument is not type(None)]
-        joined = " or ".join(type_words(argument) for argument in inner)
-        separator = ", or null" if joined.startswith("a list") else " or null"
-        return joined + separator
-    if typing.get_origin(kind) is list:
-        plural = {int: "whole numbers", float: "numbers", str: "texts"}.get(typing.get_args(kind)[0], "values")
-        example = "[a, b]" if plural in ("texts", "values") else "[1, 2]"
-        return f"a list of {plural}, as {example}"
-    if typing.get_origin(kind) is dict:
-        return "a section, as {key: value}"
-    return "a section with keys of its own" if dataclasses.is_dataclass(kind) else "another type"
 
 
 def _without_links(error: Exception) -> str:

@@ -6,13 +6,24 @@ import dataclasses
 import functools
 import inspect
 import re
+import types
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from qat.door.explain import type_words
-
+_TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_EXAMPLES = {  # of lists, by the last part of their keys
+    "image_size": "[96, 96]",
+    "range": "[-1, 1]",
+    "mean": "[0.485, 0.456, 0.406]",
+    "std": "[0.229, 0.224, 0.225]",
+    "sizes": "[96, 96, 3]",
+    "label_names": "[cat, dog]",
+    "beside": "[qat_tfmot]",
+    "io": "[int8, float32]",
+    "objectives": "[accuracy, size_bytes]",
+}
 _FIELD = re.compile(r"^    (\w+): .*?(?:\s\s# (.*))?$")
 _ABOVE = re.compile(r"^    # (.*)$")
 _ATTRIBUTE = re.compile(r"^        (\w+): (.+)$")  # of a docstring, where all knobs of a class are told together
@@ -39,8 +50,34 @@ def knobs(schema: type, prefix: str = "") -> Iterator[Knob]:
         if dataclasses.is_dataclass(kind):
             yield from knobs(typing.cast(type, kind), f"{prefix}{each.name}.")
         else:
-            words = "" if kind is Any else type_words(kind)
+            words = "" if kind is Any else type_words(kind, each.name)
             yield Knob(f"{prefix}{each.name}", words, _default(each), meanings.get(each.name, ""))
+
+
+def meaning_of(key: str, schema: type) -> str:
+    """What the comment behind a dotted key says; empty where there is none."""
+    return next((knob.meaning for knob in knobs(schema) if knob.key == key), "")
+
+
+def type_words(kind: Any, key: str = "") -> str:
+    """
+    >>> type_words(int), type_words(list[float] | None, "data.range")
+    ('a whole number', 'a list of numbers, as [-1, 1], or null')
+    """
+    if kind in _TYPE_WORDS:
+        return _TYPE_WORDS[kind]
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        inner = [argument for argument in typing.get_args(kind) if argument is not type(None)]
+        joined = " or ".join(type_words(argument, key) for argument in inner)
+        separator = ", or null" if joined.startswith("a list") else " or null"
+        return joined + separator
+    if typing.get_origin(kind) is list:
+        plural = {int: "whole numbers", float: "numbers", str: "texts"}.get(typing.get_args(kind)[0], "values")
+        usual = "[a, b]" if plural in ("texts", "values") else "[1, 2]"
+        return f"a list of {plural}, as {_EXAMPLES.get(key.rpartition('.')[2], usual)}"
+    if typing.get_origin(kind) is dict:
+        return "a section, as {key: value}"
+    return "a section with keys of its own" if dataclasses.is_dataclass(kind) else "another type"
 
 
 def _default(field: dataclasses.Field) -> Any:

@@ -19,6 +19,7 @@ _OPTIMIZERS = {
 _NEEDS_DECAY = "adamw"  # the one optimizer that refuses to have none
 _PLAIN = re.compile(r"[\w.,-]+")
 _FUNCTION = re.compile(r"\w+\(")  # of Hydra's: choice(…), range(…)
+_WHOLE = re.compile(r"[+-]?\d*\.?\d+(?:[eE]\+?\d+)?(?:,[+-]?\d*\.?\d+(?:[eE]\+?\d+)?)*")  # or several, in a sweep
 _NO_SCALAR = ("[", "{", "${", "null")
 
 
@@ -40,14 +41,36 @@ def plainly(override: str, schema: type, sweep: bool = False) -> str:
         return override
     if key.endswith(".optimizer") and _PLAIN.fullmatch(value):
         return f"{key}={','.join(_optimizer(key, each) for each in _each(key, value, sweep, 'one optimizer'))}"
+    if int in (kind, *typing.get_args(kind)) and _WHOLE.fullmatch(value):
+        return f"{key}={','.join(map(_whole, value.split(',')))}"
+    if float in (kind, *typing.get_args(kind)) and not sweep and re.fullmatch(r"[+-]?\d+,\d+", value):
+        point = value.replace(",", ".")
+        raise ConfigError(f"{key}={value}: a fraction has a point: {key}={point}; a job for each value wants -m.")
+    if _is_list_of_numbers(kind) and value.startswith("("):
+        raise ConfigError(f"{key}={value}: a list has square brackets: {key}=[{value.strip('()')}]")
+    sides = re.fullmatch(r"(\d+)[xX](\d+)", value)
+    if key == "data.image_size" and sides:
+        if sides[1] != sides[2]:
+            raise ConfigError(f"{key}={value}: expected [height, width], as {key}=[{sides[1]},{sides[2]}]")
+        value = sides[1]
     if key == "data.image_size" and re.fullmatch(r"[\d,]+", value):
         each = [f"[{side},{side}]" for side in _each(key, value, sweep, f"[height, width] is {key}=[{value}]")]
         return f"{key}={','.join(each)}"
     if _is_list_of_numbers(kind) and re.fullmatch(r"[\d.,+-]*,[\d.,+-]*", value):
         _each(key, value, sweep, f"a list, as {key}=[{value}]")
+    if _is_list_of_numbers(kind) and re.fullmatch(r"[+-]?[\d.]+", value):
+        return f"{key}=[{value}]"
     if list[str] in (kind, *typing.get_args(kind)):
         return f"{key}={','.join(f'[{each}]' for each in _texts(key, value, sweep))}"
     return override
+
+
+def _whole(value: str) -> str:
+    """
+    >>> _whole("1e3"), _whole("10.0"), _whole("2.5"), _whole("007")
+    ('1000', '10', '2.5', '007')
+    """
+    return str(int(float(value))) if not value.lstrip("+-").isdigit() and float(value).is_integer() else value
 
 
 def _is_list_of_numbers(kind: typing.Any) -> bool:

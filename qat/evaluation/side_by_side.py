@@ -103,6 +103,7 @@ def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTab
             raise DataError("x is a data set that yields (inputs, labels): leave y out")
         x, y = labelled_arrays(x, "x")
     inputs = _as_arrays(x)
+    _refuse_list_of_samples(inputs, y)
     labels = class_labels(y, len(_first(inputs)))
     rows, reference = [], None
     for name, model in models.items():
@@ -116,6 +117,14 @@ def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTab
         agreement = metrics.agreement(reference, scores)
         rows.append(Compared(str(name), metrics.score(scores, labels), agreement, size, integer_only))
     return ModelTable(tuple(rows), len(labels))
+
+
+def _refuse_list_of_samples(inputs: Any, y: Any) -> None:
+    if isinstance(inputs, list) and len(inputs) == np.size(y) != len(inputs[0]):
+        raise DataError(
+            f"x is a list of {len(inputs)} arrays, which is read as so many inputs. Samples in a list become one array "
+            "by numpy.stack(x)."
+        )
 
 
 def _opened(name: str, model: Any) -> tuple[Any, int, bool]:

@@ -13,7 +13,7 @@ from qat.export.conversion import Options, convert_traced
 from qat.export.lowered import lowered_file
 from qat.export.lowering import is_lowerable, reading_once, refuse_unknown_layers
 from qat.export.self_check import check_against_model
-from qat.export.tracing import TracedModel, broken, graph_name, trace
+from qat.export.tracing import TracedModel, broken, graph_name, is_keras_3, trace
 from qat.quantization import quantize_model
 from qat.quantization.model import in_float32
 from qat.tflite.editing import restore_order, rewrite, set_metadata, set_names
@@ -28,6 +28,11 @@ SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
 INTEGER = ("trained", "int8", "int16x8")  # "trained": what a QAT model of others asks for
 IO = ("int8", "uint8", "float32")
 ENGINES = ("auto", "tflite")
+KERAS_3 = (
+    "this is a Keras 3 model: TensorFlow's converter makes its file, of int8 with ranges by TFLite's calibrator. QAT, "
+    "our ranges and the check of the file's codes need the same model in tf_keras; it takes the weights over by "
+    "model.set_weights(keras_3_model.get_weights())"
+)
 COMPARES = {"EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"}
 
 
@@ -54,9 +59,9 @@ def convert(
     the model's order, one signature, and an open batch unless the model or an op fixes it.
 
     Args:
-        model: a tf_keras model; or what `qat.export.tracing.trace` gave for one that is converted again and again while
-            it trains: it is traced once, and converted with the weights that it has by then, if these are others
-            than before.
+        model: a tf_keras model (one of Keras 3 is converted by TensorFlow alone, which a warning says); or what
+            `qat.export.tracing.trace` gave for one that is converted again and again while it trains: it is traced
+            once, and converted with the weights that it has by then, if these are others than before.
         calibration: for "int8" and "int16x8": an array [N, ...], a list in `model.inputs` order, a dict by input name,
             or an iterable of batches of these.
         scheme: see above; a QAT model takes "int8" only.
@@ -128,6 +133,9 @@ def _by_tensorflow(
 ) -> bytes:
     """`convert` by TensorFlow's converter: of any model but one of `qat.quantization`."""
     traced = trace(model, batch_size)
+    if is_keras_3(traced.model):
+        warnings.warn(KERAS_3, stacklevel=3)
+        engine = "tflite"
     scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
     if scheme == "trained" and engine == "tflite":
         scheme = "stock"
@@ -278,8 +286,8 @@ def _check_arithmetic(found: Verification, scheme: str, io: str, allow_float: bo
     named = [str(report) for report in (*found.unknown_ops, *found.float_ops)]
     named = named or [f"inputs {found.input_dtypes}, outputs {found.output_dtypes}"]
     raise ModelError(
-        f"{len(named)} ops stayed out of integer arithmetic:\n  "
-        + "\n  ".join(named[:20])
-        + ("\n  ..." if len(named) > 20 else "")
+        f"{len(named)} ops stayed out of integer arithmetic:\n    "
+        + "\n    ".join(named[:20])
+        + ("\n    ..." if len(named) > 20 else "")
         + "\nQuantize these layers (qat.quantization rewrites what it can), or take allow_float=True for a mixed file."
     )

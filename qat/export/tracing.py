@@ -79,6 +79,10 @@ class TracedModel:
         return broken(self.function.graph.variables)
 
 
+def is_keras_3(model: Any) -> bool:
+    return any(base.__module__.startswith("keras.src.") for base in type(model).__mro__)
+
+
 def broken(variables: Iterable[tf.Variable]) -> list[str]:
     """Names of those that hold NaN or infinity."""
     held = [variable for variable in variables if variable.dtype.is_floating]

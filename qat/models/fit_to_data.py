@@ -72,8 +72,20 @@ def _check_input(model: tf_keras.Model, input_shape: tuple[int, ...]) -> None:
     if not _takes(takes, input_shape):
         raise ModelError(
             f"model {model.name} takes inputs of shape {takes}, but the data has {tuple(input_shape)}. "
-            "Set data.image_size and data.channels to what the model takes, or choose another model"
+            f"{_to_fit(takes, tuple(input_shape))}"
         )
+
+
+def _to_fit(takes: tuple[int | None, ...], given: tuple[int, ...]) -> str:
+    if len(given) != 3 or len(takes) != 3:
+        return "Give it samples of that shape, or choose another model"
+    if takes[0] in (1, 3) and takes[-1] not in (1, 3):
+        return (
+            "It takes channels first, and the files that are made here take channels last. Put the turn before it, as "
+            "entry = tf_keras.Input((height, width, channels)); "
+            "tf_keras.Model(entry, model(tf_keras.layers.Permute((3, 1, 2))(entry)))"
+        )
+    return "Set data.image_size and data.channels to what the model takes, or choose another model"
 
 
 def check_fits(model: tf_keras.Model, input_shape: tuple[int, ...], classes: int) -> None:

@@ -28,6 +28,20 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf
     return load(str(config.path), config.trust_custom_objects)
 
 
+_WRAPPERS = {  # of tfmot: names of its classes -> what the model is, and what to save in its place
+    ("PruneLowMagnitude",): "layers that prune while they train. Save tfmot.sparsity.keras.strip_pruning(model); its "
+    "zeros stay zeros here (quant.preserve)",
+    ("ClusterWeights",): "layers that cluster while they train. Save tfmot.clustering.keras.strip_clustering(model); "
+    "its centroids stay here (quant.preserve)",
+    (
+        "QuantizeWrapper",
+        "QuantizeLayer",
+        "QuantizeAwareActivation",
+    ): "tfmot's quantization already. Give the float model "
+    "that it was made from; quant=qat_tfmot trains such a one beside ours",
+}
+
+
 def load(path: str, trust: bool = False) -> tf_keras.Model:
     """Load a functional or sequential Keras 2 model, not compiled, custom objects from the scope around the call.
 
@@ -125,6 +139,9 @@ def _refused(path: str, kind: str, reason: str, custom_objects: tuple[str, ...])
 
 
 def _custom_objects(path: str, kind: str, which: str) -> str:
+    for names, what in _WRAPPERS.items():
+        if any(name in which for name in names):
+            return f"model.path={path}: the {kind} holds {what}"
     return (
         f"model.path={path}: the {kind} needs custom objects that are not in it: {which} "
         "Write a function that loads it within tf_keras.utils.custom_object_scope and use it with model=user"

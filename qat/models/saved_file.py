@@ -14,6 +14,21 @@ from qat.limits import DAMAGE, check_regular
 from qat.models.untrusted.check_config import custom_names
 from qat.models.untrusted.decode import WEIGHTS, config_of, kind_of
 
+_OTHER_KINDS = {  # what else people have, by the end of its name
+    ".tflite": "a TFLite file, which is no Keras model any more; qat.evaluate, qat.verify and qat.diagnose take it",
+    ".json": "an architecture without weights",
+    ".yaml": "an architecture without weights",
+    ".index": "a checkpoint, which holds weights only",
+    ".ckpt": "a checkpoint, which holds weights only",
+    ".pb": "a graph without Keras layers; of a SavedModel give the folder",
+    ".onnx": "an ONNX file",
+    ".pt": "a file of PyTorch",
+    ".pth": "a file of PyTorch",
+    ".pkl": "a pickle, which is a program",
+    ".pickle": "a pickle, which is a program",
+    ".joblib": "a pickle, which is a program",
+}
+_WHOLE_MODEL = "Save the whole model by tf_keras' model.save(), as my_model.keras; or build it with model=user"
 OLDER_NAMES = ("2.12.", "2.13.", "2.14.")  # see qat.models.untrusted.group_names
 
 
@@ -32,12 +47,17 @@ def inspect(path: Path, only_kind: bool = False) -> SavedFile:
 
     Raises: ModelError for what is no saved Keras model.
     """
+    checkpoint = path / "checkpoint" if path.is_dir() else path.with_name(f"{path.name}.index")
+    if not (path / "saved_model.pb").is_file() and checkpoint.is_file():
+        raise ModelError(f"model.path={path}: {_OTHER_KINDS['.ckpt']}. {_WHOLE_MODEL}")
     if not path.exists():
         raise ModelError(f"model.path={path}: no such file or folder")
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
             raise ModelError(f"model.path={path}: this folder holds no saved_model.pb, so it is no SavedModel")
         return SavedFile("SavedModel")
+    if path.suffix.lower() in _OTHER_KINDS:
+        raise ModelError(f"model.path={path}: {_OTHER_KINDS[path.suffix.lower()]}. {_WHOLE_MODEL}")
     kind = _kind(path)
     if only_kind:
         return SavedFile(kind)

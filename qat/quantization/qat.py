@@ -22,6 +22,7 @@ from qat.quantization.columns import warn_of_columns
 from qat.quantization.emission import emit
 from qat.quantization.equalization import equalize, equalize_uneven
 from qat.quantization.near_ranges import unite_near_ranges
+from qat.quantization.outliers import warn_of_outliers
 from qat.quantization.preserve import keep
 from qat.quantization.ranges import calibrate
 from qat.quantization.settings import input_specs, override, refuse_low_bit, skipped_layers, weight_scheme
@@ -67,6 +68,7 @@ def quantize_model(
     elif config.equalize_above is not None:
         equalize_uneven(graph, config.equalize_above)
     batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size)
+    warn_of_outliers(batches, input_specs(graph))
     join_gates(graph, batches)
     parts_by_slices(graph)
     scale_comparisons(graph, batches)
@@ -89,10 +91,10 @@ def quantize_model(
     object.__setattr__(model, "post_training", config.name == "ptq")
     keep_rows(model, batches[0])
     if graph.not_carried and config.name != "ptq":
-        lost = "\n  ".join(dict.fromkeys(graph.not_carried))
+        lost = "\n    ".join(dict.fromkeys(graph.not_carried))
         warnings.warn(
             f"model {float_model.name!r} trains quantization-aware without what follows; at inference it is the same:\n"
-            f"  {lost}",
+            f"    {lost}",
             TrainingSemanticsWarning,
             stacklevel=2,
         )

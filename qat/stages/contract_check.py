@@ -2,9 +2,10 @@
 
 A model that scales pixels itself and data that is scaled already give chance, and no error. So a model with trained
 weights is scored as the data's contract feeds it, and as the usual contracts would. Where one of these is clearly
-better, the run is refused with the option that says so. Where none is, the run goes on and warns, for chance on val
-has innocent causes too: few samples, labels in another order, a model that is brought to be trained here. A model
-whose weights nobody trained has no score worth asking for; of it only the first layers are held against the contract.
+better, the run is refused with the option that says so; at chance also where the first layers scale pixels that are
+scaled already. Else the run goes on and warns, for chance on val has innocent causes too: few samples, labels in
+another order, a model that is brought to be trained here. A model whose weights nobody trained has no score worth
+asking for; of it only the first layers are held against the contract.
 """
 
 from __future__ import annotations
@@ -80,8 +81,11 @@ def check_contract(run: Run, model: tf_keras.Model) -> None:
     if best is not None and _is_clearly_better(best, now, chance):
         said = _is_said(config.data) and not _is_chance(now, chance)
         _refuse_or_warn(run, told + begins, _mend(best.split.contract, config.data, code), said)
+    elif _is_chance(now, chance) and first is not None:
+        _refuse_or_warn(run, told + begins, _mend(first[1].split.contract, config.data, code), _is_said(config.data))
     elif _is_chance(now, chance):
-        _remark(run, f"{told}{begins}\nNo usual contract is better: is it trained, and are its classes in this order?")
+        better = "clearly better on so few samples" if best is not None and best.accuracy > now.accuracy else "better"
+        _remark(run, f"{told}\nNo usual contract is {better}: is it trained, and are its classes in this order?")
 
 
 def _others(few: Split) -> tuple[list[Fed], str]:

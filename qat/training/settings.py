@@ -70,11 +70,12 @@ class FitSettings:
             raise ConfigError(
                 f"{self.group}.optimizer={self.optimizer}: expected a _target_, such as tf_keras.optimizers.SGD"
             )
-        if "learning_rate" in self.optimizer:
-            raise ConfigError(
-                f"{self.group}.optimizer.learning_rate={self.optimizer['learning_rate']}: "
-                f"the rate has a key of its own, {self.group}.learning_rate"
-            )
+        for name in ("learning_rate", "lr"):
+            if name in self.optimizer:
+                raise ConfigError(
+                    f"{self.group}.optimizer.{name}={self.optimizer[name]}: the rate has a key of its own, "
+                    f"{self.group}.learning_rate"
+                )
 
     @classmethod
     def of_train(cls, config: TrainConfig) -> FitSettings:

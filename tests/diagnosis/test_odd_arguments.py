@@ -54,6 +54,17 @@ def test_a_calibration_that_cannot_be_used_is_no_fault_of_a_sound_file(files, me
     assert found.blame == "none"
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_data_set_gives_what_its_arrays_give(files, measured, labelled):
+    import tensorflow as tf
+
+    x, y = measured["inputs"], measured["labels"]
+    dataset = tf.data.Dataset.from_tensor_slices((x, y) if labelled else x)
+    given = {"inputs": dataset.batch(64), "labels": None if labelled else y}
+    found, expected = (diagnose(files.int8, **{**measured, **each}) for each in (given, {}))
+    assert (found.blame, found.ladder) == (expected.blame, expected.ladder)
+
+
 def test_codes_kept_in_a_wider_type_are_right_codes(files, measured, digits):
     wide = digits.inputs.astype(np.int64) - 128
     assert diagnose(files.int8, **measured, fed=wide).blame == "none"

@@ -54,11 +54,17 @@ def test_a_section_of_arguments_takes_keys_that_nobody_knew_beforehand():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.epochs=many", "train.epochs=many: expected a whole number."),
-        ("train.learning_rate=fast", "train.learning_rate=fast: expected a number."),
-        ("train.keep_best=perhaps", "train.keep_best=perhaps: expected true or false."),
-        ("data.range=[a,b]", "data.range=a: expected a list of numbers, as [1, 2], or null."),
-        ("train.early_stop_epochs=soon", "train.early_stop_epochs=soon: expected a whole number or null."),
+        ("train.epochs=many", "train.epochs=many: expected a whole number (of the float training; "),
+        ("train.learning_rate=fast", "train.learning_rate=fast: expected a number (the first; "),
+        (
+            "train.keep_best=perhaps",
+            "train.keep_best=perhaps: expected true or false (keep the weights of the best val epoch).",
+        ),
+        ("data.range=[a,b]", "data.range=a: expected a list of numbers, as [-1, 1], or null ([low, high] that"),
+        (
+            "train.early_stop_epochs=soon",
+            "expected a whole number or null (stop after so many epochs without a better val",
+        ),
     ],
 )
 def test_a_wrong_type_is_named_with_the_right_one(override, message):

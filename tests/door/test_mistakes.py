@@ -8,7 +8,7 @@ import pytest
 
 from qat import data
 from qat.config import BenchmarkConfig, CompareConfig, Config, DiagnoseConfig, EvaluateConfig, VerifyConfig
-from qat.door.command_line import data_by_path, understood
+from qat.door.command_line import by_path, understood
 from qat.door.compose import compose
 from qat.door.sweep import arguments_of, flags_first, requested
 from qat.errors import QatError
@@ -24,7 +24,7 @@ SCHEMAS = {
 
 def configs(line, command="train"):
     """What each job that `line` asks for would run with."""
-    argv = understood([part for each in line for part in data_by_path(each)], command, SCHEMAS[command])
+    argv = understood([part for each in line for part in by_path(each)], command, SCHEMAS[command])
     jobs = requested(arguments_of(flags_first(argv)), command, SCHEMAS[command])
     return [compose(job, primary=command, schema=SCHEMAS[command]) for job in jobs]
 
@@ -101,8 +101,11 @@ KEYS = [
     ("train.optimizer=adamm", "train.optimizer=adamm: no such optimizer. Did you mean adam? Choices: adadelta,"),
     ("export.io=float16", "export.io=float16: a float16 file keeps float32 inputs and outputs; use float32."),
     ("export.io=int7", "export.io=int7: expected int8, uint8, float32"),
-    ("quant.per_layer=4", "quant.per_layer=4: expected a section, as {key: value}."),
-    ("train.epochs={", "train.epochs={: the value cannot be read. One with brackets, spaces or signs is quoted"),
+    (
+        "quant.per_layer=4",
+        "quant.per_layer=4: expected a section, as {key: value} (regex -> {weight_bits, per_channel, method}).",
+    ),
+    ("train.epochs={", "train.epochs={: the value cannot be read: a bracket is not closed."),
     ("logger=null", "logger=null: logger is left out by ~logger. Choices of logger: csv, many, mlflow, tensorboard."),
     ("logger=wandb", "logger=wandb: no such option. Choices of logger: csv, many, mlflow, tensorboard."),
     ("--logger csv", "--logger csv: options are written without dashes, as key=value: logger=csv"),
@@ -116,6 +119,40 @@ KEYS = [
     ("model=18", "model=18: expected the name of an option. Choices of model: autoencoder,"),
     ("hydra.run.dir=", "hydra.run.dir= expected a folder, as hydra.run.dir=runs/first"),
     ("data=digits.npz", "data.path=digits.npz: no such file or folder"),
+]
+
+
+KEYS += [  # a value of another kind, told with an example of its own and with what the key means
+    ("data.image_size=abc", "expected a list of whole numbers, as [96, 96], or null ([height, width]; null keeps the"),
+    ("data.image_size=32x48", "data.image_size=32x48: expected [height, width], as data.image_size=[32,48]"),
+    ("data.image_size=(32,48)", "data.image_size=(32,48): a list has square brackets: data.image_size=[32,48]"),
+    ("data.mean=[0.5,0.5", "data.mean=[0.5,0.5: the value cannot be read: a bracket is not closed."),
+    ("data.range=0..255", "data.range=0..255: expected a list of numbers, as [-1, 1], or null"),
+    ("train.learning_rate=0,001", "a fraction has a point: train.learning_rate=0.001; a job for each value wants -m."),
+    ("train.batch_size=64k", "train.batch_size=64k: expected a whole number (samples a step)."),
+    ("quant.weight_bits=int8", "quant.weight_bits=int8: expected a whole number (8 or 4)."),
+    ("limits.seconds=2m", "expected a whole number (of such a child, for one file or one call)."),
+    ("quant.calibration=512", "it has keys of its own, as quant.calibration.samples=…: samples, min_samples, engine"),
+    (
+        "train.optimizer=Adam(0.001)",
+        "train.optimizer=sgd train.optimizer.momentum=0.9; the rate is train.learning_rate.",
+    ),
+    ("train.optimizer.lr=0.01", "train.optimizer.lr=0.01: the rate has a key of its own, train.learning_rate"),
+    ("model.target=my:build", "A function is named by model.target._target_=my.build."),
+    ("data=user", "data.target._target_=my_package.my_function"),
+    ("quant.name=ptq", "quant.name=ptq: written quant=ptq, which brings the settings that go with it"),
+    ("quant=[ptq,qat]", "expected one option; a job for each is asked for by -m quant=ptq,qat"),
+    ("sweep=quantizers", "sweep=quantizers: written with a plus: +sweep=quantizers"),
+    ("train.epochs==3", "train.epochs==3: written with one =, as train.epochs=3"),
+    ("train.epochs:3", "train.epochs:3: expected key=value. Did you mean train.epochs=3?"),
+    ("debug", "debug: expected key=value. Did you mean debug=…?"),
+    ("seed=-1", "seed=-1: expected a number from 0 to 2147483647."),
+    ("data.batch_size=8", "data.batch_size: no such key. Did you mean train.batch_size or quant.batch_size"),
+    ("train.loss=mse", "train.loss: no such key; it follows from the task."),
+    ("num_classes=10", "num_classes: no such key; their number is read from the labels."),
+    ("output_dir=runs", "output_dir: no such key. Did you mean hydra.run.dir=FOLDER?"),
+    ("hydra.launcher.n_jobs=2", "the launcher of this command has no such key. Choose one first, by hydra/launcher=…"),
+    ("model=my.keras", "model.path=my.keras: no such file or folder"),
 ]
 
 
@@ -214,6 +251,11 @@ ADAM = {"_target_": "tf_keras.optimizers.Adam", "weight_decay": None}
         (["train.optimizer=my_package.Mine"], lambda c: c.train.optimizer["_target_"], "my_package.Mine"),
         (["export.io=int8"], lambda c: c.export.io, ["int8"]),
         (["data.image_size=96"], lambda c: c.data.image_size, [96, 96]),
+        (["data.image_size=96x96"], lambda c: c.data.image_size, [96, 96]),
+        (["train.epochs=1e1"], lambda c: c.train.epochs, 10),
+        (["quant.batch_size=16.0"], lambda c: c.quant.batch_size, 16),
+        ([" seed=3"], lambda c: c.seed, 3),
+        (["data.mean=0.5", "data.std=0.5"], lambda c: (c.data.mean, c.data.std), ([0.5], [0.5])),
         (["quant.skip=softmax"], lambda c: c.quant.skip, ["softmax"]),
         (["quant.skip=conv|dense.*"], lambda c: c.quant.skip, ["conv|dense.*"]),
         (["quant.skip=^block_[12]$"], lambda c: c.quant.skip, ["^block_[12]$"]),

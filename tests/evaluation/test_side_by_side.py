@@ -100,8 +100,17 @@ def test_a_data_set_gives_what_its_arrays_give(model, file, labels):
     models = {"float": model, "ptq": file}
     assert str(qat.compare_models(models, given)) == str(qat.compare_models(models, X, labels))
     assert Interpreter(file).evaluate(given) == Interpreter(file).evaluate(X, labels)
+    for dataset in (given, tf.data.Dataset.from_tensor_slices(X)):
+        np.testing.assert_array_equal(Interpreter(file).predict(dataset), Interpreter(file).predict(X))
     with pytest.raises(DataError, match="leave y out"):
         qat.compare_models(models, given, labels)
+
+
+def test_a_list_of_samples_is_told_from_several_inputs(model, labels):
+    x = list(X)
+    with pytest.raises(DataError, match=r"a list of 200 arrays.*numpy\.stack\(x\)"):
+        qat.compare_models({"a": model}, x, labels)
+    assert qat.compare_models({"a": model}, eval("numpy.stack(x)", {"numpy": np, "x": x}), labels)["a"].accuracy == 0.9
 
 
 def test_a_file_scores_itself_on_inputs_and_on_raw_pixels(file, labels):

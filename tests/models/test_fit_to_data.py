@@ -61,8 +61,29 @@ def test_outputs_that_do_not_fit_the_classes_are_refused(theirs, units, classes)
 
 
 def test_inputs_that_do_not_fit_the_data_are_refused(theirs):
-    with pytest.raises(ModelError, match=r"takes inputs of shape \(5,\), but the data has \(4,\). Set data.image_size"):
+    with pytest.raises(ModelError, match=r"takes inputs of shape \(5,\), but the data has \(4,\). Give it samples of"):
         theirs(dense(3, inputs=5))
+    with pytest.raises(
+        ModelError, match=r"takes inputs of shape \(8, 8, 1\), .* Set data\.image_size and data\.channels"
+    ):
+        theirs(images_of(8, 8, 1), input_shape=(6, 6, 1))
+
+
+def images_of(*shape):
+    def make(input_shape, classes):
+        return tf_keras.Sequential([layers.Input(shape), layers.Flatten(), layers.Dense(3, "softmax")], name="theirs")
+
+    return make
+
+
+def test_a_model_of_channels_first_is_taken_after_the_code_that_the_message_prints(theirs):
+    with pytest.raises(ModelError, match="channels first") as refused:
+        theirs(images_of(3, 8, 6), input_shape=(8, 6, 3))
+    lines = str(refused.value).split(", as ")[1].split("; ")
+    names = {"tf_keras": tf_keras, "height": 8, "width": 6, "channels": 3, "model": images_of(3, 8, 6)((), 3)}
+    exec(lines[0], names)
+    turned = eval(lines[1], names)
+    assert theirs(lambda input_shape, classes: turned, input_shape=(8, 6, 3)).output_shape == (None, 3)
 
 
 def test_a_model_for_any_image_size_takes_this_one(theirs):

@@ -108,6 +108,46 @@ def test_weights_alone_are_no_model(files, tmp_path):
         load(str(tmp_path / "w.h5"))
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("m.tflite", "a TFLite file, which is no Keras model any more; qat.evaluate"),
+        ("m.json", r"an architecture without weights. Save the whole model by tf_keras' model.save\(\)"),
+        ("w.index", "a checkpoint, which holds weights only"),
+        ("m.onnx", "an ONNX file"),
+        ("m.pt", "a file of PyTorch"),
+        ("m.pkl", "a pickle, which is a program"),
+    ],
+)
+def test_what_is_saved_otherwise_is_told_by_its_kind(name, message, tmp_path):
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    with pytest.raises(ModelError, match=message):
+        load(str(tmp_path / name))
+
+
+def test_a_checkpoint_is_told_by_its_prefix_and_by_its_folder(files, tmp_path):
+    files["plain"].save_weights(tmp_path / "w")
+    for given in (tmp_path / "w", tmp_path):
+        with pytest.raises(ModelError, match="a checkpoint, which holds weights only"):
+            load(str(given))
+
+
+@pytest.mark.parametrize("kind", ["m.h5", "m.keras"])
+def test_wrappers_of_tfmot_are_told_with_what_to_save_in_their_place(kind, tmp_path):
+    import tensorflow_model_optimization as tfmot
+
+    for wrap, message in (
+        (tfmot.sparsity.keras.prune_low_magnitude, r"tfmot\.sparsity\.keras\.strip_pruning\(model\)"),
+        (tfmot.quantization.keras.quantize_model, "Give the float model"),
+    ):
+        model = wrap(small())
+        model.save(tmp_path / kind)
+        with pytest.raises(ModelError, match=message):
+            load(str(tmp_path / kind))
+    tfmot.sparsity.keras.strip_pruning(tfmot.sparsity.keras.prune_low_magnitude(small())).save(tmp_path / kind)
+    assert load(str(tmp_path / kind)).count_params() == small().count_params()
+
+
 def test_a_text_file_and_an_empty_folder_are_no_models(tmp_path):
     (tmp_path / "model.h5").write_text("not a model")
     with pytest.raises(ModelError, match=r"neither a .keras nor an .h5 file by its content"):

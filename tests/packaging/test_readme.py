@@ -13,7 +13,7 @@ from qat.door.sweep import arguments_of, flags_first, requested
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^ +(?:scripts/run|python -m qat\.train)((?: [^#\n]+)?)", README, re.MULTILINE)
-NEEDS_FILES = ("path=", "float_run=")
+NEEDS_FILES = ("path=", "float_run=", "=my_")
 
 
 def test_the_readme_shows_commands():

@@ -120,6 +120,15 @@ def test_a_model_at_chance_however_it_is_fed_goes_on_and_is_warned_of(check):
     assert "No usual contract is better: is it trained" in remarks[0]
 
 
+def test_a_model_at_chance_that_scales_inside_is_refused_however_little_it_has_learnt(check):
+    model = classifier(layers.Rescaling(1 / 255))
+    model.layers[-1].set_weights([np.zeros((3, 6)), np.eye(6)[2] / 2])
+    with pytest.raises(
+        ModelError, match=r"(?s)15\.3%.*\(rescaling.*\) scale pixels themselves.*\n  data\.range=\[0,255\]$"
+    ):
+        check(model)
+
+
 def test_an_untrained_model_is_not_scored_but_its_first_layers_are_read(check):
     assert check(classifier(trained=False), kind="user") == []
     model = classifier(layers.RandomFlip(), layers.Rescaling(1 / 127.5, -1), trained=False)

@@ -9,7 +9,7 @@ from qat import data, rundir
 from qat.commands import command
 from qat.config import EvaluateConfig
 from qat.contract import Contract
-from qat.door import compose, data_by_path
+from qat.door import by_path, compose
 from qat.errors import ConfigError, DataError, TfliteFileError
 from qat.models import load
 from qat.stages.evaluate_file import _near_chance, evaluate_file
@@ -158,6 +158,7 @@ def test_a_file_that_is_none_is_refused(tmp_path, evaluated):
 
 
 def test_data_may_be_named_by_its_path():
-    assert data_by_path("data=my.npz") == ["data=npz", "data.path=my.npz"]
-    assert data_by_path("data=my/pictures") == ["data=image_folder", "data.path=my/pictures"]
-    assert data_by_path("data=digits") == ["data=digits"]
+    assert by_path("data=my.npz") == ["data=npz", "data.path=my.npz"]
+    assert by_path("data=my/pictures") == ["data=image_folder", "data.path=my/pictures"]
+    assert by_path("data=digits") == ["data=digits"]
+    assert by_path("model=my.keras") == ["model=saved", "model.path=my.keras"]

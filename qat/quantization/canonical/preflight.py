@@ -136,9 +136,9 @@ def refuse_blockers(graph: Graph) -> None:
 
 
 def _refuse(lines: list[str], cut: str) -> None:
-    listing = "\n  ".join(lines)
+    listing = "\n    ".join(lines)
     places = "1 place in the model has" if len(lines) == 1 else f"{len(lines)} places in the model have"
     raise UnsupportedLayerError(
-        f"{places} no integer form in TFLite:\n  {listing}\nReplace them as said, or move them out of the model{cut}",
+        f"{places} no integer form in TFLite:\n    {listing}\nReplace them as said, or move them out of the model{cut}",
         tuple(lines),
     )

@@ -28,7 +28,8 @@ def in_order(values: Any, names: Sequence[str]) -> list[NDArray]:
     elif not isinstance(values, (list, tuple)):
         values = [values]
     if len(values) != len(names):
-        raise DataError(f"{len(values)} inputs were given, but the file takes {len(names)}: {list(names)}")
+        hint = " Samples in a list become one array by numpy.stack(values)." if len(names) == 1 else ""
+        raise DataError(f"{len(values)} inputs were given, but the file takes {len(names)}: {list(names)}.{hint}")
     arrays = [value if isinstance(value, np.ndarray) else _as_array(value) for value in values]
     if any(array.ndim and len(array) != len(arrays[0]) for array in arrays):
         counts = dict(zip(names, map(len, arrays), strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.contract import Contract, apply
-from qat.datasets import class_labels, is_dataset, labelled_arrays
+from qat.datasets import class_labels, input_arrays, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError
 from qat.metrics import Score, as_scores, score
 from qat.tflite.graph import Tensor, TfliteGraph
@@ -108,12 +108,12 @@ class Interpreter:
         """How many samples one call of the runtime computes at most; 1 where an op of the file forces it."""
         return self._runtime.batch_size
 
-    def predict(self, real: Inputs) -> Outputs:
+    def predict(self, real: Any) -> Outputs:
         """Model inputs to model outputs, both real.
 
         Args:
             real: float32 [N, ...], preprocessed as the model was trained; for an integer input, such as token ids, any
-                dtype that holds whole numbers.
+                dtype that holds whole numbers. A tf.data.Dataset may yield labels beside it, which are not looked at.
 
         Returns:
             float32 [N, ...] an output; outputs that the file does not quantize in their own dtype.
@@ -192,7 +192,10 @@ class Interpreter:
         """The codes that `predict` feeds for these real inputs: one array an input, in the file's order."""
         return self._quantize(self._checked(real))
 
-    def _checked(self, real: Inputs) -> list[NDArray]:
+    def _checked(self, real: Any) -> list[NDArray]:
+        if is_dataset(real):
+            ranks = {name: len(tensor.shape) - 1 for name, tensor in zip(self.input_names, self.inputs, strict=True)}
+            real = input_arrays(real, ranks, len(ranks), "inputs")
         arrays = input_checks.as_whole_numbers(input_checks.in_order(real, self.input_names), self.inputs)
         input_checks.check_real(arrays, self.graph, self.contract if self._check_range else None, self._check_range)
         return arrays

@@ -13,6 +13,7 @@ from ...small_models import images
 CODE = {
     ".astype(numpy.float32)": (lambda: images(3).astype(np.float64), "values"),
     "values[None]": (lambda: images(1)[0], "values"),
+    "numpy.stack(values)": (lambda: list(images(3)), "values"),
     "values.transpose(0, 2, 3, 1)": (lambda: images(3).transpose(0, 3, 1, 2), "values"),
 }
 
