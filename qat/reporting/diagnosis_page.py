@@ -77,8 +77,8 @@ def prose_and_code(repair: str) -> tuple[str, str]:
 
     >>> prose_and_code("calibrate again: converter.representative_dataset = samples")
     ('calibrate again:', 'converter.representative_dataset = samples')
-    >>> prose_and_code("train with quantization: qat train quant=qat")
-    ('train with quantization:', 'qat train quant=qat')
+    >>> prose_and_code("train with quantization: python3 -m qat.train quant=qat")
+    ('train with quantization:', 'python3 -m qat.train quant=qat')
     >>> prose_and_code("decode as in training")
     ('decode as in training', '')
     """

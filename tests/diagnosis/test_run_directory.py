@@ -48,6 +48,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_each_file_of_a_run_is_diagnosed(finished):
     found = {name.split("/")[-2]: diagnose(**arguments) for name, arguments in jobs_of_run(finished, 200)}
     assert found["ptq_int8"].blame == "none"

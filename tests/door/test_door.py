@@ -47,7 +47,8 @@ def test_an_answer_about_the_config_imports_nothing_slow_and_leaves_no_folder(ar
 
 
 def test_a_refusal_is_one_line_and_no_stack(tmp_path):
-    assert told(door("train.epochs=many", cwd=tmp_path)) == ["qat: train.epochs=many: expected a whole number."]
+    (line,) = told(door("train.epochs=many", cwd=tmp_path))
+    assert line.startswith("qat: train.epochs=many: expected a whole number (")
 
 
 def test_a_finished_run_is_refused_before_anything_is_written_into_its_folder(tmp_path):
@@ -62,7 +63,7 @@ def test_a_finished_run_is_refused_before_anything_is_written_into_its_folder(tm
 def test_hydras_own_variable_brings_the_stack_back(tmp_path):
     lines = told(door("train.epochs=many", cwd=tmp_path, HYDRA_FULL_ERROR="1"))
     assert lines[0] == "Traceback (most recent call last):"
-    assert lines[-1] == "qat: train.epochs=many: expected a whole number."
+    assert lines[-1].startswith("qat: train.epochs=many: expected a whole number (")
 
 
 def test_help_shows_each_option_with_what_it_answers_and_the_knobs_of_this_command(tmp_path):

@@ -166,6 +166,7 @@ def test_frozen_it_stays_as_it_is():
     assert all(np.array_equal(a, b) for a, b in zip(held, after, strict=True))
 
 
+@pytest.mark.slow
 def test_saved_loaded_and_twinned_it_predicts_the_same(tmp_path):
     quantized, series = _quantized(_model(layers.Bidirectional(_lstm()), layers.Dense(2))), _series(16, 5)
     expected = quantized.predict(series, verbose=0)

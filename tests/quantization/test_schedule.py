@@ -118,6 +118,7 @@ def test_distillation_brings_the_student_nearer_to_the_teacher(tiny, images, lab
     assert divergence(1.0) < 0.5 * divergence(0.0)
 
 
+@pytest.mark.slow
 def test_the_teacher_stays_as_it_was(network, images, labels):
     before, trainable = network.get_weights(), len(network.trainable_variables)
     model = quantize_model(network, images)

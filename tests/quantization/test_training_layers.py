@@ -12,7 +12,7 @@ from qat.quantization import quantize_model
 from qat.quantization.training_layers import DropoutMask
 
 
-@pytest.mark.parametrize("cell", [layers.GRU, layers.SimpleRNN])
+@pytest.mark.parametrize("cell", [pytest.param(layers.GRU, marks=pytest.mark.slow), layers.SimpleRNN])
 def test_each_row_of_a_batch_has_its_own_mask_of_the_state(cell) -> None:
     """The first state is a constant of one row: a mask like it would hold for all rows, or for none."""
     series = tf_keras.Input((3, 4))

@@ -101,6 +101,7 @@ def test_a_second_process_in_the_same_folder_is_refused_while_the_first_writes(t
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_named_and_leaves_no_part(tmp_path):
     command = f"ulimit -f 40; exec {sys.executable} -m qat.train {' '.join(TINY)} quant=ptq hydra.run.dir=run"
     where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "XDG_CACHE_HOME": str(tmp_path / "cache")}
