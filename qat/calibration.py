@@ -37,7 +37,13 @@ class InputSpec:
         return f"{self.name!r} {self.dtype}[{sizes}]"
 
 
-def as_batches(calibration: Any, specs: Sequence[InputSpec], batch_size: int = BATCH_SIZE) -> list[list[NDArray]]:
+def as_batches(
+    calibration: Any,
+    specs: Sequence[InputSpec],
+    batch_size: int = BATCH_SIZE,
+    *,
+    multiplied: Mapping[int, str] | None = None,
+) -> list[list[NDArray]]:
     """Check calibration samples and cut them into batches.
 
     Args:
@@ -47,6 +53,8 @@ def as_batches(calibration: Any, specs: Sequence[InputSpec], batch_size: int = B
             iterator of Keras gives one epoch. A tf.data.Dataset may yield labels beside the inputs.
         specs: the model's inputs, in the model's order.
         batch_size: the largest batch to return.
+        multiplied: places of inputs that nothing scales before a kernel multiplies them, with the layer that does:
+            pixels of 0 to 255 there are warned of.
 
     Returns:
         Batches, each a list of arrays [n, ...] in `specs` order and of the inputs' dtypes, 1 <= n <= batch_size.
@@ -55,7 +63,13 @@ def as_batches(calibration: Any, specs: Sequence[InputSpec], batch_size: int = B
         CalibrationError: no samples, or no end of them; labels beside them, NaN or infinite values, a wrong shape or
             dtype, an input missing or unknown.
     """
-    batches = [batch for whole in _wholes(calibration, specs) for batch in _cut(_checked(whole, specs), batch_size)]
+    batches: list[list[NDArray]] = []
+    pixels: dict[int, tuple[str, int, int]] = {}
+    for whole in _wholes(calibration, specs):
+        arrays = _checked(whole, specs)
+        batches += _cut(arrays, batch_size)
+        for place in multiplied or ():
+            _note_pixels(pixels, place, np.asarray(whole[place]))
     samples = sum(len(batch[0]) for batch in batches)
     if samples == 0:
         raise CalibrationError(
@@ -66,7 +80,27 @@ def as_batches(calibration: Any, specs: Sequence[InputSpec], batch_size: int = B
             f"calibration has {samples} samples; below {FEW_SAMPLES} the ranges may miss what the model will see",
             stacklevel=3,
         )
+    for place, found in pixels.items():
+        _warn_of_pixels(specs[place], (multiplied or {})[place], *found)
     return batches
+
+
+def _note_pixels(seen: dict[int, tuple[str, int, int]], place: int, given: NDArray) -> None:
+    """The dtype and range of whole numbers, before they become the input's real ones."""
+    if given.dtype.kind in "iu" and given.size:
+        _, low, high = seen.get(place, ("", int(given.min()), int(given.max())))
+        seen[place] = (str(given.dtype), min(low, int(given.min())), max(high, int(given.max())))
+
+
+def _warn_of_pixels(spec: InputSpec, layer: str, dtype: str, low: int, high: int) -> None:
+    is_image = dtype == "uint8" or (len(spec.shape) == 3 and spec.shape[-1] in (1, 3))
+    if np.dtype(spec.dtype).kind not in "iub" and is_image and low >= 0 and 127 < high <= 255:
+        warnings.warn(
+            f"calibration for {spec.name!r} holds {dtype} from {low} to {high}, and the input is {spec.dtype}: layer "
+            f"{layer!r} takes it with no Rescaling before it. Was the model trained on scaled numbers, scale these "
+            "alike, as x.astype('float32') / 255; was it trained on 0 to 255, say so by x.astype('float32')",
+            stacklevel=4,
+        )
 
 
 def sample_count(batches: Sequence[Sequence[NDArray]]) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from typing import TextIO
 
 USUAL = 80
+_PAIR = re.compile(r"(?<=\w) = (?=[-+]?\d)|(?<=\d) (?=(?:%|[KMG]iB|ms|points)(?:\W|$))")  # `p = 0.2`, `98.25 %`
+_WHOLE = "\xa0"  # a space at which no line is broken
 _SENTENCE = " " * 4  # what is indented so far is a sentence that belongs to the line above
 
 
@@ -24,7 +27,9 @@ def columns_of(stream: TextIO) -> int | None:
 
 
 def wrapped(text: str, columns: int | None) -> str:
-    """Lines of at most `columns`; what begins with two spaces (a path, a command, a table's row) stays one line.
+    """Lines of at most `columns`, a number on one with its name and unit.
+
+    What begins with two spaces (a path, a command, a table's row) stays one line.
 
     >>> print(wrapped("is your file: 98.25 %\\n  a/long/path.tflite\\n      and a sentence", 16))
     is your file:
@@ -42,4 +47,6 @@ def _line(line: str, columns: int) -> str:
     if len(line) <= columns or (line.startswith(" ") and not line.startswith(_SENTENCE)):
         return line
     indent = line[: len(line) - len(line.lstrip())]
-    return textwrap.fill(line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    paired = _PAIR.sub(lambda found: found[0].replace(" ", _WHOLE), line)
+    filled = textwrap.fill(paired, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return filled.replace(_WHOLE, " ")

@@ -1,6 +1,7 @@
 """Calibration samples: every accepted form gives the same batches, every unusable one is refused by name."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -212,3 +213,30 @@ def test_a_tf_data_set_of_unknown_length_is_taken_to_its_end():
         lambda: iter([ARRAY[:60], ARRAY[60:]]), output_signature=tf.TensorSpec([None, 4, 4, 1])
     )
     assert sample_count(as_batches(dataset, IMAGE)) == 130
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (130, 4, 4, 1))
+
+
+@pytest.mark.parametrize("rows", [PIXELS.astype(np.uint8), PIXELS], ids=["uint8", "int64"])
+@pytest.mark.parametrize("form", [lambda rows: rows, lambda rows: (rows[i : i + 50] for i in range(0, 130, 50))])
+def test_pixels_that_a_kernel_would_multiply_as_they_come_are_warned_of(rows, form):
+    with pytest.warns(
+        UserWarning, match=rf"'image' holds {rows.dtype} from 0 to 255, and the input is float32: .*'conv'"
+    ):
+        as_batches(form(rows), IMAGE, multiplied={0: "conv"})
+
+
+@pytest.mark.parametrize(
+    ("rows", "multiplied"),
+    [
+        (PIXELS.astype(np.uint8), {}),  # the model scales them itself, or looks them up
+        (PIXELS.astype(np.float32), {0: "conv"}),  # said to be meant
+        ((PIXELS > 127).astype(np.uint8), {0: "conv"}),
+    ],
+    ids=["scaled inside", "real numbers", "0 and 1"],
+)
+def test_rows_that_are_meant_as_they_are_pass_in_silence(rows, multiplied):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_batches(rows, IMAGE, multiplied=multiplied)

@@ -4,6 +4,8 @@ import io
 import os
 import pty
 
+import pytest
+
 from qat.reporting import terminal
 from qat.wrapping import columns_of, wrapped
 
@@ -11,6 +13,16 @@ from qat.wrapping import columns_of, wrapped
 def test_words_wrap_and_long_ones_stay_whole():
     text = "results are at outputs/2026-11-28/a-very-long-name-of-a-folder"
     assert wrapped(text, 20).split("\n") == ["results are at", text.split()[-1]]
+
+
+@pytest.mark.parametrize("pair", ["p = 0.0021", "scale = -3.5", "98.25 %", "850.2 KiB", "+0.16 points", "3.1 ms"])
+@pytest.mark.parametrize("columns", range(20, 60))
+def test_a_number_stays_with_its_name_and_its_unit(pair, columns):
+    text = f"(McNemar's paired test on the same samples, {pair}); and so it goes on."
+    lines = wrapped(text, columns).split("\n")
+    assert any(pair in line for line in lines)
+    assert " ".join(lines) == text
+    assert max(map(len, lines)) <= columns
 
 
 def test_lines_that_begin_with_two_spaces_stay_whole():

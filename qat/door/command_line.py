@@ -22,6 +22,7 @@ from qat.door.scalars import plainly
 from qat.errors import ConfigError
 
 _SWEEPS = ("+sweep=", "sweep=", "sweep.resume=")  # without a flag, too
+_STRAY_COMMA = re.compile(r"^,|,(?=,)|,(?=\]?$)")  # no value stands before or behind it
 _FILES = {".tflite": "tflite", ".keras": "keras", ".npz": "data", ".h5": "keras"}
 
 
@@ -51,7 +52,7 @@ def understood(argv: Sequence[str], primary: str, schema: type) -> list[str]:
                 parts.append(left.pop(0)[1])
         elif part.startswith("~"):
             parts.append(part)
-        elif refused := _refused_option(part, schema):
+        elif refused := _stray_comma(part, schema) or _refused_option(part, schema):
             raise ConfigError(refused)
         elif part == "hydra.run.dir=":
             raise ConfigError(f"{part} expected a folder, as {part}runs/first; without it one is made by day and time.")
@@ -148,6 +149,18 @@ def _refused_option(part: str, schema: type) -> str | None:
     if f"{name}.name" in _named_sections(schema) and value.startswith("["):
         return f"{part}: expected one option; a job for each is asked for by -m {name}={value.strip('[]')}"
     return None
+
+
+def _stray_comma(part: str, schema: type) -> str | None:
+    """What is said of `train.epochs=3,`, as it is copied from a call in Python."""
+    key, _, value = part.partition("=")
+    kind = key_type(schema, key.lstrip("+"))
+    clean = _STRAY_COMMA.sub("", value)
+    if key.startswith("hydra.") or kind in (str, str | None) or set("\"'") & set(value) or clean == value:
+        return None
+    place = "at the end" if value.endswith((",", ",]")) else "without a value beside it"
+    makes = "would make it a list of values, each for a job of a sweep" if value[0] not in "[{" else "is one too many"
+    return f"{part}: the comma {place} {makes}. Without it: {key}={clean}"
 
 
 def _named_sections(schema: type) -> set[str]:

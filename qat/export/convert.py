@@ -14,6 +14,7 @@ from qat.export.lowered import lowered_file
 from qat.export.lowering import is_lowerable, reading_once, refuse_unknown_layers
 from qat.export.self_check import check_against_model
 from qat.export.tracing import TracedModel, broken, graph_name, is_keras_3, trace
+from qat.models.leading_layers import multiplied_inputs
 from qat.quantization import quantize_model
 from qat.quantization.model import in_float32
 from qat.tflite.editing import restore_order, rewrite, set_metadata, set_names
@@ -139,7 +140,9 @@ def _by_tensorflow(
     scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
     if scheme == "trained" and engine == "tflite":
         scheme = "stock"
-    batches = as_batches(calibration, traced.inputs) if scheme in ("int8", "int16x8") else []
+    batches = []
+    if scheme in ("int8", "int16x8"):
+        batches = as_batches(calibration, traced.inputs, multiplied=multiplied_inputs(traced.model))
     if scheme == "int8" and engine == "auto":
         shape = {"batch_size": traced.batch_size, "signature": signature, "check": check}
         content = _on_our_ranges(traced.model, batches, per_channel, io=io, allow_float=allow_float, **shape)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 from tf_keras.src.engine.functional import Functional
@@ -17,6 +19,10 @@ PASSING = (
     *(_layers.Dropout, _layers.GaussianNoise, _layers.Reshape, _layers.Permute, _layers.Identity, SlicingOpLambda),
     *(_layers.RandomFlip, _layers.RandomRotation, _layers.RandomZoom, _layers.RandomTranslation, _layers.RandomCrop),
     *(_layers.RandomContrast, _layers.RandomBrightness, _layers.RandomHeight, _layers.RandomWidth),
+)
+KERNELS = (
+    *(_layers.Dense, _layers.Conv1D, _layers.Conv2D, _layers.Conv3D, _layers.DepthwiseConv1D, _layers.DepthwiseConv2D),
+    *(_layers.SeparableConv1D, _layers.SeparableConv2D),
 )
 ARITHMETIC = (  # ops that `preprocess_input` and plain operators leave in a model
     *("math.truediv", "math.divide", "math.multiply", "math.subtract", "math.add", "nn.bias_add"),
@@ -46,6 +52,41 @@ def _in_order(model: tf_keras.Model) -> Iterator[tf_keras.layers.Layer]:
             yield from _in_order(layer)
         else:
             yield layer
+
+
+def multiplied_inputs(model: tf_keras.Model) -> dict[int, str]:
+    """Places in `model.inputs` of those that kernels multiply as they come, each with the name of the first layer.
+
+    What a layer scales, normalizes or looks up first is none of them, nor what a layer of another kind reads.
+    """
+    if not isinstance(model, Functional):
+        return {}
+    readers = {
+        place: [each for each in _readers(model, entry) if not isinstance(each, int)]
+        for place, entry in enumerate(model.inputs)
+    }
+    return {place: found[0].name for place, found in readers.items() if found and all(map(_multiplies, found))}
+
+
+def _multiplies(layer: tf_keras.layers.Layer) -> bool:
+    layer = layer.layer if isinstance(layer, _layers.TimeDistributed) else layer
+    return isinstance(layer, KERNELS)
+
+
+def _readers(model: Functional, tensor: Any) -> Iterator[tf_keras.layers.Layer | int]:
+    """The first layers that do more with a tensor than pass it on; the place of the output that it becomes unread."""
+    yield from (place for place, output in enumerate(model.outputs) if output is tensor)
+    for layer, node in ((each, node) for each in model.layers for node in each.inbound_nodes):
+        outputs = tf.nest.flatten(node.outputs)
+        for place, entry in enumerate(node.keras_inputs):
+            if entry is not tensor:
+                continue
+            if isinstance(layer, Functional):
+                inside = list(_readers(layer, layer.inputs[place]))
+            else:
+                inside = list(range(len(outputs))) if isinstance(layer, (*PASSING, _layers.Flatten)) else [layer]
+            for found in inside:
+                yield from _readers(model, outputs[found]) if isinstance(found, int) else [found]
 
 
 def is_untrained(model: tf_keras.Model) -> bool:

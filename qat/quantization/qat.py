@@ -10,6 +10,7 @@ import tf_keras
 from qat.calibration import as_batches
 from qat.config import QuantConfig
 from qat.errors import ConfigError, ModelError, TrainingSemanticsWarning
+from qat.models.leading_layers import multiplied_inputs
 from qat.quantization.agreement import refuse_disagreement
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.canonical import canonicalize
@@ -67,7 +68,8 @@ def quantize_model(
         equalize(graph)
     elif config.equalize_above is not None:
         equalize_uneven(graph, config.equalize_above)
-    batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size)
+    multiplied = multiplied_inputs(float_model)
+    batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size, multiplied=multiplied)
     warn_of_outliers(batches, input_specs(graph))
     join_gates(graph, batches)
     parts_by_slices(graph)

@@ -51,6 +51,18 @@ FLAGS = [
     ("help", "help: the options are listed by --help"),
     ("qat", "qat: expected key=value. Did you mean quant=qat? --help lists the keys."),
     ("seed", "seed: expected key=value. Did you mean seed=…?"),
+    (
+        "train.epochs=3,",
+        "train.epochs=3,: the comma at the end would make it a list of values, each for a job of a sweep. Wit",
+    ),
+    ("train.epochs=3,", "Without it: train.epochs=3"),
+    ("quant.learning_rate=1e-3,", "Without it: quant.learning_rate=1e-3"),
+    ("quant=qat,", "Without it: quant=qat"),
+    ("quant.delay=0.2,", "Without it: quant.delay=0.2"),
+    ("-m seed=0,1,", "Without it: seed=0,1"),
+    ("-m seed=0,,1", "the comma without a value beside it would make it a list"),
+    ("quant.skip=conv,", "Without it: quant.skip=conv"),
+    ("data.image_size=[96,96,]", "the comma at the end is one too many. Without it: data.image_size=[96,96]"),
     ("nonsense", "nonsense: expected key=value. --help lists the keys."),
     ("-m seed=0,1 --cfg job", "--cfg shows the config of one job: leave out -m, and give each key one value."),
 ]
@@ -311,6 +323,7 @@ def test_an_experiment_is_a_file_of_options_and_the_command_line_goes_before_it(
 @pytest.mark.parametrize(
     ("given", "understood_as"),
     [
+        ("data.path=odd,", "data.path='odd,'"),
         ("hydra.run.dir=multirun/seed=0", "hydra.run.dir='multirun/seed=0'"),
         ("float_run=multirun/seed=0,quant.epochs=1", "float_run='multirun/seed=0,quant.epochs=1'"),
     ],

@@ -1,6 +1,7 @@
 """The code that a refusal prints is run here: it does what the message says."""
 
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -29,6 +30,23 @@ def run(statements, **names):
     exec("\n".join(before), names)
     names["_"] = eval(last, names) if "= " not in last.split("(")[0] else exec(last, names)
     return names
+
+
+# Pixels for calibration, of a model that does not scale them
+
+
+@pytest.mark.parametrize("code", ["x.astype('float32') / 255", "x.astype('float32')"])
+@pytest.mark.parametrize("make", [quantize_model, lambda model, x: convert(model, calibration=x)])
+def test_pixels_are_warned_of_and_taken_in_silence_as_either_code_has_them(make, code):
+    model = tf_keras.Sequential([layers.Input((4, 4, 1), name="image"), layers.Flatten(), layers.Dense(3)])
+    x = RANDOM.integers(0, 256, (120, 4, 4, 1)).astype(np.uint8)
+    with pytest.warns(UserWarning, match="holds uint8 from 0 to 255, and the input is float32") as told:
+        make(model, x)
+    assert code in str(told[0].message)
+    assert sum("holds uint8" in str(each.message) for each in told) == 1
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "calibration")
+        make(model, eval(code, {"x": x}))
 
 
 # Sizes that a model leaves open
