@@ -59,13 +59,25 @@ def labelled_arrays(dataset: Any, where: str) -> tuple[Any, NDArray]:
     """
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3) or _is_nested(spec[1]):
-        raise DataError(f"{where}: a data set without labels; expected one that yields (inputs, labels)")
+        raise DataError(
+            f"{where}: a data set without labels; expected one that yields (inputs, labels){_pair_of(spec)}"
+        )
     _refuse_endless(dataset, where)
     inputs, labels = _first(spec[0]).shape, spec[1].shape
     if labels.rank == 0 or (labels.rank is not None and inputs[0] != labels[0]):
         dataset = dataset.batch(BATCH_SIZE)
     batches = _all(dataset, where)
     return _joined([each[0] for each in batches]), np.concatenate([np.asarray(each[1]) for each in batches])
+
+
+def _pair_of(spec: Any) -> str:
+    """How a row with names, as many collections of data yield it, becomes a pair."""
+    if not isinstance(spec, Mapping) or len(spec) < 2:
+        return ""
+    names = [name for name in spec if "label" in str(name).lower() or str(name) in ("y", "class", "target")]
+    labels = names[0] if names else list(spec)[-1]
+    inputs = next(name for name in spec if name != labels)
+    return f", as dataset.map(lambda row: (row[{inputs!r}], row[{labels!r}]))"
 
 
 def _refuse_endless(dataset: Any, where: str) -> None:

@@ -13,7 +13,7 @@ from qat.data.splits import Splits
 from qat.datasets import class_labels, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError
 
-PARTS = ("train", "val", "test")
+PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 def read(config: DataConfig) -> Source | Splits:
@@ -50,11 +50,10 @@ def _named(found: Any, target: str) -> dict[str, Any]:
     where = f"data.target={target}"
     if is_dataset(found):
         return dict(zip(("x", "y"), _arrays(found, where), strict=True))
-    if isinstance(found, tuple) and len(found) in (2, 3) and all(map(is_dataset, found)):
+    if isinstance(found, (tuple, list)) and len(found) in (2, 3) and all(map(is_dataset, found)):
         found = dict(zip(("train", "test") if len(found) == 2 else ("train", "val", "test"), found, strict=True))
     if isinstance(found, Mapping) and any(map(is_dataset, found.values())):
-        sets = {str(name): _arrays(part, where) for name, part in found.items() if name in PARTS and is_dataset(part)}
-        return {f"{axis}_{name}": part[axis == "y"] for name, part in sets.items() for axis in "xy"}
+        return _of_parts({name: part for name, part in found.items() if name != "class_names"}, where)
     if isinstance(found, Mapping):
         return {key: value for key, value in found.items() if key != "class_names"}
     if isinstance(found, tuple) and len(found) == 2:
@@ -67,6 +66,18 @@ def _named(found: Any, target: str) -> dict[str, Any]:
         "a pair (x, y), two pairs ((x_train, y_train), (x_test, y_test)), tf.data.Datasets of (x, y), or "
         "qat.data.Splits"
     )
+
+
+def _of_parts(parts: Mapping[Any, Any], where: str) -> dict[str, Any]:
+    """Data sets by the name of their part, as arrays by theirs."""
+    unknown = [str(name) for name, part in parts.items() if name not in PARTS or not is_dataset(part)]
+    if unknown:
+        raise DataError(
+            f"{where}: {', '.join(unknown)} is none of the data sets train, val (or validation) and test, each a "
+            "tf.data.Dataset; class_names may stand beside them"
+        )
+    sets = {PARTS[name]: _arrays(part, where) for name, part in parts.items()}
+    return {f"{axis}_{name}": part[axis == "y"] for name, part in sets.items() for axis in "xy"}
 
 
 def _arrays(dataset: Any, where: str) -> tuple[Any, Any]:

@@ -48,6 +48,14 @@ def datasets(kind, batch=None):
         return found if batch is None else found.batch(batch)
 
     train, val, test = made(60), made(12), made(30)
-    return {"one": train, "two": (train, test), "three": (train, val, test), "named": {"train": train, "test": test}}[
-        kind
-    ]
+    if kind == "rows":
+        return train.map(lambda x, y: {"image": x, "label": y})
+    if kind == "unknown":
+        return {"train": train, "dev": val}
+    return {
+        "one": train,
+        "two": (train, test),
+        "three": [train, val, test],
+        "named": {"train": train, "test": test, "class_names": ["a", "b", "c"]},
+        "validation": {"train": train, "validation": val, "test": test},
+    }[kind]

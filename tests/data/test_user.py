@@ -1,11 +1,15 @@
 """data=user: what a user's function may return, and what is said when it returns something else."""
 
+import re
+
 import numpy as np
 import pytest
 
 from qat.config import DataConfig
 from qat.data import Splits, load
 from qat.errors import ConfigError, DataError
+
+from . import my_data
 
 
 @pytest.fixture(autouse=True)
@@ -68,10 +72,30 @@ def test_no_target_is_refused(target):
 
 
 @pytest.mark.parametrize(
-    ("kind", "sizes"), [("one", (33, 6, 21)), ("two", (51, 9, 30)), ("three", (60, 12, 30)), ("named", (51, 9, 30))]
+    ("kind", "sizes"),
+    [
+        ("one", (33, 6, 21)),
+        ("two", (51, 9, 30)),
+        ("three", (60, 12, 30)),
+        ("named", (51, 9, 30)),
+        ("validation", (60, 12, 30)),
+    ],
 )
 @pytest.mark.parametrize("batch", [None, 16])
 def test_data_sets_are_taken_as_the_arrays_that_they_yield(kind, sizes, batch):
     splits = load_user("datasets", kind=kind, batch=batch)
     assert (len(splits.train), len(splits.val), len(splits.test)) == sizes
     np.testing.assert_array_equal(np.floor(splits.val.inputs()[:, 0]), splits.val.labels)
+
+
+def test_names_of_parts_that_nobody_knows_are_not_left_out_in_silence():
+    with pytest.raises(DataError, match=r"dev is none of the data sets train, val \(or validation\) and test"):
+        load_user("datasets", kind="unknown")
+
+
+def test_rows_with_names_become_pairs_by_the_code_that_the_message_prints():
+    code = "dataset.map(lambda row: (row['image'], row['label']))"
+    with pytest.raises(DataError, match=re.escape(code)):
+        load_user("datasets", kind="rows")
+    x, y = next(iter(eval(code, {"dataset": my_data.datasets("rows")})))
+    assert (x.shape, y.shape) == ((4,), ())
