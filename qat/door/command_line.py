@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from qat.door.compose import conf_dir
-from qat.door.explain import all_keys, key_type, keys_meant
+from qat.door.explain import all_keys, key_type, keys_meant, wrong_type
 from qat.door.resume import quoted
 from qat.door.scalars import plainly
 from qat.errors import ConfigError
@@ -63,7 +63,7 @@ def understood(argv: Sequence[str], primary: str, schema: type) -> list[str]:
         elif not has_value or not name or (part.endswith("=") and left and "=" not in left[0][1]):
             raise ConfigError(_no_override(argv, place, schema))
         else:
-            parts.append(_readable(plainly(part, schema, sweep), schema))
+            parts.append(_readable(plainly(_at_home(part, schema), schema, sweep), schema))
     return parts
 
 
@@ -79,6 +79,13 @@ def by_path(argument: str) -> list[str]:
     if key != "data" or not (value.endswith(".npz") or "/" in value):
         return [argument]
     return [f"data={'npz' if value.endswith('.npz') else 'image_folder'}", f"data.path={value}"]
+
+
+def _at_home(override: str, schema: type) -> str:
+    """A path behind `=` with the home folder for its `~`: shells put it only where a word begins."""
+    key, _, value = override.partition("=")
+    is_text = key.startswith("hydra.") or key_type(schema, key) in (str, str | None)
+    return f"{key}={Path(value).expanduser()}" if is_text and value.startswith("~/") else override
 
 
 def _refuse_show_and_sweep(argv: Sequence[str]) -> None:
@@ -224,10 +231,14 @@ def _readable(override: str, schema: type) -> str:
             return f"{key}={_as_text(value)}"  # whatever it holds: a path with brackets, a job's folder
         if re.fullmatch(r"[+~]{0,2}[\w./@:-]+", key) is None:
             raise ConfigError(f"{override}: {key} is no key; --help lists the keys.") from error
+        if ":" in key and key.replace(":", ".") in all_keys(schema):
+            raise ConfigError(f"{override}: written with a point: {key.replace(':', '.')}={value}") from error
         if value.startswith("="):
             raise ConfigError(f"{override}: written with one =, as {key}={value.lstrip('=')}") from error
         if value[0] in "[{" and value.count("[") + value.count("{") > value.count("]") + value.count("}"):
             raise ConfigError(f"{override}: the value cannot be read: a bracket is not closed.") from error
+        if {int, float, bool, list[int], list[float]} & {kind, *typing.get_args(kind)}:
+            raise ConfigError(wrong_type(key, value, schema)) from error
         whole = '{}="{}"'.format(key, value.replace("\\", "\\\\").replace('"', '\\"'))
         raise ConfigError(
             f"{override}: the value cannot be read. One with brackets, spaces or signs is quoted, for the shell and "

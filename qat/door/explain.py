@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.errors import MissingConfigException
@@ -41,7 +41,8 @@ def explain(error: Exception, schema: type) -> str:
         return unknown_key(str(cause.full_key), schema)
     if isinstance(cause, ValidationError) and cause.full_key:
         return wrong_type(str(cause.full_key), cause.value, schema)
-    return _without_links(error)
+    foreign = re.match(r"Could not override '([\w.]+)'\. No match in the defaults list", str(error))
+    return unknown_key(foreign[1], schema) if foreign else _without_links(error)
 
 
 def unknown_option(group: str, option: str, choices: list[str]) -> str:
@@ -50,7 +51,7 @@ def unknown_option(group: str, option: str, choices: list[str]) -> str:
     'model=mobilnet: no such option. Did you mean model=mobilenet? Choices of model: mobilenet, resnet8.'
     """
     check_engine(group, option)
-    near = difflib.get_close_matches(option, choices, n=1)
+    near = difflib.get_close_matches(option.lower(), choices, n=1)
     hint = f" Did you mean {group}={near[0]}?" if near else ""
     if not choices:
         return f"{group}={option}: there is no such group of options. Run with --help for the groups."
@@ -108,7 +109,17 @@ def wrong_type(key: str, value: Any, schema: type) -> str:
         return f"{name}={value}: it has keys of its own, as {name}.{keys[0]}=…: {', '.join(keys)}."
     meaning = re.sub(r"\bNone\b", "null", meaning_of(name, schema)).rstrip(".")
     told = f" ({meaning})" if meaning else ""
-    return f"{name}={value}: expected {type_words(kind, name)}{told}.{_named_by(name, str(value))}"
+    return f"{name}={value}: expected {type_words(kind, name)}{told}.{_named_by(name, str(value))}{_swept(name, value)}"
+
+
+def _swept(name: str, value: Any) -> str:
+    """How a list is meant where one value is expected.
+
+    >>> _swept("seed", [0, 1])
+    ' A job for each value: -m seed=0,1'
+    """
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return f" A job for each value: -m {name}={','.join(map(str, value))}" if is_list else ""
 
 
 def _named_by(name: str, value: str) -> str:

@@ -63,6 +63,16 @@ FLAGS = [
     ("-m seed=0,,1", "the comma without a value beside it would make it a list"),
     ("quant.skip=conv,", "Without it: quant.skip=conv"),
     ("data.image_size=[96,96,]", "the comma at the end is one too many. Without it: data.image_size=[96,96]"),
+    ("train.learning_rate=1e-3;", "train.learning_rate=1e-3;: expected a number (the first;"),
+    ("data.range=[0;255]", "data.range=[0;255]: expected a list of numbers, as [-1, 1], or null"),
+    ("train:epochs=3", "train:epochs=3: written with a point: train.epochs=3"),
+    ("quant=QAT", "quant=QAT: no such option. Did you mean quant=qat?"),
+    ("data=CIFAR10", "Did you mean data=cifar10?"),
+    (
+        "seed=[0,1,2]",
+        "expected a whole number (of weights, order of samples, dropout, and the draw of calibration samples). A ",
+    ),
+    ("-m seed=[0,1,2]", "A job for each value: -m seed=0,1,2"),
     ("nonsense", "nonsense: expected key=value. --help lists the keys."),
     ("-m seed=0,1 --cfg job", "--cfg shows the config of one job: leave out -m, and give each key one value."),
 ]
@@ -330,6 +340,24 @@ def test_an_experiment_is_a_file_of_options_and_the_command_line_goes_before_it(
 )
 def test_the_folder_of_a_sweeps_job_is_a_value(given, understood_as):
     assert understood([given], "train", Config) == [understood_as]
+
+
+def test_a_group_of_another_command_is_no_key_of_this_one():
+    assert answer(["model=model.tflite"], "verify").startswith("model: no such key. ")
+
+
+def test_a_path_may_begin_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    given = ["data.path=~/images", "hydra.run.dir=~/runs", "float_run=~/a=b", "train.epochs=3"]
+    taken = understood([part for each in ["data=~/images"] for part in by_path(each)] + given, "train", Config)
+    assert taken == [
+        "data=image_folder",
+        "data.path=/home/me/images",
+        "data.path=/home/me/images",
+        "hydra.run.dir=/home/me/runs",
+        "float_run='/home/me/a=b'",
+        "train.epochs=3",
+    ]
 
 
 def test_folders_of_jobs_are_compared_one_or_several():
