@@ -11,7 +11,6 @@ from typing import Any
 from qat.limits import Limits
 
 MISSING = "???"  # OmegaConf's mark for "the user must say this"
-STOCK, STOCK_VARIANT = "qat_tfmot", "qat_tfmot_int8"  # quant.name of stock tfmot, and what it leaves
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from qat import data, models
-from qat.config import PRESERVE, STOCK, Config, ExportConfig, QuantConfig
+from qat.config import PRESERVE, Config, ExportConfig, QuantConfig
 from qat.errors import ConfigError
 from qat.moment import step_of
 from qat.stages.objectives import directions
 from qat.training import FitSettings
 from qat.training.cluster import cluster
+from qat.variants import QUANTIZERS, STOCK, TRAINED_BY_US
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "train.strategy": ("none", "mirrored", "multiworker"),
-    "quant.name": ("float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8", STOCK),
+    "quant.name": tuple(QUANTIZERS),
     "quant.calibration.engine": ("auto", "tflite"),
     "quant.calibration.method": ("minmax", "percentile", "mse"),
     "log.progress": ("auto", "bar", "plain", "off"),
@@ -50,7 +51,6 @@ LIMITS: dict[str, tuple[float, float]] = {  # lowest, highest; null passes where
 }
 
 IO_TYPES = ("int8", "uint8", "float32")
-TRAINED_BY_US = ("qat", "qat_w4a8")
 BESIDE = (STOCK,)  # what quant.beside takes
 
 
@@ -117,7 +117,7 @@ def _moment_complaints(quant: QuantConfig) -> Iterator[str]:
 
 
 def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
-    bits = 4 if quant.name == "qat_w4a8" else 8
+    bits = QUANTIZERS[quant.name].weight_bits if quant.name in QUANTIZERS else quant.weight_bits
     if quant.weight_bits != bits:
         yield (
             f"quant.weight_bits={quant.weight_bits}: quant={quant.name} has {bits}. 4-bit weights are quant=qat_w4a8; "

@@ -27,8 +27,8 @@ from qat.stages.sensitivity import rank_layers, skipped_by_itself
 from qat.stages.watching import CurveCallback, EpochCallback
 from qat.training import FitSettings, fit
 from qat.training.feeding import steps_per_epoch, trained_on, training_batches
+from qat.variants import BASELINE, QUANTIZERS, TRAINED_BY_US
 
-VARIANTS = {"qat": "qat_int8", "qat_w4a8": "qat_w4a8"}  # quant.name -> variant
 CURVE = "deployed_int8"
 REESTIMATION_BATCHES = 100  # of train, at most: a mean over more hardly moves
 
@@ -53,9 +53,9 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: TracedModel |
         calibrated: the quantized model, not trained yet, where PTQ has exported the very same.
     """
     quant = run.config.quant
-    if quant.name not in VARIANTS:
+    if quant.name not in TRAINED_BY_US:
         return None
-    variant = VARIANTS[quant.name]
+    variant = QUANTIZERS[quant.name].variant
     tf_keras.utils.set_random_seed(run.config.seed)  # the same start whether the float model was trained here or taken
     traced = _quantized(run, float_model, variant) if calibrated is None else calibrated
     model = traced.model
@@ -161,6 +161,6 @@ def _draw_start(
     run.board.scalars("fake_quant", {f"{start.metric.name}/val": start.metric.value}, step)
     watch(traced, step)
     if run.config.log.deployed_every and same_file:
-        draw_deployed(run, CURVE, run.file("ptq_int8", rundir.MODEL_TFLITE).read_bytes(), task, step)
+        draw_deployed(run, CURVE, run.file(BASELINE, rundir.MODEL_TFLITE).read_bytes(), task, step)
     elif run.config.log.deployed_every:
         draw_converted(run, CURVE, traced, task, step, **conversion_options(run.config.quant))

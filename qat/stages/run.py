@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from qat import data, rundir
-from qat.config import STOCK, STOCK_VARIANT, Config, LogConfig
+from qat.config import Config, LogConfig
 from qat.data import Splits
 from qat.errors import DataError, ModelError, QatError, RunDirError
 from qat.reporting import Board, Progress
@@ -22,20 +22,9 @@ from qat.stages.session import begin_session
 from qat.training.cluster import is_chief
 from qat.training.settings import larger_than
 from qat.training.workers import Workers
+from qat.variants import BASELINE, QUANTIZERS, STOCK, STOCK_VARIANT
 
-BASELINE = "ptq_int8"
 STOCK_OPTIONS = {"engine": "tflite", "allow_float": True}  # of `convert`: what it leaves in float is shown, not refused
-NEED_CALIBRATION = ("ptq", "ptq_int16x8", "qat", "qat_w4a8", STOCK)
-TRAINED_QUANTIZED = ("qat", "qat_w4a8")
-SCHEMES = {  # quant.name -> (variant, scheme of the converter) of what is quantized after training
-    "ptq": ("ptq_int8", "int8"),
-    "qat": ("ptq_int8", "int8"),
-    "qat_w4a8": ("ptq_int8", "int8"),
-    STOCK: ("ptq_int8", "int8"),
-    "ptq_dynamic_range": ("ptq_dynamic_range", "dynamic_range"),
-    "ptq_float16": ("ptq_float16", "float16"),
-    "ptq_int16x8": ("ptq_int16x8", "int16x8"),
-}
 
 
 @dataclass(frozen=True)
@@ -96,7 +85,7 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
     progress = Progress(config.log.progress)
     with rundir.claim(folder), Board(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as board:
         workers = begin_session(config.seed, config.train.threads, config.train.strategy)
-        wanted = config.quant.calibration.samples if config.quant.name in NEED_CALIBRATION else 0
+        wanted = config.quant.calibration.samples if QUANTIZERS[config.quant.name].needs_calibration else 0
         with progress.work("load data"):
             splits = data.load(config.data, wanted, config.seed)
         _refuse_one_class(config, splits)
