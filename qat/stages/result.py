@@ -24,6 +24,9 @@ def collect_result(
 ) -> RunResult:
     """Everything that the run found and everything that made it."""
     config, splits = run.config, run.splits
+    for each in trained:
+        if each.ours:
+            config = dataclasses.replace(config, quant=each.quant)
     commit, dirty = git_commit()
     histories = {"float": float_model.history}
     histories |= {"qat" if each.ours else STOCK: each.history for each in trained}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -70,15 +70,12 @@ class Run:
 def begin(config: Config, folder: Path) -> Iterator[Run]:
     """Seed and clear the process, claim the folder, load the data. Only what the chief writes is kept."""
     _refuse_own_folder(config, folder)
-    with _kept(config, folder) as kept:
-        yield from _begin(config, Path(kept))
-
-
-def _kept(config: Config, folder: Path) -> AbstractContextManager[Path | str]:
     if config.train.strategy != "multiworker" or is_chief():
-        return nullcontext(folder)
-    config.log = LogConfig(progress="off", deployed_every=0)
-    return TemporaryDirectory(prefix="qat-worker-")
+        yield from _begin(config, folder)
+        return
+    silent = replace(config, log=LogConfig(progress="off", deployed_every=0))
+    with TemporaryDirectory(prefix="qat-worker-") as thrown_away:
+        yield from _begin(silent, Path(thrown_away))
 
 
 def _begin(config: Config, folder: Path) -> Iterator[Run]:

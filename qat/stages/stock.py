@@ -63,7 +63,7 @@ def _trained(run: Run, float_model: FloatModel) -> QatModel:
         finally:
             _keep(run, model)  # diverged: its last good weights
     export_tflite(run, STOCK_VARIANT, traced, **STOCK_OPTIONS)
-    return QatModel(STOCK_VARIANT, model, history, predictor, options=STOCK_OPTIONS, ours=False)
+    return QatModel(STOCK_VARIANT, model, history, predictor, run.config.quant, options=STOCK_OPTIONS, ours=False)
 
 
 @contextmanager
