@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qat.limits import Limits
+from qat.setting import FILES, NOTHING, section, setting
+from qat.variants import QUANTIZERS
 
 MISSING = "???"  # OmegaConf's mark for "the user must say this"
-STOCK, STOCK_VARIANT = "qat_tfmot", "qat_tfmot_int8"  # quant.name of stock tfmot, and what it leaves
+SCHEDULES = ("constant", "cosine")
+PRESERVE = ("none", "sparsity", "clusters", "auto")  # what quant.preserve takes, beside null
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,49 +73,50 @@ class TrainConfig:
     learning_rate: float = 1e-3  # the first; schedule says how it goes on
     # adam, sgd, adamw, … or {_target_: its name, and its arguments}
     optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})
-    schedule: str = "cosine"  # constant | cosine
+    schedule: str = setting("cosine", choices=SCHEDULES)  # how the learning rate goes on from the first
     label_smoothing: float = 0.0  # share of the label that goes to the other classes, 0 to below 1
     early_stop_epochs: int | None = None  # stop after so many epochs without a better val metric; None = never
     keep_best: bool = True  # keep the weights of the best val epoch
     callbacks: list[Any] = field(default_factory=list)  # extra Keras callbacks, each a {_target_: …}
-    strategy: str = "none"  # none | mirrored | multiworker
-    threads: int | None = None  # TensorFlow's; None = all cores
+    strategy: str = setting("none", choices=("none", "mirrored", "multiworker"))  # of tf.distribute
+    threads: int | None = setting(None, low=1, high=1024, effect=NOTHING)  # TensorFlow's; None = all cores
 
 
 @dataclass(slots=True, kw_only=True)
 class CalibrationConfig:
-    samples: int | None = None  # of train, drawn by class, that ranges come from; None = 256, or all of a smaller train
-    min_samples: int | None = None  # refuse fewer; None = 100 where samples is set, else a warning below 100
-    engine: str = "auto"  # int8 PTQ: auto (our canonical form and ranges, TFLite's where a model has none) | tflite
-    method: str = "minmax"  # minmax | percentile | mse
-    percentile: float = 99.99  # for method=percentile, of the absolute values on each side
-    batch_size: int = 32  # samples at a time
+    # of train, drawn by class, that ranges come from; None = 256, or all of a smaller train
+    samples: int | None = setting(None, low=1)
+    # refuse fewer; None = 100 where samples is set, else a warning below 100
+    min_samples: int | None = setting(None, low=1)
+    # whose ranges int8 PTQ takes: auto (our own, TFLite's where a model has no canonical form) | tflite
+    engine: str = setting("auto", choices=("auto", "tflite"))
+    method: str = setting("minmax", choices=("minmax", "percentile", "mse"))  # how a range follows from the samples
+    percentile: float = setting(99.99, low=50, high=100)  # method=percentile: of the absolute values on each side
+    batch_size: int = setting(32, low=1)  # samples at a time
 
 
 @dataclass(slots=True, kw_only=True)
 class AutoSkipConfig:
-    max_drop: float | None = None  # accuracy points (0-100); None = do not look
+    max_drop: float | None = setting(None, low=0, high=100)  # accuracy points (0-100); None = do not look
 
 
 @dataclass(slots=True, kw_only=True)
 class DistillationConfig:
-    weight: float = 0.0  # share of the teacher's loss, 0-1; 0 = off
-    temperature: float = 4.0  # softens the teacher's and the model's probabilities
-
-
-PRESERVE = ("none", "sparsity", "clusters", "auto")  # what quant.preserve takes, beside null
+    weight: float = setting(0.0, low=0, high=1)  # share of the teacher's loss, 0-1; 0 = off
+    temperature: float = setting(4.0, low=1e-3, high=1e3)  # softens the teacher's and the model's probabilities
 
 
 @dataclass(slots=True, kw_only=True)
 class QuantConfig:
-    name: str = MISSING  # float | ptq | ptq_dynamic_range | ptq_float16 | ptq_int16x8 | qat | qat_w4a8 | qat_tfmot
-    beside: list[str] = field(default_factory=list)  # qat, qat_w4a8: also trained, to compare with; [qat_tfmot]
+    name: str = setting(MISSING, choices=tuple(QUANTIZERS))  # the quantizer
+    beside: list[str] = setting([], effect=FILES)  # qat, qat_w4a8: also trained, to compare with; [qat_tfmot]
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
     weight_bits: int = 8  # 8 or 4
     per_channel: bool = True  # a weight scale for each output channel; false = one for each tensor
     equalization: bool = False  # even out neighbouring channels across layers first; the float function stays
-    equalize_above: float | None = 10.0  # without being asked to, where channels differ so many times; None = never
+    # without being asked to, where channels differ so many times; None = never
+    equalize_above: float | None = setting(10.0, low=1)
     bias_correction: bool = False  # move each bias by the mean error that quantization leaves on calibration data
     allow_float: bool = False  # ptq: leave ops without an int8 kernel in float, and say which
 
@@ -121,16 +125,16 @@ class QuantConfig:
     learning_rate: float = 1e-4  # of quantization-aware training, the first
     # as train.optimizer
     optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})
-    schedule: str = "cosine"  # constant | cosine
+    schedule: str = setting("cosine", choices=SCHEDULES)  # how the learning rate goes on from the first
 
-    sensitivity: bool = False  # measure, rank and draw what each layer costs
+    sensitivity: bool = setting(False, effect=FILES)  # measure, rank and draw what each layer costs
     skip: list[str] = field(default_factory=list)  # regular expressions over layer names: left in float
     per_layer: dict[str, Any] = field(default_factory=dict)  # regex -> {weight_bits, per_channel, method}
     auto_skip: AutoSkipConfig = field(default_factory=AutoSkipConfig)
 
     # what pruning or clustering has made of the float kernels stays in training: none | sparsity | clusters | auto
     preserve: str | None = "auto"  # auto: whichever is recognised, and said; null = none
-    ema_decay: float = 0.99  # of the activation ranges, after the calibrated start
+    ema_decay: float = setting(0.99, low=0, high=0.999999)  # of the activation ranges, after the calibrated start
     learned_ranges: bool = False  # ranges are trained by gradient (LSQ-like) instead of observed
     # each of the three at a share of the QAT steps (0.8), at a step (200steps) or at an epoch (3epochs); None = never
     delay: Any = None  # train in float until then, before fake quantization starts
@@ -142,36 +146,42 @@ class QuantConfig:
 
 @dataclass(slots=True, kw_only=True)
 class ParityConfig:
-    samples: int = 256  # of val
-    min_agreement: float = 0.99  # share of samples with the same class as the fake-quant model
-    max_accuracy_gap: float = 0.003  # share, 0.003 = 0.3 points
-    min_within_1_lsb: float = 0.98  # share of outputs that differ by one step at most
-    max_lsb: int = 8  # steps by which the worst output may differ
+    samples: int = setting(256, low=1)  # of val
+    min_agreement: float = setting(0.99, low=0, high=1)  # share of samples with the same class as the fake-quant model
+    max_accuracy_gap: float = setting(0.003, low=0, high=1)  # share, 0.003 = 0.3 points
+    min_within_1_lsb: float = setting(0.98, low=0, high=1)  # share of outputs that differ by one step at most
+    max_lsb: int = setting(8, low=0, high=255)  # steps by which the worst output may differ
     enforce: bool = True  # exit 4 when broken, after all files are written
 
 
 @dataclass(slots=True, kw_only=True)
 class ExportConfig:
     io: list[str] = field(default_factory=lambda: ["int8"])  # int8 | uint8 | float32, several at once
-    batch_size: int | None = None  # fix the batch of every file, as microcontrollers want 1; null leaves it open
+    # fix the batch of every file, as microcontrollers want 1; None leaves it open
+    batch_size: int | None = setting(None, low=1, high=4096)
     signature: str = "serving_default"  # under which name the file's inputs and outputs are found
-    metadata: bool = True  # contract and labels inside the file, and as model.json beside it
-    snippets: bool = True  # code that feeds the file, in a folder beside it
-    card: bool = True  # README.md in each variant's folder, a model card as the Hugging Face Hub reads it
-    license: str | None = None  # of the models, for their cards, as apache-2.0; None = the cards name none
+    metadata: bool = setting(True, effect=FILES)  # contract and labels inside the file, and as model.json beside it
+    snippets: bool = setting(True, effect=FILES)  # code that feeds the file, in a folder beside it
+    # README.md in each variant's folder, a model card as the Hugging Face Hub reads it
+    card: bool = setting(True, effect=NOTHING)
+    # of the models, for their cards, as apache-2.0; None = the cards name none
+    license: str | None = setting(None, effect=NOTHING)
     microcontroller: bool = False  # also .cc/.h, operator list, arena bound, golden vectors
 
 
 @dataclass(slots=True, kw_only=True)
 class LogConfig:
     tensorboard: bool = False  # curves, tables and pictures in the run's folder; logger=tensorboard, which is chosen
-    csv: bool = False  # metrics.csv in the run's folder, a row an epoch and variant; logger=csv
-    mlflow: bool | None = False  # a run in MLflow; None = where it is installed; logger=mlflow
-    mlflow_uri: str | None = None  # a server or folder; None = the variable MLFLOW_TRACKING_URI, else the folder mlruns
-    deployed_every: int = 1  # epochs between exports of the int8 file while training; 0 = only at the end
-    deployed_samples: int = 256  # of val
-    ranges_every: int = 1  # epochs between logs of quantizer ranges; 0 = never
-    progress: str = "auto"  # auto | bar | plain | off
+    # metrics.csv in the run's folder, a row an epoch and variant; logger=csv
+    csv: bool = setting(False, effect=NOTHING)
+    mlflow: bool | None = setting(False, effect=NOTHING)  # a run in MLflow; None = where it is installed; logger=mlflow
+    # a server or folder; None = the variable MLFLOW_TRACKING_URI, else the folder mlruns
+    mlflow_uri: str | None = setting(None, effect=NOTHING)
+    # epochs between exports of the int8 file while training; 0 = only at the end
+    deployed_every: int = setting(1, low=0)
+    deployed_samples: int = setting(256, low=1)  # of val
+    ranges_every: int = setting(1, low=0)  # epochs between logs of quantizer ranges; 0 = never
+    progress: str = setting("auto", choices=("auto", "bar", "plain", "off"), effect=NOTHING)  # of long work
 
 
 @dataclass(slots=True, kw_only=True)
@@ -186,20 +196,22 @@ class SweepConfig:
 class Config:
     """`python -m qat.train`."""
 
-    seed: int = 0  # of weights, order of samples, dropout, and the draw of calibration samples
+    # of weights, order of samples, dropout, and the draw of calibration samples
+    seed: int = setting(0, low=0, high=2**31 - 1)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     quant: QuantConfig = field(default_factory=QuantConfig)
-    parity: ParityConfig = field(default_factory=ParityConfig)
+    parity: ParityConfig = section(ParityConfig, effect=FILES)
     export: ExportConfig = field(default_factory=ExportConfig)
-    log: LogConfig = field(default_factory=LogConfig)
-    sweep: SweepConfig = field(default_factory=SweepConfig)
+    log: LogConfig = section(LogConfig, effect=FILES)
+    sweep: SweepConfig = section(SweepConfig, effect=NOTHING)
     float_run: str | None = None  # a run directory whose float model is taken instead of training one
-    float_cache: str | None = None  # None = the user's cache folder
-    threads: int | None = None  # of the interpreter; None = all cores
-    trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
-    limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody
+    float_cache: str | None = setting(None, effect=NOTHING)  # None = the user's cache folder
+    threads: int | None = setting(None, low=1, high=1024, effect=NOTHING)  # of the interpreter; None = all cores
+    # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
+    trust: Any = setting(False, effect=NOTHING)
+    limits: Limits = section(Limits, effect=NOTHING)  # of memory, time and sizes, for files of anybody
 
 
 @dataclass(slots=True, kw_only=True)

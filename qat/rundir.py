@@ -22,6 +22,7 @@ from typing import Any
 
 from qat import limits
 from qat.errors import RunDirError
+from qat.variants import VARIANTS
 
 RESULTS = "results.json"
 REPORT = "report.html"  # the run as one page that stands alone
@@ -34,16 +35,6 @@ MODEL_KERAS = "model.keras"
 MODEL_TFLITE = "model.tflite"
 MODEL_JSON = "model.json"  # the input contract and labels, beside every exported file
 
-VARIANTS = (
-    "float",
-    "ptq_int8",
-    "qat_int8",
-    "qat_w4a8",
-    "qat_tfmot_int8",
-    "ptq_dynamic_range",
-    "ptq_float16",
-    "ptq_int16x8",
-)
 """What a run can leave, each in a folder of its name; keys of `variants` in results.json."""
 
 MIN_FREE_BYTES = 32 << 20

@@ -12,6 +12,7 @@ from qat import rundir
 from qat.comparison.record import NotARunError, Refused, RunRecord, read_record
 from qat.errors import RunDirError
 from qat.limits import read_file
+from qat.variants import VARIANTS
 
 _JOB = re.compile(r"^  job:\n(?:    .*\n)*?    name: ([\w.-]+)$", re.MULTILINE)
 _OWN_PAGE = ("index.html", "table.json", "table.csv")  # what a comparison leaves
@@ -117,7 +118,7 @@ def _failure(folder: Path) -> str | None:
 
 def _models(folder: Path) -> Iterator[Path]:
     names = (rundir.MODEL_KERAS, rundir.MODEL_TFLITE)
-    return (folder / variant / name for variant in rundir.VARIANTS for name in names)
+    return (folder / variant / name for variant in VARIANTS for name in names)
 
 
 def _hydra_job(folder: Path) -> str | None:

@@ -9,14 +9,12 @@ from pathlib import Path
 from qat.comparison.record import RunRecord, Setting
 from qat.comparison.table import Row, as_text, by_column
 from qat.confidence import Mean, mean_interval
+from qat.config import Config
+from qat.setting import FILES, NOTHING, without_effect
 
 Key = tuple[str, ...]  # values of the swept settings
 
-_NO_CAUSE = (
-    "seed", "float_cache", "threads", "train.threads", "export.snippets", "export.metadata", "quant.beside",
-    "quant.sensitivity",
-)  # fmt: skip
-_NO_CAUSE_SECTIONS = ("log.", "parity.", "sweep.")
+_NO_CAUSE = without_effect(Config, NOTHING, FILES) | {"seed"}
 """Settings that make no difference of their own: runs that differ in nothing else are one configuration."""
 
 OFF = {"null", "none"}  # values that a label need not name
@@ -47,7 +45,7 @@ class Configuration:
 
 def changes_nothing(key: str) -> bool:
     """Whether a setting changes what is written or how fast, and not what is learned."""
-    return key in _NO_CAUSE or key.startswith(_NO_CAUSE_SECTIONS)
+    return key in _NO_CAUSE
 
 
 def swept_settings(runs: Sequence[RunRecord]) -> list[str]:

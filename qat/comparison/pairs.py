@@ -9,8 +9,7 @@ from qat.comparison.configurations import Key, by_seed, data_settings, key_of, l
 from qat.comparison.record import RunRecord
 from qat.comparison.table import Row
 from qat.confidence import Paired, holm, paired
-
-BASELINE = "ptq_int8"
+from qat.variants import BASELINE, is_trained
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def paired_tests(
     partners = _partners(everything)
     groups: dict[tuple[Key, str, str], list[Row]] = {}
     for row in rows:
-        if row.variant.startswith("qat"):
+        if is_trained(row.variant):
             groups.setdefault((key_of(row.run, swept), row.variant, row.measured.metric), []).append(row)
     tests = [_test(found, partners, telling, confidence) for found in groups.values()]
     adjusted = holm([test.found.p if test.found else None for test in tests])

@@ -16,20 +16,10 @@ from qat.errors import ConfigError, RunDirError
 from qat.limits import check_size
 from qat.results import RunResult
 from qat.trust import refuse_targets
+from qat.variants import BY_VARIANT
 
 if TYPE_CHECKING:
     from qat.data import Splits
-
-EXPECTED = {
-    "float": "float32",
-    "ptq_int8": "int8",
-    "qat_int8": "int8",
-    "qat_w4a8": "int8",
-    "qat_tfmot_int8": "int8",
-    "ptq_dynamic_range": "dynamic_range",
-    "ptq_float16": "float16",
-    "ptq_int16x8": "int16x8",
-}
 
 
 def jobs_of_run(folder: Path, samples: int, trust: Any = False) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -69,7 +59,7 @@ def jobs_of_run(folder: Path, samples: int, trust: Any = False) -> Iterator[tupl
                 "inputs": inputs,
                 "labels": splits.test.labels[chosen] if variant.metric.name == "accuracy" else None,
                 "preprocess": lambda raw, contract=contract: apply(contract, raw),
-                "expect": None if skips else EXPECTED.get(name),
+                "expect": None if skips or name not in BY_VARIANT else BY_VARIANT[name].file_kind,
                 "trust": trust is True,
             },
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from operator import attrgetter
@@ -10,47 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from qat import data, models
-from qat.config import PRESERVE, STOCK, Config, ExportConfig, QuantConfig
+from qat.config import PRESERVE, Config, ExportConfig, QuantConfig
 from qat.errors import ConfigError
 from qat.moment import step_of
+from qat.setting import settings_of
 from qat.stages.objectives import directions
 from qat.training import FitSettings
 from qat.training.cluster import cluster
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "train.strategy": ("none", "mirrored", "multiworker"),
-    "quant.name": ("float", "ptq", "ptq_dynamic_range", "ptq_float16", "ptq_int16x8", "qat", "qat_w4a8", STOCK),
-    "quant.calibration.engine": ("auto", "tflite"),
-    "quant.calibration.method": ("minmax", "percentile", "mse"),
-    "log.progress": ("auto", "bar", "plain", "off"),
-}
-
-LIMITS: dict[str, tuple[float, float]] = {  # lowest, highest; null passes where the type allows it
-    "seed": (0, 2**31 - 1),
-    "threads": (1, 1024),
-    "train.threads": (1, 1024),
-    "quant.calibration.samples": (1, math.inf),
-    "quant.calibration.min_samples": (1, math.inf),
-    "quant.calibration.percentile": (50, 100),
-    "quant.calibration.batch_size": (1, math.inf),
-    "quant.auto_skip.max_drop": (0, 100),
-    "quant.equalize_above": (1, math.inf),
-    "quant.ema_decay": (0, 0.999999),
-    "quant.distillation.weight": (0, 1),
-    "quant.distillation.temperature": (1e-3, 1e3),
-    "parity.samples": (1, math.inf),
-    "parity.min_agreement": (0, 1),
-    "parity.max_accuracy_gap": (0, 1),
-    "parity.min_within_1_lsb": (0, 1),
-    "parity.max_lsb": (0, 255),
-    "export.batch_size": (1, 4096),
-    "log.deployed_every": (0, math.inf),
-    "log.deployed_samples": (1, math.inf),
-    "log.ranges_every": (0, math.inf),
-}
+from qat.variants import QUANTIZERS, STOCK, TRAINED_BY_US
 
 IO_TYPES = ("int8", "uint8", "float32")
-TRAINED_BY_US = ("qat", "qat_w4a8")
 BESIDE = (STOCK,)  # what quant.beside takes
 
 
@@ -69,8 +37,7 @@ def check(config: Config) -> None:
     FitSettings.of_quant(config.quant, config.train)
     complaints = [
         *_credential_complaints(config),
-        *_outside_choices(config),
-        *_outside_limits(config),
+        *_values_not_taken(config),
         *_quant_complaints(config.quant),
         *_moment_complaints(config.quant),
         *_export_complaints(config.export),
@@ -90,20 +57,11 @@ def _credential_complaints(config: Config) -> Iterator[str]:
         )
 
 
-def _outside_choices(config: Config) -> Iterator[str]:
-    for key, choices in CHOICES.items():
+def _values_not_taken(config: Config) -> Iterator[str]:
+    for key, each in settings_of(Config).items():
         value = attrgetter(key)(config)
-        if value not in choices:
-            yield f"{key}={value}: expected one of {', '.join(choices)}."
-
-
-def _outside_limits(config: Config) -> Iterator[str]:
-    for key, (low, high) in LIMITS.items():
-        value = attrgetter(key)(config)
-        if value is not None and not low <= value <= high:
-            top = high if isinstance(high, int) else f"{high:g}"
-            words = f"at least {low:g}" if math.isinf(high) else f"a number from {low:g} to {top}"
-            yield f"{key}={value}: expected {words}."
+        if not each.takes(value):
+            yield f"{key}={value}: expected {each.expected}."
 
 
 def _moment_complaints(quant: QuantConfig) -> Iterator[str]:
@@ -117,7 +75,7 @@ def _moment_complaints(quant: QuantConfig) -> Iterator[str]:
 
 
 def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
-    bits = 4 if quant.name == "qat_w4a8" else 8
+    bits = QUANTIZERS[quant.name].weight_bits if quant.name in QUANTIZERS else quant.weight_bits
     if quant.weight_bits != bits:
         yield (
             f"quant.weight_bits={quant.weight_bits}: quant={quant.name} has {bits}. 4-bit weights are quant=qat_w4a8; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from qat import rundir
+from qat.config import Config
 from qat.door.from_folder import read_yaml
+from qat.setting import NOTHING, without_effect
 
 HYDRA_FOLDER = ".hydra"
-_BESIDE = ("log.csv", "log.mlflow", "log.mlflow_uri", "log.progress", "export.card", "export.license")
-WITHOUT_EFFECT = ("sweep", "threads", "train.threads", *_BESIDE, "float_cache", "trust", "limits")
-"""Keys that change no result: a job resumed with more threads, or another float cache, is the same job."""
+WITHOUT_EFFECT = without_effect(Config, NOTHING)  # a job resumed with more threads, or another cache, is the same
 ONCE_THE_DEFAULT = {"samples": 256, "min_samples": 100}  # of quant.calibration, in sweeps that are older than its null
 
 
@@ -84,10 +84,10 @@ def _job_folders(sweep_dir: Path) -> Iterator[Path]:
 
 
 def _drop(values: dict[str, Any], key: str) -> None:
-    *sections, name = key.split(".")
-    for section in sections:
-        inner = values.get(section)
-        if not isinstance(inner, Mapping):
-            return
-        values = inner  # type: ignore[assignment]
-    values.pop(name, None)
+    """Remove a dotted key, and each section that is empty without it."""
+    name, _, rest = key.partition(".")
+    inner = values.get(name)
+    if rest and isinstance(inner, dict):
+        _drop(inner, rest)
+    if not rest or inner == {}:
+        values.pop(name, None)

@@ -70,7 +70,7 @@ def _told(knob: Knob, node: Any) -> str:
     value = _shown(OmegaConf.to_container(node), knob.key)
     default = _plain(knob.default)
     meaning = re.sub(r"\bNone\b", "null", knob.meaning).rstrip(".")
-    notes = [knob.type, f"default {default}" if default != value else ""]
+    notes = [knob.expected or knob.type, f"default {default}" if default != value else ""]
     kind = "; ".join(note for note in notes if note)
     return _two_columns(f"{key}={value}", f"{meaning} ({kind})" if kind else meaning)
 

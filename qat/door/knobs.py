@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from qat.setting import settings_of
+
 _TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _EXAMPLES = {  # of lists, by the last part of their keys
     "image_size": "[96, 96]",
@@ -35,6 +37,7 @@ class Knob:
     type: str  # in words
     default: Any
     meaning: str
+    expected: str = ""  # of its values, beyond the type
 
 
 def knobs(schema: type, prefix: str = "") -> Iterator[Knob]:
@@ -51,7 +54,8 @@ def knobs(schema: type, prefix: str = "") -> Iterator[Knob]:
             yield from knobs(typing.cast(type, kind), f"{prefix}{each.name}.")
         else:
             words = "" if kind is Any else type_words(kind, each.name)
-            yield Knob(f"{prefix}{each.name}", words, _default(each), meanings.get(each.name, ""))
+            expected = settings_of(schema)[each.name].expected
+            yield Knob(f"{prefix}{each.name}", words, _default(each), meanings.get(each.name, ""), expected)
 
 
 def meaning_of(key: str, schema: type) -> str:

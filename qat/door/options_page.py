@@ -39,7 +39,7 @@ def _section(knob: Knob) -> str:
 def _table(found: list[Knob]) -> str:
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for knob in found:
-        cells = (f"`{knob.key}`", knob.type, f"`{_default(knob.default)}`", knob.meaning)
+        cells = (f"`{knob.key}`", knob.expected or knob.type, f"`{_default(knob.default)}`", knob.meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 

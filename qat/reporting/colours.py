@@ -3,17 +3,10 @@
 QAT is blue everywhere, its model in training a lighter blue; PTQ is orange. Good and bad news are blue and vermilion.
 """
 
-VARIANT_COLOURS = {
-    "float": "#000000",
-    "fake_quant": "#56b4e9",
-    "qat_int8": "#0072b2",
-    "ptq_int8": "#e69f00",
-    "qat_w4a8": "#cc79a7",
-    "qat_tfmot_int8": "#c9b900",  # their yellow, darker: it stands on white
-    "ptq_dynamic_range": "#009e73",
-    "ptq_float16": "#999999",
-    "ptq_int16x8": "#d55e00",
-}
+from qat.variants import BY_VARIANT
+
+VARIANT_COLOURS = {name: each.colour for name, each in BY_VARIANT.items()}
+FAKE_QUANT = "#56b4e9"  # a QAT model in training: a lighter blue than that of its file
 OTHER = "#7f7f7f"
 SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#c9b900", "#999999")  # of no variant
 COST = "#d55e00"  # what is lost
@@ -21,7 +14,7 @@ EQUAL = "#d6e6f2"  # nothing is lost
 
 
 def colour_of(variant: str) -> str:
-    return VARIANT_COLOURS.get(variant, OTHER)
+    return FAKE_QUANT if variant == "fake_quant" else VARIANT_COLOURS.get(variant, OTHER)
 
 
 def on_page(colour: str) -> str:

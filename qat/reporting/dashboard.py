@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qat.config import STOCK, STOCK_VARIANT
 from qat.reporting.numbers import drop_name
 from qat.reporting.tensorboard import Board
+from qat.variants import FLOAT, PTQ, QUANTIZERS, STOCK, STOCK_VARIANT, is_trained, post_training_quantizer
 
 if TYPE_CHECKING:
     from tensorboard.plugins.custom_scalar import layout_pb2
@@ -47,7 +47,7 @@ def run_names(quant: str, beside: Sequence[str] = ()) -> dict[str, str]:
     >>> list(run_names("qat", [STOCK]).values())[3:]
     ['ptq_int8', 'tfmot_deployed_int8', 'tfmot_fake_quant']
     """
-    ptq = quant if quant.startswith("ptq_") else "ptq_int8"
+    ptq = (post_training_quantizer(quant) or QUANTIZERS[PTQ]).variant
     names = {"deployed": "deployed_int8", "fake_quant": "fake_quant", "float": "float", "ptq": ptq}
     if STOCK not in beside:
         return names
@@ -64,7 +64,9 @@ def run_of(variant: str, quant: str, beside: Sequence[str] = ()) -> str:
     names = run_names(quant, beside)
     if variant == STOCK_VARIANT and "stock_deployed" in names:
         return names["stock_deployed"]
-    return names[{"float": "float", "ptq": "ptq"}.get(variant.partition("_")[0], "deployed")]
+    if variant == FLOAT:
+        return names["float"]
+    return names["deployed" if is_trained(variant) else "ptq"]
 
 
 def stock_curves(quant: str) -> tuple[str, str]:

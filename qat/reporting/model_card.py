@@ -14,18 +14,9 @@ from qat.reporting.numbers import gain_text, interval_text, shown_in_percent, si
 from qat.reporting.report_sections import tensor_rows
 from qat.reporting.verdict import FLOAT, compared_with_float, trained_longer
 from qat.results import RunResult, Variant
+from qat.variants import BY_VARIANT
 
 LIBRARY = "litert"
-TAGS = {
-    "float": ("float32",),
-    "ptq_int8": ("int8", "quantized", "post-training-quantization"),
-    "qat_int8": ("int8", "quantized", "quantization-aware-training"),
-    "qat_w4a8": ("int4", "quantized", "quantization-aware-training"),
-    "qat_tfmot_int8": ("int8", "quantized", "quantization-aware-training"),
-    "ptq_dynamic_range": ("int8-weights", "quantized", "post-training-quantization"),
-    "ptq_float16": ("float16", "quantized", "post-training-quantization"),
-    "ptq_int16x8": ("int16x8", "quantized", "post-training-quantization"),
-}
 HUB_DATASETS = {
     "mnist": "ylecun/mnist",
     "fashion_mnist": "zalando-datasets/fashion_mnist",
@@ -65,7 +56,7 @@ def front_matter(card: Card) -> dict[str, Any]:
         "license": card.license,
         "library_name": LIBRARY,
         "pipeline_tag": task,
-        "tags": [LIBRARY, "tflite", "tf-keras", *TAGS.get(card.variant, ())],
+        "tags": [LIBRARY, "tflite", "tf-keras", *_tags(card.variant)],
         "datasets": None if data in NO_DATASETS else [HUB_DATASETS.get(data, data)],
         "metrics": [_metric(variant)],
     }
@@ -223,6 +214,17 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _tags(variant: str) -> list[str]:
+    """
+    >>> _tags("ptq_float16"), _tags("float")
+    (['float16', 'quantized', 'post-training-quantization'], ['float32'])
+    """
+    quantizer = BY_VARIANT.get(variant)
+    if quantizer is None:
+        return []
+    return [quantizer.precision, *(("quantized", quantizer.method) if quantizer.method else ())]
 
 
 def _yaml(values: Mapping[str, Any]) -> str:

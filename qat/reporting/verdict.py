@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qat.commands import command
-from qat.config import STOCK, STOCK_VARIANT
 from qat.reporting import terminal
 from qat.reporting.numbers import SIGNIFICANT, gain, gain_text, interval_text, shown_in_percent, size_text, times_text
 from qat.reporting.numbers import value_text as value_of
 from qat.results import RunResult, Variant
+from qat.variants import STOCK, STOCK_VARIANT, is_trained
 
 FLOAT = "float"
 
@@ -81,7 +81,7 @@ def trained_longer(result: RunResult, yours: str) -> str | None:
     """QAT goes on from the float model's weights: what it gains may come from the epochs alone."""
     key = STOCK if yours == STOCK_VARIANT else "qat"
     before, more = len(result.histories.get(FLOAT, ())), len(result.histories.get(key, ()))
-    if not yours.startswith("qat") or not more:
+    if not is_trained(yours) or not more:
         return None
     if not before:
         return f"QAT trained {_epochs(more)} beyond the float model as it was given (quant.epochs)."

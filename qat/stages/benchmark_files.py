@@ -17,8 +17,9 @@ from qat.tflite import TfliteGraph, check_loadable, read, with_metadata
 from qat.tflite.kind import kind_of
 from qat.tflite.reader import read_bytes
 from qat.tflite.runtime.silence import quiet
+from qat.variants import VARIANTS, without_calibration
 
-MADE = {"ptq_float16": "float16", "ptq_dynamic_range": "dynamic_range"}  # variant -> scheme that needs no calibration
+MADE = {each.variant: each.scheme for each in without_calibration()}
 SIDE_BY_SIDE = ("float32", "float16", "dynamic_range", "int8")
 
 Say = Callable[[str], None]
@@ -79,7 +80,7 @@ def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[
     variants = _accuracies(run / rundir.RESULTS)
     found = [
         _read(name, run / name / rundir.MODEL_TFLITE, variants.get(name))
-        for name in rundir.VARIANTS
+        for name in VARIANTS
         if (run / name / rundir.MODEL_TFLITE).is_file()
     ]
     if not found:

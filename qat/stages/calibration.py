@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from qat.calibration import FEW_SAMPLES
 from qat.errors import CalibrationError
-from qat.stages.run import NEED_CALIBRATION, Run
+from qat.stages.run import Run
+from qat.variants import QUANTIZERS
 
 
 def calibration_inputs(run: Run, task: str) -> NDArray[np.float32]:
@@ -27,7 +28,7 @@ def check_calibration(run: Run, task: str) -> None:
         CalibrationError: fewer than quant.calibration.min_samples, or, for a classifier, of one class only. Where the
             user has said neither that nor how many, a small set is taken as it is; `as_batches` warns of it.
     """
-    if run.config.quant.name not in NEED_CALIBRATION:
+    if not QUANTIZERS[run.config.quant.name].needs_calibration:
         return
     split, asked = run.splits.calibration, run.config.quant.calibration
     wanted = FEW_SAMPLES if asked.min_samples is None else asked.min_samples

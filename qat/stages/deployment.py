@@ -19,6 +19,7 @@ from qat.stages.qat import QatModel
 from qat.stages.run import Run
 from qat.tflite import Interpreter, read, verify
 from qat.tflite.benchmark.latency import median_latency_ms
+from qat.variants import VARIANTS
 
 KERAS = "float in Keras"  # among the answers: what the others are compared with
 LAYER_SAMPLES = 64  # of val, for the comparison layer by layer
@@ -54,7 +55,7 @@ def evaluate_deployed(run: Run, float_model: FloatModel, trained: Sequence[QatMo
 
 
 def _exported(run: Run) -> list[str]:
-    return [name for name in rundir.VARIANTS if run.file(name, rundir.MODEL_TFLITE).is_file()]
+    return [name for name in VARIANTS if run.file(name, rundir.MODEL_TFLITE).is_file()]
 
 
 def _file_on_test(run: Run, name: str, float_model: FloatModel) -> Evaluation:

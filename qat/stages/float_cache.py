@@ -21,9 +21,10 @@ import numpy as np
 
 import qat
 from qat import rundir
-from qat.config import Config
+from qat.config import Config, TrainConfig
 from qat.data import Splits
 from qat.errors import RunDirError
+from qat.setting import NOTHING, without_effect
 from qat.stages.provenance import versions
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 RECORD, WEIGHTS = "float.json", "weights.npz"
 _CODE_THAT_COUNTS = ("data", "models", "training")
+_NO_EFFECT = without_effect(TrainConfig, NOTHING)
 _PACKAGES_THAT_COUNT = ("tensorflow", "tf_keras", "numpy")
 
 
@@ -56,7 +58,7 @@ def entry_of(config: Config, splits: Splits) -> Entry:
     determined_by = {
         "model": dataclasses.asdict(config.model),
         "model_files": _files_of_model(config),
-        "train": {key: value for key, value in dataclasses.asdict(config.train).items() if key != "threads"},
+        "train": {key: value for key, value in dataclasses.asdict(config.train).items() if key not in _NO_EFFECT},
         "augmentation": dataclasses.asdict(config.data.augmentation),
         "splits": splits.fingerprint(),
         "classes": len(splits.class_names),

@@ -16,7 +16,8 @@ from qat.stages.calibration import calibration_inputs
 from qat.stages.deployed import draw_deployed
 from qat.stages.export import export_tflite
 from qat.stages.float_model import FloatModel
-from qat.stages.run import NEED_CALIBRATION, SCHEMES, Run
+from qat.stages.run import Run
+from qat.variants import PTQ, QUANTIZERS, Quantizer, post_training_quantizer
 
 if TYPE_CHECKING:
     import tf_keras
@@ -28,24 +29,28 @@ def quantize_after_training(run: Run, float_model: FloatModel) -> TracedModel | 
     Returns:
         The calibrated model and its trace, where QAT starts from the very same.
     """
-    if run.config.quant.name not in SCHEMES:
+    quantizer = post_training_quantizer(run.config.quant.name)
+    if quantizer is None:
         return None
     try:
-        return _quantized(run, float_model)
+        return _quantized(run, float_model, quantizer)
     except (ModelError, CalibrationError) as error:
-        run.leave_out(SCHEMES[run.config.quant.name][0], error)
+        run.leave_out(quantizer.variant, error)
         return None
 
 
-def _quantized(run: Run, float_model: FloatModel) -> TracedModel | None:
+def _quantized(run: Run, float_model: FloatModel, quantizer: Quantizer) -> TracedModel | None:
     quant = run.config.quant
-    variant, scheme = SCHEMES[quant.name]
-    calibration = calibration_inputs(run, float_model.task) if quant.name in NEED_CALIBRATION else None
+    variant, scheme = quantizer.variant, quantizer.scheme
+    calibration = calibration_inputs(run, float_model.task) if quantizer.needs_calibration else None
     traced = _export_with_our_ranges(run, variant, float_model.model, calibration) if scheme == "int8" else None
     if traced is None:
         options = {"engine": "tflite", "allow_float": quant.allow_float, "per_channel": quant.per_channel}
         export_tflite(run, variant, float_model.model, scheme=scheme, calibration=calibration, **options)
-    steps = (len(float_model.history), len(float_model.history) + (quant.epochs if "qat" in quant.name else 0))
+    steps = (
+        len(float_model.history),
+        len(float_model.history) + (quant.epochs if QUANTIZERS[quant.name].trained else 0),
+    )
     draw_deployed(run, variant, run.file(variant, "model.tflite").read_bytes(), float_model.task, *steps)
     return traced if _starts_training(quant, float_model.model) else None
 
@@ -90,9 +95,9 @@ def _starts_training(quant: QuantConfig, model: tf_keras.Model) -> bool:
 def _alone(quant: QuantConfig, model: tf_keras.Model) -> QuantConfig:
     """What of the options belongs to post-training quantization; the layers' own settings are the trained model's."""
     if _starts_training(quant, model):
-        return replace(quant, name="ptq")
+        return replace(quant, name=PTQ)
     return QuantConfig(
-        name="ptq",
+        name=PTQ,
         calibration=quant.calibration,
         per_channel=quant.per_channel,
         equalization=quant.equalization,

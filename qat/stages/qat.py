@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tf_keras
@@ -27,8 +27,8 @@ from qat.stages.sensitivity import rank_layers, skipped_by_itself
 from qat.stages.watching import CurveCallback, EpochCallback
 from qat.training import FitSettings, fit
 from qat.training.feeding import steps_per_epoch, trained_on, training_batches
+from qat.variants import BASELINE, QUANTIZERS, TRAINED_BY_US
 
-VARIANTS = {"qat": "qat_int8", "qat_w4a8": "qat_w4a8"}  # quant.name -> variant
 CURVE = "deployed_int8"
 REESTIMATION_BATCHES = 100  # of train, at most: a mean over more hardly moves
 
@@ -41,6 +41,7 @@ class QatModel:
     model: tf_keras.Model
     history: History
     predictor: Predictor  # traced once: it reads the weights as they are
+    quant: QuantConfig  # as it was trained: `skip` holds also what `auto_skip` found
     fits: Sequence[RangeFit] = ()  # of its ranges, when last looked at
     options: Mapping[str, Any] = field(default_factory=dict)  # what `convert` must be told of it
     ours: bool = True  # not stock tfmot's
@@ -53,11 +54,14 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: TracedModel |
         calibrated: the quantized model, not trained yet, where PTQ has exported the very same.
     """
     quant = run.config.quant
-    if quant.name not in VARIANTS:
+    if quant.name not in TRAINED_BY_US:
         return None
-    variant = VARIANTS[quant.name]
+    variant = QUANTIZERS[quant.name].variant
     tf_keras.utils.set_random_seed(run.config.seed)  # the same start whether the float model was trained here or taken
-    traced = _quantized(run, float_model, variant) if calibrated is None else calibrated
+    if calibrated is None:
+        run, traced = _calibrated(run, float_model, variant)
+    else:
+        traced = calibrated
     model = traced.model
     object.__setattr__(model, "post_training", False)  # from here on
     if quant.distillation.weight > 0:
@@ -71,18 +75,20 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: TracedModel |
         raise
     _reestimate(run, model, float_model.task)
     export_keras(run, variant, model)
-    export_tflite(run, variant, traced, **conversion_options(quant))
-    return QatModel(variant, model, history, predictor, watch.fits, conversion_options(quant))
+    options = conversion_options(run.config.quant)
+    export_tflite(run, variant, traced, **options)
+    return QatModel(variant, model, history, predictor, run.config.quant, watch.fits, options)
 
 
-def _quantized(run: Run, float_model: FloatModel, variant: str) -> TracedModel:
+def _calibrated(run: Run, float_model: FloatModel, variant: str) -> tuple[Run, TracedModel]:
+    """The quantized model, not trained yet; the run's `quant.skip` then holds also what `quant.auto_skip` found."""
     quant = run.config.quant
     with run.progress.work("calibrate"):
         calibration = calibration_inputs(run, float_model.task)
         rank_layers(run, float_model, calibration, variant)
-        quant.skip = [*quant.skip, *skipped_by_itself(run, float_model, calibration)]
+        quant = replace(quant, skip=[*quant.skip, *skipped_by_itself(run, float_model, calibration)])
         model = quantize_model(float_model.model, calibration, config=quant)
-    return trace(model, run.config.export.batch_size)
+    return replace(run, config=replace(run.config, quant=quant)), trace(model, run.config.export.batch_size)
 
 
 def conversion_options(quant: QuantConfig) -> dict[str, bool]:
@@ -161,6 +167,6 @@ def _draw_start(
     run.board.scalars("fake_quant", {f"{start.metric.name}/val": start.metric.value}, step)
     watch(traced, step)
     if run.config.log.deployed_every and same_file:
-        draw_deployed(run, CURVE, run.file("ptq_int8", rundir.MODEL_TFLITE).read_bytes(), task, step)
+        draw_deployed(run, CURVE, run.file(BASELINE, rundir.MODEL_TFLITE).read_bytes(), task, step)
     elif run.config.log.deployed_every:
         draw_converted(run, CURVE, traced, task, step, **conversion_options(run.config.quant))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from qat.config import STOCK, STOCK_VARIANT, QuantConfig
+from qat.config import QuantConfig
 from qat.errors import ModelError
 from qat.export import convert
 from qat.models import task_of
 from qat.quantization.check import check_quantizable
 from qat.quantization.stock import quantize_by_tfmot
 from qat.stages.calibration import check_calibration
-from qat.stages.run import NEED_CALIBRATION, SCHEMES, STOCK_OPTIONS, TRAINED_QUANTIZED, Run
+from qat.stages.run import STOCK_OPTIONS, Run
 from qat.training import FitSettings, make_optimizer
+from qat.variants import QUANTIZERS, STOCK, STOCK_VARIANT, TRAINED_BY_US, post_training_quantizer
 
 if TYPE_CHECKING:
     import tf_keras
@@ -32,9 +33,9 @@ def check_quantization(run: Run, model: tf_keras.Model) -> None:
     quant = run.config.quant
     if quant.name != STOCK:  # whose baseline alone is calibrated
         check_calibration(run, task_of(model, len(run.splits.class_names)))
-    if quant.name in TRAINED_QUANTIZED:
+    if quant.name in TRAINED_BY_US:
         check_quantizable(model, quant)
-    if quant.name in (*TRAINED_QUANTIZED, STOCK):
+    if QUANTIZERS[quant.name].trained:
         make_optimizer(FitSettings.of_quant(quant, run.config.train), steps=1)
 
 
@@ -48,13 +49,14 @@ def rehearse_conversion(run: Run, model: tf_keras.Model) -> None:
     quant = run.config.quant
     if run.wants_stock:
         _rehearse_stock(run, model)
-    if quant.name == STOCK or quant.name not in SCHEMES or _has_our_form(model, quant):
+    quantizer = post_training_quantizer(quant.name)
+    if quant.name == STOCK or quantizer is None or _has_our_form(model, quant, quantizer.scheme):
         return
     with run.progress.work("rehearse the conversion"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few samples
-        few = run.splits.calibration.inputs(range(SAMPLES)) if quant.name in NEED_CALIBRATION else None
+        few = run.splits.calibration.inputs(range(SAMPLES)) if quantizer.needs_calibration else None
         options = {"engine": "tflite", "allow_float": quant.allow_float}
-        convert(model, calibration=few, scheme=SCHEMES[quant.name][1], **options)
+        convert(model, calibration=few, scheme=quantizer.scheme, **options)
 
 
 def _rehearse_stock(run: Run, model: tf_keras.Model) -> None:
@@ -66,9 +68,9 @@ def _rehearse_stock(run: Run, model: tf_keras.Model) -> None:
         run.leave_out(STOCK_VARIANT, error)
 
 
-def _has_our_form(model: tf_keras.Model, quant: QuantConfig) -> bool:
+def _has_our_form(model: tf_keras.Model, quant: QuantConfig, scheme: str) -> bool:
     """Whether an int8 file is made of the canonical form, in which every op has an integer kernel."""
-    if SCHEMES[quant.name][1] != "int8" or quant.calibration.engine == "tflite":
+    if scheme != "int8" or quant.calibration.engine == "tflite":
         return False
     try:
         check_quantizable(model, QuantConfig(name="ptq"))

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from qat import rundir
 from qat.commands import command
-from qat.config import STOCK, STOCK_VARIANT
 from qat.errors import ParityError
 from qat.reporting import markdown_table, open_address, open_command, print_table, terminal
 from qat.reporting.verdict import next_steps, verdict_sentences, worse_than_noise
@@ -17,6 +16,7 @@ from qat.stages.float_model import FloatModel
 from qat.stages.provenance import git_commit, machine, versions
 from qat.stages.qat import QatModel
 from qat.stages.run import Run
+from qat.variants import STOCK, STOCK_VARIANT, VARIANTS
 
 
 def collect_result(
@@ -24,6 +24,9 @@ def collect_result(
 ) -> RunResult:
     """Everything that the run found and everything that made it."""
     config, splits = run.config, run.splits
+    for each in trained:
+        if each.ours:
+            config = dataclasses.replace(config, quant=each.quant)
     commit, dirty = git_commit()
     histories = {"float": float_model.history}
     histories |= {"qat" if each.ours else STOCK: each.history for each in trained}
@@ -103,5 +106,5 @@ def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
 
 def _digests(run: Run) -> dict[str, str]:
     """SHA-256 of every model and of what stands beside it."""
-    files = [path for name in rundir.VARIANTS for path in sorted((run.folder / name).rglob("*")) if path.is_file()]
+    files = [path for name in VARIANTS for path in sorted((run.folder / name).rglob("*")) if path.is_file()]
     return {path.relative_to(run.folder).as_posix(): rundir.sha256(path) for path in files}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from qat import data, rundir
-from qat.config import STOCK, STOCK_VARIANT, Config, LogConfig
+from qat.config import Config, LogConfig
 from qat.data import Splits
 from qat.errors import DataError, ModelError, QatError, RunDirError
 from qat.reporting import Board, Progress
@@ -22,20 +22,9 @@ from qat.stages.session import begin_session
 from qat.training.cluster import is_chief
 from qat.training.settings import larger_than
 from qat.training.workers import Workers
+from qat.variants import BASELINE, QUANTIZERS, STOCK, STOCK_VARIANT
 
-BASELINE = "ptq_int8"
 STOCK_OPTIONS = {"engine": "tflite", "allow_float": True}  # of `convert`: what it leaves in float is shown, not refused
-NEED_CALIBRATION = ("ptq", "ptq_int16x8", "qat", "qat_w4a8", STOCK)
-TRAINED_QUANTIZED = ("qat", "qat_w4a8")
-SCHEMES = {  # quant.name -> (variant, scheme of the converter) of what is quantized after training
-    "ptq": ("ptq_int8", "int8"),
-    "qat": ("ptq_int8", "int8"),
-    "qat_w4a8": ("ptq_int8", "int8"),
-    STOCK: ("ptq_int8", "int8"),
-    "ptq_dynamic_range": ("ptq_dynamic_range", "dynamic_range"),
-    "ptq_float16": ("ptq_float16", "float16"),
-    "ptq_int16x8": ("ptq_int16x8", "int16x8"),
-}
 
 
 @dataclass(frozen=True)
@@ -81,22 +70,19 @@ class Run:
 def begin(config: Config, folder: Path) -> Iterator[Run]:
     """Seed and clear the process, claim the folder, load the data. Only what the chief writes is kept."""
     _refuse_own_folder(config, folder)
-    with _kept(config, folder) as kept:
-        yield from _begin(config, Path(kept))
-
-
-def _kept(config: Config, folder: Path) -> AbstractContextManager[Path | str]:
     if config.train.strategy != "multiworker" or is_chief():
-        return nullcontext(folder)
-    config.log = LogConfig(progress="off", deployed_every=0)
-    return TemporaryDirectory(prefix="qat-worker-")
+        yield from _begin(config, folder)
+        return
+    silent = replace(config, log=LogConfig(progress="off", deployed_every=0))
+    with TemporaryDirectory(prefix="qat-worker-") as thrown_away:
+        yield from _begin(silent, Path(thrown_away))
 
 
 def _begin(config: Config, folder: Path) -> Iterator[Run]:
     progress = Progress(config.log.progress)
     with rundir.claim(folder), Board(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as board:
         workers = begin_session(config.seed, config.train.threads, config.train.strategy)
-        wanted = config.quant.calibration.samples if config.quant.name in NEED_CALIBRATION else 0
+        wanted = config.quant.calibration.samples if QUANTIZERS[config.quant.name].needs_calibration else 0
         with progress.work("load data"):
             splits = data.load(config.data, wanted, config.seed)
         _refuse_one_class(config, splits)

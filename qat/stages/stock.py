@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import tf_keras
 
 from qat import rundir
-from qat.config import STOCK_VARIANT
 from qat.errors import ModelError, QatError
 from qat.evaluation import Predictor, evaluate, keras_predictor
 from qat.export.tracing import TracedModel, trace
@@ -27,6 +26,7 @@ from qat.stages.range_watch import range_variables
 from qat.stages.run import STOCK_OPTIONS, Run
 from qat.stages.watching import CurveCallback, EpochCallback
 from qat.training import FitSettings, fit
+from qat.variants import STOCK_VARIANT
 
 MODEL_H5 = "model.h5"  # Keras does not load a .keras file of tfmot's layers again
 
@@ -63,7 +63,7 @@ def _trained(run: Run, float_model: FloatModel) -> QatModel:
         finally:
             _keep(run, model)  # diverged: its last good weights
     export_tflite(run, STOCK_VARIANT, traced, **STOCK_OPTIONS)
-    return QatModel(STOCK_VARIANT, model, history, predictor, options=STOCK_OPTIONS, ours=False)
+    return QatModel(STOCK_VARIANT, model, history, predictor, run.config.quant, options=STOCK_OPTIONS, ours=False)
 
 
 @contextmanager

@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from qat.config import QuantConfig, TrainConfig
+from qat.config import SCHEDULES, QuantConfig, TrainConfig
 from qat.errors import ConfigError
 
 _USUAL_BATCH, _STEPS = 32, 10
-SCHEDULES = ("constant", "cosine")
 ADAM = {"_target_": "tf_keras.optimizers.Adam"}
 
 

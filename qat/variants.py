@@ -1,0 +1,148 @@
+"""Every quantizer in one table: how its file is made, what kind of file it is, and how it is shown. Stdlib only.
+
+Whoever adds a quantizer adds one record here and one file in `conf/quant/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantizer:
+    """What `quant=NAME` stands for."""
+
+    name: str  # quant.name, and conf/quant/NAME.yaml
+    variant: str  # folder of its file in a run directory, and its key in results.json
+    scheme: str  # of `qat.export.convert`, where no training precedes it
+    file_kind: str  # what `qat.tflite.file_kind` says of its file
+    precision: str  # as model cards tag it
+    colour: str  # in every picture and page
+    trained: bool = False  # quantization-aware training precedes the export
+    stock: bool = False  # tfmot's own quantize_model, not ours
+    needs_calibration: bool = False  # its file, or that of its baseline, is made with calibration samples
+    weight_bits: int = 8
+    baseline: str | None = None  # the quantizer whose file is made beforehand, to compare with
+
+    @property
+    def method(self) -> str | None:
+        """As model cards tag it; None for the float model."""
+        if self.name == FLOAT:
+            return None
+        return "quantization-aware-training" if self.trained else "post-training-quantization"
+
+
+FLOAT, PTQ, STOCK = "float", "ptq", "qat_tfmot"
+
+# Colours: Okabe and Ito 2008, told apart by colour-blind eyes too. QAT is blue, PTQ orange.
+QUANTIZERS: dict[str, Quantizer] = {
+    each.name: each
+    for each in (
+        Quantizer(
+            name=FLOAT,
+            variant="float",
+            scheme="float32",
+            file_kind="float32",
+            precision="float32",
+            colour="#000000",
+        ),
+        Quantizer(
+            name=PTQ,
+            variant="ptq_int8",
+            scheme="int8",
+            file_kind="int8",
+            precision="int8",
+            colour="#e69f00",
+            needs_calibration=True,
+        ),
+        Quantizer(
+            name="qat",
+            variant="qat_int8",
+            scheme="int8",
+            file_kind="int8",
+            precision="int8",
+            colour="#0072b2",
+            trained=True,
+            needs_calibration=True,
+            baseline=PTQ,
+        ),
+        Quantizer(
+            name="qat_w4a8",
+            variant="qat_w4a8",
+            scheme="int8",
+            file_kind="int8",
+            precision="int4",
+            colour="#cc79a7",
+            trained=True,
+            needs_calibration=True,
+            weight_bits=4,
+            baseline=PTQ,
+        ),
+        Quantizer(
+            name=STOCK,
+            variant="qat_tfmot_int8",
+            scheme="int8",
+            file_kind="int8",
+            precision="int8",
+            colour="#c9b900",  # their yellow, darker: it stands on white
+            trained=True,
+            stock=True,
+            needs_calibration=True,
+            baseline=PTQ,
+        ),
+        Quantizer(
+            name="ptq_dynamic_range",
+            variant="ptq_dynamic_range",
+            scheme="dynamic_range",
+            file_kind="dynamic_range",
+            precision="int8-weights",
+            colour="#009e73",
+        ),
+        Quantizer(
+            name="ptq_float16",
+            variant="ptq_float16",
+            scheme="float16",
+            file_kind="float16",
+            precision="float16",
+            colour="#999999",
+        ),
+        Quantizer(
+            name="ptq_int16x8",
+            variant="ptq_int16x8",
+            scheme="int16x8",
+            file_kind="int16x8",
+            precision="int16x8",
+            colour="#d55e00",
+            needs_calibration=True,
+        ),
+    )
+}
+
+BY_VARIANT: dict[str, Quantizer] = {each.variant: each for each in QUANTIZERS.values()}
+VARIANTS = tuple(BY_VARIANT)
+BASELINE = QUANTIZERS[PTQ].variant
+STOCK_VARIANT = QUANTIZERS[STOCK].variant
+TRAINED_BY_US = tuple(each.name for each in QUANTIZERS.values() if each.trained and not each.stock)
+
+
+def post_training_quantizer(name: str) -> Quantizer | None:
+    """The quantizer whose file is made of the float model without training: itself, or the baseline of QAT.
+
+    Args:
+        name: a key of `QUANTIZERS`.
+
+    Returns:
+        None for the float model.
+    """
+    quantizer = QUANTIZERS[QUANTIZERS[name].baseline or name]
+    return None if quantizer.name == FLOAT else quantizer
+
+
+def is_trained(variant: str) -> bool:
+    """Whether a variant comes out of quantization-aware training; False for one that is not in the table."""
+    return variant in BY_VARIANT and BY_VARIANT[variant].trained
+
+
+def without_calibration() -> tuple[Quantizer, ...]:
+    """The quantizers whose files the converter makes of a float model alone, without data."""
+    return tuple(q for q in QUANTIZERS.values() if not (q.needs_calibration or q.trained or q.name == FLOAT))
