@@ -146,3 +146,13 @@ def is_trained(variant: str) -> bool:
 def without_calibration() -> tuple[Quantizer, ...]:
     """The quantizers whose files the converter makes of a float model alone, without data."""
     return tuple(q for q in QUANTIZERS.values() if not (q.needs_calibration or q.trained or q.name == FLOAT))
+
+
+def quantizers_called(word: str) -> list[str]:
+    """The quantizers whose files people call so: by their variant, precision, scheme or kind of file.
+
+    >>> quantizers_called("int4"), quantizers_called("float16"), quantizers_called("qat_int8")
+    (['qat_w4a8'], ['ptq_float16'], ['qat'])
+    """
+    exact = [name for name, each in QUANTIZERS.items() if word in (each.variant, each.precision)]
+    return exact or [name for name, each in QUANTIZERS.items() if word in (each.scheme, each.file_kind)]

@@ -113,6 +113,13 @@ def _no_override(argv: Sequence[str], place: int, schema: type) -> str:
         return f"{part} = {following[1]}: written without spaces: {part}={following[1]}"
     if following and (following[0].startswith("=") or part.endswith("=")):
         return f"{part} {following[0]}: written without spaces: {part}{following[0]}"
+    if (
+        part.endswith(":")
+        and following
+        and "=" not in following[0]
+        and part[:-1] in (*all_keys(schema), *_groups(schema))
+    ):
+        return f"{part} {following[0]}: options are written key=value: {part[:-1]}={following[0]}"
     if part == "help":
         return "help: the options are listed by --help"
     return f"{part}: expected key=value.{_meant_by_word(part, schema)} --help lists the keys."

@@ -14,6 +14,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from qat.door.extras import check_engine
 from qat.door.knobs import meaning_of, type_words
+from qat.variants import quantizers_called
 
 _SHORT = {"lr": "learning_rate", "bs": "batch_size", "batch": "batch_size", "opt": "optimizer", "skip_layers": "skip"}
 _OTHERWISE = {  # names that other tools have, and what is written here
@@ -52,7 +53,9 @@ def unknown_option(group: str, option: str, choices: list[str]) -> str:
     """
     check_engine(group, option)
     near = difflib.get_close_matches(option.lower(), choices, n=1)
-    hint = f" Did you mean {group}={near[0]}?" if near else ""
+    if group == "quant":
+        near = quantizers_called(option.lower())[:3] or near
+    hint = f" Did you mean {' or '.join(f'{group}={each}' for each in near)}?" if near else ""
     if not choices:
         return f"{group}={option}: there is no such group of options. Run with --help for the groups."
     return f"{group}={option}: no such option.{hint} Choices of {group}: {', '.join(sorted(choices))}."
