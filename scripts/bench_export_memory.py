@@ -28,7 +28,7 @@ def export_memory(rounds: int) -> None:
             for _ in range(rounds)
         ]
         worst = max(found, key=lambda each: each["peak"] / each["weights"])
-        notes = f"peak of convert above the QAT model: {worst['peak']:.0f} MB beside {worst['weights']:.0f} MB of weights"
+        notes = "peak of convert above the QAT model, beside its float32 weights"
         notes += f"; the file has {worst['file']:.0f} MB, convert took {worst['seconds']:.0f} s"
         emit(what, worst["peak"], worst["weights"], unit="MB", notes=notes, upper=BAR)
 

@@ -24,7 +24,7 @@ from qat.quantization.layers import (
     Linear,
     Op,
     RangeLayer,
-    in_integers,
+    arithmetic_is_told,
     in_reals,
     integer_arithmetic,
     recording,
@@ -181,7 +181,7 @@ class QatModel(tf_keras.Model):
         What is traced for a file stays fake quantization, which TensorFlow's converter knows.
         """
         as_it_is = is_training(training) or recording() is not None or not self.told["fake_quantization"]
-        if as_it_is or in_integers() or tf.autograph.experimental.do_not_convert(is_traced_for_a_file)():
+        if as_it_is or arithmetic_is_told() or tf.autograph.experimental.do_not_convert(is_traced_for_a_file)():
             return contextlib.nullcontext()
         return integer_arithmetic(with_gradients=True)
 
