@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qat.metrics import sqnr_db
 from qat.quantization.layers import RangeLayer, fake_quant_arithmetic, integer_arithmetic
-from qat.quantization.model import QatModel, bind_ranges
+from qat.quantization.model import QatModel, part_of
 from qat.tflite.editing import rewrite
 from qat.tflite.reader import read
 from qat.tflite.runtime.interpreter import Interpreter
@@ -105,7 +105,7 @@ def layer_parity(
     runtime = Interpreter(_showing(tflite_model, unique), trusted=True, reference_kernels=reference_kernels)
     found = runtime.predict_codes(runtime.quantized(inputs))
     codes = dict(zip(unique, tf.nest.flatten(found), strict=True))
-    part = _part(model, [probe.keras for probe in probes])
+    part = part_of(model, [probe.keras for probe in probes])
     with contextlib.nullcontext() if part.float_variables is None else part.float_variables.one_pass():
         predicted = _computed(part, inputs, integer_arithmetic)
         trained = _computed(part, inputs, fake_quant_arithmetic)
@@ -128,16 +128,6 @@ def _computed(
             found = part(tf.nest.pack_sequence_as(inputs, few), training=False)
         parts.append([values.numpy() for values in tf.nest.flatten(found)])
     return [np.concatenate(values) for values in zip(*parts, strict=True)]
-
-
-def _part(model: tf_keras.Model, tensors: list[Any]) -> QatModel:
-    """The model that ends in these tensors: the same layers and variables, bound as they are."""
-    if not model.bound:
-        bind_ranges(model)
-    part = QatModel(model.inputs, tensors)
-    for name in ("float_variables", "told", "bound"):
-        object.__setattr__(part, name, getattr(model, name))
-    return part
 
 
 def _compared(layer: str, tensor: Any, real: NDArray, in_training: NDArray, codes: NDArray) -> LayerParity:

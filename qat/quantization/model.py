@@ -352,6 +352,16 @@ class QatModel(tf_keras.Model):
         return (1 - weight) * loss + weight * distillation_loss(teacher(x, training=False), y_pred, temperature)
 
 
+def part_of(model: QatModel, tensors: list[Any]) -> QatModel:
+    """The model that ends in these tensors of it: the same layers and variables, bound as they are."""
+    if not model.bound:
+        bind_ranges(model)
+    part = QatModel(model.inputs, tensors)
+    for name in ("float_variables", "told", "bound"):
+        object.__setattr__(part, name, getattr(model, name))
+    return part
+
+
 def qat_twin(model: QatModel) -> QatModel:
     """The same model with variables of its own, zeros yet: made under the scope of the strategy that will train it."""
     with tf_keras.utils.custom_object_scope(own_objects(model)):
