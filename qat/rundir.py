@@ -34,6 +34,7 @@ HYDRA, LOG = ".hydra", "train.log"  # the config as composed, by Hydra; every li
 MODEL_KERAS = "model.keras"
 MODEL_TFLITE = "model.tflite"
 MODEL_JSON = "model.json"  # the input contract and labels, beside every exported file
+PARITY = "parity.json"  # in the folder of a QAT variant: its file and its model, layer by layer
 
 """What a run can leave, each in a folder of its name; keys of `variants` in results.json."""
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from bench_timing import Times, emit, emit_times, timed
 
-BAR = 0.05
+BAR, FILES_BAR = 0.05, 0.02
 ARMS = {
     "with": "log.deployed_every=0",
     "without": "log.tensorboard=false",
@@ -39,6 +39,9 @@ def logging(rounds: int) -> None:
         notes = f"CPU seconds of logging over those of the rest of the run ({what}), {rounds} rounds"
         emit(f"logging: share, {ARMS[arm]}", sorted(spent)[len(spent) // 2], None, unit="", notes=notes, limit=BAR)
         emit_times(f"logging: {ARMS[arm]}", times[arm], times["without"], notes="beside log.tensorboard=false")
+    files = sorted(each["files"] / (each["all"] - each["logging"]) for each in counted["with each epoch's file"])
+    notes = f"CPU seconds of the export and evaluation after each epoch over those of the rest, {rounds} rounds"
+    emit("logging: share of each epoch's file", files[len(files) // 2], None, unit="", notes=notes, limit=FILES_BAR)
 
 
 def _run(override: str) -> dict[str, float]:
@@ -63,7 +66,8 @@ def child(overrides: list[str]) -> None:
     from qat.stages import qat as qat_stage
 
     folder = next(each.removeprefix("hydra.run.dir=") for each in overrides if each.startswith("hydra.run.dir="))
-    spent = Counted()
+    spent, files = Counted(), Counted()
+    qat_stage.draw_converted = files.of(qat_stage.draw_converted)
     for owner, name in (
         (qat_stage, "_draw_start"),
         (qat_stage, "draw_converted"),
@@ -73,13 +77,15 @@ def child(overrides: list[str]) -> None:
         *((Board, name) for name in ("begin", "scalars", "ranges", "text", "picture")),
     ):
         setattr(owner, name, spent.of(getattr(owner, name)))
-    deployed.convert, export.convert = spent.shared(deployed.convert, export.convert)
+    deployed.convert, export.convert = spent.shared(*files.shared(deployed.convert, export.convert))
     qat_stage.keras_predictor = _traced_at_once(qat_stage.keras_predictor)
     spare_imports()  # as `qat.train` does: the collector would look at all modules while graphs are traced
     config = compose([each for each in overrides if not each.startswith("hydra.")])
     config.log.progress, config.parity.enforce = "off", False
     main_job.main_job(config, Path(folder))
-    print(json.dumps({"logging": spent.seconds, "all": time.process_time() - start}), flush=True)
+    print(
+        json.dumps({"logging": spent.seconds, "files": files.seconds, "all": time.process_time() - start}), flush=True
+    )
 
 
 def _traced_at_once(keras_predictor: Callable[[Any], Any]) -> Callable[[Any], Any]:

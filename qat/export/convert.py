@@ -10,6 +10,7 @@ from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError, WrongFileError
 from qat.export.borders import integer_borders
 from qat.export.conversion import Options, convert_traced
+from qat.export.last_files import Exported
 from qat.export.lowered import lowered_file
 from qat.export.lowering import is_lowerable, reading_once, refuse_unknown_layers
 from qat.export.self_check import check_against_model
@@ -61,8 +62,9 @@ def convert(
 
     Args:
         model: a tf_keras model (one of Keras 3 is converted by TensorFlow alone, which a warning says); or what
-            `qat.export.tracing.trace` gave for one that is converted again and again while it trains: it is traced
-            once, and converted with the weights that it has by then, if these are others than before.
+            `qat.export.last_files.Exported` holds of one that is converted again and again while it trains (of a model
+            of others: what `qat.export.tracing.trace` gave, which is traced once): converted with the weights that it
+            has by then, if these are others than before.
         calibration: for "int8" and "int16x8": an array [N, ...], a list in `model.inputs` order, a dict by input name,
             or an iterable of batches of these.
         scheme: see above; a QAT model takes "int8" only.
@@ -90,7 +92,7 @@ def convert(
             or it holds scales or biases that its kernels cannot compute with; the layer is named.
     """
     _check_options(scheme, io, engine, batch_size)
-    ours = in_float32(model.model if isinstance(model, TracedModel) else model)
+    ours = in_float32(model.model if isinstance(model, (Exported, TracedModel)) else model)
     if not is_lowerable(ours):
         refuse_unknown_layers(ours)
         return _by_tensorflow(
@@ -109,8 +111,8 @@ def convert(
     _choose_scheme(True, calibration, scheme)
     options = (batch_size, io, allow_float, low_bit is not False, signature)
     with reading_once(ours):
-        if isinstance(model, TracedModel):
-            content, file = model.kept((model.state(), options), lambda: _lowered(ours, *options)[0]), None
+        if isinstance(model, (Exported, TracedModel)):
+            content, file = model.files.kept((model.state(), options), lambda: _lowered(ours, *options)[0]), None
         else:
             content, file = _lowered(ours, *options)
         if check:
@@ -152,7 +154,7 @@ def _by_tensorflow(
     if traced is not model or batches:
         return _converted(traced, batch_size, batches, options, signature)
     made_from = (traced.state(), options, signature)
-    return traced.kept(made_from, lambda: _converted(traced, batch_size, batches, options, signature))
+    return traced.files.kept(made_from, lambda: _converted(traced, batch_size, batches, options, signature))
 
 
 def _lowered(

@@ -1,7 +1,10 @@
-"""Layer by layer, the deployed file against the fake-quant model that it was exported from."""
+"""Layer by layer, the deployed file against the model that it was exported from: what `predict` computes, in the
+kernels' integers, and what a training step computes, by fake quantization in float."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +14,8 @@ import tf_keras
 from numpy.typing import NDArray
 
 from qat.metrics import sqnr_db
-from qat.quantization.layers import RangeLayer, integer_arithmetic
-from qat.quantization.model import QatModel, bind_ranges
+from qat.quantization.layers import RangeLayer, fake_quant_arithmetic, integer_arithmetic
+from qat.quantization.model import QatModel, part_of
 from qat.tflite.editing import rewrite
 from qat.tflite.reader import read
 from qat.tflite.runtime.interpreter import Interpreter
@@ -22,7 +25,11 @@ BATCH_SIZE = 32  # samples whose tensors of all layers are computed together
 
 @dataclass(frozen=True)
 class LayerParity:
-    """One quantized tensor, by the name of the Keras layer that makes it. `max_lsb` counts codes of that tensor."""
+    """One quantized tensor, by the name of the Keras layer that makes it. `..._lsb` counts codes of that tensor.
+
+    `training_off` is the share of the file's codes, 0-1, that are not those of a training step's forward pass (with the
+    statistics of inference), `training_max_lsb` the largest difference; the others compare `predict` with the file.
+    """
 
     layer: str
     tensor: str
@@ -30,6 +37,8 @@ class LayerParity:
     exact: float
     within_1_lsb: float
     max_lsb: int
+    training_off: float = 0.0
+    training_max_lsb: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,40 +105,37 @@ def layer_parity(
     runtime = Interpreter(_showing(tflite_model, unique), trusted=True, reference_kernels=reference_kernels)
     found = runtime.predict_codes(runtime.quantized(inputs))
     codes = dict(zip(unique, tf.nest.flatten(found), strict=True))
-    expected = _computed(model, [probe.keras for probe in probes], inputs)
+    part = part_of(model, [probe.keras for probe in probes])
+    with contextlib.nullcontext() if part.float_variables is None else part.float_variables.one_pass():
+        predicted = _computed(part, inputs, integer_arithmetic)
+        trained = _computed(part, inputs, fake_quant_arithmetic)
     tensors = read(tflite_model).subgraphs[0].tensors
     return [
-        _compared(probe.source, tensors[probe.index], real, codes[probe.index])
-        for probe, real in zip(probes, expected, strict=True)
+        _compared(probe.source, tensors[probe.index], real, in_training, codes[probe.index])
+        for probe, real, in_training in zip(probes, predicted, trained, strict=True)
         if real.size == codes[probe.index].size
     ]
 
 
-def _computed(model: tf_keras.Model, tensors: list[Any], inputs: Any) -> list[NDArray]:
-    """These tensors of the model in integer arithmetic; op by op, because a graph that serves once takes longer."""
-    inner, parts = _part(model, tensors), []
+def _computed(
+    part: QatModel, inputs: Any, arithmetic: Callable[[], contextlib.AbstractContextManager[None]]
+) -> list[NDArray]:
+    """What the model gives in this arithmetic; op by op, because a graph that serves once takes longer."""
+    parts = []
     for start in range(0, len(tf.nest.flatten(inputs)[0]), BATCH_SIZE):
         few = [tf.constant(values[start : start + BATCH_SIZE]) for values in tf.nest.flatten(inputs)]
-        with integer_arithmetic():
-            found = inner(tf.nest.pack_sequence_as(inputs, few), training=False)
+        with arithmetic():
+            found = part(tf.nest.pack_sequence_as(inputs, few), training=False)
         parts.append([values.numpy() for values in tf.nest.flatten(found)])
     return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
 
-def _part(model: tf_keras.Model, tensors: list[Any]) -> QatModel:
-    """The model that ends in these tensors: the same layers and variables, bound as they are."""
-    if not model.bound:
-        bind_ranges(model)
-    part = QatModel(model.inputs, tensors)
-    for name in ("float_variables", "told", "bound"):
-        object.__setattr__(part, name, getattr(model, name))
-    return part
-
-
-def _compared(layer: str, tensor: Any, real: NDArray, codes: NDArray) -> LayerParity:
+def _compared(layer: str, tensor: Any, real: NDArray, in_training: NDArray, codes: NDArray) -> LayerParity:
     scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])
-    wanted = np.round(real.reshape(-1) / scale) + zero_point
-    distance = np.abs(wanted - codes.reshape(-1).astype(np.int64))
+    held = codes.reshape(-1).astype(np.int64)
+    distance, of_training = (
+        np.abs(np.round(values.reshape(-1) / scale) + zero_point - held) for values in (real, in_training)
+    )
     return LayerParity(
         layer=layer,
         tensor=tensor.name,
@@ -137,6 +143,8 @@ def _compared(layer: str, tensor: Any, real: NDArray, codes: NDArray) -> LayerPa
         exact=float(np.mean(distance == 0)),
         within_1_lsb=float(np.mean(distance <= 1)),
         max_lsb=int(distance.max()),
+        training_off=float(np.mean(of_training != 0)),
+        training_max_lsb=int(of_training.max()),
     )
 
 

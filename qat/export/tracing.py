@@ -6,9 +6,8 @@ That is what makes conversion fast: the converter's own Keras door saves every l
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +17,9 @@ import tf_keras
 
 from qat.calibration import InputSpec
 from qat.errors import ModelError
+from qat.export.last_files import LastFiles, digest_of
 
 HALF = ("float16", "bfloat16")
-MOST_KEPT = 1 << 26  # bytes of files that are kept for another asking
 _FAKE_QUANT_OPS = frozenset(
     {
         "FakeQuantWithMinMaxVars",
@@ -49,30 +48,11 @@ class TracedModel:
     loops: tuple[str, ...]  # `while` loops of the graph, apart from those that become a fused recurrent kernel
     batch_size: int | None
     asked: tuple[int | None, bool]  # the batch size and the unrolling that `trace` was asked for
-    files: dict[Any, bytes] = field(default_factory=dict, compare=False, repr=False)  # the last ones, by origin
-
-    @property
-    def open_function(self) -> Any:
-        """The function, if it computes what the model does, for any number of samples; else None."""
-        return self.function if self.batch_size is None else None
-
-    def kept(self, made_from: Any, make: Callable[[], bytes]) -> bytes:
-        """The file of this origin: one may be asked for again, as that of the weights after the best epoch."""
-        if made_from not in self.files:
-            self._keep(made_from, make())
-        return self.files[made_from]
-
-    def _keep(self, made_from: Any, content: bytes) -> None:
-        self.files[made_from] = content
-        while len(self.files) > 1 and sum(map(len, self.files.values())) > MOST_KEPT:
-            del self.files[next(iter(self.files))]
+    files: LastFiles = field(default_factory=LastFiles, compare=False, repr=False)
 
     def state(self) -> bytes:
         """A digest of all that a conversion reads of the model as it is now."""
-        digest = hashlib.blake2b(bytes([getattr(self.model, "post_training", False)]), digest_size=20)
-        for variable in self.function.graph.variables:
-            digest.update(np.ascontiguousarray(variable.numpy()).data)
-        return digest.digest()
+        return digest_of(self.function.graph.variables, getattr(self.model, "post_training", False))
 
     def broken_weights(self) -> list[str]:
         """Names of the variables that hold NaN or infinity."""

@@ -30,7 +30,7 @@ from qat.quantization.variables import being_built
 from qat.training.replicas import replica_count, whole_batch_moments
 
 OF_LOGITS = ("softmax", "sigmoid")  # probabilities, of which Keras' losses take the logarithm
-_integer_arithmetic: ContextVar[bool] = ContextVar("integer_arithmetic", default=False)
+_integer_arithmetic: ContextVar[bool | None] = ContextVar("integer_arithmetic", default=None)  # None: nobody has said
 _with_gradients: ContextVar[bool] = ContextVar("with_gradients", default=False)
 _recording: ContextVar[dict[str, tf.Tensor] | None] = ContextVar("recording", default=None)
 
@@ -74,6 +74,17 @@ def integer_arithmetic(with_gradients: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def fake_quant_arithmetic() -> Iterator[None]:
+    """Calls at inference inside compute as a training step does, by fake quantization in float32: what a step of
+    training computes, but with the statistics and ranges of inference."""
+    token = _integer_arithmetic.set(False)
+    try:
+        yield
+    finally:
+        _integer_arithmetic.reset(token)
+
+
+@contextlib.contextmanager
 def in_reals(dtype: str) -> Iterator[None]:
     """Calls traced inside compute in this dtype as it is: kernels' arithmetic is imitated in float32 alone."""
     token = _integer_arithmetic.set(_integer_arithmetic.get() and dtype == "float32")
@@ -85,7 +96,12 @@ def in_reals(dtype: str) -> Iterator[None]:
 
 def in_integers() -> bool:
     """Whether calls traced now are to compute as the deployed kernels do."""
-    return _integer_arithmetic.get()
+    return bool(_integer_arithmetic.get())
+
+
+def arithmetic_is_told() -> bool:
+    """Whether somebody around this call has said in which arithmetic it is to compute."""
+    return _integer_arithmetic.get() is not None
 
 
 def with_gradients() -> bool:
@@ -101,7 +117,7 @@ class PlainCalls:
     """
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if in_integers() and self.built and self.compute_dtype == "float32" and _are_values(inputs):
+        if arithmetic_is_told() and self.built and self.compute_dtype == "float32" and _are_values(inputs):
             return self.call(inputs, *args, **kwargs)
         return super().__call__(inputs, *args, **kwargs)
 

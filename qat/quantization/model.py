@@ -24,7 +24,7 @@ from qat.quantization.layers import (
     Linear,
     Op,
     RangeLayer,
-    in_integers,
+    arithmetic_is_told,
     in_reals,
     integer_arithmetic,
     recording,
@@ -181,7 +181,7 @@ class QatModel(tf_keras.Model):
         What is traced for a file stays fake quantization, which TensorFlow's converter knows.
         """
         as_it_is = is_training(training) or recording() is not None or not self.told["fake_quantization"]
-        if as_it_is or in_integers() or tf.autograph.experimental.do_not_convert(is_traced_for_a_file)():
+        if as_it_is or arithmetic_is_told() or tf.autograph.experimental.do_not_convert(is_traced_for_a_file)():
             return contextlib.nullcontext()
         return integer_arithmetic(with_gradients=True)
 
@@ -350,6 +350,16 @@ class QatModel(tf_keras.Model):
             return loss
         teacher, weight, temperature = self.teacher
         return (1 - weight) * loss + weight * distillation_loss(teacher(x, training=False), y_pred, temperature)
+
+
+def part_of(model: QatModel, tensors: list[Any]) -> QatModel:
+    """The model that ends in these tensors of it: the same layers and variables, bound as they are."""
+    if not model.bound:
+        bind_ranges(model)
+    part = QatModel(model.inputs, tensors)
+    for name in ("float_variables", "told", "bound"):
+        object.__setattr__(part, name, getattr(model, name))
+    return part
 
 
 def qat_twin(model: QatModel) -> QatModel:

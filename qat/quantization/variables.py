@@ -7,6 +7,7 @@ forward pass (`qat.quantization.canonical.source`), so that an optimizer's step 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -17,7 +18,9 @@ import tf_keras
 from numpy.typing import NDArray
 
 from qat.quantization.canonical.kept import KeepingConstraint, Kept, KeptVariable
-from qat.quantization.canonical.source import Source
+from qat.quantization.canonical.source import Results, Source
+
+MOST_KEPT = 1 << 27  # bytes that one pass keeps which runs op by op: half a gigabyte of weights is computed once more
 
 
 class FloatVariables:
@@ -48,7 +51,7 @@ class FloatVariables:
 
     def value(self, source: Source) -> tf.Tensor:
         """What the expression gives with the variables as they are; computed once in a forward pass."""
-        results = self._of_this_graph() if self.in_a_pass else {}
+        results = self._of_this_graph() if self.in_a_pass else Results()
         return source.evaluate(self.readable, results, self.real, self.quantized)
 
     def values(self) -> list[NDArray | None]:
@@ -69,13 +72,14 @@ class FloatVariables:
         found = self.noted(name)
         if found is None:
             found = compute()
-            self.note(name, found)
+            if self.in_a_pass:
+                self._of_this_graph().keep(f"note {name}", found)
         return found
 
-    def _of_this_graph(self) -> dict[str, Any]:
+    def _of_this_graph(self) -> Results:
         """A layer may be traced by itself in a pass, as for a SavedModel: its tensors are of no use outside of it."""
         graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-        return _passes.get()[self].setdefault(graph, {})
+        return _passes.get()[self].setdefault(graph, Results(MOST_KEPT if graph is None else math.inf))
 
     def is_trained(self, place: int) -> bool:
         """Whether the layer of this variable is trainable now."""
@@ -104,9 +108,7 @@ class FloatVariables:
 
 
 # what forward passes have computed, by graph: of this thread, for each replica of a strategy has a thread and variables
-_passes: ContextVar[Mapping[FloatVariables, dict[Any, dict[str, Any]]]] = ContextVar(
-    "passes", default=MappingProxyType({})
-)
+_passes: ContextVar[Mapping[FloatVariables, dict[Any, Results]]] = ContextVar("passes", default=MappingProxyType({}))
 _building: ContextVar[FloatVariables | None] = ContextVar("float_variables", default=None)
 
 

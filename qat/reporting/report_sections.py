@@ -14,6 +14,7 @@ from qat.comparison.record import flat
 from qat.reporting.colours import COST
 from qat.reporting.numbers import size_text
 from qat.reporting.page import Html, bars, code, escaped, folded, paragraph, table
+from qat.reporting.parity_table import MEANING, TITLES, page_cells
 from qat.reporting.sensitivity_plot import TITLE, costs
 from qat.results import Parity, RunResult
 
@@ -87,16 +88,8 @@ def parity(measured: Parity | None, layers: Sequence[Mapping[str, Any]]) -> Iter
         numbers=[],
     )
     if layers:
-        lines = [
-            [str(row["layer"]), f"{row['within_1_lsb']:.2%}", str(row["max_lsb"]), _decibel(row["sqnr_db"])]
-            for row in layers
-        ]
-        titles = ["layer", "within 1 step", "largest, steps", "SQNR"]
-        yield folded(f"Layer by layer ({len(layers)})", table(titles, lines, numbers=titles[1:]))
-
-
-def _decibel(value: float | None) -> str:
-    return "equal" if value is None else f"{value:.1f} dB"
+        told = table(TITLES, page_cells(layers), numbers=TITLES[1:])
+        yield folded(f"Layer by layer ({len(layers)})", told + paragraph(MEANING, "soft"))
 
 
 def sensitivity(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

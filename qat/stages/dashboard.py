@@ -101,7 +101,7 @@ def _pictures(
     if held:
         yield "float", "inputs/calibration data and the range of the input", calibration_png(_inputs(run), held)
     if qat_model is not None:
-        rows = rundir.read_json(run.file(qat_model.variant, "parity.json"))
+        rows = rundir.read_json(run.file(qat_model.variant, rundir.PARITY))
         sides = {
             "activations on their grid against before": {fit.layer: fit.sqnr_db for fit in qat_model.fits},
             "the file against its fake-quant model": {row["layer"]: row["sqnr_db"] for row in rows},

@@ -35,7 +35,7 @@ def _float_metric(run: Run, task: str) -> Metric:
 
 
 def draw_converted(run: Run, curve: str, model: Any, task: str, step: int, **options: Any) -> None:
-    """Export the fake-quant model (or its trace) as it is now, and draw what the file does."""
+    """Export the model (or what holds its last files) as it is now, and draw what the file does."""
     if run.board.is_asked_for:
         options |= {"batch_size": run.config.export.batch_size}
         draw_deployed(run, curve, convert(model, **options, check=False), task, step)

@@ -148,7 +148,7 @@ def _with_layers(run: Run, qat_model: QatModel, content: bytes, whole: Parity) -
     bars = run.config.parity
     sample = run.splits.val.inputs(spread(len(run.splits.val), min(bars.samples, LAYER_SAMPLES)))
     rows = layer_parity(qat_model.model, content, sample)
-    rundir.write_json(run.file(qat_model.variant, "parity.json"), [_plain(row) for row in rows])
+    rundir.write_json(run.file(qat_model.variant, rundir.PARITY), [_plain(row) for row in rows])
     departs = first_departure(rows, bars.min_within_1_lsb, bars.max_lsb)
     broken = list(whole.broken)
     if len(rows) > 1 and read(content).subgraphs[0].ops[-1].name in ("SOFTMAX", "LOGISTIC") and departs is rows[-2]:

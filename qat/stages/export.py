@@ -12,6 +12,7 @@ from qat.stages.run import Run
 if TYPE_CHECKING:
     import tf_keras
 
+    from qat.export.last_files import Exported
     from qat.export.tracing import TracedModel
 
 
@@ -22,7 +23,7 @@ def export_keras(run: Run, variant: str, model: tf_keras.Model) -> None:
     write_beside(run, variant)
 
 
-def export_tflite(run: Run, variant: str, model: tf_keras.Model | TracedModel, **options: Any) -> None:
+def export_tflite(run: Run, variant: str, model: tf_keras.Model | Exported | TracedModel, **options: Any) -> None:
     """`<variant>/model.tflite` with the first type of `export.io` outside, `model_<io>.tflite` with each other.
 
     Schemes that keep a type of their own are written once: float32 as it is, int16x8 with int16 for int8 and uint8.

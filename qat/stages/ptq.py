@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ModelError
-from qat.export.tracing import TracedModel, trace
+from qat.export.last_files import Exported
 from qat.quantization import quantize_model
 from qat.quantization.preserve import anything_kept
 from qat.stages.calibration import calibration_inputs
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import tf_keras
 
 
-def quantize_after_training(run: Run, float_model: FloatModel) -> TracedModel | None:
+def quantize_after_training(run: Run, float_model: FloatModel) -> Exported | None:
     """Export the PTQ variant that the config asks for; nothing for `quant=float`.
 
     Returns:
-        The calibrated model and its trace, where QAT starts from the very same.
+        The calibrated model and its files, where QAT starts from the very same.
     """
     quantizer = post_training_quantizer(run.config.quant.name)
     if quantizer is None:
@@ -39,12 +39,12 @@ def quantize_after_training(run: Run, float_model: FloatModel) -> TracedModel | 
         return None
 
 
-def _quantized(run: Run, float_model: FloatModel, quantizer: Quantizer) -> TracedModel | None:
+def _quantized(run: Run, float_model: FloatModel, quantizer: Quantizer) -> Exported | None:
     quant = run.config.quant
     variant, scheme = quantizer.variant, quantizer.scheme
     calibration = calibration_inputs(run, float_model.task) if quantizer.needs_calibration else None
-    traced = _export_with_our_ranges(run, variant, float_model.model, calibration) if scheme == "int8" else None
-    if traced is None:
+    exported = _export_with_our_ranges(run, variant, float_model.model, calibration) if scheme == "int8" else None
+    if exported is None:
         options = {"engine": "tflite", "allow_float": quant.allow_float, "per_channel": quant.per_channel}
         export_tflite(run, variant, float_model.model, scheme=scheme, calibration=calibration, **options)
     steps = (
@@ -52,10 +52,10 @@ def _quantized(run: Run, float_model: FloatModel, quantizer: Quantizer) -> Trace
         len(float_model.history) + (quant.epochs if QUANTIZERS[quant.name].trained else 0),
     )
     draw_deployed(run, variant, run.file(variant, "model.tflite").read_bytes(), float_model.task, *steps)
-    return traced if _starts_training(quant, float_model.model) else None
+    return exported if _starts_training(quant, float_model.model) else None
 
 
-def _export_with_our_ranges(run: Run, variant: str, model: tf_keras.Model, calibration: NDArray) -> TracedModel | None:
+def _export_with_our_ranges(run: Run, variant: str, model: tf_keras.Model, calibration: NDArray) -> Exported | None:
     """Make the int8 file as that of a QAT model is made, which nobody has trained; None where TFLite has to make it.
 
     The canonical form is worth more than the calibration: a global average pooling, to name one, gets a scale of its
@@ -70,14 +70,14 @@ def _export_with_our_ranges(run: Run, variant: str, model: tf_keras.Model, calib
     try:
         with run.progress.work("calibrate"):
             quantized = quantize_model(model, calibration, config=_alone(quant, model))
-        traced = trace(quantized, run.config.export.batch_size)
-        export_tflite(run, variant, traced, allow_float=quant.allow_float, per_channel=quant.per_channel)
+        exported = Exported(quantized)
+        export_tflite(run, variant, exported, allow_float=quant.allow_float, per_channel=quant.per_channel)
     except ModelError as error:
         if needs_our_ranges(quant):
             raise
         run.progress.say(f"{variant}: calibrated by TFLite itself, because {str(error).partition(chr(10))[0]}")
         return None
-    return traced
+    return exported
 
 
 def needs_our_ranges(quant: QuantConfig) -> bool:

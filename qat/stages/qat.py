@@ -12,7 +12,7 @@ from qat import rundir
 from qat.config import QuantConfig
 from qat.errors import TrainingDivergedError
 from qat.evaluation import Predictor, evaluate, keras_predictor
-from qat.export.tracing import TracedModel, trace
+from qat.export.last_files import Exported
 from qat.quantization import quantize_model
 from qat.quantization.model import qat_twin
 from qat.quantization.range_meter import RangeFit
@@ -47,7 +47,7 @@ class QatModel:
     ours: bool = True  # not stock tfmot's
 
 
-def train_quantized(run: Run, float_model: FloatModel, calibrated: TracedModel | None = None) -> QatModel | None:
+def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | None = None) -> QatModel | None:
     """Quantize, train and export; None where the config asks for no QAT.
 
     Args:
@@ -59,28 +59,28 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: TracedModel |
     variant = QUANTIZERS[quant.name].variant
     tf_keras.utils.set_random_seed(run.config.seed)  # the same start whether the float model was trained here or taken
     if calibrated is None:
-        run, traced = _calibrated(run, float_model, variant)
+        run, exported = _calibrated(run, float_model, variant)
     else:
-        traced = calibrated
-    model = traced.model
+        exported = calibrated
+    model = exported.model
     object.__setattr__(model, "post_training", False)  # from here on
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
     watch, predictor = RangeWatch(run), keras_predictor(model)
-    _draw_start(run, traced, predictor, float_model, watch, same_file=calibrated is not None)
+    _draw_start(run, exported, predictor, float_model, watch, same_file=calibrated is not None)
     try:
-        history = _train(run, traced, float_model, watch)
+        history = _train(run, exported, float_model, watch)
     except TrainingDivergedError:
         export_keras(run, variant, model)  # its last good weights
         raise
     _reestimate(run, model, float_model.task)
     export_keras(run, variant, model)
     options = conversion_options(run.config.quant)
-    export_tflite(run, variant, traced, **options)
+    export_tflite(run, variant, exported, **options)
     return QatModel(variant, model, history, predictor, run.config.quant, watch.fits, options)
 
 
-def _calibrated(run: Run, float_model: FloatModel, variant: str) -> tuple[Run, TracedModel]:
+def _calibrated(run: Run, float_model: FloatModel, variant: str) -> tuple[Run, Exported]:
     """The quantized model, not trained yet; the run's `quant.skip` then holds also what `quant.auto_skip` found."""
     quant = run.config.quant
     with run.progress.work("calibrate"):
@@ -88,7 +88,7 @@ def _calibrated(run: Run, float_model: FloatModel, variant: str) -> tuple[Run, T
         rank_layers(run, float_model, calibration, variant)
         quant = replace(quant, skip=[*quant.skip, *skipped_by_itself(run, float_model, calibration)])
         model = quantize_model(float_model.model, calibration, config=quant)
-    return replace(run, config=replace(run.config, quant=quant)), trace(model, run.config.export.batch_size)
+    return replace(run, config=replace(run.config, quant=quant)), Exported(model)
 
 
 def conversion_options(quant: QuantConfig) -> dict[str, bool]:
@@ -97,24 +97,27 @@ def conversion_options(quant: QuantConfig) -> dict[str, bool]:
     return {"low_bit": min(bits) < 8, "allow_float": bool(quant.skip)}
 
 
-def _train(run: Run, traced: TracedModel, float_model: FloatModel, watch: RangeWatch) -> History:
-    model, options = traced.model, conversion_options(run.config.quant)
+def _train(run: Run, exported: Exported, float_model: FloatModel, watch: RangeWatch) -> History:
+    model, options = exported.model, conversion_options(run.config.quant)
     config, task, before = run.config, float_model.task, len(float_model.history)
     settings = FitSettings.of_quant(config.quant, config.train)
     steps = steps_per_epoch(len(trained_on(run.splits.train, task)), settings.batch_size)
+
+    def draw_file(trained: tf_keras.Model, step: int) -> None:
+        _take_weights(model, trained)
+        draw_converted(run, CURVE, exported, task, step, **options)
+
+    def draw_ranges(trained: tf_keras.Model, step: int) -> None:
+        _take_weights(model, trained)
+        watch(model, step)
+
     with run.progress.work("QAT", settings.epochs, "epoch") as bar:
         watching: Sequence[tf_keras.callbacks.Callback] = [
             QuantizationSchedule(config.quant, settings.epochs * steps, steps),
             CurveCallback(run.board, "fake_quant", bar, before),
-            EpochCallback(
-                lambda now, step: draw_converted(run, CURVE, _as_exported(traced, now), task, step, **options),
-                config.log.deployed_every,
-                settings.epochs,
-                before,
-            ),
-            EpochCallback(
-                lambda now, step: watch(_as_exported(traced, now), step),
-                config.log.ranges_every,
+            _FoldedOnce(
+                model,
+                {draw_file: config.log.deployed_every, draw_ranges: config.log.ranges_every},
                 settings.epochs,
                 before,
             ),
@@ -136,11 +139,22 @@ def _train(run: Run, traced: TracedModel, float_model: FloatModel, watch: RangeW
     return result.history
 
 
-def _as_exported(traced: TracedModel, trained: tf_keras.Model) -> TracedModel:
+class _FoldedOnce(EpochCallback):
+    """In one forward pass of the model that is exported: its weights are folded once an epoch, for all that look."""
+
+    def __init__(self, model: tf_keras.Model, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._exported = model
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        with self._exported.float_variables.one_pass():
+            super().on_epoch_end(epoch, logs)
+
+
+def _take_weights(model: tf_keras.Model, trained: tf_keras.Model) -> None:
     """The model as it is now, outside of any strategy, under which nothing can be exported."""
-    if trained is not traced.model:
-        traced.model.set_weights(trained.get_weights())
-    return traced
+    if trained is not model:
+        model.set_weights(trained.get_weights())
 
 
 def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
@@ -157,7 +171,7 @@ def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
 
 
 def _draw_start(
-    run: Run, traced: TracedModel, predictor: Predictor, float_model: FloatModel, watch: RangeWatch, same_file: bool
+    run: Run, exported: Exported, predictor: Predictor, float_model: FloatModel, watch: RangeWatch, same_file: bool
 ) -> None:
     """Where the curves begin: calibrated, not yet trained; `same_file` where that is what PTQ exported."""
     if not run.board.is_asked_for:
@@ -165,8 +179,8 @@ def _draw_start(
     task, step = float_model.task, len(float_model.history)
     start = evaluate(predictor, run.splits.val, task)
     run.board.scalars("fake_quant", {f"{start.metric.name}/val": start.metric.value}, step)
-    watch(traced, step)
+    watch(exported.model, step)
     if run.config.log.deployed_every and same_file:
         draw_deployed(run, CURVE, run.file(BASELINE, rundir.MODEL_TFLITE).read_bytes(), task, step)
     elif run.config.log.deployed_every:
-        draw_converted(run, CURVE, traced, task, step, **conversion_options(run.config.quant))
+        draw_converted(run, CURVE, exported, task, step, **conversion_options(run.config.quant))

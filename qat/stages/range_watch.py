@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.evaluation import spread
-from qat.export.tracing import TracedModel
+from qat.quantization.model import QatModel
 from qat.quantization.range_meter import RangeFit, RangeMeter
 from qat.reporting.dashboard import ALL_LAYERS, SATURATION, SQNR
 from qat.stages.run import Run
@@ -21,20 +21,20 @@ _RANGE = re.compile(r"[_/](min|max)(:0)?$")
 
 
 class RangeWatch:
-    """Called with the traced model and an epoch's number; the meter's graph is made once, at the first call."""
+    """Called with the QAT model and an epoch's number."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._meter: RangeMeter | None = None
         self.fits: list[RangeFit] = []  # of the last call
 
-    def __call__(self, traced: TracedModel, step: int) -> None:
+    def __call__(self, model: QatModel, step: int) -> None:
         if not self._run.config.log.tensorboard or not self._run.config.log.ranges_every:
             return
         board = self._run.board
-        board.ranges("fake_quant", range_variables(traced.model), step)
+        board.ranges("fake_quant", range_variables(model), step)
         if self._meter is None:
-            self._meter, self._samples = RangeMeter(traced.model, traced.open_function), self._inputs()
+            self._meter, self._samples = RangeMeter(model), self._inputs()
         self.fits, everywhere = self._meter(self._samples)
         board.scalars("fake_quant", dict(self._scalars(everywhere)), step)
 

@@ -45,7 +45,7 @@ def write_report(run: Run, result: RunResult, answers: Mapping[str, Evaluation])
         curves=_lines(run, yours, f"{variant.metric.name}/val"),
         losses=_lines(run, yours, "loss/val"),
         confusions=_confusions(run, answers, yours),
-        layers=_json(run, yours, "parity.json") or [],
+        layers=_json(run, yours, rundir.PARITY) or [],
         sensitivity=_json(run, yours, "sensitivity.json") or [],
         fed=_json(run, yours, rundir.MODEL_JSON),
         snippet=_text(run, yours, _FEEDING),

@@ -9,6 +9,7 @@ from qat import rundir
 from qat.commands import command
 from qat.errors import ParityError
 from qat.reporting import markdown_table, open_address, open_command, print_table, terminal
+from qat.reporting.parity_table import MOST_SHOWN, layers_text
 from qat.reporting.verdict import next_steps, verdict_sentences, worse_than_noise
 from qat.results import RunResult, Variant
 from qat.stages.deployed_variant import deployed_variant
@@ -61,6 +62,7 @@ def show_result(run: Run, result: RunResult) -> None:
     say, near = run.progress.say, terminal.near
     if run.progress.mode != "off":
         print_table(result.variants)
+        _show_layers(run, deployed_variant(result)[0])
     for name, reason in run.left_out.items():
         say(f"{name} is left out: {reason}")
     yours, variant = deployed_variant(result)
@@ -76,6 +78,19 @@ def show_result(run: Run, result: RunResult) -> None:
         say(f"Curves:\n  {open_command(run.folder / rundir.TENSORBOARD)}\nthen open\n  {open_address()}")
     for logger in run.board.loggers:
         say("\n".join(logger.told()))
+
+
+def _show_layers(run: Run, variant: str) -> None:
+    """Where the training step departs most from the file, which `predict` equals."""
+    path = run.file(variant, rundir.PARITY)
+    if path.is_file():
+        layers = rundir.read_json(path)
+        run.progress.say(
+            f"\nLayer by layer, the codes in which {variant} differs from predict and from the training step:"
+        )
+        print(layers_text(layers, terminal.width()), flush=True)
+        if len(layers) > MOST_SHOWN:
+            run.progress.say(f"These {MOST_SHOWN} of {len(layers)} differ most in training; all are in the report.")
 
 
 def keep_files(run: Run, result: RunResult) -> None:

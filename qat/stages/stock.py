@@ -84,7 +84,7 @@ def _train(run: Run, traced: TracedModel, float_model: FloatModel) -> History:
     fake_quant, deployed = stock_curves(config.quant.name)
 
     def at_epochs(every: int, action: Callable[[tf_keras.Model, int], None]) -> EpochCallback:
-        return EpochCallback(action, every, settings.epochs, before)
+        return EpochCallback({action: every}, settings.epochs, before)
 
     def draw_ranges(_: tf_keras.Model, step: int) -> None:
         run.board.ranges(fake_quant, range_variables(traced.model), step)

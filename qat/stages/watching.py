@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tf_keras
@@ -40,16 +40,17 @@ class CurveCallback(tf_keras.callbacks.Callback):
 
 
 class EpochCallback(tf_keras.callbacks.Callback):
-    """Calls `action(model, step)` after every `every`-th epoch and after the last; never where `every` is 0."""
+    """Calls `action(model, step)` after every so many epochs and after the last; never where that number is 0."""
 
-    def __init__(self, action: Callable[[Any, int], None], every: int, epochs: int, epochs_before: int = 0) -> None:
+    def __init__(self, actions: Mapping[Callable[[Any, int], None], int], epochs: int, epochs_before: int = 0) -> None:
         super().__init__()
-        self._action, self._every, self._epochs, self._before = action, every, epochs, epochs_before
+        self._actions, self._epochs, self._before = actions, epochs, epochs_before
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         done = epoch + 1
-        if self._every and (done % self._every == 0 or done == self._epochs):
-            self._action(self.model, self._before + done)
+        for action, every in self._actions.items():
+            if every and (done % every == 0 or done == self._epochs):
+                action(self.model, self._before + done)
 
 
 def describe(logs: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.tflite.reader import IDENTIFIER
 
+ROOM = 1 << 16  # bytes for what is no constant
 ALIGNMENT = 16  # of constant data: kernels on ARM and microcontrollers load vectors straight from the file
 
 
@@ -34,6 +35,7 @@ def pack(content: Any) -> bytes:
     """The bytes of a `ModelT`."""
     for buffer in content.buffers:
         buffer.__class__ = _AlignedBuffer
-    builder = flatbuffers.Builder(4096)
+    constants = sum(len(buffer.data) + ALIGNMENT for buffer in content.buffers if buffer.data is not None)
+    builder = flatbuffers.Builder(constants + ROOM)  # where that is too little, it copies itself into twice as much
     builder.Finish(content.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])

@@ -5,7 +5,8 @@ import pytest
 
 from qat.evaluation.layer_parity import first_departure, layer_parity
 from qat.quantization import quantize_model
-from qat.tflite import convert
+from qat.quantization.layers import fake_quant_arithmetic
+from qat.tflite import Interpreter, convert
 from qat.tflite.editing import rewrite
 from qat.tflite.reader import read
 
@@ -28,6 +29,36 @@ def test_every_layer_of_an_honest_file_is_its_models(tiny, qat_model, tflite_mod
     assert {"stem_relu", "depthwise_relu", "pointwise", "pool", "head"} <= {row.layer for row in rows}
     assert all(row.exact >= 0.999 and row.max_lsb <= 1 and row.sqnr_db > 50 for row in rows), rows
     assert first_departure(rows) is None
+
+
+def test_the_training_steps_distance_is_that_of_fake_quantization(qat_model, tflite_model, images):
+    """The last layer's by hand: the same model called in the arithmetic of a training step, held against the file."""
+    rows = layer_parity(qat_model, tflite_model, images)
+    output = Interpreter(tflite_model).outputs[0].quantization
+    with fake_quant_arithmetic():
+        real = qat_model(images, training=False).numpy()
+    held = Interpreter(tflite_model).predict(images)
+    distance = np.abs(np.round(real / output.scale[0]) - np.round(held / output.scale[0]))
+    assert (rows[-1].training_off, rows[-1].training_max_lsb) == (np.mean(distance != 0), distance.max())
+    assert all(row.training_off >= 1 - row.exact for row in rows)
+
+
+def test_the_training_step_parts_from_the_file_where_a_kernel_rounds_otherwise():
+    """LEAKY_RELU and ADD round twice: `predict` does so as well, the training step rounds once."""
+    import tf_keras
+    from tf_keras import layers
+
+    tf_keras.utils.set_random_seed(0)
+    entry = tf_keras.Input((8,))
+    hidden = layers.Dense(32, name="hidden")(entry)
+    joined = layers.Add(name="joined")([hidden, layers.LeakyReLU(name="leaky")(hidden)])
+    inputs = np.random.default_rng(0).normal(size=(256, 8)).astype(np.float32)
+    model = quantize_model(tf_keras.Model(entry, joined), inputs)
+    rows = layer_parity(model, convert(model), inputs)
+    assert [row.layer for row in rows] == ["hidden", "leaky", "joined"]
+    assert all(row.max_lsb == 0 for row in rows)
+    assert rows[-1].training_off > 0.001
+    assert rows[-1].training_max_lsb >= 1
 
 
 @pytest.mark.parametrize(("op_name", "layer"), [("DEPTHWISE_CONV_2D", "depthwise_relu"), ("FULLY_CONNECTED", "head")])

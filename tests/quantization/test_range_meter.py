@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tf_keras
 
-from qat.export.tracing import trace
 from qat.quantization import quantize_model, range_meter
 from qat.quantization.layers import RangeLayer
 from qat.quantization.range_meter import RangeMeter
@@ -39,15 +37,13 @@ def test_shares_and_sqnr_are_those_of_the_tensors_themselves(model):
     layer.set_range(low, high)
 
 
-def test_a_trace_serves_several_meters_and_samples_in_any_portions(model, monkeypatch):
+def test_samples_are_taken_in_any_portions(model, monkeypatch):
     x = np.random.default_rng(2).random((5, 6, 6, 2), np.float32)
-    function = trace(model).function
-    (fits, everywhere), _ = RangeMeter(model, function)(x), RangeMeter(model, function)(x)
+    fits, everywhere = RangeMeter(model)(x)
     monkeypatch.setattr(range_meter, "MOST_AT_ONCE", 2 * x[0].size)
-    again, everywhere_again = RangeMeter(model, function)(x)
+    again, everywhere_again = RangeMeter(model)(x)
     assert everywhere == everywhere_again
     assert [fit.layer for fit in again] == [fit.layer for fit in fits]
     assert [fit.sqnr_db for fit in again] == pytest.approx(
         [fit.sqnr_db for fit in fits], abs=1e-3
     )  # dB; sums of float32
-    function(tf.constant(x))  # is as it was

@@ -16,6 +16,8 @@ CONFIG = {"model": {"name": "mobilenet"}, "data": {"name": EVIL}, "quant": {"nam
 PARITY = Parity(agreement=1, max_lsb=1, exact=0.9, within_1_lsb=1, accuracy_gap=0, samples=9, passed=True)
 FLOAT = Variant(Metric("accuracy", 0.9809), "float/model.tflite", 870_605, False, "float32", "float32", accuracy=0.9809)
 QAT = replace(FLOAT, metric=Metric("accuracy", 0.9825), file="qat_int8/model.tflite", parity=PARITY, latency_ms=0.126)
+LAYER = {"layer": EVIL, "within_1_lsb": 1.0, "max_lsb": 0, "sqnr_db": None}
+LAYER |= {"training_off": 0.0123, "training_max_lsb": 7}
 SHA = {"float/model.tflite": "a" * 64, "qat_int8/model.tflite": "b" * 64, f"qat_int8/{EVIL}.json": "c" * 64}
 
 
@@ -29,7 +31,7 @@ def report():
         result, "qat_int8", f"outputs/{EVIL}", "2026-11-28", f"python -m qat.train {EVIL}",
         curves=[Line(EVIL, "#0072b2", ((1, 0.5), (2, 0.9), (3, 0.95)))],
         confusions={"float": np.array([[5, 1], [0, 4]]), EVIL: np.array([[6, 0], [0, 4]])},
-        layers=[{"layer": EVIL, "within_1_lsb": 1.0, "max_lsb": 0, "sqnr_db": None}],
+        layers=[LAYER],
         sensitivity=[{"layer": name, "sqnr_db": cost} for name, cost in ((EVIL, 20.0), ("b", 50.0), ("c", None))],
         fed={
             "inputs": [{"name": EVIL, "dtype": "int8", "shape": [1, 4], "scale": 0.0039, "zero_point": -128}],
@@ -46,6 +48,12 @@ def test_it_holds_every_accuracy_and_every_digest_and_a_chart(report):
     assert "+0.16" in page
     assert all(digest in page for digest in SHA.values())
     assert page.count("<svg ") >= 2
+
+
+def test_each_layer_tells_how_far_the_training_step_is_from_the_file(report):
+    page = report_page(report)
+    assert "training: codes off" in page
+    assert '<td class="number">1.23%</td><td class="number">7</td>' in page
 
 
 def test_nothing_of_others_becomes_markup(report):

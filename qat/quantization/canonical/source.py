@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,30 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 VARIABLE, CONSTANT, CORRECTED = "variable", "constant", "corrected"
+
+
+class Results(dict):
+    """What was computed in a forward pass, by name, as far as it has room: the rest is computed when it is asked for.
+
+    Args:
+        room: bytes of tensors with values; those of a graph take none.
+    """
+
+    def __init__(self, room: float = math.inf) -> None:
+        super().__init__()
+        self.room = room
+
+    def keep(self, name: str, value: Any, copied: bool = True) -> None:
+        """Keep a value; one that is not `copied`, as a variable that is read, takes no room."""
+        size = sum(map(_size, as_list(value))) if copied and self.room < math.inf else 0
+        if size <= self.room:
+            self[name] = value
+            self.room -= size
+
+
+def _size(value: Any) -> int:
+    """Bytes of a tensor."""
+    return value.shape.num_elements() * value.dtype.size if isinstance(value, tf.Tensor) else 0
 
 
 class Source:
@@ -76,9 +101,7 @@ class Source:
         op, attrs, index, inputs = said
         return cls(op, _from_jsonable(attrs), [cls.from_json(each) for each in inputs], index)
 
-    def evaluate(
-        self, variables: Sequence[Any], results: dict[str, Any], real: str, corrected: bool = True
-    ) -> tf.Tensor:
+    def evaluate(self, variables: Sequence[Any], results: Results, real: str, corrected: bool = True) -> tf.Tensor:
         """Its value for these variables.
 
         Args:
@@ -89,10 +112,11 @@ class Source:
         """
         found = results.get(self.key)
         if found is None:
-            found = results[self.key] = self._evaluate(variables, results, real, corrected)
+            found = self._evaluate(variables, results, real, corrected)
+            results.keep(self.key, found, copied=self.op != VARIABLE)
         return found
 
-    def _evaluate(self, variables: Sequence[Any], results: dict[str, Any], real: str, corrected: bool) -> tf.Tensor:
+    def _evaluate(self, variables: Sequence[Any], results: Results, real: str, corrected: bool) -> tf.Tensor:
         if self.op == CORRECTED and not corrected:
             return self.inputs[0].evaluate(variables, results, real, corrected)
         if self.op == VARIABLE:
@@ -102,10 +126,13 @@ class Source:
             value = self.attrs["value"]
             return tf.constant(value, real if value.dtype.kind == "f" else value.dtype)
         made = f"{self.op} {sorted(_jsonable(self.attrs).items())} {[each.key for each in self.inputs]}"
-        if made not in results:
+        found = results.get(made)
+        if found is None:
             inputs = [each.evaluate(variables, results, real, corrected) for each in self.inputs]
-            results[made] = as_list(operation(self.op)(*inputs, **self.attrs))
-        return results[made][self.index]
+            found = as_list(operation(self.op)(*inputs, **self.attrs))
+            if len(found) > 1:  # of which others are asked for by keys of their own
+                results.keep(made, found)
+        return found[self.index]
 
 
 def operation(word: str) -> Callable[..., Any]:

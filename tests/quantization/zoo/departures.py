@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.export.layer_parity import _part, _probes, _showing
+from qat.export.layer_parity import _probes, _showing
 from qat.quantization.canonical.trace import nest_inputs
+from qat.quantization.model import part_of
 from qat.tflite import Interpreter, read
 
 PAIRS = 5
@@ -22,7 +23,7 @@ def first_departure(model, content: bytes, inputs, *, reference_kernels: bool = 
     runtime = Interpreter(_showing(content, indices), trusted=True, reference_kernels=reference_kernels)
     held = runtime.predict_codes(runtime.quantized(list(inputs)))
     held = dict(zip(indices, held if isinstance(held, list) else [held], strict=True))
-    part = _part(model, [probe.keras for probe in probes])
+    part = part_of(model, [probe.keras for probe in probes])
     found = part.predict(nest_inputs(model, list(inputs)), verbose=0)
     for probe, real in zip(probes, found if isinstance(found, list) else [found], strict=True):
         told = _told(read(content).tensors[probe.index], real.reshape(-1), held[probe.index].reshape(-1))
