@@ -1,4 +1,4 @@
-"""Variables that a layer took from another by assignment, `second.kernel = first.kernel`: Keras writes no such tie down.
+"""Variables that a layer took from another by assignment, `second.kernel = first.kernel`: Keras writes none of it down.
 
 Places are a layer's number among all of a model's layers and its attribute, as [3, "kernel"].
 """
@@ -15,7 +15,7 @@ NOTHING_LENT: dict[str, Any] = {"places": [], "weights": {}}
 
 
 def lent_variables(model: tf_keras.Model) -> dict[str, Any]:
-    """What `lend_again` needs, to be written down: `places`, for each variable of several places all of them; `weights`,
+    """What `lend_again` needs, to be written down: `places`, of each variable of several places all of them; `weights`,
     of each layer with such a place, the attributes that are its trainable weights, in order."""
     layers = list(model._flatten_layers())
     places: dict[int, list] = defaultdict(list)

@@ -106,8 +106,8 @@ def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
 
 
 def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | None], name: str) -> None:
-    """Assign the values, in the order of the float model's `variables`, and give the variables their names, which layers
-    that name their own layers find anew; None, of a metric, leaves one as it is.
+    """Assign the values, in the order of the float model's `variables`, and give the variables their names, which
+    classes that make layers without names find anew; None, of a metric, leaves one as it is.
 
     Raises:
         ModelError: the model has other variables.
