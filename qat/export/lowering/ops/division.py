@@ -1,7 +1,7 @@
 """Division, with what LiteRT's kernel cannot take kept from it.
 
-It refuses a denominator on the code of 0 when the file runs, and where a quotient is well below half a step, it shifts
-by more bits than a number has: what should be 0 comes out as an end of the range.
+It refuses a denominator on the code of 0 when the file runs. Where a quotient is a small part of a step, it shifts by
+more bits than a number has: what should be 0 comes out as 1 or as an end of the range.
 """
 
 from __future__ import annotations
@@ -20,13 +20,22 @@ VANISHING = 0.75  # of a step: what is smaller is made 0. The kernel fails below
 
 
 def div(context: Context) -> Value:
-    """A denominator of 0 becomes one step, a numerator whose quotient rounds to 0 becomes 0."""
+    """A denominator of 0 becomes one step, a quotient that rounds to 0 becomes 0."""
     above, below = context.operands
-    if isinstance(below, Value) and below.grid is not None:
-        below = _off_zero(context, below)
-        if isinstance(above, Value) and above.grid is not None:
-            above = _without_vanishing(context, above, below)
-    return context.step(OPERATOR.DIV, [above, below], schema.DivOptionsT())
+    if not isinstance(below, Value) or below.grid is None:
+        return context.step(OPERATOR.DIV, [above, below], schema.DivOptionsT())
+    below = _off_zero(context, below)
+    quotient = context.step(OPERATOR.DIV, [above, below], schema.DivOptionsT())
+    result = _result_grid(context)
+    if not isinstance(above, Value) or above.grid is None or result is None:
+        return quotient
+    multiplier = above.grid.scale / (below.on_grid.scale * result.scale)
+    if math.frexp(multiplier)[1] >= WIDEST - 1:
+        return quotient
+    vanishes = _vanishes(context, above, below, VANISHING * result.scale)
+    zero = Number(f"{context.name}/nothing", np.array(0.0, np.float32), result)
+    operands = [vanishes, zero, _on(result, quotient)]
+    return context.step(OPERATOR.SELECT_V2, operands, schema.SelectV2OptionsT(), like=quotient, one_grid=True)
 
 
 def _off_zero(context: Context, x: Value) -> Value:
@@ -46,33 +55,27 @@ def _off_zero(context: Context, x: Value) -> Value:
     return made
 
 
-def _without_vanishing(context: Context, above: Value, below: Value) -> Value:
-    """The numerator, 0 where its quotient is a part of the result's step."""
-    result = _result_grid(context)
-    if result is None or math.frexp(above.on_grid.scale / (below.on_grid.scale * result.scale))[1] >= WIDEST - 1:
-        return above
-    sizes = Grid(above.on_grid.scale, LOWEST, 0.0, above.on_grid.scale * (HIGHEST - LOWEST))
-    factor = np.array(VANISHING * result.scale, np.float32)
-    least = _on(sizes, _value(context, "least", below))
-    told = Number(f"{context.name}/part_of_a_step", factor, Grid.symmetric(float(factor) / HIGHEST))
-    context.lowering.step(OPERATOR.MUL, [_size(context, below), told], [least], schema.MulOptionsT())
+def _vanishes(context: Context, above: Value, below: Value, least: float) -> Value:
+    """Where the quotient is smaller than `least`."""
+    told = Number(f"{context.name}/part_of_a_step", np.array(least, np.float32), Grid.symmetric(least / HIGHEST))
+    smallest = _on(_sizes(above), _value(context, "smallest", below))
+    context.lowering.step(OPERATOR.MUL, [_size(context, below), told], [smallest], schema.MulOptionsT())
     vanishes = context.result()
     vanishes.dtype = "bool"
-    size = _on(sizes, _value(context, "size", above))
-    context.lowering.step(OPERATOR.ABS, [above], [size])
-    context.lowering.step(OPERATOR.LESS, [size, least], [vanishes])
-    zero = Number(f"{context.name}/nothing", np.array(0.0, np.float32), above.on_grid)
-    return context.step(
-        OPERATOR.SELECT_V2, [vanishes, zero, above], schema.SelectV2OptionsT(), like=above, one_grid=True
-    )
+    context.lowering.step(OPERATOR.LESS, [_size(context, above), smallest], [vanishes])
+    return vanishes
+
+
+def _sizes(x: Value) -> Grid:
+    """For its absolute values, without rounding."""
+    return Grid(x.on_grid.scale, LOWEST, 0.0, x.on_grid.scale * (HIGHEST - LOWEST))
 
 
 def _size(context: Context, x: Value) -> Value:
     """Its absolute value."""
-    grid = x.on_grid
-    if grid.zero_point == LOWEST:
+    if x.on_grid.zero_point == LOWEST:
         return x
-    made = _on(Grid(grid.scale, LOWEST, 0.0, grid.scale * (HIGHEST - LOWEST)), _value(context, "size_of_divisor", x))
+    made = _on(_sizes(x), _value(context, "size", x))
     context.lowering.step(OPERATOR.ABS, [x], [made])
     return made
 
