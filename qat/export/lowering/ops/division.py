@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.export.lowering.grids import HIGHEST, LOWEST, Grid
 from qat.export.lowering.lowering import Context
-from qat.export.lowering.steps import OPERATOR, Number, Value
+from qat.export.lowering.steps import OPERATOR, Number, Operand, Value
 
 WIDEST = 8  # bits of the largest distance between two codes
 VANISHING = 0.75  # of a step: what is smaller is made 0. The kernel fails below 0.5, and what is compared is rounded
@@ -34,7 +34,7 @@ def div(context: Context) -> Value:
         return quotient
     vanishes = _vanishes(context, above, below, VANISHING * result.scale)
     zero = Number(f"{context.name}/nothing", np.array(0.0, np.float32), result)
-    operands = [vanishes, zero, _on(result, quotient)]
+    operands: list[Operand | None] = [vanishes, zero, _on(result, quotient)]
     return context.step(OPERATOR.SELECT_V2, operands, schema.SelectV2OptionsT(), like=quotient, one_grid=True)
 
 
