@@ -18,6 +18,7 @@ from qat.quantization.canonical.placement import SAME_SCALE, SHARES_RANGE, UNIFI
 from qat.quantization.canonical.trace import nest_inputs
 from qat.quantization.driving import carried_attributes, driven_class, drives_itself, give_attributes, parts_of
 from qat.quantization.layers import Linear, Op, RangeLayer
+from qat.quantization.lending import lent_variables
 from qat.quantization.lstm import Lstm
 from qat.quantization.model import QatModel, bind_ranges, deep_recursion
 from qat.quantization.quantizers import ActivationQuantizer
@@ -289,6 +290,7 @@ def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> 
         made._insert_layers(copies)
     told = {"real": graph.real, "fake_quantization": True, "order": order}
     told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": architecture(model)}
+    told["lent"] = lent_variables(model)
     if made.driver is not None:
         told |= {"driver": made.driver, "parts": parts_of(model)}
     told["attributes"] = carried_attributes(model, made)

@@ -522,12 +522,17 @@ class Op(Holder):
         return self._for_loss(result, arguments)
 
     def _off_zero(self, x: tf.Tensor, place: int) -> tf.Tensor:
-        """A number that fell on code 0 lies within half a step of it: what the op makes of that is finite."""
+        """A number that fell on code 0 lies within half a step of it: what the op makes of that is finite. A division's
+        denominator is a whole step beside it, on the side where the others are, as the file has it."""
         source = self.ends.sources[place] if place < len(self.ends.sources) else None
         if source is None:
             return x
         half = tf.cast(0.5 * source.scale(), x.dtype)
-        return tf.where(tf.abs(x) < half, half, x)
+        beside = half
+        if self.op == "div":
+            highest = 2**source.quantizer.bits // 2 - 1
+            beside = tf.where(source.zero_point() == highest, -2 * half, 2 * half)
+        return tf.where(tf.abs(x) < half, beside, x)
 
     def _for_loss(self, result: Any, arguments: list[tf.Tensor]) -> Any:
         """The result with the logits behind it, as Keras' own activations leave them for the loss."""

@@ -29,9 +29,10 @@ from qat.quantization.layers import (
     integer_arithmetic,
     recording,
 )
+from qat.quantization.lending import NOTHING_LENT, lend_again
 from qat.quantization.lstm import Lstm
 from qat.quantization.scheme import CanonicalWrapper, TableScale
-from qat.quantization.to_float import own_objects, rebuilt, set_variables, warn_of_lost_losses
+from qat.quantization.to_float import name_alike, own_objects, rebuilt, set_variables, warn_of_lost_losses
 from qat.quantization.training_layers import Added, is_training
 from qat.quantization.updates import run_updates
 from qat.quantization.variables import FloatVariables, LayerVariables, building
@@ -127,7 +128,6 @@ class QatModel(tf_keras.Model):
         Raises:
             ModelError: a class of the float model is not known in this process.
         """
-        values = self.float_variables.values()
         said = self.told.get("float_model")
         if self.origin is not None:
             model = _cloned(self.origin)
@@ -135,7 +135,9 @@ class QatModel(tf_keras.Model):
             model = None if said is None else rebuilt(said, self._nested_inputs, self.name)
         if model is None:
             return self._unquantized()
-        set_variables(model, values, self.name)
+        lend_again(model, self.told.get("lent", NOTHING_LENT))
+        names = [None if each is None else each.name for each in self.float_variables.variables]
+        set_variables(model, self.float_variables.values(), names, self.name)
         warn_of_lost_losses(model, len(self.told["penalties"]))
         return model
 
@@ -390,6 +392,7 @@ def _cloned(model: tf_keras.Model) -> tf_keras.Model | None:
             made(nest_inputs(model, [tf_keras.Input(t.shape[1:], dtype=t.dtype) for t in input_tensors(model)]))
     except (NotImplementedError, TypeError, ValueError, AttributeError):
         return None
+    name_alike(made, model)
     return made
 
 

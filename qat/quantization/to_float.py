@@ -84,6 +84,15 @@ def own_objects(model: tf_keras.Model) -> dict[str, type]:
     return {type(each).__name__: type(each) for each in held if not type(each).__module__.startswith("tf_keras.")}
 
 
+def name_alike(made: tf_keras.Model, model: tf_keras.Model) -> None:
+    """Give the layers of a model that was built anew the names of the given one's: a class that makes its layers
+    without names finds new ones each time."""
+    theirs, ours = list(model._flatten_layers()), list(made._flatten_layers())
+    if [type(layer) for layer in theirs] == [type(layer) for layer in ours]:
+        for layer, given in zip(ours, theirs, strict=True):
+            layer._name = given.name
+
+
 def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
     """Keras writes no functions down that were given to `add_loss`."""
     lost = expected - len(model.losses)
@@ -96,18 +105,27 @@ def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
         )
 
 
-def set_variables(model: tf_keras.Model, values: list[Any], name: str) -> None:
-    """Assign the values, in the order of the float model's `variables`; None leaves one as it is (of a metric).
+def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | None], name: str) -> None:
+    """Assign the values, in the order of the float model's `variables`, and give the variables their names, which
+    classes that make layers without names find anew; None, of a metric, leaves one as it is.
 
     Raises:
         ModelError: the model has other variables.
     """
-    given = [each for each in zip(model.variables, values, strict=False) if each[1] is not None]
-    known = sum(value is not None for value in values)
-    if len(given) != known or any(tuple(variable.shape) != tuple(value.shape) for variable, value in given):
-        raise ModelError(f"to_float: model {name!r}, built again, has other variables than the one that was quantized")
-    for variable, value in given:
+    held = [variable for variable, value in zip(model.variables, values, strict=False) if value is not None]
+    known = [each for each in zip(values, names, strict=True) if each[0] is not None]
+    for at, (value, its_name) in enumerate(known):
+        shape = tuple(held[at].shape) if at < len(held) else None
+        if shape != tuple(value.shape):
+            found = "none" if shape is None else f"{held[at].name} of shape {shape}"
+            raise ModelError(
+                f"to_float: model {name!r}, built again, has other variables than the one that was quantized: in the "
+                f"place of {its_name} of shape {tuple(value.shape)} it has {found}. A variable that is no attribute of "
+                "a layer cannot be shared again; call one layer twice instead"
+            )
+    for variable, (value, its_name) in zip(held, known, strict=True):
         variable.assign(value)
+        getattr(variable, "_variable", variable)._handle_name = its_name
     for layer in model._flatten_layers():
         if isinstance(layer, tf_keras.layers.Normalization):
             layer.finalize_state()  # it computes with what it made of its variables when it was built

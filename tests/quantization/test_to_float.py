@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from qat.errors import TrainingSemanticsWarning
+from qat.errors import ModelError, TrainingSemanticsWarning
 from qat.quantization import quantize_model
 
 ROWS = np.random.default_rng(0).normal(2.0, 3.0, (128, 6)).astype(np.float32)
@@ -68,3 +68,82 @@ def test_a_loss_that_was_added_as_a_function_is_said_to_be_lost():
     quantized = quantize_model(model, ROWS)
     with pytest.warns(TrainingSemanticsWarning, match="without 1 of its 1 penalties"):
         quantized.to_float()
+
+
+def lending(lend):
+    tf_keras.utils.set_random_seed(3)
+    entry = tf_keras.Input((6,))
+    first, second = layers.Dense(6, activation="relu"), layers.Dense(6)
+    x = first(entry)
+    second.build(x.shape)
+    lend(first, second)
+    return tf_keras.Model(entry, layers.Dense(2)(second(x)))
+
+
+def by_assignment(first, second):
+    second.kernel = first.kernel
+
+
+def at_the_end(first, second):
+    second._trainable_weights = [second.bias]
+    second.kernel = first.kernel
+
+
+def from_the_second(first, second):
+    first._trainable_weights = [first.bias]
+    first.kernel = second.kernel
+
+
+@pytest.mark.parametrize("lend", [by_assignment, at_the_end, from_the_second])
+def test_a_variable_that_was_lent_by_assignment_is_lent_again(lend, tmp_path):
+    model = lending(lend)
+    quantized = quantize_model(model, ROWS)
+    quantized.save(tmp_path / "saved.keras")
+    for each in (quantized, tf_keras.models.load_model(tmp_path / "saved.keras")):
+        back = each.to_float()
+        assert [v.name for v in back.trainable_variables] == [v.name for v in model.trainable_variables]
+        assert back.layers[1].kernel is back.layers[2].kernel
+        for ours, given in zip(back.variables, model.variables, strict=True):
+            np.testing.assert_array_equal(ours.numpy(), given.numpy())
+        np.testing.assert_allclose(back.predict(ROWS, verbose=0), model.predict(ROWS, verbose=0), rtol=1e-5, atol=1e-5)
+
+
+class Bag(layers.Layer):
+    """Holds its variables in a list."""
+
+    def build(self, shape):
+        self.held = [self.add_weight("kernel", shape=(6, 6))]
+        super().build(shape)
+
+    def call(self, x):
+        return x @ self.held[0]
+
+
+def test_a_variable_that_cannot_be_lent_again_is_named():
+    bags = Bag(name="lender"), Bag(name="borrower")
+    of(*bags)
+    bags[1]._trainable_weights, bags[1].held = [], [bags[0].held[0]]
+    quantized = quantize_model(of(*bags, layers.Dense(2, name="head")), ROWS)
+    expected = r"place of head/kernel:0 of shape \(6, 2\) it has .*kernel:0 of shape \(6, 6\)"
+    with tf_keras.utils.custom_object_scope({"Bag": Bag}), pytest.raises(ModelError, match=expected):
+        quantized.to_float()
+
+
+class Pair(tf_keras.Model):
+    """Neither it nor its layers are told a name."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.out = layers.Dense(8, activation="relu"), layers.Dense(3)
+
+    def call(self, x):
+        return self.out(self.hidden(x))
+
+
+def test_layers_and_variables_of_a_class_have_the_given_names():
+    Pair()  # takes names away
+    model = Pair()
+    model(ROWS)
+    back = quantize_model(model, ROWS).to_float()
+    assert [v.name for v in back.variables] == [v.name for v in model.variables]
+    assert [layer.name for layer in back._flatten_layers()] == [layer.name for layer in model._flatten_layers()]

@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.export.lowering.file import TYPES
 from qat.export.lowering.lowering import Context
+from qat.export.lowering.ops.division import div
 from qat.export.lowering.steps import FUSED, FUSES_RELU, OPERATOR, Number, Step, Value
 
 
@@ -97,7 +98,7 @@ ELEMENTWISE: dict[str, Callable[[Context], Value]] = {
     "cast": cast,
     "clamp": clamp,
     "corrected": plain(OPERATOR.ADD, schema.AddOptionsT),
-    "div": plain(OPERATOR.DIV, schema.DivOptionsT),
+    "div": div,
     "exp": plain(OPERATOR.EXP),
     "float_barrier": float_barrier,
     "gelu": gelu,
