@@ -16,7 +16,8 @@ from qat.export.lowering.lowering import Context
 from qat.export.lowering.steps import OPERATOR, Number, Operand, Value
 
 WIDEST = 8  # bits of the largest distance between two codes
-VANISHING = 0.75  # of a step: what is smaller is made 0. The kernel fails below 0.5, and what is compared is rounded
+VANISHING = 0.5  # of a step: what is smaller rounds to 0
+CLOSE_TO_1 = 0.75
 
 
 def div(context: Context) -> Value:
@@ -56,14 +57,32 @@ def _off_zero(context: Context, x: Value) -> Value:
 
 
 def _vanishes(context: Context, above: Value, below: Value, least: float) -> Value:
-    """Where the quotient is smaller than `least`."""
-    told = Number(f"{context.name}/part_of_a_step", np.array(least, np.float32), Grid.symmetric(least / HIGHEST))
-    smallest = _on(_sizes(above), _value(context, "smallest", below))
-    context.lowering.step(OPERATOR.MUL, [_size(context, below), told], [smallest], schema.MulOptionsT())
+    """Where the quotient is smaller than `least`.
+
+    LESS takes scales below 1 and compares real numbers by 1/256: both sides are brought close to 1 for each code of the
+    numerator. Their codes stay, so nothing is rounded. Closer to `least` than that, the kernel divides rightly.
+    """
+    numerator, denominator = _size(context, above), _size(context, below)
+    ratio = least * denominator.on_grid.scale / numerator.on_grid.scale
+    scale = CLOSE_TO_1 / max(1.0, ratio)
+    sides: list[Operand | None] = [
+        _rescaled(context, numerator, scale / numerator.on_grid.scale, "numerator"),
+        _rescaled(context, denominator, scale * least / numerator.on_grid.scale, "smallest"),
+    ]
     vanishes = context.result()
     vanishes.dtype = "bool"
-    context.lowering.step(OPERATOR.LESS, [_size(context, above), smallest], [vanishes])
+    context.lowering.step(OPERATOR.LESS, sides, [vanishes])
     return vanishes
+
+
+def _rescaled(context: Context, x: Value, factor: float, word: str) -> Value:
+    """`factor` times x: the same codes on another grid."""
+    grid, one = x.on_grid, Number(f"{context.name}/{word}_factor", np.array(factor, np.float32), Grid.symmetric(factor))
+    made = _on(
+        Grid(grid.scale * factor, grid.zero_point, grid.low * factor, grid.high * factor), _value(context, word, x)
+    )
+    context.lowering.step(OPERATOR.MUL, [x, one], [made], schema.MulOptionsT())
+    return made
 
 
 def _sizes(x: Value) -> Grid:
