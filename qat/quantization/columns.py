@@ -51,8 +51,8 @@ def few_codes(values: NDArray, low: float, high: float) -> list[Column]:
     because others are much wider. Values that stand on the grid already, as pixels do, lose nothing and do not count.
     """
     step = (high - low) / (CODES - 1)
-    flat = np.asarray(values, np.float64).reshape(-1, values.shape[-1])
-    flat = flat[:: max(1, len(flat) // ROWS)]
+    flat = values.reshape(-1, values.shape[-1])
+    flat = np.asarray(flat[:: max(1, len(flat) // ROWS)], np.float64)
     spans = np.ptp(flat, axis=0)
     found = []
     for index in np.flatnonzero((spans > 0) & (spans * SMALLER < spans.max())):

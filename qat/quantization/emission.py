@@ -24,6 +24,7 @@ from qat.quantization.model import QatModel, bind_ranges, deep_recursion
 from qat.quantization.quantizers import ActivationQuantizer
 from qat.quantization.scheme import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
 from qat.quantization.to_float import architecture, foreign_classes
+from qat.quantization.told_results import resulting_in
 from qat.quantization.training_layers import Added, DropoutMask, Dropped, InTraining
 from qat.quantization.variables import FloatVariables, building, copied_variables
 
@@ -65,11 +66,13 @@ class Emitter:
     def emit(self, node: Node) -> None:
         inputs = [self.tensors[tensor] for tensor in node.inputs if not is_fixed(tensor)]
         if node.op == "fake_quant":
-            results = self._range(node, inputs[0])
+            with resulting_in(inputs[0].type_spec):
+                results = self._range(node, inputs[0])
         elif node.op == "clamp" and not node.in_float:
             results = inputs[0]  # the range behind it saturates
         elif node.op in LINEAR or node.op == "embedding":
-            results = self._linear(node, inputs[0])
+            with resulting_in(self._result(node)):
+                results = self._linear(node, inputs[0])
         elif node.op == "lstm":
             results = self._lstm(node, inputs[0])
         elif node.op == "in_training":
@@ -77,9 +80,16 @@ class Emitter:
         elif node.op in ("dropout_mask", "dropped"):
             results = self._mask(node, inputs)
         else:
-            results = self._op(node, inputs)
+            with resulting_in(self._result(node)):
+                results = self._op(node, inputs)
         flat = results if isinstance(results, (list, tuple)) else [results]
         self.tensors.update(zip(node.outputs, flat, strict=False))
+
+    def _result(self, node: Node) -> tf.TensorSpec | None:
+        """What the node's layer gives, where that is one tensor of real numbers with a shape that is known."""
+        shape, dtype = node.output.shape, node.output.dtype
+        told = len(node.outputs) == 1 and shape is not None and dtype == self.real == "float32"
+        return tf.TensorSpec(shape, tf.float32) if told else None
 
     def _range(self, node: Node, tensor: Any) -> Any:
         on = node.attrs["range"].root()

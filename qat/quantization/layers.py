@@ -26,6 +26,7 @@ from qat.quantization.rescaling import (
     rescaled_twice_rounded,
     rescaling_factor,
 )
+from qat.quantization.told_results import ToldResult
 from qat.quantization.variables import being_built
 from qat.training.replicas import replica_count, whole_batch_moments
 
@@ -109,7 +110,7 @@ def with_gradients() -> bool:
     return _with_gradients.get()
 
 
-class PlainCalls:
+class PlainCalls(ToldResult):
     """A layer whose `call` Keras leaves as it is: nothing in it needs autograph, which is slow.
 
     In a call of the model at inference that runs op by op, what Keras does around a layer's `call` takes half as long

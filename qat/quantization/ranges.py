@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from qat.config import CalibrationConfig
 from qat.errors import CalibrationError, ConfigError
 from qat.quantization.canonical.building import is_fixed
-from qat.quantization.canonical.execute import run
+from qat.quantization.canonical.execute import run, run_node, walk
 from qat.quantization.canonical.graph import Graph, Tensor
 from qat.quantization.canonical.placement import SAME_SCALE, Range
 from qat.quantization.quantizers import MASK_MARGIN, MASKED_BELOW, SMALLEST_SPAN
@@ -23,6 +24,7 @@ BINS = 2048
 METHODS = ("minmax", "percentile", "mse")
 DEAD_SPAN = 1.0  # of a tensor that is 0 everywhere: a tiny one asks for factors that kernels refuse
 MOST_VALUES = 2**14  # of a sample: with more, samples to come go hardly beyond what was seen
+FEW_BATCHES = 16  # run op by op: a graph of them takes longer to make than it saves
 FEEDBACK_MARGIN = 1.05  # what saturates in a recurrent layer comes back at every step
 
 
@@ -89,17 +91,25 @@ def _seen(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDAr
     nothing = {id(on): _Seen(np.zeros((1, 2)), 0) for on in ranges}
     if not wanted:  # a table alone: its rows are on its own grid
         return list(nothing.values())
+    readers: dict[Tensor, list[int]] = {}
+    for place, tensor in enumerate(wanted):
+        readers.setdefault(tensor, []).append(place)
 
-    @tf.function(autograph=False)
     def extremes(warm: bool, *inputs: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
-        values = run(graph, list(inputs), wanted, warm)
-        return [_extremes(v, on, int(inputs[0].shape[0])) for v, on in zip(values, held_by, strict=True)]
+        made: dict[int, tuple[tf.Tensor, tf.Tensor]] = {}
+        for tensor, values in walk(graph, list(inputs), partial(run_node, warm=warm)):
+            for place in readers.get(tensor, ()):
+                made[place] = _extremes(values, held_by[place], int(inputs[0].shape[0]))
+        return [made[place] for place in range(len(wanted))]
 
     starts = (False, True) if any(graph.of("lstm")) else (False,)
+    at_once = len(starts) == 1 and len(batches) <= FEW_BATCHES
     found: dict[int, list] = {id(on): [] for on in ranges}
+    function = extremes if at_once else tf.function(extremes, autograph=False)
     for batch in batches:
         for warm in starts:
-            for on, seen in zip(held_by, _of_batch(extremes, batch, warm), strict=True):
+            seen_by_all = _of_batch(function, batch, warm)
+            for on, seen in zip(held_by, seen_by_all, strict=True):
                 found[id(on)].append(seen)
     _check_finite(found, ranges)
     return [
@@ -111,10 +121,11 @@ def _seen(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDAr
 
 
 def _of_batch(function: Any, batch: Sequence[NDArray], *options: bool) -> Any:
-    """One call, by the graph for these shapes; of a tf.function that is called itself, TensorFlow warns after some
-    models that it is traced too often."""
+    """One call, of a tf.function by the graph for these shapes: of one that is called itself, TensorFlow warns after
+    some models that it is traced too often."""
     tensors = [tf.constant(values) for values in batch]
-    found = function.get_concrete_function(*options, *tensors)(*tensors)
+    traced = hasattr(function, "get_concrete_function")
+    found = function.get_concrete_function(*options, *tensors)(*tensors) if traced else function(*options, *tensors)
     return tf.nest.map_structure(lambda value: value.numpy(), found)
 
 

@@ -149,8 +149,8 @@ class LayerVariables(tf_keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.specs = [dict(spec) for spec in specs]
-        self.places = [int(spec["place"]) for spec in specs]
+        object.__setattr__(self, "specs", [dict(spec) for spec in specs])  # plain: Keras would wrap and track it all
+        object.__setattr__(self, "places", [int(spec["place"]) for spec in specs])
         made, every_kept = [], []
         for at, spec in enumerate(self.specs):
             constraint = constraints[at] if constraints is not None else _deserialized(spec.get("constraint"))

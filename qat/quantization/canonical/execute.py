@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import tensorflow as tf
 from qat.quantization.canonical.graph import Graph, Node, Tensor
 from qat.quantization.canonical.operations import OPERATIONS
 from qat.quantization.canonical.stepping import float_step, over_steps
+
+OF_NORM = ("mean", "variance", "gamma", "beta")  # weights of a normalization
 
 
 def explicit_padding(attrs: dict[str, Any]) -> Any:
@@ -41,7 +44,16 @@ def _dense(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.T
 
 
 def _batch_norm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.Tensor:
-    return tf.nn.batch_normalization(x, w["mean"], w["variance"], w.get("beta"), w.get("gamma"), attrs["epsilon"])
+    given = (x, w["mean"], w["variance"], w.get("beta"), w.get("gamma"))
+    if tf.executing_eagerly():
+        return _normalized_at_once(*given, attrs["epsilon"])
+    return tf.nn.batch_normalization(*given, attrs["epsilon"])
+
+
+@tf.function(autograph=False, reduce_retracing=True)
+def _normalized_at_once(*given: tf.Tensor) -> tf.Tensor:
+    """As `tf.nn.batch_normalization`, where that would run op by op: with one new tensor as large as the first."""
+    return tf.nn.batch_normalization(*given)
 
 
 def _lstm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any], warm: bool) -> list[tf.Tensor]:
@@ -74,16 +86,55 @@ def run_node(node: Node, inputs: list[tf.Tensor], warm: bool = False) -> list[tf
     """The node's outputs for these input tensors."""
     if node.op in ("const", "variable"):
         return [_constant(node.value)]
-    weights = {name: _constant(weight.value) for name, weight in node.weights.items()}
     if node.op == "lstm":
-        return _lstm(inputs[0], weights, node.attrs, warm)
+        return _lstm(inputs[0], _weights(node), node.attrs, warm)
     if node.op in WEIGHTED:
-        y = WEIGHTED[node.op](inputs[0], weights, node.attrs)
-        return [_batch_norm(y, weights, node.attrs["norm"]) if "norm" in node.attrs else y]
+        return [normalized(node, linear_part(node, inputs[0]))]
     if node.op == "fake_quant":
         return [inputs[0]]
     result = OPERATIONS[node.op](*inputs, **node.attrs)
     return list(result) if isinstance(result, (list, tuple)) else [result]
+
+
+def _weights(node: Node, of_norm: bool | None = None) -> dict[str, tf.Tensor]:
+    """The node's weights; of a node that holds a normalization, its alone (`of_norm`), or all but these."""
+    held = {name: weight for name, weight in node.weights.items() if of_norm in (None, name in OF_NORM)}
+    return {name: _constant(weight.value) for name, weight in held.items()}
+
+
+def linear_part(node: Node, x: tf.Tensor) -> tf.Tensor:
+    """What a node with weights makes of x before the normalization that it holds."""
+    return WEIGHTED[node.op](x, _weights(node, False if "norm" in node.attrs else None), node.attrs)
+
+
+def normalized(node: Node, y: tf.Tensor) -> tf.Tensor:
+    """Behind the normalization that the node holds, if it holds one."""
+    return _batch_norm(y, _weights(node, True), node.attrs["norm"]) if "norm" in node.attrs else y
+
+
+def walk(
+    graph: Graph, inputs: list[tf.Tensor], make: Callable[[Node, list[tf.Tensor]], list[tf.Tensor]]
+) -> Iterator[tuple[Tensor, tf.Tensor]]:
+    """Each tensor of the graph with its value, in order; a value is let go when the last node has read it.
+
+    Args:
+        inputs: in graph order.
+        make: gives a node's outputs for its inputs, as `run_node`.
+    """
+    values: dict[Tensor, tf.Tensor] = {}
+    for node, value in zip(graph.inputs, inputs, strict=True):
+        values[node.output] = tf.cast(value, node.output.dtype)  # ids may come as floats
+        yield node.output, values[node.output]
+    last = {tensor: at for at, node in enumerate(graph.nodes) for tensor in node.inputs}
+    for at, node in enumerate(graph.nodes):
+        if node.op != "input":
+            made = dict(zip(node.outputs, make(node, [values[tensor] for tensor in node.inputs]), strict=False))
+            yield from made.items()
+            values.update((tensor, value) for tensor, value in made.items() if tensor in last)
+            del made
+        for tensor in node.inputs:
+            if last[tensor] == at:
+                values.pop(tensor, None)
 
 
 def run(
@@ -93,11 +144,7 @@ def run(
 
     `warm`: an LSTM begins each sample with the state that the sample before it in the batch has left.
     """
-    values: dict[Tensor, tf.Tensor] = {}
-    for node, value in zip(graph.inputs, inputs, strict=True):
-        values[node.output] = tf.cast(value, node.output.dtype)  # ids may come as floats
-    for node in graph.nodes:
-        if node.op != "input":
-            results = run_node(node, [values[tensor] for tensor in node.inputs], warm)
-            values.update(zip(node.outputs, results, strict=False))
-    return [values[tensor] for tensor in (graph.outputs if wanted is None else wanted)]
+    asked = graph.outputs if wanted is None else wanted
+    held = set(asked)
+    found = {tensor: value for tensor, value in walk(graph, inputs, partial(run_node, warm=warm)) if tensor in held}
+    return [found[tensor] for tensor in asked]

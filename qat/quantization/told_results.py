@@ -1,0 +1,41 @@
+"""What a layer makes of a Keras tensor, told to Keras instead of found out.
+
+Keras calls each layer of a functional model in a graph of its own, to see the shape of the result: that is most of what
+building a quantization-aware model takes. The canonical form knows all shapes already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tf_keras.src.engine.keras_tensor import KerasTensor
+
+_told: ContextVar[tf.TensorSpec | None] = ContextVar("told_result", default=None)
+
+
+@contextlib.contextmanager
+def resulting_in(spec: tf.TensorSpec | None) -> Iterator[None]:
+    """A `ToldResult` that is called inside, on Keras tensors, gives one of this shape and dtype; None: Keras looks."""
+    token = _told.set(spec)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+class ToldResult:
+    """A layer that is built, but not run, where its result is told."""
+
+    def _keras_tensor_symbolic_call(self, inputs: Any, input_masks: Any, args: Any, kwargs: Any) -> Any:
+        spec = _told.get()
+        if spec is None:
+            return super()._keras_tensor_symbolic_call(inputs, input_masks, args, kwargs)
+        with tf_keras.backend.name_scope(self._name_scope()):
+            self._maybe_build(inputs)
+        self._set_save_spec(inputs, args, kwargs)
+        return KerasTensor(spec, name=self.name)
