@@ -140,6 +140,7 @@ def _refuse(lines: list[str], cut: str, error: type[UnsupportedLayerError] = Uns
     places = "1 place in the model has" if len(lines) == 1 else f"{len(lines)} places in the model have"
     too_long = ", or too long a one" if error is LongLoopError else ""
     raise error(
-        f"{places} no integer form in TFLite{too_long}:\n    {listing}\nReplace them as said, or move them out of the model{cut}",
+        f"{places} no integer form in TFLite{too_long}:\n    {listing}\n"
+        f"Replace them as said, or move them out of the model{cut}",
         tuple(lines),
     )

@@ -39,7 +39,8 @@ class LongLoop(BaseException):
         before = f", with {limit - self.left:,} taken by loops before it" if self.left < limit else ""
         return (
             f"{kind} over {self.steps:,} time steps is written out as about {ops:,} ops "
-            f"({self.each} a step), and limits.unrolled_ops={limit} is {self.left // self.each:,} steps{before}. Take\n"
+            f"({self.each} a step), and limits.unrolled_ops={limit} is {max(0, self.left // self.each):,} steps"
+            f"{before}. Take\n"
             "      - shorter windows, or fewer steps: a strided Conv1D before it;\n"
             "      - layers.LSTM(units) with its default activations: one op, over any number of steps;\n"
             "      - dilated Conv1D layers;\n"
@@ -56,11 +57,14 @@ class Budget:
     spent: int = 0
 
     def take(self, steps: int, each: int, outermost: bool) -> None:
-        """Raises LongLoop where they are more than are left. What a loop holds inside is counted with it."""
+        """Raises LongLoop where they are more than are left; loops behind it have none left, and take no time either.
+
+        What a loop holds inside is counted with it.
+        """
         left = limits.current().unrolled_ops - self.spent
+        self.spent += steps * each if outermost else 0
         if steps * each > left:
             raise LongLoop(steps, each, left)
-        self.spent += steps * each if outermost else 0
 
 
 @contextlib.contextmanager

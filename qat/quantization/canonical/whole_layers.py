@@ -153,7 +153,8 @@ def _kept_apart(tracer: Tracer, layer: Any, x: Any, op: str, **attrs: Any) -> An
     """What the pre-flight refuses, in place of a recurrent layer: one op for each tensor that it gives."""
     first = tf.nest.flatten(x)[0]
     made = tf.nest.flatten(layer.compute_output_shape(first.shape))  # of shapes, which `nest` does not enter
-    kept = [tracer.keep(op, [first], [None, *shape[1:]], **attrs) for shape in made]
+    place = tracer.current.key[0]  # beside it, a twin on the same input is the same op
+    kept = [tracer.keep(op, [first], [None, *shape[1:]], place=place, **attrs) for shape in made]
     return kept if len(kept) > 1 else kept[0]
 
 
