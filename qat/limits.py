@@ -36,7 +36,7 @@ class Limits:
         seconds: of such a child, for one file or one call.
         image_megapixels: one image, decoded.
         input_mb: one model input, as float32.
-        unrolled_ops: that recurrent layers are written out into; each takes some 15 ms, and as much again to train.
+        unrolled_ops: ops that the recurrent layers of a model are written out into; 1,000 take some 15 seconds.
     """
 
     file_mb: int = 2048
