@@ -33,6 +33,10 @@ class UnsupportedLayerError(ModelError):
         self.blockers = blockers
 
 
+class LongLoopError(UnsupportedLayerError):
+    """A model holds recurrent layers of more time steps than anybody should write out, whoever makes the file."""
+
+
 class CalibrationError(DataError):
     """Calibration samples that cannot be used: none, too few, not finite, wrong shape or dtype."""
 

@@ -1,4 +1,4 @@
-"""What a file that anybody may have written can cost at most: bytes, pixels, seconds. Settings. Stdlib only."""
+"""What a file that anybody may have written can cost at most: bytes, pixels, ops, seconds. Settings. Stdlib only."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Limits:
         seconds: of such a child, for one file or one call.
         image_megapixels: one image, decoded.
         input_mb: one model input, as float32.
+        unrolled_ops: ops that the recurrent layers of a model are written out into; 1,000 take some 15 seconds.
     """
 
     file_mb: int = 2048
@@ -44,6 +45,7 @@ class Limits:
     seconds: int = 120
     image_megapixels: int = 64
     input_mb: int = 256
+    unrolled_ops: int = 3000
 
     def __post_init__(self) -> None:
         for each in fields(self):

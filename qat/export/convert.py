@@ -7,7 +7,7 @@ from typing import Any
 
 from qat.calibration import as_batches
 from qat.config import QuantConfig
-from qat.errors import CalibrationError, ConfigError, ModelError, WrongFileError
+from qat.errors import CalibrationError, ConfigError, LongLoopError, ModelError, WrongFileError
 from qat.export.borders import integer_borders
 from qat.export.conversion import Options, convert_traced
 from qat.export.last_files import Exported
@@ -212,7 +212,7 @@ def _on_our_ranges(model: Any, batches: Any, per_channel: bool, **options: Any) 
         try:
             quantized = quantize_model(model, batches, config=QuantConfig(name="ptq", per_channel=per_channel))
             return convert(quantized, per_channel=per_channel, **options)
-        except WrongFileError:
+        except (LongLoopError, WrongFileError):
             raise
         except ModelError as error:
             reason = " ".join(line.strip() for line in str(error).splitlines()[:2])

@@ -16,8 +16,9 @@ import tensorflow as tf
 import tf_keras
 
 from qat.calibration import InputSpec
-from qat.errors import ModelError
+from qat.errors import LongLoopError, ModelError
 from qat.export.last_files import LastFiles, digest_of
+from qat.quantization.canonical.unrolling import Budget, LongLoop, counted
 
 HALF = ("float16", "bfloat16")
 _FAKE_QUANT_OPS = frozenset(
@@ -120,8 +121,11 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
         return tf.nest.flatten(result)
 
     unrolled = _recurrent_layers_unrolled(model) if unroll else contextlib.nullcontext()
-    with unrolled, _in_full_precision(model):
-        function = forward.get_concrete_function(*specs)
+    try:
+        with unrolled, _in_full_precision(model):
+            function = forward.get_concrete_function(*specs)
+    except LongLoop as loop:
+        raise LongLoopError(f"layer {loop.place!r}: {loop.told('a loop')}") from None
     graph = function.graph.as_graph_def()
     names, by_name = output_names(model, kind["outputs"])
     module = tf.Module()
@@ -223,7 +227,8 @@ def _recurrent_layers_unrolled(model: Any) -> Iterator[None]:
     try:
         for layer in layers:
             layer.unroll, layer._could_use_gpu_kernel = True, False
-        yield
+        with counted(Budget()):
+            yield
     finally:
         for layer, (unroll, fused) in zip(layers, kept, strict=True):
             layer.unroll, layer._could_use_gpu_kernel = unroll, fused

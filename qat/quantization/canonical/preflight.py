@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qat.errors import UnsupportedLayerError
+from qat.errors import LongLoopError, UnsupportedLayerError
 from qat.quantization.canonical.building import LINEAR
 from qat.quantization.canonical.graph import Graph, Node
 from qat.quantization.canonical.operations import OPERATIONS
@@ -125,20 +125,22 @@ def _reason(node: Node) -> str:
     op = f"Cast to {node.output.dtype}" if _rounds(node) else node.op.removeprefix("tf:")
     advice = WAYS_OUT.get(op.split(" ")[0], "no rewrite to an integer op is known for it")
     holder = f"{node.attrs['holder']}; " if "holder" in node.attrs else ""
-    return f"layer {node.layer or node.name!r}: op {op}: {holder}{advice}"
+    return f"layer {node.layer or node.name!r}: op {op}: {node.attrs.get('advice') or holder + advice}"
 
 
 def refuse_blockers(graph: Graph) -> None:
     """Raises UnsupportedLayerError naming all blockers, if there are any."""
     lines = blockers(graph)
     if lines:
-        _refuse(lines, graph.cut)
+        _refuse(lines, graph.cut, LongLoopError if any(graph.of("tf:recurrence")) else UnsupportedLayerError)
 
 
-def _refuse(lines: list[str], cut: str) -> None:
+def _refuse(lines: list[str], cut: str, error: type[UnsupportedLayerError] = UnsupportedLayerError) -> None:
     listing = "\n    ".join(lines)
     places = "1 place in the model has" if len(lines) == 1 else f"{len(lines)} places in the model have"
-    raise UnsupportedLayerError(
-        f"{places} no integer form in TFLite:\n    {listing}\nReplace them as said, or move them out of the model{cut}",
+    too_long = ", or too long a one" if error is LongLoopError else ""
+    raise error(
+        f"{places} no integer form in TFLite{too_long}:\n    {listing}\n"
+        f"Replace them as said, or move them out of the model{cut}",
         tuple(lines),
     )

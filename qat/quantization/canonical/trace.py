@@ -20,6 +20,7 @@ from tensorflow.python.framework import func_graph as func_graph_lib
 from qat.errors import ModelError, QatError
 from qat.quantization.canonical.assignments import forced_to_train
 from qat.quantization.canonical.open_sizes import is_open, rebuilding
+from qat.quantization.canonical.unrolling import Budget
 
 Key = tuple[str, int]  # of a layer call: the layer's path, and how many calls of it came before
 
@@ -113,6 +114,7 @@ class Tracer:
         self.masks: dict[Any, list[tf.Tensor]] = {}  # of dropout in recurrent cells
         self.forced: dict[str, str] = {}
         self._told: set[int] = set()  # layers in `forced`, which some wrappers call twice
+        self.budget = Budget()
         self.unrolling: list[int] = []  # how deep the recurrent layers are that are being written out
         self.root: LayerCall | None = None
         self._stack: list[LayerCall] = []

@@ -12,12 +12,12 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from tf_keras.src import backend
 from tf_keras.src.layers.rnn.dropout_rnn_cell_mixin import DropoutRNNCellMixin
 
 from qat.errors import ModelError
 from qat.quantization.canonical import lookups
 from qat.quantization.canonical.trace import Reader, Tracer
+from qat.quantization.canonical.unrolling import LongLoop, written_out
 
 
 def _argument(args: tuple, kwargs: dict) -> Any:
@@ -130,74 +130,32 @@ def _contraction(equation: str) -> tuple[int, int] | None:
     return (count, len(free)) if matches and count else None
 
 
-@contextlib.contextmanager
-def _unrolled(layer: Any) -> Iterator[None]:
-    names = [name for name in ("unroll", "_could_use_gpu_kernel") if hasattr(layer, name)]
-    before = {name: getattr(layer, name) for name in names}
-    for name in names:
-        setattr(layer, name, name == "unroll")
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(layer, name, value)
-
-
-@contextlib.contextmanager
-def _loops_written_out(unrolled: bool) -> Iterator[None]:
-    """Inside, `backend.rnn` writes every step out, also for layers that have no `unroll` (ConvLSTM2D).
-
-    Args:
-        unrolled: the layer's own `unroll`. Written out and going backwards, Keras takes the mask in its forward order
-            for what it zeroes at the end; in its loop it does not. A layer computes here what it did before.
-    """
-    original = backend.rnn
-
-    def rnn(*args: Any, **kwargs: Any) -> Any:
-        if len(args) >= 7:
-            return original(*args, **kwargs)
-        written_out = kwargs | {"unroll": True}
-        mask = kwargs.get("mask")
-        if unrolled or mask is None or not (kwargs.get("go_backwards") and kwargs.get("zero_output_for_mask")):
-            return original(*args, **written_out)
-        last, outputs, states = original(*args, **written_out | {"zero_output_for_mask": False})
-        time_axis = 0 if kwargs.get("time_major") else 1
-        backwards = tf.reverse(mask, [time_axis])
-        outputs = _zero_where_masked(backwards, outputs) if kwargs.get("return_all_outputs", True) else outputs
-        return _zero_where_masked(tf.gather(mask, 0, axis=time_axis), last), outputs, states
-
-    backend.rnn = rnn
-    try:
-        yield
-    finally:
-        backend.rnn = original
-
-
-def _zero_where_masked(mask: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """x where the mask holds: the mask's axes are x's first ones."""
-    for _ in range(x.shape.rank - mask.shape.rank):
-        mask = tf.expand_dims(mask, -1)
-    return tf.where(mask, x, tf.zeros_like(x))
-
-
 def _recurrent(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
-    if layer.stateful:
-        x = tf.nest.flatten(_argument(args, kwargs))[0]
-        made = tf.nest.flatten(layer.compute_output_shape(x.shape))  # of shapes, which `nest` does not enter
-        kept = [tracer.keep("tf:recurrent state", [x], [None, *shape[1:]]) for shape in made]
-        return kept if len(kept) > 1 else kept[0]
     x = _argument(args, kwargs)
+    if layer.stateful:
+        return _kept_apart(tracer, layer, x, "tf:recurrent state")
     if _has_kernel(
         layer, x, (*args[1:], *(value for name, value in kwargs.items() if name not in ("inputs", "training")))
     ):
         return _lstm(tracer, layer, x)
-    with (
-        _loops_written_out(getattr(layer, "unroll", False)),
-        _unrolled(layer),
-        _dropout_masks(tracer),
-        tracer.writing_out_steps(),
-    ):
-        return original(layer, *args, **kwargs)
+    try:
+        with (
+            written_out(layer, tracer.budget, outermost=not tracer.unrolling),
+            _dropout_masks(tracer),
+            tracer.writing_out_steps(),
+        ):
+            return original(layer, *args, **kwargs)
+    except LongLoop as loop:
+        return _kept_apart(tracer, layer, x, "tf:recurrence", advice=loop.told(type(layer).__name__))
+
+
+def _kept_apart(tracer: Tracer, layer: Any, x: Any, op: str, **attrs: Any) -> Any:
+    """What the pre-flight refuses, in place of a recurrent layer: one op for each tensor that it gives."""
+    first = tf.nest.flatten(x)[0]
+    made = tf.nest.flatten(layer.compute_output_shape(first.shape))  # of shapes, which `nest` does not enter
+    place = tracer.current.key[0]  # beside it, a twin on the same input is the same op
+    kept = [tracer.keep(op, [first], [None, *shape[1:]], place=place, **attrs) for shape in made]
+    return kept if len(kept) > 1 else kept[0]
 
 
 @contextlib.contextmanager

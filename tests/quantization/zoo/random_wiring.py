@@ -10,7 +10,10 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
+from .rare_ops import RARE
+
 SEEDS = 100
+RARE_SEEDS = range(100, 180)  # graphs of two to four rare ops between others
 SIZE, CHANNELS = 6, 4
 RECENT = 4  # an op reads one of that many tensors before it
 
@@ -21,6 +24,7 @@ class Wiring:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.image = tf_keras.Input((SIZE, SIZE, CHANNELS))
+        self.shape = (-1, SIZE, SIZE, CHANNELS)
         self.made = [layers.Conv2D(CHANNELS, 1)(self.image)]
 
     def x(self):
@@ -117,6 +121,19 @@ def _build(seed: int) -> tf_keras.Model:
     wiring = Wiring(seed)
     for _ in range(int(wiring.rng.integers(3, 9))):
         wiring.made.append(wiring.one_of(*OPS)(wiring))
+    return _ended(wiring)
+
+
+def _build_rare(seed: int) -> tf_keras.Model:
+    """Two to four rare ops, each before one of any kind: the rare ones in turn, so that all are drawn."""
+    wiring = Wiring(seed)
+    for turn in range(int(wiring.rng.integers(2, 5))):
+        wiring.made.append((RARE[seed % len(RARE)] if turn == 0 else wiring.one_of(*RARE))(wiring))
+        wiring.made.append(wiring.one_of(*OPS)(wiring))
+    return _ended(wiring)
+
+
+def _ended(wiring: Wiring) -> tf_keras.Model:
     outputs = {id(wiring.made[-1]): wiring.made[-1]}
     if wiring.number(0, 1) < 0.4:
         other = wiring.made[int(wiring.rng.integers(1, len(wiring.made)))]
@@ -125,3 +142,4 @@ def _build(seed: int) -> tf_keras.Model:
 
 
 RANDOM = {f"random_{seed}": partial(_build, seed) for seed in range(SEEDS)}
+RANDOM |= {f"random_{seed}": partial(_build_rare, seed) for seed in RARE_SEEDS}

@@ -23,7 +23,10 @@ class Range:
     step: str = ""  # the place of its op in one step of an unrolled layer
 
     def root(self) -> Range:
-        return self if self.merged_into is None else self.merged_into.root()
+        on = self
+        while on.merged_into is not None:  # as often as an unrolled layer has steps
+            on = on.merged_into
+        return on
 
 
 def merge(source: Range, target: Range) -> None:

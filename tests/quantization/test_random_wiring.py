@@ -1,0 +1,50 @@
+"""The random graphs of the zoo draw every op that the canonical form knows."""
+
+import tf_keras
+from tf_keras import layers
+
+from qat.quantization.canonical import REWRITES
+from qat.quantization.canonical.modes import read
+from qat.quantization.canonical.operations import OPERATIONS
+
+from .zoo.random_wiring import OPS, Wiring
+from .zoo.rare_ops import RARE
+
+NEVER_DRAWN = {  # and where they come from
+    "broadcast_to": "weights that are computed from variables",
+    "corrected": "bias correction",
+    "float_barrier": "placement, of layers in quant.skip",
+    "identity": "emission, of outputs",
+    "requantize": "placement",
+}
+
+
+class Every(Wiring):
+    """Its dice show one side after another."""
+
+    def __init__(self):
+        super().__init__(0)
+        self.made = [layers.Conv2D(self.image.shape[-1], 1)(self.image) for _ in range(4)]
+        self.turn, self.sides = 0, 1
+
+    def one_of(self, *choices):
+        self.sides = max(self.sides, len(choices))
+        return choices[self.turn % len(choices)]
+
+    def drawn(self, draw):
+        self.turn, self.sides = 0, 1
+        while self.turn < self.sides:
+            yield draw(self)
+            self.turn += 1
+
+
+def test_every_op_of_the_canonical_form_is_drawn():
+    """As the graph is read, or as rewrites leave it."""
+    wiring = Every()
+    outputs = [made for draw in (*OPS, *RARE) for made in wiring.drawn(draw)]
+    graph = read(tf_keras.Model(wiring.image, outputs))
+    met = {node.op for node in graph.nodes}
+    for rewrite in REWRITES:
+        rewrite(graph)
+        met |= {node.op for node in graph.nodes}
+    assert set(OPERATIONS) - met == set(NEVER_DRAWN)
