@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import NoReturn
 
+from qat.cli import open_door
 from qat.config import BenchmarkConfig
-from qat.door import open_door
 
 
 def benchmark(config: BenchmarkConfig, run_dir: Path) -> object:

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from qat.cli import open_door
 from qat.config import CompareConfig
-from qat.door import open_door
 
 
 def compare(config: CompareConfig, run_dir: Path) -> None:

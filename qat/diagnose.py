@@ -7,9 +7,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from qat.cli import import_tensorflow, open_door
 from qat.commands import command
 from qat.config import DiagnoseConfig
-from qat.door import import_tensorflow, open_door
 from qat.errors import DiagnosedError
 from qat.rundir import sha256
 

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from qat.cli import by_path, open_door
 from qat.config import EvaluateConfig
-from qat.door import by_path, open_door
 
 
 def evaluate(config: EvaluateConfig, run_dir: Path) -> object:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from qat import targets
+from qat.cli import by_path, import_tensorflow, open_door, spare_imports
 from qat.config import Config
-from qat.door import by_path, import_tensorflow, open_door, spare_imports
 
 
 def train(config: Config, run_dir: Path) -> object:

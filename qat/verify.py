@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import NoReturn
 
+from qat.cli import open_door
 from qat.config import VerifyConfig
-from qat.door import open_door
 from qat.errors import NotIntegerOnlyError
 
 

@@ -58,7 +58,7 @@ def child(overrides: list[str]) -> None:
     """The default job in this process, its logging counted."""
     start = time.process_time()
     import qat  # noqa: F401  (chooses Keras 2)
-    from qat.door import compose, import_tensorflow, spare_imports
+    from qat.cli import compose, import_tensorflow, spare_imports
 
     import_tensorflow()
     from qat.reporting import Board

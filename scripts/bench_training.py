@@ -16,13 +16,13 @@ import tf_keras
 from bench_models import MODELS, compiled, images, labels, quantized, stock_quantized
 from bench_timing import Times, emit, emit_times, interleaved, timed
 
-from qat.calibration import as_batches
+from qat.calibration_data import as_batches
 from qat.config import QuantConfig
-from qat.quantization.canonical import canonicalize
-from qat.quantization.canonical.placement import place
-from qat.quantization.canonical.preflight import refuse_blockers
-from qat.quantization.emission import emit as emit_model
-from qat.quantization.ranges import calibrate
+from qat.quantization.calibrate import calibrate
+from qat.quantization.importing.preflight import refuse_blockers
+from qat.quantization.keras.build_model import emit as emit_model
+from qat.quantization.placement import place
+from qat.quantization.rewrites import canonicalize
 from qat.quantization.settings import input_specs, skipped_layers, weight_scheme
 
 STEPS = {"ResNet8": 128, "MobileNetV1-0.25": 32}  # batch sizes

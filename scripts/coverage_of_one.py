@@ -26,8 +26,8 @@ import tf_keras
 from qat.codes import quantize
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
-from qat.quantization.layers import Op, integer_arithmetic
-from qat.quantization.model import deep_recursion
+from qat.quantization.keras.layers import Op, integer_arithmetic
+from qat.quantization.keras.model import deep_recursion
 from qat.quantization.schedule import freeze_batch_norm, normalized
 from qat.tflite import Interpreter, convert, read, verify
 from qat.tflite.editing import rewrite

@@ -20,7 +20,7 @@ from qat.diagnosis.weights import layer_cosines
 from qat.errors import QatError
 from qat.metrics import sqnr_db
 from qat.tflite import read
-from qat.tflite.runtime.runtime import Runtime
+from qat.tflite.runtime.pool import Runtime
 
 NAMES = (
     "keras_model", "inputs", "labels", "preprocess", "user_preprocess", "user_run", "fed", "outputs", "calibration",

@@ -119,7 +119,7 @@ def tflite_with_metadata(content: bytes, mean: float, std: float) -> bytes:
     from qat.contract import Contract
     from qat.tflite import read
     from qat.tflite.editing import rewrite, set_metadata
-    from qat.tflite.standard_metadata import ENTRY, write_entry
+    from qat.tflite.task_metadata import ENTRY, write_entry
 
     graph = read(content)
     contract = Contract(tuple(graph.inputs[0].shape[1:]), range=(-mean / std, (255 - mean) / std))

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 from diagnose_models import BUILDERS, MEAN, STD, cifar, preprocess_of, swish_net, targets
 
-from qat.tflite.runtime.silence import quiet
+from qat.tflite.runtime.quiet import quiet
 
 INT8 = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
 

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 
 from qat import limits
+from qat.cli.sweeps.finished_jobs import found_jobs
+from qat.cli.sweeps.resume import resumed
 from qat.comparison import collect
 from qat.config import BenchmarkConfig, ContractConfig, DataConfig
 from qat.contract import Contract
 from qat.data import load as load_data
 from qat.data.stored_arrays import read_array
 from qat.diagnosis.from_run import jobs_of_run
-from qat.door.finished import found_jobs
-from qat.door.resume import resumed
 from qat.errors import QatError, TfliteFileError
 from qat.results import Metric, RunResult, Variant
 from qat.stages.benchmark_files import files_of
@@ -38,7 +38,7 @@ from qat.tflite import Interpreter, TfliteGraph, arena_lower_bound, multiply_acc
 from qat.tflite.benchmark.single_ops import one_op_files
 from qat.tflite.benchmark.timing import Job, Setting, measure, time_each
 from qat.tflite.editing import rewrite, set_metadata
-from qat.tflite.kind import kind_of
+from qat.tflite.file_kind import kind_of
 from qat.tflite.metadata import ENTRY, Metadata
 
 BENT_FILES = 500

@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 import pytest
 
-from qat import calibration
-from qat.calibration import InputSpec, as_batches, sample_count
+from qat import calibration_data
+from qat.calibration_data import InputSpec, as_batches, sample_count
 from qat.errors import CalibrationError
 
 IMAGE = [InputSpec("image", (4, 4, 1), "float32")]
@@ -141,7 +141,7 @@ def test_a_small_set_is_taken_with_a_warning():
 
 
 def test_samples_of_an_iterator_are_counted_as_samples(monkeypatch):
-    monkeypatch.setattr(calibration, "MOST_SAMPLES", 200)
+    monkeypatch.setattr(calibration_data, "MOST_SAMPLES", 200)
     assert sample_count(as_batches((row for row in ARRAY), IMAGE)) == 130  # 130 of 4 rows each
 
 
@@ -161,19 +161,19 @@ ENDLESS = {
 
 @pytest.mark.parametrize("make", ENDLESS.values(), ids=ENDLESS)
 def test_an_iterable_without_an_end_is_stopped_and_said(make, monkeypatch):
-    monkeypatch.setattr(calibration, "MOST_SAMPLES", 5_000)
+    monkeypatch.setattr(calibration_data, "MOST_SAMPLES", 5_000)
     with pytest.raises(CalibrationError, match=r"has not ended after .*itertools\.islice\(batches, 32\)"):
         as_batches(make(), IMAGE)
 
 
 def test_large_batches_are_stopped_by_what_they_hold(monkeypatch):
-    monkeypatch.setattr(calibration, "MOST_BYTES", 50 * ARRAY.nbytes)
+    monkeypatch.setattr(calibration_data, "MOST_BYTES", 50 * ARRAY.nbytes)
     with pytest.raises(CalibrationError, match="has not ended after 50 batches"):
         as_batches(endlessly(ARRAY), IMAGE)
 
 
 def test_a_long_iterable_that_says_its_length_is_taken_whole(monkeypatch):
-    monkeypatch.setattr(calibration, "MOST_SAMPLES", 100)
+    monkeypatch.setattr(calibration_data, "MOST_SAMPLES", 100)
     assert sample_count(as_batches([[ARRAY], [ARRAY]], IMAGE)) == 260
 
 

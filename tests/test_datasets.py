@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qat.calibration import InputSpec, as_batches
+from qat.calibration_data import InputSpec, as_batches
 from qat.datasets import class_labels, input_arrays, labelled_arrays
 from qat.errors import CalibrationError, DataError
 

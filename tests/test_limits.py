@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from qat import rundir
+from qat.cli import compose
 from qat.config import DataConfig
 from qat.contract import Contract
 from qat.data import load
 from qat.data.stored_arrays import read_array, read_arrays
-from qat.door import compose
 from qat.errors import ConfigError, DataError, RunDirError
 from qat.limits import Limits, use
 from qat.plain_text import HarmlessStream, csv_text_cell, writable

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pytest
 from omegaconf import OmegaConf
 
+from qat.cli.options import knobs
+from qat.cli.sweeps.finished_jobs import fingerprint
 from qat.comparison.configurations import changes_nothing
 from qat.config import Config, TrainConfig
-from qat.door.finished import fingerprint
-from qat.door.knobs import knobs
 from qat.setting import FILES, NOTHING, RESULT, Setting, section, setting, settings_of, without_effect
 
 

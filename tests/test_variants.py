@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from qat import variants
-from qat.door import compose
+from qat.cli import compose
 from qat.reporting.colours import FAKE_QUANT, VARIANT_COLOURS
 from qat.reporting.dashboard import run_names, run_of
 from qat.results import Metric, RunResult, Variant

@@ -16,7 +16,7 @@ import tf_keras
 from sklearn.datasets import load_digits
 from tf_keras import layers
 
-from qat.tflite.runtime.silence import quiet
+from qat.tflite.runtime.quiet import quiet
 
 FOLDER = Path("faults")
 

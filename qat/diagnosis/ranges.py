@@ -13,7 +13,7 @@ from qat.diagnosis.facts import Facts
 from qat.diagnosis.making import Recipe
 from qat.diagnosis.normalisations import NORMALISATIONS
 from qat.tflite import read
-from qat.tflite.runtime.remote import make_runtime
+from qat.tflite.runtime.child_process import make_runtime
 
 SAMPLES = 64
 FARTHEST = 3.0  # octaves

@@ -12,7 +12,7 @@ from qat.codes import dequantize, quantize
 from qat.errors import DataError
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
-from qat.tflite.runtime.remote import make_runtime
+from qat.tflite.runtime.child_process import make_runtime
 
 BATCH = 128
 

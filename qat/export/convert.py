@@ -5,25 +5,25 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from qat.calibration import as_batches
+from qat.calibration_data import as_batches
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, LongLoopError, ModelError, WrongFileError
-from qat.export.borders import integer_borders
-from qat.export.conversion import Options, convert_traced
+from qat.export.float_io import integer_borders
 from qat.export.last_files import Exported
-from qat.export.lowered import lowered_file
+from qat.export.lowered_file import lowered_file
 from qat.export.lowering import is_lowerable, reading_once, refuse_unknown_layers
 from qat.export.self_check import check_against_model
-from qat.export.tracing import TracedModel, broken, graph_name, is_keras_3, trace
+from qat.export.tf_conversion import Options, convert_traced
+from qat.export.traced_function import TracedModel, broken, graph_name, is_keras_3, trace
 from qat.models.leading_layers import multiplied_inputs
 from qat.quantization import quantize_model
-from qat.quantization.model import in_float32
+from qat.quantization.keras.model import in_float32
+from qat.tflite.broken_numbers import refuse_broken_numbers
 from qat.tflite.editing import restore_order, rewrite, set_metadata, set_names
 from qat.tflite.graph import TfliteGraph, layer_name
-from qat.tflite.made_here import trust
 from qat.tflite.metadata import ENTRY, Metadata
-from qat.tflite.numbers import refuse_broken_numbers
 from qat.tflite.reader import read
+from qat.tflite.trusted_files import trust
 from qat.tflite.verify import Verification, verify
 
 SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
@@ -63,8 +63,8 @@ def convert(
     Args:
         model: a tf_keras model (one of Keras 3 is converted by TensorFlow alone, which a warning says); or what
             `qat.export.last_files.Exported` holds of one that is converted again and again while it trains (of a model
-            of others: what `qat.export.tracing.trace` gave, which is traced once): converted with the weights that it
-            has by then, if these are others than before.
+            of others: what `qat.export.traced_function.trace` gave, which is traced once): converted with the weights
+            that it has by then, if these are others than before.
         calibration: for "int8" and "int16x8": an array [N, ...], a list in `model.inputs` order, a dict by input name,
             or an iterable of batches of these.
         scheme: see above; a QAT model takes "int8" only.

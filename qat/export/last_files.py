@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qat.quantization.model import QatModel
+from qat.quantization.keras.model import QatModel
 
 MOST_KEPT = 1 << 26  # bytes of files that are kept for another asking
 

@@ -14,8 +14,8 @@ import tf_keras
 from numpy.typing import NDArray
 
 from qat.metrics import sqnr_db
-from qat.quantization.layers import RangeLayer, fake_quant_arithmetic, integer_arithmetic
-from qat.quantization.model import QatModel, part_of
+from qat.quantization.keras.layers import RangeLayer, fake_quant_arithmetic, integer_arithmetic
+from qat.quantization.keras.model import QatModel, part_of
 from qat.tflite.editing import rewrite
 from qat.tflite.reader import read
 from qat.tflite.runtime.interpreter import Interpreter

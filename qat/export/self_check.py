@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from qat.config import ParityConfig
 from qat.errors import QatError, WrongFileError
 from qat.export.layer_parity import LayerParity, first_departure, layer_parity
-from qat.quantization.check_rows import check_rows
-from qat.quantization.layers import integer_arithmetic
-from qat.quantization.model import QatModel
+from qat.quantization.keras.check_rows import check_rows
+from qat.quantization.keras.layers import integer_arithmetic
+from qat.quantization.keras.model import QatModel
 from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.runtime.interpreter import Interpreter
 

@@ -15,11 +15,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from qat.config import QuantConfig
-from qat.quantization.canonical.building import LINEAR
-from qat.quantization.canonical.execute import run_node
-from qat.quantization.canonical.graph import Graph, Node, Tensor, Weight
-from qat.quantization.canonical.placement import Range
-from qat.quantization.on_grid import WITH_GRID, on_grid
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
+from qat.quantization.ir.interpret import run_node
+from qat.quantization.kernels.quantized_kernel import WITH_GRID, on_grid
+from qat.quantization.placement import Range
+from qat.quantization.rewrites.builder import LINEAR
 
 MEMORY_BYTES = 1 << 30  # for the activations of both models; more samples than fit are left out
 LIVE_TENSORS = 8  # of the largest size, at the same time, in both models together

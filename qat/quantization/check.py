@@ -5,9 +5,9 @@ from __future__ import annotations
 import tf_keras
 
 from qat.config import QuantConfig
-from qat.quantization.canonical import canonicalize
-from qat.quantization.canonical.placement import place
-from qat.quantization.canonical.preflight import refuse_blockers
+from qat.quantization.importing.preflight import refuse_blockers
+from qat.quantization.placement import place
+from qat.quantization.rewrites import canonicalize
 from qat.quantization.settings import override, refuse_low_bit, skipped_layers
 
 

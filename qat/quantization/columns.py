@@ -18,10 +18,10 @@ import tf_keras
 from numpy.typing import NDArray
 
 from qat.metrics import sqnr_db
-from qat.quantization.canonical.cuts import cut_code
-from qat.quantization.canonical.execute import run
-from qat.quantization.canonical.graph import Graph, Tensor
-from qat.quantization.canonical.placement import Range
+from qat.quantization.importing.cut_model import cut_code
+from qat.quantization.ir.graph import Graph, Tensor
+from qat.quantization.ir.interpret import run
+from qat.quantization.placement import Range
 
 CODES = 256
 FEW, TOO_FEW = 16, 4  # codes that a column is left with: what may cost something, and what does

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.quantization.canonical.building import LINEAR, only_reader
-from qat.quantization.canonical.graph import Graph, Node, Weight
-from qat.quantization.on_grid import norm_scale
+from qat.quantization.ir.graph import Graph, Node, Weight
+from qat.quantization.kernels.quantized_kernel import norm_scale
+from qat.quantization.rewrites.builder import LINEAR, only_reader
 
 PASSES_FACTORS = frozenset({"relu", "leaky_relu", "max_pool", "avg_pool", "identity", "mean", "pad", "reshape"})
 SWEEPS = 20  # over all pairs; a layer in the middle of a chain belongs to two

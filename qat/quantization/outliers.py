@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.calibration import InputSpec
+from qat.calibration_data import InputSpec
 
 FEWEST = 20  # samples that tell what is usual
 USUAL = 0.95  # share of the samples ...

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from qat.config import PRESERVE, QuantConfig
 from qat.errors import ConfigError
-from qat.quantization.canonical.building import LINEAR
-from qat.quantization.canonical.graph import Graph, Node
-from qat.quantization.canonical.kept import Kept
+from qat.quantization.ir.graph import Graph, Node
+from qat.quantization.ir.preserved_kernels import Kept
+from qat.quantization.rewrites.builder import LINEAR
 
 KERNELS = ("kernel", "recurrent", "table")  # a node's weights that pruning and clustering are about
 PRUNED = 0.3  # share of exact zeros, at least: continuous values have none by chance

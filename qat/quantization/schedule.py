@@ -13,10 +13,10 @@ import tf_keras
 
 from qat.config import QuantConfig
 from qat.errors import DataError
-from qat.moment import step_of
-from qat.quantization.layers import Linear, RangeLayer
-from qat.quantization.quantizers import ActivationQuantizer
-from qat.quantization.scheme import CanonicalWrapper
+from qat.quantization.keras.layers import Linear, RangeLayer
+from qat.quantization.keras.quantizers import ActivationQuantizer
+from qat.quantization.keras.wrapper import CanonicalWrapper
+from qat.schedule_point import step_of
 
 
 def quantizers(model: tf_keras.Model) -> Iterator[Any]:

@@ -11,17 +11,17 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from qat.calibration import as_batches
+from qat.calibration_data import as_batches
 from qat.config import QuantConfig
 from qat.errors import ConfigError
 from qat.metrics import accuracy, agreement, sqnr_db
-from qat.quantization.canonical import canonicalize
-from qat.quantization.canonical.execute import run_node
-from qat.quantization.canonical.graph import Node, Tensor
-from qat.quantization.canonical.placement import place
-from qat.quantization.canonical.preflight import refuse_blockers
-from qat.quantization.on_grid import WITH_GRID, on_grid
-from qat.quantization.ranges import calibrate
+from qat.quantization.calibrate import calibrate
+from qat.quantization.importing.preflight import refuse_blockers
+from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.ir.interpret import run_node
+from qat.quantization.kernels.quantized_kernel import WITH_GRID, on_grid
+from qat.quantization.placement import place
+from qat.quantization.rewrites import canonicalize
 from qat.quantization.settings import input_specs
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from qat.calibration import InputSpec
+from qat.calibration_data import InputSpec
 from qat.config import QuantConfig
 from qat.errors import ConfigError
-from qat.quantization.canonical.graph import Graph
+from qat.quantization.ir.graph import Graph
 
 LAYER_SETTINGS = ("weight_bits", "per_channel", "method")
 

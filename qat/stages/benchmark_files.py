@@ -14,9 +14,9 @@ from qat.contract import Contract
 from qat.errors import ConfigError, QatError, RunDirError
 from qat.reporting.terminal import near
 from qat.tflite import TfliteGraph, check_loadable, read, with_metadata
-from qat.tflite.kind import kind_of
+from qat.tflite.file_kind import kind_of
 from qat.tflite.reader import read_bytes
-from qat.tflite.runtime.silence import quiet
+from qat.tflite.runtime.quiet import quiet
 from qat.variants import VARIANTS, without_calibration
 
 MADE = {each.variant: each.scheme for each in without_calibration()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.calibration import FEW_SAMPLES
+from qat.calibration_data import FEW_SAMPLES
 from qat.errors import CalibrationError
 from qat.stages.run import Run
 from qat.variants import QUANTIZERS

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import tf_keras
 
     from qat.export.last_files import Exported
-    from qat.export.tracing import TracedModel
+    from qat.export.traced_function import TracedModel
 
 
 def export_keras(run: Run, variant: str, model: tf_keras.Model) -> None:

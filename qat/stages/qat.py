@@ -14,8 +14,8 @@ from qat.errors import TrainingDivergedError
 from qat.evaluation import Predictor, evaluate, keras_predictor
 from qat.export.last_files import Exported
 from qat.quantization import quantize_model
-from qat.quantization.model import qat_twin
-from qat.quantization.range_meter import RangeFit
+from qat.quantization.keras.model import qat_twin
+from qat.quantization.range_statistics import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, normalized, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
 from qat.stages.deployed import draw_converted, draw_deployed

@@ -11,8 +11,8 @@ import tensorflow as tf
 import tf_keras
 
 from qat.evaluation import spread
-from qat.quantization.model import QatModel
-from qat.quantization.range_meter import RangeFit, RangeMeter
+from qat.quantization.keras.model import QatModel
+from qat.quantization.range_statistics import RangeFit, RangeMeter
 from qat.reporting.dashboard import ALL_LAYERS, SATURATION, SQNR
 from qat.stages.run import Run
 

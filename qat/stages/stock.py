@@ -14,7 +14,7 @@ import tf_keras
 from qat import rundir
 from qat.errors import ModelError, QatError
 from qat.evaluation import Predictor, evaluate, keras_predictor
-from qat.export.tracing import TracedModel, trace
+from qat.export.traced_function import TracedModel, trace
 from qat.quantization.stock import quantize_by_tfmot, reason_of, stock_scope
 from qat.reporting.dashboard import stock_curves
 from qat.stages.beside import write_beside

@@ -14,11 +14,11 @@ from typing import Any
 
 from qat.contract import Contract
 from qat.errors import ConfigError, TfliteFileError
-from qat.tflite import standard_metadata
+from qat.tflite import task_metadata
 from qat.tflite.editing import rewrite, set_metadata
 from qat.tflite.graph import TfliteGraph
-from qat.tflite.made_here import is_trusted, trust
 from qat.tflite.reader import read, read_bytes
+from qat.tflite.trusted_files import is_trusted, trust
 
 ENTRY = "qat.model.json"
 
@@ -67,14 +67,14 @@ def read_metadata(model: bytes | str | Path | TfliteGraph, graph: TfliteGraph | 
 
 def _standard(graph: TfliteGraph, content: bytes) -> Metadata:
     """What TensorFlow Lite's own metadata says, of a file that is not ours."""
-    if standard_metadata.ENTRY not in graph.metadata:
+    if task_metadata.ENTRY not in graph.metadata:
         return Metadata()
-    normalization = standard_metadata.read_normalization(graph.metadata[standard_metadata.ENTRY])
+    normalization = task_metadata.read_normalization(graph.metadata[task_metadata.ENTRY])
     shape = graph.inputs[0].shape[1:] if graph.inputs else ()
     contract = None
     if normalization is not None and len(shape) == 3:  # an image
-        contract = standard_metadata.contract_of(normalization, shape)
-    return Metadata(contract, standard_metadata.read_labels(content))
+        contract = task_metadata.contract_of(normalization, shape)
+    return Metadata(contract, task_metadata.read_labels(content))
 
 
 def with_metadata(model: bytes | str | Path, *, contract: Contract | None = None, labels: Sequence[str] = ()) -> bytes:
@@ -90,11 +90,11 @@ def with_metadata(model: bytes | str | Path, *, contract: Contract | None = None
     updated = replace(known, contract=contract or known.contract, labels=tuple(labels) or known.labels)
     entries = {
         ENTRY: updated.to_json().encode(),
-        standard_metadata.ENTRY: standard_metadata.write_entry(graph, updated.contract, updated.labels),
+        task_metadata.ENTRY: task_metadata.write_entry(graph, updated.contract, updated.labels),
     }
     written = rewrite(model, lambda content: set_metadata(content, entries))
     if updated.labels:
-        written = standard_metadata.append_labels(written, updated.labels)
+        written = task_metadata.append_labels(written, updated.labels)
     if is_trusted(model):
         trust(written)
     return written

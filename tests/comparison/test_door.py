@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from qat.cli import compose
 from qat.compare import _condition_as_text
 from qat.config import CompareConfig
-from qat.door import compose
 from qat.errors import QatError, RunDirError
 from qat.stages.compare import compare, write_comparison
 

@@ -10,7 +10,7 @@ from tf_keras import layers
 
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError
-from qat.export.tracing import input_specs, trace
+from qat.export.traced_function import input_specs, trace
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, read, verify
 

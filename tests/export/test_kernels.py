@@ -7,7 +7,7 @@ from tf_keras import layers
 
 from qat.config import QuantConfig
 from qat.errors import ModelError
-from qat.export.tracing import trace
+from qat.export.traced_function import trace
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, read
 

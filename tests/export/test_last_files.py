@@ -6,7 +6,8 @@ import tf_keras
 
 from qat.export import convert, last_files
 from qat.export.last_files import Exported, LastFiles
-from qat.quantization import quantize_model, variables
+from qat.quantization import quantize_model
+from qat.quantization.keras import variables
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 from qat.export.lowering.network import PASSED_OPS
 from qat.export.lowering.operators import OPERATORS
-from qat.quantization import between_codes
-from qat.quantization.canonical import placement
-from qat.quantization.canonical.operations import OPERATIONS
+from qat.quantization import placement
+from qat.quantization.ir.operations import OPERATIONS
+from qat.quantization.kernels import integer_kernels
 
 IN_TRAINING_ALONE = {"dropout_mask", "tap"}
 
@@ -14,4 +14,4 @@ def test_every_op_of_the_canonical_form_has_an_operator():
 
 
 def test_an_op_whose_kernels_rounding_is_simulated_is_told_its_ranges():
-    assert set(between_codes.BETWEEN_CODES) == set(placement.BETWEEN_CODES)
+    assert set(integer_kernels.BETWEEN_CODES) == set(placement.BETWEEN_CODES)

@@ -9,14 +9,14 @@ import tf_keras
 from tf_keras import layers
 
 from qat.errors import WrongFileError
-from qat.export import lowered, self_check
+from qat.export import lowered_file, self_check
 from qat.export.self_check import compared
-from qat.export.tracing import trace
+from qat.export.traced_function import trace
 from qat.quantization import quantize_model
-from qat.quantization.check_rows import check_rows
+from qat.quantization.keras.check_rows import check_rows
 from qat.tflite import convert
+from qat.tflite.broken_numbers import refuse_broken_numbers
 from qat.tflite.editing import rewrite
-from qat.tflite.numbers import refuse_broken_numbers
 from qat.tflite.reader import read
 from qat.tflite.writer import pack
 
@@ -44,14 +44,14 @@ def kernels(content, change, *names):
 
 def spoiled(monkeypatch, change):
     """Let what `convert` writes be spoiled before it is packed."""
-    usual = lowered.lower
+    usual = lowered_file.lower
 
     def spoil(model, **options):
         content = usual(model, **options)
         change(content)
         return content
 
-    monkeypatch.setattr(lowered, "lower", spoil)
+    monkeypatch.setattr(lowered_file, "lower", spoil)
 
 
 def test_an_honest_file_leaves_without_a_word(ours):

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import qat
+from qat.cli import compose
+from qat.cli.options import knobs
+from qat.cli.options_page import COMMANDS, options_page
+from qat.cli.sweeps.requested_jobs import arguments_of, flags_first, requested
 from qat.config import Config
-from qat.door import compose
-from qat.door.knobs import knobs
-from qat.door.options_page import COMMANDS, options_page
-from qat.door.sweep import arguments_of, flags_first, requested
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "pages").glob("*.md"))

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qat.cli import compose
+from qat.cli.sweeps.requested_jobs import arguments_of, flags_first, requested
 from qat.config import Config
-from qat.door import compose
-from qat.door.sweep import arguments_of, flags_first, requested
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^ +(?:scripts/run|python -m qat\.train)((?: [^#\n]+)?)", README, re.MULTILINE)

@@ -50,9 +50,7 @@ def test_it_holds_the_templates_that_snippets_are_made_of(wheel):
 
 
 def test_the_package_is_the_one_from_the_wheel(python, tmp_path):
-    shown = run(
-        python, "-c", "import qat; from qat.door import conf_dir; print(qat.__file__, conf_dir())", cwd=tmp_path
-    )
+    shown = run(python, "-c", "import qat; from qat.cli import conf_dir; print(qat.__file__, conf_dir())", cwd=tmp_path)
     package, conf = map(Path, shown.stdout.split())
     assert python.parents[1] in package.parents
     assert conf == package.parent / "conf"

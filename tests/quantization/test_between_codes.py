@@ -6,8 +6,8 @@ import tensorflow as tf
 import tf_keras
 
 from qat.quantization import quantize_model
-from qat.quantization.between_codes import BETWEEN_CODES
-from qat.quantization.layers import RangeLayer
+from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.kernels.integer_kernels import BETWEEN_CODES
 from qat.tflite import Interpreter, convert
 
 LINE = np.linspace(-3.0, 3.1, 256, dtype=np.float32).reshape(64, 4)

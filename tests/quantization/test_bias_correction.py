@@ -51,7 +51,7 @@ def test_the_float_model_is_left_as_it_was(model):
 
 
 def test_fewer_samples_are_taken_where_activations_do_not_fit_into_memory(model, monkeypatch):
-    from qat.quantization.canonical import canonicalize
+    from qat.quantization.rewrites import canonicalize
 
     graph, batches = canonicalize(model), [[images(32)] for _ in range(4)]
     assert len(bias_correction._affordable(graph, batches)) == 4

@@ -11,9 +11,9 @@ from tf_keras import layers
 from qat.config import QuantConfig
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
-from qat.quantization.canonical import canonicalize
-from qat.quantization.canonical.execute import run
 from qat.quantization.equalization import equalize, equalize_uneven, input_ranges, output_ranges, pairs, unevenness
+from qat.quantization.ir.interpret import run
+from qat.quantization.rewrites import canonicalize
 from qat.tflite import Interpreter, convert
 
 SHAPE = (12, 12, 3)

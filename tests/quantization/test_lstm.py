@@ -11,8 +11,8 @@ from tf_keras import layers
 from qat.config import QuantConfig
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
-from qat.quantization.canonical import canonicalize
-from qat.quantization.model import qat_twin
+from qat.quantization.keras.model import qat_twin
+from qat.quantization.rewrites import canonicalize
 from qat.tflite import Interpreter, convert, verify
 
 STEPS, WIDTH, UNITS = 7, 4, 5

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from qat.calibration import InputSpec, as_batches
+from qat.calibration_data import InputSpec, as_batches
 from qat.quantization.outliers import warn_of_outliers
 
 RNG = np.random.default_rng(0)

@@ -13,8 +13,8 @@ import tf_keras
 from tf_keras import layers
 
 from qat.quantization import quantize_model
-from qat.quantization.layers import RangeLayer
-from qat.quantization.scheme import CanonicalWrapper
+from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.tflite import Interpreter, convert
 
 

@@ -12,7 +12,7 @@ from tf_keras import layers
 from qat.config import QuantConfig
 from qat.errors import ConfigError
 from qat.quantization import quantize_model
-from qat.quantization.canonical.kept import Kept
+from qat.quantization.ir.preserved_kernels import Kept
 from qat.quantization.preserve import anything_kept, found_in
 from qat.tflite import Interpreter, convert
 

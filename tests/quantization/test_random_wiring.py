@@ -3,9 +3,9 @@
 import tf_keras
 from tf_keras import layers
 
-from qat.quantization.canonical import REWRITES
-from qat.quantization.canonical.modes import read
-from qat.quantization.canonical.operations import OPERATIONS
+from qat.quantization.importing.modes import read
+from qat.quantization.ir.operations import OPERATIONS
+from qat.quantization.rewrites import REWRITES
 
 from .zoo.random_wiring import OPS, Wiring
 from .zoo.rare_ops import RARE

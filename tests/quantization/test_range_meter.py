@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tf_keras
 
-from qat.quantization import quantize_model, range_meter
-from qat.quantization.layers import RangeLayer
-from qat.quantization.range_meter import RangeMeter
+from qat.quantization import quantize_model, range_statistics
+from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.range_statistics import RangeMeter
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_shares_and_sqnr_are_those_of_the_tensors_themselves(model):
 def test_samples_are_taken_in_any_portions(model, monkeypatch):
     x = np.random.default_rng(2).random((5, 6, 6, 2), np.float32)
     fits, everywhere = RangeMeter(model)(x)
-    monkeypatch.setattr(range_meter, "MOST_AT_ONCE", 2 * x[0].size)
+    monkeypatch.setattr(range_statistics, "MOST_AT_ONCE", 2 * x[0].size)
     again, everywhere_again = RangeMeter(model)(x)
     assert everywhere == everywhere_again
     assert [fit.layer for fit in again] == [fit.layer for fit in fits]

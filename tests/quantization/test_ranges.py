@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from qat.quantization import quantize_model, ranges
-from qat.quantization.layers import RangeLayer
+from qat.quantization import calibrate, quantize_model
+from qat.quantization.keras.layers import RangeLayer
 from tests.quantization.zoo import CASES
 from tests.quantization.zoo.drawing import draw, make
 
@@ -12,8 +12,8 @@ def test_few_batches_and_many_give_equal_ranges(monkeypatch):
     model = make("batch_norm_conv1d", CASES["batch_norm_conv1d"])
     rows = draw(model, 64, seed=1)
     found = []
-    for most in (ranges.FEW_BATCHES, 0):
-        monkeypatch.setattr(ranges, "FEW_BATCHES", most)
+    for most in (calibrate.FEW_BATCHES, 0):
+        monkeypatch.setattr(calibrate, "FEW_BATCHES", most)
         layers = quantize_model(model, rows).layers
         found.append(np.array([layer.range for layer in layers if isinstance(layer, RangeLayer)]))
     assert len(found[0]) > 1

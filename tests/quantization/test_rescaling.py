@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qat.quantization.rescaling import fixed_point, rescaled_twice_rounded
+from qat.quantization.kernels.requantize import fixed_point, rescaled_twice_rounded
 
 
 def multiplied(total: int, factor: float) -> int:

@@ -9,8 +9,8 @@ from tf_keras import layers
 from qat.config import QuantConfig
 from qat.errors import ConfigError
 from qat.quantization import quantize_model
-from qat.quantization.layers import Linear, RangeLayer
-from qat.quantization.scheme import CanonicalWrapper
+from qat.quantization.keras.layers import Linear, RangeLayer
+from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.settings import is_low_bit
 from qat.tflite import Interpreter, convert, verify
 from qat.tflite.reader import read

@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 
 from qat.quantization import quantize_model
-from qat.quantization.layers import RangeLayer
-from qat.quantization.model import qat_twin
+from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.model import qat_twin
 from tests.quantization.zoo import CASES
 from tests.quantization.zoo.drawing import draw, make
 

@@ -9,7 +9,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.quantization import quantize_model
-from qat.quantization.training_layers import DropoutMask
+from qat.quantization.keras.training_layers import DropoutMask
 
 
 @pytest.mark.parametrize("cell", [pytest.param(layers.GRU, marks=pytest.mark.slow), layers.SimpleRNN])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qat.door import compose
+from qat.cli import compose
 from qat.stages.main_job import main_job
 
 TINY = ("debug=tiny", "model=simple_cnn", "log.progress=plain")

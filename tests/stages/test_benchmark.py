@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from qat.cli import compose
 from qat.config import BenchmarkConfig
-from qat.door import compose
 from qat.errors import ConfigError, RunDirError, TfliteFileError
 from qat.reporting.benchmark_table import comparisons
 from qat.stages.benchmark import benchmark

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from qat import data, rundir
+from qat.cli import by_path, compose
 from qat.commands import command
 from qat.config import EvaluateConfig
 from qat.contract import Contract
-from qat.door import by_path, compose
 from qat.errors import ConfigError, DataError, TfliteFileError
 from qat.models import load
 from qat.stages.evaluate_file import _near_chance, evaluate_file

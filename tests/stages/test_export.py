@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qat import rundir
-from qat.door import compose
+from qat.cli import compose
 from qat.errors import ConfigError
 from qat.models import load
 from qat.stages.export import export_tflite

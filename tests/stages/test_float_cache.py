@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qat import data
-from qat.door import compose
+from qat.cli import compose
 from qat.errors import RunDirError
 from qat.models import build
 from qat.stages import float_cache

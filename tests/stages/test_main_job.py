@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from qat import data, rundir
+from qat.cli import compose
 from qat.codes import quantize
 from qat.commands import command
 from qat.contract import Contract
-from qat.door import compose
 from qat.errors import (
     CalibrationError,
     ConfigError,

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat import data, rundir
-from qat.door import compose
+from qat.cli import compose
 from qat.errors import CalibrationError, ConfigError, UnsupportedLayerError
 from qat.models import load
 from qat.stages.float_model import FloatModel

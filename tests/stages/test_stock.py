@@ -7,7 +7,7 @@ import tf_keras
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
 from qat import data, rundir
-from qat.door import compose
+from qat.cli import compose
 from qat.errors import ModelError, ParityError, QatError
 from qat.evaluation import evaluate, keras_predictor
 from qat.quantization.stock import stock_scope

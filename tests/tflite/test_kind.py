@@ -3,7 +3,7 @@
 import pytest
 
 from qat.tflite import convert, read
-from qat.tflite.kind import kind_of
+from qat.tflite.file_kind import kind_of
 
 from . import planting
 

@@ -12,7 +12,7 @@ from qat.errors import TfliteFileError
 from qat.tflite import Interpreter, read, read_metadata, with_metadata
 from qat.tflite.editing import rewrite
 from qat.tflite.metadata import ENTRY as OURS
-from qat.tflite.standard_metadata import ENTRY, contract_of, normalization_of, read_normalization
+from qat.tflite.task_metadata import ENTRY, contract_of, normalization_of, read_normalization
 
 from ..small_models import images
 

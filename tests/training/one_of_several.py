@@ -12,8 +12,8 @@ import numpy as np
 
 import qat  # noqa: F401  (selects Keras 2)
 from qat import data
+from qat.cli import compose
 from qat.config import QuantConfig
-from qat.door import compose
 
 
 def main(strategy, folder):
@@ -30,7 +30,7 @@ def main(strategy, folder):
     workers = begin_workers(strategy)
 
     from qat.quantization import quantize_model
-    from qat.quantization.model import qat_twin
+    from qat.quantization.keras.model import qat_twin
     from qat.quantization.schedule import QuantizationSchedule
     from qat.training import FitSettings, fit
     from qat.training.replicas import for_replicas

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qat.door import compose
-from qat.door.worker import as_worker
+from qat.cli import compose
+from qat.cli.launchers.worker import as_worker
 from qat.errors import ConfigError
 from qat.training.cluster import is_chief
 

@@ -18,7 +18,7 @@ from qat.diagnosis.making import Recipe
 from qat.diagnosis.running import FileRunner, run_keras
 from qat.metrics import sqnr_db
 from qat.tflite import read
-from qat.tflite.runtime.remote import make_runtime
+from qat.tflite.runtime.child_process import make_runtime
 
 TAIL_RATIO = 8.0  # largest value over the 99.9th percentile
 SMALL_CHANNELS = 64.0  # widest channel over the narrowest that are alive

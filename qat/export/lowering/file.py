@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from qat.export.lowering.grids import Grid
+from qat.export.lowering.scales import Grid
 from qat.export.lowering.versions import lowest_version
 
 ABSENT = -1  # an optional input that is not given

@@ -11,13 +11,13 @@ from ai_edge_litert import schema_py_generated as schema
 from qat.errors import ModelError
 from qat.export.lowering.lowering import Lowering, context
 from qat.export.lowering.network import Call, Network, read_network
+from qat.export.lowering.op_writer import Writing
 from qat.export.lowering.operators import OPERATORS
 from qat.export.lowering.simplify import Uses, simplify
 from qat.export.lowering.weights import read_weights
-from qat.export.lowering.writing import Writing
-from qat.quantization.layers import RangeLayer
-from qat.quantization.lstm import Lstm
-from qat.quantization.model import deep_recursion
+from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.lstm import Lstm
+from qat.quantization.keras.model import deep_recursion
 
 
 def lower(

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from qat.errors import ModelError
 from qat.export.lowering.network import Call, Network
-from qat.export.lowering.steps import OPERATOR, Constant, Number, Operand, Step, Value
+from qat.export.lowering.planned_ops import OPERATOR, Constant, Number, Operand, Step, Value
 from qat.export.lowering.weights import Weights
-from qat.quantization.layers import Op, RangeLayer
+from qat.quantization.keras.layers import Op, RangeLayer
 
 
 class Lowering:

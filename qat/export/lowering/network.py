@@ -13,11 +13,11 @@ import tf_keras
 from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 
 from qat.errors import ModelError
-from qat.quantization.layers import Linear, Op, RangeLayer, integer_arithmetic
-from qat.quantization.lstm import Lstm
-from qat.quantization.model import QatModel, bind_ranges
-from qat.quantization.scheme import CanonicalWrapper
-from qat.quantization.training_layers import Added, DropoutMask, Dropped, InTraining
+from qat.quantization.keras.layers import Linear, Op, RangeLayer, integer_arithmetic
+from qat.quantization.keras.lstm import Lstm
+from qat.quantization.keras.model import QatModel, bind_ranges
+from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
+from qat.quantization.keras.wrapper import CanonicalWrapper
 
 PASSED_ON = (
     InTraining,

@@ -10,7 +10,7 @@ from qat.export.lowering.ops.joining import JOINING
 from qat.export.lowering.ops.linear import LINEAR
 from qat.export.lowering.ops.lstm import lstm
 from qat.export.lowering.ops.moves import MOVES
-from qat.export.lowering.steps import Value
+from qat.export.lowering.planned_ops import Value
 
 OPERATORS: Mapping[str, Callable[[Context], Value | list[Value]]] = {
     **ELEMENTWISE,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from qat.export.lowering.grids import Grid
-from qat.export.lowering.steps import FUSED, FUSES_RELU, OPERATOR, Constant, Step, Value
+from qat.export.lowering.planned_ops import FUSED, FUSES_RELU, OPERATOR, Constant, Step, Value
+from qat.export.lowering.scales import Grid
 
 WHOLE = ("int8", "uint8", "int16", "int32", "int64")
 ACTIVATIONS = {OPERATOR.RELU: FUSED.RELU, OPERATOR.RELU6: FUSED.RELU6}

@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from qat.export.lowering.grids import Grid, KernelCodes
 from qat.export.lowering.network import Call, Network
-from qat.quantization.layers import Linear, Op, RangeLayer
-from qat.quantization.quantizers import step_of, zero_point_of
-from qat.quantization.scheme import CanonicalWrapper
+from qat.export.lowering.scales import Grid, KernelCodes
+from qat.quantization.keras.layers import Linear, Op, RangeLayer
+from qat.quantization.keras.quantizers import step_of, zero_point_of
+from qat.quantization.keras.wrapper import CanonicalWrapper
 
 Tensors = dict[str, tf.Tensor]
 

@@ -64,11 +64,11 @@ def _one(told: dict[str, Any], source: int, sink: int, control: socket.socket) -
 
 
 def _serve(told: dict[str, Any], source: int, sink: int) -> int:
-    from qat import jail, limits
+    from qat import limits, process_limits
 
     limits.set_for_process(limits.Limits(**told["limits"]))
-    jail.limit(told["memory_bytes"], told["limits"]["seconds"])
-    locked = jail.forbid_writing()
+    process_limits.limit(told["memory_bytes"], told["limits"]["seconds"])
+    locked = process_limits.forbid_writing()
     with os.fdopen(os.dup(source), "rb") as file, os.fdopen(os.dup(sink), "wb") as answer:
         try:
             found = _found(told, file)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from qat.tflite.runtime.silence import quiet
+from qat.tflite.runtime.quiet import quiet
 
 MOST_SECONDS, MOST_CALLS = 0.2, 200
 

@@ -1,7 +1,7 @@
 """Runs alone, in a child process: holds one model at a time and times its calls when told to.
 
-Only the standard library, NumPy, LiteRT and `qat.jail`: `timing` starts this file by its path. Commands come as lines
-of JSON on stdin, `load` followed by the file's bytes; each is answered by one line on stdout.
+Only the standard library, NumPy, LiteRT and `qat.process_limits`: `timing` starts this file by its path. Commands come
+as lines of JSON on stdin, `load` followed by the file's bytes; each is answered by one line on stdout.
 """
 
 import contextlib
@@ -98,10 +98,10 @@ def main():
     import numpy  # noqa: F401  what every child holds counts for no file
     from ai_edge_litert import interpreter  # noqa: F401
 
-    from qat import jail
+    from qat import process_limits
 
-    jail.limit(MEMORY_BYTES)
-    jail.forbid_writing()
+    process_limits.limit(MEMORY_BYTES)
+    process_limits.forbid_writing()
     model = None
     for line in sys.stdin.buffer:
         told, answer = json.loads(line), {}

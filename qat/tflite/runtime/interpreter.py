@@ -18,9 +18,9 @@ from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.metadata import Metadata, read_metadata
 from qat.tflite.reader import read, read_bytes
 from qat.tflite.runtime import input_checks
+from qat.tflite.runtime.child_process import make_runtime
 from qat.tflite.runtime.fast_codes import dequantized, quantized
-from qat.tflite.runtime.remote import make_runtime
-from qat.tflite.runtime.runtime import Runtime
+from qat.tflite.runtime.pool import Runtime
 from qat.tflite.runtime.sandbox import check_loadable
 
 Inputs = NDArray | Sequence[NDArray] | Mapping[str, NDArray]

@@ -54,16 +54,16 @@ class _Held:
 
     def answer(self, told: dict[str, Any], arrays: list[NDArray]) -> tuple[dict[str, Any], list[NDArray]]:
         if told["do"] == "load":
-            from qat.tflite.runtime.runtime import Runtime
+            from qat.tflite.runtime.pool import Runtime
 
             self._runtimes.append(Runtime(self._content, self._graph, **told["options"]))
             return {"number": len(self._runtimes) - 1}, []
-        runtime = self._runtimes[told["number"]]
+        pool = self._runtimes[told["number"]]
         if told["do"] == "batch_size":
-            return {"batch_size": runtime.batch_size}, []
+            return {"batch_size": pool.batch_size}, []
         if told["do"] == "run":
-            return {}, _plain(runtime.run(arrays))
-        found = {index: values for index, values in runtime.tensors(arrays).items() if values.dtype.kind in PLAIN_KINDS}
+            return {}, _plain(pool.run(arrays))
+        found = {index: values for index, values in pool.tensors(arrays).items() if values.dtype.kind in PLAIN_KINDS}
         return {"indices": list(found)}, list(found.values())
 
 
@@ -76,14 +76,14 @@ def _plain(arrays: list[NDArray]) -> list[NDArray]:
 
 def main() -> None:
     """Serve until stdin closes."""
-    from qat import jail
-    from qat.tflite.runtime import runtime  # noqa: F401  imported before rights are given up
+    from qat import process_limits
+    from qat.tflite.runtime import pool  # noqa: F401  imported before rights are given up
 
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the runtime prints is no answer
     first = json.loads(source.readline())
-    jail.limit(first["memory_bytes"])
-    jail.forbid_writing()
+    process_limits.limit(first["memory_bytes"])
+    process_limits.forbid_writing()
     held: _Held | None = None
     content = source.read(first["size_bytes"])
     for line in source:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from qat.errors import TfliteFileError
 from qat.limits import MB, current
-from qat.tflite.made_here import is_trusted
 from qat.tflite.reader import read, read_bytes
-from qat.tflite.runtime.loading_child import REFUSED
+from qat.tflite.runtime.sandbox_child import REFUSED
+from qat.tflite.trusted_files import is_trusted
 
-_CHILD = Path(__file__).with_name("loading_child.py")
+_CHILD = Path(__file__).with_name("sandbox_child.py")
 _START = "import runpy, sys; sys.path[:] = sys.argv[4:]; runpy.run_path(sys.argv[1], run_name='__main__')"
 _checked: set[bytes] = set()  # digests of files that a child process has loaded
 

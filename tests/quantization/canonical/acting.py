@@ -10,10 +10,10 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from qat.quantization.canonical import REWRITES
-from qat.quantization.canonical.execute import run
-from qat.quantization.canonical.graph import Graph
-from qat.quantization.canonical.modes import read
+from qat.quantization.importing.modes import read
+from qat.quantization.ir.graph import Graph
+from qat.quantization.ir.interpret import run
+from qat.quantization.rewrites import REWRITES
 
 from ..zoo.drawing import draw, make
 from ..zoo.measure import float_outputs, relative_error

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from qat.quantization.canonical import canonicalize
-from qat.quantization.canonical.comparisons import scale_comparisons
-from qat.quantization.canonical.execute import run
+from qat.quantization.ir.interpret import run
+from qat.quantization.rewrites import canonicalize
+from qat.quantization.rewrites.comparisons import scale_comparisons
 
 
 @pytest.mark.parametrize(("size", "factor"), [(0.01, 2048.0), (1.0, None), (10.0, None), (1000.0, 1 / 64)])

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from qat.quantization.canonical import REWRITES
+from qat.quantization.rewrites import REWRITES
 
 FAMILIES = ("activations", "arithmetic", "linear", "masks", "normalizations", "recurrent", "token_ids", "windows")
 

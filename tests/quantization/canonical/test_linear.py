@@ -5,7 +5,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from qat.quantization.canonical import contractions, dilation, linear, pooling
+from qat.quantization.rewrites import contractions, dilation, linear, pooling
 
 from .acting import Case, check, image, raw
 

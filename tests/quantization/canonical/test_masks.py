@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from qat.quantization.canonical import comparisons, masks, outputs, sharing, tokens
+from qat.quantization.rewrites import common_subexpressions, comparisons, masks, outputs, token_concat
 
 from .acting import Case, check, flat, image, raw
 
@@ -68,7 +68,7 @@ CASES = [
         there=("masked",),
     ),
     *[
-        Case(tokens.token_concat, with_class_token(f), gone=("concat",), there=("pad", "add"))
+        Case(token_concat.token_concat, with_class_token(f), gone=("concat",), there=("pad", "add"))
         for f in REPEATED.values()
     ],
     *[
@@ -82,7 +82,7 @@ CASES = [
     ],
     Case(outputs.parts_that_nobody_reads, image(lambda x: tf.split(x, 2, -1)[1]), gone=("split",)),
     Case(outputs.parts_that_nobody_reads, image(lambda x: tf.stack(tf.unstack(x, axis=1)[::2], 1)), gone=("unpack",)),
-    Case(sharing.common_subexpressions, flat(twice), there=("tanh",)),
+    Case(common_subexpressions.common_subexpressions, flat(twice), there=("tanh",)),
 ]
 
 

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from tf_keras import layers
 
-from qat.quantization.canonical import normalizations
+from qat.quantization.rewrites import normalizations
 
 from .acting import Case, check, flat, image, raw
 

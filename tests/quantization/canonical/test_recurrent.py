@@ -6,9 +6,9 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from qat.quantization.canonical import canonicalize
-from qat.quantization.canonical.execute import run
-from qat.quantization.canonical.recurrent import clamp_of_state, dropout_by_mask, join_gates
+from qat.quantization.ir.interpret import run
+from qat.quantization.rewrites import canonicalize
+from qat.quantization.rewrites.recurrent import clamp_of_state, dropout_by_mask, join_gates
 
 from .acting import Case, check
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from qat.quantization.canonical.source import Results, Source
+from qat.quantization.ir.weight_source import Results, Source
 
 
 def test_what_has_no_room_is_computed_again_and_what_is_read_takes_none():

@@ -4,7 +4,7 @@ import pytest
 import tf_keras
 from tf_keras import layers
 
-from qat.quantization.canonical import token_ids
+from qat.quantization.rewrites import token_ids
 
 from .acting import Case, check
 

@@ -11,9 +11,9 @@ from tf_keras import layers
 
 from qat.errors import ConfigError, LongLoopError, ModelError
 from qat.limits import Limits, current, use
-from qat.quantization.canonical import canonicalize
-from qat.quantization.canonical.placement import Range, merge
-from qat.quantization.canonical.preflight import blockers
+from qat.quantization.importing.preflight import blockers
+from qat.quantization.placement import Range, merge
+from qat.quantization.rewrites import canonicalize
 from qat.tflite import convert
 
 

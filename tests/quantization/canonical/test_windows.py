@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from qat.quantization.canonical import special_values, windows
+from qat.quantization.rewrites import special_values, windows
 
 from .acting import Case, check, flat, image
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from qat.export.layer_parity import _probes, _showing
-from qat.quantization.canonical.trace import nest_inputs
-from qat.quantization.model import part_of
+from qat.quantization.importing.trace import nest_inputs
+from qat.quantization.keras.model import part_of
 from qat.tflite import Interpreter, read
 
 PAIRS = 5

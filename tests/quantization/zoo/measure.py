@@ -12,9 +12,9 @@ from qat import metrics
 from qat.codes import QuantParams, quantize
 from qat.errors import TfliteFileError
 from qat.quantization import quantize_model
-from qat.quantization.canonical import canonicalize
-from qat.quantization.canonical.execute import run
-from qat.quantization.canonical.trace import nest_inputs
+from qat.quantization.importing.trace import nest_inputs
+from qat.quantization.ir.interpret import run
+from qat.quantization.rewrites import canonicalize
 from qat.tflite import Interpreter, convert, verify
 
 from .departures import first_departure

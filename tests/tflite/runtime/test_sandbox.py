@@ -8,11 +8,11 @@ import pytest
 
 from qat.errors import TfliteFileError
 from qat.limits import Limits, use
-from qat.tflite import Interpreter, check_loadable, convert, made_here, read
-from qat.tflite.made_here import is_trusted
-from qat.tflite.runtime import runtime, sandbox
-from qat.tflite.runtime.remote import RemoteRuntime
+from qat.tflite import Interpreter, check_loadable, convert, read, trusted_files
+from qat.tflite.runtime import pool, sandbox
+from qat.tflite.runtime.child_process import RemoteRuntime
 from qat.tflite.runtime.sandbox import is_checked
+from qat.tflite.trusted_files import is_trusted
 
 from .. import planting
 
@@ -20,7 +20,7 @@ from .. import planting
 @pytest.fixture
 def forgetful(monkeypatch):
     """Nothing is known to be good."""
-    monkeypatch.setattr(made_here, "_digests", set())
+    monkeypatch.setattr(trusted_files, "_digests", set())
     monkeypatch.setattr(sandbox, "_checked", set())
 
 
@@ -38,7 +38,7 @@ def test_token_ids_of_a_small_vocabulary_are_no_reason_to_refuse():
 
     tokens = tf_keras.Input((6,), dtype="int32")
     content = convert(tf_keras.Model(tokens, tf_keras.layers.Embedding(3, 2)(tokens)), scheme="float32")
-    made_here._digests.clear()
+    trusted_files._digests.clear()
     check_loadable(content)
     assert is_checked(content)
 
@@ -114,7 +114,7 @@ def test_a_strangers_file_is_run_in_the_child_with_every_batch_and_gives_the_sam
     expected = Interpreter(files.int8, trusted=True).predict_codes(samples)
     stranger = Interpreter(files.int8)
     assert isinstance(stranger._runtime, RemoteRuntime)
-    monkeypatch.setattr(runtime, "Lane", None)  # the file is not loaded here
+    monkeypatch.setattr(pool, "Lane", None)  # the file is not loaded here
     np.testing.assert_array_equal(stranger.predict_codes(samples), expected)
     assert stranger.predict_codes(samples[:0]).shape == (0, 5)
     assert stranger.tensors(np.ones((3, 16, 16, 3), np.float32)).keys() >= {"image"}

@@ -11,9 +11,9 @@ import math
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from qat.export.lowering.grids import HIGHEST, LOWEST, Grid
 from qat.export.lowering.lowering import Context
-from qat.export.lowering.steps import OPERATOR, Number, Operand, Value
+from qat.export.lowering.planned_ops import OPERATOR, Number, Operand, Value
+from qat.export.lowering.scales import HIGHEST, LOWEST, Grid
 
 WIDEST = 8  # bits of the largest distance between two codes
 VANISHING = 0.5  # of a step: what is smaller rounds to 0

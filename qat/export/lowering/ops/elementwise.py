@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from qat.export.lowering.file import TYPES
 from qat.export.lowering.lowering import Context
 from qat.export.lowering.ops.division import div
-from qat.export.lowering.steps import FUSED, FUSES_RELU, OPERATOR, Number, Step, Value
+from qat.export.lowering.planned_ops import FUSED, FUSES_RELU, OPERATOR, Number, Step, Value
 
 
 def plain(operator: int, options: Callable[[], Any] | None = None) -> Callable[[Context], Value]:

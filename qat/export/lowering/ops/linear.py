@@ -8,9 +8,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from qat.export.lowering.grids import KernelCodes
 from qat.export.lowering.lowering import Context
-from qat.export.lowering.steps import OPERATOR, Bias, Kernel, Number, Operand, Value
+from qat.export.lowering.planned_ops import OPERATOR, Bias, Kernel, Number, Operand, Value
+from qat.export.lowering.scales import KernelCodes
 
 PADDING = {"SAME": schema.Padding.SAME, "VALID": schema.Padding.VALID}
 

@@ -8,11 +8,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from qat.export.lowering.file import ABSENT, File, on_grid
-from qat.export.lowering.grids import Grid, bias_codes
 from qat.export.lowering.lowering import Context
-from qat.export.lowering.steps import FUSED, OPERATOR, Step, Value
-from qat.quantization.lstm import QUANTIZED, Lstm
-from qat.quantization.scheme import CanonicalWrapper
+from qat.export.lowering.planned_ops import FUSED, OPERATOR, Step, Value
+from qat.export.lowering.scales import Grid, bias_codes
+from qat.quantization.keras.lstm import QUANTIZED, Lstm
+from qat.quantization.keras.wrapper import CanonicalWrapper
 
 
 class Writer(Protocol):

@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.export.lowering.lowering import Context
 from qat.export.lowering.ops.linear import PADDING
-from qat.export.lowering.steps import OPERATOR, Number, Operand, Value
+from qat.export.lowering.planned_ops import OPERATOR, Number, Operand, Value
 
 
 def _moved(

@@ -1,0 +1,192 @@
+"""Values that have the right type and still cannot be meant: refused here, before TensorFlow is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from qat import data, models
+from qat.config import PRESERVE, Config, ExportConfig, QuantConfig
+from qat.errors import ConfigError
+from qat.schedule_point import step_of
+from qat.setting import settings_of
+from qat.stages.objectives import directions
+from qat.training import FitSettings
+from qat.training.cluster import cluster
+from qat.variants import QUANTIZERS, STOCK, TRAINED_BY_US
+
+IO_TYPES = ("int8", "uint8", "float32")
+BESIDE = (STOCK,)  # what quant.beside takes
+
+
+def check(config: Config) -> None:
+    """Refuse a config that could only fail later: here what the rooms themselves check, then the knobs between them.
+
+    Raises:
+        ConfigError: names the key at fault, its value and what was expected.
+    """
+    data.check(config.data)
+    models.check(config.model)
+    directions(config.sweep.objectives)
+    if config.train.strategy == "multiworker":
+        cluster()
+    FitSettings.of_train(config.train)
+    FitSettings.of_quant(config.quant, config.train)
+    complaints = [
+        *_credential_complaints(config),
+        *_values_not_taken(config),
+        *_quant_complaints(config.quant),
+        *_moment_complaints(config.quant),
+        *_export_complaints(config.export),
+        *_folder_complaints(config),
+        *_untrained_complaints(config),
+    ]
+    if complaints:
+        raise ConfigError("\n".join(complaints))
+
+
+def _credential_complaints(config: Config) -> Iterator[str]:
+    """What a run is asked for is written into its report and results, which are passed on."""
+    if re.match(r"(?!file:)[^/@]+:/*[^@]*@", config.log.mlflow_uri or ""):
+        yield (
+            "log.mlflow_uri: expected an address without a user and password before its @, for it is written into the "
+            "run's files. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment instead."
+        )
+
+
+def _values_not_taken(config: Config) -> Iterator[str]:
+    for key, each in settings_of(Config).items():
+        value = attrgetter(key)(config)
+        if not each.takes(value):
+            yield f"{key}={value}: expected {each.expected}."
+
+
+def _moment_complaints(quant: QuantConfig) -> Iterator[str]:
+    for name in ("delay", "freeze_observers_at", "freeze_bn_at"):
+        value = getattr(quant, name)
+        try:
+            if value is not None:
+                step_of(value, steps=1, steps_per_epoch=1, key=f"quant.{name}")
+        except ConfigError as error:
+            yield str(error)
+
+
+def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
+    bits = QUANTIZERS[quant.name].weight_bits if quant.name in QUANTIZERS else quant.weight_bits
+    if quant.weight_bits != bits:
+        yield (
+            f"quant.weight_bits={quant.weight_bits}: quant={quant.name} has {bits}. 4-bit weights are quant=qat_w4a8; "
+            "single layers take quant.per_layer."
+        )
+    yield from _layer_complaints(quant.per_layer)
+    yield from _stock_complaints(quant)
+    if quant.preserve is not None and quant.preserve not in PRESERVE:
+        yield f"quant.preserve={quant.preserve}: expected null or one of {', '.join(PRESERVE)}."
+    if quant.name not in TRAINED_BY_US:
+        yield from _needless_complaints(quant)
+    if quant.name not in (*TRAINED_BY_US, "ptq"):
+        yield from _int8_complaints(quant)
+    if quant.name == "ptq" and quant.calibration.engine == "tflite":
+        for key in _asked_of_int8(quant):
+            yield f"quant.calibration.engine=tflite: TFLite's calibrator knows nothing of {key}; leave the engine auto."
+    for key, patterns in (("quant.skip", quant.skip), ("quant.per_layer", quant.per_layer)):
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                yield f"{key}: {pattern!r} is no regular expression ({error}). It is matched against layer names."
+
+
+def _stock_complaints(quant: QuantConfig) -> Iterator[str]:
+    if STOCK in (quant.name, *quant.beside) and quant.epochs == 0:
+        yield "quant.epochs=0: stock tfmot has no range for the input before its first step; train at least 1 epoch."
+    for name in quant.beside:
+        if name not in BESIDE:
+            yield f"quant.beside={name}: expected {', '.join(BESIDE)}, in a list: quant.beside=[{BESIDE[0]}]."
+    if quant.beside and quant.name == STOCK:
+        yield f"quant.beside={quant.beside}: quant={STOCK} trains stock alone; to have ours and stock, take quant=qat."
+    elif quant.beside and quant.name not in TRAINED_BY_US:
+        yield f"quant.beside: quant={quant.name} does not read it; it belongs to quant=qat and quant=qat_w4a8."
+
+
+def _layer_complaints(per_layer: dict[str, Any]) -> Iterator[str]:
+    choices = {"weight_bits": (4, 8), "per_channel": (True, False), "method": ("minmax", "percentile", "mse")}
+    for pattern, settings in per_layer.items():
+        if not isinstance(settings, dict):
+            yield f"quant.per_layer.{pattern}={settings}: expected settings, as {{weight_bits: 4}}."
+            continue
+        for name, value in settings.items():
+            if name not in choices:
+                yield f"quant.per_layer.{pattern}.{name}: no such setting; expected one of {', '.join(choices)}."
+            elif value not in choices[name]:
+                yield f"quant.per_layer.{pattern}.{name}={value}: expected {' or '.join(map(str, choices[name]))}."
+
+
+def _needless_complaints(quant: QuantConfig) -> Iterator[str]:
+    """What only training through fake quantization reads; without it a knob would turn nothing, in silence."""
+    turned = {
+        "quant.skip": bool(quant.skip),
+        "quant.per_layer": bool(quant.per_layer),
+        "quant.sensitivity": quant.sensitivity,
+        "quant.auto_skip.max_drop": quant.auto_skip.max_drop is not None,
+        "quant.learned_ranges": quant.learned_ranges,
+        "quant.preserve": quant.preserve in ("sparsity", "clusters"),
+        "quant.delay": quant.delay is not None,
+        "quant.freeze_observers_at": quant.freeze_observers_at is not None,
+        "quant.freeze_bn_at": quant.freeze_bn_at is not None,
+        "quant.distillation.weight": quant.distillation.weight > 0,
+    }
+    if quant.name == STOCK:  # it trains, so that these could be meant too
+        default = QuantConfig()
+        turned["quant.per_channel"] = not quant.per_channel
+        turned["quant.reestimate_bn"] = quant.reestimate_bn
+        turned["quant.ema_decay"] = quant.ema_decay != default.ema_decay
+    for key, on in turned.items():
+        if on:
+            yield f"{key}: quant={quant.name} does not read it; it belongs to quant=qat and quant=qat_w4a8."
+
+
+def _int8_complaints(quant: QuantConfig) -> Iterator[str]:
+    """What only int8 files are made with: the converter alone makes the others, and knows none of it."""
+    for key in _asked_of_int8(quant):
+        yield f"{key}: quant={quant.name} does not read it; it belongs to quant=ptq, quant=qat and quant=qat_w4a8."
+
+
+def _asked_of_int8(quant: QuantConfig) -> list[str]:
+    turned = {
+        "quant.calibration.method": quant.calibration.method != "minmax",
+        "quant.equalization": quant.equalization,
+        "quant.bias_correction": quant.bias_correction,
+    }
+    return [key for key, on in turned.items() if on]
+
+
+def _export_complaints(export: ExportConfig) -> Iterator[str]:
+    if not export.io:
+        yield f"export.io=[]: expected at least one of {', '.join(IO_TYPES)}."
+    if not export.signature:
+        yield "export.signature: expected a name, as serving_default."
+    if export.microcontroller and export.io and not {"int8", "uint8"} & set(export.io):
+        yield f"export.microcontroller=true: export.io={export.io} has no integer inputs for it; add int8 or uint8."
+    for io in export.io:
+        if io == "float16":
+            yield "export.io=float16: a float16 file keeps float32 inputs and outputs; use float32."
+        elif io not in IO_TYPES:
+            yield f"export.io={io}: expected {', '.join(IO_TYPES)}, or several as [int8,float32]."
+
+
+def _untrained_complaints(config: Config) -> Iterator[str]:
+    trained_before = config.float_run or config.model.name in ("saved", "user") or config.model.weights
+    if config.train.epochs == 0 and not trained_before:
+        yield (
+            f"train.epochs=0: model={config.model.name} would keep its random weights. Train it for 1 epoch at least, "
+            "or take a trained one: float_run=DIR, or model=saved model.path=FILE."
+        )
+
+
+def _folder_complaints(config: Config) -> Iterator[str]:
+    if config.float_run is not None and not Path(config.float_run).is_dir():
+        yield f"float_run={config.float_run}: no such folder. Give the directory of a run that left float/model.keras."

@@ -1,0 +1,107 @@
+"""`hydra/launcher=submitit_slurm` and `submitit_local` of Hydra's authors, but a job that dies takes no other along.
+
+Theirs raises for the first job that Slurm lost (out of memory, out of time) and forgets those that are still queued.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, filter_overrides
+from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
+from omegaconf import OmegaConf
+
+from qat.cli.launchers.exit_reason import without_return
+
+log = logging.getLogger(__name__)
+
+SECONDS_FOR_A_FILE = 20  # until a file that another machine wrote is seen here
+_OF_THE_EXECUTOR = ("submitit_folder", "max_num_timeout")
+
+
+class PatientLauncher(BaseSubmititLauncher):
+    """Submits all jobs as one array and waits for each."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        logging.getLogger("submitit").setLevel(logging.ERROR)  # warns at every look where Slurm has no accounting
+        sweep_dir = Path(str(self.config.hydra.sweep.dir))
+        sweep_dir.mkdir(parents=True, exist_ok=True)
+        state = Singleton.get_state()
+        calls = []
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+            log.info(f"\t#{number} : {' '.join(filter_overrides(overrides))}")
+            calls.append((list(overrides), "hydra.sweep.dir", number, str(number), state))
+        jobs = self._executor().map_array(self, *zip(*calls, strict=True))
+        log.info(f"Submitted as {', '.join(str(job.job_id) for job in jobs)}; logs are in {sweep_dir / '.submitit'}")
+        return [_ended(job, self._EXECUTOR == "slurm") for job in jobs]
+
+    def _executor(self) -> Any:
+        import submitit
+
+        folder = self.params["submitit_folder"]
+        started = {
+            f"{self._EXECUTOR}_max_num_timeout": self.params[key] for key in self.params if key == "max_num_timeout"
+        }
+        executor = submitit.AutoExecutor(folder=folder, cluster=self._EXECUTOR, **started)
+        shared = OmegaConf.structured(BaseQueueConf).keys()
+        wanted = {key: value for key, value in self.params.items() if key not in _OF_THE_EXECUTOR}
+        executor.update_parameters(
+            **{key if key in shared else f"{self._EXECUTOR}_{key}": value for key, value in wanted.items()}
+        )
+        return executor
+
+
+class LocalLauncher(PatientLauncher):
+    """`hydra/launcher=submitit_local`"""
+
+    _EXECUTOR = "local"
+
+
+class SlurmLauncher(PatientLauncher):
+    """`hydra/launcher=submitit_slurm`"""
+
+    _EXECUTOR = "slurm"
+
+
+LAUNCHERS = {"submitit_local": LocalLauncher, "submitit_slurm": SlurmLauncher}
+
+
+def _ended(job: Any, in_queue: bool) -> JobReturn:
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    try:
+        if in_queue:
+            _wait(job)
+        return job.results()[0]
+    except (FailedJobError, UncompletedJobError, LostJobError) as error:
+        return without_return(error)
+
+
+class LostJobError(Exception):
+    """Slurm knows a job no more, and it left no result."""
+
+
+def _wait(job: Any) -> None:
+    """Until there is a result, or none can come: a Slurm without accounting does not tell that a job died."""
+    gone_since: float | None = None
+    while not job.paths.result_pickle.exists() and not job.done():
+        if job.watcher.get_state(job.job_id, mode="standard") == "UNKNOWN" and _left_the_queue(job):
+            gone_since = gone_since or time.monotonic()
+            if time.monotonic() - gone_since > SECONDS_FOR_A_FILE:
+                raise LostJobError(f"Slurm job {job.job_id} is gone and left no result; its log is {job.paths.stderr}")
+        time.sleep(1)
+
+
+def _left_the_queue(job: Any) -> bool:
+    if shutil.which("squeue") is None:
+        return False
+    asked = subprocess.run(["squeue", "-h", "-j", job.job_id], capture_output=True, text=True)
+    return not asked.stdout.strip() and (asked.returncode == 0 or "Invalid job id" in asked.stderr)

@@ -1,0 +1,93 @@
+"""Which jobs of a sweep directory are done: found by what they were asked to do, not by their number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from qat import rundir
+from qat.cli.untrusted_settings import read_yaml
+from qat.config import Config
+from qat.setting import NOTHING, without_effect
+
+HYDRA_FOLDER = ".hydra"
+WITHOUT_EFFECT = without_effect(Config, NOTHING)  # a job resumed with more threads, or another cache, is the same
+ONCE_THE_DEFAULT = {"samples": 256, "min_samples": 100}  # of quant.calibration, in sweeps that are older than its null
+
+
+@dataclass(frozen=True)
+class FoundJob:
+    folder: str  # inside the sweep's directory
+    finished: bool
+
+
+def fingerprint(config: DictConfig) -> str:
+    """A digest of everything in a job's config that has an effect.
+
+    >>> a, b, c = ({"seed": 1, "threads": 2}, {"threads": None, "seed": 1}, {"seed": 2, "threads": 2})
+    >>> fingerprint(OmegaConf.create(a)) == fingerprint(OmegaConf.create(b))
+    True
+    >>> fingerprint(OmegaConf.create(a)) == fingerprint(OmegaConf.create(c))
+    False
+    """
+    ours = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    values: Any = OmegaConf.to_container(ours, resolve=True)
+    for key in WITHOUT_EFFECT:
+        _drop(values, key)
+    calibration = (values.get("quant") or {}).get("calibration") or {}
+    calibration.update({key: old for key, old in ONCE_THE_DEFAULT.items() if calibration.get(key, old) is None})
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def found_jobs(sweep_dir: Path) -> tuple[dict[str, FoundJob], list[str]]:
+    """The jobs in a sweep directory by their fingerprint, a finished one first, and the folders nobody can know."""
+    jobs: dict[str, FoundJob] = {}
+    unknown = []
+    for folder in _job_folders(sweep_dir):
+        name = folder.relative_to(sweep_dir).as_posix()
+        try:
+            key = fingerprint(OmegaConf.create(read_yaml(folder / HYDRA_FOLDER / "config.yaml")))
+        except (OSError, ValueError, TypeError, AttributeError, OmegaConfBaseException, YAMLError):
+            unknown.append(name)
+            continue
+        found = FoundJob(name, (folder / rundir.RESULTS).is_file())
+        if key not in jobs or (found.finished and not jobs[key].finished):
+            jobs[key] = found
+    return jobs, unknown
+
+
+def why_failed(folder: Path) -> tuple[str, int] | None:
+    """The message and exit code that a failed job left; None where it left none."""
+    try:
+        record = rundir.read_json(folder / rundir.FAILED)
+        return str(record["message"]), int(record["exit_code"])
+    except (rundir.RunDirError, KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _job_folders(sweep_dir: Path) -> Iterator[Path]:
+    """Folders that Hydra made for a job, in order; what lies deeper inside one is its own."""
+    for path, folders, _ in os.walk(sweep_dir):
+        if HYDRA_FOLDER in folders and Path(path) != sweep_dir:
+            folders.clear()
+            yield Path(path)
+        folders.sort()
+
+
+def _drop(values: dict[str, Any], key: str) -> None:
+    """Remove a dotted key, and each section that is empty without it."""
+    name, _, rest = key.partition(".")
+    inner = values.get(name)
+    if rest and isinstance(inner, dict):
+        _drop(inner, rest)
+    if not rest or inner == {}:
+        values.pop(name, None)

@@ -1,0 +1,238 @@
+"""A Keras model as one traced TensorFlow function, holding nothing but its variables.
+
+That is what makes conversion fast: the converter's own Keras door saves every layer as a SavedModel first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from qat.calibration_data import InputSpec
+from qat.errors import LongLoopError, ModelError
+from qat.export.last_files import LastFiles, digest_of
+from qat.quantization.importing.unrolling import Budget, LongLoop, counted
+
+HALF = ("float16", "bfloat16")
+_FAKE_QUANT_OPS = frozenset(
+    {
+        "FakeQuantWithMinMaxVars",
+        "FakeQuantWithMinMaxVarsPerChannel",
+        "FakeQuantWithMinMaxArgs",
+        "QuantizeAndDequantizeV2",
+        "QuantizeAndDequantizeV3",
+        "QuantizeAndDequantizeV4",
+    }
+)
+
+
+@dataclass(frozen=True)
+class TracedModel:
+    """`inputs` in `model.inputs` order; `output_locations` are the graph names of the ops that make the outputs."""
+
+    model: Any  # that was traced; its weights are read when the trace is converted
+    function: Any
+    module: tf.Module
+    inputs: tuple[InputSpec, ...]
+    output_names: tuple[str, ...]
+    output_locations: tuple[str, ...]
+    outputs_by_name: bool  # the Keras model returns a dictionary
+    fake_quantized: bool
+    composite: bool  # holds Keras' fusable recurrent layers, whose marks only a SavedModel carries to the converter
+    loops: tuple[str, ...]  # `while` loops of the graph, apart from those that become a fused recurrent kernel
+    batch_size: int | None
+    asked: tuple[int | None, bool]  # the batch size and the unrolling that `trace` was asked for
+    files: LastFiles = field(default_factory=LastFiles, compare=False, repr=False)
+
+    def state(self) -> bytes:
+        """A digest of all that a conversion reads of the model as it is now."""
+        return digest_of(self.function.graph.variables, getattr(self.model, "post_training", False))
+
+    def broken_weights(self) -> list[str]:
+        """Names of the variables that hold NaN or infinity."""
+        return broken(self.function.graph.variables)
+
+
+def is_keras_3(model: Any) -> bool:
+    return any(base.__module__.startswith("keras.src.") for base in type(model).__mro__)
+
+
+def broken(variables: Iterable[tf.Variable]) -> list[str]:
+    """Names of those that hold NaN or infinity."""
+    held = [variable for variable in variables if variable.dtype.is_floating]
+    return [variable.name for variable in held if not np.isfinite(variable.numpy()).all()]
+
+
+@contextlib.contextmanager
+def _in_full_precision(model: Any) -> Iterator[None]:
+    """Inside, layers of mixed precision compute in the dtype of their variables: no file computes in half precision."""
+    layers = model._flatten_layers() if isinstance(model, tf_keras.Model) else ()
+    mixed = [layer for layer in layers if layer.compute_dtype in HALF and layer.variable_dtype == "float32"]
+    held = [layer._dtype_policy for layer in mixed]
+    full = tf_keras.mixed_precision.Policy("float32")
+    try:
+        for layer in mixed:
+            layer._set_dtype_policy(full)
+        yield
+    finally:
+        for layer, policy in zip(mixed, held, strict=True):
+            layer._set_dtype_policy(policy)
+
+
+def input_specs(model: Any) -> tuple[InputSpec, ...]:
+    """The model's inputs in `model.inputs` order, named by dictionary key or by input layer.
+
+    Raises:
+        ModelError: the model has not been built, so its input shapes are not known.
+    """
+    return tuple(spec for spec, _ in _inputs(model)[1])
+
+
+def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> TracedModel:
+    """Trace `model(inputs, training=False)`.
+
+    Args:
+        model: a tf_keras model, functional, Sequential or called once; or a trace of one, which is given back where it
+            is what was asked for.
+        batch_size: None leaves the batch open, unless the model fixes it itself.
+        unroll: write out the time steps of recurrent layers that have no fused kernel.
+    """
+    if isinstance(model, TracedModel):
+        return model if model.asked == (batch_size, unroll) else trace(model.model, batch_size, unroll)
+    if isinstance(model, (str, bytes, os.PathLike)):
+        raise ModelError(f"convert takes a Keras model, not {type(model).__name__}: read it, as qat.models.load(path)")
+    structure, inputs = _inputs(model)
+    specs = [
+        tf.TensorSpec([own or batch_size, *spec.shape], spec.dtype, name=graph_name(spec.name)) for spec, own in inputs
+    ]
+    kind: dict[str, Any] = {}
+
+    @tf.function
+    def forward(*flat):
+        result = model(tf.nest.pack_sequence_as(structure, flat), training=False)
+        kind["outputs"] = result
+        return tf.nest.flatten(result)
+
+    unrolled = _recurrent_layers_unrolled(model) if unroll else contextlib.nullcontext()
+    try:
+        with unrolled, _in_full_precision(model):
+            function = forward.get_concrete_function(*specs)
+    except LongLoop as loop:
+        raise LongLoopError(f"layer {loop.place!r}: {loop.told('a loop')}") from None
+    graph = function.graph.as_graph_def()
+    names, by_name = output_names(model, kind["outputs"])
+    module = tf.Module()
+    module.variables_of_the_model = list(model.variables)
+    module.frozen = None
+    module.graph_debug_info = None  # else the converter collects a stack trace for each op
+    return TracedModel(
+        model=model,
+        function=function,
+        module=module,
+        inputs=tuple(spec for spec, _ in inputs),
+        output_names=names,
+        output_locations=tuple(_location(tensor) for tensor in function.graph.outputs),
+        outputs_by_name=by_name,
+        fake_quantized=holds_fake_quant(graph),
+        composite=any(_is_fusable(function) for function in graph.library.function),
+        loops=_loops(graph),
+        batch_size=specs[0].shape[0] if specs else batch_size,
+        asked=(batch_size, unroll),
+    )
+
+
+def _inputs(model: Any) -> tuple[Any, list[tuple[InputSpec, int | None]]]:
+    """The nesting of the inputs, and for each its spec and the batch size that the model fixes."""
+    structure = getattr(model, "_nested_inputs", None)
+    if structure is None and getattr(model, "inputs", None):
+        structure = model.inputs if len(model.inputs) > 1 else model.inputs[0]
+    if structure is None:
+        saved = model.save_spec() if hasattr(model, "save_spec") else None
+        if not saved:
+            raise ModelError(
+                f"model {getattr(model, 'name', model)!r} has no known input shape. "
+                "Build it functionally, or call it once on a batch, before converting it."
+            )
+        structure = saved[0][0]
+    flat = tf.nest.flatten(structure)
+    names = sorted(structure) if isinstance(structure, dict) else getattr(model, "input_names", None)
+    if not names or len(names) != len(flat):
+        names = [getattr(tensor, "name", None) or f"input_{i + 1}" for i, tensor in enumerate(flat)]
+    return structure, [_input_spec(tensor, name) for tensor, name in zip(flat, names, strict=True)]
+
+
+def _input_spec(tensor: Any, name: str) -> tuple[InputSpec, int | None]:
+    shape = tf.TensorShape(tensor.shape)
+    if shape.rank is None or shape.rank < 1:
+        raise ModelError(f"input {name!r} has shape {shape}; expected [batch, ...]")
+    batch, *sizes = shape.as_list()
+    return InputSpec(name, tuple(sizes), tf.as_dtype(tensor.dtype).name), batch
+
+
+def graph_name(name: str) -> str:
+    """An input's name as TensorFlow takes it for an argument."""
+    return "".join(letter if letter.isalnum() or letter in "_.-" else "_" for letter in name) or "input"
+
+
+def output_names(model: Any, result: Any) -> tuple[tuple[str, ...], bool]:
+    """Of each output in the order of `tf.nest.flatten(result)`, and whether the model gives a dictionary."""
+    if isinstance(result, dict):
+        return tuple(str(key) for key in sorted(result)), True
+    count = len(tf.nest.flatten(result))
+    names = list(getattr(model, "output_names", None) or [])
+    if len(names) != count:
+        names = [f"output_{i}" for i in range(count)]
+    names = [name.removeprefix("quant_") for name in names]  # tfmot's wrapper, not the user's name
+    return tuple(f"{name}_{i}" if name in names[:i] else name for i, name in enumerate(names)), False
+
+
+def _location(tensor: Any) -> str:
+    """The op behind the Identity that tf.function puts on every output."""
+    op = tensor.op
+    while op.type == "Identity" and op.inputs:
+        op = op.inputs[0].op
+    return op.name
+
+
+def holds_fake_quant(graph: Any) -> bool:
+    """Whether a GraphDef, or a function in its library, fake-quantizes anything."""
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    return any(node.op in _FAKE_QUANT_OPS for node in nodes)
+
+
+def _is_fusable(function: Any) -> bool:
+    """Keras' LSTM in the form that the converter turns into one UNIDIRECTIONAL_SEQUENCE_LSTM."""
+    return "api_implements" in function.attr and function.attr["api_implements"].s.startswith(b"lstm")
+
+
+def _loops(graph: Any) -> tuple[str, ...]:
+    functions = [function for function in graph.library.function if not _is_fusable(function)]
+    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
+    return tuple(node.name for node in nodes if node.op in ("While", "StatelessWhile"))
+
+
+@contextlib.contextmanager
+def _recurrent_layers_unrolled(model: Any) -> Iterator[None]:
+    """GRU, SimpleRNN and cell loops have no kernel of their own: a loop kills the calibrator, unrolled they convert."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, tf_keras.layers.RNN)]
+    layers = [layer for layer in layers if not _has_fused_kernel(layer)]
+    kept = [(layer.unroll, getattr(layer, "_could_use_gpu_kernel", None)) for layer in layers]
+    try:
+        for layer in layers:
+            layer.unroll, layer._could_use_gpu_kernel = True, False
+        with counted(Budget()):
+            yield
+    finally:
+        for layer, (unroll, fused) in zip(layers, kept, strict=True):
+            layer.unroll, layer._could_use_gpu_kernel = unroll, fused
+
+
+def _has_fused_kernel(layer: Any) -> bool:
+    return isinstance(layer, tf_keras.layers.LSTM) and bool(getattr(layer, "_could_use_gpu_kernel", False))

@@ -1,0 +1,62 @@
+"""Whether the canonical form computes what the float model computes, asked of the samples at hand, each time."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+
+from qat.errors import ModelError
+from qat.metrics import sqnr_db
+from qat.quantization.importing.assignments import unchanged
+from qat.quantization.importing.trace import input_tensors, nest_inputs
+from qat.quantization.ir.graph import Graph
+from qat.quantization.ir.interpret import run
+
+ROWS = 8
+SUSPECT_DB, REFUSED_DB = 60.0, 30.0  # float32 in another order is above 100 dB as a rule
+
+
+def refuse_disagreement(float_model: tf_keras.Model, graph: Graph, batch: Sequence[NDArray]) -> None:
+    """Nothing, where float outputs agree on the first rows of `batch`, arrays [n, ...] in `model.inputs` order.
+
+    A model that computes in less than float32 may differ down to 30 dB; other models warn below 60 dB.
+
+    Raises:
+        ModelError: an output's SQNR is below 30 dB: a layer was read as something that it is not.
+    """
+    rows = [tf.constant(np.resize(values, (_row_count(float_model, values), *values.shape[1:]))) for values in batch]
+    own = [tf.cast(values, tensor.dtype) for values, tensor in zip(rows, input_tensors(float_model), strict=True)]
+    with unchanged(float_model):
+        expected = tf.nest.flatten(float_model(nest_inputs(float_model, own), training=False))
+    for made, ours, theirs in zip(graph.outputs, run(graph, rows), expected, strict=True):
+        theirs = tf.cast(theirs, ours.dtype).numpy()
+        if not np.isfinite(theirs).all():
+            continue  # calibration names the layer
+        agreement = sqnr_db(theirs, ours.numpy())
+        layer = made.node.layer or made.node.name
+        told = (
+            f"the output of layer {layer!r} of the rewritten model is {agreement:.1f} dB SQNR from the float model's, "
+            "on the same calibration samples and before any quantization"
+        )
+        if agreement < REFUSED_DB:
+            raise ModelError(
+                f"{told}: the two should be equal to rounding. qat has read some layer wrongly, or the model is not "
+                "the same function at each call (random numbers at inference). Please report it, with the model's "
+                "layers; cut the model at its middle to find which one"
+            )
+        if agreement < SUSPECT_DB and _in_float32(float_model):
+            warnings.warn(f"{told}; float32 alone keeps 100 dB and more", stacklevel=3)
+
+
+def _row_count(model: tf_keras.Model, values: NDArray) -> int:
+    fixed = next((tensor.shape[0] for tensor in model.inputs or [] if tensor.shape[0] is not None), None)
+    return int(fixed) if fixed is not None else min(ROWS, len(values))
+
+
+def _in_float32(model: tf_keras.Model) -> bool:
+    return all(layer.compute_dtype in (None, "float32") for layer in model._flatten_layers())

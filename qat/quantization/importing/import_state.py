@@ -1,0 +1,181 @@
+"""The state of an import: the graph so far, and the shapes that follow from the inputs of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from qat.quantization.importing.shape_values import Known
+from qat.quantization.importing.trace import Trace
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
+from qat.quantization.ir.operations import OPERATIONS
+from qat.quantization.ir.weight_source import Source
+
+Importer = Callable[["Import", tf.Operation], list[Tensor]]
+
+
+def sizes(tensor: tf.Tensor) -> tuple[int | None, ...] | None:
+    return None if tensor.shape.rank is None else tuple(tensor.shape.as_list())
+
+
+def kind(dtype: tf.DType) -> str:
+    """The dtype's name; all real numbers are float32 here, whatever precision the model computes in."""
+    return "float32" if dtype.is_floating else dtype.name
+
+
+class Variables:
+    """The model's variables by the handles under which a trace reads them.
+
+    Args:
+        model: whose `variables` they are, in that order.
+        graph: the traced graph.
+        live: places of variables that training assigns, besides those that are trained.
+
+    Attributes:
+        real: dtype in which the model holds real numbers: float64 where all of its real variables do, else float32.
+    """
+
+    def __init__(self, model: Any, graph: Any, live: frozenset[int] = frozenset()) -> None:
+        self.variables, self.live = list(model.variables), live
+        places = {id(handle): at for at, variable in enumerate(self.variables) for handle in handles(variable)}
+        self._places: dict[Any, int] = {}
+        self._apart: dict[Any, tf.Variable] = {}  # that are none of the model's
+        apart = {id(handle): variable for variable in graph.variables for handle in handles(variable)}
+        for external, internal in graph.captures:
+            if id(external) in places:
+                self._places[internal.ref()] = places[id(external)]
+            elif id(external) in apart:
+                self._apart[internal.ref()] = apart[id(external)]
+        self._of_variable = {id(inner): at for at, each in enumerate(self.variables) for inner in parts(each)}
+        plain = [variable for variable in self.variables if handles(variable)]  # a vocabulary is none
+        held = {variable.dtype.name for variable in plain if variable.dtype.is_floating}
+        self.real = "float64" if held == {"float64"} else "float32"
+
+    def place(self, handle: tf.Tensor) -> int | None:
+        """The place of the variable behind a handle of the traced graph; None where it is none of the model's."""
+        return self._places.get(handle.ref())
+
+    def weight(self, variable: Any) -> Weight:
+        """The weight that a variable is."""
+        at = self._of_variable.get(id(variable))
+        if at is None:
+            at = next((self._of_variable[id(p)] for p in parts(variable) if id(p) in self._of_variable), None)
+        value = self.plain(variable.numpy() if hasattr(variable, "numpy") else tf.convert_to_tensor(variable).numpy())
+        if at is None:
+            return Weight(value)
+        return Weight(value, Source.variable(at, bool(self.variables[at].trainable) or at in self.live))
+
+    def read(self, handle: tf.Tensor) -> Weight:
+        """The weight behind a handle of the traced graph."""
+        at = self.place(handle)
+        return self.weight(self.variables[at] if at is not None else self._apart[handle.ref()])
+
+    def plain(self, value: np.ndarray) -> np.ndarray:
+        """A number block in the dtype in which the graph holds it."""
+        value = np.asarray(value)  # a captured word comes as plain bytes
+        return np.asarray(value, self.real) if tf.as_dtype(value.dtype).is_floating else value
+
+
+def parts(variable: Any) -> list[Any]:
+    """The variable, and those that it stands for: one for each replica, or the one that Keras casts when it is read."""
+    inner = getattr(variable, "_variable", None)
+    replicas = getattr(variable, "_values", None)
+    more = [*([inner] if inner is not None else []), *(replicas or [])]
+    return [variable, *(part for each in more for part in parts(each))]
+
+
+def handles(variable: Any) -> list[Any]:
+    """Under which resources a variable is read; none for what is no plain variable (a vocabulary)."""
+    found = []
+    for part in parts(variable):
+        try:
+            found.append(part.handle)
+        except (AttributeError, ValueError):
+            continue
+    return found
+
+
+class Import:
+    """The state of one import: the graph so far, and the tensor that stands for each TensorFlow tensor."""
+
+    def __init__(self, trace: Trace, variables: Variables) -> None:
+        self.trace = trace
+        self.graph = Graph()
+        self.variables = variables
+        self.made: dict[Any, Tensor] = {}
+        self.partly_known: dict[Any, Known] = {}  # integer tensors that hold the open batch size
+
+    def plain(self, value: np.ndarray) -> np.ndarray:
+        """A number block in the dtype in which the graph holds it."""
+        return self.variables.plain(value)
+
+    def variable(self, handle: tf.Tensor) -> Weight:
+        """The weight behind a resource handle of the trace."""
+        return self.variables.read(handle)
+
+    def known(self, tensor: tf.Tensor) -> Known | None:
+        """The numbers of an integer tensor as far as they do not depend on the batch size."""
+        if tensor.ref() in self.partly_known or not tensor.dtype.is_integer:
+            return self.partly_known.get(tensor.ref())
+        value = self.value(tensor) if tensor.ref() in self.made else None
+        return None if value is None else np.array(value.tolist(), object)
+
+    def shape(self, tensor: tf.Tensor) -> tuple[int | None, ...] | None:
+        """The shape as the import knows it, which may be more than TensorFlow does."""
+        return self.made[tensor.ref()].shape if tensor.ref() in self.made else sizes(tensor)
+
+    def tensor(self, tensor: tf.Tensor) -> Tensor:
+        return self.made[tensor.ref()]
+
+    def value(self, tensor: tf.Tensor) -> np.ndarray | None:
+        """The constant behind a tensor, or None where it is computed from the input."""
+        node = self.tensor(tensor).node
+        return node.value if node.op == "const" else None
+
+    def add(self, node: Node) -> list[Tensor]:
+        self.graph.nodes.append(node)
+        return node.outputs
+
+    def op(self, op: tf.Operation, word: str, inputs: list[tf.Tensor], /, **attrs: Any) -> list[Tensor]:
+        return self.op_on(op, word, [self.tensor(tensor) for tensor in inputs], **attrs)
+
+    def op_on(self, op: tf.Operation, word: str, inputs: list[Tensor], /, **attrs: Any) -> list[Tensor]:
+        node = Node(word, self.graph.unique(self.name(op)), inputs, attrs)
+        node.layer = self.layer(op)
+        node.step = self.trace.step_of.get(op.name, "")
+        node.outputs = [Tensor(node, i, sizes(t), kind(t.dtype)) for i, t in enumerate(op.outputs)]
+        return self.add(node)
+
+    def layer(self, op: tf.Operation) -> str:
+        return self.trace.layer_of.get(op.name, "")
+
+    def name(self, op: tf.Operation) -> str:
+        """The Keras layer's path, or, for inner ops, that path with the op's own name behind it."""
+        leaf = op.name.split("/")[-1]
+        layer = self.layer(op)
+        return f"{layer}/{leaf}" if layer else leaf
+
+
+def complete(node: Node) -> None:
+    """Give the outputs the shapes that follow from the inputs, where the trace left them unknown."""
+    known = all(tensor.shape is not None for tensor in node.inputs)
+    if not known or all(tensor.shape is not None and tensor.shape.count(None) <= 1 for tensor in node.outputs):
+        return
+    if node.op in ("batch_norm", "layer_norm", "group_norm"):
+        node.output.shape = node.inputs[0].shape
+    if node.op in ("dense", "einsum_dense"):
+        count, kernel = node.attrs.get("contracted", 1), node.weights["kernel"].value
+        node.output.shape = (*node.inputs[0].shape[: node.inputs[0].rank - count], *kernel.shape[count:])
+    if node.op in OPERATIONS:
+        _infer(node)
+
+
+def _infer(node: Node) -> None:
+    with tf.Graph().as_default():
+        inputs = [tf.compat.v1.placeholder(tensor.dtype, tensor.shape) for tensor in node.inputs]
+        results = tf.nest.flatten(OPERATIONS[node.op](*inputs, **node.attrs))
+    for tensor, result in zip(node.outputs, results, strict=False):
+        tensor.shape = sizes(result)

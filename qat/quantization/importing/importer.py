@@ -1,0 +1,170 @@
+"""A trace to a graph of nodes, op by op.
+
+Shape arithmetic is not followed: where an op takes a computed shape, TensorFlow's own shape inference has already
+worked out everything but the batch size. An op that is not in the table becomes a `tf:` node, which a rewrite may
+still take apart and which the pre-flight otherwise refuses by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from qat.quantization.importing.added_losses import read_added
+from qat.quantization.importing.import_state import Import, Variables, complete, kind, sizes
+from qat.quantization.importing.op_table import IDENTITIES, IMPORTERS, SAME_NAME, WRITTEN_OUT
+from qat.quantization.importing.ops.custom_gradient import read_custom_gradient
+from qat.quantization.importing.ops.slicing import read_gather
+from qat.quantization.importing.shape_values import is_whole, known_of
+from qat.quantization.importing.trace import Trace
+from qat.quantization.ir.graph import Graph, Tensor, Weight
+from qat.quantization.ir.operations import OPERATIONS
+from qat.quantization.ir.raw_ops import can_run, spelled
+
+FOLD_LIMIT = 1 << 24  # elements; a larger constant is not worth unrolling into memory
+
+
+def _is_large(tensor: Tensor) -> bool:
+    return bool(tensor.shape) and (None in tensor.shape or np.prod(tensor.shape) > FOLD_LIMIT)
+
+
+def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
+    """Compute a node now if nothing in it depends on the model's input."""
+    node = outputs[0].node
+    holders = [tensor.node for tensor in node.inputs]
+    if not holders or any(holder.op not in ("const", "variable") for holder in holders):
+        return outputs
+    if node.op not in OPERATIONS or any(_is_large(tensor) for tensor in outputs):
+        return outputs
+    if node.op == "pack" and any(holder.attrs.get("open_batch") for holder in holders):
+        return outputs
+    results = Weight.all_computed(node.op, [holder.weights["value"] for holder in holders], node.attrs)
+    state.graph.nodes.remove(node)
+    opened = any(holder.attrs.get("open_batch") for holder in holders)
+    return _held(state, node.name, node.layer, results, opened)
+
+
+def _held(state: Import, name: str, layer: str, weights: list[Weight], opened: bool = False) -> list[Tensor]:
+    """Tensors that do not depend on the model's input."""
+    made = []
+    for weight in weights:
+        node = state.graph.fixed(weight, name, layer)
+        node.attrs["open_batch"] = opened
+        made += state.add(node)
+    return made
+
+
+def _variable(state: Import, op: tf.Operation, handle: tf.Tensor) -> list[Tensor]:
+    weight = state.variable(handle)
+    node = state.graph.make(
+        "variable",
+        state.name(op),
+        shape=weight.value.shape,
+        dtype="float32" if weight.value.dtype.kind == "f" else str(weight.value.dtype),
+        layer=state.layer(op),
+    )
+    node.weights["value"] = weight
+    return state.add(node)
+
+
+def _whole(state: Import, op: tf.Operation) -> list[Tensor]:
+    layer = state.trace.whole[op.name]
+    outputs = state.op(op, layer.op, layer.inputs, **layer.attrs)
+    node = outputs[0].node
+    node.name = state.graph.unique(state.layer(op))
+    for name, variable in layer.weights.items():
+        node.weights[name] = state.variables.weight(variable)
+    return outputs
+
+
+def _one(state: Import, op: tf.Operation) -> list[Tensor]:
+    if op.name in state.trace.whole:
+        return _whole(state, op)
+    if op.type == "Const":
+        value = state.plain(tf.make_ndarray(op.get_attr("value")))
+        return state.add(state.graph.constant(value, state.name(op), state.layer(op)))
+    if op.type == "ReadVariableOp":
+        return _variable(state, op, op.inputs[0])
+    if op.type == "ResourceGather":
+        handle = op.inputs[0]
+        state.made[handle.ref()] = _variable(state, op, handle)[0]
+        return read_gather(state, op)
+    if op.type == "IdentityN":
+        return read_custom_gradient(state, op)
+    if op.type == "StopGradient":
+        return _fold(state, state.op(op, "stop_gradient", [op.inputs[0]]))
+    shape = state.shape(op.inputs[0]) if len(op.inputs) else None
+    known = known_of(op, state.known, shape) if op.outputs and op.outputs[0].dtype.is_integer else None
+    if known is not None and is_whole(known):
+        value = np.array(known.tolist(), op.outputs[0].dtype.as_numpy_dtype)
+        return state.add(state.graph.constant(value, state.name(op), state.layer(op)))
+    if known is not None:
+        state.partly_known[op.outputs[0].ref()] = known
+    if op.type in IDENTITIES:
+        return [state.tensor(op.inputs[0])]
+    if op.type in SAME_NAME:
+        return _fold(state, state.op(op, SAME_NAME[op.type], list(op.inputs)))
+    if op.type in WRITTEN_OUT and all(state.value(tensor) is not None for tensor in op.inputs):
+        return _unknown(state, op)
+    if op.type in IMPORTERS:
+        return _fold(state, IMPORTERS[op.type](state, op))
+    return _unknown(state, op)
+
+
+UNREADABLE = (KeyError, IndexError, TypeError, ValueError, AttributeError)  # what importers trip over in odd operands
+
+
+def _read(state: Import, op: tf.Operation) -> list[Tensor]:
+    """The op's results; of an op in a form that its importer does not expect, a node that the pre-flight refuses."""
+    count = len(state.graph.nodes)
+    try:
+        return _one(state, op)
+    except UNREADABLE as error:
+        del state.graph.nodes[count:]
+        known = [tensor for tensor in op.inputs if tensor.ref() in state.made]
+        return state.op(op, f"tf:{op.type} in a form that is not known ({type(error).__name__}: {error})"[:200], known)
+
+
+def _unknown(state: Import, op: tf.Operation) -> list[Tensor]:
+    inputs = [tensor for tensor in op.inputs if tensor.ref() in state.made]
+    attrs = {"equation": op.get_attr("equation").decode()} if op.type == "Einsum" else {}
+    numbers = all(tensor.dtype not in (tf.variant, tf.resource) for tensor in (*op.inputs, *op.outputs))
+    fixed = [state.tensor(tensor).node for tensor in inputs]
+    computed = inputs and len(inputs) == len(op.inputs) and all(node.op in ("const", "variable") for node in fixed)
+    if op.outputs and numbers and computed and can_run(op):
+        operands = [node.weights["value"] for node in fixed]
+        return _held(
+            state, state.name(op), state.layer(op), Weight.all_computed(f"raw:{op.type}", operands, spelled(op))
+        )
+    return state.op(op, f"tf:{op.type}", inputs, **attrs) if op.outputs else []
+
+
+def import_trace(trace: Trace, model: Any, live: frozenset[int] = frozenset()) -> Graph:
+    """The traced model as a graph; its inputs carry the model's own input names.
+
+    Args:
+        trace: of `model` at inference.
+        model: whose variables its weights are computed from.
+        live: places of variables that training assigns, besides those that are trained.
+    """
+    state = Import(trace, Variables(model, trace.graph, live))
+    for tensor, name in zip(trace.inputs, trace.input_names, strict=True):
+        node = state.graph.make("input", name, shape=sizes(tensor), dtype=kind(tensor.dtype))
+        state.made[tensor.ref()] = state.add(node)[0]
+        state.graph.inputs.append(node)
+    for external, internal in trace.graph.captures:
+        if internal.dtype != tf.resource and not hasattr(external, "graph"):
+            state.made[internal.ref()] = state.add(state.graph.constant(state.plain(external.numpy()), "captured"))[0]
+    for op in trace.graph.get_operations():
+        if op.outputs and op.outputs[0].ref() not in state.made and op.outputs[0].dtype != tf.resource:
+            for tensor, result in zip(op.outputs, _read(state, op), strict=False):
+                complete(result.node)
+                state.made[tensor.ref()] = result
+    state.graph.outputs = [state.tensor(tensor) for tensor in trace.outputs]
+    state.graph.nest = trace.nest
+    state.graph.real = state.variables.real
+    read_added(state)
+    state.graph.prune()
+    return state.graph

@@ -1,0 +1,136 @@
+"""Functions that a trace calls, written out in their caller: layers of TensorFlow Hub, SavedModels, frozen graphs.
+
+Such a layer is one `PartitionedCall` to a graph that was traced long ago. Its ops are copied, one by one, to where the
+call stood; so is the branch of a condition that is known to be taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tensorflow.python.framework import func_graph as func_graph_lib
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
+from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
+
+from qat.quantization.importing.trace import Trace, WholeLayer
+
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+CONDITIONS = ("If", "StatelessIf")
+
+Tensors = dict[Any, tf.Tensor]
+
+
+def inlined(trace: Trace, model: tf_keras.Model) -> Trace:
+    """The same function without calls, and without conditions that are known; the trace itself if it has none.
+
+    Variables that such a function reads and that nobody lists, as those of a signature in a Lambda, are `variables` of
+    the graph that comes back, beside those that the trace knew.
+    """
+    if not any(_function_of(op) for op in trace.graph.get_operations()):
+        return trace
+    listed = {id(v.handle) for v in [*trace.graph.variables, *model.variables] if isinstance(v, tf.Variable)}
+    return _Writer(trace).written(listed)
+
+
+def _variable_behind(handle: Any) -> Any:
+    """A variable, not trainable, that reads what the handle of one holds; None if the handle is of something else."""
+    data = getattr(handle, "_handle_data", None)
+    if data is None or not data.is_set or not data.shape_and_type:
+        return None
+    shape, dtype = data.shape_and_type[0].shape, data.shape_and_type[0].dtype
+    return BaseResourceVariable(False, tf.TensorShape(shape), tf.as_dtype(dtype), handle=handle, name="captured")
+
+
+def _function_of(op: tf.Operation) -> str | None:
+    """The name of the function that stands for the op, if one does."""
+    if op.type in CALLS:
+        return op.get_attr("f").name
+    if op.type in CONDITIONS:
+        chosen = tf.get_static_value(op.inputs[0])
+        return None if chosen is None else op.get_attr("then_branch" if chosen else "else_branch").name
+    return None
+
+
+class _Writer:
+    """The state of one copy: the graph so far, and what stands in it for each tensor of the trace."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.graph = func_graph_lib.FuncGraph("inlined")
+        self.layer_of: dict[str, str] = {}
+        self.step_of: dict[str, str] = {}
+        self.whole: dict[str, WholeLayer] = {}
+
+    def written(self, listed: set[int]) -> Trace:
+        """The copy; `listed`: the identities of the handles whose variables are known."""
+        trace = self.trace
+        unlisted = [
+            outer for outer, _ in trace.graph.captures if outer.dtype == tf.resource and id(outer) not in listed
+        ]
+        self.graph.unlisted = [v for v in map(_variable_behind, unlisted) if v is not None]
+        self.graph.variables = [*trace.graph.variables, *self.graph.unlisted]  # of which it holds weak references
+        with self.graph.as_default():
+            made = {inner.ref(): self.graph.capture(outer) for outer, inner in trace.graph.captures}
+            for op in trace.graph.get_operations():
+                self._write(op, trace.graph, made, op)
+        inputs, outputs = ([made[tensor.ref()] for tensor in each] for each in (trace.inputs, trace.outputs))
+        added = [replace(each, value=made[each.value.ref()]) for each in trace.added]
+        changed = {"added": added, "layer_of": self.layer_of, "step_of": self.step_of, "whole": self.whole}
+        return replace(trace, graph=self.graph, inputs=inputs, outputs=outputs, **changed)
+
+    def _write(self, op: tf.Operation, source: Any, made: Tensors, origin: tf.Operation) -> None:
+        """The op, or what it calls; `origin` is the op of the trace itself in whose place it stands."""
+        if op.outputs and op.outputs[0].ref() in made:  # captured, or an argument
+            return
+        inputs = [made[tensor.ref()] for tensor in op.inputs]
+        name = _function_of(op)
+        if name is None:
+            results = self._copied(op, source, inputs, origin)
+        else:
+            arguments = inputs[1:] if op.type in CONDITIONS else inputs
+            results = self._called(name, source, arguments, origin)
+        if op is origin and op.name in self.trace.whole:
+            layer = self.trace.whole[op.name]
+            self.whole[results[0].op.name] = replace(layer, inputs=[made[t.ref()] for t in layer.inputs])
+        for old, new in zip(op.outputs, results, strict=True):
+            if new.shape.is_compatible_with(old.shape):
+                new.set_shape(new.shape.merge_with(old.shape))
+            made[old.ref()] = new
+
+    def _called(self, name: str, source: Any, arguments: list[tf.Tensor], origin: tf.Operation) -> list[tf.Tensor]:
+        body = _body(source, name)
+        made = {inner.ref(): outer for inner, outer in zip(body.inputs, arguments, strict=True)}
+        for op in body.get_operations():
+            self._write(op, body, made, origin)
+        return [made[tensor.ref()] for tensor in body.outputs]
+
+    def _copied(self, op: tf.Operation, source: Any, inputs: list[tf.Tensor], origin: tf.Operation) -> list[tf.Tensor]:
+        attrs = {name: value for name, value in op.node_def.attr.items() if not name.startswith("_")}
+        self._take_functions(attrs, source)
+        copy = self.graph.create_op(op.type, inputs, [t.dtype for t in op.outputs], name=op.name, attrs=attrs)
+        self.layer_of[copy.name] = self.trace.layer_of.get(origin.name, "")
+        if origin.name in self.trace.step_of:
+            step = self.trace.step_of[origin.name]
+            self.step_of[copy.name] = step if op is origin else f"{step}/{op.name}"
+        return list(copy.outputs)
+
+    def _take_functions(self, attrs: dict[str, Any], source: Any) -> None:
+        """What the op itself calls goes along with it."""
+        names = [value.func.name for value in attrs.values() if value.HasField("func")]
+        names += [each.name for value in attrs.values() for each in value.list.func]
+        for name in names:
+            if source._is_function(name) and not self.graph._is_function(name):
+                self.graph._add_function_recursive(source._get_function(name))
+
+
+def _body(source: Any, name: str) -> Any:
+    """A function's graph, found from the graph that calls it."""
+    function = source._get_function(name)
+    found = getattr(function, "graph", None)
+    if found is not None:
+        return found
+    with source.as_default():
+        return function_def_to_graph(function.cached_definition)

@@ -1,0 +1,60 @@
+"""Layers of Keras that look values up or work on text: no file holds them. Each is one op, to be refused by name.
+
+What follows such a layer can be quantized: `cut_behind` says how to cut the model there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from qat.quantization.importing.cut_model import cut_code
+from qat.quantization.importing.trace import Reader, Tracer, WholeLayer
+from qat.quantization.ir.graph import Graph
+
+LOOKUPS = {
+    "StringLookup": "LookupTableFindV2",
+    "IntegerLookup": "LookupTableFindV2",
+    "TextVectorization": "TextVectorization",
+    "Hashing": "Hashing",
+    "HashedCrossing": "HashedCrossing",
+    "Discretization": "Bucketize",
+}
+
+
+def readers() -> dict[Any, Reader]:
+    """The table `call function -> reader`, for the layers of this module."""
+    return {getattr(tf_keras.layers, name).call: _standing_for(op) for name, op in LOOKUPS.items()}
+
+
+def _standing_for(op: str) -> Reader:
+    def read(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+        made = original(layer, *args, **kwargs)
+        if not isinstance(made, tf.Tensor):  # ragged or sparse
+            return made
+        mark = tf.compat.v1.placeholder(made.dtype, made.shape, name=f"whole_{op}")
+        tracer.whole[mark.op.name] = WholeLayer(f"tf:{op}", [], {}, {"holder": _described(layer)})
+        return mark
+
+    return read
+
+
+def _described(layer: Any) -> str:
+    """The layer's class, and how many entries its table has."""
+    if not hasattr(layer, "vocabulary_size"):
+        return type(layer).__name__
+    with tf.init_scope():  # the table is asked, not a graph of it
+        return f"{type(layer).__name__} of {int(layer.vocabulary_size())} entries"
+
+
+def cut_behind(model: tf_keras.Model, graph: Graph) -> str:
+    """How to cut the model behind the layers that look something up, as code; nothing where there are none, or where
+    they lie inside of another layer."""
+    names = dict.fromkeys(node.layer for node in graph.nodes if "holder" in node.attrs)
+    code = cut_code(model, list(names)) if names else None
+    if code is None:
+        return ""
+    return f"\nThe cut: what looks up stays in your code, what computes becomes the file:\n  {code[0]}\n  {code[1]}"

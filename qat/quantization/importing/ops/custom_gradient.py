@@ -1,0 +1,139 @@
+"""`tf.custom_gradient`: a function whose gradient is another one than that of what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework import ops as framework
+
+from qat.quantization.importing.import_state import Import
+from qat.quantization.ir.graph import Tensor, Weight
+from qat.quantization.ir.program import Cutter, NotCarried, Program
+
+FIELD = "_gradient_op_type"
+ROWS = 3  # of the batch, where two gradients are compared
+TOLERANCE = 1e-4
+OWN = ("tensorflow.python.", "tf_keras.", "keras.")  # these write down what the gradient is, to save memory or digits
+PASSED_ON = "tensorflow.python.ops.custom_gradient"  # but for functions made to change it
+
+
+def read_custom_gradient(state: Import, op: tf.Operation) -> list[Tensor]:
+    """The results of an IdentityN: as they are, where the gradient is what it would be anyway."""
+    plain = [state.tensor(tensor) for tensor in op.inputs[: len(op.outputs)] if tensor.ref() in state.made]
+    told = _told(op)
+    if told is None:
+        return plain
+    function, count, arguments = told
+    if _is_natural(function):
+        return plain
+    try:
+        return _kept(state, op, function, count, arguments)
+    except NotCarried as reason:
+        state.graph.not_carried.append(f"layer {state.layer(op)!r}: the gradient of a tf.custom_gradient ({reason})")
+        return plain
+
+
+def _told(op: tf.Operation) -> tuple[Callable, int, int] | None:
+    """The gradient function, and how many results and arguments the function has; None where it has none."""
+    try:
+        registered = framework.gradient_registry.lookup(op.get_attr(FIELD).decode())
+        closure = _closure(_closure(registered)["tape_grad_fn"])
+        count, variables = closure["flat_result_len"], closure["variables"]
+    except (ValueError, LookupError, KeyError, AttributeError):
+        return None
+    return closure["grad_fn"], int(count), len(op.inputs) - int(count) - len(variables)
+
+
+def _closure(function: Any) -> dict[str, Any]:
+    return dict(zip(function.__code__.co_freevars, [cell.cell_contents for cell in function.__closure__], strict=True))
+
+
+def _is_natural(function: Any) -> bool:
+    module = getattr(function, "__module__", "") or ""
+    return module.startswith(OWN) and module != PASSED_ON
+
+
+def _kept(state: Import, op: tf.Operation, function: Callable, count: int, arguments: int) -> list[Tensor]:
+    graph = op.graph
+    before = len(graph.get_operations())
+    results, given = list(op.inputs[:count]), list(op.inputs[count : count + arguments])
+    with graph.as_default():
+        upstream = [tf.compat.v1.placeholder(tensor.dtype, tensor.shape) for tensor in results]
+        registered = framework.gradient_registry.lookup(op.get_attr(FIELD).decode())
+        rest = [tf.zeros_like(tensor) for tensor in op.outputs[count:] if tensor.dtype != tf.resource]
+        gradients = registered(op, *upstream, *rest)[count : count + arguments]
+    cutter = Cutter(lambda handle: None, lambda tensor: _captured(graph, tensor))
+    made = {id(each) for each in graph.get_operations()[before:]}
+    places = {tensor.ref() for tensor in upstream}
+    wanted = [tf.convert_to_tensor(g) for g in gradients if g is not None]
+    found = cutter.inputs_of(wanted, lambda each: id(each) in made, reads=True)
+    outside = [tensor for tensor in found if tensor.ref() not in places]
+    if any(tensor.ref() not in state.made for tensor in outside):
+        raise NotCarried("it reads a tensor that the file does not compute")
+    program = cutter.cut(wanted, [*upstream, *outside])
+    if _agrees(cutter, program, results, given, gradients, outside):
+        return [state.tensor(tensor) for tensor in op.inputs[: len(op.outputs)]]
+    inputs = [*results, *given, *outside]
+    attrs = {
+        "results": count,
+        "arguments": arguments,
+        "given": [gradient is not None for gradient in gradients],
+        "program": program.to_json(),
+    }
+    nodes = [state.tensor(tensor).node for tensor in inputs]
+    if all(node.op in ("const", "variable") for node in nodes):
+        weights = Weight.all_computed("custom_gradient", [node.weights["value"] for node in nodes], attrs)
+        return [state.add(state.graph.fixed(w, state.name(op), state.layer(op)))[0] for w in weights]
+    outputs = state.op(op, "custom_gradient", inputs, **attrs)
+    node = outputs[0].node
+    node.outputs = node.outputs[:count]
+    return [*node.outputs, *(state.tensor(tensor) for tensor in op.inputs[count : len(op.outputs)])]
+
+
+def _captured(graph: Any, tensor: tf.Tensor) -> np.ndarray | None:
+    for external, internal in graph.captures:
+        if internal is tensor and internal.dtype != tf.resource and not hasattr(external, "graph"):
+            return external.numpy()
+    return None
+
+
+def _agrees(
+    cutter: Cutter,
+    program: Program,
+    results: Sequence[tf.Tensor],
+    given: Sequence[tf.Tensor],
+    gradients: Sequence[Any],
+    outside: Sequence[tf.Tensor],
+) -> bool:
+    """Whether the gradient is the one of what is computed, asked of random numbers."""
+    if any(not tensor.dtype.is_floating or None in _sizes(tensor) for tensor in given) or None in gradients:
+        return False
+    try:
+        forward = cutter.cut([*results, *outside], given)
+    except (NotCarried, KeyError):
+        return False
+    random = np.random.default_rng(0)
+    values = [tf.constant(random.normal(size=_sizes(tensor)), tensor.dtype) for tensor in given]
+    with tf.init_scope(), tf.GradientTape() as tape:
+        tape.watch(values)
+        made = forward.run(values, [])
+    with tf.init_scope():
+        up = [tf.constant(random.normal(size=tensor.shape), tensor.dtype) for tensor in made[: len(results)]]
+        natural = tape.gradient(made[: len(results)], values, up, unconnected_gradients="zero")
+        stated = program.run([*up, *made[len(results) :]], [])
+        return all(_close(one.numpy(), other.numpy()) for one, other in zip(natural, stated, strict=True))
+
+
+def _sizes(tensor: tf.Tensor) -> list[int | None]:
+    if tensor.shape.rank is None:
+        return [None]
+    return [ROWS if size is None and at == 0 else size for at, size in enumerate(tensor.shape.as_list())]
+
+
+def _close(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and bool(
+        np.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE * np.abs(one).max())
+    )

@@ -1,0 +1,129 @@
+"""Ops that fill, cast, resize, pad and repeat."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from qat.quantization.importing.import_state import Import, Importer, kind, sizes
+from qat.quantization.importing.ops.slicing import with_constants
+from qat.quantization.importing.shape_values import Open
+from qat.quantization.ir.graph import Tensor, Weight
+
+
+def filled(value: float | None) -> Importer:
+    """A block of one number; its batch size, where open, becomes 1 and broadcasts."""
+
+    def read(state: Import, op: tf.Operation) -> list[Tensor]:
+        shape = sizes(op.outputs[0])
+        number = float(np.asarray(state.value(op.inputs[1]))) if value is None else value
+        if shape is None:
+            return state.op(op, f"tf:{op.type} of unknown shape", [])
+        block = state.plain(np.full([size or 1 for size in shape], number, op.outputs[0].dtype.as_numpy_dtype))
+        node = state.graph.constant(block, state.name(op), state.layer(op))
+        node.attrs["open_batch"] = None in shape
+        return state.add(node)
+
+    return read
+
+
+def read_cast(state: Import, op: tf.Operation) -> list[Tensor]:
+    return state.op(op, "cast", [op.inputs[0]], dtype=kind(op.outputs[0].dtype))
+
+
+def resize(word: str) -> Importer:
+    def read(state: Import, op: tf.Operation) -> list[Tensor]:
+        return state.op(
+            op,
+            word,
+            [op.inputs[0]],
+            size=list(sizes(op.outputs[0])[1:3]),
+            align_corners=bool(op.get_attr("align_corners")),
+            half_pixel_centers=bool(op.get_attr("half_pixel_centers")),
+        )
+
+    return read
+
+
+def space_batch(word: str, amounts: str) -> Importer:
+    """SpaceToBatchND or BatchToSpaceND, which TensorFlow puts around a dilated convolution."""
+
+    def read(state: Import, op: tf.Operation) -> list[Tensor]:
+        block, numbers = state.value(op.inputs[1]), state.value(op.inputs[2])
+        if block is None or numbers is None:
+            return state.op(op, f"tf:{op.type} with a computed operand", [op.inputs[0]])
+        return state.op(op, word, [op.inputs[0]], block=block.tolist(), **{amounts: numbers.tolist()})
+
+    return read
+
+
+def block(word: str) -> Importer:
+    return lambda state, op: state.op(op, word, [op.inputs[0]], block_size=int(op.get_attr("block_size")))
+
+
+def read_pad(state: Import, op: tf.Operation) -> list[Tensor]:
+    paddings = state.value(op.inputs[1])
+    value = 0.0 if op.type == "Pad" else state.value(op.inputs[2])
+    if paddings is None or value is None:
+        return state.op(op, f"tf:{op.type} with a computed operand", list(op.inputs))
+    return state.op(op, "pad", [op.inputs[0]], paddings=paddings.tolist(), value=float(value))
+
+
+def read_mirror_pad(state: Import, op: tf.Operation) -> list[Tensor]:
+    mode = op.get_attr("mode").decode()
+    return state.op(op, "mirror_pad", [op.inputs[0]], paddings=state.value(op.inputs[1]).tolist(), mode=mode)
+
+
+def axis_attr(word: str) -> Importer:
+    def read(state: Import, op: tf.Operation) -> list[Tensor]:
+        rank = op.outputs[0].shape.rank if word == "pack" else op.inputs[0].shape.rank
+        attrs = {"axis": int(op.get_attr("axis")) % rank}
+        if word == "unpack":
+            attrs["num"] = int(op.get_attr("num"))
+        return state.op(op, word, list(op.inputs), **attrs)
+
+    return read
+
+
+def _over_batch(state: Import, op: tf.Operation) -> list[Tensor] | None:
+    """A constant repeated over an open batch: it stays one, and is repeated where it is used."""
+    held = state.tensor(op.inputs[0])
+    amounts = state.known(op.inputs[1])
+    if held.node.op not in ("const", "variable") or amounts is None or len(amounts) != len(held.shape):
+        return None
+    opened = [at for at, amount in enumerate(amounts) if isinstance(amount, Open)]
+    if len(opened) != 1 or held.shape[opened[0]] != 1:
+        return None
+    rest = [1 if isinstance(amount, Open) else amount for amount in amounts]
+    weight = held.node.weights["value"]
+    if op.type == "Tile":
+        repeated = Weight.computed("tile", weight, multiples=[int(amount) for amount in rest])
+    else:
+        repeated = weight.spread(*np.broadcast_shapes(weight.value.shape, tuple(rest)))
+    if repeated.value.shape == held.shape:
+        held.node.attrs["open_batch"] = True
+        return [held]
+    node = state.graph.fixed(repeated, state.name(op), state.layer(op))
+    node.attrs["open_batch"] = True
+    return state.add(node)
+
+
+def read_tile(state: Import, op: tf.Operation) -> list[Tensor]:
+    repeated = _over_batch(state, op)
+    return repeated or with_constants("tile", multiples=1)(state, op)
+
+
+def read_broadcast_to(state: Import, op: tf.Operation) -> list[Tensor]:
+    """Of an activation: repeated along the axes where it has one place."""
+    repeated = _over_batch(state, op)
+    if repeated:
+        return repeated
+    source, target = state.shape(op.inputs[0]), sizes(op.outputs[0])
+    if source is not None and source == target:
+        return [state.tensor(op.inputs[0])]
+    if state.tensor(op.inputs[0]).node.op in ("const", "variable") and target is not None and None not in target:
+        return state.op(op, "broadcast_to", [op.inputs[0]], shape=list(target))
+    if source is None or target is None or len(source) != len(target) or source.count(None) != target.count(None):
+        return state.op(op, "tf:BroadcastTo", [op.inputs[0]])
+    multiples = [b if a == 1 and b is not None else 1 for a, b in zip(source, target, strict=True)]
+    return state.op(op, "tile", [op.inputs[0]], multiples=multiples)

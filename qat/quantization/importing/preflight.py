@@ -1,0 +1,146 @@
+"""Everything in a model that has no integer kernel, named at once and before anything is changed."""
+
+from __future__ import annotations
+
+from qat.errors import LongLoopError, UnsupportedLayerError
+from qat.quantization.ir.graph import Graph, Node
+from qat.quantization.ir.operations import OPERATIONS
+from qat.quantization.rewrites.builder import LINEAR
+
+BESIDE = {"tf:Bitcast", "tf:Shape", "tf:Size", "tf:ComplexAbs"}
+KNOWN = set(OPERATIONS) | set(LINEAR) | {"embedding", "lstm", "input", "const", "variable", "fake_quant"}
+
+_LOOP = "a loop stays in float; write a fixed number of steps out (a Python `for` with known bounds)"
+_RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
+_FLOAT_ONLY = "TFLite computes it in float only; do without it, or move it behind the model"
+_BEHIND = "no integer kernel is used for it; do it in your own code after the model"
+_TEXT = "a file holds neither text nor tables to look up in; do this before the model and give it integer ids"
+_PYTHON = "Python code cannot go into a file; write it in TensorFlow ops"
+_AWARE = "the layer quantizes by itself already; leave that out, quantize_model puts it where the file has codes"
+_SPECTRUM = "TFLite has no integer FFT; compute the spectrum before the model"
+_CUDNN = (
+    "it runs on GPUs alone; build the model with layers.LSTM(units) or layers.GRU(units) in its place, and take the "
+    "weights over with load_weights('theirs.h5') of this model saved by save_weights('theirs.h5')"
+)
+
+WAYS_OUT = {
+    "Cast": "real numbers become whole ones, which no integer kernel does; give ids an input of their own, "
+    "tf_keras.Input(shape, dtype='int32'), or compute them before the model",
+    "Conv3D": "TFLite has no integer CONV_3D; use Conv2D on frames, or split into 2D and 1D",
+    "MaxPool3D": "TFLite has no integer pooling of volumes; pool frames in 2D and time in 1D",
+    "AvgPool3D": "TFLite has no integer pooling of volumes; pool frames in 2D and time in 1D",
+    "Sin": "TFLite has no integer SIN; precompute the values and pass them as an input or a constant",
+    "Cos": "TFLite has no integer COS; precompute the values and pass them as an input or a constant",
+    "Atan": _FLOAT_ONLY,
+    "Atan2": _FLOAT_ONLY,
+    "Ceil": _FLOAT_ONLY,
+    "Cosh": _FLOAT_ONLY,
+    "Floor": _FLOAT_ONLY,
+    "FloorDiv": _FLOAT_ONLY,
+    "FloorMod": _FLOAT_ONLY,
+    "Rint": _FLOAT_ONLY,
+    "Round": _FLOAT_ONLY,
+    "Sinh": _FLOAT_ONLY,
+    "Tan": _FLOAT_ONLY,
+    "ArgMin": "TFLite has no integer ARG_MIN that the converter takes; use tf.argmax of the negative",
+    "MatrixInverse": _BEHIND,
+    "NonMaxSuppressionV3": _BEHIND,
+    "CombinedNonMaxSuppression": _BEHIND,
+    "TopKV2": _BEHIND,
+    "Unique": _BEHIND,
+    "Where": _BEHIND,
+    "Bucketize": "give the model the bucket's number as an integer input",
+    "Hashing": _TEXT,
+    "HashedCrossing": _TEXT,
+    "LookupTableFindV2": _TEXT,
+    "StringToHashBucketFast": _TEXT,
+    "StringSplitV2": _TEXT,
+    "StaticRegexReplace": _TEXT,
+    "TextVectorization": _TEXT,
+    "EagerPyFunc": _PYTHON,
+    "PyFunc": _PYTHON,
+    "FakeQuantWithMinMaxArgs": _AWARE,
+    "FakeQuantWithMinMaxVars": _AWARE,
+    "FakeQuantWithMinMaxVarsPerChannel": _AWARE,
+    "QuantizeAndDequantizeV2": _AWARE,
+    "QuantizeAndDequantizeV3": _AWARE,
+    "QuantizeAndDequantizeV4": _AWARE,
+    "CudnnRNN": _CUDNN,
+    "CudnnRNNV2": _CUDNN,
+    "CudnnRNNV3": _CUDNN,
+    "FFT": _SPECTRUM,
+    "IRFFT": _SPECTRUM,
+    "RFFT": _SPECTRUM,
+    "RFFT2D": _SPECTRUM,
+    "Pow": "TFLite has no integer POW for this exponent; whole powers up to 4 and square roots are rewritten",
+    "If": "both branches of a condition stay in float; choose with tf.where",
+    "StatelessIf": "both branches of a condition stay in float; choose with tf.where",
+    "While": _LOOP,
+    "StatelessWhile": _LOOP,
+    "Reshape": "say the batch size as -1 or tf.shape(x)[0], and every other size in numbers",
+    "Squeeze": "say which axes, and let none of them be the batch",
+    "recurrent": "a state kept between calls has no place in the file; take stateful=False, or make the state an input "
+    "and an output",
+    "Erf": "only GELU's use of erf is known; use tf_keras.activations.gelu",
+    "Multinomial": _RANDOM,
+    "RandomStandardNormal": _RANDOM,
+    "RandomUniform": _RANDOM,
+    "RngReadAndSkip": _RANDOM,
+    "StatelessRandomNormalV2": _RANDOM,
+    "StatelessRandomUniformV2": _RANDOM,
+    "TruncatedNormal": _RANDOM,
+}
+
+
+def blockers(graph: Graph) -> list[str]:
+    """One line for each layer that does more than compute its outputs, and for each layer and op without an integer
+    twin, in graph order, repeated ops named once a layer.
+
+    Ops that only see what another one makes (the size of a batch, for a random number) are not named beside it.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for node in graph.nodes:
+        if node.op not in KNOWN or _rounds(node):
+            found.setdefault((node.layer, node.op), _reason(node))
+    named = {key: line for key, line in found.items() if key[1] not in BESIDE}
+    return list(dict.fromkeys([*graph.refused, *(named or found).values()]))
+
+
+def _rounds(node: Node) -> bool:
+    """Whether real numbers are cut off to whole ones; `token_ids` has taken out what was whole before."""
+    return node.op == "cast" and node.inputs[0].dtype == "float32" and "int" in node.output.dtype
+
+
+def refuse_unknown_ranks(graph: Graph) -> None:
+    """Raises UnsupportedLayerError where nobody knows how many axes come out of an op: no rewrite can work on that."""
+    lost = [node for node in graph.nodes if any(tensor.shape is None for tensor in node.outputs)]
+    if lost:
+        first = [node for node in lost if not any(tensor.shape is None for tensor in node.inputs)]
+        also = [node for node in graph.nodes if node.op.removeprefix("tf:").split(" ")[0] in WAYS_OUT]
+        lines = [_reason(node) for node in graph.nodes if node in first or (node in also and node.op not in KNOWN)]
+        _refuse(list(dict.fromkeys([*graph.refused, *lines])), graph.cut)
+
+
+def _reason(node: Node) -> str:
+    op = f"Cast to {node.output.dtype}" if _rounds(node) else node.op.removeprefix("tf:")
+    advice = WAYS_OUT.get(op.split(" ")[0], "no rewrite to an integer op is known for it")
+    holder = f"{node.attrs['holder']}; " if "holder" in node.attrs else ""
+    return f"layer {node.layer or node.name!r}: op {op}: {node.attrs.get('advice') or holder + advice}"
+
+
+def refuse_blockers(graph: Graph) -> None:
+    """Raises UnsupportedLayerError naming all blockers, if there are any."""
+    lines = blockers(graph)
+    if lines:
+        _refuse(lines, graph.cut, LongLoopError if any(graph.of("tf:recurrence")) else UnsupportedLayerError)
+
+
+def _refuse(lines: list[str], cut: str, error: type[UnsupportedLayerError] = UnsupportedLayerError) -> None:
+    listing = "\n    ".join(lines)
+    places = "1 place in the model has" if len(lines) == 1 else f"{len(lines)} places in the model have"
+    too_long = ", or too long a one" if error is LongLoopError else ""
+    raise error(
+        f"{places} no integer form in TFLite{too_long}:\n    {listing}\n"
+        f"Replace them as said, or move them out of the model{cut}",
+        tuple(lines),
+    )

@@ -1,0 +1,405 @@
+"""A Keras model read as the TensorFlow ops that it computes at inference, with a few layers kept whole.
+
+Every model is read the same way, whatever it is made of: nested models, shared layers, `Lambda`, TFOpLambda, custom
+and subclassed layers all become ops. Kept whole are the layers whose meaning is lost in ops (BatchNormalization, which
+must stay trainable) or whose ops say it badly (Dense on three axes, normalizations); recurrent layers are unrolled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tensorflow.python.framework import func_graph as func_graph_lib
+
+from qat.errors import ModelError, QatError
+from qat.quantization.importing.assignments import forced_to_train
+from qat.quantization.importing.open_sizes import is_open, rebuilding
+from qat.quantization.importing.unrolling import Budget
+
+Key = tuple[str, int]  # of a layer call: the layer's path, and how many calls of it came before
+
+
+@dataclass(eq=False)
+class WholeLayer:
+    """A layer call that stands in the trace as one op (a placeholder that the importer replaces)."""
+
+    op: str
+    inputs: list[tf.Tensor]
+    weights: dict[str, tf.Variable]
+    attrs: dict[str, Any]
+
+
+@dataclass(eq=False)
+class LayerCall:
+    """One call of a layer while a model was traced: its ops are numbers `start` to `end` of the graph's."""
+
+    layer: Any
+    key: Key
+    acts: bool  # whether it is called in training mode while the model trains
+    start: int
+    end: int = 0
+    children: list[LayerCall] = field(default_factory=list)
+    arguments: list[tf.Tensor] = field(default_factory=list)
+    outputs: list[tf.Tensor] = field(default_factory=list)
+
+
+Exchange = Callable[["Tracer", "LayerCall", list[tf.Tensor]], dict[Any, tf.Tensor]]  # the tensors to what they become
+
+
+@dataclass
+class Region:
+    """What training changes of one layer call: what it is called with, what it gives."""
+
+    arguments: Exchange | None = None
+    outputs: Exchange | None = None
+
+
+@dataclass(eq=False)
+class Added:
+    """A loss or metric that a layer added in its call."""
+
+    kind: str  # "loss" or "metric"
+    layer: Any
+    key: Key
+    value: tf.Tensor
+    name: str = ""  # of a metric
+
+
+@dataclass(eq=False)
+class Trace:
+    graph: func_graph_lib.FuncGraph
+    inputs: list[tf.Tensor]
+    outputs: list[tf.Tensor]
+    input_names: list[str]
+    nest: Any = None  # how the model nests its outputs: the structure with their places in it
+    whole: dict[str, WholeLayer] = field(default_factory=dict)  # by placeholder op name
+    layer_of: dict[str, str] = field(default_factory=dict)  # op name -> Keras layer path
+    step_of: dict[str, str] = field(default_factory=dict)  # op name -> its place in one step of an unrolled layer
+    added: list[Added] = field(default_factory=list)
+    updates: list[dict[str, Any]] = field(default_factory=list)  # of variables, before each training step
+    call: LayerCall | None = None  # of the model itself
+    forced: dict[str, str] = field(default_factory=dict)  # Keras layer path -> what it does at inference, and must not
+
+
+class Tracer:
+    """What a layer reader may do while the model is being traced.
+
+    Args:
+        graph: what is traced into.
+        training: whether the model is called in training mode.
+        acting: of each layer call, whether it is in training mode while the model trains; None where only this trace
+            can tell.
+        regions: layer calls that compute something else in training, or are called with something else.
+    """
+
+    def __init__(
+        self,
+        graph: func_graph_lib.FuncGraph,
+        training: bool = False,
+        acting: dict[Key, bool] | None = None,
+        regions: dict[Key, Region] | None = None,
+    ) -> None:
+        self.graph, self.training, self.acting, self.regions = graph, training, acting, regions or {}
+        self.whole: dict[str, WholeLayer] = {}
+        self.layer_of: dict[str, str] = {}
+        self.step_of: dict[str, str] = {}
+        self.added: list[Added] = []
+        self.updates: list[dict[str, Any]] = []
+        self.masks: dict[Any, list[tf.Tensor]] = {}  # of dropout in recurrent cells
+        self.forced: dict[str, str] = {}
+        self._told: set[int] = set()  # layers in `forced`, which some wrappers call twice
+        self.budget = Budget()
+        self.unrolling: list[int] = []  # how deep the recurrent layers are that are being written out
+        self.root: LayerCall | None = None
+        self._stack: list[LayerCall] = []
+        self._counts: Counter[str] = Counter()
+        self._path: list[str] = []
+        self._places: list[Counter[str]] = []  # of each layer in the path: how many ops of a type its call has made
+        self._seen = 0
+
+    @property
+    def current(self) -> LayerCall:
+        """The innermost layer call."""
+        return self._stack[-1]
+
+    @property
+    def acts(self) -> bool:
+        """Whether the innermost layer is called in training mode while the model trains."""
+        return self.current.acts
+
+    def keep(
+        self, op: str, inputs: list[tf.Tensor], shape: Any, weights: dict[str, Any] | None = None, **attrs: Any
+    ) -> tf.Tensor:
+        """Stand one op for a whole layer; `weights` that are None are left out."""
+        held = {name: weight for name, weight in (weights or {}).items() if weight is not None}
+        mark = tf.compat.v1.placeholder(inputs[0].dtype, shape, name=f"whole_{op.split(':')[-1].split(' ')[0]}")
+        self.whole[mark.op.name] = WholeLayer(op, inputs, held, attrs)
+        return mark
+
+    @contextlib.contextmanager
+    def inside(self, layer: tf_keras.layers.Layer, args: tuple, kwargs: dict) -> Iterator[LayerCall]:
+        self._attribute()
+        if self.unrolling and len(self._path) == self.unrolling[-1]:  # the cell of a step: a step begins
+            self._places[-1].clear()
+        self._path.append(layer.name)
+        self._places.append(Counter())
+        call = self._begun(layer, args, kwargs)
+        try:
+            yield call
+        finally:
+            self._attribute()
+            self._path.pop()
+            self._places.pop()
+            self._stack.pop()
+            call.end = len(self.graph.get_operations())
+
+    def _begun(self, layer: tf_keras.layers.Layer, args: tuple, kwargs: dict) -> LayerCall:
+        path = "/".join(self._path)
+        key = (path, self._counts[path])
+        self._counts[path] += 1
+        call = LayerCall(layer, key, self._acts(layer, key, args, kwargs), len(self.graph.get_operations()))
+        call.arguments = [tensor for tensor in tf.nest.flatten((args, kwargs)) if tf.is_tensor(tensor)]
+        if self._stack:
+            self._stack[-1].children.append(call)
+        else:
+            self.root = call
+        self._stack.append(call)
+        return call
+
+    def _acts(self, layer: Any, key: Key, args: tuple, kwargs: dict) -> bool:
+        if self.acting is not None:
+            return self.acting.get(key, False)
+        spec, given = layer._call_spec, None
+        if layer._expects_training_arg and spec.arg_was_passed("training", args, kwargs, inputs_in_args=True):
+            given = spec.get_arg_value("training", args, kwargs, inputs_in_args=True)
+        if given is None or not self._stack:
+            return not self._stack or self._stack[-1].acts
+        return bool(tf.get_static_value(given)) if tf.is_tensor(given) else bool(given)
+
+    def look_at_mode(self, layer: Any, args: tuple, kwargs: dict) -> None:
+        """Note a layer whose call says that it is to train, though this is inference."""
+        found = None if self.training else forced_to_train(layer, args, kwargs)
+        if found is not None and id(layer) not in self._told:
+            self._told.add(id(layer))
+            self.forced["/".join(self._path[1:]) or layer.name] = found
+
+    @contextlib.contextmanager
+    def writing_out_steps(self) -> Iterator[None]:
+        """Inside, a layer is called once for each time step: its ops are told apart by step, and known as the same."""
+        self._attribute()
+        self.unrolling.append(len(self._path))
+        try:
+            yield
+        finally:
+            self._attribute()
+            self.unrolling.pop()
+
+    def _attribute(self) -> None:
+        operations = self.graph.get_operations()
+        for operation in operations[self._seen :]:
+            layer = "/".join(self._path[1:]) or (self._path[0] if self._path else "")
+            self.layer_of[operation.name] = layer
+            if self.unrolling:
+                self._places[-1][operation.type] += 1
+                self.step_of[operation.name] = f"{layer}/{operation.type}/{self._places[-1][operation.type]}"
+        self._seen = len(operations)
+
+    def ended(self, call: LayerCall, result: Any) -> Any:
+        """What the layer gives, where training gives something else: both."""
+        call.outputs = [tensor for tensor in tf.nest.flatten(result) if tf.is_tensor(tensor)]
+        region = self.regions.get(call.key)
+        if region is None or region.outputs is None:
+            return result
+        changed = _exchanged(result, region.outputs(self, call, call.outputs))
+        call.outputs = [tensor for tensor in tf.nest.flatten(changed) if tf.is_tensor(tensor)]
+        return changed
+
+    def begins(self, layer: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """What a layer is called with, where training calls it with something else: both."""
+        path = "/".join([*self._path, layer.name])
+        region = self.regions.get((path, self._counts[path]))
+        if region is None or region.arguments is None or not self._stack:
+            return args, kwargs
+        given = [tensor for tensor in tf.nest.flatten((args, kwargs)) if tf.is_tensor(tensor)]
+        return _exchanged((args, kwargs), region.arguments(self, self.current, given))
+
+
+def _exchanged(nest: Any, made: dict[Any, tf.Tensor]) -> Any:
+    flat = [made.get(each.ref(), each) if tf.is_tensor(each) else each for each in tf.nest.flatten(nest)]
+    return tf.nest.pack_sequence_as(nest, flat)
+
+
+Reader = Callable[[Tracer, Any, Callable, tuple, dict], Any]
+
+
+@contextlib.contextmanager
+def _reading(tracer: Tracer, readers: dict[Any, Reader]) -> Iterator[None]:
+    """While inside, each layer call is told to the tracer, and the calls of `readers` are read instead of run; losses
+    and metrics that layers add go to the tracer, and not into the layers."""
+    layer_class = tf_keras.layers.Layer
+    held = {name: getattr(layer_class, name) for name in ("__call__", "add_loss", "add_metric")}
+    original = held["__call__"]
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if not tf.is_tensor(next(iter(tf.nest.flatten(args) or tf.nest.flatten(kwargs)), None)):
+            return original(layer, *args, **kwargs)
+        args, kwargs = tracer.begins(layer, args, kwargs)
+        with tracer.inside(layer, args, kwargs) as told:
+            reader = readers.get(type(layer).call)
+            if reader is None:
+                return tracer.ended(told, original(layer, *args, **kwargs))
+            tracer.look_at_mode(layer, args, kwargs)
+            layer._maybe_build(args[0] if args else kwargs["inputs"])
+            cast = {name: layer._maybe_cast_inputs(value) for name, value in kwargs.items() if name == "inputs"}
+            args = (layer._maybe_cast_inputs(args[0]), *args[1:]) if args else args
+            result = reader(tracer, layer, original, args, kwargs | cast)
+            if not any(added.key == told.key for added in tracer.added):  # what runs the layer has told of them
+                layer._handle_activity_regularization(None, result)
+            return tracer.ended(told, result)
+
+    def add_loss(layer: Any, losses: Any, **kwargs: Any) -> None:
+        for loss in tf.nest.flatten(losses):
+            value = loss() if callable(loss) else loss
+            if value is not None:
+                tracer.added.append(Added("loss", layer, tracer.current.key, tf.convert_to_tensor(value)))
+
+    def add_metric(layer: Any, value: Any, name: str | None = None, **kwargs: Any) -> None:
+        made = getattr(value, "_metric_obj", None)
+        tracer.added.append(Added("metric", layer, tracer.current.key, value, name or getattr(made, "name", "metric")))
+
+    layer_class.__call__, layer_class.add_loss, layer_class.add_metric = call, add_loss, add_metric
+    try:
+        yield
+    finally:
+        for name, function in held.items():
+            setattr(layer_class, name, function)
+
+
+@contextlib.contextmanager
+def _functions_inline() -> Iterator[None]:
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def input_tensors(model: tf_keras.Model) -> list[Any]:
+    """The model's inputs in `model.inputs` order: KerasTensors, or the specs that a subclassed model was called with.
+
+    Raises:
+        ModelError: the model was never built.
+    """
+    if not getattr(model, "inputs", None):
+        if getattr(model, "_saved_model_inputs_spec", None) is not None:
+            return tf.nest.flatten(model.save_spec()[0][0])
+        raise ModelError(
+            f"model {model.name!r} has no known inputs: a subclassed model must be called once, or be given as a "
+            "functional model: entry = tf_keras.Input(shape); tf_keras.Model(entry, model(entry))"
+        )
+    return list(model.inputs)
+
+
+def _specs(model: tf_keras.Model) -> tuple[list[tf.TensorSpec], list[str]]:
+    tensors = input_tensors(model)
+    names = [(tensor.name or f"input_{i + 1}").split(":")[0].split("/")[0] for i, tensor in enumerate(tensors)]
+    for tensor, name in zip(tensors, names, strict=True):
+        if is_open(tensor):
+            raise ModelError(
+                f"input {name!r} has shape {tensor.shape}: an integer file needs every size but the batch known. Say "
+                f"the sizes that the model will be given; it keeps its weights: {rebuilding(_nested(model), tensors)}"
+            )
+    return [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in tensors], names
+
+
+def _nested(model: tf_keras.Model) -> Any:
+    """The nest of the model's inputs; None where they are a plain list, or one."""
+    structure = getattr(model, "_nested_inputs", None)
+    if structure is None and not getattr(model, "inputs", None):
+        structure = model.save_spec()[0][0]
+    return structure
+
+
+def nest_inputs(model: tf_keras.Model, tensors: list[Any]) -> Any:
+    """`tensors` in `model.inputs` order, nested as the model wants to be called."""
+    structure = _nested(model)
+    if structure is None:
+        return tensors[0] if len(tensors) == 1 else tensors
+    return tf.nest.pack_sequence_as(structure, tensors)
+
+
+@contextlib.contextmanager
+def _symbolically(model: tf_keras.Model) -> Iterator[None]:
+    """Code of the model that wants numbers where tensors are only described fails in many ways; here, in one."""
+    try:
+        yield
+    except QatError:
+        raise
+    except (
+        AttributeError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        tf.errors.OpError,
+    ) as error:
+        raise ModelError(
+            f"model {model.name!r} cannot be run on tensors without values, as a file's graph is made: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:400]}. Code in its layers must be TensorFlow ops "
+            "that work with an open batch size"
+        ) from error
+
+
+def trace(
+    model: tf_keras.Model,
+    readers: dict[Any, Reader],
+    *,
+    training: bool = False,
+    acting: dict[Key, bool] | None = None,
+    regions: dict[Key, Any] | None = None,
+) -> Trace:
+    """Trace `model` with the batch size open.
+
+    Args:
+        model: what is traced; it stays as it is.
+        readers: how layers are read that are kept whole.
+        training: in training mode; else at inference.
+        acting, regions: as `Tracer` takes them.
+
+    Raises:
+        ModelError: the model's input sizes are not known, or it cannot be run symbolically.
+    """
+    specs, names = _specs(model)
+    graph = func_graph_lib.FuncGraph("canonical")
+    graph.seed = None  # random ops are read with the seeds of their own alone
+    with graph.as_default(), _functions_inline():
+        inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
+        tracer = Tracer(graph, training, acting, regions)
+        tracer._seen = len(graph.get_operations())
+        with _reading(tracer, readers), _symbolically(model):
+            outputs = model(nest_inputs(model, inputs), training=training)
+        flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
+    graph.variables = graph._watched_variables  # also those that the model does not list
+    nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))
+    return Trace(
+        graph,
+        inputs,
+        flat,
+        names,
+        nest,
+        tracer.whole,
+        tracer.layer_of,
+        tracer.step_of,
+        tracer.added,
+        tracer.updates,
+        tracer.root,
+        tracer.forced,
+    )

@@ -1,0 +1,189 @@
+"""What each weightless op of the canonical form computes, in TensorFlow ops that the converter knows.
+
+Inputs are the node's tensors (constants included, as tensors); attributes are plain JSON values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from qat.quantization.ir.program import Program
+
+MASKED = -1e9  # a score that no softmax sees
+
+
+def _pool(kind: str) -> Callable:
+    pool = tf.nn.max_pool2d if kind == "max" else tf.nn.avg_pool2d
+
+    def run(x: tf.Tensor, *, ksize: list[int], strides: list[int], padding: str) -> tf.Tensor:
+        return pool(x, ksize, strides, padding)
+
+    return run
+
+
+def _reshape(x: tf.Tensor, *, shape: list[int]) -> tf.Tensor:
+    return tf.reshape(x, shape)
+
+
+def _strided_slice(x: tf.Tensor, *, begin, end, strides, begin_mask, end_mask, shrink_axis_mask, new_axis_mask=0):
+    return tf.strided_slice(
+        x,
+        begin,
+        end,
+        strides,
+        begin_mask=begin_mask,
+        end_mask=end_mask,
+        shrink_axis_mask=shrink_axis_mask,
+        new_axis_mask=new_axis_mask,
+    )
+
+
+def _resize_bilinear(x, *, size, align_corners=False, half_pixel_centers=True):
+    return tf.raw_ops.ResizeBilinear(
+        images=x, size=size, align_corners=align_corners, half_pixel_centers=half_pixel_centers
+    )
+
+
+def _resize_nearest(x, *, size, align_corners=False, half_pixel_centers=True):
+    return tf.raw_ops.ResizeNearestNeighbor(
+        images=x, size=size, align_corners=align_corners, half_pixel_centers=half_pixel_centers
+    )
+
+
+def _gelu(x, *, approximate=False):
+    """x * Phi(x), spelt as the converter's GELU pattern expects it (with erf: it knows no erfc)."""
+    if approximate:
+        return tf.nn.gelu(x, approximate=True)
+    return 0.5 * x * (1.0 + tf.math.erf(x * 0.7071067811865476))
+
+
+def _above_zero(function: Callable) -> Callable:
+    """A function with an infinite slope at 0, where small numbers land on the grid: no gradient there, not NaN."""
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor) -> Any:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            positive = x > 0
+            safe = tf.where(positive, x, tf.ones_like(x))
+            with tf.GradientTape() as tape:
+                tape.watch(safe)
+                y = function(safe)
+            return tf.where(positive, tape.gradient(y, safe, upstream), tf.zeros_like(x))
+
+        return function(x), gradient
+
+    return run
+
+
+def _custom_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: list[bool], program: dict) -> Any:
+    """The first `results` tensors as they are; backwards, the program's gradients for the `arguments` behind them.
+
+    Args:
+        tensors: results, arguments, and what else the gradient is computed from.
+        given: of each argument, whether it has a gradient.
+        program: of the upstream gradients and what else it reads, to the gradients that are given.
+    """
+    backwards = Program.from_json(program)
+
+    @tf.custom_gradient
+    def run(*tensors: tf.Tensor) -> Any:
+        def gradient(*upstream: tf.Tensor) -> list:
+            made = iter(backwards.run([*upstream, *tensors[results + arguments :]], []))
+            of_arguments = [tf.cast(next(made), tensors[0].dtype) if one else None for one in given]
+            return [None] * results + of_arguments + [None] * (len(tensors) - results - arguments)
+
+        held = [tf.identity(tensor) for tensor in tensors[:results]]
+        return (held if results > 1 else held[0]), gradient
+
+    return run(*tensors)
+
+
+def _reduce(function: Callable) -> Callable:
+    def run(x: tf.Tensor, *, axis: list[int], keepdims: bool) -> tf.Tensor:
+        return function(x, axis=axis, keepdims=keepdims)
+
+    return run
+
+
+OPERATIONS: dict[str, Callable] = {
+    "abs": tf.abs,
+    "add": tf.add,
+    "avg_pool": _pool("avg"),
+    "batch_matmul": lambda a, b, *, adj_x=False, adj_y=False: tf.matmul(a, b, transpose_a=adj_x, transpose_b=adj_y),
+    "batch_to_space": lambda x, *, block, crops: tf.batch_to_space(x, block, crops),
+    "broadcast_to": lambda x, *, shape: tf.broadcast_to(x, shape),
+    "cast": lambda x, *, dtype: tf.cast(x, dtype),
+    "concat": lambda *xs, axis: tf.concat(xs, axis),
+    "corrected": tf.add,  # by a constant that makes up for quantization, and is left out where nothing is quantized
+    "custom_gradient": _custom_gradient,
+    "depth_to_space": lambda x, *, block_size: tf.nn.depth_to_space(x, block_size),
+    "div": tf.divide,
+    "clamp": lambda x, *, low, high: tf.clip_by_value(x, low, high),
+    "dropout_mask": lambda x, sizes, batch_axis, **_: tf.ones([tf.shape(x)[batch_axis], *sizes]),
+    "dropped": lambda x, mask: tf.identity(x),
+    "equal": tf.equal,
+    "exp": tf.exp,
+    "float_barrier": tf.identity,
+    "gather": lambda x, indices, *, axis=0: tf.gather(x, indices, axis=axis),
+    "gather_constant": lambda x, *, indices, axis: tf.gather(x, indices, axis=axis),
+    "gelu": _gelu,
+    "greater": tf.greater,
+    "greater_equal": tf.greater_equal,
+    "identity": tf.identity,
+    "in_training": lambda x, *others, **attrs: tf.identity(x),
+    "l2_normalize": lambda x, *, epsilon: tf.math.l2_normalize(x, -1, epsilon),
+    "leaky_relu": lambda x, *, alpha: tf.nn.leaky_relu(x, alpha),
+    "less": tf.less,
+    "less_equal": tf.less_equal,
+    "log": _above_zero(tf.math.log),
+    "logical_and": tf.logical_and,
+    "logical_not": tf.logical_not,
+    "logical_or": tf.logical_or,
+    "masked": lambda kept, x: tf.where(kept, x, MASKED),
+    "max_pool": _pool("max"),
+    "maximum": tf.maximum,
+    "mean": _reduce(tf.reduce_mean),
+    "minimum": tf.minimum,
+    "mirror_pad": lambda x, *, paddings, mode: tf.pad(x, paddings, mode),
+    "mul": tf.multiply,
+    "neg": tf.negative,
+    "not_equal": tf.not_equal,
+    "pack": lambda *xs, axis: tf.stack(xs, axis),
+    "pad": lambda x, *, paddings, value=0.0: tf.pad(x, paddings, constant_values=value),
+    "prelu": lambda x, alpha: tf.nn.relu(x) + (-alpha) * tf.nn.relu(-x),
+    "reduce_all": _reduce(tf.reduce_all),
+    "reduce_any": _reduce(tf.reduce_any),
+    "reduce_max": _reduce(tf.reduce_max),
+    "reduce_min": _reduce(tf.reduce_min),
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "requantize": tf.identity,
+    "reshape": _reshape,
+    "resize_bilinear": _resize_bilinear,
+    "resize_nearest": _resize_nearest,
+    "reverse": lambda x, *, axis: tf.reverse(x, axis),
+    "rsqrt": _above_zero(tf.math.rsqrt),
+    "select": tf.where,
+    "sigmoid": tf.sigmoid,
+    "softmax": lambda x: tf.nn.softmax(x),
+    "log_softmax": lambda x: tf.nn.log_softmax(x),
+    "space_to_batch": lambda x, *, block, paddings: tf.space_to_batch(x, block, paddings),
+    "space_to_depth": lambda x, *, block_size: tf.nn.space_to_depth(x, block_size),
+    "split": lambda x, *, sizes, axis: tf.split(x, sizes, axis),
+    "sqrt": _above_zero(tf.sqrt),
+    "squared_difference": tf.math.squared_difference,
+    "stop_gradient": tf.stop_gradient,
+    "strided_slice": _strided_slice,
+    "sub": tf.subtract,
+    "sum": _reduce(tf.reduce_sum),
+    "tanh": tf.tanh,
+    "tap": lambda *inputs, **attrs: tf.zeros(()),
+    "tile": lambda x, *, multiples: tf.tile(x, multiples),
+    "transpose": lambda x, *, perm: tf.transpose(x, perm),
+    "unpack": lambda x, *, num, axis: tf.unstack(x, num, axis),
+    "argmax": lambda x, *, axis, dtype: tf.argmax(x, axis, tf.dtypes.as_dtype(dtype)),
+}
+POLES = {"div": 1, "log": 0, "rsqrt": 0}  # ops that are infinite where this operand is 0

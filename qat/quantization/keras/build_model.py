@@ -1,0 +1,348 @@
+"""A canonical graph as a functional Keras model: tfmot wrappers around what has weights, range layers between."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tf_keras.src.mixed_precision.policy import policy_scope
+
+from qat.quantization.importing.trace import nest_inputs
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
+from qat.quantization.keras.custom_training import (
+    carried_attributes,
+    driven_class,
+    drives_itself,
+    give_attributes,
+    parts_of,
+)
+from qat.quantization.keras.layers import Linear, Op, RangeLayer
+from qat.quantization.keras.lent_variables import lent_variables
+from qat.quantization.keras.lstm import Lstm
+from qat.quantization.keras.model import QatModel, bind_ranges, deep_recursion
+from qat.quantization.keras.quantizers import ActivationQuantizer
+from qat.quantization.keras.result_shapes import resulting_in
+from qat.quantization.keras.to_float import architecture, foreign_classes
+from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
+from qat.quantization.keras.variables import FloatVariables, building, copied_variables
+from qat.quantization.keras.wrapper import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
+from qat.quantization.placement import SAME_SCALE, SHARES_RANGE, UNIFIES, Range
+from qat.quantization.rewrites.builder import LINEAR, is_fixed
+
+UNSIGNED = ("relu", "relu6")  # ops whose results are never below 0
+NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
+DROPPED = ("dropout", "recurrent_dropout", "per_gate", "per_step", "seed")  # and an LSTM of its dropout
+
+
+def layer_name(name: str) -> str:
+    """A node's name as a Keras layer name."""
+    return re.sub(r"[^A-Za-z0-9_.-]", ".", name)
+
+
+def range_name(on: Range) -> str:
+    """The Keras name of a range's layer."""
+    return f"{part_name(on.name, on.layer)}--range"
+
+
+def part_name(name: str, layer: str) -> str:
+    """What a node is called below its Keras layer, by whose name alone `qat.tflite.graph.layer_name` knows it again.
+
+    >>> part_name("encoder/conv/BiasAdd", "encoder/conv")
+    'encoder.conv--BiasAdd'
+    """
+    own, rest = (layer, name[len(layer) + 1 :]) if layer and name.startswith(f"{layer}/") else (name, "")
+    return layer_name(own) + (f"--{layer_name(rest)}" if rest else "")
+
+
+class Emitter:
+    """The state of one emission: layers made so far, by what they share."""
+
+    def __init__(self, settings: Any, scheme_of: Any, real: str) -> None:
+        self.settings, self.scheme_of, self.real = settings, scheme_of, real
+        self.tensors: dict[Tensor, Any] = {}
+        self.range_layers: dict[Range, RangeLayer | Lstm] = {}  # an LSTM holds its cell's range itself
+        self.shared: dict[tuple, CanonicalWrapper] = {}
+        self.uses: Counter[Range] = Counter()
+
+    def emit(self, node: Node) -> None:
+        inputs = [self.tensors[tensor] for tensor in node.inputs if not is_fixed(tensor)]
+        if node.op == "fake_quant":
+            with resulting_in(inputs[0].type_spec):
+                results = self._range(node, inputs[0])
+        elif node.op == "clamp" and not node.in_float:
+            results = inputs[0]  # the range behind it saturates
+        elif node.op in LINEAR or node.op == "embedding":
+            with resulting_in(self._result(node)):
+                results = self._linear(node, inputs[0])
+        elif node.op == "lstm":
+            results = self._lstm(node, inputs[0])
+        elif node.op == "in_training":
+            results = self._in_training(node, inputs)
+        elif node.op in ("dropout_mask", "dropped"):
+            results = self._mask(node, inputs)
+        else:
+            with resulting_in(self._result(node)):
+                results = self._op(node, inputs)
+        flat = results if isinstance(results, (list, tuple)) else [results]
+        self.tensors.update(zip(node.outputs, flat, strict=False))
+
+    def _result(self, node: Node) -> tf.TensorSpec | None:
+        """What the node's layer gives, where that is one tensor of real numbers with a shape that is known."""
+        shape, dtype = node.output.shape, node.output.dtype
+        told = len(node.outputs) == 1 and shape is not None and dtype == self.real == "float32"
+        return tf.TensorSpec(shape, tf.float32) if told else None
+
+    def _range(self, node: Node, tensor: Any) -> Any:
+        on = node.attrs["range"].root()
+        if on not in self.range_layers:
+            quantizer = ActivationQuantizer(
+                ema_decay=self.settings.ema_decay,
+                learned=self.settings.learned_ranges,
+                fixed=on.fixed,
+                saturates=on.saturates,
+                masked=on.masked,
+            )
+            name, calls = range_name(on), max(self.uses[on], 1)
+            self.range_layers[on] = RangeLayer(quantizer, source=on.layer, calls=calls, name=name, dtype=self.real)
+        layer = self.range_layers[on]
+        if not _observes(node):
+            return layer(tensor, observe="loose" if _behind_training_only(node.inputs[0]) else "off")
+        unsigned = node.inputs[0].node.op in UNSIGNED
+        return layer(tensor, observe="together" if self.uses[on] > 1 else "ema", unsigned=unsigned)
+
+    def _linear(self, node: Node, tensor: Any) -> Any:
+        keys = tuple((name, weight.key) for name, weight in node.weights.items())
+        attrs = {name: value for name, value in node.attrs.items() if name != "norm"}
+        wrapper = self._again(
+            node, (node.op, keys, repr(attrs), node.in_float), [key for _, key in keys], self._new_linear
+        )
+        return _called(wrapper, tensor, next(iter(_input_ranges(node)), None), _name_of(node.output_range))
+
+    def _again(self, node: Node, identity: tuple, keys: list, make: Callable[[Node], Any]) -> Any:
+        """The layer for a node: the one that has its variables already, if all of its weights are variables."""
+        if not keys or any(key is None for key in keys):
+            return make(node)
+        if identity not in self.shared:
+            self.shared[identity] = make(node)
+        return self.shared[identity]
+
+    def _new_linear(self, node: Node) -> Any:
+        norm = node.attrs.get("norm")
+        inner = Linear(
+            kind=node.op,
+            attrs={name: value for name, value in node.attrs.items() if name != "norm"},
+            norm=norm and {name: norm[name] for name in NORM},
+            **self._weights(node.weights),
+            name=_inner_name(node),
+        )
+        if node.in_float:
+            return inner
+        return CanonicalWrapper(
+            inner, LinearScheme(**self.scheme_of(node.layer or node.name), one_range=node.one_range), dtype=self.real
+        )
+
+    def _lstm(self, node: Node, tensor: Any) -> Any:
+        """The layer's output; of a layer that is called several times, the ranges of each call are told apart."""
+        keys = tuple(weight.key for weight in node.weights.values())
+        wrapper = self.shared.get((node.op, keys))
+        if wrapper is None:
+            wrapper = self.shared[(node.op, keys)] = self._new_lstm(node)
+        layer = getattr(wrapper, "layer", wrapper)
+        layer.input_ranges += _input_ranges(node)
+        layer.output_ranges.append(_name_of(node.output_range))
+        if not node.in_float:
+            self.range_layers[node.attrs["cell_range"]] = layer
+        return wrapper(tensor, place=len(layer.input_ranges) - 1)
+
+    def _new_lstm(self, node: Node) -> Any:
+        units = node.attrs["units"]
+        held = {"bias": Weight.constant(np.zeros(4 * units)), "cell_limit": Weight.constant(0.0), **node.weights}
+        weights = {
+            name: held[name] for name in ("kernel", "recurrent", "bias", "cell_limit")
+        }  # as the wrapper lists them
+        layer = Lstm(
+            units=units,
+            input_ranges=[],
+            output_ranges=[],
+            dropped={name: node.attrs[name] for name in DROPPED if name in node.attrs},
+            **self._weights(weights),
+            name=_inner_name(node),
+        )
+        if node.in_float:
+            return layer
+        return CanonicalWrapper(layer, LstmScheme(self.scheme_of(node.layer)["bits"]), dtype=self.real)
+
+    def _op(self, node: Node, inputs: list[Any]) -> Any:
+        keys = [t.node.weights["value"].key for t in node.inputs if is_fixed(t)]
+        places = tuple(is_fixed(t) for t in node.inputs)
+        layer = self._again(node, (node.op, tuple(keys), places, repr(node.attrs), node.in_float), keys, self._new_op)
+        values = inputs if len(inputs) > 1 else inputs[0]
+        return _called(layer, values, _input_ranges(node), _name_of(node.output_range))
+
+    def tapped(self, output: Any, taps: list[Node]) -> Any:
+        """The output, on whose way the losses and metrics of the model are added."""
+        for tap in taps:
+            told = {name: tap.attrs[name] for name in ("kind", "name", "program")}
+            name = f"training_{part_name(tap.name, tap.layer)}--"
+            inputs = [self.tensors[tensor] for tensor in tap.inputs if not is_fixed(tensor)]
+            if len(inputs) == len(tap.inputs):
+                told = {"kind": told["kind"], "metric": told["name"], "program": told["program"]}
+                output = Added(**told, name=name, dtype=self.real)([output, *inputs])
+        return output
+
+    def named(self, tensor: Any, name: str) -> Any:
+        """The tensor as the output of a layer with the float model's output name."""
+        return Op(op="identity", attrs={}, operands=["x"], weights={}, name=name, dtype=self.real)(tensor)
+
+    def _in_training(self, node: Node, inputs: list[Any]) -> Any:
+        """What acts in training alone; calls of one layer share it, and so its random numbers."""
+        told = {name: node.attrs[name] for name in ("layer", "program", "output") if name in node.attrs}
+        key = ("in_training", node.attrs["path"], repr(told))
+        if key not in self.shared:
+            name = f"training_{part_name(node.name, node.layer)}--"
+            self.shared[key] = InTraining(**told, name=name, dtype=self.real)
+        return self.shared[key](inputs if len(inputs) > 1 else inputs[0])
+
+    def _mask(self, node: Node, inputs: list[Any]) -> Any:
+        name = f"training_{part_name(node.name, node.layer)}--"
+        if node.op == "dropped":
+            return Dropped(name=name, dtype=self.real)(inputs)
+        told = {word: node.attrs[word] for word in ("rate", "seed", "sizes", "batch_axis")}
+        return DropoutMask(**told, name=name, dtype=self.real)(inputs[0])
+
+    def _weights(self, weights: dict[str, Weight]) -> dict[str, Any]:
+        """The weights of a layer as `Holder` takes them."""
+        return {
+            "weights": {name: self._spec(weight) for name, weight in weights.items()},
+            "held": {name: weight.value for name, weight in weights.items() if weight.source is None},
+            "dtype": self.real,
+        }
+
+    def _spec(self, weight: Weight) -> dict[str, Any]:
+        kind = weight.value.dtype
+        spec = {"shape": list(weight.value.shape), "dtype": self.real if kind.kind == "f" else str(kind)}
+        return spec if weight.source is None else spec | {"source": weight.source.to_json()}
+
+    def _new_op(self, node: Node) -> Any:
+        fixed = {f"operand_{i}": t.node.weights["value"] for i, t in enumerate(node.inputs) if is_fixed(t)}
+        layer = Op(
+            op=node.op,
+            attrs=node.attrs,
+            operands=[f"operand_{i}" if is_fixed(t) else "x" for i, t in enumerate(node.inputs)],
+            **self._weights(fixed),
+            name=_inner_name(node) if fixed else f"op_{part_name(node.name, node.layer)}--",
+        )
+        quantized = fixed and not node.in_float and node.op not in UNIFIES  # of those the result has the one range
+        return CanonicalWrapper(layer, OperandScheme(), dtype=self.real) if quantized else layer
+
+
+def _inner_name(node: Node) -> str:
+    """Of a layer that a wrapper will hold, or, left in float, that stands for itself beside an output's own name."""
+    name = part_name(node.name, node.layer)
+    return f"float_{name}--" if node.in_float else name
+
+
+def _name_of(on: Range | None) -> str | None:
+    return range_name(on.root()) if on is not None else None
+
+
+def _scale_of(tensor: Tensor, on: Range | None) -> str | None:
+    """The name of what says the tensor's scale: its range, or the embedding whose rows it holds."""
+    if on is not None:
+        return _name_of(on)
+    while tensor.node.op in SAME_SCALE and tensor.node.op != "embedding":
+        tensor = tensor.node.inputs[0]
+    return _inner_name(tensor.node) if tensor.node.op == "embedding" else None
+
+
+def _input_ranges(node: Node) -> list[str | None]:
+    """What says the scale of each operand, for an op that asks."""
+    return [_scale_of(tensor, on) for tensor, on in zip(node.inputs, node.input_ranges, strict=False)]
+
+
+def _called(wrapper: Any, inputs: Any, input_range: Any, output_range: str | None) -> Any:
+    """What the layer gives; the ranges of each of its calls are told apart."""
+    layer = getattr(wrapper, "layer", wrapper)
+    layer.input_ranges.append(input_range)
+    layer.output_ranges.append(output_range)
+    place = len(layer.output_ranges) - 1
+    return wrapper(inputs, place=place) if place else wrapper(inputs)
+
+
+def _observes(node: Node) -> bool:
+    """Whether the range learns something new from this place."""
+    return not node.attrs.get("again") and node.inputs[0] in node.attrs["range"].root().tensors
+
+
+def _behind_training_only(tensor: Tensor) -> bool:
+    """Whether something that acts in training alone stands between the tensor and where its scale is said."""
+    while tensor.node.op in SHARES_RANGE and tensor.node.inputs:
+        if tensor.node.op in ("in_training", "dropped"):
+            return True
+        tensor = next((each for each in tensor.node.inputs if not is_fixed(each)), tensor.node.inputs[0])
+    return False
+
+
+def _count_uses(graph: Graph) -> Counter[Range]:
+    return Counter(node.attrs["range"].root() for node in graph.of("fake_quant") if _observes(node))
+
+
+def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
+    """The graph as a Keras model with `model`'s name, nesting, and input and output names, and copies of its variables.
+
+    Returns the model, and the layer of each range.
+    """
+    names = getattr(model, "output_names", None) or _names_in_nest(graph)
+    entries = [node.name for node in graph.inputs]
+    outputs_named = [f"{name}_output" if name in entries else name for name in names]
+    with policy_scope(tf_keras.mixed_precision.Policy(graph.real)), building(FloatVariables(graph.real)) as variables:
+        copies, order = copied_variables(model, {*entries, *outputs_named}, layer_name, graph.kept)
+        made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
+        made._insert_layers(copies)
+    told = {"real": graph.real, "fake_quantization": True, "order": order}
+    told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": architecture(model)}
+    told["lent"] = lent_variables(model)
+    if made.driver is not None:
+        told |= {"driver": made.driver, "parts": parts_of(model)}
+    told["attributes"] = carried_attributes(model, made)
+    give_attributes(made, told["attributes"], variables.variables, model)
+    made.hold(variables, told)
+    if told["float_model"] is None or foreign_classes(told["float_model"]):
+        object.__setattr__(made, "origin", model)
+    return made, ranges
+
+
+def _emitted(
+    graph: Graph, model: tf_keras.Model, names: list[str], emitter: Emitter
+) -> tuple[tf_keras.Model, dict[Range, Any]]:
+    emitter.uses = _count_uses(graph)
+    entries = []
+    for node in graph.inputs:
+        kind = graph.real if node.output.dtype == "float32" else node.output.dtype
+        entry = tf_keras.Input(node.output.shape[1:], dtype=kind, name=node.name)
+        entries.append(entry)
+        emitter.tensors[node.output] = entry
+    for node in graph.nodes:
+        if node.op not in ("input", "const", "variable", "tap"):
+            emitter.emit(node)
+    outputs = [emitter.tensors[tensor] for tensor in graph.outputs]
+    outputs[0] = emitter.tapped(outputs[0], graph.taps)
+    outputs = [emitter.named(tensor, name) for tensor, name in zip(outputs, names, strict=True)]
+    nested = tf.nest.pack_sequence_as(graph.nest, outputs)
+    with deep_recursion():
+        kind = driven_class(QatModel, type(model), parts_of(model)) if drives_itself(model) else QatModel
+        made = kind(nest_inputs(model, entries), nested, name=model.name)
+    bind_ranges(made)
+    return made, emitter.range_layers
+
+
+def _names_in_nest(graph: Graph) -> list[str]:
+    """Names for the outputs of a subclassed model, which has none: the keys of its dictionary, or their places."""
+    if isinstance(graph.nest, dict) and sorted(graph.nest.values()) == list(range(len(graph.outputs))):
+        return [layer_name(str(key)) for key in sorted(graph.nest, key=graph.nest.get)]
+    return [f"output_{i}" for i in range(len(graph.outputs))]

@@ -1,0 +1,331 @@
+"""Float models of a class with its own `train_step`, `test_step`, `compile` or metrics: they drive the quantized graph.
+
+The quantized model gets a class made from the methods of the float model's, in their order of inheritance, above
+`QatModel`: `self(x, training=True)` in them is the quantized graph. The float model's class stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dis
+import inspect
+import json
+import types
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tensorflow.python.types.core import PolymorphicFunction
+from tf_keras.src.engine.functional import Functional
+from tf_keras.src.saving import object_registration
+
+from qat.errors import ModelError, TrainingSemanticsWarning
+from qat.quantization.keras.layers import integer_arithmetic
+
+KERAS_OWN = (tf_keras.Model, tf_keras.Sequential, Functional)
+GRAPH = {"__init__", "__new__", "call", "__call__", "build", "get_config", "from_config", "summary", "save"}
+NO_METHODS = {"__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "__classcell__", "__annotations__"}
+KERAS_PRIVATE = {"_self_tracked_trackables", "_layers", "_input_layers", "_output_layers"}  # they hold layers too
+DRIVERS = {
+    "train_step",
+    "test_step",
+    "predict_step",
+    "compile",
+    "compute_loss",
+    "compute_metrics",
+    "metrics",
+    "fit",
+    "evaluate",
+    "predict",
+    "make_train_function",
+    "make_test_function",
+    "make_predict_function",
+}
+
+
+class MissingAttributeError(ModelError, AttributeError):
+    """An attribute that the float model's class has and the quantized model has not; for `hasattr` it is not there."""
+
+
+def own_classes(model_class: type) -> list[type]:
+    """The classes of the user's that a model class is made of, the most general first."""
+    found = []
+    for each in model_class.__mro__:
+        if each in KERAS_OWN or each.__module__.startswith(("tf_keras.", "qat.quantization.")):
+            break
+        found.append(each)
+    return found[::-1]
+
+
+def drives_itself(model: tf_keras.Model) -> bool:
+    """Whether the model's class says how it is trained or evaluated."""
+    return any(DRIVERS & set(vars(each)) for each in own_classes(type(model)))
+
+
+def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
+    """`base` under the methods of `model_class` that do not make its graph.
+
+    Args:
+        base: `QatModel`.
+        model_class: the float model's.
+        parts: attributes of the float model that are layers, each with its class' name: the quantized model has one
+            graph and none of these.
+    """
+    made = base
+    for each in own_classes(model_class):
+        made = _copied(each, made)
+    for name, kind in parts.items():
+        if name not in vars(made):
+            setattr(made, name, _missing(model_class.__name__, name, kind))
+    if made.test_step is not base.test_step:
+        made = type(base.__name__, (_InIntegers, made), {"evaluates_itself": True})
+    if made is not base:
+        made.__name__, made.__qualname__, made.__module__ = base.__name__, base.__qualname__, base.__module__
+        made.driver = model_class.__name__
+        object_registration._GLOBAL_CUSTOM_NAMES[made] = object_registration.get_registered_name(base)
+    return made
+
+
+class _InIntegers:
+    """What stands above a class that evaluates by itself: it computes with the integer kernels' arithmetic, as Keras'
+    own evaluation of a quantized model does."""
+
+    def test_step(self, data: Any) -> Any:
+        with integer_arithmetic():
+            return super().test_step(data)  # type: ignore[misc]  # of the user's class, which is mixed in behind
+
+
+def _copied(source: type, above: type) -> type:
+    members = {n: v for n, v in vars(source).items() if n not in GRAPH | NO_METHODS}
+    made = type(source.__name__, (above,), {})
+    for name, value in members.items():
+        setattr(made, name, _rebound(value, made))
+    return made
+
+
+def _rebound(value: Any, owner: type) -> Any:
+    """A member of a class for another one: `super()` in it is that of the other."""
+    if isinstance(value, types.FunctionType):
+        return _function(value, owner)
+    if isinstance(value, property):
+        return property(*(each and _function(each, owner) for each in (value.fget, value.fset, value.fdel)))
+    if isinstance(value, (staticmethod, classmethod)) and isinstance(value.__func__, types.FunctionType):
+        return type(value)(_function(value.__func__, owner))
+    if isinstance(value, PolymorphicFunction):  # of tf.function
+        return value._clone(_function(value.python_function, owner))
+    return value
+
+
+def _function(function: Any, owner: type) -> Any:
+    inner = getattr(function, "__wrapped__", None)
+    if not isinstance(function, types.FunctionType) or inner is not None:
+        return function
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    closure = tuple(types.CellType(owner) if name == "__class__" else cell for name, cell in cells)
+    made = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, closure or None
+    )
+    made.__kwdefaults__, made.__doc__ = function.__kwdefaults__, function.__doc__
+    return made
+
+
+def _missing(model: str, name: str, kind: str) -> property:
+    def refuse(self: Any) -> Any:
+        raise MissingAttributeError(
+            f"{model}.{name} ({kind}) is a part of the float model, and the quantized model is one graph without such "
+            f"parts: write the training step with self(inputs, training=True), or quantize the part by itself "
+            f"(quantize_model(model.{name}, ...)) and train that"
+        )
+
+    return property(refuse)
+
+
+def parts_of(model: tf_keras.Model) -> dict[str, str]:
+    """Attributes of a model of the user's that are layers or models, or hold some, each with its class' name."""
+    classes = own_classes(type(model))
+    mentioned = _names_in(classes)
+    return {
+        name: type(getattr(model, name)).__name__.replace("ListWrapper", "list").replace("_DictWrapper", "dict")
+        for name, value in (vars(model) if classes else {}).items()
+        if (not name.startswith("_") or name in mentioned - KERAS_PRIVATE) and _holds_layers(value)
+    }
+
+
+def carried_attributes(model: tf_keras.Model, made: tf_keras.Model) -> dict[str, Any]:
+    """What else the user's class has put into its instance, in plain values for a config.
+
+    Numbers, texts, lists and dictionaries; metrics, losses and optimizers, of which the quantized model gets its own;
+    variables, by their place among the float model's. `{"unknown": ...}` stands for anything else, which only the
+    process that quantizes can hand on.
+
+    Args:
+        made: the quantized model; what it has by itself is left out.
+    """
+    classes = own_classes(type(model))
+    known, mentioned = {*vars(made), *_names_in((tf_keras.Model,), stored=True)}, _names_in(classes)
+    places = {id(variable): at for at, variable in enumerate(model.variables)}
+    held = {
+        name: value
+        for name, value in (vars(model) if classes else {}).items()
+        if name not in known and (not name.startswith("_") or name in mentioned)
+    }
+    return {name: _told(value, places) for name, value in held.items() if not _holds_layers(value)}
+
+
+def give_attributes(made: Any, told: dict[str, Any], variables: Sequence[Any], origin: Any = None) -> None:
+    """Put what `carried_attributes` gave into the quantized model.
+
+    Args:
+        variables: copies of the float model's.
+        origin: the float model, where this process has it.
+    """
+    for name, said in told.items():
+        value = _read(said, variables)
+        if value is not _UNKNOWN:
+            _give(made, name, value)
+        elif origin is not None:
+            _give(made, name, getattr(origin, name))
+        else:
+            setattr(type(made), name, _Unsaved(name, said.get("unknown", "of a kind that is not known here")))
+
+
+def _give(made: Any, name: str, value: Any) -> None:
+    """Metrics must be seen by Keras, variables must not: they are counted where they are held already."""
+    if any(map(_is_metric, _leaves(value))):
+        setattr(made, name, value)
+    else:
+        object.__setattr__(made, name, value)
+
+
+class _Unsaved:
+    """An attribute that no file holds, until it is set."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name, self.kind = name, kind
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        raise MissingAttributeError(
+            f"model {instance.name!r}: attribute {self.name} ({self.kind}) of the float model's class is in no file: "
+            f"set model.{self.name} before the model is trained further"
+        )
+
+
+_UNKNOWN = object()
+_PLAIN = (bool, int, float, str, type(None))
+_MADE_ANEW = {
+    "losses": tf_keras.losses.Loss,
+    "metrics": tf_keras.metrics.Metric,
+    "optimizers": tf_keras.optimizers.Optimizer,
+}
+
+
+def _told(value: Any, places: dict[int, int]) -> Any:
+    if isinstance(value, _PLAIN):
+        return {"value": value}
+    if isinstance(value, np.generic):
+        return {"value": value.item()}
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {"dictionary": {key: _told(each, places) for key, each in value.items()}}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return {"tuple" if isinstance(value, tuple) else "list": [_told(each, places) for each in value]}
+    if id(value) in places:
+        return {"variable": places[id(value)]}
+    for kind, base in _MADE_ANEW.items():
+        if isinstance(value, base):
+            # one that does not tell its config is unknown, and said by name where a loaded model lacks it
+            with contextlib.suppress(TypeError, ValueError, NotImplementedError):
+                config = json.loads(json.dumps(value.get_config()))
+                registered = object_registration.get_registered_name(type(value))
+                return {"object": {"kind": kind, "class": type(value).__name__, "known": registered, "config": config}}
+    return {"unknown": type(value).__name__}
+
+
+def _read(said: dict[str, Any], variables: Sequence[Any]) -> Any:
+    ((form, value),) = said.items()
+    if form == "value":
+        return value
+    if form == "variable":
+        return variables[value]
+    if form == "object":
+        return _made_anew(value)
+    if form == "dictionary":
+        found = {key: _read(each, variables) for key, each in value.items()}
+        return _UNKNOWN if any(each is _UNKNOWN for each in found.values()) else found
+    if form in ("list", "tuple"):
+        parts = [_read(each, variables) for each in value]
+        return _UNKNOWN if any(each is _UNKNOWN for each in parts) else {"list": list, "tuple": tuple}[form](parts)
+    return _UNKNOWN
+
+
+def _made_anew(said: dict[str, Any]) -> Any:
+    """By hand: what Keras has for it knows no new names while it loads an .h5 file or a SavedModel."""
+    made_by = object_registration.get_registered_object(said["known"])
+    made_by = made_by or getattr(getattr(tf_keras, said["kind"]), said["class"], None)
+    try:
+        return _UNKNOWN if made_by is None else made_by.from_config(said["config"])
+    except (TypeError, ValueError, NotImplementedError):  # of another version: `_Unsaved` says so when it is asked for
+        return _UNKNOWN
+
+
+def _names_in(classes: Sequence[type], stored: bool = False) -> set[str]:
+    """All names that the code of these classes mentions, or only the attributes that it sets."""
+    members = [member for each in classes for member in vars(each).values()]
+    stack = [f.__code__ for member in members for f in _functions(member)]
+    found: set[str] = set()
+    while stack:
+        code = stack.pop()
+        found.update(
+            [each.argval for each in dis.get_instructions(code) if each.opname == "STORE_ATTR"]
+            if stored
+            else code.co_names
+        )
+        stack += [each for each in code.co_consts if isinstance(each, types.CodeType)]
+    return found
+
+
+def _functions(member: Any) -> Iterator[types.FunctionType]:
+    held = (member.fget, member.fset, member.fdel) if isinstance(member, property) else (member,)
+    for each in held:
+        function = (
+            inspect.unwrap(getattr(each, "__func__", each)) if callable(getattr(each, "__func__", each)) else None
+        )
+        if isinstance(function, types.FunctionType):
+            yield function
+
+
+def _is_metric(value: Any) -> bool:
+    return isinstance(value, tf_keras.metrics.Metric)
+
+
+def _is_layer(value: Any) -> bool:
+    return isinstance(value, tf_keras.layers.Layer) and not _is_metric(value)
+
+
+def _holds_layers(value: Any) -> bool:
+    """Whether it is a layer, or a list or dictionary with one in it."""
+    return any(map(_is_layer, _leaves(value)))
+
+
+def _leaves(value: Any) -> list[Any]:
+    try:
+        return tf.nest.flatten(value)
+    except (TypeError, ValueError):  # a dictionary whose keys have no order
+        return [value]
+
+
+def found_driver(name: str, custom_objects: dict | None) -> type | None:
+    """The class of this name that the caller has given to Keras; None, said, where there is none."""
+    known = (custom_objects or {}).get(name) or object_registration.get_registered_object(name)
+    if known is None:
+        warnings.warn(
+            f"the model was trained by a class of its own, {name}, which is not known here: it is loaded without its "
+            f"train_step, losses and metrics. Give load_model(..., custom_objects={{{name!r}: {name}}}) to have them",
+            TrainingSemanticsWarning,
+            stacklevel=4,
+        )
+    return known

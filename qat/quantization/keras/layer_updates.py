@@ -1,0 +1,40 @@
+"""Variables that a float model's layers set before they are used in a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from qat.quantization.ir.program import Program
+from qat.quantization.keras.variables import FloatVariables
+
+
+def run_updates(updates: Sequence[dict[str, Any]], variables: FloatVariables) -> None:
+    """Run all of them: of spectral normalization, and programs of assignments."""
+    for update in updates:
+        if "program" in update:
+            Program.from_json(update["program"]).run([], variables.readable)
+        else:
+            kernel, vector = (variables.readable[update[name]] for name in ("kernel", "vector"))
+            normalize_spectrum(kernel, vector, update["iterations"])
+
+
+def normalize_spectrum(kernel: tf.Variable, vector: tf.Variable, iterations: int) -> None:
+    """Divide a kernel by its largest singular value (Miyato et al. 2018, as tf_keras' SpectralNormalization does).
+
+    Args:
+        kernel: [..., outputs]; one of zeros stays as it is.
+        vector: [1, outputs], where the power iteration stands; goes on from there.
+        iterations: steps of it.
+    """
+    flat, u = tf.reshape(kernel, [-1, kernel.shape[-1]]), tf.convert_to_tensor(vector)
+    v = u
+    for _ in range(iterations):
+        v = tf.math.l2_normalize(tf.matmul(u, flat, transpose_b=True))
+        u = tf.math.l2_normalize(tf.matmul(v, flat))
+    sigma = tf.matmul(tf.matmul(v, flat), u, transpose_b=True)
+    is_zero = tf.reduce_all(tf.equal(flat, 0))
+    kernel.assign(tf.where(is_zero, tf.convert_to_tensor(kernel), tf.reshape(flat / sigma, kernel.shape)))
+    vector.assign(tf.where(is_zero, tf.convert_to_tensor(vector), u))

@@ -1,0 +1,312 @@
+"""The LSTM of the canonical form: trained on the grid of TFLite's fused kernel, and computed as that kernel does.
+
+UNIDIRECTIONAL_SEQUENCE_LSTM in its int8 form: weights int8, one scale for each of the eight matrices; gates int16 with
+2^-12 to a code; sigmoid and tanh int16 to int16; cell int16 on a power of two; state and output int8 on one range.
+Source: tflite/kernels/lstm_eval.cc (CalculateLstmGateInteger8x8_16 and what follows it),
+unidirectional_sequence_lstm.cc (PopulateQuantizedLstmParams8x8_16).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+from tf_keras.src import backend
+
+from qat.quantization.ir.lstm_steps import float_step, gated, gates_of_state, over_steps
+from qat.quantization.keras.layers import Holder, RangeLayer, in_integers, with_gradients
+from qat.quantization.keras.quantizers import fake_quant, least_step, straight_through
+from qat.quantization.kernels.lstm_tables import HIGHEST, LOWEST, WIDEST_CELL, sigmoid_table, tanh_table, tanh_tables
+from qat.quantization.kernels.requantize import rescaled_by_factors, rescaling_factor, rounding_factors
+from qat.training.replicas import least_over_replicas
+
+GATE_SCALE = 2.0**-12
+GATES = (-8.0, 8.0 - GATE_SCALE)
+CODES = 2**16
+EAGER_STEPS = 24  # a graph of the loop takes as long to make as so many steps of some sixty ops, one by one
+QUANTIZED = ("kernel", "recurrent")
+
+
+class Scaled(Protocol):
+    """What can say on which grid a tensor is, if it is switched on."""
+
+    @property
+    def rounds(self) -> bool: ...
+
+    def scale(self) -> tf.Tensor: ...
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Dropout's: of the inputs, none, one, or one a gate; of the state, none or one a gate, [batch, units] each."""
+
+    of_inputs: list[tf.Tensor]
+    of_state: list[tf.Tensor]
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """The ranges of one call's input and output."""
+
+    source: Scaled | None
+    target: RangeLayer | None
+
+
+@dataclass(frozen=True)
+class LstmWeights:
+    """Of one LSTM, the four gates in the order input, forget, cell, output.
+
+    `kernel` and `recurrent` are int8 [units, inputs] and [units, units] a gate, each with one scale and the zero point
+    0; `bias` is real, [units] a gate. The cell's scale is 2^(cell_bits - 15). `scale` and `zero_point` are the state's,
+    which is int8 and what comes out.
+    """
+
+    kernel: list[NDArray[np.int8]]
+    recurrent: list[NDArray[np.int8]]
+    bias: list[NDArray[np.float32]]
+    kernel_scales: list[float]
+    recurrent_scales: list[float]
+    cell_bits: int
+    scale: float
+    zero_point: int
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class Lstm(Holder):
+    """An LSTM that gives its whole sequence: `[batch, steps, inputs]` to `[batch, steps, units]`.
+
+    Weights: `kernel` [inputs, 4 * units], `recurrent` [units, 4 * units], `bias` [4 * units], gates in Keras' order
+    (input, forget, cell, output), and `cell_limit`, the largest cell seen. The state that goes round is on the range of
+    the output, which stands behind the layer.
+
+    Args:
+        input_ranges, output_ranges: the names of the ranges at both ends, one for each place where the layer is called.
+        dropped: rates `dropout` and `recurrent_dropout`, whether each gate has masks of its own (`per_gate`), whether
+            each step has (`per_step`), and a `seed`; of a layer that drops while the model trains.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        input_ranges: list[str | None],
+        output_ranges: list[str | None],
+        dropped: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dropped = dict(dropped or {})
+        object.__setattr__(self, "generator", backend.RandomGenerator(self.dropped.get("seed")))
+        self.units, self.input_ranges, self.output_ranges = units, list(input_ranges), list(output_ranges)
+        self.bind([], [])
+        self.quantized_by({})
+
+    def bind(self, sources: list[Scaled | None], targets: list[RangeLayer | None]) -> None:
+        """Remember whose ranges each call is on, out of Keras' sight as in `Linear`."""
+        ends = tuple(_Ends(*pair) for pair in zip(sources, targets, strict=True))
+        object.__setattr__(self, "ends", ends)
+
+    def quantized_by(self, quantizers: dict[str, Any]) -> None:
+        """Remember the wrapper's quantizers, for `file_weights`."""
+        object.__setattr__(self, "quantizers", quantizers)
+
+    def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
+        ends = self.ends[place] if place < len(self.ends) else _Ends(None, None)
+        live = bool(tf.get_static_value(training)) if training is not None else False
+        masks = self._masks(inputs) if live and self.dropped else None
+        quantizes = "kernel" in self.live and ends.target is not None and ends.target.quantizer.enabled
+        if not quantizes:
+            of_x = self._of_inputs(inputs, masks)
+            step = float_step(self.weight("recurrent"), masks and masks.of_state)
+            return over_steps(of_x, self.units, step, written_out="kernel" not in self.live)[0]
+        on = ends.source is not None and ends.source.rounds and all(f"{name}/scale" in self.live for name in QUANTIZED)
+        exact = in_integers() and on
+        if exact and not with_gradients():
+            return self._as_kernel(inputs, ends)
+        simulated = self._simulated(inputs, ends.target, live, masks)
+        return straight_through(simulated, self._as_kernel(inputs, ends)) if exact else simulated
+
+    def _of_inputs(self, inputs: tf.Tensor, masks: Masks | None) -> tf.Tensor:
+        """What the inputs add to the gates, [batch, steps, 4 * units]."""
+        kernel, bias = self.weight("kernel"), self.real_weight("bias")
+        if masks is None or not masks.of_inputs:
+            return tf.tensordot(inputs, kernel, 1) + bias
+        if len(masks.of_inputs) == 1:
+            return tf.tensordot(inputs * masks.of_inputs[0], kernel, 1) + bias
+        gates = zip(masks.of_inputs, tf.split(kernel, 4, axis=1), strict=True)
+        return tf.concat([tf.tensordot(inputs * mask, part, 1) for mask, part in gates], -1) + bias
+
+    def _masks(self, inputs: tf.Tensor) -> Masks:
+        """Drawn once for a batch; of the inputs in each step anew, if the layer does so."""
+        told, count = self.dropped, 4 if self.dropped["per_gate"] else 1
+        ones = tf.ones_like(inputs if told["per_step"] else inputs[:, :1])
+        of_inputs = [self.generator.dropout(ones, told["dropout"]) for _ in range(count)] if told["dropout"] else []
+        state = tf.ones([tf.shape(inputs)[0], self.units], inputs.dtype)
+        rate = told["recurrent_dropout"] if told["per_gate"] else 0.0
+        of_state = [self.generator.dropout(state, rate) for _ in range(4)] if rate else []
+        return Masks(of_inputs[:1] if told["per_step"] else of_inputs, of_state)
+
+    def _simulated(self, inputs: tf.Tensor, target: RangeLayer, training: bool, masks: Masks | None) -> tf.Tensor:
+        """Rounded wherever the kernel rounds visibly, with gradients straight through."""
+        recurrent, limit = self.weight("recurrent"), self.cell_end()
+        low, high = (target.quantizer_vars[name] for name in ("min_var", "max_var"))
+
+        def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            gates = _rounded(of_x + gates_of_state(state, recurrent, masks and masks.of_state), *GATES)
+            output, cell = gated(gates, cell, lambda real: _rounded(real, -limit, limit * (1 - 2.0**-15)))
+            state = fake_quant(output, low, high, target.quantizer.bits)
+            return output, state, cell
+
+        of_x = self._of_inputs(inputs, masks)
+        outputs, cells = over_steps(of_x, self.units, step)
+        if training and target.quantizer.observing:
+            self._follow(cells, target.quantizer.ema_decay)
+        return outputs
+
+    def _follow(self, cells: tf.Tensor, decay: float) -> None:
+        """Move the largest cell seen towards the batch's; one that fills its range asks for the next power of two."""
+        seen = -least_over_replicas(-tf.reduce_max(tf.abs(tf.stop_gradient(cells))))
+        seen = tf.cast(seen, tf.float32)
+        seen = tf.where(seen >= self.cell_end() * (1 - 2.0**-14), 1.25 * self.cell_end(), seen)
+        limit = self.weight_cell_limit
+        limit.assign_add((1.0 - decay) * (tf.cast(seen, limit.dtype) - limit))
+
+    def cell_bits(self) -> tf.Tensor:
+        """How many whole bits the cell's codes have: an int32 scalar, 0 to 6."""
+        ends = tf.constant([2.0**bits for bits in range(WIDEST_CELL)])
+        return tf.reduce_sum(tf.cast(tf.cast(self.weight_cell_limit, tf.float32) > ends, tf.int32))
+
+    def cell_end(self) -> tf.Tensor:
+        """The power of two at which the cell saturates."""
+        return 2.0 ** tf.cast(self.cell_bits(), tf.float32)
+
+    def set_range(self, low: float, high: float) -> None:
+        """Give the cell room for these values, and for those of other calls."""
+        self.weight_cell_limit.assign(max(float(tf.convert_to_tensor(self.weight_cell_limit)), -low, high))
+
+    def _as_kernel(self, inputs: tf.Tensor, ends: _Ends) -> tf.Tensor:
+        """What LiteRT computes, to the last bit, in whole numbers held by float64."""
+        source, target = ends.source.scale(), ends.target.scale()
+        scales = {name: tf.repeat(self.live[f"{name}/scale"], self.units) for name in QUANTIZED}
+        codes = {name: _whole(self.live[name] / scale) for name, scale in scales.items()}
+        total = tf.tensordot(_whole(inputs / source), codes["kernel"], 1)
+        total += _whole(self.real_weight("bias") / (scales["kernel"] * source))
+        of_x = _saturated(_rescaled(total, rounding_factors(rescaling_factor(scales["kernel"], source, GATE_SCALE))))
+        low = tf.minimum(tf.convert_to_tensor(ends.target.quantizer_vars["min_var"]), 0.0)
+        of_output = tf.cast(tf.constant(2.0**-30, tf.float64) / tf.cast(target, tf.float64), tf.float32)
+        told = _KernelTold(
+            recurrent=codes["recurrent"],
+            of_state=rounding_factors(rescaling_factor(scales["recurrent"], target, GATE_SCALE)),
+            of_output=rounding_factors(of_output),
+            lowest=_whole(low / target),
+            cell_bits=self.cell_bits(),
+        )
+        eager = tf.executing_eagerly() and of_x.shape[1] > EAGER_STEPS
+        outputs = (_graph_of_kernel_steps if eager else _kernel_steps)(of_x, told)
+        return tf.cast(outputs, inputs.dtype) * target
+
+    def least_step(self, name: str) -> tf.Tensor | None:
+        """The smallest step of a matrix at which the file holds the bias beside it, [4 * units]; None without one."""
+        sources = [ends.source.scale() for ends in self.ends if ends.source is not None]
+        if name != "kernel" or not sources:
+            return None
+        return least_step(tf.convert_to_tensor(self.real_weight("bias")), tf.reduce_min(tf.stack(sources)))
+
+    def file_weights(self, target: RangeLayer) -> LstmWeights:
+        """The weights as the file holds them, where the output is on this range."""
+        scale = float(target.scale())
+        kernel, recurrent = (
+            self.quantizers[name].codes(tf.convert_to_tensor(self.real_weight(name)), self.least_step(name))
+            for name in QUANTIZED
+        )
+        return LstmWeights(
+            kernel=kernel[0],
+            recurrent=recurrent[0],
+            bias=np.split(np.asarray(self.real_weight("bias")), 4),
+            kernel_scales=kernel[1],
+            recurrent_scales=recurrent[1],
+            cell_bits=int(self.cell_bits()),
+            scale=scale,
+            zero_point=int(np.clip(-128 - round(min(target.range[0], 0.0) / scale), -128, 127)),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        ranges = {"input_ranges": self.input_ranges, "output_ranges": self.output_ranges}
+        return super().get_config() | {"units": self.units, "dropped": self.dropped} | ranges
+
+
+class _KernelTold(NamedTuple):
+    """What the kernel's steps read: recurrent codes, `rounding_factors`, the output's lowest code, the cell's bits."""
+
+    recurrent: tf.Tensor
+    of_state: tuple[tf.Tensor, tf.Tensor]
+    of_output: tuple[tf.Tensor, tf.Tensor]
+    lowest: tf.Tensor
+    cell_bits: tf.Tensor
+
+
+def _kernel_steps(of_x: tf.Tensor, told: _KernelTold) -> tf.Tensor:
+    """Output codes [batch, steps, units] of what the inputs add to the gates' codes [batch, steps, 4 * units]."""
+    units = of_x.shape[-1] // 4
+    activate = _Activations(told.cell_bits, units)
+
+    def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        gates = _saturated(of_x + _rescaled(tf.matmul(state, told.recurrent), told.of_state))
+        leave, cell = activate.cell(gates, cell)
+        output = _rescaled(leave * activate.tanh_of_cell(cell), told.of_output)
+        output = tf.clip_by_value(output, told.lowest, told.lowest + 255)
+        return output, output, cell
+
+    return over_steps(of_x, units, step)[0]
+
+
+_graph_of_kernel_steps = tf.function(_kernel_steps, autograph=False)  # one for all LSTMs of one size
+
+
+class _Activations:
+    """The functions of the gates and of the cell in one call, looked up: for all four gates at once."""
+
+    def __init__(self, cell_bits: tf.Tensor, units: int) -> None:
+        with tf.init_scope():  # made once, and captured by every graph
+            tables = (sigmoid_table(), tanh_table(3), tanh_tables())
+            self.table = tf.constant(np.concatenate(tables), tf.float64)
+        of_sigmoid, of_tanh, of_cell = (-LOWEST + start * CODES for start in range(3))
+        starts = [of_sigmoid, of_sigmoid, of_tanh, of_sigmoid]  # input, forget, new, output
+        self.of_gates = tf.constant(np.repeat(starts, units), tf.int32)
+        self.of_cell = of_cell + CODES * cell_bits
+        self.added = 2.0 ** (-15.0 - tf.cast(cell_bits, tf.float64))
+
+    def cell(self, gates: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What is let out, and the new cell."""
+        enter, forget, new, leave = tf.split(self._looked_up(gates, self.of_gates), 4, axis=-1)
+        kept = _away_from_zero(forget * cell * 2.0**-15)
+        return leave, _saturated(kept + _away_from_zero(enter * new * self.added))
+
+    def tanh_of_cell(self, cell: tf.Tensor) -> tf.Tensor:
+        return self._looked_up(cell, self.of_cell)
+
+    def _looked_up(self, codes: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.table, tf.cast(codes, tf.int32) + start)
+
+
+def _rounded(real: tf.Tensor, low: Any, high: Any) -> tf.Tensor:
+    return fake_quant(real, low, high, bits=16)
+
+
+def _whole(codes: tf.Tensor) -> tf.Tensor:
+    return tf.round(tf.cast(codes, tf.float64))
+
+
+def _rescaled(total: tf.Tensor, factor: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    return rescaled_by_factors(total, factor, away=True)
+
+
+def _saturated(codes: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(codes, float(LOWEST), float(HIGHEST))
+
+
+def _away_from_zero(x: tf.Tensor) -> tf.Tensor:
+    return tf.sign(x) * tf.floor(tf.abs(x) + 0.5)

@@ -1,0 +1,420 @@
+"""The Keras model that `quantize_model` returns: functional, bound, and able to learn from its float twin."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tensorflow.python.saved_model.function_deserialization import RestoredFunction
+from tf_keras.src.engine.base_layer import AddLoss, AddMetric
+
+from qat.quantization.importing.trace import input_tensors, nest_inputs
+from qat.quantization.ir.program import Program
+from qat.quantization.keras.custom_training import driven_class, found_driver, give_attributes
+from qat.quantization.keras.exporters import is_traced_for_a_file
+from qat.quantization.keras.layer_updates import run_updates
+from qat.quantization.keras.layers import (
+    OF_LOGITS,
+    Linear,
+    Op,
+    RangeLayer,
+    arithmetic_is_told,
+    in_reals,
+    integer_arithmetic,
+    recording,
+)
+from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
+from qat.quantization.keras.lstm import Lstm
+from qat.quantization.keras.to_float import name_alike, own_objects, rebuilt, set_variables, warn_of_lost_losses
+from qat.quantization.keras.training_layers import Added, is_training
+from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
+from qat.quantization.keras.wrapper import CanonicalWrapper, TableScale
+from qat.training.replicas import replica_count
+
+MOVES = ("identity", "reshape", "transpose", "strided_slice", "resize_bilinear", "resize_nearest")
+RECURSION_LIMIT = 20_000  # of frames; Keras walks a functional model back from its outputs by recursion
+
+
+@contextlib.contextmanager
+def deep_recursion() -> Iterator[None]:
+    """Room for networks of a thousand layers one behind the other, as ResNetRS350 is."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(usual, RECURSION_LIMIT))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(usual)
+
+
+def bind_ranges(model: tf_keras.Model) -> None:
+    """Tell each layer on whose scales its inputs come and its output goes, as the file's kernels are told."""
+    ranges = {layer.name: layer for layer in model.layers if isinstance(layer, RangeLayer)}
+    wrappers = [layer for layer in model.layers if isinstance(layer, CanonicalWrapper)]
+    tables = {layer.layer.name: TableScale(layer) for layer in wrappers if _is_embedding(layer.layer)}
+    scales = tables | ranges
+    inputs = {id(tensor) for tensor in model.inputs}
+    read_by_a_loss = set(_ranges_of_probabilities(model))
+    for layer in ranges.values():
+        layer.of_probabilities = layer.name in read_by_a_loss
+        layer.entry = any(id(tensor) in inputs for node in layer.inbound_nodes for tensor in node.keras_inputs)
+    for layer in model.layers:
+        inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
+        if isinstance(inner, Linear):
+            sources = [scales.get(name) for name in inner.input_ranges]
+            inner.bind(sources, [ranges.get(name) for name in inner.output_ranges])
+        elif isinstance(inner, Op):
+            operands = [[scales.get(name) for name in names] for names in inner.input_ranges]
+            inner.bind(operands, [ranges.get(name) for name in inner.output_ranges])
+        elif isinstance(inner, Lstm):
+            sources = [scales.get(name) for name in inner.input_ranges]
+            inner.bind(sources, [ranges.get(name) for name in inner.output_ranges])
+    object.__setattr__(model, "bound", True)
+
+
+def _ranges_of_probabilities(model: tf_keras.Model) -> Iterator[str]:
+    """Range layers between a softmax or a sigmoid and an output of the model: a loss takes the logarithm of these."""
+    for output in model.outputs:
+        passed: list[str] = []
+        layer, number, _ = output._keras_history
+        inner = getattr(layer, "layer", layer)
+        while isinstance(inner, RangeLayer) or (isinstance(inner, Op) and inner.op in MOVES):
+            if isinstance(inner, RangeLayer):
+                passed.append(layer.name)
+            layer, number, _ = layer.inbound_nodes[number].keras_inputs[0]._keras_history
+            inner = getattr(layer, "layer", layer)
+        if isinstance(inner, Op) and inner.op in OF_LOGITS:
+            yield from passed
+
+
+def _is_embedding(layer: Any) -> bool:
+    return isinstance(layer, Linear) and layer.kind == "embedding"
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class QatModel(tf_keras.Model):
+    """A functional model of canonical layers, whole again after `tf_keras.models.load_model`.
+
+    At inference it computes with the integer kernels' arithmetic, as the file does; in training by fake quantization.
+    """
+
+    # No constructor of its own: Keras revives from a file only what is built as a functional model is.
+    teacher = None
+    distilling = False  # while a training step is traced
+    bound = False
+    post_training = False  # made to be exported as it is: `quantize_model` was told `name="ptq"`
+    graph = None  # of `answers`
+    float_variables = None  # copies of the float model's, out of Keras' sight: `LayerVariables` are what it sees
+    origin = None  # a float model that only the process that has quantized it can build again
+    told: Any = None  # what `hold` was told
+    check_rows = None  # some calibration rows, one array an input: `qat.quantization.keras.check_rows`
+
+    evaluates_itself = False  # by a `test_step` of the float model's class
+    driver = None  # name of the float model's class, whose `train_step` and the like this one has
+
+    def to_float(self) -> tf_keras.Model:
+        """The float model with the weights as they are now; ranges are dropped.
+
+        Of a float model that can be written down and read again (functional, sequential, with `get_config`), a model
+        of its class; of any other, and of one with `Lambda` functions once it has been saved, the same function and
+        variables in this model's own layers, without quantization.
+
+        Raises:
+            ModelError: a class of the float model is not known in this process.
+        """
+        said = self.told.get("float_model")
+        if self.origin is not None:
+            model = _cloned(self.origin)
+        else:
+            model = None if said is None else rebuilt(said, self._nested_inputs, self.name)
+        if model is None:
+            return self._unquantized()
+        lend_again(model, self.told.get("lent", NOTHING_LENT))
+        names = [None if each is None else each.name for each in self.float_variables.variables]
+        set_variables(model, self.float_variables.values(), names, self.name)
+        warn_of_lost_losses(model, len(self.told["penalties"]))
+        return model
+
+    def _unquantized(self) -> tf_keras.Model:
+        twin = qat_twin(self)
+        for mine, other in zip(self.layers, twin.layers, strict=True):
+            other.set_weights(mine.get_weights())
+        twin.fake_quantization(False)
+        return twin
+
+    def hold(self, variables: FloatVariables, told: dict[str, Any]) -> None:
+        """Take the copies of the float model's variables, and what training does besides.
+
+        Args:
+            variables: what the layers compute their weights from.
+            told: `order`, the places of the variables in the order of `trainable_variables`; `penalties` and
+                `updates`, as `Graph` has them; `real`, the dtype of real numbers; `fake_quantization`, whether anything
+                is rounded.
+        """
+        object.__setattr__(self, "float_variables", variables)
+        object.__setattr__(self, "told", dict(told))
+        for penalty in told["penalties"]:
+            self.add_loss(_Penalty(Program.from_json(penalty["program"]), variables))
+        if not told["fake_quantization"]:
+            self._switch(False)
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        if not self.bound:
+            tf.autograph.experimental.do_not_convert(bind_ranges)(self)
+        if tf.is_tensor(training) and tf.get_static_value(training) is None:
+            modes = [partial(self, inputs, training=mode, mask=mask) for mode in (True, False)]
+            return tf.cond(tf.cast(training, tf.bool), *modes)
+        if self.float_variables is None:  # a part of a QAT model
+            return super().call(inputs, training=training, mask=mask)
+        with self.float_variables.one_pass(), self._arithmetic(training), in_reals(self.float_variables.real):
+            if is_training(training) and recording() is None:
+                tf.autograph.experimental.do_not_convert(run_updates)(self.told["updates"], self.float_variables)
+            return super().call(inputs, training=training, mask=mask)
+
+    def _arithmetic(self, training: Any) -> contextlib.AbstractContextManager:
+        """Of a call at inference, the deployed kernels', with the gradients of fake quantization.
+
+        What is traced for a file stays fake quantization, which TensorFlow's converter knows.
+        """
+        as_it_is = is_training(training) or recording() is not None or not self.told["fake_quantization"]
+        if as_it_is or arithmetic_is_told() or tf.autograph.experimental.do_not_convert(is_traced_for_a_file)():
+            return contextlib.nullcontext()
+        return integer_arithmetic(with_gradients=True)
+
+    def add_loss(self, losses: Any, **kwargs: Any) -> None:
+        """As Keras has it; what a SavedModel holds of the penalties is left out: they are here already."""
+        kept = [loss for loss in tf.nest.flatten(losses) if not isinstance(loss, RestoredFunction)]
+        super().add_loss(kept, **kwargs)
+
+    @property
+    def trainable_weights(self) -> list:
+        """The float model's, in its order; ranges that are learned come behind them."""
+        if self.float_variables is None or not self._trainable:
+            return super().trainable_weights
+        return [*self.float_variables.trainable(self.told["order"]), *self.range_variables]
+
+    @property
+    def range_variables(self) -> list:
+        """Ends of ranges that are trained (`quant.learned_ranges`)."""
+        layers = [layer for layer in self.layers if isinstance(layer, RangeLayer) and layer.trainable]
+        return [variable for layer in layers for variable in layer.trainable_weights]
+
+    def fake_quantization(self, on: bool) -> None:
+        """Switch rounding and ranges on or off, from the next call or `compile` on, in training and at inference.
+
+        Switched off, the model is the float model in training, with the same variables. The switch is saved with it.
+        """
+        self.told["fake_quantization"] = bool(on)
+        self._switch(bool(on))
+
+    def _switch(self, on: bool) -> None:
+        self.float_variables.quantized = on
+        self._compute_in(self.float_variables.real)
+        for layer in self.layers:
+            if isinstance(layer, RangeLayer):
+                layer.quantizer.enabled = on
+            elif isinstance(layer, CanonicalWrapper):
+                for _, quantizer, _ in layer._weight_vars:
+                    quantizer.enabled = on
+        self.forget_traces()
+        self.train_function = self.train_tf_function = None
+
+    def _compute_in(self, real: str) -> None:
+        """Let all layers compute in this dtype: a float model of float64 trains in it, without grids."""
+        policy = tf_keras.mixed_precision.Policy(real)
+        for layer in self._flatten_layers(include_self=False):
+            if layer.compute_dtype in ("float32", "float64") and not isinstance(layer, LayerVariables):
+                layer._set_dtype_policy(policy)
+
+    def _conform_to_reference_input(self, tensor: Any, ref_input: Any) -> Any:
+        """Keras' own; where the model computes in float64, its inputs keep what float32 would round."""
+        dtype = self._entry_dtype(ref_input)
+        given = ref_input if dtype == ref_input.dtype else tf.TensorSpec(ref_input.shape, dtype)
+        return super()._conform_to_reference_input(tensor, given)
+
+    def _entry_dtype(self, entry: Any) -> tf.DType:
+        """In which an input is taken now."""
+        wide = self.float_variables is not None and entry.dtype == tf.float32
+        return tf.as_dtype(self.float_variables.real if wide else entry.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"quantization": self.told}
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
+        config = dict(config)
+        told = config.pop("quantization", None)
+        if told is None:  # a part of a QAT model
+            with deep_recursion():
+                return super().from_config(config, custom_objects)
+        driver = cls.driver or told.get("driver")
+        made_by = cls
+        if driver is not None and cls.driver is None:
+            found = found_driver(driver, custom_objects)
+            made_by = cls if found is None else driven_class(cls, found, told.get("parts", {}))
+        with deep_recursion(), building(FloatVariables(told["real"])) as variables:
+            made = super(QatModel, made_by).from_config(config, custom_objects)
+        give_attributes(made, told.get("attributes", {}), variables.variables)
+        made.hold(variables, told)
+        return made
+
+    def learn_from(self, teacher: tf_keras.Model, weight: float, temperature: float) -> None:
+        """Mix the float model's answers into the loss of `fit` (Hinton et al. 2015).
+
+        Args:
+            teacher: the float model; it is not trained, and stays as it is.
+            weight: share of the teacher's part of the loss, 0-1.
+            temperature: both answers are softened by p^(1/temperature) before they are compared.
+        """
+        object.__setattr__(self, "teacher", (teacher, float(weight), float(temperature)))
+
+    def train_step(self, data: Any) -> dict:
+        object.__setattr__(self, "distilling", True)
+        try:
+            return super().train_step(data)
+        finally:
+            object.__setattr__(self, "distilling", False)
+
+    def answers(self, inputs: Any) -> Any:
+        """What `predict` gives for one batch, of any size, as tensors.
+
+        One graph for everything that evaluates: tracing takes longer than an evaluation on little data. It reads
+        weights and ranges as they are, and is traced anew after `forget_traces` alone.
+        """
+        if self.graph is None:
+            signature = [tf.TensorSpec([None, *entry.shape[1:]], self._entry_dtype(entry)) for entry in self.inputs]
+            object.__setattr__(self, "graph", tf.function(self._answered, signature, autograph=False))
+        flat = zip(tf.nest.flatten(inputs), self.inputs, strict=True)
+        return self.graph(*(tf.cast(values, self._entry_dtype(entry)) for values, entry in flat))
+
+    def _answered(self, *flat: tf.Tensor) -> Any:
+        with integer_arithmetic():
+            return self(tf.nest.pack_sequence_as(self._nested_inputs, flat), training=False)
+
+    def forget_traces(self) -> None:
+        """After a switch that graphs of evaluation read when they are traced."""
+        self.test_function = self.predict_function = None
+        object.__setattr__(self, "graph", None)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Keras' own would trace the model once more; under a strategy, or compiled otherwise, it has to, and where the
+        evaluation is the user's, or sums up what layers add in their calls."""
+        plain = self._distribution_strategy is None and not self.jit_compile and self._steps_per_execution.numpy() == 1
+        if not plain or self.evaluates_itself or self._adds_in_calls():
+            return super().make_test_function(force)
+        self.test_function = self._test_batch
+        return self.test_function
+
+    def _adds_in_calls(self) -> bool:
+        """Whether a call of the model adds losses or metrics of its own."""
+        kinds = (Added, AddLoss, AddMetric)
+        return any(
+            isinstance(layer, kinds) or layer._activity_regularizer is not None for layer in self._flatten_layers()
+        )
+
+    def _test_batch(self, iterator: Any) -> dict:
+        logs = self.test_step(next(iterator))
+        self._test_counter.assign_add(1)
+        return logs
+
+    def test_step(self, data: Any) -> dict:
+        inputs, targets, weights = tf_keras.utils.unpack_x_y_sample_weight(data)
+        if not tf.executing_eagerly() or self.run_eagerly or not self._are_entries(inputs):
+            with integer_arithmetic():
+                return super().test_step(data)
+        outputs = self.answers(inputs)
+        self.compute_loss(inputs, targets, outputs, weights)
+        return self.compute_metrics(inputs, targets, outputs, weights)
+
+    def _are_entries(self, inputs: Any) -> bool:
+        """Whether these are nested and shaped as the model's own, so that Keras has nothing to bring into order."""
+        if isinstance(inputs, dict) != isinstance(self._nested_inputs, dict):
+            return False
+        flat = tf.nest.flatten(inputs)
+        return len(flat) == len(self.inputs) and all(
+            entry.shape[1:].is_compatible_with(values.shape[1:]) and len(values.shape) == len(entry.shape)
+            for values, entry in zip(flat, self.inputs, strict=True)
+        )
+
+    def predict_step(self, data: Any) -> Any:
+        with integer_arithmetic():
+            return super().predict_step(data)
+
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> tf.Tensor:
+        loss = super().compute_loss(x, y, y_pred, sample_weight)
+        if self.teacher is None or not self.distilling:
+            return loss
+        teacher, weight, temperature = self.teacher
+        return (1 - weight) * loss + weight * distillation_loss(teacher(x, training=False), y_pred, temperature)
+
+
+def part_of(model: QatModel, tensors: list[Any]) -> QatModel:
+    """The model that ends in these tensors of it: the same layers and variables, bound as they are."""
+    if not model.bound:
+        bind_ranges(model)
+    part = QatModel(model.inputs, tensors)
+    for name in ("float_variables", "told", "bound"):
+        object.__setattr__(part, name, getattr(model, name))
+    return part
+
+
+def qat_twin(model: QatModel) -> QatModel:
+    """The same model with variables of its own, zeros yet: made under the scope of the strategy that will train it."""
+    with tf_keras.utils.custom_object_scope(own_objects(model)):
+        twin = type(model).from_config(model.get_config())
+    if model.teacher is not None:
+        object.__setattr__(twin, "teacher", model.teacher)
+    return twin
+
+
+class _Penalty:
+    """A loss on weights alone, as Keras wants one: a function of nothing."""
+
+    def __init__(self, program: Program, variables: FloatVariables) -> None:
+        self.program, self.variables = program, variables
+
+    def __call__(self) -> tf.Tensor:
+        return self.program.run([], self.variables.readable)[0]
+
+
+def _cloned(model: tf_keras.Model) -> tf_keras.Model | None:
+    """The model built anew by its own class, with fresh weights; None where its class cannot do so."""
+    try:
+        with tf_keras.utils.custom_object_scope(own_objects(model)):
+            made = type(model).from_config(model.get_config())
+        if not made.built or not made.variables:
+            made(nest_inputs(model, [tf_keras.Input(t.shape[1:], dtype=t.dtype) for t in input_tensors(model)]))
+    except (NotImplementedError, TypeError, ValueError, AttributeError):
+        return None
+    name_alike(made, model)
+    return made
+
+
+def in_float32(model: tf_keras.Model) -> tf_keras.Model:
+    """A QAT model of a float64 model as one that computes in float32, as files do; any other model as it is."""
+    if not isinstance(model, QatModel) or model.float_variables is None or model.float_variables.real == "float32":
+        return model
+    config = json.loads(json.dumps(model.get_config()).replace('"float64"', '"float32"'))
+    twin = QatModel.from_config(config)
+    twin.set_weights([np.asarray(w, np.float32) if w.dtype == np.float64 else w for w in model.get_weights()])
+    return twin
+
+
+def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Cross entropy between two softened distributions `[N, classes]`, times temperature^2: a scalar."""
+
+    def softened_log(probabilities: tf.Tensor) -> tf.Tensor:
+        return tf.nn.log_softmax(tf.math.log(tf.maximum(probabilities, 1e-7)) / temperature)
+
+    target = tf.exp(softened_log(teacher))
+    loss = -(temperature**2) * tf.reduce_mean(tf.reduce_sum(target * softened_log(student), axis=-1))
+    return loss / replica_count()  # gradients of replicas are added
+
+
+tf_keras.utils.get_custom_objects()["QatModel"] = QatModel  # as an .h5 file names it

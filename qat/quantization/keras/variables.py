@@ -1,0 +1,311 @@
+"""The variables of a quantization-aware model: copies of the float model's, one each, layer by layer.
+
+Each keeps its name, shape, value, constraint and ties. Kernels of the canonical form are computed from them in each
+forward pass (`qat.quantization.ir.weight_source`), so that an optimizer's step means what it means in the float model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+
+from qat.quantization.ir.preserved_kernels import KeepingConstraint, Kept, KeptVariable
+from qat.quantization.ir.weight_source import Results, Source
+
+MOST_KEPT = 1 << 27  # bytes that one pass keeps which runs op by op: half a gigabyte of weights is computed once more
+
+
+class FloatVariables:
+    """The copies, in the order of the float model's `variables`, and what is computed from them in one forward pass.
+
+    `real` is the dtype in which the float model holds real numbers.
+
+    No Keras object: layers hold it out of Keras' sight, which would count its variables once for each of them.
+    """
+
+    def __init__(self, real: str = "float32") -> None:
+        self.real, self.quantized = real, True
+        self.layers: list[LayerVariables] = []
+        self.variables: list[Any] = []
+        self.readable: list[Any] = []  # the same, as they are to be read
+        self.owners: list[LayerVariables] = []
+
+    def add(self, layer: LayerVariables) -> None:
+        """Take in the variables of one more layer."""
+        self.layers.append(layer)
+        for place, variable, kept in zip(layer.places, layer.held, layer.kept, strict=True):
+            missing = place + 1 - len(self.variables)
+            self.variables += [None] * missing
+            self.readable += [None] * missing
+            self.owners += [None] * missing
+            self.variables[place], self.owners[place] = variable, layer
+            self.readable[place] = variable if kept is None else KeptVariable(variable, kept)
+
+    def value(self, source: Source) -> tf.Tensor:
+        """What the expression gives with the variables as they are; computed once in a forward pass."""
+        results = self._of_this_graph() if self.in_a_pass else Results()
+        return source.evaluate(self.readable, results, self.real, self.quantized)
+
+    def values(self) -> list[NDArray | None]:
+        """Of all variables, as they are read, in order."""
+        return [None if each is None else tf.convert_to_tensor(each).numpy() for each in self.readable]
+
+    def note(self, name: str, value: Any) -> None:
+        """Put something down for the rest of this forward pass."""
+        if self.in_a_pass:
+            self._of_this_graph()[f"note {name}"] = value
+
+    def noted(self, name: str) -> Any:
+        """What was put down under this name; None where nothing was."""
+        return self._of_this_graph().get(f"note {name}") if self.in_a_pass else None
+
+    def once(self, name: str, compute: Callable[[], Any]) -> Any:
+        """What `compute` gives; of one name, made once in a forward pass."""
+        found = self.noted(name)
+        if found is None:
+            found = compute()
+            if self.in_a_pass:
+                self._of_this_graph().keep(f"note {name}", found)
+        return found
+
+    def _of_this_graph(self) -> Results:
+        """A layer may be traced by itself in a pass, as for a SavedModel: its tensors are of no use outside of it."""
+        graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        return _passes.get()[self].setdefault(graph, Results(MOST_KEPT if graph is None else math.inf))
+
+    def is_trained(self, place: int) -> bool:
+        """Whether the layer of this variable is trainable now."""
+        return bool(self.owners[place].trainable)
+
+    @property
+    def in_a_pass(self) -> bool:
+        """Whether the model that holds these variables is being called."""
+        return self in _passes.get()
+
+    @contextlib.contextmanager
+    def one_pass(self) -> Iterator[None]:
+        """Inside, equal expressions are computed once; inside of another pass, in all of that."""
+        if self.in_a_pass:
+            yield
+            return
+        token = _passes.set({**_passes.get(), self: {}})
+        try:
+            yield
+        finally:
+            _passes.reset(token)
+
+    def trainable(self, order: Sequence[int]) -> list[tf.Variable]:
+        """Those that are trained now, in this order of places."""
+        return [self.variables[place] for place in order if self.is_trained(place)]
+
+
+# what forward passes have computed, by graph: of this thread, for each replica of a strategy has a thread and variables
+_passes: ContextVar[Mapping[FloatVariables, dict[Any, Results]]] = ContextVar("passes", default=MappingProxyType({}))
+_building: ContextVar[FloatVariables | None] = ContextVar("float_variables", default=None)
+
+
+@contextlib.contextmanager
+def building(variables: FloatVariables) -> Iterator[FloatVariables]:
+    """Layers made inside compute their weights from these variables; `LayerVariables` made inside are added to them."""
+    token = _building.set(variables)
+    try:
+        yield variables
+    finally:
+        _building.reset(token)
+
+
+def being_built() -> FloatVariables:
+    """The variables of the model that is being built."""
+    found = _building.get()
+    return FloatVariables() if found is None else found
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class LayerVariables(tf_keras.layers.Layer):
+    """The variables of one layer of the float model, under its name; what they make is computed elsewhere.
+
+    `trainable` is that of the layer: setting it freezes the layer in the quantization-aware model.
+
+    Args:
+        specs: of each variable its `place` among the float model's, `name`, `shape`, `dtype`, `trainable` and, where it
+            has one, its `constraint`, serialized; `kept` where zeros or equal entries stay so.
+        values: what they begin with; zeros where none are given.
+        constraints: the constraints themselves, where a config need not have them.
+    """
+
+    def __init__(
+        self,
+        specs: list[dict],
+        values: Sequence[Any] | None = None,
+        constraints: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        object.__setattr__(self, "specs", [dict(spec) for spec in specs])  # plain: Keras would wrap and track it all
+        object.__setattr__(self, "places", [int(spec["place"]) for spec in specs])
+        made, every_kept = [], []
+        for at, spec in enumerate(self.specs):
+            constraint = constraints[at] if constraints is not None else _deserialized(spec.get("constraint"))
+            kept = Kept.from_json(spec["kept"]) if spec.get("kept") else None
+            every_kept.append(kept)
+            made.append(
+                self.add_weight(
+                    spec["name"],
+                    shape=spec["shape"],
+                    dtype=spec["dtype"],
+                    initializer="zeros" if values is None else _Given(values[at]),
+                    trainable=spec["trainable"],
+                    constraint=constraint if kept is None else KeepingConstraint(kept, constraint),
+                    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA  # statistics are the same in each
+                    if not spec["trainable"]
+                    else tf.VariableAggregation.MEAN,
+                )
+            )
+        object.__setattr__(self, "held", made)
+        object.__setattr__(self, "kept", every_kept)
+        self.built = True
+        table = _building.get()
+        if table is not None:
+            table.add(self)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+    def _lookup_dependency(self, name: str, cached_dependencies: Any = None) -> Any:
+        """As TensorFlow has it; a variable goes by its own name in the checkpoint of a layer of another name, too."""
+        found = super()._lookup_dependency(name, cached_dependencies)
+        if found is not None:
+            return found
+        own = [variable for variable in self.__dict__.get("held", ()) if _own_name(variable.name) == _own_name(name)]
+        return own[0] if len(own) == 1 else None
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"specs": self.specs}
+
+
+def _own_name(name: str) -> str:
+    """Of a variable, without its layer's."""
+    return name.split(":")[0].rsplit("/", 1)[-1]
+
+
+class _Given(tf_keras.initializers.Initializer):
+    """An array as it is."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> tf.Tensor:
+        return tf.convert_to_tensor(self.value, dtype=dtype)
+
+
+def _deserialized(constraint: Any) -> Any:
+    return None if constraint is None else tf_keras.constraints.deserialize(constraint)
+
+
+def serialized_constraint(constraint: Any) -> Any:
+    """As a config holds it; None where there is none, or where it cannot be held."""
+    try:
+        return None if constraint is None else tf_keras.constraints.serialize(constraint)
+    except (ValueError, TypeError, NotImplementedError, AttributeError):
+        return None
+
+
+def copied_variables(
+    model: tf_keras.Model, taken: set[str], name_of: Any, kept: Mapping[int, Kept]
+) -> tuple[list[LayerVariables], list[int]]:
+    """Copies of the variables of `model`, in the table that is being built.
+
+    Args:
+        taken: names that other layers have.
+        name_of: makes a Keras layer name of a layer's path.
+        kept: by the variable's place, what of it stays as it is.
+
+    Returns:
+        A layer for each of the model's layers with variables of its own, and the places of all that can be trained, in
+        the order of the model's `trainable_variables`.
+    """
+    places = {id(variable): at for at, variable in enumerate(model.variables)}
+    known: set[int] = set()
+    layers, names = [], set(taken)
+    for path, layer in _layers_by_path(model):
+        if isinstance(layer, tf_keras.metrics.Metric):
+            known.update(map(id, layer.variables))
+            continue
+        own = [v for v in [*layer._trainable_weights, *layer._non_trainable_weights] if id(v) in places]
+        own = [v for v in dict((id(v), v) for v in own).values() if id(v) not in known]
+        if not own:
+            continue
+        known.update(map(id, own))
+        layers.append(_copied(layer, own, places, _free(name_of(path), names), kept))
+    rest = [v for v in model.variables if id(v) not in known]
+    if rest:
+        layers.append(_copied(model, rest, places, _free("other_variables", names), kept))
+    return layers, _training_order(model, places)
+
+
+def _copied(layer: Any, own: list[Any], places: dict[int, int], name: str, kept: Mapping[int, Kept]) -> LayerVariables:
+    specs = [
+        {
+            "place": places[id(variable)],
+            "name": variable.name.split(":")[0],
+            "shape": variable.shape.as_list(),
+            "dtype": variable.dtype.name,
+            "trainable": bool(variable.trainable),
+            "constraint": serialized_constraint(getattr(variable, "constraint", None)),
+        }
+        for variable in own
+    ]
+    for spec in specs:
+        if spec["place"] in kept:
+            spec["kept"] = kept[spec["place"]].to_json()
+    made = LayerVariables(
+        specs,
+        values=[tf.convert_to_tensor(variable).numpy() for variable in own],
+        constraints=[getattr(variable, "constraint", None) for variable in own],
+        name=name,
+        dtype="float32",
+    )
+    made.trainable = bool(layer.trainable)
+    return made
+
+
+def _layers_by_path(model: tf_keras.Model) -> Iterator[tuple[str, Any]]:
+    """Every layer with its path below the model, each once."""
+    seen: set[int] = set()
+    stack: list[tuple[str, Any]] = [("", model)]
+    while stack:
+        path, layer = stack.pop(0)
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        yield path or layer.name, layer
+        inner = layer._flatten_layers(include_self=False, recursive=False)
+        stack[:0] = [(f"{path}/{each.name}" if path else each.name, each) for each in inner]
+
+
+def _free(name: str, names: set[str]) -> str:
+    candidate, count = name, 0
+    while candidate in names:
+        count += 1
+        candidate = f"{name}_variables" if count == 1 else f"{name}_variables_{count}"
+    names.add(candidate)
+    return candidate
+
+
+def _training_order(model: tf_keras.Model, places: dict[int, int]) -> list[int]:
+    """Places of all variables that can be trained: the order in which the model gives those that are."""
+    every = [v for layer in model._flatten_layers() for v in layer._trainable_weights if v.trainable]
+    every = [places[id(v)] for v in dict((id(v), v) for v in every).values() if id(v) in places]
+    now = [places[id(v)] for v in model.trainable_variables if id(v) in places]
+    kept = set(now)
+    if [place for place in every if place in kept] == now:
+        return every
+    return now + [place for place in every if place not in kept]

@@ -1,0 +1,257 @@
+"""Our tfmot scheme: which weights of a canonical layer are quantized, how, and the wrapper that honours `trainable`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
+from tensorflow_model_optimization.quantization.keras import QuantizeConfig
+from tf_keras.src.engine.base_layer_utils import call_context
+
+from qat.errors import TrainingSemanticsWarning
+from qat.quantization.keras.layers import Holder, Linear, Op, PlainCalls, WeightOf
+from qat.quantization.keras.lstm import QUANTIZED, Lstm
+from qat.quantization.keras.quantizers import (
+    GateQuantizer,
+    KernelQuantizer,
+    OperandQuantizer,
+    SlopeQuantizer,
+    zero_point_of,
+)
+from qat.quantization.keras.training_layers import is_training
+
+_CUT = (
+    "layers of a quantization-aware model train inside another model, as tf_keras.Model(q.input, ...) makes one, which "
+    "does not hold their variables: its fit leaves them as they are. Call the whole model in it, "
+    "tf_keras.Model(entry, head(q(entry))), or take gradients for q.trainable_variables"
+)
+STORED_AS_INT4 = 4  # bits of a kernel; fewer are stored as int8, whose kernels round otherwise
+CHANNELS = {"depthwise_conv2d": "depthwise", "conv2d_transpose": "third"}
+
+
+def kernel_quantizer(kind: str, is_normalized: bool, bits: int, per_channel: bool, one_range: bool) -> KernelQuantizer:
+    """For the kernel of a linear op.
+
+    Of one range before BatchNormalization, each channel has its own behind it, by what that multiplies it with. Not so
+    of a transposed convolution, whose ranges the converter finds by itself.
+    """
+    shares = one_range and is_normalized and kind != "conv2d_transpose"
+    per_channel = per_channel and (is_normalized or not one_range)
+    return KernelQuantizer(bits, per_channel, CHANNELS.get(kind, "last"), shares and per_channel)
+
+
+class _Scheme(QuantizeConfig):
+    """What every canonical layer has in common: its activations are quantized by ranges of their own."""
+
+    def get_activations_and_quantizers(self, layer: Any) -> list:
+        return []
+
+    def set_quantize_activations(self, layer: Any, quantize_activations: list) -> None:
+        """Nothing to set: a canonical layer holds no activation."""
+
+    def get_output_quantizers(self, layer: Any) -> list:
+        return []
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class LinearScheme(_Scheme):
+    """The kernel, folded with BatchNormalization at inference; the bias is left alone (int32 in the file).
+
+    `low_bit`: some kernel of the model has fewer than 8 bits. Then the converter finds no grid in a constant by itself,
+    and the kernel of a dense layer, which it turns round, must carry a FakeQuant; that it turns for one scale only.
+    `one_range`: the kernel is clustered, and a centroid is to be one code in all channels.
+    """
+
+    def __init__(self, bits: int = 8, per_channel: bool = True, low_bit: bool = False, one_range: bool = False) -> None:
+        self.bits, self.per_channel, self.low_bit, self.one_range = bits, per_channel, low_bit, one_range
+
+    def get_weights_and_quantizers(self, layer: Linear) -> list:
+        per_channel = self.per_channel and layer.kind != "embedding"
+        if self.low_bit and layer.kind == "dense":
+            per_channel = False
+        kernel = WeightOf(layer, layer.kernel_name)
+        return [(kernel, kernel_quantizer(layer.kind, layer.norm is not None, self.bits, per_channel, self.one_range))]
+
+    def set_quantize_weights(self, layer: Linear, quantize_weights: list) -> None:
+        layer.use({layer.kernel_name: quantize_weights[0]})
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"bits": self.bits, "per_channel": self.per_channel, "low_bit": self.low_bit}
+        return own | {"one_range": self.one_range}
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class LstmScheme(_Scheme):
+    """Both matrices, one scale a gate; the bias is left alone (int32 in the file). The file holds 8 bits always."""
+
+    def __init__(self, bits: int = 8) -> None:
+        self.bits = bits
+
+    def get_weights_and_quantizers(self, layer: Lstm) -> list:
+        return [(WeightOf(layer, name), GateQuantizer(self.bits)) for name in QUANTIZED]
+
+    def set_quantize_weights(self, layer: Lstm, quantize_weights: list) -> None:
+        layer.use(dict(zip(QUANTIZED, quantize_weights, strict=True)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"bits": self.bits}
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class OperandScheme(_Scheme):
+    """Every constant or trained operand of an elementwise op."""
+
+    def get_weights_and_quantizers(self, layer: Holder) -> list:
+        kind = SlopeQuantizer if layer.op == "prelu" else OperandQuantizer
+        return [(WeightOf(layer, name), kind()) for name in self.names(layer)]
+
+    def set_quantize_weights(self, layer: Holder, quantize_weights: list) -> None:
+        layer.use(dict(zip(self.names(layer), quantize_weights, strict=True)))
+
+    def names(self, layer: Holder) -> list[str]:
+        """Which of the layer's weights are quantized, in the order of `get_weights_and_quantizers`."""
+        return [name for name, spec in layer.weight_specs.items() if spec.get("dtype", "float32").startswith("float")]
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+class TableScale:
+    """On which grid the rows of an embedding are: that of the table."""
+
+    def __init__(self, wrapper: Any) -> None:
+        self.wrapper = wrapper
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the table's quantizer is switched on."""
+        return bool(self.wrapper._weight_vars[0][1].enabled)
+
+    def scale(self) -> tf.Tensor:
+        """The step between two codes: a scalar."""
+        table, quantizer, _ = self.wrapper._weight_vars[0]
+        return quantizer.scale(table.value())
+
+    def zero_point(self) -> tf.Tensor:
+        """The code of 0, a scalar: the grid is symmetric."""
+        return tf.zeros([])
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
+    """tfmot's wrapper around weights that are computed: it holds no variable, so that what is frozen, shared or
+    constrained in the float model stays so (model-optimization issues 527, 881, 1067), and folds a kernel with its
+    BatchNormalization before it is quantized for inference."""
+
+    def call(self, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+        inner = self.layer
+        if is_training(training) and not (inner.variables_of_model.in_a_pass or call_context().saving):
+            warnings.warn(_CUT, TrainingSemanticsWarning, stacklevel=2)
+        if isinstance(inner, Lstm):
+            inner.use(self._quantized_gates(inner, training))
+            result = inner.call(inputs, training=training, **kwargs)
+        elif not isinstance(inner, Linear):
+            tensors = [quantize(w.value(), training, weights=v) for w, quantize, v in self._weight_vars]
+            self.quantize_config.set_quantize_weights(inner, tensors)
+            inner.use(inner.live | self._operand_scales(inner))
+            result = inner.call(inputs, **kwargs)
+        else:
+            inner.coarse = self._weight_vars[0][1].bits == STORED_AS_INT4 and inner.kind != "dense"
+            inner.use(self._quantized_kernel(inner, training))
+            result = inner.call(inputs, training=training, **kwargs)
+        inner.use({})
+        return result
+
+    def _operand_scales(self, inner: Holder) -> dict[str, tf.Tensor]:
+        """The steps of the operands' codes and their codes of 0, by the names under which `Op` looks for them."""
+        told: dict[str, tf.Tensor] = {}
+        for name, (weight, quantizer, _) in zip(self.quantize_config.names(inner), self._weight_vars, strict=True):
+            if quantizer.enabled:
+                values = weight.value()
+                scale = quantizer.scale(values)
+                zero_point = zero_point_of(quantizer.ends(values)[0], scale, 8)
+                told |= {f"{name}/scale": scale, f"{name}/zero_point": zero_point}
+        return told
+
+    def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
+        weight, quantizer, variables = self._weight_vars[0]
+        live = bool(tf.get_static_value(training)) if training is not None else False
+        if quantizer.enabled and not live:
+            kernel, scale = self.kernel_on_grid()
+            return {inner.kernel_name: kernel, "scale": scale}
+        raw = inner.uses_batch(training)
+        kernel = weight.value() if raw else inner.folded_kernel()
+        grid: dict[str, Any] = {}
+        if quantizer.enabled:
+            grid = {"least": inner.least_kernel_step(quantizer, raw), "limit": inner.shared_limit(quantizer, raw)}
+        return {inner.kernel_name: quantizer(kernel, live, weights=variables, **grid)}
+
+    def kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The folded kernel as the file holds it, in real numbers, and its scale; made once in a forward pass."""
+        return self.layer.variables_of_model.once(f"kernel of {self.name}", self._kernel_on_grid)
+
+    def _kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
+        inner, (_, quantizer, _) = self.layer, self._weight_vars[0]
+        grid = {"least": inner.least_kernel_step(quantizer), "limit": inner.shared_limit(quantizer)}
+        return quantizer.on_grid(inner.folded_kernel(), **grid)
+
+    def _quantized_gates(self, inner: Lstm, training: Any) -> dict[str, tf.Tensor]:
+        """Both matrices on their grids and, but for training, the steps of those."""
+        live = bool(tf.get_static_value(training)) if training is not None else False
+        named = {name: variables for name, variables in zip(QUANTIZED, self._weight_vars, strict=True)}
+        inner.quantized_by({name: quantizer for name, (_, quantizer, _) in named.items()})
+        tensors = {}
+        for name, (weight, quantizer, variables) in named.items():
+            matrix, least = weight.value(), inner.least_step(name) if quantizer.enabled else None
+            tensors[name] = quantizer(matrix, live, weights=variables, least=least)
+            if quantizer.enabled and not live:
+                tensors[f"{name}/scale"] = quantizer.scale(matrix, least)
+        return tensors
+
+    def build(self, input_shape: Any = None) -> None:
+        if self.built:  # loading builds once by itself and once more in the first call
+            return
+        if not self.layer.built:
+            self.layer.build(input_shape)
+            self.layer.built = True
+        scheme = self.quantize_config.get_weights_and_quantizers(self.layer)
+        self._weight_vars = [(weight, quantizer, {}) for weight, quantizer in scheme]
+        self.built = True
+
+    def save_own_variables(self, store: Any) -> None:
+        """Nothing: the layer inside saves its own weights, and ranges of weights come from their values."""
+
+    def load_own_variables(self, store: Any) -> None:
+        """Nothing, as for saving."""
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return self.layer.compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """By names of our own, which every format of Keras holds as they are."""
+        inner = {"kind": type(self.layer).__name__, "config": self.layer.get_config()}
+        scheme = {"kind": type(self.quantize_config).__name__, "config": self.quantize_config.get_config()}
+        return tf_keras.layers.Layer.get_config(self) | {"layer": inner, "quantize_config": scheme}
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
+        config = dict(config)
+        inner, scheme = config.pop("layer"), config.pop("quantize_config")
+        layer = _INNER[inner["kind"]].from_config(inner["config"])
+        return cls(layer, _SCHEMES[scheme["kind"]](**scheme["config"]), **config)
+
+    @property
+    def trainable_weights(self) -> list:
+        """None: what is trained are the float model's variables, which other layers hold."""
+        return []
+
+    @property
+    def non_trainable_weights(self) -> list:
+        return list(self.layer.weights)
+
+
+_INNER = {kind.__name__: kind for kind in (Linear, Op, Lstm)}
+_SCHEMES = {kind.__name__: kind for kind in (LinearScheme, LstmScheme, OperandScheme)}

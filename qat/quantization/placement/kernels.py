@@ -1,0 +1,73 @@
+"""What the kernel of each op does with scales: keeps its input's, prescribes one, or takes any.
+
+Source: the TFLite 8-bit quantization specification, and the op definitions of the TFLite dialect (SameScales,
+FixedOutputRange).
+"""
+
+from __future__ import annotations
+
+from qat.quantization.rewrites.comparisons import COMPARISONS
+
+NEVER_QUANTIZED = ("const", "variable", "fake_quant", "dropout_mask", "tap")
+FUSES_RELU = {"conv2d", "depthwise_conv2d", "dense", "add", "sub", "mul", "conv2d_transpose"}
+RELUS = {"relu", "relu6"}
+SAME_SCALE = {
+    "batch_to_space",
+    "broadcast_to",
+    "custom_gradient",
+    "depth_to_space",
+    "dropped",
+    "embedding",
+    "gather",
+    "gather_constant",
+    "identity",
+    "in_training",
+    "max_pool",
+    "mirror_pad",
+    "pad",
+    "reduce_max",
+    "reduce_min",
+    "reshape",
+    "resize_nearest",
+    "reverse",
+    "space_to_depth",
+    "split",
+    "stop_gradient",
+    "strided_slice",
+    "tile",
+    "transpose",
+    "unpack",
+}
+ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
+EXTREMES = {"maximum", "minimum"}
+ONLY_RESULT = {"masked", "select", *EXTREMES}  # what an operand loses beyond the range of the result never comes out
+UNIFIES = {"concat", "pack", *ONLY_RESULT}
+SHARES_RANGE = {"relu", "relu6", *ROUNDS_AT_SAME_SCALE, *UNIFIES, *SAME_SCALE} - {"embedding"}
+BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
+    "abs",
+    "add",
+    "avg_pool",
+    "batch_matmul",
+    "leaky_relu",
+    "mean",
+    "mul",
+    "prelu",
+    "relu",
+    "relu6",
+    "requantize",
+    "resize_bilinear",
+    "rsqrt",
+    "softmax",
+    "sqrt",
+    "squared_difference",
+    "sub",
+    "sum",
+    *COMPARISONS,
+)
+FIXED_RANGE = {
+    "l2_normalize": (-1.0, 127 / 128),
+    "sigmoid": (0.0, 255 / 256),
+    "softmax": (0.0, 255 / 256),
+    "tanh": (-1.0, 127 / 128),
+    "log_softmax": (-255 * 16 / 256, 0.0),
+}

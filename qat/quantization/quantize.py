@@ -1,0 +1,103 @@
+"""`quantize_model`: a float Keras model becomes one that trains on the grid of its own integer file."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import tf_keras
+
+from qat.calibration_data import as_batches
+from qat.config import QuantConfig
+from qat.errors import ConfigError, ModelError, TrainingSemanticsWarning
+from qat.models.leading_layers import multiplied_inputs
+from qat.quantization.bias_correction import correct_biases
+from qat.quantization.calibrate import calibrate
+from qat.quantization.columns import warn_of_columns
+from qat.quantization.equalization import equalize, equalize_uneven
+from qat.quantization.float_agreement import refuse_disagreement
+from qat.quantization.importing.preflight import refuse_blockers
+from qat.quantization.keras.build_model import emit
+from qat.quantization.keras.check_rows import keep_rows
+from qat.quantization.merge_ranges import unite_near_ranges
+from qat.quantization.outliers import warn_of_outliers
+from qat.quantization.placement import place
+from qat.quantization.preserve import keep
+from qat.quantization.rewrites import canonicalize
+from qat.quantization.rewrites.comparisons import scale_comparisons
+from qat.quantization.rewrites.recurrent import carry_codes, join_gates, parts_by_slices
+from qat.quantization.settings import input_specs, override, refuse_low_bit, skipped_layers, weight_scheme
+from qat.quantization.unsettled_statistics import warn_of_unsettled
+
+
+def quantize_model(
+    float_model: tf_keras.Model, calibration: Any, *, config: QuantConfig | None = None
+) -> tf_keras.Model:
+    """A quantization-aware model with calibrated ranges, not compiled; `float_model` is left as it was.
+
+    The result takes the same real inputs and gives the same nest of outputs, with the same names. It is a functional
+    model of tfmot wrappers: fake quantization stands exactly where the integer file has codes.
+
+    Args:
+        float_model: a tf_keras model with fixed input sizes (the batch apart).
+        calibration: an array [N, ...], a list in `model.inputs` order, a dict by input name, or an iterable of batches
+            of these; real inputs, as the float model takes them.
+        config: how to quantize; the default is `QuantConfig(name="qat")`.
+
+    Raises:
+        UnsupportedLayerError: layers without an integer kernel, and layers that assign variables or train at inference,
+            all named at once.
+        CalibrationError: calibration is empty, without an end, not finite, or misshapen.
+        ModelError: the model is no tf_keras model, it is quantization-aware already, its input sizes are not known, or
+            what it computes and what its rewritten form computes differ.
+    """
+    if not isinstance(float_model, tf_keras.Model):
+        raise ModelError(
+            f"quantize_model takes a tf_keras model, not {type(float_model).__module__}.{type(float_model).__name__}. "
+            "A Keras 3 model must be rebuilt with tf_keras (import qat before TensorFlow)"
+        )
+    if config is not None and not isinstance(config, QuantConfig):
+        raise ConfigError(
+            f"config is a {type(config).__name__}: expected a QuantConfig, as QuantConfig(name='qat_w4a8')"
+        )
+    config = config or QuantConfig(name="qat")
+    graph = canonicalize(float_model)
+    refuse_blockers(graph)
+    keep(graph, float_model, config)
+    if config.equalization:
+        equalize(graph)
+    elif config.equalize_above is not None:
+        equalize_uneven(graph, config.equalize_above)
+    multiplied = multiplied_inputs(float_model)
+    batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size, multiplied=multiplied)
+    warn_of_outliers(batches, input_specs(graph))
+    join_gates(graph, batches)
+    parts_by_slices(graph)
+    scale_comparisons(graph, batches)
+    refuse_disagreement(float_model, graph, batches[0])
+    if config.name != "ptq":
+        warn_of_unsettled(graph, batches[0])
+    ranges = place(graph, skipped_layers(config, graph))
+    refuse_low_bit(config, graph)
+    methods = [override(config, on.layer).get("method", config.calibration.method) for on in ranges]
+    spans = calibrate(graph, ranges, batches, config.calibration, methods)
+    spans = carry_codes(graph, dict(zip(ranges, spans, strict=True)))
+    spans = unite_near_ranges(graph, spans)
+    warn_of_columns(float_model, graph, spans, batches)
+    if config.bias_correction:
+        correct_biases(graph, spans, batches, config)
+    model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
+    for on, (low, high) in spans.items():
+        if on in layers:
+            layers[on].set_range(low, high)
+    object.__setattr__(model, "post_training", config.name == "ptq")
+    keep_rows(model, batches[0])
+    if graph.not_carried and config.name != "ptq":
+        lost = "\n    ".join(dict.fromkeys(graph.not_carried))
+        warnings.warn(
+            f"model {float_model.name!r} trains quantization-aware without what follows; at inference it is the same:\n"
+            f"    {lost}",
+            TrainingSemanticsWarning,
+            stacklevel=2,
+        )
+    return model

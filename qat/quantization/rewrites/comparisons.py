@@ -1,0 +1,92 @@
+"""Comparisons of real numbers: made superfluous, or brought to a size at which the integer kernel tells them apart.
+
+LiteRT's kernel compares both operands in 256ths, as whole numbers: numbers closer than that are equal, and a scale of 1
+or more ends the process. Source: ComparisonQuantized, tflite/kernels/comparisons.cc.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from qat.quantization.ir.graph import Graph, Node, Tensor
+from qat.quantization.ir.interpret import run
+from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed, scalar_of
+
+COMPARISONS = ("greater", "greater_equal", "less", "less_equal")
+LEAST, MOST = 1.0, 64.0  # spans of 255 codes: a code is 1/256 and more, and far from 1
+WANTED = 32.0
+
+
+def chosen_extremes(graph: Graph) -> None:
+    """where(x > y, x, y) is a maximum, where(x > c, c, x) a minimum: of these only the result has to be in range."""
+    for node in graph.of("select"):
+        question, *chosen = node.inputs
+        if question.node.op not in COMPARISONS or question.shape != node.output.shape:
+            continue
+        build, larger_first = Builder(graph, node), question.node.op in ("greater", "greater_equal")
+        for compared, op in (
+            (question.node.inputs, "maximum" if larger_first else "minimum"),
+            (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
+        ):
+            whole = build.shape_of(chosen) == build.shape_of([node.output])
+            if whole and not build.nodes and all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
+                build.add(op, *chosen, shape=node.output.shape)
+                build.replace()
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one is other or (scalar_of(one) is not None and scalar_of(one) == scalar_of(other))
+
+
+def scale_comparisons(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
+    """a > b as k a > k b, with a power of two for k, where the operands' span on `batches` asks for it."""
+    compared = [node for node in graph.of(*COMPARISONS) if _is_between_numbers(node)]
+    if not compared:
+        return
+    spans = _spans(graph, [tensor for node in compared for tensor in node.inputs], batches)
+    made: dict[tuple[Tensor, float], Tensor] = {}
+    for node in compared:
+        span = max(spans[tensor] for tensor in node.inputs)
+        if span > 0 and math.isfinite(span) and not LEAST <= span <= MOST:
+            factor = 2.0 ** round(math.log2(WANTED / span))
+            node.inputs = [_times(graph, node, tensor, factor, made) for tensor in node.inputs]
+    graph.prune()
+    graph.sort()
+
+
+def _is_between_numbers(node: Node) -> bool:
+    return all(tensor.dtype == "float32" and tensor.node.op != "variable" for tensor in node.inputs)
+
+
+def _spans(graph: Graph, tensors: Sequence[Tensor], batches: Sequence[Sequence[NDArray]]) -> dict[Tensor, float]:
+    """From the smallest to the largest value of each tensor, 0 among them."""
+    wanted = list(dict.fromkeys(tensors))
+
+    @tf.function(autograph=False)
+    def ends(*inputs: tf.Tensor) -> tf.Tensor:
+        values = run(graph, list(inputs), wanted)
+        return tf.stack([tf.stack([-tf.reduce_min(v), tf.reduce_max(v)]) for v in values])
+
+    seen = np.max([_on(ends, batch) for batch in batches], axis=0)
+    return dict(zip(wanted, np.maximum(seen, 0.0).sum(axis=1).tolist(), strict=True))
+
+
+def _on(function: tf.types.experimental.PolymorphicFunction, batch: Sequence[NDArray]) -> NDArray:
+    tensors = [tf.constant(values) for values in batch]
+    return function.get_concrete_function(*tensors)(*tensors).numpy()
+
+
+def _times(graph: Graph, node: Node, x: Tensor, factor: float, made: dict[tuple[Tensor, float], Tensor]) -> Tensor:
+    if (x, factor) not in made:
+        build = Builder(graph, node)
+        if is_fixed(x):
+            made[x, factor] = build._tensor(factor * constant_of(x))
+        else:
+            made[x, factor] = build.add("mul", x, factor, shape=x.shape, dtype="float32")
+        graph.insert_before(node, *build.nodes)
+    return made[x, factor]

@@ -1,0 +1,47 @@
+"""Dilated convolutions, which TensorFlow writes as SpaceToBatchND, a plain convolution, BatchToSpaceND."""
+
+from __future__ import annotations
+
+from qat.quantization.ir.graph import Graph, Node, Tensor
+from qat.quantization.rewrites.builder import Builder
+
+
+def dilated_convolution(graph: Graph) -> None:
+    """One convolution with dilations, and with SAME padding where that is what was padded."""
+    for node in graph.of("batch_to_space"):
+        convolution = _skip_reshape(node.inputs[0]).node
+        if convolution.op not in ("conv2d", "depthwise_conv2d") or convolution.attrs["padding"] != "VALID":
+            continue
+        outer = _skip_reshape(convolution.inputs[0]).node
+        if outer.op == "space_to_batch" and outer.attrs["block"] == node.attrs["block"]:
+            _merge(graph, node, convolution, outer)
+
+
+def _skip_reshape(tensor: Tensor) -> Tensor:
+    return tensor.node.inputs[0] if tensor.node.op == "reshape" else tensor
+
+
+def _merge(graph: Graph, node: Node, convolution: Node, outer: Node) -> None:
+    x = outer.inputs[0]
+    rates, pads = list(outer.attrs["block"]), list(outer.attrs["paddings"])
+    pads = [[low - a, high - b] for (low, high), (a, b) in zip(pads, node.attrs["crops"], strict=True)]
+    build = Builder(graph, node)
+    four = (*x.shape[:1], 1, *x.shape[1:]) if x.rank == 3 else x.shape
+    rates, pads = [1] * (2 - len(rates)) + rates, [[0, 0]] * (2 - len(pads)) + pads
+    window = convolution.weights["kernel"].value.shape[:2]
+    padding = "SAME" if _is_same(window, rates, pads) else "VALID"
+    shape = (*node.output.shape[:1], 1, *node.output.shape[1:]) if x.rank == 3 else node.output.shape
+    x = build.reshape(x, four) if x.rank == 3 else x
+    if padding == "VALID" and any(amount for pair in pads for amount in pair):
+        sizes = [size + sum(pair) for size, pair in zip(four[1:3], pads, strict=True)]
+        x = build.add("pad", x, shape=(four[0], *sizes, four[3]), paddings=[[0, 0], *pads, [0, 0]], value=0.0)
+    y = build.add(convolution.op, x, shape=shape, strides=[1, 1], dilations=rates, padding=padding)
+    y.node.weights, y.node.name = dict(convolution.weights), convolution.name
+    if len(node.output.shape) == 3:
+        build.reshape(y, node.output.shape)
+    build.replace()
+
+
+def _is_same(window: tuple[int, ...], rates: list[int], pads: list[list[int]]) -> bool:
+    totals = [(size - 1) * rate for size, rate in zip(window, rates, strict=True)]
+    return [list(pair) for pair in pads] == [[total // 2, total - total // 2] for total in totals]

@@ -1,0 +1,31 @@
+"""Forms that the converter takes only away from the model's outputs, or only where each of several is read."""
+
+from __future__ import annotations
+
+from qat.quantization.ir.graph import Graph, Node, Tensor
+from qat.quantization.rewrites.builder import Builder
+from qat.quantization.rewrites.windows import part_of
+
+
+def parts_that_nobody_reads(graph: Graph) -> None:
+    """A split or an unpacking of which only some parts are read becomes slices: a part that leads nowhere gets no
+    scale from the converter, and the op would stay in float."""
+    readers = graph.consumers()
+    for node in graph.of("split", "unpack"):
+        read = [tensor for tensor in node.outputs if tensor in readers or tensor in graph.outputs]
+        if len(read) < len(node.outputs):
+            for tensor in read:
+                slice_part(graph, node, tensor)
+
+
+def slice_part(graph: Graph, node: Node, part: Tensor) -> None:
+    """What reads this part of a split or an unpacking reads a slice instead."""
+    x, axis = node.inputs[0], node.attrs["axis"]
+    sizes = node.attrs.get("sizes", [1] * len(node.outputs))
+    begin = sum(sizes[: part.index])
+    build = Builder(graph, node)
+    sliced = part_of(build, x, axis, begin, begin + sizes[part.index])
+    if node.op == "unpack":
+        sliced = build.reshape(sliced, part.shape)
+    graph.insert_after(node, *build.nodes)
+    graph.replace(part, sliced)

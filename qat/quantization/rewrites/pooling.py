@@ -1,0 +1,65 @@
+"""Pooling in a form that the converter takes, and whose rounding can be simulated.
+
+TFLite's AVERAGE_POOL_2D keeps the scale of its input, and so meets a tie in one of every four 2x2 windows, where the
+kernels (halves to even, halves away from zero) and FakeQuant (halves up) part. MEAN and DEPTHWISE_CONV_2D scale their
+output freely: no ties, and a finer output.
+
+A ReLU behind a MAX_POOL_2D the converter fuses with it, and then refuses the two for their scales: it goes before the
+pooling, where it fuses with a convolution.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qat.quantization.ir.graph import Graph, Node, Weight
+from qat.quantization.rewrites.builder import Builder, only_reader
+
+RELUS = {"relu", "relu6"}
+LARGEST_WINDOW = 256  # positions; a larger window is left to the pooling kernel
+
+
+def _padded(node: Node) -> bool:
+    """Whether windows reach over the edge, where pooling counts fewer positions."""
+    (height, width), attrs = node.inputs[0].shape[1:3], node.attrs
+    if attrs["padding"] == "VALID":
+        return False
+    steps = zip((height, width), attrs["ksize"], attrs["strides"], strict=True)
+    return any((-(-size // stride) - 1) * stride + window > size for size, window, stride in steps)
+
+
+def average_of_everything(graph: Graph) -> None:
+    """A window as large as the image is a mean."""
+    for node in graph.of("avg_pool"):
+        if list(node.inputs[0].shape[1:3]) == list(node.attrs["ksize"]) and list(node.output.shape[1:3]) == [1, 1]:
+            build = Builder(graph, node)
+            build.mean(node.inputs[0], [1, 2])
+            build.replace()
+
+
+def average_by_depthwise(graph: Graph) -> None:
+    """Windows without padding: a depthwise convolution whose kernel is the same everywhere."""
+    for node in graph.of("avg_pool"):
+        window = node.attrs["ksize"]
+        if _padded(node) or np.prod(window) > LARGEST_WINDOW or node.attrs["strides"][0] != node.attrs["strides"][1]:
+            continue
+        build = Builder(graph, node)
+        attrs = {"strides": node.attrs["strides"], "dilations": [1, 1], "padding": "VALID"}
+        y = build.add("depthwise_conv2d", node.inputs[0], shape=node.output.shape, **attrs)
+        kernel = np.full((*window, node.output.shape[-1], 1), 1.0 / np.prod(window))
+        y.node.weights["kernel"] = Weight.constant(kernel)
+        build.replace()
+
+
+def activation_before_max_pool(graph: Graph) -> None:
+    """The largest of what a ReLU makes is what it makes of the largest."""
+    for pool in reversed(list(graph.of("max_pool"))):
+        activation, x = only_reader(graph, pool.output), pool.inputs[0]
+        while activation is not None and activation.op == "reshape":  # of one-dimensional pooling
+            activation = only_reader(graph, activation.output)
+        if activation is None or activation.op not in RELUS:
+            continue
+        graph.replace(activation.output, activation.inputs[0])
+        activation.inputs, activation.output.shape, pool.inputs = [x], x.shape, [activation.output]
+        graph.nodes.remove(activation)
+        graph.insert_before(pool, activation)

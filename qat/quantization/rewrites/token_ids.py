@@ -1,0 +1,99 @@
+"""Whole numbers that travel as floats: the token ids of a Keras model that begins with Embedding.
+
+`Sequential([Embedding(...), ...])` declares a float32 input, and casts it to integers first of all. No code could carry
+such ids; as integers they need none. What only moves them, or compares them with whole numbers, moves integers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qat.quantization.ir.graph import Graph, Node, Tensor
+from qat.quantization.rewrites.builder import constant_of
+
+IDS = "int32"  # what the file takes in place of float ids
+MOVES = ("reshape", "transpose", "strided_slice", "identity", "unpack", "split", "tile", "reverse", "gather_constant")
+COMPARISONS = ("equal", "not_equal", "greater", "greater_equal", "less", "less_equal")
+
+
+def integer_inputs(graph: Graph) -> None:
+    """A float input that is only ever cast to integers is an integer input; integers cast to float and back stay."""
+    for entry in graph.inputs:
+        if entry.output.dtype == "float32":
+            readers = _readers_of_ids(graph, entry.output)
+            if readers:
+                entry.output.dtype = IDS
+                _carry(graph, readers, IDS)
+    for node in graph.of("cast"):
+        source = node.inputs[0]
+        if node.output.dtype == "float32" and source.dtype.startswith(("int", "uint")):
+            readers = _readers_of_ids(graph, node.output)
+            if readers:
+                _carry(graph, readers, source.dtype)
+                graph.bypass(node)
+            else:
+                _back_at_once(graph, node, source)
+
+
+def _back_at_once(graph: Graph, node: Node, source: Tensor) -> None:
+    """Of a cast that others need: who casts the integers back reads them as they were."""
+    for reader in graph.of("cast"):
+        if reader.inputs[0] is node.output and reader.output.dtype.startswith("int"):
+            reader.inputs = [source]
+            if reader.output.dtype == source.dtype:
+                graph.bypass(reader)
+
+
+def _readers_of_ids(graph: Graph, start: Tensor) -> list[Node]:
+    """Every node that a tensor reaches before it is cast to integers or compared with whole numbers; none if it reaches
+    anything else, or is not cast at all."""
+    consumers, found, waiting = graph.consumers(), [], [start]
+    while waiting:
+        tensor = waiting.pop()
+        if any(tensor is output for output in graph.outputs):
+            return []
+        for node in consumers.get(tensor, []):
+            if _moves(node):
+                waiting += node.outputs
+            elif not (_casts(node) or _compares(node, tensor)):
+                return []
+            found.append(node)
+    return found if any(map(_casts, found)) else []
+
+
+def _casts(node: Node) -> bool:
+    return node.op == "cast" and node.output.dtype in ("int32", "int64")
+
+
+def _moves(node: Node) -> bool:
+    to_float = node.op == "cast" and node.output.dtype == "float32"
+    return len(node.inputs) == 1 and (node.op in MOVES or to_float)
+
+
+def _compares(node: Node, tensor: Tensor) -> bool:
+    if node.op == "cast":
+        return node.output.dtype == "bool"
+    others = [constant_of(other) for other in node.inputs if other is not tensor]
+    whole = all(value is not None and np.array_equal(value, np.trunc(value)) for value in others)
+    return node.op in COMPARISONS and whole
+
+
+def _carry(graph: Graph, readers: list[Node], dtype: str) -> None:
+    """The same nodes, on integers."""
+    for node in readers:
+        if node.op == "cast" and node.output.dtype in (dtype, "float32"):
+            graph.bypass(node)
+        elif node.op in MOVES:
+            for output in node.outputs:
+                output.dtype = dtype
+        elif node.op in COMPARISONS:
+            node.inputs = [_whole(graph, node, tensor, dtype) for tensor in node.inputs]
+
+
+def _whole(graph: Graph, node: Node, tensor: Tensor, dtype: str) -> Tensor:
+    value = constant_of(tensor)
+    if value is None:
+        return tensor
+    made = graph.constant(value.astype(dtype), f"{node.name}/whole", node.layer)
+    graph.insert_before(node, made)
+    return made.output

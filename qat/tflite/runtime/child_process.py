@@ -1,0 +1,197 @@
+"""A stranger's `.tflite` as a function, computed in a child process: always there, with whatever shapes it is fed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.errors import TfliteFileError
+from qat.limits import MB, current
+from qat.tflite.graph import TfliteGraph
+from qat.tflite.runtime.pool import Arrays, Runtime, Step, as_they_are, available_cores, joined
+from qat.tflite.runtime.quiet import TALKATIVE
+from qat.tflite.runtime.runtime_child import PLAIN_KINDS, send
+from qat.tflite.trusted_files import is_trusted
+
+SLICE_SAMPLES = 200  # for each thread: two of the largest batches
+SLICE_BYTES = 64 << 20  # of inputs, or of all activations of the samples together
+_START = "import sys; sys.path[:] = sys.argv[1:]; "
+_START += "from qat.tflite.runtime.runtime_child import main; main()"
+_children: weakref.WeakValueDictionary[bytes, _Child] = weakref.WeakValueDictionary()
+
+
+def make_runtime(content: bytes, graph: TfliteGraph, threads: int | None = None, **options: bool) -> Any:
+    """A `Runtime` of a file that was made in this process, and a `RemoteRuntime`, which is alike, of any other."""
+    kind: Any = Runtime if is_trusted(content) else RemoteRuntime
+    return kind(content, graph, threads, **options)
+
+
+class RemoteRuntime:
+    """As `Runtime`, in a child process that cannot write and has a limit of memory, and of time for each answer.
+
+    Raises, from every method:
+        TfliteFileError: the runtime refuses the file or the inputs, crashes, or does not answer in time.
+    """
+
+    def __init__(self, content: bytes, graph: TfliteGraph, threads: int | None = None, **options: bool) -> None:
+        self.graph = graph
+        self._threads = threads or available_cores()
+        self._child = _child_of(content)
+        told = {"do": "load", "options": {**options, "threads": self._threads}}
+        self._number = int(self._child.ask(told)[0]["number"])
+
+    @cached_property
+    def batch_size(self) -> int:
+        """How many samples one call computes at most."""
+        return int(self._ask("batch_size")[0]["batch_size"])
+
+    def run(self, inputs: Arrays, before: Step = as_they_are, after: Step = as_they_are) -> Arrays:
+        """All samples; see `Runtime.run`. `before` and `after` run in this process."""
+        count = len(inputs[0])
+        if count == 0:
+            return after([np.empty((0, *self.graph.sample_shape(t)), t.dtype) for t in self.graph.outputs])
+        parts = []
+        for start in range(0, count, self._slice_samples):
+            chunk = before([values[start : start + self._slice_samples] for values in inputs])
+            parts.append(after(self._ask("run", chunk)[1]))
+        return [joined(outputs) for outputs in zip(*parts, strict=True)]
+
+    def tensors(self, inputs: Arrays) -> dict[int, NDArray]:
+        """Every computed tensor of the first subgraph by index; needs `keep_tensors`."""
+        parts: dict[int, list[NDArray]] = {}
+        count = len(inputs[0])
+        for start in range(0, count, self._slice_samples):
+            chunk = [values[start : start + self._slice_samples] for values in inputs]
+            answer, arrays = self._ask("tensors", chunk)
+            for index, values in zip(answer["indices"], arrays, strict=True):
+                parts.setdefault(int(index), []).append(values)
+        return {index: joined(values) for index, values in parts.items()}
+
+    @cached_property
+    def _slice_samples(self) -> int:
+        sample = sum(tensor.size_bytes for tensor in self.graph.tensors if not tensor.is_constant)
+        affordable = max(4 * SLICE_BYTES // max(sample, 1), 1)
+        wanted = min(affordable, SLICE_SAMPLES * self._threads)
+        return max(wanted // self.batch_size, 1) * self.batch_size
+
+    def _ask(self, do: str, arrays: Sequence[NDArray] = ()) -> tuple[dict[str, Any], list[NDArray]]:
+        return self._child.ask({"do": do, "number": self._number}, arrays)
+
+
+def _child_of(content: bytes) -> _Child:
+    """One process a file, shared by all who run it, and a new one where the last has died."""
+    key = hashlib.sha256(content).digest()
+    child = _children.get(key)
+    if child is None or not child.alive:
+        child = _children[key] = _Child(content)
+    return child
+
+
+class _Child:
+    def __init__(self, content: bytes) -> None:
+        limits = current()
+        self._seconds = limits.seconds
+        self._most_bytes = limits.file_mb * MB
+        self._memory_bytes = max(limits.memory_mb * MB, 8 * len(content))
+        self._lock = threading.Lock()
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", _START, *sys.path]
+        where = {**os.environ, TALKATIVE: "1"}  # what it prints goes nowhere as it is
+        streams: dict[str, Any] = {"stdin": pipe, "stdout": pipe, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(command, env=where, **streams)
+        weakref.finalize(self, _end, self._process)
+        first = {"memory_bytes": self._memory_bytes, "size_bytes": len(content)}
+        self._send(first, (), content)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, told: dict[str, Any], arrays: Sequence[NDArray] = ()) -> tuple[dict[str, Any], list[NDArray]]:
+        """The answer's line, and its arrays."""
+        with self._lock:
+            self._send(told, arrays)
+            end = time.monotonic() + self._seconds
+            line = bytearray()
+            while not line.endswith(b"\n"):
+                if len(line) > MB:
+                    raise self._broken("it answers what is no answer")
+                line += self._read(1, end)
+            answer = self._parsed(bytes(line))
+            if "refused" in answer:
+                raise TfliteFileError(str(answer["refused"])[:1000])
+            return answer, [self._array(each, end) for each in answer["arrays"]]
+
+    def _send(self, told: dict[str, Any], arrays: Sequence[NDArray], content: bytes = b"") -> None:
+        assert self._process.stdin is not None
+        try:
+            send(self._process.stdin, told, arrays, content)  # type: ignore[arg-type]
+        except (BrokenPipeError, ValueError):
+            raise self._broken() from None
+
+    def _parsed(self, line: bytes) -> dict[str, Any]:
+        try:
+            answer = json.loads(line)
+            if isinstance(answer, dict) and isinstance(answer.get("arrays"), list):
+                return answer
+        except ValueError:
+            pass
+        raise self._broken("it answers what is no answer")
+
+    def _array(self, announced: Any, end: float) -> NDArray:
+        try:
+            dtype, shape = np.dtype(announced[0]), [int(size) for size in announced[1]]
+            size = math.prod(shape) * dtype.itemsize
+            if dtype.kind not in PLAIN_KINDS or min(shape, default=0) < 0:
+                raise ValueError
+        except (ValueError, TypeError, IndexError):
+            raise self._broken("it answers what is no array") from None
+        if size > self._most_bytes:
+            raise self._broken(f"its outputs have {size / MB:,.0f} MB, more than limits.file_mb allows")
+        return np.frombuffer(self._read(size, end), dtype, math.prod(shape)).reshape(shape).copy()
+
+    def _read(self, size: int, end: float) -> bytes:
+        assert self._process.stdout is not None
+        descriptor, parts = self._process.stdout.fileno(), bytearray()
+        while len(parts) < size:
+            if not select.select([descriptor], [], [], max(end - time.monotonic(), 0))[0]:
+                raise self._broken(f"it did not answer within limits.seconds={self._seconds} and was stopped")
+            part = os.read(descriptor, min(size - len(parts), 1 << 20))
+            if not part:
+                raise self._broken()
+            parts += part
+        return bytes(parts)
+
+    def _broken(self, how: str = "") -> TfliteFileError:
+        if not how:
+            code = self._process.wait()
+            name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            how = f"it crashes the TFLite runtime ({name}; limit {self._memory_bytes >> 20} MB)"
+        _end(self._process)
+        return TfliteFileError(f"this file was run in a child process: {how}. Do not use it")
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            try:
+                stream.close()
+            except OSError:
+                continue

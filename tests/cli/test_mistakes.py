@@ -1,0 +1,374 @@
+"""Mistakes of a first hour and what is answered, each read: the key, what was expected, what to write instead.
+
+In this process and without TensorFlow: the command line is understood, then composed, as a command does it.
+"""
+
+import numpy as np
+import pytest
+
+from qat import data
+from qat.cli.command_line import by_path, understood
+from qat.cli.compose import compose
+from qat.cli.sweeps.requested_jobs import arguments_of, flags_first, requested
+from qat.config import BenchmarkConfig, CompareConfig, Config, DiagnoseConfig, EvaluateConfig, VerifyConfig
+from qat.errors import QatError
+
+SCHEMAS = {
+    "train": Config,
+    "evaluate": EvaluateConfig,
+    "verify": VerifyConfig,
+    "diagnose": DiagnoseConfig,
+    "benchmark": BenchmarkConfig,
+}
+
+
+def configs(line, command="train"):
+    """What each job that `line` asks for would run with."""
+    argv = understood([part for each in line for part in by_path(each)], command, SCHEMAS[command])
+    jobs = requested(arguments_of(flags_first(argv)), command, SCHEMAS[command])
+    return [compose(job, primary=command, schema=SCHEMAS[command]) for job in jobs]
+
+
+def answer(line, command="train"):
+    with pytest.raises(QatError) as refused:
+        configs(line, command)
+    assert refused.value.exit_code == 2
+    return str(refused.value)
+
+
+FLAGS = [
+    ("--epochs 3", "--epochs 3: options are written without dashes, as key=value: train.epochs=3 or quant.epochs=3"),
+    ("--epochs=3", "train.epochs=3 or quant.epochs=3"),
+    ("--lr 1e-3", "train.learning_rate=1e-3 or quant.learning_rate=1e-3"),
+    ("--batch-size 8", "train.batch_size=8 or quant.batch_size=8"),
+    ("--quant qat", "--quant qat: options are written without dashes, as key=value: quant=qat"),
+    ("--model resnet8", "as key=value: model=resnet8"),
+    ("-e 3", "-e 3: no such flag. Options are written without dashes, as key=value; --help lists the keys."),
+    ("--multi-run seed=0,1", "--multi-run: no such flag. Did you mean --multirun?"),
+    ("quant = qat", "quant = qat: written without spaces: quant=qat"),
+    ("quant= qat", "quant= qat: written without spaces: quant=qat"),
+    ("quant =qat", "quant =qat: written without spaces: quant=qat"),
+    ("help", "help: the options are listed by --help"),
+    ("qat", "qat: expected key=value. Did you mean quant=qat? --help lists the keys."),
+    ("seed", "seed: expected key=value. Did you mean seed=…?"),
+    (
+        "train.epochs=3,",
+        "train.epochs=3,: the comma at the end would make it a list of values, each for a job of a sweep. Wit",
+    ),
+    ("train.epochs=3,", "Without it: train.epochs=3"),
+    ("quant.learning_rate=1e-3,", "Without it: quant.learning_rate=1e-3"),
+    ("quant=qat,", "Without it: quant=qat"),
+    ("quant.delay=0.2,", "Without it: quant.delay=0.2"),
+    ("-m seed=0,1,", "Without it: seed=0,1"),
+    ("-m seed=0,,1", "the comma without a value beside it would make it a list"),
+    ("quant.skip=conv,", "Without it: quant.skip=conv"),
+    ("data.image_size=[96,96,]", "the comma at the end is one too many. Without it: data.image_size=[96,96]"),
+    ("train.learning_rate=1e-3;", "train.learning_rate=1e-3;: expected a number (the first;"),
+    ("data.range=[0;255]", "data.range=[0;255]: expected a list of numbers, as [-1, 1], or null"),
+    ("train:epochs=3", "train:epochs=3: written with a point: train.epochs=3"),
+    ("quant=QAT", "quant=QAT: no such option. Did you mean quant=qat?"),
+    ("data=CIFAR10", "Did you mean data=cifar10?"),
+    (
+        "seed=[0,1,2]",
+        "expected a whole number (of weights, order of samples, dropout, and the draw of calibration samples). A ",
+    ),
+    ("-m seed=[0,1,2]", "A job for each value: -m seed=0,1,2"),
+    ("nonsense", "nonsense: expected key=value. --help lists the keys."),
+    ("-m seed=0,1 --cfg job", "--cfg shows the config of one job: leave out -m, and give each key one value."),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), FLAGS, ids=[line for line, _ in FLAGS])
+def test_what_is_no_override_is_answered_by_the_one_that_is_meant(line, message):
+    assert message in answer(line.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "message"),
+    [
+        ("verify", "model.tflite", "model.tflite: expected key=value. Did you mean tflite=model.tflite?"),
+        ("diagnose", "--keras=x.h5", "--keras=x.h5: options are written without dashes, as key=value: keras=x.h5"),
+        ("evaluate", "tflite=x.tflite debug=tiny", "debug"),
+        ("benchmark", "--threads 2", "as key=value: threads=2"),
+    ],
+)
+def test_so_it_is_by_each_command_with_its_own_keys(command, line, message):
+    assert message in answer(line.split(), command)
+
+
+SWEEPS = [
+    ("seed=0,1,2", "seed=0,1,2: several values are one job each, and a sweep is asked for by -m:\n  "),
+    ("seed=0,1,2", " -m qat.train -m seed=0,1,2"),
+    ("quant=ptq,qat", " -m qat.train -m quant=ptq,qat"),
+    ("seed=range(3)", "seed=range(3): several values are one job each"),
+    ("hydra/sweeper=optuna", "hydra/sweeper=optuna: is for sweeps, and a sweep is asked for by -m:\n  "),
+    ("hydra/launcher=joblib seed=1", "hydra/launcher=joblib: is for sweeps"),
+    ("export.io=int8,float32", "expected a list, as export.io=[int8,float32]; a job for each value wants -m."),
+    ("data.range=0,255", "expected a list, as data.range=[0,255]; a job for each value wants -m."),
+    ("data.image_size=32,48", "expected [height, width] is data.image_size=[32,48]; a job for each value wants -m."),
+    ("train.optimizer=adam,sgd", "train.optimizer=adam,sgd: expected one optimizer; a job for each value wants -m."),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), SWEEPS, ids=[line for line, _ in SWEEPS])
+def test_several_values_without_a_sweep_are_answered_by_the_sweep(line, message):
+    assert message in answer(line.split())
+
+
+KEYS = [
+    ("lr=1e-3", "lr: no such key. Did you mean train.learning_rate or quant.learning_rate?"),
+    ("epochs=3", "epochs: no such key. Did you mean train.epochs or quant.epochs?"),
+    ("experiment=foo", "experiment=foo: no such option. Choices of experiment: "),
+    ("train.epochs=0", "train.epochs=0: model=mobilenet would keep its random weights."),
+    ("train.optimizer=adamm", "train.optimizer=adamm: no such optimizer. Did you mean adam? Choices: adadelta,"),
+    ("export.io=float16", "export.io=float16: a float16 file keeps float32 inputs and outputs; use float32."),
+    ("export.io=int7", "export.io=int7: expected int8, uint8, float32"),
+    (
+        "quant.per_layer=4",
+        "quant.per_layer=4: expected a section, as {key: value} (regex -> {weight_bits, per_channel, method}).",
+    ),
+    ("train.epochs={", "train.epochs={: the value cannot be read: a bracket is not closed."),
+    ("logger=null", "logger=null: logger is left out by ~logger. Choices of logger: csv, many, mlflow, tensorboard."),
+    ("logger=wandb", "logger=wandb: no such option. Choices of logger: csv, many, mlflow, tensorboard."),
+    ("--logger csv", "--logger csv: options are written without dashes, as key=value: logger=csv"),
+    ("+logger=csv", "+logger=csv: written without a plus: logger=csv, or logger=[tensorboard,csv] to have both"),
+    ("+model=resnet8", "+model=resnet8: written without a plus: model=resnet8"),
+    (
+        "logger.csv=true",
+        "logger.csv=true: logger names files of options, and has no keys of its own. Did you mean log.csv=",
+    ),
+    ("debug=true", "debug=true: expected the name of an option. Choices of debug: tiny."),
+    ("model=18", "model=18: expected the name of an option. Choices of model: autoencoder,"),
+    ("hydra.run.dir=", "hydra.run.dir= expected a folder, as hydra.run.dir=runs/first"),
+    ("data=digits.npz", "data.path=digits.npz: no such file or folder"),
+]
+
+
+KEYS += [  # a value of another kind, told with an example of its own and with what the key means
+    ("data.image_size=abc", "expected a list of whole numbers, as [96, 96], or null ([height, width]; null keeps the"),
+    ("data.image_size=32x48", "data.image_size=32x48: expected [height, width], as data.image_size=[32,48]"),
+    ("data.image_size=(32,48)", "data.image_size=(32,48): a list has square brackets: data.image_size=[32,48]"),
+    ("data.mean=[0.5,0.5", "data.mean=[0.5,0.5: the value cannot be read: a bracket is not closed."),
+    ("data.range=0..255", "data.range=0..255: expected a list of numbers, as [-1, 1], or null"),
+    ("train.learning_rate=0,001", "a fraction has a point: train.learning_rate=0.001; a job for each value wants -m."),
+    ("train.batch_size=64k", "train.batch_size=64k: expected a whole number (samples a step)."),
+    ("quant.weight_bits=int8", "quant.weight_bits=int8: expected a whole number (8 or 4)."),
+    ("limits.seconds=2m", "expected a whole number (of such a child, for one file or one call)."),
+    ("quant.calibration=512", "it has keys of its own, as quant.calibration.samples=…: samples, min_samples, engine"),
+    (
+        "train.optimizer=Adam(0.001)",
+        "train.optimizer=sgd train.optimizer.momentum=0.9; the rate is train.learning_rate.",
+    ),
+    ("train.optimizer.lr=0.01", "train.optimizer.lr=0.01: the rate has a key of its own, train.learning_rate"),
+    ("model.target=my:build", "A function is named by model.target._target_=my.build."),
+    ("data=user", "data.target._target_=my_package.my_function"),
+    ("quant.name=ptq", "quant.name=ptq: written quant=ptq, which brings the settings that go with it"),
+    ("quant=[ptq,qat]", "expected one option; a job for each is asked for by -m quant=ptq,qat"),
+    ("sweep=quantizers", "sweep=quantizers: written with a plus: +sweep=quantizers"),
+    ("train.epochs==3", "train.epochs==3: written with one =, as train.epochs=3"),
+    ("train.epochs:3", "train.epochs:3: expected key=value. Did you mean train.epochs=3?"),
+    ("debug", "debug: expected key=value. Did you mean debug=…?"),
+    ("seed=-1", "seed=-1: expected a number from 0 to 2147483647."),
+    ("data.batch_size=8", "data.batch_size: no such key. Did you mean train.batch_size or quant.batch_size"),
+    ("train.loss=mse", "train.loss: no such key; it follows from the task."),
+    ("num_classes=10", "num_classes: no such key; their number is read from the labels."),
+    ("output_dir=runs", "output_dir: no such key. Did you mean hydra.run.dir=FOLDER?"),
+    ("hydra.launcher.n_jobs=2", "the launcher of this command has no such key. Choose one first, by hydra/launcher=…"),
+    ("model=my.keras", "model.path=my.keras: no such file or folder"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), KEYS, ids=[line for line, _ in KEYS])
+def test_a_key_or_value_that_cannot_be_meant_is_answered(line, message):
+    assert message in answer(line.split())
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 1)).astype(np.uint8)
+LABELS = np.arange(40) % 4
+DATA = [  # what lies at data.path, and what is said of it
+    (
+        "digits.csv",
+        "0,1,2\n3,4,5\n",
+        "a text, as a .csv is one, and no .npz. Read it into arrays. Samples and",
+    ),
+    ("digits.npz", "0;1;2\n", "digits.npz: a text, as a .csv is one, and no .npz."),
+    (
+        "x.npy",
+        IMAGES,
+        "x.npy: an .npy, which is one array without labels. Samples and labels are stored together:",
+    ),
+    ("cut.npz", b"PK\x03\x04 and no more", "cut.npz: not a readable .npz of plain arrays (File is not a zip file)."),
+    ("empty.npz", b"", "empty.npz: not a readable .npz of plain arrays"),
+    ("folder.npz", None, "folder.npz"),
+    ("objects.npz", {"x": np.array([{}] * 40), "y": LABELS}, "it holds Python objects, which are not loaded"),
+    ("keys.npz", {"images": IMAGES, "labels": LABELS}, "has no x_train and no y_train; its keys are images, labels."),
+    (
+        "texts.npz",
+        {"x": IMAGES, "y": np.array(["cat", "dog"] * 20)},
+        "y holds texts, the first is 'cat': expected",
+    ),
+    (
+        "floats.npz",
+        {"x": IMAGES, "y": LABELS / 2},
+        "y is float64: expected whole numbers 0..classes-1 of",
+    ),
+    (
+        "one_based.npz",
+        {"x": IMAGES, "y": LABELS + 1},
+        "no training sample has label 0, though labels go up to 4",
+    ),
+    (
+        "negative.npz",
+        {"x": IMAGES, "y": LABELS - 1},
+        "y holds 10 labels outside the classes, the first is -1",
+    ),
+    ("named.npz", {"x": IMAGES, "y": LABELS, "label_names": ["a", "b"]}, "outside the classes 0..1, the first is 2 at"),
+    (
+        "one_hot.npz",
+        {"x": IMAGES, "y": np.eye(4)[LABELS]},
+        "y has shape [40, 4]: expected [N]; make one-hot labels",
+    ),
+    ("short.npz", {"x": IMAGES, "y": LABELS[:-1]}, "y has 39 labels for 40 samples: the counts must agree"),
+    ("flat.npz", {"x": IMAGES[:, 0, 0, 0], "y": LABELS}, "x has shape [40]: expected [N, ...], one row a sample"),
+    (
+        "int32.npz",
+        {"x": IMAGES.astype(np.int32), "y": LABELS},
+        "x is int32: expected uint8 (images, 0..255)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), DATA, ids=[name for name, _, _ in DATA])
+def test_data_that_cannot_be_used_is_answered_by_what_it_is_and_what_is_wanted(name, content, message, tmp_path):
+    path = tmp_path / name
+    if content is None:
+        path.mkdir()
+    elif isinstance(content, dict):
+        np.savez(path, **content)
+    elif isinstance(content, np.ndarray):
+        np.save(path, content)
+    else:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    (config,) = configs(["data=npz", f"data.path={path}"])
+    with pytest.raises(QatError) as refused:
+        data.load(config.data, 8, 0)
+    assert message in str(refused.value)
+    assert refused.value.exit_code == 2
+
+
+ADAM = {"_target_": "tf_keras.optimizers.Adam", "weight_decay": None}
+
+
+@pytest.mark.parametrize(
+    ("line", "read", "value"),
+    [
+        (["train.optimizer=adam"], lambda c: c.train.optimizer, ADAM),
+        (["quant.optimizer=Adam"], lambda c: c.quant.optimizer, ADAM),
+        (
+            ["train.optimizer=sgd", "train.optimizer.momentum=0.9"],
+            lambda c: c.train.optimizer,
+            {"_target_": "tf_keras.optimizers.SGD", "weight_decay": None, "momentum": 0.9},
+        ),
+        (["train.optimizer=adamw"], lambda c: c.train.optimizer["weight_decay"], 0.1),
+        (["train.optimizer=my_package.Mine"], lambda c: c.train.optimizer["_target_"], "my_package.Mine"),
+        (["export.io=int8"], lambda c: c.export.io, ["int8"]),
+        (["data.image_size=96"], lambda c: c.data.image_size, [96, 96]),
+        (["data.image_size=96x96"], lambda c: c.data.image_size, [96, 96]),
+        (["train.epochs=1e1"], lambda c: c.train.epochs, 10),
+        (["quant.batch_size=16.0"], lambda c: c.quant.batch_size, 16),
+        ([" seed=3"], lambda c: c.seed, 3),
+        (["data.mean=0.5", "data.std=0.5"], lambda c: (c.data.mean, c.data.std), ([0.5], [0.5])),
+        (["quant.skip=softmax"], lambda c: c.quant.skip, ["softmax"]),
+        (["quant.skip=conv|dense.*"], lambda c: c.quant.skip, ["conv|dense.*"]),
+        (["quant.skip=^block_[12]$"], lambda c: c.quant.skip, ["^block_[12]$"]),
+        (["quant.beside=qat_tfmot"], lambda c: c.quant.beside, ["qat_tfmot"]),
+        (["data.label_names=null"], lambda c: c.data.label_names, None),
+        (["float_cache=a folder (1)"], lambda c: c.float_cache, "a folder (1)"),
+    ],
+    ids=lambda part: part[0] if isinstance(part, list) else "",
+)
+def test_a_single_value_is_simply_taken(line, read, value):
+    assert read(configs(line)[0]) == value
+
+
+def test_in_a_sweep_each_single_value_is_a_job_s():
+    found = configs(["-m", "export.io=int8,float32", "train.optimizer=sgd,adam", "data.image_size=32,48"])
+    assert [(each.export.io, each.data.image_size) for each in found[:2]] == [
+        (["int8"], [32, 32]),
+        (["float32"], [32, 32]),
+    ]
+    assert {each.train.optimizer["_target_"] for each in found} == {
+        "tf_keras.optimizers.SGD",
+        "tf_keras.optimizers.Adam",
+    }
+
+
+@pytest.mark.parametrize("uri", ["http://user:s3cret@host", "http://user:s3cret/@#@host:1/a", "user:s3cret@host"])
+@pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]], ids=["one", "sweep"])
+def test_a_password_in_an_address_is_refused_and_not_shown(uri, more):
+    said = answer([*more, f"log.mlflow_uri={uri}"])
+    assert said.startswith("log.mlflow_uri: expected an address without a user and password")
+    assert "MLFLOW_TRACKING_PASSWORD" in said
+    assert "s3cret" not in said
+    assert "s3cret" not in answer([f"logger.mlflow_uri={uri}"])
+
+
+@pytest.mark.parametrize("uri", ["http://host:5000/a", "runs@home", "/home/a@b/runs", "file:///home/a@b", "databricks"])
+def test_a_place_without_one_is_taken(uri):
+    (config,) = configs([f"log.mlflow_uri={uri}"])
+    assert config.log.mlflow_uri == uri
+
+
+def test_a_model_that_was_trained_before_needs_no_epoch(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"")
+    assert configs(["train.epochs=0", "model=saved", f"model.path={tmp_path}/model.keras"])
+    assert configs(["train.epochs=0", f"float_run={tmp_path}"])
+
+
+def test_an_experiment_is_a_file_of_options_and_the_command_line_goes_before_it():
+    (config,) = configs(["experiment=tiny_footprint", "model.alpha=0.25"])
+    assert (config.model.alpha, config.export.microcontroller, config.quant.calibration.method) == (0.25, True, "mse")
+
+
+@pytest.mark.parametrize(
+    ("given", "understood_as"),
+    [
+        ("data.path=odd,", "data.path='odd,'"),
+        ("hydra.run.dir=multirun/seed=0", "hydra.run.dir='multirun/seed=0'"),
+        ("float_run=multirun/seed=0,quant.epochs=1", "float_run='multirun/seed=0,quant.epochs=1'"),
+    ],
+)
+def test_the_folder_of_a_sweeps_job_is_a_value(given, understood_as):
+    assert understood([given], "train", Config) == [understood_as]
+
+
+def test_a_group_of_another_command_is_no_key_of_this_one():
+    assert answer(["model=model.tflite"], "verify").startswith("model: no such key. ")
+
+
+def test_a_path_may_begin_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    given = ["data.path=~/images", "hydra.run.dir=~/runs", "float_run=~/a=b", "train.epochs=3"]
+    taken = understood([part for each in ["data=~/images"] for part in by_path(each)] + given, "train", Config)
+    assert taken == [
+        "data=image_folder",
+        "data.path=/home/me/images",
+        "data.path=/home/me/images",
+        "hydra.run.dir=/home/me/runs",
+        "float_run='/home/me/a=b'",
+        "train.epochs=3",
+    ]
+
+
+def test_folders_of_jobs_are_compared_one_or_several():
+    several = understood(["runs=[a/seed=0,a/seed=1]"], "compare", CompareConfig)
+    assert several == ["runs=['a/seed=0','a/seed=1']"]
+    assert understood(["runs=a/seed=0"], "compare", CompareConfig) == ["runs='a/seed=0'"]
+
+
+@pytest.mark.parametrize(
+    "argv", [["-m", "export.io=choice([int8],[float32])"], ["+sweep=search", "export.io=int8,uint8"]]
+)
+def test_sweeps_of_lists_are_taken(argv):
+    last = understood(argv, "train", Config)[-1]
+    assert last in ("export.io=choice([int8],[float32])", "export.io=[int8],[uint8]")
