@@ -44,7 +44,7 @@ LONG = {  # the layer, its steps, what each step is
     "SimpleRNN": (lambda: layers.SimpleRNN(16, name="memory"), 1000, 5),
     "GRU": (lambda: layers.GRU(16, name="memory"), 500, 18),
     "LSTM": (lambda: layers.LSTM(16, recurrent_activation="hard_sigmoid", name="memory"), 900, 23),
-    "written out": (lambda: layers.GRU(16, unroll=True, name="memory"), 500, 18),
+    "written out": (lambda: layers.GRU(16, unroll=True, name="memory"), 170, 18),
     "RNN of a cell": (lambda: layers.RNN(Clipped(16), name="memory"), 1000, 4),
     "RNN of two cells": (lambda: layers.RNN([layers.LSTMCell(8), layers.GRUCell(8)], name="memory"), 300, 32),
     "with all that it can give": (
@@ -117,7 +117,9 @@ def test_a_loop_inside_a_loop_counts_once():
 
 @pytest.mark.parametrize("options", [{}, {"unroll": True}, {"return_sequences": True}])
 def test_the_lstm_that_has_a_kernel_is_one_op_over_any_number_of_steps(options):
-    graph = canonicalize(series(1000, layers.LSTM(16, **options)))
+    steps = 50 if "unroll" in options else 1000  # Keras writes these out by itself to make the model
+    with use(Limits(unrolled_ops=100)):
+        graph = canonicalize(series(steps, layers.LSTM(16, **options)))
     assert blockers(graph) == []
     assert len(list(graph.of("lstm"))) == 1
     assert len(graph.nodes) < 10
