@@ -62,7 +62,7 @@ EVERY = [
 
 @pytest.mark.parametrize("name", EVERY)
 def test_jobs_share_the_cores_and_one_that_fails_ends_no_other(name, tmp_path):
-    done = start(tmp_path, str(Path(__file__).with_name("a_door.py")), *engine(name), "seed=0,1,2")
+    done = start(tmp_path, str(Path(__file__).with_name("odd_seeds.py")), *engine(name), "seed=0,1,2")
     assert done.returncode == 1, done.stderr
     assert "1 of 3 jobs failed:\n  seed=1\n      ValueError: seed 1 is odd" in done.stderr
     ran = {path.parent.name: path.read_text().split() for path in tmp_path.glob("sweep/*/ran")}
@@ -76,7 +76,7 @@ def test_jobs_share_the_cores_and_one_that_fails_ends_no_other(name, tmp_path):
 @pytest.mark.parametrize("name", EVERY)
 def test_a_job_whose_process_dies_takes_no_other_along(name, tmp_path):
     (tmp_path / "deadly").write_text("2")  # joblib starts the jobs of a dead pool again: this one dies each time
-    done = start(tmp_path, str(Path(__file__).with_name("a_door.py")), *engine(name), "seed=0,2,4")
+    done = start(tmp_path, str(Path(__file__).with_name("odd_seeds.py")), *engine(name), "seed=0,2,4")
     assert done.returncode == 1, done.stderr
     assert "1 of 3 jobs failed:" in done.stderr
     lost = "the launcher ended with TerminatedWorkerError" if name == "joblib" else "its process ended without a word: "

@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 def door(cwd, *arguments):
     where = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    command = [sys.executable, str(Path(__file__).with_name("a_door.py")), *arguments]
+    command = [sys.executable, str(Path(__file__).with_name("odd_seeds.py")), *arguments]
     return subprocess.run(command, cwd=cwd, env=where, capture_output=True, text=True, timeout=120)
 
 

@@ -1,6 +1,7 @@
 """Canonical form: a Keras model as a graph of ops that each have an exact integer twin in TFLite.
 
-`canonicalize` traces the model (`importing.trace`, `importing.layer_handlers`), reads the ops (`importing.importer`) and applies `REWRITES` in order.
+`canonicalize` traces the model (`importing.trace`, `importing.layer_handlers`), reads the ops (`importing.importer`)
+and applies `REWRITES` in order.
 The float function stays what it was.
 """
 
