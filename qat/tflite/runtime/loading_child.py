@@ -14,7 +14,7 @@ REFUSED = 3  # exit code of a model that the runtime refused in an orderly way
 
 
 def _try(content: bytes, batch: int) -> None:
-    """Refusals of a first run on one sample are raised; after it only crashes matter: `batch` samples, other kernels."""
+    """Refusals of a first run on one sample are raised; then only crashes matter: `batch` samples, other kernels."""
     from ai_edge_litert.interpreter import OpResolverType
 
     started = time.monotonic()
