@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qat.diagnosis.diagnosis import Samples
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.running import real_of
+from qat.diagnosis.runs import real_of
 
 SHOWN = 3
 SMALLEST, LARGEST = 4, 192  # pixels of a side: less is no image, more is drawn smaller
@@ -33,7 +33,7 @@ def _fed(evidence: Evidence) -> list[NDArray] | None:
     fed, tensors = evidence.fed, evidence.case.graph.inputs
     if fed is None or [each.dtype.name for each in fed] != [tensor.dtype for tensor in tensors]:
         return evidence.user_inputs
-    return [real_of(fed[place], tensors[place]) for place in evidence.file.input_order]
+    return [real_of(fed[index], tensors[index]) for index in evidence.file.input_order]
 
 
 def _is_image(values: NDArray) -> bool:

@@ -1,4 +1,4 @@
-"""Which input and which output of the file belongs to which of the Keras model."""
+"""Which input and which output of the file belongs to which of the Keras model, and which arrays fit them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.running import FileRunner, run_keras
-from qat.diagnosis.yardstick import worst_sqnr_db
-from qat.errors import ModelError
+from qat.diagnosis.runs import FileRunner, run_keras
+from qat.diagnosis.score import worst_sqnr_db
+from qat.errors import DataError, ModelError
 from qat.tflite import TfliteGraph
 
 
-def check_same_border(graph: TfliteGraph, model: Any) -> None:
+def check_same_signature(graph: TfliteGraph, model: Any) -> None:
     """Raises: ModelError where inputs or outputs of the Keras model cannot be those of the file."""
     for which, tensors, wanted in (("inputs", graph.inputs, model.inputs), ("outputs", graph.outputs, model.outputs)):
         have = [tuple(t.shape_signature) for t in tensors]
@@ -43,7 +44,7 @@ def _shapes(shapes: list[tuple[int, ...]]) -> str:
 
 def input_order(graph: TfliteGraph, model: Any) -> list[int]:
     """By the names of the signature or of the tensors, else by shapes."""
-    by_name = _places(list(model.input_names), _signature_names(graph, "inputs"), [t.name for t in graph.inputs])
+    by_name = _indices_of(list(model.input_names), _signature_names(graph, "inputs"), [t.name for t in graph.inputs])
     if by_name is not None:
         return by_name
     shapes = [tuple(x.shape[1:]) for x in model.inputs]
@@ -56,32 +57,60 @@ def output_order(graph: TfliteGraph, model: Any, runner: FileRunner, inputs: lis
         few = [a[:32] for a in inputs]
         wanted, found = run_keras(model, few), runner.real(few)
         return best_order(wanted, found, lambda w, f: max(worst_sqnr_db([w], [f]), -100.0))
-    names = _places(list(model.output_names), _signature_names(graph, "outputs"), [])
+    names = _indices_of(list(model.output_names), _signature_names(graph, "outputs"), [])
     return names or runner.output_order
 
 
 def best_order(wanted: Sequence[Any], found: Sequence[Any], score: Callable[[Any, Any], float]) -> list[int]:
-    """For each wanted item the place of its partner in `found`, by the best total score (up to six items)."""
-    places = range(len(found))
+    """For each wanted item the index of its partner in `found`, by the best total score (up to six items)."""
+    indices = range(len(found))
     if len(found) > 6 or len(wanted) != len(found):
         return list(range(len(wanted)))
     table = [[min(score(w, f), 1e6) for f in found] for w in wanted]
-    orders = itertools.permutations(places)
+    orders = itertools.permutations(indices)
     return list(max(orders, key=lambda order: sum(row[i] for row, i in zip(table, order, strict=True))))
 
 
 def _signature_names(graph: TfliteGraph, which: str) -> dict[str, int]:
-    """Name to place among the file's inputs or outputs."""
+    """Name to index among the file's inputs or outputs."""
     if not graph.signatures:
         return {}
-    places = {t.index: place for place, t in enumerate(getattr(graph, which))}
-    return {n: places[i] for n, i in getattr(graph.signatures[0], which).items() if i in places}
+    indices = {t.index: index for index, t in enumerate(getattr(graph, which))}
+    return {n: indices[i] for n, i in getattr(graph.signatures[0], which).items() if i in indices}
 
 
-def _places(names: list[str], signature: dict[str, int], tensor_names: list[str]) -> list[int] | None:
-    """Place in the file of each Keras name, if all of them are found."""
+def _indices_of(names: list[str], signature: dict[str, int], tensor_names: list[str]) -> list[int] | None:
+    """Index in the file of each Keras name, if all of them are found."""
     stripped = {n.removeprefix("serving_default_").split(":")[0]: i for i, n in enumerate(tensor_names)}
     for known in (signature, stripped):
         if set(names) <= set(known):
             return [known[n] for n in names]
     return None
+
+
+def shaped_as(raw: NDArray, graph: TfliteGraph) -> NDArray:
+    """Raw samples in the shape of the file's input, where that holds as many numbers."""
+    shape = graph.inputs[0].shape
+    return raw.reshape(len(raw), *shape[1:]) if raw[0].size == int(np.prod(shape[1:])) else raw
+
+
+def check_inputs(arrays: list[NDArray], graph: TfliteGraph) -> None:
+    """Raises: DataError where these cannot be inputs of the file."""
+    wanted = [t.shape_signature for t in graph.inputs]
+    if len(arrays) != len(wanted):
+        raise DataError(
+            f"{len(arrays)} arrays for the model's {len(wanted)} inputs; preprocess must return one for each"
+        )
+    if not fits(arrays, graph):
+        shapes = [list(a.shape[1:]) for a in arrays]
+        raise DataError(f"model inputs have shapes {shapes} a sample, the file takes {[list(w[1:]) for w in wanted]}")
+
+
+def fits(arrays: Sequence[NDArray], graph: TfliteGraph) -> bool:
+    """Whether these arrays have the shapes of the file's inputs, in any order."""
+    signatures = sorted(tuple(t.shape_signature[1:]) for t in graph.inputs)
+    given = sorted(tuple(a.shape[1:]) for a in arrays)
+    return len(given) == len(signatures) and all(
+        len(s) == len(g) and all(a in (-1, b) for a, b in zip(s, g, strict=True))
+        for s, g in zip(signatures, given, strict=True)
+    )

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.diagnosis import Finding
+from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.fixes import AS_IT_IS, ONE_PASS, READ_AFTER, WITHOUT_DELEGATE, whole_batch
-from qat.diagnosis.yardstick import predicted_labels
+from qat.diagnosis.score import predicted_labels
 from qat.tflite.graph import Tensor
 
-MATCH = 0.98
+MATCH = 0.98  # share of rows
+SHIFTED, ONE_LABEL = 0.95, 0.95  # share of the labels that a shift, or one label per class, explains
+ON_LINE, HARMLESS = 0.99, 0.02  # share of values on a line; of the scores' range that a wrong line moves them by
+LATE = 0.9  # share of rows that are the one before
+ELSEWHERE, STEPS = 0.02, 2.5  # share of codes that are another number here, by more than so many steps
 
 
 def tolerance(tensor: Tensor) -> float:
@@ -38,14 +42,14 @@ def dequantize_formula(tensor: Tensor) -> str:
     return f"(codes.astype(np.float32) - {int(params.zero_point[0])}) * {float(params.scale[0]):.9g}"
 
 
-def probe_labels(found: NDArray, scores: NDArray) -> Iterator[Finding]:
-    """`found` [N] labels of the app, `scores` what the file gave."""
+def of_labels(found: NDArray, scores: NDArray) -> Iterator[Hypothesis]:
+    """Of labels [N] that the app recorded, where the file gave `scores`."""
     wanted, got = predicted_labels(scores), found.astype(np.int64)
     if np.mean(wanted == got) > MATCH:
         return
     steps, counts = np.unique(got - wanted, return_counts=True)
     shift, share = int(steps[counts.argmax()]), float(counts.max() / len(got))
-    if share > 0.95 and shift != 0:
+    if share > SHIFTED and shift != 0:
         yield _labels(
             f"the app's labels are the predicted classes {shift:+d} for {share:.0%} of the samples",
             f"count classes as the file does: labels - ({shift})",
@@ -60,8 +64,8 @@ def probe_labels(found: NDArray, scores: NDArray) -> Iterator[Finding]:
     yield from _rows(got[:, None].astype(np.float64), wanted[:, None].astype(np.float64), 0.0, single=True)
 
 
-def _labels(evidence: str, fix: str) -> Finding:
-    return Finding("O03", evidence, fix, 0.95, certain=True)
+def _labels(evidence: str, fix: str) -> Hypothesis:
+    return Hypothesis("O03", evidence, fix, 0.95, certain=True)
 
 
 def _mapping(wanted: NDArray, got: NDArray) -> dict[int, int] | None:
@@ -69,17 +73,15 @@ def _mapping(wanted: NDArray, got: NDArray) -> dict[int, int] | None:
     table = {}
     for label in np.unique(wanted):
         values, counts = np.unique(got[wanted == label], return_counts=True)
-        if counts.max() / counts.sum() < 0.95:
+        if counts.max() / counts.sum() < ONE_LABEL:
             return None
         table[int(label)] = int(values[counts.argmax()])
     distinct = len(set(table.values())) == len(table) and len(table) > 1
     return table if distinct and any(a != b for a, b in table.items()) else None
 
 
-def probe_scores(
-    found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, probabilities: bool
-) -> Iterator[Finding]:
-    """`found` the app's scores, `wanted` the dequantized outputs, `codes` the raw ones."""
+def of_scores(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Hypothesis]:
+    """Of the app's scores, where the dequantized outputs are `wanted` and the raw ones `codes`."""
     within = tolerance(tensor)
     if found.dtype.kind in "iu" and not tensor.is_float and found.shape == codes.shape:
         found = (found.astype(np.float32) - int(tensor.quantization.zero_point[0])) * float(
@@ -93,7 +95,7 @@ def probe_scores(
     if found.shape != wanted.shape or same(found, wanted, within):
         return
     if tensor.quantization is not None and not tensor.is_float and same(found, codes, 1.01):
-        yield Finding(
+        yield Hypothesis(
             "O01", f"the app's scores are the raw codes ({found.min():.0f}..{found.max():.0f}), not dequantized",
             dequantize_formula(tensor), 0.97, certain=True,
         )  # fmt: skip
@@ -105,14 +107,14 @@ def probe_scores(
     yield from _rows(found, wanted, within)
 
 
-def _extra_column(found: NDArray, wanted: NDArray, within: float) -> Iterator[Finding]:
+def _extra_column(found: NDArray, wanted: NDArray, within: float) -> Iterator[Hypothesis]:
     for start, words in ((1, "in front"), (0, "behind")):
         if same(found[:, start : start + wanted.shape[1]], wanted, within) and start:
             yield _labels(f"the app's scores have a class more {words} (background?): all are shifted by {start}",
                           "drop the background entry of the label list: label_names[1:]")  # fmt: skip
 
 
-def _columns(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, within: float) -> Finding | None:
+def _columns(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, within: float) -> Hypothesis | None:
     """O03: the same columns in another order."""
     if wanted.ndim != 2 or not 2 <= wanted.shape[1] <= 1001:
         return None
@@ -133,7 +135,7 @@ def _columns(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, wi
     )
 
 
-def _affine(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, within: float) -> Finding | None:
+def _affine(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, within: float) -> Hypothesis | None:
     """O02: a straight line of the right scores, but not the right line."""
     x, y = wanted.astype(np.float64).ravel(), found.astype(np.float64).ravel()
     if not np.isfinite(y).all() or np.ptp(x) == 0:
@@ -142,19 +144,19 @@ def _affine(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, wit
     error = np.abs(y - slope * x - intercept)
     if abs(slope + 1) < 0.02 and abs(intercept - 1) < 0.02 and wanted.reshape(len(wanted), -1).shape[1] == 1:
         return _labels("the app's score is 1 - the file's: the two classes are exchanged", AS_IT_IS)
-    if slope == 0 or np.mean(error <= max(within * abs(slope), 1e-3 * np.ptp(y))) < 0.99:
+    if slope == 0 or np.mean(error <= max(within * abs(slope), 1e-3 * np.ptp(y))) < ON_LINE:
         return None
     largest = float(np.abs(y - x).max() / max(np.ptp(x), 1e-12))
-    if largest < 0.02:
-        return Finding("O02", f"the app's scores are {slope:.4g} times the right ones", "", 0.2, harmless=True)
+    if largest < HARMLESS:
+        return Hypothesis("O02", f"the app's scores are {slope:.4g} times the right ones", "", 0.2, harmless=True)
     formula = AS_IT_IS if tensor.is_float or tensor.quantization is None else dequantize_formula(tensor)
-    return Finding(
+    return Hypothesis(
         "O02", f"the app's scores are {slope:.5g} * right {intercept:+.4g} (they span [{y.min():.4g}, {y.max():.4g}])",
         formula, 0.95, certain=True,
     )  # fmt: skip
 
 
-def _softmaxed(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, within: float) -> Finding | None:
+def _softmaxed(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, within: float) -> Hypothesis | None:
     """O04: a softmax of what had been through one already."""
     if wanted.ndim != 2 or np.abs(wanted.sum(axis=1) - 1).max() > 0.1:
         return None
@@ -162,11 +164,11 @@ def _softmaxed(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, 
     again = powers / powers.sum(axis=1, keepdims=True)
     if matching_rows(found, again, 0.01) < MATCH:
         return None
-    return Finding("O04", "the app applies softmax to probabilities: the file's last op is a softmax already",
+    return Hypothesis("O04", "the app applies softmax to probabilities: the file's last op is a softmax already",
                    AS_IT_IS, 0.95, certain=True)  # fmt: skip
 
 
-def _rows(found: NDArray, wanted: NDArray, within: float, single: bool = False) -> Iterator[Finding]:
+def _rows(found: NDArray, wanted: NDArray, within: float, single: bool = False) -> Iterator[Hypothesis]:
     """C10, O05, E01: right rows at wrong places."""
     count = len(found)
     flat, right = found.reshape(count, -1), wanted.reshape(count, -1)
@@ -179,18 +181,18 @@ def _rows(found: NDArray, wanted: NDArray, within: float, single: bool = False) 
     varied = not close(right, right[:1]).all()
     constant = close(flat[1:], flat[1:2]).all()
     if varied and constant and not single and close(flat[0], right[0]) and not close(flat[1], flat[0]):
-        yield Finding("C10", "only the first sample of the batch was filled; all others are equal",
+        yield Hypothesis("C10", "only the first sample of the batch was filled; all others are equal",
                       whole_batch(), 0.95, certain=True)  # fmt: skip
     elif varied and close(flat, flat[:1]).all():
         which = "the last" if close(flat[0], right[-1]) else "the first" if close(flat[0], right[0]) else "one"
-        yield Finding("O05", f"all {count} results equal {which} sample's: one buffer was read {count} times",
+        yield Hypothesis("O05", f"all {count} results equal {which} sample's: one buffer was read {count} times",
                       "copy the output after every invoke(): "
                       "interpreter.get_tensor(output_index).copy()", 0.95, certain=True)  # fmt: skip
-    elif varied and close(flat[1:], right[:-1]).mean() > 0.9:
-        yield Finding("O05", "each result is the previous sample's: the output is read before invoke()",
+    elif varied and close(flat[1:], right[:-1]).mean() > LATE:
+        yield Hypothesis("O05", "each result is the previous sample's: the output is read before invoke()",
                       READ_AFTER, 0.95, certain=True)  # fmt: skip
     elif _same_multiset(flat, right, within) and (not single or flat.shape[1] > 1):
-        yield Finding("E01", "the app's results are the right ones in another order: samples were shuffled in between",
+        yield Hypothesis("E01", "the app's results are the right ones in another order: samples were shuffled",
                       ONE_PASS, 0.95, certain=True)  # fmt: skip
 
 
@@ -201,15 +203,15 @@ def _same_multiset(found: NDArray, wanted: NDArray, within: float) -> bool:
     return bool(np.mean(np.abs(first - second) < 3 * found.shape[1]) > 0.95 and np.ptp(second) > 30 * found.shape[1])
 
 
-def elsewhere(found: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Finding]:
+def elsewhere(found: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Hypothesis]:
     """C13: raw codes that this machine's runtime does not give for the very codes that were fed."""
     if found.dtype != np.dtype(tensor.dtype) or found.size != codes.size:
         return
     apart = np.abs(found.reshape(codes.shape).astype(np.float64) - codes)
-    step = 2.5 if not tensor.is_float else 1e-2 * max(float(np.std(codes)), 1e-6)
+    step = STEPS if not tensor.is_float else 1e-2 * max(float(np.std(codes)), 1e-6)
     share = float(np.mean(apart > step))
-    if share > 0.02:
-        yield Finding(
+    if share > ELSEWHERE:
+        yield Hypothesis(
             "C13",
             f"for the very codes that were fed {share:.0%} of the outputs are another number here, by at most "
             f"{apart.max():.4g}: another runtime, delegate or version computed them, or another file",

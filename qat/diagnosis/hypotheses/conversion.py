@@ -6,16 +6,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qat.diagnosis.diagnosis import Finding
-from qat.diagnosis.facts import FEW_ELEMENTS, Facts
+from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss
+from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.file_facts import FEW_ELEMENTS, FileFacts
 from qat.diagnosis.fixes import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, verify_command
+from qat.diagnosis.runs import FileRunner
+from qat.diagnosis.score import OutputScore
+from qat.errors import QatError
 
 COARSE_CODES = 12  # of 127, in the median channel
 LEVELS = 16  # fewer used codes than that, and a tensor in a shared scale is lost
 INTEGER = ("int8", "int16x8")
+KERNEL_SAMPLES = 64
+NEAR_OVERFLOW = 2**31 - 2**28  # of an int32 bias
+LARGEST_FLOAT16 = 65504
 
 
-def not_quantized(facts: Facts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Finding]:
+def not_quantized(facts: FileFacts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Hypothesis]:
     """C01, C02, C03: a float body where integers were wanted. `sound`: whether the calibration given holds samples."""
     graph, scheme = facts.graph, facts.scheme
     wanted = expect in INTEGER or (expect is None and calibrated)
@@ -24,7 +31,7 @@ def not_quantized(facts: Facts, expect: str | None, calibrated: bool, sound: boo
     ]
     if scheme == "float32" and (integer_border or (wanted and sound is False)):
         which = f"the outputs are {graph.outputs[0].dtype}, inputs {graph.inputs[0].dtype}" if integer_border else ""
-        yield Finding(
+        yield Hypothesis(
             "C02",
             f"all {len(facts.float_ops)} computing ops are float32 although integer I/O was asked for ({which}): "
             "the converter saw no usable calibration sample and said nothing",
@@ -34,7 +41,7 @@ def not_quantized(facts: Facts, expect: str | None, calibrated: bool, sound: boo
             1.0, certain=True, needs_loss=False,
         )  # fmt: skip
     elif scheme == "float32" and (wanted or expect in ("dynamic_range", "float16")):
-        yield Finding(
+        yield Hypothesis(
             "C01",
             f"no int8, int16 or float16 tensor in a file of {graph.size_bytes} bytes, though "
             f"{expect or 'int8'} was meant",
@@ -44,7 +51,7 @@ def not_quantized(facts: Facts, expect: str | None, calibrated: bool, sound: boo
         )  # fmt: skip
     elif scheme in ("dynamic_range", "float16") and wanted:
         small = sum(1 for _, w in facts.weights if w.is_float and w.size < FEW_ELEMENTS)
-        yield Finding(
+        yield Hypothesis(
             "C03",
             f"weights are stored in {len(facts.integer_weights)} integer tensors, but all "
             f"{len(facts.float_ops)} ops compute "
@@ -55,16 +62,16 @@ def not_quantized(facts: Facts, expect: str | None, calibrated: bool, sound: boo
             1.0, certain=True, needs_loss=False,
         )  # fmt: skip
     elif scheme == "int8" and expect in ("float32", "float16", "dynamic_range"):
-        yield Finding(
+        yield Hypothesis(
             "C01", f"the file is int8, though {expect} was meant",
             f"check which file is shipped: {verify_command()}", harmless=True,
         )  # fmt: skip
 
 
-def qat_not_lowered(facts: Facts) -> Iterator[Finding]:
+def qat_not_lowered(facts: FileFacts) -> Iterator[Hypothesis]:
     """C04."""
     if facts.scheme == "qat_not_lowered":
-        yield Finding(
+        yield Hypothesis(
             "C04",
             f"{facts.fake_pairs} QUANTIZE/DEQUANTIZE pairs stand around {len(facts.float_ops)} float "
             "ops: a QAT model whose "
@@ -74,16 +81,16 @@ def qat_not_lowered(facts: Facts) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def float16_overflow(facts: Facts) -> Iterator[Finding]:
+def float16_overflow(facts: FileFacts) -> Iterator[Hypothesis]:
     """C05. A mask of large negative numbers before a softmax survives clamping, so that is a note."""
     for tensor in facts.float16_constants:
         values = tensor.data.astype(np.float32)
-        full = ~np.isfinite(values) | (np.abs(values) >= 65504)
+        full = ~np.isfinite(values) | (np.abs(values) >= LARGEST_FLOAT16)
         if not full.any():
             continue
         infinite = bool((~np.isfinite(values)).any())
         mask = not infinite and bool((values[full] < 0).all()) and _feeds_softmax(facts, tensor.index)
-        yield Finding(
+        yield Hypothesis(
             "C05",
             f"float16 constant {tensor.name.split(';')[0]!r}: {int(full.sum())} of {values.size} "
             "values stand at the end of "
@@ -95,7 +102,7 @@ def float16_overflow(facts: Facts) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _feeds_softmax(facts: Facts, index: int, depth: int = 6) -> bool:
+def _feeds_softmax(facts: FileFacts, index: int, depth: int = 6) -> bool:
     users = facts.graph.main.consumers.get(index, ())
     if any(user.name == "SOFTMAX" for user in users):
         return True
@@ -105,14 +112,14 @@ def _feeds_softmax(facts: Facts, index: int, depth: int = 6) -> bool:
     )
 
 
-def training_graph(facts: Facts) -> Iterator[Finding]:
+def training_graph(facts: FileFacts) -> Iterator[Hypothesis]:
     """C08."""
     ops = [op.label for op in facts.graph.ops]
     random = [o for o in ops if o in ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL") or "Random" in o]
     batchnorm = [o for o in ops if o.startswith("FlexFusedBatchNorm")]
     if random or (batchnorm and any("ASSIGN" in o.upper() for o in ops)):
         named = ", ".join(sorted({*random, *batchnorm}))
-        yield Finding(
+        yield Hypothesis(
             "C08",
             f"the file holds {named}: a layer was called with training=True, so its answer changes from call to call",
             "rebuild the model with training=False (or without the argument), copy the weights and convert that: "
@@ -121,7 +128,7 @@ def training_graph(facts: Facts) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def shared_scale(facts: Facts) -> Iterator[Finding]:
+def shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:
     """C11: a tensor of small numbers forced into a concatenation's large scale."""
     for op in facts.graph.ops:
         if op.name != "CONCATENATION":
@@ -134,7 +141,7 @@ def shared_scale(facts: Facts) -> Iterator[Finding]:
         crushed = {i: span / scale for i, span in spans.items() if span is not None and span / scale < LEVELS}
         if crushed and len(crushed) < len(op.inputs):
             worst = min(crushed, key=crushed.get)
-            yield Finding(
+            yield Hypothesis(
                 "C11",
                 f"CONCATENATION writes with scale {scale:.4g}; {facts.graph.tensors[worst].name.split(';')[0]!r} spans "
                 f"{spans[worst]:.3g} and is left with {crushed[worst]:.1f} of 256 levels",
@@ -144,7 +151,7 @@ def shared_scale(facts: Facts) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _own_span(facts: Facts, index: int, depth: int = 5) -> float | None:
+def _own_span(facts: FileFacts, index: int, depth: int = 5) -> float | None:
     """Width that a tensor had where it was computed, before QUANTIZE and reshapes gave it another scale."""
     op = facts.graph.main.producers.get(index)
     if op is None:
@@ -161,7 +168,7 @@ def _own_span(facts: Facts, index: int, depth: int = 5) -> float | None:
     return None
 
 
-def odd_quantizer(facts: Facts) -> Iterator[Finding]:
+def odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
     """C12: LOGISTIC and SOFTMAX must write (1/256, -128) in int8; another scale is a third-party converter's error."""
     for op in facts.graph.ops:
         if op.name not in ("LOGISTIC", "SOFTMAX"):
@@ -170,7 +177,7 @@ def odd_quantizer(facts: Facts) -> Iterator[Finding]:
         if output.dtype == "int8" and output.scales:
             scale, zero = output.scales[0], (output.zero_points or (0,))[0]
             if abs(256 * scale - 1) > 0.01 or zero != -128:
-                yield Finding(
+                yield Hypothesis(
                     "C12",
                     f"{op.name} writes int8 with scale {scale:.6g} and zero point {zero}; the specification demands "
                     "1/256 and -128",
@@ -179,15 +186,15 @@ def odd_quantizer(facts: Facts) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
-def dead_scales(facts: Facts) -> Iterator[Finding]:
+def dead_scales(facts: FileFacts) -> Iterator[Hypothesis]:
     """C12: biases near overflow."""
     for op, weight in facts.weights:
         bias = facts.graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
         if bias is None or bias.dtype != "int32" or not bias.is_constant:
             continue
         largest = int(np.abs(bias.data.astype(np.int64)).max(initial=0))
-        if largest >= 2**31 - 2**28:
-            yield Finding(
+        if largest >= NEAR_OVERFLOW:
+            yield Hypothesis(
                 "C12",
                 f"bias of {weight.layer!r} reaches {largest} of {2**31 - 1}: it saturated when it was stored as int32",
                 "a channel of that layer has a filter scale near 0 (a dead channel), prune it, or retrain with weight "
@@ -196,7 +203,7 @@ def dead_scales(facts: Facts) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def per_tensor(facts: Facts) -> list[tuple[str, int]]:
+def per_tensor(facts: FileFacts) -> list[tuple[str, int]]:
     """Weighted ops of several channels with one scale: (layer, channels)."""
     found = []
     for op, weight in facts.weights:
@@ -208,7 +215,7 @@ def per_tensor(facts: Facts) -> list[tuple[str, int]]:
     return found
 
 
-def coarse_channels(facts: Facts) -> Iterator[Finding]:
+def coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
     """C06 from the file alone: one scale for all channels, and the median channel left with a handful of codes."""
     poor = []
     for op, weight in facts.weights:
@@ -221,7 +228,7 @@ def coarse_channels(facts: Facts) -> Iterator[Finding]:
             poor.append((weight.layer, used))
     if poor:
         named = ", ".join(f"{layer!r} {used:.0f}" for layer, used in poor[:5])
-        yield Finding(
+        yield Hypothesis(
             "C06",
             f"{len(poor)} convolutions have one weight scale for channels of very different size; "
             "the largest code of the "
@@ -231,14 +238,26 @@ def coarse_channels(facts: Facts) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def other_kernels(share: float) -> Finding:
-    """C13: the same file, run by the runtime's plain kernels, does not lose."""
-    return Finding(
+def other_kernels(evidence: Evidence) -> Hypothesis | None:
+    """C13: the same file, run by the runtime's plain kernels, does not lose what it loses."""
+    few = [values[:KERNEL_SAMPLES] for values in evidence.right_inputs]
+    try:
+        plain = FileRunner(evidence.case.content, evidence.case.graph, reference_kernels=True)
+        plain.input_order, plain.output_order = evidence.file.input_order, evidence.file.output_order
+        outputs = plain.real(few)
+    except QatError:
+        return None
+    broken, target = ([each[:KERNEL_SAMPLES] for each in both] for both in (evidence.a2, evidence.a0))
+    loss = Loss(OutputScore(None, target, evidence.classifies), target, broken, None, lambda _: outputs)
+    share = loss.recovered(None) if loss.significant else None
+    if share is None or share < ENOUGH:
+        return None
+    return Hypothesis(
         "C13",
         f"the runtime's optimised kernels lose, its plain reference kernels do not ({share:.0%} of the loss is gone)",
         f"update the runtime, report the file, and until then switch the delegate off: {WITHOUT_DELEGATE}",
-        0.95,
-    )
+        0.95, recovered=share,
+    )  # fmt: skip
 
 
 STATIC = (qat_not_lowered, float16_overflow, training_graph, shared_scale, odd_quantizer, dead_scales, coarse_channels)

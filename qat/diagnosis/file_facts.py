@@ -24,7 +24,7 @@ FEW_ELEMENTS = 1024  # smaller kernels stay float in a dynamic-range file, as th
 
 
 @dataclass(frozen=True)
-class Facts:
+class FileFacts:
     """Views of a parsed file. Everything here is computed once, on demand."""
 
     graph: TfliteGraph
@@ -176,30 +176,3 @@ class Facts:
     @property
     def gives_probabilities(self) -> bool:
         return self.last_op is not None and self.last_op.name in ("SOFTMAX", "LOGISTIC")
-
-
-PRESETS: dict[str, tuple[float, float]] = {
-    "[0, 1]": (0.0, 1.0),
-    "[-1, 1]": (-1.0, 1.0),
-    "[0, 255]": (0.0, 255.0),
-    "[-0.5, 0.5]": (-0.5, 0.5),
-    "[-128, 127]": (-128.0, 127.0),
-    "ImageNet mean/std": (-2.1179, 2.64),
-    "caffe BGR means": (-123.68, 151.061),
-    "[0, 1] divided by 255 again": (0.0, 1 / 255),
-}
-
-
-def preset_of(limits: tuple[float, float] | None, tolerance: float = 0.02) -> str | None:
-    """The usual normalisation that has this range.
-
-    >>> preset_of((0.0, 254.9)), preset_of((0.0, 37.0))
-    ('[0, 255]', None)
-    """
-    if limits is None:
-        return None
-    for name, (low, high) in PRESETS.items():
-        slack = tolerance * (high - low)
-        if abs(limits[0] - low) <= slack and abs(limits[1] - high) <= slack:
-            return name
-    return None

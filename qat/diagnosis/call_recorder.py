@@ -1,4 +1,4 @@
-"""Watch the app while it runs: what it writes into the runtime, and what the runtime refuses to take."""
+"""Records the app's calls of the runtime: what it writes into it, and what the runtime refuses to take."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Refusal:
     message: str
 
 
-class Watch:
+class Calls:
     """What went through the runtime, by tensor index: as set, and as it stood when the runtime was called."""
 
     def __init__(self) -> None:
@@ -50,61 +50,61 @@ def _joined(parts: list[NDArray], rank: int, count: int) -> NDArray | None:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[Watch]:
+def recorded_calls() -> Iterator[Calls]:
     """Note what every TFLite interpreter in this process is fed within the block."""
-    watch = Watch()
+    calls = Calls()
     modules = [module for name in MODULES if (module := sys.modules.get(name)) is not None]
-    kept: list[tuple[Any, str, Callable]] = []
+    originals: list[tuple[Any, str, Callable]] = []
     for module in modules:
         for kind, name, wrap in (
-            (module.Interpreter, "set_tensor", _noting_set),
-            (module.Interpreter, "invoke", _noting_invoke),
-            (module.SignatureRunner, "__call__", _noting_signature),
+            (module.Interpreter, "set_tensor", _recording_set),
+            (module.Interpreter, "invoke", _recording_invoke),
+            (module.SignatureRunner, "__call__", _recording_signature),
         ):
             original = getattr(kind, name)
-            kept.append((kind, name, original))
-            setattr(kind, name, wrap(original, watch))
+            originals.append((kind, name, original))
+            setattr(kind, name, wrap(original, calls))
     try:
-        yield watch
+        yield calls
     finally:
-        for kind, name, original in kept:
+        for kind, name, original in originals:
             setattr(kind, name, original)
 
 
-def _noting_set(original: Callable, watch: Watch) -> Callable:
+def _recording_set(original: Callable, calls: Calls) -> Callable:
     def set_tensor(self: Any, index: int, value: Any) -> Any:
         try:
             result = original(self, index, value)
         except (ValueError, RuntimeError, TypeError) as error:
-            watch.refused = Refusal(int(index), np.asarray(value), " ".join(str(error).split())[:200])
+            calls.refused = Refusal(int(index), np.asarray(value), " ".join(str(error).split())[:200])
             raise
-        watch.set.setdefault(int(index), []).append(np.array(value))
+        calls.set.setdefault(int(index), []).append(np.array(value))
         return result
 
     return set_tensor
 
 
-def _noting_invoke(original: Callable, watch: Watch) -> Callable:
+def _recording_invoke(original: Callable, calls: Calls) -> Callable:
     def invoke(self: Any) -> Any:
         for detail in self.get_input_details():
-            watch.standing.setdefault(int(detail["index"]), []).append(self.get_tensor(detail["index"]))
+            calls.standing.setdefault(int(detail["index"]), []).append(self.get_tensor(detail["index"]))
         return original(self)
 
     return invoke
 
 
-def _noting_signature(original: Callable, watch: Watch) -> Callable:
+def _recording_signature(original: Callable, calls: Calls) -> Callable:
     def call(self: Any, **values: Any) -> Any:
         for name, value in values.items():
             index = self._inputs.get(name)
             if index is not None:
-                watch.standing.setdefault(int(index), []).append(np.array(value))
+                calls.standing.setdefault(int(index), []).append(np.array(value))
         try:
             return original(self, **values)
         except (ValueError, RuntimeError, TypeError) as error:
             name, value = next(iter(values.items()), ("", np.zeros(0)))
             message = " ".join(str(error).split())[:200]
-            watch.refused = Refusal(int(self._inputs.get(name, -1)), np.asarray(value), message)
+            calls.refused = Refusal(int(self._inputs.get(name, -1)), np.asarray(value), message)
             raise
 
     return call

@@ -1,20 +1,39 @@
-"""Run what the user brought: the file on real numbers, the Keras model, the app's own functions."""
+"""Run what the user brought, and files that are converted again from the Keras model: each the repair of something."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qat.codes import dequantize, quantize
-from qat.errors import DataError
+from qat.errors import DataError, QatError
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.remote import make_runtime
 
 BATCH = 128
+CALIBRATION_SAMPLES = 128
+CALIBRATED = ("int8", "int16x8")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How a file is converted from the Keras model. The default is how it should be.
+
+    Attributes:
+        calibration: "right", by right inputs; "user", by the calibration that was handed over.
+        per_channel: one scale per output channel of a weight, not one for all.
+        scheme: "int8", "int16x8" or "float32".
+    """
+
+    calibration: str = "right"
+    per_channel: bool = True
+    scheme: str = "int8"
 
 
 def codes_of(real: NDArray, tensor: Tensor) -> NDArray:
@@ -104,3 +123,33 @@ def as_inputs(name: str, value: Any, count: int) -> list[NDArray]:
             bad = np.flatnonzero(~np.isfinite(array.reshape(count, -1)).all(axis=1))
             raise DataError(f"{name} makes NaN or infinity of {len(bad)} samples, the first is sample {bad[0]}")
     return [a if a.dtype.kind in "iu" and a.dtype.itemsize >= 4 else a.astype(np.float32) for a in arrays]
+
+
+def convert_again(
+    model: Any, conversion: Conversion, samples: list[NDArray] | None, io: str
+) -> tuple[bytes | None, str]:
+    """A file of the Keras model, or None and why there is none.
+
+    Args:
+        samples: model inputs that calibrate it, one array [N, ...] per input.
+        io: dtype of an int8 file's inputs and outputs: the user's own, so that the app can run it.
+    """
+    from qat.export import convert
+
+    if conversion.scheme in CALIBRATED and samples is None:
+        return None, ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = convert(
+                model,
+                calibration=samples if conversion.scheme in CALIBRATED else None,
+                scheme=conversion.scheme,
+                engine="tflite",  # as the user converts: the repair is one step of theirs, not another way of ours
+                io=io if conversion.scheme == "int8" else "float32",
+                allow_float=True,
+                per_channel=conversion.per_channel,
+            )
+    except QatError as error:
+        return None, f"a {conversion.scheme} file could not be made from the Keras model: {str(error)[:200]}"
+    return content, ""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.facts import Facts
-from qat.diagnosis.making import Recipe
-from qat.diagnosis.normalisations import NORMALISATIONS
+from qat.diagnosis.file_facts import FileFacts
+from qat.diagnosis.normalisations import applicable, normalised
+from qat.diagnosis.runs import Conversion
 from qat.tflite import read
 from qat.tflite.runtime.remote import make_runtime
 
 SAMPLES = 64
 FARTHEST = 3.0  # octaves
+FITS = 0.35  # octaves between the file's input range and that of given samples, which are then of the same range
+WIDER, NARROWER = 3.5, 1 / 8  # than the right inputs: what is too wide, what too narrow, and not another normalisation
 FIXED = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX"})
 
 
@@ -25,33 +27,41 @@ class Guess:
     id: str
     words: str
     samples: list[NDArray]
-    distance: float = np.inf
+    distance: float = np.inf  # octaves, mean over tensors
+    at_inputs: float = np.inf  # octaves, the farthest input
 
 
 def ranked_guesses(evidence: Evidence) -> list[Guess]:
     """Guesses by distance between their ranges and the file's, nearest first; empty where they cannot be compared."""
-    content = evidence.content(Recipe(scheme="float32"))
+    content = evidence.content(Conversion(scheme="float32"))
     if content is None or evidence.right_inputs is None:
         return []
     graph = read(content)
-    pairs = paired_tensors(evidence.facts, Facts(graph))
+    pairs = paired_tensors(evidence.facts, FileFacts(graph), evidence.file.input_order)
     if len(pairs) < 2:
         return []
     runtime = make_runtime(content, graph, keep_tensors=True)
     file_ranges = evidence.facts.activation_ranges
-    found = []
+    inputs = {tensor.index for tensor in evidence.case.graph.inputs}
+    guesses = []
     for guess in _guesses(evidence):
         ranges = {i: (float(v.min()), float(v.max())) for i, v in runtime.tensors(guess.samples).items() if v.size}
-        distances = [_distance(file_ranges[a], ranges[b]) for a, b in pairs if a in file_ranges and b in ranges]
-        found.append(Guess(guess.id, guess.words, guess.samples, float(np.mean(distances)) if distances else np.inf))
-    return sorted(found, key=lambda g: g.distance)
+        apart = {a: range_distance(file_ranges[a], ranges[b]) for a, b in pairs if a in file_ranges and b in ranges}
+        at_inputs = max((octaves for index, octaves in apart.items() if index in inputs), default=np.inf)
+        distance = float(np.mean(list(apart.values()))) if apart else np.inf
+        guesses.append(replace(guess, distance=distance, at_inputs=at_inputs))
+    return sorted(guesses, key=lambda g: g.distance)
 
 
-def paired_tensors(quantized: Facts, real: Facts) -> list[tuple[int, int]]:
-    """Tensor indices of the two files that belong together: inputs, then outputs of equal ops in equal order."""
-    first = [op for op in quantized.computing]
-    second = [op for op in real.computing]
-    inputs = list(zip((t.index for t in quantized.graph.inputs), (t.index for t in real.graph.inputs), strict=False))
+def paired_tensors(quantized: FileFacts, real: FileFacts, order: Sequence[int]) -> list[tuple[int, int]]:
+    """Tensor indices of the two files that belong together: inputs, then outputs of equal ops in equal order.
+
+    Args:
+        real: a float file converted here, its inputs in Keras order.
+        order: index in the quantized file of each Keras input.
+    """
+    first, second = quantized.computing, real.computing
+    inputs = [(quantized.graph.inputs[i].index, t.index) for i, t in zip(order, real.graph.inputs, strict=False)]
     if [op.name for op in first] == [op.name for op in second]:
         return inputs + [
             (a.outputs[0], b.outputs[0]) for a, b in zip(first, second, strict=True) if a.name not in FIXED
@@ -71,7 +81,7 @@ def in_times(octaves: float) -> str:
     return f"{2**octaves:.1f} times" if octaves < FARTHEST else f"{2**FARTHEST:.0f} times or more"
 
 
-def _distance(have: tuple[float, float], guess: tuple[float, float]) -> float:
+def range_distance(have: tuple[float, float], guess: tuple[float, float]) -> float:
     """Of two ranges: factor between the widths in octaves, and the shift of their ends, FARTHEST at most."""
     low, high = min(guess[0], 0.0), max(guess[1], 0.0)
     width, other = max(have[1] - have[0], 1e-12), max(high - low, 1e-12)
@@ -104,20 +114,15 @@ def _guesses(evidence: Evidence) -> Iterator[Guess]:
 
 def _other_scales(evidence: Evidence, values: NDArray) -> Iterator[Guess]:
     raw, width = evidence.case.inputs[:SAMPLES], float(values.max() - values.min())
+    others: list[tuple[str, NDArray]] = []
     if raw.dtype == np.uint8 and raw.shape == values.shape:
-        for words, function in NORMALISATIONS.items():
-            if raw.shape[-1] != 3 and ("BGR" in words or "mean" in words):
-                continue
-            other = function(raw.astype(np.float32)).astype(np.float32)
-            if np.allclose(other, values, atol=1e-3 * max(width, 1e-6)):
-                continue
-            ratio = float(other.max() - other.min()) / max(width, 1e-12)
-            yield Guess("Q01" if ratio > 3.5 else "Q02" if ratio < 1 / 8 else "Q05", f"samples as {words!r}", [other])
-    elif raw.shape == values.shape and not np.allclose(raw, values, atol=1e-3 * max(width, 1e-6)):
-        ratio = float(np.ptp(raw.astype(np.float64))) / max(width, 1e-12)
-        yield Guess(
-            "Q01" if ratio > 3.5 else "Q02" if ratio < 1 / 8 else "Q05", "the raw samples", [raw.astype(np.float32)]
-        )
+        others = [(f"samples as {name!r}", normalised(raw, name)) for name in applicable(raw)]
+    elif raw.shape == values.shape:
+        others = [("the raw samples", raw.astype(np.float32))]
+    for words, other in others:
+        if not np.allclose(other, values, atol=1e-3 * max(width, 1e-6)):
+            ratio = float(np.ptp(other.astype(np.float64))) / max(width, 1e-12)
+            yield Guess("Q01" if ratio > WIDER else "Q02" if ratio < NARROWER else "Q05", words, [other])
     if values.ndim == 4 and values.shape[-1] == 3:
         yield Guess("Q05", "samples with red and blue exchanged", [np.ascontiguousarray(values[..., ::-1])])
     for factor in (255.0, 128.0):

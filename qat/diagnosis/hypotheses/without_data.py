@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.diagnosis import Cause, Finding
+from qat.diagnosis.engine import Findings, Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.facts import PRESETS
-from qat.diagnosis.making import Recipe
-from qat.diagnosis.probes.calibration import FIX
-from qat.diagnosis.probes.model import hard_to_quantize
-from qat.diagnosis.ranges import in_times
-from qat.diagnosis.running import run_keras
-from qat.diagnosis.side import Side
-from qat.diagnosis.yardstick import Outputs, worst_sqnr_db
+from qat.diagnosis.hypotheses.calibrated_ranges import in_times
+from qat.diagnosis.hypotheses.calibration import FIX
+from qat.diagnosis.hypotheses.model import hard_to_quantize
+from qat.diagnosis.normalisations import LIMITS, range_name_of
+from qat.diagnosis.runs import Conversion, run_keras
+from qat.diagnosis.score import Outputs, worst_sqnr_db
 
 CANDIDATES = ("[0, 1]", "[-1, 1]", "[0, 255]", "ImageNet mean/std")
 FACTOR = 8.0  # between the file's input range and the range that BatchNorm remembers
@@ -27,19 +25,19 @@ POOR_DB = 14.0  # of the file itself
 HOPELESS_DB, FINE_DB = 5.0, 18.0  # of the best int8 file, and of an int16x8 file
 
 
-def judge_without_data(evidence: Evidence, side: Side) -> None:
-    """Adds causes to `side`; what is found on synthetic images is never more than consistent."""
+def diagnose_without_data(evidence: Evidence, findings: Findings) -> None:
+    """Adds causes to `findings`; what is found on synthetic images is never more than consistent."""
     images = natural_images(evidence.keras, SAMPLES)
     if images is None or len(evidence.case.graph.inputs) != 1:
-        side.notes.append(
+        findings.notes.append(
             "no inputs were given: the file was read, not measured. Give data to test calibration and accuracy"
         )
         return
     trained, misfit = _trained_range(evidence.keras, images)
-    if trained is not None and _input_range(evidence, side, trained, misfit):
+    if trained is not None and _input_range(evidence, findings, trained, misfit):
         return
-    _hard_model(evidence, side, images, trained)
-    side.notes.append("no inputs were given; ranges were judged by BatchNorm statistics and synthetic images")
+    _hard_model(evidence, findings, images, trained)
+    findings.notes.append("no inputs were given; ranges were judged by BatchNorm statistics and synthetic images")
 
 
 def natural_images(model: Any, count: int) -> NDArray | None:
@@ -80,28 +78,29 @@ def _trained_range(model: Any, images: NDArray) -> tuple[str | None, dict[str, f
 
 
 def scaled(images: NDArray, preset: str) -> NDArray:
-    low, high = PRESETS[preset]
+    low, high = LIMITS[preset]
     return (low + (high - low) * images).astype(np.float32)
 
 
-def _input_range(evidence: Evidence, side: Side, trained: str, misfit: dict[str, float]) -> bool:
+def _input_range(evidence: Evidence, findings: Findings, trained: str, misfit: dict[str, float]) -> bool:
     """Q01, Q02: the file was calibrated on a range that the model never saw in training."""
-    have, want = evidence.facts.input_range, PRESETS[trained]
+    have, want = evidence.facts.input_range, LIMITS[trained]
     if have is None:
         return False
     ratio = (have[1] - have[0]) / (want[1] - want[0])
-    rival = evidence.preset if evidence.preset in misfit else None
+    name = range_name_of(have)
+    rival = name if name in misfit else None
     surely = rival is None or misfit[rival] > misfit[trained] + OCTAVES
     if 1 / FACTOR < ratio < FACTOR or not surely:
         return False
-    finding = Finding(
+    supposed = Hypothesis(
         "Q01" if ratio > 1 else "Q02",
         f"the file's input holds [{have[0]:.4g}, {have[1]:.4g}], but the statistics in the model's "
         "first BatchNormalization "
         f"are those of inputs in {trained} (judged with synthetic images: {in_times(misfit[trained] / 2)} apart)",
         FIX, 0.9,
     )  # fmt: skip
-    side.causes.append(Cause.of(finding, "consistent"))
+    findings.add(supposed, certainty="consistent")
     return True
 
 
@@ -113,24 +112,24 @@ def _quality_db(evidence: Evidence, reference: Outputs, outputs: Outputs) -> flo
     return float(10 * np.log10(np.sum(wanted**2) / max(float(np.sum((wanted - found) ** 2)), 1e-30)))
 
 
-def _hard_model(evidence: Evidence, side: Side, images: NDArray, trained: str | None) -> None:
+def _hard_model(evidence: Evidence, findings: Findings, images: NDArray, trained: str | None) -> None:
     """M: even a file calibrated on the very images that it is measured on loses nearly all, and 16 bits do not."""
     have = evidence.facts.input_range
     if evidence.facts.scheme != "int8" or have is None:
         return
-    low, high = PRESETS[trained] if trained else have
+    low, high = LIMITS[trained] if trained else have
     values = [(low + (high - low) * images).astype(np.float32)]
     synthetic = Evidence(replace(evidence.case, inputs=values[0], labels=None, preprocess=None))
     reference = synthetic.a0
-    good, wide = synthetic.remade(Recipe()), synthetic.remade(Recipe(scheme="int16x8"))
+    good, wide = synthetic.converted_again(Conversion()), synthetic.converted_again(Conversion(scheme="int16x8"))
     if good is None or wide is None:
         return
     found = [_quality_db(synthetic, reference, outputs) for outputs in (synthetic.a2, good, wide)]
     if found[0] < POOR_DB and found[1] < HOPELESS_DB and found[2] > FINE_DB:
-        first = max(hard_to_quantize(synthetic), key=lambda f: f.strength)
+        first = hard_to_quantize(synthetic)[0]
         said = (
             f"on synthetic images the file keeps {found[0]:.1f} dB, the best int8 file "
             f"{found[1]:.1f} dB, an int16x8 file "
             f"{found[2]:.1f} dB; {first.evidence}"
         )
-        side.causes.append(Cause.of(replace(first, evidence=said), "consistent"))
+        findings.add(replace(first, evidence=said), certainty="consistent")

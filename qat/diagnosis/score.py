@@ -17,21 +17,20 @@ LARGE_POINTS, LARGE_CHANCE = 0.03, 0.03  # a larger drop needs less proof
 OTHER_POINTS = 0.12  # of agreement in an output that has no labels: rounding alone changes a few classes
 FAULT_DB = 15.0  # SQNR of real-valued outputs below which there is a fault
 GAIN_DB = 6.0  # and a sound file must be better by so much
-ENOUGH = 0.9  # share of the loss that a proof must recover
 
 Outputs = list[NDArray]
 
 
 @dataclass(frozen=True)
 class Drop:
-    """What is lost from `reference` to `value`; `points` in units of the yardstick."""
+    """What is lost from `reference` to `value`; `points` in units of the score."""
 
     reference: float
     value: float
     points: float
     p: float
     significant: bool
-    unit: str = ""  # where it is not the yardstick's own
+    unit: str = ""  # where it is not the score's own
 
     def text(self, unit: str) -> str:
         unit = self.unit or unit
@@ -42,8 +41,8 @@ class Drop:
         return f"{self.reference:.1%} to {self.value:.1%} ({unit}, p = {self.p:.2g})"
 
 
-class Yardstick:
-    """Judges lists of outputs, Keras order, against labels of the first, or against what the reference computed."""
+class OutputScore:
+    """Scores lists of outputs, Keras order, by the labels of the first, or by what the reference computed."""
 
     def __init__(self, labels: NDArray | None, reference: Outputs | None, classifies: bool) -> None:
         self.labels = labels
@@ -52,14 +51,14 @@ class Yardstick:
         self.unit = "dB" if not classifies else "accuracy" if labels is not None else "agreement"
 
     @cached_property
-    def others(self) -> list[tuple[int, Yardstick]]:
+    def others(self) -> list[tuple[int, OutputScore]]:
         """Of several outputs each further one is measured against the reference: labels belong to the first."""
         if self.reference is None or self.unit == "dB":
             return []
         return [
-            (place, Yardstick(None, [each], are_probabilities(each)))
-            for place, each in enumerate(self.reference)
-            if place
+            (index, OutputScore(None, [each], are_probabilities(each)))
+            for index, each in enumerate(self.reference)
+            if index
         ]
 
     def right(self, outputs: Outputs) -> NDArray[np.bool_]:
@@ -89,25 +88,25 @@ class Yardstick:
         points = first - second
         significant = (points >= POINTS and p < CHANCE) or (points >= LARGE_POINTS and p < LARGE_CHANCE)
         if not significant and (lossy := self._lossy_other(better, worse)) is not None:
-            place, other = lossy
-            return replace(other.drop([better[place]], [worse[place]]), unit=f"{other.unit} of output {place}")
+            index, other = lossy
+            return replace(other.drop([better[index]], [worse[index]]), unit=f"{other.unit} of output {index}")
         return Drop(first, second, points, p, significant)
 
-    def _lossy_other(self, better: Outputs, worse: Outputs) -> tuple[int, Yardstick] | None:
+    def _lossy_other(self, better: Outputs, worse: Outputs) -> tuple[int, OutputScore] | None:
         if len(better) != len(worse):
             return None
-        for place, other in self.others:
-            drop = other.drop([better[place]], [worse[place]])
+        for index, other in self.others:
+            drop = other.drop([better[index]], [worse[index]])
             if drop.significant and (other.unit == "dB" or drop.points > OTHER_POINTS):
-                return place, other
+                return index, other
         return None
 
     def recovered(self, target: Outputs, broken: Outputs, repaired: Outputs) -> float:
         """Share of the loss that is gone, 1 when all is; of noise power where the unit is dB."""
         lossy = self._lossy_other(target, broken) if self.unit != "dB" else None
         if lossy is not None and self.value(target) - self.value(broken) < POINTS:
-            place, other = lossy
-            return other.recovered([target[place]], [broken[place]], [repaired[place]])
+            index, other = lossy
+            return other.recovered([target[index]], [broken[index]], [repaired[index]])
         best, before, after = self.value(target), self.value(broken), self.value(repaired)
         if self.unit == "dB":
             if math.isinf(after) and after > 0:
