@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from qat.commands import command
-from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss
+from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repaired
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.fixes import PER_CHANNEL
 from qat.diagnosis.hypotheses import calibration, conversion, model, training, weights
@@ -58,6 +58,8 @@ def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]
             findings.add(wrong)
         else:
             findings.note(wrong)
+    if not findings.causes and (rescaled := weights.rescaled_weights(evidence)) is not None:
+        findings.add(rescaled)
     if not findings.causes:
         diagnose_without_data(evidence, findings)
 
@@ -119,6 +121,11 @@ def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], l
     if (kernels := conversion.other_kernels(evidence)) is not None:
         findings.add(kernels)
         return
+    if (rescaled := weights.rescaled_weights(evidence)) is not None:
+        file = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
+        if (share := file.recovered(repaired(file.state, [rescaled])) or 0.0) >= ENOUGH:
+            findings.add(rescaled, share)
+            return
     if (other := weights.other_weights(evidence)) is not None:
         findings.add(other, loss.recovered(Conversion()))
         return
@@ -163,7 +170,7 @@ def _explain_conversion(
             0.4,
         )
         findings.add(supposed, share, "consistent")
-    elif (finer := model.finer_output_suffices(evidence)) is not None:
+    elif (finer := model.finer_output_suffices(evidence, share)) is not None:
         findings.add(finer)
     elif coarse := conversion.per_tensor(evidence.facts):
         _explain_per_tensor(evidence, findings, coarse, loss, share)

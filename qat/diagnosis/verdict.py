@@ -24,7 +24,7 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
     """The diagnosis of one case."""
     causes: list[Cause] = []
     for each in evaluation.labels_do_not_fit(evidence):
-        causes.append(each.cause())
+        causes.append(each.cause(certainty="certain" if each.certain else "consistent"))
         if each.repair is not None:  # from here on measured rightly
             evidence = Evidence(each.repair(evidence.case))
         else:

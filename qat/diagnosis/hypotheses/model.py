@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qat.codes import fake_quant, params_from_range
 from qat.commands import command
-from qat.diagnosis.engine import Hypothesis, Loss, smallest_repair
+from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss, repaired
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import CONVERSIONS
 from qat.diagnosis.fixes import WIDER
@@ -29,6 +29,7 @@ SAMPLES = 64
 SHOWN_CHANNELS = 256
 FEW_LEVELS = 64  # of the output's, between the 0.5th and 99.5th percentile
 MOST_OF_THE_LOSS = 0.6
+ALMOST = 0.95  # of what can be brought back, for one repair to stand for all
 ONE_LAYER = 0.7  # share of the loss that one layer left in float must bring back
 TRIED_LAYERS = 3
 UINT8_SHIFT = 128  # of zero points, against those of int8
@@ -246,8 +247,12 @@ def _levels(real: NDArray, grid: Tensor) -> float:
     return float(np.percentile(real, 99.5) - np.percentile(real, 0.5)) / float(grid.quantization.scale[0])
 
 
-def finer_output_suffices(evidence: Evidence) -> Hypothesis | None:
-    """M05: the same file, its outputs on a grid made for the values that are asked for, does not lose."""
+def finer_output_suffices(evidence: Evidence, reachable: float) -> Hypothesis | None:
+    """M05: the same file, its outputs on a grid made for the values that are asked for, loses no more than it must.
+
+    Args:
+        reachable: share of the loss that a file converted again brings back.
+    """
     graph, limits, levels = evidence.case.graph, {}, []
     for real, index in zip(evidence.a0, evidence.file.output_order, strict=True):
         chain = output_chain(graph, index)
@@ -260,14 +265,15 @@ def finer_output_suffices(evidence: Evidence) -> Hypothesis | None:
     supposed = Hypothesis(
         "M05",
         f"the outputs asked for fall into {min(levels):.0f} levels of the output's 8-bit grid, whose range is many "
-        "times theirs; the same file with the output's scale made for them alone does not lose",
+        "times theirs; the output's scale made for them, all else as it is, does as much as calibrating anew",
         FINER_OUTPUT,
         0.95,
         repair=lambda content: with_output_ranges(content, limits),
     )
     loss = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
-    proved = smallest_repair(loss, [supposed])
-    return proved[0] if proved else None
+    share = loss.recovered(repaired(loss.state, [supposed]))
+    suffices = share is not None and share >= min(ENOUGH, ALMOST * reachable)
+    return replace(supposed, recovered=share) if suffices else None
 
 
 def with_output_ranges(content: bytes, limits: dict[int, tuple[float, float]]) -> bytes:

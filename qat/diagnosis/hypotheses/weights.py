@@ -211,42 +211,56 @@ class Layer:
         return factor if rest < ONE_FACTOR and factor > 0 and abs(factor - 1) > OFF_BY else None
 
 
-def other_weights(evidence: Evidence) -> Hypothesis | None:
-    """C07, C12: a float file with this file's weights in place of the Keras model's loses what this file loses."""
-    if evidence.facts.trained_quantized and not evidence.keras_is_qat:
-        return None  # then they are others by design
-    content = evidence.content(Conversion(scheme="float32"))
-    layers = [] if content is None else _paired(evidence.facts, FileFacts(read(content)))
-    if content is None or not any(each.differs for each in layers):
+def rescaled_weights(evidence: Evidence) -> Hypothesis | None:
+    """C12: the weights of some layer are a multiple of the Keras model's, and all others are its own.
+
+    Its repair takes the file and gives it the right scales.
+    """
+    layers = _layers(evidence)
+    scaled = [each for each in layers if each.factor is not None]
+    if not scaled or any(each.differs and each.factor is None for each in layers):
         return None
-    changed = with_weights(content, layers)
+    named = ", ".join(f"{each.weight.layer!r} {each.factor:.3g}" for each in scaled[:4])
+    return Hypothesis(
+        "C12",
+        f"weights of the file are a multiple of the Keras model's ({named} times), all others are its own: their scale "
+        "was written wrongly",
+        "convert again with TensorFlow's own converter, and let nothing change scales afterwards: "
+        "qat.tflite.convert(model, calibration=samples)",
+        0.96,
+        certain=True,
+        repair=lambda content: _with_right_scales(content, scaled),
+    )
+
+
+def other_weights(evidence: Evidence) -> Hypothesis | None:
+    """C07: a float file with this file's weights in place of the Keras model's loses what this file loses."""
+    others = [each for each in _layers(evidence) if each.differs]
+    content = evidence.content(Conversion(scheme="float32"))
+    if content is None or not others:
+        return None
+    changed = _with_weights(content, others)
     reproduced = FileRunner(changed, read(changed)).real(evidence.right_inputs)
     left = evidence.score.recovered(evidence.a0, evidence.a2, reproduced)
     if left > 1 - MOST or not evidence.score.drop(evidence.a0, reproduced).significant:
         return None
-    scaled = [each for each in layers if each.factor is not None]
-    others = [each for each in layers if each.differs and each.factor is None]
-    named = ", ".join(repr(each.weight.layer) for each in (scaled if scaled and not others else others)[:4])
-    text = "the Keras model with these weights of the file loses what the file loses"
-    if scaled and not others:
-        sizes = ", ".join(f"{each.factor:.3g}" for each in scaled[:4])
-        return Hypothesis(
-            "C12",
-            f"the weights of {named} are {sizes} times the Keras model's, all others are its own: their scale was "
-            f"written wrongly; {text}",
-            "convert again with TensorFlow's own converter, and let nothing change scales afterwards: "
-            "qat.tflite.convert(model, calibration=samples)",
-            0.96,
-            certain=True,
-        )
+    named = ", ".join(repr(each.weight.layer) for each in others[:4])
     return Hypothesis(
         "C07",
-        f"{len(others)} of {len(layers)} layers hold weights that are no rounding of the Keras model's, "
-        f"BatchNormalization folded in ({named}): another checkpoint of it, perhaps an early one; {text}",
+        f"{len(others)} layers hold weights that are no rounding of the Keras model's, BatchNormalization folded in "
+        f"({named}): another checkpoint of it, perhaps an early one; the Keras model with these weights loses as much",
         CONVERT_MEASURED,
         0.95,
         certain=True,
     )
+
+
+def _layers(evidence: Evidence) -> list[Layer]:
+    """Weighted layers beside those of a float file converted here; empty where they cannot be compared."""
+    content = evidence.content(Conversion(scheme="float32"))
+    if content is None or (evidence.facts.trained_quantized and not evidence.keras_is_qat):
+        return []  # training with quantization has changed them by design
+    return _paired(evidence.facts, FileFacts(read(content)))
 
 
 def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:
@@ -275,7 +289,16 @@ def _real_bias(facts: FileFacts, op: Op, weight: Tensor, bias: Tensor) -> NDArra
     return None if entry is None else bias.data * np.float32(entry.scale[0]) * np.asarray(weight.scales, np.float32)
 
 
-def with_weights(content: bytes, layers: list[Layer]) -> bytes:
+def _with_right_scales(content: bytes, layers: list[Layer]) -> bytes:
+    def edit(model: Any) -> None:
+        for each in layers:
+            quantization = model.subgraphs[0].tensors[each.weight.index].quantization
+            quantization.scale = np.asarray(quantization.scale, np.float32) / np.float32(each.factor or 1)
+
+    return rewrite(content, edit)
+
+
+def _with_weights(content: bytes, layers: list[Layer]) -> bytes:
     """The float file with the weights and biases of these layers in place of its own."""
 
     def edit(model: Any) -> None:
