@@ -6,10 +6,12 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-import diagnose_plants as plant
 import numpy as np
 import tensorflow as tf
 import tf_keras
+
+from . import networks as models
+from . import plants as plant
 
 # ---- networks whose float function stays, or that were changed on the way to the file
 
@@ -128,7 +130,6 @@ def tflite_with_metadata(content: bytes, mean: float, std: float) -> bytes:
 
 def quantized_in_training(model: Any, name: str, steps: int, rate: float = 1e-4, partly: bool = False) -> Any:
     """Stock tfmot on that network; `partly` leaves the first weighted layers without annotation."""
-    import diagnose_other_models as models
     import tensorflow_model_optimization as tfmot
 
     keras, network = tfmot.quantization.keras, models.NETWORKS[name]

@@ -9,7 +9,7 @@ import numpy as np
 import tf_keras
 from tf_keras import layers
 
-CIFAR = Path(__file__).resolve().parents[2] / "shared/data/cifar10/cifar10.npz"
+CIFAR = Path(__file__).resolve().parents[4] / "shared/data/cifar10/cifar10.npz"
 CLASSES = 10
 
 

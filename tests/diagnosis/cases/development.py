@@ -1,25 +1,16 @@
-"""The development set of the diagnosis: plants faults in small networks, asks `diagnose`, prints the score table.
-
-    python scripts/diagnose_cases.py                  every case
-    python scripts/diagnose_cases.py F14 K02 X1       some
-Thresholds were tuned on M1 alone; the table shows M1 and the rest apart. Weights are kept in $QAT_CASES (a scratch
-folder by default); with $QAT_ROWS=FILE each row is appended to it as JSON.
-"""
+"""The development set of the diagnosis: six networks on CIFAR-10. Thresholds were tuned on M1 alone."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from diagnose_score import CACHE, Planted, cached, run, summary  # first: it selects Keras 2
+import numpy as np
+import tensorflow as tf
 
-import diagnose_plants as plant  # isort: skip
-import numpy as np  # isort: skip
-import tensorflow as tf  # isort: skip
-from diagnose_models import cifar, preprocess_of, trained  # isort: skip
+from . import plants as plant
+from .cifar_networks import cifar, preprocess_of, trained
+from .scoring import CACHE, Planted, cached
 
 SAMPLES = 512
 
@@ -317,13 +308,3 @@ def double_cases() -> Iterator[tuple[str, Callable[[], Planted]]]:
 
 def all_cases() -> dict[str, Callable[[], Planted]]:
     return dict([*file_cases(), *keras_cases(), *model_cases(), *app_cases(), *clean_cases(), *double_cases()])
-
-
-def main(chosen: list[str]) -> None:
-    rows = run(all_cases(), chosen, Path(os.environ["QAT_ROWS"]) if "QAT_ROWS" in os.environ else None)
-    summary("M1, where thresholds were tuned", [r for r in rows if r.model == "M1"])
-    summary("other models", [r for r in rows if r.model != "M1"])
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from diagnose_models import BUILDERS, MEAN, STD, cifar, preprocess_of, swish_net, targets
 
 from qat.tflite.runtime.silence import quiet
+
+from .cifar_networks import BUILDERS, MEAN, STD, cifar, preprocess_of, swish_net, targets
 
 INT8 = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
 

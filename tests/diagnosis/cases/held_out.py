@@ -1,24 +1,21 @@
 """The third set of the diagnosis: written after the second was mended, run once, nothing changed after it.
 
-    python scripts/diagnose_held_out.py
 Faults and doubles that neither set had on these networks, among them the published ResNet-8 of MLPerf Tiny.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from diagnose_score import CACHE, run, summary  # first: it selects Keras 2
+import numpy as np
+import tf_keras
 
-import diagnose_other_models as models  # isort: skip
-import diagnose_others as others  # isort: skip
-import numpy as np  # isort: skip
-import tf_keras  # isort: skip
-from diagnose_other_plants import answers, feeds, raw_codes, uneven  # isort: skip
-from diagnose_others import app_fault, case, file_fault, fresh, known, made, network, prepare, raw, samples  # isort: skip
+from . import networks as models
+from . import others
+from .other_plants import answers, feeds, raw_codes, uneven
+from .others import app_fault, case, file_fault, fresh, known, made, network, prepare, raw, samples
+from .scoring import CACHE, Planted
 
 
 def as_float(pixels: np.ndarray) -> np.ndarray:
@@ -243,14 +240,9 @@ def doubles() -> None:
     )
 
 
-def main(chosen: list[str]) -> None:
+def all_cases() -> dict[str, Callable[[], Planted]]:
     others.CASES.clear()
     published()
     for family in (clean, faults_of_files, faults_of_apps, doubles):
         family()
-    rows = run(others.CASES, chosen, Path(os.environ["QAT_ROWS"]) if "QAT_ROWS" in os.environ else None)
-    summary("held out", rows)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return dict(others.CASES)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import tf_keras
-from diagnose_models import cifar
 from tf_keras import layers
 
-DATA = Path(__file__).resolve().parents[2] / "shared/data"
+from .cifar_networks import cifar
+
+DATA = Path(__file__).resolve().parents[4] / "shared/data"
 TESTED = 512
 IMAGENET = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 CAFFE = np.float32([103.939, 116.779, 123.68])

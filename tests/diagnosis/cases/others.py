@@ -1,31 +1,38 @@
 """The second set of the diagnosis: other networks, other faults, other ways of writing an app, less given.
 
-    python scripts/diagnose_others.py                     every case
-    python scripts/diagnose_others.py keyword-Q01 pair-C09
 Nothing is tuned here; what failed was mended for its cause, and the first result is told in the experiment's README.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diagnose_score import Planted, cached, run, summary  # first: it selects Keras 2
+import numpy as np
+import tensorflow as tf
+import tf_keras
 
-import diagnose_other_models as models  # isort: skip
-import diagnose_plants as plant  # isort: skip
-import numpy as np  # isort: skip
-import tensorflow as tf  # isort: skip
-import tf_keras  # isort: skip
-from diagnose_other_plants import (  # isort: skip
-    answers, beyond_float16, bound_by_dropout, closed_softmax, feeds, in_one_tensor, jpeg, quantized_in_training,
-    raw_codes, tflite_with_metadata, uneven, with_other_activation, with_scale_of_logistic,
+from . import networks as models
+from . import plants as plant
+from .other_plants import (
+    answers,
+    beyond_float16,
+    bound_by_dropout,
+    closed_softmax,
+    feeds,
+    in_one_tensor,
+    jpeg,
+    quantized_in_training,
+    raw_codes,
+    tflite_with_metadata,
+    uneven,
+    with_other_activation,
+    with_scale_of_logistic,
 )  # fmt: skip
+from .scoring import CACHE, Planted, cached
 
-MLPERF = Path(__file__).resolve().parents[2] / "shared/models/mlperf_tiny"
+MLPERF = Path(__file__).resolve().parents[4] / "shared/models/mlperf_tiny"
 INT16 = [tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8]
 CASES: dict[str, Callable[[], Planted]] = {}
 
@@ -34,8 +41,6 @@ CASES: dict[str, Callable[[], Planted]] = {}
 
 
 def network(name: str) -> Any:
-    from diagnose_score import CACHE
-
     return models.trained(name, CACHE)
 
 
@@ -822,25 +827,11 @@ def double_cases() -> None:
     )
 
 
-clean_cases()
-conversion_cases()
-calibration_cases()
-hard_cases()
-training_cases()
-feeding_cases()
-preprocessing_cases()
-output_cases()
-double_cases()
-
-
-if __name__ == "__main__":
-    chosen = [
-        name
-        for name in CASES
-        if any(
-            name == c or (c.endswith("*") and name.startswith(c[:-1])) or (c.startswith("*") and c[1:] in name)
-            for c in sys.argv[1:]
-        )
-    ]
-    rows = run(CASES, chosen or list(CASES), Path(os.environ["QAT_ROWS"]) if "QAT_ROWS" in os.environ else None)
-    summary("other networks", rows)
+def all_cases() -> dict[str, Callable[[], Planted]]:
+    CASES.clear()
+    for family in (
+        clean_cases, conversion_cases, calibration_cases, hard_cases, training_cases, feeding_cases,
+        preprocessing_cases, output_cases, double_cases,
+    ):  # fmt: skip
+        family()
+    return dict(CASES)

@@ -12,11 +12,11 @@ import numpy as np
 
 from qat.diagnosis.case import make_case
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.facts import Facts
-from qat.diagnosis.making import Recipe
-from qat.diagnosis.probes import conversion, qat
-from qat.diagnosis.ranges import paired_tensors
-from qat.diagnosis.weights import layer_cosines
+from qat.diagnosis.file_facts import FileFacts
+from qat.diagnosis.hypotheses import conversion, training
+from qat.diagnosis.hypotheses.calibrated_ranges import paired_tensors
+from qat.diagnosis.hypotheses.weights import layer_cosines
+from qat.diagnosis.runs import Conversion
 from qat.errors import QatError
 from qat.metrics import sqnr_db
 from qat.tflite import read
@@ -87,7 +87,7 @@ CHECKS: dict[str, Callable[[Evidence], bool]] = {
     "I01": _fed_takes_few_values,
     "O01": _outputs_are_large,
     "C06": lambda evidence: bool(conversion.per_tensor(evidence.facts)),
-    "T01": lambda evidence: next(qat.ranges_not_converged(evidence.facts), None) is not None,
+    "T01": lambda evidence: next(training.ranges_not_converged(evidence.facts), None) is not None,
     "C07": _kernels_differ,
 }
 
@@ -105,7 +105,7 @@ def largest_error(content: bytes, given: dict[str, Any]) -> str:
 
 
 def _worst_tensor(evidence: Evidence) -> str:
-    reference = evidence.content(Recipe(scheme="float32"))
+    reference = evidence.content(Conversion(scheme="float32"))
     if reference is None or evidence.facts.scheme != "int8":
         return ""
     graph = read(reference)
@@ -114,7 +114,7 @@ def _worst_tensor(evidence: Evidence) -> str:
     own = Runtime(evidence.case.content, evidence.case.graph, keep_tensors=True)
     codes = own.tensors(evidence.file.codes_to_feed(few))
     worst, db = None, POOR_DB
-    for first, second in paired_tensors(evidence.facts, Facts(graph)):
+    for first, second in paired_tensors(evidence.facts, FileFacts(graph), evidence.file.input_order):
         params = evidence.case.graph.tensors[first].quantization
         if params is None or first not in codes or second not in real or codes[first].shape != real[second].shape:
             continue
