@@ -32,6 +32,7 @@ CLIPPED = 0.01
 ONE_CLASS = 0.6  # share of the calibration samples that the model takes for one class
 CLASS_SAMPLES = 200
 NEARER = 0.8  # of the right samples' distance, below which a guess explains the ranges better
+EXPLAINS = 1.0  # octaves, beyond which no guess of the file's own input range explains the ranges behind it
 NEAR = {"Q01": 0.4, "Q03": 0.35, "Q04": 0.45, "Q05": 0.3}  # octaves within which a guess settles what it is
 EXCHANGED, APART = 0.3, 0.5  # share of the distance that an exchange leaves, of a distance in octaves at least
 BGR_MEANS, BGR_APART = 0.5, 0.03  # share of the distance that reversed channel means leave, of one of so much
@@ -187,14 +188,16 @@ def from_ranges(evidence: Evidence) -> Iterator[Hypothesis]:
     limits, want = evidence.facts.input_range, evidence.right_limits
     guesses = ranked_guesses(evidence)
     right = next((g for g in guesses if not g.id), None)
-    if right is not None and right.at_inputs < FITS:  # then it was calibrated on samples of just this range
+    same_range = right is not None and right.at_inputs < FITS  # then what it was calibrated on has it, too
+    if same_range:
         guesses = [each for each in guesses if each.at_inputs < FITS]
     best = guesses[0] if guesses else None
     apart = np.inf if right is None else right.distance
     words = "" if best is None else _in_words(best, apart)
     if limits is not None and want is not None:
         yield from _input_range(evidence, limits, want, best, words)
-    if best is not None and best.id and best.distance < NEARER * apart:
+    farthest = min(NEARER * apart, EXPLAINS) if same_range else NEARER * apart
+    if best is not None and best.id and best.distance < farthest:
         yield Hypothesis(best.id, words, BY_INPUT_NAME if best.id == "Q07" else FIX, 0.7, repair=recalibrated)
     words = f"the file's ranges do not fit the inputs given ({words or 'no guess explains them'})"
     yield _hypothesis("Q09", words, 0.2)

@@ -30,8 +30,6 @@ SHOWN_CHANNELS = 256
 FEW_LEVELS = 64  # of the output's, between the 0.5th and 99.5th percentile
 MOST_OF_THE_LOSS = 0.6
 ALMOST = 0.95  # of what can be brought back, for one repair to stand for all
-ONE_LAYER = 0.7  # share of the loss that one layer left in float must bring back
-TRIED_LAYERS = 3
 UINT8_SHIFT = 128  # of zero points, against those of int8
 PROBABILITIES = ("SOFTMAX", "LOGISTIC")
 SMOOTH = {"LOGISTIC", "HARD_SWISH", "GELU", "ELU", "PRELU", "LEAKY_RELU"}
@@ -105,10 +103,10 @@ def wider_activations(conversion: Conversion) -> Conversion:
 
 
 def hard_to_quantize(evidence: Evidence) -> list[Hypothesis]:
-    """M01, M02, M05 and, failing these, M03 or M04; strongest first, never empty."""
+    """M01, M02, M05 and, failing these, M03; strongest first, never empty."""
     noises = activation_noise(evidence)
     named = [*uneven_columns(evidence), *_coarse_output(evidence), *_uneven_tensors(evidence, noises)]
-    return sorted(named or [sensitive_layer(evidence, noises) or _spread(noises)], key=lambda each: -each.strength)
+    return sorted(named or [_spread(noises)], key=lambda each: -each.strength)
 
 
 def _uneven_tensors(evidence: Evidence, noises: list[TensorNoise]) -> Iterator[Hypothesis]:
@@ -147,9 +145,9 @@ def _spread(noises: list[TensorNoise]) -> Hypothesis:
     worst = "; ".join(f"{each.name} {each.sqnr_db:.0f} dB" for each in noises[:3])
     return Hypothesis(
         "M03",
-        "neither fresh calibration nor per-channel weights nor any one layer in float bring the loss back, and it is "
-        f"spread (worst: {worst})",
-        f"train with quantization (calibrated, so that some hundred steps do): {command('train', 'quant=qat')}",
+        "neither fresh calibration nor per-channel weights bring the loss back, and no range is uneven (worst: "
+        f"{worst})",
+        f"convert to 16-bit activations, {WIDER}, or train with quantization: {command('train', 'quant=qat')}",
         0.3,
         repair=wider_activations,
     )
@@ -287,40 +285,3 @@ def with_output_ranges(content: bytes, limits: dict[int, tuple[float, float]]) -
             tensor.quantization.zeroPoint = np.asarray(params.zero_point, np.int64) + shift
 
     return rewrite(content, edit)
-
-
-# ---- one layer
-
-
-def sensitive_layer(evidence: Evidence, noises: list[TensorNoise]) -> Hypothesis | None:
-    """M04: one layer left in float brings most of the loss back. Tried on the noisiest layers."""
-    from qat.config import QuantConfig
-    from qat.errors import QatError
-    from qat.quantization import quantize_model
-
-    names = {layer.name for layer in evidence.keras.layers}
-    layers: list[str] = []
-    for noise in noises:
-        layer = next((part for part in noise.name.split("/")[::-1] if part in names), None)
-        if layer is not None and layer not in layers:
-            layers.append(layer)
-    for layer in layers[:TRIED_LAYERS]:
-        try:
-            config = QuantConfig(name="qat", skip=[f"^{layer}$"])
-            model = quantize_model(evidence.keras, evidence.calibration_samples("right"), config=config)
-        # A foreign model, and TensorFlow under it, fail in many ways; one trial less is said, and ends no diagnosis.
-        except (QatError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
-            evidence.remarks.append(f"layer {layer!r} could not be left in float to try: {str(error)[:160]}")
-            return None
-        outputs = run_keras(model, evidence.right_inputs)
-        share = evidence.score.recovered(evidence.a0, evidence.a2, outputs)
-        if share >= ONE_LAYER:
-            skipping = command("train", f"quant.skip=['^{layer}$']")
-            return Hypothesis(
-                "M04",
-                f"leaving layer {layer!r} alone in float recovers {share:.0%} of the loss",
-                f"leave {layer!r} in float, by the converter's denylisted_nodes or by this option: {skipping}",
-                0.85,
-                recovered=share,
-            )
-    return None
