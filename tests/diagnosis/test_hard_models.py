@@ -63,7 +63,8 @@ def test_calibration_on_other_data_of_the_same_range_is_named(load, handed_over)
 
 def test_colours_that_are_decoded_with_fewer_bits_are_told(files, measured):
     found = diagnose(files.int8, **measured, user_preprocess=lambda raw: measured["preprocess"](raw // 24 * 24 + 12))
-    assert [note[:3] for note in found.notes if "user_preprocess" in note] == ["P10"]
+    told = [note[:3] for note in found.notes if "user_preprocess" in note]
+    assert [*ids(found), *told] == ["P10"], (found.notes, found.causes)
 
 
 def test_an_integer_file_that_departs_from_the_trained_model_is_named(network, digits, measured):
