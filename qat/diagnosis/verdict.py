@@ -12,9 +12,8 @@ from qat.diagnosis.file_stage import diagnose_file
 from qat.diagnosis.hypotheses import evaluation, feeding
 from qat.diagnosis.input_stage import Run, diagnose_inputs, diagnose_metadata, diagnose_user_inputs
 from qat.diagnosis.output_stage import diagnose_recorded, diagnose_state
-from qat.diagnosis.report import pictures_of, range_rows
+from qat.diagnosis.report import pictures_of, range_rows, samples_of
 from qat.diagnosis.runs import Conversion, real_of, run_keras
-from qat.diagnosis.samples import samples_of
 
 ORDER = {"proved": 0, "certain": 1, "consistent": 2}
 TWICE_CHANCE, ABOVE_MAJORITY = 2.0, 1.2  # a score of no more is a bad one

@@ -15,8 +15,7 @@ from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses.calibrated_ranges import FITS, Guess, in_times, range_distance, ranked_guesses
 from qat.diagnosis.normalisations import TRAINED_RANGES, range_name_of
-from qat.diagnosis.runs import run_keras
-from qat.diagnosis.tensors import fits
+from qat.diagnosis.runs import fits, run_keras
 
 CONSTANT_SCALE = 1e-7
 UNSET_SCALE = 3.5e-9, 4.3e-9  # of an input whose quantizer never ran in training

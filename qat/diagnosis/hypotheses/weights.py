@@ -22,12 +22,10 @@ from qat.tflite.graph import Op, Tensor
 
 COARSE_CODES = 24  # a channel whose largest code is smaller says little about its direction
 OTHER_WEIGHTS, SCRATCH, SAME_WEIGHTS = 0.6, 0.35, 0.97  # cosines
-MANY = 3  # layers without a partner that are no accident of conversion
-GROWN = 2.0  # kernels that a training with too large steps has blown up
+MANY, GROWN = 3, 2.0  # layers without a partner that are no accident; growth of kernels by too large steps
 ROUNDED = 1.01  # steps of its scale by which a rounded weight may differ
 DIFFERING = 0.05  # share of a layer's weights that differ by more, in a layer of other weights
-ONE_FACTOR = 0.02  # relative spread of a factor over the channels of a layer, within which it is one
-OFF_BY = 0.1  # from 1, of a factor that is no rounding
+ONE_FACTOR, OFF_BY = 0.02, 0.1  # relative rest that one factor leaves in a layer; from 1, of one that is no rounding
 OTHER_BIAS = 0.1  # of the largest bias of a layer
 MOST = 0.6  # share of the file's loss that its weights alone must have
 CONVERT_MEASURED = (
@@ -39,14 +37,10 @@ CONVERT_MEASURED = (
 class LayerCosine:
     layer: str
     cosine: float  # median over channels of |cos|, against the best kernel of that shape
-    channels: int
-
-
-# ---- by direction, which the folding of BatchNormalization leaves alone
 
 
 def wrong_weights(evidence: Evidence) -> Hypothesis | None:
-    """C07, T03, T04: kernels whose direction is not that of the Keras model's."""
+    """C07, T03, T04: kernels of another direction than the Keras model's, which BatchNormalization leaves alone."""
     cosines = layer_cosines(evidence.facts, evidence.keras)
     if not cosines:
         return _other_architecture(evidence)
@@ -57,8 +51,9 @@ def wrong_weights(evidence: Evidence) -> Hypothesis | None:
     if evidence.facts.trained_quantized and not evidence.keras_is_qat:
         return _other_training(evidence, float(np.median(values)), text)
     if worst:
-        text += "; the same checkpoint gives 0.99 and more"
-        return Hypothesis("C07", text, CONVERT_MEASURED, 0.97, certain=True)
+        return Hypothesis(
+            "C07", f"{text}; the same checkpoint gives 0.99 and more", CONVERT_MEASURED, 0.97, certain=True
+        )
     return None
 
 
@@ -111,7 +106,7 @@ def layer_cosines(facts: FileFacts, model: Any) -> list[LayerCosine]:
         same = [k for k in kernels if k.shape == rows.shape]
         if same:
             cosine = max(float(np.median(_cosines(rows[usable], k[usable]))) for k in same)
-            cosines.append(LayerCosine(weight.layer, cosine, int(usable.sum())))
+            cosines.append(LayerCosine(weight.layer, cosine))
     return cosines
 
 
@@ -154,7 +149,7 @@ def _real(tensor: Tensor) -> NDArray:
 
 
 def _kernels(model: Any) -> Iterator[NDArray]:
-    """Every kernel of the model as rows of output channels, in each layout that it may have in a file."""
+    """Every kernel of the model as rows of output channels, in each layout of a file."""
     for variable in model.weights:
         values = np.asarray(variable)
         if values.ndim == 4:
@@ -173,14 +168,10 @@ def _cosines(first: NDArray, second: NDArray) -> NDArray:
     return np.abs((first * second).sum(axis=1)) / np.maximum(norms, 1e-12)
 
 
-# ---- by what they compute, BatchNormalization folded in
-
-
 @dataclass(frozen=True)
 class Layer:
     """One weighted op of the file, and the same of a float file converted here."""
 
-    op: Op
     weight: Tensor
     real: NDArray  # the file's weights, and its bias or None
     bias: NDArray | None
@@ -192,11 +183,8 @@ class Layer:
         """Whether the weights are others, and not the same ones rounded."""
         step = np.max(self.weight.scales) if not self.weight.is_float and self.weight.scales else 0.0
         slack = ROUNDED * step + 1e-3 * float(np.abs(self.reference.data).max())
-        kernels = float(np.mean(np.abs(self.real - self.reference.data) > slack)) > DIFFERING
-        return kernels or self._biases_differ
-
-    @property
-    def _biases_differ(self) -> bool:
+        if float(np.mean(np.abs(self.real - self.reference.data) > slack)) > DIFFERING:
+            return True
         if self.bias is None or self.reference_bias is None or self.bias.shape != self.reference_bias.data.shape:
             return False
         wanted = self.reference_bias.data
@@ -273,7 +261,7 @@ def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:
             return []
         biases = [_bias(each, which) for each, which in ((facts, op), (reference, other))]
         bias = None if None in biases else _real_bias(facts, op, weight, biases[0])
-        layers.append(Layer(op, weight, _real(weight), bias, wanted, biases[1]))
+        layers.append(Layer(weight, _real(weight), bias, wanted, biases[1]))
     return layers
 
 
