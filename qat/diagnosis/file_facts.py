@@ -20,6 +20,8 @@ SHAPING = frozenset(
 )
 SAME_SCALE = frozenset({"CONCATENATION", "MAXIMUM", "MINIMUM", "PACK", "SELECT", "SELECT_V2"})
 TFMOT_DECAY, TFMOT_START = 0.999, 6.0
+BELOW_ZERO, MOST = 0.02, 0.7  # what a ReLU's range must reach below 0, in so many of them, to be a moving mean's
+ONE_VOICE = 1.25  # 90th over 10th percentile of what they reach
 FEW_ELEMENTS = 1024  # smaller kernels stay float in a dynamic-range file, as they should
 
 
@@ -135,10 +137,10 @@ class FileFacts:
     def steps_of_ranges(self) -> float | None:
         """Steps that an exponential mean from -6 with decay 0.999 has gone, if ReLU outputs say so in one voice."""
         minima = np.array(self.rectified_minima)
-        if len(minima) == 0 or np.mean(minima < -0.02) < 0.7:
+        if len(minima) == 0 or np.mean(minima < -BELOW_ZERO) < MOST:
             return None
-        stale = np.clip(-minima[minima < -0.02], 1e-6, None)
-        if len(stale) > 1 and np.percentile(stale, 90) > 1.25 * np.percentile(stale, 10):
+        stale = np.clip(-minima[minima < -BELOW_ZERO], 1e-6, None)
+        if len(stale) > 1 and np.percentile(stale, 90) > ONE_VOICE * np.percentile(stale, 10):
             return None
         share = min(float(np.median(stale)) / TFMOT_START, 1.0)
         return max(0.0, math.log(share) / math.log(TFMOT_DECAY))

@@ -15,7 +15,7 @@ from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.fixes import IN_ORDER
 from qat.diagnosis.hypotheses import preprocessing
 from qat.diagnosis.normalisations import contract_limits, shaped_like
-from qat.diagnosis.relation import FIT_SAMPLES, Relation, per_image, relate
+from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, per_image, relate
 from qat.diagnosis.runs import called
 from qat.diagnosis.score import Outputs
 from qat.errors import QatError
@@ -89,7 +89,7 @@ def _causes(loss: Loss[Relation], supposed: list[Hypothesis]) -> list[Hypothesis
 def _named_order(evidence: Evidence, relation: Relation, user: NDArray, valid: NDArray | None) -> Relation:
     """Channels exchanged before a normalisation of each look like another normalisation: ask the function."""
     raw, function = evidence.case.inputs, evidence.case.preprocess
-    exchanged = relation.channels.startswith("reversed") and not relation.affine_is_identity
+    exchanged = relation.channels == REVERSED and not relation.affine_is_identity
     if not exchanged or function is None or raw.ndim != 4 or raw.shape[-1] != 3:
         return relation
     few = np.ascontiguousarray(raw[:FIT_SAMPLES, ..., ::-1])

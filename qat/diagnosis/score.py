@@ -17,6 +17,8 @@ LARGE_POINTS, LARGE_CHANCE = 0.03, 0.03  # a larger drop needs less proof
 OTHER_POINTS = 0.12  # of agreement in an output that has no labels: rounding alone changes a few classes
 FAULT_DB = 15.0  # SQNR of real-valued outputs below which there is a fault
 GAIN_DB = 6.0  # and a sound file must be better by so much
+SUM_TO_ONE = 0.05  # by which rows of probabilities may miss it
+DECIDED = 0.5  # of a score of one class
 
 Outputs = list[NDArray]
 
@@ -119,17 +121,17 @@ def are_probabilities(values: NDArray) -> bool:
     """Whether each row [N, C] is a distribution over classes."""
     if values.ndim != 2 or values.shape[1] < 2:
         return False
-    return bool((values >= -1e-3).all() and np.abs(values.sum(axis=1) - 1).max() < 0.05)
+    return bool((values >= -1e-3).all() and np.abs(values.sum(axis=1) - 1).max() < SUM_TO_ONE)
 
 
 def predicted_labels(values: NDArray) -> NDArray:
     """Class of each sample from scores [N, C], one score [N, 1], or labels [N]; NaN scores give class -1."""
     values = np.asarray(values)
     if values.ndim == 1:
-        return values.astype(np.int64) if values.dtype.kind in "iub" else (values > 0.5).astype(np.int64)
+        return values.astype(np.int64) if values.dtype.kind in "iub" else (values > DECIDED).astype(np.int64)
     scores = values.reshape(len(values), -1)
     if scores.shape[1] == 1:
-        return (scores[:, 0] > 0.5).astype(np.int64)
+        return (scores[:, 0] > DECIDED).astype(np.int64)
     usable = np.isfinite(scores.astype(np.float64)).all(axis=1)
     return np.where(usable, np.argmax(scores, axis=1), -1)
 

@@ -23,7 +23,7 @@ FEW_DISTINCT = 20
 NOISE_CORRELATION = 0.3
 OUTLIER_RATIO = 4.0  # of an outlier's largest value to the typical one
 FEW_OUTLIERS, OUTLIER_SAMPLES = 0.03, 20  # share of the samples at most; of so many at least
-TOO_WIDE, TOO_NARROW, MUCH_NARROWER = 3.0, 1 / 3, 1 / 8
+TOO_WIDE, TOO_NARROW, MUCH_NARROWER, HALF_AS_WIDE = 3.0, 1 / 3, 1 / 8, 1 / 2  # times the right range
 MOVED, MOVED_AT_ZERO = 0.25, 0.05  # of the ends of a range, as a share of its width
 ABOUT = 0.05  # tolerance of a usual range that samples fill by chance
 SCALED = 0.15  # by which the zero of two ranges may differ, as a share of their width
@@ -231,7 +231,7 @@ def _input_range(
         yield _hypothesis("Q06" if known else "Q01", text, 0.3)
     elif clipped > CLIPPED:
         other = name in TRAINED_RANGES and (ratio > MUCH_NARROWER or not _only_scaled(limits, want))
-        few = near == "Q04" and ratio > 0.5
+        few = near == "Q04" and ratio > HALF_AS_WIDE
         yield _hypothesis("Q04" if few else "Q05" if other or near == "Q05" else "Q02", text, 0.9)
 
 

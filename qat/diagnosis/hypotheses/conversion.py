@@ -18,6 +18,7 @@ COARSE_CODES = 12  # of 127, in the median channel
 LEVELS = 16  # fewer used codes than that, and a tensor in a shared scale is lost
 INTEGER = ("int8", "int16x8")
 KERNEL_SAMPLES = 64
+OTHER_SCALE = 0.01  # relative, from 1/256
 NEAR_OVERFLOW = 2**31 - 2**28  # of an int32 bias
 LARGEST_FLOAT16 = 65504
 
@@ -176,7 +177,7 @@ def odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
         output = facts.graph.tensors[op.outputs[0]]
         if output.dtype == "int8" and output.scales:
             scale, zero = output.scales[0], (output.zero_points or (0,))[0]
-            if abs(256 * scale - 1) > 0.01 or zero != -128:
+            if abs(256 * scale - 1) > OTHER_SCALE or zero != -128:
                 yield Hypothesis(
                     "C12",
                     f"{op.name} writes int8 with scale {scale:.6g} and zero point {zero}; the specification demands "

@@ -15,6 +15,9 @@ from qat.tflite.graph import Tensor
 MATCH = 0.98  # share of rows
 SHIFTED, ONE_LABEL = 0.95, 0.95  # share of the labels that a shift, or one label per class, explains
 ON_LINE, HARMLESS = 0.99, 0.02  # share of values on a line; of the scores' range that a wrong line moves them by
+EXCHANGED = 0.02  # from 1 - score, of a score of two classes
+SUM_TO_ONE = 0.1  # by which rows of probabilities may miss it
+SAME_SET, DISTINCT = 0.95, 30  # share of rows found again in another order; their spread in steps
 LATE = 0.9  # share of rows that are the one before
 ELSEWHERE, STEPS = 0.02, 2.5  # share of codes that are another number here, by more than so many steps
 
@@ -142,7 +145,7 @@ def _affine(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, wit
         return None
     slope, intercept = np.polyfit(x, y, 1)
     error = np.abs(y - slope * x - intercept)
-    if abs(slope + 1) < 0.02 and abs(intercept - 1) < 0.02 and wanted.reshape(len(wanted), -1).shape[1] == 1:
+    if abs(slope + 1) < EXCHANGED and abs(intercept - 1) < EXCHANGED and wanted.reshape(len(wanted), -1).shape[1] == 1:
         return _labels("the app's score is 1 - the file's: the two classes are exchanged", AS_IT_IS)
     if slope == 0 or np.mean(error <= max(within * abs(slope), 1e-3 * np.ptp(y))) < ON_LINE:
         return None
@@ -158,7 +161,7 @@ def _affine(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, wit
 
 def _softmaxed(found: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor, within: float) -> Hypothesis | None:
     """O04: a softmax of what had been through one already."""
-    if wanted.ndim != 2 or np.abs(wanted.sum(axis=1) - 1).max() > 0.1:
+    if wanted.ndim != 2 or np.abs(wanted.sum(axis=1) - 1).max() > SUM_TO_ONE:
         return None
     powers = np.exp(wanted - wanted.max(axis=1, keepdims=True))
     again = powers / powers.sum(axis=1, keepdims=True)
@@ -200,7 +203,9 @@ def _same_multiset(found: NDArray, wanted: NDArray, within: float) -> bool:
     step = max(within, 1e-4)
     first = np.sort((found @ np.arange(1, found.shape[1] + 1)) / step)
     second = np.sort((wanted @ np.arange(1, wanted.shape[1] + 1)) / step)
-    return bool(np.mean(np.abs(first - second) < 3 * found.shape[1]) > 0.95 and np.ptp(second) > 30 * found.shape[1])
+    return bool(
+        np.mean(np.abs(first - second) < 3 * found.shape[1]) > SAME_SET and np.ptp(second) > DISTINCT * found.shape[1]
+    )
 
 
 def elsewhere(found: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Hypothesis]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.fixes import IN_COLOUR, RGB_ONCE, SCALED_INSIDE, TRANSPOSED, UPRIGHT
 from qat.diagnosis.normalisations import LIMITS
-from qat.diagnosis.relation import Relation
+from qat.diagnosis.relation import GREY, RESHAPED, Relation
 
 SIMILAR = 0.5  # share of unexplained energy below which the images are still the same scene
 NEARLY = 0.02  # below which decoding or colours explain it
@@ -41,11 +41,11 @@ def parts_of(
         yield replace(scaling, repair=without("affine"))
     if relation.spatial != "as is":
         words = f"the app's images are the right ones {relation.spatial}"
-        if "reshaped" in relation.spatial:
+        if relation.spatial in RESHAPED:
             yield Hypothesis("P07", words, TRANSPOSED, 0.8, repair=without("spatial"))
         else:
             yield Hypothesis("P08", words, UPRIGHT, 0.8, repair=without("spatial"))
-    if relation.channels == "grey":
+    if relation.channels == GREY:
         words = "all three channels of the app's images are the luminance"
         yield Hypothesis("P12", words, IN_COLOUR, 0.8, repair=without("channels"))
     elif relation.channels != "as is":
