@@ -200,10 +200,7 @@ class Layer:
 
 
 def rescaled_weights(evidence: Evidence) -> Hypothesis | None:
-    """C12: the weights of some layer are a multiple of the Keras model's, and all others are its own.
-
-    Its repair takes the file and gives it the right scales.
-    """
+    """C12: some layer's weights are a multiple of the Keras model's, all others its own; mended in the file."""
     layers = _layers(evidence)
     scaled = [each for each in layers if each.factor is not None]
     if not scaled or any(each.differs and each.factor is None for each in layers):
