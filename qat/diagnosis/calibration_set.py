@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 AT_MOST = 600  # samples looked at; an endless generator ends here
+CORRELATED = 64
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,15 @@ class CalibrationSet:
     def distinct(self) -> int:
         return len({hashlib.sha256(np.ascontiguousarray(sample).tobytes()).digest() for sample in self.arrays[0]})
 
-    @property
-    def neighbour_correlation(self) -> float | None:
-        """Correlation of a pixel with its right and lower neighbour; None for what is no image."""
-        values = self.arrays[0][:64]
-        if values.ndim != 4 or min(values.shape[1:3]) < 4:
-            return None
-        return float(
-            np.mean([_correlation(values[:, :, 1:], values[:, :, :-1]), _correlation(values[:, 1:], values[:, :-1])])
-        )
+
+def neighbour_correlation(values: NDArray) -> float | None:
+    """Correlation of a pixel with its right and lower neighbour, over the first samples; None for what is no image."""
+    values = values[:CORRELATED]
+    if values.ndim != 4 or min(values.shape[1:3]) < 4:
+        return None
+    return float(
+        np.mean([_correlation(values[:, :, 1:], values[:, :, :-1]), _correlation(values[:, 1:], values[:, :-1])])
+    )
 
 
 def _correlation(first: NDArray, second: NDArray) -> float:

@@ -103,6 +103,10 @@ CAUSES: dict[str, tuple[str, str]] = {
 NAMES = {id: name for id, (name, _) in CAUSES.items()}
 
 NOT_DETECTABLE: dict[str, str] = {
+    "M04": "a layer's inputs and outputs stay on 8-bit grids when it alone is in float, and what is lost on a wide or "
+    "uneven one is M01, M02 or M03; no model was found that one layer's own arithmetic loses",
+    "M06": "an int8 LSTM keeps its cell in 16 bits, and GRU and SimpleRNN stay in float; none was found that loses",
+    "T07": "never a cause: a note, for the converter ignores what was given",
     "T08": "the QAT weights that were copied are not given; the file then is a sound PTQ file of those weights",
     "T09": "Keras 3 raises before there is a file; a Keras 3 model given as keras= is refused by name",
     "E02": "never a cause: a note with the number of samples that would show such a difference",

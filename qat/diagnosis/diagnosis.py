@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -13,46 +12,7 @@ from qat.diagnosis.catalogue import CAUSES, NAMES
 MODEL_FAMILIES, CODE_FAMILIES = "CQMT", "IPOE"
 
 
-@dataclass(frozen=True)
-class Repair:
-    """A change to the state of one side of the comparison, tried to prove a finding.
-
-    `side` is "model" (how the file was made), "feeding" (what is written into the input), "output" (what is made of
-    the result) or "yardstick" (how the reference is measured); `change` maps that side's state to a repaired state.
-    """
-
-    side: str
-    change: Callable[[Any], Any]
-
-
 HELPS = 0.1  # share of the loss below which a repair has not brought it back
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one probe saw.
-
-    Attributes:
-        strength: 0-1, orders findings of one side before anything is proved.
-        certain: the signature is left by nothing else.
-        harmless: odd, and not a fault by itself: becomes a note.
-        proved_share: recovery that the probe itself measured, if it did.
-        needs_loss: counts only where a loss was measured on its side (or nothing could be measured).
-    """
-
-    id: str
-    evidence: str
-    fix: str
-    strength: float = 0.5
-    certain: bool = False
-    harmless: bool = False
-    repair: Repair | None = None
-    proved_share: float | None = None
-    needs_loss: bool = True
-
-    @property
-    def family(self) -> str:
-        return self.id[0]
 
 
 @dataclass(frozen=True)
@@ -67,9 +27,10 @@ class Cause:
     recovered: float | None = None
 
     @classmethod
-    def of(cls, finding: Finding, certainty: str, recovered: float | None = None) -> Cause:
+    def of(cls, id: str, certainty: str, evidence: str, repair: str, recovered: float | None = None) -> Cause:
+        """With the name of the catalogue, and `recovered` kept to 0-1."""
         share = None if recovered is None or not math.isfinite(recovered) else float(min(max(recovered, 0.0), 1.0))
-        return cls(finding.id, NAMES[finding.id], certainty, finding.evidence, finding.fix, share)
+        return cls(id, NAMES[id], certainty, evidence, repair, share)
 
     @property
     def sentence(self) -> str:

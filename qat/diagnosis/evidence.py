@@ -1,4 +1,4 @@
-"""Everything measured, once and on demand: rungs of the ladder, re-conversions, what the app wrote and recorded."""
+"""Everything measured, once and on demand: each stage's outputs, files converted again, what the app did."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.diagnosis import runs
 from qat.diagnosis.calibration_set import CalibrationSet, collected
+from qat.diagnosis.call_recorder import Refusal, recorded_calls
 from qat.diagnosis.case import Case
-from qat.diagnosis.facts import Facts, preset_of
-from qat.diagnosis.inferring import check_inputs, likeliest, shaped_as
-from qat.diagnosis.making import CALIBRATION_SAMPLES, Recipe, make
-from qat.diagnosis.normalisations import OF_PRESET, normalised
-from qat.diagnosis.ordering import check_same_border, input_order, output_order
-from qat.diagnosis.running import FileRunner, as_inputs, called, real_of, run_keras
-from qat.diagnosis.watching import Refusal, watched
-from qat.diagnosis.yardstick import Yardstick, are_probabilities
+from qat.diagnosis.file_facts import FileFacts
+from qat.diagnosis.normalisations import BY_RANGE, PLAIN, SAMPLES, likeliest, normalised, range_name_of
+from qat.diagnosis.score import OutputScore, are_probabilities
 from qat.errors import DataError
+from qat.tflite import read
 
 
 @dataclass
@@ -31,16 +29,16 @@ class Evidence:
     labels_distrusted: bool = False
     noise_db: list[tuple[str, float]] = field(default_factory=list)  # of each layer's output in int8, if it was asked
     refusal: Refusal | None = None  # what the app's own run broke at
-    _files: dict[Recipe, Any] = field(default_factory=dict)
+    _files: dict[runs.Conversion, Any] = field(default_factory=dict)
 
     @cached_property
-    def facts(self) -> Facts:
-        return Facts(self.case.graph)
+    def facts(self) -> FileFacts:
+        return FileFacts(self.case.graph)
 
     @cached_property
-    def file(self) -> FileRunner:
+    def file(self) -> runs.FileRunner:
         """The user's file, its inputs and outputs put into Keras order."""
-        return self._ordered(FileRunner(self.case.content, self.case.graph))
+        return self._ordered(runs.FileRunner(self.case.content, self.case.graph))
 
     @cached_property
     def keras(self) -> Any:
@@ -51,7 +49,7 @@ class Evidence:
         """
         model = self.case.keras_model
         if model is not None:
-            check_same_border(self.case.graph, model)
+            runs.check_same_signature(self.case.graph, model)
         return model
 
     @cached_property
@@ -69,20 +67,23 @@ class Evidence:
         if raw is None:
             return None
         if self.case.preprocess is not None:
-            value = self._by_name(called("preprocess", self.case.preprocess, raw))
-            found = as_inputs("preprocess", value, len(raw))
+            value = self._by_name(runs.called("preprocess", self.case.preprocess, raw))
+            found = runs.as_inputs("preprocess", value, len(raw))
         elif raw.dtype != np.uint8 or len(graph.inputs) != 1:
-            found = as_inputs("inputs", raw, len(raw))
+            found = runs.as_inputs("inputs", raw, len(raw))
         else:
-            found = self._guessed_inputs(shaped_as(raw, graph))
-        check_inputs(found, graph)
+            found = self._guessed_inputs(runs.shaped_as(raw, graph))
+        runs.check_inputs(found, graph)
         return found
 
     def _guessed_inputs(self, raw: NDArray) -> list[NDArray]:
-        check_inputs([raw], self.case.graph)
-        guess = OF_PRESET.get(self.preset or "", "raw")
-        run = self.file.real if self.keras is None else lambda values: run_keras(self.keras, values)
-        name = likeliest(raw, self.case.labels, run, guess)
+        runs.check_inputs([raw], self.case.graph)
+        name = BY_RANGE.get(range_name_of(self.facts.input_range) or "", "raw")
+        name = name if name in PLAIN else "raw"
+        if self.case.labels is not None:
+            score = OutputScore(self.case.labels[:SAMPLES], None, True)
+            run = self.file.real if self.keras is None else lambda values: runs.run_keras(self.keras, values)
+            name = likeliest(raw, lambda values: score.value(run([values])), name)
         self.remarks.append(f"preprocess was not given; the diagnosis goes on as if training had used {name!r}")
         return [normalised(raw, name)]
 
@@ -98,8 +99,8 @@ class Evidence:
         function = self.case.user_preprocess
         if function is None:
             return None
-        value = self._by_name(called("user_preprocess", function, self.case.inputs))
-        return as_inputs("user_preprocess", value, self.case.count)
+        value = self._by_name(runs.called("user_preprocess", function, self.case.inputs))
+        return runs.as_inputs("user_preprocess", value, self.case.count)
 
     # ---- the app
 
@@ -108,24 +109,24 @@ class Evidence:
         """Outputs of `user_run`, and what it wrote into the input tensors."""
         if self.case.user_run is None:
             return None
-        with watched() as watch:
+        with recorded_calls() as calls:
             try:
-                value = called("user_run", self.case.user_run, self.case.inputs, self.case.content)
+                value = runs.called("user_run", self.case.user_run, self.case.inputs, self.case.content)
             except DataError:
-                self.refusal = watch.refused
+                self.refusal = calls.refused
                 if self.refusal is None:
                     raise
                 return None
-        return self.as_outputs(value), watch.fed(self.case.graph, self.case.count)
+        return self.as_outputs(value), calls.fed(self.case.graph, self.case.count)
 
-    def app_on(self, recipe: Recipe) -> list[NDArray] | None:
+    def app_on(self, conversion: runs.Conversion) -> list[NDArray] | None:
         """What the app writes into the inputs of a sound file: of a broken one the codes may say nothing."""
-        content, runner = self.content(recipe), self.runner(recipe)
+        content, runner = self.content(conversion), self.runner(conversion)
         if content is None or self.case.user_run is None:
             return None
-        with watched() as watch:
-            called("user_run", self.case.user_run, self.case.inputs, content)
-        return watch.fed(runner.graph, self.case.count)
+        with recorded_calls() as calls:
+            runs.called("user_run", self.case.user_run, self.case.inputs, content)
+        return calls.fed(runner.graph, self.case.count)
 
     def as_outputs(self, value: Any) -> list[NDArray]:
         count = self.case.count
@@ -153,14 +154,14 @@ class Evidence:
             return self.case.outputs
         return self.app_run[0] if self.app_run is not None else None
 
-    # ---- rungs
+    # ---- stages
 
     @cached_property
     def a0(self) -> list[NDArray] | None:
         """The Keras model on the right inputs."""
         if self.keras is None or self.right_inputs is None:
             return None
-        return run_keras(self.keras, self.right_inputs)
+        return runs.run_keras(self.keras, self.right_inputs)
 
     @cached_property
     def a2(self) -> list[NDArray] | None:
@@ -170,7 +171,7 @@ class Evidence:
     @cached_property
     def a1(self) -> list[NDArray] | None:
         """A float file made here, on the right inputs."""
-        return self.remade(Recipe(scheme="float32"))
+        return self.converted_again(runs.Conversion(scheme="float32"))
 
     @cached_property
     def classifies(self) -> bool:
@@ -182,7 +183,7 @@ class Evidence:
     @property
     def a1_if_made(self) -> list[NDArray] | None:
         """A1, if some step needed that file."""
-        return self.a1 if Recipe(scheme="float32") in self._files else None
+        return self.a1 if runs.Conversion(scheme="float32") in self._files else None
 
     @property
     def a3(self) -> list[NDArray] | None:
@@ -198,23 +199,23 @@ class Evidence:
         recorded, wanted = self.recorded, self.a2
         if recorded is None or wanted is None:
             return None
-        if self.yardstick.unit != "dB":
+        if self.score.unit != "dB":
             return [recorded[0].reshape(-1) if recorded[0].size == len(recorded[0]) else recorded[0], *wanted[1:]]
         same = recorded[0].size == wanted[0].size
         tensor = self.case.graph.outputs[self.file.output_order[0]]
         if same and recorded[0].dtype == np.dtype(tensor.dtype):
-            recorded = [real_of(recorded[0], tensor), *recorded[1:]]
+            recorded = [runs.real_of(recorded[0], tensor), *recorded[1:]]
         return [recorded[0].reshape(wanted[0].shape), *wanted[1:]] if same else None
 
     @cached_property
-    def yardstick(self) -> Yardstick:
+    def score(self) -> OutputScore:
         labels = None if self.labels_distrusted else self.case.labels
-        return Yardstick(labels, self.a0 or self.a2, self.classifies)
+        return OutputScore(labels, self.a0 or self.a2, self.classifies)
 
     def distrust_labels(self) -> None:
         """Judge by agreement with the reference from now on."""
         self.labels_distrusted = True
-        self.__dict__.pop("yardstick", None)
+        self.__dict__.pop("score", None)
 
     # ---- other files
 
@@ -222,64 +223,60 @@ class Evidence:
     def calibration(self) -> CalibrationSet | None:
         return collected(self.case.calibration)
 
-    def content(self, recipe: Recipe) -> bytes | None:
-        """A file made here from the Keras model, or None with a remark."""
-        if recipe not in self._files:
-            self._files[recipe] = self._made(recipe)
-        return self._files[recipe]
+    def content(self, conversion: runs.Conversion) -> bytes | None:
+        """A file converted here from the Keras model, or None with a remark."""
+        if conversion not in self._files:
+            self._files[conversion] = self._converted(conversion)
+        return self._files[conversion]
 
-    def _made(self, recipe: Recipe) -> bytes | None:
-        if self.keras is None or (self.keras_is_qat and recipe.scheme != "float32"):
+    def _converted(self, conversion: runs.Conversion) -> bytes | None:
+        if self.keras is None or (self.keras_is_qat and conversion.scheme != "float32"):
             return None
-        content, why = make(self.keras, recipe, self.calibration_samples(recipe.calibration), self._io)
+        samples, dtype = self.calibration_samples(conversion.calibration), self.case.graph.inputs[0].dtype
+        io = dtype if dtype in ("int8", "uint8") else "float32"  # the user's own, so that the app can run the file
+        content, why = runs.convert_again(self.keras, conversion, samples, io)
         self.remarks += [why] if why else []
         return content
-
-    @property
-    def _io(self) -> str:
-        """The user's own input dtype, so that the app can run what is made here."""
-        dtype = self.case.graph.inputs[0].dtype
-        return dtype if dtype in ("int8", "uint8") else "float32"
 
     def calibration_samples(self, which: str) -> list[NDArray] | None:
         if which == "user":
             seen = self.calibration
             return None if seen is None or not seen.usable else seen.arrays
-        return None if self.right_inputs is None else [a[:CALIBRATION_SAMPLES] for a in self.right_inputs]
+        return None if self.right_inputs is None else [a[: runs.CALIBRATION_SAMPLES] for a in self.right_inputs]
 
-    def runner(self, recipe: Recipe) -> FileRunner | None:
-        from qat.tflite import read
+    def runner(self, conversion: runs.Conversion) -> runs.FileRunner | None:
+        content = self.content(conversion)
+        return None if content is None else runs.FileRunner(content, read(content))
 
-        content = self.content(recipe)
-        return None if content is None else FileRunner(content, read(content))
-
-    def remade(self, recipe: Recipe) -> list[NDArray] | None:
-        """Outputs of a file made here, on the right inputs."""
-        runner = self.runner(recipe)
+    def converted_again(self, conversion: runs.Conversion) -> list[NDArray] | None:
+        """Outputs of a file converted here, on the right inputs."""
+        runner = self.runner(conversion)
         return None if runner is None or self.right_inputs is None else runner.real(self.right_inputs)
+
+    def outputs_of(self, content: bytes) -> list[NDArray]:
+        """Outputs of a changed form of the user's file, on the right inputs."""
+        runner = runs.FileRunner(content, read(content))
+        runner.input_order, runner.output_order = self.file.input_order, self.file.output_order
+        return runner.real(self.right_inputs)
 
     # ---- order of inputs and outputs
 
-    def _ordered(self, runner: FileRunner) -> FileRunner:
+    def _ordered(self, runner: runs.FileRunner) -> runs.FileRunner:
         graph = runner.graph
         if self.keras is None:
             return runner
         if len(graph.inputs) > 1:
-            runner.input_order = input_order(graph, self.keras)
+            runner.input_order = runs.input_order(graph, self.keras)
         if len(graph.outputs) > 1:
-            runner.output_order = output_order(graph, self.keras, runner, self.right_inputs)
+            runner.output_order = runs.output_order(graph, self.keras, runner, self.right_inputs)
         return runner
 
     @property
-    def preset(self) -> str | None:
-        return preset_of(self.facts.input_range)
-
-    @property
     def right_limits(self) -> tuple[float, float] | None:
-        """Smallest and largest right input; of raw uint8 images, what 0 and 255 become if that fits a preset."""
+        """Smallest and largest right value of the file's first input."""
         if self.right_inputs is None:
             return None
-        values = self.right_inputs[0]
+        values = self.right_inputs[self.file.input_order.index(0)]
         return float(values.min()), float(values.max())
 
     @cached_property

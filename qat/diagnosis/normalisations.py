@@ -1,54 +1,108 @@
-"""The usual ways in which pixels become model inputs, to be tried where something else was done. NumPy only."""
+"""The usual ways in which pixels become model inputs: one table of contracts, applied by `qat.contract` alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.contract import Contract
+from qat.contract import Contract, apply
 
-IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-CAFFE_MEANS = [103.939, 116.779, 123.68]
-NORMALISATIONS: dict[str, Callable[[NDArray], NDArray]] = {
-    "raw / 255": lambda raw: raw / 255,
-    "raw / 127.5 - 1": lambda raw: raw / 127.5 - 1,
-    "raw": lambda raw: raw,
-    "(raw / 255 - mean) / std (ImageNet)": lambda raw: (raw / 255 - IMAGENET_MEAN) / IMAGENET_STD,
-    "BGR minus caffe means": lambda raw: raw[..., ::-1] - CAFFE_MEANS,
-    "raw / 255, BGR": lambda raw: raw[..., ::-1] / 255,
-    "raw, BGR": lambda raw: raw[..., ::-1],
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CAFFE_MEANS = (103.939, 116.779, 123.68)
+SAMPLES = 256  # by which the likeliest is chosen
+CLEARLY = 0.03  # of accuracy, by which another normalisation must beat the one that the file's input range says
+SAME_LIMITS = 0.02  # of the width of a range, by which its ends may differ
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """One usual way.
+
+    Attributes:
+        options: of a `Contract`.
+        code: the same in Python, of `raw`.
+        range_name: of what 0..255 becomes, where ranges are told by it.
+        tried: whether apps and trainings do so, so that it is tried in place of another.
+        trained: whether networks are trained on it.
+    """
+
+    options: dict[str, Any]
+    code: str
+    range_name: str = ""
+    tried: bool = True
+    trained: bool = False
+
+    def contract(self, shape: tuple[int, ...]) -> Contract:
+        return Contract(shape, "NHWC" if len(shape) == 3 else "features", **self.options)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        return contract_limits(self.contract((1, 1, 3)))
+
+
+_IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+_CAFFE = {"mean": tuple(mean / 255 for mean in CAFFE_MEANS), "std": (1 / 255,) * 3, "colour_order": "bgr"}
+NORMALISATIONS = {
+    "raw / 255": Normalisation({"range": (0, 1)}, "raw / 255", "[0, 1]", trained=True),
+    "raw / 127.5 - 1": Normalisation({"range": (-1, 1)}, "raw / 127.5 - 1", "[-1, 1]", trained=True),
+    "raw": Normalisation({"range": (0, 255)}, "raw.astype(np.float32)", "[0, 255]"),
+    "raw / 255 - 0.5": Normalisation({"range": (-0.5, 0.5)}, "raw / 255 - 0.5", "[-0.5, 0.5]", False, True),
+    "raw - 128": Normalisation({"range": (-128, 127)}, "raw.astype(np.float32) - 128", "[-128, 127]", False),
+    "(raw / 255 - mean) / std (ImageNet)": Normalisation(
+        _IMAGENET, f"(raw / 255 - {list(IMAGENET_MEAN)}) / {list(IMAGENET_STD)}", "ImageNet mean/std", trained=True
+    ),
+    "BGR minus caffe means": Normalisation(
+        _CAFFE, f"raw[..., ::-1] - {list(CAFFE_MEANS)}", "caffe BGR means", trained=True
+    ),
+    "raw / 255 / 255": Normalisation({"range": (0, 1 / 255)}, "raw / 255 / 255", "[0, 1] divided by 255 again", False),
+    "raw / 255, BGR": Normalisation({"range": (0, 1), "colour_order": "bgr"}, "raw[..., ::-1] / 255"),
+    "raw, BGR": Normalisation({"range": (0, 255), "colour_order": "bgr"}, "raw[..., ::-1].astype(np.float32)"),
 }
-CONTRACTS: dict[str, dict[str, Any]] = {  # the same, as options of `data` say them
-    "raw / 255": {"range": (0, 1)},
-    "raw / 127.5 - 1": {"range": (-1, 1)},
-    "raw": {"range": (0, 255)},
-    "(raw / 255 - mean) / std (ImageNet)": {"mean": tuple(IMAGENET_MEAN), "std": tuple(IMAGENET_STD)},
-    "BGR minus caffe means": {
-        "mean": tuple(mean / 255 for mean in CAFFE_MEANS), "std": (1 / 255,) * 3, "colour_order": "bgr"
-    },
-    "raw / 255, BGR": {"range": (0, 1), "colour_order": "bgr"},
-    "raw, BGR": {"range": (0, 255), "colour_order": "bgr"},
-}  # fmt: skip
-_IN_PYTHON = {
-    "raw": "raw.astype(np.float32)",
-    "(raw / 255 - mean) / std (ImageNet)": f"(raw / 255 - {IMAGENET_MEAN}) / {IMAGENET_STD}",
-    "BGR minus caffe means": f"raw[..., ::-1] - {CAFFE_MEANS}",
-    "raw / 255, BGR": "raw[..., ::-1] / 255",
-    "raw, BGR": "raw[..., ::-1].astype(np.float32)",
-}
-OF_PRESET = {"[0, 1]": "raw / 255", "[-1, 1]": "raw / 127.5 - 1", "[0, 255]": "raw"}
+TRIED = {name: each for name, each in NORMALISATIONS.items() if each.tried}
+PLAIN = ("raw / 255", "raw / 127.5 - 1", "raw")  # those that need no colours
+BY_RANGE = {each.range_name: name for name, each in NORMALISATIONS.items() if each.range_name}
+TRAINED_RANGES = {each.range_name for each in NORMALISATIONS.values() if each.trained}
+
+
+def contract_limits(contract: Contract) -> tuple[float, float]:
+    """What raw 0 and 255 become, over all channels.
+
+    >>> contract_limits(Contract((8, 8, 3), range=(-1.0, 1.0)))
+    (-1.0, 1.0)
+    """
+    multiplier, offset = (np.array(values) for values in contract.affine)
+    return float(np.min(offset)), float(np.max(255 * multiplier + offset))
+
+
+LIMITS = {each.range_name: each.limits for each in NORMALISATIONS.values() if each.range_name}
+
+
+def range_name_of(limits: tuple[float, float] | None, tolerance: float = SAME_LIMITS) -> str | None:
+    """The usual range that has these limits.
+
+    >>> range_name_of((0.0, 254.9)), range_name_of((0.0, 37.0))
+    ('[0, 255]', None)
+    """
+    if limits is None:
+        return None
+    for name, (low, high) in LIMITS.items():
+        slack = tolerance * (high - low)
+        if abs(limits[0] - low) <= slack and abs(limits[1] - high) <= slack:
+            return name
+    return None
 
 
 def in_python(name: str) -> str:
-    return _IN_PYTHON.get(name, name)
+    return NORMALISATIONS[name].code
 
 
 def normalised(raw: NDArray, name: str) -> NDArray:
-    return NORMALISATIONS[name](raw.astype(np.float32)).astype(np.float32)
+    """`raw`: uint8 [N, ...], as it is."""
+    return apply(NORMALISATIONS[name].contract(raw.shape[1:]), raw)
 
 
 def applicable(raw: NDArray) -> Iterator[str]:
@@ -59,7 +113,7 @@ def applicable(raw: NDArray) -> Iterator[str]:
     """
     if raw.dtype == np.uint8:
         coloured = raw.ndim == 4 and raw.shape[-1] == 3
-        yield from (name for name in NORMALISATIONS if coloured or name in OF_PRESET.values())
+        yield from (name for name in TRIED if coloured or name in PLAIN)
 
 
 def contracts_for(contract: Contract) -> Iterator[tuple[str, Contract]]:
@@ -70,9 +124,23 @@ def contracts_for(contract: Contract) -> Iterator[tuple[str, Contract]]:
     """
     coloured = contract.layout == "NHWC" and contract.shape[-1] == 3
     plain = replace(contract, range=None, mean=None, std=None, colour_order="rgb")
-    for name, scaling in CONTRACTS.items():
-        if coloured or name in OF_PRESET.values():
-            yield name, replace(plain, **scaling)
+    for name, each in TRIED.items():
+        if coloured or name in PLAIN:
+            yield name, replace(plain, **each.options)
+
+
+def likeliest(raw: NDArray, value_of: Callable[[NDArray], float], guess: str) -> str:
+    """The normalisation under which `value_of` its model inputs is highest, unless the guess is as good.
+
+    Args:
+        raw: uint8 [N, ...].
+        value_of: the accuracy that float32 inputs of the first `SAMPLES` reach, 0-1.
+        guess: what the file's input range says.
+    """
+    names = sorted(applicable(raw), key=lambda each: each != guess)
+    values = {name: value_of(normalised(raw[:SAMPLES], name)) for name in names}
+    best = max(values, key=lambda name: values[name])
+    return best if guess not in values or values[best] > values[guess] + CLEARLY else guess
 
 
 def shaped_like(raw: NDArray, inputs: NDArray) -> NDArray | None:

@@ -1,4 +1,4 @@
-"""How the app's inputs follow from the right ones: orientation, channels, and an affine map, found by fitting them."""
+"""How the app's inputs follow from the right ones: orientation, channels, and an affine map, fitted by fitting them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 FIT_SAMPLES = 48
 EXACT = 2e-3  # residual energy, relative, of a map that explains everything but rounding
+IDENTITY = 0.02  # from a gain of 1, and of the spread as an offset, within which a map is none
+VARIES = 0.02  # relative spread of a gain over images
+SIMPLER, NOISE = 0.7, 1e-5  # share of the residual, less noise, that a less simple transform must leave to be taken
+BY_IMAGE = 0.3  # the same, for one gain per image
+SHARED, TINY = 1.2, 1e-4  # times the residual of gains per channel within which one gain for all is taken
 
+RESHAPED = ("channels first, reshaped", "channels last, reshaped from first")
+REVERSED, GREY = "reversed (BGR)", "grey"
 SPATIAL: dict[str, Callable[[NDArray], NDArray]] = {
     "as is": lambda x: x,
     "mirrored left-right": lambda x: x[:, :, ::-1],
@@ -20,19 +27,19 @@ SPATIAL: dict[str, Callable[[NDArray], NDArray]] = {
     "rotated by 90 degrees": lambda x: np.rot90(x, 1, (1, 2)),
     "rotated by 270 degrees": lambda x: np.rot90(x, 3, (1, 2)),
     "transposed along the other diagonal": lambda x: x.swapaxes(1, 2)[:, ::-1, ::-1],
-    "channels first, reshaped": lambda x: np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(x.shape),
-    "channels last, reshaped from first": lambda x: x.reshape(len(x), x.shape[3], *x.shape[1:3]).transpose(0, 2, 3, 1),
+    RESHAPED[0]: lambda x: np.ascontiguousarray(x.transpose(0, 3, 1, 2)).reshape(x.shape),
+    RESHAPED[1]: lambda x: x.reshape(len(x), x.shape[3], *x.shape[1:3]).transpose(0, 2, 3, 1),
 }
 CHANNELS: dict[str, Callable[[NDArray], NDArray]] = {
     "as is": lambda x: x,
-    "reversed (BGR)": lambda x: x[..., ::-1],
-    "grey": lambda x: np.repeat((x @ np.float32([0.299, 0.587, 0.114]))[..., None], 3, axis=-1),
+    REVERSED: lambda x: x[..., ::-1],
+    GREY: lambda x: np.repeat((x @ np.float32([0.299, 0.587, 0.114]))[..., None], 3, axis=-1),
 }
 
 
 @dataclass(frozen=True)
 class Relation:
-    """user = gain * channels(spatial(right)) + offset, one gain a channel, or one an image."""
+    """user = gain * channels(spatial(right)) + offset, one gain per channel, or one per image."""
 
     spatial: str
     channels: str
@@ -49,8 +56,8 @@ class Relation:
     def affine_is_identity(self) -> bool:
         return (
             not self.per_image
-            and bool(np.all(np.abs(self.gain - 1) < 0.02))
-            and bool(np.all(np.abs(self.offset) < 0.02 * self.unit))
+            and bool(np.all(np.abs(self.gain - 1) < IDENTITY))
+            and bool(np.all(np.abs(self.offset) < IDENTITY * self.unit))
         )
 
     unit: float = 1.0  # spread of the right inputs
@@ -89,15 +96,15 @@ def relate(user: NDArray, right: NDArray, valid: NDArray | None = None) -> Relat
         moved = CHANNELS[channels](SPATIAL[spatial](right))
         if moved.shape != user.shape:
             continue
-        found = _fit(user, moved, mask, spatial, channels, unit)
-        if best is None or found.residual < 0.7 * best.residual - 1e-5:
-            best = found
+        fitted = _fit(user, moved, mask, spatial, channels, unit)
+        if best is None or fitted.residual < SIMPLER * best.residual - NOISE:
+            best = fitted
     if best is None:
         raise ValueError(f"shapes differ: {user.shape} against {right.shape}")
     if not best.exact:
         moved = CHANNELS[best.channels](SPATIAL[best.spatial](right))
         single = _fit_images(user, moved, mask, best)
-        best = single if single.residual < 0.3 * best.residual else best
+        best = single if single.residual < BY_IMAGE * best.residual else best
     return best
 
 
@@ -114,17 +121,17 @@ def per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDArray | None
     gain, _, residual = _least_squares(first, base, mask, axes)
     channelwise = tuple(range(base.ndim - 1)) if base.shape[-1] in (1, 3, 4) else None
     _, _, shared = _least_squares(first, base, mask, channelwise)
-    varies = float(np.std(gain) / max(abs(np.mean(gain)), 1e-12)) > 0.02
+    varies = float(np.std(gain) / max(abs(np.mean(gain)), 1e-12)) > VARIES
     right_gain, _, right_residual = _least_squares(last, base, np.ones(base.shape, bool), axes)
-    right_varies = right_residual < EXACT and np.std(right_gain) > 0.02 * max(abs(np.mean(right_gain)), 1e-12)
-    return varies and residual < EXACT and residual < 0.3 * shared and not right_varies
+    right_varies = right_residual < EXACT and np.std(right_gain) > VARIES * max(abs(np.mean(right_gain)), 1e-12)
+    return varies and residual < EXACT and residual < BY_IMAGE * shared and not right_varies
 
 
 def _candidates(right: NDArray) -> list[tuple[str, str]]:
     if right.ndim != 4:
         return [("as is", "as is")]
     channels = list(CHANNELS) if right.shape[-1] == 3 else ["as is"]
-    return [(s, c) for s in SPATIAL for c in channels if not (s.startswith("channels") and c != "as is")]
+    return [(s, c) for s in SPATIAL for c in channels if s not in RESHAPED or c == "as is"]
 
 
 def _fit(user: NDArray, moved: NDArray, mask: NDArray, spatial: str, channels: str, unit: float) -> Relation:
@@ -132,7 +139,7 @@ def _fit(user: NDArray, moved: NDArray, mask: NDArray, spatial: str, channels: s
     gain, offset, residual = _least_squares(user, moved, mask, axes)
     if axes is not None:
         one_gain, one_offset, one_residual = _least_squares(user, moved, mask, None)
-        if one_residual < max(1.2 * residual, 1e-4):
+        if one_residual < max(SHARED * residual, TINY):
             gain, offset, residual = one_gain, one_offset, one_residual
     return Relation(spatial, channels, np.atleast_1d(gain), np.atleast_1d(offset), False, residual, unit)
 

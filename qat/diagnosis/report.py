@@ -1,11 +1,20 @@
-"""A verdict for a person, in text: what, evidence, fix."""
+"""A verdict for a person: in text, with small pictures of ranges and noise, and samples as images."""
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung, Samples
+from qat.diagnosis.runs import real_of
+
+if TYPE_CHECKING:
+    from qat.diagnosis.evidence import Evidence
 
 BLAME = {
     "none": "NO FAULT FOUND",
@@ -15,6 +24,7 @@ BLAME = {
     "undetermined": "UNDETERMINED",
 }
 WIDTH = 79  # every terminal has as many columns
+BAR = 36  # with names and numbers a line has 80 columns
 
 
 def text(diagnosis: Diagnosis) -> str:
@@ -78,3 +88,109 @@ def value_text(rung: Rung) -> str:
 
 def interval_text(rung: Rung) -> str:
     return f" [{rung.low:.1%}, {rung.high:.1%}]" if rung.low is not None and rung.high is not None else ""
+
+
+# ---- pictures
+
+
+def pictures_of(evidence: Evidence) -> dict[str, str]:
+    """By title; none where there is nothing to draw."""
+    rows = range_rows(evidence)
+    found = {"range of the data against the range of the input": bars(rows)} if len(rows) > 1 else {}
+    if evidence.noise_db:
+        found["SQNR of each layer's output in int8, median channel, in the order of the graph"] = levels(
+            evidence.noise_db
+        )
+    return found
+
+
+def range_rows(evidence: Evidence) -> list[tuple[str, float, float]]:
+    rows = []
+    if (limits := evidence.facts.input_range) is not None:
+        rows.append(("the file's input holds", *limits))
+    for name, arrays in (("right inputs", evidence.right_inputs), ("the app's inputs", evidence.user_inputs)):
+        if arrays is not None:
+            rows.append((name, float(arrays[0].min()), float(arrays[0].max())))
+    seen = evidence.calibration
+    if seen is not None and seen.usable:
+        rows.append(("calibration samples", float(seen.arrays[0].min()), float(seen.arrays[0].max())))
+    return rows
+
+
+def bars(rows: list[tuple[str, float, float]]) -> str:
+    """One line per range, all on one axis.
+
+    >>> print(bars([("input", 0.0, 1.0), ("data", 0.0, 0.5)]).splitlines()[1].rstrip())
+    data                    ##################                   [0, 0.5]
+    """
+    low, high = min(r[1] for r in rows), max(r[2] for r in rows)
+    unit = (high - low) / BAR or 1.0
+    lines = []
+    for name, start, end in rows:
+        before = round((start - low) / unit)
+        filled = max(round((end - start) / unit), 1)
+        bar = (" " * min(before, BAR - 1) + "#" * filled)[:BAR]
+        lines.append(f"{name:<24}{bar:<{BAR}} [{start:.4g}, {end:.4g}]")
+    return "\n".join(lines)
+
+
+def levels(rows: list[tuple[str, float]], most: int = 40) -> str:
+    """One line per layer, one mark for 2 dB; of many layers the worst.
+
+    >>> print(levels([("block/conv", 12.0), ("head", 40.0)]))
+    conv                     12.0 dB ######
+    head                     40.0 dB ####################
+    """
+    worst = sorted(sorted(range(len(rows)), key=lambda i: rows[i][1])[:most])
+    return "\n".join(
+        f"{_short(name):<24}{db:5.1f} dB {'#' * min(max(round(db / 2), 0), 32)}"
+        for name, db in (rows[i] for i in worst)
+    )
+
+
+def _short(name: str) -> str:
+    parts = name.split("/")
+    return (parts[-2] if len(parts) > 2 else parts[-1])[:23]
+
+
+# ---- samples
+
+SHOWN = 3
+SMALLEST, LARGEST = 4, 192  # pixels of a side: less is no image, more is drawn smaller
+
+
+def samples_of(evidence: Evidence) -> Samples | None:
+    """Of the first input that takes images; None where none does, or nothing says what the app feeds."""
+    rights, fed = evidence.right_inputs, _fed(evidence)
+    for right, seen in zip(rights or [], fed or [], strict=False):
+        if seen[0].size == right[0].size:
+            seen = seen.reshape(right.shape)
+        if _is_image(right) and _is_image(seen):
+            low, high = float(right.min()), float(right.max())
+            pictures = [tuple(_png(each, low, high) for each in side[:SHOWN]) for side in (right, seen)]
+            return Samples(low, high, *pictures)
+    return None
+
+
+def _fed(evidence: Evidence) -> list[NDArray] | None:
+    """Real numbers in Keras order: what was written into the inputs, else what the app's preprocessing makes."""
+    fed, tensors = evidence.fed, evidence.case.graph.inputs
+    if fed is None or [each.dtype.name for each in fed] != [tensor.dtype for tensor in tensors]:
+        return evidence.user_inputs
+    return [real_of(fed[index], tensors[index]) for index in evidence.file.input_order]
+
+
+def _is_image(values: NDArray) -> bool:
+    return values.ndim == 4 and values.shape[-1] in (1, 3) and min(values.shape[1:3]) >= SMALLEST
+
+
+def _png(image: NDArray, low: float, high: float) -> bytes:
+    from PIL import Image
+
+    share = (np.nan_to_num(image.astype(np.float64)) - low) / ((high - low) or 1.0)
+    pixels = np.round(255 * np.clip(share, 0, 1)).astype(np.uint8)
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    picture.thumbnail((LARGEST, LARGEST))
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue()

@@ -1,38 +1,39 @@
-"""From evidence to a verdict: first the yardstick, then the file, then the code around it."""
+"""From evidence to a verdict: first the labels, then the file, then the code around it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import numpy as np
 
-from qat.diagnosis.app_side import judge_app
 from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung, blame_of
+from qat.diagnosis.engine import Findings
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.model_side import judge_model
-from qat.diagnosis.pictures import pictures_of, range_rows
-from qat.diagnosis.probes import harness
-from qat.diagnosis.samples import samples_of
-from qat.diagnosis.side import Side
+from qat.diagnosis.feeding_stage import diagnose_fed, fed_in_keras_order, unsaturated
+from qat.diagnosis.file_stage import diagnose_file
+from qat.diagnosis.hypotheses import evaluation, feeding
+from qat.diagnosis.input_stage import Run, diagnose_inputs, diagnose_metadata, diagnose_user_inputs
+from qat.diagnosis.output_stage import diagnose_recorded, diagnose_state
+from qat.diagnosis.report import pictures_of, range_rows, samples_of
+from qat.diagnosis.runs import Conversion, real_of, run_keras
 
 ORDER = {"proved": 0, "certain": 1, "consistent": 2}
+TWICE_CHANCE, ABOVE_MAJORITY = 2.0, 1.2  # a score of no more is a bad one
 
 
 def reach_verdict(evidence: Evidence) -> Diagnosis:
     """The diagnosis of one case."""
     causes: list[Cause] = []
-    notes: list[str] = []
-    for finding in harness.labels_do_not_fit(evidence):
-        causes.append(Cause.of(finding, "certain" if finding.certain else "consistent", finding.proved_share))
-        if finding.repair is not None:  # from here on measured rightly
-            evidence = Evidence(replace(evidence.case, preprocess=finding.repair.change))
+    for each in evaluation.labels_do_not_fit(evidence):
+        causes.append(each.cause(certainty="certain" if each.certain else "consistent"))
+        if each.repair is not None:  # from here on measured rightly
+            evidence = Evidence(each.repair(evidence.case))
         else:
             evidence.distrust_labels()
-    model = judge_model(evidence)
-    app = judge_app(evidence, model)
+    model = diagnose_file(evidence)
+    app = diagnose_app(evidence, model)
     if not causes and not model.causes:
-        for finding in harness.baseline_is_wrong(evidence):
-            causes.append(Cause.of(finding, "certain" if finding.certain else "consistent"))
-    causes += sorted([*model.causes, *app.causes], key=lambda c: ORDER[c.certainty])
-    notes += [*model.notes, *app.notes, *_insignificant(evidence, model, app), *evidence.remarks]
+        causes += [each.cause() for each in evaluation.baseline_is_wrong(evidence)]
+    causes += sorted([*model.causes, *app.causes], key=lambda cause: ORDER[cause.certainty])
+    notes = [*model.notes, *app.notes, *_insignificant(evidence, model, app), *evidence.remarks]
     unsure = [text for text in (model.unsure, app.unsure, _cannot_tell(evidence, causes)) if text]
     undetermined = bool(unsure) and not any(c.certainty in ("proved", "certain") for c in causes)
     return Diagnosis(
@@ -56,8 +57,8 @@ def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:
     if causes or evidence.keras is not None or evidence.case.labels is None or evidence.a2 is None:
         return ""
     classes = evidence.a2[0].reshape(len(evidence.a2[0]), -1).shape[1]
-    value = evidence.yardstick.value(evidence.a2)
-    if classes < 2 or value > max(2.0 / classes, 1.2 * _majority(evidence)):
+    value = evidence.score.value(evidence.a2)
+    if classes < 2 or value > max(TWICE_CHANCE / classes, ABOVE_MAJORITY * _majority(evidence)):
         return ""
     limits = evidence.facts.input_range
     ranged = f"its input holds [{limits[0]:.4g}, {limits[1]:.4g}]" if limits else "its input is float"
@@ -68,16 +69,14 @@ def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:
 
 
 def _majority(evidence: Evidence) -> float:
-    import numpy as np
-
     labels = evidence.case.labels
     return float(np.bincount(labels - labels.min()).max() / len(labels))
 
 
-def _insignificant(evidence: Evidence, model: Side, app: Side) -> list[str]:
+def _insignificant(evidence: Evidence, model: Findings, app: Findings) -> list[str]:
     if model.causes or app.causes or evidence.a0 is None or evidence.case.labels is None:
         return []
-    text = harness.too_few_samples(evidence, evidence.a0, evidence.a2, "Keras model against file")
+    text = evaluation.too_few_samples(evidence, evidence.a0, evidence.a2, "Keras model against file")
     return [text] if text else []
 
 
@@ -92,10 +91,60 @@ def _ladder(evidence: Evidence) -> list[Rung]:
         ("A3", "the file, the app's preprocessing", evidence.a3),
         ("A4", "the app's own results", evidence.a4),
     ]
-    yardstick = evidence.yardstick
+    score = evidence.score
     for rung, what, outputs in measured:
-        if outputs is None or (yardstick.unit != "accuracy" and outputs is yardstick.reference):
+        if outputs is None or (score.unit != "accuracy" and outputs is score.reference):
             continue
-        low, high = yardstick.interval(outputs)
-        rungs.append(Rung(rung, what, yardstick.unit, yardstick.value(outputs), low, high, evidence.case.count))
+        low, high = score.interval(outputs)
+        rungs.append(Rung(rung, what, score.unit, score.value(outputs), low, high, evidence.case.count))
     return rungs
+
+
+# ---- the code around the file
+
+
+def diagnose_app(evidence: Evidence, model: Findings) -> Findings:
+    """Causes of families I, P and O, with C09, C10, C13 and what of E shows in the app's results."""
+    findings = Findings()
+    if evidence.right_inputs is None:
+        if evidence.case.fed is not None or evidence.case.outputs is not None:
+            findings.notes.append(
+                "fed or outputs were given without inputs: without the raw samples there is nothing to compare with"
+            )
+        diagnose_metadata(evidence, findings, None)
+        return findings
+    broken = evidence.keras is not None and model.lossy
+    run: Run = (lambda real: run_keras(evidence.keras, real)) if broken else evidence.file.real
+    _ = evidence.app_run  # it may break: then `refusal` says where
+    fed = fed_in_keras_order(evidence, findings)
+    if evidence.refusal is not None:
+        findings.add(feeding.refused(evidence.refusal, evidence.case.graph))
+    if fed is not None:
+        diagnose_fed(evidence, findings, run, fed)
+        if broken and evidence.user_inputs is None and not findings.names("IP"):
+            _diagnose_on_sound_file(evidence, findings, run)
+    if evidence.user_inputs is not None and not findings.names("P"):
+        diagnose_user_inputs(evidence, findings, run, evidence.user_inputs)
+    if evidence.recorded is not None:
+        diagnose_recorded(evidence, findings, fed)
+    if evidence.app_run is not None and not any(cause.id in EXPLAINS_ORDER for cause in findings.causes):
+        diagnose_state(evidence, findings)
+    if not findings.causes:
+        diagnose_metadata(evidence, findings, run)
+    return findings
+
+
+EXPLAINS_ORDER = ("O05", "C10", "E01")  # why results may depend on the order of the samples
+
+
+def _diagnose_on_sound_file(evidence: Evidence, findings: Findings, run: Run) -> None:
+    """The same app on a file converted rightly, whose codes are fine enough to show its preprocessing."""
+    runner, fed = evidence.runner(Conversion()), None
+    if runner is not None and len(runner.graph.inputs) == 1:
+        fed = evidence.app_on(Conversion())
+    if fed is None or fed[0].shape != evidence.right_inputs[0].shape:
+        return
+    tensor = runner.graph.inputs[0]
+    if not feeding.is_right(feeding.Feeding(fed[0], tensor, evidence.right_inputs[0], evidence.case.inputs, None)):
+        real, valid = real_of(fed[0], tensor), unsaturated(fed[0], tensor)
+        diagnose_inputs(evidence, findings, run, real, valid, "what the app feeds to a sound file")

@@ -252,6 +252,11 @@ class TfliteGraph:
         return any(tensor.is_variable for subgraph in self.subgraphs for tensor in subgraph.tensors)
 
     @property
+    def keeps_resources(self) -> bool:
+        """Whether a state is kept in resource variables, which nothing resets and no resizing of inputs fits."""
+        return any(op.name == "VAR_HANDLE" for subgraph in self.subgraphs for op in subgraph.ops)
+
+    @property
     def batch(self) -> int:
         """How many samples one call is made for; 1 where that is open."""
         return max([1, *(tensor.shape_signature[0] for tensor in self.inputs if tensor.shape_signature)])

@@ -18,7 +18,7 @@ import qat.diagnosis
 import qat.quantization
 import qat.tflite
 from qat.contract import Contract
-from qat.diagnosis.normalisations import NORMALISATIONS, in_python
+from qat.diagnosis.normalisations import NORMALISATIONS, in_python, normalised
 from qat.reporting.diagnosis_page import prose_and_code
 
 ROOM = Path(qat.diagnosis.__file__).parent
@@ -56,7 +56,7 @@ def file(model, samples):
 
 
 def repairs(file, samples):
-    """The third argument of every `Finding`, with values of a real file where its text has places for some."""
+    """The third argument of every `Hypothesis`, with values of a real file where its text has places for some."""
     graph = qat.tflite.read(file)
     known = {
         "tensor": graph.inputs[0], "names": ["scores"], "layer": "conv", "steps": 9.0, "right": samples[:, :8],
@@ -68,20 +68,20 @@ def repairs(file, samples):
     for path in sorted(ROOM.rglob("*.py")):
         module = importlib.import_module(".".join(("qat", *path.relative_to(ROOM.parent).with_suffix("").parts)))
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "_labels"):
-                told = node.args[2 if node.func.id == "Finding" else 1 :][:1]
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Hypothesis", "_labels"):
+                told = node.args[2 if node.func.id == "Hypothesis" else 1 :][:1]
                 for each in told if not isinstance(told[0], ast.IfExp) else (told[0].body, told[0].orelse):
                     if isinstance(each, ast.Name) and each.id in ("fix", "formula", "evidence"):
                         continue  # made above of what is looked at here too
                     if isinstance(each, ast.Call) and getattr(each.func, "attr", "") == "mends":
                         continue  # its code is run by the tests of columns
                     yield eval(compile(ast.Expression(each), path.name, "eval"), vars(module), known)
-    feeding = importlib.import_module("qat.diagnosis.probes.feeding")
+    feeding = importlib.import_module("qat.diagnosis.hypotheses.feeding")
     for id in ("I01", "I06"):
-        yield feeding._finding(id, known["feeding"], "").fix
-    from qat.diagnosis import app_inputs
+        yield feeding._hypothesis(id, known["feeding"], "").fix
+    from qat.diagnosis import input_stage
 
-    yield app_inputs._to_shape([8])
+    yield input_stage._to_shape([8])
 
 
 @pytest.fixture
@@ -139,5 +139,5 @@ def test_every_fix_ends_in_code_that_runs_or_in_a_command_or_says_why_not(file, 
 @pytest.mark.parametrize("name", NORMALISATIONS)
 def test_a_way_to_prepare_pixels_is_told_as_python(name):
     raw = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype(np.uint8)
-    wanted = NORMALISATIONS[name](raw.astype(np.float32))
-    assert np.allclose(eval(in_python(name), {"np": np, "raw": raw}), wanted, atol=1e-4)
+    told = eval(in_python(name), {"np": np, "raw": raw})
+    np.testing.assert_allclose(told, normalised(raw, name), atol=1e-4)

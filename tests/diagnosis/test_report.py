@@ -2,8 +2,7 @@
 
 from qat.diagnosis import Diagnosis
 from qat.diagnosis.diagnosis import Cause, Rung
-from qat.diagnosis.pictures import bars
-from qat.diagnosis.report import BLAME, text
+from qat.diagnosis.report import BLAME, bars, text
 
 
 def test_every_line_fits_80_columns():

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from qat.diagnosis import diagnose
-from qat.diagnosis.samples import samples_of
+from qat.diagnosis.report import samples_of
 
 RIGHT = np.linspace(0, 1, 3 * 6 * 5 * 3, dtype=np.float32).reshape(3, 6, 5, 3)
 

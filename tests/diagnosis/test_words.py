@@ -5,10 +5,11 @@ import pytest
 import tf_keras
 from tf_keras import layers
 
-from qat.diagnosis.diagnosis import Cause, Diagnosis, Finding
-from qat.diagnosis.facts import Facts
-from qat.diagnosis.probes.qat import partly_quantized
-from qat.diagnosis.ranges import in_times
+from qat.diagnosis.diagnosis import Diagnosis
+from qat.diagnosis.engine import Hypothesis
+from qat.diagnosis.file_facts import FileFacts
+from qat.diagnosis.hypotheses.calibrated_ranges import in_times
+from qat.diagnosis.hypotheses.training import partly_quantized
 from qat.diagnosis.report import text
 from qat.reporting.diagnosis_page import Circumstances, diagnosis_page
 from qat.tflite import convert, read
@@ -25,7 +26,7 @@ def float_io():
 
 
 def test_a_name_of_a_cause_stands_below_its_sentence_and_distances_are_told_in_times():
-    cause = Cause.of(Finding("P06", "red and blue are exchanged", "image[..., ::-1]"), "proved", 1.0)
+    cause = Hypothesis("P06", "red and blue are exchanged", "image[..., ::-1]").cause(1.0)
     lines = text(Diagnosis("implementation", (cause,))).splitlines()
     assert lines[2] == "1. Red and blue are exchanged."
     assert lines[3].startswith("   cause     P06 BGR (proved; ")
@@ -34,7 +35,7 @@ def test_a_name_of_a_cause_stands_below_its_sentence_and_distances_are_told_in_t
 
 @pytest.mark.parametrize(("name", "told"), [("TFLite_Detection_PostProcess", 0), ("Theirs", 1)])
 def test_an_op_that_is_float_by_design_is_no_layer_left_in_float(name, told, float_io):
-    facts = Facts(read(planting.with_custom_op(float_io, name)))
+    facts = FileFacts(read(planting.with_custom_op(float_io, name)))
     assert len(list(partly_quantized(facts))) == told
 
 
@@ -47,8 +48,8 @@ def test_an_op_that_is_float_by_design_is_no_layer_left_in_float(name, told, flo
     ],
 )
 def test_a_repair_that_brings_nothing_back_is_not_called_the_repair(share, words):
-    finding = Finding("M05", "that rounding alone takes 100 % to 89 %", "use int16x8")
-    found = Diagnosis("model", (Cause.of(finding, "consistent", share),))
+    supposed = Hypothesis("M05", "that rounding alone takes 100 % to 89 %", "use int16x8")
+    found = Diagnosis("model", (supposed.cause(share, "consistent"),))
     for said in (text(found), diagnosis_page({"file": found}, Circumstances("", "", {}))):
         plain = " ".join(said.split())
         assert "recovers" not in plain if words is None else words.removeprefix("a").removeprefix("the") in plain

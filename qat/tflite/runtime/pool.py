@@ -71,6 +71,8 @@ class Runtime:
         """How many samples one call computes at most."""
         if self._fixed_batch is not None:
             return self._fixed_batch
+        if self.graph.keeps_resources:
+            return 1  # the runtime writes beyond its memory where such a file is resized
         affordable = int(np.clip(ACTIVATION_BYTES // max(self._sample_bytes, 1), 1, LARGEST_BATCH))
         is_open = all(t.shape_signature[:1] == (-1,) for t in (*self.graph.inputs, *self.graph.outputs))
         is_plain = is_open and len(self.graph.subgraphs) == 1

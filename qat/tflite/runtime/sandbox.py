@@ -15,7 +15,8 @@ from qat.tflite.runtime.sandbox_child import REFUSED
 from qat.tflite.trusted_files import is_trusted
 
 _CHILD = Path(__file__).with_name("sandbox_child.py")
-_START = "import runpy, sys; sys.path[:] = sys.argv[4:]; runpy.run_path(sys.argv[1], run_name='__main__')"
+_START = "import runpy, sys; sys.path[:] = sys.argv[5:]; runpy.run_path(sys.argv[1], run_name='__main__')"
+SEVERAL = 3  # samples of the second trial; a file with resource variables is never resized
 _checked: set[bytes] = set()  # digests of files that a child process has loaded
 
 
@@ -45,10 +46,10 @@ def check_loadable(
     content = read_bytes(model)
     if is_checked(content) and not check_known:
         return
-    read(content)
+    graph = read(content)
     seconds = seconds or current().seconds
     memory_bytes = memory_bytes or current().memory_mb * MB
-    limits = [str(max(memory_bytes, 8 * len(content))), str(seconds)]
+    limits = [str(max(memory_bytes, 8 * len(content))), str(seconds), str(1 if graph.keeps_resources else SEVERAL)]
     command = [sys.executable, "-c", _START, str(_CHILD), *limits, *sys.path]
     try:
         ended = subprocess.run(command, input=content, capture_output=True, timeout=seconds, check=False)

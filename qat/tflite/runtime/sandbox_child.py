@@ -13,8 +13,8 @@ OPEN_SIZE = 64  # tried for dimensions that the file leaves open
 REFUSED = 3  # exit code of a model that the runtime refused in an orderly way
 
 
-def _try(content: bytes) -> None:
-    """Refusals of a first run on one sample are raised; after it only crashes matter: more samples, other kernels."""
+def _try(content: bytes, batch: int) -> None:
+    """Refusals of a first run on one sample are raised; then only crashes matter: `batch` samples, other kernels."""
     from ai_edge_litert.interpreter import OpResolverType
 
     started = time.monotonic()
@@ -23,7 +23,7 @@ def _try(content: bytes) -> None:
         return
     for resolver in (OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES):
         with contextlib.suppress(*ORDERLY):
-            _run(content, resolver, batch=3, high=100)
+            _run(content, resolver, batch, high=100)
 
 
 def _run(content: bytes, resolver: object, batch: int, high: int) -> None:
@@ -65,7 +65,7 @@ def main() -> int:
     process_limits.limit(int(sys.argv[2]), int(sys.argv[3]))
     process_limits.forbid_writing()
     try:
-        _try(sys.stdin.buffer.read())
+        _try(sys.stdin.buffer.read(), int(sys.argv[4]))
     except ORDERLY as error:
         print(" ".join(str(error).split())[:500] or type(error).__name__)
         return REFUSED

@@ -31,19 +31,23 @@ class Lane:
         self._outputs = [tensor.index for tensor in graph.outputs]
         self._remembers = graph.remembers
         self._shapes: list[tuple[int, ...]] = []
+        self._load = lambda: LiteRT(
+            model_content=content,
+            num_threads=threads,
+            experimental_op_resolver_type=resolver,
+            experimental_preserve_all_tensors=keep_tensors,
+        )
         with refusals("this file"), quiet():
-            self._litert = LiteRT(
-                model_content=content,
-                num_threads=threads,
-                experimental_op_resolver_type=resolver,
-                experimental_preserve_all_tensors=keep_tensors,
-            )
+            self._litert = self._load()
             if all(size >= 0 for tensor in graph.inputs for size in tensor.shape_signature[1:]):
                 self._allocate([tensor.shape for tensor in graph.inputs])
 
     def invoke(self, inputs: Sequence[NDArray]) -> list[NDArray]:
         """One call of the runtime."""
         with refusals("these inputs"):
+            if self._graph.keeps_resources:  # reset_all_variables() leaves resource variables as they are
+                with quiet():
+                    self._litert, self._shapes = self._load(), []
             self._allocate([values.shape for values in inputs])
             if self._remembers:  # the state of a recurrent kernel outlives a call; Keras starts every sequence afresh
                 self._litert.reset_all_variables()

@@ -1,0 +1,254 @@
+"""Is the file at fault? The Keras model against the file on right inputs, then one repair after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from qat.commands import command
+from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repaired
+from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.fixes import PER_CHANNEL
+from qat.diagnosis.hypotheses import calibration, conversion, model, training, weights
+from qat.diagnosis.hypotheses.calibrated_ranges import ranked_guesses
+from qat.diagnosis.hypotheses.without_data import diagnose_without_data
+from qat.diagnosis.runs import Conversion
+from qat.diagnosis.score import FAULT_DB, Drop, worst_sqnr_db
+
+AGREES, AGREES_TRAINED = 0.95, 0.85  # with the Keras model; what training in 8 bits moved may agree less
+AGREES_AGAIN = 0.9  # what a file converted here must reach, to be the measure of the user's
+STRONG = 0.7  # of a signature that counts where nothing was measured
+HALF = 0.5  # of the loss; what a repair recovers of it is one of two faults
+SURELY_INEXACT = FAULT_DB + 10  # dB, of a float file
+FAR, NEAR_BY = 1.0, 0.5  # octaves between the file's ranges and right ones; share of it that a guess leaves
+DEMOTED = ("C01", "C03")  # they say that a file is float, and nothing of what it loses
+
+
+def diagnose_file(evidence: Evidence) -> Findings:
+    """Causes of families C, Q, M and T."""
+    findings = Findings(drop=_measured(evidence))
+    loss = None if findings.drop is None else _loss(evidence)
+    static = []
+    for each in _static(evidence):
+        findings.note(each) if each.harmless else static.append(each)
+    if loss is None:
+        _unmeasured(evidence, findings, static)
+    else:
+        _measured_causes(evidence, findings, static, loss)
+    _note_oddities(evidence, findings)
+    return findings
+
+
+def _loss(evidence: Evidence) -> Loss[Conversion]:
+    as_given = Conversion(calibration="user", per_channel=not conversion.per_tensor(evidence.facts))
+    return Loss(evidence.score, evidence.a0, evidence.a2, as_given, evidence.converted_again)
+
+
+def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]) -> None:
+    """By signatures, weights and synthetic images."""
+    for each in static:
+        if not each.needs_loss or each.certain or each.strength >= STRONG:
+            findings.add(each)
+        else:
+            findings.note(each)
+    if evidence.keras is None:
+        return
+    if (wrong := weights.wrong_weights(evidence)) is not None:
+        if wrong.certain:
+            findings.add(wrong)
+        else:
+            findings.note(wrong)
+    if not findings.causes and (rescaled := weights.rescaled_weights(evidence)) is not None:
+        findings.add(rescaled)
+    if not findings.causes:
+        diagnose_without_data(evidence, findings)
+
+
+def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
+    lossy = findings.lossy
+    for each in static:
+        if each.id == "C06":
+            continue  # calibration has to be excluded first
+        if not each.needs_loss or (each.certain and lossy):
+            findings.add(each, loss.recovered(Conversion()) if lossy else None)
+        elif not lossy:
+            findings.note(each)
+    if (wrong := weights.wrong_weights(evidence)) is not None:
+        if lossy:
+            findings.add(wrong, loss.recovered(Conversion()))
+        else:
+            findings.note(wrong)
+    explained = any(cause.certainty != "consistent" and cause.id not in DEMOTED for cause in findings.causes)
+    if lossy and not explained:
+        _explain(evidence, findings, static, loss)
+
+
+def _static(evidence: Evidence) -> Iterator[Hypothesis]:
+    """What the file says of itself."""
+    facts, seen, expect = evidence.facts, evidence.calibration, evidence.case.expect
+    unusable = seen is not None and not seen.usable
+    for each in conversion.not_quantized(facts, expect, seen is not None, None if seen is None else seen.usable):
+        if each.id == "C02" and unusable:
+            why = seen.problem or f"{seen.count} samples, some NaN or infinite"
+            each = replace(each, evidence=f"{each.evidence}. The calibration handed over: {why}")
+        yield each
+    yield from training.float_though_int8(facts, expect)
+    for signature in (*conversion.STATIC, *training.STATIC, calibration.constant):
+        yield from signature(facts)
+
+
+def _measured(evidence: Evidence) -> Drop | None:
+    """What the file loses on right inputs; None where it cannot be measured."""
+    if evidence.a0 is None:
+        return None
+    score = evidence.score
+    drop = score.drop(evidence.a0, evidence.a2)
+    if score.unit != "agreement":
+        return drop
+    if drop.value >= (AGREES_TRAINED if evidence.facts.trained_quantized else AGREES):
+        return Drop(drop.reference, drop.value, drop.points, 1.0, False)
+    good = evidence.converted_again(Conversion())
+    if good is None or score.value(good) < AGREES_AGAIN:
+        return drop
+    return score.drop(good, evidence.a2)
+
+
+# ---- which repair brings the loss back
+
+
+def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
+    """Adds the causes whose repair recovers it."""
+    if (kernels := conversion.other_kernels(evidence)) is not None:
+        findings.add(kernels)
+        return
+    if (rescaled := weights.rescaled_weights(evidence)) is not None:
+        file = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
+        if (share := file.recovered(repaired(file.state, [rescaled])) or 0.0) >= ENOUGH:
+            findings.add(rescaled, share)
+            return
+    if (other := weights.other_weights(evidence)) is not None:
+        findings.add(other, loss.recovered(Conversion()))
+        return
+    share = loss.recovered(Conversion())
+    if evidence.facts.scheme == "float32":
+        findings.add(_other_float(evidence))
+    elif share is None:
+        why = "; ".join(evidence.remarks[-1:])
+        findings.unsure = f"the file loses against the Keras model, and none could be made from it to compare: {why}"
+        for each in [each for each in static if each.needs_loss][:1]:
+            findings.add(each, certainty="consistent")
+    elif share >= ENOUGH or not loss.remains(Conversion()):
+        _explain_conversion(evidence, findings, static, loss, share)
+    else:
+        if share >= HALF:  # two faults: one in how the file was made, one in the model
+            _explain_conversion(evidence, findings, static, loss, share)
+        _explain_model(evidence, findings, loss)
+
+
+def _other_float(evidence: Evidence) -> Hypothesis:
+    distance = worst_sqnr_db(evidence.a0, evidence.a1) if evidence.a1 is not None else None
+    again = f"; a float file made here reaches {distance:.0f} dB" if distance is not None else ""
+    return Hypothesis(
+        "C12",
+        f"the file computes in float32 and still departs from the Keras model{again}",
+        "convert again with this TensorFlow; if it stays, name op and version in a bug report",
+        0.5,
+    )
+
+
+def _explain_conversion(
+    evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion], share: float
+) -> None:
+    """A file converted rightly is sound: what is the smallest part of "rightly" that does it?"""
+    if stale := [each for each in static if each.id == "T01"]:
+        findings.add(stale[0], share, "proved")
+    elif evidence.facts.trained_quantized:
+        supposed = Hypothesis(
+            "T06",
+            "weights are the Keras model's and ranges have converged, yet the integer file loses",
+            f"replace the op that departs first; a run measures parity layer by layer: {command('train')}",
+            0.4,
+        )
+        findings.add(supposed, share, "consistent")
+    elif (finer := model.finer_output_suffices(evidence, share)) is not None:
+        findings.add(finer)
+    elif coarse := conversion.per_tensor(evidence.facts):
+        _explain_per_tensor(evidence, findings, coarse, loss, share)
+    else:
+        _add_calibration(evidence, findings, share)
+
+
+def _explain_per_tensor(
+    evidence: Evidence, findings: Findings, coarse: list[tuple[str, int]], loss: Loss[Conversion], share: float
+) -> None:
+    named = ", ".join(f"{layer!r} ({channels} channels)" for layer, channels in coarse[:4])
+    words = f"{len(coarse)} convolutions have one weight scale for all their channels: {named}"
+    supposed = Hypothesis("C06", words, PER_CHANNEL, 0.9)
+    calibrated = loss.recovered(calibration.recalibrated(loss.state))
+    if calibrated is not None and calibrated >= ENOUGH:
+        findings.note(supposed)
+        _add_calibration(evidence, findings, calibrated)
+        return
+    findings.add(supposed, share)
+    if _calibration_differs(evidence):
+        _add_calibration(evidence, findings, share)
+
+
+def _calibration_differs(evidence: Evidence) -> bool:
+    """Whether the file's ranges are far from those of right samples: a second fault beside the weights."""
+    limits, want = evidence.facts.input_range, evidence.right_limits
+    if limits is not None and want is not None:
+        ratio = (limits[1] - limits[0]) / max(want[1] - want[0], 1e-12)
+        if ratio > calibration.TOO_WIDE or ratio < calibration.TOO_NARROW:
+            return True
+    guesses = ranked_guesses(evidence)
+    right = next((each.distance for each in guesses if not each.id), 0.0)
+    return bool(guesses) and right > FAR and guesses[0].distance < NEAR_BY * right
+
+
+def _add_calibration(evidence: Evidence, findings: Findings, share: float) -> None:
+    first, *rest = calibration.named_calibration(evidence)
+    findings.add(first, share)
+    beside = [each for each in rest if each.id != first.id and each.strength > STRONG]
+    for each in beside[:1] if evidence.calibration is not None else ():
+        findings.add(each, certainty="consistent")
+
+
+def _explain_model(evidence: Evidence, findings: Findings, loss: Loss[Conversion]) -> None:
+    """Even the best integer file loses: M, or the converter."""
+    distance = worst_sqnr_db(evidence.a0, evidence.a1) if evidence.a1 is not None else SURELY_INEXACT
+    if distance < SURELY_INEXACT:
+        supposed = Hypothesis(
+            "C12",
+            f"a float32 file made here departs from the Keras model as well ({distance:.1f} dB)",
+            "an op is converted wrongly: try another TensorFlow, or replace the op",
+            0.9,
+        )
+        findings.add(supposed)
+        return
+    first = model.hard_to_quantize(evidence)[0]
+    findings.add(first, None if first.recovered is not None else loss.recovered(model.wider_activations(Conversion())))
+
+
+def _note_oddities(evidence: Evidence, findings: Findings) -> None:
+    facts, seen, expect = evidence.facts, evidence.calibration, evidence.case.expect
+    notes, sound = findings.notes, not findings.causes
+    if facts.scheme in ("float32", "float16", "dynamic_range") and expect is None and sound:
+        notes.append(f"the file is {facts.scheme}, not integer; say expect=int8 if that is not what you meant")
+    if seen is not None and seen.problem and sound:
+        notes.append(f"the calibration handed over cannot be used: {seen.problem}")
+    if not evidence.case.runs_here:
+        named = ", ".join(sorted({op.label for op in evidence.case.graph.ops if op.custom_code}))
+        notes.append(f"this runtime has no kernels for {named}: the file was read, not run")
+    if expect not in (None, facts.scheme) and sound:
+        notes.append(f"expect={expect}, and the file is {facts.scheme}")
+    if seen is not None and facts.trained_quantized and facts.scheme == "int8":
+        notes.append("T07: a representative dataset given with a QAT model is ignored; harmless")
+    coarse = conversion.per_tensor(facts) and not any(cause.id == "C06" for cause in findings.causes)
+    if coarse and not findings.lossy:
+        notes.append("C06: convolution weights have one scale for all channels; it costs nothing that was measured")
+    if seen is not None and not findings.lossy and sound:
+        for each in calibration.from_samples(evidence):
+            findings.note(each)
+    if seen is not None and seen.usable and seen.exhausted:
+        notes.append("the calibration generator is used up after one pass; a second conversion would see nothing")

@@ -1,0 +1,1 @@
+"""Causes supposed: each file holds one family, as hypotheses with their evidence, fix and repair."""

@@ -1,0 +1,145 @@
+"""Which calibration would have left the file's ranges? Each guess is run through a float file and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.file_facts import FileFacts
+from qat.diagnosis.normalisations import applicable, normalised
+from qat.diagnosis.runs import Conversion
+from qat.tflite import read
+from qat.tflite.runtime.child_process import make_runtime
+
+SAMPLES = 64
+FARTHEST = 3.0  # octaves
+FITS = 0.35  # octaves between the file's input range and that of given samples, which are then of the same range
+WIDER, NARROWER = 3.5, 1 / 8  # than the right inputs: what is too wide, what too narrow, and not another normalisation
+FIXED = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX"})
+
+
+@dataclass(frozen=True)
+class Guess:
+    id: str
+    words: str
+    samples: list[NDArray]
+    distance: float = np.inf  # octaves, mean over tensors
+    at_inputs: float = np.inf  # octaves, the farthest input
+
+
+def ranked_guesses(evidence: Evidence) -> list[Guess]:
+    """Guesses by distance between their ranges and the file's, nearest first; empty where they cannot be compared."""
+    content = evidence.content(Conversion(scheme="float32"))
+    if content is None or evidence.right_inputs is None:
+        return []
+    graph = read(content)
+    pairs = paired_tensors(evidence.facts, FileFacts(graph), evidence.file.input_order)
+    if len(pairs) < 2:
+        return []
+    runtime = make_runtime(content, graph, keep_tensors=True)
+    file_ranges = evidence.facts.activation_ranges
+    inputs = {tensor.index for tensor in evidence.case.graph.inputs}
+    guesses = []
+    for guess in _guesses(evidence):
+        ranges = {i: (float(v.min()), float(v.max())) for i, v in runtime.tensors(guess.samples).items() if v.size}
+        apart = {a: range_distance(file_ranges[a], ranges[b]) for a, b in pairs if a in file_ranges and b in ranges}
+        at_inputs = max((octaves for index, octaves in apart.items() if index in inputs), default=np.inf)
+        distance = float(np.mean(list(apart.values()))) if apart else np.inf
+        guesses.append(replace(guess, distance=distance, at_inputs=at_inputs))
+    return sorted(guesses, key=lambda g: g.distance)
+
+
+def paired_tensors(quantized: FileFacts, real: FileFacts, order: Sequence[int]) -> list[tuple[int, int]]:
+    """Tensor indices of the two files that belong together: inputs, then outputs of equal ops in equal order.
+
+    Args:
+        real: a float file converted here, its inputs in Keras order.
+        order: index in the quantized file of each Keras input.
+    """
+    first, second = quantized.computing, real.computing
+    inputs = [(quantized.graph.inputs[i].index, t.index) for i, t in zip(order, real.graph.inputs, strict=False)]
+    if [op.name for op in first] == [op.name for op in second]:
+        return inputs + [
+            (a.outputs[0], b.outputs[0]) for a, b in zip(first, second, strict=True) if a.name not in FIXED
+        ]
+    by_name = {t.name.split(";")[0]: t.index for t in real.graph.tensors if not t.is_constant}
+    indices = [i for op in first if op.name not in FIXED for i in op.outputs]
+    names = {i: quantized.graph.tensors[i].name.split(";")[0] for i in indices}
+    return inputs + [(i, by_name[name]) for i, name in names.items() if name in by_name]
+
+
+def in_times(octaves: float) -> str:
+    """A distance of ranges in words.
+
+    >>> in_times(1.5), in_times(3.0)
+    ('2.8 times', '8 times or more')
+    """
+    return f"{2**octaves:.1f} times" if octaves < FARTHEST else f"{2**FARTHEST:.0f} times or more"
+
+
+def range_distance(have: tuple[float, float], guess: tuple[float, float]) -> float:
+    """Of two ranges: factor between the widths in octaves, and the shift of their ends, FARTHEST at most."""
+    low, high = min(guess[0], 0.0), max(guess[1], 0.0)
+    width, other = max(have[1] - have[0], 1e-12), max(high - low, 1e-12)
+    shift = (abs(have[0] - low) + abs(have[1] - high)) / max(width, other)
+    return min(abs(float(np.log2(width / other))) + 0.5 * shift, FARTHEST)
+
+
+def _guesses(evidence: Evidence) -> Iterator[Guess]:
+    right = [a[:SAMPLES] for a in evidence.right_inputs]
+    yield Guess("", "real, rightly preprocessed samples", right)
+    if len(right) > 1:
+        same = len({a.shape for a in right}) == 1
+        if same:
+            yield Guess("Q07", "the inputs in another order", right[::-1])
+        return
+    values = right[0]
+    low, high = float(values.min()), float(values.max())
+    rng = np.random.default_rng(0)
+    yield from _other_scales(evidence, values)
+    for words, noise in (
+        (f"uniform noise in [{low:.3g}, {high:.3g}]", rng.uniform(low, high, values.shape)),
+        ("uniform noise in [0, 1]", rng.uniform(0, 1, values.shape)),
+        ("uniform noise in [-1, 1]", rng.uniform(-1, 1, values.shape)),
+        ("normal noise", rng.normal(0, 1, values.shape)),
+        ("uniform noise in [0, 255]", rng.uniform(0, 255, values.shape)),
+    ):
+        yield Guess("Q03", words, [noise.astype(np.float32)])
+    yield from _few_samples(evidence)
+
+
+def _other_scales(evidence: Evidence, values: NDArray) -> Iterator[Guess]:
+    raw, width = evidence.case.inputs[:SAMPLES], float(values.max() - values.min())
+    others: list[tuple[str, NDArray]] = []
+    if raw.dtype == np.uint8 and raw.shape == values.shape:
+        others = [(f"samples as {name!r}", normalised(raw, name)) for name in applicable(raw)]
+    elif raw.shape == values.shape:
+        others = [("the raw samples", raw.astype(np.float32))]
+    for words, other in others:
+        if not np.allclose(other, values, atol=1e-3 * max(width, 1e-6)):
+            ratio = float(np.ptp(other.astype(np.float64))) / max(width, 1e-12)
+            yield Guess("Q01" if ratio > WIDER else "Q02" if ratio < NARROWER else "Q05", words, [other])
+    if values.ndim == 4 and values.shape[-1] == 3:
+        yield Guess("Q05", "samples with red and blue exchanged", [np.ascontiguousarray(values[..., ::-1])])
+    for factor in (255.0, 128.0):
+        yield Guess("Q02", f"samples divided by {factor:g} again", [values / np.float32(factor)])
+        yield Guess("Q01", f"samples multiplied by {factor:g}", [values * np.float32(factor)])
+    for factor in (0.2, 0.35, 0.5):
+        yield Guess("Q02", f"samples dimmed to {factor:g}", [values * np.float32(factor)])
+
+
+def _few_samples(evidence: Evidence) -> Iterator[Guess]:
+    values, labels = evidence.right_inputs[0], evidence.case.labels
+    if labels is None and evidence.a0 is not None and evidence.classifies:
+        labels = evidence.a0[0].argmax(axis=1)
+    if labels is not None:
+        for label in np.unique(labels)[:20]:
+            chosen = values[labels == label][:SAMPLES]
+            if len(chosen) >= 8:
+                yield Guess("Q04", f"samples of class {label} alone", [chosen])
+    for index in np.linspace(0, len(values) - 1, 6).astype(int):
+        yield Guess("Q04", "a single sample", [values[index : index + 1]])

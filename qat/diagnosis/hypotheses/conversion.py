@@ -1,0 +1,264 @@
+"""C: what went wrong between the Keras model and the file, read from the file alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss
+from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.file_facts import FEW_ELEMENTS, FileFacts
+from qat.diagnosis.fixes import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, verify_command
+from qat.diagnosis.runs import FileRunner
+from qat.diagnosis.score import OutputScore
+from qat.errors import QatError
+
+COARSE_CODES = 12  # of 127, in the median channel
+LEVELS = 16  # fewer used codes than that, and a tensor in a shared scale is lost
+INTEGER = ("int8", "int16x8")
+KERNEL_SAMPLES = 64
+OTHER_SCALE = 0.01  # relative, from 1/256
+NEAR_OVERFLOW = 2**31 - 2**28  # of an int32 bias
+LARGEST_FLOAT16 = 65504
+
+
+def not_quantized(facts: FileFacts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Hypothesis]:
+    """C01, C02, C03: a float body where integers were wanted. `sound`: whether the calibration given holds samples."""
+    graph, scheme = facts.graph, facts.scheme
+    wanted = expect in INTEGER or (expect is None and calibrated)
+    integer_border = [
+        t.dtype for t in (*graph.inputs, *graph.outputs) if t.dtype in ("int8", "uint8", "int16") and t.scales
+    ]
+    if scheme == "float32" and (integer_border or (wanted and sound is False)):
+        which = f"the outputs are {graph.outputs[0].dtype}, inputs {graph.inputs[0].dtype}" if integer_border else ""
+        yield Hypothesis(
+            "C02",
+            f"all {len(facts.float_ops)} computing ops are float32 although integer I/O was asked for ({which}): "
+            "the converter saw no usable calibration sample and said nothing",
+            "pass a callable that yields a fresh iterator each time it is called, of 100 or more finite samples: "
+            "assert len(samples) >= 100 and np.isfinite(samples).all(); "
+            "converter.representative_dataset = lambda: ([x[None].astype(np.float32)] for x in samples)",
+            1.0, certain=True, needs_loss=False,
+        )  # fmt: skip
+    elif scheme == "float32" and (wanted or expect in ("dynamic_range", "float16")):
+        yield Hypothesis(
+            "C01",
+            f"no int8, int16 or float16 tensor in a file of {graph.size_bytes} bytes, though "
+            f"{expect or 'int8'} was meant",
+            "ask for it before convert(); without, representative_dataset and supported_ops are ignored in silence: "
+            f"{SET_DEFAULT}",
+            1.0, certain=True, needs_loss=False,
+        )  # fmt: skip
+    elif scheme in ("dynamic_range", "float16") and wanted:
+        small = sum(1 for _, w in facts.weights if w.is_float and w.size < FEW_ELEMENTS)
+        yield Hypothesis(
+            "C03",
+            f"weights are stored in {len(facts.integer_weights)} integer tensors, but all "
+            f"{len(facts.float_ops)} ops compute "
+            f"in float32 and inputs and outputs are float32 ({small} small kernels stay float, which is normal)",
+            "calibrate, and ask for integers: converter.representative_dataset = lambda: ([x[None]] for x in samples); "
+            "converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]; "
+            "converter.inference_input_type = converter.inference_output_type = tf.int8",
+            1.0, certain=True, needs_loss=False,
+        )  # fmt: skip
+    elif scheme == "int8" and expect in ("float32", "float16", "dynamic_range"):
+        yield Hypothesis(
+            "C01", f"the file is int8, though {expect} was meant",
+            f"check which file is shipped: {verify_command()}", harmless=True,
+        )  # fmt: skip
+
+
+def qat_not_lowered(facts: FileFacts) -> Iterator[Hypothesis]:
+    """C04."""
+    if facts.scheme == "qat_not_lowered":
+        yield Hypothesis(
+            "C04",
+            f"{facts.fake_pairs} QUANTIZE/DEQUANTIZE pairs stand around {len(facts.float_ops)} float "
+            "ops: a QAT model whose "
+            f"fake quantization was kept as such ({facts.graph.size_bytes} bytes)",
+            f"ask for it when the QAT model is converted, which folds the pairs into integer ops: {SET_DEFAULT}",
+            1.0, certain=True, needs_loss=False,
+        )  # fmt: skip
+
+
+def float16_overflow(facts: FileFacts) -> Iterator[Hypothesis]:
+    """C05. A mask of large negative numbers before a softmax survives clamping, so that is a note."""
+    for tensor in facts.float16_constants:
+        values = tensor.data.astype(np.float32)
+        full = ~np.isfinite(values) | (np.abs(values) >= LARGEST_FLOAT16)
+        if not full.any():
+            continue
+        infinite = bool((~np.isfinite(values)).any())
+        mask = not infinite and bool((values[full] < 0).all()) and _feeds_softmax(facts, tensor.index)
+        yield Hypothesis(
+            "C05",
+            f"float16 constant {tensor.name.split(';')[0]!r}: {int(full.sum())} of {values.size} "
+            "values stand at the end of "
+            f"float16 (65504){', some infinite' if infinite else ''}"
+            + ("; they mask a softmax, which goes on working" if mask else ""),
+            "replace constants beyond 65504 (masks of -1e30 by -1e4), or convert to int8 or dynamic range: "
+            "qat.tflite.convert(model, scheme='dynamic_range')",
+            0.95, certain=not mask, harmless=mask,
+        )  # fmt: skip
+
+
+def _feeds_softmax(facts: FileFacts, index: int, depth: int = 6) -> bool:
+    users = facts.graph.main.consumers.get(index, ())
+    if any(user.name == "SOFTMAX" for user in users):
+        return True
+    passing = {"ADD", "SUB", "DEQUANTIZE", "RESHAPE", "SELECT", "SELECT_V2", "MUL", "BROADCAST_TO"}
+    return depth > 0 and any(
+        _feeds_softmax(facts, out, depth - 1) for user in users if user.name in passing for out in user.outputs
+    )
+
+
+def training_graph(facts: FileFacts) -> Iterator[Hypothesis]:
+    """C08."""
+    ops = [op.label for op in facts.graph.ops]
+    random = [o for o in ops if o in ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL") or "Random" in o]
+    batchnorm = [o for o in ops if o.startswith("FlexFusedBatchNorm")]
+    if random or (batchnorm and any("ASSIGN" in o.upper() for o in ops)):
+        named = ", ".join(sorted({*random, *batchnorm}))
+        yield Hypothesis(
+            "C08",
+            f"the file holds {named}: a layer was called with training=True, so its answer changes from call to call",
+            "rebuild the model with training=False (or without the argument), copy the weights and convert that: "
+            "new_model.set_weights(model.get_weights())",
+            1.0, certain=True, needs_loss=False,
+        )  # fmt: skip
+
+
+def shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:
+    """C11: a tensor of small numbers forced into a concatenation's large scale."""
+    for op in facts.graph.ops:
+        if op.name != "CONCATENATION":
+            continue
+        output = facts.graph.tensors[op.outputs[0]]
+        if output.quantization is None or output.is_float:
+            continue
+        scale = float(output.quantization.scale[0])
+        spans = {i: _own_span(facts, i) for i in op.inputs if i >= 0}
+        crushed = {i: span / scale for i, span in spans.items() if span is not None and span / scale < LEVELS}
+        if crushed and len(crushed) < len(op.inputs):
+            worst = min(crushed, key=crushed.get)
+            yield Hypothesis(
+                "C11",
+                f"CONCATENATION writes with scale {scale:.4g}; {facts.graph.tensors[worst].name.split(';')[0]!r} spans "
+                f"{spans[worst]:.3g} and is left with {crushed[worst]:.1f} of 256 levels",
+                "give the model separate outputs, or divide the large part by its range before it is joined, so that "
+                "all parts lie in [0, 1]: layers.Concatenate()([boxes / largest, scores])",
+                1.0, certain=True, needs_loss=False,
+            )  # fmt: skip
+
+
+def _own_span(facts: FileFacts, index: int, depth: int = 5) -> float | None:
+    """Width that a tensor had where it was computed, before QUANTIZE and reshapes gave it another scale."""
+    op = facts.graph.main.producers.get(index)
+    if op is None:
+        return None
+    if op.name in ("LOGISTIC", "SOFTMAX"):
+        return 1.0
+    if op.name == "QUANTIZE":
+        params = facts.graph.tensors[op.inputs[0]].quantization
+        return _own_span(facts, op.inputs[0], depth - 1) or (
+            None if params is None else params.real_limits[1] - params.real_limits[0]
+        )
+    if op.name in ("RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE") and depth > 0:
+        return _own_span(facts, op.inputs[0], depth - 1)
+    return None
+
+
+def odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
+    """C12: LOGISTIC and SOFTMAX must write (1/256, -128) in int8; another scale is a third-party converter's error."""
+    for op in facts.graph.ops:
+        if op.name not in ("LOGISTIC", "SOFTMAX"):
+            continue
+        output = facts.graph.tensors[op.outputs[0]]
+        if output.dtype == "int8" and output.scales:
+            scale, zero = output.scales[0], (output.zero_points or (0,))[0]
+            if abs(256 * scale - 1) > OTHER_SCALE or zero != -128:
+                yield Hypothesis(
+                    "C12",
+                    f"{op.name} writes int8 with scale {scale:.6g} and zero point {zero}; the specification demands "
+                    "1/256 and -128",
+                    "convert with TensorFlow's own converter; the one that made this file broke the specification",
+                    0.9, certain=True,
+                )  # fmt: skip
+
+
+def dead_scales(facts: FileFacts) -> Iterator[Hypothesis]:
+    """C12: biases near overflow."""
+    for op, weight in facts.weights:
+        bias = facts.graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
+        if bias is None or bias.dtype != "int32" or not bias.is_constant:
+            continue
+        largest = int(np.abs(bias.data.astype(np.int64)).max(initial=0))
+        if largest >= NEAR_OVERFLOW:
+            yield Hypothesis(
+                "C12",
+                f"bias of {weight.layer!r} reaches {largest} of {2**31 - 1}: it saturated when it was stored as int32",
+                "a channel of that layer has a filter scale near 0 (a dead channel), prune it, or retrain with weight "
+                "decay: layers.Conv2D(filters, 3, kernel_regularizer=tf_keras.regularizers.L2(1e-4))",
+                0.6,
+            )  # fmt: skip
+
+
+def per_tensor(facts: FileFacts) -> list[tuple[str, int]]:
+    """Weighted ops of several channels with one scale: (layer, channels)."""
+    found = []
+    for op, weight in facts.weights:
+        axis = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}.get(op.name)
+        if axis is None or weight.is_float or len(weight.scales) != 1 or len(weight.shape) != 4:
+            continue
+        if weight.shape[axis] > 1:
+            found.append((weight.layer, weight.shape[axis]))
+    return found
+
+
+def coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
+    """C06 from the file alone: one scale for all channels, and the median channel left with a handful of codes."""
+    poor = []
+    for op, weight in facts.weights:
+        axis = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}.get(op.name)
+        if axis is None or weight.is_float or len(weight.scales) != 1 or len(weight.shape) != 4 or weight.data is None:
+            continue
+        codes = np.moveaxis(np.abs(weight.data.astype(np.int32) - (weight.zero_points or (0,))[0]), axis, 0)
+        used = float(np.median(codes.reshape(len(codes), -1).max(axis=1)))
+        if len(codes) >= 4 and used < COARSE_CODES:
+            poor.append((weight.layer, used))
+    if poor:
+        named = ", ".join(f"{layer!r} {used:.0f}" for layer, used in poor[:5])
+        yield Hypothesis(
+            "C06",
+            f"{len(poor)} convolutions have one weight scale for channels of very different size; "
+            "the largest code of the "
+            f"median channel, of 127: {named}",
+            PER_CHANNEL,
+            0.85, certain=min(used for _, used in poor) < COARSE_CODES / 2,
+        )  # fmt: skip
+
+
+def other_kernels(evidence: Evidence) -> Hypothesis | None:
+    """C13: the same file, run by the runtime's plain kernels, does not lose what it loses."""
+    few = [values[:KERNEL_SAMPLES] for values in evidence.right_inputs]
+    try:
+        plain = FileRunner(evidence.case.content, evidence.case.graph, reference_kernels=True)
+        plain.input_order, plain.output_order = evidence.file.input_order, evidence.file.output_order
+        outputs = plain.real(few)
+    except QatError:
+        return None
+    broken, target = ([each[:KERNEL_SAMPLES] for each in both] for both in (evidence.a2, evidence.a0))
+    loss = Loss(OutputScore(None, target, evidence.classifies), target, broken, None, lambda _: outputs)
+    share = loss.recovered(None) if loss.significant else None
+    if share is None or share < ENOUGH:
+        return None
+    return Hypothesis(
+        "C13",
+        f"the runtime's optimised kernels lose, its plain reference kernels do not ({share:.0%} of the loss is gone)",
+        f"update the runtime, report the file, and until then switch the delegate off: {WITHOUT_DELEGATE}",
+        0.95, recovered=share,
+    )  # fmt: skip
+
+
+STATIC = (qat_not_lowered, float16_overflow, training_graph, shared_scale, odd_quantizer, dead_scales, coarse_channels)

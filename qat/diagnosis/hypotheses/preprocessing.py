@@ -1,0 +1,193 @@
+"""P: what the app's preprocessing does differently, part by part, each with the number that it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.diagnosis.engine import Hypothesis
+from qat.diagnosis.fixes import IN_COLOUR, RGB_ONCE, SCALED_INSIDE, TRANSPOSED, UPRIGHT
+from qat.diagnosis.normalisations import LIMITS
+from qat.diagnosis.relation import GREY, RESHAPED, Relation
+
+SIMILAR = 0.5  # share of unexplained energy below which the images are still the same scene
+NEARLY = 0.02  # below which decoding or colours explain it
+MUCH_SMALLER = 0.2  # than the right range: what a model that scales its input itself gets scaled already
+NO_OFFSET = 0.05  # of the spread of the right inputs
+TWICE = 0.05  # relative, around 1 / 255
+LARGEST_SCALED = 3  # of inputs that were divided by 255 once
+SAME_MEAN, SAME_SPREAD = 0.1, (0.75, 1.3)
+FILLED, BEYOND = 0.2, 0.02  # of a usual range's width, that limits may leave empty or exceed
+
+
+def without(part: str) -> Callable[[Relation], Relation]:
+    """The repair of one part of a relation: "affine", "spatial" or "channels"."""
+    return lambda relation: relation.without(part)
+
+
+def parts_of(
+    relation: Relation, user: NDArray, right: NDArray, *, rescales_inside: bool, features: bool = False
+) -> Iterator[Hypothesis]:
+    """Separable faults in the order in which they are usually worst; those without a repair have no model."""
+    if relation.residual > SIMILAR:
+        yield _unlike(relation, user, right)
+        return
+    if not relation.affine_is_identity and not relation.order_before and not _only_blurred(relation, user, right):
+        scaling = _affine(relation, user, right, rescales_inside)
+        scaling = replace(scaling, id="P13") if features and scaling.id in ("P01", "P02", "P04") else scaling
+        yield replace(scaling, repair=without("affine"))
+    if relation.spatial != "as is":
+        words = f"the app's images are the right ones {relation.spatial}"
+        if relation.spatial in RESHAPED:
+            yield Hypothesis("P07", words, TRANSPOSED, 0.8, repair=without("spatial"))
+        else:
+            yield Hypothesis("P08", words, UPRIGHT, 0.8, repair=without("spatial"))
+    if relation.channels == GREY:
+        words = "all three channels of the app's images are the luminance"
+        yield Hypothesis("P12", words, IN_COLOUR, 0.8, repair=without("channels"))
+    elif relation.channels != "as is":
+        yield Hypothesis("P06", "red and blue are exchanged", RGB_ONCE, 0.8, repair=without("channels"))
+    if not relation.exact:
+        yield _inexact(relation)
+
+
+def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: bool) -> Hypothesis:
+    have, want = limits(user), limits(right)
+    gain, offset = float(np.median(relation.gain)), float(np.median(relation.offset))
+    words = (
+        f"the app's inputs lie in [{have[0]:.4g}, {have[1]:.4g}], the right ones in [{want[0]:.4g}, {want[1]:.4g}]: "
+        f"app = {gain:.5g} * right{_plus(offset)}"
+    )
+    shifted = f"(x{_plus(-offset)})" if offset else "x"
+    undo = f"apply the training preprocessing; from what the app has now: {shifted} / {gain:.5g}"
+    if relation.per_image:
+        return _per_image(float(np.std(relation.gain) / max(abs(np.mean(relation.gain)), 1e-12)))
+    if gain < 0:
+        return Hypothesis("P11", f"{words}: bright and dark are exchanged", f"do not invert: {undo}", 0.9)
+    channelwise = relation.gain.size > 1 or relation.offset.size > 1
+    usual = _usual_ranges(have, want)
+    if rescales_inside and have[1] - have[0] < MUCH_SMALLER * (want[1] - want[0]):
+        return Hypothesis(
+            "P03",
+            f"{words}; the model scales its input itself",
+            SCALED_INSIDE,
+            0.92,
+        )
+    if not channelwise and abs(offset) < NO_OFFSET * relation.unit and _is_twice(gain) and want[1] <= LARGEST_SCALED:
+        return Hypothesis("P03", f"{words}: divided by 255 twice", "divide by 255 once: images / 255", 0.92)
+    if usual is None or channelwise:
+        return Hypothesis("P04", f"{words}{_channelwise(relation) if channelwise else ''}", undo, 0.85)
+    return Hypothesis(usual, words, undo, 0.9)
+
+
+def _is_twice(gain: float) -> bool:
+    return abs(255 * gain - 1) < TWICE
+
+
+def _plus(value: float) -> str:
+    """As a term of a sum, as Python writes it.
+
+    >>> _plus(1.0), _plus(-0.5), _plus(0.0)
+    (' + 1', ' - 0.5', '')
+    """
+    return f" {'-' if value < 0 else '+'} {abs(value):.5g}" if value else ""
+
+
+def _per_image(variation: float) -> Hypothesis:
+    return Hypothesis(
+        "P05",
+        f"the scaling differs from image to image (its factor varies by {variation:.0%}): it depends on the data",
+        "use the fixed numbers of the training preprocessing for every image; no per-image min/max, mean or branch",
+        0.9,
+    )
+
+
+def depends_on_image(user: NDArray, raw: NDArray) -> Hypothesis:
+    """P05 for inputs that are the raw samples, each scaled by its own numbers."""
+    spreads = [
+        float(np.std(u)) / max(float(np.std(r.astype(np.float32))), 1e-9) for u, r in zip(user, raw, strict=True)
+    ]
+    return _per_image(float(np.std(spreads) / max(np.mean(spreads), 1e-12)))
+
+
+def _only_blurred(relation: Relation, user: NDArray, right: NDArray) -> bool:
+    """A fit to inputs that differ in their details bends towards the mean; spread and mean tell what the scale is."""
+    if relation.exact or relation.per_image or relation.gain.size > 1:
+        return False
+    same_mean = abs(float(user.mean()) - float(right.mean())) < SAME_MEAN * relation.unit
+    low, high = SAME_SPREAD
+    return same_mean and low < float(user.std()) / max(float(right.std()), 1e-12) < high
+
+
+def _channelwise(relation: Relation) -> str:
+    return (
+        f"; by channel: factors {np.round(relation.gain, 4).tolist()}, offsets {np.round(relation.offset, 4).tolist()}"
+    )
+
+
+def _usual_ranges(have: tuple[float, float], want: tuple[float, float]) -> str | None:
+    """P01 for 0..255 against a small range, P02 for [-1, 1] against [0, 1], None for other pairs."""
+    names = {_nearest(have), _nearest(want)}
+    if None in names:
+        return None
+    if names == {"[-1, 1]", "[0, 1]"}:
+        return "P02"
+    if ("[0, 255]" in names or "[-128, 127]" in names) and len(names) == 2:
+        return "P01"
+    return "P02" if names <= {"[-1, 1]", "[0, 1]", "[-0.5, 0.5]"} else None
+
+
+def _nearest(limits_: tuple[float, float]) -> str | None:
+    """The plain range that these limits all but fill; real images rarely reach both ends."""
+    for name in ("[0, 1]", "[-1, 1]", "[0, 255]", "[-0.5, 0.5]", "[-128, 127]"):
+        low, high = LIMITS[name]
+        width = high - low
+        inside = limits_[0] > low - BEYOND * width and limits_[1] < high + BEYOND * width
+        if inside and limits_[0] < low + FILLED * width and limits_[1] > high - FILLED * width:
+            return name
+    return None
+
+
+def limits(values: NDArray) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _inexact(relation: Relation) -> Hypothesis:
+    slight = relation.residual < NEARLY
+    return Hypothesis(
+        "P10" if slight else "P09",
+        f"the same images, but {relation.residual:.1%} of their energy differs: "
+        + ("decoding or colour conversion" if slight else "another resize, crop or filter"),
+        "use the library, filter and crop of the training (bilinear, nearest and area differ; antialiasing too)",
+        0.4 if slight else 0.6,
+    )  # fmt: skip
+
+
+def _unlike(relation: Relation, user: NDArray, right: NDArray) -> Hypothesis:
+    return Hypothesis(
+        "P13" if right.ndim != 4 or right.shape[-1] not in (1, 3, 4) or right.shape[1] != right.shape[2] else "P09",
+        f"no orientation, channel order or scaling relates the app's inputs (mean {user.mean():.4g}, spread "
+        f"{user.std():.4g}) to the right ones (mean {right.mean():.4g}, spread {right.std():.4g})",
+        "compare both functions on one sample, step by step (decode, crop, resize, features, scale)", 0.3,
+    )  # fmt: skip
+
+
+def near(first: tuple[float, float], second: tuple[float, float], slack: float = 0.25) -> bool:
+    """Whether two ranges are the same for all that rarely filled ends allow."""
+    width = max(first[1] - first[0], second[1] - second[0], 1e-12)
+    return abs(first[0] - second[0]) < slack * width and abs(first[1] - second[1]) < slack * width
+
+
+def wrong_metadata(told: tuple[float, float], meant: tuple[float, float]) -> Hypothesis:
+    """P14."""
+    return Hypothesis(
+        "P14",
+        f"by the file's metadata pixels become [{told[0]:.4g}, {told[1]:.4g}], the model takes "
+        f"[{meant[0]:.4g}, {meant[1]:.4g}]: apps that go by NormalizationOptions feed it wrongly",
+        "write the training's mean and standard deviation into the metadata, contract = qat.contract.Contract(shape, "
+        "mean=mean, std=std): qat.tflite.with_metadata('model.tflite', contract=contract)",
+        0.8,
+    )

@@ -1,0 +1,299 @@
+"""C07, C12, T03, T04: are the file's weights those of the Keras model? By direction, then as what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from qat.codes import dequantize
+from qat.diagnosis.engine import Hypothesis
+from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.file_facts import FileFacts
+from qat.diagnosis.fixes import MEASURED_FIRST, SLOWER
+from qat.diagnosis.runs import Conversion, FileRunner
+from qat.tflite import read
+from qat.tflite.editing import rewrite
+from qat.tflite.graph import Op, Tensor
+
+COARSE_CODES = 24  # a channel whose largest code is smaller says little about its direction
+OTHER_WEIGHTS, SCRATCH, SAME_WEIGHTS = 0.6, 0.35, 0.97  # cosines
+MANY, GROWN = 3, 2.0  # layers without a partner that are no accident; growth of kernels by too large steps
+ROUNDED = 1.01  # steps of its scale by which a rounded weight may differ
+DIFFERING = 0.05  # share of a layer's weights that differ by more, in a layer of other weights
+ONE_FACTOR, OFF_BY = 0.02, 0.1  # relative rest that one factor leaves in a layer; from 1, of one that is no rounding
+OTHER_BIAS = 0.1  # of the largest bias of a layer
+MOST = 0.6  # share of the file's loss that its weights alone must have
+CONVERT_MEASURED = (
+    f"convert the model that was loaded from the checkpoint, and measure it right before: {MEASURED_FIRST}"
+)
+
+
+@dataclass(frozen=True)
+class LayerCosine:
+    layer: str
+    cosine: float  # median over channels of |cos|, against the best kernel of that shape
+
+
+def wrong_weights(evidence: Evidence) -> Hypothesis | None:
+    """C07, T03, T04: kernels of another direction than the Keras model's, which BatchNormalization leaves alone."""
+    cosines = layer_cosines(evidence.facts, evidence.keras)
+    if not cosines:
+        return _other_architecture(evidence)
+    values = np.array([c.cosine for c in cosines])
+    worst = [c for c in cosines if c.cosine < OTHER_WEIGHTS]
+    named = ", ".join(f"{c.layer!r} {c.cosine:.2f}" for c in (worst or cosines)[:6])
+    text = f"cosine between the file's kernels and the Keras model's, median over channels: {named}"
+    if evidence.facts.trained_quantized and not evidence.keras_is_qat:
+        return _other_training(evidence, float(np.median(values)), text)
+    if worst:
+        return Hypothesis(
+            "C07", f"{text}; the same checkpoint gives 0.99 and more", CONVERT_MEASURED, 0.97, certain=True
+        )
+    return None
+
+
+def _other_architecture(evidence: Evidence) -> Hypothesis | None:
+    """C07: not one kernel of the file has the shape of one of the Keras model's."""
+    named = layers_of_other_shapes(evidence.facts, evidence.keras)
+    if len(named) < MANY:
+        return None
+    return Hypothesis(
+        "C07",
+        f"no Keras kernel has the shape of any of the file's ({', '.join(named[:4])}, ...): two architectures",
+        "give the model that this file was made from; or convert the one given",
+        0.8,
+    )
+
+
+def _other_training(evidence: Evidence, middle: float, text: str) -> Hypothesis | None:
+    """T03, T04: quantization-aware training that began elsewhere, or went far away."""
+    if middle >= SAME_WEIGHTS:
+        return None
+    content = evidence.content(Conversion(scheme="float32"))
+    grown = growth(evidence.facts, FileFacts(read(content))) if content is not None else None
+    blown_up = grown is not None and grown > GROWN
+    if middle < SCRATCH and not blown_up:
+        return Hypothesis(
+            "T03",
+            f"{text}: quantization-aware training did not start from these float weights",
+            f"load the trained weights before quantize_model(), and measure: {MEASURED_FIRST}",
+            0.95,
+            certain=True,
+        )
+    size = f", and made them {grown:.1f} times as large" if blown_up else ""
+    return Hypothesis(
+        "T04",
+        f"{text}: the training with quantization has moved the weights far away{size}",
+        SLOWER,
+        0.9 if blown_up else 0.8,
+        certain=blown_up,
+    )
+
+
+def layer_cosines(facts: FileFacts, model: Any) -> list[LayerCosine]:
+    """One entry for each weighted op of the file that has a Keras kernel of its shape."""
+    kernels = list(_kernels(model))
+    cosines = []
+    for op, weight in facts.weights:
+        rows, usable = _rows(weight, op.name)
+        if rows is None or usable.sum() == 0 or rows.shape[1] < 4:
+            continue
+        same = [k for k in kernels if k.shape == rows.shape]
+        if same:
+            cosine = max(float(np.median(_cosines(rows[usable], k[usable]))) for k in same)
+            cosines.append(LayerCosine(weight.layer, cosine))
+    return cosines
+
+
+def layers_of_other_shapes(facts: FileFacts, model: Any) -> list[str]:
+    """Weighted layers of the file for which the Keras model has no kernel of that shape; empty if it has any at all."""
+    kernels = {kernel.shape for kernel in _kernels(model)}
+    rows = [(weight.layer, _rows(weight, op.name)[0]) for op, weight in facts.weights]
+    known = [(layer, each.shape) for layer, each in rows if each is not None]
+    return [] if any(shape in kernels for _, shape in known) else [layer for layer, _ in known]
+
+
+def growth(facts: FileFacts, reference: FileFacts) -> float | None:
+    """How much larger the kernels are than those of the same layers of a float file, the median over layers."""
+    pairs = zip(facts.weights, reference.weights, strict=False)
+    sizes = [(_size(w, op.name), _size(v, other.name)) for (op, w), (other, v) in pairs if w.shape == v.shape]
+    ratios = [a / b for a, b in sizes if a and b]
+    return float(np.median(ratios)) if ratios and len(facts.weights) == len(reference.weights) else None
+
+
+def _size(weight: Tensor, op: str) -> float:
+    rows, _ = _rows(weight, op)
+    return 0.0 if rows is None else float(np.median(np.linalg.norm(rows, axis=1)))
+
+
+def _rows(weight: Tensor, op: str) -> tuple[NDArray | None, NDArray]:
+    """Weights as one row for each output channel, and which rows are stored finely enough to compare."""
+    data = weight.data
+    if data is None:
+        return None, np.zeros(0, bool)
+    real, codes = _real(weight), np.abs(data.astype(np.float32))
+    if op == "DEPTHWISE_CONV_2D":
+        real, codes = np.moveaxis(real, -1, 0), np.moveaxis(codes, -1, 0)
+    rows, sizes = real.reshape(len(real), -1), codes.reshape(len(codes), -1)
+    enough = sizes.max(axis=1) >= COARSE_CODES if not weight.is_float else np.ones(len(rows), bool)
+    return rows, enough & (np.linalg.norm(rows, axis=1) > 1e-9)
+
+
+def _real(tensor: Tensor) -> NDArray:
+    return tensor.data.astype(np.float32) if tensor.is_float else dequantize(tensor.data, tensor.quantization)
+
+
+def _kernels(model: Any) -> Iterator[NDArray]:
+    """Every kernel of the model as rows of output channels, in each layout of a file."""
+    for variable in model.weights:
+        values = np.asarray(variable)
+        if values.ndim == 4:
+            yield values.transpose(3, 0, 1, 2).reshape(values.shape[3], -1)
+            depthwise = values.reshape(*values.shape[:2], -1)
+            yield depthwise.transpose(2, 0, 1).reshape(depthwise.shape[2], -1)
+            yield values.transpose(2, 0, 1, 3).reshape(values.shape[2], -1)
+        elif values.ndim == 3:
+            yield values.transpose(2, 0, 1).reshape(values.shape[2], -1)
+        elif values.ndim == 2:
+            yield values.T
+
+
+def _cosines(first: NDArray, second: NDArray) -> NDArray:
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return np.abs((first * second).sum(axis=1)) / np.maximum(norms, 1e-12)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One weighted op of the file, and the same of a float file converted here."""
+
+    weight: Tensor
+    real: NDArray  # the file's weights, and its bias or None
+    bias: NDArray | None
+    reference: Tensor
+    reference_bias: Tensor | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the weights are others, and not the same ones rounded."""
+        step = np.max(self.weight.scales) if not self.weight.is_float and self.weight.scales else 0.0
+        slack = ROUNDED * step + 1e-3 * float(np.abs(self.reference.data).max())
+        if float(np.mean(np.abs(self.real - self.reference.data) > slack)) > DIFFERING:
+            return True
+        if self.bias is None or self.reference_bias is None or self.bias.shape != self.reference_bias.data.shape:
+            return False
+        wanted = self.reference_bias.data
+        return float(np.abs(self.bias - wanted).max()) > OTHER_BIAS * max(float(np.abs(wanted).max()), 1e-6)
+
+    @property
+    def factor(self) -> float | None:
+        """The one number by which the weights are those of the Keras model; None where there is none but 1."""
+        wanted = self.reference.data.astype(np.float64)
+        factor = float((self.real * wanted).sum() / max(float((wanted**2).sum()), 1e-30))
+        rest = float(np.linalg.norm(self.real - factor * wanted) / max(float(np.linalg.norm(self.real)), 1e-30))
+        return factor if rest < ONE_FACTOR and factor > 0 and abs(factor - 1) > OFF_BY else None
+
+
+def rescaled_weights(evidence: Evidence) -> Hypothesis | None:
+    """C12: some layer's weights are a multiple of the Keras model's, all others its own; mended in the file."""
+    layers = _layers(evidence)
+    scaled = [each for each in layers if each.factor is not None]
+    if not scaled or any(each.differs and each.factor is None for each in layers):
+        return None
+    named = ", ".join(f"{each.weight.layer!r} {each.factor:.3g}" for each in scaled[:4])
+    return Hypothesis(
+        "C12",
+        f"weights of the file are a multiple of the Keras model's ({named} times), all others are its own: their scale "
+        "was written wrongly",
+        "convert again with TensorFlow's own converter, and let nothing change scales afterwards: "
+        "qat.tflite.convert(model, calibration=samples)",
+        0.96,
+        certain=True,
+        repair=lambda content: _with_right_scales(content, scaled),
+    )
+
+
+def other_weights(evidence: Evidence) -> Hypothesis | None:
+    """C07: a float file with this file's weights in place of the Keras model's loses what this file loses."""
+    others = [each for each in _layers(evidence) if each.differs]
+    content = evidence.content(Conversion(scheme="float32"))
+    if content is None or not others:
+        return None
+    changed = _with_weights(content, others)
+    reproduced = FileRunner(changed, read(changed)).real(evidence.right_inputs)
+    left = evidence.score.recovered(evidence.a0, evidence.a2, reproduced)
+    if left > 1 - MOST or not evidence.score.drop(evidence.a0, reproduced).significant:
+        return None
+    named = ", ".join(repr(each.weight.layer) for each in others[:4])
+    return Hypothesis(
+        "C07",
+        f"{len(others)} layers hold weights that are no rounding of the Keras model's, BatchNormalization folded in "
+        f"({named}): another checkpoint of it, perhaps an early one; the Keras model with these weights loses as much",
+        CONVERT_MEASURED,
+        0.95,
+        certain=True,
+    )
+
+
+def _layers(evidence: Evidence) -> list[Layer]:
+    """Weighted layers beside those of a float file converted here; empty where they cannot be compared."""
+    content = evidence.content(Conversion(scheme="float32"))
+    if content is None or (evidence.facts.trained_quantized and not evidence.keras_is_qat):
+        return []  # training with quantization has changed them by design
+    return _paired(evidence.facts, FileFacts(read(content)))
+
+
+def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:
+    """Layers in the order of both files; empty where they are not the same ones."""
+    if [op.name for op, _ in facts.weights] != [op.name for op, _ in reference.weights]:
+        return []
+    layers = []
+    for (op, weight), (other, wanted) in zip(facts.weights, reference.weights, strict=True):
+        if weight.data is None or wanted.data is None or weight.shape != wanted.shape:
+            return []
+        biases = [_bias(each, which) for each, which in ((facts, op), (reference, other))]
+        bias = None if None in biases else _real_bias(facts, op, weight, biases[0])
+        layers.append(Layer(weight, _real(weight), bias, wanted, biases[1]))
+    return layers
+
+
+def _bias(facts: FileFacts, op: Op) -> Tensor | None:
+    tensor = facts.graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
+    return tensor if tensor is not None and tensor.is_constant and tensor.data is not None else None
+
+
+def _real_bias(facts: FileFacts, op: Op, weight: Tensor, bias: Tensor) -> NDArray | None:
+    if bias.is_float or bias.quantization is not None:
+        return _real(bias)
+    entry = facts.graph.tensors[op.inputs[0]].quantization
+    return None if entry is None else bias.data * np.float32(entry.scale[0]) * np.asarray(weight.scales, np.float32)
+
+
+def _with_right_scales(content: bytes, layers: list[Layer]) -> bytes:
+    def edit(model: Any) -> None:
+        for each in layers:
+            quantization = model.subgraphs[0].tensors[each.weight.index].quantization
+            quantization.scale = np.asarray(quantization.scale, np.float32) / np.float32(each.factor or 1)
+
+    return rewrite(content, edit)
+
+
+def _with_weights(content: bytes, layers: list[Layer]) -> bytes:
+    """The float file with the weights and biases of these layers in place of its own."""
+
+    def edit(model: Any) -> None:
+        for each in layers:
+            for tensor, values in ((each.reference, each.real), (each.reference_bias, each.bias)):
+                if tensor is None or values is None or values.shape != tensor.data.shape:
+                    continue
+                buffer = schema.BufferT()
+                buffer.data = np.frombuffer(np.ascontiguousarray(values, np.float32).tobytes(), np.uint8)
+                model.subgraphs[0].tensors[tensor.index].buffer = len(model.buffers)
+                model.buffers.append(buffer)
+
+    return rewrite(content, edit)

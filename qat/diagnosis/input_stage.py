@@ -1,0 +1,178 @@
+"""What the app made of the raw samples, against the training's preprocessing: part by part, each undone by itself."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qat.contract import Contract, apply
+from qat.diagnosis.engine import Findings, Hypothesis, Loss, smallest_repair
+from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.fixes import IN_ORDER
+from qat.diagnosis.hypotheses import preprocessing
+from qat.diagnosis.normalisations import contract_limits, shaped_like
+from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, per_image, relate
+from qat.diagnosis.runs import called
+from qat.diagnosis.score import Outputs
+from qat.errors import QatError
+from qat.tflite.metadata import read_metadata
+
+SAME = 2e-3  # of the spread of the right inputs
+SAME_RANGE = 0.02  # of the width of the right inputs, by which the metadata's may differ
+Run = Callable[[list[NDArray]], Outputs]  # real inputs in Keras order to outputs
+
+
+def diagnose_inputs(
+    evidence: Evidence, findings: Findings, run: Run, user: NDArray, valid: NDArray | None, what: str, index: int = 0
+) -> None:
+    """Adds P causes.
+
+    Args:
+        run: by what inputs are scored: the user's file, or, if that is broken itself, a sound one.
+        user: real numbers that the app means for that input, [N, ...].
+        valid: where they were not saturated; None for all.
+        what: where they come from, in words.
+        index: of the input, Keras order.
+    """
+    right = evidence.right_inputs[index]
+    if user.shape != right.shape:
+        if user[0].size != right[0].size:
+            findings.add(_other_shape(user, right, what))
+            return
+        user = user.reshape(right.shape)  # what an app must do before set_tensor takes it
+    if np.allclose(user, right, rtol=1e-3, atol=SAME * max(float(right.std()), 1e-6)):
+        return
+    relation = _named_order(evidence, relate(user, right, valid), user, valid)
+    if relation.is_identity:
+        return
+
+    def run_with(values: NDArray) -> Outputs:
+        return run([values if at == index else each for at, each in enumerate(evidence.right_inputs)])
+
+    what = what if len(evidence.right_inputs) == 1 else f"{what}, input {index}"
+    target, broken = run_with(right), run_with(user.astype(np.float32))
+    loss = Loss(evidence.score, target, broken, relation, lambda state: run_with(state.apply(right)))
+    cost = loss.drop.text(evidence.score.unit) if loss.significant else "it costs nothing that was measured"
+    supposed = [
+        replace(each, evidence=f"{what}: {each.evidence}; {cost}")
+        for each in _supposed(evidence, relation, user, right, valid)
+    ]
+    for each in _causes(loss, supposed) if loss.significant else ():
+        findings.add(each)
+    for each in () if loss.significant else supposed:
+        findings.note(each)
+
+
+def _supposed(
+    evidence: Evidence, relation: Relation, user: NDArray, right: NDArray, valid: NDArray | None
+) -> list[Hypothesis]:
+    raw = shaped_like(evidence.case.inputs, user)
+    if raw is not None and relation.spatial == relation.channels == "as is" and per_image(user, raw, right, valid):
+        return [preprocessing.depends_on_image(user, raw)]
+    inside, features = evidence.rescales_inside, _are_features(evidence, right)
+    return list(preprocessing.parts_of(relation, user, right, rescales_inside=inside, features=features))
+
+
+def _causes(loss: Loss[Relation], supposed: list[Hypothesis]) -> list[Hypothesis]:
+    """The fewest parts that bring the loss back; else all, those that can be undone as proved."""
+    if len(supposed) == 1 or not any(each.repair for each in supposed):
+        whole = loss.score.recovered(loss.target, loss.broken, loss.target)  # by the training's own preprocessing
+        return [replace(supposed[0], recovered=whole)]
+    undone = [replace(each, recovered=1.0 if each.repair else None) for each in supposed]
+    return smallest_repair(loss, supposed) or undone
+
+
+def _named_order(evidence: Evidence, relation: Relation, user: NDArray, valid: NDArray | None) -> Relation:
+    """Channels exchanged before a normalisation of each look like another normalisation: ask the function."""
+    raw, function = evidence.case.inputs, evidence.case.preprocess
+    exchanged = relation.channels == REVERSED and not relation.affine_is_identity
+    if not exchanged or function is None or raw.ndim != 4 or raw.shape[-1] != 3:
+        return relation
+    few = np.ascontiguousarray(raw[:FIT_SAMPLES, ..., ::-1])
+    other = np.asarray(called("preprocess", function, few), np.float32)
+    if other.shape != user[:FIT_SAMPLES].shape:
+        return relation
+    mask = None if valid is None else valid[:FIT_SAMPLES]
+    fitted = relate(user[:FIT_SAMPLES], other, mask)
+    same = fitted.channels == "as is" and fitted.spatial == relation.spatial
+    explained = same and fitted.affine_is_identity and fitted.exact
+    return replace(relation, order_before=True) if explained else relation
+
+
+def _are_features(evidence: Evidence, right: NDArray) -> bool:
+    """Whether inputs are no images: features have no 0..255 to be scaled from."""
+    raw = evidence.case.inputs
+    return raw.dtype != np.uint8 and not (right.ndim == 4 and right.shape[-1] == 3)
+
+
+def _other_shape(user: NDArray, right: NDArray, what: str) -> Hypothesis:
+    words = f"{what} makes shape {list(user.shape[1:])} per sample, the model takes {list(right.shape[1:])}"
+    return Hypothesis("P09", words, _to_shape(list(right.shape[1:])), 0.9, certain=True)
+
+
+def _to_shape(shape: list[int]) -> str:
+    """The code is for images; of other samples nobody knows what the training did."""
+    if len(shape) == 3:
+        return f"resize as in training, to {shape}: tf.image.resize(images, {shape[:2]})"
+    return f"bring samples to {shape} as in training"
+
+
+def diagnose_user_inputs(evidence: Evidence, findings: Findings, run: Run, user: list[NDArray]) -> None:
+    """What the app's own preprocessing makes, input by input; C09 where they come in another order."""
+    right = evidence.right_inputs
+    if len(user) != len(right):
+        findings.notes.append(
+            f"user_preprocess makes {len(user)} inputs, the model takes {len(right)}; it was not used"
+        )
+        return
+    for order in itertools.permutations(range(len(right))):
+        exchanged = [user[i] for i in order]
+        same = all(u.shape == r.shape and np.allclose(u, r, rtol=1e-3) for u, r in zip(exchanged, right, strict=True))
+        if same and list(order) != sorted(order):
+            words = f"user_preprocess returns the inputs in the order {list(order)} of the model's"
+            findings.add(Hypothesis("C09", words, IN_ORDER, 0.95, certain=True))
+            return
+    for index, values in enumerate(user):
+        diagnose_inputs(evidence, findings, run, values, None, "user_preprocess", index)
+
+
+# ---- P14
+
+
+def diagnose_metadata(evidence: Evidence, findings: Findings, run: Run | None) -> None:
+    """P14: an app that goes by the file's metadata would feed it wrongly."""
+    try:
+        contract = read_metadata(evidence.case.content).contract
+    except QatError as error:
+        findings.notes.append(f"the file's metadata cannot be used: {error}")
+        return
+    if contract is None or contract.raw_dtype != "uint8" or _says_nothing(evidence, contract):
+        return
+    limits = contract_limits(contract)
+    raw = evidence.case.inputs
+    shaped = None if raw is None or raw.dtype != np.uint8 else shaped_like(raw, evidence.right_inputs[0])
+    if run is None or shaped is None:
+        own = evidence.facts.input_range
+        if own is not None and not preprocessing.near(limits, own):
+            findings.add(preprocessing.wrong_metadata(limits, own))
+        return
+    right = evidence.right_inputs
+    values = [apply(contract, shaped), *right[1:]]
+    if np.allclose(values[0], right[0], atol=SAME_RANGE * max(float(np.ptp(right[0])), 1e-6)):
+        return
+    loss = Loss(evidence.score, run(right), run(values), values, run)
+    supposed = preprocessing.wrong_metadata(limits, preprocessing.limits(right[0]))
+    if loss.significant:
+        words = f"{supposed.evidence}; {loss.drop.text(evidence.score.unit)}"
+        findings.add(replace(supposed, evidence=words), loss.recovered(right))
+    else:
+        findings.note(supposed)
+
+
+def _says_nothing(evidence: Evidence, contract: Contract) -> bool:
+    """Mean 0 and standard deviation 1 on a uint8 input: pixels are fed as they are, which the file's scale may mean."""
+    return contract_limits(contract) == (0.0, 255.0) and evidence.case.graph.inputs[0].dtype == "uint8"

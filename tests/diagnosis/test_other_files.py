@@ -1,0 +1,136 @@
+"""Files that are not what the Keras model gives: another checkpoint, a changed scale, calibration in another order."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tf_keras
+from tf_keras import layers
+
+from qat.diagnosis import diagnose
+from qat.tflite import convert, read
+from qat.tflite.editing import rewrite
+
+from .conftest import preprocess
+
+RANDOM = np.random.default_rng(0)
+
+
+def ids(found):
+    return [cause.id for cause in found.causes]
+
+
+def early(network, settled):
+    """A checkpoint of earlier: kernels almost there, BatchNormalization's statistics still near those of the start."""
+    model = tf_keras.models.clone_model(network)
+    for layer, final in zip(model.layers, network.layers, strict=True):
+        weights = final.get_weights()
+        if isinstance(layer, layers.BatchNormalization):
+            gamma, beta, mean, variance = weights
+            weights = [gamma, beta, settled * mean, settled * variance + 1 - settled]
+        elif weights:
+            weights = [w + 0.25 * w.std() * RANDOM.normal(size=w.shape) for w in weights]
+        layer.set_weights(weights)
+    return model
+
+
+@pytest.mark.parametrize("settled", [0.2, 0.5])
+@pytest.mark.parametrize("scheme", ["int8", "float32"])
+def test_an_early_checkpoint_is_told_from_a_wrong_calibration(network, digits, measured, settled, scheme):
+    samples = preprocess(digits.x[:100]) if scheme == "int8" else None
+    content = convert(early(network, settled), calibration=samples, scheme=scheme)
+    for given in (measured, {**measured, "labels": None}):
+        (cause,) = diagnose(content, **given).causes
+        assert (cause.id, cause.certainty) == ("C07", "proved")
+
+
+def rescaled(content, factor, which):
+    """The file with the weight scale of its convolution `which` changed, as a broken tool would leave it."""
+    graph = read(content)
+    weight = [op.inputs[1] for op in graph.ops if op.name == "CONV_2D"][which]
+
+    def edit(model):
+        quantization = model.subgraphs[0].tensors[weight].quantization
+        quantization.scale = np.asarray(quantization.scale) * np.float32(factor)
+
+    return rewrite(content, edit)
+
+
+@pytest.fixture(scope="module")
+def waves():
+    """A regression of pictures, which any wrong scale of a weight shows in."""
+    rows = RANDOM.uniform(0, 1, (1200, 8, 8, 1)).astype(np.float32)
+    target = np.stack([rows[:, :4].mean((1, 2, 3)) * 8, rows[:, :, :4].mean((1, 2, 3)) * 5 - 2], axis=1)
+    tf_keras.utils.set_random_seed(0)
+    x = entry = tf_keras.Input((8, 8, 1))
+    for filters in (8, 12):
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(layers.Conv2D(filters, 3, use_bias=False)(x)))
+    model = tf_keras.Model(entry, layers.Dense(2)(layers.Flatten()(x)))
+    model.compile(tf_keras.optimizers.Adam(1e-2), "mse")
+    model.fit(rows, target, epochs=8, verbose=0)
+    return model, rows[:200], convert(model, calibration=rows[200:400], engine="tflite")
+
+
+@pytest.mark.parametrize(("factor", "which"), [(2.0, 0), (2.0, 1)])
+def test_a_weight_scale_that_was_written_wrongly_is_told_from_a_wrong_calibration(waves, factor, which):
+    model, inputs, content = waves
+    assert diagnose(content, keras_model=model, inputs=inputs).blame == "none"
+    wrong = rescaled(content, factor, which)
+    for given, certainty in (({"inputs": inputs}, "proved"), ({}, "certain")):
+        (cause,) = diagnose(wrong, keras_model=model, **given).causes
+        assert (cause.id, cause.certainty) == ("C12", certainty)
+        assert f" {factor:g} times)" in cause.evidence
+
+
+@pytest.fixture(scope="module")
+def twins():
+    """Two inputs of one shape, [0, 1] and [-4, 4]; the class is where their product is largest."""
+    near, far = RANDOM.uniform(0, 1, (1500, 6)), RANDOM.uniform(-4, 4, (1500, 6))
+    raw = np.stack([near, far], axis=1).astype(np.float32)
+    labels = (near[:, :3] * far[:, :3]).argmax(axis=1)
+    tf_keras.utils.set_random_seed(0)
+    entries = [tf_keras.Input((6,), name=name) for name in ("near", "far")]
+    x = layers.Concatenate()([layers.Dense(24, activation="relu")(each) for each in entries])
+    x = layers.Dense(32, activation="relu")(x)
+    model = tf_keras.Model(entries, layers.Dense(3, activation="softmax")(x))
+    model.compile(tf_keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy")
+    model.fit([raw[:, 0], raw[:, 1]], labels, epochs=12, verbose=0)
+    given = {"keras_model": model, "inputs": raw[:400], "labels": labels[:400]}
+    given["preprocess"] = lambda samples: [samples[:, 0], samples[:, 1]]
+    exchanged = convert(model, calibration=[raw[400:600, 1], raw[400:600, 0]], engine="tflite")
+    return SimpleNamespace(given=given, raw=raw, exchanged=exchanged)
+
+
+@pytest.mark.parametrize("handed_over", ["nothing", "lists", "dictionaries"])
+def test_exchanged_calibration_lists_are_told_from_unnormalised_samples(twins, handed_over):
+    near, far = (twins.raw[400:500, i][:, None] for i in (0, 1))
+    calibration = {
+        "nothing": None,
+        "lists": lambda: (list(pair) for pair in zip(far, near, strict=True)),
+        "dictionaries": lambda: ({"near": a, "far": b} for a, b in zip(far, near, strict=True)),
+    }[handed_over]
+    found = diagnose(twins.exchanged, **twins.given, calibration=calibration)
+    assert ids(found) == ["Q07"]
+    assert found.causes[0].certainty == "proved"
+
+
+@pytest.fixture(scope="module", params=[5, 6, 7])
+def dose(request):
+    """A regression whose target reaches 100 for a few samples; those asked about lie in [-1, 1]."""
+    rows = np.random.default_rng(request.param).uniform(-1, 1, (3000, 4)).astype(np.float32)
+    target = 0.5 * rows[:, :1] + 0.4 * rows[:, 1:2] + 400 * np.maximum(rows[:, 2:3] - 0.75, 0)
+    tf_keras.utils.set_random_seed(0)
+    entry = tf_keras.Input((4,), name="readings")
+    x = layers.Dense(32, activation="relu")(entry)
+    model = tf_keras.Model(entry, layers.Dense(1, name="dose")(layers.Dense(24, activation="relu")(x)))
+    model.compile(tf_keras.optimizers.Adam(1e-2), "mse")
+    model.fit(rows, target, epochs=10, verbose=0)
+    return model, rows, rows[rows[:, 2] < 0.5][:300]
+
+
+@pytest.mark.parametrize("io", ["int8", "uint8", "float32"])
+def test_too_few_output_codes_are_told_from_saturation(dose, io):
+    model, rows, asked = dose
+    content = convert(model, calibration=rows[:500], io=io, engine="tflite")
+    found = diagnose(content, keras_model=model, inputs=asked)
+    assert ids(found) == ["M05"]

@@ -1,0 +1,44 @@
+"""A sound file whose state is kept in resource variables: it is run one sample at a time, each from a fresh state."""
+
+import numpy as np
+import pytest
+
+from qat.diagnosis import diagnose
+from qat.tflite import Interpreter, read
+
+ROWS = np.random.default_rng(1).normal(size=(24, 4)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def stateful():
+    """y = softmax(w (state / 2 + x)), and state becomes state / 2 + x: two samples at once overrun its memory."""
+    import tensorflow as tf
+
+    class Filter(tf.Module):
+        def __init__(self):
+            self.state = tf.Variable(tf.zeros([1, 4]))
+            self.weights = tf.constant(np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
+
+        @tf.function(input_signature=[tf.TensorSpec([1, 4])])
+        def __call__(self, x):
+            after = 0.5 * self.state + x
+            self.state.assign(after)
+            return tf.nn.softmax(after @ self.weights)
+
+    module = Filter()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.__call__.get_concrete_function()], module)
+    converter.experimental_enable_resource_variables = True
+    return converter.convert(), module.weights.numpy()
+
+
+def test_a_file_with_resource_variables_has_no_fault(stateful):
+    content, _ = stateful
+    assert read(content).keeps_resources
+    assert diagnose(content, inputs=ROWS).blame == "none"
+
+
+def test_each_sample_starts_from_a_fresh_state(stateful):
+    content, weights = stateful
+    scores = np.exp(ROWS @ weights)
+    expected = scores / scores.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(Interpreter(content).predict(ROWS), expected, atol=1e-5)
