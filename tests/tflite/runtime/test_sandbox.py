@@ -114,7 +114,7 @@ def test_a_strangers_file_is_run_in_the_child_with_every_batch_and_gives_the_sam
     expected = Interpreter(files.int8, trusted=True).predict_codes(samples)
     stranger = Interpreter(files.int8)
     assert isinstance(stranger._runtime, RemoteRuntime)
-    monkeypatch.setattr(pool, "Lane", None)  # the file is not loaded here
+    monkeypatch.setattr(pool, "Session", None)  # the file is not loaded here
     np.testing.assert_array_equal(stranger.predict_codes(samples), expected)
     assert stranger.predict_codes(samples[:0]).shape == (0, 5)
     assert stranger.tensors(np.ones((3, 16, 16, 3), np.float32)).keys() >= {"image"}
