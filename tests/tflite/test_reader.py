@@ -93,7 +93,7 @@ def test_packed_codes_unpack_to_what_was_packed(dtype):
 
 def test_a_layer_in_a_nested_model_is_found_among_known_names():
     location = "outer/encoder/quant_conv_2/Conv2D;outer/encoder/bn/FusedBatchNormV3"
-    assert layer_name(location, known=["conv_2", "bn"]) == "conv_2"
+    assert layer_name(location, layers=["conv_2", "bn"]) == "conv_2"
     assert layer_name("StatefulPartitionedCall:0") == "StatefulPartitionedCall"
 
 
