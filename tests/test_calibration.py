@@ -224,7 +224,7 @@ def test_pixels_that_a_kernel_would_multiply_as_they_come_are_warned_of(rows, fo
     with pytest.warns(
         UserWarning, match=rf"'image' holds {rows.dtype} from 0 to 255, and the input is float32: .*'conv'"
     ):
-        as_batches(form(rows), IMAGE, multiplied={0: "conv"})
+        as_batches(form(rows), IMAGE, unscaled_inputs={0: "conv"})
 
 
 @pytest.mark.parametrize(
@@ -239,4 +239,4 @@ def test_pixels_that_a_kernel_would_multiply_as_they_come_are_warned_of(rows, fo
 def test_rows_that_are_meant_as_they_are_pass_in_silence(rows, multiplied):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        as_batches(rows, IMAGE, multiplied=multiplied)
+        as_batches(rows, IMAGE, unscaled_inputs=multiplied)

@@ -74,7 +74,7 @@ def test_what_cannot_be_scored_is_refused(dataset, message):
 
 
 @pytest.mark.parametrize(
-    ("labels", "message"), [(Y[:9], "9 labels for 120"), (Y + 0.5, "whole number"), (X[..., 0], "one-hot")]
+    ("labels", "message"), [(Y[:9], "9 labels for 120"), (Y + 0.5, "as an integer"), (X[..., 0], "one-hot")]
 )
 def test_labels_that_are_no_classes_are_refused(labels, message):
     with pytest.raises(DataError, match=message):

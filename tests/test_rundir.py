@@ -46,7 +46,7 @@ def test_folders_made_on_the_way_go_with_it_and_no_other(tmp_path):
     run = tmp_path / "there_before" / "train" / "2026-11-28" / "09-00"
     made = rundir.missing_folders(run)
     assert made == {run.parent, run.parent.parent}
-    rundir.remove_bare(begun(run), events_only=False, made=made)
+    rundir.remove_bare(begun(run), events_only=False, created=made)
     assert names(tmp_path) == ["there_before"]
     assert names(tmp_path / "there_before") == []
 
@@ -55,7 +55,7 @@ def test_a_folder_on_the_way_that_another_uses_meanwhile_stays(tmp_path):
     run = tmp_path / "train" / "2026-11-28" / "09-00"
     made = rundir.missing_folders(run)
     begun(run.with_name("another"))
-    rundir.remove_bare(begun(run), events_only=False, made=made)
+    rundir.remove_bare(begun(run), events_only=False, created=made)
     assert names(run.parent) == ["another"]
 
 
@@ -120,7 +120,7 @@ def test_a_full_disk_is_named_and_leaves_no_part(tmp_path):
     )
     said, _ = full.communicate()
     assert "model.tflite: the disk is full" in said
-    assert "Make room, or choose another folder" in said
+    assert "Free some space, or choose another folder" in said
     assert names(tmp_path) == []
 
 

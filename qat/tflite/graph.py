@@ -132,7 +132,7 @@ class Tensor:
         zero_points = self.zero_points or (0,)
         try:
             dtype = np.dtype(_UNPACKED.get(self.dtype, self.dtype))
-            return QuantParams.of(np.array(self.scales), np.array(zero_points), dtype, self.axis)
+            return QuantParams.make(np.array(self.scales), np.array(zero_points), dtype, self.axis)
         except (ValueError, TypeError, OverflowError) as error:
             raise TfliteFileError(f"tensor {self.index} ({self.name}): {error}") from error
 

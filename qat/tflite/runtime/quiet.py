@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 
-from qat.stderr import stderr_into
+from qat.stderr import redirect_stderr
 
 VERBOSE = "QAT_CONVERTER_LOG"  # set this environment variable to see what converter and runtime print
 
@@ -22,6 +22,6 @@ def quiet() -> Iterator[None]:
     if os.environ.get(VERBOSE):
         yield
         return
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings(), stderr_into(sink):
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings(), redirect_stderr(sink):
         warnings.simplefilter("ignore")
         yield
