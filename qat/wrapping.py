@@ -38,7 +38,7 @@ def wrap(text: str, columns: int | None) -> str:
     Returns:
         The wrapped lines; the indent of a sentence is repeated.
 
-    >>> print(wrapped("is your file: 98.25 %\\n  a/long/path.tflite\\n      and a sentence", 16))
+    >>> print(wrap("is your file: 98.25 %\\n  a/long/path.tflite\\n      and a sentence", 16))
     is your file:
     98.25 %
       a/long/path.tflite

@@ -1,4 +1,4 @@
-"""Our small-sample arithmetic beside SciPy's, which scikit-learn brings along, and beside counting by hand."""
+"""Our statistics for small samples against SciPy, which scikit-learn depends on, and against counting by hand."""
 
 import itertools
 
@@ -19,8 +19,8 @@ def test_student_is_scipys(degrees):
 
 def test_the_interval_of_few_values_is_students_and_not_1_96_standard_errors():
     values = [0.981, 0.978, 0.992]
-    found, expected = mean_interval(values), stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
-    assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx(expected)
+    result, expected = mean_interval(values), stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (result.mean - result.half_width, result.mean + result.half_width) == pytest.approx(expected)
     assert mean_interval([0.5]).half_width is None
 
 

@@ -69,7 +69,7 @@ def test_a_package_that_is_nowhere_is_said_without_importing_anything(folder, ta
 
 
 @pytest.mark.parametrize(
-    ("entries", "given", "message"),
+    ("entries", "arguments", "message"),
     [
         (
             {"wid": 8},
@@ -80,9 +80,9 @@ def test_a_package_that_is_nowhere_is_said_without_importing_anything(folder, ta
         ({}, {"input_shape": (4,)}, "missing a required argument: 'classes'"),
     ],
 )
-def test_wrong_arguments_are_said_with_what_the_function_takes(folder, entries, given, message):
+def test_wrong_arguments_are_said_with_what_the_function_takes(folder, entries, arguments, message):
     with pytest.raises(ModelError) as refused:
-        call("model.target", {"_target_": "their_target_models.my_model", **entries}, ModelError, **given)
+        call("model.target", {"_target_": "their_target_models.my_model", **entries}, ModelError, **arguments)
     assert message in str(refused.value)
 
 

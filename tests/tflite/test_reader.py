@@ -22,11 +22,11 @@ def litert(files):
     return interpreter
 
 
-@pytest.mark.parametrize("given", [None, 3, tf_keras.Sequential()])
-def test_what_is_neither_a_path_nor_bytes_is_told_what_makes_them(given):
-    kind = type(given).__name__
+@pytest.mark.parametrize("value", [None, 3, tf_keras.Sequential()])
+def test_what_is_neither_a_path_nor_bytes_is_told_what_makes_them(value):
+    kind = type(value).__name__
     with pytest.raises(TfliteFileError, match=rf"a {kind} is no TFLite file: .*qat\.tflite\.convert\(model\)"):
-        read(given)
+        read(value)
 
 
 def test_tensors_are_those_that_the_runtime_sees(files, litert):
