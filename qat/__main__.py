@@ -12,7 +12,7 @@ from qat import __version__
 
 COMMANDS = {
     "train": "a float model, trained or yours: quantized, exported, compared",
-    "evaluate": "what any .tflite is worth on labelled data",
+    "evaluate": "accuracy of any .tflite on labelled data",
     "verify": "is a .tflite integer-only?",
     "compare": "runs and sweeps side by side, as a page",
     "diagnose": "why is a .tflite worse than its model? Names the cause",
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command that the first argument names, with the others; exit codes are the command's.
 
     Args:
-        argv: without the program's name; None takes the command line.
+        argv: arguments without the program's name; None takes the command line.
     """
     first, *others = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if first in COMMANDS:

@@ -1,4 +1,4 @@
-"""`python -m qat.benchmark tflite=FILE`, `tflite=[A,B]` or `run=DIR`: what do these files cost on this machine?"""
+"""`python -m qat.benchmark tflite=FILE`, `tflite=[A,B]` or `run=DIR`: latency, size and memory on this machine."""
 
 from pathlib import Path
 from typing import NoReturn
@@ -8,7 +8,15 @@ from qat.config import BenchmarkConfig
 
 
 def benchmark(config: BenchmarkConfig, run_dir: Path) -> object:
-    """Measure, print and write into `run_dir`. TensorFlow is imported after measuring, if at all."""
+    """Measure files, print a table and write `benchmark.json`. TensorFlow is imported after measuring, if at all.
+
+    Args:
+        config: the command's config.
+        run_dir: where `benchmark.json` is written.
+
+    Returns:
+        What the stage returns.
+    """
     from qat.stages.benchmark import benchmark as measure
 
     return measure(config, run_dir)

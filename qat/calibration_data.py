@@ -1,6 +1,6 @@
-"""Calibration samples in any accepted form, checked, as batches. NumPy only.
+"""Check calibration samples in any accepted form and cut them into batches. NumPy only.
 
-An unusable set is refused here, because the converter answers it with a float file and no error.
+An unusable set is refused here: TensorFlow's converter would write a float file without an error.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from qat.errors import CalibrationError
 
 FEW_SAMPLES = 100
 BATCH_SIZE = 32
-MOST_SAMPLES = 100_000  # of an iterable that does not say how long it is: more than any calibration needs ...
-MOST_BYTES = 4 << 30  # ... and all of them are held at once
+MOST_SAMPLES = 100_000  # of an iterable without a length: more than any calibration needs ...
+MOST_BYTES = 4 << 30  # ... and all of them are in memory at the same time
 _INPUTS_ALONE = "Give the inputs alone."
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What one model input takes: `shape` is that of one sample, None where a size is open."""
+    """Name, shape and dtype of one model input: `shape` is that of one sample, None where a size is open."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -42,34 +42,34 @@ def as_batches(
     specs: Sequence[InputSpec],
     batch_size: int = BATCH_SIZE,
     *,
-    multiplied: Mapping[int, str] | None = None,
+    unscaled_inputs: Mapping[int, str] | None = None,
 ) -> list[list[NDArray]]:
     """Check calibration samples and cut them into batches.
 
     Args:
         calibration: an array [N, ...] for a model of one input; a list of arrays in `specs` order; a dict by input
-            name; or an iterable of batches or of single samples, each of one of these forms (a callable that returns
-            one is called), or such arrays as lists of numbers. Of one that has a length, so many are taken: an endless
-            iterator of Keras gives one epoch. A tf.data.Dataset may yield labels beside the inputs.
+            name; or an iterable of batches or of single samples, each of one of these forms, or nested lists of
+            numbers; or a callable that returns one of these. Of an iterable with a length, so many items are taken:
+            an endless iterator of Keras gives one epoch. A tf.data.Dataset may yield (inputs, labels).
         specs: the model's inputs, in the model's order.
         batch_size: the largest batch to return.
-        multiplied: places of inputs that nothing scales before a kernel multiplies them, with the layer that does:
-            pixels of 0 to 255 there are warned of.
+        unscaled_inputs: index in `specs` to layer name, for inputs that nothing scales before a kernel of that layer
+            multiplies them; pixels 0 to 255 there cause a warning.
 
     Returns:
         Batches, each a list of arrays [n, ...] in `specs` order and of the inputs' dtypes, 1 <= n <= batch_size.
 
     Raises:
-        CalibrationError: no samples, or no end of them; labels beside them, NaN or infinite values, a wrong shape or
-            dtype, an input missing or unknown.
+        CalibrationError: no samples, or an endless iterable; labels among the inputs, NaN or infinite values, a wrong
+            shape or dtype, an input missing or unknown.
     """
     batches: list[list[NDArray]] = []
     pixels: dict[int, tuple[str, int, int]] = {}
-    for whole in _wholes(calibration, specs):
-        arrays = _checked(whole, specs)
-        batches += _cut(arrays, batch_size)
-        for place in multiplied or ():
-            _note_pixels(pixels, place, np.asarray(whole[place]))
+    for values in _iterate(calibration, specs):
+        arrays = _check(values, specs)
+        batches += _split(arrays, batch_size)
+        for index in unscaled_inputs or ():
+            _note_pixels(pixels, index, np.asarray(values[index]))
     samples = sum(len(batch[0]) for batch in batches)
     if samples == 0:
         raise CalibrationError(
@@ -80,16 +80,16 @@ def as_batches(
             f"calibration has {samples} samples; below {FEW_SAMPLES} the ranges may miss what the model will see",
             stacklevel=3,
         )
-    for place, found in pixels.items():
-        _warn_of_pixels(specs[place], (multiplied or {})[place], *found)
+    for index, dtype_and_range in pixels.items():
+        _warn_of_pixels(specs[index], (unscaled_inputs or {})[index], *dtype_and_range)
     return batches
 
 
-def _note_pixels(seen: dict[int, tuple[str, int, int]], place: int, given: NDArray) -> None:
-    """The dtype and range of whole numbers, before they become the input's real ones."""
-    if given.dtype.kind in "iu" and given.size:
-        _, low, high = seen.get(place, ("", int(given.min()), int(given.max())))
-        seen[place] = (str(given.dtype), min(low, int(given.min())), max(high, int(given.max())))
+def _note_pixels(pixels: dict[int, tuple[str, int, int]], index: int, array: NDArray) -> None:
+    """Record dtype and range of integers, before they are cast to the input's float dtype."""
+    if array.dtype.kind in "iu" and array.size:
+        _, low, high = pixels.get(index, ("", int(array.min()), int(array.max())))
+        pixels[index] = (str(array.dtype), min(low, int(array.min())), max(high, int(array.max())))
 
 
 def _warn_of_pixels(spec: InputSpec, layer: str, dtype: str, low: int, high: int) -> None:
@@ -111,8 +111,8 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) or (hasattr(value, "__array__") and hasattr(value, "shape"))
 
 
-def _wholes(calibration: Any, specs: Sequence[InputSpec]) -> Iterator[list[Any]]:
-    """Each yielded item is one value per input, in order, however many samples it holds."""
+def _iterate(calibration: Any, specs: Sequence[InputSpec]) -> Iterator[list[Any]]:
+    """Yield lists of one value per input, in order, each with any number of samples."""
     if calibration is None:
         raise CalibrationError("calibration is None. Give an array, a list, a dict, or an iterable of batches.")
     if callable(calibration) and not _is_array(calibration):
@@ -124,10 +124,10 @@ def _wholes(calibration: Any, specs: Sequence[InputSpec]) -> Iterator[list[Any]]
     if _is_array(calibration) or isinstance(calibration, Mapping) or _is_list_of_inputs(calibration, specs):
         yield _by_input(calibration, specs)
     elif isinstance(calibration, Iterable) and not isinstance(calibration, (str, bytes)):
-        known = _length(calibration)
-        items = (_by_input(batch, specs) for batch in itertools.islice(calibration, known))
+        length = _length(calibration)
+        items = (_by_input(batch, specs) for batch in itertools.islice(calibration, length))
         batches = _with_batch_axis(items, specs)
-        yield from _ending(batches) if known is None else batches
+        yield from _limit_length(batches) if length is None else batches
     else:
         raise CalibrationError(
             f"calibration is a {type(calibration).__name__}. Give an array, a list, a dict, or an iterable of batches."
@@ -135,7 +135,7 @@ def _wholes(calibration: Any, specs: Sequence[InputSpec]) -> Iterator[list[Any]]
 
 
 def _refuse_labels(calibration: Any, specs: Sequence[InputSpec]) -> None:
-    """A pair of as many labels as samples would be read as two batches."""
+    """Refuse a pair (inputs, labels): it would be read as two batches."""
     if not isinstance(calibration, (list, tuple)) or len(calibration) != 2 or len(specs) != 1:
         return
     shapes = [np.shape(each) for each in calibration if _is_array(each)]
@@ -149,7 +149,7 @@ def _refuse_labels(calibration: Any, specs: Sequence[InputSpec]) -> None:
 
 
 def _with_batch_axis(batches: Iterable[list[Any]], specs: Sequence[InputSpec]) -> Iterator[list[Any]]:
-    """Where the first item holds a single sample, all of them do."""
+    """Add the batch axis to every item if the first one is a single sample."""
     single = None
     for values in batches:
         if single is None:
@@ -158,7 +158,7 @@ def _with_batch_axis(batches: Iterable[list[Any]], specs: Sequence[InputSpec]) -
 
 
 def _length(calibration: Iterable[Any]) -> int | None:
-    """How many batches it says it has; None if it does not say, or, as some sets of tf.data, cannot."""
+    """Number of batches; None where the iterable has no length, or, as some sets of tf.data, does not know it."""
     try:
         if calibration.cardinality() == INFINITE:  # type: ignore[attr-defined]
             raise CalibrationError(
@@ -171,8 +171,8 @@ def _length(calibration: Iterable[Any]) -> int | None:
         return None
 
 
-def _ending(batches: Iterator[list[Any]]) -> Iterator[list[Any]]:
-    """The same, refused where it goes on beyond every need."""
+def _limit_length(batches: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    """Yield the batches, and refuse an iterable that seems to be endless."""
     samples = size = 0
     for count, values in enumerate(batches):
         if max(samples, count) >= MOST_SAMPLES or size >= MOST_BYTES:
@@ -194,7 +194,7 @@ def _is_list_of_inputs(calibration: Any, specs: Sequence[InputSpec]) -> bool:
 
 
 def _is_numbers(values: Sequence[Any]) -> bool:
-    """A sample, or a batch, as lists of numbers."""
+    """Whether it is a sample, or a batch, as nested lists of numbers."""
     first: Any = values
     while isinstance(first, (list, tuple)) and first:
         first = first[0]
@@ -202,16 +202,16 @@ def _is_numbers(values: Sequence[Any]) -> bool:
 
 
 def _by_input(values: Any, specs: Sequence[InputSpec]) -> list[Any]:
-    wanted = ", ".join(str(spec) for spec in specs)
+    expected = ", ".join(str(spec) for spec in specs)
     if isinstance(values, Mapping):
         names = {spec.name for spec in specs}
         if set(values) != names:
             missing, unknown = sorted(names - set(values)), sorted(map(str, set(values) - names))
-            raise CalibrationError(f"calibration: inputs missing {missing}, unknown {unknown}; expected {wanted}")
+            raise CalibrationError(f"calibration: inputs missing {missing}, unknown {unknown}; expected {expected}")
         return [values[spec.name] for spec in specs]
     if _is_array(values):
         if len(specs) != 1:
-            raise CalibrationError(f"calibration is one array, but the model has {len(specs)} inputs: {wanted}")
+            raise CalibrationError(f"calibration is one array, but the model has {len(specs)} inputs: {expected}")
         return [values]
     if isinstance(values, (list, tuple)):
         if len(specs) == 1 and _is_numbers(values):
@@ -220,24 +220,24 @@ def _by_input(values: Any, specs: Sequence[InputSpec]) -> list[Any]:
             hint = f" Is it (inputs, labels)? {_INPUTS_ALONE}" if len(values) == 2 and len(specs) == 1 else ""
             raise CalibrationError(
                 f"calibration: a batch is a {type(values).__name__} of {len(values)}, expected one array "
-                f"for each of the {len(specs)} inputs: {wanted}.{hint}"
+                f"for each of the {len(specs)} inputs: {expected}.{hint}"
             )
         return list(values)
-    raise CalibrationError(f"calibration: a batch is a {type(values).__name__}, expected arrays for {wanted}")
+    raise CalibrationError(f"calibration: a batch is a {type(values).__name__}, expected arrays for {expected}")
 
 
-def _checked(values: list[Any], specs: Sequence[InputSpec]) -> list[NDArray]:
-    arrays = [_checked_array(value, spec) for value, spec in zip(values, specs, strict=True)]
+def _check(values: list[Any], specs: Sequence[InputSpec]) -> list[NDArray]:
+    arrays = [_check_array(value, spec) for value, spec in zip(values, specs, strict=True)]
     if len({len(array) for array in arrays}) > 1:
         counts = {spec.name: len(array) for spec, array in zip(specs, arrays, strict=True)}
         raise CalibrationError(f"calibration: inputs hold different numbers of samples: {counts}")
     return arrays
 
 
-def _checked_array(value: Any, spec: InputSpec) -> NDArray:
+def _check_array(value: Any, spec: InputSpec) -> NDArray:
     array = np.asarray(value)
     sizes_fit = array.ndim == len(spec.shape) + 1 and all(
-        wanted is None or size == wanted for size, wanted in zip(array.shape[1:], spec.shape, strict=True)
+        expected is None or size == expected for size, expected in zip(array.shape[1:], spec.shape, strict=True)
     )
     if not sizes_fit:
         hint = " The first axis counts the samples." if array.ndim == len(spec.shape) else ""
@@ -255,6 +255,6 @@ def _checked_array(value: Any, spec: InputSpec) -> NDArray:
     return array.astype(spec.dtype, copy=False)
 
 
-def _cut(arrays: list[NDArray], batch_size: int) -> Iterator[list[NDArray]]:
+def _split(arrays: list[NDArray], batch_size: int) -> Iterator[list[NDArray]]:
     for start in range(0, len(arrays[0]), batch_size):
         yield [array[start : start + batch_size] for array in arrays]

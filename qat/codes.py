@@ -2,7 +2,8 @@
 
     real = (code - zero_point) * scale
 
-This file is the second opinion: diagnosis and tests recompute with it what converter and runtime did.
+It is an independent implementation: diagnosis and tests recompute with it what converter and runtime compute.
+Source: TensorFlow Lite 8-bit quantization specification, ai.google.dev/edge/litert/models/quantization_spec.
 """
 
 from __future__ import annotations
@@ -23,10 +24,22 @@ class QuantParams:
     axis: int | None = None
 
     @classmethod
-    def of(cls, scale: float | NDArray, zero_point: int | NDArray, dtype: str | np.dtype, axis: int | None = None):
+    def make(cls, scale: float | NDArray, zero_point: int | NDArray, dtype: str | np.dtype, axis: int | None = None):
         """Build from plain numbers.
 
-        >>> QuantParams.of(0.5, -128, "int8").code_limits
+        Args:
+            scale: above 0, one number or one per channel, [channels].
+            zero_point: an integer code, or one per channel.
+            dtype: of the codes, as "int8".
+            axis: of the channels; None where there is one scale.
+
+        Returns:
+            The parameters, scale float64 [n] and zero point int64 [n].
+
+        Raises:
+            ValueError: a scale that is not finite or not above 0.
+
+        >>> QuantParams.make(0.5, -128, "int8").code_limits
         (-128, 127)
         """
         scales = np.atleast_1d(np.asarray(scale, np.float64))
@@ -46,15 +59,15 @@ class QuantParams:
 
     @property
     def real_limits(self) -> tuple[float, float]:
-        """Smallest and largest real number that a code can stand for (per tensor).
+        """Smallest and largest real number that a code can represent (of the first channel).
 
-        >>> QuantParams.of(1.0, -128, "int8").real_limits
+        >>> QuantParams.make(1.0, -128, "int8").real_limits
         (0.0, 255.0)
         """
         low, high = self.code_limits
         return float((low - self.zero_point[0]) * self.scale[0]), float((high - self.zero_point[0]) * self.scale[0])
 
-    def _along(self, values: NDArray, rank: int) -> NDArray:
+    def _broadcast(self, values: NDArray, rank: int) -> NDArray:
         if not self.per_channel:
             return values[0]
         shape = [1] * rank
@@ -73,43 +86,82 @@ def round_half_away(real: NDArray) -> NDArray:
 
 
 def quantize(real: NDArray, params: QuantParams) -> NDArray:
-    """Real numbers to codes: divide, round, add the zero point, saturate.
+    """Real numbers to codes: clip(round(real / scale) + zero_point), halves rounded away from zero.
 
-    >>> quantize(np.array([-1.0, 0.0, 0.49, 300.0]), QuantParams.of(1.0, -128, "int8")).tolist()
+    Args:
+        real: float, any shape; with one scale per channel, `params.axis` is one of its axes.
+        params: scale and zero point.
+
+    Returns:
+        Codes of `params.dtype`, same shape.
+
+    Raises:
+        ValueError: `real` holds NaN.
+
+    >>> quantize(np.array([-1.0, 0.0, 0.49, 300.0]), QuantParams.make(1.0, -128, "int8")).tolist()
     [-128, -128, -128, 127]
     """
     array = np.asarray(real, np.float64)
     if np.isnan(array).any():
         raise ValueError("cannot quantize NaN: there is no code for it. Check the preprocessing that made it.")
     low, high = params.code_limits
-    codes = round_half_away(array / params._along(params.scale, array.ndim)) + params._along(
+    codes = round_half_away(array / params._broadcast(params.scale, array.ndim)) + params._broadcast(
         params.zero_point, array.ndim
     )
     return np.clip(codes, low, high).astype(params.dtype)
 
 
 def dequantize(codes: NDArray, params: QuantParams) -> NDArray:
-    """Codes to real numbers, float32.
+    """Codes to real numbers: (code - zero_point) * scale.
 
-    >>> dequantize(np.array([-128, 127], np.int8), QuantParams.of(0.5, -128, "int8")).tolist()
+    Args:
+        codes: integers, any shape; with one scale per channel, `params.axis` is one of its axes.
+        params: scale and zero point.
+
+    Returns:
+        float32, same shape.
+
+    >>> dequantize(np.array([-128, 127], np.int8), QuantParams.make(0.5, -128, "int8")).tolist()
     [0.0, 127.5]
     """
     array = np.asarray(codes)
-    shifted = array.astype(np.int64) - params._along(params.zero_point, array.ndim)
-    return (shifted * params._along(params.scale, array.ndim)).astype(np.float32)
+    shifted = array.astype(np.int64) - params._broadcast(params.zero_point, array.ndim)
+    return (shifted * params._broadcast(params.scale, array.ndim)).astype(np.float32)
 
 
 def fake_quant(real: NDArray, params: QuantParams) -> NDArray:
-    """Quantize and dequantize: what a real tensor becomes once it has been through codes.
+    """Quantize, then dequantize.
 
-    >>> fake_quant(np.array([0.3]), QuantParams.of(0.25, 0, "int8")).tolist()
+    Args:
+        real: float, any shape.
+        params: scale and zero point.
+
+    Returns:
+        float32, same shape: the real numbers that the codes represent.
+
+    Raises:
+        ValueError: `real` holds NaN.
+
+    >>> fake_quant(np.array([0.3]), QuantParams.make(0.25, 0, "int8")).tolist()
     [0.25]
     """
     return dequantize(quantize(real, params), params)
 
 
 def params_from_range(low: float, high: float, dtype: str = "int8") -> QuantParams:
-    """The asymmetric parameters that cover [low, high], with 0 made exactly representable (TFLite nudging).
+    """The asymmetric parameters that cover [low, high] and represent 0 exactly.
+
+    As TensorFlow's `ChooseQuantizationParams`: scale = (high - low) / (number of codes - 1), zero point rounded.
+
+    Args:
+        low, high: limits of the real numbers; extended to include 0.
+        dtype: of the codes.
+
+    Returns:
+        One scale and one zero point.
+
+    Raises:
+        ValueError: both limits are 0.
 
     >>> p = params_from_range(0.0, 255.0); float(p.scale[0]), int(p.zero_point[0])
     (1.0, -128)
@@ -120,4 +172,4 @@ def params_from_range(low: float, high: float, dtype: str = "int8") -> QuantPara
     info = np.iinfo(dtype)
     scale = (high - low) / (int(info.max) - int(info.min))
     zero_point = int(np.clip(round(info.min - low / scale), info.min, info.max))
-    return QuantParams.of(scale, zero_point, dtype)
+    return QuantParams.make(scale, zero_point, dtype)

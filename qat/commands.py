@@ -1,4 +1,4 @@
-"""Commands that messages print: they work as they stand in the shell that reads them, activated or not. Stdlib only."""
+"""Commands that messages print, ready to paste into a shell, whether the environment is active or not. Stdlib only."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ def command(name: str, *arguments: str, **settings: Path | str) -> str:
 
     Args:
         name: of the command, as "train".
-        arguments: as a program gets them; they are quoted for a shell.
-        settings: values by key, as they are; they are quoted for Hydra and for a shell.
+        arguments: unquoted; they are quoted for a shell.
+        settings: unquoted values by key; they are quoted for Hydra and for a shell.
+
+    Returns:
+        One line for a shell.
     """
-    assigned = (_assigned(key, str(value)) for key, value in settings.items())
+    assigned = (_assignment(key, str(value)) for key, value in settings.items())
     return " ".join([python(), "-m", f"qat.{name}", *map(shlex.quote, arguments), *assigned])
 
 
-def _assigned(key: str, value: str) -> str:
+def _assignment(key: str, value: str) -> str:
     if _PLAIN_VALUE.fullmatch(value):
         return f"{key}={value}"
     escaped = value.replace("'", "\\'")
@@ -35,7 +38,7 @@ def _assigned(key: str, value: str) -> str:
 
 
 def install_command(extra: str) -> str:
-    """What adds an extra of this package to this environment: from the checkout where it stands in one."""
+    """The command that installs an extra of this package: from its checkout, if it is imported from one."""
     checkout = Path(__file__).resolve().parent.parent
     if (checkout / "pyproject.toml").is_file():
         where = Path() if checkout == Path.cwd() else checkout
@@ -44,10 +47,10 @@ def install_command(extra: str) -> str:
 
 
 def python() -> str:
-    """The shortest word by which a shell in this folder starts this Python."""
+    """The shortest command by which a shell in this folder starts this Python."""
     executable = Path(sys.executable)
-    found = shutil.which("python")
-    if found is not None and Path(found).absolute() == executable:
+    path = shutil.which("python")
+    if path is not None and Path(path).absolute() == executable:
         return "python"
     folder = Path.cwd()
     if folder in executable.parents:

@@ -1,4 +1,4 @@
-"""`python -m qat.compare runs=DIR`: any number of runs and sweeps side by side, as a page. No TensorFlow."""
+"""`python -m qat.compare runs=DIR`: compare any number of runs and sweeps on one page. No TensorFlow."""
 
 import sys
 from pathlib import Path
@@ -9,14 +9,19 @@ from qat.config import CompareConfig
 
 
 def compare(config: CompareConfig, run_dir: Path) -> None:
-    """Tables, plots and a page in `run_dir`."""
+    """Write tables, plots and a page.
+
+    Args:
+        config: the command's config.
+        run_dir: where they are written.
+    """
     from qat.stages.compare import compare as compare_stage
 
     compare_stage(config, run_dir)
 
 
 def _condition_as_text(argument: str) -> str:
-    """`filter=size_bytes<300000` in Hydra's quotes, which its grammar wants round `<` and a second `=`.
+    """Put `filter=size_bytes<300000` in quotes, which Hydra's grammar requires around `<` and a second `=`.
 
     >>> _condition_as_text("filter=variant=qat_int8 and drop<0.01")
     'filter="variant=qat_int8 and drop<0.01"'

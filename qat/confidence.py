@@ -1,7 +1,7 @@
-"""Means over a few seeds and paired differences, with what few samples allow one to say. NumPy, and SciPy on demand.
+"""Means over a few seeds and paired differences, with intervals and tests for small samples. NumPy, SciPy on demand.
 
-Intervals and tests are Student's, with the n - 1 degrees of freedom that n values leave: 1.96 standard errors would be
-half as wide as they should be for three seeds.
+Intervals and tests are Student's with n - 1 degrees of freedom: for three seeds, 1.96 standard errors would be half as
+wide as they should be.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_FLIPPED = 16  # pairs; 2^16 sums are counted one by one, more pairs are left to the t test
+MOST_FLIPPED = 16  # pairs: 2^16 sums are enumerated; with more pairs only the t test is computed
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Paired:
-    """The mean of paired differences, and how likely luck alone would give one so far from 0."""
+class PairedTest:
+    """The mean of paired differences, and p values of the hypothesis that it is 0."""
 
     difference: Mean
     p_t: float | None  # Student's paired t test, two-sided; None where the differences do not vary
@@ -44,6 +44,13 @@ class Paired:
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Mean:
     """Mean of independent values and Student's interval around it.
 
+    Args:
+        values: at least one, finite.
+        confidence: of the interval, between 0 and 1.
+
+    Returns:
+        In the unit of the values; no interval for a single value.
+
     >>> mean_interval([1.0, 2.0, 3.0]).mean, round(mean_interval([1.0, 2.0, 3.0]).half_width, 3)
     (2.0, 2.484)
 
@@ -51,7 +58,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Mean:
         ValueError: no values, or one that is NaN or infinite.
     """
     if not values or not all(math.isfinite(value) for value in values):
-        raise ValueError(f"no mean of {list(values)}: expected one finite number at least")
+        raise ValueError(f"no mean of {list(values)}: expected at least one number, all of them finite")
     n, mean = len(values), math.fsum(values) / len(values)
     if n == 1:
         return Mean(mean, None, 1)
@@ -59,11 +66,21 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Mean:
     return Mean(mean, student_quantile(confidence, n - 1) * deviation / math.sqrt(n), n)
 
 
-def paired(differences: Sequence[float], confidence: float = 0.95) -> Paired:
-    """Whether paired differences lie around 0.
+def paired_test(differences: Sequence[float], confidence: float = 0.95) -> PairedTest:
+    """Test whether the mean of paired differences is 0: Student's t test, and the sign-flip test of up to 16 pairs.
 
-    >>> found = paired([0.2, 0.1, 0.4, 0.3])
-    >>> round(found.p_t, 4), found.p_signs
+    Args:
+        differences: one per pair, at least one, finite.
+        confidence: of the interval around the mean, between 0 and 1.
+
+    Returns:
+        Mean with interval, in the unit of the differences, and both p values.
+
+    Raises:
+        ValueError: no differences, or one that is NaN or infinite.
+
+    >>> result = paired_test([0.2, 0.1, 0.4, 0.3])
+    >>> round(result.p_t, 4), result.p_signs
     (0.0305, 0.125)
     """
     mean = mean_interval(differences, confidence)
@@ -72,7 +89,7 @@ def paired(differences: Sequence[float], confidence: float = 0.95) -> Paired:
     if varies:
         deviation = float(np.std(differences, ddof=1))
         p_t = student_p(mean.mean / (deviation / math.sqrt(mean.n)), mean.n - 1)
-    return Paired(mean, p_t, sign_flip_p(differences) if mean.n <= MOST_FLIPPED else None)
+    return PairedTest(mean, p_t, sign_flip_p(differences) if mean.n <= MOST_FLIPPED else None)
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
@@ -89,22 +106,29 @@ def sign_flip_p(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p values as they stand when all of these tests are asked at once (Holm 1979); None stays None.
+    """Adjust p values for multiple tests (Holm 1979); None stays None.
 
     >>> holm([0.01, None, 0.04])
     [0.02, None, 0.04]
     """
-    asked = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    ascending = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
-    so_far = 0.0
-    for rank, (p, place) in enumerate(asked):
-        so_far = max(so_far, min(1.0, p * (len(asked) - rank)))
-        adjusted[place] = so_far
+    largest = 0.0
+    for rank, (p, index) in enumerate(ascending):
+        largest = max(largest, min(1.0, p * (len(ascending) - rank)))
+        adjusted[index] = largest
     return adjusted
 
 
 def student_p(t: float, degrees: int) -> float:
     """Two-sided tail of Student's distribution, by SciPy.
+
+    Args:
+        t: of either sign.
+        degrees: of freedom, at least 1.
+
+    Returns:
+        Probability of a value at least as far from 0, 0-1.
 
     >>> round(student_p(2.228, 10), 3)
     0.05
@@ -115,7 +139,14 @@ def student_p(t: float, degrees: int) -> float:
 
 
 def student_quantile(confidence: float, degrees: int) -> float:
-    """The t between whose minus and plus lies the share `confidence` of Student's distribution, by SciPy.
+    """The t for which [-t, t] holds the share `confidence` of Student's distribution, by SciPy.
+
+    Args:
+        confidence: between 0 and 1.
+        degrees: of freedom, at least 1.
+
+    Returns:
+        t, above 0.
 
     >>> [round(student_quantile(0.95, degrees), 3) for degrees in (1, 2, 9)]
     [12.706, 4.303, 2.262]

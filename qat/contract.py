@@ -1,8 +1,7 @@
-"""The input contract: what makes model inputs of raw samples, and the one function that does it.
+"""The input contract: how raw samples become model inputs, and the one function that applies it.
 
-Training, calibration, the shipped interpreter and the diagnosis all call `apply`; nothing else in the project scales,
-reorders or resizes. Raw images are what an image file holds: uint8 0..255, RGB, channels last. NumPy, and Pillow where
-sizes differ.
+Training, calibration, the interpreter and the diagnosis all call `apply`; nothing else in the project scales, reorders
+or resizes. Raw images are as in an image file: uint8 0..255, RGB, channels last. NumPy; Pillow where sizes differ.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Contract:
 
     @property
     def affine(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Multiplier and offset, one a channel or one for all: input = raw * multiplier + offset.
+        """Multiplier and offset, one per channel or one for all: input = raw * multiplier + offset.
 
         >>> Contract((8, 8, 1), range=(-51.0, 51.0)).affine
         ((0.4,), (-51.0,))
@@ -73,14 +72,18 @@ class Contract:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Contract:
-        """The contract that `to_dict` wrote. Refuses unknown keys and a missing shape."""
+        """The contract that `to_dict` wrote.
+
+        Raises:
+            ConfigError: unknown keys, no shape, or values that make no contract.
+        """
         if not isinstance(values, dict):
             raise ConfigError(f"input contract: a {type(values).__name__}, expected an object with 'shape'")
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown or "shape" not in values:
-            wrong = f"unknown keys {unknown}" if unknown else "no key 'shape'"
-            raise ConfigError(f"input contract: {wrong}; expected {sorted(known)}, of which 'shape' is needed")
+            problem = f"unknown keys {unknown}" if unknown else "no key 'shape'"
+            raise ConfigError(f"input contract: {problem}; expected {sorted(known)}, of which 'shape' is needed")
         try:
             return cls(**values)
         except (TypeError, OverflowError, ValueError) as error:
@@ -131,111 +134,116 @@ def _check_shape(contract: Contract) -> None:
 
 
 def _check_scaling(contract: Contract) -> None:
-    low_high, mean, std, channels = contract.range, contract.mean, contract.std, contract.shape[-1]
-    if low_high is not None and (mean is not None or std is not None):
+    limits, mean, std, channels = contract.range, contract.mean, contract.std, contract.shape[-1]
+    if limits is not None and (mean is not None or std is not None):
         raise ConfigError("input contract: range and mean/std are both set, and each scales alone: set one to null")
     if (mean is None) != (std is None):
         raise ConfigError(f"input contract: mean={mean}, std={std}: each needs the other")
-    if low_high is None and mean is None:
+    if limits is None and mean is None:
         return
     if contract.layout == "features" and contract.raw_dtype == "float32":
         raise ConfigError(
             "input contract: range and mean/std count raw values as 0..255, and float features have no such scale: "
             "set both to null and scale the features before storing them, or put a Normalization layer in the model"
         )
-    if low_high is not None and not (len(low_high) == 2 and np.isfinite(low_high).all() and low_high[0] < low_high[1]):
-        raise ConfigError(f"input contract: range={low_high}: expected (low, high) with low < high, as in (-1, 1)")
+    if limits is not None and not (len(limits) == 2 and np.isfinite(limits).all() and limits[0] < limits[1]):
+        raise ConfigError(f"input contract: range={limits}: expected (low, high) with low < high, as in (-1, 1)")
     for name, values in (("mean", mean), ("std", std)):
         if values is not None and (len(values) not in (1, channels) or not np.isfinite(values).all()):
             raise ConfigError(
-                f"input contract: {name}={values}: expected 1 or {channels} finite numbers, one a channel"
+                f"input contract: {name}={values}: expected 1 or {channels} finite numbers, one per channel"
             )
     if std is not None and min(std) <= 0:
         raise ConfigError(f"input contract: std={std}: expected numbers above 0 (of raw / 255, so about 0.2)")
 
 
 def apply(contract: Contract, raw: NDArray | Iterable[NDArray]) -> NDArray[np.float32]:
-    """Raw samples to model inputs: resize, colour order, scaling.
+    """Raw samples to model inputs: resize, order colours, scale.
 
-    `raw` is an array `[N, ...]` of exactly `contract.raw_dtype`, or an iterable of single samples, for images whose
-    sizes differ (taken one by one, so that a stream needs no memory). Returns float32 `[N, *contract.shape]`.
+    Args:
+        contract: what to apply.
+        raw: an array [N, ...] of exactly `contract.raw_dtype`, or an iterable of single samples, for images whose
+            sizes differ (read one by one, so a stream need not fit in memory).
+
+    Returns:
+        float32 [N, *contract.shape].
 
     Raises:
-        DataError: on another dtype, rank, channel count or shape, on NaN or infinity, and on floats outside 0..255
-            (or scaled to 0..1 already) where the contract scales from 0..255. Nothing is cast in silence.
+        DataError: another dtype, rank, number of channels or shape; NaN or infinity; or floats outside 0..255, or
+            scaled to 0..1 already, where the contract scales from 0..255. Nothing is cast in silence.
 
     >>> apply(Contract((1, 2, 1), range=(-1, 1)), np.array([[[[0], [255]]]], np.uint8)).tolist()
     [[[[-1.0], [1.0]]]]
     """
     if isinstance(raw, np.ndarray):
-        fitted = _fitted(contract, raw)
+        resized = _fit(contract, raw)
     else:
-        samples = [_fitted(contract, np.asarray(sample)[None])[0] for sample in raw]
-        fitted = np.stack(samples) if samples else np.empty((0, *contract.shape), contract.raw_dtype)
+        samples = [_fit(contract, np.asarray(sample)[None])[0] for sample in raw]
+        resized = np.stack(samples) if samples else np.empty((0, *contract.shape), contract.raw_dtype)
     if contract.colour_order == "bgr":
-        fitted = fitted[..., ::-1]
+        resized = resized[..., ::-1]
     multiplier, offset = contract.affine
-    inputs = fitted.astype(np.float32)
+    inputs = resized.astype(np.float32)
     if contract.range is not None or contract.mean is not None:
         inputs *= np.asarray(multiplier, np.float32)
         inputs += np.asarray(offset, np.float32)
     return inputs
 
 
-def _fitted(contract: Contract, raw: NDArray) -> NDArray:
-    """Raw samples `[N, *contract.shape]`, checked, still in the raw dtype."""
+def _fit(contract: Contract, raw: NDArray) -> NDArray:
+    """Check raw samples and resize them to [N, *contract.shape], still in the raw dtype."""
     _check_dtype(contract, raw)
     _check_raw_shape(contract, raw)
     _check_values(contract, raw)
     if contract.layout == "features" or raw.shape[1:3] == contract.shape[:2] or len(raw) == 0:
         return raw.reshape(len(raw), *contract.shape)
-    return np.stack([_resized(image, contract.shape[:2], contract.resize) for image in raw])
+    return np.stack([_resize(image, contract.shape[:2], contract.resize) for image in raw])
 
 
 def _check_dtype(contract: Contract, raw: NDArray) -> None:
     if raw.dtype == contract.raw_dtype:
         return
-    found = f"raw data is {raw.dtype}, but the input contract expects {contract.raw_dtype}"
+    mismatch = f"raw data is {raw.dtype}, but the input contract expects {contract.raw_dtype}"
     if contract.raw_dtype == "float32":
         raise DataError(
-            f"{found} values as the model was trained on, and nothing is cast in silence: if these are those values, "
-            "hand over raw.astype(numpy.float32)"
+            f"{mismatch} values as the model was trained on, and nothing is cast in silence: if these are those "
+            "values, hand over raw.astype(numpy.float32)"
         )
-    found += " 0..255, as an image file holds it"
+    mismatch += " 0..255, as an image file holds it"
     if raw.dtype == np.int8:
         raise DataError(
-            f"{found}: int8 looks like codes of a quantized file; hand those over as codes, not as raw data"
+            f"{mismatch}: int8 looks like codes of a quantized file; hand those over as codes, not as raw data"
         )
     if raw.size and raw.dtype.kind == "f" and raw.min() >= 0 and raw.max() <= 1:
         raise DataError(
-            f"{found}: these values lie in [{raw.min():g}, {raw.max():g}], so they seem to be scaled already. "
+            f"{mismatch}: these values lie in [{raw.min():g}, {raw.max():g}], so they seem to be scaled already. "
             "Hand over the pixels, (raw * 255).round().astype(numpy.uint8), or feed them as preprocessed inputs"
         )
     if raw.size and raw.dtype.kind in "fiu" and raw.min() >= 0 and raw.max() <= 255:
-        raise DataError(f"{found}: if these are pixels, hand over raw.astype(numpy.uint8)")
-    raise DataError(f"{found}: these seem to be preprocessed already; hand over the pixels, or feed them as inputs")
+        raise DataError(f"{mismatch}: if these are pixels, hand over raw.astype(numpy.uint8)")
+    raise DataError(f"{mismatch}: these seem to be preprocessed already; hand over the pixels, or feed them as inputs")
 
 
 def _check_raw_shape(contract: Contract, raw: NDArray) -> None:
-    shape, found = contract.shape, raw.shape
+    shape, actual = contract.shape, raw.shape
     expected = f"[N, {', '.join(map(str, shape))}]"
     if contract.layout == "NHWC":
         expected = f"[N, height, width, {shape[-1]}] (resized to {shape[0]} x {shape[1]})"
-    wrong = f"raw data has shape {list(found)}, but the input contract expects {expected}"
-    if found == shape or (contract.layout == "NHWC" and raw.ndim == 3 and found[-1] == shape[-1]):
-        raise DataError(f"{wrong}: this looks like one sample; hand over raw[None]")
+    mismatch = f"raw data has shape {list(actual)}, but the input contract expects {expected}"
+    if actual == shape or (contract.layout == "NHWC" and raw.ndim == 3 and actual[-1] == shape[-1]):
+        raise DataError(f"{mismatch}: this looks like one sample; hand over raw[None]")
     if contract.layout == "NHWC" and raw.ndim == 3:
-        raise DataError(f"{wrong}: the channel axis is missing; hand over raw[..., None]")
+        raise DataError(f"{mismatch}: the channel axis is missing; hand over raw[..., None]")
     if raw.ndim != len(shape) + 1:
-        raise DataError(f"{wrong}: the rank is {raw.ndim}, not {len(shape) + 1}")
-    if contract.layout == "NHWC" and found[3] != shape[2]:
-        if found[1] == shape[2]:
-            raise DataError(f"{wrong}: this looks like channels first; hand over raw.transpose(0, 2, 3, 1)")
-        raise DataError(f"{wrong}: there are {found[3]} channels, not {shape[2]}")
-    if contract.layout == "NHWC" and 0 in found[1:]:
-        raise DataError(f"{wrong}: an image of no pixels cannot be resized")
-    if contract.layout == "features" and found[1:] != shape:
-        raise DataError(f"{wrong}: features are never resized")
+        raise DataError(f"{mismatch}: the rank is {raw.ndim}, not {len(shape) + 1}")
+    if contract.layout == "NHWC" and actual[3] != shape[2]:
+        if actual[1] == shape[2]:
+            raise DataError(f"{mismatch}: this looks like channels first; hand over raw.transpose(0, 2, 3, 1)")
+        raise DataError(f"{mismatch}: there are {actual[3]} channels, not {shape[2]}")
+    if contract.layout == "NHWC" and 0 in actual[1:]:
+        raise DataError(f"{mismatch}: an image of no pixels cannot be resized")
+    if contract.layout == "features" and actual[1:] != shape:
+        raise DataError(f"{mismatch}: features are never resized")
 
 
 def _check_values(contract: Contract, raw: NDArray) -> None:
@@ -260,7 +268,7 @@ def _check_values(contract: Contract, raw: NDArray) -> None:
         )
 
 
-def _resized(image: NDArray, size: tuple[int, ...], method: str) -> NDArray:
+def _resize(image: NDArray, size: tuple[int, ...], method: str) -> NDArray:
     """One image `[h, w, c]`, uint8 or float32, to `[*size, c]` by Pillow, in the same dtype."""
     from PIL import Image
 

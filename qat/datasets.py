@@ -1,4 +1,4 @@
-"""A `tf.data.Dataset` wherever arrays are taken: what it yields as arrays, by Keras' conventions. No TensorFlow here.
+"""Read the arrays of a `tf.data.Dataset`, by Keras' conventions. No TensorFlow here.
 
 A data set yields inputs, `(inputs, labels)` or `(inputs, labels, weights)`, in batches or one sample at a time.
 """
@@ -18,6 +18,7 @@ INFINITE = -1  # tf.data.INFINITE_CARDINALITY
 
 
 def is_dataset(value: Any) -> bool:
+    """Whether a value is a `tf.data.Dataset`, by its attributes."""
     return all(hasattr(value, name) for name in ("element_spec", "cardinality", "as_numpy_iterator"))
 
 
@@ -25,8 +26,12 @@ def inputs_of(dataset: Any, ranks: int | Mapping[str, int], inputs: int = 1) -> 
     """The same data set without its labels, in batches.
 
     Args:
-        ranks: of one sample of the first input, or of each by name, without the batch.
-        inputs: how many the model takes: a pair is no (inputs, labels) where it takes two.
+        dataset: a `tf.data.Dataset`.
+        ranks: rank of one sample, without the batch axis: of the first input, or of each input by name.
+        inputs: number of the model's inputs; with two of them a pair is not read as (inputs, labels).
+
+    Returns:
+        A `tf.data.Dataset` of batches of inputs.
     """
     spec = dataset.element_spec
     if isinstance(spec, tuple) and len(spec) <= 3 and (len(spec) != inputs or _is_nested(spec[0])):
@@ -35,27 +40,43 @@ def inputs_of(dataset: Any, ranks: int | Mapping[str, int], inputs: int = 1) -> 
     while _is_nested(first):
         name, first = next(iter(first.items() if isinstance(first, Mapping) else enumerate(first)))
         ranks = ranks[name] if isinstance(ranks, Mapping) and name in ranks else ranks
-    wanted = next(iter(ranks.values())) if isinstance(ranks, Mapping) else ranks
-    return dataset.batch(BATCH_SIZE) if first.shape.rank == wanted else dataset
+    sample_rank = next(iter(ranks.values())) if isinstance(ranks, Mapping) else ranks
+    return dataset.batch(BATCH_SIZE) if first.shape.rank == sample_rank else dataset
 
 
 def input_arrays(dataset: Any, ranks: int | Mapping[str, int], inputs: int, where: str) -> Any:
-    """All inputs (an array; a dict or list of arrays for several), without labels; arguments as for `inputs_of`.
+    """Read all inputs of a data set, without labels.
+
+    Args:
+        dataset: a `tf.data.Dataset`.
+        ranks: rank of one sample, without the batch axis: of the first input, or of each input by name.
+        inputs: number of the model's inputs.
+        where: the data set's name, for the message.
+
+    Returns:
+        One array [N, ...]; a dict or list of arrays for several inputs.
 
     Raises:
-        DataError: it yields nothing, or repeats for ever; `where` names it.
+        DataError: it yields nothing, or repeats for ever.
     """
     _refuse_endless(dataset, where)
-    return _joined(_all(inputs_of(dataset, ranks, inputs), where))
+    return _concatenate(_read_all(inputs_of(dataset, ranks, inputs), where))
 
 
 def labelled_arrays(dataset: Any, where: str) -> tuple[Any, NDArray]:
-    """All inputs (an array; a dict or list of arrays for several) and all labels.
+    """Read all inputs and labels of a data set.
 
-    One-hot labels as long as a sample's first axis look like a batch of labels: such a set is to be batched.
+    Unbatched one-hot labels as long as a sample's first axis look like a batch of labels: batch such a set first.
+
+    Args:
+        dataset: a `tf.data.Dataset` that yields (inputs, labels) or (inputs, labels, weights).
+        where: its name, for the message.
+
+    Returns:
+        One array [N, ...], or a dict or list of arrays for several inputs; and the labels, [N] or [N, ...].
 
     Raises:
-        DataError: it yields no labels, nothing, or repeats for ever; `where` names it.
+        DataError: it yields no labels, nothing, or repeats for ever.
     """
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3) or _is_nested(spec[1]):
@@ -63,15 +84,15 @@ def labelled_arrays(dataset: Any, where: str) -> tuple[Any, NDArray]:
             f"{where}: a data set without labels; expected one that yields (inputs, labels){_pair_of(spec)}"
         )
     _refuse_endless(dataset, where)
-    inputs, labels = _first(spec[0]).shape, spec[1].shape
+    inputs, labels = _first_spec(spec[0]).shape, spec[1].shape
     if labels.rank == 0 or (labels.rank is not None and inputs[0] != labels[0]):
         dataset = dataset.batch(BATCH_SIZE)
-    batches = _all(dataset, where)
-    return _joined([each[0] for each in batches]), np.concatenate([np.asarray(each[1]) for each in batches])
+    batches = _read_all(dataset, where)
+    return _concatenate([each[0] for each in batches]), np.concatenate([np.asarray(each[1]) for each in batches])
 
 
 def _pair_of(spec: Any) -> str:
-    """How a row with names, as many collections of data yield it, becomes a pair."""
+    """Code that turns a row with names, as many collections of data yield it, into a pair."""
     if not isinstance(spec, Mapping) or len(spec) < 2:
         return ""
     names = [name for name in spec if "label" in str(name).lower() or str(name) in ("y", "class", "target")]
@@ -85,32 +106,40 @@ def _refuse_endless(dataset: Any, where: str) -> None:
         raise DataError(f"{where}: a data set that repeats for ever. Say how many batches, as in dataset.take(32)")
 
 
-def _all(dataset: Any, where: str) -> list[Any]:
+def _read_all(dataset: Any, where: str) -> list[Any]:
     batches = list(dataset.as_numpy_iterator())
     if not batches:
         raise DataError(f"{where}: a data set that yields nothing")
     return batches
 
 
-def class_labels(found: Any, samples: int, classes: int | None = None) -> NDArray[np.int64]:
-    """Labels `[N]` of integers, or one-hot `[N, classes]`, as int64 `[N]`; `classes` is how many a model knows.
+def class_labels(y: Any, samples: int, classes: int | None = None) -> NDArray[np.int64]:
+    """Check labels and convert them to class indices.
+
+    Args:
+        y: class indices, [N] or [N, 1], or one-hot, [N, classes].
+        samples: N.
+        classes: number of the model's classes; None accepts any class.
+
+    Returns:
+        Class indices, int64 [N].
+
+    Raises:
+        DataError: None, another shape, fractions, not one label per sample, or a class that the model does not have.
 
     >>> class_labels([[0, 1], [1, 0]], 2).tolist()
     [1, 0]
-
-    Raises:
-        DataError: none, another shape, fractions, not one label a sample, or one of a class that the model has not.
     """
-    if found is None:
-        raise DataError("labels are missing: give y, the class of each sample as a whole number, [N]")
-    labels = np.asarray(found)
+    if y is None:
+        raise DataError("labels are missing: give y, the class of each sample as an integer, [N]")
+    labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] > 1 and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all():
         labels = labels.argmax(axis=1)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "fiub" or (labels != np.trunc(labels)).any():
         raise DataError(
-            f"labels are {labels.dtype}{list(labels.shape)}: expected the class of each sample as a whole number, [N], "
+            f"labels are {labels.dtype}{list(labels.shape)}: expected the class of each sample as an integer, [N], "
             "or one-hot, [N, classes]"
         )
     if len(labels) != samples or samples == 0:
@@ -128,15 +157,15 @@ def _is_nested(spec: Any) -> bool:
     return isinstance(spec, (tuple, list, Mapping))
 
 
-def _first(spec: Any) -> Any:
+def _first_spec(spec: Any) -> Any:
     while _is_nested(spec):
         spec = next(iter(spec.values() if isinstance(spec, Mapping) else spec))
     return spec
 
 
-def _joined(batches: list[Any]) -> Any:
+def _concatenate(batches: list[Any]) -> Any:
     if isinstance(batches[0], Mapping):
-        return {name: _joined([batch[name] for batch in batches]) for name in batches[0]}
+        return {name: _concatenate([batch[name] for batch in batches]) for name in batches[0]}
     if isinstance(batches[0], (tuple, list)):
-        return [_joined(list(parts)) for parts in zip(*batches, strict=True)]
+        return [_concatenate(list(parts)) for parts in zip(*batches, strict=True)]
     return np.concatenate([np.asarray(batch) for batch in batches])

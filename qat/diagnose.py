@@ -1,4 +1,4 @@
-"""`python -m qat.diagnose tflite=FILE …`: why is the file worse? Exit 0 no fault, 1 a fault, 2 refused, 3 unknown."""
+"""`python -m qat.diagnose tflite=FILE …`: find why a file is worse. Exit 0 no fault, 1 fault, 2 refused, 3 unknown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 
 def diagnose(config: DiagnoseConfig, run_dir: Path) -> None:
-    """Print the verdict, write `diagnosis.json` and `diagnosis.html`; raise unless there is no fault."""
+    """Print the verdict, write `diagnosis.json` and `diagnosis.html`; raise unless there is no fault.
+
+    Args:
+        config: the command's config.
+        run_dir: where both files are written.
+
+    Raises:
+        DiagnosedError: there is a fault, or the diagnosis is undetermined.
+    """
     if config.keras or config.run:
         if config.trust is not True:
             from qat.models.untrusted.trial import start_early
@@ -34,16 +42,16 @@ def diagnose(config: DiagnoseConfig, run_dir: Path) -> None:
         raise DiagnosedError(verdict.summary, verdict.exit_code)
 
 
-def _page(found: Mapping[str, Diagnosis]) -> str:
+def _page(diagnoses: Mapping[str, Diagnosis]) -> str:
     from qat.reporting.diagnosis_page import Circumstances, diagnosis_page
 
-    digests = {name: sha256(Path(name)) for name in found if Path(name).is_file()}
+    digests = {name: sha256(Path(name)) for name in diagnoses if Path(name).is_file()}
     now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    return diagnosis_page(found, Circumstances(now, command("diagnose", *map(_as_typed, sys.argv[1:])), digests))
+    return diagnosis_page(diagnoses, Circumstances(now, command("diagnose", *map(_as_typed, sys.argv[1:])), digests))
 
 
 def _data_as_file(argument: str) -> str:
-    """`data=FILE` under the key's own name: Hydra takes `data` for the folder conf/data of the training."""
+    """Rename `data=FILE` to the config's own key, since Hydra reads `data` as the folder conf/data of the training."""
     return f"samples_from={argument.removeprefix('data=')}" if argument.startswith("data=") else argument
 
 

@@ -2,15 +2,15 @@
 
 
 class QatError(Exception):
-    """Base of every error that `qat` raises on purpose; a door prints its text and exits with `exit_code`."""
+    """Base of every error that `qat` raises on purpose; a command prints its text and exits with `exit_code`."""
 
     exit_code = 2
-    __init__ = Exception.__init__  # by which autograph knows that a text makes one: raised while a step is traced, it
-    # comes out as what it is
+    # Autograph reads from it that the class takes one text, and re-raises an error of the same class while tracing.
+    __init__ = Exception.__init__
 
 
 class ConfigError(QatError, ValueError):
-    """A knob has a value that cannot be meant."""
+    """A setting has a value that is not accepted."""
 
 
 class DataError(QatError, ValueError):
@@ -22,7 +22,7 @@ class ModelError(QatError, ValueError):
 
 
 class WrongFileError(ModelError):
-    """A finished file that does not compute what its model computes; nobody gets it."""
+    """A finished file that does not compute what its model computes; it is not returned."""
 
 
 class UnsupportedLayerError(ModelError):
@@ -34,7 +34,7 @@ class UnsupportedLayerError(ModelError):
 
 
 class LongLoopError(UnsupportedLayerError):
-    """A model holds recurrent layers of more time steps than anybody should write out, whoever makes the file."""
+    """A model holds recurrent layers of too many time steps to unroll, whichever converter is used."""
 
 
 class CalibrationError(DataError):
@@ -42,7 +42,7 @@ class CalibrationError(DataError):
 
 
 class TrainingDivergedError(QatError, RuntimeError):
-    """The loss became NaN or infinite; the last good weights were kept."""
+    """The loss became NaN or infinite; the model has its last good weights."""
 
     exit_code = 3
 
@@ -52,17 +52,17 @@ class TfliteFileError(QatError, ValueError):
 
 
 class NotIntegerOnlyError(QatError):
-    """A `.tflite` that computes in float somewhere, or whose arithmetic cannot be known."""
+    """A `.tflite` that computes in float somewhere, or has ops whose arithmetic is unknown."""
 
     exit_code = 1
 
 
 class RunDirError(QatError, OSError):
-    """A run directory that is missing, full, read-only, unfinished, or not ours."""
+    """A run directory that is missing, full, read-only, unfinished, or was not written by qat."""
 
 
 class JobError(QatError):
-    """A job of a sweep that failed. It crosses processes, so it holds text and a number and nothing else."""
+    """A job of a sweep that failed. It is pickled between processes, so it holds only a text and a number."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message, exit_code)
@@ -73,11 +73,11 @@ class JobError(QatError):
 
 
 class SweepError(JobError):
-    """A sweep of which some jobs failed: which and why; the exit code is theirs where they agree, else 1."""
+    """A sweep with failed jobs: which and why; the exit code is theirs if they have the same one, else 1."""
 
 
 class ParityError(QatError, RuntimeError):
-    """The deployed file departs from the fake-quant model by more than the bars allow."""
+    """The deployed file differs from the fake-quant model by more than the thresholds allow."""
 
     exit_code = 4
 
@@ -91,4 +91,4 @@ class DiagnosedError(QatError):
 
 
 class TrainingSemanticsWarning(UserWarning):
-    """Something that the float model does in training, and its quantization-aware model does not."""
+    """The float model does something in training that its quantization-aware model does not."""

@@ -1,4 +1,4 @@
-"""`python -m qat.evaluate tflite=FILE data=…`: what is anybody's file worth on that data? No TensorFlow."""
+"""`python -m qat.evaluate tflite=FILE data=…`: accuracy of any file on labelled data. No TensorFlow."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,15 @@ from qat.config import EvaluateConfig
 
 
 def evaluate(config: EvaluateConfig, run_dir: Path) -> object:
-    """Print what was found and how; write `evaluation.json` into `run_dir`."""
+    """Print the accuracy and how it was measured; write `evaluation.json`.
+
+    Args:
+        config: the command's config.
+        run_dir: where `evaluation.json` is written.
+
+    Returns:
+        What the stage returns.
+    """
     from qat.stages.evaluate_file import evaluate_file
 
     return evaluate_file(config, run_dir)

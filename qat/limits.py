@@ -1,4 +1,4 @@
-"""What a file that anybody may have written can cost at most: bytes, pixels, ops, seconds. Settings. Stdlib only."""
+"""Limits for untrusted files: bytes, pixels, ops, seconds. They are settings. Stdlib only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAMAGE: tuple[type[BaseException], ...] = (
     *(RecursionError, NotImplementedError, AssertionError, SyntaxError, MemoryError, struct.error),
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
-"""What Python's and NumPy's readers raise for bytes that are not what they should be."""
+"""What Python's and NumPy's readers raise for damaged content."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,14 +51,14 @@ class Limits:
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 30:
-                raise ConfigError(f"limits.{each.name}={value}: expected a whole number from 1")
+                raise ConfigError(f"limits.{each.name}={value}: expected an integer from 1")
 
 
 _in_force = Limits()  # of the whole process: images are decoded in threads, too
 
 
 def current() -> Limits:
-    """The limits that hold here.
+    """The limits that apply now, in this process.
 
     >>> with use(Limits(seconds=5)): current().seconds
     5
@@ -68,23 +68,33 @@ def current() -> Limits:
 
 @contextmanager
 def use(limits: Limits) -> Iterator[None]:
-    """Let `limits` hold within the block, in all threads."""
-    before = _in_force
+    """Apply `limits` within the block, in all threads."""
+    previous = _in_force
     set_for_process(limits)
     try:
         yield
     finally:
-        set_for_process(before)
+        set_for_process(previous)
 
 
 def set_for_process(limits: Limits) -> None:
-    """Let `limits` hold from here on."""
+    """Apply `limits` from now on."""
     global _in_force
     _in_force = limits
 
 
-def too_large(what: object, size_bytes: float, key: str, kind: type[Exception] = DataError) -> Exception:
-    """The refusal of something that is larger than `limits.<key>`: names it, its size and the limit."""
+def size_error(what: object, size_bytes: float, key: str, kind: type[Exception] = DataError) -> Exception:
+    """The error for something that is larger than `limits.<key>`.
+
+    Args:
+        what: its name, for the message.
+        size_bytes: its size.
+        key: of `Limits`, one that counts MB.
+        kind: class of the error.
+
+    Returns:
+        An error that names `what`, its size and the limit.
+    """
     limit = getattr(current(), key)
     return kind(
         f"{what}: {size_bytes / MB:,.0f} MB, more than limits.{key}={limit} allows. "
@@ -93,37 +103,57 @@ def too_large(what: object, size_bytes: float, key: str, kind: type[Exception] =
 
 
 def check_size(what: object, size_bytes: float, key: str, kind: type[Exception] = DataError) -> None:
-    """Refuse what is larger than `limits.<key>` (in MB).
+    """Refuse something that is larger than `limits.<key>`.
+
+    Args:
+        what: its name, for the message.
+        size_bytes: its size.
+        key: of `Limits`, one that counts MB.
+        kind: class of the error.
 
     Raises:
-        kind: names `what`, its size and the limit.
+        kind: it is larger; the message names `what`, its size and the limit.
     """
     if size_bytes > getattr(current(), key) * MB:
-        raise too_large(what, size_bytes, key, kind)
+        raise size_error(what, size_bytes, key, kind)
 
 
 def read_file(path: str | Path, key: str = "file_mb", kind: type[Exception] = DataError) -> bytes:
-    """The bytes of a regular file, refused where it is larger than `limits.<key>`, or a pipe, socket or device.
+    """The bytes of a regular file of at most `limits.<key>`.
+
+    Args:
+        path: of the file.
+        key: of `Limits`, one that counts MB.
+        kind: class of the error.
+
+    Returns:
+        All of its content.
 
     Raises:
         OSError: it cannot be opened.
-        kind: it is no regular file, or too large.
+        kind: it is a pipe, socket or device, or too large.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))  # a pipe would wait for ever
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))  # a pipe would block for ever
     with os.fdopen(descriptor, "rb") as file:
         check_regular(path, os.fstat(descriptor), key, kind)
         return file.read(getattr(current(), key) * MB + 1)
 
 
-def check_regular(path: object, found: os.stat_result, key: str, kind: type[Exception] = DataError) -> None:
-    """Refuse what is no regular file, and what is larger than `limits.<key>`.
+def check_regular(path: object, status: os.stat_result, key: str, kind: type[Exception] = DataError) -> None:
+    """Refuse a file that is no regular file, or larger than `limits.<key>`.
+
+    Args:
+        path: of the file, for the message.
+        status: of the open file, as `os.fstat` returns it.
+        key: of `Limits`, one that counts MB.
+        kind: class of the error.
 
     Raises:
         IsADirectoryError: a folder.
         kind: a pipe, socket or device, or too large a file.
     """
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(21, "is a folder", str(path))
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise kind(f"{path}: a pipe, socket or device, not a regular file; copy what it gives into a file first")
-    check_size(path, found.st_size, key, kind)
+    check_size(path, status.st_size, key, kind)

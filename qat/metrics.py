@@ -1,6 +1,6 @@
-"""Numbers that compare arrays: SQNR, error, accuracy, agreement, AUC, intervals. NumPy only.
+"""Metrics that compare arrays: SQNR, error, accuracy, agreement, AUC, intervals. NumPy only.
 
-Nothing here repairs its input: NaN in gives a ValueError out, because a NaN is not a small number.
+Nothing here repairs its input: NaN is a ValueError.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ def _same_shape(a: NDArray, b: NDArray) -> None:
 def sqnr_db(reference: NDArray, noisy: NDArray) -> float:
     """Signal to quantization noise ratio, in dB: 10 log10(sum(reference^2) / sum((reference - noisy)^2)).
 
-    Infinite when the two are equal; minus infinite when only the reference is all zero.
+    Args:
+        reference: any shape.
+        noisy: same shape and unit.
+
+    Returns:
+        dB; infinite where the two are equal, minus infinite where only the reference is all zero.
+
+    Raises:
+        ValueError: shapes differ, or a value is NaN or infinite.
 
     >>> round(sqnr_db(np.array([1.0, 1.0]), np.array([0.9, 1.1])), 3)
     20.0
@@ -42,7 +50,17 @@ def sqnr_db(reference: NDArray, noisy: NDArray) -> float:
 
 
 def max_abs_error(reference: NDArray, other: NDArray) -> float:
-    """Largest absolute difference, in the unit of the arrays.
+    """Largest absolute difference.
+
+    Args:
+        reference: any shape.
+        other: same shape and unit.
+
+    Returns:
+        In the unit of the arrays; 0 for empty ones.
+
+    Raises:
+        ValueError: shapes differ, or a value is NaN or infinite.
 
     >>> max_abs_error(np.array([1, 2]), np.array([1, 5]))
     3.0
@@ -53,7 +71,7 @@ def max_abs_error(reference: NDArray, other: NDArray) -> float:
 
 
 def predicted_class(scores: NDArray) -> NDArray[np.int64]:
-    """Class of each row of scores `[N, classes]`; one column is read as the probability of class 1.
+    """Class of each row of scores [N, classes]; one column is the probability of class 1, above 0.5 class 1.
 
     >>> predicted_class(np.array([[0.1, 0.9], [0.7, 0.3]])).tolist(), predicted_class(np.array([[0.7]])).tolist()
     ([1, 0], [1])
@@ -65,7 +83,17 @@ def predicted_class(scores: NDArray) -> NDArray[np.int64]:
 
 
 def accuracy(scores: NDArray, labels: NDArray) -> float:
-    """Share of rows whose predicted class is the label, 0-1.
+    """Share of rows whose predicted class is the label.
+
+    Args:
+        scores: [N, classes], or [N, 1], as `predicted_class` takes them.
+        labels: class indices, [N] or [N, 1].
+
+    Returns:
+        0-1.
+
+    Raises:
+        ValueError: no rows, not one label per row, or a score that is NaN or infinite.
 
     >>> accuracy(np.array([[0.1, 0.9], [0.7, 0.3]]), np.array([1, 1]))
     0.5
@@ -77,7 +105,17 @@ def accuracy(scores: NDArray, labels: NDArray) -> float:
 
 
 def agreement(scores: NDArray, other: NDArray) -> float:
-    """Share of rows in which two models predict the same class, 0-1.
+    """Share of rows in which two models predict the same class.
+
+    Args:
+        scores: of one model, [N, classes] or [N, 1].
+        other: of the other model, for the same N samples.
+
+    Returns:
+        0-1.
+
+    Raises:
+        ValueError: no rows, different numbers of rows, or a score that is NaN or infinite.
 
     >>> agreement(np.array([[0.1, 0.9]]), np.array([[0.4, 0.6]]))
     1.0
@@ -88,7 +126,17 @@ def agreement(scores: NDArray, other: NDArray) -> float:
 
 
 def auc(scores: NDArray, labels: NDArray) -> float:
-    """Area under the ROC curve of one score a row against labels 0/1 (ties count half), 0-1.
+    """Area under the ROC curve, by the rank sum of Mann and Whitney 1947; ties count half.
+
+    Args:
+        scores: one per row, [N] or [N, 1]; higher means class 1.
+        labels: 0 or 1, [N] or [N, 1].
+
+    Returns:
+        0-1.
+
+    Raises:
+        ValueError: only one class, or a score that is NaN or infinite.
 
     >>> auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]))
     0.75
@@ -104,7 +152,18 @@ def auc(scores: NDArray, labels: NDArray) -> float:
 
 
 def wilson_interval(successes: int, samples: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927).
+    """Confidence interval of a share (Wilson 1927).
+
+    Args:
+        successes: 0 to `samples`.
+        samples: at least 1.
+        z: quantile of the normal distribution; the default gives 95 %.
+
+    Returns:
+        Lower and upper limit, 0-1.
+
+    Raises:
+        ValueError: numbers that make no share.
 
     >>> [round(v, 3) for v in wilson_interval(90, 100)]
     [0.826, 0.945]
@@ -119,7 +178,7 @@ def wilson_interval(successes: int, samples: int, z: float = 1.959964) -> tuple[
 
 
 def as_scores(outputs: NDArray) -> NDArray:
-    """`[N, classes]`; a single column of logits is brought to 0-1, so that 0.5 divides the two classes.
+    """Outputs as scores [N, classes]; a single column of logits becomes probabilities, which `predicted_class` takes.
 
     >>> as_scores(np.array([[-3.0], [0.0], [3.0]])).round(2).ravel().tolist()
     [0.05, 0.5, 0.95]
@@ -147,7 +206,17 @@ class Score:
 
 
 def score(scores: NDArray, labels: NDArray) -> Score:
-    """How often the predicted class of `[N, classes]` is the label.
+    """Accuracy of a classifier with its interval.
+
+    Args:
+        scores: [N, classes] or [N, 1], as `predicted_class` takes them.
+        labels: class indices, [N].
+
+    Returns:
+        Accuracy, 0-1, its 95 % interval (Wilson) and N.
+
+    Raises:
+        ValueError: no rows, or a score that is NaN or infinite.
 
     >>> print(score(np.array([[0.1, 0.9], [0.7, 0.3]]), np.array([1, 1])))
     accuracy 50.00 % (95 %: 9.45-90.55; 2 samples)
@@ -157,7 +226,18 @@ def score(scores: NDArray, labels: NDArray) -> Score:
 
 
 def mcnemar_p(first_right: NDArray, second_right: NDArray) -> float:
-    """Two-sided exact McNemar test on paired right/wrong answers: the chance of so uneven a split by luck alone.
+    """Two-sided exact McNemar test (McNemar 1947) on paired right/wrong predictions.
+
+    Args:
+        first_right: whether the first model is right, bool [N].
+        second_right: whether the second model is right, for the same N samples.
+
+    Returns:
+        p, 0-1: the probability of a difference at least as large if both models were equally good; 1 without any
+        difference.
+
+    Raises:
+        ValueError: shapes differ.
 
     >>> round(mcnemar_p(np.array([1, 1, 1, 1, 1, 1]), np.array([0, 0, 0, 0, 0, 0])), 4)
     0.0313

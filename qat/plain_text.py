@@ -1,4 +1,4 @@
-"""Text from files of others, made harmless for terminals, pages and spreadsheets. Stdlib only."""
+"""Make text from untrusted files harmless for terminals, pages and spreadsheets. Stdlib only."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 import unicodedata
 from typing import TextIO
 
-_KEPT = "\n\t\u200c\u200d"  # the last two join letters and emojis
+_ALLOWED = "\n\t\u200c\u200d"  # the last two join letters and emojis
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def writable(text: str) -> str:
-    """Text without what steers a terminal or turns the reading direction: such characters are shown by their number.
+    """Text in which characters that control a terminal or change the reading direction are shown by their number.
 
     >>> writable("a" + chr(0xdc80) + chr(0) + chr(27) + chr(0x9b) + chr(0x202e) + "b")
     'a\\\\udc80\\\\x00\\\\x1b\\\\x9b\\\\u202eb'
@@ -22,7 +22,7 @@ def writable(text: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """Addresses in it without a user and a password.
+    """Text whose addresses have no user and no password.
 
     >>> without_credentials("at http://me:s3cret@host:5000/a, not in file:///a@b")
     'at http://host:5000/a, not in file:///a@b'
@@ -31,7 +31,7 @@ def without_credentials(text: str) -> str:
 
 
 def csv_text_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula.
+    """Text that no spreadsheet reads as a formula.
 
     >>> csv_text_cell("=HYPERLINK(1)"), csv_text_cell("a=1")
     ("'=HYPERLINK(1)", 'a=1')
@@ -40,7 +40,7 @@ def csv_text_cell(text: str) -> str:
 
 
 class HarmlessStream:
-    """A stream whose texts go through `writable`; everything else is the stream's own."""
+    """A stream that writes texts through `writable`; all else is delegated to the stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -53,7 +53,7 @@ class HarmlessStream:
 
 
 def _is_harmless(character: str) -> bool:
-    return character in _KEPT or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return character in _ALLOWED or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def _number(character: str) -> str:

@@ -1,6 +1,6 @@
-"""Take rights away from the process that calls this, for good: memory, time, and every write to the file system.
+"""Restrict the calling process permanently: memory, time, and every write to the file system.
 
-Standard library only: child processes that know nothing else of `qat` start with it.
+Standard library only: child processes that import nothing else of `qat` start with it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ class _Ruleset(ctypes.Structure):
 
 
 def limit(memory_bytes: int, seconds: int | None = None) -> None:
-    """At most so much address space beyond today's, so much processor time if any; no core, no file that grows."""
+    """Limit this process; it writes no core dump, and no file can grow.
+
+    Args:
+        memory_bytes: address space that it may add to what it has now.
+        seconds: of processor time; None sets no limit.
+    """
     for kind, value in (
         (resource.RLIMIT_AS, _address_space() + memory_bytes),
         (resource.RLIMIT_CPU, seconds if seconds is not None else resource.RLIM_INFINITY),
@@ -41,10 +46,10 @@ def limit(memory_bytes: int, seconds: int | None = None) -> None:
 
 
 def forbid_writing() -> bool:
-    """No file, folder or link is made, changed, renamed or removed from here on, no program started, no TCP used.
+    """Forbid this process to create, change, rename or remove files, folders and links, to start programs, to use TCP.
 
-    By Landlock, which needs no privilege. False where this system has none: there only `limit` holds, which forbids
-    to write into files.
+    Uses Landlock, which needs no privilege. Returns False on a system without it: there only `limit` applies, under
+    which files cannot grow.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,6 +1,6 @@
-"""TensorFlow without the page of start-up notices that its C++ libraries print before a log level can reach them.
+"""Import TensorFlow without the start-up notices that its C++ libraries print before a log level applies.
 
-`import qat` loads this file, so it imports what it needs when TensorFlow is imported, and not before.
+`import qat` loads this file, so it imports its own dependencies only when TensorFlow is imported.
 """
 
 from __future__ import annotations
@@ -17,22 +17,32 @@ _QUIET_LEVEL = "2"
 
 
 def quiet_tensorflow() -> None:
-    """Make the first `import tensorflow` of this process a quiet one; a user who has chosen a log level keeps it."""
-    chosen = os.environ.setdefault(LEVEL, _QUIET_LEVEL)
-    if chosen == _QUIET_LEVEL and "tensorflow" not in sys.modules:
+    """Make the first `import tensorflow` of this process a quiet one, unless the user has set a log level."""
+    level = os.environ.setdefault(LEVEL, _QUIET_LEVEL)
+    if level == _QUIET_LEVEL and "tensorflow" not in sys.modules:
         finder: Any = _Finder()
         sys.meta_path.insert(0, finder)
 
 
 class _Finder:
-    """Finds TensorFlow as everybody does, once, and has it look for devices while its notices are held back."""
+    """Finds TensorFlow once, and makes it look for devices while stderr is filtered."""
 
     def find_spec(self: Any, name: str, path: object = None, target: object = None) -> object:
+        """As `importlib.abc.MetaPathFinder.find_spec`.
+
+        Args:
+            name: of the module that is imported.
+            path: of its package; not used.
+            target: module object; not used.
+
+        Returns:
+            TensorFlow's spec, with a quiet loader; None for any other module.
+        """
         if name != "tensorflow":
             return None
         import importlib.util
 
-        from qat.stderr import held_back_stderr
+        from qat.stderr import filter_stderr
 
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
@@ -41,7 +51,7 @@ class _Finder:
             load = loader.exec_module
 
             def load_quietly(module: Any) -> None:
-                with held_back_stderr():
+                with filter_stderr():
                     load(module)
                     module.config.list_physical_devices()
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind, as `results.json` holds it: variants side by side, and all that made them. Stdlib only."""
+"""The content of `results.json`: the variants of a run, and everything that determined them. Stdlib only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Parity:
     accuracy_gap: float  # absolute difference of the metric on the compared samples, 0-1
     samples: int
     passed: bool
-    broken: tuple[str, ...] = ()  # the bars that do not hold, in words
+    broken: tuple[str, ...] = ()  # the thresholds that do not hold, in words
 
 
 @dataclass(frozen=True)
@@ -72,36 +72,36 @@ class RunResult:
     skipped_files: tuple[str, ...] = ()  # corrupt ones, left out because data.skip_corrupt says so
     histories: Mapping[str, tuple[Mapping[str, float], ...]] = field(
         default_factory=dict
-    )  # "float", "qat", "qat_tfmot": one an epoch
+    )  # "float", "qat", "qat_tfmot": one per epoch
     float_model: str = ""  # where the float model came from: trained here, a cache, a run, a file
     seconds: Mapping[str, float] = field(default_factory=dict)  # stage -> wall time
-    left_out: Mapping[str, str] = field(default_factory=dict)  # variant that was to be there -> why it is not
+    left_out: Mapping[str, str] = field(default_factory=dict)  # requested variant -> why it is missing
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; what a variant does not have (accuracy of an autoencoder, …) is left out of it.
+        """Plain JSON values; a variant has no keys for what is None or empty (accuracy of an autoencoder, …).
 
         >>> plain = RunResult({}, {"seed": 1}, {}, {}, {}).to_dict()
         >>> plain["seeds"], plain["git_commit"]
         ({'seed': 1}, None)
         """
-        plain = {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
-        plain["variants"] = {name: _present(variant) for name, variant in self.variants.items()}
+        plain = {each.name: _to_json(getattr(self, each.name)) for each in fields(self)}
+        plain["variants"] = {name: _drop_empty(variant) for name, variant in self.variants.items()}
         return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> RunResult:
-        """The inverse of `to_dict`. Keys of other versions are passed over.
+        """The inverse of `to_dict`. Keys of other versions are ignored.
 
         Raises:
-            ValueError: `plain` is no result of a run; the message says what is missing.
+            ValueError: `plain` is no result of a run; the message says what is missing or wrong.
         """
         missing = [name for name in ("variants", "seeds", "versions", "config", "sha256") if name not in plain]
         if missing:
             raise ValueError(f"not a result of a qat run: it has no {', '.join(missing)}")
         try:
-            _check_kinds("", plain, {"variants": dict, "seeds": dict, "versions": dict, "config": dict, "sha256": dict})
+            _check_types("", plain, {"variants": dict, "seeds": dict, "versions": dict, "config": dict, "sha256": dict})
             variants = {name: _variant(name, values) for name, values in plain["variants"].items()}
-            return replace(_made(cls, {**plain, "variants": variants}), config=plain["config"])
+            return replace(_build(cls, {**plain, "variants": variants}), config=plain["config"])
         except (TypeError, AttributeError, KeyError) as error:
             raise ValueError(f"not laid out as a run of qat writes it ({error})") from error
 
@@ -114,54 +114,53 @@ _KINDS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _check_kinds(where: str, plain: Any, kinds: Mapping[str, Any]) -> None:
-    """Raises: ValueError naming the key whose value has another type than a run of qat writes."""
+def _check_types(where: str, plain: Any, kinds: Mapping[str, Any]) -> None:
+    """Raise ValueError for a value of another type than a run of qat writes; the message names its key."""
     if not isinstance(plain, Mapping):
         raise ValueError(f"{where or 'the result'} is no object")
     for key, kind in kinds.items():
         value = plain.get(key)
-        wrong = value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool))
-        if wrong:
+        if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             raise ValueError(f"{where}{key} is a {type(value).__name__}, which no run of qat writes there")
 
 
 def _variant(name: str, plain: Mapping[str, Any]) -> Variant:
-    _check_kinds(f"variants.{name} ", plain, {})
+    _check_types(f"variants.{name} ", plain, {})
     missing = [key for key in ("metric", "file", "size_bytes", "integer_only") if key not in plain]
     if missing:
         raise ValueError(f"variant {name} has no {', '.join(missing)}")
-    _check_kinds(f"variants.{name}.", plain, _KINDS)
-    _check_kinds(f"variants.{name}.metric.", plain["metric"], _KINDS)
+    _check_types(f"variants.{name}.", plain, _KINDS)
+    _check_types(f"variants.{name}.metric.", plain["metric"], _KINDS)
     parity = plain.get("parity")
-    nested = {"metric": _made(Metric, plain["metric"]), "parity": _made(Parity, parity) if parity else None}
-    return _made(Variant, {**plain, **nested})
+    nested = {"metric": _build(Metric, plain["metric"]), "parity": _build(Parity, parity) if parity else None}
+    return _build(Variant, {**plain, **nested})
 
 
-def _made(kind: type, plain: Mapping[str, Any]) -> Any:
+def _build(kind: type, plain: Mapping[str, Any]) -> Any:
     known = {each.name for each in fields(kind)}
-    return kind(**{key: _frozen(value) for key, value in plain.items() if key in known})
+    return kind(**{key: _to_tuples(value) for key, value in plain.items() if key in known})
 
 
-def _frozen(value: Any) -> Any:
-    """JSON's lists as the tuples they were."""
+def _to_tuples(value: Any) -> Any:
+    """JSON's lists as tuples."""
     if isinstance(value, list):
-        return tuple(_frozen(each) for each in value)
-    return {key: _frozen(each) for key, each in value.items()} if isinstance(value, dict) else value
+        return tuple(_to_tuples(each) for each in value)
+    return {key: _to_tuples(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-def _present(value: Any) -> dict[str, Any]:
+def _drop_empty(value: Any) -> dict[str, Any]:
     """A dataclass as a dict, without what is None or empty."""
     named = {each.name: getattr(value, each.name) for each in fields(value)}
-    return {key: _plain(v) for key, v in named.items() if v is not None and v not in ((), {})}
+    return {key: _to_json(v) for key, v in named.items() if v is not None and v not in ((), {})}
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, (Metric, Parity, Variant)):
-        return _present(value)
+        return _drop_empty(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _to_json(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [_to_json(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no result: a NaN or infinite number has no place in results.json")
+        raise ValueError(f"{value} is no result: results.json holds no NaN and no infinite number")
     return value

@@ -1,7 +1,7 @@
-"""A run directory: the names of its files, whole-file writes, and locks that hold between processes. No TensorFlow.
+"""A run directory: the names of its files, atomic writes, and locks between processes. No TensorFlow.
 
-Whatever ends a process (an error, Ctrl-C, SIGTERM, a kill), a file under its name is whole: it is written aside, forced
-to disk and renamed. Names of what lies aside begin with a dot and end in `.part`.
+Whatever ends a process (an error, Ctrl-C, SIGTERM, a kill), a file under its name is complete: it is written to a
+temporary file, forced to disk and renamed. Names of temporary files begin with a dot and end in `.part`.
 """
 
 from __future__ import annotations
@@ -25,21 +25,19 @@ from qat.errors import RunDirError
 from qat.variants import VARIANTS
 
 RESULTS = "results.json"
-REPORT = "report.html"  # the run as one page that stands alone
-FAILED = "failed.json"  # of a job of a sweep that did not end well: error, message, exit_code
+REPORT = "report.html"  # the run as one page without further files
+FAILED = "failed.json"  # of a failed job of a sweep: error, message, exit_code
 TENSORBOARD = "tensorboard"
-METRICS = "metrics.csv"  # the curves as a table
+METRICS = "metrics.csv"  # the TensorBoard series as a table
 CARD = "README.md"  # in a variant's folder: the model card
-HYDRA, LOG = ".hydra", "train.log"  # the config as composed, by Hydra; every line that the run showed
+HYDRA, LOG = ".hydra", "train.log"  # the config as composed, by Hydra; every line that the run printed
 MODEL_KERAS = "model.keras"
 MODEL_TFLITE = "model.tflite"
-MODEL_JSON = "model.json"  # the input contract and labels, beside every exported file
+MODEL_JSON = "model.json"  # the input contract and labels, next to every exported file
 PARITY = "parity.json"  # in the folder of a QAT variant: its file and its model, layer by layer
 
-"""What a run can leave, each in a folder of its name; keys of `variants` in results.json."""
-
 MIN_FREE_BYTES = 32 << 20
-"""Less than this on the disk, and a run is refused before it begins: MobileNetV1 at alpha 1 leaves about 60 MB."""
+"""With less free disk space a run is refused before it begins: one of MobileNetV1 at alpha 1 writes about 60 MB."""
 
 LOCK, _PART = ".lock", ".part"
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -47,9 +45,9 @@ _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 @contextmanager
 def claim(run_dir: Path) -> Iterator[Path]:
-    """Take `run_dir` for one run: made if missing, proved writable, closed to other processes meanwhile.
+    """Reserve `run_dir` for one run: create it, check that it is writable, and lock out other processes.
 
-    What an unfinished run left in it is removed; a finished one is never touched.
+    Files of an unfinished run in it are removed; a finished run is never touched.
 
     Raises:
         RunDirError: it holds a finished run, another process writes it, it is read-only, or the disk is full.
@@ -64,7 +62,11 @@ def claim(run_dir: Path) -> Iterator[Path]:
 
 
 def refuse_finished(run_dir: Path) -> None:
-    """Raises: RunDirError where `run_dir` holds a finished run, which nothing overwrites."""
+    """Refuse to overwrite a finished run.
+
+    Raises:
+        RunDirError: `run_dir` holds one.
+    """
     if (run_dir / RESULTS).exists():
         raise RunDirError(
             f"{run_dir} holds a finished run ({RESULTS}). Choose another folder, as hydra.run.dir=DIR, or remove it."
@@ -72,31 +74,32 @@ def refuse_finished(run_dir: Path) -> None:
 
 
 def missing_folders(run_dir: Path) -> frozenset[Path]:
-    """Those on the way to `run_dir` that are not there yet."""
+    """The parent folders of `run_dir` that do not exist yet."""
     return frozenset(folder for folder in run_dir.absolute().parents if not folder.exists())
 
 
-def remove_bare(run_dir: Path, *, events_only: bool, made: frozenset[Path] = frozenset()) -> None:
-    """Remove the folder of a run that was refused before it made anything: nobody looks for its empty event files.
+def remove_bare(run_dir: Path, *, events_only: bool, created: frozenset[Path] = frozenset()) -> None:
+    """Remove the folder of a run that was refused before it wrote any result.
 
-    A folder that holds more than what every run begins with stays as it is, and so does one that a process writes.
+    A folder that holds more than what every run begins with is left alone, and so is one that a process writes.
 
     Args:
-        events_only: keep the folder with its config and log, as a job of a sweep, which can be resumed.
-        made: folders on the way to it that were made for it, which go with it as far as they are empty now.
+        run_dir: the run's folder; it need not exist.
+        events_only: remove only the TensorBoard files. A job of a sweep keeps its config and log, to be resumed.
+        created: parent folders that were created for it; those that are empty are removed as well.
     """
-    begun = {LOCK, TENSORBOARD, HYDRA, LOG}
+    initial = {LOCK, TENSORBOARD, HYDRA, LOG}
     if not run_dir.is_dir() or run_dir.resolve() in (Path.cwd(), *Path.cwd().parents) or is_claimed(run_dir):
         return
-    if {path.name for path in run_dir.iterdir()} <= begun:
+    if {path.name for path in run_dir.iterdir()} <= initial:
         shutil.rmtree(run_dir / TENSORBOARD if events_only else run_dir, ignore_errors=True)
-        with suppress(OSError):  # rmdir takes no folder that holds anything
-            for folder in itertools.takewhile(made.__contains__, () if events_only else run_dir.absolute().parents):
+        with suppress(OSError):  # rmdir refuses a folder that is not empty
+            for folder in itertools.takewhile(created.__contains__, () if events_only else run_dir.absolute().parents):
                 folder.rmdir()
 
 
 def is_claimed(run_dir: Path) -> bool:
-    """Whether a process writes `run_dir` just now, as far as its file system knows locks."""
+    """Whether a process is writing `run_dir`; False on a file system without locks."""
     try:
         descriptor = os.open(run_dir / LOCK, os.O_RDONLY)
     except OSError:
@@ -116,59 +119,90 @@ def _prove_writable(run_dir: Path) -> None:
         write_bytes(run_dir / ".probe", b"may we write here?")
         (run_dir / ".probe").unlink()
     except OSError as error:
-        raise _folder_error(run_dir, error) from error
+        raise _translate_error(run_dir, error) from error
     free = shutil.disk_usage(run_dir).free
     if free < MIN_FREE_BYTES:
         raise RunDirError(
             f"{run_dir}: the disk is nearly full: {free / 1e6:.1f} MB are free, and a run needs "
-            f"{MIN_FREE_BYTES / 1e6:.0f} MB at least. Make room, or choose another folder, as hydra.run.dir=DIR."
+            f"{MIN_FREE_BYTES / 1e6:.0f} MB at least. Free some space, or choose another folder, as hydra.run.dir=DIR."
         )
 
 
 def _remove_unfinished(run_dir: Path) -> None:
-    for left in run_dir.rglob(f".*{_PART}"):
-        left.unlink(missing_ok=True)
+    for path in run_dir.rglob(f".*{_PART}"):
+        path.unlink(missing_ok=True)
     for folder in (TENSORBOARD, *VARIANTS):
         shutil.rmtree(run_dir / folder, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a whole file: aside, forced to disk, renamed. A reader sees the old file, or none, or all of the new one.
+    """Write a file atomically: a reader sees the old file, or none, or all of the new one.
+
+    Args:
+        path: of the file; missing folders are created.
+        content: all of it.
+
+    Returns:
+        `path`.
 
     Raises:
         RunDirError: the disk is full, or the folder cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}{_PART}")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}{_PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except OSError as error:
-        raise _folder_error(path, error) from error
+        raise _translate_error(path, error) from error
     finally:
         with suppress(OSError):
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     return path
 
 
 def write_text(path: Path, text: str) -> Path:
+    """Write a text file atomically, as UTF-8.
+
+    Args:
+        path: of the file; missing folders are created.
+        text: all of it.
+
+    Returns:
+        `path`.
+
+    Raises:
+        RunDirError: the disk is full, or the folder cannot be written.
+    """
     return write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """Strict JSON: a NaN or an infinite number is refused, not written.
+    """Write a file of strict JSON atomically.
+
+    Args:
+        path: of the file; missing folders are created.
+        value: dicts, lists, strings, numbers, booleans and None.
+
+    Returns:
+        `path`.
 
     Raises:
-        ValueError: `value` holds a number that JSON has no word for.
+        ValueError: `value` holds NaN or an infinite number, which JSON cannot express.
+        RunDirError: the disk is full, or the folder cannot be written.
     """
     return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Raises: RunDirError for a file that is missing, no JSON, no regular file or larger than `limits.text_mb`."""
+    """The value in a JSON file.
+
+    Raises:
+        RunDirError: the file is missing, no JSON, no regular file or larger than `limits.text_mb`.
+    """
     try:
         return json.loads(limits.read_file(path, "text_mb", RunDirError))
     except RunDirError:
@@ -181,20 +215,21 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """For writers that want a path: yields one of the same name in a scratch folder, whose content becomes `path`.
+    """Yield a temporary path for writers that need one; its content is written to `path` after the block.
 
-    Nothing becomes `path` if the block raises.
+    Nothing is written to `path` if the block raises.
     """
-    with tempfile.TemporaryDirectory(prefix="qat-") as scratch:
-        inside = Path(scratch) / path.name
+    with tempfile.TemporaryDirectory(prefix="qat-") as folder:
+        temporary = Path(folder) / path.name
         try:
-            yield inside
+            yield temporary
         except OSError as error:
-            raise _folder_error(inside, error) from error
-        write_bytes(path, inside.read_bytes())
+            raise _translate_error(temporary, error) from error
+        write_bytes(path, temporary.read_bytes())
 
 
 def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
@@ -204,31 +239,35 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path`, which stays. It ends with the block, or with the process.
+    """Hold an exclusive lock within the block; it also ends with the process.
 
-    flock holds between processes and threads, and, on Linux, between the clients of NFS. Where a file system knows no
-    locks there is none, and only double work is lost: every write here is whole by itself.
+    flock works between processes and threads, and, on Linux, between clients of NFS. On a file system without locks
+    the block runs without one: two processes may then do the same work, but every write here is atomic by itself.
 
     Args:
-        wait: False refuses at once where another holds the lock.
-        on_wait: is told who holds it, once, before waiting.
+        path: of the lock file, which is created and stays.
+        wait: False raises at once if another process holds the lock.
+        on_wait: called once, before waiting, with a text that names the holder.
+
+    Yields:
+        None.
 
     Raises:
-        RunDirError: `wait` is False and the lock is taken, or the file cannot be made.
+        RunDirError: `wait` is False and the lock is held, or the file cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise _folder_error(path, error) from error
+        raise _translate_error(path, error) from error
     try:
-        _take(descriptor, path, wait, on_wait)
+        _acquire(descriptor, path, wait, on_wait)
         yield
     finally:
         os.close(descriptor)  # releases it
 
 
-def _take(descriptor: int, path: Path, wait: bool, on_wait: Callable[[str], None] | None) -> None:
+def _acquire(descriptor: int, path: Path, wait: bool, on_wait: Callable[[str], None] | None) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -240,15 +279,15 @@ def _take(descriptor: int, path: Path, wait: bool, on_wait: Callable[[str], None
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
         if error.errno not in _NO_LOCKS_HERE:
-            raise _folder_error(path, error) from error
+            raise _translate_error(path, error) from error
         return
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
 
-def _folder_error(path: Path, error: OSError) -> RunDirError:
+def _translate_error(path: Path, error: OSError) -> RunDirError:
     if isinstance(error, RunDirError):
         return error
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return RunDirError(f"{path}: the disk is full ({error.strerror}). Make room, or choose another folder.")
+        return RunDirError(f"{path}: the disk is full ({error.strerror}). Free some space, or choose another folder.")
     return RunDirError(f"{path}: cannot be written ({error.strerror}). Choose another folder, as hydra.run.dir=DIR.")

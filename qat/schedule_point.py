@@ -1,4 +1,4 @@
-"""A moment of a training as a config names it: a share of all steps, a step, or an epoch."""
+"""A point of a training schedule as a config names it: a share of all training steps, a step, or an epoch."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from qat.errors import ConfigError
 _COUNTED = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?)\s*")
 
 
-def step_of(value: float | str, steps: int, steps_per_epoch: int, key: str = "moment") -> int:
-    """The step, counted from 0, before which it lies.
+def training_step(value: float | str, steps: int, steps_per_epoch: int, key: str = "value") -> int:
+    """The training step that a point of a schedule names.
 
     Args:
         value: a share of `steps`, 0-1; or "200steps"; or "3epochs".
-        steps: of the whole training.
-        steps_per_epoch: needed where `value` counts epochs.
+        steps: training steps of the whole training.
+        steps_per_epoch: training steps per epoch, used where `value` counts epochs.
         key: of the config, for the message.
 
-    Raises:
-        ConfigError: something else.
+    Returns:
+        The step before which the point lies, counted from 0.
 
-    >>> [step_of(value, steps=1000, steps_per_epoch=100) for value in (0.25, "200steps", "1 step", "2.5epochs", "0.5")]
+    Raises:
+        ConfigError: `value` is none of these.
+
+    >>> values = (0.25, "200steps", "1 step", "2.5epochs", "0.5")
+    >>> [training_step(value, steps=1000, steps_per_epoch=100) for value in values]
     [250, 200, 1, 250, 500]
     """
     counted = _COUNTED.fullmatch(str(value))

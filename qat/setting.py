@@ -1,6 +1,6 @@
-"""What stands with a field of a config: its choices or limits, and what it has an effect on. Stdlib only.
+"""Metadata of a config field: its choices or limits, and what it has an effect on. Stdlib only.
 
-Refusals, `--help`, the options page, resumed sweeps, the float cache and comparisons all read it from the field.
+Checks, `--help`, the options page, resumed sweeps, the float cache and comparisons all read it from the field.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RESULT = "result"  # what is learned, or how a file computes
-FILES = "files"  # what is measured, drawn or written beside it
-NOTHING = "nothing"  # how fast it goes, where things lie, what is said
+FILES = "files"  # what is measured, drawn or written in addition
+NOTHING = "nothing"  # speed, places of files, messages
 
 _KEY = "setting"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a field takes beyond its type; null passes where the type allows it."""
+    """The values that a field accepts, beyond its type; null is accepted where the type allows it."""
 
     choices: tuple[str, ...] = ()  # empty: any value of its type
     low: float = -math.inf
@@ -31,7 +31,7 @@ class Setting:
 
     @property
     def expected(self) -> str:
-        """What a refusal and `--help` say of it; empty where any value of the type goes.
+        """The accepted values in words, for errors and `--help`; empty where any value of the type is accepted.
 
         >>> Setting(choices=("auto", "off")).expected, Setting(low=1).expected, Setting(low=0, high=255).expected
         ('one of auto, off', 'at least 1', 'a number from 0 to 255')
@@ -44,7 +44,7 @@ class Setting:
         return f"at least {self.low:g}" if math.isinf(self.high) else f"a number from {self.low:g} to {top}"
 
     def takes(self, value: Any) -> bool:
-        """Whether a value of the field's type is meant."""
+        """Whether a value of the field's type is accepted."""
         if self.choices:
             return value in self.choices
         return value is None or math.isinf(self.low) or self.low <= value <= self.high
@@ -56,10 +56,13 @@ def setting(
     """A field of a config dataclass.
 
     Args:
-        default: its value where nobody gives one; a list or a dictionary is copied for each config.
-        choices: the values that it takes, where these are few.
-        low, high: the least and the largest number, both taken.
+        default: its default value; a list or a dictionary is copied for each config.
+        choices: the accepted values; empty accepts any value of the type.
+        low, high: the smallest and the largest accepted number.
         effect: RESULT, FILES or NOTHING.
+
+    Returns:
+        What `dataclasses.field` returns, with a `Setting` in its metadata.
     """
     metadata = {_KEY: Setting(tuple(choices), low, high, effect)}
     if isinstance(default, list | dict):
@@ -68,7 +71,15 @@ def setting(
 
 
 def section(kind: type, *, effect: str = RESULT) -> Any:
-    """A field that is a config dataclass itself; `effect` holds for all in it that say no other."""
+    """A field that is a config dataclass itself.
+
+    Args:
+        kind: the dataclass.
+        effect: RESULT, FILES or NOTHING, for all of its fields that have no effect of their own.
+
+    Returns:
+        What `dataclasses.field` returns, with a `Setting` in its metadata.
+    """
     return field(default_factory=kind, metadata={_KEY: Setting(effect=effect)})
 
 

@@ -1,4 +1,4 @@
-"""What C++ libraries write to descriptor 2, held back and sifted. Standard library only."""
+"""Redirect or filter what C++ libraries write to file descriptor 2. Standard library only."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ _NOTICE = re.compile(
 
 
 @contextmanager
-def stderr_into(file: IO[bytes]) -> Iterator[None]:
-    """What is written to descriptor 2 in the block, by C++ too, goes into `file`."""
+def redirect_stderr(file: IO[bytes]) -> Iterator[None]:
+    """Within the block, write into `file` what Python and C++ write to descriptor 2."""
     _flush()
-    kept = os.dup(2)
+    original = os.dup(2)
     try:
         os.dup2(file.fileno(), 2)
         try:
             yield
         finally:
             _flush()
-            os.dup2(kept, 2)
+            os.dup2(original, 2)
     finally:
-        os.close(kept)
+        os.close(original)
 
 
 @contextmanager
-def held_back_stderr() -> Iterator[None]:
-    """Hold back what is written to descriptor 2; what is no notice is printed afterwards."""
-    with tempfile.TemporaryFile() as held:
+def filter_stderr() -> Iterator[None]:
+    """Capture what is written to descriptor 2 within the block; print it afterwards, without TensorFlow's notices."""
+    with tempfile.TemporaryFile() as captured:
         try:
-            with stderr_into(held):
+            with redirect_stderr(captured):
                 yield
         finally:
-            held.seek(0)
-            for line in held:
+            captured.seek(0)
+            for line in captured:
                 if not _NOTICE.match(line):
                     os.write(2, line)
 

@@ -1,4 +1,4 @@
-"""`_target_`: the function or class that a config names, found, and called with what it takes; else said why not."""
+"""`_target_`: import and call the function or class that a config names; errors say what is wrong with the name."""
 
 from __future__ import annotations
 
@@ -19,31 +19,44 @@ from qat.trust import TARGET
 
 
 def check_module(key: str, target: Mapping[str, Any]) -> None:
-    """Refuse a `_target_` whose package is nowhere, before anything slow is imported. Nothing is imported here.
+    """Refuse a `_target_` whose package does not exist, before anything slow is imported. Nothing is imported here.
 
-    Raises: ConfigError.
+    Args:
+        key: of the config, for the message.
+        target: a dict with `_target_`.
+
+    Raises:
+        ConfigError: no dotted name of something in a package that exists.
     """
     name = target.get(TARGET)
     if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
         raise ConfigError(f"{key}.{TARGET}={name}: expected a dotted name, as my_module.my_function")
     package, _, rest = name.partition(".")
     if package not in sys.modules and importlib.util.find_spec(package) is None:
-        raise ConfigError(f"{key}.{TARGET}={name}: {_no_module(package)}")
+        raise ConfigError(f"{key}.{TARGET}={name}: {_describe_missing_module(package)}")
     if not rest:
         raise ConfigError(f"{key}.{TARGET}={name}: this is a module; expected a function in it, as {name}.my_function")
 
 
-def bound(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigError) -> Callable[..., Any]:
-    """What `target` names, its other entries bound; `_target_`s inside them are made.
+def resolve(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigError) -> Callable[..., Any]:
+    """Import what `target` names and bind its other entries as arguments; `_target_`s among them are called.
+
+    Args:
+        key: of the config, for the message.
+        target: a dict with `_target_`, and arguments.
+        kind: class of the error.
+
+    Returns:
+        A partial function or class.
 
     Raises:
-        kind: it cannot be found; `key` says where the target stands.
+        kind: it cannot be imported, is not callable, or an argument cannot be built.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
     name = str(target.get(TARGET))
-    function = located(f"{key}.{TARGET}", name, kind)
+    function = import_object(f"{key}.{TARGET}", name, kind)
     if not callable(function):
         raise kind(f"{key}.{TARGET}={name}: this is a {type(function).__name__}; expected a function or a class")
     try:
@@ -52,57 +65,74 @@ def bound(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigErro
         raise kind(f"{key}.{TARGET}={name}: its arguments cannot be made: {error}") from error
 
 
-def call(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigError, **given: Any) -> Any:
-    """Call what `target` names with `given` and its other entries. What the function raises passes through.
+def call(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigError, **arguments: Any) -> Any:
+    """Call what `target` names with `arguments` and its other entries. Errors of the function itself pass through.
+
+    Args:
+        key: of the config, for the message.
+        target: a dict with `_target_`, and arguments.
+        kind: class of the error.
+        arguments: further arguments, by name.
+
+    Returns:
+        What the function returns.
 
     Raises:
-        kind: it cannot be found, or does not take these arguments.
+        kind: it cannot be imported, or does not take these arguments.
     """
-    function = bound(key, target, kind)
-    _check_arguments(f"{key}.{TARGET}={target.get(TARGET)}", function, given, kind)
-    return function(**given)
+    function = resolve(key, target, kind)
+    _check_arguments(f"{key}.{TARGET}={target.get(TARGET)}", function, arguments, kind)
+    return function(**arguments)
 
 
-def located(key: str, name: str, kind: type[QatError] = ConfigError) -> Any:
-    """The object of a dotted name; modules are imported on the way.
+def import_object(key: str, name: str, kind: type[QatError] = ConfigError) -> Any:
+    """Import the object of a dotted name, and the modules that it stands in.
+
+    Args:
+        key: of the config, for the message.
+        name: as "package.module.function".
+        kind: class of the error.
+
+    Returns:
+        A module, class, function or any other object.
 
     Raises:
-        kind: says whether a module or an attribute is missing, with the nearest name, or an import inside failed.
+        kind: a module or an attribute is missing, with the most similar name, or a module cannot be imported.
     """
     first, *others = name.split(".")
-    found, so_far = _imported(key, name, first, kind), first
+    current, path = _import_module(key, name, first, kind), first
     for part in others:
-        if not hasattr(found, part):
-            if not inspect.ismodule(found) or not _is_module(f"{so_far}.{part}"):
-                what = "module" if inspect.ismodule(found) else type(found).__name__
-                raise kind(f"{key}={name}: {what} {so_far} has no {part}.{_nearest(part, dir(found), f'{so_far}.')}")
-            found = _imported(key, name, f"{so_far}.{part}", kind)
+        if not hasattr(current, part):
+            if not inspect.ismodule(current) or not _is_module(f"{path}.{part}"):
+                what = "module" if inspect.ismodule(current) else type(current).__name__
+                raise kind(f"{key}={name}: {what} {path} has no {part}.{_nearest(part, dir(current), f'{path}.')}")
+            current = _import_module(key, name, f"{path}.{part}", kind)
         else:
-            found = getattr(found, part)
-        so_far = f"{so_far}.{part}"
-    return found
+            current = getattr(current, part)
+        path = f"{path}.{part}"
+    return current
 
 
 def where_raised(error: BaseException) -> str:
-    """`file, line N` of the innermost call."""
+    """`file, line N` of the innermost call of an error's traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "nowhere"
 
 
-def _imported(key: str, name: str, module: str, kind: type[QatError]) -> Any:
+def _import_module(key: str, name: str, module: str, kind: type[QatError]) -> Any:
     try:
         return importlib.import_module(module)
-    except Exception as error:  # code of the user's: anything may come
+    except Exception as error:  # the user's code may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name == module:
-            raise kind(f"{key}={name}: {_no_module(module)}") from error
+            raise kind(f"{key}={name}: {_describe_missing_module(module)}") from error
         raise kind(
             f"{key}={name}: module {module} is there, but its import fails: {type(error).__name__}: {error} "
-            f"({_line_of_user(error)})"
+            f"({_failing_line(error)})"
         ) from error
 
 
-def _line_of_user(error: Exception) -> str:
-    """Where the failing import stands: the last line that is not in Python's own import machinery."""
+def _failing_line(error: Exception) -> str:
+    """The last line of the traceback that is not in Python's own import machinery."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}"
@@ -116,7 +146,7 @@ def _is_module(name: str) -> bool:
         return False
 
 
-def _no_module(name: str) -> str:
+def _describe_missing_module(name: str) -> str:
     near = _nearest(name, [each.name for each in pkgutil.iter_modules()], "")
     return f"no module {name} in this folder ({Path.cwd()}), on PYTHONPATH or among the installed packages.{near}"
 
@@ -127,13 +157,15 @@ def _nearest(name: str, names: list[str], prefix: str) -> str:
     return f" Did you mean {prefix}{by_lower[near[0]]}?" if near else ""
 
 
-def _check_arguments(what: str, function: Callable[..., Any], given: Mapping[str, Any], kind: type[QatError]) -> None:
-    inner, entries = function, dict(given)
+def _check_arguments(
+    what: str, function: Callable[..., Any], arguments: Mapping[str, Any], kind: type[QatError]
+) -> None:
+    inner, entries = function, dict(arguments)
     if isinstance(function, functools.partial):
-        inner, entries = function.func, {**function.keywords, **given}
+        inner, entries = function.func, {**function.keywords, **arguments}
     try:
         signature = inspect.signature(inner)
-    except (TypeError, ValueError):  # some of C's have none
+    except (TypeError, ValueError):  # some functions of C have none
         return
     try:
         signature.bind(**entries)

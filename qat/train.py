@@ -1,4 +1,4 @@
-"""`python -m qat.train`: train or take a float model, quantize it, export it, compare what is deployed."""
+"""`python -m qat.train`: train or load a float model, quantize it, export it, compare the deployed files."""
 
 import sys
 from pathlib import Path
@@ -10,9 +10,17 @@ from qat.config import Config
 
 
 def train(config: Config, run_dir: Path) -> object:
-    """One run into `run_dir`; what it was worth by `sweep.objectives`, for a sweep that searches.
+    """Run one job. TensorFlow is imported here and not above: the config has been checked by now.
 
-    TensorFlow is imported here and not above: the config has been checked by now.
+    Args:
+        config: the command's config.
+        run_dir: the run directory, which is written.
+
+    Returns:
+        The values of `sweep.objectives`, for a sweep that searches; None in a worker that is not the chief.
+
+    Raises:
+        QatError: the job fails.
     """
     _check_targets(config)
     if (config.float_run or config.model.name == "saved") and config.trust is not True:

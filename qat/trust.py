@@ -1,4 +1,4 @@
-"""`trust`: one word for running what a file or a folder of somebody else brings. Stdlib only.
+"""`trust`: the one setting that allows running code from an untrusted file or folder. Stdlib only.
 
 `true` trusts all of it. A list of dotted names trusts these `_target_`s of a folder, and nothing else.
 """
@@ -24,12 +24,13 @@ HARMLESS = frozenset(
 
 
 def check(trust: Any) -> None:
-    """Refuse a value of `trust` that cannot be meant.
+    """Refuse an invalid value of `trust`.
 
-    Raises: ConfigError.
+    Raises:
+        ConfigError: it is neither a boolean nor a list of names.
     """
-    named = isinstance(trust, list) and all(isinstance(name, str) for name in trust)
-    if not isinstance(trust, bool) and not named:
+    is_names = isinstance(trust, list) and all(isinstance(name, str) for name in trust)
+    if not isinstance(trust, bool) and not is_names:
         raise ConfigError(
             f"trust={trust}: expected true, false, or the names that are trusted, as trust=[my_package.my_function]"
         )
@@ -41,20 +42,21 @@ def refuse_targets(plain: Any, where: str, trust: Any = False, kind: type[QatErr
     Args:
         plain: nested dicts and lists, from a file.
         where: the file, for the message.
-        trust: true, or names.
+        trust: True, False, or a list of dotted names.
+        kind: class of the error.
 
     Raises:
-        kind: names the first that is not trusted.
+        kind: names the first function that is not trusted.
     """
     if trust is True:
         return
     trusted = HARMLESS | frozenset(trust or ())
     for key, name in targets_of(plain):
         if not isinstance(name, str) or name not in trusted:
-            said = str(name)[:200]
+            shown = str(name)[:200]
             raise kind(
-                f"{where}: {key}={said} names a function to call, and what comes from a folder is not run unasked. "
-                f"If you know it, say so: trust=[{said}], or trust=true for all that the folder brings"
+                f"{where}: {key}={shown} names a function to call, and what comes from a folder is not run unasked. "
+                f"If you know it, say so: trust=[{shown}], or trust=true for all that the folder brings"
             )
 
 
@@ -64,12 +66,12 @@ def targets_of(plain: Any) -> Iterator[tuple[str, Any]]:
     >>> list(targets_of({"data": {"target": {"_target_": "a.b"}}}))
     [('data.target._target_', 'a.b')]
     """
-    todo: list[tuple[str, Any]] = [("", plain)]
-    while todo:
-        key, found = todo.pop()
-        if isinstance(found, Mapping):
-            inner = [(f"{key}.{name}".lstrip("."), value) for name, value in found.items()]
-            yield from ((name, value) for name, value in inner if name.rpartition(".")[2] == TARGET)
-            todo += reversed(inner)
-        elif isinstance(found, list | tuple):
-            todo += [(f"{key}.{number}", value) for number, value in enumerate(found)]
+    stack: list[tuple[str, Any]] = [("", plain)]
+    while stack:
+        key, node = stack.pop()
+        if isinstance(node, Mapping):
+            entries = [(f"{key}.{name}".lstrip("."), value) for name, value in node.items()]
+            yield from ((name, value) for name, value in entries if name.rpartition(".")[2] == TARGET)
+            stack += reversed(entries)
+        elif isinstance(node, list | tuple):
+            stack += [(f"{key}.{number}", value) for number, value in enumerate(node)]

@@ -1,6 +1,6 @@
 """Every quantizer in one table: how its file is made, what kind of file it is, and how it is shown. Stdlib only.
 
-Whoever adds a quantizer adds one record here and one file in `conf/quant/`.
+To add a quantizer, add one record here and one file in `conf/quant/`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ class Quantizer:
     scheme: str  # of `qat.export.convert`, where no training precedes it
     file_kind: str  # what `qat.tflite.file_kind` says of its file
     precision: str  # as model cards tag it
-    colour: str  # in every picture and page
+    colour: str  # in every figure and page
     trained: bool = False  # quantization-aware training precedes the export
     stock: bool = False  # tfmot's own quantize_model, not ours
     needs_calibration: bool = False  # its file, or that of its baseline, is made with calibration samples
     weight_bits: int = 8
-    baseline: str | None = None  # the quantizer whose file is made beforehand, to compare with
+    baseline: str | None = None  # the quantizer whose file is made first, to compare with
 
     @property
     def method(self) -> str | None:
@@ -34,7 +34,7 @@ class Quantizer:
 
 FLOAT, PTQ, STOCK = "float", "ptq", "qat_tfmot"
 
-# Colours: Okabe and Ito 2008, told apart by colour-blind eyes too. QAT is blue, PTQ orange.
+# Colours: Okabe and Ito 2008, which colour-blind readers can distinguish. QAT is blue, PTQ orange.
 QUANTIZERS: dict[str, Quantizer] = {
     each.name: each
     for each in (
@@ -149,7 +149,7 @@ def without_calibration() -> tuple[Quantizer, ...]:
 
 
 def quantizers_called(word: str) -> list[str]:
-    """The quantizers whose files people call so: by their variant, precision, scheme or kind of file.
+    """Names of the quantizers that a word describes: by variant or precision, else by scheme or kind of file.
 
     >>> quantizers_called("int4"), quantizers_called("float16"), quantizers_called("qat_int8")
     (['qat_w4a8'], ['ptq_float16'], ['qat'])

@@ -1,4 +1,4 @@
-"""`python -m qat.verify tflite=FILE`: is the file integer-only? Exit 0 yes, 1 no, 2 no usable file. No TensorFlow."""
+"""`python -m qat.verify tflite=FILE`: prove a file integer-only. Exit 0 yes, 1 no, 2 no usable file. No TensorFlow."""
 
 from pathlib import Path
 from typing import NoReturn
@@ -9,18 +9,27 @@ from qat.errors import NotIntegerOnlyError
 
 
 def verify(config: VerifyConfig, _run_dir: Path) -> None:
-    """Print what the file is; raise unless it is integer-only."""
+    """Print the verification of a file; raise unless it is integer-only.
+
+    Args:
+        config: the command's config.
+        _run_dir: not used, nothing is written.
+
+    Raises:
+        NotIntegerOnlyError: the file is not integer-only.
+        TfliteFileError: it is no usable file.
+    """
     from qat.reporting.terminal import say
     from qat.tflite import read, readiness
     from qat.tflite import verify as verify_file
 
     graph = read(config.tflite)
-    found = verify_file(graph)
-    say(f"  {config.tflite}\n{found.text()}")
+    verification = verify_file(graph)
+    say(f"  {config.tflite}\n{verification.text()}")
     if config.readiness:
         say(readiness(graph).text())
-    if not found.integer_only:
-        floats, unknown = len(found.float_ops), len(found.unknown_ops)
+    if not verification.integer_only:
+        floats, unknown = len(verification.float_ops), len(verification.unknown_ops)
         raise NotIntegerOnlyError(
             f"{config.tflite} is not integer-only: {floats} ops touch float tensors, {unknown} are Flex or custom"
         )

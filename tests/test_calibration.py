@@ -22,7 +22,7 @@ def joined(batches, index=0):
 
 
 @pytest.mark.parametrize(
-    "given",
+    "samples",
     [
         ARRAY,
         [ARRAY],
@@ -54,15 +54,15 @@ def joined(batches, index=0):
         "batches of numbers",
     ],
 )
-def test_every_form_for_one_input_gives_the_same_samples(given):
-    batches = as_batches(given, IMAGE)
+def test_every_form_for_one_input_gives_the_same_samples(samples):
+    batches = as_batches(samples, IMAGE)
     np.testing.assert_array_equal(joined(batches), ARRAY)
     assert max(len(batch[0]) for batch in batches) <= 32
     assert sample_count(batches) == 130
 
 
 @pytest.mark.parametrize(
-    "given",
+    "samples",
     [
         [LEFT, IDS],
         (LEFT, IDS),
@@ -74,8 +74,8 @@ def test_every_form_for_one_input_gives_the_same_samples(given):
     ],
     ids=["list", "tuple", "dict", "batches", "iterator of dicts", "dicts of a sample", "pairs of samples"],
 )
-def test_every_form_for_two_inputs_gives_the_same_samples(given):
-    batches = as_batches(given, PAIR)
+def test_every_form_for_two_inputs_gives_the_same_samples(samples):
+    batches = as_batches(samples, PAIR)
     np.testing.assert_array_equal(joined(batches, 0), LEFT)
     np.testing.assert_array_equal(joined(batches, 1), IDS)
 
@@ -83,8 +83,8 @@ def test_every_form_for_two_inputs_gives_the_same_samples(given):
 def test_a_tf_data_set_is_an_iterable_of_batches():
     import tensorflow as tf
 
-    given = tf.data.Dataset.from_tensor_slices(ARRAY).batch(40)
-    np.testing.assert_array_equal(joined(as_batches(given, IMAGE)), ARRAY)
+    samples = tf.data.Dataset.from_tensor_slices(ARRAY).batch(40)
+    np.testing.assert_array_equal(joined(as_batches(samples, IMAGE)), ARRAY)
 
 
 def test_other_number_types_become_the_inputs_own():
@@ -104,7 +104,7 @@ def with_value(value):
 
 
 @pytest.mark.parametrize(
-    ("given", "specs", "message"),
+    ("samples", "specs", "message"),
     [
         (None, IMAGE, "calibration is None"),
         ([], IMAGE, "no samples"),
@@ -130,9 +130,9 @@ def with_value(value):
         ([LEFT, IDS + 0.5], PAIR, "holds fractions, but the input takes integers"),
     ],
 )
-def test_an_unusable_set_is_refused_by_name(given, specs, message):
+def test_an_unusable_set_is_refused_by_name(samples, specs, message):
     with pytest.raises(CalibrationError, match=message):
-        as_batches(given, specs)
+        as_batches(samples, specs)
 
 
 def test_a_small_set_is_taken_with_a_warning():
@@ -224,7 +224,7 @@ def test_pixels_that_a_kernel_would_multiply_as_they_come_are_warned_of(rows, fo
     with pytest.warns(
         UserWarning, match=rf"'image' holds {rows.dtype} from 0 to 255, and the input is float32: .*'conv'"
     ):
-        as_batches(form(rows), IMAGE, multiplied={0: "conv"})
+        as_batches(form(rows), IMAGE, unscaled_inputs={0: "conv"})
 
 
 @pytest.mark.parametrize(
@@ -239,4 +239,4 @@ def test_pixels_that_a_kernel_would_multiply_as_they_come_are_warned_of(rows, fo
 def test_rows_that_are_meant_as_they_are_pass_in_silence(rows, multiplied):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        as_batches(rows, IMAGE, multiplied=multiplied)
+        as_batches(rows, IMAGE, unscaled_inputs=multiplied)

@@ -1,4 +1,4 @@
-"""Our small-sample arithmetic beside SciPy's, which scikit-learn brings along, and beside counting by hand."""
+"""Our statistics for small samples against SciPy, which scikit-learn depends on, and against counting by hand."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qat.confidence import holm, mean_interval, paired, sign_flip_p, student_p, student_quantile
+from qat.confidence import holm, mean_interval, paired_test, sign_flip_p, student_p, student_quantile
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 9, 100])
@@ -19,14 +19,14 @@ def test_student_is_scipys(degrees):
 
 def test_the_interval_of_few_values_is_students_and_not_1_96_standard_errors():
     values = [0.981, 0.978, 0.992]
-    found, expected = mean_interval(values), stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
-    assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx(expected)
+    result, expected = mean_interval(values), stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (result.mean - result.half_width, result.mean + result.half_width) == pytest.approx(expected)
     assert mean_interval([0.5]).half_width is None
 
 
 def test_the_paired_test_is_scipys():
     first, second = np.array([0.97, 0.98, 0.96, 0.99]), np.array([0.96, 0.975, 0.962, 0.97])
-    assert paired(list(first - second)).p_t == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    assert paired_test(list(first - second)).p_t == pytest.approx(stats.ttest_rel(first, second).pvalue)
 
 
 def test_sign_flips_are_counted_one_by_one():
@@ -39,10 +39,10 @@ def test_sign_flips_are_counted_one_by_one():
 
 
 def test_differences_that_do_not_vary_have_no_t_and_few_pairs_prove_nothing():
-    same = paired([0.01, 0.01, 0.01])
+    same = paired_test([0.01, 0.01, 0.01])
     assert (same.p_t, same.p_signs, same.p) == (None, 0.25, 0.25)
-    assert paired([0.01]).p is None
-    assert paired([0.001 * n for n in range(1, 30)]).p_signs is None
+    assert paired_test([0.01]).p is None
+    assert paired_test([0.001 * n for n in range(1, 30)]).p_signs is None
 
 
 def test_holm_is_the_stepwise_correction():
@@ -50,7 +50,7 @@ def test_holm_is_the_stepwise_correction():
 
 
 def test_nothing_and_nan_have_no_mean():
-    with pytest.raises(ValueError, match="expected one finite number at least"):
+    with pytest.raises(ValueError, match="expected at least one number, all of them finite"):
         mean_interval([])
     with pytest.raises(ValueError, match="nan"):
         mean_interval([float("nan")])

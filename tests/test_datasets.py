@@ -28,14 +28,14 @@ def test_calibration_takes_the_inputs(parts, size):
 
 
 @pytest.mark.parametrize(
-    "given", [({"image": X, "ids": IDS}, Y), ({"ids": IDS, "image": X}, Y), ((X, IDS), Y), (X, IDS)]
+    "inputs", [({"image": X, "ids": IDS}, Y), ({"ids": IDS, "image": X}, Y), ((X, IDS), Y), (X, IDS)]
 )
 @pytest.mark.parametrize("size", [None, 50])
-def test_calibration_takes_several_inputs(given, size):
-    dataset = tf.data.Dataset.from_tensor_slices(given)
+def test_calibration_takes_several_inputs(inputs, size):
+    dataset = tf.data.Dataset.from_tensor_slices(inputs)
     batches = as_batches(dataset if size is None else dataset.batch(size), PAIR)
-    for place, expected in enumerate((X, IDS)):
-        np.testing.assert_array_equal(np.concatenate([batch[place] for batch in batches]), expected)
+    for index, expected in enumerate((X, IDS)):
+        np.testing.assert_array_equal(np.concatenate([batch[index] for batch in batches]), expected)
 
 
 def test_a_labelled_set_without_an_end_is_refused():
@@ -49,9 +49,9 @@ def test_a_labelled_set_without_an_end_is_refused():
 @pytest.mark.parametrize("size", [None, 50])
 def test_inputs_come_without_their_labels(size):
     dataset = sliced({"image": X, "ids": IDS}, Y)
-    found = input_arrays(dataset if size is None else dataset.batch(size), {"image": 3, "ids": 1}, 2, "inputs")
-    np.testing.assert_array_equal(found["image"], X)
-    np.testing.assert_array_equal(found["ids"], IDS)
+    arrays = input_arrays(dataset if size is None else dataset.batch(size), {"image": 3, "ids": 1}, 2, "inputs")
+    np.testing.assert_array_equal(arrays["image"], X)
+    np.testing.assert_array_equal(arrays["ids"], IDS)
     with pytest.raises(DataError, match="inputs: a data set that repeats for ever"):
         input_arrays(sliced(X).repeat(), 3, 1, "inputs")
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_scored_is_refused(dataset, message):
 
 
 @pytest.mark.parametrize(
-    ("labels", "message"), [(Y[:9], "9 labels for 120"), (Y + 0.5, "whole number"), (X[..., 0], "one-hot")]
+    ("labels", "message"), [(Y[:9], "9 labels for 120"), (Y + 0.5, "as an integer"), (X[..., 0], "one-hot")]
 )
 def test_labels_that_are_no_classes_are_refused(labels, message):
     with pytest.raises(DataError, match=message):

@@ -110,8 +110,8 @@ def test_limits_and_trust_stand_at_the_top_of_every_command():
         ("diagnose", schemas.DiagnoseConfig, []),
         ("compare", schemas.CompareConfig, ["runs=x"]),
     ):
-        found = compose([*needed, "trust=true", "limits.seconds=7"], primary=primary, schema=schema)
-        assert (found.trust, found.limits.seconds) == (True, 7)
+        config = compose([*needed, "trust=true", "limits.seconds=7"], primary=primary, schema=schema)
+        assert (config.trust, config.limits.seconds) == (True, 7)
         with pytest.raises(ConfigError, match=r"trust=maybe: expected true, false"):
             compose([*needed, "trust=maybe"], primary=primary, schema=schema)
         with pytest.raises(ConfigError, match=r"limits.seconds=0"):
@@ -120,8 +120,8 @@ def test_limits_and_trust_stand_at_the_top_of_every_command():
 
 def test_trust_and_its_older_name_are_one():
     for override in ("trust=true", "model.trust_custom_objects=true"):
-        found = compose([override])
-        assert (found.trust, found.model.trust_custom_objects) == (True, True)
+        config = compose([override])
+        assert (config.trust, config.model.trust_custom_objects) == (True, True)
 
 
 def test_what_steers_a_terminal_is_shown_and_not_obeyed():

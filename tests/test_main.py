@@ -30,9 +30,9 @@ def test_the_console_script_is_this_function():
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
 def test_the_commands_are_listed(argv, capsys):
     assert ended(*argv) == 0
-    shown = capsys.readouterr().out
-    assert all(f"\n  {name} " in shown for name in COMMANDS)
-    assert max(map(len, shown.splitlines())) <= 80
+    page = capsys.readouterr().out
+    assert all(f"\n  {name} " in page for name in COMMANDS)
+    assert max(map(len, page.splitlines())) <= 80
 
 
 def test_each_command_is_a_module_that_can_be_run():

@@ -44,18 +44,18 @@ def test_a_folder_with_nothing_but_what_every_run_begins_with_is_removed(tmp_pat
 def test_folders_made_on_the_way_go_with_it_and_no_other(tmp_path):
     (tmp_path / "there_before").mkdir()
     run = tmp_path / "there_before" / "train" / "2026-11-28" / "09-00"
-    made = rundir.missing_folders(run)
-    assert made == {run.parent, run.parent.parent}
-    rundir.remove_bare(begun(run), events_only=False, made=made)
+    created = rundir.missing_folders(run)
+    assert created == {run.parent, run.parent.parent}
+    rundir.remove_bare(begun(run), events_only=False, created=created)
     assert names(tmp_path) == ["there_before"]
     assert names(tmp_path / "there_before") == []
 
 
 def test_a_folder_on_the_way_that_another_uses_meanwhile_stays(tmp_path):
     run = tmp_path / "train" / "2026-11-28" / "09-00"
-    made = rundir.missing_folders(run)
+    created = rundir.missing_folders(run)
     begun(run.with_name("another"))
-    rundir.remove_bare(begun(run), events_only=False, made=made)
+    rundir.remove_bare(begun(run), events_only=False, created=created)
     assert names(run.parent) == ["another"]
 
 
@@ -118,9 +118,9 @@ def test_a_full_disk_is_named_and_leaves_no_part(tmp_path):
         tmp_path,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16)),
     )
-    said, _ = full.communicate()
-    assert "model.tflite: the disk is full" in said
-    assert "Make room, or choose another folder" in said
+    stderr, _ = full.communicate()
+    assert "model.tflite: the disk is full" in stderr
+    assert "Free some space, or choose another folder" in stderr
     assert names(tmp_path) == []
 
 
@@ -148,9 +148,9 @@ def test_a_read_only_folder_is_refused_before_the_run(tmp_path):
         """,
         tmp_path,
     )
-    said, _ = refused.communicate()
-    assert f"RunDirError: {tmp_path}" in said
-    assert "cannot be written (Permission denied). Choose another folder, as hydra.run.dir=DIR." in said
+    stderr, _ = refused.communicate()
+    assert f"RunDirError: {tmp_path}" in stderr
+    assert "cannot be written (Permission denied). Choose another folder, as hydra.run.dir=DIR." in stderr
 
 
 def test_a_finished_run_is_never_touched(tmp_path):
@@ -190,15 +190,15 @@ def test_a_lock_is_refused_or_waited_for_and_ends_with_its_holder(tmp_path):
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(RunDirError, match=rf"is being written by process {holder.pid} on "):
         rundir.lock(path, wait=False).__enter__()
-    told = []
+    holders = []
     start = time.monotonic()
 
     def on_wait(who):
-        told.append(who)
+        holders.append(who)
         holder.kill()
 
     with rundir.lock(path, on_wait=on_wait):
-        assert f"process {holder.pid} " in told[0]
+        assert f"process {holder.pid} " in holders[0]
     holder.wait()
     assert time.monotonic() - start < 30
 

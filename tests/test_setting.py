@@ -57,7 +57,7 @@ def test_a_sweep_of_before_a_section_without_effect_is_found_again():
 
 
 def test_help_says_choices_and_limits():
-    found = {knob.key: knob.expected for knob in knobs(Config)}
-    assert found["quant.calibration.method"] == "one of minmax, percentile, mse"
-    assert found["parity.max_lsb"] == "a number from 0 to 255"
-    assert found["data.path"] == ""
+    by_key = {knob.key: knob.expected for knob in knobs(Config)}
+    assert by_key["quant.calibration.method"] == "one of minmax, percentile, mse"
+    assert by_key["parity.max_lsb"] == "a number from 0 to 255"
+    assert by_key["data.path"] == ""

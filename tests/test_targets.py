@@ -3,7 +3,7 @@
 import pytest
 
 from qat.errors import ConfigError, ModelError
-from qat.targets import bound, call, check_module, located
+from qat.targets import call, check_module, import_object, resolve
 
 MODULE = """\
 def my_model(input_shape, classes, width=8):
@@ -45,7 +45,7 @@ def folder(tmp_path, monkeypatch):
 )
 def test_it_is_said_which_part_of_a_name_is_wrong(folder, name, message):
     with pytest.raises(ModelError) as refused:
-        located("model.target._target_", name, ModelError)
+        import_object("model.target._target_", name, ModelError)
     assert str(refused.value).startswith(f"model.target._target_={name}: ")
     assert message in str(refused.value)
 
@@ -69,7 +69,7 @@ def test_a_package_that_is_nowhere_is_said_without_importing_anything(folder, ta
 
 
 @pytest.mark.parametrize(
-    ("entries", "given", "message"),
+    ("entries", "arguments", "message"),
     [
         (
             {"wid": 8},
@@ -80,9 +80,9 @@ def test_a_package_that_is_nowhere_is_said_without_importing_anything(folder, ta
         ({}, {"input_shape": (4,)}, "missing a required argument: 'classes'"),
     ],
 )
-def test_wrong_arguments_are_said_with_what_the_function_takes(folder, entries, given, message):
+def test_wrong_arguments_are_said_with_what_the_function_takes(folder, entries, arguments, message):
     with pytest.raises(ModelError) as refused:
-        call("model.target", {"_target_": "their_target_models.my_model", **entries}, ModelError, **given)
+        call("model.target", {"_target_": "their_target_models.my_model", **entries}, ModelError, **arguments)
     assert message in str(refused.value)
 
 
@@ -98,4 +98,4 @@ def test_what_a_function_raises_itself_passes_through(folder):
 
 def test_what_cannot_be_called_is_refused(folder):
     with pytest.raises(ConfigError, match=r"os\.sep: this is a str; expected a function or a class"):
-        bound("model.target", {"_target_": "os.sep"})
+        resolve("model.target", {"_target_": "os.sep"})

@@ -26,8 +26,8 @@ def test_each_file_of_conf_is_a_quantizer():
 
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_what_it_deploys_is_its_variant_and_has_a_curve(name):
-    found = {each: Variant(Metric("accuracy", 0.5), "f", 1, True, "int8", "int8") for each in BY_VARIANT}
-    variant, _ = deployed_variant(RunResult(found, {}, {}, {"quant": {"name": name}}, {}))
+    all_variants = {each: Variant(Metric("accuracy", 0.5), "f", 1, True, "int8", "int8") for each in BY_VARIANT}
+    variant, _ = deployed_variant(RunResult(all_variants, {}, {}, {"quant": {"name": name}}, {}))
     assert variant == QUANTIZERS[name].variant
     assert run_of(variant, name) in run_names(name).values()
 
@@ -38,8 +38,8 @@ def test_no_two_share_a_variant_or_a_colour():
 
 
 def test_what_is_made_of_the_float_model():
-    made = {name: variants.post_training_quantizer(name) for name in QUANTIZERS}
-    assert {name: each and each.variant for name, each in made.items()} == {
+    quantizers = {name: variants.post_training_quantizer(name) for name in QUANTIZERS}
+    assert {name: each and each.variant for name, each in quantizers.items()} == {
         "float": None,
         "ptq": "ptq_int8",
         "qat": "ptq_int8",

@@ -7,36 +7,36 @@ import pty
 import pytest
 
 from qat.reporting import terminal
-from qat.wrapping import columns_of, wrapped
+from qat.wrapping import columns_of, wrap
 
 
 def test_words_wrap_and_long_ones_stay_whole():
     text = "results are at outputs/2026-11-28/a-very-long-name-of-a-folder"
-    assert wrapped(text, 20).split("\n") == ["results are at", text.split()[-1]]
+    assert wrap(text, 20).split("\n") == ["results are at", text.split()[-1]]
 
 
 @pytest.mark.parametrize("pair", ["p = 0.0021", "scale = -3.5", "98.25 %", "850.2 KiB", "+0.16 points", "3.1 ms"])
 @pytest.mark.parametrize("columns", range(20, 60))
 def test_a_number_stays_with_its_name_and_its_unit(pair, columns):
     text = f"(McNemar's paired test on the same samples, {pair}); and so it goes on."
-    lines = wrapped(text, columns).split("\n")
+    lines = wrap(text, columns).split("\n")
     assert any(pair in line for line in lines)
     assert " ".join(lines) == text
     assert max(map(len, lines)) <= columns
 
 
 def test_lines_that_begin_with_two_spaces_stay_whole():
-    assert wrapped("Report:\n  a path/with spaces.html", 10) == "Report:\n  a path/with spaces.html"
+    assert wrap("Report:\n  a path/with spaces.html", 10) == "Report:\n  a path/with spaces.html"
 
 
 def test_a_sentence_below_a_line_wraps_as_deep_as_it_stands():
-    assert wrapped("      ValueError: seed 1", 20) == "      ValueError:\n      seed 1"
+    assert wrap("      ValueError: seed 1", 20) == "      ValueError:\n      seed 1"
 
 
 def test_a_pipe_has_no_width(capsys):
     assert terminal.width() is None
     assert columns_of(io.StringIO()) is None
-    assert wrapped("x " * 100, None) == "x " * 100
+    assert wrap("x " * 100, None) == "x " * 100
 
 
 def test_a_terminal_has_its_own_or_what_columns_says(monkeypatch):

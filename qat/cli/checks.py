@@ -11,7 +11,7 @@ from typing import Any
 from qat import data, models
 from qat.config import PRESERVE, Config, ExportConfig, QuantConfig
 from qat.errors import ConfigError
-from qat.schedule_point import step_of
+from qat.schedule_point import training_step
 from qat.setting import settings_of
 from qat.stages.objectives import directions
 from qat.training import FitSettings
@@ -33,8 +33,8 @@ def check(config: Config) -> None:
     directions(config.sweep.objectives)
     if config.train.strategy == "multiworker":
         cluster()
-    FitSettings.of_train(config.train)
-    FitSettings.of_quant(config.quant, config.train)
+    FitSettings.from_train(config.train)
+    FitSettings.from_quant(config.quant, config.train)
     complaints = [
         *_credential_complaints(config),
         *_values_not_taken(config),
@@ -69,7 +69,7 @@ def _moment_complaints(quant: QuantConfig) -> Iterator[str]:
         value = getattr(quant, name)
         try:
             if value is not None:
-                step_of(value, steps=1, steps_per_epoch=1, key=f"quant.{name}")
+                training_step(value, steps=1, steps_per_epoch=1, key=f"quant.{name}")
         except ConfigError as error:
             yield str(error)
 

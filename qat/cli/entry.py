@@ -40,7 +40,7 @@ from qat.cli.sweeps.resume import resumed
 from qat.config import BenchmarkConfig, Config
 from qat.errors import ConfigError, JobError, QatError, RunDirError
 from qat.plain_text import HarmlessStream, without_credentials, writable
-from qat.wrapping import columns_of, wrapped
+from qat.wrapping import columns_of, wrap
 
 _INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells count
 _FOLDER_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
@@ -172,7 +172,7 @@ def _without_litter(task: Task, schema: type, missing: frozenset[Path]) -> Task:
         except QatError as error:
             if error.exit_code == QatError.exit_code and not (schema is Config and _keeps_no_files()):
                 is_job = HydraConfig.get().mode == RunMode.MULTIRUN
-                rundir.remove_bare(run_dir, events_only=is_job, made=missing)
+                rundir.remove_bare(run_dir, events_only=is_job, created=missing)
             raise
 
     return run
@@ -239,7 +239,7 @@ def _last_words(message: str, exit_code: int) -> int:
 
 
 def _on_stderr(message: str) -> str:
-    return wrapped(f"qat: {writable(without_credentials(message))}", columns_of(sys.stderr))
+    return wrap(f"qat: {writable(without_credentials(message))}", columns_of(sys.stderr))
 
 
 def _terminate(signal_number: int, _frame: object) -> NoReturn:

@@ -6,7 +6,7 @@ import gc
 import importlib
 import logging
 
-from qat.stderr import held_back_stderr
+from qat.stderr import filter_stderr
 
 _CHATTY = {
     "absl": logging.WARNING,  # a line for every conversion
@@ -17,7 +17,7 @@ _CHATTY = {
 
 def import_tensorflow() -> None:
     """Import TensorFlow and let it look for devices; what it prints meanwhile and is no notice is printed after it."""
-    with held_back_stderr():
+    with filter_stderr():
         importlib.import_module("tensorflow").config.list_physical_devices()
         importlib.import_module("tf_keras")
     for chatty, level in _CHATTY.items():

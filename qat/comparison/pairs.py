@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from qat.comparison.configurations import Key, by_seed, data_settings, key_of, label_of
 from qat.comparison.record import RunRecord
 from qat.comparison.table import Row
-from qat.confidence import Paired, holm, paired
+from qat.confidence import PairedTest, holm, paired_test
 from qat.variants import BASELINE, is_trained
 
 
@@ -22,7 +22,7 @@ class Test:
     higher_is_better: bool
     pairs: int
     unpaired: int  # runs of QAT without a PTQ of the same float model
-    found: Paired | None  # None without a pair
+    found: PairedTest | None  # None without a pair
     p_holm: float | None = None  # as it stands when all tests of the table are asked at once
     significance: float = 0.05
 
@@ -74,7 +74,7 @@ def _test(rows: list[Row], partners: dict[object, float], telling: Sequence[str]
         higher_is_better=first.measured.higher_is_better,
         pairs=len(means),
         unpaired=unpaired,
-        found=paired(means, confidence) if means else None,
+        found=paired_test(means, confidence) if means else None,
         significance=1 - confidence,
     )
 

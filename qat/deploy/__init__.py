@@ -1,4 +1,4 @@
-"""What goes into an app beside a `.tflite`: C source with golden vectors, and code that feeds the file."""
+"""What goes into an app together with a `.tflite`: C source with golden vectors, and code that feeds the file."""
 
 from qat.deploy.snippets import feeding_snippets
 from qat.deploy.source import c_source

@@ -1,4 +1,4 @@
-"""Pieces of C: identifiers, exact float literals, arrays."""
+"""Write parts of C source: identifiers, exact float literals, arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEYWORDS = frozenset(_C_AND_CPP.split())
 
 
 def identifier(text: str) -> str:
-    """A C identifier as near to `text` as can be.
+    """A C identifier as similar to `text` as possible.
 
     >>> identifier("2 heads/alpha"), identifier("class")
     ('_2_heads_alpha', 'class_')
@@ -30,7 +30,7 @@ def identifier(text: str) -> str:
 
 
 def float_literal(value: float) -> str:
-    """The float32 nearest to `value`, so written that a compiler reads the same bits.
+    """The float32 nearest to `value`, written so that a compiler reads the same bits.
 
     >>> float_literal(0.1), float_literal(1)
     ('0.100000001f', '1.0f')
@@ -40,15 +40,23 @@ def float_literal(value: float) -> str:
 
 
 def array_body(values: NDArray | Sequence[int], per_line: int = 16) -> str:
-    """Numbers of an array initializer, in lines."""
+    """Numbers of an array initializer.
+
+    Args:
+        values: floats or integers, any shape; written in C order.
+        per_line: numbers per line of text.
+
+    Returns:
+        Lines of C, indented by 4 spaces, without the braces; floats as float32 literals.
+    """
     flat = np.asarray(values).reshape(-1)
     is_float = flat.dtype.kind == "f"
-    words = [float_literal(v) if is_float else _integer(int(v)) for v in flat]
-    lines = [", ".join(words[i : i + per_line]) for i in range(0, len(words), per_line)]
+    literals = [float_literal(v) if is_float else _integer_literal(int(v)) for v in flat]
+    lines = [", ".join(literals[i : i + per_line]) for i in range(0, len(literals), per_line)]
     return "".join(f"    {line},\n" for line in lines)
 
 
-def _integer(value: int) -> str:
+def _integer_literal(value: int) -> str:
     # C has no negative literals: the smallest int64 would be the negation of a number that does not fit.
     if value == np.iinfo(np.int64).min:
         return "(-9223372036854775807LL - 1)"
@@ -56,7 +64,15 @@ def _integer(value: int) -> str:
 
 
 def bytes_body(content: bytes, per_line: int = 16) -> str:
-    """Bytes of an array initializer, quickly: a model has millions."""
-    words = [f"0x{byte:02x}" for byte in range(256)]
+    """Bytes of an array initializer; fast, since a model has millions.
+
+    Args:
+        content: the bytes.
+        per_line: bytes per line of text.
+
+    Returns:
+        Lines of C, indented by 4 spaces, without the braces; each byte as 0x00 to 0xff.
+    """
+    literals = [f"0x{byte:02x}" for byte in range(256)]
     lines = (content[i : i + per_line] for i in range(0, len(content), per_line))
-    return "".join(f"    {', '.join([words[byte] for byte in line])},\n" for line in lines)
+    return "".join(f"    {', '.join([literals[byte] for byte in line])},\n" for line in lines)

@@ -1,4 +1,4 @@
-"""Golden vectors: codes in and out of a file, to test a port of it with."""
+"""Golden vectors: input codes and output codes of a file, which test a port of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ GOLDEN_SAMPLES = 4
 
 @dataclass(frozen=True)
 class GoldenVectors:
-    """Codes in and out, computed by LiteRT. `exact`: its default and its reference kernels gave the same codes."""
+    """Input and output codes, one array [N, ...] per input and per output, computed by LiteRT.
+
+    `exact`: LiteRT's default and reference kernels compute the same codes.
+    """
 
     inputs: tuple[NDArray, ...]
     outputs: tuple[NDArray, ...]
@@ -30,17 +33,28 @@ class GoldenVectors:
 def golden_vectors(
     model: bytes, samples: NDArray | Sequence[NDArray] | None = None, count: int = GOLDEN_SAMPLES
 ) -> GoldenVectors:
-    """Inputs and outputs by LiteRT, of samples on which all of its kernels agree, as far as there are such.
+    """Compute golden vectors with LiteRT, on samples for which all of its kernels agree, if there are any.
 
-    Kernels may differ in the last bit; a vector on which they do not tests the port, and not the choice of kernel.
+    Kernels may differ in the last bit; a sample for which they agree tests the port, and not the choice of kernel.
+
+    Args:
+        model: the bytes of the file.
+        samples: real inputs, float32 [N, ...] per input, in the file's order; None draws 8 samples of random codes.
+        count: largest number of vectors to return.
+
+    Returns:
+        At most `count` vectors.
+
+    Raises:
+        DataError: `samples` is empty, or is not what `Interpreter.predict` takes.
     """
     default, reference = Interpreter(model), Interpreter(model, reference_kernels=True)
     inputs = _candidates(default, samples)
     computed, expected = (_as_list(interpreter.predict_codes(inputs)) for interpreter in (default, reference))
     same = np.all([_rows_equal(a, b) for a, b in zip(computed, expected, strict=True)], axis=0)
-    chosen = np.flatnonzero(same)[:count] if same.any() else np.arange(min(count, len(same)))
+    selected = np.flatnonzero(same)[:count] if same.any() else np.arange(min(count, len(same)))
     return GoldenVectors(
-        tuple(values[chosen] for values in inputs), tuple(values[chosen] for values in computed), bool(same.any())
+        tuple(values[selected] for values in inputs), tuple(values[selected] for values in computed), bool(same.any())
     )
 
 

@@ -1,7 +1,7 @@
-"""How to feed this very file from Python, Kotlin, Swift and C++: its own scale, zero point, shape and preprocessing.
+"""Write code that feeds a file from Python, Kotlin, Swift and C++ with its own scale, zero point, shape and contract.
 
-This is where most apps go wrong: a cast where a scale belongs, another normalization than in training, codes read as
-probabilities. Each snippet does the three steps apart: preprocess, quantize, dequantize.
+This is where most apps go wrong: a cast in place of a scale, another normalization than in training, codes read as
+probabilities. Each snippet has one function each for preprocessing, quantizing and dequantizing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SWIFT_TYPES |= {"float32": "Float", "bool": "UInt8"}
 
 
 class _Template(string.Template):
-    """`QAT_NAME` stands for a value: an identifier in every language, so that the templates read as code."""
+    """`QAT_NAME` is a placeholder: an identifier in every language, so that the templates are valid code."""
 
     delimiter = "QAT_"
     idpattern = "[A-Z_]+"
@@ -42,23 +42,26 @@ def feeding_snippets(
 
     Args:
         model: the file, as bytes or by path.
-        file_name: how the app will call it.
-        contract: how raw samples become inputs; by default the one that the file carries. Without one, the snippets
+        file_name: the file's name in the app.
+        contract: how raw samples become inputs; None takes the one that the file carries. Without one, the snippets
             take preprocessed inputs and say so.
 
     Returns:
         File name to text: feed.py, Feed.kt, Feed.swift, feed.cc.
+
+    Raises:
+        TfliteFileError: `model` is no usable file.
     """
     content = read_bytes(model)
     graph = read(content)
     contract = contract or read_metadata(content).contract
     values, facts = _values(graph, contract, file_name), _facts(graph, contract)
     templates = resources.files("qat.deploy") / "templates"
-    return {name: _filled((templates / name).read_text(encoding="utf-8"), values, facts) for name in FILES}
+    return {name: _fill((templates / name).read_text(encoding="utf-8"), values, facts) for name in FILES}
 
 
-def _filled(text: str, values: dict[str, str], facts: dict[str, bool]) -> str:
-    """The template for this file. Lines that end in the comment `[if fact]` or `[if not fact]` stand if it holds."""
+def _fill(text: str, values: dict[str, str], facts: dict[str, bool]) -> str:
+    """Fill a template. A line that ends in the comment `[if fact]` or `[if not fact]` is written only if that holds."""
     lines = []
     for line in text.splitlines():
         condition = _CONDITION.search(line)
@@ -80,7 +83,7 @@ def _values(graph: TfliteGraph, contract: Contract | None, file_name: str) -> di
         "FILE": file_name,
         "STEM": Path(file_name).stem,
         "EXTENSION": Path(file_name).suffix.lstrip("."),
-        "CONTRACT": _in_words(contract),
+        "CONTRACT": _describe_contract(contract),
         "SHAPE": ", ".join(str(max(size, 1)) for size in source.shape),
         "ELEMENTS": str(source.size),
         "OUT_ELEMENTS": str(target.size),
@@ -99,7 +102,7 @@ def _values(graph: TfliteGraph, contract: Contract | None, file_name: str) -> di
 
 
 def _facts(graph: TfliteGraph, contract: Contract | None) -> dict[str, bool]:
-    """What decides about lines of the templates."""
+    """The conditions that lines of the templates depend on."""
     source, target = graph.inputs[0], graph.outputs[0]
     return {
         "bgr": contract is not None and contract.colour_order == "bgr",
@@ -133,7 +136,7 @@ def _numbers(side: str, tensor: Tensor) -> dict[str, str]:
     }
 
 
-def _in_words(contract: Contract | None) -> str:
+def _describe_contract(contract: Contract | None) -> str:
     if contract is None:
         return "unknown: the file carries no contract, so hand over inputs that are preprocessed as in training"
     shape = " x ".join(map(str, contract.shape))

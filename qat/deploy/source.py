@@ -1,4 +1,4 @@
-"""A `.tflite` as C source for microcontrollers: the model, its numbers, its operators, and vectors to test it with."""
+"""Write a `.tflite` as C source for microcontrollers: the model, its scales, its operators, and test vectors."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def c_source(
     """C and C++ files for TensorFlow Lite Micro.
 
     Args:
-        model: the file, preferably of a fixed batch of 1.
+        model: the file, as bytes or by path, preferably of a fixed batch of 1.
         name: prefix of all files and identifiers.
-        contract: how raw samples become inputs; by default the one that the file carries.
-        samples: real inputs for the golden vectors, one array [N, ...] an input; by default random codes.
+        contract: how raw samples become inputs; None takes the one that the file carries.
+        samples: real inputs for the golden vectors, float32 [N, ...] per input; None takes random codes.
 
     Returns:
         File name to text: `{name}.h` (C and C++: sizes, scales, zero points, quantize and dequantize, arena bound),
@@ -41,7 +41,7 @@ def c_source(
         `{name}_golden.h` and `{name}_golden.cc` (test vectors).
 
     Raises:
-        ConfigError: `name` is no identifier, or a tensor at the border has a dtype that C has no type for.
+        ConfigError: `name` is no identifier, or C has no type for the dtype of an input or output.
         TfliteFileError: the model is no usable file.
     """
     if identifier(name) != name:
@@ -66,8 +66,8 @@ def _check_types(graph: TfliteGraph) -> None:
             raise ConfigError(f"tensor {tensor.name!r} is {tensor.dtype}, which has no plain C type")
 
 
-def _sides(graph: TfliteGraph) -> Iterator[tuple[str, Tensor]]:
-    """Each tensor at the border with the word that stands for it in identifiers: input, input1, output, ..."""
+def _io_tensors(graph: TfliteGraph) -> Iterator[tuple[str, Tensor]]:
+    """Each input and output with its word in identifiers: input, input1, output, ..."""
     for word, tensors in (("input", graph.inputs), ("output", graph.outputs)):
         for index, tensor in enumerate(tensors):
             yield (word if index == 0 else f"{word}{index}"), tensor
@@ -99,7 +99,7 @@ def _header(name: str, content: bytes, graph: TfliteGraph, contract: Contract | 
         "// What the activations need at least. The runtime's own structures and scratch buffers come on top:\n"
         "// begin with twice as much, and read arena_used_bytes() after AllocateTensors().\n"
         f"enum {{ {prefix}_ARENA_LOWER_BOUND = {arena_lower_bound(graph)} }};\n",
-        *(_numbers(name, word, tensor) for word, tensor in _sides(graph)),
+        *(_numbers(name, word, tensor) for word, tensor in _io_tensors(graph)),
         *([_preprocessing(name, graph.inputs[0], contract)] if contract is not None else []),
         _END_EXTERN_C,
         closing,
@@ -139,7 +139,7 @@ def _numbers(name: str, word: str, tensor: Tensor) -> str:
 
 
 def _preprocessing(name: str, tensor: Tensor, contract: Contract) -> str:
-    """The input contract for one value of a raw sample."""
+    """The input contract as a C function of one raw value."""
     multiplier, offset = contract.affine
     channels = max(len(multiplier), len(offset))
     raw_type = "uint8_t" if contract.raw_dtype == "uint8" else "float"
@@ -176,7 +176,7 @@ def _data(name: str, content: bytes) -> str:
 def _operators(name: str, graph: TfliteGraph) -> str:
     calls, missing = resolver_calls(op for subgraph in graph.subgraphs for op in subgraph.ops)
     opening, closing = _guard(f"{name}_ops")
-    lacking = [f"// TensorFlow Lite Micro has no kernel for {label}: register your own.\n" for label in missing]
+    notes = [f"// TensorFlow Lite Micro has no kernel for {label}: register your own.\n" for label in missing]
     body = "".join(f"  if (resolver.{call}() != kTfLiteOk) return kTfLiteError;\n" for call in calls)
     camel = "".join(part.capitalize() for part in name.split("_"))
     return "".join(
@@ -184,7 +184,7 @@ def _operators(name: str, graph: TfliteGraph) -> str:
             f"// The operators that {name} needs, and no others. C++.\n",
             opening,
             '\n#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"\n\n',
-            *lacking,
+            *notes,
             f"constexpr int k{camel}OpCount = {len(calls) + len(missing)};\n\n",
             f"inline TfLiteStatus Register{camel}Ops(\n"
             f"    tflite::MicroMutableOpResolver<k{camel}OpCount>& resolver) {{\n",
@@ -200,7 +200,7 @@ def _golden_header(name: str, graph: TfliteGraph, vectors: GoldenVectors) -> str
     kernels = "its default and its reference kernels agree on them" if vectors.exact else "by its default kernels"
     tensors = "".join(
         f"extern const {name}_{word}_t {name}_golden_{word}[{len(vectors)}][{_elements(tensor)}];\n"
-        for word, tensor in _sides(graph)
+        for word, tensor in _io_tensors(graph)
     )
     return "\n".join(
         [
@@ -219,7 +219,7 @@ def _golden_header(name: str, graph: TfliteGraph, vectors: GoldenVectors) -> str
 def _golden_data(name: str, graph: TfliteGraph, vectors: GoldenVectors) -> str:
     parts = [f'#include "{name}_golden.h"\n']
     arrays = (*vectors.inputs, *vectors.outputs)
-    for (word, tensor), values in zip(_sides(graph), arrays, strict=True):
+    for (word, tensor), values in zip(_io_tensors(graph), arrays, strict=True):
         rows = "".join(f"  {{\n{array_body(row)}  }},\n" for row in values)
         size = f"[{len(vectors)}][{_elements(tensor)}]"
         parts.append(f"const {name}_{word}_t {name}_golden_{word}{size} = {{\n{rows}}};\n")

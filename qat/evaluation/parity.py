@@ -52,7 +52,7 @@ def measure_parity(
 def lsb_distance(expected: NDArray, found: NDArray, output: QuantParams) -> NDArray[np.int64]:
     """Distance of two real arrays in codes of `output`.
 
-    >>> lsb_distance(np.array([0.0, 0.5]), np.array([0.0, 0.51]), QuantParams.of(1 / 256, -128, "int8")).tolist()
+    >>> lsb_distance(np.array([0.0, 0.5]), np.array([0.0, 0.51]), QuantParams.make(1 / 256, -128, "int8")).tolist()
     [0, 3]
     """
     codes, other = (quantize(values, output).astype(np.int64) for values in (expected, found))

@@ -144,7 +144,7 @@ def _by_tensorflow(
         scheme = "stock"
     batches = []
     if scheme in ("int8", "int16x8"):
-        batches = as_batches(calibration, traced.inputs, multiplied=multiplied_inputs(traced.model))
+        batches = as_batches(calibration, traced.inputs, unscaled_inputs=multiplied_inputs(traced.model))
     if scheme == "int8" and engine == "auto":
         shape = {"batch_size": traced.batch_size, "signature": signature, "check": check}
         content = _on_our_ranges(traced.model, batches, per_channel, io=io, allow_float=allow_float, **shape)

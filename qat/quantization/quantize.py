@@ -69,7 +69,7 @@ def quantize_model(
     elif config.equalize_above is not None:
         equalize_uneven(graph, config.equalize_above)
     multiplied = multiplied_inputs(float_model)
-    batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size, multiplied=multiplied)
+    batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size, unscaled_inputs=multiplied)
     warn_of_outliers(batches, input_specs(graph))
     join_gates(graph, batches)
     parts_by_slices(graph)

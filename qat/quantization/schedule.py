@@ -16,7 +16,7 @@ from qat.errors import DataError
 from qat.quantization.keras.layers import Linear, RangeLayer
 from qat.quantization.keras.quantizers import ActivationQuantizer
 from qat.quantization.keras.wrapper import CanonicalWrapper
-from qat.schedule_point import step_of
+from qat.schedule_point import training_step
 
 
 def quantizers(model: tf_keras.Model) -> Iterator[Any]:
@@ -113,7 +113,7 @@ class QuantizationSchedule(tf_keras.callbacks.Callback):
         for name, change in (enabled | frozen).items():
             value = getattr(config, name)
             if value is not None:
-                self._at(step_of(value, steps, steps_per_epoch, key=f"quant.{name}"), *change)
+                self._at(training_step(value, steps, steps_per_epoch, key=f"quant.{name}"), *change)
 
     def _at(self, step: int, change: Any, value: bool) -> None:
         self.changes.setdefault(step, []).append((change, value))

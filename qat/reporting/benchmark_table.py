@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qat.reporting.table import table_text
-from qat.wrapping import wrapped
+from qat.wrapping import wrap
 
 Row = Mapping[str, Any]
 TITLES = ("file", "kind", "threads", "batch", "XNNPACK", "median ms", "p95 ms", "size KiB", "peak KiB", "MMAC", "ops")
@@ -24,11 +24,11 @@ def benchmark_text(rows: Sequence[Row], profiles: Mapping[str, Sequence[Row]], c
     """The table, the comparisons and the costliest operators, for a terminal of so many columns (None: a pipe)."""
     titles, cells = _table(rows)
     lines = [table_text(titles, cells, _given_up(titles, cells), columns)]
-    lines += [wrapped(sentence, columns) for sentence in comparisons(rows)]
+    lines += [wrap(sentence, columns) for sentence in comparisons(rows)]
     for name, ops in profiles.items():
         shares = ", ".join(f"{op} x{count} {share:.0%}" for op, count, share in operator_shares(ops)[:MOST_OPS])
         if shares:
-            lines.append(wrapped(f"operators of {name}, each timed alone: {shares}", columns))
+            lines.append(wrap(f"operators of {name}, each timed alone: {shares}", columns))
     return "\n".join(lines)
 
 

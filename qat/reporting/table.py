@@ -66,7 +66,7 @@ def table_text(
         titles, cells = [titles[place] for place in kept], [[row[place] for place in kept] for row in cells]
     shown = aligned(titles, cells)
     words = f"Not shown at {columns} columns: {', '.join(left_out)}."
-    return f"{shown}\n{terminal.wrapped(words, columns)}" if left_out else shown
+    return f"{shown}\n{terminal.wrap(words, columns)}" if left_out else shown
 
 
 def _wide(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
@@ -79,7 +79,7 @@ def _widths(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
 
 def _listed(titles: Sequence[str], row: Sequence[str], columns: int) -> str:
     lines = [f"{title}: {cell}" for title, cell in zip(titles, row, strict=True) if cell]
-    return "\n".join(terminal.wrapped(line, columns) for line in lines)
+    return "\n".join(terminal.wrap(line, columns) for line in lines)
 
 
 def aligned(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

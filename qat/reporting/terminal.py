@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from qat.wrapping import columns_of, wrapped
+from qat.wrapping import columns_of, wrap
 
 
 def width() -> int | None:
@@ -14,7 +14,7 @@ def width() -> int | None:
 
 
 def say(text: str) -> None:
-    print(wrapped(text, width()), flush=True)
+    print(wrap(text, width()), flush=True)
 
 
 def near(path: Path) -> Path:

@@ -21,7 +21,7 @@ from qat.stages.rehearsal import check_quantization, rehearse_conversion
 from qat.stages.run import Run
 from qat.stages.watching import CurveCallback
 from qat.training import FitSettings, fit, make_callbacks
-from qat.training.replicas import for_replicas
+from qat.training.replicas import clone_for_replicas
 
 History = tuple[dict[str, float], ...]
 TRAINED_HERE = "trained here"
@@ -120,7 +120,7 @@ def _cached_or_trained(run: Run) -> tuple[tf_keras.Model, History, str]:
     model = _build(run)
     with _turn(run, entry):
         found = float_cache.load(entry, model, run.progress.say) if run.workers.is_chief else None
-        if run.workers.agree(found is not None):
+        if run.workers.broadcast_flag(found is not None):
             model.set_weights(run.workers.broadcast(model.get_weights()))
             return model, found or (), f"cache {entry.key}"
         rehearse_conversion(run, model)
@@ -150,12 +150,12 @@ def _turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[None]:
 
 def _train(run: Run, model: tf_keras.Model) -> History:
     config, splits = run.config, run.splits
-    settings = FitSettings.of_train(config.train)
+    settings = FitSettings.from_train(config.train)
     tf_keras.utils.set_random_seed(config.seed)  # the same random steps, whatever was rehearsed before
     with run.progress.work("float training", settings.epochs, "epoch") as bar:
         callbacks: list[Any] = [CurveCallback(run.board, "float", bar), *make_callbacks(config.train.callbacks)]
         try:
-            with run.workers.trained(model, for_replicas) as trained:
+            with run.workers.replica_to_train(model, clone_for_replicas) as trained:
                 result = fit(
                     trained,
                     splits.train,

@@ -26,7 +26,7 @@ from qat.stages.run import Run
 from qat.stages.sensitivity import rank_layers, skipped_by_itself
 from qat.stages.watching import CurveCallback, EpochCallback
 from qat.training import FitSettings, fit
-from qat.training.feeding import steps_per_epoch, trained_on, training_batches
+from qat.training.feeding import steps_per_epoch, training_batches, training_indices
 from qat.variants import BASELINE, QUANTIZERS, TRAINED_BY_US
 
 CURVE = "deployed_int8"
@@ -100,8 +100,8 @@ def conversion_options(quant: QuantConfig) -> dict[str, bool]:
 def _train(run: Run, exported: Exported, float_model: FloatModel, watch: RangeWatch) -> History:
     model, options = exported.model, conversion_options(run.config.quant)
     config, task, before = run.config, float_model.task, len(float_model.history)
-    settings = FitSettings.of_quant(config.quant, config.train)
-    steps = steps_per_epoch(len(trained_on(run.splits.train, task)), settings.batch_size)
+    settings = FitSettings.from_quant(config.quant, config.train)
+    steps = steps_per_epoch(len(training_indices(run.splits.train, task)), settings.batch_size)
 
     def draw_file(trained: tf_keras.Model, step: int) -> None:
         _take_weights(model, trained)
@@ -124,7 +124,7 @@ def _train(run: Run, exported: Exported, float_model: FloatModel, watch: RangeWa
         ]
         augmentation = config.data.augmentation
         splits = run.splits
-        with run.workers.trained(model, qat_twin) as trained:
+        with run.workers.replica_to_train(model, qat_twin) as trained:
             result = fit(
                 trained,
                 splits.train,
@@ -162,7 +162,7 @@ def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
     config = run.config
     if not config.quant.reestimate_bn or not any(layer.norm["acts"] for layer in normalized(model)):
         return
-    settings = FitSettings.of_quant(config.quant, config.train)
+    settings = FitSettings.from_quant(config.quant, config.train)
     with run.progress.work("re-estimate BatchNormalization"):
         batches = training_batches(
             run.splits.train, settings.batch_size, task=task, seed=config.seed, augmentation=config.data.augmentation

@@ -36,7 +36,7 @@ def check_quantization(run: Run, model: tf_keras.Model) -> None:
     if quant.name in TRAINED_BY_US:
         check_quantizable(model, quant)
     if QUANTIZERS[quant.name].trained:
-        make_optimizer(FitSettings.of_quant(quant, run.config.train), steps=1)
+        make_optimizer(FitSettings.from_quant(quant, run.config.train), steps=1)
 
 
 def rehearse_conversion(run: Run, model: tf_keras.Model) -> None:

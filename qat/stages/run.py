@@ -20,7 +20,7 @@ from qat.reporting.dashboard import begin_runs
 from qat.stages.loggers import loggers_of
 from qat.stages.session import begin_session
 from qat.training.cluster import is_chief
-from qat.training.settings import larger_than
+from qat.training.settings import describe_oversized_batches
 from qat.training.workers import Workers
 from qat.variants import BASELINE, QUANTIZERS, STOCK, STOCK_VARIANT
 
@@ -86,7 +86,7 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         with progress.work("load data"):
             splits = data.load(config.data, wanted, config.seed)
         _refuse_one_class(config, splits)
-        for told in larger_than(len(splits.train), config.train, config.quant):
+        for told in describe_oversized_batches(len(splits.train), config.train, config.quant):
             warnings.warn(told, stacklevel=2)
         board.loggers += loggers_of(config, folder)
         begin_runs(board, config.quant.name, config.quant.beside)

@@ -80,7 +80,7 @@ def _their_errors() -> Iterator[None]:
 def _train(run: Run, traced: TracedModel, float_model: FloatModel) -> History:
     """Exactly the steps of our QAT: the same settings, seed and order of batches."""
     config, splits, before = run.config, run.splits, len(float_model.history)
-    settings = FitSettings.of_quant(config.quant, config.train)
+    settings = FitSettings.from_quant(config.quant, config.train)
     fake_quant, deployed = stock_curves(config.quant.name)
 
     def at_epochs(every: int, action: Callable[[tf_keras.Model, int], None]) -> EpochCallback:
@@ -99,7 +99,7 @@ def _train(run: Run, traced: TracedModel, float_model: FloatModel) -> History:
             at_epochs(config.log.ranges_every, draw_ranges),
             at_epochs(config.log.deployed_every, draw_file),
         ]
-        with run.workers.trained(traced.model, _twin) as trained:
+        with run.workers.replica_to_train(traced.model, _twin) as trained:
             result = fit(
                 trained,
                 splits.train,

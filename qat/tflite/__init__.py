@@ -1,4 +1,4 @@
-"""All about a `.tflite` that is there: read it, prove things about it, run it (`runtime/`), time it (`benchmark/`)."""
+"""Everything about an existing `.tflite`: read it, verify it, run it (`runtime/`), time it (`benchmark/`)."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -35,13 +35,11 @@ __all__ = [
     "with_metadata",
 ]
 
-_ABOVE = {"convert": "qat.export", "c_source": "qat.deploy", "feeding_snippets": "qat.deploy"}
+_DEFINED_ELSEWHERE = {"convert": "qat.export", "c_source": "qat.deploy", "feeding_snippets": "qat.deploy"}
 
 
 def __getattr__(name: str) -> Any:
-    """Names of the rooms above, looked up when they are asked for: users import all about files from here, and rooms
-    import one way only.
-    """
-    if name not in _ABOVE:
+    """Import names of higher packages on first use: users find them here, and imports between packages go one way."""
+    if name not in _DEFINED_ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_ABOVE[name]), name)
+    return getattr(import_module(_DEFINED_ELSEWHERE[name]), name)

@@ -1,4 +1,4 @@
-"""Scales and biases of a finished file that its kernels could not compute with."""
+"""Refuse scales and biases of a finished file that its kernels could not compute with."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from qat.tflite.graph import Op, Tensor, TfliteGraph, layer_name
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)  # below it float32 loses digits
 LARGEST_BIAS = 2**31 - 2  # an int32 beyond it was cut off
 _ADVICE = (
-    "Its weights and its bias are too far apart for one int32 sum: look for weights that are all but zero beside such "
+    "Its weights and its bias are too far apart for one int32 sum: look for weights that are almost zero with such "
     "a bias, or leave the layer in float (quant.skip, with allow_float=True)"
 )
 
 
 def refuse_broken_numbers(file: TfliteGraph) -> None:
-    """Nothing, if every scale is a normal float32 and every bias fits into its int32.
+    """Check that every scale is a normal float32 and that every bias fits into its int32.
 
     Raises:
-        WrongFileError: one does not; the layer is named.
+        WrongFileError: one does not; the message names its layer.
     """
     for op in file.ops:
         for index in (*op.inputs, *op.outputs):
@@ -36,10 +36,11 @@ def _layer(file: TfliteGraph, op: Op) -> str:
 
 def _check_scales(op: Op, tensor: Tensor, layer: str) -> None:
     scales = np.asarray(tensor.scales, np.float64)
-    wrong = scales[~(np.isfinite(scales) & (scales >= SMALLEST_SCALE))]
-    if wrong.size:
+    invalid = scales[~(np.isfinite(scales) & (scales >= SMALLEST_SCALE))]
+    if invalid.size:
         raise WrongFileError(
-            f"{op.name} of layer {layer!r} would have the scale {wrong[0]:g} for tensor {tensor.name.split(';')[0]!r}: "
+            f"{op.name} of layer {layer!r} would have the scale {invalid[0]:g} for tensor "
+            f"{tensor.name.split(';')[0]!r}: "
             f"expected finite numbers of at least {SMALLEST_SCALE:.3g}, which float32 holds. Bring weights and "
             "activations of this layer nearer to 1 (scale the inputs, fold a constant factor)"
         )
@@ -51,6 +52,6 @@ def _check_bias(op: Op, tensor: Tensor, layer: str) -> None:
     codes = np.frombuffer(tensor.content, np.int32).astype(np.int64)
     if codes.size and np.abs(codes).max() >= LARGEST_BIAS:
         raise WrongFileError(
-            f"the bias of layer {layer!r} ({op.name}) does not fit into the file's int32 in steps of input scale times "
-            f"kernel scale, {min(tensor.scales):.3g}: cut off at {max(tensor.scales) * 2**31:.3g}. {_ADVICE}"
+            f"the bias of layer {layer!r} ({op.name}) does not fit into the file's int32 at its scale, input scale "
+            f"times kernel scale, {min(tensor.scales):.3g}: cut off at {max(tensor.scales) * 2**31:.3g}. {_ADVICE}"
         )

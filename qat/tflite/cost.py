@@ -9,7 +9,7 @@ from typing import Any
 from qat.tflite.graph import Op, Subgraph, Tensor, TfliteGraph
 
 ALIGNMENT = 16  # of every tensor in the arena of TensorFlow Lite Micro
-# Their output may lie where their input lay; counted as one tensor, so that the bound stays a lower one.
+# Input and output may share memory; they count as one tensor, so that the bound stays a lower bound.
 _SAME_BYTES = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 
 
@@ -22,14 +22,22 @@ def multiply_accumulates(graph: TfliteGraph) -> int:
 
 
 def macs_of(op: Op, subgraph: Subgraph) -> int:
-    """Multiply-accumulates of one op; 0 for those that only move or compare."""
+    """Multiply-accumulates of one op.
+
+    Args:
+        op: any op of the subgraph.
+        subgraph: its subgraph, which holds the shapes.
+
+    Returns:
+        The count for the batch that the file declares; 0 for ops that only move, compare or add.
+    """
     output = subgraph.output_of(op)
     if op.name not in _COUNTS or output is None:
         return 0
     shapes = [subgraph.tensors[i].shape if i >= 0 else () for i in op.inputs]
     count, *ranks = _COUNTS[op.name]
     if len(shapes) < len(ranks) or any(len(shape) < rank for shape, rank in zip(shapes, ranks, strict=False)):
-        return 0  # a damaged file; the runtime will say so
+        return 0  # a damaged file, which the runtime refuses
     return count(op, shapes, output)
 
 
@@ -67,7 +75,7 @@ def _lstm(_op: Op, shapes: Shapes, output: Tensor) -> int:
 
 
 # How to count, and the least rank of each input that the count looks at.
-_COUNTS: Mapping[str, tuple[Any, ...]] = {
+_COUNTS: Mapping[str, tuple[Any, ...]] = {  # function, then ranks
     "CONV_2D": (_convolution, 0, 4),
     "DEPTHWISE_CONV_2D": (_depthwise, 0, 4),
     "FULLY_CONNECTED": (_dense, 0, 2),
@@ -79,40 +87,43 @@ _COUNTS: Mapping[str, tuple[Any, ...]] = {
 
 
 def arena_lower_bound(graph: TfliteGraph) -> int:
-    """Bytes that the activations of one sample need at the fullest moment, whatever the allocator does.
+    """Largest sum of bytes of activations that are alive at one op: a lower bound for every allocator.
 
-    Every tensor lives from the op that makes it to the last that reads it; inputs from the start, outputs to the end,
-    variables always. A real arena also holds scratch buffers and the runtime's own structures.
+    A tensor lives from the op that computes it to the last op that reads it; inputs from the first op, outputs to the
+    last, variables always. A real arena also holds scratch buffers and the runtime's own structures.
     """
     subgraph = graph.main
-    owner = _owners(subgraph)
+    owner = _shared_memory(subgraph)
     sizes: dict[int, int] = {}
-    spans: dict[int, tuple[int, int]] = {}
+    lifetimes: dict[int, tuple[int, int]] = {}
     for index, (first, last) in _lifetimes(subgraph).items():
         root = owner[index]
         sizes[root] = max(sizes.get(root, 0), _aligned(subgraph.tensors[index].size_bytes))
-        known = spans.get(root, (first, last))
-        spans[root] = (min(known[0], first), max(known[1], last))
-    moments = range(max(len(subgraph.ops), 1))
-    return max(sum(size for root, size in sizes.items() if spans[root][0] <= t <= spans[root][1]) for t in moments)
+        start, end = lifetimes.get(root, (first, last))
+        lifetimes[root] = (min(start, first), max(end, last))
+    ops = range(max(len(subgraph.ops), 1))
+    return max(
+        sum(size for root, size in sizes.items() if lifetimes[root][0] <= op <= lifetimes[root][1]) for op in ops
+    )
 
 
 def _lifetimes(subgraph: Subgraph) -> dict[int, tuple[int, int]]:
-    """First and last op at which each computed tensor must be there."""
+    """Index of the first and the last op during which each computed tensor is alive, by tensor index."""
     end = max(len(subgraph.ops) - 1, 0)
-    found = {}
+    lifetimes = {}
     for tensor in subgraph.tensors:
-        maker, users = subgraph.producers.get(tensor.index), subgraph.consumers.get(tensor.index, ())
+        producer, consumers = subgraph.producers.get(tensor.index), subgraph.consumers.get(tensor.index, ())
         is_input, is_output = tensor.index in subgraph.input_indices, tensor.index in subgraph.output_indices
-        if tensor.is_constant or not (maker or is_input or tensor.is_variable):
+        if tensor.is_constant or not (producer or is_input or tensor.is_variable):
             continue
-        first = 0 if is_input or tensor.is_variable or maker is None else maker.index
-        last = end if is_output or tensor.is_variable else max((op.index for op in users), default=first)
-        found[tensor.index] = (first, last)
-    return found
+        first = 0 if is_input or tensor.is_variable or producer is None else producer.index
+        last = end if is_output or tensor.is_variable else max((op.index for op in consumers), default=first)
+        lifetimes[tensor.index] = (first, last)
+    return lifetimes
 
 
-def _owners(subgraph: Subgraph) -> dict[int, int]:
+def _shared_memory(subgraph: Subgraph) -> dict[int, int]:
+    """For each tensor the index of the tensor whose memory it may share; its own where there is none."""
     owner = {tensor.index: tensor.index for tensor in subgraph.tensors}
     for op in subgraph.ops:
         if op.name in _SAME_BYTES and op.inputs and op.inputs[0] >= 0 and op.outputs:

@@ -1,4 +1,4 @@
-"""What a `.tflite` holds, as frozen values: tensors, ops, subgraphs, signatures. NumPy only."""
+"""The content of a `.tflite` as frozen values: tensors, ops, subgraphs, signatures. NumPy only."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ from qat.codes import QuantParams
 from qat.errors import TfliteFileError
 
 FLOAT_DTYPES = frozenset({"float16", "float32", "float64", "bfloat16", "float8_e4m3fn", "float8_e5m2"})
-PACKED_BITS = {"int4": 4, "uint4": 4, "int2": 2}  # several codes in a byte, the first in the lowest bits
+PACKED_BITS = {"int4": 4, "uint4": 4, "int2": 2}  # several codes per byte, the first in the lowest bits
 _UNPACKED = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8}
 _PLAIN = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 _PLAIN |= {"bool", "float16", "float32", "float64", "complex64", "complex128"}
 
 
 def unpack_codes(packed: NDArray[np.uint8], dtype: str, count: int) -> NDArray:
-    """Codes of 2 or 4 bits, one to an element.
+    """Unpack codes of 2 or 4 bits, as the schema's `TensorType` stores them.
+
+    Args:
+        packed: the stored bytes, [ceil(count * bits / 8)]; the first code is in the lowest bits.
+        dtype: a key of `PACKED_BITS`.
+        count: number of codes.
+
+    Returns:
+        One code per element, [count], int8 (uint8 for an unsigned dtype).
 
     >>> unpack_codes(np.array([0xF1, 0x07], np.uint8), "int4", 3).tolist()
     [1, -1, 7]
@@ -37,22 +45,29 @@ def unpack_codes(packed: NDArray[np.uint8], dtype: str, count: int) -> NDArray:
     return np.where(signed >= 1 << (bits - 1), signed - (1 << bits), signed).astype(np.int8)
 
 
-def layer_name(location: str, known: Iterable[str] = ()) -> str:
-    """The Keras layer in a tensor's location name; of the names in `known` if it holds one of them.
+def layer_name(location: str, layers: Iterable[str] = ()) -> str:
+    """The Keras layer that a tensor's name in the file tells.
+
+    Args:
+        location: the tensor's name; only what stands before the first ";" counts.
+        layers: names of the Keras model's layers; one of them that stands in `location` is preferred.
+
+    Returns:
+        The layer's name, without the prefix "quant_".
 
     >>> layer_name("mobilenet/quant_block_1_expand/Conv2D;mobilenet/quant_pad/Pad")
     'block_1_expand'
-    >>> layer_name("outer/encoder/conv_2/BiasAdd", known=["conv_2"])
+    >>> layer_name("outer/encoder/conv_2/BiasAdd", layers=["conv_2"])
     'conv_2'
     >>> layer_name("outer/op_encoder.act--Relu/Relu")  # of a model of ours: what follows "--" is an op of that layer
     'encoder.act'
     """
     first = location.split(";")[0].split(":")[0]
     parts = [_keras_layer(part) for part in first.split("/")]
-    known = set(known)
+    layers = set(layers)
     for part in reversed(parts):
-        if part in known or re.sub(r"_\d+$", "", part) in known:
-            return part if part in known else re.sub(r"_\d+$", "", part)
+        if part in layers or re.sub(r"_\d+$", "", part) in layers:
+            return part if part in layers else re.sub(r"_\d+$", "", part)
     if len(parts) > 2:
         return parts[1]
     return parts[0]
@@ -76,7 +91,7 @@ class Tensor:
     zero_points: tuple[int, ...]
     axis: int  # of the scales, where there are several
     is_variable: bool
-    content: memoryview | None = field(repr=False, default=None)  # of a constant, as stored
+    content: memoryview | None = field(repr=False, default=None)  # stored bytes of a constant
     sparse: bool = False
 
     @property
@@ -107,26 +122,26 @@ class Tensor:
 
     @cached_property
     def quantization(self) -> QuantParams | None:
-        """Scale and zero point, or None for a tensor that has none.
+        """Scale and zero point; None for a tensor that is not quantized.
 
         Raises:
-            TfliteFileError: the numbers in the file are no scales (0, negative, not finite).
+            TfliteFileError: a scale in the file is 0, negative or not finite.
         """
         if not self.scales or self.is_float:
             return None
         zero_points = self.zero_points or (0,)
         try:
             dtype = np.dtype(_UNPACKED.get(self.dtype, self.dtype))
-            return QuantParams.of(np.array(self.scales), np.array(zero_points), dtype, self.axis)
+            return QuantParams.make(np.array(self.scales), np.array(zero_points), dtype, self.axis)
         except (ValueError, TypeError, OverflowError) as error:
             raise TfliteFileError(f"tensor {self.index} ({self.name}): {error}") from error
 
     @cached_property
     def data(self) -> NDArray | None:
-        """A constant's values in the tensor's shape (packed codes unpacked to int8), None for a computed tensor.
+        """A constant's values in the tensor's shape, packed codes unpacked to int8; None for a computed tensor.
 
         Raises:
-            TfliteFileError: the stored bytes do not fill the shape, or the dtype has no NumPy form.
+            TfliteFileError: the stored bytes do not fill the shape, or are stored sparse.
         """
         if self.content is None:
             return None
@@ -145,7 +160,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Op:
-    """One operator: `name` as in TFLite's enumeration ("CONV_2D"); tensor indices, -1 for an input left out."""
+    """One operator: `name` as in TFLite's enumeration ("CONV_2D"); tensor indices, -1 for an absent optional input."""
 
     index: int
     name: str
@@ -192,14 +207,14 @@ class Subgraph:
 
     @cached_property
     def consumers(self) -> Mapping[int, tuple[Op, ...]]:
-        found: dict[int, list[Op]] = {}
+        consumers: dict[int, list[Op]] = {}
         for op in self.ops:
             for index in set(op.inputs) - {-1}:
-                found.setdefault(index, []).append(op)
-        return {index: tuple(ops) for index, ops in found.items()}
+                consumers.setdefault(index, []).append(op)
+        return {index: tuple(ops) for index, ops in consumers.items()}
 
     def output_of(self, op: Op) -> Tensor | None:
-        """The op's first output; some ops have none."""
+        """The op's first output; None for an op without outputs."""
         return self.tensors[op.outputs[0]] if op.outputs else None
 
     def tensors_of(self, op: Op) -> tuple[Tensor, ...]:
@@ -208,7 +223,7 @@ class Subgraph:
 
 @dataclass(frozen=True)
 class Signature:
-    """A named way in: names to tensor indices of one subgraph."""
+    """A named entry point: names to tensor indices of one subgraph."""
 
     key: str
     inputs: Mapping[str, int]
@@ -218,7 +233,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class TfliteGraph:
-    """A whole file. `tensors`, `ops`, `inputs`, `outputs` are those of the first subgraph, where inference starts."""
+    """A file. `tensors`, `ops`, `inputs`, `outputs` are those of the first subgraph, where inference starts."""
 
     description: str
     subgraphs: tuple[Subgraph, ...]
@@ -258,13 +273,13 @@ class TfliteGraph:
 
     @property
     def batch(self) -> int:
-        """How many samples one call is made for; 1 where that is open."""
+        """Number of samples per call; 1 where the file leaves it open."""
         return max([1, *(tensor.shape_signature[0] for tensor in self.inputs if tensor.shape_signature)])
 
     def by_sample(self, output: Tensor) -> bool:
-        """Whether the first axis of an output holds the samples of a call; else the whole output is one sample's."""
+        """Whether the first axis of an output counts samples; else the output belongs to one sample."""
         return bool(output.shape_signature) and output.shape_signature[0] in (-1, self.batch)
 
     def sample_shape(self, output: Tensor) -> tuple[int, ...]:
-        """What of an output belongs to one sample."""
+        """Shape of the part of an output that belongs to one sample."""
         return output.shape[1:] if self.by_sample(output) else output.shape

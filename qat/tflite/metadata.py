@@ -1,7 +1,7 @@
-"""What a `.tflite` says about itself beyond its graph: the input contract, the labels, how outputs are nested.
+"""Read and write the metadata of a `.tflite`: input contract, labels, structure of the outputs.
 
-Kept as one metadata entry of JSON, so that a file which lost its `model.json` still knows how it is fed, and again in
-TensorFlow Lite's own form, for the tools that know only that.
+It is stored as one metadata entry of JSON, so that a file without its `model.json` still carries its input contract,
+and again in TensorFlow Lite's own format for the tools that read only that.
 """
 
 from __future__ import annotations
@@ -25,9 +25,14 @@ ENTRY = "qat.model.json"
 
 @dataclass(frozen=True)
 class Metadata:
-    """`outputs_by_name`: the Keras model returned a dictionary, so that running the file does as well.
+    """What the file carries.
 
-    `post_training`: made of a quantized model of ours that nobody trained, whose tensors are named as a QAT model's.
+    Attributes:
+        contract: how raw samples become inputs.
+        labels: class names, in the order of the output.
+        outputs_by_name: the Keras model returned a dictionary, so `Interpreter.predict` does as well.
+        post_training: exported from a quantized model that was calibrated and not trained; its tensors are named as
+            those of a QAT model.
     """
 
     contract: Contract | None = None
@@ -43,30 +48,33 @@ class Metadata:
 
 
 def read_metadata(model: bytes | str | Path | TfliteGraph, graph: TfliteGraph | None = None) -> Metadata:
-    """What the file carries; an empty Metadata where it carries nothing of ours.
+    """Read what `with_metadata` or `convert` wrote; of another file, TensorFlow Lite's own metadata.
 
     Args:
-        model: the file's bytes, its path, or what `read` made of it.
-        graph: what `read` made of it, beside the bytes.
+        model: the file's bytes, its path, or what `read` returned for it.
+        graph: what `read` returned for it, to save reading the bytes again.
+
+    Returns:
+        The metadata; an empty Metadata for a file without any.
 
     Raises:
-        TfliteFileError: the file is no usable one, or its entry is not what we write.
+        TfliteFileError: it is no usable file, or its metadata entry is damaged.
     """
     content = b"" if isinstance(model, TfliteGraph) else read_bytes(model)
     graph = graph or (model if isinstance(model, TfliteGraph) else read(content))
     if ENTRY not in graph.metadata:
-        return _standard(graph, content)
+        return _read_task_metadata(graph, content)
     try:
         values = json.loads(graph.metadata[ENTRY])
         contract = Contract.from_dict(values["contract"]) if values["contract"] else None
-        marks = bool(values["outputs_by_name"]), bool(values.get("post_training", False))
-        return Metadata(contract, tuple(map(str, values["labels"])), *marks)
+        flags = bool(values["outputs_by_name"]), bool(values.get("post_training", False))
+        return Metadata(contract, tuple(map(str, values["labels"])), *flags)
     except (ValueError, KeyError, TypeError, AttributeError, ConfigError, RecursionError) as error:
         raise TfliteFileError(f"metadata entry {ENTRY!r} is damaged: {error}") from error
 
 
-def _standard(graph: TfliteGraph, content: bytes) -> Metadata:
-    """What TensorFlow Lite's own metadata says, of a file that is not ours."""
+def _read_task_metadata(graph: TfliteGraph, content: bytes) -> Metadata:
+    """TensorFlow Lite's own metadata, of a file that has no entry of ours."""
     if task_metadata.ENTRY not in graph.metadata:
         return Metadata()
     normalization = task_metadata.read_normalization(graph.metadata[task_metadata.ENTRY])
@@ -78,16 +86,25 @@ def _standard(graph: TfliteGraph, content: bytes) -> Metadata:
 
 
 def with_metadata(model: bytes | str | Path, *, contract: Contract | None = None, labels: Sequence[str] = ()) -> bytes:
-    """The same file, knowing its input contract and its labels. What it computes stays, byte for byte of its weights.
+    """Write an input contract and labels into a file. Its graph and weights do not change.
+
+    Args:
+        model: the file's bytes, or its path, which is only read.
+        contract: how raw samples become inputs; None leaves the file's own.
+        labels: class names, in the order of the output; empty leaves the file's own.
+
+    Returns:
+        The bytes of the new file.
 
     Raises:
         ConfigError: the contract's shape is not that of the file's input, or there are not as many labels as outputs.
+        TfliteFileError: it is no usable file.
     """
     model = read_bytes(model)
     graph = read(model)
-    known = read_metadata(model)
+    existing = read_metadata(model)
     _check(graph, contract, labels)
-    updated = replace(known, contract=contract or known.contract, labels=tuple(labels) or known.labels)
+    updated = replace(existing, contract=contract or existing.contract, labels=tuple(labels) or existing.labels)
     entries = {
         ENTRY: updated.to_json().encode(),
         task_metadata.ENTRY: task_metadata.write_entry(graph, updated.contract, updated.labels),
@@ -102,14 +119,14 @@ def with_metadata(model: bytes | str | Path, *, contract: Contract | None = None
 
 def _check(graph: TfliteGraph, contract: Contract | None, labels: Sequence[str]) -> None:
     shape = graph.inputs[0].shape_signature[1:] if graph.inputs else ()
-    if contract is not None and not _fits(contract.shape, shape):
-        raise ConfigError(f"contract.shape={list(contract.shape)}, but the file's input takes {list(shape)} a sample")
+    if contract is not None and not _shapes_match(contract.shape, shape):
+        raise ConfigError(f"contract.shape={list(contract.shape)}, but the file's input takes {list(shape)} per sample")
     classes = graph.outputs[0].shape[-1] if graph.outputs and graph.outputs[0].shape else 0
     if labels and len(graph.outputs) == 1 and classes > 1 and len(labels) != classes:
         raise ConfigError(f"labels: {len(labels)} names for {classes} output values; give one for each")
 
 
-def _fits(contract_shape: Sequence[int], file_shape: Sequence[int]) -> bool:
+def _shapes_match(contract_shape: Sequence[int], file_shape: Sequence[int]) -> bool:
     return len(contract_shape) == len(file_shape) and all(
-        size in (-1, wanted) for size, wanted in zip(file_shape, contract_shape, strict=True)
+        size in (-1, expected) for size, expected in zip(file_shape, contract_shape, strict=True)
     )

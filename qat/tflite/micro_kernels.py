@@ -1,4 +1,4 @@
-"""What the kernels of TensorFlow Lite Micro take: types, constants, ranks. Having a kernel of that name is not enough.
+"""Types, constants and ranks that the kernels of TensorFlow Lite Micro support: the op's name alone does not tell.
 
 From tflite-micro's kernels (`Prepare` and `Eval`) as of August 2026.
 """
@@ -32,16 +32,16 @@ _BY_TYPES = {
     "bool": "LOGICAL_AND LOGICAL_NOT LOGICAL_OR REDUCE_ALL",
 }
 TYPES = {name: frozenset(types.split()) for types, names in _BY_TYPES.items() for name in names.split()}
-_VALUE_AT = {"SPLIT": 1, "FILL": 1, "SELECT_V2": 1, "TRANSPOSE_CONV": 2}  # which input holds the values; else the first
+_VALUE_INDEX = {"SPLIT": 1, "FILL": 1, "SELECT_V2": 1, "TRANSPOSE_CONV": 2}  # the input with the values; else 0
 
-_WEIGHTS_AT: dict[str, tuple[int, ...]] = {
+_WEIGHTS_INDICES: dict[str, tuple[int, ...]] = {
     name: (1,) for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "SVDF")
 }
-_WEIGHTS_AT |= {"UNIDIRECTIONAL_SEQUENCE_LSTM": tuple(range(1, 9))}
+_WEIGHTS_INDICES |= {"UNIDIRECTIONAL_SEQUENCE_LSTM": tuple(range(1, 9))}
 _WEIGHTS = {"float32": {"float32"}, "int8": {"int8"}, "int16": {"int8"}}  # by the type of the values
 _INT4_WEIGHTS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})  # with int8 values
 
-_CONSTANTS_AT = {
+_CONSTANT_INDICES = {
     "BROADCAST_TO": (1,),
     "EXPAND_DIMS": (1,),
     "FILL": (0,),
@@ -54,24 +54,33 @@ _CONSTANTS_AT = {
     "STRIDED_SLICE": (1, 2, 3),
     "TRANSPOSE": (1,),
 }
-_MOST_AXES = {"BATCH_TO_SPACE_ND": 4, "L2_NORMALIZATION": 4, "PAD": 5, "PADV2": 5, "SLICE": 5, "SPACE_TO_BATCH_ND": 4}
-_MOST_AXES |= {"STRIDED_SLICE": 4, "TRANSPOSE": 5}
+_MAX_RANK = {"BATCH_TO_SPACE_ND": 4, "L2_NORMALIZATION": 4, "PAD": 5, "PADV2": 5, "SLICE": 5, "SPACE_TO_BATCH_ND": 4}
+_MAX_RANK |= {"STRIDED_SLICE": 4, "TRANSPOSE": 5}
 _QUANTIZE = {"float32": {"int8", "int16"}, "int8": {"int8", "uint8", "int16", "int32"}, "uint8": {"int8"}}
 _QUANTIZE |= {"int16": {"int8", "int16", "int32"}, "int32": {"int8", "int16"}}
 
 
-def micro_faults(op: Op, subgraph: Subgraph) -> Iterator[tuple[str, str]]:
-    """(reason, remedy) of everything in an op that its kernel there does not take; nothing where there is no kernel."""
+def find_unsupported(op: Op, subgraph: Subgraph) -> Iterator[tuple[str, str]]:
+    """Find what a kernel of TensorFlow Lite Micro does not support in an op.
+
+    Args:
+        op: any op of the subgraph.
+        subgraph: its subgraph, which holds the tensors.
+
+    Yields:
+        (reason, remedy), each a sentence; nothing for an op that has no kernel there.
+    """
     yield from _types(op, subgraph)
     yield from _weights(op, subgraph)
-    for at in _CONSTANTS_AT.get(op.name, ()):
-        tensor = _input(op, subgraph, at)
+    for index in _CONSTANT_INDICES.get(op.name, ()):
+        tensor = _input(op, subgraph, index)
         if tensor is not None and not tensor.is_constant:
+            name = tensor.name.split(";")[0]
             remedy = "Give the Keras input fixed sizes, and convert with batch_size=1."
-            yield f"takes sizes that are constants, and input {at} ({tensor.name.split(';')[0]!r}) is computed", remedy
+            yield f"takes sizes that are constants, and input {index} ({name!r}) is computed", remedy
     value = _value(op, subgraph)
-    if value is not None and len(value.shape) > _MOST_AXES.get(op.name, len(value.shape)):
-        yield f"takes at most {_MOST_AXES[op.name]} axes, and has {len(value.shape)}", "Reshape before it."
+    if value is not None and len(value.shape) > _MAX_RANK.get(op.name, len(value.shape)):
+        yield f"takes at most {_MAX_RANK[op.name]} axes, and has {len(value.shape)}", "Reshape before it."
     if op.name == "STRIDED_SLICE" and (op.options.get("ellipsis_mask") or op.options.get("new_axis_mask")):
         yield "ignores ellipsis and new axes there", "Write out every axis, and add axes by a reshape."
 
@@ -92,15 +101,15 @@ def _types(op: Op, subgraph: Subgraph) -> Iterator[tuple[str, str]]:
 
 def _weights(op: Op, subgraph: Subgraph) -> Iterator[tuple[str, str]]:
     value = _value(op, subgraph)
-    for at in _WEIGHTS_AT.get(op.name, ()):
-        weights = _input(op, subgraph, at)
+    for index in _WEIGHTS_INDICES.get(op.name, ()):
+        weights = _input(op, subgraph, index)
         if weights is None or value is None or value.dtype not in _WEIGHTS:
             continue
         allowed = _WEIGHTS[value.dtype]
         if value.dtype == "int8" and op.name in _INT4_WEIGHTS:
             allowed = allowed | {"int4"}
         if weights.dtype not in allowed:
-            yield f"takes no {weights.dtype} weights beside {value.dtype} values there", _remedy(weights.dtype)
+            yield f"takes no {weights.dtype} weights with {value.dtype} values there", _remedy(weights.dtype)
             return
         if weights.dtype == "int4" and op.name == "FULLY_CONNECTED" and weights.per_channel:
             yield "takes int4 weights of one scale only there", "Use weights of 8 bits."
@@ -115,8 +124,8 @@ def _remedy(dtype: str) -> str:
 
 
 def _value(op: Op, subgraph: Subgraph) -> Tensor | None:
-    return _input(op, subgraph, _VALUE_AT.get(op.name, 0))
+    return _input(op, subgraph, _VALUE_INDEX.get(op.name, 0))
 
 
-def _input(op: Op, subgraph: Subgraph, at: int) -> Tensor | None:
-    return subgraph.tensors[op.inputs[at]] if at < len(op.inputs) and op.inputs[at] >= 0 else None
+def _input(op: Op, subgraph: Subgraph, index: int) -> Tensor | None:
+    return subgraph.tensors[op.inputs[index]] if index < len(op.inputs) and op.inputs[index] >= 0 else None

@@ -1,4 +1,4 @@
-"""What `MicroMutableOpResolver` of TensorFlow Lite Micro calls each op; an op that is missing here has no kernel there.
+"""The methods of TensorFlow Lite Micro's `MicroMutableOpResolver`, by op; an op that is missing here has no kernel.
 
 From tflite-micro's micro_mutable_op_resolver.h as of 2025.
 """
@@ -36,6 +36,6 @@ CUSTOM_METHODS = {"TFLite_Detection_PostProcess": "AddDetectionPostprocess"}
 
 
 def resolver_calls(ops: Iterable[Op]) -> tuple[list[str], list[str]]:
-    """The resolver's methods for these ops, each once and sorted, and the labels of those it has no method for."""
+    """The resolver's methods for these ops, each once and sorted, and the labels of ops that it has no method for."""
     needed = {op.label: METHODS.get(op.name) or CUSTOM_METHODS.get(op.label) for op in ops}
     return sorted(filter(None, needed.values())), sorted(label for label, method in needed.items() if method is None)

@@ -1,6 +1,6 @@
-"""Do the types of an op's tensors go together? Kernels trust the file here, and write what has no room.
+"""Check that the types of an op's tensors go together. Kernels rely on it, and would write beyond a smaller buffer.
 
-Only what holds for every kernel of LiteRT: a file that breaks it was changed, or damaged.
+Only rules that hold for every kernel of LiteRT: a file that breaks one was changed, or damaged.
 """
 
 from __future__ import annotations
@@ -42,33 +42,34 @@ _ANY = ("resource", "variant")
 def check_types(subgraph: Subgraph) -> None:
     """Refuse an op whose output has a type that no kernel writes.
 
-    Raises: ValueError naming op and types.
+    Raises:
+        ValueError: names the op and the types.
     """
     for op in subgraph.ops:
-        for complaint in _complaints(op, subgraph):
-            raise ValueError(f"op {op.index} ({op.label}) of subgraph {subgraph.index} {complaint}")
+        for mismatch in _find_mismatches(op, subgraph):
+            raise ValueError(f"op {op.index} ({op.label}) of subgraph {subgraph.index} {mismatch}")
 
 
-def _complaints(op: Op, subgraph: Subgraph) -> Iterator[str]:
+def _find_mismatches(op: Op, subgraph: Subgraph) -> Iterator[str]:
     outputs = [subgraph.tensors[i] for i in op.outputs if i >= 0]
     if op.name in OF_KIND:
         yield from (f"cannot write {each.dtype}" for each in outputs if each.dtype not in (*OF_KIND[op.name], *_ANY))
-    source = _source(op, subgraph)
+    source = _like_input(op, subgraph)
     if source is None:
         return
     for each in outputs:
-        if each.dtype != source.dtype and each.dtype not in _ANY and not _is_known_mix(op, source, each):
+        if each.dtype != source.dtype and each.dtype not in _ANY and not _may_differ(op, source, each):
             yield f"reads {source.dtype} and cannot write {each.dtype}"
 
 
-def _source(op: Op, subgraph: Subgraph) -> Tensor | None:
-    place = LIKE_INPUT.get(op.name)
-    if place is None or place >= len(op.inputs) or op.inputs[place] < 0:
+def _like_input(op: Op, subgraph: Subgraph) -> Tensor | None:
+    index = LIKE_INPUT.get(op.name)
+    if index is None or index >= len(op.inputs) or op.inputs[index] < 0:
         return None
-    found = subgraph.tensors[op.inputs[place]]
-    return None if found.dtype in _ANY else found
+    tensor = subgraph.tensors[op.inputs[index]]
+    return None if tensor.dtype in _ANY else tensor
 
 
-def _is_known_mix(op: Op, source: Tensor, output: Tensor) -> bool:
-    """Integer kernels that write integers of another width."""
+def _may_differ(op: Op, source: Tensor, output: Tensor) -> bool:
+    """Whether an integer kernel of this op writes integers of another width."""
     return op.name in _MIXED and not source.is_float and not output.is_float and output.dtype != "bool"

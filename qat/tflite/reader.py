@@ -1,7 +1,7 @@
 """Read a `.tflite` without running it and without TensorFlow.
 
-The file may come from a stranger: every offset is checked by the flatbuffer runtime as it is followed, the work is
-bounded by the file's size, and whatever is wrong is a `TfliteFileError`.
+The file may be hostile: the flatbuffer runtime checks every offset that it follows, the work is bounded by the file's
+size, and every damage is a `TfliteFileError`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Budget:
 
 
 def read_bytes(model: bytes | bytearray | memoryview | str | Path) -> bytes:
-    """The bytes of a model given as bytes or as a path, with its identifier checked.
+    """The bytes of a model, from bytes or a path, with the file identifier checked.
 
     Raises:
         TfliteFileError: no such file, not readable, too short, or not a TFLite flatbuffer.
@@ -84,8 +84,11 @@ def read(model: bytes | bytearray | memoryview | str | Path) -> TfliteGraph:
     Args:
         model: the file's bytes, or its path.
 
+    Returns:
+        Everything in the file but the attributes of its ops, which `Op.options` reads on first use.
+
     Raises:
-        TfliteFileError: it is no usable TFLite file; the text says where it breaks.
+        TfliteFileError: it is no usable TFLite file; the message says where it breaks.
     """
     content = read_bytes(model)
     try:
@@ -219,12 +222,12 @@ def _read_op(index: int, op: Any, codes: list, tensor_count: int, budget: _Budge
 def _options_reader(index: int, op: Any) -> Callable[[], dict[str, Any]]:
     def read_options() -> dict[str, Any]:
         try:
-            found = schema.BuiltinOptionsCreator(op.BuiltinOptionsType(), op.BuiltinOptions())
-            if found is None:
-                found = schema.BuiltinOptions2Creator(op.BuiltinOptions2Type(), op.BuiltinOptions2())
+            options = schema.BuiltinOptionsCreator(op.BuiltinOptionsType(), op.BuiltinOptions())
+            if options is None:
+                options = schema.BuiltinOptions2Creator(op.BuiltinOptions2Type(), op.BuiltinOptions2())
         except DAMAGE as error:
             raise TfliteFileError(f"op {index}: its options are damaged ({error})") from error
-        fields = vars(found) if found is not None else {}
+        fields = vars(options) if options is not None else {}
         return {name: _value(name, value) for name, value in ((_snake(n), v) for n, v in fields.items())}
 
     return read_options
@@ -247,9 +250,9 @@ def _read_signature(signature: Any, subgraphs: tuple[Subgraph, ...], budget: _Bu
 
     def names(count: int, entry_at: Callable[[int], Any]) -> dict[str, int]:
         entries = [entry_at(i) for i in range(count)]
-        found = {_text(entry.Name(), budget): entry.TensorIndex() for entry in entries}
-        _check_indices("a signature", tuple(found.values()), len(subgraphs[index].tensors))
-        return found
+        indices = {_text(entry.Name(), budget): entry.TensorIndex() for entry in entries}
+        _check_indices("a signature", tuple(indices.values()), len(subgraphs[index].tensors))
+        return indices
 
     inputs = names(signature.InputsLength(), signature.Inputs)
     outputs = names(signature.OutputsLength(), signature.Outputs)

@@ -1,4 +1,4 @@
-"""What a full-int8 accelerator would reject in a file, and why."""
+"""Find what full-int8 accelerators, the Edge TPU and TensorFlow Lite Micro would reject in a file, and why."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qat.tflite.graph import Op, Subgraph, TfliteGraph
-from qat.tflite.micro_kernels import micro_faults
+from qat.tflite.micro_kernels import find_unsupported
 from qat.tflite.micro_ops import CUSTOM_METHODS, METHODS
 from qat.tflite.reader import read
 from qat.tflite.verify import verify
@@ -21,7 +21,7 @@ RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT SLICE SOFTMAX SPACE_TO_DEPTH SPLIT
 STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV
 """
 EDGE_TPU_OPS = frozenset(_EDGE_TPU_NAMES.split())
-COMPILED_OP = "edgetpu-custom-op"  # all that the Edge TPU compiler has put onto the chip
+COMPILED_OP = "edgetpu-custom-op"  # stands for all ops that the Edge TPU compiler mapped to the chip
 _WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
 _CONTROL = frozenset({"WHILE", "IF", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})
 _SHAPES = frozenset({"SHAPE", "PACK", "STRIDED_SLICE", "FILL", "RESHAPE", "BROADCAST_ARGS"})
@@ -29,7 +29,7 @@ _SHAPES = frozenset({"SHAPE", "PACK", "STRIDED_SLICE", "FILL", "RESHAPE", "BROAD
 
 @dataclass(frozen=True)
 class Rejection:
-    """One reason; `where` names the op or the tensor, `targets` the accelerators that mind."""
+    """One reason; `where` names the op or the tensor, `targets` the accelerators that reject it."""
 
     reason: str
     where: str
@@ -42,7 +42,7 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Readiness:
-    """`compiled`: by the Edge TPU compiler, so that it runs there and nowhere else."""
+    """What is rejected. `compiled`: by the Edge TPU compiler, so that the file runs there and nowhere else."""
 
     rejections: tuple[Rejection, ...]
     compiled: bool = False
@@ -61,25 +61,25 @@ TARGETS = (FULL_INT8, EDGE_TPU, MICRO)
 
 
 def readiness(tflite_model: bytes | str | Path | TfliteGraph) -> Readiness:
-    """Look for everything that a full-int8 accelerator, the Edge TPU, or TensorFlow Lite Micro has no place for.
+    """Find everything that a full-int8 accelerator, the Edge TPU, or TensorFlow Lite Micro cannot run.
 
     Raises:
         TfliteFileError: it is no usable TFLite file.
     """
     graph = tflite_model if isinstance(tflite_model, TfliteGraph) else read(tflite_model)
-    found = [*_arithmetic(graph), *_shapes(graph)]
+    rejections = [*_arithmetic(graph), *_shapes(graph)]
     for subgraph in graph.subgraphs:
-        found += [rejection for op in subgraph.ops for rejection in _of_op(op, subgraph)]
+        rejections += [rejection for op in subgraph.ops for rejection in _find_rejections(op, subgraph)]
     if not any(op.custom_code == COMPILED_OP for op in graph.ops):
-        return Readiness(tuple(found))
-    elsewhere = [replace(each, targets=tuple(t for t in each.targets if t != EDGE_TPU)) for each in found]
-    return Readiness(tuple(each for each in elsewhere if each.targets), compiled=True)
+        return Readiness(tuple(rejections))
+    by_others = [replace(each, targets=tuple(t for t in each.targets if t != EDGE_TPU)) for each in rejections]
+    return Readiness(tuple(each for each in by_others if each.targets), compiled=True)
 
 
 def _arithmetic(graph: TfliteGraph) -> Iterator[Rejection]:
     verification = verify(graph)
     for report in verification.float_ops:
-        remedy = "Quantize this layer, or export with io=int8 where it stands at the border."
+        remedy = "Quantize this layer, or export with io=int8 if it is the file's first or last op."
         yield Rejection("computes in float", str(report), (FULL_INT8, EDGE_TPU), remedy)
     for report in verification.unknown_ops:
         remedy = "Build the layer from ops that TFLite has."
@@ -99,13 +99,13 @@ def _shapes(graph: TfliteGraph) -> Iterator[Rejection]:
             yield Rejection("the batch is open", f"input {tensor.name!r}", (EDGE_TPU,), remedy)
 
 
-def _of_op(op: Op, subgraph: Subgraph) -> Iterator[Rejection]:
+def _find_rejections(op: Op, subgraph: Subgraph) -> Iterator[Rejection]:
     output = subgraph.output_of(op)
     where = f"{op.label} {subgraph.index}:{op.index} of layer {output.layer if output else ''!r}"
     tensors = subgraph.tensors_of(op)
     if op.custom_code is None and op.name not in METHODS:
         yield Rejection("has no kernel there", where, (MICRO,), "Replace the layer, or write and register a kernel.")
-    for reason, remedy in micro_faults(op, subgraph):
+    for reason, remedy in find_unsupported(op, subgraph):
         yield Rejection(reason, where, (MICRO,), remedy)
     if op.name in _CONTROL:
         yield Rejection("control flow or state", where, (FULL_INT8, EDGE_TPU), "Unroll the loop; keep state outside.")

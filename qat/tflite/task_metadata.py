@@ -1,7 +1,7 @@
-"""The metadata that TensorFlow Lite's own tools read: the entry TFLITE_METADATA, and labels zipped behind the model.
+"""The metadata that TensorFlow Lite's own tools read: the entry TFLITE_METADATA, and labels in a zip after the model.
 
 Android's MetadataExtractor and the Task library take normalization and labels from there. It can say less than our
-contract (no resize method, no BGR); what it says is read back from strangers' files, where it is all there is.
+contract (no resize method, no BGR). It is read from files that were written elsewhere and carry nothing else.
 Schema: tensorflow/tflite-support, metadata_schema.fbs, version 1.1.0.
 """
 
@@ -35,14 +35,15 @@ _DAMAGE = (struct.error, IndexError, ValueError, TypeError, AttributeError, Over
 
 @dataclass(frozen=True)
 class Normalization:
-    """input = (raw - mean) / std, one number a channel or one for all; raw pixels count 0..255."""
+    """input = (raw - mean) / std, one number per channel or one for all; raw pixels are 0..255."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
 def normalization_of(contract: Contract) -> Normalization | None:
-    """
+    """The normalization that a contract's scaling amounts to; None for a contract without scaling.
+
     >>> normalization_of(Contract((8, 8, 3), range=(-1, 1)))
     Normalization(mean=(127.5,), std=(127.5,))
     """
@@ -53,7 +54,15 @@ def normalization_of(contract: Contract) -> Normalization | None:
 
 
 def contract_of(normalization: Normalization, shape: Sequence[int]) -> Contract | None:
-    """The contract of an image input that is normalized so; None where it cannot be told.
+    """The contract of an image input with this normalization.
+
+    Args:
+        normalization: mean and std, in raw units (0..255), one per channel or one for all.
+        shape: of one input, (height, width, channels).
+
+    Returns:
+        A contract with `range` for one mean and std for all channels, else with `mean` and `std` in units of raw / 255;
+        None if the numbers make no valid contract.
 
     >>> contract_of(Normalization((127.5,), (127.5,)), (8, 8, 3)).range
     (-1.0, 1.0)
@@ -68,7 +77,16 @@ def contract_of(normalization: Normalization, shape: Sequence[int]) -> Contract 
 
 
 def write_entry(graph: TfliteGraph, contract: Contract | None, labels: Sequence[str]) -> bytes:
-    """The entry's bytes for a model whose first input is fed by `contract` and whose first output has `labels`."""
+    """Write the entry TFLITE_METADATA.
+
+    Args:
+        graph: the file.
+        contract: of its first input; None says nothing about normalization.
+        labels: class names of its first output; empty for none.
+
+    Returns:
+        The entry's bytes, a flatbuffer with identifier M001.
+    """
     builder = flatbuffers.Builder(1024)
     inputs = [_input(builder, t, contract if i == 0 else None) for i, t in enumerate(graph.inputs)]
     outputs = [_output(builder, t, bool(labels) and i == 0) for i, t in enumerate(graph.outputs)]
@@ -80,16 +98,24 @@ def write_entry(graph: TfliteGraph, contract: Contract | None, labels: Sequence[
 
 
 def append_labels(model: bytes, labels: Sequence[str]) -> bytes:
-    """The model with `labels.txt`, one name a line, in a zip archive behind it, where the Task library looks for it."""
+    """Append `labels.txt` in a zip archive, where the Task library looks for it.
+
+    Args:
+        model: the bytes of the file.
+        labels: class names, one per line of `labels.txt`.
+
+    Returns:
+        The bytes of the file with the archive after it; the same labels give the same bytes.
+    """
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        # A fixed date: the same model must give the same bytes.
+        # A fixed date, so that the same labels give the same bytes.
         file.writestr(zipfile.ZipInfo(LABEL_FILE, (1980, 1, 1, 0, 0, 0)), "\n".join(labels) + "\n")
     return model + archive.getvalue()
 
 
 def read_labels(model: bytes) -> tuple[str, ...]:
-    """The names in the first text file zipped behind a model; none where there is no such thing."""
+    """The lines of the first text file in a zip archive after the model; none where there is no archive."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as file:
             entries = [e for e in file.infolist() if e.filename.endswith(".txt") and e.file_size <= LARGEST_LABEL_FILE]
@@ -100,7 +126,7 @@ def read_labels(model: bytes) -> tuple[str, ...]:
 
 
 def read_normalization(entry: bytes) -> Normalization | None:
-    """How the first input is normalized, by the entry.
+    """The normalization of the first input that an entry declares; None if it declares none.
 
     Raises:
         TfliteFileError: the entry is damaged.
@@ -122,14 +148,14 @@ def read_normalization(entry: bytes) -> Normalization | None:
 def _input(builder: Any, tensor: Tensor, contract: Contract | None) -> int:
     fields = {0: builder.CreateString(tensor.name), 3: _content(builder, contract)}
     if contract is not None:
-        fields[1] = builder.CreateString(_in_words(contract))
+        fields[1] = builder.CreateString(_describe_contract(contract))
         normalization = normalization_of(contract)
         if normalization is not None:
             fields[4] = _vector(builder, [_process_unit(builder, normalization)])
     return _table(builder, 7, fields)
 
 
-def _in_words(contract: Contract) -> str:
+def _describe_contract(contract: Contract) -> str:
     values = ", ".join(f"{name}={value}" for name, value in contract.to_dict().items() if value is not None)
     return f"Input contract: {values}"
 
@@ -182,7 +208,7 @@ def _vector(builder: Any, offsets: Sequence[int]) -> int:
 
 
 class _View:
-    """One table of a flatbuffer whose schema has no generated reader here."""
+    """One table of a flatbuffer, read by slot number: its schema has no generated reader here."""
 
     def __init__(self, content: bytes, position: int) -> None:
         self._table = Table(content, position)
@@ -193,28 +219,28 @@ class _View:
             raise ValueError(f"identifier {content[4:8]!r}, expected {IDENTIFIER!r}")
         return cls(content, struct.unpack_from("<I", content)[0])
 
-    def _place(self, slot: int) -> int:
+    def _position(self, slot: int) -> int:
         offset = self._table.Offset(4 + 2 * slot)
         return offset + self._table.Pos if offset else 0
 
     def byte(self, slot: int) -> int:
-        place = self._place(slot)
-        return self._table.Get(number_types.Uint8Flags, place) if place else 0
+        position = self._position(slot)
+        return self._table.Get(number_types.Uint8Flags, position) if position else 0
 
     def table(self, slot: int) -> _View | None:
-        place = self._place(slot)
-        return _View(self._table.Bytes, self._table.Indirect(place)) if place else None
+        position = self._position(slot)
+        return _View(self._table.Bytes, self._table.Indirect(position)) if position else None
 
     def tables(self, slot: int) -> list[_View]:
-        place = self._place(slot)
-        if not place:
+        position = self._position(slot)
+        if not position:
             return []
-        offset = place - self._table.Pos
+        offset = position - self._table.Pos
         start, count = self._table.Vector(offset), min(self._table.VectorLen(offset), 1000)
         return [_View(self._table.Bytes, self._table.Indirect(start + 4 * i)) for i in range(count)]
 
     def floats(self, slot: int) -> tuple[float, ...]:
-        place = self._place(slot)
-        if not place:
+        position = self._position(slot)
+        if not position:
             return ()
-        return tuple(self._table.GetVectorAsNumpy(number_types.Float32Flags, place - self._table.Pos).tolist())
+        return tuple(self._table.GetVectorAsNumpy(number_types.Float32Flags, position - self._table.Pos).tolist())

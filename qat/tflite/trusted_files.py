@@ -1,4 +1,4 @@
-"""Which files this process made itself: they are run without a child process."""
+"""Trusted files: this process wrote them itself, so they are run without a child process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ _digests: set[bytes] = set()
 
 
 def trust(content: bytes) -> None:
-    """Note that a file was made here, and needs no child process."""
+    """Trust a file from here on: it is run in this process."""
     _digests.add(hashlib.sha256(content).digest())
 
 
 def is_trusted(content: bytes) -> bool:
-    """Whether this very file was made here. That a child ran it once is no reason to run it here with other shapes."""
+    """Whether a file with exactly these bytes is trusted.
+
+    A file that a child process ran once is not: with other input shapes it may still crash.
+    """
     return hashlib.sha256(content).digest() in _digests

@@ -1,4 +1,4 @@
-"""What a `.tflite` computes in: the proof that a file is integer-only, or the names of what is not."""
+"""Prove that a `.tflite` is integer-only, or name every op that is not."""
 
 from __future__ import annotations
 
@@ -19,37 +19,38 @@ _NO_NUMBERS = frozenset({"bool", "string", "resource", "variant"})
 
 @dataclass(frozen=True)
 class OpReport:
-    """One op, with what a reader needs to find it: its place, its output tensor, the Keras layer it came from."""
+    """One op and where it stands: indices of subgraph and op, its output tensor, the Keras layer that it came from."""
 
     subgraph: int
     index: int
     op: str
     tensor: str
     layer: str
-    fused: tuple[str, ...]  # further layers that the op took in, as the converter noted them
+    fused: tuple[str, ...]  # further layers that are fused into the op, as its tensor's name tells
     dtypes: tuple[str, ...]  # of its float tensors
 
     def __str__(self) -> str:
         floats = f" ({', '.join(sorted(set(self.dtypes)))})" if self.dtypes else ""
         fused = f" (with {', '.join(self.fused)})" if self.fused else ""
-        place = f"op {self.subgraph}:{self.index}"
-        return f"{self.op}{floats} of layer {self.layer!r}{fused}, {place}, tensor {self.tensor.split(';')[0]!r}"
+        position = f"op {self.subgraph}:{self.index}"
+        return f"{self.op}{floats} of layer {self.layer!r}{fused}, {position}, tensor {self.tensor.split(';')[0]!r}"
 
 
 @dataclass(frozen=True, repr=False)
 class Verification:
-    """What a file is.
+    """What `verify` reports of a file.
 
     Attributes:
         integer_only: no float tensor at any op, input or output, and no op of unknown arithmetic (Flex, custom).
         body_integer_only: as above, apart from QUANTIZE right after an input and DEQUANTIZE right before an output.
         float_ops: every op that reads or writes a float tensor (QUANTIZE and DEQUANTIZE among them).
-        float_islands: groups of connected ops that compute in float, borders not counted.
-        inner_conversions: QUANTIZE and DEQUANTIZE with a float side that stand inside the graph, not at its border.
+        float_islands: groups of connected ops that compute in float, without QUANTIZE and DEQUANTIZE.
+        inner_conversions: QUANTIZE and DEQUANTIZE with a float side that are not at a graph input or output.
         unknown_ops: Flex and other custom ops.
         per_tensor_weights: convolutions whose integer weights have one scale for several output channels.
         input_dtypes, output_dtypes: in the file's order.
-        op_counts: op name to how often it stands in the file.
+        op_counts: op name to the number of such ops in the file.
+        size_bytes: of the file.
     """
 
     integer_only: bool
@@ -74,13 +75,13 @@ class Verification:
             f"inputs {', '.join(self.input_dtypes)}; outputs {', '.join(self.output_dtypes)}; {self.size_bytes} bytes",
             "ops: " + ", ".join(f"{name} x{count}" for name, count in sorted(self.op_counts.items())),
         ]
-        for title, found in (
+        for title, reports in (
             ("float op", self.float_ops),
             ("Flex or custom op", self.unknown_ops),
             ("QUANTIZE/DEQUANTIZE inside", self.inner_conversions),
             ("weights with one scale for all channels", self.per_tensor_weights),
         ):
-            lines += [f"{title}: {report}" for report in found]
+            lines += [f"{title}: {report}" for report in reports]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -99,7 +100,7 @@ class Verification:
 
 
 def verify(tflite_model: bytes | str | Path | TfliteGraph) -> Verification:
-    """Look into a file, given as bytes, as a path, or as read already. Nothing is executed.
+    """Report what a file computes in, from its bytes, its path, or what `read` returned. Nothing is executed.
 
     Raises:
         TfliteFileError: it is no usable TFLite file.
@@ -108,9 +109,9 @@ def verify(tflite_model: bytes | str | Path | TfliteGraph) -> Verification:
     views = [_SubgraphView(subgraph) for subgraph in graph.subgraphs]
     float_ops = tuple(view.report(op) for view in views for op in view.float_ops)
     unknown = tuple(view.report(op) for view in views for op in view.subgraph.ops if op.custom_code is not None)
-    border_floats = any(t.is_float for s in graph.subgraphs for t in (*s.inputs, *s.outputs))
+    float_io = any(t.is_float for s in graph.subgraphs for t in (*s.inputs, *s.outputs))
     return Verification(
-        integer_only=not float_ops and not unknown and not border_floats,
+        integer_only=not float_ops and not unknown and not float_io,
         body_integer_only=not unknown and all(view.body_is_integer for view in views),
         float_ops=float_ops,
         float_islands=tuple(island for view in views for island in view.islands()),
@@ -130,10 +131,12 @@ class _SubgraphView:
     def __init__(self, subgraph: Subgraph) -> None:
         self.subgraph = subgraph
         self.float_ops = [op for op in subgraph.ops if any(t.is_float for t in subgraph.tensors_of(op))]
-        self.inner_conversions = [op for op in self.float_ops if op.name in CONVERSIONS and not self._at_border(op)]
+        self.inner_conversions = [
+            op for op in self.float_ops if op.name in CONVERSIONS and not self._is_io_conversion(op)
+        ]
 
-    def _at_border(self, op: Op) -> bool:
-        """QUANTIZE of a graph input, or DEQUANTIZE to a graph output, which nothing else reads in float."""
+    def _is_io_conversion(self, op: Op) -> bool:
+        """Whether it is a QUANTIZE of a graph input, or a DEQUANTIZE to a graph output that no other op reads."""
         if op.name == "QUANTIZE":
             return op.inputs[:1] != () and op.inputs[0] in self.subgraph.input_indices
         output = self.subgraph.output_of(op)
@@ -158,17 +161,17 @@ class _SubgraphView:
 
     def report(self, op: Op) -> OpReport:
         tensors = self.subgraph.tensors_of(op)
-        named = self._named_tensor(op)
+        named_tensor = self._named_tensor(op)
         floats = tuple(tensor.dtype for tensor in tensors if tensor.is_float)
-        name = named.name if named else ""
+        name = named_tensor.name if named_tensor else ""
         layer, *fused = dict.fromkeys(layer_name(part) for part in name.split(";"))
         return OpReport(self.subgraph.index, op.index, op.label, name, layer, tuple(fused), floats)
 
     def _named_tensor(self, op: Op) -> Tensor | None:
-        """The output; where the converter named that itself ("Identity"), the nearest tensor that a layer named."""
-        users = [user for output in op.outputs for user in self.subgraph.consumers.get(output, ())]
-        after = [i for user in users for i in (*user.outputs, *user.inputs)]
-        candidates = [self.subgraph.tensors[i] for i in (*op.outputs, *reversed(op.inputs), *after) if i >= 0]
+        """The output; if the converter named that itself ("Identity"), the nearest tensor named by a layer."""
+        consumers = [consumer for output in op.outputs for consumer in self.subgraph.consumers.get(output, ())]
+        later = [i for consumer in consumers for i in (*consumer.outputs, *consumer.inputs)]
+        candidates = [self.subgraph.tensors[i] for i in (*op.outputs, *reversed(op.inputs), *later) if i >= 0]
         return next((tensor for tensor in candidates if "/" in tensor.name), candidates[0] if candidates else None)
 
     def islands(self) -> list[tuple[OpReport, ...]]:
@@ -182,9 +185,9 @@ class _SubgraphView:
 
         for op in computing:
             for source in op.inputs:
-                before = self.subgraph.producers.get(source)
-                if before is not None and before.index in group_of and self.subgraph.tensors[source].is_float:
-                    group_of[root(op.index)] = root(before.index)
+                producer = self.subgraph.producers.get(source)
+                if producer is not None and producer.index in group_of and self.subgraph.tensors[source].is_float:
+                    group_of[root(op.index)] = root(producer.index)
         groups: dict[int, list[Op]] = {}
         for op in computing:
             groups.setdefault(root(op.index), []).append(op)

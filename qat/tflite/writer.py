@@ -1,4 +1,4 @@
-"""The bytes of a `.tflite`, from the schema's objects."""
+"""Write the schema's objects as the bytes of a `.tflite`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from qat.tflite.reader import IDENTIFIER
 
-ROOM = 1 << 16  # bytes for what is no constant
+STRUCTURE_BYTES = 1 << 16  # buffer for everything but constants
 ALIGNMENT = 16  # of constant data: kernels on ARM and microcontrollers load vectors straight from the file
 
 
@@ -31,11 +31,12 @@ class _AlignedBuffer(schema.BufferT):
         return schema.BufferEnd(builder)
 
 
-def pack(content: Any) -> bytes:
+def pack(content: schema.ModelT) -> bytes:
     """The bytes of a `ModelT`."""
     for buffer in content.buffers:
         buffer.__class__ = _AlignedBuffer
     constants = sum(len(buffer.data) + ALIGNMENT for buffer in content.buffers if buffer.data is not None)
-    builder = flatbuffers.Builder(constants + ROOM)  # where that is too little, it copies itself into twice as much
+    # A builder that is too small copies itself into one of twice the size.
+    builder = flatbuffers.Builder(constants + STRUCTURE_BYTES)
     builder.Finish(content.Pack(builder), IDENTIFIER)
     return bytes(memoryview(builder.Bytes)[builder.Head() :])

@@ -1,6 +1,6 @@
 """One loop for float training and quantization-aware training: `fit(model, train, val, settings)`.
 
-`FitSettings` can be made and checked without TensorFlow; `fit` brings it in when it is first asked for.
+`FitSettings` can be built and checked without TensorFlow; `fit` imports it on first use.
 """
 
 from typing import Any

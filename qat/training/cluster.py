@@ -1,4 +1,4 @@
-"""TF_CONFIG: which of several processes this is. No TensorFlow: the doors ask before it is imported."""
+"""TF_CONFIG: which of several processes this is. No TensorFlow: commands read it before that is imported."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type"
 
 
 def cluster() -> dict[str, Any]:
-    """
+    """The environment variable TF_CONFIG, parsed: `EXAMPLE` shows its keys.
+
     Raises:
-        ConfigError: TF_CONFIG is not set, or names no workers and no task.
+        ConfigError: TF_CONFIG is not set, or names no workers or no task.
     """
     text = os.environ.get("TF_CONFIG", "")
     try:
-        found = json.loads(text)
-        found["cluster"]["worker"][0], found["task"]["type"], int(found["task"]["index"])
+        config = json.loads(text)
+        config["cluster"]["worker"][0], config["task"]["type"], int(config["task"]["index"])
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        said = "is not set" if not text else f"cannot be used ({type(error).__name__}: {error})"
+        problem = "is not set" if not text else f"cannot be used ({type(error).__name__}: {error})"
         raise ConfigError(
-            f"train.strategy=multiworker: the environment variable TF_CONFIG {said}. Start the same command in each "
+            f"train.strategy=multiworker: the environment variable TF_CONFIG {problem}. Start the same command in each "
             f"process, with its own index: TF_CONFIG='{EXAMPLE}'"
         ) from error
-    return found
+    return config
 
 
 def is_chief() -> bool:
-    """Whether this process writes the files: the task of type chief, and without one the worker of index 0."""
-    found = cluster()
-    kind, index = found["task"]["type"], int(found["task"]["index"])
-    return kind == "chief" or (kind == "worker" and index == 0 and "chief" not in found["cluster"])
+    """Whether this process writes the files: the task of type chief, or, without one, the worker of index 0."""
+    config = cluster()
+    kind, index = config["task"]["type"], int(config["task"]["index"])
+    return kind == "chief" or (kind == "worker" and index == 0 and "chief" not in config["cluster"])
 
 
-def this_worker() -> str:
+def worker_name() -> str:
+    """Type and index of this process in TF_CONFIG, as "worker 0"."""
     task = cluster()["task"]
     return f"{task['type']} {task['index']}"

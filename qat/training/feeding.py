@@ -1,6 +1,6 @@
-"""From a split to batches for Keras: shuffled anew every epoch by a seed, prepared beside the training step.
+"""Turn a split into batches for Keras: shuffled every epoch by a seed, prepared in parallel with the training step.
 
-What fits in memory goes through the input contract once; what does not is read and prepared batch by batch.
+A split that fits in memory goes through the input contract once; a larger one is read and prepared batch by batch.
 """
 
 from __future__ import annotations
@@ -18,13 +18,20 @@ from qat.data import Split, augment
 from qat.errors import ConfigError
 
 IN_MEMORY_BYTES = 1 << 30
-"""Prepared float32 inputs up to this size are kept; above, they are prepared again every epoch."""
+"""Prepared float32 inputs up to this size stay in memory; larger ones are prepared again every epoch."""
 
 
 def steps_per_epoch(samples: int, batch_size: int) -> int:
-    """Training steps in one epoch; the last, short batch is left out (another one every epoch).
+    """Training steps in one epoch. The last, short batch is left out; shuffling leaves out other samples every epoch.
 
     A handful of samples would give BatchNorm a poor mean and variance. Fewer samples than one batch are one step.
+
+    Args:
+        samples: number of samples to train on.
+        batch_size: samples per training step.
+
+    Returns:
+        Number of training steps, at least 1.
 
     >>> steps_per_epoch(993, 32), steps_per_epoch(5, 32)
     (31, 1)
@@ -32,12 +39,20 @@ def steps_per_epoch(samples: int, batch_size: int) -> int:
     return max(1, samples // batch_size)
 
 
-def trained_on(split: Split, task: str) -> NDArray[np.int64]:
-    """Indices to train on: all, but for an autoencoder only those of class 0, the normal one."""
+def training_indices(split: Split, task: str) -> NDArray[np.int64]:
+    """Indices of the samples to train on: all, or, for an autoencoder, those of class 0, the normal one.
+
+    Args:
+        split: the samples and their labels.
+        task: "classification" or "reconstruction".
+
+    Returns:
+        Indices into the split, int64 [n], ascending.
+    """
     return np.flatnonzero(split.labels == 0) if task == "reconstruction" else np.arange(len(split))
 
 
-def _reader(split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
+def _make_reader(split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
     """A function from indices `[n]` to float32 inputs `[n, *shape]`, usable in a tf.data graph."""
     shape = split.contract.shape
     if len(split) * math.prod(shape) * 4 <= IN_MEMORY_BYTES:
@@ -50,8 +65,8 @@ def _reader(split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
     return read
 
 
-def _orders(indices: NDArray, batch_size: int, seed: int) -> Callable[[], Iterator[tuple[NDArray, int]]]:
-    """A function that yields one epoch of (indices of a batch, running number), in another order at every call."""
+def _epoch_orders(indices: NDArray, batch_size: int, seed: int) -> Callable[[], Iterator[tuple[NDArray, int]]]:
+    """A function that yields one epoch of (indices of a batch, number of the batch), in another order at every call."""
     epochs, steps = count(), steps_per_epoch(len(indices), batch_size)
 
     def one_epoch() -> Iterator[tuple[NDArray, int]]:
@@ -66,13 +81,25 @@ def _orders(indices: NDArray, batch_size: int, seed: int) -> Callable[[], Iterat
 def training_batches(
     split: Split, batch_size: int, *, task: str, seed: int, augmentation: AugmentationConfig | None = None
 ) -> tf.data.Dataset:
-    """Shuffled batches of (inputs, targets) for one epoch an iteration; targets are the inputs for an autoencoder."""
-    chosen = trained_on(split, task)
+    """Shuffled batches; each iteration over the data set is one epoch.
+
+    Args:
+        split: the samples.
+        batch_size: samples per batch.
+        task: "classification" or "reconstruction".
+        seed: decides the order of samples and the augmentation.
+        augmentation: random changes of the inputs; None for none.
+
+    Returns:
+        (inputs, targets): float32 [batch_size, *shape], and labels int64 [batch_size], or the inputs again for an
+        autoencoder.
+    """
+    indices = training_indices(split, task)
     numbers = tf.data.Dataset.from_generator(
-        _orders(chosen, batch_size, seed),
+        _epoch_orders(indices, batch_size, seed),
         output_signature=(tf.TensorSpec((None,), tf.int64), tf.TensorSpec((), tf.int64)),
-    ).apply(tf.data.experimental.assert_cardinality(steps_per_epoch(len(chosen), batch_size)))
-    return _pipeline(split, numbers, task, _augmenter(augmentation, seed))
+    ).apply(tf.data.experimental.assert_cardinality(steps_per_epoch(len(indices), batch_size)))
+    return _pipeline(split, numbers, task, _make_augmenter(augmentation, seed))
 
 
 def distributed_batches(
@@ -84,15 +111,26 @@ def distributed_batches(
     seed: int,
     augmentation: AugmentationConfig | None = None,
 ) -> tf.distribute.DistributedDataset:
-    """The batches of `training_batches`, epoch after epoch without an end, each shared out in equal parts.
+    """The batches of `training_batches`, repeated endlessly, each split into equal parts for the replicas.
 
     Every worker prepares the whole batch, so that order and augmentation are those of one process.
 
+    Args:
+        strategy: whose replicas share each batch.
+        split: the samples.
+        batch_size: samples per batch of all replicas together.
+        task: "classification" or "reconstruction".
+        seed: decides the order of samples and the augmentation.
+        augmentation: random changes of the inputs; None for none.
+
+    Returns:
+        (inputs, targets) as `training_batches`, with batch_size / replicas samples for each replica.
+
     Raises:
-        ConfigError: a batch that has no equal parts.
+        ConfigError: the batch size is no multiple of the number of replicas.
     """
     replicas = strategy.num_replicas_in_sync
-    size = min(batch_size, len(trained_on(split, task)))
+    size = min(batch_size, len(training_indices(split, task)))
     if size % replicas:
         raise ConfigError(
             f"train.batch_size={size}: {replicas} replicas share it; expected a multiple of {replicas}, so that each "
@@ -114,13 +152,22 @@ def distributed_batches(
 
 
 def validation_batches(split: Split, batch_size: int, *, task: str) -> tf.data.Dataset:
-    """All that can be compared, in order, the last short batch included, never augmented."""
-    indices = tf.data.Dataset.from_tensor_slices(trained_on(split, task)).batch(batch_size)
+    """The samples of `training_indices` in order, the last, short batch included, never augmented.
+
+    Args:
+        split: the samples.
+        batch_size: samples per batch.
+        task: "classification" or "reconstruction".
+
+    Returns:
+        (inputs, targets) as `training_batches`.
+    """
+    indices = tf.data.Dataset.from_tensor_slices(training_indices(split, task)).batch(batch_size)
     numbers = tf.data.Dataset.zip(indices, tf.data.Dataset.counter())
     return _pipeline(split, numbers, task, None)
 
 
-def _augmenter(settings: AugmentationConfig | None, seed: int) -> Callable[[NDArray, int], NDArray] | None:
+def _make_augmenter(settings: AugmentationConfig | None, seed: int) -> Callable[[NDArray, int], NDArray] | None:
     if settings is None or settings == AugmentationConfig():
         return None
     return lambda inputs, number: augment(inputs, settings, np.random.default_rng([seed, int(number)]))
@@ -129,8 +176,8 @@ def _augmenter(settings: AugmentationConfig | None, seed: int) -> Callable[[NDAr
 def _pipeline(
     split: Split, numbers: tf.data.Dataset, task: str, augmenter: Callable[[NDArray, int], NDArray] | None
 ) -> tf.data.Dataset:
-    """(indices, running number of the batch) to (inputs, targets), several batches at a time, in order."""
-    read, labels = _reader(split), tf.constant(split.labels)
+    """Map (indices, number of the batch) to (inputs, targets), several batches in parallel, in order."""
+    read, labels = _make_reader(split), tf.constant(split.labels)
 
     def batch(indices: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         inputs = read(indices)
@@ -139,7 +186,7 @@ def _pipeline(
         return inputs, inputs if task == "reconstruction" else tf.gather(labels, indices)
 
     options = tf.data.Options()
-    # Workers see all of `val`, so that no part is short and all say the same; `train` is shared out by hand.
+    # Every worker sees all of `val` and computes the same metrics; `distributed_batches` splits `train` itself.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     batches = numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)

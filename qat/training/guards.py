@@ -1,4 +1,4 @@
-"""What watches over a training: stop at the first loss that is no number, remember good weights, stop early."""
+"""The callback of every training: stop at the first loss that is not finite, remember good weights, stop early."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tf_keras
 from numpy.typing import NDArray
 
 Weights = list[NDArray]
-LARGEST_WEIGHT = 1e8  # no layer that learns comes near; a loss behind ReLU and BatchNormalization may look well beyond
+LARGEST_WEIGHT = 1e8  # no layer that learns comes near; behind ReLU and BatchNormalization the loss may still look well
 
 
 class Diverged(Exception):
-    """Carries the place of the first bad number out of Keras' loop; `fit` turns it into TrainingDivergedError."""
+    """Carries the first value that is not finite, and when, out of Keras' loop; `fit` raises TrainingDivergedError."""
 
     def __init__(self, what: str, value: float, epoch: int, step: int) -> None:
         super().__init__(f"{what} became {value}")
@@ -27,7 +27,15 @@ def _score(logs: dict[str, float], task: str) -> tuple[float, ...]:
 
 
 class Guard(tf_keras.callbacks.Callback):
-    """Watches every step and epoch of one `fit`. `last_good` and `best` are (epoch, weights); epoch -1 is the start."""
+    """Checks every training step and epoch of one `fit`.
+
+    `last_good` and `best` are (epoch, weights), epochs counted from 0; epoch -1 is before the first step.
+
+    Args:
+        task: "classification" or "reconstruction", which decides what the best epoch is.
+        keep_best: remember the weights of the best epoch.
+        patience: stop after so many epochs without a better val metric; None never stops early.
+    """
 
     def __init__(self, task: str, keep_best: bool, patience: int | None) -> None:
         super().__init__()
@@ -45,7 +53,7 @@ class Guard(tf_keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        # The loss in logs is the epoch's running mean: NaN or infinite from the first step that was.
+        # The loss in logs is the epoch's running mean: not finite from the first step on whose loss is not finite.
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
             raise Diverged("the loss", loss, self.epoch, batch)
@@ -77,6 +85,6 @@ class Guard(tf_keras.callbacks.Callback):
                 raise Diverged(f"weight {variable.name}", largest, epoch, self.params["steps"] - 1)
         return weights
 
-    def kept(self) -> tuple[int, Weights]:
-        """The epoch and weights to go on with: the best ones, if they are kept, else the last good ones."""
+    def selected_weights(self) -> tuple[int, Weights]:
+        """Epoch and weights that the model ends with: the best ones if `keep_best`, else the last good ones."""
         return self.best or self.last_good

@@ -16,7 +16,13 @@ from qat.config import AugmentationConfig
 from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
 from qat.models import task_of
-from qat.training.feeding import distributed_batches, steps_per_epoch, trained_on, training_batches, validation_batches
+from qat.training.feeding import (
+    distributed_batches,
+    steps_per_epoch,
+    training_batches,
+    training_indices,
+    validation_batches,
+)
 from qat.training.guards import Diverged, Guard
 from qat.training.loss import choose_loss
 from qat.training.settings import FitSettings
@@ -24,21 +30,32 @@ from qat.training.settings import FitSettings
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training left. `history` has one dict an epoch: loss, val_loss, learning_rate, and accuracies if any."""
+    """The outcome of a training. `history` has one dict per epoch: loss, val_loss, learning_rate, accuracies if any."""
 
     history: tuple[dict[str, float], ...]
-    best_epoch: int  # by the val metric, from 0; -1 if there was no epoch
-    kept_epoch: int  # the one whose weights the model has now
-    steps: int
+    best_epoch: int  # by the val metric, counted from 0; -1 if there was no epoch
+    kept_epoch: int  # whose weights the model has now
+    steps: int  # training steps
 
 
 def make_optimizer(settings: FitSettings, steps: int) -> tf_keras.optimizers.Optimizer:
-    """A new optimizer; with schedule "cosine" its rate falls to 0 over `steps`."""
+    """Build a new optimizer.
+
+    Args:
+        settings: optimizer, learning rate and schedule.
+        steps: training steps over which the schedule "cosine" lets the learning rate fall to 0.
+
+    Returns:
+        A Keras optimizer without variables.
+
+    Raises:
+        ConfigError: `_target_` cannot be imported or called, or returns no Keras 2 optimizer.
+    """
     rate: Any = settings.learning_rate
     if settings.schedule == "cosine" and steps > 0:
         rate = tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, decay_steps=steps)
     key = f"{settings.group}.optimizer"
-    make = targets.bound(key, settings.optimizer)
+    make = targets.resolve(key, settings.optimizer)
     try:
         optimizer = make(learning_rate=rate)
     except (TypeError, ValueError) as error:
@@ -51,18 +68,22 @@ def make_optimizer(settings: FitSettings, steps: int) -> tf_keras.optimizers.Opt
     return optimizer
 
 
-def make_callbacks(wanted: Sequence[dict[str, Any]]) -> list[tf_keras.callbacks.Callback]:
-    """The extra Keras callbacks of `train.callbacks`, each made from its `_target_` dict."""
-    made = []
-    for place, target in enumerate(wanted):
-        key = f"train.callbacks[{place}]"
+def make_callbacks(target_dicts: Sequence[dict[str, Any]]) -> list[tf_keras.callbacks.Callback]:
+    """The extra Keras callbacks of `train.callbacks`, each built from its `_target_` dict.
+
+    Raises:
+        ConfigError: a `_target_` is missing, cannot be imported or called, or returns no Keras callback.
+    """
+    callbacks = []
+    for index, target in enumerate(target_dicts):
+        key = f"train.callbacks[{index}]"
         if "_target_" not in target:
             raise ConfigError(f"{key}={target}: expected a _target_, such as tf_keras.callbacks.TerminateOnNaN")
         callback = targets.call(key, target)
         if not isinstance(callback, tf_keras.callbacks.Callback):
             raise ConfigError(f"{key}._target_={target['_target_']}: expected a tf_keras callback")
-        made.append(callback)
-    return made
+        callbacks.append(callback)
+    return callbacks
 
 
 def _batches(strategy: tf.distribute.Strategy | None) -> Callable[..., Any]:
@@ -70,25 +91,25 @@ def _batches(strategy: tf.distribute.Strategy | None) -> Callable[..., Any]:
 
 
 def _check(split: Split, task: str) -> None:
-    if len(trained_on(split, task)):
+    if len(training_indices(split, task)):
         return
     which = " of class 0, the normal one an autoencoder learns" if task == "reconstruction" and len(split) else ""
     raise DataError(f"split {split.name} has no samples{which}; training needs at least one")
 
 
-def _make_variables(model: tf_keras.Model, outputs: tf.Tensor, targets: tf.Tensor) -> None:
-    """Those of the optimizer and the metrics: a training step that makes them in its first call is traced twice."""
+def _create_variables(model: tf_keras.Model, outputs: tf.Tensor, targets: tf.Tensor) -> None:
+    """Create the variables of optimizer and metrics: a training step that creates them itself is traced twice."""
     model.optimizer.build(model.trainable_variables)
     model.compute_loss(None, targets, outputs)
     model.compute_metrics(None, targets, outputs, None)
     model.reset_metrics()
 
 
-def _diverged(error: Diverged, kept_epoch: int, settings: FitSettings) -> TrainingDivergedError:
-    kept = "those from before the first step" if kept_epoch < 0 else f"those after epoch {kept_epoch + 1}"
+def _divergence_error(error: Diverged, kept_epoch: int, settings: FitSettings) -> TrainingDivergedError:
+    since = "those from before the first step" if kept_epoch < 0 else f"those after epoch {kept_epoch + 1}"
     return TrainingDivergedError(
         f"{error.what} became {error.value} at step {error.step + 1} of epoch {error.epoch + 1}; training stopped, and "
-        f"the model has its last good weights back, {kept}. Try a smaller {settings.group}.learning_rate "
+        f"the model has its last good weights back, {since}. Try a smaller {settings.group}.learning_rate "
         f"(it is {settings.learning_rate}), or look for extreme values in the data"
     )
 
@@ -106,24 +127,38 @@ def fit(
     strategy: tf.distribute.Strategy | None = None,
     loss_of: tf_keras.Model | None = None,
 ) -> FitResult:
-    """Compile `model` from `settings` and train it in place on `train`, watching `val` after every epoch.
+    """Compile `model` from `settings` and train it in place on `train`, evaluating `val` after every epoch.
 
-    `seed` orders the samples and draws the augmentation (of `train` alone). `task` is found from the model where it
-    is None; an autoencoder learns from class 0. `callbacks` see each epoch's `learning_rate` in their logs. With
-    `strategy`, under whose scope the model was built, a batch is shared by its replicas. The loss is the one that fits
-    the outputs of `loss_of` (None: of the model itself, whose outputs a quantizer may have moved beyond recognition).
+    Args:
+        model: one input of the split's shape, one output.
+        train: the samples to train on; of an autoencoder those of class 0.
+        val: the samples that decide the best epoch.
+        settings: epochs, batch size, optimizer and so on. With 0 epochs nothing happens.
+        seed: decides the order of samples and the augmentation of `train`.
+        task: "classification" or "reconstruction"; None derives it from the model.
+        augmentation: random changes of the inputs of `train`; None for none.
+        callbacks: called after our own; their logs hold each epoch's `learning_rate`.
+        strategy: under whose scope the model was built; its replicas share each batch. None for one device.
+        loss_of: the model whose outputs for one batch decide the loss; None takes `model` itself. Give the float model
+            of a quantized one, whose fake-quantized outputs may no longer look like probabilities.
 
-    Raises: TrainingDivergedError when a loss or weight is no longer finite: the model then has its last good weights;
-    DataError for an empty split; ConfigError for an optimizer that cannot be made.
+    Returns:
+        History, epochs counted from 0, and the number of training steps.
+
+    Raises:
+        TrainingDivergedError: a loss or weight is no longer finite; the model has its last good weights back.
+        DataError: a split without samples to train on.
+        ConfigError: an optimizer that cannot be built, or a batch that the replicas cannot share equally.
+        ModelError: the model's outputs are not finite before the first step.
     """
     task = task or task_of(model)
     _check(train, task)
     _check(val, task)
-    steps = settings.epochs * steps_per_epoch(len(trained_on(train, task)), settings.batch_size)
+    steps = settings.epochs * steps_per_epoch(len(training_indices(train, task)), settings.batch_size)
     guard = Guard(task, settings.keep_best, settings.early_stop_epochs)
     if settings.epochs == 0:
         return FitResult((), -1, -1, 0)
-    batch = trained_on(train, task)[: settings.batch_size]
+    batch = training_indices(train, task)[: settings.batch_size]
     first = model(train.inputs(batch), training=False)
     with strategy.scope() if strategy else nullcontext():
         outputs = first if loss_of is None else loss_of(train.inputs(batch), training=False)
@@ -131,21 +166,21 @@ def fit(
         model.compile(make_optimizer(settings, steps), loss=loss, metrics=metrics)
     if strategy is None:
         targets = train.inputs(batch) if task == "reconstruction" else train.labels[batch]
-        _make_variables(model, first, tf.constant(targets))
+        _create_variables(model, first, tf.constant(targets))
     try:
         model.fit(
             _batches(strategy)(train, settings.batch_size, task=task, seed=seed, augmentation=augmentation),
-            steps_per_epoch=steps // settings.epochs if strategy else None,  # its batches have no end
+            steps_per_epoch=steps // settings.epochs if strategy else None,  # distributed batches are endless
             validation_data=validation_batches(val, max(settings.batch_size, 64), task=task),
             epochs=settings.epochs,
             callbacks=[guard, *callbacks],
             verbose=0,
         )
     except Diverged as error:
-        kept_epoch, weights = guard.kept()
+        kept_epoch, weights = guard.selected_weights()
         model.set_weights(weights)
-        raise _diverged(error, kept_epoch, settings) from error
-    kept_epoch, weights = guard.kept()
+        raise _divergence_error(error, kept_epoch, settings) from error
+    kept_epoch, weights = guard.selected_weights()
     if kept_epoch != len(guard.history) - 1:
         model.set_weights(weights)
     return FitResult(tuple(guard.history), guard.best_epoch, kept_epoch, guard.steps)

@@ -1,4 +1,4 @@
-"""Loss and metric by what the model gives: probabilities, logits, one column, or its own input."""
+"""Choose loss and metric by the model's outputs: probabilities, logits, one column, or its own input."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def are_probabilities(outputs: NDArray) -> bool:
     return within and bool(np.all(np.abs(outputs.sum(axis=-1) - 1) <= tolerance))
 
 
-def _smoothed(classes: int, label_smoothing: float, from_logits: bool) -> Loss:
+def _smoothed_cross_entropy(classes: int, label_smoothing: float, from_logits: bool) -> Loss:
     def cross_entropy(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         targets = tf.one_hot(tf.cast(tf.reshape(labels, (-1,)), tf.int32), classes)
         return tf_keras.losses.categorical_crossentropy(targets, outputs, from_logits, label_smoothing)
@@ -38,10 +38,21 @@ def _smoothed(classes: int, label_smoothing: float, from_logits: bool) -> Loss:
 def choose_loss(
     task: str, outputs: NDArray, label_smoothing: float = 0.0
 ) -> tuple[Loss, list[tf_keras.metrics.Metric]]:
-    """Loss and metrics for a model that gave `outputs` for one batch.
+    """Choose loss and metrics from a model's outputs for one batch.
 
     Reconstruction: mean squared error. Two classes in one column: binary cross-entropy. Else sparse cross-entropy.
-    Raises: ModelError if an output is not finite before any step; ConfigError for smoothing that has no meaning here.
+
+    Args:
+        task: "classification" or "reconstruction".
+        outputs: of the model before training, float [N, classes], probabilities or logits.
+        label_smoothing: 0 to below 1, as Keras' CategoricalCrossentropy takes it.
+
+    Returns:
+        Loss of (labels or targets, outputs), and the metrics: accuracy, or none for reconstruction.
+
+    Raises:
+        ModelError: an output is not finite.
+        ConfigError: label smoothing for one column or for reconstruction.
     """
     if not np.isfinite(outputs).all():
         raise ModelError(
@@ -50,7 +61,7 @@ def choose_loss(
         )
     binary = outputs.shape[-1] == 1
     if label_smoothing and (binary or task == "reconstruction"):
-        raise ConfigError(f"train.label_smoothing={label_smoothing}: only for models with one output a class")
+        raise ConfigError(f"train.label_smoothing={label_smoothing}: only for models with one output per class")
     if task == "reconstruction":
         return tf_keras.losses.MeanSquaredError(), []
     from_logits = not are_probabilities(outputs)
@@ -60,5 +71,5 @@ def choose_loss(
         return tf_keras.losses.BinaryCrossentropy(from_logits), [accuracy]
     accuracy = tf_keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     if label_smoothing:
-        return _smoothed(outputs.shape[-1], label_smoothing, from_logits), [accuracy]
+        return _smoothed_cross_entropy(outputs.shape[-1], label_smoothing, from_logits), [accuracy]
     return tf_keras.losses.SparseCategoricalCrossentropy(from_logits), [accuracy]

@@ -1,6 +1,6 @@
-"""Statistics of the whole batch where each replica sees its part of it, so that several train what one would.
+"""Statistics of the whole batch although each replica sees one part of it: several replicas train as one would.
 
-Parts are of equal size (`distributed_batches` sees to it), so a mean of means is the mean.
+`distributed_batches` makes parts of equal size, so the mean of the parts' means is the mean of the batch.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from qat.errors import ModelError
 
 
 def replica_count() -> int:
-    """Of the strategy in whose replica this is traced; 1 without one."""
+    """Number of replicas of the strategy under which this is traced; 1 without one."""
     return 1 if tf.distribute.in_cross_replica_context() else tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def mean_over_replicas(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Of one tensor a place; gradients flow through."""
+    """Mean over replicas of each tensor; every replica passes as many, of the same shapes. Gradients flow through."""
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, list(values))
 
 
 def least_over_replicas(value: tf.Tensor) -> tf.Tensor:
-    """The smallest of a scalar that each replica has; no gradient."""
+    """Minimum over replicas of a scalar; no gradient."""
     if replica_count() == 1:
         return value
     gathered = tf.distribute.get_replica_context().all_gather(tf.stop_gradient(value)[None], axis=0)
@@ -34,9 +34,18 @@ def least_over_replicas(value: tf.Tensor) -> tf.Tensor:
 
 
 def whole_batch_moments(x: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Mean, variance (biased) and number of values a channel, of the batch of all replicas.
+    """Mean, biased variance and number of values per channel, over the batch of all replicas.
 
-    The variance is taken around the common mean: of two large sums of squares little would be left in float32.
+    The variance is the mean square around the common mean: a difference of two large sums of squares would lose most
+    digits in float32.
+
+    Args:
+        x: float32, this replica's part of the batch.
+        axes: to reduce over, the batch axis among them.
+
+    Returns:
+        Mean and variance, each of the shape of the remaining axes, and the number of values behind each, a scalar of
+        x's dtype.
     """
     (mean,) = mean_over_replicas([tf.reduce_mean(x, axes)])
     shape = [1 if axis in axes else x.shape[axis] for axis in range(len(x.shape))]
@@ -45,9 +54,9 @@ def whole_batch_moments(x: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, t
 
 
 class WholeBatchNormalization(tf_keras.layers.BatchNormalization):
-    """BatchNormalization that trains on the batch of all replicas, with the numbers of one that sees all of it.
+    """BatchNormalization over the batch of all replicas; it computes what one replica with the whole batch would.
 
-    Keras' own synchronized layer leaves out Bessel's correction, which its fused layer makes for images.
+    Keras' own synchronized layer omits Bessel's correction, which Keras' fused layer for images applies.
     """
 
     def call(self, inputs: tf.Tensor, training: Any = None, mask: Any = None) -> tf.Tensor:
@@ -61,36 +70,36 @@ class WholeBatchNormalization(tf_keras.layers.BatchNormalization):
         def along(value: Any) -> Any:
             return None if value is None else tf.reshape(value, shape)
 
-        self._follow(self.moving_mean, mean)
-        self._follow(self.moving_variance, variance * values / (values - 1) if self.fused else variance)
+        self._update_moving(self.moving_mean, mean)
+        self._update_moving(self.moving_variance, variance * values / (values - 1) if self.fused else variance)
         return tf.nn.batch_normalization(
             inputs, along(mean), along(variance), along(self.beta), along(self.gamma), self.epsilon
         )
 
-    def _follow(self, moving: tf.Variable, seen: tf.Tensor) -> None:
-        moving.assign_sub((1.0 - self.momentum) * (moving - tf.stop_gradient(seen)))
+    def _update_moving(self, moving: tf.Variable, value: tf.Tensor) -> None:
+        moving.assign_sub((1.0 - self.momentum) * (moving - tf.stop_gradient(value)))
 
 
-def for_replicas(model: tf_keras.Model) -> tf_keras.Model:
-    """A copy of a functional or sequential model with whole-batch normalization and the same weights in order.
+def clone_for_replicas(model: tf_keras.Model) -> tf_keras.Model:
+    """Clone a functional or sequential model, with whole-batch normalization and the same order of weights.
 
-    To be called under the scope of the strategy; its weights are not those of `model` yet.
+    Call it under the scope of the strategy, and set the clone's weights afterwards: they are newly initialized.
 
     Raises:
-        ModelError: a model of a class of its own, which only its author can build anew.
+        ModelError: a model of a class of its own, which Keras cannot clone.
     """
 
-    def copied(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+    def clone_layer(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         if isinstance(layer, tf_keras.Model):
-            return tf_keras.models.clone_model(layer, clone_function=copied)
+            return tf_keras.models.clone_model(layer, clone_function=clone_layer)
         if type(layer) is tf_keras.layers.BatchNormalization:
             return WholeBatchNormalization.from_config(layer.get_config())
         return layer.__class__.from_config(layer.get_config())
 
     try:
-        return tf_keras.models.clone_model(model, clone_function=copied)
+        return tf_keras.models.clone_model(model, clone_function=clone_layer)
     except ValueError as error:
         raise ModelError(
-            f"train.strategy: model {model.name!r} cannot be built anew for several replicas ({error}). Functional and "
+            f"train.strategy: model {model.name!r} cannot be cloned for several replicas ({error}). Functional and "
             "sequential models can; train this one with train.strategy=none."
         ) from error

@@ -1,6 +1,6 @@
-"""What one call of `fit` is told, from either half of the config, and the refusal of what cannot be meant.
+"""The settings of one call of `fit`, from `train` or `quant` of the config, and their checks.
 
-No TensorFlow: the doors check the settings before it is imported.
+No TensorFlow: commands check the settings before that is imported.
 """
 
 from __future__ import annotations
@@ -15,16 +15,25 @@ _USUAL_BATCH, _STEPS = 32, 10
 ADAM = {"_target_": "tf_keras.optimizers.Adam"}
 
 
-def larger_than(samples: int, train: TrainConfig, quant: QuantConfig) -> list[str]:
-    """A sentence on each batch that all `samples` of train do not fill.
+def describe_oversized_batches(samples: int, train: TrainConfig, quant: QuantConfig) -> list[str]:
+    """Describe each batch size that is larger than the training set.
 
-    >>> larger_than(992, TrainConfig(batch_size=1000), QuantConfig(batch_size=32))
+    Args:
+        samples: number of samples in train.
+        train: its `batch_size` is checked.
+        quant: its `batch_size` is checked, unless it is None.
+
+    Returns:
+        One sentence per batch size that is too large, with a better one; empty if both are fine.
+
+    >>> describe_oversized_batches(992, TrainConfig(batch_size=1000), QuantConfig(batch_size=32))
     ['train.batch_size=1000: train has 992 samples, so an epoch is a single step; 32 makes 31 of it']
     """
     sizes = {"train.batch_size": train.batch_size, "quant.batch_size": quant.batch_size}
-    step = min(_USUAL_BATCH, max(1, samples // _STEPS))
+    better = min(_USUAL_BATCH, max(1, samples // _STEPS))
     return [
-        f"{key}={size}: train has {samples} samples, so an epoch is a single step; {step} makes {samples // step} of it"
+        f"{key}={size}: train has {samples} samples, so an epoch is a single step; {better} makes {samples // better} "
+        "of it"
         for key, size in sizes.items()
         if size is not None and size > samples
     ]
@@ -32,11 +41,11 @@ def larger_than(samples: int, train: TrainConfig, quant: QuantConfig) -> list[st
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """The knobs of one training. `group` ("train" or "quant") is where errors say that the knobs are.
+    """The settings of one training. `group` is the section of the config that error messages name: "train" or "quant".
 
     >>> FitSettings(epochs=-1)
     Traceback (most recent call last):
-    qat.errors.ConfigError: train.epochs=-1: expected a whole number from 0
+    qat.errors.ConfigError: train.epochs=-1: expected an integer from 0
     """
 
     epochs: int
@@ -52,15 +61,15 @@ class FitSettings:
     def __post_init__(self) -> None:
         patience = self.early_stop_epochs
         limits = {
-            "epochs": (self.epochs >= 0, "a whole number from 0"),
-            "batch_size": (self.batch_size >= 1, "a whole number from 1"),
+            "epochs": (self.epochs >= 0, "an integer from 0"),
+            "batch_size": (self.batch_size >= 1, "an integer from 1"),
             "learning_rate": (self.learning_rate > 0, "a number above 0"),
             "schedule": (self.schedule in SCHEDULES, " or ".join(SCHEDULES)),
             "label_smoothing": (0 <= self.label_smoothing < 1, "a share from 0 to below 1"),
-            "early_stop_epochs": (patience is None or patience >= 1, "a whole number from 1, or null for never"),
+            "early_stop_epochs": (patience is None or patience >= 1, "an integer from 1, or null for never"),
         }
-        for key, (fine, expected) in limits.items():
-            if not fine:
+        for key, (is_valid, expected) in limits.items():
+            if not is_valid:
                 raise ConfigError(f"{self.group}.{key}={getattr(self, key)}: expected {expected}")
         self._check_optimizer()
 
@@ -77,8 +86,8 @@ class FitSettings:
                 )
 
     @classmethod
-    def of_train(cls, config: TrainConfig) -> FitSettings:
-        """The float training's."""
+    def from_train(cls, config: TrainConfig) -> FitSettings:
+        """The settings of the float training."""
         return cls(
             epochs=config.epochs,
             batch_size=config.batch_size,
@@ -91,8 +100,19 @@ class FitSettings:
         )
 
     @classmethod
-    def of_quant(cls, config: QuantConfig, train: TrainConfig) -> FitSettings:
-        """The quantization-aware training's: what `quant` does not say is taken from `train`."""
+    def from_quant(cls, config: QuantConfig, train: TrainConfig) -> FitSettings:
+        """The settings of the quantization-aware training.
+
+        Args:
+            config: the section `quant`.
+            train: the section `train`, for label smoothing, `keep_best`, and the batch size where `quant` has none.
+
+        Returns:
+            Settings of group "quant", without early stopping.
+
+        Raises:
+            ConfigError: a value outside its limits.
+        """
         return cls(
             epochs=config.epochs,
             batch_size=train.batch_size if config.batch_size is None else config.batch_size,

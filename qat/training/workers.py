@@ -14,80 +14,83 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from qat.training.cluster import cluster, is_chief, this_worker
-from qat.training.waiting import deadly_signals, wait_for_others
+from qat.training.cluster import cluster, is_chief, worker_name
+from qat.training.waiting import default_signal_handlers, wait_for_others
 
 
 @dataclass(frozen=True)
 class Workers:
-    """`strategy` None: this process and one device. Only the chief's files are kept."""
+    """The processes of one training. `strategy` None: this process on one device. Only the chief writes files."""
 
     strategy: tf.distribute.Strategy | None = None
     is_chief: bool = True
-    several: bool = False  # processes
+    several: bool = False  # whether there are several processes
 
     def __str__(self) -> str:
         if self.strategy is None:
             return "one device"
-        what = f"{self.strategy.num_replicas_in_sync} replicas, each an equal part of a batch"
-        return f"{what}; this is {this_worker()}" if self.several else what
+        text = f"{self.strategy.num_replicas_in_sync} replicas, each an equal part of a batch"
+        return f"{text}; this is {worker_name()}" if self.several else text
 
     def broadcast(self, arrays: list[NDArray]) -> list[NDArray]:
-        """The chief's arrays, in every worker: all call this with arrays of the same shapes."""
+        """The chief's arrays, in every worker; all workers call this with arrays of the same shapes and dtypes."""
         if not self.several:
             return arrays
-        whole = np.concatenate([np.ravel(array).astype(np.float64) for array in arrays])  # exact for what weights are
-        received = self._sum(whole if self.is_chief else np.zeros_like(whole))
-        ends = np.cumsum([np.size(array) for array in arrays])[:-1]
-        parts = zip(np.split(received, ends), arrays, strict=True)
+        flat = np.concatenate([np.ravel(array).astype(np.float64) for array in arrays])  # exact for float32 and int32
+        received = self._sum_over_workers(flat if self.is_chief else np.zeros_like(flat))
+        offsets = np.cumsum([np.size(array) for array in arrays])[:-1]
+        parts = zip(np.split(received, offsets), arrays, strict=True)
         return [part.reshape(array.shape).astype(array.dtype) for part, array in parts]
 
     def leave_together(self) -> None:
-        """Wait until all are here: a process that ends alarms those that still compute."""
-        self.agree(True)
+        """Wait until all workers call this: one that ended earlier would raise errors in those that still compute."""
+        self.broadcast_flag(True)
 
-    def _sum(self, mine: NDArray) -> NDArray:
-        """Of what each worker has."""
-
+    def _sum_over_workers(self, array: NDArray) -> NDArray:
         @tf.function
-        def added() -> tf.Tensor:
+        def all_reduce() -> tf.Tensor:
             context = tf.distribute.get_replica_context()
-            speaks = tf.cast(context.replica_id_in_sync_group % self._local_replicas == 0, tf.float64)  # one a worker
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(mine) * speaks)
+            is_first = tf.cast(context.replica_id_in_sync_group % self._local_replicas == 0, tf.float64)  # of a worker
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(array) * is_first)
 
-        return self.strategy.experimental_local_results(self.strategy.run(added))[0].numpy()
+        return self.strategy.experimental_local_results(self.strategy.run(all_reduce))[0].numpy()
 
     @property
     def _local_replicas(self) -> int:
         return len(self.strategy.extended.worker_devices)
 
-    def agree(self, chief_says: bool) -> bool:
-        """What the chief says, in every worker."""
-        return bool(self.broadcast([np.array([chief_says], np.float32)])[0][0])
+    def broadcast_flag(self, flag: bool) -> bool:
+        """The chief's flag, in every worker."""
+        return bool(self.broadcast([np.array([flag], np.float32)])[0][0])
 
     @contextmanager
-    def trained(
-        self, model: tf_keras.Model, twin_of: Callable[[tf_keras.Model], tf_keras.Model]
+    def replica_to_train(
+        self, model: tf_keras.Model, make_replica: Callable[[tf_keras.Model], tf_keras.Model]
     ) -> Iterator[tf_keras.Model]:
-        """The model to train in place of `model`, which has its weights at the end: `model` itself without a strategy.
+        """Yield the model to train in place of `model`; afterwards `model` has its weights, also after an error.
 
         Args:
-            twin_of: makes a model like it under the strategy's scope.
+            model: the model, built outside of the strategy's scope.
+            make_replica: called with `model` under the strategy's scope; returns a model with the same order of
+                weights.
+
+        Yields:
+            The replica, with the chief's weights; `model` itself without a strategy.
         """
         if self.strategy is None:
             yield model
             return
         with self.strategy.scope():
-            twin = twin_of(model)
-        twin.set_weights(self.broadcast(model.get_weights()))
+            replica = make_replica(model)
+        replica.set_weights(self.broadcast(model.get_weights()))
         try:
-            yield twin
+            yield replica
         finally:
-            model.set_weights(twin.get_weights())
+            model.set_weights(replica.get_weights())
 
 
 def begin_workers(strategy: str) -> Workers:
-    """The workers of `train.strategy`: to be called before TensorFlow computes anything."""
+    """The workers of `train.strategy`; call it before TensorFlow computes anything."""
     if strategy == "none":
         return Workers()
     if strategy == "mirrored":
@@ -103,8 +106,8 @@ def begin_workers(strategy: str) -> Workers:
 
 
 @functools.cache
-def _multi_worker(of_cluster: str) -> tf.distribute.Strategy:
-    """Once a process: its servers keep their ports."""
+def _multi_worker(_tf_config: str) -> tf.distribute.Strategy:
+    """One strategy per process and TF_CONFIG: its servers keep their ports."""
     wait_for_others(cluster())
-    with deadly_signals():
+    with default_signal_handlers():
         return tf.distribute.MultiWorkerMirroredStrategy()

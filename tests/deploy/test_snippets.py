@@ -114,7 +114,7 @@ def test_the_cpp_snippet_feeds_the_same_codes(compiler, kind, contract, files, t
     real = np.array([float(line.split()[1]) for line in lines if line.startswith("out")])
 
     from qat.contract import apply
-    from qat.tflite.runtime.fast_codes import dequantized
+    from qat.tflite.runtime.fast_codes import dequantize_tensor
 
     raw = (np.arange(768) * 7 % 256).astype(np.uint8).reshape(1, 16, 16, 3)
     interpreter = Interpreter(content, check_range=False)
@@ -122,7 +122,7 @@ def test_the_cpp_snippet_feeds_the_same_codes(compiler, kind, contract, files, t
     assert distance.max() <= (1e-5 if kind == "float_io" else 1)
     assert np.mean(distance < 1e-5) > 0.99
     outputs = (np.arange(5) * 3).astype(graph.outputs[0].dtype)
-    np.testing.assert_allclose(real, dequantized(outputs, graph.outputs[0]), rtol=1e-6)
+    np.testing.assert_allclose(real, dequantize_tensor(outputs, graph.outputs[0]), rtol=1e-6)
 
 
 def test_every_language_names_the_files_own_numbers(files, contract):

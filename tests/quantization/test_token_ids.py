@@ -65,7 +65,7 @@ def test_a_float_model_converts_by_the_same_way(float_model):
 
 @pytest.mark.parametrize("odd", [IDS + 0.5, IDS * 1e9], ids=["fractions", "beyond int32"])
 def test_what_is_no_id_is_refused(content, odd):
-    with pytest.raises(DataError, match="no whole numbers, or do not fit into int32"):
+    with pytest.raises(DataError, match="not integers, or do not fit into int32"):
         Interpreter(content).predict(odd)
 
 

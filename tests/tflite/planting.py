@@ -1,4 +1,4 @@
-"""Faults planted into a good file, by editing the flatbuffer: what a converter bug or a stranger could have made."""
+"""Faults planted into a good file, by editing the flatbuffer: what a converter bug or an attacker could have made."""
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema

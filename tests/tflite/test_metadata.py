@@ -17,8 +17,8 @@ LABELS = ("ant", "bee", "cat", "dog", "élan")
 
 def test_contract_and_labels_come_back(files, contract):
     written = with_metadata(files.int8, contract=contract, labels=LABELS)
-    found = read_metadata(written)
-    assert (found.contract, found.labels) == (contract, LABELS)
+    metadata = read_metadata(written)
+    assert (metadata.contract, metadata.labels) == (contract, LABELS)
     assert Interpreter(written).labels == LABELS
 
 
@@ -52,8 +52,8 @@ def test_constants_stay_aligned_for_vector_loads(files, contract):
     constants = [tensor for tensor in read(written).tensors if tensor.is_constant]
     assert constants
     for tensor in constants:
-        place = np.frombuffer(tensor.content, np.uint8).__array_interface__["data"][0] - base
-        assert place % ALIGNMENT == 0
+        address = np.frombuffer(tensor.content, np.uint8).__array_interface__["data"][0] - base
+        assert address % ALIGNMENT == 0
 
 
 def test_a_file_without_our_entry_has_no_contract(files):

@@ -22,11 +22,11 @@ def litert(files):
     return interpreter
 
 
-@pytest.mark.parametrize("given", [None, 3, tf_keras.Sequential()])
-def test_what_is_neither_a_path_nor_bytes_is_told_what_makes_them(given):
-    kind = type(given).__name__
+@pytest.mark.parametrize("value", [None, 3, tf_keras.Sequential()])
+def test_what_is_neither_a_path_nor_bytes_is_told_what_makes_them(value):
+    kind = type(value).__name__
     with pytest.raises(TfliteFileError, match=rf"a {kind} is no TFLite file: .*qat\.tflite\.convert\(model\)"):
-        read(given)
+        read(value)
 
 
 def test_tensors_are_those_that_the_runtime_sees(files, litert):
@@ -93,7 +93,7 @@ def test_packed_codes_unpack_to_what_was_packed(dtype):
 
 def test_a_layer_in_a_nested_model_is_found_among_known_names():
     location = "outer/encoder/quant_conv_2/Conv2D;outer/encoder/bn/FusedBatchNormV3"
-    assert layer_name(location, known=["conv_2", "bn"]) == "conv_2"
+    assert layer_name(location, layers=["conv_2", "bn"]) == "conv_2"
     assert layer_name("StatefulPartitionedCall:0") == "StatefulPartitionedCall"
 
 

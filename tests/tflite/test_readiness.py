@@ -19,22 +19,22 @@ def reasons(content, target):
 
 
 def test_an_int8_cnn_of_batch_one_is_ready_everywhere(cnn, calibration):
-    found = readiness(convert(cnn, calibration=calibration, batch_size=1))
-    assert found.rejections == ()
-    assert all(found.ready_for(target) for target in (FULL_INT8, EDGE_TPU, MICRO))
+    result = readiness(convert(cnn, calibration=calibration, batch_size=1))
+    assert result.rejections == ()
+    assert all(result.ready_for(target) for target in (FULL_INT8, EDGE_TPU, MICRO))
 
 
 def test_an_open_batch_is_nothing_for_an_edge_tpu_alone(files):
-    found = readiness(files.int8)
-    assert (found.ready_for(FULL_INT8), found.ready_for(EDGE_TPU), found.ready_for(MICRO)) == (True, False, True)
-    assert "Convert with batch_size=1" in found.text()
+    result = readiness(files.int8)
+    assert (result.ready_for(FULL_INT8), result.ready_for(EDGE_TPU), result.ready_for(MICRO)) == (True, False, True)
+    assert "Convert with batch_size=1" in result.text()
 
 
 def test_a_float_file_is_rejected_op_by_op(files):
-    found = readiness(files.float32)
-    assert not found.ready_for(FULL_INT8)
-    assert found.ready_for(MICRO)
-    assert "layer 'depthwise'" in found.text()
+    result = readiness(files.float32)
+    assert not result.ready_for(FULL_INT8)
+    assert result.ready_for(MICRO)
+    assert "layer 'depthwise'" in result.text()
 
 
 def test_sixteen_bit_activations_are_named(cnn, calibration):
@@ -51,10 +51,10 @@ def test_an_op_without_a_kernel_there_is_named_with_its_layer():
     image = tf_keras.Input((4, 4, 2))
     model = tf_keras.Model(image, layers.Activation("gelu", name="bend")(layers.Conv2D(3, 1)(image)))
     samples = np.random.default_rng(0).normal(size=(100, 4, 4, 2)).astype(np.float32)
-    found = readiness(convert(model, calibration=samples, batch_size=1))
-    rejected = [r for r in found.rejections if "bend" in r.where]
+    result = readiness(convert(model, calibration=samples, batch_size=1))
+    rejected = [r for r in result.rejections if "bend" in r.where]
     assert {target for r in rejected for target in r.targets} == {EDGE_TPU, MICRO}
-    assert found.ready_for(FULL_INT8)
+    assert result.ready_for(FULL_INT8)
 
 
 def test_a_computed_matrix_product_and_token_ids_are_named():
@@ -62,8 +62,8 @@ def test_a_computed_matrix_product_and_token_ids_are_named():
     x = layers.Embedding(20, 4)(tokens)
     model = tf_keras.Model(tokens, layers.Dot(axes=(2, 2))([x, x]))
     ids = np.random.default_rng(0).integers(0, 20, (100, 8)).astype(np.int32)
-    found = reasons(convert(model, calibration=ids, batch_size=1), EDGE_TPU)
-    assert {"computes on 32 or 64-bit integers", "is not among its ops"} <= found
+    result = reasons(convert(model, calibration=ids, batch_size=1), EDGE_TPU)
+    assert {"computes on 32 or 64-bit integers", "is not among its ops"} <= result
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def wide():
 @pytest.mark.parametrize(
     ("scheme", "reason"),
     [
-        ("dynamic_range", "takes no int8 weights beside float32 values there"),
+        ("dynamic_range", "takes no int8 weights with float32 values there"),
         ("float16", "takes no float16 there"),
         ("float32", None),
     ],
@@ -92,9 +92,9 @@ def test_weights_narrower_than_what_is_computed_have_no_kernel_on_a_microcontrol
 
 def test_activations_of_uint8_are_nothing_for_a_microcontroller_but_at_the_border(files):
     assert readiness(files.uint8).ready_for(MICRO)
-    found = readiness(planting.with_uint8_activations(files.int8))
-    assert {"takes no uint8 there"} == {r.reason for r in found.rejections if MICRO in r.targets}
-    assert "Convert the model anew" in found.text()
+    result = readiness(planting.with_uint8_activations(files.int8))
+    assert {"takes no uint8 there"} == {r.reason for r in result.rejections if MICRO in r.targets}
+    assert "Convert the model anew" in result.text()
 
 
 def from_function(function, *specs):
@@ -106,8 +106,8 @@ def test_sizes_that_are_computed_are_nothing_for_a_microcontroller():
     def filled(x):
         return tf.concat([x, tf.fill([tf.shape(x)[0], 2], 1.0)], 1)
 
-    found = reasons(from_function(filled, tf.TensorSpec((None, 3))), MICRO)
-    assert any("takes sizes that are constants, and input 0" in reason for reason in found)
+    result = reasons(from_function(filled, tf.TensorSpec((None, 3))), MICRO)
+    assert any("takes sizes that are constants, and input 0" in reason for reason in result)
     assert readiness(from_function(lambda x: tf.concat([x, tf.ones((1, 2))], 1), tf.TensorSpec((1, 3)))).ready_for(
         MICRO
     )
@@ -120,10 +120,10 @@ def test_more_axes_than_a_kernel_takes_are_named():
 
 def test_a_compiled_file_is_ready_for_the_edge_tpu_and_for_nothing_else(cnn, calibration):
     content = planting.with_custom_op(convert(cnn, calibration=calibration, io="uint8"), COMPILED_OP)
-    found = readiness(content)
-    assert [found.ready_for(target) for target in (EDGE_TPU, FULL_INT8, MICRO)] == [True, False, False]
-    assert "Edge TPU: ready, compiled for it already" in found.text()
-    assert "Take the file from before the Edge TPU compiler" in found.text()
+    result = readiness(content)
+    assert [result.ready_for(target) for target in (EDGE_TPU, FULL_INT8, MICRO)] == [True, False, False]
+    assert "Edge TPU: ready, compiled for it already" in result.text()
+    assert "Take the file from before the Edge TPU compiler" in result.text()
 
 
 def test_the_boxes_of_a_detector_have_a_kernel_on_a_microcontroller(files):

@@ -1,4 +1,4 @@
-"""TensorFlow Lite's own metadata: what we write is what its schema says, and what strangers wrote is understood."""
+"""TensorFlow Lite's own metadata: what we write is what its schema says, and what other tools wrote is understood."""
 
 import contextlib
 import io
@@ -47,9 +47,9 @@ def test_normalization_is_the_contract_in_other_words(contract):
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: str(c.range or c.mean))
 def test_a_strangers_metadata_becomes_a_contract(contract, files):
     raw = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
-    found = read_metadata(forgotten(with_metadata(files.int8, contract=contract, labels=LABELS)))
-    np.testing.assert_allclose(apply(found.contract, raw), apply(contract, raw), atol=1e-3)
-    assert found.labels == LABELS
+    result = read_metadata(forgotten(with_metadata(files.int8, contract=contract, labels=LABELS)))
+    np.testing.assert_allclose(apply(result.contract, raw), apply(contract, raw), atol=1e-3)
+    assert result.labels == LABELS
 
 
 def test_labels_can_be_unzipped_from_the_file(files, contract):
@@ -83,5 +83,5 @@ def test_mutated_entries_are_read_or_refused(files, contract):
         for position in rng.integers(8, len(entry), 4):
             changed[position] = rng.integers(256)
         with contextlib.suppress(TfliteFileError):
-            found = read_normalization(bytes(changed))
-            assert found is None or min(found.std) > 0
+            result = read_normalization(bytes(changed))
+            assert result is None or min(result.std) > 0

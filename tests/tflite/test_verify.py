@@ -28,38 +28,50 @@ def converted(model, **settings):
 
 def test_an_int8_file_is_integer_only_whichever_way_it_was_made(files, qat_model):
     for content in (files.int8, files.uint8, convert(qat_model)):
-        found = verify(content)
-        assert (found.integer_only, found.body_integer_only) == (True, True)
-        assert found.float_ops == found.float_islands == found.inner_conversions == found.unknown_ops == ()
+        verification = verify(content)
+        assert (verification.integer_only, verification.body_integer_only) == (True, True)
+        assert (
+            verification.float_ops
+            == verification.float_islands
+            == verification.inner_conversions
+            == verification.unknown_ops
+            == ()
+        )
 
 
 def test_counts_and_sizes_are_those_of_the_file(files):
-    found = verify(files.int8)
-    assert found.op_counts == {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "MEAN": 1, "FULLY_CONNECTED": 1, "SOFTMAX": 1}
-    assert found.size_bytes == len(files.int8)
-    assert (found.input_dtypes, found.output_dtypes) == (("int8",), ("int8",))
+    verification = verify(files.int8)
+    assert verification.op_counts == {
+        "CONV_2D": 1,
+        "DEPTHWISE_CONV_2D": 1,
+        "MEAN": 1,
+        "FULLY_CONNECTED": 1,
+        "SOFTMAX": 1,
+    }
+    assert verification.size_bytes == len(files.int8)
+    assert (verification.input_dtypes, verification.output_dtypes) == (("int8",), ("int8",))
 
 
 def test_float_borders_are_not_integer_only_though_the_body_is(files):
-    found = verify(files.float_io)
-    assert not found.integer_only
-    assert found.body_integer_only
-    assert [report.op for report in found.float_ops] == ["QUANTIZE", "DEQUANTIZE"]
-    assert found.inner_conversions == found.float_islands == ()
+    verification = verify(files.float_io)
+    assert not verification.integer_only
+    assert verification.body_integer_only
+    assert [report.op for report in verification.float_ops] == ["QUANTIZE", "DEQUANTIZE"]
+    assert verification.inner_conversions == verification.float_islands == ()
 
 
 def test_one_float_output_is_enough_to_fail(files):
-    found = verify(planting.with_float_output(files.int8))
-    assert not found.integer_only
-    assert found.output_dtypes == ("float32",)
-    assert [(report.op, report.tensor) for report in found.float_ops] == [("DEQUANTIZE", "extra/Dequantize")]
+    verification = verify(planting.with_float_output(files.int8))
+    assert not verification.integer_only
+    assert verification.output_dtypes == ("float32",)
+    assert [(report.op, report.tensor) for report in verification.float_ops] == [("DEQUANTIZE", "extra/Dequantize")]
 
 
 def test_every_op_of_a_float_file_is_named_with_its_layer(files):
-    found = verify(files.float32)
-    assert {report.layer for report in found.float_ops} >= {"depthwise", "pool", "head"}
-    assert len(found.float_islands) == 1
-    assert "layer 'depthwise'" in found.text()
+    verification = verify(files.float32)
+    assert {report.layer for report in verification.float_ops} >= {"depthwise", "pool", "head"}
+    assert len(verification.float_islands) == 1
+    assert "layer 'depthwise'" in verification.text()
 
 
 def test_int8_ops_without_default_optimization_give_a_float_file_and_that_is_seen(cnn, calibration):
@@ -81,16 +93,16 @@ def test_an_empty_calibration_behind_the_converters_back_is_seen(cnn):
         inference_input_type=tf.int8,
         inference_output_type=tf.int8,
     )
-    found = verify(content)
-    assert not found.integer_only
-    assert found.input_dtypes == ("float32",)
+    verification = verify(content)
+    assert not verification.integer_only
+    assert verification.input_dtypes == ("float32",)
 
 
 def test_a_qat_model_converted_without_default_shows_its_float_islands(qat_model):
-    found = verify(converted(qat_model))
-    assert not found.body_integer_only
-    assert len(found.float_islands) >= 2
-    assert found.inner_conversions
+    verification = verify(converted(qat_model))
+    assert not verification.body_integer_only
+    assert len(verification.float_islands) >= 2
+    assert verification.inner_conversions
 
 
 def test_dynamic_range_weights_are_no_integer_arithmetic(cnn):
@@ -103,17 +115,17 @@ def test_a_float_island_is_named_with_its_keras_layer():
     x = layers.Lambda(tf.sin, name="wave")(x)
     model = tf_keras.Model(image, layers.Conv2D(2, 3, name="after")(x))
     samples = np.random.default_rng(0).normal(size=(100, 8, 8, 3)).astype(np.float32)
-    found = verify(convert(model, calibration=samples, allow_float=True))
-    assert [[(r.op, r.layer) for r in island] for island in found.float_islands] == [[("SIN", "wave")]]
-    assert sorted(report.op for report in found.inner_conversions) == ["DEQUANTIZE", "QUANTIZE"]
+    verification = verify(convert(model, calibration=samples, allow_float=True))
+    assert [[(r.op, r.layer) for r in island] for island in verification.float_islands] == [[("SIN", "wave")]]
+    assert sorted(report.op for report in verification.inner_conversions) == ["DEQUANTIZE", "QUANTIZE"]
 
 
 @pytest.mark.parametrize("name", ["FlexErf", "TFLite_Detection_PostProcess"])
 def test_flex_and_custom_ops_are_unknown_arithmetic(name, files):
-    found = verify(planting.with_custom_op(files.int8, name))
-    assert not found.integer_only
-    assert [report.op for report in found.unknown_ops] == [name]
-    assert name in found.text()
+    verification = verify(planting.with_custom_op(files.int8, name))
+    assert not verification.integer_only
+    assert [report.op for report in verification.unknown_ops] == [name]
+    assert name in verification.text()
 
 
 def test_a_float_op_in_a_loop_body_counts():
@@ -126,9 +138,9 @@ def test_a_float_op_in_a_loop_body_counts():
 
 
 def test_one_scale_for_all_channels_is_reported(cnn, calibration):
-    found = verify(convert(cnn, calibration=calibration, per_channel=False))
-    assert found.integer_only
-    assert [report.layer for report in found.per_tensor_weights][-1] == "depthwise"
+    verification = verify(convert(cnn, calibration=calibration, per_channel=False))
+    assert verification.integer_only
+    assert [report.layer for report in verification.per_tensor_weights][-1] == "depthwise"
 
 
 def test_what_is_no_file_raises(tmp_path):
@@ -136,7 +148,7 @@ def test_what_is_no_file_raises(tmp_path):
         verify(tmp_path / "absent.tflite")
 
 
-def door(*arguments, cwd):
+def run_verify(*arguments, cwd):
     where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-X", "importtime", "-m", "qat.verify", *arguments]
     return subprocess.run(command, cwd=cwd, env=where, capture_output=True, text=True, timeout=120)
@@ -152,7 +164,7 @@ def folder(files, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "exit_code", "said"),
+    ("arguments", "exit_code", "message"),
     [
         (["tflite=int8.tflite"], 0, "integer-only: yes"),
         (["tflite=float.tflite"], 1, "DEPTHWISE_CONV_2D (float32) of layer 'depthwise'"),
@@ -162,10 +174,10 @@ def folder(files, tmp_path_factory):
         (["tflit=int8.tflite"], 2, "Did you mean tflite?"),
     ],
 )
-def test_the_door_answers_by_its_exit_code_and_leaves_nothing(arguments, exit_code, said, folder):
+def test_the_command_answers_by_its_exit_code_and_leaves_nothing(arguments, exit_code, message, folder):
     before = sorted(folder.iterdir())
-    done = door(*arguments, cwd=folder)
+    done = run_verify(*arguments, cwd=folder)
     assert done.returncode == exit_code
-    assert said in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
     assert "tensorflow" not in done.stderr
     assert sorted(folder.iterdir()) == before

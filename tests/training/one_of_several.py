@@ -33,13 +33,13 @@ def main(strategy, folder):
     from qat.quantization.keras.model import qat_twin
     from qat.quantization.schedule import QuantizationSchedule
     from qat.training import FitSettings, fit
-    from qat.training.replicas import for_replicas
+    from qat.training.replicas import clone_for_replicas
 
     splits = data.load(compose(["data.max_samples=256"]).data, 64, 0)
     model = network(splits.contract.shape, "float64")
     sgd = {"_target_": "tf_keras.optimizers.SGD", "momentum": 0.9}
     settings = FitSettings(epochs=3, batch_size=32, learning_rate=0.01, keep_best=False, optimizer=sgd)
-    with workers.trained(model, for_replicas) as trained:
+    with workers.replica_to_train(model, clone_for_replicas) as trained:
         fit(trained, splits.train, splits.val, settings, seed=0, strategy=workers.strategy)
     trained_weights, model = model.get_weights(), network(splits.contract.shape, "float32")
     model.set_weights(trained_weights)
@@ -48,7 +48,7 @@ def main(strategy, folder):
     quantized.learn_from(model, 0.5, 4.0)
     start = quantized.get_weights()
     steps = len(splits.train) // settings.batch_size
-    with workers.trained(quantized, qat_twin) as trained:
+    with workers.replica_to_train(quantized, qat_twin) as trained:
         schedule = QuantizationSchedule(quant, settings.epochs * steps, steps)
         fit(trained, splits.train, splits.val, settings, seed=0, callbacks=[schedule], strategy=workers.strategy)
     name = f"{strategy}_{'chief' if workers.is_chief else 'other'}"

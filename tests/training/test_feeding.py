@@ -37,9 +37,9 @@ def test_an_epoch_shows_each_sample_at_most_once_in_full_batches_only():
 def test_inputs_and_labels_are_those_of_the_split():
     split = pictures()
     for inputs, targets in epoch(training_batches(split, 8, task="classification", seed=0)):
-        chosen = numbers([(inputs, targets)])
-        np.testing.assert_array_equal(inputs, split.inputs(chosen))
-        np.testing.assert_array_equal(targets, split.labels[chosen])
+        indices_of_batch = numbers([(inputs, targets)])
+        np.testing.assert_array_equal(inputs, split.inputs(indices_of_batch))
+        np.testing.assert_array_equal(targets, split.labels[indices_of_batch])
 
 
 def test_the_order_is_another_one_each_epoch_and_the_same_for_the_same_seed():
@@ -61,14 +61,16 @@ def test_fewer_samples_than_a_batch_are_one_short_batch():
 
 
 def test_what_does_not_fit_memory_is_streamed_and_gives_the_same_batches(monkeypatch):
-    kept = epoch(training_batches(pictures(), 8, task="classification", seed=0))
+    in_memory = epoch(training_batches(pictures(), 8, task="classification", seed=0))
     monkeypatch.setattr(feeding, "IN_MEMORY_BYTES", 100)
-    asked = []
+    requests = []
     inputs = Split.inputs
-    monkeypatch.setattr(Split, "inputs", lambda split, indices=None: (asked.append(indices), inputs(split, indices))[1])
+    monkeypatch.setattr(
+        Split, "inputs", lambda split, indices=None: (requests.append(indices), inputs(split, indices))[1]
+    )
     streamed = epoch(training_batches(pictures(), 8, task="classification", seed=0))
-    assert {len(indices) for indices in asked} == {8}
-    for (a, b), (c, d) in zip(kept, streamed, strict=True):
+    assert {len(indices) for indices in requests} == {8}
+    for (a, b), (c, d) in zip(in_memory, streamed, strict=True):
         np.testing.assert_array_equal(a, c)
         np.testing.assert_array_equal(b, d)
 

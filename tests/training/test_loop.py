@@ -83,8 +83,8 @@ def test_history_holds_each_epochs_numbers_and_callbacks_see_the_same(train, val
     assert [set(epoch) for epoch in result.history] == [
         {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
     ] * 3
-    for seen, kept in zip(watch.logs, result.history, strict=True):
-        assert kept == pytest.approx(seen)
+    for seen, recorded in zip(watch.logs, result.history, strict=True):
+        assert recorded == pytest.approx(seen)
 
 
 def test_the_cosine_schedule_falls_to_nothing_and_the_constant_one_stays(train, val):
@@ -138,15 +138,17 @@ def poison(model):
     kernel.assign(tf.tensor_scatter_nd_update(kernel, [[0, 0]], [math.nan]))
 
 
-@pytest.mark.parametrize(("at_step", "place", "kept"), [(4, "step 5 of epoch 1", -1), (30, "step 7 of epoch 3", 1)])
-def test_a_nan_loss_stops_at_its_step_and_the_last_good_weights_come_back(train, val, at_step, place, kept):
+@pytest.mark.parametrize(
+    ("at_step", "position", "kept_epoch"), [(4, "step 5 of epoch 1", -1), (30, "step 7 of epoch 3", 1)]
+)
+def test_a_nan_loss_stops_at_its_step_and_the_last_good_weights_come_back(train, val, at_step, position, kept_epoch):
     model, watch = network(), Watch(at_step, poison)
     start = model.get_weights()
-    says = "from before the first step" if kept < 0 else f"those after epoch {kept + 1}"
-    with pytest.raises(TrainingDivergedError, match=rf"the loss became nan at {place}.*{says}.*train.learning_rate"):
+    says = "from before the first step" if kept_epoch < 0 else f"those after epoch {kept_epoch + 1}"
+    with pytest.raises(TrainingDivergedError, match=rf"the loss became nan at {position}.*{says}.*train.learning_rate"):
         fit(model, train, val, settings(keep_best=False), callbacks=[watch])
     assert watch.step == at_step + 1
-    assert same(model.get_weights(), start if kept < 0 else watch.weights[kept])
+    assert same(model.get_weights(), start if kept_epoch < 0 else watch.weights[kept_epoch])
 
 
 def test_after_a_nan_the_best_epoch_is_restored_where_the_best_is_kept(train, val):
@@ -164,12 +166,12 @@ def test_an_infinite_loss_stops_too_and_quant_is_named_where_quant_was_meant(tra
         fit(network(activation=None), huge, val, settings(**knobs))
 
 
-@pytest.mark.parametrize(("value", "said"), [(math.nan, "nan"), (1e9, "1000000000.0")])
-def test_a_weight_that_the_loss_does_not_show_is_found_at_the_end_of_the_epoch(train, val, value, said):
+@pytest.mark.parametrize(("value", "text"), [(math.nan, "nan"), (1e9, "1000000000.0")])
+def test_a_weight_that_the_loss_does_not_show_is_found_at_the_end_of_the_epoch(train, val, value, text):
     model = network()
     hidden = model.layers[0].add_weight("hidden", shape=[8], initializer="zeros")
     watch = Watch(15, lambda model: hidden.assign([value] * 8))
-    with pytest.raises(TrainingDivergedError, match=rf"weight .*hidden:0 became {said} at step 12 of epoch 2"):
+    with pytest.raises(TrainingDivergedError, match=rf"weight .*hidden:0 became {text} at step 12 of epoch 2"):
         fit(model, train, val, settings(), callbacks=[watch])
     assert not hidden.numpy().any()
 

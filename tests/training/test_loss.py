@@ -69,5 +69,5 @@ def test_outputs_that_are_not_finite_before_training_are_refused():
 
 @pytest.mark.parametrize(("task", "outputs"), [("reconstruction", LOGITS), ("classification", LOGITS[:, :1])])
 def test_label_smoothing_without_classes_is_refused(task, outputs):
-    with pytest.raises(ConfigError, match=r"train.label_smoothing=0.1: only for models with one output a class"):
+    with pytest.raises(ConfigError, match=r"train.label_smoothing=0.1: only for models with one output per class"):
         choose_loss(task, outputs, 0.1)

@@ -10,23 +10,23 @@ from omegaconf import OmegaConf
 from qat.config import QuantConfig, TrainConfig
 from qat.errors import ConfigError
 from qat.training import FitSettings
-from qat.training.settings import larger_than
+from qat.training.settings import describe_oversized_batches
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_what_quant_does_not_say_is_taken_from_train():
     train = TrainConfig(batch_size=48, label_smoothing=0.1, early_stop_epochs=3, keep_best=False)
-    settings = FitSettings.of_quant(QuantConfig(name="qat", epochs=2, learning_rate=1e-5, schedule="constant"), train)
+    settings = FitSettings.from_quant(QuantConfig(name="qat", epochs=2, learning_rate=1e-5, schedule="constant"), train)
     assert (settings.batch_size, settings.label_smoothing, settings.keep_best) == (48, 0.1, False)
     assert (settings.epochs, settings.learning_rate, settings.schedule) == (2, 1e-5, "constant")
     assert settings.early_stop_epochs is None
-    assert FitSettings.of_quant(QuantConfig(name="qat", batch_size=8), train).batch_size == 8
+    assert FitSettings.from_quant(QuantConfig(name="qat", batch_size=8), train).batch_size == 8
 
 
 def test_every_knob_of_the_float_training_arrives():
     config = TrainConfig(epochs=7, batch_size=5, learning_rate=0.5, schedule="constant", early_stop_epochs=2)
-    settings = FitSettings.of_train(config)
+    settings = FitSettings.from_train(config)
     for key in ("epochs", "batch_size", "learning_rate", "optimizer", "schedule", "early_stop_epochs", "keep_best"):
         assert getattr(settings, key) == getattr(config, key)
 
@@ -34,8 +34,8 @@ def test_every_knob_of_the_float_training_arrives():
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"epochs": -1}, "epochs=-1: expected a whole number from 0"),
-        ({"batch_size": 0}, "batch_size=0: expected a whole number from 1"),
+        ({"epochs": -1}, "epochs=-1: expected an integer from 0"),
+        ({"batch_size": 0}, "batch_size=0: expected an integer from 1"),
         ({"learning_rate": 0.0}, "learning_rate=0.0: expected a number above 0"),
         ({"schedule": "cosin"}, "schedule=cosin: expected constant or cosine"),
         ({"optimizer": {"beta_1": 0.9}}, "expected a _target_, such as tf_keras.optimizers.SGD"),
@@ -47,15 +47,15 @@ def test_every_knob_of_the_float_training_arrives():
 )
 def test_a_value_that_cannot_be_meant_is_refused_by_its_own_key(knobs, message):
     with pytest.raises(ConfigError, match=rf"^train\..*{message}"):
-        FitSettings.of_train(TrainConfig(**knobs))
+        FitSettings.from_train(TrainConfig(**knobs))
     with pytest.raises(ConfigError, match=rf"^quant\..*{message}"):
-        FitSettings.of_quant(QuantConfig(name="qat", **knobs), TrainConfig())
+        FitSettings.from_quant(QuantConfig(name="qat", **knobs), TrainConfig())
 
 
 @pytest.mark.parametrize(("key", "value"), [("early_stop_epochs", 0), ("label_smoothing", 1.0)])
 def test_knobs_that_only_train_has(key, value):
     with pytest.raises(ConfigError, match=rf"train.{key}={value}: expected"):
-        FitSettings.of_train(TrainConfig(**{key: value}))
+        FitSettings.from_train(TrainConfig(**{key: value}))
 
 
 def test_settings_are_checked_without_tensorflow():
@@ -71,15 +71,15 @@ def test_settings_are_checked_without_tensorflow():
 def test_every_option_fits_the_schema_and_states_its_command(path):
     assert "python -m qat.train" in path.read_text()
     merged = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.load(path))
-    FitSettings.of_train(OmegaConf.to_object(merged))
+    FitSettings.from_train(OmegaConf.to_object(merged))
 
 
 def test_a_batch_that_train_does_not_fill_is_said_with_one_that_it_does():
     train, quant = TrainConfig(batch_size=100_000), QuantConfig(name="qat")
-    assert larger_than(992, train, quant) == [
+    assert describe_oversized_batches(992, train, quant) == [
         "train.batch_size=100000: train has 992 samples, so an epoch is a single step; 32 makes 31 of it"
     ]
-    assert larger_than(20, TrainConfig(batch_size=32), QuantConfig(name="qat", batch_size=64))[1].endswith(
-        "2 makes 10 of it"
-    )
-    assert larger_than(32, TrainConfig(batch_size=32), quant) == []
+    assert describe_oversized_batches(20, TrainConfig(batch_size=32), QuantConfig(name="qat", batch_size=64))[
+        1
+    ].endswith("2 makes 10 of it")
+    assert describe_oversized_batches(32, TrainConfig(batch_size=32), quant) == []

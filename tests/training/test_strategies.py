@@ -42,8 +42,8 @@ def together(*commands, cwd, cluster=False, **environment):
         own = {"TF_CONFIG": config_of(index, addresses)} if cluster else {}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         started.append(subprocess.Popen([sys.executable, *command], cwd=cwd, env=where | own, **pipes))
-    said = [process.communicate(timeout=550)[0] for process in started]
-    return [(process.returncode, text) for process, text in zip(started, said, strict=True)]
+    outputs = [process.communicate(timeout=550)[0] for process in started]
+    return [(process.returncode, text) for process, text in zip(started, outputs, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -123,11 +123,11 @@ def test_several_workers_without_tf_config_are_told_what_to_set(monkeypatch):
 
 
 def test_the_chief_is_the_first_worker_unless_one_is_named_so(monkeypatch):
-    found = []
+    results = []
     for text in (config_of(0), config_of(1), config_of(0, chief=["c:1"]), config_of(0, kind="chief", chief=["c:1"])):
         monkeypatch.setenv("TF_CONFIG", text)
-        found.append(is_chief())
-    assert found == [True, False, False, True]
+        results.append(is_chief())
+    assert results == [True, False, False, True]
 
 
 def test_a_worker_leaves_nothing_in_the_chiefs_folder(monkeypatch):

@@ -17,7 +17,7 @@ WAITING = """
 import os, signal, sys
 from qat.training import waiting
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
-waiting.SILENT_SECONDS = 0.0
+waiting.FIRST_MESSAGE_SECONDS = 0.0
 waiting.wait_for_others({"cluster": {"worker": sys.argv[1:]}, "task": {"type": "worker", "index": 0}})
 """
 
@@ -37,7 +37,7 @@ def of_worker(index, addresses):
 
 
 def test_who_does_not_answer_is_named_and_refused_at_the_limit(monkeypatch, capsys):
-    monkeypatch.setattr(waiting, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "FIRST_MESSAGE_SECONDS", 0.0)
     addresses = free_ports(2)
     with pytest.raises(ConfigError, match=rf"{addresses[1]} of TF_CONFIG did not answer within 0.3 s"):
         waiting.wait_for_others(of_worker(0, addresses), limit=0.3)
@@ -59,7 +59,7 @@ def test_two_that_start_apart_find_each_other():
     thread.start()
     waiting.wait_for_others(of_worker(0, addresses), limit=10)
     with socket.create_server(("", int(addresses[0].rpartition(":")[2]))):
-        while not waiting.answers(addresses[1]):
+        while not waiting.is_listening(addresses[1]):
             pass
         done.set()
         thread.join(10)
@@ -81,6 +81,6 @@ def test_a_signal_ends_the_wait(number):
 
 def test_signals_are_as_before_after_a_deadly_block():
     before = signal.getsignal(signal.SIGTERM)
-    with waiting.deadly_signals():
+    with waiting.default_signal_handlers():
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGTERM) == before

@@ -1,4 +1,4 @@
-"""One number for how long a file takes here, cheap enough for every run; `qat.benchmark` measures with more care."""
+"""One latency per file, cheap enough for every run; `qat.benchmark` measures with more care."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MOST_SECONDS, MOST_CALLS = 0.2, 200
 def median_latency_ms(file: bytes | str | Path) -> float:
     """Median milliseconds of `invoke` alone: one sample (zeros), one thread, after a first call that packs weights.
 
-    Takes at most about 0.2 s and two calls. The file must be one that this process made or has loaded before.
+    Takes at most about 0.2 s and two calls. The file must be a trusted one, since it runs in this process.
     """
-    given = {"model_content": file} if isinstance(file, bytes) else {"model_path": str(file)}
+    source = {"model_content": file} if isinstance(file, bytes) else {"model_path": str(file)}
     with quiet():
-        interpreter = Interpreter(**given, num_threads=1)
+        interpreter = Interpreter(**source, num_threads=1)
         interpreter.allocate_tensors()
     for detail in interpreter.get_input_details():
         interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))

@@ -1,7 +1,6 @@
-"""How long a file takes, on this machine: in child processes, so that memory is the file's own and a crash is no loss.
+"""Latency and memory of files on this machine, measured in child processes: memory is the file's own, crashes are safe.
 
-Files that are compared take turns in one run, in an order that changes: what else the machine does meanwhile falls on
-all of them.
+Files that are compared take turns in one run, in an order that changes: other load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -26,29 +25,29 @@ from qat.tflite.benchmark.single_ops import tiny_model
 
 _CHILD = Path(__file__).with_name("timing_child.py")
 _START = "import runpy, sys; sys.path[:] = sys.argv[2:]; runpy.run_path(sys.argv[1], run_name='__main__')"
-ANSWER_SECONDS = 120  # beyond what was asked for: a file that takes longer a call is no file to time
+ANSWER_SECONDS = 120  # allowed beyond the requested time: a file that takes longer per call is not timed
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a file is run. `batch` None is what the file says."""
+    """How a file is run. `batch` None takes the batch that the file says."""
 
     threads: int = 1
     batch: int | None = 1
     delegate: bool = True
-    sizes: tuple[int, ...] | None = None  # of one sample of the first input, for those that the file leaves open
+    sizes: tuple[int, ...] | None = None  # of one sample of the first input, for sizes that the file leaves open
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall time of `invoke` alone, a number a call; memory of the child over what it was before it had the file."""
+    """Wall time of each `invoke` alone, and the peak of the child's memory."""
 
-    rounds_ms: tuple[NDArray[np.float64], ...]  # one array a round
+    rounds_ms: tuple[NDArray[np.float64], ...]  # one array [calls] per round
     load_ms: float
     first_ms: float  # of the very first call, which packs weights
     warmup_calls: int
-    peak_bytes: int  # most resident memory, less what the process held before: the file, its tensors, packed weights
-    process_peak_bytes: int  # the same with Python and the runtime's code
+    peak_bytes: int  # peak of resident memory, minus that before loading: the file, its tensors, packed weights
+    process_peak_bytes: int  # peak of resident memory of the whole process, Python and the runtime's code included
 
     @property
     def calls_ms(self) -> NDArray[np.float64]:
@@ -64,10 +63,12 @@ class Timing:
 
 
 class Child:
-    """One process that holds one model at a time, and held a tiny one before: the runtime's own memory counts for none.
+    """One process that loads one model at a time; a tiny one first, so that the runtime's own memory is not counted.
 
-    Raises, from every method:
-        TfliteFileError: the runtime refused the model, crashed, or did not answer in time.
+    Every method raises TfliteFileError if the runtime refuses the model, crashes, or does not answer in time.
+
+    Args:
+        name: what messages call the file.
     """
 
     def __init__(self, name: str = "this file") -> None:
@@ -76,7 +77,7 @@ class Child:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
         self._before_bytes = 0
-        self._held: Setting | None = None
+        self._loaded_setting: Setting | None = None
 
     def __enter__(self) -> Child:
         return self
@@ -89,14 +90,26 @@ class Child:
                 stream.close()
 
     def load(self, content: bytes, setting: Setting, warmup_seconds: float) -> tuple[float, list[float]]:
-        """Milliseconds that loading took, and of each call of the warm-up."""
-        if self._held is None:
+        """Load a file in place of the last one, and warm it up.
+
+        Args:
+            content: the bytes of the file.
+            setting: threads, batch, delegate and open sizes to run it with.
+            warmup_seconds: how long to call it; at least one call.
+
+        Returns:
+            Milliseconds that loading took, and milliseconds of each warm-up call.
+
+        Raises:
+            TfliteFileError: the runtime refuses the file, crashes, or does not answer in time.
+        """
+        if self._loaded_setting is None:
             self._load(tiny_model(), Setting(setting.threads, None, setting.delegate), 0)
-        self._held = setting
+        self._loaded_setting = setting
         return self._load(content, setting, warmup_seconds)
 
     def _load(self, content: bytes, setting: Setting, warmup_seconds: float) -> tuple[float, list[float]]:
-        told = {
+        command = {
             "do": "load",
             "size_bytes": len(content),
             "threads": setting.threads,
@@ -105,25 +118,25 @@ class Child:
             "sizes": setting.sizes,
             "warmup_seconds": warmup_seconds,
         }
-        answer = self._ask(told, content, warmup_seconds)
+        answer = self._ask(command, content, warmup_seconds)
         self._before_bytes = answer["before_bytes"]
         return answer["load_ms"], [ns / 1e6 for ns in answer["warmup_ns"]]
 
     def run(self, seconds: float) -> NDArray[np.float64]:
-        """Milliseconds of each call, for so long."""
+        """Milliseconds of each call [calls], repeated for `seconds`."""
         return np.array(self._ask({"do": "run", "seconds": seconds}, b"", seconds)["ns"]) / 1e6
 
     def peak_bytes(self) -> tuple[int, int]:
-        """Most resident memory since `load`: on account of the file, and of the whole process."""
+        """Peak of resident memory since `load`, in bytes: caused by the file, and of the whole process."""
         peak = self._ask({"do": "memory"}, b"", 0)["peak_bytes"]
         return max(peak - self._before_bytes, 0), peak
 
-    def _ask(self, told: dict[str, Any], content: bytes, seconds: float) -> dict[str, Any]:
+    def _ask(self, command: dict[str, Any], content: bytes, seconds: float) -> dict[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
         try:
-            stdin.write(json.dumps(told).encode() + b"\n" + content)
+            stdin.write(json.dumps(command).encode() + b"\n" + content)
             stdin.flush()
         except BrokenPipeError:
             raise TfliteFileError(self._end()) from None
@@ -140,12 +153,14 @@ class Child:
 
     def _end(self) -> str:
         code = self._process.wait()
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"{self._name} crashes the TFLite runtime ({how}), timed in a child process"
+        reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"{self._name} crashes the TFLite runtime ({reason}), timed in a child process"
 
 
 @dataclass(frozen=True)
 class Job:
+    """One file to time. `name` stands in messages."""
+
     name: str
     content: bytes
     setting: Setting
@@ -159,40 +174,47 @@ def measure(
     warmup_seconds: float = 0.3,
     on_round: Callable[[int], None] = lambda done: None,
 ) -> list[Timing | TfliteFileError]:
-    """Time every job, each in a child of its own, `seconds` each in all, in turns.
+    """Time every job in a child process of its own, in turns.
+
+    Args:
+        jobs: the files and their settings.
+        rounds: in each round every file has one turn, in a random order.
+        seconds: measuring time of each file, over all rounds.
+        warmup_seconds: time of each file's calls before the first round.
+        on_round: called with the number of finished rounds.
 
     Returns:
-        In the order of `jobs`: the timing, or, where the file cannot be run as its setting says, the reason.
+        In the order of `jobs`: the timing, or the error for a file that cannot be run as its setting says.
 
     Raises:
-        TfliteFileError: a file crashed or hung while it was measured; named.
+        TfliteFileError: a file crashed or hung while it was measured; the message names it.
     """
     children = [Child(f"{job.name} (batch {job.setting.batch}, {job.setting.threads} threads)") for job in jobs]
     try:
-        loaded = [_loaded(child, job, warmup_seconds) for child, job in zip(children, jobs, strict=True)]
-        usable = [at for at, answer in enumerate(loaded) if not isinstance(answer, TfliteFileError)]
-        found: list[list[NDArray]] = [[] for _ in jobs]
+        loaded = [_load_or_error(child, job, warmup_seconds) for child, job in zip(children, jobs, strict=True)]
+        usable = [index for index, outcome in enumerate(loaded) if not isinstance(outcome, TfliteFileError)]
+        rounds_ms: list[list[NDArray]] = [[] for _ in jobs]
         generator = np.random.default_rng(0)
         for done in range(rounds):
-            for turn in generator.permutation(usable):
-                found[turn].append(children[turn].run(seconds / rounds))
+            for index in generator.permutation(usable):
+                rounds_ms[index].append(children[index].run(seconds / rounds))
             on_round(done + 1)
-        peaks = {at: children[at].peak_bytes() for at in usable}
+        peaks = {index: children[index].peak_bytes() for index in usable}
     finally:
         for child in children:
             child.__exit__(None, None, None)
     return [
-        _timing(found[at], answer, peaks[at]) if isinstance(answer, tuple) else answer
-        for at, answer in enumerate(loaded)
+        _make_timing(rounds_ms[index], outcome, peaks[index]) if isinstance(outcome, tuple) else outcome
+        for index, outcome in enumerate(loaded)
     ]
 
 
-def _timing(rounds_ms: list[NDArray], loaded: tuple[float, list[float]], peaks: tuple[int, int]) -> Timing:
+def _make_timing(rounds_ms: list[NDArray], loaded: tuple[float, list[float]], peaks: tuple[int, int]) -> Timing:
     load_ms, warmup_ms = loaded
     return Timing(tuple(rounds_ms), load_ms, warmup_ms[0], len(warmup_ms), *peaks)
 
 
-def _loaded(child: Child, job: Job, warmup_seconds: float) -> tuple[float, list[float]] | TfliteFileError:
+def _load_or_error(child: Child, job: Job, warmup_seconds: float) -> tuple[float, list[float]] | TfliteFileError:
     try:
         return child.load(job.content, job.setting, warmup_seconds)
     except TfliteFileError as error:
@@ -200,19 +222,25 @@ def _loaded(child: Child, job: Job, warmup_seconds: float) -> tuple[float, list[
 
 
 def time_each(contents: Sequence[bytes], setting: Setting, seconds: float) -> list[float | None]:
-    """Median milliseconds of many small files, one after another in one child; None where the runtime refuses one.
+    """Time many small files, one after another in one child process.
 
-    A crash ends the rest as well: they are None.
+    Args:
+        contents: the bytes of each file.
+        setting: threads, batch and delegate to run all of them with.
+        seconds: measuring time of each file.
+
+    Returns:
+        Median milliseconds per file; None for one that the runtime refuses, and for all after a crash.
     """
-    found: list[float | None] = []
+    medians: list[float | None] = []
     with Child("an operator alone") as child:
         for content in contents:
             started = time.monotonic()
             try:
                 child.load(content, setting, seconds / 5)
-                found.append(float(np.median(child.run(seconds))))
+                medians.append(float(np.median(child.run(seconds))))
             except TfliteFileError:
-                found.append(None)
+                medians.append(None)
             if time.monotonic() - started > ANSWER_SECONDS:
                 break
-    return found + [None] * (len(contents) - len(found))
+    return medians + [None] * (len(contents) - len(medians))

@@ -1,4 +1,4 @@
-"""Runs alone, in a child process: holds one model at a time and times its calls when told to.
+"""Runs alone, in a child process: loads one model at a time and times its calls on request.
 
 Only the standard library, NumPy, LiteRT and `qat.process_limits`: `timing` starts this file by its path. Commands come
 as lines of JSON on stdin, `load` followed by the file's bytes; each is answered by one line on stdout.
@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 OPEN_SIZE = 64  # for dimensions that the file leaves open, the batch apart
-MEMORY_BYTES = 8 << 30  # of address space: a batch of 1024 of a hostile file shall not take the machine along
-ORDERLY = (RuntimeError, ValueError, TypeError, IndexError, MemoryError, OverflowError)
+MEMORY_BYTES = 8 << 30  # of address space: a batch of 1024 of a hostile file must not exhaust the machine
+EXPECTED_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, MemoryError, OverflowError)
 
 
-def _status(field):
-    """A line of /proc/self/status in bytes; None where there is no such thing."""
+def _status_bytes(field):
+    """A line of /proc/self/status in bytes; None on a system without it."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(f"{field}:"):
@@ -26,8 +26,8 @@ def _status(field):
 
 
 def _peak_bytes():
-    """`ru_maxrss` counts what the process was before exec as well, so it is the second choice."""
-    peak = _status("VmHWM")
+    """Peak of resident memory. `ru_maxrss` includes the process before exec, so it is the second choice."""
+    peak = _status_bytes("VmHWM")
     if peak is not None:
         return peak
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -45,10 +45,10 @@ class Model:
 
         resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         self._litert = Interpreter(model_content=content, num_threads=threads, experimental_op_resolver_type=resolver)
-        for place, detail in enumerate(self._litert.get_input_details()):
+        for index, detail in enumerate(self._litert.get_input_details()):
             signature = [int(size) for size in detail["shape_signature"]]
-            known = [OPEN_SIZE, *sizes] if sizes and place == 0 else [OPEN_SIZE] * len(signature)
-            shape = [size if size >= 0 else other for size, other in zip(signature, known, strict=True)]
+            defaults = [OPEN_SIZE, *sizes] if sizes and index == 0 else [OPEN_SIZE] * len(signature)
+            shape = [size if size >= 0 else default for size, default in zip(signature, defaults, strict=True)]
             if batch is not None and shape:
                 shape[0] = batch
             if list(detail["shape"]) != shape:
@@ -64,38 +64,38 @@ class Model:
         return time.perf_counter_ns() - started
 
     def run(self, seconds):
-        """Nanoseconds of each call, for so long, and of one call at least."""
-        end, found = time.monotonic() + seconds, []
-        while not found or time.monotonic() < end:
-            found.append(self.invoke())
-        return found
+        """Nanoseconds of each call, repeated for `seconds`, at least once."""
+        end, durations = time.monotonic() + seconds, []
+        while not durations or time.monotonic() < end:
+            durations.append(self.invoke())
+        return durations
 
 
 def _values(rng, shape, dtype):
-    """Real inputs from 0 to 1, any code of a quantized input; of ids only 0 is sure to be one that the model knows."""
+    """Random input values: floats from 0 to 1, or any code; ids are 0, which every vocabulary holds."""
     import numpy as np
 
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return rng.random(shape, np.float32).astype(kind)
-    if kind.itemsize <= 2 and kind.kind in "iu":
-        limits = np.iinfo(kind)
-        return rng.integers(limits.min, limits.max + 1, shape, kind)
-    return np.zeros(shape, kind)
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return rng.random(shape, np.float32).astype(dtype)
+    if dtype.itemsize <= 2 and dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return rng.integers(limits.min, limits.max + 1, shape, dtype)
+    return np.zeros(shape, dtype)
 
 
-def _load(told, content):
+def _load(command, content):
     _forget_peak()
-    before = _status("VmRSS") or _peak_bytes()
+    before = _status_bytes("VmRSS") or _peak_bytes()
     started = time.perf_counter()
-    model = Model(content, told["threads"], told["delegate"], told["batch"], told["sizes"])
+    model = Model(content, command["threads"], command["delegate"], command["batch"], command["sizes"])
     load_seconds = time.perf_counter() - started
-    warmup = model.run(told["warmup_seconds"])
+    warmup = model.run(command["warmup_seconds"])
     return model, {"load_ms": load_seconds * 1e3, "warmup_ns": warmup, "before_bytes": before - len(content)}
 
 
 def main():
-    import numpy  # noqa: F401  what every child holds counts for no file
+    import numpy  # noqa: F401  loaded before memory is measured, so that it counts for no file
     from ai_edge_litert import interpreter  # noqa: F401
 
     from qat import process_limits
@@ -104,17 +104,17 @@ def main():
     process_limits.forbid_writing()
     model = None
     for line in sys.stdin.buffer:
-        told, answer = json.loads(line), {}
+        command, answer = json.loads(line), {}
         try:
-            if told["do"] == "load":
+            if command["do"] == "load":
                 model = None
-                model, answer = _load(told, sys.stdin.buffer.read(told["size_bytes"]))
-            elif told["do"] == "run":
+                model, answer = _load(command, sys.stdin.buffer.read(command["size_bytes"]))
+            elif command["do"] == "run":
                 model.invoke()  # the other children's turns have emptied the caches
-                answer = {"ns": model.run(told["seconds"])}
+                answer = {"ns": model.run(command["seconds"])}
             else:
                 answer = {"peak_bytes": _peak_bytes()}
-        except ORDERLY as error:
+        except EXPECTED_ERRORS as error:
             answer = {"refused": " ".join(str(error).split())[:500] or type(error).__name__}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

@@ -1,1 +1,1 @@
-"""Run a `.tflite`: by real numbers or by codes, in threads; a stranger's file in a child process."""
+"""Run a `.tflite` on real numbers or on codes, in threads; an untrusted file runs in a child process."""

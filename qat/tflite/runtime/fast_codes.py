@@ -1,4 +1,4 @@
-"""`qat.codes.quantize` and `dequantize` for whole data sets: the same codes to the last one, in a third of the time."""
+"""`qat.codes.quantize` and `dequantize` for large arrays: exactly the same codes, in a third of the time."""
 
 from __future__ import annotations
 
@@ -14,26 +14,45 @@ TIE_MARGIN = 1e-3
 _NARROW = frozenset({"int8", "uint8"})
 
 
-def quantized(real: NDArray, tensor: Tensor) -> NDArray:
-    """Codes of a quantized tensor; of any other, the values themselves."""
+def quantize_tensor(real: NDArray, tensor: Tensor) -> NDArray:
+    """Quantize real numbers by a tensor's own scale and zero point.
+
+    Args:
+        real: float, any shape; an array of the tensor's dtype already is returned unchanged.
+        tensor: an input of the file, with one scale.
+
+    Returns:
+        Codes of the tensor's dtype, same shape; `real` itself where the tensor is not quantized.
+
+    Raises:
+        ValueError: `real` holds NaN.
+    """
     if tensor.quantization is None or real.dtype == tensor.dtype:
         return real
-    found = np.empty(real.shape, tensor.dtype)
-    flat_real, flat_codes = np.ascontiguousarray(real).reshape(-1), found.reshape(-1)
-    quantize = _quickly if tensor.dtype in _NARROW and real.dtype == np.float32 else codes.quantize
+    result = np.empty(real.shape, tensor.dtype)
+    flat_real, flat_codes = np.ascontiguousarray(real).reshape(-1), result.reshape(-1)
+    quantize = _quantize_float32 if tensor.dtype in _NARROW and real.dtype == np.float32 else codes.quantize
     for start in range(0, flat_real.size, CHUNK_ELEMENTS):
         part = slice(start, start + CHUNK_ELEMENTS)
         flat_codes[part] = quantize(flat_real[part], tensor.quantization)
-    return found
+    return result
 
 
-def dequantized(values: NDArray, tensor: Tensor) -> NDArray:
-    """Real numbers of a quantized tensor; of any other, the values themselves."""
+def dequantize_tensor(values: NDArray, tensor: Tensor) -> NDArray:
+    """Dequantize codes by a tensor's own scale and zero point.
+
+    Args:
+        values: of the tensor's dtype, any shape.
+        tensor: an output of the file.
+
+    Returns:
+        float32, same shape; `values` themselves where the tensor is not quantized.
+    """
     return values if tensor.quantization is None else codes.dequantize(values, tensor.quantization)
 
 
-def _quickly(real: NDArray, params: codes.QuantParams) -> NDArray:
-    """Round in float32, and again in float64 where the quotient lies so near a tie that float32 may be wrong."""
+def _quantize_float32(real: NDArray, params: codes.QuantParams) -> NDArray:
+    """Round in float32; where the quotient is so near a tie that float32 may be wrong, round again in float64."""
     low, high = params.code_limits
     with np.errstate(over="ignore", invalid="ignore"):  # an infinite quotient saturates, as it should
         quotient = real / np.float32(params.scale[0])
@@ -41,7 +60,7 @@ def _quickly(real: NDArray, params: codes.QuantParams) -> NDArray:
         near = np.flatnonzero(np.abs(quotient - rounded) > 0.5 - TIE_MARGIN)
         rounded += np.float32(params.zero_point[0])
         np.clip(rounded, low, high, out=rounded)
-    found = rounded.astype(params.dtype)
+    result = rounded.astype(params.dtype)
     if near.size:
-        found[near] = codes.quantize(real[near], params)
-    return found
+        result[near] = codes.quantize(real[near], params)
+    return result

@@ -1,4 +1,4 @@
-"""Is this what the file takes? Dtype, shape and range of what is fed, with an answer to each usual mistake."""
+"""Check dtype, shape and range of what a file is fed; each usual mistake is refused with what to do about it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,23 @@ from qat.errors import DataError
 from qat.tflite.graph import Tensor, TfliteGraph
 
 OUTSIDE_SHARE = 0.05  # of the values beyond the representable range ...
-OUTSIDE_SPAN = 0.45  # ... by more than this share of the range's width: another preprocessing, no outlier
+OUTSIDE_WIDTH = 0.45  # ... by more than this share of the range's width: another preprocessing, not outliers
 NARROW_SHARE = 1 / 64  # of the range's width
 
 
-def in_order(values: Any, names: Sequence[str]) -> list[NDArray]:
-    """One array an input, in the file's order."""
+def order_inputs(values: Any, names: Sequence[str]) -> list[NDArray]:
+    """Bring inputs into the file's order.
+
+    Args:
+        values: one array [N, ...], a list of them in the file's order, or a dictionary by name.
+        names: of the file's inputs, in its order.
+
+    Returns:
+        One array [N, ...] per input, dtypes unchanged.
+
+    Raises:
+        DataError: a name or an input too many or too few, no array, or different numbers of samples.
+    """
     if isinstance(values, Mapping):
         if set(values) != set(names):
             raise DataError(f"inputs {sorted(map(str, values))} were given, but the file takes {sorted(names)}")
@@ -43,34 +54,49 @@ def _as_array(value: Any) -> NDArray:
     raise DataError(f"an input is a {type(value).__name__}, expected a NumPy array [N, ...]")
 
 
-def as_whole_numbers(arrays: Sequence[NDArray], tensors: Sequence[Tensor]) -> list[NDArray]:
-    """The arrays; what goes to an integer input (token ids) is of its dtype, if every number is the same there.
+def convert_integer_inputs(arrays: Sequence[NDArray], tensors: Sequence[Tensor]) -> list[NDArray]:
+    """Cast what goes to an unquantized integer input, such as token ids, to its dtype, if no value changes.
 
     A Keras model that begins with Embedding takes its ids as floats, and its file takes them as integers.
+
+    Args:
+        arrays: one [N, ...] per tensor.
+        tensors: the file's inputs.
+
+    Returns:
+        The arrays, cast where no value changes, and as they were elsewhere: `check_real` refuses those.
     """
-    return [_as_whole(array, tensor) for array, tensor in zip(arrays, tensors, strict=True)]
+    return [_convert_integers(array, tensor) for array, tensor in zip(arrays, tensors, strict=True)]
 
 
-def _as_whole(array: NDArray, tensor: Tensor) -> NDArray:
+def _convert_integers(array: NDArray, tensor: Tensor) -> NDArray:
     if array.dtype == tensor.dtype or not takes_integers(tensor) or array.dtype.kind not in "fiu":
         return array
-    with np.errstate(invalid="ignore"):  # what does not fit is seen below
-        found = array.astype(tensor.dtype)
-    return found if np.array_equal(found, array) else array
+    with np.errstate(invalid="ignore"):  # a value that does not fit is compared below
+        integers = array.astype(tensor.dtype)
+    return integers if np.array_equal(integers, array) else array
 
 
 def takes_integers(tensor: Tensor) -> bool:
-    """Whether an input holds whole numbers as they are, and no codes."""
+    """Whether an input takes unquantized integers, such as token ids, and no codes."""
     return tensor.quantization is None and not tensor.is_float and np.dtype(tensor.dtype).kind in "iu"
 
 
 def check_codes(arrays: Sequence[NDArray], tensors: Sequence[Tensor]) -> None:
-    """Codes must have the file's dtype already; a cast would invent values."""
+    """Refuse codes that are not of the file's dtype already, since a cast would invent values, or not of its shape.
+
+    Args:
+        arrays: one [N, ...] per tensor.
+        tensors: the file's inputs.
+
+    Raises:
+        DataError: another dtype or shape; the message says how codes are computed.
+    """
     for array, tensor in zip(arrays, tensors, strict=True):
         if array.dtype != tensor.dtype:
             raise DataError(
                 f"input {tensor.name!r} takes codes of dtype {tensor.dtype}, got {array.dtype}. "
-                + _how_to_make_codes(tensor)
+                + _advise_on_codes(tensor)
             )
         _check_shape(array, tensor)
 
@@ -78,7 +104,17 @@ def check_codes(arrays: Sequence[NDArray], tensors: Sequence[Tensor]) -> None:
 def check_real(
     arrays: Sequence[NDArray], graph: TfliteGraph, contract: Contract | None, check_range: bool = True
 ) -> None:
-    """Real inputs must be float32, complete and finite, and within reach of the file's input range."""
+    """Refuse real inputs that are not float32, finite, of the file's shape and near the file's input range.
+
+    Args:
+        arrays: one [N, ...] per input of the file; integers for an unquantized integer input.
+        graph: the file.
+        contract: the input contract, which the messages on the range quote; None if there is none.
+        check_range: False accepts values outside the range.
+
+    Raises:
+        DataError: another dtype or shape, NaN or infinity, or too many values far outside the range.
+    """
     for array, tensor in zip(arrays, graph.inputs, strict=True):
         _check_real_dtype(array, tensor)
         _check_shape(array, tensor)
@@ -93,19 +129,19 @@ def check_real(
             )
         params = range_params(graph, tensor)
         if check_range and params is not None:
-            _check_reach(array, low, high, tensor, params, contract)
+            _check_limits(array, low, high, tensor, params, contract)
 
 
 def _check_real_dtype(array: NDArray, tensor: Tensor) -> None:
-    as_they_are = tensor.quantization is None and not tensor.is_float
-    wanted = tensor.dtype if as_they_are else "float32"
-    if array.dtype == wanted:
+    is_plain = tensor.quantization is None and not tensor.is_float
+    expected = tensor.dtype if is_plain else "float32"
+    if array.dtype == expected:
         return
-    start = f"input {tensor.name!r} takes real numbers of dtype {wanted}, got {array.dtype}. "
+    start = f"input {tensor.name!r} takes real numbers of dtype {expected}, got {array.dtype}. "
     if takes_integers(tensor) and array.dtype.kind in "fiu":
-        raise DataError(start + f"Some are no whole numbers, or do not fit into {wanted}: ids are counted from 0.")
-    if as_they_are:
-        raise DataError(start + f"If the values fit, say so with .astype(numpy.{wanted}).")
+        raise DataError(start + f"Some are not integers, or do not fit into {expected}: ids are counted from 0.")
+    if is_plain:
+        raise DataError(start + f"If the values fit, say so with .astype(numpy.{expected}).")
     if array.dtype == tensor.dtype:
         raise DataError(start + "If these are codes of the file already, call predict_codes().")
     if array.dtype.kind in "iu":
@@ -117,16 +153,16 @@ def _check_real_dtype(array: NDArray, tensor: Tensor) -> None:
 
 
 def _check_shape(array: NDArray, tensor: Tensor) -> None:
-    wanted = tensor.shape_signature
-    sample = ["?" if size < 0 else str(size) for size in wanted[1:]]
-    fits = array.ndim == len(wanted) and all(
-        size < 0 or size == given for size, given in zip(wanted[1:], array.shape[1:], strict=False)
+    expected = tensor.shape_signature
+    sample = ["?" if size < 0 else str(size) for size in expected[1:]]
+    fits = array.ndim == len(expected) and all(
+        size < 0 or size == actual for size, actual in zip(expected[1:], array.shape[1:], strict=False)
     )
     if fits:
         return
-    if list(array.shape) == [size for size in wanted[1:]]:
+    if list(array.shape) == [size for size in expected[1:]]:
         hint = "This looks like one sample: add the batch axis, values[None]."
-    elif array.ndim == len(wanted) == 4 and array.shape[1] == wanted[3] and array.shape[2:] == wanted[1:3]:
+    elif array.ndim == len(expected) == 4 and array.shape[1] == expected[3] and array.shape[2:] == expected[1:3]:
         hint = "This looks like channels first: values.transpose(0, 2, 3, 1). A reshape would scramble it."
     else:
         hint = "Resize or crop the samples; do not reshape them."
@@ -134,37 +170,45 @@ def _check_shape(array: NDArray, tensor: Tensor) -> None:
 
 
 def range_params(graph: TfliteGraph, tensor: Tensor) -> QuantParams | None:
-    """The quantization that a real input goes through: the input's own, or that of a QUANTIZE right behind it."""
+    """The quantization that a real input goes through.
+
+    Args:
+        graph: the file.
+        tensor: one of its inputs.
+
+    Returns:
+        Scale and zero point of the input itself, or of the QUANTIZE that alone reads it; None if it is not quantized.
+    """
     if tensor.quantization is not None or not tensor.is_float:
         return tensor.quantization
-    behind = graph.main.consumers.get(tensor.index, ())
-    if len(behind) == 1 and behind[0].name == "QUANTIZE":
-        return graph.tensors[behind[0].outputs[0]].quantization
+    consumers = graph.main.consumers.get(tensor.index, ())
+    if len(consumers) == 1 and consumers[0].name == "QUANTIZE":
+        return graph.tensors[consumers[0].outputs[0]].quantization
     return None
 
 
-def _check_reach(
+def _check_limits(
     array: NDArray, low: float, high: float, tensor: Tensor, params: QuantParams, contract: Contract | None
 ) -> None:
     bottom, top = params.real_limits
-    span = top - bottom
-    if low < bottom - OUTSIDE_SPAN * span or high > top + OUTSIDE_SPAN * span:
-        step = float(params.scale[0])
-        outside = float(np.mean((array < bottom - step) | (array > top + step)))
+    width = top - bottom
+    if low < bottom - OUTSIDE_WIDTH * width or high > top + OUTSIDE_WIDTH * width:
+        scale = float(params.scale[0])
+        outside = float(np.mean((array < bottom - scale) | (array > top + scale)))
         if outside > OUTSIDE_SHARE:
             raise DataError(
                 f"input {tensor.name!r} holds values in [{low:g}, {high:g}], but the file can hold "
-                f"[{bottom:g}, {top:g}]: {outside:.0%} of the values would saturate. {_what_it_takes(contract)}"
+                f"[{bottom:g}, {top:g}]: {outside:.0%} of the values would saturate. {_describe_contract(contract)}"
             )
-    elif low < high and high - low < NARROW_SHARE * span and array.size >= 64:
+    elif low < high and high - low < NARROW_SHARE * width and array.size >= 64:
         warnings.warn(
-            f"input {tensor.name!r} holds values in [{low:g}, {high:g}], a {(high - low) / span:.2%} part of the "
-            f"[{bottom:g}, {top:g}] that the file can hold. {_what_it_takes(contract)}",
+            f"input {tensor.name!r} holds values in [{low:g}, {high:g}], a {(high - low) / width:.2%} part of the "
+            f"[{bottom:g}, {top:g}] that the file can hold. {_describe_contract(contract)}",
             stacklevel=4,
         )
 
 
-def _what_it_takes(contract: Contract | None) -> str:
+def _describe_contract(contract: Contract | None) -> str:
     if contract is None:
         return "Preprocess as in training: the range of the values must be the one that the model was trained on."
     if contract.range is not None:
@@ -175,7 +219,7 @@ def _what_it_takes(contract: Contract | None) -> str:
     return "Its contract says that values are fed unscaled, as they are in the raw data."
 
 
-def _how_to_make_codes(tensor: Tensor) -> str:
+def _advise_on_codes(tensor: Tensor) -> str:
     params = tensor.quantization
     if params is None:
         return "Real numbers go to predict()."

@@ -1,4 +1,4 @@
-"""Run a `.tflite` on real numbers: quantized and dequantized by the file's own scale and zero point, in batches."""
+"""Run a `.tflite` on real numbers, in batches; the file's own scales and zero points quantize and dequantize them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qat.tflite.metadata import Metadata, read_metadata
 from qat.tflite.reader import read, read_bytes
 from qat.tflite.runtime import input_checks
 from qat.tflite.runtime.child_process import make_runtime
-from qat.tflite.runtime.fast_codes import dequantized, quantized
+from qat.tflite.runtime.fast_codes import dequantize_tensor, quantize_tensor
 from qat.tflite.runtime.pool import Runtime
 from qat.tflite.runtime.sandbox import check_loadable
 
@@ -30,23 +30,24 @@ Outputs = NDArray | list[NDArray] | dict[str, NDArray]
 class Interpreter:
     """A deployed model as a function.
 
-    A model of one input takes an array, others a list in the file's order or a dictionary by name; a model of one
-    output gives an array, others a list in the Keras model's order, or a dictionary if the Keras model gave one.
-    Nothing is cast in silence: what has the wrong dtype, shape or range is refused, with what to do about it.
+    A model of one input takes an array, others a list in the file's order or a dictionary by name. A model of one
+    output returns an array, others a list in the Keras model's order, or a dictionary if the Keras model returned one.
+    Nothing is cast in silence: a wrong dtype, shape or range is refused, with what to do about it.
 
     Args:
-        file_or_bytes: a `.tflite`, by path or as bytes. One that this process did not make is loaded and run
+        file_or_bytes: a `.tflite`, by path or as bytes. A file that this process did not write is loaded and run
             in a child process.
-        threads: None takes every core.
-        contract: for `run`; by default the one that the file carries.
-        check_range: refuse real inputs that lie far outside what the file's input can hold.
-        trusted: do without the child process, in which files are run that this process did not make.
+        threads: number of threads; None takes every core.
+        contract: input contract for `run`; None takes the one that the file carries.
+        check_range: refuse real inputs that lie far outside what the file's input can represent.
+        trusted: run the file in this process, whoever wrote it.
         delegate: let XNNPACK take the ops that it knows.
-        reference_kernels: LiteRT's plain kernels, slow and exact by definition.
-        graph: what `read` made of the file, where that has been read already.
+        reference_kernels: use LiteRT's plain kernels, slow and exact by definition.
+        graph: what `read` returned for the file, to save reading it again.
 
     Raises:
         TfliteFileError: it is no usable file.
+        ConfigError: `threads` is below 1.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class Interpreter:
         if not trusted:
             check_loadable(self._content)
         self._options: dict[str, Any] = {"threads": threads, "reference_kernels": reference_kernels}
-        self._make: Any = Runtime if trusted else make_runtime
-        self._runtime = self._make(self._content, self.graph, delegate=delegate, **self._options)
+        self._make_runtime: Any = Runtime if trusted else make_runtime
+        self._runtime = self._make_runtime(self._content, self.graph, delegate=delegate, **self._options)
         self.metadata: Metadata = read_metadata(self._content, self.graph)
         self._contract = contract
         self._check_range = check_range
@@ -97,7 +98,7 @@ class Interpreter:
 
     @cached_property
     def output_names(self) -> tuple[str, ...]:
-        names: dict[int, list[str]] = {}  # a tensor may be given out twice, under two names
+        names: dict[int, list[str]] = {}  # a tensor may be two outputs, under two names
         for signature in self.graph.signatures[:1]:
             for name, index in signature.outputs.items():
                 names.setdefault(index, []).append(name)
@@ -109,31 +110,34 @@ class Interpreter:
         return self._runtime.batch_size
 
     def predict(self, real: Any) -> Outputs:
-        """Model inputs to model outputs, both real.
+        """Real model inputs to real model outputs.
 
         Args:
             real: float32 [N, ...], preprocessed as the model was trained; for an integer input, such as token ids, any
-                dtype that holds whole numbers. A tf.data.Dataset may yield labels beside it, which are not looked at.
+                dtype that holds integers. A tf.data.Dataset may yield (inputs, labels); labels are ignored.
 
         Returns:
-            float32 [N, ...] an output; outputs that the file does not quantize in their own dtype.
+            float32 [N, ...] per output; outputs that the file does not quantize in their own dtype.
 
         Raises:
             DataError: a wrong dtype, shape or range, NaN, or inputs of different length.
         """
-        arrays = self._checked(real)
-        return self._nested(self._runtime.run(arrays, before=self._quantize, after=self._dequantize))
+        arrays = self._prepare_inputs(real)
+        return self._restore_structure(self._runtime.run(arrays, before=self._quantize, after=self._dequantize))
 
     def evaluate(self, x: Any, y: Any = None) -> Score:
-        """How often a classifier is right.
+        """Accuracy of a classifier.
 
         Args:
-            x: as `predict` takes it; whole numbers, such as raw pixels, as `run` takes them, where the file carries a
-                contract; or a tf.data.Dataset that yields (x, y).
-            y: the class of each sample, [N], or one-hot [N, classes]; left out for a data set.
+            x: as `predict` takes it; integers, such as raw pixels, as `run` takes them, if there is a contract; or a
+                tf.data.Dataset that yields (x, y).
+            y: the class of each sample, [N], or one-hot [N, classes]; None for a data set.
+
+        Returns:
+            Accuracy, 0-1, with its 95 % interval and the number of samples.
 
         Raises:
-            DataError: as `predict` and `run`; labels that are no classes, or not one a sample.
+            DataError: as `predict` and `run`; labels that are no classes, or not one per sample.
         """
         if is_dataset(x):
             if y is not None:
@@ -149,20 +153,32 @@ class Interpreter:
         return score(scores, class_labels(y, len(scores), scores.shape[1]))
 
     def predict_codes(self, codes: Inputs) -> Outputs:
-        """The file's own dtypes in and out; nothing is converted.
+        """Run on codes; nothing is converted.
+
+        Args:
+            codes: [N, ...] of the file's own dtype per input.
+
+        Returns:
+            [N, ...] of the file's own dtype per output.
 
         Raises:
             DataError: a dtype or a shape that is not the file's.
         """
-        arrays = input_checks.in_order(codes, self.input_names)
+        arrays = input_checks.order_inputs(codes, self.input_names)
         input_checks.check_codes(arrays, self.inputs)
-        return self._nested(self._runtime.run(arrays))
+        return self._restore_structure(self._runtime.run(arrays))
 
     def run(self, raw: NDArray | Iterable[NDArray]) -> Outputs:
-        """Raw samples to real outputs: the input contract is applied first.
+        """Raw samples to real outputs: applies the input contract, then `predict`.
+
+        Args:
+            raw: [N, ...] of the contract's raw dtype, or an iterable of single samples, whose sizes may differ.
+
+        Returns:
+            As `predict`.
 
         Raises:
-            ConfigError: the file carries no contract and none was given.
+            ConfigError: the file carries no contract, and Interpreter was called without one.
             DataError: the samples are not what the contract takes.
         """
         if self.contract is None:
@@ -173,40 +189,47 @@ class Interpreter:
         return self.predict(apply(self.contract, raw))
 
     def tensors(self, real: Inputs) -> dict[str, NDArray]:
-        """Every computed tensor, as codes of its own dtype, by its name in the file (made unique by `#index`).
+        """Every computed tensor of the file.
 
-        The default delegates are off here: they fuse ops, and what stands between those cannot be read.
+        Delegates are off here: they fuse ops, and the tensors between fused ops cannot be read.
+
+        Args:
+            real: as `predict` takes it.
+
+        Returns:
+            [N, ...] codes of the tensor's own dtype, by its name in the file; `#index` is added to a name that occurs
+            twice.
         """
-        found = self._inspector.tensors(self.quantized(real))
-        names = [self.graph.tensors[index].name for index in found]
+        by_index = self._inspector.tensors(self.quantized(real))
+        names = [self.graph.tensors[index].name for index in by_index]
         return {
             name if names.count(name) == 1 else f"{name}#{index}": values
-            for name, (index, values) in zip(names, found.items(), strict=True)
+            for name, (index, values) in zip(names, by_index.items(), strict=True)
         }
 
     @cached_property
     def _inspector(self) -> Any:
-        return self._make(self._content, self.graph, keep_tensors=True, **self._options)
+        return self._make_runtime(self._content, self.graph, keep_tensors=True, **self._options)
 
     def quantized(self, real: Inputs) -> list[NDArray]:
-        """The codes that `predict` feeds for these real inputs: one array an input, in the file's order."""
-        return self._quantize(self._checked(real))
+        """The codes that `predict` feeds for these real inputs: one array [N, ...] per input, in the file's order."""
+        return self._quantize(self._prepare_inputs(real))
 
-    def _checked(self, real: Any) -> list[NDArray]:
+    def _prepare_inputs(self, real: Any) -> list[NDArray]:
         if is_dataset(real):
             ranks = {name: len(tensor.shape) - 1 for name, tensor in zip(self.input_names, self.inputs, strict=True)}
             real = input_arrays(real, ranks, len(ranks), "inputs")
-        arrays = input_checks.as_whole_numbers(input_checks.in_order(real, self.input_names), self.inputs)
+        arrays = input_checks.convert_integer_inputs(input_checks.order_inputs(real, self.input_names), self.inputs)
         input_checks.check_real(arrays, self.graph, self.contract if self._check_range else None, self._check_range)
         return arrays
 
     def _quantize(self, real: list[NDArray]) -> list[NDArray]:
-        return [quantized(values, tensor) for values, tensor in zip(real, self.inputs, strict=True)]
+        return [quantize_tensor(values, tensor) for values, tensor in zip(real, self.inputs, strict=True)]
 
     def _dequantize(self, codes: list[NDArray]) -> list[NDArray]:
-        return [dequantized(values, tensor) for values, tensor in zip(codes, self.outputs, strict=True)]
+        return [dequantize_tensor(values, tensor) for values, tensor in zip(codes, self.outputs, strict=True)]
 
-    def _nested(self, outputs: list[NDArray]) -> Outputs:
+    def _restore_structure(self, outputs: list[NDArray]) -> Outputs:
         if self.metadata.outputs_by_name:
             return dict(zip(self.output_names, outputs, strict=True))
         return outputs[0] if len(outputs) == 1 else outputs

@@ -1,4 +1,4 @@
-"""Keep TensorFlow's and LiteRT's C++ chatter off the terminal."""
+"""Keep what TensorFlow's and LiteRT's C++ code logs off the terminal."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 
-from qat.stderr import stderr_into
+from qat.stderr import redirect_stderr
 
-TALKATIVE = "QAT_CONVERTER_LOG"  # set this environment variable to see what converter and runtime print
+VERBOSE = "QAT_CONVERTER_LOG"  # set this environment variable to see what converter and runtime print
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Send what is written to file descriptor 2 nowhere, and ignore Python warnings, within the block.
+    """Within the block, discard what is written to file descriptor 2, and ignore Python warnings.
 
     The C++ logger writes before it can be configured, so a log level does not reach it.
     """
-    if os.environ.get(TALKATIVE):
+    if os.environ.get(VERBOSE):
         yield
         return
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings(), stderr_into(sink):
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings(), redirect_stderr(sink):
         warnings.simplefilter("ignore")
         yield

@@ -1,7 +1,7 @@
-"""A process that holds one `.tflite` of a stranger and runs it when told to: what breaks in there harms nobody.
+"""A process that loads one untrusted `.tflite` and runs it on request: a crash in it harms nobody.
 
-Jobs come on stdin and are answered on stdout: one line of JSON, then the arrays it announces, one after the other.
-`remote` starts it, and is the other side.
+Commands come on stdin and are answered on stdout: one line of JSON, then the arrays it announces, one after the other.
+`child_process` starts it, and is the other side.
 """
 
 from __future__ import annotations
@@ -15,17 +15,33 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-ORDERLY = (RuntimeError, ValueError, TypeError, IndexError, KeyError, MemoryError, OverflowError, AttributeError)
+EXPECTED_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    AttributeError,
+)
 PLAIN_KINDS = "fiubc"
 
 
 def announce(arrays: Sequence[NDArray]) -> list[list[Any]]:
-    """Dtype and shape of each, as `receive` takes them."""
+    """Dtype and shape of each array, as the other side reads them."""
     return [[str(array.dtype), list(array.shape)] for array in arrays]
 
 
 def send(stream: BinaryIO, line: dict[str, Any], arrays: Sequence[NDArray] = (), content: bytes = b"") -> None:
-    """One line, then the bytes of the arrays, or `content`."""
+    """Write one message.
+
+    Args:
+        stream: a pipe to the other process.
+        line: what becomes the line of JSON; dtypes and shapes of `arrays` are added to it.
+        arrays: any number of arrays of numbers or booleans, any shapes.
+        content: raw bytes that follow the arrays: a `.tflite`.
+    """
     stream.write(json.dumps(line | {"arrays": announce(arrays)}).encode() + b"\n")
     for array in arrays:
         stream.write(np.ascontiguousarray(array).tobytes())
@@ -33,7 +49,7 @@ def send(stream: BinaryIO, line: dict[str, Any], arrays: Sequence[NDArray] = (),
     stream.flush()
 
 
-def _received(stream: BinaryIO, announced: Sequence[Any]) -> list[NDArray]:
+def _receive(stream: BinaryIO, announced: Sequence[Any]) -> list[NDArray]:
     arrays = []
     for dtype, shape in announced:
         count = int(np.prod(shape, dtype=np.int64))
@@ -42,8 +58,8 @@ def _received(stream: BinaryIO, announced: Sequence[Any]) -> list[NDArray]:
     return arrays
 
 
-class _Held:
-    """The file, and a runtime for each set of options that was asked for."""
+class _LoadedFile:
+    """The file, and a runtime for each `load` command."""
 
     def __init__(self, content: bytes) -> None:
         from qat.tflite.reader import read
@@ -52,25 +68,38 @@ class _Held:
         self._graph = read(content)
         self._runtimes: list[Any] = []
 
-    def answer(self, told: dict[str, Any], arrays: list[NDArray]) -> tuple[dict[str, Any], list[NDArray]]:
-        if told["do"] == "load":
+    def answer(self, command: dict[str, Any], arrays: list[NDArray]) -> tuple[dict[str, Any], list[NDArray]]:
+        """Carry out one command.
+
+        Args:
+            command: `do` is "load", "batch_size", "run" or "tensors"; `number` says in which runtime.
+            arrays: inputs of "run" and "tensors", one [N, ...] of the file's dtype per input.
+
+        Returns:
+            The answer's JSON values, and its arrays: one per output, or one per tensor in "indices".
+
+        Raises:
+            TfliteFileError: the runtime refuses the file or the inputs.
+            ValueError: an output holds texts.
+        """
+        if command["do"] == "load":
             from qat.tflite.runtime.pool import Runtime
 
-            self._runtimes.append(Runtime(self._content, self._graph, **told["options"]))
+            self._runtimes.append(Runtime(self._content, self._graph, **command["options"]))
             return {"number": len(self._runtimes) - 1}, []
-        pool = self._runtimes[told["number"]]
-        if told["do"] == "batch_size":
+        pool = self._runtimes[command["number"]]
+        if command["do"] == "batch_size":
             return {"batch_size": pool.batch_size}, []
-        if told["do"] == "run":
-            return {}, _plain(pool.run(arrays))
-        found = {index: values for index, values in pool.tensors(arrays).items() if values.dtype.kind in PLAIN_KINDS}
-        return {"indices": list(found)}, list(found.values())
+        if command["do"] == "run":
+            return {}, _check_plain(pool.run(arrays))
+        tensors = {index: values for index, values in pool.tensors(arrays).items() if values.dtype.kind in PLAIN_KINDS}
+        return {"indices": list(tensors)}, list(tensors.values())
 
 
-def _plain(arrays: list[NDArray]) -> list[NDArray]:
+def _check_plain(arrays: list[NDArray]) -> list[NDArray]:
     for array in arrays:
         if array.dtype.kind not in PLAIN_KINDS:
-            raise ValueError("an output of texts, which are not run here")
+            raise ValueError("an output holds texts, which cannot be read here")
     return arrays
 
 
@@ -81,18 +110,18 @@ def main() -> None:
 
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the runtime prints is no answer
-    first = json.loads(source.readline())
-    process_limits.limit(first["memory_bytes"])
+    start = json.loads(source.readline())
+    process_limits.limit(start["memory_bytes"])
     process_limits.forbid_writing()
-    held: _Held | None = None
-    content = source.read(first["size_bytes"])
+    loaded: _LoadedFile | None = None
+    content = source.read(start["size_bytes"])
     for line in source:
-        told = json.loads(line)
-        arrays = _received(source, told["arrays"])
+        command = json.loads(line)
+        arrays = _receive(source, command["arrays"])
         try:
-            held = held or _Held(content)
-            answer, results = held.answer(told, arrays)
-        except ORDERLY as error:
+            loaded = loaded or _LoadedFile(content)
+            answer, results = loaded.answer(command, arrays)
+        except EXPECTED_ERRORS as error:
             answer, results = {"refused": " ".join(str(error).split())[:800] or type(error).__name__}, []
         send(sink, answer, results)
 

@@ -1,4 +1,4 @@
-"""Load a stranger's file in a child process first, under a time and a memory limit: a crash there is an error here."""
+"""Load an untrusted file in a child process first, with limits of time and memory: a crash there is an error here."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from qat.tflite.trusted_files import is_trusted
 _CHILD = Path(__file__).with_name("sandbox_child.py")
 _START = "import runpy, sys; sys.path[:] = sys.argv[5:]; runpy.run_path(sys.argv[1], run_name='__main__')"
 SEVERAL = 3  # samples of the second trial; a file with resource variables is never resized
-_checked: set[bytes] = set()  # digests of files that a child process has loaded
+_checked_files: set[bytes] = set()  # digests of files that a child process has loaded
 
 
 def is_checked(content: bytes) -> bool:
-    """Whether this very file was made here, or came through `check_loadable` before."""
-    return is_trusted(content) or hashlib.sha256(content).digest() in _checked
+    """Whether a file with exactly these bytes is trusted, or has passed `check_loadable` before."""
+    return is_trusted(content) or hashlib.sha256(content).digest() in _checked_files
 
 
 def check_loadable(
@@ -36,12 +36,13 @@ def check_loadable(
 
     Args:
         model: the file's bytes, or its path.
-        seconds: time limit of the child, both of its processor and of the clock; by default limits.seconds.
-        memory_bytes: the child's address space, by default limits.memory_mb; raised to eight times the file's size.
-        check_known: check also a file that was made or checked in this process already.
+        seconds: limit of the child's processor time and of its wall time; None takes limits.seconds.
+        memory_bytes: limit of the child's address space; None takes limits.memory_mb. At least eight times the file's
+            size.
+        check_known: check a trusted file, or one that was checked before, as well.
 
     Raises:
-        TfliteFileError: it is no usable file; the text says whether it was refused, crashed or hung.
+        TfliteFileError: it is no usable file; the message says whether it was refused, crashed or hung.
     """
     content = read_bytes(model)
     if is_checked(content) and not check_known:
@@ -52,20 +53,20 @@ def check_loadable(
     limits = [str(max(memory_bytes, 8 * len(content))), str(seconds), str(1 if graph.keeps_resources else SEVERAL)]
     command = [sys.executable, "-c", _START, str(_CHILD), *limits, *sys.path]
     try:
-        ended = subprocess.run(command, input=content, capture_output=True, timeout=seconds, check=False)
+        process = subprocess.run(command, input=content, capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         raise TfliteFileError(f"loading this file took more than {seconds} s and was stopped; do not use it") from None
-    if ended.returncode != 0:
-        raise TfliteFileError(_reason(ended, seconds, int(limits[0])))
-    _checked.add(hashlib.sha256(content).digest())
+    if process.returncode != 0:
+        raise TfliteFileError(_describe_failure(process, seconds, int(limits[0])))
+    _checked_files.add(hashlib.sha256(content).digest())
 
 
-def _reason(ended: subprocess.CompletedProcess, seconds: int, memory_bytes: int) -> str:
-    if ended.returncode == REFUSED:
-        return f"the TFLite runtime refuses this file: {ended.stdout.decode(errors='replace').strip()}"
-    last_line = (ended.stderr.decode(errors="replace").strip().splitlines() or [""])[-1]
-    if ended.returncode < 0:
-        name = signal.Signals(-ended.returncode).name
+def _describe_failure(process: subprocess.CompletedProcess, seconds: int, memory_bytes: int) -> str:
+    if process.returncode == REFUSED:
+        return f"the TFLite runtime refuses this file: {process.stdout.decode(errors='replace').strip()}"
+    last_line = (process.stderr.decode(errors="replace").strip().splitlines() or [""])[-1]
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
         limits = f"limits: {seconds} s, {memory_bytes >> 20} MB"
         return f"this file crashes the TFLite runtime ({name}; {limits}), tried in a child process. {last_line}".strip()
-    return f"loading this file failed in a child process (exit code {ended.returncode}): {last_line}"
+    return f"loading this file failed in a child process (exit code {process.returncode}): {last_line}"

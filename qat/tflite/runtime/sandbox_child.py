@@ -1,4 +1,4 @@
-"""Runs alone, in a child process: load a model from stdin under limits, run it once. Any crash here harms nobody.
+"""Runs alone, in a child process: load a model from stdin under limits, run it once. A crash here harms nobody.
 
 Only the standard library, NumPy, LiteRT and `qat.process_limits`: `sandbox` starts this file by its path.
 """
@@ -8,13 +8,13 @@ import sys
 import time
 from typing import Any
 
-ORDERLY = (RuntimeError, ValueError, TypeError, IndexError, MemoryError, OverflowError)
-OPEN_SIZE = 64  # tried for dimensions that the file leaves open
+EXPECTED_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, MemoryError, OverflowError)
+OPEN_SIZE = 64  # used for dimensions that the file leaves open
 REFUSED = 3  # exit code of a model that the runtime refused in an orderly way
 
 
-def _try(content: bytes, batch: int) -> None:
-    """Refusals of a first run on one sample are raised; then only crashes matter: `batch` samples, other kernels."""
+def _run_all(content: bytes, batch: int) -> None:
+    """Raise the errors of a first run on one sample; runs with `batch` samples and other kernels only must not crash."""
     from ai_edge_litert.interpreter import OpResolverType
 
     started = time.monotonic()
@@ -22,7 +22,7 @@ def _try(content: bytes, batch: int) -> None:
     if time.monotonic() - started > 1:
         return
     for resolver in (OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES):
-        with contextlib.suppress(*ORDERLY):
+        with contextlib.suppress(*EXPECTED_ERRORS):
             _run(content, resolver, batch, high=100)
 
 
@@ -31,8 +31,9 @@ def _run(content: bytes, resolver: object, batch: int, high: int) -> None:
 
     interpreter = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=resolver)
     signatures = [detail["shape_signature"] for detail in interpreter.get_input_details()]
-    guessed = any(size < 0 for signature in signatures for size in signature[1:])
-    with contextlib.suppress(*(ORDERLY if guessed else ())):  # sizes that are not the samples' prove nothing
+    sizes_are_open = any(size < 0 for signature in signatures for size in signature[1:])
+    # An error for a size of our own choice says nothing about the file.
+    with contextlib.suppress(*(EXPECTED_ERRORS if sizes_are_open else ())):
         _invoke(interpreter, batch, high)
 
 
@@ -65,8 +66,8 @@ def main() -> int:
     process_limits.limit(int(sys.argv[2]), int(sys.argv[3]))
     process_limits.forbid_writing()
     try:
-        _try(sys.stdin.buffer.read(), int(sys.argv[4]))
-    except ORDERLY as error:
+        _run_all(sys.stdin.buffer.read(), int(sys.argv[4]))
+    except EXPECTED_ERRORS as error:
         print(" ".join(str(error).split())[:500] or type(error).__name__)
         return REFUSED
     return 0

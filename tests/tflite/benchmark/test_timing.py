@@ -68,17 +68,17 @@ def test_every_operator_alone_computes_what_it_computes_in_the_whole(kind, files
     for op in graph.ops:
         alone = Interpreter(cut[op.index], delegate=False, trusted=True)
         entries = [i for i in op.inputs if i >= 0 and not graph.tensors[i].is_constant]
-        found = alone.predict_codes([values[i] for i in dict.fromkeys(entries)])
-        np.testing.assert_array_equal(found, values[op.outputs[0]])
+        result = alone.predict_codes([values[i] for i in dict.fromkeys(entries)])
+        np.testing.assert_array_equal(result, values[op.outputs[0]])
 
 
 def test_operators_alone_are_timed_one_after_another(files):
     contents = [content for _, content in one_op_files(files.int8)]
     broken = planting.with_custom_op(files.int8, "NoSuchOp")
-    found = time_each([*contents, broken], Setting(batch=None), 0.005)
-    assert len(found) == len(contents) + 1
-    assert all(value > 0 for value in found[:-1])
-    assert found[-1] is None
+    result = time_each([*contents, broken], Setting(batch=None), 0.005)
+    assert len(result) == len(contents) + 1
+    assert all(value > 0 for value in result[:-1])
+    assert result[-1] is None
 
 
 def test_a_file_whose_tables_make_no_sense_is_not_taken_apart():

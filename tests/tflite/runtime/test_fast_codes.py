@@ -5,7 +5,7 @@ import pytest
 
 from qat import codes
 from qat.tflite.graph import Tensor
-from qat.tflite.runtime.fast_codes import CHUNK_ELEMENTS, dequantized, quantized
+from qat.tflite.runtime.fast_codes import CHUNK_ELEMENTS, dequantize_tensor, quantize_tensor
 
 
 def tensor(dtype, scale, zero_point):
@@ -21,22 +21,22 @@ def test_the_codes_are_the_plain_ones(dtype, scale):
     steps = rng.integers(-300, 300, 20_000) + rng.choice([0, 0.5, 0.4999, 0.50001, 0.25], 20_000)
     extremes = [0, -0.0, 1e30, -1e30, np.finfo(np.float32).max, np.finfo(np.float32).tiny, 1e-40]
     real = np.concatenate([steps * np.float32(scale), rng.normal(size=5000) * scale * 100, extremes]).astype(np.float32)
-    np.testing.assert_array_equal(quantized(real, where), codes.quantize(real, where.quantization))
+    np.testing.assert_array_equal(quantize_tensor(real, where), codes.quantize(real, where.quantization))
 
 
 def test_pieces_make_the_whole_whatever_the_layout():
     where = tensor("int8", 0.01, 3)
     real = np.random.default_rng(0).normal(size=(3, CHUNK_ELEMENTS // 2 + 7)).astype(np.float32)
-    np.testing.assert_array_equal(quantized(real.T, where), codes.quantize(real.T, where.quantization))
+    np.testing.assert_array_equal(quantize_tensor(real.T, where), codes.quantize(real.T, where.quantization))
 
 
 def test_what_is_not_quantized_passes():
     where = Tensor(0, "t", (1, 4), (-1, 4), "float32", (), (), 0, False)
     real = np.ones((2, 4), np.float32)
-    assert quantized(real, where) is real
-    assert dequantized(real, where) is real
+    assert quantize_tensor(real, where) is real
+    assert dequantize_tensor(real, where) is real
 
 
 def test_codes_pass_as_they_are():
     values = np.zeros((2, 4), np.int8)
-    assert quantized(values, tensor("int8", 0.5, 0)) is values
+    assert quantize_tensor(values, tensor("int8", 0.5, 0)) is values

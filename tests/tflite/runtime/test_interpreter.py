@@ -20,12 +20,12 @@ def one_by_one(content, codes):
     litert = LiteRT(model_content=content, num_threads=1)
     litert.allocate_tensors()
     source, target = litert.get_input_details()[0]["index"], litert.get_output_details()[0]["index"]
-    found = []
+    tensors = []
     for sample in codes:
         litert.set_tensor(source, sample[None])
         litert.invoke()
-        found.append(litert.get_tensor(target)[0])
-    return np.stack(found)
+        tensors.append(litert.get_tensor(target)[0])
+    return np.stack(tensors)
 
 
 @pytest.mark.parametrize("count", [1, 2, 99, 100, 101, 237])
@@ -97,15 +97,15 @@ def test_threads_and_kernels_change_at_most_the_last_bit(files):
 
 def test_intermediate_tensors_are_those_that_lead_to_the_output(files):
     interpreter, real = Interpreter(files.int8, delegate=False), images(130)
-    found = interpreter.tensors(real)
+    tensors = interpreter.tensors(real)
     graph = read(files.int8)
-    np.testing.assert_array_equal(found["image"], quantize(real, graph.inputs[0].quantization))
-    output = dequantize(found[graph.outputs[0].name], graph.outputs[0].quantization)
+    np.testing.assert_array_equal(tensors["image"], quantize(real, graph.inputs[0].quantization))
+    output = dequantize(tensors[graph.outputs[0].name], graph.outputs[0].quantization)
     np.testing.assert_array_equal(output, interpreter.predict(real))
     stem = graph.tensors[graph.ops[0].outputs[0]]
-    assert found[stem.name].shape == (130, *stem.shape[1:])
-    assert found[stem.name].dtype == np.int8
-    assert len(np.unique(found[stem.name])) > 20
+    assert tensors[stem.name].shape == (130, *stem.shape[1:])
+    assert tensors[stem.name].dtype == np.int8
+    assert len(np.unique(tensors[stem.name])) > 20
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,10 @@ def test_an_output_without_an_axis_of_samples_gets_one(shape, count):
         return tf.reshape(tf.matmul(x, WEIGHTS if shape else WEIGHTS[:, :1]), shape)
 
     content, samples = from_function(function, tf.TensorSpec((1, 3))), random(count, 3)
-    found = Interpreter(content).predict(samples)
-    assert found.shape == (count, *shape)
+    outputs = Interpreter(content).predict(samples)
+    assert outputs.shape == (count, *shape)
     expected = samples @ WEIGHTS.numpy()[:, : 3 if shape else 1]
-    np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-5)
+    np.testing.assert_allclose(outputs, expected.reshape(outputs.shape), rtol=1e-5)
     assert Interpreter(content).predict(samples[:0]).shape == (0, *shape)
 
 

@@ -112,45 +112,45 @@ def test_mutated_files_load_or_are_refused(files):
 def test_a_strangers_file_is_run_in_the_child_with_every_batch_and_gives_the_same(files, monkeypatch):
     samples = np.random.default_rng(0).integers(-100, 100, (403, 16, 16, 3)).astype(np.int8)
     expected = Interpreter(files.int8, trusted=True).predict_codes(samples)
-    stranger = Interpreter(files.int8)
-    assert isinstance(stranger._runtime, RemoteRuntime)
-    monkeypatch.setattr(pool, "Lane", None)  # the file is not loaded here
-    np.testing.assert_array_equal(stranger.predict_codes(samples), expected)
-    assert stranger.predict_codes(samples[:0]).shape == (0, 5)
-    assert stranger.tensors(np.ones((3, 16, 16, 3), np.float32)).keys() >= {"image"}
+    interpreter = Interpreter(files.int8)
+    assert isinstance(interpreter._runtime, RemoteRuntime)
+    monkeypatch.setattr(pool, "Session", None)  # the file is not loaded here
+    np.testing.assert_array_equal(interpreter.predict_codes(samples), expected)
+    assert interpreter.predict_codes(samples[:0]).shape == (0, 5)
+    assert interpreter.tensors(np.ones((3, 16, 16, 3), np.float32)).keys() >= {"image"}
 
 
 @pytest.mark.usefixtures("forgetful")
 def test_a_child_that_dies_while_it_runs_a_file_is_an_error_and_the_next_one_is_a_new_child(files):
-    stranger = Interpreter(files.int8)
+    interpreter = Interpreter(files.int8)
     samples = np.zeros((5, 16, 16, 3), np.int8)
-    os.kill(stranger._runtime._child._process.pid, signal.SIGSEGV)
+    os.kill(interpreter._runtime._child._process.pid, signal.SIGSEGV)
     with pytest.raises(TfliteFileError, match=r"run in a child process: it crashes the TFLite runtime \(SIGSEGV"):
-        stranger.predict_codes(samples)
+        interpreter.predict_codes(samples)
     assert Interpreter(files.int8).predict_codes(samples).shape == (5, 5)
 
 
 @pytest.mark.usefixtures("forgetful")
 def test_a_child_that_does_not_answer_in_time_is_stopped(files):
     with use(Limits(seconds=2)):
-        stranger = Interpreter(files.int8)
-    os.kill(stranger._runtime._child._process.pid, signal.SIGSTOP)
+        interpreter = Interpreter(files.int8)
+    os.kill(interpreter._runtime._child._process.pid, signal.SIGSTOP)
     with pytest.raises(TfliteFileError, match=r"did not answer within limits.seconds=2 and was stopped"):
-        stranger.predict_codes(np.zeros((5, 16, 16, 3), np.int8))
+        interpreter.predict_codes(np.zeros((5, 16, 16, 3), np.int8))
 
 
 @pytest.mark.usefixtures("forgetful")
-@pytest.mark.parametrize("told", [b"[]\n", b"x\n", b'{"arrays": [["O", [3]]]}\n', b'{"arrays": [["f4", [-1]]]}\n',
+@pytest.mark.parametrize("reply", [b"[]\n", b"x\n", b'{"arrays": [["O", [3]]]}\n', b'{"arrays": [["f4", [-1]]]}\n',
                                   b'{"arrays": [["f4", [99999999999]]]}\n', b'{"arrays": [3]}\n'])  # fmt: skip
-def test_what_a_child_answers_is_not_believed(files, told):
-    stranger = Interpreter(files.int8)
-    child = stranger._runtime._child
+def test_what_a_child_answers_is_not_believed(files, reply):
+    interpreter = Interpreter(files.int8)
+    child = interpreter._runtime._child
     reader, writer = os.pipe()
-    os.write(writer, told)
+    os.write(writer, reply)
     child._process.stdout.close()
     child._process.stdout = os.fdopen(reader, "rb")
     with pytest.raises(TfliteFileError, match="run in a child process"):
-        stranger.predict_codes(np.zeros((5, 16, 16, 3), np.int8))
+        interpreter.predict_codes(np.zeros((5, 16, 16, 3), np.int8))
     os.close(writer)
 
 
