@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from qat.cli.compose import compose_node, conf_dir
 from qat.cli.options import SettingHelp, list_settings
@@ -79,7 +79,7 @@ def _options(group: str) -> Iterator[str]:
         yield _two_columns(option, _first_sentence(_read_comment(file)))
 
 
-def _format_setting(setting: SettingHelp, node: Any) -> str:
+def _format_setting(setting: SettingHelp, node: DictConfig) -> str:
     key = _COMMAND_LINE_NAMES.get(setting.key, setting.key)
     value = _value_of(OmegaConf.to_container(node), setting.key)
     default = _to_yaml(setting.default)

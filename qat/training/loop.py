@@ -15,7 +15,7 @@ from qat import targets
 from qat.config import AugmentationConfig
 from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
-from qat.models import task_of
+from qat.models import infer_task
 from qat.training.feeding import distributed_batches, steps_per_epoch, trained_on, training_batches, validation_batches
 from qat.training.guards import Diverged, Guard
 from qat.training.loss import choose_loss
@@ -116,7 +116,7 @@ def fit(
     Raises: TrainingDivergedError when a loss or weight is no longer finite: the model then has its last good weights;
     DataError for an empty split; ConfigError for an optimizer that cannot be made.
     """
-    task = task or task_of(model)
+    task = task or infer_task(model)
     _check(train, task)
     _check(val, task)
     steps = settings.epochs * steps_per_epoch(len(trained_on(train, task)), settings.batch_size)

@@ -17,7 +17,7 @@ from qat.errors import ModelError
 from qat.limits import Limits, use
 from qat.models import load
 from qat.models.untrusted import allowed
-from qat.models.untrusted.check_config import NotAllowedError, checked
+from qat.models.untrusted.check_config import NotAllowedError, validate_config
 
 ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -393,13 +393,13 @@ def test_a_file_of_windows_keras_loads(tmp_path):
 
 def test_a_config_is_refused_wherever_in_it_something_is_named():
     good = json.loads(plain().to_json())
-    assert checked(good)["class_name"] == "Functional"
+    assert validate_config(good)["class_name"] == "Functional"
     for value in ({"class_name": "Lambda", "config": {}}, {"class_name": "__lambda__", "config": {"value": "x"}}):
         for place in ({"a": value}, [1, [value]], {"class_name": "Dense", "config": {"x": value}}):
             planted = json.loads(json.dumps(good))
             planted["config"]["layers"][1]["config"]["somewhere"] = place
             with pytest.raises(NotAllowedError):
-                checked(planted)
+                validate_config(planted)
 
 
 def test_a_quantization_aware_model_of_ours_loads_without_trust_where_nothing_has_imported_it(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from omegaconf import DictConfig
 
@@ -16,25 +15,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _joblib_share(launcher: Any, jobs: int) -> int:
+def _joblib_share(launcher: DictConfig, jobs: int) -> int:
     """It does not depend on `jobs`: workers serve several batches, and TensorFlow sets its threads once per process."""
     workers = int(launcher.n_jobs)
     return cores() // (workers if workers > 0 else max(1, cores() + 1 + workers))
 
 
-def _ray_share(launcher: Any, jobs: int) -> int:
+def _ray_share(launcher: DictConfig, jobs: int) -> int:
     return int(launcher.cpus_per_job)
 
 
-def _slurm_share(launcher: Any, jobs: int) -> int:
+def _slurm_share(launcher: DictConfig, jobs: int) -> int:
     return int(launcher.cpus_per_task or 1)
 
 
-def _equal_share(launcher: Any, jobs: int) -> int:
+def _equal_share(launcher: DictConfig, jobs: int) -> int:
     return cores() // jobs
 
 
-SHARES: dict[str, Callable[[Any, int], int]] = {
+SHARES: dict[str, Callable[[DictConfig, int], int]] = {
     "JoblibLauncher": _joblib_share,
     "RayLauncher": _ray_share,
     "SlurmLauncher": _slurm_share,

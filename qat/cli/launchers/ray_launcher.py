@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job, setup_globals
@@ -19,6 +19,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from qat.cli.extras import require_extra
 from qat.cli.launchers.exit_reason import make_failed_return
+
+if TYPE_CHECKING:
+    import ray
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +121,7 @@ def _run_job(
     )
 
 
-def _wait_for_result(reference: Any) -> JobReturn:
+def _wait_for_result(reference: ray.ObjectRef) -> JobReturn:
     import ray
 
     try:

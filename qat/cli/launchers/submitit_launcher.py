@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, filter_overrides
@@ -20,6 +20,9 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmitit
 from omegaconf import OmegaConf
 
 from qat.cli.launchers.exit_reason import make_failed_return
+
+if TYPE_CHECKING:
+    import submitit
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ class ArrayLauncher(BaseSubmititLauncher):
         log.info(f"Submitted as {', '.join(str(job.job_id) for job in jobs)}; logs are in {sweep_dir / '.submitit'}")
         return [_wait_for_result(job, self._EXECUTOR == "slurm") for job in jobs]
 
-    def _executor(self) -> Any:
+    def _executor(self) -> submitit.AutoExecutor:
         import submitit
 
         folder = self.params["submitit_folder"]
@@ -83,7 +86,7 @@ class SlurmLauncher(ArrayLauncher):
 LAUNCHERS = {"submitit_local": LocalLauncher, "submitit_slurm": SlurmLauncher}
 
 
-def _wait_for_result(job: Any, in_queue: bool) -> JobReturn:
+def _wait_for_result(job: submitit.Job, in_queue: bool) -> JobReturn:
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:
@@ -98,7 +101,7 @@ class LostJobError(Exception):
     """Slurm no longer knows a job, and the job left no result."""
 
 
-def _wait(job: Any) -> None:
+def _wait(job: submitit.Job) -> None:
     """Wait until there is a result, or none can come: a Slurm without accounting does not report that a job died."""
     gone_since: float | None = None
     while not job.paths.result_pickle.exists() and not job.done():
@@ -109,7 +112,7 @@ def _wait(job: Any) -> None:
         time.sleep(1)
 
 
-def _left_the_queue(job: Any) -> bool:
+def _left_the_queue(job: submitit.Job) -> bool:
     if shutil.which("squeue") is None:
         return False
     answer = subprocess.run(["squeue", "-h", "-j", job.job_id], capture_output=True, text=True)

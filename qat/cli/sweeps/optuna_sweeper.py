@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -25,6 +25,9 @@ from qat.cli.sweeps.jobs import Job, Jobs
 from qat.cli.sweeps.resume import KEY, key_of_override
 from qat.cli.sweeps.search_space import make_search_space
 from qat.errors import ConfigError
+
+if TYPE_CHECKING:
+    import optuna
 
 JOURNAL, SOLUTIONS = "study.journal", "optimization_results.json"
 _SWEEP_DIR = "sweep_dir"  # attribute of a trial: the directory of the sweep that ran it
@@ -115,7 +118,7 @@ class OptunaSweeper(Sweeper):
             raise ConfigError(f"hydra.sweeper.sampler={self.sampler}: expected one of {', '.join(samplers_by_name)}.")
         return samplers_by_name[self.sampler]()
 
-    def _retry_unfinished(self, study: Any, sweep_dir: Path) -> None:
+    def _retry_unfinished(self, study: optuna.Study, sweep_dir: Path) -> None:
         """Try trials of this sweep again, once, that were running when its process ended."""
         from optuna.trial import Trial, TrialState
 
@@ -131,7 +134,7 @@ class OptunaSweeper(Sweeper):
         if done:
             print(f"qat: study {self.study_name}: {done} of {self.n_trials} trials are done", flush=True)
 
-    def _search(self, study: Any, space: dict[str, Any], fixed: Sequence[str], jobs: Jobs) -> None:
+    def _search(self, study: optuna.Study, space: dict[str, Any], fixed: Sequence[str], jobs: Jobs) -> None:
         while (missing := self.n_trials - len(_finished_trials(study))) > 0:
             trials = [study.ask(space) for _ in range(min(missing, self.n_jobs))]
             for trial in trials:
@@ -146,7 +149,7 @@ class OptunaSweeper(Sweeper):
                 _report_to_study(study, trial, job)
 
 
-def _copy_repeated_trial(study: Any, trial: Any) -> bool:
+def _copy_repeated_trial(study: optuna.Study, trial: optuna.Trial) -> bool:
     """Copy the values of an earlier trial with the same parameters; whether there was one."""
     repeated = [other for other in study.trials if other.values and other.params == trial.params]
     if repeated:
@@ -155,7 +158,7 @@ def _copy_repeated_trial(study: Any, trial: Any) -> bool:
     return bool(repeated)
 
 
-def _report_to_study(study: Any, trial: Any, job: Job) -> None:
+def _report_to_study(study: optuna.Study, trial: optuna.Trial, job: Job) -> None:
     from optuna.trial import TrialState
 
     trial.set_user_attr("job", job.folder)
@@ -166,12 +169,12 @@ def _report_to_study(study: Any, trial: Any, job: Job) -> None:
         study.tell(trial, job.value)
 
 
-def _finished_trials(study: Any) -> list[Any]:
+def _finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """Trials with values, and those whose job failed."""
     return [trial for trial in study.trials if trial.values is not None or "error" in trial.user_attrs]
 
 
-def _write_solutions(study: Any, objectives: Sequence[str], sweep_dir: Path) -> None:
+def _write_solutions(study: optuna.Study, objectives: Sequence[str], sweep_dir: Path) -> None:
     """Print the trials of the Pareto front, and write them as JSON."""
     best = sorted(study.best_trials, key=lambda trial: trial.number)
     if not best:
