@@ -182,7 +182,7 @@ def _explain_stray_comma(part: str, schema: type) -> str | None:
     clean = _STRAY_COMMA.sub("", value)
     if key.startswith("hydra.") or kind in (str, str | None) or set("\"'") & set(value) or clean == value:
         return None
-    where = "at the end" if value.endswith((",", ",]")) else "without a value beside it"
+    where = "at the end" if value.endswith((",", ",]")) else "without a value next to it"
     effect = "would make it a list of values, each for a job of a sweep" if value[0] not in "[{" else "is one too many"
     return f"{part}: the comma {where} {effect}. Without it: {key}={clean}"
 

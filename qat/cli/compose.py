@@ -23,12 +23,12 @@ Schema = TypeVar("Schema")
 
 
 def conf_dir() -> Path:
-    """The folder of our YAML: inside the package when installed from a wheel, beside it in a checkout."""
+    """The folder of our YAML: inside the package when installed from a wheel, next to it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "train.yaml").is_file():
             return folder
-    raise ConfigError(f"conf/ was found neither in {package} nor beside it: this installation of qat is not whole.")
+    raise ConfigError(f"conf/ was found neither in {package} nor next to it: this installation of qat is not whole.")
 
 
 def register(primary: str, schema: type) -> None:

@@ -136,7 +136,7 @@ def _explain_labels(labels: NDArray) -> str:
     if labels.dtype.kind in "USO" and labels.size:
         first = str(labels.flat[0])[:40]
         return (
-            f"holds texts, the first is {first!r}: {expected}. Number them, and store the names beside them as "
+            f"holds texts, the first is {first!r}: {expected}. Number them, and store the names with them as "
             "label_names:\n  names, labels = numpy.unique(labels, return_inverse=True)"
         )
     return f"is {labels.dtype}: {expected}; store labels.astype(numpy.int64), if they are whole numbers"

@@ -78,7 +78,7 @@ def _name_parts(parts: Mapping[Any, Any], where: str) -> dict[str, Any]:
     if unknown:
         raise DataError(
             f"{where}: {', '.join(unknown)} is none of the data sets train, val (or validation) and test, each a "
-            "tf.data.Dataset; class_names may stand beside them"
+            "tf.data.Dataset; class_names may be among them"
         )
     sets = {PARTS[name]: _arrays(part, where) for name, part in parts.items()}
     return {f"{axis}_{name}": part[axis == "y"] for name, part in sets.items() for axis in "xy"}

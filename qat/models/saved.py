@@ -38,7 +38,7 @@ _WRAPPERS = {  # of tfmot: names of its classes -> what the file holds, and what
         "QuantizeLayer",
         "QuantizeAwareActivation",
     ): "tfmot's quantization already. Give the float model "
-    "that it was made from; quant=qat_tfmot trains such a one beside ours",
+    "that it was made from; quant=qat_tfmot trains with stock tfmot, too",
 }
 
 

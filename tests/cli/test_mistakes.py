@@ -62,7 +62,7 @@ FLAGS = [
     ("quant=qat,", "Without it: quant=qat"),
     ("quant.delay=0.2,", "Without it: quant.delay=0.2"),
     ("-m seed=0,1,", "Without it: seed=0,1"),
-    ("-m seed=0,,1", "the comma without a value beside it would make it a list"),
+    ("-m seed=0,,1", "the comma without a value next to it would make it a list"),
     ("quant.skip=conv,", "Without it: quant.skip=conv"),
     ("data.image_size=[96,96,]", "the comma at the end is one too many. Without it: data.image_size=[96,96]"),
     ("train.learning_rate=1e-3;", "train.learning_rate=1e-3;: expected a number (the first;"),

@@ -11,8 +11,8 @@ from qat.data import load
 from qat.errors import CalibrationError, ConfigError, DataError
 
 
-def load_folder(path, calibration_samples=4, seed=0, **knobs):
-    return load(DataConfig(name="image_folder", path=str(path), **knobs), calibration_samples, seed)
+def load_folder(path, calibration_samples=4, seed=0, **settings):
+    return load(DataConfig(name="image_folder", path=str(path), **settings), calibration_samples, seed)
 
 
 def test_each_image_carries_the_label_of_its_folder_through_the_split(save_folder):

@@ -1,4 +1,4 @@
-"""A stranger's model: three kinds of file come back as they were, and everything else says what is the matter."""
+"""A saved model: three kinds of file come back as they were, and everything else says what is the matter."""
 
 import json
 import zipfile
@@ -127,9 +127,9 @@ def test_what_is_saved_otherwise_is_told_by_its_kind(name, message, tmp_path):
 
 def test_a_checkpoint_is_told_by_its_prefix_and_by_its_folder(files, tmp_path):
     files["plain"].save_weights(tmp_path / "w")
-    for given in (tmp_path / "w", tmp_path):
+    for path in (tmp_path / "w", tmp_path):
         with pytest.raises(ModelError, match="a checkpoint, which holds weights only"):
-            load(str(given))
+            load(str(path))
 
 
 @pytest.mark.parametrize("kind", ["m.h5", "m.keras"])
