@@ -68,7 +68,7 @@ def test_hydras_own_variable_brings_the_stack_back(tmp_path):
     assert lines[-1].startswith("qat: train.epochs=many: expected a whole number (")
 
 
-def test_help_shows_each_option_with_what_it_answers_and_the_knobs_of_this_command(tmp_path):
+def test_help_shows_each_option_with_what_it_answers_and_the_settings_of_this_command(tmp_path):
     page = run_process("--help", "train.epochs=77", cwd=tmp_path).stdout
     assert "  model=resnet8 " in page
     assert "  debug=tiny                  Does the whole pipeline run?" in page

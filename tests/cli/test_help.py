@@ -26,7 +26,7 @@ def pages():
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_a_page_has_each_knob_with_its_meaning_two_examples_and_the_exit_codes(name, pages):
+def test_a_page_has_each_setting_with_its_meaning_two_examples_and_the_exit_codes(name, pages):
     page = pages[name]
     assert [setting.key for setting in list_settings(SCHEMAS[name]) if not setting.meaning] == []
     for setting in list_settings(SCHEMAS[name]):

@@ -129,7 +129,7 @@ def test_several_faults_between_the_rooms_are_all_named():
     assert "log.progress=loud" in message
 
 
-def test_a_knob_that_the_chosen_quantizer_does_not_read_is_refused():
+def test_a_setting_that_the_chosen_quantizer_does_not_read_is_refused():
     assert "quant.learned_ranges: quant=ptq does not read it" in refusal_of("quant=ptq", "quant.learned_ranges=true")
     assert "quant.preserve: quant=ptq does not read it" in refusal_of("quant=ptq", "quant.preserve=sparsity")
 

@@ -95,7 +95,7 @@ def test_float64_is_stored_as_float32(save_npz):
     assert load_npz(save_npz(x=x, y=np.arange(60) % 2)).train.raw().dtype == np.float32
 
 
-def test_float_images_become_images_when_a_knob_says_so(arrays, save_npz):
+def test_float_images_become_images_when_a_setting_says_so(arrays, save_npz):
     floats = {key: value.astype(np.float32) if key[0] == "x" else value for key, value in arrays.items()}
     contract = load_npz(save_npz(**floats), range=[-1.0, 1.0]).contract
     assert (contract.layout, contract.raw_dtype, contract.range) == ("NHWC", "float32", (-1, 1))

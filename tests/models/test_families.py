@@ -82,7 +82,7 @@ def test_the_mobilenets_use_relu6_as_a_layer_which_tflite_fuses():
         assert {float(relu.max_value) for relu in relus} == {6.0}
 
 
-def test_batchnorm_knobs_reach_every_batchnorm():
+def test_batchnorm_settings_reach_every_batchnorm():
     layers = build_family("resnet8", bn_momentum=0.8, bn_epsilon=1e-4).layers
     settings = {(n.momentum, n.epsilon) for n in layers if isinstance(n, tf_keras.layers.BatchNormalization)}
     assert settings == {(0.8, 1e-4)}
