@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NoReturn
 
-from qat.cli import open_door
+from qat.cli import run_command
 from qat.config import BenchmarkConfig
 
 
@@ -23,7 +23,7 @@ def benchmark(config: BenchmarkConfig, run_dir: Path) -> object:
 
 
 def main() -> NoReturn:
-    open_door(benchmark, primary="benchmark", schema=BenchmarkConfig)
+    run_command(benchmark, primary="benchmark", schema=BenchmarkConfig)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from qat.cli import open_door
+from qat.cli import run_command
 from qat.config import CompareConfig
 
 
@@ -35,7 +35,7 @@ def _condition_as_text(argument: str) -> str:
 
 def main() -> NoReturn:
     sys.argv[1:] = [_condition_as_text(argument) for argument in sys.argv[1:]]
-    open_door(compare, primary="compare", schema=CompareConfig)
+    run_command(compare, primary="compare", schema=CompareConfig)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from qat.cli import import_tensorflow, open_door
+from qat.cli import import_tensorflow, run_command
 from qat.commands import command
 from qat.config import DiagnoseConfig
 from qat.errors import DiagnosedError
@@ -61,7 +61,7 @@ def _as_typed(argument: str) -> str:
 
 def main() -> NoReturn:
     sys.argv[1:] = [_data_as_file(argument) for argument in sys.argv[1:]]
-    open_door(diagnose, primary="diagnose", schema=DiagnoseConfig)
+    run_command(diagnose, primary="diagnose", schema=DiagnoseConfig)
 
 
 if __name__ == "__main__":

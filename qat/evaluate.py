@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from qat.cli import by_path, open_door
+from qat.cli import expand_path_argument, run_command
 from qat.config import EvaluateConfig
 
 
@@ -24,8 +24,8 @@ def evaluate(config: EvaluateConfig, run_dir: Path) -> object:
 
 
 def main() -> NoReturn:
-    sys.argv[1:] = [part for argument in sys.argv[1:] for part in by_path(argument)]
-    open_door(evaluate, primary="evaluate", schema=EvaluateConfig)
+    sys.argv[1:] = [part for argument in sys.argv[1:] for part in expand_path_argument(argument)]
+    run_command(evaluate, primary="evaluate", schema=EvaluateConfig)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from qat import targets
-from qat.cli import by_path, import_tensorflow, open_door, spare_imports
+from qat.cli import expand_path_argument, freeze_imports, import_tensorflow, run_command
 from qat.config import Config
 
 
@@ -31,7 +31,7 @@ def train(config: Config, run_dir: Path) -> object:
     from qat.stages.main_job import main_job
     from qat.stages.objectives import objective_values
 
-    spare_imports()
+    freeze_imports()
     result = main_job(config, run_dir)
     return None if result is None else objective_values(config.sweep.objectives, result, run_dir)
 
@@ -47,8 +47,8 @@ def _check_targets(config: Config) -> None:
 
 
 def main() -> NoReturn:
-    sys.argv[1:] = [part for argument in sys.argv[1:] for part in by_path(argument)]
-    open_door(train, primary="train", schema=Config, once_a_folder=True)
+    sys.argv[1:] = [part for argument in sys.argv[1:] for part in expand_path_argument(argument)]
+    run_command(train, primary="train", schema=Config, refuse_finished_folder=True)
 
 
 if __name__ == "__main__":

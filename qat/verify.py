@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NoReturn
 
-from qat.cli import open_door
+from qat.cli import run_command
 from qat.config import VerifyConfig
 from qat.errors import NotIntegerOnlyError
 
@@ -36,7 +36,7 @@ def verify(config: VerifyConfig, _run_dir: Path) -> None:
 
 
 def main() -> NoReturn:
-    open_door(verify, primary="verify", schema=VerifyConfig)
+    run_command(verify, primary="verify", schema=VerifyConfig)
 
 
 if __name__ == "__main__":

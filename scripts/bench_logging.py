@@ -58,7 +58,7 @@ def child(overrides: list[str]) -> None:
     """The default job in this process, its logging counted."""
     start = time.process_time()
     import qat  # noqa: F401  (chooses Keras 2)
-    from qat.cli import compose, import_tensorflow, spare_imports
+    from qat.cli import compose, freeze_imports, import_tensorflow
 
     import_tensorflow()
     from qat.reporting import Board
@@ -79,7 +79,7 @@ def child(overrides: list[str]) -> None:
         setattr(owner, name, spent.of(getattr(owner, name)))
     deployed.convert, export.convert = spent.shared(*files.shared(deployed.convert, export.convert))
     qat_stage.keras_predictor = _traced_at_once(qat_stage.keras_predictor)
-    spare_imports()  # as `qat.train` does: the collector would look at all modules while graphs are traced
+    freeze_imports()  # as `qat.train` does: the collector would look at all modules while graphs are traced
     config = compose([each for each in overrides if not each.startswith("hydra.")])
     config.log.progress, config.parity.enforce = "off", False
     main_job.main_job(config, Path(folder))

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from qat import limits
-from qat.cli.sweeps.finished_jobs import found_jobs
-from qat.cli.sweeps.resume import resumed
+from qat.cli.sweeps.finished_jobs import find_jobs
+from qat.cli.sweeps.resume import resume_arguments
 from qat.comparison import collect
 from qat.config import BenchmarkConfig, ContractConfig, DataConfig
 from qat.contract import Contract
@@ -145,8 +145,8 @@ def open_sweep(content: bytes) -> None:
     (sweep / "0" / ".hydra").mkdir(parents=True, exist_ok=True)
     (sweep / "multirun.yaml").write_bytes(content)
     (sweep / "0" / ".hydra" / "config.yaml").write_bytes(content)
-    found_jobs(sweep)
-    resumed([f"sweep.resume={sweep}"])
+    find_jobs(sweep)
+    resume_arguments([f"sweep.resume={sweep}"])
 
 
 def a_run() -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from omegaconf import OmegaConf
 
-from qat.cli.options import knobs
+from qat.cli.options import list_settings
 from qat.cli.sweeps.finished_jobs import fingerprint
 from qat.comparison.configurations import changes_nothing
 from qat.config import Config, TrainConfig
@@ -57,7 +57,7 @@ def test_a_sweep_of_before_a_section_without_effect_is_found_again():
 
 
 def test_help_says_choices_and_limits():
-    by_key = {knob.key: knob.expected for knob in knobs(Config)}
+    by_key = {setting.key: setting.expected for setting in list_settings(Config)}
     assert by_key["quant.calibration.method"] == "one of minmax, percentile, mse"
     assert by_key["parity.max_lsb"] == "a number from 0 to 255"
     assert by_key["data.path"] == ""

@@ -3,9 +3,9 @@
 Neither NumPy nor TensorFlow is imported here, so that a typo, `--help` and `--cfg job` are answered at once.
 """
 
-from qat.cli.command_line import by_path
+from qat.cli.command_line import expand_path_argument
 from qat.cli.compose import compose, conf_dir
-from qat.cli.entry import open_door
-from qat.cli.import_tensorflow import import_tensorflow, spare_imports
+from qat.cli.entry import run_command
+from qat.cli.import_tensorflow import freeze_imports, import_tensorflow
 
-__all__ = ["by_path", "compose", "conf_dir", "import_tensorflow", "open_door", "spare_imports"]
+__all__ = ["compose", "conf_dir", "expand_path_argument", "freeze_imports", "import_tensorflow", "run_command"]

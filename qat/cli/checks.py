@@ -1,4 +1,4 @@
-"""Values that have the right type and still cannot be meant: refused here, before TensorFlow is imported."""
+"""Values that have the right type and still make no sense are refused here, before TensorFlow is imported."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from qat.training.cluster import cluster
 from qat.variants import QUANTIZERS, STOCK, TRAINED_BY_US
 
 IO_TYPES = ("int8", "uint8", "float32")
-BESIDE = (STOCK,)  # what quant.beside takes
+EXTRA_QUANTIZERS = (STOCK,)  # that quant.beside takes
 
 
 def check(config: Config) -> None:
-    """Refuse a config that could only fail later: here what the rooms themselves check, then the knobs between them.
+    """Refuse a config that would fail later: each section by its own package, then settings that depend on others.
 
     Raises:
         ConfigError: names the key at fault, its value and what was expected.
@@ -37,9 +37,9 @@ def check(config: Config) -> None:
     FitSettings.from_quant(config.quant, config.train)
     complaints = [
         *_credential_complaints(config),
-        *_values_not_taken(config),
+        *_limit_complaints(config),
         *_quant_complaints(config.quant),
-        *_moment_complaints(config.quant),
+        *_schedule_complaints(config.quant),
         *_export_complaints(config.export),
         *_folder_complaints(config),
         *_untrained_complaints(config),
@@ -49,7 +49,7 @@ def check(config: Config) -> None:
 
 
 def _credential_complaints(config: Config) -> Iterator[str]:
-    """What a run is asked for is written into its report and results, which are passed on."""
+    """A run's settings are written into its report and results, which are passed on: no password may be among them."""
     if re.match(r"(?!file:)[^/@]+:/*[^@]*@", config.log.mlflow_uri or ""):
         yield (
             "log.mlflow_uri: expected an address without a user and password before its @, for it is written into the "
@@ -57,14 +57,14 @@ def _credential_complaints(config: Config) -> Iterator[str]:
         )
 
 
-def _values_not_taken(config: Config) -> Iterator[str]:
+def _limit_complaints(config: Config) -> Iterator[str]:
     for key, each in settings_of(Config).items():
         value = attrgetter(key)(config)
         if not each.takes(value):
             yield f"{key}={value}: expected {each.expected}."
 
 
-def _moment_complaints(quant: QuantConfig) -> Iterator[str]:
+def _schedule_complaints(quant: QuantConfig) -> Iterator[str]:
     for name in ("delay", "freeze_observers_at", "freeze_bn_at"):
         value = getattr(quant, name)
         try:
@@ -86,11 +86,11 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
     if quant.preserve is not None and quant.preserve not in PRESERVE:
         yield f"quant.preserve={quant.preserve}: expected null or one of {', '.join(PRESERVE)}."
     if quant.name not in TRAINED_BY_US:
-        yield from _needless_complaints(quant)
+        yield from _training_complaints(quant)
     if quant.name not in (*TRAINED_BY_US, "ptq"):
         yield from _int8_complaints(quant)
     if quant.name == "ptq" and quant.calibration.engine == "tflite":
-        for key in _asked_of_int8(quant):
+        for key in _int8_settings_in_use(quant):
             yield f"quant.calibration.engine=tflite: TFLite's calibrator knows nothing of {key}; leave the engine auto."
     for key, patterns in (("quant.skip", quant.skip), ("quant.per_layer", quant.per_layer)):
         for pattern in patterns:
@@ -104,8 +104,9 @@ def _stock_complaints(quant: QuantConfig) -> Iterator[str]:
     if STOCK in (quant.name, *quant.beside) and quant.epochs == 0:
         yield "quant.epochs=0: stock tfmot has no range for the input before its first step; train at least 1 epoch."
     for name in quant.beside:
-        if name not in BESIDE:
-            yield f"quant.beside={name}: expected {', '.join(BESIDE)}, in a list: quant.beside=[{BESIDE[0]}]."
+        if name not in EXTRA_QUANTIZERS:
+            choices = ", ".join(EXTRA_QUANTIZERS)
+            yield f"quant.beside={name}: expected {choices}, in a list: quant.beside=[{EXTRA_QUANTIZERS[0]}]."
     if quant.beside and quant.name == STOCK:
         yield f"quant.beside={quant.beside}: quant={STOCK} trains stock alone; to have ours and stock, take quant=qat."
     elif quant.beside and quant.name not in TRAINED_BY_US:
@@ -125,9 +126,9 @@ def _layer_complaints(per_layer: dict[str, Any]) -> Iterator[str]:
                 yield f"quant.per_layer.{pattern}.{name}={value}: expected {' or '.join(map(str, choices[name]))}."
 
 
-def _needless_complaints(quant: QuantConfig) -> Iterator[str]:
-    """What only training through fake quantization reads; without it a knob would turn nothing, in silence."""
-    turned = {
+def _training_complaints(quant: QuantConfig) -> Iterator[str]:
+    """Settings that only quantization-aware training reads: with another quantizer they would silently do nothing."""
+    in_use = {
         "quant.skip": bool(quant.skip),
         "quant.per_layer": bool(quant.per_layer),
         "quant.sensitivity": quant.sensitivity,
@@ -139,29 +140,29 @@ def _needless_complaints(quant: QuantConfig) -> Iterator[str]:
         "quant.freeze_bn_at": quant.freeze_bn_at is not None,
         "quant.distillation.weight": quant.distillation.weight > 0,
     }
-    if quant.name == STOCK:  # it trains, so that these could be meant too
+    if quant.name == STOCK:  # it trains too, so that a user could expect these to act
         default = QuantConfig()
-        turned["quant.per_channel"] = not quant.per_channel
-        turned["quant.reestimate_bn"] = quant.reestimate_bn
-        turned["quant.ema_decay"] = quant.ema_decay != default.ema_decay
-    for key, on in turned.items():
-        if on:
+        in_use["quant.per_channel"] = not quant.per_channel
+        in_use["quant.reestimate_bn"] = quant.reestimate_bn
+        in_use["quant.ema_decay"] = quant.ema_decay != default.ema_decay
+    for key, used in in_use.items():
+        if used:
             yield f"{key}: quant={quant.name} does not read it; it belongs to quant=qat and quant=qat_w4a8."
 
 
 def _int8_complaints(quant: QuantConfig) -> Iterator[str]:
-    """What only int8 files are made with: the converter alone makes the others, and knows none of it."""
-    for key in _asked_of_int8(quant):
+    """Settings of int8 files alone: TensorFlow's converter makes the other kinds of file, and has none of these."""
+    for key in _int8_settings_in_use(quant):
         yield f"{key}: quant={quant.name} does not read it; it belongs to quant=ptq, quant=qat and quant=qat_w4a8."
 
 
-def _asked_of_int8(quant: QuantConfig) -> list[str]:
-    turned = {
+def _int8_settings_in_use(quant: QuantConfig) -> list[str]:
+    in_use = {
         "quant.calibration.method": quant.calibration.method != "minmax",
         "quant.equalization": quant.equalization,
         "quant.bias_correction": quant.bias_correction,
     }
-    return [key for key, on in turned.items() if on]
+    return [key for key, used in in_use.items() if used]
 
 
 def _export_complaints(export: ExportConfig) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Open a door: check what the command line asks for, let Hydra run it, end with our message and our exit code.
+"""Run a command: check its command line, let Hydra run it, end with our message and our exit code.
 
-Hydra alone would swallow the task's exit code, print a stack for every refusal and begin a sweep before all of its jobs
-are known to be sound.
+Hydra alone would lose the task's exit code, print a traceback for every refusal and begin a sweep before the configs of
+all of its jobs are checked.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 import qat
 from qat import limits, rundir
-from qat.cli.command_line import understood
-from qat.cli.compose import compose, conf_dir, register, typed
+from qat.cli.command_line import normalize_arguments
+from qat.cli.compose import compose, conf_dir, register, to_config
 from qat.cli.explain import explain
 from qat.cli.help import help_page
 from qat.cli.hydra_plugins import register_plugins
-from qat.cli.launchers.worker import as_worker
-from qat.cli.log_file import logged
-from qat.cli.sweeps.requested_jobs import arguments_of, flags_first, requested
-from qat.cli.sweeps.resume import resumed
+from qat.cli.launchers.worker import redirect_worker_files
+from qat.cli.log_file import log_to_file
+from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, put_flags_first
+from qat.cli.sweeps.resume import resume_arguments
 from qat.config import BenchmarkConfig, Config
 from qat.errors import ConfigError, JobError, QatError, RunDirError
 from qat.plain_text import HarmlessStream, without_credentials, writable
@@ -48,70 +48,80 @@ _FOLDER_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ED
 Task = Callable[[Any, Path], object]
 
 
-def open_door(task: Task, *, primary: str, schema: type, once_a_folder: bool = False) -> NoReturn:
-    """Run `task(config, run_dir)` once, or once a job of a sweep, and end the process.
+def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folder: bool = False) -> NoReturn:
+    """Run `task(config, run_dir)` once, or once per job of a sweep, and end the process.
 
-    With `once_a_folder`, a folder that holds a finished run is refused before Hydra writes into it.
+    Args:
+        task: takes the checked config (an instance of `schema`) and the folder of the run.
+        primary: the command, which is the name of its file in conf/, such as "train".
+        schema: the dataclass of the command's whole config.
+        refuse_finished_folder: refuse a folder that holds a finished run, before Hydra writes into it.
 
-    Exit codes: 0, the `exit_code` of the QatError that ended it (2 a refusal, 3 a diverged training, 4 broken
-    parity), 130 and 143 for Ctrl-C and SIGTERM, 1 for an error nobody foresaw.
+    Returns:
+        Never: it ends the process.
+
+    Raises:
+        SystemExit: always; 0, the `exit_code` of the QatError that ended the task (2 a refusal, 3 a diverged training,
+            4 broken parity), 130 and 143 for Ctrl-C and SIGTERM, 1 for an unexpected error.
     """
-    with_stack = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we say them
+    with_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we print them
     signal.signal(signal.SIGTERM, _terminate)
-    _look_for_modules_here()
+    _import_from_working_folder()
     try:
-        sys.argv[1:] = flags_first(as_worker(resumed(understood(sys.argv[1:], primary, schema))))
-        arguments = _to_run(primary, schema)
-        for overrides in requested(arguments, primary, schema):
+        sys.argv[1:] = put_flags_first(
+            redirect_worker_files(resume_arguments(normalize_arguments(sys.argv[1:], primary, schema)))
+        )
+        arguments = _parse_or_answer(primary, schema)
+        for overrides in list_requested_jobs(arguments, primary, schema):
             compose(overrides, primary=primary, schema=schema)
-            if once_a_folder:
-                rundir.refuse_finished(_folder_said(overrides, primary))
+            if refuse_finished_folder:
+                rundir.refuse_finished(_find_run_folder(overrides, primary))
         register(primary, schema)
         register_plugins()
-        _run(task, primary, schema, with_stack)
+        _run(task, primary, schema, with_traceback)
     except KeyboardInterrupt:
-        sys.exit(_last_words("interrupted; what was written so far is whole", _INTERRUPTED))
+        sys.exit(_print_error("interrupted; what was written so far is whole", _INTERRUPTED))
     except Exception as error:
-        told = _in_our_words(error, schema)
-        if with_stack or told is None:
+        known_error = _to_qat_error(error, schema)
+        if with_traceback or known_error is None:
             traceback.print_exception(error)
-        sys.exit(1 if told is None else _last_words(str(told), told.exit_code))
+        sys.exit(1 if known_error is None else _print_error(str(known_error), known_error.exit_code))
     sys.exit(0)
 
 
-def _look_for_modules_here() -> None:
-    """Modules of the user's are found in the folder that the command is called in, however it was started."""
+def _import_from_working_folder() -> None:
+    """Let the user's modules be imported from the working folder, however the command was started."""
     package = str(Path(qat.__file__).parent)
     sys.path[:] = [folder for folder in sys.path if folder != package]  # that of `python qat/train.py`
     if not {"", str(Path.cwd())} & set(sys.path):
         sys.path.insert(0, str(Path.cwd()))
 
 
-def _to_run(primary: str, schema: type) -> argparse.Namespace:
-    """The arguments; `--help` and `--version`, which need no run, are answered and end the process."""
+def _parse_or_answer(primary: str, schema: type) -> argparse.Namespace:
+    """Parse the arguments; `--help` and `--version`, which need no run, are answered and end the process."""
     if "--version" in sys.argv:
         print(f"qat {qat.__version__}")
         sys.exit(0)
-    arguments = arguments_of(sys.argv[1:])
+    arguments = parse_arguments(sys.argv[1:])
     if arguments.help:
         print(help_page(arguments.overrides, primary, schema))
         sys.exit(0)
     return arguments
 
 
-def _run(task: Task, primary: str, schema: type, with_stack: bool) -> None:
-    """The one run, or all jobs of the sweep; an error of the one run is carried past Hydra, which would print it."""
-    failed: list[Exception] = []
-    missing = rundir.missing_folders(_folder_said(sys.argv[1:], primary))
+def _run(task: Task, primary: str, schema: type, with_traceback: bool) -> None:
+    """Run the task or all jobs of the sweep; an error of a single run is kept from Hydra, which would print it."""
+    errors: list[Exception] = []
+    missing_folders = rundir.missing_folders(_find_run_folder(sys.argv[1:], primary))
 
     def job(node: DictConfig) -> object:
         try:
-            return _run_job(task, node, schema, with_stack, missing)
+            return _run_job(task, node, schema, with_traceback, missing_folders)
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
-            failed.append(error)
+            errors.append(error)
             return None
 
     try:
@@ -119,83 +129,85 @@ def _run(task: Task, primary: str, schema: type, with_stack: bool) -> None:
     except OSError as error:
         if error.filename is None or isinstance(error, QatError):
             raise
-        raise _folder_refused(error) from error  # Hydra makes the folder of a run
-    if failed:
-        raise failed[0]
+        raise _folder_error(error) from error  # Hydra makes the folder of a run
+    if errors:
+        raise errors[0]
 
 
-def _folder_said(overrides: list[str], primary: str) -> Path:
-    """Where the one run goes: said on the command line, else as conf/hydra/folders.yaml has it."""
+def _find_run_folder(overrides: list[str], primary: str) -> Path:
+    """The folder of a single run: from the command line, else as conf/hydra/folders.yaml has it."""
     for key, _, value in (override.partition("=") for override in overrides):
         if key == "hydra.run.dir":
             return Path(value.strip("'\"")).expanduser()
     return Path("outputs", primary, time.strftime("%Y-%m-%d"), "a time")
 
 
-def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool, missing: frozenset[Path]) -> object:
-    """The one run, or a job of a sweep, which may be in a process, or on a machine, of its own."""
-    _say_warnings_once()
+def _run_job(
+    task: Task, node: DictConfig, schema: type, with_traceback: bool, missing_folders: frozenset[Path]
+) -> object:
+    """Run the task, or one job of a sweep, which may be in a process, or on a machine, of its own."""
+    _print_warnings_once()
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    task = _within_limits(_without_litter(_logged(task) if schema is Config else task, schema, missing))
-    if schema not in (Config, BenchmarkConfig):  # these draw bars
+    task = _with_limits(_remove_empty_folders(_with_log(task) if schema is Config else task, schema, missing_folders))
+    if schema not in (Config, BenchmarkConfig):  # these draw progress bars
         sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]
     if HydraConfig.get().mode != RunMode.MULTIRUN:
-        return task(typed(node, schema), run_dir)
+        return task(to_config(node, schema), run_dir)
     from qat.reporting.terminal import near
 
     (run_dir / rundir.FAILED).unlink(missing_ok=True)
     print(f"job {HydraConfig.get().job.num + 1}:\n  {near(run_dir)}", flush=True)
     try:
-        return task(typed(node, schema), run_dir)
+        return task(to_config(node, schema), run_dir)
     except Exception as error:
-        raise _failed_job(error, run_dir, schema, with_stack) from None
+        raise _report_failed_job(error, run_dir, schema, with_traceback) from None
 
 
-def _say_warnings_once() -> None:
-    """In our words, each once a job: who looks at the same data again finds the same."""
-    said: set[str] = set()
+def _print_warnings_once() -> None:
+    """Print warnings in our format, each once per job: a second look at the same data gives the same warning."""
+    printed: set[str] = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        if str(message) not in said:
-            said.add(str(message))
-            print(_on_stderr(f"warning: {message}"), file=sys.stderr, flush=True)
+        if str(message) not in printed:
+            printed.add(str(message))
+            print(_format_for_stderr(f"warning: {message}"), file=sys.stderr, flush=True)
 
     warnings.showwarning = show
 
 
-def _without_litter(task: Task, schema: type, missing: frozenset[Path]) -> Task:
-    """What is refused before it made anything leaves no folder, neither its own nor one of `missing` on the way."""
+def _remove_empty_folders(task: Task, schema: type, missing_folders: frozenset[Path]) -> Task:
+    """Remove folders of a task that was refused before it wrote anything: its own and those of `missing_folders`."""
 
     def run(config: Any, run_dir: Path) -> object:
         try:
             return task(config, run_dir)
         except QatError as error:
-            if error.exit_code == QatError.exit_code and not (schema is Config and _keeps_no_files()):
+            if error.exit_code == QatError.exit_code and not (schema is Config and _is_worker()):
                 is_job = HydraConfig.get().mode == RunMode.MULTIRUN
-                rundir.remove_bare(run_dir, events_only=is_job, created=missing)
+                rundir.remove_bare(run_dir, events_only=is_job, created=missing_folders)
             raise
 
     return run
 
 
-def _logged(task: Task) -> Task:
-    """With a log beside the results."""
+def _with_log(task: Task) -> Task:
+    """Write a log into the folder of the results."""
 
     def run(config: Any, run_dir: Path) -> object:
-        if _keeps_no_files():
+        if _is_worker():
             return task(config, run_dir)
-        with logged(run_dir / rundir.LOG, " ".join(HydraConfig.get().overrides.task)):
+        with log_to_file(run_dir / rundir.LOG, " ".join(HydraConfig.get().overrides.task)):
             return task(config, run_dir)
 
     return run
 
 
-def _keeps_no_files() -> bool:
+def _is_worker() -> bool:
     """Whether this is a worker of a training, whose files another process writes."""
     return HydraConfig.get().job_logging.get("root") is None
 
 
-def _within_limits(task: Task) -> Task:
+def _with_limits(task: Task) -> Task:
     def run(config: Any, run_dir: Path) -> object:
         with limits.use(config.limits):
             return task(config, run_dir)
@@ -203,44 +215,47 @@ def _within_limits(task: Task) -> Task:
     return run
 
 
-def _failed_job(error: Exception, run_dir: Path, schema: type, with_stack: bool) -> JobError:
-    """Said at once, for a sweep may go on for hours; written into the job's folder; carried to the sweep's end."""
-    told = _in_our_words(error, schema)
-    if with_stack or told is None:
+def _report_failed_job(error: Exception, run_dir: Path, schema: type, with_traceback: bool) -> JobError:
+    """Print a job's failure at once, for a sweep may take hours; write it into its folder; return it for the end."""
+    known_error = _to_qat_error(error, schema)
+    if with_traceback or known_error is None:
         traceback.print_exception(error)
-    failed = JobError(f"{type(error).__name__}: {error}" if told is None else str(told), getattr(told, "exit_code", 1))
+    job_error = JobError(
+        f"{type(error).__name__}: {error}" if known_error is None else str(known_error),
+        getattr(known_error, "exit_code", 1),
+    )
     from qat.reporting.terminal import near
 
-    said = f"this job failed, the others go on:\n  {near(run_dir)}\n{failed}"
-    print(_on_stderr(said), file=sys.stderr, flush=True)
+    message = f"this job failed, the others go on:\n  {near(run_dir)}\n{job_error}"
+    print(_format_for_stderr(message), file=sys.stderr, flush=True)
     with suppress(OSError):
-        record = {"error": type(error).__name__, "message": str(failed), "exit_code": failed.exit_code}
+        record = {"error": type(error).__name__, "message": str(job_error), "exit_code": job_error.exit_code}
         rundir.write_json(run_dir / rundir.FAILED, record)
-    return failed
+    return job_error
 
 
-def _in_our_words(error: Exception, schema: type) -> QatError | None:
+def _to_qat_error(error: Exception, schema: type) -> QatError | None:
     if isinstance(error, QatError):
         return error
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return ConfigError(explain(error, schema))
     if isinstance(error, OSError) and error.errno in _FOLDER_FAULTS and error.filename:
-        return _folder_refused(error)
+        return _folder_error(error)
     return None
 
 
-def _folder_refused(error: OSError) -> RunDirError:
+def _folder_error(error: OSError) -> RunDirError:
     return RunDirError(f"{error.filename}: {error.strerror}. Choose another folder, as hydra.run.dir=DIR.")
 
 
-def _last_words(message: str, exit_code: int) -> int:
-    print(_on_stderr(message), file=sys.stderr, flush=True)
+def _print_error(message: str, exit_code: int) -> int:
+    print(_format_for_stderr(message), file=sys.stderr, flush=True)
     return exit_code
 
 
-def _on_stderr(message: str) -> str:
+def _format_for_stderr(message: str) -> str:
     return wrap(f"qat: {writable(without_credentials(message))}", columns_of(sys.stderr))
 
 
 def _terminate(signal_number: int, _frame: object) -> NoReturn:
-    sys.exit(_last_words("terminated; what was written so far is whole", _TERMINATED))
+    sys.exit(_print_error("terminated; what was written so far is whole", _TERMINATED))

@@ -1,4 +1,4 @@
-"""What is installed on request, as extras of this package, and what is said where one is missing."""
+"""Optional dependencies (extras of this package), and the message where one is missing."""
 
 from __future__ import annotations
 
@@ -15,23 +15,40 @@ EXTRAS: dict[tuple[str, str], tuple[str, str]] = {
     ("hydra/launcher", "submitit_local"): ("submitit", "hydra_plugins.hydra_submitit_launcher"),
     ("hydra/sweeper", "optuna"): ("optuna", "optuna"),
 }
-"""Option -> the extra of this package that brings what it needs, and the module that shows that it is there."""
+"""Option -> the extra of this package that it needs, and a module by which one sees that it is installed."""
 
 
-def needs(extra: str, module: str, option: str) -> None:
-    """Raises: ConfigError where `module` is not installed; it names the extra that `option` needs."""
-    if not is_there(module):
+def require_extra(extra: str, module: str, option: str) -> None:
+    """Refuse an option whose dependency is not installed.
+
+    Args:
+        extra: of this package, such as "ray".
+        module: by its dotted name; it is looked for, and not imported.
+        option: as on the command line, for the message.
+
+    Raises:
+        ConfigError: the module is not installed; the message has the command that installs the extra.
+    """
+    if not is_installed(module):
         raise ConfigError(f"{option}: what it needs is not installed. It is an extra:\n  {install_command(extra)}")
 
 
 def check_engine(group: str, option: str) -> None:
-    """Raises: ConfigError where what an option needs is an extra that is not installed."""
+    """Refuse a launcher or sweeper whose extra is not installed; other options pass.
+
+    Args:
+        group: "hydra/launcher" or "hydra/sweeper".
+        option: such as "ray".
+
+    Raises:
+        ConfigError: the extra is not installed; the message has the command that installs it.
+    """
     if (group, option) in EXTRAS:
-        needs(*EXTRAS[group, option], option=f"{group}={option}")
+        require_extra(*EXTRAS[group, option], option=f"{group}={option}")
 
 
-def is_there(module: str) -> bool:
-    """Whether a module can be imported; it is not."""
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported; this does not import it."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # of the package that holds it

@@ -16,7 +16,7 @@ _CHATTY = {
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and let it look for devices; what it prints meanwhile and is no notice is printed after it."""
+    """Import TensorFlow and let it look for devices; what it prints is held back, and printed later unless a notice."""
     with filter_stderr():
         importlib.import_module("tensorflow").config.list_physical_devices()
         importlib.import_module("tf_keras")
@@ -24,10 +24,10 @@ def import_tensorflow() -> None:
         logging.getLogger(chatty).setLevel(level)
 
 
-def spare_imports() -> None:
-    """Let Python's collector pass over what is imported by now, and stays: tracing a graph makes it look at all of it.
+def freeze_imports() -> None:
+    """Exclude the modules imported so far from garbage collection: tracing a graph would make it scan all of them.
 
-    Once a process: what is left of one job is not to be kept for the others.
+    Done once per process, so that what one job leaves behind can be collected.
     """
     if gc.get_freeze_count() == 0:
         gc.collect()

@@ -1,4 +1,4 @@
-"""Every knob of a command with its type, default and meaning, which is the comment behind it in `qat.config`."""
+"""Every setting of a command with its type, default and meaning, which is the comment behind it in `qat.config`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ _EXAMPLES = {  # of lists, by the last part of their keys
 }
 _FIELD = re.compile(r"^    (\w+): .*?(?:\s\s# (.*))?$")
 _ABOVE = re.compile(r"^    # (.*)$")
-_ATTRIBUTE = re.compile(r"^        (\w+): (.+)$")  # of a docstring, where all knobs of a class are told together
+_ATTRIBUTE = re.compile(r"^        (\w+): (.+)$")  # of a docstring that describes all settings of a class
 
 
 @dataclass(frozen=True)
-class Knob:
+class SettingHelp:
+    """What `--help` and the page of options say of one setting."""
+
     key: str
     type: str  # in words
     default: Any
@@ -40,39 +42,62 @@ class Knob:
     expected: str = ""  # of its values, beyond the type
 
 
-def knobs(schema: type, prefix: str = "") -> Iterator[Knob]:
-    """Those of a section and of the sections in it, in their order.
+def list_settings(schema: type, prefix: str = "") -> Iterator[SettingHelp]:
+    """List the settings of a section and of the sections in it, in their order.
 
     >>> from qat.config import Config
-    >>> {knob.key: knob.meaning for knob in knobs(Config)}["quant.distillation.weight"]
+    >>> {each.key: each.meaning for each in list_settings(Config)}["quant.distillation.weight"]
     "share of the teacher's loss, 0-1; 0 = off"
+
+    Args:
+        schema: the dataclass of the section.
+        prefix: dotted key of the section with a dot at its end; "" for a whole config.
+
+    Returns:
+        One entry per setting; sections themselves have none.
     """
     hints, meanings = typing.get_type_hints(schema), _meanings(schema)
     for each in dataclasses.fields(schema):
         kind = hints[each.name]
         if dataclasses.is_dataclass(kind):
-            yield from knobs(typing.cast(type, kind), f"{prefix}{each.name}.")
+            yield from list_settings(typing.cast(type, kind), f"{prefix}{each.name}.")
         else:
-            words = "" if kind is Any else type_words(kind, each.name)
+            words = "" if kind is Any else describe_type(kind, each.name)
             expected = settings_of(schema)[each.name].expected
-            yield Knob(f"{prefix}{each.name}", words, _default(each), meanings.get(each.name, ""), expected)
+            yield SettingHelp(f"{prefix}{each.name}", words, _default(each), meanings.get(each.name, ""), expected)
 
 
-def meaning_of(key: str, schema: type) -> str:
-    """What the comment behind a dotted key says; empty where there is none."""
-    return next((knob.meaning for knob in knobs(schema) if knob.key == key), "")
+def find_meaning(key: str, schema: type) -> str:
+    """Find what a setting means.
 
+    Args:
+        key: dotted, such as "train.epochs".
+        schema: the dataclass of the whole config.
 
-def type_words(kind: Any, key: str = "") -> str:
+    Returns:
+        The comment behind its field; "" where there is none.
     """
-    >>> type_words(int), type_words(list[float] | None, "data.range")
+    return next((setting.meaning for setting in list_settings(schema) if setting.key == key), "")
+
+
+def describe_type(kind: Any, key: str = "") -> str:
+    """Describe a type in plain words.
+
+    >>> describe_type(int), describe_type(list[float] | None, "data.range")
     ('a whole number', 'a list of numbers, as [-1, 1], or null')
+
+    Args:
+        kind: an annotation, such as `int | None`.
+        key: dotted, of the setting; chooses the example of a list.
+
+    Returns:
+        The description, for the place after "expected".
     """
     if kind in _TYPE_WORDS:
         return _TYPE_WORDS[kind]
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         inner = [argument for argument in typing.get_args(kind) if argument is not type(None)]
-        joined = " or ".join(type_words(argument, key) for argument in inner)
+        joined = " or ".join(describe_type(argument, key) for argument in inner)
         separator = ", or null" if joined.startswith("a list") else " or null"
         return joined + separator
     if typing.get_origin(kind) is list:
@@ -90,16 +115,16 @@ def _default(field: dataclasses.Field) -> Any:
 
 @functools.cache
 def _meanings(schema: type) -> dict[str, str]:
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     above = ""
     for line in inspect.getsource(schema).splitlines():
         comment, field, attribute = _ABOVE.match(line), _FIELD.match(line), _ATTRIBUTE.match(line)
         if field:
-            told = field.group(2) or ""
-            found.setdefault(field.group(1), f"{above}: {told}" if above and told else above or told)
+            behind = field.group(2) or ""
+            meanings.setdefault(field.group(1), f"{above}: {behind}" if above and behind else above or behind)
             above = ""
         elif attribute:
-            found[attribute.group(1)] = attribute.group(2)
+            meanings[attribute.group(1)] = attribute.group(2)
         elif comment:
             above = f"{above} {comment.group(1)}".strip()
-    return found
+    return meanings

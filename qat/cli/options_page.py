@@ -1,11 +1,11 @@
-"""The page of every command's settings, Markdown: `scripts/docs` writes it, a test holds it to `qat.config`."""
+"""The page of every command's settings, Markdown: `scripts/docs` writes it, a test compares it with `qat.config`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from qat import config
-from qat.cli.options import Knob, knobs
+from qat.cli.options import SettingHelp, list_settings
 
 COMMANDS = {
     "train": config.Config,
@@ -25,26 +25,31 @@ def options_page() -> str:
     ]
     for command, schema in COMMANDS.items():
         parts.append(f"## `qat {command}`")
-        found = list(knobs(schema))
-        for section in dict.fromkeys(map(_section, found)):
+        settings = list(list_settings(schema))
+        for section in dict.fromkeys(map(_section, settings)):
             parts += [f"### {section}"] if section else []
-            parts.append(_table([knob for knob in found if _section(knob) == section]))
+            parts.append(_table([setting for setting in settings if _section(setting) == section]))
     return "\n\n".join(parts) + "\n"
 
 
-def _section(knob: Knob) -> str:
-    return knob.key.partition(".")[0] if "." in knob.key else ""
+def _section(setting: SettingHelp) -> str:
+    return setting.key.partition(".")[0] if "." in setting.key else ""
 
 
-def _table(found: list[Knob]) -> str:
+def _table(settings: list[SettingHelp]) -> str:
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for knob in found:
-        cells = (f"`{knob.key}`", knob.expected or knob.type, f"`{_default(knob.default)}`", knob.meaning)
+    for setting in settings:
+        cells = (
+            f"`{setting.key}`",
+            setting.expected or setting.type,
+            f"`{_default(setting.default)}`",
+            setting.meaning,
+        )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 
 def _default(value: Any) -> str:
     if value == config.MISSING:
-        return "(must be said)"
+        return "(required)"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""A single value where the config holds a list or a section: taken as what it can only mean."""
+"""Turn a single value into a list or section where the config has one, and refuse what could mean several things."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from qat import trust
 from qat.cli.explain import key_type
-from qat.cli.sweeps.resume import quoted
+from qat.cli.sweeps.resume import quote
 from qat.errors import ConfigError
 
 _OPTIMIZERS = {
@@ -19,30 +19,39 @@ _OPTIMIZERS = {
 _NEEDS_DECAY = "adamw"  # the one optimizer that refuses to have none
 _PLAIN = re.compile(r"[\w.,-]+")
 _FUNCTION = re.compile(r"\w+\(")  # of Hydra's: choice(…), range(…)
-_WHOLE = re.compile(r"[+-]?\d*\.?\d+(?:[eE]\+?\d+)?(?:,[+-]?\d*\.?\d+(?:[eE]\+?\d+)?)*")  # or several, in a sweep
-_NO_SCALAR = ("[", "{", "${", "null")
+_NUMBERS = re.compile(r"[+-]?\d*\.?\d+(?:[eE]\+?\d+)?(?:,[+-]?\d*\.?\d+(?:[eE]\+?\d+)?)*")  # or several, in a sweep
+_NOT_SCALAR = ("[", "{", "${", "null")
 
 
-def plainly(override: str, schema: type, sweep: bool = False) -> str:
-    """An override as Hydra takes it.
+def normalize_override(override: str, schema: type, sweep: bool = False) -> str:
+    """Write an override as Hydra takes it.
 
     >>> from qat.config import Config
-    >>> plainly("export.io=int8", Config), plainly("data.image_size=96", Config)
+    >>> normalize_override("export.io=int8", Config), normalize_override("data.image_size=96", Config)
     ('export.io=[int8]', 'data.image_size=[96,96]')
-    >>> plainly("train.optimizer=sgd", Config)
+    >>> normalize_override("train.optimizer=sgd", Config)
     'train.optimizer={_target_:tf_keras.optimizers.SGD,weight_decay:null}'
+
+    Args:
+        override: `key=value` as typed.
+        schema: the dataclass of the whole config.
+        sweep: whether the command is a sweep, in which `a,b` are values of several jobs.
+
+    Returns:
+        `key=value` in Hydra's grammar.
 
     Raises:
         ConfigError: several values that are no list, an optimizer that does not exist.
     """
     key, _, value = override.partition("=")
     kind = key_type(schema, key)
-    if not value or value.startswith(_NO_SCALAR) or kind is None or (sweep and _FUNCTION.match(value)):
+    if not value or value.startswith(_NOT_SCALAR) or kind is None or (sweep and _FUNCTION.match(value)):
         return override
     if key.endswith(".optimizer") and _PLAIN.fullmatch(value):
-        return f"{key}={','.join(_optimizer(key, each) for each in _each(key, value, sweep, 'one optimizer'))}"
-    if int in (kind, *typing.get_args(kind)) and _WHOLE.fullmatch(value):
-        return f"{key}={','.join(map(_whole, value.split(',')))}"
+        names = _split_values(key, value, sweep, "one optimizer")
+        return f"{key}={','.join(_optimizer_section(key, name) for name in names)}"
+    if int in (kind, *typing.get_args(kind)) and _NUMBERS.fullmatch(value):
+        return f"{key}={','.join(map(_to_integer, value.split(',')))}"
     if float in (kind, *typing.get_args(kind)) and not sweep and re.fullmatch(r"[+-]?\d+,\d+", value):
         point = value.replace(",", ".")
         raise ConfigError(f"{key}={value}: a fraction has a point: {key}={point}; a job for each value wants -m.")
@@ -54,20 +63,20 @@ def plainly(override: str, schema: type, sweep: bool = False) -> str:
             raise ConfigError(f"{key}={value}: expected [height, width], as {key}=[{sides[1]},{sides[2]}]")
         value = sides[1]
     if key == "data.image_size" and re.fullmatch(r"[\d,]+", value):
-        each = [f"[{side},{side}]" for side in _each(key, value, sweep, f"[height, width] is {key}=[{value}]")]
+        each = [f"[{side},{side}]" for side in _split_values(key, value, sweep, f"[height, width] is {key}=[{value}]")]
         return f"{key}={','.join(each)}"
     if _is_list_of_numbers(kind) and re.fullmatch(r"[\d.,+-]*,[\d.,+-]*", value):
-        _each(key, value, sweep, f"a list, as {key}=[{value}]")
+        _split_values(key, value, sweep, f"a list, as {key}=[{value}]")
     if _is_list_of_numbers(kind) and re.fullmatch(r"[+-]?[\d.]+", value):
         return f"{key}=[{value}]"
     if list[str] in (kind, *typing.get_args(kind)):
-        return f"{key}={','.join(f'[{each}]' for each in _texts(key, value, sweep))}"
+        return f"{key}={','.join(f'[{each}]' for each in _split_texts(key, value, sweep))}"
     return override
 
 
-def _whole(value: str) -> str:
+def _to_integer(value: str) -> str:
     """
-    >>> _whole("1e3"), _whole("10.0"), _whole("2.5"), _whole("007")
+    >>> _to_integer("1e3"), _to_integer("10.0"), _to_integer("2.5"), _to_integer("007")
     ('1000', '10', '2.5', '007')
     """
     return str(int(float(value))) if not value.lstrip("+-").isdigit() and float(value).is_integer() else value
@@ -77,31 +86,31 @@ def _is_list_of_numbers(kind: typing.Any) -> bool:
     return bool({list[int], list[float]} & {kind, *typing.get_args(kind)})
 
 
-def _each(key: str, value: str, sweep: bool, expected: str) -> list[str]:
+def _split_values(key: str, value: str, sweep: bool, expected: str) -> list[str]:
     values = value.split(",")
     if len(values) > 1 and not sweep:
         raise ConfigError(f"{key}={value}: expected {expected}; a job for each value wants -m.")
     return values
 
 
-def _texts(key: str, value: str, sweep: bool) -> list[str]:
+def _split_texts(key: str, value: str, sweep: bool) -> list[str]:
     if value[0] in "\"'" or (sweep and not _PLAIN.fullmatch(value)):
         return [value]
     if _PLAIN.fullmatch(value):
-        return _each(key, value, sweep, f"a list, as {key}=[{value}]")
-    return [quoted(value)]
+        return _split_values(key, value, sweep, f"a list, as {key}=[{value}]")
+    return [quote(value)]
 
 
-def _optimizer(key: str, name: str) -> str:
-    found = _OPTIMIZERS.get(name.lower())
-    if found is None and "." in name:
+def _optimizer_section(key: str, name: str) -> str:
+    target = _OPTIMIZERS.get(name.lower())
+    if target is None and "." in name:
         return f"{{_target_:{name}}}"
-    if found is None:
+    if target is None:
         near = get_close_matches(name.lower(), _OPTIMIZERS, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ConfigError(
             f"{key}={name}: no such optimizer.{hint} Choices: {', '.join(sorted(_OPTIMIZERS))}; another one of "
             f"Keras 2 by its name, as {key}=my_module.MyOptimizer."
         )
-    # what the default optimizer decays by is not to go over to another one unseen
-    return f"{{_target_:{found}}}" if name.lower() == _NEEDS_DECAY else f"{{_target_:{found},weight_decay:null}}"
+    # the weight decay of the default optimizer must not silently apply to another one
+    return f"{{_target_:{target}}}" if name.lower() == _NEEDS_DECAY else f"{{_target_:{target},weight_decay:null}}"

@@ -1,4 +1,4 @@
-"""Overrides and configs that a folder brings are data: what would run code, or lead out of the folder, is refused."""
+"""Overrides and configs from a folder are untrusted: what would run code, or lead out of the folder, is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from qat import limits, trust
 from qat.errors import RunDirError
 
-_OF_TRUST = ("trust", "model.trust_custom_objects", "limits")
+_TRUST_KEYS = ("trust", "model.trust_custom_objects", "limits")
 _OPTION = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _GROUPS = ("data", "model", "train", "quant", "logger", "debug", "experiment", "sweep")
 _PLAIN_SETTINGS = ("hydra.sweeper.", "hydra.launcher.")
@@ -25,41 +25,47 @@ _PARAMS = "hydra.sweeper.params."
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def accepted(recorded: Sequence[str], argv: Sequence[str], where: str) -> list[str]:
-    """Those overrides of a folder that are taken, in their order; what it says about trust is passed over.
+def accept_overrides(overrides: Sequence[str], argv: Sequence[str], where: str) -> list[str]:
+    """Select the overrides of a folder that may be used; settings of trust are dropped.
 
     Args:
-        recorded: overrides as the folder has them.
-        argv: the command line; what is said there is trusted.
+        overrides: as the folder has them.
+        argv: the command line, which is trusted: an override that stands there too is accepted.
         where: the folder's file, for messages.
+
+    Returns:
+        The accepted overrides, in their order.
 
     Raises:
         RunDirError: one of them would do more than choose values; named.
     """
-    said = [part for part in argv if not part.startswith("-")]
-    if "trust=true" in (part.lower() for part in said):
-        return list(recorded)
-    kept = [part for part in recorded if _key(part).split(".")[0] not in _OF_TRUST and _key(part) not in _OF_TRUST]
-    for part in kept:
-        if part not in said:
-            for complaint in _complaints(part, said):
+    typed_overrides = [part for part in argv if not part.startswith("-")]
+    if "trust=true" in (part.lower() for part in typed_overrides):
+        return list(overrides)
+    remaining = [
+        part for part in overrides if _key(part).split(".")[0] not in _TRUST_KEYS and _key(part) not in _TRUST_KEYS
+    ]
+    for part in remaining:
+        if part not in typed_overrides:
+            for complaint in _complaints(part, typed_overrides):
                 raise RunDirError(
                     f"{where}: {part[:200]!r} {complaint}, and what comes from a folder is not run unasked. If you "
                     "know it, say it on the command line as well, or trust=true for all that the folder brings"
                 )
-    return kept
+    return remaining
 
 
-def taken_unasked(override: str) -> bool:
-    """Whether a folder may bring it."""
+def is_harmless(override: str) -> bool:
+    """Whether an override may be taken from a folder without being repeated on the command line."""
     return not any(_complaints(override, ()))
 
 
 def read_yaml(path: Path) -> Any:
-    """A small YAML file of a folder, without aliases, which can grow without end.
+    """Read a small YAML file of a folder; aliases, by which a small file can expand without end, are refused.
 
     Raises:
-        OSError, yaml.YAMLError: it cannot be read. RunDirError: too large, no regular file, or with aliases.
+        OSError, yaml.YAMLError: it cannot be read.
+        RunDirError: it is too large, no regular file, or has aliases.
     """
     content = limits.read_file(path, "text_mb", RunDirError)
     try:
@@ -72,7 +78,7 @@ def read_yaml(path: Path) -> Any:
         raise yaml.YAMLError(f"{type(error).__name__}: {str(error)[:100]}") from error
 
 
-def _complaints(text: str, said: Sequence[str]) -> Iterator[str]:
+def _complaints(text: str, typed_overrides: Sequence[str]) -> Iterator[str]:
     key = text.partition("=")[0]
     if "${" in text or "@" in key or len(text) > 100_000:
         yield "refers to other settings, or to functions that make them"
@@ -86,20 +92,20 @@ def _complaints(text: str, said: Sequence[str]) -> Iterator[str]:
         yield "cannot be understood"
         return
     for override in overrides:
-        yield from _complaints_of_one(_key(text), override, said)
+        yield from _complaints_of_override(_key(text), override, typed_overrides)
 
 
-def _complaints_of_one(key: str, override: Override, said: Sequence[str]) -> Iterator[str]:
+def _complaints_of_override(key: str, override: Override, typed_overrides: Sequence[str]) -> Iterator[str]:
     value = override.value() if not override.is_sweep_override() else None
-    for place, name in trust.targets_of({key: value}):
-        if name not in trust.HARMLESS and not any(str(name) in part for part in said):
-            yield f"names a function to call ({place})"
+    for key_path, name in trust.targets_of({key: value}):
+        if name not in trust.HARMLESS and not any(str(name) in part for part in typed_overrides):
+            yield f"names a function to call ({key_path})"
     if key.startswith(_PARAMS):
-        yield from _complaints(f"{key.removeprefix(_PARAMS)}={value}", said)
+        yield from _complaints(f"{key.removeprefix(_PARAMS)}={value}", typed_overrides)
     elif key == "log.mlflow_uri" and value is not None:
         yield "names where results are sent"
     elif key in _GROUPS or key.startswith("hydra/") or "/" in key:
-        if value is not None and not all(_OPTION.fullmatch(str(each)) for each in _listed(value)):
+        if value is not None and not all(_OPTION.fullmatch(str(each)) for each in _to_list(value)):
             yield "chooses a file that is none of the configuration's own"
     elif key.startswith(_PLAIN_SETTINGS):
         name = key.rpartition(".")[2]
@@ -110,7 +116,7 @@ def _complaints_of_one(key: str, override: Override, said: Sequence[str]) -> Ite
         yield "changes Hydra itself"
 
 
-def _listed(value: Any) -> list[Any]:
+def _to_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 

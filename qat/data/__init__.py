@@ -1,6 +1,6 @@
 """Data sets: a dictionary of loaders, and `load`, which makes four splits of any of them.
 
-Nothing slow is imported here, so that a door can list and check the choices before TensorFlow or scikit-learn load.
+Nothing slow is imported here, so that a command can list and check the choices before TensorFlow or scikit-learn load.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ def check(config: DataConfig) -> None:
 
 
 def _check_scaling(config: DataConfig) -> None:
-    """Sizes and scalings that no data could make right; `Contract` refuses the rest once the channels are known."""
+    """Refuse sizes and scalings that fit no data; `Contract` refuses the rest once the channels are known."""
     size = config.image_size
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise ConfigError(f"data.image_size={size}: expected [height, width], each at least 1 pixel, or null")
-    span = config.range
-    if span is not None and (len(span) != 2 or not -math.inf < span[0] < span[1] < math.inf):
-        raise ConfigError(f"data.range={span}: expected [low, high], low below high, or null")
+    limits = config.range
+    if limits is not None and (len(limits) != 2 or not -math.inf < limits[0] < limits[1] < math.inf):
+        raise ConfigError(f"data.range={limits}: expected [low, high], low below high, or null")
     if (config.mean is None) != (config.std is None):
         raise ConfigError(
-            f"data.mean={config.mean} and data.std={config.std}: each needs the other, one number a channel in both"
+            f"data.mean={config.mean} and data.std={config.std}: each needs the other, one number per channel in both"
         )
-    if span is not None and config.mean is not None:
+    if limits is not None and config.mean is not None:
         raise ConfigError(
-            f"data.range={span} and data.mean={config.mean}: range and mean/std are both set; expected one of them"
+            f"data.range={limits} and data.mean={config.mean}: range and mean/std are both set; expected one of them"
         )
     if config.std is not None and (len(config.std) != len(config.mean) or min(config.std, default=0) <= 0):
         raise ConfigError(
@@ -96,14 +96,21 @@ def _exists(path: str) -> bool:
 def load(config: DataConfig, calibration_samples: int | None, seed: int) -> Splits:
     """Read a data set and split it: train, val, calibration (drawn from train by `seed`) and test.
 
-    test and val depend on `data.split_seed`, never on `seed`. `calibration_samples=0` draws none,
-    None 256 or, where train has fewer, all of it.
+    test and val depend on `data.split_seed`, never on `seed`.
+
+    Args:
+        config: which data set, and how to read, split and scale it.
+        calibration_samples: how many to draw; 0 draws none, None 256 or, where train has fewer, all of it.
+        seed: of the run; it draws the calibration samples.
+
+    Returns:
+        The four splits, not yet scaled: samples become model inputs when they are asked for.
 
     Raises:
-        ConfigError: a knob with a value that cannot be meant, an unknown name (the choices are listed).
+        ConfigError: a setting with a value that makes no sense, an unknown name (the choices are listed).
         DataError: data that is missing, corrupt, misshapen, not finite, or labelled outside the classes.
         CalibrationError: more calibration samples than train has.
     """
     check(config)
-    found = DATASETS[config.name](config)
-    return found if isinstance(found, Splits) else partition(found, config, calibration_samples, seed)
+    source = DATASETS[config.name](config)
+    return source if isinstance(source, Splits) else partition(source, config, calibration_samples, seed)

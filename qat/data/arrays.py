@@ -1,7 +1,7 @@
-"""Arrays in memory to a `Source`: the way of every set that is not streamed from files.
+"""Arrays in memory to a `Source`, for every data set that is not streamed from files.
 
 uint8 of rank 3 or 4 is read as images `[N, height, width(, channels)]`; floats are features and pass unscaled, unless
-a knob that only images have (image_size, range, mean, augmentation) says that they are images.
+a setting that only images have (image_size, range, mean, augmentation) says that they are images.
 """
 
 from __future__ import annotations
@@ -13,27 +13,38 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qat.config import DataConfig
-from qat.data.source import Part, Source, check_within_classes, checked_labels, class_names_of, contract_of
+from qat.data.source import Part, Source, check_labels, check_within_classes, make_contract, resolve_class_names
 from qat.errors import ConfigError, DataError
 
-_ENOUGH = 64  # samples that tell what the others are
+_SAMPLES_TO_LOOK_AT = 64  # the first so many, to guess what all of them are
 _LUMA = (19595, 38470, 7471)  # ITU-R 601, in 1/65536
 
 
 def source_from_arrays(
     config: DataConfig, arrays: Mapping[str, ArrayLike], origin: str, class_names: tuple[str, ...] | None = None
 ) -> Source:
-    """Keys x_train, y_train and optionally x_test, y_test, x_val, y_val; or x, y, which are then split.
+    """Check arrays and make a `Source` of them.
 
-    `origin` names the arrays in messages. Raises DataError for missing keys, unequal lengths, NaN, labels outside the
-    classes, and dtypes that are neither uint8 nor float.
+    Args:
+        config: image size, channels, scaling and class names.
+        arrays: x_train, y_train and optionally x_test, y_test, x_val, y_val; or x, y, which are then split. x is
+            `[N, ...]` uint8 or float, y `[N]` or `[N, 1]` of an integer type.
+        origin: of the arrays, for messages, such as "data=digits".
+        class_names: one per class, where the data set has them; `data.label_names` goes before.
+
+    Returns:
+        The parts: images as uint8 or float32 `[N, height, width, channels]`, features as float32 `[N, ...]`.
+
+    Raises:
+        DataError: missing keys, unequal lengths, NaN, labels outside the classes, another dtype.
+        ConfigError: a setting of images for data that is none, or channels that the images cannot have.
     """
     first = "x" if "x" in arrays and "x_train" not in arrays else "x_train"
     suffix = first[1:]
     _check_keys(arrays, (first, f"y{suffix}"), origin)
     others = [key for key in ("_val", "_test") if f"x{key}" in arrays or f"y{key}" in arrays]
     _check_keys(arrays, tuple(f"{axis}{key}" for key in others for axis in "xy"), origin)
-    samples = {key: _samples(arrays[f"x{key}"], f"{origin}: x{key}") for key in (suffix, *others)}
+    samples = {key: _read_samples(arrays[f"x{key}"], f"{origin}: x{key}") for key in (suffix, *others)}
     layout = _layout(config, samples[suffix])
     if layout == "features" and _looks_like_pixels(samples[suffix]):
         warnings.warn(
@@ -43,21 +54,21 @@ def source_from_arrays(
         )
     for key in others:
         _check_alike(samples[suffix], samples[key], f"{origin}: x{key}", first)
-    labels = {key: checked_labels(arrays[f"y{key}"], len(samples[key]), f"{origin}: y{key}") for key in samples}
-    names = class_names_of(config, labels[suffix], [labels[key] for key in others], class_names)
+    labels = {key: check_labels(arrays[f"y{key}"], len(samples[key]), f"{origin}: y{key}") for key in samples}
+    names = resolve_class_names(config, labels[suffix], [labels[key] for key in others], class_names)
     for key in labels:
         check_within_classes(labels[key], names, f"{origin}: y{key}")
-    shaped = {key: _shaped(config, samples[key], layout) for key in samples}
-    parts = {key: Part(shaped[key], labels[key]) for key in samples}
-    contract = contract_of(config, shaped[suffix].shape[1:], str(shaped[suffix].dtype), layout)
+    inputs = {key: _to_layout(config, samples[key], layout) for key in samples}
+    parts = {key: Part(inputs[key], labels[key]) for key in samples}
+    contract = make_contract(config, inputs[suffix].shape[1:], str(inputs[suffix].dtype), layout)
     return Source(parts[suffix], contract, names, val=parts.get("_val"), test=parts.get("_test"))
 
 
 def _looks_like_pixels(samples: NDArray) -> bool:
-    """Whole numbers up to 255, in the shape of images."""
+    """Whether these are integers up to 255, in the shape of images."""
     if samples.ndim != 4 or samples.shape[-1] not in (1, 3):
         return False
-    some = samples[:_ENOUGH]
+    some = samples[:_SAMPLES_TO_LOOK_AT]
     return bool(some.min() >= 0 and 1 < some.max() <= 255 and (some == np.floor(some)).all())
 
 
@@ -82,23 +93,23 @@ def _layout(config: DataConfig, samples: NDArray) -> str:
     return "features"
 
 
-def _shaped(config: DataConfig, samples: NDArray, layout: str) -> NDArray:
-    """Images with a channel axis, and with the channels asked for; features as they are."""
+def _to_layout(config: DataConfig, samples: NDArray, layout: str) -> NDArray:
+    """Images with a channel axis and `data.channels` channels; features unchanged."""
     if layout == "NHWC":
-        return with_channels(samples[..., None] if samples.ndim == 3 else samples, config.channels)
+        return convert_channels(samples[..., None] if samples.ndim == 3 else samples, config.channels)
     if config.channels is not None:
         raise ConfigError(f"data.channels={config.channels} is for images; features keep their shape: leave it null")
     return samples
 
 
-def _samples(found: ArrayLike, where: str) -> NDArray:
-    """The samples as uint8 or float32 (other floats are converted here, once), checked for NaN."""
+def _read_samples(array: ArrayLike, where: str) -> NDArray:
+    """Convert samples to uint8 or float32, and check them for NaN."""
     try:
-        samples = np.asarray(found)
+        samples = np.asarray(array)
     except ValueError as error:
         raise DataError(f"{where} is no array: its samples differ in shape ({error})") from error
     if samples.ndim < 2:
-        raise DataError(f"{where} has shape {list(samples.shape)}: expected [N, ...], one row a sample")
+        raise DataError(f"{where} has shape {list(samples.shape)}: expected [N, ...], one row per sample")
     if samples.dtype.kind == "f":
         return _finite(samples, where)
     if samples.dtype != np.uint8:
@@ -131,20 +142,30 @@ def _check_alike(train: NDArray, other: NDArray, where: str, first: str) -> None
         )
 
 
-def with_channels(images: NDArray, channels: int | None) -> NDArray:
-    """Images `[N, h, w, c]` with the channels asked for: grey repeated, RGB to grey by ITU-R 601 luma, None as is.
+def convert_channels(images: NDArray, channels: int | None) -> NDArray:
+    """Convert images to so many channels: grey is repeated, RGB becomes grey by the luma of ITU-R BT.601.
 
-    >>> with_channels(np.full((1, 1, 1, 3), 7, np.uint8), 1).tolist()
+    >>> convert_channels(np.full((1, 1, 1, 3), 7, np.uint8), 1).tolist()
     [[[[7]]]]
+
+    Args:
+        images: `[N, height, width, channels]`; RGB to grey takes uint8 only.
+        channels: 1 or 3; None leaves the images as they are.
+
+    Returns:
+        `[N, height, width, channels]` of the same dtype.
+
+    Raises:
+        ConfigError: images of other channels, or of another dtype, that cannot be converted.
     """
-    found = images.shape[-1]
-    if channels is None or channels == found:
+    present = images.shape[-1]
+    if channels is None or channels == present:
         return images
-    if (found, channels) == (1, 3):
+    if (present, channels) == (1, 3):
         return np.repeat(images, 3, axis=-1)
-    if (found, channels) == (3, 1) and images.dtype == np.uint8:
+    if (present, channels) == (3, 1) and images.dtype == np.uint8:
         weighted = images.astype(np.uint32) * np.array(_LUMA, np.uint32)
         return ((weighted.sum(axis=-1, keepdims=True) + 0x8000) >> 16).astype(np.uint8)
     raise ConfigError(
-        f"data.channels={channels}: images of {found} channels and {images.dtype} can become 1 or 3, or stay"
+        f"data.channels={channels}: images of {present} channels and {images.dtype} can become 1 or 3, or stay"
     )

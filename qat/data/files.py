@@ -1,4 +1,4 @@
-"""Images that stay in their files: decoded when asked for, a few at a time, so memory does not grow with the set."""
+"""Images that stay in their files: decoded when needed, a few at a time, so memory does not grow with the data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qat.errors import DataError
 from qat.limits import DAMAGE, current
 
-DECODERS = 4  # threads, and images held decoded at a time
+DECODERS = 4  # threads, and decoded images in memory at a time
 _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
@@ -40,18 +40,24 @@ class ImageFiles:
         return np.stack(images) if len({image.shape for image in images}) == 1 else images
 
     def listing(self, rows: NDArray[np.int64]) -> str:
-        """Path, size and time of change of each file: different whenever a file was replaced."""
+        """Path, size in bytes and time of change of each file, one per line: it changes when a file is replaced."""
         stats = [(self.paths[row], self.paths[row].stat()) for row in rows]
         return "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)
 
 
 def decode(path: Path, channels: int | None) -> NDArray[np.uint8]:
-    """The pixels of a JPEG or PNG, as stored (no EXIF rotation), `[height, width, channels]` uint8.
+    """Decode a JPEG or PNG as it is stored (no EXIF rotation).
 
-    `channels` is 1 (grey), 3 (RGB), or None: 1 for grey files, 3 for others.
+    Args:
+        path: the file.
+        channels: 1 (grey) or 3 (RGB); None: 1 for grey files, 3 for others.
+
+    Returns:
+        Pixels `[height, width, channels]` uint8.
 
     Raises:
-        DataError: names the file, when no decoder takes it to its end or it holds more than 8 bits a channel.
+        DataError: names the file: it is damaged, has more than 8 bits per channel, or more pixels than
+            `limits.image_megapixels` allows.
     """
     from PIL import Image
 
@@ -60,7 +66,7 @@ def decode(path: Path, channels: int | None) -> NDArray[np.uint8]:
     try:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
             if image.mode not in _EIGHT_BIT_MODES:
-                raise ValueError(f"mode {image.mode} is not 8 bits a channel; save it as 8-bit grey or RGB")
+                raise ValueError(f"mode {image.mode} is not 8 bits per channel; save it as 8-bit grey or RGB")
             if image.width * image.height > limit * 1_000_000:
                 raise DataError(
                     f"{path}: {image.width} x {image.height} pixels, {image.width * image.height / 1e6:,.0f} "

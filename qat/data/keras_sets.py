@@ -20,7 +20,7 @@ def read_mnist(config: DataConfig) -> Source:
 
 
 def read_fashion_mnist(config: DataConfig) -> Source:
-    """70,000 pictures of clothes, uint8 28x28x1 (Xiao, Rasul, Vollgraf 2017)."""
+    """70,000 images of clothes, uint8 28x28x1 (Xiao, Rasul, Vollgraf 2017)."""
     return _read(config, "fashion_mnist", FASHION)
 
 

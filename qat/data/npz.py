@@ -21,6 +21,18 @@ def read(config: DataConfig) -> Source:
 
 
 def read_npz(config: DataConfig, class_names: tuple[str, ...] | None) -> Source:
+    """Read the arrays of `data.path`.
+
+    Args:
+        config: the path, and image size, channels and scaling.
+        class_names: one per class, where the caller knows them; those in the file go before.
+
+    Returns:
+        The parts that the file has; see `source_from_arrays`.
+
+    Raises:
+        DataError: no readable .npz, or arrays that are no data set.
+    """
     arrays = load_arrays(config.path)
     for key in ("class_names", "label_names"):
         if key in arrays:
@@ -29,7 +41,7 @@ def read_npz(config: DataConfig, class_names: tuple[str, ...] | None) -> Source:
 
 
 def load_arrays(path: str | None) -> dict[str, NDArray]:
-    """The arrays of an .npz that a data set can be made of; other keys by name alone, their arrays left in the file."""
+    """Read the arrays of an .npz that belong to a data set; other keys have an empty array."""
     if path is None:
         raise DataError("data.path is not set: expected the path of an .npz file with x_train, y_train, x_test, y_test")
     if not Path(path).exists():

@@ -1,4 +1,4 @@
-"""What a data set brings before it is split, and the checks that every array passes on its way in."""
+"""A data set before it is split, and the checks of its labels and its contract."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qat.contract import Contract
 from qat.data.files import ImageFiles
 from qat.errors import ConfigError, DataError
 
-IMAGE_RANGE = (0.0, 1.0)  # 1/255 a step and 0 at 0: an int8 input then holds raw - 128 exactly, without rounding
+IMAGE_RANGE = (0.0, 1.0)  # scale 1/255 and 0 at 0: an int8 input then holds raw - 128 exactly, without rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a loader returns: a training part, and the val and test parts that the data set brings, if any."""
+    """What a loader returns: a training part, and the val and test parts that the data set has, if any."""
 
     train: Part
     contract: Contract
@@ -35,8 +35,21 @@ class Source:
     skipped: tuple[str, ...] = ()
 
 
-def contract_of(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, layout: str) -> Contract:
-    """The contract of data of this shape, with the knobs of `config` in it."""
+def make_contract(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, layout: str) -> Contract:
+    """Make the contract of data of this shape, with the settings of `config`.
+
+    Args:
+        config: image size, range, mean and std, colour order and way of resizing.
+        shape: of one raw sample, without N.
+        raw_dtype: of the samples, "uint8" or "float32".
+        layout: "NHWC" for images, "features" for anything else.
+
+    Returns:
+        The contract; its shape is that of a model's input without N.
+
+    Raises:
+        ConfigError: an image size or a range that is no pair.
+    """
     if layout == "NHWC" and config.image_size is not None:
         if len(config.image_size) != 2 or min(config.image_size) < 1:
             raise ConfigError(f"data.image_size={config.image_size}: expected [height, width], each at least 1")
@@ -44,12 +57,12 @@ def contract_of(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, layo
     scales_itself = layout == "NHWC" and raw_dtype == "uint8" and config.mean is None and config.std is None
     if config.range is not None and len(config.range) != 2:
         raise ConfigError(f"data.range={config.range}: expected [low, high]")
-    low_high = config.range or (IMAGE_RANGE if scales_itself else None)
+    limits = config.range or (IMAGE_RANGE if scales_itself else None)
     return Contract(
         shape=tuple(shape),
         layout=layout,
         raw_dtype=raw_dtype,
-        range=(low_high[0], low_high[1]) if low_high else None,
+        range=(limits[0], limits[1]) if limits else None,
         mean=tuple(config.mean) if config.mean else None,
         std=tuple(config.std) if config.std else None,
         colour_order=config.colour_order,
@@ -57,12 +70,22 @@ def contract_of(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, layo
     )
 
 
-def class_names_of(
+def resolve_class_names(
     config: DataConfig, train: NDArray[np.int64], others: list[NDArray[np.int64]], names: tuple[str, ...] | None
 ) -> tuple[str, ...]:
-    """Names of the classes: the user's, else the data set's, else the numbers 0..highest training label.
+    """Choose the names of the classes: the user's, else the data set's, else the numbers 0..highest training label.
 
-    With `data.normal_class` the labels of val and test count as well: train may know no anomaly.
+    Args:
+        config: `label_names`; with `normal_class` the labels of val and test count as well, as train has no anomaly.
+        train: labels `[N]` of train.
+        others: labels of val and test.
+        names: one per class, where the data set has them.
+
+    Returns:
+        One name per class.
+
+    Raises:
+        DataError: no names, and a label between 0 and the highest that no sample has.
     """
     if config.label_names is not None:
         return tuple(config.label_names)
@@ -78,43 +101,65 @@ def class_names_of(
     return tuple(str(label) for label in present)
 
 
-def checked_labels(found: ArrayLike, samples: int, where: str) -> NDArray[np.int64]:
-    """Labels `[N]` or `[N, 1]` of any integer type, as int64 `[N]`."""
-    labels = np.asarray(found)
+def check_labels(array: ArrayLike, samples: int, where: str) -> NDArray[np.int64]:
+    """Check labels and convert them to int64.
+
+    Args:
+        array: labels `[N]` or `[N, 1]` of any integer type.
+        samples: N, how many samples there are.
+        where: names the labels in messages.
+
+    Returns:
+        Labels `[N]` int64, each at least 0.
+
+    Raises:
+        DataError: another shape, dtype or length, no labels, or negative ones.
+    """
+    labels = np.asarray(array)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise DataError(f"{where} has shape {list(labels.shape)}: expected [N]; make one-hot labels .argmax(axis=1)")
     if labels.dtype.kind not in "iu":
-        raise DataError(f"{where} {_no_numbers(labels)}")
+        raise DataError(f"{where} {_explain_labels(labels)}")
     if len(labels) != samples:
         raise DataError(f"{where} has {len(labels)} labels for {samples} samples: the counts must agree")
     if len(labels) == 0:
         raise DataError(f"{where} is empty: expected at least one sample")
     labels = labels.astype(np.int64)
-    _refuse(labels < 0, labels, where, "outside the classes", "classes are numbered from 0")
+    _refuse_labels(labels < 0, labels, where, "outside the classes", "classes are numbered from 0")
     return labels
 
 
-def _no_numbers(labels: NDArray) -> str:
-    wanted = "expected whole numbers 0..classes-1 of an integer type"
+def _explain_labels(labels: NDArray) -> str:
+    expected = "expected whole numbers 0..classes-1 of an integer type"
     if labels.dtype.kind in "USO" and labels.size:
         first = str(labels.flat[0])[:40]
         return (
-            f"holds texts, the first is {first!r}: {wanted}. Number them, and store the names beside them as "
+            f"holds texts, the first is {first!r}: {expected}. Number them, and store the names with them as "
             "label_names:\n  names, labels = numpy.unique(labels, return_inverse=True)"
         )
-    return f"is {labels.dtype}: {wanted}; store labels.astype(numpy.int64), if they are whole numbers"
+    return f"is {labels.dtype}: {expected}; store labels.astype(numpy.int64), if they are whole numbers"
 
 
 def check_within_classes(labels: NDArray[np.int64], class_names: tuple[str, ...], where: str) -> None:
+    """Refuse labels outside the classes.
+
+    Args:
+        labels: `[N]`.
+        class_names: one per class.
+        where: names the labels in messages.
+
+    Raises:
+        DataError: a label that is not below the number of classes.
+    """
     limits = f"outside the classes 0..{len(class_names) - 1}"
-    _refuse(
+    _refuse_labels(
         labels >= len(class_names), labels, where, limits, "correct them, or name all classes with data.label_names"
     )
 
 
-def _refuse(wrong: NDArray[np.bool_], labels: NDArray[np.int64], where: str, why: str, advice: str) -> None:
+def _refuse_labels(wrong: NDArray[np.bool_], labels: NDArray[np.int64], where: str, why: str, advice: str) -> None:
     if wrong.any():
         first = int(np.argmax(wrong))
         raise DataError(

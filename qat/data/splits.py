@@ -18,7 +18,7 @@ Samples = NDArray | ImageFiles
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Labelled raw samples. What is stored is raw (uint8, features, or paths); inputs are made when asked for.
+    """Labelled raw samples (uint8, features, or paths of images), which become model inputs when these are needed.
 
     `positions` says which rows of `samples` belong to the split, so that train, val and calibration share one array.
     """
@@ -53,24 +53,44 @@ class Split:
     def batches(
         self, batch_size: int, indices: ArrayLike | None = None
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-        """(inputs, labels) in the order of `indices` (None: all, in stored order); the last batch may be short."""
+        """Iterate over model inputs and labels.
+
+        Args:
+            batch_size: samples per batch; the last batch may have fewer.
+            indices: into the split, in the order to take; None: all, in stored order.
+
+        Returns:
+            Pairs of inputs `[batch_size, *contract.shape]` float32 and labels `[batch_size]` int64.
+
+        Raises:
+            DataError: a batch size below 1.
+        """
         if batch_size < 1:
             raise DataError(f"batch_size={batch_size}: expected at least 1")
         order = np.arange(len(self)) if indices is None else np.asarray(indices)
         for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            yield self.inputs(chosen), self.labels[chosen]
+            rows = order[start : start + batch_size]
+            yield self.inputs(rows), self.labels[rows]
 
     def take(self, indices: ArrayLike, *, name: str | None = None, labels: NDArray | None = None) -> Split:
-        """A split of these samples alone, with their labels or others."""
+        """Take some samples as a split of their own; the stored samples are shared, not copied.
+
+        Args:
+            indices: into this split, `[n]`.
+            name: of the new split; None keeps the name.
+            labels: `[n]`, to replace those of the samples; None keeps them.
+
+        Returns:
+            A split of n samples.
+        """
         indices = np.asarray(indices, np.int64)
-        chosen = self.labels[indices] if labels is None else np.asarray(labels, np.int64)
-        return Split(name or self.name, chosen, self.contract, self.samples, self.positions[indices])
+        new_labels = self.labels[indices] if labels is None else np.asarray(labels, np.int64)
+        return Split(name or self.name, new_labels, self.contract, self.samples, self.positions[indices])
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """What `load` returns. `test` is for the last evaluation alone; every choice is made on `val`."""
+    """What `load` returns. `test` is for the final evaluation alone; every choice is made on `val`."""
 
     train: Split
     val: Split
@@ -85,7 +105,7 @@ class Splits:
         return self.train.contract
 
     def fingerprint(self) -> str:
-        """SHA-256 of what a training run sees: contract, and samples and labels of train and val.
+        """SHA-256 of what a training run reads: contract, and samples and labels of train and val.
 
         Files count by path, size and time of change, not by content.
         """

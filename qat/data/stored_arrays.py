@@ -1,4 +1,4 @@
-"""Arrays in .npz and .npy files that anybody may have written: no pickles, and no more bytes than a limit allows."""
+"""Arrays in untrusted .npz and .npy files: no pickles, and no more bytes than `limits.file_mb` allows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,24 +16,33 @@ from qat.errors import DataError
 from qat.limits import DAMAGE, check_regular, check_size
 
 _ZIP, _NPY = b"PK", b"\x93NUMPY"
-_ENOUGH = 512  # bytes that tell what kind of file it is
+_START_BYTES = 512  # bytes that tell what kind of file it is
 _STORE = "Samples and labels are stored together:\n  numpy.savez('data.npz', x=samples, y=labels)"
 
 
-def read_arrays(path: str | Path, key: str, wanted: Collection[str] | None = None) -> dict[str, NDArray]:
-    """The arrays of an .npz by name; of those that are not `wanted`, the name alone with an empty array.
+def read_arrays(path: str | Path, key: str, names: Collection[str] | None = None) -> dict[str, NDArray]:
+    """Read the arrays of an .npz.
+
+    Args:
+        path: the file.
+        key: of the option that named it, for messages, such as "data.path".
+        names: of the arrays to read; None reads all.
+
+    Returns:
+        Arrays by name; of those that are not to be read, an empty array.
 
     Raises:
         DataError: names `key` and the path: no readable .npz of plain arrays, or larger than limits.file_mb.
     """
     where = f"{key}={path}"
     try:
-        with _opened(path, where) as file, _archive(file, where) as archive:
+        with _open(path, where) as file, _archive(file, where) as archive:
             members = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
-            taken = [each for name, each in members.items() if wanted is None or name in wanted]
-            check_size(f"{where}, uncompressed", sum(each.file_size for each in taken), "file_mb")
+            selected = [each for name, each in members.items() if names is None or name in names]
+            check_size(f"{where}, uncompressed", sum(each.file_size for each in selected), "file_mb")
             return {
-                name: _member(archive, each, where) if each in taken else np.empty(0) for name, each in members.items()
+                name: _member(archive, each, where) if each in selected else np.empty(0)
+                for name, each in members.items()
             }
     except DataError:
         raise
@@ -42,8 +51,8 @@ def read_arrays(path: str | Path, key: str, wanted: Collection[str] | None = Non
 
 
 def _archive(file: BinaryIO, where: str) -> zipfile.ZipFile:
-    """The archive that an .npz is; of what people take for one it is said what it is."""
-    start = file.read(_ENOUGH)
+    """Open an .npz as a zip archive; an .npy or a text file is refused by what it is."""
+    start = file.read(_START_BYTES)
     file.seek(0)
     if start.startswith(_NPY):
         raise DataError(f"{where}: an .npy, which is one array without labels. {_STORE}")
@@ -57,14 +66,21 @@ def _is_text(start: bytes) -> bool:
 
 
 def read_array(path: str | Path, key: str) -> NDArray | dict[str, NDArray]:
-    """The array of an .npy, or the arrays of an .npz.
+    """Read the array of an .npy, or the arrays of an .npz.
+
+    Args:
+        path: the file.
+        key: of the option that named it, for messages.
+
+    Returns:
+        One array, or arrays by name.
 
     Raises:
         DataError: names `key` and the path: none of the two, or larger than limits.file_mb.
     """
     where = f"{key}={path}"
     try:
-        with _opened(path, where) as file:
+        with _open(path, where) as file:
             start = file.read(2)
             file.seek(0)
             if start != _ZIP:
@@ -76,7 +92,7 @@ def read_array(path: str | Path, key: str) -> NDArray | dict[str, NDArray]:
     return read_arrays(path, key)
 
 
-def _opened(path: str | Path, where: str) -> BinaryIO:
+def _open(path: str | Path, where: str) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     file = os.fdopen(descriptor, "rb")
     try:
@@ -92,17 +108,17 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> ND
         return _array(stored, member.file_size, f"{where}: {member.filename[:100]} in it")
 
 
-def _array(stored: Any, size_bytes: int, where: str) -> NDArray:
-    """One array, once its header says no more than there is."""
+def _array(stored: IO[bytes], size_bytes: int, where: str) -> NDArray:
+    """Read one array, after a check that its header promises no more bytes than there are."""
     version = np.lib.format.read_magic(stored)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(stored)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not loaded")
-    said = math.prod(shape) * dtype.itemsize
-    if said > size_bytes or min(shape, default=0) < 0:
+    declared_bytes = math.prod(shape) * dtype.itemsize
+    if declared_bytes > size_bytes or min(shape, default=0) < 0:
         raise ValueError(f"it says {dtype}{list(shape)}, and holds {size_bytes} bytes")
-    check_size(where, said, "file_mb")
+    check_size(where, declared_bytes, "file_mb")
     stored.seek(0)
     return np.lib.format.read_array(stored, allow_pickle=False)
 

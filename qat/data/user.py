@@ -1,4 +1,4 @@
-"""data=user: arrays from a function of the user's, named by `data.target: {_target_: package.function, ...}`."""
+"""data=user: arrays from the user's own function, named by `data.target: {_target_: package.function, ...}`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ def read(config: DataConfig) -> Source | Splits:
     ((x_train, y_train), (x_test, y_test)), or a `Splits`, which is taken as it is. Each (x, y) may be a
     tf.data.Dataset that yields it: one, (train, test), (train, val, test), or a dict of these.
     """
-    found = _call(config)
+    returned = _call(config)
     target = (config.target or {})["_target_"]
-    if isinstance(found, Splits):
+    if isinstance(returned, Splits):
         if config.max_samples is not None or config.normal_class is not None:
             raise ConfigError(
                 f"data.target: {target} returned Splits, which are taken as they are; data.max_samples and "
                 "data.normal_class act on arrays only: return those, or leave both null"
             )
-        return found
-    names = found.get("class_names") if isinstance(found, Mapping) else None
-    return source_from_arrays(config, _named(found, target), f"data.target={target}", tuple(names) if names else None)
+        return returned
+    names = returned.get("class_names") if isinstance(returned, Mapping) else None
+    return source_from_arrays(
+        config, _name_arrays(returned, target), f"data.target={target}", tuple(names) if names else None
+    )
 
 
 def _call(config: DataConfig) -> Any:
@@ -46,35 +48,37 @@ def _call(config: DataConfig) -> Any:
         raise DataError(f"data.target._target_={name} failed: {type(error).__name__}: {error} ({where})") from error
 
 
-def _named(found: Any, target: str) -> dict[str, Any]:
+def _name_arrays(returned: Any, target: str) -> dict[str, Any]:
     where = f"data.target={target}"
-    if is_dataset(found):
-        return dict(zip(("x", "y"), _arrays(found, where), strict=True))
-    if isinstance(found, (tuple, list)) and len(found) in (2, 3) and all(map(is_dataset, found)):
-        found = dict(zip(("train", "test") if len(found) == 2 else ("train", "val", "test"), found, strict=True))
-    if isinstance(found, Mapping) and any(map(is_dataset, found.values())):
-        return _of_parts({name: part for name, part in found.items() if name != "class_names"}, where)
-    if isinstance(found, Mapping):
-        return {key: value for key, value in found.items() if key != "class_names"}
-    if isinstance(found, tuple) and len(found) == 2:
-        first, second = found
+    if is_dataset(returned):
+        return dict(zip(("x", "y"), _arrays(returned, where), strict=True))
+    if isinstance(returned, (tuple, list)) and len(returned) in (2, 3) and all(map(is_dataset, returned)):
+        returned = dict(
+            zip(("train", "test") if len(returned) == 2 else ("train", "val", "test"), returned, strict=True)
+        )
+    if isinstance(returned, Mapping) and any(map(is_dataset, returned.values())):
+        return _name_parts({name: part for name, part in returned.items() if name != "class_names"}, where)
+    if isinstance(returned, Mapping):
+        return {key: value for key, value in returned.items() if key != "class_names"}
+    if isinstance(returned, tuple) and len(returned) == 2:
+        first, second = returned
         if isinstance(first, tuple) and isinstance(second, tuple) and len(first) == len(second) == 2:
             return {"x_train": first[0], "y_train": first[1], "x_test": second[0], "y_test": second[1]}
         return {"x": first, "y": second}
     raise DataError(
-        f"{where} returned {type(found).__name__}: expected a dict with x_train, y_train, x_test, y_test, "
+        f"{where} returned {type(returned).__name__}: expected a dict with x_train, y_train, x_test, y_test, "
         "a pair (x, y), two pairs ((x_train, y_train), (x_test, y_test)), tf.data.Datasets of (x, y), or "
         "qat.data.Splits"
     )
 
 
-def _of_parts(parts: Mapping[Any, Any], where: str) -> dict[str, Any]:
-    """Data sets by the name of their part, as arrays by theirs."""
+def _name_parts(parts: Mapping[Any, Any], where: str) -> dict[str, Any]:
+    """Turn data sets by the name of their part into arrays by name, such as x_train."""
     unknown = [str(name) for name, part in parts.items() if name not in PARTS or not is_dataset(part)]
     if unknown:
         raise DataError(
             f"{where}: {', '.join(unknown)} is none of the data sets train, val (or validation) and test, each a "
-            "tf.data.Dataset; class_names may stand beside them"
+            "tf.data.Dataset; class_names may be among them"
         )
     sets = {PARTS[name]: _arrays(part, where) for name, part in parts.items()}
     return {f"{axis}_{name}": part[axis == "y"] for name, part in sets.items() for axis in "xy"}

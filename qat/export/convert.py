@@ -15,7 +15,7 @@ from qat.export.lowering import is_lowerable, reading_once, refuse_unknown_layer
 from qat.export.self_check import check_against_model
 from qat.export.tf_conversion import Options, convert_traced
 from qat.export.traced_function import TracedModel, broken, graph_name, is_keras_3, trace
-from qat.models.leading_layers import multiplied_inputs
+from qat.models.leading_layers import find_unscaled_inputs
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import in_float32
 from qat.tflite.broken_numbers import refuse_broken_numbers
@@ -144,7 +144,7 @@ def _by_tensorflow(
         scheme = "stock"
     batches = []
     if scheme in ("int8", "int16x8"):
-        batches = as_batches(calibration, traced.inputs, unscaled_inputs=multiplied_inputs(traced.model))
+        batches = as_batches(calibration, traced.inputs, unscaled_inputs=find_unscaled_inputs(traced.model))
     if scheme == "int8" and engine == "auto":
         shape = {"batch_size": traced.batch_size, "signature": signature, "check": check}
         content = _on_our_ranges(traced.model, batches, per_channel, io=io, allow_float=allow_float, **shape)

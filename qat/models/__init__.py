@@ -1,4 +1,4 @@
-"""Models by name: `MODELS`, `build` for one that fits the data, `load` for a stranger's file.
+"""Models by name: `MODELS`, `build` for one that fits the data, `load` for a saved file, trusted or not.
 
 The names can be read, and a model's config checked, without TensorFlow: a family's file is imported when it is built.
 """
@@ -55,19 +55,19 @@ def check(config: ModelConfig) -> None:
 
 
 def build(config: ModelConfig, input_shape: Shape, classes: int) -> tf_keras.Model:
-    """A model with random weights (or, for `saved`, the stranger's) that takes `[N, *input_shape]` float32.
+    """Build a model with random weights (or, for `saved`, those of the file) that takes `[N, *input_shape]` float32.
 
-    A classifier ends in softmax `[N, classes]` (a stranger's may end in logits, or in one column for two classes); an
-    autoencoder gives its input's shape back.
+    A classifier ends in softmax `[N, classes]` (a saved one may end in logits, or in one column for two classes); an
+    autoencoder has outputs of its input's shape.
 
-    Raises: ConfigError for a knob out of its range; ModelError for a model that does not fit the data.
+    Raises: ConfigError for a setting out of its range; ModelError for a model that does not fit the data.
     """
-    from qat.models.fit_to_data import check_fits, with_plain_ends
+    from qat.models.fit_to_data import check_fits, unwrap_single_tensors
 
     check(config)
     model = MODELS[config.name](config, tuple(input_shape), classes)
     check_fits(model, tuple(input_shape), classes)
-    return with_plain_ends(model)
+    return unwrap_single_tensors(model)
 
 
 def load(
@@ -82,6 +82,9 @@ def load(
         trust_custom_objects: an older name of `trust`.
         key: of the option that named the file, for messages.
 
+    Returns:
+        The model; its layers are those of the file.
+
     Raises: ModelError for a missing, broken or too large file, a Keras 3 file, custom objects, or untrusted code.
     """
     from qat.models import saved
@@ -92,9 +95,19 @@ def load(
         raise type(error)(str(error).replace(f"model.path={path}", f"{key}={path}")) from error
 
 
-def task_of(model: tf_keras.Model, classes: int | None = None) -> str:
-    """`"reconstruction"` for a model that gives its input's shape back and not one number for each of `classes`; else
-    `"classification"`."""
-    from qat.models.fit_to_data import task_of as of
+def infer_task(model: tf_keras.Model, classes: int | None = None) -> str:
+    """Infer what a model does from its shapes and its last activation.
+
+    Args:
+        model: with one input and one output.
+        classes: of the data, where they are known.
+
+    Returns:
+        "reconstruction" for outputs of the input's shape that are not one number per class; else "classification".
+
+    Raises:
+        ModelError: several inputs or outputs.
+    """
+    from qat.models.fit_to_data import infer_task as of
 
     return of(model, classes)

@@ -12,7 +12,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.config import ModelConfig
-from qat.models.blocks import bn_relu, width
+from qat.models.blocks import bn_relu, scale_channels
 
 UNITS = (128, 128, 128, 128, 8, 128, 128, 128, 128)
 BOTTLENECK = 8  # not scaled by alpha
@@ -24,7 +24,9 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf
     if len(input_shape) > 1:
         x = layers.Flatten(name="flat")(x)
     for number, units in enumerate(UNITS, start=1):
-        x = layers.Dense(units if units == BOTTLENECK else width(units, config.alpha), name=f"dense{number}")(x)
+        x = layers.Dense(units if units == BOTTLENECK else scale_channels(units, config.alpha), name=f"dense{number}")(
+            x
+        )
         x = bn_relu(x, config, f"dense{number}")
     x = layers.Dense(math.prod(input_shape), name="reconstruction")(x)
     if len(input_shape) > 1:

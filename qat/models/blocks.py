@@ -1,4 +1,4 @@
-"""The few blocks that all families are made of: BatchNorm and ReLU after a layer, the classifier's head, widths."""
+"""The blocks that all families share: BatchNorm and ReLU after a layer, the classifier's head, the width multiplier."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ from qat.config import ModelConfig
 from qat.errors import ConfigError, ModelError
 
 
-def width(channels: int, alpha: float) -> int:
-    """Channels after the width multiplier, rounded down as MobileNetV1 does it.
+def scale_channels(channels: int, alpha: float) -> int:
+    """Apply the width multiplier, rounded down as in MobileNetV1 (Howard et al. 2017, arXiv:1704.04861).
 
-    >>> width(64, 0.25), width(32, 0.7)
+    >>> scale_channels(64, 0.25), scale_channels(32, 0.7)
     (16, 22)
+
+    Args:
+        channels: of the layer at alpha 1.
+        alpha: the width multiplier, above 0.
+
+    Returns:
+        Number of channels, at least 1.
+
+    Raises:
+        ConfigError: no channel is left.
     """
     scaled = int(channels * alpha)
     if scaled < 1:
@@ -22,17 +32,45 @@ def width(channels: int, alpha: float) -> int:
 
 
 def batch_norm(x: tf.Tensor, config: ModelConfig, name: str) -> tf.Tensor:
-    """BatchNormalization with the config's momentum and epsilon."""
+    """Add a BatchNormalization.
+
+    Args:
+        x: symbolic tensor `[N, ..., channels]`.
+        config: its momentum and epsilon.
+        name: of the layer.
+
+    Returns:
+        The layer's output, of the same shape.
+    """
     return layers.BatchNormalization(momentum=config.bn_momentum, epsilon=config.bn_epsilon, name=name)(x)
 
 
 def bn_relu(x: tf.Tensor, config: ModelConfig, name: str, ceiling: float | None = None) -> tf.Tensor:
-    """BatchNorm, then ReLU with an optional ceiling (6 for the MobileNets): what TFLite folds into the layer before."""
+    """Add BatchNorm and ReLU, which TFLite folds into the layer before.
+
+    Args:
+        x: symbolic tensor `[N, ..., channels]`.
+        config: momentum and epsilon of the BatchNorm.
+        name: of the layer before; those added are `<name>_bn` and `<name>_relu`.
+        ceiling: largest output of the ReLU, 6 for the MobileNets; None: no limit.
+
+    Returns:
+        The output, of the same shape.
+    """
     return layers.ReLU(ceiling, name=f"{name}_relu")(batch_norm(x, config, f"{name}_bn"))
 
 
-def classifier(x: tf.Tensor, classes: int, dropout: float = 0.0) -> tf.Tensor:
-    """Global average pooling if `x` is a map `[N, h, w, c]`; dropout; `logits`; softmax `probabilities`."""
+def add_classifier(x: tf.Tensor, classes: int, dropout: float = 0.0) -> tf.Tensor:
+    """Add a classifier's head: global average pooling, dropout, `logits` and softmax `probabilities`.
+
+    Args:
+        x: symbolic tensor `[N, height, width, channels]`, or `[N, features]`, which is not pooled.
+        classes: of the data.
+        dropout: rate, 0 to below 1; 0 adds no layer.
+
+    Returns:
+        Probabilities `[N, classes]`.
+    """
     if len(x.shape) == 4:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
     if dropout > 0:
@@ -41,8 +79,17 @@ def classifier(x: tf.Tensor, classes: int, dropout: float = 0.0) -> tf.Tensor:
     return layers.Softmax(name="probabilities")(x)
 
 
-def images_only(family: str, input_shape: tuple[int, ...], smallest: int = 4) -> None:
-    """Refuse inputs that are no maps `(height, width, channels)`, or so small that filters would see padding alone."""
+def check_image_shape(family: str, input_shape: tuple[int, ...], smallest: int = 4) -> None:
+    """Refuse inputs that are no images, or so small that filters would see only padding.
+
+    Args:
+        family: of models, for the message.
+        input_shape: without N.
+        smallest: height and width that are accepted, in pixels.
+
+    Raises:
+        ModelError: another shape than (height, width, channels), or a smaller image.
+    """
     if len(input_shape) == 3 and min(input_shape[:2]) >= smallest:
         return
     raise ModelError(

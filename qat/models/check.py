@@ -28,12 +28,20 @@ APPS = (
 """The constructors in `tf_keras.applications` (2.21), written down so that a typo is answered at once."""
 
 
-def choose(key: str, value: object, choices: Sequence[str]) -> None:
-    """Refuse a value that is not among the choices, naming the nearest one.
+def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a value that is not among the choices; the message names the nearest one.
 
-    >>> choose("model", "mobilnet", ["mobilenet", "resnet8"])
+    >>> check_choice("model", "mobilnet", ["mobilenet", "resnet8"])
     Traceback (most recent call last):
     qat.errors.ConfigError: model=mobilnet: no such choice; did you mean mobilenet? Choices: mobilenet, resnet8
+
+    Args:
+        key: of the setting.
+        value: of any type.
+        choices: that are accepted.
+
+    Raises:
+        ConfigError: another value.
     """
     if value in choices:
         return
@@ -64,30 +72,35 @@ def _check_strides(config: ModelConfig) -> None:
     if len(config.strides) != expected or any(stride not in (1, 2) for stride in config.strides):
         raise ConfigError(
             f"model.strides={config.strides}: {config.name} expects {expected} numbers, each 1 or 2 "
-            f"(stem, then one a block), or null for the standard ones"
+            f"(stem, then one per block), or null for the standard ones"
         )
 
 
-def _check_said(key: str, value: object, example: str) -> None:
+def _check_is_set(key: str, value: object, example: str) -> None:
     if value in (None, MISSING, ""):
         raise ConfigError(f"{key} is not set. Say which, for example {key}={example}")
 
 
 def check_config(config: ModelConfig, names: Sequence[str]) -> None:
-    """Refuse what no data could make right.
+    """Refuse a config that fits no data.
 
-    Raises: ConfigError naming the key, its value and what was expected.
+    Args:
+        config: of the model.
+        names: of the families, which `model` takes.
+
+    Raises:
+        ConfigError: names the key, its value and what was expected.
     """
-    choose("model", config.name, names)
+    check_choice("model", config.name, names)
     _check_numbers(config)
     _check_strides(config)
     if config.name == "keras_app":
-        _check_said("model.app", config.app, "MobileNetV2")
-        choose("model.app", config.app, APPS)
+        _check_is_set("model.app", config.app, "MobileNetV2")
+        check_choice("model.app", config.app, APPS)
         if config.weights is not None and not Path(config.weights).exists():
             raise ConfigError(f"model.weights={config.weights}: no such file (a path, or null for random weights)")
     if config.name == "saved":
-        _check_said("model.path", config.path, "my_model.keras")
+        _check_is_set("model.path", config.path, "my_model.keras")
         if not Path(str(config.path)).exists():
             raise ConfigError(f"model.path={config.path}: no such file or folder (from {Path.cwd()})")
     if config.name == "user" and "_target_" not in (config.target or {}):

@@ -11,7 +11,7 @@ from tf_keras import layers
 
 from qat.config import ModelConfig
 from qat.errors import ConfigError
-from qat.models.blocks import bn_relu, classifier, images_only, width
+from qat.models.blocks import add_classifier, bn_relu, check_image_shape, scale_channels
 
 CHANNELS = 64
 BLOCKS = 4
@@ -29,12 +29,12 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf
 
     `dropout` stands after the stem, and twice as much of it before the last layer (the reference: 0.2 and 0.4).
     """
-    images_only("ds_cnn", input_shape)
+    check_image_shape("ds_cnn", input_shape)
     if config.dropout >= 0.5:
         raise ConfigError(
             f"model.dropout={config.dropout}: ds_cnn uses it twice over before its end; expected below 0.5"
         )
-    channels = width(CHANNELS, config.alpha)
+    channels = scale_channels(CHANNELS, config.alpha)
     inputs = layers.Input(input_shape, name="features")
     x = layers.Conv2D(channels, (10, 4), strides=2, padding="same", name="stem_conv")(inputs)
     x = bn_relu(x, config, "stem")
@@ -42,4 +42,4 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf
         x = layers.Dropout(config.dropout, name="stem_dropout")(x)
     for number in range(1, BLOCKS + 1):
         x = _block(x, config, channels, f"block{number}")
-    return tf_keras.Model(inputs, classifier(x, classes, 2 * config.dropout), name="ds_cnn")
+    return tf_keras.Model(inputs, add_classifier(x, classes, 2 * config.dropout), name="ds_cnn")

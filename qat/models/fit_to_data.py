@@ -14,29 +14,51 @@ def _final_activation(layer: tf_keras.layers.Layer) -> str:
     return getattr(getattr(layer, "activation", None), "__name__", "linear")
 
 
-def task_of(model: tf_keras.Model, classes: int | None = None) -> str:
-    """`"reconstruction"` for a model that gives its input's shape back; else `"classification"`.
+def infer_task(model: tf_keras.Model, classes: int | None = None) -> str:
+    """Infer what a model does from its shapes and its last activation.
 
-    As many outputs as `classes`, or a softmax at the end, are a classifier's, whatever the input's shape.
+    As many outputs as `classes`, or a softmax at the end, belong to a classifier, whatever the input's shape.
+
+    Args:
+        model: with one input and one output.
+        classes: of the data, where they are known.
+
+    Returns:
+        "reconstruction" for outputs of the input's shape; else "classification".
+
+    Raises:
+        ModelError: several inputs or outputs.
     """
-    takes, gives = _one(model, "input"), _one(model, "output")
-    if takes != gives or gives[1:] == (classes,) or _final_activation(model.layers[-1]) == "softmax":
+    input_sizes, output_sizes = _single_shape(model, "input"), _single_shape(model, "output")
+    if (
+        input_sizes != output_sizes
+        or output_sizes[1:] == (classes,)
+        or _final_activation(model.layers[-1]) == "softmax"
+    ):
         return "classification"
     return "reconstruction"
 
 
-def with_plain_ends(model: tf_keras.Model) -> tf_keras.Model:
-    """The same layers; one input and one output that stand in a list or a dictionary are taken out of it."""
+def unwrap_single_tensors(model: tf_keras.Model) -> tf_keras.Model:
+    """The same layers, with one input and one output in place of lists or dictionaries of one."""
     if isinstance(model.input_shape, tuple) and isinstance(model.output_shape, tuple):
         return model
     return tf_keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
-def with_known_sizes(model: tf_keras.Model, input_shape: tuple[int, ...]) -> tf_keras.Model:
-    """The same layers, names and weights, for inputs of the data's shape where the model left a size open, such as any
-    height and width; the model itself where nothing is open, or the data does not fit it."""
-    takes = getattr(model, "input_shape", None)
-    if not isinstance(takes, tuple) or None not in takes[1:] or not _takes(takes[1:], input_shape):
+def fix_input_shape(model: tf_keras.Model, input_shape: tuple[int, ...]) -> tf_keras.Model:
+    """Fix sizes that a model leaves open, such as height and width, to those of the data.
+
+    Args:
+        model: with one input or several.
+        input_shape: of one sample, without N.
+
+    Returns:
+        A model of the same layers, names and weights for `[N, *input_shape]`; `model` itself where no size is open or
+        the data does not fit it; a model around it where one of its layers cannot be made a second time.
+    """
+    input_sizes = getattr(model, "input_shape", None)
+    if not isinstance(input_sizes, tuple) or None not in input_sizes[1:] or not _accepts(input_sizes[1:], input_shape):
         return model
     entry = tf_keras.Input(input_shape, dtype=model.inputs[0].dtype, name=model.input_names[0])
     try:
@@ -47,7 +69,7 @@ def with_known_sizes(model: tf_keras.Model, input_shape: tuple[int, ...]) -> tf_
     return rebuilt
 
 
-def _one(model: tf_keras.Model, side: str) -> tuple[int | None, ...]:
+def _single_shape(model: tf_keras.Model, side: str) -> tuple[int | None, ...]:
     shape = getattr(model, f"{side}_shape")
     if isinstance(shape, dict) and len(shape) == 1:
         shape = next(iter(shape.values()))
@@ -62,26 +84,26 @@ def _one(model: tf_keras.Model, side: str) -> tuple[int | None, ...]:
     return shape
 
 
-def _takes(sizes: tuple[int | None, ...], input_shape: tuple[int, ...]) -> bool:
+def _accepts(sizes: tuple[int | None, ...], input_shape: tuple[int, ...]) -> bool:
     """Whether a model of these input sizes takes samples of this shape."""
     return len(sizes) == len(input_shape) and all(a in (None, b) for a, b in zip(sizes, input_shape, strict=True))
 
 
 def _check_input(model: tf_keras.Model, input_shape: tuple[int, ...]) -> None:
-    takes = _one(model, "input")[1:]
-    if not _takes(takes, input_shape):
+    input_sizes = _single_shape(model, "input")[1:]
+    if not _accepts(input_sizes, input_shape):
         raise ModelError(
-            f"model {model.name} takes inputs of shape {takes}, but the data has {tuple(input_shape)}. "
-            f"{_to_fit(takes, tuple(input_shape))}"
+            f"model {model.name} takes inputs of shape {input_sizes}, but the data has {tuple(input_shape)}. "
+            f"{_suggest_fix(input_sizes, tuple(input_shape))}"
         )
 
 
-def _to_fit(takes: tuple[int | None, ...], given: tuple[int, ...]) -> str:
-    if len(given) != 3 or len(takes) != 3:
+def _suggest_fix(input_sizes: tuple[int | None, ...], data_shape: tuple[int, ...]) -> str:
+    if len(data_shape) != 3 or len(input_sizes) != 3:
         return "Give it samples of that shape, or choose another model"
-    if takes[0] in (1, 3) and takes[-1] not in (1, 3):
+    if input_sizes[0] in (1, 3) and input_sizes[-1] not in (1, 3):
         return (
-            "It takes channels first, and the files that are made here take channels last. Put the turn before it, as "
+            "It takes channels first, and the files that are made here take channels last. Put a Permute before it, as "
             "entry = tf_keras.Input((height, width, channels)); "
             "tf_keras.Model(entry, model(tf_keras.layers.Permute((3, 1, 2))(entry)))"
         )
@@ -89,15 +111,26 @@ def _to_fit(takes: tuple[int | None, ...], given: tuple[int, ...]) -> str:
 
 
 def check_fits(model: tf_keras.Model, input_shape: tuple[int, ...], classes: int) -> None:
-    """Refuse a model that does not take `[N, *input_shape]` or does not give one number a class.
+    """Refuse a model that does not fit the data.
 
-    Two classes may also come as one column, the probability of class 1. Raises: ModelError.
+    Args:
+        model: with one input and one output.
+        input_shape: of one sample, without N.
+        classes: of the data; a classifier has outputs `[N, classes]`, or for two classes one column, the probability
+            of class 1.
+
+    Raises:
+        ModelError: another input or output shape, or several inputs or outputs.
     """
     _check_input(model, input_shape)
-    gives = _one(model, "output")[1:]
-    if task_of(model, classes) == "reconstruction" or gives == (classes,) or (classes == 2 and gives == (1,)):
+    output_sizes = _single_shape(model, "output")[1:]
+    if (
+        infer_task(model, classes) == "reconstruction"
+        or output_sizes == (classes,)
+        or (classes == 2 and output_sizes == (1,))
+    ):
         return
     raise ModelError(
-        f"model {model.name} gives outputs of shape {gives}, but the data has {classes} classes, so "
+        f"model {model.name} gives outputs of shape {output_sizes}, but the data has {classes} classes, so "
         f"({classes},) was expected. Give the model a last layer of {classes} units, or check data.label_names"
     )

@@ -1,4 +1,4 @@
-"""The layers with which a model begins, as far as they only scale, crop or turn its input."""
+"""The first layers of a model, as far as they only scale, crop or transpose its input."""
 
 from __future__ import annotations
 
@@ -30,10 +30,18 @@ ARITHMETIC = (  # ops that `preprocess_input` and plain operators leave in a mod
 )
 
 
-def scaled_by_first_layers(model: tf_keras.Model, inputs: NDArray[np.float32]) -> tuple[list[str], NDArray] | None:
-    """Names of the leading layers that scale, and what they make of `inputs`; None where there are none."""
+def apply_scaling_layers(model: tf_keras.Model, inputs: NDArray[np.float32]) -> tuple[list[str], NDArray] | None:
+    """Run the leading layers of a model that scale its input.
+
+    Args:
+        model: functional or sequential.
+        inputs: `[N, ...]` float32, of its first input.
+
+    Returns:
+        Names of the layers that scale, and their output `[N, ...]` float32; None where there are none.
+    """
     names, values = [], inputs
-    for layer in _in_order(model):
+    for layer in _flatten_layers(model):
         scales = isinstance(layer, SCALING) or getattr(layer, "symbol", None) in ARITHMETIC
         node = layer.inbound_nodes[0] if layer.inbound_nodes else None
         if not (scales or isinstance(layer, PASSING)) or node is None or len(node.flat_input_ids) > 1:
@@ -46,50 +54,54 @@ def scaled_by_first_layers(model: tf_keras.Model, inputs: NDArray[np.float32]) -
     return (names, np.asarray(values)) if names else None
 
 
-def _in_order(model: tf_keras.Model) -> Iterator[tf_keras.layers.Layer]:
+def _flatten_layers(model: tf_keras.Model) -> Iterator[tf_keras.layers.Layer]:
     for layer in model.layers:
         if isinstance(layer, Functional):  # Sequential is one too
-            yield from _in_order(layer)
+            yield from _flatten_layers(layer)
         else:
             yield layer
 
 
-def multiplied_inputs(model: tf_keras.Model) -> dict[int, str]:
-    """Places in `model.inputs` of those that kernels multiply as they come, each with the name of the first layer.
+def find_unscaled_inputs(model: tf_keras.Model) -> dict[int, str]:
+    """Find inputs that kernels multiply unscaled: index in `model.inputs` to the name of the first such layer.
 
-    What a layer scales, normalizes or looks up first is none of them, nor what a layer of another kind reads.
+    An input that a layer first scales, normalizes or looks up is none of them, nor one that another layer reads too.
     """
     if not isinstance(model, Functional):
         return {}
-    readers = {
-        place: [each for each in _readers(model, entry) if not isinstance(each, int)]
-        for place, entry in enumerate(model.inputs)
+    consumers = {
+        index: [each for each in _find_consumers(model, entry) if not isinstance(each, int)]
+        for index, entry in enumerate(model.inputs)
     }
-    return {place: found[0].name for place, found in readers.items() if found and all(map(_multiplies, found))}
+    return {
+        index: consumers_of_input[0].name
+        for index, consumers_of_input in consumers.items()
+        if consumers_of_input and all(map(_is_kernel, consumers_of_input))
+    }
 
 
-def _multiplies(layer: tf_keras.layers.Layer) -> bool:
+def _is_kernel(layer: tf_keras.layers.Layer) -> bool:
     layer = layer.layer if isinstance(layer, _layers.TimeDistributed) else layer
     return isinstance(layer, KERNELS)
 
 
-def _readers(model: Functional, tensor: Any) -> Iterator[tf_keras.layers.Layer | int]:
-    """The first layers that do more with a tensor than pass it on; the place of the output that it becomes unread."""
-    yield from (place for place, output in enumerate(model.outputs) if output is tensor)
+def _find_consumers(model: Functional, tensor: Any) -> Iterator[tf_keras.layers.Layer | int]:
+    """The first layers that compute with a tensor; the index of a model output that it reaches without computation."""
+    yield from (index for index, output in enumerate(model.outputs) if output is tensor)
     for layer, node in ((each, node) for each in model.layers for node in each.inbound_nodes):
         outputs = tf.nest.flatten(node.outputs)
-        for place, entry in enumerate(node.keras_inputs):
+        for index, entry in enumerate(node.keras_inputs):
             if entry is not tensor:
                 continue
             if isinstance(layer, Functional):
-                inside = list(_readers(layer, layer.inputs[place]))
+                inside = list(_find_consumers(layer, layer.inputs[index]))
             else:
                 inside = list(range(len(outputs))) if isinstance(layer, (*PASSING, _layers.Flatten)) else [layer]
-            for found in inside:
-                yield from _readers(model, outputs[found]) if isinstance(found, int) else [found]
+            for consumer in inside:
+                yield from _find_consumers(model, outputs[consumer]) if isinstance(consumer, int) else [consumer]
 
 
 def is_untrained(model: tf_keras.Model) -> bool:
-    """Whether every bias, and whatever else begins as 0 or 1, still is: what no training leaves."""
+    """Whether every trainable vector (biases, BatchNorm) still has its initial 0s and 1s, as never after training."""
     vectors = [weight.numpy() for weight in model.trainable_weights if len(weight.shape) == 1]
     return bool(vectors) and all(np.isin(vector, (0, 1)).all() for vector in vectors)

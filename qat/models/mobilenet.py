@@ -11,7 +11,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.config import ModelConfig
-from qat.models.blocks import bn_relu, classifier, images_only, width
+from qat.models.blocks import add_classifier, bn_relu, check_image_shape, scale_channels
 
 STEM_CHANNELS = 32
 BLOCK_CHANNELS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -34,13 +34,12 @@ def _block(x: tf.Tensor, config: ModelConfig, channels: int, stride: int, name: 
 
 def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
     """Images `[N, *input_shape]` to probabilities `[N, classes]`."""
-    images_only("mobilenet", input_shape)
+    check_image_shape("mobilenet", input_shape)
     stem_stride, *block_strides = config.strides or STANDARD_STRIDES
     inputs = layers.Input(input_shape, name="image")
-    x = layers.Conv2D(
-        width(STEM_CHANNELS, config.alpha), 3, strides=stem_stride, padding="same", use_bias=False, name="stem_conv"
-    )(inputs)
+    channels = scale_channels(STEM_CHANNELS, config.alpha)
+    x = layers.Conv2D(channels, 3, strides=stem_stride, padding="same", use_bias=False, name="stem_conv")(inputs)
     x = bn_relu(x, config, "stem", ceiling=6.0)
     for number, (channels, stride) in enumerate(zip(BLOCK_CHANNELS, block_strides, strict=True), start=1):
-        x = _block(x, config, width(channels, config.alpha), stride, f"block{number}")
-    return tf_keras.Model(inputs, classifier(x, classes, config.dropout), name="mobilenet")
+        x = _block(x, config, scale_channels(channels, config.alpha), stride, f"block{number}")
+    return tf_keras.Model(inputs, add_classifier(x, classes, config.dropout), name="mobilenet")

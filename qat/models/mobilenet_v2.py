@@ -11,7 +11,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.config import ModelConfig
-from qat.models.blocks import batch_norm, bn_relu, classifier, images_only, width
+from qat.models.blocks import add_classifier, batch_norm, bn_relu, check_image_shape, scale_channels
 
 STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
 """Expansion, channels and number of blocks of each stage."""
@@ -20,10 +20,10 @@ STANDARD_STRIDES = (2, 1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1)  # the
 HEAD_CHANNELS = 1280
 
 
-def in_eights(channels: float) -> int:
-    """The multiple of 8 nearest to `channels`, at least 8 and at most a tenth below it.
+def round_to_multiple_of_8(channels: float) -> int:
+    """Round to the nearest multiple of 8, at least 8 and at most a tenth below (as the reference's `_make_divisible`).
 
-    >>> in_eights(24 * 0.35), in_eights(32 * 0.35), in_eights(96 * 0.35)
+    >>> round_to_multiple_of_8(24 * 0.35), round_to_multiple_of_8(32 * 0.35), round_to_multiple_of_8(96 * 0.35)
     (8, 16, 32)
     """
     nearest = max(8, int(channels + 4) // 8 * 8)
@@ -46,18 +46,17 @@ def _block(x: tf.Tensor, config: ModelConfig, expansion: int, channels: int, str
 
 def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
     """Images `[N, *input_shape]` to probabilities `[N, classes]`."""
-    images_only("mobilenet_v2", input_shape)
-    width(min(channels for _, channels, _ in STAGES), config.alpha)  # refuses an alpha that leaves nothing
+    check_image_shape("mobilenet_v2", input_shape)
+    scale_channels(min(channels for _, channels, _ in STAGES), config.alpha)  # refuses an alpha that leaves nothing
     stem_stride, *block_strides = config.strides or STANDARD_STRIDES
     inputs = layers.Input(input_shape, name="image")
-    x = layers.Conv2D(
-        in_eights(32 * config.alpha), 3, strides=stem_stride, padding="same", use_bias=False, name="stem_conv"
-    )(inputs)
+    stem = round_to_multiple_of_8(32 * config.alpha)
+    x = layers.Conv2D(stem, 3, strides=stem_stride, padding="same", use_bias=False, name="stem_conv")(inputs)
     x = bn_relu(x, config, "stem", ceiling=6.0)
     blocks = [(expansion, channels) for expansion, channels, repeats in STAGES for _ in range(repeats)]
     for number, ((expansion, channels), stride) in enumerate(zip(blocks, block_strides, strict=True), start=1):
-        x = _block(x, config, expansion, in_eights(channels * config.alpha), stride, f"block{number}")
-    head = in_eights(HEAD_CHANNELS * config.alpha) if config.alpha > 1 else HEAD_CHANNELS
+        x = _block(x, config, expansion, round_to_multiple_of_8(channels * config.alpha), stride, f"block{number}")
+    head = round_to_multiple_of_8(HEAD_CHANNELS * config.alpha) if config.alpha > 1 else HEAD_CHANNELS
     x = layers.Conv2D(head, 1, use_bias=False, name="head_conv")(x)
     x = bn_relu(x, config, "head", ceiling=6.0)
-    return tf_keras.Model(inputs, classifier(x, classes, config.dropout), name="mobilenet_v2")
+    return tf_keras.Model(inputs, add_classifier(x, classes, config.dropout), name="mobilenet_v2")

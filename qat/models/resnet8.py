@@ -10,7 +10,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.config import ModelConfig
-from qat.models.blocks import batch_norm, bn_relu, classifier, images_only, width
+from qat.models.blocks import add_classifier, batch_norm, bn_relu, check_image_shape, scale_channels
 
 STACKS = ((16, 1), (32, 2), (64, 2))  # channels and stride of each residual stack
 
@@ -31,9 +31,9 @@ def _stack(x: tf.Tensor, config: ModelConfig, channels: int, stride: int, name: 
 
 def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
     """Images `[N, *input_shape]` to probabilities `[N, classes]`."""
-    images_only("resnet8", input_shape)
+    check_image_shape("resnet8", input_shape)
     inputs = layers.Input(input_shape, name="image")
-    x = bn_relu(_conv(inputs, width(16, config.alpha), 3, 1, "stem"), config, "stem")
+    x = bn_relu(_conv(inputs, scale_channels(16, config.alpha), 3, 1, "stem"), config, "stem")
     for number, (channels, stride) in enumerate(STACKS, start=1):
-        x = _stack(x, config, width(channels, config.alpha), stride, f"stack{number}")
-    return tf_keras.Model(inputs, classifier(x, classes, config.dropout), name="resnet8")
+        x = _stack(x, config, scale_channels(channels, config.alpha), stride, f"stack{number}")
+    return tf_keras.Model(inputs, add_classifier(x, classes, config.dropout), name="resnet8")

@@ -1,4 +1,4 @@
-"""A saved model, anybody's: a .keras or .h5 file, or a SavedModel folder, that Keras 2 wrote."""
+"""A saved model, trusted or not: a .keras or .h5 file, or a SavedModel folder, that Keras 2 wrote."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from qat.config import ModelConfig
 from qat.errors import ModelError
 from qat.models.saved_file import inspect
 from qat.models.untrusted.assemble import assemble
-from qat.models.untrusted.check_config import without_compiling
+from qat.models.untrusted.check_config import drop_compile_config
 from qat.models.untrusted.decode import decode
 from qat.models.untrusted.trial import KerasRefusesError, NotTrustedError, read_untrusted
 
-TRUST = "If you trust where it comes from, set trust=true (in Python load(path, trust=True))"
+TRUST_ADVICE = "If you trust where it comes from, set trust=true (in Python load(path, trust=True))"
 _KERAS_RAISES = (ValueError, TypeError, KeyError, AttributeError, IndexError, OSError, RuntimeError, AssertionError)
 _KERAS_RAISES += (NotImplementedError, RecursionError, OverflowError, UnicodeError, tf.errors.OpError)
 
 
 def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
-    """The model in `config.path`, as it is; that it fits the data is checked by the caller."""
+    """Load the model in `config.path`; the caller checks that it fits the data."""
     return load(str(config.path), config.trust_custom_objects)
 
 
-_WRAPPERS = {  # of tfmot: names of its classes -> what the model is, and what to save in its place
+_WRAPPERS = {  # of tfmot: names of its classes -> what the file holds, and what to save in its place
     ("PruneLowMagnitude",): "layers that prune while they train. Save tfmot.sparsity.keras.strip_pruning(model); its "
     "zeros stay zeros here (quant.preserve)",
     ("ClusterWeights",): "layers that cluster while they train. Save tfmot.clustering.keras.strip_clustering(model); "
@@ -38,7 +38,7 @@ _WRAPPERS = {  # of tfmot: names of its classes -> what the model is, and what t
         "QuantizeLayer",
         "QuantizeAwareActivation",
     ): "tfmot's quantization already. Give the float model "
-    "that it was made from; quant=qat_tfmot trains such a one beside ours",
+    "that it was made from; quant=qat_tfmot trains with stock tfmot, too",
 }
 
 
@@ -47,59 +47,63 @@ def load(path: str, trust: bool = False) -> tf_keras.Model:
 
     Args:
         path: a .keras or .h5 file, or a SavedModel folder.
-        trust: let Keras load it as it does, and run what code it carries. Without it the file is read as config and
-            weights only, its config is held against an allow-list, and all of that is tried in a child process
-            without write access, under `qat.limits`; SavedModel folders, which are programs, are refused.
+        trust: let Keras load it as usual, and run the code in it. Without it the file is read as config and weights
+            only, its config is checked against an allow-list, and all of that is tried in a child process without
+            write access, under `qat.limits`; SavedModel folders, which are programs, are refused.
 
-    Raises: ModelError for a missing, broken or too large file, a Keras 3 file, custom objects that are not known, code
-    that is not trusted, and models that have no fixed inputs (subclassed ones).
+    Returns:
+        The model, with known inputs.
+
+    Raises:
+        ModelError: a missing, broken or too large file, a Keras 3 file, custom objects that are not known, code that
+            is not trusted, or a model without fixed inputs (a subclassed one).
     """
-    model = _trusted(path) if trust else _untrusted(path)
+    model = _load_trusted(path) if trust else _load_untrusted(path)
     _refuse_unusable(path, model)
     return model
 
 
-def _trusted(path: str) -> tf_keras.Model:
-    found = inspect(Path(path))
-    _refuse_keras_3(path, found.keras_version)
-    options = {"safe_mode": False} if found.kind == ".keras" else {}
+def _load_trusted(path: str) -> tf_keras.Model:
+    saved_file = inspect(Path(path))
+    _refuse_keras_3(path, saved_file.keras_version)
+    options = {"safe_mode": False} if saved_file.kind == ".keras" else {}
     try:
-        if found.foreign_names:
-            return _of_foreign_names(path)
+        if saved_file.needs_name_mapping:
+            return _load_with_name_mapping(path)
         return tf_keras.models.load_model(path, compile=False, **options)
     except _KERAS_RAISES as error:
-        raise _refused(path, found.kind, str(error), found.custom_objects) from error
+        raise _refusal(path, saved_file.kind, str(error), saved_file.custom_objects) from error
 
 
-def _of_foreign_names(path: str) -> tf_keras.Model:
-    """A trusted .keras file, each layer's weights from where the Keras that wrote it put them."""
+def _load_with_name_mapping(path: str) -> tf_keras.Model:
+    """Load a trusted .keras file whose weights have the names of another version of Keras."""
     with Path(path).open("rb") as file:
-        found = decode(file, f"model.path={path}")
-    found.config = without_compiling(found.config)
-    return assemble(found, trusted=True)
+        decoded = decode(file, f"model.path={path}")
+    decoded.config = drop_compile_config(decoded.config)
+    return assemble(decoded, trusted=True)
 
 
-def _untrusted(path: str) -> tf_keras.Model:
+def _load_untrusted(path: str) -> tf_keras.Model:
     kind = inspect(Path(path), only_kind=True).kind
     if kind == "SavedModel":
         raise ModelError(
-            f"model.path={path}: a SavedModel folder is a program, and runs when it is loaded. {TRUST}; better, save "
-            "the model as a .keras file"
+            f"model.path={path}: a SavedModel folder is a program, and runs when it is loaded. {TRUST_ADVICE}; better, "
+            "save the model as a .keras file"
         )
     own = {*object_registration._THREAD_LOCAL_CUSTOM_OBJECTS.__dict__, *object_registration._GLOBAL_CUSTOM_OBJECTS}
     try:
-        found = read_untrusted(Path(path), frozenset(name for name in own if not name.startswith("Custom>")))
-        _refuse_keras_3(path, found.keras_version)
+        decoded = read_untrusted(Path(path), frozenset(name for name in own if not name.startswith("Custom>")))
+        _refuse_keras_3(path, decoded.keras_version)
     except NotTrustedError as error:
-        raise _not_trusted(path, kind, error) from error
+        raise _trust_refusal(path, kind, error) from error
     except KerasRefusesError as error:
-        raise _refused(path, kind, str(error), ()) from error
+        raise _refusal(path, kind, str(error), ()) from error
     except OSError as error:
         raise ModelError(f"model.path={path}: cannot be read ({error.strerror})") from error
     try:
-        return assemble(found)
+        return assemble(decoded)
     except _KERAS_RAISES as error:
-        raise _refused(path, kind, str(error), ()) from error
+        raise _refusal(path, kind, str(error), ()) from error
 
 
 def _refuse_keras_3(path: str, version: str) -> None:
@@ -111,34 +115,34 @@ def _refuse_keras_3(path: str, version: str) -> None:
         )
 
 
-def _not_trusted(path: str, kind: str, error: NotTrustedError) -> ModelError:
+def _trust_refusal(path: str, kind: str, error: NotTrustedError) -> ModelError:
     unknown = re.match(r"'([\w>]+)', at", str(error))
     own = error.custom or ((unknown[1],) if unknown and get_builtin_layer(unknown[1]) is None else ())
     if own:
         names = ", ".join(own)
-        return ModelError(_custom_objects(path, kind, f"{names}."))
+        return ModelError(_custom_objects_message(path, kind, f"{names}."))
     if re.search("'(Lambda|__lambda__)'", str(error)):
         return ModelError(
             f"model.path={path}: the file carries Lambda layers, that is Python code which runs when it is loaded "
-            f"({error}). {TRUST}; better, save it with layers in their place"
+            f"({error}). {TRUST_ADVICE}; better, save it with layers in their place"
         )
     return ModelError(
         f"model.path={path}: {error}: not among the layers and functions that are loaded without trust, because they "
-        f"can only compute. {TRUST}, or load it in a function of your own and use that with model=user"
+        f"can only compute. {TRUST_ADVICE}, or load it in a function of your own and use that with model=user"
     )
 
 
-def _refused(path: str, kind: str, reason: str, custom_objects: tuple[str, ...]) -> ModelError:
-    text = _shortened(reason)
+def _refusal(path: str, kind: str, reason: str, custom_objects: tuple[str, ...]) -> ModelError:
+    text = _shorten(reason)
     if custom_objects:
         names = ", ".join(custom_objects)
-        return ModelError(_custom_objects(path, kind, f"{names} (Keras says: {text})."))
+        return ModelError(_custom_objects_message(path, kind, f"{names} (Keras says: {text})."))
     if text.startswith("Unknown "):
-        return ModelError(_custom_objects(path, kind, text))
+        return ModelError(_custom_objects_message(path, kind, text))
     return ModelError(f"model.path={path}: Keras cannot load this {kind}: {text}")
 
 
-def _custom_objects(path: str, kind: str, which: str) -> str:
+def _custom_objects_message(path: str, kind: str, which: str) -> str:
     for names, what in _WRAPPERS.items():
         if any(name in which for name in names):
             return f"model.path={path}: the {kind} holds {what}"
@@ -148,8 +152,8 @@ def _custom_objects(path: str, kind: str, which: str) -> str:
     )
 
 
-def _shortened(text: str, longest: int = 200) -> str:
-    """Keras prints whole configs: the first line's beginning and, where there is one, the last line."""
+def _shorten(text: str, longest: int = 200) -> str:
+    """The first and last line, each cut to `longest` characters: Keras prints whole configs."""
     lines = [line if len(line) <= longest else f"{line[:longest]} ..." for line in text.strip().splitlines() if line]
     return " ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or "no reason given"
 
@@ -169,7 +173,9 @@ def _refuse_unusable(path: str, model: object) -> None:
 
 
 def _refuse_revived(path: str, model: tf_keras.Model) -> None:
-    """A SavedModel brings a custom layer back without its class: it runs, but cannot be saved, rebuilt or quantized."""
+    """Refuse custom layers of a SavedModel: without their class they cannot be saved, rebuilt or quantized."""
     for layer in model._flatten_layers(include_self=False):
         if any(kind.__name__ == "RevivedLayer" for kind in type(layer).mro()):
-            raise ModelError(_custom_objects(path, "SavedModel", f"layer {layer.name} is a {type(layer).__name__}."))
+            raise ModelError(
+                _custom_objects_message(path, "SavedModel", f"layer {layer.name} is a {type(layer).__name__}.")
+            )

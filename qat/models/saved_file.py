@@ -1,4 +1,4 @@
-"""What a saved Keras model says about itself, read before anything in it is loaded or run."""
+"""Kind and metadata of a saved Keras model, read before anything in it is loaded or run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import h5py
 
 from qat.errors import ModelError
 from qat.limits import DAMAGE, check_regular
-from qat.models.untrusted.check_config import custom_names
-from qat.models.untrusted.decode import WEIGHTS, config_of, kind_of
+from qat.models.untrusted.check_config import find_custom_names
+from qat.models.untrusted.decode import WEIGHTS, detect_kind, parse_config
 
-_OTHER_KINDS = {  # what else people have, by the end of its name
+_OTHER_KINDS = {  # files that are no saved Keras model, by the end of their names
     ".tflite": "a TFLite file, which is no Keras model any more; qat.evaluate, qat.verify and qat.diagnose take it",
     ".json": "an architecture without weights",
     ".yaml": "an architecture without weights",
@@ -34,18 +34,26 @@ OLDER_NAMES = ("2.12.", "2.13.", "2.14.")  # see qat.models.untrusted.group_name
 
 @dataclass(frozen=True)
 class SavedFile:
-    """Kind of file, the Keras that wrote it ("" where it is not said), and what it needs from elsewhere."""
+    """Kind of file, the Keras that wrote it ("" where it is not recorded), and the custom objects that it needs."""
 
     kind: str  # ".keras" | ".h5" | "SavedModel"
     keras_version: str = ""
-    custom_objects: tuple[str, ...] = ()  # names of classes and functions; only a .keras says it
-    foreign_names: bool = False  # a .keras whose weights may stand under names that Keras does not look for here
+    custom_objects: tuple[str, ...] = ()  # names of classes and functions; only a .keras records them
+    needs_name_mapping: bool = False  # a .keras whose weights may stand under names that Keras does not look for here
 
 
 def inspect(path: Path, only_kind: bool = False) -> SavedFile:
-    """Read the kind and, of a file that is trusted, Keras' version and what it needs.
+    """Inspect a saved model without loading it.
 
-    Raises: ModelError for what is no saved Keras model.
+    Args:
+        path: a file, or the folder of a SavedModel.
+        only_kind: read no more than the first bytes, as of an untrusted file.
+
+    Returns:
+        The kind; without `only_kind` also Keras' version and the custom objects.
+
+    Raises:
+        ModelError: no saved Keras model, or a damaged one.
     """
     checkpoint = path / "checkpoint" if path.is_dir() else path.with_name(f"{path.name}.index")
     if not (path / "saved_model.pb").is_file() and checkpoint.is_file():
@@ -74,7 +82,7 @@ def _kind(path: Path) -> str:
     try:
         check_regular(f"model.path={path}", path.stat(), "file_mb", ModelError)
         with path.open("rb") as file:
-            kind = kind_of(file.read(8))
+            kind = detect_kind(file.read(8))
     except OSError as error:
         raise ModelError(f"model.path={path}: cannot be read ({error.strerror})") from error
     if kind is None:
@@ -88,9 +96,9 @@ def _kind(path: Path) -> str:
 def _inspect_zip(path: Path) -> SavedFile:
     with zipfile.ZipFile(path) as archive:
         version = str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
-        config = config_of(archive.read("config.json"), str(path))
+        config = parse_config(archive.read("config.json"), str(path))
         foreign = version.startswith(OLDER_NAMES) or _has_backslashes(archive)
-    return SavedFile(".keras", version, tuple(custom_names(config)), foreign)
+    return SavedFile(".keras", version, tuple(find_custom_names(config)), foreign)
 
 
 def _has_backslashes(archive: zipfile.ZipFile) -> bool:

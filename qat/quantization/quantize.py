@@ -10,7 +10,7 @@ import tf_keras
 from qat.calibration_data import as_batches
 from qat.config import QuantConfig
 from qat.errors import ConfigError, ModelError, TrainingSemanticsWarning
-from qat.models.leading_layers import multiplied_inputs
+from qat.models.leading_layers import find_unscaled_inputs
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.calibrate import calibrate
 from qat.quantization.columns import warn_of_columns
@@ -68,8 +68,8 @@ def quantize_model(
         equalize(graph)
     elif config.equalize_above is not None:
         equalize_uneven(graph, config.equalize_above)
-    multiplied = multiplied_inputs(float_model)
-    batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size, unscaled_inputs=multiplied)
+    unscaled = find_unscaled_inputs(float_model)
+    batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size, unscaled_inputs=unscaled)
     warn_of_outliers(batches, input_specs(graph))
     join_gates(graph, batches)
     parts_by_slices(graph)

@@ -25,8 +25,8 @@ from qat.data import Split
 from qat.diagnosis.normalisations import contracts_for
 from qat.errors import DataError, ModelError
 from qat.evaluation import evaluate, keras_predictor, spread
-from qat.models import task_of
-from qat.models.leading_layers import is_untrained, scaled_by_first_layers
+from qat.models import infer_task
+from qat.models.leading_layers import apply_scaling_layers, is_untrained
 from qat.stages.run import Run
 
 TAKEN = ("saved", "user", "keras_app")
@@ -68,7 +68,7 @@ def check_contract(run: Run, model: tf_keras.Model) -> None:
     first = _scaled_wrongly(model, few, others)
     begins = f"\nIts first layers ({', '.join(first[0])}) scale pixels themselves." if first else ""
     given = config.model.name != "keras_app" or config.model.weights is not None
-    if not given or is_untrained(model) or task_of(model, len(run.splits.class_names)) != "classification":
+    if not given or is_untrained(model) or infer_task(model, len(run.splits.class_names)) != "classification":
         if first is not None:
             message = f"The data's contract does not fit model {model.name}: its pixels would be scaled twice or not "
             message += f"at all.{begins}"
@@ -123,11 +123,11 @@ def _feeding(contract: Contract) -> tuple[object, ...]:
 def _scaled_wrongly(model: tf_keras.Model, few: Split, others: list[Fed]) -> tuple[list[str], Fed] | None:
     """The first layers that make something unusable of the inputs, and the plainest contract that mends it."""
     sample = np.arange(min(len(few), 32))
-    found = scaled_by_first_layers(model, few.inputs(sample))
+    found = apply_scaling_layers(model, few.inputs(sample))
     if found is None or SANE_WIDTHS[0] <= _width(found[1]) <= SANE_WIDTHS[1]:
         return None
     for other in others:
-        again = scaled_by_first_layers(model, other.split.inputs(sample))
+        again = apply_scaling_layers(model, other.split.inputs(sample))
         if again is not None and USUAL_WIDTHS[0] <= _width(again[1]) <= USUAL_WIDTHS[1]:
             return found[0], other
     return None

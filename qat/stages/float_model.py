@@ -12,8 +12,8 @@ import tf_keras
 from qat import models, rundir
 from qat.errors import ModelError, RunDirError, TrainingDivergedError
 from qat.evaluation import check_kinds
-from qat.models import build, task_of
-from qat.models.fit_to_data import check_fits, with_known_sizes, with_plain_ends
+from qat.models import build, infer_task
+from qat.models.fit_to_data import check_fits, fix_input_shape, unwrap_single_tensors
 from qat.stages import float_cache
 from qat.stages.contract_check import check_contract
 from qat.stages.export import export_keras
@@ -52,7 +52,7 @@ def obtain_float_model(run: Run) -> FloatModel:
     if origin != TRAINED_HERE:  # its curve, which nobody drew here
         for epoch, logs in enumerate(history, start=1):
             CurveCallback.draw(run.board, "float", logs, epoch)
-    found = FloatModel(model, task_of(model, _classes(run)), history, origin)
+    found = FloatModel(model, infer_task(model, _classes(run)), history, origin)
     export_keras(run, "float", model)
     return found
 
@@ -63,8 +63,8 @@ def _classes(run: Run) -> int:
 
 def _build(run: Run) -> tf_keras.Model:
     shape = run.splits.contract.shape
-    model = with_known_sizes(build(run.config.model, shape, _classes(run)), shape)
-    if task_of(model, _classes(run)) == "reconstruction":
+    model = fix_input_shape(build(run.config.model, shape, _classes(run)), shape)
+    if infer_task(model, _classes(run)) == "reconstruction":
         check_kinds(run.splits.val)
         check_kinds(run.splits.test)
     check_quantization(run, model)  # before hours go into its float training
@@ -80,7 +80,7 @@ def _of_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
     trusted = run.config.trust is True or run.config.model.trust_custom_objects
     model = models.load(str(path), trusted, key="float_run")
     check_fits(model, run.splits.contract.shape, _classes(run))
-    model = with_plain_ends(model)
+    model = unwrap_single_tensors(model)
     theirs = _contract_beside(path)
     ours = run.splits.contract.to_dict()
     if theirs != ours:
@@ -162,7 +162,7 @@ def _train(run: Run, model: tf_keras.Model) -> History:
                     splits.val,
                     settings,
                     seed=config.seed,
-                    task=task_of(model, _classes(run)),
+                    task=infer_task(model, _classes(run)),
                     augmentation=config.data.augmentation,
                     callbacks=callbacks,
                     strategy=run.workers.strategy,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qat.config import QuantConfig
 from qat.errors import ModelError
 from qat.export import convert
-from qat.models import task_of
+from qat.models import infer_task
 from qat.quantization.check import check_quantizable
 from qat.quantization.stock import quantize_by_tfmot
 from qat.stages.calibration import check_calibration
@@ -32,7 +32,7 @@ def check_quantization(run: Run, model: tf_keras.Model) -> None:
     """
     quant = run.config.quant
     if quant.name != STOCK:  # whose baseline alone is calibrated
-        check_calibration(run, task_of(model, len(run.splits.class_names)))
+        check_calibration(run, infer_task(model, len(run.splits.class_names)))
     if quant.name in TRAINED_BY_US:
         check_quantizable(model, quant)
     if QUANTIZERS[quant.name].trained:

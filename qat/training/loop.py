@@ -15,7 +15,7 @@ from qat import targets
 from qat.config import AugmentationConfig
 from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
-from qat.models import task_of
+from qat.models import infer_task
 from qat.training.feeding import (
     distributed_batches,
     steps_per_epoch,
@@ -151,7 +151,7 @@ def fit(
         ConfigError: an optimizer that cannot be built, or a batch that the replicas cannot share equally.
         ModelError: the model's outputs are not finite before the first step.
     """
-    task = task or task_of(model)
+    task = task or infer_task(model)
     _check(train, task)
     _check(val, task)
     steps = settings.epochs * steps_per_epoch(len(training_indices(train, task)), settings.batch_size)

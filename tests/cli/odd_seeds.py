@@ -1,4 +1,4 @@
-"""The door of qat.train with a task that needs no TensorFlow: fails where the seed is odd, else leaves a result."""
+"""The entry point of qat.train with a task that needs no TensorFlow: fails for an odd seed, else leaves a result."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from qat.cli import open_door
+from qat.cli import run_command
 from qat.config import Config
 from qat.errors import DataError
 
@@ -25,7 +25,7 @@ def task(config: Config, run_dir: Path) -> tuple[float, float]:
     if Path("refused").exists():
         (run_dir / "tensorboard").mkdir()
         (run_dir / "tensorboard" / "events.out.tfevents.1").write_bytes(b"")
-        for _ in range(2):  # said once
+        for _ in range(2):  # printed once
             warnings.simplefilter("default")
             warnings.warn("few samples", stacklevel=1)
         raise DataError("no such data")
@@ -46,4 +46,4 @@ def task(config: Config, run_dir: Path) -> tuple[float, float]:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
-    open_door(task, primary="train", schema=Config)
+    run_command(task, primary="train", schema=Config)

@@ -1,4 +1,4 @@
-"""The doors that take anybody's file, as processes: exit codes, words, and nothing slow before it is needed."""
+"""The commands that take anybody's file, as processes: exit codes, messages, and no slow import before it is needed."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from qat.tflite import with_metadata
 from qat.tflite.benchmark.single_ops import tiny_model
 
 
-def door(name, *arguments, cwd):
+def run_process(name, *arguments, cwd):
     command = [sys.executable, "-X", "importtime", "-m", f"qat.{name}", *arguments]
     where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(command, cwd=cwd, env=where, capture_output=True, text=True, timeout=120)
@@ -31,7 +31,7 @@ def file(tmp_path):
 
 @pytest.mark.parametrize("name", ["evaluate", "benchmark"])
 def test_help_comes_without_tensorflow_and_numpy(name, tmp_path):
-    done, imported, _ = door(name, "--help", cwd=tmp_path)
+    done, imported, _ = run_process(name, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "  tflite=" in done.stdout
     assert not imported & {"tensorflow", "numpy"}
@@ -42,10 +42,10 @@ def test_help_comes_without_tensorflow_and_numpy(name, tmp_path):
 def test_a_file_that_is_none_ends_with_2_and_one_line(name, content, tmp_path):
     (tmp_path / "broken.tflite").write_bytes(content)
     data = ["data=digits"] if name == "evaluate" else []
-    done, imported, told = door(name, "tflite=broken.tflite", *data, "hydra.run.dir=out", cwd=tmp_path)
+    done, imported, stderr_lines = run_process(name, "tflite=broken.tflite", *data, "hydra.run.dir=out", cwd=tmp_path)
     assert done.returncode == 2
-    assert told[-1].startswith("qat: ")
-    assert not any(line.startswith("Traceback") for line in told)
+    assert stderr_lines[-1].startswith("qat: ")
+    assert not any(line.startswith("Traceback") for line in stderr_lines)
     assert "tensorflow" not in imported
 
 
@@ -58,8 +58,8 @@ def test_a_file_that_is_none_ends_with_2_and_one_line(name, content, tmp_path):
     ],
 )
 def test_what_is_refused_leaves_no_folder(name, argument, more, tmp_path):
-    done, _, said = door(name, argument, "hydra.run.dir=out", *more, cwd=tmp_path)
-    assert done.returncode == 2, said
+    done, _, stderr_lines = run_process(name, argument, "hydra.run.dir=out", *more, cwd=tmp_path)
+    assert done.returncode == 2, stderr_lines
     assert list(tmp_path.iterdir()) == []
 
 
@@ -69,31 +69,33 @@ def test_an_evaluation_is_written_where_it_is_asked_for(file, tmp_path):
     with np.load(tmp_path / "signs.npz") as stored:
         arrays = {key: stored[key].astype(np.int64) if key.startswith("y") else stored[key] for key in stored}
     np.savez(tmp_path / "signs.npz", **arrays)
-    done, imported, told = door("evaluate", f"tflite={file}", "data=signs.npz", "hydra.run.dir=out", cwd=tmp_path)
-    assert done.returncode == 0, told
-    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert {"accuracy", "samples", "input_dtype", "output_dtype", "contract"} <= set(found)
-    assert found["samples"] == 60
-    assert (found["input_dtype"], found["output_dtype"]) == ("float32", "float32")
+    done, imported, stderr_lines = run_process(
+        "evaluate", f"tflite={file}", "data=signs.npz", "hydra.run.dir=out", cwd=tmp_path
+    )
+    assert done.returncode == 0, stderr_lines
+    results = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert {"accuracy", "samples", "input_dtype", "output_dtype", "contract"} <= set(results)
+    assert results["samples"] == 60
+    assert (results["input_dtype"], results["output_dtype"]) == ("float32", "float32")
     assert "tensorflow" not in imported
 
 
 def test_a_benchmark_is_written_where_it_is_asked_for(file, tmp_path):
     quick = ["rounds=2", "seconds=0.02", "warmup_seconds=0"]
-    done, _, told = door("benchmark", f"tflite={file}", *quick, "hydra.run.dir=out", cwd=tmp_path)
-    assert done.returncode == 0, told
+    done, _, stderr_lines = run_process("benchmark", f"tflite={file}", *quick, "hydra.run.dir=out", cwd=tmp_path)
+    assert done.returncode == 0, stderr_lines
     rows = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     assert [row["delegate"] for row in rows] == [True, False]
     assert {"file", "size_bytes", "threads", "batch", "median_ms", "p95_ms", "peak_bytes", "macs"} <= set(rows[0])
 
 
 def test_verify_says_what_accelerators_would_reject(file, tmp_path):
-    done, _, _ = door("verify", f"tflite={file}", "readiness=true", cwd=tmp_path)
+    done, _, _ = run_process("verify", f"tflite={file}", "readiness=true", cwd=tmp_path)
     assert done.returncode == 1
     assert "full int8: NOT ready" in done.stdout
 
 
 def test_data_that_nobody_chose_is_asked_for(file, tmp_path):
-    done, _, told = door("evaluate", f"tflite={file}", cwd=tmp_path)
+    done, _, stderr_lines = run_process("evaluate", f"tflite={file}", cwd=tmp_path)
     assert done.returncode == 2
-    assert told[-1].startswith("qat: data: nothing is chosen. Choose one of cifar10, digits,")
+    assert stderr_lines[-1].startswith("qat: data: nothing is chosen. Choose one of cifar10, digits,")

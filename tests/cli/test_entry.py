@@ -1,4 +1,4 @@
-"""The door as a process: exit codes, what is imported, what is left behind, what a sweep refuses before it starts."""
+"""A command as a process: exit codes, what is imported, what is left behind, what a sweep refuses before it starts."""
 
 import os
 import subprocess
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from qat.cli.sweeps.requested_jobs import arguments_of, requested
+from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments
 from qat.config import Config
 
 SLOW_IMPORTS = ("tensorflow", "tf_keras", "sklearn", "rich", "PIL", "matplotlib")
 
 
-def door(*arguments, cwd, **environment):
+def run_process(*arguments, cwd, **environment):
     command = [sys.executable, "-X", "importtime", "-m", "qat.train", *arguments]
     where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment}
     return subprocess.run(command, cwd=cwd, env=where, capture_output=True, text=True, timeout=120)
@@ -23,7 +23,7 @@ def imported(done):
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
 
 
-def told(done):
+def stderr_lines(done):
     return [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
 
 
@@ -39,7 +39,7 @@ def told(done):
     ],
 )
 def test_an_answer_about_the_config_imports_nothing_slow_and_leaves_no_folder(arguments, exit_code, tmp_path):
-    done = door(*arguments, cwd=tmp_path)
+    done = run_process(*arguments, cwd=tmp_path)
     assert done.returncode == exit_code
     assert "qat.config" in imported(done)
     assert not imported(done) & set(SLOW_IMPORTS)
@@ -47,27 +47,29 @@ def test_an_answer_about_the_config_imports_nothing_slow_and_leaves_no_folder(ar
 
 
 def test_a_refusal_is_one_line_and_no_stack(tmp_path):
-    (line,) = told(door("train.epochs=many", cwd=tmp_path))
+    (line,) = stderr_lines(run_process("train.epochs=many", cwd=tmp_path))
     assert line.startswith("qat: train.epochs=many: expected a whole number (")
 
 
 def test_a_finished_run_is_refused_before_anything_is_written_into_its_folder(tmp_path):
     (tmp_path / "results.json").write_text("{}")
-    done = door(f"hydra.run.dir={tmp_path}", cwd=tmp_path)
+    done = run_process(f"hydra.run.dir={tmp_path}", cwd=tmp_path)
     assert done.returncode == 2
-    assert told(done)[0].startswith(f"qat: {tmp_path} holds a finished run (results.json). Choose another folder")
+    assert stderr_lines(done)[0].startswith(
+        f"qat: {tmp_path} holds a finished run (results.json). Choose another folder"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
     assert not imported(done) & set(SLOW_IMPORTS)
 
 
 def test_hydras_own_variable_brings_the_stack_back(tmp_path):
-    lines = told(door("train.epochs=many", cwd=tmp_path, HYDRA_FULL_ERROR="1"))
+    lines = stderr_lines(run_process("train.epochs=many", cwd=tmp_path, HYDRA_FULL_ERROR="1"))
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[-1].startswith("qat: train.epochs=many: expected a whole number (")
 
 
-def test_help_shows_each_option_with_what_it_answers_and_the_knobs_of_this_command(tmp_path):
-    page = door("--help", "train.epochs=77", cwd=tmp_path).stdout
+def test_help_shows_each_option_with_what_it_answers_and_the_settings_of_this_command(tmp_path):
+    page = run_process("--help", "train.epochs=77", cwd=tmp_path).stdout
     assert "  model=resnet8 " in page
     assert "  debug=tiny                  Does the whole pipeline run?" in page
     assert "  train.epochs=77             of the float training; 0 only for a model" in page
@@ -75,20 +77,22 @@ def test_help_shows_each_option_with_what_it_answers_and_the_knobs_of_this_comma
 
 
 def test_the_composed_config_is_shown_with_its_overrides(tmp_path):
-    shown = door("--cfg", "job", "seed=41", "quant=ptq", cwd=tmp_path).stdout
-    assert "seed: 41" in shown
-    assert "name: ptq" in shown
+    output = run_process("--cfg", "job", "seed=41", "quant=ptq", cwd=tmp_path).stdout
+    assert "seed: 41" in output
+    assert "name: ptq" in output
 
 
 def test_an_output_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "a_file").write_text("")
-    done = door("hydra.run.dir=a_file/run", cwd=tmp_path)
+    done = run_process("hydra.run.dir=a_file/run", cwd=tmp_path)
     assert done.returncode == 2
-    assert told(done)[-1].startswith("qat: a_file/run: Not a directory. Choose another folder, as hydra.run.dir=DIR.")
+    assert stderr_lines(done)[-1].startswith(
+        "qat: a_file/run: Not a directory. Choose another folder, as hydra.run.dir=DIR."
+    )
 
 
 def jobs(*argv):
-    return list(requested(arguments_of(argv), "train", Config))
+    return list(list_requested_jobs(parse_arguments(argv), "train", Config))
 
 
 def test_a_sweep_is_checked_at_every_value_and_not_at_every_combination():
@@ -109,7 +113,7 @@ def test_flags_that_only_show_need_no_check():
 
 
 def test_a_password_that_was_typed_is_not_said_again(tmp_path):
-    done = door("log.mlflow_uri=", "http://user:s3cret@host", cwd=tmp_path)
+    done = run_process("log.mlflow_uri=", "http://user:s3cret@host", cwd=tmp_path)
     assert done.returncode == 2
     assert "written without spaces: log.mlflow_uri=http://host" in done.stderr
     assert "s3cret" not in done.stderr

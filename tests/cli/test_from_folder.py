@@ -11,8 +11,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from qat.cli.sweeps.grid_sweeper import resume_command
-from qat.cli.sweeps.resume import resumed
-from qat.cli.untrusted_settings import accepted, read_yaml
+from qat.cli.sweeps.resume import resume_arguments
+from qat.cli.untrusted_settings import accept_overrides, read_yaml
 from qat.errors import RunDirError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -56,18 +56,20 @@ HOSTILE = [
 
 
 def test_the_printed_command_goes_on_with_what_only_the_command_line_may_say(tmp_path):
-    given = ["seed=0,1", "log.mlflow_uri=http://here:5000", "model.target={_target_: a.b, n: '2 3'}"]
-    argument = sweep(tmp_path, *given, hydra=["hydra.launcher.setup=['a b']"])
+    overrides = ["seed=0,1", "log.mlflow_uri=http://here:5000", "model.target={_target_: a.b, n: '2 3'}"]
+    argument = sweep(tmp_path, *overrides, hydra=["hydra.launcher.setup=['a b']"])
     record = OmegaConf.create({"hydra": {"job": {"name": "train"}, **OmegaConf.load(tmp_path / "multirun.yaml").hydra}})
-    said = shlex.split(resume_command(tmp_path, record))
-    assert said[1:3] == ["-m", "qat.train"]
-    argv = resumed(said[3:])
+    words = shlex.split(resume_command(tmp_path, record))
+    assert words[1:3] == ["-m", "qat.train"]
+    argv = resume_arguments(words[3:])
     assert argv.count("log.mlflow_uri=http://here:5000") == 1
-    assert {*given, argument} <= set(argv)
+    assert {*overrides, argument} <= set(argv)
 
 
 def test_a_place_said_now_is_taken_in_place_of_the_folders(tmp_path):
-    argv = resumed([sweep(tmp_path, "seed=0,1", "log.mlflow_uri=http://elsewhere"), "log.mlflow_uri=http://here"])
+    argv = resume_arguments(
+        [sweep(tmp_path, "seed=0,1", "log.mlflow_uri=http://elsewhere"), "log.mlflow_uri=http://here"]
+    )
     assert "log.mlflow_uri=http://here" in argv
     assert "log.mlflow_uri=http://elsewhere" not in argv
 
@@ -75,21 +77,21 @@ def test_a_place_said_now_is_taken_in_place_of_the_folders(tmp_path):
 @pytest.mark.parametrize("override", HOSTILE)
 def test_what_would_run_code_or_lead_elsewhere_is_refused_and_named(tmp_path, override):
     with pytest.raises(RunDirError, match=r"multirun.yaml: .* not run unasked.*trust=true"):
-        resumed([sweep(tmp_path, "seed=0,1", override)])
+        resume_arguments([sweep(tmp_path, "seed=0,1", override)])
 
 
 @pytest.mark.parametrize("override", HOSTILE[:12])
 def test_it_is_taken_when_the_command_line_says_it_or_trusts_the_folder(tmp_path, override):
     resume = sweep(tmp_path, "seed=0,1", override)
-    assert override in resumed([resume, override])
-    assert override in resumed([resume, "trust=true"])
+    assert override in resume_arguments([resume, override])
+    assert override in resume_arguments([resume, "trust=true"])
 
 
 def test_a_function_is_taken_when_its_name_stands_on_the_command_line(tmp_path):
     resume = sweep(tmp_path, "data=user", "data.target={_target_: mine.load, size: 3}")
-    assert "data.target={_target_: mine.load, size: 3}" in resumed([resume, "trust=[mine.load]"])
+    assert "data.target={_target_: mine.load, size: 3}" in resume_arguments([resume, "trust=[mine.load]"])
     with pytest.raises(RunDirError, match=r"data.target._target_"):
-        resumed([resume, "trust=[mine.other]"])
+        resume_arguments([resume, "trust=[mine.other]"])
 
 
 HARMLESS = [
@@ -110,11 +112,11 @@ HARMLESS = [
 
 
 def test_what_sweeps_are_made_of_is_taken_as_it_is():
-    assert accepted(HARMLESS, ["sweep.resume=x"], "there") == HARMLESS
+    assert accept_overrides(HARMLESS, ["sweep.resume=x"], "there") == HARMLESS
 
 
 def test_a_folder_cannot_say_that_it_is_trusted_nor_lift_limits(tmp_path):
-    line = resumed(
+    line = resume_arguments(
         [sweep(tmp_path, "seed=1", "trust=true", "model.trust_custom_objects=true", "limits.memory_mb=99999")]
     )
     assert line[1:2] == ["seed=1"]
@@ -138,7 +140,7 @@ def test_yaml_that_grows_without_end_is_refused_at_once(tmp_path):
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     (tmp_path / "multirun.yaml").write_text("\n".join(lines))
     with pytest.raises(RunDirError, match=r"multirun.yaml: YAML with aliases"):
-        resumed([f"sweep.resume={tmp_path}"])
+        resume_arguments([f"sweep.resume={tmp_path}"])
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_yaml_that_grows_without_end_is_refused_at_once(tmp_path):
 def test_a_record_that_is_none_is_refused(tmp_path, content):
     (tmp_path / "multirun.yaml").write_text(content)
     with pytest.raises(RunDirError, match=r"no directory of a sweep"):
-        resumed([f"sweep.resume={tmp_path}"])
+        resume_arguments([f"sweep.resume={tmp_path}"])
 
 
 def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path):

@@ -1,11 +1,11 @@
-"""`--help`: a command's own options and no other's, each knob with its meaning, and lines that a terminal holds."""
+"""`--help`: a command's own options and no other's, each setting with its meaning, and lines that a terminal holds."""
 
 import shlex
 
 import pytest
 
 from qat.cli.help import EXIT_CODES, help_page
-from qat.cli.options import knobs
+from qat.cli.options import list_settings
 from qat.config import BenchmarkConfig, CompareConfig, Config, DiagnoseConfig, EvaluateConfig, VerifyConfig
 
 SCHEMAS = {
@@ -26,11 +26,11 @@ def pages():
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_a_page_has_each_knob_with_its_meaning_two_examples_and_the_exit_codes(name, pages):
+def test_a_page_has_each_setting_with_its_meaning_two_examples_and_the_exit_codes(name, pages):
     page = pages[name]
-    assert [knob.key for knob in knobs(SCHEMAS[name]) if not knob.meaning] == []
-    for knob in knobs(SCHEMAS[name]):
-        assert f"\n  {knob.key if knob.key != 'samples_from' else 'data'}=" in page
+    assert [setting.key for setting in list_settings(SCHEMAS[name]) if not setting.meaning] == []
+    for setting in list_settings(SCHEMAS[name]):
+        assert f"\n  {setting.key if setting.key != 'samples_from' else 'data'}=" in page
     examples = page.partition("Examples:\n")[2].partition("\n\n")[0].splitlines()
     assert len(examples) == 2
     assert all(shlex.split(each)[1:3] == ["-m", f"qat.{name}"] for each in examples)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from qat.cli import extras
-from qat.cli.explain import unknown_option
+from qat.cli.explain import explain_unknown_option
 from qat.commands import install_command
 from qat.errors import ConfigError
 
@@ -112,9 +112,9 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(option, module,
     command = [sys.executable, "-c", hidden]
     done = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stderr
-    said = done.stderr.splitlines()
-    assert said[-2] == f"qat: {option}: what it needs is not installed. It is an extra:"
-    assert shlex.split(said[-1]) == [sys.executable, "-m", "pip", "install", "-e", f"{CHECKOUT}[{module}]"]
+    lines = done.stderr.splitlines()
+    assert lines[-2] == f"qat: {option}: what it needs is not installed. It is an extra:"
+    assert shlex.split(lines[-1]) == [sys.executable, "-m", "pip", "install", "-e", f"{CHECKOUT}[{module}]"]
     assert not list(tmp_path.glob("sweep/*/results.json"))
 
 
@@ -122,4 +122,4 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(option, module,
 def test_a_launcher_that_hydra_does_not_know_is_an_extra_and_no_typo(name, extra, monkeypatch):
     monkeypatch.setattr(extras, "is_there", lambda module: False)
     with pytest.raises(ConfigError, match=rf"launcher={name}: what it needs [^§]*-m pip install [^§]*\[{extra}\]"):
-        unknown_option("hydra/launcher", name, ["basic", "ray"])
+        explain_unknown_option("hydra/launcher", name, ["basic", "ray"])

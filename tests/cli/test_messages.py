@@ -1,4 +1,4 @@
-"""What the door says to a mistake: the key, the value, what was expected, the choices. Read in this process."""
+"""What a command answers to a mistake: the key, the value, what was expected, the choices. Read in this process."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from qat.config import Config
 from qat.errors import ConfigError
 
 
-def said(*overrides):
+def refusal_of(*overrides):
     with pytest.raises(ConfigError) as refused:
         compose(overrides)
     return str(refused.value)
@@ -35,7 +35,7 @@ def test_an_option_brings_its_values_and_an_override_beats_it():
     ],
 )
 def test_a_misspelt_key_is_named_with_the_nearest_one(override, message):
-    assert message in said(override)
+    assert message in refusal_of(override)
 
 
 def test_a_section_of_arguments_takes_keys_that_nobody_knew_beforehand():
@@ -68,7 +68,7 @@ def test_a_section_of_arguments_takes_keys_that_nobody_knew_beforehand():
     ],
 )
 def test_a_wrong_type_is_named_with_the_right_one(override, message):
-    assert message in said(override)
+    assert message in refusal_of(override)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_wrong_type_is_named_with_the_right_one(override, message):
     ],
 )
 def test_an_unknown_option_is_named_with_the_choices(override, nearest, another):
-    message = said(override)
+    message = refusal_of(override)
     assert message.startswith(f"{override}: no such option. Did you mean {nearest}? Choices of ")
     assert another in message
 
@@ -115,23 +115,23 @@ def test_an_unknown_option_is_named_with_the_choices(override, nearest, another)
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_before_tensorflow(override, message):
-    assert message in said(override)
+    assert message in refusal_of(override)
 
 
 def test_a_bare_regular_expression_is_quoted_for_hydra_and_checked():
     assert compose(['quant.skip=["conv_[12]$"]']).quant.skip == ["conv_[12]$"]
-    assert "quant.skip: '(' is no regular expression" in said('quant.skip=["("]')
+    assert "quant.skip: '(' is no regular expression" in refusal_of('quant.skip=["("]')
 
 
 def test_several_faults_between_the_rooms_are_all_named():
-    message = said("quant.weight_bits=3", "log.progress=loud")
+    message = refusal_of("quant.weight_bits=3", "log.progress=loud")
     assert "quant.weight_bits=3" in message
     assert "log.progress=loud" in message
 
 
-def test_a_knob_that_the_chosen_quantizer_does_not_read_is_refused():
-    assert "quant.learned_ranges: quant=ptq does not read it" in said("quant=ptq", "quant.learned_ranges=true")
-    assert "quant.preserve: quant=ptq does not read it" in said("quant=ptq", "quant.preserve=sparsity")
+def test_a_setting_that_the_chosen_quantizer_does_not_read_is_refused():
+    assert "quant.learned_ranges: quant=ptq does not read it" in refusal_of("quant=ptq", "quant.learned_ranges=true")
+    assert "quant.preserve: quant=ptq does not read it" in refusal_of("quant=ptq", "quant.preserve=sparsity")
 
 
 @pytest.mark.parametrize("choice", ["none", "null", "sparsity", "clusters", "auto"])
@@ -140,12 +140,14 @@ def test_what_stays_of_a_pruned_model_can_be_chosen_or_left_out(choice):
 
 
 @pytest.mark.parametrize(
-    "knob", ["quant.calibration.method=mse", "quant.equalization=true", "quant.bias_correction=true"]
+    "setting", ["quant.calibration.method=mse", "quant.equalization=true", "quant.bias_correction=true"]
 )
-def test_what_int8_files_alone_are_made_with_is_refused_for_others(knob):
-    assert f"{knob.partition('=')[0]}: quant=ptq_int16x8 does not read it" in said("quant=ptq_int16x8", knob)
-    compose(["quant=ptq", knob])
-    compose(["quant=qat", knob])
+def test_what_int8_files_alone_are_made_with_is_refused_for_others(setting):
+    assert f"{setting.partition('=')[0]}: quant=ptq_int16x8 does not read it" in refusal_of(
+        "quant=ptq_int16x8", setting
+    )
+    compose(["quant=ptq", setting])
+    compose(["quant=qat", setting])
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_what_int8_files_alone_are_made_with_is_refused_for_others(knob):
     ],
 )
 def test_what_stands_beside_ours_is_one_of_its_choices(overrides, message):
-    assert message in said(*overrides)
+    assert message in refusal_of(*overrides)
 
 
 @pytest.mark.parametrize("quant", ["qat", "qat_w4a8"])
@@ -173,7 +175,7 @@ def test_stock_may_stand_beside_what_we_train(quant):
 
 
 @pytest.mark.parametrize(
-    "knob",
+    "setting",
     [
         "quant.learned_ranges=true",
         "quant.delay=0.5",
@@ -184,6 +186,6 @@ def test_stock_may_stand_beside_what_we_train(quant):
         "quant.calibration.method=mse",
     ],
 )
-def test_stock_as_it_ships_refuses_knobs_that_only_ours_reads(knob):
-    assert f"{knob.partition('=')[0]}: quant=qat_tfmot does not read it" in said("quant=qat_tfmot", knob)
-    compose(["quant=qat", "quant.beside=[qat_tfmot]", knob])
+def test_stock_as_it_ships_refuses_settings_that_only_ours_reads(setting):
+    assert f"{setting.partition('=')[0]}: quant=qat_tfmot does not read it" in refusal_of("quant=qat_tfmot", setting)
+    compose(["quant=qat", "quant.beside=[qat_tfmot]", setting])

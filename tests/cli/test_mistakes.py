@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from qat import data
-from qat.cli.command_line import by_path, understood
+from qat.cli.command_line import expand_path_argument, normalize_arguments
 from qat.cli.compose import compose
-from qat.cli.sweeps.requested_jobs import arguments_of, flags_first, requested
+from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, put_flags_first
 from qat.config import BenchmarkConfig, CompareConfig, Config, DiagnoseConfig, EvaluateConfig, VerifyConfig
 from qat.errors import QatError
 
@@ -24,8 +24,10 @@ SCHEMAS = {
 
 def configs(line, command="train"):
     """What each job that `line` asks for would run with."""
-    argv = understood([part for each in line for part in by_path(each)], command, SCHEMAS[command])
-    jobs = requested(arguments_of(flags_first(argv)), command, SCHEMAS[command])
+    argv = normalize_arguments(
+        [part for each in line for part in expand_path_argument(each)], command, SCHEMAS[command]
+    )
+    jobs = list_requested_jobs(parse_arguments(put_flags_first(argv)), command, SCHEMAS[command])
     return [compose(job, primary=command, schema=SCHEMAS[command]) for job in jobs]
 
 
@@ -60,7 +62,7 @@ FLAGS = [
     ("quant=qat,", "Without it: quant=qat"),
     ("quant.delay=0.2,", "Without it: quant.delay=0.2"),
     ("-m seed=0,1,", "Without it: seed=0,1"),
-    ("-m seed=0,,1", "the comma without a value beside it would make it a list"),
+    ("-m seed=0,,1", "the comma without a value next to it would make it a list"),
     ("quant.skip=conv,", "Without it: quant.skip=conv"),
     ("data.image_size=[96,96,]", "the comma at the end is one too many. Without it: data.image_size=[96,96]"),
     ("train.learning_rate=1e-3;", "train.learning_rate=1e-3;: expected a number (the first;"),
@@ -229,7 +231,7 @@ DATA = [  # what lies at data.path, and what is said of it
         "y has shape [40, 4]: expected [N]; make one-hot labels",
     ),
     ("short.npz", {"x": IMAGES, "y": LABELS[:-1]}, "y has 39 labels for 40 samples: the counts must agree"),
-    ("flat.npz", {"x": IMAGES[:, 0, 0, 0], "y": LABELS}, "x has shape [40]: expected [N, ...], one row a sample"),
+    ("flat.npz", {"x": IMAGES[:, 0, 0, 0], "y": LABELS}, "x has shape [40]: expected [N, ...], one row per sample"),
     (
         "int32.npz",
         {"x": IMAGES.astype(np.int32), "y": LABELS},
@@ -292,12 +294,12 @@ def test_a_single_value_is_simply_taken(line, read, value):
 
 
 def test_in_a_sweep_each_single_value_is_a_job_s():
-    found = configs(["-m", "export.io=int8,float32", "train.optimizer=sgd,adam", "data.image_size=32,48"])
-    assert [(each.export.io, each.data.image_size) for each in found[:2]] == [
+    results = configs(["-m", "export.io=int8,float32", "train.optimizer=sgd,adam", "data.image_size=32,48"])
+    assert [(each.export.io, each.data.image_size) for each in results[:2]] == [
         (["int8"], [32, 32]),
         (["float32"], [32, 32]),
     ]
-    assert {each.train.optimizer["_target_"] for each in found} == {
+    assert {each.train.optimizer["_target_"] for each in results} == {
         "tf_keras.optimizers.SGD",
         "tf_keras.optimizers.Adam",
     }
@@ -306,10 +308,10 @@ def test_in_a_sweep_each_single_value_is_a_job_s():
 @pytest.mark.parametrize("uri", ["http://user:s3cret@host", "http://user:s3cret/@#@host:1/a", "user:s3cret@host"])
 @pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]], ids=["one", "sweep"])
 def test_a_password_in_an_address_is_refused_and_not_shown(uri, more):
-    said = answer([*more, f"log.mlflow_uri={uri}"])
-    assert said.startswith("log.mlflow_uri: expected an address without a user and password")
-    assert "MLFLOW_TRACKING_PASSWORD" in said
-    assert "s3cret" not in said
+    message = answer([*more, f"log.mlflow_uri={uri}"])
+    assert message.startswith("log.mlflow_uri: expected an address without a user and password")
+    assert "MLFLOW_TRACKING_PASSWORD" in message
+    assert "s3cret" not in message
     assert "s3cret" not in answer([f"logger.mlflow_uri={uri}"])
 
 
@@ -331,15 +333,15 @@ def test_an_experiment_is_a_file_of_options_and_the_command_line_goes_before_it(
 
 
 @pytest.mark.parametrize(
-    ("given", "understood_as"),
+    ("argument", "expected"),
     [
         ("data.path=odd,", "data.path='odd,'"),
         ("hydra.run.dir=multirun/seed=0", "hydra.run.dir='multirun/seed=0'"),
         ("float_run=multirun/seed=0,quant.epochs=1", "float_run='multirun/seed=0,quant.epochs=1'"),
     ],
 )
-def test_the_folder_of_a_sweeps_job_is_a_value(given, understood_as):
-    assert understood([given], "train", Config) == [understood_as]
+def test_the_folder_of_a_sweeps_job_is_a_value(argument, expected):
+    assert normalize_arguments([argument], "train", Config) == [expected]
 
 
 def test_a_group_of_another_command_is_no_key_of_this_one():
@@ -349,7 +351,9 @@ def test_a_group_of_another_command_is_no_key_of_this_one():
 def test_a_path_may_begin_at_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     given = ["data.path=~/images", "hydra.run.dir=~/runs", "float_run=~/a=b", "train.epochs=3"]
-    taken = understood([part for each in ["data=~/images"] for part in by_path(each)] + given, "train", Config)
+    taken = normalize_arguments(
+        [part for each in ["data=~/images"] for part in expand_path_argument(each)] + given, "train", Config
+    )
     assert taken == [
         "data=image_folder",
         "data.path=/home/me/images",
@@ -361,14 +365,14 @@ def test_a_path_may_begin_at_home(monkeypatch):
 
 
 def test_folders_of_jobs_are_compared_one_or_several():
-    several = understood(["runs=[a/seed=0,a/seed=1]"], "compare", CompareConfig)
+    several = normalize_arguments(["runs=[a/seed=0,a/seed=1]"], "compare", CompareConfig)
     assert several == ["runs=['a/seed=0','a/seed=1']"]
-    assert understood(["runs=a/seed=0"], "compare", CompareConfig) == ["runs='a/seed=0'"]
+    assert normalize_arguments(["runs=a/seed=0"], "compare", CompareConfig) == ["runs='a/seed=0'"]
 
 
 @pytest.mark.parametrize(
     "argv", [["-m", "export.io=choice([int8],[float32])"], ["+sweep=search", "export.io=int8,uint8"]]
 )
 def test_sweeps_of_lists_are_taken(argv):
-    last = understood(argv, "train", Config)[-1]
+    last = normalize_arguments(argv, "train", Config)[-1]
     assert last in ("export.io=choice([int8],[float32])", "export.io=[int8],[uint8]")

@@ -9,29 +9,29 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from qat.cli.sweeps.search_space import search_space
+from qat.cli.sweeps.search_space import make_search_space
 from qat.errors import ConfigError
 
 optuna = pytest.importorskip("optuna", reason="hydra/sweeper=optuna needs the extra optuna")
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweep.dir=sweep", "quant.learning_rate=interval(1e-4,1e-1)")
 
 
-def door(cwd, *arguments):
+def run_process(cwd, *arguments):
     where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, str(Path(__file__).with_name("odd_seeds.py")), *arguments]
     return subprocess.run(command, cwd=cwd, env=where, capture_output=True, text=True, timeout=120)
 
 
 def space(*overrides):
-    return search_space(OverridesParser.create().parse_overrides(list(overrides)))
+    return make_search_space(OverridesParser.create().parse_overrides(list(overrides)))
 
 
 def test_swept_values_become_distributions():
-    found, fixed = space(
+    results, fixed = space(
         "a=x,y", "b=interval(0.1,2)", "c=int(interval(1,9))", "d=tag(log,interval(1e-5,1e-3))", "e=range(1,9,2)", "f=3"
     )
     of = optuna.distributions
-    assert found == {
+    assert results == {
         "a": of.CategoricalDistribution(("x", "y")),
         "b": of.FloatDistribution(0.1, 2),
         "c": of.IntDistribution(1, 9),
@@ -54,16 +54,16 @@ def test_a_study_is_stored_and_goes_on_after_a_crash(storage, crashes, tmp_path)
     (tmp_path / "crash").write_text("x" * crashes)
     command = [*SEARCH, "seed=0,2", "hydra.sweeper.n_trials=3", f"hydra.sweeper.storage={storage}"]
     for _ in range(crashes):
-        assert door(tmp_path, *command).returncode == 9
+        assert run_process(tmp_path, *command).returncode == 9
         command = ["sweep.resume=sweep"]
-    done = door(tmp_path, "sweep.resume=sweep", "hydra.sweeper.n_trials=4")
+    done = run_process(tmp_path, "sweep.resume=sweep", "hydra.sweeper.n_trials=4")
     assert done.returncode == 0, done.stderr
     assert len(ran(tmp_path / "sweep")) == (4 if crashes == 1 else 3)
     trials = trials_of(tmp_path, storage)
     assert [trial.state.name for trial in trials[: crashes + 1]] == ["FAIL"] * crashes + ["COMPLETE"]
     assert trials[1].params == trials[0].params  # tried again, once
-    again = door(tmp_path, "sweep.resume=sweep")
-    assert "4 of 4 trials are done" in again.stdout
+    repeated = run_process(tmp_path, "sweep.resume=sweep")
+    assert "4 of 4 trials are done" in repeated.stdout
 
 
 def trials_of(folder, storage):
@@ -81,10 +81,10 @@ def ran(sweep):
 
 @pytest.mark.slow
 def test_two_objectives_leave_the_trials_that_no_other_beats(tmp_path):
-    done = door(tmp_path, *SEARCH, "seed=0,2,1", "hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=3")
+    done = run_process(tmp_path, *SEARCH, "seed=0,2,1", "hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=3")
     assert "jobs failed:" in done.stderr
-    found = json.loads((tmp_path / "sweep/optimization_results.json").read_text())["solutions"]
-    values = [(each["values"]["accuracy"], each["values"]["size_bytes"]) for each in found]
+    results = json.loads((tmp_path / "sweep/optimization_results.json").read_text())["solutions"]
+    values = [(each["values"]["accuracy"], each["values"]["size_bytes"]) for each in results]
     everything = [json.loads(path.read_text())["variants"]["qat_int8"] for path in ran(tmp_path / "sweep")]
     points = [(each["metric"]["value"], each["size_bytes"]) for each in everything]
     beaten = [a for a in values for b in points if b != a and b[0] >= a[0] and b[1] <= a[1]]
@@ -93,6 +93,6 @@ def test_two_objectives_leave_the_trials_that_no_other_beats(tmp_path):
 
 
 def test_objectives_that_are_none_are_refused(tmp_path):
-    done = door(tmp_path, *SEARCH, "sweep.objectives=[speed]")
+    done = run_process(tmp_path, *SEARCH, "sweep.objectives=[speed]")
     assert done.returncode == 2
     assert "sweep.objectives=['speed']: expected one or several of accuracy, size_bytes, latency_ms." in done.stderr

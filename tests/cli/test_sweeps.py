@@ -1,4 +1,4 @@
-"""Sweeps without TensorFlow: what fails is told at the end and ends nothing else; what is missing is run again."""
+"""Sweeps without TensorFlow: failures are reported at the end and end no other job; missing jobs are run again."""
 
 import json
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from qat.cli.launchers.cpu_share import cores, shared_out
-from qat.cli.sweeps.finished_jobs import fingerprint, found_jobs
-from qat.cli.sweeps.jobs import Jobs, as_typed, folder_name
-from qat.cli.sweeps.resume import resumed
+from qat.cli.launchers.cpu_share import cores, share_cores
+from qat.cli.sweeps.finished_jobs import find_jobs, fingerprint
+from qat.cli.sweeps.jobs import Jobs, folder_name, map_to_typed
+from qat.cli.sweeps.resume import resume_arguments
 from qat.errors import RunDirError
 
 CHECKOUT = Path(__file__).parents[2]
 
 
-def door(cwd, *arguments):
+def run_process(cwd, *arguments):
     where = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     command = [sys.executable, str(Path(__file__).with_name("odd_seeds.py")), *arguments]
     return subprocess.run(command, cwd=cwd, env=where, capture_output=True, text=True, timeout=120)
@@ -26,27 +26,27 @@ def door(cwd, *arguments):
 
 def ran(sweep):
     """Folder -> (seed, quant.learning_rate) of the finished jobs."""
-    found = {path.parent.name: json.loads(path.read_text()) for path in sweep.glob("*/results.json")}
-    return {name: (each["config"]["seed"], each["config"]["quant"]["learning_rate"]) for name, each in found.items()}
+    results = {path.parent.name: json.loads(path.read_text()) for path in sweep.glob("*/results.json")}
+    return {name: (each["config"]["seed"], each["config"]["quant"]["learning_rate"]) for name, each in results.items()}
 
 
 @pytest.mark.parametrize("arguments", [[], ["hydra.run.dir=runs/today/first"]])
 def test_a_refused_run_is_one_line_and_leaves_no_folder_not_even_that_of_the_day(arguments, tmp_path):
     (tmp_path / "refused").write_text("")
-    done = door(tmp_path, *arguments)
+    done = run_process(tmp_path, *arguments)
     assert (done.returncode, done.stderr) == (2, "qat: warning: few samples\nqat: no such data\n")
     assert [path.name for path in tmp_path.iterdir()] == ["refused"]
 
 
 def test_a_refused_job_of_a_sweep_keeps_its_config_and_why_and_no_events(tmp_path):
     (tmp_path / "refused").write_text("")
-    assert door(tmp_path, "-m", "seed=0,2", "hydra.sweep.dir=sweep").returncode == 2
+    assert run_process(tmp_path, "-m", "seed=0,2", "hydra.sweep.dir=sweep").returncode == 2
     left = sorted(path.name for path in (tmp_path / "sweep" / "seed=0").iterdir())
     assert left == [".hydra", "failed.json", "train.log"]
 
 
 def test_a_folder_that_no_file_system_makes_is_refused_without_a_stack(tmp_path):
-    done = door(tmp_path, "hydra.run.dir=/proc/run")
+    done = run_process(tmp_path, "hydra.run.dir=/proc/run")
     assert done.returncode == 2
     assert done.stderr.startswith("qat: /proc/run: No such file or directory. Choose another folder, as hydra.run.dir=")
 
@@ -55,7 +55,7 @@ def test_a_folder_that_no_file_system_makes_is_refused_without_a_stack(tmp_path)
 def swept(tmp_path_factory):
     """A sweep of six jobs, two of which fail."""
     folder = tmp_path_factory.mktemp("swept")
-    return folder, door(folder, "-m", "seed=0,1,2", "quant.learning_rate=0.1,0.2", "hydra.sweep.dir=sweep")
+    return folder, run_process(folder, "-m", "seed=0,1,2", "quant.learning_rate=0.1,0.2", "hydra.sweep.dir=sweep")
 
 
 def named(seed, rate):
@@ -101,28 +101,28 @@ def test_a_resumed_sweep_runs_what_is_missing_and_what_is_new(swept):
     folder, _ = swept
     before = {path: path.read_text() for path in folder.glob("sweep/*/ran")}
     (folder / "sweep" / named(2, 0.1) / "results.json").unlink()  # as if it had been killed
-    done = door(folder, "sweep.resume=sweep", "seed=0,2,4")
+    done = run_process(folder, "sweep.resume=sweep", "seed=0,2,4")
     assert done.returncode == 0, done.stderr
     assert "qat: sweep: 3 of 6 jobs are finished and skipped" in done.stdout
     assert "  seed=0,quant.learning_rate=0.2\n" in done.stdout
-    found = ran(folder / "sweep")
-    assert {name: value for name, value in found.items() if value[0] in (2, 4)} == {
+    results = ran(folder / "sweep")
+    assert {name: value for name, value in results.items() if value[0] in (2, 4)} == {
         named(seed, rate): (seed, rate) for seed in (2, 4) for rate in (0.1, 0.2)
     }
     after = {path: path.read_text() for path in before}
     assert [path.parent.name for path in before if after[path] != before[path]] == [named(2, 0.1)]
-    again = door(folder, "sweep.resume=sweep")
-    assert "qat: sweep: 6 of 6 jobs are finished and skipped" in again.stdout
-    assert again.stdout.count(" accuracy ") == 6
+    repeated = run_process(folder, "sweep.resume=sweep")
+    assert "qat: sweep: 6 of 6 jobs are finished and skipped" in repeated.stdout
+    assert repeated.stdout.count(" accuracy ") == 6
 
 
 @pytest.mark.slow
 def test_a_numbered_sweep_of_earlier_goes_on_under_its_numbers(tmp_path):
-    door(tmp_path, "-m", "seed=0,2", "hydra.sweep.dir=sweep")
+    run_process(tmp_path, "-m", "seed=0,2", "hydra.sweep.dir=sweep")
     for number, seed in enumerate((0, 2)):
         (tmp_path / f"sweep/seed={seed}").rename(tmp_path / f"sweep/{number}")
     (tmp_path / "sweep/1/results.json").unlink()
-    done = door(tmp_path, "sweep.resume=sweep", "seed=0,2,4")
+    done = run_process(tmp_path, "sweep.resume=sweep", "seed=0,2,4")
     assert done.returncode == 0, done.stderr
     assert "qat: sweep: 1 of 3 jobs are finished and skipped\n  0  seed=0\n" in done.stdout
     assert {name: seed for name, (seed, _) in ran(tmp_path / "sweep").items()} == {"0": 0, "1": 2, "seed=4": 4}
@@ -135,9 +135,9 @@ def test_a_folder_holds_at_most_120_characters(tmp_path):
 
 
 def test_a_folder_has_numbers_as_they_were_typed(tmp_path):
-    jobs = Jobs(tmp_path, True, frozenset(), as_typed(["quant.learning_rate=1e-3,3e-4", "seed=0,1"]))
+    jobs = Jobs(tmp_path, True, frozenset(), map_to_typed(["quant.learning_rate=1e-3,3e-4", "seed=0,1"]))
     (job,) = jobs.add([["quant.learning_rate=0.001", "seed=1"]])
-    assert (job.folder, jobs.told(job)) == ("quant.learning_rate=1e-3,seed=1",) * 2
+    assert (job.folder, jobs.describe(job)) == ("quant.learning_rate=1e-3,seed=1",) * 2
 
 
 def test_a_sweep_in_a_file_runs_without_the_flag(tmp_path):
@@ -146,13 +146,13 @@ def test_a_sweep_in_a_file_runs_without_the_flag(tmp_path):
     (mine / "seeds.yaml").write_text(
         "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,2\n"
     )
-    done = door(tmp_path, "--config-dir", "mine", "+sweep=seeds", "hydra.sweep.dir=sweep")
+    done = run_process(tmp_path, "--config-dir", "mine", "+sweep=seeds", "hydra.sweep.dir=sweep")
     assert done.returncode == 0, done.stderr
     assert sorted(ran(tmp_path / "sweep").values()) == [(0, 1e-4), (2, 1e-4)]
 
 
 def test_a_typo_beside_a_sweep_file_is_found_before_the_first_job(tmp_path):
-    done = door(tmp_path, "+sweep=quantizers", "log.progress=plain,lound", "hydra.sweep.dir=sweep")
+    done = run_process(tmp_path, "+sweep=quantizers", "log.progress=plain,lound", "hydra.sweep.dir=sweep")
     assert done.returncode == 2
     assert "log.progress=lound: expected one of" in done.stderr
     assert not (tmp_path / "sweep").exists()
@@ -170,7 +170,7 @@ def test_a_door_without_results_sweeps_too(tmp_path):
 def test_resuming_takes_the_overrides_of_the_first_command_and_those_given_now(tmp_path):
     record = {"hydra": {"overrides": {"hydra": ["hydra.sweep.dir=x"], "task": ["seed=0,1", "+sweep=a", "quant=ptq"]}}}
     OmegaConf.save(OmegaConf.create(record), tmp_path / "multirun.yaml")
-    line = resumed([f"sweep.resume={tmp_path}", "seed=5", "hydra/launcher=joblib"])
+    line = resume_arguments([f"sweep.resume={tmp_path}", "seed=5", "hydra/launcher=joblib"])
     assert line == [
         *["-m", "seed=5", "+sweep=a", "quant=ptq", f"sweep.resume={tmp_path}", "hydra/launcher=joblib"],
         f"hydra.sweep.dir='{tmp_path}'",
@@ -179,7 +179,7 @@ def test_resuming_takes_the_overrides_of_the_first_command_and_those_given_now(t
 
 def test_what_is_no_sweep_is_refused(tmp_path):
     with pytest.raises(RunDirError, match=r"no directory of a sweep \(multirun.yaml is missing or broken"):
-        resumed([f"sweep.resume={tmp_path}"])
+        resume_arguments([f"sweep.resume={tmp_path}"])
 
 
 def test_a_job_is_known_by_its_config_and_not_by_its_threads(tmp_path):
@@ -188,7 +188,7 @@ def test_a_job_is_known_by_its_config_and_not_by_its_threads(tmp_path):
         OmegaConf.save(OmegaConf.create({"seed": 1, "threads": threads}), tmp_path / name / ".hydra" / "config.yaml")
     (tmp_path / "1" / "results.json").write_text("{}")
     (tmp_path / "2" / ".hydra").mkdir(parents=True)
-    jobs, unknown = found_jobs(tmp_path)
+    jobs, unknown = find_jobs(tmp_path)
     assert [(each.folder, each.finished) for each in jobs.values()] == [("1", True)]
     assert unknown == ["2"]
 
@@ -206,7 +206,7 @@ def test_a_job_is_known_by_its_config_and_not_by_its_threads(tmp_path):
 def test_jobs_side_by_side_share_the_cores(launcher, jobs, threads):
     ours = {"train": {"threads": None}, "threads": None, "log": {"progress": "auto"}}
     config = OmegaConf.create({"hydra": {"launcher": launcher}} | ours)
-    assert shared_out(config, jobs, ["threads=7"]) == [f"train.threads={threads}", "log.progress=plain"]
+    assert share_cores(config, jobs, ["threads=7"]) == [f"train.threads={threads}", "log.progress=plain"]
 
 
 def test_a_job_from_before_the_calibration_took_what_there_is_counts_as_the_same():

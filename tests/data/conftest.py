@@ -36,7 +36,7 @@ def save_npz(tmp_path):
 
 @pytest.fixture
 def save_folder(tmp_path):
-    """save_folder(cat=12, dog=8) -> path of one folder a class; image i of class c is filled with (10 i, c, 7)."""
+    """save_folder(cat=12, dog=8) -> path of one folder per class; image i of class c is filled with (10 i, c, 7)."""
 
     def save(root=tmp_path / "pictures", size=(8, 10), suffix="png", **classes):
         for label, (name, count) in enumerate(sorted(classes.items())):

@@ -43,11 +43,11 @@ def failing():
 def datasets(kind, batch=None):
     import tensorflow as tf
 
-    def made(samples):
-        found = tf.data.Dataset.from_tensor_slices(blobs(samples))
-        return found if batch is None else found.batch(batch)
+    def make(samples):
+        dataset = tf.data.Dataset.from_tensor_slices(blobs(samples))
+        return dataset if batch is None else dataset.batch(batch)
 
-    train, val, test = made(60), made(12), made(30)
+    train, val, test = make(60), make(12), make(30)
     if kind == "rows":
         return train.map(lambda x, y: {"image": x, "label": y})
     if kind == "unknown":

@@ -33,7 +33,7 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(function):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
         ({"resize": "cubic"}, "data.resize='cubic': expected one of nearest, bilinear"),
         ({"colour_order": "RGB"}, "data.colour_order='RGB': expected one of rgb, bgr"),
@@ -50,9 +50,9 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(function):
         ({"name": "image_folder"}, r"data=image_folder needs data.path"),
     ],
 )
-def test_a_knob_that_cannot_be_meant_is_refused_before_data_is_read(knobs, message):
+def test_a_setting_that_makes_no_sense_is_refused_before_data_is_read(settings, message):
     with pytest.raises(ConfigError, match=message):
-        check(DataConfig(**{"name": "digits", **knobs}))
+        check(DataConfig(**{"name": "digits", **settings}))
 
 
 def test_a_missing_path_is_named(tmp_path):

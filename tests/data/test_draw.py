@@ -24,16 +24,16 @@ def test_leaving_one_takes_no_class_whole():
 
 
 def test_the_generator_alone_decides_which():
-    first, again, other = (draw(LABELS, 20, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
+    first, repeated, other = (draw(LABELS, 20, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, repeated)
     assert first.tolist() != other.tolist()
     assert counts(first) == counts(other)
 
 
 def test_fewer_than_there_are_classes_does_not_always_take_the_first():
     labels = np.arange(10)
-    drawn = {tuple(draw(labels, 2, np.random.default_rng(seed)).tolist()) for seed in range(8)}
-    assert len(drawn) > 3
+    selections = {tuple(draw(labels, 2, np.random.default_rng(seed)).tolist()) for seed in range(8)}
+    assert len(selections) > 3
 
 
 def test_more_than_there_are_is_refused():

@@ -11,8 +11,8 @@ from qat.data import load
 from qat.errors import CalibrationError, ConfigError, DataError
 
 
-def load_folder(path, calibration_samples=4, seed=0, **knobs):
-    return load(DataConfig(name="image_folder", path=str(path), **knobs), calibration_samples, seed)
+def load_folder(path, calibration_samples=4, seed=0, **settings):
+    return load(DataConfig(name="image_folder", path=str(path), **settings), calibration_samples, seed)
 
 
 def test_each_image_carries_the_label_of_its_folder_through_the_split(save_folder):
@@ -147,7 +147,7 @@ def test_an_empty_class_folder_is_named(save_folder):
 
 
 def test_a_folder_without_class_folders_is_refused(tmp_path):
-    with pytest.raises(DataError, match="holds no class folders; expected one folder a class"):
+    with pytest.raises(DataError, match="holds no class folders; expected one folder per class"):
         load_folder(tmp_path)
 
 
@@ -179,7 +179,7 @@ def test_more_calibration_samples_than_pictures_are_refused(save_folder):
 
 def test_a_file_in_place_of_a_folder_is_refused(tmp_path):
     (tmp_path / "set.zip").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"set.zip: no such folder; expected one folder a class"):
+    with pytest.raises(DataError, match=r"set.zip: no such folder; expected one folder per class"):
         load_folder(tmp_path / "set.zip")
 
 

@@ -11,8 +11,8 @@ from qat.data import load
 from qat.errors import ConfigError, DataError
 
 
-def load_npz(path, calibration_samples=8, seed=0, **knobs):
-    return load(DataConfig(name="npz", path=path, **knobs), calibration_samples, seed)
+def load_npz(path, calibration_samples=8, seed=0, **settings):
+    return load(DataConfig(name="npz", path=path, **settings), calibration_samples, seed)
 
 
 def test_a_files_own_test_part_is_the_whole_test_split(arrays, save_npz):
@@ -95,7 +95,7 @@ def test_float64_is_stored_as_float32(save_npz):
     assert load_npz(save_npz(x=x, y=np.arange(60) % 2)).train.raw().dtype == np.float32
 
 
-def test_float_images_become_images_when_a_knob_says_so(arrays, save_npz):
+def test_float_images_become_images_when_a_setting_says_so(arrays, save_npz):
     floats = {key: value.astype(np.float32) if key[0] == "x" else value for key, value in arrays.items()}
     contract = load_npz(save_npz(**floats), range=[-1.0, 1.0]).contract
     assert (contract.layout, contract.raw_dtype, contract.range) == ("NHWC", "float32", (-1, 1))
@@ -108,9 +108,15 @@ def test_float_images_of_0_to_1_are_not_scaled_a_second_time(arrays, save_npz):
         splits.train.inputs()
 
 
-def test_every_knob_of_the_contract_arrives_in_it(arrays, save_npz):
-    knobs = {"image_size": [4, 3], "colour_order": "bgr", "resize": "area", "mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}
-    contract = load_npz(save_npz(**arrays), **knobs).contract
+def test_every_setting_of_the_contract_arrives_in_it(arrays, save_npz):
+    settings = {
+        "image_size": [4, 3],
+        "colour_order": "bgr",
+        "resize": "area",
+        "mean": [0.1, 0.2, 0.3],
+        "std": [1, 1, 1],
+    }
+    contract = load_npz(save_npz(**arrays), **settings).contract
     assert (contract.shape, contract.colour_order, contract.resize) == ((4, 3, 3), "bgr", "area")
     assert (contract.range, contract.mean, contract.std) == (None, (0.1, 0.2, 0.3), (1, 1, 1))
 
@@ -173,16 +179,16 @@ def test_more_labels_than_names_are_outside_the_classes(arrays, save_npz):
 
 
 @pytest.mark.parametrize(
-    ("kept", "message"),
+    ("present", "message"),
     [
         (("x_train", "x_test", "y_test"), "has no y_train; its keys are images, x_test, x_train, y_test"),
         (("x_train", "y_train", "x_test"), "has no y_test"),
         ((), "has no x_train and no y_train; its keys are images.*Expected x_train, y_train, x_test, y_test"),
     ],
 )
-def test_a_file_with_other_keys_is_told_which_are_expected(arrays, save_npz, kept, message):
+def test_a_file_with_other_keys_is_refused_with_those_expected(arrays, save_npz, present, message):
     with pytest.raises(DataError, match=message):
-        load_npz(save_npz(images=np.zeros(3), **{key: arrays[key] for key in kept}))
+        load_npz(save_npz(images=np.zeros(3), **{key: arrays[key] for key in present}))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip\0", b"PK\x03\x04 cut"])
@@ -203,7 +209,7 @@ def test_an_empty_array_is_refused(save_npz):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
         ({"image_size": [8, 8]}, "data.image_size and data.augmentation are for images"),
         ({"augmentation": AugmentationConfig(flip=True)}, "data.image_size and data.augmentation are for images"),
@@ -211,13 +217,13 @@ def test_an_empty_array_is_refused(save_npz):
         ({"range": [0.0, 1.0]}, "float features have no such scale"),
     ],
 )
-def test_knobs_of_images_are_refused_for_features(save_npz, knobs, message):
+def test_settings_of_images_are_refused_for_features(save_npz, settings, message):
     with pytest.raises(ConfigError, match=message):
-        load_npz(save_npz(x=np.ones((60, 4), np.float32), y=np.arange(60) % 2), **knobs)
+        load_npz(save_npz(x=np.ones((60, 4), np.float32), y=np.arange(60) % 2), **settings)
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
         ({"image_size": [8]}, r"data.image_size=\[8\]: expected \[height, width\]"),
         ({"range": [1.0]}, r"data.range=\[1.0\]: expected \[low, high\]"),
@@ -225,6 +231,6 @@ def test_knobs_of_images_are_refused_for_features(save_npz, knobs, message):
         ({"mean": [0.5]}, "each needs the other"),
     ],
 )
-def test_knobs_that_make_no_contract_are_refused(arrays, save_npz, knobs, message):
+def test_settings_that_make_no_contract_are_refused(arrays, save_npz, settings, message):
     with pytest.raises(ConfigError, match=message):
-        load_npz(save_npz(**arrays), **knobs)
+        load_npz(save_npz(**arrays), **settings)

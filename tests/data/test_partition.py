@@ -19,8 +19,8 @@ def indices(split):
     return split.raw()[:, 0].astype(int).tolist()
 
 
-def splits_of(path, calibration_samples=20, seed=0, **knobs):
-    return load(DataConfig(name="npz", path=path, **knobs), calibration_samples, seed)
+def splits_of(path, calibration_samples=20, seed=0, **settings):
+    return load(DataConfig(name="npz", path=path, **settings), calibration_samples, seed)
 
 
 def test_every_split_keeps_the_share_of_each_class(path):

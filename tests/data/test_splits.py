@@ -45,8 +45,8 @@ def test_taking_some_of_some_is_taking_those(splits):
 
 def test_the_fingerprint_sees_samples_labels_and_contract(arrays, save_npz):
     def fingerprint(**changed):
-        knobs = {key: changed.pop(key) for key in ("resize", "max_samples") if key in changed}
-        return load(DataConfig(name="npz", path=save_npz(**{**arrays, **changed}), **knobs), 8, 0).fingerprint()
+        settings = {key: changed.pop(key) for key in ("resize", "max_samples") if key in changed}
+        return load(DataConfig(name="npz", path=save_npz(**{**arrays, **changed}), **settings), 8, 0).fingerprint()
 
     other_pixel = arrays["x_train"].copy()
     other_pixel[0, 0, 0, 0] ^= 1

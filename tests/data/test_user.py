@@ -45,10 +45,10 @@ def test_splits_are_taken_as_they_are():
     assert len(splits.calibration) == 10
 
 
-@pytest.mark.parametrize("knob", ["max_samples", "normal_class"])
-def test_knobs_that_act_on_arrays_are_refused_with_splits(knob):
+@pytest.mark.parametrize("setting", ["max_samples", "normal_class"])
+def test_settings_that_act_on_arrays_are_refused_with_splits(setting):
     with pytest.raises(ConfigError, match=r"my_data.as_splits returned Splits, which are taken as they are"):
-        load_user("as_splits", **{knob: 5})
+        load_user("as_splits", **{setting: 5})
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from omegaconf import OmegaConf
 
 from qat.config import ModelConfig
 from qat.errors import ConfigError, ModelError
-from qat.models import MODELS, build, task_of
+from qat.models import MODELS, build, infer_task
 from qat.models.check import APPS, STRIDES
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def made(name, input_shape=(32, 32, 3), classes=10, **knobs):
-    return build(ModelConfig(name=name, **knobs), input_shape, classes)
+def build_family(name, input_shape=(32, 32, 3), classes=10, **settings):
+    return build(ModelConfig(name=name, **settings), input_shape, classes)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def made(name, input_shape=(32, 32, 3), classes=10, **knobs):
 )
 def test_with_standard_strides_the_parameters_are_those_of_keras(name, published, alpha):
     theirs = getattr(tf_keras.applications, published)((96, 96, 3), alpha=alpha, weights=None, classes=7)
-    ours = made(name, (96, 96, 3), 7, alpha=alpha)
+    ours = build_family(name, (96, 96, 3), 7, alpha=alpha)
     assert ours.count_params() == theirs.count_params()
     ours_trained, theirs_trained = (sum(w.shape.num_elements() for w in m.trainable_weights) for m in (ours, theirs))
     assert ours_trained == theirs_trained
@@ -39,7 +39,7 @@ def test_with_standard_strides_the_parameters_are_those_of_keras(name, published
     [("resnet8", (32, 32, 3), 10, 78_666), ("ds_cnn", (49, 10, 1), 12, 24_908), ("autoencoder", (640,), 2, 269_992)],
 )
 def test_the_mlperf_tiny_models_have_the_published_number_of_parameters(name, input_shape, classes, parameters):
-    assert made(name, input_shape, classes).count_params() == parameters
+    assert build_family(name, input_shape, classes).count_params() == parameters
 
 
 @pytest.mark.parametrize(
@@ -47,43 +47,45 @@ def test_the_mlperf_tiny_models_have_the_published_number_of_parameters(name, in
     [("mobilenet", [1] * 14, 32), ("mobilenet", [2, 1, 2, *[1] * 11], 8), ("mobilenet_v2", [1, 1, 2, *[1] * 15], 16)],
 )
 def test_strides_decide_the_size_of_the_last_map_and_not_the_parameters(name, strides, size):
-    model = made(name, alpha=0.25, strides=strides)
+    model = build_family(name, alpha=0.25, strides=strides)
     assert model.get_layer("pool").input_shape[1:3] == (size, size)
-    assert model.count_params() == made(name, alpha=0.25).count_params()
+    assert model.count_params() == build_family(name, alpha=0.25).count_params()
 
 
 @pytest.mark.parametrize(("name", "blocks"), [("mobilenet", 13), ("mobilenet_v2", 17)])
 def test_the_number_of_strides_is_one_for_the_stem_and_one_for_each_block(name, blocks):
-    depthwise = [layer for layer in made(name, alpha=0.1).layers if isinstance(layer, tf_keras.layers.DepthwiseConv2D)]
+    depthwise = [
+        layer for layer in build_family(name, alpha=0.1).layers if isinstance(layer, tf_keras.layers.DepthwiseConv2D)
+    ]
     assert STRIDES[name] == 1 + len(depthwise) == 1 + blocks
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2", "resnet8", "ds_cnn", "simple_cnn"])
 def test_a_classifier_ends_in_probabilities(name):
-    model = made(name, alpha=0.25, dropout=0.2)
+    model = build_family(name, alpha=0.25, dropout=0.2)
     outputs = model(np.random.default_rng(0).random((4, 32, 32, 3), np.float32)).numpy()
     assert outputs.shape == (4, 10)
     np.testing.assert_allclose(outputs.sum(1), 1, rtol=1e-5)
-    assert task_of(model) == "classification"
+    assert infer_task(model) == "classification"
 
 
 @pytest.mark.parametrize("input_shape", [(640,), (8, 8, 3)])
 def test_the_autoencoder_gives_its_inputs_shape_back(input_shape):
-    model = made("autoencoder", input_shape, 2)
+    model = build_family("autoencoder", input_shape, 2)
     assert model.output_shape == model.input_shape == (None, *input_shape)
-    assert task_of(model) == "reconstruction"
+    assert infer_task(model) == "reconstruction"
 
 
 def test_the_mobilenets_use_relu6_as_a_layer_which_tflite_fuses():
     for name in ("mobilenet", "mobilenet_v2"):
-        relus = [layer for layer in made(name, alpha=0.1).layers if isinstance(layer, tf_keras.layers.ReLU)]
+        relus = [layer for layer in build_family(name, alpha=0.1).layers if isinstance(layer, tf_keras.layers.ReLU)]
         assert {float(relu.max_value) for relu in relus} == {6.0}
 
 
-def test_batchnorm_knobs_reach_every_batchnorm():
-    layers = made("resnet8", bn_momentum=0.8, bn_epsilon=1e-4).layers
-    knobs = {(n.momentum, n.epsilon) for n in layers if isinstance(n, tf_keras.layers.BatchNormalization)}
-    assert knobs == {(0.8, 1e-4)}
+def test_batchnorm_settings_reach_every_batchnorm():
+    layers = build_family("resnet8", bn_momentum=0.8, bn_epsilon=1e-4).layers
+    settings = {(n.momentum, n.epsilon) for n in layers if isinstance(n, tf_keras.layers.BatchNormalization)}
+    assert settings == {(0.8, 1e-4)}
 
 
 @pytest.mark.parametrize(
@@ -119,13 +121,13 @@ def test_what_cannot_be_built_is_refused_by_key_and_value(config, error, message
 @pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2", "resnet8", "ds_cnn", "simple_cnn"])
 def test_features_are_refused_where_maps_are_needed(name):
     with pytest.raises(ModelError, match=rf"model={name} takes images .* but the data has shape \(640,\)"):
-        made(name, (640,))
+        build_family(name, (640,))
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2", "resnet8", "ds_cnn", "simple_cnn"])
 def test_images_so_small_that_filters_see_padding_alone_are_refused(name):
     with pytest.raises(ModelError, match=rf"model={name} takes images .* of at least 4x4, but .* \(2, 2, 3\)"):
-        made(name, (2, 2, 3))
+        build_family(name, (2, 2, 3))
 
 
 def test_names_and_the_check_of_a_config_need_no_tensorflow():

@@ -9,8 +9,8 @@ from tf_keras import layers
 
 from qat.config import ModelConfig
 from qat.errors import ConfigError, ModelError
-from qat.models import build, task_of
-from qat.models.fit_to_data import with_known_sizes
+from qat.models import build, infer_task
+from qat.models.fit_to_data import fix_input_shape
 
 
 @pytest.fixture
@@ -105,10 +105,10 @@ def test_several_outputs_are_refused_by_name(theirs):
 
 def test_ten_features_with_ten_classes_are_a_classification(theirs):
     model = theirs(dense(10, inputs=10), input_shape=(10,), classes=10)
-    assert task_of(model) == "classification"
-    assert task_of(theirs(dense(10, None, inputs=10), input_shape=(10,), classes=2), 2) == "reconstruction"
+    assert infer_task(model) == "classification"
+    assert infer_task(theirs(dense(10, None, inputs=10), input_shape=(10,), classes=2), 2) == "reconstruction"
     logits = theirs(dense(10, None, inputs=10), input_shape=(10,), classes=10)
-    assert task_of(logits, 10) == "classification"
+    assert infer_task(logits, 10) == "classification"
 
 
 def test_an_autoencoder_may_end_in_a_sigmoid(theirs):
@@ -116,7 +116,7 @@ def test_an_autoencoder_may_end_in_a_sigmoid(theirs):
         inputs = layers.Input((8, 8, 1))
         return tf_keras.Model(inputs, layers.Conv2D(1, 3, padding="same", activation="sigmoid")(inputs))
 
-    assert task_of(theirs(make, input_shape=(8, 8, 1), classes=10), 10) == "reconstruction"
+    assert infer_task(theirs(make, input_shape=(8, 8, 1), classes=10), 10) == "reconstruction"
 
 
 def test_one_output_under_a_name_is_one_output(theirs):
@@ -125,7 +125,7 @@ def test_one_output_under_a_name_is_one_output(theirs):
         return tf_keras.Model(inputs, {"scores": layers.Dense(3, activation="softmax")(inputs["pixels"])})
 
     model = theirs(make, input_shape=(4,), classes=3)
-    assert task_of(model, 3) == "classification"
+    assert infer_task(model, 3) == "classification"
     assert (model.input_shape, model.output_shape) == ((None, 4), (None, 3))
 
 
@@ -167,7 +167,7 @@ class Odd(layers.Layer):
 @pytest.mark.parametrize("more", [(), (Odd(2.0),)], ids=["rebuilt", "wrapped"])
 def test_sizes_that_a_model_leaves_open_can_be_the_datas_and_every_weight_is_kept(more):
     model = open_sizes(*more)((8, 9, 1), 3)
-    known = with_known_sizes(model, (8, 9, 1))
+    known = fix_input_shape(model, (8, 9, 1))
     assert known.input_shape == (None, 8, 9, 1)
     assert all((a == b).all() for a, b in zip(known.get_weights(), model.get_weights(), strict=True))
     if not more:
@@ -177,4 +177,4 @@ def test_sizes_that_a_model_leaves_open_can_be_the_datas_and_every_weight_is_kep
 @pytest.mark.parametrize("shape", [(8, 8, 3), (8, 8)])
 def test_data_that_does_not_fit_an_open_model_leaves_it_as_it_is(shape):
     model = open_sizes()((8, 8, 1), 3)
-    assert with_known_sizes(model, shape) is model
+    assert fix_input_shape(model, shape) is model

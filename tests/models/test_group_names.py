@@ -78,10 +78,10 @@ def as_on_windows(path, folder):
 
 
 def arrays_in(path):
-    found = {}
+    arrays = {}
     with zipfile.ZipFile(path) as archive, h5py.File(archive.open("model.weights.h5")) as stored:
-        stored.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
-    return found
+        stored.visititems(lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    return arrays
 
 
 @pytest.mark.parametrize(

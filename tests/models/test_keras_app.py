@@ -8,8 +8,8 @@ from qat.errors import ConfigError, ModelError
 from qat.models import build
 
 
-def app(name, input_shape=(32, 32, 3), classes=5, **knobs):
-    return build(ModelConfig(name="keras_app", app=name, **knobs), input_shape, classes)
+def app(name, input_shape=(32, 32, 3), classes=5, **settings):
+    return build(ModelConfig(name="keras_app", app=name, **settings), input_shape, classes)
 
 
 def test_an_application_is_built_for_the_data():
@@ -40,13 +40,13 @@ def test_weights_of_another_model_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
         ({"app": None}, "model.app is not set. Say which, for example model.app=MobileNetV2"),
         ({"app": "mobilenet"}, "model.app=mobilenet: no such choice; did you mean MobileNet"),
         ({"app": "MobileNet", "weights": "imagenet"}, r"model.weights=imagenet: no such file \(a path, or null"),
     ],
 )
-def test_what_no_data_could_make_right_is_refused_before_building(knobs, message):
+def test_what_no_data_could_make_right_is_refused_before_building(settings, message):
     with pytest.raises(ConfigError, match=message):
-        build(ModelConfig(name="keras_app", **knobs), (32, 32, 3), 5)
+        build(ModelConfig(name="keras_app", **settings), (32, 32, 3), 5)

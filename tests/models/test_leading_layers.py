@@ -4,7 +4,7 @@ import pytest
 import tf_keras
 from tf_keras import layers
 
-from qat.models.leading_layers import multiplied_inputs
+from qat.models.leading_layers import find_unscaled_inputs
 
 
 def image(*front):
@@ -46,4 +46,4 @@ def two_inputs():
     ],
 )
 def test_inputs_that_go_into_kernels_as_they_come_are_found(model, multiplied):
-    assert multiplied_inputs(model()) == multiplied
+    assert find_unscaled_inputs(model()) == multiplied

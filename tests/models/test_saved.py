@@ -1,4 +1,4 @@
-"""A stranger's model: three kinds of file come back as they were, and everything else says what is the matter."""
+"""A saved model: three kinds of file come back as they were, and everything else says what is the matter."""
 
 import json
 import zipfile
@@ -13,7 +13,7 @@ from tf_keras import layers
 
 from qat.config import ModelConfig
 from qat.errors import ConfigError, ModelError
-from qat.models import build, load, task_of
+from qat.models import build, infer_task, load
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "models" / "mlperf_tiny"
 KINDS = ["model.keras", "model.h5", "model"]  # the last is a SavedModel folder
@@ -127,9 +127,9 @@ def test_what_is_saved_otherwise_is_told_by_its_kind(name, message, tmp_path):
 
 def test_a_checkpoint_is_told_by_its_prefix_and_by_its_folder(files, tmp_path):
     files["plain"].save_weights(tmp_path / "w")
-    for given in (tmp_path / "w", tmp_path):
+    for path in (tmp_path / "w", tmp_path):
         with pytest.raises(ModelError, match="a checkpoint, which holds weights only"):
-            load(str(given))
+            load(str(path))
 
 
 @pytest.mark.parametrize("kind", ["m.h5", "m.keras"])
@@ -221,7 +221,7 @@ def test_a_path_must_be_said_and_must_exist():
 )
 def test_the_published_mlperf_tiny_models_load(name, parameters, task):
     model = load(str(SHARED / name), trust=(SHARED / name).is_dir())
-    assert (model.count_params(), task_of(model)) == (parameters, task)
+    assert (model.count_params(), infer_task(model)) == (parameters, task)
 
 
 def test_weights_of_a_keras_3_model_are_taken_over_as_the_refusal_says():

@@ -17,7 +17,7 @@ from qat.errors import ModelError
 from qat.limits import Limits, use
 from qat.models import load
 from qat.models.untrusted import allowed
-from qat.models.untrusted.check_config import NotAllowedError, checked
+from qat.models.untrusted.check_config import NotAllowedError, validate_config
 
 ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -247,15 +247,15 @@ def test_the_child_has_no_right_to_write(tmp_path):
     import subprocess
     import sys
 
-    told = "from qat import jail; jail.limit(1 << 30, 5); print(jail.forbid_writing(), flush=True)\n"
-    told += (
+    code = "from qat import jail; jail.limit(1 << 30, 5); print(jail.forbid_writing(), flush=True)\n"
+    code += (
         f"import os\nfor do in (lambda: open({str(tmp_path / 'x')!r}, 'w'), lambda: os.mkdir({str(tmp_path / 'y')!r}),"
     )
-    told += (
+    code += (
         f" lambda: os.unlink({str(tmp_path / 'there')!r})):\n  try: do(); print('done')\n  except OSError: print('no')"
     )
     (tmp_path / "there").write_text("still")
-    ended = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     if ended.stdout.startswith("False"):
         pytest.skip("this system has no Landlock")
     assert ended.stdout.split() == ["True", "no", "no", "no"]
@@ -353,14 +353,14 @@ def test_adapted_preprocessing_comes_back_with_its_vocabulary_and_its_statistics
     scale.adapt(np.random.default_rng(0).random((50, 6)))
     model = tf_keras.Model([words, numbers], [lookup(words), scale(numbers)])
     model.save(tmp_path / "m.keras")
-    given = [tf.constant([["a d"], ["e x"]]), np.ones((2, 6), np.float32)]
-    for ours, theirs in zip(load(str(tmp_path / "m.keras"))(given), model(given), strict=True):
+    inputs = [tf.constant([["a d"], ["e x"]]), np.ones((2, 6), np.float32)]
+    for ours, theirs in zip(load(str(tmp_path / "m.keras"))(inputs), model(inputs), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_arithmetic_between_layers_loads_without_trust(tmp_path):
     inputs = layers.Input((8, 8, 3))
-    given = [
+    outputs = [
         inputs[:, 1:, :, :2], tf.nn.relu6(inputs + 3.0) / 6.0, tf.image.resize(inputs, (4, 4)),
         tf.reduce_mean(inputs, [1, 2]),
         tf.where(inputs > 0.5, inputs, -inputs), tf.transpose(inputs, [0, 2, 1, 3]), tf.concat([inputs, inputs], -1),
@@ -370,7 +370,7 @@ def test_arithmetic_between_layers_loads_without_trust(tmp_path):
         inputs**2, 1 - inputs, abs(inputs), tf.math.top_k(inputs, 2).values, tf.one_hot(tf.argmax(inputs, -1), 3),
         tf.nn.conv2d(inputs, np.ones((2, 2, 3, 4), np.float32), 1, "SAME"),
     ]  # fmt: skip
-    model = tf_keras.Model(inputs, given)
+    model = tf_keras.Model(inputs, outputs)
     sample = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
     for kind in ("keras", "h5"):
         model.save(tmp_path / f"m.{kind}")
@@ -393,13 +393,13 @@ def test_a_file_of_windows_keras_loads(tmp_path):
 
 def test_a_config_is_refused_wherever_in_it_something_is_named():
     good = json.loads(plain().to_json())
-    assert checked(good)["class_name"] == "Functional"
+    assert validate_config(good)["class_name"] == "Functional"
     for value in ({"class_name": "Lambda", "config": {}}, {"class_name": "__lambda__", "config": {"value": "x"}}):
-        for place in ({"a": value}, [1, [value]], {"class_name": "Dense", "config": {"x": value}}):
+        for section in ({"a": value}, [1, [value]], {"class_name": "Dense", "config": {"x": value}}):
             planted = json.loads(json.dumps(good))
-            planted["config"]["layers"][1]["config"]["somewhere"] = place
+            planted["config"]["layers"][1]["config"]["somewhere"] = section
             with pytest.raises(NotAllowedError):
-                checked(planted)
+                validate_config(planted)
 
 
 def test_a_quantization_aware_model_of_ours_loads_without_trust_where_nothing_has_imported_it(tmp_path):
@@ -416,7 +416,7 @@ def test_a_quantization_aware_model_of_ours_loads_without_trust_where_nothing_ha
     quantized = quantize_model(float_model, sample)
     quantized.save(tmp_path / "qat.keras")
     np.save(tmp_path / "there.npy", quantized.predict(sample, verbose=0))
-    told = "import numpy as np; from qat.models import load; m = load('qat.keras'); np.save('here.npy', m.predict("
-    told += "np.random.default_rng(0).random((100, 8, 8, 3), np.float32), verbose=0))"
-    subprocess.run([sys.executable, "-c", told], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": ROOT})
+    code = "import numpy as np; from qat.models import load; m = load('qat.keras'); np.save('here.npy', m.predict("
+    code += "np.random.default_rng(0).random((100, 8, 8, 3), np.float32), verbose=0))"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": ROOT})
     np.testing.assert_array_equal(np.load(tmp_path / "here.npy"), np.load(tmp_path / "there.npy"))

@@ -11,9 +11,9 @@ import pytest
 
 import qat
 from qat.cli import compose
-from qat.cli.options import knobs
+from qat.cli.options import list_settings
 from qat.cli.options_page import COMMANDS, options_page
-from qat.cli.sweeps.requested_jobs import arguments_of, flags_first, requested
+from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, put_flags_first
 from qat.config import Config
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def test_the_page_of_options_is_that_of_todays_config():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_knob_says_what_it_does(command: str):
-    assert [knob.key for knob in knobs(COMMANDS[command]) if not knob.meaning] == []
+    assert [setting.key for setting in list_settings(COMMANDS[command]) if not setting.meaning] == []
 
 
 def test_the_readme_is_a_landing_page():
@@ -105,5 +105,5 @@ def test_the_readme_is_a_landing_page():
 
 @pytest.mark.parametrize("command", commands())
 def test_each_command_of_the_guides_composes(command: str):
-    for overrides in requested(arguments_of(flags_first(shlex.split(command))), "train", Config):
+    for overrides in list_requested_jobs(parse_arguments(put_flags_first(shlex.split(command))), "train", Config):
         compose(overrides)

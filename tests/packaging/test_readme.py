@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qat.cli import compose
-from qat.cli.sweeps.requested_jobs import arguments_of, flags_first, requested
+from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, put_flags_first
 from qat.config import Config
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_each_file_that_the_readme_links_is_there():
 
 @pytest.mark.parametrize("command", [text for text in COMMANDS if not any(key in text for key in NEEDS_FILES)])
 def test_each_command_composes(command):
-    for overrides in requested(arguments_of(flags_first(shlex.split(command))), "train", Config):
+    for overrides in list_requested_jobs(parse_arguments(put_flags_first(shlex.split(command))), "train", Config):
         compose(overrides)
 
 

@@ -9,7 +9,7 @@ from qat.contract import Contract, apply
 from qat.data import load
 from qat.diagnosis.normalisations import TRIED, contracts_for, in_python
 from qat.errors import ModelError
-from qat.models.leading_layers import is_untrained, scaled_by_first_layers
+from qat.models.leading_layers import apply_scaling_layers, is_untrained
 from qat.reporting import Board, Progress
 from qat.stages.contract_check import TO_PIXELS, check_contract
 from qat.stages.run import Run
@@ -165,14 +165,14 @@ def test_models_that_the_run_makes_itself_are_not_asked(check):
 def test_scaling_is_followed_whatever_it_is_written_as(make, highest):
     entry = tf_keras.Input((4, 4, 3))
     model = tf_keras.Model(entry, layers.Conv2D(2, 3)(make(entry)))
-    names, values = scaled_by_first_layers(model, np.full((1, 4, 4, 3), 255, np.float32))
+    names, values = apply_scaling_layers(model, np.full((1, 4, 4, 3), 255, np.float32))
     assert names
     np.testing.assert_allclose(values, highest, atol=1e-5)
 
 
 def test_a_model_that_begins_with_weights_scales_nothing():
     model = classifier(layers.Conv2D(3, 1), layers.Rescaling(2.0))
-    assert scaled_by_first_layers(model, np.zeros((1, 6, 6, 3), np.float32)) is None
+    assert apply_scaling_layers(model, np.zeros((1, 6, 6, 3), np.float32)) is None
 
 
 def test_weights_that_were_trained_are_told_from_those_that_were_not():

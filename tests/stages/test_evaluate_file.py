@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qat import data, rundir
-from qat.cli import by_path, compose
+from qat.cli import compose, expand_path_argument
 from qat.commands import command
 from qat.config import EvaluateConfig
 from qat.contract import Contract
@@ -158,7 +158,7 @@ def test_a_file_that_is_none_is_refused(tmp_path, evaluated):
 
 
 def test_data_may_be_named_by_its_path():
-    assert by_path("data=my.npz") == ["data=npz", "data.path=my.npz"]
-    assert by_path("data=my/pictures") == ["data=image_folder", "data.path=my/pictures"]
-    assert by_path("data=digits") == ["data=digits"]
-    assert by_path("model=my.keras") == ["model=saved", "model.path=my.keras"]
+    assert expand_path_argument("data=my.npz") == ["data=npz", "data.path=my.npz"]
+    assert expand_path_argument("data=my/pictures") == ["data=image_folder", "data.path=my/pictures"]
+    assert expand_path_argument("data=digits") == ["data=digits"]
+    assert expand_path_argument("model=my.keras") == ["model=saved", "model.path=my.keras"]

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from qat.cli import compose
-from qat.cli.extras import is_there
+from qat.cli.extras import is_installed
 from qat.commands import install_command
 from qat.errors import ConfigError
 
@@ -49,7 +49,7 @@ def test_it_ends_with_what_results_json_says(finished, rows):
 def test_a_choice_says_which_loggers_there_are(choice, asked_for):
     log = compose(choice).log
     assert (log.tensorboard, log.csv) == asked_for
-    assert log.mlflow is ("logger=many" in choice and is_there("mlflow"))
+    assert log.mlflow is ("logger=many" in choice and is_installed("mlflow"))
 
 
 def test_mlflow_is_refused_before_work_where_it_is_missing(monkeypatch):

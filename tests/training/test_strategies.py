@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from qat.cli import compose
-from qat.cli.launchers.worker import as_worker
+from qat.cli.launchers.worker import redirect_worker_files
 from qat.errors import ConfigError
 from qat.training.cluster import is_chief
 
@@ -133,8 +133,8 @@ def test_the_chief_is_the_first_worker_unless_one_is_named_so(monkeypatch):
 def test_a_worker_leaves_nothing_in_the_chiefs_folder(monkeypatch):
     command = ["train.strategy=multiworker", "hydra.run.dir=run"]
     monkeypatch.setenv("TF_CONFIG", config_of(0))
-    assert as_worker(command) == command
+    assert redirect_worker_files(command) == command
     monkeypatch.setenv("TF_CONFIG", config_of(1))
-    assert as_worker(command)[-1] == "hydra/job_logging=none"
+    assert redirect_worker_files(command)[-1] == "hydra/job_logging=none"
     with pytest.raises(ConfigError, match="several processes share one job; a sweep shares jobs out"):
-        as_worker(["-m", *command])
+        redirect_worker_files(["-m", *command])

@@ -4,56 +4,62 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from omegaconf import DictConfig
 
-from qat.cli.sweeps.resume import key_of
+from qat.cli.sweeps.resume import key_of_override
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _joblib(launcher: Any, jobs: int) -> int:
-    """However few the jobs: workers live on from batch to batch, and TensorFlow sets its threads once a process."""
+def _joblib_share(launcher: DictConfig, jobs: int) -> int:
+    """It does not depend on `jobs`: workers serve several batches, and TensorFlow sets its threads once per process."""
     workers = int(launcher.n_jobs)
     return cores() // (workers if workers > 0 else max(1, cores() + 1 + workers))
 
 
-def _ray(launcher: Any, jobs: int) -> int:
+def _ray_share(launcher: DictConfig, jobs: int) -> int:
     return int(launcher.cpus_per_job)
 
 
-def _slurm(launcher: Any, jobs: int) -> int:
+def _slurm_share(launcher: DictConfig, jobs: int) -> int:
     return int(launcher.cpus_per_task or 1)
 
 
-def _side_by_side(launcher: Any, jobs: int) -> int:
+def _equal_share(launcher: DictConfig, jobs: int) -> int:
     return cores() // jobs
 
 
-SHARES: dict[str, Callable[[Any, int], int]] = {
-    "JoblibLauncher": _joblib,
-    "RayLauncher": _ray,
-    "SlurmLauncher": _slurm,
-    "LocalLauncher": _side_by_side,  # of submitit: starts all jobs at once
+SHARES: dict[str, Callable[[DictConfig, int], int]] = {
+    "JoblibLauncher": _joblib_share,
+    "RayLauncher": _ray_share,
+    "SlurmLauncher": _slurm_share,
+    "LocalLauncher": _equal_share,  # of submitit: starts all jobs at once
 }
 """Class of a launcher -> threads of one of `jobs` jobs. Jobs of a launcher that is not here run one after another."""
 
 
-def shared_out(config: DictConfig, jobs: int, given: Sequence[str]) -> list[str]:
-    """Overrides that give each of `jobs` jobs its share of the cores, and its own lines of progress.
+def share_cores(config: DictConfig, jobs: int, overrides: Sequence[str]) -> list[str]:
+    """Share the cores of the machine between jobs that run at the same time.
 
-    What the command line says itself (`given`) is left as it is.
+    Args:
+        config: of the sweep, with Hydra's section.
+        jobs: how many jobs the launcher gets.
+        overrides: of one job; a setting among them is left as it is.
+
+    Returns:
+        Overrides for each job: its number of threads, and `log.progress=plain`, since progress bars of several jobs
+        would overwrite each other. Empty for a launcher that runs one job after another.
     """
     name = str(config.hydra.launcher._target_).rpartition(".")[2]
     if name not in SHARES or "train" not in config or "threads" not in config:
         return []
     share = max(1, SHARES[name](config.hydra.launcher, jobs))
-    wanted = {"train.threads": str(share), "threads": str(share)}
+    settings = {"train.threads": str(share), "threads": str(share)}
     if config.log.progress == "auto":
-        wanted["log.progress"] = "plain"  # bars of several jobs would paint over each other
-    said = {key_of(override) for override in given}
-    return [f"{key}={value}" for key, value in wanted.items() if key not in said]
+        settings["log.progress"] = "plain"  # bars of several jobs would overwrite each other
+    keys_set = {key_of_override(override) for override in overrides}
+    return [f"{key}={value}" for key, value in settings.items() if key not in keys_set]

@@ -1,4 +1,4 @@
-"""How a job ended whose process did not live to tell."""
+"""The result of a job whose process died before it could return one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from hydra.core.utils import JobReturn, JobStatus
 from qat.errors import JobError
 
 
-def without_return(error: BaseException) -> JobReturn:
-    """What a launcher gives for a job that its engine lost."""
+def make_failed_return(error: BaseException) -> JobReturn:
+    """Make what a launcher returns for a job that its engine lost."""
     return JobReturn(
-        status=JobStatus.FAILED, _return_value=JobError(f"its process ended without a word: {in_a_line(error)}")
+        status=JobStatus.FAILED,
+        _return_value=JobError(f"its process ended without a word: {format_in_one_line(error)}"),
     )
 
 
-def in_a_line(error: BaseException) -> str:
-    """
-    >>> in_a_line(RuntimeError("no sbatch\\n  here"))
+def format_in_one_line(error: BaseException) -> str:
+    """Format an error's type and message in one line, the message cut to 500 characters.
+
+    >>> format_in_one_line(RuntimeError("no sbatch\\n  here"))
     'RuntimeError: no sbatch here'
     """
     return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job, setup_globals
@@ -17,8 +17,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from qat.cli.extras import needs
-from qat.cli.launchers.exit_reason import without_return
+from qat.cli.extras import require_extra
+from qat.cli.launchers.exit_reason import make_failed_return
+
+if TYPE_CHECKING:
+    import ray
 
 log = logging.getLogger(__name__)
 
@@ -36,41 +39,60 @@ class RayLauncher(Launcher):
         init: Any,
     ) -> None:
         self.address, self.cores = address, cores
-        self.wants = {"num_cpus": cpus_per_job, "num_gpus": gpus_per_job}
+        self.resources = {"num_cpus": cpus_per_job, "num_gpus": gpus_per_job}
         if memory_gb_per_job is not None:
-            self.wants["memory"] = int(memory_gb_per_job * 2**30)
+            self.resources["memory"] = int(memory_gb_per_job * 2**30)
         self.init = OmegaConf.to_container(init) if OmegaConf.is_config(init) else dict(init or {})
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        needs("ray", "ray", "hydra/launcher=ray")
+        """Take what Hydra gives to every launcher.
+
+        Args:
+            hydra_context: Hydra's loader of configs and its callbacks.
+            task_function: the job; it takes the composed config.
+            config: of the sweep, with Hydra's section.
+
+        Raises:
+            ConfigError: Ray is not installed.
+        """
+        require_extra("ray", "ray", "hydra/launcher=ray")
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run all jobs and wait for them.
+
+        Args:
+            job_overrides: overrides of each job.
+            initial_job_idx: number of the first job within the sweep, from 0.
+
+        Returns:
+            One result per job, in their order; a failed one for a job whose process or machine died.
+        """
         import ray
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         started_here = not ray.is_initialized()
         if started_here:
-            ray.init(**self._beginning())
+            ray.init(**self._init_arguments())
         try:
-            # A task that dies is not tried again in silence: most that die do so for want of memory.
-            task = ray.remote(max_retries=0, **self.wants)(_one_job)
+            # A task that dies is not silently tried again: most that die ran out of memory.
+            task = ray.remote(max_retries=0, **self.resources)(_run_job)
             references = [
-                task.remote(self.hydra_context, self._config_of(each, number), self.task_function, _surroundings())
+                task.remote(self.hydra_context, self._compose_job(each, number), self.task_function, _process_state())
                 for number, each in enumerate(job_overrides, start=initial_job_idx)
             ]
-            return [_ended(reference) for reference in references]
+            return [_wait_for_result(reference) for reference in references]
         finally:
             if started_here:
                 ray.shutdown()
 
-    def _beginning(self) -> dict[str, Any]:
-        """Arguments of ray.init. What a cluster has can only be said of one that is started here."""
+    def _init_arguments(self) -> dict[str, Any]:
+        """Arguments of ray.init. Only a cluster that is started here takes a number of cores."""
         here = {"include_dashboard": False} | ({"num_cpus": self.cores} if self.cores else {})
         return {"address": self.address, "log_to_driver": True} | ({} if self.address else here) | self.init
 
-    def _config_of(self, overrides: Sequence[str], number: int) -> DictConfig:
+    def _compose_job(self, overrides: Sequence[str], number: int) -> DictConfig:
         log.info(f"\t#{number} : {' '.join(filter_overrides(overrides))}")
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
@@ -78,13 +100,15 @@ class RayLauncher(Launcher):
         return config
 
 
-def _surroundings() -> tuple[str, Any]:
+def _process_state() -> tuple[str, Any]:
     return str(Path.cwd()), Singleton.get_state()
 
 
-def _one_job(context: HydraContext, config: DictConfig, task: TaskFunction, surroundings: tuple[str, Any]) -> JobReturn:
-    """In a process of Ray's, perhaps on another machine; folders are named from where the sweep was started."""
-    folder, state = surroundings
+def _run_job(
+    context: HydraContext, config: DictConfig, task: TaskFunction, process_state: tuple[str, Any]
+) -> JobReturn:
+    """Run one job in a process of Ray, perhaps on another machine, in the working folder of the sweep's process."""
+    folder, state = process_state
     os.chdir(folder)
     setup_globals()
     Singleton.set_state(state)
@@ -97,10 +121,10 @@ def _one_job(context: HydraContext, config: DictConfig, task: TaskFunction, surr
     )
 
 
-def _ended(reference: Any) -> JobReturn:
+def _wait_for_result(reference: ray.ObjectRef) -> JobReturn:
     import ray
 
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:  # the process died, or its machine
-        return without_return(error)
+        return make_failed_return(error)

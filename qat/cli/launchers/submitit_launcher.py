@@ -1,4 +1,4 @@
-"""`hydra/launcher=submitit_slurm` and `submitit_local` of Hydra's authors, but a job that dies takes no other along.
+"""`hydra/launcher=submitit_slurm` and `submitit_local` of Hydra's authors, but a job that dies does not end the others.
 
 Theirs raises for the first job that Slurm lost (out of memory, out of time) and forgets those that are still queued.
 """
@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, filter_overrides
@@ -19,18 +19,30 @@ from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 from omegaconf import OmegaConf
 
-from qat.cli.launchers.exit_reason import without_return
+from qat.cli.launchers.exit_reason import make_failed_return
+
+if TYPE_CHECKING:
+    import submitit
 
 log = logging.getLogger(__name__)
 
 SECONDS_FOR_A_FILE = 20  # until a file that another machine wrote is seen here
-_OF_THE_EXECUTOR = ("submitit_folder", "max_num_timeout")
+_EXECUTOR_SETTINGS = ("submitit_folder", "max_num_timeout")
 
 
-class PatientLauncher(BaseSubmititLauncher):
+class ArrayLauncher(BaseSubmititLauncher):
     """Submits all jobs as one array and waits for each."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Submit all jobs as one array and wait for them.
+
+        Args:
+            job_overrides: overrides of each job.
+            initial_job_idx: number of the first job within the sweep, from 0.
+
+        Returns:
+            One result per job, in their order; a failed one for a job that was lost.
+        """
         logging.getLogger("submitit").setLevel(logging.ERROR)  # warns at every look where Slurm has no accounting
         sweep_dir = Path(str(self.config.hydra.sweep.dir))
         sweep_dir.mkdir(parents=True, exist_ok=True)
@@ -41,31 +53,31 @@ class PatientLauncher(BaseSubmititLauncher):
             calls.append((list(overrides), "hydra.sweep.dir", number, str(number), state))
         jobs = self._executor().map_array(self, *zip(*calls, strict=True))
         log.info(f"Submitted as {', '.join(str(job.job_id) for job in jobs)}; logs are in {sweep_dir / '.submitit'}")
-        return [_ended(job, self._EXECUTOR == "slurm") for job in jobs]
+        return [_wait_for_result(job, self._EXECUTOR == "slurm") for job in jobs]
 
-    def _executor(self) -> Any:
+    def _executor(self) -> submitit.AutoExecutor:
         import submitit
 
         folder = self.params["submitit_folder"]
-        started = {
+        executor_settings = {
             f"{self._EXECUTOR}_max_num_timeout": self.params[key] for key in self.params if key == "max_num_timeout"
         }
-        executor = submitit.AutoExecutor(folder=folder, cluster=self._EXECUTOR, **started)
+        executor = submitit.AutoExecutor(folder=folder, cluster=self._EXECUTOR, **executor_settings)
         shared = OmegaConf.structured(BaseQueueConf).keys()
-        wanted = {key: value for key, value in self.params.items() if key not in _OF_THE_EXECUTOR}
+        job_settings = {key: value for key, value in self.params.items() if key not in _EXECUTOR_SETTINGS}
         executor.update_parameters(
-            **{key if key in shared else f"{self._EXECUTOR}_{key}": value for key, value in wanted.items()}
+            **{key if key in shared else f"{self._EXECUTOR}_{key}": value for key, value in job_settings.items()}
         )
         return executor
 
 
-class LocalLauncher(PatientLauncher):
+class LocalLauncher(ArrayLauncher):
     """`hydra/launcher=submitit_local`"""
 
     _EXECUTOR = "local"
 
 
-class SlurmLauncher(PatientLauncher):
+class SlurmLauncher(ArrayLauncher):
     """`hydra/launcher=submitit_slurm`"""
 
     _EXECUTOR = "slurm"
@@ -74,7 +86,7 @@ class SlurmLauncher(PatientLauncher):
 LAUNCHERS = {"submitit_local": LocalLauncher, "submitit_slurm": SlurmLauncher}
 
 
-def _ended(job: Any, in_queue: bool) -> JobReturn:
+def _wait_for_result(job: submitit.Job, in_queue: bool) -> JobReturn:
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:
@@ -82,15 +94,15 @@ def _ended(job: Any, in_queue: bool) -> JobReturn:
             _wait(job)
         return job.results()[0]
     except (FailedJobError, UncompletedJobError, LostJobError) as error:
-        return without_return(error)
+        return make_failed_return(error)
 
 
 class LostJobError(Exception):
-    """Slurm knows a job no more, and it left no result."""
+    """Slurm no longer knows a job, and the job left no result."""
 
 
-def _wait(job: Any) -> None:
-    """Until there is a result, or none can come: a Slurm without accounting does not tell that a job died."""
+def _wait(job: submitit.Job) -> None:
+    """Wait until there is a result, or none can come: a Slurm without accounting does not report that a job died."""
     gone_since: float | None = None
     while not job.paths.result_pickle.exists() and not job.done():
         if job.watcher.get_state(job.job_id, mode="standard") == "UNKNOWN" and _left_the_queue(job):
@@ -100,8 +112,8 @@ def _wait(job: Any) -> None:
         time.sleep(1)
 
 
-def _left_the_queue(job: Any) -> bool:
+def _left_the_queue(job: submitit.Job) -> bool:
     if shutil.which("squeue") is None:
         return False
-    asked = subprocess.run(["squeue", "-h", "-j", job.job_id], capture_output=True, text=True)
-    return not asked.stdout.strip() and (asked.returncode == 0 or "Invalid job id" in asked.stderr)
+    answer = subprocess.run(["squeue", "-h", "-j", job.job_id], capture_output=True, text=True)
+    return not answer.stdout.strip() and (answer.returncode == 0 or "Invalid job id" in answer.stderr)

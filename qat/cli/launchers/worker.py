@@ -1,4 +1,4 @@
-"""The command line of one of several workers: only the chief leaves files, Hydra's own among them."""
+"""The command line of one of several workers: only the chief keeps its files, Hydra's own included."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 
-from qat.cli.sweeps.resume import quoted
+from qat.cli.sweeps.resume import quote
 from qat.errors import ConfigError
 from qat.training.cluster import is_chief
 
 CHOICE = "train.strategy=multiworker"
 
 
-def as_worker(argv: Sequence[str]) -> list[str]:
-    """`argv`, and for a worker that is not the chief a run directory that is thrown away.
+def redirect_worker_files(argv: Sequence[str]) -> list[str]:
+    """Give a worker that is not the chief a temporary run directory, which is removed at its end.
 
     Raises:
-        ConfigError: a sweep over several workers, or a TF_CONFIG that says nothing.
+        ConfigError: a sweep over several workers, or a TF_CONFIG that cannot be read.
     """
     if CHOICE not in argv:
         return list(argv)
@@ -29,4 +29,4 @@ def as_worker(argv: Sequence[str]) -> list[str]:
         return list(argv)
     folder = tempfile.mkdtemp(prefix="qat-worker-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return [*argv, f"hydra.run.dir={quoted(folder)}", "hydra.output_subdir=null", "hydra/job_logging=none"]
+    return [*argv, f"hydra.run.dir={quote(folder)}", "hydra.output_subdir=null", "hydra/job_logging=none"]

@@ -1,4 +1,4 @@
-"""Which jobs of a sweep directory are done: found by what they were asked to do, not by their number."""
+"""Which jobs of a sweep directory are finished: recognized by their config, not by their number."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from qat.setting import NOTHING, without_effect
 
 HYDRA_FOLDER = ".hydra"
 WITHOUT_EFFECT = without_effect(Config, NOTHING)  # a job resumed with more threads, or another cache, is the same
-ONCE_THE_DEFAULT = {"samples": 256, "min_samples": 100}  # of quant.calibration, in sweeps that are older than its null
+OLD_DEFAULTS = {"samples": 256, "min_samples": 100}  # of quant.calibration, before its default was null
 
 
 @dataclass(frozen=True)
-class FoundJob:
-    folder: str  # inside the sweep's directory
+class JobFolder:
+    """The folder of a job that was started, and whether it holds results."""
+
+    folder: str  # relative to the sweep's directory
     finished: bool
 
 
 def fingerprint(config: DictConfig) -> str:
-    """A digest of everything in a job's config that has an effect.
+    """A digest (SHA-256) of everything in a job's config that has an effect on results.
 
     >>> a, b, c = ({"seed": 1, "threads": 2}, {"threads": None, "seed": 1}, {"seed": 2, "threads": 2})
     >>> fingerprint(OmegaConf.create(a)) == fingerprint(OmegaConf.create(b))
@@ -44,13 +46,16 @@ def fingerprint(config: DictConfig) -> str:
     for key in WITHOUT_EFFECT:
         _drop(values, key)
     calibration = (values.get("quant") or {}).get("calibration") or {}
-    calibration.update({key: old for key, old in ONCE_THE_DEFAULT.items() if calibration.get(key, old) is None})
+    calibration.update({key: old for key, old in OLD_DEFAULTS.items() if calibration.get(key, old) is None})
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def found_jobs(sweep_dir: Path) -> tuple[dict[str, FoundJob], list[str]]:
-    """The jobs in a sweep directory by their fingerprint, a finished one first, and the folders nobody can know."""
-    jobs: dict[str, FoundJob] = {}
+def find_jobs(sweep_dir: Path) -> tuple[dict[str, JobFolder], list[str]]:
+    """Find the jobs in a sweep directory by their fingerprint, and the folders whose config cannot be read.
+
+    Of several folders of one job, a finished one is preferred.
+    """
+    jobs: dict[str, JobFolder] = {}
     unknown = []
     for folder in _job_folders(sweep_dir):
         name = folder.relative_to(sweep_dir).as_posix()
@@ -59,14 +64,14 @@ def found_jobs(sweep_dir: Path) -> tuple[dict[str, FoundJob], list[str]]:
         except (OSError, ValueError, TypeError, AttributeError, OmegaConfBaseException, YAMLError):
             unknown.append(name)
             continue
-        found = FoundJob(name, (folder / rundir.RESULTS).is_file())
-        if key not in jobs or (found.finished and not jobs[key].finished):
-            jobs[key] = found
+        job = JobFolder(name, (folder / rundir.RESULTS).is_file())
+        if key not in jobs or (job.finished and not jobs[key].finished):
+            jobs[key] = job
     return jobs, unknown
 
 
-def why_failed(folder: Path) -> tuple[str, int] | None:
-    """The message and exit code that a failed job left; None where it left none."""
+def read_failure(folder: Path) -> tuple[str, int] | None:
+    """Read the message and exit code that a failed job left; None where it left none."""
     try:
         record = rundir.read_json(folder / rundir.FAILED)
         return str(record["message"]), int(record["exit_code"])
@@ -75,7 +80,7 @@ def why_failed(folder: Path) -> tuple[str, int] | None:
 
 
 def _job_folders(sweep_dir: Path) -> Iterator[Path]:
-    """Folders that Hydra made for a job, in order; what lies deeper inside one is its own."""
+    """Folders that Hydra made for a job, in order; folders inside one belong to it and are not searched."""
     for path, folders, _ in os.walk(sweep_dir):
         if HYDRA_FOLDER in folders and Path(path) != sweep_dir:
             folders.clear()

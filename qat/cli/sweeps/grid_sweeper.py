@@ -1,4 +1,4 @@
-"""Hydra's sweeps, with an end: every job is run whatever another did, and a table says what came of them."""
+"""Hydra's sweeps: every job is run even if another failed, and a table at the end shows their results."""
 
 from __future__ import annotations
 
@@ -16,51 +16,59 @@ from omegaconf import DictConfig, OmegaConf
 
 from qat import rundir
 from qat.cli.sweeps.jobs import Jobs
-from qat.cli.sweeps.resume import KEY, RECORD, key_of, said_again
+from qat.cli.sweeps.resume import KEY, RECORD, key_of_override, select_untrusted_overrides
 from qat.commands import command
 from qat.errors import SweepError
 
-_LOUD = ("hydra._internal.core_plugins.basic_launcher", "hydra_plugins.hydra_joblib_launcher._core")
+_VERBOSE_LAUNCHERS = ("hydra._internal.core_plugins.basic_launcher", "hydra_plugins.hydra_joblib_launcher._core")
 COMPARISON = "compare"  # folder of the page, inside the sweep's
 
 
 class GridSweeper(BasicSweeper):
-    """Every combination, as Hydra's own `basic` sweeper; jobs that a resumed directory holds finished are left out."""
+    """Every combination, as Hydra's own `basic` sweeper; jobs that are finished in a resumed directory are skipped."""
 
     def sweep(self, arguments: list[str]) -> list[Any]:
-        of_jobs = [argument for argument in arguments if key_of(argument) != KEY]
-        batches = self.split_arguments(self._parsed([*self._parse_config(), *of_jobs]), self.max_batch_size)
-        jobs = Jobs.of(self.config)
-        with one_sweep(jobs, self.config):
+        job_arguments = [argument for argument in arguments if key_of_override(argument) != KEY]
+        batches = self.split_arguments(self._parse([*self._parse_config(), *job_arguments]), self.max_batch_size)
+        jobs = Jobs.from_config(self.config)
+        with claim_sweep(jobs, self.config):
             for batch in batches:
-                configs = self._composed(batch)
-                chosen = jobs.add_missing(batch, configs) if self._resuming() else jobs.add(batch)
-                jobs.launch(self.launcher, self.config, chosen)
+                configs = self._compose_jobs(batch)
+                to_run = jobs.add_missing(batch, configs) if self._is_resuming() else jobs.add(batch)
+                jobs.launch(self.launcher, self.config, to_run)
         return [job.value for job in jobs.all]
 
-    def _resuming(self) -> bool:
-        return bool(OmegaConf.select(self.config, KEY))  # a door without such a key has sweeps as well
+    def _is_resuming(self) -> bool:
+        return bool(OmegaConf.select(self.config, KEY))  # other commands than train have no such key
 
-    def _parsed(self, overrides: list[str]) -> list[Any]:
+    def _parse(self, overrides: list[str]) -> list[Any]:
         return OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(overrides)
 
-    def _composed(self, batch: Sequence[Sequence[str]]) -> list[DictConfig]:
-        """The config of each job: what cannot be composed ends the sweep before its first job."""
+    def _compose_jobs(self, batch: Sequence[Sequence[str]]) -> list[DictConfig]:
+        """Compose the config of each job, so that a faulty one ends the sweep before its first job."""
         return [self.hydra_context.config_loader.load_sweep_config(self.config, list(each)) for each in batch]
 
 
 @contextmanager
-def one_sweep(jobs: Jobs, config: DictConfig) -> Iterator[None]:
-    """Claim the sweep's directory, and say at its end what came of the jobs.
+def claim_sweep(jobs: Jobs, config: DictConfig) -> Iterator[None]:
+    """Lock the sweep's directory, run the block, then show the results of its jobs.
+
+    Args:
+        jobs: of the sweep; the block adds and launches them.
+        config: of the sweep, with Hydra's section; saved in the directory for `sweep.resume`.
+
+    Returns:
+        A context manager.
 
     Raises:
-        SweepError: some failed.
+        SweepError: some jobs failed; its exit code is theirs where they agree, else 1.
+        RunDirError: another process runs a sweep in the directory.
     """
     setup_globals()
-    for launcher in _LOUD:
+    for launcher in _VERBOSE_LAUNCHERS:
         logging.getLogger(launcher).setLevel(
             logging.WARNING
-        )  # all overrides of each job in a line; a job says its folder
+        )  # these print all overrides of each job; a job prints its folder itself
     jobs.sweep_dir.mkdir(parents=True, exist_ok=True)
     with rundir.lock(jobs.sweep_dir / ".sweep.lock", wait=False):
         OmegaConf.save(config, jobs.sweep_dir / RECORD)
@@ -71,20 +79,29 @@ def one_sweep(jobs: Jobs, config: DictConfig) -> Iterator[None]:
                 resume = resume_command(jobs.sweep_dir, config)
                 print(f"qat: to run what is missing:\n  {resume}", file=sys.stderr, flush=True)
             raise
-        _show(jobs)
-        _report(jobs, config)
+        _show_results(jobs)
+        _raise_failures(jobs, config)
 
 
 def resume_command(sweep_dir: Path, config: DictConfig) -> str:
-    given = [
+    """The command that goes on with a sweep.
+
+    Args:
+        sweep_dir: the directory of the sweep.
+        config: of the sweep, with Hydra's section.
+
+    Returns:
+        One line for a shell; it repeats overrides that are not taken from a folder without being repeated.
+    """
+    overrides = [
         str(part) for kind in ("hydra", "task") for part in OmegaConf.select(config, f"hydra.overrides.{kind}") or ()
     ]
-    return command(config.hydra.job.name, f"sweep.resume={sweep_dir}", *said_again(given))
+    return command(config.hydra.job.name, f"sweep.resume={sweep_dir}", *select_untrusted_overrides(overrides))
 
 
-def _show(jobs: Jobs) -> None:
-    """The leaderboard, and the comparison in a folder of its own, where a job left a result."""
-    folders = {job.folder: jobs.untold(job) for job in jobs.all if job.folder is not None}
+def _show_results(jobs: Jobs) -> None:
+    """Print the leaderboard and write the comparison page, if at least one job left a result."""
+    folders = {job.folder: jobs.overrides_outside_name(job) for job in jobs.all if job.folder is not None}
     if not any((jobs.sweep_dir / folder / rundir.RESULTS).is_file() for folder in folders):
         return
     from qat.reporting import open_address, open_command
@@ -100,12 +117,12 @@ def _show(jobs: Jobs) -> None:
         print(f"curves of all jobs:\n  {open_command(jobs.sweep_dir)}\nthen open\n  {open_address()}", flush=True)
 
 
-def _report(jobs: Jobs, config: DictConfig) -> None:
+def _raise_failures(jobs: Jobs, config: DictConfig) -> None:
     failed = jobs.failed()
     if not failed:
         return
     lines = [f"{len(failed)} of {len(jobs.all)} jobs failed:"]
-    lines += [f"  {jobs.told(job)}\n      {job.error}" for job in failed]
+    lines += [f"  {jobs.describe(job)}\n      {job.error}" for job in failed]
     if "sweep" in config:
         lines.append(f"To run again what did not finish:\n  {resume_command(jobs.sweep_dir, config)}")
     codes = {job.exit_code for job in failed}

@@ -1,4 +1,4 @@
-"""Which configs a command line asks for: one, or, swept, as many as show every swept value once."""
+"""Which configs a command line asks for: one, or for a sweep as many as it takes to check every swept value once."""
 
 from __future__ import annotations
 
@@ -18,19 +18,28 @@ from qat.cli.explain import explain
 from qat.commands import command
 from qat.errors import ConfigError
 
-_OF_SWEEPS = ("hydra/launcher=", "hydra/sweeper=")
-_FLAGS_THAT_ONLY_SHOW = ("hydra_help", "version", "cfg", "info", "shell_completion")
-_FLAGS_THAT_MOVE_CONF = ("config_name", "config_path", "config_dir", "experimental_rerun")
+_SWEEP_ENGINES = ("hydra/launcher=", "hydra/sweeper=")
+_SHOWING_FLAGS = ("hydra_help", "version", "cfg", "info", "shell_completion")
+_CONFIG_FOLDER_FLAGS = ("config_name", "config_path", "config_dir", "experimental_rerun")
 
 
-def requested(arguments: argparse.Namespace, primary: str, schema: type) -> Iterator[list[str]]:
-    """Overrides of the jobs to check before any starts: each swept value in one of them at least.
+def list_requested_jobs(arguments: argparse.Namespace, primary: str, schema: type) -> Iterator[list[str]]:
+    """List jobs to check before any starts, so that each swept value is in one of them at least.
 
     A sweep whose last job has a typo then ends at once and not after a night.
 
-    Nothing for the flags that only show something, nor when the configuration lies in another folder.
+    Args:
+        arguments: Hydra's, as `parse_arguments` returns them.
+        primary: the command, such as "train".
+        schema: the dataclass of the command's whole config.
+
+    Returns:
+        Overrides of each job; none for flags that only show something, or where the configuration is in another folder.
+
+    Raises:
+        ConfigError: several values, or a launcher or sweeper, without `-m`; an override that cannot be parsed.
     """
-    if any(getattr(arguments, flag, None) for flag in (*_FLAGS_THAT_ONLY_SHOW, *_FLAGS_THAT_MOVE_CONF)):
+    if any(getattr(arguments, flag, None) for flag in (*_SHOWING_FLAGS, *_CONFIG_FOLDER_FLAGS)):
         return
     try:
         if not _is_sweep(arguments, primary, schema):
@@ -42,23 +51,23 @@ def requested(arguments: argparse.Namespace, primary: str, schema: type) -> Iter
         raise ConfigError(explain(error, schema)) from error
 
 
-def flags_first(argv: Sequence[str]) -> list[str]:
-    """Overrides after flags, wherever they stood: argparse takes them in one piece only.
+def put_flags_first(argv: Sequence[str]) -> list[str]:
+    """Move overrides behind the flags: argparse takes them only in one piece.
 
-    >>> flags_first(["seed=1", "-m", "quant=ptq,qat", "--config-dir", "mine", "~model"])
+    >>> put_flags_first(["seed=1", "-m", "quant=ptq,qat", "--config-dir", "mine", "~model"])
     ['-m', '--config-dir', 'mine', 'seed=1', 'quant=ptq,qat', '~model']
     """
     overrides = [part for part in argv if not part.startswith("-") and ("=" in part or part.startswith("~"))]
     return [part for part in argv if part not in overrides] + overrides
 
 
-def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
-    """Hydra's flags, and `overrides`, of a command line."""
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line into Hydra's flags and `overrides`."""
     return get_args_parser().parse_known_args(list(argv))[0]
 
 
 def _is_sweep(arguments: argparse.Namespace, primary: str, schema: type) -> bool:
-    """Said by a flag, by an override, or by a file that an override brings in (`+sweep=…`, `experiment=…`)."""
+    """Whether a flag, an override, or a file that an override adds (`+sweep=…`, `experiment=…`) asks for a sweep."""
     if arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides:
         return True
     if not any(override.startswith(("+", "experiment=")) for override in arguments.overrides):
@@ -68,12 +77,12 @@ def _is_sweep(arguments: argparse.Namespace, primary: str, schema: type) -> bool
 
 
 def _refuse_without_sweep(overrides: Sequence[str], primary: str) -> None:
-    """Several values, or what starts several jobs, and nothing that says that there are several."""
+    """Refuse several values, or a launcher or sweeper, without the flag `-m`."""
     several = [each for each in _parse(overrides) if each.is_sweep_override()]
-    engines = [each for each in overrides if each.startswith(_OF_SWEEPS) and not each.endswith("=basic")]
-    for wanted in [*(str(each.input_line) for each in several), *engines]:
-        why = "is for sweeps" if wanted in engines else "several values are one job each"
-        raise ConfigError(f"{wanted}: {why}, and a sweep is asked for by -m:\n  {command(primary, '-m', *overrides)}")
+    engines = [each for each in overrides if each.startswith(_SWEEP_ENGINES) and not each.endswith("=basic")]
+    for refused in [*(str(each.input_line) for each in several), *engines]:
+        why = "is for sweeps" if refused in engines else "several values are one job each"
+        raise ConfigError(f"{refused}: {why}, and a sweep is asked for by -m:\n  {command(primary, '-m', *overrides)}")
 
 
 def _one_axis_at_a_time(overrides: Sequence[str], primary: str, schema: type) -> Iterator[list[str]]:
@@ -96,12 +105,12 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
 
 
 def _axes(overrides: Sequence[str]) -> list[list[str]]:
-    return [values for values in map(_values, _parse(overrides)) if values]
+    return [values for values in map(_swept_values, _parse(overrides)) if values]
 
 
-def _values(override: Override) -> list[str]:
+def _swept_values(override: Override) -> list[str]:
     """
-    >>> [_values(override) for override in OverridesParser.create().parse_overrides(["quant=ptq,qat", "seed=1"])]
+    >>> [_swept_values(override) for override in OverridesParser.create().parse_overrides(["quant=ptq,qat", "seed=1"])]
     [['quant=ptq', 'quant=qat'], ['seed=1']]
     """
     key = override.get_key_element()

@@ -1,4 +1,4 @@
-"""`sweep.resume=DIR`: the command line of a sweep that goes on where it was left."""
+"""`sweep.resume=DIR`: the command line of a sweep that goes on where it ended."""
 
 from __future__ import annotations
 
@@ -7,46 +7,48 @@ from pathlib import Path
 
 import yaml
 
-from qat.cli.untrusted_settings import accepted, read_yaml, taken_unasked
+from qat.cli.untrusted_settings import accept_overrides, is_harmless, read_yaml
 from qat.errors import RunDirError
 
 KEY = "sweep.resume"
 RECORD = "multirun.yaml"  # Hydra's, in the directory of every sweep
-_OF_ONE_COMMAND = (KEY, "hydra.sweep.dir", "hydra.mode")
+_NOT_RESUMED = (KEY, "hydra.sweep.dir", "hydra.mode")
 
 
-def resumed(argv: Sequence[str]) -> list[str]:
-    """`argv`, or, with sweep.resume=DIR in it, what DIR was started with and `argv` on top, to run in DIR.
+def resume_arguments(argv: Sequence[str]) -> list[str]:
+    """Add to `argv`, if sweep.resume=DIR is in it, the overrides that DIR was started with; those of `argv` win.
 
-    >>> resumed(["-m", "seed=0,1"])
+    >>> resume_arguments(["-m", "seed=0,1"])
     ['-m', 'seed=0,1']
 
     Raises:
-        RunDirError: DIR is no directory of a sweep, or asks for more than to choose values.
+        RunDirError: DIR is no directory of a sweep, or one of its overrides does more than choose values.
     """
-    given = {key_of(part): part for part in argv if "=" in part and not part.startswith("-")}
-    directory = given.get(KEY, "").partition("=")[2].strip("'\"")
+    typed = {key_of_override(part): part for part in argv if "=" in part and not part.startswith("-")}
+    directory = typed.get(KEY, "").partition("=")[2].strip("'\"")
     if directory in ("null", ""):
         return list(argv)
     record = Path(directory) / RECORD
-    before = [part for part in recorded(Path(directory)) if key_of(part) not in _OF_ONE_COMMAND]
-    merged = [given.get(key_of(part), part) for part in before]  # in place: the jobs keep their order
-    merged = accepted(merged, argv, str(record))
+    before = [part for part in read_overrides(Path(directory)) if key_of_override(part) not in _NOT_RESUMED]
+    merged = [
+        typed.get(key_of_override(part), part) for part in before
+    ]  # replaced in place, so that the jobs keep their order
+    merged = accept_overrides(merged, argv, str(record))
     added = [part for part in argv if part not in merged]
-    return ["-m", *merged, *added, f"hydra.sweep.dir={quoted(directory)}"]
+    return ["-m", *merged, *added, f"hydra.sweep.dir={quote(directory)}"]
 
 
-def said_again(overrides: Sequence[str]) -> list[str]:
-    """Those of a sweep's overrides that a resuming command has to say, for they are not taken from a folder alone.
+def select_untrusted_overrides(overrides: Sequence[str]) -> list[str]:
+    """Select the overrides of a sweep that a command must repeat to resume it: a folder alone is not trusted with them.
 
-    >>> said_again(["seed=0,1", "log.mlflow_uri=http://here", "hydra.sweep.dir=there"])
+    >>> select_untrusted_overrides(["seed=0,1", "log.mlflow_uri=http://here", "hydra.sweep.dir=there"])
     ['log.mlflow_uri=http://here']
     """
-    return [part for part in overrides if key_of(part) not in _OF_ONE_COMMAND and not taken_unasked(part)]
+    return [part for part in overrides if key_of_override(part) not in _NOT_RESUMED and not is_harmless(part)]
 
 
-def recorded(directory: Path) -> list[str]:
-    """The overrides that a sweep directory was last started with."""
+def read_overrides(directory: Path) -> list[str]:
+    """Read the overrides that a sweep directory was last started with."""
     try:
         record = read_yaml(directory / RECORD)
         overrides = record["hydra"]["overrides"]
@@ -58,18 +60,19 @@ def recorded(directory: Path) -> list[str]:
         ) from error
 
 
-def key_of(override: str) -> str:
-    """
-    >>> key_of("+sweep=quantizers"), key_of("seed=1,2")
+def key_of_override(override: str) -> str:
+    """The key of an override, without a plus or tilde.
+
+    >>> key_of_override("+sweep=quantizers"), key_of_override("seed=1,2")
     ('sweep', 'seed')
     """
     return override.lstrip("+~").partition("=")[0]
 
 
-def quoted(text: str) -> str:
-    """As a value of a Hydra override, whatever characters it has.
+def quote(text: str) -> str:
+    """Quote a text as a value of a Hydra override.
 
-    >>> quoted("it's 1")
+    >>> quote("it's 1")
     "'it\\\\'s 1'"
     """
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

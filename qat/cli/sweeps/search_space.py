@@ -1,4 +1,4 @@
-"""What a search may try: swept overrides of the command line as distributions of Optuna."""
+"""The search space of a sweep: swept overrides of the command line as distributions of Optuna."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from qat.errors import ConfigError
 
 
-def search_space(overrides: Iterable[Override]) -> tuple[dict[str, Any], list[str]]:
-    """Key to Optuna distribution of what is swept, and the other overrides, which every trial has.
+def make_search_space(overrides: Iterable[Override]) -> tuple[dict[str, Any], list[str]]:
+    """Make Optuna distributions of the swept overrides, by key; and list the others, which every trial has.
 
-    `a,b,c` and `choice(…)` are categories, `range(1,9)` whole or real numbers in steps, `interval(1e-5,1e-3)` real
-    numbers, `int(interval(1,9))` whole ones; `tag(log,…)` searches by orders of magnitude.
+    `a,b,c` and `choice(…)` are categories, `range(1,9)` integers or floats in steps, `interval(1e-5,1e-3)` floats,
+    `int(interval(1,9))` integers; `tag(log,…)` samples them on a logarithmic scale.
+
+    Raises:
+        ConfigError: an interval or range without two ordered numbers, or a sweep that Optuna has no distribution for.
     """
     space: dict[str, Any] = {}
     fixed = []
@@ -46,9 +49,9 @@ def _interval(key: str, sweep: IntervalSweep) -> Any:
     low, high = sweep.start, sweep.end
     if low is None or high is None or low >= high:
         raise ConfigError(f"{key}=interval({low},{high}): expected two numbers, the smaller first.")
-    whole = isinstance(low, int) and isinstance(high, int)
+    is_integer = isinstance(low, int) and isinstance(high, int)
     try:
-        return (IntDistribution if whole else FloatDistribution)(low, high, log="log" in sweep.tags)
+        return (IntDistribution if is_integer else FloatDistribution)(low, high, log="log" in sweep.tags)
     except ValueError as error:
         raise ConfigError(f"{key}=interval({low},{high}): {error}") from error
 

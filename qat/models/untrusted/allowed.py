@@ -1,4 +1,4 @@
-"""What the config of a model that nobody vouches for may name; everything else is refused. Names only, no imports.
+"""What the config of an untrusted model may name; everything else is refused. Names only, no imports.
 
 Left out on purpose: whatever carries or finds code (Lambda, RNN cell wrappers with functions, feature columns), reads
 or writes files, prints, calls back into Python, or deserializes (`keras.models.*`).

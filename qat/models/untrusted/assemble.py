@@ -1,4 +1,4 @@
-"""From what was decoded, and checked, to a Keras model: made by Keras' own functions, fed with arrays in memory."""
+"""From a decoded and checked config to a Keras model: made by Keras' own functions, with weights from memory."""
 
 from __future__ import annotations
 
@@ -20,51 +20,56 @@ from tf_keras.src.saving.legacy.saved_model import json_utils
 from tf_keras.src.saving.serialization_lib import ObjectSharingScope, deserialize_keras_object
 
 from qat.errors import ModelError
-from qat.models.untrusted.decode import Decoded
-from qat.models.untrusted.group_names import stored_under
+from qat.models.untrusted.decode import DecodedModel
+from qat.models.untrusted.group_names import map_group_names
 
 PUBLISHED = {"LayerScale": LayerScale, "StochasticDepth": StochasticDepth}  # of ConvNeXt, which Keras does not register
 
 
-def assemble(found: Decoded, *, with_assets: bool = True, trusted: bool = False) -> tf_keras.Model:
-    """The model, not compiled. `found.config` must have been checked, or be trusted.
+def assemble(decoded: DecodedModel, *, with_assets: bool = True, trusted: bool = False) -> tf_keras.Model:
+    """Make the model, not compiled. The config must have been checked, or be trusted.
 
     Args:
-        found: config, arrays and vocabularies.
+        decoded: config, arrays and vocabularies.
         with_assets: also set vocabularies, which takes a temporary folder.
         trusted: make Lambda layers, too, from the code in the config of a .keras file.
 
-    Raises: whatever Keras raises for configs and weights that do not fit.
+    Returns:
+        The model with the weights of the file.
+
+    Raises:
+        ModelError: the config describes something else.
+        Exception: whatever Keras raises for configs and weights that do not fit.
     """
     with tf_keras.utils.custom_object_scope(PUBLISHED):
-        return _of_keras(found, with_assets, trusted) if found.kind == ".keras" else _of_hdf5(found)
+        return _from_keras(decoded, with_assets, trusted) if decoded.kind == ".keras" else _from_hdf5(decoded)
 
 
-def _of_hdf5(found: Decoded) -> tf_keras.Model:
-    model = legacy_config.model_from_config(json_utils.decode(json.dumps(found.config)))
-    hdf5_format.load_weights_from_hdf5_group(_StoredGroup(found, ""), model)
+def _from_hdf5(decoded: DecodedModel) -> tf_keras.Model:
+    model = legacy_config.model_from_config(json_utils.decode(json.dumps(decoded.config)))
+    hdf5_format.load_weights_from_hdf5_group(_StoredGroup(decoded, ""), model)
     return model
 
 
-def _of_keras(found: Decoded, with_assets: bool, trusted: bool) -> tf_keras.Model:
-    with _v3(), ObjectSharingScope():
-        model = deserialize_keras_object(copy.deepcopy(found.config), safe_mode=not trusted)  # Keras takes it apart
+def _from_keras(decoded: DecodedModel, with_assets: bool, trusted: bool) -> tf_keras.Model:
+    with _v3_format(), ObjectSharingScope():
+        model = deserialize_keras_object(copy.deepcopy(decoded.config), safe_mode=not trusted)  # Keras takes it apart
         if not isinstance(model, tf_keras.Model):
             raise ModelError(f"its config describes a {type(model).__name__} and no model")
-        names = stored_under(model, found.arrays, found.assets)
-        weights = _Weights(found.arrays, names)
-        if not (found.assets and with_assets):
+        names = map_group_names(model, decoded.arrays, decoded.assets)
+        weights = _Weights(decoded.arrays, names)
+        if not (decoded.assets and with_assets):
             saving_lib._load_state(model, weights, None, "", visited_trackables=set())
             return model
         with tempfile.TemporaryDirectory(prefix="qat-") as folder:
-            assets = _Assets(Path(folder), found.assets, names)
+            assets = _Assets(Path(folder), decoded.assets, names)
             saving_lib._load_state(model, weights, assets, "", visited_trackables=set())
     return model
 
 
 @contextmanager
-def _v3() -> Iterator[None]:
-    """Keras takes configs as .keras files have them, as its own load_model says to itself."""
+def _v3_format() -> Iterator[None]:
+    """Set Keras' own flag for configs of .keras files, as its load_model does."""
     before = getattr(saving_lib._SAVING_V3_ENABLED, "value", False)
     saving_lib._SAVING_V3_ENABLED.value = True
     try:
@@ -74,7 +79,7 @@ def _v3() -> Iterator[None]:
 
 
 class _Weights:
-    """What Keras asks its weights store for: the variables of the object at a path, by number."""
+    """The interface of Keras' weights store: the variables of the object at a path, by number."""
 
     def __init__(self, arrays: Mapping[str, NDArray], names: Mapping[str, str]) -> None:
         self._names = names
@@ -89,38 +94,38 @@ class _Weights:
 
 
 class _Assets:
-    """Vocabularies as files in a folder of our own, under names of our own."""
+    """The interface of Keras' assets store: vocabularies as files in a temporary folder."""
 
     def __init__(self, folder: Path, assets: Mapping[str, bytes], names: Mapping[str, str]) -> None:
         self._names = names
         self._folders: dict[str, str] = {}
         for number, (path, content) in enumerate(sorted(assets.items())):
             owner, _, name = path.rpartition("/")
-            place = Path(self._folders.setdefault(owner, str(folder / str(number))))
-            place.mkdir(exist_ok=True)
+            folder_of_owner = Path(self._folders.setdefault(owner, str(folder / str(number))))
+            folder_of_owner.mkdir(exist_ok=True)
             if name.replace(".", "").isidentifier():
-                (place / name).write_bytes(content)
+                (folder_of_owner / name).write_bytes(content)
 
     def get(self, path: str) -> str | None:
         return self._folders.get(self._names.get(path, path))
 
 
 class _StoredGroup:
-    """What Keras asks an HDF5 group for: attributes that order, groups and arrays by name."""
+    """The interface of an HDF5 group that Keras uses: attributes for the order of layers, groups and arrays by name."""
 
-    def __init__(self, found: Decoded, path: str) -> None:
-        self._found = found
+    def __init__(self, decoded: DecodedModel, path: str) -> None:
+        self._decoded = decoded
         self._path = path
-        self.attrs: dict[str, Any] = found.names.get(path, {})
+        self.attrs: dict[str, Any] = decoded.names.get(path, {})
 
     def __contains__(self, name: str) -> bool:
         inner = f"{self._path}/{name}".lstrip("/")
-        return inner in self._found.names or inner in self._found.arrays
+        return inner in self._decoded.names or inner in self._decoded.arrays
 
     def __getitem__(self, name: str) -> Any:
         inner = f"{self._path}/{name}".strip("/").replace("//", "/")
-        if inner in self._found.arrays:
-            return self._found.arrays[inner]
-        if inner in self._found.names:
-            return _StoredGroup(self._found, inner)
+        if inner in self._decoded.arrays:
+            return self._decoded.arrays[inner]
+        if inner in self._decoded.names:
+            return _StoredGroup(self._decoded, inner)
         raise KeyError(f"there is no {inner[:200]} in it")

@@ -1,4 +1,4 @@
-"""Hold the config of a saved model against the allow-list, whatever place in it something is named at."""
+"""Check the config of a saved model against the allow-list, wherever in it something is named."""
 
 from __future__ import annotations
 
@@ -23,96 +23,107 @@ class NotAllowedError(ValueError):
     """The config names what is not on the list; the message says what and where."""
 
 
-def checked(config: Any, own: frozenset[str] = frozenset()) -> Any:
-    """The config without what Keras would compile, once all that it names is on the list.
+def validate_config(config: Any, own: frozenset[str] = frozenset()) -> Any:
+    """Check that everything a config names is on the list.
 
     Args:
-        config: as JSON gives it.
+        config: as `json.loads` returns it.
         own: names that the caller's own process has given to Keras (`custom_object_scope`).
+
+    Returns:
+        A copy without losses, optimizers and metrics.
 
     Raises:
         NotAllowedError: names what is refused.
     """
     if not isinstance(config, dict) or "class_name" not in config:
         raise NotAllowedError("its config describes no model: it has no class_name")
-    plain = without_compiling(config)
-    for place, found in _dicts(plain, "model"):
-        for complaint in _complaints(found, own):
-            raise NotAllowedError(f"{complaint}, at {place[:200]}")
+    plain = drop_compile_config(config)
+    for path, each in _dicts(plain, "model"):
+        for complaint in _complaints(each, own):
+            raise NotAllowedError(f"{complaint}, at {path[:200]}")
     if _plain_name(config["class_name"]) not in allowed.MODELS | own and not _is_ours(config):
-        raise NotAllowedError(f"it holds a {_said(config['class_name'])} and no functional or sequential model")
+        raise NotAllowedError(f"it holds a {_short_repr(config['class_name'])} and no functional or sequential model")
     return plain
 
 
-def custom_names(config: Any) -> list[str]:
+def find_custom_names(config: Any) -> list[str]:
     """Classes and functions in a config that come from neither Keras nor TensorFlow, by name."""
-    found = set()
+    names = set()
     for _, each in _dicts(config, ""):
         origin = str(each.get("module") or "").split(".")[0]
         if _is_ours(each):
             continue
         if "class_name" in each and "module" in each and origin not in ("keras", "tf_keras", "tensorflow", "builtins"):
-            found.add(_said(each.get("config") if each["class_name"] == "function" else each["class_name"]))
-    return sorted(found)
+            names.add(_short_repr(each.get("config") if each["class_name"] == "function" else each["class_name"]))
+    return sorted(names)
 
 
-def uses(config: Any, own: frozenset[str]) -> bool:
-    """Whether a checked config names something of the caller's own."""
+def names_any_of(config: Any, own: frozenset[str]) -> bool:
+    """Whether a checked config names something of the caller's own.
+
+    Args:
+        config: as `json.loads` returns it.
+        own: names that the caller's process has given to Keras.
+
+    Returns:
+        True where at least one of the names is in it.
+    """
     return any(
-        value in own for _, found in _dicts(config, "") for value in found.values() if isinstance(value, str)
-    ) or any(name in own for _, found in _dicts(config, "") for name in _function_names(found))
+        value in own for _, section in _dicts(config, "") for value in section.values() if isinstance(value, str)
+    ) or any(name in own for _, section in _dicts(config, "") for name in _function_names(section))
 
 
-def without_compiling(config: Any) -> Any:
-    """A copy: losses, optimizers and metrics are no part of what is deployed."""
+def drop_compile_config(config: Any) -> Any:
+    """A copy of a config without losses, optimizers and metrics, which are not deployed."""
     if isinstance(config, dict):
-        return {k: without_compiling(v) for k, v in config.items() if k not in ("compile_config", "training_config")}
-    return [without_compiling(each) for each in config] if isinstance(config, list) else config
+        return {k: drop_compile_config(v) for k, v in config.items() if k not in ("compile_config", "training_config")}
+    return [drop_compile_config(each) for each in config] if isinstance(config, list) else config
 
 
-def _dicts(config: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _dicts(config: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every dict, with the names of the layers on the way to it."""
-    todo = [(place, config)]
+    todo = [(path, config)]
     while todo:
-        place, found = todo.pop()
-        if isinstance(found, dict):
-            yield place, found
-            inner = found.get("config")
+        path, section = todo.pop()
+        if isinstance(section, dict):
+            yield path, section
+            inner = section.get("config")
             name = inner.get("name") if isinstance(inner, dict) else None
-            place = f"{place}/{_said(name)}" if isinstance(name, str) else place
-            todo += [(place, value) for value in found.values() if isinstance(value, dict | list)]
+            path = f"{path}/{_short_repr(name)}" if isinstance(name, str) else path
+            todo += [(path, value) for value in section.values() if isinstance(value, dict | list)]
         else:
-            todo += [(place, value) for value in found if isinstance(value, dict | list)]
+            todo += [(path, value) for value in section if isinstance(value, dict | list)]
 
 
-def _complaints(found: dict[str, Any], own: frozenset[str]) -> Iterator[str]:
-    yield from _string_complaints(found, own)
-    if "class_name" not in found:
+def _complaints(section: dict[str, Any], own: frozenset[str]) -> Iterator[str]:
+    yield from _string_complaints(section, own)
+    if "class_name" not in section:
         return
-    name, module = found["class_name"], found.get("module")
-    registered = found.get("registered_name")
+    name, module = section["class_name"], section.get("module")
+    registered = section.get("registered_name")
     if not isinstance(name, str) or not isinstance(registered, str | None) or not isinstance(module, str | None):
-        yield f"a class_name of {_said(name)}"
-    elif name in own or (registered is not None and registered in own) or _is_ours(found):
+        yield f"a class_name of {_short_repr(name)}"
+    elif name in own or (registered is not None and registered in own) or _is_ours(section):
         return
     elif name == "function":
-        yield from _function_complaints(found, own)
+        yield from _function_complaints(section, own)
     elif name in ("__typespec__", "TypeSpec"):
-        yield from _spec_complaints(found)
+        yield from _spec_complaints(section)
     elif module not in (None, "builtins") and not _KERAS_MODULE.fullmatch(module):
-        yield f"{_said(name)} of module {_said(module)}, which is none of Keras'"
+        yield f"{_short_repr(name)} of module {_short_repr(module)}, which is none of Keras'"
     elif registered is not None and _plain_name(registered) != _plain_name(name):
-        yield f"{_said(name)} that is registered as {_said(registered)}"
+        yield f"{_short_repr(name)} that is registered as {_short_repr(registered)}"
     else:
-        yield from _class_complaints(_plain_name(name), found)
+        yield from _class_complaints(_plain_name(name), section)
 
 
-def _class_complaints(name: str, found: dict[str, Any]) -> Iterator[str]:
-    config = found.get("config")
+def _class_complaints(name: str, section: dict[str, Any]) -> Iterator[str]:
+    config = section.get("config")
     if name in _OP_LAYERS:
         symbol = config.get("function") if isinstance(config, dict) else None
         if not isinstance(symbol, str) or symbol.removeprefix("compat.v1.") not in allowed.SYMBOLS:
-            yield f"{name} of {_said(symbol)}, which is not among the functions that only compute"
+            yield f"{name} of {_short_repr(symbol)}, which is not among the functions that only compute"
     elif name == "ClassMethod":
         if (
             not isinstance(config, dict)
@@ -129,56 +140,56 @@ def _class_complaints(name: str, found: dict[str, Any]) -> Iterator[str]:
             yield "TensorFlowOpLayer of an operator that is not among those that only compute"
     elif name in allowed.VALUES:
         if not isinstance(config, dict) or not _DTYPE.fullmatch(str(config.get("dtype"))):
-            yield f"{name} of dtype {_said(config.get('dtype') if isinstance(config, dict) else config)}"
+            yield f"{name} of dtype {_short_repr(config.get('dtype') if isinstance(config, dict) else config)}"
     elif name not in _CLASSES:
-        yield f"{_said(name)}"
+        yield f"{_short_repr(name)}"
 
 
-def _function_complaints(found: dict[str, Any], own: frozenset[str]) -> Iterator[str]:
-    names = list(_function_names(found))
+def _function_complaints(section: dict[str, Any], own: frozenset[str]) -> Iterator[str]:
+    names = list(_function_names(section))
     for name in names:
         if name not in allowed.FUNCTIONS | own:
-            yield f"function {_said(name)}"
-    module = found.get("module")
+            yield f"function {_short_repr(name)}"
+    module = section.get("module")
     if module not in (None, "builtins") and not _KERAS_MODULE.fullmatch(module) and not set(names) & own:
-        yield f"a function of module {_said(module)}"
+        yield f"a function of module {_short_repr(module)}"
 
 
-def _function_names(found: dict[str, Any]) -> Iterator[Any]:
-    if found.get("class_name") == "function":
-        for name in (found.get("config"), found.get("registered_name")):
+def _function_names(section: dict[str, Any]) -> Iterator[Any]:
+    if section.get("class_name") == "function":
+        for name in (section.get("config"), section.get("registered_name")):
             if name is not None and name != "function":
                 yield name
 
 
-def _spec_complaints(found: dict[str, Any]) -> Iterator[str]:
-    if found["class_name"] == "TypeSpec":
-        if str(found.get("type_spec")).removeprefix("tf.") not in allowed.SPECS:
-            yield f"TypeSpec {_said(found.get('type_spec'))}"
-    elif found.get("spec_name") not in allowed.SPECS or found.get("registered_name") is not None:
-        yield f"a type spec {_said(found.get('spec_name'))}"
-    elif not _SPEC_MODULE.fullmatch(str(found.get("module"))):
-        yield f"a type spec of module {_said(found.get('module'))}"
+def _spec_complaints(section: dict[str, Any]) -> Iterator[str]:
+    if section["class_name"] == "TypeSpec":
+        if str(section.get("type_spec")).removeprefix("tf.") not in allowed.SPECS:
+            yield f"TypeSpec {_short_repr(section.get('type_spec'))}"
+    elif section.get("spec_name") not in allowed.SPECS or section.get("registered_name") is not None:
+        yield f"a type spec {_short_repr(section.get('spec_name'))}"
+    elif not _SPEC_MODULE.fullmatch(str(section.get("module"))):
+        yield f"a type spec of module {_short_repr(section.get('module'))}"
 
 
-def _string_complaints(found: dict[str, Any], own: frozenset[str]) -> Iterator[str]:
+def _string_complaints(section: dict[str, Any], own: frozenset[str]) -> Iterator[str]:
     """Names that Keras looks up, and paths that it opens, where a config has plain strings."""
-    for key, value in found.items():
+    for key, value in section.items():
         if not isinstance(value, str):
             continue
         known = allowed.FUNCTIONS if key.endswith("activation") else _PART_VALUES if _PART_KEY.fullmatch(key) else None
         if known is not None and value not in known | own:
-            yield f"{key} {_said(value)}"
+            yield f"{key} {_short_repr(value)}"
         elif key in ("vocabulary", "idf_weights"):
             yield f"{key}, a file that it would read"
 
 
-def _is_ours(found: dict[str, Any]) -> bool:
+def _is_ours(section: dict[str, Any]) -> bool:
     """A class of this project's own quantization-aware models, in a .keras of ours."""
-    name, module = str(found.get("class_name")), found.get("module")
+    name, module = str(section.get("class_name")), section.get("module")
     if module is None:  # as tfmot's layers keep their quantizers: looked up among what is registered, and nowhere else
-        return _QAT_CLASS.fullmatch(name) is not None and found.get("registered_name") in (None, name)
-    ours = _QAT_CLASS.fullmatch(f"qat>{name}") and found.get("registered_name") == f"qat>{name}"
+        return _QAT_CLASS.fullmatch(name) is not None and section.get("registered_name") in (None, name)
+    ours = _QAT_CLASS.fullmatch(f"qat>{name}") and section.get("registered_name") == f"qat>{name}"
     return bool(ours) and _QAT_MODULE.fullmatch(str(module)) is not None
 
 
@@ -187,5 +198,5 @@ def _plain_name(name: Any) -> str:
     return str(name).removeprefix("Custom>").removeprefix("keras>")
 
 
-def _said(value: Any) -> str:
+def _short_repr(value: Any) -> str:
     return repr(value)[:80]

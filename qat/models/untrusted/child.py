@@ -1,9 +1,9 @@
-"""A process that reads models of strangers: it imports TensorFlow once and forks for each file, under limits.
+"""A process that reads untrusted models: it imports TensorFlow once and forks for each file, under limits.
 
-Jobs come as lines of JSON on a Unix socket (the first argument is its descriptor), each with two descriptors: the open
-file, and a pipe for the answer. The fork gives up memory, time and every write, reads the file, holds its config
-against the list, makes the model once, and sends what it read: one line of JSON, then the arrays. The server says how
-each fork ended.
+Requests are lines of JSON on a Unix socket (the first argument is its descriptor), each with two descriptors: the open
+file, and a pipe for the answer. The fork limits its memory and time and forbids itself to write, reads the file, checks
+its config against the list, makes the model once, and sends what it read: one line of JSON, then the arrays. The server
+reports how each fork ended.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-IDLE_SECONDS = 60  # without a job for so long, it ends
+if TYPE_CHECKING:
+    from qat.models.untrusted.decode import DecodedModel
+
+IDLE_SECONDS = 60  # without a request for so long, it ends
 
 
 def main() -> None:
@@ -34,25 +37,25 @@ def main() -> None:
             line, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 2)
             if not line or len(descriptors) != 2:
                 return
-            told = json.loads(line)
-            answer = _one(told, *descriptors, control)
+            request = json.loads(line)
+            answer = _serve_in_fork(request, *descriptors, control)
             for descriptor in descriptors:
                 os.close(descriptor)
             control.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def _one(told: dict[str, Any], source: int, sink: int, control: socket.socket) -> dict[str, Any]:
-    """How a fork ended: `code`, negative for a signal; `late` where it took too long."""
+def _serve_in_fork(request: dict[str, Any], source: int, sink: int, control: socket.socket) -> dict[str, Any]:
+    """Serve a request in a fork, and return how it ended: `code`, negative for a signal; `late` for a timeout."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
             control.close()
             os.closerange(5, min(source, sink))
-            code = _serve(told, source, sink)
+            code = _serve(request, source, sink)
         finally:
             os._exit(code)
-    end, late = time.monotonic() + told["limits"]["seconds"], False
+    end, late = time.monotonic() + request["limits"]["seconds"], False
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
@@ -63,64 +66,64 @@ def _one(told: dict[str, Any], source: int, sink: int, control: socket.socket) -
         time.sleep(0.005)
 
 
-def _serve(told: dict[str, Any], source: int, sink: int) -> int:
+def _serve(request: dict[str, Any], source: int, sink: int) -> int:
     from qat import limits, process_limits
 
-    limits.set_for_process(limits.Limits(**told["limits"]))
-    process_limits.limit(told["memory_bytes"], told["limits"]["seconds"])
+    limits.set_for_process(limits.Limits(**request["limits"]))
+    process_limits.limit(request["memory_bytes"], request["limits"]["seconds"])
     locked = process_limits.forbid_writing()
     with os.fdopen(os.dup(source), "rb") as file, os.fdopen(os.dup(sink), "wb") as answer:
         try:
-            found = _found(told, file)
+            decoded = _read_model(request, file)
         except Exception as error:
             answer.write(json.dumps(_refusal(error)).encode() + b"\n")
             return 0
         header = {
-            "kind": found.kind,
-            "keras_version": found.keras_version,
-            "config": found.config,
-            "names": found.names,
-            "arrays": [[path, str(array.dtype), list(array.shape)] for path, array in found.arrays.items()],
-            "assets": [[path, len(content)] for path, content in found.assets.items()],
+            "kind": decoded.kind,
+            "keras_version": decoded.keras_version,
+            "config": decoded.config,
+            "names": decoded.names,
+            "arrays": [[path, str(array.dtype), list(array.shape)] for path, array in decoded.arrays.items()],
+            "assets": [[path, len(content)] for path, content in decoded.assets.items()],
             "locked": locked,
         }
         answer.write(json.dumps(header).encode() + b"\n")
-        for array in found.arrays.values():
+        for array in decoded.arrays.values():
             with suppress(BufferError, ValueError):
                 array = array.astype(array.dtype.newbyteorder("="), copy=False)
             answer.write(array.tobytes())
-        for content in found.assets.values():
+        for content in decoded.assets.values():
             answer.write(content)
     return 0
 
 
-def _found(told: dict[str, Any], file: Any) -> Any:
+def _read_model(request: dict[str, Any], file: BinaryIO) -> DecodedModel:
     from qat.errors import ModelError
     from qat.models.untrusted.assemble import assemble
-    from qat.models.untrusted.check_config import NotAllowedError, checked, custom_names, uses
+    from qat.models.untrusted.check_config import NotAllowedError, find_custom_names, names_any_of, validate_config
     from qat.models.untrusted.decode import decode
 
-    name, own = told["name"], frozenset(told["own"])
-    found = decode(file, name)
-    if found.keras_version.split(".")[0] not in ("", "2"):
-        found.arrays, found.assets, found.config = {}, {}, None
-        return found
-    custom = custom_names(found.config)
+    name, own = request["name"], frozenset(request["own"])
+    decoded = decode(file, name)
+    if decoded.keras_version.split(".")[0] not in ("", "2"):
+        decoded.arrays, decoded.assets, decoded.config = {}, {}, None
+        return decoded
+    custom = find_custom_names(decoded.config)
     try:
-        found.config = checked(found.config, own)
+        decoded.config = validate_config(decoded.config, own)
     except NotAllowedError as error:
         raise _NotAllowed(f"{error}", [each for each in custom if each not in own]) from error
-    if uses(found.config, own):  # only the caller has these classes
-        return found
+    if names_any_of(decoded.config, own):  # only the caller has these classes
+        return decoded
     try:
-        assemble(found, with_assets=False)
+        assemble(decoded, with_assets=False)
     except ModelError:
         raise
     except MemoryError:
         raise
     except Exception as error:
         raise _CannotMake(str(error) or type(error).__name__) from error
-    return found
+    return decoded
 
 
 class _NotAllowed(Exception):

@@ -1,6 +1,6 @@
 """The config, the arrays and the vocabularies in a saved model, read by zipfile, h5py and json: nothing in it is run.
 
-Meant for a child process under limits: HDF5 and zlib read bytes of strangers here.
+Meant for a child process under limits: HDF5 and zlib read untrusted bytes here.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from qat.limits import DAMAGE, MB, check_size, current
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
-MOST_OBJECTS = 200_000  # groups and arrays of an HDF5 file, or members of a zip
+MAX_OBJECTS = 200_000  # groups and arrays of an HDF5 file, or members of a zip
 WEIGHTS, _ASSETS = "model.weights.h5", "assets/"
 
 
 @dataclass
-class Decoded:
+class DecodedModel:
     """What a saved model holds, as plain values.
 
     Attributes:
@@ -47,23 +47,30 @@ class Decoded:
     assets: dict[str, bytes] = field(default_factory=dict)
 
 
-def kind_of(start: bytes) -> str | None:
-    """By the first bytes, and by nothing else: a file is read as one thing only."""
+def detect_kind(start: bytes) -> str | None:
+    """Detect the kind of a file by its first bytes alone, so that it is never read as two kinds."""
     if start.startswith(ZIP_SIGNATURE):
         return ".keras"
     return ".h5" if start.startswith(HDF5_SIGNATURE) else None
 
 
-def decode(file: BinaryIO, name: str) -> Decoded:
-    """Read an open .keras or .h5 file; `name` is for messages.
+def decode(file: BinaryIO, name: str) -> DecodedModel:
+    """Read an open .keras or .h5 file.
+
+    Args:
+        file: at its start, open in binary mode.
+        name: of the file, for messages.
+
+    Returns:
+        Config, arrays and vocabularies; nothing in them is checked.
 
     Raises:
-        ModelError: it is damaged, too large, or holds what no saved model does.
+        ModelError: it is damaged, too large, or has content that saved models never have.
     """
-    kind = kind_of(file.read(8))
+    kind = detect_kind(file.read(8))
     file.seek(0)
     try:
-        return _of_zip(file, name) if kind == ".keras" else _of_hdf5(file, name)
+        return _decode_zip(file, name) if kind == ".keras" else _decode_hdf5(file, name)
     except ModelError:
         raise
     except MemoryError:
@@ -73,34 +80,45 @@ def decode(file: BinaryIO, name: str) -> Decoded:
         raise ModelError(f"{name}: {what}: {_first_line(error)}") from error
 
 
-def config_of(text: bytes | str, name: str) -> Any:
-    """A config in JSON, refused where it is too long.
+def parse_config(text: bytes | str, name: str) -> Any:
+    """Parse a config.
 
-    Raises: ModelError; ValueError and RecursionError for what is no JSON.
+    Args:
+        text: JSON.
+        name: of the file, for messages.
+
+    Returns:
+        What the JSON holds, a dictionary in a sound file.
+
+    Raises:
+        ModelError: it is larger than `limits.text_mb`.
+        ValueError, RecursionError: it is no JSON.
     """
     check_size(f"{name}: the config in it", len(text), "text_mb", ModelError)
     return json.loads(text)
 
 
-def _of_zip(file: BinaryIO, name: str) -> Decoded:
+def _decode_zip(file: BinaryIO, name: str) -> DecodedModel:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        if len(members) > MOST_OBJECTS:
+        if len(members) > MAX_OBJECTS:
             raise ModelError(f"{name}: a zip of {len(members)} files is no .keras model")
         check_size(f"{name}, uncompressed", sum(each.file_size for each in members), "file_mb", ModelError)
-        metadata = config_of(_member(archive, "metadata.json", name, "text_mb"), name)
-        found = Decoded(".keras", str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else "", None)
-        found.config = config_of(_member(archive, "config.json", name, "text_mb"), name)
-        if found.keras_version.split(".")[0] not in ("", "2"):
-            return found  # a Keras 3 file is refused by that alone
+        metadata = parse_config(_member(archive, "metadata.json", name, "text_mb"), name)
+        decoded = DecodedModel(
+            ".keras", str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else "", None
+        )
+        decoded.config = parse_config(_member(archive, "config.json", name, "text_mb"), name)
+        if decoded.keras_version.split(".")[0] not in ("", "2"):
+            return decoded  # a Keras 3 file is refused by that alone
         if WEIGHTS not in archive.namelist():
             raise ModelError(f"{name}: a zip file, but no whole .keras model: there is no {WEIGHTS} in it")
         with h5py.File(io.BytesIO(_member(archive, WEIGHTS, name, "file_mb")), "r") as weights:
-            found.arrays = {path.replace("\\", "/"): array for path, array in _arrays(weights, name)}
+            decoded.arrays = {path.replace("\\", "/"): array for path, array in _arrays(weights, name)}
         for each in members:
             if each.filename.startswith(_ASSETS) and not each.is_dir():
-                found.assets[each.filename.removeprefix(_ASSETS)] = archive.read(each)
-    return found
+                decoded.assets[each.filename.removeprefix(_ASSETS)] = archive.read(each)
+    return decoded
 
 
 def _member(archive: zipfile.ZipFile, member: str, name: str, key: str) -> bytes:
@@ -108,30 +126,32 @@ def _member(archive: zipfile.ZipFile, member: str, name: str, key: str) -> bytes
     return archive.read(member)
 
 
-def _of_hdf5(file: BinaryIO, name: str) -> Decoded:
+def _decode_hdf5(file: BinaryIO, name: str) -> DecodedModel:
     with h5py.File(f"/proc/self/fd/{file.fileno()}" if _has_proc() else file, "r") as stored:
         text = _text(stored.attrs.get("model_config", ""))
-        found = Decoded(".h5", _text(stored.attrs.get("keras_version", "")), None)
+        decoded = DecodedModel(".h5", _text(stored.attrs.get("keras_version", "")), None)
         if not text:
             raise ModelError(
                 f"{name}: this .h5 holds weights only, no model. Save it with model.save() in place of save_weights(), "
                 "or build the model with model=user and load the weights there"
             )
-        found.config = config_of(text, name)
-        if found.keras_version.split(".")[0] not in ("", "2"):
-            return found
+        decoded.config = parse_config(text, name)
+        if decoded.keras_version.split(".")[0] not in ("", "2"):
+            return decoded
         weights = _group(stored, "model_weights", name)
-        found.arrays = dict(_arrays(weights, name))
+        decoded.arrays = dict(_arrays(weights, name))
         for path, group in [("", weights), *_groups(weights, name)]:
-            found.names[path] = {key: _plain_attribute(group.attrs[key]) for key in group.attrs if _orders(key)}
-    return found
+            decoded.names[path] = {
+                key: _plain_attribute(group.attrs[key]) for key in group.attrs if _is_order_attribute(key)
+            }
+    return decoded
 
 
 def _has_proc() -> bool:
     return Path("/proc/self/fd").is_dir()
 
 
-def _orders(key: str) -> bool:
+def _is_order_attribute(key: str) -> bool:
     return key in ("keras_version", "backend") or key.rstrip("0123456789") in ("layer_names", "weight_names")
 
 
@@ -150,51 +170,51 @@ def _text(value: Any) -> str:
 def _group(parent: h5py.Group, key: str, name: str) -> h5py.Group:
     if not isinstance(parent.get(key, getlink=True), h5py.HardLink):
         raise ModelError(f"{name}: {key} in it is missing, or a link to somewhere else")
-    found = parent[key]
-    if not isinstance(found, h5py.Group):
+    group = parent[key]
+    if not isinstance(group, h5py.Group):
         raise ModelError(f"{name}: {key} in it is no group")
-    return found
+    return group
 
 
 def _walk(top: h5py.Group, name: str) -> Iterator[tuple[str, Any]]:
-    """Every group and data set below `top`, by path. Links, to other files or within this one, are refused."""
-    todo, seen = [("", top)], 0
+    """Walk over every group and data set below `top`, by path. Links, to other files or in this one, are refused."""
+    todo, count = [("", top)], 0
     while todo:
         path, group = todo.pop()
         for key in group:
-            seen += 1
-            if seen > MOST_OBJECTS or path.count("/") > 100:
+            count += 1
+            if count > MAX_OBJECTS or path.count("/") > 100:
                 raise ModelError(f"{name}: more groups and arrays than any saved model has, or groups in a circle")
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 raise ModelError(
                     f"{name}: {path}{key} in it is a link to another place or file; saved models have none"
                 )
-            found = group[key]
-            yield f"{path}{key}", found
-            if isinstance(found, h5py.Group):
-                todo.append((f"{path}{key}/", found))
+            item = group[key]
+            yield f"{path}{key}", item
+            if isinstance(item, h5py.Group):
+                todo.append((f"{path}{key}/", item))
 
 
 def _groups(top: h5py.Group, name: str) -> Iterator[tuple[str, h5py.Group]]:
-    yield from ((path, found) for path, found in _walk(top, name) if isinstance(found, h5py.Group))
+    yield from ((path, item) for path, item in _walk(top, name) if isinstance(item, h5py.Group))
 
 
 def _arrays(top: h5py.Group, name: str) -> Iterator[tuple[str, NDArray]]:
     total = 0
-    for path, found in _walk(top, name):
-        if not isinstance(found, h5py.Dataset):
+    for path, item in _walk(top, name):
+        if not isinstance(item, h5py.Dataset):
             continue
-        if found.external or found.is_virtual:
+        if item.external or item.is_virtual:
             raise ModelError(
                 f"{name}: {path} in it is kept in another file; saved models keep their weights themselves"
             )
-        if found.dtype.kind not in "fiub":
-            raise ModelError(f"{name}: {path} in it holds {found.dtype}, no numbers")
-        total += found.nbytes
+        if item.dtype.kind not in "fiub":
+            raise ModelError(f"{name}: {path} in it holds {item.dtype}, no numbers")
+        total += item.nbytes
         check_size(f"{name}: the weights in it", total, "file_mb", ModelError)
-        if found.nbytes > MB and found.id.get_storage_size() == 0:
-            raise ModelError(f"{name}: {path} in it says {list(found.shape)} and stores nothing")
-        yield path, np.asarray(found[()])
+        if item.nbytes > MB and item.id.get_storage_size() == 0:
+            raise ModelError(f"{name}: {path} in it says {list(item.shape)} and stores nothing")
+        yield path, np.asarray(item[()])
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Ask the child process to read a model; what comes back is plain numbers and a config that was checked."""
+"""Let the child process read an untrusted model; it returns numbers and a config, which is checked again here."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ import numpy as np
 
 from qat.errors import ModelError
 from qat.limits import MB, Limits, check_regular, check_size, current
-from qat.models.untrusted.check_config import checked
-from qat.models.untrusted.decode import Decoded
+from qat.models.untrusted.check_config import validate_config
+from qat.models.untrusted.decode import DecodedModel
 
 START_SECONDS = 300  # for TensorFlow's import, on a machine that is busy with other things
 _START = "import sys; sys.path[:] = sys.argv[2:]; import runpy; "
@@ -34,7 +34,7 @@ _server: _Server | None = None
 
 
 class NotTrustedError(ModelError):
-    """The model names what is not on the list. `custom` has the classes and functions that are the file's own."""
+    """The model names what is not on the list. `custom`: names of classes and functions that only the file defines."""
 
     def __init__(self, message: str, custom: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -48,15 +48,18 @@ class KerasRefusesError(ModelError):
 def start_early() -> None:
     """Let the child import TensorFlow while this process does something else."""
     with _lock:
-        _running()
+        _get_server()
 
 
-def read_untrusted(path: Path, own: frozenset[str]) -> Decoded:
-    """Config, arrays and vocabularies of a .keras or .h5 file, read and tried in the child process.
+def read_untrusted(path: Path, own: frozenset[str]) -> DecodedModel:
+    """Read a .keras or .h5 file in the child process, which also makes the model once.
 
     Args:
         path: the file.
-        own: names that this process has given to Keras; a model that uses one is read, and not tried.
+        own: names that this process has given to Keras; a model that uses one is read, and not made.
+
+    Returns:
+        Config, arrays and vocabularies; the config is checked.
 
     Raises:
         NotTrustedError: it names what is not on the list.
@@ -64,23 +67,23 @@ def read_untrusted(path: Path, own: frozenset[str]) -> Decoded:
         ModelError: it is damaged, too large, or takes more memory or time than `limits` allow.
     """
     limits = current()
-    with _opened(path) as file, _lock:
+    with _open(path) as file, _lock:
         memory_bytes = max(limits.memory_mb * MB, 6 * os.fstat(file.fileno()).st_size)
-        told = {
+        request = {
             "name": f"model.path={path}",
             "own": sorted(own),
             "limits": asdict(limits),
             "memory_bytes": memory_bytes,
         }
-        server = _running()
+        server = _get_server()
         try:
-            header, body, ended = server.ask(told, file, limits)
+            header, body, ended = server.ask(request, file, limits)
         except OSError:
             raise ModelError(f"model.path={path}: the child process that reads models ended; try again") from None
-    return _answer(path, header, body, ended, limits, memory_bytes, own)
+    return _to_decoded(path, header, body, ended, limits, memory_bytes, own)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     file = os.fdopen(descriptor, "rb")
     check_regular(f"model.path={path}", os.fstat(descriptor), "file_mb", ModelError)
@@ -89,7 +92,7 @@ def _opened(path: Path) -> BinaryIO:
     return file
 
 
-def _answer(
+def _to_decoded(
     path: Path,
     header: bytes,
     body: bytes,
@@ -97,12 +100,12 @@ def _answer(
     limits: Limits,
     memory_bytes: int,
     own: frozenset[str],
-) -> Decoded:
+) -> DecodedModel:
     try:
-        plain = json.loads(header) if header else {}
+        answer = json.loads(header) if header else {}
     except ValueError:
-        plain = {}
-    if plain.get("how") == "memory" or (ended["code"] < 0 and not ended["late"]) or (not plain and not ended["late"]):
+        answer = {}
+    if answer.get("how") == "memory" or (ended["code"] < 0 and not ended["late"]) or (not answer and not ended["late"]):
         cause = signal.Signals(-ended["code"]).name if ended["code"] < 0 else "out of memory"
         if cause == "SIGXCPU":
             ended["late"] = True
@@ -117,40 +120,42 @@ def _answer(
             f"model.path={path}: reading it, or making the model, takes more than limits.seconds={limits.seconds} and "
             "was stopped (in a child process). If you know what it is, set limits.seconds higher"
         )
-    if "refused" in plain:
-        raise _refusal(path, plain)
-    found = Decoded(str(plain["kind"]), str(plain["keras_version"]), plain["config"], {}, dict(plain["names"]))
-    if found.config is not None:
-        found.config = checked(found.config, own)  # what a child sends is a stranger's as well
-    _fill(found, plain, body, path)
-    return found
+    if "refused" in answer:
+        raise _refusal(path, answer)
+    decoded = DecodedModel(
+        str(answer["kind"]), str(answer["keras_version"]), answer["config"], {}, dict(answer["names"])
+    )
+    if decoded.config is not None:
+        decoded.config = validate_config(decoded.config, own)  # what a child sends is untrusted as well
+    _fill_arrays(decoded, answer, body, path)
+    return decoded
 
 
-def _fill(found: Decoded, plain: dict[str, Any], body: bytes, path: Path) -> None:
+def _fill_arrays(decoded: DecodedModel, answer: dict[str, Any], body: bytes, path: Path) -> None:
     start = 0
-    for name, dtype, shape in plain["arrays"]:
+    for name, dtype, shape in answer["arrays"]:
         kind = np.dtype(dtype)
         size = prod(shape) * kind.itemsize
         if kind.kind not in "fiub" or start + size > len(body):
             raise ModelError(f"model.path={path}: its weights did not come whole through the child process")
-        found.arrays[name] = np.frombuffer(body, kind, prod(shape), start).reshape(shape)
+        decoded.arrays[name] = np.frombuffer(body, kind, prod(shape), start).reshape(shape)
         start += size
-    for name, size in plain["assets"]:
-        found.assets[name] = body[start : start + size]
+    for name, size in answer["assets"]:
+        decoded.assets[name] = body[start : start + size]
         start += size
 
 
-def _refusal(path: Path, plain: dict[str, Any]) -> ModelError:
-    text = str(plain["refused"])
-    if plain.get("how") == "not_allowed":
-        return NotTrustedError(text, tuple(plain.get("custom", ())))
-    if plain.get("how") == "keras":
+def _refusal(path: Path, answer: dict[str, Any]) -> ModelError:
+    text = str(answer["refused"])
+    if answer.get("how") == "not_allowed":
+        return NotTrustedError(text, tuple(answer.get("custom", ())))
+    if answer.get("how") == "keras":
         return KerasRefusesError(text)
     return ModelError(text)
 
 
 class _Server:
-    """The child process, started, and ready or about to be."""
+    """The child process: started, and ready once TensorFlow is imported."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -161,19 +166,25 @@ class _Server:
             "OPENBLAS_NUM_THREADS": "1",
         }
         environment |= {"TF_USE_LEGACY_KERAS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        moved = os.dup(theirs.fileno())
-        command = [sys.executable, "-c", _START, str(moved), *(entry or str(Path.cwd()) for entry in sys.path)]
+        child_descriptor = os.dup(theirs.fileno())
+        command = [
+            sys.executable,
+            "-c",
+            _START,
+            str(child_descriptor),
+            *(entry or str(Path.cwd()) for entry in sys.path),
+        ]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
-            pass_fds=(moved,),
+            pass_fds=(child_descriptor,),
             start_new_session=True,
         )
         theirs.close()
-        os.close(moved)
+        os.close(child_descriptor)
         self._control = ours
         self._ready = False
 
@@ -187,62 +198,74 @@ class _Server:
             self._process.kill()
         self._process.wait()
 
-    def ask(self, told: dict[str, Any], file: BinaryIO, limits: Limits) -> tuple[bytes, bytes, dict[str, Any]]:
-        """The line, the bytes after it, and how the fork ended. After any error the process is of no more use."""
+    def ask(self, request: dict[str, Any], file: BinaryIO, limits: Limits) -> tuple[bytes, bytes, dict[str, Any]]:
+        """Send a request and wait for its answer; after any error the process is ended.
+
+        Args:
+            request: as `child` takes it: name, own, limits and memory_bytes.
+            file: the model, open in binary mode.
+            limits: on the size of the answer and the seconds to wait for it.
+
+        Returns:
+            The line of JSON, the bytes after it, and how the fork ended ("code", "late").
+
+        Raises:
+            OSError: the process ended, or does not answer.
+        """
         try:
-            return self._asked(told, file, limits)
+            return self._send(request, file, limits)
         except BaseException:
             self.end()
             raise
 
-    def _asked(self, told: dict[str, Any], file: BinaryIO, limits: Limits) -> tuple[bytes, bytes, dict[str, Any]]:
+    def _send(self, request: dict[str, Any], file: BinaryIO, limits: Limits) -> tuple[bytes, bytes, dict[str, Any]]:
         self._wait_until_ready()
         source, sink = os.pipe()
         try:
-            socket.send_fds(self._control, [json.dumps(told).encode()], [file.fileno(), sink])
+            socket.send_fds(self._control, [json.dumps(request).encode()], [file.fileno(), sink])
         finally:
             os.close(sink)
-        most = limits.file_mb * MB + 2 * limits.text_mb * MB
+        max_bytes = limits.file_mb * MB + 2 * limits.text_mb * MB
         with os.fdopen(source, "rb") as pipe:
-            content = _all_of(pipe, most, limits.seconds + 30)
-        ended = json.loads(self._line(30))
+            content = _read_all(pipe, max_bytes, limits.seconds + 30)
+        ended = json.loads(self._read_line(30))
         header, _, body = content.partition(b"\n")
         return header, body, ended
 
     def _wait_until_ready(self) -> None:
         if not self._ready:
-            if self._line(START_SECONDS) != b"ready":
+            if self._read_line(START_SECONDS) != b"ready":
                 raise ConnectionError("it did not start")
             self._ready = True
 
-    def _line(self, seconds: float) -> bytes:
-        found, end = b"", time.monotonic() + seconds
-        while not found.endswith(b"\n"):
+    def _read_line(self, seconds: float) -> bytes:
+        decoded, end = b"", time.monotonic() + seconds
+        while not decoded.endswith(b"\n"):
             if not select.select([self._control], [], [], max(end - time.monotonic(), 0))[0]:
                 raise ConnectionError("it does not answer")
             part = self._control.recv(1)
             if not part:
                 raise ConnectionError("it ended")
-            found += part
-        return found.strip()
+            decoded += part
+        return decoded.strip()
 
 
-def _all_of(pipe: BinaryIO, most: int, seconds: float) -> bytes:
-    """Until the other side closes. More than `most` bytes are not kept."""
+def _read_all(pipe: BinaryIO, max_bytes: int, seconds: float) -> bytes:
+    """Read until the other side closes; an answer of more than `max_bytes` bytes is refused."""
     parts, total, end = [], 0, time.monotonic() + seconds
     while select.select([pipe], [], [], max(end - time.monotonic(), 0))[0]:
         part = os.read(pipe.fileno(), 1 << 20)
         if not part:
             return b"".join(parts)
         total += len(part)
-        if total > most:
+        if total > max_bytes:
             check_size("what the child process sends", total, "file_mb", ModelError)
             return b""
         parts.append(part)
     raise ConnectionError("it does not end")
 
 
-def _running() -> _Server:
+def _get_server() -> _Server:
     global _server
     if _server is None or not _server.alive:
         if _server is None:

@@ -14,7 +14,7 @@ REFUSED = 3  # exit code of a model that the runtime refused in an orderly way
 
 
 def _run_all(content: bytes, batch: int) -> None:
-    """Raise the errors of a first run on one sample; runs with `batch` samples and other kernels only must not crash."""
+    """Raise the errors of a first run on one sample; runs of `batch` samples by other kernels must not crash."""
     from ai_edge_litert.interpreter import OpResolverType
 
     started = time.monotonic()
