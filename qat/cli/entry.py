@@ -141,10 +141,10 @@ def _run_job(task: Task, node: DictConfig, schema: type, with_stack: bool, missi
         sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return task(typed(node, schema), run_dir)
-    from qat.reporting.terminal import near
+    from qat.reporting.terminal import relative_to_cwd
 
     (run_dir / rundir.FAILED).unlink(missing_ok=True)
-    print(f"job {HydraConfig.get().job.num + 1}:\n  {near(run_dir)}", flush=True)
+    print(f"job {HydraConfig.get().job.num + 1}:\n  {relative_to_cwd(run_dir)}", flush=True)
     try:
         return task(typed(node, schema), run_dir)
     except Exception as error:
@@ -209,9 +209,9 @@ def _failed_job(error: Exception, run_dir: Path, schema: type, with_stack: bool)
     if with_stack or told is None:
         traceback.print_exception(error)
     failed = JobError(f"{type(error).__name__}: {error}" if told is None else str(told), getattr(told, "exit_code", 1))
-    from qat.reporting.terminal import near
+    from qat.reporting.terminal import relative_to_cwd
 
-    said = f"this job failed, the others go on:\n  {near(run_dir)}\n{failed}"
+    said = f"this job failed, the others go on:\n  {relative_to_cwd(run_dir)}\n{failed}"
     print(_on_stderr(said), file=sys.stderr, flush=True)
     with suppress(OSError):
         record = {"error": type(error).__name__, "message": str(failed), "exit_code": failed.exit_code}

@@ -74,10 +74,10 @@ class OptunaSweeper(Sweeper):
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        from qat.stages.objectives import directions
+        from qat.stages.objectives import select_directions
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        wanted = directions(list(self.config.sweep.objectives))
+        wanted = select_directions(list(self.config.sweep.objectives))
         where = self.storage or JournalStorage(JournalFileBackend(str(sweep_dir / JOURNAL)))
         study = optuna.create_study(storage=where, study_name=self.study_name, directions=wanted, load_if_exists=True)
         found = [direction.name.lower() for direction in study.directions]
