@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from qat.comparison.collect import Collected
-from qat.comparison.group_configurations import (
+from qat.comparison.configurations import (
     Configuration,
     Key,
     configuration_key,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qat.reporting.benchmark_table import operator_shares
+from qat.reporting.benchmark_table import compute_operator_shares
 from qat.reporting.colours import SERIES, VARIANT_COLOURS
 
 Row = Mapping[str, Any]
@@ -44,7 +44,7 @@ def draw_latency(rows: Sequence[Row]) -> bytes:
 def draw_profile(profiles: Mapping[str, Sequence[Row]]) -> bytes:
     """PNG with a stacked bar per file: milliseconds by kind of operator, each operator timed alone."""
     figure, axes = _figure(9.0, 1.5 + 0.6 * len(profiles))
-    kinds = list(dict.fromkeys(name for ops in profiles.values() for name, _, _ in operator_shares(ops)))
+    kinds = list(dict.fromkeys(name for ops in profiles.values() for name, _, _ in compute_operator_shares(ops)))
     names = list(profiles)
     left = np.zeros(len(names))
     for index, kind in enumerate(kinds):

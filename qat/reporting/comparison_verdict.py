@@ -28,7 +28,7 @@ def _against_ptq(comparison: Comparison, best: Configuration) -> Iterator[str]:
     """A sentence on the best file against PTQ, where it is a QAT file that was tested."""
     key = (best.variant, best.label, best.rows[0].measured.metric)
     for test in comparison.tests:
-        if (test.variant, test.label, test.metric) == key and test.found and test.pairs > 1:
+        if (test.variant, test.label, test.metric) == key and test.result and test.pairs > 1:
             verdict = "luck alone may explain it" if test.verdict == "no difference shown" else "more than luck"
             difference, p = format_test(test)[3], test.p_holm
             p_text = "" if p is None else f" (p = {p:.2g})"
@@ -59,7 +59,7 @@ def _noise(best: Configuration) -> str:
 
 
 def _qat_against_ptq(comparison: Comparison) -> Iterator[str]:
-    tested = [test for test in comparison.tests if test.found is not None and test.pairs > 1]
+    tested = [test for test in comparison.tests if test.result is not None and test.pairs > 1]
     if tested:
         better, worse = (sum(test.verdict == words for test in tested) for words in ("QAT is better", "QAT is worse"))
         rest = len(tested) - better - worse

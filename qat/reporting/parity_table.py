@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qat.reporting.table import table_text
+from qat.reporting.table import format_table
 
 TITLES = ("layer", "within 1 LSB", "largest, LSB", "SQNR", "training: codes off", "training: largest, LSB")
 SHORT_TITLES = ("layer", "codes off", "LSB", "training off", "training LSB")
@@ -46,7 +46,7 @@ def format_layers(layers: Sequence[Mapping[str, Any]], columns: int | None) -> s
         [_shorten(str(row["layer"])), f"{1 - row['exact']:.2%}", str(row["max_lsb"]), *_training_cells(row)]
         for row in furthest
     ]
-    return table_text(SHORT_TITLES, cells, ("LSB",), columns)
+    return format_table(SHORT_TITLES, cells, ("LSB",), columns)
 
 
 def _training_cells(row: Mapping[str, Any]) -> list[str]:

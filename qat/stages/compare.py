@@ -11,7 +11,7 @@ from qat.comparison import Comparison, collect, compare_runs
 from qat.config import CompareConfig
 from qat.errors import ConfigError, RunDirError
 from qat.plain_text import writable
-from qat.reporting.chart import chart_png
+from qat.reporting.chart import draw_png
 from qat.reporting.comparison_charts import build_charts
 from qat.reporting.comparison_page import comparison_page
 from qat.reporting.comparison_text import (
@@ -103,7 +103,7 @@ def write_comparison(
     """
     comparison = compare_runs(collect(folders), sort=sort, filters=filters, confidence=confidence)
     figures = dict(build_charts(comparison))
-    images = {name: chart_png(chart) for name, chart in figures.items()}
+    images = {name: draw_png(chart) for name, chart in figures.items()}
     for name, content in images.items():
         rundir.write_bytes(out / f"{name}.png", content)
     _write_tensorboard(comparison, images, out / rundir.TENSORBOARD)
