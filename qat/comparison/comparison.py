@@ -133,5 +133,5 @@ def _notes(runs: Sequence[RunRecord], swept: Sequence[str]) -> Iterator[str]:
 
 
 def _some(values: dict[str, None]) -> str:
-    shown = list(values)[:5]
-    return ", ".join(shown) + (f" and {len(values) - 5} more" if len(values) > 5 else "")
+    listed = list(values)[:5]
+    return ", ".join(listed) + (f" and {len(values) - 5} more" if len(values) > 5 else "")

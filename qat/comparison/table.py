@@ -118,8 +118,8 @@ def _test(condition: str, columns: set[str]) -> Callable[[Row], bool]:
     limit, compare = _limit(condition, expected), _OPERATORS[symbol]
 
     def compare_row(row: Row) -> bool:
-        found = row.get(column)
-        return isinstance(found, int | float) and compare(found, limit)
+        value = row.get(column)
+        return isinstance(value, int | float) and compare(value, limit)
 
     return compare_row
 

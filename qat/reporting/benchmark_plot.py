@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qat.reporting.benchmark_table import compute_operator_shares
 from qat.reporting.colours import SERIES, VARIANT_COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
 MOST_MEDIANS = (
@@ -67,14 +71,14 @@ def _setting(row: Row) -> str:
     return f"{row['threads']} thr, batch {row['batch']}\nXNNPACK {'on' if row['delegate'] else 'off'}"
 
 
-def _figure(width: float, height: float = 4.5) -> tuple[Any, Any]:
+def _figure(width: float, height: float = 4.5) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(min(width, 16), min(height, 12)), layout="constrained")
     return figure, figure.subplots()
 
 
-def _png(figure: Any) -> bytes:
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

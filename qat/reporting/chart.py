@@ -150,5 +150,5 @@ def _scatter(axes: Axes, series: Series, *, sideways: bool) -> None:
 
 def _plain(text: str) -> str:
     """Text that matplotlib does not take for a formula."""
-    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(each if each.isprintable() else " " for each in shown).replace("$", r"\$")
+    printable = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(each if each.isprintable() else " " for each in printable).replace("$", r"\$")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,17 @@ from qat.reporting.colours import EQUAL, SERIES, VARIANT_COLOURS, colour_of
 from qat.reporting.numbers import compute_gain, format_gain, is_in_percent
 from qat.results import Variant
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 MOST_NAMED_CLASSES = 20
 MOST_LAYERS = 60
 FLOAT = "float"
 _SMALL_SIZE = (4.8, 3.8)  # inches: about the size that TensorBoard shows
 
 
-def _figure(width: float, height: float) -> Any:
+def _figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -30,7 +34,7 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _png(figure: Any) -> bytes:
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -134,7 +138,7 @@ def draw_confusion_matrices(matrices: Mapping[str, NDArray[np.int64]], class_nam
     return _png(figure)
 
 
-def _name_classes(axes: Any, counts: NDArray, class_names: Sequence[str], worst: int) -> None:
+def _name_classes(axes: Axes, counts: NDArray, class_names: Sequence[str], worst: int) -> None:
     names = [class_names[n] if n < len(class_names) else str(n) for n in range(len(counts))]
     short = [name if len(name) <= 9 else f"{name[:8]}…" for name in names]
     positions = range(len(short))
@@ -165,7 +169,7 @@ def draw_sqnr(sqnr_by_title: Mapping[str, Mapping[str, float | None]]) -> bytes:
     return _png(figure)
 
 
-def _bars(axes: Any, layers: Sequence[str], rows: Mapping[str, float | None]) -> None:
+def _bars(axes: Axes, layers: Sequence[str], rows: Mapping[str, float | None]) -> None:
     finite = [value for value in rows.values() if value is not None and math.isfinite(value)]
     end = max([*finite, 40.0]) * 1.12
     values = {layer: value for layer, value in rows.items() if layer in layers}

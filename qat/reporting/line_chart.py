@@ -62,9 +62,9 @@ def draw_line_chart(title: str, lines: Sequence[Line], *, from_epoch: float | No
     parts += [_tick_x(value, at_x(value)) for value in compute_ticks(low_x, high_x) if value == int(value)]
     if shows_begin:
         parts += _qat_begin_mark(at_x(from_epoch), bottom)
-    curves = "".join(_line_path(line, at_x, at_y) for line in lines)
+    paths = "".join(_line_path(line, at_x, at_y) for line in lines)
     box = f'<svg x="{_LEFT}" y="{top}" width="{WIDTH - _LEFT - _RIGHT}" height="{bottom - top}" overflow="hidden"'
-    parts.append(f'{box} viewBox="{_LEFT} {top} {WIDTH - _LEFT - _RIGHT} {bottom - top}">{curves}</svg>')
+    parts.append(f'{box} viewBox="{_LEFT} {top} {WIDTH - _LEFT - _RIGHT} {bottom - top}">{paths}</svg>')
     parts.append(
         f'<text class="soft" x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">epoch</text>'
     )

@@ -107,7 +107,7 @@ def variants_table(report: Report) -> str:
 
 def _charts(report: Report) -> Iterator[str]:
     variants = report.result.variants
-    metric_name = variants[report.variant_name].metric.metric_name
+    metric_name = variants[report.variant_name].metric.name
     in_percent = is_in_percent(metric_name)
     factor = 100 if in_percent else 1
     values = [

@@ -77,8 +77,11 @@ def format_table(
         if not droppable:
             return "\n\n".join(_format_as_list(titles, row, columns) for row in cells)
         left_out.append(droppable.pop(0))
-        kept = [index for index, title in enumerate(titles) if title != left_out[-1]]
-        titles, cells = [titles[index] for index in kept], [[row[index] for index in kept] for row in cells]
+        columns_left = [index for index, title in enumerate(titles) if title != left_out[-1]]
+        titles, cells = (
+            [titles[index] for index in columns_left],
+            [[row[index] for index in columns_left] for row in cells],
+        )
     text = align_columns(titles, cells)
     note = f"Not shown at {columns} columns: {', '.join(left_out)}."
     return f"{text}\n{terminal.wrapped(note, columns)}" if left_out else text

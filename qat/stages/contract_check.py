@@ -118,7 +118,7 @@ def _usual_candidates(sample: Split) -> tuple[list[ContractScore], str]:
 
 
 def _convert_to_pixels(sample: Split) -> tuple[Split, str] | None:
-    """Samples that count as 0..255, with the contract that feeds what is fed now; None where they cannot be told."""
+    """Samples as 0..255, with a contract that gives the same inputs; None where their scale cannot be inferred."""
     contract = sample.contract
     if contract.raw_dtype == "uint8" or contract.layout == "NHWC":
         return sample, ""
