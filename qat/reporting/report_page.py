@@ -124,7 +124,7 @@ def _charts(report: Report) -> Iterator[str]:
     qat_begin = float(len(report.result.histories.get(FLOAT, ()))) or None
     if report.metric_lines:
         scaled = [
-            Line(line.metric_name, line.colour, tuple((x, y * factor) for x, y in line.points), line.dashed)
+            Line(line.name, line.colour, tuple((x, y * factor) for x, y in line.points), line.dashed)
             for line in report.metric_lines
         ]
         yield draw_line_chart(
