@@ -29,11 +29,11 @@ def train(config: Config, run_dir: Path) -> object:
         start_early()  # it imports TensorFlow as well, at the same time
     import_tensorflow()
     from qat.stages.main_job import main_job
-    from qat.stages.objectives import objective_values
+    from qat.stages.objectives import compute_objectives
 
     freeze_imports()
     result = main_job(config, run_dir)
-    return None if result is None else objective_values(config.sweep.objectives, result, run_dir)
+    return None if result is None else compute_objectives(config.sweep.objectives, result, run_dir)
 
 
 def _check_targets(config: Config) -> None:

@@ -61,23 +61,23 @@ def child(overrides: list[str]) -> None:
     from qat.cli import compose, freeze_imports, import_tensorflow
 
     import_tensorflow()
-    from qat.reporting import Board
-    from qat.stages import deployed, export, main_job, ptq, range_watch
+    from qat.reporting import SummaryWriter
+    from qat.stages import export_files, main_job, monitoring, ptq
     from qat.stages import qat as qat_stage
 
     folder = next(each.removeprefix("hydra.run.dir=") for each in overrides if each.startswith("hydra.run.dir="))
     spent, files = Counted(), Counted()
-    qat_stage.draw_converted = files.of(qat_stage.draw_converted)
+    qat_stage.convert_and_evaluate_on_val = files.of(qat_stage.convert_and_evaluate_on_val)
     for owner, name in (
-        (qat_stage, "_draw_start"),
-        (qat_stage, "draw_converted"),
-        (ptq, "draw_deployed"),
-        (range_watch.RangeWatch, "__call__"),
-        (main_job, "draw_dashboard"),
-        *((Board, name) for name in ("begin", "scalars", "ranges", "text", "picture")),
+        (qat_stage, "_write_start"),
+        (qat_stage, "convert_and_evaluate_on_val"),
+        (ptq, "evaluate_on_val"),
+        (monitoring.RangeMonitor, "__call__"),
+        (main_job, "write_dashboard"),
+        *((SummaryWriter, name) for name in ("begin", "add_scalars", "add_ranges", "add_text", "add_image")),
     ):
         setattr(owner, name, spent.of(getattr(owner, name)))
-    deployed.convert, export.convert = spent.shared(*files.shared(deployed.convert, export.convert))
+    monitoring.convert, export_files.convert = spent.shared(*files.shared(monitoring.convert, export_files.convert))
     qat_stage.keras_predictor = _traced_at_once(qat_stage.keras_predictor)
     freeze_imports()  # as `qat.train` does: the collector would look at all modules while graphs are traced
     config = compose([each for each in overrides if not each.startswith("hydra.")])

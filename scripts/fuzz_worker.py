@@ -32,7 +32,7 @@ from qat.data.stored_arrays import read_array
 from qat.diagnosis.from_run import jobs_of_run
 from qat.errors import QatError, TfliteFileError
 from qat.results import Metric, RunResult, Variant
-from qat.stages.benchmark_files import files_of
+from qat.stages.benchmark_files import read_files
 from qat.stages.compare import write_comparison
 from qat.tflite import Interpreter, TfliteGraph, arena_lower_bound, multiply_accumulates, read, readiness, verify
 from qat.tflite.benchmark.single_ops import one_op_files
@@ -114,7 +114,7 @@ def open_results(content: bytes) -> None:
     refusals = 0
     for reader in (
         lambda: list(jobs_of_run(run, 3)),
-        lambda: files_of(BenchmarkConfig(run=str(run), make_missing=False), FOLDER, lambda _: None),
+        lambda: read_files(BenchmarkConfig(run=str(run), make_missing=False), FOLDER, lambda _: None),
     ):
         try:
             reader()
@@ -125,7 +125,7 @@ def open_results(content: bytes) -> None:
 
 
 def open_model_json(content: bytes) -> None:
-    from qat.stages.fed_by import contract_for
+    from qat.evaluation.input_contract import find_input_contract
 
     run = a_run()
     (run / "ptq_int8" / "model.json").write_bytes(content)
@@ -133,7 +133,7 @@ def open_model_json(content: bytes) -> None:
     path = run / "ptq_int8" / "model.tflite"
     first = Contract((8, 8, 3))
     try:
-        contract_for(Interpreter(path, check_range=False), path, ContractConfig(), first, "x")
+        find_input_contract(Interpreter(path, check_range=False), path, ContractConfig(), first, "x")
     finally:
         for _, arguments in jobs_of_run(run, 3):
             arguments["preprocess"](np.zeros((2, 8, 8, 3), np.uint8))

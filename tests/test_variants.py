@@ -7,9 +7,9 @@ import pytest
 from qat import variants
 from qat.cli import compose
 from qat.reporting.colours import FAKE_QUANT, VARIANT_COLOURS
-from qat.reporting.dashboard import run_names, run_of
+from qat.reporting.dashboard import name_runs, select_run
 from qat.results import Metric, RunResult, Variant
-from qat.stages.deployed_variant import deployed_variant
+from qat.stages.deployed_variant import select_deployed_variant
 from qat.variants import BY_VARIANT, QUANTIZERS
 
 
@@ -26,10 +26,10 @@ def test_each_file_of_conf_is_a_quantizer():
 
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_what_it_deploys_is_its_variant_and_has_a_curve(name):
-    all_variants = {each: Variant(Metric("accuracy", 0.5), "f", 1, True, "int8", "int8") for each in BY_VARIANT}
-    variant, _ = deployed_variant(RunResult(all_variants, {}, {}, {"quant": {"name": name}}, {}))
+    found = {each: Variant(Metric("accuracy", 0.5), "f", 1, True, "int8", "int8") for each in BY_VARIANT}
+    variant, _ = select_deployed_variant(RunResult(found, {}, {}, {"quant": {"name": name}}, {}))
     assert variant == QUANTIZERS[name].variant
-    assert run_of(variant, name) in run_names(name).values()
+    assert select_run(variant, name) in name_runs(name).values()
 
 
 def test_no_two_share_a_variant_or_a_colour():

@@ -13,7 +13,7 @@ from qat.config import PRESERVE, Config, ExportConfig, QuantConfig
 from qat.errors import ConfigError
 from qat.schedule_point import training_step
 from qat.setting import settings_of
-from qat.stages.objectives import directions
+from qat.stages.objectives import select_directions
 from qat.training import FitSettings
 from qat.training.cluster import cluster
 from qat.variants import QUANTIZERS, STOCK, TRAINED_BY_US
@@ -30,7 +30,7 @@ def check(config: Config) -> None:
     """
     data.check(config.data)
     models.check(config.model)
-    directions(config.sweep.objectives)
+    select_directions(config.sweep.objectives)
     if config.train.strategy == "multiworker":
         cluster()
     FitSettings.from_train(config.train)

@@ -153,10 +153,11 @@ def _run_job(
         sys.stdout = HarmlessStream(sys.stdout)  # type: ignore[assignment]
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return task(to_config(node, schema), run_dir)
-    from qat.reporting.terminal import near
+
+    from qat.reporting.terminal import relative_to_cwd
 
     (run_dir / rundir.FAILED).unlink(missing_ok=True)
-    print(f"job {HydraConfig.get().job.num + 1}:\n  {near(run_dir)}", flush=True)
+    print(f"job {HydraConfig.get().job.num + 1}:\n  {relative_to_cwd(run_dir)}", flush=True)
     try:
         return task(to_config(node, schema), run_dir)
     except Exception as error:
@@ -224,9 +225,9 @@ def _report_failed_job(error: Exception, run_dir: Path, schema: type, with_trace
         f"{type(error).__name__}: {error}" if known_error is None else str(known_error),
         getattr(known_error, "exit_code", 1),
     )
-    from qat.reporting.terminal import near
+    from qat.reporting.terminal import relative_to_cwd
 
-    message = f"this job failed, the others go on:\n  {near(run_dir)}\n{job_error}"
+    message = f"this job failed, the others go on:\n  {relative_to_cwd(run_dir)}\n{job_error}"
     print(_format_for_stderr(message), file=sys.stderr, flush=True)
     with suppress(OSError):
         record = {"error": type(error).__name__, "message": str(job_error), "exit_code": job_error.exit_code}

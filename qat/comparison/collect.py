@@ -1,4 +1,4 @@
-"""Find the runs below some directories; what is none is kept with the reason, never passed over."""
+"""Find the runs below some directories; a directory that is not a run is kept with the reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEEPEST = 40  # folders; deeper than any sweep, so that a loop of links ends
 
 @dataclass(frozen=True)
 class Collected:
-    """Every directory that was looked at: a run, or refused. In the order of their paths."""
+    """Every directory that was visited: a run, or refused. In the order of their paths."""
 
     runs: tuple[RunRecord, ...]
     refused: tuple[Refused, ...]
@@ -31,48 +31,58 @@ class Collected:
 def collect(folders: Iterable[Path]) -> Collected:
     """The runs in and below `folders`, each once, wherever a run, a sweep or a tree of sweeps was given.
 
-    A run is a folder with `results.json`; nothing is looked for below it. Pages of comparisons, which sweeps leave
+    A run is a folder with `results.json`; what lies below it is not visited. Pages of comparisons, which sweeps leave
     among their jobs, are passed over.
     """
     walk = _Walk(set())
-    found = [each for folder in folders for each in walk.of(folder)]
+    results = [each for folder in folders for each in walk.visit(folder)]
     return Collected(
-        tuple(each for each in found if isinstance(each, RunRecord)),
-        tuple(each for each in found if isinstance(each, Refused)),
+        tuple(each for each in results if isinstance(each, RunRecord)),
+        tuple(each for each in results if isinstance(each, Refused)),
     )
 
 
 @dataclass(frozen=True)
 class _Walk:
+    """Visits directories, each once."""
+
     seen: set[Path]  # resolved, so that a link and what it points at are one
 
-    def of(self, folder: Path, depth: int = 0) -> list[RunRecord | Refused]:
-        """What is in and below `folder`; one Refused where nothing in it has to do with runs."""
+    def visit(self, folder: Path, depth: int = 0) -> list[RunRecord | Refused]:
+        """The runs in and below `folder`; one Refused where nothing in it has to do with runs.
+
+        Args:
+            folder: where to look.
+            depth: folders above it that were visited; below 40 of them nothing is visited.
+
+        Returns:
+            Runs and refused directories, in the order of their paths.
+        """
         resolved = folder.resolve()
         if resolved in self.seen:
             return [] if depth else [Refused(folder, "given twice, or below another one: it is counted once")]
         self.seen.add(resolved)
         try:
-            results = folder / rundir.RESULTS
-            if results.exists():
-                return [read_record(folder, read_file(results, "text_mb", NotARunError))]
-            inner = sorted(_folders(folder))
+            record = folder / rundir.RESULTS
+            if record.exists():
+                return [read_record(folder, read_file(record, "text_mb", NotARunError))]
+            subfolders = sorted(_subfolders(folder))
         except NotARunError as error:
             return [Refused(folder, str(error))]
         except OSError as error:
             return [Refused(folder, f"cannot be read: {error.strerror}")]
-        if depth and (_is_page(folder) or _hydra_job(folder) == "compare"):
+        if depth and (_is_page(folder) or _read_hydra_job(folder) == "compare"):
             return []  # also the page that is being made
-        below = [each for path in inner for each in self.of(path, depth + 1)] if depth < DEEPEST else []
-        if any(isinstance(each, RunRecord) for each in below) or (depth and inner and not below):
-            return below  # runs, or pages alone
-        own = _why_unfinished(folder)
-        if own is None and any(each.reason.startswith(_OF_A_RUN) for each in below if isinstance(each, Refused)):
-            return below
-        return [Refused(folder, own or f"no run of qat: there is no {rundir.RESULTS} in it or below it")]
+        results = [each for path in subfolders for each in self.visit(path, depth + 1)] if depth < DEEPEST else []
+        if any(isinstance(each, RunRecord) for each in results) or (depth and subfolders and not results):
+            return results  # runs, or pages alone
+        reason = _why_unfinished(folder)
+        if reason is None and any(each.reason.startswith(_OF_A_RUN) for each in results if isinstance(each, Refused)):
+            return results
+        return [Refused(folder, reason or f"no run of qat: there is no {rundir.RESULTS} in it or below it")]
 
 
-def _folders(folder: Path) -> Iterator[Path]:
+def _subfolders(folder: Path) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir() and not entry.name.startswith("."):
@@ -80,7 +90,7 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 _OF_A_RUN = ("results.json", "unfinished", "cannot be read", "still running")
-"""How the reasons begin of folders that runs left, or may have left; a folder above them is a sweep."""
+"""Begins of the reasons for folders that runs left, or may have left; a folder above them is a sweep."""
 
 
 def _is_page(folder: Path) -> bool:
@@ -91,10 +101,10 @@ def _why_unfinished(folder: Path) -> str | None:
     """The reason for a folder that a command of qat began; None for any other."""
     if _is_page(folder):
         return "a page that qat.compare wrote, no run"
-    failure = _failure(folder)
+    failure = _read_failure(folder)
     if failure is not None:
         return f"unfinished: the job failed. {failure}"
-    job = _hydra_job(folder)
+    job = _read_hydra_job(folder)
     if job not in (None, "train"):
         return f"written by qat.{job}, which trains nothing: it has no {rundir.RESULTS}"
     if rundir.is_claimed(folder):
@@ -104,8 +114,8 @@ def _why_unfinished(folder: Path) -> str | None:
     return None
 
 
-def _failure(folder: Path) -> str | None:
-    """What ended a job of a sweep, as the sweep wrote it down."""
+def _read_failure(folder: Path) -> str | None:
+    """The error that ended a job of a sweep, as the sweep recorded it."""
     try:
         plain = rundir.read_json(folder / rundir.FAILED)
     except RunDirError:
@@ -121,10 +131,10 @@ def _models(folder: Path) -> Iterator[Path]:
     return (folder / variant / name for variant in VARIANTS for name in names)
 
 
-def _hydra_job(folder: Path) -> str | None:
-    """The door that made the folder, from Hydra's own record; read as text, which is faster than as YAML."""
+def _read_hydra_job(folder: Path) -> str | None:
+    """The command that made the folder, from Hydra's own record; read as text, which is faster than as YAML."""
     try:
-        found = _JOB.search((folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
+        match = _JOB.search((folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found.group(1) if found else None
+    return match.group(1) if match else None

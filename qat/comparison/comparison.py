@@ -1,4 +1,4 @@
-"""The whole comparison, computed; what draws and writes it stands in `qat.reporting`."""
+"""The whole comparison, computed; `qat.reporting` draws and writes it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from qat.comparison.collect import Collected
 from qat.comparison.configurations import (
     Configuration,
     Key,
-    configurations,
-    in_order,
-    key_of,
-    swept_settings,
-    telling_settings,
+    configuration_key,
+    find_swept_settings,
+    group_configurations,
+    select_distinguishing_settings,
+    sort_configurations,
 )
-from qat.comparison.pairs import Test, paired_tests
-from qat.comparison.pareto import front
+from qat.comparison.pairs import Test, run_paired_tests
+from qat.comparison.pareto import find_pareto_front
 from qat.comparison.record import Refused, RunRecord
-from qat.comparison.table import Row, filtered, ordered, rows_of
+from qat.comparison.table import Row, build_rows, filter_rows, sort_rows
 
-MOST_REASONS = 5  # that are told why something was left out
+MOST_REASONS = 5  # that are listed for variants that were left out
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows (one a deployed file), configurations (means over seeds), tests, and what was refused."""
+    """Rows (one per deployed file), configurations (means over seeds), tests, and refused directories."""
 
     runs: tuple[RunRecord, ...]
     rows: tuple[Row, ...]  # filtered and sorted
     swept: tuple[str, ...]  # settings in which the runs differ
-    telling: tuple[str, ...]  # the fewest of them that tell configurations apart
+    distinguishing: tuple[str, ...]  # the fewest of them that tell configurations apart
     configurations: tuple[Configuration, ...]  # the best first, one task after another
     tests: tuple[Test, ...]
     refused: tuple[Refused, ...]
@@ -43,24 +43,33 @@ class Comparison:
 def compare_runs(
     collected: Collected, *, sort: Sequence[str] = (), filters: Sequence[str] = (), confidence: float = 0.95
 ) -> Comparison:
-    """Everything that can be said of these runs side by side.
+    """Compare the runs: rows, means over seeds, Pareto fronts and tests of QAT against PTQ.
+
+    Args:
+        collected: the runs and the refused directories.
+        sort: columns, `-` before one for the largest first; by default the best metric first.
+        filters: conditions as `variant=qat_int8`, all of which a row must meet.
+        confidence: of the intervals over seeds, 0.5 to 1.
+
+    Returns:
+        The comparison.
 
     Raises:
         ConfigError: a filter or a column to sort by that no run knows.
     """
-    everything = rows_of(collected.runs)
-    rows = ordered(filtered(everything, filters), sort or ("-value",)) if everything else []
-    swept = swept_settings(collected.runs)
-    telling = telling_settings(collected.runs, swept)
-    grouped = configurations(rows, swept, telling, confidence)
-    grouped = in_order(grouped, sort) if sort else sorted(grouped, key=_rank)
+    all_rows = build_rows(collected.runs)
+    rows = sort_rows(filter_rows(all_rows, filters), sort or ("-value",)) if all_rows else []
+    swept = find_swept_settings(collected.runs)
+    distinguishing = select_distinguishing_settings(collected.runs, swept)
+    groups = group_configurations(rows, swept, distinguishing, confidence)
+    groups = sort_configurations(groups, sort) if sort else sorted(groups, key=_rank)
     return Comparison(
         runs=collected.runs,
         rows=tuple(rows),
         swept=tuple(swept),
-        telling=tuple(telling),
-        configurations=tuple(_with_fronts(grouped)),
-        tests=tuple(paired_tests(rows, everything, swept, telling, confidence)),
+        distinguishing=tuple(distinguishing),
+        configurations=tuple(_with_fronts(groups)),
+        tests=tuple(run_paired_tests(rows, all_rows, swept, distinguishing, confidence)),
         refused=collected.refused,
         confidence=confidence,
         filters=tuple(filters),
@@ -68,37 +77,42 @@ def compare_runs(
     )
 
 
-def _rank(found: Configuration) -> tuple[str, float, float]:
-    return found.task, -_worth(found), found.size_bytes
+def _rank(configuration: Configuration) -> tuple[str, float, float]:
+    return configuration.task, -_signed_mean(configuration), configuration.size_bytes
 
 
-def _worth(found: Configuration) -> float:
-    return found.value.mean if found.higher_is_better else -found.value.mean
+def _signed_mean(configuration: Configuration) -> float:
+    return configuration.value.mean if configuration.higher_is_better else -configuration.value.mean
 
 
-def _with_fronts(found: Sequence[Configuration]) -> list[Configuration]:
+def _with_fronts(configurations: Sequence[Configuration]) -> list[Configuration]:
     """Pareto fronts within each task: metric against size, metric against latency."""
-    result = list(found)
-    for task in dict.fromkeys(each.task for each in found):
-        places = [place for place, each in enumerate(found) if each.task == task]
-        for place in _front(found, places, "size_bytes"):
-            result[place] = replace(result[place], on_size_front=True)
-        timed = [place for place in places if found[place].latency_ms is not None]
-        for place in _front(found, timed, "latency_ms"):
-            result[place] = replace(result[place], on_latency_front=True)
+    result = list(configurations)
+    for task in dict.fromkeys(each.task for each in configurations):
+        indices = [index for index, each in enumerate(configurations) if each.task == task]
+        for index in _front(configurations, indices, "size_bytes"):
+            result[index] = replace(result[index], on_size_front=True)
+        timed = [index for index in indices if configurations[index].latency_ms is not None]
+        for index in _front(configurations, timed, "latency_ms"):
+            result[index] = replace(result[index], on_latency_front=True)
     return result
 
 
-def _front(found: Sequence[Configuration], places: Sequence[int], cost: str) -> list[int]:
-    return [places[i] for i in front([(getattr(found[place], cost), _worth(found[place])) for place in places])]
+def _front(configurations: Sequence[Configuration], indices: Sequence[int], cost: str) -> list[int]:
+    return [
+        indices[i]
+        for i in find_pareto_front(
+            [(getattr(configurations[index], cost), _signed_mean(configurations[index])) for index in indices]
+        )
+    ]
 
 
 def _notes(runs: Sequence[RunRecord], swept: Sequence[str]) -> Iterator[str]:
-    """What a reader must know before believing a difference."""
-    for what in ("tensorflow", "tf_keras", "ai-edge-litert", "qat", "commit"):
-        values = dict.fromkeys(run.made_by.get(what, "not recorded") for run in runs)
+    """Circumstances that make differences doubtful."""
+    for package in ("tensorflow", "tf_keras", "ai-edge-litert", "qat", "commit"):
+        values = dict.fromkeys(run.made_by.get(package, "not recorded") for run in runs)
         if len(values) > 1:
-            yield f"the runs were made with different {what}: {_some(values)}"
+            yield f"the runs were made with different {package}: {_some(values)}"
     reasons = Counter(f"{name}: {reason}" for run in runs for name, reason in run.left_out.items())
     for reason, times in list(reasons.items())[:MOST_REASONS]:
         yield f"left out of {times} of {len(runs)} runs: {reason}"
@@ -112,12 +126,12 @@ def _notes(runs: Sequence[RunRecord], swept: Sequence[str]) -> Iterator[str]:
     seeds: dict[Key, list[int]] = {}
     for run in runs:
         if run.seed is not None:
-            seeds.setdefault(key_of(run, swept), []).append(run.seed)
-    repeated = sum(len(found) > len(set(found)) for found in seeds.values())
+            seeds.setdefault(configuration_key(run, swept), []).append(run.seed)
+    repeated = sum(len(values) > len(set(values)) for values in seeds.values())
     if repeated:
         yield f"{repeated} configurations hold several runs of one seed: they were averaged and count as one sample"
 
 
 def _some(values: dict[str, None]) -> str:
-    shown = list(values)[:5]
-    return ", ".join(shown) + (f" and {len(values) - 5} more" if len(values) > 5 else "")
+    listed = list(values)[:5]
+    return ", ".join(listed) + (f" and {len(values) - 5} more" if len(values) > 5 else "")

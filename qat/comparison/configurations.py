@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qat.comparison.record import RunRecord, Setting
-from qat.comparison.table import Row, as_text, by_column
+from qat.comparison.table import Row, format_setting, sort_by_column
 from qat.confidence import Mean, mean_interval
 from qat.config import Config
 from qat.setting import FILES, NOTHING, without_effect
@@ -27,9 +27,9 @@ class Configuration:
     Configurations whose files are the same, bit for bit, are one: a float model that jobs share stands once.
     """
 
-    label: str  # the settings that tell it from the others compared
+    label: str  # the settings in which it differs from the others compared
     variant: str
-    task: str  # data set and metric: what values can be held against one another
+    task: str  # data set and metric: within these values can be compared
     rows: tuple[Row, ...]
     seeds: int
     value: Mean
@@ -48,89 +48,125 @@ def changes_nothing(key: str) -> bool:
     return key in _NO_CAUSE
 
 
-def swept_settings(runs: Sequence[RunRecord]) -> list[str]:
+def find_swept_settings(runs: Sequence[RunRecord]) -> list[str]:
     """Keys whose value is not the same in all runs that have them, without those that change nothing.
 
     A key that some runs do not have at all came with another version of qat, and divides nothing by that alone.
     """
-    everywhere: dict[str, set[str]] = {}
+    values_by_name: dict[str, set[str]] = {}
     for run in runs:
         for name, value in run.settings.items():
-            everywhere.setdefault(name, set()).add(as_text(value))
-    differing = [name for name, values in everywhere.items() if len(values) > 1]
+            values_by_name.setdefault(name, set()).add(format_setting(value))
+    differing = [name for name, values in values_by_name.items() if len(values) > 1]
     return [name for name in differing if not changes_nothing(name)]
 
 
-def key_of(run: RunRecord, swept: Iterable[str]) -> Key:
-    return tuple(as_text(run.settings.get(name)) for name in swept)
+def configuration_key(run: RunRecord, swept: Iterable[str]) -> Key:
+    """The values of the swept settings of a run.
+
+    Args:
+        run: the run.
+        swept: dotted keys.
+
+    Returns:
+        One text per key; runs with equal ones are of one configuration.
+    """
+    return tuple(format_setting(run.settings.get(name)) for name in swept)
 
 
-def telling_settings(runs: Sequence[RunRecord], swept: Sequence[str]) -> list[str]:
+def select_distinguishing_settings(runs: Sequence[RunRecord], swept: Sequence[str]) -> list[str]:
     """The fewest swept keys, names of options first, that still tell all configurations apart.
 
-    `model=resnet8` brings its own learning rate along, which need not be said again.
+    `model=resnet8` brings its own learning rate along, which need not be named again.
+
+    Args:
+        runs: all runs of the comparison.
+        swept: keys in which they differ.
+
+    Returns:
+        Keys among `swept`.
     """
     ranked = sorted(swept, key=lambda name: not name.endswith(".name"))
-    told: list[str] = []
-    parts: dict[Path, Key] = {run.folder: () for run in runs}
+    selected: list[str] = []
+    keys: dict[Path, Key] = {run.folder: () for run in runs}
     for name in ranked:
-        finer = {run.folder: (*parts[run.folder], as_text(run.settings.get(name))) for run in runs}
-        if len(set(finer.values())) > len(set(parts.values())):
-            told, parts = [*told, name], finer
-    return told
+        finer_keys = {run.folder: (*keys[run.folder], format_setting(run.settings.get(name))) for run in runs}
+        if len(set(finer_keys.values())) > len(set(keys.values())):
+            selected, keys = [*selected, name], finer_keys
+    return selected
 
 
-def label_of(runs: Sequence[RunRecord], telling: Iterable[str]) -> str:
-    """The telling settings of runs in words, as the command line takes them; what is off says nothing.
+def format_label(runs: Sequence[RunRecord], distinguishing: Iterable[str]) -> str:
+    """The distinguishing settings of runs as the command line takes them, without those that are off.
 
     A setting in which these runs differ makes no difference to what they left: it may have any value.
+
+    Args:
+        runs: of one configuration.
+        distinguishing: dotted keys.
+
+    Returns:
+        As `model=resnet8 any quant.epochs`.
     """
-    said: list[str] = []
-    silent: list[str] = []
-    free: list[str] = []
-    for name in telling:
-        values, shown = {as_text(run.settings.get(name)) for run in runs}, name.removesuffix(".name")
+    set_options: list[str] = []
+    off_options: list[str] = []
+    free_options: list[str] = []
+    for name in distinguishing:
+        values, option = {format_setting(run.settings.get(name)) for run in runs}, name.removesuffix(".name")
         if len(values) > 1:
-            free.append(shown)
+            free_options.append(option)
         else:
-            (silent if values <= OFF else said).append(f"{shown}={values.pop()}")
-    words = [*(said or ([] if free else silent)), *([f"any {', '.join(free)}"] if free else [])]
+            (off_options if values <= OFF else set_options).append(f"{option}={values.pop()}")
+    words = [
+        *(set_options or ([] if free_options else off_options)),
+        *([f"any {', '.join(free_options)}"] if free_options else []),
+    ]
     return " ".join(words) or "as configured"
 
 
-def configurations(
-    rows: Sequence[Row], swept: Sequence[str], telling: Sequence[str], confidence: float
+def group_configurations(
+    rows: Sequence[Row], swept: Sequence[str], distinguishing: Sequence[str], confidence: float
 ) -> list[Configuration]:
-    """In the order of the rows: the configuration of the first row first."""
+    """Group rows that differ in nothing but their seed.
+
+    Args:
+        rows: deployed files, sorted.
+        swept: keys in which the runs differ.
+        distinguishing: the fewest of them that tell configurations apart, for labels.
+        confidence: of the intervals over seeds, 0.5 to 1.
+
+    Returns:
+        Configurations in the order of the rows: that of the first row first.
+    """
     keys: dict[int, Key] = {}
     groups: dict[tuple[Key, str, str], list[Row]] = {}
     for row in rows:
-        key = keys.setdefault(id(row.run), key_of(row.run, swept))
+        key = keys.setdefault(id(row.run), configuration_key(row.run, swept))
         groups.setdefault((key, row.variant, row.measured.metric), []).append(row)
     merged: dict[object, list[Row]] = {}
-    for (key, variant, metric), found in groups.items():
-        merged.setdefault((variant, metric, _files_of(found) or key), []).extend(found)
-    return [_configuration(found, telling, confidence) for found in merged.values()]
+    for (key, variant, metric), group in groups.items():
+        merged.setdefault((variant, metric, _files_of(group) or key), []).extend(group)
+    return [_configuration(group, distinguishing, confidence) for group in merged.values()]
 
 
 def _files_of(rows: Iterable[Row]) -> frozenset[object] | None:
-    """By seed, which files these are and what they were measured on; None where a run does not say it."""
+    """By seed, the files' digests and the data that they were measured on; None where a digest is not recorded."""
     files = frozenset((row.run.seed, row.measured.sha256, data_settings(row.run)) for row in rows)
     return None if any(row.measured.sha256 is None for row in rows) else files
 
 
 def data_settings(run: RunRecord) -> tuple[tuple[str, str], ...]:
-    """What the run was measured on."""
+    """The settings of the data that the run was measured on."""
     return tuple(sorted((key, str(value)) for key, value in run.settings.items() if key.startswith("data.")))
 
 
-def _configuration(rows: list[Row], telling: Sequence[str], confidence: float) -> Configuration:
+def _configuration(rows: list[Row], distinguishing: Sequence[str], confidence: float) -> Configuration:
     first = rows[0]
-    values = list(by_seed(rows, "value").values())
-    drops, quant = list(by_seed(rows, "drop").values()), list(by_seed(rows, "fake_quant").values())
-    latencies = list(by_seed(rows, "latency_ms").values())
+    values = list(average_by_seed(rows, "value").values())
+    drops, quant = list(average_by_seed(rows, "drop").values()), list(average_by_seed(rows, "fake_quant").values())
+    latencies = list(average_by_seed(rows, "latency_ms").values())
     return Configuration(
-        label=label_of([row.run for row in rows], telling),
+        label=format_label([row.run for row in rows], distinguishing),
         variant=first.variant,
         task=f"{first.run.settings.get('data.name', 'unnamed data')}, {first.measured.metric}",
         rows=tuple(rows),
@@ -138,36 +174,52 @@ def _configuration(rows: list[Row], telling: Sequence[str], confidence: float) -
         value=mean_interval(values, confidence),
         drop=mean_interval(drops, confidence) if drops else None,
         fake_quant=mean_interval(quant).mean if quant else None,
-        size_bytes=mean_interval(list(by_seed(rows, "size_bytes").values())).mean,
+        size_bytes=mean_interval(list(average_by_seed(rows, "size_bytes").values())).mean,
         latency_ms=mean_interval(latencies).mean if latencies else None,
         integer_only=all(row.measured.integer_only for row in rows),
         higher_is_better=first.measured.higher_is_better,
     )
 
 
-def in_order(found: Sequence[Configuration], columns: Sequence[str]) -> list[Configuration]:
-    """Sorted as rows are, by means where a column has one; what has no value comes last."""
-    result = list(found)
+def sort_configurations(configurations: Sequence[Configuration], columns: Sequence[str]) -> list[Configuration]:
+    """Sort configurations as rows are sorted, by means where a column has one.
+
+    Args:
+        configurations: in any order.
+        columns: the first one first; `-` before one for the largest first.
+
+    Returns:
+        A new list; what has no value in a column comes last.
+    """
+    result = list(configurations)
     for column in reversed(columns):
-        result = by_column(result, column, _cell)
+        result = sort_by_column(result, column, _cell)
     return result
 
 
-def _cell(found: Configuration, column: str) -> Setting:
+def _cell(configuration: Configuration, column: str) -> Setting:
     if column == "value":
-        return found.value.mean
+        return configuration.value.mean
     if column == "drop":
-        return None if found.drop is None else found.drop.mean
-    own = ("size_bytes", "latency_ms", "fake_quant", "integer_only", "variant")
-    return getattr(found, column) if column in own else found.rows[0].get(column)
+        return None if configuration.drop is None else configuration.drop.mean
+    own_columns = ("size_bytes", "latency_ms", "fake_quant", "integer_only", "variant")
+    return getattr(configuration, column) if column in own_columns else configuration.rows[0].get(column)
 
 
-def by_seed(rows: Iterable[Row], column: str) -> Mapping[object, float]:
-    """One number a seed: runs that repeat a seed are averaged first, for they are no new samples."""
-    found: dict[object, list[float]] = {}
+def average_by_seed(rows: Iterable[Row], column: str) -> Mapping[object, float]:
+    """One number per seed: runs that repeat a seed are averaged, for they are no new samples.
+
+    Args:
+        rows: of one configuration.
+        column: whose values are averaged; rows without a number in it are left out.
+
+    Returns:
+        Seed (for a run without one, its name) to mean.
+    """
+    values_by_seed: dict[object, list[float]] = {}
     for row in rows:
         value: Setting = row.get(column)
         if isinstance(value, int | float):
-            unseeded = ("run", row.name)
-            found.setdefault(unseeded if row.run.seed is None else row.run.seed, []).append(float(value))
-    return {seed: sum(values) / len(values) for seed, values in found.items()}
+            run_key = ("run", row.name)
+            values_by_seed.setdefault(run_key if row.run.seed is None else row.run.seed, []).append(float(value))
+    return {seed: sum(values) / len(values) for seed, values in values_by_seed.items()}

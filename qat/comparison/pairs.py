@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from qat.comparison.configurations import Key, by_seed, data_settings, key_of, label_of
+from qat.comparison.configurations import Key, average_by_seed, configuration_key, data_settings, format_label
 from qat.comparison.record import RunRecord
 from qat.comparison.table import Row
 from qat.confidence import PairedTest, holm, paired_test
@@ -22,40 +22,50 @@ class Test:
     higher_is_better: bool
     pairs: int
     unpaired: int  # runs of QAT without a PTQ of the same float model
-    found: PairedTest | None  # None without a pair
-    p_holm: float | None = None  # as it stands when all tests of the table are asked at once
+    result: PairedTest | None  # None without a pair
+    p_holm: float | None = None  # corrected for the number of tests of the table (Holm 1979)
     significance: float = 0.05
 
     @property
     def verdict(self) -> str:
-        if self.found is None:
+        if self.result is None:
             return "no pair: no PTQ of the same float model"
         if self.pairs == 1:
             return "one pair: no test is possible"
         if self.p_holm is None or self.p_holm > self.significance:
             return "no difference shown"
-        better = (self.found.difference.mean > 0) == self.higher_is_better
+        better = (self.result.difference.mean > 0) == self.higher_is_better
         return "QAT is better" if better else "QAT is worse"
 
 
-def paired_tests(
-    rows: Sequence[Row], everything: Sequence[Row], swept: Sequence[str], telling: Sequence[str], confidence: float
+def run_paired_tests(
+    rows: Sequence[Row], all_rows: Sequence[Row], swept: Sequence[str], distinguishing: Sequence[str], confidence: float
 ) -> list[Test]:
-    """One test a QAT configuration among `rows`; its PTQ partners may stand anywhere in `everything`.
+    """One test per QAT configuration among `rows`, by Student's paired t and the exact sign-flip test.
 
     The PTQ of a pair is that of the same run; else of a run on the same data whose float model is the same file.
+
+    Args:
+        rows: deployed files that are shown.
+        all_rows: where the PTQ partners may be, also those that a filter hides.
+        swept: keys in which the runs differ.
+        distinguishing: the fewest of them that tell configurations apart, for labels.
+        confidence: of the intervals; 1 - confidence is the significance level.
+
+    Returns:
+        Tests, with p-values corrected by Holm's method (Holm 1979).
     """
-    partners = _partners(everything)
+    partners = _partners(all_rows)
     groups: dict[tuple[Key, str, str], list[Row]] = {}
     for row in rows:
         if is_trained(row.variant):
-            groups.setdefault((key_of(row.run, swept), row.variant, row.measured.metric), []).append(row)
-    tests = [_test(found, partners, telling, confidence) for found in groups.values()]
-    adjusted = holm([test.found.p if test.found else None for test in tests])
+            groups.setdefault((configuration_key(row.run, swept), row.variant, row.measured.metric), []).append(row)
+    tests = [_test(group, partners, distinguishing, confidence) for group in groups.values()]
+    adjusted = holm([test.result.p if test.result else None for test in tests])
     return [replace(test, p_holm=p) for test, p in zip(tests, adjusted, strict=True)]
 
 
-def _test(rows: list[Row], partners: dict[object, float], telling: Sequence[str], confidence: float) -> Test:
+def _test(rows: list[Row], partners: dict[object, float], distinguishing: Sequence[str], confidence: float) -> Test:
     differences: dict[object, list[float]] = {}
     unpaired = 0
     for row in rows:
@@ -68,31 +78,31 @@ def _test(rows: list[Row], partners: dict[object, float], telling: Sequence[str]
     means = [sum(each) / len(each) for each in differences.values()]
     first = rows[0]
     return Test(
-        label=label_of([row.run for row in rows], telling),
+        label=format_label([row.run for row in rows], distinguishing),
         variant=first.variant,
         metric=first.measured.metric,
         higher_is_better=first.measured.higher_is_better,
         pairs=len(means),
         unpaired=unpaired,
-        found=paired_test(means, confidence) if means else None,
+        result=paired_test(means, confidence) if means else None,
         significance=1 - confidence,
     )
 
 
 def _partner(row: Row, partners: dict[object, float]) -> float | None:
-    own = row.run.measured.get(BASELINE)
-    if own is not None and own.metric == row.measured.metric:
-        return own.value
+    own_baseline = row.run.measured.get(BASELINE)
+    if own_baseline is not None and own_baseline.metric == row.measured.metric:
+        return own_baseline.value
     return partners.get(_identity(row.run, row.measured.metric))
 
 
 def _partners(rows: Iterable[Row]) -> dict[object, float]:
     """Mean PTQ value by float model, data and metric."""
-    found: dict[object, list[Row]] = {}
+    groups: dict[object, list[Row]] = {}
     for row in rows:
         if row.variant == BASELINE and row.run.float_model is not None:
-            found.setdefault(_identity(row.run, row.measured.metric), []).append(row)
-    means = {key: by_seed(group, "value").values() for key, group in found.items()}
+            groups.setdefault(_identity(row.run, row.measured.metric), []).append(row)
+    means = {key: average_by_seed(group, "value").values() for key, group in groups.items()}
     return {key: sum(values) / len(values) for key, values in means.items()}
 
 

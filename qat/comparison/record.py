@@ -1,4 +1,4 @@
-"""One run as the comparison sees it, read from a `results.json` that anybody may have written: nothing is believed."""
+"""One run as the comparison sees it, read from a `results.json` that is not trusted: every value is checked."""
 
 from __future__ import annotations
 
@@ -40,21 +40,23 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
+    """One finished run: its settings, and what was measured of its files."""
+
     folder: Path
     seed: int | None
     settings: Mapping[str, Setting]  # the resolved config, dotted keys
     measured: Mapping[str, Measured]
     float_model: str | None  # SHA-256 of float/model.tflite: equal for runs that share their float model
     made_by: Mapping[str, str]  # versions, commit, machine
-    left_out: Mapping[str, str] = field(default_factory=dict)  # variant that the run went on without -> why
+    left_out: Mapping[str, str] = field(default_factory=dict)  # variant that the run does not have -> why
 
     def drop(self, variant: str) -> float | None:
-        """What the variant lost against float, in the metric's unit; None where there is no float."""
-        reference, found = self.measured.get(FLOAT), self.measured[variant]
-        if reference is None or variant == FLOAT or reference.metric != found.metric:
+        """How much worse than float the variant is, in the metric's unit; None where there is no float."""
+        reference, measured = self.measured.get(FLOAT), self.measured[variant]
+        if reference is None or variant == FLOAT or reference.metric != measured.metric:
             return None
-        lost = reference.value - found.value
-        return lost if reference.higher_is_better else -lost
+        loss = reference.value - measured.value
+        return loss if reference.higher_is_better else -loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,15 @@ class Refused:
 def read_record(folder: Path, content: bytes) -> RunRecord:
     """The record in the bytes of `folder/results.json`.
 
+    Args:
+        folder: the run's directory, for the record.
+        content: of the file, not trusted.
+
+    Returns:
+        The record.
+
     Raises:
-        NotARunError: truncated, no JSON, keys missing, values of the wrong kind.
+        NotARunError: truncated, no JSON, keys missing, values of the wrong type.
     """
     try:
         return _record(folder, content)
@@ -96,8 +105,8 @@ def _record(folder: Path, content: bytes) -> RunRecord:
     seed = plain["seeds"].get("seed")
     return RunRecord(
         folder=folder,
-        seed=seed if _is_whole(seed) else None,
-        settings=dict(flat(plain["config"])),
+        seed=seed if _is_integer(seed) else None,
+        settings=dict(flatten(plain["config"])),
         measured={
             str(name): _measured(str(name), values, plain["sha256"]) for name, values in plain["variants"].items()
         },
@@ -113,17 +122,17 @@ def _measured(name: str, plain: Any, digests: Mapping[str, Any]) -> Measured:
         low, high = plain.get("accuracy_interval") or (None, None)
         return Measured(
             variant=name,
-            metric=_kind(metric["name"], str, "metric.name"),
+            metric=_check_type(metric["name"], str, "metric.name"),
             value=_number(metric["value"], "metric.value"),
-            higher_is_better=_kind(metric.get("higher_is_better", True), bool, "metric.higher_is_better"),
+            higher_is_better=_check_type(metric.get("higher_is_better", True), bool, "metric.higher_is_better"),
             size_bytes=int(_number(plain["size_bytes"], "size_bytes")),
-            integer_only=_kind(plain["integer_only"], bool, "integer_only"),
-            low=_maybe(low, "accuracy_interval"),
-            high=_maybe(high, "accuracy_interval"),
-            agreement=_maybe(plain.get("agreement"), "agreement"),
-            fake_quant=_maybe(plain.get("fake_quant_metric"), "fake_quant_metric"),
-            latency_ms=_maybe(plain.get("latency_ms"), "latency_ms"),
-            parity=_kind(plain["parity"]["passed"], bool, "parity.passed") if plain.get("parity") else None,
+            integer_only=_check_type(plain["integer_only"], bool, "integer_only"),
+            low=_optional_number(low, "accuracy_interval"),
+            high=_optional_number(high, "accuracy_interval"),
+            agreement=_optional_number(plain.get("agreement"), "agreement"),
+            fake_quant=_optional_number(plain.get("fake_quant_metric"), "fake_quant_metric"),
+            latency_ms=_optional_number(plain.get("latency_ms"), "latency_ms"),
+            parity=_check_type(plain["parity"]["passed"], bool, "parity.passed") if plain.get("parity") else None,
             sha256=_text(digests.get(str(plain.get("file")))),
         )
     except KeyError as error:
@@ -136,25 +145,32 @@ def _measured(name: str, plain: Any, digests: Mapping[str, Any]) -> Measured:
         raise NotARunError(f"results.json: variant {name}: accuracy_interval holds no two numbers") from error
 
 
-def flat(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Setting]]:
+def flatten(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Setting]]:
     """A nested config as dotted keys; a list is one value, written as JSON.
 
-    >>> dict(flat({"seed": 1, "data": {"range": [0, 1], "target": {}}}))
+    >>> dict(flatten({"seed": 1, "data": {"range": [0, 1], "target": {}}}))
     {'seed': 1, 'data.range': '[0, 1]'}
+
+    Args:
+        plain: nested dicts.
+        prefix: before each key, with its dot.
+
+    Yields:
+        (dotted key, value).
     """
     for key, value in plain.items():
         if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", _setting(value)
 
 
 def _setting(value: Any) -> Setting:
-    """Numbers that JSON or arithmetic cannot hold stay what they are as text."""
+    """A value of a setting; numbers that JSON or arithmetic cannot hold become text."""
     if isinstance(value, list):
         return json.dumps(value)
     if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
-        return _short(value)
+        return _shorten(value)
     return value
 
 
@@ -173,24 +189,24 @@ def _made_by(plain: Mapping[str, Any]) -> dict[str, str]:
 
 def _number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
-        raise NotARunError(f"{key}={_short(value)} is no finite number")
+        raise NotARunError(f"{key}={_shorten(value)} is no finite number")
     return float(value)
 
 
-def _maybe(value: Any, key: str) -> float | None:
+def _optional_number(value: Any, key: str) -> float | None:
     return None if value is None else _number(value, key)
 
 
-def _kind(value: Any, kind: type, key: str) -> Any:
+def _check_type(value: Any, kind: type, key: str) -> Any:
     if not isinstance(value, kind):
-        raise NotARunError(f"{key}={_short(value)} is no {'text' if kind is str else 'true or false'}")
+        raise NotARunError(f"{key}={_shorten(value)} is no {'text' if kind is str else 'true or false'}")
     return value
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     try:
         text = str(value)
-    except ValueError:  # Python writes no whole numbers of more than 4,300 digits
+    except ValueError:  # Python writes no integers of more than 4,300 digits
         text = "a number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -199,5 +215,5 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _is_whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)

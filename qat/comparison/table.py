@@ -1,4 +1,4 @@
-"""One row a deployed file, with names for its columns: filtered by conditions, sorted by columns."""
+"""One row per deployed file, with named columns: filtered by conditions, sorted by columns."""
 
 from __future__ import annotations
 
@@ -53,21 +53,22 @@ class Row:
 
     def get(self, column: str) -> Setting:
         """The value of a column: run, variant, seed, one of MEASURES, or a dotted key of the config."""
-        column = _named(column)
-        own = {"run": self.name, "variant": self.variant, "seed": self.run.seed}
-        if column in own:
-            return own[column]
+        column = _resolve_alias(column)
+        own_columns = {"run": self.name, "variant": self.variant, "seed": self.run.seed}
+        if column in own_columns:
+            return own_columns[column]
         if column == "drop":
             return self.run.drop(self.variant)
         return getattr(self.measured, column) if column in MEASURES else self.run.settings.get(column)
 
 
-def rows_of(runs: Sequence[RunRecord]) -> list[Row]:
-    names = short_names([run.folder for run in runs])
+def build_rows(runs: Sequence[RunRecord]) -> list[Row]:
+    """One row per deployed file of the runs."""
+    names = relative_names([run.folder for run in runs])
     return [Row(name, run, each) for name, run in zip(names, runs, strict=True) for each in run.measured.values()]
 
 
-def short_names(folders: Sequence[Path]) -> list[str]:
+def relative_names(folders: Sequence[Path]) -> list[str]:
     """Paths below the deepest folder that holds them all; a single one by its own name.
 
     >>> short_names([Path("/a/b/0"), Path("/a/b/1")]), short_names([Path("/a/b")])
@@ -76,24 +77,29 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     absolute = [str(folder.absolute()) for folder in folders]
     if len(set(absolute)) < 2:
         return [folder.absolute().name for folder in folders]
-    above = os.path.commonpath(absolute)
-    return [os.path.relpath(path, above) if path != above else Path(path).name for path in absolute]
+    common = os.path.commonpath(absolute)
+    return [os.path.relpath(path, common) if path != common else Path(path).name for path in absolute]
 
 
-def known_columns(rows: Iterable[Row]) -> list[str]:
+def list_columns(rows: Iterable[Row]) -> list[str]:
     keys = dict.fromkeys(key for row in rows for key in row.run.settings)
     return ["run", "variant", "seed", *MEASURES, *(key for key in keys if key != "seed")]
 
 
-def filtered(rows: Sequence[Row], conditions: Sequence[str]) -> list[Row]:
+def filter_rows(rows: Sequence[Row], conditions: Sequence[str]) -> list[Row]:
     """The rows for which every condition holds: `variant=qat_int8`, `size_bytes<300000`, `run~sweep_[12]` (regex).
 
-    A value that a row does not have meets no condition but `!=`.
+    Args:
+        rows: deployed files.
+        conditions: texts of column, sign and value; a column without a value meets only `!=`.
+
+    Returns:
+        A new list in the same order.
 
     Raises:
         ConfigError: no such column, no such comparison, `<` with what is no number.
     """
-    columns = set(known_columns(rows)) | set(_ALIASES)
+    columns = set(list_columns(rows)) | set(_ALIASES)
     tests = [_test(condition, columns) for condition in conditions]
     return [row for row in rows if all(test(row) for test in tests)]
 
@@ -102,79 +108,95 @@ def _test(condition: str, columns: set[str]) -> Callable[[Row], bool]:
     matched = _CONDITION.match(condition)
     if matched is None:
         raise ConfigError(f"filter={condition}: expected COLUMN=VALUE, or one of != < <= > >= ~ (regex) between them.")
-    column, sign, wanted = matched.groups()
+    column, symbol, expected = matched.groups()
     _check_column("filter", column, columns)
-    if sign == "~":
-        pattern = _pattern(condition, wanted)
-        return lambda row: row.get(column) is not None and pattern.search(as_text(row.get(column))) is not None
-    if sign in ("=", "==", "!="):
-        return lambda row: _equal(row.get(column), wanted) == (sign != "!=")
-    limit, compare = _limit(condition, wanted), _OPERATORS[sign]
+    if symbol == "~":
+        pattern = _pattern(condition, expected)
+        return lambda row: row.get(column) is not None and pattern.search(format_setting(row.get(column))) is not None
+    if symbol in ("=", "==", "!="):
+        return lambda row: _equal(row.get(column), expected) == (symbol != "!=")
+    limit, compare = _limit(condition, expected), _OPERATORS[symbol]
 
-    def holds(row: Row) -> bool:
-        found = row.get(column)
-        return isinstance(found, int | float) and compare(found, limit)
+    def compare_row(row: Row) -> bool:
+        value = row.get(column)
+        return isinstance(value, int | float) and compare(value, limit)
 
-    return holds
+    return compare_row
 
 
-def _pattern(condition: str, wanted: str) -> re.Pattern[str]:
+def _pattern(condition: str, expected: str) -> re.Pattern[str]:
     try:
-        return re.compile(wanted)
+        return re.compile(expected)
     except re.error as error:
-        raise ConfigError(f"filter={condition}: {wanted!r} is no regular expression ({error}).") from error
+        raise ConfigError(f"filter={condition}: {expected!r} is no regular expression ({error}).") from error
 
 
-def _limit(condition: str, wanted: str) -> float:
+def _limit(condition: str, expected: str) -> float:
     try:
-        return float(wanted)
+        return float(expected)
     except ValueError:
-        raise ConfigError(f"filter={condition}: expected a number after the sign, got {wanted!r}.") from None
+        raise ConfigError(f"filter={condition}: expected a number after the sign, got {expected!r}.") from None
 
 
-def _equal(found: Setting, wanted: str) -> bool:
+def _equal(actual: Setting, expected: str) -> bool:
     """As text, or as numbers: 1e-3 is 0.001."""
-    if as_text(found) == wanted:
+    if format_setting(actual) == expected:
         return True
     try:
-        return not isinstance(found, bool) and isinstance(found, int | float) and float(wanted) == found
+        return not isinstance(actual, bool) and isinstance(actual, int | float) and float(expected) == actual
     except ValueError:
         return False
 
 
-def as_text(value: Setting) -> str:
-    """As the command line writes it: true, false, null, numbers as they are."""
+def format_setting(value: Setting) -> str:
+    """A setting as the command line writes it: true, false, null, numbers as they are."""
     words: Mapping[object, str] = {True: "true", False: "false", None: "null"}
     return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
-def ordered(rows: Sequence[Row], columns: Sequence[str]) -> list[Row]:
-    """Sorted by the first column, equal ones by the next; `-value` is the largest first. What has no value comes last.
+def sort_rows(rows: Sequence[Row], columns: Sequence[str]) -> list[Row]:
+    """Sort rows by the first column, equal ones by the next.
+
+    Args:
+        rows: deployed files.
+        columns: names; `-` before one for the largest first.
+
+    Returns:
+        A new list; what has no value in a column comes last.
 
     Raises:
         ConfigError: no such column.
     """
-    known, result = set(known_columns(rows)) | set(_ALIASES), list(rows)
+    known_columns, result = set(list_columns(rows)) | set(_ALIASES), list(rows)
     for column in columns:
-        _check_column("sort", column.lstrip("-+"), known)
+        _check_column("sort", column.lstrip("-+"), known_columns)
     for column in reversed(columns):
-        result = by_column(result, column, Row.get)
+        result = sort_by_column(result, column, Row.get)
     return result
 
 
-def by_column(items: Sequence[Item], column: str, get: Callable[[Item, str], Setting]) -> list[Item]:
-    """Sorted by one column, stably; `-` before it: the largest first. What has no value comes last either way."""
-    name = _named(column.lstrip("-+"))
+def sort_by_column(items: Sequence[Item], column: str, get: Callable[[Item, str], Setting]) -> list[Item]:
+    """Sort by one column, stably.
+
+    Args:
+        items: in any order.
+        column: name; `-` before it for the largest first.
+        get: value of an item in a column.
+
+    Returns:
+        A new list; what has no value comes last either way.
+    """
+    name = _resolve_alias(column.lstrip("-+"))
     present = [item for item in items if get(item, name) is not None]
     absent = [item for item in items if get(item, name) is None]
-    return sorted(present, key=lambda item: order(get(item, name)), reverse=column.startswith("-")) + absent
+    return sorted(present, key=lambda item: sort_key(get(item, name)), reverse=column.startswith("-")) + absent
 
 
-def _named(column: str) -> str:
+def _resolve_alias(column: str) -> str:
     return _ALIASES.get(column, column)
 
 
-def order(value: Setting) -> tuple[int, float, str]:
+def sort_key(value: Setting) -> tuple[int, float, str]:
     """Numbers before words; words with numbers in them by these: run 2 before run 10."""
     if isinstance(value, int | float):
         return 0, float(value), ""

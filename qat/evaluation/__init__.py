@@ -1,6 +1,14 @@
-"""What a model says about a split, how often it is right, and how far two of them part."""
+"""A model's outputs on a split, its metric, and the distance of two models' outputs."""
 
-from qat.evaluation.evaluate import Evaluation, Predictor, check_kinds, evaluate, keras_predictor, predictions, spread
+from qat.evaluation.evaluate import (
+    Evaluation,
+    Predictor,
+    check_kinds,
+    evaluate,
+    keras_predictor,
+    predict_split,
+    spread_indices,
+)
 from qat.evaluation.parity import measure_parity
 
 __all__ = [
@@ -10,6 +18,6 @@ __all__ = [
     "evaluate",
     "keras_predictor",
     "measure_parity",
-    "predictions",
-    "spread",
+    "predict_split",
+    "spread_indices",
 ]

@@ -27,7 +27,7 @@ BATCH_SIZE = 200
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """`scores` are a classifier's outputs `[N, classes]`, or an autoencoder's mean squared error a sample `[N]`."""
+    """`scores` are a classifier's outputs `[N, classes]`, or an autoencoder's mean squared error per sample `[N]`."""
 
     metric: Metric
     scores: NDArray
@@ -38,12 +38,20 @@ class Evaluation:
         """Share of samples with the same predicted class; None for autoencoders, which predict none."""
         return None if self.accuracy is None else metrics.agreement(self.scores, other.scores)
 
-    def p_against(self, other: Evaluation, labels: NDArray) -> float | None:
-        """How likely luck alone makes the two differ so much (McNemar, paired); None for autoencoders."""
+    def p_value_against(self, other: Evaluation, labels: NDArray) -> float | None:
+        """McNemar's p-value of two classifiers on the same samples (McNemar 1947); None for autoencoders.
+
+        Args:
+            other: of the other model, on the same samples in the same order.
+            labels: class of each sample, [N], integers.
+
+        Returns:
+            0-1: how probable a difference of this size is where both are equally good.
+        """
         if self.accuracy is None:
             return None
-        ours, theirs = (metrics.predicted_class(each.scores) == labels for each in (self, other))
-        return metrics.mcnemar_p(ours, theirs)
+        own_correct, other_correct = (metrics.predicted_class(each.scores) == labels for each in (self, other))
+        return metrics.mcnemar_p(own_correct, other_correct)
 
 
 def keras_predictor(model: tf_keras.Model) -> Predictor:
@@ -60,19 +68,40 @@ def keras_predictor(model: tf_keras.Model) -> Predictor:
     return lambda inputs: graph(tf.convert_to_tensor(inputs)).numpy()
 
 
-def spread(samples: int, wanted: int) -> NDArray[np.int64]:
-    """Indices of `wanted` samples at even distances (all, where there are fewer): sorted files give every class.
+def spread_indices(samples: int, count: int) -> NDArray[np.int64]:
+    """Indices of samples at even distances, so that sorted files give every class.
 
-    >>> spread(10, 4).tolist(), spread(2, 4).tolist()
+    >>> spread_indices(10, 4).tolist(), spread_indices(2, 4).tolist()
     ([0, 3, 6, 9], [0, 1])
+
+    Args:
+        samples: how many there are.
+        count: how many indices; all where there are fewer samples.
+
+    Returns:
+        int64, ascending.
     """
-    return np.linspace(0, samples - 1, min(wanted, samples)).round().astype(np.int64)
+    return np.linspace(0, samples - 1, min(count, samples)).round().astype(np.int64)
 
 
-def predictions(
+def predict_split(
     predictor: Predictor, split: Split, indices: ArrayLike | None = None, batch_size: int = BATCH_SIZE
 ) -> NDArray:
-    """Outputs for the samples at `indices` (None: all), in their order."""
+    """Outputs of a predictor for samples of a split.
+
+    Args:
+        predictor: float32 inputs [n, …] to real outputs [n, …].
+        split: whose samples its contract prepares.
+        indices: of samples, [K] integers; None for all.
+        batch_size: samples per call of the predictor.
+
+    Returns:
+        Outputs [K, …] in the order of `indices`.
+
+    Raises:
+        DataError: no samples.
+        ModelError: an output is NaN or infinite.
+    """
     outputs = [predictor(inputs) for inputs, _ in split.batches(batch_size, indices)]
     if not outputs:
         raise DataError(f"split {split.name} has no samples to evaluate on")
@@ -80,11 +109,17 @@ def predictions(
 
 
 def evaluate(predictor: Predictor, split: Split, task: str, indices: ArrayLike | None = None) -> Evaluation:
-    """Judge a predictor by the labels of `split`.
+    """The metric of a predictor by the labels of `split`.
 
     Args:
+        predictor: float32 inputs [n, …] to real outputs [n, …].
+        split: samples and labels.
         task: "classification" (accuracy of the argmax; one column is read as the class 1 of two) or "reconstruction"
             (AUC of the mean squared error of a sample; label 0 is normal, every other an anomaly).
+        indices: of samples, [K] integers; None for all.
+
+    Returns:
+        Metric (0-1), scores, and, of a classifier, the accuracy with its 95 % Wilson interval.
 
     Raises:
         DataError: no samples, or, for an AUC, samples of one kind only.
@@ -93,19 +128,23 @@ def evaluate(predictor: Predictor, split: Split, task: str, indices: ArrayLike |
     labels = split.labels if indices is None else split.labels[np.asarray(indices)]
     if task == "reconstruction":
         return _auc(predictor, split, labels, indices)
-    scores = metrics.as_scores(predictions(predictor, split, indices))
-    right = metrics.predicted_class(scores) == labels
-    accuracy = float(np.mean(right))
-    interval = metrics.wilson_interval(int(right.sum()), len(right))
+    scores = metrics.as_scores(predict_split(predictor, split, indices))
+    correct = metrics.predicted_class(scores) == labels
+    accuracy = float(np.mean(correct))
+    interval = metrics.wilson_interval(int(correct.sum()), len(correct))
     return Evaluation(Metric("accuracy", accuracy), scores, accuracy, interval)
 
 
 def check_kinds(split: Split) -> None:
-    """Refuse a split that no autoencoder can be judged on. Raises: DataError."""
-    _anomalies(split.name, split.labels)
+    """Refuse a split on which no autoencoder has an AUC.
+
+    Raises:
+        DataError: all samples are normal, or none is.
+    """
+    _mark_anomalies(split.name, split.labels)
 
 
-def _anomalies(name: str, labels: NDArray) -> NDArray[np.int64]:
+def _mark_anomalies(name: str, labels: NDArray) -> NDArray[np.int64]:
     """1 for an anomaly, 0 for a normal sample."""
     anomaly = (labels != 0).astype(np.int64)
     if not 0 < anomaly.sum() < len(anomaly):
@@ -122,7 +161,7 @@ def _auc(predictor: Predictor, split: Split, labels: NDArray, indices: ArrayLike
         np.mean(np.square(predictor(inputs) - inputs), axis=tuple(range(1, inputs.ndim)))
         for inputs, _ in split.batches(BATCH_SIZE, indices)
     ]
-    anomaly = _anomalies(split.name, labels)
+    anomaly = _mark_anomalies(split.name, labels)
     scores = _finite(np.concatenate(errors), split)
     return Evaluation(Metric("auc", metrics.auc(scores, anomaly)), scores)
 

@@ -1,4 +1,4 @@
-"""Layer by layer, the deployed file against its fake-quant model: that of `qat.tflite`, which `convert` asks too."""
+"""Layer by layer, the deployed file against its fake-quant model, as `qat.export` compares them."""
 
 from qat.export.layer_parity import LayerParity, first_departure, layer_parity
 

@@ -12,29 +12,35 @@ from qat import metrics
 from qat.codes import QuantParams, quantize
 from qat.config import ParityConfig
 from qat.data import Split
-from qat.evaluation.evaluate import Predictor, predictions, spread
+from qat.evaluation.evaluate import Predictor, predict_split, spread_indices
 from qat.results import Parity
 
 
 def measure_parity(
-    fake_quant: Predictor, deployed: Predictor, output: QuantParams, split: Split, bars: ParityConfig, task: str
+    fake_quant: Predictor, deployed: Predictor, output: QuantParams, split: Split, thresholds: ParityConfig, task: str
 ) -> Parity:
-    """Compare on `bars.samples` of `split`, evenly spread, and hold the result against the bars.
+    """Compare a file with its model on `thresholds.samples` of `split`, evenly spread, and with the thresholds.
 
     Args:
-        fake_quant, deployed: real outputs of the Keras model and of its file.
-        output: scale and zero point of the file's output, on whose grid both are compared.
+        fake_quant: float32 inputs [n, …] to real outputs [n, …] of the Keras model.
+        deployed: the same of its file.
+        output: scale and zero point of the file's output, in whose codes both are compared.
+        split: samples and labels.
+        thresholds: `parity.*` of the config: shares as 0-1, differences in output codes (LSB).
         task: "classification" or "reconstruction"; the second has neither agreement nor accuracy.
+
+    Returns:
+        What was measured, whether it passed, and which thresholds it broke.
     """
-    indices = spread(len(split), bars.samples)
-    expected, found = predictions(fake_quant, split, indices), predictions(deployed, split, indices)
-    distance = lsb_distance(expected, found, output)
+    indices = spread_indices(len(split), thresholds.samples)
+    expected, actual = predict_split(fake_quant, split, indices), predict_split(deployed, split, indices)
+    distance = compute_lsb_distance(expected, actual, output)
     agreement, gap = 1.0, 0.0
     if task == "classification":
         labels = split.labels[indices]
-        agreement = metrics.agreement(metrics.as_scores(expected), metrics.as_scores(found))
+        agreement = metrics.agreement(metrics.as_scores(expected), metrics.as_scores(actual))
         gap = abs(
-            metrics.accuracy(metrics.as_scores(expected), labels) - metrics.accuracy(metrics.as_scores(found), labels)
+            metrics.accuracy(metrics.as_scores(expected), labels) - metrics.accuracy(metrics.as_scores(actual), labels)
         )
     measured = Parity(
         agreement=agreement,
@@ -45,28 +51,45 @@ def measure_parity(
         samples=len(indices),
         passed=False,
     )
-    broken = tuple(broken_bars(measured, bars))
+    broken = tuple(find_broken_thresholds(measured, thresholds))
     return replace(measured, passed=not broken, broken=broken)
 
 
-def lsb_distance(expected: NDArray, found: NDArray, output: QuantParams) -> NDArray[np.int64]:
+def compute_lsb_distance(expected: NDArray, actual: NDArray, output: QuantParams) -> NDArray[np.int64]:
     """Distance of two real arrays in codes of `output`.
 
-    >>> lsb_distance(np.array([0.0, 0.5]), np.array([0.0, 0.51]), QuantParams.make(1 / 256, -128, "int8")).tolist()
+    >>> params = QuantParams.of(1 / 256, -128, "int8")
+    >>> compute_lsb_distance(np.array([0.0, 0.5]), np.array([0.0, 0.51]), params).tolist()
     [0, 3]
+
+    Args:
+        expected: real numbers, any shape.
+        actual: real numbers of the same shape.
+        output: scale and zero point, per tensor.
+
+    Returns:
+        int64 of the same shape, not negative.
     """
-    codes, other = (quantize(values, output).astype(np.int64) for values in (expected, found))
-    return np.abs(codes - other)
+    expected_codes, actual_codes = (quantize(values, output).astype(np.int64) for values in (expected, actual))
+    return np.abs(expected_codes - actual_codes)
 
 
-def broken_bars(parity: Parity, bars: ParityConfig) -> Iterator[str]:
-    """The bars that do not hold, each with both numbers. One sample more or less never breaks the accuracy bar."""
-    if parity.agreement < bars.min_agreement:
-        yield f"agreement {parity.agreement:.4f} is below parity.min_agreement={bars.min_agreement}"
-    if parity.within_1_lsb < bars.min_within_1_lsb:
-        bar = f"parity.min_within_1_lsb={bars.min_within_1_lsb}"
-        yield f"{parity.within_1_lsb:.4f} of the output codes are within 1 LSB, below {bar}"
-    if parity.max_lsb > bars.max_lsb:
-        yield f"largest difference {parity.max_lsb} LSB, above parity.max_lsb={bars.max_lsb}"
-    if parity.accuracy_gap > max(bars.max_accuracy_gap, 1.001 / parity.samples):
-        yield f"accuracy gap {parity.accuracy_gap:.4f} is above parity.max_accuracy_gap={bars.max_accuracy_gap}"
+def find_broken_thresholds(parity: Parity, thresholds: ParityConfig) -> Iterator[str]:
+    """The thresholds that do not hold, each with both numbers. One sample never breaks that of the accuracy.
+
+    Args:
+        parity: what was measured.
+        thresholds: `parity.*` of the config.
+
+    Yields:
+        One sentence per threshold.
+    """
+    if parity.agreement < thresholds.min_agreement:
+        yield f"agreement {parity.agreement:.4f} is below parity.min_agreement={thresholds.min_agreement}"
+    if parity.within_1_lsb < thresholds.min_within_1_lsb:
+        option = f"parity.min_within_1_lsb={thresholds.min_within_1_lsb}"
+        yield f"{parity.within_1_lsb:.4f} of the output codes are within 1 LSB, below {option}"
+    if parity.max_lsb > thresholds.max_lsb:
+        yield f"largest difference {parity.max_lsb} LSB, above parity.max_lsb={thresholds.max_lsb}"
+    if parity.accuracy_gap > max(thresholds.max_accuracy_gap, 1.001 / parity.samples):
+        yield f"accuracy gap {parity.accuracy_gap:.4f} is above parity.max_accuracy_gap={thresholds.max_accuracy_gap}"

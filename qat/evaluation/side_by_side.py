@@ -40,20 +40,20 @@ class Compared:
 
 @dataclass(frozen=True)
 class ModelTable:
-    """What `compare_models` found: `rows`, `table["name"]`, and a print of both."""
+    """The result of `compare_models`: `rows`, `table["name"]`, and a table to print."""
 
     rows: tuple[Compared, ...]
     samples: int
 
     def __getitem__(self, name: str) -> Compared:
-        found = {row.name: row for row in self.rows}
-        if name not in found:
-            raise KeyError(f"{name!r}: the models are {', '.join(found)}")
-        return found[name]
+        rows = {row.name: row for row in self.rows}
+        if name not in rows:
+            raise KeyError(f"{name!r}: the models are {', '.join(rows)}")
+        return rows[name]
 
     def __str__(self) -> str:
         head, *body = self._cells()
-        lines = [[_shortened(first), *rest] for first, *rest in (head, *body)]
+        lines = [[_shorten(first), *rest] for first, *rest in (head, *body)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = [
             "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
@@ -74,13 +74,13 @@ class ModelTable:
         rows = [["model", "accuracy", "95 %", "size", "agreement", "integer-only"]]
         for row in self.rows:
             low, high = (100 * bound for bound in row.score.interval)
-            size, whole = f"{row.size_bytes / 1024:.1f} KiB", "yes" if row.integer_only else "no"
+            size, integer_only = f"{row.size_bytes / 1024:.1f} KiB", "yes" if row.integer_only else "no"
             interval = f"{low:.1f}-{high:.1f}"
-            rows.append([row.name, _percent(row.accuracy), interval, size, _percent(row.agreement), whole])
+            rows.append([row.name, _percent(row.accuracy), interval, size, _percent(row.agreement), integer_only])
         return rows
 
     def _caption(self) -> str:
-        return f"{self.samples} samples; agreement is with {_shortened(self.rows[0].name)}."
+        return f"{self.samples} samples; agreement is with {_shorten(self.rows[0].name)}."
 
 
 def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTable:
@@ -88,13 +88,16 @@ def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTab
 
     Args:
         models: name to a Keras model, to the path of a saved one or of a `.tflite`, or to the bytes of a `.tflite`;
-            the first is what the others are held against.
+            the first is what the others are compared with.
         x: model inputs, prepared as for training; an array, a list or a dict for several inputs, or a tf.data.Dataset
             that yields (inputs, labels).
         y: the class of each sample, [N], or one-hot [N, classes]; left out for a data set.
 
+    Returns:
+        One row per model, in order: accuracy (0-1) with its 95 % Wilson interval, size in bytes, agreement (0-1).
+
     Raises:
-        DataError, ModelError, TfliteFileError: samples, labels or a model that cannot be used; the name is said.
+        DataError, ModelError, TfliteFileError: samples, labels or a model that cannot be used, by name.
     """
     if not isinstance(models, Mapping) or not models:
         raise ModelError("compare_models takes a dict of models by name, as {'float': model, 'qat': tflite_model}")
@@ -107,7 +110,7 @@ def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTab
     labels = class_labels(y, len(_first(inputs)))
     rows, reference = [], None
     for name, model in models.items():
-        predict, size, integer_only = _opened(str(name), model)
+        predict, size, integer_only = _open_model(str(name), model)
         outputs = predict(inputs)
         if not isinstance(outputs, np.ndarray):
             raise ModelError(f"{name}: {len(outputs)} outputs; a classifier of one output was expected")
@@ -127,7 +130,7 @@ def _refuse_list_of_samples(inputs: Any, y: Any) -> None:
         )
 
 
-def _opened(name: str, model: Any) -> tuple[Any, int, bool]:
+def _open_model(name: str, model: Any) -> tuple[Any, int, bool]:
     """A function from inputs to outputs, the size in bytes, and whether it computes in integers alone."""
     if isinstance(model, (str, os.PathLike)) and Path(model).suffix != ".tflite":
         model = load(str(model))
@@ -143,7 +146,7 @@ def _opened(name: str, model: Any) -> tuple[Any, int, bool]:
 
 
 def _as_arrays(x: Any) -> Any:
-    """The same structure, whole numbers as the float32 that a Keras model makes of them."""
+    """The same structure, integers as the float32 that a Keras model makes of them."""
     if isinstance(x, Mapping):
         return {name: _as_arrays(value) for name, value in x.items()}
     if isinstance(x, (list, tuple)) and all(hasattr(value, "shape") for value in x):
@@ -160,5 +163,5 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"

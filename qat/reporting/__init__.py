@@ -1,7 +1,15 @@
-"""What people see of a run: progress, the table at its end, TensorBoard."""
+"""What is shown of a run: progress, the table at its end, TensorBoard."""
 
 from qat.reporting.progress import Bar, Progress
-from qat.reporting.table import markdown_table, print_table
-from qat.reporting.tensorboard import Board, open_address, open_command
+from qat.reporting.table import print_table, variants_markdown
+from qat.reporting.tensorboard import SummaryWriter, tensorboard_command, tensorboard_url
 
-__all__ = ["Bar", "Board", "Progress", "markdown_table", "open_address", "open_command", "print_table"]
+__all__ = [
+    "Bar",
+    "Progress",
+    "SummaryWriter",
+    "print_table",
+    "tensorboard_command",
+    "tensorboard_url",
+    "variants_markdown",
+]

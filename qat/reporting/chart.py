@@ -7,13 +7,17 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 HEIGHT, ROW, LINE = 400, 40, 13  # of the PNG, of a row of a sideways chart without its name, of a line of a name
 
 
 @dataclass(frozen=True)
 class Point:
-    """`low` and `high` are the ends of its interval; `text` is said when the pointer rests on it."""
+    """`low` and `high` bound its interval; `text` is shown when the pointer rests on it."""
 
     x: float
     y: float
@@ -24,6 +28,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
+    """Points of one name and colour."""
+
     name: str
     colour: str
     points: tuple[Point, ...]
@@ -31,7 +37,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """`front`: the corners of a Pareto front, drawn as steps. `y_names` labels whole numbers of a sideways chart."""
+    """`front`: the corners of a Pareto front, drawn as steps. `y_names` labels 0, 1, … of a sideways chart."""
 
     title: str
     x_label: str
@@ -41,46 +47,65 @@ class Chart:
     y_names: tuple[str, ...] = ()
 
 
-def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Round numbers between two ends.
+def compute_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round numbers for the ticks of an axis: multiples of 1, 2 or 5 times a power of ten.
 
-    >>> ticks(0.0, 1.0)
+    >>> compute_ticks(0.0, 1.0)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+
+    Args:
+        low: lower limit of the axis.
+        high: upper limit of the axis; not above `low` gives one tick.
+        count: about how many ticks.
+
+    Returns:
+        Ticks within the limits, ascending.
     """
     if high <= low:
         return [low]
-    raw = (high - low) / wanted
+    raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    return [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
+    interval = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
+    first = math.ceil(low / interval - 1e-9)
+    return [round(n * interval, 12) for n in range(first, math.floor(high / interval + 1e-9) + 1)]
 
 
-def in_lines(names: Sequence[str], width: int, most: int = 4) -> list[list[str]]:
-    """Names wrapped, at most `most` lines each; what is cut is numbered, so that no two read the same.
+def wrap_names(names: Sequence[str], width: int, most_lines: int = 4) -> list[list[str]]:
+    """Names wrapped into lines; what is cut is numbered, so that no two read the same.
 
-    >>> in_lines(["model=resnet8 seed=3"], 14)
+    >>> wrap_names(["model=resnet8 seed=3"], 14)
     [['model=resnet8', 'seed=3']]
+
+    Args:
+        names: one text each.
+        width: of a line, in characters.
+        most_lines: of a name; the last of more is cut.
+
+    Returns:
+        One list of lines per name.
     """
-    wrapped = [textwrap.wrap(name, width) or [""] for name in names]
+    wrap = [textwrap.wrap(name, width) or [""] for name in names]
     return [
-        lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1][: width - 8]}… ({place})"]
-        for place, lines in enumerate(wrapped, 1)
+        lines
+        if len(lines) <= most_lines
+        else [*lines[: most_lines - 1], f"{lines[most_lines - 1][: width - 8]}… ({number})"]
+        for number, lines in enumerate(wrap, 1)
     ]
 
 
-def span(values: Sequence[float]) -> tuple[float, float]:
-    """Both ends with some air; never empty."""
+def padded_limits(values: Sequence[float]) -> tuple[float, float]:
+    """Minimum and maximum of the values with 6 % of padding on both sides; never equal."""
     low, high = min(values), max(values)
-    air = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
-    return low - air, high + air
+    padding = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
+    return low - padding, high + padding
 
 
-def png(chart: Chart) -> bytes:
+def draw_png(chart: Chart) -> bytes:
+    """The chart drawn by matplotlib, as PNG of about 880 pixels in width."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = [[_plain(line) for line in lines] for lines in in_lines(chart.y_names, 48)]
+    names = [[_plain(line) for line in lines] for lines in wrap_names(chart.y_names, 48)]
     height = max(HEIGHT, 100 + len(names) * (ROW + LINE * (max(map(len, names), default=1) - 1)))
     figure = Figure(figsize=(8, height / 90), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
@@ -98,25 +123,32 @@ def png(chart: Chart) -> bytes:
     axes.set_ylabel(_plain(chart.y_label))
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower center", ncols=6)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    return picture.getvalue()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
-def _scatter(axes, series: Series, *, sideways: bool) -> None:
-    bars = [point for point in series.points if point.low is not None and point.high is not None]
-    if bars:
-        ends = [
-            [p.x - p.low for p in bars] if sideways else [p.y - p.low for p in bars],
-            [p.high - p.x for p in bars] if sideways else [p.high - p.y for p in bars],
+def _scatter(axes: Axes, series: Series, *, sideways: bool) -> None:
+    with_interval = [point for point in series.points if point.low is not None and point.high is not None]
+    if with_interval:
+        lengths = [
+            [p.x - p.low for p in with_interval] if sideways else [p.y - p.low for p in with_interval],
+            [p.high - p.x for p in with_interval] if sideways else [p.high - p.y for p in with_interval],
         ]
-        error = {"xerr": ends} if sideways else {"yerr": ends}
-        axes.errorbar([p.x for p in bars], [p.y for p in bars], fmt="none", ecolor=series.colour, alpha=0.6, **error)
+        error = {"xerr": lengths} if sideways else {"yerr": lengths}
+        axes.errorbar(
+            [p.x for p in with_interval],
+            [p.y for p in with_interval],
+            fmt="none",
+            ecolor=series.colour,
+            alpha=0.6,
+            **error,
+        )
     xs, ys = [p.x for p in series.points], [p.y for p in series.points]
     axes.scatter(xs, ys, color=series.colour, label=_plain(series.name), s=28, zorder=3, edgecolors="white")
 
 
 def _plain(text: str) -> str:
-    """Text that matplotlib takes for no formula."""
-    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(each if each.isprintable() else " " for each in shown).replace("$", r"\$")
+    """Text that matplotlib does not take for a formula."""
+    printable = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(each if each.isprintable() else " " for each in printable).replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""A comparison as one page that stands alone: tables that sort and filter, charts inline, nothing from a network."""
+"""A comparison as one self-contained page: tables that sort and filter, charts inline, nothing from a network."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from qat.reporting.chart import Chart
 from qat.reporting.comparison_text import (
     CONFIGURATION_TITLES,
     TEST_TITLES,
-    configuration_cells,
-    counts,
-    row_cells,
+    counts_text,
+    explain_statistics,
+    format_configuration,
+    format_row,
+    format_test,
     row_titles,
-    statistics_text,
-    test_cells,
 )
-from qat.reporting.comparison_verdict import verdict_lines
-from qat.reporting.page import Html, document, escaped, paragraph
-from qat.reporting.scatter_svg import scatter_svg
+from qat.reporting.comparison_verdict import format_comparison_verdict
+from qat.reporting.page import Html, document, escape_text, paragraph
+from qat.reporting.scatter_svg import draw_scatter_chart
 from qat.rundir import REPORT
 
 LONG = 30  # rows of a table; with more it scrolls in a box of its own
@@ -73,40 +73,45 @@ for (const table of document.querySelectorAll('table')) {
 """
 
 
-def page(comparison: Comparison, charts: Sequence[Chart], out: Path | None = None) -> str:
+def comparison_page(comparison: Comparison, charts: Sequence[Chart], out: Path | None = None) -> str:
     """The whole page. All text from run directories is escaped, and the page's own policy forbids any request.
 
     Args:
-        out: where the page will stand; from there each run links to its report.
+        comparison: rows, configurations, tests and refused directories.
+        charts: drawn inline, in their order.
+        out: directory that the page is written into, from which each run links to its report; None for no links.
+
+    Returns:
+        HTML of a whole document.
     """
-    now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     machines = dict.fromkeys(run.made_by["machine"] for run in comparison.runs)
-    made = f"Measured on: {', '.join(list(machines)[:3])}." if machines else ""
+    measured_on = f"Measured on: {', '.join(list(machines)[:3])}." if machines else ""
     body = [
-        f"<h1>Comparison of runs</h1>{paragraph(f'{now}. {counts(comparison)}. {made}', 'soft')}",
+        f"<h1>Comparison of runs</h1>{paragraph(f'{date}. {counts_text(comparison)}. {measured_on}', 'soft')}",
         _verdict(comparison),
         _section("Configurations", *_configurations(comparison)),
-        '<div class="charts">' + "".join(map(scatter_svg, charts)) + "</div>",
-        _section("QAT against PTQ", TEST_TITLES, [test_cells(test) for test in comparison.tests], search=False),
+        '<div class="charts">' + "".join(map(draw_scatter_chart, charts)) + "</div>",
+        _section("QAT against PTQ", TEST_TITLES, [format_test(test) for test in comparison.tests], search=False),
         _section("Runs", row_titles(comparison), list(_run_cells(comparison, out))),
         _left_out(comparison),
-        _list("How to read the numbers", [*statistics_text(comparison), *comparison.notes]),
+        _list("How to read the numbers", [*explain_statistics(comparison), *comparison.notes]),
     ]
     return document("Comparison of runs", body, style=_STYLE, script=_SCRIPT)
 
 
 def _verdict(comparison: Comparison) -> str:
-    head, *rest = verdict_lines(comparison) or ["No quantized file to compare."]
-    return f'<div class="band good"><p class="head">{escaped(head)}</p>{"".join(map(paragraph, rest))}</div>'
+    headline, *others = format_comparison_verdict(comparison) or ["No quantized file to compare."]
+    return f'<div class="band good"><p class="head">{escape_text(headline)}</p>{"".join(map(paragraph, others))}</div>'
 
 
 def _configurations(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Titles and cells; of one data set and metric its name is not repeated."""
     rows = [
-        dict(zip(CONFIGURATION_TITLES, configuration_cells(each), strict=True)) for each in comparison.configurations
+        dict(zip(CONFIGURATION_TITLES, format_configuration(each), strict=True)) for each in comparison.configurations
     ]
-    one = len({each.task for each in comparison.configurations}) == 1
-    titles = [title for title in CONFIGURATION_TITLES if not (one and title == "metric")]
+    single_task = len({each.task for each in comparison.configurations}) == 1
+    titles = [title for title in CONFIGURATION_TITLES if not (single_task and title == "metric")]
     return titles, [[row[title] for title in titles] for row in rows]
 
 
@@ -116,20 +121,22 @@ def _left_out(comparison: Comparison) -> str:
 
 
 def _run_cells(comparison: Comparison, out: Path | None) -> Iterator[list[str | Html]]:
-    """A row a file; one that runs share, bit for bit, stands once, with the number of the others."""
+    """One row per file; a file that runs share, bit for bit, is shown once, with the number of the others."""
     groups: dict[object, list[Row]] = {}
     for row in comparison.rows:
-        same = (row.variant, row.measured.sha256, row.run.seed, row.measured.value)
-        groups.setdefault(same if row.measured.sha256 else id(row), []).append(row)
+        identity = (row.variant, row.measured.sha256, row.run.seed, row.measured.value)
+        groups.setdefault(identity if row.measured.sha256 else id(row), []).append(row)
     for first, *others in groups.values():
         more = f"and {len(others)} more with this file" if others else ""
-        settings = [name for name in comparison.telling if all(row.get(name) == first.get(name) for row in others)]
-        cells = dict(zip(row_titles(comparison), row_cells(first, comparison.telling), strict=True))
-        cells |= {name: "any" for name in comparison.telling if name not in settings}
-        yield [_linked(first, out, more), *list(cells.values())[1:]]
+        settings = [
+            name for name in comparison.distinguishing if all(row.get(name) == first.get(name) for row in others)
+        ]
+        cells = dict(zip(row_titles(comparison), format_row(first, comparison.distinguishing), strict=True))
+        cells |= {name: "any" for name in comparison.distinguishing if name not in settings}
+        yield [_link_report(first, out, more), *list(cells.values())[1:]]
 
 
-def _linked(row: Row, out: Path | None, more: str) -> str | Html:
+def _link_report(row: Row, out: Path | None, more: str) -> str | Html:
     """The run's name, a link to its report where it has one."""
     name = "<wbr>".join(map(html.escape, re.split("(?<=[,/])", row.name)))
     report = row.run.folder / REPORT
@@ -141,9 +148,9 @@ def _linked(row: Row, out: Path | None, more: str) -> str | Html:
 def _section(title: str, titles: Sequence[str], rows: Sequence[Sequence[str | Html]], *, search: bool = True) -> str:
     if not rows:
         return f'<h2>{title}</h2><p class="soft">none</p>'
-    kept = [place for place in range(len(titles)) if any(row[place] for row in rows)]
-    head = "".join(f"<th>{html.escape(titles[place])}</th>" for place in kept)
-    lines = "".join(f"<tr>{''.join(f'<td>{escaped(row[place])}</td>' for place in kept)}</tr>" for row in rows)
+    columns = [column for column in range(len(titles)) if any(row[column] for row in rows)]
+    head = "".join(f"<th>{html.escape(titles[column])}</th>" for column in columns)
+    lines = "".join(f"<tr>{''.join(f'<td>{escape_text(row[column])}</td>' for column in columns)}</tr>" for row in rows)
     box = '<input type="search" placeholder="filter rows">' if search and len(rows) > 4 else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
     long = " long" if len(rows) > LONG else ""

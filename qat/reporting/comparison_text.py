@@ -1,4 +1,4 @@
-"""A comparison as text: columns and cells, CSV, JSON, Markdown, and what is said about the statistics."""
+"""A comparison as text: columns and cells, CSV, JSON, Markdown, and how its statistics were computed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from qat.comparison.record import Setting
 from qat.comparison.table import MEASURES, Row
 from qat.confidence import MOST_FLIPPED, Mean
 from qat.plain_text import csv_text_cell
-from qat.reporting.comparison_charts import gained, unit_of
-from qat.reporting.numbers import signed_text
+from qat.reporting.comparison_charts import negate_drop, select_unit
+from qat.reporting.numbers import format_signed
 
 CONFIGURATION_TITLES = (
     "configuration",
@@ -34,8 +34,8 @@ CONFIGURATION_TITLES = (
 TEST_TITLES = ("configuration", "variant", "pairs", "QAT - PTQ", "t test p", "exact p", "p, Holm", "verdict")
 
 
-def statistics_text(comparison: Comparison) -> list[str]:
-    """How the numbers were made, for every table that shows them."""
+def explain_statistics(comparison: Comparison) -> list[str]:
+    """How the numbers were computed, for every table that shows them."""
     share = f"{comparison.confidence:.0%}"
     return [
         f"Mean ± interval: over seeds, {share}, Student's t with (seeds - 1) degrees of freedom. Runs that differ in "
@@ -57,20 +57,20 @@ def statistics_text(comparison: Comparison) -> list[str]:
     ]
 
 
-def row_columns(comparison: Comparison) -> list[str]:
+def list_row_columns(comparison: Comparison) -> list[str]:
     return ["run", "variant", *comparison.swept, "seed", *MEASURES]
 
 
-def csv_text(comparison: Comparison) -> str:
-    """One line a deployed file, with the mean of its configuration; then one a refused directory, with the problem."""
-    columns = row_columns(comparison)
-    of_row = {id(row): each for each in comparison.configurations for row in each.rows}
+def format_csv(comparison: Comparison) -> str:
+    """One line per deployed file, with its configuration's mean; then one per refused directory, with the problem."""
+    columns = list_row_columns(comparison)
+    configuration_of_row = {id(row): each for each in comparison.configurations for row in each.rows}
     means = ("seeds", "mean", "half_width", "mean_drop", "half_width_drop")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*columns, *means, "folder", "problem"])
     for row in comparison.rows:
-        mean = _mean_cells(of_row[id(row)])
+        mean = _mean_cells(configuration_of_row[id(row)])
         writer.writerow(
             [*(_csv_cell(row.get(column)) for column in columns), *mean, _csv_cell(str(row.run.folder)), ""]
         )
@@ -82,9 +82,15 @@ def csv_text(comparison: Comparison) -> str:
     return text.getvalue()
 
 
-def _mean_cells(found: Configuration) -> list[Any]:
-    drop = found.drop or Mean(0.0, None, 0)
-    cells = (found.seeds, found.value.mean, found.value.half_width, drop.mean if found.drop else None, drop.half_width)
+def _mean_cells(configuration: Configuration) -> list[Any]:
+    drop = configuration.drop or Mean(0.0, None, 0)
+    cells = (
+        configuration.seeds,
+        configuration.value.mean,
+        configuration.value.half_width,
+        drop.mean if configuration.drop else None,
+        drop.half_width,
+    )
     return ["" if cell is None else cell for cell in cells]
 
 
@@ -96,7 +102,7 @@ def _csv_cell(value: Setting) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def json_text(comparison: Comparison) -> str:
+def format_json(comparison: Comparison) -> str:
     """Everything, with numbers unrounded; shares as 0-1."""
     plain = {
         "rows": [_row_json(row, comparison.swept) for row in comparison.rows],
@@ -105,7 +111,7 @@ def json_text(comparison: Comparison) -> str:
         "refused": [{"folder": str(each.folder), "reason": each.reason} for each in comparison.refused],
         "confidence": comparison.confidence,
         "filter": list(comparison.filters),
-        "statistics": statistics_text(comparison),
+        "statistics": explain_statistics(comparison),
         "notes": list(comparison.notes),
     }
     return json.dumps(plain, indent=1, allow_nan=False) + "\n"
@@ -116,104 +122,119 @@ def _row_json(row: Row, swept: Sequence[str]) -> dict[str, Any]:
     return own | {"settings": {name: row.get(name) for name in swept}, "folder": str(row.run.folder)}
 
 
-def _configuration_json(found: Configuration, swept: Sequence[str]) -> dict[str, Any]:
+def _configuration_json(configuration: Configuration, swept: Sequence[str]) -> dict[str, Any]:
     return {
-        "configuration": found.label,
-        "settings": {name: _shared(found, name) for name in swept},
-        "variant": found.variant,
-        "task": found.task,
-        "seeds": found.seeds,
-        "runs": [row.name for row in found.rows],
-        "mean": found.value.mean,
-        "half_width": found.value.half_width,
-        "drop": None if found.drop is None else found.drop.mean,
-        "drop_half_width": None if found.drop is None else found.drop.half_width,
-        "fake_quant": found.fake_quant,
-        "size_bytes": found.size_bytes,
-        "latency_ms": found.latency_ms,
-        "integer_only": found.integer_only,
-        "pareto_size": found.on_size_front,
-        "pareto_latency": found.on_latency_front,
+        "configuration": configuration.label,
+        "settings": {name: _shared(configuration, name) for name in swept},
+        "variant": configuration.variant,
+        "task": configuration.task,
+        "seeds": configuration.seeds,
+        "runs": [row.name for row in configuration.rows],
+        "mean": configuration.value.mean,
+        "half_width": configuration.value.half_width,
+        "drop": None if configuration.drop is None else configuration.drop.mean,
+        "drop_half_width": None if configuration.drop is None else configuration.drop.half_width,
+        "fake_quant": configuration.fake_quant,
+        "size_bytes": configuration.size_bytes,
+        "latency_ms": configuration.latency_ms,
+        "integer_only": configuration.integer_only,
+        "pareto_size": configuration.on_size_front,
+        "pareto_latency": configuration.on_latency_front,
     }
 
 
-def _shared(found: Configuration, name: str) -> Setting:
+def _shared(configuration: Configuration, name: str) -> Setting:
     """None where the same files were left under several values."""
-    values = {row.get(name) for row in found.rows}
+    values = {row.get(name) for row in configuration.rows}
     return values.pop() if len(values) == 1 else None
 
 
 def _test_json(test: Test) -> dict[str, Any]:
-    found = test.found
+    result = test.result
     return {
         "configuration": test.label,
         "variant": test.variant,
         "metric": test.metric,
         "pairs": test.pairs,
         "unpaired_runs": test.unpaired,
-        "difference": None if found is None else found.difference.mean,
-        "half_width": None if found is None else found.difference.half_width,
-        "p_t": None if found is None else found.p_t,
-        "p_exact": None if found is None else found.p_signs,
+        "difference": None if result is None else result.difference.mean,
+        "half_width": None if result is None else result.difference.half_width,
+        "p_t": None if result is None else result.p_t,
+        "p_exact": None if result is None else result.p_signs,
         "p_holm": test.p_holm,
         "verdict": test.verdict,
     }
 
 
-def configuration_cells(found: Configuration) -> list[str]:
-    factor, unit = unit_of(found)
-    fronts = [name for name, on in (("size", found.on_size_front), ("latency", found.on_latency_front)) if on]
+def format_configuration(configuration: Configuration) -> list[str]:
+    factor, unit = select_unit(configuration)
+    fronts = [
+        name for name, on in (("size", configuration.on_size_front), ("latency", configuration.on_latency_front)) if on
+    ]
     return [
-        found.label,
-        found.variant,
-        str(found.seeds),
-        found.task,
-        _plus_minus(found.value, factor, unit),
-        "" if found.drop is None else _plus_minus(gained(found.drop), factor, "", signed=True),
-        "" if found.fake_quant is None else f"{found.fake_quant * factor:.{_digits(factor)}f}{unit}",
-        f"{found.size_bytes / 1024:.1f} KiB",
-        "" if found.latency_ms is None else f"{found.latency_ms:.3g} ms",
-        "yes" if found.integer_only else "no",
+        configuration.label,
+        configuration.variant,
+        str(configuration.seeds),
+        configuration.task,
+        _plus_minus(configuration.value, factor, unit),
+        "" if configuration.drop is None else _plus_minus(negate_drop(configuration.drop), factor, "", signed=True),
+        "" if configuration.fake_quant is None else f"{configuration.fake_quant * factor:.{_digits(factor)}f}{unit}",
+        f"{configuration.size_bytes / 1024:.1f} KiB",
+        "" if configuration.latency_ms is None else f"{configuration.latency_ms:.3g} ms",
+        "yes" if configuration.integer_only else "no",
         ", ".join(fronts),
     ]
 
 
-def test_cells(test: Test) -> list[str]:
+def format_test(test: Test) -> list[str]:
     factor, unit = (100.0, " points") if test.metric == "accuracy" else (1.0, "")
-    found = test.found
+    result = test.result
     numbers = ["", "", "", ""]
-    if found is not None:
-        difference = _plus_minus(found.difference, factor, unit, signed=True)
-        exact = found.p_signs if test.pairs > 1 else None
-        numbers = [difference, *("" if p is None else f"{p:.3g}" for p in (found.p_t, exact, test.p_holm))]
-    unpaired = f" ({_counted(test.unpaired, 'run')} without a partner)" if test.unpaired else ""
+    if result is not None:
+        difference = _plus_minus(result.difference, factor, unit, signed=True)
+        exact = result.p_signs if test.pairs > 1 else None
+        numbers = [difference, *("" if p is None else f"{p:.3g}" for p in (result.p_t, exact, test.p_holm))]
+    unpaired = f" ({_count(test.unpaired, 'run')} without a partner)" if test.unpaired else ""
     return [test.label, test.variant, str(test.pairs), *numbers, test.verdict + unpaired]
 
 
 def row_titles(comparison: Comparison) -> list[str]:
     measured = ("value", "95 %", "vs float", "fake-quant", "size", "latency", "integer-only", "agreement", "parity")
-    return ["run", "variant", *comparison.telling, "seed", *measured]
+    return ["run", "variant", *comparison.distinguishing, "seed", *measured]
 
 
-def row_cells(row: Row, telling: Sequence[str]) -> list[str]:
-    found = row.measured
-    factor, unit = (100.0, " %") if found.metric == "accuracy" else (1.0, f" {found.metric}")
+def format_row(row: Row, distinguishing: Sequence[str]) -> list[str]:
+    """The cells of one deployed file, under `row_titles`.
+
+    Args:
+        row: the file.
+        distinguishing: settings that tell the configurations apart, a cell each.
+
+    Returns:
+        One text per column; empty where a value is not known.
+    """
+    measured = row.measured
+    factor, unit = (100.0, " %") if measured.metric == "accuracy" else (1.0, f" {measured.metric}")
     digits, drop = _digits(factor), row.run.drop(row.variant)
-    between = "" if found.low is None or found.high is None else f"{found.low * 100:.1f}-{found.high * 100:.1f}"
+    interval = (
+        "" if measured.low is None or measured.high is None else f"{measured.low * 100:.1f}-{measured.high * 100:.1f}"
+    )
     return [
         row.name,
         row.variant,
-        *(_csv_cell(row.get(name)) for name in telling),
+        *(_csv_cell(row.get(name)) for name in distinguishing),
         "" if row.run.seed is None else str(row.run.seed),
-        f"{found.value * factor:.{digits}f}{unit}",
-        between,
-        "" if drop is None else signed_text(-drop, found.metric),
-        "" if found.fake_quant is None else f"{found.fake_quant * factor:.{digits}f}{unit if factor == 100 else ''}",
-        f"{found.size_bytes / 1024:.1f} KiB",
-        "" if found.latency_ms is None else f"{found.latency_ms:.3g} ms",
-        "yes" if found.integer_only else "no",
-        "" if found.agreement is None else f"{found.agreement * 100:.2f} %",
-        "" if found.parity is None else ("passed" if found.parity else "BROKEN"),
+        f"{measured.value * factor:.{digits}f}{unit}",
+        interval,
+        "" if drop is None else format_signed(-drop, measured.metric),
+        ""
+        if measured.fake_quant is None
+        else f"{measured.fake_quant * factor:.{digits}f}{unit if factor == 100 else ''}",
+        f"{measured.size_bytes / 1024:.1f} KiB",
+        "" if measured.latency_ms is None else f"{measured.latency_ms:.3g} ms",
+        "yes" if measured.integer_only else "no",
+        "" if measured.agreement is None else f"{measured.agreement * 100:.2f} %",
+        "" if measured.parity is None else ("passed" if measured.parity else "BROKEN"),
     ]
 
 
@@ -227,17 +248,17 @@ def _digits(factor: float) -> int:
     return 2 if factor == 100 else 4
 
 
-def counts(comparison: Comparison) -> str:
+def counts_text(comparison: Comparison) -> str:
     """What was compared, in one line."""
-    runs, files = _counted(len(comparison.runs), "run"), _counted(len(comparison.rows), "deployed file")
-    words = f"{runs}, {files}, {_counted(len(comparison.configurations), 'row')} of configuration and variant"
+    runs, files = _count(len(comparison.runs), "run"), _count(len(comparison.rows), "deployed file")
+    words = f"{runs}, {files}, {_count(len(comparison.configurations), 'row')} of configuration and variant"
     if comparison.filters:
         words += f" where {' and '.join(comparison.filters)}"
-    left = _counted(len(comparison.refused), "folder")
-    return f"{words}; {left} left out, each with its reason below" if comparison.refused else words
+    refused = _count(len(comparison.refused), "folder")
+    return f"{words}; {refused} left out, each with its reason below" if comparison.refused else words
 
 
-def _counted(number: int, name: str) -> str:
+def _count(number: int, name: str) -> str:
     """
     >>> _counted(1, "run"), _counted(2, "run")
     ('1 run', '2 runs')
@@ -245,51 +266,59 @@ def _counted(number: int, name: str) -> str:
     return f"{number} {name}{'' if number == 1 else 's'}"
 
 
-def markdown(comparison: Comparison) -> str:
+def format_markdown(comparison: Comparison) -> str:
     """All of it as one Markdown page."""
     return "\n".join(_markdown_lines(comparison)) + "\n"
 
 
-def configurations_markdown(comparison: Comparison) -> str:
+def format_configurations_markdown(comparison: Comparison) -> str:
     """The table of configurations alone."""
-    cells = [configuration_cells(each) for each in comparison.configurations]
-    return "\n".join(markdown_table(CONFIGURATION_TITLES, cells))
+    cells = [format_configuration(each) for each in comparison.configurations]
+    return "\n".join(format_markdown_table(CONFIGURATION_TITLES, cells))
 
 
 def _markdown_lines(comparison: Comparison) -> Iterator[str]:
-    yield from ("# Comparison", "", counts(comparison) + ".", "", "## Configurations", "")
-    yield configurations_markdown(comparison)
+    yield from ("# Comparison", "", counts_text(comparison) + ".", "", "## Configurations", "")
+    yield format_configurations_markdown(comparison)
     yield from ("", "## QAT against PTQ", "")
-    yield from markdown_table(TEST_TITLES, [test_cells(each) for each in comparison.tests])
+    yield from format_markdown_table(TEST_TITLES, [format_test(each) for each in comparison.tests])
     yield from ("", "## Directories left out", "")
     refused = [[str(each.folder), each.reason] for each in comparison.refused]
-    yield from markdown_table(("directory", "reason"), refused)
+    yield from format_markdown_table(("directory", "reason"), refused)
     yield from ("", "## How to read the numbers", "")
-    yield from (f"- {line}" for line in (*statistics_text(comparison), *map(_escaped, comparison.notes)))
+    yield from (f"- {line}" for line in (*explain_statistics(comparison), *map(_escape_cell, comparison.notes)))
     yield from ("", "## Runs", "")
-    cells = [row_cells(row, comparison.telling) for row in comparison.rows]
-    yield from markdown_table(row_titles(comparison), cells)
+    cells = [format_row(row, comparison.distinguishing) for row in comparison.rows]
+    yield from format_markdown_table(row_titles(comparison), cells)
 
 
-def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns that are empty throughout are left out; "none" where there is no row."""
+def format_markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table without the columns that are empty throughout; "none" where there is no row.
+
+    Args:
+        titles: of the columns.
+        rows: as many cells each as there are titles.
+
+    Yields:
+        Its lines.
+    """
     if not rows:
         yield "none"
         return
-    kept = [place for place in range(len(titles)) if any(row[place] for row in rows)]
-    yield f"| {' | '.join(_escaped(titles[place]) for place in kept)} |"
-    yield f"|{'---|' * len(kept)}"
+    columns = [column for column in range(len(titles)) if any(row[column] for row in rows)]
+    yield f"| {' | '.join(_escape_cell(titles[column]) for column in columns)} |"
+    yield f"|{'---|' * len(columns)}"
     for row in rows:
-        yield f"| {' | '.join(_escaped(row[place]) for place in kept)} |"
+        yield f"| {' | '.join(_escape_cell(row[column]) for column in columns)} |"
 
 
-def _escaped(text: str) -> str:
+def _escape_cell(text: str) -> str:
     """Text that stays one cell and no markup.
 
     >>> _escaped("a|b <i>")
     'a\\\\|b &lt;i&gt;'
     """
-    flat = " ".join(text.split())
+    line = " ".join(text.split())
     return (
-        flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\\", "\\\\").replace("|", "\\|")
+        line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\\", "\\\\").replace("|", "\\|")
     )

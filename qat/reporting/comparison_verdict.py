@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from qat.comparison.comparison import Comparison
 from qat.comparison.configurations import Configuration
-from qat.reporting.comparison_text import configuration_cells, test_cells
-from qat.reporting.numbers import size_text
+from qat.reporting.comparison_text import format_configuration, format_test
+from qat.reporting.numbers import format_size
 
 
-def verdict_lines(comparison: Comparison) -> list[str]:
-    """A sentence a data set and metric, whether its best file beat PTQ by luck, then all of QAT against PTQ."""
+def format_comparison_verdict(comparison: Comparison) -> list[str]:
+    """A sentence per data set and metric, whether its best file beat PTQ by luck, then all of QAT against PTQ."""
     return [*_best(comparison), *_qat_against_ptq(comparison)]
 
 
@@ -20,54 +20,56 @@ def _best(comparison: Comparison) -> Iterator[str]:
         deployed = [each for each in comparison.configurations if each.task == task and each.variant != "float"]
         if deployed:
             best = max(deployed, key=_rank)
-            yield _worth(task, best)
-            yield from _luck(comparison, best)
+            yield _sentence(task, best)
+            yield from _against_ptq(comparison, best)
 
 
-def _luck(comparison: Comparison, best: Configuration) -> Iterator[str]:
-    """Of a QAT file that was tested."""
-    own = (best.variant, best.label, best.rows[0].measured.metric)
+def _against_ptq(comparison: Comparison, best: Configuration) -> Iterator[str]:
+    """A sentence on the best file against PTQ, where it is a QAT file that was tested."""
+    key = (best.variant, best.label, best.rows[0].measured.metric)
     for test in comparison.tests:
-        if (test.variant, test.label, test.metric) == own and test.found and test.pairs > 1:
+        if (test.variant, test.label, test.metric) == key and test.result and test.pairs > 1:
             verdict = "luck alone may explain it" if test.verdict == "no difference shown" else "more than luck"
-            difference, p = test_cells(test)[3], test.p_holm
-            said = "" if p is None else f" (p = {p:.2g})"
-            yield f"Against PTQ of the same float models it is {difference}: {verdict}{said}."
+            difference, p = format_test(test)[3], test.p_holm
+            p_text = "" if p is None else f" (p = {p:.2g})"
+            yield f"Against PTQ of the same float models it is {difference}: {verdict}{p_text}."
 
 
-def _rank(found: Configuration) -> tuple[float, float]:
-    return (found.value.mean if found.higher_is_better else -found.value.mean), -found.size_bytes
+def _rank(configuration: Configuration) -> tuple[float, float]:
+    return (
+        configuration.value.mean if configuration.higher_is_better else -configuration.value.mean
+    ), -configuration.size_bytes
 
 
-def _worth(task: str, best: Configuration) -> str:
-    cells = configuration_cells(best)
+def _sentence(task: str, best: Configuration) -> str:
+    cells = format_configuration(best)
     value, gain = cells[4], cells[5]
-    of = f" of {best.label}" if best.label else ""
+    label = f" of {best.label}" if best.label else ""
     seeds = f"{best.seeds} seed{'s' * (best.seeds != 1)}"
     against = f", {gain} vs float{_noise(best)}" if gain else ""
-    worth = f"{value} ({seeds}){against}, {size_text(best.size_bytes)}"
-    return f"{task}: the best quantized file is {best.variant}{of}: {worth}."
+    facts = f"{value} ({seeds}){against}, {format_size(best.size_bytes)}"
+    return f"{task}: the best quantized file is {best.variant}{label}: {facts}."
 
 
 def _noise(best: Configuration) -> str:
-    half = None if best.drop is None else best.drop.half_width
-    if best.drop is None or not half:
+    half_width = None if best.drop is None else best.drop.half_width
+    if best.drop is None or not half_width:
         return ""
-    return " (luck alone may explain it)" if abs(best.drop.mean) <= half else " (more than luck)"
+    return " (luck alone may explain it)" if abs(best.drop.mean) <= half_width else " (more than luck)"
 
 
 def _qat_against_ptq(comparison: Comparison) -> Iterator[str]:
-    tested = [test for test in comparison.tests if test.found is not None and test.pairs > 1]
+    tested = [test for test in comparison.tests if test.result is not None and test.pairs > 1]
     if tested:
         better, worse = (sum(test.verdict == words for test in tested) for words in ("QAT is better", "QAT is worse"))
         rest = len(tested) - better - worse
         yield (
-            f"QAT against PTQ, tested over seeds in {_counted(len(tested))}: better in {better}, worse in {worse}; "
+            f"QAT against PTQ, tested over seeds in {_count(len(tested))}: better in {better}, worse in {worse}; "
             f"in {rest} luck alone may explain the difference."
         )
     elif comparison.tests:
         yield "QAT against PTQ: nothing says whether a difference is luck; repeat with several seeds (-m seed=0,1,2)."
 
 
-def _counted(configurations: int) -> str:
+def _count(configurations: int) -> str:
     return f"{configurations} configuration{'s' * (configurations != 1)}"

@@ -13,9 +13,9 @@ from itertools import pairwise
 from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung, Samples
 from qat.diagnosis.report import BLAME, interval_text, ladder_title, value_text
 from qat.reporting.colours import COST, SERIES
-from qat.reporting.line_chart import Worth, ranges_svg, worth_svg
-from qat.reporting.page import bars, code, document, escaped, folded, paragraph, section
-from qat.reporting.sensitivity_plot import costs
+from qat.reporting.line_chart import LabelledValue, draw_range_chart, draw_value_chart
+from qat.reporting.page import bars, code, details, document, escape_text, paragraph, section
+from qat.reporting.sensitivity_plot import rank_costs
 
 TONES = {"none": "good", "undetermined": "warn"}  # every other blame is bad
 _STYLE = """
@@ -45,10 +45,11 @@ def diagnosis_page(found: Mapping[str, Diagnosis], about: Circumstances) -> str:
 
 
 def _parts(name: str, diagnosis: Diagnosis, digest: str | None) -> Iterator[str]:
-    hashed = f'<p class="soft">SHA-256 <code>{escaped(digest)}</code></p>' if digest else ""
+    hashed = f'<p class="soft">SHA-256 <code>{escape_text(digest)}</code></p>' if digest else ""
     yield (
-        f'<div class="band {TONES.get(diagnosis.blame, "bad")}"><p class="head">{escaped(BLAME[diagnosis.blame])}</p>'
-        f"<p><code>{escaped(name)}</code></p>{hashed}</div>"
+        f'<div class="band {TONES.get(diagnosis.blame, "bad")}">'
+        f'<p class="head">{escape_text(BLAME[diagnosis.blame])}</p>'
+        f"<p><code>{escape_text(name)}</code></p>{hashed}</div>"
     )
     yield "".join(_cause(place, cause) for place, cause in enumerate(diagnosis.causes, 1))
     samples, charts = _samples(diagnosis.samples), [*_ladder(diagnosis.ladder), *_ranges(diagnosis.ranges)]
@@ -61,7 +62,7 @@ def _parts(name: str, diagnosis: Diagnosis, digest: str | None) -> Iterator[str]
 def _cause(place: int, cause: Cause) -> str:
     share = f"; {cause.recovery}" if cause.recovery else ""
     return (
-        f'<div class="cause"><h2>{place}. {escaped(cause.sentence)}</h2>'
+        f'<div class="cause"><h2>{place}. {escape_text(cause.sentence)}</h2>'
         f"{paragraph(f'{cause.id} {cause.name}: {cause.certainty}{share}', 'soft')}"
         f'{paragraph(cause.evidence)}<h3>Fix</h3><div class="fix">{_fix(cause.repair)}</div></div>'
     )
@@ -116,10 +117,10 @@ def _image(png: bytes) -> str:
 
 def _noise(rows: Sequence[tuple[str, float]]) -> str:
     """The layer that loses most on top, with the longest bar."""
-    found = costs([layer for layer, _ in rows], [value for _, value in rows])
+    found = rank_costs([layer for layer, _ in rows], [value for _, value in rows])
     drawn = bars([(layer, length, f"{noise:.1f} dB", COST) for layer, length, noise in found])
     told = "Noise of each layer's output in int8 against that output (-SQNR, median channel): a longer bar loses more."
-    return folded("What each layer loses in int8", paragraph(told, "soft"), drawn) if found else ""
+    return details("What each layer loses in int8", paragraph(told, "soft"), drawn) if found else ""
 
 
 def broken_step(ladder: Sequence[Rung]) -> Rung | None:
@@ -137,7 +138,7 @@ def _ladder(ladder: Sequence[Rung]) -> list[str]:
     broken = broken_step(measured)
     factor = 1 if measured[0].unit == "dB" else 100
     rows = [
-        Worth(
+        LabelledValue(
             f"{rung.rung} {rung.what}",
             COST if rung is broken else _GOOD,
             (rung.value or 0.0) * factor,
@@ -148,7 +149,7 @@ def _ladder(ladder: Sequence[Rung]) -> list[str]:
         for rung in measured
     ]
     unit = "dB" if factor == 1 else f"{measured[0].unit}, %"
-    return [worth_svg(f"{ladder_title(ladder).capitalize()}: {unit}", rows, from_zero=True)]
+    return [draw_value_chart(f"{ladder_title(ladder).capitalize()}: {unit}", rows, from_zero=True)]
 
 
 def _ranges(ranges: Sequence[tuple[str, float, float]]) -> list[str]:
@@ -158,4 +159,4 @@ def _ranges(ranges: Sequence[tuple[str, float, float]]) -> list[str]:
     holds, *others = ranges
     rows = [(holds[0], holds[1], holds[2], SERIES[-1])]
     rows += [(name, low, high, _GOOD if holds[1] <= low and high <= holds[2] else COST) for name, low, high in others]
-    return [ranges_svg("Range of the data against the range of the input", rows)]
+    return [draw_range_chart("Range of the data against the range of the input", rows)]

@@ -32,45 +32,77 @@ Setting = str | int | float | bool | None
 
 
 class EventFile:
-    """One event file in `folder`, a run of TensorBoard's. Every call appends, and is on disk when it returns."""
+    """One event file in `folder`, a run of TensorBoard's. Every call appends, and is on disk when it returns.
 
-    _made = 0
+    Args:
+        folder: the run's folder; made where it is missing.
+        begin_time: of the run, in seconds since 1970; None for now.
+    """
 
-    def __init__(self, folder: Path, began: float | None = None) -> None:
+    _count = 0
+
+    def __init__(self, folder: Path, begin_time: float | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        EventFile._made += 1
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{EventFile._made}"
+        EventFile._count += 1
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{EventFile._count}"
         self._file = (folder / name).open("ab")
-        self._write(event_pb2.Event(wall_time=began or time.time(), file_version="brain.Event:2"))
+        self._write(event_pb2.Event(wall_time=begin_time or time.time(), file_version="brain.Event:2"))
 
     def close(self, error: BaseException | None = None) -> None:
         self._file.close()
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
+    def add_scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Append a point to each series.
+
+        Args:
+            values: tag to value, kept as float32.
+            step: TensorBoard's step, the x of the points: the number of epochs done.
+        """
         metadata = scalar_metadata.create_summary_metadata("", "")
         self._add([_value(tag, _floats(value), metadata) for tag, value in values.items()], step)
 
-    def histograms(self, values: Mapping[str, ArrayLike], step: int) -> None:
+    def add_histograms(self, values: Mapping[str, ArrayLike], step: int) -> None:
+        """Append a histogram of 30 bins to each series.
+
+        Args:
+            values: tag to an array of any shape.
+            step: TensorBoard's step: the number of epochs done.
+        """
         metadata = histogram_metadata.create_summary_metadata("", "")
         self._add([_value(tag, _floats(_bins(array)), metadata) for tag, array in values.items()], step)
 
-    def image(self, tag: str, png: bytes, description: str = "", step: int = 0) -> None:
+    def add_image(self, tag: str, png: bytes, description: str = "", step: int = 0) -> None:
+        """Append an image.
+
+        Args:
+            tag: its title.
+            png: bytes of a PNG file.
+            description: Markdown below the title.
+            step: TensorBoard's step.
+        """
         width, height = struct.unpack(">II", png[16:24])  # of the IHDR chunk, which comes first
         metadata = image_metadata.create_summary_metadata("", description)
         self._add([_value(tag, _strings([str(width).encode(), str(height).encode(), png]), metadata)], step)
 
-    def text(self, tag: str, markdown: str, step: int = 0) -> None:
+    def add_text(self, tag: str, markdown: str, step: int = 0) -> None:
+        """Append a text.
+
+        Args:
+            tag: its title.
+            markdown: the text.
+            step: TensorBoard's step.
+        """
         metadata = text_metadata.create_summary_metadata("", "")
         self._add([_value(tag, _strings(markdown.encode(), scalar=True), metadata)], step)
 
-    def layout(self, layout: layout_pb2.Layout) -> None:
+    def add_layout(self, layout: layout_pb2.Layout) -> None:
         """The charts of the Custom Scalars tab."""
         content = _strings(layout.SerializeToString(), scalar=True)
         metadata = custom_metadata.create_summary_metadata()
         self._add([_value(custom_metadata.CONFIG_SUMMARY_TAG, content, metadata)], 0)
 
-    def experiment(self, settings: Mapping[str, bool], metrics: Iterable[str]) -> None:
-        """The columns of the HParams tab, in their order; of several runs' TensorBoard takes one.
+    def add_hparams_experiment(self, settings: Mapping[str, bool], metrics: Iterable[str]) -> None:
+        """Append the columns of the HParams tab, in their order; TensorBoard takes those of one run.
 
         Args:
             settings: each with whether it may differ between rows: those come first.
@@ -84,7 +116,7 @@ class EventFile:
         metadata = hparams_metadata.create_summary_metadata(data)
         self._add([_value(hparams_metadata.EXPERIMENT_TAG, hparams_metadata.NULL_TENSOR, metadata)], 0)
 
-    def session(self, settings: Mapping[str, Setting]) -> None:
+    def add_hparams_session(self, settings: Mapping[str, Setting]) -> None:
         """This run as a row of the HParams tab, with these settings; its metrics are the run's last scalars."""
         start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
         for name, value in settings.items():

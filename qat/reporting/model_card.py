@@ -1,4 +1,4 @@
-"""A model card: what a deployed file is, is worth, how it is fed and was made, as the Hugging Face Hub reads it."""
+"""A model card: what a deployed file is, its metrics, how it is fed and was made, as the Hugging Face Hub reads it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from qat.reporting.numbers import gain_text, interval_text, shown_in_percent, size_text, value_text
-from qat.reporting.report_sections import tensor_rows
-from qat.reporting.verdict import FLOAT, compared_with_float, trained_longer
+from qat.reporting.numbers import format_gain, format_interval, format_size, format_value, is_in_percent
+from qat.reporting.report_sections import list_tensor_rows
+from qat.reporting.verdict import FLOAT, describe_longer_training, format_float_comparison
 from qat.results import RunResult, Variant
 from qat.variants import BY_VARIANT
 
@@ -22,7 +22,7 @@ HUB_DATASETS = {
     "fashion_mnist": "zalando-datasets/fashion_mnist",
     "cifar10": "uoft-cs/cifar10",
 }
-NO_DATASETS = ("npz", "image_folder", "user")  # somebody's own, which no hub knows
+OWN_DATASETS = ("npz", "image_folder", "user")  # the user's own, which the Hub does not have
 HUB_METRICS = {"auc": "roc_auc"}
 _PATHS = ("model.path", "data.path", "float_run")
 _ABSOLUTE = re.compile(r"(['\"]?)(/.*?)\1")
@@ -31,11 +31,11 @@ MOST_LABELS = 1000
 
 @dataclass(frozen=True)
 class Card:
-    """What a card says of one variant beside the run's result."""
+    """What a card says of one variant, in addition to the run's result."""
 
     result: RunResult
     variant: str
-    fed: Mapping[str, Any]  # model.json
+    model_json: Mapping[str, Any]  # model.json
     snippet: str  # feed.py
     sizes: Mapping[str, int] = field(default_factory=dict)  # file in the folder -> bytes
     overrides: Sequence[str] | None = None  # of the command line; None where the run was started from Python
@@ -52,25 +52,25 @@ def front_matter(card: Card) -> dict[str, Any]:
     """The Hub's metadata; a license only where the user named one."""
     data, variant = str(card.result.config["data"]["name"]), card.result.variants[card.variant]
     task = pipeline_tag(card)
-    known = {
+    metadata = {
         "license": card.license,
         "library_name": LIBRARY,
         "pipeline_tag": task,
         "tags": [LIBRARY, "tflite", "tf-keras", *_tags(card.variant)],
-        "datasets": None if data in NO_DATASETS else [HUB_DATASETS.get(data, data)],
+        "datasets": None if data in OWN_DATASETS else [HUB_DATASETS.get(data, data)],
         "metrics": [_metric(variant)],
     }
-    worth = {
+    measured = {
         "task": {"type": task or "other"},
         "dataset": {"name": data, "type": HUB_DATASETS.get(data, data), "split": "test"},
         "metrics": [{"type": _metric(variant), "value": variant.metric.value, "name": variant.metric.name}],
     }
-    index = [{"name": f"{_title(card)}, {card.variant}", "results": [worth]}]
-    return {key: value for key, value in known.items() if value is not None} | {"model-index": index}
+    index = [{"name": f"{_title(card)}, {card.variant}", "results": [measured]}]
+    return {key: value for key, value in metadata.items() if value is not None} | {"model-index": index}
 
 
 def pipeline_tag(card: Card) -> str | None:
-    """The Hub's word for the task, where it is known."""
+    """The Hub's name of the task, where it is known."""
     classifies = card.result.variants[card.variant].accuracy is not None
     return "image-classification" if classifies and _contract(card).get("layout") == "NHWC" else None
 
@@ -78,18 +78,20 @@ def pipeline_tag(card: Card) -> str | None:
 def _parts(card: Card) -> Iterator[str]:
     result, variant = card.result, card.result.variants[card.variant]
     yield _first_sentence(card, variant)
-    yield "## What it is worth"
-    yield _table(["", "this file", "float"], _worth(variant, result.variants.get(FLOAT)))
+    yield "## Metrics"
+    yield _table(["", "this file", "float"], _metric_rows(variant, result.variants.get(FLOAT)))
     yield from _comparison(card, variant)
     yield "## How to feed it"
-    yield _table(["", "name", "type", "shape", "scale", "zero point"], tensor_rows(card.fed))
-    told = {key: json.dumps(value, ensure_ascii=False) for key, value in _contract(card).items() if value is not None}
-    yield _table(["how raw samples become inputs", ""], [list(pair) for pair in told.items()])
+    yield _table(["", "name", "type", "shape", "scale", "zero point"], list_tensor_rows(card.model_json))
+    contract = {
+        key: json.dumps(value, ensure_ascii=False) for key, value in _contract(card).items() if value is not None
+    }
+    yield _table(["how raw samples become inputs", ""], [list(pair) for pair in contract.items()])
     yield f"Python that runs in this folder (packages `ai-edge-litert` and `numpy`):\n\n```python\n{_code(card)}```"
     yield "## How it was made"
     if card.overrides is not None:
         yield f"```sh\n{_command(card.overrides)}\n```"
-    yield "\n".join(f"- {line}" for line in _made(card))
+    yield "\n".join(f"- {line}" for line in _provenance(card))
     yield "## Files"
     yield _table(["file", "size", "SHA-256"], _files(card))
 
@@ -97,31 +99,31 @@ def _parts(card: Card) -> Iterator[str]:
 def _first_sentence(card: Card, variant: Variant) -> str:
     arithmetic = "computes in integers alone" if variant.integer_only else "computes in float, in parts or as a whole"
     return (
-        f"A LiteRT (TensorFlow Lite) file of {size_text(variant.size_bytes)} that {arithmetic}, with "
+        f"A LiteRT (TensorFlow Lite) file of {format_size(variant.size_bytes)} that {arithmetic}, with "
         f"{variant.input_dtype} inputs and {variant.output_dtype} outputs."
     )
 
 
-def _worth(variant: Variant, reference: Variant | None) -> list[list[str]]:
-    sides = [variant, reference] if reference is not None else [variant]
-    found = {
-        f"{variant.metric.name} on test": [value_text(each.metric) for each in sides],
-        "its 95 % interval, %": [interval_text(each.accuracy_interval) for each in sides],
-        "size": [size_text(each.size_bytes) for each in sides],
-        "integer-only": ["yes" if each.integer_only else "no" for each in sides],
+def _metric_rows(variant: Variant, reference: Variant | None) -> list[list[str]]:
+    columns = [variant, reference] if reference is not None else [variant]
+    rows = {
+        f"{variant.metric.name} on test": [format_value(each.metric) for each in columns],
+        "its 95 % interval, %": [format_interval(each.accuracy_interval) for each in columns],
+        "size": [format_size(each.size_bytes) for each in columns],
+        "integer-only": ["yes" if each.integer_only else "no" for each in columns],
         "latency, one sample, one thread": [
-            "" if ms is None else f"{ms:.3g} ms" for ms in (e.latency_ms for e in sides)
+            "" if ms is None else f"{ms:.3g} ms" for ms in (e.latency_ms for e in columns)
         ],
     }
     if reference is not None and reference is not variant:
-        found["better than float"] = [_gain(variant, reference), ""]
-        found["same answer as float"] = ["" if variant.agreement is None else f"{100 * variant.agreement:.2f} %", ""]
-    return [[name, *cells] for name, cells in found.items() if any(cells)]
+        rows["better than float"] = [_gain(variant, reference), ""]
+        rows["same answer as float"] = ["" if variant.agreement is None else f"{100 * variant.agreement:.2f} %", ""]
+    return [[name, *cells] for name, cells in rows.items() if any(cells)]
 
 
 def _gain(variant: Variant, reference: Variant) -> str:
-    shown = gain_text(variant.metric, reference.metric)
-    return f"{shown} points" if shown_in_percent(variant.metric.name) else shown
+    text = format_gain(variant.metric, reference.metric)
+    return f"{text} points" if is_in_percent(variant.metric.name) else text
 
 
 def _comparison(card: Card, variant: Variant) -> Iterator[str]:
@@ -130,10 +132,10 @@ def _comparison(card: Card, variant: Variant) -> Iterator[str]:
     if samples:
         yield f"Measured on {samples} test samples, which the run used for nothing else."
     if reference is not None and card.variant != FLOAT:
-        yield f"{card.variant} {compared_with_float(variant, reference)}."
-        longer = trained_longer(card.result, card.variant)
-        if longer:
-            yield longer
+        yield f"{card.variant} {format_float_comparison(variant, reference)}."
+        training_note = describe_longer_training(card.result, card.variant)
+        if training_note:
+            yield training_note
 
 
 def _code(card: Card) -> str:
@@ -143,7 +145,7 @@ def _code(card: Card) -> str:
         f"raw = np.zeros(({shape}), np.{contract['raw_dtype']})  # your samples, as they are stored",
         "outputs = predict(raw)",
     ]
-    labels = list(card.fed.get("labels", ()))
+    labels = list(card.model_json.get("labels", ()))
     if pipeline_tag(card) is not None and 1 < len(labels) <= MOST_LABELS:
         lines += [f"LABELS = {labels!r}", "print(LABELS[int(outputs[0].argmax())])"]
     else:
@@ -152,23 +154,23 @@ def _code(card: Card) -> str:
 
 
 def _command(overrides: Sequence[str]) -> str:
-    """As whoever installed qat types it; a path of the machine where it was typed is told by its last part.
+    """The command as it is typed where qat is installed; of a path on this machine the last part alone is shown.
 
     >>> _command(["seed=0", "data.path=/home/me/my set.npz", "model.path=/"])
     "qat train seed=0 'data.path=my set.npz' model.path="
     """
     return shlex.join(["qat", "train", *map(_without_folders, overrides)]).replace(
         "\n", " "
-    )  # a fence is left by a line
+    )  # a line of its own would end the code block
 
 
 def _without_folders(override: str) -> str:
     key, _, value = override.partition("=")
-    found = _ABSOLUTE.fullmatch(value) if key.lstrip("+") in _PATHS else None
-    return override if found is None else f"{key}={found[1]}{PurePosixPath(found[2]).name}{found[1]}"
+    match = _ABSOLUTE.fullmatch(value) if key.lstrip("+") in _PATHS else None
+    return override if match is None else f"{key}={match[1]}{PurePosixPath(match[2]).name}{match[1]}"
 
 
-def _made(card: Card) -> Iterator[str]:
+def _provenance(card: Card) -> Iterator[str]:
     result = card.result
     epochs = {name: len(history) for name, history in result.histories.items() if history}
     yield f"Model: {result.config['model']['name']}; quantizer: {result.config['quant']['name']}"
@@ -186,10 +188,10 @@ def _made(card: Card) -> Iterator[str]:
 
 def _files(card: Card) -> list[list[str]]:
     folder = f"{card.variant}/"
-    found = {path.removeprefix(folder): sha for path, sha in card.result.sha256.items() if path.startswith(folder)}
+    digests = {path.removeprefix(folder): sha for path, sha in card.result.sha256.items() if path.startswith(folder)}
     return [
-        [f"`{name}`", size_text(card.sizes[name]) if name in card.sizes else "", f"`{sha}`"]
-        for name, sha in found.items()
+        [f"`{name}`", format_size(card.sizes[name]) if name in card.sizes else "", f"`{sha}`"]
+        for name, sha in digests.items()
     ]
 
 
@@ -198,7 +200,7 @@ def _title(card: Card) -> str:
 
 
 def _contract(card: Card) -> Mapping[str, Any]:
-    contract: Mapping[str, Any] = card.fed["contract"]
+    contract: Mapping[str, Any] = card.model_json["contract"]
     return contract
 
 

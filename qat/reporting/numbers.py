@@ -7,75 +7,125 @@ from qat.results import Metric
 SIGNIFICANT = 0.05  # McNemar's p below which a difference counts as more than noise
 
 
-def shown_in_percent(name: str) -> bool:
+def is_in_percent(name: str) -> bool:
     return name == "accuracy"
 
 
-def value_text(metric: Metric, value: float | None = None) -> str:
-    """`value` (its own where there is none) in the metric's unit.
+def format_value(metric: Metric, value: float | None = None) -> str:
+    """A value in the metric's unit: per cent for accuracy, else four digits.
 
-    >>> value_text(Metric("accuracy", 0.98247)), value_text(Metric("auc", 0.5), 0.91234)
+    >>> format_value(Metric("accuracy", 0.98247)), format_value(Metric("auc", 0.5), 0.91234)
     ('98.25 %', '0.9123')
+
+    Args:
+        metric: its name decides the unit.
+        value: 0-1 for accuracy; None for the metric's own.
+
+    Returns:
+        The text.
     """
     number = metric.value if value is None else value
-    return f"{number * 100:.2f} %" if shown_in_percent(metric.name) else f"{number:.4f}"
+    return f"{number * 100:.2f} %" if is_in_percent(metric.name) else f"{number:.4f}"
 
 
-def gain_text(metric: Metric, reference: Metric) -> str:
-    """How much better than `reference`: points of accuracy, else the metric's own unit.
+def format_gain(metric: Metric, reference: Metric) -> str:
+    """How much better than `reference`, with its sign: points of accuracy, else the metric's own unit.
 
-    >>> gain_text(Metric("accuracy", 0.9825), Metric("accuracy", 0.9809))
+    >>> format_gain(Metric("accuracy", 0.9825), Metric("accuracy", 0.9809))
     '+0.16'
-    >>> gain_text(Metric("error", 0.25, higher_is_better=False), Metric("error", 0.2, higher_is_better=False))
+    >>> format_gain(Metric("error", 0.25, higher_is_better=False), Metric("error", 0.2, higher_is_better=False))
     '-0.0500'
+
+    Args:
+        metric: of the file.
+        reference: of the model that it is compared with, by the same name.
+
+    Returns:
+        The text, without its unit.
     """
-    return signed_text(gain(metric, reference), metric.name)
+    return format_signed(compute_gain(metric, reference), metric.name)
 
 
-def gain(metric: Metric, reference: Metric) -> float:
+def compute_gain(metric: Metric, reference: Metric) -> float:
+    """How much better than `reference` a metric is.
+
+    Args:
+        metric: of the file.
+        reference: of the model that it is compared with, by the same name.
+
+    Returns:
+        The difference in the metric's unit (accuracy: 0-1), positive where the file is better.
+    """
     difference = metric.value - reference.value
     return difference if metric.higher_is_better else -difference
 
 
-def signed_text(difference: float, name: str) -> str:
-    factor, digits = (100, 2) if shown_in_percent(name) else (1, 4)
+def format_signed(difference: float, name: str) -> str:
+    """A difference with its sign, in points of accuracy (two digits), else in the metric's unit (four digits).
+
+    Args:
+        difference: in the metric's unit (accuracy: 0-1).
+        name: of the metric.
+
+    Returns:
+        The text, without its unit; never "-0.00".
+    """
+    factor, digits = (100, 2) if is_in_percent(name) else (1, 4)
     return f"{round(difference * factor, digits) + 0.0:+.{digits}f}"
 
 
 def drop_name(metric: str) -> str:
-    """What curves call the loss against float, by its unit: points (0-100) of accuracy, else the metric's own.
+    """The tag of the loss against float, by its unit: points (0-100) of accuracy, else the metric's own.
 
     >>> drop_name("accuracy"), drop_name("auc")
     ('drop_points', 'drop_auc')
     """
-    return "drop_points" if shown_in_percent(metric) else f"drop_{metric}"
+    return "drop_points" if is_in_percent(metric) else f"drop_{metric}"
 
 
-def drop(metric: Metric, reference: Metric) -> float:
+def compute_drop(metric: Metric, reference: Metric) -> float:
     """How much worse than `reference`, in the unit of `drop_name`.
 
-    >>> drop(Metric("accuracy", 0.75), Metric("accuracy", 0.875)), drop(Metric("auc", 0.75), Metric("auc", 0.875))
-    (12.5, 0.125)
+    >>> compute_drop(Metric("accuracy", 0.75), Metric("accuracy", 0.875))
+    12.5
+    >>> compute_drop(Metric("auc", 0.75), Metric("auc", 0.875))
+    0.125
+
+    Args:
+        metric: of the file.
+        reference: of the model that it is compared with, by the same name.
+
+    Returns:
+        Points (0-100) of accuracy, else the metric's unit; positive where the file is worse.
     """
-    return gain(reference, metric) * (100 if shown_in_percent(metric.name) else 1)
+    return compute_gain(reference, metric) * (100 if is_in_percent(metric.name) else 1)
 
 
-def interval_text(interval: tuple[float, float] | None) -> str:
-    """
-    >>> interval_text((0.9751, 0.988))
+def format_interval(interval: tuple[float, float] | None) -> str:
+    """An interval of an accuracy in per cent, without the sign; "" where there is none.
+
+    >>> format_interval((0.9751, 0.988))
     '97.5-98.8'
     """
     return "" if interval is None else f"{interval[0] * 100:.1f}-{interval[1] * 100:.1f}"
 
 
-def size_text(size_bytes: int) -> str:
+def format_size(size_bytes: int) -> str:
     return f"{size_bytes / 1024:.1f} KiB"
 
 
-def times_text(size_bytes: int, reference_bytes: int) -> str:
-    """
-    >>> times_text(300, 850), times_text(300, 303), times_text(300, 200)
+def format_size_ratio(size_bytes: int, reference_bytes: int) -> str:
+    """How a file's size compares, in words.
+
+    >>> format_size_ratio(300, 850), format_size_ratio(300, 303), format_size_ratio(300, 200)
     ('2.8 times smaller than', 'as large as', '1.5 times as large as')
+
+    Args:
+        size_bytes: of the file.
+        reference_bytes: of the file that it is compared with.
+
+    Returns:
+        Words before the reference's name.
     """
     ratio = reference_bytes / max(size_bytes, 1)
     if ratio >= 1.05:

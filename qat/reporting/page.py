@@ -1,4 +1,4 @@
-"""The frame of a page that stands alone: one style, light and dark, and a policy that forbids any request."""
+"""The frame of a self-contained page: one style, light and dark, and a policy that forbids any request."""
 
 from __future__ import annotations
 
@@ -62,11 +62,22 @@ class Html:
     markup: str
 
 
-def escaped(content: str | Html) -> str:
+def escape_text(content: str | Html) -> str:
     return content.markup if isinstance(content, Html) else html.escape(content)
 
 
 def document(title: str, body: Sequence[str], *, style: str = "", script: str = "") -> str:
+    """A whole HTML document whose policy forbids any request.
+
+    Args:
+        title: plain text, escaped here.
+        body: parts that are HTML already.
+        style: CSS after that of all pages.
+        script: JavaScript after that of the copy buttons.
+
+    Returns:
+        The HTML.
+    """
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -77,22 +88,31 @@ def document(title: str, body: Sequence[str], *, style: str = "", script: str = 
 
 
 def section(title: str, *parts: str) -> str:
-    """Nothing where it would be empty."""
+    """A <section> with a heading; "" where it would be empty."""
     content = "".join(parts)
     return f"<section><h2>{html.escape(title)}</h2>{content}</section>" if content else ""
 
 
 def paragraph(text: str, kind: str = "") -> str:
+    """A <p> of plain text, which is escaped.
+
+    Args:
+        text: plain text.
+        kind: CSS class, as `soft`; "" for none.
+
+    Returns:
+        The HTML.
+    """
     return f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>"
 
 
 def code(text: str) -> str:
-    """A block with a button that copies it; a single line, as a command, is wrapped to be seen whole."""
+    """A <pre> with a button that copies it; a single line, as a command, is wrapped so that all of it is visible."""
     kind = "code" if "\n" in text else "code line"
     return f'<div class="{kind}"><pre>{html.escape(text)}</pre><button type="button">Copy</button></div>'
 
 
-def folded(title: str, *parts: str) -> str:
+def details(title: str, *parts: str) -> str:
     return f"<details><summary>{html.escape(title)}</summary>{''.join(parts)}</details>"
 
 
@@ -101,23 +121,37 @@ def dot(colour: str) -> str:
 
 
 def table(
-    titles: Sequence[str], rows: Sequence[Sequence[str | Html]], *, numbers: Sequence[str] = (), own: int | None = None
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str | Html]],
+    *,
+    numbers: Sequence[str] = (),
+    highlighted: int | None = None,
 ) -> str:
-    """`numbers` are titles of columns that stand on the right; row `own` stands out."""
-    kinds = [' class="number"' if title in numbers else "" for title in titles]
-    head = "".join(f"<th{kind}>{html.escape(title)}</th>" for title, kind in zip(titles, kinds, strict=True))
-    lines = [
-        ("<tr class='own'>" if place == own else "<tr>")
-        + "".join(f"<td{kind}>{escaped(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
+    """A <table> in a box that scrolls sideways.
+
+    Args:
+        titles: of the columns; no head is written where all are "".
+        rows: as many cells each as there are titles; a str is escaped, `Html` is not.
+        numbers: titles of columns that are aligned on the right.
+        highlighted: index of the row in bold; None for none.
+
+    Returns:
+        The HTML.
+    """
+    classes = [' class="number"' if title in numbers else "" for title in titles]
+    head = "".join(f"<th{kind}>{html.escape(title)}</th>" for title, kind in zip(titles, classes, strict=True))
+    body_rows = [
+        ("<tr class='own'>" if index == highlighted else "<tr>")
+        + "".join(f"<td{kind}>{escape_text(cell)}</td>" for cell, kind in zip(row, classes, strict=True))
         + "</tr>"
-        for place, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
     head = f"<thead><tr>{head}</tr></thead>" if any(titles) else ""
-    return f'<div class="scroll"><table>{head}<tbody>{"".join(lines)}</tbody></table></div>'
+    return f'<div class="scroll"><table>{head}<tbody>{"".join(body_rows)}</tbody></table></div>'
 
 
 def bars(rows: Sequence[tuple[str, float, str, str]]) -> str:
-    """(name, share of the longest bar 0-1, number in words, colour): a bar a row, its number behind it."""
+    """A bar per row, its number behind it, from (name, share of the longest bar 0-1, number as text, colour)."""
     lines = [
         f'<tr><td title="{html.escape(name)}">{html.escape(name)}</td><td><span class="bar">'
         f'<i style="width:{72 * max(share, 0.004):.1f}%;background:{colour}"></i>{html.escape(words)}</span></td></tr>'

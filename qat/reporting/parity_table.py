@@ -5,47 +5,55 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qat.reporting.table import table_text
+from qat.reporting.table import format_table
 
-TITLES = ("layer", "within 1 step", "largest, steps", "SQNR", "training: codes off", "training: largest, steps")
+TITLES = ("layer", "within 1 LSB", "largest, LSB", "SQNR", "training: codes off", "training: largest, LSB")
 SHORT_TITLES = ("layer", "codes off", "LSB", "training off", "training LSB")
-MOST_SHOWN = 5  # on a terminal
+MOST_LAYERS = 5  # on a terminal
 NAME_WIDTH = 36  # of 80 columns
 MEANING = (
-    "The file is held against predict, which computes in the kernels' integers, and in the columns of training against "
+    "The file is compared with predict, which computes in the kernels' integers, and in the columns of training with "
     "the forward pass of a training step (with the statistics of inference), which computes in float."
 )
 
 
-def page_cells(layers: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """One row a layer, under `TITLES`; what an older file does not tell is left empty."""
+def format_page_cells(layers: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """One row per layer, under `TITLES`; what an older parity.json does not hold is left empty."""
     return [
         [
             str(row["layer"]),
             f"{row['within_1_lsb']:.2%}",
             str(row["max_lsb"]),
             "equal" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f} dB",
-            *_of_training(row),
+            *_training_cells(row),
         ]
         for row in layers
     ]
 
 
-def layers_text(layers: Sequence[Mapping[str, Any]], columns: int | None) -> str:
-    """The layers where the training step is furthest from the file, of at most `columns` columns."""
-    furthest = sorted(layers, key=lambda row: row.get("training_off", 0.0), reverse=True)[:MOST_SHOWN]
+def format_layers(layers: Sequence[Mapping[str, Any]], columns: int | None) -> str:
+    """The layers where the training step differs from the file in most codes, as a table.
+
+    Args:
+        layers: of parity.json: shares as 0-1, differences in output codes (LSB).
+        columns: width of the terminal in characters; None for a pipe.
+
+    Returns:
+        Lines of at most `columns` characters, five layers at most.
+    """
+    furthest = sorted(layers, key=lambda row: row.get("training_off", 0.0), reverse=True)[:MOST_LAYERS]
     cells = [
-        [_shortened(str(row["layer"])), f"{1 - row['exact']:.2%}", str(row["max_lsb"]), *_of_training(row)]
+        [_shorten(str(row["layer"])), f"{1 - row['exact']:.2%}", str(row["max_lsb"]), *_training_cells(row)]
         for row in furthest
     ]
-    return table_text(SHORT_TITLES, cells, ("LSB",), columns)
+    return format_table(SHORT_TITLES, cells, ("LSB",), columns)
 
 
-def _of_training(row: Mapping[str, Any]) -> list[str]:
+def _training_cells(row: Mapping[str, Any]) -> list[str]:
     if "training_off" not in row:
         return ["", ""]
     return [f"{row['training_off']:.2%}", str(row["training_max_lsb"])]
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"

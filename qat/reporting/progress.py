@@ -1,4 +1,4 @@
-"""Progress of long work: bars on a terminal, one plain line a step where there is none (a log file, CI)."""
+"""Progress of long work: bars on a terminal, one plain line per unit of work where there is none (a log file, CI)."""
 
 from __future__ import annotations
 
@@ -10,24 +10,29 @@ from contextlib import contextmanager
 
 from qat.reporting import terminal
 
-LOG_ONLY = logging.getLogger("qat.log")  # what bars show; whoever keeps a log of a run listens
+LOG_ONLY = logging.getLogger("qat.log")  # what bars show, for a run's log file
 LOG_ONLY.propagate = False
 LOG_ONLY.setLevel(logging.INFO)
-BESIDE_TEXT = 30  # columns of a bar, a count, a time and what parts them
+BAR_COLUMNS = 30  # of the terminal, for a bar, a count, a time and spaces
 
 Update = Callable[[float, str], None]
 
 
 class Bar:
-    """One piece of work of `total` steps (epochs, files, …)."""
+    """One piece of work of `total` units (epochs, files, …)."""
 
     def __init__(self, update: Update | None, line: Callable[[str], None] | None, title: str, total: int) -> None:
         self._update, self._line, self._title, self._total = update, line, title, total
         self._done = 0.0
 
-    def advance(self, steps: float = 1.0, text: str = "") -> None:
-        """`steps` more are done; a part of one moves the bar only, a whole one also gives a plain line."""
-        before, self._done = int(self._done + 1e-6), self._done + steps
+    def advance(self, units: float = 1.0, text: str = "") -> None:
+        """Count work that is done; a part of a unit moves the bar only, a whole one also prints a plain line.
+
+        Args:
+            units: how many more are done, fractions allowed.
+            text: shown behind the bar, or on the line.
+        """
+        before, self._done = int(self._done + 1e-6), self._done + units
         if self._update is not None:
             self._update(self._done, text)
         done = int(self._done + 1e-6)
@@ -43,15 +48,21 @@ class Progress:
         self.seconds: dict[str, float] = {}  # title -> wall time, for the run's result
 
     def say(self, text: str) -> None:
-        """Sentences, wrapped to a terminal's width; lines that begin with a space stay whole."""
+        """Print sentences, wrapped to the terminal's width; lines that begin with a space stay whole."""
         if self.mode != "off":
             terminal.say(text)
 
     @contextmanager
     def work(self, title: str, total: int = 1, unit: str = "") -> Iterator[Bar]:
-        """Show work of `total` steps, each a `unit`, while the block runs; keep its wall time.
+        """Show work while the block runs, and add its wall time to `seconds`.
 
-        Without a `unit` it is one piece, of which a log gets the time at its end.
+        Args:
+            title: of the work, and the key in `seconds`.
+            total: number of units.
+            unit: name of one, as `epoch`; "" for one piece of work, of which a log gets the time at its end.
+
+        Yields:
+            The bar to advance.
         """
         start = time.monotonic()
         try:
@@ -63,11 +74,11 @@ class Progress:
         finally:
             self.seconds[title] = round(self.seconds.get(title, 0.0) + time.monotonic() - start, 3)
         if not unit and self.mode in ("plain", "bar"):
-            tell = self.say if self.mode == "plain" else LOG_ONLY.info
-            tell(f"{title}: {self.seconds[title]:.1f} s")
+            print_line = self.say if self.mode == "plain" else LOG_ONLY.info
+            print_line(f"{title}: {self.seconds[title]:.1f} s")
 
     @contextmanager
-    def _rich_bar(self, title: str, total: int, line: Callable[[str], None] | None, named: str) -> Iterator[Bar]:
+    def _rich_bar(self, title: str, total: int, line: Callable[[str], None] | None, name: str) -> Iterator[Bar]:
         from rich import progress as rich_progress
 
         columns = (
@@ -77,24 +88,31 @@ class Progress:
             rich_progress.TimeElapsedColumn(),
             rich_progress.TextColumn("{task.fields[text]}"),
         )
-        with rich_progress.Progress(*columns) as shown:
-            task = shown.add_task(title, total=total, text="")
+        with rich_progress.Progress(*columns) as bars:
+            task = bars.add_task(title, total=total, text="")
 
             def update(done: float, text: str) -> None:
-                shorter = last_parts(text, shown.console.width - len(title) - BESIDE_TEXT)
-                shown.update(task, completed=round(done, 2), **({"text": shorter} if text else {}))
+                short_text = shorten_from_left(text, bars.console.width - len(title) - BAR_COLUMNS)
+                bars.update(task, completed=round(done, 2), **({"text": short_text} if text else {}))
 
-            yield Bar(update, line, named, total)
-            shown.update(task, completed=total)
+            yield Bar(update, line, name, total)
+            bars.update(task, completed=total)
 
 
-def last_parts(text: str, room: int) -> str:
-    """As many of its parts, which two spaces divide, as fit; the last ones tell most, and none is cut.
+def shorten_from_left(text: str, columns: int) -> str:
+    """As many of the text's parts, which two spaces divide, as fit: the first ones are left out, and none is cut.
 
-    >>> last_parts("loss 0.500  val loss 0.250  val accuracy 91.2 %", 36)
+    >>> shorten_from_left("loss 0.500  val loss 0.250  val accuracy 91.2 %", 36)
     'val loss 0.250  val accuracy 91.2 %'
+
+    Args:
+        text: parts divided by two spaces.
+        columns: characters that there are.
+
+    Returns:
+        The last parts, at least one.
     """
     parts = text.split("  ")
-    while len("  ".join(parts)) > room and len(parts) > 1:
+    while len("  ".join(parts)) > columns and len(parts) > 1:
         parts.pop(0)
     return "  ".join(parts)

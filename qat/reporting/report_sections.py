@@ -1,4 +1,4 @@
-"""The sections of a run's page, each from plain values; a section without any yields nothing."""
+"""The sections of a run's page, each from plain values; a section without content yields nothing."""
 
 from __future__ import annotations
 
@@ -10,39 +10,49 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.comparison.record import flat
+from qat.comparison.record import flatten
 from qat.reporting.colours import COST
-from qat.reporting.numbers import size_text
-from qat.reporting.page import Html, bars, code, escaped, folded, paragraph, table
-from qat.reporting.parity_table import MEANING, TITLES, page_cells
-from qat.reporting.sensitivity_plot import TITLE, costs
+from qat.reporting.numbers import format_size
+from qat.reporting.page import Html, bars, code, details, escape_text, paragraph, table
+from qat.reporting.parity_table import MEANING, TITLES, format_page_cells
+from qat.reporting.sensitivity_plot import TITLE, rank_costs
 from qat.results import Parity, RunResult
 
-MOST_CLASSES = 20  # of a matrix; more are told by their most frequent mistakes
+MOST_CLASSES = 20  # of a matrix; of more only the most frequent mistakes are listed
 MOST_MISTAKES = 15
 
 
 def confusions(matrices: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> Iterator[str]:
-    """Counts of label against answer, one matrix a file; a sentence says how to read them."""
+    """Counts of label against prediction, one matrix per file, with a sentence on how to read them.
+
+    Args:
+        matrices: file's name to counts, integers [classes, classes], rows the label.
+        class_names: one per class.
+
+    Yields:
+        HTML; nothing without matrices.
+    """
     if not matrices:
         return
     yield paragraph("Rows are the label, columns the answer, on the test split; mistakes are coloured.", "soft")
     parts = []
     for name, counts in matrices.items():
         names = [class_names[n] if n < len(class_names) else str(n) for n in range(len(counts))]
-        heading = f"<h3>{escaped(f'{name}: {int(np.trace(counts))} of {int(counts.sum())} right')}</h3>"
+        heading = f"<h3>{escape_text(f'{name}: {int(np.trace(counts))} of {int(counts.sum())} right')}</h3>"
         parts.append(heading + (_matrix(counts, names) if len(counts) <= MOST_CLASSES else _mistakes(counts, names)))
     yield f'<div class="grid">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
 
 
 def _matrix(counts: NDArray[Any], names: Sequence[str]) -> str:
-    wrong = np.where(np.eye(len(counts), dtype=bool), 0, counts)
-    worst = max(int(wrong.max()), 1)
-    head = "".join(f"<th class='number' title='{escaped(name)}'>{escaped(_short(name))}</th>" for name in names)
+    mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+    worst = max(int(mistakes.max()), 1)
+    head = "".join(
+        f"<th class='number' title='{escape_text(name)}'>{escape_text(_shorten(name))}</th>" for name in names
+    )
     lines = []
     for row, name in enumerate(names):
         cells = "".join(_cell(int(count), row == column, worst) for column, count in enumerate(counts[row]))
-        lines.append(f"<tr><th title='{escaped(name)}'>{escaped(_short(name))}</th>{cells}</tr>")
+        lines.append(f"<tr><th title='{escape_text(name)}'>{escape_text(_shorten(name))}</th>{cells}</tr>")
     return (
         f'<div class="scroll"><table class="matrix"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
@@ -56,20 +66,30 @@ def _cell(count: int, right: bool, worst: int) -> str:
     return f'<td class="number" style="background:color-mix(in srgb,{COST} {strength:.0f}%,transparent)">{count}</td>'
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= 10 else f"{name[:9]}…"
 
 
 def _mistakes(counts: NDArray[Any], names: Sequence[str]) -> str:
-    wrong = np.where(np.eye(len(counts), dtype=bool), 0, counts)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_MISTAKES]
-    found = [np.unravel_index(int(place), wrong.shape) for place in order]
-    lines = [[names[row], names[column], str(int(wrong[row, column]))] for row, column in found if wrong[row, column]]
+    mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:MOST_MISTAKES]
+    cells = [np.unravel_index(int(index), mistakes.shape) for index in order]
+    lines = [
+        [names[row], names[column], str(int(mistakes[row, column]))] for row, column in cells if mistakes[row, column]
+    ]
     return table(["label", "answer", "times"], lines, numbers=["times"]) if lines else paragraph("No mistake.")
 
 
 def parity(measured: Parity | None, layers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """How far the file departs from the model that was trained, as a whole and layer by layer."""
+    """How far the file departs from the model that was trained, in its output and layer by layer.
+
+    Args:
+        measured: shares as 0-1, differences in output codes (LSB); None for a file that was not trained.
+        layers: of parity.json; empty where layers were not compared.
+
+    Yields:
+        HTML.
+    """
     if measured is None:
         return
     verdict = "passed" if measured.passed else f"BROKEN: {'; '.join(measured.broken)}"
@@ -82,14 +102,14 @@ def parity(measured: Parity | None, layers: Sequence[Mapping[str, Any]]) -> Iter
         [
             ["same answer", f"{measured.agreement:.2%}"],
             ["equal output codes", f"{measured.exact:.2%}"],
-            ["output codes at most 1 step apart", f"{measured.within_1_lsb:.2%}"],
-            ["largest difference, in steps", str(measured.max_lsb)],
+            ["output codes at most 1 LSB apart", f"{measured.within_1_lsb:.2%}"],
+            ["largest difference, LSB", str(measured.max_lsb)],
         ],
         numbers=[],
     )
     if layers:
-        told = table(TITLES, page_cells(layers), numbers=TITLES[1:])
-        yield folded(f"Layer by layer ({len(layers)})", told + paragraph(MEANING, "soft"))
+        layer_table = table(TITLES, format_page_cells(layers), numbers=TITLES[1:])
+        yield details(f"Layer by layer ({len(layers)})", layer_table + paragraph(MEANING, "soft"))
 
 
 def sensitivity(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -102,15 +122,15 @@ def sensitivity(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         "soft",
     )
     layers = [str(row["layer"]) for row in rows]
-    found = costs(layers, [math.inf if row["sqnr_db"] is None else row["sqnr_db"] for row in rows])
-    yield bars([(layer, length, f"{noise:.1f} dB", COST) for layer, length, noise in found])
-    silent = [str(row["layer"]) for row in rows if row["sqnr_db"] is None]
-    if silent:
-        yield paragraph(f"Cost nothing: {', '.join(silent)}.", "soft")
+    ranked = rank_costs(layers, [math.inf if row["sqnr_db"] is None else row["sqnr_db"] for row in rows])
+    yield bars([(layer, length, f"{noise:.1f} dB", COST) for layer, length, noise in ranked])
+    without_cost = [str(row["layer"]) for row in rows if row["sqnr_db"] is None]
+    if without_cost:
+        yield paragraph(f"Cost nothing: {', '.join(without_cost)}.", "soft")
 
 
-def tensor_rows(fed: Mapping[str, Any]) -> list[list[str]]:
-    """Of each input and output: side, name, type, shape, scale, zero point; empty where the file does not quantize."""
+def list_tensor_rows(model_json: Mapping[str, Any]) -> list[list[str]]:
+    """A row per input and output: side, name, type, shape, scale, zero point; the last two empty where it is float."""
     return [
         [
             side,
@@ -121,38 +141,65 @@ def tensor_rows(fed: Mapping[str, Any]) -> list[list[str]]:
             "" if tensor["zero_point"] is None else str(tensor["zero_point"]),
         ]
         for side in ("inputs", "outputs")
-        for tensor in fed.get(side, ())
+        for tensor in model_json.get(side, ())
     ]
 
 
-def feeding(fed: Mapping[str, Any] | None, snippet: str | None) -> Iterator[str]:
-    """Inputs and outputs with their scales, the contract, and code."""
-    if fed is None:
+def feeding(model_json: Mapping[str, Any] | None, snippet: str | None) -> Iterator[str]:
+    """Inputs and outputs with their scales, the contract, and code.
+
+    Args:
+        model_json: content of model.json; None where there is none.
+        snippet: Python that feeds the file; None where none was written.
+
+    Yields:
+        HTML.
+    """
+    if model_json is None:
         return
     titles = ["", "name", "type", "shape", "scale", "zero point"]
-    yield table(titles, tensor_rows(fed), numbers=titles[4:])
-    contract = {key: value for key, value in fed.get("contract", {}).items() if value is not None}
+    yield table(titles, list_tensor_rows(model_json), numbers=titles[4:])
+    contract = {key: value for key, value in model_json.get("contract", {}).items() if value is not None}
     yield table(["how raw samples become inputs", ""], [[key, json.dumps(value)] for key, value in contract.items()])
-    if fed.get("labels"):
-        yield paragraph(f"Outputs in this order: {', '.join(map(str, fed['labels']))}.")
+    if model_json.get("labels"):
+        yield paragraph(f"Outputs in this order: {', '.join(map(str, model_json['labels']))}.")
     if snippet is not None:
-        others = "The same for Kotlin, Swift and C++ stands in the folder feeding beside the file."
-        yield folded("Python that feeds it", code(snippet), paragraph(others, "soft"))
+        note = "The same for Kotlin, Swift and C++ stands in the folder feeding next to the file."
+        yield details("Python that feeds it", code(snippet), paragraph(note, "soft"))
 
 
 def files(digests: Mapping[str, str], sizes: Mapping[str, int]) -> str:
+    """The files with their sizes and digests, models first.
+
+    Args:
+        digests: path in the run's directory to SHA-256, hexadecimal.
+        sizes: path to bytes.
+
+    Returns:
+        HTML.
+    """
     rows = [
-        [path, size_text(sizes[path]) if path in sizes else "", Html(f"<code>{escaped(digest)}</code>")]
+        [path, format_size(sizes[path]) if path in sizes else "", Html(f"<code>{escape_text(digest)}</code>")]
         for path, digest in digests.items()
     ]
     models = [row for row in rows if str(row[0]).endswith((".tflite", ".keras"))]
     others = [row for row in rows if row not in models]
     titles = ["file", "size", "SHA-256"]
-    shown = table(titles, models, numbers=["size"])
-    return shown + folded(f"What stands beside them ({len(others)})", table(titles, others, numbers=["size"]))
+    model_table = table(titles, models, numbers=["size"])
+    return model_table + details(f"Their other files ({len(others)})", table(titles, others, numbers=["size"]))
 
 
 def provenance(result: RunResult, date: str, command: str | None) -> Iterator[str]:
+    """What the result was made by: command, commit, config, versions, times.
+
+    Args:
+        result: of the run.
+        date: as text.
+        command: that ran the job; None where it was started from Python.
+
+    Yields:
+        HTML.
+    """
     if command is not None:
         yield code(command)
     commit = result.git_commit or "none: installed from a package"
@@ -167,7 +214,7 @@ def provenance(result: RunResult, date: str, command: str | None) -> Iterator[st
         **{name.replace("_", " "): str(seed) for name, seed in result.seeds.items()},
     }
     yield table(["", ""], [[name, value] for name, value in facts.items() if value])
-    yield folded("Config", table(["key", "value"], [[key, str(value)] for key, value in flat(result.config)]))
-    yield folded("Versions", table(["package", "version"], [list(pair) for pair in result.versions.items()]))
+    yield details("Config", table(["key", "value"], [[key, str(value)] for key, value in flatten(result.config)]))
+    yield details("Versions", table(["package", "version"], [list(pair) for pair in result.versions.items()]))
     times = [[name, f"{seconds:.1f} s"] for name, seconds in result.seconds.items()]
-    yield folded("Time spent", table(["work", "seconds"], times, numbers=["seconds"]))
+    yield details("Time spent", table(["work", "seconds"], times, numbers=["seconds"]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 
-from qat.reporting.chart import Chart, Point, Series, in_lines, span, ticks
-from qat.reporting.colours import on_page
+from qat.reporting.chart import Chart, Point, Series, compute_ticks, padded_limits, wrap_names
+from qat.reporting.colours import page_colour
 from qat.reporting.page import dot
 
 WIDTH, HEIGHT = 460, 280
@@ -17,13 +17,14 @@ _LETTERS = 62  # in a line of a name
 Scale = Callable[[float], float]
 
 
-def scatter_svg(chart: Chart) -> str:
+def draw_scatter_chart(chart: Chart) -> str:
     """The chart as a figure with its legend; every text in it is escaped."""
     draw = _sideways if chart.y_names else _upright
     height, parts = draw(chart)
     name = html.escape(chart.title)
     legend = "".join(
-        f'<span class="key">{dot(on_page(series.colour))}{html.escape(series.name)}</span>' for series in chart.series
+        f'<span class="key">{dot(page_colour(series.colour))}{html.escape(series.name)}</span>'
+        for series in chart.series
     )
     return (
         f"<figure><figcaption>{name}</figcaption>"
@@ -35,16 +36,19 @@ def scatter_svg(chart: Chart) -> str:
 def _upright(chart: Chart) -> tuple[int, list[str]]:
     """Metric upwards, cost to the right."""
     points = [point for series in chart.series for point in series.points]
-    x_span, y_span = span([point.x for point in points]), span([*_ends(points), *(point.y for point in points)])
+    x_limits, y_limits = (
+        padded_limits([point.x for point in points]),
+        padded_limits([*_interval_limits(points), *(point.y for point in points)]),
+    )
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
-    at_x, at_y = _scale(x_span, _LEFT, right), _scale(y_span, bottom, _TOP)
-    parts = _ticks_below(x_span, at_x, _TOP, bottom)
-    for value in ticks(*y_span):
+    at_x, at_y = _scale(x_limits, _LEFT, right), _scale(y_limits, bottom, _TOP)
+    parts = _ticks_below(x_limits, at_x, _TOP, bottom)
+    for value in compute_ticks(*y_limits):
         parts.append(f'<path class="axis" d="M{_LEFT} {at_y(value)}H{right}"/>')
         parts.append(f'<text class="soft" x="{_LEFT - 6}" y="{at_y(value) + 4}" text-anchor="end">{value:g}</text>')
     middle = (_TOP + bottom) / 2
-    turned = f'text-anchor="middle" transform="rotate(-90 12 {middle})"'
-    parts.append(f'<text class="soft" x="12" y="{middle}" {turned}>{html.escape(chart.y_label)}</text>')
+    rotation = f'text-anchor="middle" transform="rotate(-90 12 {middle})"'
+    parts.append(f'<text class="soft" x="12" y="{middle}" {rotation}>{html.escape(chart.y_label)}</text>')
     parts.append(_label_below(chart.x_label, (_LEFT + right) / 2, HEIGHT))
     parts += _front(chart.front, at_x, at_y)
     for series in chart.series:
@@ -53,41 +57,41 @@ def _upright(chart: Chart) -> tuple[int, list[str]]:
 
 
 def _sideways(chart: Chart) -> tuple[int, list[str]]:
-    """A row a name, the name above it; values to the right."""
+    """A row per name, the name above it; values to the right."""
     points = [point for series in chart.series for point in series.points]
-    names = in_lines(chart.y_names, _LETTERS)
+    names = wrap_names(chart.y_names, _LETTERS)
     row = _ROW + _LINE * max(map(len, names))
     bottom = _TOP + row * len(names)
-    x_span = span([*_ends(points), *(point.x for point in points), 0.0])
-    at_x = _scale(x_span, _EDGE, WIDTH - _EDGE)
+    x_limits = padded_limits([*_interval_limits(points), *(point.x for point in points), 0.0])
+    at_x = _scale(x_limits, _EDGE, WIDTH - _EDGE)
 
     def at_y(value: float) -> float:
         return round(bottom - _ROW / 2 - value * row, 1)
 
-    parts = _ticks_below(x_span, at_x, _TOP, bottom)
+    parts = _ticks_below(x_limits, at_x, _TOP, bottom)
     parts.append(f'<path class="axis" style="stroke:var(--soft)" d="M{at_x(0)} {_TOP}V{bottom}"/>')
-    for place, lines in enumerate(names):
-        for line, words in enumerate(reversed(lines)):
-            y = at_y(place) - _ROW / 2 - _LINE * line
-            parts.append(f'<text x="{_EDGE}" y="{y}">{html.escape(words)}</text>')
+    for index, lines in enumerate(names):
+        for line_number, text in enumerate(reversed(lines)):
+            y = at_y(index) - _ROW / 2 - _LINE * line_number
+            parts.append(f'<text x="{_EDGE}" y="{y}">{html.escape(text)}</text>')
     for series in chart.series:
         parts += [_mark(series, point, at_x, at_y, sideways=True) for point in series.points]
     parts.append(_label_below(chart.x_label, WIDTH / 2, bottom + _BOTTOM))
     return bottom + _BOTTOM, parts
 
 
-def _ends(points: Sequence[Point]) -> list[float]:
-    return [end for point in points for end in (point.low, point.high) if end is not None]
+def _interval_limits(points: Sequence[Point]) -> list[float]:
+    return [limit for point in points for limit in (point.low, point.high) if limit is not None]
 
 
-def _scale(span_of: tuple[float, float], start: float, end: float) -> Scale:
-    low, high = span_of
+def _scale(limits: tuple[float, float], start: float, end: float) -> Scale:
+    low, high = limits
     return lambda value: round(start + (value - low) / (high - low) * (end - start), 1)
 
 
-def _ticks_below(x_span: tuple[float, float], at_x: Scale, top: float, bottom: float) -> list[str]:
+def _ticks_below(x_limits: tuple[float, float], at_x: Scale, top: float, bottom: float) -> list[str]:
     parts = []
-    for value in ticks(*x_span):
+    for value in compute_ticks(*x_limits):
         parts.append(f'<path class="axis" d="M{at_x(value)} {top}V{bottom}"/>')
         parts.append(f'<text class="soft" x="{at_x(value)}" y="{bottom + 16}" text-anchor="middle">{value:g}</text>')
     return parts
@@ -105,7 +109,7 @@ def _front(corners: Sequence[tuple[float, float]], at_x: Scale, at_y: Scale) -> 
 
 
 def _mark(series: Series, point: Point, at_x: Scale, at_y: Scale, *, sideways: bool) -> str:
-    x, y, bar, colour = at_x(point.x), at_y(point.y), "", on_page(series.colour)
+    x, y, bar, colour = at_x(point.x), at_y(point.y), "", page_colour(series.colour)
     if point.low is not None and point.high is not None:
         line = (
             f"M{at_x(point.low)} {y}H{at_x(point.high)}" if sideways else f"M{x} {at_y(point.low)}V{at_y(point.high)}"

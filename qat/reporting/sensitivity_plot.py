@@ -1,4 +1,4 @@
-"""The cost of each layer as a picture."""
+"""The cost of each layer as a figure."""
 
 from __future__ import annotations
 
@@ -13,37 +13,53 @@ MOST_ROWS = 40
 TITLE = "What each layer costs when it alone is quantized"
 
 
-def sensitivity_png(layers: Sequence[str], sqnr_db: Sequence[float]) -> bytes:
-    """A bar a layer, the costliest on top and longest, with its number."""
-    picture = io.BytesIO()
-    _figure(layers, sqnr_db).savefig(picture, format="png", dpi=120)
-    return picture.getvalue()
+def draw_sensitivity(layers: Sequence[str], sqnr_db: Sequence[float]) -> bytes:
+    """PNG with a bar per layer, the costliest on top and longest, with its number.
+
+    Args:
+        layers: names.
+        sqnr_db: signal to quantization noise of the model's output where that layer alone is quantized, in dB.
+
+    Returns:
+        Bytes of the PNG.
+    """
+    buffer = io.BytesIO()
+    _figure(layers, sqnr_db).savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
 
 
-def costs(layers: Sequence[str], sqnr_db: Sequence[float]) -> list[tuple[str, float, float]]:
-    """(layer, length of its bar 0-1, noise in dB), the costliest first; a length of 1 costs most.
+def rank_costs(layers: Sequence[str], sqnr_db: Sequence[float]) -> list[tuple[str, float, float]]:
+    """The layers by cost, with the lengths of their bars.
 
     Noise is that of the output against the output itself, -SQNR. Layers that cost nothing (infinite SQNR) are left
     out; of more than 40 the costliest 40 are kept.
 
-    >>> costs(["a", "b", "input"], [40.0, 60.0, math.inf])
+    >>> rank_costs(["a", "b", "input"], [40.0, 60.0, math.inf])
     [('a', 1.0, -40.0), ('b', 0.1, -60.0)]
+
+    Args:
+        layers: names.
+        sqnr_db: one per layer, in dB.
+
+    Returns:
+        (layer, length of its bar 0-1, noise in dB), the costliest first.
     """
-    found = [(layer, -value) for layer, value in zip(layers, sqnr_db, strict=True) if math.isfinite(value)]
-    found = sorted(found, key=lambda each: -each[1])[:MOST_ROWS]
-    if not found:
+    noises = [(layer, -value) for layer, value in zip(layers, sqnr_db, strict=True) if math.isfinite(value)]
+    noises = sorted(noises, key=lambda each: -each[1])[:MOST_ROWS]
+    if not noises:
         return []
-    most, least = found[0][1], found[-1][1]
-    span = (most - least) or 1.0
+    most, least = noises[0][1], noises[-1][1]
+    extent = (most - least) or 1.0
     return [
-        (layer, round(0.1 + 0.9 * (noise - least) / span if most > least else 1.0, 6), noise) for layer, noise in found
+        (layer, round(0.1 + 0.9 * (noise - least) / extent if most > least else 1.0, 6), noise)
+        for layer, noise in noises
     ]
 
 
 def _figure(layers: Sequence[str], sqnr_db: Sequence[float]) -> Any:
     from matplotlib.figure import Figure
 
-    rows = costs(layers, sqnr_db)
+    rows = rank_costs(layers, sqnr_db)
     figure = Figure(figsize=(8, 1.3 + 0.24 * len(rows)), layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(range(len(rows)), [length for _, length, _ in rows], color=COST)

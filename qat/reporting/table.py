@@ -1,4 +1,4 @@
-"""The table at the end of a run: what each deployed file is worth, on the terminal and as Markdown."""
+"""The table at the end of a run: each deployed file's metrics, on the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import re
 from collections.abc import Mapping, Sequence
 
 from qat.reporting import terminal
-from qat.reporting.numbers import gain_text, interval_text, size_text, value_text
+from qat.reporting.numbers import format_gain, format_interval, format_size, format_value
 from qat.results import Metric, Variant
 
 FLOAT = "float"
-GIVEN_UP = ("fake-quant", "95 %", "agreement", "parity", "integer-only")  # in a narrow terminal, the first one first
+OPTIONAL_COLUMNS = (
+    "fake-quant",
+    "95 %",
+    "agreement",
+    "parity",
+    "integer-only",
+)  # in a narrow terminal, the first one first
 _NUMBER = re.compile(r"[+-]?\d.*")
 _GAP = 2
 
 
-def rows(variants: Mapping[str, Variant]) -> tuple[list[str], list[list[str]]]:
+def build_rows(variants: Mapping[str, Variant]) -> tuple[list[str], list[list[str]]]:
     """Titles and cells; `vs float` in points of accuracy (else the metric's unit), better is positive."""
     reference = variants[FLOAT].metric
     titles = ["variant", reference.name, "95 %", "vs float", "fake-quant", "size"]
@@ -26,50 +32,62 @@ def rows(variants: Mapping[str, Variant]) -> tuple[list[str], list[list[str]]]:
 def _cells(name: str, variant: Variant, reference: Metric) -> list[str]:
     return [
         name,
-        value_text(variant.metric),
-        interval_text(variant.accuracy_interval),
-        "" if name == FLOAT else gain_text(variant.metric, reference),
-        "" if variant.fake_quant_metric is None else value_text(variant.metric, variant.fake_quant_metric),
-        size_text(variant.size_bytes),
+        format_value(variant.metric),
+        format_interval(variant.accuracy_interval),
+        "" if name == FLOAT else format_gain(variant.metric, reference),
+        "" if variant.fake_quant_metric is None else format_value(variant.metric, variant.fake_quant_metric),
+        format_size(variant.size_bytes),
         "yes" if variant.integer_only else "no",
         "" if variant.agreement is None else f"{variant.agreement * 100:.2f} %",
         "" if variant.parity is None else ("passed" if variant.parity.passed else "BROKEN"),
     ]
 
 
-def markdown_table(variants: Mapping[str, Variant]) -> str:
-    titles, cells = without_empty_columns(*rows(variants))
+def variants_markdown(variants: Mapping[str, Variant]) -> str:
+    titles, cells = drop_empty_columns(*build_rows(variants))
     lines = [titles, ["---"] * len(titles), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def print_table(variants: Mapping[str, Variant]) -> None:
-    print(table_text(*rows(variants), GIVEN_UP, terminal.width()), flush=True)
+    print(format_table(*build_rows(variants), OPTIONAL_COLUMNS, terminal.width()), flush=True)
 
 
-def table_text(
-    titles: Sequence[str], cells: Sequence[Sequence[str]], given_up: Sequence[str], columns: int | None
+def format_table(
+    titles: Sequence[str], cells: Sequence[Sequence[str]], optional: Sequence[str], columns: int | None
 ) -> str:
-    """A table of at most `columns` (None: any), in which no cell is cut.
+    """A table of at most `columns` characters in width, in which no cell is cut.
 
-    Where it is too wide, columns are left out, those of `given_up` one after the other, and named below it. Where that
-    is not enough, each row is a list of its cells.
+    Where it is too wide, optional columns are left out one after the other, and named below it. Where that is not
+    enough, each row becomes a list of its cells.
+
+    Args:
+        titles: of the columns.
+        cells: one row each, as many cells as there are titles.
+        optional: titles of columns that may be left out, the first one first.
+        columns: width of the terminal in characters; None for any.
+
+    Returns:
+        Lines of text.
     """
-    titles, cells = without_empty_columns(titles, cells)
+    titles, cells = drop_empty_columns(titles, cells)
     left_out: list[str] = []
-    waiting = [title for title in given_up if title in titles]
-    while columns is not None and _wide(titles, cells) > columns:
-        if not waiting:
-            return "\n\n".join(_listed(titles, row, columns) for row in cells)
-        left_out.append(waiting.pop(0))
-        kept = [place for place, title in enumerate(titles) if title != left_out[-1]]
-        titles, cells = [titles[place] for place in kept], [[row[place] for place in kept] for row in cells]
-    shown = aligned(titles, cells)
-    words = f"Not shown at {columns} columns: {', '.join(left_out)}."
-    return f"{shown}\n{terminal.wrap(words, columns)}" if left_out else shown
+    droppable = [title for title in optional if title in titles]
+    while columns is not None and _total_width(titles, cells) > columns:
+        if not droppable:
+            return "\n\n".join(_format_as_list(titles, row, columns) for row in cells)
+        left_out.append(droppable.pop(0))
+        columns_left = [index for index, title in enumerate(titles) if title != left_out[-1]]
+        titles, cells = (
+            [titles[index] for index in columns_left],
+            [[row[index] for index in columns_left] for row in cells],
+        )
+    text = align_columns(titles, cells)
+    note = f"Not shown at {columns} columns: {', '.join(left_out)}."
+    return f"{text}\n{terminal.wrap(note, columns)}" if left_out else text
 
 
-def _wide(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
+def _total_width(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
     return sum(_widths(titles, cells)) + _GAP * (len(titles) - 1)
 
 
@@ -77,27 +95,44 @@ def _widths(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
     return [max(len(line[column]) for line in [titles, *cells]) for column in range(len(titles))]
 
 
-def _listed(titles: Sequence[str], row: Sequence[str], columns: int) -> str:
+def _format_as_list(titles: Sequence[str], row: Sequence[str], columns: int) -> str:
     lines = [f"{title}: {cell}" for title, cell in zip(titles, row, strict=True) if cell]
     return "\n".join(terminal.wrap(line, columns) for line in lines)
 
 
-def aligned(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Columns by spaces, numbers on the right, however wide: a log has no width to wrap at."""
+def align_columns(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """Columns aligned by spaces, numbers on the right, however wide: a log has no width to wrap at.
+
+    Args:
+        titles: of the columns.
+        cells: one row each, as many cells as there are titles.
+
+    Returns:
+        Lines of text.
+    """
     widths = _widths(titles, cells)
-    right = [_of_numbers([row[column] for row in cells]) for column in range(len(titles))]
+    numeric = [_is_numeric([row[column] for row in cells]) for column in range(len(titles))]
     lines = [titles, ["-" * width for width in widths], *cells]
-    return "\n".join((" " * _GAP).join(map(_placed, line, widths, right)) for line in lines)
+    return "\n".join((" " * _GAP).join(map(_pad_cell, line, widths, numeric)) for line in lines)
 
 
-def _of_numbers(column: Sequence[str]) -> bool:
+def _is_numeric(column: Sequence[str]) -> bool:
     return all(not cell or _NUMBER.fullmatch(cell) for cell in column)
 
 
-def _placed(cell: str, width: int, right: bool) -> str:
-    return cell.rjust(width) if right else cell.ljust(width)
+def _pad_cell(cell: str, width: int, numeric: bool) -> str:
+    return cell.rjust(width) if numeric else cell.ljust(width)
 
 
-def without_empty_columns(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
-    kept = [column for column in range(len(titles)) if any(line[column] for line in cells)]
-    return [titles[column] for column in kept], [[line[column] for column in kept] for line in cells]
+def drop_empty_columns(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Leave out the columns that are empty in every row.
+
+    Args:
+        titles: of the columns.
+        cells: one row each, as many cells as there are titles.
+
+    Returns:
+        (titles, cells) that are left.
+    """
+    columns = [column for column in range(len(titles)) if any(line[column] for line in cells)]
+    return [titles[column] for column in columns], [[line[column] for column in columns] for line in cells]

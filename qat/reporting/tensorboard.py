@@ -1,4 +1,4 @@
-"""TensorBoard: one sub-folder a curve, the same tags in each, so that float and quantized curves share their charts."""
+"""TensorBoard: one sub-folder per run, with the same tags in each, so that float and quantized share their charts."""
 
 from __future__ import annotations
 
@@ -8,42 +8,45 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 import numpy as np
 
 from qat.commands import python
 from qat.reporting.loggers import Logger
-from qat.reporting.terminal import near
+from qat.reporting.terminal import relative_to_cwd
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+    from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+
     from qat.reporting.events import EventFile, Setting
 
 ACCURACY, LOSS, LEARNING_RATE = "accuracy", "loss", "learning_rate"
 
 
-class Board:
-    """Event files below `folder`; a disabled board (`folder=None`) takes everything and writes none.
+class SummaryWriter:
+    """Writes event files below `folder`; with `folder=None` it takes everything and writes none.
 
-    Scalars go to `loggers` as well, and are kept in `curves`: (run, tag) -> points, as drawn.
+    Scalars go to `loggers` as well, and are kept in `series`: (run, tag) -> points (step, value).
 
-    Curves: `float`, `fake_quant`, `deployed_int8`, `ptq_int8`. Steps are epochs, those of QAT after those of the float
+    Runs: `float`, `fake_quant`, `deployed_int8`, `ptq_int8`. Steps are epochs, those of QAT after those of the float
     training, so that one chart reads from left to right. `qat.reporting.dashboard` says what else a run leaves.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.curves: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        self.series: dict[tuple[str, str], list[tuple[int, float]]] = {}
         self.loggers: list[Logger] = []
         self._files: dict[str, EventFile] = {}
 
     @property
-    def is_asked_for(self) -> bool:
-        """Whether anybody looks at curves: what costs time is measured for nobody else."""
+    def is_enabled(self) -> bool:
+        """Whether scalars go anywhere: what costs time to measure is skipped where they do not."""
         return self.folder is not None or bool(self.loggers)
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> SummaryWriter:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -51,64 +54,105 @@ class Board:
             each.close(error)
 
     def begin(self, runs: Iterable[str]) -> None:
-        """Make these runs as of now, in this order: TensorBoard sorts them, and gives out its colours, by time."""
+        """Make these runs now, in this order: TensorBoard sorts them, and assigns its colours, by time."""
         if self.folder is not None:
             now = time.time()
-            for place, run in enumerate(runs):
-                self._file(run, now + place / 1000)
+            for index, run in enumerate(runs):
+                self._file(run, now + index / 1000)
 
-    def scalars(self, run: str, values: Mapping[str, float], step: int) -> None:
-        """Points of the curve `run`, tag to value."""
+    def add_scalars(self, run: str, values: Mapping[str, float], step: int) -> None:
+        """Append a point to the series of each tag, and give it to the loggers.
+
+        Args:
+            run: name of the TensorBoard run, as `float`.
+            values: tag, as `accuracy/val`, to value.
+            step: TensorBoard's step, the x of the point: the number of epochs done.
+        """
         if self.folder is not None:
-            self._file(run).scalars(values, step)
+            self._file(run).add_scalars(values, step)
         for logger in self.loggers:
-            logger.scalars(run, values, step)
+            logger.log_scalars(run, values, step)
         for tag, value in values.items():
-            self.curves.setdefault((run, tag), []).append((step, float(value)))
+            self.series.setdefault((run, tag), []).append((step, float(value)))
 
-    def ranges(self, run: str, variables: Iterable[Any], step: int) -> None:
-        """The ends of quantizer ranges: a number where there is one, a histogram where each channel has its own."""
+    def add_ranges(self, run: str, variables: Iterable[tf.Variable], step: int) -> None:
+        """Append the minima and maxima of quantizer ranges: scalars, or histograms where each channel has its own.
+
+        Args:
+            run: name of the TensorBoard run.
+            variables: of shape [] or [channels], whose names give the tags.
+            step: TensorBoard's step: the number of epochs done.
+        """
         if self.folder is None:
             return
         values = {range_tag(variable.name): np.asarray(variable) for variable in variables}
-        self._file(run).scalars({tag: float(v.reshape(())) for tag, v in values.items() if v.size == 1}, step)
-        self._file(run).histograms({tag: v for tag, v in values.items() if v.size > 1}, step)
+        self._file(run).add_scalars({tag: float(v.reshape(())) for tag, v in values.items() if v.size == 1}, step)
+        self._file(run).add_histograms({tag: v for tag, v in values.items() if v.size > 1}, step)
 
-    def text(self, run: str, title: str, markdown: str) -> None:
+    def add_text(self, run: str, title: str, markdown: str) -> None:
+        """Append a text.
+
+        Args:
+            run: name of the TensorBoard run.
+            title: the text's tag.
+            markdown: the text.
+        """
         if self.folder is not None:
-            self._file(run).text(title, markdown)
+            self._file(run).add_text(title, markdown)
 
-    def picture(self, run: str, title: str, png: bytes) -> None:
+    def add_image(self, run: str, title: str, png: bytes) -> None:
+        """Append an image.
+
+        Args:
+            run: name of the TensorBoard run.
+            title: the image's tag.
+            png: bytes of a PNG file.
+        """
         if self.folder is not None:
-            self._file(run).image(title, png)
+            self._file(run).add_image(title, png)
 
-    def layout(self, run: str, layout: Any) -> None:
-        """Charts of the Custom Scalars tab: a `Layout` of TensorBoard's plugin."""
+    def add_layout(self, run: str, layout: Layout) -> None:
+        """Append the charts of the Custom Scalars tab.
+
+        Args:
+            run: name of the TensorBoard run.
+            layout: TensorBoard's protocol buffer.
+        """
         if self.folder is not None:
-            self._file(run).layout(layout)
+            self._file(run).add_layout(layout)
 
-    def experiment(self, run: str, settings: Mapping[str, bool], metrics: Iterable[str]) -> None:
-        """Columns of the HParams tab."""
+    def add_hparams_experiment(self, run: str, settings: Mapping[str, bool], metrics: Iterable[str]) -> None:
+        """Append the columns of the HParams tab.
+
+        Args:
+            run: name of the TensorBoard run.
+            settings: each with whether it may differ between rows.
+            metrics: tags of scalars.
+        """
         if self.folder is not None:
-            self._file(run).experiment(settings, metrics)
+            self._file(run).add_hparams_experiment(settings, metrics)
 
-    def session(self, run: str, settings: Mapping[str, Setting]) -> None:
-        """`run` as a row of the HParams tab."""
+    def add_hparams_session(self, run: str, settings: Mapping[str, Setting]) -> None:
+        """Append `run` as a row of the HParams tab.
+
+        Args:
+            run: name of the TensorBoard run, whose last scalars are the row's metrics.
+            settings: column's name to value.
+        """
         if self.folder is not None:
-            self._file(run).session(settings)
+            self._file(run).add_hparams_session(settings)
 
-    def _file(self, run: str, began: float | None = None) -> EventFile:
-        from qat.reporting.events import (
-            EventFile,
-        )  # TensorBoard's protocol buffers: not for a board that writes nothing
+    def _file(self, run: str, begin_time: float | None = None) -> EventFile:
+        from qat.reporting.events import EventFile  # brings TensorBoard's protocol buffers
 
         if self.folder is not None and run not in self._files:
-            self._files[run] = EventFile(self.folder / run, began)
+            self._files[run] = EventFile(self.folder / run, begin_time)
         return self._files[run]
 
 
 def range_tag(variable_name: str) -> str:
-    """
+    """The tag of a range's variable.
+
     >>> range_tag("block1_relu.Relu.range/min:0"), range_tag("quant_conv1/kernel_max:0")
     ('ranges/block1_relu.Relu/min', 'ranges/conv1/kernel_max')
     """
@@ -116,26 +160,26 @@ def range_tag(variable_name: str) -> str:
     return f"ranges/{layer.removeprefix('quant_').removesuffix('.range')}/{name}"
 
 
-SHOWN = r"^((accuracy|auc|drop_points|drop_auc)/val$|loss|learning_rate|saturation/all layers$)"
-"""Tags of the charts that are shown first."""
+FIRST_TAGS = r"^((accuracy|auc|drop_points|drop_auc)/val$|loss|learning_rate|saturation/all layers$)"
+"""Tags of the charts that TensorBoard shows first."""
 
-ONE_COLOUR = r"regex:([^/]+)$"
-"""Curves that have one colour: those of one name, whatever the job."""
+COLOUR_BY_NAME = r"regex:([^/]+)$"
+"""Runs of one name have one colour, whatever the job."""
 
 
-def open_address(port: int = 6006) -> str:
-    """Where TensorBoard shows the curves as soon as it is open: not smoothed, and of one colour in all jobs.
+def tensorboard_url(port: int = 6006) -> str:
+    """The page on which TensorBoard shows the metrics at once: not smoothed, runs of one name in one colour.
 
     Its tab Time Series ticks up to 500 runs, and is the only one that takes colours from an address.
 
     >>> open_address()[:50], open_address()[-11:]
     ('http://localhost:6006/?smoothing=0&runColorGroup=r', '#timeseries')
     """
-    asked = {"smoothing": "0", "runColorGroup": ONE_COLOUR, "tagFilter": SHOWN}
-    return f"http://localhost:{port}/?{urlencode(asked, quote_via=quote, safe='')}#timeseries"
+    query = {"smoothing": "0", "runColorGroup": COLOUR_BY_NAME, "tagFilter": FIRST_TAGS}
+    return f"http://localhost:{port}/?{urlencode(query, quote_via=quote, safe='')}#timeseries"
 
 
-def open_command(folder: Path) -> str:
-    """The command that shows `folder`, as it works from here."""
+def tensorboard_command(folder: Path) -> str:
+    """The command that shows `folder`, to be run in the working directory."""
     program = "tensorboard" if shutil.which("tensorboard") else f"{python()} -m tensorboard.main"
-    return f"{program} --logdir {shlex.quote(str(near(folder)))}"
+    return f"{program} --logdir {shlex.quote(str(relative_to_cwd(folder)))}"

@@ -1,4 +1,4 @@
-"""What a run says on its terminal."""
+"""Output on the terminal, wrapped to its width."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ def width() -> int | None:
 
 
 def say(text: str) -> None:
+    """Print sentences wrapped to the terminal's width; lines that begin with a space stay whole."""
     print(wrap(text, width()), flush=True)
 
 
-def near(path: Path) -> Path:
-    """Relative to the working directory where it lies below it."""
+def relative_to_cwd(path: Path) -> Path:
+    """The path relative to the working directory where it lies below it, else absolute."""
     absolute = path.absolute()
     return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute

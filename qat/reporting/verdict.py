@@ -1,4 +1,4 @@
-"""The result of a run in words: which file is the user's, what it is worth, how it compares, what to do next."""
+"""The result of a run in words: which file is the user's, its metrics, how it compares, what to do next."""
 
 from __future__ import annotations
 
@@ -7,54 +7,79 @@ from pathlib import Path
 
 from qat.commands import command
 from qat.reporting import terminal
-from qat.reporting.numbers import SIGNIFICANT, gain, gain_text, interval_text, shown_in_percent, size_text, times_text
-from qat.reporting.numbers import value_text as value_of
+from qat.reporting.numbers import (
+    SIGNIFICANT,
+    compute_gain,
+    format_gain,
+    format_interval,
+    format_size,
+    format_size_ratio,
+    format_value,
+    is_in_percent,
+)
 from qat.results import RunResult, Variant
 from qat.variants import STOCK, STOCK_VARIANT, is_trained
 
 FLOAT = "float"
 
 
-def verdict_sentences(result: RunResult, yours: str) -> list[str]:
-    """Worth, comparison and, where it matters, how long each was trained; `yours` is the variant that was asked for."""
-    return list(_sentences(result, yours))
+def format_verdict(result: RunResult, variant_name: str) -> list[str]:
+    """Metrics, comparison and, where it matters, how long each was trained.
+
+    Args:
+        result: of the run.
+        variant_name: the variant that was asked for.
+
+    Returns:
+        Sentences, the first of which names the file.
+    """
+    return list(_sentences(result, variant_name))
 
 
-def _sentences(result: RunResult, yours: str) -> Iterator[str]:
-    variant, reference = result.variants[yours], result.variants.get(FLOAT)
-    yield _worth(result, yours)
-    if yours != FLOAT and reference is not None:
-        yield f"{yours} {compared_with_float(variant, reference)}."
-        longer = trained_longer(result, yours)
-        if longer:
-            yield longer
+def _sentences(result: RunResult, variant_name: str) -> Iterator[str]:
+    variant, reference = result.variants[variant_name], result.variants.get(FLOAT)
+    yield _metric_sentence(result, variant_name)
+    if variant_name != FLOAT and reference is not None:
+        yield f"{variant_name} {format_float_comparison(variant, reference)}."
+        training_note = describe_longer_training(result, variant_name)
+        if training_note:
+            yield training_note
     if variant.parity is not None and not variant.parity.passed:
-        yield f"Parity is BROKEN: {yours} departs from the model that was trained: {'; '.join(variant.parity.broken)}."
+        broken = "; ".join(variant.parity.broken)
+        yield f"Parity is BROKEN: {variant_name} departs from the model that was trained: {broken}."
 
 
-def _worth(result: RunResult, yours: str) -> str:
-    variant, reference = result.variants[yours], result.variants.get(FLOAT)
-    worth = f"{variant.metric.name} {value_of(variant.metric)}"
+def _metric_sentence(result: RunResult, variant_name: str) -> str:
+    variant, reference = result.variants[variant_name], result.variants.get(FLOAT)
+    metric = f"{variant.metric.name} {format_value(variant.metric)}"
     if variant.accuracy_interval is not None:
-        worth += f" (95 %: {interval_text(variant.accuracy_interval)})"
+        metric += f" (95 %: {format_interval(variant.accuracy_interval)})"
     samples = f" on {result.splits['test']} test samples" if "test" in result.splits else ""
-    size = size_text(variant.size_bytes)
-    if yours != FLOAT and reference is not None:
-        size += f", {times_text(variant.size_bytes, reference.size_bytes)} float"
-    return f"{yours} is your file: {worth}{samples}, {size}."
+    size = format_size(variant.size_bytes)
+    if variant_name != FLOAT and reference is not None:
+        size += f", {format_size_ratio(variant.size_bytes, reference.size_bytes)} float"
+    return f"{variant_name} is your file: {metric}{samples}, {size}."
 
 
-def compared_with_float(variant: Variant, reference: Variant) -> str:
-    """`is +0.16 points against float: within noise (…)`; better is positive."""
-    shown = gain_text(variant.metric, reference.metric)
-    unit = "points of accuracy" if shown_in_percent(variant.metric.name) else f"in {variant.metric.name}"
-    side = gain(variant.metric, reference.metric)
-    if not side:
-        return f"is {shown} {unit} against float: the same"
-    return f"is {shown} {unit} against float, {'better' if side > 0 else 'worse'}{_by_luck(variant)}"
+def format_float_comparison(variant: Variant, reference: Variant) -> str:
+    """`is +0.16 points of accuracy against float, better, within noise (…)`; better is positive.
+
+    Args:
+        variant: the file.
+        reference: float.
+
+    Returns:
+        The end of a sentence that begins with the file's name.
+    """
+    gain = format_gain(variant.metric, reference.metric)
+    unit = "points of accuracy" if is_in_percent(variant.metric.name) else f"in {variant.metric.name}"
+    difference = compute_gain(variant.metric, reference.metric)
+    if not difference:
+        return f"is {gain} {unit} against float: the same"
+    return f"is {gain} {unit} against float, {'better' if difference > 0 else 'worse'}{_noise_note(variant)}"
 
 
-def _by_luck(variant: Variant) -> str:
+def _noise_note(variant: Variant) -> str:
     p = variant.p_against_float
     if p is None:
         return ""
@@ -62,32 +87,58 @@ def _by_luck(variant: Variant) -> str:
     return f", {word} (McNemar's paired test on the same samples, p = {p:.2g})"
 
 
-def worse_than_noise(result: RunResult, yours: str) -> list[str]:
-    """A sentence on each file beside `yours` that lost more than noise."""
+def describe_losses(result: RunResult, variant_name: str) -> list[str]:
+    """A sentence on each other file that is worse than float by more than noise.
+
+    Args:
+        result: of the run.
+        variant_name: the variant that was asked for, which is left out.
+
+    Returns:
+        Sentences.
+    """
     reference = result.variants.get(FLOAT)
     return [
-        f"{name} {compared_with_float(variant, reference)}."
+        f"{name} {format_float_comparison(variant, reference)}."
         for name, variant in result.variants.items()
-        if reference is not None and name not in (FLOAT, yours) and is_worse_than_noise(variant, reference)
+        if reference is not None and name not in (FLOAT, variant_name) and is_worse_than_noise(variant, reference)
     ]
 
 
 def is_worse_than_noise(variant: Variant, reference: Variant) -> bool:
+    """Whether a file is worse than float, with McNemar's p below 0.05 (McNemar 1947, paired on the same samples).
+
+    Args:
+        variant: the file.
+        reference: float.
+
+    Returns:
+        False also where no test was made.
+    """
     p = variant.p_against_float
-    return p is not None and p < SIGNIFICANT and gain(variant.metric, reference.metric) < 0
+    return p is not None and p < SIGNIFICANT and compute_gain(variant.metric, reference.metric) < 0
 
 
-def trained_longer(result: RunResult, yours: str) -> str | None:
-    """QAT goes on from the float model's weights: what it gains may come from the epochs alone."""
-    key = STOCK if yours == STOCK_VARIANT else "qat"
-    before, more = len(result.histories.get(FLOAT, ())), len(result.histories.get(key, ()))
-    if not is_trained(yours) or not more:
+def describe_longer_training(result: RunResult, variant_name: str) -> str | None:
+    """A sentence on the epochs that QAT trains more than float: what it gains may come from these alone.
+
+    Args:
+        result: of the run.
+        variant_name: of the file.
+
+    Returns:
+        None where the file was not trained with quantization.
+    """
+    key = STOCK if variant_name == STOCK_VARIANT else "qat"
+    float_epochs, qat_epochs = len(result.histories.get(FLOAT, ())), len(result.histories.get(key, ()))
+    if not is_trained(variant_name) or not qat_epochs:
         return None
-    if not before:
-        return f"QAT trained {_epochs(more)} beyond the float model as it was given (quant.epochs)."
+    if not float_epochs:
+        return f"QAT trained {_epochs(qat_epochs)} beyond the float model as it was given (quant.epochs)."
     return (
-        f"QAT trained {_epochs(more)} longer than float ({before} + {more}, train.epochs + quant.epochs): a float "
-        f"model trained as long, train.epochs={before + more}, is the fair control of a gain."
+        f"QAT trained {_epochs(qat_epochs)} longer than float ({float_epochs} + {qat_epochs}, train.epochs + "
+        f"quant.epochs): a float model trained as long, train.epochs={float_epochs + qat_epochs}, is the fair control "
+        "of a gain."
     )
 
 
@@ -95,18 +146,27 @@ def _epochs(count: int) -> str:
     return f"{count} epoch{'s' * (count != 1)}"
 
 
-def next_steps(result: RunResult, yours: str, folder: Path) -> list[tuple[str, str]]:
-    """(what for, a command that works), the most useful first."""
-    return list(_next_steps(result, yours, folder))
+def suggest_commands(result: RunResult, variant_name: str, folder: Path) -> list[tuple[str, str]]:
+    """Commands to run next, the most useful first.
+
+    Args:
+        result: of the run.
+        variant_name: the variant that was asked for.
+        folder: the run's directory.
+
+    Returns:
+        (purpose, command) pairs.
+    """
+    return list(_suggestions(result, variant_name, folder))
 
 
-def _next_steps(result: RunResult, yours: str, folder: Path) -> Iterator[tuple[str, str]]:
-    variant, reference = result.variants[yours], result.variants.get(FLOAT)
-    run = terminal.near(folder)
+def _suggestions(result: RunResult, variant_name: str, folder: Path) -> Iterator[tuple[str, str]]:
+    variant, reference = result.variants[variant_name], result.variants.get(FLOAT)
+    run = terminal.relative_to_cwd(folder)
     worse = reference and any(is_worse_than_noise(each, reference) for each in result.variants.values())
     if worse or any(each.parity and not each.parity.passed for each in result.variants.values()):
         yield "Why it differs from float", command("diagnose", run=run)
     if variant.integer_only:
-        file = terminal.near(folder / variant.file)
+        file = terminal.relative_to_cwd(folder / variant.file)
         yield "Which chips it runs on", command("verify", tflite=file, readiness="true")
     yield "How fast each file is on this machine", command("benchmark", run=run)

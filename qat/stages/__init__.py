@@ -1,1 +1,1 @@
-"""One file a stage: config in, files in the run directory out."""
+"""The stages of a run: config in, files in the run directory out."""

@@ -1,4 +1,4 @@
-"""`python -m qat.benchmark`: what files cost on this machine, measured in turns in one run, and what that says."""
+"""`python -m qat.benchmark`: what files cost on this machine, measured in turns in one run, and compared."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from qat import rundir
 from qat.config import BenchmarkConfig
 from qat.errors import ConfigError, TfliteFileError
 from qat.plain_text import writable
-from qat.reporting import Board, Progress, open_command, terminal
-from qat.reporting.benchmark_plot import latency_png, profile_png
-from qat.reporting.benchmark_table import benchmark_markdown, benchmark_text, comparisons
-from qat.stages.benchmark_files import BenchmarkFile, files_of
+from qat.reporting import Progress, SummaryWriter, tensorboard_command, terminal
+from qat.reporting.benchmark_plot import draw_latency, draw_profile
+from qat.reporting.benchmark_table import compare_with_float, format_benchmark, format_benchmark_markdown
+from qat.stages.benchmark_files import BenchmarkFile, read_files
 from qat.tflite import multiply_accumulates
 from qat.tflite.benchmark.single_ops import one_op_files
 from qat.tflite.benchmark.timing import Job, Setting, Timing, measure, time_each
@@ -29,23 +29,31 @@ from qat.tflite.cost import macs_of
 from qat.tflite.metadata import read_metadata
 from qat.tflite.verify import verify
 
-MOST = 1 << 16  # of one size of a sample
+LARGEST_SIZE = 1 << 16  # of one axis of a sample
 OP_SECONDS = 0.02  # of measuring, for each operator alone
 Row = dict[str, Any]
 
 
 def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
-    """Measure and print; write `benchmark.json`, `profile.json`, `machine.json`, PNG plots and TensorBoard files.
+    """Measure files and print the table; write `benchmark.json`, `profile.json`, `machine.json`, plots, TensorBoard.
+
+    Args:
+        config: which files or run, and in which settings (`threads`, `batch`, `delegate`, `rounds`, `seconds`).
+        folder: directory that the files are written into; made where it is missing.
+
+    Returns:
+        One row per file and setting, as `benchmark.json` holds it: times in milliseconds, sizes and peaks in bytes.
 
     Raises:
-        ConfigError: a knob that cannot be meant. TfliteFileError: a file that is no usable one, or cannot be run so.
+        ConfigError: an option with a value that is not allowed.
+        TfliteFileError: a file that is not a usable one, or that cannot be run in any setting.
     """
     settings, machine = list(_settings(config)), _machine()
     progress = Progress()
-    files = files_of(config, folder, progress.say)
-    jobs = _jobs(files, settings, config.sizes)
-    for told in _guessed(files, config.sizes):
-        progress.say(told)
+    files = read_files(config, folder, progress.say)
+    jobs = _build_jobs(files, settings, config.sizes)
+    for note in _open_size_notes(files, config.sizes):
+        progress.say(note)
     with progress.work("benchmark", config.rounds, "round") as bar:
         timings = measure(
             [Job(file.name, file.content, setting) for file, setting in jobs],
@@ -57,63 +65,66 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
     rows = list(_rows(jobs, timings, progress))
     profiles = {file.name: _profile(file, settings[0], progress) for file in files} if config.profile else {}
     _write(folder, rows, profiles, machine)
-    print(writable(benchmark_text(rows, profiles, terminal.width())), flush=True)
+    print(writable(format_benchmark(rows, profiles, terminal.width())), flush=True)
     if machine["load"][0] > machine["cores"]:
         progress.say(
             f"this machine was busy when it began: load {machine['load'][0]:.1f} on {machine['cores']} cores. Ratios "
             "of medians hold better than times; p95, and files on several threads, tell of the other work."
         )
     if config.tensorboard:
-        _draw(folder, rows, profiles)
-        progress.say(f"Charts:\n  {open_command(folder / rundir.TENSORBOARD)}")
+        _write_tensorboard(folder, rows, profiles)
+        progress.say(f"Charts:\n  {tensorboard_command(folder / rundir.TENSORBOARD)}")
     progress.say(f"Written:\n  {folder / 'benchmark.json'}")
     return rows
 
 
-def _jobs(
+def _build_jobs(
     files: Sequence[BenchmarkFile], settings: Sequence[Setting], sizes: Sequence[int] | None
 ) -> list[tuple[BenchmarkFile, Setting]]:
-    """Every file in every setting; one that was made for a batch of several keeps it."""
-    return list(dict.fromkeys((file, _as_made(file, setting, sizes)) for setting in settings for file in files))
+    """Every file in every setting; a file that was converted for a batch of several keeps that batch."""
+    return list(dict.fromkeys((file, _with_own_batch(file, setting, sizes)) for setting in settings for file in files))
 
 
-def _as_made(file: BenchmarkFile, setting: Setting, sizes: Sequence[int] | None) -> Setting:
+def _with_own_batch(file: BenchmarkFile, setting: Setting, sizes: Sequence[int] | None) -> Setting:
     batches = {tensor.shape_signature[0] for tensor in file.graph.inputs if tensor.shape_signature}
     setting = replace(setting, sizes=_sizes(file, sizes))
-    made_for = max(batches, default=1)
-    return replace(setting, batch=made_for) if made_for > 1 else setting
+    own_batch = max(batches, default=1)
+    return replace(setting, batch=own_batch) if own_batch > 1 else setting
 
 
-def _open(file: BenchmarkFile) -> tuple[int, ...]:
+def _open_sizes(file: BenchmarkFile) -> tuple[int, ...]:
     """Sizes of one sample of the first input, where some are open (-1); else none."""
     sizes = tuple(file.graph.inputs[0].shape_signature[1:]) if file.graph.inputs else ()
     return sizes if any(size < 0 for size in sizes) else ()
 
 
-def _sizes(file: BenchmarkFile, given: Sequence[int] | None) -> tuple[int, ...] | None:
-    """As the user says, else as the file's contract does; None where nobody does, or nothing is open."""
-    wanted = _open(file)
-    if not wanted:
+def _sizes(file: BenchmarkFile, sizes: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Sizes of one sample: the user's, else those of the file's contract; None where neither says, or none is open."""
+    open_sizes = _open_sizes(file)
+    if not open_sizes:
         return None
-    if given is not None:
-        if not _fit(given, wanted):
-            raise ConfigError(f"sizes={list(given)}: {file.name} takes samples of {list(wanted)}, where -1 is open.")
-        return tuple(given)
+    if sizes is not None:
+        if not _sizes_match(sizes, open_sizes):
+            raise ConfigError(
+                f"sizes={list(sizes)}: {file.name} takes samples of {list(open_sizes)}, where -1 is open."
+            )
+        return tuple(sizes)
     contract = read_metadata(file.content).contract
-    return contract.shape if contract is not None and _fit(contract.shape, wanted) else None
+    return contract.shape if contract is not None and _sizes_match(contract.shape, open_sizes) else None
 
 
-def _fit(sizes: Sequence[int], wanted: Sequence[int]) -> bool:
-    alike = len(sizes) == len(wanted) and all(b in (-1, a) for a, b in zip(sizes, wanted, strict=True))
-    return alike and all(1 <= size <= MOST for size in sizes)
+def _sizes_match(sizes: Sequence[int], open_sizes: Sequence[int]) -> bool:
+    matches = len(sizes) == len(open_sizes) and all(b in (-1, a) for a, b in zip(sizes, open_sizes, strict=True))
+    return matches and all(1 <= size <= LARGEST_SIZE for size in sizes)
 
 
-def _guessed(files: Sequence[BenchmarkFile], given: Sequence[int] | None) -> Iterator[str]:
+def _open_size_notes(files: Sequence[BenchmarkFile], sizes: Sequence[int] | None) -> Iterator[str]:
+    """A sentence per file that leaves sizes open which neither the user nor its contract gives."""
     for file in files:
-        if _open(file) and _sizes(file, given) is None:
-            shown = [size if size >= 0 else OPEN_SIZE for size in _open(file)]
+        if _open_sizes(file) and _sizes(file, sizes) is None:
+            assumed = [size if size >= 0 else OPEN_SIZE for size in _open_sizes(file)]
             yield (
-                f"{file.name} leaves sizes open, which only its samples know: timed with samples of {shown}; "
+                f"{file.name} leaves sizes open, which only its samples know: timed with samples of {assumed}; "
                 f"sizes=[…] gives yours."
             )
 
@@ -121,7 +132,7 @@ def _guessed(files: Sequence[BenchmarkFile], given: Sequence[int] | None) -> Ite
 def _rows(
     jobs: Sequence[tuple[BenchmarkFile, Setting]], timings: Sequence[Timing | TfliteFileError], progress: Progress
 ) -> Iterator[Row]:
-    """A row a timing; what cannot be run is said and left out, unless nothing else is there."""
+    """One row per timing; a file that cannot be run is printed and left out, unless there is no other."""
     refusals = [timing for timing in timings if isinstance(timing, TfliteFileError)]
     if len(refusals) == len(timings):
         raise refusals[0]
@@ -137,17 +148,17 @@ def _settings(config: BenchmarkConfig) -> Iterator[Setting]:
     for key, (low, high) in limits.items():
         if not low <= getattr(config, key) <= high:
             raise ConfigError(f"{key}={getattr(config, key)}: expected a number from {low:g} to {high:g}.")
-    axes = [_several(config, "threads", int), _several(config, "batch", int), _several(config, "delegate", bool)]
+    axes = [_read_list(config, "threads", int), _read_list(config, "batch", int), _read_list(config, "delegate", bool)]
     return itertools.starmap(Setting, itertools.product(*axes))
 
 
-def _several(config: BenchmarkConfig, key: str, kind: type) -> list[Any]:
-    given = getattr(config, key)
-    values = given if isinstance(given, list) else [given]
+def _read_list(config: BenchmarkConfig, key: str, kind: type) -> list[Any]:
+    value = getattr(config, key)
+    values = value if isinstance(value, list) else [value]
     fits = all(isinstance(v, bool) if kind is bool else type(v) is int and 1 <= v <= 1024 for v in values)
     if not values or not fits:
-        words = "true, false, or both as [true,false]" if kind is bool else "a whole number from 1, or several as [1,2]"
-        raise ConfigError(f"{key}={given}: expected {words}.")
+        words = "true, false, or both as [true,false]" if kind is bool else "an integer from 1, or several as [1,2]"
+        raise ConfigError(f"{key}={value}: expected {words}.")
     return list(dict.fromkeys(values))
 
 
@@ -182,11 +193,13 @@ def _row(file: BenchmarkFile, setting: Setting, timing: Timing) -> Row:
 def _profile(file: BenchmarkFile, setting: Setting, progress: Progress) -> list[Row]:
     """Every operator of the file alone, one sample at a time; none of a file that cannot be taken apart."""
     try:
-        found = list(one_op_files(file.content))
+        single_ops = list(one_op_files(file.content))
     except TfliteFileError as error:
         progress.say(f"no operators of {file.name}: {error}")
         return []
-    alone = time_each([content for _, content in found], Setting(setting.threads, None, setting.delegate), OP_SECONDS)
+    alone = time_each(
+        [content for _, content in single_ops], Setting(setting.threads, None, setting.delegate), OP_SECONDS
+    )
     ops, main = file.graph.ops, file.graph.main
     return [
         {
@@ -196,7 +209,7 @@ def _profile(file: BenchmarkFile, setting: Setting, progress: Progress) -> list[
             "macs": macs_of(ops[index], main),
             "median_ms": median,
         }
-        for (index, _), median in zip(found, alone, strict=True)
+        for (index, _), median in zip(single_ops, alone, strict=True)
     ]
 
 
@@ -220,19 +233,21 @@ def _cpu_lines() -> Sequence[str]:
 def _write(folder: Path, rows: list[Row], profiles: dict[str, list[Row]], machine: dict[str, Any]) -> None:
     rundir.write_json(folder / "benchmark.json", rows)
     rundir.write_json(folder / "machine.json", machine)
-    rundir.write_bytes(folder / "latency.png", latency_png(rows))
+    rundir.write_bytes(folder / "latency.png", draw_latency(rows))
     if any(profiles.values()):
         rundir.write_json(folder / "profile.json", profiles)
-        rundir.write_bytes(folder / "profile.png", profile_png(profiles))
+        rundir.write_bytes(folder / "profile.png", draw_profile(profiles))
 
 
-def _draw(folder: Path, rows: list[Row], profiles: dict[str, list[Row]]) -> None:
-    with Board(folder / rundir.TENSORBOARD) as board:
+def _write_tensorboard(folder: Path, rows: list[Row], profiles: dict[str, list[Row]]) -> None:
+    with SummaryWriter(folder / rundir.TENSORBOARD) as writer:
         for row in rows:
             tag = f"{row['threads']} threads, batch {row['batch']}, XNNPACK {'on' if row['delegate'] else 'off'}"
             values = {f"latency_ms/{tag}": row["median_ms"], f"peak_bytes/{tag}": row["peak_bytes"]}
-            board.scalars(row["name"], values | {"size_bytes": row["size_bytes"], "macs": row["macs"]}, 0)
-        board.text("summary", "benchmark", "\n\n".join([benchmark_markdown(rows), *comparisons(rows)]))
-        board.picture("summary", "latency", (folder / "latency.png").read_bytes())
+            writer.add_scalars(row["name"], values | {"size_bytes": row["size_bytes"], "macs": row["macs"]}, 0)
+        writer.add_text(
+            "summary", "benchmark", "\n\n".join([format_benchmark_markdown(rows), *compare_with_float(rows)])
+        )
+        writer.add_image("summary", "latency", (folder / "latency.png").read_bytes())
         if any(profiles.values()):
-            board.picture("summary", "operators", (folder / "profile.png").read_bytes())
+            writer.add_image("summary", "operators", (folder / "profile.png").read_bytes())

@@ -12,7 +12,14 @@ from qat.variants import QUANTIZERS
 
 
 def calibration_inputs(run: Run, task: str) -> NDArray[np.float32]:
-    """Model inputs `[N, …]` of the calibration split.
+    """Model inputs of the calibration split, checked.
+
+    Args:
+        run: the run, whose data has a calibration split.
+        task: "classification" or "reconstruction".
+
+    Returns:
+        float32 `[N, …]`, prepared by the data's contract.
 
     Raises:
         CalibrationError: as `check_calibration` says.
@@ -22,20 +29,24 @@ def calibration_inputs(run: Run, task: str) -> NDArray[np.float32]:
 
 
 def check_calibration(run: Run, task: str) -> None:
-    """Refuse a set that gives no usable ranges; nothing where the config needs none. Before the float training.
+    """Refuse a calibration set that gives no usable ranges, before the float training; a config that needs none passes.
+
+    Args:
+        run: the run, whose data has a calibration split.
+        task: "classification" or "reconstruction".
 
     Raises:
         CalibrationError: fewer than quant.calibration.min_samples, or, for a classifier, of one class only. Where the
-            user has said neither that nor how many, a small set is taken as it is; `as_batches` warns of it.
+            user has given neither that nor `samples`, a small set is taken as it is; `as_batches` warns of it.
     """
     if not QUANTIZERS[run.config.quant.name].needs_calibration:
         return
-    split, asked = run.splits.calibration, run.config.quant.calibration
-    wanted = FEW_SAMPLES if asked.min_samples is None else asked.min_samples
-    if len(split) < wanted and (asked.samples, asked.min_samples) != (None, None):
+    split, settings = run.splits.calibration, run.config.quant.calibration
+    least = FEW_SAMPLES if settings.min_samples is None else settings.min_samples
+    if len(split) < least and (settings.samples, settings.min_samples) != (None, None):
         raise CalibrationError(
-            f"quant.calibration.samples={len(split)}: expected at least quant.calibration.min_samples={wanted}. "
-            "Few samples leave ranges too narrow; take more, or lower the bar knowingly."
+            f"quant.calibration.samples={len(split)}: expected at least quant.calibration.min_samples={least}. "
+            "Few samples leave ranges too narrow; take more, or lower the minimum knowingly."
         )
     if task == "classification" and len(np.unique(split.labels)) < 2 <= len(run.splits.class_names):
         name = run.splits.class_names[int(split.labels[0])]

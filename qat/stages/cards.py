@@ -9,14 +9,22 @@ from qat.deploy import feeding_snippets
 from qat.plain_text import writable
 from qat.reporting.model_card import Card, model_card
 from qat.results import RunResult
-from qat.stages.provenance import overrides_of
+from qat.stages.provenance import read_overrides
 from qat.stages.run import Run
 
-_OF_THE_MACHINE = ("float_cache", "float_run", "hydra.", "log.", "logger", "sweep.", "threads", "train.threads")
+_MACHINE_KEYS = ("float_cache", "float_run", "hydra.", "log.", "logger", "sweep.", "threads", "train.threads")
 
 
 def write_cards(run: Run, result: RunResult) -> RunResult:
-    """The result, with the digests of the cards."""
+    """Write `README.md` into each variant's folder, where `export.card` asks for it.
+
+    Args:
+        run: the run whose directory is written into.
+        result: its result, all files but the cards written.
+
+    Returns:
+        The result, with the SHA-256 of the cards.
+    """
     if not run.config.export.card:
         return result
     digests = dict(result.sha256)
@@ -30,14 +38,14 @@ def write_cards(run: Run, result: RunResult) -> RunResult:
 def _card(run: Run, result: RunResult, name: str) -> Card:
     folder = run.file(name, "")
     content = (run.folder / result.variants[name].file).read_bytes()
-    overrides = overrides_of(run.folder)
+    overrides = read_overrides(run.folder)
     files = [path for path in folder.rglob("*") if path.is_file()]
     return Card(
         result=result,
         variant=name,
-        fed=rundir.read_json(folder / rundir.MODEL_JSON),
+        model_json=rundir.read_json(folder / rundir.MODEL_JSON),
         snippet=feeding_snippets(content, contract=run.splits.contract)["feed.py"],
         sizes={path.relative_to(folder).as_posix(): path.stat().st_size for path in files},
-        overrides=None if overrides is None else [each for each in overrides if not each.startswith(_OF_THE_MACHINE)],
+        overrides=None if overrides is None else [each for each in overrides if not each.startswith(_MACHINE_KEYS)],
         license=run.config.export.license,
     )

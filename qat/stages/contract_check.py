@@ -1,11 +1,11 @@
-"""Is a model that somebody brings fed as it was trained? Asked before hours go into it, on val, never on test.
+"""Does the data's contract fit a model that somebody brings? Checked on val, before hours go into its training.
 
 A model that scales pixels itself and data that is scaled already give chance, and no error. So a model with trained
 weights is scored as the data's contract feeds it, and as the usual contracts would. Where one of these is clearly
 better, the run is refused with the option that says so; at chance also where the first layers scale pixels that are
 scaled already. Else the run goes on and warns, for chance on val has innocent causes too: few samples, labels in
-another order, a model that is brought to be trained here. A model whose weights nobody trained has no score worth
-asking for; of it only the first layers are held against the contract.
+another order, a model that is brought to be trained here. A model whose weights nobody trained has no
+score that says anything; of it only the first layers are compared with the contract.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ from qat.contract import Contract
 from qat.data import Split
 from qat.diagnosis.normalisations import contracts_for
 from qat.errors import DataError, ModelError
-from qat.evaluation import evaluate, keras_predictor, spread
+from qat.evaluation import evaluate, keras_predictor, spread_indices
 from qat.models import infer_task
 from qat.models.leading_layers import apply_scaling_layers, is_untrained
 from qat.stages.run import Run
 
-TAKEN = ("saved", "user", "keras_app")
+PRETRAINED_MODELS = ("saved", "user", "keras_app")
 SAMPLES = 256  # of val
-LUCK = 0.001  # the chance that the better of two contracts is so by luck alone, above which nothing is refused
-LEARNT = 0.25  # of the way from chance to 1: what a contract must reach to be called the one of the training
-SANE_WIDTHS = (0.05, 300.0)  # of what the first layers make of pixels; pixels scaled twice span 1/255 to 5/255
-USUAL_WIDTHS = (0.5, 10.0)
+MOST_P_VALUE = 0.001  # McNemar's p of the better of two contracts, above which nothing is refused
+LEAST_LEARNED = 0.25  # share of the way from chance to 1 that the contract of the training must reach
+PLAUSIBLE_RANGES = (
+    0.05,
+    300.0,
+)  # of what the first layers make of pixels (max - min); pixels scaled twice give 1/255 to 5/255
+USUAL_RANGES = (0.5, 10.0)
 TO_PIXELS = {  # range of float samples -> code that makes pixels of them
     (0.0, 1.0): "(x * 255).round().astype(numpy.uint8)",
     (-1.0, 1.0): "((x + 1) * 127.5).round().astype(numpy.uint8)",
@@ -42,191 +45,211 @@ TO_PIXELS = {  # range of float samples -> code that makes pixels of them
 
 
 @dataclass(frozen=True, eq=False)
-class Fed:
-    """Samples of val under one contract, and what the model gets right of them."""
+class ContractScore:
+    """Samples of val under one contract; `correct` [N] says which the model predicts correctly, None before it ran."""
 
     name: str
     split: Split
-    right: NDArray[np.bool_] | None = None
+    correct: NDArray[np.bool_] | None = None
 
     @property
     def accuracy(self) -> float:
-        return 0.0 if self.right is None else float(self.right.mean())
+        return 0.0 if self.correct is None else float(self.correct.mean())
 
 
 def check_contract(run: Run, model: tf_keras.Model) -> None:
     """Refuse a model that is clearly better, or can only be meant, under another contract than the data's.
 
+    Args:
+        run: the run; where only a default says the contract, the model is refused, else the user is warned.
+        model: a built Keras model, trained or not.
+
     Raises:
-        ModelError: with the accuracy that each usual contract gave, and the option that mends it.
+        ModelError: with the accuracy that each usual contract gave, and the option to set.
     """
     config = run.config
-    if config.model.name not in TAKEN or len(run.splits.val) == 0:
+    if config.model.name not in PRETRAINED_MODELS or len(run.splits.val) == 0:
         return
-    few = run.splits.val.take(spread(len(run.splits.val), SAMPLES))
-    others, code = _others(few)
-    first = _scaled_wrongly(model, few, others)
-    begins = f"\nIts first layers ({', '.join(first[0])}) scale pixels themselves." if first else ""
-    given = config.model.name != "keras_app" or config.model.weights is not None
-    if not given or is_untrained(model) or infer_task(model, len(run.splits.class_names)) != "classification":
-        if first is not None:
+    sample = run.splits.val.take(spread_indices(len(run.splits.val), SAMPLES))
+    candidates, code = _usual_candidates(sample)
+    wrong_scaling = _find_wrong_scaling(model, sample, candidates)
+    first_layers_note = (
+        f"\nIts first layers ({', '.join(wrong_scaling[0])}) scale pixels themselves." if wrong_scaling else ""
+    )
+    has_weights = config.model.name != "keras_app" or config.model.weights is not None
+    if not has_weights or is_untrained(model) or infer_task(model, len(run.splits.class_names)) != "classification":
+        if wrong_scaling is not None:
             message = f"The data's contract does not fit model {model.name}: its pixels would be scaled twice or not "
-            message += f"at all.{begins}"
-            _refuse_or_warn(run, message, _mend(first[1].split.contract, config.data, code), _is_said(config.data))
+            message += f"at all.{first_layers_note}"
+            _refuse_or_warn(
+                run, message, _remedy(wrong_scaling[1].split.contract, config.data, code), _is_set_by_user(config.data)
+            )
         return
     with run.progress.work("score the model as it is"):
-        now, best, scored = _scored(model, few, others)
-    chance = float(np.bincount(few.labels).max() / len(few))
-    told = _told(few, now, scored, chance)
-    if best is not None and _is_clearly_better(best, now, chance):
-        said = _is_said(config.data) and not _is_chance(now, chance)
-        _refuse_or_warn(run, told + begins, _mend(best.split.contract, config.data, code), said)
-    elif _is_chance(now, chance) and first is not None:
-        _refuse_or_warn(run, told + begins, _mend(first[1].split.contract, config.data, code), _is_said(config.data))
-    elif _is_chance(now, chance):
-        better = "clearly better on so few samples" if best is not None and best.accuracy > now.accuracy else "better"
-        _remark(run, f"{told}\nNo usual contract is {better}: is it trained, and are its classes in this order?")
+        current, best, scores = _score_candidates(model, sample, candidates)
+    chance = float(np.bincount(sample.labels).max() / len(sample))
+    message = _format_scores(sample, current, scores, chance)
+    if best is not None and _is_clearly_better(best, current, chance):
+        is_meant = _is_set_by_user(config.data) and not _is_chance(current, chance)
+        _refuse_or_warn(run, message + first_layers_note, _remedy(best.split.contract, config.data, code), is_meant)
+    elif _is_chance(current, chance) and wrong_scaling is not None:
+        _refuse_or_warn(
+            run,
+            message + first_layers_note,
+            _remedy(wrong_scaling[1].split.contract, config.data, code),
+            _is_set_by_user(config.data),
+        )
+    elif _is_chance(current, chance):
+        better = (
+            "clearly better on so few samples" if best is not None and best.accuracy > current.accuracy else "better"
+        )
+        _add_remark(run, f"{message}\nNo usual contract is {better}: is it trained, and are its classes in this order?")
 
 
-def _others(few: Split) -> tuple[list[Fed], str]:
-    """The same samples under each usual contract that is not theirs, and code, where they first become pixels."""
-    found = _as_pixels(few)
-    if found is None:
+def _usual_candidates(sample: Split) -> tuple[list[ContractScore], str]:
+    """The same samples under each usual contract but their own, and code that first makes pixels of them, or ""."""
+    converted = _convert_to_pixels(sample)
+    if converted is None:
         return [], ""
-    pixels, code = found
-    now = _feeding(pixels.contract)
-    usual = [(name, contract) for name, contract in contracts_for(pixels.contract) if _feeding(contract) != now]
-    return [Fed(name, replace(pixels, contract=contract)) for name, contract in usual], code
+    pixels, code = converted
+    current = _scaling(pixels.contract)
+    others = [(name, contract) for name, contract in contracts_for(pixels.contract) if _scaling(contract) != current]
+    return [ContractScore(name, replace(pixels, contract=contract)) for name, contract in others], code
 
 
-def _as_pixels(few: Split) -> tuple[Split, str] | None:
-    """Samples that count as 0..255, with the contract that feeds what is fed now; None where they cannot be told."""
-    contract = few.contract
+def _convert_to_pixels(sample: Split) -> tuple[Split, str] | None:
+    """Samples as 0..255, with a contract that gives the same inputs; None where their scale cannot be inferred."""
+    contract = sample.contract
     if contract.raw_dtype == "uint8" or contract.layout == "NHWC":
-        return few, ""
+        return sample, ""
     if len(contract.shape) != 3 or contract.shape[-1] not in (1, 3):
         return None
-    raw = np.asarray(few.raw())
+    raw = np.asarray(sample.raw())
     for low, high in (*TO_PIXELS, (0.0, 255.0)):
         if low <= raw.min() and raw.max() <= high:
-            fed = replace(contract, layout="NHWC", range=(low, high))
+            scaled = replace(contract, layout="NHWC", range=(low, high))
             pixels = ((raw - low) * (255 / (high - low))).astype(np.float32)
             code = TO_PIXELS.get((low, high), "")
-            return Split(few.name, few.labels, fed, pixels, np.arange(len(few))), code
+            return Split(sample.name, sample.labels, scaled, pixels, np.arange(len(sample))), code
     return None
 
 
-def _feeding(contract: Contract) -> tuple[object, ...]:
+def _scaling(contract: Contract) -> tuple[object, ...]:
+    """What makes two contracts feed the same: offset, factor and order of channels."""
     return (*(tuple(np.round(each, 9)) for each in contract.affine), contract.colour_order)
 
 
-def _scaled_wrongly(model: tf_keras.Model, few: Split, others: list[Fed]) -> tuple[list[str], Fed] | None:
+def _find_wrong_scaling(
+    model: tf_keras.Model, sample: Split, candidates: list[ContractScore]
+) -> tuple[list[str], ContractScore] | None:
     """The first layers that make something unusable of the inputs, and the plainest contract that mends it."""
-    sample = np.arange(min(len(few), 32))
-    found = apply_scaling_layers(model, few.inputs(sample))
-    if found is None or SANE_WIDTHS[0] <= _width(found[1]) <= SANE_WIDTHS[1]:
+    indices = np.arange(min(len(sample), 32))
+    scaled = apply_scaling_layers(model, sample.inputs(indices))
+    if scaled is None or PLAUSIBLE_RANGES[0] <= _channel_range(scaled[1]) <= PLAUSIBLE_RANGES[1]:
         return None
-    for other in others:
-        again = apply_scaling_layers(model, other.split.inputs(sample))
-        if again is not None and USUAL_WIDTHS[0] <= _width(again[1]) <= USUAL_WIDTHS[1]:
-            return found[0], other
+    for other in candidates:
+        rescaled = apply_scaling_layers(model, other.split.inputs(indices))
+        if rescaled is not None and USUAL_RANGES[0] <= _channel_range(rescaled[1]) <= USUAL_RANGES[1]:
+            return scaled[0], other
     return None
 
 
-def _width(values: NDArray) -> float:
-    """Of the range of the widest channel."""
+def _channel_range(values: NDArray) -> float:
+    """max - min of the channel with the widest range."""
     return float(np.ptp(values.reshape(-1, values.shape[-1]), axis=0).max())
 
 
-def _scored(model: tf_keras.Model, few: Split, others: list[Fed]) -> tuple[Fed, Fed | None, list[Fed]]:
+def _score_candidates(
+    model: tf_keras.Model, sample: Split, others: list[ContractScore]
+) -> tuple[ContractScore, ContractScore | None, list[ContractScore]]:
     predictor = keras_predictor(model)
 
-    def scored(fed: Fed) -> Fed:
+    def score(candidate: ContractScore) -> ContractScore:
         try:
-            scores = evaluate(predictor, fed.split, "classification").scores
+            scores = evaluate(predictor, candidate.split, "classification").scores
         except (DataError, ModelError):  # outputs that are not finite, inputs that are no pixels: nothing right
-            return replace(fed, right=np.zeros(len(few), bool))
-        return replace(fed, right=metrics.predicted_class(scores) == few.labels)
+            return replace(candidate, correct=np.zeros(len(sample), bool))
+        return replace(candidate, correct=metrics.predicted_class(scores) == sample.labels)
 
-    tried = [scored(other) for other in others]
-    best = max(tried, key=_accuracy, default=None)
+    candidates = [score(other) for other in others]
+    best = max(candidates, key=_accuracy, default=None)
     if best is not None and best.split.contract.shape[-1] == 3 and best.split.contract.layout == "NHWC":
-        turned = _other_colour_order(best)
-        if all(_feeding(turned.split.contract) != _feeding(each.split.contract) for each in tried):
-            tried.append(scored(turned))
-    return scored(Fed("as now", few)), max(tried, key=_accuracy, default=None), tried
+        swapped = _swap_colour_order(best)
+        if all(_scaling(swapped.split.contract) != _scaling(each.split.contract) for each in candidates):
+            candidates.append(score(swapped))
+    return score(ContractScore("as now", sample)), max(candidates, key=_accuracy, default=None), candidates
 
 
-def _accuracy(fed: Fed) -> float:
-    return fed.accuracy
+def _accuracy(candidate: ContractScore) -> float:
+    return candidate.accuracy
 
 
-def _other_colour_order(fed: Fed) -> Fed:
-    contract = fed.split.contract
+def _swap_colour_order(candidate: ContractScore) -> ContractScore:
+    contract = candidate.split.contract
     order = "rgb" if contract.colour_order == "bgr" else "bgr"
-    name = f"{fed.name}, {order.upper()}"
-    return Fed(name, replace(fed.split, contract=replace(contract, colour_order=order)))
+    name = f"{candidate.name}, {order.upper()}"
+    return ContractScore(name, replace(candidate.split, contract=replace(contract, colour_order=order)))
 
 
-def _is_chance(fed: Fed, chance: float) -> bool:
+def _is_chance(candidate: ContractScore, chance: float) -> bool:
     """Whether always answering the most frequent class may be as good."""
-    right = fed.right if fed.right is not None else np.zeros(1, bool)
-    return metrics.wilson_interval(int(right.sum()), len(right))[0] <= chance
+    correct = candidate.correct if candidate.correct is not None else np.zeros(1, bool)
+    return metrics.wilson_interval(int(correct.sum()), len(correct))[0] <= chance
 
 
-def _is_clearly_better(best: Fed, now: Fed, chance: float) -> bool:
-    if best.right is None or now.right is None or best.accuracy <= now.accuracy:
+def _is_clearly_better(best: ContractScore, current: ContractScore, chance: float) -> bool:
+    if best.correct is None or current.correct is None or best.accuracy <= current.accuracy:
         return False
-    learnt = best.accuracy >= chance + LEARNT * (1 - chance) and not _is_chance(best, chance)
-    return learnt and metrics.mcnemar_p(best.right, now.right) < LUCK
+    has_learned = best.accuracy >= chance + LEAST_LEARNED * (1 - chance) and not _is_chance(best, chance)
+    return has_learned and metrics.mcnemar_p(best.correct, current.correct) < MOST_P_VALUE
 
 
-def _told(few: Split, now: Fed, scored: list[Fed], chance: float) -> str:
-    rows = [now, *sorted(scored, key=lambda fed: -fed.accuracy)]
+def _format_scores(sample: Split, current: ContractScore, candidates: list[ContractScore], chance: float) -> str:
+    rows = [current, *sorted(candidates, key=lambda candidate: -candidate.accuracy)]
     lines = [
-        f"The model gives {now.accuracy:.1%} on {len(few)} samples of {few.name}, fed as the data's contract says; "
-        f"always answering the most frequent class gives {chance:.1%}. Accuracy by how it is fed:",
-        *(f"  {fed.accuracy:>6.1%}  {_words(fed)}" for fed in rows),
+        f"The model gives {current.accuracy:.1%} on {len(sample)} samples of {sample.name}, fed as the data's contract "
+        f"says; always answering the most frequent class gives {chance:.1%}. Accuracy by how it is fed:",
+        *(f"  {candidate.accuracy:>6.1%}  {_describe(candidate)}" for candidate in rows),
     ]
     return "\n".join(lines)
 
 
-def _words(fed: Fed) -> str:
-    says = " ".join(_options(fed.split.contract))
-    return f"{says or 'unscaled'} ({fed.name})" if len(says) <= 50 else fed.name
+def _describe(candidate: ContractScore) -> str:
+    options = " ".join(_options(candidate.split.contract))
+    return f"{options or 'unscaled'} ({candidate.name})" if len(options) <= 50 else candidate.name
 
 
 def _options(contract: Contract, current: DataConfig | None = None) -> Iterator[str]:
     """What `data` is to say, left out what `current` says already."""
     for key in ("range", "mean", "std", "colour_order"):
-        value, there = getattr(contract, key), getattr(current or DataConfig(), key)
-        if value != (tuple(there) if isinstance(there, list) else there):
+        value, present = getattr(contract, key), getattr(current or DataConfig(), key)
+        if value != (tuple(present) if isinstance(present, list) else present):
             text = value if isinstance(value, str) else "null"
             if isinstance(value, tuple):
                 text = f"[{','.join(f'{number:.7g}' for number in value)}]"
             yield f"data.{key}={text}"
 
 
-def _mend(contract: Contract, current: DataConfig, code: str) -> str:
+def _remedy(contract: Contract, current: DataConfig, code: str) -> str:
     options = " ".join(_options(contract, current))
     first = f"hand over the pixels, as\n  {code}\nand " if code else ""
     function = "\n(A function that returns Splits says so in their Contract.)" if current.name == "user" else ""
     return f"{first}set\n  {options}{function}"
 
 
-def _is_said(data: DataConfig) -> bool:
+def _is_set_by_user(data: DataConfig) -> bool:
     return data.range is not None or data.mean is not None or data.colour_order != "rgb"
 
 
-def _refuse_or_warn(run: Run, message: str, mend: str, said: bool) -> None:
-    """What the user has said of the contract stands where it may be meant; a default does not."""
-    if said:
-        _remark(run, f"{message}\nTo change that, {mend}")
+def _refuse_or_warn(run: Run, message: str, remedy: str, is_meant: bool) -> None:
+    """Warn where the user has set the contract, which may be meant; refuse where it is a default."""
+    if is_meant:
+        _add_remark(run, f"{message}\nTo change that, {remedy}")
         return
-    raise ModelError(f"{message}\nTo mend it, {mend}")
+    raise ModelError(f"{message}\nTo mend it, {remedy}")
 
 
-def _remark(run: Run, message: str) -> None:
-    """Warned of now, and said again at the end of the run."""
+def _add_remark(run: Run, message: str) -> None:
+    """Warn now, and repeat the warning at the end of the run."""
     warnings.warn(message, stacklevel=2)
     run.remarks.append(message)

@@ -9,72 +9,85 @@ from typing import Any
 
 from qat import rundir
 from qat.errors import QatError
-from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity
-from qat.evaluation.evaluate import spread
+from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity, spread_indices
 from qat.evaluation.layer_parity import LayerParity, first_departure, layer_parity
 from qat.export import convert
 from qat.results import Parity, Variant
 from qat.stages.float_model import FloatModel
-from qat.stages.qat import QatModel
+from qat.stages.qat import TrainedVariant
 from qat.stages.run import Run
 from qat.tflite import Interpreter, read, verify
 from qat.tflite.benchmark.latency import median_latency_ms
 from qat.variants import VARIANTS
 
-KERAS = "float in Keras"  # among the answers: what the others are compared with
 LAYER_SAMPLES = 64  # of val, for the comparison layer by layer
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What each deployed file is worth, and what it answered on test (for `float`: what the Keras model did)."""
+    """Each deployed file's metrics and proofs, and its outputs on test (for `float`: those of the Keras model)."""
 
     variants: Mapping[str, Variant]
-    answers: Mapping[str, Evaluation]
+    evaluations: Mapping[str, Evaluation]
 
 
-def evaluate_deployed(run: Run, float_model: FloatModel, trained: Sequence[QatModel]) -> Deployed:
-    """One Variant for each folder that holds a model.tflite.
+def evaluate_deployed(run: Run, float_model: FloatModel, trained_variants: Sequence[TrainedVariant]) -> Deployed:
+    """Evaluate each folder's model.tflite on the whole test split.
 
     Args:
-        trained: the quantization-aware models of the run, ours and stock's, of which files were exported.
+        run: the run whose directory holds the files.
+        float_model: what each file is compared with; its task says how.
+        trained_variants: the quantization-aware models of the run, ours and stock's, of which files were exported.
+
+    Returns:
+        One Variant and one Evaluation per folder that holds a model.tflite.
+
+    Raises:
+        QatError: a file cannot be evaluated, and the run cannot go without it.
     """
     with run.progress.work("evaluate on test"):
-        reference = _on_test(run, keras_predictor(float_model.model), float_model)
-        made_from = {each.variant: each for each in trained}
-        variants, answers = {}, {"float": reference}
-        for name in _exported(run):
+        reference = _evaluate_on_test(run, keras_predictor(float_model.model), float_model)
+        trained_by_name = {each.variant: each for each in trained_variants}
+        variants, evaluations = {}, {"float": reference}
+        for name in _exported_variants(run):
             try:
-                found = _file_on_test(run, name, float_model)
-                variants[name] = _of(run, name, found, reference, float_model, made_from.get(name))
+                evaluation = _evaluate_file(run, name, float_model)
+                variants[name] = _evaluate_variant(
+                    run, name, evaluation, reference, float_model, trained_by_name.get(name)
+                )
             except QatError as error:
                 run.leave_out(name, error)
             else:
-                answers.setdefault(name, found)
-        return Deployed(variants, answers)
+                evaluations.setdefault(name, evaluation)
+        return Deployed(variants, evaluations)
 
 
-def _exported(run: Run) -> list[str]:
+def _exported_variants(run: Run) -> list[str]:
     return [name for name in VARIANTS if run.file(name, rundir.MODEL_TFLITE).is_file()]
 
 
-def _file_on_test(run: Run, name: str, float_model: FloatModel) -> Evaluation:
+def _evaluate_file(run: Run, name: str, float_model: FloatModel) -> Evaluation:
     path = run.file(name, rundir.MODEL_TFLITE)
-    return _on_test(run, Interpreter(path, threads=run.config.threads).predict, float_model)
+    return _evaluate_on_test(run, Interpreter(path, threads=run.config.threads).predict, float_model)
 
 
-def _of(
-    run: Run, name: str, found: Evaluation, reference: Evaluation, float_model: FloatModel, trained: QatModel | None
+def _evaluate_variant(
+    run: Run,
+    name: str,
+    evaluation: Evaluation,
+    reference: Evaluation,
+    float_model: FloatModel,
+    trained: TrainedVariant | None,
 ) -> Variant:
     if name == "float":
-        return _variant(run, name, reference, found, tflite_metric=found.metric.value)
+        return _variant(run, name, reference, evaluation, tflite_metric=evaluation.metric.value)
     if trained is None:
-        return _variant(run, name, found, reference)
-    fake_quant = _on_test(run, trained.predictor, float_model)
+        return _variant(run, name, evaluation, reference)
+    fake_quant = _evaluate_on_test(run, trained.predictor, float_model)
     return _variant(
         run,
         name,
-        found,
+        evaluation,
         reference,
         fake_quant_accuracy=fake_quant.accuracy,
         fake_quant_metric=fake_quant.metric.value,
@@ -82,15 +95,15 @@ def _of(
     )
 
 
-def _on_test(run: Run, predictor: Predictor, float_model: FloatModel) -> Evaluation:
+def _evaluate_on_test(run: Run, predictor: Predictor, float_model: FloatModel) -> Evaluation:
     return evaluate(predictor, run.splits.test, float_model.task)
 
 
 def _variant(
     run: Run,
     name: str,
-    found: Evaluation,
-    other: Evaluation,
+    evaluation: Evaluation,
+    reference: Evaluation,
     *,
     tflite_metric: float | None = None,
     fake_quant_accuracy: float | None = None,
@@ -98,61 +111,61 @@ def _variant(
     parity: Parity | None = None,
 ) -> Variant:
     path = run.file(name, rundir.MODEL_TFLITE)
-    proof = verify(path)
+    report = verify(path)
     return Variant(
-        metric=found.metric,
+        metric=evaluation.metric,
         file=path.relative_to(run.folder).as_posix(),
         size_bytes=path.stat().st_size,
-        integer_only=proof.integer_only,
-        input_dtype=proof.input_dtypes[0],
-        output_dtype=proof.output_dtypes[0],
-        agreement=found.agreement(other),
-        accuracy=found.accuracy,
-        accuracy_interval=found.accuracy_interval,
-        p_against_float=None if name == "float" else found.p_against(other, run.splits.test.labels),
+        integer_only=report.integer_only,
+        input_dtype=report.input_dtypes[0],
+        output_dtype=report.output_dtypes[0],
+        agreement=evaluation.agreement(reference),
+        accuracy=evaluation.accuracy,
+        accuracy_interval=evaluation.accuracy_interval,
+        p_against_float=None if name == "float" else evaluation.p_value_against(reference, run.splits.test.labels),
         tflite_metric=tflite_metric,
         fake_quant_accuracy=fake_quant_accuracy,
         fake_quant_metric=fake_quant_metric,
         parity=parity,
         latency_ms=median_latency_ms(path),
-        float_ops=() if name == "float" else tuple(str(report) for report in proof.float_ops),
+        float_ops=() if name == "float" else tuple(str(op) for op in report.float_ops),
         other_files=_other_files(run, name),
     )
 
 
 def _other_files(run: Run, name: str) -> dict[str, str]:
-    """The same model with other types outside, type to file."""
-    others = sorted(run.file(name, "").glob("model_*.tflite"))
-    return {path.stem.removeprefix("model_"): path.relative_to(run.folder).as_posix() for path in others}
+    """The same model with other input and output types: type to file."""
+    paths = sorted(run.file(name, "").glob("model_*.tflite"))
+    return {path.stem.removeprefix("model_"): path.relative_to(run.folder).as_posix() for path in paths}
 
 
-def _parity(run: Run, trained: QatModel, task: str) -> Parity:
-    """On val, never on test. Where `export.io` hides the output's codes, a file that shows them is made for this."""
+def _parity(run: Run, trained: TrainedVariant, task: str) -> Parity:
+    """Measured on val, never on test. Where `export.io` hides the output's codes, the model is converted once more."""
     content = run.file(trained.variant, rundir.MODEL_TFLITE).read_bytes()
     output = read(content).outputs[0].quantization
     if output is None:
         content = convert(trained.model, **trained.options)
         output = read(content).outputs[0].quantization
     deployed = Interpreter(content, threads=run.config.threads)
-    whole = measure_parity(trained.predictor, deployed.predict, output, run.splits.val, run.config.parity, task)
-    return _with_layers(run, trained, content, whole) if trained.ours else whole
+    parity = measure_parity(trained.predictor, deployed.predict, output, run.splits.val, run.config.parity, task)
+    return _add_layers(run, trained, content, parity) if trained.ours else parity
 
 
-def _plain(row: LayerParity) -> dict[str, Any]:
+def _to_json(row: LayerParity) -> dict[str, Any]:
     """For JSON, which knows no infinity: a layer without any difference has no SQNR."""
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in asdict(row).items()}
 
 
-def _with_layers(run: Run, qat_model: QatModel, content: bytes, whole: Parity) -> Parity:
-    """Hold the tensor before a final softmax or sigmoid to the bars too, and name the layer that departs first."""
-    bars = run.config.parity
-    sample = run.splits.val.inputs(spread(len(run.splits.val), min(bars.samples, LAYER_SAMPLES)))
-    rows = layer_parity(qat_model.model, content, sample)
-    rundir.write_json(run.file(qat_model.variant, rundir.PARITY), [_plain(row) for row in rows])
-    departs = first_departure(rows, bars.min_within_1_lsb, bars.max_lsb)
-    broken = list(whole.broken)
-    if len(rows) > 1 and read(content).subgraphs[0].ops[-1].name in ("SOFTMAX", "LOGISTIC") and departs is rows[-2]:
-        broken.append(f"before the final activation, {departs.within_1_lsb:.4f} of the codes are within 1 LSB")
-    if broken and departs is not None:
-        broken.append(f"layer {departs.layer!r} departs first ({departs.max_lsb} LSB, {departs.sqnr_db:.1f} dB)")
-    return replace(whole, passed=not broken, broken=tuple(broken))
+def _add_layers(run: Run, trained: TrainedVariant, content: bytes, parity: Parity) -> Parity:
+    """Compare layers too: also the tensor before a final softmax or sigmoid; name the first that departs."""
+    thresholds = run.config.parity
+    samples = run.splits.val.inputs(spread_indices(len(run.splits.val), min(thresholds.samples, LAYER_SAMPLES)))
+    rows = layer_parity(trained.model, content, samples)
+    rundir.write_json(run.file(trained.variant, rundir.PARITY), [_to_json(row) for row in rows])
+    departure = first_departure(rows, thresholds.min_within_1_lsb, thresholds.max_lsb)
+    broken = list(parity.broken)
+    if len(rows) > 1 and read(content).subgraphs[0].ops[-1].name in ("SOFTMAX", "LOGISTIC") and departure is rows[-2]:
+        broken.append(f"before the final activation, {departure.within_1_lsb:.4f} of the codes are within 1 LSB")
+    if broken and departure is not None:
+        broken.append(f"layer {departure.layer!r} departs first ({departure.max_lsb} LSB, {departure.sqnr_db:.1f} dB)")
+    return replace(parity, passed=not broken, broken=tuple(broken))

@@ -18,8 +18,8 @@ from qat.data import Split, Splits
 from qat.errors import ConfigError, DataError
 from qat.evaluation import Evaluation, Predictor
 from qat.evaluation import evaluate as judge
+from qat.evaluation.input_contract import OPTIONS, InputContract, find_input_contract
 from qat.reporting.terminal import say
-from qat.stages.fed_by import OPTIONS, FedBy, contract_for
 from qat.tflite import Interpreter, verify
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.input_checks import range_params
@@ -28,30 +28,40 @@ SPLITS = ("test", "val", "train", "all")
 
 
 def evaluate_file(config: EvaluateConfig, folder: Path) -> dict[str, Any]:
-    """Evaluate `config.tflite` on one split of `config.data`; print it and write `folder/evaluation.json`.
+    """Evaluate `config.tflite` on one split of `config.data`; print the result and write `folder/evaluation.json`.
+
+    Args:
+        config: file, data, split and, where the file does not say it, the input contract.
+        folder: directory that `evaluation.json` is written into.
+
+    Returns:
+        What `evaluation.json` holds; shares as 0-1, sizes in bytes.
 
     Raises:
-        TfliteFileError: no usable file. ConfigError, DataError: data, contract and file do not go together.
+        TfliteFileError: the file is not a usable one.
+        ConfigError, DataError: data, contract and file do not fit each other.
     """
     if config.split not in SPLITS:
         raise ConfigError(f"split={config.split}: expected one of {', '.join(SPLITS)}.")
     data.check(config.data)
     interpreter = Interpreter(config.tflite, config.threads, delegate=config.delegate)
-    _check_one_of_each(interpreter)
+    _check_single_tensors(interpreter)
     splits = data.load(config.data, 0, 0)
     task = _task(interpreter, splits)
-    fed = contract_for(interpreter, Path(config.tflite), config.contract, splits.contract, config.data.name)
-    split = replace(_chosen(splits, config.split), contract=fed.contract)
-    predictor, labels_by = _by_name(interpreter, splits.class_names, task)
-    with _no_doubtful_range(interpreter, fed):
-        found = judge(predictor, split, task)
-    written = _written(config, interpreter, fed, split, found, labels_by)
-    rundir.write_json(folder / "evaluation.json", written)
-    say(f"{_text(written)}\nWritten:\n  {folder / 'evaluation.json'}")
-    return written
+    input_contract = find_input_contract(
+        interpreter, Path(config.tflite), config.contract, splits.contract, config.data.name
+    )
+    split = replace(_select_split(splits, config.split), contract=input_contract.contract)
+    predictor, labels_by = _order_by_labels(interpreter, splits.class_names, task)
+    with _check_assumed_contract(interpreter, input_contract):
+        evaluation = judge(predictor, split, task)
+    record = _to_json(config, interpreter, input_contract, split, evaluation, labels_by)
+    rundir.write_json(folder / "evaluation.json", record)
+    say(f"{_format(record)}\nWritten:\n  {folder / 'evaluation.json'}")
+    return record
 
 
-def _check_one_of_each(interpreter: Interpreter) -> None:
+def _check_single_tensors(interpreter: Interpreter) -> None:
     for side, tensors in (("inputs", interpreter.inputs), ("outputs", interpreter.outputs)):
         if len(tensors) != 1:
             names = ", ".join(tensor.name for tensor in tensors)
@@ -59,20 +69,20 @@ def _check_one_of_each(interpreter: Interpreter) -> None:
 
 
 def _task(interpreter: Interpreter, splits: Splits) -> str:
-    takes, gives = interpreter.inputs[0].shape[1:], interpreter.outputs[0].shape[1:]
-    classes, values = len(splits.class_names), int(np.prod(gives, dtype=np.int64))
-    if takes == gives and values != classes:
+    input_shape, output_shape = interpreter.inputs[0].shape[1:], interpreter.outputs[0].shape[1:]
+    classes, output_size = len(splits.class_names), int(np.prod(output_shape, dtype=np.int64))
+    if input_shape == output_shape and output_size != classes:
         return "reconstruction"
-    if values == classes or (values == 1 and classes == 2):
+    if output_size == classes or (output_size == 1 and classes == 2):
         return "classification"
     raise DataError(
-        f"the file gives {values} values a sample, but the data has {classes} classes "
+        f"the file gives {output_size} values per sample, but the data has {classes} classes "
         f"({', '.join(splits.class_names[:12])}{', …' if classes > 12 else ''}). Take the data that the file was made "
         "for; data.label_names names all classes where the data holds only some of them."
     )
 
 
-def _chosen(splits: Splits, name: str) -> Split:
+def _select_split(splits: Splits, name: str) -> Split:
     if name != "all":
         return getattr(splits, name)
     parts = (splits.train, splits.val, splits.test)
@@ -83,13 +93,13 @@ def _chosen(splits: Splits, name: str) -> Split:
     return Split("all", labels, splits.contract, splits.train.samples, positions)
 
 
-def _by_name(interpreter: Interpreter, class_names: tuple[str, ...], task: str) -> tuple[Predictor, str]:
+def _order_by_labels(interpreter: Interpreter, class_names: tuple[str, ...], task: str) -> tuple[Predictor, str]:
     """The predictor, its columns in the order of the data's classes, and how they were matched."""
     labels = interpreter.labels
     if task == "reconstruction":
         return interpreter.predict, "none: normal (label 0) against the rest, by the reconstruction error"
     if set(labels) != set(class_names) or len(labels) != len(class_names):
-        return interpreter.predict, "place: output i is class i of the data"
+        return interpreter.predict, "index: output i is class i of the data"
     order = [labels.index(name) for name in class_names]
     if order == sorted(order):
         return interpreter.predict, "name: the file's labels are the data's classes, in the same order"
@@ -100,26 +110,27 @@ def _by_name(interpreter: Interpreter, class_names: tuple[str, ...], task: str) 
 
 
 @contextmanager
-def _no_doubtful_range(interpreter: Interpreter, fed: FedBy) -> Iterator[None]:
-    """Where the contract is only assumed, inputs that fill a sliver of the file's range are another preprocessing."""
+def _check_assumed_contract(interpreter: Interpreter, input_contract: InputContract) -> Iterator[None]:
+    """Refuse an assumed contract whose inputs fill a sliver of the file's range: the file was trained on others."""
     with warnings.catch_warnings():
-        if fed.assumed:
+        if input_contract.assumed:
             warnings.filterwarnings("error", message="input .* holds values in", category=UserWarning)
         try:
             yield
         except (DataError, UserWarning) as error:
             params = range_params(interpreter.graph, interpreter.inputs[0])
-            if not fed.assumed or params is None:
+            if not input_contract.assumed or params is None:
                 raise
             low, high = (round(float(limit), 4) for limit in params.real_limits)
+            contract = _describe_contract(input_contract)
             raise DataError(
-                f"{error} That this data's own contract ({_in_words(fed)}) is the file's was assumed, and seems wrong. "
+                f"{error} That this data's own contract ({contract}) is the file's was assumed, and seems wrong. "
                 f"The file's input holds [{low:g}, {high:g}]. Say how it was trained: {OPTIONS}."
             ) from error
 
 
-def _in_words(fed: FedBy) -> str:
-    contract = fed.contract
+def _describe_contract(input_contract: InputContract) -> str:
+    contract = input_contract.contract
     if contract.range is not None:
         return f"raw 0..255 to {contract.range[0]:g}..{contract.range[1]:g}"
     if contract.mean is not None:
@@ -127,7 +138,7 @@ def _in_words(fed: FedBy) -> str:
     return "values as they are"
 
 
-def _numbers(tensor: Tensor) -> dict[str, Any]:
+def _describe_tensor(tensor: Tensor) -> dict[str, Any]:
     params = tensor.quantization
     numbers: dict[str, Any] = {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape_signature)}
     if params is None:
@@ -135,77 +146,83 @@ def _numbers(tensor: Tensor) -> dict[str, Any]:
     return numbers | {"scale": float(params.scale[0]), "zero_point": int(params.zero_point[0])}
 
 
-def _how(interpreter: Interpreter, config: EvaluateConfig, found: Evaluation) -> str:
-    given, taken = _numbers(interpreter.inputs[0]), _numbers(interpreter.outputs[0])
-    steps = ["raw samples through the contract"]
-    if given["scale"] is not None:
-        steps.append(
-            f"quantized to {given['dtype']}: saturate(round(real / {given['scale']:.9g}) {given['zero_point']:+d})"
-        )
-    steps.append(f"LiteRT, XNNPACK {'on' if config.delegate else 'off'}, batches of up to {interpreter.batch_size}")
-    if taken["scale"] is not None:
-        steps.append(f"outputs dequantized: (code {-taken['zero_point']:+d}) * {taken['scale']:.9g}")
-    if found.accuracy is None:
-        return ", ".join([*steps, "AUC of the mean squared reconstruction error"])
-    last = "0.5 divides the two classes" if found.scores.shape[1] == 1 else "the largest output is the answer"
-    return ", ".join([*steps, last, "interval: Wilson, 95 %"])
+def _describe_computation(interpreter: Interpreter, config: EvaluateConfig, evaluation: Evaluation) -> str:
+    input_tensor, output_tensor = _describe_tensor(interpreter.inputs[0]), _describe_tensor(interpreter.outputs[0])
+    parts = ["raw samples through the contract"]
+    if input_tensor["scale"] is not None:
+        dtype, scale, zero_point = (input_tensor[key] for key in ("dtype", "scale", "zero_point"))
+        parts.append(f"quantized to {dtype}: saturate(round(real / {scale:.9g}) {zero_point:+d})")
+    parts.append(f"LiteRT, XNNPACK {'on' if config.delegate else 'off'}, batches of up to {interpreter.batch_size}")
+    if output_tensor["scale"] is not None:
+        parts.append(f"outputs dequantized: (code {-output_tensor['zero_point']:+d}) * {output_tensor['scale']:.9g}")
+    if evaluation.accuracy is None:
+        return ", ".join([*parts, "AUC of the mean squared reconstruction error"])
+    last = "0.5 divides the two classes" if evaluation.scores.shape[1] == 1 else "the largest output is the answer"
+    return ", ".join([*parts, last, "interval: Wilson, 95 %"])
 
 
-def _written(
-    config: EvaluateConfig, interpreter: Interpreter, fed: FedBy, split: Split, found: Evaluation, labels_by: str
+def _to_json(
+    config: EvaluateConfig,
+    interpreter: Interpreter,
+    input_contract: InputContract,
+    split: Split,
+    evaluation: Evaluation,
+    labels_by: str,
 ) -> dict[str, Any]:
     return {
         "file": config.tflite,
         "sha256": rundir.sha256(Path(config.tflite)),
         "size_bytes": Path(config.tflite).stat().st_size,
         "integer_only": verify(interpreter.graph).integer_only,
-        "accuracy": found.accuracy,
-        "accuracy_interval": list(found.accuracy_interval) if found.accuracy_interval else None,
-        "metric": asdict(found.metric),
-        "most_frequent_class": float(np.bincount(split.labels).max() / len(split)) if found.accuracy_interval else None,
+        "accuracy": evaluation.accuracy,
+        "accuracy_interval": list(evaluation.accuracy_interval) if evaluation.accuracy_interval else None,
+        "metric": asdict(evaluation.metric),
+        "most_frequent_class": float(np.bincount(split.labels).max() / len(split))
+        if evaluation.accuracy_interval
+        else None,
         "samples": len(split),
         "data": {"name": config.data.name, "path": config.data.path, "split": config.split},
         "input_dtype": interpreter.inputs[0].dtype,
         "output_dtype": interpreter.outputs[0].dtype,
-        "input": _numbers(interpreter.inputs[0]),
-        "output": _numbers(interpreter.outputs[0]),
-        "contract": fed.contract.to_dict(),
-        "contract_from": fed.source,
-        "contract_in_words": _in_words(fed),
-        "contract_assumed": fed.assumed,
+        "input": _describe_tensor(interpreter.inputs[0]),
+        "output": _describe_tensor(interpreter.outputs[0]),
+        "contract": input_contract.contract.to_dict(),
+        "contract_from": input_contract.source,
+        "contract_in_words": _describe_contract(input_contract),
+        "contract_assumed": input_contract.assumed,
         "labels_matched_by": labels_by,
-        "how": _how(interpreter, config, found),
+        "how": _describe_computation(interpreter, config, evaluation),
     }
 
 
-def _near_chance(found: dict[str, Any]) -> list[str]:
-    """What is said where always answering the most frequent class may be as good, and who tells why."""
-    interval, chance, data = found["accuracy_interval"], found["most_frequent_class"], found["data"]
+def _chance_note(record: dict[str, Any]) -> list[str]:
+    """A note where always answering the most frequent class may be as good, with the command that finds the cause."""
+    interval, chance, data = record["accuracy_interval"], record["most_frequent_class"], record["data"]
     if interval is None or interval[0] > chance:
         return []
     samples = data["path"] if data["name"] == "npz" else data["name"]
     return [
         f"near chance: always answering the most frequent class is right in {100 * chance:.1f} %. Whether the file or "
-        "its feeding is at fault is told by",
-        f"  {command('diagnose', tflite=found['file'], data=samples)}",
+        "its feeding is at fault is found by",
+        f"  {command('diagnose', tflite=record['file'], data=samples)}",
     ]
 
 
-def _text(found: dict[str, Any]) -> str:
-    metric, interval = found["metric"], found["accuracy_interval"]
+def _format(record: dict[str, Any]) -> str:
+    metric, interval = record["metric"], record["accuracy_interval"]
     value = f"{metric['name']} {metric['value']:.4f}"
     if interval is not None:
         value = f"accuracy {metric['value'] * 100:.2f} % (95 %: {interval[0] * 100:.1f}-{interval[1] * 100:.1f})"
     lines = [
-        f"  {found['file']}",
-        f"{value} on {found['samples']} samples, split {found['data']['split']}",
-        f"inputs {found['input_dtype']}, outputs {found['output_dtype']}, "
-        f"integer-only: {'yes' if found['integer_only'] else 'no'}",
-        f"contract: {found['contract_in_words']}, from {found['contract_from']}",
-        f"labels by {found['labels_matched_by']}",
-        f"how: {found['how']}",
+        f"  {record['file']}",
+        f"{value} on {record['samples']} samples, split {record['data']['split']}",
+        f"inputs {record['input_dtype']}, outputs {record['output_dtype']}, "
+        f"integer-only: {'yes' if record['integer_only'] else 'no'}",
+        f"contract: {record['contract_in_words']}, from {record['contract_from']}",
+        f"labels by {record['labels_matched_by']}",
+        f"how: {record['how']}",
     ]
-    lines += _near_chance(found)
-    if found["contract_assumed"]:
+    lines += _chance_note(record)
+    if record["contract_assumed"]:
         lines.append(f"assumed: that the file was trained on inputs prepared so. If not, say how: {OPTIONS}")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Float models by everything that determines them, so that a sweep over quantizers trains each once.
 
-An entry is a folder that appears whole: written aside, then renamed. It holds the weights alone, with their SHA-256;
-the config builds the model, a user's function with custom layers included.
+An entry is a folder that appears whole: written under another name, then renamed. It holds the weights alone, with
+their SHA-256; the config builds the model, a user's function with custom layers included.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from qat.config import Config, TrainConfig
 from qat.data import Splits
 from qat.errors import RunDirError
 from qat.setting import NOTHING, without_effect
-from qat.stages.provenance import versions
+from qat.stages.provenance import package_versions
 
 if TYPE_CHECKING:
     import tf_keras
@@ -41,6 +41,8 @@ History = tuple[dict[str, float], ...]
 
 @dataclass(frozen=True)
 class Entry:
+    """One model's folder in the cache, the key that names it, and all that the key is a digest of."""
+
     folder: Path
     key: str
     determined_by: dict[str, Any]
@@ -53,8 +55,16 @@ def cache_folder(config: Config) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qat" / "float"
 
 
-def entry_of(config: Config, splits: Splits) -> Entry:
-    """The entry of the model that this config would train on these splits."""
+def find_entry(config: Config, splits: Splits) -> Entry:
+    """The entry of the model that this config would train on these splits, present or not.
+
+    Args:
+        config: of the run: model, float training and augmentation count, and nothing of the quantizer.
+        splits: the data, by its fingerprint.
+
+    Returns:
+        The entry; its key has 24 hex digits of a SHA-256.
+    """
     determined_by = {
         "model": dataclasses.asdict(config.model),
         "model_files": _files_of_model(config),
@@ -63,7 +73,7 @@ def entry_of(config: Config, splits: Splits) -> Entry:
         "splits": splits.fingerprint(),
         "classes": len(splits.class_names),
         "seed": config.seed,
-        "versions": {name: versions()[name] for name in _PACKAGES_THAT_COUNT},
+        "versions": {name: package_versions()[name] for name in _PACKAGES_THAT_COUNT},
         "code": _code_digest(),
     }
     key = hashlib.sha256(json.dumps(determined_by, sort_keys=True, default=str).encode()).hexdigest()[:24]
@@ -71,9 +81,15 @@ def entry_of(config: Config, splits: Splits) -> Entry:
 
 
 def load(entry: Entry, model: tf_keras.Model, say: Callable[[str], None]) -> History | None:
-    """Give `model` the weights of a whole entry and return its history; None where there is none.
+    """Give `model` the weights of a whole entry; a damaged entry is named and removed.
 
-    A damaged entry is named and removed.
+    Args:
+        entry: where to look.
+        model: a built Keras model of the same architecture, whose weights are set in place.
+        say: prints a message.
+
+    Returns:
+        The history of its training, one dict per epoch; None where there is no whole entry.
     """
     if not entry.folder.is_dir():
         return None
@@ -92,22 +108,29 @@ def load(entry: Entry, model: tf_keras.Model, say: Callable[[str], None]) -> His
 
 
 def store(entry: Entry, model: tf_keras.Model, history: History, say: Callable[[str], None]) -> None:
-    """Keep a trained model's weights. A full or read-only cache is said and costs nothing else."""
-    aside = entry.folder.with_name(f".{entry.key}.{os.getpid()}.part")
+    """Keep a trained model's weights; a full or read-only cache is reported, and the run goes on.
+
+    Args:
+        entry: where they are kept.
+        model: the trained model.
+        history: of its training, one dict per epoch.
+        say: prints a message.
+    """
+    part = entry.folder.with_name(f".{entry.key}.{os.getpid()}.part")
     try:
-        with rundir.whole_file(aside / WEIGHTS) as path:
+        with rundir.whole_file(part / WEIGHTS) as path:
             np.savez(path, *model.get_weights())
         record = {
-            "sha256": rundir.sha256(aside / WEIGHTS),
+            "sha256": rundir.sha256(part / WEIGHTS),
             "history": list(history),
             "determined_by": json.loads(json.dumps(entry.determined_by, default=str)),
         }
-        rundir.write_json(aside / RECORD, record)
-        aside.rename(entry.folder)
+        rundir.write_json(part / RECORD, record)
+        part.rename(entry.folder)
     except OSError as error:
         say(f"float cache: the model could not be kept ({error})")
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _files_of_model(config: Config) -> dict[str, str]:
@@ -121,17 +144,17 @@ def _files_of_model(config: Config) -> dict[str, str]:
 def _source_of(target: dict[str, Any] | None) -> Path | None:
     module = str((target or {}).get("_target_", "")).rpartition(".")[0]
     try:
-        found = importlib.util.find_spec(module) if module else None
+        spec = importlib.util.find_spec(module) if module else None
     except (ImportError, ValueError):
         return None
-    return Path(found.origin) if found and found.origin else None
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def _code_digest() -> str:
     digest = hashlib.sha256()
     package = Path(qat.__file__).parent
     digest.update((package / "contract.py").read_bytes())
-    for room in _CODE_THAT_COUNTS:
-        for file in sorted((package / room).rglob("*.py")):
+    for package_name in _CODE_THAT_COUNTS:
+        for file in sorted((package / package_name).rglob("*.py")):
             digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()

@@ -16,14 +16,15 @@ from qat.models import build, infer_task
 from qat.models.fit_to_data import check_fits, fix_input_shape, unwrap_single_tensors
 from qat.stages import float_cache
 from qat.stages.contract_check import check_contract
-from qat.stages.export import export_keras
-from qat.stages.rehearsal import check_quantization, rehearse_conversion
+from qat.stages.export_files import export_keras
+from qat.stages.float_cache import History
+from qat.stages.monitoring import MetricsCallback, write_epoch
+from qat.stages.rehearsal import check_quantization, try_conversion
 from qat.stages.run import Run
-from qat.stages.watching import CurveCallback
-from qat.training import FitSettings, fit, make_callbacks
+from qat.stages.training import fit_in_run
+from qat.training import FitSettings, make_callbacks
 from qat.training.replicas import clone_for_replicas
 
-History = tuple[dict[str, float], ...]
 TRAINED_HERE = "trained here"
 NOT_RESUMED = (
     "Stopped in the float training, which is not resumed: nothing of it is kept, and the same command begins it again. "
@@ -33,28 +34,30 @@ NOT_RESUMED = (
 
 @dataclass(frozen=True)
 class FloatModel:
+    """A trained float model, its task, and where it comes from."""
+
     model: tf_keras.Model
     task: str  # classification | reconstruction
-    history: History  # one dict an epoch; empty where the training is not known
+    history: History  # one dict per epoch; empty where the training is not known
     origin: str
 
 
 def obtain_float_model(run: Run) -> FloatModel:
-    """The float model that the config determines, trained only where nobody has trained it yet."""
+    """The float model that the config determines: loaded where a run, a file or the cache has it, else trained here."""
     config = run.config
     if config.float_run is not None:
-        model, history, origin = _of_run(run, Path(config.float_run).expanduser())
+        model, history, origin = _load_from_run(run, Path(config.float_run).expanduser())
     elif config.model.name == "saved":
         model, history, origin = _build(run), (), f"file {config.model.path}"
     else:
-        model, history, origin = _cached_or_trained(run)
+        model, history, origin = _load_or_train(run)
     run.progress.say(f"float model: {origin}")
-    if origin != TRAINED_HERE:  # its curve, which nobody drew here
+    if origin != TRAINED_HERE:  # its series, which this run has not written
         for epoch, logs in enumerate(history, start=1):
-            CurveCallback.draw(run.board, "float", logs, epoch)
-    found = FloatModel(model, infer_task(model, _classes(run)), history, origin)
+            write_epoch(run.summary_writer, "float", logs, epoch)
+    float_model = FloatModel(model, infer_task(model, _classes(run)), history, origin)
     export_keras(run, "float", model)
-    return found
+    return float_model
 
 
 def _classes(run: Run) -> int:
@@ -72,8 +75,8 @@ def _build(run: Run) -> tf_keras.Model:
     return model
 
 
-def _of_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
-    """A float model that another run left, refused where it was trained on inputs prepared otherwise."""
+def _load_from_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
+    """The float model of another run, refused where that was trained on inputs prepared otherwise."""
     path = folder / "float" / rundir.MODEL_KERAS
     if not path.is_file():
         raise RunDirError(f"float_run={folder}: it holds no float/{rundir.MODEL_KERAS}. Was that run finished?")
@@ -81,11 +84,11 @@ def _of_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
     model = models.load(str(path), trusted, key="float_run")
     check_fits(model, run.splits.contract.shape, _classes(run))
     model = unwrap_single_tensors(model)
-    theirs = _contract_beside(path)
-    ours = run.splits.contract.to_dict()
-    if theirs != ours:
+    stored = _stored_contract(path)
+    current = run.splits.contract.to_dict()
+    if stored != current:
         changed = ", ".join(
-            f"{key} {theirs.get(key)} there, {ours[key]} here" for key in ours if theirs.get(key) != ours[key]
+            f"{key} {stored.get(key)} there, {current[key]} here" for key in current if stored.get(key) != current[key]
         )
         raise ModelError(
             f"float_run={folder}: its inputs were prepared otherwise ({changed}). Give the same data options."
@@ -93,7 +96,7 @@ def _of_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
     return model, _history(folder / rundir.RESULTS), f"run {folder}"
 
 
-def _contract_beside(path: Path) -> dict[str, Any]:
+def _stored_contract(path: Path) -> dict[str, Any]:
     plain = rundir.read_json(path.with_name(rundir.MODEL_JSON))
     contract = plain.get("contract") if isinstance(plain, dict) else None
     if not isinstance(contract, dict):
@@ -102,7 +105,7 @@ def _contract_beside(path: Path) -> dict[str, Any]:
 
 
 def _history(results: Path) -> History:
-    """The curve that the run left, if it left one: numbers by name, one dict an epoch."""
+    """The history that the run's results.json holds, if it holds one: numbers by name, one dict per epoch."""
     plain = rundir.read_json(results) if results.exists() else {}
     histories = plain.get("histories") if isinstance(plain, dict) else None
     epochs = histories.get("float") if isinstance(histories, dict) else None
@@ -115,22 +118,22 @@ def _history(results: Path) -> History:
     )
 
 
-def _cached_or_trained(run: Run) -> tuple[tf_keras.Model, History, str]:
-    entry = float_cache.entry_of(run.config, run.splits)
+def _load_or_train(run: Run) -> tuple[tf_keras.Model, History, str]:
+    entry = float_cache.find_entry(run.config, run.splits)
     model = _build(run)
-    with _turn(run, entry):
-        found = float_cache.load(entry, model, run.progress.say) if run.workers.is_chief else None
-        if run.workers.broadcast_flag(found is not None):
+    with _take_turn(run, entry):
+        cached = float_cache.load(entry, model, run.progress.say) if run.workers.is_chief else None
+        if run.workers.broadcast_flag(cached is not None):
             model.set_weights(run.workers.broadcast(model.get_weights()))
-            return model, found or (), f"cache {entry.key}"
-        rehearse_conversion(run, model)
+            return model, cached or (), f"cache {entry.key}"
+        try_conversion(run, model)
         history = _train(run, model)
         if run.workers.is_chief:
             float_cache.store(entry, model, history, run.progress.say)
         return model, history, TRAINED_HERE
 
 
-def _turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[None]:
+def _take_turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[None]:
     """One process trains this model, the others wait for it. A cache nobody can write is no reason not to train."""
     if not run.workers.is_chief:  # trains with the chief, whose turn it is
         return nullcontext()
@@ -142,35 +145,28 @@ def _turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[None]:
         run.progress.say(f"no float cache: {error}")
         return nullcontext()
 
-    def waiting(holder: str) -> None:
+    def report_wait(holder: str) -> None:
         run.progress.say(f"waiting: {holder} is training this float model")
 
-    return rundir.lock(entry.folder.with_suffix(".lock"), on_wait=waiting)
+    return rundir.lock(entry.folder.with_suffix(".lock"), on_wait=report_wait)
 
 
 def _train(run: Run, model: tf_keras.Model) -> History:
-    config, splits = run.config, run.splits
+    config = run.config
     settings = FitSettings.from_train(config.train)
-    tf_keras.utils.set_random_seed(config.seed)  # the same random steps, whatever was rehearsed before
+    tf_keras.utils.set_random_seed(config.seed)  # the same random steps, whatever was tried before
     with run.progress.work("float training", settings.epochs, "epoch") as bar:
-        callbacks: list[Any] = [CurveCallback(run.board, "float", bar), *make_callbacks(config.train.callbacks)]
+        callbacks: list[tf_keras.callbacks.Callback] = [
+            MetricsCallback(run.summary_writer, "float", bar),
+            *make_callbacks(config.train.callbacks),
+        ]
         try:
-            with run.workers.replica_to_train(model, clone_for_replicas) as trained:
-                result = fit(
-                    trained,
-                    splits.train,
-                    splits.val,
-                    settings,
-                    seed=config.seed,
-                    task=infer_task(model, _classes(run)),
-                    augmentation=config.data.augmentation,
-                    callbacks=callbacks,
-                    strategy=run.workers.strategy,
-                )
+            return fit_in_run(
+                run, model, settings, callbacks, task=infer_task(model, _classes(run)), clone=clone_for_replicas
+            )
         except TrainingDivergedError:
             export_keras(run, "float", model)  # its last good weights
             raise
         except (KeyboardInterrupt, SystemExit):
             run.progress.say(NOT_RESUMED)
             raise
-    return result.history

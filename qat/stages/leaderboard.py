@@ -8,13 +8,18 @@ from pathlib import Path
 from qat import rundir
 from qat.errors import RunDirError
 from qat.reporting.leaderboard import Entry, print_leaderboard
-from qat.reporting.numbers import gain
+from qat.reporting.numbers import compute_gain
 from qat.results import RunResult, Variant
-from qat.stages.deployed_variant import deployed_variant
+from qat.stages.deployed_variant import select_deployed_variant
 
 
 def show_leaderboard(sweep_dir: Path, jobs: Mapping[str, Sequence[str]]) -> None:
-    """Print the deployed file of each job (folder in `sweep_dir` to overrides) that left a result."""
+    """Print the deployed file of each job that left a result, best first.
+
+    Args:
+        sweep_dir: directory that the jobs' folders lie in.
+        jobs: name of a job's folder to its overrides on the command line.
+    """
     entries = [entry for entry in (_entry(sweep_dir, *job) for job in jobs.items()) if entry is not None]
     if entries:
         print_leaderboard(entries)
@@ -24,11 +29,11 @@ def _entry(sweep_dir: Path, folder: str, overrides: Sequence[str]) -> Entry | No
     try:
         result = RunResult.from_dict(rundir.read_json(sweep_dir / folder / rundir.RESULTS))
     except (RunDirError, ValueError):
-        return None  # it failed, and is told as that
-    name, deployed = deployed_variant(result)
+        return None  # it failed, and is reported as such
+    name, deployed = select_deployed_variant(result)
     return Entry(folder, tuple(overrides), name, deployed, _gain(result, deployed))
 
 
 def _gain(result: RunResult, deployed: Variant) -> float | None:
     reference = result.variants.get("float")
-    return None if reference is None else gain(deployed.metric, reference.metric)
+    return None if reference is None else compute_gain(deployed.metric, reference.metric)

@@ -1,4 +1,4 @@
-"""Loggers beside TensorBoard, as `log` asks for them."""
+"""Loggers in addition to TensorBoard, as `log` asks for them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,33 @@ import dataclasses
 from pathlib import Path
 
 from qat import rundir
-from qat.comparison.record import flat
+from qat.comparison.record import flatten
 from qat.config import Config
-from qat.reporting.dashboard import session_settings
+from qat.reporting.dashboard import select_hparams
 from qat.reporting.loggers import CsvLogger, Logger
-from qat.stages.provenance import git_commit, overrides_of
+from qat.stages.provenance import git_commit, read_overrides
 
 
-def loggers_of(config: Config, folder: Path) -> list[Logger]:
-    """Raises: ConfigError where MLflow cannot write."""
-    found: list[Logger] = [CsvLogger(folder / rundir.METRICS)] if config.log.csv else []
+def make_loggers(config: Config, folder: Path) -> list[Logger]:
+    """The loggers that `log.csv` and `log.mlflow` ask for.
+
+    Args:
+        config: of the run; MLflow gets what it was asked for as parameters.
+        folder: the run's directory.
+
+    Returns:
+        None, one or two of them, ready to take scalars.
+
+    Raises:
+        ConfigError: MLflow cannot write where `log.mlflow_uri` says.
+    """
+    loggers: list[Logger] = [CsvLogger(folder / rundir.METRICS)] if config.log.csv else []
     if config.log.mlflow:
         from qat.reporting.mlflow_logger import MlflowLogger  # brings mlflow: seconds
 
-        params = session_settings(dict(flat(dataclasses.asdict(config))), overrides_of(folder) or [])
+        params = select_hparams(dict(flatten(dataclasses.asdict(config))), read_overrides(folder) or [])
         tags = {"mlflow.source.name": "qat.train", "run_dir": str(folder.absolute())}
         commit, _ = git_commit()
         tags |= {"mlflow.source.git.commit": commit} if commit else {}
-        found.append(MlflowLogger(config.log.mlflow_uri, folder.name, params, tags))
-    return found
+        loggers.append(MlflowLogger(config.log.mlflow_uri, folder.name, params, tags))
+    return loggers

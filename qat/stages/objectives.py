@@ -1,4 +1,4 @@
-"""What a search over configurations goes for: numbers of the deployed file, each with its direction."""
+"""The objectives of a search over configurations: numbers of the deployed file, each with its direction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qat.errors import ConfigError
 from qat.results import RunResult, Variant
-from qat.stages.deployed_variant import deployed_variant
+from qat.stages.deployed_variant import select_deployed_variant
 
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
 LATENCY_CALLS = 100
@@ -25,12 +25,12 @@ def _size(folder: Path, variant: Variant) -> float:
 
 def _latency(folder: Path, variant: Variant) -> float:
     """Median milliseconds of one sample on one thread of this machine."""
-    known = getattr(variant, "latency_ms", None)
-    return float(known) if known is not None else measured_latency_ms(folder / variant.file)
+    latency_ms = getattr(variant, "latency_ms", None)
+    return float(latency_ms) if latency_ms is not None else measure_latency_ms(folder / variant.file)
 
 
-def measured_latency_ms(file: Path) -> float:
-    """Median over 100 calls of one sample of zeros, one thread, the feeding included."""
+def measure_latency_ms(file: Path) -> float:
+    """Median milliseconds over 100 calls with one sample of zeros on one thread, feeding included."""
     import numpy as np
 
     from qat.tflite import Interpreter
@@ -53,9 +53,10 @@ OBJECTIVES: dict[str, tuple[str, Callable[[Path, Variant], float]]] = {
 """Name in `sweep.objectives` -> direction, and the number from a run's folder and the file that `quant` asked for."""
 
 
-def directions(names: Sequence[str]) -> list[str]:
-    """
-    >>> directions(["accuracy", "size_bytes"])
+def select_directions(names: Sequence[str]) -> list[str]:
+    """The direction of each objective, as Optuna names them.
+
+    >>> select_directions(["accuracy", "size_bytes"])
     ['maximize', 'minimize']
 
     Raises:
@@ -67,9 +68,21 @@ def directions(names: Sequence[str]) -> list[str]:
     return [OBJECTIVES[name][0] for name in names]
 
 
-def objective_values(names: Sequence[str], result: RunResult, folder: Path) -> float | tuple[float, ...]:
-    """What Hydra's sweepers want of a job: one number, or one for each objective."""
-    directions(names)
-    _, variant = deployed_variant(result)
+def compute_objectives(names: Sequence[str], result: RunResult, folder: Path) -> float | tuple[float, ...]:
+    """The numbers that Hydra's sweepers want of a job.
+
+    Args:
+        names: of `sweep.objectives`: accuracy (0-1, or the metric of another task), size_bytes, latency_ms.
+        result: of the finished run.
+        folder: the run's directory, that files are relative to.
+
+    Returns:
+        One number, or one per name.
+
+    Raises:
+        ConfigError: a name that is no objective, or none at all.
+    """
+    select_directions(names)
+    _, variant = select_deployed_variant(result)
     values = tuple(OBJECTIVES[name][1](folder, variant) for name in names)
     return values[0] if len(values) == 1 else values

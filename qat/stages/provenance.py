@@ -1,4 +1,4 @@
-"""What made a result: what was asked for, package versions, and the commit of the checkout that ran."""
+"""What a result was made by: overrides of the command line, package versions, machine, and commit of the checkout."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ PACKAGES = (
 )
 
 
-def overrides_of(folder: Path) -> list[str] | None:
-    """What this job was asked for beside its defaults, as Hydra wrote it down; None where Hydra did not run it."""
+def read_overrides(folder: Path) -> list[str] | None:
+    """The job's overrides of the defaults, as Hydra recorded them; None where Hydra did not run it."""
     import yaml
 
     try:
@@ -33,19 +33,19 @@ def overrides_of(folder: Path) -> list[str] | None:
         return None
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     installed = {name: metadata.version(name) for name in PACKAGES}
     return {"python": platform.python_version(), "qat": qat.__version__, **installed}
 
 
-def machine() -> str:
+def describe_machine() -> str:
     """Architecture, processor and cores of this machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # no Linux
         lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return ", ".join([platform.machine(), *named[:1], f"{os.cpu_count()} cores"])
+    processor = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return ", ".join([platform.machine(), *processor[:1], f"{os.cpu_count()} cores"])
 
 
 def git_commit() -> tuple[str | None, bool | None]:
@@ -60,7 +60,7 @@ def git_commit() -> tuple[str | None, bool | None]:
 
 def _git(checkout: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, timeout=10)
+        process = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):  # no git here, or a file system that hangs
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""Post-training quantization of the float model: the baseline of QAT, or a variant for itself."""
+"""Post-training quantization of the float model: the baseline of QAT, or a variant of its own."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from qat.export.last_files import Exported
 from qat.quantization import quantize_model
 from qat.quantization.preserve import anything_kept
 from qat.stages.calibration import calibration_inputs
-from qat.stages.deployed import draw_deployed
-from qat.stages.export import export_tflite
+from qat.stages.export_files import export_tflite
 from qat.stages.float_model import FloatModel
+from qat.stages.monitoring import evaluate_on_val
 from qat.stages.run import Run
 from qat.variants import PTQ, QUANTIZERS, Quantizer, post_training_quantizer
 
@@ -26,40 +26,47 @@ if TYPE_CHECKING:
 def quantize_after_training(run: Run, float_model: FloatModel) -> Exported | None:
     """Export the PTQ variant that the config asks for; nothing for `quant=float`.
 
+    Args:
+        run: the run whose directory is written into.
+        float_model: what is quantized; the length of its history is the epoch of the file's point on TensorBoard.
+
     Returns:
-        The calibrated model and its files, where QAT starts from the very same.
+        The calibrated model and its files, where QAT starts from the very same; else None.
+
+    Raises:
+        ModelError, CalibrationError: the variant cannot be made, and the run cannot go without it.
     """
     quantizer = post_training_quantizer(run.config.quant.name)
     if quantizer is None:
         return None
     try:
-        return _quantized(run, float_model, quantizer)
+        return _quantize(run, float_model, quantizer)
     except (ModelError, CalibrationError) as error:
         run.leave_out(quantizer.variant, error)
         return None
 
 
-def _quantized(run: Run, float_model: FloatModel, quantizer: Quantizer) -> Exported | None:
+def _quantize(run: Run, float_model: FloatModel, quantizer: Quantizer) -> Exported | None:
     quant = run.config.quant
     variant, scheme = quantizer.variant, quantizer.scheme
     calibration = calibration_inputs(run, float_model.task) if quantizer.needs_calibration else None
-    exported = _export_with_our_ranges(run, variant, float_model.model, calibration) if scheme == "int8" else None
+    exported = _export_calibrated(run, variant, float_model.model, calibration) if scheme == "int8" else None
     if exported is None:
         options = {"engine": "tflite", "allow_float": quant.allow_float, "per_channel": quant.per_channel}
         export_tflite(run, variant, float_model.model, scheme=scheme, calibration=calibration, **options)
-    steps = (
+    epochs = (
         len(float_model.history),
         len(float_model.history) + (quant.epochs if QUANTIZERS[quant.name].trained else 0),
     )
-    draw_deployed(run, variant, run.file(variant, "model.tflite").read_bytes(), float_model.task, *steps)
-    return exported if _starts_training(quant, float_model.model) else None
+    evaluate_on_val(run, variant, run.file(variant, "model.tflite").read_bytes(), float_model.task, *epochs)
+    return exported if _shares_model_with_qat(quant, float_model.model) else None
 
 
-def _export_with_our_ranges(run: Run, variant: str, model: tf_keras.Model, calibration: NDArray) -> Exported | None:
-    """Make the int8 file as that of a QAT model is made, which nobody has trained; None where TFLite has to make it.
+def _export_calibrated(run: Run, variant: str, model: tf_keras.Model, calibration: NDArray) -> Exported | None:
+    """Export the int8 file of a quantized model that is not trained; None where TFLite's calibrator has to make it.
 
-    The canonical form is worth more than the calibration: a global average pooling, to name one, gets a scale of its
-    own, where TFLite keeps that of the map before it. TFLite's calibrator knows no other method than min-max either.
+    The canonical form gives a better file than TFLite's calibrator: a global average pooling, for one, gets a scale of
+    its own, where TFLite keeps that of its input. TFLite's calibrator knows no other method than min-max either.
 
     Raises:
         ModelError: the model has no canonical form, and an option asks for what TFLite's calibrator cannot do.
@@ -69,32 +76,32 @@ def _export_with_our_ranges(run: Run, variant: str, model: tf_keras.Model, calib
         return None
     try:
         with run.progress.work("calibrate"):
-            quantized = quantize_model(model, calibration, config=_alone(quant, model))
+            quantized = quantize_model(model, calibration, config=_ptq_config(quant, model))
         exported = Exported(quantized)
         export_tflite(run, variant, exported, allow_float=quant.allow_float, per_channel=quant.per_channel)
     except ModelError as error:
-        if needs_our_ranges(quant):
+        if needs_own_calibrator(quant):
             raise
         run.progress.say(f"{variant}: calibrated by TFLite itself, because {str(error).partition(chr(10))[0]}")
         return None
     return exported
 
 
-def needs_our_ranges(quant: QuantConfig) -> bool:
+def needs_own_calibrator(quant: QuantConfig) -> bool:
     """Whether an int8 file is asked for something that TFLite's own calibrator cannot do."""
     return quant.calibration.method != "minmax" or quant.equalization or quant.bias_correction
 
 
-def _starts_training(quant: QuantConfig, model: tf_keras.Model) -> bool:
+def _shares_model_with_qat(quant: QuantConfig, model: tf_keras.Model) -> bool:
     """Whether QAT starts from the model that PTQ exports: no layer has settings of its own or is ranked first, and
     nothing of a pruned or clustered model is kept."""
     own = quant.sensitivity or quant.skip or quant.per_layer or quant.auto_skip.max_drop is not None
     return quant.name == "qat" and not own and quant.weight_bits == 8 and not anything_kept(model, quant)
 
 
-def _alone(quant: QuantConfig, model: tf_keras.Model) -> QuantConfig:
-    """What of the options belongs to post-training quantization; the layers' own settings are the trained model's."""
-    if _starts_training(quant, model):
+def _ptq_config(quant: QuantConfig, model: tf_keras.Model) -> QuantConfig:
+    """The options that post-training quantization has; settings of single layers are the trained model's."""
+    if _shares_model_with_qat(quant, model):
         return replace(quant, name=PTQ)
     return QuantConfig(
         name=PTQ,

@@ -1,4 +1,4 @@
-"""Quantization-aware training from the float model, watched epoch by epoch as it will be deployed."""
+"""Quantization-aware training from the float model, its deployed file evaluated epoch by epoch."""
 
 from __future__ import annotations
 
@@ -18,40 +18,54 @@ from qat.quantization.keras.model import qat_twin
 from qat.quantization.range_statistics import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, normalized, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
-from qat.stages.deployed import draw_converted, draw_deployed
-from qat.stages.export import export_keras, export_tflite
+from qat.stages.export_files import export_keras, export_tflite
 from qat.stages.float_model import FloatModel, History
-from qat.stages.range_watch import RangeWatch
+from qat.stages.monitoring import (
+    EpochCallback,
+    MetricsCallback,
+    RangeMonitor,
+    convert_and_evaluate_on_val,
+    evaluate_on_val,
+)
 from qat.stages.run import Run
-from qat.stages.sensitivity import rank_layers, skipped_by_itself
-from qat.stages.watching import CurveCallback, EpochCallback
-from qat.training import FitSettings, fit
+from qat.stages.sensitivity import rank_layers, select_skipped_layers
+from qat.stages.training import copy_weights, fit_in_run
+from qat.training import FitSettings
 from qat.training.feeding import steps_per_epoch, training_batches, training_indices
 from qat.variants import BASELINE, QUANTIZERS, TRAINED_BY_US
 
-CURVE = "deployed_int8"
+DEPLOYED_RUN = "deployed_int8"
 REESTIMATION_BATCHES = 100  # of train, at most: a mean over more hardly moves
 
 
 @dataclass(frozen=True)
-class QatModel:
-    """`model` computes with fake quantization what `<variant>/model.tflite` computes in integers."""
+class TrainedVariant:
+    """A trained model with fake quantization, which computes what `<variant>/model.tflite` computes in integers."""
 
     variant: str
     model: tf_keras.Model
     history: History
-    predictor: Predictor  # traced once: it reads the weights as they are
+    predictor: Predictor  # traced once; reads the weights as they are when it is called
     quant: QuantConfig  # as it was trained: `skip` holds also what `auto_skip` found
-    fits: Sequence[RangeFit] = ()  # of its ranges, when last looked at
-    options: Mapping[str, Any] = field(default_factory=dict)  # what `convert` must be told of it
-    ours: bool = True  # not stock tfmot's
+    fits: Sequence[RangeFit] = ()  # of its quantizer ranges, at the last measurement
+    options: Mapping[str, Any] = field(default_factory=dict)  # further arguments of `convert`
+    ours: bool = True  # False for stock tfmot's
 
 
-def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | None = None) -> QatModel | None:
+def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | None = None) -> TrainedVariant | None:
     """Quantize, train and export; None where the config asks for no QAT.
 
     Args:
-        calibrated: the quantized model, not trained yet, where PTQ has exported the very same.
+        run: the run whose directory is written into.
+        float_model: what is quantized; its task and history go with it.
+        calibrated: the quantized model, not trained yet, where PTQ has exported the very same; None to make it here.
+
+    Returns:
+        The trained model, with its history and the config that it was trained by.
+
+    Raises:
+        ModelError, CalibrationError: the model cannot be quantized.
+        TrainingDivergedError: a loss or weight is not finite; the last good weights are exported.
     """
     quant = run.config.quant
     if quant.name not in TRAINED_BY_US:
@@ -59,17 +73,17 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | No
     variant = QUANTIZERS[quant.name].variant
     tf_keras.utils.set_random_seed(run.config.seed)  # the same start whether the float model was trained here or taken
     if calibrated is None:
-        run, exported = _calibrated(run, float_model, variant)
+        run, exported = _calibrate(run, float_model, variant)
     else:
         exported = calibrated
     model = exported.model
-    object.__setattr__(model, "post_training", False)  # from here on
+    object.__setattr__(model, "post_training", False)  # it is trained from here on
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
-    watch, predictor = RangeWatch(run), keras_predictor(model)
-    _draw_start(run, exported, predictor, float_model, watch, same_file=calibrated is not None)
+    monitor, predictor = RangeMonitor(run), keras_predictor(model)
+    _write_start(run, exported, predictor, float_model, monitor, same_file=calibrated is not None)
     try:
-        history = _train(run, exported, float_model, watch)
+        history = _train(run, exported, float_model, monitor)
     except TrainingDivergedError:
         export_keras(run, variant, model)  # its last good weights
         raise
@@ -77,70 +91,56 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | No
     export_keras(run, variant, model)
     options = conversion_options(run.config.quant)
     export_tflite(run, variant, exported, **options)
-    return QatModel(variant, model, history, predictor, run.config.quant, watch.fits, options)
+    return TrainedVariant(variant, model, history, predictor, run.config.quant, monitor.fits, options)
 
 
-def _calibrated(run: Run, float_model: FloatModel, variant: str) -> tuple[Run, Exported]:
+def _calibrate(run: Run, float_model: FloatModel, variant: str) -> tuple[Run, Exported]:
     """The quantized model, not trained yet; the run's `quant.skip` then holds also what `quant.auto_skip` found."""
     quant = run.config.quant
     with run.progress.work("calibrate"):
         calibration = calibration_inputs(run, float_model.task)
         rank_layers(run, float_model, calibration, variant)
-        quant = replace(quant, skip=[*quant.skip, *skipped_by_itself(run, float_model, calibration)])
+        quant = replace(quant, skip=[*quant.skip, *select_skipped_layers(run, float_model, calibration)])
         model = quantize_model(float_model.model, calibration, config=quant)
     return replace(run, config=replace(run.config, quant=quant)), Exported(model)
 
 
 def conversion_options(quant: QuantConfig) -> dict[str, bool]:
-    """What `convert` must be told of a model that is quantized as this config says."""
+    """The arguments of `convert` for a model that is quantized as this config says."""
     bits = [quant.weight_bits, *(settings.get("weight_bits", 8) for settings in quant.per_layer.values())]
     return {"low_bit": min(bits) < 8, "allow_float": bool(quant.skip)}
 
 
-def _train(run: Run, exported: Exported, float_model: FloatModel, watch: RangeWatch) -> History:
+def _train(run: Run, exported: Exported, float_model: FloatModel, monitor: RangeMonitor) -> History:
     model, options = exported.model, conversion_options(run.config.quant)
     config, task, before = run.config, float_model.task, len(float_model.history)
     settings = FitSettings.from_quant(config.quant, config.train)
     steps = steps_per_epoch(len(training_indices(run.splits.train, task)), settings.batch_size)
 
-    def draw_file(trained: tf_keras.Model, step: int) -> None:
-        _take_weights(model, trained)
-        draw_converted(run, CURVE, exported, task, step, **options)
+    def evaluate_file(trained: tf_keras.Model, epoch: int) -> None:
+        copy_weights(trained, model)
+        convert_and_evaluate_on_val(run, DEPLOYED_RUN, exported, task, epoch, **options)
 
-    def draw_ranges(trained: tf_keras.Model, step: int) -> None:
-        _take_weights(model, trained)
-        watch(model, step)
+    def write_ranges(trained: tf_keras.Model, epoch: int) -> None:
+        copy_weights(trained, model)
+        monitor(model, epoch)
 
     with run.progress.work("QAT", settings.epochs, "epoch") as bar:
-        watching: Sequence[tf_keras.callbacks.Callback] = [
+        callbacks: Sequence[tf_keras.callbacks.Callback] = [
             QuantizationSchedule(config.quant, settings.epochs * steps, steps),
-            CurveCallback(run.board, "fake_quant", bar, before),
-            _FoldedOnce(
+            MetricsCallback(run.summary_writer, "fake_quant", bar, before),
+            _FoldOnceCallback(
                 model,
-                {draw_file: config.log.deployed_every, draw_ranges: config.log.ranges_every},
+                {evaluate_file: config.log.deployed_every, write_ranges: config.log.ranges_every},
                 settings.epochs,
                 before,
             ),
         ]
-        augmentation = config.data.augmentation
-        splits = run.splits
-        with run.workers.replica_to_train(model, qat_twin) as trained:
-            result = fit(
-                trained,
-                splits.train,
-                splits.val,
-                settings,
-                seed=config.seed,
-                task=task,
-                augmentation=augmentation,
-                callbacks=watching,
-                strategy=run.workers.strategy,
-            )
-    return result.history
+        return fit_in_run(run, model, settings, callbacks, task=task, clone=qat_twin)
 
 
-class _FoldedOnce(EpochCallback):
-    """In one forward pass of the model that is exported: its weights are folded once an epoch, for all that look."""
+class _FoldOnceCallback(EpochCallback):
+    """Runs its actions in one pass of the exported model: its weights are folded once per epoch, for all of them."""
 
     def __init__(self, model: tf_keras.Model, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -149,12 +149,6 @@ class _FoldedOnce(EpochCallback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         with self._exported.float_variables.one_pass():
             super().on_epoch_end(epoch, logs)
-
-
-def _take_weights(model: tf_keras.Model, trained: tf_keras.Model) -> None:
-    """The model as it is now, outside of any strategy, under which nothing can be exported."""
-    if trained is not model:
-        model.set_weights(trained.get_weights())
 
 
 def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
@@ -170,17 +164,17 @@ def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
         reestimate_batch_norm(model, (inputs for inputs, _ in batches.take(REESTIMATION_BATCHES)))
 
 
-def _draw_start(
-    run: Run, exported: Exported, predictor: Predictor, float_model: FloatModel, watch: RangeWatch, same_file: bool
+def _write_start(
+    run: Run, exported: Exported, predictor: Predictor, float_model: FloatModel, monitor: RangeMonitor, same_file: bool
 ) -> None:
-    """Where the curves begin: calibrated, not yet trained; `same_file` where that is what PTQ exported."""
-    if not run.board.is_asked_for:
+    """Write the series' first points: calibrated, not trained yet; `same_file` where that is what PTQ exported."""
+    if not run.summary_writer.is_enabled:
         return
-    task, step = float_model.task, len(float_model.history)
-    start = evaluate(predictor, run.splits.val, task)
-    run.board.scalars("fake_quant", {f"{start.metric.name}/val": start.metric.value}, step)
-    watch(exported.model, step)
+    task, epoch = float_model.task, len(float_model.history)
+    initial = evaluate(predictor, run.splits.val, task)
+    run.summary_writer.add_scalars("fake_quant", {f"{initial.metric.name}/val": initial.metric.value}, epoch)
+    monitor(exported.model, epoch)
     if run.config.log.deployed_every and same_file:
-        draw_deployed(run, CURVE, run.file(BASELINE, rundir.MODEL_TFLITE).read_bytes(), task, step)
+        evaluate_on_val(run, DEPLOYED_RUN, run.file(BASELINE, rundir.MODEL_TFLITE).read_bytes(), task, epoch)
     elif run.config.log.deployed_every:
-        draw_converted(run, CURVE, exported, task, step, **conversion_options(run.config.quant))
+        convert_and_evaluate_on_val(run, DEPLOYED_RUN, exported, task, epoch, **conversion_options(run.config.quant))

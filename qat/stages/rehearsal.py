@@ -1,4 +1,4 @@
-"""What would otherwise fail only after the float training, tried before it, on the model as it is built."""
+"""A dry run before the float training of what would otherwise fail only after it, on the model as it is built."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ SAMPLES = 4  # enough for a converter that only has to say whether it can
 
 
 def check_quantization(run: Run, model: tf_keras.Model) -> None:
-    """Refuse what can be known of a model without converting it.
+    """Refuse a model for reasons that are known without converting it.
+
+    Args:
+        run: the run; `quant.*` says what the model is to become.
+        model: a built Keras model, not trained yet.
 
     Raises:
         CalibrationError: no usable calibration set.
@@ -31,7 +35,7 @@ def check_quantization(run: Run, model: tf_keras.Model) -> None:
         ConfigError: a QAT optimizer that cannot be made, layers that are not there.
     """
     quant = run.config.quant
-    if quant.name != STOCK:  # whose baseline alone is calibrated
+    if quant.name != STOCK:  # of stock only the baseline is calibrated
         check_calibration(run, infer_task(model, len(run.splits.class_names)))
     if quant.name in TRAINED_BY_US:
         check_quantizable(model, quant)
@@ -39,8 +43,12 @@ def check_quantization(run: Run, model: tf_keras.Model) -> None:
         make_optimizer(FitSettings.from_quant(quant, run.config.train), steps=1)
 
 
-def rehearse_conversion(run: Run, model: tf_keras.Model) -> None:
+def try_conversion(run: Run, model: tf_keras.Model) -> None:
     """Convert the model that has not been trained yet, as it will be converted afterwards.
+
+    Args:
+        run: the run; `quant.*` says what the model is to become.
+        model: a built Keras model, not trained yet.
 
     Raises:
         ModelError: ops that the converter leaves in float, or cannot take; a model that tfmot refuses, where it alone
@@ -48,18 +56,18 @@ def rehearse_conversion(run: Run, model: tf_keras.Model) -> None:
     """
     quant = run.config.quant
     if run.wants_stock:
-        _rehearse_stock(run, model)
+        _try_stock(run, model)
     quantizer = post_training_quantizer(quant.name)
-    if quant.name == STOCK or quantizer is None or _has_our_form(model, quant, quantizer.scheme):
+    if quant.name == STOCK or quantizer is None or _has_canonical_form(model, quant, quantizer.scheme):
         return
     with run.progress.work("rehearse the conversion"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few samples
-        few = run.splits.calibration.inputs(range(SAMPLES)) if quantizer.needs_calibration else None
+        samples = run.splits.calibration.inputs(range(SAMPLES)) if quantizer.needs_calibration else None
         options = {"engine": "tflite", "allow_float": quant.allow_float}
-        convert(model, calibration=few, scheme=quantizer.scheme, **options)
+        convert(model, calibration=samples, scheme=quantizer.scheme, **options)
 
 
-def _rehearse_stock(run: Run, model: tf_keras.Model) -> None:
+def _try_stock(run: Run, model: tf_keras.Model) -> None:
     try:
         with run.progress.work("ask tfmot"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -68,7 +76,7 @@ def _rehearse_stock(run: Run, model: tf_keras.Model) -> None:
         run.leave_out(STOCK_VARIANT, error)
 
 
-def _has_our_form(model: tf_keras.Model, quant: QuantConfig, scheme: str) -> bool:
+def _has_canonical_form(model: tf_keras.Model, quant: QuantConfig, scheme: str) -> bool:
     """Whether an int8 file is made of the canonical form, in which every op has an integer kernel."""
     if scheme != "int8" or quant.calibration.engine == "tflite":
         return False

@@ -1,4 +1,4 @@
-"""`report.html`: the run as one page, from what it found and what lies in its folder."""
+"""`report.html`: the run as one page, from its result and the files in its folder."""
 
 from __future__ import annotations
 
@@ -14,79 +14,81 @@ from qat.metrics import predicted_class
 from qat.plain_text import writable
 from qat.reporting import terminal
 from qat.reporting.colours import colour_of
-from qat.reporting.dashboard import run_names
+from qat.reporting.dashboard import name_runs
+from qat.reporting.figures import count_confusions
 from qat.reporting.line_chart import Line
-from qat.reporting.pictures import confusion
 from qat.reporting.report_page import Report, report_page
-from qat.reporting.verdict import next_steps
+from qat.reporting.verdict import suggest_commands
 from qat.results import RunResult
 from qat.stages.dashboard import MOST_CLASSES
-from qat.stages.deployed_variant import deployed_variant
-from qat.stages.provenance import overrides_of
+from qat.stages.deployed_variant import select_deployed_variant
+from qat.stages.provenance import read_overrides
 from qat.stages.run import Run
 
 _FEEDING = "feeding/feed.py"
 
 
-def write_report(run: Run, result: RunResult, answers: Mapping[str, Evaluation]) -> None:
-    """Written before `results.json`, so that a finished run has its page.
+def write_report(run: Run, result: RunResult, evaluations: Mapping[str, Evaluation]) -> None:
+    """Write `report.html`, before `results.json`, so that a finished run has its page.
 
     Args:
-        answers: of each variant's deployed file on test (of `float`: of the Keras model).
+        run: the run whose directory is written into.
+        result: its result.
+        evaluations: by variant, the deployed file's outputs on test (of `float`: those of the Keras model).
     """
-    yours, variant = deployed_variant(result)
-    near = terminal.near(run.folder)
+    variant_name, variant = select_deployed_variant(result)
+    folder = terminal.relative_to_cwd(run.folder)
     report = Report(
         result=result,
-        yours=yours,
-        folder=str(near),
+        variant_name=variant_name,
+        folder=str(folder),
         date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         command=_command(run),
-        curves=_lines(run, yours, f"{variant.metric.name}/val"),
-        losses=_lines(run, yours, "loss/val"),
-        confusions=_confusions(run, answers, yours),
-        layers=_json(run, yours, rundir.PARITY) or [],
-        sensitivity=_json(run, yours, "sensitivity.json") or [],
-        fed=_json(run, yours, rundir.MODEL_JSON),
-        snippet=_text(run, yours, _FEEDING),
+        metric_lines=_lines(run, variant_name, f"{variant.metric.name}/val"),
+        loss_lines=_lines(run, variant_name, "loss/val"),
+        confusions=_confusions(run, evaluations, variant_name),
+        layers=_json(run, variant_name, rundir.PARITY) or [],
+        sensitivity=_json(run, variant_name, "sensitivity.json") or [],
+        model_json=_json(run, variant_name, rundir.MODEL_JSON),
+        snippet=_text(run, variant_name, _FEEDING),
         sizes={path: (run.folder / path).stat().st_size for path in result.sha256},
-        steps=next_steps(result, yours, run.folder),
+        next_commands=suggest_commands(result, variant_name, run.folder),
     )
     rundir.write_text(run.folder / rundir.REPORT, writable(report_page(report)))
 
 
 def _command(run: Run) -> str | None:
     """None where the run was started from Python."""
-    overrides = overrides_of(run.folder)
+    overrides = read_overrides(run.folder)
     if overrides is None:
         return None
     return command("train", *overrides)
 
 
-def _lines(run: Run, yours: str, tag: str) -> list[Line]:
-    """The curves of one tag; those of files only where somebody asked for curves."""
-    names = run_names(run.config.quant.name, run.config.quant.beside)
-    shown = {
+def _lines(run: Run, variant_name: str, tag: str) -> list[Line]:
+    """The series of one tag, as lines; those of files only where files were evaluated during training."""
+    names = name_runs(run.config.quant.name, run.config.quant.beside)
+    sources = {
         "float": ("float", "float", False),
         "fake_quant": ("fake-quant", "fake_quant", False),
         "ptq": (f"{names['ptq']} file", names["ptq"], True),
-        "deployed": (f"{yours} file", yours, False),
+        "deployed": (f"{variant_name} file", variant_name, False),
     }
     lines = []
-    for kind, (name, variant, dashed) in shown.items():
-        points = run.board.curves.get((names[kind], tag))
+    for key, (name, variant, dashed) in sources.items():
+        points = run.summary_writer.series.get((names[key], tag))
         if points:
             lines.append(Line(name, colour_of(variant), tuple((float(x), y) for x, y in points), dashed))
     return lines
 
 
-def _confusions(run: Run, answers: Mapping[str, Evaluation], yours: str) -> dict[str, Any]:
+def _confusions(run: Run, evaluations: Mapping[str, Evaluation], variant_name: str) -> dict[str, Any]:
     classes = len(run.splits.class_names)
-    if answers[yours].accuracy is None or classes > MOST_CLASSES:
+    if evaluations[variant_name].accuracy is None or classes > MOST_CLASSES:
         return {}
     labels = run.splits.test.labels
-    sides = dict.fromkeys(("float", yours))
-    return {side: confusion(labels, predicted_class(answers[side].scores), classes) for side in sides}
+    names = dict.fromkeys(("float", variant_name))
+    return {side: count_confusions(labels, predicted_class(evaluations[side].scores), classes) for side in names}
 
 
 def _json(run: Run, variant: str, name: str) -> Any:

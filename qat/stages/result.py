@@ -1,4 +1,4 @@
-"""The end of a run: results.json, written once and last, and what is said about it."""
+"""The end of a run: results.json, written once and last, and what is printed of it."""
 
 from __future__ import annotations
 
@@ -8,41 +8,51 @@ from collections.abc import Mapping, Sequence
 from qat import rundir
 from qat.commands import command
 from qat.errors import ParityError
-from qat.reporting import markdown_table, open_address, open_command, print_table, terminal
-from qat.reporting.parity_table import MOST_SHOWN, layers_text
-from qat.reporting.verdict import next_steps, verdict_sentences, worse_than_noise
+from qat.reporting import print_table, tensorboard_command, tensorboard_url, terminal, variants_markdown
+from qat.reporting.parity_table import MOST_LAYERS, format_layers
+from qat.reporting.verdict import describe_losses, format_verdict, suggest_commands
 from qat.results import RunResult, Variant
-from qat.stages.deployed_variant import deployed_variant
+from qat.stages.deployed_variant import select_deployed_variant
 from qat.stages.float_model import FloatModel
-from qat.stages.provenance import git_commit, machine, versions
-from qat.stages.qat import QatModel
+from qat.stages.provenance import describe_machine, git_commit, package_versions
+from qat.stages.qat import TrainedVariant
 from qat.stages.run import Run
 from qat.variants import STOCK, STOCK_VARIANT, VARIANTS
 
 
 def collect_result(
-    run: Run, variants: Mapping[str, Variant], float_model: FloatModel, trained: Sequence[QatModel]
+    run: Run, variants: Mapping[str, Variant], float_model: FloatModel, trained_variants: Sequence[TrainedVariant]
 ) -> RunResult:
-    """Everything that the run found and everything that made it."""
+    """Everything that the run measured, and everything that it was made by.
+
+    Args:
+        run: the finished run.
+        variants: each deployed file's metrics on test, by name.
+        float_model: its history and origin.
+        trained_variants: the quantization-aware models; ours has the config with the layers that `auto_skip` found.
+
+    Returns:
+        What results.json holds.
+    """
     config, splits = run.config, run.splits
-    for each in trained:
+    for each in trained_variants:
         if each.ours:
             config = dataclasses.replace(config, quant=each.quant)
     commit, dirty = git_commit()
     histories = {"float": float_model.history}
-    histories |= {"qat" if each.ours else STOCK: each.history for each in trained}
+    histories |= {"qat" if each.ours else STOCK: each.history for each in trained_variants}
     return RunResult(
         variants=variants,
         left_out=run.left_out,
         seeds={"seed": config.seed, "split_seed": config.data.split_seed},
-        versions=versions(),
+        versions=package_versions(),
         config=dataclasses.asdict(config),
         sha256=_digests(run),
         git_commit=commit,
         git_dirty=dirty,
         splits={each.name: len(each) for each in (splits.train, splits.val, splits.calibration, splits.test)},
         class_names=splits.class_names,
-        machine=machine(),
+        machine=describe_machine(),
         calibration_indices=tuple(int(index) for index in splits.calibration_indices),
         skipped_files=splits.skipped,
         histories=histories,
@@ -52,58 +62,77 @@ def collect_result(
 
 
 def write_result(run: Run, result: RunResult) -> None:
-    """`results.json`: what stands in it is a finished run."""
-    run.board.text("float", "results", markdown_table(result.variants))
+    """Write `results.json`; a folder that holds it is a finished run.
+
+    Args:
+        run: the run whose directory is written into.
+        result: from `collect_result`, with the digests of the cards.
+    """
+    run.summary_writer.add_text("float", "results", variants_markdown(result.variants))
     rundir.write_json(run.folder / rundir.RESULTS, result.to_dict())
 
 
-def show_result(run: Run, result: RunResult) -> None:
-    """The table, and in words: which file is the user's, what it is worth, where it lies, what to do next."""
-    say, near = run.progress.say, terminal.near
+def print_result(run: Run, result: RunResult) -> None:
+    """Print the table, and in words: which file was asked for, its metrics and path, and commands to run next.
+
+    Args:
+        run: the run; `log.progress` off prints no table.
+        result: its result.
+    """
+    say, relative_to_cwd = run.progress.say, terminal.relative_to_cwd
     if run.progress.mode != "off":
         print_table(result.variants)
-        _show_layers(run, deployed_variant(result)[0])
+        _print_layers(run, select_deployed_variant(result)[0])
     for name, reason in run.left_out.items():
         say(f"{name} is left out: {reason}")
-    yours, variant = deployed_variant(result)
-    worth, *rest = verdict_sentences(result, yours)
-    say(f"\n{worth}\n  {near(run.folder / variant.file)}")
-    for sentence in [*rest, *worse_than_noise(result, yours)]:
+    variant_name, variant = select_deployed_variant(result)
+    headline, *others = format_verdict(result, variant_name)
+    say(f"\n{headline}\n  {relative_to_cwd(run.folder / variant.file)}")
+    for sentence in [*others, *describe_losses(result, variant_name)]:
         say(sentence)
-    say(f"Report, for a browser:\n  {near(run.folder / rundir.REPORT)}")
-    say(f"All numbers, for programs:\n  {near(run.folder / rundir.RESULTS)}")
-    for purpose, line in next_steps(result, yours, run.folder):
+    say(f"Report, for a browser:\n  {relative_to_cwd(run.folder / rundir.REPORT)}")
+    say(f"All numbers, for programs:\n  {relative_to_cwd(run.folder / rundir.RESULTS)}")
+    for purpose, line in suggest_commands(result, variant_name, run.folder):
         say(f"{purpose}:\n  {line}")
     if run.config.log.tensorboard:
-        say(f"Curves:\n  {open_command(run.folder / rundir.TENSORBOARD)}\nthen open\n  {open_address()}")
-    for logger in run.board.loggers:
-        say("\n".join(logger.told()))
+        say(f"Curves:\n  {tensorboard_command(run.folder / rundir.TENSORBOARD)}\nthen open\n  {tensorboard_url()}")
+    for logger in run.summary_writer.loggers:
+        say("\n".join(logger.describe()))
 
 
-def _show_layers(run: Run, variant: str) -> None:
-    """Where the training step departs most from the file, which `predict` equals."""
+def _print_layers(run: Run, variant: str) -> None:
+    """Print the layers where the training step departs most from the file, which `predict` equals."""
     path = run.file(variant, rundir.PARITY)
     if path.is_file():
         layers = rundir.read_json(path)
         run.progress.say(
             f"\nLayer by layer, the codes in which {variant} differs from predict and from the training step:"
         )
-        print(layers_text(layers, terminal.width()), flush=True)
-        if len(layers) > MOST_SHOWN:
-            run.progress.say(f"These {MOST_SHOWN} of {len(layers)} differ most in training; all are in the report.")
+        print(format_layers(layers, terminal.width()), flush=True)
+        if len(layers) > MOST_LAYERS:
+            run.progress.say(f"These {MOST_LAYERS} of {len(layers)} differ most in training; all are in the report.")
 
 
-def keep_files(run: Run, result: RunResult) -> None:
-    """Give the loggers results, page, and each variant's file with its contract and card; models for Keras stay."""
+def log_files(run: Run, result: RunResult) -> None:
+    """Give the loggers results, page, and each variant's file with its contract and card; Keras models are left out.
+
+    Args:
+        run: the run, whose loggers take the files.
+        result: names the files.
+    """
     paths = [run.folder / rundir.RESULTS, run.folder / rundir.REPORT]
     for name, variant in result.variants.items():
         paths += [run.folder / variant.file, run.file(name, rundir.MODEL_JSON), run.file(name, rundir.CARD)]
-    for logger in run.board.loggers:
-        logger.files(run.folder, [path for path in paths if path.is_file()])
+    for logger in run.summary_writer.loggers:
+        logger.log_files(run.folder, [path for path in paths if path.is_file()])
 
 
 def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
-    """Hold deployed files to their models; stock tfmot's departure is said and never ends a run.
+    """Compare each file's parity with the thresholds; stock tfmot's is printed and never ends a run.
+
+    Args:
+        run: the run; `parity.enforce` says whether a file that departs ends it.
+        variants: each deployed file, by name.
 
     Raises:
         ParityError: (exit code 4) a file of ours departs from its model, and parity.enforce is not false.
@@ -112,14 +141,14 @@ def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
         if variant.parity is not None and not variant.parity.passed:
             broken = "; ".join(variant.parity.broken)
             message = f"{name}: the deployed file departs from its fake-quant model: {broken}"
-            why = f"Why:\n  {command('diagnose', run=terminal.near(run.folder))}"
+            why = f"Why:\n  {command('diagnose', run=terminal.relative_to_cwd(run.folder))}"
             if run.config.parity.enforce and name != STOCK_VARIANT:
                 raise ParityError(f"{message}. All files are written; parity.enforce=false lets such a run pass. {why}")
-            shown = " It is stock tfmot's, shown and not enforced." if name == STOCK_VARIANT else ""
-            run.progress.say(f"{message}.{shown} {why}")
+            note = " It is stock tfmot's, shown and not enforced." if name == STOCK_VARIANT else ""
+            run.progress.say(f"{message}.{note} {why}")
 
 
 def _digests(run: Run) -> dict[str, str]:
-    """SHA-256 of every model and of what stands beside it."""
-    files = [path for name in VARIANTS for path in sorted((run.folder / name).rglob("*")) if path.is_file()]
-    return {path.relative_to(run.folder).as_posix(): rundir.sha256(path) for path in files}
+    """SHA-256 of every file in the variants' folders, by its path in the run's directory."""
+    log_files = [path for name in VARIANTS for path in sorted((run.folder / name).rglob("*")) if path.is_file()]
+    return {path.relative_to(run.folder).as_posix(): rundir.sha256(path) for path in log_files}

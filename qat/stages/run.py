@@ -1,4 +1,4 @@
-"""What every stage of one run is handed: the config, the data, the folder, and where to show progress."""
+"""What every stage of a run gets: config, data, folder, progress, and writers of metrics."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from qat import data, rundir
 from qat.config import Config, LogConfig
 from qat.data import Splits
 from qat.errors import DataError, ModelError, QatError, RunDirError
-from qat.reporting import Board, Progress
+from qat.reporting import Progress, SummaryWriter
 from qat.reporting.dashboard import begin_runs
-from qat.stages.loggers import loggers_of
+from qat.results import Metric
+from qat.stages.loggers import make_loggers
 from qat.stages.session import begin_session
 from qat.training.cluster import is_chief
 from qat.training.settings import describe_oversized_batches
@@ -29,17 +30,28 @@ STOCK_OPTIONS = {"engine": "tflite", "allow_float": True}  # of `convert`: what 
 
 @dataclass(frozen=True)
 class Run:
+    """One run: its config, folder and data, where progress and metrics go, and what the stages leave for its end."""
+
     config: Config
     folder: Path
     splits: Splits
     progress: Progress
-    board: Board
+    summary_writer: SummaryWriter
     workers: Workers = field(default_factory=Workers)
-    known: dict[str, float] = field(default_factory=dict)  # what one drawing measured and the next ones need again
-    left_out: dict[str, str] = field(default_factory=dict)  # variant that was to be compared with -> why there is none
-    remarks: list[str] = field(default_factory=list)  # warnings that are worth being said again at the end
+    measured: dict[str, Metric] = field(default_factory=dict)  # metrics that are measured once and needed again
+    left_out: dict[str, str] = field(default_factory=dict)  # variant to compare with -> why there is none
+    remarks: list[str] = field(default_factory=list)  # warnings that are repeated at the end
 
     def file(self, variant: str, name: str) -> Path:
+        """The path `<folder>/<variant>/<name>`, whether it is there or not.
+
+        Args:
+            variant: name of the variant's folder, as `float`.
+            name: of the file, or "" for the folder.
+
+        Returns:
+            The path; nothing is made.
+        """
         return self.folder / variant / name
 
     @property
@@ -47,17 +59,18 @@ class Run:
         return STOCK in (self.config.quant.name, *self.config.quant.beside)
 
     def leave_out(self, variant: str, error: QatError) -> None:
-        """Go on without a variant that is there to compare with: the reason is kept, and said.
+        """Go on without a variant that is there to compare with: the reason is kept and printed.
 
         Args:
-            variant: of stock tfmot beside ours; beside stock alone, of the PTQ that is its baseline.
+            variant: stock tfmot's, where ours is trained too; of stock alone, the PTQ that is its baseline.
+            error: why there is none.
 
         Raises:
             QatError: `error`, where the variant is one that the run cannot go without.
         """
         if variant != (BASELINE if self.config.quant.name == STOCK else STOCK_VARIANT):
             if variant == STOCK_VARIANT and isinstance(error, ModelError):
-                advice = f"To train ours and have this reason beside it: quant=qat 'quant.beside=[{STOCK}]'"
+                advice = f"To train ours and have this reason in its results: quant=qat 'quant.beside=[{STOCK}]'"
                 raise ModelError(f"{error}. {advice}") from error
             raise error
         for file in self.file(variant, "").glob("model*.tflite"):
@@ -68,35 +81,50 @@ class Run:
 
 @contextmanager
 def begin(config: Config, folder: Path) -> Iterator[Run]:
-    """Seed and clear the process, claim the folder, load the data. Only what the chief writes is kept."""
+    """Seed and clear the process, claim the folder, load the data. Only what the chief writes is kept.
+
+    Args:
+        config: the resolved config.
+        folder: the run's directory; what an unfinished run left in it is cleared.
+
+    Yields:
+        The run, while its folder is claimed and its event files are open.
+
+    Raises:
+        RunDirError: the folder is in use, or holds a finished run.
+        DataError: data that cannot be used.
+    """
     _refuse_own_folder(config, folder)
     if config.train.strategy != "multiworker" or is_chief():
         yield from _begin(config, folder)
         return
     silent = replace(config, log=LogConfig(progress="off", deployed_every=0))
-    with TemporaryDirectory(prefix="qat-worker-") as thrown_away:
-        yield from _begin(silent, Path(thrown_away))
+    with TemporaryDirectory(prefix="qat-worker-") as scratch_folder:
+        yield from _begin(silent, Path(scratch_folder))
 
 
 def _begin(config: Config, folder: Path) -> Iterator[Run]:
     progress = Progress(config.log.progress)
-    with rundir.claim(folder), Board(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as board:
+    with (
+        rundir.claim(folder),
+        SummaryWriter(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as summary_writer,
+    ):
         workers = begin_session(config.seed, config.train.threads, config.train.strategy)
-        wanted = config.quant.calibration.samples if QUANTIZERS[config.quant.name].needs_calibration else 0
+        samples = config.quant.calibration.samples if QUANTIZERS[config.quant.name].needs_calibration else 0
         with progress.work("load data"):
-            splits = data.load(config.data, wanted, config.seed)
+            splits = data.load(config.data, samples, config.seed)
         _refuse_one_class(config, splits)
-        for told in describe_oversized_batches(len(splits.train), config.train, config.quant):
-            warnings.warn(told, stacklevel=2)
-        board.loggers += loggers_of(config, folder)
-        begin_runs(board, config.quant.name, config.quant.beside)
+        for message in describe_oversized_batches(len(splits.train), config.train, config.quant):
+            warnings.warn(message, stacklevel=2)
+        summary_writer.loggers += make_loggers(config, folder)
+        begin_runs(summary_writer, config.quant.name, config.quant.beside)
         sizes = ", ".join(f"{split.name} {len(split)}" for split in (splits.train, splits.val, splits.test))
         progress.say(f"{config.data.name}: {sizes}, calibration {len(splits.calibration)} of train")
         for skipped in splits.skipped:
             progress.say(f"left out: {skipped}")
         if workers.strategy is not None:
             progress.say(f"train.strategy={config.train.strategy}: {workers}")
-        yield Run(config, folder, splits, progress, board, workers)
+        yield Run(config, folder, splits, progress, summary_writer, workers)
         workers.leave_together()
 
 
@@ -106,10 +134,10 @@ def _refuse_one_class(config: Config, splits: Splits) -> None:
         return  # judged by its own measure: `evaluation.check_kinds`
     present = np.unique(splits.train.labels)
     if len(splits.class_names) < 2 or (len(present) < 2 and config.data.normal_class is None):
-        named = ", ".join(splits.class_names[label] for label in present)
+        class_list = ", ".join(splits.class_names[label] for label in present)
         raise DataError(
-            f"data={config.data.name}: train holds one class alone ({named}), and a classifier wants two at least. "
-            "Give more data, or label it otherwise; to learn what is normal, choose model=autoencoder "
+            f"data={config.data.name}: train holds one class alone ({class_list}), and a classifier wants two at "
+            "least. Give more data, or label it otherwise; to learn what is normal, choose model=autoencoder "
             "data.normal_class=0 and bring a val and a test set with both kinds"
         )
 

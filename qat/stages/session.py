@@ -14,15 +14,20 @@ from qat.training.workers import Workers, begin_workers
 def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Workers:
     """Forget earlier graphs and layer names, seed Python, NumPy and TensorFlow, set TensorFlow's threads.
 
+    Args:
+        seed: of all three, 0 to 2^32 - 1.
+        threads: of TensorFlow, within and between ops; None leaves what is set.
+        strategy: `train.strategy`: none, mirrored or multiworker.
+
     Returns:
-        The workers of `train.strategy`, which find each other before TensorFlow computes anything.
+        The workers of the strategy, which find each other before TensorFlow computes anything.
 
     Raises:
         ConfigError: this process already computes with another number of threads; TensorFlow sets it once.
     """
     _set_threads(threads)
     workers = begin_workers(strategy)
-    # said, not only meant: else a first switch of it elsewhere has every graph optimized once more
+    # set explicitly: else the first change of it elsewhere has every graph optimized once more
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
     tf_keras.backend.clear_session()
     gc.collect()
@@ -39,5 +44,5 @@ def _set_threads(threads: int | None) -> None:
     except RuntimeError as error:
         raise ConfigError(
             f"train.threads={threads}: this process already computes with another number of threads, and TensorFlow "
-            "sets it once a process. Give all jobs of a sweep the same number, or run them in processes of their own."
+            "sets it once per process. Give all jobs of a sweep the same number, or run them in processes of their own."
         ) from error

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from qat.reporting import Board
-from qat.reporting.dashboard import begin_runs, layout, run_of
-from qat.reporting.pictures import against_png, sqnr_png
-from qat.reporting.tensorboard import open_address
+from qat.reporting import SummaryWriter
+from qat.reporting.dashboard import begin_runs, build_layout, select_run
+from qat.reporting.figures import draw_metric_against_cost, draw_sqnr
+from qat.reporting.tensorboard import tensorboard_url
 from qat.results import Metric, Variant
 from qat.stages.compare import write_comparison
 from tests.browser.chromium import PROGRAM, Chromium
@@ -21,38 +21,44 @@ pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="no Chromium on the PATH (Debian: apt-get install chromium)"),
 ]
 
-CURVES = {
+SERIES = {
     "float": [(1, 0.5), (2, 0.9)],
     "fake_quant": [(2, 0.85), (3, 0.88)],
     "deployed_int8": [(2, 0.84), (3, 0.87)],
     "ptq_int8": [(2, 0.8), (3, 0.8)],
 }
 METRICS = ["test/accuracy", "test/drop_points", "test/size_kib", "test/latency_ms", "test/integer_only"]
-WORTH = {"float": (0.91, 800.0, 0.3), "ptq_int8": (0.8, 210.5, 0.2), "qat_int8": (0.875, 215.25, 0.2)}
+METRICS_OF_VARIANT = {"float": (0.91, 800.0, 0.3), "ptq_int8": (0.8, 210.5, 0.2), "qat_int8": (0.875, 215.25, 0.2)}
 
 
-def write_board(folder, seed):
-    """A job's board with numbers that are known."""
+def write_events(folder, seed):
+    """A job's event files with numbers that are known."""
     variants = {
         name: Variant(Metric("accuracy", v), "f", int(kib * 1024), name != "float", "int8", "int8", latency_ms=ms)
-        for name, (v, kib, ms) in WORTH.items()
+        for name, (v, kib, ms) in METRICS_OF_VARIANT.items()
     }
-    with Board(folder) as board:
-        begin_runs(board, "qat")
-        for curve, points in CURVES.items():
+    with SummaryWriter(folder) as writer:
+        begin_runs(writer, "qat")
+        for run, points in SERIES.items():
             for step, value in points:
-                board.scalars(curve, {"accuracy/val": value + seed / 100}, step)
+                writer.add_scalars(run, {"accuracy/val": value + seed / 100}, step)
         for layer in ("conv", "logits"):
-            board.scalars("fake_quant", {f"ranges/{layer}/min": -1.0, f"ranges/{layer}/max": 2.0 + seed}, 2)
-        for name, (value, kib, ms) in WORTH.items():
-            board.session(run_of(name, "qat"), {"variant": name, "seed": seed, "quant.name": "qat", "same": 1})
+            writer.add_scalars("fake_quant", {f"ranges/{layer}/min": -1.0, f"ranges/{layer}/max": 2.0 + seed}, 2)
+        for name, (value, kib, ms) in METRICS_OF_VARIANT.items():
+            writer.add_hparams_session(
+                select_run(name, "qat"), {"variant": name, "seed": seed, "quant.name": "qat", "same": 1}
+            )
             found = {"test/accuracy": value, "test/drop_points": 100 * (0.91 - value), "test/size_kib": kib}
-            board.scalars(run_of(name, "qat"), found | {"test/latency_ms": ms, "test/integer_only": name != "float"}, 3)
+            writer.add_scalars(
+                select_run(name, "qat"), found | {"test/latency_ms": ms, "test/integer_only": name != "float"}, 3
+            )
         sizes = {name: each.size_bytes / 1024 for name, each in variants.items()}
-        board.picture("float", "files/accuracy against size", against_png(variants, sizes, "size, KiB"))
-        board.picture("deployed_int8", "layers/SQNR of each layer", sqnr_png({"grid": {"conv": 40.0}}))
-        board.experiment("float", {"variant": True, "same": False, "quant.name": False, "seed": True}, METRICS)
-        board.layout("float", layout("accuracy", ["conv", "logits"]))
+        writer.add_image("float", "files/accuracy against size", draw_metric_against_cost(variants, sizes, "size, KiB"))
+        writer.add_image("deployed_int8", "layers/SQNR of each layer", draw_sqnr({"grid": {"conv": 40.0}}))
+        writer.add_hparams_experiment(
+            "float", {"variant": True, "same": False, "quant.name": False, "seed": True}, METRICS
+        )
+        writer.add_layout("float", build_layout("accuracy", ["conv", "logits"]))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,7 @@ def address(tmp_path_factory):
     """A TensorBoard over two jobs."""
     sweep = tmp_path_factory.mktemp("sweep")
     for job in range(2):
-        write_board(sweep / str(job) / "tensorboard", job)
+        write_events(sweep / str(job) / "tensorboard", job)
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(sweep), "--port", "0", "--host", "127.0.0.1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
         found = None
@@ -78,13 +84,13 @@ def browser():
 
 
 def test_the_printed_address_opens_filled_charts_with_one_colour_a_curve_in_all_jobs(address, browser):
-    browser.open(address + open_address().partition("6006/")[2])
+    browser.open(address + tensorboard_url().partition("6006/")[2])
     rows = "[...document.querySelectorAll('runs-data-table tb-data-table-content-row')]"
     browser.wait(f"{rows}.length === 8 && document.querySelectorAll('scalar-card line-chart').length === 1")
     of_row = "r.dataset.id, r.querySelector('button').style.backgroundColor, r.querySelector('input').checked"
     told = f"{rows}.map(r => [{of_row}])"
     browser.wait(f"{told}.every(([name, colour, ticked]) => colour && ticked)")
-    colours = {curve: {colour for id, colour, _ in browser.ask(told) if id.endswith(f"/{curve}")} for curve in CURVES}
+    colours = {run: {colour for id, colour, _ in browser.ask(told) if id.endswith(f"/{run}")} for run in SERIES}
     assert [len(found) for found in colours.values()] == [1] * 4
     assert len(set.union(*colours.values())) == 4
     assert colours["deployed_int8"] == {"rgb(18, 181, 203)"}  # QAT is blue, as everywhere
@@ -102,12 +108,12 @@ def test_float_fake_quant_and_files_are_drawn_on_one_chart_with_their_numbers_an
         f"const chart = {charts}[0]._chart; return Object.entries(chart.name2datasets).map(([name, d]) =>"
         " [name, chart.colorScale.scale(name), d.data().map(p => [p.step, p.scalar])]);"
     )
-    drawn = {re.search(r"\((\d)/tensorboard/(\w+)\)", name).groups(): (colour, data) for name, colour, data in found}
+    series = {re.search(r"\((\d)/tensorboard/(\w+)\)", name).groups(): (colour, data) for name, colour, data in found}
     for job in "01":
-        assert len({drawn[job, curve][0] for curve in CURVES}) == 4
-    for curve, points in CURVES.items():
+        assert len({series[job, run][0] for run in SERIES}) == 4
+    for run, points in SERIES.items():
         for job in range(2):
-            steps, values = zip(*drawn[str(job), curve][1], strict=True)
+            steps, values = zip(*series[str(job), run][1], strict=True)
             assert list(steps) == [step for step, _ in points]
             assert list(values) == pytest.approx([value + job / 100 for _, value in points])
     lines = (

@@ -10,8 +10,8 @@ import pytest
 from qat.comparison import collect, compare_runs
 from qat.diagnosis import Diagnosis
 from qat.diagnosis.diagnosis import Cause, Rung, Samples
-from qat.reporting.comparison_charts import charts
-from qat.reporting.comparison_page import page
+from qat.reporting.comparison_charts import build_charts
+from qat.reporting.comparison_page import comparison_page
 from qat.reporting.diagnosis_page import Circumstances, diagnosis_page
 from qat.reporting.line_chart import Line
 from qat.reporting.report_page import Report, report_page
@@ -35,8 +35,8 @@ def report(folder):
     return report_page(
         Report(
             result, "float", LONG, "2026-11-28", f"python -m qat.train {LONG}",
-            curves=[Line("float", "#000000", ((1, 0.5), (2, 0.9)))], confusions={"float": counts},
-            sensitivity=[{"layer": LONG, "sqnr_db": 20.0}], steps=[("Next", LONG)],
+            metric_lines=[Line("float", "#000000", ((1, 0.5), (2, 0.9)))], confusions={"float": counts},
+            sensitivity=[{"layer": LONG, "sqnr_db": 20.0}], next_commands=[("Next", LONG)],
         )
     )  # fmt: skip
 
@@ -48,7 +48,7 @@ def comparison(folder):
             written(folder / f"{model[:9]}{seed}", seed=seed, config=config, latency=0.1)
     (folder / "half" / "float").mkdir(parents=True)
     found = compare_runs(collect([folder]))
-    return page(found, [chart for _, chart in charts(found)], folder)
+    return comparison_page(found, [chart for _, chart in build_charts(found)], folder)
 
 
 def diagnosis(folder):

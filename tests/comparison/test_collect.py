@@ -14,17 +14,17 @@ def reasons(*folders):
 
 
 def test_runs_are_found_in_a_run_a_sweep_and_a_tree_of_sweeps(tmp_path, write_run):
-    for place in ("day/sweep/0", "day/sweep/1", "day/other/quant=qat,seed=1"):
-        write_run(tmp_path / place)
+    for folder in ("day/sweep/0", "day/sweep/1", "day/other/quant=qat,seed=1"):
+        write_run(tmp_path / folder)
     assert len(collect([tmp_path / "day/sweep/0"]).runs) == 1
     assert len(collect([tmp_path / "day/sweep"]).runs) == 2
-    found = collect([tmp_path])
-    assert [run.folder.relative_to(tmp_path).as_posix() for run in found.runs] == [
+    collected = collect([tmp_path])
+    assert [run.folder.relative_to(tmp_path).as_posix() for run in collected.runs] == [
         "day/other/quant=qat,seed=1",
         "day/sweep/0",
         "day/sweep/1",
     ]
-    assert found.refused == ()
+    assert collected.refused == ()
 
 
 RESULT = {"variants": {}, "seeds": {}, "versions": {}, "config": {}, "sha256": {}}
@@ -63,13 +63,13 @@ def test_a_broken_result_is_named_with_what_is_wrong(content, reason, tmp_path, 
     broken = tmp_path / "sweep" / "broken"
     broken.mkdir()
     (broken / "results.json").write_bytes(content.encode("latin-1"))
-    found = collect([tmp_path / "sweep"])
-    assert [run.folder.name for run in found.runs] == ["good"]
-    assert [each.folder.name for each in found.refused] == ["broken"]
-    assert reason in found.refused[0].reason
+    collected = collect([tmp_path / "sweep"])
+    assert [run.folder.name for run in collected.runs] == ["good"]
+    assert [each.folder.name for each in collected.refused] == ["broken"]
+    assert reason in collected.refused[0].reason
 
 
-def test_unfinished_failed_running_and_foreign_folders_are_told_apart(tmp_path, write_run):
+def test_unfinished_failed_running_and_foreign_folders_are_distinguished(tmp_path, write_run):
     sweep = tmp_path / "sweep"
     write_run(sweep / "good")
     (sweep / "killed" / "float").mkdir(parents=True)
@@ -82,14 +82,14 @@ def test_unfinished_failed_running_and_foreign_folders_are_told_apart(tmp_path, 
     (sweep / "other" / ".hydra" / "hydra.yaml").write_text("hydra:\n  job:\n    name: diagnose\n")
     (sweep / "notes" / "deep").mkdir(parents=True)
     with rundir.claim(sweep / "running"):
-        found = reasons(sweep)
-    assert found["killed"].startswith("unfinished: it has no results.json")
-    assert found["copied"].startswith("unfinished")
-    assert found["failed"] == "unfinished: the job failed. DataError: no labels"
-    assert found["running"].startswith("still running")
-    assert found["other"].startswith("written by qat.diagnose")
-    assert found["notes"].startswith("no run of qat: there is no results.json in it or below it")
-    assert "deep" not in found
+        collected = reasons(sweep)
+    assert collected["killed"].startswith("unfinished: it has no results.json")
+    assert collected["copied"].startswith("unfinished")
+    assert collected["failed"] == "unfinished: the job failed. DataError: no labels"
+    assert collected["running"].startswith("still running")
+    assert collected["other"].startswith("written by qat.diagnose")
+    assert collected["notes"].startswith("no run of qat: there is no results.json in it or below it")
+    assert "deep" not in collected
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, write_run, monkeypatch):
@@ -110,9 +110,9 @@ def test_a_loop_of_links_ends_and_a_run_counts_once(tmp_path, write_run):
     write_run(tmp_path / "a" / "0")
     (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
     (tmp_path / "a" / "again").symlink_to(tmp_path / "a" / "0")
-    found = collect([tmp_path / "a", tmp_path / "a" / "0"])
-    assert len(found.runs) == 1
-    assert "given twice, or below another one" in found.refused[-1].reason
+    collected = collect([tmp_path / "a", tmp_path / "a" / "0"])
+    assert len(collected.runs) == 1
+    assert "given twice, or below another one" in collected.refused[-1].reason
 
 
 def test_the_page_of_an_earlier_comparison_is_no_run_and_not_counted_as_one_left_out(tmp_path, write_run):
@@ -129,5 +129,5 @@ def test_pages_of_comparisons_are_passed_over_also_the_one_that_is_being_made(tm
     being_made = tmp_path / "compare" / "day" / "time" / ".hydra"
     being_made.mkdir(parents=True)
     (being_made / "hydra.yaml").write_text("hydra:\n  job:\n    name: compare\n")
-    found = collect([tmp_path])
-    assert (len(found.runs), found.refused) == (1, ())
+    collected = collect([tmp_path])
+    assert (len(collected.runs), collected.refused) == (1, ())

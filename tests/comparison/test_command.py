@@ -1,4 +1,4 @@
-"""The command: files, exit codes, a page that stands alone and holds no markup of others; no TensorFlow."""
+"""The command: files, exit codes, a self-contained page without markup of others; no TensorFlow."""
 
 import csv
 import json
@@ -19,14 +19,14 @@ from qat.stages.compare import compare, write_comparison
 EVIL = "<script>alert('x')</script>\"|`$&"
 
 
-def door(*arguments, cwd):
+def run_command(*arguments, cwd):
     command = [sys.executable, "-X", "importtime", "-m", "qat.compare", *arguments]
     where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(command, cwd=cwd, env=where, capture_output=True, text=True, timeout=120)
 
 
-def told(done):
-    return "\n".join(line for line in done.stderr.splitlines() if line.startswith(("qat:", "  ", "Give")))
+def error_lines(process):
+    return "\n".join(line for line in process.stderr.splitlines() if line.startswith(("qat:", "  ", "Give")))
 
 
 class Page(HTMLParser):
@@ -47,7 +47,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def hostile(tmp_path, write_run):
-    """A sweep whose every text is markup, beside a broken run."""
+    """A sweep whose every text is markup, with a broken run."""
     runs = tmp_path / "runs"
     for seed in range(2):
         write_run(
@@ -94,21 +94,21 @@ def test_all_files_say_the_same_and_none_leaves_a_directory_out(tmp_path, write_
     words = (out / "table.md").read_text() + "".join(Page((out / "index.html").read_text()).text)
     for shown in ("96.10 ± 0.25 %", "2.5 ms", "+1.10 ± 0.25 points", "no run of qat", "Student's t with (seeds - 1)"):
         assert words.count(shown) >= 2, shown
-    pictures = {path.stem: path.read_bytes()[:4] for path in out.glob("*.png")}
-    assert pictures == dict.fromkeys(("metric_against_size", "metric_against_latency", "drop"), b"\x89PNG")
+    figures = {path.stem: path.read_bytes()[:4] for path in out.glob("*.png")}
+    assert figures == dict.fromkeys(("metric_against_size", "metric_against_latency", "drop"), b"\x89PNG")
 
 
-def test_tensorboard_has_the_pictures_and_the_table_once(tmp_path, write_run):
+def test_tensorboard_has_the_figures_and_the_table_once(tmp_path, write_run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     write_run(tmp_path / "runs" / "0")
     for _ in range(2):
         write_comparison([tmp_path / "runs"], tmp_path / "out")
     (file,) = (tmp_path / "out" / "tensorboard" / "comparison").iterdir()
-    found = EventAccumulator(str(file)).Reload()
-    assert found.Tags()["tensors"] == ["configurations", "comparison/metric against size", "comparison/drop"]
-    picture = found.Tensors("comparison/drop")[0].tensor_proto.string_val[2]
-    assert picture == (tmp_path / "out" / "drop.png").read_bytes()
+    events = EventAccumulator(str(file)).Reload()
+    assert events.Tags()["tensors"] == ["configurations", "comparison/metric against size", "comparison/drop"]
+    image = events.Tensors("comparison/drop")[0].tensor_proto.string_val[2]
+    assert image == (tmp_path / "out" / "drop.png").read_bytes()
 
 
 def test_no_finished_run_is_an_error_after_all_files_are_written(tmp_path):
@@ -121,16 +121,20 @@ def test_no_finished_run_is_an_error_after_all_files_are_written(tmp_path):
 def test_the_command_writes_into_its_own_folder_without_tensorflow(tmp_path, write_run):
     for seed in range(2):
         write_run(tmp_path / "runs" / str(seed), seed=seed)
-    done = door("runs=[runs,runs/0]", "filter=variant=qat_int8 and size<30000", "hydra.run.dir=out", cwd=tmp_path)
-    assert done.returncode == 0, told(done)
-    assert done.stdout.splitlines()[0] == (
+    process = run_command(
+        "runs=[runs,runs/0]", "filter=variant=qat_int8 and size<30000", "hydra.run.dir=out", cwd=tmp_path
+    )
+    assert process.returncode == 0, error_lines(process)
+    assert process.stdout.splitlines()[0] == (
         "2 runs, 2 deployed files, 1 row of configuration and variant where variant=qat_int8 and size<30000; "
         "1 folder left out, each with its reason below"
     )
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "index.html", "table.csv", "table.json", "table.md", "metric_against_size.png", "drop.png", "tensorboard",
     }  # fmt: skip
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    imported = {
+        line.rpartition("|")[2].strip() for line in process.stderr.splitlines() if line.startswith("import time:")
+    }
     assert not imported & {"tensorflow", "tf_keras", "sklearn", "rich", "ai_edge_litert"}
 
 
@@ -152,13 +156,13 @@ def test_refusals_say_what_to_do(arguments, words, tmp_path):
 
 
 def test_a_directory_that_is_not_there_ends_the_command_with_2(tmp_path):
-    done = door("runs=nowhere", "hydra.run.dir=out", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "qat: runs=nowhere: no such directory." in told(done)
+    process = run_command("runs=nowhere", "hydra.run.dir=out", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "qat: runs=nowhere: no such directory." in error_lines(process)
 
 
 @pytest.mark.parametrize(
-    ("typed", "given"),
+    ("typed", "expected"),
     [
         ("filter=drop<0.01", 'filter="drop<0.01"'),
         ('filter=run~a"b\\d', 'filter="run~a\\"b\\\\d"'),
@@ -166,5 +170,5 @@ def test_a_directory_that_is_not_there_ends_the_command_with_2(tmp_path):
         ("runs=filter=1", "runs=filter=1"),
     ],
 )
-def test_a_condition_needs_no_quotes_of_hydras(typed, given):
-    assert _condition_as_text(typed) == given
+def test_a_condition_needs_no_quotes_of_hydras(typed, expected):
+    assert _condition_as_text(typed) == expected

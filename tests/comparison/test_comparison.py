@@ -22,16 +22,16 @@ def compared(folder, **options):
     return compare_runs(collect([folder]), **options)
 
 
-def of(comparison, variant, word=""):
+def configuration_of(comparison, variant, word=""):
     return next(each for each in comparison.configurations if each.variant == variant and word in each.label)
 
 
 def test_a_configuration_is_the_runs_that_differ_in_their_seed_alone(sweep):
-    found = compared(sweep)
-    assert found.swept == ("quant.learning_rate",)
-    assert len(found.rows) == 18
-    assert len(found.configurations) == 5  # the float models are shared
-    ptq = of(found, "ptq_int8", "0.001")
+    result = compared(sweep)
+    assert result.swept == ("quant.learning_rate",)
+    assert len(result.rows) == 18
+    assert len(result.configurations) == 5  # the float models are shared
+    ptq = configuration_of(result, "ptq_int8", "0.001")
     assert (ptq.label, ptq.seeds) == ("quant.learning_rate=0.001", 3)
     assert ptq.value.mean == pytest.approx(0.951)
     half = stats.t.ppf(0.975, 2) * stats.sem([0.95, 0.951, 0.952])
@@ -73,16 +73,16 @@ def test_what_is_written_or_how_fast_makes_no_configuration(tmp_path, write_run)
             tmp_path / folder, seed=seed, config={"log.deployed_every": seed, "float_cache": folder, "threads": seed}
         )
     assert compared(tmp_path).swept == ()
-    assert of(compared(tmp_path), "qat_int8").seeds == 2
+    assert configuration_of(compared(tmp_path), "qat_int8").seeds == 2
 
 
-def test_stock_beside_ours_makes_no_configuration_of_ours(tmp_path, write_run):
+def test_stock_in_addition_makes_no_configuration_of_ours(tmp_path, write_run):
     write_run(tmp_path / "a", seed=0, config={"quant.beside": []})
     write_run(tmp_path / "b", seed=1, config={"quant.beside": ["qat_tfmot"]})
-    assert of(compared(tmp_path), "qat_int8").seeds == 2
+    assert configuration_of(compared(tmp_path), "qat_int8").seeds == 2
 
 
-def test_why_a_variant_was_left_out_is_told_once_with_the_number_of_runs(tmp_path, write_run):
+def test_why_a_variant_was_left_out_is_noted_once_with_the_number_of_runs(tmp_path, write_run):
     for seed in range(3):
         write_run(tmp_path / f"{seed}", seed=seed, left_out={"qat_tfmot_int8": "tfmot refuses"} if seed else {})
     assert "left out of 2 of 3 runs: qat_tfmot_int8: tfmot refuses" in compared(tmp_path).notes
@@ -91,18 +91,18 @@ def test_why_a_variant_was_left_out_is_told_once_with_the_number_of_runs(tmp_pat
 @pytest.mark.parametrize("odd", [None, 3, [], "text", {"a": {"b": [1]}}, {str(n): "x" * 9999 for n in range(99)}])
 def test_an_odd_left_out_is_no_reason_to_refuse_a_run(odd, tmp_path, write_run):
     write_run(tmp_path / "a", left_out=odd)
-    found = compared(tmp_path)
-    assert len(found.runs) == 1
-    assert sum(map(len, found.notes)) < 10_000
+    result = compared(tmp_path)
+    assert len(result.runs) == 1
+    assert sum(map(len, result.notes)) < 10_000
 
 
 def test_a_seed_that_is_run_twice_is_one_sample(tmp_path, write_run):
     for folder, seed, ptq in (("a", 0, 0.90), ("b", 0, 0.94), ("c", 1, 0.96)):
         write_run(tmp_path / folder, seed=seed, ptq=ptq)
-    found = compared(tmp_path)
-    assert of(found, "ptq_int8").seeds == 2
-    assert of(found, "ptq_int8").value.mean == pytest.approx((0.92 + 0.96) / 2)
-    assert any("hold several runs of one seed" in note for note in found.notes)
+    result = compared(tmp_path)
+    assert configuration_of(result, "ptq_int8").seeds == 2
+    assert configuration_of(result, "ptq_int8").value.mean == pytest.approx((0.92 + 0.96) / 2)
+    assert any("hold several runs of one seed" in note for note in result.notes)
 
 
 def test_qat_and_ptq_are_paired_within_each_run(sweep):
@@ -110,11 +110,11 @@ def test_qat_and_ptq_are_paired_within_each_run(sweep):
     strong = tests["quant.learning_rate=0.0001"]
     differences = [0.006, 0.0062, 0.0064]
     assert strong.pairs == 3
-    assert strong.found.difference.mean == pytest.approx(0.0062)
-    assert strong.found.p_t == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, rel=1e-6)
-    assert strong.found.p_signs == 0.25
-    weak = tests["quant.learning_rate=0.001"].found.p_t
-    assert strong.p_holm == pytest.approx(2 * strong.found.p_t)
+    assert strong.result.difference.mean == pytest.approx(0.0062)
+    assert strong.result.p_t == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, rel=1e-6)
+    assert strong.result.p_signs == 0.25
+    weak = tests["quant.learning_rate=0.001"].result.p_t
+    assert strong.p_holm == pytest.approx(2 * strong.result.p_t)
     assert tests["quant.learning_rate=0.001"].p_holm == pytest.approx(max(weak, strong.p_holm))
     assert strong.verdict == "QAT is better"
 
@@ -126,22 +126,22 @@ def test_ptq_of_another_run_is_a_partner_where_the_float_model_is_the_same_file(
     write_run(tmp_path / "lonely", seed=7, ptq=None, qat=0.99)
     (test,) = compared(tmp_path).tests
     assert (test.pairs, test.unpaired) == (2, 1)
-    assert test.found.difference.mean == pytest.approx(0.015)
+    assert test.result.difference.mean == pytest.approx(0.015)
 
 
 def test_one_pair_allows_no_test(tmp_path, write_run):
     write_run(tmp_path / "only")
     (test,) = compared(tmp_path).tests
     assert test.verdict == "one pair: no test is possible"
-    assert test.found.difference.half_width is None
+    assert test.result.difference.half_width is None
 
 
-def test_data_sets_and_metrics_are_not_held_against_one_another(tmp_path, write_run):
+def test_data_sets_and_metrics_are_not_compared_with_one_another(tmp_path, write_run):
     write_run(tmp_path / "a", ptq=0.5, qat=None, config={"data.name": "hard"})
     write_run(tmp_path / "b", ptq=0.9, qat=None)
-    found = compared(tmp_path)
-    assert {each.task for each in found.configurations} == {"hard, accuracy", "digits, accuracy"}
-    assert [each.task for each in found.configurations if each.variant == "ptq_int8" and each.on_size_front] == [
+    result = compared(tmp_path)
+    assert {each.task for each in result.configurations} == {"hard, accuracy", "digits, accuracy"}
+    assert [each.task for each in result.configurations if each.variant == "ptq_int8" and each.on_size_front] == [
         "digits, accuracy",
         "hard, accuracy",
     ]
@@ -167,8 +167,8 @@ def test_the_front_holds_what_no_other_beats_in_both(tmp_path, write_run):
     ],
 )
 def test_filters_keep_the_rows_for_which_all_hold(conditions, rows, sweep):
-    found = compared(sweep, filters=conditions)
-    assert len(found.rows) == rows
+    result = compared(sweep, filters=conditions)
+    assert len(result.rows) == rows
     assert len(compared(sweep).runs) == 6
 
 
@@ -201,9 +201,9 @@ def test_what_no_run_knows_is_refused(options, message, sweep):
 def test_an_option_that_brings_settings_along_is_named_once(tmp_path, write_run):
     for name, rate in (("ptq", 1.0), ("qat", 2.0)):
         write_run(tmp_path / name, config={"quant.name": name, "quant.learning_rate": rate})
-    found = compared(tmp_path)
-    assert found.swept == ("quant.name", "quant.learning_rate")
-    assert {each.label for each in found.configurations} == {"quant=ptq", "quant=qat", "any quant"}
+    result = compared(tmp_path)
+    assert result.swept == ("quant.name", "quant.learning_rate")
+    assert {each.label for each in result.configurations} == {"quant=ptq", "quant=qat", "any quant"}
 
 
 def test_different_versions_and_machines_are_said(tmp_path, write_run):

@@ -55,10 +55,10 @@ def test_any_value_may_be_anything(tmp_path, write_run, monkeypatch):
             count += 1
     (tmp_path / "runs" / "deep").mkdir()
     (tmp_path / "runs" / "deep" / "results.json").write_text('{"config": ' + '{"a": ' * 800 + "1" + "}" * 801)
-    found = write_comparison([tmp_path / "runs"], tmp_path / "out")
-    assert len(found.runs) + len(found.refused) == count + 1
-    assert len(found.runs) > 100
-    assert len(found.refused) > 100
+    comparison = write_comparison([tmp_path / "runs"], tmp_path / "out")
+    assert len(comparison.runs) + len(comparison.refused) == count + 1
+    assert len(comparison.runs) > 100
+    assert len(comparison.refused) > 100
     json.loads((tmp_path / "out" / "table.json").read_text(), parse_constant=pytest.fail)
     HTMLParser().feed((tmp_path / "out" / "index.html").read_text())
 

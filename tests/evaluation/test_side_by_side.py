@@ -26,9 +26,9 @@ def model():
 
 @pytest.fixture(scope="module")
 def labels(model):
-    """What the model says, and for the first 20 something else."""
-    said = model.predict(X, verbose=0).argmax(axis=1)
-    return np.where(np.arange(200) < 20, (said + 1) % 3, said)
+    """What the model predicts, and for the first 20 samples another class."""
+    predicted = model.predict(X, verbose=0).argmax(axis=1)
+    return np.where(np.arange(200) < 20, (predicted + 1) % 3, predicted)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def table(model, file, labels, tmp_path_factory):
     model.save(folder / "model.keras")
     fake = quantize_model(model, tf.data.Dataset.from_tensor_slices((X, labels)).batch(32))
     models = {"float": model, "saved": folder / "model.keras", "qat": fake, "ptq": file}
-    long = {"a deployed file with a name that no table of 80 columns has room for": str(folder / "model.tflite")}
+    long = {"a deployed file with a name that is too long for a table of 80 columns": str(folder / "model.tflite")}
     return qat.compare_models(models | long, X, labels)
 
 
@@ -68,7 +68,7 @@ def table(model, file, labels, tmp_path_factory):
         ),
     ],
 )
-def test_what_is_mistaken_is_told_with_what_to_give(call, message, model, file, labels):
+def test_a_wrong_argument_is_refused_with_what_to_give(call, message, model, file, labels):
     with pytest.raises(QatError, match=message):
         call(model, file, labels)
 
@@ -96,17 +96,17 @@ def test_it_prints_in_80_columns_and_in_a_notebook(table):
 
 
 def test_a_data_set_gives_what_its_arrays_give(model, file, labels):
-    given = tf.data.Dataset.from_tensor_slices((X, np.eye(3)[labels])).batch(64)
+    labelled = tf.data.Dataset.from_tensor_slices((X, np.eye(3)[labels])).batch(64)
     models = {"float": model, "ptq": file}
-    assert str(qat.compare_models(models, given)) == str(qat.compare_models(models, X, labels))
-    assert Interpreter(file).evaluate(given) == Interpreter(file).evaluate(X, labels)
-    for dataset in (given, tf.data.Dataset.from_tensor_slices(X)):
+    assert str(qat.compare_models(models, labelled)) == str(qat.compare_models(models, X, labels))
+    assert Interpreter(file).evaluate(labelled) == Interpreter(file).evaluate(X, labels)
+    for dataset in (labelled, tf.data.Dataset.from_tensor_slices(X)):
         np.testing.assert_array_equal(Interpreter(file).predict(dataset), Interpreter(file).predict(X))
     with pytest.raises(DataError, match="leave y out"):
-        qat.compare_models(models, given, labels)
+        qat.compare_models(models, labelled, labels)
 
 
-def test_a_list_of_samples_is_told_from_several_inputs(model, labels):
+def test_a_list_of_samples_is_distinguished_from_several_inputs(model, labels):
     x = list(X)
     with pytest.raises(DataError, match=r"a list of 200 arrays.*numpy\.stack\(x\)"):
         qat.compare_models({"a": model}, x, labels)
@@ -114,14 +114,14 @@ def test_a_list_of_samples_is_told_from_several_inputs(model, labels):
 
 
 def test_a_file_scores_itself_on_inputs_and_on_raw_pixels(file, labels):
-    found = Interpreter(file).evaluate(X, labels)
-    assert found.accuracy == float(found) == np.mean(Interpreter(file).predict(X).argmax(axis=1) == labels)
-    assert str(found).endswith("200 samples)")
+    score = Interpreter(file).evaluate(X, labels)
+    assert score.accuracy == float(score) == np.mean(Interpreter(file).predict(X).argmax(axis=1) == labels)
+    assert str(score).endswith("200 samples)")
     pixels = (X * 255).round().astype(np.uint8)
-    fed = Interpreter(with_metadata(file, contract=Contract((8, 8, 1), range=(0, 1))))
-    assert fed.evaluate(pixels, labels).accuracy == np.mean(fed.run(pixels).argmax(axis=1) == labels)
+    interpreter = Interpreter(with_metadata(file, contract=Contract((8, 8, 1), range=(0, 1))))
+    assert interpreter.evaluate(pixels, labels).accuracy == np.mean(interpreter.run(pixels).argmax(axis=1) == labels)
     with pytest.raises(DataError, match="3 labels for 200 samples"):
-        fed.evaluate(X, [0, 1, 2])
+        interpreter.evaluate(X, [0, 1, 2])
 
 
 @pytest.mark.parametrize("models", [{}, [], {"float": 3}])
@@ -131,10 +131,10 @@ def test_what_is_no_model_is_refused(models, labels):
 
 
 def test_a_verification_prints_as_a_report(file):
-    found = verify(file)
-    assert str(found).startswith("integer-only: yes")
-    assert repr(found) == str(found)
-    assert "<td>yes</td>" in found._repr_html_()
+    score = verify(file)
+    assert str(score).startswith("integer-only: yes")
+    assert repr(score) == str(score)
+    assert "<td>yes</td>" in score._repr_html_()
     assert (
         max(
             map(

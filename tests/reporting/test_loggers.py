@@ -1,23 +1,23 @@
-"""Curves beside TensorBoard: a table that a spreadsheet reads, and a board that feeds whoever asks."""
+"""Metrics in addition to TensorBoard: a table that a spreadsheet reads, and a writer that feeds every logger."""
 
 import csv
 
 import pytest
 
-from qat.reporting import Board
+from qat.reporting import SummaryWriter
 from qat.reporting.loggers import CsvLogger
 
 
 @pytest.fixture
 def rows(tmp_path):
-    """Of a board without TensorBoard, as a run draws on it."""
-    with Board(None) as board:
-        board.loggers.append(CsvLogger(tmp_path / "metrics.csv"))
-        board.scalars("float", {"accuracy/val": 0.5, "loss/train": 1.25, "learning_rate": 1e-3}, 1)
-        board.scalars("float", {"accuracy/val": 0.75, "loss/train": 1.0, "learning_rate": 1e-4}, 2)
-        board.scalars("fake_quant", {"saturation/conv": 0.25}, 2)
-        board.scalars("deployed_int8", {"accuracy/val": 0.625, "drop_points/val": 12.5}, 3)
-        board.scalars("float", {"test/accuracy": 0.7, "test/size_kib": 12.0}, 3)
+    """Of a writer without TensorBoard, as a run writes into it."""
+    with SummaryWriter(None) as writer:
+        writer.loggers.append(CsvLogger(tmp_path / "metrics.csv"))
+        writer.add_scalars("float", {"accuracy/val": 0.5, "loss/train": 1.25, "learning_rate": 1e-3}, 1)
+        writer.add_scalars("float", {"accuracy/val": 0.75, "loss/train": 1.0, "learning_rate": 1e-4}, 2)
+        writer.add_scalars("fake_quant", {"saturation/conv": 0.25}, 2)
+        writer.add_scalars("deployed_int8", {"accuracy/val": 0.625, "drop_points/val": 12.5}, 3)
+        writer.add_scalars("float", {"test/accuracy": 0.7, "test/size_kib": 12.0}, 3)
     with (tmp_path / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
 
@@ -39,10 +39,10 @@ def test_columns_begin_with_epoch_and_variant_and_end_with_test(rows):
 
 
 def test_points_are_kept_for_the_report_whoever_logs(tmp_path):
-    board = Board(None)
-    assert not board.is_asked_for
-    board.scalars("float", {"accuracy/val": 0.5}, 1)
-    assert board.curves == {("float", "accuracy/val"): [(1, 0.5)]}
-    board.loggers.append(CsvLogger(tmp_path / "metrics.csv"))
-    assert board.is_asked_for
-    assert board.loggers[0].told()[1].endswith("metrics.csv")
+    writer = SummaryWriter(None)
+    assert not writer.is_enabled
+    writer.add_scalars("float", {"accuracy/val": 0.5}, 1)
+    assert writer.series == {("float", "accuracy/val"): [(1, 0.5)]}
+    writer.loggers.append(CsvLogger(tmp_path / "metrics.csv"))
+    assert writer.is_enabled
+    assert writer.loggers[0].describe()[1].endswith("metrics.csv")

@@ -53,4 +53,4 @@ def test_names_of_others_stay_in_their_cells():
 @pytest.mark.parametrize("labels", [[], ["one"]])
 def test_without_labels_the_code_shows_outputs(labels):
     card = card_of()
-    assert "print(outputs[0])" in model_card(replace(card, fed={**card.fed, "labels": labels}))
+    assert "print(outputs[0])" in model_card(replace(card, model_json={**card.model_json, "labels": labels}))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qat.reporting.line_chart import OUTSIDE, Line, lines_svg
+from qat.reporting.line_chart import OUTSIDE, Line, draw_line_chart
 from qat.reporting.page import bars
 from qat.reporting.report_page import Report, report_page
 from qat.results import Metric, Parity, RunResult, Variant
@@ -29,15 +29,15 @@ def report():
     )  # fmt: skip
     return Report(
         result, "qat_int8", f"outputs/{EVIL}", "2026-11-28", f"python -m qat.train {EVIL}",
-        curves=[Line(EVIL, "#0072b2", ((1, 0.5), (2, 0.9), (3, 0.95)))],
+        metric_lines=[Line(EVIL, "#0072b2", ((1, 0.5), (2, 0.9), (3, 0.95)))],
         confusions={"float": np.array([[5, 1], [0, 4]]), EVIL: np.array([[6, 0], [0, 4]])},
         layers=[LAYER],
         sensitivity=[{"layer": name, "sqnr_db": cost} for name, cost in ((EVIL, 20.0), ("b", 50.0), ("c", None))],
-        fed={
+        model_json={
             "inputs": [{"name": EVIL, "dtype": "int8", "shape": [1, 4], "scale": 0.0039, "zero_point": -128}],
             "contract": {"range": [0, 1], "layout": EVIL}, "labels": [EVIL],
         },
-        snippet=EVIL, sizes={"float/model.tflite": 870_605}, steps=[(EVIL, EVIL)],
+        snippet=EVIL, sizes={"float/model.tflite": 870_605}, next_commands=[(EVIL, EVIL)],
     )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def test_sections_without_anything_are_left_out(report):
     assert "98.25 %" in page
 
 
-def test_many_classes_are_told_by_their_most_frequent_mistakes(report):
+def test_of_many_classes_the_most_frequent_mistakes_are_listed(report):
     counts = np.eye(30, dtype=int)
     counts[3, 7] = 9
     page = report_page(replace(report, confusions={"float": counts}))
@@ -114,19 +114,19 @@ def test_a_bar_says_its_number():
 
 def test_the_axis_shows_what_comes_after_the_first_epochs():
     line = Line("float", "#000000", tuple((float(x), 0.1 if x < 3 else 98 + x / 10) for x in range(1, 13)))
-    drawn = lines_svg("t", [line])
-    assert min(float(text) for text in re.findall(r'text-anchor="end">([0-9.]+)<', drawn)) > 90
-    assert OUTSIDE in drawn
-    assert min(float(text) for text in re.findall(r'text-anchor="middle">([0-9]+)<', drawn)) == 6  # of 1 to 12
-    assert OUTSIDE not in lines_svg("t", [Line("float", "#000000", ((1, 0.5), (2, 0.5)))])
+    svg = draw_line_chart("t", [line])
+    assert min(float(text) for text in re.findall(r'text-anchor="end">([0-9.]+)<', svg)) > 90
+    assert OUTSIDE in svg
+    assert min(float(text) for text in re.findall(r'text-anchor="middle">([0-9]+)<', svg)) == 6  # of 1 to 12
+    assert OUTSIDE not in draw_line_chart("t", [Line("float", "#000000", ((1, 0.5), (2, 0.5)))])
 
 
 @pytest.mark.parametrize(("begins", "anchor"), [(2, "start"), (9, "end")])
-def test_where_qat_begins_is_told_above_the_curves(begins, anchor):
+def test_where_qat_begins_is_labelled_above_the_lines(begins, anchor):
     line = Line("float", "#000000", tuple((epoch, 0.5) for epoch in range(1, 11)))
-    drawn = lines_svg("t", [line], from_epoch=begins)
-    baseline = int(re.search(rf'y="(\d+)" text-anchor="{anchor}">QAT begins', drawn).group(1))
-    assert baseline + 4 < int(re.search(r'<svg x="\d+" y="(\d+)"', drawn).group(1))
-    assert "QAT begins" not in lines_svg("t", [line], from_epoch=10)
+    svg = draw_line_chart("t", [line], from_epoch=begins)
+    baseline = int(re.search(rf'y="(\d+)" text-anchor="{anchor}">QAT begins', svg).group(1))
+    assert baseline + 4 < int(re.search(r'<svg x="\d+" y="(\d+)"', svg).group(1))
+    assert "QAT begins" not in draw_line_chart("t", [line], from_epoch=10)
     rising = Line("float", "#000000", tuple((epoch, epoch / 10) for epoch in range(1, 11)))
-    assert "QAT begins" in lines_svg("t", [rising], from_epoch=begins)
+    assert "QAT begins" in draw_line_chart("t", [rising], from_epoch=begins)

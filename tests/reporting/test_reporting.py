@@ -1,8 +1,8 @@
-"""What people see: the table's numbers, plain lines where there is no terminal, curves that share their charts."""
+"""What people see: the table's numbers, plain lines where there is no terminal, series that share their charts."""
 
 import pytest
 
-from qat.reporting import Board, Progress, markdown_table, open_command
+from qat.reporting import Progress, SummaryWriter, tensorboard_command, variants_markdown
 from qat.results import Metric, Parity, Variant
 
 
@@ -25,19 +25,19 @@ VARIANTS = {
 
 
 def test_the_table_has_points_against_float_and_leaves_out_empty_columns():
-    lines = markdown_table(VARIANTS).splitlines()
+    lines = variants_markdown(VARIANTS).splitlines()
     assert lines[0] == "| variant | accuracy | vs float | fake-quant | size | integer-only | agreement | parity |"
     assert lines[2] == "| float | 98.00 % |  |  | 8.0 KiB | no | 99.50 % |  |"
     assert lines[3] == "| qat_int8 | 97.25 % | -0.75 | 97.40 % | 2.0 KiB | yes | 99.50 % | BROKEN |"
-    assert "fake-quant" not in markdown_table({"float": VARIANTS["float"]})
+    assert "fake-quant" not in variants_markdown({"float": VARIANTS["float"]})
 
 
 def test_an_auc_is_no_percentage():
     auc = Variant(Metric("auc", 0.91234), "float/model.tflite", 1024, False, "float32", "float32")
-    assert "| float | 0.9123 | 1.0 KiB | no |" in markdown_table({"float": auc})
+    assert "| float | 0.9123 | 1.0 KiB | no |" in variants_markdown({"float": auc})
 
 
-def test_without_a_terminal_each_whole_step_is_a_line(capsys):
+def test_without_a_terminal_each_whole_unit_is_a_line(capsys):
     progress = Progress("auto")
     with progress.work("training", 2, "epoch") as bar:
         for epoch in range(2):
@@ -60,9 +60,9 @@ def test_a_bar_cuts_no_number_at_80_columns(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with Progress("bar").work("float training", 12, "epoch") as bar:
         bar.advance(12, "loss 0.500  val loss 0.250  val accuracy 91.2 %")
-    shown = capsys.readouterr().out
-    assert "val accuracy 91.2 %" in shown
-    assert "…" not in shown
+    output = capsys.readouterr().out
+    assert "val accuracy 91.2 %" in output
+    assert "…" not in output
 
 
 def test_a_bar_reaches_its_end(capsys):
@@ -77,51 +77,51 @@ def events(tmp_path):
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
     def read():
-        found = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+        runs = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
         tensors = {}
-        for run, tags in found.Runs().items():
+        for run, tags in runs.Runs().items():
             for tag in tags["tensors"]:
-                tensors[run, tag] = [(event.step, event.tensor_proto) for event in found.Tensors(run, tag)]
+                tensors[run, tag] = [(event.step, event.tensor_proto) for event in runs.Tensors(run, tag)]
         return tensors
 
     return read
 
 
-def test_float_and_quantized_curves_have_the_same_tag_in_runs_of_their_own(tmp_path, events):
+def test_float_and_quantized_have_the_same_tag_in_runs_of_their_own(tmp_path, events):
     import tensorflow as tf
 
-    with Board(tmp_path) as board:
-        board.scalars("float", {"accuracy/val": 0.5}, 1)
-        board.scalars("deployed_int8", {"accuracy/val": 0.25}, 2)
-        board.text("summary", "results", markdown_table(VARIANTS))
-    found = events()
-    assert [(step, float(tf.make_ndarray(value))) for step, value in found["float", "accuracy/val"]] == [(1, 0.5)]
-    assert [(step, float(tf.make_ndarray(value))) for step, value in found["deployed_int8", "accuracy/val"]] == [
+    with SummaryWriter(tmp_path) as writer:
+        writer.add_scalars("float", {"accuracy/val": 0.5}, 1)
+        writer.add_scalars("deployed_int8", {"accuracy/val": 0.25}, 2)
+        writer.add_text("summary", "results", variants_markdown(VARIANTS))
+    tensors = events()
+    assert [(step, float(tf.make_ndarray(value))) for step, value in tensors["float", "accuracy/val"]] == [(1, 0.5)]
+    assert [(step, float(tf.make_ndarray(value))) for step, value in tensors["deployed_int8", "accuracy/val"]] == [
         (2, 0.25)
     ]
-    assert b"| qat_int8 | 97.25 % |" in tf.make_ndarray(found["summary", "results"][0][1]).item()
+    assert b"| qat_int8 | 97.25 % |" in tf.make_ndarray(tensors["summary", "results"][0][1]).item()
 
 
 def test_ranges_are_numbers_per_tensor_and_histograms_per_channel(tmp_path, events):
     import tensorflow as tf
 
-    with Board(tmp_path) as board:
+    with SummaryWriter(tmp_path) as writer:
         variables = [tf.Variable(-6.0, name="conv.range/min"), tf.Variable([1.0, 2.0], name="quant_conv/kernel_max")]
-        board.ranges("fake_quant", variables, 3)
-    found = events()
-    step, value = found["fake_quant", "ranges/conv/min"][0]
+        writer.add_ranges("fake_quant", variables, 3)
+    tensors = events()
+    step, value = tensors["fake_quant", "ranges/conv/min"][0]
     assert (step, float(tf.make_ndarray(value))) == (3, -6.0)
-    assert tf.make_ndarray(found["fake_quant", "ranges/conv/kernel_max"][0][1]).shape[-1] == 3  # left, right, count
+    assert tf.make_ndarray(tensors["fake_quant", "ranges/conv/kernel_max"][0][1]).shape[-1] == 3  # left, right, count
 
 
-def test_a_board_without_a_folder_writes_nothing(tmp_path, monkeypatch):
+def test_a_writer_without_a_folder_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with Board(None) as board:
-        board.scalars("float", {"loss": 1.0}, 0)
-        board.text("summary", "results", "")
+    with SummaryWriter(None) as writer:
+        writer.add_scalars("float", {"loss": 1.0}, 0)
+        writer.add_text("summary", "results", "")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_is_short_where_the_folder_is_near(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert open_command(tmp_path / "outputs" / "tensorboard").endswith("--logdir outputs/tensorboard")
+    assert tensorboard_command(tmp_path / "outputs" / "tensorboard").endswith("--logdir outputs/tensorboard")

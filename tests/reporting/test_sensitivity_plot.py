@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from qat.reporting.sensitivity_plot import MOST_ROWS, TITLE, _figure, costs, sensitivity_png
+from qat.reporting.sensitivity_plot import MOST_ROWS, TITLE, _figure, draw_sensitivity, rank_costs
 
 
 def test_the_costliest_layer_is_on_top_and_has_the_longest_bar():
@@ -22,10 +22,10 @@ def test_bars_have_numbers_and_the_plot_a_title():
 
 @pytest.mark.parametrize("values", [[], [math.inf], [20.0], [20.0, 20.0]])
 def test_few_layers_or_equal_ones_are_drawn_too(values):
-    assert sensitivity_png([str(n) for n in range(len(values))], values)[:4] == b"\x89PNG"
-    assert all(length == 1.0 for _, length, _ in costs([str(n) for n in range(len(values))], values))
+    assert draw_sensitivity([str(n) for n in range(len(values))], values)[:4] == b"\x89PNG"
+    assert all(length == 1.0 for _, length, _ in rank_costs([str(n) for n in range(len(values))], values))
 
 
 def test_of_many_the_costliest_are_kept():
-    found = costs([str(n) for n in range(99)], [float(n) for n in range(99)])
-    assert [layer for layer, *_ in found] == [str(n) for n in range(MOST_ROWS)]
+    ranked = rank_costs([str(n) for n in range(99)], [float(n) for n in range(99)])
+    assert [layer for layer, *_ in ranked] == [str(n) for n in range(MOST_ROWS)]

@@ -1,4 +1,4 @@
-"""A table fits the terminal it stands in, whole numbers only; a pipe gets all of it."""
+"""A table fits the terminal it stands in, no number cut; a pipe gets all of it."""
 
 import io
 
@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from qat.reporting import terminal
-from qat.reporting.table import GIVEN_UP, print_table, rows, table_text
+from qat.reporting.table import OPTIONAL_COLUMNS, build_rows, format_table, print_table
 from qat.results import Metric, Parity, Variant
 
 PARITY = Parity(agreement=1, max_lsb=1, exact=0.9, within_1_lsb=1, accuracy_gap=0, samples=9, passed=True)
@@ -24,13 +24,13 @@ VARIANTS = {
     "ptq_int8": variant("ptq_int8", 0.9809),
     "qat_tfmot_int8": variant("qat_tfmot_int8", 0.9825, fake_quant_metric=0.9825, parity=PARITY),
 }
-ALL_CELLS = {cell for line in rows(VARIANTS)[1] for cell in line}
+ALL_CELLS = {cell for line in build_rows(VARIANTS)[1] for cell in line}
 
 
 def shown(columns):
     """As a terminal of so many columns shows it: rich's own console, which would wrap or cut what is too wide."""
     console = Console(width=columns, force_terminal=True, color_system=None, file=io.StringIO())
-    console.print(table_text(*rows(VARIANTS), GIVEN_UP, columns), markup=False, highlight=False)
+    console.print(format_table(*build_rows(VARIANTS), OPTIONAL_COLUMNS, columns), markup=False, highlight=False)
     return console.file.getvalue().rstrip("\n").split("\n")
 
 
@@ -70,8 +70,8 @@ def test_a_terminal_is_asked_for_its_width(capsys, monkeypatch):
 
 def test_of_a_metric_that_falls_less_is_a_gain():
     error = [Metric("error", value, higher_is_better=False) for value in (0.2, 0.15)]
-    found = {
+    variants = {
         name: Variant(metric, "f", 1, True, "int8", "int8")
         for name, metric in zip(("float", "qat_int8"), error, strict=True)
     }
-    assert rows(found)[1][1][3] == "+0.0500"
+    assert build_rows(variants)[1][1][3] == "+0.0500"

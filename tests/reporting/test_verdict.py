@@ -1,9 +1,9 @@
-"""The last words of a run: whose file, what it is worth, by luck or not, and commands that fit what was found."""
+"""The last words of a run: whose file, its metrics, by luck or not, and commands that fit the result."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from qat.reporting.verdict import next_steps, verdict_sentences, worse_than_noise
+from qat.reporting.verdict import describe_losses, format_verdict, suggest_commands
 from qat.results import Metric, Parity, RunResult, Variant
 
 CONFIG = {"model": {"name": "mobilenet"}, "data": {"name": "digits"}, "quant": {"name": "qat"}}
@@ -21,49 +21,48 @@ def result(qat=QAT, **more):
 
 
 def test_a_gain_within_noise():
-    worth, compared, longer = verdict_sentences(result(), "qat_int8")
-    assert worth == (
+    headline, comparison, training_note = format_verdict(result(), "qat_int8")
+    assert headline == (
         "qat_int8 is your file: accuracy 98.25 % (95 %: 96.9-99.0) on 629 test samples, 300.8 KiB, "
         "2.8 times smaller than float."
     )
-    assert compared == (
+    assert comparison == (
         "qat_int8 is +0.16 points of accuracy against float, better, within noise (McNemar's paired test on the same "
         "samples, p = 0.62)."
     )
-    assert longer.startswith("QAT trained 5 epochs longer than float (20 + 5, train.epochs + quant.epochs)")
-    assert "train.epochs=25" in longer
+    assert training_note.startswith("QAT trained 5 epochs longer than float (20 + 5, train.epochs + quant.epochs)")
+    assert "train.epochs=25" in training_note
 
 
 def test_a_loss_beyond_noise_asks_why():
     lost = replace(QAT, metric=Metric("accuracy", 0.9), p_against_float=0.001)
     assert (
-        "-8.09 points of accuracy against float, worse, more than noise"
-        in verdict_sentences(result(lost), "qat_int8")[1]
+        "-8.09 points of accuracy against float, worse, more than noise" in format_verdict(result(lost), "qat_int8")[1]
     )
-    assert "-m qat.diagnose run=" in next_steps(result(lost), "qat_int8", Path("run"))[0][1]
-    assert not any("diagnose" in command for _, command in next_steps(result(), "qat_int8", Path("run")))
+    assert "-m qat.diagnose run=" in suggest_commands(result(lost), "qat_int8", Path("run"))[0][1]
+    assert not any("diagnose" in command for _, command in suggest_commands(result(), "qat_int8", Path("run")))
 
 
-def test_a_file_beside_it_that_lost_is_named():
-    found = result()
-    beside = {**found.variants, "ptq_int8": replace(QAT, metric=Metric("accuracy", 0.5), p_against_float=1e-9)}
-    found = replace(found, variants=beside)
-    assert [line.split()[0] for line in worse_than_noise(found, "qat_int8")] == ["ptq_int8"]
-    assert "diagnose" in next_steps(found, "qat_int8", Path("run"))[0][1]
+def test_another_file_that_lost_is_named():
+    results = result()
+    variants = {**results.variants, "ptq_int8": replace(QAT, metric=Metric("accuracy", 0.5), p_against_float=1e-9)}
+    results = replace(results, variants=variants)
+    assert [line.split()[0] for line in describe_losses(results, "qat_int8")] == ["ptq_int8"]
+    assert "diagnose" in suggest_commands(results, "qat_int8", Path("run"))[0][1]
 
 
 def test_where_nothing_trained_on_nothing_is_said_of_it():
-    assert len(verdict_sentences(result(histories={"float": (EPOCH,)}), "qat_int8")) == 2
-    given = verdict_sentences(result(histories={"qat": (EPOCH,)}), "qat_int8")[2]
-    assert given == "QAT trained 1 epoch beyond the float model as it was given (quant.epochs)."
+    assert len(format_verdict(result(histories={"float": (EPOCH,)}), "qat_int8")) == 2
+    sentence = format_verdict(result(histories={"qat": (EPOCH,)}), "qat_int8")[2]
+    assert sentence == "QAT trained 1 epoch beyond the float model as it was given (quant.epochs)."
 
 
 def test_broken_parity_is_said():
     broken = Parity(0.9, 40, 0.5, 0.7, 0.1, 9, passed=False, broken=("largest difference 40 LSB",))
-    assert "Parity is BROKEN" in verdict_sentences(result(replace(QAT, parity=broken)), "qat_int8")[-1]
+    assert "Parity is BROKEN" in format_verdict(result(replace(QAT, parity=broken)), "qat_int8")[-1]
 
 
 def test_a_float_file_is_compared_with_nothing_and_offered_to_no_chip():
-    found = result()
-    assert len(verdict_sentences(found, "float")) == 1
-    assert [command.split()[2] for _, command in next_steps(found, "float", Path("run"))] == ["qat.benchmark"]
+    results = result()
+    assert len(format_verdict(results, "float")) == 1
+    assert [command.split()[2] for _, command in suggest_commands(results, "float", Path("run"))] == ["qat.benchmark"]

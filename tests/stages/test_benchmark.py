@@ -8,7 +8,7 @@ import pytest
 from qat.cli import compose
 from qat.config import BenchmarkConfig
 from qat.errors import ConfigError, RunDirError, TfliteFileError
-from qat.reporting.benchmark_table import comparisons
+from qat.reporting.benchmark_table import compare_with_float
 from qat.stages.benchmark import benchmark
 from qat.tflite import convert
 
@@ -21,14 +21,14 @@ def composed(*overrides):
 
 
 @pytest.fixture(scope="module")
-def of_run(finished, tmp_path_factory):
+def run_folder(finished, tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
     benchmark(composed(f"run={finished}"), folder)
     return folder
 
 
-def test_a_run_is_laid_side_by_side_and_what_it_lacks_is_made(of_run, finished):
-    rows = json.loads((of_run / "benchmark.json").read_text())
+def test_a_run_is_laid_side_by_side_and_what_it_lacks_is_made(run_folder, finished):
+    rows = json.loads((run_folder / "benchmark.json").read_text())
     assert [(row["kind"], row["name"]) for row in rows] == [
         ("float32", "float"),
         ("float16", "ptq_float16"),
@@ -43,20 +43,20 @@ def test_a_run_is_laid_side_by_side_and_what_it_lacks_is_made(of_run, finished):
     assert not (finished / "ptq_float16").exists()
 
 
-def test_plots_profile_and_machine_stand_beside_it(of_run):
+def test_plots_profile_and_machine_are_written_too(run_folder):
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
     for name in ("latency.png", "profile.png"):
-        assert (of_run / name).read_bytes()[:4] == b"\x89PNG"
-    profile = json.loads((of_run / "profile.json").read_text())
+        assert (run_folder / name).read_bytes()[:4] == b"\x89PNG"
+    profile = json.loads((run_folder / "profile.json").read_text())
     assert {row["op"] for row in profile["qat_int8"]} >= {"CONV_2D", "FULLY_CONNECTED"}
     assert sum(row["macs"] for row in profile["qat_int8"]) > 0
-    assert json.loads((of_run / "machine.json").read_text())["cores"] >= 1
-    found = EventMultiplexer().AddRunsFromDirectory(str(of_run / "tensorboard")).Reload()
+    assert json.loads((run_folder / "machine.json").read_text())["cores"] >= 1
+    events = EventMultiplexer().AddRunsFromDirectory(str(run_folder / "tensorboard")).Reload()
     assert {"latency", "operators", "benchmark"} <= {
-        tag.partition("/")[0] for tag in found.Runs()["summary"]["tensors"]
+        tag.partition("/")[0] for tag in events.Runs()["summary"]["tensors"]
     }
-    assert "size_bytes" in found.Runs()["qat_int8"]["tensors"]
+    assert "size_bytes" in events.Runs()["qat_int8"]["tensors"]
 
 
 def test_several_files_and_settings_give_a_row_each(finished, tmp_path, capsys):
@@ -87,13 +87,13 @@ def row(kind, medians, macs=100):
     ],
 )
 def test_it_says_from_the_numbers_whether_int8_is_faster(medians, words):
-    (sentence,) = comparisons([row("float32", [1.0] * 20), row("int8", medians)])
+    (sentence,) = compare_with_float([row("float32", [1.0] * 20), row("int8", medians)])
     assert sentence.startswith("int8 (int8) against float32 (float32), 1 thread, batch 1, XNNPACK on: ")
     assert sentence.endswith(words)
 
 
 def test_files_of_different_models_are_not_compared():
-    assert comparisons([row("float32", [1.0]), row("int8", [0.5], macs=500)]) == []
+    assert compare_with_float([row("float32", [1.0]), row("int8", [0.5], macs=500)]) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x20\x00\x00\x00TFL3" + bytes(40)])
@@ -109,8 +109,8 @@ def test_a_file_that_is_none_is_refused(content, tmp_path):
     [
         ([], "tflite=None, run=None: give one of them"),
         (["tflite=a", "run=b"], "give one of them"),
-        (["tflite=a", "threads=0"], "threads=0: expected a whole number from 1"),
-        (["tflite=a", "batch=[1,x]"], "batch=.*expected a whole number from 1"),
+        (["tflite=a", "threads=0"], "threads=0: expected an integer from 1"),
+        (["tflite=a", "batch=[1,x]"], "batch=.*expected an integer from 1"),
         (["tflite=a", "delegate=2"], "delegate=2: expected true, false, or both"),
         (["tflite=a", "rounds=0"], "rounds=0: expected a number from 1"),
     ],
@@ -160,8 +160,10 @@ def open_file(tmp_path_factory):
 def test_sizes_that_only_samples_know_are_given(open_file, tmp_path, capsys):
     with pytest.raises(TfliteFileError):  # 64 steps, a guess
         benchmark(composed(f"tflite={open_file}"), tmp_path / "guessed")
-    said = capsys.readouterr().out
-    assert "open.tflite leaves sizes open, which only its samples know: timed with samples of [64, 4]; sizes=[" in said
+    output = capsys.readouterr().out
+    assert (
+        "open.tflite leaves sizes open, which only its samples know: timed with samples of [64, 4]; sizes=[" in output
+    )
     (row,) = benchmark(composed(f"tflite={open_file}", "sizes=[12,4]", "profile=false"), tmp_path / "given")
     assert row["median_ms"] > 0
     assert "leaves sizes open" not in capsys.readouterr().out

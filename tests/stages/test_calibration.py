@@ -4,7 +4,7 @@ import pytest
 
 from qat.data import load
 from qat.errors import CalibrationError
-from qat.reporting import Board, Progress
+from qat.reporting import Progress, SummaryWriter
 from qat.stages.calibration import check_calibration
 from qat.stages.run import Run
 
@@ -12,7 +12,7 @@ from qat.stages.run import Run
 def small(tiny, folder, *overrides):
     config = tiny("quant=ptq", "quant.calibration.samples=null", "quant.calibration.min_samples=null", *overrides)
     splits = load(config.data, config.quant.calibration.samples, 0)
-    return Run(config, folder, splits, Progress("off"), Board(None))
+    return Run(config, folder, splits, Progress("off"), SummaryWriter(None))
 
 
 def test_a_small_set_is_taken_where_nobody_has_said_how_many(tiny, tmp_path):
@@ -21,7 +21,7 @@ def test_a_small_set_is_taken_where_nobody_has_said_how_many(tiny, tmp_path):
     assert len(run.splits.calibration) == 60
 
 
-@pytest.mark.parametrize("said", ["quant.calibration.samples=60", "quant.calibration.min_samples=61"])
-def test_a_number_that_the_user_has_set_holds(said, tiny, tmp_path):
+@pytest.mark.parametrize("option", ["quant.calibration.samples=60", "quant.calibration.min_samples=61"])
+def test_a_number_that_the_user_has_set_holds(option, tiny, tmp_path):
     with pytest.raises(CalibrationError, match=r"samples=60: expected at least quant\.calibration\.min_samples"):
-        check_calibration(small(tiny, tmp_path, "data.max_samples=60", said), "classification")
+        check_calibration(small(tiny, tmp_path, "data.max_samples=60", option), "classification")

@@ -25,11 +25,11 @@ def card(finished, name):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_front_matter_is_what_results_json_says(name, finished, results):
     _, front, _ = card(finished, name).split("---\n", 2)
-    found = yaml.safe_load(front)
-    assert (found["library_name"], found["pipeline_tag"]) == ("litert", "image-classification")
-    assert ("int8" in found["tags"]) is (name != "float")
-    assert "license" not in found  # nobody named one
-    (result,) = found["model-index"][0]["results"]
+    metadata = yaml.safe_load(front)
+    assert (metadata["library_name"], metadata["pipeline_tag"]) == ("litert", "image-classification")
+    assert ("int8" in metadata["tags"]) is (name != "float")
+    assert "license" not in metadata  # nobody named one
+    (result,) = metadata["model-index"][0]["results"]
     assert result["metrics"][0]["value"] == results["variants"][name]["accuracy"]
 
 

@@ -1,4 +1,4 @@
-"""A model that somebody brings is scored before hours go into it, and refused where it was trained otherwise."""
+"""A model that somebody brings is scored before its training, and refused where it was trained otherwise."""
 
 import numpy
 import numpy as np
@@ -10,7 +10,7 @@ from qat.data import load
 from qat.diagnosis.normalisations import TRIED, contracts_for, in_python
 from qat.errors import ModelError
 from qat.models.leading_layers import apply_scaling_layers, is_untrained
-from qat.reporting import Board, Progress
+from qat.reporting import Progress, SummaryWriter
 from qat.stages.contract_check import TO_PIXELS, check_contract
 from qat.stages.run import Run
 
@@ -39,14 +39,14 @@ def check(tiny, tmp_path):
     def checked(model, *overrides, x=PIXELS, kind="saved"):
         np.savez(tmp_path / "set.npz", x=x, y=LABELS)
         (tmp_path / "model.keras").touch()
-        chosen = {
+        model_options = {
             "saved": ("model=saved", f"model.path={tmp_path / 'model.keras'}"),
             "user": ("model=user", "model.target._target_=a.model"),
             "simple_cnn": (),
         }[kind]
         options = ("quant=float", "data=npz", f"data.path={tmp_path / 'set.npz'}", "log.tensorboard=false")
-        config = tiny(*options, *chosen, "data.max_samples=null", *overrides)
-        run = Run(config, tmp_path, load(config.data, 0, 0), Progress("off"), Board(None))
+        config = tiny(*options, *model_options, "data.max_samples=null", *overrides)
+        run = Run(config, tmp_path, load(config.data, 0, 0), Progress("off"), SummaryWriter(None))
         check_contract(run, model)
         return run.remarks
 
@@ -74,10 +74,10 @@ def test_a_model_of_another_contract_is_refused_with_the_options_that_mend_it(co
     model = classifier(contract=contract)
     with pytest.raises(ModelError) as refused:
         check(model)
-    mend = str(refused.value).rpartition("\n  ")[2]
-    assert options in mend
+    remedy = str(refused.value).rpartition("\n  ")[2]
+    assert options in remedy
     assert "data.range=[0,1] (as now)" in str(refused.value)
-    assert check(model, *mend.split()) == []
+    assert check(model, *remedy.split()) == []
 
 
 def test_a_model_that_is_fed_as_it_was_trained_passes_in_silence(check, recwarn):
@@ -175,6 +175,6 @@ def test_a_model_that_begins_with_weights_scales_nothing():
     assert apply_scaling_layers(model, np.zeros((1, 6, 6, 3), np.float32)) is None
 
 
-def test_weights_that_were_trained_are_told_from_those_that_were_not():
+def test_weights_that_were_trained_are_distinguished_from_those_that_were_not():
     assert is_untrained(classifier(layers.BatchNormalization(), trained=False))
     assert not is_untrained(classifier())

@@ -1,4 +1,4 @@
-"""What a finished run leaves for TensorBoard: the numbers of results.json, a row a deployed file, pictures."""
+"""What a finished run leaves for TensorBoard: the numbers of results.json, a row per deployed file, figures."""
 
 import json
 
@@ -12,7 +12,7 @@ RUNS = {"float": "float", "ptq_int8": "ptq_int8", "qat_int8": "deployed_int8"}
 
 
 @pytest.fixture(scope="module")
-def found(finished):
+def events(finished):
     return EventMultiplexer().AddRunsFromDirectory(str(finished / "tensorboard")).Reload()
 
 
@@ -21,34 +21,34 @@ def variants(finished):
     return json.loads((finished / "results.json").read_text())["variants"]
 
 
-def last(found, run, tag):
-    return float(tf.make_ndarray(found.Tensors(run, tag)[-1].tensor_proto))
+def last(events, run, tag):
+    return float(tf.make_ndarray(events.Tensors(run, tag)[-1].tensor_proto))
 
 
 @pytest.mark.parametrize("name", ["float", "ptq_int8", "qat_int8"])
-def test_each_deployed_file_is_a_row_of_hparams_with_its_final_metrics(name, found, variants):
+def test_each_deployed_file_is_a_row_of_hparams_with_its_final_metrics(name, events, variants):
     expected, run = variants[name], RUNS[name]
-    assert last(found, run, "test/accuracy") == pytest.approx(expected["accuracy"])
+    assert last(events, run, "test/accuracy") == pytest.approx(expected["accuracy"])
     drop = 100 * (variants["float"]["accuracy"] - expected["accuracy"])
-    assert last(found, run, "test/drop_points") == pytest.approx(drop, abs=1e-5)
-    assert last(found, run, "test/size_kib") == pytest.approx(expected["size_bytes"] / 1024)
-    assert last(found, run, "test/latency_ms") == pytest.approx(expected["latency_ms"])
-    assert last(found, run, "test/integer_only") == expected["integer_only"]
-    content = found.SummaryMetadata(run, hparams_metadata.SESSION_START_INFO_TAG).plugin_data.content
+    assert last(events, run, "test/drop_points") == pytest.approx(drop, abs=1e-5)
+    assert last(events, run, "test/size_kib") == pytest.approx(expected["size_bytes"] / 1024)
+    assert last(events, run, "test/latency_ms") == pytest.approx(expected["latency_ms"])
+    assert last(events, run, "test/integer_only") == expected["integer_only"]
+    content = events.SummaryMetadata(run, hparams_metadata.SESSION_START_INFO_TAG).plugin_data.content
     settings = hparams_metadata.parse_session_start_info_plugin_data(content).hparams
     assert settings["variant"].string_value == name
     assert settings["quant.name"].string_value == "qat"
     assert settings["data.name"].string_value == "digits"
 
 
-def test_a_job_leaves_four_runs_and_a_row_of_hparams_for_each_file(found):
-    with_metrics = {run for run, tags in found.Runs().items() if "test/accuracy" in tags["tensors"]}
+def test_a_job_leaves_four_runs_and_a_row_of_hparams_for_each_file(events):
+    with_metrics = {run for run, tags in events.Runs().items() if "test/accuracy" in tags["tensors"]}
     assert with_metrics == set(RUNS.values())
-    assert len(found.Runs()) == 4
+    assert len(events.Runs()) == 4
 
 
-def test_the_columns_of_hparams_are_what_was_asked_for_and_the_metrics_of_test(found):
-    content = found.SummaryMetadata("float", hparams_metadata.EXPERIMENT_TAG).plugin_data.content
+def test_the_columns_of_hparams_are_what_was_asked_for_and_the_metrics_of_test(events):
+    content = events.SummaryMetadata("float", hparams_metadata.EXPERIMENT_TAG).plugin_data.content
     columns = hparams_metadata.parse_experiment_plugin_data(content)
     settings = [each.name for each in columns.hparam_infos]
     assert settings[0] == "variant"
@@ -56,32 +56,32 @@ def test_the_columns_of_hparams_are_what_was_asked_for_and_the_metrics_of_test(f
     assert {each.name.tag for each in columns.metric_infos} >= {"test/accuracy", "test/drop_points", "test/size_kib"}
 
 
-def test_ranges_saturation_and_drop_are_curves_over_the_epochs(found):
-    tags = found.Runs()["fake_quant"]["tensors"]
+def test_ranges_saturation_and_drop_are_series_over_the_epochs(events):
+    tags = events.Runs()["fake_quant"]["tensors"]
     layers = {tag.removeprefix("saturation/") for tag in tags if tag.startswith("saturation/")}
     assert {"all layers", "logits"} < layers
-    assert [event.step for event in found.Tensors("fake_quant", "saturation/all layers")] == [2, 3, 4]
-    assert 0 <= last(found, "fake_quant", "saturation/all layers") < 0.5
-    assert last(found, "fake_quant", "sqnr_db/logits") > 20
-    assert [event.step for event in found.Tensors("deployed_int8", "drop_points/val")] == [2, 3, 4]
+    assert [event.step for event in events.Tensors("fake_quant", "saturation/all layers")] == [2, 3, 4]
+    assert 0 <= last(events, "fake_quant", "saturation/all layers") < 0.5
+    assert last(events, "fake_quant", "sqnr_db/logits") > 20
+    assert [event.step for event in events.Tensors("deployed_int8", "drop_points/val")] == [2, 3, 4]
 
 
-def test_the_layout_has_a_chart_for_each_quantizer_that_has_a_range(found):
-    content = tf.make_ndarray(found.Tensors("float", "custom_scalars__config__")[0].tensor_proto).item()
+def test_the_layout_has_a_chart_for_each_quantizer_that_has_a_range(events):
+    content = tf.make_ndarray(events.Tensors("float", "custom_scalars__config__")[0].tensor_proto).item()
     charts = {
         each.title: [chart.title for chart in each.chart] for each in layout_pb2.Layout.FromString(content).category
     }
-    ranges = {tag.split("/")[1] for tag in found.Runs()["fake_quant"]["tensors"] if tag.endswith("/max")}
+    ranges = {tag.split("/")[1] for tag in events.Runs()["fake_quant"]["tensors"] if tag.endswith("/max")}
     assert set(charts["4  Ranges of quantizers"]) == ranges
     assert charts["1  Training, epoch by epoch"][0] == "accuracy on val: float, fake-quant, files"
 
 
-def test_pictures_lie_where_they_belong(found):
-    pictures = {
-        run: {tag for tag in tags["tensors"] if found.SummaryMetadata(run, tag).plugin_data.plugin_name == "images"}
-        for run, tags in found.Runs().items()
+def test_pictures_lie_where_they_belong(events):
+    figures = {
+        run: {tag for tag in tags["tensors"] if events.SummaryMetadata(run, tag).plugin_data.plugin_name == "images"}
+        for run, tags in events.Runs().items()
     }
-    assert {run: shown for run, shown in pictures.items() if shown} == {
+    assert {run: shown for run, shown in figures.items() if shown} == {
         "float": {
             "files/against float",
             "files/accuracy against size",

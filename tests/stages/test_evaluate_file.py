@@ -12,7 +12,7 @@ from qat.config import EvaluateConfig
 from qat.contract import Contract
 from qat.errors import ConfigError, DataError, TfliteFileError
 from qat.models import load
-from qat.stages.evaluate_file import _near_chance, evaluate_file
+from qat.stages.evaluate_file import _chance_note, evaluate_file
 from qat.tflite import Interpreter, convert, with_metadata
 
 DIGITS = ("data=digits", "data.max_samples=128")
@@ -54,31 +54,31 @@ def test_a_file_of_a_run_has_the_accuracy_that_the_run_wrote_down(variant, finis
 
 
 def test_it_says_how_the_number_was_computed(finished, evaluated, capsys):
-    found = evaluated(finished / "qat_int8" / "model.tflite", *DIGITS)
-    taken = found["input"]
-    assert f"saturate(round(real / {taken['scale']:.9g}) {taken['zero_point']:+d})" in found["how"]
-    assert "the largest output is the answer" in found["how"]
-    assert found["accuracy_interval"][0] < found["accuracy"] < found["accuracy_interval"][1]
-    shown = capsys.readouterr().out
-    assert "on 128 samples, split test" in shown
-    assert "contract: raw 0..255 to 0..1, from the file's own metadata" in shown
+    record = evaluated(finished / "qat_int8" / "model.tflite", *DIGITS)
+    input_tensor = record["input"]
+    assert f"saturate(round(real / {input_tensor['scale']:.9g}) {input_tensor['zero_point']:+d})" in record["how"]
+    assert "the largest output is the answer" in record["how"]
+    assert record["accuracy_interval"][0] < record["accuracy"] < record["accuracy_interval"][1]
+    output = capsys.readouterr().out
+    assert "on 128 samples, split test" in output
+    assert "contract: raw 0..255 to 0..1, from the file's own metadata" in output
 
 
-@pytest.mark.parametrize(("low", "told"), [(0.08, True), (0.9, False)])
-def test_a_number_near_chance_is_said_to_be_so_with_what_tells_why(low, told):
+@pytest.mark.parametrize(("low", "noted"), [(0.08, True), (0.9, False)])
+def test_a_number_near_chance_is_noted_with_the_command_that_finds_why(low, noted):
     data = {"name": "npz", "path": "a.npz"}
-    found = {"accuracy_interval": [low, 0.95], "most_frequent_class": 0.1, "data": data, "file": "m.tflite"}
-    lines = _near_chance(found)
-    assert bool(lines) == told
-    assert not told or lines[-1] == f"  {command('diagnose', tflite='m.tflite', data='a.npz')}"
+    record = {"accuracy_interval": [low, 0.95], "most_frequent_class": 0.1, "data": data, "file": "m.tflite"}
+    lines = _chance_note(record)
+    assert bool(lines) == noted
+    assert not noted or lines[-1] == f"  {command('diagnose', tflite='m.tflite', data='a.npz')}"
 
 
-def test_a_file_that_says_nothing_is_fed_as_model_json_beside_it_says(bare_file, finished, evaluated):
+def test_a_file_that_says_nothing_is_fed_as_the_model_json_next_to_it_says(bare_file, finished, evaluated):
     contract = Contract((32, 32, 3), range=(0.0, 0.9))
     rundir.write_json(bare_file.with_name("model.json"), {"contract": contract.to_dict()})
-    found = evaluated(bare_file, *DIGITS)
-    assert found["contract_from"] == "model.json beside the file"
-    assert found["contract"]["range"] == [0.0, 0.9]
+    record = evaluated(bare_file, *DIGITS)
+    assert record["contract_from"] == "model.json next to the file"
+    assert record["contract"]["range"] == [0.0, 0.9]
 
 
 def test_a_model_json_of_another_tool_is_no_contract(bare_file, evaluated):
@@ -100,9 +100,11 @@ def test_an_assumed_contract_that_the_file_contradicts_is_refused_with_the_optio
 
 
 def test_what_the_user_gives_goes_before_what_the_file_says(finished, evaluated):
-    found = evaluated(finished / "qat_int8" / "model.tflite", *DIGITS, "contract.mean=[0.1]", "contract.std=[1.1]")
-    assert (found["contract"]["range"], found["contract"]["mean"]) == (None, [0.1])
-    assert found["contract_from"].startswith("given: contract.mean=[0.1], contract.std=[1.1]; the rest from the file's")
+    record = evaluated(finished / "qat_int8" / "model.tflite", *DIGITS, "contract.mean=[0.1]", "contract.std=[1.1]")
+    assert (record["contract"]["range"], record["contract"]["mean"]) == (None, [0.1])
+    assert record["contract_from"].startswith(
+        "given: contract.mean=[0.1], contract.std=[1.1]; the rest from the file's"
+    )
 
 
 def test_half_a_contract_is_refused(bare_file, evaluated):
@@ -124,7 +126,7 @@ def other(tmp_path):
 
 
 def test_data_of_other_classes_is_refused(bare_file, other, evaluated):
-    with pytest.raises(DataError, match=r"gives 10 values a sample, but the data has 3 classes \(0, 1, 2\)"):
+    with pytest.raises(DataError, match=r"gives 10 values per sample, but the data has 3 classes \(0, 1, 2\)"):
         evaluated(bare_file, *other((32, 32, 3), 3))
 
 
@@ -135,8 +137,8 @@ def test_data_of_another_shape_is_refused_unless_it_is_resized(bare_file, other,
 
 
 def test_every_sample_of_undivided_data_may_be_taken(bare_file, other, evaluated):
-    found = evaluated(bare_file, *other((32, 32, 3), 10), "split=all")
-    assert found["samples"] == 60
+    record = evaluated(bare_file, *other((32, 32, 3), 10), "split=all")
+    assert record["samples"] == 60
     with pytest.raises(ConfigError, match="split=half: expected one of test, val, train, all"):
         evaluated(bare_file, *DIGITS, "split=half")
 
@@ -145,10 +147,10 @@ def test_labels_in_another_order_are_matched_by_name(bare, finished, evaluated, 
     splits = data.load(compose(["debug=tiny"]).data, 0, 0)
     turned = tuple(reversed(splits.class_names))
     (tmp_path / "turned.tflite").write_bytes(with_metadata(bare, contract=splits.contract, labels=turned))
-    found = evaluated(tmp_path / "turned.tflite", *DIGITS)
+    record = evaluated(tmp_path / "turned.tflite", *DIGITS)
     predicted = Interpreter(bare).predict(splits.test.inputs())[:, ::-1].argmax(axis=1)
-    assert found["accuracy"] == np.mean(predicted == splits.test.labels)
-    assert "in another order" in found["labels_matched_by"]
+    assert record["accuracy"] == np.mean(predicted == splits.test.labels)
+    assert "in another order" in record["labels_matched_by"]
 
 
 def test_a_file_that_is_none_is_refused(tmp_path, evaluated):

@@ -20,7 +20,7 @@ def splits():
 
 
 def key_of(config, splits):
-    return float_cache.entry_of(config, splits).key
+    return float_cache.find_entry(config, splits).key
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_default_folder_is_the_users_cache(monkeypatch, tmp_path):
 def kept(tiny, splits):
     """An entry that was stored, with the model it came from."""
     config = tiny()
-    entry = float_cache.entry_of(config, splits)
+    entry = float_cache.find_entry(config, splits)
     model = build(config.model, splits.contract.shape, 10)
     float_cache.store(entry, model, ({"loss": 0.5},), print)
     return entry, model, lambda: build(config.model, splits.contract.shape, 10)
@@ -100,7 +100,7 @@ def test_a_damaged_entry_is_named_removed_and_not_taken(kept, damage, capsys):
     assert not entry.folder.exists()
 
 
-def test_a_second_run_takes_the_model_and_its_curve_and_trains_nothing(tiny, tmp_path, capsys):
+def test_a_second_run_takes_the_model_and_its_history_and_trains_nothing(tiny, tmp_path, capsys):
     for folder, origin in (("first", "trained here"), ("second", "cache ")):
         with begin(tiny("quant=ptq"), tmp_path / folder) as run:
             found = obtain_float_model(run)

@@ -17,7 +17,7 @@ def rows(finished):
         return list(csv.DictReader(file))
 
 
-def test_the_table_has_each_epoch_of_each_curve(rows):
+def test_the_table_has_each_epoch_of_each_run(rows):
     epochs = {name: [int(row["epoch"]) for row in rows if row["variant"] == name] for name in ("float", "fake_quant")}
     assert epochs == {"float": [1, 2], "fake_quant": [2, 3, 4]}  # QAT begins where float ends
     assert [int(row["epoch"]) for row in rows if row["variant"] == "deployed_int8"] == [2, 3, 4]
@@ -26,11 +26,11 @@ def test_the_table_has_each_epoch_of_each_curve(rows):
 def test_it_ends_with_what_results_json_says(finished, rows):
     results = json.loads((finished / "results.json").read_text())
     last = {row["variant"]: row for row in rows}
-    for variant, curve in (("float", "float"), ("ptq_int8", "ptq_int8"), ("qat_int8", "deployed_int8")):
-        assert float(last[curve]["test_accuracy"]) == pytest.approx(results["variants"][variant]["accuracy"], rel=1e-5)
+    for variant, run in (("float", "float"), ("ptq_int8", "ptq_int8"), ("qat_int8", "deployed_int8")):
+        assert float(last[run]["test_accuracy"]) == pytest.approx(results["variants"][variant]["accuracy"], rel=1e-5)
     losses = [each["val_loss"] for each in results["histories"]["float"]]
-    found = [float(row["val_loss"]) for row in rows if row["variant"] == "float"]
-    assert found == pytest.approx(losses, rel=1e-4)
+    logged = [float(row["val_loss"]) for row in rows if row["variant"] == "float"]
+    assert logged == pytest.approx(losses, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One run leaves what it promises: the files, results.json with its fixed keys, curves; and refuses in time."""
+"""One run leaves what it promises: the files, results.json with its fixed keys, metrics; and refuses in time."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ from qat.models import load
 from qat.results import Metric, Parity, RunResult, Variant
 from qat.stages import float_model
 from qat.stages.main_job import main_job
-from qat.stages.result import enforce_parity, show_result
+from qat.stages.result import enforce_parity, print_result
 from qat.stages.run import begin
 from qat.tflite import Interpreter, read, verify
 
@@ -57,7 +57,7 @@ def test_results_stand_once_and_come_back_as_typed_values(finished, results):
     assert list(RunResult.from_dict(results).variants) == ["float", "ptq_int8", "qat_int8"]
 
 
-def test_what_made_the_result_stands_beside_it(results):
+def test_what_the_result_was_made_by_is_recorded(results):
     assert results["seeds"] == {"seed": 0, "split_seed": 0}
     assert results["config"]["model"]["name"] == "simple_cnn"
     assert {"tensorflow", "tf_keras", "tensorflow-model-optimization", "ai-edge-litert"} <= set(results["versions"])
@@ -95,8 +95,8 @@ def test_accuracy_and_agreement_are_those_that_litert_gives_one_sample_at_a_time
 def test_the_saved_qat_model_loads_and_gives_what_it_gave_in_the_run(finished, results):
     test = data.load(compose(["debug=tiny"]).data, 0, 0).test
     qat_model = load(str(finished / "qat_int8" / "model.keras"))
-    found = evaluate(keras_predictor(qat_model), test, "classification")
-    assert found.accuracy == results["variants"]["qat_int8"]["fake_quant_accuracy"]
+    actual = evaluate(keras_predictor(qat_model), test, "classification")
+    assert actual.accuracy == results["variants"]["qat_int8"]["fake_quant_accuracy"]
 
 
 def test_a_qat_variant_says_how_far_its_file_departs(results):
@@ -105,12 +105,12 @@ def test_a_qat_variant_says_how_far_its_file_departs(results):
     assert {"agreement", "max_lsb", "passed"} <= set(variant["parity"])
 
 
-def test_the_contract_beside_each_file_is_the_one_the_data_has(finished):
+def test_the_contract_of_each_file_is_the_one_the_data_has(finished):
     contract = data.load(compose(["debug=tiny"]).data, 0, 0).contract
     for name in ("float", "ptq_int8", "qat_int8"):
-        beside = rundir.read_json(finished / name / "model.json")
-        assert Contract.from_dict(beside["contract"]) == contract
-        assert len(beside["labels"]) == 10
+        record = rundir.read_json(finished / name / "model.json")
+        assert Contract.from_dict(record["contract"]) == contract
+        assert len(record["labels"]) == 10
 
 
 def test_the_file_alone_knows_how_it_is_fed(finished):
@@ -120,27 +120,27 @@ def test_the_file_alone_knows_how_it_is_fed(finished):
     np.testing.assert_array_equal(deployed.run(test.raw()), deployed.predict(test.inputs()))
 
 
-def test_numbers_and_feeding_code_stand_beside_the_file(finished):
-    beside = rundir.read_json(finished / "qat_int8" / "model.json")
+def test_numbers_and_feeding_code_are_written_with_the_file(finished):
+    record = rundir.read_json(finished / "qat_int8" / "model.json")
     tensor = read(finished / "qat_int8" / "model.tflite").inputs[0]
-    assert beside["inputs"][0]["scale"] == tensor.scales[0]
-    assert beside["inputs"][0]["dtype"] == "int8"
+    assert record["inputs"][0]["scale"] == tensor.scales[0]
+    assert record["inputs"][0]["dtype"] == "int8"
     snippets = {path.name for path in (finished / "qat_int8" / "feeding").iterdir()}
     assert snippets == {"feed.py", "Feed.kt", "Feed.swift", "feed.cc"}
 
 
-def test_float_and_deployed_curves_lie_on_one_chart(finished):
+def test_float_and_deployed_series_lie_on_one_chart(finished):
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
-    found = EventMultiplexer().AddRunsFromDirectory(str(finished / "tensorboard")).Reload()
+    actual = EventMultiplexer().AddRunsFromDirectory(str(finished / "tensorboard")).Reload()
     steps = {
-        run: [event.step for event in found.Tensors(run, "accuracy/val")]
+        run: [event.step for event in actual.Tensors(run, "accuracy/val")]
         for run in ("float", "ptq_int8", "fake_quant", "deployed_int8")
     }
     assert steps == {"float": [1, 2], "ptq_int8": [2, 4], "fake_quant": [2, 3, 4], "deployed_int8": [2, 3, 4]}
-    assert [event.step for event in found.Tensors("fake_quant", "learning_rate")] == [3, 4]
-    assert any(tag.startswith("ranges/") for tag in found.Runs()["fake_quant"]["tensors"])
-    assert "results" in found.Runs()["float"]["tensors"]
+    assert [event.step for event in actual.Tensors("fake_quant", "learning_rate")] == [3, 4]
+    assert any(tag.startswith("ranges/") for tag in actual.Runs()["fake_quant"]["tensors"])
+    assert "results" in actual.Runs()["float"]["tensors"]
 
 
 @pytest.mark.parametrize(
@@ -157,17 +157,17 @@ def test_each_way_of_ptq_leaves_its_variant(quant, variant, integer_only, dtype,
     )
     result = main_job(config, tmp_path / "run")
     assert list(result.variants) == ["float", variant]
-    found = result.variants[variant]
-    assert (found.integer_only, found.input_dtype) == (integer_only, dtype)
+    actual = result.variants[variant]
+    assert (actual.integer_only, actual.input_dtype) == (integer_only, dtype)
     assert not (tmp_path / "run" / "tensorboard").exists()
 
 
 def test_several_io_types_give_several_files(tiny, tmp_path):
     config = tiny("quant=ptq", "export.io=[uint8,float32]", "export.microcontroller=true", "export.snippets=false")
     result = main_job(config, tmp_path / "run")
-    found = result.variants["ptq_int8"]
-    assert (found.file, found.input_dtype) == ("ptq_int8/model.tflite", "uint8")
-    assert found.other_files == {"float32": "ptq_int8/model_float32.tflite"}
+    actual = result.variants["ptq_int8"]
+    assert (actual.file, actual.input_dtype) == ("ptq_int8/model.tflite", "uint8")
+    assert actual.other_files == {"float32": "ptq_int8/model_float32.tflite"}
     assert (tmp_path / "run" / "ptq_int8" / "microcontroller" / "model_data.cc").is_file()
     assert not (tmp_path / "run" / "ptq_int8" / "feeding").exists()
 
@@ -176,13 +176,13 @@ def test_an_autoencoder_is_judged_by_its_auc_and_so_is_what_it_loses(tiny, tmp_p
     config = tiny("model=autoencoder", "data.normal_class=0", "quant=ptq", "logger=csv")
     config.data.max_samples = 300
     variants = main_job(config, tmp_path / "run").variants
-    found = variants["ptq_int8"]
-    assert found.metric.name == "auc"
-    assert found.accuracy is None
+    actual = variants["ptq_int8"]
+    assert actual.metric.name == "auc"
+    assert actual.accuracy is None
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
     assert not [name for name in rows[0] if "points" in name]
     lost = next(float(row["test_drop_auc"]) for row in rows if row["variant"] == "ptq_int8" and row["test_drop_auc"])
-    assert lost == pytest.approx(variants["float"].metric.value - found.metric.value, abs=1e-5)
+    assert lost == pytest.approx(variants["float"].metric.value - actual.metric.value, abs=1e-5)
     for row in (row for row in rows if row["val_drop_auc"]):
         assert abs(float(row["val_drop_auc"])) <= 1
 
@@ -298,9 +298,9 @@ def test_broken_parity_may_be_let_pass(tiny, tmp_path, capsys):
     variants = {"qat_int8": Variant(Metric("accuracy", 0.5), "f", 1, True, "int8", "int8", parity=BROKEN)}
     with begin(tiny("parity.enforce=false"), tmp_path / "run") as run:
         enforce_parity(run, variants)
-    said = capsys.readouterr().out
-    assert "departs from its fake-quant model: largest difference 40 LSB" in said
-    assert command("diagnose", run=tmp_path / "run") in said
+    output = capsys.readouterr().out
+    assert "departs from its fake-quant model: largest difference 40 LSB" in output
+    assert command("diagnose", run=tmp_path / "run") in output
 
 
 def test_the_last_lines_say_which_file_and_what_to_do_next_within_80_columns(
@@ -313,15 +313,15 @@ def test_the_last_lines_say_which_file_and_what_to_do_next_within_80_columns(
     monkeypatch.chdir(tmp_path)
     with begin(tiny(), tmp_path / "run") as run:
         capsys.readouterr()
-        show_result(run, result)
+        print_result(run, result)
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if not line.startswith("  ")) <= 80
-    said = " ".join(lines)
-    assert "qat_int8 is your file: accuracy" in said
+    output = " ".join(lines)
+    assert "qat_int8 is your file: accuracy" in output
     assert "  run/qat_int8/model.tflite" in lines
     assert "  run/report.html" in lines
     assert any("qat.verify tflite=run/qat_int8/model.tflite readiness=true" in line for line in lines)
-    assert "QAT trained 2 epochs longer than float (2 + 2" in said
+    assert "QAT trained 2 epochs longer than float (2 + 2" in output
 
 
 def test_an_autoencoder_with_labels_of_one_kind_is_refused_before_anything_is_trained(tiny, tmp_path):

@@ -27,28 +27,28 @@ def start(tmp_path, *arguments):
 
 
 def finish(process):
-    said, _ = process.communicate(timeout=300)
-    return process.returncode, said
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
 
 
 @pytest.mark.slow
 def test_a_sweep_trains_the_float_model_once_and_one_bad_job_does_not_end_the_others(tmp_path):
     sweep = ("-m", "quant=ptq,ptq_float16", "quant.calibration.min_samples=8,99", "hydra.sweep.dir=sweep")
-    exit_code, said = finish(start(tmp_path, *sweep))
+    exit_code, output = finish(start(tmp_path, *sweep))
     assert exit_code == 2
-    assert said.count("float model: trained here") == 1
-    assert said.count("float model: cache ") == 2  # the job with too few samples is refused before it wants one
+    assert output.count("float model: trained here") == 1
+    assert output.count("float model: cache ") == 2  # the job with too few samples is refused before it wants one
     written = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("sweep/*/results.json")}
     assert {job: list(result["variants"]) for job, result in written.items()} == {
         "quant=ptq,quant.calibration.min_samples=8": ["float", "ptq_int8"],
         "quant=ptq_float16,quant.calibration.min_samples=8": ["float", "ptq_float16"],
         "quant=ptq_float16,quant.calibration.min_samples=99": ["float", "ptq_float16"],
     }
-    assert "qat: this job failed, the others go on:\n  sweep/" in said
-    assert "qat: 1 of 4 jobs failed:\n  quant=ptq,quant.calibration.min_samples=99\n" in said
-    assert "page:\n  sweep/compare/index.html\n" in said
+    assert "qat: this job failed, the others go on:\n  sweep/" in output
+    assert "qat: 1 of 4 jobs failed:\n  quant=ptq,quant.calibration.min_samples=99\n" in output
+    assert "page:\n  sweep/compare/index.html\n" in output
     assert re.search(
-        r"curves of all jobs:\n  .* --logdir sweep\nthen open\n  http://localhost:6006/\?smoothing=0", said
+        r"curves of all jobs:\n  .* --logdir sweep\nthen open\n  http://localhost:6006/\?smoothing=0", output
     )
 
 
@@ -57,7 +57,7 @@ def test_two_runs_side_by_side_train_the_float_model_once(tmp_path):
     runs = [start(tmp_path, "quant=float", f"hydra.run.dir={name}") for name in ("one", "two")]
     ends = [finish(run) for run in runs]
     assert [exit_code for exit_code, _ in ends] == [0, 0], ends
-    both = "".join(said for _, said in ends)
+    both = "".join(output for _, output in ends)
     assert both.count("float model: trained here") == 1
     assert both.count("float model: cache ") == 1
 
@@ -76,11 +76,11 @@ def test_an_interrupted_run_leaves_whole_files_alone(name, exit_code, tmp_path):
         if "epoch 2/" in line:
             break
     process.send_signal(getattr(signal, name))
-    ended, said = finish(process)
-    assert ended == exit_code, said
+    ended, output = finish(process)
+    assert ended == exit_code, output
     if name != "SIGKILL":
-        assert "what was written so far is whole" in said
-        assert "Stopped in the float training, which is not resumed" in said
+        assert "what was written so far is whole" in output
+        assert "Stopped in the float training, which is not resumed" in output
     left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert not {"results.json", "model.keras", "model.tflite"} & left
     assert list((tmp_path / "cache").rglob("float.json")) == []
@@ -93,11 +93,11 @@ def test_a_second_process_in_the_same_folder_is_refused_while_the_first_writes(t
         if "epoch 1/" in line:
             break
     started = time.monotonic()
-    exit_code, said = finish(start(tmp_path, "quant=float", "hydra.run.dir=run"))
+    exit_code, output = finish(start(tmp_path, "quant=float", "hydra.run.dir=run"))
     first.terminate()
     finish(first)
     assert exit_code == 2
-    assert f"run is being written by process {first.pid} on " in said
+    assert f"run is being written by process {first.pid} on " in output
     assert time.monotonic() - started < 60
 
 

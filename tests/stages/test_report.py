@@ -11,7 +11,7 @@ def test_a_finished_run_has_its_page(finished):
     for variant in results["variants"].values():
         assert f"{variant['accuracy'] * 100:.2f} %" in page
     assert all(digest in page for digest in results["sha256"].values())
-    assert "QAT begins" in page  # curves of float and fake-quant, epoch by epoch
+    assert "QAT begins" in page  # lines of float and fake-quant, epoch by epoch
     assert "qat_int8 file" in page
     assert page.count('class="matrix"') == 2
     assert "Layer by layer" in page

@@ -104,17 +104,20 @@ def _show_results(jobs: Jobs) -> None:
     folders = {job.folder: jobs.overrides_outside_name(job) for job in jobs.all if job.folder is not None}
     if not any((jobs.sweep_dir / folder / rundir.RESULTS).is_file() for folder in folders):
         return
-    from qat.reporting import open_address, open_command
-    from qat.reporting.terminal import near
+    from qat.reporting import tensorboard_command, tensorboard_url
+    from qat.reporting.terminal import relative_to_cwd
     from qat.stages.compare import write_comparison
     from qat.stages.leaderboard import show_leaderboard
 
     show_leaderboard(jobs.sweep_dir, folders)
     page = jobs.sweep_dir / COMPARISON
     write_comparison([jobs.sweep_dir / folder for folder in folders], page)
-    print(f"page:\n  {near(page / 'index.html')}", flush=True)
+    print(f"page:\n  {relative_to_cwd(page / 'index.html')}", flush=True)
     if any((jobs.sweep_dir / folder / rundir.TENSORBOARD).is_dir() for folder in folders):
-        print(f"curves of all jobs:\n  {open_command(jobs.sweep_dir)}\nthen open\n  {open_address()}", flush=True)
+        print(
+            f"curves of all jobs:\n  {tensorboard_command(jobs.sweep_dir)}\nthen open\n  {tensorboard_url()}",
+            flush=True,
+        )
 
 
 def _raise_failures(jobs: Jobs, config: DictConfig) -> None:

@@ -86,10 +86,10 @@ class OptunaSweeper(Sweeper):
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        from qat.stages.objectives import directions
+        from qat.stages.objectives import select_directions
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        expected = directions(list(self.config.sweep.objectives))
+        expected = select_directions(list(self.config.sweep.objectives))
         storage = self.storage or JournalStorage(JournalFileBackend(str(sweep_dir / JOURNAL)))
         study = optuna.create_study(
             storage=storage, study_name=self.study_name, directions=expected, load_if_exists=True

@@ -1,4 +1,4 @@
-"""What is exported is what was asked for: types outside, batch, signature, and beside each file its own numbers."""
+"""What is exported is what was asked for: types outside, batch, signature, and next to each file its own numbers."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from qat import rundir
 from qat.cli import compose
 from qat.errors import ConfigError
 from qat.models import load
-from qat.stages.export import export_tflite
+from qat.stages.export_files import export_tflite
 from qat.stages.run import begin
 from qat.tflite import Interpreter, read
 
@@ -28,26 +28,26 @@ def exported(finished, tmp_path_factory):
     return run
 
 
-def test_each_type_has_its_file_and_beside_it_its_own_numbers_and_code(exported):
+def test_each_type_has_its_file_with_its_own_numbers_and_code(exported):
     folder = exported("qat_int8", "export.io=[int8,uint8,float32]", "export.microcontroller=true")
     for suffix, dtype in (("", "int8"), ("_uint8", "uint8"), ("_float32", "float32")):
         tensor = read(folder / f"model{suffix}.tflite").inputs[0]
-        beside = rundir.read_json(folder / f"model{suffix}.json")
-        assert tensor.dtype == dtype == beside["inputs"][0]["dtype"]
-        assert beside["file"] == f"model{suffix}.tflite"
+        record = rundir.read_json(folder / f"model{suffix}.json")
+        assert tensor.dtype == dtype == record["inputs"][0]["dtype"]
+        assert record["file"] == f"model{suffix}.tflite"
         scale = tensor.scales[0] if tensor.scales else None
-        assert beside["inputs"][0]["scale"] == scale
+        assert record["inputs"][0]["scale"] == scale
         snippet = (folder / f"feeding{suffix}" / "feed.py").read_text()
         assert f"model{suffix}.tflite" in snippet
         assert (folder / f"microcontroller{suffix}").is_dir() == (dtype != "float32")
 
 
-def test_the_types_outside_change_no_answer(exported):
+def test_the_types_outside_change_no_output(exported):
     folder, x = exported("qat_int8", "export.io=[int8,uint8,float32]"), np.random.default_rng(0)
     inputs = x.random((9, 32, 32, 3), np.float32)
-    answers = [Interpreter(folder / f"model{s}.tflite").predict(inputs) for s in ("", "_uint8", "_float32")]
-    np.testing.assert_array_equal(answers[0], answers[1])
-    np.testing.assert_array_equal(answers[0], answers[2])
+    outputs = [Interpreter(folder / f"model{s}.tflite").predict(inputs) for s in ("", "_uint8", "_float32")]
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    np.testing.assert_array_equal(outputs[0], outputs[2])
 
 
 def test_batch_and_signature_are_as_asked_for(exported):
