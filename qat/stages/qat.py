@@ -16,7 +16,7 @@ from qat.export.last_files import Exported
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import qat_twin
 from qat.quantization.range_statistics import RangeFit
-from qat.quantization.schedule import QuantizationSchedule, normalized, reestimate_batch_norm
+from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
 from qat.stages.deployed import draw_converted, draw_deployed
 from qat.stages.export import export_keras, export_tflite
@@ -160,7 +160,7 @@ def _take_weights(model: tf_keras.Model, trained: tf_keras.Model) -> None:
 def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
     """BatchNormalization's statistics as they are with the final weights, where the config asks for it."""
     config = run.config
-    if not config.quant.reestimate_bn or not any(layer.norm["acts"] for layer in normalized(model)):
+    if not config.quant.reestimate_bn or not any(layer.norm["acts"] for layer in batch_norm_layers(model)):
         return
     settings = FitSettings.of_quant(config.quant, config.train)
     with run.progress.work("re-estimate BatchNormalization"):

@@ -134,18 +134,18 @@ def uneven_columns(evidence: Evidence) -> Iterator[Finding]:
         if tensor.is_float or tensor.quantization is None or values.ndim < 2:
             continue
         limits = tensor.quantization.real_limits
-        found = columns.few_codes(values, *limits)
+        found = columns.find_coarse_columns(values, *limits)
         if not found:
             continue
         coarse = [columns.rounded(each, found, *limits) if at == place else each for at, each in enumerate(inputs)]
         alone = evidence.yardstick.drop(evidence.a0, run_keras(evidence.keras, coarse))
         if alone.significant:
-            cut = columns.normalization_cut(evidence.keras, place)
+            cut = columns.cut_behind_normalization(evidence.keras, place)
             yield Finding(
                 "M02",
-                f"input {tensor.name!r}: {columns.in_words(found, values)}. Rounding them alone takes "
+                f"input {tensor.name!r}: {columns.describe_columns(found, values)}. Rounding them alone takes "
                 f"{alone.text(evidence.yardstick.unit)}",
-                columns.mends(found, *limits, cut),
+                columns.describe_remedies(found, *limits, cut),
                 0.96, proved_share=_standardised(evidence, place),
             )  # fmt: skip
 
@@ -156,9 +156,9 @@ def _standardised(evidence: Evidence, place: int) -> float | None:
 
     from qat.errors import QatError
     from qat.export import convert
-    from qat.quantization.columns import normalization_of
+    from qat.quantization.columns import find_normalization
 
-    model, layer = evidence.keras, normalization_of(evidence.keras, place)
+    model, layer = evidence.keras, find_normalization(evidence.keras, place)
     samples = evidence.calibration_samples("right")
     if layer is None or samples is None or len(model.inputs) > 1:
         return None
