@@ -14,7 +14,7 @@ import tf_keras
 from qat import rundir
 from qat.errors import ModelError, QatError
 from qat.evaluation import Predictor, evaluate, keras_predictor
-from qat.export.traced_function import TracedModel, trace
+from qat.export.traced_function import TracedModel, trace_model
 from qat.quantization.stock import quantize_by_tfmot, reason_of, stock_scope
 from qat.reporting.dashboard import stock_curves
 from qat.stages.beside import write_beside
@@ -56,7 +56,7 @@ def _trained(run: Run, float_model: FloatModel) -> QatModel:
         f"{STOCK_VARIANT}: tfmot as it ships, with epochs, batch size, learning rate, optimizer and schedule of quant"
     )
     with _their_errors():
-        traced, predictor = trace(model, run.config.export.batch_size), keras_predictor(model)
+        traced, predictor = trace_model(model, run.config.export.batch_size), keras_predictor(model)
         _draw_start(run, model, predictor, float_model)
         try:
             history = _train(run, traced, float_model)
