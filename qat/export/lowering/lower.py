@@ -52,7 +52,7 @@ def lower(
     outputs = [lowering.values[key] for key in network.outputs]
     uses = Uses(lowering.ops, inputs, outputs)
     simplify(uses)
-    return OpWriter(uses.ops, lowering.is_open, low_bit).run(inputs, uses.outputs, io)
+    return OpWriter(uses.ops, lowering.is_open, low_bit).write_model(inputs, uses.outputs, io)
 
 
 def _refuse_inputs_behind_a_range(network: Network) -> None:

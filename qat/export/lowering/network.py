@@ -96,8 +96,8 @@ def refuse_unknown_layers(model: Any) -> None:
         if not isinstance(layer, KNOWN_LAYERS):
             raise ModelError(
                 f"layer {layer.name!r} ({type(layer).__name__}) of a QAT model cannot be written into its file: put it "
-                "into the float model before quantize_model, or build a model around the QAT model and convert that with "
-                "allow_float=True"
+                "into the float model before quantize_model, or build a model around the QAT model and convert that "
+                "with allow_float=True"
             )
 
 
@@ -110,7 +110,7 @@ def _leaves(model: tf_keras.Model) -> Iterator[Any]:
 
 
 def _needed_nodes(model: tf_keras.Model) -> list[Any]:
-    """The nodes that the outputs depend on, in the order of the calls; added losses and metrics are left out."""
+    """The nodes that the outputs depend on, in call order; added losses and metrics are left out."""
     entries, needed, pending = set(map(id, model.inputs)), set(), list(model.outputs)
     while pending:
         tensor = pending.pop()

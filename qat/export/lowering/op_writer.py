@@ -28,7 +28,7 @@ class OpWriter:
         self.indices: dict[Value, int] = {}
         self.converted: dict[tuple[Value, Grid | None], int] = {}
 
-    def write(self, inputs: Sequence[Value], outputs: Sequence[Value], io: str) -> schema.ModelT:
+    def write_model(self, inputs: Sequence[Value], outputs: Sequence[Value], io: str) -> schema.ModelT:
         """Write the whole model.
 
         Args:

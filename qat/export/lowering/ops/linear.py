@@ -95,20 +95,15 @@ def _output_size(context: Context, result: Value) -> Operand:
     def integer(what: str, *sizes: int) -> Value:
         return Value([context.lowering.unique(f"{context.name}/{what}")], sizes, sizes, "int32")
 
-    add_op, input_shape, samples, result = (
-        context.lowering.add_op,
-        integer("shape", 4),
-        integer("samples"),
-        integer("size", 4),
-    )
+    add_op, constant = context.lowering.add_op, context.constant
+    input_shape, samples, output_size = integer("shape", 4), integer("samples"), integer("size", 4)
     add_op(OPERATOR.SHAPE, [context.x], [input_shape], schema.ShapeOptionsT(outType=schema.TensorType.INT32))
-    one, zero = context.constant("one", [1]), context.constant("zero", [0])
-    add_op(
-        OPERATOR.STRIDED_SLICE, [input_shape, zero, one, one], [samples], schema.StridedSliceOptionsT(shrinkAxisMask=1)
-    )
-    sizes = [context.constant("side", size) for size in result.sizes[1:]]
-    add_op(OPERATOR.PACK, [samples, *sizes], [result], schema.PackOptionsT(valuesCount=4, axis=0))
-    return result
+    slices = [constant("zero", [0]), constant("one", [1]), constant("one", [1])]
+    options = schema.StridedSliceOptionsT(shrinkAxisMask=1)
+    add_op(OPERATOR.STRIDED_SLICE, [input_shape, *slices], [samples], options)
+    sizes = [constant("side", size) for size in result.sizes[1:]]
+    add_op(OPERATOR.PACK, [samples, *sizes], [output_size], schema.PackOptionsT(valuesCount=4, axis=0))
+    return output_size
 
 
 def embedding(context: Context) -> Value:
