@@ -23,7 +23,7 @@ from qat.quantization.importing.preflight import refuse_blockers
 from qat.quantization.keras.build_model import emit as emit_model
 from qat.quantization.placement import place
 from qat.quantization.rewrites import canonicalize
-from qat.quantization.settings import input_specs, skipped_layers, weight_scheme
+from qat.quantization.settings import calibration_specs, skipped_layers, weight_scheme
 
 STEPS = {"ResNet8": 128, "MobileNetV1-0.25": 32}  # batch sizes
 CALIBRATION_ROWS = 128
@@ -87,7 +87,7 @@ def _time_parts(model: tf_keras.Model, inputs: object, config: QuantConfig, part
     graph = timed(functools.partial(canonicalize, model), parts["canonical form"])
     refuse_blockers(graph)
     ranges = timed(lambda: place(graph, skipped_layers(config, graph)), parts["placement"])
-    batches = as_batches(inputs, input_specs(graph), config.calibration.batch_size)
+    batches = as_batches(inputs, calibration_specs(graph), config.calibration.batch_size)
     timed(lambda: calibrate(graph, ranges, batches, config.calibration), parts["calibration"])
     timed(
         lambda: emit_model(graph, model, config, lambda layer: weight_scheme(config, layer)),

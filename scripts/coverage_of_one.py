@@ -28,7 +28,7 @@ from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
 from qat.quantization.keras.layers import Op, integer_arithmetic
 from qat.quantization.keras.model import deep_recursion
-from qat.quantization.schedule import freeze_batch_norm, normalized
+from qat.quantization.schedule import batch_norm_layers, freeze_batch_norm
 from qat.tflite import Interpreter, convert, read, verify
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Tensor
@@ -187,7 +187,7 @@ def train_a_step(qat_model: tf_keras.Model, inputs: np.ndarray, loss: Any) -> di
 
     Seven hundred layers of random weights, maps of one pixel: each division by a variance of nearly 0 adds a factor.
     """
-    held = qat_model.get_weights() if normalized(qat_model) else []
+    held = qat_model.get_weights() if batch_norm_layers(qat_model) else []
     found = _step(qat_model, inputs, loss)
     if not held or all(np.isfinite(value).all() for value in qat_model.get_weights()):
         return {"loss": found}

@@ -1,4 +1,4 @@
-"""Keras model in, `.tflite` bytes out; what comes out is read back and proved before anybody gets it."""
+"""Keras model in, `.tflite` bytes out; the file is read back and verified before it is returned."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from qat.calibration_data import as_batches
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, LongLoopError, ModelError, WrongFileError
-from qat.export.float_io import integer_borders
+from qat.export.float_io import make_io_integer
 from qat.export.last_files import Exported
-from qat.export.lowered_file import lowered_file
-from qat.export.lowering import is_lowerable, reading_once, refuse_unknown_layers
+from qat.export.lowered_file import write_qat_file
+from qat.export.lowering import is_lowerable, read_weights_once, refuse_unknown_layers
 from qat.export.self_check import check_against_model
 from qat.export.tf_conversion import Options, convert_traced
-from qat.export.traced_function import TracedModel, broken, graph_name, is_keras_3, trace
+from qat.export.traced_function import TracedModel, find_broken_weights, graph_name, is_keras_3, trace_model
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import in_float32
@@ -56,22 +56,21 @@ def convert(
 
     A QAT model (its graph holds FakeQuant ops) becomes the int8 file that it was trained to be. A float model becomes
     what `scheme` says: "int8" (the default when there is calibration), "int16x8", "dynamic_range", "float16",
-    "float32". An int8 file of a float model is made as that of a QAT model that nobody trained: the canonical form, its
+    "float32". An int8 file of a float model is made as that of an untrained QAT model: the canonical form, its
     ranges from calibration; that is what `quant=ptq` writes. The file has the model's input names and its outputs in
     the model's order, one signature, and an open batch unless the model or an op fixes it.
 
     Args:
-        model: a tf_keras model (one of Keras 3 is converted by TensorFlow alone, which a warning says); or what
-            `qat.export.last_files.Exported` holds of one that is converted again and again while it trains (of a model
-            of others: what `qat.export.traced_function.trace` gave, which is traced once): converted with the weights
-            that it has by then, if these are others than before.
+        model: a tf_keras model (one of Keras 3 is converted by TensorFlow alone, with a warning); or, for one that is
+            converted repeatedly while it trains, a `qat.export.last_files.Exported` (of a model of `quantize_model`)
+            or a result of `qat.export.traced_function.trace_model`: converted again if its weights have changed.
         calibration: for "int8" and "int16x8": an array [N, ...], a list in `model.inputs` order, a dict by input name,
             or an iterable of batches of these.
         scheme: see above; a QAT model takes "int8" only.
         io: dtype of the file's inputs and outputs for integer schemes: "int8", "uint8", "float32" ("int16x8": int16 or
             "float32"). The other schemes have float32 there, always. Integer inputs (token ids) keep their dtype.
-        engine: who places the ranges of a float model's int8 file: "auto" (`qat.quantization`; TFLite's own calibrator
-            where a model has no canonical form, which is said in a warning), or "tflite". Of a QAT model that is not
+        engine: what computes the ranges of a float model's int8 file: "auto" (`qat.quantization`; TFLite's calibrator
+            where a model has no canonical form, with a warning), or "tflite". Of a QAT model that is not
             ours (stock tfmot's), "tflite" gives the file as TensorFlow's converter leaves it.
         allow_float: keep a file in which some ops stayed in float, instead of raising.
         low_bit: of QAT models, store weights of 4 bits as int4; None does so where there are any. As int8 (False) they
@@ -80,8 +79,12 @@ def convert(
         batch_size: fix the batch, as microcontrollers and some accelerators need; None leaves it open.
         signature: the name of the file's signature, by which a runtime finds its inputs and outputs by name.
         check: of a model of `qat.quantization`, and an int8 file made by it: run file and model on up to four
-            calibration rows and compare their output codes. Where they part by more than the bars of `qat.config`'s
-            ParityConfig, a warning names the first layer that departs. It takes up to a third of the conversion's time.
+            calibration rows and compare their output codes. Where they differ by more than the thresholds of
+            `qat.config`'s ParityConfig, a warning names the first layer that differs. It takes up to
+            a third of the conversion's time.
+
+    Returns:
+        The file's bytes.
 
     Raises:
         CalibrationError: calibration is missing, empty, not finite or misshapen, or the converter did not take it all.
@@ -92,11 +95,11 @@ def convert(
             or it holds scales or biases that its kernels cannot compute with; the layer is named.
     """
     _check_options(scheme, io, engine, batch_size)
-    ours = in_float32(model.model if isinstance(model, (Exported, TracedModel)) else model)
-    if not is_lowerable(ours):
-        refuse_unknown_layers(ours)
-        return _by_tensorflow(
-            model if isinstance(model, TracedModel) else ours,
+    qat_model = in_float32(model.model if isinstance(model, (Exported, TracedModel)) else model)
+    if not is_lowerable(qat_model):
+        refuse_unknown_layers(qat_model)
+        return _convert_by_tensorflow(
+            model if isinstance(model, TracedModel) else qat_model,
             calibration=calibration,
             scheme=scheme,
             io=io,
@@ -110,17 +113,20 @@ def convert(
         )
     _choose_scheme(True, calibration, scheme)
     options = (batch_size, io, allow_float, low_bit is not False, signature)
-    with reading_once(ours):
+    with read_weights_once(qat_model):
         if isinstance(model, (Exported, TracedModel)):
-            content, file = model.files.kept((model.state(), options), lambda: _lowered(ours, *options)[0]), None
+            content, file = (
+                model.files.get_or_make((model.state(), options), lambda: _write_qat_file(qat_model, *options)[0]),
+                None,
+            )
         else:
-            content, file = _lowered(ours, *options)
+            content, file = _write_qat_file(qat_model, *options)
         if check:
-            check_against_model(ours, content, file)
+            check_against_model(qat_model, content, file)
     return content
 
 
-def _by_tensorflow(
+def _convert_by_tensorflow(
     model: Any,
     *,
     calibration: Any,
@@ -135,7 +141,7 @@ def _by_tensorflow(
     check: bool,
 ) -> bytes:
     """`convert` by TensorFlow's converter: of any model but one of `qat.quantization`."""
-    traced = trace(model, batch_size)
+    traced = trace_model(model, batch_size)
     if is_keras_3(traced.model):
         warnings.warn(KERAS_3, stacklevel=3)
         engine = "tflite"
@@ -147,22 +153,24 @@ def _by_tensorflow(
         batches = as_batches(calibration, traced.inputs, unscaled_inputs=find_unscaled_inputs(traced.model))
     if scheme == "int8" and engine == "auto":
         shape = {"batch_size": traced.batch_size, "signature": signature, "check": check}
-        content = _on_our_ranges(traced.model, batches, per_channel, io=io, allow_float=allow_float, **shape)
+        content = _convert_by_canonical_form(
+            traced.model, batches, per_channel, io=io, allow_float=allow_float, **shape
+        )
         if content is not None:
             return content
     options = (scheme, io, allow_float, low_bit, per_channel)
     if traced is not model or batches:
-        return _converted(traced, batch_size, batches, options, signature)
-    made_from = (traced.state(), options, signature)
-    return traced.files.kept(made_from, lambda: _converted(traced, batch_size, batches, options, signature))
+        return _convert_trace(traced, batch_size, batches, options, signature)
+    origin = (traced.state(), options, signature)
+    return traced.files.get_or_make(origin, lambda: _convert_trace(traced, batch_size, batches, options, signature))
 
 
-def _lowered(
+def _write_qat_file(
     model: Any, batch_size: int | None, io: str, allow_float: bool, low_bit: bool, signature: str
 ) -> tuple[bytes, TfliteGraph]:
-    """The file of a model of our layers, written op by op, and what `read` makes of it."""
-    _refuse_broken_weights(broken(model.variables))
-    content = lowered_file(model, batch_size=batch_size, io=io, low_bit=low_bit, signature=signature)
+    """The file of a model of the layers of `qat.quantization`, written op by op, and its graph as `read` returns it."""
+    _refuse_broken_weights(find_broken_weights(model.variables))
+    content = write_qat_file(model, batch_size=batch_size, io=io, low_bit=low_bit, signature=signature)
     file = read(content)
     _check_arithmetic(verify(file), "trained", io, allow_float)
     _refuse_large_comparisons(file)
@@ -171,25 +179,27 @@ def _lowered(
     return content, file
 
 
-def _converted(traced: Any, batch_size: int | None, batches: Any, chosen: tuple, signature: str) -> bytes:
-    """The finished file of a trace. `chosen`: the fields of `conversion.Options`."""
+def _convert_trace(traced: Any, batch_size: int | None, batches: Any, options_of_trace: tuple, signature: str) -> bytes:
+    """The finished file of a trace. `options_of_trace`: the fields of `tf_conversion.Options`."""
     _refuse_broken_weights(traced.broken_weights())
-    options = Options(*chosen)
+    options = Options(*options_of_trace)
     unroll = bool(traced.loops) and options.scheme in INTEGER
     if unroll:
-        traced = trace(traced, batch_size, unroll=True)
+        traced = trace_model(traced, batch_size, unroll=True)
         _refuse_loops(traced.loops)
-    content, traced = convert_traced(traced, lambda size: trace(traced.model, size, unroll=unroll), batches, options)
-    return _finished(content, traced, options, signature)
+    content, traced = convert_traced(
+        traced, lambda size: trace_model(traced.model, size, unroll=unroll), batches, options
+    )
+    return _finish(content, traced, options, signature)
 
 
-def _finished(content: bytes, traced: Any, options: Any, signature: str) -> bytes:
-    """The converter's file with what only we know in it, proved."""
+def _finish(content: bytes, traced: Any, options: Any, signature: str) -> bytes:
+    """The converter's file with names, order and metadata of the Keras model, verified."""
 
     def finish(unpacked: Any) -> None:
         restore_order(unpacked, [graph_name(spec.name) for spec in traced.inputs])
         if options.scheme in ("trained", "int8"):
-            integer_borders(unpacked, options.io)
+            make_io_integer(unpacked, options.io)
         names = [spec.name for spec in traced.inputs]
         set_names(unpacked, names, traced.output_names, traced.output_locations, signature)
         if traced.outputs_by_name:
@@ -205,10 +215,10 @@ def _finished(content: bytes, traced: Any, options: Any, signature: str) -> byte
     return named
 
 
-def _on_our_ranges(model: Any, batches: Any, per_channel: bool, **options: Any) -> bytes | None:
+def _convert_by_canonical_form(model: Any, batches: Any, per_channel: bool, **options: Any) -> bytes | None:
     """The file of the model's canonical form, calibrated and not trained; None where it has none."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "calibration has")  # said once already
+        warnings.filterwarnings("ignore", "calibration has")  # the same warning was given before
         try:
             quantized = quantize_model(model, batches, config=QuantConfig(name="ptq", per_channel=per_channel))
             return convert(quantized, per_channel=per_channel, **options)
@@ -254,7 +264,7 @@ def _choose_scheme(fake_quantized: bool, calibration: Any, scheme: str | None) -
 
 
 def _refuse_broken_weights(broken: list[str]) -> None:
-    """The converter takes NaN for a number, or dies of it. `broken`: names of the weights that are no numbers."""
+    """Refuse weights with NaN or infinity, by name: the converter writes them, or ends the process."""
     if broken:
         named = ", ".join(repr(name) for name in broken[:5]) + (", …" if len(broken) > 5 else "")
         raise ModelError(
@@ -282,14 +292,14 @@ def _refuse_large_comparisons(file: TfliteGraph) -> None:
             )
 
 
-def _check_arithmetic(found: Verification, scheme: str, io: str, allow_float: bool) -> None:
-    """Ops that stay in float are an error."""
+def _check_arithmetic(verification: Verification, scheme: str, io: str, allow_float: bool) -> None:
+    """Refuse ops that stay in float."""
     if scheme not in INTEGER or allow_float:
         return
-    if found.integer_only or (io == "float32" and found.body_integer_only):
+    if verification.integer_only or (io == "float32" and verification.body_integer_only):
         return
-    named = [str(report) for report in (*found.unknown_ops, *found.float_ops)]
-    named = named or [f"inputs {found.input_dtypes}, outputs {found.output_dtypes}"]
+    named = [str(report) for report in (*verification.unknown_ops, *verification.float_ops)]
+    named = named or [f"inputs {verification.input_dtypes}, outputs {verification.output_dtypes}"]
     raise ModelError(
         f"{len(named)} ops stayed out of integer arithmetic:\n    "
         + "\n    ".join(named[:20])

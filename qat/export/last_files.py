@@ -1,4 +1,4 @@
-"""A model that is exported again and again while it trains: one file is made for one state of its weights."""
+"""Files of a model that is exported repeatedly while it trains: one is made for each state of its weights."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ import tensorflow as tf
 
 from qat.quantization.keras.model import QatModel
 
-MOST_KEPT = 1 << 26  # bytes of files that are kept for another asking
+MOST_KEPT = 1 << 26  # bytes of files that are kept
 
 
 class LastFiles(dict[Any, bytes]):
-    """The last files, by what they were made from."""
+    """The last files, by the weights and options that they were made from."""
 
-    def kept(self, made_from: Any, make: Callable[[], bytes]) -> bytes:
-        """The file of this origin: one may be asked for again, as that of the weights after the best epoch."""
-        if made_from not in self:
-            self[made_from] = make()
+    def get_or_make(self, origin: Any, make: Callable[[], bytes]) -> bytes:
+        """The file of an origin, made at the first request; that of the best epoch's weights is requested again.
+
+        Args:
+            origin: a key for the weights and options.
+            make: makes the file.
+
+        Returns:
+            The file's bytes.
+        """
+        if origin not in self:
+            self[origin] = make()
             while len(self) > 1 and sum(map(len, self.values())) > MOST_KEPT:
                 del self[next(iter(self))]
-        return self[made_from]
+        return self[origin]
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,15 @@ class Exported:
 
 
 def digest_of(variables: Iterable[tf.Variable], post_training: bool) -> bytes:
+    """A digest of the values of variables.
+
+    Args:
+        variables: in an order that stays.
+        post_training: whether the model is calibrated only, which its file's metadata say.
+
+    Returns:
+        20 bytes.
+    """
     digest = hashlib.blake2b(bytes([post_training]), digest_size=20)
     for variable in variables:
         digest.update(np.ascontiguousarray(variable.numpy()).data)

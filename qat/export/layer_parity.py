@@ -51,33 +51,33 @@ class _Probe:
 def _probes(model: tf_keras.Model, tflite_model: bytes) -> list[_Probe]:
     """Each range of the model, with the file's tensor that carries the name of the layer before it; of a layer that is
     called several times, the one on that range."""
-    made: dict[str, list[int]] = {}
+    tensors_of: dict[str, list[int]] = {}
     graph = read(tflite_model).subgraphs[0]
     for op in graph.ops:
         for index in op.outputs:
             for part in graph.tensors[index].name.split(";"):
                 owner = part.split("/")[1] if part.count("/") else part
                 if graph.tensors[index].quantization is not None:
-                    made.setdefault(owner, []).append(index)
+                    tensors_of.setdefault(owner, []).append(index)
     probes = []
     for layer in model.layers:
         if isinstance(layer, RangeLayer):
             for node in layer.inbound_nodes:
                 producer = node.inbound_layers
-                found = [] if isinstance(producer, list) else made.get(producer.name, [])
-                if found and len(producer.inbound_nodes) > 1:
-                    found = [index for index in found if _is_on(layer, graph.tensors[index])]
-                    found = found if len(found) == 1 else []
-                probes += [_Probe(layer.source, node.outputs, index) for index in found[:1]]
+                matches = [] if isinstance(producer, list) else tensors_of.get(producer.name, [])
+                if matches and len(producer.inbound_nodes) > 1:
+                    matches = [index for index in matches if _is_on_range(layer, graph.tensors[index])]
+                    matches = matches if len(matches) == 1 else []
+                probes += [_Probe(layer.source, node.outputs, index) for index in matches[:1]]
     return probes
 
 
-def _is_on(layer: RangeLayer, tensor: Any) -> bool:
+def _is_on_range(layer: RangeLayer, tensor: Any) -> bool:
     scale = float(tensor.quantization.scale[0])
     return bool(np.isclose(float(layer.scale()), scale, rtol=1e-6, atol=0))
 
 
-def _showing(tflite_model: bytes, indices: list[int]) -> bytes:
+def _with_outputs(tflite_model: bytes, indices: list[int]) -> bytes:
     """The same file with inner tensors among its outputs, so that they are read from the kernels that are deployed."""
 
     def edit(content: Any) -> None:
@@ -96,45 +96,48 @@ def layer_parity(
         model: what `quantize_model` returned, trained or not.
         tflite_model: its int8 file.
         inputs: real inputs, as the model takes them, [N, ...] or a list of these.
-        reference_kernels: LiteRT's plain kernels in place of XNNPACK's.
+        reference_kernels: LiteRT's plain kernels in the place of XNNPACK's.
+
+    Returns:
+        One entry per tensor.
     """
     probes = _probes(model, tflite_model)
     if not probes:
         return []
     unique = list(dict.fromkeys(probe.index for probe in probes))
-    runtime = Interpreter(_showing(tflite_model, unique), trusted=True, reference_kernels=reference_kernels)
-    found = runtime.predict_codes(runtime.quantized(inputs))
-    codes = dict(zip(unique, tf.nest.flatten(found), strict=True))
+    runtime = Interpreter(_with_outputs(tflite_model, unique), trusted=True, reference_kernels=reference_kernels)
+    matches = runtime.predict_codes(runtime.quantized(inputs))
+    codes = dict(zip(unique, tf.nest.flatten(matches), strict=True))
     part = part_of(model, [probe.keras for probe in probes])
     with contextlib.nullcontext() if part.float_variables is None else part.float_variables.one_pass():
-        predicted = _computed(part, inputs, integer_arithmetic)
-        trained = _computed(part, inputs, fake_quant_arithmetic)
+        predicted = _run_part(part, inputs, integer_arithmetic)
+        trained = _run_part(part, inputs, fake_quant_arithmetic)
     tensors = read(tflite_model).subgraphs[0].tensors
     return [
-        _compared(probe.source, tensors[probe.index], real, in_training, codes[probe.index])
+        _compare_layer(probe.source, tensors[probe.index], real, in_training, codes[probe.index])
         for probe, real, in_training in zip(probes, predicted, trained, strict=True)
         if real.size == codes[probe.index].size
     ]
 
 
-def _computed(
+def _run_part(
     part: QatModel, inputs: Any, arithmetic: Callable[[], contextlib.AbstractContextManager[None]]
 ) -> list[NDArray]:
     """What the model gives in this arithmetic; op by op, because a graph that serves once takes longer."""
     parts = []
     for start in range(0, len(tf.nest.flatten(inputs)[0]), BATCH_SIZE):
-        few = [tf.constant(values[start : start + BATCH_SIZE]) for values in tf.nest.flatten(inputs)]
+        rows_of_batch = [tf.constant(values[start : start + BATCH_SIZE]) for values in tf.nest.flatten(inputs)]
         with arithmetic():
-            found = part(tf.nest.pack_sequence_as(inputs, few), training=False)
-        parts.append([values.numpy() for values in tf.nest.flatten(found)])
+            matches = part(tf.nest.pack_sequence_as(inputs, rows_of_batch), training=False)
+        parts.append([values.numpy() for values in tf.nest.flatten(matches)])
     return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
 
-def _compared(layer: str, tensor: Any, real: NDArray, in_training: NDArray, codes: NDArray) -> LayerParity:
+def _compare_layer(layer: str, tensor: Any, real: NDArray, in_training: NDArray, codes: NDArray) -> LayerParity:
     scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])
-    held = codes.reshape(-1).astype(np.int64)
+    file_codes = codes.reshape(-1).astype(np.int64)
     distance, of_training = (
-        np.abs(np.round(values.reshape(-1) / scale) + zero_point - held) for values in (real, in_training)
+        np.abs(np.round(values.reshape(-1) / scale) + zero_point - file_codes) for values in (real, in_training)
     )
     return LayerParity(
         layer=layer,
@@ -149,5 +152,14 @@ def _compared(layer: str, tensor: Any, real: NDArray, in_training: NDArray, code
 
 
 def first_departure(rows: list[LayerParity], within_1_lsb: float = 0.98, max_lsb: int = 8) -> LayerParity | None:
-    """The first layer beyond the bars, in the model's order."""
+    """The first layer beyond the thresholds.
+
+    Args:
+        rows: what `layer_parity` returned.
+        within_1_lsb: the least share of codes, 0-1, that differ by at most 1.
+        max_lsb: the largest difference, in codes.
+
+    Returns:
+        The first in the model's order; None where all layers are within.
+    """
     return next((row for row in rows if row.within_1_lsb < within_1_lsb or row.max_lsb > max_lsb), None)

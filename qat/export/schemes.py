@@ -1,4 +1,4 @@
-"""What each scheme asks of the TFLite converter. One function a scheme."""
+"""The converter options of each scheme: one function per scheme."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class CountedBatches:
     def __init__(self, batches: list[list[NDArray]]) -> None:
         self._batches = batches
         self.total = len(batches)
-        self.taken: set[int] = set()
+        self.seen_batches: set[int] = set()
 
     def __call__(self) -> Iterator[list[NDArray]]:
         for index, batch in enumerate(self._batches):
-            self.taken.add(index)
+            self.seen_batches.add(index)
             yield [np.ascontiguousarray(values) for values in batch]
 
     @property
     def all_taken(self) -> bool:
-        return len(self.taken) == self.total
+        return len(self.seen_batches) == self.total
 
 
 def _set_io(converter: Any, io: str) -> None:
@@ -51,7 +51,14 @@ def dynamic_range(converter: Any) -> None:
 
 
 def int8(converter: Any, batches: CountedBatches, io: str, allow_float: bool) -> None:
-    """Weights and activations in int8, with ranges from calibration."""
+    """Weights and activations in int8, with ranges from calibration.
+
+    Args:
+        converter: TensorFlow's, changed in place.
+        batches: the representative data set.
+        io: dtype of inputs and outputs, a key of `IO_DTYPES`.
+        allow_float: let ops without an integer kernel stay in float.
+    """
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = batches
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -61,7 +68,14 @@ def int8(converter: Any, batches: CountedBatches, io: str, allow_float: bool) ->
 
 
 def int16x8(converter: Any, batches: CountedBatches, io: str, allow_float: bool) -> None:
-    """Weights in int8, activations in int16, biases in int64."""
+    """Weights in int8, activations in int16, biases in int64.
+
+    Args:
+        converter: TensorFlow's, changed in place.
+        batches: the representative data set.
+        io: dtype of inputs and outputs, "float32"; any other means int16.
+        allow_float: let ops without an integer kernel stay in float.
+    """
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = batches
     converter.target_spec.supported_ops = [_INT16X8, *([tf.lite.OpsSet.TFLITE_BUILTINS] if allow_float else [])]
@@ -69,10 +83,15 @@ def int16x8(converter: Any, batches: CountedBatches, io: str, allow_float: bool)
 
 
 def trained(converter: Any, io: str, low_bit: bool) -> None:
-    """A model that carries its ranges as FakeQuant ops. DEFAULT is what makes the converter look at them.
+    """A model with ranges in FakeQuant ops, which the converter reads with optimization DEFAULT.
 
     The op set stays the plain one: with TFLITE_BUILTINS_INT8 the converter demands a representative dataset, which it
-    would then ignore. That the file is integer-only is proved afterwards, by reading it.
+    would then ignore. The file is verified to be integer-only afterwards.
+
+    Args:
+        converter: TensorFlow's, changed in place.
+        io: dtype of inputs and outputs, a key of `IO_DTYPES`.
+        low_bit: store weights of 4 bits as int4.
     """
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter._experimental_low_bit_qat = low_bit

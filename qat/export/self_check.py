@@ -1,4 +1,4 @@
-"""A file of a quantization-aware model, run beside that model on a few rows before anybody gets it."""
+"""A file of a quantization-aware model is compared with that model on a few rows before it is returned."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Departure:
 
 
 def check_against_model(model: Any, content: bytes, file: TfliteGraph | None = None) -> None:
-    """Nothing, if the file gives what the model gives, on up to four rows.
+    """Compare the outputs of a file with those of its model on up to four rows; warn where they differ.
 
     By the graph of the model's evaluation where there is one, else op by op: a graph that serves once takes longer to
     make than the whole file. What is compared is the integer arithmetic of the file's kernels.
@@ -49,30 +49,30 @@ def check_against_model(model: Any, content: bytes, file: TfliteGraph | None = N
         return
     rows = check_rows(model)
     runtime = Interpreter(content, trusted=True, check_range=False, graph=file)
-    found = [np.asarray(values) for values in tf.nest.flatten(runtime.predict(rows if len(rows) > 1 else rows[0]))]
+    actual = [np.asarray(values) for values in tf.nest.flatten(runtime.predict(rows if len(rows) > 1 else rows[0]))]
     names = sorted(runtime.output_names) if runtime.metadata.outputs_by_name else runtime.output_names
-    steps = _steps(runtime)
-    departures = list(_departures(names, _computed(model, rows), found, steps))
+    scales = _output_scales(runtime)
+    departures = list(_departures(names, _predict(model, rows), actual, scales))
     if departures:
-        _tell(departures, _first_layer(model, content, rows), len(rows[0]))
+        _report(departures, _first_layer(model, content, rows), len(rows[0]))
 
 
-def _computed(model: QatModel, rows: list[NDArray]) -> list[NDArray]:
+def _predict(model: QatModel, rows: list[NDArray]) -> list[NDArray]:
     inputs = tf.nest.pack_sequence_as(model._nested_inputs, [tf.constant(values) for values in rows])
     with integer_arithmetic():
         answers = model.call(inputs, training=False) if model.graph is None else model.answers(inputs)
     return [values.numpy() for values in tf.nest.flatten(answers)]
 
 
-def _steps(runtime: Interpreter) -> list[float | None]:
-    """Between two codes of each output, in the order of `tf.nest.flatten`; None where the file does not quantize."""
+def _output_scales(runtime: Interpreter) -> list[float | None]:
+    """The scale of each output, in the order of `tf.nest.flatten`; None where the file does not quantize."""
     outputs = list(runtime.outputs)
     if runtime.metadata.outputs_by_name:
         outputs = [tensor for _, tensor in sorted(zip(runtime.output_names, outputs, strict=True), key=lambda p: p[0])]
-    return [_step(runtime.graph, tensor) for tensor in outputs]
+    return [_output_scale(runtime.graph, tensor) for tensor in outputs]
 
 
-def _step(graph: TfliteGraph, tensor: Tensor) -> float | None:
+def _output_scale(graph: TfliteGraph, tensor: Tensor) -> float | None:
     producer = graph.main.producers.get(tensor.index)
     if tensor.is_float and producer is not None and producer.name == "DEQUANTIZE":
         tensor = graph.tensors[producer.inputs[0]]
@@ -80,55 +80,59 @@ def _step(graph: TfliteGraph, tensor: Tensor) -> float | None:
 
 
 def _departures(
-    names: Any, expected: list[NDArray], found: list[NDArray], steps: list[float | None]
+    names: Any, all_expected: list[NDArray], all_actual: list[NDArray], scales: list[float | None]
 ) -> Iterator[Departure]:
-    for name, wanted, given, step in zip(names, expected, found, steps, strict=True):
-        if wanted.size == given.size and wanted.size:
-            departure = compared(name, wanted.reshape(-1), given.reshape(-1), step)
+    for name, expected, actual, scale in zip(names, all_expected, all_actual, scales, strict=True):
+        if expected.size == actual.size and expected.size:
+            departure = compare_output(name, expected.reshape(-1), actual.reshape(-1), scale)
             if departure is not None:
                 yield departure
 
 
-def compared(name: str, wanted: NDArray, given: NDArray, step: float | None) -> Departure | None:
-    """None, if an output holds `parity`'s own bars; one value more or less never breaks that of a share.
+def compare_output(name: str, expected: NDArray, actual: NDArray, scale: float | None) -> Departure | None:
+    """Compare one output; one value more or less never exceeds the threshold of a share.
 
     Args:
-        name: the output's.
-        wanted, given: the model's and the file's real numbers, [n].
-        step: between two codes; None where the file does not quantize: whole numbers are compared as they are, floats
-            in 255ths of their span.
+        name: of the output.
+        expected: the model's real numbers, [n].
+        actual: the file's, [n].
+        scale: of the output's codes; None where the file does not quantize: integers are compared as they are, floats
+            in 1/255 of their range.
+
+    Returns:
+        None if the output is within the thresholds of `ParityConfig`.
     """
-    bars = ParityConfig()
-    wanted, given = wanted.astype(np.float64), given.astype(np.float64)
-    if not np.isfinite(wanted).all():
+    thresholds = ParityConfig()
+    expected, actual = expected.astype(np.float64), actual.astype(np.float64)
+    if not np.isfinite(expected).all():
         return None
-    if not np.isfinite(given).all():
+    if not np.isfinite(actual).all():
         return Departure(name, 0.0, np.inf, "not finite")
-    if step is None:
-        step = 1.0 if np.array_equal(wanted, np.rint(wanted)) else max(np.ptp(wanted) / 255, 1e-30)
-    distance = np.abs(np.rint(wanted / step) - np.rint(given / step))
+    if scale is None:
+        scale = 1.0 if np.array_equal(expected, np.rint(expected)) else max(np.ptp(expected) / 255, 1e-30)
+    distance = np.abs(np.rint(expected / scale) - np.rint(actual / scale))
     beyond = int(np.sum(distance > 1))
-    if beyond <= max((1 - bars.min_within_1_lsb) * distance.size, 1) and distance.max() <= bars.max_lsb:
+    if beyond <= max((1 - thresholds.min_within_1_lsb) * distance.size, 1) and distance.max() <= thresholds.max_lsb:
         return None
     verdict = "departs"
-    if not given.any() and wanted.any():
+    if not actual.any() and expected.any():
         verdict = "all zero"
-    elif np.ptp(given) == 0 and np.ptp(wanted) > 0:
+    elif np.ptp(actual) == 0 and np.ptp(expected) > 0:
         verdict = "constant"
     return Departure(name, 1 - beyond / distance.size, float(distance.max()), verdict)
 
 
 def _first_layer(model: QatModel, content: bytes, rows: list[NDArray]) -> LayerParity | None:
-    bars = ParityConfig()
+    thresholds = ParityConfig()
     inputs = tf.nest.pack_sequence_as(model._nested_inputs, rows)
     try:
-        return first_departure(layer_parity(model, content, inputs), bars.min_within_1_lsb, bars.max_lsb)
+        return first_departure(layer_parity(model, content, inputs), thresholds.min_within_1_lsb, thresholds.max_lsb)
     except (QatError, tf.errors.OpError, ValueError, RuntimeError):
         return None  # a layer that cannot be looked at by itself leaves the verdict as it is
 
 
-def _tell(departures: list[Departure], layer: LayerParity | None, rows: int) -> None:
-    bars = ParityConfig()
+def _report(departures: list[Departure], layer: LayerParity | None, rows: int) -> None:
+    thresholds = ParityConfig()
     where = "no layer alone shows where it begins"
     if layer is not None:
         where = (
@@ -145,8 +149,8 @@ def _tell(departures: list[Departure], layer: LayerParity | None, rows: int) -> 
     worst = max(departures, key=lambda departure: departure.max_lsb)
     warnings.warn(
         f"the file is not what the model computes: of output {worst.name!r}, {worst.within_1_lsb:.1%} of the codes are "
-        f"within 1 LSB of the model's on {rows} calibration rows (expected {bars.min_within_1_lsb:.0%}), the largest "
-        f"difference is {worst.max_lsb:.0f} LSB (expected at most {bars.max_lsb}); {where}. "
+        f"within 1 LSB of the model's on {rows} calibration rows (expected {thresholds.min_within_1_lsb:.0%}), the "
+        f"largest difference is {worst.max_lsb:.0f} LSB (expected at most {thresholds.max_lsb}); {where}. "
         "qat.evaluation.layer_parity compares all layers; quant.skip leaves one in float",
         stacklevel=4,
     )

@@ -43,8 +43,18 @@ def convert_traced(
 ) -> tuple[bytes, TracedModel]:
     """Convert; with the batch fixed at 1 if, and only if, the model does not convert or run with an open one.
 
+    Args:
+        traced: the model's trace.
+        retrace: traces the model for another batch size.
+        batches: calibration data, arrays [n, ...] in input order; empty where the scheme needs none.
+        options: of the conversion.
+
     Returns:
         The file, and the trace that it was made from.
+
+    Raises:
+        CalibrationError: the converter did not take all batches.
+        ModelError: the converter refused the model.
     """
     try:
         content = _convert_once(traced, batches, options)
@@ -67,7 +77,12 @@ def convert_traced(
 
 
 def warn_of_one_sample(reason: str, stacklevel: int) -> None:
-    """Say why a file's batch is fixed at 1."""
+    """Warn that a file's batch is fixed at 1.
+
+    Args:
+        reason: why it is.
+        stacklevel: as for `warnings.warn`.
+    """
     text = f"the file takes one sample at a time; with an open batch it does not work: {reason}"
     warnings.warn(text, stacklevel=stacklevel)
 
@@ -87,7 +102,7 @@ def _convert_once(traced: TracedModel, batches: list[list[NDArray]], options: Op
     with quiet():
         content = with_deep_stack(converter.convert)
     if batches and not counted.all_taken:
-        raise CalibrationError(f"the converter took {len(counted.taken)} of {counted.total} calibration batches")
+        raise CalibrationError(f"the converter took {len(counted.seen_batches)} of {counted.total} calibration batches")
     return content
 
 

@@ -1,6 +1,6 @@
 """A Keras model as one traced TensorFlow function, holding nothing but its variables.
 
-That is what makes conversion fast: the converter's own Keras door saves every layer as a SavedModel first.
+That makes conversion fast: the converter's own way for Keras models saves every layer as a SavedModel first.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class TracedModel:
     composite: bool  # holds Keras' fusable recurrent layers, whose marks only a SavedModel carries to the converter
     loops: tuple[str, ...]  # `while` loops of the graph, apart from those that become a fused recurrent kernel
     batch_size: int | None
-    asked: tuple[int | None, bool]  # the batch size and the unrolling that `trace` was asked for
+    requested: tuple[int | None, bool]  # the batch size and the unrolling that `trace_model` was called with
     files: LastFiles = field(default_factory=LastFiles, compare=False, repr=False)
 
     def state(self) -> bytes:
@@ -57,32 +57,32 @@ class TracedModel:
 
     def broken_weights(self) -> list[str]:
         """Names of the variables that hold NaN or infinity."""
-        return broken(self.function.graph.variables)
+        return find_broken_weights(self.function.graph.variables)
 
 
 def is_keras_3(model: Any) -> bool:
     return any(base.__module__.startswith("keras.src.") for base in type(model).__mro__)
 
 
-def broken(variables: Iterable[tf.Variable]) -> list[str]:
+def find_broken_weights(variables: Iterable[tf.Variable]) -> list[str]:
     """Names of those that hold NaN or infinity."""
-    held = [variable for variable in variables if variable.dtype.is_floating]
-    return [variable.name for variable in held if not np.isfinite(variable.numpy()).all()]
+    float_variables = [variable for variable in variables if variable.dtype.is_floating]
+    return [variable.name for variable in float_variables if not np.isfinite(variable.numpy()).all()]
 
 
 @contextlib.contextmanager
-def _in_full_precision(model: Any) -> Iterator[None]:
+def _in_float32(model: Any) -> Iterator[None]:
     """Inside, layers of mixed precision compute in the dtype of their variables: no file computes in half precision."""
     layers = model._flatten_layers() if isinstance(model, tf_keras.Model) else ()
     mixed = [layer for layer in layers if layer.compute_dtype in HALF and layer.variable_dtype == "float32"]
-    held = [layer._dtype_policy for layer in mixed]
+    policies = [layer._dtype_policy for layer in mixed]
     full = tf_keras.mixed_precision.Policy("float32")
     try:
         for layer in mixed:
             layer._set_dtype_policy(full)
         yield
     finally:
-        for layer, policy in zip(mixed, held, strict=True):
+        for layer, policy in zip(mixed, policies, strict=True):
             layer._set_dtype_policy(policy)
 
 
@@ -95,39 +95,46 @@ def input_specs(model: Any) -> tuple[InputSpec, ...]:
     return tuple(spec for spec, _ in _inputs(model)[1])
 
 
-def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> TracedModel:
+def trace_model(model: Any, batch_size: int | None = None, unroll: bool = False) -> TracedModel:
     """Trace `model(inputs, training=False)`.
 
     Args:
-        model: a tf_keras model, functional, Sequential or called once; or a trace of one, which is given back where it
-            is what was asked for.
+        model: a tf_keras model, functional, Sequential or called once; or a trace of one, which is returned if it
+            was made with these options.
         batch_size: None leaves the batch open, unless the model fixes it itself.
         unroll: write out the time steps of recurrent layers that have no fused kernel.
+
+    Returns:
+        The trace.
+
+    Raises:
+        LongLoopError: unrolled, the model would have too many ops.
+        ModelError: the model's input shapes are not known.
     """
     if isinstance(model, TracedModel):
-        return model if model.asked == (batch_size, unroll) else trace(model.model, batch_size, unroll)
+        return model if model.requested == (batch_size, unroll) else trace_model(model.model, batch_size, unroll)
     if isinstance(model, (str, bytes, os.PathLike)):
         raise ModelError(f"convert takes a Keras model, not {type(model).__name__}: read it, as qat.models.load(path)")
     structure, inputs = _inputs(model)
     specs = [
         tf.TensorSpec([own or batch_size, *spec.shape], spec.dtype, name=graph_name(spec.name)) for spec, own in inputs
     ]
-    kind: dict[str, Any] = {}
+    results: dict[str, Any] = {}
 
     @tf.function
     def forward(*flat):
         result = model(tf.nest.pack_sequence_as(structure, flat), training=False)
-        kind["outputs"] = result
+        results["outputs"] = result
         return tf.nest.flatten(result)
 
-    unrolled = _recurrent_layers_unrolled(model) if unroll else contextlib.nullcontext()
+    unrolling = _unroll_recurrent_layers(model) if unroll else contextlib.nullcontext()
     try:
-        with unrolled, _in_full_precision(model):
+        with unrolling, _in_float32(model):
             function = forward.get_concrete_function(*specs)
     except LongLoop as loop:
         raise LongLoopError(f"layer {loop.place!r}: {loop.told('a loop')}") from None
     graph = function.graph.as_graph_def()
-    names, by_name = output_names(model, kind["outputs"])
+    names, by_name = output_names(model, results["outputs"])
     module = tf.Module()
     module.variables_of_the_model = list(model.variables)
     module.frozen = None
@@ -144,7 +151,7 @@ def trace(model: Any, batch_size: int | None = None, unroll: bool = False) -> Tr
         composite=any(_is_fusable(function) for function in graph.library.function),
         loops=_loops(graph),
         batch_size=specs[0].shape[0] if specs else batch_size,
-        asked=(batch_size, unroll),
+        requested=(batch_size, unroll),
     )
 
 
@@ -154,13 +161,13 @@ def _inputs(model: Any) -> tuple[Any, list[tuple[InputSpec, int | None]]]:
     if structure is None and getattr(model, "inputs", None):
         structure = model.inputs if len(model.inputs) > 1 else model.inputs[0]
     if structure is None:
-        saved = model.save_spec() if hasattr(model, "save_spec") else None
-        if not saved:
+        saved_spec = model.save_spec() if hasattr(model, "save_spec") else None
+        if not saved_spec:
             raise ModelError(
                 f"model {getattr(model, 'name', model)!r} has no known input shape. "
                 "Build it functionally, or call it once on a batch, before converting it."
             )
-        structure = saved[0][0]
+        structure = saved_spec[0][0]
     flat = tf.nest.flatten(structure)
     names = sorted(structure) if isinstance(structure, dict) else getattr(model, "input_names", None)
     if not names or len(names) != len(flat):
@@ -182,7 +189,15 @@ def graph_name(name: str) -> str:
 
 
 def output_names(model: Any, result: Any) -> tuple[tuple[str, ...], bool]:
-    """Of each output in the order of `tf.nest.flatten(result)`, and whether the model gives a dictionary."""
+    """The names of a model's outputs.
+
+    Args:
+        model: a tf_keras model.
+        result: what it returns: a tensor, or a nest of tensors.
+
+    Returns:
+        Names in the order of `tf.nest.flatten(result)`, and whether the model returns a dictionary.
+    """
     if isinstance(result, dict):
         return tuple(str(key) for key in sorted(result)), True
     count = len(tf.nest.flatten(result))
@@ -219,18 +234,18 @@ def _loops(graph: Any) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _recurrent_layers_unrolled(model: Any) -> Iterator[None]:
+def _unroll_recurrent_layers(model: Any) -> Iterator[None]:
     """GRU, SimpleRNN and cell loops have no kernel of their own: a loop kills the calibrator, unrolled they convert."""
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, tf_keras.layers.RNN)]
     layers = [layer for layer in layers if not _has_fused_kernel(layer)]
-    kept = [(layer.unroll, getattr(layer, "_could_use_gpu_kernel", None)) for layer in layers]
+    previous = [(layer.unroll, getattr(layer, "_could_use_gpu_kernel", None)) for layer in layers]
     try:
         for layer in layers:
             layer.unroll, layer._could_use_gpu_kernel = True, False
         with counted(Budget()):
             yield
     finally:
-        for layer, (unroll, fused) in zip(layers, kept, strict=True):
+        for layer, (unroll, fused) in zip(layers, previous, strict=True):
             layer.unroll, layer._could_use_gpu_kernel = unroll, fused
 
 

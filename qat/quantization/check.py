@@ -1,4 +1,4 @@
-"""Whether a model can be quantized as a config says, asked before anybody trains it."""
+"""Whether a model can be quantized as a config says, checked before training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from qat.quantization.settings import override, refuse_low_bit, skipped_layers
 
 
 def check_quantizable(model: tf_keras.Model, config: QuantConfig) -> None:
-    """Nothing, where `quantize_model` will take the model; its weights may still be untrained.
+    """Raise where `quantize_model` would refuse the model; its weights may still be untrained.
+
+    Args:
+        model: a float tf_keras model with fixed input sizes.
+        config: how it is to be quantized.
 
     Raises:
         UnsupportedLayerError: layers without an integer kernel, all named at once.

@@ -1,7 +1,7 @@
-"""Columns of unlike size in one input: one scale is given to all of them, and the smaller ones are left with few codes.
+"""Columns of different size in one input: they share one scale, and the smaller ones have few codes.
 
-A Normalization inside the model comes too late: the input is rounded before it. Nothing in the file can mend that, so
-it is said at calibration.
+A Normalization inside the model comes too late: the input is rounded before it. Nothing in the file can repair that, so
+calibration warns of it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from qat.metrics import sqnr_db
 from qat.quantization.importing.cut_model import cut_code
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run
-from qat.quantization.placement import Range
+from qat.quantization.placement import MinMax, Range
 
 CODES = 256
-FEW, TOO_FEW = 16, 4  # codes that a column is left with: what may cost something, and what does
-SMALLER = 8.0  # times, than the widest column: else the codes are few for another reason
+FEW, TOO_FEW = 16, 4  # codes of a column: may cost accuracy, and does
+SMALLER = 8.0  # times smaller than the widest column: else the codes are few for another reason
 MORE_VALUES = 4  # times as many values as codes; pixels have fewer
 COSTLY_DB = 20.0
 ROWS, SHOWN = 2048, 16
@@ -35,7 +35,7 @@ WIDE_CODES = 1 << 16  # in 16 bits
 
 @dataclass(frozen=True)
 class Column:
-    """One column of an input whose values [low, high] fall onto so few codes."""
+    """One column of an input, its values [low, high], and on how many codes they lie."""
 
     index: int
     low: float
@@ -46,33 +46,60 @@ class Column:
         return f"column {self.index} ([{self.low:.4g}, {self.high:.4g}]) keeps {self.codes}"
 
 
-def few_codes(values: NDArray, low: float, high: float) -> list[Column]:
-    """The columns, along the last axis of `values` [N, ..., C], that are left with few of the codes of [low, high]
-    because others are much wider. Values that stand on the grid already, as pixels do, lose nothing and do not count.
+def find_coarse_columns(values: NDArray, low: float, high: float) -> list[Column]:
+    """The columns with few of the 256 codes of [low, high] because others are much wider.
+
+    Values on the grid, as pixels are, lose nothing and do not count.
+
+    Args:
+        values: of one input, [N, ..., C]; the columns are the last axis.
+        low: lower limit of the input's range, in its unit.
+        high: upper limit.
+
+    Returns:
+        The columns by index.
     """
-    step = (high - low) / (CODES - 1)
+    scale = (high - low) / (CODES - 1)
     flat = values.reshape(-1, values.shape[-1])
     flat = np.asarray(flat[:: max(1, len(flat) // ROWS)], np.float64)
-    spans = np.ptp(flat, axis=0)
-    found = []
-    for index in np.flatnonzero((spans > 0) & (spans * SMALLER < spans.max())):
-        held = len(np.unique(flat[:, index]))
-        codes = len(np.unique(np.round(flat[:, index] / step)))
-        if codes <= FEW and (held >= MORE_VALUES * codes or codes == 1):
-            found.append(Column(int(index), float(flat[:, index].min()), float(flat[:, index].max()), codes))
-    return found
+    min_max = np.ptp(flat, axis=0)
+    columns = []
+    for index in np.flatnonzero((min_max > 0) & (min_max * SMALLER < min_max.max())):
+        distinct = len(np.unique(flat[:, index]))
+        codes = len(np.unique(np.round(flat[:, index] / scale)))
+        if codes <= FEW and (distinct >= MORE_VALUES * codes or codes == 1):
+            columns.append(Column(int(index), float(flat[:, index].min()), float(flat[:, index].max()), codes))
+    return columns
 
 
-def rounded(values: NDArray, columns: Sequence[Column], low: float, high: float) -> NDArray[np.float32]:
-    """The same values, these columns on the codes of [low, high]."""
-    made, places = np.array(values, np.float32), [column.index for column in columns]
-    step = (high - low) / (CODES - 1)
-    made[..., places] = np.round(made[..., places] / step) * step
-    return made
+def round_columns(values: NDArray, columns: Sequence[Column], low: float, high: float) -> NDArray[np.float32]:
+    """A copy of an input with some columns rounded to the 256 codes of [low, high].
+
+    Args:
+        values: [N, ..., C].
+        columns: those to round.
+        low: lower limit of the input's range, in its unit.
+        high: upper limit.
+
+    Returns:
+        float32, as large as `values`.
+    """
+    values_out, indices = np.array(values, np.float32), [column.index for column in columns]
+    scale = (high - low) / (CODES - 1)
+    values_out[..., indices] = np.round(values_out[..., indices] / scale) * scale
+    return values_out
 
 
-def in_words(columns: Sequence[Column], values: NDArray) -> str:
-    """Which of an input's columns keep how many codes, the poorest first, and beside which they are small."""
+def describe_columns(columns: Sequence[Column], values: NDArray) -> str:
+    """How many codes some columns keep, fewest first, and which column is the widest.
+
+    Args:
+        columns: what `find_coarse_columns` returned.
+        values: of the input, [N, ..., C].
+
+    Returns:
+        Part of a sentence.
+    """
     flat = values.reshape(-1, values.shape[-1])
     widest = int(np.argmax(np.ptp(flat, axis=0)))
     low, high = float(flat[:, widest].min()), float(flat[:, widest].max())
@@ -82,99 +109,128 @@ def in_words(columns: Sequence[Column], values: NDArray) -> str:
     )
     are = "is" if len(ordered) == 1 else "are"
     return (
-        f"{len(ordered)} of {flat.shape[1]} columns {are} small beside column {widest} "
+        f"{len(ordered)} of {flat.shape[1]} columns {are} small next to column {widest} "
         f"([{low:.4g}, {high:.4g}]), and all share one scale: of {CODES} codes, {listed}"
     )
 
 
-def mends(columns: Sequence[Column], low: float, high: float, cut: tuple[str, str] | None) -> str:
-    """What to do about it; `cut` is the code that cuts the model behind its own normalization, where it has one."""
+def describe_remedies(columns: Sequence[Column], low: float, high: float, code: tuple[str, str] | None) -> str:
+    """What to do about coarse columns.
+
+    Args:
+        columns: what `find_coarse_columns` returned.
+        low: lower limit of the input's range.
+        high: upper limit.
+        code: two lines of Python that cut the model behind its own normalization; None where it has none.
+
+    Returns:
+        Part of a sentence.
+    """
     wide = min(column.high - column.low for column in columns) / (high - low) * WIDE_CODES >= GOOD
     bits = ", or take 16 bits (quant=ptq_int16x8; convert(..., scheme='int16x8'))" if wide else ""
     others = f"give columns of each size an input of their own, with a normalization each{bits}"
-    if cut is None:
+    if code is None:
         return f"{others}; or standardise each column before the model, in training too: (x - mean) / std"
     return (
         f"{others}; or standardise before the model, by cutting it behind its own normalization, and feed, calibrate "
-        f"and train with what `before` gives: {cut[0]}; {cut[1]}"
+        f"and train with what `before` gives: {code[0]}; {code[1]}"
     )
 
 
 def warn_of_columns(
     model: tf_keras.Model,
     graph: Graph,
-    spans: Mapping[Range, tuple[float, float]],
+    min_max: Mapping[Range, MinMax],
     batches: Sequence[Sequence[NDArray]],
 ) -> None:
-    """One warning for each float input of which columns are left with so few codes that it costs something.
+    """Warn of each float input with columns of so few codes that outputs suffer.
 
     Args:
-        model: the float model; `graph`: its canonical form, placed.
-        spans: the calibrated ranges.
+        model: the float model.
+        graph: its canonical form, with its ranges placed.
+        min_max: the calibrated limits of each range.
         batches: calibration batches, arrays [n, ...] in `model.inputs` order.
     """
-    for place, entry in enumerate(graph.inputs):
-        span = _span_of(graph, entry.output, spans)
-        if span is None or entry.output.rank < 2 or entry.output.shape[-1] in (None, 1):
+    for input_index, entry in enumerate(graph.inputs):
+        limits = _limits_of(graph, entry.output, min_max)
+        if limits is None or entry.output.rank < 2 or entry.output.shape[-1] in (None, 1):
             continue
-        values = np.concatenate([batch[place] for batch in batches])
-        columns = few_codes(values, *span)
+        values = np.concatenate([batch[input_index] for batch in batches])
+        columns = find_coarse_columns(values, *limits)
         if not columns:
             continue
-        cost = _cost(graph, batches, place, columns, span)
+        cost = _cost(graph, batches, input_index, columns, limits)
         if cost < COSTLY_DB or min(column.codes for column in columns) <= TOO_FEW:
             warnings.warn(
-                f"input {entry.name!r}: {in_words(columns, values)}. {_said(cost)}. To mend it, "
-                f"{mends(columns, *span, normalization_cut(model, place))}",
+                f"input {entry.name!r}: {describe_columns(columns, values)}. {_describe_cost(cost)}. To repair it, "
+                f"{describe_remedies(columns, *limits, cut_behind_normalization(model, input_index))}",
                 stacklevel=3,
             )
 
 
-def _said(cost: float) -> str:
+def _describe_cost(cost: float) -> str:
     if math.isinf(cost) and cost > 0:
         return "Rounding them changes no output so far"
     return f"Rounding them alone leaves the model's outputs at {cost:.1f} dB SQNR"
 
 
-def _span_of(graph: Graph, tensor: Tensor, spans: Mapping[Range, tuple[float, float]]) -> tuple[float, float] | None:
-    """The calibrated range that an input is rounded on; None for ids, and for what stays in float."""
-    for node in graph.of("fake_quant"):
+def _limits_of(graph: Graph, tensor: Tensor, min_max: Mapping[Range, MinMax]) -> MinMax | None:
+    """The calibrated limits of an input's range; None for ids, and for an input that stays in float."""
+    for node in graph.nodes_of("fake_quant"):
         if node.inputs[0] is tensor:
-            return spans.get(node.attrs["range"].root())
+            return min_max.get(node.attrs["range"].root())
     return None
 
 
 def _cost(
-    graph: Graph, batches: Sequence[Sequence[NDArray]], place: int, columns: Sequence[Column], span: tuple[float, float]
+    graph: Graph, batches: Sequence[Sequence[NDArray]], input_index: int, columns: Sequence[Column], limits: MinMax
 ) -> float:
-    """SQNR of the worst output, in dB, when nothing but these columns is rounded."""
-    exact: list[list[Any]] = []
-    coarse: list[list[Any]] = []
+    """SQNR of the worst output, in dB, when these columns alone are rounded."""
+    float_outputs: list[list[Any]] = []
+    rounded_outputs: list[list[Any]] = []
     for batch in batches[: max(1, ROWS // max(len(batches[0][0]), 1))]:
-        changed = [rounded(each, columns, *span) if at == place else each for at, each in enumerate(batch)]
-        exact.append([tensor.numpy() for tensor in run(graph, [tf.constant(each) for each in batch])])
-        coarse.append([tensor.numpy() for tensor in run(graph, [tf.constant(each) for each in changed])])
-    pairs = zip(_joined(exact), _joined(coarse), strict=True)
+        changed = [
+            round_columns(each, columns, *limits) if index == input_index else each for index, each in enumerate(batch)
+        ]
+        float_outputs.append([tensor.numpy() for tensor in run(graph, [tf.constant(each) for each in batch])])
+        rounded_outputs.append([tensor.numpy() for tensor in run(graph, [tf.constant(each) for each in changed])])
+    pairs = zip(_concatenate(float_outputs), _concatenate(rounded_outputs), strict=True)
     real = [(a, b) for a, b in pairs if a.dtype.kind == "f" and np.isfinite(a).all() and np.isfinite(b).all()]
     return min((sqnr_db(a, b) for a, b in real), default=math.inf)
 
 
-def _joined(batches: list[list[Any]]) -> list[NDArray]:
-    """One array an output."""
+def _concatenate(batches: list[list[Any]]) -> list[NDArray]:
+    """One array per output."""
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
-def normalization_of(model: tf_keras.Model, place: int) -> tf_keras.layers.Layer | None:
-    """The Normalization that alone reads the model's input number `place`, if that is how the model begins."""
+def find_normalization(model: tf_keras.Model, input_index: int) -> tf_keras.layers.Layer | None:
+    """The Normalization layer with which a model begins.
+
+    Args:
+        model: a tf_keras model.
+        input_index: index in `model.inputs`.
+
+    Returns:
+        The layer that alone reads the input, if it is a Normalization; else None.
+    """
     if not getattr(model, "_is_graph_network", False):
         return None
-    tensor = model.inputs[place]
+    tensor = model.inputs[input_index]
     calls = [(layer, node) for layer in model.layers for node in layer.inbound_nodes]
-    reading = [layer for layer, node in calls if any(each is tensor for each in node.keras_inputs)]
-    return reading[0] if len(reading) == 1 and isinstance(reading[0], tf_keras.layers.Normalization) else None
+    readers = [layer for layer, node in calls if any(each is tensor for each in node.keras_inputs)]
+    return readers[0] if len(readers) == 1 and isinstance(readers[0], tf_keras.layers.Normalization) else None
 
 
-def normalization_cut(model: tf_keras.Model, place: int) -> tuple[str, str] | None:
-    """The code that cuts a model behind the normalization with which it begins; None where there is none."""
-    layer = normalization_of(model, place)
+def cut_behind_normalization(model: tf_keras.Model, input_index: int) -> tuple[str, str] | None:
+    """Python code that cuts a model behind the Normalization with which it begins.
+
+    Args:
+        model: a tf_keras model.
+        input_index: index in `model.inputs`.
+
+    Returns:
+        Two lines, for the part before and the part behind; None where it does not begin with one.
+    """
+    layer = find_normalization(model, input_index)
     return None if layer is None else cut_code(model, [layer.name])

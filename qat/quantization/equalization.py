@@ -1,11 +1,11 @@
-"""Cross-layer equalization: channels of uneven size between two layers are evened out, the float function stays.
+"""Cross-layer equalization: channels of uneven size between two layers are made equal, the float function stays.
 
 A tensor between layers has one scale for all channels, so a channel a hundred times smaller than its neighbour has a
 hundredth of the codes. Where only ReLU, LeakyReLU, pooling, padding or reshaping stand between two linear layers,
 channel i of the first may be divided by s_i and the second take it times s_i: relu(x / s) = relu(x) / s. With
 s_i = sqrt(r1_i / r2_i) both layers have the same range sqrt(r1_i r2_i) in every channel (Nagel et al. 2019, section
 4.1; r are the largest absolute kernel values, BatchNormalization folded). ReLU6 does not commute with a factor: pairs
-with it between them are left as they are.
+with it in between stay as they are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DEAD = 1e-6  # of the largest channel: what weight decay leaves of a channel tha
 
 @dataclass(frozen=True)
 class Pair:
-    """`second` reads what `first` makes, each channel `repeats` times (a map that was flattened)."""
+    """`second` reads the output of `first`, each channel `repeats` times (where a map was flattened)."""
 
     first: Node
     second: Node
@@ -47,41 +47,48 @@ def equalize(graph: Graph) -> list[Pair]:
     Returns:
         The pairs. Warns where there is none.
     """
-    found = pairs(graph)
-    if not found:
+    pairs = find_pairs(graph)
+    if not pairs:
         warnings.warn(
-            "quant.equalization: no two layers of this model can be evened out: between them stands something that "
-            "does not commute with a factor a channel (ReLU6, sigmoid, …), or what is between is read elsewhere too",
+            "quant.equalization: no two layers of this model can be evened out: between them is an op that "
+            "does not commute with a factor per channel (ReLU6, sigmoid, …), or a tensor that other layers read too",
             stacklevel=3,
         )
     for _ in range(SWEEPS):
-        if max((_even_out(pair) for pair in found), default=0.0) < SETTLED:
+        if max((_even_out(pair) for pair in pairs), default=0.0) < SETTLED:
             break
-    return found
+    return pairs
 
 
 def equalize_uneven(graph: Graph, threshold: float) -> list[Pair]:
-    """Even out those pairs alone whose channels differ more than `threshold` times, and say so.
+    """Even out only pairs whose channels differ more than `threshold` times, with a warning.
 
     Trained networks are at 2 to 3 (published MLPerf Tiny models); hundreds make a tensor's one scale useless for most
     of its channels.
+
+    Args:
+        graph: canonical; its weights change, what it computes does not.
+        threshold: of `unevenness`.
+
+    Returns:
+        All pairs of the graph.
     """
-    found, uneven = pairs(graph), {}
+    pairs, largest = find_pairs(graph), {}
     for _ in range(SWEEPS):
-        chosen = [pair for pair in found if unevenness(pair) > threshold]
-        if not chosen:
+        uneven_pairs = [pair for pair in pairs if unevenness(pair) > threshold]
+        if not uneven_pairs:
             break
-        for pair in chosen:
-            uneven[str(pair)] = max(unevenness(pair), uneven.get(str(pair), 0.0))
+        for pair in uneven_pairs:
+            largest[str(pair)] = max(unevenness(pair), largest.get(str(pair), 0.0))
             _even_out(pair)
-    if uneven:
-        named = ", ".join(f"{pair} ({times:.0f} times)" for pair, times in list(uneven.items())[:6])
+    if largest:
+        named = ", ".join(f"{pair} ({times:.0f} times)" for pair, times in list(largest.items())[:6])
         warnings.warn(
             f"channels of uneven size were evened out, the float function stays (quant.equalize_above={threshold:g}): "
-            f"{named}{', …' if len(uneven) > 6 else ''}",
+            f"{named}{', …' if len(largest) > 6 else ''}",
             stacklevel=3,
         )
-    return found
+    return pairs
 
 
 def unevenness(pair: Pair) -> float:
@@ -91,15 +98,15 @@ def unevenness(pair: Pair) -> float:
     return float(high / low)
 
 
-def pairs(graph: Graph) -> list[Pair]:
-    """Linear layers with nothing but what passes factors through between them, and no other reader on the way.
+def find_pairs(graph: Graph) -> list[Pair]:
+    """Pairs of linear layers with only `PASSES_FACTORS` between them, and no other consumer on the way.
 
-    A clustered kernel takes no factors, which would be as many values more.
+    A clustered kernel takes no factors: each would add values to it.
     """
     keys = Counter(weight.key for node in graph.nodes for weight in node.weights.values() if weight.key is not None)
-    alone = [node for node in graph.of(*LINEAR) if all(keys[w.key] <= 1 for w in node.weights.values())]
-    found = [pair for node in alone for pair in _pair_from(graph, node) if pair.second in alone]
-    return [pair for pair in found if not pair.second.one_range and not _divides_clusters(pair.first)]
+    alone = [node for node in graph.nodes_of(*LINEAR) if all(keys[w.key] <= 1 for w in node.weights.values())]
+    pairs = [pair for node in alone for pair in _pair_from(graph, node) if pair.second in alone]
+    return [pair for pair in pairs if not pair.second.one_range and not _divides_clusters(pair.first)]
 
 
 def _divides_clusters(first: Node) -> bool:
@@ -177,27 +184,37 @@ def _factors(pair: Pair) -> tuple[NDArray, NDArray]:
 
 
 def divide_outputs(node: Node, factors: NDArray) -> None:
-    """Each output channel of a linear node divided by its factor: in BatchNormalization where there is one."""
+    """Divide each output channel of a linear node by a factor: in BatchNormalization where there is one.
+
+    Args:
+        node: with an op of `LINEAR`.
+        factors: [output channels], positive.
+    """
     if "norm" in node.attrs:
         node.weights.setdefault("gamma", Weight.constant(np.ones(len(factors))))
         names = [name for name in ("gamma", "beta") if name in node.weights]
     else:
         names = [name for name in ("kernel", "bias") if name in node.weights]
     for name in names:
-        _scale(node, name, 1 / (_along_outputs(node, factors) if name == "kernel" else factors))
+        _scale(node, name, 1 / (_along_output_axis(node, factors) if name == "kernel" else factors))
 
 
 def multiply_inputs(node: Node, factors: NDArray) -> None:
-    """The kernel of a linear node for inputs that were divided by these factors, channel by channel."""
-    along = factors if node.op == "conv2d_transpose" else factors[:, None]
-    _scale(node, "kernel", along)
+    """Multiply the kernel of a linear node, whose input channels were divided by these factors.
+
+    Args:
+        node: with an op of `LINEAR`.
+        factors: [input channels], positive.
+    """
+    factors_along = factors if node.op == "conv2d_transpose" else factors[:, None]
+    _scale(node, "kernel", factors_along)
 
 
-def _along_outputs(node: Node, factors: NDArray) -> NDArray:
+def _along_output_axis(node: Node, factors: NDArray) -> NDArray:
     if node.op == "depthwise_conv2d":
         return factors.reshape(node.weights["kernel"].value.shape[2:])
     return factors[:, None] if node.op == "conv2d_transpose" else factors
 
 
-def _scale(node: Node, name: str, by: NDArray) -> None:
-    node.weights[name] = node.weights[name].times(by.astype(np.float32))
+def _scale(node: Node, name: str, factors: NDArray) -> None:
+    node.weights[name] = node.weights[name].multiply(factors.astype(np.float32))

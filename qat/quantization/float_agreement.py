@@ -1,4 +1,4 @@
-"""Whether the canonical form computes what the float model computes, asked of the samples at hand, each time."""
+"""Whether the canonical form computes what the float model computes, checked on calibration samples."""
 
 from __future__ import annotations
 
@@ -22,35 +22,40 @@ SUSPECT_DB, REFUSED_DB = 60.0, 30.0  # float32 in another order is above 100 dB 
 
 
 def refuse_disagreement(float_model: tf_keras.Model, graph: Graph, batch: Sequence[NDArray]) -> None:
-    """Nothing, where float outputs agree on the first rows of `batch`, arrays [n, ...] in `model.inputs` order.
+    """Raise where the outputs of the canonical form are not those of the float model.
 
     A model that computes in less than float32 may differ down to 30 dB; other models warn below 60 dB.
+
+    Args:
+        float_model: the model.
+        graph: its canonical form.
+        batch: arrays [n, ...] in `model.inputs` order; the first rows are used.
 
     Raises:
         ModelError: an output's SQNR is below 30 dB: a layer was read as something that it is not.
     """
     rows = [tf.constant(np.resize(values, (_row_count(float_model, values), *values.shape[1:]))) for values in batch]
-    own = [tf.cast(values, tensor.dtype) for values, tensor in zip(rows, input_tensors(float_model), strict=True)]
+    inputs = [tf.cast(values, tensor.dtype) for values, tensor in zip(rows, input_tensors(float_model), strict=True)]
     with unchanged(float_model):
-        expected = tf.nest.flatten(float_model(nest_inputs(float_model, own), training=False))
-    for made, ours, theirs in zip(graph.outputs, run(graph, rows), expected, strict=True):
-        theirs = tf.cast(theirs, ours.dtype).numpy()
-        if not np.isfinite(theirs).all():
+        expected = tf.nest.flatten(float_model(nest_inputs(float_model, inputs), training=False))
+    for output, actual, expected_values in zip(graph.outputs, run(graph, rows), expected, strict=True):
+        expected_values = tf.cast(expected_values, actual.dtype).numpy()
+        if not np.isfinite(expected_values).all():
             continue  # calibration names the layer
-        agreement = sqnr_db(theirs, ours.numpy())
-        layer = made.node.layer or made.node.name
-        told = (
+        agreement = sqnr_db(expected_values, actual.numpy())
+        layer = output.node.layer or output.node.name
+        message = (
             f"the output of layer {layer!r} of the rewritten model is {agreement:.1f} dB SQNR from the float model's, "
             "on the same calibration samples and before any quantization"
         )
         if agreement < REFUSED_DB:
             raise ModelError(
-                f"{told}: the two should be equal to rounding. qat has read some layer wrongly, or the model is not "
+                f"{message}: the two should be equal to rounding. qat has read some layer wrongly, or the model is not "
                 "the same function at each call (random numbers at inference). Please report it, with the model's "
                 "layers; cut the model at its middle to find which one"
             )
-        if agreement < SUSPECT_DB and _in_float32(float_model):
-            warnings.warn(f"{told}; float32 alone keeps 100 dB and more", stacklevel=3)
+        if agreement < SUSPECT_DB and _computes_in_float32(float_model):
+            warnings.warn(f"{message}; float32 alone keeps 100 dB and more", stacklevel=3)
 
 
 def _row_count(model: tf_keras.Model, values: NDArray) -> int:
@@ -58,5 +63,5 @@ def _row_count(model: tf_keras.Model, values: NDArray) -> int:
     return int(fixed) if fixed is not None else min(ROWS, len(values))
 
 
-def _in_float32(model: tf_keras.Model) -> bool:
+def _computes_in_float32(model: tf_keras.Model) -> bool:
     return all(layer.compute_dtype in (None, "float32") for layer in model._flatten_layers())

@@ -1,52 +1,67 @@
-"""Ranges that lie close together become one, where values would go from one to the other by rounding anew.
+"""Close ranges are merged, where values would be requantized from one to the other.
 
-A block that concatenates what it has to what it makes, again and again (Huang et al. 2017), widens its range a little
-with each step. Rounded to each of these ranges in turn, the first features of twelve steps carry twelve roundings.
+A dense block (Huang et al. 2017) concatenates its features with new ones at each layer, so its range widens a little
+at each. Requantized to each of these ranges in turn, the first features of twelve layers are rounded twelve times.
 """
 
 from __future__ import annotations
 
-from qat.quantization.calibrate import whole_span
+from qat.quantization.calibrate import widen_to_integer_zero_point
 from qat.quantization.ir.graph import Graph, Node
-from qat.quantization.placement import Range, merge
+from qat.quantization.placement import MinMax, Range, merge
 
-Span = tuple[float, float]
-PUT_TOGETHER = ("concat", "pack")
-MOST_WIDENED = 2**0.5  # half the precision in the mean square: what one rounding anew costs
+CONCATENATIONS = ("concat", "pack")
+MOST_WIDENED = 2**0.5  # doubles the mean squared error of rounding, as one more rounding does
 
 
-def unite_near_ranges(graph: Graph, spans: dict[Range, Span]) -> dict[Range, Span]:
-    """The spans of the ranges that are left; the ops that rounded between two that are one now are gone."""
-    spans, narrowest = dict(spans), {on: high - low for on, (low, high) in spans.items()}
-    for node in graph.of("requantize"):
+def merge_close_ranges(graph: Graph, min_max: dict[Range, MinMax]) -> dict[Range, MinMax]:
+    """Merge close ranges, and remove the ops that requantized between them.
+
+    Args:
+        graph: with its ranges placed; changed in place.
+        min_max: the calibrated limits of each range.
+
+    Returns:
+        The limits of the ranges that remain.
+    """
+    min_max, narrowest = dict(min_max), {key: high - low for key, (low, high) in min_max.items()}
+    for node in graph.nodes_of("requantize"):
         if node.input_ranges[0] is None:  # rows of an embedding, on the grid of their table
             continue
         source, target = node.input_ranges[0].root(), node.output_range.root()
-        if source is target or not (_is_free(source) and _is_free(target)) or not _only_put_together(graph, node):
+        if source is target or not (_is_free(source) and _is_free(target)) or not _only_concatenated(graph, node):
             continue
-        united = tuple(map(float, (min(spans[source][0], spans[target][0]), max(spans[source][1], spans[target][1]))))
+        merged = tuple(
+            map(float, (min(min_max[source][0], min_max[target][0]), max(min_max[source][1], min_max[target][1])))
+        )
         narrow = min(narrowest[source], narrowest[target])
-        if united[1] - united[0] < MOST_WIDENED * narrow:
+        if merged[1] - merged[0] < MOST_WIDENED * narrow:
             merge(source, target)
-            spans[target], narrowest[target] = whole_span(*united), narrow
-            del spans[source]
-            _take_out(graph, node)
-    return spans
+            min_max[target], narrowest[target] = widen_to_integer_zero_point(*merged), narrow
+            del min_max[source]
+            _remove(graph, node)
+    return min_max
 
 
-def _is_free(on: Range) -> bool:
-    """Whether calibration alone says the range."""
-    return not (on.fixed or on.masked or on.feeds_back or on.entire or on.step)
+def _is_free(quant_spec: Range) -> bool:
+    """Whether calibration alone decides the range."""
+    return not (
+        quant_spec.fixed
+        or quant_spec.masked
+        or quant_spec.holds_recurrent_state
+        or quant_spec.always_minmax
+        or quant_spec.time_step_key
+    )
 
 
-def _only_put_together(graph: Graph, node: Node) -> bool:
-    """Whether what is rounded anew only stands beside others then, with all of its values."""
-    (fake_quant,) = (reader for reader in graph.nodes if node.output in reader.inputs)
-    readers = [reader for reader in graph.nodes if fake_quant.output in reader.inputs]
-    return all(reader.op in PUT_TOGETHER for reader in readers) and fake_quant.output not in graph.outputs
+def _only_concatenated(graph: Graph, node: Node) -> bool:
+    """Whether concatenations alone read what is requantized: all of its values stay in use."""
+    (fake_quant,) = (consumer for consumer in graph.nodes if node.output in consumer.inputs)
+    consumers = [consumer for consumer in graph.nodes if fake_quant.output in consumer.inputs]
+    return all(consumer.op in CONCATENATIONS for consumer in consumers) and fake_quant.output not in graph.outputs
 
 
-def _take_out(graph: Graph, node: Node) -> None:
-    for reader in [each for each in graph.of("fake_quant") if each.inputs[0] is node.output]:
-        graph.bypass(reader)
+def _remove(graph: Graph, node: Node) -> None:
+    for consumer in [each for each in graph.nodes_of("fake_quant") if each.inputs[0] is node.output]:
+        graph.bypass(consumer)
     graph.bypass(node)

@@ -1,4 +1,4 @@
-"""Single calibration samples far beyond all others: they take the codes of the rest. NumPy only."""
+"""Single calibration samples far beyond all others leave few codes to the rest. NumPy only."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from numpy.typing import NDArray
 
 from qat.calibration_data import InputSpec
 
-FEWEST = 20  # samples that tell what is usual
+FEWEST = 20  # samples, to know what is usual
 USUAL = 0.95  # share of the samples ...
 FAR = 20  # ... and so many times what they reach is another kind of number: 255 codes leave them 12
 
 
 def warn_of_outliers(batches: Sequence[Sequence[NDArray]], specs: Sequence[InputSpec]) -> None:
-    """Name the samples of each real input that reach `FAR` times as high as the usual ones."""
-    for place, spec in enumerate(specs):
+    """Warn of samples of each float input whose largest value is `FAR` times the usual one.
+
+    Args:
+        batches: arrays [n, ...] in the order of `specs`.
+        specs: of the model's inputs.
+    """
+    for index, spec in enumerate(specs):
         if np.dtype(spec.dtype).kind in "iub":
             continue
-        tops = np.concatenate([np.abs(batch[place].reshape(len(batch[place]), -1)).max(axis=1) for batch in batches])
+        tops = np.concatenate([np.abs(batch[index].reshape(len(batch[index]), -1)).max(axis=1) for batch in batches])
         usual = float(np.quantile(tops, USUAL))
         far = np.flatnonzero(tops > FAR * usual)
         if len(tops) >= FEWEST and usual > 0 and len(far):

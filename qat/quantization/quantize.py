@@ -1,4 +1,4 @@
-"""`quantize_model`: a float Keras model becomes one that trains on the grid of its own integer file."""
+"""`quantize_model`: from a float Keras model to one that trains on the grids of its integer file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from qat.quantization.float_agreement import refuse_disagreement
 from qat.quantization.importing.preflight import refuse_blockers
 from qat.quantization.keras.build_model import emit
 from qat.quantization.keras.check_rows import keep_rows
-from qat.quantization.merge_ranges import unite_near_ranges
+from qat.quantization.merge_ranges import merge_close_ranges
 from qat.quantization.outliers import warn_of_outliers
 from qat.quantization.placement import place
-from qat.quantization.preserve import keep
+from qat.quantization.preserve import mark_preserved
 from qat.quantization.rewrites import canonicalize
 from qat.quantization.rewrites.comparisons import scale_comparisons
 from qat.quantization.rewrites.recurrent import carry_codes, join_gates, parts_by_slices
-from qat.quantization.settings import input_specs, override, refuse_low_bit, skipped_layers, weight_scheme
+from qat.quantization.settings import calibration_specs, override, refuse_low_bit, skipped_layers, weight_scheme
 from qat.quantization.unsettled_statistics import warn_of_unsettled
 
 
@@ -36,13 +36,16 @@ def quantize_model(
     """A quantization-aware model with calibrated ranges, not compiled; `float_model` is left as it was.
 
     The result takes the same real inputs and gives the same nest of outputs, with the same names. It is a functional
-    model of tfmot wrappers: fake quantization stands exactly where the integer file has codes.
+    model of tfmot wrappers: fake quantization is exactly where the integer file has codes.
 
     Args:
         float_model: a tf_keras model with fixed input sizes (the batch apart).
         calibration: an array [N, ...], a list in `model.inputs` order, a dict by input name, or an iterable of batches
             of these; real inputs, as the float model takes them.
         config: how to quantize; the default is `QuantConfig(name="qat")`.
+
+    Returns:
+        A `QatModel`.
 
     Raises:
         UnsupportedLayerError: layers without an integer kernel, and layers that assign variables or train at inference,
@@ -63,14 +66,14 @@ def quantize_model(
     config = config or QuantConfig(name="qat")
     graph = canonicalize(float_model)
     refuse_blockers(graph)
-    keep(graph, float_model, config)
+    mark_preserved(graph, float_model, config)
     if config.equalization:
         equalize(graph)
     elif config.equalize_above is not None:
         equalize_uneven(graph, config.equalize_above)
-    unscaled = find_unscaled_inputs(float_model)
-    batches = as_batches(calibration, input_specs(graph), config.calibration.batch_size, unscaled_inputs=unscaled)
-    warn_of_outliers(batches, input_specs(graph))
+    unscaled, specs = find_unscaled_inputs(float_model), calibration_specs(graph)
+    batches = as_batches(calibration, specs, config.calibration.batch_size, unscaled_inputs=unscaled)
+    warn_of_outliers(batches, specs)
     join_gates(graph, batches)
     parts_by_slices(graph)
     scale_comparisons(graph, batches)
@@ -79,24 +82,24 @@ def quantize_model(
         warn_of_unsettled(graph, batches[0])
     ranges = place(graph, skipped_layers(config, graph))
     refuse_low_bit(config, graph)
-    methods = [override(config, on.layer).get("method", config.calibration.method) for on in ranges]
-    spans = calibrate(graph, ranges, batches, config.calibration, methods)
-    spans = carry_codes(graph, dict(zip(ranges, spans, strict=True)))
-    spans = unite_near_ranges(graph, spans)
-    warn_of_columns(float_model, graph, spans, batches)
+    methods = [override(config, quant_spec.layer).get("method", config.calibration.method) for quant_spec in ranges]
+    min_max = calibrate(graph, ranges, batches, config.calibration, methods)
+    min_max = carry_codes(graph, dict(zip(ranges, min_max, strict=True)))
+    min_max = merge_close_ranges(graph, min_max)
+    warn_of_columns(float_model, graph, min_max, batches)
     if config.bias_correction:
-        correct_biases(graph, spans, batches, config)
+        correct_biases(graph, min_max, batches, config)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
-    for on, (low, high) in spans.items():
-        if on in layers:
-            layers[on].set_range(low, high)
+    for quant_spec, (low, high) in min_max.items():
+        if quant_spec in layers:
+            layers[quant_spec].set_range(low, high)
     object.__setattr__(model, "post_training", config.name == "ptq")
     keep_rows(model, batches[0])
-    if graph.not_carried and config.name != "ptq":
-        lost = "\n    ".join(dict.fromkeys(graph.not_carried))
+    if graph.lost_in_training and config.name != "ptq":
+        missing = "\n    ".join(dict.fromkeys(graph.lost_in_training))
         warnings.warn(
             f"model {float_model.name!r} trains quantization-aware without what follows; at inference it is the same:\n"
-            f"    {lost}",
+            f"    {missing}",
             TrainingSemanticsWarning,
             stacklevel=2,
         )

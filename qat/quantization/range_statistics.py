@@ -1,4 +1,4 @@
-"""How well each activation's range fits on given data while ranges and weights move: what it cuts off and costs."""
+"""How well each activation's range fits given data while ranges and weights change: what it clips, at what cost."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from qat.quantization.keras.layers import RangeLayer, fake_quant_arithmetic
 from qat.quantization.keras.model import QatModel, part_of
 
-MOST_AT_ONCE = 1 << 18  # numbers of model inputs: the activations that they make are held together
+MOST_AT_ONCE = 1 << 18  # values of model inputs per call, whose activations are in memory together
 
 
 @dataclass(frozen=True)
 class RangeFit:
     """One quantizer of activations, by the name of the Keras layer before it; the worst call where it serves several.
 
-    A value is cut off where it lies more than half a step outside [min, max]: there the quantizer moves it further
-    than rounding would. `sqnr_db` is of the values on their grid against the same values before.
+    A value is cut off where it lies more than half a scale outside [min, max]: there the quantizer changes it more than
+    rounding would. `sqnr_db` compares the values behind the quantizer with those before it.
     """
 
     layer: str
@@ -44,7 +44,7 @@ class RangeMeter:
         self._part = part_of(model, [end for _, node in calls for end in (node.keras_inputs[0], node.outputs)])
 
     def __call__(self, inputs: NDArray[np.float32]) -> tuple[list[RangeFit], float]:
-        """A RangeFit a layer, in the model's order, and the share cut off of all values together.
+        """A RangeFit per layer, in the model's order, and the share cut off of all values together.
 
         Args:
             inputs: model inputs [N, ...].
@@ -54,8 +54,8 @@ class RangeMeter:
         size = max(1, MOST_AT_ONCE // inputs[0].size)
         sums = np.sum([self._sums(inputs[start : start + size]) for start in range(0, len(inputs), size)], axis=0)
         fits: dict[str, RangeFit] = {}
-        for layer, (count, outside, signal, noise) in zip(self._layers, sums.tolist(), strict=True):
-            name, share, sqnr_db = layer.source or layer.name, outside / count, _db(signal, noise)
+        for layer, (count, clipped, signal, noise) in zip(self._layers, sums.tolist(), strict=True):
+            name, share, sqnr_db = layer.source or layer.name, clipped / count, _db(signal, noise)
             known = fits.get(name, RangeFit(name, 0.0, math.inf))
             fits[name] = RangeFit(name, max(known.cut_off, share), min(known.sqnr_db, sqnr_db))
         return list(fits.values()), float(sums[:, 1].sum() / sums[:, 0].sum())
@@ -63,17 +63,19 @@ class RangeMeter:
     def _sums(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """[calls, 4]: number of values, how many are cut off, sum of their squares, sum of squared errors."""
         with fake_quant_arithmetic():
-            given = tf.cast(inputs, self._entry.dtype)  # ids may come as floats
-            ends = [values.numpy() for values in tf.nest.flatten(self._part(given, training=False))]
-        return np.array([_sums(*each) for each in zip(self._layers, ends[::2], ends[1::2], strict=True)])
+            values = tf.cast(inputs, self._entry.dtype)  # ids may come as floats
+            pairs_of_values = [values.numpy() for values in tf.nest.flatten(self._part(values, training=False))]
+        return np.array(
+            [_sums(*each) for each in zip(self._layers, pairs_of_values[::2], pairs_of_values[1::2], strict=True)]
+        )
 
 
 def _sums(layer: RangeLayer, values: NDArray, rounded: NDArray) -> tuple[float, ...]:
     low, high = (end.numpy() for end in layer._ends())
     half = (high - low) / (2.0 * (2**layer.quantizer.bits - 1))
-    outside = np.count_nonzero(values < low - half) + np.count_nonzero(values > high + half)
+    clipped = np.count_nonzero(values < low - half) + np.count_nonzero(values > high + half)
     flat, error = values.reshape(-1), (rounded - values).reshape(-1)
-    return values.size, outside, flat @ flat, error @ error
+    return values.size, clipped, flat @ flat, error @ error
 
 
 def _db(signal: float, noise: float) -> float:

@@ -1,7 +1,7 @@
-"""What changes while a QAT model trains: when quantization starts, when ranges and BatchNormalization stand still.
+"""What changes while a QAT model trains: when quantization starts, when ranges and BatchNormalization are frozen.
 
-The switches are plain attributes that a training graph reads when it is traced, so they cost no step anything; a
-change traces the graph anew.
+The switches are plain attributes that a training graph reads when it is traced, so they cost nothing per training step;
+a change traces the graph again.
 """
 
 from __future__ import annotations
@@ -28,36 +28,51 @@ def quantizers(model: tf_keras.Model) -> Iterator[Any]:
             yield from (quantizer for _, quantizer, _ in layer._weight_vars)
 
 
-def normalized(model: tf_keras.Model) -> list[Linear]:
+def batch_norm_layers(model: tf_keras.Model) -> list[Linear]:
     """The linear layers with BatchNormalization inside."""
     layers = [layer.layer for layer in model.layers if isinstance(layer, CanonicalWrapper)]
     return [layer for layer in layers if isinstance(layer, Linear) and layer.norm is not None]
 
 
 def enable_quantization(model: tf_keras.Model, enabled: bool) -> None:
-    """Compute on the grid, or in float as before quantization."""
-    switched = [quantizer for quantizer in quantizers(model) if quantizer.enabled != enabled]
-    for quantizer in switched:
+    """Switch fake quantization on or off.
+
+    Args:
+        model: what `quantize_model` returned.
+        enabled: False: compute in float, as before quantization.
+    """
+    changed = [quantizer for quantizer in quantizers(model) if quantizer.enabled != enabled]
+    for quantizer in changed:
         quantizer.enabled = enabled
-    if switched:
+    if changed:
         model.forget_traces()
 
 
 def observe_ranges(model: tf_keras.Model, observing: bool) -> None:
-    """Let the ranges follow the batches, or stand still."""
+    """Let the ranges follow the training batches, or freeze them.
+
+    Args:
+        model: what `quantize_model` returned.
+        observing: False: frozen.
+    """
     for quantizer in quantizers(model):
         if isinstance(quantizer, ActivationQuantizer):
             quantizer.observing = observing
 
 
 def freeze_batch_norm(model: tf_keras.Model, frozen: bool) -> None:
-    """Train with the moving statistics, as the file has them, or with each batch's own."""
-    for layer in normalized(model):
+    """Normalize in training by the moving statistics, as the file does, or by those of each batch.
+
+    Args:
+        model: what `quantize_model` returned.
+        frozen: True: by the moving statistics, which stay.
+    """
+    for layer in batch_norm_layers(model):
         layer.norm_frozen = frozen
 
 
 def retrace(model: tf_keras.Model) -> None:
-    """Make Keras trace the training step anew, in the middle of a fit as well.
+    """Make Keras trace the training step again, in the middle of a fit as well.
 
     Evaluation stays as it is traced: of the switches it reads one alone, and `enable_quantization` sees to that.
     """
@@ -68,10 +83,11 @@ def retrace(model: tf_keras.Model) -> None:
 def reestimate_batch_norm(model: tf_keras.Model, batches: Iterable[Any]) -> int:
     """Set BatchNormalization's moving statistics to the mean over `batches`, as they are with today's weights.
 
-    Forward passes only; weights and ranges stand still. BatchNormalization that is not trainable keeps its statistics.
+    Forward passes only; weights and ranges do not change. Frozen BatchNormalization keeps its statistics.
 
     Args:
-        batches: model inputs, as `fit` feeds them, without labels; each counts alike.
+        model: what `quantize_model` returned.
+        batches: model inputs as `fit` takes them, without labels; all have the same weight.
 
     Returns:
         The number of batches.
@@ -79,29 +95,35 @@ def reestimate_batch_norm(model: tf_keras.Model, batches: Iterable[Any]) -> int:
     Raises:
         DataError: there are none.
     """
-    layers = [layer for layer in normalized(model) if layer.uses_batch(True) or layer.norm_frozen]
-    held = [(layer.momentum, layer.norm_frozen) for layer in layers]
+    layers = [layer for layer in batch_norm_layers(model) if layer.uses_batch(True) or layer.norm_frozen]
+    previous = [(layer.momentum, layer.norm_frozen) for layer in layers]
     observe_ranges(model, False)
     freeze_batch_norm(model, False)
-    seen = 0
+    count = 0
     try:
         for batch in batches:
-            seen += 1
+            count += 1
             for layer in layers:
-                layer.momentum = (seen - 1) / seen
+                layer.momentum = (count - 1) / count
             model(batch, training=True)
     finally:
-        for layer, (momentum, frozen) in zip(layers, held, strict=True):
+        for layer, (momentum, frozen) in zip(layers, previous, strict=True):
             layer.momentum, layer.norm_frozen = momentum, frozen
         observe_ranges(model, True)
-    if seen == 0:
+    if count == 0:
         raise DataError("reestimate_batch_norm: no batches; give some of the training inputs")
     retrace(model)
-    return seen
+    return count
 
 
 class QuantizationSchedule(tf_keras.callbacks.Callback):
-    """Delay of quantization, freeze of ranges and of BatchNormalization, each at its step of `steps` in all."""
+    """Delays quantization, freezes ranges and BatchNormalization, each at a training step.
+
+    Args:
+        config: `delay`, `freeze_observers_at` and `freeze_bn_at`.
+        steps: training steps in all.
+        steps_per_epoch: training steps per epoch.
+    """
 
     def __init__(self, config: QuantConfig, steps: int, steps_per_epoch: int) -> None:
         super().__init__()
@@ -109,13 +131,13 @@ class QuantizationSchedule(tf_keras.callbacks.Callback):
         self.step = 0
         enabled = {"delay": (enable_quantization, True)}
         frozen = {"freeze_observers_at": (observe_ranges, False), "freeze_bn_at": (freeze_batch_norm, True)}
-        self._at(0, enable_quantization, config.delay is None)
+        self._schedule(0, enable_quantization, config.delay is None)
         for name, change in (enabled | frozen).items():
             value = getattr(config, name)
             if value is not None:
-                self._at(training_step(value, steps, steps_per_epoch, key=f"quant.{name}"), *change)
+                self._schedule(training_step(value, steps, steps_per_epoch, key=f"quant.{name}"), *change)
 
-    def _at(self, step: int, change: Any, value: bool) -> None:
+    def _schedule(self, step: int, change: Any, value: bool) -> None:
         self.changes.setdefault(step, []).append((change, value))
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -131,7 +153,7 @@ class QuantizationSchedule(tf_keras.callbacks.Callback):
         self.step += 1
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        """Whatever the schedule did, the model that is left computes on the grid."""
+        """Whatever the schedule did, the trained model quantizes."""
         enable_quantization(self.model, True)
         freeze_batch_norm(self.model, False)
         observe_ranges(self.model, True)

@@ -1,4 +1,4 @@
-"""What each layer costs when it alone is quantized, and the fewest layers to leave in float."""
+"""What quantizing each layer alone costs, and which few layers to leave in float."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from qat.quantization.calibrate import calibrate
 from qat.quantization.importing.preflight import refuse_blockers
 from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.ir.interpret import run_node
-from qat.quantization.kernels.quantized_kernel import WITH_GRID, on_grid
+from qat.quantization.kernels.quantized_kernel import QUANTIZED_OPS, quantize_kernel
 from qat.quantization.placement import place
 from qat.quantization.rewrites import canonicalize
-from qat.quantization.settings import input_specs
+from qat.quantization.settings import calibration_specs
 
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """Cost of quantizing one Keras layer and nothing else. `sqnr_db` is of the model's outputs against float."""
+    """Cost of quantizing one Keras layer alone. `sqnr_db` compares the model's outputs with those in float."""
 
     layer: str
     sqnr_db: float
-    accuracy_drop: float | None  # share of the samples, 0-1; against labels, or against float's answers
+    accuracy_drop: float | None  # share of the samples, 0-1: against labels, or against float's predictions
 
 
 class PartlyQuantized:
-    """A canonical model whose layers can be quantized one by one, by name, without building anything anew."""
+    """A canonical model whose layers can be quantized by name, one by one, in one traced graph."""
 
     def __init__(self, float_model: tf_keras.Model, calibration: Any, config: QuantConfig) -> None:
         self.graph = canonicalize(float_model)
         refuse_blockers(self.graph)
-        self.batches = as_batches(calibration, input_specs(self.graph), config.calibration.batch_size)
+        self.batches = as_batches(calibration, calibration_specs(self.graph), config.calibration.batch_size)
         ranges = place(self.graph)
-        spans = calibrate(self.graph, ranges, self.batches, config.calibration)
-        self.spans = {id(on): span for on, span in zip(ranges, spans, strict=True)}
+        min_max = calibrate(self.graph, ranges, self.batches, config.calibration)
+        self.min_max = {id(quant_spec): limits for quant_spec, limits in zip(ranges, min_max, strict=True)}
         self.config = config
-        self.layers = list(dict.fromkeys(_owner(node) for node in self.graph.nodes if _quantizes(node)))
-        self.on_grid = {id(node): on_grid(node, config) for node in self.graph.of(*WITH_GRID)}
+        self.layers = list(dict.fromkeys(_layer_of(node) for node in self.graph.nodes if _quantizes(node)))
+        self.quantized_nodes = {id(node): quantize_kernel(node, config) for node in self.graph.nodes_of(*QUANTIZED_OPS)}
         self._outputs = tf.function(self._run, autograph=False)
 
     def outputs(self, quantized: Sequence[str]) -> NDArray[np.float32]:
@@ -60,27 +60,29 @@ class PartlyQuantized:
             values[entry.output] = value
         for node in self.graph.nodes:
             if node.op != "input":
-                results = self._node(node, [values[tensor] for tensor in node.inputs], mask)
+                results = self._run_node(node, [values[tensor] for tensor in node.inputs], mask)
                 values.update(zip(node.outputs, results, strict=False))
         return values[self.graph.outputs[0]]
 
-    def _node(self, node: Node, inputs: list[tf.Tensor], mask: tf.Tensor) -> list[tf.Tensor]:
+    def _run_node(self, node: Node, inputs: list[tf.Tensor], mask: tf.Tensor) -> list[tf.Tensor]:
         if not _quantizes(node):
             return run_node(node, inputs)
-        chosen = mask[self.layers.index(_owner(node))]
+        is_selected = mask[self.layers.index(_layer_of(node))]
         if node.op == "fake_quant":
-            low, high = self.spans[id(node.attrs["range"].root())]
-            return [tf.where(chosen, tf.quantization.fake_quant_with_min_max_args(inputs[0], low, high), inputs[0])]
-        plain = run_node(node, inputs)[0]
-        return [tf.where(chosen, run_node(self.on_grid[id(node)], inputs)[0], plain)]
+            low, high = self.min_max[id(node.attrs["range"].root())]
+            return [
+                tf.where(is_selected, tf.quantization.fake_quant_with_min_max_args(inputs[0], low, high), inputs[0])
+            ]
+        in_float = run_node(node, inputs)[0]
+        return [tf.where(is_selected, run_node(self.quantized_nodes[id(node)], inputs)[0], in_float)]
 
 
-def _owner(node: Node) -> str:
+def _layer_of(node: Node) -> str:
     return node.layer or node.name
 
 
 def _quantizes(node: Node) -> bool:
-    return node.op == "fake_quant" or node.op in WITH_GRID
+    return node.op == "fake_quant" or node.op in QUANTIZED_OPS
 
 
 def sensitivity(
@@ -90,30 +92,35 @@ def sensitivity(
     labels: NDArray | None = None,
     config: QuantConfig | None = None,
 ) -> list[LayerSensitivity]:
-    """Each Keras layer's cost on the calibration data, the costliest first.
+    """The cost of each Keras layer on the calibration data, highest first.
 
     Args:
+        float_model: a tf_keras model with fixed input sizes.
         calibration: as for `quantize_model`.
-        labels: int [N], for the accuracy drop; without them it is against the float model's answers.
+        labels: int [N], for the accuracy drop; without them it is against the float model's predictions.
+        config: how to quantize; the default is `QuantConfig(name="qat")`.
+
+    Returns:
+        One entry per layer that is quantized.
 
     Raises:
-        What `quantize_model` raises.
+        QatError: what `quantize_model` raises.
     """
     part = PartlyQuantized(float_model, calibration, config or QuantConfig(name="qat"))
     reference = part.outputs(())
     rows = []
     for layer in part.layers:
-        found = part.outputs([layer])
-        rows.append(LayerSensitivity(layer, sqnr_db(reference, found), _drop(reference, found, labels)))
+        outputs = part.outputs([layer])
+        rows.append(LayerSensitivity(layer, sqnr_db(reference, outputs), _accuracy_drop(reference, outputs, labels)))
     return sorted(rows, key=lambda row: row.sqnr_db)
 
 
-def _drop(reference: NDArray, found: NDArray, labels: NDArray | None) -> float | None:
+def _accuracy_drop(reference: NDArray, outputs: NDArray, labels: NDArray | None) -> float | None:
     if reference.ndim != 2:
         return None
     if labels is None:
-        return 1.0 - agreement(reference, found)
-    return accuracy(reference, labels) - accuracy(found, labels)
+        return 1.0 - agreement(reference, outputs)
+    return accuracy(reference, labels) - accuracy(outputs, labels)
 
 
 def auto_skip(
@@ -126,11 +133,21 @@ def auto_skip(
 ) -> list[str]:
     """The layers to leave in float so that the rest costs at most `max_drop` accuracy points (0-100).
 
-    Greedy: the layer whose return to float wins most, until the bar is met; then each one that proved needless is
-    quantized again.
+    Greedy: the layer whose return to float gains most, until the threshold is met; then each layer that proved
+    unnecessary is quantized again.
+
+    Args:
+        float_model: a classifier with an output [N, classes].
+        calibration: as for `quantize_model`.
+        max_drop: the threshold, in percentage points.
+        labels: int [N]; without them the drop is against the float model's predictions.
+        config: how to quantize; the default is `QuantConfig(name="qat")`.
+
+    Returns:
+        Names of Keras layers.
 
     Raises:
-        ConfigError: the model is no classifier, or no choice of layers meets the bar.
+        ConfigError: the model is no classifier, or no choice of layers meets the threshold.
     """
     part = PartlyQuantized(float_model, calibration, config or QuantConfig(name="qat"))
     reference = part.outputs(())
@@ -138,15 +155,15 @@ def auto_skip(
         raise ConfigError("quant.auto_skip.max_drop: needs a classifier's output [N, classes] to measure a drop")
 
     def cost(skipped: Sequence[str]) -> tuple[float, float]:
-        found = part.outputs([layer for layer in part.layers if layer not in skipped])
-        return 100 * _drop(reference, found, labels), -sqnr_db(reference, found)
+        outputs = part.outputs([layer for layer in part.layers if layer not in skipped])
+        return 100 * _accuracy_drop(reference, outputs, labels), -sqnr_db(reference, outputs)
 
     skipped: list[str] = []
     while cost(skipped)[0] > max_drop:
-        rest = [layer for layer in part.layers if layer not in skipped]
-        if not rest:
+        quantized = [layer for layer in part.layers if layer not in skipped]
+        if not quantized:
             raise ConfigError(f"quant.auto_skip.max_drop={max_drop}: not met even with every layer in float")
-        skipped.append(min(rest, key=lambda layer: cost([*skipped, layer])))
+        skipped.append(min(quantized, key=lambda layer: cost([*skipped, layer])))
     for layer in list(skipped):
         without = [other for other in skipped if other != layer]
         if cost(without)[0] <= max_drop:

@@ -13,13 +13,23 @@ from qat.quantization.ir.graph import Graph
 LAYER_SETTINGS = ("weight_bits", "per_channel", "method")
 
 
-def input_specs(graph: Graph) -> tuple[InputSpec, ...]:
+def calibration_specs(graph: Graph) -> tuple[InputSpec, ...]:
     """What calibration data must look like, in `model.inputs` order."""
     return tuple(InputSpec(node.name, node.output.shape[1:], node.output.dtype) for node in graph.inputs)
 
 
 def override(config: QuantConfig, layer: str) -> dict[str, Any]:
-    """The entry of `quant.per_layer` whose pattern is the first to match the layer's name.
+    """The entry of `quant.per_layer` whose pattern is the first to match a layer's name.
+
+    Args:
+        config: with regular expressions over Keras layer names in `per_layer`.
+        layer: name of a Keras layer.
+
+    Returns:
+        The layer's settings, keys of `LAYER_SETTINGS`; empty where no pattern matches.
+
+    Raises:
+        ConfigError: a pattern is no regular expression, or a setting is unknown.
 
     >>> override(QuantConfig(name="qat", per_layer={"^conv": {"weight_bits": 4}}), "conv_1")
     {'weight_bits': 4}
@@ -37,30 +47,46 @@ def override(config: QuantConfig, layer: str) -> dict[str, Any]:
 
 
 def weight_scheme(config: QuantConfig, layer: str) -> dict[str, Any]:
-    """Bits and granularity of one layer's weights, and whether the file needs the converter's low-bit mode."""
-    own = override(config, layer)
+    """Bits and granularity of one layer's weights, and whether any layer of the model has fewer than 8 bits.
+
+    Args:
+        config: of the model.
+        layer: name of a Keras layer.
+
+    Returns:
+        `bits` (4 or 8), `per_channel` and `low_bit`, the arguments of `LinearScheme`.
+    """
+    settings_of_layer = override(config, layer)
     return {
-        "bits": own.get("weight_bits", config.weight_bits),
-        "per_channel": own.get("per_channel", config.per_channel),
+        "bits": settings_of_layer.get("weight_bits", config.weight_bits),
+        "per_channel": settings_of_layer.get("per_channel", config.per_channel),
         "low_bit": is_low_bit(config),
     }
 
 
 def is_low_bit(config: QuantConfig) -> bool:
-    """Whether any kernel has fewer than 8 bits, as `convert(low_bit=...)` must be told.
+    """Whether any kernel has fewer than 8 bits, for `convert(low_bit=...)`.
 
     >>> is_low_bit(QuantConfig(name="qat", per_layer={"^conv": {"weight_bits": 4}}))
     True
     """
-    own = (settings.get("weight_bits", 8) for settings in config.per_layer.values())
-    return min([config.weight_bits, *own]) < 8
+    weight_bits = (settings.get("weight_bits", 8) for settings in config.per_layer.values())
+    return min([config.weight_bits, *weight_bits]) < 8
 
 
 def refuse_low_bit(config: QuantConfig, graph: Graph) -> None:
-    """Raises ConfigError for layers that no file with 4-bit weights can hold; each is named."""
+    """Refuse layers that no file with 4-bit weights can hold.
+
+    Args:
+        config: of the model.
+        graph: with its ranges placed.
+
+    Raises:
+        ConfigError: there are some; each is named.
+    """
     if not is_low_bit(config):
         return
-    nodes = graph.of("conv2d_transpose", "embedding", "prelu")
+    nodes = graph.nodes_of("conv2d_transpose", "embedding", "prelu")
     refused = [f"{node.layer or node.name} ({node.op})" for node in nodes if not node.in_float]
     if refused:
         raise ConfigError(
@@ -71,24 +97,31 @@ def refuse_low_bit(config: QuantConfig, graph: Graph) -> None:
 
 
 def skipped_layers(config: QuantConfig, graph: Graph) -> frozenset[str]:
-    """The Keras layers that `quant.skip` leaves in float; for one that is part of another's kernel, that other.
+    """The Keras layers that `quant.skip` leaves in float; for one that is fused into another, that other.
+
+    Args:
+        config: with regular expressions over Keras layer names in `skip`.
+        graph: canonical.
+
+    Returns:
+        Names of Keras layers.
 
     Raises:
         ConfigError: a pattern is no regular expression, or matches no layer.
     """
-    own = {node.layer for node in graph.nodes if node.layer}
-    names = list(dict.fromkeys(name for node in graph.nodes for name in (node.layer, *node.took_in) if name))
-    chosen: set[str] = set()
+    layers = {node.layer for node in graph.nodes if node.layer}
+    names = list(dict.fromkeys(name for node in graph.nodes for name in (node.layer, *node.fused_layers) if name))
+    selected: set[str] = set()
     for pattern in config.skip:
-        found = {name for name in names if _matches(pattern, name, "quant.skip")}
-        if not found:
+        matching = {name for name in names if _matches(pattern, name, "quant.skip")}
+        if not matching:
             raise ConfigError(
                 f"quant.skip: {pattern!r} matches no layer; the model's layers are {', '.join(names[:40])}"
                 f"{', …' if len(names) > 40 else ''}"
             )
-        chosen |= found & own
-        chosen |= {node.layer for node in graph.nodes if (found - own).intersection(node.took_in)}
-    return frozenset(chosen)
+        selected |= matching & layers
+        selected |= {node.layer for node in graph.nodes if (matching - layers).intersection(node.fused_layers)}
+    return frozenset(selected)
 
 
 def _matches(pattern: str, layer: str, key: str) -> bool:

@@ -1,8 +1,8 @@
-"""How far a tensor goes beyond what a few calibration rows have shown of it.
+"""How far a tensor exceeds the limits that a few calibration rows have shown.
 
-The smallest and the largest of 64 rows are exceeded by later rows: by much, where a row holds few values (a dense
-layer's eight units), and what is cut off there weighs more than all rounding. Where a row holds thousands, the rows
-have shown nearly all that will come.
+Later rows exceed the smallest and the largest value of 64 rows. They do so by much where a row has few values (the
+eight units of a dense layer), and there clipping costs more than rounding. Where a row has thousands, 64 rows show
+nearly all.
 """
 
 from __future__ import annotations
@@ -13,25 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 CODES = 255
-FEWEST_ROWS = 4  # less says nothing of a tail
-SHARE_OF_TAIL = 8  # the highest of so many rows, two at least, are the tail
-ROUNDS = 3  # of a fixed point that hardly moves
+FEWEST_ROWS = 4  # fewer do not show a tail
+SHARE_OF_TAIL = 8  # one of so many rows, at least two, are the tail
+ROUNDS = 3  # iterations to the fixed point, which converges at once
 FASTER = 0.7  # of that margin: most tails fall faster; best over six distributions, experiments/2026-11-28-few-values
 
 
-def tail_margin(tops: NDArray, count: int, span: float) -> float:
-    """What to add to one end of a range, so that rounding and cutting off together cost least on rows not seen yet.
+def tail_margin(maxima: NDArray, count: int, width: float) -> float:
+    """What to add to one end of a range, so that rounding and clipping together cost least on rows not seen yet.
 
     Far out, a distribution falls exponentially, or nearly so; the mean excess of the highest rows over the next one is
     the length t of that fall (Weissman 1978). With `count` values seen, a new one is beyond the highest in one of
-    `count` cases and t beyond it on average, so that an end moved by m cuts off 2 t^2 / count exp(-m / t) in the mean
-    square, and rounding costs ((span + m) / 255)^2 / 12. The m with the smallest sum solves
-    m = t log(12 * 255^2 t / (count (span + m))), and FASTER of it is taken.
+    `count` cases and t beyond it on average, so that an end moved by m clips 2 t^2 / count exp(-m / t) in the mean
+    square, and rounding costs ((width + m) / 255)^2 / 12. The m with the smallest sum solves
+    m = t log(12 * 255^2 t / (count (width + m))), and FASTER of it is taken.
 
     Args:
-        tops: the largest value of each row, [rows]; of the lower end, of the values with the other sign.
-        count: how many values the rows hold together.
-        span: of the range without margins.
+        maxima: the largest value of each row, [rows]; for the lower end, of the negated values.
+        count: number of values in all rows.
+        width: max - min of the range without margins, in the unit of the values.
+
+    Returns:
+        The margin, 0 or more, in the unit of the values.
 
     >>> rows = np.random.default_rng(0).normal(size=(64, 8))
     >>> round(tail_margin(rows.max(1), rows.size, np.ptp(rows)), 2)
@@ -39,13 +42,13 @@ def tail_margin(tops: NDArray, count: int, span: float) -> float:
     >>> tail_margin(rows.max(1), 1000 * rows.size, np.ptp(rows)), tail_margin(np.ones(64), 512, 1.0)
     (0.0, 0.0)
     """
-    ordered = np.sort(np.maximum(tops, 0.0))
-    if len(ordered) < FEWEST_ROWS or span <= 0:
+    ordered = np.sort(np.maximum(maxima, 0.0))
+    if len(ordered) < FEWEST_ROWS or width <= 0:
         return 0.0
     share = max(2, len(ordered) // SHARE_OF_TAIL)
     length, margin = float(np.mean(ordered[-share:]) - ordered[-share - 1]), 0.0
     if length <= 0:
         return 0.0
     for _ in range(ROUNDS):
-        margin = length * max(math.log(12 * CODES**2 * length / (count * (span + margin))), 0.0)
+        margin = length * max(math.log(12 * CODES**2 * length / (count * (width + margin))), 0.0)
     return FASTER * margin

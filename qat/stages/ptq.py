@@ -11,7 +11,7 @@ from qat.config import QuantConfig
 from qat.errors import CalibrationError, ModelError
 from qat.export.last_files import Exported
 from qat.quantization import quantize_model
-from qat.quantization.preserve import anything_kept
+from qat.quantization.preserve import preserves_anything
 from qat.stages.calibration import calibration_inputs
 from qat.stages.export_files import export_tflite
 from qat.stages.float_model import FloatModel
@@ -96,7 +96,7 @@ def _shares_model_with_qat(quant: QuantConfig, model: tf_keras.Model) -> bool:
     """Whether QAT starts from the model that PTQ exports: no layer has settings of its own or is ranked first, and
     nothing of a pruned or clustered model is kept."""
     own = quant.sensitivity or quant.skip or quant.per_layer or quant.auto_skip.max_drop is not None
-    return quant.name == "qat" and not own and quant.weight_bits == 8 and not anything_kept(model, quant)
+    return quant.name == "qat" and not own and quant.weight_bits == 8 and not preserves_anything(model, quant)
 
 
 def _ptq_config(quant: QuantConfig, model: tf_keras.Model) -> QuantConfig:

@@ -16,7 +16,7 @@ from qat.export.last_files import Exported
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import qat_twin
 from qat.quantization.range_statistics import RangeFit
-from qat.quantization.schedule import QuantizationSchedule, normalized, reestimate_batch_norm
+from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
 from qat.stages.export_files import export_keras, export_tflite
 from qat.stages.float_model import FloatModel, History
@@ -154,7 +154,7 @@ class _FoldOnceCallback(EpochCallback):
 def _reestimate(run: Run, model: tf_keras.Model, task: str) -> None:
     """BatchNormalization's statistics as they are with the final weights, where the config asks for it."""
     config = run.config
-    if not config.quant.reestimate_bn or not any(layer.norm["acts"] for layer in normalized(model)):
+    if not config.quant.reestimate_bn or not any(layer.norm["acts"] for layer in batch_norm_layers(model)):
         return
     settings = FitSettings.from_quant(config.quant, config.train)
     with run.progress.work("re-estimate BatchNormalization"):

@@ -14,7 +14,7 @@ import tf_keras
 from qat import rundir
 from qat.errors import ModelError, QatError
 from qat.evaluation import Predictor, evaluate, keras_predictor
-from qat.export.traced_function import TracedModel, trace
+from qat.export.traced_function import TracedModel, trace_model
 from qat.quantization.stock import quantize_by_tfmot, reason_of, stock_scope
 from qat.reporting.dashboard import stock_run_names
 from qat.stages.export_files import export_tflite, write_sidecar_files
@@ -66,7 +66,7 @@ def _train_by_tfmot(run: Run, float_model: FloatModel) -> TrainedVariant:
         f"{STOCK_VARIANT}: tfmot as it ships, with epochs, batch size, learning rate, optimizer and schedule of quant"
     )
     with _translate_errors():
-        traced, predictor = trace(model, run.config.export.batch_size), keras_predictor(model)
+        traced, predictor = trace_model(model, run.config.export.batch_size), keras_predictor(model)
         _write_start(run, model, predictor, float_model)
         try:
             history = _train(run, traced, float_model)

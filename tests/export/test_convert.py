@@ -10,7 +10,7 @@ from tf_keras import layers
 
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError
-from qat.export.traced_function import input_specs, trace
+from qat.export.traced_function import input_specs, trace_model
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, read, verify
 
@@ -387,7 +387,7 @@ def test_a_trace_is_converted_with_the_weights_that_the_model_has_by_then():
     x = layers.Dense(3)(layers.GlobalAveragePooling2D()(x))
     rng = np.random.default_rng(0)
     model = quantize_model(tf_keras.Model(inputs, x), rng.random((128, 8, 8, 2), np.float32))
-    traced = trace(model)
+    traced = trace_model(model)
     files = [convert(traced)]
     for _ in range(2):
         model.set_weights([held + 0.1 * rng.random(held.shape).astype(held.dtype) for held in model.get_weights()])

@@ -7,7 +7,7 @@ from tf_keras import layers
 
 from qat.config import QuantConfig
 from qat.errors import ModelError
-from qat.export.traced_function import trace
+from qat.export.traced_function import trace_model
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, read
 
@@ -61,7 +61,7 @@ def test_the_file_holds_kernels_and_biases_on_their_scales(quantized):
 
 
 def test_a_trace_that_is_converted_again_takes_the_kernel_as_it_is_then(quantized):
-    traced = trace(quantized)
+    traced = trace_model(quantized)
     before = convert(traced)
     kernel = kernel_of(quantized, "wide")
     kernel.assign(-kernel)

@@ -37,7 +37,7 @@ def test_the_oldest_files_go(monkeypatch):
     monkeypatch.setattr(last_files, "MOST_KEPT", 10)
     files = LastFiles()
     for name in "abc":
-        assert files.kept(name, lambda name=name: name.encode() * 4) == name.encode() * 4
+        assert files.get_or_make(name, lambda name=name: name.encode() * 4) == name.encode() * 4
     assert list(files) == ["b", "c"]
 
 

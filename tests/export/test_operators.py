@@ -14,4 +14,4 @@ def test_every_op_of_the_canonical_form_has_an_operator():
 
 
 def test_an_op_whose_kernels_rounding_is_simulated_is_told_its_ranges():
-    assert set(integer_kernels.BETWEEN_CODES) == set(placement.BETWEEN_CODES)
+    assert set(integer_kernels.INTEGER_KERNELS) == set(placement.HAS_INTEGER_KERNEL)

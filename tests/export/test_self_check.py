@@ -10,8 +10,8 @@ from tf_keras import layers
 
 from qat.errors import WrongFileError
 from qat.export import lowered_file, self_check
-from qat.export.self_check import compared
-from qat.export.traced_function import trace
+from qat.export.self_check import compare_output
+from qat.export.traced_function import trace_model
 from qat.quantization import quantize_model
 from qat.quantization.keras.check_rows import check_rows
 from qat.tflite import convert
@@ -83,7 +83,7 @@ def test_without_the_check_nothing_is_said(ours, monkeypatch):
 
 def test_a_file_that_was_made_without_the_check_is_checked_when_it_is_asked_for_again(ours, monkeypatch):
     spoiled(monkeypatch, lambda content: kernels(content, np.negative, "DEPTHWISE_CONV_2D"))
-    traced = trace(ours)
+    traced = trace_model(ours)
     convert(traced, check=False)
     with pytest.warns(UserWarning, match="departs first"):
         convert(traced)
@@ -123,7 +123,7 @@ def test_a_model_that_is_constant_itself_has_a_constant_file():
     ],
 )
 def test_what_is_said_of_an_output(given, verdict):
-    found = compared("output", np.array([0.0, 1.0, 2.0, 3.0]), np.array(given, float), 1.0)
+    found = compare_output("output", np.array([0.0, 1.0, 2.0, 3.0]), np.array(given, float), 1.0)
     assert (found and found.verdict) == verdict
 
 

@@ -9,7 +9,7 @@ from tf_keras import layers
 
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
-from qat.quantization.columns import few_codes, in_words
+from qat.quantization.columns import describe_columns, find_coarse_columns
 from qat.tflite import Interpreter, convert
 
 RANDOM = np.random.default_rng(0)
@@ -40,7 +40,7 @@ def agreement_db(model, quantized, rows):
 def test_each_small_column_is_named_with_its_codes_and_what_rounding_costs():
     model = normalized()
     quantized, (message,) = said_of(model, READINGS)
-    assert "input 'readings': 5 of 6 columns are small beside column 4" in message
+    assert "input 'readings': 5 of 6 columns are small next to column 4" in message
     assert all(f"column {place} ([-" in message for place in range(6))
     assert message.count("keeps 1") == 5
     said = float(message.split("outputs at ")[1].split(" dB")[0])
@@ -87,7 +87,7 @@ def test_sixteen_bits_are_named_where_they_mend_it_and_there_alone():
 def test_series_are_looked_at_by_their_last_axis():
     rows = (RANDOM.normal(size=(128, 5, 3)) * [1, 1000, 1]).astype(np.float32)
     _, (message,) = said_of(normalized(rows), rows)
-    assert "2 of 3 columns are small beside column 1" in message
+    assert "2 of 3 columns are small next to column 1" in message
 
 
 QUIET = {
@@ -109,6 +109,6 @@ def test_ordinary_columns_are_not_spoken_of(rows):
 
 def test_a_column_between_two_codes_keeps_one_and_is_counted_so():
     values = np.stack([np.linspace(-100, 100, 500), np.linspace(0, 0.3, 500), np.linspace(0, 5, 500)], axis=1)
-    found = few_codes(values, -100, 100)
+    found = find_coarse_columns(values, -100, 100)
     assert [(column.index, column.codes) for column in found] == [(1, 1), (2, 7)]
-    assert in_words(found, values).startswith("2 of 3 columns are small beside column 0 ([-100, 100])")
+    assert describe_columns(found, values).startswith("2 of 3 columns are small next to column 0 ([-100, 100])")

@@ -11,7 +11,7 @@ from tf_keras import layers
 from qat.config import QuantConfig
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
-from qat.quantization.equalization import equalize, equalize_uneven, input_ranges, output_ranges, pairs, unevenness
+from qat.quantization.equalization import equalize, equalize_uneven, find_pairs, input_ranges, output_ranges, unevenness
 from qat.quantization.ir.interpret import run
 from qat.quantization.rewrites import canonicalize
 from qat.tflite import Interpreter, convert
@@ -102,11 +102,11 @@ def test_a_model_with_uneven_channels_is_rescued():
 
 def test_channels_as_training_leaves_them_are_not_touched_without_being_asked_to():
     graph = canonicalize(separable())
-    kernels = [node.weights["kernel"].value for node in graph.of("conv2d", "depthwise_conv2d", "dense")]
+    kernels = [node.weights["kernel"].value for node in graph.nodes_of("conv2d", "depthwise_conv2d", "dense")]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         equalize_uneven(graph, 10.0)
-    after = [node.weights["kernel"].value for node in graph.of("conv2d", "depthwise_conv2d", "dense")]
+    after = [node.weights["kernel"].value for node in graph.nodes_of("conv2d", "depthwise_conv2d", "dense")]
     assert all(np.array_equal(a, b) for a, b in zip(kernels, after, strict=True))
 
 
@@ -114,7 +114,7 @@ def test_channels_that_weight_decay_has_emptied_are_no_sign_of_unevenness():
     model = separable()
     kernel = model.get_layer("stem").kernel
     kernel.assign(kernel * np.where(np.arange(8) < 3, 1e-20, 1).astype(np.float32))
-    assert all(unevenness(pair) < 10 for pair in pairs(canonicalize(model)))
+    assert all(unevenness(pair) < 10 for pair in find_pairs(canonicalize(model)))
 
 
 def test_the_equalized_model_still_trains():
@@ -126,7 +126,7 @@ def test_the_equalized_model_still_trains():
 
 def test_relu6_does_not_commute_with_factors_and_is_left_alone_and_said():
     graph = canonicalize(separable(lambda name: layers.ReLU(6.0, name=name)))
-    assert [str(pair) for pair in pairs(graph)] == ["pw -> head"]
+    assert [str(pair) for pair in find_pairs(graph)] == ["pw -> head"]
     image = tf_keras.Input(SHAPE)
     sigmoid = layers.Conv2D(4, 3, activation="sigmoid")(image)
     with pytest.warns(UserWarning, match=r"quant\.equalization: no two layers of this model can be evened out"):
@@ -137,6 +137,6 @@ def test_what_is_read_twice_or_shared_is_left_alone():
     image = tf_keras.Input(SHAPE)
     x = layers.Conv2D(3, 3, padding="same", activation="relu", name="first")(image)
     both = layers.Add()([layers.Conv2D(3, 3, padding="same", name="second")(x), x])
-    assert pairs(canonicalize(tf_keras.Model(image, both))) == []
+    assert find_pairs(canonicalize(tf_keras.Model(image, both))) == []
     shared = layers.Conv2D(3, 3, padding="same", activation="relu", name="shared")
-    assert pairs(canonicalize(tf_keras.Model(image, shared(shared(image))))) == []
+    assert find_pairs(canonicalize(tf_keras.Model(image, shared(shared(image))))) == []

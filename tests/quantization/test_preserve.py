@@ -12,8 +12,8 @@ from tf_keras import layers
 from qat.config import QuantConfig
 from qat.errors import ConfigError
 from qat.quantization import quantize_model
-from qat.quantization.ir.preserved_kernels import Kept
-from qat.quantization.preserve import anything_kept, found_in
+from qat.quantization.ir.preserved_kernels import PreservedEntries
+from qat.quantization.preserve import find_preserved, preserves_anything
 from qat.tflite import Interpreter, convert
 
 SHAPE, CLASSES, CENTROIDS = (8, 8, 3), 4, 6
@@ -241,34 +241,34 @@ BEGINNINGS = {
 
 @pytest.mark.parametrize("name", BEGINNINGS)
 def test_what_only_begins_so_is_not_taken_for_pruned_or_clustered(name):
-    assert found_in(tf.Variable(BEGINNINGS[name].astype(np.float32)), "auto") is None
+    assert find_preserved(tf.Variable(BEGINNINGS[name].astype(np.float32)), "auto") is None
 
 
 def test_a_small_pruned_kernel_is_not_taken_for_a_clustered_one():
     kernel = pruned(network(), 0.7).get_layer("pointwise").kernel
-    assert found_in(kernel, "auto").groups is None
-    assert found_in(kernel, "clusters") is None
+    assert find_preserved(kernel, "auto").groups is None
+    assert find_preserved(kernel, "clusters") is None
 
 
 def test_rows_of_a_table_that_were_never_used_are_trained():
     table = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
     table[20:] = 0
-    assert found_in(tf.Variable(table), "auto", is_table=True) is None
+    assert find_preserved(tf.Variable(table), "auto", is_table=True) is None
     table[:, ::2] *= np.random.default_rng(1).random((50, 4)) > 0.8
-    assert found_in(tf.Variable(table), "auto", is_table=True) is not None
+    assert find_preserved(tf.Variable(table), "auto", is_table=True) is not None
 
 
 def test_groups_survive_their_json_and_equal_entries_do_not_change():
     value = np.random.default_rng(0).choice(np.array([-0.1, 0.0, 0.3, 0.7], np.float32), (40, 50))
-    for kept in (Kept.groups_of(value), Kept.zeros_of(value)):
-        again = Kept.from_json(kept.to_json())
-        np.testing.assert_array_equal(again.of(tf.constant(value)), value)
+    for kept in (PreservedEntries.groups_of(value), PreservedEntries.zeros_of(value)):
+        again = PreservedEntries.from_json(kept.to_json())
+        np.testing.assert_array_equal(again.apply_to(tf.constant(value)), value)
         noise = np.random.default_rng(1).normal(size=value.shape).astype(np.float32)
-        np.testing.assert_array_equal(again.of(value + noise), kept.of(value + noise))
-        assert not again.of(value + noise).numpy()[value == 0].any()
+        np.testing.assert_array_equal(again.apply_to(value + noise), kept.apply_to(value + noise))
+        assert not again.apply_to(value + noise).numpy()[value == 0].any()
 
 
 def test_the_job_trains_another_model_than_ptq_exports_where_something_is_kept():
-    assert anything_kept(pruned(network()), QuantConfig(name="qat"))
-    assert not anything_kept(pruned(network()), QuantConfig(name="qat", preserve=None))
-    assert not anything_kept(network(), QuantConfig(name="qat"))
+    assert preserves_anything(pruned(network()), QuantConfig(name="qat"))
+    assert not preserves_anything(pruned(network()), QuantConfig(name="qat", preserve=None))
+    assert not preserves_anything(network(), QuantConfig(name="qat"))

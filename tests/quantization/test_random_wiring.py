@@ -13,7 +13,7 @@ from .zoo.rare_ops import RARE
 NEVER_DRAWN = {  # and where they come from
     "broadcast_to": "weights that are computed from variables",
     "corrected": "bias correction",
-    "float_barrier": "placement, of layers in quant.skip",
+    "dequantize": "placement, of layers in quant.skip",
     "identity": "emission, of outputs",
     "requantize": "placement",
 }

@@ -12,8 +12,8 @@ from qat.quantization.keras.layers import RangeLayer
 from qat.quantization.keras.model import distillation_loss
 from qat.quantization.schedule import (
     QuantizationSchedule,
+    batch_norm_layers,
     freeze_batch_norm,
-    normalized,
     quantizers,
     reestimate_batch_norm,
 )
@@ -33,7 +33,7 @@ class Watch(tf_keras.callbacks.Callback):
         layers = [layer for layer in self.model.layers if isinstance(layer, RangeLayer)]
         self.ranges.append(np.array([layer.range for layer in layers]))
         self.statistics.append(
-            np.concatenate([np.asarray(layer.real_weight("mean")) for layer in normalized(self.model)])
+            np.concatenate([np.asarray(layer.real_weight("mean")) for layer in batch_norm_layers(self.model)])
         )
         self.enabled.append(all(quantizer.enabled for quantizer in quantizers(self.model)))
 
@@ -140,8 +140,8 @@ def test_distillation_loss_is_its_formula():
 
 def test_reestimated_statistics_are_the_mean_over_the_batches(tiny, images):
     model = quantize_model(tiny, images)
-    first = normalized(model)[0]
-    mean = first.variables_of_model.variables[first.sources["mean"].place]
+    first = batch_norm_layers(model)[0]
+    mean = first.variables_of_model.variables[first.sources["mean"].variable_index]
     mean.assign(tf.ones_like(mean) * 9)
     held = [layer.range for layer in model.layers if isinstance(layer, RangeLayer)]
     weights = [variable.numpy() for variable in model.trainable_variables]

@@ -162,18 +162,18 @@ def uneven_columns(evidence: Evidence) -> Iterator[Hypothesis]:
         if tensor.is_float or tensor.quantization is None or values.ndim < 2:
             continue
         limits = tensor.quantization.real_limits
-        small = columns.few_codes(values, *limits)
+        small = columns.find_coarse_columns(values, *limits)
         if not small:
             continue
-        coarse = [columns.rounded(each, small, *limits) if at == index else each for at, each in enumerate(inputs)]
+        coarse = [columns.round_columns(each, small, *limits) if at == index else each for at, each in enumerate(inputs)]
         alone = evidence.score.drop(evidence.a0, run_keras(evidence.keras, coarse))
         if alone.significant:
-            cut = columns.normalization_cut(evidence.keras, index)
+            cut = columns.cut_behind_normalization(evidence.keras, index)
             yield Hypothesis(
                 "M02",
-                f"input {tensor.name!r}: {columns.in_words(small, values)}. Rounding them alone takes "
+                f"input {tensor.name!r}: {columns.describe_columns(small, values)}. Rounding them alone takes "
                 f"{alone.text(evidence.score.unit)}",
-                columns.mends(small, *limits, cut),
+                columns.describe_remedies(small, *limits, cut),
                 0.96,
                 recovered=_standardised(evidence, index),
             )
@@ -185,9 +185,9 @@ def _standardised(evidence: Evidence, index: int) -> float | None:
 
     from qat.errors import QatError
     from qat.export import convert
-    from qat.quantization.columns import normalization_of
+    from qat.quantization.columns import find_normalization
 
-    model, layer = evidence.keras, normalization_of(evidence.keras, index)
+    model, layer = evidence.keras, find_normalization(evidence.keras, index)
     samples = evidence.calibration_samples("right")
     if layer is None or samples is None or len(model.inputs) > 1:
         return None

@@ -1,4 +1,4 @@
-"""A `.tflite` as it grows: tensors, constants that are there once, operators and their codes."""
+"""A `.tflite` file while it is built: tensors, constants without duplicates, operators and their codes."""
 
 from __future__ import annotations
 
@@ -49,13 +49,25 @@ class File:
         quantization: schema.QuantizationParametersT | None = None,
         variable: bool = False,
     ) -> int:
-        """A tensor that an operator makes, or the graph is given; its index. `shape` has None where a size is open."""
-        made = schema.TensorT()
-        made.name, made.type, made.hasRank, made.buffer = name, TYPES[dtype], True, 0
-        made.shape, made.quantization, made.isVariable = list(map(int, sizes)), quantization, variable
+        """Add a tensor that an operator computes, or an input of the graph.
+
+        Args:
+            name: of the tensor.
+            dtype: a key of `TYPES`.
+            sizes: its shape for the batch of the file.
+            shape: the same with None where a size is open; the default has none open.
+            quantization: scales and zero points; None of a tensor that holds no codes.
+            variable: whether it keeps its value between runs.
+
+        Returns:
+            Its index.
+        """
+        tensor = schema.TensorT()
+        tensor.name, tensor.type, tensor.hasRank, tensor.buffer = name, TYPES[dtype], True, 0
+        tensor.shape, tensor.quantization, tensor.isVariable = list(map(int, sizes)), quantization, variable
         if shape is not None and any(size is None for size in shape):
-            made.shapeSignature = [-1 if size is None else int(size) for size in shape]
-        self.graph.tensors.append(made)
+            tensor.shapeSignature = [-1 if size is None else int(size) for size in shape]
+        self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
 
     def constant(
@@ -66,13 +78,23 @@ class File:
         quantization: schema.QuantizationParametersT | None = None,
         bits: int = 8,
     ) -> int:
-        """A constant; the one that is there already, if it is the same. int8 of 4 `bits` is stored as int4."""
+        """Add a constant, or find an equal one that has been added.
+
+        Args:
+            name: of the tensor.
+            values: of a dtype that is a key of `TYPES`.
+            quantization: scales and zero points; None of values that are no codes.
+            bits: 4 stores int8 codes from -8 to 7 as int4.
+
+        Returns:
+            Its index.
+        """
         sizes, dtype = values.shape, "int4" if bits == 4 else str(values.dtype)
-        stored = packed_fours(values) if bits == 4 else np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        stored = pack_int4(values) if bits == 4 else np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         digest = hashlib.blake2b(stored.data, digest_size=16).digest()
-        told = () if quantization is None else (quantization.scale.tobytes(), tuple(quantization.zeroPoint))
+        scales = () if quantization is None else (quantization.scale.tobytes(), tuple(quantization.zeroPoint))
         axis = 0 if quantization is None else quantization.quantizedDimension
-        key = (dtype, sizes, digest, told, axis)
+        key = (dtype, sizes, digest, scales, axis)
         if key not in self._constants:
             index = self.tensor(name, dtype, sizes, quantization=quantization)
             self.graph.tensors[index].buffer = self._buffer(stored, digest)
@@ -81,12 +103,12 @@ class File:
 
     def _buffer(self, stored: NDArray[np.uint8], digest: bytes) -> int:
         if not len(stored):
-            return self._appended(stored)  # a constant of no numbers is one still
+            return self._append_buffer(stored)  # a constant of size 0 still needs one
         if digest not in self._buffers:
-            self._buffers[digest] = self._appended(stored)
+            self._buffers[digest] = self._append_buffer(stored)
         return self._buffers[digest]
 
-    def _appended(self, stored: NDArray[np.uint8]) -> int:
+    def _append_buffer(self, stored: NDArray[np.uint8]) -> int:
         buffer = schema.BufferT()
         buffer.data = stored
         self.model.buffers.append(buffer)
@@ -97,25 +119,36 @@ class File:
         builtin: int,
         inputs: Sequence[int],
         outputs: Sequence[int],
-        options: Any = None,
+        options: object = None,
         intermediates: Sequence[int] | None = None,
     ) -> schema.OperatorT:
-        """One operator, at the end. `options`: an object of the schema, or None."""
-        made = schema.OperatorT()
-        made.inputs, made.outputs = list(inputs), list(outputs)
-        made.intermediates = None if intermediates is None else list(intermediates)
+        """Add an operator at the end.
+
+        Args:
+            builtin: its number in `BuiltinOperator`.
+            inputs: indices of tensors, `ABSENT` for an optional one that is left out.
+            outputs: indices of tensors.
+            options: an options object of the schema; the default is none.
+            intermediates: indices of tensors that the kernel reads only the quantization of.
+
+        Returns:
+            The operator, for the lowest version that has what it needs.
+        """
+        op = schema.OperatorT()
+        op.inputs, op.outputs = list(inputs), list(outputs)
+        op.intermediates = None if intermediates is None else list(intermediates)
         if options is not None:
-            made.builtinOptions = options
-            made.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+            op.builtinOptions = options
+            op.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
         tensors = self.graph.tensors
         read = [None if index == ABSENT else tensors[index] for index in inputs]
         version = lowest_version(builtin, read, [tensors[index] for index in outputs], options)
-        made.opcodeIndex = self._code(builtin, version)
-        self.graph.operators.append(made)
-        return made
+        op.opcodeIndex = self._code(builtin, version)
+        self.graph.operators.append(op)
+        return op
 
     def _code(self, builtin: int, version: int) -> int:
-        """The one code of an operator, at the version that all of its uses need."""
+        """The index of an operator's code, of the version that all of its uses need."""
         for index, code in enumerate(self.model.operatorCodes):
             if code.builtinCode == builtin:
                 code.version = max(code.version, version)
@@ -127,23 +160,34 @@ class File:
         return len(self.model.operatorCodes) - 1
 
 
-def on_grid(grid: Grid) -> schema.QuantizationParametersT:
+def per_tensor_quantization(grid: Grid) -> schema.QuantizationParametersT:
     """One scale and zero point for a tensor."""
-    return on_scales(np.array([grid.scale], np.float32), zero_point=grid.zero_point)
+    return quantization_parameters(np.array([grid.scale], np.float32), zero_point=grid.zero_point)
 
 
-def on_scales(scales: NDArray[np.float32], axis: int = 0, zero_point: int = 0) -> schema.QuantizationParametersT:
-    """Scales along an axis, or one for all."""
-    made = schema.QuantizationParametersT()
-    made.scale = np.asarray(scales, np.float32)
-    made.zeroPoint, made.quantizedDimension = np.full(len(scales), zero_point, np.int64), axis
-    return made
+def quantization_parameters(
+    scales: NDArray[np.float32], axis: int = 0, zero_point: int = 0
+) -> schema.QuantizationParametersT:
+    """Scales and zero points of a tensor.
+
+    Args:
+        scales: one per channel along `axis`, or [1] for all.
+        axis: of the channels.
+        zero_point: of all scales.
+
+    Returns:
+        An object of the schema.
+    """
+    parameters = schema.QuantizationParametersT()
+    parameters.scale = np.asarray(scales, np.float32)
+    parameters.zeroPoint, parameters.quantizedDimension = np.full(len(scales), zero_point, np.int64), axis
+    return parameters
 
 
-def packed_fours(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
+def pack_int4(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Codes of 4 bits, two to a byte, the first in the lower half.
 
-    >>> packed_fours(np.array([1, -1, 7], np.int8)).tolist()
+    >>> pack_int4(np.array([1, -1, 7], np.int8)).tolist()
     [241, 7]
     """
     halves = codes.reshape(-1).view(np.uint8) & 0xF

@@ -9,9 +9,9 @@ import tf_keras
 from ai_edge_litert import schema_py_generated as schema
 
 from qat.errors import ModelError
-from qat.export.lowering.lowering import Lowering, context
+from qat.export.lowering.lowering import Lowering, make_context
 from qat.export.lowering.network import Call, Network, read_network
-from qat.export.lowering.op_writer import Writing
+from qat.export.lowering.op_writer import OpWriter
 from qat.export.lowering.operators import OPERATORS
 from qat.export.lowering.simplify import Uses, simplify
 from qat.export.lowering.weights import read_weights
@@ -33,31 +33,34 @@ def lower(
         io: dtype of inputs and outputs that are codes inside: "int8", "uint8", "float32".
         low_bit: store kernels of 4 bits as int4, not as int8.
 
+    Returns:
+        One subgraph, not packed.
+
     Raises:
-        ModelError: an op has no entry in `OPERATORS`, or the model begins behind a range.
+        ModelError: an op is missing in `OPERATORS`, or the model begins behind a range.
     """
     with deep_recursion():
         network = read_network(model)
-    _refuse_entries_behind_a_range(network)
+    _refuse_inputs_behind_a_range(network)
     lowering = Lowering(network, read_weights(network), batch_size)
     for key, tensor in zip(network.entries, network.inputs, strict=True):
-        lowering.values[key] = lowering.entry(tensor)
+        lowering.values[key] = lowering.add_input(tensor)
     for call in network.calls:
-        results = _lowered(lowering, call)
+        results = _lower_call(lowering, call)
         lowering.values.update(zip(call.outputs, results, strict=True))
-    entries = [lowering.values[key] for key in network.entries]
+    inputs = [lowering.values[key] for key in network.entries]
     outputs = [lowering.values[key] for key in network.outputs]
-    uses = Uses(lowering.steps, entries, outputs)
+    uses = Uses(lowering.ops, inputs, outputs)
     simplify(uses)
-    return Writing(uses.steps, lowering.is_open, low_bit).run(entries, uses.outputs, io)
+    return OpWriter(uses.ops, lowering.is_open, low_bit).write_model(inputs, uses.outputs, io)
 
 
-def _refuse_entries_behind_a_range(network: Network) -> None:
-    """Of a part of a model: what it takes must meet a range before a kernel reads its codes."""
+def _refuse_inputs_behind_a_range(network: Network) -> None:
+    """Refuse a part of a model with an input that a kernel reads as codes and that has no range within the part."""
     for call in network.calls:
         names = getattr(call.inner, "input_ranges", None) or []
-        told = names[min(call.place, len(names) - 1)] if names else None
-        has_range = any(told) if isinstance(told, list) else told is not None
+        ranges = names[min(call.call_index, len(names) - 1)] if names else None
+        has_range = any(ranges) if isinstance(ranges, list) else ranges is not None
         if has_range and any(key in network.entries for key in call.inputs):
             raise ModelError(
                 f"layer {call.layer.name!r} reads an input of this part of the model, whose range stands before "
@@ -66,24 +69,24 @@ def _refuse_entries_behind_a_range(network: Network) -> None:
 
 
 def keeps_state(model: tf_keras.Model) -> bool:
-    """Whether a kernel keeps a state, for a number of samples that is fixed."""
+    """Whether a kernel keeps a state, which fixes the batch."""
     return any(isinstance(call.inner, Lstm) for call in read_network(model).calls)
 
 
-def reading_once(model: tf_keras.Model) -> contextlib.AbstractContextManager[None]:
-    """Inside, the model's weights stay as they are, and are folded and put on their grids once."""
+def read_weights_once(model: tf_keras.Model) -> contextlib.AbstractContextManager[None]:
+    """Inside, the model's weights do not change, and are folded and quantized once."""
     return read_network(model).one_pass()
 
 
-def _lowered(lowering: Lowering, call: Call) -> list[Any]:
+def _lower_call(lowering: Lowering, call: Call) -> list[Any]:
     if isinstance(call.layer, RangeLayer):
         name = f"{lowering.network.name}/{call.layer.name}/range"
-        return [lowering.ranged(lowering.values[call.inputs[0]], call.layer, name)]
-    word = "lstm" if isinstance(call.inner, Lstm) else getattr(call.inner, "kind", None) or call.inner.op
-    if word not in OPERATORS:
+        return [lowering.quantize(lowering.values[call.inputs[0]], call.layer, name)]
+    op = "lstm" if isinstance(call.inner, Lstm) else getattr(call.inner, "kind", None) or call.inner.op
+    if op not in OPERATORS:
         raise ModelError(
-            f"layer {call.layer.name!r}: the op {word!r} has no operator in qat.export.lowering; the ops that have one "
+            f"layer {call.layer.name!r}: the op {op!r} has no operator in qat.export.lowering; the ops that have one "
             f"are {', '.join(sorted(OPERATORS))}"
         )
-    made = OPERATORS[word](context(lowering, call))
-    return made if isinstance(made, list) else [made]
+    values = OPERATORS[op](make_context(lowering, call))
+    return values if isinstance(values, list) else [values]

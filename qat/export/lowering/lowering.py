@@ -1,4 +1,4 @@
-"""The state of one lowering: values by key, steps in order, and what operators' functions are given."""
+"""The state of one lowering: values by key, planned operators in order, and the context of an operator's function."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qat.errors import ModelError
 from qat.export.lowering.network import Call, Network
-from qat.export.lowering.planned_ops import OPERATOR, Constant, Number, Operand, Step, Value
+from qat.export.lowering.planned_ops import OPERATOR, Constant, Number, Operand, PlannedOp, Value
 from qat.export.lowering.weights import Weights
 from qat.quantization.keras.layers import Op, RangeLayer
 
 
 class Lowering:
-    """Steps so far, and the value of each of the network's tensors.
+    """The operators planned so far, and the value of each of the network's tensors.
 
     `batch` is the number of samples that the file is written for, which `is_open` or fixed.
     """
 
     def __init__(self, network: Network, weights: Weights, batch: int | None) -> None:
         self.network, self.weights, self.batch, self.is_open = network, weights, batch or 1, batch is None
-        self.steps: list[Step] = []
+        self.ops: list[PlannedOp] = []
         self.values: dict[int, Value] = {}
         self.counts = network.read_counts()
         self.taken: set[str] = set()
-        self._real: dict[Value, Value] = {}
+        self._dequantized: dict[Value, Value] = {}
 
     def unique(self, name: str) -> str:
-        """The name, or with a number behind it if it is taken."""
+        """The name, with a number behind it if it is taken."""
         candidate, count = name, 0
         while candidate in self.taken:
             count += 1
@@ -39,50 +38,78 @@ class Lowering:
         self.taken.add(candidate)
         return candidate
 
-    def entry(self, tensor: Any) -> Value:
-        """A model input."""
+    def add_input(self, tensor: Any) -> Value:
+        """The value of a model input."""
         shape = tuple(tensor.shape)
         sizes = [self.batch if size is None else size for size in shape]
         return Value([tensor.name], shape, sizes, tensor.dtype.name)
 
-    def step(
+    def add_op(
         self,
         operator: int,
         inputs: Sequence[Operand | None],
         outputs: Sequence[Value],
         options: Any = None,
         **more: Any,
-    ) -> Step:
-        """One more operator."""
-        made = Step(operator, list(inputs), list(outputs), options, **more)
-        self.steps.append(made)
-        return made
+    ) -> PlannedOp:
+        """Plan one more operator.
 
-    def real(self, value: Value, name: str) -> Value:
-        """The value in real numbers, by one DEQUANTIZE for all that read it so."""
-        if value not in self._real:
-            made = Value([self.unique(f"{name}/real")], value.shape, value.sizes, value.dtype)
-            made.held.real = True
-            self.step(OPERATOR.DEQUANTIZE, [value], [made])
-            self._real[value] = made
-        return self._real[value]
+        Args:
+            operator: its number in `BuiltinOperator`.
+            inputs: its operands, None for an optional one that is left out.
+            outputs: the values that it computes.
+            options: an options object of the schema; the default is none.
+            more: `one_grid` and `write` of `PlannedOp`.
 
-    def ranged(self, value: Value, layer: RangeLayer, name: str) -> Value:
-        """The value on the grid of a range."""
+        Returns:
+            The planned operator.
+        """
+        op = PlannedOp(operator, list(inputs), list(outputs), options, **more)
+        self.ops.append(op)
+        return op
+
+    def dequantize(self, value: Value, name: str) -> Value:
+        """The value as float32, by one DEQUANTIZE for all consumers.
+
+        Args:
+            value: codes on a grid.
+            name: of the layer, for the tensor's name.
+
+        Returns:
+            The dequantized value.
+        """
+        if value not in self._dequantized:
+            result = Value([self.unique(f"{name}/real")], value.shape, value.sizes, value.dtype)
+            result.representation.is_real = True
+            self.add_op(OPERATOR.DEQUANTIZE, [value], [result])
+            self._dequantized[value] = result
+        return self._dequantized[value]
+
+    def quantize(self, value: Value, layer: RangeLayer, name: str) -> Value:
+        """The value on the grid of a range, by a QUANTIZE if it has another representation already.
+
+        Args:
+            value: to quantize; one whose representation is open takes the grid.
+            layer: the range.
+            name: of a new tensor.
+
+        Returns:
+            A value on the grid.
+        """
         grid = self.weights.ranges[layer]
-        if value.held.is_open and value.dtype == "float32":
-            value.held.grid = grid
+        if value.representation.is_open and value.dtype == "float32":
+            value.representation.grid = grid
         if value.grid == grid:
             return value
-        made = Value([self.unique(name)], value.shape, value.sizes, "float32")
-        made.held.grid = grid
-        self.step(OPERATOR.QUANTIZE, [value], [made])
-        return made
+        result = Value([self.unique(name)], value.shape, value.sizes, "float32")
+        result.representation.grid = grid
+        self.add_op(OPERATOR.QUANTIZE, [value], [result])
+        return result
 
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What the function of one operator is given: the call, its operands with the constants in their places."""
+    """The argument of an operator's function: the call, and its operands, constants included."""
 
     lowering: Lowering
     call: Call
@@ -94,44 +121,59 @@ class Context:
 
     @property
     def x(self) -> Value:
-        """The first operand, which comes from the network."""
+        """The first operand, a tensor of the network."""
         return self.value(0)
 
-    def value(self, at: int) -> Value:
-        operand = self.operands[at]
+    def value(self, index: int) -> Value:
+        operand = self.operands[index]
         if isinstance(operand, Value):
             return operand
-        raise ModelError(f"layer {self.call.layer.name!r}: operand {at} of {self.call.inner.op!r} is a constant")
+        raise ModelError(f"layer {self.call.layer.name!r}: operand {index} of {self.call.inner.op!r} is a constant")
 
     @property
     def name(self) -> str:
-        """Of the call's tensors: by the Keras layer, as `qat.tflite.graph.layer_name` reads it."""
+        """Prefix of the names of the call's tensors: by the Keras layer, as `qat.tflite.graph.layer_name` reads it."""
         return f"{self.lowering.network.name}/{self.call.layer.name}"
 
-    def sizes(self, *known: int) -> NDArray[np.int32]:
-        return np.array(known, np.int32)
+    def constant(self, name: str, values: Any, dtype: type[np.generic] = np.int32) -> Constant:
+        """A constant operand that is no real number: sizes, axes and the like.
 
-    def constant(self, what: str, values: Any, dtype: Any = np.int32) -> Constant:
-        """Sizes, axes and the like."""
-        return Constant(f"{self.name}/{what}", np.asarray(values, dtype))
+        Args:
+            name: what it is, for the tensor's name.
+            values: numbers, or nested lists of them.
+            dtype: of the tensor.
 
-    def result(self, like: Value | None = None, at: int = 0, sizes: Sequence[int] | None = None) -> Value:
-        """The value that the call makes in one place; `like` one whose codes it passes on."""
-        kept = self.call.kept[at]
-        shape = tuple(kept.shape)
-        known = self._filled(shape) if sizes is None else tuple(sizes)
-        word = getattr(self.call.inner, "op", None) or getattr(self.call.inner, "kind", "lstm")
-        name = self.lowering.unique(f"{self.name}/{word}")
-        return Value([name], shape, known, kept.dtype.name, like)
+        Returns:
+            The operand.
+        """
+        return Constant(f"{self.name}/{name}", np.asarray(values, dtype))
 
-    def _filled(self, shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        """Open sizes as they are for the file's batch: that of what is read, which may be batch times steps."""
+    def result(self, like: Value | None = None, index: int = 0, sizes: Sequence[int] | None = None) -> Value:
+        """A value for one output of the call.
+
+        Args:
+            like: a value whose representation it shares; the default leaves its own open.
+            index: of the output.
+            sizes: its shape for the batch of the file; the default follows from the Keras tensor.
+
+        Returns:
+            The value, with a name of its own.
+        """
+        output = self.call.keras_outputs[index]
+        shape = tuple(output.shape)
+        known = self._fill_open_sizes(shape) if sizes is None else tuple(sizes)
+        op = getattr(self.call.inner, "op", None) or getattr(self.call.inner, "kind", "lstm")
+        name = self.lowering.unique(f"{self.name}/{op}")
+        return Value([name], shape, known, output.dtype.name, like)
+
+    def _fill_open_sizes(self, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        """A shape with its open sizes replaced by that of the operands, which may be batch times time steps."""
         values = [operand for operand in self.operands if isinstance(operand, Value)]
-        found = [v.sizes[at] for v in values for at, size in enumerate(v.shape) if size is None and at < v.rank]
-        size = found[0] if found else self.lowering.batch
+        known = [v.sizes[axis] for v in values for axis, size in enumerate(v.shape) if size is None and axis < v.rank]
+        size = known[0] if known else self.lowering.batch
         return tuple(size if each is None else int(each) for each in shape)
 
-    def step(
+    def add_op(
         self,
         operator: int,
         inputs: Sequence[Operand | None],
@@ -139,20 +181,39 @@ class Context:
         like: Value | None = None,
         **more: Any,
     ) -> Value:
-        """One operator with one result."""
-        made = self.result(like)
-        self.lowering.step(operator, inputs, [made], options, **more)
-        return made
+        """Plan an operator with one output.
+
+        Args:
+            operator: its number in `BuiltinOperator`.
+            inputs: its operands, None for an optional one that is left out.
+            options: an options object of the schema; the default is none.
+            like: a value whose representation the output shares.
+            more: `one_grid` and `write` of `PlannedOp`.
+
+        Returns:
+            The output.
+        """
+        result = self.result(like)
+        self.lowering.add_op(operator, inputs, [result], options, **more)
+        return result
 
 
-def context(lowering: Lowering, call: Call) -> Context:
-    """The call with values and constants as the operands."""
+def make_context(lowering: Lowering, call: Call) -> Context:
+    """The context of a call.
+
+    Args:
+        lowering: so far.
+        call: whose inputs have values.
+
+    Returns:
+        The call with values and constants as its operands.
+    """
     values = iter(lowering.values[key] for key in call.inputs)
     inner = call.inner
     if not isinstance(inner, Op):
         return Context(lowering, call, tuple(values))
-    given = [next(values) if name == "x" else _operand(lowering, call, name) for name in inner.operands]
-    return Context(lowering, call, tuple(given))
+    operands = [next(values) if name == "x" else _operand(lowering, call, name) for name in inner.operands]
+    return Context(lowering, call, tuple(operands))
 
 
 def _operand(lowering: Lowering, call: Call, name: str) -> Constant | Number:

@@ -1,4 +1,4 @@
-"""The calls of a quantization-aware model's layers, in order, with models inside models opened up."""
+"""The calls of a quantization-aware model's layers, in order, with nested models flattened."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ PASSED_ON = (
     tf_keras.layers.ActivityRegularization,
 )
 PASSED_OPS = ("custom_gradient", "dropped", "identity", "in_training", "stop_gradient")
-OURS = (RangeLayer, CanonicalWrapper, Linear, Op, Lstm)
-KNOWN = (*OURS, *PASSED_ON, tf_keras.layers.InputLayer)
+QAT_LAYERS = (RangeLayer, CanonicalWrapper, Linear, Op, Lstm)
+KNOWN_LAYERS = (*QAT_LAYERS, *PASSED_ON, tf_keras.layers.InputLayer)
 
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a layer: `inputs` and `outputs` are keys of tensors, `kept` the Keras tensors of the outputs."""
+    """One call of a layer: `inputs` and `outputs` are keys of tensors, `keras_outputs` their Keras tensors."""
 
     layer: Any
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    kept: tuple[Any, ...]
-    place: int
+    keras_outputs: tuple[Any, ...]
+    call_index: int
 
     @property
     def inner(self) -> Any:
@@ -52,7 +52,7 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """All calls, and who reads what. What passes a tensor on is no call, but another key for it."""
+    """All calls. A layer that passes a tensor on is no call: its output has the key of its input."""
 
     name: str
     inputs: tuple[Any, ...]
@@ -62,7 +62,7 @@ class Network:
 
     @contextlib.contextmanager
     def one_pass(self) -> Iterator[None]:
-        """Inside, what weights are computed from is computed once."""
+        """Inside, shared expressions of weights are computed once."""
         tables: set[Any] = {getattr(call.inner, "variables_of_model", None) for call in self.calls} - {None}
         with contextlib.ExitStack() as stack:
             stack.enter_context(integer_arithmetic())
@@ -81,23 +81,23 @@ def is_lowerable(model: Any) -> bool:
         return False
     layers = list(_leaves(model))
     ranges = [layer for layer in layers if isinstance(layer, RangeLayer)]
-    return all(isinstance(layer, KNOWN) for layer in layers) and any(layer.quantizer.enabled for layer in ranges)
+    return all(isinstance(layer, KNOWN_LAYERS) for layer in layers) and any(layer.quantizer.enabled for layer in ranges)
 
 
 def refuse_unknown_layers(model: Any) -> None:
-    """Nothing, but for a model of `quantize_model` with a layer that is none of its own.
+    """Refuse a model of `quantize_model` to which other layers were added; any other model passes.
 
     Raises:
-        ModelError: it has one, which is named.
+        ModelError: there is such a layer, which is named.
     """
     if not isinstance(model, QatModel) or model.float_variables is None or not model.told["fake_quantization"]:
         return
     for layer in _leaves(model):
-        if not isinstance(layer, KNOWN):
+        if not isinstance(layer, KNOWN_LAYERS):
             raise ModelError(
-                f"layer {layer.name!r} ({type(layer).__name__}) of a QAT model has no place in its file: put it into "
-                "the float model before quantize_model, or build a model around the QAT model and convert that with "
-                "allow_float=True"
+                f"layer {layer.name!r} ({type(layer).__name__}) of a QAT model cannot be written into its file: put it "
+                "into the float model before quantize_model, or build a model around the QAT model and convert that "
+                "with allow_float=True"
             )
 
 
@@ -110,53 +110,61 @@ def _leaves(model: tf_keras.Model) -> Iterator[Any]:
 
 
 def _needed_nodes(model: tf_keras.Model) -> list[Any]:
-    """The nodes that the outputs depend on, in the order of the calls: a loss or metric added to the model is none."""
-    entries, needed, waiting = set(map(id, model.inputs)), set(), list(model.outputs)
-    while waiting:
-        tensor = waiting.pop()
+    """The nodes that the outputs depend on, in call order; added losses and metrics are left out."""
+    entries, needed, pending = set(map(id, model.inputs)), set(), list(model.outputs)
+    while pending:
+        tensor = pending.pop()
         layer, number, _ = tensor._keras_history
         node = layer._inbound_nodes[number]
         if id(node) not in needed:
             needed.add(id(node))
-            waiting += [] if id(tensor) in entries else tf.nest.flatten(node.keras_inputs)
+            pending += [] if id(tensor) in entries else tf.nest.flatten(node.keras_inputs)
     depths = sorted(model._nodes_by_depth, reverse=True)
     return [node for depth in depths for node in model._nodes_by_depth[depth] if id(node) in needed]
 
 
 def read_network(model: tf_keras.Model) -> Network:
     """The network of a model for which `is_lowerable` holds."""
-    reading, entries = _Reading(len(model.inputs)), tuple(range(len(model.inputs)))
-    outputs = reading.model(model, entries)
-    return Network(model.name.replace("/", "."), tuple(model.inputs), entries, tuple(reading.calls), tuple(outputs))
+    reader, entries = _NetworkReader(len(model.inputs)), tuple(range(len(model.inputs)))
+    outputs = reader.read(model, entries)
+    return Network(model.name.replace("/", "."), tuple(model.inputs), entries, tuple(reader.calls), tuple(outputs))
 
 
-class _Reading:
-    """`calls` so far; `count` is how many tensors have a key."""
+class _NetworkReader:
+    """Reads `calls` one after another; `count` is the number of tensors that have a key."""
 
     def __init__(self, count: int) -> None:
         self.calls: list[Call] = []
         self.count = count
 
-    def model(self, model: tf_keras.Model, entries: tuple[int, ...]) -> list[int]:
-        """Read the calls of a model that is called on tensors with these keys; the keys of what it gives."""
+    def read(self, model: tf_keras.Model, entries: tuple[int, ...]) -> list[int]:
+        """Read the calls of a model.
+
+        Args:
+            model: whose inputs are tensors that have keys.
+            entries: the keys of its inputs.
+
+        Returns:
+            The keys of its outputs.
+        """
         if isinstance(model, QatModel) and not model.bound:
             bind_ranges(model)
         keys = dict(zip(map(id, model.inputs), entries, strict=True))
         for node in _needed_nodes(model):
             if not isinstance(node.layer, tf_keras.layers.InputLayer):
-                given = tuple(keys[id(tensor)] for tensor in tf.nest.flatten(node.keras_inputs))
-                kept = tf.nest.flatten(node.outputs)
-                keys.update(zip(map(id, kept), self._call(node, given, kept), strict=True))
+                inputs = tuple(keys[id(tensor)] for tensor in tf.nest.flatten(node.keras_inputs))
+                keras_outputs = tf.nest.flatten(node.outputs)
+                keys.update(zip(map(id, keras_outputs), self._call(node, inputs, keras_outputs), strict=True))
         return [keys[id(tensor)] for tensor in model.outputs]
 
-    def _call(self, node: Any, given: tuple[int, ...], kept: list[Any]) -> list[int]:
+    def _call(self, node: Any, inputs: tuple[int, ...], keras_outputs: list[Any]) -> list[int]:
         layer = node.layer
         if hasattr(layer, "_nodes_by_depth"):
-            return self.model(layer, given)
+            return self.read(layer, inputs)
         if isinstance(layer, PASSED_ON) or (isinstance(layer, Op) and layer.op in PASSED_OPS):
-            return list(given[: len(kept)])
-        outputs = tuple(range(self.count, self.count + len(kept)))
-        self.count += len(kept)
-        place = int(node.call_kwargs.get("place", 0))
-        self.calls.append(Call(layer, given, outputs, tuple(kept), place))
+            return list(inputs[: len(keras_outputs)])
+        outputs = tuple(range(self.count, self.count + len(keras_outputs)))
+        self.count += len(keras_outputs)
+        call_index = int(node.call_kwargs.get("place", 0))
+        self.calls.append(Call(layer, inputs, outputs, tuple(keras_outputs), call_index))
         return list(outputs)

@@ -29,25 +29,25 @@ FUSES_RELU = (
 
 @dataclass(eq=False)
 class Representation:
-    """How real numbers stand in the file: codes on a `grid`, or as they are (`real`); not known yet if neither."""
+    """How the file holds real numbers: as codes on a `grid`, or as float32 (`is_real`); not known yet if neither."""
 
     grid: Grid | None = None
-    real: bool = False
+    is_real: bool = False
 
     @property
     def is_open(self) -> bool:
-        return self.grid is None and not self.real
+        return self.grid is None and not self.is_real
 
 
 class Value:
     """One tensor of the file.
 
     Args:
-        names: of the layers that make it, the last one first.
+        names: of the layers that compute it, the last one first.
         shape: None where the size is open.
         sizes: the same with the batch that the file is written for.
         dtype: of the network's tensor: "float32" of codes, too.
-        like: a value whose codes it passes on.
+        like: a value whose representation it shares.
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class Value:
         like: Value | None = None,
     ) -> None:
         self.names, self.shape, self.sizes, self.dtype = list(names), tuple(shape), tuple(map(int, sizes)), dtype
-        self.held: Representation = Representation() if like is None else like.held
-        self.producer: Step | None = None
+        self.representation: Representation = Representation() if like is None else like.representation
+        self.producer: PlannedOp | None = None
 
     @property
-    def stands_for_reals(self) -> bool:
+    def represents_reals(self) -> bool:
         """Whether it stands for real numbers, whatever the file holds."""
         return self.dtype in REAL_DTYPES
 
     @property
     def grid(self) -> Grid | None:
-        return self.held.grid
+        return self.representation.grid
 
     @property
-    def on_grid(self) -> Grid:
+    def known_grid(self) -> Grid:
         """Its grid, which it must have."""
         assert self.grid is not None, self.names
         return self.grid
@@ -84,7 +84,7 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """Numbers that stay as they are: sizes, axes, indices, masks."""
+    """Integers or booleans of an operator: sizes, axes, indices, masks."""
 
     name: str
     values: NDArray
@@ -94,7 +94,7 @@ class Constant:
 class Number:
     """Real numbers among an operator's inputs.
 
-    `codes` are theirs on a `grid` of their own; without them, they go on the grid of the operator's result.
+    `codes` are on a `grid` of their own; without them, the grid of the operator's result is used.
     """
 
     name: str
@@ -105,8 +105,10 @@ class Number:
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """Weights of a linear layer; `arrange` puts an array with the output channels last as the operator wants it, whose
-    scales lie along `axis`. `values` are real where there are no `codes`."""
+    """Weights of a linear layer; real where there are no `codes`.
+
+    `arrange` brings an array with the output channels last into the operator's layout, whose scales lie along `axis`.
+    """
 
     name: str
     arrange: Callable[[NDArray], NDArray]
@@ -116,15 +118,15 @@ class Kernel:
 
     @property
     def values(self) -> NDArray:
-        """What is stored, its output channels last."""
-        held = self.real if self.codes is None else self.codes.codes
-        assert held is not None, self.name
-        return held
+        """The stored array, its output channels last."""
+        values = self.real if self.codes is None else self.codes.codes
+        assert values is not None, self.name
+        return values
 
 
 @dataclass(frozen=True, eq=False)
 class Bias:
-    """One number a channel, real; int32 in steps of the kernel's scale times that of `source`."""
+    """Real numbers, one per channel; stored as int32 with the kernel's scale times that of `source`."""
 
     name: str
     values: NDArray[np.float32]
@@ -136,11 +138,11 @@ Operand = Value | Constant | Number | Kernel | Bias
 
 
 @dataclass(eq=False)
-class Step:
-    """One operator.
+class PlannedOp:
+    """One operator that is to be written.
 
-    With `one_grid`, its kernel takes all codes on the grid of the result; `write` is how it is written where it needs
-    more tensors than it reads and makes.
+    With `one_grid`, its kernel takes all codes on the grid of the result. `write` writes an operator that needs more
+    tensors than its inputs and outputs.
     """
 
     operator: int
@@ -148,7 +150,7 @@ class Step:
     outputs: list[Value]
     options: Any = None
     one_grid: bool = False
-    write: Callable[[Any, Step], None] | None = None
+    write: Callable[[Any, PlannedOp], None] | None = None
 
     def __post_init__(self) -> None:
         for value in self.outputs:
@@ -159,8 +161,8 @@ class Step:
         return list(dict.fromkeys(value for value in self.inputs if isinstance(value, Value)))
 
     @property
-    def in_reals(self) -> bool:
-        """Whether it computes with real numbers: something that it gives or, where that is none, reads is real."""
-        results = [value for value in self.outputs if value.stands_for_reals]
-        read = [value for value in self.values_read if value.stands_for_reals]
+    def computes_in_float(self) -> bool:
+        """Whether it computes in float: one of its outputs or, if none represents reals, of its inputs has no grid."""
+        results = [value for value in self.outputs if value.represents_reals]
+        read = [value for value in self.values_read if value.represents_reals]
         return any(value.grid is None for value in results or read)

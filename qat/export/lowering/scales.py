@@ -1,4 +1,4 @@
-"""Which numbers the codes of a tensor stand for."""
+"""Which real numbers the codes of a tensor represent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LARGEST_BIAS = 2**31 - 1
 
 @dataclass(frozen=True)
 class Grid:
-    """int8 codes, one scale and zero point for a tensor. `low` and `high` are the ends that these were made from."""
+    """int8 codes, one scale and zero point for a tensor. `low` and `high` are the limits that these come from."""
 
     scale: float
     zero_point: int
@@ -44,7 +44,17 @@ class KernelCodes:
     bits: int
 
 
-def bias_codes(bias: NDArray[np.float32], step: NDArray[np.float32] | np.floating) -> NDArray[np.int32]:
-    """Real biases in steps of the accumulators: input scale times kernel scale."""
-    codes = np.round(bias / step).astype(np.float64)  # in float32 the largest of all codes would wrap around
+def bias_codes(bias: NDArray[np.float32], scale: NDArray[np.float32] | np.floating) -> NDArray[np.int32]:
+    """Codes of biases, on the scale of the accumulators: input scale times kernel scale.
+
+    Source: the TFLite 8-bit quantization specification (bias: int32, zero point 0).
+
+    Args:
+        bias: real, [channels].
+        scale: [channels], or one for all.
+
+    Returns:
+        [channels], saturated at 2^31 - 1.
+    """
+    codes = np.round(bias / scale).astype(np.float64)  # in float32 the largest of all codes would wrap around
     return np.clip(codes, -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)

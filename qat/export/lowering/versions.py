@@ -11,11 +11,21 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 _OP, _TYPE = schema.BuiltinOperator, schema.TensorType
-Tensors = Sequence[Any]  # schema.TensorT, or None for an input that is not given
+Tensors = Sequence[Any]  # schema.TensorT, or None for an input that is left out
 
 
 def lowest_version(operator: int, inputs: Tensors, outputs: Tensors, options: Any) -> int:
-    """The version of an operator for these tensors (`TensorT`) and options of the schema."""
+    """The version of an operator that has what one use of it needs.
+
+    Args:
+        operator: its number in `BuiltinOperator`.
+        inputs: tensors of the schema, None for an optional one that is left out.
+        outputs: tensors of the schema.
+        options: an options object of the schema, or None.
+
+    Returns:
+        1 or more.
+    """
     rule = _RULES.get(operator)
     return 1 if rule is None else rule(inputs, outputs, options)
 
@@ -39,8 +49,8 @@ def _convolution(inputs: Tensors, outputs: Tensors, options: Any) -> int:
 
 
 def _fully_connected(inputs: Tensors, outputs: Tensors, options: Any) -> int:
-    of_kernel = {_TYPE.INT8: 4, _TYPE.INT4: 10}.get(inputs[1].type, 1)
-    return max(of_kernel, 5) if options.keepNumDims else of_kernel
+    kernel_version = {_TYPE.INT8: 4, _TYPE.INT4: 10}.get(inputs[1].type, 1)
+    return max(kernel_version, 5) if options.keepNumDims else kernel_version
 
 
 def _transposed(inputs: Tensors, outputs: Tensors, options: Any) -> int:
@@ -61,7 +71,7 @@ def _mul(inputs: Tensors, outputs: Tensors, options: Any) -> int:
 
 
 def _arithmetic(broadcast: int | None = None) -> Callable[[Tensors, Tensors, Any], int]:
-    """Of ADD and its kin: `broadcast` is the version that does so on more than 4 axes."""
+    """Of ADD and similar operators: `broadcast` is the version that does so on more than 4 axes."""
 
     def rule(inputs: Tensors, outputs: Tensors, options: Any) -> int:
         shapes = [list(tensor.shape) for tensor in inputs]
@@ -79,13 +89,13 @@ def _division(inputs: Tensors, outputs: Tensors, options: Any) -> int:
     return 2 if shapes[0] != shapes[1] and max(map(len, shapes)) > 4 else 1
 
 
-def _moved(*by_rank: tuple[int, int]) -> Callable[[Tensors, Tensors, Any], int]:
+def _by_rank(*by_rank: tuple[int, int]) -> Callable[[Tensors, Tensors, Any], int]:
     """(axes, version) from the most axes on; below, by dtype."""
 
     def rule(inputs: Tensors, outputs: Tensors, options: Any) -> int:
         rank, kind = len(inputs[0].shape), inputs[0].type
-        found = next((version for axes, version in by_rank if rank >= axes), None)
-        return found or {_TYPE.INT8: 2, _TYPE.BOOL: 3}.get(kind, 1)
+        version = next((version for axes, version in by_rank if rank >= axes), None)
+        return version or {_TYPE.INT8: 2, _TYPE.BOOL: 3}.get(kind, 1)
 
     return rule
 
@@ -93,7 +103,7 @@ def _moved(*by_rank: tuple[int, int]) -> Callable[[Tensors, Tensors, Any], int]:
 def _strided_slice(inputs: Tensors, outputs: Tensors, options: Any) -> int:
     if options.ellipsisMask or options.newAxisMask:
         return 6
-    return _moved((5, 4))(inputs, outputs, options)
+    return _by_rank((5, 4))(inputs, outputs, options)
 
 
 def _pad(inputs: Tensors, outputs: Tensors, options: Any) -> int:
@@ -138,7 +148,7 @@ _RULES: dict[int, Callable[[Tensors, Tensors, Any], int]] = {
     _OP.DEPTHWISE_CONV_2D: _convolution,
     _OP.DIV: _division,
     _OP.FULLY_CONNECTED: _fully_connected,
-    _OP.GATHER: _moved(),
+    _OP.GATHER: _by_rank(),
     _OP.L2_NORMALIZATION: _l2_norm,
     _OP.MAXIMUM: _arithmetic(broadcast=3),
     _OP.MINIMUM: _arithmetic(broadcast=3),
@@ -152,7 +162,7 @@ _RULES: dict[int, Callable[[Tensors, Tensors, Any], int]] = {
     _OP.STRIDED_SLICE: _strided_slice,
     _OP.SUB: _arithmetic(broadcast=3),
     _OP.TILE: _int8(3),
-    _OP.TRANSPOSE: _moved((7, 8), (6, 6), (5, 4)),
+    _OP.TRANSPOSE: _by_rank((7, 8), (6, 6), (5, 4)),
     _OP.TRANSPOSE_CONV: _transposed,
-    _OP.UNPACK: _moved(),
+    _OP.UNPACK: _by_rank(),
 }

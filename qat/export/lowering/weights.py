@@ -1,6 +1,6 @@
 """The weights of all layers as the file holds them: folded, on their grids, as codes.
 
-Op by op: a graph that serves once takes ten times as long to make.
+Computed eagerly: to trace a graph that runs once takes ten times as long.
 """
 
 from __future__ import annotations
@@ -23,64 +23,72 @@ Tensors = dict[str, tf.Tensor]
 
 
 class Weights:
-    """What `read_weights` found, by layer."""
+    """All weights and ranges of a network, by layer."""
 
     def __init__(self, computed: dict[tuple[Any, str], dict[str, NDArray]], ranges: dict[Any, Grid]) -> None:
         self._computed, self.ranges = computed, ranges
 
     def kernel(self, layer: Any) -> KernelCodes | NDArray[np.float32]:
-        """Of a linear layer, its output channels last: codes, or real numbers of one that is left in float."""
-        found = self._computed[layer, "kernel"]
-        if "scale" not in found:
-            return found["values"]
-        return KernelCodes(found["values"], np.atleast_1d(found["scale"]), layer._weight_vars[0][1].bits)
+        """The kernel of a linear layer, its output channels last: codes, or real numbers of a layer in float."""
+        parts = self._computed[layer, "kernel"]
+        if "scale" not in parts:
+            return parts["values"]
+        return KernelCodes(parts["values"], np.atleast_1d(parts["scale"]), layer._weight_vars[0][1].bits)
 
     def bias(self, layer: Any) -> NDArray[np.float32] | None:
-        """With what folding adds to it."""
+        """The bias of a linear layer, BatchNormalization folded, [channels]; None where there is none."""
         return self._computed[layer, "kernel"].get("bias")
 
     def table(self, layer: Any) -> tuple[NDArray, Grid | None]:
         """The rows of an embedding, and their grid; None where they are real numbers."""
-        found = self._computed[layer, "table"]
-        return found["values"], Grid.symmetric(float(found["scale"])) if "scale" in found else None
+        parts = self._computed[layer, "table"]
+        return parts["values"], Grid.symmetric(float(parts["scale"])) if "scale" in parts else None
 
     def operand(self, layer: Any, name: str) -> tuple[NDArray, NDArray[np.int8] | None, Grid | None]:
-        """A constant or trained operand of an op: its value and, where it has a grid of its own, codes on that."""
-        found = self._computed[layer, name]
-        if "scale" not in found:
-            return found["values"], None, None
-        scale, low, high = (float(found[part]) for part in ("scale", "low", "high"))
-        grid = Grid(scale, int(found["zero_point"]), low, high)
-        codes = np.rint(found["on_grid"] / np.float32(scale)) + grid.zero_point
-        return found["values"], np.clip(codes, -128, 127).astype(np.int8), grid
+        """A constant or trained operand of an op.
+
+        Args:
+            layer: the op's Keras layer.
+            name: of the operand.
+
+        Returns:
+            Its real values and, where it has a grid of its own, int8 codes and that grid; else None for both.
+        """
+        parts = self._computed[layer, name]
+        if "scale" not in parts:
+            return parts["values"], None, None
+        scale, low, high = (float(parts[part]) for part in ("scale", "low", "high"))
+        grid = Grid(scale, int(parts["zero_point"]), low, high)
+        codes = np.rint(parts["on_grid"] / np.float32(scale)) + grid.zero_point
+        return parts["values"], np.clip(codes, -128, 127).astype(np.int8), grid
 
 
 def read_weights(network: Network) -> Weights:
     """All weights and ranges of a network, as they are now."""
-    asked: dict[tuple[Any, str], Callable[[], Tensors]] = {}
+    computations: dict[tuple[Any, str], Callable[[], Tensors]] = {}
     for call in network.calls:
-        asked.update(_asked(call))
+        computations.update(_computations(call))
     ranges = [layer for layer in dict.fromkeys(call.layer for call in network.calls) if isinstance(layer, RangeLayer)]
     with network.one_pass():
-        found = _grids(ranges)
-        for layer, scale in zip(ranges, tf.unstack(found[0]), strict=True):
+        grid_values = _compute_grids(ranges)
+        for layer, scale in zip(ranges, tf.unstack(grid_values[0]), strict=True):
             layer.note_scale(scale)
-        computed = {key: {name: t.numpy() for name, t in compute().items()} for key, compute in asked.items()}
-    told = zip(*(each.numpy().tolist() for each in found), strict=True)
-    grids = [Grid(scale, int(zero_point), low, high) for scale, zero_point, low, high in told]
+        computed = {key: {name: t.numpy() for name, t in compute().items()} for key, compute in computations.items()}
+    parameters = zip(*(each.numpy().tolist() for each in grid_values), strict=True)
+    grids = [Grid(scale, int(zero_point), low, high) for scale, zero_point, low, high in parameters]
     return Weights(computed, dict(zip(ranges, grids, strict=True)))
 
 
-def _grids(ranges: list[RangeLayer]) -> tuple[tf.Tensor, ...]:
-    """Scales, zero points and both ends, one number a range."""
-    ends = [layer._ends() for layer in ranges]
-    low, high = (tf.stack(each) for each in zip(*ends, strict=True))
+def _compute_grids(ranges: list[RangeLayer]) -> tuple[tf.Tensor, ...]:
+    """Scales, zero points, lower and upper limits, [ranges] each."""
+    limits = [layer._ends() for layer in ranges]
+    low, high = (tf.stack(each) for each in zip(*limits, strict=True))
     scale = step_of(low, high, 255)
     return scale, zero_point_of(low, scale, 8), low, high
 
 
-def _asked(call: Call) -> Iterator[tuple[tuple[Any, str], Callable[[], Tensors]]]:
-    """What a call needs, by layer and name."""
+def _computations(call: Call) -> Iterator[tuple[tuple[Any, str], Callable[[], Tensors]]]:
+    """How to compute the weights that a call needs, by layer and name."""
     layer, inner = call.layer, call.inner
     if isinstance(inner, Linear) and inner.kind == "embedding":
         yield (layer, "table"), partial(_table, layer)
@@ -95,16 +103,24 @@ def _asked(call: Call) -> Iterator[tuple[tuple[Any, str], Callable[[], Tensors]]
 def _kernel(layer: Any) -> Tensors:
     inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
     bias = inner.folded_bias()
-    told = {} if bias is None else {"bias": bias}
+    tensors = {} if bias is None else {"bias": bias}
     if inner is layer:
-        return told | {"values": channels_last(inner.kind, inner.folded_kernel())}
+        return tensors | {"values": channels_last(inner.kind, inner.folded_kernel())}
     on_grid, scale = layer.kernel_on_grid()
     codes = tf.cast(tf.round(channels_last(inner.kind, on_grid) / scale), tf.int8)
-    return told | {"values": codes, "scale": scale}
+    return tensors | {"values": codes, "scale": scale}
 
 
 def channels_last(kind: str, kernel: tf.Tensor) -> tf.Tensor:
-    """A kernel with the axis of its output channels at the end; of a depthwise one [height, width, 1, channels]."""
+    """A kernel with the axis of its output channels at the end.
+
+    Args:
+        kind: of the linear layer, as "conv2d".
+        kernel: in the layout of Keras.
+
+    Returns:
+        [..., output channels]; of a depthwise kernel [height, width, 1, channels].
+    """
     if kind == "depthwise_conv2d":
         return tf.reshape(kernel, [*kernel.shape[:2], 1, kernel.shape[2] * kernel.shape[3]])
     return tf.transpose(kernel, [0, 1, 3, 2]) if kind == "conv2d_transpose" else kernel
@@ -127,6 +143,6 @@ def _operand(layer: Any, name: str) -> Tensors:
     weight, quantizer, _ = layer._weight_vars[layer.quantize_config.names(inner).index(name)]
     values = weight.value()
     scale, (low, high) = quantizer.scale(values), quantizer.ends(values)
-    told = {"values": values, "on_grid": quantizer(values, False, weights={}), "scale": scale}
+    tensors = {"values": values, "on_grid": quantizer(values, False, weights={}), "scale": scale}
     zero_point = tf.zeros([]) if inner.op == "prelu" else zero_point_of(low, scale, 8)
-    return told | {"zero_point": zero_point, "low": low, "high": high}
+    return tensors | {"zero_point": zero_point, "low": low, "high": high}

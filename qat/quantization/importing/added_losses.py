@@ -9,7 +9,7 @@ import tensorflow as tf
 from qat.quantization.importing.import_state import Import
 from qat.quantization.importing.trace import Added, Trace
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.ir.program import Cutter, NotCarried
+from qat.quantization.ir.program import Cutter, NotExtractableError
 
 
 def read_added(state: Import) -> None:
@@ -19,8 +19,8 @@ def read_added(state: Import) -> None:
     for added in state.trace.added:
         try:
             _read(state, cutter, added, main)
-        except NotCarried as reason:
-            state.graph.not_carried.append(f"layer {added.key[0]!r}: an added {added.kind} ({reason})")
+        except NotExtractableError as reason:
+            state.graph.lost_in_training.append(f"layer {added.key[0]!r}: an added {added.kind} ({reason})")
 
 
 def cutter_of(state: Import) -> Cutter:

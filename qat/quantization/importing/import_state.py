@@ -145,7 +145,7 @@ class Import:
     def op_on(self, op: tf.Operation, word: str, inputs: list[Tensor], /, **attrs: Any) -> list[Tensor]:
         node = Node(word, self.graph.unique(self.name(op)), inputs, attrs)
         node.layer = self.layer(op)
-        node.step = self.trace.step_of.get(op.name, "")
+        node.time_step_key = self.trace.step_of.get(op.name, "")
         node.outputs = [Tensor(node, i, sizes(t), kind(t.dtype)) for i, t in enumerate(op.outputs)]
         return self.add(node)
 

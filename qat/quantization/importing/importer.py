@@ -21,7 +21,7 @@ from qat.quantization.importing.shape_values import is_whole, known_of
 from qat.quantization.importing.trace import Trace
 from qat.quantization.ir.graph import Graph, Tensor, Weight
 from qat.quantization.ir.operations import OPERATIONS
-from qat.quantization.ir.raw_ops import can_run, spelled
+from qat.quantization.ir.raw_ops import can_run, describe_op
 
 FOLD_LIMIT = 1 << 24  # elements; a larger constant is not worth unrolling into memory
 
@@ -40,7 +40,7 @@ def _fold(state: Import, outputs: list[Tensor]) -> list[Tensor]:
         return outputs
     if node.op == "pack" and any(holder.attrs.get("open_batch") for holder in holders):
         return outputs
-    results = Weight.all_computed(node.op, [holder.weights["value"] for holder in holders], node.attrs)
+    results = Weight.compute_all(node.op, [holder.weights["value"] for holder in holders], node.attrs)
     state.graph.nodes.remove(node)
     opened = any(holder.attrs.get("open_batch") for holder in holders)
     return _held(state, node.name, node.layer, results, opened)
@@ -50,7 +50,7 @@ def _held(state: Import, name: str, layer: str, weights: list[Weight], opened: b
     """Tensors that do not depend on the model's input."""
     made = []
     for weight in weights:
-        node = state.graph.fixed(weight, name, layer)
+        node = state.graph.make_fixed(weight, name, layer)
         node.attrs["open_batch"] = opened
         made += state.add(node)
     return made
@@ -84,7 +84,7 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
         return _whole(state, op)
     if op.type == "Const":
         value = state.plain(tf.make_ndarray(op.get_attr("value")))
-        return state.add(state.graph.constant(value, state.name(op), state.layer(op)))
+        return state.add(state.graph.make_constant(value, state.name(op), state.layer(op)))
     if op.type == "ReadVariableOp":
         return _variable(state, op, op.inputs[0])
     if op.type == "ResourceGather":
@@ -99,7 +99,7 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
     known = known_of(op, state.known, shape) if op.outputs and op.outputs[0].dtype.is_integer else None
     if known is not None and is_whole(known):
         value = np.array(known.tolist(), op.outputs[0].dtype.as_numpy_dtype)
-        return state.add(state.graph.constant(value, state.name(op), state.layer(op)))
+        return state.add(state.graph.make_constant(value, state.name(op), state.layer(op)))
     if known is not None:
         state.partly_known[op.outputs[0].ref()] = known
     if op.type in IDENTITIES:
@@ -136,7 +136,7 @@ def _unknown(state: Import, op: tf.Operation) -> list[Tensor]:
     if op.outputs and numbers and computed and can_run(op):
         operands = [node.weights["value"] for node in fixed]
         return _held(
-            state, state.name(op), state.layer(op), Weight.all_computed(f"raw:{op.type}", operands, spelled(op))
+            state, state.name(op), state.layer(op), Weight.compute_all(f"raw:{op.type}", operands, describe_op(op))
         )
     return state.op(op, f"tf:{op.type}", inputs, **attrs) if op.outputs else []
 
@@ -156,7 +156,9 @@ def import_trace(trace: Trace, model: Any, live: frozenset[int] = frozenset()) -
         state.graph.inputs.append(node)
     for external, internal in trace.graph.captures:
         if internal.dtype != tf.resource and not hasattr(external, "graph"):
-            state.made[internal.ref()] = state.add(state.graph.constant(state.plain(external.numpy()), "captured"))[0]
+            state.made[internal.ref()] = state.add(
+                state.graph.make_constant(state.plain(external.numpy()), "captured")
+            )[0]
     for op in trace.graph.get_operations():
         if op.outputs and op.outputs[0].ref() not in state.made and op.outputs[0].dtype != tf.resource:
             for tensor, result in zip(op.outputs, _read(state, op), strict=False):

@@ -25,7 +25,7 @@ from qat.quantization.importing.layer_handlers import readers
 from qat.quantization.importing.lookup_layers import cut_behind
 from qat.quantization.importing.trace import Exchange, Key, LayerCall, Region, Trace, Tracer, trace
 from qat.quantization.ir.graph import Graph
-from qat.quantization.ir.program import ASSIGNMENTS, Cutter, NotCarried
+from qat.quantization.ir.program import ASSIGNMENTS, Cutter, NotExtractableError
 
 SMALL_CONSTANT = 1024  # bytes: larger ones are not compared
 
@@ -45,7 +45,7 @@ def read(model: tf_keras.Model) -> Graph:
     else:
         graph = _read_both(model, table)
     graph.penalties = [*_penalties(model, graph), *graph.penalties]
-    graph.not_carried += _other_normalizations(model)
+    graph.lost_in_training += _other_normalizations(model)
     return graph
 
 
@@ -84,7 +84,7 @@ def _read_both(model: tf_keras.Model, table: dict) -> Graph:
         if regions:
             inferred = trace(model, table, acting=acting, regions=regions)
     graph = _imported(inferred, model, _updated(model, trained) | both.assigned)
-    graph.not_carried += both.not_carried
+    graph.lost_in_training += both.lost_in_training
     _add_updates(graph, model, trained)
     both.add_effects(graph, inferred)
     return graph
@@ -101,7 +101,7 @@ class _Both:
     """The trace in training mode, from which programs are cut."""
 
     def __init__(self, model: tf_keras.Model, trained: Trace) -> None:
-        self.trained, self.not_carried = trained, []
+        self.trained, self.lost_in_training = trained, []
         self.variables = Variables(model, trained.graph)
         self.cutter = _cutter(self.variables, trained)
         self.operations = trained.graph.get_operations()
@@ -120,14 +120,14 @@ class _Both:
         for one, other in _different(inferred, self.trained, needed):
             try:
                 self._add_regions(found, other, _changed_parts(inferred, self.trained, one, other, needed))
-            except NotCarried as reason:
-                self.not_carried.append(f"layer {one.key[0]!r}: what it computes in training ({reason})")
+            except NotExtractableError as reason:
+                self.lost_in_training.append(f"layer {one.key[0]!r}: what it computes in training ({reason})")
         return found
 
     def _add_regions(self, found: dict[Key, Region], call: LayerCall, parts: list[int] | None) -> None:
         """`parts` are the places, among the layers that it calls, before which a call differs; None: all of it."""
         if not call.arguments or not call.outputs:
-            raise NotCarried("it is not called on tensors")
+            raise NotExtractableError("it is not called on tensors")
         if parts is None:
             found.setdefault(call.key, Region()).outputs = self._exchange(call, call.outputs, [])
             return
@@ -154,7 +154,7 @@ class _Both:
         foreign = [tensor for tensor in outside if tensor.ref() not in sources]
         if foreign:
             owner = self.trained.layer_of.get(foreign[0].op.name) or foreign[0].op.name
-            raise NotCarried(f"it reads what layer {owner!r} makes, from inside")
+            raise NotExtractableError(f"it reads what layer {owner!r} makes, from inside")
         program = self.cutter.cut(tensors, outside).to_json()
         places = [sources[tensor.ref()] for tensor in outside]
         changed = [at for at, tensor in enumerate(tensors) if tensor.ref() not in sources]
@@ -198,10 +198,10 @@ class _Both:
                 program = self.cutter.cut(results, [], effects)
                 (graph.updates if kind == "update" else graph.penalties).append({"program": program.to_json()})
                 return
-            raise NotCarried("it depends on what the layer is called with")
-        except NotCarried as reason:
+            raise NotExtractableError("it depends on what the layer is called with")
+        except NotExtractableError as reason:
             what = "a variable that it assigns" if kind == "update" else f"a {kind} that it adds"
-            graph.not_carried.append(f"layer {key[0]!r}: {what} in training ({reason})")
+            graph.lost_in_training.append(f"layer {key[0]!r}: {what} in training ({reason})")
 
     def _owner(self, op: tf.Operation) -> LayerCall:
         """The innermost layer call that made the op."""
@@ -322,9 +322,9 @@ def _penalties(model: tf_keras.Model, graph: Graph) -> Iterator[dict[str, Any]]:
             variables = Variables(model, traced)
             try:
                 if getattr(value, "graph", traced) is not traced:
-                    raise NotCarried("it was computed outside of the model")
+                    raise NotExtractableError("it was computed outside of the model")
                 empty = Trace(traced, [], [], [])
                 program = _cutter(variables, empty).cut([value], [])
                 yield {"program": program.to_json()}
-            except NotCarried as reason:
-                graph.not_carried.append(f"layer {layer.name!r}: a penalty on its weights ({reason})")
+            except NotExtractableError as reason:
+                graph.lost_in_training.append(f"layer {layer.name!r}: a penalty on its weights ({reason})")

@@ -132,7 +132,7 @@ def refuse_blockers(graph: Graph) -> None:
     """Raises UnsupportedLayerError naming all blockers, if there are any."""
     lines = blockers(graph)
     if lines:
-        _refuse(lines, graph.cut, LongLoopError if any(graph.of("tf:recurrence")) else UnsupportedLayerError)
+        _refuse(lines, graph.cut, LongLoopError if any(graph.nodes_of("tf:recurrence")) else UnsupportedLayerError)
 
 
 def _refuse(lines: list[str], cut: str, error: type[UnsupportedLayerError] = UnsupportedLayerError) -> None:

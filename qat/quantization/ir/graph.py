@@ -1,7 +1,7 @@
 """The graph that every rewrite reads and writes: nodes in topological order, tensors between them.
 
-A node's `op` is a word of `operations.OPERATIONS`, a weighted op (`conv2d`, `dense`, ...), or `const`, `variable`,
-`input`. A tensor is named by the node that makes it and its place among that node's outputs.
+A node's `op` is a key of `operations.OPERATIONS`, an op with weights (`conv2d`, `dense`, ...), or `const`, `variable`,
+`input`. A tensor is identified by the node that makes it and its index among that node's outputs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qat.quantization.ir.preserved_kernels import Kept
+from qat.quantization.ir.preserved_kernels import PreservedEntries
 from qat.quantization.ir.weight_source import Source, as_list, operation
 
 
 @dataclass(eq=False)
 class Tensor:
-    """One value between nodes. `shape` holds None where the batch size stands."""
+    """One value between nodes. `shape` has None for the batch size; `dtype` is a NumPy name, as "float32"."""
 
     node: Node
     index: int
@@ -33,7 +33,7 @@ class Tensor:
 
 @dataclass(eq=False)
 class Weight:
-    """A number block of a node: its value now, and how it is computed from the model's variables (None: a constant)."""
+    """An array of a node: its value now, and how it is computed from the model's variables (None: a constant)."""
 
     value: np.ndarray
     source: Source | None = None
@@ -45,7 +45,7 @@ class Weight:
 
     @property
     def key(self) -> str | None:
-        """What it has in common with every weight that is computed alike; None for a constant."""
+        """Equal for weights that are computed in the same way from the same variables; None for a constant."""
         return None if self.source is None else self.source.key
 
     @classmethod
@@ -54,47 +54,73 @@ class Weight:
         return cls(array if array.dtype == np.float64 and isinstance(value, np.ndarray) else array.astype(np.float32))
 
     @classmethod
-    def computed(cls, op: str, *weights: Weight, **attrs: Any) -> Weight:
-        """The first result of an op on weights, by the op's word."""
-        return cls.all_computed(op, weights, attrs)[0]
+    def compute(cls, op: str, *weights: Weight, **attrs: Any) -> Weight:
+        """The first result of an op on weights.
+
+        Args:
+            op: a name that `weight_source.operation` knows.
+            weights: the op's operands, in order.
+            attrs: the op's attributes, plain JSON values.
+
+        Returns:
+            A weight of the op's shape; a constant where no operand can ever change.
+        """
+        return cls.compute_all(op, weights, attrs)[0]
 
     @classmethod
-    def all_computed(cls, op: str, weights: Sequence[Weight], attrs: dict[str, Any]) -> list[Weight]:
-        """Each result of an op on weights: constants where nothing in these ever changes."""
+    def compute_all(cls, op: str, weights: Sequence[Weight], attrs: dict[str, Any]) -> list[Weight]:
+        """All results of an op on weights.
+
+        Args:
+            op: a name that `weight_source.operation` knows.
+            weights: the op's operands, in order; real ones are brought to the widest float dtype among them.
+            attrs: the op's attributes, plain JSON values.
+
+        Returns:
+            One weight per result; constants where no operand can ever change.
+        """
         with tf.init_scope():
-            inputs = [tf.constant(value) for value in _alike([weight.value for weight in weights])]
+            inputs = [tf.constant(value) for value in _widest([weight.value for weight in weights])]
             values = [result.numpy() for result in as_list(operation(op)(*inputs, **attrs))]
         if not any(weight.live for weight in weights):
             return [cls(value) for value in values]
         sources = [weight.source or Source.constant(weight.value) for weight in weights]
         return [cls(value, Source(op, attrs, sources, index)) for index, value in enumerate(values)]
 
-    def reshaped(self, *shape: int) -> Weight:
-        """The same numbers in another shape."""
+    def reshape(self, *shape: int) -> Weight:
+        """The same values in another shape."""
         if tuple(self.value.shape) == tuple(shape):
             return self
-        return Weight.computed("reshape", self, shape=[int(size) for size in shape])
+        return Weight.compute("reshape", self, shape=[int(size) for size in shape])
 
-    def transposed(self, perm: Sequence[int]) -> Weight:
-        return self if list(perm) == sorted(perm) else Weight.computed("transpose", self, perm=[int(a) for a in perm])
+    def transpose(self, perm: Sequence[int]) -> Weight:
+        return self if list(perm) == sorted(perm) else Weight.compute("transpose", self, perm=[int(a) for a in perm])
 
-    def spread(self, *shape: int) -> Weight:
-        """Repeated where it has one place, as broadcasting does."""
+    def broadcast(self, *shape: int) -> Weight:
+        """Broadcast to this shape."""
         if tuple(self.value.shape) == tuple(shape):
             return self
-        return Weight.computed("broadcast_to", self, shape=[int(size) for size in shape])
+        return Weight.compute("broadcast_to", self, shape=[int(size) for size in shape])
 
-    def times(self, other: Weight | Any) -> Weight:
-        return Weight.computed("mul", self, other if isinstance(other, Weight) else Weight(np.asarray(other)))
+    def multiply(self, other: Weight | Any) -> Weight:
+        return Weight.compute("mul", self, other if isinstance(other, Weight) else Weight(np.asarray(other)))
 
-    def plus(self, other: Weight | Any) -> Weight:
-        return Weight.computed("add", self, other if isinstance(other, Weight) else Weight(np.asarray(other)))
+    def add(self, other: Weight | Any) -> Weight:
+        return Weight.compute("add", self, other if isinstance(other, Weight) else Weight(np.asarray(other)))
 
-    def columns(self, start: int, end: int) -> Weight:
-        """Part of the last axis."""
+    def slice_columns(self, start: int, end: int) -> Weight:
+        """The columns [start, end) of the last axis.
+
+        Args:
+            start: first index on the last axis.
+            end: index behind the last one.
+
+        Returns:
+            A weight of shape [..., end - start].
+        """
         rank = self.value.ndim
         rest = (1 << (rank - 1)) - 1
-        return Weight.computed(
+        return Weight.compute(
             "strided_slice",
             self,
             begin=[0] * (rank - 1) + [int(start)],
@@ -106,8 +132,8 @@ class Weight:
         )
 
 
-def _alike(values: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """All real numbers in the widest type among them."""
+def _widest(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Float arrays in the widest float dtype among them, the others as they are."""
     widths = [value.dtype for value in values if value.dtype.kind == "f"]
     real = max(widths, key=lambda dtype: dtype.itemsize, default=None)
     return [value.astype(real) if value.dtype.kind == "f" else value for value in values]
@@ -122,12 +148,12 @@ class Node:
     weights: dict[str, Weight] = field(default_factory=dict)
     outputs: list[Tensor] = field(default_factory=list)
     layer: str = ""  # the Keras layer it came from
-    took_in: list[str] = field(default_factory=list)  # Keras layers that it computes besides, in its own weights
-    step: str = ""  # its place in one step of an unrolled layer: the same in all steps
-    joins: bool = False  # its operands were made to fit one range, whoever else reads them
+    fused_layers: list[str] = field(default_factory=list)  # other Keras layers, folded into its weights
+    time_step_key: str = ""  # which op of one time step of an unrolled layer it is: equal in all time steps
+    shares_range: bool = False  # its operands were scaled to fit one range, whatever else consumes them
     in_float: bool = False  # placement leaves it unquantized, as the user asked
     one_range: bool = False  # its kernel is clustered: one range for all channels, so that a centroid is one code
-    input_ranges: list[Any] = field(default_factory=list)  # where placement says so: each input's range, or None
+    input_ranges: list[Any] = field(default_factory=list)  # set by placement: the range of each input, or None
     output_range: Any = None
 
     @property
@@ -136,7 +162,7 @@ class Node:
 
     @property
     def value(self) -> np.ndarray:
-        """The number block of a `const` or `variable` node."""
+        """The array of a `const` or `variable` node."""
         return self.weights["value"].value
 
 
@@ -147,16 +173,18 @@ class Graph:
         self.nodes: list[Node] = []
         self.inputs: list[Node] = []
         self.outputs: list[Tensor] = []
-        self.nest: Any = 0  # how the outputs are nested, with the place of each in `outputs`
-        self.taps: list[Node] = []  # what training reads besides: losses, metrics, what variables are updated with
+        self.nest: Any = 0  # how the outputs are nested, with the index of each in `outputs`
+        self.taps: list[
+            Node
+        ] = []  # what training alone computes: losses, metrics, values that variables are updated with
         self.updates: list[dict[str, Any]] = []  # of variables, before each training step
         self.penalties: list[dict[str, Any]] = []  # losses on weights alone: programs
-        self.real = "float32"  # in which the model holds real numbers; "float32" is their dtype in the graph always
-        self.kept: dict[int, Kept] = {}  # by the variable's place: zeros and centroids that training leaves
-        self.not_carried: list[str] = []  # what of training is lost, a line each
-        self.refused: list[str] = []  # what the model does beside computing its outputs, and no file can do
-        self.cut = ""  # how to cut off what no file can hold, where that is known
-        self._names: dict[str, int] = {}  # and how often each was asked for: unrolled layers ask a thousand times
+        self.real = "float32"  # float dtype of the model; in the graph all floats are "float32"
+        self.preserved: dict[int, PreservedEntries] = {}  # by variable index: zeros and centroids that training keeps
+        self.lost_in_training: list[str] = []  # training behaviour that the QAT model lacks, one line per item
+        self.refused: list[str] = []  # side effects of the model that no file can have
+        self.cut = ""  # code that cuts off what no file can hold, where it is known
+        self._names: dict[str, int] = {}  # how often each was requested: unrolled layers request one a thousand times
 
     def unique(self, name: str) -> str:
         candidate, count = name, self._names.get(name, 0)
@@ -178,32 +206,65 @@ class Graph:
         weights: dict[str, Weight] | None = None,
         layer: str = "",
     ) -> Node:
-        """A node with one output, not yet placed in `nodes`."""
+        """A node with one output, not yet inserted into `nodes`.
+
+        Args:
+            op: the node's op.
+            name: made unique by a number behind it.
+            inputs: the tensors that it reads, in order.
+            shape: of its output, None for the batch size; None where the rank is not known.
+            dtype: of its output.
+            attrs: attributes of the op; copied.
+            weights: by name; copied.
+            layer: the Keras layer that it came from.
+
+        Returns:
+            The node.
+        """
         node = Node(op, self.unique(name), list(inputs), dict(attrs or {}), dict(weights or {}), layer=layer)
         node.outputs = [Tensor(node, 0, shape, dtype)]
         return node
 
-    def constant(self, value: Any, name: str, layer: str = "") -> Node:
-        return self.fixed(Weight(np.asarray(value)), name, layer)
+    def make_constant(self, value: Any, name: str, layer: str = "") -> Node:
+        """A `const` node, not yet inserted.
 
-    def fixed(self, weight: Weight, name: str, layer: str = "") -> Node:
-        """What does not depend on the input: `variable` where it is computed from variables, else `const`."""
+        Args:
+            value: an array or a number; floats of any width count as float32.
+            name: made unique.
+            layer: the Keras layer that it came from.
+
+        Returns:
+            The node.
+        """
+        return self.make_fixed(Weight(np.asarray(value)), name, layer)
+
+    def make_fixed(self, weight: Weight, name: str, layer: str = "") -> Node:
+        """A node that does not depend on the input: `variable` where it is computed from variables, else `const`.
+
+        Args:
+            weight: its value.
+            name: made unique.
+            layer: the Keras layer that it came from.
+
+        Returns:
+            The node, not yet inserted.
+        """
         op = "const" if weight.source is None else "variable"
         dtype = "float32" if weight.value.dtype.kind == "f" else str(weight.value.dtype)
         node = self.make(op, name, shape=weight.value.shape, dtype=dtype, layer=layer)
         node.weights["value"] = weight
         return node
 
-    def insert_before(self, place: Node, *nodes: Node) -> None:
-        at = self.nodes.index(place)
-        self.nodes[at:at] = nodes
+    def insert_before(self, anchor: Node, *nodes: Node) -> None:
+        index = self.nodes.index(anchor)
+        self.nodes[index:index] = nodes
 
-    def insert_after(self, place: Node, *nodes: Node) -> None:
-        at = self.nodes.index(place) + 1
-        self.nodes[at:at] = nodes
+    def insert_after(self, anchor: Node, *nodes: Node) -> None:
+        index = self.nodes.index(anchor) + 1
+        self.nodes[index:index] = nodes
 
     def consumers(self) -> dict[Tensor, list[Node]]:
-        """Who reads each tensor; a node that reads one twice stands there twice."""
+        """The nodes that read each tensor; a node that reads one twice is listed twice."""
         table: dict[Tensor, list[Node]] = {}
         for node in self.nodes:
             for tensor in node.inputs:
@@ -211,39 +272,60 @@ class Graph:
         return table
 
     def replace(self, old: Tensor, new: Tensor, *, keep: Iterable[Node] = ()) -> None:
-        """Everything that read `old` reads `new`, the nodes in `keep` apart."""
-        kept = set(map(id, keep))
+        """Let every consumer of a tensor, and the graph's outputs, read another one.
+
+        Args:
+            old: the tensor that is read now.
+            new: the tensor that is read then.
+            keep: nodes that go on reading `old`.
+        """
+        unchanged = set(map(id, keep))
         for node in self.nodes:
-            if old in node.inputs and id(node) not in kept:
+            if old in node.inputs and id(node) not in unchanged:
                 node.inputs = [new if tensor is old else tensor for tensor in node.inputs]
         self.outputs = [new if tensor is old else tensor for tensor in self.outputs]
 
     def substitute(self, node: Node, replacement: Iterable[Node]) -> None:
-        """Put `replacement` (in order) where `node` stood; its last node's outputs take over."""
+        """Put other nodes in the place of one.
+
+        Args:
+            node: the node that goes.
+            replacement: nodes in order; the last one's outputs replace those of `node`.
+        """
         nodes = list(replacement)
-        at = self.nodes.index(node)
-        self.nodes[at : at + 1] = nodes
+        index = self.nodes.index(node)
+        self.nodes[index : index + 1] = nodes
         for old, new in zip(node.outputs, nodes[-1].outputs, strict=False):
             self.replace(old, new)
 
     def bypass(self, node: Node) -> None:
-        """Take a node that changes nothing out of the graph."""
+        """Remove a node; its consumers read its first input."""
         self.bypass_to(node, node.inputs[0])
 
-    def take_in(self, node: Node, taken: Node) -> None:
-        """`node`, which made an operand of `taken`, has its arithmetic in its own weights now."""
-        source = next(tensor for tensor in taken.inputs if tensor.node is node)
-        self.bypass_to(taken, source)
-        if taken.layer and taken.layer != node.layer:
-            node.took_in.append(taken.layer)
+    def fuse_into(self, node: Node, fused: Node) -> None:
+        """Remove a node whose arithmetic has been folded into the weights of the node before it.
+
+        Args:
+            node: the node before, whose weights are changed already.
+            fused: the node to remove, one of whose inputs `node` makes.
+        """
+        source = next(tensor for tensor in fused.inputs if tensor.node is node)
+        self.bypass_to(fused, source)
+        if fused.layer and fused.layer != node.layer:
+            node.fused_layers.append(fused.layer)
 
     def bypass_to(self, node: Node, tensor: Tensor) -> None:
-        """Take a node out of the graph; what read it reads `tensor`."""
+        """Remove a node; its consumers read another tensor.
+
+        Args:
+            node: with one output.
+            tensor: what is read in the place of that.
+        """
         self.replace(node.output, tensor)
         self.nodes.remove(node)
 
     def prune(self) -> None:
-        """Drop what no output needs; inputs stay."""
+        """Remove nodes that neither outputs nor taps need; inputs stay."""
         needed = self._behind([*(tensor.node for tensor in self.outputs), *self.taps])
         self.nodes = [node for node in self.nodes if id(node) in needed or node.op == "input"]
 
@@ -279,6 +361,6 @@ class Graph:
                     order.append(node)
         self.nodes = order
 
-    def of(self, *ops: str) -> Iterator[Node]:
+    def nodes_of(self, *ops: str) -> Iterator[Node]:
         """The nodes with one of these ops, as they stand now (safe against changes while iterating)."""
         return iter([node for node in self.nodes if node.op in ops])

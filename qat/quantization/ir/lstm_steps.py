@@ -1,4 +1,4 @@
-"""An LSTM's steps, one after another: the float layer, its simulation and its integer twin differ in the step only."""
+"""An LSTM over its time steps: the float layer, its simulation and its integer kernel differ in one time step only."""
 
 from __future__ import annotations
 
@@ -12,73 +12,98 @@ Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, t
 State = tuple[tf.Tensor, tf.Tensor]
 
 
-def over_steps(
-    of_x: tf.Tensor, units: int, step: Step, *, start: State | None = None, written_out: bool = False
+def run_time_steps(
+    x_gates: tf.Tensor, units: int, step: Step, *, start: State | None = None, unrolled: bool = False
 ) -> State:
-    """Outputs and cells, [batch, steps, units] each.
+    """Run an LSTM over all time steps.
 
     Args:
-        of_x: what the inputs add to the four gates, [batch, steps, 4 * units]; `steps` is known.
-        step: (of_x [batch, 4 * units], state, cell) to (output, state, cell), [batch, units] each.
-        start: state and cell to begin with, [batch, units] each; zeros where none are given.
-        written_out: no loop in the graph.
+        x_gates: what the inputs add to the four gates, [batch, time steps, 4 * units]; the number of steps is known.
+        units: size of the state.
+        step: (x_gates [batch, 4 * units], state, cell) to (output, state, cell), [batch, units] each.
+        start: initial state and cell, [batch, units] each; the default is zeros.
+        unrolled: no loop in the graph.
+
+    Returns:
+        Outputs and cells, [batch, time steps, units] each.
     """
-    zeros = tf.zeros([tf.shape(of_x)[0], units], of_x.dtype)
-    run = _written_out if written_out else _looped
-    return run(of_x, start or (zeros, zeros), step)
+    zeros = tf.zeros([tf.shape(x_gates)[0], units], x_gates.dtype)
+    run = _unrolled if unrolled else _run_loop
+    return run(x_gates, start or (zeros, zeros), step)
 
 
-def _written_out(of_x: tf.Tensor, start: State, step: Step) -> State:
+def _unrolled(x_gates: tf.Tensor, start: State, step: Step) -> State:
     state, cell = start
     outputs, cells = [], []
-    for row in tf.unstack(of_x, axis=1):
+    for row in tf.unstack(x_gates, axis=1):
         output, state, cell = step(row, state, cell)
         outputs.append(output)
         cells.append(cell)
     return tf.stack(outputs, axis=1), tf.stack(cells, axis=1)
 
 
-def _looped(of_x: tf.Tensor, start: State, step: Step) -> State:
-    steps, units = of_x.shape[1], start[0].shape[1]
-    rows = tf.TensorArray(of_x.dtype, steps).unstack(tf.transpose(of_x, [1, 0, 2]))
-    made = [tf.TensorArray(of_x.dtype, steps, element_shape=[None, units]) for _ in range(2)]
+def _run_loop(x_gates: tf.Tensor, start: State, step: Step) -> State:
+    steps, units = x_gates.shape[1], start[0].shape[1]
+    x_steps = tf.TensorArray(x_gates.dtype, steps).unstack(tf.transpose(x_gates, [1, 0, 2]))
+    buffers = [tf.TensorArray(x_gates.dtype, steps, element_shape=[None, units]) for _ in range(2)]
 
-    def body(at: tf.Tensor, state: tf.Tensor, cell: tf.Tensor, outputs: Any, cells: Any) -> tuple:
-        output, state, cell = step(rows.read(at), state, cell)
-        return at + 1, state, cell, outputs.write(at, output), cells.write(at, cell)
+    def body(index: tf.Tensor, state: tf.Tensor, cell: tf.Tensor, outputs: Any, cells: Any) -> tuple:
+        output, state, cell = step(x_steps.read(index), state, cell)
+        return index + 1, state, cell, outputs.write(index, output), cells.write(index, cell)
 
-    found = tf.while_loop(lambda at, *_: at < steps, body, (0, *start, *made), maximum_iterations=steps)
-    outputs, cells = (tf.transpose(array.stack(), [1, 0, 2]) for array in found[3:])
+    results = tf.while_loop(lambda index, *_: index < steps, body, (0, *start, *buffers), maximum_iterations=steps)
+    outputs, cells = (tf.transpose(array.stack(), [1, 0, 2]) for array in results[3:])
     for result in (outputs, cells):
-        result.set_shape([of_x.shape[0], steps, units])
+        result.set_shape([x_gates.shape[0], steps, units])
     return outputs, cells
 
 
-def float_step(recurrent: tf.Tensor, masks: Sequence[tf.Tensor] | None = None) -> Step:
-    """The step as Keras defines it; gates in the order input, forget, cell, output.
+def make_float_step(recurrent: tf.Tensor, masks: Sequence[tf.Tensor] | None = None) -> Step:
+    """One time step as Keras' LSTM defines it; gates in the order input, forget, cell, output.
 
     Args:
         recurrent: the recurrent kernel, [units, 4 * units].
-        masks: of recurrent dropout, one a gate, [batch, units] each.
+        masks: of recurrent dropout, one per gate, [batch, units] each; the default is no dropout.
+
+    Returns:
+        A step for `run_time_steps`.
     """
 
-    def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        output, cell = gated(of_x + gates_of_state(state, recurrent, masks), cell)
+    def step(x_gates: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        output, cell = apply_gates(x_gates + compute_state_gates(state, recurrent, masks), cell)
         return output, output, cell
 
     return step
 
 
-def gates_of_state(state: tf.Tensor, recurrent: tf.Tensor, masks: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
-    """What the state [batch, units] adds to the gates, [batch, 4 * units]."""
+def compute_state_gates(state: tf.Tensor, recurrent: tf.Tensor, masks: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+    """What the state adds to the gates.
+
+    Args:
+        state: [batch, units].
+        recurrent: the recurrent kernel, [units, 4 * units].
+        masks: of recurrent dropout, one per gate, [batch, units] each.
+
+    Returns:
+        [batch, 4 * units].
+    """
     if not masks:
         return tf.matmul(state, recurrent)
     gates = zip(masks, tf.split(recurrent, 4, axis=1), strict=True)
     return tf.concat([tf.matmul(state * mask, part) for mask, part in gates], axis=-1)
 
 
-def gated(gates: tf.Tensor, cell: tf.Tensor, rounded: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> tuple:
-    """The output and the new cell, which is `rounded` before it is read."""
+def apply_gates(gates: tf.Tensor, cell: tf.Tensor, round_cell: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> tuple:
+    """The new output and cell of one time step.
+
+    Args:
+        gates: sums before the activations, [batch, 4 * units], in the order input, forget, cell, output.
+        cell: of the time step before, [batch, units].
+        round_cell: applied to the new cell before it is read; the default changes nothing.
+
+    Returns:
+        Output and cell, [batch, units] each.
+    """
     enter, forget, new, leave = tf.split(gates, 4, axis=-1)
-    cell = rounded(tf.sigmoid(forget) * cell + tf.sigmoid(enter) * tf.tanh(new))
+    cell = round_cell(tf.sigmoid(forget) * cell + tf.sigmoid(enter) * tf.tanh(new))
     return tf.sigmoid(leave) * tf.tanh(cell), cell

@@ -1,4 +1,4 @@
-"""What each weightless op of the canonical form computes, in TensorFlow ops that the converter knows.
+"""What each op without weights of the canonical form computes, in TensorFlow ops that the converter knows.
 
 Inputs are the node's tensors (constants included, as tensors); attributes are plain JSON values.
 """
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from qat.quantization.ir.program import Program
 
-MASKED = -1e9  # a score that no softmax sees
+MASKED = -1e9  # a score whose probability is 0 in any softmax
 
 
 def _pool(kind: str) -> Callable:
@@ -54,14 +54,14 @@ def _resize_nearest(x, *, size, align_corners=False, half_pixel_centers=True):
 
 
 def _gelu(x, *, approximate=False):
-    """x * Phi(x), spelt as the converter's GELU pattern expects it (with erf: it knows no erfc)."""
+    """x * Phi(x), written as the converter's GELU pattern expects it (with erf: it knows no erfc)."""
     if approximate:
         return tf.nn.gelu(x, approximate=True)
     return 0.5 * x * (1.0 + tf.math.erf(x * 0.7071067811865476))
 
 
 def _above_zero(function: Callable) -> Callable:
-    """A function with an infinite slope at 0, where small numbers land on the grid: no gradient there, not NaN."""
+    """A function with an infinite slope at 0, to which small numbers are rounded: its gradient there is 0, not NaN."""
 
     @tf.custom_gradient
     def run(x: tf.Tensor) -> Any:
@@ -79,7 +79,7 @@ def _above_zero(function: Callable) -> Callable:
 
 
 def _custom_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: list[bool], program: dict) -> Any:
-    """The first `results` tensors as they are; backwards, the program's gradients for the `arguments` behind them.
+    """The first `results` tensors, unchanged, with the program's gradients for the `arguments` tensors behind them.
 
     Args:
         tensors: results, arguments, and what else the gradient is computed from.
@@ -91,12 +91,12 @@ def _custom_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: l
     @tf.custom_gradient
     def run(*tensors: tf.Tensor) -> Any:
         def gradient(*upstream: tf.Tensor) -> list:
-            made = iter(backwards.run([*upstream, *tensors[results + arguments :]], []))
-            of_arguments = [tf.cast(next(made), tensors[0].dtype) if one else None for one in given]
+            gradients = iter(backwards.run([*upstream, *tensors[results + arguments :]], []))
+            of_arguments = [tf.cast(next(gradients), tensors[0].dtype) if one else None for one in given]
             return [None] * results + of_arguments + [None] * (len(tensors) - results - arguments)
 
-        held = [tf.identity(tensor) for tensor in tensors[:results]]
-        return (held if results > 1 else held[0]), gradient
+        outputs = [tf.identity(tensor) for tensor in tensors[:results]]
+        return (outputs if results > 1 else outputs[0]), gradient
 
     return run(*tensors)
 
@@ -117,16 +117,16 @@ OPERATIONS: dict[str, Callable] = {
     "broadcast_to": lambda x, *, shape: tf.broadcast_to(x, shape),
     "cast": lambda x, *, dtype: tf.cast(x, dtype),
     "concat": lambda *xs, axis: tf.concat(xs, axis),
-    "corrected": tf.add,  # by a constant that makes up for quantization, and is left out where nothing is quantized
+    "corrected": tf.add,  # adds a constant that corrects for quantization; left out where nothing is quantized
     "custom_gradient": _custom_gradient,
     "depth_to_space": lambda x, *, block_size: tf.nn.depth_to_space(x, block_size),
+    "dequantize": tf.identity,
     "div": tf.divide,
     "clamp": lambda x, *, low, high: tf.clip_by_value(x, low, high),
     "dropout_mask": lambda x, sizes, batch_axis, **_: tf.ones([tf.shape(x)[batch_axis], *sizes]),
     "dropped": lambda x, mask: tf.identity(x),
     "equal": tf.equal,
     "exp": tf.exp,
-    "float_barrier": tf.identity,
     "gather": lambda x, indices, *, axis=0: tf.gather(x, indices, axis=axis),
     "gather_constant": lambda x, *, indices, axis: tf.gather(x, indices, axis=axis),
     "gelu": _gelu,
@@ -186,4 +186,5 @@ OPERATIONS: dict[str, Callable] = {
     "unpack": lambda x, *, num, axis: tf.unstack(x, num, axis),
     "argmax": lambda x, *, axis, dtype: tf.argmax(x, axis, tf.dtypes.as_dtype(dtype)),
 }
+RENAMED_OPS = {"float_barrier": "dequantize"}  # words in files of models that were saved before
 POLES = {"div": 1, "log": 0, "rsqrt": 0}  # ops that are infinite where this operand is 0

@@ -1,6 +1,6 @@
 """TensorFlow ops as plain data: read from a traced graph, held as JSON, and run again on other tensors.
 
-What an op needs is said by the signature of its function in `tf.raw_ops`: its operands first, in the order of the op's
+The arguments of an op are those of its function in `tf.raw_ops`: its operands first, in the order of the op's
 definition, then the attributes that do not follow from them.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-PREFIX = "raw:"  # of a word for an op that has no word of its own in `OPERATIONS`
+PREFIX = "raw:"  # of the name of an op that has no name in `OPERATIONS`
 
 
 def can_run(op: tf.Operation) -> bool:
@@ -27,42 +27,44 @@ def can_run(op: tf.Operation) -> bool:
     return not any(kind.HasField("func") for kind in op.node_def.attr.values())
 
 
-def described(op: tf.Operation) -> dict[str, Any]:
-    """The attributes that `run` needs, as JSON values."""
+def encode_attributes(op: tf.Operation) -> dict[str, Any]:
+    """The op's attributes by name, as JSON values."""
     return {name: _encoded(op.get_attr(name)) for name in _parameters(op.type)[len(op.op_def.input_arg) :]}
 
 
 def run(word: str, inputs: Sequence[tf.Tensor], attrs: dict[str, Any]) -> list[tf.Tensor]:
-    """The results of the op `raw:<type>`; `inputs` in the order of the op's definition.
+    """Run a TensorFlow op.
 
     Args:
         word: `raw:` and the op's type.
-        inputs: tensors, lists of operands flattened.
-        attrs: what `described` gave, and `operand_sizes`: how many tensors each operand takes.
+        inputs: tensors in the order of the op's definition, lists of operands flattened.
+        attrs: what `describe_op` returned.
+
+    Returns:
+        The op's outputs; none of an op that has no output.
     """
     kind = word.removeprefix(PREFIX)
-    given, at = {}, 0
+    operands, index = {}, 0
     for name, size in attrs["operands"]:
-        given[name] = inputs[at] if size is None else list(inputs[at : at + size])
-        at += 1 if size is None else size
+        operands[name] = inputs[index] if size is None else list(inputs[index : index + size])
+        index += 1 if size is None else size
     rest = {name: _decoded(value) for name, value in attrs["attrs"].items()}
     if "seed2" in rest:
         rest |= _seeds(rest["seed2"] or None)
-    result = getattr(tf.raw_ops, kind)(**given, **rest)
+    result = getattr(tf.raw_ops, kind)(**operands, **rest)
     if result is None or isinstance(result, tf.Operation):
         return []
     return list(result) if isinstance(result, (list, tuple)) else [result]
 
 
 def _seeds(own: int | None) -> dict[str, int]:
-    """A random op's seeds in the call that is being made: `tf.random.set_seed` and the op's own, as TensorFlow joins
-    them."""
-    of_all, of_op = tf.compat.v1.get_seed(own)
-    return {"seed": of_all or 0, "seed2": of_op or 0}
+    """A random op's seeds now: `tf.random.set_seed` and the op's own, as TensorFlow combines them."""
+    global_seed, op_seed = tf.compat.v1.get_seed(own)
+    return {"seed": global_seed or 0, "seed2": op_seed or 0}
 
 
-def spelled(op: tf.Operation) -> dict[str, Any]:
-    """All of `run`'s `attrs` for this op."""
+def describe_op(op: tf.Operation) -> dict[str, Any]:
+    """The `attrs` of `run` for this op: attributes, and operands with the number of tensors of those that are lists."""
     operands = []
     for name, argument in zip(_parameters(op.type), op.op_def.input_arg, strict=False):
         size = None
@@ -71,7 +73,7 @@ def spelled(op: tf.Operation) -> dict[str, Any]:
         elif argument.type_list_attr:
             size = len(op.get_attr(argument.type_list_attr))
         operands.append([name, size])
-    return {"operands": operands, "attrs": described(op)}
+    return {"operands": operands, "attrs": encode_attributes(op)}
 
 
 @lru_cache(maxsize=512)

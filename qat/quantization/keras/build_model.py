@@ -276,7 +276,7 @@ def _called(wrapper: Any, inputs: Any, input_range: Any, output_range: str | Non
 
 def _observes(node: Node) -> bool:
     """Whether the range learns something new from this place."""
-    return not node.attrs.get("again") and node.inputs[0] in node.attrs["range"].root().tensors
+    return not node.attrs.get("derived") and node.inputs[0] in node.attrs["range"].root().tensors
 
 
 def _behind_training_only(tensor: Tensor) -> bool:
@@ -289,7 +289,7 @@ def _behind_training_only(tensor: Tensor) -> bool:
 
 
 def _count_uses(graph: Graph) -> Counter[Range]:
-    return Counter(node.attrs["range"].root() for node in graph.of("fake_quant") if _observes(node))
+    return Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if _observes(node))
 
 
 def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
@@ -301,7 +301,7 @@ def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> 
     entries = [node.name for node in graph.inputs]
     outputs_named = [f"{name}_output" if name in entries else name for name in names]
     with policy_scope(tf_keras.mixed_precision.Policy(graph.real)), building(FloatVariables(graph.real)) as variables:
-        copies, order = copied_variables(model, {*entries, *outputs_named}, layer_name, graph.kept)
+        copies, order = copied_variables(model, {*entries, *outputs_named}, layer_name, graph.preserved)
         made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
         made._insert_layers(copies)
     told = {"real": graph.real, "fake_quantization": True, "order": order}

@@ -15,18 +15,23 @@ import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
 
 from qat.quantization.ir.interpret import WEIGHTED
-from qat.quantization.ir.operations import OPERATIONS, POLES
+from qat.quantization.ir.operations import OPERATIONS, POLES, RENAMED_OPS
 from qat.quantization.ir.weight_source import Source
 from qat.quantization.keras.quantizers import ActivationQuantizer, least_step, step_of, straight_through, zero_point_of
 from qat.quantization.keras.result_shapes import ToldResult
 from qat.quantization.keras.variables import being_built
-from qat.quantization.kernels.integer_kernels import BETWEEN_CODES, OF_NO_SCALE, OF_ZERO_POINT, OF_ZERO_POINTS
+from qat.quantization.kernels.integer_kernels import (
+    INTEGER_KERNELS,
+    TAKES_ZERO_POINT,
+    TAKES_ZERO_POINTS,
+    WITHOUT_OUTPUT_CODES,
+)
 from qat.quantization.kernels.requantize import (
-    as_written,
     multiplier,
-    rescaled_in_eights,
-    rescaled_twice_rounded,
+    multiply_by_quantized_multiplier,
+    multiply_by_quantized_multiplier_in_blocks_of_8,
     rescaling_factor,
+    round_like_converter,
 )
 from qat.training.replicas import replica_count, whole_batch_moments
 
@@ -304,7 +309,7 @@ class Linear(Holder):
 
     def _statistics_follow(self) -> bool:
         """Whether the float model's normalization is trainable: one that is not keeps its statistics in training."""
-        return self.variables_of_model.is_trained(self.sources["mean"].place)
+        return self.variables_of_model.is_trained(self.sources["mean"].variable_index)
 
     def norm_scale(self) -> tf.Tensor:
         """gamma / sqrt(variance + epsilon), one number a channel."""
@@ -397,9 +402,9 @@ class Linear(Holder):
             total += tf.round(bias / (scale * step))
         target = self.ends.target.scale()
         if self.kind == "conv2d_transpose":
-            whole = rescaled_in_eights(total, multiplier(scale, step, target))
+            whole = multiply_by_quantized_multiplier_in_blocks_of_8(total, multiplier(scale, step, target))
         elif self.coarse:
-            whole = rescaled_twice_rounded(total, multiplier(scale, step, target))
+            whole = multiply_by_quantized_multiplier(total, multiplier(scale, step, target))
         else:
             whole = tf.round(total * rescaling_factor(scale, step, target))
         return whole * target
@@ -460,7 +465,7 @@ class Linear(Holder):
             return  # a look at the ranges leaves everything as it is
         step = 1.0 - self.momentum
         for name, seen in (("mean", mean), ("variance", variance)):
-            variable = self.variables_of_model.variables[self.sources[name].place]
+            variable = self.variables_of_model.variables[self.sources[name].variable_index]
             variable.assign_add(step * (tf.cast(seen, variable.dtype) - variable))
 
     def get_config(self) -> dict[str, Any]:
@@ -473,7 +478,7 @@ class Op(Holder):
     """A weightless op of `OPERATIONS`; `operands` tells for each place "x" (the next input) or a weight's name.
 
     For each place where the layer is called, `input_ranges` has a list with a name for each operand, None for a
-    weight's, and `output_ranges` a name; both are told of those ops only that `BETWEEN_CODES` computes as the kernel
+    weight's, and `output_ranges` a name; both are told of those ops only that `INTEGER_KERNELS` computes as the kernel
     does, or that put their constants on the one range of all; the first of `POLES`, too.
     """
 
@@ -487,7 +492,7 @@ class Op(Holder):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.op, self.operands = op, list(operands)
+        self.op, self.operands = RENAMED_OPS.get(op, op), list(operands)
         object.__setattr__(self, "attrs", dict(attrs))
         self.input_ranges, self.output_ranges = list(input_ranges or []), list(output_ranges or [])
         self.bind([], [])
@@ -508,9 +513,9 @@ class Op(Holder):
         given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
         arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
         target, exact = self.ends.target, None
-        if _integer_arithmetic.get() and target is not None and self.op not in BETWEEN_CODES:
+        if _integer_arithmetic.get() and target is not None and self.op not in INTEGER_KERNELS:
             arguments = [self._held(name, value) for name, value in zip(self.operands, arguments, strict=True)]
-        elif _integer_arithmetic.get() and (target is not None or self.op in OF_NO_SCALE):
+        elif _integer_arithmetic.get() and (target is not None or self.op in WITHOUT_OUTPUT_CODES):
             exact = self._as_kernel(arguments)
             if exact is not None and not (with_gradients() and exact.dtype.is_floating):
                 return self._for_loss(exact, arguments)
@@ -547,10 +552,10 @@ class Op(Holder):
         scales, target = self._scales(arguments), self.ends.target
         if scales is None:
             return None
-        more: dict[str, Any] = {"zero_point": target.zero_point()} if self.op in OF_ZERO_POINT else {}
-        more |= {"zero_points": self._zero_points()} if self.op in OF_ZERO_POINTS else {}
+        more: dict[str, Any] = {"zero_point": target.zero_point()} if self.op in TAKES_ZERO_POINT else {}
+        more |= {"zero_points": self._zero_points()} if self.op in TAKES_ZERO_POINTS else {}
         scale = None if target is None else target.scale()
-        return BETWEEN_CODES[self.op](arguments, scales, scale, **self.attrs, **more)
+        return INTEGER_KERNELS[self.op](arguments, scales, scale, **self.attrs, **more)
 
     def _held(self, name: str, value: Any) -> Any:
         """A constant as the converter writes it on the op's one range."""
@@ -696,7 +701,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
     def as_written(self, values: tf.Tensor) -> tf.Tensor:
         """Constants on this range as the converter writes them into the file."""
-        return as_written(values, *self._ends(), self.zero_point())
+        return round_like_converter(values, *self._ends(), self.zero_point())
 
     def _ends(self) -> tuple[tf.Tensor, tf.Tensor]:
         low, high = (tf.convert_to_tensor(self.quantizer_vars[name]) for name in ("min_var", "max_var"))

@@ -17,11 +17,11 @@ import tf_keras
 from numpy.typing import NDArray
 from tf_keras.src import backend
 
-from qat.quantization.ir.lstm_steps import float_step, gated, gates_of_state, over_steps
+from qat.quantization.ir.lstm_steps import apply_gates, compute_state_gates, make_float_step, run_time_steps
 from qat.quantization.keras.layers import Holder, RangeLayer, in_integers, with_gradients
 from qat.quantization.keras.quantizers import fake_quant, least_step, straight_through
 from qat.quantization.kernels.lstm_tables import HIGHEST, LOWEST, WIDEST_CELL, sigmoid_table, tanh_table, tanh_tables
-from qat.quantization.kernels.requantize import rescaled_by_factors, rescaling_factor, rounding_factors
+from qat.quantization.kernels.requantize import multiply_by_rounding_factors, rescaling_factor, rounding_factors
 from qat.training.replicas import least_over_replicas
 
 GATE_SCALE = 2.0**-12
@@ -120,8 +120,8 @@ class Lstm(Holder):
         quantizes = "kernel" in self.live and ends.target is not None and ends.target.quantizer.enabled
         if not quantizes:
             of_x = self._of_inputs(inputs, masks)
-            step = float_step(self.weight("recurrent"), masks and masks.of_state)
-            return over_steps(of_x, self.units, step, written_out="kernel" not in self.live)[0]
+            step = make_float_step(self.weight("recurrent"), masks and masks.of_state)
+            return run_time_steps(of_x, self.units, step, unrolled="kernel" not in self.live)[0]
         on = ends.source is not None and ends.source.rounds and all(f"{name}/scale" in self.live for name in QUANTIZED)
         exact = in_integers() and on
         if exact and not with_gradients():
@@ -155,13 +155,13 @@ class Lstm(Holder):
         low, high = (target.quantizer_vars[name] for name in ("min_var", "max_var"))
 
         def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            gates = _rounded(of_x + gates_of_state(state, recurrent, masks and masks.of_state), *GATES)
-            output, cell = gated(gates, cell, lambda real: _rounded(real, -limit, limit * (1 - 2.0**-15)))
+            gates = _rounded(of_x + compute_state_gates(state, recurrent, masks and masks.of_state), *GATES)
+            output, cell = apply_gates(gates, cell, lambda real: _rounded(real, -limit, limit * (1 - 2.0**-15)))
             state = fake_quant(output, low, high, target.quantizer.bits)
             return output, state, cell
 
         of_x = self._of_inputs(inputs, masks)
-        outputs, cells = over_steps(of_x, self.units, step)
+        outputs, cells = run_time_steps(of_x, self.units, step)
         if training and target.quantizer.observing:
             self._follow(cells, target.quantizer.ema_decay)
         return outputs
@@ -260,7 +260,7 @@ def _kernel_steps(of_x: tf.Tensor, told: _KernelTold) -> tf.Tensor:
         output = tf.clip_by_value(output, told.lowest, told.lowest + 255)
         return output, output, cell
 
-    return over_steps(of_x, units, step)[0]
+    return run_time_steps(of_x, units, step)[0]
 
 
 _graph_of_kernel_steps = tf.function(_kernel_steps, autograph=False)  # one for all LSTMs of one size
@@ -301,7 +301,7 @@ def _whole(codes: tf.Tensor) -> tf.Tensor:
 
 
 def _rescaled(total: tf.Tensor, factor: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    return rescaled_by_factors(total, factor, away=True)
+    return multiply_by_rounding_factors(total, factor, away=True)
 
 
 def _saturated(codes: tf.Tensor) -> tf.Tensor:

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from qat.quantization.ir.preserved_kernels import KeepingConstraint, Kept, KeptVariable
+from qat.quantization.ir.preserved_kernels import PreservedEntries, PreservedVariable, PreservingConstraint
 from qat.quantization.ir.weight_source import Results, Source
 
 MOST_KEPT = 1 << 27  # bytes that one pass keeps which runs op by op: half a gigabyte of weights is computed once more
@@ -47,7 +47,7 @@ class FloatVariables:
             self.readable += [None] * missing
             self.owners += [None] * missing
             self.variables[place], self.owners[place] = variable, layer
-            self.readable[place] = variable if kept is None else KeptVariable(variable, kept)
+            self.readable[place] = variable if kept is None else PreservedVariable(variable, kept)
 
     def value(self, source: Source) -> tf.Tensor:
         """What the expression gives with the variables as they are; computed once in a forward pass."""
@@ -154,7 +154,7 @@ class LayerVariables(tf_keras.layers.Layer):
         made, every_kept = [], []
         for at, spec in enumerate(self.specs):
             constraint = constraints[at] if constraints is not None else _deserialized(spec.get("constraint"))
-            kept = Kept.from_json(spec["kept"]) if spec.get("kept") else None
+            kept = PreservedEntries.from_json(spec["kept"]) if spec.get("kept") else None
             every_kept.append(kept)
             made.append(
                 self.add_weight(
@@ -163,7 +163,7 @@ class LayerVariables(tf_keras.layers.Layer):
                     dtype=spec["dtype"],
                     initializer="zeros" if values is None else _Given(values[at]),
                     trainable=spec["trainable"],
-                    constraint=constraint if kept is None else KeepingConstraint(kept, constraint),
+                    constraint=constraint if kept is None else PreservingConstraint(kept, constraint),
                     aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA  # statistics are the same in each
                     if not spec["trainable"]
                     else tf.VariableAggregation.MEAN,
@@ -219,7 +219,7 @@ def serialized_constraint(constraint: Any) -> Any:
 
 
 def copied_variables(
-    model: tf_keras.Model, taken: set[str], name_of: Any, kept: Mapping[int, Kept]
+    model: tf_keras.Model, taken: set[str], name_of: Any, kept: Mapping[int, PreservedEntries]
 ) -> tuple[list[LayerVariables], list[int]]:
     """Copies of the variables of `model`, in the table that is being built.
 
@@ -251,7 +251,9 @@ def copied_variables(
     return layers, _training_order(model, places)
 
 
-def _copied(layer: Any, own: list[Any], places: dict[int, int], name: str, kept: Mapping[int, Kept]) -> LayerVariables:
+def _copied(
+    layer: Any, own: list[Any], places: dict[int, int], name: str, kept: Mapping[int, PreservedEntries]
+) -> LayerVariables:
     specs = [
         {
             "place": places[id(variable)],

@@ -1,7 +1,7 @@
-"""Weightless ops as the deployed kernels compute them between codes, in TensorFlow ops.
+"""Ops without weights as the integer kernels of the deployed file compute them, in TensorFlow ops.
 
 Each function takes the operands (real numbers on their grids), their scales, the scale of the output and the op's
-attributes, and gives real numbers on the output's grid.
+attributes, and returns real numbers on the output's grid.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from qat.quantization.ir.operations import OPERATIONS
 from qat.quantization.kernels.requantize import (
-    rescaled_by_256ths,
-    rescaled_twice_rounded,
+    add_like_xnnpack,
+    multiply_by_q8_multiplier,
+    multiply_by_quantized_multiplier,
     rescaling_factor,
-    summed_by_xnnpack,
 )
 from qat.quantization.rewrites.comparisons import COMPARISONS
 
@@ -35,7 +35,7 @@ def _codes(operands: Operands, scales: Operands) -> list[tf.Tensor]:
 def _sum(sign: float) -> Callable[..., tf.Tensor]:
     def run(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
         codes = _codes(operands, scales)
-        return scale * summed_by_xnnpack(*codes, scales[0] / scale, sign * (scales[1] / scale))
+        return scale * add_like_xnnpack(*codes, scales[0] / scale, sign * (scales[1] / scale))
 
     return run
 
@@ -50,11 +50,11 @@ def _product(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tenso
 def _matrix_product(
     operands: Operands, scales: Operands, scale: tf.Tensor, *, zero_points: Operands, **attrs: Any
 ) -> tf.Tensor:
-    """Sums of products. XNNPACK takes those whose second operand has zero point 0, as a kernel would: halves to even.
-    LiteRT's own kernel takes the others: rounded twice, the second time halves away from zero.
+    """Sums of products. XNNPACK runs those whose second operand has zero point 0, as weights have: halves to even.
+    LiteRT's own kernel runs the others: rounded twice, the second time halves away from zero.
     """
     total, factor = OPERATIONS["batch_matmul"](*_codes(operands, scales), **attrs), rescaling_factor(*scales, scale)
-    twice = rescaled_twice_rounded(total, factor, away=True)
+    twice = multiply_by_quantized_multiplier(total, factor, away=True)
     return scale * tf.where(zero_points[1] == 0.0, tf.round(total * factor), twice)
 
 
@@ -67,43 +67,43 @@ def _mean(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) 
     """XNNPACK's kernel: the sum of codes, times one float32; halves to even."""
     (codes,) = _codes(operands, scales)
     total = OPERATIONS["sum"](codes, **attrs)
-    counted = tf.cast(tf.size(codes) / tf.size(total), tf.float64)
-    factor = tf.cast(scales[0], tf.float64) / (tf.cast(scale, tf.float64) * counted)
+    value_count = tf.cast(tf.size(codes) / tf.size(total), tf.float64)
+    factor = tf.cast(scales[0], tf.float64) / (tf.cast(scale, tf.float64) * value_count)
     return scale * tf.round(total * tf.cast(factor, tf.float32))
 
 
 def _leaky_relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, alpha: float) -> tf.Tensor:
     (codes,) = _codes(operands, scales)
     factor = scales[0] / scale
-    both = rescaled_by_256ths(codes, factor), rescaled_by_256ths(codes, alpha * scales[0] / scale)
-    return scale * tf.where(codes >= 0, *both)
+    branches = multiply_by_q8_multiplier(codes, factor), multiply_by_q8_multiplier(codes, alpha * scales[0] / scale)
+    return scale * tf.where(codes >= 0, *branches)
 
 
 def _prelu(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
-    """LiteRT's own kernel: what is negative is multiplied by the code of its slope first."""
+    """LiteRT's own kernel: negative codes are first multiplied by the code of their slope."""
     codes, slopes = _codes(operands, scales)
-    above = rescaled_twice_rounded(codes, scales[0] / scale, away=True)
-    below = rescaled_twice_rounded(codes * slopes, rescaling_factor(*scales, scale), away=True)
+    above = multiply_by_quantized_multiplier(codes, scales[0] / scale, away=True)
+    below = multiply_by_quantized_multiplier(codes * slopes, rescaling_factor(*scales, scale), away=True)
     return scale * tf.where(codes >= 0, above, below)
 
 
 def _relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, most: float = math.inf) -> tf.Tensor:
-    """LiteRT's own kernel, of an activation that stands alone: rounded twice, the second time halves away from zero."""
+    """LiteRT's own kernel of an activation that is not fused: rounded twice, the second time halves away from zero."""
     (codes,) = _codes(operands, scales)
-    whole = rescaled_twice_rounded(tf.nn.relu(codes), scales[0] / scale, away=True)
-    return scale * tf.minimum(whole, tf.round(most / scale))
+    rescaled = multiply_by_quantized_multiplier(tf.nn.relu(codes), scales[0] / scale, away=True)
+    return scale * tf.minimum(rescaled, tf.round(most / scale))
 
 
 def _squared_difference(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
-    """LiteRT's kernel: both operands on 1/64 of the coarser scale, and the square of what is between them."""
+    """LiteRT's kernel: both operands in 1/64 of the coarser scale, and the square of their difference."""
     widest = 2.0 * tf.maximum(*scales)
     x, y = (
-        rescaled_twice_rounded(codes * 128.0, own / widest, away=True)
+        multiply_by_quantized_multiplier(codes * 128.0, own / widest, away=True)
         for codes, own in zip(_codes(operands, scales), scales, strict=True)
     )
     square = tf.cast(x - y, tf.float64) ** 2
     factor = tf.cast(widest, tf.float64) ** 2 / (128.0**2 * tf.cast(scale, tf.float64))
-    return scale * tf.cast(rescaled_twice_rounded(square, factor, away=True), tf.float32)
+    return scale * tf.cast(multiply_by_quantized_multiplier(square, factor, away=True), tf.float32)
 
 
 def _softmax(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
@@ -120,7 +120,7 @@ def _softmax(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tenso
 
 
 def _square_root(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
-    """LiteRT's kernel drops what is behind the point."""
+    """LiteRT's kernel rounds downwards."""
     (codes,) = _codes(operands, scales)
     return scale * tf.floor(tf.sqrt(codes * scales[0]) / scale)
 
@@ -133,20 +133,20 @@ def _inverse_square_root(operands: Operands, scales: Operands, scale: tf.Tensor)
     (codes,) = _codes(operands, scales)
     roots = tf.round(2.0**20 * tf.math.rsqrt(tf.cast(tf.maximum(codes, 1.0), tf.float64)))
     factor = 1.0 / tf.cast(tf.sqrt(scales[0]) * scale, tf.float64)
-    whole = tf.cast(rescaled_twice_rounded(roots, factor / 2.0**20, away=True), tf.float32)
-    return scale * tf.where(codes > 0, whole, 2.0**8)
+    rescaled = tf.cast(multiply_by_quantized_multiplier(roots, factor / 2.0**20, away=True), tf.float32)
+    return scale * tf.where(codes > 0, rescaled, 2.0**8)
 
 
 def _absolute(operands: Operands, scales: Operands, scale: tf.Tensor) -> tf.Tensor:
     """LiteRT's kernel: rounded twice, the second time halves away from zero."""
     (codes,) = _codes(operands, scales)
-    return scale * rescaled_twice_rounded(tf.abs(codes), scales[0] / scale, away=True)
+    return scale * multiply_by_quantized_multiplier(tf.abs(codes), scales[0] / scale, away=True)
 
 
 def _average(
     operands: Operands, scales: Operands, scale: tf.Tensor, *, zero_point: tf.Tensor, **attrs: Any
 ) -> tf.Tensor:
-    """LiteRT's kernel: the mean of the codes themselves, halves away from code 0; what is padded does not count.
+    """LiteRT's kernel: the mean of the codes themselves, halves away from code 0; padding does not count.
 
     Source: AveragePool, tflite/kernels/internal/reference/integer_ops/pooling.h.
     """
@@ -154,13 +154,13 @@ def _average(
     ones = tf.ones_like(codes[:1, ..., :1])
     counts = tf.nn.conv2d(ones, tf.ones([*attrs["ksize"], 1, 1]), attrs["strides"], attrs["padding"])
     total = tf.round(OPERATIONS["avg_pool"](codes, **attrs) * counts) + zero_point * counts
-    total, counts = tf.cast(total, tf.int32), tf.cast(counts, tf.int32)  # of floats, a product with 1 / counts is made
+    total, counts = tf.cast(total, tf.int32), tf.cast(counts, tf.int32)  # floats: a graph multiplies by 1 / counts
     mean = tf.sign(total) * ((tf.abs(total) + counts // 2) // counts)
     return scale * (tf.cast(mean, tf.float32) - zero_point)
 
 
-def _resized(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
-    """XNNPACK's kernel: shares of 1 / 2048 of two rows and two columns, halves upwards, once.
+def _resize_bilinear(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
+    """XNNPACK's kernel: two rows and two columns with weights in 1 / 2048, rounded once, halves upwards.
 
     Source: xnn_indirection_init_resize_bilinear2d_hwc_q11, XNNPACK src/indirection.c.
     """
@@ -168,43 +168,43 @@ def _resized(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: An
     if None in codes.shape[1:3]:
         return scale * tf.floor(OPERATIONS["resize_bilinear"](codes, **attrs) + 0.5)
     codes = tf.cast(codes, tf.int32)
-    for axis, (count, wanted) in enumerate(zip(codes.shape[1:3], attrs["size"], strict=True), start=1):
-        low, high, share = _between(int(count), int(wanted), **attrs)
+    for axis, (count, size_out) in enumerate(zip(codes.shape[1:3], attrs["size"], strict=True), start=1):
+        low, high, share = _interpolation(int(count), int(size_out), **attrs)
         share = share.reshape([-1, 1, 1] if axis == 1 else [-1, 1])
         codes = tf.gather(codes, low, axis=axis) * (2048 - share) + tf.gather(codes, high, axis=axis) * share
     return scale * tf.cast(tf.bitwise.right_shift(codes + (1 << 21), 22), tf.float32)
 
 
-def _between(
-    count: int, wanted: int, *, size: Any = None, align_corners: bool = False, half_pixel_centers: bool = True
+def _interpolation(
+    count: int, size_out: int, *, size: Any = None, align_corners: bool = False, half_pixel_centers: bool = True
 ) -> tuple[NDArray[np.int32], ...]:
-    """For each place wanted the two of `count` that it lies between, and how far from the first, in 2048ths."""
-    ends = int(align_corners and wanted != 1)
-    step, half = np.float32(count - ends) / np.float32(wanted - ends), np.float32(0.5)
-    at = np.arange(wanted, dtype=np.float32) * step
+    """For each of `size_out` positions its two neighbours of `count`, and its distance to the first in 1/2048."""
+    corner = int(align_corners and size_out != 1)
+    stride, half = np.float32(count - corner) / np.float32(size_out - corner), np.float32(0.5)
+    position = np.arange(size_out, dtype=np.float32) * stride
     if half_pixel_centers and not align_corners:
-        at = np.clip(at + (half * step - half), np.float32(0), np.float32(count - 1))
-    low = at.astype(np.int32)
-    return low, np.minimum(low + 1, count - 1), np.rint((at - low) * np.float32(2048)).astype(np.int32)
+        position = np.clip(position + (half * stride - half), np.float32(0), np.float32(count - 1))
+    low = position.astype(np.int32)
+    return low, np.minimum(low + 1, count - 1), np.rint((position - low) * np.float32(2048)).astype(np.int32)
 
 
-def _requantized(operands: Operands, scales: Operands, scale: tf.Tensor, *, times: int = 1) -> tf.Tensor:
-    """One QUANTIZE from codes to codes, by however many CASTs it is kept apart."""
+def _requantize(operands: Operands, scales: Operands, scale: tf.Tensor, *, times: int = 1) -> tf.Tensor:
+    """XNNPACK's QUANTIZE from codes to codes."""
     (codes,) = _codes(operands, scales)
-    return scale * rescaled_by_256ths(codes, scales[0] / scale)
+    return scale * multiply_by_q8_multiplier(codes, scales[0] / scale)
 
 
-def _compared(op: str) -> Callable[..., tf.Tensor]:
-    """LiteRT's kernel: both operands as whole 256ths."""
+def _compare(op: str) -> Callable[..., tf.Tensor]:
+    """LiteRT's kernel: both operands as integers in 1/256."""
 
     def run(operands: Operands, scales: Operands, scale: None) -> tf.Tensor:
         codes = zip(_codes(operands, scales), scales, strict=True)
-        return OPERATIONS[op](*(rescaled_twice_rounded(256.0 * each, own, away=True) for each, own in codes))
+        return OPERATIONS[op](*(multiply_by_quantized_multiplier(256.0 * each, own, away=True) for each, own in codes))
 
     return run
 
 
-BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
+INTEGER_KERNELS: dict[str, Callable[..., tf.Tensor]] = {
     "abs": _absolute,
     "add": _sum(1.0),
     "avg_pool": _average,
@@ -215,16 +215,16 @@ BETWEEN_CODES: dict[str, Callable[..., tf.Tensor]] = {
     "prelu": _prelu,
     "relu": _relu,
     "relu6": partial(_relu, most=6.0),
-    "requantize": _requantized,
-    "resize_bilinear": _resized,
+    "requantize": _requantize,
+    "resize_bilinear": _resize_bilinear,
     "rsqrt": _inverse_square_root,
     "softmax": _softmax,
     "sqrt": _square_root,
     "squared_difference": _squared_difference,
     "sub": _sum(-1.0),
     "sum": _total,
-    **{op: _compared(op) for op in COMPARISONS},
+    **{op: _compare(op) for op in COMPARISONS},
 }
-OF_NO_SCALE = frozenset(COMPARISONS)  # their output holds no codes
-OF_ZERO_POINT = frozenset({"avg_pool"})  # these are told `zero_point` too, that of the output
-OF_ZERO_POINTS = frozenset({"batch_matmul"})  # and these `zero_points`, those of the operands
+WITHOUT_OUTPUT_CODES = frozenset(COMPARISONS)  # their output is boolean
+TAKES_ZERO_POINT = frozenset({"avg_pool"})  # these take `zero_point` too, that of the output
+TAKES_ZERO_POINTS = frozenset({"batch_matmul"})  # and these `zero_points`, those of the operands

@@ -1,6 +1,6 @@
-"""sigmoid and tanh of 16-bit numbers as LiteRT's LSTM kernel computes them: whole functions, as tables. NumPy only.
+"""sigmoid and tanh of 16-bit numbers as LiteRT's LSTM kernel computes them, as tables of all codes. NumPy only.
 
-Source: gemmlowp fixedpoint.h (`logistic`, `tanh`, `exp_on_negative_values`) for int16, which every kernel set uses.
+Source: gemmlowp fixedpoint.h (`logistic`, `tanh`, `exp_on_negative_values`) for int16, which all kernels use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Codes = NDArray[np.int64]
 
 LOWEST, HIGHEST = -(1 << 15), (1 << 15) - 1
-WIDEST_CELL = 6  # whole bits that the kernel's tanh takes at most: |cell| < 64
+WIDEST_CELL = 6  # integer bits that the kernel's tanh takes at most: |cell| < 64
 _EXPONENTIALS = (  # exp(-2^k), and that number times 2^31
     (-2, 1672461947),
     (-1, 1302514674),
@@ -25,15 +25,15 @@ _EXPONENTIALS = (  # exp(-2^k), and that number times 2^31
 )
 
 
-def _wrapped(x: Codes) -> Codes:
+def _wrap(x: Codes) -> Codes:
     return ((x - LOWEST) & 0xFFFF) + LOWEST
 
 
-def _saturated(x: Codes) -> Codes:
+def _saturate(x: Codes) -> Codes:
     return np.clip(x, LOWEST, HIGHEST)
 
 
-def _cut(x: Codes, bits: int) -> Codes:
+def _divide_towards_zero(x: Codes, bits: int) -> Codes:
     """x / 2^bits towards 0."""
     return np.sign(x) * (np.abs(x) >> bits)
 
@@ -41,54 +41,54 @@ def _cut(x: Codes, bits: int) -> Codes:
 def _product(a: Codes, b: Codes | int) -> Codes:
     """SaturatingRoundingDoublingHighMul: a * b / 2^15."""
     both = a * b
-    rounded = _cut(np.where(both >= 0, both + (1 << 14), both + 1 - (1 << 14)), 15)
+    rounded = _divide_towards_zero(np.where(both >= 0, both + (1 << 14), both + 1 - (1 << 14)), 15)
     return np.where((a == LOWEST) & (np.asarray(b) == LOWEST), HIGHEST, rounded)
 
 
-def _shifted(x: Codes, bits: int) -> Codes:
+def _shift(x: Codes, bits: int) -> Codes:
     """x * 2^bits: saturated to the left, rounded to the right, halves away from zero."""
     if bits >= 0:
-        return _saturated(x << bits)
+        return _saturate(x << bits)
     mask = (1 << -bits) - 1
     return (x >> -bits) + ((x & mask) > (mask >> 1) + (x < 0))
 
 
-def _constant(of_32_bits: int) -> int:
-    return int(_shifted(np.int64(of_32_bits), -16))
+def _constant(int32_value: int) -> int:
+    return int(_shift(np.int64(int32_value), -16))
 
 
 def _exp_near_zero(a: Codes) -> Codes:
     """exp(a / 2^15) for a in [-1/4, 0): four terms of the series around -1/8."""
-    x = _wrapped(a + (1 << 12))
+    x = _wrap(a + (1 << 12))
     square = _product(x, x)
     cube, fourth = _product(square, x), _product(square, square)
-    tail = _wrapped(_product(_wrapped(_shifted(fourth, -2) + cube), _constant(715827883)) + square)
+    tail = _wrap(_product(_wrap(_shift(fourth, -2) + cube), _constant(715827883)) + square)
     middle = _constant(1895147668)
-    return _saturated(middle + _product(_wrapped(x + _shifted(tail, -1)), middle))
+    return _saturate(middle + _product(_wrap(x + _shift(tail, -1)), middle))
 
 
-def _exp_of_negative(a: Codes, whole_bits: int) -> Codes:
+def _exp_of_negative(a: Codes, integer_bits: int) -> Codes:
     """exp(a / 2^(15 - whole_bits)) for a <= 0."""
-    fraction_bits = 15 - whole_bits
+    fraction_bits = 15 - integer_bits
     quarter = 1 << (fraction_bits - 2)
     small = (a & (quarter - 1)) - quarter
-    result, rest = _exp_near_zero(_shifted(small, whole_bits)), _wrapped(small - a)
+    result, rest = _exp_near_zero(_shift(small, integer_bits)), _wrap(small - a)
     for exponent, factor in _EXPONENTIALS:
-        if whole_bits > exponent:
+        if integer_bits > exponent:
             has = (rest & (1 << (fraction_bits + exponent))) != 0
             result = np.where(has, _product(result, _constant(factor)), result)
-    if whole_bits > 5:
-        result = np.where(a < -(1 << (20 - whole_bits)), 0, result)
+    if integer_bits > 5:
+        result = np.where(a < -(1 << (20 - integer_bits)), 0, result)
     return np.where(a == 0, HIGHEST, result)
 
 
 def _half_reciprocal(a: Codes) -> Codes:
-    """2 / (1 + a / 2^15) with two whole bits, by Newton's method."""
+    """2 / (1 + a / 2^15) with two integer bits, by Newton's method."""
     total = a + HIGHEST
-    half = _cut(total + np.where(total >= 0, 1, -1), 1)
-    x = _wrapped(_constant(1515870810) + _product(half, _constant(-1010580540)))
+    half = _divide_towards_zero(total + np.where(total >= 0, 1, -1), 1)
+    x = _wrap(_constant(1515870810) + _product(half, _constant(-1010580540)))
     for _ in range(3):
-        x = _wrapped(x + _shifted(_product(x, _wrapped((1 << 13) - _product(half, x))), 2))
+        x = _wrap(x + _shift(_product(x, _wrap((1 << 13) - _product(half, x))), 2))
     return x
 
 
@@ -100,26 +100,26 @@ def sigmoid_table() -> NDArray[np.int16]:
     [8815, 16384, 23952]
     """
     codes = np.arange(LOWEST, HIGHEST + 1, dtype=np.int64)
-    size = _wrapped(np.where(codes > 0, codes, -codes))
-    positive = _shifted(_half_reciprocal(_exp_of_negative(_wrapped(-size), 3)), 1)
+    size = _wrap(np.where(codes > 0, codes, -codes))
+    positive = _shift(_half_reciprocal(_exp_of_negative(_wrap(-size), 3)), 1)
     table = np.where(codes == 0, 1 << 14, np.where(codes > 0, positive, HIGHEST - positive))
     return table.astype(np.int16)
 
 
 @lru_cache
-def tanh_table(whole_bits: int) -> NDArray[np.int16]:
+def tanh_table(integer_bits: int) -> NDArray[np.int16]:
     """tanh, 2^15 to one, of every code from -2^15 on; 2^(15 - whole_bits) codes to one.
 
     >>> [int(tanh_table(1)[code + 2**15]) for code in (-16384, 0, 16384)]  # of -1, 0 and 1
     [-24964, 0, 24964]
     """
     codes = np.arange(LOWEST, HIGHEST + 1, dtype=np.int64)
-    x = _half_reciprocal(_exp_of_negative(np.where(codes < 0, codes, -codes), whole_bits + 1))
-    size = _shifted(_wrapped(x - (1 << 13)), 2)
+    x = _half_reciprocal(_exp_of_negative(np.where(codes < 0, codes, -codes), integer_bits + 1))
+    size = _shift(_wrap(x - (1 << 13)), 2)
     return np.where(codes == 0, 0, np.where(codes < 0, -size, size)).astype(np.int16)
 
 
 @lru_cache
 def tanh_tables() -> NDArray[np.int16]:
-    """`tanh_table` of 0 to WIDEST_CELL whole bits, one after another."""
+    """`tanh_table` of 0 to WIDEST_CELL integer bits, one after another."""
     return np.concatenate([tanh_table(bits) for bits in range(WIDEST_CELL + 1)])

@@ -13,14 +13,24 @@ from qat.quantization.keras.wrapper import kernel_quantizer
 from qat.quantization.rewrites.builder import LINEAR
 from qat.quantization.settings import weight_scheme
 
-WITH_GRID = (*LINEAR, "lstm")
+QUANTIZED_OPS = (*LINEAR, "lstm")
 
 
-def on_grid(node: Node, config: QuantConfig) -> Node:
-    """The node with its kernel, folded with BatchNormalization, put on the grid and unfolded again."""
+def quantize_kernel(node: Node, config: QuantConfig) -> Node:
+    """A copy of a node whose kernel is rounded to the grid of the integer file.
+
+    BatchNormalization is folded into the kernel, the kernel is rounded, and the fold is undone.
+
+    Args:
+        node: with an op of `QUANTIZED_OPS`.
+        config: says bits and granularity of the layer's weights.
+
+    Returns:
+        The copy, with the inputs and outputs of the node.
+    """
     scheme = weight_scheme(config, node.layer or node.name)
     if node.op == "lstm":
-        return _lstm_on_grid(node, scheme["bits"])
+        return _quantize_lstm(node, scheme["bits"])
     quantizer = kernel_quantizer(node.op, "norm" in node.attrs, scheme["bits"], scheme["per_channel"], node.one_range)
     kernel, scale = node.weights["kernel"].value, norm_scale(node)
     limit = tf.constant(np.abs(kernel).max() * np.abs(scale).reshape(-1)) if quantizer.one_range else None
@@ -29,7 +39,7 @@ def on_grid(node: Node, config: QuantConfig) -> Node:
     return Node(node.op, node.name, node.inputs, node.attrs, weights, node.outputs, node.layer)
 
 
-def _lstm_on_grid(node: Node, bits: int) -> Node:
+def _quantize_lstm(node: Node, bits: int) -> Node:
     weights = dict(node.weights)
     for name in ("kernel", "recurrent"):
         grid = GateQuantizer(bits)(tf.constant(weights[name].value), False, {}).numpy()
@@ -38,7 +48,10 @@ def _lstm_on_grid(node: Node, bits: int) -> Node:
 
 
 def norm_scale(node: Node) -> NDArray:
-    """What BatchNormalization multiplies the kernel by, in a shape that does so; 1 where there is none."""
+    """BatchNormalization's factor for the kernel, gamma / sqrt(variance + epsilon), in a shape that broadcasts with it.
+
+    [1] of ones where there is no BatchNormalization.
+    """
     if "norm" not in node.attrs:
         return np.ones(1, np.float32)
     scale = 1 / np.sqrt(node.weights["variance"].value + node.attrs["norm"]["epsilon"])

@@ -1,4 +1,4 @@
-"""What the kernel of each op does with scales: keeps its input's, prescribes one, or takes any.
+"""What the kernel of each op does with scales: keeps that of its input, prescribes one, or takes any.
 
 Source: the TFLite 8-bit quantization specification, and the op definitions of the TFLite dialect (SameScales,
 FixedOutputRange).
@@ -40,10 +40,10 @@ SAME_SCALE = {
 }
 ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
 EXTREMES = {"maximum", "minimum"}
-ONLY_RESULT = {"masked", "select", *EXTREMES}  # what an operand loses beyond the range of the result never comes out
+ONLY_RESULT = {"masked", "select", *EXTREMES}  # values of an operand beyond the range of the result never come out
 UNIFIES = {"concat", "pack", *ONLY_RESULT}
 SHARES_RANGE = {"relu", "relu6", *ROUNDS_AT_SAME_SCALE, *UNIFIES, *SAME_SCALE} - {"embedding"}
-BETWEEN_CODES = (  # the simulation knows their kernels' own rounding
+HAS_INTEGER_KERNEL = (  # keys of `integer_kernels.INTEGER_KERNELS`, which simulates their rounding
     "abs",
     "add",
     "avg_pool",

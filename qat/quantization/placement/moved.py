@@ -1,64 +1,96 @@
-"""Kernels that give their result on the scale of what they read."""
+"""Kernels whose result is on the scale of their input."""
 
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node
 from qat.quantization.placement.kernels import RELUS
 from qat.quantization.placement.range import merge
-from qat.quantization.placement.state import Placement, may_join, requantize
+from qat.quantization.placement.state import Placement, can_share_range, requantize
 from qat.quantization.rewrites.builder import is_fixed
 from qat.quantization.rewrites.masks import MASKED_BELOW
 
 
 def place_same_scale(state: Placement, node: Node) -> None:
+    """The outputs share the range of the first operand that is no constant.
+
+    Args:
+        state: of the pass.
+        node: with an op of `SAME_SCALE`.
+    """
     source = next((tensor for tensor in node.inputs if not is_fixed(tensor)), None)
-    on = state.range_of.get(source) if source is not None else None
-    if on is None:
+    quant_spec = state.range_of.get(source) if source is not None else None
+    if quant_spec is None:
         return
     for output in node.outputs:
-        state.range_of[output] = on
+        state.range_of[output] = quant_spec
 
 
 def place_rounding(state: Placement, node: Node) -> None:
-    """The kernel rounds to the codes of its input: the same range once more."""
-    on = state.range_of.get(node.inputs[0])
-    if on is None:
+    """Quantize a node whose kernel rounds to the codes of its input: a derived use of the same range.
+
+    Args:
+        state: of the pass.
+        node: with an op of `ROUNDS_AT_SAME_SCALE`.
+    """
+    quant_spec = state.range_of.get(node.inputs[0])
+    if quant_spec is None:
         return
-    node.output_range = state.range_of[node.output] = on
+    node.output_range = state.range_of[node.output] = quant_spec
     activation = _relu_behind_moves(state, node) if node.op == "avg_pool" else None
     if activation is not None:
         state.done.add(id(activation))
         node = activation
-    state.quantize(node.output, on, again=True)
+    state.quantize(node.output, quant_spec, derived=True)
 
 
 def _relu_behind_moves(state: Placement, node: Node) -> Node | None:
-    """The ReLU that the converter takes into a pooling, whose scale it then has."""
-    reader = state.only_reader(node.output)
-    while reader is not None and reader.op == "reshape":
-        reader = state.only_reader(reader.output)
-    if reader is None or reader.op not in RELUS or state.in_float(reader) != state.in_float(node):
+    """The ReLU that is fused into a pooling, through reshapes, and then has its scale."""
+    consumer = state.only_consumer(node.output)
+    while consumer is not None and consumer.op == "reshape":
+        consumer = state.only_consumer(consumer.output)
+    if (
+        consumer is None
+        or consumer.op not in RELUS
+        or state.computes_in_float(consumer) != state.computes_in_float(node)
+    ):
         return None
-    return reader
+    return consumer
 
 
-def fills(state: Placement, node: Node) -> bool:
-    """Whether the number has to be in range: minus infinity before a maximum, or what stands for it, need not."""
+def needs_range_for_padding(state: Placement, node: Node) -> bool:
+    """Whether a node pads with a number other than 0 that has to be in range; minus infinity before a maximum need not.
+
+    Args:
+        state: of the pass.
+        node: any node.
+
+    Returns:
+        Whether it is such a pad.
+    """
     value = node.attrs.get("value", 0.0) if node.op == "pad" else 0.0
-    readers = state.readers.get(node.output, [])
-    hidden = value <= MASKED_BELOW and readers and id(node.output) not in state.outputs
-    return value != 0 and not (hidden and all(reader.op == "max_pool" for reader in readers))
+    consumers = state.consumers.get(node.output, [])
+    never_read = value <= MASKED_BELOW and consumers and id(node.output) not in state.outputs
+    return value != 0 and not (never_read and all(consumer.op == "max_pool" for consumer in consumers))
 
 
-def place_filling(state: Placement, node: Node) -> None:
-    """A pad with another number than 0: one range for it and for what is padded."""
+def place_padding(state: Placement, node: Node) -> None:
+    """A pad with a number other than 0: one range for the number and what is padded.
+
+    Args:
+        state: of the pass.
+        node: for which `needs_range_for_padding` holds.
+    """
     source = node.inputs[0]
-    on = state.range_of.get(source)
-    if on is None:
+    quant_spec = state.range_of.get(source)
+    if quant_spec is None:
         return
     shared = state.new_range(node)
-    if on.root().feeds_back or on.root().masked or not may_join(state, source, on.root()):
+    if (
+        quant_spec.root().holds_recurrent_state
+        or quant_spec.root().masked
+        or not can_share_range(state, source, quant_spec.root())
+    ):
         requantize(state, source, node, shared)
     else:
-        merge(on.root(), shared)
+        merge(quant_spec.root(), shared)
     state.quantize(node.output, shared)

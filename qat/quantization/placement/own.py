@@ -1,90 +1,100 @@
-"""Kernels that scale their result freely, or prescribe its range; and clamps, whose bounds become one."""
+"""Kernels whose result has a range of its own or one that they prescribe; and clamps, whose bounds become a range."""
 
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.placement.kernels import BETWEEN_CODES, FIXED_RANGE, FUSES_RELU, RELUS
+from qat.quantization.placement.kernels import FIXED_RANGE, FUSES_RELU, HAS_INTEGER_KERNEL, RELUS
 from qat.quantization.placement.range import Range
-from qat.quantization.placement.state import Placement, may_join
+from qat.quantization.placement.state import Placement, can_share_range
 from qat.quantization.rewrites.builder import LINEAR
 
 
 def place_own(state: Placement, node: Node) -> None:
-    """A kernel that scales its output freely: a range of its own, behind what fuses with it."""
-    if node.op == "clamp" and (_saturate_earlier(state, node) or _saturate_again(state, node)):
+    """A range for the output of a node, behind the activation that is fused with it.
+
+    Args:
+        state: of the pass.
+        node: whose kernel takes any scale for its output, or prescribes one.
+    """
+    if node.op == "clamp" and (_clamp_in_place(state, node) or _clamp_requantized(state, node)):
         return
-    last = _activation_after(state, node)
+    last = _last_fused(state, node)
     state.done.add(id(last))
     fixed = FIXED_RANGE.get(node.op)
     if last.op == "clamp":
         fixed = (last.attrs["low"], last.attrs["high"])
-    node.in_float = last.in_float = state.in_float(node)
+    node.in_float = last.in_float = state.computes_in_float(node)
     if node.in_float and node.op in (*FIXED_RANGE, "clamp"):
-        state.read_in_float(node)
-    made = state.stay_in_float(last) if state.in_float(node) else last.output
-    on = state.new_range(last, fixed)
-    on.saturates = last.op == "clamp"
-    state.quantize(made, on)
-    if node.op in (*LINEAR, *BETWEEN_CODES) and not node.in_float:
-        node.output_range = on
+        state.dequantize_input(node)
+    output = state.dequantize_output(last) if state.computes_in_float(node) else last.output
+    quant_spec = state.new_range(last, fixed)
+    quant_spec.saturates = last.op == "clamp"
+    state.quantize(output, quant_spec)
+    if node.op in (*LINEAR, *HAS_INTEGER_KERNEL) and not node.in_float:
+        node.output_range = quant_spec
 
 
-def _activation_after(state: Placement, node: Node) -> Node:
-    """The last node of what the converter fuses with `node`: a ReLU, or a saturation that the range itself makes."""
-    reader = state.only_reader(node.output)
-    if reader is None or state.in_float(node) != state.in_float(reader):
+def _last_fused(state: Placement, node: Node) -> Node:
+    """The last node that is fused with `node`: a ReLU, or a clamp, which the range itself does; else `node`."""
+    consumer = state.only_consumer(node.output)
+    if consumer is None or state.computes_in_float(node) != state.computes_in_float(consumer):
         return node
-    if node.op in FUSES_RELU and reader.op in RELUS:
-        return reader
-    return reader if reader.op == "clamp" else node
+    if node.op in FUSES_RELU and consumer.op in RELUS:
+        return consumer
+    return consumer if consumer.op == "clamp" else node
 
 
-def _saturate_earlier(state: Placement, node: Node) -> bool:
-    """A clamp of what nobody else reads: its bounds are the range of what is clamped, wherever that is rounded."""
+def _clamp_in_place(state: Placement, node: Node) -> bool:
+    """A clamp that alone reads its input: its bounds become the range of the input. Returns whether that is done."""
     source = node.inputs[0]
-    on = state.range_of.get(source)
+    quant_spec = state.range_of.get(source)
     if (
-        on is None
-        or state.in_float(node)
-        or on.root().masked
-        or on.root().feeds_back
-        or not may_join(state, source, on.root(), narrower=True)
+        quant_spec is None
+        or state.computes_in_float(node)
+        or quant_spec.root().masked
+        or quant_spec.root().holds_recurrent_state
+        or not can_share_range(state, source, quant_spec.root(), narrower=True)
     ):
         return False
-    on.root().fixed, on.root().saturates = (node.attrs["low"], node.attrs["high"]), True
-    state.range_of[node.output] = on
+    quant_spec.root().fixed, quant_spec.root().saturates = (node.attrs["low"], node.attrs["high"]), True
+    state.range_of[node.output] = quant_spec
     return True
 
 
-def _saturate_again(state: Placement, node: Node) -> bool:
-    """A clamp of what others read unclamped: a range behind a range, between which stands an op of its own."""
-    on = state.range_of.get(node.inputs[0])
-    if on is None or state.in_float(node):
+def _clamp_requantized(state: Placement, node: Node) -> bool:
+    """A clamp of a tensor that others read unclamped: requantized to its bounds. Returns whether that is done."""
+    quant_spec = state.range_of.get(node.inputs[0])
+    if quant_spec is None or state.computes_in_float(node):
         return False
     source = node.inputs[0]
-    made = state.graph.make("requantize", f"{node.name}/own", [source], shape=source.shape, layer=node.layer)
-    made.output_range = state.new_range(node, (node.attrs["low"], node.attrs["high"]))
-    made.output_range.saturates = True
-    node.inputs = [made.output]
-    state.graph.insert_before(node, made)
-    state.readers[source] = [made if each is node else each for each in state.readers[source]]
-    state.readers[made.output] = [node]
-    state.quantize(node.output, made.output_range)
+    requantize = state.graph.make("requantize", f"{node.name}/own", [source], shape=source.shape, layer=node.layer)
+    requantize.output_range = state.new_range(node, (node.attrs["low"], node.attrs["high"]))
+    requantize.output_range.saturates = True
+    node.inputs = [requantize.output]
+    state.graph.insert_before(node, requantize)
+    state.consumers[source] = [requantize if each is node else each for each in state.consumers[source]]
+    state.consumers[requantize.output] = [node]
+    state.quantize(node.output, requantize.output_range)
     return True
 
 
 def place_lstm(state: Placement, node: Node) -> None:
-    """One range for the output, which is the state too, and one for the cell, which no other op ever sees."""
-    node.in_float = state.in_float(node)
-    on = state.new_range(node)
-    on.feeds_back = True
+    """One range for the output, which is the state too, and one for the cell, which no other op reads.
+
+    Args:
+        state: of the pass.
+        node: an `lstm`; it gets the cell as its second output.
+    """
+    node.in_float = state.computes_in_float(node)
+    quant_spec = state.new_range(node)
+    quant_spec.holds_recurrent_state = True
     if node.in_float:
-        state.quantize(state.stay_in_float(node), on)
+        state.quantize(state.dequantize_output(node), quant_spec)
         return
-    state.quantize(node.output, on)
-    node.output_range = on
+    state.quantize(node.output, quant_spec)
+    node.output_range = quant_spec
     cell = Tensor(node, 1, node.output.shape, node.output.dtype)
     node.outputs.append(cell)
-    of_cell = Range(f"{node.name}/cell", node.layer or node.name, entire=True, tensors=[cell])
-    node.attrs["cell_range"] = of_cell
-    state.ranges.append(of_cell)
+    cell_spec = Range(f"{node.name}/cell", node.layer or node.name, always_minmax=True, tensors=[cell])
+    node.attrs["cell_range"] = cell_spec
+    state.ranges.append(cell_spec)

@@ -1,4 +1,4 @@
-"""The state of one pass over the graph: which tensor is on which range, who reads it, and what may move."""
+"""The state of one pass over the graph: the range of each tensor, its consumers, and which ranges may be shared."""
 
 from __future__ import annotations
 
@@ -8,103 +8,151 @@ from qat.quantization.placement.range import Range
 
 
 class Placement:
-    """The state of one pass: which range each tensor is on."""
+    """The state of one pass: the range of each tensor, by `range_of`."""
 
     def __init__(self, graph: Graph, skipped: frozenset[str] = frozenset()) -> None:
         self.graph = graph
         self.skipped = skipped
         self.range_of: dict[Tensor, Range] = {}
         self.ranges: list[Range] = []
-        self.readers = graph.consumers()
+        self.consumers = graph.consumers()
         self.outputs = {id(tensor) for tensor in graph.outputs}
-        self.done: set[int] = set()  # nodes fused into one that has been placed
+        self.done: set[int] = set()  # identities of nodes that are fused into one that has been placed
 
-    def only_reader(self, tensor: Tensor) -> Node | None:
-        readers = self.readers.get(tensor, [])
-        return readers[0] if len(readers) == 1 and id(tensor) not in self.outputs else None
+    def only_consumer(self, tensor: Tensor) -> Node | None:
+        """The one node that reads the tensor; None where there are more, or it is an output of the model."""
+        consumers = self.consumers.get(tensor, [])
+        return consumers[0] if len(consumers) == 1 and id(tensor) not in self.outputs else None
 
-    def in_float(self, node: Node) -> bool:
+    def computes_in_float(self, node: Node) -> bool:
+        """Whether the node's layer is one of those that the user leaves in float."""
         return (node.layer or node.name) in self.skipped
 
-    def stay_in_float(self, node: Node) -> Tensor:
-        """A `float_barrier` behind `node`, which computes in real numbers: the range behind is not its own."""
-        barrier = self.graph.make(
-            "float_barrier", f"{node.name}/float", [node.output], shape=node.output.shape, layer=node.layer
+    def dequantize_output(self, node: Node) -> Tensor:
+        """Insert a `dequantize` behind a node that computes in float, so that the next range is not its own."""
+        dequantize = self.graph.make(
+            "dequantize", f"{node.name}/float", [node.output], shape=node.output.shape, layer=node.layer
         )
-        self.graph.replace(node.output, barrier.output, keep=[barrier])
-        self.graph.insert_after(node, barrier)
-        self.readers[barrier.output] = self.readers.pop(node.output, [])
-        self.readers[node.output] = [barrier]
+        self.graph.replace(node.output, dequantize.output, keep=[dequantize])
+        self.graph.insert_after(node, dequantize)
+        self.consumers[dequantize.output] = self.consumers.pop(node.output, [])
+        self.consumers[node.output] = [dequantize]
         if id(node.output) in self.outputs:
-            self.outputs.add(id(barrier.output))
-        return barrier.output
+            self.outputs.add(id(dequantize.output))
+        return dequantize.output
 
-    def read_in_float(self, node: Node) -> None:
-        """Its input behind a barrier: an op whose codes need no range of its own is quantized by its input's alone."""
+    def dequantize_input(self, node: Node) -> None:
+        """Insert a `dequantize` before a node in float that would else be quantized by the range of its input alone."""
         tensor = node.inputs[0]
-        barrier = self.graph.make("float_barrier", f"{node.name}/real", [tensor], shape=tensor.shape, layer=node.layer)
-        node.inputs[0] = barrier.output
-        self.graph.insert_after(tensor.node, barrier)
-        self.readers[tensor] = [barrier if reader is node else reader for reader in self.readers[tensor]]
-        self.readers[barrier.output] = [node]
+        dequantize = self.graph.make("dequantize", f"{node.name}/real", [tensor], shape=tensor.shape, layer=node.layer)
+        node.inputs[0] = dequantize.output
+        self.graph.insert_after(tensor.node, dequantize)
+        self.consumers[tensor] = [dequantize if consumer is node else consumer for consumer in self.consumers[tensor]]
+        self.consumers[dequantize.output] = [node]
 
     def new_range(self, node: Node, fixed: tuple[float, float] | None = None) -> Range:
-        made = Range(node.name, node.layer or node.name, fixed, step=node.step)
-        self.ranges.append(made)
-        return made
+        """A range for a node's output.
 
-    def quantize(self, tensor: Tensor, on: Range, again: bool = False) -> Tensor:
-        """A fake-quant node behind `tensor`; everything that read the tensor reads its output.
+        Args:
+            node: gives the range its name, layer and time step.
+            fixed: (min, max) that the kernel prescribes; the default leaves them to calibration.
 
-        `again`: its values come from what is on the range already, and say nothing new about it.
+        Returns:
+            The range, listed in `ranges`.
         """
-        node = self.fake_quant_node(tensor, on)
-        node.attrs["again"] = again
-        for reader in self.readers.get(tensor, []):
-            reader.inputs = [node.output if read is tensor else read for read in reader.inputs]
+        quant_spec = Range(node.name, node.layer or node.name, fixed, time_step_key=node.time_step_key)
+        self.ranges.append(quant_spec)
+        return quant_spec
+
+    def quantize(self, tensor: Tensor, quant_spec: Range, derived: bool = False) -> Tensor:
+        """Insert a fake-quant node behind a tensor, for all of its consumers and as an output of the model.
+
+        Args:
+            tensor: what is quantized.
+            quant_spec: its range.
+            derived: its values come from a tensor on the same range, and calibration learns nothing from them.
+
+        Returns:
+            The quantized tensor.
+        """
+        node = self.fake_quant_node(tensor, quant_spec)
+        node.attrs["derived"] = derived
+        for consumer in self.consumers.get(tensor, []):
+            consumer.inputs = [node.output if read is tensor else read for read in consumer.inputs]
         self.graph.insert_after(tensor.node, node)
-        self.readers[node.output] = self.readers.pop(tensor, [])
-        self.readers[tensor] = [node]
+        self.consumers[node.output] = self.consumers.pop(tensor, [])
+        self.consumers[tensor] = [node]
         if id(tensor) in self.outputs:
             self.graph.outputs = [node.output if read is tensor else read for read in self.graph.outputs]
             self.outputs.add(id(node.output))
         return node.output
 
-    def fake_quant_node(self, tensor: Tensor, on: Range) -> Node:
+    def fake_quant_node(self, tensor: Tensor, quant_spec: Range) -> Node:
+        """A fake-quant node for a tensor, not yet inserted; the range lists the tensor.
+
+        Args:
+            tensor: what is quantized.
+            quant_spec: its range.
+
+        Returns:
+            The node.
+        """
         node = self.graph.make(
-            "fake_quant", f"{on.name}/range", [tensor], shape=tensor.shape, dtype=tensor.dtype, layer=on.layer
+            "fake_quant",
+            f"{quant_spec.name}/range",
+            [tensor],
+            shape=tensor.shape,
+            dtype=tensor.dtype,
+            layer=quant_spec.layer,
         )
-        node.attrs["range"] = on
-        on.tensors.append(tensor)
-        self.range_of[node.output] = on
+        node.attrs["range"] = quant_spec
+        quant_spec.tensors.append(tensor)
+        self.range_of[node.output] = quant_spec
         return node
 
 
-def requantize(state: Placement, tensor: Tensor, reader: Node, on: Range, again: bool = True) -> None:
-    """The tensor on the range `on` for this reader alone; `again` as in `Placement.quantize`."""
-    made = state.graph.make("requantize", f"{reader.name}/own", [tensor], shape=tensor.shape, layer=reader.layer)
-    made.output_range = on
-    reader.inputs = [made.output if read is tensor else read for read in reader.inputs]
-    state.graph.insert_before(reader, made)
-    state.readers[tensor] = [made, *(each for each in state.readers[tensor] if each is not reader)]
-    state.readers[made.output] = [reader] * reader.inputs.count(made.output)
-    state.quantize(made.output, on, again)
+def requantize(state: Placement, tensor: Tensor, consumer: Node, quant_spec: Range, derived: bool = True) -> None:
+    """Insert a `requantize` for one consumer of a tensor.
 
-
-def may_join(state: Placement, tensor: Tensor, on: Range, narrower: bool = False) -> bool:
-    """Whether all that is on the range can take another instead: nobody else reads what it holds on the way here.
-
-    Where the other may be `narrower`, saturating there must be saturating here, which an average's operands do not; and
-    a model input keeps a range that holds all of it.
+    Args:
+        state: of the pass.
+        tensor: what is requantized.
+        consumer: the node that reads the requantized tensor; all others read `tensor`.
+        quant_spec: the range that it is put on.
+        derived: as in `Placement.quantize`.
     """
-    if state.only_reader(tensor) is None or on.fixed is not None:
+    requantized = state.graph.make(
+        "requantize", f"{consumer.name}/own", [tensor], shape=tensor.shape, layer=consumer.layer
+    )
+    requantized.output_range = quant_spec
+    consumer.inputs = [requantized.output if read is tensor else read for read in consumer.inputs]
+    state.graph.insert_before(consumer, requantized)
+    state.consumers[tensor] = [requantized, *(each for each in state.consumers[tensor] if each is not consumer)]
+    state.consumers[requantized.output] = [consumer] * consumer.inputs.count(requantized.output)
+    state.quantize(requantized.output, quant_spec, derived)
+
+
+def can_share_range(state: Placement, tensor: Tensor, quant_spec: Range, narrower: bool = False) -> bool:
+    """Whether all tensors on a range can move to another range: no other node reads one of them on the way to here.
+
+    Args:
+        state: of the pass.
+        tensor: on that range.
+        quant_spec: the range.
+        narrower: the other range may be narrower. Then saturating before an op must equal saturating behind it, which
+            is not so for an average; and a model input keeps a range that holds all of its values.
+
+    Returns:
+        Whether the range can be merged into another one.
+    """
+    if state.only_consumer(tensor) is None or quant_spec.fixed is not None:
         return False
     node = tensor.node
     if node.op == "fake_quant":
-        node = node.inputs[0].node  # what is rounded here
+        node = node.inputs[0].node  # the one whose output is quantized
         if node.op not in SHARES_RANGE:
             return not (narrower and node.op == "input")
     if node.op not in SHARES_RANGE or len(node.outputs) != 1 or (narrower and node.op in ROUNDS_AT_SAME_SCALE):
         return False
-    there = [each for each in node.inputs if each in state.range_of and state.range_of[each].root() is on]
-    return all(may_join(state, each, on, narrower) for each in there)
+    operands = [each for each in node.inputs if each in state.range_of and state.range_of[each].root() is quant_spec]
+    return all(can_share_range(state, each, quant_spec, narrower) for each in operands)

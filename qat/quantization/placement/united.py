@@ -1,68 +1,75 @@
-"""Several operands, or several time steps, on one range."""
+"""One range for several operands, or for several time steps."""
 
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.placement.kernels import ONLY_RESULT, SAME_SCALE
 from qat.quantization.placement.range import Range, merge
-from qat.quantization.placement.state import Placement, may_join, requantize
+from qat.quantization.placement.state import Placement, can_share_range, requantize
 from qat.quantization.rewrites.builder import is_fixed
 
 
-def place_unifying(state: Placement, node: Node) -> None:
-    """All inputs and the output on one range. Producers that can join it do; where one cannot, the output is quantized.
+def place_shared(state: Placement, node: Node) -> None:
+    """One range for all inputs and the output, as the kernel needs it.
 
-    An operand from elsewhere is requantized by an op of its own. Of maximum and minimum only the result needs to be
-    in range: what an operand loses beyond it never comes out.
+    The ranges of operands are merged into it where they can be; where one cannot, the operand is requantized by an op
+    of its own and the output is quantized. Of maximum and minimum only the result has to be in range: values of an
+    operand beyond it never come out.
+
+    Args:
+        state: of the pass.
+        node: with an op of `UNIFIES`.
     """
-    if node.joins:
-        return _join(state, node)
+    if node.shares_range:
+        return _share_last_range(state, node)
     operands = [tensor for tensor in node.inputs if tensor.dtype == "float32"]
-    found = [None if is_fixed(tensor) else state.range_of.get(tensor) for tensor in operands]
-    same = len({_same_in_all_steps(on) for on in found}) == 1 and found[0] is not None
+    ranges = [None if is_fixed(tensor) else state.range_of.get(tensor) for tensor in operands]
+    same = len({_time_step_identity(quant_spec) for quant_spec in ranges}) == 1 and ranges[0] is not None
     if same and node.op != "masked":
-        for on in found:
-            if on.root() is not found[0].root():
-                merge(on.root(), found[0].root())
-        state.range_of[node.output] = found[0]
+        for quant_spec in ranges:
+            if quant_spec.root() is not ranges[0].root():
+                merge(quant_spec.root(), ranges[0].root())
+        state.range_of[node.output] = ranges[0]
         return
     shared = state.new_range(node)
-    goes_round = [on is not None and on.root().feeds_back for on in found]
-    shared.feeds_back = all(goes_round) and node.op not in ONLY_RESULT
-    apart: dict[Tensor, None] = {}
-    for tensor, on, again in zip(operands, found, goes_round, strict=True):
-        if on is None or on.root() is shared:
+    recurrent = [quant_spec is not None and quant_spec.root().holds_recurrent_state for quant_spec in ranges]
+    shared.holds_recurrent_state = all(recurrent) and node.op not in ONLY_RESULT
+    requantized: dict[Tensor, None] = {}
+    for tensor, quant_spec, is_recurrent in zip(operands, ranges, recurrent, strict=True):
+        if quant_spec is None or quant_spec.root() is shared:
             continue
-        if (shared.feeds_back or not again) and may_join(state, tensor, on.root(), node.op in ONLY_RESULT):
-            merge(on.root(), shared)
+        if (shared.holds_recurrent_state or not is_recurrent) and can_share_range(
+            state, tensor, quant_spec.root(), node.op in ONLY_RESULT
+        ):
+            merge(quant_spec.root(), shared)
         else:
-            apart[tensor] = None
-    rows = [tensor for tensor in operands if _holds_rows(tensor) and node.op != "masked"]
-    for tensor in dict.fromkeys(rows):  # codes already, on the grid of their table
-        requantize(state, tensor, node, shared, again=False)
-    found = [shared if tensor in rows else on for tensor, on in zip(operands, found, strict=True)]
-    for tensor in apart if node.op != "masked" else ():
+            requantized[tensor] = None
+    rows = [tensor for tensor in operands if _holds_embedding_rows(tensor) and node.op != "masked"]
+    for tensor in dict.fromkeys(rows):  # codes on the grid of their table
+        requantize(state, tensor, node, shared, derived=False)
+    ranges = [shared if tensor in rows else quant_spec for tensor, quant_spec in zip(operands, ranges, strict=True)]
+    for tensor in requantized if node.op != "masked" else ():
         requantize(state, tensor, node, shared)
     if node.op in ONLY_RESULT:
         shared.tensors.clear()
     shared.masked = node.op == "masked"
-    joined = all(on is not None and on.root() is shared for on in found)
-    if joined and node.op not in ONLY_RESULT:
+    is_shared = all(quant_spec is not None and quant_spec.root() is shared for quant_spec in ranges)
+    if is_shared and node.op not in ONLY_RESULT:
         state.range_of[node.output] = shared
     else:
         state.quantize(node.output, shared)
-        node.output_range = shared if None in found else None
+        node.output_range = shared if None in ranges else None
 
 
-def _holds_rows(tensor: Tensor) -> bool:
-    """Whether the tensor holds rows of an embedding, moved or not."""
+def _holds_embedding_rows(tensor: Tensor) -> bool:
+    """Whether the tensor holds rows of an embedding, possibly moved."""
     while tensor.node.op in SAME_SCALE and tensor.node.op != "embedding":
         tensor = next((each for each in tensor.node.inputs if not is_fixed(each)), tensor.node.inputs[0])
     return tensor.node.op == "embedding"
 
 
-def _join(state: Placement, node: Node) -> None:
-    """All operands on the range of the last one, which an op may prescribe."""
+def _share_last_range(state: Placement, node: Node) -> None:
+    """Merge the ranges of all operands into that of the last one, which an op may prescribe."""
     target = state.range_of[node.inputs[-1]].root()
     for tensor in node.inputs[:-1]:
         if state.range_of[tensor].root() is not target:
@@ -70,22 +77,22 @@ def _join(state: Placement, node: Node) -> None:
     state.range_of[node.output] = target
 
 
-def share_between_steps(state: Placement) -> None:
-    """One range for all time steps of an unrolled layer.
+def share_between_time_steps(state: Placement) -> None:
+    """One range per op for all time steps of an unrolled layer.
 
-    Each step alone shows calibration a fraction of what the op computes, and the layer's weights are the same in all.
+    One time step shows calibration a fraction of what the op computes, and the layer's weights are the same in all.
     """
     first: dict[tuple | int, Range] = {}
-    for on in state.ranges:
-        root = on.root()
-        if root.step:
-            shared = first.setdefault(_same_in_all_steps(root), root)
+    for quant_spec in state.ranges:
+        root = quant_spec.root()
+        if root.time_step_key:
+            shared = first.setdefault(_time_step_identity(root), root)
             if shared is not root and shared.root() is not root:
                 merge(root, shared.root())
 
 
-def _same_in_all_steps(on: Range | None) -> tuple | int:
-    """What ranges have in common that are, or will be, one."""
-    if on is None or not on.root().step:
-        return id(on and on.root())
-    return (on.root().step, on.root().fixed, on.root().masked)
+def _time_step_identity(quant_spec: Range | None) -> tuple | int:
+    """A key that is equal for ranges that are, or will be, merged."""
+    if quant_spec is None or not quant_spec.root().time_step_key:
+        return id(quant_spec and quant_spec.root())
+    return (quant_spec.root().time_step_key, quant_spec.root().fixed, quant_spec.root().masked)

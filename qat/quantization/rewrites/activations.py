@@ -72,7 +72,7 @@ def _tanh_gate(tensor: Tensor) -> Tensor | None:
 
 def gelu(graph: Graph) -> None:
     """x * Phi(x), exact or by tanh (Hendrycks & Gimpel 2016), a LUT kernel in TFLite."""
-    for node in graph.of("mul"):
+    for node in graph.nodes_of("mul"):
         for approximate, gate in ((False, _erf_gate), (True, _tanh_gate)):
             x = _gelu_input(node, gate) if node in graph.nodes else None
             if x is not None:
@@ -89,7 +89,7 @@ def _negated(tensor: Tensor) -> Tensor | None:
 
 def prelu(graph: Graph) -> None:
     """relu(x) - alpha * relu(-x), one alpha a channel (He et al. 2015)."""
-    for node in graph.of("add"):
+    for node in graph.nodes_of("add"):
         for positive, negative in (node.inputs, node.inputs[::-1]):
             _try_prelu(graph, node, positive, negative)
 
@@ -102,14 +102,14 @@ def _try_prelu(graph: Graph, node: Node, positive: Tensor, negative: Tensor) -> 
     if slope is None or folded.node.op != "relu" or _negated(folded.node.inputs[0]) is not x:
         return
     build = Builder(graph, node)
-    alpha = build.fixed(Weight.computed("neg", slope.node.weights["value"]))
+    alpha = build.fixed(Weight.compute("neg", slope.node.weights["value"]))
     build.add("prelu", x, alpha, shape=node.output.shape)
     build.replace()
 
 
 def leaky_maximum(graph: Graph) -> None:
     """max(x, a x) with 0 < a < 1 is a leaky ReLU."""
-    for node in graph.of("maximum"):
+    for node in graph.nodes_of("maximum"):
         for x, scaled in (node.inputs, node.inputs[::-1]):
             if is_fixed(x) or scaled.node.op != "mul" or operand(scaled.node, fixed=False) is not x:
                 continue
@@ -122,7 +122,7 @@ def leaky_maximum(graph: Graph) -> None:
 
 def slope_relu(graph: Graph) -> None:
     """relu(x) - a * relu(-x) with one constant slope, which Keras' ReLU(negative_slope=a) makes."""
-    for node in graph.of("sub"):
+    for node in graph.nodes_of("sub"):
         positive, scaled = node.inputs
         if positive.node.op != "relu" or scaled.node.op != "mul" or operand(scaled.node, fixed=True) is None:
             continue
@@ -136,7 +136,7 @@ def slope_relu(graph: Graph) -> None:
 
 def relu_times_sixth(graph: Graph) -> None:
     """x * relu6(x + 3) / 6: the gate is scaled first, so that each product stays in a quantized range."""
-    for node in graph.of("mul"):
+    for node in graph.nodes_of("mul"):
         sixth = operand(node, fixed=True)
         if sixth is None or not _near(scalar_of(sixth), 1 / 6):
             continue

@@ -63,7 +63,7 @@ UNARY: dict[str, Callable[[Builder, Tensor], object]] = {
 
 def unary(graph: Graph) -> None:
     """Elu, Selu, Softplus, Softsign, Square, Neg and their like."""
-    for node in graph.of(*UNARY):
+    for node in graph.nodes_of(*UNARY):
         build = Builder(graph, node)
         UNARY[node.op](build, node.inputs[0])
         build.replace()
@@ -71,13 +71,13 @@ def unary(graph: Graph) -> None:
 
 def chosen_by_mask(graph: Graph) -> None:
     """x * cast(condition) chooses between x and 0; a condition cast alone, between 1 and 0."""
-    for node in graph.of("mul"):
+    for node in graph.nodes_of("mul"):
         for mask, x in (node.inputs, node.inputs[::-1]):
             if _is_condition(mask) and node in graph.nodes:
                 build = Builder(graph, node)
                 build.add("select", mask.node.inputs[0], x, 0.0, shape=node.output.shape)
                 build.replace()
-    for node in graph.of("cast"):
+    for node in graph.nodes_of("cast"):
         if _is_condition(node.output) and any(node.output in reader.inputs for reader in graph.nodes):
             build = Builder(graph, node)
             build.add("select", node.inputs[0], 1.0, 0.0, shape=node.output.shape)
@@ -91,7 +91,7 @@ def _is_condition(tensor: Tensor) -> bool:
 
 def comparison_for_equality(graph: Graph) -> None:
     """x != y of real numbers as |x - y| > 0: GREATER compares codes, NOT_EQUAL would stay in float."""
-    for node in graph.of("equal", "not_equal"):
+    for node in graph.nodes_of("equal", "not_equal"):
         if node.inputs[0].dtype != "float32":
             continue
         x, y = node.inputs
@@ -104,7 +104,7 @@ def comparison_for_equality(graph: Graph) -> None:
 
 def without_empty_parts(graph: Graph) -> None:
     """A split leaves out parts of no size, which a converter cannot quantize."""
-    for node in graph.of("split"):
+    for node in graph.nodes_of("split"):
         sizes = node.attrs["sizes"]
         if 0 in sizes:
             kept = [at for at, size in enumerate(sizes) if size]
@@ -114,7 +114,7 @@ def without_empty_parts(graph: Graph) -> None:
 
 def reversal(graph: Graph) -> None:
     """A reversed axis is a slice with the stride -1, whose kernel takes integers."""
-    for node in graph.of("reverse"):
+    for node in graph.nodes_of("reverse"):
         rank = node.inputs[0].rank
         every = (1 << rank) - 1
         turned = {axis % rank for axis in node.attrs["axis"]}
@@ -136,7 +136,7 @@ def reversal(graph: Graph) -> None:
 
 def square_of_difference(graph: Graph) -> None:
     """(x - y) * (x - y) is one op, rounded once; where x - y is read elsewhere too, it stays."""
-    for node in graph.of("mul"):
+    for node in graph.nodes_of("mul"):
         x, y = node.inputs
         between = x.node
         if x is not y or between.op != "sub" or x in graph.outputs or any(map(is_fixed, between.inputs)):
@@ -149,7 +149,7 @@ def square_of_difference(graph: Graph) -> None:
 
 def power(graph: Graph) -> None:
     """Whole powers become products, halves become roots; other exponents have no integer kernel."""
-    for node in graph.of("tf:Pow"):
+    for node in graph.nodes_of("tf:Pow"):
         exponent = scalar_of(node.inputs[1]) if is_fixed(node.inputs[1]) else None
         if exponent not in (1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0):
             continue
@@ -167,7 +167,7 @@ def power(graph: Graph) -> None:
 
 def sum_with_itself(graph: Graph) -> None:
     """x + x as 2 x: the converter exchanges a sum and a reshape of both operands, and loses the range between."""
-    for node in graph.of("add"):
+    for node in graph.nodes_of("add"):
         x, y = node.inputs
         if x is y and not is_fixed(x):
             build = Builder(graph, node)
@@ -177,7 +177,7 @@ def sum_with_itself(graph: Graph) -> None:
 
 def sum_of_many(graph: Graph) -> None:
     """AddN as a chain of two-operand additions."""
-    for node in graph.of("tf:AddN"):
+    for node in graph.nodes_of("tf:AddN"):
         build = Builder(graph, node)
         total = node.inputs[0]
         for tensor in node.inputs[1:]:
@@ -187,7 +187,7 @@ def sum_of_many(graph: Graph) -> None:
 
 def division_by_constant(graph: Graph) -> None:
     """x / c as x * (1 / c)."""
-    for node in graph.of("div"):
+    for node in graph.nodes_of("div"):
         value = constant_of(node.inputs[1])
         if value is not None and value.dtype.kind == "f" and np.all(value != 0):
             build = Builder(graph, node)
@@ -197,7 +197,7 @@ def division_by_constant(graph: Graph) -> None:
 
 def division_by_root(graph: Graph) -> None:
     """x / sqrt(y) as x * rsqrt(y): LiteRT's int8 SQRT drops what is behind the point."""
-    for node in graph.of("div"):
+    for node in graph.nodes_of("div"):
         x, root = node.inputs
         if root.node.op == "sqrt":
             build = Builder(graph, node)
@@ -213,7 +213,7 @@ def division_by_positive(graph: Graph) -> None:
     LiteRT's int8 DIV answers with the wrong end of the range for some codes (a numerator of code -1 under a denominator
     beyond 127 gives -127), and where the denominator's code is a power of two it is off by one or two.
     """
-    for node in graph.of("div"):
+    for node in graph.nodes_of("div"):
         x, y = node.inputs
         if not is_fixed(y) and _at_least(y) > 0:
             build = Builder(graph, node)
@@ -247,7 +247,7 @@ def _at_least(tensor: Tensor) -> float:
 
 def subtraction_of_constant(graph: Graph) -> None:
     """x - c as x + (-c), so that it can become a bias."""
-    for node in graph.of("sub"):
+    for node in graph.nodes_of("sub"):
         value = constant_of(node.inputs[1])
         if value is not None and value.dtype.kind == "f" and not is_fixed(node.inputs[0]):
             build = Builder(graph, node)
@@ -270,11 +270,11 @@ def _clamp(graph: Graph, node: Node, x: Tensor, low: float, high: float) -> None
 
 def clip(graph: Graph) -> None:
     """min(max(x, low), high) as relu, relu6, or a saturation to [low, high]."""
-    for node in graph.of("tf:ClipByValue"):
+    for node in graph.nodes_of("tf:ClipByValue"):
         low, high = scalar_of(node.inputs[1]), scalar_of(node.inputs[2])
         if low is not None and high is not None:
             _clamp(graph, node, node.inputs[0], low, high)
-    for node in graph.of("minimum", "maximum"):
+    for node in graph.nodes_of("minimum", "maximum"):
         _clip_pair(graph, node)
 
 
@@ -309,7 +309,7 @@ def fold_constants(graph: Graph) -> None:
 def _fold(graph: Graph, node: Node) -> None:
     folded = []
     for old, weight in zip(node.outputs, computed(node), strict=True):
-        new = graph.fixed(Weight(weight.value) if _times_zero(node) else weight, node.name, node.layer)
+        new = graph.make_fixed(Weight(weight.value) if _times_zero(node) else weight, node.name, node.layer)
         graph.replace(old, new.output)
         folded.append(new)
     at = graph.nodes.index(node)
@@ -320,9 +320,9 @@ def computed(node: Node) -> list[Weight]:
     """The results of a node that reads constants and variables alone."""
     operands = [tensor.node.weights["value"] for tensor in node.inputs]
     if not node.weights:
-        return Weight.all_computed(node.op, operands, node.attrs)
+        return Weight.compute_all(node.op, operands, node.attrs)
     word, attrs = node.op, {"names": list(node.weights), "attrs": node.attrs}
-    return Weight.all_computed(word, [*operands, *node.weights.values()], attrs)
+    return Weight.compute_all(word, [*operands, *node.weights.values()], attrs)
 
 
 def _times_zero(node: Node) -> bool:
@@ -333,7 +333,7 @@ def _times_zero(node: Node) -> bool:
 
 def neutral(graph: Graph) -> None:
     """x + 0, x * 1, casts to the same type, slices and reshapes that change nothing."""
-    for node in graph.of("add", "mul"):
+    for node in graph.nodes_of("add", "mul"):
         fixed = operand(node, fixed=True)
         if fixed is None or fixed.node.op != "const":
             continue
@@ -342,6 +342,6 @@ def neutral(graph: Graph) -> None:
         if scalar_of(fixed) == unit and x.shape == node.output.shape:
             graph.replace(node.output, x)
             graph.nodes.remove(node)
-    for node in graph.of("cast", "reshape", "identity"):
+    for node in graph.nodes_of("cast", "reshape", "identity"):
         if node.inputs[0].shape == node.output.shape and node.inputs[0].dtype == node.output.dtype:
             graph.bypass(node)

@@ -80,7 +80,7 @@ class Builder:
         return self._placed(made)
 
     def _placed(self, node: Node) -> Tensor:
-        node.step = f"{self.origin.step}/{len(self.nodes)}" if self.origin.step else ""
+        node.time_step_key = f"{self.origin.time_step_key}/{len(self.nodes)}" if self.origin.time_step_key else ""
         self.nodes.append(node)
         return node.output
 
@@ -95,7 +95,7 @@ class Builder:
     def fixed(self, weight: Weight) -> Tensor:
         """A constant, or what is computed from variables, as a tensor."""
         op = "const" if weight.source is None else "variable"
-        return self._placed(self.graph.fixed(weight, f"{self.origin.name}/{op}", self._layer()))
+        return self._placed(self.graph.make_fixed(weight, f"{self.origin.name}/{op}", self._layer()))
 
     def reshape(self, x: Tensor, shape: tuple[int | None, ...]) -> Tensor:
         node = self.graph.make(

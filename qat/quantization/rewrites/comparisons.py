@@ -24,7 +24,7 @@ WANTED = 32.0
 
 def chosen_extremes(graph: Graph) -> None:
     """where(x > y, x, y) is a maximum, where(x > c, c, x) a minimum: of these only the result has to be in range."""
-    for node in graph.of("select"):
+    for node in graph.nodes_of("select"):
         question, *chosen = node.inputs
         if question.node.op not in COMPARISONS or question.shape != node.output.shape:
             continue
@@ -45,7 +45,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 def scale_comparisons(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
     """a > b as k a > k b, with a power of two for k, where the operands' span on `batches` asks for it."""
-    compared = [node for node in graph.of(*COMPARISONS) if _is_between_numbers(node)]
+    compared = [node for node in graph.nodes_of(*COMPARISONS) if _is_between_numbers(node)]
     if not compared:
         return
     spans = _spans(graph, [tensor for node in compared for tensor in node.inputs], batches)

@@ -13,7 +13,7 @@ from qat.quantization.rewrites.builder import Builder, is_fixed
 
 def einsum_dense(graph: Graph) -> None:
     """A contraction of trailing axes with a kernel is a dense layer between two reshapes."""
-    for node in graph.of("einsum_dense"):
+    for node in graph.nodes_of("einsum_dense"):
         build = Builder(graph, node)
         x, count = node.inputs[0], node.attrs["contracted"]
         kernel = node.weights["kernel"]
@@ -21,9 +21,9 @@ def einsum_dense(graph: Graph) -> None:
         flat = build.reshape(x, (*x.shape[: x.rank - count], inner)) if count > 1 else x
         units = int(np.prod(kernel.value.shape[count:]))
         y = build.add("dense", flat, shape=(*flat.shape[:-1], units))
-        y.node.weights["kernel"] = kernel.reshaped(inner, units)
+        y.node.weights["kernel"] = kernel.reshape(inner, units)
         if "bias" in node.weights:
-            y.node.weights["bias"] = node.weights["bias"].spread(*kernel.value.shape[count:]).reshaped(units)
+            y.node.weights["bias"] = node.weights["bias"].broadcast(*kernel.value.shape[count:]).reshape(units)
         build.reshape(y, node.output.shape)
         build.replace()
 
@@ -63,7 +63,7 @@ class _Labels:
 
 def einsum(graph: Graph) -> None:
     """An Einsum of one or two. What it does to one operand alone, a diagonal or a sum, is done first."""
-    for node in graph.of("tf:Einsum"):
+    for node in graph.nodes_of("tf:Einsum"):
         left, _, out = _spelled_out(node).partition("->")
         if "." in left or len(set(out)) != len(out):
             continue
@@ -147,7 +147,7 @@ def _by_dense(graph: Graph, node: Node, labels: _Labels) -> None:
         x = build.reshape(x, (*labels.sizes(labels.rows), inner))
     y = build.add("dense", x, shape=(*labels.sizes(labels.rows), units))
     order = [labels.b.index(label) for label in labels.summed + labels.columns]
-    y.node.weights["kernel"] = kernel.transposed(order).reshaped(inner, units)
+    y.node.weights["kernel"] = kernel.transpose(order).reshape(inner, units)
     _in_order(build, y, labels, labels.rows + labels.columns, whole=len(labels.columns) == 1)
 
 

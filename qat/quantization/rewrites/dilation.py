@@ -8,7 +8,7 @@ from qat.quantization.rewrites.builder import Builder
 
 def dilated_convolution(graph: Graph) -> None:
     """One convolution with dilations, and with SAME padding where that is what was padded."""
-    for node in graph.of("batch_to_space"):
+    for node in graph.nodes_of("batch_to_space"):
         convolution = _skip_reshape(node.inputs[0]).node
         if convolution.op not in ("conv2d", "depthwise_conv2d") or convolution.attrs["padding"] != "VALID":
             continue

@@ -64,7 +64,7 @@ def _uses(graph: Graph) -> Counter:
 def bias(graph: Graph) -> None:
     """A vector added to a linear op's channels is its bias; behind a layer that is called twice, a variable is."""
     uses = _uses(graph)
-    for node in graph.of("add"):
+    for node in graph.nodes_of("add"):
         fixed = operand(node, fixed=True)
         if fixed is None:
             continue
@@ -77,18 +77,18 @@ def bias(graph: Graph) -> None:
             continue
         if uses[linear.weights["kernel"].key] < 2 or (weight.key is not None and "bias" not in linear.weights):
             _add_bias(linear, weight, x.shape[-1])
-            graph.take_in(linear, node)
+            graph.fuse_into(linear, node)
 
 
 def _add_bias(linear: Node, weight: Weight, channels: int) -> None:
     added = _along_channels(weight, channels)
     old = linear.weights.get("bias")
-    linear.weights["bias"] = added if old is None else old.plus(added)
+    linear.weights["bias"] = added if old is None else old.add(added)
 
 
 def _along_channels(weight: Weight, channels: int) -> Weight:
     """One number a channel: [channels]."""
-    return weight.reshaped(weight.value.size).spread(channels)
+    return weight.reshape(weight.value.size).broadcast(channels)
 
 
 def factor(graph: Graph) -> None:
@@ -100,7 +100,7 @@ def factor(graph: Graph) -> None:
     it would be beyond 32 bits on the bias' grid.
     """
     uses = _uses(graph)
-    for node in graph.of("mul"):
+    for node in graph.nodes_of("mul"):
         fixed = operand(node, fixed=True)
         x = operand(node, fixed=False) if fixed is not None else None
         if x is None or x.node.op not in LINEAR or only_reader(graph, x) is not node:
@@ -111,7 +111,7 @@ def factor(graph: Graph) -> None:
         shared = max(uses[linear.weights["kernel"].key], uses[weight.key]) > 1
         if "mean" not in linear.weights and not shared:
             _multiply(linear, weight, x.shape[-1])
-            graph.take_in(linear, node)
+            graph.fuse_into(linear, node)
 
 
 def _multiply(linear: Node, weight: Weight, channels: int) -> None:
@@ -122,7 +122,7 @@ def _multiply(linear: Node, weight: Weight, channels: int) -> None:
 
 def bias_of_sum(graph: Graph) -> None:
     """A vector added to the sum of two linear ops (a recurrent cell) goes to the first: one rounding less."""
-    for node in graph.of("add"):
+    for node in graph.nodes_of("add"):
         fixed = operand(node, fixed=True)
         total = operand(node, fixed=False).node if fixed is not None else None
         if total is None or total.op != "add" or only_reader(graph, total.output) is not node:
@@ -134,7 +134,7 @@ def bias_of_sum(graph: Graph) -> None:
                 moved = graph.make(
                     "add", f"{node.name}/bias", [tensor, fixed], shape=tensor.shape, layer=tensor.node.layer
                 )
-                moved.step = node.step
+                moved.time_step_key = node.time_step_key
                 graph.nodes.remove(total)
                 graph.insert_before(node, moved, total)
                 total.inputs[at] = moved.output
@@ -183,7 +183,7 @@ def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
     is_output = any(tensor is last.output for tensor in graph.outputs)
     if not offset.any() and foldable and readers and not is_output:
         for node in readers:
-            node.weights["kernel"] = node.weights["kernel"].times(scale.astype(np.float32)[None, None, :, None])
+            node.weights["kernel"] = node.weights["kernel"].multiply(scale.astype(np.float32)[None, None, :, None])
         graph.replace(last.output, entry.output)
     else:
         build = Builder(graph, last)
@@ -194,7 +194,7 @@ def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
 
 def dense_on_two_axes(graph: Graph) -> None:
     """A dense layer on more axes works on rows: reshape, dense, reshape back."""
-    for node in graph.of("dense"):
+    for node in graph.nodes_of("dense"):
         x = node.inputs[0]
         if x.rank == 2:
             continue
@@ -208,7 +208,7 @@ def dense_on_two_axes(graph: Graph) -> None:
 
 def elementwise_before_reshapes(graph: Graph) -> None:
     """reshape(a) + reshape(b) is reshape(a + b), as the converter has it: the scale stands behind the sum."""
-    for node in graph.of("add", "sub", "mul"):
+    for node in graph.nodes_of("add", "sub", "mul"):
         first, second = (tensor.node for tensor in node.inputs)
         if first is second or first.op != "reshape" or second.op != "reshape":
             continue
@@ -223,7 +223,7 @@ def elementwise_before_reshapes(graph: Graph) -> None:
 
 def merge_reshapes(graph: Graph) -> None:
     """A reshape of a reshape is one reshape."""
-    for node in graph.of("reshape"):
+    for node in graph.nodes_of("reshape"):
         source = node.inputs[0].node
         if source.op == "reshape" and node.attrs["shape"].count(-1) <= 1:
             node.inputs = list(source.inputs)

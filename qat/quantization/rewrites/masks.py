@@ -15,7 +15,7 @@ MOVES = ("reshape", "strided_slice", "transpose", "tile")
 
 def casts_through_moves(graph: Graph) -> None:
     """real(move(integer(condition))) is real(move(condition))."""
-    for node in graph.of("cast"):
+    for node in graph.nodes_of("cast"):
         if node.inputs[0].dtype == "bool" or node.output.dtype not in ("float32", "int32", "int64"):
             continue
         path, tensor = [], node.inputs[0]
@@ -36,8 +36,8 @@ def through_selection(graph: Graph) -> None:
     numbers, it moves m instead."""
     changed = True
     while changed:
-        changed = any(_push(graph, node) for node in graph.of("add", "sub", "mul"))
-        changed |= any(_move(graph, node) for node in graph.of(*MOVES))
+        changed = any(_push(graph, node) for node in graph.nodes_of("add", "sub", "mul"))
+        changed |= any(_move(graph, node) for node in graph.nodes_of(*MOVES))
 
 
 def _move(graph: Graph, node: Node) -> bool:
@@ -77,7 +77,7 @@ def _push(graph: Graph, node: Node) -> bool:
 
 def additive_mask(graph: Graph) -> None:
     """x + (0 or -1e9) keeps x or hides it; the hidden ones take no part in the range (see `ranges`)."""
-    for node in graph.of("add", "sub"):
+    for node in graph.nodes_of("add", "sub"):
         for x, mask in (node.inputs, node.inputs[::-1]):
             sign = -1.0 if node.op == "sub" else 1.0
             if is_fixed(x) or node not in graph.nodes or (node.op == "sub" and mask is not node.inputs[1]):
@@ -95,7 +95,7 @@ def _kept(build: Builder, mask: Tensor, sign: float) -> Tensor | None:
     if value is not None and value.dtype == np.float32 and value.size > 1:
         value = sign * value
         if np.all((value == 0) | (value <= MASKED_BELOW)) and not np.all(value == 0):
-            kept = build.graph.constant(value == 0, f"{build.origin.name}/kept", build.origin.layer)
+            kept = build.graph.make_constant(value == 0, f"{build.origin.name}/kept", build.origin.layer)
             build.nodes.append(kept)
             return kept.output
     if mask.node.op != "select" or any(scalar_of(tensor) is None for tensor in mask.node.inputs[1:]):

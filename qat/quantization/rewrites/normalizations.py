@@ -20,13 +20,13 @@ def _normalized(build: Builder, x: Tensor, axes: list[int], epsilon: float) -> T
 def _scaled(build: Builder, x: Tensor, node: Node, shape: tuple[int, ...]) -> Tensor:
     for op, name in (("mul", "gamma"), ("add", "beta")):
         if name in node.weights:
-            x = build.add(op, x, build.fixed(node.weights[name].reshaped(*shape)))
+            x = build.add(op, x, build.fixed(node.weights[name].reshape(*shape)))
     return x
 
 
 def layer_norm(graph: Graph) -> None:
     """(x - mean) * rsqrt(var + eps) * gamma + beta, step by step (Ba et al. 2016)."""
-    for node in graph.of("layer_norm"):
+    for node in graph.nodes_of("layer_norm"):
         build = Builder(graph, node)
         x = _normalized(build, node.inputs[0], node.attrs["axes"], node.attrs["epsilon"])
         sizes = tuple(x.shape[axis] for axis in node.attrs["axes"])
@@ -36,7 +36,7 @@ def layer_norm(graph: Graph) -> None:
 
 def group_norm(graph: Graph) -> None:
     """As layer_norm, over the positions and the channels of a group (Wu & He 2018)."""
-    for node in graph.of("group_norm"):
+    for node in graph.nodes_of("group_norm"):
         build = Builder(graph, node)
         x, groups = node.inputs[0], node.attrs["groups"]
         channels, positions = x.shape[-1], int(np.prod(x.shape[1:-1]))
@@ -48,7 +48,7 @@ def group_norm(graph: Graph) -> None:
 
 def l2_normalize(graph: Graph) -> None:
     """x * rsqrt(max(sum(x^2), epsilon)) over the last axis has a kernel of its own."""
-    for node in graph.of("mul"):
+    for node in graph.nodes_of("mul"):
         for x, root in (node.inputs, node.inputs[::-1]):
             epsilon = _epsilon_of_norm(x, root)
             if epsilon is not None and node in graph.nodes:
@@ -71,18 +71,18 @@ def _epsilon_of_norm(x: Tensor, root: Tensor) -> float | None:
 
 def attach_batch_norm(graph: Graph) -> None:
     """BatchNormalization right after a linear op becomes part of it: its scale folds into the kernel, per channel."""
-    for node in graph.of("batch_norm"):
+    for node in graph.nodes_of("batch_norm"):
         linear = node.inputs[0].node
         if linear.op not in LINEAR or "mean" in linear.weights or only_reader(graph, linear.output) is not node:
             continue
         linear.weights |= {name: node.weights[name] for name in BN_WEIGHTS if name in node.weights}
         linear.attrs["norm"] = {name: node.attrs[name] for name in NORM}
-        graph.take_in(linear, node)
+        graph.fuse_into(linear, node)
 
 
 def stand_alone_batch_norm(graph: Graph) -> None:
     """BatchNormalization after anything else is carried by a 1x1 depthwise convolution with a kernel of ones."""
-    for node in graph.of("batch_norm"):
+    for node in graph.nodes_of("batch_norm"):
         build = Builder(graph, node)
         x = node.inputs[0]
         channels = x.shape[-1]

@@ -11,7 +11,7 @@ def parts_that_nobody_reads(graph: Graph) -> None:
     """A split or an unpacking of which only some parts are read becomes slices: a part that leads nowhere gets no
     scale from the converter, and the op would stay in float."""
     readers = graph.consumers()
-    for node in graph.of("split", "unpack"):
+    for node in graph.nodes_of("split", "unpack"):
         read = [tensor for tensor in node.outputs if tensor in readers or tensor in graph.outputs]
         if len(read) < len(node.outputs):
             for tensor in read:

@@ -30,7 +30,7 @@ def _padded(node: Node) -> bool:
 
 def average_of_everything(graph: Graph) -> None:
     """A window as large as the image is a mean."""
-    for node in graph.of("avg_pool"):
+    for node in graph.nodes_of("avg_pool"):
         if list(node.inputs[0].shape[1:3]) == list(node.attrs["ksize"]) and list(node.output.shape[1:3]) == [1, 1]:
             build = Builder(graph, node)
             build.mean(node.inputs[0], [1, 2])
@@ -39,7 +39,7 @@ def average_of_everything(graph: Graph) -> None:
 
 def average_by_depthwise(graph: Graph) -> None:
     """Windows without padding: a depthwise convolution whose kernel is the same everywhere."""
-    for node in graph.of("avg_pool"):
+    for node in graph.nodes_of("avg_pool"):
         window = node.attrs["ksize"]
         if _padded(node) or np.prod(window) > LARGEST_WINDOW or node.attrs["strides"][0] != node.attrs["strides"][1]:
             continue
@@ -53,7 +53,7 @@ def average_by_depthwise(graph: Graph) -> None:
 
 def activation_before_max_pool(graph: Graph) -> None:
     """The largest of what a ReLU makes is what it makes of the largest."""
-    for pool in reversed(list(graph.of("max_pool"))):
+    for pool in reversed(list(graph.nodes_of("max_pool"))):
         activation, x = only_reader(graph, pool.output), pool.inputs[0]
         while activation is not None and activation.op == "reshape":  # of one-dimensional pooling
             activation = only_reader(graph, activation.output)

@@ -37,7 +37,7 @@ def join_gates(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
     """Rewrite every unrolled cell whose steps have this form; `batches` tell how large x and the state are."""
     for steps in _cells(graph):
         scale = _scale(graph, steps, batches)
-        first = [node for node in graph.of("dense") if _begins(graph, node, steps)]
+        first = [node for node in graph.nodes_of("dense") if _begins(graph, node, steps)]
         scaled: dict[Tensor, Tensor] = {}
         for node in first:
             _rewrite_first(graph, node, steps[0], _scaled(graph, node, scale, scaled), scale)
@@ -50,10 +50,10 @@ def join_gates(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
 def parts_by_slices(graph: Graph) -> None:
     """Beside an LSTM the file's batch is 1, and there the converter leaves the split of a GRU's first step in float,
     whose state is a constant then; slices it takes."""
-    if not any(graph.of("lstm")):
+    if not any(graph.nodes_of("lstm")):
         return
-    for node in graph.of("split"):
-        for part in node.outputs if node.step else []:
+    for node in graph.nodes_of("split"):
+        for part in node.outputs if node.time_step_key else []:
             slice_part(graph, node, part)
     graph.prune()
     graph.sort()
@@ -64,7 +64,7 @@ def dropout_by_mask(graph: Graph) -> None:
 
     A first state of zeros stays what it is, a constant of one row.
     """
-    for node in graph.of("mul"):
+    for node in graph.nodes_of("mul"):
         for x, mask in (node.inputs, node.inputs[::-1]):
             if mask.node.op != "dropout_mask" or node not in graph.nodes:
                 continue
@@ -79,7 +79,7 @@ def dropout_by_mask(graph: Graph) -> None:
 def clamp_of_state(graph: Graph) -> None:
     """What clips an LSTM's output does so by ops of its own: the kernel reads its output again, unclipped, and so the
     clamp's bounds cannot be the range."""
-    for node in graph.of("clamp"):
+    for node in graph.nodes_of("clamp"):
         x = node.inputs[0]
         while x.node.op in SAME_SCALE and x.node.inputs:
             x = x.node.inputs[0]
@@ -96,8 +96,8 @@ def carry_codes(graph: Graph, spans: dict[Range, tuple[float, float]]) -> dict[R
     Otherwise it would be rounded twice.
     """
     changed = dict(spans)
-    for node in reversed(list(graph.of("mul"))):  # a layer's x may be the state of the layer before
-        if node.joins and node.input_ranges[0] is not None:
+    for node in reversed(list(graph.nodes_of("mul"))):  # a layer's x may be the state of the layer before
+        if node.shares_range and node.input_ranges[0] is not None:
             source, target = node.input_ranges[0].root(), node.output_range.root()
             if source.fixed is None and not source.masked:
                 factor = scalar_of(node.inputs[1])
@@ -108,7 +108,7 @@ def carry_codes(graph: Graph, spans: dict[Range, tuple[float, float]]) -> dict[R
 def _cells(graph: Graph) -> list[list[_Step]]:
     """The steps of each cell: those that share both kernels."""
     cells: dict[tuple, list[_Step]] = {}
-    for node in graph.of("add"):
+    for node in graph.nodes_of("add"):
         step = _step(graph, node)
         if step is not None:
             keys = (step.of_x.weights["kernel"].key, step.of_state.weights["kernel"].key)
@@ -118,7 +118,9 @@ def _cells(graph: Graph) -> list[list[_Step]]:
 
 def _step(graph: Graph, node: Node) -> _Step | None:
     sides = [tensor.node for tensor in node.inputs]
-    if not node.step or any(side.op != "dense" or only_reader(graph, side.output) is not node for side in sides):
+    if not node.time_step_key or any(
+        side.op != "dense" or only_reader(graph, side.output) is not node for side in sides
+    ):
         return None
     if any(side.weights["kernel"].key is None or "norm" in side.attrs for side in sides):
         return None
@@ -169,11 +171,11 @@ def _scaled(graph: Graph, of_x: Node, scale: float, made: dict[Tensor, Tensor]) 
     if source not in made:
         build = Builder(graph, x.node)
         made[source] = build.add("mul", source, scale, shape=source.shape, dtype="float32")
-        build.nodes[-1].joins = True
+        build.nodes[-1].shares_range = True
         parted = build.nodes
         if x.node.op == "unpack":
             again = graph.make("unpack", f"{x.node.name}/scaled", [made[source]], shape=x.shape, attrs=x.node.attrs)
-            again.layer, again.step = x.node.layer, x.node.step
+            again.layer, again.time_step_key = x.node.layer, x.node.time_step_key
             again.outputs = [Tensor(again, i, t.shape, t.dtype) for i, t in enumerate(x.node.outputs)]
             parted = [*parted, again]
             made.update(zip(x.node.outputs, again.outputs, strict=True))
@@ -196,7 +198,7 @@ def _rewrite(graph: Graph, step: _Step, x: Tensor, scale: float) -> None:
     state = step.of_state.inputs[0]
     build = Builder(graph, step.total)
     both = build.add("concat", x, state, shape=(*x.shape[:-1], x.shape[-1] + state.shape[-1]), axis=len(x.shape) - 1)
-    build.nodes[-1].joins = True
+    build.nodes[-1].shares_range = True
     _products(graph, build, step, both, scale)
 
 
@@ -211,12 +213,12 @@ def _products(graph: Graph, build: Builder, step: _Step, both: Tensor, scale: fl
     at = graph.nodes.index(step.total)
     nodes = list(build.nodes)
     for gate, (end, size, old) in enumerate(zip(ends, sizes, replaced, strict=True)):
-        weights = {"kernel": kernel.columns(end - size, end)}
+        weights = {"kernel": kernel.slice_columns(end - size, end)}
         if bias is not None:
-            weights["bias"] = bias.columns(end - size, end)
+            weights["bias"] = bias.slice_columns(end - size, end)
         name = f"{step.total.name}/gate_{gate}"
         product = graph.make("dense", name, [both], shape=old.shape, weights=weights, layer=step.total.layer)
-        product.step = f"{step.of_x.step}/gate_{gate}"
+        product.time_step_key = f"{step.of_x.time_step_key}/gate_{gate}"
         nodes.append(product)
         graph.replace(old, product.output)
     graph.nodes[at:at] = nodes
@@ -224,15 +226,15 @@ def _products(graph: Graph, build: Builder, step: _Step, both: Tensor, scale: fl
 
 def _joined(step: _Step, scale: float) -> tuple[Weight, Weight | None]:
     of_x, of_state = step.of_x.weights, step.of_state.weights
-    rows = [of_x["kernel"].times(np.float32(1.0 / scale)), of_state["kernel"]]
-    kernel = Weight.computed("concat", *rows, axis=0)
+    rows = [of_x["kernel"].multiply(np.float32(1.0 / scale)), of_state["kernel"]]
+    kernel = Weight.compute("concat", *rows, axis=0)
     sides = (of_x,) if step.of_x is step.total else (of_x, of_state)  # the first step's x W has the bias for both
     given = [weights["bias"] for weights in sides if "bias" in weights]
     if not given:
         return kernel, None
     total = given[0]
     for weight in given[1:]:
-        total = total.plus(weight)
+        total = total.add(weight)
     return kernel, total
 
 

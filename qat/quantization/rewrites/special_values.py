@@ -13,7 +13,7 @@ ALWAYS = {"tf:IsFinite": True, "tf:IsInf": False, "tf:IsNan": False}  # of the v
 
 def finite(graph: Graph) -> None:
     """Every number that a code stands for is finite: where(is_finite(x), x, 0) is x."""
-    for node in graph.of("select"):
+    for node in graph.nodes_of("select"):
         question = node.inputs[0].node
         if question.op in ALWAYS:
             chosen = node.inputs[1 if ALWAYS[question.op] else 2]
@@ -23,7 +23,7 @@ def finite(graph: Graph) -> None:
 
 def sign(graph: Graph) -> None:
     """1, 0 or -1, chosen by two comparisons."""
-    for node in graph.of("tf:Sign"):
+    for node in graph.nodes_of("tf:Sign"):
         build = Builder(graph, node)
         x = node.inputs[0]
         above = build.add("greater", x, 0.0, shape=x.shape, dtype="bool")
@@ -35,7 +35,7 @@ def sign(graph: Graph) -> None:
 
 def division_without_nan(graph: Graph) -> None:
     """x / y, and 0 where y is 0."""
-    for node in graph.of("tf:DivNoNan"):
+    for node in graph.nodes_of("tf:DivNoNan"):
         x, y = node.inputs
         if is_fixed(y) and scalar_of(y) == 0.0:
             continue
@@ -51,7 +51,7 @@ def division_without_nan(graph: Graph) -> None:
 
 def product_along_axis(graph: Graph) -> None:
     """A product of a few numbers, one factor after the other."""
-    for node in graph.of("product"):
+    for node in graph.nodes_of("product"):
         x, axes = node.inputs[0], node.attrs["axis"]
         if len(axes) != 1 or x.shape[axes[0]] is None or x.shape[axes[0]] > MOST_FACTORS:
             node.op = f"tf:Prod over more than one axis or more than {MOST_FACTORS} places"

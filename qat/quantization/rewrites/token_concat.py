@@ -13,7 +13,7 @@ def token_concat(graph: Graph) -> None:
 
     CONCATENATION does not repeat a constant over the batch; PAD and ADD have integer kernels for any batch size.
     """
-    for node in graph.of("concat"):
+    for node in graph.nodes_of("concat"):
         fixed = [is_fixed(tensor) for tensor in node.inputs]
         live = [at for at, one in enumerate(fixed) if not one]
         if not any(fixed) or not live or node.output.shape[0] is not None or node.attrs["axis"] == 0:
@@ -42,4 +42,4 @@ def _block(node: Node, live: list[int], x: Tensor) -> Weight:
     weights = [tensor.node.weights.get("value") for tensor in node.inputs]
     middle = Weight.constant(np.zeros([1, *x.shape[1:]]))
     parts = [*weights[: live[0]], middle, *weights[live[-1] + 1 :]]
-    return Weight.computed("concat", *parts, axis=int(node.attrs["axis"]))
+    return Weight.compute("concat", *parts, axis=int(node.attrs["axis"]))

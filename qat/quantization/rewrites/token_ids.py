@@ -24,7 +24,7 @@ def integer_inputs(graph: Graph) -> None:
             if readers:
                 entry.output.dtype = IDS
                 _carry(graph, readers, IDS)
-    for node in graph.of("cast"):
+    for node in graph.nodes_of("cast"):
         source = node.inputs[0]
         if node.output.dtype == "float32" and source.dtype.startswith(("int", "uint")):
             readers = _readers_of_ids(graph, node.output)
@@ -37,7 +37,7 @@ def integer_inputs(graph: Graph) -> None:
 
 def _back_at_once(graph: Graph, node: Node, source: Tensor) -> None:
     """Of a cast that others need: who casts the integers back reads them as they were."""
-    for reader in graph.of("cast"):
+    for reader in graph.nodes_of("cast"):
         if reader.inputs[0] is node.output and reader.output.dtype.startswith("int"):
             reader.inputs = [source]
             if reader.output.dtype == source.dtype:
@@ -94,6 +94,6 @@ def _whole(graph: Graph, node: Node, tensor: Tensor, dtype: str) -> Tensor:
     value = constant_of(tensor)
     if value is None:
         return tensor
-    made = graph.constant(value.astype(dtype), f"{node.name}/whole", node.layer)
+    made = graph.make_constant(value.astype(dtype), f"{node.name}/whole", node.layer)
     graph.insert_before(node, made)
     return made.output

@@ -15,7 +15,7 @@ ROOTS = {0.5: ("rsqrt",), 0.75: ("rsqrt", "sqrt"), 1.0: ("rsqrt", "rsqrt")}  # b
 def patches(graph: Graph) -> None:
     """Patches side by side, as a vision transformer takes them, are a move of blocks into channels; any others are a
     convolution whose kernel picks one number each."""
-    for node in graph.of("extract_patches"):
+    for node in graph.nodes_of("extract_patches"):
         size, strides = node.attrs["ksize"], node.attrs["strides"]
         side_by_side = size == strides and node.attrs["rates"] == [1, 1] and size[0] == size[1]
         build = Builder(graph, node)
@@ -37,7 +37,7 @@ def _refuse(node: Node, why: str) -> None:
 def local_response(graph: Graph) -> None:
     """x * (bias + alpha * sum of squares of the neighbouring channels)^-beta, for the usual beta (Krizhevsky et al.
     2012): the sum is a 1x1 convolution, the power a product of roots."""
-    for node in graph.of("local_response"):
+    for node in graph.nodes_of("local_response"):
         factors = ROOTS.get(round(node.attrs["beta"], 6))
         if factors is None:
             _refuse(node, f"with beta={node.attrs['beta']:g}")
@@ -59,7 +59,7 @@ def local_response(graph: Graph) -> None:
 
 def running_sum(graph: Graph) -> None:
     """A cumulative sum is a dense layer with a triangle of ones along its axis."""
-    for node in graph.of("running_sum"):
+    for node in graph.nodes_of("running_sum"):
         x, axis = node.inputs[0], node.attrs["axis"]
         places = x.shape[axis]
         if places is None or places > LONGEST_SUM or x.dtype != "float32":
@@ -77,7 +77,7 @@ def running_sum(graph: Graph) -> None:
 
 def roll(graph: Graph) -> None:
     """What leaves at one end comes back at the other: two slices, joined the other way round."""
-    for node in graph.of("roll"):
+    for node in graph.nodes_of("roll"):
         x, build = node.inputs[0], Builder(graph, node)
         if any(x.shape[axis] is None for axis in node.attrs["axis"]):
             _refuse(node, "over the batch")

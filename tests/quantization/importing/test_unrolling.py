@@ -121,7 +121,7 @@ def test_the_lstm_that_has_a_kernel_is_one_op_over_any_number_of_steps(options):
     with use(Limits(unrolled_ops=100)):
         graph = canonicalize(series(steps, layers.LSTM(16, **options)))
     assert blockers(graph) == []
-    assert len(list(graph.of("lstm"))) == 1
+    assert len(list(graph.nodes_of("lstm"))) == 1
     assert len(graph.nodes) < 10
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qat.quantization.kernels.requantize import fixed_point, rescaled_twice_rounded
+from qat.quantization.kernels.requantize import multiply_by_quantized_multiplier, quantize_multiplier
 
 
 def multiplied(total: int, factor: float) -> int:
@@ -25,19 +25,19 @@ def test_it_is_the_kernels_integer_arithmetic():
     random = np.random.default_rng(0)
     totals = random.integers(-20000, 20000, (500, 7))
     factors = np.array([0.5, 0.25, 0.4999, 1.7, 0.013, 3e-4, 0.1], np.float32)
-    found = rescaled_twice_rounded(tf.constant(totals, tf.float32), tf.constant(factors)).numpy()
+    found = multiply_by_quantized_multiplier(tf.constant(totals, tf.float32), tf.constant(factors)).numpy()
     expected = [[multiplied(int(t), float(f)) for t, f in zip(row, factors, strict=True)] for row in totals]
     np.testing.assert_array_equal(found, expected)
 
 
 def test_the_second_rounding_shows_with_large_factors():
     total, factor = tf.constant([[39.0]]), tf.constant([0.4995])  # 19.48: 38.96 halves, 39 halves, 19.5, 20
-    assert rescaled_twice_rounded(total, factor).numpy().item() == 20
+    assert multiply_by_quantized_multiplier(total, factor).numpy().item() == 20
     assert round(39 * 0.4995) == 19
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0**-20, 0.9999999, 3.0, 1e-6])
 def test_mantissa_and_exponent_give_the_factor_back(factor):
-    whole, shift = fixed_point(tf.constant(factor, tf.float64))
+    whole, shift = quantize_multiplier(tf.constant(factor, tf.float64))
     assert 2**30 <= float(whole) < 2**31
     assert float(whole) * 2.0 ** (float(shift) - 31) == pytest.approx(factor, rel=1e-9)

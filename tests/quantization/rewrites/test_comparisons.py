@@ -18,7 +18,7 @@ def test_the_factor_is_one_for_both_sides_and_the_function_stays(size, factor):
     graph = canonicalize(model)
     before = run(graph, [tf.constant(values) for values in rows])[0].numpy()
     scale_comparisons(graph, [rows])
-    (compared,) = graph.of("greater")
+    (compared,) = graph.nodes_of("greater")
     factors = {float(tensor.node.inputs[1].node.value) for tensor in compared.inputs if tensor.node.op == "mul"}
     assert factors == ({factor} if factor else set())
     np.testing.assert_array_equal(run(graph, [tf.constant(values) for values in rows])[0].numpy(), before)
@@ -38,6 +38,6 @@ def test_a_limit_is_multiplied_once_for_all():
     rows = np.random.default_rng(0).uniform(0, 255, (16, 8)).astype(np.float32)
     graph = canonicalize(model)
     scale_comparisons(graph, [[rows]])
-    (compared,) = graph.of("greater_equal")
+    (compared,) = graph.nodes_of("greater_equal")
     assert [tensor.node.op for tensor in compared.inputs] == ["mul", "const"]
     assert float(compared.inputs[1].node.value) == 200.0 / 8

@@ -45,12 +45,12 @@ def test_x_and_state_are_multiplied_together_and_the_function_stays(cell, option
     model = tf_keras.Model(inputs, cell(5, return_sequences=True, bias_initializer="uniform", **options)(inputs))
     series = np.random.default_rng(0).normal(size=(16, 3, 4)).astype(np.float32)
     graph = canonicalize(model)
-    before = sum(1 for _ in graph.of("dense"))
+    before = sum(1 for _ in graph.nodes_of("dense"))
     join_gates(graph, [[series]])
     gates = 4 if cell is layers.LSTM else 1
     assert before == 1 + 2 * 2  # the first step has no state
-    assert sum(1 for _ in graph.of("dense")) == 3 * gates
-    kernels = {node.weights["kernel"].key for node in graph.of("dense")}
+    assert sum(1 for _ in graph.nodes_of("dense")) == 3 * gates
+    kernels = {node.weights["kernel"].key for node in graph.nodes_of("dense")}
     assert len(kernels) == gates  # all steps train the same weights
     found = run(graph, [tf.constant(series)])[0].numpy()
     np.testing.assert_allclose(found, model.predict(series, verbose=0), rtol=1e-4, atol=1e-5)
@@ -87,6 +87,6 @@ def test_what_a_mask_hides_is_hidden_in_both_directions(layer):
 def test_the_steps_of_a_masked_layer_share_their_ranges():
     model = _masked(layers.GRU(2, return_sequences=True))
     graph = canonicalize(model)
-    states = [node for node in graph.of("select") if node.step]
+    states = [node for node in graph.nodes_of("select") if node.time_step_key]
     assert len(states) == 4
-    assert len({node.step for node in states}) == 1
+    assert len({node.time_step_key for node in states}) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.export.layer_parity import _probes, _showing
+from qat.export.layer_parity import _probes, _with_outputs
 from qat.quantization.importing.trace import nest_inputs
 from qat.quantization.keras.model import part_of
 from qat.tflite import Interpreter, read
@@ -20,7 +20,7 @@ def first_departure(model, content: bytes, inputs, *, reference_kernels: bool = 
     indices = list(dict.fromkeys(probe.index for probe in probes))
     if not probes:
         return "no layer's tensor is found in the file by its name"
-    runtime = Interpreter(_showing(content, indices), trusted=True, reference_kernels=reference_kernels)
+    runtime = Interpreter(_with_outputs(content, indices), trusted=True, reference_kernels=reference_kernels)
     held = runtime.predict_codes(runtime.quantized(list(inputs)))
     held = dict(zip(indices, held if isinstance(held, list) else [held], strict=True))
     part = part_of(model, [probe.keras for probe in probes])

@@ -11,7 +11,7 @@ from tensorflow.python.framework import ops as framework
 
 from qat.quantization.importing.import_state import Import
 from qat.quantization.ir.graph import Tensor, Weight
-from qat.quantization.ir.program import Cutter, NotCarried, Program
+from qat.quantization.ir.program import Cutter, NotExtractableError, Program
 
 FIELD = "_gradient_op_type"
 ROWS = 3  # of the batch, where two gradients are compared
@@ -31,8 +31,10 @@ def read_custom_gradient(state: Import, op: tf.Operation) -> list[Tensor]:
         return plain
     try:
         return _kept(state, op, function, count, arguments)
-    except NotCarried as reason:
-        state.graph.not_carried.append(f"layer {state.layer(op)!r}: the gradient of a tf.custom_gradient ({reason})")
+    except NotExtractableError as reason:
+        state.graph.lost_in_training.append(
+            f"layer {state.layer(op)!r}: the gradient of a tf.custom_gradient ({reason})"
+        )
         return plain
 
 
@@ -72,7 +74,7 @@ def _kept(state: Import, op: tf.Operation, function: Callable, count: int, argum
     found = cutter.inputs_of(wanted, lambda each: id(each) in made, reads=True)
     outside = [tensor for tensor in found if tensor.ref() not in places]
     if any(tensor.ref() not in state.made for tensor in outside):
-        raise NotCarried("it reads a tensor that the file does not compute")
+        raise NotExtractableError("it reads a tensor that the file does not compute")
     program = cutter.cut(wanted, [*upstream, *outside])
     if _agrees(cutter, program, results, given, gradients, outside):
         return [state.tensor(tensor) for tensor in op.inputs[: len(op.outputs)]]
@@ -85,8 +87,8 @@ def _kept(state: Import, op: tf.Operation, function: Callable, count: int, argum
     }
     nodes = [state.tensor(tensor).node for tensor in inputs]
     if all(node.op in ("const", "variable") for node in nodes):
-        weights = Weight.all_computed("custom_gradient", [node.weights["value"] for node in nodes], attrs)
-        return [state.add(state.graph.fixed(w, state.name(op), state.layer(op)))[0] for w in weights]
+        weights = Weight.compute_all("custom_gradient", [node.weights["value"] for node in nodes], attrs)
+        return [state.add(state.graph.make_fixed(w, state.name(op), state.layer(op)))[0] for w in weights]
     outputs = state.op(op, "custom_gradient", inputs, **attrs)
     node = outputs[0].node
     node.outputs = node.outputs[:count]
@@ -113,7 +115,7 @@ def _agrees(
         return False
     try:
         forward = cutter.cut([*results, *outside], given)
-    except (NotCarried, KeyError):
+    except (NotExtractableError, KeyError):
         return False
     random = np.random.default_rng(0)
     values = [tf.constant(random.normal(size=_sizes(tensor)), tensor.dtype) for tensor in given]

@@ -20,7 +20,7 @@ def filled(value: float | None) -> Importer:
         if shape is None:
             return state.op(op, f"tf:{op.type} of unknown shape", [])
         block = state.plain(np.full([size or 1 for size in shape], number, op.outputs[0].dtype.as_numpy_dtype))
-        node = state.graph.constant(block, state.name(op), state.layer(op))
+        node = state.graph.make_constant(block, state.name(op), state.layer(op))
         node.attrs["open_batch"] = None in shape
         return state.add(node)
 
@@ -97,13 +97,13 @@ def _over_batch(state: Import, op: tf.Operation) -> list[Tensor] | None:
     rest = [1 if isinstance(amount, Open) else amount for amount in amounts]
     weight = held.node.weights["value"]
     if op.type == "Tile":
-        repeated = Weight.computed("tile", weight, multiples=[int(amount) for amount in rest])
+        repeated = Weight.compute("tile", weight, multiples=[int(amount) for amount in rest])
     else:
-        repeated = weight.spread(*np.broadcast_shapes(weight.value.shape, tuple(rest)))
+        repeated = weight.broadcast(*np.broadcast_shapes(weight.value.shape, tuple(rest)))
     if repeated.value.shape == held.shape:
         held.node.attrs["open_batch"] = True
         return [held]
-    node = state.graph.fixed(repeated, state.name(op), state.layer(op))
+    node = state.graph.make_fixed(repeated, state.name(op), state.layer(op))
     node.attrs["open_batch"] = True
     return state.add(node)
 

@@ -64,7 +64,7 @@ def read_matmul(state: Import, op: tf.Operation) -> list[Tensor]:
     if holder.op in ("const", "variable") and not adj_x and b.shape.rank == 2:
         outputs = state.op(op, "dense", [a])
         kernel = holder.weights["value"]
-        outputs[0].node.weights["kernel"] = kernel.transposed([1, 0]) if adj_y else kernel
+        outputs[0].node.weights["kernel"] = kernel.transpose([1, 0]) if adj_y else kernel
         return outputs
     return state.op(op, "batch_matmul", [a, b], adj_x=adj_x, adj_y=adj_y)
 

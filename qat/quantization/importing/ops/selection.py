@@ -43,7 +43,7 @@ def _with_axis(state: Import, op: tf.Operation, x: Tensor, shape: tuple, axis: i
 
 
 def _constant(state: Import, op: tf.Operation, value: np.ndarray, word: str) -> Tensor:
-    return state.add(state.graph.constant(value, f"{state.name(op)}/{word}", state.layer(op)))[0]
+    return state.add(state.graph.make_constant(value, f"{state.name(op)}/{word}", state.layer(op)))[0]
 
 
 def read_bincount(state: Import, op: tf.Operation) -> list[Tensor]:
