@@ -58,7 +58,7 @@ def measure_parity(
 def compute_lsb_distance(expected: NDArray, actual: NDArray, output: QuantParams) -> NDArray[np.int64]:
     """Distance of two real arrays in codes of `output`.
 
-    >>> params = QuantParams.of(1 / 256, -128, "int8")
+    >>> params = QuantParams.make(1 / 256, -128, "int8")
     >>> compute_lsb_distance(np.array([0.0, 0.5]), np.array([0.0, 0.51]), params).tolist()
     [0, 3]
 

@@ -94,7 +94,7 @@ def test_samples_are_spread_over_a_sorted_split():
     assert len(set(spread_indices(500, 499).tolist())) == 499
 
 
-GRID = QuantParams.of(1 / 256, -128, "int8")
+GRID = QuantParams.make(1 / 256, -128, "int8")
 THRESHOLDS = ParityConfig(samples=100)
 
 

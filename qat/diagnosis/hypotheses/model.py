@@ -165,7 +165,8 @@ def uneven_columns(evidence: Evidence) -> Iterator[Hypothesis]:
         small = columns.find_coarse_columns(values, *limits)
         if not small:
             continue
-        coarse = [columns.round_columns(each, small, *limits) if at == index else each for at, each in enumerate(inputs)]
+        coarse = list(inputs)
+        coarse[index] = columns.round_columns(inputs[index], small, *limits)
         alone = evidence.score.drop(evidence.a0, run_keras(evidence.keras, coarse))
         if alone.significant:
             cut = columns.cut_behind_normalization(evidence.keras, index)
