@@ -120,6 +120,6 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(option, module,
 
 @pytest.mark.parametrize(("name", "extra"), [("joblib", "joblib"), ("submitit_slurm", "submitit")])
 def test_a_launcher_that_hydra_does_not_know_is_an_extra_and_no_typo(name, extra, monkeypatch):
-    monkeypatch.setattr(extras, "is_there", lambda module: False)
+    monkeypatch.setattr(extras, "is_installed", lambda module: False)
     with pytest.raises(ConfigError, match=rf"launcher={name}: what it needs [^§]*-m pip install [^§]*\[{extra}\]"):
         explain_unknown_option("hydra/launcher", name, ["basic", "ray"])

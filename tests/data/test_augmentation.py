@@ -26,12 +26,12 @@ def test_a_flip_mirrors_about_half_of_the_images_and_leaves_the_others():
     assert 16 < mirrored.sum() < 48
 
 
-@pytest.mark.parametrize(("setting", "border"), [("shift_pixels", "edge"), ("crop_pixels", "reflect")])
-def test_each_image_is_one_of_the_windows_of_its_padded_self(setting, border):
+@pytest.mark.parametrize(("setting", "mode"), [("shift_pixels", "edge"), ("crop_pixels", "reflect")])
+def test_each_image_is_one_of_the_windows_of_its_padded_self(setting, mode):
     moved = augmented(**{setting: 1})
     places = set()
     for image, original in zip(moved, BATCH, strict=True):
-        padded = np.pad(original, ((1, 1), (1, 1), (0, 0)), mode=border)
+        padded = np.pad(original, ((1, 1), (1, 1), (0, 0)), mode=mode)
         windows = [(y, x) for y in range(3) for x in range(3) if np.array_equal(padded[y : y + 6, x : x + 7], image)]
         assert windows
         places.update(windows)

@@ -15,10 +15,10 @@ from qat.errors import DataError
 def downloads(monkeypatch):
     """downloads("mnist", function): what `tf_keras.datasets.mnist.load_data` does, without TensorFlow."""
 
-    def stand_in(name, load_data):
+    def replace_loader(name, load_data):
         monkeypatch.setitem(sys.modules, f"tf_keras.datasets.{name}", types.SimpleNamespace(load_data=load_data))
 
-    return stand_in
+    return replace_loader
 
 
 def part(samples, shape):

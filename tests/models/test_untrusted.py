@@ -247,7 +247,7 @@ def test_the_child_has_no_right_to_write(tmp_path):
     import subprocess
     import sys
 
-    code = "from qat import jail; jail.limit(1 << 30, 5); print(jail.forbid_writing(), flush=True)\n"
+    code = "from qat import process_limits as own; own.limit(1 << 30, 5); print(own.forbid_writing(), flush=True)\n"
     code += (
         f"import os\nfor do in (lambda: open({str(tmp_path / 'x')!r}, 'w'), lambda: os.mkdir({str(tmp_path / 'y')!r}),"
     )

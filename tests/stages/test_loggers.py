@@ -53,7 +53,7 @@ def test_a_choice_says_which_loggers_there_are(choice, asked_for):
 
 
 def test_mlflow_is_refused_before_work_where_it_is_missing(monkeypatch):
-    monkeypatch.setattr("qat.cli.extras.is_there", lambda module: False)
+    monkeypatch.setattr("qat.cli.extras.is_installed", lambda module: False)
     with pytest.raises(ConfigError, match=r"logger=mlflow: what it needs is not installed") as refused:
         compose(["logger=mlflow"])
     assert str(refused.value).splitlines()[-1].strip() == install_command("mlflow")
