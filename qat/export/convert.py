@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from ai_edge_litert import schema_py_generated as schema
+
 from qat.calibration_data import as_batches
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, LongLoopError, ModelError, WrongFileError
@@ -179,10 +181,12 @@ def _write_qat_file(
     return content, file
 
 
-def _convert_trace(traced: Any, batch_size: int | None, batches: Any, options_of_trace: tuple, signature: str) -> bytes:
-    """The finished file of a trace. `options_of_trace`: the fields of `tf_conversion.Options`."""
+def _convert_trace(
+    traced: TracedModel, batch_size: int | None, batches: Any, option_values: tuple, signature: str
+) -> bytes:
+    """The finished file of a trace. `option_values`: the fields of `tf_conversion.Options`."""
     _refuse_broken_weights(traced.broken_weights())
-    options = Options(*options_of_trace)
+    options = Options(*option_values)
     unroll = bool(traced.loops) and options.scheme in INTEGER
     if unroll:
         traced = trace_model(traced, batch_size, unroll=True)
@@ -193,10 +197,10 @@ def _convert_trace(traced: Any, batch_size: int | None, batches: Any, options_of
     return _finish(content, traced, options, signature)
 
 
-def _finish(content: bytes, traced: Any, options: Any, signature: str) -> bytes:
+def _finish(content: bytes, traced: TracedModel, options: Options, signature: str) -> bytes:
     """The converter's file with names, order and metadata of the Keras model, verified."""
 
-    def finish(unpacked: Any) -> None:
+    def finish(unpacked: schema.ModelT) -> None:
         restore_order(unpacked, [graph_name(spec.name) for spec in traced.inputs])
         if options.scheme in ("trained", "int8"):
             make_io_integer(unpacked, options.io)

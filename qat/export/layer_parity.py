@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from qat.metrics import sqnr_db
 from qat.quantization.keras.layers import RangeLayer, fake_quant_arithmetic, integer_arithmetic
 from qat.quantization.keras.model import QatModel, part_of
 from qat.tflite.editing import rewrite
+from qat.tflite.graph import Tensor
 from qat.tflite.reader import read
 from qat.tflite.runtime.interpreter import Interpreter
 
@@ -72,15 +74,14 @@ def _probes(model: tf_keras.Model, tflite_model: bytes) -> list[_Probe]:
     return probes
 
 
-def _is_on_range(layer: RangeLayer, tensor: Any) -> bool:
-    scale = float(tensor.quantization.scale[0])
-    return bool(np.isclose(float(layer.scale()), scale, rtol=1e-6, atol=0))
+def _is_on_range(layer: RangeLayer, tensor: Tensor) -> bool:
+    return bool(np.isclose(float(layer.scale()), tensor.scales[0], rtol=1e-6, atol=0))
 
 
 def _with_outputs(tflite_model: bytes, indices: list[int]) -> bytes:
     """The same file with inner tensors among its outputs, so that they are read from the kernels that are deployed."""
 
-    def edit(content: Any) -> None:
+    def edit(content: schema.ModelT) -> None:
         content.subgraphs[0].outputs = indices
         content.signatureDefs = content.metadata = None
 
@@ -133,7 +134,8 @@ def _run_part(
     return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
 
-def _compare_layer(layer: str, tensor: Any, real: NDArray, in_training: NDArray, codes: NDArray) -> LayerParity:
+def _compare_layer(layer: str, tensor: Tensor, real: NDArray, in_training: NDArray, codes: NDArray) -> LayerParity:
+    assert tensor.quantization is not None  # probes are tensors with codes
     scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])
     file_codes = codes.reshape(-1).astype(np.int64)
     distance, of_training = (

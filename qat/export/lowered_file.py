@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ai_edge_litert import schema_py_generated as schema
+
 from qat.export.lowering import keeps_state, lower
 from qat.export.tf_conversion import warn_of_one_sample, why_batch_is_fixed
 from qat.export.traced_function import input_specs, output_names
@@ -40,7 +42,7 @@ def write_qat_file(model: Any, *, batch_size: int | None, io: str, low_bit: bool
     return content
 
 
-def _add_names_and_pack(model: Any, content: Any, signature: str) -> bytes:
+def _add_names_and_pack(model: Any, content: schema.ModelT, signature: str) -> bytes:
     names, by_name = output_names(model, model._nested_outputs)
     set_names(content, [spec.name for spec in input_specs(model)], names, names, signature)
     post_training = bool(getattr(model, "post_training", False))

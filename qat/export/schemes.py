@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -31,26 +30,26 @@ class CountedBatches:
         return len(self.seen_batches) == self.total
 
 
-def _set_io(converter: Any, io: str) -> None:
+def _set_io(converter: tf.lite.TFLiteConverter, io: str) -> None:
     converter.inference_input_type = converter.inference_output_type = IO_DTYPES[io]
 
 
-def float32(converter: Any) -> None:
+def float32(converter: tf.lite.TFLiteConverter) -> None:
     converter.optimizations = []
 
 
-def float16(converter: Any) -> None:
+def float16(converter: tf.lite.TFLiteConverter) -> None:
     """Weights stored as float16; inputs, outputs and arithmetic stay float32."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
 
 
-def dynamic_range(converter: Any) -> None:
+def dynamic_range(converter: tf.lite.TFLiteConverter) -> None:
     """Weights in int8, activations quantized at run time, float32 in and out."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
 
 
-def int8(converter: Any, batches: CountedBatches, io: str, allow_float: bool) -> None:
+def int8(converter: tf.lite.TFLiteConverter, batches: CountedBatches, io: str, allow_float: bool) -> None:
     """Weights and activations in int8, with ranges from calibration.
 
     Args:
@@ -67,7 +66,7 @@ def int8(converter: Any, batches: CountedBatches, io: str, allow_float: bool) ->
     _set_io(converter, io)
 
 
-def int16x8(converter: Any, batches: CountedBatches, io: str, allow_float: bool) -> None:
+def int16x8(converter: tf.lite.TFLiteConverter, batches: CountedBatches, io: str, allow_float: bool) -> None:
     """Weights in int8, activations in int16, biases in int64.
 
     Args:
@@ -82,7 +81,7 @@ def int16x8(converter: Any, batches: CountedBatches, io: str, allow_float: bool)
     _set_io(converter, "float32" if io == "float32" else "int16")
 
 
-def trained(converter: Any, io: str, low_bit: bool) -> None:
+def trained(converter: tf.lite.TFLiteConverter, io: str, low_bit: bool) -> None:
     """A model with ranges in FakeQuant ops, which the converter reads with optimization DEFAULT.
 
     The op set stays the plain one: with TFLITE_BUILTINS_INT8 the converter demands a representative dataset, which it
@@ -98,8 +97,11 @@ def trained(converter: Any, io: str, low_bit: bool) -> None:
     _set_io(converter, io)
 
 
-CALIBRATED: dict[str, Callable[[Any, CountedBatches, str, bool], None]] = {"int8": int8, "int16x8": int16x8}
-UNCALIBRATED: dict[str, Callable[[Any], None]] = {
+CALIBRATED: dict[str, Callable[[tf.lite.TFLiteConverter, CountedBatches, str, bool], None]] = {
+    "int8": int8,
+    "int16x8": int16x8,
+}
+UNCALIBRATED: dict[str, Callable[[tf.lite.TFLiteConverter], None]] = {
     "float32": float32,
     "float16": float16,
     "dynamic_range": dynamic_range,

@@ -35,7 +35,7 @@ def check_against_model(model: Any, content: bytes, file: TfliteGraph | None = N
     """Compare the outputs of a file with those of its model on up to four rows; warn where they differ.
 
     By the graph of the model's evaluation where there is one, else op by op: a graph that serves once takes longer to
-    make than the whole file. What is compared is the integer arithmetic of the file's kernels.
+    make than the whole file. It compares the integer arithmetic of the file's kernels.
 
     Args:
         model: what `quantize_model` returned; any other is not looked at.

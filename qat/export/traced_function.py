@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tensorflow.core.framework import function_pb2, graph_pb2
 
 from qat.calibration_data import InputSpec
 from qat.errors import LongLoopError, ModelError
@@ -188,7 +189,7 @@ def graph_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "_.-" else "_" for letter in name) or "input"
 
 
-def output_names(model: Any, result: Any) -> tuple[tuple[str, ...], bool]:
+def output_names(model: tf_keras.Model, result: Any) -> tuple[tuple[str, ...], bool]:
     """The names of a model's outputs.
 
     Args:
@@ -208,7 +209,7 @@ def output_names(model: Any, result: Any) -> tuple[tuple[str, ...], bool]:
     return tuple(f"{name}_{i}" if name in names[:i] else name for i, name in enumerate(names)), False
 
 
-def _location(tensor: Any) -> str:
+def _location(tensor: tf.Tensor) -> str:
     """The op behind the Identity that tf.function puts on every output."""
     op = tensor.op
     while op.type == "Identity" and op.inputs:
@@ -216,25 +217,25 @@ def _location(tensor: Any) -> str:
     return op.name
 
 
-def holds_fake_quant(graph: Any) -> bool:
+def holds_fake_quant(graph: graph_pb2.GraphDef) -> bool:
     """Whether a GraphDef, or a function in its library, fake-quantizes anything."""
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     return any(node.op in _FAKE_QUANT_OPS for node in nodes)
 
 
-def _is_fusable(function: Any) -> bool:
+def _is_fusable(function: function_pb2.FunctionDef) -> bool:
     """Keras' LSTM in the form that the converter turns into one UNIDIRECTIONAL_SEQUENCE_LSTM."""
     return "api_implements" in function.attr and function.attr["api_implements"].s.startswith(b"lstm")
 
 
-def _loops(graph: Any) -> tuple[str, ...]:
+def _loops(graph: graph_pb2.GraphDef) -> tuple[str, ...]:
     functions = [function for function in graph.library.function if not _is_fusable(function)]
     nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
     return tuple(node.name for node in nodes if node.op in ("While", "StatelessWhile"))
 
 
 @contextlib.contextmanager
-def _unroll_recurrent_layers(model: Any) -> Iterator[None]:
+def _unroll_recurrent_layers(model: tf_keras.Model) -> Iterator[None]:
     """GRU, SimpleRNN and cell loops have no kernel of their own: a loop kills the calibrator, unrolled they convert."""
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, tf_keras.layers.RNN)]
     layers = [layer for layer in layers if not _has_fused_kernel(layer)]
@@ -249,5 +250,5 @@ def _unroll_recurrent_layers(model: Any) -> Iterator[None]:
             layer.unroll, layer._could_use_gpu_kernel = unroll, fused
 
 
-def _has_fused_kernel(layer: Any) -> bool:
+def _has_fused_kernel(layer: tf_keras.layers.Layer) -> bool:
     return isinstance(layer, tf_keras.layers.LSTM) and bool(getattr(layer, "_could_use_gpu_kernel", False))

@@ -62,8 +62,8 @@ def _unsettled_layers(graph: Graph, inputs: list[tf.Tensor], selected: set[int])
 
 def _is_unsettled(node: Node, outputs: tf.Tensor) -> bool:
     """Whether the node's moving statistics are far from those of its output before normalization."""
-    moments = tf.nn.moments(outputs, list(range(len(outputs.shape) - 1)))
-    row_mean, row_variance = (np.asarray(each, np.float64) for each in moments)
+    statistics = tf.nn.moments(outputs, list(range(len(outputs.shape) - 1)))
+    row_mean, row_variance = (np.asarray(each, np.float64) for each in statistics)
     mean, variance = (np.asarray(node.weights[name].value, np.float64) for name in ("mean", "variance"))
     ratio = (row_variance + 1e-12) / (variance + 1e-12)
     shift = np.abs(row_mean - mean) / np.sqrt(np.maximum(variance, row_variance) + 1e-12)

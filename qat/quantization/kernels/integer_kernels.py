@@ -54,8 +54,8 @@ def _matrix_product(
     LiteRT's own kernel runs the others: rounded twice, the second time halves away from zero.
     """
     total, factor = OPERATIONS["batch_matmul"](*_codes(operands, scales), **attrs), rescaling_factor(*scales, scale)
-    twice = multiply_by_quantized_multiplier(total, factor, away=True)
-    return scale * tf.where(zero_points[1] == 0.0, tf.round(total * factor), twice)
+    rescaled = multiply_by_quantized_multiplier(total, factor, away=True)
+    return scale * tf.where(zero_points[1] == 0.0, tf.round(total * factor), rescaled)
 
 
 def _total(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
