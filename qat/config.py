@@ -14,7 +14,7 @@ from qat.variants import QUANTIZERS
 
 MISSING = "???"  # OmegaConf's mark for "the user must say this"
 SCHEDULES = ("constant", "cosine")
-PRESERVE = ("none", "sparsity", "clusters", "auto")  # what quant.preserve takes, beside null
+PRESERVE = ("none", "sparsity", "clusters", "auto")  # what quant.preserve takes, other than null
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,8 +160,8 @@ class ExportConfig:
     # fix the batch of every file, as microcontrollers want 1; None leaves it open
     batch_size: int | None = setting(None, low=1, high=4096)
     signature: str = "serving_default"  # under which name the file's inputs and outputs are found
-    metadata: bool = setting(True, effect=FILES)  # contract and labels inside the file, and as model.json beside it
-    snippets: bool = setting(True, effect=FILES)  # code that feeds the file, in a folder beside it
+    metadata: bool = setting(True, effect=FILES)  # contract and labels inside the file, and as model.json in its folder
+    snippets: bool = setting(True, effect=FILES)  # code that feeds the file, in a folder of its own
     # README.md in each variant's folder, a model card as the Hugging Face Hub reads it
     card: bool = setting(True, effect=NOTHING)
     # of the models, for their cards, as apache-2.0; None = the cards name none

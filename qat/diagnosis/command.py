@@ -24,7 +24,7 @@ INPUT_NAMES, LABEL_NAMES = ("inputs", "x_test", "x", "images"), ("labels", "y_te
 
 @dataclass(frozen=True)
 class CommandVerdict:
-    """What the door needs to know: how to end, and with which words."""
+    """What the command line needs: the exit code and the message."""
 
     exit_code: int
     summary: str

@@ -195,7 +195,7 @@ def _explain_per_tensor(
 
 
 def _calibration_differs(evidence: Evidence) -> bool:
-    """Whether the file's ranges are far from those of right samples: a second fault beside the weights."""
+    """Whether the file's ranges are far from those of right samples: a second fault in addition to the weights."""
     limits, want = evidence.facts.input_range, evidence.right_limits
     if limits is not None and want is not None:
         ratio = (limits[1] - limits[0]) / max(want[1] - want[0], 1e-12)
@@ -209,8 +209,8 @@ def _calibration_differs(evidence: Evidence) -> bool:
 def _add_calibration(evidence: Evidence, findings: Findings, share: float) -> None:
     first, *rest = calibration.named_calibration(evidence)
     findings.add(first, share)
-    beside = [each for each in rest if each.id != first.id and each.strength > STRONG]
-    for each in beside[:1] if evidence.calibration is not None else ():
+    others = [each for each in rest if each.id != first.id and each.strength > STRONG]
+    for each in others[:1] if evidence.calibration is not None else ():
         findings.add(each, certainty="consistent")
 
 

@@ -52,7 +52,7 @@ def verify_command() -> str:
 def whole_batch(index: int | str = "index") -> str:
     """`index`: of the input tensor, where it is known."""
     return (
-        "loop over samples, or make room for all of them and fill it: "
+        "loop over samples, or resize the input for all of them and fill it: "
         f"interpreter.resize_tensor_input({index}, inputs.shape); interpreter.allocate_tensors(); "
         f"interpreter.set_tensor({index}, inputs)"
     )

@@ -29,7 +29,7 @@ _COMMAND = re.compile(r"\S*python\S* -m qat\.\w+( .*)?")
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a page tells beside the verdict: `digests` by the names of the diagnoses, where those are files."""
+    """What a page tells in addition to the verdict: `digests` by the names of the diagnoses, where those are files."""
 
     date: str
     command: str

@@ -14,7 +14,7 @@ from qat.errors import TrainingDivergedError
 from qat.evaluation import Predictor, evaluate, keras_predictor
 from qat.export.last_files import Exported
 from qat.quantization import quantize_model
-from qat.quantization.keras.model import qat_twin
+from qat.quantization.keras.model import clone_qat_model
 from qat.quantization.range_statistics import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
@@ -136,7 +136,7 @@ def _train(run: Run, exported: Exported, float_model: FloatModel, monitor: Range
                 before,
             ),
         ]
-        return fit_in_run(run, model, settings, callbacks, task=task, clone=qat_twin)
+        return fit_in_run(run, model, settings, callbacks, task=task, clone=clone_qat_model)
 
 
 class _FoldOnceCallback(EpochCallback):

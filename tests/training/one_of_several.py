@@ -30,7 +30,7 @@ def main(strategy, folder):
     workers = begin_workers(strategy)
 
     from qat.quantization import quantize_model
-    from qat.quantization.keras.model import qat_twin
+    from qat.quantization.keras.model import clone_qat_model
     from qat.quantization.schedule import QuantizationSchedule
     from qat.training import FitSettings, fit
     from qat.training.replicas import clone_for_replicas
@@ -48,7 +48,7 @@ def main(strategy, folder):
     quantized.learn_from(model, 0.5, 4.0)
     start = quantized.get_weights()
     steps = len(splits.train) // settings.batch_size
-    with workers.replica_to_train(quantized, qat_twin) as trained:
+    with workers.replica_to_train(quantized, clone_qat_model) as trained:
         schedule = QuantizationSchedule(quant, settings.epochs * steps, steps)
         fit(trained, splits.train, splits.val, settings, seed=0, callbacks=[schedule], strategy=workers.strategy)
     name = f"{strategy}_{'chief' if workers.is_chief else 'other'}"

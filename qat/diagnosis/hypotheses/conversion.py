@@ -27,11 +27,11 @@ def not_quantized(facts: FileFacts, expect: str | None, calibrated: bool, sound:
     """C01, C02, C03: a float body where integers were wanted. `sound`: whether the calibration given holds samples."""
     graph, scheme = facts.graph, facts.scheme
     wanted = expect in INTEGER or (expect is None and calibrated)
-    integer_border = [
+    integer_io = [
         t.dtype for t in (*graph.inputs, *graph.outputs) if t.dtype in ("int8", "uint8", "int16") and t.scales
     ]
-    if scheme == "float32" and (integer_border or (wanted and sound is False)):
-        which = f"the outputs are {graph.outputs[0].dtype}, inputs {graph.inputs[0].dtype}" if integer_border else ""
+    if scheme == "float32" and (integer_io or (wanted and sound is False)):
+        which = f"the outputs are {graph.outputs[0].dtype}, inputs {graph.inputs[0].dtype}" if integer_io else ""
         yield Hypothesis(
             "C02",
             f"all {len(facts.float_ops)} computing ops are float32 although integer I/O was asked for ({which}): "

@@ -241,7 +241,7 @@ def other_weights(evidence: Evidence) -> Hypothesis | None:
 
 
 def _layers(evidence: Evidence) -> list[Layer]:
-    """Weighted layers beside those of a float file converted here; empty where they cannot be compared."""
+    """Weighted layers next to those of a float file converted here; empty where they cannot be compared."""
     content = evidence.content(Conversion(scheme="float32"))
     if content is None or (evidence.facts.trained_quantized and not evidence.keras_is_qat):
         return []  # training with quantization has changed them by design

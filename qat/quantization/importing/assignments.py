@@ -61,7 +61,7 @@ def _amount(layer: Any, names: tuple[str, ...], otherwise: Any = None) -> bool:
     return any(np.any(each) for each in found if each is not None) if found else bool(otherwise)
 
 
-def beside_outputs(trace: Any, model: tf_keras.Model) -> list[str]:
+def assigned_at_inference(trace: Any, model: tf_keras.Model) -> list[str]:
     """One line for each layer that does more at inference than compute its outputs: it assigns a variable (metrics may
     count), or was told to train."""
     told = [f"layer {layer!r} {what}" for layer, what in trace.forced.items()]

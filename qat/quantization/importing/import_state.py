@@ -32,7 +32,7 @@ class Variables:
     Args:
         model: whose `variables` they are, in that order.
         graph: the traced graph.
-        live: places of variables that training assigns, besides those that are trained.
+        live: places of variables that training assigns, in addition to those that it trains.
 
     Attributes:
         real: dtype in which the model holds real numbers: float64 where all of its real variables do, else float32.

@@ -23,7 +23,7 @@ from qat.quantization.ir.graph import Graph, Tensor, Weight
 from qat.quantization.ir.operations import OPERATIONS
 from qat.quantization.ir.raw_ops import can_run, describe_op
 
-FOLD_LIMIT = 1 << 24  # elements; a larger constant is not worth unrolling into memory
+FOLD_LIMIT = 1 << 24  # elements; a larger constant is not written out in memory
 
 
 def _is_large(tensor: Tensor) -> bool:
@@ -147,7 +147,7 @@ def import_trace(trace: Trace, model: Any, live: frozenset[int] = frozenset()) -
     Args:
         trace: of `model` at inference.
         model: whose variables its weights are computed from.
-        live: places of variables that training assigns, besides those that are trained.
+        live: places of variables that training assigns, in addition to those that it trains.
     """
     state = Import(trace, Variables(model, trace.graph, live))
     for tensor, name in zip(trace.inputs, trace.input_names, strict=True):

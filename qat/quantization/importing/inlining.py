@@ -27,7 +27,7 @@ def inlined(trace: Trace, model: tf_keras.Model) -> Trace:
     """The same function without calls, and without conditions that are known; the trace itself if it has none.
 
     Variables that such a function reads and that nobody lists, as those of a signature in a Lambda, are `variables` of
-    the graph that comes back, beside those that the trace knew.
+    the graph that comes back, in addition to those that the trace knew.
     """
     if not any(_function_of(op) for op in trace.graph.get_operations()):
         return trace

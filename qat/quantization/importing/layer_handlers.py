@@ -153,7 +153,7 @@ def _kept_apart(tracer: Tracer, layer: Any, x: Any, op: str, **attrs: Any) -> An
     """What the pre-flight refuses, in place of a recurrent layer: one op for each tensor that it gives."""
     first = tf.nest.flatten(x)[0]
     made = tf.nest.flatten(layer.compute_output_shape(first.shape))  # of shapes, which `nest` does not enter
-    place = tracer.current.key[0]  # beside it, a twin on the same input is the same op
+    place = tracer.current.key[0]  # two layers that do the same to one input are one op
     kept = [tracer.keep(op, [first], [None, *shape[1:]], place=place, **attrs) for shape in made]
     return kept if len(kept) > 1 else kept[0]
 
@@ -196,7 +196,7 @@ def _dropout_masks(tracer: Tracer) -> Iterator[None]:
 
 def _has_kernel(layer: Any, x: Any, others: tuple) -> bool:
     """Whether the layer is what UNIDIRECTIONAL_SEQUENCE_LSTM computes: an LSTM as Keras makes it by default, which
-    starts from nothing and hands over no cell. `others` are the call's arguments beside `x`."""
+    starts from nothing and hands over no cell. `others` are the call's other arguments."""
     cell, activations = getattr(layer, "cell", None), tf_keras.activations
     if type(cell).__dict__.get("call", getattr(type(cell), "call", None)) is not tf_keras.layers.LSTMCell.call:
         return False

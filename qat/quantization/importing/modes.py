@@ -17,7 +17,7 @@ from tf_keras.src.engine.functional import Functional
 from tf_keras.src.mixed_precision import autocast_variable
 
 from qat.quantization.importing.added_losses import behind
-from qat.quantization.importing.assignments import beside_outputs, unchanged
+from qat.quantization.importing.assignments import assigned_at_inference, unchanged
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.importer import import_trace
 from qat.quantization.importing.inlining import inlined
@@ -93,7 +93,7 @@ def _read_both(model: tf_keras.Model, table: dict) -> Graph:
 def _imported(inferred: Trace, model: tf_keras.Model, live: frozenset[int]) -> Graph:
     inferred = inlined(inferred, model)
     graph = import_trace(inferred, model, live)
-    graph.refused, graph.cut = beside_outputs(inferred, model), cut_behind(model, graph)
+    graph.refused, graph.cut = assigned_at_inference(inferred, model), cut_behind(model, graph)
     return graph
 
 

@@ -10,7 +10,7 @@ WORDS = {1: ("steps",), 2: ("steps", "features"), 3: ("h", "w", "c"), 4: ("frame
 
 
 def is_open(tensor: Any) -> bool:
-    """Whether a size beside the batch is not known."""
+    """Whether a size other than the batch is not known."""
     return tensor.shape.rank is None or any(size is None for size in tensor.shape[1:])
 
 

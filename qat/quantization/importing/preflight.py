@@ -7,7 +7,7 @@ from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.operations import OPERATIONS
 from qat.quantization.rewrites.builder import LINEAR
 
-BESIDE = {"tf:Bitcast", "tf:Shape", "tf:Size", "tf:ComplexAbs"}
+SIZES_AND_BITS = {"tf:Bitcast", "tf:Shape", "tf:Size", "tf:ComplexAbs"}
 KNOWN = set(OPERATIONS) | set(LINEAR) | {"embedding", "lstm", "input", "const", "variable", "fake_quant"}
 
 _LOOP = "a loop stays in float; write a fixed number of steps out (a Python `for` with known bounds)"
@@ -94,15 +94,15 @@ WAYS_OUT = {
 
 def blockers(graph: Graph) -> list[str]:
     """One line for each layer that does more than compute its outputs, and for each layer and op without an integer
-    twin, in graph order, repeated ops named once a layer.
+    form, in graph order, repeated ops named once per layer.
 
-    Ops that only see what another one makes (the size of a batch, for a random number) are not named beside it.
+    Ops that only see what another one makes (the size of a batch, for a random number) are not named as well.
     """
     found: dict[tuple[str, str], str] = {}
     for node in graph.nodes:
         if node.op not in KNOWN or _rounds(node):
             found.setdefault((node.layer, node.op), _reason(node))
-    named = {key: line for key, line in found.items() if key[1] not in BESIDE}
+    named = {key: line for key, line in found.items() if key[1] not in SIZES_AND_BITS}
     return list(dict.fromkeys([*graph.refused, *(named or found).values()]))
 
 

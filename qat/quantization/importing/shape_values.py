@@ -65,7 +65,7 @@ def reshaped(target: Known | None, static: Shape | None, source: Shape | None) -
 
 
 def _work_out(sizes: list[Any], source: Shape | None) -> None:
-    """Put the number in place of the -1 beside an open batch."""
+    """Put the number in place of the -1 next to an open batch."""
     if source is None or source[:1] != (None,) or None in source[1:]:
         return
     rest = [size.times if isinstance(size, Open) else size for size in sizes if size != -1]

@@ -242,7 +242,7 @@ class Emitter:
 
 
 def _inner_name(node: Node) -> str:
-    """Of a layer that a wrapper will hold, or, left in float, that stands for itself beside an output's own name."""
+    """Of a layer that a wrapper will hold, or, left in float, that stands for itself next to an output's own name."""
     name = part_name(node.name, node.layer)
     return f"float_{name}--" if node.in_float else name
 

@@ -69,7 +69,7 @@ def integer_arithmetic(with_gradients: bool = False) -> Iterator[None]:
     that: after 27 layers of MobileNetV1 3 % of the codes differ.
 
     Args:
-        with_gradients: compute each op by fake quantization besides, which a gradient then goes through.
+        with_gradients: also compute each op by fake quantization, which a gradient then goes through.
     """
     tokens = _integer_arithmetic.set(True), _with_gradients.set(with_gradients)
     try:
@@ -529,16 +529,16 @@ class Op(Holder):
 
     def _off_zero(self, x: tf.Tensor, place: int) -> tf.Tensor:
         """A number that fell on code 0 lies within half a step of it: what the op makes of that is finite. A division's
-        denominator is a whole step beside it, on the side where the others are, as the file has it."""
+        denominator is one step away from it, on the side where the others are, as the file has it."""
         source = self.ends.sources[place] if place < len(self.ends.sources) else None
         if source is None:
             return x
         half = tf.cast(0.5 * source.scale(), x.dtype)
-        beside = half
+        shifted = half
         if self.op == "div":
             highest = 2**source.quantizer.bits // 2 - 1
-            beside = tf.where(source.zero_point() == highest, -2 * half, 2 * half)
-        return tf.where(tf.abs(x) < half, beside, x)
+            shifted = tf.where(source.zero_point() == highest, -2 * half, 2 * half)
+        return tf.where(tf.abs(x) < half, shifted, x)
 
     def _for_loss(self, result: Any, arguments: list[tf.Tensor]) -> Any:
         """The result with the logits behind it, as Keras' own activations leave them for the loss."""

@@ -184,7 +184,7 @@ class Lstm(Holder):
         return 2.0 ** tf.cast(self.cell_bits(), tf.float32)
 
     def set_range(self, low: float, high: float) -> None:
-        """Give the cell room for these values, and for those of other calls."""
+        """Give the cell a place for these values, and for those of other calls."""
         self.weight_cell_limit.assign(max(float(tf.convert_to_tensor(self.weight_cell_limit)), -low, high))
 
     def _as_kernel(self, inputs: tf.Tensor, ends: _Ends) -> tf.Tensor:
@@ -209,7 +209,7 @@ class Lstm(Holder):
         return tf.cast(outputs, inputs.dtype) * target
 
     def least_step(self, name: str) -> tf.Tensor | None:
-        """The smallest step of a matrix at which the file holds the bias beside it, [4 * units]; None without one."""
+        """The smallest step of a matrix at which the file holds its bias, [4 * units]; None without one."""
         sources = [ends.source.scale() for ends in self.ends if ends.source is not None]
         if name != "kernel" or not sources:
             return None

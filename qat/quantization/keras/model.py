@@ -1,4 +1,4 @@
-"""The Keras model that `quantize_model` returns: functional, bound, and able to learn from its float twin."""
+"""The Keras model that `quantize_model` returns: functional, bound, and able to learn from the float model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ RECURSION_LIMIT = 20_000  # of frames; Keras walks a functional model back from 
 
 @contextlib.contextmanager
 def deep_recursion() -> Iterator[None]:
-    """Room for networks of a thousand layers one behind the other, as ResNetRS350 is."""
+    """Raise the recursion limit inside, for networks of a thousand layers in series, as ResNetRS350 is."""
     usual = sys.getrecursionlimit()
     sys.setrecursionlimit(max(usual, RECURSION_LIMIT))
     try:
@@ -142,14 +142,14 @@ class QatModel(tf_keras.Model):
         return model
 
     def _unquantized(self) -> tf_keras.Model:
-        twin = qat_twin(self)
-        for mine, other in zip(self.layers, twin.layers, strict=True):
+        replica = clone_qat_model(self)
+        for mine, other in zip(self.layers, replica.layers, strict=True):
             other.set_weights(mine.get_weights())
-        twin.fake_quantization(False)
-        return twin
+        replica.fake_quantization(False)
+        return replica
 
     def hold(self, variables: FloatVariables, told: dict[str, Any]) -> None:
-        """Take the copies of the float model's variables, and what training does besides.
+        """Take the copies of the float model's variables, and what else training does.
 
         Args:
             variables: what the layers compute their weights from.
@@ -364,13 +364,13 @@ def part_of(model: QatModel, tensors: list[Any]) -> QatModel:
     return part
 
 
-def qat_twin(model: QatModel) -> QatModel:
+def clone_qat_model(model: QatModel) -> QatModel:
     """The same model with variables of its own, zeros yet: made under the scope of the strategy that will train it."""
     with tf_keras.utils.custom_object_scope(own_objects(model)):
-        twin = type(model).from_config(model.get_config())
+        replica = type(model).from_config(model.get_config())
     if model.teacher is not None:
-        object.__setattr__(twin, "teacher", model.teacher)
-    return twin
+        object.__setattr__(replica, "teacher", model.teacher)
+    return replica
 
 
 class _Penalty:
@@ -401,9 +401,9 @@ def in_float32(model: tf_keras.Model) -> tf_keras.Model:
     if not isinstance(model, QatModel) or model.float_variables is None or model.float_variables.real == "float32":
         return model
     config = json.loads(json.dumps(model.get_config()).replace('"float64"', '"float32"'))
-    twin = QatModel.from_config(config)
-    twin.set_weights([np.asarray(w, np.float32) if w.dtype == np.float64 else w for w in model.get_weights()])
-    return twin
+    replica = QatModel.from_config(config)
+    replica.set_weights([np.asarray(w, np.float32) if w.dtype == np.float64 else w for w in model.get_weights()])
+    return replica
 
 
 def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:

@@ -24,7 +24,7 @@ SMALLEST_LIMIT = 1e-12  # of a kernel whose bias does not say it
 SMALLEST_STEP = 2.0**-120  # of a kernel, and of a kernel times that of its input: normal float32
 LARGEST_BIAS = 2.0**30  # codes: half of what an int32 holds, the other half is for the sum of products
 MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
-CALIBRATED_STEPS = 20.0  # of training: what calibration weighs beside the first batches
+CALIBRATED_STEPS = 20.0  # of training: the weight of calibration against the first batches
 TOO_NARROW, TOO_WIDE = 2.0, 8.0  # times: how far a batch's span is from a range that does not fit
 SMALLEST_GATE = 1e-4  # the largest weight of a gate, at least: the same for an LSTM's
 
@@ -99,9 +99,9 @@ def _on_grid(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
 
 
 def least_step(bias: tf.Tensor | None, source: tf.Tensor) -> tf.Tensor:
-    """The smallest step of a kernel beside which its bias is an int32 of the file's; no gradient.
+    """The smallest step of a kernel with which its bias is an int32 of the file's; no gradient.
 
-    The file holds a bias in steps of the input's scale times the kernel's. Beside a kernel of zeros or of very small
+    The file holds a bias in steps of the input's scale times the kernel's. With a kernel of zeros or of very small
     weights, that is too little for any bias.
 
     Args:

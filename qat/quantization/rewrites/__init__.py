@@ -1,4 +1,4 @@
-"""Canonical form: a Keras model as a graph of ops that each have an exact integer twin in TFLite.
+"""Canonical form: a Keras model as a graph of ops that each have an exact integer kernel in TFLite.
 
 `canonicalize` traces the model (`importing.trace`, `importing.layer_handlers`), reads the ops (`importing.importer`)
 and applies `REWRITES` in order.

@@ -96,8 +96,8 @@ def factor(graph: Graph) -> None:
     (Touvron et al. 2021), scaled residuals.
 
     The kernel itself stays what it was, and is trained as it was: the factor is held as a BatchNormalization's that
-    nothing moves. What layers or factors share stays as it is. What is added behind it does, too: beside a small factor
-    it would be beyond 32 bits on the bias' grid.
+    nothing moves. What layers or factors share stays as it is. What is added behind it stays, too: next to a small
+    factor it would be beyond 32 bits on the bias' grid.
     """
     uses = _uses(graph)
     for node in graph.nodes_of("mul"):

@@ -87,11 +87,11 @@ def stand_alone_batch_norm(graph: Graph) -> None:
         x = node.inputs[0]
         channels = x.shape[-1]
         flat = x if x.rank == 4 else build.reshape(x, _four_axes(x.shape))
-        carrier = depthwise_affine(build, flat, np.ones(channels, np.float32))
-        carrier.weights |= {name: node.weights[name] for name in BN_WEIGHTS if name in node.weights}
-        carrier.attrs["norm"] = {name: node.attrs[name] for name in NORM}
+        identity = depthwise_affine(build, flat, np.ones(channels, np.float32))
+        identity.weights |= {name: node.weights[name] for name in BN_WEIGHTS if name in node.weights}
+        identity.attrs["norm"] = {name: node.attrs[name] for name in NORM}
         if x.rank != 4:
-            build.reshape(carrier.output, x.shape)
+            build.reshape(identity.output, x.shape)
         build.replace()
 
 

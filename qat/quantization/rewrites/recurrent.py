@@ -48,7 +48,7 @@ def join_gates(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
 
 
 def parts_by_slices(graph: Graph) -> None:
-    """Beside an LSTM the file's batch is 1, and there the converter leaves the split of a GRU's first step in float,
+    """Next to an LSTM the file's batch is 1, and there the converter leaves the split of a GRU's first step in float,
     whose state is a constant then; slices it takes."""
     if not any(graph.nodes_of("lstm")):
         return

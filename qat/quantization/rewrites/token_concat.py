@@ -1,4 +1,4 @@
-"""Constants that stand beside activations with an open batch: class tokens in a concatenation."""
+"""Constants concatenated with activations of an open batch: class tokens in a concatenation."""
 
 from __future__ import annotations
 

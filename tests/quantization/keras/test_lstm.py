@@ -11,7 +11,7 @@ from tf_keras import layers
 from qat.config import QuantConfig
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
-from qat.quantization.keras.model import qat_twin
+from qat.quantization.keras.model import clone_qat_model
 from qat.quantization.rewrites import canonicalize
 from qat.tflite import Interpreter, convert, verify
 
@@ -173,7 +173,7 @@ def test_saved_loaded_and_twinned_it_predicts_the_same(tmp_path):
     quantized.save(tmp_path / "model.keras")
     loaded = tf_keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(series, verbose=0), expected)
-    twin = qat_twin(quantized)
+    twin = clone_qat_model(quantized)
     twin.set_weights(quantized.get_weights())
     np.testing.assert_array_equal(twin.predict(series, verbose=0), expected)
     assert _converted(loaded) == _converted(quantized)

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from qat.quantization import quantize_model
 from qat.quantization.keras.layers import RangeLayer
-from qat.quantization.keras.model import qat_twin
+from qat.quantization.keras.model import clone_qat_model
 from tests.quantization.zoo import CASES
 from tests.quantization.zoo.drawing import draw, make
 
@@ -19,7 +19,7 @@ def made_of(model):
 def test_told_shapes_are_those_that_keras_finds_by_calling_each_layer(name):
     model = make(name, CASES[name])
     quantized = quantize_model(model, draw(model, 8, seed=1))
-    assert made_of(quantized) == made_of(qat_twin(quantized))
+    assert made_of(quantized) == made_of(clone_qat_model(quantized))
 
 
 def test_variables_have_the_names_that_keras_gives_them():
