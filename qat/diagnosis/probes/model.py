@@ -137,7 +137,7 @@ def uneven_columns(evidence: Evidence) -> Iterator[Finding]:
         found = columns.find_coarse_columns(values, *limits)
         if not found:
             continue
-        coarse = [columns.rounded(each, found, *limits) if at == place else each for at, each in enumerate(inputs)]
+        coarse = [columns.round_columns(each, found, *limits) if at == place else each for at, each in enumerate(inputs)]
         alone = evidence.yardstick.drop(evidence.a0, run_keras(evidence.keras, coarse))
         if alone.significant:
             cut = columns.cut_behind_normalization(evidence.keras, place)
