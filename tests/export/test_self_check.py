@@ -222,8 +222,8 @@ def test_a_bias_that_was_cut_off_is_refused_by_layer(ours):
 
 def test_the_check_computes_the_model_once(ours, monkeypatch):
     calls = []
-    usual = self_check._computed
-    monkeypatch.setattr(self_check, "_computed", lambda *given: calls.append(1) or usual(*given))
+    usual = self_check._predict
+    monkeypatch.setattr(self_check, "_predict", lambda *given: calls.append(1) or usual(*given))
     convert(ours)
     assert len(calls) == 1
 

@@ -54,9 +54,9 @@ def test_fewer_samples_are_taken_where_activations_do_not_fit_into_memory(model,
     from qat.quantization.rewrites import canonicalize
 
     graph, batches = canonicalize(model), [[images(32)] for _ in range(4)]
-    assert len(bias_correction._affordable(graph, batches)) == 4
+    assert len(bias_correction._batches_that_fit(graph, batches)) == 4
     monkeypatch.setattr(bias_correction, "MEMORY_BYTES", 64 * 4 * bias_correction.LIVE_TENSORS * 8 * 8 * 8)
-    assert len(bias_correction._affordable(graph, batches)) == 2
+    assert len(bias_correction._batches_that_fit(graph, batches)) == 2
 
 
 def test_a_layer_that_is_used_twice_keeps_its_bias():

@@ -7,4 +7,4 @@ from qat.quantization.keras.layers import Op
 def test_an_op_saved_by_its_old_name_has_its_new_one():
     assert set(RENAMED_OPS.values()) <= set(OPERATIONS)
     for old, new in RENAMED_OPS.items():
-        assert Op.from_config({"op": old, "attrs": {}, "operands": ["x"], "name": "real"}).op == new
+        assert Op.from_config({"op": old, "attrs": {}, "operands": ["x"], "weights": {}, "name": "real"}).op == new
