@@ -17,12 +17,12 @@ from qat.tflite.trusted_files import is_trusted
 _CHILD = Path(__file__).with_name("sandbox_child.py")
 _START = "import runpy, sys; sys.path[:] = sys.argv[5:]; runpy.run_path(sys.argv[1], run_name='__main__')"
 SEVERAL = 3  # samples of the second trial; a file with resource variables is never resized
-_checked_files: set[bytes] = set()  # digests of files that a child process has loaded
+_checked_digests: set[bytes] = set()  # digests of files that a child process has loaded
 
 
 def is_checked(content: bytes) -> bool:
     """Whether a file with exactly these bytes is trusted, or has passed `check_loadable` before."""
-    return is_trusted(content) or hashlib.sha256(content).digest() in _checked_files
+    return is_trusted(content) or hashlib.sha256(content).digest() in _checked_digests
 
 
 def check_loadable(
@@ -58,7 +58,7 @@ def check_loadable(
         raise TfliteFileError(f"loading this file took more than {seconds} s and was stopped; do not use it") from None
     if process.returncode != 0:
         raise TfliteFileError(_describe_failure(process, seconds, int(limits[0])))
-    _checked_files.add(hashlib.sha256(content).digest())
+    _checked_digests.add(hashlib.sha256(content).digest())
 
 
 def _describe_failure(process: subprocess.CompletedProcess, seconds: int, memory_bytes: int) -> str:

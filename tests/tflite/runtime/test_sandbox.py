@@ -21,11 +21,11 @@ from .. import planting
 def forgetful(monkeypatch):
     """Nothing is known to be good."""
     monkeypatch.setattr(trusted_files, "_digests", set())
-    monkeypatch.setattr(sandbox, "_checked", set())
+    monkeypatch.setattr(sandbox, "_checked_digests", set())
 
 
 @pytest.mark.usefixtures("forgetful")
-def test_a_good_file_of_a_stranger_is_checked_once(files):
+def test_a_good_untrusted_file_is_checked_once(files):
     assert not is_checked(files.int8)
     check_loadable(files.int8)
     assert is_checked(files.int8)
@@ -109,7 +109,7 @@ def test_mutated_files_load_or_are_refused(files):
 
 
 @pytest.mark.usefixtures("forgetful")
-def test_a_strangers_file_is_run_in_the_child_with_every_batch_and_gives_the_same(files, monkeypatch):
+def test_an_untrusted_file_is_run_in_the_child_with_every_batch_and_gives_the_same(files, monkeypatch):
     samples = np.random.default_rng(0).integers(-100, 100, (403, 16, 16, 3)).astype(np.int8)
     expected = Interpreter(files.int8, trusted=True).predict_codes(samples)
     interpreter = Interpreter(files.int8)
