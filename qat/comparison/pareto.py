@@ -10,7 +10,7 @@ def find_pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
     A low cost and a high value are good. Sorted by cost; of equal points each is on the front.
 
-    >>> front([(1.0, 0.5), (2.0, 0.9), (3.0, 0.8), (2.0, 0.7)])
+    >>> find_pareto_front([(1.0, 0.5), (2.0, 0.9), (3.0, 0.8), (2.0, 0.7)])
     [0, 1]
     """
     indices: list[int] = []

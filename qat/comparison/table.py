@@ -71,7 +71,7 @@ def build_rows(runs: Sequence[RunRecord]) -> list[Row]:
 def relative_names(folders: Sequence[Path]) -> list[str]:
     """Paths below the deepest folder that holds them all; a single one by its own name.
 
-    >>> short_names([Path("/a/b/0"), Path("/a/b/1")]), short_names([Path("/a/b")])
+    >>> relative_names([Path("/a/b/0"), Path("/a/b/1")]), relative_names([Path("/a/b")])
     (['0', '1'], ['b'])
     """
     absolute = [str(folder.absolute()) for folder in folders]

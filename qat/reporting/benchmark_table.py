@@ -117,7 +117,7 @@ def compute_operator_shares(ops: Sequence[Row]) -> list[tuple[str, int, float]]:
     """(kind of operator, count, share 0-1 of all time), costliest first; operators that were not timed are left out.
 
     >>> timed = [{"op": "ADD", "median_ms": 1.0}, {"op": "CONV_2D", "median_ms": 3.0}, {"op": "IF", "median_ms": None}]
-    >>> operator_shares(timed)
+    >>> compute_operator_shares(timed)
     [('CONV_2D', 1, 0.75), ('ADD', 1, 0.25)]
     """
     timed = [op for op in ops if op["median_ms"] is not None]

@@ -260,7 +260,7 @@ def counts_text(comparison: Comparison) -> str:
 
 def _count(number: int, name: str) -> str:
     """
-    >>> _counted(1, "run"), _counted(2, "run")
+    >>> _count(1, "run"), _count(2, "run")
     ('1 run', '2 runs')
     """
     return f"{number} {name}{'' if number == 1 else 's'}"
@@ -315,7 +315,7 @@ def format_markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) 
 def _escape_cell(text: str) -> str:
     """Text that stays one cell and no markup.
 
-    >>> _escaped("a|b <i>")
+    >>> _escape_cell("a|b <i>")
     'a\\\\|b &lt;i&gt;'
     """
     line = " ".join(text.split())

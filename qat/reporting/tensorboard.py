@@ -172,7 +172,7 @@ def tensorboard_url(port: int = 6006) -> str:
 
     Its tab Time Series ticks up to 500 runs, and is the only one that takes colours from an address.
 
-    >>> open_address()[:50], open_address()[-11:]
+    >>> tensorboard_url()[:50], tensorboard_url()[-11:]
     ('http://localhost:6006/?smoothing=0&runColorGroup=r', '#timeseries')
     """
     query = {"smoothing": "0", "runColorGroup": COLOUR_BY_NAME, "tagFilter": FIRST_TAGS}

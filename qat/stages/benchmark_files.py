@@ -71,7 +71,7 @@ def read_files(config: BenchmarkConfig, folder: Path, say: Say) -> list[Benchmar
 def shorten_paths(paths: Sequence[Path]) -> list[str]:
     """Each path by as few of its last parts as tell them all apart.
 
-    >>> short_names([Path("run/a/model.tflite"), Path("run/b/model.tflite")])
+    >>> shorten_paths([Path("run/a/model.tflite"), Path("run/b/model.tflite")])
     ['a/model.tflite', 'b/model.tflite']
     """
     for depth in range(1, max(len(path.parts) for path in paths) + 1):
