@@ -77,7 +77,8 @@ def test_all_loops_that_are_too_long_are_named_at_once_with_what_else_is_refused
     wave = layers.Lambda(tf.sin, name="wave")
     both = layers.Bidirectional(layers.GRU(4, return_sequences=True), name="both")
     lines = blockers(canonicalize(series(300, both, wave, layers.SimpleRNN(4, name="last"))))
-    assert [line.split("'")[1] for line in lines] == ["both/forward_gru", "both/backward_gru", "wave", "last"]
+    forward, backward = (f"both/{each.name}" for each in (both.forward_layer, both.backward_layer))
+    assert [line.split("'")[1] for line in lines] == [forward, backward, "wave", "last"]
 
 
 def test_loops_share_what_may_be_written_out():
