@@ -73,7 +73,7 @@ def repairs(file, samples):
                 for each in told if not isinstance(told[0], ast.IfExp) else (told[0].body, told[0].orelse):
                     if isinstance(each, ast.Name) and each.id in ("fix", "formula", "evidence"):
                         continue  # made above of what is looked at here too
-                    if isinstance(each, ast.Call) and getattr(each.func, "attr", "") == "mends":
+                    if isinstance(each, ast.Call) and getattr(each.func, "attr", "") == "describe_remedies":
                         continue  # its code is run by the tests of columns
                     yield eval(compile(ast.Expression(each), path.name, "eval"), vars(module), known)
     feeding = importlib.import_module("qat.diagnosis.hypotheses.feeding")
