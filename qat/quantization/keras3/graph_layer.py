@@ -1,0 +1,97 @@
+"""A `QatModel` as one layer of Keras 3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tf_keras
+
+from qat.errors import ModelError
+from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.variables import LayerVariables
+from qat.quantization.keras3.shared_weights import SharedVariable, SharedWeights
+
+OWN = "qat>"  # registered names of the layers that a QatModel consists of begin so
+BUILT_IN = ("InputLayer",)
+
+
+@keras.saving.register_keras_serializable("qat")
+class QuantizedGraph(keras.layers.Layer):
+    """Calls a `QatModel`, shares its variables, and adds its penalties to the losses.
+
+    Takes and gives lists of tensors, in the order of the model's inputs and outputs.
+
+    Args:
+        graph: the model, as tf_keras writes it down.
+        float_model: the float model, as Keras 3 writes it down; None where it cannot.
+        model: the model itself, where it exists already.
+    """
+
+    def __init__(
+        self,
+        graph: dict[str, Any] | None = None,
+        float_model: dict[str, Any] | None = None,
+        model: QatModel | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs |= {"dtype": "float32", "autocast": False}
+        super().__init__(**kwargs)
+        self.supports_jit = False  # the kernels' integer arithmetic has ops that XLA has not, such as int64 roundings
+        self._convert_input_args = False
+        object.__setattr__(self, "float_model", float_model)
+        object.__setattr__(self, "model", read_graph(graph or {}) if model is None else model)
+        self.parts = shared_layers(self.model)
+        self.built = True
+
+    def call(self, inputs: Any, training: Any = None) -> list[tf.Tensor]:
+        nested = tf.nest.pack_sequence_as(self.model._nested_inputs, list(inputs))
+        return tf.nest.flatten(self.model(nested, training=training))
+
+    def compute_output_spec(self, inputs: Any, training: Any = None) -> list[keras.KerasTensor]:
+        return [keras.KerasTensor(tuple(each.shape), dtype=each.dtype.name) for each in self.model.outputs]
+
+    def _get_own_losses(self) -> list[tf.Tensor]:
+        return [*super()._get_own_losses(), *self.model.losses]
+
+    def variables_by_identity(self) -> dict[int, SharedVariable]:
+        """Of the inner model's variables, each with what Keras 3 sees of it."""
+        return {id(each._value): each for part in self.parts for each in part.variables}
+
+    def get_config(self) -> dict[str, Any]:
+        graph = tf_keras.saving.serialize_keras_object(self.model)
+        return super().get_config() | {"graph": graph, "float_model": self.float_model}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> QuantizedGraph:
+        return cls(**{key: value for key, value in config.items() if key not in ("dtype", "autocast")})
+
+
+def shared_layers(model: QatModel) -> list[SharedWeights]:
+    """One layer for each layer of the model that has variables, under its name: those of the float model first, then
+    ranges and constants; shared variables are in the first."""
+    seen: set[int] = set()
+    found = []
+    for layer in sorted(model.layers, key=lambda each: not isinstance(each, LayerVariables)):
+        own = [variable for variable in layer.weights if id(variable) not in seen]
+        seen.update(map(id, own))
+        if own:
+            found.append(SharedWeights(layer, own))
+    return found
+
+
+def read_graph(said: dict[str, Any]) -> QatModel:
+    """The `QatModel` of a config.
+
+    Raises:
+        ModelError: the config names other layers than a `QatModel` has.
+    """
+    layers = said.get("config", {}).get("layers", [])
+    names = {str(each.get("registered_name") or each.get("class_name")) for each in layers}
+    foreign = sorted(name for name in names if not name.startswith(OWN) and name not in BUILT_IN)
+    if said.get("class_name") != "QatModel" or foreign:
+        raise ModelError(
+            f"the saved model is no quantized model of this version: it holds {', '.join(foreign) or 'no graph'}"
+        )
+    return QatModel.from_config(said["config"])

@@ -1,0 +1,152 @@
+"""The Keras 3 model that `quantize_model` returns for one of Keras 3: a skin over a `QatModel`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from qat.quantization.keras.layers import integer_arithmetic
+from qat.quantization.keras.model import QatModel, distillation_loss
+from qat.quantization.keras3.graph_layer import QuantizedGraph
+from qat.quantization.keras3.to_float import float_model_of
+
+GRAPH = "quantized_graph"  # name of the layer that does it all
+
+
+@keras.saving.register_keras_serializable("qat")
+class Keras3QatModel(keras.Model):
+    """A functional model of Keras 3 whose one layer is a `QatModel`, with the float model's inputs and outputs by name.
+
+    At inference it computes with the integer kernels' arithmetic, as the file does; in training by fake quantization.
+    """
+
+    # No constructor of its own: Keras revives from a file only what is built as a functional model is.
+    teacher = None
+    origin = None  # a float model that only the process that has quantized it can build again
+
+    @property
+    def graph(self) -> QuantizedGraph:
+        """The layer that does it all."""
+        return next(layer for layer in self.layers if isinstance(layer, QuantizedGraph))
+
+    @property
+    def qat_model(self) -> QatModel:
+        """The model of tf_keras that computes: what is written into a file, with the same variables as this one."""
+        return self.graph.model
+
+    def to_float(self) -> keras.Model:
+        """The float model with the weights as they are now; ranges are dropped.
+
+        Of a float model that can be written down and read again, a model of its class; of any other, once it has been
+        saved, the same function and variables in this model's own layers, without quantization.
+
+        Raises:
+            ModelError: a class of the float model is not known in this process.
+        """
+        made = float_model_of(self.qat_model, self.graph.float_model, self.origin)
+        return as_keras3(self.qat_model._unquantized(), None) if made is None else made
+
+    def fake_quantization(self, on: bool) -> None:
+        """Switch rounding and ranges on or off, from the next call or `compile` on, in training and at inference.
+
+        Switched off, the model is the float model in training, with the same variables. The switch is saved with it.
+        """
+        self.qat_model.fake_quantization(on)
+        self.forget_traces()
+        self.train_function = None
+
+    def forget_traces(self) -> None:
+        """After a switch that graphs of evaluation read when they are traced."""
+        self.qat_model.forget_traces()
+        self.test_function = self.predict_function = None
+
+    def learn_from(self, teacher: keras.Model, weight: float, temperature: float) -> None:
+        """Mix the float model's answers into the loss of `fit` (Hinton et al. 2015).
+
+        Args:
+            teacher: the float model; it is not trained, and stays as it is.
+            weight: share of the teacher's part of the loss, 0-1.
+            temperature: both answers are softened by p^(1/temperature) before they are compared.
+        """
+        object.__setattr__(self, "teacher", (teacher, float(weight), float(temperature)))
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> tf.Tensor:
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if self.teacher is None or not training:
+            return loss
+        teacher, weight, temperature = self.teacher
+        return (1 - weight) * loss + weight * distillation_loss(teacher(x, training=False), y_pred, temperature)
+
+    def test_step(self, data: Any) -> Any:
+        with integer_arithmetic():
+            return super().test_step(data)
+
+    def predict_step(self, data: Any) -> Any:
+        with integer_arithmetic():
+            return super().predict_step(data)
+
+    @property
+    def range_variables(self) -> list[keras.Variable]:
+        """Ends of ranges that are trained (`quant.learned_ranges`)."""
+        known = self.graph.variables_by_identity()
+        return [known[id(variable)] for variable in self.qat_model.range_variables]
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """The float model's, in its order; ranges that are learned come behind them."""
+        known = self.graph.variables_by_identity()
+        return [known[id(variable)] for variable in self.qat_model.trainable_weights]
+
+    @property
+    def trainable_weights(self) -> list[keras.Variable]:
+        return self.trainable_variables
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> keras.layers.Layer:
+        """As Keras has it; layers of the float model are found by their names, to be frozen for instance."""
+        parts = {part.name: part for part in self.graph.parts}
+        return parts[name] if name in parts else super().get_layer(name, index)
+
+
+def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatModel:
+    """Put the skin of Keras 3 on a quantized model.
+
+    Args:
+        model: what computes; its variables are shared, and stand in the order of the float model's.
+        float_model: of Keras 3, that it was made from; None where it is not known any more.
+
+    Returns:
+        A functional model with its name, and inputs and outputs nested and named as its.
+    """
+    from qat.quantization.keras3.to_float import architecture
+
+    entries = [
+        keras.Input(batch_shape=tuple(each.shape), dtype=each.dtype.name, name=each.node.layer.name)
+        for each in model.inputs
+    ]
+    said = None if float_model is None else architecture(float_model)
+    results = QuantizedGraph(model=model, float_model=said, name=GRAPH)(entries)
+    outputs = [
+        keras.layers.Identity(dtype=_real(each), name=name)(result)
+        for each, result, name in zip(model.outputs, results, model.output_names, strict=True)
+    ]
+    made = Keras3QatModel(
+        _packed(model._nested_inputs, entries), _packed(model._nested_outputs, outputs), name=model.name
+    )
+    made.dtype_policy = "float32"  # whatever is global: `compile` would scale the loss of a model in float16
+    if float_model is not None and said is None:
+        object.__setattr__(made, "origin", float_model)
+    return made
+
+
+def _packed(nest: Any, tensors: list[Any]) -> Any:
+    """The tensors nested as Keras 2's are, in plain containers."""
+    return tf.nest.pack_sequence_as(tf.nest.map_structure(lambda _: 0, nest), tensors)
+
+
+def _real(tensor: Any) -> str:
+    return tensor.dtype.name if np.issubdtype(tensor.dtype.as_numpy_dtype, np.floating) else "float32"

@@ -1,0 +1,67 @@
+"""Keras 3's variables and layers over the variables and layers of a `QatModel`: nothing is copied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class SharedVariable(keras.Variable):
+    """A variable of a tf_keras layer as Keras 3 sees it: the same memory, constraint and trainability.
+
+    Args:
+        variable: the layer's.
+        owner: the layer, which says whether it is trained now.
+    """
+
+    def __init__(self, variable: tf.Variable, owner: Any) -> None:
+        self._owner = owner
+        path = variable.name.split(":")[0]
+        super().__init__(variable, dtype=variable.dtype.name, trainable=True, name=path.rsplit("/", 1)[-1])
+        self._path = path
+        if variable.constraint is not None:
+            self.constraint = _constraint(variable.constraint)
+
+    @property
+    def trainable(self) -> bool:
+        return any(each is self._value for each in self._owner.trainable_weights)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        """Of no effect: Keras sets it after the layer's, which decides."""
+
+
+def _constraint(of_layer: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[Any], tf.Tensor]:
+    return lambda value: of_layer(tf.convert_to_tensor(value))
+
+
+@keras.saving.register_keras_serializable("qat")
+class SharedWeights(keras.layers.Layer):
+    """The variables of one layer of a `QatModel`; `trainable` is that of the layer.
+
+    Args:
+        layer: of tf_keras, built.
+        variables: which of its variables are seen here: those that no other layer has shown before.
+    """
+
+    def __init__(self, layer: Any, variables: Iterable[tf.Variable]) -> None:
+        object.__setattr__(self, "shared", layer)
+        super().__init__(name=layer.name.replace("/", "."), dtype="float32", autocast=False)
+        self._trainable = layer.trainable
+        for variable in variables:
+            self._track_variable(SharedVariable(variable, layer))
+        self.built = True
+
+    @property
+    def trainable(self) -> bool:
+        return bool(self.shared.trainable)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self.shared.trainable = bool(value)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
