@@ -58,8 +58,9 @@ class ModelConfig:
     bn_momentum: float = 0.99  # of BatchNormalization's moving mean and variance
     bn_epsilon: float = 1e-3  # of BatchNormalization, added to the variance
     app: str | None = None  # keras_app: a constructor in tf_keras.applications
+    keras: int = setting(2, low=2, high=3)  # keras_app: the Keras whose constructor it is
     weights: str | None = None  # keras_app: None, or a path to weights
-    path: str | None = None  # saved: .keras, .h5 or a SavedModel folder
+    path: str | None = None  # saved: .keras or .h5 of Keras 2 or 3, or a SavedModel folder
     trust_custom_objects: bool = False  # saved: another name of `trust`
     target: dict[str, Any] = field(default_factory=dict)  # model=user: {_target_: module.function, ...}
 

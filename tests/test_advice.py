@@ -79,9 +79,9 @@ ELSEWHERE = {
     "predict()": "tflite/runtime/test_interpreter",
     "Interpreter(file, contract=contract)": "tflite/runtime/test_input_checks",
     "my_model(input_shape=(32, 32, 3), classes=10)": "models/test_fit_to_data",
-    "tf_keras.Model(inputs, outputs)": "models/test_saved",
+    "keras.Model(inputs, outputs)": "models/test_saved_keras3",
+    "model.to_json()": "models/test_saved_keras3",
     "run()": "tflite/runtime/test_input_checks",
-    "model.set_weights(keras_3_model.get_weights())": "models/test_saved",
     "model.save()": "models/test_saved",
     "save_weights()": "models/test_saved",  # what not to do
 }

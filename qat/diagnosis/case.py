@@ -45,22 +45,23 @@ class Case:
 
     @cached_property
     def keras_model(self) -> Any:
-        """The tf_keras model, loaded if it was given as a path. TensorFlow is imported here, and only here."""
+        """The Keras model, loaded if it was given as a path. TensorFlow is imported here, and only here."""
         if isinstance(self.given_keras, (str, Path)):
             from qat.models import load
+            from qat.quantization.keras3.unwrap import unwrap
 
-            return load(str(self.given_keras), self.trust, key="keras")
+            return unwrap(load(str(self.given_keras), self.trust, key="keras"))
         if self.given_keras is None:
             return None
-        import tf_keras
+        from qat.models.which_keras import is_keras_model
+        from qat.quantization.keras3.unwrap import unwrap
 
-        if not isinstance(self.given_keras, tf_keras.Model):
+        if not is_keras_model(self.given_keras):
             kind = type(self.given_keras)
             raise ModelError(
-                f"keras_model is a {kind.__module__}.{kind.__name__}; expected a tf_keras model or the path of one. "
-                "A Keras 3 model must be rebuilt with tf_keras (T09): import qat before TensorFlow."
+                f"keras_model is a {kind.__module__}.{kind.__name__}; expected a Keras model or the path of one."
             )
-        return self.given_keras
+        return unwrap(self.given_keras)
 
     @cached_property
     def fed(self) -> list[NDArray] | None:

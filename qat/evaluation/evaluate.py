@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from qat import metrics
 from qat.data import Split
 from qat.errors import DataError, ModelError
+from qat.models.which_keras import is_keras3
 from qat.results import Metric
 
 if TYPE_CHECKING:
@@ -61,10 +62,14 @@ def keras_predictor(model: tf_keras.Model) -> Predictor:
     """
     import tensorflow as tf
 
+    from qat.quantization.keras3.unwrap import unwrap
+
+    model = unwrap(model)
     if hasattr(model, "answers"):  # a QAT model keeps such a graph itself, and evaluates with it while it trains
         return lambda inputs: model.answers(inputs).numpy()
     signature = [tf.TensorSpec((None, *model.inputs[0].shape[1:]), model.inputs[0].dtype)]
-    graph = tf.function(model.predict_step, input_signature=signature, autograph=False)
+    step = (lambda inputs: model(inputs, training=False)) if is_keras3(model) else model.predict_step
+    graph = tf.function(step, input_signature=signature, autograph=False)
     return lambda inputs: graph(tf.convert_to_tensor(inputs)).numpy()
 
 

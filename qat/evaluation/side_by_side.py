@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tf_keras
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from qat import metrics
@@ -18,6 +18,7 @@ from qat.datasets import class_labels, is_dataset, labelled_arrays
 from qat.errors import DataError, ModelError
 from qat.evaluation.evaluate import BATCH_SIZE
 from qat.models import load
+from qat.models.which_keras import is_keras_model
 from qat.tflite import Interpreter, verify
 
 NAME_WIDTH = 24  # of 80 columns; a longer name is shortened in print, and whole in `rows`
@@ -138,10 +139,10 @@ def _open_model(name: str, model: Any) -> tuple[Any, int, bool]:
         content = bytes(model) if isinstance(model, (bytes, bytearray)) else Path(model)
         proof = verify(content)
         return Interpreter(content).predict, proof.size_bytes, proof.integer_only
-    if not isinstance(model, tf_keras.Model):
+    if not is_keras_model(model):
         kind = f"{type(model).__module__}.{type(model).__name__}"
-        raise ModelError(f"{name} is a {kind}: expected a model of Keras 2 (tf_keras), a path, or bytes of a .tflite")
-    size = sum(int(np.prod(weight.shape)) * weight.dtype.size for weight in model.weights)
+        raise ModelError(f"{name} is a {kind}: expected a Keras model, a path, or bytes of a .tflite")
+    size = sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.weights)
     return lambda inputs: model.predict(inputs, batch_size=BATCH_SIZE, verbose=0), size, False
 
 

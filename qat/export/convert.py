@@ -20,6 +20,7 @@ from qat.export.traced_function import TracedModel, find_broken_weights, graph_n
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import in_float32
+from qat.quantization.keras3.unwrap import unwrap
 from qat.tflite.broken_numbers import refuse_broken_numbers
 from qat.tflite.editing import restore_order, rewrite, set_metadata, set_names
 from qat.tflite.graph import TfliteGraph, layer_name
@@ -97,6 +98,8 @@ def convert(
             or it holds scales or biases that its kernels cannot compute with; the layer is named.
     """
     _check_options(scheme, io, engine, batch_size)
+    if not isinstance(model, (Exported, TracedModel)):
+        model = unwrap(model)
     qat_model = in_float32(model.model if isinstance(model, (Exported, TracedModel)) else model)
     if not is_lowerable(qat_model):
         refuse_unknown_layers(qat_model)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qat.metrics import sqnr_db
 from qat.quantization.keras.layers import RangeLayer, fake_quant_arithmetic, integer_arithmetic
 from qat.quantization.keras.model import QatModel, part_of
+from qat.quantization.keras3.unwrap import unwrap
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Tensor
 from qat.tflite.reader import read
@@ -102,6 +103,7 @@ def layer_parity(
     Returns:
         One entry per tensor.
     """
+    model = unwrap(model)
     probes = _probes(model, tflite_model)
     if not probes:
         return []

@@ -73,19 +73,19 @@ def build(config: ModelConfig, input_shape: Shape, classes: int) -> tf_keras.Mod
 def load(
     path: str, trust: bool = False, *, trust_custom_objects: bool = False, key: str = "model.path"
 ) -> tf_keras.Model:
-    """Load a Keras 2 model from a .keras or .h5 file or a SavedModel folder; not compiled.
+    """Load a model of Keras 2 or 3 from a .keras or .h5 file, or a SavedModel folder of Keras 2; not compiled.
 
     Args:
-        path: the file or folder.
+        path: the file or folder; or a .weights.h5 of Keras 3 with its config beside it, as <name>.json.
         trust: run what code it carries: Lambda layers, whatever functions its config names, SavedModels. Without it
             only config and weights are read, against an allow-list, and tried in a child process under limits.
         trust_custom_objects: an older name of `trust`.
         key: of the option that named the file, for messages.
 
     Returns:
-        The model; its layers are those of the file.
+        The model, of the Keras that wrote the file; its layers are those of the file.
 
-    Raises: ModelError for a missing, broken or too large file, a Keras 3 file, custom objects, or untrusted code.
+    Raises: ModelError for a missing, broken or too large file, custom objects, or untrusted code.
     """
     from qat.models import saved
 

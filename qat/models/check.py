@@ -26,6 +26,7 @@ APPS = (
     *("VGG16", "VGG19", "Xception"),
 )
 """The constructors in `tf_keras.applications` (2.21), written down so that a typo is answered at once."""
+KERAS2_ONLY = ("RegNet", "ResNetRS")  # how the names of those begin that Keras 3 has not
 
 
 def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
@@ -97,6 +98,8 @@ def check_config(config: ModelConfig, names: Sequence[str]) -> None:
     if config.name == "keras_app":
         _check_is_set("model.app", config.app, "MobileNetV2")
         check_choice("model.app", config.app, APPS)
+        if config.keras == 3 and str(config.app).startswith(KERAS2_ONLY):
+            raise ConfigError(f"model.app={config.app}: Keras 3 has no such application; set model.keras=2")
         if config.weights is not None and not Path(config.weights).exists():
             raise ConfigError(f"model.weights={config.weights}: no such file (a path, or null for random weights)")
     if config.name == "saved":
@@ -106,5 +109,5 @@ def check_config(config: ModelConfig, names: Sequence[str]) -> None:
     if config.name == "user" and "_target_" not in (config.target or {}):
         raise ConfigError(
             "model=user needs a function: model.target._target_=my_package.my_model, "
-            "called as my_model(input_shape=(32, 32, 3), classes=10), returning a tf_keras.Model"
+            "called as my_model(input_shape=(32, 32, 3), classes=10), returning a keras.Model"
         )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import tf_keras
+from typing import Any
 
 from qat.errors import ModelError
+from qat.models.which_keras import is_keras3, keras_of
 
 
-def _final_activation(layer: tf_keras.layers.Layer) -> str:
+def _final_activation(layer: Any) -> str:
     layer = getattr(layer, "layer", layer)  # a quantization or other wrapper holds the layer itself
-    if isinstance(layer, tf_keras.layers.Softmax):
+    if isinstance(layer, keras_of(layer).layers.Softmax):
         return "softmax"
     return getattr(getattr(layer, "activation", None), "__name__", "linear")
 
 
-def infer_task(model: tf_keras.Model, classes: int | None = None) -> str:
+def infer_task(model: Any, classes: int | None = None) -> str:
     """Infer what a model does from its shapes and its last activation.
 
     As many outputs as `classes`, or a softmax at the end, belong to a classifier, whatever the input's shape.
@@ -39,14 +40,16 @@ def infer_task(model: tf_keras.Model, classes: int | None = None) -> str:
     return "reconstruction"
 
 
-def unwrap_single_tensors(model: tf_keras.Model) -> tf_keras.Model:
+def unwrap_single_tensors(model: Any) -> Any:
     """The same layers, with one input and one output in place of lists or dictionaries of one."""
-    if isinstance(model.input_shape, tuple) and isinstance(model.output_shape, tuple):
-        return model
-    return tf_keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    if is_keras3(model):
+        single = not isinstance(model.input, dict) and not isinstance(model.output, dict)
+    else:
+        single = isinstance(model.input_shape, tuple) and isinstance(model.output_shape, tuple)
+    return model if single else keras_of(model).Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
-def fix_input_shape(model: tf_keras.Model, input_shape: tuple[int, ...]) -> tf_keras.Model:
+def fix_input_shape(model: Any, input_shape: tuple[int, ...]) -> Any:
     """Fix sizes that a model leaves open, such as height and width, to those of the data.
 
     Args:
@@ -60,16 +63,17 @@ def fix_input_shape(model: tf_keras.Model, input_shape: tuple[int, ...]) -> tf_k
     input_sizes = getattr(model, "input_shape", None)
     if not isinstance(input_sizes, tuple) or None not in input_sizes[1:] or not _accepts(input_sizes[1:], input_shape):
         return model
-    entry = tf_keras.Input(input_shape, dtype=model.inputs[0].dtype, name=model.input_names[0])
+    keras = keras_of(model)
+    entry = keras.Input(input_shape, dtype=model.inputs[0].dtype, name=model.inputs[0].name.split(":")[0])
     try:
-        rebuilt = tf_keras.models.clone_model(model, input_tensors=[entry])
+        rebuilt = keras.models.clone_model(model, input_tensors=[entry])
         rebuilt.set_weights(model.get_weights())
     except (AttributeError, NotImplementedError, TypeError, ValueError):  # a layer that cannot be made a second time
-        return tf_keras.Model(entry, model(entry), name=f"{model.name}_of_known_size")
+        return keras.Model(entry, model(entry), name=f"{model.name}_of_known_size")
     return rebuilt
 
 
-def _single_shape(model: tf_keras.Model, side: str) -> tuple[int | None, ...]:
+def _single_shape(model: Any, side: str) -> tuple[int | None, ...]:
     shape = getattr(model, f"{side}_shape")
     if isinstance(shape, dict) and len(shape) == 1:
         shape = next(iter(shape.values()))
@@ -89,7 +93,7 @@ def _accepts(sizes: tuple[int | None, ...], input_shape: tuple[int, ...]) -> boo
     return len(sizes) == len(input_shape) and all(a in (None, b) for a, b in zip(sizes, input_shape, strict=True))
 
 
-def _check_input(model: tf_keras.Model, input_shape: tuple[int, ...]) -> None:
+def _check_input(model: Any, input_shape: tuple[int, ...]) -> None:
     input_sizes = _single_shape(model, "input")[1:]
     if not _accepts(input_sizes, input_shape):
         raise ModelError(
@@ -110,7 +114,7 @@ def _suggest_fix(input_sizes: tuple[int | None, ...], data_shape: tuple[int, ...
     return "Set data.image_size and data.channels to what the model takes, or choose another model"
 
 
-def check_fits(model: tf_keras.Model, input_shape: tuple[int, ...], classes: int) -> None:
+def check_fits(model: Any, input_shape: tuple[int, ...], classes: int) -> None:
     """Refuse a model that does not fit the data.
 
     Args:

@@ -1,4 +1,4 @@
-"""Any constructor of `tf_keras.applications`, with random weights or weights from a file; nothing is downloaded.
+"""Any constructor of `tf_keras.applications`, or of Keras 3's (`model.keras=3`), with random weights or weights from a file; nothing is downloaded.
 
 Some of them scale pixels themselves (EfficientNet, EfficientNetV2, ResNetRS, RegNet, ConvNeXt, MobileNetV3) and want
 raw 0..255: `data.range=[0,255]`.
@@ -6,20 +6,21 @@ raw 0..255: `data.range=[0,255]`.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-
-import tf_keras
+from typing import Any
 
 from qat.config import ModelConfig
 from qat.errors import ModelError
 
 
-def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
+def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> Any:
     """Images `[N, *input_shape]` to probabilities `[N, classes]`.
 
     Raises: ModelError for an input size that the constructor refuses, and for weights that do not fit it.
     """
-    constructor = getattr(tf_keras.applications, str(config.app))
+    applications = import_module("keras" if config.keras == 3 else "tf_keras").applications
+    constructor = getattr(applications, str(config.app))
     try:
         model = constructor(input_shape=input_shape, classes=classes, weights=None)
     except ValueError as error:
@@ -32,7 +33,7 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf
     return model
 
 
-def _load_weights(model: tf_keras.Model, path: Path, config: ModelConfig) -> None:
+def _load_weights(model: Any, path: Path, config: ModelConfig) -> None:
     try:
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from tf_keras.src.engine.functional import Functional
 from tf_keras.src.layers.core.tf_op_layer import SlicingOpLambda
 
+from qat.models import leading_layers_keras3
+from qat.models.which_keras import is_keras3
+
 _layers = tf_keras.layers
 SCALING = (_layers.Rescaling, _layers.Normalization)
 PASSING = (
@@ -30,7 +33,7 @@ ARITHMETIC = (  # ops that `preprocess_input` and plain operators leave in a mod
 )
 
 
-def apply_scaling_layers(model: tf_keras.Model, inputs: NDArray[np.float32]) -> tuple[list[str], NDArray] | None:
+def apply_scaling_layers(model: Any, inputs: NDArray[np.float32]) -> tuple[list[str], NDArray] | None:
     """Run the leading layers of a model that scale its input.
 
     Args:
@@ -40,6 +43,8 @@ def apply_scaling_layers(model: tf_keras.Model, inputs: NDArray[np.float32]) -> 
     Returns:
         Names of the layers that scale, and their output `[N, ...]` float32; None where there are none.
     """
+    if is_keras3(model):
+        return leading_layers_keras3.apply_scaling_layers(model, inputs)
     names, values = [], inputs
     for layer in _flatten_layers(model):
         scales = isinstance(layer, SCALING) or getattr(layer, "symbol", None) in ARITHMETIC
@@ -62,11 +67,13 @@ def _flatten_layers(model: tf_keras.Model) -> Iterator[tf_keras.layers.Layer]:
             yield layer
 
 
-def find_unscaled_inputs(model: tf_keras.Model) -> dict[int, str]:
+def find_unscaled_inputs(model: Any) -> dict[int, str]:
     """Find inputs that kernels multiply unscaled: index in `model.inputs` to the name of the first such layer.
 
     An input that a layer first scales, normalizes or looks up is none of them, nor one that another layer reads too.
     """
+    if is_keras3(model):
+        return leading_layers_keras3.find_unscaled_inputs(model)
     if not isinstance(model, Functional):
         return {}
     consumers = {
@@ -101,7 +108,7 @@ def _find_consumers(model: Functional, tensor: Any) -> Iterator[tf_keras.layers.
                 yield from _find_consumers(model, outputs[consumer]) if isinstance(consumer, int) else [consumer]
 
 
-def is_untrained(model: tf_keras.Model) -> bool:
+def is_untrained(model: Any) -> bool:
     """Whether every trainable vector (biases, BatchNorm) still has its initial 0s and 1s, as never after training."""
-    vectors = [weight.numpy() for weight in model.trainable_weights if len(weight.shape) == 1]
+    vectors = [np.asarray(weight.numpy()) for weight in model.trainable_weights if len(weight.shape) == 1]
     return bool(vectors) and all(np.isin(vector, (0, 1)).all() for vector in vectors)

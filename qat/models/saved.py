@@ -1,29 +1,37 @@
-"""A saved model, trusted or not: a .keras or .h5 file, or a SavedModel folder, that Keras 2 wrote."""
+"""A saved model, trusted or not: a .keras or .h5 file of Keras 2 or 3, or a SavedModel folder that Keras 2 wrote."""
 
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import keras
 import tensorflow as tf
 import tf_keras
+from keras.src.backend.common import global_state
+from keras.src.saving.object_registration import GLOBAL_CUSTOM_OBJECTS
 from tf_keras.src.layers.serialization import get_builtin_layer
 from tf_keras.src.saving import object_registration
 
 from qat.config import ModelConfig
 from qat.errors import ModelError
 from qat.models.saved_file import inspect
-from qat.models.untrusted.assemble import assemble
+from qat.models.untrusted.assemble import READABLE, assemble
+from qat.models.untrusted.assemble_keras3 import refuse_other_backends
 from qat.models.untrusted.check_config import drop_compile_config
 from qat.models.untrusted.decode import decode
 from qat.models.untrusted.trial import KerasRefusesError, NotTrustedError, read_untrusted
+from qat.models.weights_file import is_weights_file, joined_with_config
+from qat.models.which_keras import is_keras_model
 
 TRUST_ADVICE = "If you trust where it comes from, set trust=true (in Python load(path, trust=True))"
 _KERAS_RAISES = (ValueError, TypeError, KeyError, AttributeError, IndexError, OSError, RuntimeError, AssertionError)
 _KERAS_RAISES += (NotImplementedError, RecursionError, OverflowError, UnicodeError, tf.errors.OpError)
 
 
-def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
+def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> Any:
     """Load the model in `config.path`; the caller checks that it fits the data."""
     return load(str(config.path), config.trust_custom_objects)
 
@@ -42,11 +50,12 @@ _WRAPPERS = {  # of tfmot: names of its classes -> what the file holds, and what
 }
 
 
-def load(path: str, trust: bool = False) -> tf_keras.Model:
-    """Load a functional or sequential Keras 2 model, not compiled, custom objects from the scope around the call.
+def load(path: str, trust: bool = False) -> Any:
+    """Load a functional or sequential model of either Keras, not compiled, custom objects from the scope around the
+    call. Which Keras it is of is found in the file.
 
     Args:
-        path: a .keras or .h5 file, or a SavedModel folder.
+        path: a .keras or .h5 file; or a .weights.h5 of Keras 3 beside its config; or a SavedModel folder of Keras 2.
         trust: let Keras load it as usual, and run the code in it. Without it the file is read as config and weights
             only, its config is checked against an allow-list, and all of that is tried in a child process without
             write access, under `qat.limits`; SavedModel folders, which are programs, are refused.
@@ -55,19 +64,27 @@ def load(path: str, trust: bool = False) -> tf_keras.Model:
         The model, with known inputs.
 
     Raises:
-        ModelError: a missing, broken or too large file, a Keras 3 file, custom objects that are not known, code that
-            is not trusted, or a model without fixed inputs (a subclassed one).
+        ModelError: a missing, broken or too large file, custom objects that are not known, code that is not trusted,
+            a model without fixed inputs (a subclassed one), or one of Keras 3 where its backend is not TensorFlow.
     """
-    model = _load_trusted(path) if trust else _load_untrusted(path)
+    with joined_with_config(Path(path)) if is_weights_file(Path(path)) else nullcontext(path) as file:
+        try:
+            model = _load_trusted(str(file)) if trust else _load_untrusted(str(file))
+        except ModelError as error:
+            raise type(error)(str(error).replace(str(file), path)) from error
     _refuse_unusable(path, model)
     return model
 
 
-def _load_trusted(path: str) -> tf_keras.Model:
+def _load_trusted(path: str) -> Any:
     saved_file = inspect(Path(path))
-    _refuse_keras_3(path, saved_file.keras_version)
+    major = saved_file.keras_version.split(".")[0]
+    _refuse_later_versions(path, saved_file.keras_version)
     options = {"safe_mode": False} if saved_file.kind == ".keras" else {}
     try:
+        if major == "3":
+            refuse_other_backends()
+            return keras.models.load_model(path, compile=False, safe_mode=False)
         if saved_file.needs_name_mapping:
             return _load_with_name_mapping(path)
         return tf_keras.models.load_model(path, compile=False, **options)
@@ -83,17 +100,16 @@ def _load_with_name_mapping(path: str) -> tf_keras.Model:
     return assemble(decoded, trusted=True)
 
 
-def _load_untrusted(path: str) -> tf_keras.Model:
+def _load_untrusted(path: str) -> Any:
     kind = inspect(Path(path), only_kind=True).kind
     if kind == "SavedModel":
         raise ModelError(
             f"model.path={path}: a SavedModel folder is a program, and runs when it is loaded. {TRUST_ADVICE}; better, "
             "save the model as a .keras file"
         )
-    own = {*object_registration._THREAD_LOCAL_CUSTOM_OBJECTS.__dict__, *object_registration._GLOBAL_CUSTOM_OBJECTS}
     try:
-        decoded = read_untrusted(Path(path), frozenset(name for name in own if not name.startswith("Custom>")))
-        _refuse_keras_3(path, decoded.keras_version)
+        decoded = read_untrusted(Path(path), _own_names())
+        _refuse_later_versions(path, decoded.keras_version)
     except NotTrustedError as error:
         raise _trust_refusal(path, kind, error) from error
     except KerasRefusesError as error:
@@ -106,18 +122,21 @@ def _load_untrusted(path: str) -> tf_keras.Model:
         raise _refusal(path, kind, str(error), ()) from error
 
 
-def _refuse_keras_3(path: str, version: str) -> None:
-    if version.split(".")[0] not in ("", "2"):
-        raise ModelError(
-            f"model.path={path}: written by Keras {version[:20]}; tfmot and this project know Keras 2 only. "
-            "Build the model with tf_keras (or set TF_USE_LEGACY_KERAS=1 before importing TensorFlow), take the "
-            "weights over with model.set_weights(keras_3_model.get_weights()), and save it from there"
-        )
+def _own_names() -> dict[str, frozenset[str]]:
+    """Names that this process has given to Keras, by its major version."""
+    keras2 = {*object_registration._THREAD_LOCAL_CUSTOM_OBJECTS.__dict__, *object_registration._GLOBAL_CUSTOM_OBJECTS}
+    keras3 = {*GLOBAL_CUSTOM_OBJECTS, *global_state.get_global_attribute("custom_objects_scope_dict", {})}
+    return {"2": frozenset(name for name in keras2 if not name.startswith("Custom>")), "3": frozenset(keras3)}
+
+
+def _refuse_later_versions(path: str, version: str) -> None:
+    if version.split(".")[0] not in ("", *READABLE):
+        raise ModelError(f"model.path={path}: written by Keras {version[:20]}; models of Keras 2 and 3 are read here")
 
 
 def _trust_refusal(path: str, kind: str, error: NotTrustedError) -> ModelError:
     unknown = re.match(r"'([\w>]+)', at", str(error))
-    own = error.custom or ((unknown[1],) if unknown and get_builtin_layer(unknown[1]) is None else ())
+    own = error.custom or ((unknown[1],) if unknown and not _is_built_in(unknown[1]) else ())
     if own:
         names = ", ".join(own)
         return ModelError(_custom_objects_message(path, kind, f"{names}."))
@@ -130,6 +149,10 @@ def _trust_refusal(path: str, kind: str, error: NotTrustedError) -> ModelError:
         f"model.path={path}: {error}: not among the layers and functions that are loaded without trust, because they "
         f"can only compute. {TRUST_ADVICE}, or load it in a function of your own and use that with model=user"
     )
+
+
+def _is_built_in(name: str) -> bool:
+    return get_builtin_layer(name) is not None or hasattr(keras.layers, name)
 
 
 def _refusal(path: str, kind: str, reason: str, custom_objects: tuple[str, ...]) -> ModelError:
@@ -148,7 +171,8 @@ def _custom_objects_message(path: str, kind: str, which: str) -> str:
             return f"model.path={path}: the {kind} holds {what}"
     return (
         f"model.path={path}: the {kind} needs custom objects that are not in it: {which} "
-        "Write a function that loads it within tf_keras.utils.custom_object_scope and use it with model=user"
+        "Write a function that loads it within custom_object_scope (tf_keras.utils, or keras.saving for a file of Keras "
+        "3) and use it with model=user"
     )
 
 
@@ -158,21 +182,21 @@ def _shorten(text: str, longest: int = 200) -> str:
     return " ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or "no reason given"
 
 
-def _refuse_unusable(path: str, model: object) -> None:
-    if not isinstance(model, tf_keras.Model):
+def _refuse_unusable(path: str, model: Any) -> None:
+    if not is_keras_model(model):
         raise ModelError(
             f"model.path={path}: a SavedModel without a Keras model in it (exported by tf.saved_model.save or by Keras "
             "3); its layers cannot be told apart any more. Save the model itself with tf_keras' model.save()"
         )
-    if not model.inputs:
+    if not getattr(model, "inputs", None):
         raise ModelError(
             f"model.path={path}: a subclassed model, or one that was never built; expected a functional or sequential "
-            "model with known inputs, such as tf_keras.Model(inputs, outputs)"
+            "model with known inputs, such as keras.Model(inputs, outputs)"
         )
     _refuse_revived(path, model)
 
 
-def _refuse_revived(path: str, model: tf_keras.Model) -> None:
+def _refuse_revived(path: str, model: Any) -> None:
     """Refuse custom layers of a SavedModel: without their class they cannot be saved, rebuilt or quantized."""
     for layer in model._flatten_layers(include_self=False):
         if any(kind.__name__ == "RevivedLayer" for kind in type(layer).mro()):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import tf_keras
+from typing import Any
 
 from qat import targets
 from qat.config import ModelConfig
 from qat.errors import ModelError
+from qat.models.which_keras import is_keras3, is_keras_model, keras_of
 
 
-def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf_keras.Model:
-    """Calls the function with `input_shape`, `classes` and the target's other entries; it returns a `tf_keras.Model`.
+def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> Any:
+    """Calls the function with `input_shape`, `classes` and the target's other entries; it returns a `keras.Model` or a
+    `tf_keras.Model`. A model of a class of its own, of Keras 3, is taken as a layer of a functional one.
 
     An error inside the user's function passes through as it is.
 
@@ -19,10 +21,11 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> tf
     """
     name = config.target.get("_target_")
     model = targets.call("model.target", config.target, ModelError, input_shape=input_shape, classes=classes)
-    if not isinstance(model, tf_keras.Model):
+    if not is_keras_model(model):
         kind = f"{type(model).__module__}.{type(model).__name__}"
-        raise ModelError(
-            f"model.target._target_={name} returned a {kind}; expected a tf_keras.Model. "
-            "Build it with `import tf_keras` (Keras 2), not with `import keras` (Keras 3)"
-        )
+        raise ModelError(f"model.target._target_={name} returned a {kind}; expected a keras.Model or a tf_keras.Model")
+    if is_keras3(model) and not getattr(model, "inputs", None):
+        keras = keras_of(model)
+        entry = keras.Input(input_shape)
+        return keras.Model(entry, model(entry), name=f"{model.name}_of_known_size")
     return model

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qat.quantization.keras.layers import RangeLayer, fake_quant_arithmetic
 from qat.quantization.keras.model import QatModel, part_of
+from qat.quantization.keras3.unwrap import unwrap
 
 MOST_AT_ONCE = 1 << 18  # values of model inputs per call, whose activations are in memory together
 
@@ -36,6 +37,7 @@ class RangeMeter:
     """
 
     def __init__(self, model: QatModel) -> None:
+        model = unwrap(model)
         nodes = {id(node) for nodes in model._nodes_by_depth.values() for node in nodes}
         ranges = [layer for layer in model.layers if isinstance(layer, RangeLayer) and layer.quantizer.enabled]
         calls = [(layer, node) for layer in ranges for node in layer.inbound_nodes if id(node) in nodes]

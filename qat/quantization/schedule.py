@@ -16,12 +16,13 @@ from qat.errors import DataError
 from qat.quantization.keras.layers import Linear, RangeLayer
 from qat.quantization.keras.quantizers import ActivationQuantizer
 from qat.quantization.keras.wrapper import CanonicalWrapper
+from qat.quantization.keras3.unwrap import unwrap
 from qat.schedule_point import training_step
 
 
 def quantizers(model: tf_keras.Model) -> Iterator[Any]:
     """Every quantizer of a QAT model, of weights and of activations."""
-    for layer in model.layers:
+    for layer in unwrap(model).layers:
         if isinstance(layer, RangeLayer):
             yield layer.quantizer
         elif isinstance(layer, CanonicalWrapper):
@@ -30,7 +31,7 @@ def quantizers(model: tf_keras.Model) -> Iterator[Any]:
 
 def batch_norm_layers(model: tf_keras.Model) -> list[Linear]:
     """The linear layers with BatchNormalization inside."""
-    layers = [layer.layer for layer in model.layers if isinstance(layer, CanonicalWrapper)]
+    layers = [layer.layer for layer in unwrap(model).layers if isinstance(layer, CanonicalWrapper)]
     return [layer for layer in layers if isinstance(layer, Linear) and layer.norm is not None]
 
 

@@ -30,6 +30,45 @@ LAYERS = _names("""
     UpSampling3D Wrapper ZeroPadding1D ZeroPadding2D ZeroPadding3D
 """)
 
+KERAS3_LAYERS = _names("""
+    AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D
+    AdaptiveMaxPooling2D AdaptiveMaxPooling3D AugMix AutoContrast ContrastLimitedAdaptiveHistogramEqualization
+    CutMix Equalization GroupQueryAttention MaxNumBoundingBoxes MelSpectrogram MixUp Pipeline RMSNormalization
+    RandAugment RandomColorDegeneration RandomColorJitter RandomElasticTransform RandomErasing RandomGaussianBlur
+    RandomGrayscale RandomHue RandomInvert RandomPerspective RandomPosterization RandomSaturation RandomSharpness
+    RandomShear ReversibleEmbedding STFTSpectrogram Solarization
+""")
+"""Layers that Keras 3 alone has. Left out, too: those that wrap other frameworks' modules or a SavedModel."""
+
+OPERATIONS = _names("""
+    Abs Absolute AdaptiveAveragePool AdaptiveMaxPool Add AffineTransform All AllClose Amax Amin Angle Any Append
+    Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin Argpartition Argsort Array ArraySplit
+    Average AveragePool BatchNorm BinaryCrossentropy Bincount BitwiseAnd BitwiseInvert BitwiseLeftShift BitwiseNot
+    BitwiseOr BitwiseRightShift BitwiseXor BroadcastTo CDist CTCDecode CTCLoss Cast CategoricalCrossentropy Cbrt
+    Ceil Celu Cholesky CholeskyInverse Clip Concatenate Conj Conjugate Conv ConvTranspose ConvertToTensor Copy
+    Corrcoef Correlate Cos Cosh CountNonzero CropImages Cross Cumprod Cumsum Deg2rad DepthToSpace DepthwiseConv Det
+    Diag Diagflat Diagonal Diff Digitize Divide DivideNoNan Dot DotProductAttention Dsplit Dstack Eig Eigh Einsum
+    ElasticTransform Elu EmptyLike Equal Erf Erfc Erfinv Exp Exp2 ExpandDims Expm1 ExtractPatches ExtractSequences
+    FFT FFT2 Fabs Flip Fliplr Flipud Floor FloorDivide Fmax Fmin Fmod Fold Full FullLike GaussianBlur Gcd Gelu
+    Geomspace GetItem Glu Greater GreaterEqual HSVToRGB HardShrink HardSigmoid HardSilu HardTanh Heaviside Histogram
+    Hsplit Hstack Hypot I0 IFFT2 IRFFT ISTFT Imag InTopK Inner Inv IsIn Isclose Isfinite Isinf Isnan Isneginf
+    Isposinf Isreal Kron LayerNorm Lcm Ldexp LeakyRelu LeftShift Less LessEqual Linspace Log Log10 Log1p Log2
+    LogSigmoid LogSoftmax Logaddexp Logaddexp2 Logdet LogicalAnd LogicalNot LogicalOr LogicalXor Logspace Logsumexp
+    Lstsq LuFactor MapCoordinates Matmul MatrixRank Max MaxPool Maximum Mean Median Meshgrid Min Minimum Mod Moments
+    Moveaxis MultiHot Multiply NanToNum Nanargmax Nanargmin Nancumprod Nancumsum Nanmax Nanmean Nanmedian Nanmin
+    Nanpercentile Nanprod Nanquantile Nanstd Nansum Nanvar Ndim Negative Nextafter Nonzero Norm Normalize NotEqual
+    OneHot OnesLike Outer PSNR Pad PadImages Percentile PerspectiveTransform Pinv Polar Power Prod Ptp Qr Quantile
+    RFFT RGBToGrayscale RGBToHSV RMSNorm Rad2deg Ravel Real Rearrange Reciprocal Relu Relu6 Repeat Reshape Resize
+    RightShift Roll Rot90 Round Rsqrt SSIM STFT SVD SaturateCast ScaleAndTranslate Scatter ScatterUpdate
+    SearchSorted SegmentMax SegmentMin SegmentProd SegmentReduction SegmentSum Select Selu SeparableConv Sigmoid
+    Sign Signbit Silu Sin Sinc Sinh Size Slice SliceUpdate Slogdet SobelEdges SoftShrink Softmax Softplus Softsign
+    Solve SolveTriangular Sort SpaceToDepth SparseCategoricalCrossentropy SparsePlus SparseSigmoid Sparsemax Split
+    Sqrt Square Squareplus Squeeze Stack Std StopGradient Subtract Sum Swapaxes Take TakeAlongAxis Tan Tanh
+    TanhShrink Tensordot Threshold Tile TopK Trace Transpose Trapezoid Tril Triu TrueDivide Trunc Unfold Unique
+    UnravelIndex Unstack Vander Var Vdot View ViewAsComplex ViewAsReal Vsplit Vstack Where ZerosLike
+""")
+"""Operations of `keras.ops` in a Keras 3 model. Left out: those that call a function (Map, Scan, WhileLoop, ...)."""
+
 MODELS = _names("Functional Model Sequential")
 
 PARTS = _names("""
@@ -38,22 +77,25 @@ PARTS = _names("""
     GlorotNormalV2 GlorotUniformV2 IdentityV2 OnesV2 OrthogonalV2 RandomNormalV2 RandomUniformV2 TruncatedNormalV2
     VarianceScalingV2 ZerosV2 ConstantV2 HeNormalV2 HeUniformV2 LecunNormalV2 LecunUniformV2
     L1 L1L2 L2 OrthogonalRegularizer MaxNorm MinMaxNorm NonNeg RadialConstraint UnitNorm
-    Policy PolicyV1 TensorShape __tuple__ __ellipsis__ __bytes__
+    STFT STFTInitializer OrthogonalInitializer DTypePolicy FloatDTypePolicy DTypePolicyMap QuantizedDTypePolicy
+    QuantizedFloat8DTypePolicy Int4DTypePolicy SeedGenerator
+    Policy PolicyV1 TensorShape __tuple__ __ellipsis__ __bytes__ __slice__
 """)
 """Initializers, regularizers, constraints, dtype policies, and what JSON has no form for."""
 
-VALUES = _names("__numpy__ __tensor__")
+VALUES = _names("__numpy__ __tensor__ __keras_tensor__")
 
 PART_STRINGS = _names("""
     constant glorot_normal glorot_uniform he_normal he_uniform identity lecun_normal lecun_uniform one ones orthogonal
-    random_normal random_uniform truncated_normal normal uniform variance_scaling zero zeros
+    random_normal random_uniform truncated_normal stft normal uniform variance_scaling zero zeros
     l1 l1_l2 l2 orthogonal_regularizer max_norm maxnorm min_max_norm non_neg nonneg radial_constraint unit_norm unitnorm
 """)
 """Initializers, regularizers and constraints by the names of old files."""
 
 FUNCTIONS = _names("""
     elu exponential gelu hard_sigmoid leaky_relu linear log_softmax mish relu relu6 selu sigmoid silu softmax softplus
-    softsign swish tanh sigmoid_v2 softmax_v2 ELU LeakyReLU PReLU ReLU Softmax ThresholdedReLU
+    celu glu hard_shrink hard_silu hard_swish hard_tanh log_sigmoid soft_shrink sparse_plus sparse_sigmoid sparsemax
+    squareplus tanh_shrink threshold softsign swish tanh sigmoid_v2 softmax_v2 ELU LeakyReLU PReLU ReLU Softmax ThresholdedReLU
 """)
 """Activations."""
 

@@ -20,13 +20,15 @@ from tf_keras.src.saving.legacy.saved_model import json_utils
 from tf_keras.src.saving.serialization_lib import ObjectSharingScope, deserialize_keras_object
 
 from qat.errors import ModelError
+from qat.models.untrusted.assemble_keras3 import assemble_keras3
 from qat.models.untrusted.decode import DecodedModel
 from qat.models.untrusted.group_names import map_group_names
 
+READABLE = ("2", "3")  # major versions of Keras
 PUBLISHED = {"LayerScale": LayerScale, "StochasticDepth": StochasticDepth}  # of ConvNeXt, which Keras does not register
 
 
-def assemble(decoded: DecodedModel, *, with_assets: bool = True, trusted: bool = False) -> tf_keras.Model:
+def assemble(decoded: DecodedModel, *, with_assets: bool = True, trusted: bool = False) -> Any:
     """Make the model, not compiled. The config must have been checked, or be trusted.
 
     Args:
@@ -41,6 +43,8 @@ def assemble(decoded: DecodedModel, *, with_assets: bool = True, trusted: bool =
         ModelError: the config describes something else.
         Exception: whatever Keras raises for configs and weights that do not fit.
     """
+    if decoded.keras_major == "3":
+        return assemble_keras3(decoded, with_assets)
     with tf_keras.utils.custom_object_scope(PUBLISHED):
         return _from_keras(decoded, with_assets, trusted) if decoded.kind == ".keras" else _from_hdf5(decoded)
 

@@ -14,7 +14,8 @@ _QAT_CLASS = re.compile(r"qat>[A-Z][A-Za-z0-9]*")
 _SPEC_MODULE = re.compile(r"tensorflow\.python\.(framework|ops)(\.[A-Za-z0-9_]+)*")
 _DTYPE = re.compile(r"(u?int|float|bfloat|complex)\d+|bool|string|str")
 _OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
-_CLASSES = allowed.LAYERS | allowed.MODELS | allowed.PARTS | allowed.VALUES
+_CLASSES = allowed.LAYERS | allowed.KERAS3_LAYERS | allowed.OPERATIONS
+_CLASSES |= allowed.MODELS | allowed.PARTS | allowed.VALUES
 _PART_KEY = re.compile(r".*(initializer|regularizer|constraint)")
 _PART_VALUES = allowed.PART_STRINGS | allowed.PARTS
 

@@ -29,7 +29,7 @@ def main() -> None:
     import numpy  # noqa: F401  what each fork needs is imported before it
     import tf_keras  # noqa: F401
 
-    from qat.models.untrusted import assemble  # noqa: F401
+    from qat.models.untrusted import assemble, assemble_keras3  # noqa: F401
 
     with socket.socket(fileno=int(sys.argv[1])) as control:
         control.sendall(b"ready\n")
@@ -99,15 +99,15 @@ def _serve(request: dict[str, Any], source: int, sink: int) -> int:
 
 def _read_model(request: dict[str, Any], file: BinaryIO) -> DecodedModel:
     from qat.errors import ModelError
-    from qat.models.untrusted.assemble import assemble
+    from qat.models.untrusted.assemble import READABLE, assemble
     from qat.models.untrusted.check_config import NotAllowedError, find_custom_names, names_any_of, validate_config
     from qat.models.untrusted.decode import decode
 
-    name, own = request["name"], frozenset(request["own"])
-    decoded = decode(file, name)
-    if decoded.keras_version.split(".")[0] not in ("", "2"):
+    decoded = decode(file, request["name"])
+    if decoded.keras_major not in READABLE:
         decoded.arrays, decoded.assets, decoded.config = {}, {}, None
         return decoded
+    own = frozenset(request["own"][decoded.keras_major])
     custom = find_custom_names(decoded.config)
     try:
         decoded.config = validate_config(decoded.config, own)

@@ -46,6 +46,11 @@ class DecodedModel:
     names: dict[str, dict[str, Any]] = field(default_factory=dict)
     assets: dict[str, bytes] = field(default_factory=dict)
 
+    @property
+    def keras_major(self) -> str:
+        """Of the Keras that wrote it: "2" where it does not say, as in older files."""
+        return self.keras_version.split(".")[0] or "2"
+
 
 def detect_kind(start: bytes) -> str | None:
     """Detect the kind of a file by its first bytes alone, so that it is never read as two kinds."""
@@ -109,8 +114,6 @@ def _decode_zip(file: BinaryIO, name: str) -> DecodedModel:
             ".keras", str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else "", None
         )
         decoded.config = parse_config(_member(archive, "config.json", name, "text_mb"), name)
-        if decoded.keras_version.split(".")[0] not in ("", "2"):
-            return decoded  # a Keras 3 file is refused by that alone
         if WEIGHTS not in archive.namelist():
             raise ModelError(f"{name}: a zip file, but no whole .keras model: there is no {WEIGHTS} in it")
         with h5py.File(io.BytesIO(_member(archive, WEIGHTS, name, "file_mb")), "r") as weights:
@@ -136,8 +139,6 @@ def _decode_hdf5(file: BinaryIO, name: str) -> DecodedModel:
                 "or build the model with model=user and load the weights there"
             )
         decoded.config = parse_config(text, name)
-        if decoded.keras_version.split(".")[0] not in ("", "2"):
-            return decoded
         weights = _group(stored, "model_weights", name)
         decoded.arrays = dict(_arrays(weights, name))
         for path, group in [("", weights), *_groups(weights, name)]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from math import prod
@@ -51,12 +52,13 @@ def start_early() -> None:
         _get_server()
 
 
-def read_untrusted(path: Path, own: frozenset[str]) -> DecodedModel:
+def read_untrusted(path: Path, own: Mapping[str, frozenset[str]]) -> DecodedModel:
     """Read a .keras or .h5 file in the child process, which also makes the model once.
 
     Args:
         path: the file.
-        own: names that this process has given to Keras; a model that uses one is read, and not made.
+        own: names that this process has given to Keras, by its major version; a model that uses one is read, and not
+            made.
 
     Returns:
         Config, arrays and vocabularies; the config is checked.
@@ -71,7 +73,7 @@ def read_untrusted(path: Path, own: frozenset[str]) -> DecodedModel:
         memory_bytes = max(limits.memory_mb * MB, 6 * os.fstat(file.fileno()).st_size)
         request = {
             "name": f"model.path={path}",
-            "own": sorted(own),
+            "own": {version: sorted(names) for version, names in own.items()},
             "limits": asdict(limits),
             "memory_bytes": memory_bytes,
         }
@@ -99,7 +101,7 @@ def _to_decoded(
     ended: dict[str, Any],
     limits: Limits,
     memory_bytes: int,
-    own: frozenset[str],
+    own: Mapping[str, frozenset[str]],
 ) -> DecodedModel:
     try:
         answer = json.loads(header) if header else {}
@@ -126,7 +128,9 @@ def _to_decoded(
         str(answer["kind"]), str(answer["keras_version"]), answer["config"], {}, dict(answer["names"])
     )
     if decoded.config is not None:
-        decoded.config = validate_config(decoded.config, own)  # what a child sends is untrusted as well
+        decoded.config = validate_config(
+            decoded.config, own[decoded.keras_major]
+        )  # what a child sends is untrusted as well
     _fill_arrays(decoded, answer, body, path)
     return decoded
 
@@ -165,7 +169,8 @@ class _Server:
             "CUDA_VISIBLE_DEVICES": "",
             "OPENBLAS_NUM_THREADS": "1",
         }
-        environment |= {"TF_USE_LEGACY_KERAS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment |= {"TF_USE_LEGACY_KERAS": "1", "KERAS_BACKEND": "tensorflow"}
+        environment |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         child_descriptor = os.dup(theirs.fileno())
         command = [
             sys.executable,
