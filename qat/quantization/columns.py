@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 from numpy.typing import NDArray
 
 from qat.metrics import sqnr_db
 from qat.quantization.importing.cut_model import cut_code
+from qat.quantization.importing.keras_version import version_of
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run
 from qat.quantization.placement import MinMax, Range
@@ -138,7 +138,7 @@ def describe_remedies(columns: Sequence[Column], low: float, high: float, code: 
 
 
 def warn_of_columns(
-    model: tf_keras.Model,
+    model: Any,
     graph: Graph,
     min_max: Mapping[Range, MinMax],
     batches: Sequence[Sequence[NDArray]],
@@ -204,29 +204,28 @@ def _concatenate(batches: list[list[Any]]) -> list[NDArray]:
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
-def find_normalization(model: tf_keras.Model, input_index: int) -> tf_keras.layers.Layer | None:
+def find_normalization(model: Any, input_index: int) -> Any:
     """The Normalization layer with which a model begins.
 
     Args:
-        model: a tf_keras model.
+        model: a Keras model.
         input_index: index in `model.inputs`.
 
     Returns:
         The layer that alone reads the input, if it is a Normalization; else None.
     """
-    if not getattr(model, "_is_graph_network", False):
+    version = version_of(model)
+    if not version.is_graph(model):
         return None
-    tensor = model.inputs[input_index]
-    calls = [(layer, node) for layer in model.layers for node in layer.inbound_nodes]
-    readers = [layer for layer, node in calls if any(each is tensor for each in node.keras_inputs)]
-    return readers[0] if len(readers) == 1 and isinstance(readers[0], tf_keras.layers.Normalization) else None
+    readers = version.readers_of(model, model.inputs[input_index])
+    return readers[0] if len(readers) == 1 and isinstance(readers[0], version.layers.Normalization) else None
 
 
-def cut_behind_normalization(model: tf_keras.Model, input_index: int) -> tuple[str, str] | None:
+def cut_behind_normalization(model: Any, input_index: int) -> tuple[str, str] | None:
     """Python code that cuts a model behind the Normalization with which it begins.
 
     Args:
-        model: a tf_keras model.
+        model: a Keras model.
         input_index: index in `model.inputs`.
 
     Returns:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 from numpy.typing import NDArray
 
 from qat.errors import ModelError
@@ -21,7 +21,7 @@ ROWS = 8
 SUSPECT_DB, REFUSED_DB = 60.0, 30.0  # float32 in another order is above 100 dB as a rule
 
 
-def refuse_disagreement(float_model: tf_keras.Model, graph: Graph, batch: Sequence[NDArray]) -> None:
+def refuse_disagreement(float_model: Any, graph: Graph, batch: Sequence[NDArray]) -> None:
     """Raise where the outputs of the canonical form are not those of the float model.
 
     A model that computes in less than float32 may differ down to 30 dB; other models warn below 60 dB.
@@ -58,10 +58,10 @@ def refuse_disagreement(float_model: tf_keras.Model, graph: Graph, batch: Sequen
             warnings.warn(f"{message}; float32 alone keeps 100 dB and more", stacklevel=3)
 
 
-def _row_count(model: tf_keras.Model, values: NDArray) -> int:
-    fixed = next((tensor.shape[0] for tensor in model.inputs or [] if tensor.shape[0] is not None), None)
+def _row_count(model: Any, values: NDArray) -> int:
+    fixed = next((tensor.shape[0] for tensor in input_tensors(model) if tensor.shape[0] is not None), None)
     return int(fixed) if fixed is not None else min(ROWS, len(values))
 
 
-def _computes_in_float32(model: tf_keras.Model) -> bool:
+def _computes_in_float32(model: Any) -> bool:
     return all(layer.compute_dtype in (None, "float32") for layer in model._flatten_layers())

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import tf_keras
 from numpy.typing import NDArray
 
 from qat.config import PRESERVE, QuantConfig
 from qat.errors import ConfigError
+from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.preserved_kernels import PreservedEntries
 from qat.quantization.rewrites.builder import LINEAR
@@ -38,7 +39,7 @@ def resolve_preserve(config: QuantConfig) -> str | None:
     return None if config.preserve in (None, "none") or config.name == "ptq" else config.preserve
 
 
-def mark_preserved(graph: Graph, model: tf_keras.Model, config: QuantConfig) -> None:
+def mark_preserved(graph: Graph, model: Any, config: QuantConfig) -> None:
     """Note in the graph which entries of the model's variables are preserved, and which kernels have one range.
 
     Args:
@@ -62,7 +63,7 @@ def mark_preserved(graph: Graph, model: tf_keras.Model, config: QuantConfig) -> 
     _report(graph, _names(model), choice)
 
 
-def preserves_anything(model: tf_keras.Model, config: QuantConfig) -> bool:
+def preserves_anything(model: Any, config: QuantConfig) -> bool:
     """Whether a QAT model of this one could differ from its PTQ model by preserved entries.
 
     Args:
@@ -78,7 +79,7 @@ def preserves_anything(model: tf_keras.Model, config: QuantConfig) -> bool:
     )
 
 
-def find_preserved(variable: tf_keras.Variable, choice: str, is_table: bool = False) -> PreservedEntries | None:
+def find_preserved(variable: Any, choice: str, is_table: bool = False) -> PreservedEntries | None:
     """The preserved entries of a kernel.
 
     Args:
@@ -89,7 +90,7 @@ def find_preserved(variable: tf_keras.Variable, choice: str, is_table: bool = Fa
     Returns:
         The entries; None where there are none.
     """
-    if not variable.trainable or not variable.dtype.is_floating or len(variable.shape) < 2:
+    if not variable.trainable or not dtype_of(variable).is_floating or len(variable.shape) < 2:
         return None
     value = variable.numpy()
     if not np.isfinite(value).all() or not value.any():
@@ -169,10 +170,11 @@ def _is_clustered_node(node: Node, preserved: dict[int, PreservedEntries]) -> bo
     return False
 
 
-def _names(model: tf_keras.Model) -> list[str]:
+def _names(model: Any) -> list[str]:
     """Names of the variables, with that of the layer where a variable is called "kernel" alone."""
-    layer_of = {id(v): layer.name for layer in model._flatten_layers() for v in layer._trainable_weights}
-    names = [(variable.name.split(":")[0], layer_of.get(id(variable), "")) for variable in model.variables]
+    version = version_of(model)
+    layer_of = {id(v): layer.name for layer in model._flatten_layers() for v in version.own_variables(layer)}
+    names = [(version.name_of(variable), layer_of.get(id(variable), "")) for variable in model.variables]
     return [name if "/" in name or not layer else f"{layer}/{name}" for name, layer in names]
 
 

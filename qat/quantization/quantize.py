@@ -9,13 +9,14 @@ import tf_keras
 
 from qat.calibration_data import as_batches
 from qat.config import QuantConfig
-from qat.errors import ConfigError, ModelError, TrainingSemanticsWarning
+from qat.errors import ConfigError, TrainingSemanticsWarning
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.calibrate import calibrate
 from qat.quantization.columns import warn_of_columns
 from qat.quantization.equalization import equalize, equalize_uneven
 from qat.quantization.float_agreement import refuse_disagreement
+from qat.quantization.importing.foreign_models import refuse_foreign
 from qat.quantization.importing.preflight import refuse_blockers
 from qat.quantization.keras.build_model import emit
 from qat.quantization.keras.check_rows import keep_rows
@@ -54,11 +55,7 @@ def quantize_model(
         ModelError: the model is no tf_keras model, it is quantization-aware already, its input sizes are not known, or
             what it computes and what its rewritten form computes differ.
     """
-    if not isinstance(float_model, tf_keras.Model):
-        raise ModelError(
-            f"quantize_model takes a tf_keras model, not {type(float_model).__module__}.{type(float_model).__name__}. "
-            "A Keras 3 model must be rebuilt with tf_keras (import qat before TensorFlow)"
-        )
+    refuse_foreign(float_model)
     if config is not None and not isinstance(config, QuantConfig):
         raise ConfigError(
             f"config is a {type(config).__name__}: expected a QuantConfig, as QuantConfig(name='qat_w4a8')"

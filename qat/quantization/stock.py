@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from qat.errors import ModelError
+from qat.quantization.keras.tfmot import tfmot
 
 LONGEST_REASON = 400  # characters: tfmot and Keras print whole call signatures
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
-from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.errors import ModelError
+from qat.quantization.importing.keras_version import version_of
 
 WRITES = ("Assign", "ResourceScatter", "ResourceStridedSliceAssign", "ResourceApply", "ResourceSparseApply")
 TABLES = ("LookupTableInsert", "LookupTableRemove", "LookupTableImport")
@@ -33,9 +32,10 @@ def forced_to_train(layer: Any, args: tuple, kwargs: dict) -> str | None:
     Args:
         args, kwargs: of the call, the inputs among them.
     """
-    if not (layer._expects_training_arg and _is_training(layer, args, kwargs)):
+    version = version_of(layer)
+    if not version.is_training(layer, args, kwargs):
         return None
-    layers = tf_keras.layers
+    layers = version.layers
     if isinstance(layer, layers.BatchNormalization):
         held = layer.trainable  # a frozen one computes as at inference, whatever it is told
         told = "normalises by the batch at hand and moves its averages"
@@ -48,27 +48,19 @@ def forced_to_train(layer: Any, args: tuple, kwargs: dict) -> str | None:
     return f"is called with training=True: at inference it {told}; {_CALL}" if held else None
 
 
-def _is_training(layer: Any, args: tuple, kwargs: dict) -> bool:
-    spec, said = layer._call_spec, None
-    if spec.arg_was_passed("training", args, kwargs, inputs_in_args=True):
-        said = spec.get_arg_value("training", args, kwargs, inputs_in_args=True)
-    said = call_context().training if said is None else said
-    return bool(tf.get_static_value(said) if tf.is_tensor(said) else said)
-
-
 def _amount(layer: Any, names: tuple[str, ...], otherwise: Any = None) -> bool:
     found = [getattr(layer, name) for name in names if hasattr(layer, name)]
     return any(np.any(each) for each in found if each is not None) if found else bool(otherwise)
 
 
-def assigned_at_inference(trace: Any, model: tf_keras.Model) -> list[str]:
+def assigned_at_inference(trace: Any, model: Any) -> list[str]:
     """One line for each layer that does more at inference than compute its outputs: it assigns a variable (metrics may
     count), or was told to train."""
     told = [f"layer {layer!r} {what}" for layer, what in trace.forced.items()]
     return told + _assignments(trace.graph, trace.layer_of, model)
 
 
-def _assignments(graph: Any, layer_of: dict[str, str], model: tf_keras.Model) -> list[str]:
+def _assignments(graph: Any, layer_of: dict[str, str], model: Any) -> list[str]:
     counted = {id(variable.handle) for variable in _of_metrics(model)}
     named = {id(v.handle): f"variable {v.name!r}" for v in [*graph.variables, *_variables(model)]}
     held = {id(inner): id(outer) for outer, inner in graph.captures}
@@ -115,7 +107,7 @@ def _body(graph: Any, name: str) -> Any:
     return getattr(function, "graph", None)
 
 
-def _variables(model: tf_keras.Model) -> list[Any]:
+def _variables(model: Any) -> list[Any]:
     """Everything that the model holds as variables, those of its metrics among them, each once."""
     found = {id(v): v for v in (model.variables if model.built else []) if _has_handle(v)}
     found |= {id(v): v for v in _of_metrics(model)}
@@ -124,16 +116,16 @@ def _variables(model: tf_keras.Model) -> list[Any]:
 
 def _has_handle(variable: Any) -> bool:
     """Vocabularies count among the weights of a model without being variables; one of a strategy has many handles."""
-    return isinstance(variable, tf.Variable) and not isinstance(variable, tf.distribute.DistributedValues)
+    held = getattr(variable, "_value", variable)  # Keras 3 holds a variable of TensorFlow
+    return isinstance(held, tf.Variable) and not isinstance(held, tf.distribute.DistributedValues)
 
 
-def _of_metrics(model: tf_keras.Model) -> list[Any]:
-    metrics = [metric for layer in model._flatten_layers() for metric in getattr(layer, "_metrics", [])]
-    return [v for metric in [*metrics, *model.metrics] for v in metric.variables if _has_handle(v)]
+def _of_metrics(model: Any) -> list[Any]:
+    return [v for v in version_of(model).metric_variables(model) if _has_handle(v)]
 
 
 @contextlib.contextmanager
-def unchanged(model: tf_keras.Model) -> Iterator[None]:
+def unchanged(model: Any) -> Iterator[None]:
     """Inside, the model may be traced or run: its variables are put back behind it, if its code changed them.
 
     Raises:
@@ -160,7 +152,7 @@ def _equal(one: np.ndarray, other: np.ndarray) -> bool:
     return np.array_equal(*(np.atleast_1d(each).reshape(-1).view(np.uint8) for each in (one, other)))
 
 
-def _holder(model: tf_keras.Model, variable: Any) -> str:
+def _holder(model: Any, variable: Any) -> str:
     """The innermost layer that holds the variable."""
     holders = [layer for layer in model._flatten_layers() if any(v is variable for v in layer.weights)]
     return holders[-1].name if holders else model.name

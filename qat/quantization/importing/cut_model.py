@@ -2,44 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
+
+from qat.quantization.importing.keras_version import version_of
 
 
-def cut_code(model: tf_keras.Model, names: list[str]) -> tuple[str, str] | None:
+def cut_code(model: Any, names: list[str]) -> tuple[str, str] | None:
     """The two statements that cut `model` behind the layers of these names, `before = ...` and `model = ...`.
 
     What `before` gives is what the new `model` takes, in this order; inputs that lead past the layers stay among its
     inputs. None where a layer is not one of the model's own, but lies inside of another.
     """
-    if not model._is_graph_network or any(name not in {layer.name for layer in model.layers} for name in names):
+    version = version_of(model)
+    if not version.is_graph(model) or any(name not in {layer.name for layer in model.layers} for name in names):
         return None
     entries = _entries(model, set(names))
     made = [entry for entry in entries if "get_layer" in entry]
     return (
-        f"before = tf_keras.Model(model.inputs, [{', '.join(made)}])",
-        f"model = tf_keras.Model([{', '.join(entries)}], model.output)",
+        f"before = {version.package}.Model(model.inputs, [{', '.join(made)}])",
+        f"model = {version.package}.Model([{', '.join(entries)}], model.output)",
     )
 
 
-def _entries(model: tf_keras.Model, cut: set[str]) -> list[str]:
+def _entries(model: Any, cut: set[str]) -> list[str]:
     """As code, where what remains begins: the outputs of the layers in `cut` and inputs that lead past them, in the
     order of the model's inputs."""
     places = {id(tensor): at for at, tensor in enumerate(model.inputs)}
+    source_of = version_of(model).source_of
     found: dict[str, int] = {}
-    for tensor in _sources(tf.nest.flatten(model.outputs), set(places), cut):
-        layer = tensor._keras_history.layer
+    for tensor in _sources(tf.nest.flatten(model.outputs), set(places), cut, source_of):
+        layer, read = source_of(tensor)
         if layer.name in cut:
-            behind = _sources(_read_by(tensor), set(places), set())
+            behind = _sources(read, set(places), set(), source_of)
             found[f"model.get_layer({layer.name!r}).output"] = min(places.get(id(each), 0) for each in behind)
         else:
             found[f"model.inputs[{places[id(tensor)]}]"] = places[id(tensor)]
     return sorted(found, key=found.__getitem__)
 
 
-def _sources(tensors: list[Any], entries: set[int], cut: set[str]) -> list[Any]:
+def _sources(tensors: list[Any], entries: set[int], cut: set[str], source_of: Callable) -> list[Any]:
     """The first tensors on each way back from `tensors` that are in `entries`, by identity, or of a layer in `cut`."""
     found, seen, waiting = [], set(), list(tensors)
     while waiting:
@@ -47,14 +51,9 @@ def _sources(tensors: list[Any], entries: set[int], cut: set[str]) -> list[Any]:
         if id(tensor) in seen:
             continue
         seen.add(id(tensor))
-        if id(tensor) in entries or tensor._keras_history.layer.name in cut:
+        layer, read = source_of(tensor)
+        if id(tensor) in entries or layer.name in cut:
             found.append(tensor)
         else:
-            waiting += _read_by(tensor)
+            waiting += read
     return found
-
-
-def _read_by(tensor: Any) -> list[Any]:
-    """What the layer call read that made the tensor."""
-    history = tensor._keras_history
-    return list(history.layer.inbound_nodes[history.node_index].keras_inputs)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import tf_keras
-
 from qat.errors import ModelError
 
 _TFMOT = "tensorflow_model_optimization.python.core"
@@ -29,7 +27,7 @@ WRAPPERS = {  # beginning of the module, and of the class, to what to do; the fi
 }
 
 
-def refuse_wrapped(model: tf_keras.Model) -> None:
+def refuse_wrapped(model: Any) -> None:
     """Nothing, for a model as it was before any such tool.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.importing.shape_values import Known
 from qat.quantization.importing.trace import Trace
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
@@ -39,7 +40,7 @@ class Variables:
     """
 
     def __init__(self, model: Any, graph: Any, live: frozenset[int] = frozenset()) -> None:
-        self.variables, self.live = list(model.variables), live
+        self.variables, self.live = list(model.variables), live | version_of(model).trained_places(model)
         places = {id(handle): at for at, variable in enumerate(self.variables) for handle in handles(variable)}
         self._places: dict[Any, int] = {}
         self._apart: dict[Any, tf.Variable] = {}  # that are none of the model's
@@ -51,7 +52,7 @@ class Variables:
                 self._apart[internal.ref()] = apart[id(external)]
         self._of_variable = {id(inner): at for at, each in enumerate(self.variables) for inner in parts(each)}
         plain = [variable for variable in self.variables if handles(variable)]  # a vocabulary is none
-        held = {variable.dtype.name for variable in plain if variable.dtype.is_floating}
+        held = {dtype_of(variable).name for variable in plain if dtype_of(variable).is_floating}
         self.real = "float64" if held == {"float64"} else "float32"
 
     def place(self, handle: tf.Tensor) -> int | None:
@@ -66,7 +67,7 @@ class Variables:
         value = self.plain(variable.numpy() if hasattr(variable, "numpy") else tf.convert_to_tensor(variable).numpy())
         if at is None:
             return Weight(value)
-        return Weight(value, Source.variable(at, bool(self.variables[at].trainable) or at in self.live))
+        return Weight(value, Source.variable(at, at in self.live))
 
     def read(self, handle: tf.Tensor) -> Weight:
         """The weight behind a handle of the traced graph."""
@@ -80,9 +81,11 @@ class Variables:
 
 
 def parts(variable: Any) -> list[Any]:
-    """The variable, and those that it stands for: one for each replica, or the one that Keras casts when it is read."""
+    """The variable, and those that it stands for: one for each replica, or the one that Keras casts or holds."""
     inner = getattr(variable, "_variable", None)
     replicas = getattr(variable, "_values", None)
+    held = getattr(variable, "_value", None)
+    inner = held if isinstance(held, tf.Variable) else inner
     more = [*([inner] if inner is not None else []), *(replicas or [])]
     return [variable, *(part for each in more for part in parts(each))]
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 from tensorflow.python.framework import func_graph as func_graph_lib
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
@@ -23,7 +22,7 @@ CONDITIONS = ("If", "StatelessIf")
 Tensors = dict[Any, tf.Tensor]
 
 
-def inlined(trace: Trace, model: tf_keras.Model) -> Trace:
+def inlined(trace: Trace, model: Any) -> Trace:
     """The same function without calls, and without conditions that are known; the trace itself if it has none.
 
     Variables that such a function reads and that nobody lists, as those of a signature in a Lambda, are `variables` of

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 
 from qat.quantization.importing.cut_model import cut_code
 from qat.quantization.importing.trace import Reader, Tracer, WholeLayer
@@ -25,9 +24,9 @@ LOOKUPS = {
 }
 
 
-def readers() -> dict[Any, Reader]:
-    """The table `call function -> reader`, for the layers of this module."""
-    return {getattr(tf_keras.layers, name).call: _standing_for(op) for name, op in LOOKUPS.items()}
+def readers(layers: Any) -> dict[Any, Reader]:
+    """The table `call function -> reader`, for those of Keras' own `layers`."""
+    return {getattr(layers, name).call: _standing_for(op) for name, op in LOOKUPS.items()}
 
 
 def _standing_for(op: str) -> Reader:
@@ -50,7 +49,7 @@ def _described(layer: Any) -> str:
         return f"{type(layer).__name__} of {int(layer.vocabulary_size())} entries"
 
 
-def cut_behind(model: tf_keras.Model, graph: Graph) -> str:
+def cut_behind(model: Any, graph: Graph) -> str:
     """How to cut the model behind the layers that look something up, as code; nothing where there are none, or where
     they lie inside of another layer."""
     names = dict.fromkeys(node.layer for node in graph.nodes if "holder" in node.attrs)

@@ -7,20 +7,18 @@ nodes), variables that are updated, penalties on weights.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 from tensorflow.python.framework import func_graph as func_graph_lib
-from tf_keras.src.engine.functional import Functional
-from tf_keras.src.mixed_precision import autocast_variable
 
 from qat.quantization.importing.added_losses import behind
 from qat.quantization.importing.assignments import assigned_at_inference, unchanged
 from qat.quantization.importing.import_state import Variables
 from qat.quantization.importing.importer import import_trace
 from qat.quantization.importing.inlining import inlined
+from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_handlers import readers
 from qat.quantization.importing.lookup_layers import cut_behind
 from qat.quantization.importing.trace import Exchange, Key, LayerCall, Region, Trace, Tracer, trace
@@ -30,14 +28,15 @@ from qat.quantization.ir.program import ASSIGNMENTS, Cutter, NotExtractableError
 SMALL_CONSTANT = 1024  # bytes: larger ones are not compared
 
 
-def read(model: tf_keras.Model) -> Graph:
+def read(model: Any) -> Graph:
     """`model` as a graph of its inference function, with what training adds to it.
 
     Raises:
         ModelError: the model's input sizes are not known, or it cannot be run symbolically.
     """
-    table = readers()
-    if _is_plain(model, table):
+    version = version_of(model)
+    table = readers(version)
+    if version.is_plain(model, table):
         with unchanged(model):
             inferred = trace(model, table)
         graph = _imported(inferred, model, _updated(model, inferred))
@@ -49,32 +48,14 @@ def read(model: tf_keras.Model) -> Graph:
     return graph
 
 
-def _other_normalizations(model: tf_keras.Model) -> list[str]:
+def _other_normalizations(model: Any) -> list[str]:
     """BatchNormalization that normalises by more than the batch; it is trained by the batch."""
-    norms = [each for each in model._flatten_layers() if isinstance(each, tf_keras.layers.BatchNormalization)]
+    kind = version_of(model).layers.BatchNormalization
+    norms = [each for each in model._flatten_layers() if isinstance(each, kind)]
     return [f"layer {norm.name!r}: renorm=True" for norm in norms if getattr(norm, "renorm", False) and norm.trainable]
 
 
-def _is_plain(model: tf_keras.Model, known: Container[Any]) -> bool:
-    """Whether Keras' own functional or sequential models hold nothing but Keras' own plain layers: then nothing but
-    the layers that are kept whole can tell training from inference."""
-    for layer in model._flatten_layers():
-        inner = list(layer._flatten_layers(include_self=False, recursive=False))
-        if isinstance(layer, tf_keras.Model):
-            if type(layer).call not in (tf_keras.Sequential.call, Functional.call):
-                return False
-        elif isinstance(layer, tf_keras.layers.InputLayer):
-            continue
-        elif (
-            inner
-            or not type(layer).__module__.startswith("tf_keras.src.")
-            or (layer._expects_training_arg and type(layer).call not in known)
-        ):
-            return False
-    return True
-
-
-def _read_both(model: tf_keras.Model, table: dict) -> Graph:
+def _read_both(model: Any, table: dict) -> Graph:
     with unchanged(model):
         trained = trace(model, table, training=True)
         acting = {call.key: call.acts for call in _calls(trained.call)}
@@ -90,7 +71,7 @@ def _read_both(model: tf_keras.Model, table: dict) -> Graph:
     return graph
 
 
-def _imported(inferred: Trace, model: tf_keras.Model, live: frozenset[int]) -> Graph:
+def _imported(inferred: Trace, model: Any, live: frozenset[int]) -> Graph:
     inferred = inlined(inferred, model)
     graph = import_trace(inferred, model, live)
     graph.refused, graph.cut = assigned_at_inference(inferred, model), cut_behind(model, graph)
@@ -100,7 +81,7 @@ def _imported(inferred: Trace, model: tf_keras.Model, live: frozenset[int]) -> G
 class _Both:
     """The trace in training mode, from which programs are cut."""
 
-    def __init__(self, model: tf_keras.Model, trained: Trace) -> None:
+    def __init__(self, model: Any, trained: Trace) -> None:
         self.trained, self.lost_in_training = trained, []
         self.variables = Variables(model, trained.graph)
         self.cutter = _cutter(self.variables, trained)
@@ -291,7 +272,7 @@ def _cutter(variables: Variables, traced: Trace) -> Cutter:
     return Cutter(variables.place, lambda t: values[t.ref()].numpy() if t.ref() in values else None)
 
 
-def _updated(model: tf_keras.Model, traced: Trace) -> frozenset[int]:
+def _updated(model: Any, traced: Trace) -> frozenset[int]:
     """Places of the variables that known layers update before a training step."""
     places = {id(variable): at for at, variable in enumerate(model.variables)}
     return frozenset(
@@ -299,7 +280,7 @@ def _updated(model: tf_keras.Model, traced: Trace) -> frozenset[int]:
     )
 
 
-def _add_updates(graph: Graph, model: tf_keras.Model, traced: Trace) -> None:
+def _add_updates(graph: Graph, model: Any, traced: Trace) -> None:
     places = {id(variable): at for at, variable in enumerate(model.variables)}
     seen = set()
     for update in traced.updates:
@@ -309,22 +290,21 @@ def _add_updates(graph: Graph, model: tf_keras.Model, traced: Trace) -> None:
             graph.updates.append({"kernel": kernel, "vector": vector, "iterations": update["iterations"]})
 
 
-def _penalties(model: tf_keras.Model, graph: Graph) -> Iterator[dict[str, Any]]:
+def _penalties(model: Any, graph: Graph) -> Iterator[dict[str, Any]]:
     """Losses on weights alone (regularizers, and callables given to `add_loss`), in the order of `model.losses`."""
-    for layer in model._flatten_layers():
-        for function in layer._callable_losses:
-            traced = func_graph_lib.FuncGraph("penalty")
-            with traced.as_default(), autocast_variable.enable_auto_cast_variables(None):
-                value = function()
-                value = None if value is None else tf.convert_to_tensor(value)
-            if value is None:
-                continue
-            variables = Variables(model, traced)
-            try:
-                if getattr(value, "graph", traced) is not traced:
-                    raise NotExtractableError("it was computed outside of the model")
-                empty = Trace(traced, [], [], [])
-                program = _cutter(variables, empty).cut([value], [])
-                yield {"program": program.to_json()}
-            except NotExtractableError as reason:
-                graph.lost_in_training.append(f"layer {layer.name!r}: a penalty on its weights ({reason})")
+    for layer, function in version_of(model).penalties(model):
+        traced = func_graph_lib.FuncGraph("penalty")
+        with traced.as_default():
+            value = function()
+            value = None if value is None else tf.convert_to_tensor(value)
+        if value is None:
+            continue
+        variables = Variables(model, traced)
+        try:
+            if getattr(value, "graph", traced) is not traced:
+                raise NotExtractableError("it was computed outside of the model")
+            empty = Trace(traced, [], [], [])
+            program = _cutter(variables, empty).cut([value], [])
+            yield {"program": program.to_json()}
+        except NotExtractableError as reason:
+            graph.lost_in_training.append(f"layer {layer!r}: a penalty on its weights ({reason})")

@@ -14,23 +14,24 @@ def is_open(tensor: Any) -> bool:
     return tensor.shape.rank is None or any(size is None for size in tensor.shape[1:])
 
 
-def rebuilding(structure: Any, tensors: list[Any]) -> str:
+def rebuilding(structure: Any, tensors: list[Any], keras: str) -> str:
     """The code that gives `model` fixed sizes and keeps its weights; a name stands for each size that is to be said.
 
     Args:
         structure: how the inputs are nested, as in `tf.nest`; None for one input.
         tensors: the inputs, in order.
+        keras: the package's name, tf_keras or keras.
     """
-    entries = [_entry(tensor, apart=len(tensors) > 1) for tensor in tensors]
+    entries = [_entry(tensor, keras, apart=len(tensors) > 1) for tensor in tensors]
     if isinstance(structure, dict):
         named = ", ".join(f"{key!r}: {entry}" for key, entry in zip(sorted(structure), entries, strict=True))
-        return f"entries = {{{named}}}; tf_keras.Model(entries, model(entries))"
+        return f"entries = {{{named}}}; {keras}.Model(entries, model(entries))"
     if len(entries) > 1:
-        return f"entries = [{', '.join(entries)}]; tf_keras.Model(entries, model(entries))"
-    return f"entry = {entries[0]}; tf_keras.Model(entry, model(entry))"
+        return f"entries = [{', '.join(entries)}]; {keras}.Model(entries, model(entries))"
+    return f"entry = {entries[0]}; {keras}.Model(entry, model(entry))"
 
 
-def _entry(tensor: Any, apart: bool) -> str:
+def _entry(tensor: Any, keras: str, apart: bool) -> str:
     """The input as code; `apart`: by its name, which tells it from the others."""
     sizes = [None, None, None] if tensor.shape.rank is None else tensor.shape.as_list()[1:]
     words = WORDS.get(len(sizes), tuple(f"size_{at + 1}" for at in range(len(sizes))))
@@ -38,4 +39,4 @@ def _entry(tensor: Any, apart: bool) -> str:
     kind = tf.as_dtype(tensor.dtype).name
     more = f", dtype={kind!r}" if kind != "float32" else ""
     more += f", name={tensor.name.split(':')[0]!r}" if apart else ""
-    return f"tf_keras.Input(({shape}{',' if len(sizes) == 1 else ''}){more})"
+    return f"{keras}.Input(({shape}{',' if len(sizes) == 1 else ''}){more})"

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 from tensorflow.python.framework import func_graph as func_graph_lib
 
 from qat.errors import ModelError, QatError
 from qat.quantization.importing.assignments import forced_to_train
+from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.open_sizes import is_open, rebuilding
 from qat.quantization.importing.unrolling import Budget
 
@@ -143,13 +143,14 @@ class Tracer:
         return mark
 
     @contextlib.contextmanager
-    def inside(self, layer: tf_keras.layers.Layer, args: tuple, kwargs: dict) -> Iterator[LayerCall]:
+    def inside(self, layer: Any, args: tuple, kwargs: dict, training: Any) -> Iterator[LayerCall]:
+        """Inside, the layer is being called; `training` is what its call itself says of the mode, None for nothing."""
         self._attribute()
         if self.unrolling and len(self._path) == self.unrolling[-1]:  # the cell of a step: a step begins
             self._places[-1].clear()
         self._path.append(layer.name)
         self._places.append(Counter())
-        call = self._begun(layer, args, kwargs)
+        call = self._begun(layer, args, kwargs, training)
         try:
             yield call
         finally:
@@ -159,11 +160,11 @@ class Tracer:
             self._stack.pop()
             call.end = len(self.graph.get_operations())
 
-    def _begun(self, layer: tf_keras.layers.Layer, args: tuple, kwargs: dict) -> LayerCall:
+    def _begun(self, layer: Any, args: tuple, kwargs: dict, training: Any) -> LayerCall:
         path = "/".join(self._path)
         key = (path, self._counts[path])
         self._counts[path] += 1
-        call = LayerCall(layer, key, self._acts(layer, key, args, kwargs), len(self.graph.get_operations()))
+        call = LayerCall(layer, key, self._acts(key, training), len(self.graph.get_operations()))
         call.arguments = [tensor for tensor in tf.nest.flatten((args, kwargs)) if tf.is_tensor(tensor)]
         if self._stack:
             self._stack[-1].children.append(call)
@@ -172,15 +173,16 @@ class Tracer:
         self._stack.append(call)
         return call
 
-    def _acts(self, layer: Any, key: Key, args: tuple, kwargs: dict) -> bool:
+    def _acts(self, key: Key, given: Any) -> bool:
         if self.acting is not None:
             return self.acting.get(key, False)
-        spec, given = layer._call_spec, None
-        if layer._expects_training_arg and spec.arg_was_passed("training", args, kwargs, inputs_in_args=True):
-            given = spec.get_arg_value("training", args, kwargs, inputs_in_args=True)
         if given is None or not self._stack:
             return not self._stack or self._stack[-1].acts
         return bool(tf.get_static_value(given)) if tf.is_tensor(given) else bool(given)
+
+    def add(self, kind: str, layer: Any, value: tf.Tensor, name: str = "") -> None:
+        """Take in a loss or metric that a layer adds."""
+        self.added.append(Added(kind, layer, self.current.key, value, name))
 
     def look_at_mode(self, layer: Any, args: tuple, kwargs: dict) -> None:
         """Note a layer whose call says that it is to train, though this is inference."""
@@ -238,47 +240,9 @@ def _exchanged(nest: Any, made: dict[Any, tf.Tensor]) -> Any:
 Reader = Callable[[Tracer, Any, Callable, tuple, dict], Any]
 
 
-@contextlib.contextmanager
-def _reading(tracer: Tracer, readers: dict[Any, Reader]) -> Iterator[None]:
-    """While inside, each layer call is told to the tracer, and the calls of `readers` are read instead of run; losses
-    and metrics that layers add go to the tracer, and not into the layers."""
-    layer_class = tf_keras.layers.Layer
-    held = {name: getattr(layer_class, name) for name in ("__call__", "add_loss", "add_metric")}
-    original = held["__call__"]
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if not tf.is_tensor(next(iter(tf.nest.flatten(args) or tf.nest.flatten(kwargs)), None)):
-            return original(layer, *args, **kwargs)
-        args, kwargs = tracer.begins(layer, args, kwargs)
-        with tracer.inside(layer, args, kwargs) as told:
-            reader = readers.get(type(layer).call)
-            if reader is None:
-                return tracer.ended(told, original(layer, *args, **kwargs))
-            tracer.look_at_mode(layer, args, kwargs)
-            layer._maybe_build(args[0] if args else kwargs["inputs"])
-            cast = {name: layer._maybe_cast_inputs(value) for name, value in kwargs.items() if name == "inputs"}
-            args = (layer._maybe_cast_inputs(args[0]), *args[1:]) if args else args
-            result = reader(tracer, layer, original, args, kwargs | cast)
-            if not any(added.key == told.key for added in tracer.added):  # what runs the layer has told of them
-                layer._handle_activity_regularization(None, result)
-            return tracer.ended(told, result)
-
-    def add_loss(layer: Any, losses: Any, **kwargs: Any) -> None:
-        for loss in tf.nest.flatten(losses):
-            value = loss() if callable(loss) else loss
-            if value is not None:
-                tracer.added.append(Added("loss", layer, tracer.current.key, tf.convert_to_tensor(value)))
-
-    def add_metric(layer: Any, value: Any, name: str | None = None, **kwargs: Any) -> None:
-        made = getattr(value, "_metric_obj", None)
-        tracer.added.append(Added("metric", layer, tracer.current.key, value, name or getattr(made, "name", "metric")))
-
-    layer_class.__call__, layer_class.add_loss, layer_class.add_metric = call, add_loss, add_metric
-    try:
-        yield
-    finally:
-        for name, function in held.items():
-            setattr(layer_class, name, function)
+def argument(args: tuple, kwargs: dict) -> Any:
+    """What a layer is called on first, whatever it is called."""
+    return args[0] if args else next(iter(kwargs.values()))
 
 
 @contextlib.contextmanager
@@ -291,52 +255,46 @@ def _functions_inline() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
-def input_tensors(model: tf_keras.Model) -> list[Any]:
+def input_tensors(model: Any) -> list[Any]:
     """The model's inputs in `model.inputs` order: KerasTensors, or the specs that a subclassed model was called with.
 
     Raises:
         ModelError: the model was never built.
     """
-    if not getattr(model, "inputs", None):
-        if getattr(model, "_saved_model_inputs_spec", None) is not None:
-            return tf.nest.flatten(model.save_spec()[0][0])
-        raise ModelError(
-            f"model {model.name!r} has no known inputs: a subclassed model must be called once, or be given as a "
-            "functional model: entry = tf_keras.Input(shape); tf_keras.Model(entry, model(entry))"
-        )
-    return list(model.inputs)
+    tensors = version_of(model).input_tensors(model)
+    if tensors:
+        return tensors
+    keras = version_of(model).package
+    raise ModelError(
+        f"model {model.name!r} has no known inputs: a subclassed model must be called once, or be given as a "
+        f"functional model: entry = {keras}.Input(shape); {keras}.Model(entry, model(entry))"
+    )
 
 
-def _specs(model: tf_keras.Model) -> tuple[list[tf.TensorSpec], list[str]]:
+def _specs(model: Any) -> tuple[list[tf.TensorSpec], list[str]]:
     tensors = input_tensors(model)
     names = [(tensor.name or f"input_{i + 1}").split(":")[0].split("/")[0] for i, tensor in enumerate(tensors)]
     for tensor, name in zip(tensors, names, strict=True):
         if is_open(tensor):
+            version = version_of(model)
+            code = rebuilding(version.nested_inputs(model), tensors, version.package)
             raise ModelError(
                 f"input {name!r} has shape {tensor.shape}: an integer file needs every size but the batch known. Say "
-                f"the sizes that the model will be given; it keeps its weights: {rebuilding(_nested(model), tensors)}"
+                f"the sizes that the model will be given; it keeps its weights: {code}"
             )
     return [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in tensors], names
 
 
-def _nested(model: tf_keras.Model) -> Any:
-    """The nest of the model's inputs; None where they are a plain list, or one."""
-    structure = getattr(model, "_nested_inputs", None)
-    if structure is None and not getattr(model, "inputs", None):
-        structure = model.save_spec()[0][0]
-    return structure
-
-
-def nest_inputs(model: tf_keras.Model, tensors: list[Any]) -> Any:
+def nest_inputs(model: Any, tensors: list[Any]) -> Any:
     """`tensors` in `model.inputs` order, nested as the model wants to be called."""
-    structure = _nested(model)
+    structure = version_of(model).nested_inputs(model)
     if structure is None:
         return tensors[0] if len(tensors) == 1 else tensors
     return tf.nest.pack_sequence_as(structure, tensors)
 
 
 @contextlib.contextmanager
-def _symbolically(model: tf_keras.Model) -> Iterator[None]:
+def _symbolically(model: Any) -> Iterator[None]:
     """Code of the model that wants numbers where tensors are only described fails in many ways; here, in one."""
     try:
         yield
@@ -359,7 +317,7 @@ def _symbolically(model: tf_keras.Model) -> Iterator[None]:
 
 
 def trace(
-    model: tf_keras.Model,
+    model: Any,
     readers: dict[Any, Reader],
     *,
     training: bool = False,
@@ -384,7 +342,7 @@ def trace(
         inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
         tracer = Tracer(graph, training, acting, regions)
         tracer._seen = len(graph.get_operations())
-        with _reading(tracer, readers), _symbolically(model):
+        with version_of(model).reading(tracer, readers), _symbolically(model):
             outputs = model(nest_inputs(model, inputs), training=training)
         flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
     graph.variables = graph._watched_variables  # also those that the model does not list

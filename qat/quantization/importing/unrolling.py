@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
-from tf_keras.src import backend
 
 from qat import limits
+from qat.quantization.importing.keras_version import version_of
 
 SECONDS_PER_1000_OPS = 15  # of quantize_model on two idle cores
 UNCOUNTED = {"Const", "Identity", "NoOp", "ReadVariableOp", "Shape"}  # they make no op of the file
@@ -79,9 +79,10 @@ def written_out(layer: Any, budget: Budget, outermost: bool = True) -> Iterator[
     Raises:
         LongLoop: by that call, after its first step.
     """
-    names = [name for name in ("unroll", "_could_use_gpu_kernel") if hasattr(layer, name)]
+    names = [name for name in ("unroll", "_could_use_gpu_kernel", "use_cudnn") if hasattr(layer, name)]
     before = {name: getattr(layer, name) for name in names}
-    with counted(budget, outermost), _loops_written_out(before.get("unroll", False)):
+    backend = version_of(layer).rnn_backend
+    with counted(budget, outermost, backend), _loops_written_out(before.get("unroll", False), backend):
         for name in names:
             setattr(layer, name, name == "unroll")
         try:
@@ -92,7 +93,7 @@ def written_out(layer: Any, budget: Budget, outermost: bool = True) -> Iterator[
 
 
 @contextlib.contextmanager
-def counted(budget: Budget, outermost: bool = True) -> Iterator[None]:
+def counted(budget: Budget, outermost: bool = True, backend: Any = None) -> Iterator[None]:
     """Inside, a loop that `backend.rnn` writes out takes its ops from the budget, and stops where that has too few."""
 
     def rnn(original: Callable, step: Callable, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -102,17 +103,18 @@ def counted(budget: Budget, outermost: bool = True) -> Iterator[None]:
             step = _counted_step(step, steps, budget, outermost)
         return original(step, inputs, *args, **kwargs)
 
-    with _instead_of_rnn(rnn):
+    with _instead_of_rnn(rnn, backend or version_of(None).rnn_backend):
         yield
 
 
 @contextlib.contextmanager
-def _loops_written_out(unrolled: bool) -> Iterator[None]:
+def _loops_written_out(unrolled: bool, backend: Any) -> Iterator[None]:
     """Inside, `backend.rnn` writes every step out, also for layers that have no `unroll` (ConvLSTM2D).
 
     Args:
         unrolled: the layer's own `unroll`. Written out and going backwards, Keras takes the mask in its forward order
             for what it zeroes at the end; in its loop it does not. A layer computes here what it did before.
+        backend: the module of that `rnn`.
     """
 
     def rnn(original: Callable, *args: Any, **kwargs: Any) -> Any:
@@ -127,12 +129,12 @@ def _loops_written_out(unrolled: bool) -> Iterator[None]:
         outputs = _zero_where_masked(backwards, outputs) if kwargs.get("return_all_outputs", True) else outputs
         return _zero_where_masked(tf.gather(mask, 0, axis=_time_axis(kwargs)), last), outputs, states
 
-    with _instead_of_rnn(rnn):
+    with _instead_of_rnn(rnn, backend):
         yield
 
 
 @contextlib.contextmanager
-def _instead_of_rnn(function: Callable) -> Iterator[None]:
+def _instead_of_rnn(function: Callable, backend: Any) -> Iterator[None]:
     """`function` is called in place of `backend.rnn`, with what it stands for as its first argument."""
     original = backend.rnn
     backend.rnn = functools.partial(function, original)

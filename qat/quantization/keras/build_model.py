@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras.src.mixed_precision.policy import policy_scope
 
+from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.importing.trace import nest_inputs
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 from qat.quantization.keras.custom_training import (
@@ -22,7 +23,7 @@ from qat.quantization.keras.custom_training import (
     parts_of,
 )
 from qat.quantization.keras.layers import Linear, Op, RangeLayer
-from qat.quantization.keras.lent_variables import lent_variables
+from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
 from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel, bind_ranges, deep_recursion
 from qat.quantization.keras.quantizers import ActivationQuantizer
@@ -292,12 +293,12 @@ def _count_uses(graph: Graph) -> Counter[Range]:
     return Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if _observes(node))
 
 
-def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
+def emit(graph: Graph, model: Any, settings: Any, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
     """The graph as a Keras model with `model`'s name, nesting, and input and output names, and copies of its variables.
 
     Returns the model, and the layer of each range.
     """
-    names = getattr(model, "output_names", None) or _names_in_nest(graph)
+    names = version_of(model).output_names(model) or _names_in_nest(graph)
     entries = [node.name for node in graph.inputs]
     outputs_named = [f"{name}_output" if name in entries else name for name in names]
     with policy_scope(tf_keras.mixed_precision.Policy(graph.real)), building(FloatVariables(graph.real)) as variables:
@@ -305,21 +306,29 @@ def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> 
         made, ranges = _emitted(graph, model, outputs_named, Emitter(settings, scheme_of, graph.real))
         made._insert_layers(copies)
     told = {"real": graph.real, "fake_quantization": True, "order": order}
-    told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": architecture(model)}
-    told["lent"] = lent_variables(model)
+    told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": None, "lent": NOTHING_LENT}
+    told["attributes"] = {}
+    if not is_keras3(model):
+        _tell_of_keras2(made, told, variables, model)
+    made.hold(variables, told)
+    copied = zip(variables.variables, model.variables, strict=False)
+    paths = [(copy, version_of(model).name_of(variable)) for copy, variable in copied if copy is not None]
+    object.__setattr__(made, "variable_paths", paths)
+    return made, ranges
+
+
+def _tell_of_keras2(made: QatModel, told: dict[str, Any], variables: FloatVariables, model: tf_keras.Model) -> None:
+    """Add what a model of Keras 2 is built again by, and what its own class does in training."""
+    told |= {"float_model": architecture(model), "lent": lent_variables(model)}
     if made.driver is not None:
         told |= {"driver": made.driver, "parts": parts_of(model)}
     told["attributes"] = carried_attributes(model, made)
     give_attributes(made, told["attributes"], variables.variables, model)
-    made.hold(variables, told)
     if told["float_model"] is None or foreign_classes(told["float_model"]):
         object.__setattr__(made, "origin", model)
-    return made, ranges
 
 
-def _emitted(
-    graph: Graph, model: tf_keras.Model, names: list[str], emitter: Emitter
-) -> tuple[tf_keras.Model, dict[Range, Any]]:
+def _emitted(graph: Graph, model: Any, names: list[str], emitter: Emitter) -> tuple[tf_keras.Model, dict[Range, Any]]:
     emitter.uses = _count_uses(graph)
     entries = []
     for node in graph.inputs:
@@ -335,7 +344,8 @@ def _emitted(
     outputs = [emitter.named(tensor, name) for tensor, name in zip(outputs, names, strict=True)]
     nested = tf.nest.pack_sequence_as(graph.nest, outputs)
     with deep_recursion():
-        kind = driven_class(QatModel, type(model), parts_of(model)) if drives_itself(model) else QatModel
+        own = not is_keras3(model) and drives_itself(model)
+        kind = driven_class(QatModel, type(model), parts_of(model)) if own else QatModel
         made = kind(nest_inputs(model, entries), nested, name=model.name)
     bind_ranges(made)
     return made, emitter.range_layers

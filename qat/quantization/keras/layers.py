@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
 
 from qat.quantization.ir.interpret import WEIGHTED
 from qat.quantization.ir.operations import OPERATIONS, POLES, RENAMED_OPS
 from qat.quantization.ir.weight_source import Source
 from qat.quantization.keras.quantizers import ActivationQuantizer, least_step, step_of, straight_through, zero_point_of
 from qat.quantization.keras.result_shapes import ToldResult
+from qat.quantization.keras.tfmot import QuantizeLayer
 from qat.quantization.keras.variables import being_built
 from qat.quantization.kernels.integer_kernels import (
     INTEGER_KERNELS,

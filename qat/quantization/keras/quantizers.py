@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
-from tensorflow_model_optimization.quantization.keras import quantizers
 
+from qat.quantization.keras.tfmot import quantizers
 from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.training.replicas import least_over_replicas
 

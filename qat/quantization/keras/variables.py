@@ -17,6 +17,7 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.preserved_kernels import PreservedEntries, PreservedVariable, PreservingConstraint
 from qat.quantization.ir.weight_source import Results, Source
 
@@ -219,7 +220,7 @@ def serialized_constraint(constraint: Any) -> Any:
 
 
 def copied_variables(
-    model: tf_keras.Model, taken: set[str], name_of: Any, kept: Mapping[int, PreservedEntries]
+    model: Any, taken: set[str], name_of: Any, kept: Mapping[int, PreservedEntries]
 ) -> tuple[list[LayerVariables], list[int]]:
     """Copies of the variables of `model`, in the table that is being built.
 
@@ -232,35 +233,43 @@ def copied_variables(
         A layer for each of the model's layers with variables of its own, and the places of all that can be trained, in
         the order of the model's `trainable_variables`.
     """
+    version = version_of(model)
     places = {id(variable): at for at, variable in enumerate(model.variables)}
+    trained = version.trained_places(model)
     known: set[int] = set()
     layers, names = [], set(taken)
     for path, layer in _layers_by_path(model):
         if isinstance(layer, tf_keras.metrics.Metric):
             known.update(map(id, layer.variables))
             continue
-        own = [v for v in [*layer._trainable_weights, *layer._non_trainable_weights] if id(v) in places]
+        own = [v for v in version.own_variables(layer) if id(v) in places]
         own = [v for v in dict((id(v), v) for v in own).values() if id(v) not in known]
         if not own:
             continue
         known.update(map(id, own))
-        layers.append(_copied(layer, own, places, _free(name_of(path), names), kept))
+        layers.append(_copied(layer, own, places, trained, _free(name_of(path), names), kept))
     rest = [v for v in model.variables if id(v) not in known]
     if rest:
-        layers.append(_copied(model, rest, places, _free("other_variables", names), kept))
+        layers.append(_copied(model, rest, places, trained, _free("other_variables", names), kept))
     return layers, _training_order(model, places)
 
 
 def _copied(
-    layer: Any, own: list[Any], places: dict[int, int], name: str, kept: Mapping[int, PreservedEntries]
+    layer: Any,
+    own: list[Any],
+    places: dict[int, int],
+    trained: frozenset[int],
+    name: str,
+    kept: Mapping[int, PreservedEntries],
 ) -> LayerVariables:
+    name_of = version_of(layer).name_of
     specs = [
         {
             "place": places[id(variable)],
-            "name": variable.name.split(":")[0],
-            "shape": variable.shape.as_list(),
-            "dtype": variable.dtype.name,
-            "trainable": bool(variable.trainable),
+            "name": name_of(variable),
+            "shape": list(variable.shape),
+            "dtype": dtype_of(variable).name,
+            "trainable": places[id(variable)] in trained,
             "constraint": serialized_constraint(getattr(variable, "constraint", None)),
         }
         for variable in own
@@ -279,7 +288,7 @@ def _copied(
     return made
 
 
-def _layers_by_path(model: tf_keras.Model) -> Iterator[tuple[str, Any]]:
+def _layers_by_path(model: Any) -> Iterator[tuple[str, Any]]:
     """Every layer with its path below the model, each once."""
     seen: set[int] = set()
     stack: list[tuple[str, Any]] = [("", model)]
@@ -302,10 +311,13 @@ def _free(name: str, names: set[str]) -> str:
     return candidate
 
 
-def _training_order(model: tf_keras.Model, places: dict[int, int]) -> list[int]:
+def _training_order(model: Any, places: dict[int, int]) -> list[int]:
     """Places of all variables that can be trained: the order in which the model gives those that are."""
-    every = [v for layer in model._flatten_layers() for v in layer._trainable_weights if v.trainable]
-    every = [places[id(v)] for v in dict((id(v), v) for v in every).values() if id(v) in places]
+    version = version_of(model)
+    trained = version.trained_places(model)
+    held = [v for layer in model._flatten_layers() for v in version.own_variables(layer)]
+    every = [places[id(v)] for v in dict((id(v), v) for v in held).values() if id(v) in places]
+    every = [place for place in every if place in trained]
     now = [places[id(v)] for v in model.trainable_variables if id(v) in places]
     kept = set(now)
     if [place for place in every if place in kept] == now:

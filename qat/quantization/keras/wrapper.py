@@ -7,8 +7,6 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import QuantizeWrapperV2
-from tensorflow_model_optimization.quantization.keras import QuantizeConfig
 from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.errors import TrainingSemanticsWarning
@@ -21,6 +19,7 @@ from qat.quantization.keras.quantizers import (
     SlopeQuantizer,
     zero_point_of,
 )
+from qat.quantization.keras.tfmot import QuantizeConfig, QuantizeWrapperV2
 from qat.quantization.keras.training_layers import is_training
 
 _CUT = (

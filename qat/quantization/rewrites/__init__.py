@@ -7,7 +7,7 @@ The float function stays what it was.
 
 from __future__ import annotations
 
-import tf_keras
+from typing import Any
 
 from qat.quantization.importing.foreign_wrappers import refuse_wrapped
 from qat.quantization.importing.modes import read
@@ -100,7 +100,7 @@ REWRITES = (
 )
 
 
-def canonicalize(model: tf_keras.Model) -> Graph:
+def canonicalize(model: Any) -> Graph:
     """The model's inference function in canonical form, and what training adds to it.
 
     Raises:

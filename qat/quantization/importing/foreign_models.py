@@ -1,0 +1,49 @@
+"""Which models are read: those of Keras 3 on TensorFlow, and of tf_keras. Any other is refused with what to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import tf_keras
+
+from qat.errors import ModelError
+from qat.quantization.importing.keras_version import is_keras3
+
+
+def refuse_foreign(model: Any) -> None:
+    """Nothing, for a model that can be read.
+
+    Raises:
+        ModelError: it is no Keras model, Keras runs on another backend, or the model is quantized by Keras already.
+    """
+    if is_keras3(model) and isinstance(model, sys.modules["keras"].Model):
+        _refuse_backend(sys.modules["keras"].backend.backend(), model)
+        _refuse_quantized(model)
+    elif not isinstance(model, tf_keras.Model):
+        raise ModelError(
+            f"quantize_model takes a Keras model, not {type(model).__module__}.{type(model).__name__}: a keras.Model "
+            "(Keras 3 with KERAS_BACKEND=tensorflow) or a tf_keras.Model (Keras 2)"
+        )
+
+
+def _refuse_backend(backend: str, model: Any) -> None:
+    if backend != "tensorflow":
+        raise ModelError(
+            f"model {model.name!r} is a Keras 3 model on the {backend} backend (KERAS_BACKEND="
+            f"{os.environ.get('KERAS_BACKEND', 'not set')}), and its file is made from TensorFlow ops: save it with "
+            "model.save('model.keras'), set KERAS_BACKEND=tensorflow before Python starts, and load it there with "
+            "keras.models.load_model('model.keras')"
+        )
+
+
+def _refuse_quantized(model: Any) -> None:
+    layers = [layer for layer in model._flatten_layers() if getattr(layer, "quantization_mode", None) is not None]
+    if layers:
+        named = ", ".join(f"{layer.name} ({layer.dtype_policy.name})" for layer in layers[:3])
+        raise ModelError(
+            f"model {model.name!r} is quantized by Keras already: {named}{', …' if len(layers) > 3 else ''}. Give "
+            "the float model that model.quantize(...) was called on: quantize_model puts quantization where the file "
+            "has codes"
+        )

@@ -1,0 +1,74 @@
+"""Layers that do nothing at inference, or something else: what they do in training is kept beside the file's part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from qat.quantization.importing.keras_version import version_of
+from qat.quantization.importing.trace import Reader, Tracer, argument
+
+UNCHANGED = (  # at inference
+    "Dropout",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "AlphaDropout",
+    "GaussianDropout",
+    "GaussianNoise",
+)
+AUGMENTING = (  # unchanged, too; of Keras 2 alone: Keras 3 draws other random numbers in layers of these names
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomFlip",
+    "RandomHeight",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomWidth",
+    "RandomZoom",
+)
+
+
+def readers(layers: Any) -> dict[Any, Reader]:
+    """The table `call function -> reader`, for those of Keras' own `layers`."""
+    return {getattr(layers, name).call: in_training for name in UNCHANGED}
+
+
+def in_training(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    """A layer that is an identity at inference: kept for training, where it acts there."""
+    x = argument(args, kwargs)
+    return kept_for_training(tracer, layer, x, x) if tracer.acts and _does_anything(layer) else x
+
+
+def _does_anything(layer: Any) -> bool:
+    return bool(getattr(layer, "rate", 1.0)) and bool(getattr(layer, "stddev", 1.0))
+
+
+def kept_for_training(tracer: Tracer, layer: Any, inferred: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """`inferred` at inference; in training what the layer makes of `x`."""
+    path = tracer.current.key[0]
+    base = next(each for each in _bases(version_of(layer).layers) if _runs(layer, each))
+    told = {"class_name": base.__name__, "config": _plain_config(base, layer, x)}
+    inputs = [inferred] if inferred is x else [inferred, x]
+    return tracer.keep("in_training", inputs, inferred.shape, layer=told, path=path, call=repr(tracer.current.key))
+
+
+def _bases(layers: Any) -> list[Any]:
+    return [getattr(layers, name) for name in (*UNCHANGED, *AUGMENTING, "RandomCrop") if hasattr(layers, name)]
+
+
+def _runs(layer: Any, base: Any) -> bool:
+    return isinstance(layer, base) and type(layer).call is base.call
+
+
+def _plain_config(base: Any, layer: Any, x: tf.Tensor) -> dict[str, Any]:
+    """The configuration of one of Keras' own layers, as JSON values; of a subclass, what its noise is shaped like."""
+    config = {n: value for n, value in base.get_config(layer).items() if n not in ("name", "dtype", "trainable")}
+    own = getattr(type(layer), "_get_noise_shape", None)
+    if own is not getattr(base, "_get_noise_shape", None):
+        shape = own(layer, x)
+        sizes = [*shape] if isinstance(shape, (list, tuple)) else tf.unstack(shape)
+        config["noise_shape"] = [None if tf.get_static_value(size) is None else int(size) for size in sizes]
+    return {name: list(value) if isinstance(value, (tuple, list)) else value for name, value in config.items()}

@@ -1,0 +1,195 @@
+"""What is asked of a model of Keras 2 (tf_keras): see `keras_version.KerasVersion`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Container, Iterator
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tf_keras import activations, layers
+from tf_keras.src import backend as rnn_backend
+from tf_keras.src.engine.base_layer_utils import call_context
+from tf_keras.src.engine.functional import Functional
+from tf_keras.src.layers.rnn.dropout_rnn_cell_mixin import DropoutRNNCellMixin
+from tf_keras.src.mixed_precision import autocast_variable
+
+__all__ = ["activations", "layers", "rnn_backend"]
+
+package = "tf_keras"
+
+
+def is_model(layer: Any) -> bool:
+    return isinstance(layer, tf_keras.Model)
+
+
+@contextlib.contextmanager
+def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
+    """Losses and metrics that layers add go to the tracer, and not into the layers."""
+    layer_class = tf_keras.layers.Layer
+    held = {name: getattr(layer_class, name) for name in ("__call__", "add_loss", "add_metric")}
+    original = held["__call__"]
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if not tf.is_tensor(next(iter(tf.nest.flatten(args) or tf.nest.flatten(kwargs)), None)):
+            return original(layer, *args, **kwargs)
+        args, kwargs = tracer.begins(layer, args, kwargs)
+        with tracer.inside(layer, args, kwargs, _told_training(layer, args, kwargs)) as told:
+            reader = readers.get(type(layer).call)
+            if reader is None:
+                return tracer.ended(told, original(layer, *args, **kwargs))
+            tracer.look_at_mode(layer, args, kwargs)
+            layer._maybe_build(args[0] if args else kwargs["inputs"])
+            cast = {name: layer._maybe_cast_inputs(value) for name, value in kwargs.items() if name == "inputs"}
+            args = (layer._maybe_cast_inputs(args[0]), *args[1:]) if args else args
+            result = reader(tracer, layer, original, args, kwargs | cast)
+            if not any(added.key == told.key for added in tracer.added):  # what runs the layer has told of them
+                layer._handle_activity_regularization(None, result)
+            return tracer.ended(told, result)
+
+    def add_loss(layer: Any, losses: Any, **kwargs: Any) -> None:
+        for loss in tf.nest.flatten(losses):
+            value = loss() if callable(loss) else loss
+            if value is not None:
+                tracer.add("loss", layer, tf.convert_to_tensor(value))
+
+    def add_metric(layer: Any, value: Any, name: str | None = None, **kwargs: Any) -> None:
+        made = getattr(value, "_metric_obj", None)
+        tracer.add("metric", layer, value, name or getattr(made, "name", "metric"))
+
+    layer_class.__call__, layer_class.add_loss, layer_class.add_metric = call, add_loss, add_metric
+    try:
+        yield
+    finally:
+        for name, function in held.items():
+            setattr(layer_class, name, function)
+
+
+def own_readers() -> dict[Any, Any]:
+    from qat.quantization.importing.keras2_layers import readers
+
+    return readers()
+
+
+_MASKS = {"get_dropout_mask_for_cell": "dropout", "get_recurrent_dropout_mask_for_cell": "recurrent_dropout"}
+
+
+@contextlib.contextmanager
+def dropping(layer: Any, marks: Callable | None) -> Iterator[dict[str, Any]]:
+    held = {name: getattr(DropoutRNNCellMixin, name) for name in _MASKS}
+
+    def marked(kind: str) -> Callable:
+        def masks(cell: Any, inputs: tf.Tensor, training: Any, count: int = 1) -> Any:
+            made = marks(cell, kind, inputs, count) if marks is not None and getattr(cell, kind) else [None]
+            return made if count > 1 and made[0] is not None else made[0]
+
+        return masks
+
+    try:
+        for name in _MASKS if marks is not None else ():
+            setattr(DropoutRNNCellMixin, name, marked(_MASKS[name]))
+        yield {}
+    finally:
+        for name, function in held.items():
+            setattr(DropoutRNNCellMixin, name, function)
+
+
+def _told_training(layer: Any, args: tuple, kwargs: dict) -> Any:
+    """What the call itself says of its mode; None where it says nothing."""
+    spec = layer._call_spec
+    if layer._expects_training_arg and spec.arg_was_passed("training", args, kwargs, inputs_in_args=True):
+        return spec.get_arg_value("training", args, kwargs, inputs_in_args=True)
+    return None
+
+
+def is_training(layer: Any, args: tuple, kwargs: dict) -> bool:
+    if not layer._expects_training_arg:
+        return False
+    said = _told_training(layer, args, kwargs)
+    said = call_context().training if said is None else said
+    return bool(tf.get_static_value(said) if tf.is_tensor(said) else said)
+
+
+def input_tensors(model: Any) -> list[Any]:
+    """KerasTensors, or the specs that a subclassed model was called with."""
+    if not getattr(model, "inputs", None):
+        if getattr(model, "_saved_model_inputs_spec", None) is not None:
+            return tf.nest.flatten(model.save_spec()[0][0])
+        return []
+    return list(model.inputs)
+
+
+def nested_inputs(model: Any) -> Any:
+    structure = getattr(model, "_nested_inputs", None)
+    if structure is None and not getattr(model, "inputs", None):
+        structure = model.save_spec()[0][0]
+    return structure
+
+
+def is_graph(model: Any) -> bool:
+    return bool(getattr(model, "_is_graph_network", False))
+
+
+def source_of(tensor: Any) -> tuple[Any, list[Any]]:
+    history = tensor._keras_history
+    return history.layer, list(history.layer.inbound_nodes[history.node_index].keras_inputs)
+
+
+def readers_of(model: Any, tensor: Any) -> list[Any]:
+    calls = [(layer, node) for layer in model.layers for node in layer.inbound_nodes]
+    return [layer for layer, node in calls if any(each is tensor for each in node.keras_inputs)]
+
+
+def output_names(model: Any) -> list[str] | None:
+    return getattr(model, "output_names", None)
+
+
+def own_variables(layer: Any) -> list[Any]:
+    return [*layer._trainable_weights, *layer._non_trainable_weights]
+
+
+def trained_places(model: Any) -> frozenset[int]:
+    return frozenset(at for at, variable in enumerate(model.variables) if getattr(variable, "trainable", False))
+
+
+def name_of(variable: Any) -> str:
+    return variable.name.split(":")[0]
+
+
+def metric_variables(model: Any) -> list[Any]:
+    metrics = [metric for layer in model._flatten_layers() for metric in getattr(layer, "_metrics", [])]
+    return [variable for metric in [*metrics, *model.metrics] for variable in metric.variables]
+
+
+def penalties(model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Of regularizers, and of callables given to `add_loss`."""
+    for layer in model._flatten_layers():
+        for function in layer._callable_losses:
+            yield layer.name, _without_casts(function)
+
+
+def _without_casts(function: Callable[[], Any]) -> Callable[[], Any]:
+    def run() -> Any:
+        with autocast_variable.enable_auto_cast_variables(None):
+            return function()
+
+    return run
+
+
+def is_plain(model: Any, known: Container[Any]) -> bool:
+    """Whether Keras' own functional or sequential models hold nothing but Keras' own plain layers."""
+    for layer in model._flatten_layers():
+        inner = list(layer._flatten_layers(include_self=False, recursive=False))
+        if isinstance(layer, tf_keras.Model):
+            if type(layer).call not in (tf_keras.Sequential.call, Functional.call):
+                return False
+        elif isinstance(layer, layers.InputLayer):
+            continue
+        elif (
+            inner
+            or not type(layer).__module__.startswith("tf_keras.src.")
+            or (layer._expects_training_arg and type(layer).call not in known)
+        ):
+            return False
+    return True

@@ -1,0 +1,249 @@
+"""What is asked of a model of Keras 3, on the TensorFlow backend: see `keras_version.KerasVersion`.
+
+A layer's call is met in two places: `Layer.__call__`, where Keras prepares it (casts, masks, mode, losses of activity),
+and `Operation.__call__`, which runs it and is where a layer is read instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Container, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import activations, layers
+from keras.src import backend as rnn_backend
+from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
+from keras.src.models.functional import Functional
+
+__all__ = ["activations", "layers", "rnn_backend"]
+
+package = "keras"
+
+
+def is_model(layer: Any) -> bool:
+    return isinstance(layer, keras.Model)
+
+
+@contextlib.contextmanager
+def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
+    """Losses that layers add go to the tracer, and not into the layers."""
+    layer_class, operation_class = keras.layers.Layer, keras.Operation
+    held = {(kind, name): vars(kind)[name] for kind, name in _PATCHED}
+    call_layer, run = held[layer_class, "__call__"], held[operation_class, "__call__"]
+
+    def prepared(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_traced(args, kwargs):
+            return call_layer(layer, *args, **kwargs)
+        args, kwargs = tracer.begins(layer, args, kwargs)
+        # A functional model says the mode of its own call to all of its layers: at inference that tells nothing
+        with tracer.inside(layer, args, kwargs, kwargs.get("training") if tracer.training else None) as told:
+            return _with_masks(call_layer(layer, *args, **kwargs), lambda result: tracer.ended(told, result))
+
+    def operated(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_traced(args, kwargs):
+            return run(operation, *args, **kwargs)
+        if isinstance(operation, layer_class):
+            reader = readers.get(type(operation).call)
+            if reader is None:
+                return run(operation, *args, **kwargs)
+            tracer.look_at_mode(operation, args, kwargs)
+            return reader(tracer, operation, run, args, kwargs)
+        args, kwargs = tracer.begins(operation, args, kwargs)
+        with tracer.inside(operation, args, kwargs, None) as told:
+            return tracer.ended(told, run(operation, *args, **kwargs))
+
+    def add_loss(layer: Any, loss: Any) -> None:
+        for value in tf.nest.flatten(loss):
+            tracer.add("loss", layer, tf.convert_to_tensor(value))
+
+    layer_class.__call__, operation_class.__call__, layer_class.add_loss = prepared, operated, add_loss
+    try:
+        yield
+    finally:
+        for (kind, name), function in held.items():
+            setattr(kind, name, function)
+
+
+_PATCHED = ((keras.layers.Layer, "__call__"), (keras.Operation, "__call__"), (keras.layers.Layer, "add_loss"))
+
+
+def _is_traced(args: tuple, kwargs: dict) -> bool:
+    return tf.is_tensor(next(iter(tf.nest.flatten(args) or tf.nest.flatten(kwargs)), None))
+
+
+def _with_masks(result: Any, change: Callable[[Any], Any]) -> Any:
+    """What `change` makes of a layer's result, with the masks that Keras has put on its tensors."""
+    changed = change(result)
+    for before, after in zip(tf.nest.flatten(result), tf.nest.flatten(changed), strict=True):
+        mask = getattr(before, "_keras_mask", None)
+        if mask is not None and after is not before:
+            after._keras_mask = mask
+    return changed
+
+
+def own_readers() -> dict[Any, Any]:
+    from qat.quantization.importing.keras3_layers import readers
+
+    return readers()
+
+
+_MASKS = {"get_dropout_mask": "dropout", "get_recurrent_dropout_mask": "recurrent_dropout"}
+
+
+@contextlib.contextmanager
+def dropping(layer: Any, marks: Callable | None) -> Iterator[dict[str, Any]]:
+    """A layer asks its cell for masks at inference too, and the cell takes them in training alone."""
+    held = {name: getattr(DropoutRNNCell, name) for name in _MASKS}
+
+    def marked(kind: str) -> Callable:
+        def masks(cell: Any, inputs: tf.Tensor) -> Any:
+            if marks is None or not getattr(cell, kind):
+                return None
+            count = getattr(cell, "dropout_mask_count", None)
+            made = marks(cell, kind, inputs, count or 1)
+            return made if count is not None else made[0]
+
+        return masks
+
+    drops = marks is not None and any(getattr(cell, kind, 0) for cell in _cells(layer) for kind in _MASKS.values())
+    try:
+        for name, kind in _MASKS.items():
+            setattr(DropoutRNNCell, name, marked(kind))
+        yield {"training": True} if drops else {}
+    finally:
+        for name, function in held.items():
+            setattr(DropoutRNNCell, name, function)
+
+
+def _cells(layer: Any) -> list[Any]:
+    cell = getattr(layer, "cell", None)
+    return list(getattr(cell, "cells", None) or [cell])
+
+
+def is_training(layer: Any, args: tuple, kwargs: dict) -> bool:
+    said = kwargs.get("training", False)
+    return bool(tf.get_static_value(said) if tf.is_tensor(said) else said)
+
+
+def input_tensors(model: Any) -> list[Any]:
+    """Specs; of a subclassed model with the shapes that it was built for, of real numbers."""
+    structure = _inputs(model)
+    if structure is not None:
+        names = sorted(structure) if isinstance(structure, dict) else None
+        flat = tf.nest.flatten(structure)
+        return [_spec(tensor, names[at] if names else None) for at, tensor in enumerate(flat)]
+    shapes = _built_shapes(model)
+    return [] if shapes is None else [tf.TensorSpec(shape, model.input_dtype, name) for name, shape in shapes]
+
+
+def nested_inputs(model: Any) -> Any:
+    structure = _inputs(model)
+    if isinstance(structure, dict):
+        return structure
+    if structure is not None:
+        return structure if isinstance(structure, (list, tuple)) and len(structure) > 1 else None
+    shapes = _built_shapes(model) or []
+    return {name: None for name, _ in shapes} if len(shapes) > 1 else None
+
+
+def _inputs(model: Any) -> Any:
+    """The nest of KerasTensors that a functional or sequential model begins with; None of any other."""
+    functional = getattr(model, "_functional", None) or model
+    return functional.input if isinstance(functional, Functional) else None
+
+
+def _spec(tensor: Any, name: str | None) -> tf.TensorSpec:
+    return tf.TensorSpec(tensor.shape, tensor.dtype, name or tensor._keras_history.operation.name)
+
+
+def _built_shapes(model: Any) -> list[tuple[str | None, Any]] | None:
+    """Name and shape of each input that a subclassed model was built for."""
+    held = model._build_shapes_dict if model.built else None
+    if not held:
+        return None
+    shapes = next(iter(held.values()))
+    if isinstance(shapes, dict):
+        return sorted(shapes.items())
+    if shapes and isinstance(shapes[0], (list, tuple)):
+        return [(f"input_{at + 1}", shape) for at, shape in enumerate(shapes)]
+    return [(None, shapes)]
+
+
+def is_graph(model: Any) -> bool:
+    return _inputs(model) is not None
+
+
+def source_of(tensor: Any) -> tuple[Any, list[Any]]:
+    history = tensor._keras_history
+    return history.operation, list(history.operation._inbound_nodes[history.node_index].input_tensors)
+
+
+def readers_of(model: Any, tensor: Any) -> list[Any]:
+    operations = (getattr(model, "_functional", None) or model).operations
+    calls = [(operation, node) for operation in operations for node in operation._inbound_nodes]
+    return [operation for operation, node in calls if any(each is tensor for each in node.input_tensors)]
+
+
+def output_names(model: Any) -> list[str] | None:
+    if not is_graph(model):
+        return None
+    return [tensor._keras_history.operation.name for tensor in model.outputs]
+
+
+def own_variables(layer: Any) -> list[Any]:
+    states = [generator.state for generator in layer._seed_generators]
+    return [*layer._trainable_variables, *layer._non_trainable_variables, *states]
+
+
+def trained_places(model: Any) -> frozenset[int]:
+    """Keras 3 freezes a layer by its variables: those of a frozen one are trained again as soon as it is."""
+    places = {id(variable): at for at, variable in enumerate(model.variables)}
+    return frozenset(
+        places[id(variable)]
+        for layer in model._flatten_layers()
+        for variable in layer._trainable_variables
+        if id(variable) in places and (variable.trainable or not layer.trainable)
+    )
+
+
+def name_of(variable: Any) -> str:
+    return variable.path
+
+
+def metric_variables(model: Any) -> list[Any]:
+    return list(model.metrics_variables)
+
+
+def penalties(model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Of regularizers on variables that are trained."""
+    for variable in model.trainable_variables:
+        if variable.regularizer is not None:
+            yield variable.path, _penalty(variable)
+
+
+def _penalty(variable: Any) -> Callable[[], Any]:
+    return lambda: variable.regularizer(variable)
+
+
+def is_plain(model: Any, known: Container[Any]) -> bool:
+    """Whether Keras' own functional or sequential models hold nothing but Keras' own plain layers, none of which is
+    told its mode."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.Model):
+            if type(layer).call not in (keras.Sequential.call, Functional.call) or _tells_mode(layer):
+                return False
+        elif (
+            layer._layers
+            or not type(layer).__module__.startswith("keras.src.")
+            or (layer._call_has_training_arg and type(layer).call not in known)
+        ):
+            return False
+    return True
+
+
+def _tells_mode(model: Any) -> bool:
+    operations = getattr(getattr(model, "_functional", None) or model, "_operations", [])
+    nodes = [node for operation in operations for node in operation._inbound_nodes]
+    return any(node.arguments.kwargs.get("training") is not None for node in nodes)

@@ -1,0 +1,103 @@
+"""Which Keras a float model is of, and what is asked of a model in either.
+
+`keras2` (of tf_keras) and `keras3` answer the same questions. Keras 3 is imported only where a model of it is given.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Container, Iterator
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import tensorflow as tf
+
+
+class KerasVersion(Protocol):
+    """What is asked of a model, its layers and its variables. Both know `_flatten_layers` and `trainable_variables`."""
+
+    @property
+    def package(self) -> str:
+        """The name under which users import it."""
+
+    @property
+    def layers(self) -> Any:
+        """The namespace of Keras' own layers."""
+
+    @property
+    def activations(self) -> Any:
+        """The namespace of its activations."""
+
+    @property
+    def rnn_backend(self) -> Any:
+        """The module whose `rnn` its recurrent layers loop by."""
+
+    def is_model(self, layer: Any) -> bool:
+        """Whether a layer is a model."""
+
+    def reading(self, tracer: Any, readers: dict[Any, Any]) -> AbstractContextManager[None]:
+        """Inside, each layer call is told to the tracer, and the calls of `readers` are read instead of run."""
+
+    def own_readers(self) -> dict[Any, Any]:
+        """Readers of layers that only this version has, or that mean something else in the other."""
+
+    def dropping(self, layer: Any, marks: Callable | None) -> AbstractContextManager[dict[str, Any]]:
+        """Inside, recurrent cells take what they drop by from `marks`; None where they do not drop. Gives what the call
+        of the recurrent layer must say, for them to drop."""
+
+    def input_tensors(self, model: Any) -> list[Any]:
+        """The model's inputs, described by shape, dtype and name; an empty list where it was never built."""
+
+    def nested_inputs(self, model: Any) -> Any:
+        """How the inputs are nested; None where they are a plain list, or one."""
+
+    def is_graph(self, model: Any) -> bool:
+        """Whether it is a graph of layers, whose outputs know where they come from."""
+
+    def source_of(self, tensor: Any) -> tuple[Any, list[Any]]:
+        """The layer that made a tensor of such a graph, and what it read to do so."""
+
+    def readers_of(self, model: Any, tensor: Any) -> list[Any]:
+        """The layers of such a graph that read a tensor of it, once for each call."""
+
+    def output_names(self, model: Any) -> list[str] | None:
+        """The names of its outputs; None where it has none."""
+
+    def own_variables(self, layer: Any) -> list[Any]:
+        """The variables that the layer itself holds, and not a layer inside of it."""
+
+    def trained_places(self, model: Any) -> frozenset[int]:
+        """Places, among `model.variables`, of those that are trained as long as their layers are."""
+
+    def name_of(self, variable: Any) -> str:
+        """The variable's name, with its layer's where Keras says so."""
+
+    def metric_variables(self, model: Any) -> list[Any]:
+        """The variables of all metrics that a model holds."""
+
+    def penalties(self, model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """Losses on weights alone, in the order of `model.losses`: the layer's name, and what computes each."""
+
+    def is_plain(self, model: Any, known: Container[Any]) -> bool:
+        """Whether nothing but the layers in `known`, by their `call`, can tell training from inference."""
+
+    def is_training(self, layer: Any, args: tuple, kwargs: dict) -> bool:
+        """Whether a call, as a reader of layers gets it, is in training mode."""
+
+
+def is_keras3(model: Any) -> bool:
+    """Whether it is a model or layer of Keras 3; looking does not import it."""
+    module = sys.modules.get("keras")
+    return module is not None and isinstance(model, getattr(module, "Layer", ()))
+
+
+def version_of(model: Any) -> KerasVersion:
+    """What answers for the model, or for a layer."""
+    name = "keras3" if is_keras3(model) else "keras2"
+    return cast(KerasVersion, import_module(f"qat.quantization.importing.{name}"))
+
+
+def dtype_of(variable: Any) -> tf.DType:
+    """The variable's dtype, which Keras 3 says by a word."""
+    return tf.as_dtype(variable.dtype)
