@@ -1,4 +1,5 @@
-"""Any constructor of `tf_keras.applications`, or of Keras 3's (`model.keras=3`), with random weights or weights from a file; nothing is downloaded.
+"""Any constructor of `tf_keras.applications`, or of Keras 3's (`model.keras=3`), with random weights or weights from a
+file; nothing is downloaded.
 
 Some of them scale pixels themselves (EfficientNet, EfficientNetV2, ResNetRS, RegNet, ConvNeXt, MobileNetV3) and want
 raw 0..255: `data.range=[0,255]`.

@@ -171,8 +171,8 @@ def _custom_objects_message(path: str, kind: str, which: str) -> str:
             return f"model.path={path}: the {kind} holds {what}"
     return (
         f"model.path={path}: the {kind} needs custom objects that are not in it: {which} "
-        "Write a function that loads it within custom_object_scope (tf_keras.utils, or keras.saving for a file of Keras "
-        "3) and use it with model=user"
+        "Write a function that loads it within custom_object_scope (of tf_keras.utils; of keras.saving for a file of "
+        "Keras 3) and use it with model=user"
     )
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import tf_keras
-
 from qat.calibration_data import as_batches
 from qat.config import QuantConfig
 from qat.errors import ConfigError, TrainingSemanticsWarning
 from qat.models.leading_layers import find_unscaled_inputs
+from qat.models.which_keras import is_keras3
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.calibrate import calibrate
 from qat.quantization.columns import warn_of_columns
@@ -20,6 +19,8 @@ from qat.quantization.importing.foreign_models import refuse_foreign
 from qat.quantization.importing.preflight import refuse_blockers
 from qat.quantization.keras.build_model import emit
 from qat.quantization.keras.check_rows import keep_rows
+from qat.quantization.keras3.model import as_keras3
+from qat.quantization.keras3.unwrap import unwrap
 from qat.quantization.merge_ranges import merge_close_ranges
 from qat.quantization.outliers import warn_of_outliers
 from qat.quantization.placement import place
@@ -31,30 +32,29 @@ from qat.quantization.settings import calibration_specs, override, refuse_low_bi
 from qat.quantization.unsettled_statistics import warn_of_unsettled
 
 
-def quantize_model(
-    float_model: tf_keras.Model, calibration: Any, *, config: QuantConfig | None = None
-) -> tf_keras.Model:
+def quantize_model(float_model: Any, calibration: Any, *, config: QuantConfig | None = None) -> Any:
     """A quantization-aware model with calibrated ranges, not compiled; `float_model` is left as it was.
 
-    The result takes the same real inputs and gives the same nest of outputs, with the same names. It is a functional
-    model of tfmot wrappers: fake quantization is exactly where the integer file has codes.
+    The result takes the same real inputs and gives the same nest of outputs, with the same names, in the Keras of the
+    float model. Fake quantization is exactly where the integer file has codes.
 
     Args:
-        float_model: a tf_keras model with fixed input sizes (the batch apart).
+        float_model: a model of Keras 3 or of tf_keras (Keras 2) with fixed input sizes (the batch apart).
         calibration: an array [N, ...], a list in `model.inputs` order, a dict by input name, or an iterable of batches
             of these; real inputs, as the float model takes them.
         config: how to quantize; the default is `QuantConfig(name="qat")`.
 
     Returns:
-        A `QatModel`.
+        A functional model: a `QatModel` of tfmot wrappers; for one of Keras 3 a `keras.Model` that computes by that.
 
     Raises:
         UnsupportedLayerError: layers without an integer kernel, and layers that assign variables or train at inference,
             all named at once.
         CalibrationError: calibration is empty, without an end, not finite, or misshapen.
-        ModelError: the model is no tf_keras model, it is quantization-aware already, its input sizes are not known, or
+        ModelError: the model is no Keras model, it is quantization-aware already, its input sizes are not known, or
             what it computes and what its rewritten form computes differ.
     """
+    float_model = unwrap(float_model)  # one that is quantization-aware already is refused as such
     refuse_foreign(float_model)
     if config is not None and not isinstance(config, QuantConfig):
         raise ConfigError(
@@ -100,4 +100,4 @@ def quantize_model(
             TrainingSemanticsWarning,
             stacklevel=2,
         )
-    return model
+    return as_keras3(model, float_model) if is_keras3(float_model) else model

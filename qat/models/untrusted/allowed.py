@@ -95,7 +95,8 @@ PART_STRINGS = _names("""
 FUNCTIONS = _names("""
     elu exponential gelu hard_sigmoid leaky_relu linear log_softmax mish relu relu6 selu sigmoid silu softmax softplus
     celu glu hard_shrink hard_silu hard_swish hard_tanh log_sigmoid soft_shrink sparse_plus sparse_sigmoid sparsemax
-    squareplus tanh_shrink threshold softsign swish tanh sigmoid_v2 softmax_v2 ELU LeakyReLU PReLU ReLU Softmax ThresholdedReLU
+    squareplus tanh_shrink threshold softsign swish tanh sigmoid_v2 softmax_v2 ELU LeakyReLU PReLU ReLU Softmax
+    ThresholdedReLU
 """)
 """Activations."""
 

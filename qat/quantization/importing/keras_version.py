@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, Protocol, cast
 
 import tensorflow as tf
+
+from qat.models.which_keras import is_keras3
 
 
 class KerasVersion(Protocol):
@@ -84,12 +85,6 @@ class KerasVersion(Protocol):
 
     def is_training(self, layer: Any, args: tuple, kwargs: dict) -> bool:
         """Whether a call, as a reader of layers gets it, is in training mode."""
-
-
-def is_keras3(model: Any) -> bool:
-    """Whether it is a model or layer of Keras 3; looking does not import it."""
-    module = sys.modules.get("keras")
-    return module is not None and isinstance(model, getattr(module, "Layer", ()))
 
 
 def version_of(model: Any) -> KerasVersion:

@@ -2,24 +2,14 @@
 
 import keras
 import numpy as np
-import tf_keras
 
 from qat.quantization import quantize_model
-from qat.quantization.keras3.model import as_keras3
 
 SHAPE, CLASSES = (8, 8, 3), 4
 
 
-def build(of, seed=1):
-    """The network, by the layers of either Keras.
-
-    Args:
-        of: `keras` or `tf_keras`.
-        seed: of the weights.
-
-    Returns:
-        The model.
-    """
+def build(of=keras, seed=1):
+    """The network, by the layers of either Keras."""
     of.utils.set_random_seed(seed)
     layers = of.layers
     image = of.Input(SHAPE, name="image")
@@ -38,6 +28,4 @@ def images():
 def quantized(float_model=None):
     """The quantized model of Keras 3, not compiled."""
     float_model = build(keras) if float_model is None else float_model
-    twin = build(tf_keras)
-    twin.set_weights(float_model.get_weights())
-    return as_keras3(quantize_model(twin, images()[0]), float_model)
+    return quantize_model(float_model, images()[0])
