@@ -16,7 +16,7 @@ from qat.export.lowered_file import write_qat_file
 from qat.export.lowering import is_lowerable, read_weights_once, refuse_unknown_layers
 from qat.export.self_check import check_against_model
 from qat.export.tf_conversion import Options, convert_traced
-from qat.export.traced_function import TracedModel, find_broken_weights, graph_name, is_keras_3, trace_model
+from qat.export.traced_function import TracedModel, find_broken_weights, graph_name, trace_model
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import in_float32
@@ -33,11 +33,6 @@ SCHEMES = ("float32", "int8", "dynamic_range", "float16", "int16x8")
 INTEGER = ("trained", "int8", "int16x8")  # "trained": what a QAT model of others asks for
 IO = ("int8", "uint8", "float32")
 ENGINES = ("auto", "tflite")
-KERAS_3 = (
-    "this is a Keras 3 model: TensorFlow's converter makes its file, of int8 with ranges by TFLite's calibrator. QAT, "
-    "our ranges and the check of the file's codes need the same model in tf_keras; it takes the weights over by "
-    "model.set_weights(keras_3_model.get_weights())"
-)
 COMPARES = {"EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"}
 
 
@@ -55,7 +50,7 @@ def convert(
     signature: str = "serving_default",
     check: bool = True,
 ) -> bytes:
-    """Convert a tf_keras model to a TFLite file.
+    """Convert a Keras model to a TFLite file.
 
     A QAT model (its graph holds FakeQuant ops) becomes the int8 file that it was trained to be. A float model becomes
     what `scheme` says: "int8" (the default when there is calibration), "int16x8", "dynamic_range", "float16",
@@ -64,7 +59,7 @@ def convert(
     the model's order, one signature, and an open batch unless the model or an op fixes it.
 
     Args:
-        model: a tf_keras model (one of Keras 3 is converted by TensorFlow alone, with a warning); or, for one that is
+        model: of Keras 3 or of tf_keras (Keras 2), float or of `quantize_model`; or, for one that is
             converted repeatedly while it trains, a `qat.export.last_files.Exported` (of a model of `quantize_model`)
             or a result of `qat.export.traced_function.trace_model`: converted again if its weights have changed.
         calibration: for "int8" and "int16x8": an array [N, ...], a list in `model.inputs` order, a dict by input name,
@@ -98,9 +93,8 @@ def convert(
             or it holds scales or biases that its kernels cannot compute with; the layer is named.
     """
     _check_options(scheme, io, engine, batch_size)
-    if not isinstance(model, (Exported, TracedModel)):
-        model = unwrap(model)
-    qat_model = in_float32(model.model if isinstance(model, (Exported, TracedModel)) else model)
+    model = unwrap(model)
+    qat_model = in_float32(unwrap(model.model) if isinstance(model, (Exported, TracedModel)) else model)
     if not is_lowerable(qat_model):
         refuse_unknown_layers(qat_model)
         return _convert_by_tensorflow(
@@ -147,9 +141,6 @@ def _convert_by_tensorflow(
 ) -> bytes:
     """`convert` by TensorFlow's converter: of any model but one of `qat.quantization`."""
     traced = trace_model(model, batch_size)
-    if is_keras_3(traced.model):
-        warnings.warn(KERAS_3, stacklevel=3)
-        engine = "tflite"
     scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
     if scheme == "trained" and engine == "tflite":
         scheme = "stock"

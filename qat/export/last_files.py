@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from qat.quantization.keras.model import QatModel
+from qat.quantization.keras3.unwrap import unwrap
 
 MOST_KEPT = 1 << 26  # bytes of files that are kept
 
@@ -39,12 +40,13 @@ class LastFiles(dict[Any, bytes]):
 class Exported:
     """A model of `quantize_model`, and the last files that `convert` has made of it."""
 
-    model: QatModel
+    model: QatModel  # or what Keras 3 has around it
     files: LastFiles = field(default_factory=LastFiles, compare=False, repr=False)
 
     def state(self) -> bytes:
         """A digest of all that a conversion reads of the model as it is now."""
-        return digest_of(self.model.weights, self.model.post_training)
+        model = unwrap(self.model)
+        return digest_of(model.weights, model.post_training)
 
 
 def digest_of(variables: Iterable[tf.Variable], post_training: bool) -> bytes:

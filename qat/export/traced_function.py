@@ -19,6 +19,7 @@ from tensorflow.core.framework import function_pb2, graph_pb2
 from qat.calibration_data import InputSpec
 from qat.errors import LongLoopError, ModelError
 from qat.export.last_files import LastFiles, digest_of
+from qat.models.which_keras import is_keras3, is_keras_model, keras_of
 from qat.quantization.importing.unrolling import Budget, LongLoop, counted
 
 HALF = ("float16", "bfloat16")
@@ -61,10 +62,6 @@ class TracedModel:
         return find_broken_weights(self.function.graph.variables)
 
 
-def is_keras_3(model: Any) -> bool:
-    return any(base.__module__.startswith("keras.src.") for base in type(model).__mro__)
-
-
 def find_broken_weights(variables: Iterable[tf.Variable]) -> list[str]:
     """Names of those that hold NaN or infinity."""
     float_variables = [variable for variable in variables if variable.dtype.is_floating]
@@ -74,17 +71,24 @@ def find_broken_weights(variables: Iterable[tf.Variable]) -> list[str]:
 @contextlib.contextmanager
 def _in_float32(model: Any) -> Iterator[None]:
     """Inside, layers of mixed precision compute in the dtype of their variables: no file computes in half precision."""
-    layers = model._flatten_layers() if isinstance(model, tf_keras.Model) else ()
+    layers = model._flatten_layers() if is_keras_model(model) else ()
     mixed = [layer for layer in layers if layer.compute_dtype in HALF and layer.variable_dtype == "float32"]
     policies = [layer._dtype_policy for layer in mixed]
-    full = tf_keras.mixed_precision.Policy("float32")
+    full = keras_of(model).mixed_precision.Policy("float32") if mixed else None
     try:
         for layer in mixed:
-            layer._set_dtype_policy(full)
+            _set_policy(layer, full)
         yield
     finally:
         for layer, policy in zip(mixed, policies, strict=True):
-            layer._set_dtype_policy(policy)
+            _set_policy(layer, policy)
+
+
+def _set_policy(layer: Any, policy: Any) -> None:
+    if is_keras3(layer):
+        layer.dtype_policy = policy
+    else:
+        layer._set_dtype_policy(policy)
 
 
 def input_specs(model: Any) -> tuple[InputSpec, ...]:
@@ -235,20 +239,25 @@ def _loops(graph: graph_pb2.GraphDef) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _unroll_recurrent_layers(model: tf_keras.Model) -> Iterator[None]:
+def _unroll_recurrent_layers(model: Any) -> Iterator[None]:
     """GRU, SimpleRNN and cell loops have no kernel of their own: a loop kills the calibrator, unrolled they convert."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, tf_keras.layers.RNN)]
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras_of(model).layers.RNN)]
     layers = [layer for layer in layers if not _has_fused_kernel(layer)]
     previous = [(layer.unroll, getattr(layer, "_could_use_gpu_kernel", None)) for layer in layers]
     try:
         for layer in layers:
-            layer.unroll, layer._could_use_gpu_kernel = True, False
+            layer.unroll = True
+            if not is_keras3(layer):
+                layer._could_use_gpu_kernel = False
         with counted(Budget()):
             yield
     finally:
         for layer, (unroll, fused) in zip(layers, previous, strict=True):
-            layer.unroll, layer._could_use_gpu_kernel = unroll, fused
+            layer.unroll = unroll
+            if not is_keras3(layer):
+                layer._could_use_gpu_kernel = fused
 
 
-def _has_fused_kernel(layer: tf_keras.layers.Layer) -> bool:
+def _has_fused_kernel(layer: Any) -> bool:
+    """Keras 3 marks none of its loops for the converter."""
     return isinstance(layer, tf_keras.layers.LSTM) and bool(getattr(layer, "_could_use_gpu_kernel", False))

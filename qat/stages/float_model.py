@@ -14,6 +14,7 @@ from qat.errors import ModelError, RunDirError, TrainingDivergedError
 from qat.evaluation import check_kinds
 from qat.models import build, infer_task
 from qat.models.fit_to_data import check_fits, fix_input_shape, unwrap_single_tensors
+from qat.models.which_keras import keras_of
 from qat.stages import float_cache
 from qat.stages.contract_check import check_contract
 from qat.stages.export_files import export_keras
@@ -154,11 +155,11 @@ def _take_turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[Non
 def _train(run: Run, model: tf_keras.Model) -> History:
     config = run.config
     settings = FitSettings.from_train(config.train)
-    tf_keras.utils.set_random_seed(config.seed)  # the same random steps, whatever was tried before
+    keras_of(model).utils.set_random_seed(config.seed)  # the same random steps, whatever was tried before
     with run.progress.work("float training", settings.epochs, "epoch") as bar:
-        callbacks: list[tf_keras.callbacks.Callback] = [
+        callbacks: list[Any] = [
             MetricsCallback(run.summary_writer, "float", bar),
-            *make_callbacks(config.train.callbacks),
+            *make_callbacks(config.train.callbacks, keras_of(model)),
         ]
         try:
             return fit_in_run(

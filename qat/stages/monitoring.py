@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from qat import rundir
 from qat.evaluation import evaluate, spread_indices
 from qat.export import convert
+from qat.quantization.keras3.unwrap import unwrap
 from qat.quantization.range_statistics import RangeFit, RangeMeter
 from qat.reporting import Bar, SummaryWriter
 from qat.reporting.dashboard import ALL_LAYERS, SATURATION, SQNR
@@ -201,4 +202,4 @@ class RangeMonitor:
 
 def range_variables(model: tf_keras.Model) -> list[tf.Variable]:
     """The variables that hold the minima and maxima of quantizer ranges."""
-    return [variable for variable in model.weights if _RANGE.search(variable.name)]
+    return [variable for variable in unwrap(model).weights if _RANGE.search(variable.name)]

@@ -13,8 +13,10 @@ from qat.config import QuantConfig
 from qat.errors import TrainingDivergedError
 from qat.evaluation import Predictor, evaluate, keras_predictor
 from qat.export.last_files import Exported
+from qat.models.which_keras import keras_of
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import clone_qat_model
+from qat.quantization.keras3.unwrap import unwrap
 from qat.quantization.range_statistics import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
@@ -71,13 +73,15 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | No
     if quant.name not in TRAINED_BY_US:
         return None
     variant = QUANTIZERS[quant.name].variant
-    tf_keras.utils.set_random_seed(run.config.seed)  # the same start whether the float model was trained here or taken
+    keras_of(float_model.model).utils.set_random_seed(
+        run.config.seed
+    )  # the same start whether the float model was trained here or taken
     if calibrated is None:
         run, exported = _calibrate(run, float_model, variant)
     else:
         exported = calibrated
     model = exported.model
-    object.__setattr__(model, "post_training", False)  # it is trained from here on
+    object.__setattr__(unwrap(model), "post_training", False)  # it is trained from here on
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
     monitor, predictor = RangeMonitor(run), keras_predictor(model)
@@ -144,7 +148,7 @@ class _FoldOnceCallback(EpochCallback):
 
     def __init__(self, model: tf_keras.Model, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._exported = model
+        self._exported = unwrap(model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         with self._exported.float_variables.one_pass():

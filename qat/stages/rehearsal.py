@@ -9,6 +9,7 @@ from qat.config import QuantConfig
 from qat.errors import ModelError
 from qat.export import convert
 from qat.models import infer_task
+from qat.models.which_keras import keras_of
 from qat.quantization.check import check_quantizable
 from qat.quantization.stock import quantize_by_tfmot
 from qat.stages.calibration import check_calibration
@@ -40,7 +41,7 @@ def check_quantization(run: Run, model: tf_keras.Model) -> None:
     if quant.name in TRAINED_BY_US:
         check_quantizable(model, quant)
     if QUANTIZERS[quant.name].trained:
-        make_optimizer(FitSettings.from_quant(quant, run.config.train), steps=1)
+        make_optimizer(FitSettings.from_quant(quant, run.config.train), steps=1, keras=keras_of(model))
 
 
 def try_conversion(run: Run, model: tf_keras.Model) -> None:

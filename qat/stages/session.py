@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import keras
 import tensorflow as tf
 import tf_keras
 
@@ -29,9 +30,10 @@ def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Wor
     workers = begin_workers(strategy)
     # set explicitly: else the first change of it elsewhere has every graph optimized once more
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
-    tf_keras.backend.clear_session()
+    for package in (tf_keras, keras):
+        package.backend.clear_session()
+        package.utils.set_random_seed(seed)
     gc.collect()
-    tf_keras.utils.set_random_seed(seed)
     return workers
 
 

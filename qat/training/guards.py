@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
@@ -27,7 +28,7 @@ def _score(logs: dict[str, float], task: str) -> tuple[float, ...]:
 
 
 class Guard(tf_keras.callbacks.Callback):
-    """Checks every training step and epoch of one `fit`.
+    """Checks every training step and epoch of one `fit`, of either Keras.
 
     `last_good` and `best` are (epoch, weights), epochs counted from 0; epoch -1 is before the first step.
 
@@ -62,7 +63,7 @@ class Guard(tf_keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs if logs is not None else {}
         weights = self._finite_weights(epoch, logs)
-        logs["learning_rate"] = float(tf_keras.backend.get_value(self.model.optimizer.learning_rate))
+        logs["learning_rate"] = float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
         self.history.append({key: float(value) for key, value in logs.items()})
         self.last_good = (epoch, weights)
         score = _score(logs, self.task)

@@ -16,6 +16,7 @@ from qat.config import AugmentationConfig
 from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
 from qat.models import infer_task
+from qat.models.which_keras import keras_of
 from qat.training.feeding import (
     distributed_batches,
     steps_per_epoch,
@@ -38,38 +39,55 @@ class FitResult:
     steps: int  # training steps
 
 
-def make_optimizer(settings: FitSettings, steps: int) -> tf_keras.optimizers.Optimizer:
+def make_optimizer(settings: FitSettings, steps: int, keras: Any = tf_keras) -> Any:
     """Build a new optimizer.
 
     Args:
         settings: optimizer, learning rate and schedule.
         steps: training steps over which the schedule "cosine" lets the learning rate fall to 0.
+        keras: the package of the model that is trained; an optimizer of the other one becomes this one's.
 
     Returns:
-        A Keras optimizer without variables.
+        An optimizer of this Keras without variables.
 
     Raises:
-        ConfigError: `_target_` cannot be imported or called, or returns no Keras 2 optimizer.
+        ConfigError: `_target_` cannot be imported or called, or returns no optimizer of this Keras.
     """
     rate: Any = settings.learning_rate
     if settings.schedule == "cosine" and steps > 0:
-        rate = tf_keras.optimizers.schedules.CosineDecay(settings.learning_rate, decay_steps=steps)
+        rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, decay_steps=steps)
     key = f"{settings.group}.optimizer"
-    make = targets.resolve(key, settings.optimizer)
+    make = targets.resolve(key, _in_package(settings.optimizer, keras))
     try:
         optimizer = make(learning_rate=rate)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{key}={settings.optimizer}: cannot be made: {error}") from error
-    if not isinstance(optimizer, tf_keras.optimizers.Optimizer):
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ConfigError(
-            f"{key}._target_={settings.optimizer['_target_']}: expected a Keras 2 optimizer, such as "
-            f"tf_keras.optimizers.SGD; this is a {type(optimizer).__module__}.{type(optimizer).__name__}"
+            f"{key}._target_={settings.optimizer['_target_']}: expected an optimizer of the model's Keras, such as "
+            f"{keras.__name__.split('.')[0]}.optimizers.SGD; this is a "
+            f"{type(optimizer).__module__}.{type(optimizer).__name__}"
         )
     return optimizer
 
 
-def make_callbacks(target_dicts: Sequence[dict[str, Any]]) -> list[tf_keras.callbacks.Callback]:
+def _in_package(target: dict[str, Any], keras: Any) -> dict[str, Any]:
+    """A target of one Keras as the same one of the other: both have them under the same names."""
+    package, _, name = str(target.get("_target_")).partition(".")
+    wanted = keras.__name__.split(".")[0]
+    known = {"keras", "tf_keras"} - {wanted}
+    return target | {"_target_": f"{wanted}.{name}"} if package in known else target
+
+
+def make_callbacks(target_dicts: Sequence[dict[str, Any]], keras: Any = tf_keras) -> list[Any]:
     """The extra Keras callbacks of `train.callbacks`, each built from its `_target_` dict.
+
+    Args:
+        target_dicts: of the callbacks, in order.
+        keras: the package of the model that is trained; a callback of the other one becomes this one's.
+
+    Returns:
+        Callbacks of this Keras.
 
     Raises:
         ConfigError: a `_target_` is missing, cannot be imported or called, or returns no Keras callback.
@@ -79,9 +97,9 @@ def make_callbacks(target_dicts: Sequence[dict[str, Any]]) -> list[tf_keras.call
         key = f"train.callbacks[{index}]"
         if "_target_" not in target:
             raise ConfigError(f"{key}={target}: expected a _target_, such as tf_keras.callbacks.TerminateOnNaN")
-        callback = targets.call(key, target)
-        if not isinstance(callback, tf_keras.callbacks.Callback):
-            raise ConfigError(f"{key}._target_={target['_target_']}: expected a tf_keras callback")
+        callback = targets.call(key, _in_package(target, keras))
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ConfigError(f"{key}._target_={target['_target_']}: expected a callback of {keras.__name__}")
         callbacks.append(callback)
     return callbacks
 
@@ -97,7 +115,7 @@ def _check(split: Split, task: str) -> None:
     raise DataError(f"split {split.name} has no samples{which}; training needs at least one")
 
 
-def _create_variables(model: tf_keras.Model, outputs: tf.Tensor, targets: tf.Tensor) -> None:
+def _create_variables(model: Any, outputs: tf.Tensor, targets: tf.Tensor) -> None:
     """Create the variables of optimizer and metrics: a training step that creates them itself is traced twice."""
     model.optimizer.build(model.trainable_variables)
     model.compute_loss(None, targets, outputs)
@@ -115,7 +133,7 @@ def _divergence_error(error: Diverged, kept_epoch: int, settings: FitSettings) -
 
 
 def fit(
-    model: tf_keras.Model,
+    model: Any,
     train: Split,
     val: Split,
     settings: FitSettings,
@@ -123,14 +141,14 @@ def fit(
     seed: int = 0,
     task: str | None = None,
     augmentation: AugmentationConfig | None = None,
-    callbacks: Sequence[tf_keras.callbacks.Callback] = (),
+    callbacks: Sequence[Any] = (),
     strategy: tf.distribute.Strategy | None = None,
-    loss_of: tf_keras.Model | None = None,
+    loss_of: Any = None,
 ) -> FitResult:
     """Compile `model` from `settings` and train it in place on `train`, evaluating `val` after every epoch.
 
     Args:
-        model: one input of the split's shape, one output.
+        model: of either Keras, one input of the split's shape, one output.
         train: the samples to train on; of an autoencoder those of class 0.
         val: the samples that decide the best epoch.
         settings: epochs, batch size, optimizer and so on. With 0 epochs nothing happens.
@@ -149,9 +167,9 @@ def fit(
         TrainingDivergedError: a loss or weight is no longer finite; the model has its last good weights back.
         DataError: a split without samples to train on.
         ConfigError: an optimizer that cannot be built, or a batch that the replicas cannot share equally.
-        ModelError: the model's outputs are not finite before the first step.
+        ModelError: the model's outputs are not finite before the first step; a strategy, and a model of Keras 3.
     """
-    task = task or infer_task(model)
+    task, keras = task or infer_task(model), keras_of(model)
     _check(train, task)
     _check(val, task)
     steps = settings.epochs * steps_per_epoch(len(training_indices(train, task)), settings.batch_size)
@@ -162,8 +180,8 @@ def fit(
     first = model(train.inputs(batch), training=False)
     with strategy.scope() if strategy else nullcontext():
         outputs = first if loss_of is None else loss_of(train.inputs(batch), training=False)
-        loss, metrics = choose_loss(task, outputs.numpy(), settings.label_smoothing)
-        model.compile(make_optimizer(settings, steps), loss=loss, metrics=metrics)
+        loss, metrics = choose_loss(task, outputs.numpy(), settings.label_smoothing, keras)
+        model.compile(make_optimizer(settings, steps, keras), loss=loss, metrics=metrics)
     if strategy is None:
         targets = train.inputs(batch) if task == "reconstruction" else train.labels[batch]
         _create_variables(model, first, tf.constant(targets))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -27,17 +28,17 @@ def are_probabilities(outputs: NDArray) -> bool:
     return within and bool(np.all(np.abs(outputs.sum(axis=-1) - 1) <= tolerance))
 
 
-def _smoothed_cross_entropy(classes: int, label_smoothing: float, from_logits: bool) -> Loss:
+def _smoothed_cross_entropy(classes: int, label_smoothing: float, from_logits: bool, keras: Any) -> Loss:
     def cross_entropy(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         targets = tf.one_hot(tf.cast(tf.reshape(labels, (-1,)), tf.int32), classes)
-        return tf_keras.losses.categorical_crossentropy(targets, outputs, from_logits, label_smoothing)
+        return keras.losses.categorical_crossentropy(targets, outputs, from_logits, label_smoothing)
 
     return cross_entropy
 
 
 def choose_loss(
-    task: str, outputs: NDArray, label_smoothing: float = 0.0
-) -> tuple[Loss, list[tf_keras.metrics.Metric]]:
+    task: str, outputs: NDArray, label_smoothing: float = 0.0, keras: Any = tf_keras
+) -> tuple[Loss, list[Any]]:
     """Choose loss and metrics from a model's outputs for one batch.
 
     Reconstruction: mean squared error. Two classes in one column: binary cross-entropy. Else sparse cross-entropy.
@@ -46,6 +47,7 @@ def choose_loss(
         task: "classification" or "reconstruction".
         outputs: of the model before training, float [N, classes], probabilities or logits.
         label_smoothing: 0 to below 1, as Keras' CategoricalCrossentropy takes it.
+        keras: the package of the model that is trained.
 
     Returns:
         Loss of (labels or targets, outputs), and the metrics: accuracy, or none for reconstruction.
@@ -63,13 +65,13 @@ def choose_loss(
     if label_smoothing and (binary or task == "reconstruction"):
         raise ConfigError(f"train.label_smoothing={label_smoothing}: only for models with one output per class")
     if task == "reconstruction":
-        return tf_keras.losses.MeanSquaredError(), []
+        return keras.losses.MeanSquaredError(), []
     from_logits = not are_probabilities(outputs)
     if binary:
         threshold = 0.0 if from_logits else 0.5
-        accuracy = tf_keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold)
-        return tf_keras.losses.BinaryCrossentropy(from_logits), [accuracy]
-    accuracy = tf_keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold)
+        return keras.losses.BinaryCrossentropy(from_logits), [accuracy]
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     if label_smoothing:
-        return _smoothed_cross_entropy(outputs.shape[-1], label_smoothing, from_logits), [accuracy]
-    return tf_keras.losses.SparseCategoricalCrossentropy(from_logits), [accuracy]
+        return _smoothed_cross_entropy(outputs.shape[-1], label_smoothing, from_logits, keras), [accuracy]
+    return keras.losses.SparseCategoricalCrossentropy(from_logits), [accuracy]
