@@ -30,7 +30,7 @@ def diagnose(
 
     Args:
         tflite_model: the file, as bytes or path.
-        keras_model: the tf_keras model that it was made from, or its path.
+        keras_model: the Keras model (of Keras 2 or 3) that it was made from, or its path.
         inputs: raw samples [N, ...] as the app has them; or a tf.data.Dataset of them, which may yield the labels too.
         labels: int [N], of the first output.
         preprocess: the training preprocessing: raw batch to float32 model input (a list, in Keras order, for several).

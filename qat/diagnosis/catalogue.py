@@ -64,7 +64,7 @@ CAUSES: dict[str, tuple[str, str]] = {
         "QAT_WEIGHTS_THEN_PTQ",
         "Weights of a quantization-aware model were quantized after training, without their ranges.",
     ),
-    "T09": ("KERAS3", "The model was built with Keras 3, which is not read here."),
+    "T09": ("KERAS3", "The model was built with Keras 3, which stock tfmot does not take."),
     "I01": ("NO_SCALE", "The app casts numbers to integers without the scale of the file's input."),
     "I02": ("UINT8_TO_INT8_WRAP", "The app casts pixels to int8, and those of 128 and more turn negative."),
     "I03": ("MISSING_OFFSET", "The app leaves out the zero point of the file's input."),
@@ -108,6 +108,6 @@ NOT_DETECTABLE: dict[str, str] = {
     "M06": "an int8 LSTM keeps its cell in 16 bits, and GRU and SimpleRNN stay in float; none was found that loses",
     "T07": "never a cause: a note, for the converter ignores what was given",
     "T08": "the QAT weights that were copied are not given; the file then is a sound PTQ file of those weights",
-    "T09": "Keras 3 raises before there is a file; a Keras 3 model given as keras= is refused by name",
+    "T09": "tfmot raises before there is a file; models of Keras 3 are read here as those of Keras 2",
     "E02": "never a cause: a note with the number of samples that would show such a difference",
 }

@@ -17,6 +17,7 @@ from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.normalisations import BY_RANGE, PLAIN, SAMPLES, likeliest, normalised, range_name_of
 from qat.diagnosis.score import OutputScore, are_probabilities
 from qat.errors import DataError
+from qat.models.which_keras import input_names
 from qat.tflite import read
 
 
@@ -89,7 +90,7 @@ class Evidence:
 
     def _by_name(self, value: Any) -> Any:
         """Inputs in a dictionary, in the model's order."""
-        names = [] if self.keras is None else list(self.keras.input_names)
+        names = [] if self.keras is None else input_names(self.keras)
         named = isinstance(value, dict) and set(names) == set(value)
         return [value[name] for name in names] if named else value
 

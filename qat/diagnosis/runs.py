@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qat.codes import dequantize, quantize
 from qat.diagnosis.score import worst_sqnr_db
 from qat.errors import DataError, ModelError, QatError
+from qat.models.which_keras import input_names, takes_dictionary
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.child_process import make_runtime
@@ -90,7 +91,7 @@ def run_keras(model: Any, inputs: Sequence[NDArray]) -> list[NDArray]:
     import tensorflow as tf
 
     parts = []
-    names = model.input_names if isinstance(getattr(model, "_nested_inputs", None), dict) else None
+    names = input_names(model) if takes_dictionary(model) else None
     for start in range(0, len(inputs[0]), BATCH):
         batch = [tf.constant(each[start : start + BATCH]) for each in inputs]
         argument = dict(zip(names, batch, strict=True)) if names else batch if len(batch) > 1 else batch[0]
@@ -164,7 +165,7 @@ def check_same_signature(graph: TfliteGraph, model: Any) -> None:
     """Raises: ModelError where inputs or outputs of the Keras model cannot be those of the file."""
     for which, tensors, wanted in (("inputs", graph.inputs, model.inputs), ("outputs", graph.outputs, model.outputs)):
         have = [tuple(t.shape_signature) for t in tensors]
-        want = [tuple(-1 if n is None else n for n in x.shape.as_list()) for x in wanted]
+        want = [tuple(-1 if n is None else n for n in tuple(x.shape)) for x in wanted]
         free = list(have)
         for shape in want:
             partner = next((h for h in free if _agree(h, shape)), None)
@@ -189,7 +190,7 @@ def _shapes(shapes: list[tuple[int, ...]]) -> str:
 
 def input_order(graph: TfliteGraph, model: Any) -> list[int]:
     """By the names of the signature or of the tensors, else by shapes."""
-    by_name = _indices_of(list(model.input_names), _signature_names(graph, "inputs"), [t.name for t in graph.inputs])
+    by_name = _indices_of(input_names(model), _signature_names(graph, "inputs"), [t.name for t in graph.inputs])
     if by_name is not None:
         return by_name
     shapes = [tuple(x.shape[1:]) for x in model.inputs]

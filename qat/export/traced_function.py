@@ -19,7 +19,7 @@ from tensorflow.core.framework import function_pb2, graph_pb2
 from qat.calibration_data import InputSpec
 from qat.errors import LongLoopError, ModelError
 from qat.export.last_files import LastFiles, digest_of
-from qat.models.which_keras import is_keras3, is_keras_model, keras_of
+from qat.models.which_keras import is_keras3, is_keras_model, keras_of, nested_inputs
 from qat.quantization.importing.unrolling import Budget, LongLoop, counted
 
 HALF = ("float16", "bfloat16")
@@ -162,7 +162,7 @@ def trace_model(model: Any, batch_size: int | None = None, unroll: bool = False)
 
 def _inputs(model: Any) -> tuple[Any, list[tuple[InputSpec, int | None]]]:
     """The nesting of the inputs, and for each its spec and the batch size that the model fixes."""
-    structure = getattr(model, "_nested_inputs", None)
+    structure = nested_inputs(model)
     if structure is None and getattr(model, "inputs", None):
         structure = model.inputs if len(model.inputs) > 1 else model.inputs[0]
     if structure is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qat.errors import ModelError
-from qat.models.which_keras import is_keras3, keras_of
+from qat.models.which_keras import is_keras3, keras_of, takes_dictionary
 
 
 def _final_activation(layer: Any) -> str:
@@ -43,7 +43,8 @@ def infer_task(model: Any, classes: int | None = None) -> str:
 def unwrap_single_tensors(model: Any) -> Any:
     """The same layers, with one input and one output in place of lists or dictionaries of one."""
     if is_keras3(model):
-        single = not isinstance(model.input, dict) and not isinstance(model.output, dict)
+        nests = takes_dictionary(model), isinstance(getattr(model, "_outputs_struct", None), dict)
+        single = not any(nests)
     else:
         single = isinstance(model.input_shape, tuple) and isinstance(model.output_shape, tuple)
     return model if single else keras_of(model).Model(model.inputs[0], model.outputs[0], name=model.name)

@@ -47,7 +47,9 @@ def apply_scaling_layers(model: keras.Model, inputs: NDArray[np.float32]) -> tup
         if not (scales or isinstance(operation, PASSING)) or node is None or len(node.input_tensors) > 1:
             break
         if node.input_tensors:
-            arguments, options = node.arguments.fill_in({node.input_tensors[0]: keras.ops.convert_to_tensor(values)})
+            arguments, options = node.arguments.fill_in(
+                {id(node.input_tensors[0]): keras.ops.convert_to_tensor(values)}
+            )
             options.pop("training", None)
             plain = operation._call_has_training_arg if isinstance(operation, keras.layers.Layer) else False
             values = operation(*arguments, **options, **({"training": False} if plain else {}))

@@ -19,7 +19,7 @@ from qat.config import ModelConfig
 from qat.errors import ModelError
 from qat.models.saved_file import inspect
 from qat.models.untrusted.assemble import READABLE, assemble
-from qat.models.untrusted.assemble_keras3 import refuse_other_backends
+from qat.models.untrusted.assemble_keras3 import refuse_other_backends, register_own
 from qat.models.untrusted.check_config import drop_compile_config
 from qat.models.untrusted.decode import decode
 from qat.models.untrusted.trial import KerasRefusesError, NotTrustedError, read_untrusted
@@ -84,6 +84,7 @@ def _load_trusted(path: str) -> Any:
     try:
         if major == "3":
             refuse_other_backends()
+            register_own(saved_file.is_quantized)
             return keras.models.load_model(path, compile=False, safe_mode=False)
         if saved_file.needs_name_mapping:
             return _load_with_name_mapping(path)

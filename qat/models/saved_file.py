@@ -11,7 +11,7 @@ import h5py
 
 from qat.errors import ModelError
 from qat.limits import DAMAGE, check_regular
-from qat.models.untrusted.check_config import find_custom_names
+from qat.models.untrusted.check_config import OWN, find_custom_names
 from qat.models.untrusted.decode import WEIGHTS, detect_kind, parse_config
 
 _OTHER_KINDS = {  # files that are no saved Keras model, by the end of their names
@@ -39,6 +39,7 @@ class SavedFile:
     kind: str  # ".keras" | ".h5" | "SavedModel"
     keras_version: str = ""
     custom_objects: tuple[str, ...] = ()  # names of classes and functions; only a .keras records them
+    is_quantized: bool = False  # a .keras with a model of `quantize_model`
     needs_name_mapping: bool = False  # a .keras whose weights may stand under names that Keras does not look for here
 
 
@@ -96,9 +97,10 @@ def _kind(path: Path) -> str:
 def _inspect_zip(path: Path) -> SavedFile:
     with zipfile.ZipFile(path) as archive:
         version = str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
-        config = parse_config(archive.read("config.json"), str(path))
+        text = archive.read("config.json").decode()
+        config = parse_config(text, str(path))
         foreign = version.startswith(OLDER_NAMES) or _has_backslashes(archive)
-    return SavedFile(".keras", version, tuple(find_custom_names(config)), foreign)
+    return SavedFile(".keras", version, tuple(find_custom_names(config)), OWN in text, foreign)
 
 
 def _has_backslashes(archive: zipfile.ZipFile) -> bool:

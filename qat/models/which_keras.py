@@ -19,6 +19,26 @@ def is_keras_model(model: Any) -> bool:
     return module is not None and isinstance(model, module.Model)
 
 
+def input_names(model: Any) -> list[str]:
+    """The names of a model's inputs, in its order; of a dictionary, the keys."""
+    if not is_keras3(model):
+        return list(model.input_names)
+    nest = nested_inputs(model)
+    return [str(name) for name in sorted(nest)] if isinstance(nest, dict) else [each.name for each in model.inputs]
+
+
+def takes_dictionary(model: Any) -> bool:
+    """Whether a model is called with a dictionary of its inputs."""
+    return isinstance(nested_inputs(model), dict)
+
+
+def nested_inputs(model: Any) -> Any:
+    """A functional or sequential model's inputs, nested as it is called with them; None of any other model."""
+    if not is_keras3(model):
+        return getattr(model, "_nested_inputs", None)
+    return getattr(getattr(model, "_functional", None) or model, "_inputs_struct", None)
+
+
 def keras_of(model: Any) -> Any:
     """The package that a model is of: its optimizers, losses, metrics and callbacks train it."""
     return import_module("keras" if is_keras3(model) else "tf_keras")

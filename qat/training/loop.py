@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -186,14 +187,18 @@ def fit(
         targets = train.inputs(batch) if task == "reconstruction" else train.labels[batch]
         _create_variables(model, first, tf.constant(targets))
     try:
-        model.fit(
-            _batches(strategy)(train, settings.batch_size, task=task, seed=seed, augmentation=augmentation),
-            steps_per_epoch=steps // settings.epochs if strategy else None,  # distributed batches are endless
-            validation_data=validation_batches(val, max(settings.batch_size, 64), task=task),
-            epochs=settings.epochs,
-            callbacks=[guard, *callbacks],
-            verbose=0,
-        )
+        with warnings.catch_warnings():
+            # ranges that are learned have none while quantization is delayed
+            warnings.filterwarnings("ignore", "Gradients do not exist for variables")
+            model.fit(
+                _batches(strategy)(train, settings.batch_size, task=task, seed=seed, augmentation=augmentation),
+                steps_per_epoch=steps // settings.epochs if strategy else None,  # distributed batches are endless
+                validation_data=validation_batches(val, max(settings.batch_size, 64), task=task),
+                epochs=settings.epochs,
+                callbacks=[guard, *callbacks],
+                shuffle=False,  # the batches come shuffled
+                verbose=0,
+            )
     except Diverged as error:
         kept_epoch, weights = guard.selected_weights()
         model.set_weights(weights)

@@ -18,6 +18,7 @@ from qat.diagnosis.file_facts import CONVERSIONS
 from qat.diagnosis.fixes import WIDER
 from qat.diagnosis.runs import Conversion, FileRunner, run_keras
 from qat.metrics import sqnr_db
+from qat.models.which_keras import keras_of
 from qat.tflite import TfliteGraph, read
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Tensor
@@ -182,8 +183,6 @@ def uneven_columns(evidence: Evidence) -> Iterator[Hypothesis]:
 
 def _standardised(evidence: Evidence, index: int) -> float | None:
     """Share of the loss that is gone in a file of the model without its first normalization, which stays outside."""
-    import tf_keras
-
     from qat.errors import QatError
     from qat.export import convert
     from qat.quantization.columns import find_normalization
@@ -192,7 +191,8 @@ def _standardised(evidence: Evidence, index: int) -> float | None:
     samples = evidence.calibration_samples("right")
     if layer is None or samples is None or len(model.inputs) > 1:
         return None
-    before, after = tf_keras.Model(model.inputs, layer.output), tf_keras.Model(layer.output, model.output)
+    keras = keras_of(model)
+    before, after = keras.Model(model.inputs, layer.output), keras.Model(layer.output, model.output)
     try:
         content = convert(after, calibration=run_keras(before, samples), allow_float=True)
     except QatError as error:

@@ -16,6 +16,7 @@ from qat.diagnosis.hypotheses.model import hard_to_quantize
 from qat.diagnosis.normalisations import LIMITS, range_name_of
 from qat.diagnosis.runs import Conversion, run_keras
 from qat.diagnosis.score import Outputs, worst_sqnr_db
+from qat.models.which_keras import keras_of
 
 CANDIDATES = ("[0, 1]", "[-1, 1]", "[0, 255]", "ImageNet mean/std")
 FACTOR = 8.0  # between the file's input range and the range that BatchNorm remembers
@@ -42,7 +43,7 @@ def diagnose_without_data(evidence: Evidence, findings: Findings) -> None:
 
 def natural_images(model: Any, count: int) -> NDArray | None:
     """Noise with the spectrum of photographs (amplitude 1/f), in [0, 1], of the model's input shape."""
-    shape = model.inputs[0].shape.as_list()[1:] if len(model.inputs) == 1 else []
+    shape = list(model.inputs[0].shape)[1:] if len(model.inputs) == 1 else []
     if len(shape) != 3 or None in shape or shape[-1] not in (1, 3):
         return None
     height, width, channels = shape
@@ -58,12 +59,11 @@ def natural_images(model: Any, count: int) -> NDArray | None:
 
 def _trained_range(model: Any, images: NDArray) -> tuple[str | None, dict[str, float]]:
     """The input range under which the first BatchNorm sees the statistics that it remembers, or None."""
-    import tf_keras
-
-    norm = next((layer for layer in model.layers if isinstance(layer, tf_keras.layers.BatchNormalization)), None)
+    keras = keras_of(model)
+    norm = next((layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)), None)
     if norm is None or isinstance(norm.input, list):
         return None, {}
-    before = tf_keras.Model(model.inputs, norm.input)
+    before = keras.Model(model.inputs, norm.input)
     variance, mean = np.asarray(norm.moving_variance), np.asarray(norm.moving_mean)
     if float(np.abs(variance - 1).max()) < 1e-3 and float(np.abs(mean).max()) < 1e-3:
         return None, {}  # never trained

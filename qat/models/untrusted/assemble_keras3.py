@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from importlib import import_module
 from typing import Any
 
 import h5py
@@ -14,6 +15,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from keras.src.saving import saving_lib
 
 from qat.errors import ModelError
+from qat.models.untrusted.check_config import OWN
 from qat.models.untrusted.decode import WEIGHTS, DecodedModel
 
 
@@ -32,6 +34,7 @@ def assemble_keras3(decoded: DecodedModel, with_assets: bool = True) -> keras.Mo
         Exception: whatever Keras raises for configs and weights that do not fit.
     """
     refuse_other_backends()
+    register_own(OWN in json.dumps(decoded.config))
     if decoded.kind == ".keras":
         model = saving_lib._load_model_from_fileobj(_keras_file(decoded, with_assets), None, False, True)
     else:
@@ -40,6 +43,12 @@ def assemble_keras3(decoded: DecodedModel, with_assets: bool = True) -> keras.Mo
     if not isinstance(model, keras.Model):
         raise ModelError(f"its config describes a {type(model).__name__} and no model")
     return model
+
+
+def register_own(needed: bool) -> None:
+    """Let Keras 3 know the classes of models of `quantize_model`; Keras 2 imports them itself, by their modules."""
+    if needed:
+        import_module("qat.quantization")
 
 
 def refuse_other_backends() -> None:

@@ -13,6 +13,7 @@ _QAT_MODULE = re.compile(r"qat\.quantization(\.[a-z0-9_]+)+")  # its classes, by
 _QAT_CLASS = re.compile(r"qat>[A-Z][A-Za-z0-9]*")
 _SPEC_MODULE = re.compile(r"tensorflow\.python\.(framework|ops)(\.[A-Za-z0-9_]+)*")
 _DTYPE = re.compile(r"(u?int|float|bfloat|complex)\d+|bool|string|str")
+OWN = '"qat>'  # how the registered names of those classes begin in a config
 _OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
 _CLASSES = allowed.LAYERS | allowed.KERAS3_LAYERS | allowed.OPERATIONS
 _CLASSES |= allowed.MODELS | allowed.PARTS | allowed.VALUES

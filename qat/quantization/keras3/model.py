@@ -25,6 +25,7 @@ class Keras3QatModel(keras.Model):
 
     # No constructor of its own: Keras revives from a file only what is built as a functional model is.
     teacher = None
+    distilling = False  # while a training step is traced
     origin = None  # a float model that only the process that has quantized it can build again
 
     @property
@@ -77,10 +78,17 @@ class Keras3QatModel(keras.Model):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> tf.Tensor:
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        if self.teacher is None or not training:
+        if self.teacher is None or not self.distilling:
             return loss
         teacher, weight, temperature = self.teacher
         return (1 - weight) * loss + weight * distillation_loss(teacher(x, training=False), y_pred, temperature)
+
+    def train_step(self, data: Any) -> Any:
+        object.__setattr__(self, "distilling", True)
+        try:
+            return super().train_step(data)
+        finally:
+            object.__setattr__(self, "distilling", False)
 
     def test_step(self, data: Any) -> Any:
         with integer_arithmetic():

@@ -1,0 +1,72 @@
+"""A run whose model is one of Keras 3, from its float training to the diagnosis of its files."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from qat.cli import compose
+from qat.diagnosis import diagnose
+from qat.models import load
+from qat.quantization.keras3.model import Keras3QatModel
+from qat.stages.main_job import main_job
+from qat.tflite import Interpreter, verify
+
+
+def network(input_shape, classes):
+    """As a user writes it for model=user."""
+    image = keras.Input(input_shape, name="image")
+    x = keras.layers.Conv2D(4, 5, strides=4, use_bias=False, name="stem")(image)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+    x = keras.layers.Dropout(0.1)(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(image, keras.layers.Dense(classes, activation="softmax", name="head")(x), name="theirs")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run, with what QAT can do besides."""
+    folder = tmp_path_factory.mktemp("keras3") / "run"
+    options = ["quant.epochs=2", "quant.delay=1steps", "quant.freeze_bn_at=0.5", "quant.learned_ranges=true"]
+    options += ["quant.distillation.weight=0.3", "train.optimizer._target_=keras.optimizers.SGD"]
+    model = ["model=user", f"model.target._target_={__name__}.network"]
+    main_job(compose(["debug=tiny", *model, *options, f"float_cache={folder.parent / 'cache'}"]), folder)
+    return folder
+
+
+def test_all_variants_and_both_models_are_there(finished):
+    results = json.loads((finished / "results.json").read_text())
+    variants = results["variants"]
+    assert set(variants) == {"float", "ptq_int8", "qat_int8"}
+    assert variants["qat_int8"]["parity"]["passed"]
+    assert variants["qat_int8"]["fake_quant_accuracy"] == variants["qat_int8"]["accuracy"]
+    for name in ("ptq_int8", "qat_int8"):
+        assert verify(finished / name / "model.tflite").integer_only
+
+
+def test_its_models_are_of_keras_3_and_load_untrusted(finished):
+    float_model = load(str(finished / "float" / "model.keras"))
+    assert type(float_model) is type(network((32, 32, 3), 10))
+    model = load(str(finished / "qat_int8" / "model.keras"))
+    assert isinstance(model, Keras3QatModel)
+    x = np.random.default_rng(0).random((8, *model.input_shape[1:])).astype(np.float32)
+    file = Interpreter(finished / "qat_int8" / "model.tflite")
+    np.testing.assert_array_equal(file.predict(x), model.predict(x, verbose=0))
+    assert [layer.name for layer in model.to_float().layers] == [layer.name for layer in float_model.layers]
+
+
+def test_a_file_is_diagnosed_against_its_keras_3_model(finished):
+    x = np.random.default_rng(0).random((64, 32, 32, 3)).astype(np.float32)
+    for keras_model in (str(finished / "float" / "model.keras"), load(str(finished / "float" / "model.keras"))):
+        found = diagnose(finished / "ptq_int8" / "model.tflite", keras_model=keras_model, inputs=x)
+        assert found.blame in ("none", "undetermined")
+    found = diagnose(finished / "ptq_int8" / "model.tflite", keras_model=keras_model)
+    assert "T09" not in [cause.id for cause in found.causes]
+
+
+def test_several_replicas_are_refused_before_the_training(tmp_path):
+    from qat.errors import ModelError
+    from qat.training.replicas import clone_for_replicas
+
+    with pytest.raises(ModelError, match=r"model 'theirs' is one of Keras 3.*train.strategy=none"):
+        clone_for_replicas(network((32, 32, 3), 10))
