@@ -178,7 +178,7 @@ CASES: dict[str, Callable] = {
     "SpatialDropout2D": of(IMAGE, L.SpatialDropout2D(0.3, seed=1)),
     "SpatialDropout3D": of(VOLUME, L.SpatialDropout3D(0.3, seed=1)),
     "SpectralNormalization": of(IMAGE, L.SpectralNormalization(L.Conv2D(4, 3), power_iterations=2)),
-    "STFTSpectrogram": of((128,), L.STFTSpectrogram(mode="log", frame_length=32, frame_step=16, fft_length=32)),
+    "STFTSpectrogram": of((128, 1), L.STFTSpectrogram(mode="log", frame_length=32, frame_step=16, fft_length=32)),
     "StackedRNNCells": of(SERIES, L.RNN(L.StackedRNNCells([L.LSTMCell(3, dropout=0.1), L.LSTMCell(4)]))),
     "Subtract": of(VECTOR, lambda x, y: L.Subtract()([x, y]), count=2),
     "TimeDistributed": of((4, 6, 6, 2), L.TimeDistributed(L.Conv2D(3, 3, activation="relu"))),
@@ -228,17 +228,18 @@ def _departures(model, quantized, data, rows) -> list[str]:
     faults = [] if verify(data).integer_only else ["not integer-only"]
     named = {entry.name.split(":")[0]: values for entry, values in zip(quantized.inputs, rows, strict=True)}
     given = rows[0] if len(rows) == 1 else named
-    found, said = Interpreter(data).predict(given), quantized.predict(rows, verbose=0)
+    asked = rows if len(rows) > 1 else rows[0]
+    found, said = Interpreter(data).predict(given), quantized.predict(asked, verbose=0)
     equal = min(float(np.mean(np.isclose(a, b, atol=1e-6))) for a, b in zip(_flat(found), _flat(said), strict=True))
     faults += [] if equal == 1 else [f"{equal:.4f} of the codes are equal"]
     quantized.fake_quantization(False)
-    floats = zip(_flat(model.predict(rows, verbose=0)), _flat(quantized.predict(rows, verbose=0)), strict=True)
+    floats = zip(_flat(model.predict(asked, verbose=0)), _flat(quantized.predict(asked, verbose=0)), strict=True)
     error = max(float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-9)) for a, b in floats)
     faults += [] if error <= 1e-5 else [f"float error {error:.1e}"]
     quantized.fake_quantization(True)
     if quantized.trainable_variables:
         quantized.compile("sgd", "mse")
-        quantized.train_on_batch(rows, [np.zeros_like(each) for each in _flat(said)])
+        quantized.train_on_batch(asked, [np.zeros_like(each) for each in _flat(said)])
     return faults
 
 

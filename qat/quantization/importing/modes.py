@@ -44,6 +44,7 @@ def read(model: Any) -> Graph:
         _add_updates(graph, model, inferred)
     else:
         graph = _read_both(model, table)
+    graph.keras = version.package
     graph.penalties = [*_penalties(model, graph), *graph.penalties]
     graph.lost_in_training += _other_normalizations(model)
     return graph

@@ -311,9 +311,6 @@ def emit(graph: Graph, model: Any, settings: Any, scheme_of: Any) -> tuple[tf_ke
     if not is_keras3(model):
         _tell_of_keras2(made, told, variables, model)
     made.hold(variables, told)
-    copied = zip(variables.variables, model.variables, strict=False)
-    paths = [(copy, version_of(model).name_of(variable)) for copy, variable in copied if copy is not None]
-    object.__setattr__(made, "variable_paths", paths)
     return made, ranges
 
 

@@ -113,7 +113,6 @@ class QatModel(tf_keras.Model):
     float_variables = None  # copies of the float model's, out of Keras' sight: `LayerVariables` are what it sees
     origin = None  # a float model that only the process that has quantized it can build again
     told: Any = None  # what `hold` was told
-    variable_paths = ()  # of a model that was just made: each copy, with the name of the variable that it copies
     check_rows = None  # some calibration rows, one array an input: `qat.quantization.keras.check_rows`
 
     evaluates_itself = False  # by a `test_step` of the float model's class

@@ -30,6 +30,15 @@ def small_net():
     )
 
 
+def tf_keras_model(quantized):
+    """What computes, below the skin of Keras 3."""
+    return getattr(quantized, "qat_model", quantized)
+
+
+def names_of(variables):
+    return [variable.name.split(":")[0] for variable in variables]
+
+
 def file_agrees(model, quantized, rows):
     """The file is integer-only and gives what the quantized model gives; without rounding, that is the float model."""
     data = convert(quantized)
@@ -48,11 +57,10 @@ def test_a_sequential_net_becomes_a_verified_file_and_stays_as_it_was():
     before = [variable.numpy() for variable in model.variables]
     quantized = quantize_model(model, IMAGES)
     file_agrees(model, quantized, IMAGES)
-    paths = [path for _, path in quantized.variable_paths]
-    assert paths == [variable.path for variable in model.variables]
-    trained = {id(variable): path for variable, path in quantized.variable_paths}
-    assert [trained[id(v)] for v in quantized.trainable_variables] == [v.path for v in model.trainable_variables]
-    assert len(quantized.losses) == len(model.losses) == 1
+    inner = tf_keras_model(quantized)
+    assert names_of(inner.float_variables.variables) == [variable.path for variable in model.variables]
+    assert names_of(inner.trainable_variables) == [variable.path for variable in model.trainable_variables]
+    assert len(inner.losses) == len(model.losses) == 1
     quantized.compile("sgd", "sparse_categorical_crossentropy")
     quantized.fit(IMAGES, np.zeros(len(IMAGES)), verbose=0)
     assert all(np.array_equal(a, b.numpy()) for a, b in zip(before, model.variables, strict=True))
@@ -70,10 +78,18 @@ def test_a_model_that_keras_has_quantized_is_refused_by_its_layers():
         quantize_model(model, IMAGES)
 
 
-def test_another_backend_is_refused_with_what_to_set(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(ModelError, match=r"on the jax backend .* set KERAS_BACKEND=tensorflow before Python starts"):
-        quantize_model(small_net(), IMAGES)
+def test_another_backend_is_refused_with_what_to_set(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    made = {"model": small_net(), "keras": keras}
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(keras.backend, "backend", lambda: "jax")
+        with pytest.raises(ModelError, match=r"jax backend .* set KERAS_BACKEND=tensorflow before Python") as told:
+            quantize_model(made["model"], IMAGES)
+    save, load = "model.save('model.keras')", "keras.models.load_model('model.keras')"
+    assert save in str(told.value)
+    assert load in str(told.value)
+    exec(save, made)
+    quantize_model(eval(load, made), IMAGES)
 
 
 class Block(layers.Layer):
@@ -137,7 +153,8 @@ def test_models_of_any_structure_are_read(make):
     assert [variable.shape for variable in quantized.trainable_variables] == [
         v.shape for v in model.trainable_variables
     ]
-    assert [path for _, path in quantized.variable_paths] == [variable.path for variable in model.variables]
+    variables = tf_keras_model(quantized).float_variables.variables
+    assert names_of(variables) == [variable.path for variable in model.variables]
 
 
 def test_what_has_no_integer_form_is_named_as_the_model_names_it():
@@ -158,7 +175,7 @@ def test_a_mixed_model_is_quantized_in_float32(policy):
     x = layers.GlobalAveragePooling2D(dtype=policy)(layers.BatchNormalization(dtype=policy)(x))
     model = keras.Model(entry, layers.Dense(3, dtype="float32")(x))
     quantized = quantize_model(model, IMAGES)
-    assert {variable.dtype.name for variable in quantized.trainable_variables} == {"float32"}
+    assert {variable.dtype.name for variable in tf_keras_model(quantized).trainable_variables} == {"float32"}
     assert quantized.predict(IMAGES, verbose=0).dtype == np.float32
     assert verify(convert(quantized)).integer_only
 

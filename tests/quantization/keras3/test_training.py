@@ -14,6 +14,17 @@ IMAGES = RNG.normal(size=(16, 8, 8, 3)).astype(np.float32)
 SERIES = RNG.normal(size=(16, 4, 3)).astype(np.float32)
 
 
+def computing(model, x):
+    """The quantized model below the skin of Keras 3."""
+    quantized = quantize_model(model, x)
+    return getattr(quantized, "qat_model", quantized)
+
+
+def copies_of(quantized):
+    """The copies of the float model's variables, by their paths."""
+    return {variable.name.split(":")[0]: variable for variable in quantized.float_variables.variables}
+
+
 def chain(shape, *members):
     x = entry = keras.Input(shape)
     for member in members:
@@ -104,9 +115,9 @@ def test_one_step_is_the_float_models(name):
     keras.utils.set_random_seed(3)
     model = CASES[name]()
     x = rows(model)
-    quantized = quantize_model(model, x)
+    quantized = computing(model, x)
     quantized.fake_quantization(False)
-    copies = {path: variable for variable, path in quantized.variable_paths}
+    copies = copies_of(quantized)
     (loss, gradients), (expected_loss, expected) = step(quantized, x), step(model, x)
     assert loss == pytest.approx(expected_loss, rel=1e-4)
     assert len(gradients) == len(expected)
@@ -132,7 +143,7 @@ def test_one_step_is_the_float_models(name):
 def test_random_layers_act_in_training_alone(layer):
     model = chain((40, 30), layer)
     x = np.ones((64, 40, 30), np.float32)
-    quantized = quantize_model(model, x)
+    quantized = computing(model, x)
     quantized.fake_quantization(False)
     assert np.array_equal(quantized(x, training=False), x)
     ours, theirs = (one(x, training=True).numpy() for one in (quantized, model))
@@ -145,7 +156,7 @@ def test_random_layers_act_in_training_alone(layer):
 def test_masks_of_recurrent_cells_act_in_training_alone():
     model = chain((5, 8), layers.GRU(6, dropout=0.5, recurrent_dropout=0.3))
     x = np.ones((16, 5, 8), np.float32)
-    quantized = quantize_model(model, x)
+    quantized = computing(model, x)
     quantized.fake_quantization(False)
     np.testing.assert_allclose(quantized(x), model(x), rtol=1e-4, atol=1e-5)
     trained = quantized(x, training=True).numpy()
@@ -158,17 +169,17 @@ def test_the_mode_that_a_call_is_told_means_what_it_means_to_keras_3():
     entry = keras.Input((6,))
     model = keras.Model(entry, layers.Dense(2)(norm(layers.Dense(4)(entry), training=False)))
     x = RNG.normal(size=(16, 6)).astype(np.float32)
-    quantized = quantize_model(model, x)
+    quantized = computing(model, x)
     quantized.fake_quantization(False)
     np.testing.assert_allclose(quantized(x, training=True), model(x, training=True), rtol=1e-3, atol=1e-4)
-    copies = {path: variable for variable, path in quantized.variable_paths}
+    copies = copies_of(quantized)
     np.testing.assert_allclose(copies[norm.moving_mean.path], norm.moving_mean, rtol=1e-3, atol=1e-5)
 
 
 def test_seeds_are_state_that_is_not_trained():
     model = chain((6,), layers.Dropout(0.2, seed=5), layers.Dense(2))
-    quantized = quantize_model(model, np.ones((16, 6), np.float32))
-    state = next(variable for variable, path in quantized.variable_paths if "seed_generator" in path)
+    quantized = computing(model, np.ones((16, 6), np.float32))
+    state = next(variable for path, variable in copies_of(quantized).items() if "seed_generator" in path)
     assert state.numpy().tolist() == [5, 0]
     assert not any(state is each for each in quantized.trainable_variables)
     assert model.layers[1].seed_generator.state.numpy().tolist() == [5, 0]
