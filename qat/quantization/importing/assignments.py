@@ -61,7 +61,7 @@ def assigned_at_inference(trace: Any, model: Any) -> list[str]:
 
 
 def _assignments(graph: Any, layer_of: dict[str, str], model: Any) -> list[str]:
-    counted = {id(variable.handle) for variable in _of_metrics(model)}
+    counted = {id(variable.handle) for variable in _counters(model)}
     named = {id(v.handle): f"variable {v.name!r}" for v in [*graph.variables, *_variables(model)]}
     held = {id(inner): id(outer) for outer, inner in graph.captures}
     lines: dict[str, None] = {}
@@ -110,7 +110,7 @@ def _body(graph: Any, name: str) -> Any:
 def _variables(model: Any) -> list[Any]:
     """Everything that the model holds as variables, those of its metrics among them, each once."""
     found = {id(v): v for v in (model.variables if model.built else []) if _has_handle(v)}
-    found |= {id(v): v for v in _of_metrics(model)}
+    found |= {id(v): v for v in _counters(model)}
     return list(found.values())
 
 
@@ -120,8 +120,8 @@ def _has_handle(variable: Any) -> bool:
     return isinstance(held, tf.Variable) and not isinstance(held, tf.distribute.DistributedValues)
 
 
-def _of_metrics(model: Any) -> list[Any]:
-    return [v for v in version_of(model).metric_variables(model) if _has_handle(v)]
+def _counters(model: Any) -> list[Any]:
+    return [v for v in version_of(model).counters(model) if _has_handle(v)]
 
 
 @contextlib.contextmanager
@@ -138,7 +138,7 @@ def unchanged(model: Any) -> Iterator[None]:
         changed = [(v, values) for v, values in before if not _equal(v.numpy(), values)]
         for variable, values in changed:
             variable.assign(values)
-    counted = {id(variable) for variable in _of_metrics(model)}
+    counted = {id(variable) for variable in _counters(model)}
     named = [f"{v.name!r} of layer {_holder(model, v)!r}" for v, _ in changed if id(v) not in counted]
     if named:
         raise ModelError(

@@ -42,8 +42,8 @@ def _refuse_quantized(model: Any) -> None:
     layers = [layer for layer in model._flatten_layers() if getattr(layer, "quantization_mode", None) is not None]
     if layers:
         named = ", ".join(f"{layer.name} ({layer.dtype_policy.name})" for layer in layers[:3])
+        more = ", …" if len(layers) > 3 else ""
         raise ModelError(
-            f"model {model.name!r} is quantized by Keras already: {named}{', …' if len(layers) > 3 else ''}. Give "
-            "the float model that model.quantize(...) was called on: quantize_model puts quantization where the file "
-            "has codes"
+            f"model {model.name!r} is quantized by Keras already: {named}{more}. Give it as it was before that, in "
+            "float: quantize_model puts quantization where the file has codes"
         )

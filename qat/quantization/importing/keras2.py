@@ -157,7 +157,7 @@ def name_of(variable: Any) -> str:
     return variable.name.split(":")[0]
 
 
-def metric_variables(model: Any) -> list[Any]:
+def counters(model: Any) -> list[Any]:
     metrics = [metric for layer in model._flatten_layers() for metric in getattr(layer, "_metrics", [])]
     return [variable for metric in [*metrics, *model.metrics] for variable in metric.variables]
 

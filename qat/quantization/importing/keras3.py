@@ -189,7 +189,9 @@ def readers_of(model: Any, tensor: Any) -> list[Any]:
 def output_names(model: Any) -> list[str] | None:
     if not is_graph(model):
         return None
-    return [tensor._keras_history.operation.name for tensor in model.outputs]
+    names = [tensor._keras_history.operation.name for tensor in model.outputs]
+    before = [names[:at].count(name) for at, name in enumerate(names)]
+    return [f"{name}_{count}" if count else name for name, count in zip(names, before, strict=True)]
 
 
 def own_variables(layer: Any) -> list[Any]:
@@ -212,8 +214,10 @@ def name_of(variable: Any) -> str:
     return variable.path
 
 
-def metric_variables(model: Any) -> list[Any]:
-    return list(model.metrics_variables)
+def counters(model: Any) -> list[Any]:
+    """Recurrent layers draw the masks of their dropout at inference too, and use them in training alone."""
+    states = [generator.state for layer in model._flatten_layers() for generator in layer._seed_generators]
+    return [*model.metrics_variables, *states]
 
 
 def penalties(model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:

@@ -74,8 +74,8 @@ class KerasVersion(Protocol):
     def name_of(self, variable: Any) -> str:
         """The variable's name, with its layer's where Keras says so."""
 
-    def metric_variables(self, model: Any) -> list[Any]:
-        """The variables of all metrics that a model holds."""
+    def counters(self, model: Any) -> list[Any]:
+        """Variables that Keras itself moves when a model is called at inference: of metrics, and of random numbers."""
 
     def penalties(self, model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Losses on weights alone, in the order of `model.losses`: the layer's name, and what computes each."""

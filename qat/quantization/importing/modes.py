@@ -7,6 +7,7 @@ nodes), variables that are updated, penalties on weights.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +44,7 @@ def read(model: Any) -> Graph:
         _add_updates(graph, model, inferred)
     else:
         graph = _read_both(model, table)
+    graph.keras = version.package
     graph.penalties = [*_penalties(model, graph), *graph.penalties]
     graph.lost_in_training += _other_normalizations(model)
     return graph
@@ -157,8 +159,8 @@ class _Both:
     def add_effects(self, graph: Graph, inferred: Trace) -> None:
         """Variables that layers assign in training, and losses that they add there alone."""
         calls = {call.key: call for call in _calls(inferred.call)}
-        known = {(added.kind, added.key) for added in inferred.added}
-        extra = [added for added in self.trained.added if (added.kind, added.key) not in known]
+        known = Counter((added.kind, added.key) for added in inferred.added)
+        extra = [added for added in self.trained.added if not _taken(known, (added.kind, added.key))]
         by_call: dict[Key, list[tf.Operation]] = {}
         for op in self.assignments:
             by_call.setdefault(self._owner(op).key, []).append(op)
@@ -194,6 +196,12 @@ class _Both:
             if inner is None:
                 return call
             call = inner
+
+
+def _taken(known: Counter, key: Any) -> bool:
+    """Whether this is one of the known, and known no more then: a layer adds last what it adds in training alone."""
+    known[key] -= 1
+    return known[key] >= 0
 
 
 def _calls(call: LayerCall | None) -> Iterator[LayerCall]:

@@ -25,7 +25,7 @@ _CUDNN = (
 
 WAYS_OUT = {
     "Cast": "real numbers become whole ones, which no integer kernel does; give ids an input of their own, "
-    "tf_keras.Input(shape, dtype='int32'), or compute them before the model",
+    "{keras}.Input(shape, dtype='int32'), or compute them before the model",
     "Conv3D": "TFLite has no integer CONV_3D; use Conv2D on frames, or split into 2D and 1D",
     "MaxPool3D": "TFLite has no integer pooling of volumes; pool frames in 2D and time in 1D",
     "AvgPool3D": "TFLite has no integer pooling of volumes; pool frames in 2D and time in 1D",
@@ -81,7 +81,7 @@ WAYS_OUT = {
     "Squeeze": "say which axes, and let none of them be the batch",
     "recurrent": "a state kept between calls has no place in the file; take stateful=False, or make the state an input "
     "and an output",
-    "Erf": "only GELU's use of erf is known; use tf_keras.activations.gelu",
+    "Erf": "only GELU's use of erf is known; use {keras}.activations.gelu",
     "Multinomial": _RANDOM,
     "RandomStandardNormal": _RANDOM,
     "RandomUniform": _RANDOM,
@@ -101,7 +101,7 @@ def blockers(graph: Graph) -> list[str]:
     found: dict[tuple[str, str], str] = {}
     for node in graph.nodes:
         if node.op not in KNOWN or _rounds(node):
-            found.setdefault((node.layer, node.op), _reason(node))
+            found.setdefault((node.layer, node.op), _reason(node, graph.keras))
     named = {key: line for key, line in found.items() if key[1] not in SIZES_AND_BITS}
     return list(dict.fromkeys([*graph.refused, *(named or found).values()]))
 
@@ -117,13 +117,18 @@ def refuse_unknown_ranks(graph: Graph) -> None:
     if lost:
         first = [node for node in lost if not any(tensor.shape is None for tensor in node.inputs)]
         also = [node for node in graph.nodes if node.op.removeprefix("tf:").split(" ")[0] in WAYS_OUT]
-        lines = [_reason(node) for node in graph.nodes if node in first or (node in also and node.op not in KNOWN)]
+        lines = [
+            _reason(node, graph.keras)
+            for node in graph.nodes
+            if node in first or (node in also and node.op not in KNOWN)
+        ]
         _refuse(list(dict.fromkeys([*graph.refused, *lines])), graph.cut)
 
 
-def _reason(node: Node) -> str:
+def _reason(node: Node, keras: str) -> str:
     op = f"Cast to {node.output.dtype}" if _rounds(node) else node.op.removeprefix("tf:")
     advice = WAYS_OUT.get(op.split(" ")[0], "no rewrite to an integer op is known for it")
+    advice = advice.replace("{keras}", keras)
     holder = f"{node.attrs['holder']}; " if "holder" in node.attrs else ""
     return f"layer {node.layer or node.name!r}: op {op}: {node.attrs.get('advice') or holder + advice}"
 

@@ -179,6 +179,7 @@ class Graph:
         ] = []  # what training alone computes: losses, metrics, values that variables are updated with
         self.updates: list[dict[str, Any]] = []  # of variables, before each training step
         self.penalties: list[dict[str, Any]] = []  # losses on weights alone: programs
+        self.keras = "tf_keras"  # the package that the model is of, as advice names it
         self.real = "float32"  # float dtype of the model; in the graph all floats are "float32"
         self.preserved: dict[int, PreservedEntries] = {}  # by variable index: zeros and centroids that training keeps
         self.lost_in_training: list[str] = []  # training behaviour that the QAT model lacks, one line per item

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from qat.quantization.ir.convolution import convolve
 from qat.quantization.ir.graph import Graph, Node, Tensor
 from qat.quantization.ir.lstm_steps import make_float_step, run_time_steps
 from qat.quantization.ir.operations import OPERATIONS
@@ -22,7 +23,7 @@ def explicit_padding(attrs: dict[str, Any]) -> Any:
 
 
 def _conv2d(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.Tensor:
-    y = tf.nn.conv2d(x, w["kernel"], attrs["strides"], explicit_padding(attrs), dilations=attrs["dilations"])
+    y = convolve(x, w["kernel"], attrs["strides"], explicit_padding(attrs), attrs["dilations"])
     return y + w["bias"] if "bias" in w else y
 
 

@@ -1,0 +1,185 @@
+"""Without rounding, the quantized model of a Keras 3 model is that model in training: losses, gradients, statistics."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops, regularizers
+
+from qat.quantization import quantize_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:calibration has", "ignore:the moving statistics")
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(16, 8, 8, 3)).astype(np.float32)
+SERIES = RNG.normal(size=(16, 4, 3)).astype(np.float32)
+
+
+def computing(model, x):
+    """The quantized model below the skin of Keras 3."""
+    quantized = quantize_model(model, x)
+    return getattr(quantized, "qat_model", quantized)
+
+
+def copies_of(quantized):
+    """The copies of the float model's variables, by their paths."""
+    return {variable.name.split(":")[0]: variable for variable in quantized.float_variables.variables}
+
+
+def chain(shape, *members):
+    x = entry = keras.Input(shape)
+    for member in members:
+        x = member(x)
+    return keras.Model(entry, x)
+
+
+class Tells(layers.Layer):
+    """Adds a loss of what it is called on, in training alone a second one."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", regularizer=regularizers.L1(0.1))
+
+    def call(self, x, training=None):
+        self.add_loss(0.1 * ops.mean(ops.square(x)))
+        if training:
+            self.add_loss(0.2 * ops.sum(self.scale))
+            x = x * 1.5
+        return x * self.scale
+
+
+def frozen(layer):
+    layer.trainable = False
+    return layer
+
+
+def half_frozen():
+    model = chain((8, 8, 3), layers.Conv2D(4, 3, name="conv"), layers.Flatten(), layers.Dense(2, name="head"))
+    model.get_layer("conv").kernel.trainable = False
+    return model
+
+
+def tied():
+    entry, table = keras.Input((4,), dtype="int32"), layers.ReversibleEmbedding(7, 5)
+    return keras.Model(entry, table(layers.Dense(5, activation="tanh")(table(entry)), reverse=True))
+
+
+CASES = {
+    "norm": lambda: chain(
+        (8, 8, 3),
+        layers.Conv2D(4, 3, use_bias=False, kernel_regularizer="l2"),
+        layers.BatchNormalization(momentum=0.6, epsilon=1e-2),
+        layers.ReLU(),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(2, activity_regularizer=regularizers.L2(0.1)),
+    ),
+    "norm of rows": lambda: chain((4, 3), layers.Dense(4), layers.BatchNormalization(axis=1), layers.Dense(2)),
+    "frozen norm": lambda: chain(
+        (8, 8, 3), layers.Conv2D(4, 3), frozen(layers.BatchNormalization()), layers.Flatten(), layers.Dense(2)
+    ),
+    "frozen layer with a penalty": lambda: chain(
+        (4, 3), frozen(layers.Dense(4, kernel_regularizer="l2")), layers.Dense(2, bias_regularizer="l1")
+    ),
+    "frozen variable": half_frozen,
+    "losses of a layer": lambda: chain((4, 3), layers.Dense(4), Tells(), layers.Dense(2)),
+    "grouped and dilated": lambda: chain(
+        (8, 8, 4), layers.Conv2D(4, 3, groups=2), layers.Conv2D(4, 2, dilation_rate=2), layers.GlobalMaxPooling2D()
+    ),
+    "recurrent": lambda: chain(
+        (4, 3), layers.Bidirectional(layers.LSTM(3, return_sequences=True)), layers.GRU(2), layers.Dense(2)
+    ),
+    "steps of a norm": lambda: chain((4, 6, 3), layers.TimeDistributed(layers.BatchNormalization()), layers.Dense(2)),
+    "attention": lambda: (lambda x: keras.Model(x, layers.MultiHeadAttention(2, 3)(x, x)))(keras.Input((4, 6))),
+    "normalizations": lambda: chain(
+        (4, 8), layers.LayerNormalization(), layers.Dense(8), layers.RMSNormalization(), layers.GroupNormalization(4)
+    ),
+    "tied": tied,
+}
+
+
+def rows(model):
+    shape = (16, *model.inputs[0].shape[1:])
+    ids = model.inputs[0].dtype == "int32"
+    return RNG.integers(0, 7, shape).astype(np.int32) if ids else RNG.normal(size=shape).astype(np.float32)
+
+
+def step(model, x):
+    """Loss, gradients, and what is not trained, of one call in training."""
+    with tf.GradientTape() as tape:
+        made = model(x, training=True)
+        loss = tf.reduce_mean(tf.square(made - 0.3)) + tf.add_n([*model.losses, 0.0])
+    held = [getattr(variable, "_value", variable) for variable in model.trainable_variables]
+    return loss.numpy(), [tf.convert_to_tensor(gradient).numpy() for gradient in tape.gradient(loss, held)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_step_is_the_float_models(name):
+    keras.utils.set_random_seed(3)
+    model = CASES[name]()
+    x = rows(model)
+    quantized = computing(model, x)
+    quantized.fake_quantization(False)
+    copies = copies_of(quantized)
+    (loss, gradients), (expected_loss, expected) = step(quantized, x), step(model, x)
+    assert loss == pytest.approx(expected_loss, rel=1e-4)
+    assert len(gradients) == len(expected)
+    for mine, theirs in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=2e-3, atol=2e-4 * max(np.abs(theirs).max(), 1e-2))
+    for variable in model.non_trainable_variables:
+        if "seed_generator" not in variable.path:
+            near = 1e-4 if name == "steps of a norm" else 1e-6  # whose calls move the averages in another order
+            np.testing.assert_allclose(copies[variable.path].numpy(), variable.numpy(), rtol=1e-4, atol=near)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Dropout(0.4),
+        layers.SpatialDropout1D(0.4),
+        layers.GaussianDropout(0.4),
+        layers.GaussianNoise(0.4),
+        layers.AlphaDropout(0.4),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_random_layers_act_in_training_alone(layer):
+    model = chain((40, 30), layer)
+    x = np.ones((64, 40, 30), np.float32)
+    quantized = computing(model, x)
+    quantized.fake_quantization(False)
+    assert np.array_equal(quantized(x, training=False), x)
+    ours, theirs = (one(x, training=True).numpy() for one in (quantized, model))
+    assert not np.array_equal(ours, x)
+    assert ours.mean() == pytest.approx(theirs.mean(), abs=0.05)
+    assert ours.std() == pytest.approx(theirs.std(), abs=0.05)
+    assert np.mean(ours == 0) == pytest.approx(np.mean(theirs == 0), abs=0.05)
+
+
+def test_masks_of_recurrent_cells_act_in_training_alone():
+    model = chain((5, 8), layers.GRU(6, dropout=0.5, recurrent_dropout=0.3))
+    x = np.ones((16, 5, 8), np.float32)
+    quantized = computing(model, x)
+    quantized.fake_quantization(False)
+    np.testing.assert_allclose(quantized(x), model(x), rtol=1e-4, atol=1e-5)
+    trained = quantized(x, training=True).numpy()
+    assert np.std(trained, axis=0).max() > 1e-3  # rows are equal, their masks are not
+
+
+def test_the_mode_that_a_call_is_told_means_what_it_means_to_keras_3():
+    """A functional model of Keras 3 tells its layers the mode of its own call, whatever they were told when called."""
+    norm = layers.BatchNormalization()
+    entry = keras.Input((6,))
+    model = keras.Model(entry, layers.Dense(2)(norm(layers.Dense(4)(entry), training=False)))
+    x = RNG.normal(size=(16, 6)).astype(np.float32)
+    quantized = computing(model, x)
+    quantized.fake_quantization(False)
+    np.testing.assert_allclose(quantized(x, training=True), model(x, training=True), rtol=1e-3, atol=1e-4)
+    copies = copies_of(quantized)
+    np.testing.assert_allclose(copies[norm.moving_mean.path], norm.moving_mean, rtol=1e-3, atol=1e-5)
+
+
+def test_seeds_are_state_that_is_not_trained():
+    model = chain((6,), layers.Dropout(0.2, seed=5), layers.Dense(2))
+    quantized = computing(model, np.ones((16, 6), np.float32))
+    state = next(variable for path, variable in copies_of(quantized).items() if "seed_generator" in path)
+    assert state.numpy().tolist() == [5, 0]
+    assert not any(state is each for each in quantized.trainable_variables)
+    assert model.layers[1].seed_generator.state.numpy().tolist() == [5, 0]
