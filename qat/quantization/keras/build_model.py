@@ -15,13 +15,8 @@ from tf_keras.src.mixed_precision.policy import policy_scope
 from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.importing.trace import nest_inputs
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.keras.custom_training import (
-    carried_attributes,
-    driven_class,
-    drives_itself,
-    give_attributes,
-    parts_of,
-)
+from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
+from qat.quantization.keras.custom_training import driven_class, drives_itself, parts_of
 from qat.quantization.keras.layers import Linear, Op, RangeLayer
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
 from qat.quantization.keras.lstm import Lstm

@@ -6,18 +6,18 @@ The quantized model gets a class made from the methods of the float model's, in 
 
 from __future__ import annotations
 
-import contextlib
 import dis
 import inspect
-import json
 import types
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
+import keras
 import tensorflow as tf
 import tf_keras
+from keras.src.models.functional import Functional as Functional3
+from keras.src.saving import object_registration as object_registration3
 from tensorflow.python.types.core import PolymorphicFunction
 from tf_keras.src.engine.functional import Functional
 from tf_keras.src.saving import object_registration
@@ -25,7 +25,8 @@ from tf_keras.src.saving import object_registration
 from qat.errors import ModelError, TrainingSemanticsWarning
 from qat.quantization.keras.layers import integer_arithmetic
 
-KERAS_OWN = (tf_keras.Model, tf_keras.Sequential, Functional)
+KERAS_OWN = (tf_keras.Model, tf_keras.Sequential, Functional, keras.Model, keras.Sequential, Functional3)
+OWN_MODULES = ("tf_keras.", "keras.", "qat.quantization.")
 GRAPH = {"__init__", "__new__", "call", "__call__", "build", "get_config", "from_config", "summary", "save"}
 NO_METHODS = {"__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "__classcell__", "__annotations__"}
 KERAS_PRIVATE = {"_self_tracked_trackables", "_layers", "_input_layers", "_output_layers"}  # they hold layers too
@@ -54,13 +55,13 @@ def own_classes(model_class: type) -> list[type]:
     """The classes of the user's that a model class is made of, the most general first."""
     found = []
     for each in model_class.__mro__:
-        if each in KERAS_OWN or each.__module__.startswith(("tf_keras.", "qat.quantization.")):
+        if each in KERAS_OWN or each.__module__.startswith(OWN_MODULES):
             break
         found.append(each)
     return found[::-1]
 
 
-def drives_itself(model: tf_keras.Model) -> bool:
+def drives_itself(model: Any) -> bool:
     """Whether the model's class says how it is trained or evaluated."""
     return any(DRIVERS & set(vars(each)) for each in own_classes(type(model)))
 
@@ -69,7 +70,7 @@ def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
     """`base` under the methods of `model_class` that do not make its graph.
 
     Args:
-        base: `QatModel`.
+        base: `QatModel`, or its skin of Keras 3.
         model_class: the float model's.
         parts: attributes of the float model that are layers, each with its class' name: the quantized model has one
             graph and none of these.
@@ -85,7 +86,10 @@ def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
     if made is not base:
         made.__name__, made.__qualname__, made.__module__ = base.__name__, base.__qualname__, base.__module__
         made.driver = model_class.__name__
-        object_registration._GLOBAL_CUSTOM_NAMES[made] = object_registration.get_registered_name(base)
+        if issubclass(made, keras.Model):
+            object_registration3.GLOBAL_CUSTOM_NAMES[made] = keras.saving.get_registered_name(base)
+        else:
+            object_registration._GLOBAL_CUSTOM_NAMES[made] = object_registration.get_registered_name(base)
     return made
 
 
@@ -143,136 +147,18 @@ def _missing(model: str, name: str, kind: str) -> property:
     return property(refuse)
 
 
-def parts_of(model: tf_keras.Model) -> dict[str, str]:
+def parts_of(model: Any) -> dict[str, str]:
     """Attributes of a model of the user's that are layers or models, or hold some, each with its class' name."""
     classes = own_classes(type(model))
-    mentioned = _names_in(classes)
+    mentioned = names_in(classes)
     return {
         name: type(getattr(model, name)).__name__.replace("ListWrapper", "list").replace("_DictWrapper", "dict")
         for name, value in (vars(model) if classes else {}).items()
-        if (not name.startswith("_") or name in mentioned - KERAS_PRIVATE) and _holds_layers(value)
+        if (not name.startswith("_") or name in mentioned - KERAS_PRIVATE) and holds_layers(value)
     }
 
 
-def carried_attributes(model: tf_keras.Model, made: tf_keras.Model) -> dict[str, Any]:
-    """What else the user's class has put into its instance, in plain values for a config.
-
-    Numbers, texts, lists and dictionaries; metrics, losses and optimizers, of which the quantized model gets its own;
-    variables, by their place among the float model's. `{"unknown": ...}` stands for anything else, which only the
-    process that quantizes can hand on.
-
-    Args:
-        made: the quantized model; what it has by itself is left out.
-    """
-    classes = own_classes(type(model))
-    known, mentioned = {*vars(made), *_names_in((tf_keras.Model,), stored=True)}, _names_in(classes)
-    places = {id(variable): at for at, variable in enumerate(model.variables)}
-    held = {
-        name: value
-        for name, value in (vars(model) if classes else {}).items()
-        if name not in known and (not name.startswith("_") or name in mentioned)
-    }
-    return {name: _told(value, places) for name, value in held.items() if not _holds_layers(value)}
-
-
-def give_attributes(made: Any, told: dict[str, Any], variables: Sequence[Any], origin: Any = None) -> None:
-    """Put what `carried_attributes` gave into the quantized model.
-
-    Args:
-        variables: copies of the float model's.
-        origin: the float model, where this process has it.
-    """
-    for name, said in told.items():
-        value = _read(said, variables)
-        if value is not _UNKNOWN:
-            _give(made, name, value)
-        elif origin is not None:
-            _give(made, name, getattr(origin, name))
-        else:
-            setattr(type(made), name, _Unsaved(name, said.get("unknown", "of a kind that is not known here")))
-
-
-def _give(made: Any, name: str, value: Any) -> None:
-    """Metrics must be seen by Keras, variables must not: they are counted where they are held already."""
-    if any(map(_is_metric, _leaves(value))):
-        setattr(made, name, value)
-    else:
-        object.__setattr__(made, name, value)
-
-
-class _Unsaved:
-    """An attribute that no file holds, until it is set."""
-
-    def __init__(self, name: str, kind: str) -> None:
-        self.name, self.kind = name, kind
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        if instance is None:
-            return self
-        raise MissingAttributeError(
-            f"model {instance.name!r}: attribute {self.name} ({self.kind}) of the float model's class is in no file: "
-            f"set model.{self.name} before the model is trained further"
-        )
-
-
-_UNKNOWN = object()
-_PLAIN = (bool, int, float, str, type(None))
-_MADE_ANEW = {
-    "losses": tf_keras.losses.Loss,
-    "metrics": tf_keras.metrics.Metric,
-    "optimizers": tf_keras.optimizers.Optimizer,
-}
-
-
-def _told(value: Any, places: dict[int, int]) -> Any:
-    if isinstance(value, _PLAIN):
-        return {"value": value}
-    if isinstance(value, np.generic):
-        return {"value": value.item()}
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {"dictionary": {key: _told(each, places) for key, each in value.items()}}
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return {"tuple" if isinstance(value, tuple) else "list": [_told(each, places) for each in value]}
-    if id(value) in places:
-        return {"variable": places[id(value)]}
-    for kind, base in _MADE_ANEW.items():
-        if isinstance(value, base):
-            # one that does not tell its config is unknown, and said by name where a loaded model lacks it
-            with contextlib.suppress(TypeError, ValueError, NotImplementedError):
-                config = json.loads(json.dumps(value.get_config()))
-                registered = object_registration.get_registered_name(type(value))
-                return {"object": {"kind": kind, "class": type(value).__name__, "known": registered, "config": config}}
-    return {"unknown": type(value).__name__}
-
-
-def _read(said: dict[str, Any], variables: Sequence[Any]) -> Any:
-    ((form, value),) = said.items()
-    if form == "value":
-        return value
-    if form == "variable":
-        return variables[value]
-    if form == "object":
-        return _made_anew(value)
-    if form == "dictionary":
-        found = {key: _read(each, variables) for key, each in value.items()}
-        return _UNKNOWN if any(each is _UNKNOWN for each in found.values()) else found
-    if form in ("list", "tuple"):
-        parts = [_read(each, variables) for each in value]
-        return _UNKNOWN if any(each is _UNKNOWN for each in parts) else {"list": list, "tuple": tuple}[form](parts)
-    return _UNKNOWN
-
-
-def _made_anew(said: dict[str, Any]) -> Any:
-    """By hand: what Keras has for it knows no new names while it loads an .h5 file or a SavedModel."""
-    made_by = object_registration.get_registered_object(said["known"])
-    made_by = made_by or getattr(getattr(tf_keras, said["kind"]), said["class"], None)
-    try:
-        return _UNKNOWN if made_by is None else made_by.from_config(said["config"])
-    except (TypeError, ValueError, NotImplementedError):  # of another version: `_Unsaved` says so when it is asked for
-        return _UNKNOWN
-
-
-def _names_in(classes: Sequence[type], stored: bool = False) -> set[str]:
+def names_in(classes: Sequence[type], stored: bool = False) -> set[str]:
     """All names that the code of these classes mentions, or only the attributes that it sets."""
     members = [member for each in classes for member in vars(each).values()]
     stack = [f.__code__ for member in members for f in _functions(member)]
@@ -298,29 +184,39 @@ def _functions(member: Any) -> Iterator[types.FunctionType]:
             yield function
 
 
-def _is_metric(value: Any) -> bool:
-    return isinstance(value, tf_keras.metrics.Metric)
+def is_metric(value: Any) -> bool:
+    return isinstance(value, (tf_keras.metrics.Metric, keras.metrics.Metric))
 
 
 def _is_layer(value: Any) -> bool:
-    return isinstance(value, tf_keras.layers.Layer) and not _is_metric(value)
+    return isinstance(value, (tf_keras.layers.Layer, keras.layers.Layer)) and not is_metric(value)
 
 
-def _holds_layers(value: Any) -> bool:
+def holds_layers(value: Any) -> bool:
     """Whether it is a layer, or a list or dictionary with one in it."""
-    return any(map(_is_layer, _leaves(value)))
+    return any(map(_is_layer, leaves(value)))
 
 
-def _leaves(value: Any) -> list[Any]:
+def leaves(value: Any) -> list[Any]:
     try:
         return tf.nest.flatten(value)
     except (TypeError, ValueError):  # a dictionary whose keys have no order
         return [value]
 
 
-def found_driver(name: str, custom_objects: dict | None) -> type | None:
-    """The class of this name that the caller has given to Keras; None, said, where there is none."""
-    known = (custom_objects or {}).get(name) or object_registration.get_registered_object(name)
+def found_driver(name: str, custom_objects: dict | None, base: type) -> type | None:
+    """The class of this name that the caller has given to Keras; None, said, where there is none.
+
+    Args:
+        name: of the float model's class, or the one that it is registered under.
+        custom_objects: what the caller gave to `load_model`.
+        base: what it drives: a class of either Keras.
+
+    Returns:
+        The class.
+    """
+    saving = keras.saving if issubclass(base, keras.Model) else object_registration
+    known = (custom_objects or {}).get(name) or saving.get_registered_object(name)
     if known is None:
         warnings.warn(
             f"the model was trained by a class of its own, {name}, which is not known here: it is loaded without its "

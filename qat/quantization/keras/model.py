@@ -17,7 +17,8 @@ from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 
 from qat.quantization.importing.trace import input_tensors, nest_inputs
 from qat.quantization.ir.program import Program
-from qat.quantization.keras.custom_training import driven_class, found_driver, give_attributes
+from qat.quantization.keras.carried_attributes import give_attributes
+from qat.quantization.keras.custom_training import driven_class, found_driver
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.layers import (
@@ -256,7 +257,7 @@ class QatModel(tf_keras.Model):
         driver = cls.driver or told.get("driver")
         made_by = cls
         if driver is not None and cls.driver is None:
-            found = found_driver(driver, custom_objects)
+            found = found_driver(driver, custom_objects, cls)
             made_by = cls if found is None else driven_class(cls, found, told.get("parts", {}))
         with deep_recursion(), building(FloatVariables(told["real"])) as variables:
             made = super(QatModel, made_by).from_config(config, custom_objects)

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
+from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
 from qat.quantization.keras.layers import integer_arithmetic
 from qat.quantization.keras.model import QatModel, distillation_loss
 from qat.quantization.keras3.graph_layer import QuantizedGraph
@@ -26,6 +28,9 @@ class Keras3QatModel(keras.Model):
     # No constructor of its own: Keras revives from a file only what is built as a functional model is.
     teacher = None
     distilling = False  # while a training step is traced
+    driver = None  # name of the float model's class, whose `train_step` and the like this one has
+    evaluates_itself = False  # by a `test_step` of the float model's class
+    told: Any = None  # of a float model of a class of its own: what `train_step` needs of it
     origin = None  # a float model that only the process that has quantized it can build again
 
     @property
@@ -98,6 +103,34 @@ class Keras3QatModel(keras.Model):
         with integer_arithmetic():
             return super().predict_step(data)
 
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | ({} if self.told is None else {"training": self.told})
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        config = dict(config)
+        told = config.pop("training", None)
+        made_by = cls
+        if told is not None and cls.driver is None and told["driver"] is not None:
+            found = found_driver(told["driver"], custom_objects, cls)
+            made_by = cls if found is None else driven_class(cls, found, told["parts"])
+        made = super(Keras3QatModel, made_by).from_config(config, custom_objects)
+        if told is not None:
+            made.take(told)
+        return made
+
+    def take(self, told: dict[str, Any], origin: keras.Model | None = None) -> None:
+        """Take what the float model's class has put into its instance.
+
+        Args:
+            told: `driver`, the name of the class; `parts`, its layers; `attributes`, as `carried_attributes` gives it.
+            origin: the float model, where this process has it.
+        """
+        object.__setattr__(self, "told", told)
+        known = self.graph.variables_by_identity()
+        variables = [each if each is None else known[id(each)] for each in self.qat_model.float_variables.variables]
+        give_attributes(self, told["attributes"], variables, origin)
+
     @property
     def range_variables(self) -> list[keras.Variable]:
         """Ends of ranges that are trained (`quant.learned_ranges`)."""
@@ -142,12 +175,17 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
         keras.layers.Identity(dtype=_real(each), name=name)(result)
         for each, result, name in zip(model.outputs, results, model.output_names, strict=True)
     ]
-    made = Keras3QatModel(
-        _packed(model._nested_inputs, entries), _packed(model._nested_outputs, outputs), name=model.name
-    )
+    kind: Any = Keras3QatModel
+    if float_model is not None and drives_itself(float_model):
+        kind = driven_class(Keras3QatModel, type(float_model), parts_of(float_model))
+    made = kind(_packed(model._nested_inputs, entries), _packed(model._nested_outputs, outputs), name=model.name)
     made.dtype_policy = "float32"  # whatever is global: `compile` would scale the loss of a model in float16
     if float_model is not None and said is None:
         object.__setattr__(made, "origin", float_model)
+    if float_model is not None and own_classes(type(float_model)):
+        told = {"driver": made.driver and keras.saving.get_registered_name(type(float_model))}
+        told |= {"parts": parts_of(float_model), "attributes": carried_attributes(float_model, made)}
+        made.take(told, float_model)
     return made
 
 

@@ -1,0 +1,142 @@
+"""What a user's class of models has put into its instance, in plain values for a config, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import keras
+import numpy as np
+from tf_keras.src.saving import object_registration
+
+from qat.models.which_keras import keras_of
+from qat.quantization.keras.custom_training import (
+    MissingAttributeError,
+    holds_layers,
+    is_metric,
+    leaves,
+    names_in,
+    own_classes,
+)
+
+
+def carried_attributes(model: Any, made: Any) -> dict[str, Any]:
+    """What else the user's class has put into its instance, in plain values for a config.
+
+    Numbers, texts, lists and dictionaries; metrics, losses and optimizers, of which the quantized model gets its own;
+    variables, by their place among the float model's. `{"unknown": ...}` stands for anything else, which only the
+    process that quantizes can hand on.
+
+    Args:
+        made: the quantized model; what it has by itself is left out.
+    """
+    classes = own_classes(type(model))
+    keras_own = [each for each in keras_of(model).Model.__mro__ if each.__module__.startswith(("keras.", "tf_keras."))]
+    known, mentioned = {*vars(made), *names_in(keras_own, stored=True)}, names_in(classes)
+    places = {id(variable): at for at, variable in enumerate(model.variables)}
+    held = {
+        name: value
+        for name, value in (vars(model) if classes else {}).items()
+        if name not in known and (not name.startswith("_") or name in mentioned)
+    }
+    return {name: _told(value, places) for name, value in held.items() if not holds_layers(value)}
+
+
+def give_attributes(made: Any, told: dict[str, Any], variables: Sequence[Any], origin: Any = None) -> None:
+    """Put what `carried_attributes` gave into the quantized model.
+
+    Args:
+        variables: copies of the float model's.
+        origin: the float model, where this process has it.
+    """
+    for name, said in told.items():
+        value = _read(said, variables)
+        if value is not _UNKNOWN:
+            _give(made, name, value)
+        elif origin is not None:
+            _give(made, name, getattr(origin, name))
+        else:
+            setattr(type(made), name, _Unsaved(name, said.get("unknown", "of a kind that is not known here")))
+
+
+def _give(made: Any, name: str, value: Any) -> None:
+    """Metrics must be seen by Keras, variables must not: they are counted where they are held already."""
+    if any(map(is_metric, leaves(value))):
+        setattr(made, name, value)
+    else:
+        object.__setattr__(made, name, value)
+
+
+class _Unsaved:
+    """An attribute that no file holds, until it is set."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name, self.kind = name, kind
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        raise MissingAttributeError(
+            f"model {instance.name!r}: attribute {self.name} ({self.kind}) of the float model's class is in no file: "
+            f"set model.{self.name} before the model is trained further"
+        )
+
+
+_UNKNOWN = object()
+_PLAIN = (bool, int, float, str, type(None))
+_MADE_ANEW = {"losses": "Loss", "metrics": "Metric", "optimizers": "Optimizer"}
+_SAVING = {"tf_keras": object_registration, "keras": keras.saving}  # where each Keras keeps the names of classes
+
+
+def _told(value: Any, places: dict[int, int]) -> Any:
+    if isinstance(value, _PLAIN):
+        return {"value": value}
+    if isinstance(value, np.generic):
+        return {"value": value.item()}
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {"dictionary": {key: _told(each, places) for key, each in value.items()}}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return {"tuple" if isinstance(value, tuple) else "list": [_told(each, places) for each in value]}
+    if id(value) in places:
+        return {"variable": places[id(value)]}
+    for package, saving in _SAVING.items():
+        for kind, base in _MADE_ANEW.items():
+            if isinstance(value, getattr(getattr(import_module(package), kind), base)):
+                # one that does not tell its config is unknown, and said by name where a loaded model lacks it
+                with contextlib.suppress(TypeError, ValueError, NotImplementedError):
+                    config = json.loads(json.dumps(value.get_config()))
+                    said = {"kind": kind, "class": type(value).__name__, "config": config}
+                    said["known"] = saving.get_registered_name(type(value))
+                    return {"object": said if package == "tf_keras" else said | {"package": package}}
+    return {"unknown": type(value).__name__}
+
+
+def _read(said: dict[str, Any], variables: Sequence[Any]) -> Any:
+    ((form, value),) = said.items()
+    if form == "value":
+        return value
+    if form == "variable":
+        return variables[value]
+    if form == "object":
+        return _made_anew(value)
+    if form == "dictionary":
+        found = {key: _read(each, variables) for key, each in value.items()}
+        return _UNKNOWN if any(each is _UNKNOWN for each in found.values()) else found
+    if form in ("list", "tuple"):
+        parts = [_read(each, variables) for each in value]
+        return _UNKNOWN if any(each is _UNKNOWN for each in parts) else {"list": list, "tuple": tuple}[form](parts)
+    return _UNKNOWN
+
+
+def _made_anew(said: dict[str, Any]) -> Any:
+    """By hand: what Keras has for it knows no new names while it loads an .h5 file or a SavedModel."""
+    package = "keras" if said.get("package") == "keras" else "tf_keras"
+    made_by = _SAVING[package].get_registered_object(said["known"])
+    made_by = made_by or getattr(getattr(import_module(package), said["kind"]), said["class"], None)
+    try:
+        return _UNKNOWN if made_by is None else made_by.from_config(said["config"])
+    except (TypeError, ValueError, NotImplementedError):  # of another version: `_Unsaved` says so when it is asked for
+        return _UNKNOWN

@@ -1,0 +1,84 @@
+"""A Keras 3 model of a class with its own `train_step` and metrics drives its quantized graph, saved or not."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from qat.errors import TrainingSemanticsWarning
+from qat.quantization import quantize_model
+from qat.quantization.keras.custom_training import MissingAttributeError
+from qat.quantization.keras3.model import Keras3QatModel
+
+X = np.random.default_rng(0).normal(size=(128, 6)).astype(np.float32)
+Y = (X.sum(axis=1) > 0).astype(np.int64)
+
+
+@keras.saving.register_keras_serializable("theirs")
+class Scaled(keras.Model):
+    """Its loss is `factor` times the cross-entropy, and counted by a metric of its own."""
+
+    def __init__(self, factor=3.0, **options):
+        super().__init__(**options)
+        self.factor = factor
+        self.dense = layers.Dense(2, activation="softmax", name="dense")
+        self.total = keras.metrics.Mean(name="total")
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        loss = self.factor * super().compute_loss(x, y, y_pred, sample_weight, training)
+        self.total.update_state(loss)
+        return loss
+
+    @property
+    def metrics(self):
+        return [self.total]
+
+    def get_config(self):
+        return {"factor": self.factor, "name": self.name}
+
+
+@pytest.fixture
+def quantized():
+    keras.utils.set_random_seed(1)
+    model = Scaled()
+    model(X)
+    made = quantize_model(model, X)
+    made.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    return made
+
+
+def test_its_loss_and_metric_are_those_of_the_class(quantized):
+    assert isinstance(quantized, Keras3QatModel)
+    plain = float(keras.ops.mean(keras.losses.sparse_categorical_crossentropy(Y, quantized.predict(X, verbose=0))))
+    logs = quantized.evaluate(X, Y, batch_size=128, verbose=0, return_dict=True)
+    assert logs["total"] == pytest.approx(3 * plain, rel=1e-4)
+    before = quantized.get_layer("dense").weights[0].numpy().copy()
+    quantized.fit(X, Y, verbose=0)
+    assert not np.array_equal(before, quantized.get_layer("dense").weights[0].numpy())
+
+
+def test_a_part_of_the_float_model_is_named(quantized):
+    with pytest.raises(MissingAttributeError, match=r"Scaled.dense \(Dense\) is a part of the float model"):
+        _ = quantized.dense
+
+
+def test_it_is_loaded_with_its_class_and_said_where_there_is_none(quantized, tmp_path):
+    quantized.fit(X, Y, verbose=0)
+    quantized.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.factor == 3.0
+    expected = quantized.evaluate(X, Y, verbose=0, return_dict=True)
+    assert loaded.evaluate(X, Y, verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-5)
+    back = loaded.to_float()
+    assert type(back) is Scaled
+    np.testing.assert_array_equal(back.dense.kernel, loaded.get_layer("dense").weights[0])
+    known = keras.saving.get_custom_objects()
+    held = {name: known.pop(name) for name in [each for each in known if each.startswith("theirs>")]}
+    try:
+        with pytest.warns(TrainingSemanticsWarning, match="a class of its own, theirs>Scaled, which is not known here"):
+            assert keras.models.load_model(tmp_path / "model.keras", compile=False).driver is None
+    finally:
+        known.update(held)
