@@ -43,6 +43,8 @@ class QuantizedGraph(keras.layers.Layer):
         object.__setattr__(self, "float_model", float_model)
         object.__setattr__(self, "model", read_graph(graph or {}) if model is None else model)
         self.parts = shared_layers(self.model)
+        for part in self.parts:
+            self._track_trackable(part, part.name)
         self.built = True
 
     def call(self, inputs: Any, training: Any = None) -> list[tf.Tensor]:

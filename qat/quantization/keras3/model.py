@@ -12,6 +12,7 @@ from qat.quantization.keras.carried_attributes import carried_attributes, give_a
 from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
 from qat.quantization.keras.layers import integer_arithmetic
 from qat.quantization.keras.model import QatModel, distillation_loss
+from qat.quantization.keras.variables import LayerVariables
 from qat.quantization.keras3.graph_layer import QuantizedGraph
 from qat.quantization.keras3.to_float import float_model_of
 
@@ -150,6 +151,8 @@ class Keras3QatModel(keras.Model):
     def get_layer(self, name: str | None = None, index: int | None = None) -> keras.layers.Layer:
         """As Keras has it; layers of the float model are found by their names, to be frozen for instance."""
         parts = {part.name: part for part in self.graph.parts}
+        float_parts = [part for part in self.graph.parts if isinstance(part.shared, LayerVariables)]
+        parts |= {part.layer_name: part for part in float_parts if part.layer_name}
         return parts[name] if name in parts else super().get_layer(name, index)
 
 

@@ -51,9 +51,16 @@ class SharedWeights(keras.layers.Layer):
         object.__setattr__(self, "shared", layer)
         super().__init__(name=layer.name.replace("/", "."), dtype="float32", autocast=False)
         self._trainable = layer.trainable
-        for variable in variables:
-            self._track_variable(SharedVariable(variable, layer))
+        for place, variable in enumerate(variables):
+            shared = SharedVariable(variable, layer)
+            self._track_variable(shared)
+            self._track_trackable(shared, f"variable_{place}")  # for checkpoints and SavedModels of TensorFlow
         self.built = True
+
+    @property
+    def layer_name(self) -> str:
+        """Of the float model's layer whose variables these are: an output of the model may have taken its name."""
+        return self.variables[0].path.rpartition("/")[0].rpartition("/")[2]
 
     @property
     def trainable(self) -> bool:
