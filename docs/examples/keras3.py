@@ -1,9 +1,11 @@
-"""A Keras 3 model, trained and saved as everybody does; then quantized, trained on, deployed, and brought back to float.
+"""A Keras 3 model, trained and saved as everybody does; then quantized, trained on, deployed, brought back to float.
 
 python docs/examples/keras3.py
 """
 
 import qat
+
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -48,8 +50,7 @@ quantized.fit(
 quantized.save("quantized.keras")
 
 file = convert(quantized)
-with open("quantized.tflite", "wb") as out:
-    out.write(file)
+Path("quantized.tflite").write_bytes(file)
 print(f"a keras.Model: {isinstance(quantized, keras.Model)}; integer-only: {verify(file).integer_only}")
 print(qat.compare_models({"float": model, "quantized": quantized, "file": file}, x_test, y_test))
 

@@ -141,7 +141,7 @@ def _open_model(name: str, model: Any) -> tuple[Any, int, bool]:
         return Interpreter(content).predict, proof.size_bytes, proof.integer_only
     if not is_keras_model(model):
         kind = f"{type(model).__module__}.{type(model).__name__}"
-        raise ModelError(f"{name} is a {kind}: expected a Keras model, a path, or bytes of a .tflite")
+        raise ModelError(f"{name} is a {kind}: expected a model of Keras 2 or 3, a path, or bytes of a .tflite")
     size = sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.weights)
     return lambda inputs: model.predict(inputs, batch_size=BATCH_SIZE, verbose=0), size, False
 

@@ -76,7 +76,7 @@ def load(
     """Load a model of Keras 2 or 3 from a .keras or .h5 file, or a SavedModel folder of Keras 2; not compiled.
 
     Args:
-        path: the file or folder; or a .weights.h5 of Keras 3 with its config beside it, as <name>.json.
+        path: the file or folder; or a .weights.h5 of Keras 3 with its config next to it, as <name>.json.
         trust: run what code it carries: Lambda layers, whatever functions its config names, SavedModels. Without it
             only config and weights are read, against an allow-list, and tried in a child process under limits.
         trust_custom_objects: an older name of `trust`.

@@ -1,4 +1,4 @@
-"""`leading_layers` of a Keras 3 model, whose arithmetic is operations beside layers."""
+"""`leading_layers` of a Keras 3 model, whose arithmetic is operations next to layers."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def load(path: str, trust: bool = False) -> Any:
     call. Which Keras it is of is found in the file.
 
     Args:
-        path: a .keras or .h5 file; or a .weights.h5 of Keras 3 beside its config; or a SavedModel folder of Keras 2.
+        path: a .keras or .h5 file; or a .weights.h5 of Keras 3 next to its config; or a SavedModel folder of Keras 2.
         trust: let Keras load it as usual, and run the code in it. Without it the file is read as config and weights
             only, its config is checked against an allow-list, and all of that is tried in a child process without
             write access, under `qat.limits`; SavedModel folders, which are programs, are refused.

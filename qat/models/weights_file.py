@@ -1,4 +1,4 @@
-"""A .weights.h5 of Keras 3, with the config that lies beside it: put together to the .keras file that they would be."""
+"""A .weights.h5 of Keras 3, with the config that lies next to it: put together to the .keras file that they would be."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def joined_with_config(path: Path) -> Iterator[Path]:
     """A temporary .keras file of the weights and their config.
 
     Args:
-        path: `<name>.weights.h5`; beside it `<name>.json`, which `model.to_json()` gave, or `config.json`, as in a
+        path: `<name>.weights.h5`; next to it `<name>.json`, which `model.to_json()` gave, or `config.json`, as in a
             .keras file that was unpacked.
 
     Yields:
         The path of the file, which goes when the context ends.
 
     Raises:
-        ModelError: there is no config beside it, or it is none of Keras 3.
+        ModelError: there is no config next to it, or it is none of Keras 3.
     """
     stem = path.name.removesuffix(ENDING)
-    beside = [path.with_name(f"{stem}.json"), path.with_name("config.json")]
-    config = next((each for each in beside if each.is_file()), None)
+    candidates = [path.with_name(f"{stem}.json"), path.with_name("config.json")]
+    config = next((each for each in candidates if each.is_file()), None)
     if config is None:
         raise ModelError(
             f"model.path={path}: this .h5 holds weights only, no model. Write what model.to_json() gives into "
-            f"{stem}.json beside it; or save the whole model with model.save(), as my_model.keras"
+            f"{stem}.json next to it; or save the whole model with model.save(), as my_model.keras"
         )
     check_regular(f"model.path={path}: {config.name}", config.stat(), "text_mb", ModelError)
     text = config.read_text(errors="replace")
@@ -58,8 +58,8 @@ def _version(path: Path, config: Path, text: str) -> str:
     try:
         said = json.loads(text)
     except ValueError:
-        raise ModelError(f"model.path={path}: {config.name} beside it is no config of a Keras model") from None
+        raise ModelError(f"model.path={path}: {config.name} next to it is no config of a Keras model") from None
     version = str(said.get("keras_version", "3")) if isinstance(said, dict) else "3"
     if version.split(".")[0] != "3":
-        raise ModelError(f"model.path={path}: {config.name} beside it is of Keras {version[:20]}; expected Keras 3")
+        raise ModelError(f"model.path={path}: {config.name} next to it is of Keras {version[:20]}; expected Keras 3")
     return version

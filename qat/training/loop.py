@@ -46,7 +46,7 @@ def make_optimizer(settings: FitSettings, steps: int, keras: Any = tf_keras) -> 
     Args:
         settings: optimizer, learning rate and schedule.
         steps: training steps over which the schedule "cosine" lets the learning rate fall to 0.
-        keras: the package of the model that is trained; an optimizer of the other one becomes this one's.
+        keras: the package of the model that is trained; for Keras 3, an optimizer of tf_keras becomes its.
 
     Returns:
         An optimizer of this Keras without variables.
@@ -65,19 +65,17 @@ def make_optimizer(settings: FitSettings, steps: int, keras: Any = tf_keras) -> 
         raise ConfigError(f"{key}={settings.optimizer}: cannot be made: {error}") from error
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ConfigError(
-            f"{key}._target_={settings.optimizer['_target_']}: expected an optimizer of the model's Keras, such as "
-            f"{keras.__name__.split('.')[0]}.optimizers.SGD; this is a "
+            f"{key}._target_={settings.optimizer['_target_']}: expected a Keras {2 if keras is tf_keras else 3} "
+            f"optimizer, such as {keras.__name__}.optimizers.SGD; this is a "
             f"{type(optimizer).__module__}.{type(optimizer).__name__}"
         )
     return optimizer
 
 
 def _in_package(target: dict[str, Any], keras: Any) -> dict[str, Any]:
-    """A target of one Keras as the same one of the other: both have them under the same names."""
+    """A target of tf_keras for a model of Keras 3, which has the same ones under the same names."""
     package, _, name = str(target.get("_target_")).partition(".")
-    wanted = keras.__name__.split(".")[0]
-    known = {"keras", "tf_keras"} - {wanted}
-    return target | {"_target_": f"{wanted}.{name}"} if package in known else target
+    return target | {"_target_": f"keras.{name}"} if keras is not tf_keras and package == "tf_keras" else target
 
 
 def make_callbacks(target_dicts: Sequence[dict[str, Any]], keras: Any = tf_keras) -> list[Any]:
@@ -85,7 +83,7 @@ def make_callbacks(target_dicts: Sequence[dict[str, Any]], keras: Any = tf_keras
 
     Args:
         target_dicts: of the callbacks, in order.
-        keras: the package of the model that is trained; a callback of the other one becomes this one's.
+        keras: the package of the model that is trained; for Keras 3, a callback of tf_keras becomes its.
 
     Returns:
         Callbacks of this Keras.
@@ -100,7 +98,7 @@ def make_callbacks(target_dicts: Sequence[dict[str, Any]], keras: Any = tf_keras
             raise ConfigError(f"{key}={target}: expected a _target_, such as tf_keras.callbacks.TerminateOnNaN")
         callback = targets.call(key, _in_package(target, keras))
         if not isinstance(callback, keras.callbacks.Callback):
-            raise ConfigError(f"{key}._target_={target['_target_']}: expected a callback of {keras.__name__}")
+            raise ConfigError(f"{key}._target_={target['_target_']}: expected a {keras.__name__} callback")
         callbacks.append(callback)
     return callbacks
 

@@ -74,7 +74,7 @@ def test_weights_are_loaded_with_the_config_beside_them(plain, tmp_path):
             load(str(tmp_path / "mine.weights.h5"), trust=trust)(X, training=False), plain(X, training=False)
         )
     (tmp_path / "mine.json").write_text('{"keras_version": "2.15.0"}')
-    with pytest.raises(ModelError, match=r"mine.json beside it is of Keras 2.15.0; expected Keras 3"):
+    with pytest.raises(ModelError, match=r"mine.json next to it is of Keras 2.15.0; expected Keras 3"):
         load(str(tmp_path / "mine.weights.h5"))
 
 

@@ -26,7 +26,7 @@ WITH_FILES = (
     "resume=",
     "_target_=",
     "learningrate",
-)  # what needs files, and a typo that is shown as one
+, "my_model.keras")  # what needs files, and a typo that is shown as one
 
 
 def commands() -> list[str]:

@@ -1,4 +1,4 @@
-"""The door at which a Keras 3 skin is taken off."""
+"""Where the Keras 3 skin of a quantized model is taken off."""
 
 from __future__ import annotations
 
