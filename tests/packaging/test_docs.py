@@ -26,7 +26,8 @@ WITH_FILES = (
     "resume=",
     "_target_=",
     "learningrate",
-, "my_model.keras")  # what needs files, and a typo that is shown as one
+    "my_model.keras",
+)  # what needs files, and a typo that is shown as one
 
 
 def commands() -> list[str]:
