@@ -1,4 +1,4 @@
-"""A .weights.h5 of Keras 3, with the config that lies next to it: put together to the .keras file that they would be."""
+"""A .weights.h5 of Keras 3, with the config next to it: put together to the .keras file that they would be."""
 
 from __future__ import annotations
 
