@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """The child of scripts/coverage: one application of tf_keras, one of the two ways to int8, one JSON file.
 
-    TF_USE_LEGACY_KERAS=1 PYTHONPATH=. .venv/bin/python scripts/coverage_of_one.py MobileNet ours row.json
+    TF_USE_LEGACY_KERAS=1 .venv/bin/python -m scripts.parts.coverage.one_model MobileNet ours row.json
 
 The file is written after each phase, so that a run which is stopped from outside still says how far it came.
 """

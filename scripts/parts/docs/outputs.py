@@ -1,6 +1,6 @@
 """What the README and the guides show is what their commands print: the commands are run, and the pages written.
 
-    python scripts/docs_outputs.py [PAGE…]     docs/pages/run.md and so on; none: all of them (scripts/docs --outputs)
+    scripts/docs --outputs [PAGE…]      docs/pages/run.md and so on; none: all of them
 
 A block that is indented by four spaces, with commands behind `$`, follows one of these marks:
 
@@ -30,7 +30,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from scripts.parts.common import ONE_THREAD, ROOT
+
 PAGES = [*sorted((ROOT / "docs" / "pages").glob("*.md")), ROOT / "README.md"]  # the README shows parts of the others
 COLUMNS, INDENT, LEFT_OUT = 80, "    ", "…"
 MARK = re.compile(r"<!-- (run|part)(.*?) ?-->$")
@@ -131,8 +132,7 @@ class Scratch:
             "PATH": f"{binaries}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "TERM": "dumb",  # a bar is drawn once, when it is full
-            "TF_NUM_INTRAOP_THREADS": "1",  # sums in one order: the same accuracy each time
-            "TF_NUM_INTEROP_THREADS": "1",
+            **ONE_THREAD,  # sums in one order: the same accuracy each time
         }
         return kept | own
 

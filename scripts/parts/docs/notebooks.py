@@ -1,6 +1,6 @@
 """The notebooks of docs/examples with what their cells print today. No Jupyter: each is run by a Python of its own.
 
-    python scripts/docs_notebooks.py [NOTEBOOK…]    none: all of them (scripts/docs --outputs)
+    scripts/docs --outputs [NOTEBOOK…]      none: all of them
 
 As Jupyter does, the value of a cell's last line is shown, as text and, where it has a `_repr_html_`, as HTML.
 """
@@ -18,17 +18,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from scripts.parts.common import ONE_THREAD, ROOT, part
+
 NOTEBOOKS = sorted((ROOT / "docs" / "examples").glob("*.ipynb"))
 
 
 def executed(notebook: Path) -> dict[str, Any]:
     """The notebook with today's outputs, run in a scratch folder beside the modules that stand beside it."""
-    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(notebook.parent)])
+    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join([str(ROOT), str(notebook.parent)])}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, __file__, "--child", notebook],
+            part("docs.notebooks", "--child", notebook, python=sys.executable),
             cwd=folder, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
     if done.returncode:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench_timing import Times, emit, emit_times, interleaved, timed
+from scripts.parts.bench.timing import Times, emit, emit_times, interleaved, timed
 
 DOORS = {
     "--help": 0,

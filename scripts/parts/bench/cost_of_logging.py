@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_timing import Times, emit, emit_times, timed
+
+from scripts.parts.bench.timing import Times, emit, emit_times, timed
+from scripts.parts.common import part
 
 BAR, FILES_BAR = 0.05, 0.02
 ARMS = {
@@ -47,7 +49,7 @@ def logging(rounds: int) -> None:
 def _run(override: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         run = [f"hydra.run.dir={Path(folder, 'run')}", f"float_cache={Path(folder, 'cache')}", override]
-        command = [sys.executable, __file__, "child", *run]
+        command = part("bench.cost_of_logging", "child", *run)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])

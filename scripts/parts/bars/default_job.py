@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """Which knobs should the default job (mobilenet on digits) have? Trains candidates and prints a row for each.
 
-    .venv/bin/python scripts/search_default_job.py base,strides=stem2 base,lr=3e-3 --seeds 3
+    scripts/bars default_job base,strides=stem2 base,lr=3e-3 --seeds 3
 
 Chooses on the training part alone: for each seed another 15 % of it is drawn as val, and the test split is never read,
 except with `--test`, for the one candidate that was chosen.
@@ -116,7 +115,9 @@ def trained(knobs: dict[str, Any], seed: int, on_test: bool) -> dict[str, float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "scripts/bars default_job", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("candidates", nargs="+")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--test", action="store_true")

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """Are zeros and centroids of a pruned or clustered network still there in the int8 file, and what does that cost?
 
-    scripts/preserve_bars                                    rows that are not there yet (half an hour on two cores)
-    scripts/preserve_bars kinds=pruned preserve=null,auto epochs=1 seeds=0
-    scripts/preserve_bars --table
+    scripts/bars preserve                                    rows that are not there yet (half an hour on two cores)
+    scripts/bars preserve kinds=pruned preserve=null,auto epochs=1 seeds=0
+    scripts/bars preserve --table
 
 MLPerf Tiny's published ResNet8 is pruned by magnitude (half of each kernel, then one epoch in float with the zeros
 held) or clustered (k-means, 16 centroids a kernel), and trained quantization-aware on CIFAR-10 (Adam 1e-4, batch 128).
@@ -11,24 +10,14 @@ All settings of a seed begin at the same float weights and see the same batches.
 .tflite as LiteRT reads it. Models and data are looked for in `shared/` beside the checkout, or where QAT_SHARED says.
 """
 
-# ruff: noqa: E402
 from __future__ import annotations
 
 import argparse
 import gzip
 import json
-import os
-import sys
 import time
 import warnings
-from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[1]
-PYTHON = ROOT / ".venv" / "bin" / "python"
-if PYTHON.exists() and Path(sys.prefix) != ROOT / ".venv":
-    os.execv(PYTHON, [str(PYTHON), *sys.argv])
-sys.path.insert(0, str(ROOT))
 
 import qat  # noqa: F401  (before TensorFlow: it selects Keras 2)
 
@@ -41,9 +30,9 @@ from qat.config import QuantConfig
 from qat.models import load
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert
+from scripts.parts.common import EXPERIMENTS, SHARED, append_row, markdown_table, read_rows
 
-ROWS = ROOT / "experiments" / "2026-11-28-training" / "preserve_rows.jsonl"
-SHARED = Path(os.environ.get("QAT_SHARED", ROOT.parent / "shared"))
+ROWS = EXPERIMENTS / "2026-11-28-training" / "preserve_rows.jsonl"
 KEYS = ("kind", "preserve", "epochs", "seed", "train", "test")
 CENTROIDS, PRUNED, LLOYD = 16, 0.5, 30
 
@@ -133,21 +122,22 @@ def score(outputs: Any, truth: np.ndarray) -> float:
     return round(100 * float(np.mean(np.asarray(outputs).argmax(-1) == truth.ravel())), 2)
 
 
-def table(rows: list[dict[str, Any]]) -> None:
+def table(rows: list[dict[str, Any]]) -> str:
     names = [name for name in rows[0] if name not in ("train", "test", "kernels")]
-    print("| " + " | ".join(names) + " |\n|" + " --- |" * len(names))
-    for row in rows:
-        print("| " + " | ".join(str(row[name]) for name in names) + " |")
+    return markdown_table(names, ([str(row[name]) for name in names] for row in rows))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "scripts/bars preserve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("chosen", nargs="*", help="kinds=, preserve=, epochs=, seeds=, train=, test=")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
-    rows = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+    rows = read_rows(ROWS)
     if given.table:
-        return table(rows)
+        print(table(rows))
+        return
     told = {
         "kinds": "pruned,clustered",
         "preserve": "null,auto",
@@ -167,10 +157,8 @@ def main() -> None:
                 cell |= {"train": int(told["train"]), "test": int(told["test"])}
                 if tuple(cell[key] for key in KEYS) not in known:
                     row = measured(cell)
+                    append_row(ROWS, row)
                     print(json.dumps(row), flush=True)
-                    with ROWS.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
-    return None
 
 
 if __name__ == "__main__":

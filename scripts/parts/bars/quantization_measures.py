@@ -1,4 +1,4 @@
-"""What scripts/bars measures: each group gives names and, for each, a function that returns one row's numbers."""
+"""What `scripts/bars quantization` measures: names of a group, and for each a function that returns a row's numbers."""
 
 from __future__ import annotations
 

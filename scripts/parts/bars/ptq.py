@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """PTQ int8 of published models, every way of ours beside the published file and google's ai-edge-quantizer.
 
-    scripts/ptq_bars                     every row that is not there yet
-    scripts/ptq_bars --table             the Markdown tables from the rows
+    scripts/bars ptq                     every row that is not there yet
+    scripts/bars ptq --table             the Markdown tables from the rows
 
 Models and data are looked for in `shared/` beside the checkout, or where QAT_SHARED says. ai-edge-quantizer wants an
 environment of its own (`python -m venv aeq && aeq/bin/pip install ai-edge-quantizer`): QAT_AEQ=aeq/bin/python; without
@@ -11,10 +10,10 @@ it its rows are left out.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,11 +21,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-ROWS = ROOT / "experiments" / "2026-11-23-ptq" / "rows.jsonl"
-PYTHON = ROOT / ".venv" / "bin" / "python"
-SHARED = Path(os.environ.get("QAT_SHARED", ROOT.parent / "shared"))
+from scripts.parts.common import EXPERIMENTS, SHARED, append_row, read_rows
+
+ROWS = EXPERIMENTS / "2026-11-23-ptq" / "rows.jsonl"
 SEEDS, SAMPLES = (0, 1, 2), 256
 OPTIONS: dict[str, dict[str, Any] | None] = {
     "min-max by TFLite's calibrator": None,
@@ -40,10 +37,6 @@ OPTIONS: dict[str, dict[str, Any] | None] = {
     "min-max, per tensor": {"per_channel": False},
     "min-max, per tensor, equalization": {"per_channel": False, "equalization": True},
 }
-
-
-def known() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
 
 
 def models() -> Iterator[tuple[str, Any, Path | None, Callable[[int], tuple[Any, Any, Any]]]]:
@@ -63,7 +56,8 @@ def models() -> Iterator[tuple[str, Any, Path | None, Callable[[int], tuple[Any,
         rest = np.setdiff1d(np.arange(len(y)), chosen)
         return x[chosen], x[rest], y[rest]
 
-    load, uneven = import_module("qat.models").load, import_module("bars_measures").rescale_depthwise
+    load = import_module("qat.models").load
+    uneven = import_module("scripts.parts.bars.quantization_measures").rescale_depthwise
     folder = SHARED / "models/mlperf_tiny"
     resnet, ds_cnn = load(str(folder / "pretrainedResnet.h5")), load(str(folder / "kws_ref_model"))
     yield "ResNet8, CIFAR-10", resnet, folder / "pretrainedResnet_quant.tflite", of_cifar
@@ -73,7 +67,7 @@ def models() -> Iterator[tuple[str, Any, Path | None, Callable[[int], tuple[Any,
 
 def measure() -> None:
     import_module("qat")  # selects Keras 2 before TensorFlow is loaded
-    done = {(row["model"], row["seed"], row["file"]) for row in known()}
+    done = {(row["model"], row["seed"], row["file"]) for row in read_rows(ROWS)}
     for name, model, published, data in models():
         for seed in SEEDS:
             calibration, x, y = data(seed)
@@ -83,7 +77,9 @@ def measure() -> None:
                 started = time.monotonic()
                 content = make()
                 row = {"model": name, "seed": seed, "file": way, **scored(content, model, x, y)}
-                write(row | {"seconds": round(time.monotonic() - started)})
+                row |= {"seconds": round(time.monotonic() - started)}
+                append_row(ROWS, row)
+                print(json.dumps(row), flush=True)
 
 
 def ways(model: Any, published: Path | None, calibration: Any) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -132,13 +128,6 @@ def scored(content: bytes, model: Any, x: Any, y: Any) -> dict[str, Any]:
     }
 
 
-def write(row: dict[str, Any]) -> None:
-    ROWS.parent.mkdir(parents=True, exist_ok=True)
-    with ROWS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(json.dumps(row), flush=True)
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     lines = []
     for model in dict.fromkeys(row["model"] for row in rows):
@@ -155,10 +144,16 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    if PYTHON.exists() and Path(sys.prefix) != ROOT / ".venv":
-        os.execv(PYTHON, [str(PYTHON), *sys.argv])
-    if "--table" in sys.argv:
-        print(table(known()))
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        "scripts/bars ptq", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--table", action="store_true", help="the Markdown tables from the rows that are there")
+    if parser.parse_args().table:
+        print(table(read_rows(ROWS)))
     else:
         measure()
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_timing import emit
+from scripts.parts.bench.timing import emit
 
 RUNS, SEEDS = 1000, 5
 MOST_SECONDS, MOST_MB = 10.0, 500.0

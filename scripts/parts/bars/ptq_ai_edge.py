@@ -1,8 +1,8 @@
 """Quantize a float .tflite with google's ai-edge-quantizer (static_wi8_ai8), in an environment of its own.
 
-    PYTHON scripts/ptq_ai_edge.py float.tflite samples.npy out.tflite SAMPLES_A_CALL
+    PYTHON scripts/parts/bars/ptq_ai_edge.py float.tflite samples.npy out.tflite SAMPLES_PER_CALL
 
-`scripts/ptq_bars` calls it. The float file has one signature with one input; samples are float32 [N, ...].
+`scripts/bars ptq` calls it. The float file has one signature with one input; samples are float32 [N, ...].
 """
 
 import sys

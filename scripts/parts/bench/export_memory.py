@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench_timing import emit, skip
+from scripts.parts.bench.timing import emit, skip
+from scripts.parts.common import part, process_memory
 
 BAR = 2.5
 MODELS = {"ConvNeXtBase": 4.0, "ConvNeXtXLarge": 14.0}  # what has to be free, in GB
@@ -22,7 +23,7 @@ def export_memory(rounds: int) -> None:
         if memory_free() < needed:
             skip(what, f"{memory_free():.1f} GB are free, {needed:.0f} are needed")
             continue
-        command = [sys.executable, __file__, name, ""]
+        command = part("bench.export_memory", name, "")
         found = [
             json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
             for _ in range(rounds)
@@ -58,18 +59,12 @@ def measured(name: str) -> None:
     tf_keras.backend.clear_session()
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what is free already is none of the model's
-    before, start = status("VmRSS"), time.perf_counter()
+    before, start = process_memory("VmRSS") / 1e6, time.perf_counter()
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     content = convert(model)
     seconds = time.perf_counter() - start
-    told = {"peak": status("VmHWM") - before, "before": before, "weights": weights, "seconds": seconds}
+    told = {"peak": process_memory("VmHWM") / 1e6 - before, "before": before, "weights": weights, "seconds": seconds}
     print(json.dumps(told | {"file": len(content) / 1e6}))
-
-
-def status(key: str) -> float:
-    """Megabytes of this process, now (VmRSS) or at most so far (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key + ":")) * 1024 / 1e6
 
 
 if __name__ == "__main__":

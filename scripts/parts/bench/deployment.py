@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from bench_models import MODELS, enliven, images, quantized, stock_quantized
-from bench_timing import emit_times, interleaved, skip
 
 import qat  # noqa: F401  (chooses Keras 2)
+from scripts.parts.bench.models import MODELS, enliven, images, quantized, stock_quantized
+from scripts.parts.bench.timing import emit_times, interleaved, skip
+from scripts.parts.common import SHARED
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 EXPORTS = {"MobileNetV1-0.25": 60.0, "MobileNetV2-0.35": 60.0}  # how many times faster
 
 

@@ -1,6 +1,6 @@
-"""The child of scripts/training_bars: one model, one state of training, one seed; prints a JSON line for each row.
+"""The child of `scripts/bars training`: one model, one state of training, one seed; prints a JSON line for each row.
 
-    TF_USE_LEGACY_KERAS=1 PYTHONPATH=. .venv/bin/python scripts/training_bars_measures.py '{"cell": ..., "rows": ...}'
+    TF_USE_LEGACY_KERAS=1 .venv/bin/python -m scripts.parts.bars.training_measures '{"cell": ..., "rows": ...}'
 
 All sides begin at the same float weights and see the same rows in the same order. `float` goes on training without
 quantization. What a side raises is a row as well: a refusal of stock tfmot, an error of ours.
@@ -9,13 +9,11 @@ quantization. What a side raises is a row as well: a refusal of stock tfmot, an 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import qat  # noqa: F401  (before TensorFlow: it selects Keras 2)
@@ -32,8 +30,8 @@ from qat.models import load
 from qat.models.resnet8 import build as resnet8
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, verify
+from scripts.parts.common import SHARED
 
-SHARED = Path(os.environ.get("QAT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 apps = tf_keras.applications
 SHAPE, CLASSES, BATCH = (32, 32, 3), 10, 16
 LAST = 4  # steps that a training loss is the mean of, as an epoch of 64 images prints it

@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """What `convert`'s comparison of file and model costs, and whether it cries wolf.
 
-    scripts/self_check_bars cost              share of `convert` on small networks, ResNet8 and MobileNetV2-0.35
-    scripts/self_check_bars zoo [FROM TO]     every case of tests/quantization/zoo: what it says (nothing is right)
+    scripts/bars self_check cost [MODEL ...]  share of `convert` on small networks, ResNet8 and MobileNetV2-0.35
+    scripts/bars self_check zoo [FROM TO]     every case of tests/quantization/zoo: what it says (nothing is right)
 
 Both append rows to experiments/2026-11-28-training/self_check_rows.jsonl. Of each cost row `convert` and `without` are
 the smallest of five conversions each, taken in turns in one process, in seconds of wall clock; `share` is what the
@@ -11,29 +10,28 @@ check takes of a whole `convert`, by the processor's time, which other jobs on t
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-ROWS = ROOT / "experiments" / "2026-11-28-training" / "self_check_rows.jsonl"
+import qat  # noqa: F401  (before TensorFlow: it selects Keras 2)
+
+# isort: split
+import numpy as np
+import tf_keras
+from tf_keras import layers
+
+from qat.config import ModelConfig
+from qat.export.self_check import check_against_model
+from qat.models import resnet8
+from qat.quantization import quantize_model
+from qat.tflite import convert
+from scripts.parts.common import EXPERIMENTS, append_row
+
+ROWS = EXPERIMENTS / "2026-11-28-training" / "self_check_rows.jsonl"
 ROUNDS = 5
-
-import qat  # noqa: E402, F401, I001  before TensorFlow
-
-import numpy as np  # noqa: E402
-import tf_keras  # noqa: E402
-from tf_keras import layers  # noqa: E402
-
-from qat.config import ModelConfig  # noqa: E402
-from qat.models import resnet8  # noqa: E402
-from qat.quantization import quantize_model  # noqa: E402
-from qat.tflite import convert  # noqa: E402
-from qat.export.self_check import check_against_model  # noqa: E402
 
 
 def dense() -> tf_keras.Model:
@@ -67,9 +65,7 @@ MODELS = {
 
 
 def write(row: dict[str, Any]) -> None:
-    ROWS.parent.mkdir(parents=True, exist_ok=True)
-    with ROWS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    append_row(ROWS, row)
     print(json.dumps(row), flush=True)
 
 
@@ -120,10 +116,24 @@ def of_case(name: str, build: Any) -> float:
     return round(checking / (converting + checking), 3)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        "scripts/bars self_check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    costs = kinds.add_parser("cost", help="what the check takes of a conversion")
+    costs.add_argument("models", nargs="*", choices=[*MODELS, []], metavar="MODEL", help=", ".join(MODELS))
+    cases = kinds.add_parser("zoo", help="what the check says of each case of the zoo")
+    cases.add_argument("first", nargs="?", type=int, default=0)
+    cases.add_argument("last", nargs="?", type=int, default=10_000)
+    chosen = parser.parse_args()
     warnings.simplefilter("ignore")
-    if sys.argv[1] == "cost":
-        for chosen in sys.argv[2:] or MODELS:
-            cost(chosen)
+    if chosen.kind == "zoo":
+        zoo(chosen.first, chosen.last)
     else:
-        zoo(*(int(number) for number in sys.argv[2:4] or (0, 10_000)))
+        for name in chosen.models or MODELS:
+            cost(name)
+
+
+if __name__ == "__main__":
+    main()

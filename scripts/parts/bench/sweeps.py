@@ -15,9 +15,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench_timing import emit_times, interleaved, skip
+from scripts.parts.bench.timing import emit_times, interleaved, skip
+from scripts.parts.common import child_environment
 
-ROOT = Path(__file__).resolve().parents[1]
 RATES = ",".join(f"{rate}e-5" for rate in (4, 6, 8, 10, 12, 14, 16, 18))  # 8 QAT jobs from one float model
 
 
@@ -25,7 +25,7 @@ def sweep(folder: Path, overrides: Sequence[str]) -> None:
     """One sweep in a folder that is new each time, its float cache beside it."""
     place = Path(tempfile.mkdtemp(dir=folder))
     command = [sys.executable, "-m", "qat.train", "-m", f"hydra.sweep.dir={place / 'sweep'}", "log.progress=off"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(place / "cache")}
+    environment = child_environment(XDG_CACHE_HOME=str(place / "cache"))
     with (place / "log").open("w") as log:
         subprocess.run([*command, *overrides], check=True, env=environment, stdout=log, stderr=log)
     results = list(place.glob("sweep/*/results.json"))

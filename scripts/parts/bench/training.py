@@ -13,8 +13,6 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_model_optimization  # noqa: F401  (what memory is counted after)
 import tf_keras
-from bench_models import MODELS, compiled, images, labels, quantized, stock_quantized
-from bench_timing import Times, emit, emit_times, interleaved, timed
 
 from qat.calibration_data import as_batches
 from qat.config import QuantConfig
@@ -24,6 +22,9 @@ from qat.quantization.keras.build_model import emit as emit_model
 from qat.quantization.placement import place
 from qat.quantization.rewrites import canonicalize
 from qat.quantization.settings import calibration_specs, skipped_layers, weight_scheme
+from scripts.parts.bench.models import MODELS, compiled, images, labels, quantized, stock_quantized
+from scripts.parts.bench.timing import Times, emit, emit_times, interleaved, timed
+from scripts.parts.common import part, process_memory
 
 STEPS = {"ResNet8": 128, "MobileNetV1-0.25": 32}  # batch sizes
 CALIBRATION_ROWS = 128
@@ -100,9 +101,8 @@ def memory(rounds: int) -> None:
     found: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
     for _ in range(rounds):
         for side, values in found.items():
-            done = subprocess.run(
-                [sys.executable, __file__, f"memory_{side}", ""], stdout=subprocess.PIPE, text=True, check=True
-            )
+            command = part("bench.training", f"memory_{side}", "")
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             values.append(json.loads(done.stdout.splitlines()[-1]))
     for key, words in (("whole", "build, quantize, fit"), ("fit", "fit alone")):
         ours, stock = (sorted(each[key] for each in found[side])[rounds // 2] for side in ("ours", "stock"))
@@ -111,21 +111,16 @@ def memory(rounds: int) -> None:
 
 
 def memory_of(side: str) -> None:
-    after_import = status("VmRSS")
+    after_import = process_memory("VmRSS")
     inputs, targets = images("MobileNetV2", 64 * 3), labels(64 * 3)
     model = MODELS["MobileNetV2"]()
     model = quantized(model, inputs[:CALIBRATION_ROWS]) if side == "ours" else stock_quantized(model)
-    before_fit = status("VmHWM")
+    before_fit = process_memory("VmHWM")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     compiled(model).fit(inputs, targets, batch_size=64, epochs=1, verbose=0)
-    in_fit = status("VmHWM")
-    print(json.dumps({"whole": max(before_fit, in_fit) - after_import, "fit": in_fit - after_import}))
-
-
-def status(key: str) -> float:
-    """Megabytes of this process, now (VmRSS) or at most so far (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key + ":")) / 1024
+    in_fit = process_memory("VmHWM")
+    megabytes = {"whole": max(before_fit, in_fit) - after_import, "fit": in_fit - after_import}
+    print(json.dumps({name: value / 2**20 for name, value in megabytes.items()}))
 
 
 if __name__ == "__main__":
