@@ -59,7 +59,7 @@ def workers(rounds: int) -> None:
     job = ("seed=0,1,2,3",)
     two = [*job, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     times = interleaved(sides({"two workers": two, "one": job}), rounds)
-    notes = "the default job, 4 seeds; cores shared out, one thread a worker"
+    notes = "the default job, 4 seeds; cores shared out, one thread per worker"
     emit_times("sweep_workers: two joblib workers", times["two workers"], times["one"], lower=1.3, notes=notes)
 
 

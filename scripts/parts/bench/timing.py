@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Times:
-    """Seconds of one side, a number a round."""
+    """Seconds of one side, a number per round."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)  # user and system, of this process and its children
@@ -47,7 +47,7 @@ def timed(work: Callable[[], object], times: Times) -> object:
 def interleaved(
     sides: Mapping[str, Callable[[], object]], rounds: int, before: Callable[[], object] = lambda: None
 ) -> dict[str, Times]:
-    """Every side once a round, in an order that turns, so that a busy minute hits all alike; `before` is not timed."""
+    """Each side once per round, in an order that turns, so that a busy minute hits all alike; `before` is not timed."""
     times = {name: Times() for name in sides}
     names = list(sides)
     for number in range(rounds):
