@@ -208,7 +208,7 @@ class Outcome:
 def outcome(make: Callable) -> Outcome:
     """What becomes of a case: quantized, held against the float model, trained for one step, and made a file."""
     model, rows = make()
-    before = [variable.numpy() for variable in model.variables]
+    before = [variable.numpy() for variable in model.weights]  # Keras itself moves seeds at inference
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -244,7 +244,7 @@ def _departures(model, quantized, data, rows) -> list[str]:
 
 
 def _same(before, model) -> bool:
-    return all(np.array_equal(a, b.numpy()) for a, b in zip(before, model.variables, strict=True))
+    return all(np.array_equal(a, b.numpy()) for a, b in zip(before, model.weights, strict=True))
 
 
 def _flat(outputs) -> list[np.ndarray]:
@@ -253,10 +253,11 @@ def _flat(outputs) -> list[np.ndarray]:
     return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
 
-def main() -> None:
+def tell(cases: dict[str, Callable]) -> None:
+    """Print what becomes of the cases that the command line names by regular expressions, or of all."""
     patterns = sys.argv[1:] or [""]
     counts: dict[str, int] = {}
-    for name, make in CASES.items():
+    for name, make in cases.items():
         if not any(re.search(pattern, name) for pattern in patterns):
             continue
         start = time.perf_counter()
@@ -271,4 +272,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tell(CASES)
