@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
+from qat.quantization.ir.graph import Node, Tensor, Weight
 from qat.quantization.rewrites.builder import Builder, is_fixed, operand, scalar_of
+from qat.quantization.rewrites.driver import rewrite
 
 
 def _near(value: float | None, wanted: float) -> bool:
@@ -66,19 +67,18 @@ def _tanh_gate(tensor: Tensor) -> Tensor | None:
     for x, cubic in (total.node.inputs, total.node.inputs[::-1]):
         cube = _scaled(cubic, 0.044715)
         if cube is not None and cube.node.op == "tf:Pow" and cube.node.inputs[0] is x:
-            return x
+            return x if scalar_of(cube.node.inputs[1]) == 3.0 else None
     return None
 
 
-def gelu(graph: Graph) -> None:
+@rewrite("mul")
+def gelu(node: Node, build: Builder) -> Tensor | None:
     """x * Phi(x), exact or by tanh (Hendrycks & Gimpel 2016), a LUT kernel in TFLite."""
-    for node in graph.nodes_of("mul"):
-        for approximate, gate in ((False, _erf_gate), (True, _tanh_gate)):
-            x = _gelu_input(node, gate) if node in graph.nodes else None
-            if x is not None:
-                build = Builder(graph, node)
-                build.add("gelu", x, approximate=approximate)
-                build.replace()
+    for approximate, gate in ((False, _erf_gate), (True, _tanh_gate)):
+        x = _gelu_input(node, gate)
+        if x is not None:
+            return build.add("gelu", x, approximate=approximate)
+    return None
 
 
 def _negated(tensor: Tensor) -> Tensor | None:
@@ -87,65 +87,54 @@ def _negated(tensor: Tensor) -> Tensor | None:
     return _scaled(tensor, -1.0)
 
 
-def prelu(graph: Graph) -> None:
-    """relu(x) - alpha * relu(-x), one alpha a channel (He et al. 2015)."""
-    for node in graph.nodes_of("add"):
-        for positive, negative in (node.inputs, node.inputs[::-1]):
-            _try_prelu(graph, node, positive, negative)
-
-
-def _try_prelu(graph: Graph, node: Node, positive: Tensor, negative: Tensor) -> None:
-    if node not in graph.nodes or positive.node.op != "relu" or negative.node.op != "mul":
-        return
-    slope, folded = operand(negative.node, fixed=True), operand(negative.node, fixed=False)
-    x = positive.node.inputs[0]
-    if slope is None or folded.node.op != "relu" or _negated(folded.node.inputs[0]) is not x:
-        return
-    build = Builder(graph, node)
-    alpha = build.fixed(Weight.compute("neg", slope.node.weights["value"]))
-    build.add("prelu", x, alpha, shape=node.output.shape)
-    build.replace()
-
-
-def leaky_maximum(graph: Graph) -> None:
-    """max(x, a x) with 0 < a < 1 is a leaky ReLU."""
-    for node in graph.nodes_of("maximum"):
-        for x, scaled in (node.inputs, node.inputs[::-1]):
-            if is_fixed(x) or scaled.node.op != "mul" or operand(scaled.node, fixed=False) is not x:
-                continue
-            slope = scalar_of(operand(scaled.node, fixed=True))
-            if slope is not None and 0 < slope < 1 and node in graph.nodes:
-                build = Builder(graph, node)
-                build.add("leaky_relu", x, alpha=slope)
-                build.replace()
-
-
-def slope_relu(graph: Graph) -> None:
-    """relu(x) - a * relu(-x) with one constant slope, which Keras' ReLU(negative_slope=a) makes."""
-    for node in graph.nodes_of("sub"):
-        positive, scaled = node.inputs
-        if positive.node.op != "relu" or scaled.node.op != "mul" or operand(scaled.node, fixed=True) is None:
+@rewrite("add")
+def prelu(node: Node, build: Builder) -> Tensor | None:
+    """relu(x) - alpha * relu(-x), one alpha per channel (He et al. 2015)."""
+    for positive, negative in (node.inputs, node.inputs[::-1]):
+        if positive.node.op != "relu" or negative.node.op != "mul":
             continue
-        slope, folded = scalar_of(operand(scaled.node, fixed=True)), operand(scaled.node, fixed=False).node
+        slope, folded = operand(negative.node, fixed=True), operand(negative.node, fixed=False)
         x = positive.node.inputs[0]
-        if slope is not None and folded.op == "relu" and _negated(folded.inputs[0]) is x:
-            build = Builder(graph, node)
-            build.add("leaky_relu", x, alpha=slope)
-            build.replace()
+        if slope is not None and folded.node.op == "relu" and _negated(folded.node.inputs[0]) is x:
+            alpha = build.fixed(Weight.compute("neg", slope.node.weights["value"]))
+            return build.add("prelu", x, alpha, shape=node.output.shape)
+    return None
 
 
-def relu_times_sixth(graph: Graph) -> None:
+@rewrite("maximum")
+def leaky_maximum(node: Node, build: Builder) -> Tensor | None:
+    """max(x, a x) with 0 < a < 1 is a leaky ReLU."""
+    for x, scaled in (node.inputs, node.inputs[::-1]):
+        if is_fixed(x) or scaled.node.op != "mul" or operand(scaled.node, fixed=False) is not x:
+            continue
+        slope = scalar_of(operand(scaled.node, fixed=True))
+        if slope is not None and 0 < slope < 1:
+            return build.add("leaky_relu", x, alpha=slope)
+    return None
+
+
+@rewrite("sub")
+def slope_relu(node: Node, build: Builder) -> Tensor | None:
+    """relu(x) - a * relu(-x) with one constant slope, which Keras' ReLU(negative_slope=a) makes."""
+    positive, scaled = node.inputs
+    if positive.node.op != "relu" or scaled.node.op != "mul" or operand(scaled.node, fixed=True) is None:
+        return None
+    slope, folded = scalar_of(operand(scaled.node, fixed=True)), operand(scaled.node, fixed=False).node
+    x = positive.node.inputs[0]
+    if slope is None or folded.op != "relu" or _negated(folded.inputs[0]) is not x:
+        return None
+    return build.add("leaky_relu", x, alpha=slope)
+
+
+@rewrite("mul")
+def relu_times_sixth(node: Node, build: Builder) -> Tensor | None:
     """x * relu6(x + 3) / 6: the gate is scaled first, so that each product stays in a quantized range."""
-    for node in graph.nodes_of("mul"):
-        sixth = operand(node, fixed=True)
-        if sixth is None or not _near(scalar_of(sixth), 1 / 6):
-            continue
-        product = operand(node, fixed=False).node
-        if product.op != "mul" or len(product.inputs) != 2:
-            continue
-        gates = [tensor for tensor in product.inputs if tensor.node.op == "relu6"]
-        if len(gates) == 1:
-            other = next(tensor for tensor in product.inputs if tensor is not gates[0])
-            build = Builder(graph, node)
-            build.add("mul", other, build.add("mul", gates[0], 1 / 6))
-            build.replace()
+    sixth = operand(node, fixed=True)
+    if sixth is None or not _near(scalar_of(sixth), 1 / 6):
+        return None
+    product = operand(node, fixed=False).node
+    gates = [tensor for tensor in product.inputs if tensor.node.op == "relu6"]
+    if product.op != "mul" or len(product.inputs) != 2 or len(gates) != 1:
+        return None
+    other = next(tensor for tensor in product.inputs if tensor is not gates[0])
+    return build.add("mul", other, build.add("mul", gates[0], 1 / 6))

@@ -118,6 +118,8 @@ class Builder:
         shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
         return self.add("mean", x, shape=shape, axis=list(axes), keepdims=True)
 
-    def replace(self) -> None:
-        """Put the nodes where the origin stood; the last one's output takes over."""
-        self.graph.substitute(self.origin, self.nodes)
+    def fuse_into(self, node: Node) -> Tensor:
+        """The output of the node before, whose weights hold the origin's arithmetic already."""
+        if self.origin.layer and self.origin.layer != node.layer:
+            node.fused_layers.append(self.origin.layer)
+        return node.output

@@ -16,27 +16,29 @@ from numpy.typing import NDArray
 from qat.quantization.ir.graph import Graph, Node, Tensor
 from qat.quantization.ir.interpret import run
 from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed, scalar_of
+from qat.quantization.rewrites.driver import rewrite
 
 COMPARISONS = ("greater", "greater_equal", "less", "less_equal")
 LEAST, MOST = 1.0, 64.0  # spans of 255 codes: a code is 1/256 and more, and far from 1
 WANTED = 32.0
 
 
-def chosen_extremes(graph: Graph) -> None:
+@rewrite("select")
+def chosen_extremes(node: Node, build: Builder) -> Tensor | None:
     """where(x > y, x, y) is a maximum, where(x > c, c, x) a minimum: of these only the result has to be in range."""
-    for node in graph.nodes_of("select"):
-        question, *chosen = node.inputs
-        if question.node.op not in COMPARISONS or question.shape != node.output.shape:
-            continue
-        build, larger_first = Builder(graph, node), question.node.op in ("greater", "greater_equal")
-        for compared, op in (
-            (question.node.inputs, "maximum" if larger_first else "minimum"),
-            (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
-        ):
-            whole = build.shape_of(chosen) == build.shape_of([node.output])
-            if whole and not build.nodes and all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
-                build.add(op, *chosen, shape=node.output.shape)
-                build.replace()
+    question, *chosen = node.inputs
+    if question.node.op not in COMPARISONS or question.shape != node.output.shape:
+        return None
+    if build.shape_of(chosen) != build.shape_of([node.output]):
+        return None
+    larger_first = question.node.op in ("greater", "greater_equal")
+    for compared, op in (
+        (question.node.inputs, "maximum" if larger_first else "minimum"),
+        (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
+    ):
+        if all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
+            return build.add(op, *chosen, shape=node.output.shape)
+    return None
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
 from qat.quantization.rewrites.builder import Builder
+from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.windows import part_of
 
 
-def parts_that_nobody_reads(graph: Graph) -> None:
+@rewrite("split", "unpack")
+def parts_that_nobody_reads(node: Node, build: Builder) -> list[Tensor] | None:
     """A split or an unpacking of which only some parts are read becomes slices: a part that leads nowhere gets no
     scale from the converter, and the op would stay in float."""
-    readers = graph.consumers()
-    for node in graph.nodes_of("split", "unpack"):
-        read = [tensor for tensor in node.outputs if tensor in readers or tensor in graph.outputs]
-        if len(read) < len(node.outputs):
-            for tensor in read:
-                slice_part(graph, node, tensor)
+    readers, outputs = build.graph.consumers(), build.graph.outputs
+    read = [tensor for tensor in node.outputs if tensor in readers or tensor in outputs]
+    if not read or len(read) == len(node.outputs):
+        return None
+    for tensor in read:
+        slice_part(build.graph, node, tensor)
+    return node.outputs
 
 
 def slice_part(graph: Graph, node: Node, part: Tensor) -> None:

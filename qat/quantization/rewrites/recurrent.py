@@ -18,6 +18,7 @@ from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 from qat.quantization.ir.interpret import run
 from qat.quantization.placement import SAME_SCALE, Range
 from qat.quantization.rewrites.builder import Builder, only_reader, scalar_of
+from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.outputs import slice_part
 
 HEADROOM = 0.98  # of the state's span that x may fill
@@ -59,35 +60,30 @@ def parts_by_slices(graph: Graph) -> None:
     graph.sort()
 
 
-def dropout_by_mask(graph: Graph) -> None:
+@rewrite("mul")
+def dropout_by_mask(node: Node, build: Builder) -> Tensor | None:
     """x * mask of a cell's dropout is `dropped`: x at inference, the product while the model trains.
 
     A first state of zeros stays what it is, a constant of one row.
     """
-    for node in graph.nodes_of("mul"):
-        for x, mask in (node.inputs, node.inputs[::-1]):
-            if mask.node.op != "dropout_mask" or node not in graph.nodes:
-                continue
-            if x.node.op == "const" and not x.node.value.any():
-                graph.replace(node.output, x)
-                continue
-            build = Builder(graph, node)
-            build.add("dropped", x, mask, shape=node.output.shape)
-            build.replace()
+    for x, mask in (node.inputs, node.inputs[::-1]):
+        if mask.node.op == "dropout_mask":
+            is_zero = x.node.op == "const" and not x.node.value.any()
+            return x if is_zero else build.add("dropped", x, mask, shape=node.output.shape)
+    return None
 
 
-def clamp_of_state(graph: Graph) -> None:
+@rewrite("clamp")
+def clamp_of_state(node: Node, build: Builder) -> Tensor | None:
     """What clips an LSTM's output does so by ops of its own: the kernel reads its output again, unclipped, and so the
     clamp's bounds cannot be the range."""
-    for node in graph.nodes_of("clamp"):
-        x = node.inputs[0]
-        while x.node.op in SAME_SCALE and x.node.inputs:
-            x = x.node.inputs[0]
-        if x.node.op == "lstm":
-            build = Builder(graph, node)
-            below = build.add("minimum", node.inputs[0], node.attrs["high"], shape=node.output.shape)
-            build.add("maximum", below, node.attrs["low"], shape=node.output.shape)
-            build.replace()
+    x = node.inputs[0]
+    while x.node.op in SAME_SCALE and x.node.inputs:
+        x = x.node.inputs[0]
+    if x.node.op != "lstm":
+        return None
+    below = build.add("minimum", node.inputs[0], node.attrs["high"], shape=node.output.shape)
+    return build.add("maximum", below, node.attrs["low"], shape=node.output.shape)
 
 
 def carry_codes(graph: Graph, spans: dict[Range, tuple[float, float]]) -> dict[Range, tuple[float, float]]:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
+from qat.quantization.ir.graph import Node, Tensor, Weight
 from qat.quantization.rewrites.builder import Builder, is_fixed
+from qat.quantization.rewrites.driver import rewrite
 
 
-def token_concat(graph: Graph) -> None:
+@rewrite("concat")
+def token_concat(node: Node, build: Builder) -> Tensor | None:
     """concat([token, x]) with one token for every sample is x, padded with zeros, plus the token in its place.
 
     CONCATENATION does not repeat a constant over the batch; PAD and ADD have integer kernels for any batch size.
     """
-    for node in graph.nodes_of("concat"):
-        fixed = [is_fixed(tensor) for tensor in node.inputs]
-        live = [at for at, one in enumerate(fixed) if not one]
-        if not any(fixed) or not live or node.output.shape[0] is not None or node.attrs["axis"] == 0:
-            continue
-        if live == list(range(live[0], live[-1] + 1)):
-            _lower(graph, node, live)
-
-
-def _lower(graph: Graph, node: Node, live: list[int]) -> None:
-    axis, build = node.attrs["axis"], Builder(graph, node)
+    axis, live = node.attrs["axis"], [at for at, tensor in enumerate(node.inputs) if not is_fixed(tensor)]
+    if len(live) in (0, len(node.inputs)) or node.output.shape[0] is not None or axis == 0:
+        return None
+    if live != list(range(live[0], live[-1] + 1)):
+        return None
     sizes = [tensor.shape[axis] for tensor in node.inputs]
     before, after = sum(sizes[: live[0]]), sum(sizes[live[-1] + 1 :])
     x = node.inputs[live[0]]
@@ -33,8 +29,7 @@ def _lower(graph: Graph, node: Node, live: list[int]) -> None:
         x = build.add("concat", *[node.inputs[at] for at in live], shape=shape, axis=axis)
     paddings = [[before, after] if at == axis else [0, 0] for at in range(x.rank)]
     padded = build.add("pad", x, shape=node.output.shape, paddings=paddings, value=0.0)
-    build.add("add", padded, build.fixed(_block(node, live, x)), shape=node.output.shape)
-    build.replace()
+    return build.add("add", padded, build.fixed(_block(node, live, x)), shape=node.output.shape)
 
 
 def _block(node: Node, live: list[int], x: Tensor) -> Weight:
