@@ -56,6 +56,7 @@ def scale_comparisons(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> Non
         span = max(spans[tensor] for tensor in node.inputs)
         if span > 0 and math.isfinite(span) and not LEAST <= span <= MOST:
             factor = 2.0 ** round(math.log2(WANTED / span))
+            graph.record("scale_comparisons", node, node.op, ["mul", node.op])
             node.inputs = [_times(graph, node, tensor, factor, made) for tensor in node.inputs]
     graph.prune()
     graph.sort()
