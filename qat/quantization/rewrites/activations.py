@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Builder, is_fixed, operand, scalar_of
+from qat.quantization.rewrites.builder import Match, is_fixed, operand, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
 
@@ -72,12 +72,12 @@ def _tanh_gate(tensor: Tensor) -> Tensor | None:
 
 
 @rewrite("mul")
-def gelu(node: Node, build: Builder) -> Tensor | None:
+def gelu(match: Match) -> Tensor | None:
     """x * Phi(x), exact or by tanh (Hendrycks & Gimpel 2016), a LUT kernel in TFLite."""
     for approximate, gate in ((False, _erf_gate), (True, _tanh_gate)):
-        x = _gelu_input(node, gate)
+        x = _gelu_input(match.node, gate)
         if x is not None:
-            return build.add("gelu", x, approximate=approximate)
+            return match.add("gelu", x, approximate=approximate)
     return None
 
 
@@ -88,53 +88,53 @@ def _negated(tensor: Tensor) -> Tensor | None:
 
 
 @rewrite("add")
-def prelu(node: Node, build: Builder) -> Tensor | None:
+def prelu(match: Match) -> Tensor | None:
     """relu(x) - alpha * relu(-x), one alpha per channel (He et al. 2015)."""
-    for positive, negative in (node.inputs, node.inputs[::-1]):
+    for positive, negative in (match.inputs, match.inputs[::-1]):
         if positive.node.op != "relu" or negative.node.op != "mul":
             continue
         slope, folded = operand(negative.node, fixed=True), operand(negative.node, fixed=False)
         x = positive.node.inputs[0]
         if slope is not None and folded.node.op == "relu" and _negated(folded.node.inputs[0]) is x:
-            alpha = build.fixed(Weight.compute("neg", slope.node.weights["value"]))
-            return build.add("prelu", x, alpha, shape=node.output.shape)
+            alpha = match.fixed(Weight.compute("neg", slope.node.weights["value"]))
+            return match.add("prelu", x, alpha, shape=match.shape)
     return None
 
 
 @rewrite("maximum")
-def leaky_maximum(node: Node, build: Builder) -> Tensor | None:
+def leaky_maximum(match: Match) -> Tensor | None:
     """max(x, a x) with 0 < a < 1 is a leaky ReLU."""
-    for x, scaled in (node.inputs, node.inputs[::-1]):
+    for x, scaled in (match.inputs, match.inputs[::-1]):
         if is_fixed(x) or scaled.node.op != "mul" or operand(scaled.node, fixed=False) is not x:
             continue
         slope = scalar_of(operand(scaled.node, fixed=True))
         if slope is not None and 0 < slope < 1:
-            return build.add("leaky_relu", x, alpha=slope)
+            return match.add("leaky_relu", x, alpha=slope)
     return None
 
 
 @rewrite("sub")
-def slope_relu(node: Node, build: Builder) -> Tensor | None:
+def slope_relu(match: Match) -> Tensor | None:
     """relu(x) - a * relu(-x) with one constant slope, which Keras' ReLU(negative_slope=a) makes."""
-    positive, scaled = node.inputs
+    positive, scaled = match.inputs
     if positive.node.op != "relu" or scaled.node.op != "mul" or operand(scaled.node, fixed=True) is None:
         return None
     slope, folded = scalar_of(operand(scaled.node, fixed=True)), operand(scaled.node, fixed=False).node
     x = positive.node.inputs[0]
     if slope is None or folded.op != "relu" or _negated(folded.inputs[0]) is not x:
         return None
-    return build.add("leaky_relu", x, alpha=slope)
+    return match.add("leaky_relu", x, alpha=slope)
 
 
 @rewrite("mul")
-def relu_times_sixth(node: Node, build: Builder) -> Tensor | None:
+def relu_times_sixth(match: Match) -> Tensor | None:
     """x * relu6(x + 3) / 6: the gate is scaled first, so that each product stays in a quantized range."""
-    sixth = operand(node, fixed=True)
+    sixth = operand(match.node, fixed=True)
     if sixth is None or not _near(scalar_of(sixth), 1 / 6):
         return None
-    product = operand(node, fixed=False).node
+    product = operand(match.node, fixed=False).node
     gates = [tensor for tensor in product.inputs if tensor.node.op == "relu6"]
     if product.op != "mul" or len(product.inputs) != 2 or len(gates) != 1:
         return None
     other = next(tensor for tensor in product.inputs if tensor is not gates[0])
-    return build.add("mul", other, build.add("mul", gates[0], 1 / 6))
+    return match.add("mul", other, match.add("mul", gates[0], 1 / 6))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed, only_reader, operand, scalar_of
+from qat.quantization.rewrites.builder import Builder, Match, constant_of, is_fixed, only_reader, operand, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
 
@@ -46,26 +46,26 @@ UNARY: dict[str, Callable[[Builder, Tensor], Tensor]] = {
 
 
 @rewrite(*UNARY)
-def unary(node: Node, build: Builder) -> Tensor:
+def unary(match: Match) -> Tensor:
     """Elu, Selu, Softplus, Softsign, Square, Neg and their like."""
-    return UNARY[node.op](build, node.inputs[0])
+    return UNARY[match.op](match, match.inputs[0])
 
 
 @rewrite("mul")
-def chosen_by_mask(node: Node, build: Builder) -> Tensor | None:
+def chosen_by_mask(match: Match) -> Tensor | None:
     """x * cast(condition) chooses between x and 0."""
-    for mask, x in (node.inputs, node.inputs[::-1]):
+    for mask, x in (match.inputs, match.inputs[::-1]):
         if _is_condition(mask):
-            return build.add("select", mask.node.inputs[0], x, 0.0, shape=node.output.shape)
+            return match.add("select", mask.node.inputs[0], x, 0.0, shape=match.shape)
     return None
 
 
 @rewrite("cast")
-def cast_of_condition(node: Node, build: Builder) -> Tensor | None:
+def cast_of_condition(match: Match) -> Tensor | None:
     """A condition cast to a real number, and read, chooses between 1 and 0."""
-    if not _is_condition(node.output) or not any(node.output in each.inputs for each in build.graph.nodes):
+    if not _is_condition(match.output) or not any(match.output in each.inputs for each in match.graph.nodes):
         return None
-    return build.add("select", node.inputs[0], 1.0, 0.0, shape=node.output.shape)
+    return match.add("select", match.inputs[0], 1.0, 0.0, shape=match.shape)
 
 
 def _is_condition(tensor: Tensor) -> bool:
@@ -74,38 +74,38 @@ def _is_condition(tensor: Tensor) -> bool:
 
 
 @rewrite("equal", "not_equal")
-def comparison_for_equality(node: Node, build: Builder) -> Tensor | None:
+def comparison_for_equality(match: Match) -> Tensor | None:
     """x != y of real numbers as |x - y| > 0: GREATER compares codes, NOT_EQUAL would stay in float."""
-    x, y = node.inputs
+    x, y = match.inputs
     if x.dtype != "float32":
         return None
-    gap = x if scalar_of(y) == 0.0 else build.add("sub", x, y, dtype="float32")
-    size = build.add("abs", gap, dtype="float32")
-    return build.add("greater" if node.op == "not_equal" else "less_equal", size, 0.0, shape=node.output.shape)
+    gap = x if scalar_of(y) == 0.0 else match.add("sub", x, y, dtype="float32")
+    size = match.add("abs", gap, dtype="float32")
+    return match.add("greater" if match.op == "not_equal" else "less_equal", size, 0.0, shape=match.shape)
 
 
 @rewrite("split")
-def without_empty_parts(node: Node, build: Builder) -> Tensor | None:
+def without_empty_parts(match: Match) -> list[Tensor] | None:
     """A split leaves out parts of no size, which a converter cannot quantize."""
-    sizes = node.attrs["sizes"]
+    sizes = match.attrs["sizes"]
     if 0 not in sizes:
         return None
     kept = [at for at, size in enumerate(sizes) if size]
-    node.attrs["sizes"] = [sizes[at] for at in kept]
-    node.outputs = [node.outputs[at] for at in kept]
-    return node.outputs
+    match.node.attrs["sizes"] = [sizes[at] for at in kept]
+    match.node.outputs = [match.outputs[at] for at in kept]
+    return match.outputs
 
 
 @rewrite("reverse")
-def reversal(node: Node, build: Builder) -> Tensor:
+def reversal(match: Match) -> Tensor:
     """A reversed axis is a slice with the stride -1, whose kernel takes integers."""
-    rank = node.inputs[0].rank
+    rank = match.inputs[0].rank
     every = (1 << rank) - 1
-    turned = {axis % rank for axis in node.attrs["axis"]}
-    return build.add(
+    turned = {axis % rank for axis in match.attrs["axis"]}
+    return match.add(
         "strided_slice",
-        node.inputs[0],
-        shape=node.output.shape,
+        match.inputs[0],
+        shape=match.shape,
         begin=[0] * rank,
         end=[0] * rank,
         strides=[-1 if axis in turned else 1 for axis in range(rank)],
@@ -117,83 +117,83 @@ def reversal(node: Node, build: Builder) -> Tensor:
 
 
 @rewrite("mul")
-def square_of_difference(node: Node, build: Builder) -> Tensor | None:
+def square_of_difference(match: Match) -> Tensor | None:
     """(x - y) * (x - y) is one op, rounded once; where x - y is read elsewhere too, it stays."""
-    x, y = node.inputs
+    x, y = match.inputs
     between = x.node
-    if x is not y or between.op != "sub" or x in build.graph.outputs or any(map(is_fixed, between.inputs)):
+    if x is not y or between.op != "sub" or x in match.graph.outputs or any(map(is_fixed, between.inputs)):
         return None
-    if any(reader is not node for reader in build.graph.nodes if x in reader.inputs):
+    if any(reader is not match.node for reader in match.graph.nodes if x in reader.inputs):
         return None
-    return build.add("squared_difference", *between.inputs, shape=node.output.shape)
+    return match.add("squared_difference", *between.inputs, shape=match.shape)
 
 
 @rewrite("tf:Pow")
-def power(node: Node, build: Builder) -> Tensor | None:
+def power(match: Match) -> Tensor | None:
     """Whole powers become products, halves become roots; other exponents have no integer kernel."""
-    x, exponent = node.inputs[0], scalar_of(node.inputs[1])
+    x, exponent = match.inputs[0], scalar_of(match.inputs[1])
     if exponent not in (1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0):
         return None
     if exponent in (0.5, -0.5):
-        return build.add("sqrt" if exponent > 0 else "rsqrt", x)
+        return match.add("sqrt" if exponent > 0 else "rsqrt", x)
     if exponent == -1.0:
-        return build.add("div", 1.0, x)
+        return match.add("div", 1.0, x)
     y = x
     for _ in range(int(exponent) - 1):
-        y = build.add("mul", y, x)
+        y = match.add("mul", y, x)
     return y
 
 
 @rewrite("add")
-def sum_with_itself(node: Node, build: Builder) -> Tensor | None:
+def sum_with_itself(match: Match) -> Tensor | None:
     """x + x as 2 x: the converter exchanges a sum and a reshape of both operands, and loses the range between."""
-    x, y = node.inputs
+    x, y = match.inputs
     if x is not y or is_fixed(x):
         return None
-    return build.add("mul", x, 2.0, shape=node.output.shape)
+    return match.add("mul", x, 2.0, shape=match.shape)
 
 
 @rewrite("tf:AddN")
-def sum_of_many(node: Node, build: Builder) -> Tensor:
+def sum_of_many(match: Match) -> Tensor:
     """AddN as a chain of two-operand additions."""
-    total = node.inputs[0]
-    for tensor in node.inputs[1:]:
-        total = build.add("add", total, tensor)
+    total = match.inputs[0]
+    for tensor in match.inputs[1:]:
+        total = match.add("add", total, tensor)
     return total
 
 
 @rewrite("div")
-def division_by_constant(node: Node, build: Builder) -> Tensor | None:
+def division_by_constant(match: Match) -> Tensor | None:
     """x / c as x * (1 / c)."""
-    value = constant_of(node.inputs[1])
+    value = constant_of(match.inputs[1])
     if value is None or value.dtype.kind != "f" or not np.all(value != 0):
         return None
-    return build.add("mul", node.inputs[0], 1.0 / value, shape=node.output.shape)
+    return match.add("mul", match.inputs[0], 1.0 / value, shape=match.shape)
 
 
 @rewrite("div")
-def division_by_root(node: Node, build: Builder) -> Tensor | None:
+def division_by_root(match: Match) -> Tensor | None:
     """x / sqrt(y) as x * rsqrt(y): LiteRT's int8 SQRT drops what is behind the point."""
-    x, root = node.inputs
+    x, root = match.inputs
     if root.node.op != "sqrt":
         return None
-    inverse = build.add("rsqrt", root.node.inputs[0], shape=root.shape)
-    return inverse if scalar_of(x) == 1.0 else build.add("mul", x, inverse, shape=node.output.shape)
+    inverse = match.add("rsqrt", root.node.inputs[0], shape=root.shape)
+    return inverse if scalar_of(x) == 1.0 else match.add("mul", x, inverse, shape=match.shape)
 
 
 @rewrite("div")
-def division_by_positive(node: Node, build: Builder) -> Tensor | None:
+def division_by_positive(match: Match) -> Tensor | None:
     """x / y as x * rsqrt(y)^2 where y is certainly positive.
 
     LiteRT's int8 DIV answers with the wrong end of the range for some codes (a numerator of code -1 under a denominator
     beyond 127 gives -127), and where the denominator's code is a power of two it is off by one or two.
     """
-    x, y = node.inputs
+    x, y = match.inputs
     if is_fixed(y) or _at_least(y) <= 0:
         return None
-    root = build.add("rsqrt", y)
-    inverse = build.add("mul", root, root)
-    return inverse if scalar_of(x) == 1.0 else build.add("mul", x, inverse, shape=node.output.shape)
+    root = match.add("rsqrt", y)
+    inverse = match.add("mul", root, root)
+    return inverse if scalar_of(x) == 1.0 else match.add("mul", x, inverse, shape=match.shape)
 
 
 def _at_least(tensor: Tensor) -> float:
@@ -218,26 +218,26 @@ def _at_least(tensor: Tensor) -> float:
 
 
 @rewrite("sub")
-def subtraction_of_constant(node: Node, build: Builder) -> Tensor | None:
+def subtraction_of_constant(match: Match) -> Tensor | None:
     """x - c as x + (-c), so that it can become a bias."""
-    x, value = node.inputs[0], constant_of(node.inputs[1])
+    x, value = match.inputs[0], constant_of(match.inputs[1])
     if value is None or value.dtype.kind != "f" or is_fixed(x):
         return None
-    return build.add("add", x, -value, shape=node.output.shape)
+    return match.add("add", x, -value, shape=match.shape)
 
 
 @rewrite("tf:ClipByValue", "minimum", "maximum")
-def clip(node: Node, build: Builder) -> Tensor | None:
+def clip(match: Match) -> Tensor | None:
     """min(max(x, low), high) as relu, relu6, or a saturation to [low, high]."""
-    x, low, high = _clipped(node, build)
+    x, low, high = _clipped(match.node, match)
     if x is None or low is None or high is None:
         return None
     if low == 0 and high == 6:
-        return build.add("relu6", x)
+        return match.add("relu6", x)
     if low == 0 and math.isinf(high):
-        return build.add("relu", x)
+        return match.add("relu", x)
     if low <= 0 <= high and math.isfinite(low) and math.isfinite(high):
-        return build.add("clamp", x, low=low, high=high)
+        return match.add("clamp", x, low=low, high=high)
     return None
 
 
@@ -261,14 +261,14 @@ def _clipped(node: Node, build: Builder) -> tuple[Tensor | None, float | None, f
 
 
 @rewrite()
-def fold_constants(node: Node, build: Builder) -> list[Tensor] | None:
+def fold_constants(match: Match) -> list[Tensor] | None:
     """Compute what does not depend on the input."""
-    if not node.inputs or not all(map(is_fixed, node.inputs)) or node.op.startswith("tf:"):
+    if not match.inputs or not all(map(is_fixed, match.inputs)) or match.op.startswith("tf:"):
         return None
-    for weight in computed(node):
-        weight = Weight(weight.value) if _times_zero(node) else weight
-        build.nodes.append(build.graph.make_fixed(weight, node.name, node.layer))
-    return [folded.output for folded in build.nodes]
+    for weight in computed(match.node):
+        weight = Weight(weight.value) if _times_zero(match.node) else weight
+        match.nodes.append(match.graph.make_fixed(weight, match.node.name, match.node.layer))
+    return [folded.output for folded in match.nodes]
 
 
 def computed(node: Node) -> list[Weight]:
@@ -287,13 +287,13 @@ def _times_zero(node: Node) -> bool:
 
 
 @rewrite("add", "mul", "cast", "reshape", "identity")
-def neutral(node: Node, build: Builder) -> Tensor | None:
+def neutral(match: Match) -> Tensor | None:
     """x + 0, x * 1, casts to the same type, slices and reshapes that change nothing."""
-    x = node.inputs[0]
-    if node.op in ("add", "mul"):
-        fixed = operand(node, fixed=True)
-        if fixed is None or scalar_of(fixed) != (0.0 if node.op == "add" else 1.0):
+    x = match.inputs[0]
+    if match.op in ("add", "mul"):
+        fixed = operand(match.node, fixed=True)
+        if fixed is None or scalar_of(fixed) != (0.0 if match.op == "add" else 1.0):
             return None
-        x = operand(node, fixed=False)
-        return x if x.shape == node.output.shape else None
-    return x if (x.shape, x.dtype) == (node.output.shape, node.output.dtype) else None
+        x = operand(match.node, fixed=False)
+        return x if x.shape == match.shape else None
+    return x if (x.shape, x.dtype) == (match.shape, match.output.dtype) else None

@@ -30,7 +30,15 @@ def scalar_of(tensor: Tensor) -> float | None:
 
 
 def operand(node: Node, fixed: bool) -> Tensor | None:
-    """Of a two-operand node with exactly one fixed operand: that one, or the other."""
+    """One operand of a node that has two, of which exactly one is fixed.
+
+    Args:
+        node: any node.
+        fixed: the constant or variable is wanted; else the activation.
+
+    Returns:
+        The operand; None where the node is no such node.
+    """
     found = [tensor for tensor in node.inputs if is_fixed(tensor)]
     if len(node.inputs) != 2 or len(found) != 1:
         return None
@@ -38,7 +46,15 @@ def operand(node: Node, fixed: bool) -> Tensor | None:
 
 
 def only_reader(graph: Graph, tensor: Tensor) -> Node | None:
-    """The one node that reads `tensor`; None if there are more, or if it is an output."""
+    """The one node that reads a tensor, once.
+
+    Args:
+        graph: with that tensor.
+        tensor: the output of one of its nodes.
+
+    Returns:
+        The node; None where several read it, or one twice, and for an output of the model.
+    """
     if any(tensor is output for output in graph.outputs):
         return None
     readers = [node for node in graph.nodes if tensor in node.inputs for read in node.inputs if read is tensor]
@@ -58,8 +74,18 @@ class Builder:
     def add(
         self, op: str, *inputs: Tensor | float | np.ndarray, shape: Any = None, dtype: str | None = None, **attrs: Any
     ) -> Tensor:
-        """One op; numbers among the inputs become constants. The shape defaults to the broadcast of the inputs, the
-        dtype to that of what is replaced."""
+        """One op.
+
+        Args:
+            op: name of the op.
+            inputs: its operands in order; numbers and arrays among them become constants.
+            shape: of the result, None for the batch size; by default what the inputs broadcast to.
+            dtype: of the result; by default that of what is replaced.
+            attrs: attributes of the op.
+
+        Returns:
+            The op's result.
+        """
         tensors = [self._tensor(value) for value in inputs]
         if shape is None:
             shape = self.shape_of(tensors)
@@ -72,7 +98,18 @@ class Builder:
         return self._placed(node)
 
     def again(self, node: Node, x: Tensor, shape: tuple[int | None, ...], dtype: str, **changed: Any) -> Tensor:
-        """The node's op with its attributes, on another tensor; attributes in `changed` are other ones."""
+        """A node's op on another tensor.
+
+        Args:
+            node: with one operand.
+            x: what the new node reads.
+            shape: of the result, None for the batch size.
+            dtype: of the result, a NumPy name.
+            changed: attributes that differ from the node's.
+
+        Returns:
+            The result.
+        """
         attrs = dict(node.attrs) | changed
         made = self.graph.make(
             node.op, f"{self.origin.name}/{node.op}", [x], shape=shape, dtype=dtype, attrs=attrs, layer=self._layer()
@@ -98,6 +135,15 @@ class Builder:
         return self._placed(self.graph.make_fixed(weight, f"{self.origin.name}/{op}", self._layer()))
 
     def reshape(self, x: Tensor, shape: tuple[int | None, ...]) -> Tensor:
+        """A reshape.
+
+        Args:
+            x: of any shape.
+            shape: with as many values; None for a size that is open, of which there may be one.
+
+        Returns:
+            The values in that shape.
+        """
         node = self.graph.make(
             "reshape",
             f"{self.origin.name}/reshape",
@@ -110,16 +156,71 @@ class Builder:
         return self._placed(node)
 
     def transpose(self, x: Tensor, perm: list[int]) -> Tensor:
+        """A transposition; none where the order is kept.
+
+        Args:
+            x: of any shape.
+            perm: for each axis of the result the axis of `x`.
+
+        Returns:
+            Axis i has the size of axis perm[i] of `x`.
+        """
         if perm == sorted(perm):
             return x
         return self.add("transpose", x, shape=tuple(x.shape[axis] for axis in perm), perm=perm)
 
     def mean(self, x: Tensor, axes: list[int]) -> Tensor:
+        """A mean that keeps its axes.
+
+        Args:
+            x: of any shape.
+            axes: over which the mean is taken, from 0 on.
+
+        Returns:
+            The shape of `x` with 1 for these axes.
+        """
         shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
         return self.add("mean", x, shape=shape, axis=list(axes), keepdims=True)
 
+
+class Match(Builder):
+    """A node at which a rewrite may act, and what it builds there."""
+
+    @property
+    def node(self) -> Node:
+        return self.origin
+
+    @property
+    def op(self) -> str:
+        return self.origin.op
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        return self.origin.inputs
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        return self.origin.attrs
+
+    @property
+    def weights(self) -> dict[str, Weight]:
+        return self.origin.weights
+
+    @property
+    def output(self) -> Tensor:
+        return self.origin.output
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        return self.origin.outputs
+
+    @property
+    def shape(self) -> tuple[int | None, ...] | None:
+        """Of the node's output."""
+        return self.origin.output.shape
+
     def fuse_into(self, node: Node) -> Tensor:
-        """The output of the node before, whose weights hold the origin's arithmetic already."""
+        """The output of the node before, whose weights hold this one's arithmetic already."""
         if self.origin.layer and self.origin.layer != node.layer:
             node.fused_layers.append(self.origin.layer)
         return node.output

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
 from qat.quantization.ir.interpret import run
-from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed, scalar_of
+from qat.quantization.rewrites.builder import Builder, Match, constant_of, is_fixed, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
 COMPARISONS = ("greater", "greater_equal", "less", "less_equal")
@@ -24,12 +24,12 @@ WANTED = 32.0
 
 
 @rewrite("select")
-def chosen_extremes(node: Node, build: Builder) -> Tensor | None:
+def chosen_extremes(match: Match) -> Tensor | None:
     """where(x > y, x, y) is a maximum, where(x > c, c, x) a minimum: of these only the result has to be in range."""
-    question, *chosen = node.inputs
-    if question.node.op not in COMPARISONS or question.shape != node.output.shape:
+    question, *chosen = match.inputs
+    if question.node.op not in COMPARISONS or question.shape != match.shape:
         return None
-    if build.shape_of(chosen) != build.shape_of([node.output]):
+    if match.shape_of(chosen) != match.shape_of([match.output]):
         return None
     larger_first = question.node.op in ("greater", "greater_equal")
     for compared, op in (
@@ -37,7 +37,7 @@ def chosen_extremes(node: Node, build: Builder) -> Tensor | None:
         (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
     ):
         if all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
-            return build.add(op, *chosen, shape=node.output.shape)
+            return match.add(op, *chosen, shape=match.shape)
     return None
 
 
@@ -46,7 +46,12 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def scale_comparisons(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
-    """a > b as k a > k b, with a power of two for k, where the operands' span on `batches` asks for it."""
+    """a > b as k a > k b, with a power of two for k, where the operands' span asks for it.
+
+    Args:
+        graph: canonical, its ranges not placed; changed in place.
+        batches: calibration data, per batch an array [n, ...] for each input of the model.
+    """
     compared = [node for node in graph.nodes_of(*COMPARISONS) if _is_between_numbers(node)]
     if not compared:
         return

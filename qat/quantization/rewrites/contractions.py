@@ -8,23 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.rewrites.builder import Builder, is_fixed
+from qat.quantization.rewrites.builder import Builder, Match, is_fixed
 from qat.quantization.rewrites.driver import rewrite
 
 
 @rewrite("einsum_dense")
-def einsum_dense(node: Node, build: Builder) -> Tensor:
+def einsum_dense(match: Match) -> Tensor:
     """A contraction of trailing axes with a kernel is a dense layer between two reshapes."""
-    x, count = node.inputs[0], node.attrs["contracted"]
-    kernel = node.weights["kernel"]
+    x, count = match.inputs[0], match.attrs["contracted"]
+    kernel = match.weights["kernel"]
     inner = int(np.prod(kernel.value.shape[:count]))
-    flat = build.reshape(x, (*x.shape[: x.rank - count], inner)) if count > 1 else x
+    flat = match.reshape(x, (*x.shape[: x.rank - count], inner)) if count > 1 else x
     units = int(np.prod(kernel.value.shape[count:]))
-    y = build.add("dense", flat, shape=(*flat.shape[:-1], units))
+    y = match.add("dense", flat, shape=(*flat.shape[:-1], units))
     y.node.weights["kernel"] = kernel.reshape(inner, units)
-    if "bias" in node.weights:
-        y.node.weights["bias"] = node.weights["bias"].broadcast(*kernel.value.shape[count:]).reshape(units)
-    return build.reshape(y, node.output.shape)
+    if "bias" in match.weights:
+        y.node.weights["bias"] = match.weights["bias"].broadcast(*kernel.value.shape[count:]).reshape(units)
+    return match.reshape(y, match.shape)
 
 
 @dataclass(frozen=True)
@@ -61,21 +61,21 @@ class _Labels:
 
 
 @rewrite("tf:Einsum")
-def einsum(node: Node, build: Builder) -> Tensor | None:
+def einsum(match: Match) -> Tensor | None:
     """An Einsum of one or two. What it does to one operand alone, a diagonal or a sum, is done first."""
-    left, _, out = _spelled_out(node).partition("->")
+    left, _, out = _spelled_out(match.node).partition("->")
     operands = left.split(",")
-    if "." in left or len(set(out)) != len(out) or len(operands) > 2 or all(map(is_fixed, node.inputs)):
+    if "." in left or len(set(out)) != len(out) or len(operands) > 2 or all(map(is_fixed, match.inputs)):
         return None
-    tensors, operands = _alone(build, node.inputs, operands, out)
+    tensors, operands = _alone(match, match.inputs, operands, out)
     if len(operands) == 1:
-        return build.transpose(tensors[0], [operands[0].index(each) for each in out])
+        return match.transpose(tensors[0], [operands[0].index(each) for each in out])
     labels = _labels(tensors, operands, out)
     first, second = map(is_fixed, tensors)
     if (first or second) and not labels.batch and labels.summed:
         x, kernel = tensors if second else tensors[::-1]
-        return _by_dense(build, x, kernel, labels if second else _Labels(labels.b, labels.a, labels.out, labels.size))
-    return _by_product(build, *tensors, labels)
+        return _by_dense(match, x, kernel, labels if second else _Labels(labels.b, labels.a, labels.out, labels.size))
+    return _by_product(match, *tensors, labels)
 
 
 def _spelled_out(node: Node) -> str:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.rewrites.builder import Builder
+from qat.quantization.rewrites.builder import Builder, Match
 from qat.quantization.rewrites.driver import rewrite
 
 
 @rewrite("batch_to_space")
-def dilated_convolution(node: Node, build: Builder) -> Tensor | None:
+def dilated_convolution(match: Match) -> Tensor | None:
     """One convolution with dilations, and with SAME padding where that is what was padded."""
-    convolution = _skip_reshape(node.inputs[0]).node
+    convolution = _skip_reshape(match.inputs[0]).node
     if convolution.op not in ("conv2d", "depthwise_conv2d") or convolution.attrs["padding"] != "VALID":
         return None
     outer = _skip_reshape(convolution.inputs[0]).node
-    if outer.op != "space_to_batch" or outer.attrs["block"] != node.attrs["block"]:
+    if outer.op != "space_to_batch" or outer.attrs["block"] != match.attrs["block"]:
         return None
-    return _merge(build, node, convolution, outer)
+    return _merge(match, match.node, convolution, outer)
 
 
 def _skip_reshape(tensor: Tensor) -> Tensor:

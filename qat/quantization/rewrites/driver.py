@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import Builder, is_fixed
+from qat.quantization.rewrites.builder import Match, is_fixed
 
 Pass = Callable[[Graph], bool]  # changes the graph; whether it did
 Replacement = Tensor | list[Tensor] | None
@@ -22,11 +22,11 @@ class Rewrite:
 
     Attributes:
         ops: the root ops; none stands for all.
-        replacement: (node, build) -> the tensors that stand in for the outputs of the node, made by `build` or not;
-            `node.output` where the node was changed in place; None where it does not match.
+        replacement: of a `Match` the tensors that stand in for the outputs of its node, made by it or there already;
+            `match.output` where the node was changed in place; None where it does not match.
     """
 
-    def __init__(self, ops: Sequence[str], replacement: Callable[[Node, Builder], Replacement]) -> None:
+    def __init__(self, ops: Sequence[str], replacement: Callable[[Match], Replacement]) -> None:
         self.ops, self.replacement = ops, replacement
         update_wrapper(self, replacement)
 
@@ -36,20 +36,20 @@ class Rewrite:
         for node in list(graph.nodes):
             if (self.ops and node.op not in self.ops) or (present is not None and id(node) not in present):
                 continue
-            build, op = Builder(graph, node), node.op
-            replacement = self.replacement(node, build)
+            match, op = Match(graph, node), node.op
+            replacement = self.replacement(match)
             if replacement is not None:
                 outputs = [replacement] if isinstance(replacement, Tensor) else replacement
-                graph.record(self.__name__, node, op, _ops_of(build.nodes) or [outputs[0].node.op])
+                graph.record(self.__name__, node, op, _ops_of(match.nodes) or [outputs[0].node.op])
                 if outputs != node.outputs:
-                    graph.substitute(node, build.nodes, outputs)
+                    graph.substitute(node, match.nodes, outputs)
                 present = set(map(id, graph.nodes))
         if present is not None:
             graph.prune()
         return present is not None
 
 
-def rewrite(*ops: str) -> Callable[[Callable[[Node, Builder], Replacement]], Rewrite]:
+def rewrite(*ops: str) -> Callable[[Callable[[Match], Replacement]], Rewrite]:
     """Decorator: the function is a `Rewrite` at nodes with one of these ops."""
     return lambda replacement: Rewrite(ops, replacement)
 

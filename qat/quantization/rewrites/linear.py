@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import LINEAR, Builder, constant_of, is_fixed, only_reader, operand
+from qat.quantization.rewrites.builder import LINEAR, Builder, Match, constant_of, is_fixed, only_reader, operand
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.normalizations import depthwise_affine
 
@@ -27,21 +27,21 @@ def _is_channel_vector(tensor: Tensor, channels: int | None) -> bool:
 
 
 @rewrite(*CHANNELWISE, "add", "mul")
-def channelwise_before_reshape(node: Node, build: Builder) -> Tensor | None:
+def channelwise_before_reshape(match: Match) -> Tensor | None:
     """BatchNormalization, bias and ReLU change places with a reshape that keeps channels (Conv1D, Dense on 3 axes)."""
-    fixed = operand(node, fixed=True) if node.op in ("add", "mul") else None
-    if node.op not in CHANNELWISE and fixed is None:
+    fixed = operand(match.node, fixed=True) if match.op in ("add", "mul") else None
+    if match.op not in CHANNELWISE and fixed is None:
         return None
-    x = node.inputs[0] if fixed is None else operand(node, fixed=False)
+    x = match.inputs[0] if fixed is None else operand(match.node, fixed=False)
     reshape = x.node
-    if not _keeps_channels(reshape) or only_reader(build.graph, x) is not node:
+    if not _keeps_channels(reshape) or only_reader(match.graph, x) is not match.node:
         return None
     if fixed is not None and not _is_channel_vector(fixed, x.shape[-1]):
         return None
-    if reshape.inputs[0].node.op in ("input", "const") or node.output.shape != x.shape:
+    if reshape.inputs[0].node.op in ("input", "const") or match.shape != x.shape:
         return None
-    _swap(build.graph, node, reshape, x)
-    return node.output
+    _swap(match.graph, match.node, reshape, x)
+    return match.output
 
 
 def _swap(graph: Graph, node: Node, reshape: Node, x: Tensor) -> None:
@@ -63,30 +63,30 @@ def _uses(graph: Graph) -> Counter:
     return keys
 
 
-def _linear_before(node: Node, graph: Graph) -> tuple[Node, Tensor] | None:
-    """The linear op and the fixed vector, one number per channel, that a node joins, where it alone reads the op and no
-    BatchNormalization stands between."""
-    fixed = operand(node, fixed=True)
-    x = operand(node, fixed=False) if fixed is not None else None
-    if x is None or x.node.op not in LINEAR or "mean" in x.node.weights or only_reader(graph, x) is not node:
-        return None
-    whole = _is_channel_vector(fixed, x.shape[-1]) and node.output.shape == x.shape
-    return (x.node, fixed) if whole else None
+def _linear_before(match: Match) -> tuple[Node | None, Weight | None]:
+    """The linear op and the fixed vector, one number per channel, that the node joins, where it alone reads the op and
+    no BatchNormalization stands between."""
+    fixed = operand(match.node, fixed=True)
+    x = operand(match.node, fixed=False) if fixed is not None else None
+    if x is None or x.node.op not in LINEAR or "mean" in x.node.weights:
+        return None, None
+    whole = _is_channel_vector(fixed, x.shape[-1]) and match.shape == x.shape
+    alone = only_reader(match.graph, x) is match.node
+    return (x.node, fixed.node.weights["value"]) if whole and alone else (None, None)
 
 
 @rewrite("add")
-def bias(node: Node, build: Builder) -> Tensor | None:
+def bias(match: Match) -> Tensor | None:
     """A vector added to a linear op's channels is its bias; behind a layer that is called twice, a variable is."""
-    match = _linear_before(node, build.graph)
-    if match is None:
+    linear, weight = _linear_before(match)
+    if linear is None or weight is None:
         return None
-    linear, weight = match[0], match[1].node.weights["value"]
     is_first = weight.key is not None and "bias" not in linear.weights
-    if not is_first and _uses(build.graph)[linear.weights["kernel"].key] > 1:
+    if not is_first and _uses(match.graph)[linear.weights["kernel"].key] > 1:
         return None
     added, old = _along_channels(weight, linear.output.shape[-1]), linear.weights.get("bias")
     linear.weights["bias"] = added if old is None else old.add(added)
-    return build.fuse_into(linear)
+    return match.fuse_into(linear)
 
 
 def _along_channels(weight: Weight, channels: int) -> Weight:
@@ -95,7 +95,7 @@ def _along_channels(weight: Weight, channels: int) -> Weight:
 
 
 @rewrite("mul")
-def factor(node: Node, build: Builder) -> Tensor | None:
+def factor(match: Match) -> Tensor | None:
     """What a linear op's result is multiplied by, one number per channel or one for all, goes into its kernel:
     LayerScale (Touvron et al. 2021), scaled residuals.
 
@@ -103,52 +103,53 @@ def factor(node: Node, build: Builder) -> Tensor | None:
     nothing moves. What layers or factors share stays as it is. What is added behind it stays, too: next to a small
     factor it would be beyond 32 bits on the bias' grid.
     """
-    match = _linear_before(node, build.graph)
-    if match is None:
+    linear, weight = _linear_before(match)
+    if linear is None or weight is None:
         return None
-    linear, weight = match[0], match[1].node.weights["value"]
-    uses, channels = _uses(build.graph), linear.output.shape[-1]
+    uses, channels = _uses(match.graph), linear.output.shape[-1]
     if max(uses[linear.weights["kernel"].key], uses[weight.key]) > 1:
         return None
     linear.weights["gamma"] = _along_channels(weight, channels)
     linear.weights |= {"mean": Weight.constant(np.zeros(channels)), "variance": Weight.constant(np.ones(channels))}
     linear.attrs["norm"] = {"epsilon": 0.0, "momentum": 1.0, "acts": False, "fused": False}
-    return build.fuse_into(linear)
+    return match.fuse_into(linear)
 
 
 @rewrite("add")
-def bias_of_sum(node: Node, build: Builder) -> Tensor | None:
+def bias_of_sum(match: Match) -> Tensor | None:
     """A vector added to the sum of two linear ops (a recurrent cell) goes to the first: one rounding less."""
-    graph, fixed = build.graph, operand(node, fixed=True)
-    total = operand(node, fixed=False).node if fixed is not None else None
-    if total is None or total.op != "add" or only_reader(graph, total.output) is not node:
+    graph, fixed = match.graph, operand(match.node, fixed=True)
+    total = operand(match.node, fixed=False).node if fixed is not None else None
+    if total is None or total.op != "add" or only_reader(graph, total.output) is not match.node:
         return None
     if any(map(is_fixed, total.inputs)):  # two vectors one after the other, which `bias` takes
         return None
-    if not _is_channel_vector(fixed, total.output.shape[-1]) or node.output.shape != total.output.shape:
+    if not _is_channel_vector(fixed, total.output.shape[-1]) or match.shape != total.output.shape:
         return None
     for at, tensor in enumerate(total.inputs):
         if tensor.node.op in LINEAR and only_reader(graph, tensor) is total:
-            moved = graph.make("add", f"{node.name}/bias", [tensor, fixed], shape=tensor.shape, layer=tensor.node.layer)
-            moved.time_step_key = node.time_step_key
+            moved = graph.make(
+                "add", f"{match.node.name}/bias", [tensor, fixed], shape=tensor.shape, layer=tensor.node.layer
+            )
+            moved.time_step_key = match.node.time_step_key
             graph.nodes.remove(total)
             total.inputs[at] = moved.output
-            build.nodes = [moved, total]
+            match.nodes = [moved, total]
             return total.output
     return None
 
 
 @rewrite("input")
-def input_affine(node: Node, build: Builder) -> Tensor | None:
+def input_affine(match: Match) -> Tensor | None:
     """Constant arithmetic on the model's input (Rescaling, Normalization): one depthwise affine, or nothing.
 
     A factor alone moves into the kernels of the linear ops that follow, so that the file's input scale carries it.
     """
-    chain = _affine_chain(build.graph, node) if node.output.dtype == "float32" and node.output.rank == 4 else []
+    chain = _affine_chain(match.graph, match.node) if match.output.dtype == "float32" and match.output.rank == 4 else []
     if not chain:
         return None
-    _lower_affine(build.graph, node, chain)
-    return node.output
+    _lower_affine(match.graph, match.node, chain)
+    return match.output
 
 
 def _affine_chain(graph: Graph, entry: Node) -> list[Node]:
@@ -188,34 +189,34 @@ def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
 
 
 @rewrite("dense")
-def dense_on_two_axes(node: Node, build: Builder) -> Tensor | None:
+def dense_on_two_axes(match: Match) -> Tensor | None:
     """A dense layer on more axes works on rows: reshape, dense, reshape back."""
-    x, units = node.inputs[0], node.output.shape[-1]
+    x, units = match.inputs[0], match.shape[-1]
     if x.rank == 2:
         return None
-    y = build.add("dense", build.reshape(x, (None, x.shape[-1])), shape=(None, units))
-    y.node.weights, y.node.name = node.weights, node.name
-    return build.reshape(y, node.output.shape)
+    y = match.add("dense", match.reshape(x, (None, x.shape[-1])), shape=(None, units))
+    y.node.weights, y.node.name = match.weights, match.node.name
+    return match.reshape(y, match.shape)
 
 
 @rewrite("add", "sub", "mul")
-def elementwise_before_reshapes(node: Node, build: Builder) -> Tensor | None:
+def elementwise_before_reshapes(match: Match) -> Tensor | None:
     """reshape(a) + reshape(b) is reshape(a + b), as the converter has it: the scale stands behind the sum."""
-    first, second = (tensor.node for tensor in node.inputs)
+    first, second = (tensor.node for tensor in match.inputs)
     if first is second or first.op != "reshape" or second.op != "reshape":
         return None
     a, b = first.inputs[0], second.inputs[0]
-    whole = first.output.shape == second.output.shape == node.output.shape and a.shape == b.shape
-    if not whole or any(only_reader(build.graph, tensor) is not node for tensor in node.inputs):
+    whole = first.output.shape == second.output.shape == match.shape and a.shape == b.shape
+    if not whole or any(only_reader(match.graph, tensor) is not match.node for tensor in match.inputs):
         return None
-    return build.reshape(build.add(node.op, a, b, shape=a.shape), node.output.shape)
+    return match.reshape(match.add(match.op, a, b, shape=a.shape), match.shape)
 
 
 @rewrite("reshape")
-def merge_reshapes(node: Node, build: Builder) -> Tensor | None:
+def merge_reshapes(match: Match) -> Tensor | None:
     """A reshape of a reshape is one reshape."""
-    source = node.inputs[0].node
-    if source.op != "reshape" or node.attrs["shape"].count(-1) > 1:
+    source = match.inputs[0].node
+    if source.op != "reshape" or match.attrs["shape"].count(-1) > 1:
         return None
-    node.inputs = list(source.inputs)
-    return node.output
+    match.node.inputs = list(source.inputs)
+    return match.output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed, operand, scalar_of
+from qat.quantization.rewrites.builder import Builder, Match, constant_of, is_fixed, operand, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
 MASKED_BELOW = -1e4
@@ -15,11 +15,11 @@ ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
 
 
 @rewrite("cast")
-def casts_through_moves(node: Node, build: Builder) -> Tensor | None:
+def casts_through_moves(match: Match) -> Tensor | None:
     """real(move(integer(condition))) is real(move(condition))."""
-    if node.inputs[0].dtype == "bool" or node.output.dtype not in ("float32", "int32", "int64"):
+    if match.inputs[0].dtype == "bool" or match.output.dtype not in ("float32", "int32", "int64"):
         return None
-    path, tensor = [], node.inputs[0]
+    path, tensor = [], match.inputs[0]
     while tensor.node.op in MOVES:
         path.append(tensor.node)
         tensor = tensor.node.inputs[0]
@@ -27,8 +27,8 @@ def casts_through_moves(node: Node, build: Builder) -> Tensor | None:
         return None
     y = tensor.node.inputs[0]
     for move in reversed(path):
-        y = build.again(move, y, move.output.shape, "bool")
-    return build.again(node, y, node.output.shape, node.output.dtype)
+        y = match.again(move, y, move.output.shape, "bool")
+    return match.again(match.node, y, match.shape, match.output.dtype)
 
 
 def _select_of_numbers(tensor: Tensor | None) -> Node | None:
@@ -40,34 +40,34 @@ def _select_of_numbers(tensor: Tensor | None) -> Node | None:
 
 
 @rewrite(*MOVES)
-def move_of_selection(node: Node, build: Builder) -> Tensor | None:
+def move_of_selection(match: Match) -> Tensor | None:
     """move(select(m, a, b)) with numbers a, b is select(move(m), a, b)."""
-    chosen = _select_of_numbers(node.inputs[0])
+    chosen = _select_of_numbers(match.inputs[0])
     if chosen is None or chosen.inputs[0].shape != chosen.output.shape:
         return None
-    moved = build.again(node, chosen.inputs[0], node.output.shape, "bool")
-    return build.add("select", moved, *map(scalar_of, chosen.inputs[1:]), shape=node.output.shape)
+    moved = match.again(match.node, chosen.inputs[0], match.shape, "bool")
+    return match.add("select", moved, *map(scalar_of, chosen.inputs[1:]), shape=match.shape)
 
 
 @rewrite(*ARITHMETIC)
-def through_selection(node: Node, build: Builder) -> Tensor | None:
+def through_selection(match: Match) -> Tensor | None:
     """f(select(m, a, b)) with numbers a, b and arithmetic f with another number is select(m, f(a), f(b))."""
-    fixed, chosen = operand(node, fixed=True), _select_of_numbers(operand(node, fixed=False))
+    fixed, chosen = operand(match.node, fixed=True), _select_of_numbers(operand(match.node, fixed=False))
     if chosen is None or scalar_of(fixed) is None or fixed.shape not in ((), (1,)):
         return None
     pairs = [[scalar_of(fixed), scalar_of(tensor)] for tensor in chosen.inputs[1:]]
-    values = [float(ARITHMETIC[node.op](*(pair if node.inputs[0] is fixed else pair[::-1]))) for pair in pairs]
-    return build.add("select", chosen.inputs[0], *values, shape=node.output.shape)
+    values = [float(ARITHMETIC[match.op](*(pair if match.inputs[0] is fixed else pair[::-1]))) for pair in pairs]
+    return match.add("select", chosen.inputs[0], *values, shape=match.shape)
 
 
 @rewrite("add", "sub")
-def additive_mask(node: Node, build: Builder) -> Tensor | None:
+def additive_mask(match: Match) -> Tensor | None:
     """x + (0 or -1e9) keeps x or hides it; the hidden ones take no part in the range (see `placement`)."""
-    sign = -1.0 if node.op == "sub" else 1.0
-    for x, mask in (node.inputs, node.inputs[::-1])[: 1 if node.op == "sub" else 2]:
-        kept = _kept(build, mask, sign) if not is_fixed(x) else None
+    sign = -1.0 if match.op == "sub" else 1.0
+    for x, mask in (match.inputs, match.inputs[::-1])[: 1 if match.op == "sub" else 2]:
+        kept = _kept(match, mask, sign) if not is_fixed(x) else None
         if kept is not None:
-            return build.add("masked", kept, x, shape=node.output.shape)
+            return match.add("masked", kept, x, shape=match.shape)
     return None
 
 

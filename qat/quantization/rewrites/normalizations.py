@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import LINEAR, Builder, only_reader, operand, scalar_of
+from qat.quantization.rewrites.builder import LINEAR, Builder, Match, only_reader, operand, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
 NORM = ("epsilon", "momentum", "acts", "fused")
@@ -26,29 +26,29 @@ def _scaled(build: Builder, x: Tensor, node: Node, shape: tuple[int, ...]) -> Te
 
 
 @rewrite("layer_norm")
-def layer_norm(node: Node, build: Builder) -> Tensor:
+def layer_norm(match: Match) -> Tensor:
     """(x - mean) * rsqrt(var + eps) * gamma + beta, step by step (Ba et al. 2016)."""
-    x = _normalized(build, node.inputs[0], node.attrs["axes"], node.attrs["epsilon"])
-    return _scaled(build, x, node, tuple(x.shape[axis] for axis in node.attrs["axes"]))
+    x = _normalized(match, match.inputs[0], match.attrs["axes"], match.attrs["epsilon"])
+    return _scaled(match, x, match.node, tuple(x.shape[axis] for axis in match.attrs["axes"]))
 
 
 @rewrite("group_norm")
-def group_norm(node: Node, build: Builder) -> Tensor:
+def group_norm(match: Match) -> Tensor:
     """As layer_norm, over the positions and the channels of a group (Wu & He 2018)."""
-    x, groups = node.inputs[0], node.attrs["groups"]
+    x, groups = match.inputs[0], match.attrs["groups"]
     channels, positions = x.shape[-1], int(np.prod(x.shape[1:-1]))
-    split = build.reshape(x, (None, positions, groups, channels // groups))
-    normal = _normalized(build, split, [1, 3], node.attrs["epsilon"])
-    return _scaled(build, build.reshape(normal, x.shape), node, (channels,))
+    split = match.reshape(x, (None, positions, groups, channels // groups))
+    normal = _normalized(match, split, [1, 3], match.attrs["epsilon"])
+    return _scaled(match, match.reshape(normal, x.shape), match.node, (channels,))
 
 
 @rewrite("mul")
-def l2_normalize(node: Node, build: Builder) -> Tensor | None:
+def l2_normalize(match: Match) -> Tensor | None:
     """x * rsqrt(max(sum(x^2), epsilon)) over the last axis has a kernel of its own."""
-    for x, root in (node.inputs, node.inputs[::-1]):
+    for x, root in (match.inputs, match.inputs[::-1]):
         epsilon = _epsilon_of_norm(x, root)
         if epsilon is not None:
-            return build.add("l2_normalize", x, shape=x.shape, epsilon=epsilon)
+            return match.add("l2_normalize", x, shape=x.shape, epsilon=epsilon)
     return None
 
 
@@ -65,23 +65,23 @@ def _epsilon_of_norm(x: Tensor, root: Tensor) -> float | None:
 
 
 @rewrite("batch_norm")
-def attach_batch_norm(node: Node, build: Builder) -> Tensor | None:
+def attach_batch_norm(match: Match) -> Tensor | None:
     """BatchNormalization right after a linear op becomes part of it: its scale folds into the kernel, per channel."""
-    linear = node.inputs[0].node
-    if linear.op not in LINEAR or "mean" in linear.weights or only_reader(build.graph, linear.output) is not node:
+    linear = match.inputs[0].node
+    if linear.op not in LINEAR or "mean" in linear.weights or only_reader(match.graph, linear.output) is not match.node:
         return None
-    _take_statistics(linear, node)
-    return build.fuse_into(linear)
+    _take_statistics(linear, match.node)
+    return match.fuse_into(linear)
 
 
 @rewrite("batch_norm")
-def stand_alone_batch_norm(node: Node, build: Builder) -> Tensor:
+def stand_alone_batch_norm(match: Match) -> Tensor:
     """BatchNormalization after anything else is carried by a 1x1 depthwise convolution with a kernel of ones."""
-    x = node.inputs[0]
-    flat = x if x.rank == 4 else build.reshape(x, _four_axes(x.shape))
-    identity = depthwise_affine(build, flat, np.ones(x.shape[-1], np.float32))
-    _take_statistics(identity, node)
-    return identity.output if x.rank == 4 else build.reshape(identity.output, x.shape)
+    x = match.inputs[0]
+    flat = x if x.rank == 4 else match.reshape(x, _four_axes(x.shape))
+    identity = depthwise_affine(match, flat, np.ones(x.shape[-1], np.float32))
+    _take_statistics(identity, match.node)
+    return identity.output if x.rank == 4 else match.reshape(identity.output, x.shape)
 
 
 def _take_statistics(linear: Node, norm: Node) -> None:
@@ -94,7 +94,17 @@ def _four_axes(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
 
 
 def depthwise_affine(build: Builder, x: Tensor, scale: np.ndarray, offset: np.ndarray | None = None) -> Node:
-    """scale * x + offset, one number a channel, as a 1x1 depthwise convolution."""
+    """scale * x + offset as a 1x1 depthwise convolution.
+
+    Args:
+        build: where the node is added.
+        x: [N, height, width, channels].
+        scale: [channels].
+        offset: [channels]; None for zeros.
+
+    Returns:
+        The convolution, whose output has the shape of `x`.
+    """
     attrs = {"strides": [1, 1], "dilations": [1, 1], "padding": "VALID"}
     output = build.add("depthwise_conv2d", x, shape=x.shape, **attrs)
     output.node.weights["kernel"] = Weight.constant(np.reshape(scale, (1, 1, -1, 1)))

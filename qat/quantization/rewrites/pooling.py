@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Builder, only_reader
+from qat.quantization.rewrites.builder import Match, only_reader
 from qat.quantization.rewrites.driver import rewrite
 
 RELUS = {"relu", "relu6"}
@@ -30,37 +30,37 @@ def _padded(node: Node) -> bool:
 
 
 @rewrite("avg_pool")
-def average_of_everything(node: Node, build: Builder) -> Tensor | None:
+def average_of_everything(match: Match) -> Tensor | None:
     """A window as large as the image is a mean."""
-    x, window = node.inputs[0], list(node.attrs["ksize"])
-    whole = list(x.shape[1:3]) == window and list(node.output.shape[1:3]) == [1, 1]
-    return build.mean(x, [1, 2]) if whole else None
+    x, window = match.inputs[0], list(match.attrs["ksize"])
+    whole = list(x.shape[1:3]) == window and list(match.shape[1:3]) == [1, 1]
+    return match.mean(x, [1, 2]) if whole else None
 
 
 @rewrite("avg_pool")
-def average_by_depthwise(node: Node, build: Builder) -> Tensor | None:
+def average_by_depthwise(match: Match) -> Tensor | None:
     """Windows without padding: a depthwise convolution whose kernel is the same everywhere."""
-    window, strides = node.attrs["ksize"], node.attrs["strides"]
-    if _padded(node) or np.prod(window) > LARGEST_WINDOW or strides[0] != strides[1]:
+    window, strides = match.attrs["ksize"], match.attrs["strides"]
+    if _padded(match.node) or np.prod(window) > LARGEST_WINDOW or strides[0] != strides[1]:
         return None
     attrs = {"strides": strides, "dilations": [1, 1], "padding": "VALID"}
-    y = build.add("depthwise_conv2d", node.inputs[0], shape=node.output.shape, **attrs)
-    kernel = np.full((*window, node.output.shape[-1], 1), 1.0 / np.prod(window))
+    y = match.add("depthwise_conv2d", match.inputs[0], shape=match.shape, **attrs)
+    kernel = np.full((*window, match.shape[-1], 1), 1.0 / np.prod(window))
     y.node.weights["kernel"] = Weight.constant(kernel)
     return y
 
 
 @rewrite("max_pool")
-def activation_before_max_pool(node: Node, build: Builder) -> Tensor | None:
+def activation_before_max_pool(match: Match) -> Tensor | None:
     """The largest of what a ReLU makes is what it makes of the largest."""
-    graph, x = build.graph, node.inputs[0]
-    activation = only_reader(graph, node.output)
+    graph, x = match.graph, match.inputs[0]
+    activation = only_reader(graph, match.output)
     while activation is not None and activation.op == "reshape":  # of one-dimensional pooling
         activation = only_reader(graph, activation.output)
     if activation is None or activation.op not in RELUS:
         return None
     graph.replace(activation.output, activation.inputs[0])
-    activation.inputs, activation.output.shape, node.inputs = [x], x.shape, [activation.output]
+    activation.inputs, activation.output.shape, match.node.inputs = [x], x.shape, [activation.output]
     graph.nodes.remove(activation)
-    graph.insert_before(node, activation)
-    return node.output
+    graph.insert_before(match.node, activation)
+    return match.output

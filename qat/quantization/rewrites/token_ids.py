@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import Builder, constant_of
+from qat.quantization.rewrites.builder import Match, constant_of
 from qat.quantization.rewrites.driver import rewrite
 
 IDS = "int32"  # what the file takes in place of float ids
@@ -18,18 +18,18 @@ COMPARISONS = ("equal", "not_equal", "greater", "greater_equal", "less", "less_e
 
 
 @rewrite("input", "cast")
-def integer_inputs(node: Node, build: Builder) -> Tensor | None:
+def integer_inputs(match: Match) -> Tensor | None:
     """A float input that is only ever cast to integers is an integer input; integers cast to float and back stay."""
-    source = node.inputs[0] if node.op == "cast" else None
-    if node.output.dtype != "float32" or (source is not None and not source.dtype.startswith(("int", "uint"))):
+    source = match.inputs[0] if match.op == "cast" else None
+    if match.output.dtype != "float32" or (source is not None and not source.dtype.startswith(("int", "uint"))):
         return None
-    readers, dtype = _readers_of_ids(build.graph, node.output), IDS if source is None else source.dtype
+    readers, dtype = _readers_of_ids(match.graph, match.output), IDS if source is None else source.dtype
     if not readers:
-        return node.output if source is not None and _back_at_once(build.graph, node, source) else None
-    _carry(build.graph, readers, dtype)
+        return match.output if source is not None and _back_at_once(match.graph, match.node, source) else None
+    _carry(match.graph, readers, dtype)
     if source is None:
-        node.output.dtype = dtype
-    return source or node.output
+        match.output.dtype = dtype
+    return source or match.output
 
 
 def _back_at_once(graph: Graph, node: Node, source: Tensor) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Builder
+from qat.quantization.rewrites.builder import Builder, Match
 from qat.quantization.rewrites.driver import rewrite
 
 LARGEST_PATCH = 4096  # numbers in a patch: its kernel holds the square of that
@@ -14,18 +14,18 @@ ROOTS = {0.5: ("rsqrt",), 0.75: ("rsqrt", "sqrt"), 1.0: ("rsqrt", "rsqrt")}  # b
 
 
 @rewrite("extract_patches")
-def patches(node: Node, build: Builder) -> Tensor | None:
+def patches(match: Match) -> Tensor | None:
     """Patches side by side, as a vision transformer takes them, are a move of blocks into channels; any others are a
     convolution whose kernel picks one number each."""
-    size, strides, x = node.attrs["ksize"], node.attrs["strides"], node.inputs[0]
-    side_by_side = size == strides and node.attrs["rates"] == [1, 1] and size[0] == size[1]
+    size, strides, x = match.attrs["ksize"], match.attrs["strides"], match.inputs[0]
+    side_by_side = size == strides and match.attrs["rates"] == [1, 1] and size[0] == size[1]
     if side_by_side and not any(places % size[0] for places in x.shape[1:3]):
-        return build.add("space_to_depth", x, shape=node.output.shape, block_size=size[0])
+        return match.add("space_to_depth", x, shape=match.shape, block_size=size[0])
     length = size[0] * size[1] * x.shape[-1]
     if length > LARGEST_PATCH:
-        return _refuse(node, f"patches of more than {LARGEST_PATCH} numbers")
-    attrs = {"strides": strides, "dilations": node.attrs["rates"], "padding": node.attrs["padding"]}
-    y = build.add("conv2d", x, shape=node.output.shape, **attrs)
+        return _refuse(match.node, f"patches of more than {LARGEST_PATCH} numbers")
+    attrs = {"strides": strides, "dilations": match.attrs["rates"], "padding": match.attrs["padding"]}
+    y = match.add("conv2d", x, shape=match.shape, **attrs)
     y.node.weights["kernel"] = Weight.constant(np.eye(length, dtype=np.float32).reshape(*size, x.shape[-1], length))
     return y
 
@@ -36,49 +36,49 @@ def _refuse(node: Node, why: str) -> None:
 
 
 @rewrite("local_response")
-def local_response(node: Node, build: Builder) -> Tensor | None:
+def local_response(match: Match) -> Tensor | None:
     """x * (bias + alpha * sum of squares of the neighbouring channels)^-beta, for the usual beta (Krizhevsky et al.
     2012): the sum is a 1x1 convolution, the power a product of roots."""
-    factors = ROOTS.get(round(node.attrs["beta"], 6))
+    factors = ROOTS.get(round(match.attrs["beta"], 6))
     if factors is None:
-        return _refuse(node, f"with beta={node.attrs['beta']:g}")
-    x = node.inputs[0]
+        return _refuse(match.node, f"with beta={match.attrs['beta']:g}")
+    x = match.inputs[0]
     attrs = {"strides": [1, 1], "dilations": [1, 1], "padding": "VALID"}
-    total = build.add("conv2d", build.add("mul", x, x), shape=x.shape, **attrs)
-    channels, radius = x.shape[-1], node.attrs["radius"]
+    total = match.add("conv2d", match.add("mul", x, x), shape=x.shape, **attrs)
+    channels, radius = x.shape[-1], match.attrs["radius"]
     band = np.abs(np.subtract.outer(np.arange(channels), np.arange(channels))) <= radius
-    total.node.weights["kernel"] = Weight.constant(band[None, None] * node.attrs["alpha"])
-    total.node.weights["bias"] = Weight.constant(np.full(channels, node.attrs["bias"]))
-    root = build.add("rsqrt", total)
-    y = build.add("mul", x, root)
+    total.node.weights["kernel"] = Weight.constant(band[None, None] * match.attrs["alpha"])
+    total.node.weights["bias"] = Weight.constant(np.full(channels, match.attrs["bias"]))
+    root = match.add("rsqrt", total)
+    y = match.add("mul", x, root)
     if len(factors) == 1:
         return y
-    return build.add("mul", y, root if factors[-1] == "rsqrt" else build.add("sqrt", root))
+    return match.add("mul", y, root if factors[-1] == "rsqrt" else match.add("sqrt", root))
 
 
 @rewrite("running_sum")
-def running_sum(node: Node, build: Builder) -> Tensor | None:
+def running_sum(match: Match) -> Tensor | None:
     """A cumulative sum is a dense layer with a triangle of ones along its axis."""
-    x, axis = node.inputs[0], node.attrs["axis"]
+    x, axis = match.inputs[0], match.attrs["axis"]
     places = x.shape[axis]
     if places is None or places > LONGEST_SUM or x.dtype != "float32":
-        return _refuse(node, f"over the batch, over integers, or over more than {LONGEST_SUM} places")
+        return _refuse(match.node, f"over the batch, over integers, or over more than {LONGEST_SUM} places")
     order = [a for a in range(x.rank) if a != axis] + [axis]
-    turned = build.transpose(x, order)
-    y = build.add("dense", turned, shape=turned.shape)
-    kernel = np.triu(np.ones((places, places)), 1 if node.attrs["exclusive"] else 0)
-    y.node.weights["kernel"] = Weight.constant(kernel.T if node.attrs["reverse"] else kernel)
-    return build.transpose(y, [order.index(a) for a in range(x.rank)])
+    turned = match.transpose(x, order)
+    y = match.add("dense", turned, shape=turned.shape)
+    kernel = np.triu(np.ones((places, places)), 1 if match.attrs["exclusive"] else 0)
+    y.node.weights["kernel"] = Weight.constant(kernel.T if match.attrs["reverse"] else kernel)
+    return match.transpose(y, [order.index(a) for a in range(x.rank)])
 
 
 @rewrite("roll")
-def roll(node: Node, build: Builder) -> Tensor | None:
+def roll(match: Match) -> Tensor | None:
     """What leaves at one end comes back at the other: two slices, joined the other way round."""
-    x = node.inputs[0]
-    if any(x.shape[axis] is None for axis in node.attrs["axis"]):
-        return _refuse(node, "over the batch")
-    for shift, axis in zip(node.attrs["shift"], node.attrs["axis"], strict=True):
-        x = _rolled(build, x, shift % x.shape[axis], axis)
+    x = match.inputs[0]
+    if any(x.shape[axis] is None for axis in match.attrs["axis"]):
+        return _refuse(match.node, "over the batch")
+    for shift, axis in zip(match.attrs["shift"], match.attrs["axis"], strict=True):
+        x = _rolled(match, x, shift % x.shape[axis], axis)
     return x
 
 
@@ -91,7 +91,18 @@ def _rolled(build: Builder, x: Tensor, shift: int, axis: int) -> Tensor:
 
 
 def part_of(build: Builder, x: Tensor, axis: int, begin: int, end: int) -> Tensor:
-    """The places begin..end-1 along one axis."""
+    """A slice along one axis.
+
+    Args:
+        build: where the node is added.
+        x: of any shape.
+        axis: along which it is cut, from 0 on.
+        begin: first index.
+        end: index behind the last one.
+
+    Returns:
+        The shape of `x` with end - begin for that axis.
+    """
     every = ((1 << x.rank) - 1) & ~(1 << axis)
     attrs = {"begin_mask": every, "end_mask": every, "shrink_axis_mask": 0, "new_axis_mask": 0}
     shape = tuple(end - begin if at == axis else size for at, size in enumerate(x.shape))

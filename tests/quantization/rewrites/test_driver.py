@@ -25,29 +25,29 @@ def ops(graph):
 
 
 @rewrite("a")
-def split_in_two(node, build):
+def split_in_two(match):
     """a is c behind c."""
-    return build.add("c", build.add("c", node.inputs[0]))
+    return match.add("c", match.add("c", match.inputs[0]))
 
 
 @rewrite("c")
-def drop_second(node, build):
+def drop_second(match):
     """c of c is c."""
-    return node.inputs[0] if node.inputs[0].node.op == "c" else None
+    return match.inputs[0] if match.inputs[0].node.op == "c" else None
 
 
 @rewrite("b")
-def rename(node, build):
+def rename(match):
     """b becomes a, in place."""
-    node.op = "a"
-    return node.output
+    match.node.op = "a"
+    return match.output
 
 
 @rewrite("a")
-def rename_back(node, build):
+def rename_back(match):
     """a becomes b, in place."""
-    node.op = "b"
-    return node.output
+    match.node.op = "b"
+    return match.output
 
 
 def test_one_pass_replaces_every_node_that_matches(chain):
@@ -64,9 +64,9 @@ def test_what_a_rewrite_makes_is_taken_up_by_those_before_it(chain):
 
 def test_a_node_that_is_gone_is_not_visited_again(chain):
     @rewrite("a", "b")
-    def drop_both(node, build):
+    def drop_both(match):
         chain.nodes = [each for each in chain.nodes if each.op != "b"]
-        return node.inputs[0]
+        return match.inputs[0]
 
     assert drop_both(chain)
     assert [done.layer for done in chain.rewritten] == ["a_layer", "a_layer"]
