@@ -90,13 +90,13 @@ def bias(match: Match) -> Tensor | None:
 
 
 def _along_channels(weight: Weight, channels: int) -> Weight:
-    """One number a channel: [channels]."""
+    """One number per channel: [channels]."""
     return weight.reshape(weight.value.size).broadcast(channels)
 
 
 @rewrite("mul")
 def factor(match: Match) -> Tensor | None:
-    """What a linear op's result is multiplied by, one number per channel or one for all, goes into its kernel:
+    """A factor of a linear op's result, one number per channel or one for all, goes into its kernel:
     LayerScale (Touvron et al. 2021), scaled residuals.
 
     The kernel itself stays what it was, and is trained as it was: the factor is held as a BatchNormalization's that
