@@ -45,16 +45,19 @@ def record_outcome(graph: Graph, config: QuantConfig) -> dict[str, Any]:
 def _skipped(graph: Graph, config: QuantConfig) -> dict[str, str]:
     """The reason of each layer that has no codes."""
     reasons, in_file = {}, graph.behind_outputs()
+    layers_in_file = {node.layer for node in graph.nodes if id(node) in in_file}
+    key = "quant.skip" if config.auto_skip.max_drop is None else "quant.skip and quant.auto_skip"
     for node in graph.nodes:
         layer = node.layer or node.name
         if node.op == "input" and node.output.dtype != "float32":
             reasons[layer] = f"input of {node.output.dtype}: integers need no grid"
-        elif id(node) not in in_file and node.op not in ("input", "const", "variable"):
-            reasons.setdefault(layer, "computes a loss or a metric in training: no part of the file")
+        elif id(node) not in in_file:
+            if layer not in layers_in_file and node.op not in ("input", "const", "variable", "tap"):
+                reasons[layer] = "computes a loss or a metric in training: no part of the file"
         elif node.in_float:
             for name in (layer, *node.fused_layers):
                 pattern = skip_pattern(config, name)
-                reasons[name] = f"quant.skip={pattern}" if pattern else f"computes in float with {layer}"
+                reasons[name] = f"{key}={pattern}" if pattern else f"computes in float with {layer}"
     return reasons
 
 

@@ -116,6 +116,14 @@ def test_integer_inputs_need_no_grid_and_tables_and_gates_have_theirs():
     assert entries(report, layer="memory", tensor="cell")[0].grid.bits == 16
 
 
+def test_a_layer_with_a_loss_of_its_own_is_not_told_as_skipped():
+    image = layers.Input((8, 8, 3), name="image")
+    model = tf_keras.Model(image, layers.Conv2D(4, 3, activity_regularizer="l2", name="features")(image))
+    report = quantize_model(model, IMAGES).quantization_report
+    assert report.skipped == ()
+    assert {each.layer for each in report.quantized} == {"image", "features"}
+
+
 def test_the_report_follows_the_weights(quantized):
     before = entries(quantized.quantization_report, layer="head", tensor="kernel")[0].grid.scale
     kernel = next(each for each in quantized.float_variables.variables if "head/kernel" in each.name)

@@ -8,7 +8,15 @@ from collections.abc import Callable
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Builder, Match, constant_of, is_fixed, only_reader, operand, scalar_of
+from qat.quantization.rewrites.builder import (
+    Builder,
+    Match,
+    constant_of,
+    fixed_and_other,
+    is_fixed,
+    only_reader,
+    scalar_of,
+)
 from qat.quantization.rewrites.driver import rewrite
 
 
@@ -48,7 +56,7 @@ UNARY: dict[str, Callable[[Builder, Tensor], Tensor]] = {
 @rewrite(*UNARY)
 def unary(match: Match) -> Tensor:
     """Elu, Selu, Softplus, Softsign, Square, Neg and their like."""
-    return UNARY[match.op](match, match.inputs[0])
+    return UNARY[match.node.op](match, match.inputs[0])
 
 
 @rewrite("mul")
@@ -81,7 +89,7 @@ def comparison_for_equality(match: Match) -> Tensor | None:
         return None
     gap = x if scalar_of(y) == 0.0 else match.add("sub", x, y, dtype="float32")
     size = match.add("abs", gap, dtype="float32")
-    return match.add("greater" if match.op == "not_equal" else "less_equal", size, 0.0, shape=match.shape)
+    return match.add("greater" if match.node.op == "not_equal" else "less_equal", size, 0.0, shape=match.shape)
 
 
 @rewrite("split")
@@ -92,8 +100,8 @@ def without_empty_parts(match: Match) -> list[Tensor] | None:
         return None
     kept = [at for at, size in enumerate(sizes) if size]
     match.node.attrs["sizes"] = [sizes[at] for at in kept]
-    match.node.outputs = [match.outputs[at] for at in kept]
-    return match.outputs
+    match.node.outputs = [match.node.outputs[at] for at in kept]
+    return match.node.outputs
 
 
 @rewrite("reverse")
@@ -245,14 +253,14 @@ def _clipped(node: Node, build: Builder) -> tuple[Tensor | None, float | None, f
     """What is clipped, from where, to where; None where it is not known."""
     if node.op == "tf:ClipByValue":
         return node.inputs[0], scalar_of(node.inputs[1]), scalar_of(node.inputs[2])
-    x = operand(node, fixed=False)
-    bound = scalar_of(operand(node, fixed=True)) if x is not None else None
-    if x is None or bound is None:
+    fixed, x = fixed_and_other(node)
+    bound = scalar_of(fixed)
+    if bound is None:
         return None, None, None
     inner, alone = x.node, only_reader(build.graph, x) is node
     other = {"minimum": "maximum", "maximum": "minimum"}[node.op]
-    inner_x = operand(inner, fixed=False) if inner.op == other and alone else None
-    inner_bound = scalar_of(operand(inner, fixed=True)) if inner_x is not None else None
+    inner_fixed, inner_x = fixed_and_other(inner)
+    inner_bound = scalar_of(inner_fixed) if inner.op == other and alone else None
     if inner_bound is not None:
         return inner_x, *((inner_bound, bound) if node.op == "minimum" else (bound, inner_bound))
     if inner.op == "relu" and node.op == "minimum" and alone:
@@ -263,7 +271,7 @@ def _clipped(node: Node, build: Builder) -> tuple[Tensor | None, float | None, f
 @rewrite()
 def fold_constants(match: Match) -> list[Tensor] | None:
     """Compute what does not depend on the input."""
-    if not match.inputs or not all(map(is_fixed, match.inputs)) or match.op.startswith("tf:"):
+    if not match.inputs or not all(map(is_fixed, match.inputs)) or match.node.op.startswith("tf:"):
         return None
     for weight in computed(match.node):
         weight = Weight(weight.value) if _times_zero(match.node) else weight
@@ -290,10 +298,8 @@ def _times_zero(node: Node) -> bool:
 def neutral(match: Match) -> Tensor | None:
     """x + 0, x * 1, casts to the same type, slices and reshapes that change nothing."""
     x = match.inputs[0]
-    if match.op in ("add", "mul"):
-        fixed = operand(match.node, fixed=True)
-        if fixed is None or scalar_of(fixed) != (0.0 if match.op == "add" else 1.0):
-            return None
-        x = operand(match.node, fixed=False)
-        return x if x.shape == match.shape else None
+    if match.node.op in ("add", "mul"):
+        fixed, x = fixed_and_other(match.node)
+        unit = 0.0 if match.node.op == "add" else 1.0
+        return x if scalar_of(fixed) == unit and x.shape == match.shape else None
     return x if (x.shape, x.dtype) == (match.shape, match.output.dtype) else None

@@ -11,9 +11,9 @@ from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 LINEAR = ("conv2d", "depthwise_conv2d", "dense", "conv2d_transpose")
 
 
-def constant_of(tensor: Tensor) -> np.ndarray | None:
-    """The number block behind a tensor that does not depend on the input and is not trained."""
-    return tensor.node.value if tensor.node.op == "const" else None
+def constant_of(tensor: Tensor | None) -> np.ndarray | None:
+    """The array behind a tensor that does not depend on the input and is not trained."""
+    return tensor.node.value if tensor is not None and tensor.node.op == "const" else None
 
 
 def is_fixed(tensor: Tensor) -> bool:
@@ -21,28 +21,20 @@ def is_fixed(tensor: Tensor) -> bool:
     return tensor.node.op in ("const", "variable")
 
 
-def scalar_of(tensor: Tensor) -> float | None:
-    """The one number that a constant tensor holds everywhere, or None."""
+def scalar_of(tensor: Tensor | None) -> float | None:
+    """The one real number that a constant tensor holds everywhere, or None."""
     value = constant_of(tensor)
     if value is None or value.size == 0 or value.dtype.kind != "f" or not np.all(value == value.flat[0]):
         return None
     return float(value.flat[0])
 
 
-def operand(node: Node, fixed: bool) -> Tensor | None:
-    """One operand of a node that has two, of which exactly one is fixed.
-
-    Args:
-        node: any node.
-        fixed: the constant or variable is wanted; else the activation.
-
-    Returns:
-        The operand; None where the node is no such node.
-    """
-    found = [tensor for tensor in node.inputs if is_fixed(tensor)]
-    if len(node.inputs) != 2 or len(found) != 1:
-        return None
-    return found[0] if fixed else next(tensor for tensor in node.inputs if tensor is not found[0])
+def fixed_and_other(node: Node) -> tuple[Tensor | None, Tensor | None]:
+    """The operands of a node that has two, of which one is fixed: that one first; twice None for any other node."""
+    fixed = [tensor for tensor in node.inputs if is_fixed(tensor)]
+    if len(node.inputs) != 2 or len(fixed) != 1:
+        return None, None
+    return fixed[0], next(tensor for tensor in node.inputs if tensor is not fixed[0])
 
 
 def only_reader(graph: Graph, tensor: Tensor) -> Node | None:
@@ -64,8 +56,8 @@ def only_reader(graph: Graph, tensor: Tensor) -> Node | None:
 class Builder:
     """Nodes made in order for one place in the graph, named after what they replace."""
 
-    def __init__(self, graph: Graph, origin: Node) -> None:
-        self.graph, self.origin, self.nodes = graph, origin, []
+    def __init__(self, graph: Graph, node: Node) -> None:
+        self.graph, self.node, self.nodes = graph, node, []
 
     def shape_of(self, inputs: list[Tensor]) -> tuple[int, ...]:
         """What the tensors broadcast to, 1 for sizes that are not known."""
@@ -91,38 +83,34 @@ class Builder:
             shape = self.shape_of(tensors)
             batched = [t.shape for t in tensors if t.shape and t.shape[0] is None and len(t.shape) == len(shape)]
             shape = (None, *shape[1:]) if batched else shape
-        dtype = dtype or self.origin.outputs[0].dtype
-        node = self.graph.make(
-            op, f"{self.origin.name}/{op}", tensors, shape=tuple(shape), dtype=dtype, attrs=attrs, layer=self._layer()
-        )
-        return self._placed(node)
+        return self._make(op, tensors, shape, dtype or self.node.outputs[0].dtype, attrs)
 
-    def again(self, node: Node, x: Tensor, shape: tuple[int | None, ...], dtype: str, **changed: Any) -> Tensor:
-        """A node's op on another tensor.
+    def again(self, node: Node, x: Tensor, shape: tuple[int | None, ...], dtype: str) -> Tensor:
+        """A node's op with its attributes on another tensor.
 
         Args:
             node: with one operand.
             x: what the new node reads.
             shape: of the result, None for the batch size.
             dtype: of the result, a NumPy name.
-            changed: attributes that differ from the node's.
 
         Returns:
             The result.
         """
-        attrs = dict(node.attrs) | changed
-        made = self.graph.make(
-            node.op, f"{self.origin.name}/{node.op}", [x], shape=shape, dtype=dtype, attrs=attrs, layer=self._layer()
-        )
-        return self._placed(made)
+        return self._make(node.op, [x], shape, dtype, node.attrs)
+
+    def _make(self, op: str, inputs: list[Tensor], shape: Any, dtype: str, attrs: dict[str, Any]) -> Tensor:
+        name, layer = f"{self.node.name}/{op}", self._layer()
+        node = self.graph.make(op, name, inputs, shape=tuple(shape), dtype=dtype, attrs=attrs, layer=layer)
+        return self._placed(node)
 
     def _placed(self, node: Node) -> Tensor:
-        node.time_step_key = f"{self.origin.time_step_key}/{len(self.nodes)}" if self.origin.time_step_key else ""
+        node.time_step_key = f"{self.node.time_step_key}/{len(self.nodes)}" if self.node.time_step_key else ""
         self.nodes.append(node)
         return node.output
 
     def _layer(self) -> str:
-        return self.origin.layer or self.origin.name
+        return self.node.layer or self.node.name
 
     def _tensor(self, value: Any) -> Tensor:
         if isinstance(value, Tensor):
@@ -132,7 +120,7 @@ class Builder:
     def fixed(self, weight: Weight) -> Tensor:
         """A constant, or what is computed from variables, as a tensor."""
         op = "const" if weight.source is None else "variable"
-        return self._placed(self.graph.make_fixed(weight, f"{self.origin.name}/{op}", self._layer()))
+        return self._placed(self.graph.make_fixed(weight, f"{self.node.name}/{op}", self._layer()))
 
     def reshape(self, x: Tensor, shape: tuple[int | None, ...]) -> Tensor:
         """A reshape.
@@ -144,16 +132,8 @@ class Builder:
         Returns:
             The values in that shape.
         """
-        node = self.graph.make(
-            "reshape",
-            f"{self.origin.name}/reshape",
-            [x],
-            shape=tuple(shape),
-            dtype=x.dtype,
-            attrs={"shape": [-1 if size is None else int(size) for size in shape]},
-            layer=self._layer(),
-        )
-        return self._placed(node)
+        sizes = [-1 if size is None else int(size) for size in shape]
+        return self._make("reshape", [x], shape, x.dtype, {"shape": sizes})
 
     def transpose(self, x: Tensor, perm: list[int]) -> Tensor:
         """A transposition; none where the order is kept.
@@ -187,40 +167,24 @@ class Match(Builder):
     """A node at which a rewrite may act, and what it builds there."""
 
     @property
-    def node(self) -> Node:
-        return self.origin
-
-    @property
-    def op(self) -> str:
-        return self.origin.op
-
-    @property
     def inputs(self) -> list[Tensor]:
-        return self.origin.inputs
+        return self.node.inputs
 
     @property
     def attrs(self) -> dict[str, Any]:
-        return self.origin.attrs
-
-    @property
-    def weights(self) -> dict[str, Weight]:
-        return self.origin.weights
+        return self.node.attrs
 
     @property
     def output(self) -> Tensor:
-        return self.origin.output
-
-    @property
-    def outputs(self) -> list[Tensor]:
-        return self.origin.outputs
+        return self.node.output
 
     @property
     def shape(self) -> tuple[int | None, ...] | None:
         """Of the node's output."""
-        return self.origin.output.shape
+        return self.node.output.shape
 
     def fuse_into(self, node: Node) -> Tensor:
         """The output of the node before, whose weights hold this one's arithmetic already."""
-        if self.origin.layer and self.origin.layer != node.layer:
-            node.fused_layers.append(self.origin.layer)
+        if self.node.layer and self.node.layer != node.layer:
+            node.fused_layers.append(self.node.layer)
         return node.output

@@ -16,14 +16,14 @@ from qat.quantization.rewrites.driver import rewrite
 def einsum_dense(match: Match) -> Tensor:
     """A contraction of trailing axes with a kernel is a dense layer between two reshapes."""
     x, count = match.inputs[0], match.attrs["contracted"]
-    kernel = match.weights["kernel"]
+    kernel = match.node.weights["kernel"]
     inner = int(np.prod(kernel.value.shape[:count]))
     flat = match.reshape(x, (*x.shape[: x.rank - count], inner)) if count > 1 else x
     units = int(np.prod(kernel.value.shape[count:]))
     y = match.add("dense", flat, shape=(*flat.shape[:-1], units))
     y.node.weights["kernel"] = kernel.reshape(inner, units)
-    if "bias" in match.weights:
-        y.node.weights["bias"] = match.weights["bias"].broadcast(*kernel.value.shape[count:]).reshape(units)
+    if "bias" in match.node.weights:
+        y.node.weights["bias"] = match.node.weights["bias"].broadcast(*kernel.value.shape[count:]).reshape(units)
     return match.reshape(y, match.shape)
 
 

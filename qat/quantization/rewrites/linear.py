@@ -7,7 +7,15 @@ from collections import Counter
 import numpy as np
 
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import LINEAR, Builder, Match, constant_of, is_fixed, only_reader, operand
+from qat.quantization.rewrites.builder import (
+    LINEAR,
+    Builder,
+    Match,
+    constant_of,
+    fixed_and_other,
+    is_fixed,
+    only_reader,
+)
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.normalizations import depthwise_affine
 
@@ -29,13 +37,10 @@ def _is_channel_vector(tensor: Tensor, channels: int | None) -> bool:
 @rewrite(*CHANNELWISE, "add", "mul")
 def channelwise_before_reshape(match: Match) -> Tensor | None:
     """BatchNormalization, bias and ReLU change places with a reshape that keeps channels (Conv1D, Dense on 3 axes)."""
-    fixed = operand(match.node, fixed=True) if match.op in ("add", "mul") else None
-    if match.op not in CHANNELWISE and fixed is None:
+    fixed, x = fixed_and_other(match.node) if match.node.op in ("add", "mul") else (None, match.inputs[0])
+    if x is None or not _keeps_channels(x.node) or only_reader(match.graph, x) is not match.node:
         return None
-    x = match.inputs[0] if fixed is None else operand(match.node, fixed=False)
     reshape = x.node
-    if not _keeps_channels(reshape) or only_reader(match.graph, x) is not match.node:
-        return None
     if fixed is not None and not _is_channel_vector(fixed, x.shape[-1]):
         return None
     if reshape.inputs[0].node.op in ("input", "const") or match.shape != x.shape:
@@ -66,8 +71,7 @@ def _uses(graph: Graph) -> Counter:
 def _linear_before(match: Match) -> tuple[Node | None, Weight | None]:
     """The linear op and the fixed vector, one number per channel, that the node joins, where it alone reads the op and
     no BatchNormalization stands between."""
-    fixed = operand(match.node, fixed=True)
-    x = operand(match.node, fixed=False) if fixed is not None else None
+    fixed, x = fixed_and_other(match.node)
     if x is None or x.node.op not in LINEAR or "mean" in x.node.weights:
         return None, None
     whole = _is_channel_vector(fixed, x.shape[-1]) and match.shape == x.shape
@@ -118,8 +122,8 @@ def factor(match: Match) -> Tensor | None:
 @rewrite("add")
 def bias_of_sum(match: Match) -> Tensor | None:
     """A vector added to the sum of two linear ops (a recurrent cell) goes to the first: one rounding less."""
-    graph, fixed = match.graph, operand(match.node, fixed=True)
-    total = operand(match.node, fixed=False).node if fixed is not None else None
+    graph, (fixed, x) = match.graph, fixed_and_other(match.node)
+    total = x.node if x is not None else None
     if total is None or total.op != "add" or only_reader(graph, total.output) is not match.node:
         return None
     if any(map(is_fixed, total.inputs)):  # two vectors one after the other, which `bias` takes
@@ -157,7 +161,7 @@ def _affine_chain(graph: Graph, entry: Node) -> list[Node]:
     tensor = entry.output
     while True:
         node = only_reader(graph, tensor)
-        fixed = operand(node, fixed=True) if node is not None and node.op in ("add", "mul") else None
+        fixed = fixed_and_other(node)[0] if node is not None and node.op in ("add", "mul") else None
         if fixed is None or constant_of(fixed) is None or not _is_channel_vector(fixed, tensor.shape[-1]):
             return chain
         chain.append(node)
@@ -168,7 +172,7 @@ def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
     channels = entry.output.shape[-1]
     scale, offset = np.ones(channels), np.zeros(channels)
     for node in chain:
-        value = constant_of(operand(node, fixed=True)).astype(np.float64).reshape(-1)
+        value = constant_of(fixed_and_other(node)[0]).astype(np.float64).reshape(-1)
         scale, offset = (scale * value, offset * value) if node.op == "mul" else (scale, offset + value)
     last = chain[-1]
     readers = [node for node in graph.nodes if any(tensor is last.output for tensor in node.inputs)]
@@ -195,7 +199,7 @@ def dense_on_two_axes(match: Match) -> Tensor | None:
     if x.rank == 2:
         return None
     y = match.add("dense", match.reshape(x, (None, x.shape[-1])), shape=(None, units))
-    y.node.weights, y.node.name = match.weights, match.node.name
+    y.node.weights, y.node.name = match.node.weights, match.node.name
     return match.reshape(y, match.shape)
 
 
@@ -209,7 +213,7 @@ def elementwise_before_reshapes(match: Match) -> Tensor | None:
     whole = first.output.shape == second.output.shape == match.shape and a.shape == b.shape
     if not whole or any(only_reader(match.graph, tensor) is not match.node for tensor in match.inputs):
         return None
-    return match.reshape(match.add(match.op, a, b, shape=a.shape), match.shape)
+    return match.reshape(match.add(match.node.op, a, b, shape=a.shape), match.shape)
 
 
 @rewrite("reshape")

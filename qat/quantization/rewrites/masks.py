@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.rewrites.builder import Builder, Match, constant_of, is_fixed, operand, scalar_of
+from qat.quantization.rewrites.builder import Builder, Match, constant_of, fixed_and_other, is_fixed, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
 MASKED_BELOW = -1e4
@@ -52,19 +52,20 @@ def move_of_selection(match: Match) -> Tensor | None:
 @rewrite(*ARITHMETIC)
 def through_selection(match: Match) -> Tensor | None:
     """f(select(m, a, b)) with numbers a, b and arithmetic f with another number is select(m, f(a), f(b))."""
-    fixed, chosen = operand(match.node, fixed=True), _select_of_numbers(operand(match.node, fixed=False))
+    fixed, x = fixed_and_other(match.node)
+    chosen = _select_of_numbers(x)
     if chosen is None or scalar_of(fixed) is None or fixed.shape not in ((), (1,)):
         return None
     pairs = [[scalar_of(fixed), scalar_of(tensor)] for tensor in chosen.inputs[1:]]
-    values = [float(ARITHMETIC[match.op](*(pair if match.inputs[0] is fixed else pair[::-1]))) for pair in pairs]
+    values = [float(ARITHMETIC[match.node.op](*(pair if match.inputs[0] is fixed else pair[::-1]))) for pair in pairs]
     return match.add("select", chosen.inputs[0], *values, shape=match.shape)
 
 
 @rewrite("add", "sub")
 def additive_mask(match: Match) -> Tensor | None:
     """x + (0 or -1e9) keeps x or hides it; the hidden ones take no part in the range (see `placement`)."""
-    sign = -1.0 if match.op == "sub" else 1.0
-    for x, mask in (match.inputs, match.inputs[::-1])[: 1 if match.op == "sub" else 2]:
+    sign = -1.0 if match.node.op == "sub" else 1.0
+    for x, mask in (match.inputs, match.inputs[::-1])[: 1 if match.node.op == "sub" else 2]:
         kept = _kept(match, mask, sign) if not is_fixed(x) else None
         if kept is not None:
             return match.add("masked", kept, x, shape=match.shape)
@@ -77,7 +78,7 @@ def _kept(build: Builder, mask: Tensor, sign: float) -> Tensor | None:
     if value is not None and value.dtype == np.float32 and value.size > 1:
         value = sign * value
         if np.all((value == 0) | (value <= MASKED_BELOW)) and not np.all(value == 0):
-            kept = build.graph.make_constant(value == 0, f"{build.origin.name}/kept", build.origin.layer)
+            kept = build.graph.make_constant(value == 0, f"{build.node.name}/kept", build.node.layer)
             build.nodes.append(kept)
             return kept.output
     if _select_of_numbers(mask) is None:
@@ -88,7 +89,7 @@ def _kept(build: Builder, mask: Tensor, sign: float) -> Tensor | None:
         return condition
     if other == 0 and hit <= MASKED_BELOW:
         node = build.graph.make(
-            "logical_not", f"{build.origin.name}/kept", [condition], shape=condition.shape, dtype="bool"
+            "logical_not", f"{build.node.name}/kept", [condition], shape=condition.shape, dtype="bool"
         )
         build.nodes.append(node)
         return node.output

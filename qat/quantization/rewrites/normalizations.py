@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor, Weight
-from qat.quantization.rewrites.builder import LINEAR, Builder, Match, only_reader, operand, scalar_of
+from qat.quantization.rewrites.builder import LINEAR, Builder, Match, fixed_and_other, only_reader, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
 NORM = ("epsilon", "momentum", "acts", "fused")
@@ -56,7 +56,7 @@ def _epsilon_of_norm(x: Tensor, root: Tensor) -> float | None:
     if root.node.op != "rsqrt" or root.node.inputs[0].node.op != "maximum":
         return None
     bounded = root.node.inputs[0].node
-    epsilon, total = operand(bounded, fixed=True), operand(bounded, fixed=False)
+    epsilon, total = fixed_and_other(bounded)
     if epsilon is None or total.node.op != "sum" or total.node.attrs["axis"] != [x.rank - 1]:
         return None
     square = total.node.inputs[0].node

@@ -13,12 +13,12 @@ def parts_that_nobody_reads(match: Match) -> list[Tensor] | None:
     """A split or an unpacking of which only some parts are read becomes slices: a part that leads nowhere gets no
     scale from the converter, and the op would stay in float."""
     readers, outputs = match.graph.consumers(), match.graph.outputs
-    read = [tensor for tensor in match.outputs if tensor in readers or tensor in outputs]
-    if not read or len(read) == len(match.outputs):
+    read = [tensor for tensor in match.node.outputs if tensor in readers or tensor in outputs]
+    if not read or len(read) == len(match.node.outputs):
         return None
     for tensor in read:
         slice_part(match.graph, match.node, tensor)
-    return match.outputs
+    return match.node.outputs
 
 
 def slice_part(graph: Graph, node: Node, part: Tensor) -> None:

@@ -20,7 +20,7 @@ COMPARISONS = ("equal", "not_equal", "greater", "greater_equal", "less", "less_e
 @rewrite("input", "cast")
 def integer_inputs(match: Match) -> Tensor | None:
     """A float input that is only ever cast to integers is an integer input; integers cast to float and back stay."""
-    source = match.inputs[0] if match.op == "cast" else None
+    source = match.inputs[0] if match.node.op == "cast" else None
     if match.output.dtype != "float32" or (source is not None and not source.dtype.startswith(("int", "uint"))):
         return None
     readers, dtype = _readers_of_ids(match.graph, match.output), IDS if source is None else source.dtype
