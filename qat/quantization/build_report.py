@@ -9,7 +9,7 @@ import numpy as np
 
 from qat.config import QuantConfig
 from qat.quantization.ir.graph import Graph
-from qat.quantization.keras.layers import Linear, RangeLayer, integer_arithmetic
+from qat.quantization.keras.layers import Linear, Op, RangeLayer, integer_arithmetic
 from qat.quantization.keras.lstm import QUANTIZED, Lstm
 from qat.quantization.keras.quantizers import zero_point_of
 from qat.quantization.keras.wrapper import CanonicalWrapper
@@ -86,12 +86,10 @@ def build_report(model: Any, outcome: dict[str, Any]) -> QuantizationReport:
 def _tensors_of(layer: Any) -> Iterator[QuantizedTensor]:
     if isinstance(layer, RangeLayer) and layer.rounds:
         yield from _activations(layer)
-    elif isinstance(layer, CanonicalWrapper) and isinstance(layer.layer, Linear):
-        yield from _linear(layer, layer.layer)
-    elif isinstance(layer, CanonicalWrapper) and isinstance(layer.layer, Lstm):
-        yield from _lstm(layer, layer.layer)
-    elif isinstance(layer, CanonicalWrapper):
-        yield from _operands(layer)
+    elif isinstance(layer, CanonicalWrapper) and all(quantizer.enabled for _, quantizer, _ in layer._weight_vars):
+        inner = layer.layer
+        describe = _linear if isinstance(inner, Linear) else _lstm if isinstance(inner, Lstm) else _operands
+        yield from describe(layer, inner)
 
 
 def _activations(layer: RangeLayer) -> Iterator[QuantizedTensor]:
@@ -115,7 +113,7 @@ def _op_of(layer: Any) -> str:
     return getattr(inner, "op", getattr(inner, "kind", kind))
 
 
-def _symmetric(bits: int, scales: Any, axis: int | None, kind: str = "own", largest: int | None = None) -> Grid:
+def _symmetric(bits: int, scales: Any, axis: int | None, kind: str = "own") -> Grid:
     """A grid with the zero point 0 whose largest code has its negative."""
     scales = tuple(float(each) for each in np.atleast_1d(scales))
     limit = max(scales) * (2 ** (bits - 1) - 1)
@@ -124,8 +122,6 @@ def _symmetric(bits: int, scales: Any, axis: int | None, kind: str = "own", larg
 
 def _linear(layer: CanonicalWrapper, inner: Linear) -> Iterator[QuantizedTensor]:
     name, quantizer = layer_name(layer.name), layer._weight_vars[0][1]
-    if not quantizer.enabled:
-        return
     if inner.kind == "embedding":
         scale = quantizer.scale(layer._weight_vars[0][0].value())
         yield QuantizedTensor(name, inner.kind, "table", _symmetric(quantizer.bits, scale, None))
@@ -147,10 +143,10 @@ def _lstm(layer: CanonicalWrapper, inner: Lstm) -> Iterator[QuantizedTensor]:
     yield QuantizedTensor(name, "lstm", "cell", _symmetric(CELL_BITS, scale, None))
 
 
-def _operands(layer: CanonicalWrapper) -> Iterator[QuantizedTensor]:
-    for name, (weight, quantizer, _) in zip(layer.quantize_config.names(layer.layer), layer._weight_vars, strict=True):
+def _operands(layer: CanonicalWrapper, inner: Op) -> Iterator[QuantizedTensor]:
+    for name, (weight, quantizer, _) in zip(layer.quantize_config.names(inner), layer._weight_vars, strict=True):
         values = weight.value()
         scale, (low, high) = quantizer.scale(values), quantizer.ends(values)
-        zero_point = int(zero_point_of(low, scale, 8))
-        grid = Grid(8, (float(scale),), zero_point, float(low), float(high), None, "own")
-        yield QuantizedTensor(layer_name(layer.name), layer.layer.op, name, grid)
+        grid = Grid(8, (float(scale),), int(zero_point_of(low, scale, 8)), float(low), float(high), None, "own")
+        grid = _symmetric(8, scale, None) if inner.op == "prelu" else grid
+        yield QuantizedTensor(layer_name(layer.name), inner.op, name, grid)

@@ -59,6 +59,29 @@ def test_every_output_is_on_a_grid_that_the_file_has(quantized):
     assert {(np.float32(grid.scale[0]), grid.zero_point) for grid in outputs} <= in_file
 
 
+def test_slopes_and_factors_are_on_the_grids_that_the_file_has():
+    image = layers.Input((8, 8, 3), name="image")
+    slopes = layers.PReLU(shared_axes=[1, 2], alpha_initializer=tf_keras.initializers.RandomUniform(0.1, 0.4, seed=0))
+    x = slopes(layers.Conv2D(4, 3, name="features")(image)) * [0.5, 2.0, -1.0, 0.25]
+    model = quantize_model(tf_keras.Model(image, layers.Softmax()(x)), IMAGES)
+    file = read(convert(model))
+    in_file = {(np.float32(each.scales[0]), each.zero_points[0]) for each in file.tensors if len(each.scales) == 1}
+    grids = {each.op: each.grid for each in model.quantization_report.quantized if each.tensor.startswith("operand")}
+    assert {op: (np.float32(grid.scale[0]), grid.zero_point) in in_file for op, grid in grids.items()} == {
+        "prelu": True,
+        "mul": True,
+    }
+    assert grids["prelu"].zero_point == 0
+
+
+def test_nothing_is_quantized_while_fake_quantization_is_off(quantized):
+    quantized.fake_quantization(False)
+    report = quantized.quantization_report
+    quantized.fake_quantization(True)
+    assert report.quantized == ()
+    assert report.rewritten == quantized.quantization_report.rewritten
+
+
 def test_layers_have_their_names_in_keras(quantized):
     names = {each.layer for each in quantized.quantization_report.quantized}
     assert names == {"image", "stem", "stem_relu", "depthwise", "pointwise", "sum", "gelu", "pool", "mean", "head"}
