@@ -71,7 +71,7 @@ class RangeMeter:
 
 
 def _sums(layer: RangeLayer, values: NDArray, rounded: NDArray) -> tuple[float, ...]:
-    low, high = (end.numpy() for end in layer._ends())
+    low, high = (end.numpy() for end in layer.ends())
     half = (high - low) / (2.0 * (2**layer.quantizer.bits - 1))
     clipped = np.count_nonzero(values < low - half) + np.count_nonzero(values > high + half)
     flat, error = values.reshape(-1), (rounded - values).reshape(-1)
