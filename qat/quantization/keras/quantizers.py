@@ -44,7 +44,7 @@ def step_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
 def zero_point_of(low: tf.Tensor, scale: tf.Tensor, bits: int) -> tf.Tensor:
     """The code of 0 on a grid that begins at `low`, as TFLite nudges it: float32, shaped as `low`."""
     lowest = -float(2 ** (bits - 1))
-    return arrays.clip(arrays.rint(lowest - low / scale), lowest, -lowest - 1)
+    return arrays.clip(arrays.rint(lowest - arrays.cast(low, "float32") / scale), lowest, -lowest - 1)
 
 
 def fake_quant(x: tf.Tensor, low: Any, high: Any, bits: int = 8, narrow: bool = False) -> tf.Tensor:

@@ -202,6 +202,12 @@ def _requantize(operands: Operands, scales: Operands, scale: Array, *, times: in
     return scale * multiply_by_q8_multiplier(codes, scales[0] / scale)
 
 
+def _round(operands: Operands, scales: Operands, scale: Array, *, low: float | None = None) -> Array:
+    """XNNPACK's product with a 1 of scale 1: codes times one float32; halves to even, as tf.round."""
+    (codes,) = _codes(operands, scales)
+    return scale * arrays.rint(codes * rescaling_factor(scales[0], np.float32(1.0), scale))
+
+
 def _compare(op: str) -> Callable[..., Array]:
     """LiteRT's kernel: both operands as integers in 1/256."""
 
@@ -227,6 +233,7 @@ INTEGER_KERNELS: dict[str, Callable[..., Array]] = {
     "relu6": partial(_relu, most=6.0),
     "requantize": _requantize,
     "resize_bilinear": _resize_bilinear,
+    "round": _round,
     "rsqrt": _inverse_square_root,
     "softmax": _softmax,
     "sqrt": _square_root,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.placement.kernels import FIXED_RANGE, FUSES_RELU, HAS_INTEGER_KERNEL, RELUS
+from qat.quantization.placement.kernels import FIXED_RANGE, FUSES_RELU, HAS_INTEGER_KERNEL, RELUS, fixed_range
 from qat.quantization.placement.range import Range
 from qat.quantization.placement.state import Placement, can_share_range
 from qat.quantization.rewrites.builder import LINEAR
@@ -20,7 +20,7 @@ def place_own(state: Placement, node: Node) -> None:
         return
     last = _last_fused(state, node)
     state.done.add(id(last))
-    fixed = FIXED_RANGE.get(node.op)
+    fixed = fixed_range(node)
     if last.op == "clamp":
         fixed = (last.attrs["low"], last.attrs["high"])
     node.in_float = last.in_float = state.computes_in_float(node)
@@ -41,7 +41,7 @@ def _last_fused(state: Placement, node: Node) -> Node:
         return node
     if node.op in FUSES_RELU and consumer.op in RELUS:
         return consumer
-    return consumer if consumer.op == "clamp" else node
+    return consumer if consumer.op == "clamp" and node.op != "round" else node  # whose scale is no other than 1
 
 
 def _clamp_in_place(state: Placement, node: Node) -> bool:

@@ -26,6 +26,7 @@ from qat.quantization.rewrites import (
     outputs,
     pooling,
     recurrent,
+    rounding,
     special_values,
     token_concat,
     token_ids,
@@ -35,6 +36,7 @@ from qat.quantization.rewrites import (
 REWRITES = (
     recurrent.dropout_by_mask,
     token_ids.integer_inputs,
+    rounding.straight_through,
     dilation.dilated_convolution,
     pooling.average_of_everything,
     pooling.average_by_depthwise,

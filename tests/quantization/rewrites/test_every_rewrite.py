@@ -4,7 +4,17 @@ from importlib import import_module
 
 from qat.quantization.rewrites import REWRITES
 
-FAMILIES = ("activations", "arithmetic", "linear", "masks", "normalizations", "recurrent", "token_ids", "windows")
+FAMILIES = (
+    "activations",
+    "arithmetic",
+    "linear",
+    "masks",
+    "normalizations",
+    "recurrent",
+    "rounding",
+    "token_ids",
+    "windows",
+)
 
 
 def test_every_rewrite_has_a_case():
