@@ -63,18 +63,23 @@ def _matrix_product(
     return scale * arrays.where(zero_points[1] == 0.0, arrays.rint(total * factor), rescaled)
 
 
-def _total(operands: Operands, scales: Operands, scale: Array, **attrs: Any) -> Array:
-    """XNNPACK's kernel: the sum of codes, times one float32; halves to even."""
-    return scale * arrays.rint(arrays.run(OPERATIONS["sum"], *_codes(operands, scales), **attrs) * (scales[0] / scale))
+def _total(operands: Operands, scales: Operands, scale: Array, *, zero_point: Array, **attrs: Any) -> Array:
+    (codes,) = _codes(operands, scales)
+    return _round_to_codes(arrays.run(OPERATIONS["sum"], codes, **attrs), scales[0] / scale, scale, zero_point)
 
 
-def _mean(operands: Operands, scales: Operands, scale: Array, **attrs: Any) -> Array:
-    """XNNPACK's kernel: the sum of codes, times one float32; halves to even."""
+def _mean(operands: Operands, scales: Operands, scale: Array, *, zero_point: Array, **attrs: Any) -> Array:
     (codes,) = _codes(operands, scales)
     total = arrays.run(OPERATIONS["sum"], codes, **attrs)
     value_count = arrays.cast(arrays.size(codes) / arrays.size(total), "float64")
     factor = arrays.cast(scales[0], "float64") / (arrays.cast(scale, "float64") * value_count)
-    return scale * arrays.rint(total * arrays.cast(factor, "float32"))
+    return _round_to_codes(total, arrays.cast(factor, "float32"), scale, zero_point)
+
+
+def _round_to_codes(total: Array, factor: Array, scale: Array, zero_point: Array) -> Array:
+    """XNNPACK's sums and means: the sum of codes times one float32, the zero point added in float32, halves to the even
+    code. With an odd zero point that is not the even distance from it (measured: every code of 60,000)."""
+    return scale * (arrays.rint(total * factor + zero_point) - zero_point)
 
 
 def _leaky_relu(operands: Operands, scales: Operands, scale: Array, *, alpha: float) -> Array:
@@ -243,5 +248,5 @@ INTEGER_KERNELS: dict[str, Callable[..., Array]] = {
     **{op: _compare(op) for op in COMPARISONS},
 }
 WITHOUT_OUTPUT_CODES = frozenset(COMPARISONS)  # their output is boolean
-TAKES_ZERO_POINT = frozenset({"avg_pool"})  # these take `zero_point` too, that of the output
+TAKES_ZERO_POINT = frozenset({"avg_pool", "mean", "sum"})  # these take `zero_point` too, that of the output
 TAKES_ZERO_POINTS = frozenset({"batch_matmul"})  # and these `zero_points`, those of the operands

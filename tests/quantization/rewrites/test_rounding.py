@@ -46,9 +46,11 @@ def test_a_difference_that_is_no_estimator_stays():
     assert np.mean(np.abs(found - (np.rint(rows) - rows)) < 0.1) > 0.99  # but where an input's code lies across a half
 
 
-def test_halves_go_to_the_even_number_in_model_and_file():
-    model, rows = rounded(-16, 15.875)
+@pytest.mark.parametrize("high", [15.875, 17.5])  # the code of 0 is 0, or an odd number
+def test_halves_go_to_the_even_number_in_model_and_file(high):
+    model, rows = rounded(-16, high)
     quantized = quantize_model(model, rows)
+    assert read(convert(quantized)).outputs[0].quantization.zero_point[0] == (0 if high < 16 else -1)
     entry = next(layer for layer in quantized.layers if isinstance(layer, RangeLayer) and layer.entry)
     entry.set_range(-16.0, 15.875)  # codes of 1/8: every fourth is a half
     halves = np.arange(-15.5, 15.5, 1.0, dtype=np.float32)[:28].reshape(7, 4)
