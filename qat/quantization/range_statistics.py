@@ -72,7 +72,7 @@ class RangeMeter:
 
 
 def _sums(layer: RangeLayer, values: NDArray, rounded: NDArray) -> tuple[float, ...]:
-    low, high = (end.numpy() for end in layer._ends())
+    low, high = (end.numpy() for end in layer.ends())
     half = scale_of_range(low, high, 2**layer.quantizer.bits - 1) / 2
     clipped = np.count_nonzero(values < low - half) + np.count_nonzero(values > high + half)
     flat, error = values.reshape(-1), (rounded - values).reshape(-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.placement.kernels import FIXED_RANGE, FUSES_RELU, HAS_INTEGER_KERNEL, RELUS
+from qat.quantization.placement.kernels import FIXED_RANGE, FUSES_RELU, HAS_INTEGER_KERNEL, RELUS, fixed_range
 from qat.quantization.placement.quant_spec import Fixed, Own, QuantSpec
 from qat.quantization.placement.state import Placement, can_share_range
 from qat.quantization.rewrites.builder import LINEAR
@@ -20,7 +20,8 @@ def place_own(state: Placement, node: Node) -> None:
         return
     last = _last_fused(state, node)
     state.done.add(id(last))
-    kind = Fixed(FIXED_RANGE[node.op]) if node.op in FIXED_RANGE else Own()
+    fixed = fixed_range(node)
+    kind = Own() if fixed is None else Fixed(fixed)
     kind = _bounds(last) if last.op == "clamp" else kind
     node.in_float = last.in_float = state.computes_in_float(node)
     if node.in_float and node.op in (*FIXED_RANGE, "clamp"):
@@ -39,7 +40,7 @@ def _last_fused(state: Placement, node: Node) -> Node:
         return node
     if node.op in FUSES_RELU and consumer.op in RELUS:
         return consumer
-    return consumer if consumer.op == "clamp" else node
+    return consumer if consumer.op == "clamp" and node.op != "round" else node  # whose scale is no other than 1
 
 
 def _bounds(clamp: Node) -> Fixed:

@@ -73,6 +73,22 @@ def _is_between_numbers(node: Node) -> bool:
 
 def _spans(graph: Graph, tensors: Sequence[Tensor], batches: Sequence[Sequence[NDArray]]) -> dict[Tensor, float]:
     """From the smallest to the largest value of each tensor, 0 among them."""
+    return {tensor: high - low for tensor, (low, high) in ends_of(graph, tensors, batches).items()}
+
+
+def ends_of(
+    graph: Graph, tensors: Sequence[Tensor], batches: Sequence[Sequence[NDArray]]
+) -> dict[Tensor, tuple[float, float]]:
+    """The smallest and the largest value of each tensor, 0 among them.
+
+    Args:
+        graph: in canonical form.
+        tensors: real ones of it.
+        batches: of inputs, in the order of the graph's.
+
+    Returns:
+        (low, high) by tensor.
+    """
     wanted = list(dict.fromkeys(tensors))
 
     @tf.function(autograph=False)
@@ -81,7 +97,8 @@ def _spans(graph: Graph, tensors: Sequence[Tensor], batches: Sequence[Sequence[N
         return tf.stack([tf.stack([-tf.reduce_min(v), tf.reduce_max(v)]) for v in values])
 
     seen = np.max([_on(ends, batch) for batch in batches], axis=0)
-    return dict(zip(wanted, np.maximum(seen, 0.0).sum(axis=1).tolist(), strict=True))
+    ends = np.maximum(seen, 0.0) * [-1.0, 1.0]
+    return {tensor: (low, high) for tensor, (low, high) in zip(wanted, ends.tolist(), strict=True)}
 
 
 def _on(function: tf.types.experimental.PolymorphicFunction, batch: Sequence[NDArray]) -> NDArray:

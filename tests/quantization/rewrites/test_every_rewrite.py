@@ -4,7 +4,17 @@ from importlib import import_module
 
 from qat.quantization.rewrites import CLEANUP, PHASES
 
-FAMILIES = ("activations", "arithmetic", "linear", "masks", "normalizations", "recurrent", "token_ids", "windows")
+FAMILIES = (
+    "activations",
+    "arithmetic",
+    "linear",
+    "masks",
+    "normalizations",
+    "recurrent",
+    "rounding",
+    "token_ids",
+    "windows",
+)
 REWRITES = [each for phase in PHASES.values() for each in phase]
 
 
