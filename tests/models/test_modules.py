@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an 
     ("module", "shape"),
     [
         ("qat.models.mobilenet", (32, 32, 3)),
-        ("qat.models.mobilenet_v2", (32, 32, 3)),
+        pytest.param("qat.models.mobilenet_v2", (32, 32, 3), marks=pytest.mark.slow),
         ("qat.models.resnet8", (32, 32, 3)),
         ("qat.models.simple_cnn", (28, 28, 1)),
         ("qat.models.ds_cnn", (49, 10, 1)),

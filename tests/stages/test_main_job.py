@@ -146,8 +146,8 @@ def test_float_and_deployed_series_lie_on_one_chart(finished):
 @pytest.mark.parametrize(
     ("quant", "variant", "integer_only", "dtype"),
     [
-        ("ptq_dynamic_range", "ptq_dynamic_range", False, "float32"),
-        ("ptq_float16", "ptq_float16", False, "float32"),
+        pytest.param("ptq_dynamic_range", "ptq_dynamic_range", False, "float32", marks=pytest.mark.slow),
+        pytest.param("ptq_float16", "ptq_float16", False, "float32", marks=pytest.mark.slow),
         ("ptq_int16x8", "ptq_int16x8", True, "int16"),
     ],
 )
@@ -162,6 +162,7 @@ def test_each_way_of_ptq_leaves_its_variant(quant, variant, integer_only, dtype,
     assert not (tmp_path / "run" / "tensorboard").exists()
 
 
+@pytest.mark.slow
 def test_several_io_types_give_several_files(tiny, tmp_path):
     config = tiny("quant=ptq", "export.io=[uint8,float32]", "export.microcontroller=true", "export.snippets=false")
     result = main_job(config, tmp_path / "run")
@@ -236,6 +237,7 @@ def test_what_has_no_integer_kernel_is_refused_before_the_float_training(tiny, t
     assert "float training" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_batch_norm_may_be_estimated_anew_before_the_export(finished, tiny, tmp_path, capsys):
     result = main_job(tiny("quant=qat", f"float_run={finished}", "quant.reestimate_bn=true"), tmp_path / "run")
     assert "re-estimate BatchNormalization" in capsys.readouterr().out

@@ -14,11 +14,12 @@ from qat.errors import ConfigError, ModelError
 from qat.reporting import Progress, SummaryWriter
 from qat.stages.monitoring import EpochCallback, format_logs, range_variables, write_epoch
 from qat.stages.qat import conversion_options, train_quantized
-from qat.stages.rehearsal import check_quantization
+from qat.stages.rehearsal import check_quantization, try_conversion
 from qat.stages.run import Run
 from qat.stages.sensitivity import rank_layers, select_skipped_layers
 from qat.stages.session import begin_session
 from qat.stages.training import copy_weights
+from qat.variants import STOCK_VARIANT
 
 
 @pytest.fixture
@@ -43,6 +44,12 @@ def test_a_model_without_integer_form_is_refused_before_it_is_trained(run):
     with pytest.raises(ModelError, match="Erf"):
         check_quantization(run("quant=qat"), network(layers.Lambda(tf.math.erf)))
     check_quantization(run("quant=float"), network(layers.Lambda(tf.math.erf)))
+
+
+def test_a_model_that_stock_refuses_is_left_out_with_its_reason_before_it_is_trained(run):
+    started = run("quant=qat", "quant.beside=[qat_tfmot]")
+    try_conversion(started, network(layers.Rescaling(1 / 255, name="scaling")))
+    assert "Layer scaling:" in started.left_out[STOCK_VARIANT]
 
 
 def test_what_is_not_asked_for_is_not_done(run):
