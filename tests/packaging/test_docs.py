@@ -107,3 +107,15 @@ def test_the_readme_is_a_landing_page():
 def test_each_command_of_the_guides_composes(command: str):
     for overrides in list_requested_jobs(parse_arguments(put_flags_first(shlex.split(command))), "train", Config):
         compose(overrides)
+
+
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*/README.md"))
+
+
+@pytest.mark.parametrize("page", EXPERIMENTS, ids=lambda page: page.parent.name)
+def test_an_experiment_begins_with_its_verdict_and_a_number(page: Path):
+    title, first, second, *_ = page.read_text(encoding="utf-8").split("\n\n")
+    verdict = second if first == "## Verdict" else first
+    assert title.startswith("# ")
+    assert first.startswith(("**Verdict.**", "## Verdict"))
+    assert re.search(r"\d", verdict)

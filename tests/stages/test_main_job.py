@@ -158,8 +158,8 @@ def test_float_and_deployed_series_lie_on_one_chart(finished):
 @pytest.mark.parametrize(
     ("quant", "variant", "integer_only", "dtype"),
     [
-        ("ptq_dynamic_range", "ptq_dynamic_range", False, "float32"),
-        ("ptq_float16", "ptq_float16", False, "float32"),
+        pytest.param("ptq_dynamic_range", "ptq_dynamic_range", False, "float32", marks=pytest.mark.slow),
+        pytest.param("ptq_float16", "ptq_float16", False, "float32", marks=pytest.mark.slow),
         ("ptq_int16x8", "ptq_int16x8", True, "int16"),
     ],
 )
@@ -174,6 +174,7 @@ def test_each_way_of_ptq_leaves_its_variant(quant, variant, integer_only, dtype,
     assert not (tmp_path / "run" / "tensorboard").exists()
 
 
+@pytest.mark.slow
 def test_several_io_types_give_several_files(tiny, tmp_path):
     config = tiny("quant=ptq", "export.io=[uint8,float32]", "export.microcontroller=true", "export.snippets=false")
     result = main_job(config, tmp_path / "run")
@@ -264,6 +265,7 @@ def test_augmentation_inside_a_users_model_acts_in_training_and_is_absent_from_t
     assert len(outputs[1]) > 1
 
 
+@pytest.mark.slow
 def test_batch_norm_may_be_estimated_anew_before_the_export(finished, tiny, tmp_path, capsys):
     result = main_job(tiny("quant=qat", f"float_run={finished}", "quant.reestimate_bn=true"), tmp_path / "run")
     assert "re-estimate BatchNormalization" in capsys.readouterr().out

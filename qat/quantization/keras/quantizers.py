@@ -145,7 +145,7 @@ def least_step(bias: tf.Tensor | None, source: tf.Tensor) -> tf.Tensor:
     weights, that is too little for any bias.
 
     Args:
-        bias: real, one a channel; None where there is none.
+        bias: real, one per channel; None where there is none.
         source: scale of the input, a scalar.
 
     Returns:
