@@ -57,7 +57,7 @@ def _correlation(first: NDArray, second: NDArray) -> float:
     return float(a @ b / power) if power > 0 else 1.0
 
 
-def collected(calibration: Any) -> CalibrationSet | None:
+def collect_samples(calibration: Any) -> CalibrationSet | None:
     """The calibration's samples; the callable runs twice at most, once to collect, once to see whether it restarts."""
     return None if calibration is None else _collect(calibration)
 

@@ -50,24 +50,24 @@ def diagnose_from(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVe
         )
     if config.samples < 1:
         raise ConfigError(f"samples={config.samples}: expected at least 1")
-    found: dict[str, Diagnosis] = {}
+    diagnoses: dict[str, Diagnosis] = {}
     for name, arguments in _jobs(config):
-        found[name] = diagnose(**arguments)
-        print(f"{name}\n{text(found[name])}", flush=True)
-    plain: Any = {name: each.to_dict() for name, each in found.items()}
+        diagnoses[name] = diagnose(**arguments)
+        print(f"{name}\n{text(diagnoses[name])}", flush=True)
+    plain: Any = {name: each.to_dict() for name, each in diagnoses.items()}
     rundir.write_json(folder / "diagnosis.json", plain[config.tflite] if config.tflite else plain)
-    rundir.write_text(folder / "diagnosis.html", page(found))
+    rundir.write_text(folder / "diagnosis.html", page(diagnoses))
     print(f"written:\n  {folder / 'diagnosis.json'}\n  {folder / 'diagnosis.html'}", flush=True)
-    return _verdict(found)
+    return _verdict(diagnoses)
 
 
-def _verdict(found: dict[str, Diagnosis]) -> CommandVerdict:
-    codes = [each.exit_code for each in found.values()]
+def _verdict(diagnoses: dict[str, Diagnosis]) -> CommandVerdict:
+    codes = [each.exit_code for each in diagnoses.values()]
     worst = 1 if 1 in codes else max(codes, default=0)
     lines = [
         f"{name}: blame {each.blame}; "
         + (" ".join(f"{c.sentence} ({c.id} {c.name}, {c.certainty})" for c in each.causes) or "no cause")
-        for name, each in found.items()
+        for name, each in diagnoses.items()
         if each.exit_code
     ]
     return CommandVerdict(worst, "\n  ".join(lines))
@@ -132,10 +132,10 @@ def _data_set(name: str, samples: int) -> tuple[NDArray, NDArray, Callable]:
 def _array(key: str, path: str | None, samples: int) -> NDArray | None:
     if path is None:
         return None
-    found = read_array(path, key)
-    if not isinstance(found, np.ndarray) or found.ndim == 0:
+    diagnoses = read_array(path, key)
+    if not isinstance(diagnoses, np.ndarray) or diagnoses.ndim == 0:
         raise DataError(f"{key}={path}: expected one array [N, ...] in an .npy")
-    return found[:samples]
+    return diagnoses[:samples]
 
 
 def _function(key: str, name: str | None) -> Callable | None:
@@ -148,9 +148,9 @@ def _function(key: str, name: str | None) -> Callable | None:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        found = getattr(importlib.import_module(module_name), attribute, None)
+        diagnoses = getattr(importlib.import_module(module_name), attribute, None)
     except ImportError as error:
         raise ConfigError(f"{key}={name}: {module_name} cannot be imported ({error})") from error
-    if not callable(found):
+    if not callable(diagnoses):
         raise ConfigError(f"{key}={name}: {module_name} has no function {attribute}")
-    return found
+    return diagnoses

@@ -48,7 +48,7 @@ class Cause:
 
 
 @dataclass(frozen=True)
-class Rung:
+class Stage:
     """One rung of the ladder: its value in `unit` ("accuracy", "agreement", "dB"), with a 95 % interval of a share."""
 
     rung: str
@@ -88,7 +88,7 @@ class Diagnosis:
     blame: str
     causes: tuple[Cause, ...] = ()
     notes: tuple[str, ...] = ()
-    ladder: tuple[Rung, ...] = ()
+    ladder: tuple[Stage, ...] = ()
     pictures: dict[str, str] = field(default_factory=dict)
     ranges: tuple[tuple[str, float, float], ...] = ()
     noise_db: tuple[tuple[str, float], ...] = ()
@@ -124,7 +124,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def blame_of(causes: tuple[Cause, ...], undetermined: bool) -> str:
+def decide_blame(causes: tuple[Cause, ...], undetermined: bool) -> str:
     """Whom the causes' families point to.
 
     >>> blame_of((), False), blame_of((), True)

@@ -97,29 +97,31 @@ class Loss(Generic[State]):
         return outputs is None or self.score.drop(self.target, outputs).significant
 
 
-def repaired(state: State, hypotheses: Iterable[Hypothesis]) -> State:
+def repair_state(state: State, hypotheses: Iterable[Hypothesis]) -> State:
     for each in hypotheses:
         if each.repair is not None:
             state = each.repair(state)
     return state
 
 
-def smallest_repair(loss: Loss[Any], hypotheses: Sequence[Hypothesis]) -> list[Hypothesis] | None:
+def find_smallest_repair(loss: Loss[Any], hypotheses: Sequence[Hypothesis]) -> list[Hypothesis] | None:
     """The fewest hypotheses whose repairs together bring the loss back, each with its share; None if not all do."""
     candidates = [each for each in hypotheses if each.repair is not None]
     for size in range(1, len(candidates) + 1):
-        tried: list[tuple[float, tuple[Hypothesis, ...]]] = []
-        for chosen in itertools.combinations(candidates, size):
-            share = loss.recovered(repaired(loss.state, chosen))
+        shares: list[tuple[float, tuple[Hypothesis, ...]]] = []
+        for subset in itertools.combinations(candidates, size):
+            share = loss.recovered(repair_state(loss.state, subset))
             if share is not None:
-                tried.append((share, chosen))
-        share, chosen = max(tried, key=lambda each: each[0], default=(0.0, ()))
-        if chosen and share >= ENOUGH and not loss.remains(repaired(loss.state, chosen)):
-            return [replace(each, recovered=share) for each in chosen]
+                shares.append((share, subset))
+        share, subset = max(shares, key=lambda each: each[0], default=(0.0, ()))
+        if subset and share >= ENOUGH and not loss.remains(repair_state(loss.state, subset)):
+            return [replace(each, recovered=share) for each in subset]
     return None
 
 
-def reproduced(observed: NDArray, hypotheses: Iterable[Hypothesis], state: Any, match: float) -> Hypothesis | None:
+def find_reproduction(
+    observed: NDArray, hypotheses: Iterable[Hypothesis], state: Any, match: float
+) -> Hypothesis | None:
     """The first hypothesis that gives the observed codes exactly, but for a share of 1 - `match`."""
     for each in hypotheses:
         codes = each.reproduces(state) if each.reproduces is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.diagnosis import runs
-from qat.diagnosis.calibration_set import CalibrationSet, collected
-from qat.diagnosis.call_recorder import Refusal, recorded_calls
-from qat.diagnosis.case import Case
+from qat.diagnosis.calibration_set import CalibrationSet, collect_samples
+from qat.diagnosis.call_recorder import Refusal, record_calls
+from qat.diagnosis.case import Case, as_arrays
 from qat.diagnosis.file_facts import FileFacts
-from qat.diagnosis.normalisations import BY_RANGE, PLAIN, SAMPLES, likeliest, normalised, range_name_of
+from qat.diagnosis.normalisations import BY_RANGE, PLAIN, SAMPLES, find_likeliest, name_range, normalise
 from qat.diagnosis.score import OutputScore, are_probabilities
 from qat.errors import DataError
 from qat.tflite import read
@@ -67,40 +68,38 @@ class Evidence:
         if raw is None:
             return None
         if self.case.preprocess is not None:
-            value = self._by_name(runs.called("preprocess", self.case.preprocess, raw))
-            found = runs.as_inputs("preprocess", value, len(raw))
+            inputs = self._called("preprocess", self.case.preprocess)
         elif raw.dtype != np.uint8 or len(graph.inputs) != 1:
-            found = runs.as_inputs("inputs", raw, len(raw))
+            inputs = runs.as_inputs("inputs", raw, len(raw), 1)
         else:
-            found = self._guessed_inputs(runs.shaped_as(raw, graph))
-        runs.check_inputs(found, graph)
-        return found
+            inputs = self._guessed_inputs(runs.reshape_raw(raw, graph))
+        runs.check_inputs(inputs, graph)
+        return inputs
 
     def _guessed_inputs(self, raw: NDArray) -> list[NDArray]:
         runs.check_inputs([raw], self.case.graph)
-        name = BY_RANGE.get(range_name_of(self.facts.input_range) or "", "raw")
+        name = BY_RANGE.get(name_range(self.facts.input_range) or "", "raw")
         name = name if name in PLAIN else "raw"
         if self.case.labels is not None:
             score = OutputScore(self.case.labels[:SAMPLES], None, True)
             run = self.file.real if self.keras is None else lambda values: runs.run_keras(self.keras, values)
-            name = likeliest(raw, lambda values: score.value(run([values])), name)
+            name = find_likeliest(raw, lambda values: score.value(run([values])), name)
         self.remarks.append(f"preprocess was not given; the diagnosis goes on as if training had used {name!r}")
-        return [normalised(raw, name)]
+        return [normalise(raw, name)]
 
-    def _by_name(self, value: Any) -> Any:
-        """Inputs in a dictionary, in the model's order."""
+    def _called(self, name: str, function: Callable) -> list[NDArray]:
+        """What a preprocessing function makes of the raw samples; inputs in a dictionary in the model's order."""
+        value = runs.call_user(name, function, self.case.inputs)
         names = [] if self.keras is None else list(self.keras.input_names)
-        named = isinstance(value, dict) and set(names) == set(value)
-        return [value[name] for name in names] if named else value
+        if isinstance(value, dict) and set(names) == set(value):
+            value = [value[each] for each in names]
+        return runs.as_inputs(name, value, self.case.count, len(self.case.graph.inputs))
 
     @cached_property
     def user_inputs(self) -> list[NDArray] | None:
         """What the app's own preprocessing makes."""
         function = self.case.user_preprocess
-        if function is None:
-            return None
-        value = self._by_name(runs.called("user_preprocess", function, self.case.inputs))
-        return runs.as_inputs("user_preprocess", value, self.case.count)
+        return None if function is None else self._called("user_preprocess", function)
 
     # ---- the app
 
@@ -109,36 +108,25 @@ class Evidence:
         """Outputs of `user_run`, and what it wrote into the input tensors."""
         if self.case.user_run is None:
             return None
-        with recorded_calls() as calls:
+        with record_calls() as calls:
             try:
-                value = runs.called("user_run", self.case.user_run, self.case.inputs, self.case.content)
+                value = runs.call_user("user_run", self.case.user_run, self.case.inputs, self.case.content)
             except DataError:
                 self.refusal = calls.refused
                 if self.refusal is None:
                     raise
                 return None
-        return self.as_outputs(value), calls.fed(self.case.graph, self.case.count)
+        outputs = as_arrays("user_run", value, self.case.count, len(self.case.graph.outputs))
+        return outputs, calls.fed(self.case.graph, self.case.count)
 
     def app_on(self, conversion: runs.Conversion) -> list[NDArray] | None:
         """What the app writes into the inputs of a sound file: of a broken one the codes may say nothing."""
         content, runner = self.content(conversion), self.runner(conversion)
         if content is None or self.case.user_run is None:
             return None
-        with recorded_calls() as calls:
-            runs.called("user_run", self.case.user_run, self.case.inputs, content)
+        with record_calls() as calls:
+            runs.call_user("user_run", self.case.user_run, self.case.inputs, content)
         return calls.fed(runner.graph, self.case.count)
-
-    def as_outputs(self, value: Any) -> list[NDArray]:
-        count = self.case.count
-        many = isinstance(value, (list, tuple)) and len(value) == len(self.case.graph.outputs) > 1
-        arrays = [np.asarray(v) for v in (value if many else [value])]
-        for array in arrays:
-            if array.ndim == 0 or len(array) != count or array.dtype.kind not in "fiub":
-                raise DataError(
-                    f"user_run returned dtype {array.dtype}, shape {list(array.shape)} for {count} samples; "
-                    "expected scores [N, ...] or labels [N]"
-                )
-        return arrays
 
     @cached_property
     def fed(self) -> list[NDArray] | None:
@@ -171,7 +159,7 @@ class Evidence:
     @cached_property
     def a1(self) -> list[NDArray] | None:
         """A float file made here, on the right inputs."""
-        return self.converted_again(runs.Conversion(scheme="float32"))
+        return self.convert_and_run(runs.Conversion(scheme="float32"))
 
     @cached_property
     def classifies(self) -> bool:
@@ -221,7 +209,7 @@ class Evidence:
 
     @cached_property
     def calibration(self) -> CalibrationSet | None:
-        return collected(self.case.calibration)
+        return collect_samples(self.case.calibration)
 
     def content(self, conversion: runs.Conversion) -> bytes | None:
         """A file converted here from the Keras model, or None with a remark."""
@@ -232,13 +220,13 @@ class Evidence:
     def _converted(self, conversion: runs.Conversion) -> bytes | None:
         if self.keras is None or (self.keras_is_qat and conversion.scheme != "float32"):
             return None
-        samples, dtype = self.calibration_samples(conversion.calibration), self.case.graph.inputs[0].dtype
+        samples, dtype = self.select_calibration(conversion.calibration), self.case.graph.inputs[0].dtype
         io = dtype if dtype in ("int8", "uint8") else "float32"  # the user's own, so that the app can run the file
-        content, why = runs.convert_again(self.keras, conversion, samples, io)
+        content, why = runs.make_file(self.keras, conversion, samples, io)
         self.remarks += [why] if why else []
         return content
 
-    def calibration_samples(self, which: str) -> list[NDArray] | None:
+    def select_calibration(self, which: str) -> list[NDArray] | None:
         if which == "user":
             seen = self.calibration
             return None if seen is None or not seen.usable else seen.arrays
@@ -248,7 +236,7 @@ class Evidence:
         content = self.content(conversion)
         return None if content is None else runs.FileRunner(content, read(content))
 
-    def converted_again(self, conversion: runs.Conversion) -> list[NDArray] | None:
+    def convert_and_run(self, conversion: runs.Conversion) -> list[NDArray] | None:
         """Outputs of a file converted here, on the right inputs."""
         runner = self.runner(conversion)
         return None if runner is None or self.right_inputs is None else runner.real(self.right_inputs)

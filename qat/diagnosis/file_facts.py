@@ -20,6 +20,7 @@ SHAPING = frozenset(
 )
 SAME_SCALE = frozenset({"CONCATENATION", "MAXIMUM", "MINIMUM", "PACK", "SELECT", "SELECT_V2"})
 TFMOT_DECAY, TFMOT_START = 0.999, 6.0
+UNSET_SCALE = 3.5e-9, 4.3e-9  # of an input whose quantizer never ran in training
 BELOW_ZERO, MOST = 0.02, 0.7  # what a ReLU's range must reach below 0, in so many of them, to be a moving mean's
 ONE_VOICE = 1.25  # 90th over 10th percentile of what they reach
 FEW_ELEMENTS = 1024  # smaller kernels stay float in a dynamic-range file, as they should
@@ -39,9 +40,6 @@ class FileFacts:
     def _only_shapes(self, op: Op) -> bool:
         outputs = [self.graph.tensors[i] for i in op.outputs]
         return op.name in SHAPING and all(t.dtype in ("int32", "int64") for t in outputs)
-
-    def first_input(self, op: Op) -> Tensor | None:
-        return self.graph.tensors[op.inputs[0]] if op.inputs and op.inputs[0] >= 0 else None
 
     def weight(self, op: Op) -> Tensor | None:
         """The constant weight of a weighted op, followed through a DEQUANTIZE to where it is stored."""

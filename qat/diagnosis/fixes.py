@@ -45,11 +45,11 @@ SCALED_INSIDE = "the model divides; feed 0..255 as it is: images.astype(np.float
 MEASURED_FIRST = "model.load_weights(checkpoint); model.evaluate(inputs, labels)"
 
 
-def verify_command() -> str:
+def format_verify_command() -> str:
     return command("verify", tflite="model.tflite")
 
 
-def whole_batch(index: int | str = "index") -> str:
+def format_batch_code(index: int | str = "index") -> str:
     """`index`: of the input tensor, where it is known."""
     return (
         "loop over samples, or resize the input for all of them and fill it: "

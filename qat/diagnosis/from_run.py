@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -80,7 +81,7 @@ def _data_config(plain: Any, record: Path, trust: Any) -> DataConfig:
     from omegaconf.errors import OmegaConfBaseException
 
     refuse_targets({"data": plain}, str(record), trust, RunDirError)
-    if not isinstance(plain, dict) or any("${" in text for text in _texts(plain)):
+    if not isinstance(plain, dict) or "${" in json.dumps(plain):
         raise RunDirError(f"{record}: config.data is not what a run of qat writes")
     try:
         node = OmegaConf.structured(DataConfig)
@@ -95,18 +96,6 @@ def _data_config(plain: Any, record: Path, trust: Any) -> DataConfig:
 def _seed(seeds: Mapping[str, Any]) -> int:
     seed = seeds.get("seed", 0)
     return seed if isinstance(seed, int) and 0 <= seed < 1 << 31 else 0
-
-
-def _texts(plain: Any) -> Iterator[str]:
-    if isinstance(plain, dict):
-        for key, value in plain.items():
-            yield str(key)
-            yield from _texts(value)
-    elif isinstance(plain, list | tuple):
-        for value in plain:
-            yield from _texts(value)
-    elif isinstance(plain, str):
-        yield plain
 
 
 def _inside(folder: Path, file: str, record: Path) -> Path:

@@ -41,7 +41,7 @@ class Normalisation:
 
     @property
     def limits(self) -> tuple[float, float]:
-        return contract_limits(self.contract((1, 1, 3)))
+        return compute_limits(self.contract((1, 1, 3)))
 
 
 _IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
@@ -68,7 +68,7 @@ BY_RANGE = {each.range_name: name for name, each in NORMALISATIONS.items() if ea
 TRAINED_RANGES = {each.range_name for each in NORMALISATIONS.values() if each.trained}
 
 
-def contract_limits(contract: Contract) -> tuple[float, float]:
+def compute_limits(contract: Contract) -> tuple[float, float]:
     """What raw 0 and 255 become, over all channels.
 
     >>> contract_limits(Contract((8, 8, 3), range=(-1.0, 1.0)))
@@ -81,7 +81,7 @@ def contract_limits(contract: Contract) -> tuple[float, float]:
 LIMITS = {each.range_name: each.limits for each in NORMALISATIONS.values() if each.range_name}
 
 
-def range_name_of(limits: tuple[float, float] | None, tolerance: float = SAME_LIMITS) -> str | None:
+def name_range(limits: tuple[float, float] | None, tolerance: float = SAME_LIMITS) -> str | None:
     """The usual range that has these limits.
 
     >>> range_name_of((0.0, 254.9)), range_name_of((0.0, 37.0))
@@ -96,16 +96,16 @@ def range_name_of(limits: tuple[float, float] | None, tolerance: float = SAME_LI
     return None
 
 
-def in_python(name: str) -> str:
+def python_code(name: str) -> str:
     return NORMALISATIONS[name].code
 
 
-def normalised(raw: NDArray, name: str) -> NDArray:
+def normalise(raw: NDArray, name: str) -> NDArray:
     """`raw`: uint8 [N, ...], as it is."""
     return apply(NORMALISATIONS[name].contract(raw.shape[1:]), raw)
 
 
-def applicable(raw: NDArray) -> Iterator[str]:
+def list_normalisations(raw: NDArray) -> Iterator[str]:
     """Names that make sense for these samples: those with three numbers need three channels.
 
     >>> list(applicable(np.zeros((1, 4, 4, 1), np.uint8)))
@@ -116,7 +116,7 @@ def applicable(raw: NDArray) -> Iterator[str]:
         yield from (name for name in TRIED if coloured or name in PLAIN)
 
 
-def contracts_for(contract: Contract) -> Iterator[tuple[str, Contract]]:
+def list_contracts(contract: Contract) -> Iterator[tuple[str, Contract]]:
     """The usual contracts of samples like these, by name, beginning with the plainest.
 
     >>> [name for name, _ in contracts_for(Contract((4, 4, 1)))]
@@ -129,7 +129,7 @@ def contracts_for(contract: Contract) -> Iterator[tuple[str, Contract]]:
             yield name, replace(plain, **each.options)
 
 
-def likeliest(raw: NDArray, value_of: Callable[[NDArray], float], guess: str) -> str:
+def find_likeliest(raw: NDArray, value_of: Callable[[NDArray], float], guess: str) -> str:
     """The normalisation under which `value_of` its model inputs is highest, unless the guess is as good.
 
     Args:
@@ -137,13 +137,13 @@ def likeliest(raw: NDArray, value_of: Callable[[NDArray], float], guess: str) ->
         value_of: the accuracy that float32 inputs of the first `SAMPLES` reach, 0-1.
         guess: what the file's input range says.
     """
-    names = sorted(applicable(raw), key=lambda each: each != guess)
-    values = {name: value_of(normalised(raw[:SAMPLES], name)) for name in names}
+    names = sorted(list_normalisations(raw), key=lambda each: each != guess)
+    values = {name: value_of(normalise(raw[:SAMPLES], name)) for name in names}
     best = max(values, key=lambda name: values[name])
     return best if guess not in values or values[best] > values[guess] + CLEARLY else guess
 
 
-def shaped_like(raw: NDArray, inputs: NDArray) -> NDArray | None:
+def reshape_like(raw: NDArray, inputs: NDArray) -> NDArray | None:
     """Raw samples in the shape of the model's input, where only axes of size 1 differ."""
     if raw.shape == inputs.shape:
         return raw

@@ -108,7 +108,7 @@ def relate(user: NDArray, right: NDArray, valid: NDArray | None = None) -> Relat
     return best
 
 
-def per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDArray | None = None) -> bool:
+def is_scaled_per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDArray | None = None) -> bool:
     """Whether the app's inputs are the raw samples, scaled by numbers of each image's own.
 
     The training's inputs must not be so themselves.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung, Samples
+from qat.diagnosis.diagnosis import Cause, Diagnosis, Samples, Stage
 from qat.diagnosis.runs import real_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def text(diagnosis: Diagnosis) -> str:
     for place, cause in enumerate(diagnosis.causes, 1):
         lines += ["", *_cause_lines(place, cause)]
     if diagnosis.ladder:
-        lines += ["", ladder_title(diagnosis.ladder)] + [f"  {rung_text(rung)}" for rung in diagnosis.ladder]
+        lines += ["", format_ladder_title(diagnosis.ladder)] + [f"  {format_stage(rung)}" for rung in diagnosis.ladder]
     for title, picture in diagnosis.pictures.items():
         lines += ["", title, textwrap.indent(picture, "  ")]
     if diagnosis.notes:
@@ -62,7 +62,7 @@ def _wrapped(words: str, start: str) -> str:
     )
 
 
-def ladder_title(ladder: Sequence[Rung]) -> str:
+def format_ladder_title(ladder: Sequence[Stage]) -> str:
     """
     >>> ladder_title([Rung("A0", "Keras float model, right inputs", "accuracy", 0.9, samples=64)])
     'ladder, on 64 samples'
@@ -71,29 +71,29 @@ def ladder_title(ladder: Sequence[Rung]) -> str:
     return f"ladder, on {' or '.join(map(str, counts))} samples" if counts else "ladder"
 
 
-def rung_text(rung: Rung) -> str:
+def format_stage(rung: Stage) -> str:
     """
     >>> rung_text(Rung("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512))
     'A0  Keras float model, right inputs      59.8% accuracy [55.5%, 63.9%]'
     """
     start = f"{rung.rung}  {rung.what:<35}"
-    return f"{start}: not measured" if rung.value is None else f"{start} {value_text(rung)}{interval_text(rung)}"
+    return f"{start}: not measured" if rung.value is None else f"{start} {format_value(rung)}{format_interval(rung)}"
 
 
-def value_text(rung: Rung) -> str:
+def format_value(rung: Stage) -> str:
     if rung.value is None:
         return "not measured"
     return f"{rung.value:6.1f} dB" if rung.unit == "dB" else f"{rung.value:6.1%} {rung.unit}"
 
 
-def interval_text(rung: Rung) -> str:
+def format_interval(rung: Stage) -> str:
     return f" [{rung.low:.1%}, {rung.high:.1%}]" if rung.low is not None and rung.high is not None else ""
 
 
 # ---- pictures
 
 
-def pictures_of(evidence: Evidence) -> dict[str, str]:
+def draw_charts(evidence: Evidence) -> dict[str, str]:
     """By title; none where there is nothing to draw."""
     rows = range_rows(evidence)
     found = {"range of the data against the range of the input": bars(rows)} if len(rows) > 1 else {}
@@ -159,7 +159,7 @@ SHOWN = 3
 SMALLEST, LARGEST = 4, 192  # pixels of a side: less is no image, more is drawn smaller
 
 
-def samples_of(evidence: Evidence) -> Samples | None:
+def draw_samples(evidence: Evidence) -> Samples | None:
     """Of the first input that takes images; None where none does, or nothing says what the app feeds."""
     rights, fed = evidence.right_inputs, _fed(evidence)
     for right, seen in zip(rights or [], fed or [], strict=False):

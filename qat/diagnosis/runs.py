@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from qat.codes import dequantize, quantize
+from qat.diagnosis.case import as_arrays
 from qat.diagnosis.score import worst_sqnr_db
 from qat.errors import DataError, ModelError, QatError
 from qat.tflite import TfliteGraph
@@ -40,7 +41,7 @@ class Conversion:
 
 def codes_of(real: NDArray, tensor: Tensor) -> NDArray:
     """What must be written into this input for these real numbers."""
-    params = None if tensor.is_float else tensor.quantization
+    params = tensor.quantization
     if params is None:
         return np.ascontiguousarray(real, tensor.dtype)
     chunks = [quantize(real[i : i + BATCH], params) for i in range(0, len(real), BATCH)]
@@ -48,7 +49,7 @@ def codes_of(real: NDArray, tensor: Tensor) -> NDArray:
 
 
 def real_of(codes: NDArray, tensor: Tensor) -> NDArray:
-    params = None if tensor.is_float else tensor.quantization
+    params = tensor.quantization
     return codes.astype(np.float32) if params is None else dequantize(codes, params)
 
 
@@ -66,19 +67,15 @@ class FileRunner:
 
     def codes(self, codes: Sequence[NDArray]) -> list[NDArray]:
         """Codes in, codes out, Keras order."""
-        outputs = self._runtime.run(self._in_file_order(codes))
+        outputs = self._runtime.run([codes[self.input_order.index(i)] for i in range(len(self.graph.inputs))])
         return [outputs[i] for i in self.output_order]
 
-    def codes_to_feed(self, real: Sequence[NDArray]) -> list[NDArray]:
-        """Real inputs, Keras order, as the codes of the file's inputs in the file's own order."""
-        return self._in_file_order([codes_of(r, t) for r, t in zip(real, self.inputs(), strict=True)])
-
-    def _in_file_order(self, arrays: Sequence[NDArray]) -> list[NDArray]:
-        return [arrays[self.input_order.index(i)] for i in range(len(self.graph.inputs))]
-
     def real(self, real: Sequence[NDArray]) -> list[NDArray]:
-        found = self.codes([codes_of(r, t) for r, t in zip(real, self.inputs(), strict=True)])
-        return self.dequantized(found)
+        """Real numbers in, real numbers out, Keras order."""
+        return self.dequantized(self.codes(self.quantized(real)))
+
+    def quantized(self, real: Sequence[NDArray]) -> list[NDArray]:
+        return [codes_of(r, t) for r, t in zip(real, self.inputs(), strict=True)]
 
     def dequantized(self, codes: Sequence[NDArray]) -> list[NDArray]:
         tensors = [self.graph.outputs[i] for i in self.output_order]
@@ -98,7 +95,7 @@ def run_keras(model: Any, inputs: Sequence[NDArray]) -> list[NDArray]:
     return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
-def called(name: str, function: Callable, *arguments: Any) -> Any:
+def call_user(name: str, function: Callable, *arguments: Any) -> Any:
     """Call a function of the user's; whatever it raises becomes a DataError that says whose error it is."""
     try:
         return function(*arguments)
@@ -109,27 +106,30 @@ def called(name: str, function: Callable, *arguments: Any) -> Any:
         raise DataError(f"{name} raised {type(error).__name__}: {reason}") from error
 
 
-def as_inputs(name: str, value: Any, count: int) -> list[NDArray]:
-    """What a preprocessing function returned, as one array an input."""
-    values = list(value.values()) if isinstance(value, dict) else value
-    many = isinstance(values, (list, tuple)) and len(values) and all(np.ndim(v) >= 1 for v in values)
-    many = many and all(len(v) == count for v in values)
-    arrays = [np.asarray(v) for v in (values if many else [values])]
+def as_inputs(name: str, value: Any, count: int, tensors: int) -> list[NDArray]:
+    """What a preprocessing function returned, checked.
+
+    Args:
+        name: of the function, for the message.
+        value: an array [N, ...], or several in a list or a dictionary.
+        count: N, the number of raw samples.
+        tensors: how many inputs the model has.
+
+    Returns:
+        One array [N, ...] per input: integers of 32 bits and more as they are, all else float32.
+
+    Raises:
+        DataError: not N samples of numbers, or NaN or infinity among them.
+    """
+    arrays = as_arrays(name, value, count, tensors)
     for array in arrays:
-        if array.dtype.kind not in "fiub" or array.ndim < 1 or len(array) != count:
-            raise DataError(
-                f"{name} returned dtype {array.dtype}, shape {list(array.shape)} for {count} raw samples; "
-                f"expected numbers [{count}, ...]"
-            )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = np.flatnonzero(~np.isfinite(array.reshape(count, -1)).all(axis=1))
             raise DataError(f"{name} makes NaN or infinity of {len(bad)} samples, the first is sample {bad[0]}")
     return [a if a.dtype.kind in "iu" and a.dtype.itemsize >= 4 else a.astype(np.float32) for a in arrays]
 
 
-def convert_again(
-    model: Any, conversion: Conversion, samples: list[NDArray] | None, io: str
-) -> tuple[bytes | None, str]:
+def make_file(model: Any, conversion: Conversion, samples: list[NDArray] | None, io: str) -> tuple[bytes | None, str]:
     """A file of the Keras model, or None and why there is none.
 
     Args:
@@ -162,15 +162,15 @@ def convert_again(
 
 def check_same_signature(graph: TfliteGraph, model: Any) -> None:
     """Raises: ModelError where inputs or outputs of the Keras model cannot be those of the file."""
-    for which, tensors, wanted in (("inputs", graph.inputs, model.inputs), ("outputs", graph.outputs, model.outputs)):
+    for which, tensors, expected in (("inputs", graph.inputs, model.inputs), ("outputs", graph.outputs, model.outputs)):
         have = [tuple(t.shape_signature) for t in tensors]
-        want = [tuple(-1 if n is None else n for n in x.shape.as_list()) for x in wanted]
-        free = list(have)
+        want = [tuple(-1 if n is None else n for n in x.shape.as_list()) for x in expected]
+        remaining = list(have)
         for shape in want:
-            partner = next((h for h in free if _agree(h, shape)), None)
+            partner = next((h for h in remaining if _agree(h, shape)), None)
             if partner is not None:
-                free.remove(partner)
-        if len(have) != len(want) or free:
+                remaining.remove(partner)
+        if len(have) != len(want) or remaining:
             raise ModelError(
                 f"keras_model has {which} {_shapes(want)}, the file has {_shapes(have)}: it is not the model that this "
                 "file was made from; give that one, or none"
@@ -193,27 +193,23 @@ def input_order(graph: TfliteGraph, model: Any) -> list[int]:
     if by_name is not None:
         return by_name
     shapes = [tuple(x.shape[1:]) for x in model.inputs]
-    return best_order(shapes, [tuple(t.shape_signature[1:]) for t in graph.inputs], lambda a, b: float(a == b))
+    return _best_order(shapes, [tuple(t.shape_signature[1:]) for t in graph.inputs], lambda a, b: float(a == b))
 
 
 def output_order(graph: TfliteGraph, model: Any, runner: FileRunner, inputs: list[NDArray] | None) -> list[int]:
     """By what they compute where there is data, else by the names of the signature."""
     if inputs is not None:
         few = [a[:32] for a in inputs]
-        wanted, found = run_keras(model, few), runner.real(few)
-        return best_order(wanted, found, lambda w, f: max(worst_sqnr_db([w], [f]), -100.0))
+        return _best_order(run_keras(model, few), runner.real(few), lambda w, f: max(worst_sqnr_db([w], [f]), -100.0))
     names = _indices_of(list(model.output_names), _signature_names(graph, "outputs"), [])
     return names or runner.output_order
 
 
-def best_order(wanted: Sequence[Any], found: Sequence[Any], score: Callable[[Any, Any], float]) -> list[int]:
-    """For each wanted item the index of its partner in `found`, by the best total score (up to six items)."""
-    indices = range(len(found))
-    if len(found) > 6 or len(wanted) != len(found):
-        return list(range(len(wanted)))
-    table = [[min(score(w, f), 1e6) for f in found] for w in wanted]
-    orders = itertools.permutations(indices)
-    return list(max(orders, key=lambda order: sum(row[i] for row, i in zip(table, order, strict=True))))
+def _best_order(expected: Sequence[Any], actual: Sequence[Any], score: Callable[[Any, Any], float]) -> list[int]:
+    if len(expected) != len(actual):
+        return list(range(len(expected)))
+    table = [[min(score(one, other), 1e6) for other in actual] for one in expected]
+    return linear_sum_assignment(table, maximize=True)[1].tolist()
 
 
 def _signature_names(graph: TfliteGraph, which: str) -> dict[str, int]:
@@ -233,7 +229,7 @@ def _indices_of(names: list[str], signature: dict[str, int], tensor_names: list[
     return None
 
 
-def shaped_as(raw: NDArray, graph: TfliteGraph) -> NDArray:
+def reshape_raw(raw: NDArray, graph: TfliteGraph) -> NDArray:
     """Raw samples in the shape of the file's input, where that holds as many numbers."""
     shape = graph.inputs[0].shape
     return raw.reshape(len(raw), *shape[1:]) if raw[0].size == int(np.prod(shape[1:])) else raw
@@ -241,17 +237,17 @@ def shaped_as(raw: NDArray, graph: TfliteGraph) -> NDArray:
 
 def check_inputs(arrays: list[NDArray], graph: TfliteGraph) -> None:
     """Raises: DataError where these cannot be inputs of the file."""
-    wanted = [t.shape_signature for t in graph.inputs]
-    if len(arrays) != len(wanted):
+    expected = [t.shape_signature for t in graph.inputs]
+    if len(arrays) != len(expected):
         raise DataError(
-            f"{len(arrays)} arrays for the model's {len(wanted)} inputs; preprocess must return one for each"
+            f"{len(arrays)} arrays for the model's {len(expected)} inputs; preprocess must return one for each"
         )
-    if not fits(arrays, graph):
+    if not have_shapes_of(arrays, graph):
         shapes = [list(a.shape[1:]) for a in arrays]
-        raise DataError(f"model inputs have shapes {shapes} a sample, the file takes {[list(w[1:]) for w in wanted]}")
+        raise DataError(f"model inputs have shapes {shapes} a sample, the file takes {[list(w[1:]) for w in expected]}")
 
 
-def fits(arrays: Sequence[NDArray], graph: TfliteGraph) -> bool:
+def have_shapes_of(arrays: Sequence[NDArray], graph: TfliteGraph) -> bool:
     """Whether these arrays have the shapes of the file's inputs, in any order."""
     signatures = sorted(tuple(t.shape_signature[1:]) for t in graph.inputs)
     given = sorted(tuple(a.shape[1:]) for a in arrays)

@@ -63,22 +63,22 @@ class OutputScore:
             if index
         ]
 
-    def right(self, outputs: Outputs) -> NDArray[np.bool_]:
+    def is_right(self, outputs: Outputs) -> NDArray[np.bool_]:
         """One truth value a sample; unusable outputs are wrong."""
         predicted = predicted_labels(outputs[0])
-        wanted = self.labels if self.labels is not None else predicted_labels(self.reference[0])
-        return predicted == wanted
+        expected = self.labels if self.labels is not None else predicted_labels(self.reference[0])
+        return predicted == expected
 
     def value(self, outputs: Outputs) -> float:
         if self.unit == "dB":
             return worst_sqnr_db(self.reference, outputs)
-        return float(self.right(outputs).mean())
+        return float(self.is_right(outputs).mean())
 
     def interval(self, outputs: Outputs) -> tuple[float, float] | tuple[None, None]:
         if self.unit == "dB":
             return None, None
-        right = self.right(outputs)
-        return wilson_interval(int(right.sum()), len(right))
+        is_right = self.is_right(outputs)
+        return wilson_interval(int(is_right.sum()), len(is_right))
 
     def drop(self, better: Outputs, worse: Outputs) -> Drop:
         """What is lost from `better` to `worse`."""
@@ -86,7 +86,7 @@ class OutputScore:
         if self.unit == "dB":
             significant = second < FAULT_DB and first > second + GAIN_DB
             return Drop(first, second, first - second, 0.0 if significant else 1.0, significant)
-        p = mcnemar_p(self.right(better), self.right(worse))
+        p = mcnemar_p(self.is_right(better), self.is_right(worse))
         points = first - second
         significant = (points >= POINTS and p < CHANCE) or (points >= LARGE_POINTS and p < LARGE_CHANCE)
         if not significant and (lossy := self._lossy_other(better, worse)) is not None:
@@ -152,10 +152,10 @@ def column_sqnr_db(reference: NDArray, noisy: NDArray) -> NDArray:
 def worst_sqnr_db(reference: Outputs, outputs: Outputs) -> float:
     """The worst column of the worst output: boxes that are right do not hide scores that are wrong."""
     worst = math.inf
-    for wanted, found in zip(reference, outputs, strict=True):
-        if wanted.shape != found.shape:
+    for expected, actual in zip(reference, outputs, strict=True):
+        if expected.shape != actual.shape:
             return -100.0
-        columns = column_sqnr_db(wanted, found)
+        columns = column_sqnr_db(expected, actual)
         worst = min(worst, float(columns.min())) if columns.size else worst
     return worst
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung, Samples
-from qat.diagnosis.report import BLAME, interval_text, ladder_title, value_text
+from qat.diagnosis.diagnosis import Cause, Diagnosis, Samples, Stage
+from qat.diagnosis.report import BLAME, format_interval, format_ladder_title, format_value
 from qat.reporting.colours import COST, SERIES
 from qat.reporting.line_chart import LabelledValue, draw_range_chart, draw_value_chart
 from qat.reporting.page import bars, code, details, document, escape_text, paragraph, section
@@ -123,7 +123,7 @@ def _noise(rows: Sequence[tuple[str, float]]) -> str:
     return details("What each layer loses in int8", paragraph(told, "soft"), drawn) if found else ""
 
 
-def broken_step(ladder: Sequence[Rung]) -> Rung | None:
+def find_broken_stage(ladder: Sequence[Stage]) -> Stage | None:
     """The first rung that lies below the one before it beyond both intervals."""
     for before, rung in pairwise(ladder):
         if before.low is not None and rung.high is not None and rung.high < before.low:
@@ -131,25 +131,25 @@ def broken_step(ladder: Sequence[Rung]) -> Rung | None:
     return None
 
 
-def _ladder(ladder: Sequence[Rung]) -> list[str]:
+def _ladder(ladder: Sequence[Stage]) -> list[str]:
     measured = [rung for rung in ladder if rung.value is not None]
     if not measured:
         return []
-    broken = broken_step(measured)
+    broken = find_broken_stage(measured)
     factor = 1 if measured[0].unit == "dB" else 100
     rows = [
         LabelledValue(
             f"{rung.rung} {rung.what}",
             COST if rung is broken else _GOOD,
             (rung.value or 0.0) * factor,
-            f"{value_text(rung).removesuffix(rung.unit).strip()}{interval_text(rung)}",
+            f"{format_value(rung).removesuffix(rung.unit).strip()}{format_interval(rung)}",
             None if rung.low is None or rung.high is None else (rung.low * factor, rung.high * factor),
             "broken here" if rung is broken else "",
         )
         for rung in measured
     ]
     unit = "dB" if factor == 1 else f"{measured[0].unit}, %"
-    return [draw_value_chart(f"{ladder_title(ladder).capitalize()}: {unit}", rows, from_zero=True)]
+    return [draw_value_chart(f"{format_ladder_title(ladder).capitalize()}: {unit}", rows, from_zero=True)]
 
 
 def _ranges(ranges: Sequence[tuple[str, float, float]]) -> list[str]:

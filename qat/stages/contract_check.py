@@ -22,7 +22,7 @@ from qat import metrics
 from qat.config import DataConfig
 from qat.contract import Contract
 from qat.data import Split
-from qat.diagnosis.normalisations import contracts_for
+from qat.diagnosis.normalisations import list_contracts
 from qat.errors import DataError, ModelError
 from qat.evaluation import evaluate, keras_predictor, spread_indices
 from qat.models import infer_task
@@ -113,7 +113,7 @@ def _usual_candidates(sample: Split) -> tuple[list[ContractScore], str]:
         return [], ""
     pixels, code = converted
     current = _scaling(pixels.contract)
-    others = [(name, contract) for name, contract in contracts_for(pixels.contract) if _scaling(contract) != current]
+    others = [(name, contract) for name, contract in list_contracts(pixels.contract) if _scaling(contract) != current]
     return [ContractScore(name, replace(pixels, contract=contract)) for name, contract in others], code
 
 

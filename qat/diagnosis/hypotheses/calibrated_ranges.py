@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
-from qat.diagnosis.normalisations import applicable, normalised
+from qat.diagnosis.normalisations import list_normalisations, normalise
 from qat.diagnosis.runs import Conversion
 from qat.tflite import read
 from qat.tflite.runtime.child_process import make_runtime
@@ -31,13 +31,13 @@ class Guess:
     at_inputs: float = np.inf  # octaves, the farthest input
 
 
-def ranked_guesses(evidence: Evidence) -> list[Guess]:
+def rank_guesses(evidence: Evidence) -> list[Guess]:
     """Guesses by distance between their ranges and the file's, nearest first; empty where they cannot be compared."""
     content = evidence.content(Conversion(scheme="float32"))
     if content is None or evidence.right_inputs is None:
         return []
     graph = read(content)
-    pairs = paired_tensors(evidence.facts, FileFacts(graph), evidence.file.input_order)
+    pairs = pair_tensors(evidence.facts, FileFacts(graph), evidence.file.input_order)
     if len(pairs) < 2:
         return []
     runtime = make_runtime(content, graph, keep_tensors=True)
@@ -53,7 +53,7 @@ def ranked_guesses(evidence: Evidence) -> list[Guess]:
     return sorted(guesses, key=lambda g: g.distance)
 
 
-def paired_tensors(quantized: FileFacts, real: FileFacts, order: Sequence[int]) -> list[tuple[int, int]]:
+def pair_tensors(quantized: FileFacts, real: FileFacts, order: Sequence[int]) -> list[tuple[int, int]]:
     """Tensor indices of the two files that belong together: inputs, then outputs of equal ops in equal order.
 
     Args:
@@ -72,7 +72,7 @@ def paired_tensors(quantized: FileFacts, real: FileFacts, order: Sequence[int]) 
     return inputs + [(i, by_name[name]) for i, name in names.items() if name in by_name]
 
 
-def in_times(octaves: float) -> str:
+def format_octaves(octaves: float) -> str:
     """A distance of ranges in words.
 
     >>> in_times(1.5), in_times(3.0)
@@ -116,7 +116,7 @@ def _other_scales(evidence: Evidence, values: NDArray) -> Iterator[Guess]:
     raw, width = evidence.case.inputs[:SAMPLES], float(values.max() - values.min())
     others: list[tuple[str, NDArray]] = []
     if raw.dtype == np.uint8 and raw.shape == values.shape:
-        others = [(f"samples as {name!r}", normalised(raw, name)) for name in applicable(raw)]
+        others = [(f"samples as {name!r}", normalise(raw, name)) for name in list_normalisations(raw)]
     elif raw.shape == values.shape:
         others = [("the raw samples", raw.astype(np.float32))]
     for words, other in others:

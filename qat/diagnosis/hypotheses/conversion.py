@@ -9,10 +9,11 @@ import numpy as np
 from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FEW_ELEMENTS, FileFacts
-from qat.diagnosis.fixes import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, verify_command
+from qat.diagnosis.fixes import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, format_verify_command
 from qat.diagnosis.runs import FileRunner
 from qat.diagnosis.score import OutputScore
 from qat.errors import QatError
+from qat.tflite.graph import Op, Tensor
 
 COARSE_CODES = 12  # of 127, in the median channel
 LEVELS = 16  # fewer used codes than that, and a tensor in a shared scale is lost
@@ -23,7 +24,7 @@ NEAR_OVERFLOW = 2**31 - 2**28  # of an int32 bias
 LARGEST_FLOAT16 = 65504
 
 
-def not_quantized(facts: FileFacts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Hypothesis]:
+def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Hypothesis]:
     """C01, C02, C03: a float body where integers were wanted. `sound`: whether the calibration given holds samples."""
     graph, scheme = facts.graph, facts.scheme
     wanted = expect in INTEGER or (expect is None and calibrated)
@@ -65,11 +66,11 @@ def not_quantized(facts: FileFacts, expect: str | None, calibrated: bool, sound:
     elif scheme == "int8" and expect in ("float32", "float16", "dynamic_range"):
         yield Hypothesis(
             "C01", f"the file is int8, though {expect} was meant",
-            f"check which file is shipped: {verify_command()}", harmless=True,
+            f"check which file is shipped: {format_verify_command()}", harmless=True,
         )  # fmt: skip
 
 
-def qat_not_lowered(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_unlowered_qat(facts: FileFacts) -> Iterator[Hypothesis]:
     """C04."""
     if facts.scheme == "qat_not_lowered":
         yield Hypothesis(
@@ -82,7 +83,7 @@ def qat_not_lowered(facts: FileFacts) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def float16_overflow(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_float16_overflow(facts: FileFacts) -> Iterator[Hypothesis]:
     """C05. A mask of large negative numbers before a softmax survives clamping, so that is a note."""
     for tensor in facts.float16_constants:
         values = tensor.data.astype(np.float32)
@@ -113,7 +114,7 @@ def _feeds_softmax(facts: FileFacts, index: int, depth: int = 6) -> bool:
     )
 
 
-def training_graph(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_training_graph(facts: FileFacts) -> Iterator[Hypothesis]:
     """C08."""
     ops = [op.label for op in facts.graph.ops]
     random = [o for o in ops if o in ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL") or "Random" in o]
@@ -129,7 +130,7 @@ def training_graph(facts: FileFacts) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:
     """C11: a tensor of small numbers forced into a concatenation's large scale."""
     for op in facts.graph.ops:
         if op.name != "CONCATENATION":
@@ -169,7 +170,7 @@ def _own_span(facts: FileFacts, index: int, depth: int = 5) -> float | None:
     return None
 
 
-def odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
     """C12: LOGISTIC and SOFTMAX must write (1/256, -128) in int8; another scale is a third-party converter's error."""
     for op in facts.graph.ops:
         if op.name not in ("LOGISTIC", "SOFTMAX"):
@@ -187,7 +188,7 @@ def odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
                 )  # fmt: skip
 
 
-def dead_scales(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_saturated_biases(facts: FileFacts) -> Iterator[Hypothesis]:
     """C12: biases near overflow."""
     for op, weight in facts.weights:
         bias = facts.graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
@@ -204,24 +205,24 @@ def dead_scales(facts: FileFacts) -> Iterator[Hypothesis]:
             )  # fmt: skip
 
 
-def per_tensor(facts: FileFacts) -> list[tuple[str, int]]:
-    """Weighted ops of several channels with one scale: (layer, channels)."""
-    found = []
+def _one_scale(facts: FileFacts) -> Iterator[tuple[Op, Tensor, int]]:
+    """Convolutions whose integer weights have one scale: the op, its weights and the axis of their channels."""
     for op, weight in facts.weights:
         axis = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}.get(op.name)
-        if axis is None or weight.is_float or len(weight.scales) != 1 or len(weight.shape) != 4:
-            continue
-        if weight.shape[axis] > 1:
-            found.append((weight.layer, weight.shape[axis]))
-    return found
+        if axis is not None and not weight.is_float and len(weight.scales) == 1 and len(weight.shape) == 4:
+            yield op, weight, axis
 
 
-def coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
+def per_tensor(facts: FileFacts) -> list[tuple[str, int]]:
+    """Convolutions of several channels whose weights have one scale: (layer, channels)."""
+    return [(weight.layer, weight.shape[axis]) for _, weight, axis in _one_scale(facts) if weight.shape[axis] > 1]
+
+
+def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
     """C06 from the file alone: one scale for all channels, and the median channel left with a handful of codes."""
     poor = []
-    for op, weight in facts.weights:
-        axis = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}.get(op.name)
-        if axis is None or weight.is_float or len(weight.scales) != 1 or len(weight.shape) != 4 or weight.data is None:
+    for op, weight, axis in _one_scale(facts):
+        if op.name == "TRANSPOSE_CONV" or weight.data is None:
             continue
         codes = np.moveaxis(np.abs(weight.data.astype(np.int32) - (weight.zero_points or (0,))[0]), axis, 0)
         used = float(np.median(codes.reshape(len(codes), -1).max(axis=1)))
@@ -239,7 +240,7 @@ def coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def other_kernels(evidence: Evidence) -> Hypothesis | None:
+def find_kernel_fault(evidence: Evidence) -> Hypothesis | None:
     """C13: the same file, run by the runtime's plain kernels, does not lose what it loses."""
     few = [values[:KERNEL_SAMPLES] for values in evidence.right_inputs]
     try:
@@ -261,4 +262,12 @@ def other_kernels(evidence: Evidence) -> Hypothesis | None:
     )  # fmt: skip
 
 
-STATIC = (qat_not_lowered, float16_overflow, training_graph, shared_scale, odd_quantizer, dead_scales, coarse_channels)
+STATIC = (
+    find_unlowered_qat,
+    find_float16_overflow,
+    find_training_graph,
+    find_shared_scale,
+    find_odd_quantizer,
+    find_saturated_biases,
+    find_coarse_channels,
+)

@@ -23,12 +23,12 @@ SAME_MEAN, SAME_SPREAD = 0.1, (0.75, 1.3)
 FILLED, BEYOND = 0.2, 0.02  # of a usual range's width, that limits may leave empty or exceed
 
 
-def without(part: str) -> Callable[[Relation], Relation]:
+def undo(part: str) -> Callable[[Relation], Relation]:
     """The repair of one part of a relation: "affine", "spatial" or "channels"."""
     return lambda relation: relation.without(part)
 
 
-def parts_of(
+def list_parts(
     relation: Relation, user: NDArray, right: NDArray, *, rescales_inside: bool, features: bool = False
 ) -> Iterator[Hypothesis]:
     """Separable faults in the order in which they are usually worst; those without a repair have no model."""
@@ -38,18 +38,18 @@ def parts_of(
     if not relation.affine_is_identity and not relation.order_before and not _only_blurred(relation, user, right):
         scaling = _affine(relation, user, right, rescales_inside)
         scaling = replace(scaling, id="P13") if features and scaling.id in ("P01", "P02", "P04") else scaling
-        yield replace(scaling, repair=without("affine"))
+        yield replace(scaling, repair=undo("affine"))
     if relation.spatial != "as is":
         words = f"the app's images are the right ones {relation.spatial}"
         if relation.spatial in RESHAPED:
-            yield Hypothesis("P07", words, TRANSPOSED, 0.8, repair=without("spatial"))
+            yield Hypothesis("P07", words, TRANSPOSED, 0.8, repair=undo("spatial"))
         else:
-            yield Hypothesis("P08", words, UPRIGHT, 0.8, repair=without("spatial"))
+            yield Hypothesis("P08", words, UPRIGHT, 0.8, repair=undo("spatial"))
     if relation.channels == GREY:
         words = "all three channels of the app's images are the luminance"
-        yield Hypothesis("P12", words, IN_COLOUR, 0.8, repair=without("channels"))
+        yield Hypothesis("P12", words, IN_COLOUR, 0.8, repair=undo("channels"))
     elif relation.channels != "as is":
-        yield Hypothesis("P06", "red and blue are exchanged", RGB_ONCE, 0.8, repair=without("channels"))
+        yield Hypothesis("P06", "red and blue are exchanged", RGB_ONCE, 0.8, repair=undo("channels"))
     if not relation.exact:
         yield _inexact(relation)
 
@@ -105,7 +105,7 @@ def _per_image(variation: float) -> Hypothesis:
     )
 
 
-def depends_on_image(user: NDArray, raw: NDArray) -> Hypothesis:
+def describe_image_scaling(user: NDArray, raw: NDArray) -> Hypothesis:
     """P05 for inputs that are the raw samples, each scaled by its own numbers."""
     spreads = [
         float(np.std(u)) / max(float(np.std(r.astype(np.float32))), 1e-9) for u, r in zip(user, raw, strict=True)
@@ -175,13 +175,13 @@ def _unlike(relation: Relation, user: NDArray, right: NDArray) -> Hypothesis:
     )  # fmt: skip
 
 
-def near(first: tuple[float, float], second: tuple[float, float], slack: float = 0.25) -> bool:
+def are_near(first: tuple[float, float], second: tuple[float, float], slack: float = 0.25) -> bool:
     """Whether two ranges are the same for all that rarely filled ends allow."""
     width = max(first[1] - first[0], second[1] - second[0], 1e-12)
     return abs(first[0] - second[0]) < slack * width and abs(first[1] - second[1]) < slack * width
 
 
-def wrong_metadata(told: tuple[float, float], meant: tuple[float, float]) -> Hypothesis:
+def describe_wrong_metadata(told: tuple[float, float], meant: tuple[float, float]) -> Hypothesis:
     """P14."""
     return Hypothesis(
         "P14",

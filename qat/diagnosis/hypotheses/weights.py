@@ -39,9 +39,9 @@ class LayerCosine:
     cosine: float  # median over channels of |cos|, against the best kernel of that shape
 
 
-def wrong_weights(evidence: Evidence) -> Hypothesis | None:
+def find_wrong_weights(evidence: Evidence) -> Hypothesis | None:
     """C07, T03, T04: kernels of another direction than the Keras model's, which BatchNormalization leaves alone."""
-    cosines = layer_cosines(evidence.facts, evidence.keras)
+    cosines = measure_cosines(evidence.facts, evidence.keras)
     if not cosines:
         return _other_architecture(evidence)
     values = np.array([c.cosine for c in cosines])
@@ -75,7 +75,7 @@ def _other_training(evidence: Evidence, middle: float, text: str) -> Hypothesis 
     if middle >= SAME_WEIGHTS:
         return None
     content = evidence.content(Conversion(scheme="float32"))
-    grown = growth(evidence.facts, FileFacts(read(content))) if content is not None else None
+    grown = measure_growth(evidence.facts, FileFacts(read(content))) if content is not None else None
     blown_up = grown is not None and grown > GROWN
     if middle < SCRATCH and not blown_up:
         return Hypothesis(
@@ -95,7 +95,7 @@ def _other_training(evidence: Evidence, middle: float, text: str) -> Hypothesis 
     )
 
 
-def layer_cosines(facts: FileFacts, model: Any) -> list[LayerCosine]:
+def measure_cosines(facts: FileFacts, model: Any) -> list[LayerCosine]:
     """One entry for each weighted op of the file that has a Keras kernel of its shape."""
     kernels = list(_kernels(model))
     cosines = []
@@ -118,7 +118,7 @@ def layers_of_other_shapes(facts: FileFacts, model: Any) -> list[str]:
     return [] if any(shape in kernels for _, shape in known) else [layer for layer, _ in known]
 
 
-def growth(facts: FileFacts, reference: FileFacts) -> float | None:
+def measure_growth(facts: FileFacts, reference: FileFacts) -> float | None:
     """How much larger the kernels are than those of the same layers of a float file, the median over layers."""
     pairs = zip(facts.weights, reference.weights, strict=False)
     sizes = [(_size(w, op.name), _size(v, other.name)) for (op, w), (other, v) in pairs if w.shape == v.shape]
@@ -181,25 +181,25 @@ class Layer:
     @property
     def differs(self) -> bool:
         """Whether the weights are others, and not the same ones rounded."""
-        step = np.max(self.weight.scales) if not self.weight.is_float and self.weight.scales else 0.0
-        slack = ROUNDED * step + 1e-3 * float(np.abs(self.reference.data).max())
+        scale = np.max(self.weight.scales) if not self.weight.is_float and self.weight.scales else 0.0
+        slack = ROUNDED * scale + 1e-3 * float(np.abs(self.reference.data).max())
         if float(np.mean(np.abs(self.real - self.reference.data) > slack)) > DIFFERING:
             return True
         if self.bias is None or self.reference_bias is None or self.bias.shape != self.reference_bias.data.shape:
             return False
-        wanted = self.reference_bias.data
-        return float(np.abs(self.bias - wanted).max()) > OTHER_BIAS * max(float(np.abs(wanted).max()), 1e-6)
+        expected = self.reference_bias.data
+        return float(np.abs(self.bias - expected).max()) > OTHER_BIAS * max(float(np.abs(expected).max()), 1e-6)
 
     @property
     def factor(self) -> float | None:
         """The one number by which the weights are those of the Keras model; None where there is none but 1."""
-        wanted = self.reference.data.astype(np.float64)
-        factor = float((self.real * wanted).sum() / max(float((wanted**2).sum()), 1e-30))
-        rest = float(np.linalg.norm(self.real - factor * wanted) / max(float(np.linalg.norm(self.real)), 1e-30))
+        expected = self.reference.data.astype(np.float64)
+        factor = float((self.real * expected).sum() / max(float((expected**2).sum()), 1e-30))
+        rest = float(np.linalg.norm(self.real - factor * expected) / max(float(np.linalg.norm(self.real)), 1e-30))
         return factor if rest < ONE_FACTOR and factor > 0 and abs(factor - 1) > OFF_BY else None
 
 
-def rescaled_weights(evidence: Evidence) -> Hypothesis | None:
+def find_rescaled_weights(evidence: Evidence) -> Hypothesis | None:
     """C12: some layer's weights are a multiple of the Keras model's, all others its own; mended in the file."""
     layers = _layers(evidence)
     scaled = [each for each in layers if each.factor is not None]
@@ -218,16 +218,16 @@ def rescaled_weights(evidence: Evidence) -> Hypothesis | None:
     )
 
 
-def other_weights(evidence: Evidence) -> Hypothesis | None:
+def find_other_weights(evidence: Evidence) -> Hypothesis | None:
     """C07: a float file with this file's weights in place of the Keras model's loses what this file loses."""
     others = [each for each in _layers(evidence) if each.differs]
     content = evidence.content(Conversion(scheme="float32"))
     if content is None or not others:
         return None
     changed = _with_weights(content, others)
-    reproduced = FileRunner(changed, read(changed)).real(evidence.right_inputs)
-    left = evidence.score.recovered(evidence.a0, evidence.a2, reproduced)
-    if left > 1 - MOST or not evidence.score.drop(evidence.a0, reproduced).significant:
+    find_reproduction = FileRunner(changed, read(changed)).real(evidence.right_inputs)
+    left = evidence.score.recovered(evidence.a0, evidence.a2, find_reproduction)
+    if left > 1 - MOST or not evidence.score.drop(evidence.a0, find_reproduction).significant:
         return None
     named = ", ".join(repr(each.weight.layer) for each in others[:4])
     return Hypothesis(
@@ -253,12 +253,12 @@ def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:
     if [op.name for op, _ in facts.weights] != [op.name for op, _ in reference.weights]:
         return []
     layers = []
-    for (op, weight), (other, wanted) in zip(facts.weights, reference.weights, strict=True):
-        if weight.data is None or wanted.data is None or weight.shape != wanted.shape:
+    for (op, weight), (other, expected) in zip(facts.weights, reference.weights, strict=True):
+        if weight.data is None or expected.data is None or weight.shape != expected.shape:
             return []
         biases = [_bias(each, which) for each, which in ((facts, op), (reference, other))]
         bias = None if None in biases else _real_bias(facts, op, weight, biases[0])
-        layers.append(Layer(weight, _real(weight), bias, wanted, biases[1]))
+        layers.append(Layer(weight, _real(weight), bias, expected, biases[1]))
     return layers
 
 
