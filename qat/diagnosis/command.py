@@ -33,11 +33,16 @@ class CommandVerdict:
 Page = Callable[[Mapping[str, Diagnosis]], str]
 
 
-def diagnose_from(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVerdict:
+def run_diagnoses(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVerdict:
     """Diagnose what the config names; print, and write `diagnosis.json` and `diagnosis.html` into `folder`.
 
     Args:
-        page: makes the page of what was found, by the files' names.
+        config: checked by Hydra against its fields; names the file or the run, and what else is known.
+        folder: where both files go; exists.
+        page: makes the HTML page of the diagnoses by the files' names.
+
+    Returns:
+        The exit code and a line for each file that is not sound.
 
     Raises:
         ConfigError: neither or both of `tflite` and `run`, a function that cannot be found.
@@ -75,9 +80,9 @@ def _verdict(diagnoses: dict[str, Diagnosis]) -> CommandVerdict:
 
 def _jobs(config: DiagnoseConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     if config.run is not None:
-        from qat.diagnosis.from_run import jobs_of_run
+        from qat.diagnosis.from_run import read_run_jobs
 
-        yield from jobs_of_run(Path(config.run), config.samples, config.trust)
+        yield from read_run_jobs(Path(config.run), config.samples, config.trust)
         return
     inputs, labels, contract = _data(config.samples_from, config.samples)
     yield (

@@ -28,7 +28,18 @@ class Cause:
 
     @classmethod
     def of(cls, id: str, certainty: str, evidence: str, repair: str, recovered: float | None = None) -> Cause:
-        """With the name of the catalogue, and `recovered` kept to 0-1."""
+        """A cause with the name of the catalogue.
+
+        Args:
+            id: of the catalogue, as "Q01".
+            certainty: "proved", "certain" or "consistent".
+            evidence: what speaks for it, for a person.
+            repair: what to do; code to copy stands behind the last colon.
+            recovered: share of the loss that the repair brings back, cut to 0-1; None where none was applied.
+
+        Returns:
+            The cause.
+        """
         share = None if recovered is None or not math.isfinite(recovered) else float(min(max(recovered, 0.0), 1.0))
         return cls(id, NAMES[id], certainty, evidence, repair, share)
 
@@ -126,6 +137,13 @@ def _finite(value: Any) -> Any:
 
 def decide_blame(causes: tuple[Cause, ...], undetermined: bool) -> str:
     """Whom the causes' families point to.
+
+    Args:
+        causes: all that were named.
+        undetermined: a loss was measured that no proved or certain cause explains.
+
+    Returns:
+        "none", "model", "implementation", "both" or "undetermined".
 
     >>> blame_of((), False), blame_of((), True)
     ('none', 'undetermined')

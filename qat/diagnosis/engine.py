@@ -52,7 +52,15 @@ class Hypothesis:
     recovered: float | None = None
 
     def cause(self, recovered: float | None = None, certainty: str = "") -> Cause:
-        """This as a cause: proved if the repair recovers enough, else certain or consistent."""
+        """The cause that this hypothesis becomes.
+
+        Args:
+            recovered: share of the loss that its repair brings back, 0-1; None takes the hypothesis' own.
+            certainty: by default "proved" if the repair recovers `ENOUGH`, else "certain" or "consistent" as marked.
+
+        Returns:
+            A cause with the text of this hypothesis.
+        """
         share = self.recovered if recovered is None else recovered
         if not certainty:
             certainty = (
@@ -98,6 +106,15 @@ class Loss(Generic[State]):
 
 
 def repair_state(state: State, hypotheses: Iterable[Hypothesis]) -> State:
+    """Apply the repairs of hypotheses one after the other.
+
+    Args:
+        state: of a stage, as its `Loss` holds it.
+        hypotheses: those without a repair change nothing.
+
+    Returns:
+        A state of the same kind; `state` itself stays as it is.
+    """
     for each in hypotheses:
         if each.repair is not None:
             state = each.repair(state)
@@ -105,7 +122,15 @@ def repair_state(state: State, hypotheses: Iterable[Hypothesis]) -> State:
 
 
 def find_smallest_repair(loss: Loss[Any], hypotheses: Sequence[Hypothesis]) -> list[Hypothesis] | None:
-    """The fewest hypotheses whose repairs together bring the loss back, each with its share; None if not all do."""
+    """Find the fewest hypotheses whose repairs together bring the loss back.
+
+    Args:
+        loss: of the stage.
+        hypotheses: of this stage; those without a repair are left out.
+
+    Returns:
+        The hypotheses, each with the share (0-1) that all of them recover together; None where no set suffices.
+    """
     candidates = [each for each in hypotheses if each.repair is not None]
     for size in range(1, len(candidates) + 1):
         shares: list[tuple[float, tuple[Hypothesis, ...]]] = []
@@ -122,7 +147,17 @@ def find_smallest_repair(loss: Loss[Any], hypotheses: Sequence[Hypothesis]) -> l
 def find_reproduction(
     observed: NDArray, hypotheses: Iterable[Hypothesis], state: Any, match: float
 ) -> Hypothesis | None:
-    """The first hypothesis that gives the observed codes exactly, but for a share of 1 - `match`."""
+    """Find the cause under which just the observed codes come about.
+
+    Args:
+        observed: integer codes, [N, ...].
+        hypotheses: in the order in which they are preferred.
+        state: what their `reproduces` takes.
+        match: share of the codes, 0-1, that must be equal; the share above it is named in the evidence.
+
+    Returns:
+        The first that does, with that share in its evidence; None if none does.
+    """
     for each in hypotheses:
         codes = each.reproduces(state) if each.reproduces is not None else None
         if codes is None or codes.shape != observed.shape:
@@ -143,6 +178,13 @@ class Findings:
     unsure: str = ""
 
     def add(self, hypothesis: Hypothesis, recovered: float | None = None, certainty: str = "") -> None:
+        """Name a hypothesis as a cause.
+
+        Args:
+            hypothesis: what was found.
+            recovered: share of the loss that its repair brings back, 0-1; None takes the hypothesis' own.
+            certainty: as `Hypothesis.cause` takes it.
+        """
         self.causes.append(hypothesis.cause(recovered, certainty))
 
     def note(self, hypothesis: Hypothesis) -> None:

@@ -192,7 +192,7 @@ class Evidence:
         same = recorded[0].size == wanted[0].size
         tensor = self.case.graph.outputs[self.file.output_order[0]]
         if same and recorded[0].dtype == np.dtype(tensor.dtype):
-            recorded = [runs.real_of(recorded[0], tensor), *recorded[1:]]
+            recorded = [runs.to_real(recorded[0], tensor), *recorded[1:]]
         return [recorded[0].reshape(wanted[0].shape), *wanted[1:]] if same else None
 
     @cached_property
@@ -254,9 +254,9 @@ class Evidence:
         if self.keras is None:
             return runner
         if len(graph.inputs) > 1:
-            runner.input_order = runs.input_order(graph, self.keras)
+            runner.input_order = runs.match_inputs(graph, self.keras)
         if len(graph.outputs) > 1:
-            runner.output_order = runs.output_order(graph, self.keras, runner, self.right_inputs)
+            runner.output_order = runs.match_outputs(graph, self.keras, runner, self.right_inputs)
         return runner
 
     @property

@@ -15,7 +15,7 @@ from qat.diagnosis.hypotheses import feeding, preprocessing
 from qat.diagnosis.input_stage import Run, diagnose_inputs
 from qat.diagnosis.normalisations import list_normalisations, normalise, reshape_like
 from qat.diagnosis.relation import relate
-from qat.diagnosis.runs import codes_of, real_of
+from qat.diagnosis.runs import to_codes, to_real
 from qat.tflite.graph import Tensor
 
 NEAR = 0.98  # share of the values of an input that must be another's, within two steps
@@ -25,7 +25,15 @@ RANGES = ("P01", "P02", "P03", "P11")  # usual mistakes that look like another s
 
 
 def order_fed_arrays(evidence: Evidence, findings: Findings) -> list[NDArray] | None:
-    """The fed arrays, if they can be those of this file."""
+    """The fed arrays, if they can be those of this file; else a note says why not.
+
+    Args:
+        evidence: of the case.
+        findings: gets the note.
+
+    Returns:
+        One array [N, ...] per input, in Keras order and in the shape of the input; None where nothing usable was fed.
+    """
     fed, tensors = evidence.fed, evidence.case.graph.inputs
     if fed is None:
         return None
@@ -57,7 +65,14 @@ def _narrowed(array: NDArray, tensor: Tensor) -> NDArray:
 
 
 def diagnose_fed(evidence: Evidence, findings: Findings, run: Run, fed: list[NDArray]) -> None:
-    """Adds I causes; what was rightly quantized and wrongly preprocessed goes to the stage of the inputs."""
+    """Adds I causes; what was rightly quantized and wrongly preprocessed goes to the stage of the inputs.
+
+    Args:
+        evidence: of the case.
+        findings: gets causes and notes.
+        run: by what inputs are scored: real arrays in Keras order to real outputs.
+        fed: one array [N, ...] per input in Keras order, as `order_fed_arrays` returns it.
+    """
     if len(fed) > 1 and _inputs_exchanged(evidence, findings, fed):
         return
     for index in range(len(fed)):
@@ -79,7 +94,7 @@ def _diagnose_one(evidence: Evidence, findings: Findings, run: Run, fed: list[ND
         _measure(evidence, findings, fed_input, hypothesis, fed, index)
     elif user is None:
         known = _known_normalisation(fed_input)
-        real = known if known is not None else real_of(fed[index], tensor)
+        real = known if known is not None else to_real(fed[index], tensor)
         valid = None if known is not None else find_unsaturated(fed[index], tensor)
         diagnose_inputs(evidence, findings, run, real, valid, "what was fed", index)
 
@@ -103,7 +118,7 @@ def _find_feeding_fault(evidence: Evidence, fed_input: feeding.FedInput) -> Hypo
     hypothesis = feeding.fit_codes(fed_input)
     if hypothesis is None or hypothesis.id != "I04":
         return hypothesis
-    real = real_of(fed_input.fed, fed_input.tensor)
+    real = to_real(fed_input.fed, fed_input.tensor)
     relation = relate(real, fed_input.intended, find_unsaturated(fed_input.fed, fed_input.tensor))
     inside = evidence.rescales_inside
     parts = preprocessing.list_parts(relation, real, fed_input.intended, rescales_inside=inside)
@@ -117,14 +132,22 @@ def _known_normalisation(fed_input: feeding.FedInput) -> NDArray | None:
         return None
     few = slice(0, feeding.SAMPLES)
     for name in list_normalisations(raw):
-        codes = codes_of(normalise(raw[few], name), fed_input.tensor).astype(np.int64)
+        codes = to_codes(normalise(raw[few], name), fed_input.tensor).astype(np.int64)
         if np.mean(np.abs(codes - fed_input.fed[few]) <= 1) > feeding.RIGHT:
             return normalise(raw, name)
     return None
 
 
 def find_unsaturated(fed: NDArray, tensor: Tensor) -> NDArray | None:
-    """Which codes say where the real number was; None where all, or next to none, do."""
+    """Which codes say where the real number was.
+
+    Args:
+        fed: [N, ...], codes of the input's dtype, or float.
+        tensor: the input.
+
+    Returns:
+        bool [N, ...], False at the ends of the code range; None where all codes say it, or next to none do.
+    """
     if tensor.quantization is None or fed.dtype.kind == "f":
         return None
     low, high = tensor.quantization.code_limits
@@ -150,7 +173,7 @@ def _measure(
 
     def repair(codes: list[NDArray]) -> list[NDArray]:
         return [
-            codes_of(fed_input.intended, fed_input.tensor) if at == index else each for at, each in enumerate(codes)
+            to_codes(fed_input.intended, fed_input.tensor) if at == index else each for at, each in enumerate(codes)
         ]
 
     right = evidence.file.quantized(evidence.right_inputs)
@@ -172,8 +195,8 @@ def _inputs_exchanged(evidence: Evidence, findings: Findings, fed: list[NDArray]
     def is_near(codes: NDArray, real: NDArray, tensor: Tensor) -> bool:
         if codes.shape != real.shape:
             return False
-        expected = real_of(codes_of(real, tensor), tensor)
-        return bool(np.mean(np.abs(real_of(codes, tensor) - expected) <= 1e-3 + 2 * _scale(tensor)) > NEAR)
+        expected = to_real(to_codes(real, tensor), tensor)
+        return bool(np.mean(np.abs(to_real(codes, tensor) - expected) <= 1e-3 + 2 * _scale(tensor)) > NEAR)
 
     indices = range(len(fed))
     if all(is_near(fed[i], right[i], tensors[i]) for i in indices):

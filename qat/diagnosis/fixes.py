@@ -52,7 +52,6 @@ def format_verify_command() -> str:
 def format_batch_code(index: int | str = "index") -> str:
     """`index`: of the input tensor, where it is known."""
     return (
-        "loop over samples, or resize the input for all of them and fill it: "
-        f"interpreter.resize_tensor_input({index}, inputs.shape); interpreter.allocate_tensors(); "
-        f"interpreter.set_tensor({index}, inputs)"
+        f"loop over samples, or resize the input for all of them and fill it: interpreter.resize_tensor_input({index}, "
+        f"inputs.shape); interpreter.allocate_tensors(); interpreter.set_tensor({index}, inputs)"
     )

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from qat.data import Splits
 
 
-def jobs_of_run(folder: Path, samples: int, trust: Any = False) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Arguments of `diagnose` for each file of a finished run, by the file's path in it.
 
     Args:
         folder: the directory of the run; what is in it is data, and anybody may have written it.
         samples: of the test split, the first.
         trust: true, or the `_target_`s that its config may call.
+
+    Returns:
+        Pairs of the file's path and keyword arguments of `diagnose`, one for each variant of the run.
 
     Raises:
         RunDirError: no finished run, one whose config names functions that are not trusted, or files outside of it.

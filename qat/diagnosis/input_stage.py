@@ -126,7 +126,14 @@ def _to_shape(shape: list[int]) -> str:
 
 
 def diagnose_user_inputs(evidence: Evidence, findings: Findings, run: Run, user: list[NDArray]) -> None:
-    """What the app's own preprocessing makes, input by input; C09 where they come in another order."""
+    """What the app's own preprocessing makes, input by input; C09 where they come in another order.
+
+    Args:
+        evidence: of the case.
+        findings: gets causes and notes.
+        run: by what inputs are scored: real arrays in Keras order to real outputs.
+        user: one array [N, ...] per input, in the order that the app's function returned.
+    """
     right = evidence.right_inputs
     if len(user) != len(right):
         findings.notes.append(
@@ -148,7 +155,13 @@ def diagnose_user_inputs(evidence: Evidence, findings: Findings, run: Run, user:
 
 
 def diagnose_metadata(evidence: Evidence, findings: Findings, run: Run | None) -> None:
-    """P14: an app that goes by the file's metadata would feed it wrongly."""
+    """P14: an app that goes by the file's metadata would feed it wrongly.
+
+    Args:
+        evidence: of the case.
+        findings: gets the cause, or a note where it costs nothing.
+        run: by what inputs are scored: real arrays in Keras order to real outputs; None where there are no inputs.
+    """
     try:
         contract = read_metadata(evidence.case.content).contract
     except QatError as error:

@@ -84,6 +84,13 @@ LIMITS = {each.range_name: each.limits for each in NORMALISATIONS.values() if ea
 def name_range(limits: tuple[float, float] | None, tolerance: float = SAME_LIMITS) -> str | None:
     """The usual range that has these limits.
 
+    Args:
+        limits: (min, max) of model inputs; None for a float input.
+        tolerance: by which each limit may differ, as a share of the usual range's width.
+
+    Returns:
+        A key of `LIMITS`; None where no usual range has them.
+
     >>> range_name_of((0.0, 254.9)), range_name_of((0.0, 37.0))
     ('[0, 255]', None)
     """
@@ -101,7 +108,15 @@ def python_code(name: str) -> str:
 
 
 def normalise(raw: NDArray, name: str) -> NDArray:
-    """`raw`: uint8 [N, ...], as it is."""
+    """Pixels as model inputs.
+
+    Args:
+        raw: uint8 [N, ...], as it is.
+        name: a key of `NORMALISATIONS`.
+
+    Returns:
+        float32, same shape.
+    """
     return apply(NORMALISATIONS[name].contract(raw.shape[1:]), raw)
 
 
@@ -135,7 +150,10 @@ def find_likeliest(raw: NDArray, value_of: Callable[[NDArray], float], guess: st
     Args:
         raw: uint8 [N, ...].
         value_of: the accuracy that float32 inputs of the first `SAMPLES` reach, 0-1.
-        guess: what the file's input range says.
+        guess: what the file's input range says, a key of `NORMALISATIONS`.
+
+    Returns:
+        A key of `NORMALISATIONS`.
     """
     names = sorted(list_normalisations(raw), key=lambda each: each != guess)
     values = {name: value_of(normalise(raw[:SAMPLES], name)) for name in names}
@@ -144,7 +162,15 @@ def find_likeliest(raw: NDArray, value_of: Callable[[NDArray], float], guess: st
 
 
 def reshape_like(raw: NDArray, inputs: NDArray) -> NDArray | None:
-    """Raw samples in the shape of the model's input, where only axes of size 1 differ."""
+    """Raw samples in the shape of the model's input.
+
+    Args:
+        raw: [N, ...], any dtype.
+        inputs: [N, ...], model inputs.
+
+    Returns:
+        `raw` in the shape of `inputs`; None where more than axes of size 1 differ.
+    """
     if raw.shape == inputs.shape:
         return raw
     same = [n for n in raw.shape if n != 1] == [n for n in inputs.shape if n != 1]

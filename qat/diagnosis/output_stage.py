@@ -15,7 +15,7 @@ from qat.diagnosis.hypotheses import outputs
 from qat.diagnosis.input_stage import diagnose_inputs
 from qat.diagnosis.normalisations import list_normalisations, normalise, reshape_like
 from qat.diagnosis.relation import CHANNELS, SPATIAL
-from qat.diagnosis.runs import call_user, codes_of, real_of
+from qat.diagnosis.runs import call_user, to_codes, to_real
 from qat.diagnosis.score import Outputs
 from qat.tflite.graph import Tensor
 
@@ -26,7 +26,13 @@ BELOW, ABOVE = -0.01, 1.01  # what no probability is
 
 
 def diagnose_recorded(evidence: Evidence, findings: Findings, fed: list[NDArray] | None) -> None:
-    """Adds O, C09, C10, C13 and E01 causes; with nothing known about the inputs, searches those that explain it."""
+    """Adds O, C09, C10, C13 and E01 causes; with nothing known about the inputs, searches those that explain it.
+
+    Args:
+        evidence: of a case with recorded outputs.
+        findings: gets causes and notes, or a text in `unsure` for a loss that nothing explains.
+        fed: one array [N, ...] per input in Keras order; None where it is not known.
+    """
     tensors = [evidence.case.graph.outputs[i] for i in evidence.file.output_order]
     recorded = evidence.recorded
     codes, expected, hypotheses = _nearest(evidence, findings, fed, tensors)
@@ -95,7 +101,7 @@ def _codes_behind(evidence: Evidence, fed: list[NDArray] | None) -> Iterator[Out
 def _rounded(real: NDArray, tensor: Tensor, rounding: Callable[[NDArray], NDArray]) -> NDArray:
     params = tensor.quantization
     if params is None:
-        return codes_of(real, tensor)
+        return to_codes(real, tensor)
     low, high = params.code_limits
     exact = real.astype(np.float32) / np.float32(params.scale[0])
     zero = int(params.zero_point[0])
@@ -123,10 +129,19 @@ def _find_hypotheses(
 
 
 def matches_file(recorded: NDArray, expected: NDArray, tensor: Tensor) -> bool:
-    """Whether the app recorded just what the file gives."""
+    """Whether the app recorded just what the file gives.
+
+    Args:
+        recorded: [N, ...], scores, codes or labels.
+        expected: float32 [N, ...], the file's output dequantized.
+        tensor: that output.
+
+    Returns:
+        True where nearly all rows are the same within two codes.
+    """
     if _are_labels(recorded, expected):
         return bool(np.mean(recorded.reshape(-1) == outputs.predicted_labels(expected)) > outputs.MATCH)
-    values = recorded if recorded.dtype.kind == "f" else real_of(recorded, tensor)
+    values = recorded if recorded.dtype.kind == "f" else to_real(recorded, tensor)
     return values.size == expected.size and outputs.are_same(
         values.reshape(expected.shape), expected, outputs.output_tolerance(tensor)
     )
@@ -136,7 +151,7 @@ def _comparable(recorded: Outputs, expected: Outputs, tensors: list[Tensor]) -> 
     """The app's results as a score can read them."""
     first = recorded[0]
     if first.size == expected[0].size and first.dtype == np.dtype(tensors[0].dtype):
-        first = real_of(first, tensors[0])
+        first = to_real(first, tensors[0])
     if _are_labels(first, expected[0]):
         return [first.reshape(-1).astype(np.int64), *expected[1:]]
     if first.size == expected[0].size:
@@ -150,7 +165,7 @@ def _outputs_exchanged(
     """C09: the app takes one head for another."""
 
     def fits(r: NDArray, w: NDArray, t: Tensor) -> bool:
-        values = r if r.dtype.kind == "f" else real_of(r, t)
+        values = r if r.dtype.kind == "f" else to_real(r, t)
         return values.shape == w.shape and outputs.are_same(values, w, outputs.output_tolerance(t))
 
     indices = range(len(expected))
@@ -215,7 +230,12 @@ def _logits_note(evidence: Evidence, findings: Findings, recorded: NDArray) -> N
 
 
 def diagnose_state(evidence: Evidence, findings: Findings) -> None:
-    """O06: the same samples in the other order must give the same results."""
+    """O06: the same samples in the other order must give the same results.
+
+    Args:
+        evidence: of a case with `user_run`, which is called twice more.
+        findings: gets the cause.
+    """
     few = evidence.case.inputs[:STATE_SAMPLES]
     if len(few) < FEWEST:
         return

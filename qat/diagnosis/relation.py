@@ -86,7 +86,19 @@ class Relation:
 
 
 def relate(user: NDArray, right: NDArray, valid: NDArray | None = None) -> Relation:
-    """Fit the simplest relation; `valid` marks values that were not saturated."""
+    """Fit the simplest relation: each orientation and channel order, and a line by least squares.
+
+    Args:
+        user: [N, ...], what the app feeds.
+        right: [N, ...], same shape, what it should feed.
+        valid: bool [N, ...], where values were not saturated; None for all.
+
+    Returns:
+        The one with the least unexplained energy; a simpler one where it explains nearly as much.
+
+    Raises:
+        ValueError: the shapes differ under every orientation.
+    """
     count = min(len(right), FIT_SAMPLES)
     user, right = user[:count].astype(np.float64), right[:count].astype(np.float64)
     mask = np.ones(user.shape, bool) if valid is None else valid[:count]
@@ -112,6 +124,15 @@ def is_scaled_per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDAr
     """Whether the app's inputs are the raw samples, scaled by numbers of each image's own.
 
     The training's inputs must not be so themselves.
+
+    Args:
+        user: [N, ...], what the app feeds.
+        raw: [N, ...], same shape, samples as the app has them.
+        right: [N, ...], same shape, what it should feed.
+        valid: bool [N, ...], where values were not saturated; None for all.
+
+    Returns:
+        True where one line per image fits exactly and one line for all does not.
     """
     count = min(len(right), FIT_SAMPLES)
     mask = np.ones(user[:count].shape, bool) if valid is None else valid[:count]

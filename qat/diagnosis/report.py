@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.diagnosis.diagnosis import Cause, Diagnosis, Samples, Stage
-from qat.diagnosis.runs import real_of
+from qat.diagnosis.runs import to_real
 
 if TYPE_CHECKING:
     from qat.diagnosis.evidence import Evidence
@@ -95,16 +95,16 @@ def format_interval(rung: Stage) -> str:
 
 def draw_charts(evidence: Evidence) -> dict[str, str]:
     """By title; none where there is nothing to draw."""
-    rows = range_rows(evidence)
-    found = {"range of the data against the range of the input": bars(rows)} if len(rows) > 1 else {}
+    rows = list_ranges(evidence)
+    found = {"range of the data against the range of the input": draw_bars(rows)} if len(rows) > 1 else {}
     if evidence.noise_db:
-        found["SQNR of each layer's output in int8, median channel, in the order of the graph"] = levels(
+        found["SQNR of each layer's output in int8, median channel, in the order of the graph"] = _draw_levels(
             evidence.noise_db
         )
     return found
 
 
-def range_rows(evidence: Evidence) -> list[tuple[str, float, float]]:
+def list_ranges(evidence: Evidence) -> list[tuple[str, float, float]]:
     rows = []
     if (limits := evidence.facts.input_range) is not None:
         rows.append(("the file's input holds", *limits))
@@ -117,7 +117,7 @@ def range_rows(evidence: Evidence) -> list[tuple[str, float, float]]:
     return rows
 
 
-def bars(rows: list[tuple[str, float, float]]) -> str:
+def draw_bars(rows: list[tuple[str, float, float]]) -> str:
     """One line per range, all on one axis.
 
     >>> print(bars([("input", 0.0, 1.0), ("data", 0.0, 0.5)]).splitlines()[1].rstrip())
@@ -134,7 +134,7 @@ def bars(rows: list[tuple[str, float, float]]) -> str:
     return "\n".join(lines)
 
 
-def levels(rows: list[tuple[str, float]], most: int = 40) -> str:
+def _draw_levels(rows: list[tuple[str, float]], most: int = 40) -> str:
     """One line per layer, one mark for 2 dB; of many layers the worst.
 
     >>> print(levels([("block/conv", 12.0), ("head", 40.0)]))
@@ -177,7 +177,7 @@ def _fed(evidence: Evidence) -> list[NDArray] | None:
     fed, tensors = evidence.fed, evidence.case.graph.inputs
     if fed is None or [each.dtype.name for each in fed] != [tensor.dtype for tensor in tensors]:
         return evidence.user_inputs
-    return [real_of(fed[index], tensors[index]) for index in evidence.file.input_order]
+    return [to_real(fed[index], tensors[index]) for index in evidence.file.input_order]
 
 
 def _is_image(values: NDArray) -> bool:

@@ -39,8 +39,16 @@ class Conversion:
     scheme: str = "int8"
 
 
-def codes_of(real: NDArray, tensor: Tensor) -> NDArray:
-    """What must be written into this input for these real numbers."""
+def to_codes(real: NDArray, tensor: Tensor) -> NDArray:
+    """What must be written into an input for real numbers.
+
+    Args:
+        real: float [N, ...].
+        tensor: the input, quantized or not.
+
+    Returns:
+        Codes [N, ...] of the input's dtype by its own scale and zero point; of a float input `real` in its dtype.
+    """
     params = tensor.quantization
     if params is None:
         return np.ascontiguousarray(real, tensor.dtype)
@@ -48,7 +56,16 @@ def codes_of(real: NDArray, tensor: Tensor) -> NDArray:
     return np.concatenate(chunks) if chunks else real.astype(tensor.dtype)
 
 
-def real_of(codes: NDArray, tensor: Tensor) -> NDArray:
+def to_real(codes: NDArray, tensor: Tensor) -> NDArray:
+    """What an input or output means in real numbers.
+
+    Args:
+        codes: [N, ...] of the tensor's dtype.
+        tensor: quantized or not.
+
+    Returns:
+        float32 [N, ...].
+    """
     params = tensor.quantization
     return codes.astype(np.float32) if params is None else dequantize(codes, params)
 
@@ -75,15 +92,23 @@ class FileRunner:
         return self.dequantized(self.codes(self.quantized(real)))
 
     def quantized(self, real: Sequence[NDArray]) -> list[NDArray]:
-        return [codes_of(r, t) for r, t in zip(real, self.inputs(), strict=True)]
+        return [to_codes(r, t) for r, t in zip(real, self.inputs(), strict=True)]
 
     def dequantized(self, codes: Sequence[NDArray]) -> list[NDArray]:
         tensors = [self.graph.outputs[i] for i in self.output_order]
-        return [real_of(c, t) for c, t in zip(codes, tensors, strict=True)]
+        return [to_real(c, t) for c, t in zip(codes, tensors, strict=True)]
 
 
 def run_keras(model: Any, inputs: Sequence[NDArray]) -> list[NDArray]:
-    """Outputs of a Keras model in inference, in the model's order."""
+    """Outputs of a Keras model in inference, in the model's order.
+
+    Args:
+        model: a tf_keras model.
+        inputs: one array [N, ...] per input, in the model's order.
+
+    Returns:
+        float32 [N, ...] per output, computed in batches of `BATCH`.
+    """
     import tensorflow as tf
 
     parts = []
@@ -96,7 +121,19 @@ def run_keras(model: Any, inputs: Sequence[NDArray]) -> list[NDArray]:
 
 
 def call_user(name: str, function: Callable, *arguments: Any) -> Any:
-    """Call a function of the user's; whatever it raises becomes a DataError that says whose error it is."""
+    """Call a function of the user's; whatever it raises becomes a DataError that says whose error it is.
+
+    Args:
+        name: of the argument of `diagnose` that holds it.
+        function: the user's.
+        arguments: what it is called with.
+
+    Returns:
+        What it returned, unchecked.
+
+    Raises:
+        DataError: it raised; the text has the first 300 characters of its message.
+    """
     try:
         return function(*arguments)
     except (MemoryError, KeyboardInterrupt):
@@ -130,11 +167,16 @@ def as_inputs(name: str, value: Any, count: int, tensors: int) -> list[NDArray]:
 
 
 def make_file(model: Any, conversion: Conversion, samples: list[NDArray] | None, io: str) -> tuple[bytes | None, str]:
-    """A file of the Keras model, or None and why there is none.
+    """Convert the Keras model.
 
     Args:
-        samples: model inputs that calibrate it, one array [N, ...] per input.
+        model: a tf_keras model.
+        conversion: how.
+        samples: model inputs that calibrate it, one float32 array [N, ...] per input; None where there are none.
         io: dtype of an int8 file's inputs and outputs: the user's own, so that the app can run it.
+
+    Returns:
+        The file and ""; or None and why there is none.
     """
     from qat.export import convert
 
@@ -161,7 +203,15 @@ def make_file(model: Any, conversion: Conversion, samples: list[NDArray] | None,
 
 
 def check_same_signature(graph: TfliteGraph, model: Any) -> None:
-    """Raises: ModelError where inputs or outputs of the Keras model cannot be those of the file."""
+    """Refuse a Keras model that cannot be the file's.
+
+    Args:
+        graph: of the file.
+        model: the tf_keras model.
+
+    Raises:
+        ModelError: numbers or shapes of inputs or outputs differ, batch and axes of size 1 left out.
+    """
     for which, tensors, expected in (("inputs", graph.inputs, model.inputs), ("outputs", graph.outputs, model.outputs)):
         have = [tuple(t.shape_signature) for t in tensors]
         want = [tuple(-1 if n is None else n for n in x.shape.as_list()) for x in expected]
@@ -187,8 +237,16 @@ def _shapes(shapes: list[tuple[int, ...]]) -> str:
     return ", ".join(str(["?" if n < 0 else n for n in shape]) for shape in shapes)
 
 
-def input_order(graph: TfliteGraph, model: Any) -> list[int]:
-    """By the names of the signature or of the tensors, else by shapes."""
+def match_inputs(graph: TfliteGraph, model: Any) -> list[int]:
+    """Which input of the file is which of the Keras model: by names of the signature or the tensors, else by shapes.
+
+    Args:
+        graph: of the file.
+        model: the tf_keras model.
+
+    Returns:
+        Index in the file of each Keras input.
+    """
     by_name = _indices_of(list(model.input_names), _signature_names(graph, "inputs"), [t.name for t in graph.inputs])
     if by_name is not None:
         return by_name
@@ -196,8 +254,18 @@ def input_order(graph: TfliteGraph, model: Any) -> list[int]:
     return _best_order(shapes, [tuple(t.shape_signature[1:]) for t in graph.inputs], lambda a, b: float(a == b))
 
 
-def output_order(graph: TfliteGraph, model: Any, runner: FileRunner, inputs: list[NDArray] | None) -> list[int]:
-    """By what they compute where there is data, else by the names of the signature."""
+def match_outputs(graph: TfliteGraph, model: Any, runner: FileRunner, inputs: list[NDArray] | None) -> list[int]:
+    """Which output of the file is which of the Keras model: by what they compute, without data by names.
+
+    Args:
+        graph: of the file.
+        model: the tf_keras model.
+        runner: of the file, its inputs in Keras order.
+        inputs: right inputs, one array [N, ...] per input, of which 32 are run; None where there are none.
+
+    Returns:
+        Index in the file of each Keras output.
+    """
     if inputs is not None:
         few = [a[:32] for a in inputs]
         return _best_order(run_keras(model, few), runner.real(few), lambda w, f: max(worst_sqnr_db([w], [f]), -100.0))
@@ -230,25 +298,49 @@ def _indices_of(names: list[str], signature: dict[str, int], tensor_names: list[
 
 
 def reshape_raw(raw: NDArray, graph: TfliteGraph) -> NDArray:
-    """Raw samples in the shape of the file's input, where that holds as many numbers."""
+    """Raw samples in the shape of the file's input, where that holds as many numbers.
+
+    Args:
+        raw: [N, ...].
+        graph: of a file with one input.
+
+    Returns:
+        [N, ...], reshaped or as it is.
+    """
     shape = graph.inputs[0].shape
     return raw.reshape(len(raw), *shape[1:]) if raw[0].size == int(np.prod(shape[1:])) else raw
 
 
 def check_inputs(arrays: list[NDArray], graph: TfliteGraph) -> None:
-    """Raises: DataError where these cannot be inputs of the file."""
+    """Refuse arrays that cannot be inputs of the file.
+
+    Args:
+        arrays: one [N, ...] per input, in any order.
+        graph: of the file.
+
+    Raises:
+        DataError: another number of arrays, or shapes that the file does not take.
+    """
     expected = [t.shape_signature for t in graph.inputs]
     if len(arrays) != len(expected):
         raise DataError(
             f"{len(arrays)} arrays for the model's {len(expected)} inputs; preprocess must return one for each"
         )
-    if not have_shapes_of(arrays, graph):
+    if not fit_file(arrays, graph):
         shapes = [list(a.shape[1:]) for a in arrays]
         raise DataError(f"model inputs have shapes {shapes} a sample, the file takes {[list(w[1:]) for w in expected]}")
 
 
-def have_shapes_of(arrays: Sequence[NDArray], graph: TfliteGraph) -> bool:
-    """Whether these arrays have the shapes of the file's inputs, in any order."""
+def fit_file(arrays: Sequence[NDArray], graph: TfliteGraph) -> bool:
+    """Whether arrays have the shapes of the file's inputs, in any order.
+
+    Args:
+        arrays: one [N, ...] per input.
+        graph: of the file; sizes that it leaves open fit all.
+
+    Returns:
+        True where each array has an input of its shape.
+    """
     signatures = sorted(tuple(t.shape_signature[1:]) for t in graph.inputs)
     given = sorted(tuple(a.shape[1:]) for a in arrays)
     return len(given) == len(signatures) and all(

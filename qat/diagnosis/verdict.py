@@ -12,8 +12,8 @@ from qat.diagnosis.file_stage import diagnose_file
 from qat.diagnosis.hypotheses import evaluation, feeding
 from qat.diagnosis.input_stage import Run, diagnose_inputs, diagnose_metadata, diagnose_user_inputs
 from qat.diagnosis.output_stage import diagnose_recorded, diagnose_state
-from qat.diagnosis.report import draw_charts, draw_samples, range_rows
-from qat.diagnosis.runs import Conversion, real_of, run_keras
+from qat.diagnosis.report import draw_charts, draw_samples, list_ranges
+from qat.diagnosis.runs import Conversion, run_keras, to_real
 
 ORDER = {"proved": 0, "certain": 1, "consistent": 2}
 TWICE_CHANCE, ABOVE_MAJORITY = 2.0, 1.2  # a score of no more is a bad one
@@ -42,7 +42,7 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
         notes=tuple(dict.fromkeys([*unsure, *notes])),
         ladder=tuple(_ladder(evidence)),
         pictures=draw_charts(evidence),
-        ranges=tuple(range_rows(evidence)),
+        ranges=tuple(list_ranges(evidence)),
         noise_db=tuple(evidence.noise_db),
         samples=draw_samples(evidence),
     )
@@ -146,5 +146,5 @@ def _diagnose_on_sound_file(evidence: Evidence, findings: Findings, run: Run) ->
         return
     tensor = runner.graph.inputs[0]
     if not feeding.is_right(feeding.FedInput(fed[0], tensor, evidence.right_inputs[0], evidence.case.inputs, None)):
-        real, valid = real_of(fed[0], tensor), find_unsaturated(fed[0], tensor)
+        real, valid = to_real(fed[0], tensor), find_unsaturated(fed[0], tensor)
         diagnose_inputs(evidence, findings, run, real, valid, "what the app feeds to a sound file")

@@ -36,10 +36,7 @@ class Options:
 
 
 def convert_traced(
-    traced: TracedModel,
-    retrace: Callable[[int], TracedModel],
-    batches: list[list[NDArray]],
-    options: Options,
+    traced: TracedModel, retrace: Callable[[int], TracedModel], batches: list[list[NDArray]], options: Options
 ) -> tuple[bytes, TracedModel]:
     """Convert; with the batch fixed at 1 if, and only if, the model does not convert or run with an open one.
 

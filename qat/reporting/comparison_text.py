@@ -39,12 +39,11 @@ def explain_statistics(comparison: Comparison) -> list[str]:
     share = f"{comparison.confidence:.0%}"
     return [
         f"Mean ± interval: over seeds, {share}, Student's t with (seeds - 1) degrees of freedom. Runs that differ in "
-        "their seed alone are one configuration; runs that repeat a seed are averaged first. "
-        "One seed has no interval, and ± 0.00 says only that these seeds did not differ. "
-        "A file that several configurations left alike, bit for bit, stands once: “any” names what made no "
-        "difference to it. "
-        "The interval holds what the seed changes; the test split is the same for all, and its own sampling error is "
-        "the 95 % Wilson interval (low, high) of each run.",
+        "their seed alone are one configuration; runs that repeat a seed are averaged first. One seed has no interval, "
+        "and ± 0.00 says only that these seeds did not differ. A file that several configurations left alike, bit for "
+        "bit, stands once: “any” names what made no difference to it. The interval holds what the seed changes; the "
+        "test split is the same for all, and its own sampling error is the 95 % Wilson interval (low, high) of each "
+        "run.",
         "vs float: how much better than float, within each run, in points of accuracy (other metrics: in their own "
         "unit); positive is better. The files and `sort=` hold its negative, drop, as shares.",
         "QAT against PTQ: each pair shares seed and float model (the PTQ of the same run, else of a run whose "

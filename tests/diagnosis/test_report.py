@@ -2,7 +2,7 @@
 
 from qat.diagnosis import Diagnosis
 from qat.diagnosis.diagnosis import Cause, Stage
-from qat.diagnosis.report import BLAME, bars, text
+from qat.diagnosis.report import BLAME, draw_bars, text
 
 
 def test_every_line_fits_80_columns():
@@ -13,6 +13,6 @@ def test_every_line_fits_80_columns():
             causes=(Cause("Q05", "CAL_OTHER_PREPROCESSING", "consistent", words, words, 0.99),),
             notes=(words,),
             ladder=(Stage("A0", "float file made here, right inputs", "accuracy", 1.0, 0.991, 1.0, 10_000),),
-            pictures={"ranges": bars([("the file's input holds", -1.234, 1.234), ("right inputs", 0.0, 1.0)])},
+            pictures={"ranges": draw_bars([("the file's input holds", -1.234, 1.234), ("right inputs", 0.0, 1.0)])},
         )
         assert max(map(len, text(found).splitlines())) <= 80

@@ -57,8 +57,12 @@ def pair_tensors(quantized: FileFacts, real: FileFacts, order: Sequence[int]) ->
     """Tensor indices of the two files that belong together: inputs, then outputs of equal ops in equal order.
 
     Args:
+        quantized: the user's file.
         real: a float file converted here, its inputs in Keras order.
         order: index in the quantized file of each Keras input.
+
+    Returns:
+        Pairs (index in the quantized file, index in the float file); by tensor names where the ops differ.
     """
     first, second = quantized.computing, real.computing
     inputs = [(quantized.graph.inputs[i].index, t.index) for i, t in zip(order, real.graph.inputs, strict=False)]
@@ -82,7 +86,15 @@ def format_octaves(octaves: float) -> str:
 
 
 def range_distance(have: tuple[float, float], guess: tuple[float, float]) -> float:
-    """Of two ranges: factor between the widths in octaves, and the shift of their ends, FARTHEST at most."""
+    """How far two ranges of real numbers are apart: the factor between their widths, and the shift of their limits.
+
+    Args:
+        have: (min, max) that a file holds.
+        guess: (min, max) of values; extended to include 0, as a calibration does.
+
+    Returns:
+        Octaves, 0 to `FARTHEST`; a shift by half of the width counts a quarter of an octave.
+    """
     low, high = min(guess[0], 0.0), max(guess[1], 0.0)
     width, other = max(have[1] - have[0], 1e-12), max(high - low, 1e-12)
     shift = (abs(have[0] - low) + abs(have[1] - high)) / max(width, other)

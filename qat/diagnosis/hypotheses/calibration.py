@@ -15,7 +15,7 @@ from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import UNSET_SCALE, FileFacts
 from qat.diagnosis.hypotheses.calibrated_ranges import FITS, Guess, format_octaves, range_distance, rank_guesses
 from qat.diagnosis.normalisations import TRAINED_RANGES, name_range
-from qat.diagnosis.runs import have_shapes_of, run_keras
+from qat.diagnosis.runs import fit_file, run_keras
 
 CONSTANT_SCALE = 1e-7
 FEW_DISTINCT = 20
@@ -147,7 +147,7 @@ def _largest_class(evidence: Evidence) -> tuple[int, float] | None:
     if evidence.keras is None or not evidence.classifies or evidence.calibration is None:
         return None
     arrays = [a[:CLASS_SAMPLES].astype(np.float32) for a in evidence.calibration.arrays]
-    if not have_shapes_of(arrays, evidence.case.graph):
+    if not fit_file(arrays, evidence.case.graph):
         return None
     scores = run_keras(evidence.keras, arrays)[0]
     if scores.ndim != 2 or scores.shape[1] < 3:

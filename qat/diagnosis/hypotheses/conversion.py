@@ -25,7 +25,17 @@ LARGEST_FLOAT16 = 65504
 
 
 def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Hypothesis]:
-    """C01, C02, C03: a float body where integers were wanted. `sound`: whether the calibration given holds samples."""
+    """C01, C02, C03: a float body where integers were meant.
+
+    Args:
+        facts: of the file.
+        expect: what the file is believed to be, as "int8"; None where nothing was said.
+        calibrated: whether a calibration was handed over, which means that integers were meant.
+        sound: whether that calibration holds samples; None where none was handed over.
+
+    Returns:
+        At most one hypothesis.
+    """
     graph, scheme = facts.graph, facts.scheme
     wanted = expect in INTEGER or (expect is None and calibrated)
     integer_io = [
@@ -75,9 +85,8 @@ def find_unlowered_qat(facts: FileFacts) -> Iterator[Hypothesis]:
     if facts.scheme == "qat_not_lowered":
         yield Hypothesis(
             "C04",
-            f"{facts.fake_pairs} QUANTIZE/DEQUANTIZE pairs stand around {len(facts.float_ops)} float "
-            "ops: a QAT model whose "
-            f"fake quantization was kept as such ({facts.graph.size_bytes} bytes)",
+            f"{facts.fake_pairs} QUANTIZE/DEQUANTIZE pairs stand around {len(facts.float_ops)} float ops: a QAT model "
+            f"whose fake quantization was kept as such ({facts.graph.size_bytes} bytes)",
             f"ask for it when the QAT model is converted, which folds the pairs into integer ops: {SET_DEFAULT}",
             1.0, certain=True, needs_loss=False,
         )  # fmt: skip
@@ -94,9 +103,8 @@ def find_float16_overflow(facts: FileFacts) -> Iterator[Hypothesis]:
         mask = not infinite and bool((values[full] < 0).all()) and _feeds_softmax(facts, tensor.index)
         yield Hypothesis(
             "C05",
-            f"float16 constant {tensor.name.split(';')[0]!r}: {int(full.sum())} of {values.size} "
-            "values stand at the end of "
-            f"float16 (65504){', some infinite' if infinite else ''}"
+            f"float16 constant {tensor.name.split(';')[0]!r}: {int(full.sum())} of {values.size} values stand at the "
+            f"end of float16 (65504){', some infinite' if infinite else ''}"
             + ("; they mask a softmax, which goes on working" if mask else ""),
             "replace constants beyond 65504 (masks of -1e30 by -1e4), or convert to int8 or dynamic range: "
             "qat.tflite.convert(model, scheme='dynamic_range')",
@@ -232,9 +240,8 @@ def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
         named = ", ".join(f"{layer!r} {used:.0f}" for layer, used in poor[:5])
         yield Hypothesis(
             "C06",
-            f"{len(poor)} convolutions have one weight scale for channels of very different size; "
-            "the largest code of the "
-            f"median channel, of 127: {named}",
+            f"{len(poor)} convolutions have one weight scale for channels of very different size; the largest code of "
+            f"the median channel, of 127: {named}",
             PER_CHANNEL,
             0.85, certain=min(used for _, used in poor) < COARSE_CODES / 2,
         )  # fmt: skip

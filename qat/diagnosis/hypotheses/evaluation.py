@@ -139,7 +139,17 @@ def find_wrong_baseline(evidence: Evidence) -> Iterator[Hypothesis]:
 
 
 def describe_sample_size(evidence: Evidence, better: Outputs, worse: Outputs, what: str) -> str | None:
-    """E02 in words: a difference that so many samples cannot tell from luck."""
+    """E02 in words: a difference that so many samples cannot tell from luck.
+
+    Args:
+        evidence: of the case, with its score.
+        better: outputs, Keras order, each [N, ...].
+        worse: outputs for the same N samples.
+        what: names the two, as "Keras model against file".
+
+    Returns:
+        A note with the number of samples that would show the difference; None where it shows, or there is none.
+    """
     if evidence.score.unit == "dB":
         return None
     drop = evidence.score.drop(better, worse)
@@ -148,7 +158,6 @@ def describe_sample_size(evidence: Evidence, better: Outputs, worse: Outputs, wh
     disagreement = float(np.mean(evidence.score.is_right(better) != evidence.score.is_right(worse)))
     needed = samples_needed(drop.points, disagreement)
     return (
-        f"E02: {what}: {drop.reference:.1%} against {drop.value:.1%} on {evidence.case.count} "
-        "samples is no proof of a loss "
-        f"(p = {drop.p:.2g}); a difference of that size needs about {needed} samples to show"
+        f"E02: {what}: {drop.reference:.1%} against {drop.value:.1%} on {evidence.case.count} samples is no proof of a "
+        f"loss (p = {drop.p:.2g}); a difference of that size needs about {needed} samples to show"
     )

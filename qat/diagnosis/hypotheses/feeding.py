@@ -12,7 +12,7 @@ from qat.codes import QuantParams
 from qat.diagnosis.call_recorder import Refusal
 from qat.diagnosis.engine import Hypothesis, find_reproduction
 from qat.diagnosis.fixes import format_batch_code
-from qat.diagnosis.runs import codes_of
+from qat.diagnosis.runs import to_codes
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
 
@@ -56,7 +56,7 @@ def is_right(fed_input: FedInput) -> bool:
     if fed_input.params is None:
         spread = max(float(fed_input.intended.std()), 1e-6)
         return bool(np.mean(np.abs(fed_input.fed - fed_input.intended) < 1e-3 * spread) > MATCH)
-    right = codes_of(fed_input.intended, fed_input.tensor)
+    right = to_codes(fed_input.intended, fed_input.tensor)
     return bool(np.mean(np.abs(fed_input.fed.astype(np.int64) - right) <= 1) > RIGHT)
 
 
@@ -79,7 +79,15 @@ def find_unfilled_batch(fed_input: FedInput) -> Hypothesis | None:
 
 
 def explain_refusal(refusal: Refusal, graph: TfliteGraph) -> Hypothesis:
-    """The app's own run broke where it wrote into the runtime: what it wrote says which mistake it is."""
+    """The app's own run broke where it wrote into the runtime: what it wrote says which mistake it is.
+
+    Args:
+        refusal: the value, any shape and dtype, and the runtime's message.
+        graph: of the file that the app ran.
+
+    Returns:
+        C10 for a wrong shape, P01 for a float input, else I01 or I02; certain.
+    """
     tensor = next((t for t in graph.inputs if t.index == refusal.index), graph.inputs[0])
     value = refusal.value
     where = f"{value.dtype}{list(value.shape)} written into {tensor.name.split(':')[0]!r}"
@@ -113,7 +121,7 @@ def fit_codes(fed_input: FedInput) -> Hypothesis | None:
     if (other := _other_scale(fed_input)) is not None:
         return other
     values = len(np.unique(fed_input.fed[:SAMPLES]))
-    if values <= FEW_VALUES and len(np.unique(codes_of(fed_input.intended[:SAMPLES], fed_input.tensor))) > MANY_VALUES:
+    if values <= FEW_VALUES and len(np.unique(to_codes(fed_input.intended[:SAMPLES], fed_input.tensor))) > MANY_VALUES:
         return _hypothesis("I01", fed_input, f"the fed codes take {values} values in all: real numbers were cast")
     return None
 

@@ -246,7 +246,11 @@ def find_coarse_output(evidence: Evidence, reachable: float) -> Hypothesis | Non
     """M05: the same file, its outputs on a grid made for the values that are asked for, loses no more than it must.
 
     Args:
-        reachable: share of the loss that a file converted again brings back.
+        evidence: of the case, with Keras model and right inputs.
+        reachable: share of the loss, 0-1, that a file converted again brings back.
+
+    Returns:
+        The hypothesis with the share that it recovers; None where the grids are fine, or finer ones do not help.
     """
     graph, limits, levels = evidence.case.graph, {}, []
     for real, index in zip(evidence.a0, evidence.file.output_order, strict=True):

@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.fixes import AS_IT_IS, ONE_PASS, READ_AFTER, WITHOUT_DELEGATE, format_batch_code
-from qat.diagnosis.runs import real_of
+from qat.diagnosis.runs import to_real
 from qat.diagnosis.score import predicted_labels
 from qat.tflite.graph import Tensor
 
@@ -31,11 +31,20 @@ def output_tolerance(tensor: Tensor) -> float:
 
 
 def are_same(recorded: NDArray, expected: NDArray, tolerance: float) -> bool:
-    """Whether nearly all rows are the same."""
-    return recorded.shape == expected.shape and count_matching_rows(recorded, expected, tolerance) > MATCH
+    """Whether nearly all rows are the same.
+
+    Args:
+        recorded: [N, ...], by the app.
+        expected: [N, ...], by the file; rows of another shape are not the same.
+        tolerance: by which a value may differ, in the unit of the arrays.
+
+    Returns:
+        True where more than `MATCH` of the rows are.
+    """
+    return recorded.shape == expected.shape and _matching_share(recorded, expected, tolerance) > MATCH
 
 
-def count_matching_rows(recorded: NDArray, expected: NDArray, tolerance: float) -> float:
+def _matching_share(recorded: NDArray, expected: NDArray, tolerance: float) -> float:
     if recorded.shape != expected.shape:
         return 0.0
     difference = np.abs(recorded.astype(np.float64) - expected).reshape(len(recorded), -1)
@@ -48,7 +57,15 @@ def dequantize_formula(tensor: Tensor) -> str:
 
 
 def diagnose_labels(recorded: NDArray, scores: NDArray) -> Iterator[Hypothesis]:
-    """Of labels [N] that the app recorded, where the file gave `scores`."""
+    """O03 and what `_rows` finds, of labels that the app recorded.
+
+    Args:
+        recorded: classes [N], integers in any dtype.
+        scores: [N, classes], which the file gives for the same samples.
+
+    Returns:
+        Hypotheses; none where the labels are the file's.
+    """
     expected, labels = predicted_labels(scores), recorded.astype(np.int64)
     if np.mean(expected == labels) > MATCH:
         return
@@ -86,10 +103,20 @@ def _mapping(expected: NDArray, labels: NDArray) -> dict[int, int] | None:
 
 
 def diagnose_scores(recorded: NDArray, expected: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Hypothesis]:
-    """Of the app's scores, where the dequantized outputs are `expected` and the raw ones `codes`."""
+    """O01 to O05, C10 and E01, of scores that the app recorded.
+
+    Args:
+        recorded: [N, ...], float, or codes in an integer dtype.
+        expected: float32 [N, ...], the file's outputs dequantized.
+        codes: [N, ...], the same outputs of the file's own dtype.
+        tensor: the output.
+
+    Returns:
+        Hypotheses; none where the scores are the file's.
+    """
     tolerance = output_tolerance(tensor)
     if recorded.dtype.kind in "iu" and not tensor.is_float and recorded.shape == codes.shape:
-        recorded = real_of(recorded, tensor)
+        recorded = to_real(recorded, tensor)
     if recorded.ndim == 2 and expected.ndim == 2 and recorded.shape[1] == expected.shape[1] + 1:
         if are_same(recorded[:, 1:], expected, tolerance):
             yield _labels(
@@ -161,7 +188,7 @@ def _softmaxed(recorded: NDArray, expected: NDArray) -> Hypothesis | None:
     """O04: a softmax of what had been through one already."""
     if expected.ndim != 2 or np.abs(expected.sum(axis=1) - 1).max() > SUM_TO_ONE:
         return None
-    if count_matching_rows(recorded, softmax(expected, axis=1), 0.01) < MATCH:
+    if _matching_share(recorded, softmax(expected, axis=1), 0.01) < MATCH:
         return None
     return Hypothesis("O04", "the app applies softmax to probabilities: the file's last op is a softmax already",
                    AS_IT_IS, 0.95, certain=True)  # fmt: skip
@@ -206,7 +233,16 @@ def _same_multiset(recorded: NDArray, expected: NDArray, tolerance: float) -> bo
 
 
 def find_other_runtime(recorded: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Hypothesis]:
-    """C13: raw codes that this machine's runtime does not give for the very codes that were fed."""
+    """C13: raw codes that this machine's runtime does not give for the very codes that were fed.
+
+    Args:
+        recorded: [N, ...] of the output's dtype, else nothing is said.
+        codes: [N, ...] of the same dtype, computed here.
+        tensor: the output.
+
+    Returns:
+        At most one hypothesis.
+    """
     if recorded.dtype != np.dtype(tensor.dtype) or recorded.size != codes.size:
         return
     apart = np.abs(recorded.reshape(codes.shape).astype(np.float64) - codes)

@@ -31,7 +31,18 @@ def undo(part: str) -> Callable[[Relation], Relation]:
 def list_parts(
     relation: Relation, user: NDArray, right: NDArray, *, rescales_inside: bool, features: bool = False
 ) -> Iterator[Hypothesis]:
-    """Separable faults in the order in which they are usually worst; those without a repair have no model."""
+    """Separable faults in the order in which they are usually worst; those without a repair have no model.
+
+    Args:
+        relation: of the app's inputs to the right ones.
+        user: float [N, ...], what the app feeds.
+        right: float32 [N, ...], what it should feed.
+        rescales_inside: whether the model scales its input itself.
+        features: whether the inputs are features and no images.
+
+    Returns:
+        P hypotheses, whose repair acts on the relation.
+    """
     if relation.residual > SIMILAR:
         yield _unlike(relation, user, right)
         return
@@ -70,12 +81,7 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
     channelwise = relation.gain.size > 1 or relation.offset.size > 1
     usual = _usual_ranges(have, want)
     if rescales_inside and have[1] - have[0] < MUCH_SMALLER * (want[1] - want[0]):
-        return Hypothesis(
-            "P03",
-            f"{words}; the model scales its input itself",
-            SCALED_INSIDE,
-            0.92,
-        )
+        return Hypothesis("P03", f"{words}; the model scales its input itself", SCALED_INSIDE, 0.92)
     if not channelwise and abs(offset) < NO_OFFSET * relation.unit and _is_twice(gain) and want[1] <= LARGEST_SCALED:
         return Hypothesis("P03", f"{words}: divided by 255 twice", "divide by 255 once: images / 255", 0.92)
     if usual is None or channelwise:
@@ -106,7 +112,15 @@ def _per_image(variation: float) -> Hypothesis:
 
 
 def describe_image_scaling(user: NDArray, raw: NDArray) -> Hypothesis:
-    """P05 for inputs that are the raw samples, each scaled by its own numbers."""
+    """P05 for inputs that are the raw samples, each scaled by its own numbers.
+
+    Args:
+        user: float [N, ...], what the app feeds.
+        raw: [N, ...], samples of the same shape as the app has them.
+
+    Returns:
+        The hypothesis, with the relative spread of the factors in its evidence.
+    """
     spreads = [
         float(np.std(u)) / max(float(np.std(r.astype(np.float32))), 1e-9) for u, r in zip(user, raw, strict=True)
     ]
@@ -176,16 +190,33 @@ def _unlike(relation: Relation, user: NDArray, right: NDArray) -> Hypothesis:
 
 
 def are_near(first: tuple[float, float], second: tuple[float, float], slack: float = 0.25) -> bool:
-    """Whether two ranges are the same for all that rarely filled ends allow."""
+    """Whether two ranges are the same for all that rarely filled limits allow.
+
+    Args:
+        first: (min, max).
+        second: (min, max), in the same unit.
+        slack: by which limits may differ, as a share of the wider range.
+
+    Returns:
+        True where both limits are that close.
+    """
     width = max(first[1] - first[0], second[1] - second[0], 1e-12)
     return abs(first[0] - second[0]) < slack * width and abs(first[1] - second[1]) < slack * width
 
 
-def describe_wrong_metadata(told: tuple[float, float], meant: tuple[float, float]) -> Hypothesis:
-    """P14."""
+def describe_wrong_metadata(stated: tuple[float, float], meant: tuple[float, float]) -> Hypothesis:
+    """P14: what the file's metadata say of its input is not what the model takes.
+
+    Args:
+        stated: (min, max) that raw 0 and 255 become by the metadata.
+        meant: (min, max) of the right inputs, or of the file's own input.
+
+    Returns:
+        The hypothesis.
+    """
     return Hypothesis(
         "P14",
-        f"by the file's metadata pixels become [{told[0]:.4g}, {told[1]:.4g}], the model takes "
+        f"by the file's metadata pixels become [{stated[0]:.4g}, {stated[1]:.4g}], the model takes "
         f"[{meant[0]:.4g}, {meant[1]:.4g}]: apps that go by NormalizationOptions feed it wrongly",
         "write the training's mean and standard deviation into the metadata, contract = qat.contract.Contract(shape, "
         "mean=mean, std=std): qat.tflite.with_metadata('model.tflite', contract=contract)",

@@ -55,9 +55,8 @@ def find_unsettled_ranges(facts: FileFacts) -> Iterator[Hypothesis]:
     lowest = -TFMOT_START * left
     yield Hypothesis(
         "T01",
-        f"{len(facts.rectified)} ReLU outputs can hold numbers down to {lowest:.2f}, where nothing "
-        "is below 0: the moving "
-        f"mean started at -6 and saw about {steps:.0f} steps; {left:.0%} of the start is left",
+        f"{len(facts.rectified)} ReLU outputs can hold numbers down to {lowest:.2f}, where nothing is below 0: the "
+        f"moving mean started at -6 and saw about {steps:.0f} steps; {left:.0%} of the start is left",
         f"train about {max(ENOUGH_STEPS - math.floor(steps), 0)} steps more ({ENOUGH_STEPS} in all leave 1 %), or set "
         f"the ranges from data before training: {CALIBRATED}",
         0.95 if steps < PROBABLY_TOO_FEW else 0.5,
@@ -87,7 +86,15 @@ def find_float_ops(facts: FileFacts) -> Iterator[Hypothesis]:
 
 
 def find_float_layers(facts: FileFacts, expect: str | None) -> Iterator[Hypothesis]:
-    """T05 where integers were promised: weighted layers that training left in float."""
+    """T05 where integers were promised: weighted layers that training left in float.
+
+    Args:
+        facts: of the file.
+        expect: what the file is believed to be, as "int8"; None where nothing was said.
+
+    Returns:
+        At most one hypothesis, certain.
+    """
     floats = [op for op, weight in facts.weights if weight.is_float and op in facts.float_ops]
     if expect == "int8" and facts.scheme == "int8" and facts.trained_quantized and floats:
         named = ", ".join(facts.weight(op).layer for op in floats[:4])

@@ -59,7 +59,7 @@ def find_wrong_weights(evidence: Evidence) -> Hypothesis | None:
 
 def _other_architecture(evidence: Evidence) -> Hypothesis | None:
     """C07: not one kernel of the file has the shape of one of the Keras model's."""
-    named = layers_of_other_shapes(evidence.facts, evidence.keras)
+    named = _name_other_shapes(evidence.facts, evidence.keras)
     if len(named) < MANY:
         return None
     return Hypothesis(
@@ -96,7 +96,15 @@ def _other_training(evidence: Evidence, middle: float, text: str) -> Hypothesis 
 
 
 def measure_cosines(facts: FileFacts, model: Any) -> list[LayerCosine]:
-    """One entry for each weighted op of the file that has a Keras kernel of its shape."""
+    """The direction of the file's kernels against the Keras model's, which BatchNormalization folded in leaves alone.
+
+    Args:
+        facts: of the file.
+        model: the tf_keras model.
+
+    Returns:
+        One entry for each weighted op of the file that has a Keras kernel of its shape.
+    """
     kernels = list(_kernels(model))
     cosines = []
     for op, weight in facts.weights:
@@ -110,7 +118,7 @@ def measure_cosines(facts: FileFacts, model: Any) -> list[LayerCosine]:
     return cosines
 
 
-def layers_of_other_shapes(facts: FileFacts, model: Any) -> list[str]:
+def _name_other_shapes(facts: FileFacts, model: Any) -> list[str]:
     """Weighted layers of the file for which the Keras model has no kernel of that shape; empty if it has any at all."""
     kernels = {kernel.shape for kernel in _kernels(model)}
     rows = [(weight.layer, _rows(weight, op.name)[0]) for op, weight in facts.weights]
@@ -119,7 +127,15 @@ def layers_of_other_shapes(facts: FileFacts, model: Any) -> list[str]:
 
 
 def measure_growth(facts: FileFacts, reference: FileFacts) -> float | None:
-    """How much larger the kernels are than those of the same layers of a float file, the median over layers."""
+    """How much larger the kernels are than those of the same layers of a float file.
+
+    Args:
+        facts: of the user's file.
+        reference: of a float file converted here.
+
+    Returns:
+        A factor, the median over layers; None where the files have different layers.
+    """
     pairs = zip(facts.weights, reference.weights, strict=False)
     sizes = [(_size(w, op.name), _size(v, other.name)) for (op, w), (other, v) in pairs if w.shape == v.shape]
     ratios = [a / b for a, b in sizes if a and b]

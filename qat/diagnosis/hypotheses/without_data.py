@@ -27,7 +27,12 @@ HOPELESS_DB, FINE_DB = 5.0, 18.0  # of the best int8 file, and of an int16x8 fil
 
 
 def diagnose_without_data(evidence: Evidence, findings: Findings) -> None:
-    """Adds causes to `findings`; what is found on synthetic images is never more than consistent."""
+    """Adds causes to `findings`; what is found on synthetic images is never more than consistent.
+
+    Args:
+        evidence: of a case with a Keras model and without inputs.
+        findings: gets causes and a note.
+    """
     images = _make_natural_images(evidence.keras, SAMPLES)
     if images is None or len(evidence.case.graph.inputs) != 1:
         findings.notes.append(
