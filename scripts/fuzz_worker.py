@@ -29,7 +29,7 @@ from qat.config import BenchmarkConfig, ContractConfig, DataConfig
 from qat.contract import Contract
 from qat.data import load as load_data
 from qat.data.stored_arrays import read_array
-from qat.diagnosis.from_run import read_run_jobs
+from qat.diagnosis.command import read_run_jobs
 from qat.errors import QatError, TfliteFileError
 from qat.results import Metric, RunResult, Variant
 from qat.stages.benchmark_files import read_files

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.diagnosis import runs
-from qat.diagnosis.calibration_set import CalibrationSet, collect_samples
 from qat.diagnosis.call_recorder import Refusal, record_calls
-from qat.diagnosis.case import Case, as_arrays
+from qat.diagnosis.case import CalibrationSet, Case, as_arrays, collect_samples
 from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.normalisations import BY_RANGE, PLAIN, SAMPLES, find_likeliest, name_range, normalise
 from qat.diagnosis.score import OutputScore, are_probabilities

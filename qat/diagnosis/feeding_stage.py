@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.diagnosis.catalogue import BY_NAME
 from qat.diagnosis.engine import Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.fixes import BY_NAME
 from qat.diagnosis.hypotheses import feeding, preprocessing
 from qat.diagnosis.input_stage import Run, diagnose_inputs
 from qat.diagnosis.normalisations import list_normalisations, normalise, reshape_like

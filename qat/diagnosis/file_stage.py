@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from qat.commands import command
+from qat.diagnosis.catalogue import PER_CHANNEL
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.fixes import PER_CHANNEL
 from qat.diagnosis.hypotheses import calibration, conversion, model, training, weights
 from qat.diagnosis.hypotheses.calibrated_ranges import rank_guesses
 from qat.diagnosis.hypotheses.without_data import diagnose_without_data

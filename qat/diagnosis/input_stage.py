@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.contract import Contract, apply
+from qat.diagnosis.catalogue import IN_ORDER
 from qat.diagnosis.engine import Findings, Hypothesis, Loss, find_smallest_repair
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.fixes import IN_ORDER
 from qat.diagnosis.hypotheses import preprocessing
 from qat.diagnosis.normalisations import compute_limits, reshape_like
 from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, is_scaled_per_image, relate

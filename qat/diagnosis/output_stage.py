@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.diagnosis.catalogue import BY_NAME
 from qat.diagnosis.engine import Findings, Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.fixes import BY_NAME
 from qat.diagnosis.hypotheses import outputs
 from qat.diagnosis.input_stage import diagnose_inputs
 from qat.diagnosis.normalisations import list_normalisations, normalise, reshape_like

@@ -58,7 +58,9 @@ def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:
         return ""
     classes = evidence.a2[0].reshape(len(evidence.a2[0]), -1).shape[1]
     value = evidence.score.value(evidence.a2)
-    if classes < 2 or value > max(TWICE_CHANCE / classes, ABOVE_MAJORITY * _majority(evidence)):
+    labels = evidence.case.labels
+    majority = float(np.bincount(labels - labels.min()).max() / len(labels))
+    if classes < 2 or value > max(TWICE_CHANCE / classes, ABOVE_MAJORITY * majority):
         return ""
     limits = evidence.facts.input_range
     ranged = f"its input holds [{limits[0]:.4g}, {limits[1]:.4g}]" if limits else "its input is float"
@@ -66,11 +68,6 @@ def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:
         f"the file scores {value:.1%} on these labels, and {ranged}: calibrated rightly and fed wrongly, or calibrated "
         "wrongly, cannot be told apart without the Keras model. Give it: keras=FILE (in Python keras_model=)"
     )
-
-
-def _majority(evidence: Evidence) -> float:
-    labels = evidence.case.labels
-    return float(np.bincount(labels - labels.min()).max() / len(labels))
 
 
 def _insignificant(evidence: Evidence, model: Findings, app: Findings) -> list[str]:

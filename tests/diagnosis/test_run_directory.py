@@ -11,7 +11,7 @@ from qat.config import DataConfig
 from qat.contract import apply
 from qat.data import load
 from qat.diagnosis import diagnose
-from qat.diagnosis.from_run import read_run_jobs
+from qat.diagnosis.command import read_run_jobs
 from qat.errors import DataError, RunDirError
 from qat.results import Metric, RunResult, Variant
 from qat.tflite import convert

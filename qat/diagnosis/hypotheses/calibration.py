@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.calibration_set import neighbour_correlation
+from qat.diagnosis.case import neighbour_correlation
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import UNSET_SCALE, FileFacts

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from qat.diagnosis.catalogue import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, format_verify_command
 from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FEW_ELEMENTS, FileFacts
-from qat.diagnosis.fixes import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, format_verify_command
 from qat.diagnosis.runs import FileRunner
 from qat.diagnosis.score import OutputScore
 from qat.errors import QatError

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from qat.codes import QuantParams
 from qat.diagnosis.call_recorder import Refusal
+from qat.diagnosis.catalogue import format_batch_code
 from qat.diagnosis.engine import Hypothesis, find_reproduction
-from qat.diagnosis.fixes import format_batch_code
 from qat.diagnosis.runs import to_codes
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from qat.codes import fake_quant, params_from_range
 from qat.commands import command
+from qat.diagnosis.catalogue import WIDER
 from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import CONVERSIONS
-from qat.diagnosis.fixes import WIDER
 from qat.diagnosis.runs import Conversion, FileRunner, run_keras
 from qat.metrics import sqnr_db
 from qat.tflite import TfliteGraph, read

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from qat.diagnosis.catalogue import AS_IT_IS, ONE_PASS, READ_AFTER, WITHOUT_DELEGATE, format_batch_code
 from qat.diagnosis.engine import Hypothesis
-from qat.diagnosis.fixes import AS_IT_IS, ONE_PASS, READ_AFTER, WITHOUT_DELEGATE, format_batch_code
 from qat.diagnosis.runs import to_real
 from qat.diagnosis.score import predicted_labels
 from qat.tflite.graph import Tensor

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.diagnosis.catalogue import IN_COLOUR, RGB_ONCE, SCALED_INSIDE, TRANSPOSED, UPRIGHT
 from qat.diagnosis.engine import Hypothesis
-from qat.diagnosis.fixes import IN_COLOUR, RGB_ONCE, SCALED_INSIDE, TRANSPOSED, UPRIGHT
 from qat.diagnosis.normalisations import LIMITS
 from qat.diagnosis.relation import GREY, RESHAPED, Relation
 

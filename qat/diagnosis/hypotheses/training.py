@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from qat.diagnosis.catalogue import CALIBRATED, format_verify_command
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.file_facts import TFMOT_DECAY, TFMOT_START, UNSET_SCALE, FileFacts
-from qat.diagnosis.fixes import CALIBRATED, format_verify_command
 
 ENOUGH_STEPS = 4600
 SURELY_TOO_FEW = 20  # below it the file is proof enough, whatever is measured

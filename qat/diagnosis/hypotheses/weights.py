@@ -11,10 +11,10 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from qat.codes import dequantize
+from qat.diagnosis.catalogue import MEASURED_FIRST, SLOWER
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
-from qat.diagnosis.fixes import MEASURED_FIRST, SLOWER
 from qat.diagnosis.runs import Conversion, FileRunner
 from qat.tflite import read
 from qat.tflite.editing import rewrite
