@@ -38,7 +38,7 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
     undetermined = bool(unsure) and not any(c.certainty in ("proved", "certain") for c in causes)
     return Diagnosis(
         blame=decide_blame(tuple(causes), undetermined),
-        causes=tuple(_once(causes)),
+        causes=tuple({cause.id: cause for cause in reversed(causes)}.values())[::-1],
         notes=tuple(dict.fromkeys([*unsure, *notes])),
         ladder=tuple(_ladder(evidence)),
         pictures=draw_charts(evidence),
@@ -46,10 +46,6 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
         noise_db=tuple(evidence.noise_db),
         samples=draw_samples(evidence),
     )
-
-
-def _once(causes: list[Cause]) -> list[Cause]:
-    return list({cause.id: cause for cause in reversed(causes)}.values())[::-1]
 
 
 def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:

@@ -10,13 +10,8 @@ from qat.reporting.numbers import format_gain, format_interval, format_size, for
 from qat.results import Metric, Variant
 
 FLOAT = "float"
-OPTIONAL_COLUMNS = (
-    "fake-quant",
-    "95 %",
-    "agreement",
-    "parity",
-    "integer-only",
-)  # in a narrow terminal, the first one first
+# in a narrow terminal, the first one first
+OPTIONAL_COLUMNS = ("fake-quant", "95 %", "agreement", "parity", "integer-only")
 _NUMBER = re.compile(r"[+-]?\d.*")
 _GAP = 2
 
@@ -73,7 +68,7 @@ def format_table(
     titles, cells = drop_empty_columns(titles, cells)
     left_out: list[str] = []
     droppable = [title for title in optional if title in titles]
-    while columns is not None and _total_width(titles, cells) > columns:
+    while columns is not None and sum(_widths(titles, cells)) + _GAP * (len(titles) - 1) > columns:
         if not droppable:
             return "\n\n".join(_format_as_list(titles, row, columns) for row in cells)
         left_out.append(droppable.pop(0))
@@ -85,10 +80,6 @@ def format_table(
     text = align_columns(titles, cells)
     note = f"Not shown at {columns} columns: {', '.join(left_out)}."
     return f"{text}\n{terminal.wrap(note, columns)}" if left_out else text
-
-
-def _total_width(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
-    return sum(_widths(titles, cells)) + _GAP * (len(titles) - 1)
 
 
 def _widths(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:

@@ -82,15 +82,12 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
     usual = _usual_ranges(have, want)
     if rescales_inside and have[1] - have[0] < MUCH_SMALLER * (want[1] - want[0]):
         return Hypothesis("P03", f"{words}; the model scales its input itself", SCALED_INSIDE, 0.92)
-    if not channelwise and abs(offset) < NO_OFFSET * relation.unit and _is_twice(gain) and want[1] <= LARGEST_SCALED:
+    divided_twice = abs(255 * gain - 1) < TWICE and abs(offset) < NO_OFFSET * relation.unit
+    if not channelwise and divided_twice and want[1] <= LARGEST_SCALED:
         return Hypothesis("P03", f"{words}: divided by 255 twice", "divide by 255 once: images / 255", 0.92)
     if usual is None or channelwise:
         return Hypothesis("P04", f"{words}{_channelwise(relation) if channelwise else ''}", undo, 0.85)
     return Hypothesis(usual, words, undo, 0.9)
-
-
-def _is_twice(gain: float) -> bool:
-    return abs(255 * gain - 1) < TWICE
 
 
 def _plus(value: float) -> str:
