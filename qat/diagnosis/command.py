@@ -125,8 +125,8 @@ def _data(path: str | None, samples: int) -> tuple[NDArray | None, NDArray | Non
         return stored[:samples], None, None
     inputs, labels = (next((stored[n] for n in names if n in stored), None) for names in (INPUT_NAMES, LABEL_NAMES))
     if inputs is None:
-        held, wanted = ", ".join(stored), ", ".join(INPUT_NAMES)
-        raise DataError(f"data={path}: holds {held}; expected raw samples under one of {wanted}")
+        stored_names, wanted = ", ".join(stored), ", ".join(INPUT_NAMES)
+        raise DataError(f"data={path}: holds {stored_names}; expected raw samples under one of {wanted}")
     if inputs.ndim == 0 or (labels is not None and labels.ndim == 0):
         raise DataError(f"data={path}: inputs and labels are single numbers; expected arrays [N, ...]")
     return inputs[:samples], None if labels is None else labels[:samples], None
@@ -136,8 +136,8 @@ def _data_set(name: str, samples: int) -> tuple[NDArray, NDArray, Callable]:
     from qat.data import load
 
     test = load(DataConfig(name=name), 1, 0).test
-    chosen = np.arange(min(samples, len(test)))
-    return np.asarray(test.raw(chosen)), test.labels[chosen], lambda raw: apply(test.contract, raw)
+    indices = np.arange(min(samples, len(test)))
+    return np.asarray(test.raw(indices)), test.labels[indices], lambda raw: apply(test.contract, raw)
 
 
 def _array(key: str, path: str | None, samples: int) -> NDArray | None:
@@ -190,17 +190,17 @@ def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tu
     except ValueError as error:
         raise RunDirError(f"{record}: {error}") from error
     splits = _splits(_data_config(result.config.get("data"), record, trust), _seed(result.seeds), record)
-    chosen = np.arange(min(samples, len(splits.test)))
-    inputs = np.asarray(splits.test.raw(chosen))
+    indices = np.arange(min(samples, len(splits.test)))
+    inputs = np.asarray(splits.test.raw(indices))
     quant = result.config.get("quant")
     skips = isinstance(quant, dict) and bool(quant.get("skip"))
     keras = folder / "float" / rundir.MODEL_KERAS
     for name, variant in result.variants.items():
         path = _inside(folder, variant.file, record)
         contract = _contract(path.with_name(rundir.MODEL_JSON)) or splits.test.contract
-        needed = 4.0 * math.prod(contract.shape) * len(chosen)
+        needed = 4.0 * math.prod(contract.shape) * len(indices)
         check_size(
-            f"{path.with_name(rundir.MODEL_JSON)}: {len(chosen)} inputs of its shape", needed, "file_mb", RunDirError
+            f"{path.with_name(rundir.MODEL_JSON)}: {len(indices)} inputs of its shape", needed, "file_mb", RunDirError
         )
         yield (
             str(path),
@@ -208,7 +208,7 @@ def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tu
                 "tflite_model": str(path),
                 "keras_model": str(keras) if keras.exists() else None,
                 "inputs": inputs,
-                "labels": splits.test.labels[chosen] if variant.metric.name == "accuracy" else None,
+                "labels": splits.test.labels[indices] if variant.metric.name == "accuracy" else None,
                 "preprocess": lambda raw, contract=contract: apply(contract, raw),
                 "expect": None if skips or name not in BY_VARIANT else BY_VARIANT[name].file_kind,
                 "trust": trust is True,

@@ -60,7 +60,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Stage:
-    """One rung of the ladder: its value in `unit` ("accuracy", "agreement", "dB"), with a 95 % interval of a share."""
+    """One stage of the ladder: its value in `unit` ("accuracy", "agreement", "dB"), with a 95 % interval of a share."""
 
     rung: str
     what: str
@@ -89,7 +89,7 @@ class Diagnosis:
         blame: "none", "model", "implementation", "both" or "undetermined".
         causes: most probable first.
         notes: odd and harmless, or why something could not be decided.
-        ladder: accuracy, agreement or SQNR at each rung that could be measured.
+        ladder: accuracy, agreement or SQNR at each stage that could be measured.
         pictures: small tables for people, by title.
         ranges: (name, low, high) of what the file's input holds, then of the data that was fed.
         noise_db: (layer, SQNR of its output in int8), where that was measured.
@@ -145,7 +145,7 @@ def decide_blame(causes: tuple[Cause, ...], undetermined: bool) -> str:
     Returns:
         "none", "model", "implementation", "both" or "undetermined".
 
-    >>> blame_of((), False), blame_of((), True)
+    >>> decide_blame((), False), decide_blame((), True)
     ('none', 'undetermined')
     """
     model = any(cause.id[0] in MODEL_FAMILIES for cause in causes)

@@ -168,7 +168,7 @@ class Evidence:
         return reference is not None and are_probabilities(reference[0])
 
     @property
-    def a1_if_made(self) -> list[NDArray] | None:
+    def a1_if_converted(self) -> list[NDArray] | None:
         """A1, if some step needed that file."""
         return self.a1 if runs.Conversion(scheme="float32") in self._files else None
 
@@ -183,16 +183,16 @@ class Evidence:
     @property
     def a4(self) -> list[NDArray] | None:
         """The app's own results, where they can be read as outputs."""
-        recorded, wanted = self.recorded, self.a2
-        if recorded is None or wanted is None:
+        recorded, expected = self.recorded, self.a2
+        if recorded is None or expected is None:
             return None
         if self.score.unit != "dB":
-            return [recorded[0].reshape(-1) if recorded[0].size == len(recorded[0]) else recorded[0], *wanted[1:]]
-        same = recorded[0].size == wanted[0].size
+            return [recorded[0].reshape(-1) if recorded[0].size == len(recorded[0]) else recorded[0], *expected[1:]]
+        same = recorded[0].size == expected[0].size
         tensor = self.case.graph.outputs[self.file.output_order[0]]
         if same and recorded[0].dtype == np.dtype(tensor.dtype):
             recorded = [runs.to_real(recorded[0], tensor), *recorded[1:]]
-        return [recorded[0].reshape(wanted[0].shape), *wanted[1:]] if same else None
+        return [recorded[0].reshape(expected[0].shape), *expected[1:]] if same else None
 
     @cached_property
     def score(self) -> OutputScore:
@@ -227,8 +227,8 @@ class Evidence:
 
     def select_calibration(self, which: str) -> list[NDArray] | None:
         if which == "user":
-            seen = self.calibration
-            return None if seen is None or not seen.usable else seen.arrays
+            samples = self.calibration
+            return None if samples is None or not samples.usable else samples.arrays
         return None if self.right_inputs is None else [a[: runs.CALIBRATION_SAMPLES] for a in self.right_inputs]
 
     def runner(self, conversion: runs.Conversion) -> runs.FileRunner | None:

@@ -55,8 +55,8 @@ class FileFacts:
 
     @cached_property
     def weights(self) -> tuple[tuple[Op, Tensor], ...]:
-        found = ((op, self.weight(op)) for op in self.graph.ops if op.name in WEIGHTED)
-        return tuple((op, weight) for op, weight in found if weight is not None)
+        tensors = ((op, self.weight(op)) for op in self.graph.ops if op.name in WEIGHTED)
+        return tuple((op, weight) for op, weight in tensors if weight is not None)
 
     @cached_property
     def integer_ops(self) -> tuple[Op, ...]:
@@ -116,15 +116,15 @@ class FileFacts:
     @cached_property
     def rectified(self) -> tuple[Tensor, ...]:
         """Integer tensors that a ReLU has just made, apart from those that share a neighbour's scale."""
-        found = []
+        tensors = []
         for op in self.graph.ops:
             fused = op.options.get("fused_activation_function") if op.name not in CONVERSIONS else None
             if op.name in ("RELU", "RELU6") or fused in ("RELU", "RELU6"):
                 tensor = self.graph.tensors[op.outputs[0]]
                 users = {user.name for user in self.graph.main.consumers.get(tensor.index, ())}
                 if tensor.scales and tensor.dtype in ("int8", "uint8") and not users & SAME_SCALE:
-                    found.append(tensor)
-        return tuple(found)
+                    tensors.append(tensor)
+        return tuple(tensors)
 
     @cached_property
     def rectified_minima(self) -> tuple[float, ...]:

@@ -40,8 +40,8 @@ def diagnose_file(evidence: Evidence) -> Findings:
 
 
 def _loss(evidence: Evidence) -> Loss[Conversion]:
-    as_given = Conversion(calibration="user", per_channel=not conversion.per_tensor(evidence.facts))
-    return Loss(evidence.score, evidence.a0, evidence.a2, as_given, evidence.convert_and_run)
+    user_conversion = Conversion(calibration="user", per_channel=not conversion.per_tensor(evidence.facts))
+    return Loss(evidence.score, evidence.a0, evidence.a2, user_conversion, evidence.convert_and_run)
 
 
 def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]) -> None:
@@ -149,10 +149,10 @@ def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], l
 
 def _other_float(evidence: Evidence) -> Hypothesis:
     distance = worst_sqnr_db(evidence.a0, evidence.a1) if evidence.a1 is not None else None
-    again = f"; a float file made here reaches {distance:.0f} dB" if distance is not None else ""
+    distance_text = f"; a float file made here reaches {distance:.0f} dB" if distance is not None else ""
     return Hypothesis(
         "C12",
-        f"the file computes in float32 and still departs from the Keras model{again}",
+        f"the file computes in float32 and still departs from the Keras model{distance_text}",
         "convert again with this TensorFlow; if it stays, name op and version in a bug report",
         0.5,
     )

@@ -33,7 +33,7 @@ class Normalisation:
     options: dict[str, Any]
     code: str
     range_name: str = ""
-    tried: bool = True
+    is_usual: bool = True
     trained: bool = False
 
     def contract(self, shape: tuple[int, ...]) -> Contract:
@@ -62,7 +62,7 @@ NORMALISATIONS = {
     "raw / 255, BGR": Normalisation({"range": (0, 1), "colour_order": "bgr"}, "raw[..., ::-1] / 255"),
     "raw, BGR": Normalisation({"range": (0, 255), "colour_order": "bgr"}, "raw[..., ::-1].astype(np.float32)"),
 }
-TRIED = {name: each for name, each in NORMALISATIONS.items() if each.tried}
+USUAL = {name: each for name, each in NORMALISATIONS.items() if each.is_usual}
 PLAIN = ("raw / 255", "raw / 127.5 - 1", "raw")  # those that need no colours
 BY_RANGE = {each.range_name: name for name, each in NORMALISATIONS.items() if each.range_name}
 TRAINED_RANGES = {each.range_name for each in NORMALISATIONS.values() if each.trained}
@@ -71,7 +71,7 @@ TRAINED_RANGES = {each.range_name for each in NORMALISATIONS.values() if each.tr
 def compute_limits(contract: Contract) -> tuple[float, float]:
     """What raw 0 and 255 become, over all channels.
 
-    >>> contract_limits(Contract((8, 8, 3), range=(-1.0, 1.0)))
+    >>> compute_limits(Contract((8, 8, 3), range=(-1.0, 1.0)))
     (-1.0, 1.0)
     """
     multiplier, offset = (np.array(values) for values in contract.affine)
@@ -91,7 +91,7 @@ def name_range(limits: tuple[float, float] | None, tolerance: float = SAME_LIMIT
     Returns:
         A key of `LIMITS`; None where no usual range has them.
 
-    >>> range_name_of((0.0, 254.9)), range_name_of((0.0, 37.0))
+    >>> name_range((0.0, 254.9)), name_range((0.0, 37.0))
     ('[0, 255]', None)
     """
     if limits is None:
@@ -123,23 +123,23 @@ def normalise(raw: NDArray, name: str) -> NDArray:
 def list_normalisations(raw: NDArray) -> Iterator[str]:
     """Names that make sense for these samples: those with three numbers need three channels.
 
-    >>> list(applicable(np.zeros((1, 4, 4, 1), np.uint8)))
+    >>> list(list_normalisations(np.zeros((1, 4, 4, 1), np.uint8)))
     ['raw / 255', 'raw / 127.5 - 1', 'raw']
     """
     if raw.dtype == np.uint8:
         coloured = raw.ndim == 4 and raw.shape[-1] == 3
-        yield from (name for name in TRIED if coloured or name in PLAIN)
+        yield from (name for name in USUAL if coloured or name in PLAIN)
 
 
 def list_contracts(contract: Contract) -> Iterator[tuple[str, Contract]]:
     """The usual contracts of samples like these, by name, beginning with the plainest.
 
-    >>> [name for name, _ in contracts_for(Contract((4, 4, 1)))]
+    >>> [name for name, _ in list_contracts(Contract((4, 4, 1)))]
     ['raw / 255', 'raw / 127.5 - 1', 'raw']
     """
     coloured = contract.layout == "NHWC" and contract.shape[-1] == 3
     plain = replace(contract, range=None, mean=None, std=None, colour_order="rgb")
-    for name, each in TRIED.items():
+    for name, each in USUAL.items():
         if coloured or name in PLAIN:
             yield name, replace(plain, **each.options)
 

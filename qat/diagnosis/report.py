@@ -30,10 +30,11 @@ BAR = 36  # with names and numbers a line has 80 columns
 def text(diagnosis: Diagnosis) -> str:
     """For a terminal."""
     lines = [_wrapped(BLAME[diagnosis.blame], "")]
-    for place, cause in enumerate(diagnosis.causes, 1):
-        lines += ["", *_cause_lines(place, cause)]
+    for number, cause in enumerate(diagnosis.causes, 1):
+        lines += ["", *_cause_lines(number, cause)]
     if diagnosis.ladder:
-        lines += ["", format_ladder_title(diagnosis.ladder)] + [f"  {format_stage(rung)}" for rung in diagnosis.ladder]
+        lines += ["", format_ladder_title(diagnosis.ladder)]
+        lines += [f"  {format_stage(stage)}" for stage in diagnosis.ladder]
     for title, picture in diagnosis.pictures.items():
         lines += ["", title, textwrap.indent(picture, "  ")]
     if diagnosis.notes:
@@ -41,10 +42,10 @@ def text(diagnosis: Diagnosis) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cause_lines(place: int, cause: Cause) -> list[str]:
+def _cause_lines(number: int, cause: Cause) -> list[str]:
     share = f"; {cause.recovery}" if cause.recovery else ""
     return [
-        _wrapped(cause.sentence, f"{place}. "),
+        _wrapped(cause.sentence, f"{number}. "),
         _wrapped(f"{cause.id} {cause.name} ({cause.certainty}{share})", "   cause     "),
         _wrapped(cause.evidence, "   evidence  "),
         _wrapped(cause.repair, "   fix       "),
@@ -64,30 +65,30 @@ def _wrapped(words: str, start: str) -> str:
 
 def format_ladder_title(ladder: Sequence[Stage]) -> str:
     """
-    >>> ladder_title([Rung("A0", "Keras float model, right inputs", "accuracy", 0.9, samples=64)])
+    >>> format_ladder_title([Stage("A0", "Keras float model, right inputs", "accuracy", 0.9, samples=64)])
     'ladder, on 64 samples'
     """
-    counts = sorted({rung.samples for rung in ladder if rung.samples})
+    counts = sorted({stage.samples for stage in ladder if stage.samples})
     return f"ladder, on {' or '.join(map(str, counts))} samples" if counts else "ladder"
 
 
-def format_stage(rung: Stage) -> str:
+def format_stage(stage: Stage) -> str:
     """
-    >>> rung_text(Rung("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512))
+    >>> format_stage(Stage("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512))
     'A0  Keras float model, right inputs      59.8% accuracy [55.5%, 63.9%]'
     """
-    start = f"{rung.rung}  {rung.what:<35}"
-    return f"{start}: not measured" if rung.value is None else f"{start} {format_value(rung)}{format_interval(rung)}"
+    start = f"{stage.rung}  {stage.what:<35}"
+    return f"{start}: not measured" if stage.value is None else f"{start} {format_value(stage)}{format_interval(stage)}"
 
 
-def format_value(rung: Stage) -> str:
-    if rung.value is None:
+def format_value(stage: Stage) -> str:
+    if stage.value is None:
         return "not measured"
-    return f"{rung.value:6.1f} dB" if rung.unit == "dB" else f"{rung.value:6.1%} {rung.unit}"
+    return f"{stage.value:6.1f} dB" if stage.unit == "dB" else f"{stage.value:6.1%} {stage.unit}"
 
 
-def format_interval(rung: Stage) -> str:
-    return f" [{rung.low:.1%}, {rung.high:.1%}]" if rung.low is not None and rung.high is not None else ""
+def format_interval(stage: Stage) -> str:
+    return f" [{stage.low:.1%}, {stage.high:.1%}]" if stage.low is not None and stage.high is not None else ""
 
 
 # ---- pictures
@@ -96,12 +97,12 @@ def format_interval(rung: Stage) -> str:
 def draw_charts(evidence: Evidence) -> dict[str, str]:
     """By title; none where there is nothing to draw."""
     rows = list_ranges(evidence)
-    found = {"range of the data against the range of the input": draw_bars(rows)} if len(rows) > 1 else {}
+    charts = {"range of the data against the range of the input": draw_bars(rows)} if len(rows) > 1 else {}
     if evidence.noise_db:
-        found["SQNR of each layer's output in int8, median channel, in the order of the graph"] = _draw_levels(
+        charts["SQNR of each layer's output in int8, median channel, in the order of the graph"] = _draw_levels(
             evidence.noise_db
         )
-    return found
+    return charts
 
 
 def list_ranges(evidence: Evidence) -> list[tuple[str, float, float]]:
@@ -111,16 +112,16 @@ def list_ranges(evidence: Evidence) -> list[tuple[str, float, float]]:
     for name, arrays in (("right inputs", evidence.right_inputs), ("the app's inputs", evidence.user_inputs)):
         if arrays is not None:
             rows.append((name, float(arrays[0].min()), float(arrays[0].max())))
-    seen = evidence.calibration
-    if seen is not None and seen.usable:
-        rows.append(("calibration samples", float(seen.arrays[0].min()), float(seen.arrays[0].max())))
+    app_inputs = evidence.calibration
+    if app_inputs is not None and app_inputs.usable:
+        rows.append(("calibration samples", float(app_inputs.arrays[0].min()), float(app_inputs.arrays[0].max())))
     return rows
 
 
 def draw_bars(rows: list[tuple[str, float, float]]) -> str:
     """One line per range, all on one axis.
 
-    >>> print(bars([("input", 0.0, 1.0), ("data", 0.0, 0.5)]).splitlines()[1].rstrip())
+    >>> print(draw_bars([("input", 0.0, 1.0), ("data", 0.0, 0.5)]).splitlines()[1].rstrip())
     data                    ##################                   [0, 0.5]
     """
     low, high = min(r[1] for r in rows), max(r[2] for r in rows)
@@ -137,7 +138,7 @@ def draw_bars(rows: list[tuple[str, float, float]]) -> str:
 def _draw_levels(rows: list[tuple[str, float]], most: int = 40) -> str:
     """One line per layer, one mark for 2 dB; of many layers the worst.
 
-    >>> print(levels([("block/conv", 12.0), ("head", 40.0)]))
+    >>> print(_draw_levels([("block/conv", 12.0), ("head", 40.0)]))
     conv                     12.0 dB ######
     head                     40.0 dB ####################
     """
@@ -162,12 +163,12 @@ SMALLEST, LARGEST = 4, 192  # pixels of a side: less is no image, more is drawn 
 def draw_samples(evidence: Evidence) -> Samples | None:
     """Of the first input that takes images; None where none does, or nothing says what the app feeds."""
     rights, fed = evidence.right_inputs, _fed(evidence)
-    for right, seen in zip(rights or [], fed or [], strict=False):
-        if seen[0].size == right[0].size:
-            seen = seen.reshape(right.shape)
-        if _is_image(right) and _is_image(seen):
+    for right, app_inputs in zip(rights or [], fed or [], strict=False):
+        if app_inputs[0].size == right[0].size:
+            app_inputs = app_inputs.reshape(right.shape)
+        if _is_image(right) and _is_image(app_inputs):
             low, high = float(right.min()), float(right.max())
-            pictures = [tuple(_png(each, low, high) for each in side[:SHOWN]) for side in (right, seen)]
+            pictures = [tuple(_png(each, low, high) for each in side[:SHOWN]) for side in (right, app_inputs)]
             return Samples(low, high, *pictures)
     return None
 

@@ -342,8 +342,8 @@ def fit_file(arrays: Sequence[NDArray], graph: TfliteGraph) -> bool:
         True where each array has an input of its shape.
     """
     signatures = sorted(tuple(t.shape_signature[1:]) for t in graph.inputs)
-    given = sorted(tuple(a.shape[1:]) for a in arrays)
-    return len(given) == len(signatures) and all(
+    shapes = sorted(tuple(a.shape[1:]) for a in arrays)
+    return len(shapes) == len(signatures) and all(
         len(s) == len(g) and all(a in (-1, b) for a, b in zip(s, g, strict=True))
-        for s, g in zip(signatures, given, strict=True)
+        for s, g in zip(signatures, shapes, strict=True)
     )

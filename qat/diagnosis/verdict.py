@@ -74,23 +74,23 @@ def _insignificant(evidence: Evidence, model: Findings, app: Findings) -> list[s
 
 
 def _ladder(evidence: Evidence) -> list[Stage]:
-    rungs = []
+    stages = []
     if evidence.right_inputs is None:
-        return rungs
+        return stages
     measured = [
         ("A0", "Keras float model, right inputs", evidence.a0),
-        ("A1", "float file made here, right inputs", evidence.a1_if_made),
+        ("A1", "float file made here, right inputs", evidence.a1_if_converted),
         ("A2", "the file, right inputs", evidence.a2),
         ("A3", "the file, the app's preprocessing", evidence.a3),
         ("A4", "the app's own results", evidence.a4),
     ]
     score = evidence.score
-    for rung, what, outputs in measured:
+    for name, what, outputs in measured:
         if outputs is None or (score.unit != "accuracy" and outputs is score.reference):
             continue
         low, high = score.interval(outputs)
-        rungs.append(Stage(rung, what, score.unit, score.value(outputs), low, high, evidence.case.count))
-    return rungs
+        stages.append(Stage(name, what, score.unit, score.value(outputs), low, high, evidence.case.count))
+    return stages
 
 
 # ---- the code around the file

@@ -79,7 +79,7 @@ def pair_tensors(quantized: FileFacts, real: FileFacts, order: Sequence[int]) ->
 def format_octaves(octaves: float) -> str:
     """A distance of ranges in words.
 
-    >>> in_times(1.5), in_times(3.0)
+    >>> format_octaves(1.5), format_octaves(3.0)
     ('2.8 times', '8 times or more')
     """
     return f"{2**octaves:.1f} times" if octaves < FARTHEST else f"{2**FARTHEST:.0f} times or more"

@@ -66,8 +66,8 @@ def recalibrate(conversion):
 def name_calibration(evidence: Evidence) -> list[Hypothesis]:
     """What calibration was, likeliest first; never empty."""
     by_order = list(find_exchanged_inputs(evidence))
-    from_given = [] if by_order else sorted(judge_samples(evidence), key=lambda each: -each.strength)
-    return by_order or from_given or sorted(judge_ranges(evidence), key=lambda each: -each.strength)
+    by_samples = [] if by_order else sorted(judge_samples(evidence), key=lambda each: -each.strength)
+    return by_order or by_samples or sorted(judge_ranges(evidence), key=lambda each: -each.strength)
 
 
 def judge_samples(evidence: Evidence) -> Iterator[Hypothesis]:

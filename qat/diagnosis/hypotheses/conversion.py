@@ -147,21 +147,21 @@ def find_shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:
         if output.quantization is None or output.is_float:
             continue
         scale = float(output.quantization.scale[0])
-        spans = {i: _own_span(facts, i) for i in op.inputs if i >= 0}
-        crushed = {i: span / scale for i, span in spans.items() if span is not None and span / scale < LEVELS}
+        widths = {i: _own_width(facts, i) for i in op.inputs if i >= 0}
+        crushed = {i: width / scale for i, width in widths.items() if width is not None and width / scale < LEVELS}
         if crushed and len(crushed) < len(op.inputs):
             worst = min(crushed, key=crushed.get)
             yield Hypothesis(
                 "C11",
                 f"CONCATENATION writes with scale {scale:.4g}; {facts.graph.tensors[worst].name.split(';')[0]!r} spans "
-                f"{spans[worst]:.3g} and is left with {crushed[worst]:.1f} of 256 levels",
+                f"{widths[worst]:.3g} and is left with {crushed[worst]:.1f} of 256 levels",
                 "give the model separate outputs, or divide the large part by its range before it is joined, so that "
                 "all parts lie in [0, 1]: layers.Concatenate()([boxes / largest, scores])",
                 1.0, certain=True, needs_loss=False,
             )  # fmt: skip
 
 
-def _own_span(facts: FileFacts, index: int, depth: int = 5) -> float | None:
+def _own_width(facts: FileFacts, index: int, depth: int = 5) -> float | None:
     """Width that a tensor had where it was computed, before QUANTIZE and reshapes gave it another scale."""
     op = facts.graph.main.producers.get(index)
     if op is None:
@@ -170,11 +170,11 @@ def _own_span(facts: FileFacts, index: int, depth: int = 5) -> float | None:
         return 1.0
     if op.name == "QUANTIZE":
         params = facts.graph.tensors[op.inputs[0]].quantization
-        return _own_span(facts, op.inputs[0], depth - 1) or (
+        return _own_width(facts, op.inputs[0], depth - 1) or (
             None if params is None else params.real_limits[1] - params.real_limits[0]
         )
     if op.name in ("RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE") and depth > 0:
-        return _own_span(facts, op.inputs[0], depth - 1)
+        return _own_width(facts, op.inputs[0], depth - 1)
     return None
 
 

@@ -91,17 +91,17 @@ def explain_refusal(refusal: Refusal, graph: TfliteGraph) -> Hypothesis:
     tensor = next((t for t in graph.inputs if t.index == refusal.index), graph.inputs[0])
     value = refusal.value
     where = f"{value.dtype}{list(value.shape)} written into {tensor.name.split(':')[0]!r}"
-    said = f"the app breaks: {refusal.message} ({where})"
+    evidence = f"the app breaks: {refusal.message} ({where})"
     if value.dtype == np.dtype(tensor.dtype):
         shape = f"[1, {', '.join(map(str, tensor.shape[1:]))}]"
         fix = f"write one sample of shape {shape}; {format_batch_code(tensor.index)}"
-        return Hypothesis("C10", said, fix, 0.9, certain=True)
+        return Hypothesis("C10", evidence, fix, 0.9, certain=True)
     if tensor.is_float:
         fix = f"apply the training preprocessing, a cast alone would hide the mistake, and write {formula(tensor)}"
-        return Hypothesis("P01", said, fix, 0.8, certain=True)
+        return Hypothesis("P01", evidence, fix, 0.8, certain=True)
     id = "I02" if value.dtype == np.uint8 and tensor.dtype == "int8" else "I01"
     fix = f"quantize, for a cast alone would only silence the error: {formula(tensor)}"
-    return Hypothesis(id, said, fix, 0.9, certain=True)
+    return Hypothesis(id, evidence, fix, 0.9, certain=True)
 
 
 def reproduce_codes(fed_input: FedInput) -> Hypothesis | None:

@@ -201,7 +201,7 @@ def are_near(first: tuple[float, float], second: tuple[float, float], slack: flo
     return abs(first[0] - second[0]) < slack * width and abs(first[1] - second[1]) < slack * width
 
 
-def describe_wrong_metadata(stated: tuple[float, float], meant: tuple[float, float]) -> Hypothesis:
+def describe_wrong_metadata(stated: tuple[float, float], expected: tuple[float, float]) -> Hypothesis:
     """P14: what the file's metadata say of its input is not what the model takes.
 
     Args:
@@ -214,7 +214,7 @@ def describe_wrong_metadata(stated: tuple[float, float], meant: tuple[float, flo
     return Hypothesis(
         "P14",
         f"by the file's metadata pixels become [{stated[0]:.4g}, {stated[1]:.4g}], the model takes "
-        f"[{meant[0]:.4g}, {meant[1]:.4g}]: apps that go by NormalizationOptions feed it wrongly",
+        f"[{expected[0]:.4g}, {expected[1]:.4g}]: apps that go by NormalizationOptions feed it wrongly",
         "write the training's mean and standard deviation into the metadata, contract = qat.contract.Contract(shape, "
         "mean=mean, std=std): qat.tflite.with_metadata('model.tflite', contract=contract)",
         0.8,
