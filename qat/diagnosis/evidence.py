@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis import runs
+from qat.diagnosis import runs, tensor_order
 from qat.diagnosis.call_recorder import Refusal, record_calls
 from qat.diagnosis.case import CalibrationSet, Case, as_arrays, collect_samples
 from qat.diagnosis.file_facts import FileFacts
@@ -49,7 +49,7 @@ class Evidence:
         """
         model = self.case.keras_model
         if model is not None:
-            runs.check_same_signature(self.case.graph, model)
+            tensor_order.check_same_signature(self.case.graph, model)
         return model
 
     @cached_property
@@ -71,12 +71,12 @@ class Evidence:
         elif raw.dtype != np.uint8 or len(graph.inputs) != 1:
             inputs = runs.as_inputs("inputs", raw, len(raw), 1)
         else:
-            inputs = self._guessed_inputs(runs.reshape_raw(raw, graph))
-        runs.check_inputs(inputs, graph)
+            inputs = self._guessed_inputs(tensor_order.reshape_raw(raw, graph))
+        tensor_order.check_inputs(inputs, graph)
         return inputs
 
     def _guessed_inputs(self, raw: NDArray) -> list[NDArray]:
-        runs.check_inputs([raw], self.case.graph)
+        tensor_order.check_inputs([raw], self.case.graph)
         name = BY_RANGE.get(name_range(self.facts.input_range) or "", "raw")
         name = name if name in PLAIN else "raw"
         if self.case.labels is not None:
@@ -253,9 +253,9 @@ class Evidence:
         if self.keras is None:
             return runner
         if len(graph.inputs) > 1:
-            runner.input_order = runs.match_inputs(graph, self.keras)
+            runner.input_order = tensor_order.match_inputs(graph, self.keras)
         if len(graph.outputs) > 1:
-            runner.output_order = runs.match_outputs(graph, self.keras, runner, self.right_inputs)
+            runner.output_order = tensor_order.match_outputs(graph, self.keras, runner, self.right_inputs)
         return runner
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from qat.diagnosis.input_stage import Run, diagnose_inputs
 from qat.diagnosis.normalisations import list_normalisations, normalise, reshape_like
 from qat.diagnosis.relation import relate
 from qat.diagnosis.runs import to_codes, to_real
+from qat.diagnosis.tensor_order import find_order
 from qat.tflite.graph import Tensor
 
 NEAR = 0.98  # share of the values of an input that must be another's, within two steps
@@ -192,22 +192,16 @@ def _inputs_exchanged(evidence: Evidence, findings: Findings, fed: list[NDArray]
     """C09: what was written into one input belongs to another. True where the feeding is explained."""
     tensors, right = evidence.file.inputs(), evidence.right_inputs
 
-    def is_near(codes: NDArray, real: NDArray, tensor: Tensor) -> bool:
-        if codes.shape != real.shape:
+    def is_near(index: int, other: int) -> bool:
+        codes, tensor = fed[index], tensors[index]
+        if codes.shape != right[other].shape:
             return False
-        expected = to_real(to_codes(real, tensor), tensor)
-        return bool(np.mean(np.abs(to_real(codes, tensor) - expected) <= 1e-3 + 2 * _scale(tensor)) > NEAR)
+        expected = to_real(to_codes(right[other], tensor), tensor)
+        scale = 0.0 if tensor.quantization is None else float(tensor.quantization.scale[0])
+        return bool(np.mean(np.abs(to_real(codes, tensor) - expected) <= 1e-3 + 2 * scale) > NEAR)
 
-    indices = range(len(fed))
-    if all(is_near(fed[i], right[i], tensors[i]) for i in indices):
-        return True
-    for order in itertools.permutations(indices):
-        if all(is_near(fed[i], right[order[i]], tensors[i]) for i in indices):
-            words = f"inputs were written in the order {list(order)}: each got another's data"
-            findings.add(Hypothesis("C09", words, f"bind inputs by name, {BY_NAME}", 0.95, certain=True))
-            return True
-    return False
-
-
-def _scale(tensor: Tensor) -> float:
-    return 0.0 if tensor.quantization is None else float(tensor.quantization.scale[0])
+    order = find_order(len(fed), is_near)
+    if order is not None and order != sorted(order):
+        words = f"inputs were written in the order {order}: each got another's data"
+        findings.add(Hypothesis("C09", words, f"bind inputs by name, {BY_NAME}", 0.95, certain=True))
+    return order is not None

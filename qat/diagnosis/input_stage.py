@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from qat.diagnosis.normalisations import compute_limits, reshape_like
 from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, is_scaled_per_image, relate
 from qat.diagnosis.runs import call_user
 from qat.diagnosis.score import Outputs
+from qat.diagnosis.tensor_order import find_order
 from qat.errors import QatError
 from qat.tflite.metadata import read_metadata
 
@@ -140,15 +140,17 @@ def diagnose_user_inputs(evidence: Evidence, findings: Findings, run: Run, user:
             f"user_preprocess makes {len(user)} inputs, the model takes {len(right)}; it was not used"
         )
         return
-    for order in itertools.permutations(range(len(right))):
-        exchanged = [user[i] for i in order]
-        same = all(u.shape == r.shape and np.allclose(u, r, rtol=1e-3) for u, r in zip(exchanged, right, strict=True))
-        if same and list(order) != sorted(order):
-            words = f"user_preprocess returns the inputs in the order {list(order)} of the model's"
-            findings.add(Hypothesis("C09", words, IN_ORDER, 0.95, certain=True))
-            return
+    order = find_order(len(right), lambda i, j: _are_close(user[j], right[i]))
+    if order is not None and order != sorted(order):
+        words = f"user_preprocess returns the inputs in the order {order} of the model's"
+        findings.add(Hypothesis("C09", words, IN_ORDER, 0.95, certain=True))
+        return
     for index, values in enumerate(user):
         diagnose_inputs(evidence, findings, run, values, None, "user_preprocess", index)
+
+
+def _are_close(user: NDArray, right: NDArray) -> bool:
+    return user.shape == right.shape and np.allclose(user, right, rtol=1e-3)
 
 
 # ---- P14

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -17,6 +16,7 @@ from qat.diagnosis.normalisations import list_normalisations, normalise, reshape
 from qat.diagnosis.relation import CHANNELS, SPATIAL
 from qat.diagnosis.runs import call_user, to_codes, to_real
 from qat.diagnosis.score import Outputs
+from qat.diagnosis.tensor_order import find_order
 from qat.tflite.graph import Tensor
 
 STATE_SAMPLES, FEWEST = 48, 4  # run again in the other order; of so many at least
@@ -164,23 +164,21 @@ def _outputs_exchanged(
 ) -> bool:
     """C09: the app takes one head for another."""
 
-    def fits(r: NDArray, w: NDArray, t: Tensor) -> bool:
-        values = r if r.dtype.kind == "f" else to_real(r, t)
-        return values.shape == w.shape and outputs.are_same(values, w, outputs.output_tolerance(t))
+    def fits(index: int, other: int) -> bool:
+        values, tensor = recorded[index], tensors[other]
+        values = values if values.dtype.kind == "f" else to_real(values, tensor)
+        return outputs.are_same(values, expected[other], outputs.output_tolerance(tensor))
 
-    indices = range(len(expected))
-    if all(fits(recorded[i], expected[i], tensors[i]) for i in indices):
+    order = find_order(len(expected), fits)
+    if order is None or order == sorted(order):
         return False
-    for order in itertools.permutations(indices):
-        if all(fits(recorded[i], expected[order[i]], tensors[order[i]]) for i in indices):
-            names = getattr(evidence.keras, "output_names", None) or [t.name for t in tensors]
-            taken = "; ".join(f"{names[i]!r} is really {names[order[i]]!r}" for i in indices if order[i] != i)
-            words = f"the app reads the outputs in the file's order, which is not the model's: {taken}"
-            fix = f"bind outputs by name, {BY_NAME}[{names[0]!r}]"
-            lossy = evidence.score.drop(expected, recorded).significant
-            findings.add(Hypothesis("C09", words, fix, 0.97, certain=True), 1.0 if lossy else None)
-            return True
-    return False
+    names = getattr(evidence.keras, "output_names", None) or [t.name for t in tensors]
+    exchanged = "; ".join(f"{names[i]!r} is really {names[j]!r}" for i, j in enumerate(order) if i != j)
+    words = f"the app reads the outputs in the file's order, which is not the model's: {exchanged}"
+    fix = f"bind outputs by name, {BY_NAME}[{names[0]!r}]"
+    lossy = evidence.score.drop(expected, recorded).significant
+    findings.add(Hypothesis("C09", words, fix, 0.97, certain=True), 1.0 if lossy else None)
+    return True
 
 
 def _search_inputs(evidence: Evidence, findings: Findings, recorded: NDArray, tensor: Tensor) -> None:

@@ -18,11 +18,6 @@ from qat.reporting.page import bars, code, details, document, escape_text, parag
 from qat.reporting.sensitivity_plot import rank_costs
 
 TONES = {"none": "good", "undetermined": "warn"}  # every other blame is bad
-_STYLE = """
-.fix pre{white-space:pre-wrap;overflow-wrap:anywhere}.cause{margin:1.2em 0}.cause h2{margin-bottom:.1em}
-.samples{display:flex;gap:.5em}.samples img{width:calc((100% - 1em)/3);max-width:10em;image-rendering:pixelated;
-border:1px solid var(--line)}figure+figure{margin-top:1em}
-"""
 _GOOD = SERIES[0]
 _COMMAND = re.compile(r"\S*python\S* -m qat\.\w+( .*)?")
 
@@ -49,7 +44,7 @@ def diagnosis_page(diagnoses: Mapping[str, Diagnosis], about: Circumstances) -> 
     body = ["<h1>Whose fault is it?</h1>", paragraph(about.date, "soft"), code(about.command)]
     for name, diagnosis in diagnoses.items():
         body += _parts(name, diagnosis, about.digests.get(name))
-    return document("Diagnosis", body, style=_STYLE)
+    return document("Diagnosis", body, style="diagnosis.css")
 
 
 def _parts(name: str, diagnosis: Diagnosis, digest: str | None) -> Iterator[str]:

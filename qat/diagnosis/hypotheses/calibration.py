@@ -15,7 +15,8 @@ from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import UNSET_SCALE, FileFacts
 from qat.diagnosis.hypotheses.calibrated_ranges import FITS, Guess, format_octaves, range_distance, rank_guesses
 from qat.diagnosis.normalisations import TRAINED_RANGES, name_range
-from qat.diagnosis.runs import fit_file, run_keras
+from qat.diagnosis.runs import run_keras
+from qat.diagnosis.tensor_order import fit_file
 
 CONSTANT_SCALE = 1e-7
 FEW_DISTINCT = 20

@@ -119,7 +119,7 @@ def find_wrong_baseline(evidence: Evidence) -> Iterator[Hypothesis]:
     drop = evidence.score.drop(evidence.a2, evidence.a0)
     if not drop.significant or drop.points <= BETTER:
         return
-    if any(each.cosine < OTHER_KERNELS for each in measure_cosines(evidence.facts, evidence.keras)):
+    if any(cosine < OTHER_KERNELS for _, cosine in measure_cosines(evidence.facts, evidence.keras)):
         yield Hypothesis(
             "E03",
             f"the Keras model scores {drop.value:.1%}, the file {drop.reference:.1%}, and their kernels differ: "

@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from qat.codes import dequantize
-from qat.diagnosis.catalogue import MEASURED_FIRST, SLOWER
+from qat.diagnosis.catalogue import CONVERT_MEASURED, MEASURED_FIRST, SLOWER
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
@@ -28,15 +28,6 @@ DIFFERING = 0.05  # share of a layer's weights that differ by more, in a layer o
 ONE_FACTOR, OFF_BY = 0.02, 0.1  # relative rest that one factor leaves in a layer; from 1, of one that is no rounding
 OTHER_BIAS = 0.1  # of the largest bias of a layer
 MOST = 0.6  # share of the file's loss that its weights alone must have
-CONVERT_MEASURED = (
-    f"convert the model that was loaded from the checkpoint, and measure it right before: {MEASURED_FIRST}"
-)
-
-
-@dataclass(frozen=True)
-class LayerCosine:
-    layer: str
-    cosine: float  # median over channels of |cos|, against the best kernel of that shape
 
 
 def find_wrong_weights(evidence: Evidence) -> Hypothesis | None:
@@ -44,12 +35,11 @@ def find_wrong_weights(evidence: Evidence) -> Hypothesis | None:
     cosines = measure_cosines(evidence.facts, evidence.keras)
     if not cosines:
         return _other_architecture(evidence)
-    values = np.array([c.cosine for c in cosines])
-    worst = [c for c in cosines if c.cosine < OTHER_WEIGHTS]
-    named = ", ".join(f"{c.layer!r} {c.cosine:.2f}" for c in (worst or cosines)[:6])
+    worst = [each for each in cosines if each[1] < OTHER_WEIGHTS]
+    named = ", ".join(f"{layer!r} {cosine:.2f}" for layer, cosine in (worst or cosines)[:6])
     text = f"cosine between the file's kernels and the Keras model's, median over channels: {named}"
     if evidence.facts.trained_quantized and not evidence.keras_is_qat:
-        return _other_training(evidence, float(np.median(values)), text)
+        return _other_training(evidence, float(np.median([cosine for _, cosine in cosines])), text)
     if worst:
         return Hypothesis(
             "C07", f"{text}; the same checkpoint gives 0.99 and more", CONVERT_MEASURED, 0.97, certain=True
@@ -59,8 +49,10 @@ def find_wrong_weights(evidence: Evidence) -> Hypothesis | None:
 
 def _other_architecture(evidence: Evidence) -> Hypothesis | None:
     """C07: not one kernel of the file has the shape of one of the Keras model's."""
-    named = _name_other_shapes(evidence.facts, evidence.keras)
-    if len(named) < MANY:
+    kernels = {kernel.shape for kernel in _kernels(evidence.keras)}
+    shapes = [(weight.layer, _rows(weight, op.name)[0]) for op, weight in evidence.facts.weights]
+    named = [layer for layer, rows in shapes if rows is not None and rows.shape not in kernels]
+    if len(named) < MANY or len(named) < sum(rows is not None for _, rows in shapes):
         return None
     return Hypothesis(
         "C07",
@@ -95,7 +87,7 @@ def _other_training(evidence: Evidence, middle: float, text: str) -> Hypothesis 
     )
 
 
-def measure_cosines(facts: FileFacts, model: Any) -> list[LayerCosine]:
+def measure_cosines(facts: FileFacts, model: Any) -> list[tuple[str, float]]:
     """The direction of the file's kernels against the Keras model's, which BatchNormalization folded in leaves alone.
 
     Args:
@@ -103,7 +95,8 @@ def measure_cosines(facts: FileFacts, model: Any) -> list[LayerCosine]:
         model: the tf_keras model.
 
     Returns:
-        One entry for each weighted op of the file that has a Keras kernel of its shape.
+        (layer, median over channels of |cosine| against the best kernel of that shape), one pair for each weighted op
+        of the file that has a Keras kernel of its shape.
     """
     kernels = list(_kernels(model))
     cosines = []
@@ -114,16 +107,8 @@ def measure_cosines(facts: FileFacts, model: Any) -> list[LayerCosine]:
         same = [k for k in kernels if k.shape == rows.shape]
         if same:
             cosine = max(float(np.median(_cosines(rows[usable], k[usable]))) for k in same)
-            cosines.append(LayerCosine(weight.layer, cosine))
+            cosines.append((weight.layer, cosine))
     return cosines
-
-
-def _name_other_shapes(facts: FileFacts, model: Any) -> list[str]:
-    """Weighted layers of the file for which the Keras model has no kernel of that shape; empty if it has any at all."""
-    kernels = {kernel.shape for kernel in _kernels(model)}
-    rows = [(weight.layer, _rows(weight, op.name)[0]) for op, weight in facts.weights]
-    known = [(layer, each.shape) for layer, each in rows if each is not None]
-    return [] if any(shape in kernels for _, shape in known) else [layer for layer, _ in known]
 
 
 def measure_growth(facts: FileFacts, reference: FileFacts) -> float | None:

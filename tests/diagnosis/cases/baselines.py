@@ -75,7 +75,7 @@ def _outputs_are_large(evidence: Evidence) -> bool:
 
 def _kernels_differ(evidence: Evidence) -> bool:
     found = measure_cosines(evidence.facts, evidence.keras) if evidence.keras is not None else []
-    return any(each.cosine < 0.9 for each in found)
+    return any(cosine < 0.9 for _, cosine in found)
 
 
 CHECKS: dict[str, Callable[[Evidence], bool]] = {
