@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.comparison.pareto import find_pareto_front
+from qat.plain_text import shorten
 from qat.reporting.colours import EQUAL, SERIES, VARIANT_COLOURS, colour_of
 from qat.reporting.numbers import compute_gain, format_gain, is_in_percent
 from qat.results import Variant
@@ -151,7 +152,7 @@ def draw_confusion_matrices(matrices: Mapping[str, NDArray[np.int64]], class_nam
 
 def _name_classes(axes: Axes, counts: NDArray, class_names: Sequence[str], worst: int) -> None:
     names = [class_names[n] if n < len(class_names) else str(n) for n in range(len(counts))]
-    short = [name if len(name) <= 9 else f"{name[:8]}…" for name in names]
+    short = [shorten(name, 9) for name in names]
     positions = range(len(short))
     rotation = {"rotation": 90} if max(map(len, short), default=0) > 3 else {}
     axes.set_xticks(positions, short, fontsize=9, **rotation)
