@@ -69,6 +69,20 @@ class Hypothesis:
         return Cause.of(self.id, certainty, self.evidence, self.fix, share)
 
 
+def make_certain(id: str, evidence: str, fix: str) -> Hypothesis:
+    """A hypothesis that the file alone proves, whatever was measured.
+
+    Args:
+        id: of the catalogue.
+        evidence: the signature, for a person.
+        fix: what to do; code to copy stands behind the last colon.
+
+    Returns:
+        The hypothesis, the strongest of its stage.
+    """
+    return Hypothesis(id, evidence, fix, 1.0, certain=True, needs_loss=False)
+
+
 @dataclass(frozen=True)
 class Loss(Generic[State]):
     """What a stage loses.

@@ -68,8 +68,8 @@ def repairs(file, samples):
     for path in sorted(ROOM.rglob("*.py")):
         module = importlib.import_module(".".join(("qat", *path.relative_to(ROOM.parent).with_suffix("").parts)))
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Hypothesis", "_labels"):
-                told = node.args[2 if node.func.id == "Hypothesis" else 1 :][:1]
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Hypothesis", "make_certain", "_labels"):
+                told = node.args[1 if node.func.id == "_labels" else 2 :][:1]
                 for each in told if not isinstance(told[0], ast.IfExp) else (told[0].body, told[0].orelse):
                     if isinstance(each, ast.Name) and each.id in ("fix", "formula", "evidence"):
                         continue  # made above of what is looked at here too

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from qat.diagnosis.catalogue import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, format_verify_command
-from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss
+from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss, make_certain
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FEW_ELEMENTS, FileFacts
 from qat.diagnosis.runs import FileRunner
@@ -43,27 +43,25 @@ def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, soun
     ]
     if scheme == "float32" and (integer_io or (wanted and sound is False)):
         which = f"the outputs are {graph.outputs[0].dtype}, inputs {graph.inputs[0].dtype}" if integer_io else ""
-        yield Hypothesis(
+        yield make_certain(
             "C02",
             f"all {len(facts.float_ops)} computing ops are float32 although integer I/O was asked for ({which}): "
             "the converter saw no usable calibration sample and said nothing",
             "pass a callable that yields a fresh iterator each time it is called, of 100 or more finite samples: "
             "assert len(samples) >= 100 and np.isfinite(samples).all(); "
             "converter.representative_dataset = lambda: ([x[None].astype(np.float32)] for x in samples)",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
     elif scheme == "float32" and (wanted or expect in ("dynamic_range", "float16")):
-        yield Hypothesis(
+        yield make_certain(
             "C01",
             f"no int8, int16 or float16 tensor in a file of {graph.size_bytes} bytes, though "
             f"{expect or 'int8'} was meant",
             "ask for it before convert(); without, representative_dataset and supported_ops are ignored in silence: "
             f"{SET_DEFAULT}",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
     elif scheme in ("dynamic_range", "float16") and wanted:
         small = sum(1 for _, w in facts.weights if w.is_float and w.size < FEW_ELEMENTS)
-        yield Hypothesis(
+        yield make_certain(
             "C03",
             f"weights are stored in {len(facts.integer_weights)} integer tensors, but all "
             f"{len(facts.float_ops)} ops compute "
@@ -71,8 +69,7 @@ def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, soun
             "calibrate, and ask for integers: converter.representative_dataset = lambda: ([x[None]] for x in samples); "
             "converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]; "
             "converter.inference_input_type = converter.inference_output_type = tf.int8",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
     elif scheme == "int8" and expect in ("float32", "float16", "dynamic_range"):
         yield Hypothesis(
             "C01", f"the file is int8, though {expect} was meant",
@@ -83,13 +80,12 @@ def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, soun
 def find_unlowered_qat(facts: FileFacts) -> Iterator[Hypothesis]:
     """C04."""
     if facts.scheme == "qat_not_lowered":
-        yield Hypothesis(
+        yield make_certain(
             "C04",
             f"{facts.fake_pairs} QUANTIZE/DEQUANTIZE pairs stand around {len(facts.float_ops)} float ops: a QAT model "
             f"whose fake quantization was kept as such ({facts.graph.size_bytes} bytes)",
             f"ask for it when the QAT model is converted, which folds the pairs into integer ops: {SET_DEFAULT}",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
 
 
 def find_float16_overflow(facts: FileFacts) -> Iterator[Hypothesis]:
@@ -129,13 +125,12 @@ def find_training_graph(facts: FileFacts) -> Iterator[Hypothesis]:
     batchnorm = [o for o in ops if o.startswith("FlexFusedBatchNorm")]
     if random or (batchnorm and any("ASSIGN" in o.upper() for o in ops)):
         named = ", ".join(sorted({*random, *batchnorm}))
-        yield Hypothesis(
+        yield make_certain(
             "C08",
             f"the file holds {named}: a layer was called with training=True, so its answer changes from call to call",
             "rebuild the model with training=False (or without the argument), copy the weights and convert that: "
             "new_model.set_weights(model.get_weights())",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
 
 
 def find_shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:
@@ -151,14 +146,13 @@ def find_shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:
         crushed = {i: width / scale for i, width in widths.items() if width is not None and width / scale < LEVELS}
         if crushed and len(crushed) < len(op.inputs):
             worst = min(crushed, key=crushed.get)
-            yield Hypothesis(
+            yield make_certain(
                 "C11",
                 f"CONCATENATION writes with scale {scale:.4g}; {facts.graph.tensors[worst].name.split(';')[0]!r} spans "
                 f"{widths[worst]:.3g} and is left with {crushed[worst]:.1f} of 256 levels",
                 "give the model separate outputs, or divide the large part by its range before it is joined, so that "
                 "all parts lie in [0, 1]: layers.Concatenate()([boxes / largest, scores])",
-                1.0, certain=True, needs_loss=False,
-            )  # fmt: skip
+            )
 
 
 def _own_width(facts: FileFacts, index: int, depth: int = 5) -> float | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from qat.diagnosis.catalogue import CALIBRATED, format_verify_command
-from qat.diagnosis.engine import Hypothesis
+from qat.diagnosis.engine import Hypothesis, make_certain
 from qat.diagnosis.file_facts import TFMOT_DECAY, TFMOT_START, UNSET_SCALE, FileFacts
 
 ENOUGH_STEPS = 4600
@@ -37,13 +37,12 @@ def find_unrun_training(facts: FileFacts) -> Iterator[Hypothesis]:
             return
         seen = f"all {len(scales)} ReLU outputs have the range [-6, 6] (scale 12/255)" if untouched else ""
         seen += f"{' and ' if seen else ''}the input scale is {inputs[0]:.2g}" if degenerate else ""
-        yield Hypothesis(
+        yield make_certain(
             "T02",
             f"{seen}: no training step ever ran through the quantizers",
             "fit the quantize_model() for a few epochs before converting (compile it again first), take post-training "
             f"quantization, or calibrate its ranges: {CALIBRATED}",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
 
 
 def find_unsettled_ranges(facts: FileFacts) -> Iterator[Hypothesis]:
@@ -98,14 +97,13 @@ def find_float_layers(facts: FileFacts, expect: str | None) -> Iterator[Hypothes
     floats = [op for op, weight in facts.weights if weight.is_float and op in facts.float_ops]
     if expect == "int8" and facts.scheme == "int8" and facts.trained_quantized and floats:
         named = ", ".join(facts.weight(op).layer for op in floats[:4])
-        yield Hypothesis(
+        yield make_certain(
             "T05",
             f"int8 was meant; {len(floats)} of {len(facts.weights)} weighted layers compute in float ({named}): the "
             "training with quantization left them out",
             "annotate these layers with a QuantizeConfig (quantize_annotate_layer), or put BatchNormalization right "
             f"behind its convolution; what names each: {format_verify_command()}",
-            0.9, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
 
 
 STATIC = (find_unrun_training, find_unsettled_ranges, find_float_ops)
