@@ -29,7 +29,7 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
         else:
             evidence.distrust_labels()
     model = diagnose_file(evidence)
-    app = _diagnose_app(evidence, model)
+    app = diagnose_app(evidence, model)
     if not causes and not model.causes:
         causes += [each.cause() for each in evaluation.find_wrong_baseline(evidence)]
     causes += sorted([*model.causes, *app.causes], key=lambda cause: ORDER[cause.certainty])
@@ -96,8 +96,16 @@ def _ladder(evidence: Evidence) -> list[Stage]:
 # ---- the code around the file
 
 
-def _diagnose_app(evidence: Evidence, model: Findings) -> Findings:
-    """Causes of families I, P and O, with C09, C10, C13 and what of E shows in the app's results."""
+def diagnose_app(evidence: Evidence, model: Findings) -> Findings:
+    """Causes of families I, P and O, with C09, C10, C13 and what of E shows in the app's results.
+
+    Args:
+        evidence: of the case.
+        model: what was found in the file; where it is lossy, the app's inputs are scored by the Keras model.
+
+    Returns:
+        Causes and notes of the code around the file.
+    """
     findings = Findings()
     if evidence.right_inputs is None:
         if evidence.case.fed is not None or evidence.case.outputs is not None:

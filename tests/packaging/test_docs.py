@@ -17,8 +17,8 @@ from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, 
 from qat.config import Config
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-from docs_options import COMMANDS, options_page  # noqa: E402
+sys.path.insert(0, str(ROOT))
+from scripts.parts.docs.options import COMMANDS, options_page  # noqa: E402
 
 PAGES = sorted((ROOT / "docs" / "pages").glob("*.md"))
 NOTEBOOKS = sorted((ROOT / "docs" / "examples").glob("*.ipynb"))

@@ -7,7 +7,7 @@ import tf_keras
 
 from qat.contract import Contract, apply
 from qat.data import load
-from qat.diagnosis.normalisations import TRIED, list_contracts, python_code
+from qat.diagnosis.normalisations import USUAL, list_contracts, python_code
 from qat.errors import ModelError
 from qat.models.leading_layers import apply_scaling_layers, is_untrained
 from qat.reporting import Progress, SummaryWriter
@@ -53,7 +53,7 @@ def check(tiny, tmp_path):
     return checked
 
 
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", USUAL)
 def test_a_contract_is_the_normalisation_of_its_name(name):
     contract = dict(list_contracts(Contract((6, 6, 3), range=(0, 1))))[name]
     told = eval(python_code(name), {"np": np, "raw": PIXELS})

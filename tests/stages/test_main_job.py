@@ -236,6 +236,22 @@ def test_what_has_no_integer_kernel_is_refused_before_the_float_training(tiny, t
     assert "float training" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_augmentation_inside_a_users_model_acts_in_training_and_is_absent_from_the_file(tiny, tmp_path):
+    target = "model.target._target_=tests.stages.their_model.with_augmentation_inside"
+    result = main_job(tiny("quant=qat", "model=user", target), tmp_path / "run")
+    variant = result.variants["qat_int8"]
+    assert variant.parity.passed
+    assert variant.integer_only
+    graph = read(tmp_path / "run" / variant.file)
+    assert [op.name for op in graph.ops] == ["CONV_2D", "MEAN", "FULLY_CONNECTED", "SOFTMAX"]
+    model = load(tmp_path / "run" / "qat_int8" / "model.keras")
+    image = np.random.default_rng(0).uniform(0, 1, (1, *model.input_shape[1:])).astype(np.float32)
+    outputs = {training: {model(image, training=training).numpy().tobytes() for _ in range(4)} for training in (0, 1)}
+    assert len(outputs[0]) == 1
+    assert len(outputs[1]) > 1
+
+
 def test_batch_norm_may_be_estimated_anew_before_the_export(finished, tiny, tmp_path, capsys):
     result = main_job(tiny("quant=qat", f"float_run={finished}", "quant.reestimate_bn=true"), tmp_path / "run")
     assert "re-estimate BatchNormalization" in capsys.readouterr().out

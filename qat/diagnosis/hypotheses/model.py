@@ -206,8 +206,16 @@ def _standardised(evidence: Evidence, index: int) -> float | None:
 # ---- the output
 
 
-def _output_chain(graph: TfliteGraph, index: int) -> list[Tensor]:
-    """The integer tensors of an output, from the op that computes it to the last conversion behind it."""
+def list_output_tensors(graph: TfliteGraph, index: int) -> list[Tensor]:
+    """The integer tensors of an output, from the op that computes it to the last conversion behind it.
+
+    Args:
+        graph: of the file.
+        index: of the output, in the file's order.
+
+    Returns:
+        Tensors in the order of computing; the first has the grid that the output is rounded to. Empty for float.
+    """
     tensor, chain = graph.outputs[index], []
     while tensor is not None:
         if tensor.quantization is not None:
@@ -221,7 +229,7 @@ def _output_chain(graph: TfliteGraph, index: int) -> list[Tensor]:
 def _coarse_output(evidence: Evidence) -> Iterator[Hypothesis]:
     """M05: the outputs' own grids lose as much as the whole file does."""
     outputs, order = evidence.a0, evidence.file.output_order
-    grids = [next(iter(_output_chain(evidence.case.graph, index)), None) for index in order]
+    grids = [next(iter(list_output_tensors(evidence.case.graph, index)), None) for index in order]
     if all(grid is None for grid in grids):
         return
     coarse = [real if g is None else fake_quant(real, g.quantization) for real, g in zip(outputs, grids, strict=True)]
@@ -254,7 +262,7 @@ def find_coarse_output(evidence: Evidence, reachable: float) -> Hypothesis | Non
     """
     graph, limits, levels = evidence.case.graph, {}, []
     for real, index in zip(evidence.a0, evidence.file.output_order, strict=True):
-        chain = _output_chain(graph, index)
+        chain = list_output_tensors(graph, index)
         op = graph.main.producers.get(chain[0].index) if chain else None
         if op is not None and op.name in FREE_SCALE:
             limits |= {tensor.index: (float(real.min()), float(real.max())) for tensor in chain}
@@ -267,7 +275,7 @@ def find_coarse_output(evidence: Evidence, reachable: float) -> Hypothesis | Non
         "times theirs; the output's scale made for them, all else as it is, does as much as calibrating anew",
         FINER_OUTPUT,
         0.95,
-        repair=lambda content: _with_output_ranges(content, limits),
+        repair=lambda content: set_output_ranges(content, limits),
     )
     loss = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
     share = loss.recovered(repair_state(loss.state, [hypothesis]))
@@ -275,8 +283,16 @@ def find_coarse_output(evidence: Evidence, reachable: float) -> Hypothesis | Non
     return replace(hypothesis, recovered=share) if suffices else None
 
 
-def _with_output_ranges(content: bytes, limits: dict[int, tuple[float, float]]) -> bytes:
-    """The file with other scales for these tensors, by index, which ops of free output scale write."""
+def set_output_ranges(content: bytes, limits: dict[int, tuple[float, float]]) -> bytes:
+    """Give tensors other scales and zero points, which ops of free output scale write.
+
+    Args:
+        content: the file.
+        limits: index of a tensor to (min, max) of the real numbers that it shall hold.
+
+    Returns:
+        The bytes of the changed file.
+    """
 
     def edit(model: Any) -> None:
         for index, (low, high) in limits.items():

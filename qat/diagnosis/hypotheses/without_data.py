@@ -33,7 +33,7 @@ def diagnose_without_data(evidence: Evidence, findings: Findings) -> None:
         evidence: of a case with a Keras model and without inputs.
         findings: gets causes and a note.
     """
-    images = _make_natural_images(evidence.keras, SAMPLES)
+    images = make_natural_images(evidence.keras, SAMPLES)
     if images is None or len(evidence.case.graph.inputs) != 1:
         findings.notes.append(
             "no inputs were given: the file was read, not measured. Give data to test calibration and accuracy"
@@ -46,8 +46,16 @@ def diagnose_without_data(evidence: Evidence, findings: Findings) -> None:
     findings.notes.append("no inputs were given; ranges were judged by BatchNorm statistics and synthetic images")
 
 
-def _make_natural_images(model: Any, count: int) -> NDArray | None:
-    """Noise with the spectrum of photographs (amplitude 1/f), in [0, 1], of the model's input shape."""
+def make_natural_images(model: Any, count: int) -> NDArray | None:
+    """Noise with the spectrum of photographs (amplitude 1/f).
+
+    Args:
+        model: with one input [height, width, 1 or 3].
+        count: N.
+
+    Returns:
+        float32 [N, height, width, channels] in [0, 1]; None for a model that takes no images.
+    """
     shape = model.inputs[0].shape.as_list()[1:] if len(model.inputs) == 1 else []
     if len(shape) != 3 or None in shape or shape[-1] not in (1, 3):
         return None
@@ -75,7 +83,7 @@ def _trained_range(model: Any, images: NDArray) -> tuple[str | None, dict[str, f
         return None, {}  # never trained
     misfit = {}
     for name in CANDIDATES:
-        values = run_keras(before, [_scale_images(images, name)])[0].reshape(-1, len(mean))
+        values = run_keras(before, [scale_images(images, name)])[0].reshape(-1, len(mean))
         octaves = np.abs(np.log2((values.var(axis=0) + 1e-9) / (variance + 1e-9)))
         shift = np.abs(values.mean(axis=0) - mean) / np.sqrt(variance + 1e-9)
         misfit[name] = float(np.median(octaves) + np.median(np.minimum(shift, 8)))
@@ -83,7 +91,16 @@ def _trained_range(model: Any, images: NDArray) -> tuple[str | None, dict[str, f
     return (best if misfit[best] < 3 else None), misfit
 
 
-def _scale_images(images: NDArray, preset: str) -> NDArray:
+def scale_images(images: NDArray, preset: str) -> NDArray:
+    """Images in another usual range.
+
+    Args:
+        images: float [N, ...] in [0, 1].
+        preset: a key of `LIMITS`.
+
+    Returns:
+        float32, same shape.
+    """
     low, high = LIMITS[preset]
     return (low + (high - low) * images).astype(np.float32)
 

@@ -113,7 +113,7 @@ class QatModel(tf_keras.Model):
     float_variables = None  # copies of the float model's, out of Keras' sight: `LayerVariables` are what it sees
     origin = None  # a float model that only the process that has quantized it can build again
     told: Any = None  # what `hold` was told
-    check_rows = None  # some calibration rows, one array an input: `qat.quantization.keras.check_rows`
+    check_rows = None  # some calibration rows, one array per input: `qat.quantization.keras.check_rows`
 
     evaluates_itself = False  # by a `test_step` of the float model's class
     driver = None  # name of the float model's class, whose `train_step` and the like this one has

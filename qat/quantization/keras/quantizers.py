@@ -152,8 +152,8 @@ class KernelQuantizer(quantizers.Quantizer):
             inputs: the kernel.
             training: whether a gradient is wanted.
             weights: none.
-            least: the smallest step that the grid may have, one number a channel, or one for all (`least_step`).
-            limit: with `one_range`, the largest absolute value that has a code, one number a channel.
+            least: the smallest step that the grid may have, one number per channel, or one for all (`least_step`).
+            limit: with `one_range`, the largest absolute value that has a code, one number per channel.
         """
         return self._quantized(inputs, self._limit(inputs, least, limit), training) if self.enabled else inputs
 
@@ -174,7 +174,7 @@ class KernelQuantizer(quantizers.Quantizer):
         return tf.transpose(result, [0, 1, 3, 2]) if self.channels == "third" else tf.reshape(result, inputs.shape)
 
     def scale(self, kernel: tf.Tensor, least: Any = None, limit: Any = None) -> tf.Tensor:
-        """The step between two codes of the kernel, at the least `least`: one number a channel, or one for all."""
+        """The step between two codes of the kernel, at the least `least`: one number per channel, or one for all."""
         return step_of(0.0, self._limit(kernel, least, limit), self._largest_code)
 
     @property

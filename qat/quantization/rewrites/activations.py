@@ -88,7 +88,7 @@ def _negated(tensor: Tensor) -> Tensor | None:
 
 
 def prelu(graph: Graph) -> None:
-    """relu(x) - alpha * relu(-x), one alpha a channel (He et al. 2015)."""
+    """relu(x) - alpha * relu(-x), one alpha per channel (He et al. 2015)."""
     for node in graph.nodes_of("add"):
         for positive, negative in (node.inputs, node.inputs[::-1]):
             _try_prelu(graph, node, positive, negative)

@@ -1,6 +1,6 @@
 """Comparisons of real numbers: made superfluous, or brought to a size at which the integer kernel tells them apart.
 
-LiteRT's kernel compares both operands in 256ths, as whole numbers: numbers closer than that are equal, and a scale of 1
+LiteRT's kernel compares both operands in 256ths, as integers: numbers closer than that are equal, and a scale of 1
 or more ends the process. Source: ComparisonQuantized, tflite/kernels/comparisons.cc.
 """
 

@@ -87,12 +87,12 @@ def _add_bias(linear: Node, weight: Weight, channels: int) -> None:
 
 
 def _along_channels(weight: Weight, channels: int) -> Weight:
-    """One number a channel: [channels]."""
+    """One number per channel: [channels]."""
     return weight.reshape(weight.value.size).broadcast(channels)
 
 
 def factor(graph: Graph) -> None:
-    """What a linear op's result is multiplied by, one number a channel or one for all, goes into its kernel: LayerScale
+    """A factor of a linear op's result, one number per channel or one for all, goes into its kernel: LayerScale
     (Touvron et al. 2021), scaled residuals.
 
     The kernel itself stays what it was, and is trained as it was: the factor is held as a BatchNormalization's that

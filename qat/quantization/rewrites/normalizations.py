@@ -100,7 +100,7 @@ def _four_axes(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
 
 
 def depthwise_affine(build: Builder, x: Tensor, scale: np.ndarray, offset: np.ndarray | None = None) -> Node:
-    """scale * x + offset, one number a channel, as a 1x1 depthwise convolution."""
+    """scale * x + offset, one number per channel, as a 1x1 depthwise convolution."""
     attrs = {"strides": [1, 1], "dilations": [1, 1], "padding": "VALID"}
     output = build.add("depthwise_conv2d", x, shape=x.shape, **attrs)
     output.node.weights["kernel"] = Weight.constant(np.reshape(scale, (1, 1, -1, 1)))

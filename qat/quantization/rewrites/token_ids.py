@@ -1,7 +1,7 @@
-"""Whole numbers that travel as floats: the token ids of a Keras model that begins with Embedding.
+"""Integers that travel as floats: the token ids of a Keras model that begins with Embedding.
 
 `Sequential([Embedding(...), ...])` declares a float32 input, and casts it to integers first of all. No code could carry
-such ids; as integers they need none. What only moves them, or compares them with whole numbers, moves integers.
+such ids; as integers they need none. What only moves them, or compares them with constants, moves integers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _back_at_once(graph: Graph, node: Node, source: Tensor) -> None:
 
 
 def _readers_of_ids(graph: Graph, start: Tensor) -> list[Node]:
-    """Every node that a tensor reaches before it is cast to integers or compared with whole numbers; none if it reaches
+    """Every node that a tensor reaches before it is cast to integers or compared with integers; none if it reaches
     anything else, or is not cast at all."""
     consumers, found, waiting = graph.consumers(), [], [start]
     while waiting:
