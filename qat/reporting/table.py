@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from qat.reporting import terminal
 from qat.reporting.numbers import format_gain, format_interval, format_size, format_value
@@ -127,3 +127,35 @@ def drop_empty_columns(titles: Sequence[str], cells: Sequence[Sequence[str]]) ->
     """
     columns = [column for column in range(len(titles)) if any(line[column] for line in cells)]
     return [titles[column] for column in columns], [[line[column] for column in columns] for line in cells]
+
+
+def format_markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table without the columns that are empty throughout; "none" where there is no row.
+
+    Args:
+        titles: of the columns.
+        rows: as many cells each as there are titles.
+
+    Yields:
+        Its lines.
+    """
+    if not rows:
+        yield "none"
+        return
+    columns = [column for column in range(len(titles)) if any(row[column] for row in rows)]
+    yield f"| {' | '.join(escape_cell(titles[column]) for column in columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    for row in rows:
+        yield f"| {' | '.join(escape_cell(row[column]) for column in columns)} |"
+
+
+def escape_cell(text: str) -> str:
+    """Text that stays one cell and no markup.
+
+    >>> escape_cell("a|b <i>")
+    'a\\\\|b &lt;i&gt;'
+    """
+    line = " ".join(text.split())
+    return (
+        line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\\", "\\\\").replace("|", "\\|")
+    )

@@ -86,10 +86,7 @@ def _noise(name: str, op: str, values: NDArray) -> TensorNoise:
     live = widths > 1e-6 * widths.max()
     each = [sqnr_db(flat[:, c], coarse[:, c]) for c in np.flatnonzero(live)[:SHOWN_CHANNELS]]
     return TensorNoise(
-        name,
-        op,
-        low,
-        high,
+        *(name, op, low, high),
         tail_ratio=largest / max(usual, 1e-12),
         channel_ratio=float(widths.max() / max(np.median(widths[live]), 1e-12)),
         small_channels=float(widths.max() / max(np.percentile(widths[live], 5), 1e-12)),
@@ -203,9 +200,6 @@ def _standardised(evidence: Evidence, index: int) -> float | None:
     return evidence.score.recovered(evidence.a0, evidence.a2, outputs)
 
 
-# ---- the output
-
-
 def list_output_tensors(graph: TfliteGraph, index: int) -> list[Tensor]:
     """The integer tensors of an output, from the op that computes it to the last conversion behind it.
 
@@ -214,7 +208,7 @@ def list_output_tensors(graph: TfliteGraph, index: int) -> list[Tensor]:
         index: of the output, in the file's order.
 
     Returns:
-        Tensors in the order of computing; the first has the grid that the output is rounded to. Empty for float.
+        Tensors as they are computed, none for a float output; the first has the grid that it is rounded to.
     """
     tensor, chain = graph.outputs[index], []
     while tensor is not None:
