@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.comparison.record import flatten
+from qat.plain_text import shorten
 from qat.reporting.colours import COST
 from qat.reporting.numbers import format_size
 from qat.reporting.page import Html, bars, code, details, escape_text, paragraph, table
@@ -47,12 +48,12 @@ def _matrix(counts: NDArray[Any], names: Sequence[str]) -> str:
     mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
     worst = max(int(mistakes.max()), 1)
     head = "".join(
-        f"<th class='number' title='{escape_text(name)}'>{escape_text(_shorten(name))}</th>" for name in names
+        f"<th class='number' title='{escape_text(name)}'>{escape_text(shorten(name, 10))}</th>" for name in names
     )
     lines = []
     for row, name in enumerate(names):
         cells = "".join(_cell(int(count), row == column, worst) for column, count in enumerate(counts[row]))
-        lines.append(f"<tr><th title='{escape_text(name)}'>{escape_text(_shorten(name))}</th>{cells}</tr>")
+        lines.append(f"<tr><th title='{escape_text(name)}'>{escape_text(shorten(name, 10))}</th>{cells}</tr>")
     return (
         f'<div class="scroll"><table class="matrix"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
@@ -64,10 +65,6 @@ def _cell(count: int, right: bool, worst: int) -> str:
         return f'<td class="number soft">{count or ""}</td>'
     strength = 15 + 55 * count / worst
     return f'<td class="number" style="background:color-mix(in srgb,{COST} {strength:.0f}%,transparent)">{count}</td>'
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= 10 else f"{name[:9]}…"
 
 
 def _mistakes(counts: NDArray[Any], names: Sequence[str]) -> str:

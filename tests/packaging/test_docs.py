@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import pytest
 import qat
 from qat.cli import compose
 from qat.cli.options import list_settings
-from qat.cli.options_page import COMMANDS, options_page
 from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, put_flags_first
 from qat.config import Config
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+from scripts.parts.docs.options import COMMANDS, options_page  # noqa: E402
+
 PAGES = sorted((ROOT / "docs" / "pages").glob("*.md"))
 NOTEBOOKS = sorted((ROOT / "docs" / "examples").glob("*.ipynb"))
 BESIDE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
