@@ -46,6 +46,8 @@ def results(finished):
         "qat_int8/model.tflite",
         "qat_int8/model.keras",
         "qat_int8/model.json",
+        "ptq_int8/quantization_report.json",
+        "qat_int8/quantization_report.json",
     ],
 )
 def test_each_promised_file_is_there_and_its_digest_is_written_down(name, finished, results):
@@ -55,6 +57,16 @@ def test_each_promised_file_is_there_and_its_digest_is_written_down(name, finish
 def test_results_stand_once_and_come_back_as_typed_values(finished, results):
     assert [path.relative_to(finished).as_posix() for path in finished.rglob("results.json")] == ["results.json"]
     assert list(RunResult.from_dict(results).variants) == ["float", "ptq_int8", "qat_int8"]
+
+
+@pytest.mark.parametrize("variant", ["ptq_int8", "qat_int8"])
+def test_the_quantization_report_is_that_of_the_file(variant, finished):
+    report, file = rundir.read_json(finished / variant / rundir.QUANTIZATION), read(finished / variant / "model.tflite")
+    first, last = report["quantized"][0], report["quantized"][-1]
+    assert (first["tensor"], first["grid"]["scale"]) == ("input", [pytest.approx(file.inputs[0].scales[0], rel=1e-7)])
+    assert (last["op"], last["grid"]["scale"]) == ("softmax", list(file.outputs[0].scales))
+    assert report["skipped"] == []
+    assert "attach_batch_norm" in {each["rewrite"] for each in report["rewritten"]}
 
 
 def test_what_the_result_was_made_by_is_recorded(results):

@@ -239,7 +239,7 @@ class Lstm(Holder):
             recurrent_scales=recurrent[1],
             cell_bits=int(self.cell_bits()),
             scale=scale,
-            zero_point=int(np.clip(-128 - round(min(target.range[0], 0.0) / scale), -128, 127)),
+            zero_point=int(target.zero_point()),
         )
 
     def get_config(self) -> dict[str, Any]:

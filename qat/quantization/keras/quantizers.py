@@ -15,6 +15,7 @@ import tf_keras
 from numpy.typing import NDArray
 from tensorflow_model_optimization.quantization.keras import quantizers
 
+from qat.codes import scale_of_range, zero_point_of_range
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 from qat.quantization.rewrites.masks import MASKED_BELOW
@@ -37,14 +38,14 @@ def step_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
     In float32 alone, TensorFlow's graph optimizer makes a product with 1 / steps of it, and one output code in a
     million differs.
     """
-    span = arrays.cast(high, "float64") - arrays.cast(low, "float64")
-    return arrays.cast(span / steps, "float32")
+    return arrays.cast(scale_of_range(arrays.cast(low, "float64"), arrays.cast(high, "float64"), steps), "float32")
 
 
 def zero_point_of(low: tf.Tensor, scale: tf.Tensor, bits: int) -> tf.Tensor:
     """The code of 0 on a grid that begins at `low`, as TFLite nudges it: float32, shaped as `low`."""
     lowest = -float(2 ** (bits - 1))
-    return arrays.clip(arrays.rint(lowest - arrays.cast(low, "float32") / scale), lowest, -lowest - 1)
+    exact = zero_point_of_range(arrays.cast(low, "float32"), scale, lowest)
+    return arrays.clip(arrays.rint(exact), lowest, -lowest - 1)
 
 
 def fake_quant(x: tf.Tensor, low: Any, high: Any, bits: int = 8, narrow: bool = False) -> tf.Tensor:
@@ -132,7 +133,7 @@ def _on_grid(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
     The converter turns the kernels of dense and transposed layers round, and refuses to turn a per-channel FakeQuant
     with them. From a constant that lies on a grid already it finds that grid by itself.
     """
-    step = limit / (2 ** (bits - 1) - 1)
+    step = scale_of_range(0.0, limit, 2 ** (bits - 1) - 1)
     return straight_through(kernel, tf.round(kernel / step) * step)
 
 
@@ -314,7 +315,7 @@ class SlopeQuantizer(OperandQuantizer):
         return _on_grid(inputs, self._limit(inputs), 8)
 
     def scale(self, operand: tf.Tensor) -> tf.Tensor:
-        return self._limit(operand) / 127.0
+        return step_of(0.0, self._limit(operand), 127)
 
     def ends(self, operand: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         limit = self._limit(operand)

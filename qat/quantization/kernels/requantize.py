@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from qat.codes import scale_of_range
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 
@@ -123,7 +124,7 @@ def round_like_converter(values: Array, low: Array, high: Array, zero_point: Arr
         Real numbers on the grid, of the shape and dtype of `values`.
     """
     low, high, zero_point = (arrays.cast(each, "float64") for each in (low, high, zero_point))
-    scale = (high - low) / 255.0
+    scale = scale_of_range(low, high, 255.0)
     codes = arrays.cast(values, "float64") / scale + zero_point
     codes = arrays.clip(arrays.round_half_away(codes), -128.0, 127.0)
     return arrays.cast((codes - zero_point) * scale, values.dtype)

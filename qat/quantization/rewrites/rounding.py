@@ -10,34 +10,22 @@ from numpy.typing import NDArray
 from qat.errors import UnsupportedLayerError
 from qat.quantization.ir.graph import Graph, Node, Tensor
 from qat.quantization.ir.program import Program
-from qat.quantization.rewrites.builder import Builder, is_fixed
+from qat.quantization.rewrites.builder import Match, is_fixed
 from qat.quantization.rewrites.comparisons import ends_of
+from qat.quantization.rewrites.driver import rewrite
 
 STEPS = 255  # between the 256 integers that int8 has codes for
 
 
-def straight_through(graph: Graph) -> None:
+@rewrite("add", "sub")
+def straight_through(match: Match) -> Tensor | None:
     """x + stop_gradient(y - x) is y with the gradient of x: so there are codes of y alone, and no sum that rounds."""
-    for node in graph.nodes_of("add", "sub"):
-        found = _estimator(node)
-        if found is None:
-            continue
-        value, source = found
-        if is_fixed(value) or not value.shape == source.shape == node.output.shape:
-            continue
-        program = Program(results=[["in", 0]], dtypes=[graph.real])
-        build = Builder(graph, node)
-        build.add(
-            "custom_gradient",
-            value,
-            source,
-            shape=node.output.shape,
-            results=1,
-            arguments=1,
-            given=[True],
-            program=program.to_json(),
-        )
-        build.replace()
+    value, source = _estimator(match.node) or (None, None)
+    if value is None or is_fixed(value) or not value.shape == source.shape == match.shape:
+        return None
+    program = Program(results=[["in", 0]], dtypes=[match.graph.real]).to_json()
+    told = {"results": 1, "arguments": 1, "given": [True], "program": program}
+    return match.add("custom_gradient", value, source, shape=match.shape, **told)
 
 
 def _estimator(node: Node) -> tuple[Tensor, Tensor] | None:
