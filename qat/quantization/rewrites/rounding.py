@@ -1,4 +1,4 @@
-"""Rounding to whole numbers, which is codes of scale 1, and the straight-through gradient that users give it."""
+"""Rounding to integers, which is codes of scale 1, and the straight-through gradient that users give it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qat.quantization.rewrites.builder import Match, is_fixed
 from qat.quantization.rewrites.comparisons import ends_of
 from qat.quantization.rewrites.driver import rewrite
 
-STEPS = 255  # between the 256 whole numbers that int8 has codes for
+STEPS = 255  # between the 256 integers that int8 has codes for
 
 
 @rewrite("add", "sub")
@@ -53,8 +53,8 @@ def _stopped(tensor: Tensor) -> Tensor | None:
     return tensor.node.inputs[0] if tensor.node.op == "stop_gradient" else None
 
 
-def fit_whole_numbers(graph: Graph, batches: Sequence[Sequence[NDArray]], in_float: frozenset[str]) -> None:
-    """Tell each rounding the lowest of the 256 whole numbers that it has codes for, by its values on `batches`.
+def fit_integers(graph: Graph, batches: Sequence[Sequence[NDArray]], in_float: frozenset[str]) -> None:
+    """Tell each rounding the lowest of the 256 integers that it has codes for, by its values on `batches`.
 
     Args:
         graph: a canonical graph, changed in place.
@@ -62,7 +62,7 @@ def fit_whole_numbers(graph: Graph, batches: Sequence[Sequence[NDArray]], in_flo
         in_float: layers that compute in float.
 
     Raises:
-        UnsupportedLayerError: the values of a rounding take more whole numbers than there are codes.
+        UnsupportedLayerError: the values of a rounding take more integers than there are codes.
     """
     nodes = [node for node in graph.nodes_of("round") if (node.layer or node.name) not in in_float]
     ends = ends_of(graph, [node.output for node in nodes], batches) if nodes else {}
@@ -74,7 +74,7 @@ def fit_whole_numbers(graph: Graph, batches: Sequence[Sequence[NDArray]], in_flo
         node.attrs["low"] = _lowest(low, high)
     if wide:
         raise UnsupportedLayerError(
-            f"int8 has codes for {STEPS + 1} whole numbers, 0 among them:\n    " + "\n    ".join(wide), tuple(wide)
+            f"int8 has codes for {STEPS + 1} integers, 0 among them:\n    " + "\n    ".join(wide), tuple(wide)
         )
 
 
