@@ -44,6 +44,11 @@ class Keras3QatModel(keras.Model):
         """The model of tf_keras that computes: what is written into a file, with the same variables as this one."""
         return self.graph.model
 
+    @property
+    def quantization_report(self) -> Any:
+        """What became of each tensor and layer, as the file holds it."""
+        return self.qat_model.quantization_report
+
     def to_float(self) -> keras.Model:
         """The float model with the weights as they are now; ranges are dropped.
 
