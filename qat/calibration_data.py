@@ -103,10 +103,6 @@ def _warn_of_pixels(spec: InputSpec, layer: str, dtype: str, low: int, high: int
         )
 
 
-def sample_count(batches: Sequence[Sequence[NDArray]]) -> int:
-    return sum(len(batch[0]) for batch in batches)
-
-
 def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) or (hasattr(value, "__array__") and hasattr(value, "shape"))
 

@@ -35,9 +35,9 @@ def diagnose(config: DiagnoseConfig, run_dir: Path) -> None:
 
             start_early()  # it imports TensorFlow as well, at the same time
         import_tensorflow()
-    from qat.diagnosis.command import diagnose_from
+    from qat.diagnosis.command import run_diagnoses
 
-    verdict = diagnose_from(config, run_dir, _page)
+    verdict = run_diagnoses(config, run_dir, _page)
     if verdict.exit_code:
         raise DiagnosedError(verdict.summary, verdict.exit_code)
 

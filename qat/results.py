@@ -70,9 +70,8 @@ class RunResult:
     calibration_indices: tuple[int, ...] = ()  # into train
     machine: str = ""  # what latencies were measured on: architecture, processor, cores
     skipped_files: tuple[str, ...] = ()  # corrupt ones, left out because data.skip_corrupt says so
-    histories: Mapping[str, tuple[Mapping[str, float], ...]] = field(
-        default_factory=dict
-    )  # "float", "qat", "qat_tfmot": one per epoch
+    # "float", "qat", "qat_tfmot": one per epoch
+    histories: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)
     float_model: str = ""  # where the float model came from: trained here, a cache, a run, a file
     seconds: Mapping[str, float] = field(default_factory=dict)  # stage -> wall time
     left_out: Mapping[str, str] = field(default_factory=dict)  # requested variant -> why it is missing

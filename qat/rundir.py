@@ -34,6 +34,7 @@ HYDRA, LOG = ".hydra", "train.log"  # the config as composed, by Hydra; every li
 MODEL_KERAS = "model.keras"
 MODEL_TFLITE = "model.tflite"
 MODEL_JSON = "model.json"  # the input contract and labels, next to every exported file
+QUANTIZATION = "quantization_report.json"  # in a variant's folder: what is quantized on which grid, and what is not
 PARITY = "parity.json"  # in the folder of a QAT variant: its file and its model, layer by layer
 
 MIN_FREE_BYTES = 32 << 20

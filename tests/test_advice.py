@@ -12,7 +12,7 @@ import qat
 from qat.config import DataConfig
 from qat.contract import Contract, apply
 from qat.data.arrays import source_from_arrays
-from qat.diagnosis.case import _checked_labels
+from qat.diagnosis.case import _check_labels
 from qat.errors import QatError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (120, 8, 8, 3)).astype(np.uint8)
@@ -46,7 +46,7 @@ CODE = {
     "raw * 255": (of_contract(SCALED_FLOATS), (IMAGES / 255).astype(np.float32), "raw"),
     "x.transpose(0, 2, 3, 1)": (of_arrays, IMAGES.transpose(0, 3, 1, 2), "x"),
     ".argmax(axis=1)": (of_labels, np.eye(3, dtype=np.int64)[LABELS], "labels"),
-    "labels.argmax(axis=1)": (lambda labels: _checked_labels(labels, IMAGES), np.eye(3)[LABELS], "labels"),
+    "labels.argmax(axis=1)": (lambda labels: _check_labels(labels, IMAGES), np.eye(3)[LABELS], "labels"),
 }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qat import calibration_data
-from qat.calibration_data import InputSpec, as_batches, sample_count
+from qat.calibration_data import InputSpec, as_batches
 from qat.errors import CalibrationError
 
 IMAGE = [InputSpec("image", (4, 4, 1), "float32")]
@@ -15,6 +15,10 @@ PAIR = [InputSpec("left", (3,), "float32"), InputSpec("ids", (2,), "int32")]
 ARRAY = np.random.default_rng(0).random((130, 4, 4, 1)).astype(np.float32)
 LEFT = np.random.default_rng(1).random((130, 3)).astype(np.float32)
 IDS = np.random.default_rng(2).integers(0, 9, (130, 2)).astype(np.int32)
+
+
+def sample_count(batches):
+    return sum(len(batch[0]) for batch in batches)
 
 
 def joined(batches, index=0):

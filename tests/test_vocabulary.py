@@ -56,7 +56,7 @@ def test_the_search_finds_a_word(tmp_path):
 
 PHRASES = {  # as regular expressions, in code, settings and guides: what is said in place of them
     r"whole numbers?\b": "an integer, integers",
-    r"\b(numbers?|scales?|rows?|bars?|steps?|samples?|outputs|seconds|pixels|arrays?|threads?|once|float32) an? "
+    r"\b(one|numbers?|scales?|rows?|bars?|steps?|samples?|outputs|seconds|pixels|arrays?|threads?|once|float32) an? "
     r"(channel|layer|row|input|tensor|epoch|sample|side|step|worker|round|call)\b": "one per channel, one per layer",
 }
 PAGES = [path for folder in ("qat", "conf", "docs/pages") for path in (ROOT.parent / folder).rglob("*")]

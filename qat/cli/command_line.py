@@ -66,7 +66,7 @@ def normalize_arguments(argv: Sequence[str], primary: str, schema: type) -> list
             raise ConfigError(f"{part} expected a folder, as {part}runs/first; without it one is made by day and time.")
         elif part.startswith("+") and name.lstrip("+") in _defaults(primary):
             raise ConfigError(_explain_needless_plus(part.lstrip("+")))
-        elif name.partition(".")[0].lstrip("+") in _groups_without_section(schema) and "." in name:
+        elif name.partition(".")[0].lstrip("+") in set(_groups(schema)) - set(all_keys(schema)) and "." in name:
             raise ConfigError(_explain_missing_section(part, schema))
         elif not has_value or not name or (part.endswith("=") and remaining and "=" not in remaining[0][1]):
             raise ConfigError(_explain_non_override(argv, index, schema))
@@ -208,10 +208,6 @@ def _explain_needless_plus(part: str) -> str:
     group, _, option = part.partition("=")
     both = f", or {group}=[tensorboard,{option}] to have both" if group == "logger" and option.isalnum() else ""
     return f"+{part}: written without a plus: {part}{both}"
-
-
-def _groups_without_section(schema: type) -> set[str]:
-    return set(_groups(schema)) - set(all_keys(schema))
 
 
 def _explain_missing_section(part: str, schema: type) -> str:

@@ -97,9 +97,9 @@ def describe_type(kind: Any, key: str = "") -> str:
         return _TYPE_WORDS[kind]
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         inner = [argument for argument in typing.get_args(kind) if argument is not type(None)]
-        joined = " or ".join(describe_type(argument, key) for argument in inner)
-        separator = ", or null" if joined.startswith("a list") else " or null"
-        return joined + separator
+        types_text = " or ".join(describe_type(argument, key) for argument in inner)
+        separator = ", or null" if types_text.startswith("a list") else " or null"
+        return types_text + separator
     if typing.get_origin(kind) is list:
         plural = {int: "integers", float: "numbers", str: "texts"}.get(typing.get_args(kind)[0], "values")
         usual = "[a, b]" if plural in ("texts", "values") else "[1, 2]"

@@ -46,7 +46,7 @@ def collect(folders: Iterable[Path]) -> Collected:
 class _Walk:
     """Visits directories, each once."""
 
-    seen: set[Path]  # resolved, so that a link and what it points at are one
+    visited: set[Path]  # resolved, so that a link and what it points at are one
 
     def visit(self, folder: Path, depth: int = 0) -> list[RunRecord | Refused]:
         """The runs in and below `folder`; one Refused where nothing in it has to do with runs.
@@ -59,9 +59,9 @@ class _Walk:
             Runs and refused directories, in the order of their paths.
         """
         resolved = folder.resolve()
-        if resolved in self.seen:
+        if resolved in self.visited:
             return [] if depth else [Refused(folder, "given twice, or below another one: it is counted once")]
-        self.seen.add(resolved)
+        self.visited.add(resolved)
         try:
             record = folder / rundir.RESULTS
             if record.exists():

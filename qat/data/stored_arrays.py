@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from qat.errors import DataError
 from qat.limits import DAMAGE, check_regular, check_size
+from qat.plain_text import first_line
 
 _ZIP, _NPY = b"PK", b"\x93NUMPY"
 _START_BYTES = 512  # bytes that tell what kind of file it is
@@ -126,4 +127,4 @@ def _array(stored: IO[bytes], size_bytes: int, where: str) -> NDArray:
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200] or type(error).__name__
+    return first_line(error)

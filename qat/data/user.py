@@ -66,9 +66,8 @@ def _name_arrays(returned: Any, target: str) -> dict[str, Any]:
             return {"x_train": first[0], "y_train": first[1], "x_test": second[0], "y_test": second[1]}
         return {"x": first, "y": second}
     raise DataError(
-        f"{where} returned {type(returned).__name__}: expected a dict with x_train, y_train, x_test, y_test, "
-        "a pair (x, y), two pairs ((x_train, y_train), (x_test, y_test)), tf.data.Datasets of (x, y), or "
-        "qat.data.Splits"
+        f"{where} returned {type(returned).__name__}: expected a dict with x_train, y_train, x_test, y_test, a pair "
+        "(x, y), two pairs ((x_train, y_train), (x_test, y_test)), tf.data.Datasets of (x, y), or qat.data.Splits"
     )
 
 

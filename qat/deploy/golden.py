@@ -51,7 +51,7 @@ def golden_vectors(
     default, reference = Interpreter(model), Interpreter(model, reference_kernels=True)
     inputs = _candidates(default, samples)
     computed, expected = (_as_list(interpreter.predict_codes(inputs)) for interpreter in (default, reference))
-    same = np.all([_rows_equal(a, b) for a, b in zip(computed, expected, strict=True)], axis=0)
+    same = np.all([(a == b).reshape(len(a), -1).all(axis=1) for a, b in zip(computed, expected, strict=True)], axis=0)
     selected = np.flatnonzero(same)[:count] if same.any() else np.arange(min(count, len(same)))
     return GoldenVectors(
         tuple(values[selected] for values in inputs), tuple(values[selected] for values in computed), bool(same.any())
@@ -74,10 +74,6 @@ def _random_codes(rng: np.random.Generator, tensor: Tensor) -> NDArray:
         low, high = tensor.quantization.code_limits
         return rng.integers(low, high + 1, shape).astype(tensor.dtype)
     return rng.integers(0, 2, shape).astype(tensor.dtype)  # token ids: 0 and 1 are in every vocabulary
-
-
-def _rows_equal(a: NDArray, b: NDArray) -> NDArray[np.bool_]:
-    return (a == b).reshape(len(a), -1).all(axis=1)
 
 
 def _as_list(outputs: Outputs) -> list[NDArray]:

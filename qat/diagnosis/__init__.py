@@ -42,26 +42,17 @@ def diagnose(
         expect: what the file is believed to be: int8, dynamic_range, float16, float32 or int16x8.
         trust: run what code `keras_model`, given as a path, carries.
 
+    Returns:
+        Whom to blame, the causes with evidence and fix, and what was measured on the way.
+
     Raises:
         TfliteFileError: no usable file.
         ConfigError, DataError, ModelError: arguments that cannot be used; the text says which and why.
     """
-    from qat.diagnosis.case import make_case
+    from qat.diagnosis.case import Case, check_case
     from qat.diagnosis.evidence import Evidence
     from qat.diagnosis.verdict import reach_verdict
 
-    case = make_case(
-        tflite_model,
-        keras_model,
-        inputs,
-        labels,
-        preprocess,
-        user_preprocess,
-        user_run,
-        fed,
-        outputs,
-        calibration,
-        expect,
-        trust,
-    )
-    return reach_verdict(Evidence(case))
+    app = (user_preprocess, user_run, fed, outputs)
+    case = Case(tflite_model, keras_model, inputs, labels, preprocess, *app, calibration, expect, trust)
+    return reach_verdict(Evidence(check_case(case)))

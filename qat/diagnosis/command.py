@@ -1,23 +1,33 @@
-"""From a checked config to diagnoses: paths are opened, functions imported, verdicts printed and written."""
+"""From a checked config, or a run directory, to diagnoses: paths are opened, functions imported, verdicts written."""
 
 from __future__ import annotations
 
 import importlib
+import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qat import rundir
-from qat.config import DiagnoseConfig
+from qat.config import DataConfig, DiagnoseConfig
+from qat.contract import Contract, apply
 from qat.data.stored_arrays import read_array
 from qat.diagnosis import Diagnosis, diagnose
 from qat.diagnosis.report import text
-from qat.errors import ConfigError, DataError
+from qat.errors import ConfigError, DataError, RunDirError
+from qat.limits import check_size
+from qat.results import RunResult
+from qat.trust import refuse_targets
+from qat.variants import BY_VARIANT
+
+if TYPE_CHECKING:
+    from qat.data import Splits
 
 INPUT_NAMES, LABEL_NAMES = ("inputs", "x_test", "x", "images"), ("labels", "y_test", "y")
 
@@ -33,11 +43,16 @@ class CommandVerdict:
 Page = Callable[[Mapping[str, Diagnosis]], str]
 
 
-def diagnose_from(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVerdict:
+def run_diagnoses(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVerdict:
     """Diagnose what the config names; print, and write `diagnosis.json` and `diagnosis.html` into `folder`.
 
     Args:
-        page: makes the page of what was found, by the files' names.
+        config: checked by Hydra against its fields; names the file or the run, and what else is known.
+        folder: where both files go; exists.
+        page: makes the HTML page of the diagnoses by the files' names.
+
+    Returns:
+        The exit code and a line for each file that is not sound.
 
     Raises:
         ConfigError: neither or both of `tflite` and `run`, a function that cannot be found.
@@ -50,24 +65,24 @@ def diagnose_from(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVe
         )
     if config.samples < 1:
         raise ConfigError(f"samples={config.samples}: expected at least 1")
-    found: dict[str, Diagnosis] = {}
+    diagnoses: dict[str, Diagnosis] = {}
     for name, arguments in _jobs(config):
-        found[name] = diagnose(**arguments)
-        print(f"{name}\n{text(found[name])}", flush=True)
-    plain: Any = {name: each.to_dict() for name, each in found.items()}
+        diagnoses[name] = diagnose(**arguments)
+        print(f"{name}\n{text(diagnoses[name])}", flush=True)
+    plain: Any = {name: each.to_dict() for name, each in diagnoses.items()}
     rundir.write_json(folder / "diagnosis.json", plain[config.tflite] if config.tflite else plain)
-    rundir.write_text(folder / "diagnosis.html", page(found))
+    rundir.write_text(folder / "diagnosis.html", page(diagnoses))
     print(f"written:\n  {folder / 'diagnosis.json'}\n  {folder / 'diagnosis.html'}", flush=True)
-    return _verdict(found)
+    return _verdict(diagnoses)
 
 
-def _verdict(found: dict[str, Diagnosis]) -> CommandVerdict:
-    codes = [each.exit_code for each in found.values()]
+def _verdict(diagnoses: dict[str, Diagnosis]) -> CommandVerdict:
+    codes = [each.exit_code for each in diagnoses.values()]
     worst = 1 if 1 in codes else max(codes, default=0)
     lines = [
         f"{name}: blame {each.blame}; "
         + (" ".join(f"{c.sentence} ({c.id} {c.name}, {c.certainty})" for c in each.causes) or "no cause")
-        for name, each in found.items()
+        for name, each in diagnoses.items()
         if each.exit_code
     ]
     return CommandVerdict(worst, "\n  ".join(lines))
@@ -75,9 +90,7 @@ def _verdict(found: dict[str, Diagnosis]) -> CommandVerdict:
 
 def _jobs(config: DiagnoseConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     if config.run is not None:
-        from qat.diagnosis.from_run import jobs_of_run
-
-        yield from jobs_of_run(Path(config.run), config.samples, config.trust)
+        yield from read_run_jobs(Path(config.run), config.samples, config.trust)
         return
     inputs, labels, contract = _data(config.samples_from, config.samples)
     yield (
@@ -112,30 +125,28 @@ def _data(path: str | None, samples: int) -> tuple[NDArray | None, NDArray | Non
         return stored[:samples], None, None
     inputs, labels = (next((stored[n] for n in names if n in stored), None) for names in (INPUT_NAMES, LABEL_NAMES))
     if inputs is None:
-        held, wanted = ", ".join(stored), ", ".join(INPUT_NAMES)
-        raise DataError(f"data={path}: holds {held}; expected raw samples under one of {wanted}")
+        stored_names, wanted = ", ".join(stored), ", ".join(INPUT_NAMES)
+        raise DataError(f"data={path}: holds {stored_names}; expected raw samples under one of {wanted}")
     if inputs.ndim == 0 or (labels is not None and labels.ndim == 0):
         raise DataError(f"data={path}: inputs and labels are single numbers; expected arrays [N, ...]")
     return inputs[:samples], None if labels is None else labels[:samples], None
 
 
 def _data_set(name: str, samples: int) -> tuple[NDArray, NDArray, Callable]:
-    from qat.config import DataConfig
-    from qat.contract import apply
     from qat.data import load
 
     test = load(DataConfig(name=name), 1, 0).test
-    chosen = np.arange(min(samples, len(test)))
-    return np.asarray(test.raw(chosen)), test.labels[chosen], lambda raw: apply(test.contract, raw)
+    indices = np.arange(min(samples, len(test)))
+    return np.asarray(test.raw(indices)), test.labels[indices], lambda raw: apply(test.contract, raw)
 
 
 def _array(key: str, path: str | None, samples: int) -> NDArray | None:
     if path is None:
         return None
-    found = read_array(path, key)
-    if not isinstance(found, np.ndarray) or found.ndim == 0:
+    diagnoses = read_array(path, key)
+    if not isinstance(diagnoses, np.ndarray) or diagnoses.ndim == 0:
         raise DataError(f"{key}={path}: expected one array [N, ...] in an .npy")
-    return found[:samples]
+    return diagnoses[:samples]
 
 
 def _function(key: str, name: str | None) -> Callable | None:
@@ -148,9 +159,106 @@ def _function(key: str, name: str | None) -> Callable | None:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        found = getattr(importlib.import_module(module_name), attribute, None)
+        diagnoses = getattr(importlib.import_module(module_name), attribute, None)
     except ImportError as error:
         raise ConfigError(f"{key}={name}: {module_name} cannot be imported ({error})") from error
-    if not callable(found):
+    if not callable(diagnoses):
         raise ConfigError(f"{key}={name}: {module_name} has no function {attribute}")
-    return found
+    return diagnoses
+
+
+# ---- a run directory: float model, files, data and input contract are all there
+
+
+def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Arguments of `diagnose` for each file of a finished run, by the file's path in it.
+
+    Args:
+        folder: the directory of the run; what is in it is data, and anybody may have written it.
+        samples: of the test split, the first.
+        trust: true, or the `_target_`s that its config may call.
+
+    Returns:
+        Pairs of the file's path and keyword arguments of `diagnose`, one for each variant of the run.
+
+    Raises:
+        RunDirError: no finished run, one whose config names functions that are not trusted, or files outside of it.
+    """
+    record = folder / rundir.RESULTS
+    try:
+        result = RunResult.from_dict(rundir.read_json(record))
+    except ValueError as error:
+        raise RunDirError(f"{record}: {error}") from error
+    splits = _splits(_data_config(result.config.get("data"), record, trust), _seed(result.seeds), record)
+    indices = np.arange(min(samples, len(splits.test)))
+    inputs = np.asarray(splits.test.raw(indices))
+    quant = result.config.get("quant")
+    skips = isinstance(quant, dict) and bool(quant.get("skip"))
+    keras = folder / "float" / rundir.MODEL_KERAS
+    for name, variant in result.variants.items():
+        path = _inside(folder, variant.file, record)
+        contract = _contract(path.with_name(rundir.MODEL_JSON)) or splits.test.contract
+        needed = 4.0 * math.prod(contract.shape) * len(indices)
+        check_size(
+            f"{path.with_name(rundir.MODEL_JSON)}: {len(indices)} inputs of its shape", needed, "file_mb", RunDirError
+        )
+        yield (
+            str(path),
+            {
+                "tflite_model": str(path),
+                "keras_model": str(keras) if keras.exists() else None,
+                "inputs": inputs,
+                "labels": splits.test.labels[indices] if variant.metric.name == "accuracy" else None,
+                "preprocess": lambda raw, contract=contract: apply(contract, raw),
+                "expect": None if skips or name not in BY_VARIANT else BY_VARIANT[name].file_kind,
+                "trust": trust is True,
+            },
+        )
+
+
+def _splits(config: DataConfig, seed: int, record: Path) -> Splits:
+    from qat.data import load
+
+    try:
+        return load(config, 1, seed)
+    except (TypeError, AttributeError, OverflowError) as error:  # lists whose entries are no numbers
+        raise RunDirError(f"{record}: config.data is not what a run of qat writes ({error})") from error
+
+
+def _data_config(plain: Any, record: Path, trust: Any) -> DataConfig:
+    """The data options of the run, with the types that they must have and no function that is not trusted."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    refuse_targets({"data": plain}, str(record), trust, RunDirError)
+    if not isinstance(plain, dict) or "${" in json.dumps(plain):
+        raise RunDirError(f"{record}: config.data is not what a run of qat writes")
+    try:
+        node = OmegaConf.structured(DataConfig)
+        OmegaConf.set_struct(node.target, False)
+        return cast(DataConfig, OmegaConf.to_object(OmegaConf.merge(node, plain)))
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise RunDirError(
+            f"{record}: config.data is not what a run of qat writes: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _seed(seeds: Mapping[str, Any]) -> int:
+    seed = seeds.get("seed", 0)
+    return seed if isinstance(seed, int) and 0 <= seed < 1 << 31 else 0
+
+
+def _inside(folder: Path, file: str, record: Path) -> Path:
+    path = folder / file
+    if Path(file).is_absolute() or ".." in Path(file).parts:
+        raise RunDirError(f"{record}: file {file[:200]!r} of a variant lies outside of the run's directory")
+    return path
+
+
+def _contract(path: Path) -> Contract | None:
+    if not path.is_file():
+        return None
+    try:
+        return Contract.from_dict(rundir.read_json(path)["contract"])
+    except (ConfigError, ValueError, TypeError, KeyError, OverflowError) as error:
+        raise RunDirError(f"{path}: no contract that can be used ({error})") from error

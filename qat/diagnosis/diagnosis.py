@@ -28,7 +28,18 @@ class Cause:
 
     @classmethod
     def of(cls, id: str, certainty: str, evidence: str, repair: str, recovered: float | None = None) -> Cause:
-        """With the name of the catalogue, and `recovered` kept to 0-1."""
+        """A cause with the name of the catalogue.
+
+        Args:
+            id: of the catalogue, as "Q01".
+            certainty: "proved", "certain" or "consistent".
+            evidence: what speaks for it, for a person.
+            repair: what to do; code to copy stands behind the last colon.
+            recovered: share of the loss that the repair brings back, cut to 0-1; None where none was applied.
+
+        Returns:
+            The cause.
+        """
         share = None if recovered is None or not math.isfinite(recovered) else float(min(max(recovered, 0.0), 1.0))
         return cls(id, NAMES[id], certainty, evidence, repair, share)
 
@@ -48,8 +59,8 @@ class Cause:
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One rung of the ladder: its value in `unit` ("accuracy", "agreement", "dB"), with a 95 % interval of a share."""
+class Stage:
+    """One stage of the ladder: its value in `unit` ("accuracy", "agreement", "dB"), with a 95 % interval of a share."""
 
     rung: str
     what: str
@@ -78,7 +89,7 @@ class Diagnosis:
         blame: "none", "model", "implementation", "both" or "undetermined".
         causes: most probable first.
         notes: odd and harmless, or why something could not be decided.
-        ladder: accuracy, agreement or SQNR at each rung that could be measured.
+        ladder: accuracy, agreement or SQNR at each stage that could be measured.
         pictures: small tables for people, by title.
         ranges: (name, low, high) of what the file's input holds, then of the data that was fed.
         noise_db: (layer, SQNR of its output in int8), where that was measured.
@@ -88,7 +99,7 @@ class Diagnosis:
     blame: str
     causes: tuple[Cause, ...] = ()
     notes: tuple[str, ...] = ()
-    ladder: tuple[Rung, ...] = ()
+    ladder: tuple[Stage, ...] = ()
     pictures: dict[str, str] = field(default_factory=dict)
     ranges: tuple[tuple[str, float, float], ...] = ()
     noise_db: tuple[tuple[str, float], ...] = ()
@@ -124,10 +135,17 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def blame_of(causes: tuple[Cause, ...], undetermined: bool) -> str:
+def decide_blame(causes: tuple[Cause, ...], undetermined: bool) -> str:
     """Whom the causes' families point to.
 
-    >>> blame_of((), False), blame_of((), True)
+    Args:
+        causes: all that were named.
+        undetermined: a loss was measured that no proved or certain cause explains.
+
+    Returns:
+        "none", "model", "implementation", "both" or "undetermined".
+
+    >>> decide_blame((), False), decide_blame((), True)
     ('none', 'undetermined')
     """
     model = any(cause.id[0] in MODEL_FAMILIES for cause in causes)

@@ -52,13 +52,35 @@ class Hypothesis:
     recovered: float | None = None
 
     def cause(self, recovered: float | None = None, certainty: str = "") -> Cause:
-        """This as a cause: proved if the repair recovers enough, else certain or consistent."""
+        """The cause that this hypothesis becomes.
+
+        Args:
+            recovered: share of the loss that its repair brings back, 0-1; None takes the hypothesis' own.
+            certainty: by default "proved" if the repair recovers `ENOUGH`, else "certain" or "consistent" as marked.
+
+        Returns:
+            A cause with the text of this hypothesis.
+        """
         share = self.recovered if recovered is None else recovered
         if not certainty:
             certainty = (
                 "proved" if share is not None and share >= ENOUGH else "certain" if self.certain else "consistent"
             )
         return Cause.of(self.id, certainty, self.evidence, self.fix, share)
+
+
+def make_certain(id: str, evidence: str, fix: str) -> Hypothesis:
+    """A hypothesis that the file alone proves, whatever was measured.
+
+    Args:
+        id: of the catalogue.
+        evidence: the signature, for a person.
+        fix: what to do; code to copy stands behind the last colon.
+
+    Returns:
+        The hypothesis, the strongest of its stage.
+    """
+    return Hypothesis(id, evidence, fix, 1.0, certain=True, needs_loss=False)
 
 
 @dataclass(frozen=True)
@@ -97,30 +119,59 @@ class Loss(Generic[State]):
         return outputs is None or self.score.drop(self.target, outputs).significant
 
 
-def repaired(state: State, hypotheses: Iterable[Hypothesis]) -> State:
+def repair_state(state: State, hypotheses: Iterable[Hypothesis]) -> State:
+    """Apply the repairs of hypotheses one after the other.
+
+    Args:
+        state: of a stage, as its `Loss` holds it.
+        hypotheses: those without a repair change nothing.
+
+    Returns:
+        A state of the same kind; `state` itself stays as it is.
+    """
     for each in hypotheses:
         if each.repair is not None:
             state = each.repair(state)
     return state
 
 
-def smallest_repair(loss: Loss[Any], hypotheses: Sequence[Hypothesis]) -> list[Hypothesis] | None:
-    """The fewest hypotheses whose repairs together bring the loss back, each with its share; None if not all do."""
+def find_smallest_repair(loss: Loss[Any], hypotheses: Sequence[Hypothesis]) -> list[Hypothesis] | None:
+    """Find the fewest hypotheses whose repairs together bring the loss back.
+
+    Args:
+        loss: of the stage.
+        hypotheses: of this stage; those without a repair are left out.
+
+    Returns:
+        The hypotheses, each with the share (0-1) that all of them recover together; None where no set suffices.
+    """
     candidates = [each for each in hypotheses if each.repair is not None]
     for size in range(1, len(candidates) + 1):
-        tried: list[tuple[float, tuple[Hypothesis, ...]]] = []
-        for chosen in itertools.combinations(candidates, size):
-            share = loss.recovered(repaired(loss.state, chosen))
+        shares: list[tuple[float, tuple[Hypothesis, ...]]] = []
+        for subset in itertools.combinations(candidates, size):
+            share = loss.recovered(repair_state(loss.state, subset))
             if share is not None:
-                tried.append((share, chosen))
-        share, chosen = max(tried, key=lambda each: each[0], default=(0.0, ()))
-        if chosen and share >= ENOUGH and not loss.remains(repaired(loss.state, chosen)):
-            return [replace(each, recovered=share) for each in chosen]
+                shares.append((share, subset))
+        share, subset = max(shares, key=lambda each: each[0], default=(0.0, ()))
+        if subset and share >= ENOUGH and not loss.remains(repair_state(loss.state, subset)):
+            return [replace(each, recovered=share) for each in subset]
     return None
 
 
-def reproduced(observed: NDArray, hypotheses: Iterable[Hypothesis], state: Any, match: float) -> Hypothesis | None:
-    """The first hypothesis that gives the observed codes exactly, but for a share of 1 - `match`."""
+def find_reproduction(
+    observed: NDArray, hypotheses: Iterable[Hypothesis], state: Any, match: float
+) -> Hypothesis | None:
+    """Find the cause under which just the observed codes come about.
+
+    Args:
+        observed: integer codes, [N, ...].
+        hypotheses: in the order in which they are preferred.
+        state: what their `reproduces` takes.
+        match: share of the codes, 0-1, that must be equal; the share above it is named in the evidence.
+
+    Returns:
+        The first that does, with that share in its evidence; None if none does.
+    """
     for each in hypotheses:
         codes = each.reproduces(state) if each.reproduces is not None else None
         if codes is None or codes.shape != observed.shape:
@@ -141,6 +192,13 @@ class Findings:
     unsure: str = ""
 
     def add(self, hypothesis: Hypothesis, recovered: float | None = None, certainty: str = "") -> None:
+        """Name a hypothesis as a cause.
+
+        Args:
+            hypothesis: what was found.
+            recovered: share of the loss that its repair brings back, 0-1; None takes the hypothesis' own.
+            certainty: as `Hypothesis.cause` takes it.
+        """
         self.causes.append(hypothesis.cause(recovered, certainty))
 
     def note(self, hypothesis: Hypothesis) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis import runs
-from qat.diagnosis.calibration_set import CalibrationSet, collected
-from qat.diagnosis.call_recorder import Refusal, recorded_calls
-from qat.diagnosis.case import Case
+from qat.diagnosis import runs, tensor_order
+from qat.diagnosis.call_recorder import Refusal, record_calls
+from qat.diagnosis.case import CalibrationSet, Case, as_arrays, collect_samples
 from qat.diagnosis.file_facts import FileFacts
-from qat.diagnosis.normalisations import BY_RANGE, PLAIN, SAMPLES, likeliest, normalised, range_name_of
+from qat.diagnosis.normalisations import BY_RANGE, PLAIN, SAMPLES, find_likeliest, name_range, normalise
 from qat.diagnosis.score import OutputScore, are_probabilities
 from qat.errors import DataError
 from qat.tflite import read
@@ -49,7 +49,7 @@ class Evidence:
         """
         model = self.case.keras_model
         if model is not None:
-            runs.check_same_signature(self.case.graph, model)
+            tensor_order.check_same_signature(self.case.graph, model)
         return model
 
     @cached_property
@@ -67,40 +67,38 @@ class Evidence:
         if raw is None:
             return None
         if self.case.preprocess is not None:
-            value = self._by_name(runs.called("preprocess", self.case.preprocess, raw))
-            found = runs.as_inputs("preprocess", value, len(raw))
+            inputs = self._called("preprocess", self.case.preprocess)
         elif raw.dtype != np.uint8 or len(graph.inputs) != 1:
-            found = runs.as_inputs("inputs", raw, len(raw))
+            inputs = runs.as_inputs("inputs", raw, len(raw), 1)
         else:
-            found = self._guessed_inputs(runs.shaped_as(raw, graph))
-        runs.check_inputs(found, graph)
-        return found
+            inputs = self._guessed_inputs(tensor_order.reshape_raw(raw, graph))
+        tensor_order.check_inputs(inputs, graph)
+        return inputs
 
     def _guessed_inputs(self, raw: NDArray) -> list[NDArray]:
-        runs.check_inputs([raw], self.case.graph)
-        name = BY_RANGE.get(range_name_of(self.facts.input_range) or "", "raw")
+        tensor_order.check_inputs([raw], self.case.graph)
+        name = BY_RANGE.get(name_range(self.facts.input_range) or "", "raw")
         name = name if name in PLAIN else "raw"
         if self.case.labels is not None:
             score = OutputScore(self.case.labels[:SAMPLES], None, True)
             run = self.file.real if self.keras is None else lambda values: runs.run_keras(self.keras, values)
-            name = likeliest(raw, lambda values: score.value(run([values])), name)
+            name = find_likeliest(raw, lambda values: score.value(run([values])), name)
         self.remarks.append(f"preprocess was not given; the diagnosis goes on as if training had used {name!r}")
-        return [normalised(raw, name)]
+        return [normalise(raw, name)]
 
-    def _by_name(self, value: Any) -> Any:
-        """Inputs in a dictionary, in the model's order."""
+    def _called(self, name: str, function: Callable) -> list[NDArray]:
+        """What a preprocessing function makes of the raw samples; inputs in a dictionary in the model's order."""
+        value = runs.call_user(name, function, self.case.inputs)
         names = [] if self.keras is None else list(self.keras.input_names)
-        named = isinstance(value, dict) and set(names) == set(value)
-        return [value[name] for name in names] if named else value
+        if isinstance(value, dict) and set(names) == set(value):
+            value = [value[each] for each in names]
+        return runs.as_inputs(name, value, self.case.count, len(self.case.graph.inputs))
 
     @cached_property
     def user_inputs(self) -> list[NDArray] | None:
         """What the app's own preprocessing makes."""
         function = self.case.user_preprocess
-        if function is None:
-            return None
-        value = self._by_name(runs.called("user_preprocess", function, self.case.inputs))
-        return runs.as_inputs("user_preprocess", value, self.case.count)
+        return None if function is None else self._called("user_preprocess", function)
 
     # ---- the app
 
@@ -109,36 +107,25 @@ class Evidence:
         """Outputs of `user_run`, and what it wrote into the input tensors."""
         if self.case.user_run is None:
             return None
-        with recorded_calls() as calls:
+        with record_calls() as calls:
             try:
-                value = runs.called("user_run", self.case.user_run, self.case.inputs, self.case.content)
+                value = runs.call_user("user_run", self.case.user_run, self.case.inputs, self.case.content)
             except DataError:
                 self.refusal = calls.refused
                 if self.refusal is None:
                     raise
                 return None
-        return self.as_outputs(value), calls.fed(self.case.graph, self.case.count)
+        outputs = as_arrays("user_run", value, self.case.count, len(self.case.graph.outputs))
+        return outputs, calls.fed(self.case.graph, self.case.count)
 
     def app_on(self, conversion: runs.Conversion) -> list[NDArray] | None:
         """What the app writes into the inputs of a sound file: of a broken one the codes may say nothing."""
         content, runner = self.content(conversion), self.runner(conversion)
         if content is None or self.case.user_run is None:
             return None
-        with recorded_calls() as calls:
-            runs.called("user_run", self.case.user_run, self.case.inputs, content)
+        with record_calls() as calls:
+            runs.call_user("user_run", self.case.user_run, self.case.inputs, content)
         return calls.fed(runner.graph, self.case.count)
-
-    def as_outputs(self, value: Any) -> list[NDArray]:
-        count = self.case.count
-        many = isinstance(value, (list, tuple)) and len(value) == len(self.case.graph.outputs) > 1
-        arrays = [np.asarray(v) for v in (value if many else [value])]
-        for array in arrays:
-            if array.ndim == 0 or len(array) != count or array.dtype.kind not in "fiub":
-                raise DataError(
-                    f"user_run returned dtype {array.dtype}, shape {list(array.shape)} for {count} samples; "
-                    "expected scores [N, ...] or labels [N]"
-                )
-        return arrays
 
     @cached_property
     def fed(self) -> list[NDArray] | None:
@@ -171,7 +158,7 @@ class Evidence:
     @cached_property
     def a1(self) -> list[NDArray] | None:
         """A float file made here, on the right inputs."""
-        return self.converted_again(runs.Conversion(scheme="float32"))
+        return self.convert_and_run(runs.Conversion(scheme="float32"))
 
     @cached_property
     def classifies(self) -> bool:
@@ -181,7 +168,7 @@ class Evidence:
         return reference is not None and are_probabilities(reference[0])
 
     @property
-    def a1_if_made(self) -> list[NDArray] | None:
+    def a1_if_converted(self) -> list[NDArray] | None:
         """A1, if some step needed that file."""
         return self.a1 if runs.Conversion(scheme="float32") in self._files else None
 
@@ -196,16 +183,16 @@ class Evidence:
     @property
     def a4(self) -> list[NDArray] | None:
         """The app's own results, where they can be read as outputs."""
-        recorded, wanted = self.recorded, self.a2
-        if recorded is None or wanted is None:
+        recorded, expected = self.recorded, self.a2
+        if recorded is None or expected is None:
             return None
         if self.score.unit != "dB":
-            return [recorded[0].reshape(-1) if recorded[0].size == len(recorded[0]) else recorded[0], *wanted[1:]]
-        same = recorded[0].size == wanted[0].size
+            return [recorded[0].reshape(-1) if recorded[0].size == len(recorded[0]) else recorded[0], *expected[1:]]
+        same = recorded[0].size == expected[0].size
         tensor = self.case.graph.outputs[self.file.output_order[0]]
         if same and recorded[0].dtype == np.dtype(tensor.dtype):
-            recorded = [runs.real_of(recorded[0], tensor), *recorded[1:]]
-        return [recorded[0].reshape(wanted[0].shape), *wanted[1:]] if same else None
+            recorded = [runs.to_real(recorded[0], tensor), *recorded[1:]]
+        return [recorded[0].reshape(expected[0].shape), *expected[1:]] if same else None
 
     @cached_property
     def score(self) -> OutputScore:
@@ -221,7 +208,7 @@ class Evidence:
 
     @cached_property
     def calibration(self) -> CalibrationSet | None:
-        return collected(self.case.calibration)
+        return collect_samples(self.case.calibration)
 
     def content(self, conversion: runs.Conversion) -> bytes | None:
         """A file converted here from the Keras model, or None with a remark."""
@@ -232,23 +219,23 @@ class Evidence:
     def _converted(self, conversion: runs.Conversion) -> bytes | None:
         if self.keras is None or (self.keras_is_qat and conversion.scheme != "float32"):
             return None
-        samples, dtype = self.calibration_samples(conversion.calibration), self.case.graph.inputs[0].dtype
+        samples, dtype = self.select_calibration(conversion.calibration), self.case.graph.inputs[0].dtype
         io = dtype if dtype in ("int8", "uint8") else "float32"  # the user's own, so that the app can run the file
-        content, why = runs.convert_again(self.keras, conversion, samples, io)
+        content, why = runs.make_file(self.keras, conversion, samples, io)
         self.remarks += [why] if why else []
         return content
 
-    def calibration_samples(self, which: str) -> list[NDArray] | None:
+    def select_calibration(self, which: str) -> list[NDArray] | None:
         if which == "user":
-            seen = self.calibration
-            return None if seen is None or not seen.usable else seen.arrays
+            samples = self.calibration
+            return None if samples is None or not samples.usable else samples.arrays
         return None if self.right_inputs is None else [a[: runs.CALIBRATION_SAMPLES] for a in self.right_inputs]
 
     def runner(self, conversion: runs.Conversion) -> runs.FileRunner | None:
         content = self.content(conversion)
         return None if content is None else runs.FileRunner(content, read(content))
 
-    def converted_again(self, conversion: runs.Conversion) -> list[NDArray] | None:
+    def convert_and_run(self, conversion: runs.Conversion) -> list[NDArray] | None:
         """Outputs of a file converted here, on the right inputs."""
         runner = self.runner(conversion)
         return None if runner is None or self.right_inputs is None else runner.real(self.right_inputs)
@@ -266,9 +253,9 @@ class Evidence:
         if self.keras is None:
             return runner
         if len(graph.inputs) > 1:
-            runner.input_order = runs.input_order(graph, self.keras)
+            runner.input_order = tensor_order.match_inputs(graph, self.keras)
         if len(graph.outputs) > 1:
-            runner.output_order = runs.output_order(graph, self.keras, runner, self.right_inputs)
+            runner.output_order = tensor_order.match_outputs(graph, self.keras, runner, self.right_inputs)
         return runner
 
     @property

@@ -20,6 +20,7 @@ SHAPING = frozenset(
 )
 SAME_SCALE = frozenset({"CONCATENATION", "MAXIMUM", "MINIMUM", "PACK", "SELECT", "SELECT_V2"})
 TFMOT_DECAY, TFMOT_START = 0.999, 6.0
+UNSET_SCALE = 3.5e-9, 4.3e-9  # of an input whose quantizer never ran in training
 BELOW_ZERO, MOST = 0.02, 0.7  # what a ReLU's range must reach below 0, in so many of them, to be a moving mean's
 ONE_VOICE = 1.25  # 90th over 10th percentile of what they reach
 FEW_ELEMENTS = 1024  # smaller kernels stay float in a dynamic-range file, as they should
@@ -40,9 +41,6 @@ class FileFacts:
         outputs = [self.graph.tensors[i] for i in op.outputs]
         return op.name in SHAPING and all(t.dtype in ("int32", "int64") for t in outputs)
 
-    def first_input(self, op: Op) -> Tensor | None:
-        return self.graph.tensors[op.inputs[0]] if op.inputs and op.inputs[0] >= 0 else None
-
     def weight(self, op: Op) -> Tensor | None:
         """The constant weight of a weighted op, followed through a DEQUANTIZE to where it is stored."""
         if op.name not in WEIGHTED or len(op.inputs) < 2:
@@ -57,8 +55,8 @@ class FileFacts:
 
     @cached_property
     def weights(self) -> tuple[tuple[Op, Tensor], ...]:
-        found = ((op, self.weight(op)) for op in self.graph.ops if op.name in WEIGHTED)
-        return tuple((op, weight) for op, weight in found if weight is not None)
+        tensors = ((op, self.weight(op)) for op in self.graph.ops if op.name in WEIGHTED)
+        return tuple((op, weight) for op, weight in tensors if weight is not None)
 
     @cached_property
     def integer_ops(self) -> tuple[Op, ...]:
@@ -118,15 +116,15 @@ class FileFacts:
     @cached_property
     def rectified(self) -> tuple[Tensor, ...]:
         """Integer tensors that a ReLU has just made, apart from those that share a neighbour's scale."""
-        found = []
+        tensors = []
         for op in self.graph.ops:
             fused = op.options.get("fused_activation_function") if op.name not in CONVERSIONS else None
             if op.name in ("RELU", "RELU6") or fused in ("RELU", "RELU6"):
                 tensor = self.graph.tensors[op.outputs[0]]
                 users = {user.name for user in self.graph.main.consumers.get(tensor.index, ())}
                 if tensor.scales and tensor.dtype in ("int8", "uint8") and not users & SAME_SCALE:
-                    found.append(tensor)
-        return tuple(found)
+                    tensors.append(tensor)
+        return tuple(tensors)
 
     @cached_property
     def rectified_minima(self) -> tuple[float, ...]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from qat.commands import command
-from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repaired
+from qat.diagnosis.catalogue import PER_CHANNEL
+from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.fixes import PER_CHANNEL
 from qat.diagnosis.hypotheses import calibration, conversion, model, training, weights
-from qat.diagnosis.hypotheses.calibrated_ranges import ranked_guesses
+from qat.diagnosis.hypotheses.calibrated_ranges import rank_guesses
 from qat.diagnosis.hypotheses.without_data import diagnose_without_data
 from qat.diagnosis.runs import Conversion
 from qat.diagnosis.score import FAULT_DB, Drop, worst_sqnr_db
@@ -40,8 +40,8 @@ def diagnose_file(evidence: Evidence) -> Findings:
 
 
 def _loss(evidence: Evidence) -> Loss[Conversion]:
-    as_given = Conversion(calibration="user", per_channel=not conversion.per_tensor(evidence.facts))
-    return Loss(evidence.score, evidence.a0, evidence.a2, as_given, evidence.converted_again)
+    user_conversion = Conversion(calibration="user", per_channel=not conversion.per_tensor(evidence.facts))
+    return Loss(evidence.score, evidence.a0, evidence.a2, user_conversion, evidence.convert_and_run)
 
 
 def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]) -> None:
@@ -53,12 +53,12 @@ def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]
             findings.note(each)
     if evidence.keras is None:
         return
-    if (wrong := weights.wrong_weights(evidence)) is not None:
+    if (wrong := weights.find_wrong_weights(evidence)) is not None:
         if wrong.certain:
             findings.add(wrong)
         else:
             findings.note(wrong)
-    if not findings.causes and (rescaled := weights.rescaled_weights(evidence)) is not None:
+    if not findings.causes and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
         findings.add(rescaled)
     if not findings.causes:
         diagnose_without_data(evidence, findings)
@@ -73,7 +73,7 @@ def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypoth
             findings.add(each, loss.recovered(Conversion()) if lossy else None)
         elif not lossy:
             findings.note(each)
-    if (wrong := weights.wrong_weights(evidence)) is not None:
+    if (wrong := weights.find_wrong_weights(evidence)) is not None:
         if lossy:
             findings.add(wrong, loss.recovered(Conversion()))
         else:
@@ -85,15 +85,17 @@ def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypoth
 
 def _static(evidence: Evidence) -> Iterator[Hypothesis]:
     """What the file says of itself."""
-    facts, seen, expect = evidence.facts, evidence.calibration, evidence.case.expect
-    unusable = seen is not None and not seen.usable
-    for each in conversion.not_quantized(facts, expect, seen is not None, None if seen is None else seen.usable):
+    facts, samples, expect = evidence.facts, evidence.calibration, evidence.case.expect
+    unusable = samples is not None and not samples.usable
+    for each in conversion.find_float_body(
+        facts, expect, samples is not None, None if samples is None else samples.usable
+    ):
         if each.id == "C02" and unusable:
-            why = seen.problem or f"{seen.count} samples, some NaN or infinite"
+            why = samples.problem or f"{samples.count} samples, some NaN or infinite"
             each = replace(each, evidence=f"{each.evidence}. The calibration handed over: {why}")
         yield each
-    yield from training.float_though_int8(facts, expect)
-    for signature in (*conversion.STATIC, *training.STATIC, calibration.constant):
+    yield from training.find_float_layers(facts, expect)
+    for signature in (*conversion.STATIC, *training.STATIC, calibration.find_constant):
         yield from signature(facts)
 
 
@@ -107,7 +109,7 @@ def _measured(evidence: Evidence) -> Drop | None:
         return drop
     if drop.value >= (AGREES_TRAINED if evidence.facts.trained_quantized else AGREES):
         return Drop(drop.reference, drop.value, drop.points, 1.0, False)
-    good = evidence.converted_again(Conversion())
+    good = evidence.convert_and_run(Conversion())
     if good is None or score.value(good) < AGREES_AGAIN:
         return drop
     return score.drop(good, evidence.a2)
@@ -118,15 +120,15 @@ def _measured(evidence: Evidence) -> Drop | None:
 
 def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
     """Adds the causes whose repair recovers it."""
-    if (kernels := conversion.other_kernels(evidence)) is not None:
+    if (kernels := conversion.find_kernel_fault(evidence)) is not None:
         findings.add(kernels)
         return
-    if (rescaled := weights.rescaled_weights(evidence)) is not None:
+    if (rescaled := weights.find_rescaled_weights(evidence)) is not None:
         file = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
-        if (share := file.recovered(repaired(file.state, [rescaled])) or 0.0) >= ENOUGH:
+        if (share := file.recovered(repair_state(file.state, [rescaled])) or 0.0) >= ENOUGH:
             findings.add(rescaled, share)
             return
-    if (other := weights.other_weights(evidence)) is not None:
+    if (other := weights.find_other_weights(evidence)) is not None:
         findings.add(other, loss.recovered(Conversion()))
         return
     share = loss.recovered(Conversion())
@@ -147,10 +149,10 @@ def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], l
 
 def _other_float(evidence: Evidence) -> Hypothesis:
     distance = worst_sqnr_db(evidence.a0, evidence.a1) if evidence.a1 is not None else None
-    again = f"; a float file made here reaches {distance:.0f} dB" if distance is not None else ""
+    distance_text = f"; a float file made here reaches {distance:.0f} dB" if distance is not None else ""
     return Hypothesis(
         "C12",
-        f"the file computes in float32 and still departs from the Keras model{again}",
+        f"the file computes in float32 and still departs from the Keras model{distance_text}",
         "convert again with this TensorFlow; if it stays, name op and version in a bug report",
         0.5,
     )
@@ -163,14 +165,14 @@ def _explain_conversion(
     if stale := [each for each in static if each.id == "T01"]:
         findings.add(stale[0], share, "proved")
     elif evidence.facts.trained_quantized:
-        supposed = Hypothesis(
+        hypothesis = Hypothesis(
             "T06",
             "weights are the Keras model's and ranges have converged, yet the integer file loses",
             f"replace the op that departs first; a run measures parity layer by layer: {command('train')}",
             0.4,
         )
-        findings.add(supposed, share, "consistent")
-    elif (finer := model.finer_output_suffices(evidence, share)) is not None:
+        findings.add(hypothesis, share, "consistent")
+    elif (finer := model.find_coarse_output(evidence, share)) is not None:
         findings.add(finer)
     elif coarse := conversion.per_tensor(evidence.facts):
         _explain_per_tensor(evidence, findings, coarse, loss, share)
@@ -183,13 +185,13 @@ def _explain_per_tensor(
 ) -> None:
     named = ", ".join(f"{layer!r} ({channels} channels)" for layer, channels in coarse[:4])
     words = f"{len(coarse)} convolutions have one weight scale for all their channels: {named}"
-    supposed = Hypothesis("C06", words, PER_CHANNEL, 0.9)
-    calibrated = loss.recovered(calibration.recalibrated(loss.state))
+    hypothesis = Hypothesis("C06", words, PER_CHANNEL, 0.9)
+    calibrated = loss.recovered(calibration.recalibrate(loss.state))
     if calibrated is not None and calibrated >= ENOUGH:
-        findings.note(supposed)
+        findings.note(hypothesis)
         _add_calibration(evidence, findings, calibrated)
         return
-    findings.add(supposed, share)
+    findings.add(hypothesis, share)
     if _calibration_differs(evidence):
         _add_calibration(evidence, findings, share)
 
@@ -201,13 +203,13 @@ def _calibration_differs(evidence: Evidence) -> bool:
         ratio = (limits[1] - limits[0]) / max(want[1] - want[0], 1e-12)
         if ratio > calibration.TOO_WIDE or ratio < calibration.TOO_NARROW:
             return True
-    guesses = ranked_guesses(evidence)
+    guesses = rank_guesses(evidence)
     right = next((each.distance for each in guesses if not each.id), 0.0)
     return bool(guesses) and right > FAR and guesses[0].distance < NEAR_BY * right
 
 
 def _add_calibration(evidence: Evidence, findings: Findings, share: float) -> None:
-    first, *rest = calibration.named_calibration(evidence)
+    first, *rest = calibration.name_calibration(evidence)
     findings.add(first, share)
     others = [each for each in rest if each.id != first.id and each.strength > STRONG]
     for each in others[:1] if evidence.calibration is not None else ():
@@ -218,37 +220,37 @@ def _explain_model(evidence: Evidence, findings: Findings, loss: Loss[Conversion
     """Even the best integer file loses: M, or the converter."""
     distance = worst_sqnr_db(evidence.a0, evidence.a1) if evidence.a1 is not None else SURELY_INEXACT
     if distance < SURELY_INEXACT:
-        supposed = Hypothesis(
+        hypothesis = Hypothesis(
             "C12",
             f"a float32 file made here departs from the Keras model as well ({distance:.1f} dB)",
             "an op is converted wrongly: try another TensorFlow, or replace the op",
             0.9,
         )
-        findings.add(supposed)
+        findings.add(hypothesis)
         return
-    first = model.hard_to_quantize(evidence)[0]
-    findings.add(first, None if first.recovered is not None else loss.recovered(model.wider_activations(Conversion())))
+    first = model.find_hard_activations(evidence)[0]
+    findings.add(first, None if first.recovered is not None else loss.recovered(model.widen_activations(Conversion())))
 
 
 def _note_oddities(evidence: Evidence, findings: Findings) -> None:
-    facts, seen, expect = evidence.facts, evidence.calibration, evidence.case.expect
+    facts, samples, expect = evidence.facts, evidence.calibration, evidence.case.expect
     notes, sound = findings.notes, not findings.causes
     if facts.scheme in ("float32", "float16", "dynamic_range") and expect is None and sound:
         notes.append(f"the file is {facts.scheme}, not integer; say expect=int8 if that is not what you meant")
-    if seen is not None and seen.problem and sound:
-        notes.append(f"the calibration handed over cannot be used: {seen.problem}")
+    if samples is not None and samples.problem and sound:
+        notes.append(f"the calibration handed over cannot be used: {samples.problem}")
     if not evidence.case.runs_here:
         named = ", ".join(sorted({op.label for op in evidence.case.graph.ops if op.custom_code}))
         notes.append(f"this runtime has no kernels for {named}: the file was read, not run")
     if expect not in (None, facts.scheme) and sound:
         notes.append(f"expect={expect}, and the file is {facts.scheme}")
-    if seen is not None and facts.trained_quantized and facts.scheme == "int8":
+    if samples is not None and facts.trained_quantized and facts.scheme == "int8":
         notes.append("T07: a representative dataset given with a QAT model is ignored; harmless")
     coarse = conversion.per_tensor(facts) and not any(cause.id == "C06" for cause in findings.causes)
     if coarse and not findings.lossy:
         notes.append("C06: convolution weights have one scale for all channels; it costs nothing that was measured")
-    if seen is not None and not findings.lossy and sound:
-        for each in calibration.from_samples(evidence):
+    if samples is not None and not findings.lossy and sound:
+        for each in calibration.judge_samples(evidence):
             findings.note(each)
-    if seen is not None and seen.usable and seen.exhausted:
+    if samples is not None and samples.usable and samples.exhausted:
         notes.append("the calibration generator is used up after one pass; a second conversion would see nothing")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.contract import Contract, apply
-from qat.diagnosis.engine import Findings, Hypothesis, Loss, smallest_repair
+from qat.diagnosis.catalogue import IN_ORDER
+from qat.diagnosis.engine import Findings, Hypothesis, Loss, find_smallest_repair
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.fixes import IN_ORDER
 from qat.diagnosis.hypotheses import preprocessing
-from qat.diagnosis.normalisations import contract_limits, shaped_like
-from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, per_image, relate
-from qat.diagnosis.runs import called
+from qat.diagnosis.normalisations import compute_limits, reshape_like
+from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, is_scaled_per_image, relate
+from qat.diagnosis.runs import call_user
 from qat.diagnosis.score import Outputs
+from qat.diagnosis.tensor_order import find_order
 from qat.errors import QatError
 from qat.tflite.metadata import read_metadata
 
@@ -57,33 +57,37 @@ def diagnose_inputs(
     target, broken = run_with(right), run_with(user.astype(np.float32))
     loss = Loss(evidence.score, target, broken, relation, lambda state: run_with(state.apply(right)))
     cost = loss.drop.text(evidence.score.unit) if loss.significant else "it costs nothing that was measured"
-    supposed = [
+    hypotheses = [
         replace(each, evidence=f"{what}: {each.evidence}; {cost}")
-        for each in _supposed(evidence, relation, user, right, valid)
+        for each in _find_hypotheses(evidence, relation, user, right, valid)
     ]
-    for each in _causes(loss, supposed) if loss.significant else ():
+    for each in _causes(loss, hypotheses) if loss.significant else ():
         findings.add(each)
-    for each in () if loss.significant else supposed:
+    for each in () if loss.significant else hypotheses:
         findings.note(each)
 
 
-def _supposed(
+def _find_hypotheses(
     evidence: Evidence, relation: Relation, user: NDArray, right: NDArray, valid: NDArray | None
 ) -> list[Hypothesis]:
-    raw = shaped_like(evidence.case.inputs, user)
-    if raw is not None and relation.spatial == relation.channels == "as is" and per_image(user, raw, right, valid):
-        return [preprocessing.depends_on_image(user, raw)]
+    raw = reshape_like(evidence.case.inputs, user)
+    if (
+        raw is not None
+        and relation.spatial == relation.channels == "as is"
+        and is_scaled_per_image(user, raw, right, valid)
+    ):
+        return [preprocessing.describe_image_scaling(user, raw)]
     inside, features = evidence.rescales_inside, _are_features(evidence, right)
-    return list(preprocessing.parts_of(relation, user, right, rescales_inside=inside, features=features))
+    return list(preprocessing.list_parts(relation, user, right, rescales_inside=inside, features=features))
 
 
-def _causes(loss: Loss[Relation], supposed: list[Hypothesis]) -> list[Hypothesis]:
+def _causes(loss: Loss[Relation], hypotheses: list[Hypothesis]) -> list[Hypothesis]:
     """The fewest parts that bring the loss back; else all, those that can be undone as proved."""
-    if len(supposed) == 1 or not any(each.repair for each in supposed):
+    if len(hypotheses) == 1 or not any(each.repair for each in hypotheses):
         whole = loss.score.recovered(loss.target, loss.broken, loss.target)  # by the training's own preprocessing
-        return [replace(supposed[0], recovered=whole)]
-    undone = [replace(each, recovered=1.0 if each.repair else None) for each in supposed]
-    return smallest_repair(loss, supposed) or undone
+        return [replace(hypotheses[0], recovered=whole)]
+    undone = [replace(each, recovered=1.0 if each.repair else None) for each in hypotheses]
+    return find_smallest_repair(loss, hypotheses) or undone
 
 
 def _named_order(evidence: Evidence, relation: Relation, user: NDArray, valid: NDArray | None) -> Relation:
@@ -93,7 +97,7 @@ def _named_order(evidence: Evidence, relation: Relation, user: NDArray, valid: N
     if not exchanged or function is None or raw.ndim != 4 or raw.shape[-1] != 3:
         return relation
     few = np.ascontiguousarray(raw[:FIT_SAMPLES, ..., ::-1])
-    other = np.asarray(called("preprocess", function, few), np.float32)
+    other = np.asarray(call_user("preprocess", function, few), np.float32)
     if other.shape != user[:FIT_SAMPLES].shape:
         return relation
     mask = None if valid is None else valid[:FIT_SAMPLES]
@@ -122,29 +126,44 @@ def _to_shape(shape: list[int]) -> str:
 
 
 def diagnose_user_inputs(evidence: Evidence, findings: Findings, run: Run, user: list[NDArray]) -> None:
-    """What the app's own preprocessing makes, input by input; C09 where they come in another order."""
+    """What the app's own preprocessing makes, input by input; C09 where they come in another order.
+
+    Args:
+        evidence: of the case.
+        findings: gets causes and notes.
+        run: by what inputs are scored: real arrays in Keras order to real outputs.
+        user: one array [N, ...] per input, in the order that the app's function returned.
+    """
     right = evidence.right_inputs
     if len(user) != len(right):
         findings.notes.append(
             f"user_preprocess makes {len(user)} inputs, the model takes {len(right)}; it was not used"
         )
         return
-    for order in itertools.permutations(range(len(right))):
-        exchanged = [user[i] for i in order]
-        same = all(u.shape == r.shape and np.allclose(u, r, rtol=1e-3) for u, r in zip(exchanged, right, strict=True))
-        if same and list(order) != sorted(order):
-            words = f"user_preprocess returns the inputs in the order {list(order)} of the model's"
-            findings.add(Hypothesis("C09", words, IN_ORDER, 0.95, certain=True))
-            return
+    order = find_order(len(right), lambda i, j: _are_close(user[j], right[i]))
+    if order is not None and order != sorted(order):
+        words = f"user_preprocess returns the inputs in the order {order} of the model's"
+        findings.add(Hypothesis("C09", words, IN_ORDER, 0.95, certain=True))
+        return
     for index, values in enumerate(user):
         diagnose_inputs(evidence, findings, run, values, None, "user_preprocess", index)
+
+
+def _are_close(user: NDArray, right: NDArray) -> bool:
+    return user.shape == right.shape and np.allclose(user, right, rtol=1e-3)
 
 
 # ---- P14
 
 
 def diagnose_metadata(evidence: Evidence, findings: Findings, run: Run | None) -> None:
-    """P14: an app that goes by the file's metadata would feed it wrongly."""
+    """P14: an app that goes by the file's metadata would feed it wrongly.
+
+    Args:
+        evidence: of the case.
+        findings: gets the cause, or a note where it costs nothing.
+        run: by what inputs are scored: real arrays in Keras order to real outputs; None where there are no inputs.
+    """
     try:
         contract = read_metadata(evidence.case.content).contract
     except QatError as error:
@@ -152,27 +171,27 @@ def diagnose_metadata(evidence: Evidence, findings: Findings, run: Run | None) -
         return
     if contract is None or contract.raw_dtype != "uint8" or _says_nothing(evidence, contract):
         return
-    limits = contract_limits(contract)
+    limits = compute_limits(contract)
     raw = evidence.case.inputs
-    shaped = None if raw is None or raw.dtype != np.uint8 else shaped_like(raw, evidence.right_inputs[0])
+    shaped = None if raw is None or raw.dtype != np.uint8 else reshape_like(raw, evidence.right_inputs[0])
     if run is None or shaped is None:
         own = evidence.facts.input_range
-        if own is not None and not preprocessing.near(limits, own):
-            findings.add(preprocessing.wrong_metadata(limits, own))
+        if own is not None and not preprocessing.are_near(limits, own):
+            findings.add(preprocessing.describe_wrong_metadata(limits, own))
         return
     right = evidence.right_inputs
     values = [apply(contract, shaped), *right[1:]]
     if np.allclose(values[0], right[0], atol=SAME_RANGE * max(float(np.ptp(right[0])), 1e-6)):
         return
     loss = Loss(evidence.score, run(right), run(values), values, run)
-    supposed = preprocessing.wrong_metadata(limits, preprocessing.limits(right[0]))
+    hypotheses = preprocessing.describe_wrong_metadata(limits, preprocessing.limits(right[0]))
     if loss.significant:
-        words = f"{supposed.evidence}; {loss.drop.text(evidence.score.unit)}"
-        findings.add(replace(supposed, evidence=words), loss.recovered(right))
+        words = f"{hypotheses.evidence}; {loss.drop.text(evidence.score.unit)}"
+        findings.add(replace(hypotheses, evidence=words), loss.recovered(right))
     else:
-        findings.note(supposed)
+        findings.note(hypotheses)
 
 
 def _says_nothing(evidence: Evidence, contract: Contract) -> bool:
     """Mean 0 and standard deviation 1 on a uint8 input: pixels are fed as they are, which the file's scale may mean."""
-    return contract_limits(contract) == (0.0, 255.0) and evidence.case.graph.inputs[0].dtype == "uint8"
+    return compute_limits(contract) == (0.0, 255.0) and evidence.case.graph.inputs[0].dtype == "uint8"

@@ -33,7 +33,7 @@ class Normalisation:
     options: dict[str, Any]
     code: str
     range_name: str = ""
-    tried: bool = True
+    is_usual: bool = True
     trained: bool = False
 
     def contract(self, shape: tuple[int, ...]) -> Contract:
@@ -41,7 +41,7 @@ class Normalisation:
 
     @property
     def limits(self) -> tuple[float, float]:
-        return contract_limits(self.contract((1, 1, 3)))
+        return compute_limits(self.contract((1, 1, 3)))
 
 
 _IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
@@ -62,16 +62,16 @@ NORMALISATIONS = {
     "raw / 255, BGR": Normalisation({"range": (0, 1), "colour_order": "bgr"}, "raw[..., ::-1] / 255"),
     "raw, BGR": Normalisation({"range": (0, 255), "colour_order": "bgr"}, "raw[..., ::-1].astype(np.float32)"),
 }
-TRIED = {name: each for name, each in NORMALISATIONS.items() if each.tried}
+USUAL = {name: each for name, each in NORMALISATIONS.items() if each.is_usual}
 PLAIN = ("raw / 255", "raw / 127.5 - 1", "raw")  # those that need no colours
 BY_RANGE = {each.range_name: name for name, each in NORMALISATIONS.items() if each.range_name}
 TRAINED_RANGES = {each.range_name for each in NORMALISATIONS.values() if each.trained}
 
 
-def contract_limits(contract: Contract) -> tuple[float, float]:
+def compute_limits(contract: Contract) -> tuple[float, float]:
     """What raw 0 and 255 become, over all channels.
 
-    >>> contract_limits(Contract((8, 8, 3), range=(-1.0, 1.0)))
+    >>> compute_limits(Contract((8, 8, 3), range=(-1.0, 1.0)))
     (-1.0, 1.0)
     """
     multiplier, offset = (np.array(values) for values in contract.affine)
@@ -81,10 +81,17 @@ def contract_limits(contract: Contract) -> tuple[float, float]:
 LIMITS = {each.range_name: each.limits for each in NORMALISATIONS.values() if each.range_name}
 
 
-def range_name_of(limits: tuple[float, float] | None, tolerance: float = SAME_LIMITS) -> str | None:
+def name_range(limits: tuple[float, float] | None, tolerance: float = SAME_LIMITS) -> str | None:
     """The usual range that has these limits.
 
-    >>> range_name_of((0.0, 254.9)), range_name_of((0.0, 37.0))
+    Args:
+        limits: (min, max) of model inputs; None for a float input.
+        tolerance: by which each limit may differ, as a share of the usual range's width.
+
+    Returns:
+        A key of `LIMITS`; None where no usual range has them.
+
+    >>> name_range((0.0, 254.9)), name_range((0.0, 37.0))
     ('[0, 255]', None)
     """
     if limits is None:
@@ -96,55 +103,74 @@ def range_name_of(limits: tuple[float, float] | None, tolerance: float = SAME_LI
     return None
 
 
-def in_python(name: str) -> str:
+def python_code(name: str) -> str:
     return NORMALISATIONS[name].code
 
 
-def normalised(raw: NDArray, name: str) -> NDArray:
-    """`raw`: uint8 [N, ...], as it is."""
+def normalise(raw: NDArray, name: str) -> NDArray:
+    """Pixels as model inputs.
+
+    Args:
+        raw: uint8 [N, ...], as it is.
+        name: a key of `NORMALISATIONS`.
+
+    Returns:
+        float32, same shape.
+    """
     return apply(NORMALISATIONS[name].contract(raw.shape[1:]), raw)
 
 
-def applicable(raw: NDArray) -> Iterator[str]:
+def list_normalisations(raw: NDArray) -> Iterator[str]:
     """Names that make sense for these samples: those with three numbers need three channels.
 
-    >>> list(applicable(np.zeros((1, 4, 4, 1), np.uint8)))
+    >>> list(list_normalisations(np.zeros((1, 4, 4, 1), np.uint8)))
     ['raw / 255', 'raw / 127.5 - 1', 'raw']
     """
     if raw.dtype == np.uint8:
         coloured = raw.ndim == 4 and raw.shape[-1] == 3
-        yield from (name for name in TRIED if coloured or name in PLAIN)
+        yield from (name for name in USUAL if coloured or name in PLAIN)
 
 
-def contracts_for(contract: Contract) -> Iterator[tuple[str, Contract]]:
+def list_contracts(contract: Contract) -> Iterator[tuple[str, Contract]]:
     """The usual contracts of samples like these, by name, beginning with the plainest.
 
-    >>> [name for name, _ in contracts_for(Contract((4, 4, 1)))]
+    >>> [name for name, _ in list_contracts(Contract((4, 4, 1)))]
     ['raw / 255', 'raw / 127.5 - 1', 'raw']
     """
     coloured = contract.layout == "NHWC" and contract.shape[-1] == 3
     plain = replace(contract, range=None, mean=None, std=None, colour_order="rgb")
-    for name, each in TRIED.items():
+    for name, each in USUAL.items():
         if coloured or name in PLAIN:
             yield name, replace(plain, **each.options)
 
 
-def likeliest(raw: NDArray, value_of: Callable[[NDArray], float], guess: str) -> str:
+def find_likeliest(raw: NDArray, value_of: Callable[[NDArray], float], guess: str) -> str:
     """The normalisation under which `value_of` its model inputs is highest, unless the guess is as good.
 
     Args:
         raw: uint8 [N, ...].
         value_of: the accuracy that float32 inputs of the first `SAMPLES` reach, 0-1.
-        guess: what the file's input range says.
+        guess: what the file's input range says, a key of `NORMALISATIONS`.
+
+    Returns:
+        A key of `NORMALISATIONS`.
     """
-    names = sorted(applicable(raw), key=lambda each: each != guess)
-    values = {name: value_of(normalised(raw[:SAMPLES], name)) for name in names}
+    names = sorted(list_normalisations(raw), key=lambda each: each != guess)
+    values = {name: value_of(normalise(raw[:SAMPLES], name)) for name in names}
     best = max(values, key=lambda name: values[name])
     return best if guess not in values or values[best] > values[guess] + CLEARLY else guess
 
 
-def shaped_like(raw: NDArray, inputs: NDArray) -> NDArray | None:
-    """Raw samples in the shape of the model's input, where only axes of size 1 differ."""
+def reshape_like(raw: NDArray, inputs: NDArray) -> NDArray | None:
+    """Raw samples in the shape of the model's input.
+
+    Args:
+        raw: [N, ...], any dtype.
+        inputs: [N, ...], model inputs.
+
+    Returns:
+        `raw` in the shape of `inputs`; None where more than axes of size 1 differ.
+    """
     if raw.shape == inputs.shape:
         return raw
     same = [n for n in raw.shape if n != 1] == [n for n in inputs.shape if n != 1]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.diagnosis.catalogue import BY_NAME
 from qat.diagnosis.engine import Findings, Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.fixes import BY_NAME
 from qat.diagnosis.hypotheses import outputs
 from qat.diagnosis.input_stage import diagnose_inputs
-from qat.diagnosis.normalisations import applicable, normalised, shaped_like
+from qat.diagnosis.normalisations import list_normalisations, normalise, reshape_like
 from qat.diagnosis.relation import CHANNELS, SPATIAL
-from qat.diagnosis.runs import called, codes_of, real_of
+from qat.diagnosis.runs import call_user, to_codes, to_real
 from qat.diagnosis.score import Outputs
+from qat.diagnosis.tensor_order import find_order
 from qat.tflite.graph import Tensor
 
 STATE_SAMPLES, FEWEST = 48, 4  # run again in the other order; of so many at least
@@ -26,27 +26,33 @@ BELOW, ABOVE = -0.01, 1.01  # what no probability is
 
 
 def diagnose_recorded(evidence: Evidence, findings: Findings, fed: list[NDArray] | None) -> None:
-    """Adds O, C09, C10, C13 and E01 causes; with nothing known about the inputs, searches those that explain it."""
+    """Adds O, C09, C10, C13 and E01 causes; with nothing known about the inputs, searches those that explain it.
+
+    Args:
+        evidence: of a case with recorded outputs.
+        findings: gets causes and notes, or a text in `unsure` for a loss that nothing explains.
+        fed: one array [N, ...] per input in Keras order; None where it is not known.
+    """
     tensors = [evidence.case.graph.outputs[i] for i in evidence.file.output_order]
     recorded = evidence.recorded
-    codes, wanted, supposed = _nearest(evidence, findings, fed, tensors)
+    codes, expected, hypotheses = _nearest(evidence, findings, fed, tensors)
     if codes is None:  # outputs exchanged: said already
         return
     known = fed is not None or evidence.user_inputs is not None
-    if not supposed and not known and not explains(recorded[0], wanted[0], tensors[0]):
+    if not hypotheses and not known and not matches_file(recorded[0], expected[0], tensors[0]):
         _search_inputs(evidence, findings, recorded[0], tensors[0])
         return
-    comparable = _comparable(recorded, wanted, tensors)
-    drop = evidence.score.drop(wanted, comparable) if comparable is not None else None
+    comparable = _comparable(recorded, expected, tensors)
+    drop = evidence.score.drop(expected, comparable) if comparable is not None else None
     lossy = drop is not None and drop.significant
-    if not supposed and fed is not None:
-        supposed = list(outputs.elsewhere(recorded[0], codes[0], tensors[0]))
-    for each in supposed:
+    if not hypotheses and fed is not None:
+        hypotheses = list(outputs.find_other_runtime(recorded[0], codes[0], tensors[0]))
+    for each in hypotheses:
         if each.harmless or (each.id == "C13" and not lossy):
             findings.note(each)
         else:  # our own run of the file, on the very inputs, has the loss not
             findings.add(each, 1.0 if lossy and each.certain else None)
-    if not supposed and drop is not None and lossy:
+    if not hypotheses and drop is not None and lossy:
         findings.unsure = (
             f"for the inputs that were fed the file gives {drop.reference:.1%}, the app {drop.value:.1%}, and no known "
             "mistake turns one into the other"
@@ -66,14 +72,14 @@ def _nearest(
     """
     recorded = evidence.recorded
     for codes in _codes_behind(evidence, fed):
-        wanted = evidence.file.dequantized(codes)
-        several = len(recorded) > 1 and len(recorded) == len(wanted)
-        if several and _outputs_exchanged(evidence, findings, recorded, wanted, tensors):
-            return None, wanted, []
-        supposed = _supposed(evidence, recorded[0], wanted[0], codes[0], tensors[0])
-        if supposed or explains(recorded[0], wanted[0], tensors[0]):
+        expected = evidence.file.dequantized(codes)
+        several = len(recorded) > 1 and len(recorded) == len(expected)
+        if several and _outputs_exchanged(evidence, findings, recorded, expected, tensors):
+            return None, expected, []
+        hypotheses = _find_hypotheses(evidence, recorded[0], expected[0], codes[0], tensors[0])
+        if hypotheses or matches_file(recorded[0], expected[0], tensors[0]):
             break
-    return codes, wanted, supposed
+    return codes, expected, hypotheses
 
 
 def _codes_behind(evidence: Evidence, fed: list[NDArray] | None) -> Iterator[Outputs]:
@@ -86,16 +92,16 @@ def _codes_behind(evidence: Evidence, fed: list[NDArray] | None) -> Iterator[Out
         sizes = [r[0].size == w[0].size for r, w in zip(real, evidence.right_inputs, strict=True)]
         real = [r.reshape(w.shape) for r, w in zip(real, evidence.right_inputs, strict=True)] if all(sizes) else None
         real = real or evidence.right_inputs
-    yield evidence.file.codes([codes_of(r, t) for r, t in zip(real, inputs, strict=True)])
-    if not inputs[0].is_float and inputs[0].quantization is not None:
+    yield evidence.file.codes(evidence.file.quantized(real))
+    if inputs[0].quantization is not None:
         for rounding in (np.rint, np.trunc, np.floor):
             yield evidence.file.codes([_rounded(r, t, rounding) for r, t in zip(real, inputs, strict=True)])
 
 
 def _rounded(real: NDArray, tensor: Tensor, rounding: Callable[[NDArray], NDArray]) -> NDArray:
-    params = None if tensor.is_float else tensor.quantization
+    params = tensor.quantization
     if params is None:
-        return codes_of(real, tensor)
+        return to_codes(real, tensor)
     low, high = params.code_limits
     exact = real.astype(np.float32) / np.float32(params.scale[0])
     zero = int(params.zero_point[0])
@@ -103,67 +109,76 @@ def _rounded(real: NDArray, tensor: Tensor, rounding: Callable[[NDArray], NDArra
     return np.clip(codes, low, high).astype(tensor.dtype)
 
 
-def _are_labels(recorded: NDArray, wanted: NDArray) -> bool:
+def _are_labels(recorded: NDArray, expected: NDArray) -> bool:
     """Whether the app recorded class numbers where the file gives scores."""
     if recorded.size != len(recorded) or not np.all(recorded == np.trunc(recorded)):
         return False
-    columns = wanted.reshape(len(wanted), -1).shape[1]
+    columns = expected.reshape(len(expected), -1).shape[1]
     if columns > 1:
         return True
     decided = bool(np.isin(recorded, (0, 1)).all()) and recorded.dtype.kind in "iub"
-    return decided and wanted.min() >= -1e-3 and wanted.max() <= 1.001
+    return decided and expected.min() >= -1e-3 and expected.max() <= 1.001
 
 
-def _supposed(
-    evidence: Evidence, recorded: NDArray, wanted: NDArray, codes: NDArray, tensor: Tensor
+def _find_hypotheses(
+    evidence: Evidence, recorded: NDArray, expected: NDArray, codes: NDArray, tensor: Tensor
 ) -> list[Hypothesis]:
-    if _are_labels(recorded, wanted):
-        return list(outputs.of_labels(recorded.reshape(-1), wanted))
-    return list(outputs.of_scores(recorded, wanted, codes, tensor))
+    if _are_labels(recorded, expected):
+        return list(outputs.diagnose_labels(recorded.reshape(-1), expected))
+    return list(outputs.diagnose_scores(recorded, expected, codes, tensor))
 
 
-def explains(recorded: NDArray, wanted: NDArray, tensor: Tensor) -> bool:
-    """Whether the app recorded just what the file gives."""
-    if _are_labels(recorded, wanted):
-        return bool(np.mean(recorded.reshape(-1) == outputs.predicted_labels(wanted)) > outputs.MATCH)
-    values = recorded if recorded.dtype.kind == "f" else real_of(recorded, tensor)
-    return values.size == wanted.size and outputs.same(values.reshape(wanted.shape), wanted, outputs.tolerance(tensor))
+def matches_file(recorded: NDArray, expected: NDArray, tensor: Tensor) -> bool:
+    """Whether the app recorded just what the file gives.
+
+    Args:
+        recorded: [N, ...], scores, codes or labels.
+        expected: float32 [N, ...], the file's output dequantized.
+        tensor: that output.
+
+    Returns:
+        True where nearly all rows are the same within two codes.
+    """
+    if _are_labels(recorded, expected):
+        return bool(np.mean(recorded.reshape(-1) == outputs.predicted_labels(expected)) > outputs.MATCH)
+    values = recorded if recorded.dtype.kind == "f" else to_real(recorded, tensor)
+    return values.size == expected.size and outputs.are_same(
+        values.reshape(expected.shape), expected, outputs.output_tolerance(tensor)
+    )
 
 
-def _comparable(recorded: Outputs, wanted: Outputs, tensors: list[Tensor]) -> Outputs | None:
+def _comparable(recorded: Outputs, expected: Outputs, tensors: list[Tensor]) -> Outputs | None:
     """The app's results as a score can read them."""
     first = recorded[0]
-    if first.size == wanted[0].size and first.dtype == np.dtype(tensors[0].dtype):
-        first = real_of(first, tensors[0])
-    if _are_labels(first, wanted[0]):
-        return [first.reshape(-1).astype(np.int64), *wanted[1:]]
-    if first.size == wanted[0].size:
-        return [first.reshape(wanted[0].shape).astype(np.float32), *wanted[1:]]
-    return [first.astype(np.float32), *wanted[1:]] if first.ndim == 2 else None
+    if first.size == expected[0].size and first.dtype == np.dtype(tensors[0].dtype):
+        first = to_real(first, tensors[0])
+    if _are_labels(first, expected[0]):
+        return [first.reshape(-1).astype(np.int64), *expected[1:]]
+    if first.size == expected[0].size:
+        return [first.reshape(expected[0].shape).astype(np.float32), *expected[1:]]
+    return [first.astype(np.float32), *expected[1:]] if first.ndim == 2 else None
 
 
 def _outputs_exchanged(
-    evidence: Evidence, findings: Findings, recorded: Outputs, wanted: Outputs, tensors: list[Tensor]
+    evidence: Evidence, findings: Findings, recorded: Outputs, expected: Outputs, tensors: list[Tensor]
 ) -> bool:
     """C09: the app takes one head for another."""
 
-    def fits(r: NDArray, w: NDArray, t: Tensor) -> bool:
-        values = r if r.dtype.kind == "f" else real_of(r, t)
-        return values.shape == w.shape and outputs.same(values, w, outputs.tolerance(t))
+    def fits(index: int, other: int) -> bool:
+        values, tensor = recorded[index], tensors[other]
+        values = values if values.dtype.kind == "f" else to_real(values, tensor)
+        return outputs.are_same(values, expected[other], outputs.output_tolerance(tensor))
 
-    indices = range(len(wanted))
-    if all(fits(recorded[i], wanted[i], tensors[i]) for i in indices):
+    order = find_order(len(expected), fits)
+    if order is None or order == sorted(order):
         return False
-    for order in itertools.permutations(indices):
-        if all(fits(recorded[i], wanted[order[i]], tensors[order[i]]) for i in indices):
-            names = getattr(evidence.keras, "output_names", None) or [t.name for t in tensors]
-            taken = "; ".join(f"{names[i]!r} is really {names[order[i]]!r}" for i in indices if order[i] != i)
-            words = f"the app reads the outputs in the file's order, which is not the model's: {taken}"
-            fix = f"bind outputs by name, {BY_NAME}[{names[0]!r}]"
-            lossy = evidence.score.drop(wanted, recorded).significant
-            findings.add(Hypothesis("C09", words, fix, 0.97, certain=True), 1.0 if lossy else None)
-            return True
-    return False
+    names = getattr(evidence.keras, "output_names", None) or [t.name for t in tensors]
+    exchanged = "; ".join(f"{names[i]!r} is really {names[j]!r}" for i, j in enumerate(order) if i != j)
+    words = f"the app reads the outputs in the file's order, which is not the model's: {exchanged}"
+    fix = f"bind outputs by name, {BY_NAME}[{names[0]!r}]"
+    lossy = evidence.score.drop(expected, recorded).significant
+    findings.add(Hypothesis("C09", words, fix, 0.97, certain=True), 1.0 if lossy else None)
+    return True
 
 
 def _search_inputs(evidence: Evidence, findings: Findings, recorded: NDArray, tensor: Tensor) -> None:
@@ -174,13 +189,13 @@ def _search_inputs(evidence: Evidence, findings: Findings, recorded: NDArray, te
     for values in _other_inputs(evidence):
         if values.shape != right[0].shape or np.allclose(values, right[0]):
             continue
-        if explains(recorded, evidence.file.real([values])[0], tensor):
+        if matches_file(recorded, evidence.file.real([values])[0], tensor):
             what = "the recorded outputs are those of other inputs"
             diagnose_inputs(evidence, findings, evidence.file.real, values, None, what)
             return
-    wanted = evidence.file.real(right)
-    comparable = _comparable([recorded], wanted, [tensor])
-    if comparable is not None and evidence.score.drop(wanted, comparable).significant:
+    expected = evidence.file.real(right)
+    comparable = _comparable([recorded], expected, [tensor])
+    if comparable is not None and evidence.score.drop(expected, comparable).significant:
         findings.unsure = (
             "the recorded outputs are not the file's for these inputs; "
             "give fed=, user_preprocess= or user_run= to see why"
@@ -188,14 +203,14 @@ def _search_inputs(evidence: Evidence, findings: Findings, recorded: NDArray, te
 
 
 def _other_inputs(evidence: Evidence) -> Iterator[NDArray]:
-    right, raw = evidence.right_inputs[0], shaped_like(evidence.case.inputs, evidence.right_inputs[0])
+    right, raw = evidence.right_inputs[0], reshape_like(evidence.case.inputs, evidence.right_inputs[0])
     if right.ndim == 4:
         transforms = [*SPATIAL.items(), *(CHANNELS.items() if right.shape[-1] == 3 else ())]
         for name, transform in transforms:
             if name != "as is":
                 yield np.ascontiguousarray(transform(right), np.float32)
     if raw is not None:
-        yield from (normalised(raw, name) for name in applicable(raw))
+        yield from (normalise(raw, name) for name in list_normalisations(raw))
 
 
 def _logits_note(evidence: Evidence, findings: Findings, recorded: NDArray) -> None:
@@ -213,19 +228,24 @@ def _logits_note(evidence: Evidence, findings: Findings, recorded: NDArray) -> N
 
 
 def diagnose_state(evidence: Evidence, findings: Findings) -> None:
-    """O06: the same samples in the other order must give the same results."""
+    """O06: the same samples in the other order must give the same results.
+
+    Args:
+        evidence: of a case with `user_run`, which is called twice more.
+        findings: gets the cause.
+    """
     few = evidence.case.inputs[:STATE_SAMPLES]
     if len(few) < FEWEST:
         return
     pick = (lambda v: np.asarray(v[0])) if len(evidence.case.graph.outputs) > 1 else np.asarray
-    first = pick(called("user_run", evidence.case.user_run, few, evidence.case.content))
-    second = pick(called("user_run", evidence.case.user_run, few[::-1], evidence.case.content))
+    first = pick(call_user("user_run", evidence.case.user_run, few, evidence.case.content))
+    second = pick(call_user("user_run", evidence.case.user_run, few[::-1], evidence.case.content))
     rows = {row.tobytes() for row in first}
     if first.shape != second.shape or len(first) != len(few) or len(rows) < DISTINCT_ROWS:
         return
     changed = np.abs(first.astype(np.float64) - second[::-1]).reshape(len(few), -1).max(axis=1)
     if np.mean(changed > 1e-6 + CHANGED * np.ptp(first)) > CHANGED_ROWS and not _late(first, second):
-        supposed = Hypothesis(
+        hypotheses = Hypothesis(
             "O06",
             "the same samples in reverse order give other results: something is carried from one call to the next",
             "make a new interpreter for each sequence, or before each: interpreter.reset_all_variables()",
@@ -234,7 +254,7 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
         )
         own, theirs = evidence.a2, evidence.a4  # our runs of the file start from a fresh state each
         lossy = own is not None and theirs is not None and evidence.score.drop(own, theirs).significant
-        findings.add(supposed, 1.0 if lossy else None)
+        findings.add(hypotheses, 1.0 if lossy else None)
         findings.unsure = ""
 
 

@@ -69,12 +69,12 @@ class Relation:
 
     def apply(self, right: NDArray) -> NDArray:
         """The right inputs, made wrong in the same way."""
-        moved = CHANNELS[self.channels](SPATIAL[self.spatial](right))
+        transformed = CHANNELS[self.channels](SPATIAL[self.spatial](right))
         gain, offset = self.gain, self.offset
         if self.per_image:
             shape = (-1, *[1] * (right.ndim - 1))
             gain, offset = np.resize(gain, len(right)).reshape(shape), np.resize(offset, len(right)).reshape(shape)
-        return np.ascontiguousarray(moved * gain + offset, np.float32)
+        return np.ascontiguousarray(transformed * gain + offset, np.float32)
 
     def without(self, part: str) -> Relation:
         """This relation with one part made right: "spatial", "channels" or "affine"."""
@@ -86,32 +86,53 @@ class Relation:
 
 
 def relate(user: NDArray, right: NDArray, valid: NDArray | None = None) -> Relation:
-    """Fit the simplest relation; `valid` marks values that were not saturated."""
+    """Fit the simplest relation: each orientation and channel order, and a line by least squares.
+
+    Args:
+        user: [N, ...], what the app feeds.
+        right: [N, ...], same shape, what it should feed.
+        valid: bool [N, ...], where values were not saturated; None for all.
+
+    Returns:
+        The one with the least unexplained energy; a simpler one where it explains nearly as much.
+
+    Raises:
+        ValueError: the shapes differ under every orientation.
+    """
     count = min(len(right), FIT_SAMPLES)
     user, right = user[:count].astype(np.float64), right[:count].astype(np.float64)
     mask = np.ones(user.shape, bool) if valid is None else valid[:count]
     unit = float(right.std()) or 1.0
     best: Relation | None = None
     for spatial, channels in _candidates(right):
-        moved = CHANNELS[channels](SPATIAL[spatial](right))
-        if moved.shape != user.shape:
+        transformed = CHANNELS[channels](SPATIAL[spatial](right))
+        if transformed.shape != user.shape:
             continue
-        fitted = _fit(user, moved, mask, spatial, channels, unit)
+        fitted = _fit(user, transformed, mask, spatial, channels, unit)
         if best is None or fitted.residual < SIMPLER * best.residual - NOISE:
             best = fitted
     if best is None:
         raise ValueError(f"shapes differ: {user.shape} against {right.shape}")
     if not best.exact:
-        moved = CHANNELS[best.channels](SPATIAL[best.spatial](right))
-        single = _fit_images(user, moved, mask, best)
+        transformed = CHANNELS[best.channels](SPATIAL[best.spatial](right))
+        single = _fit_images(user, transformed, mask, best)
         best = single if single.residual < BY_IMAGE * best.residual else best
     return best
 
 
-def per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDArray | None = None) -> bool:
+def is_scaled_per_image(user: NDArray, raw: NDArray, right: NDArray, valid: NDArray | None = None) -> bool:
     """Whether the app's inputs are the raw samples, scaled by numbers of each image's own.
 
     The training's inputs must not be so themselves.
+
+    Args:
+        user: [N, ...], what the app feeds.
+        raw: [N, ...], same shape, samples as the app has them.
+        right: [N, ...], same shape, what it should feed.
+        valid: bool [N, ...], where values were not saturated; None for all.
+
+    Returns:
+        True where one line per image fits exactly and one line for all does not.
     """
     count = min(len(right), FIT_SAMPLES)
     mask = np.ones(user[:count].shape, bool) if valid is None else valid[:count]
@@ -134,29 +155,29 @@ def _candidates(right: NDArray) -> list[tuple[str, str]]:
     return [(s, c) for s in SPATIAL for c in channels if s not in RESHAPED or c == "as is"]
 
 
-def _fit(user: NDArray, moved: NDArray, mask: NDArray, spatial: str, channels: str, unit: float) -> Relation:
-    axes = tuple(range(moved.ndim - 1)) if moved.ndim == 4 and moved.shape[-1] in (1, 3, 4) else None
-    gain, offset, residual = _least_squares(user, moved, mask, axes)
+def _fit(user: NDArray, transformed: NDArray, mask: NDArray, spatial: str, channels: str, unit: float) -> Relation:
+    axes = tuple(range(transformed.ndim - 1)) if transformed.ndim == 4 and transformed.shape[-1] in (1, 3, 4) else None
+    gain, offset, residual = _least_squares(user, transformed, mask, axes)
     if axes is not None:
-        one_gain, one_offset, one_residual = _least_squares(user, moved, mask, None)
+        one_gain, one_offset, one_residual = _least_squares(user, transformed, mask, None)
         if one_residual < max(SHARED * residual, TINY):
             gain, offset, residual = one_gain, one_offset, one_residual
     return Relation(spatial, channels, np.atleast_1d(gain), np.atleast_1d(offset), False, residual, unit)
 
 
-def _least_squares(user: NDArray, moved: NDArray, mask: NDArray, axes: tuple[int, ...] | None):
+def _least_squares(user: NDArray, transformed: NDArray, mask: NDArray, axes: tuple[int, ...] | None):
     count = np.maximum(mask.sum(axis=axes, keepdims=True), 1)
     mean_user = (user * mask).sum(axis=axes, keepdims=True) / count
-    mean_right = (moved * mask).sum(axis=axes, keepdims=True) / count
-    centred_user, centred_right = (user - mean_user) * mask, (moved - mean_right) * mask
+    mean_right = (transformed * mask).sum(axis=axes, keepdims=True) / count
+    centred_user, centred_right = (user - mean_user) * mask, (transformed - mean_right) * mask
     power = (centred_right**2).sum(axis=axes, keepdims=True)
     gain = (centred_user * centred_right).sum(axis=axes, keepdims=True) / np.maximum(power, 1e-12)
     offset = mean_user - gain * mean_right
-    error = ((user - gain * moved - offset) * mask) ** 2
+    error = ((user - gain * transformed - offset) * mask) ** 2
     energy = max(float((centred_user**2).sum()), 1e-12)
     return gain.reshape(-1).astype(np.float32), offset.reshape(-1).astype(np.float32), float(error.sum()) / energy
 
 
-def _fit_images(user: NDArray, moved: NDArray, mask: NDArray, like: Relation) -> Relation:
-    gain, offset, residual = _least_squares(user, moved, mask, tuple(range(1, moved.ndim)))
+def _fit_images(user: NDArray, transformed: NDArray, mask: NDArray, like: Relation) -> Relation:
+    gain, offset, residual = _least_squares(user, transformed, mask, tuple(range(1, transformed.ndim)))
     return replace(like, gain=gain, offset=offset, per_image=True, residual=residual)

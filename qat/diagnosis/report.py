@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung, Samples
-from qat.diagnosis.runs import real_of
+from qat.diagnosis.diagnosis import Cause, Diagnosis, Samples, Stage
+from qat.diagnosis.runs import to_real
 
 if TYPE_CHECKING:
     from qat.diagnosis.evidence import Evidence
@@ -30,10 +30,11 @@ BAR = 36  # with names and numbers a line has 80 columns
 def text(diagnosis: Diagnosis) -> str:
     """For a terminal."""
     lines = [_wrapped(BLAME[diagnosis.blame], "")]
-    for place, cause in enumerate(diagnosis.causes, 1):
-        lines += ["", *_cause_lines(place, cause)]
+    for number, cause in enumerate(diagnosis.causes, 1):
+        lines += ["", *_cause_lines(number, cause)]
     if diagnosis.ladder:
-        lines += ["", ladder_title(diagnosis.ladder)] + [f"  {rung_text(rung)}" for rung in diagnosis.ladder]
+        lines += ["", format_ladder_title(diagnosis.ladder)]
+        lines += [f"  {format_stage(stage)}" for stage in diagnosis.ladder]
     for title, picture in diagnosis.pictures.items():
         lines += ["", title, textwrap.indent(picture, "  ")]
     if diagnosis.notes:
@@ -41,10 +42,10 @@ def text(diagnosis: Diagnosis) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cause_lines(place: int, cause: Cause) -> list[str]:
+def _cause_lines(number: int, cause: Cause) -> list[str]:
     share = f"; {cause.recovery}" if cause.recovery else ""
     return [
-        _wrapped(cause.sentence, f"{place}. "),
+        _wrapped(cause.sentence, f"{number}. "),
         _wrapped(f"{cause.id} {cause.name} ({cause.certainty}{share})", "   cause     "),
         _wrapped(cause.evidence, "   evidence  "),
         _wrapped(cause.repair, "   fix       "),
@@ -62,65 +63,65 @@ def _wrapped(words: str, start: str) -> str:
     )
 
 
-def ladder_title(ladder: Sequence[Rung]) -> str:
+def format_ladder_title(ladder: Sequence[Stage]) -> str:
     """
-    >>> ladder_title([Rung("A0", "Keras float model, right inputs", "accuracy", 0.9, samples=64)])
+    >>> format_ladder_title([Stage("A0", "Keras float model, right inputs", "accuracy", 0.9, samples=64)])
     'ladder, on 64 samples'
     """
-    counts = sorted({rung.samples for rung in ladder if rung.samples})
+    counts = sorted({stage.samples for stage in ladder if stage.samples})
     return f"ladder, on {' or '.join(map(str, counts))} samples" if counts else "ladder"
 
 
-def rung_text(rung: Rung) -> str:
+def format_stage(stage: Stage) -> str:
     """
-    >>> rung_text(Rung("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512))
+    >>> format_stage(Stage("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512))
     'A0  Keras float model, right inputs      59.8% accuracy [55.5%, 63.9%]'
     """
-    start = f"{rung.rung}  {rung.what:<35}"
-    return f"{start}: not measured" if rung.value is None else f"{start} {value_text(rung)}{interval_text(rung)}"
+    start = f"{stage.rung}  {stage.what:<35}"
+    return f"{start}: not measured" if stage.value is None else f"{start} {format_value(stage)}{format_interval(stage)}"
 
 
-def value_text(rung: Rung) -> str:
-    if rung.value is None:
+def format_value(stage: Stage) -> str:
+    if stage.value is None:
         return "not measured"
-    return f"{rung.value:6.1f} dB" if rung.unit == "dB" else f"{rung.value:6.1%} {rung.unit}"
+    return f"{stage.value:6.1f} dB" if stage.unit == "dB" else f"{stage.value:6.1%} {stage.unit}"
 
 
-def interval_text(rung: Rung) -> str:
-    return f" [{rung.low:.1%}, {rung.high:.1%}]" if rung.low is not None and rung.high is not None else ""
+def format_interval(stage: Stage) -> str:
+    return f" [{stage.low:.1%}, {stage.high:.1%}]" if stage.low is not None and stage.high is not None else ""
 
 
 # ---- pictures
 
 
-def pictures_of(evidence: Evidence) -> dict[str, str]:
+def draw_charts(evidence: Evidence) -> dict[str, str]:
     """By title; none where there is nothing to draw."""
-    rows = range_rows(evidence)
-    found = {"range of the data against the range of the input": bars(rows)} if len(rows) > 1 else {}
+    rows = list_ranges(evidence)
+    charts = {"range of the data against the range of the input": draw_bars(rows)} if len(rows) > 1 else {}
     if evidence.noise_db:
-        found["SQNR of each layer's output in int8, median channel, in the order of the graph"] = levels(
+        charts["SQNR of each layer's output in int8, median channel, in the order of the graph"] = _draw_levels(
             evidence.noise_db
         )
-    return found
+    return charts
 
 
-def range_rows(evidence: Evidence) -> list[tuple[str, float, float]]:
+def list_ranges(evidence: Evidence) -> list[tuple[str, float, float]]:
     rows = []
     if (limits := evidence.facts.input_range) is not None:
         rows.append(("the file's input holds", *limits))
     for name, arrays in (("right inputs", evidence.right_inputs), ("the app's inputs", evidence.user_inputs)):
         if arrays is not None:
             rows.append((name, float(arrays[0].min()), float(arrays[0].max())))
-    seen = evidence.calibration
-    if seen is not None and seen.usable:
-        rows.append(("calibration samples", float(seen.arrays[0].min()), float(seen.arrays[0].max())))
+    app_inputs = evidence.calibration
+    if app_inputs is not None and app_inputs.usable:
+        rows.append(("calibration samples", float(app_inputs.arrays[0].min()), float(app_inputs.arrays[0].max())))
     return rows
 
 
-def bars(rows: list[tuple[str, float, float]]) -> str:
+def draw_bars(rows: list[tuple[str, float, float]]) -> str:
     """One line per range, all on one axis.
 
-    >>> print(bars([("input", 0.0, 1.0), ("data", 0.0, 0.5)]).splitlines()[1].rstrip())
+    >>> print(draw_bars([("input", 0.0, 1.0), ("data", 0.0, 0.5)]).splitlines()[1].rstrip())
     data                    ##################                   [0, 0.5]
     """
     low, high = min(r[1] for r in rows), max(r[2] for r in rows)
@@ -134,10 +135,10 @@ def bars(rows: list[tuple[str, float, float]]) -> str:
     return "\n".join(lines)
 
 
-def levels(rows: list[tuple[str, float]], most: int = 40) -> str:
+def _draw_levels(rows: list[tuple[str, float]], most: int = 40) -> str:
     """One line per layer, one mark for 2 dB; of many layers the worst.
 
-    >>> print(levels([("block/conv", 12.0), ("head", 40.0)]))
+    >>> print(_draw_levels([("block/conv", 12.0), ("head", 40.0)]))
     conv                     12.0 dB ######
     head                     40.0 dB ####################
     """
@@ -159,15 +160,15 @@ SHOWN = 3
 SMALLEST, LARGEST = 4, 192  # pixels of a side: less is no image, more is drawn smaller
 
 
-def samples_of(evidence: Evidence) -> Samples | None:
+def draw_samples(evidence: Evidence) -> Samples | None:
     """Of the first input that takes images; None where none does, or nothing says what the app feeds."""
     rights, fed = evidence.right_inputs, _fed(evidence)
-    for right, seen in zip(rights or [], fed or [], strict=False):
-        if seen[0].size == right[0].size:
-            seen = seen.reshape(right.shape)
-        if _is_image(right) and _is_image(seen):
+    for right, app_inputs in zip(rights or [], fed or [], strict=False):
+        if app_inputs[0].size == right[0].size:
+            app_inputs = app_inputs.reshape(right.shape)
+        if _is_image(right) and _is_image(app_inputs):
             low, high = float(right.min()), float(right.max())
-            pictures = [tuple(_png(each, low, high) for each in side[:SHOWN]) for side in (right, seen)]
+            pictures = [tuple(_png(each, low, high) for each in side[:SHOWN]) for side in (right, app_inputs)]
             return Samples(low, high, *pictures)
     return None
 
@@ -177,7 +178,7 @@ def _fed(evidence: Evidence) -> list[NDArray] | None:
     fed, tensors = evidence.fed, evidence.case.graph.inputs
     if fed is None or [each.dtype.name for each in fed] != [tensor.dtype for tensor in tensors]:
         return evidence.user_inputs
-    return [real_of(fed[index], tensors[index]) for index in evidence.file.input_order]
+    return [to_real(fed[index], tensors[index]) for index in evidence.file.input_order]
 
 
 def _is_image(values: NDArray) -> bool:

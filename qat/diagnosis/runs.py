@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.codes import dequantize, quantize
-from qat.diagnosis.score import worst_sqnr_db
-from qat.errors import DataError, ModelError, QatError
+from qat.diagnosis.case import as_arrays
+from qat.errors import DataError, QatError
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.child_process import make_runtime
@@ -38,17 +37,34 @@ class Conversion:
     scheme: str = "int8"
 
 
-def codes_of(real: NDArray, tensor: Tensor) -> NDArray:
-    """What must be written into this input for these real numbers."""
-    params = None if tensor.is_float else tensor.quantization
+def to_codes(real: NDArray, tensor: Tensor) -> NDArray:
+    """What must be written into an input for real numbers.
+
+    Args:
+        real: float [N, ...].
+        tensor: the input, quantized or not.
+
+    Returns:
+        Codes [N, ...] of the input's dtype by its own scale and zero point; of a float input `real` in its dtype.
+    """
+    params = tensor.quantization
     if params is None:
         return np.ascontiguousarray(real, tensor.dtype)
     chunks = [quantize(real[i : i + BATCH], params) for i in range(0, len(real), BATCH)]
     return np.concatenate(chunks) if chunks else real.astype(tensor.dtype)
 
 
-def real_of(codes: NDArray, tensor: Tensor) -> NDArray:
-    params = None if tensor.is_float else tensor.quantization
+def to_real(codes: NDArray, tensor: Tensor) -> NDArray:
+    """What an input or output means in real numbers.
+
+    Args:
+        codes: [N, ...] of the tensor's dtype.
+        tensor: quantized or not.
+
+    Returns:
+        float32 [N, ...].
+    """
+    params = tensor.quantization
     return codes.astype(np.float32) if params is None else dequantize(codes, params)
 
 
@@ -66,27 +82,31 @@ class FileRunner:
 
     def codes(self, codes: Sequence[NDArray]) -> list[NDArray]:
         """Codes in, codes out, Keras order."""
-        outputs = self._runtime.run(self._in_file_order(codes))
+        outputs = self._runtime.run([codes[self.input_order.index(i)] for i in range(len(self.graph.inputs))])
         return [outputs[i] for i in self.output_order]
 
-    def codes_to_feed(self, real: Sequence[NDArray]) -> list[NDArray]:
-        """Real inputs, Keras order, as the codes of the file's inputs in the file's own order."""
-        return self._in_file_order([codes_of(r, t) for r, t in zip(real, self.inputs(), strict=True)])
-
-    def _in_file_order(self, arrays: Sequence[NDArray]) -> list[NDArray]:
-        return [arrays[self.input_order.index(i)] for i in range(len(self.graph.inputs))]
-
     def real(self, real: Sequence[NDArray]) -> list[NDArray]:
-        found = self.codes([codes_of(r, t) for r, t in zip(real, self.inputs(), strict=True)])
-        return self.dequantized(found)
+        """Real numbers in, real numbers out, Keras order."""
+        return self.dequantized(self.codes(self.quantized(real)))
+
+    def quantized(self, real: Sequence[NDArray]) -> list[NDArray]:
+        return [to_codes(r, t) for r, t in zip(real, self.inputs(), strict=True)]
 
     def dequantized(self, codes: Sequence[NDArray]) -> list[NDArray]:
         tensors = [self.graph.outputs[i] for i in self.output_order]
-        return [real_of(c, t) for c, t in zip(codes, tensors, strict=True)]
+        return [to_real(c, t) for c, t in zip(codes, tensors, strict=True)]
 
 
 def run_keras(model: Any, inputs: Sequence[NDArray]) -> list[NDArray]:
-    """Outputs of a Keras model in inference, in the model's order."""
+    """Outputs of a Keras model in inference, in the model's order.
+
+    Args:
+        model: a tf_keras model.
+        inputs: one array [N, ...] per input, in the model's order.
+
+    Returns:
+        float32 [N, ...] per output, computed in batches of `BATCH`.
+    """
     import tensorflow as tf
 
     parts = []
@@ -98,8 +118,20 @@ def run_keras(model: Any, inputs: Sequence[NDArray]) -> list[NDArray]:
     return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
-def called(name: str, function: Callable, *arguments: Any) -> Any:
-    """Call a function of the user's; whatever it raises becomes a DataError that says whose error it is."""
+def call_user(name: str, function: Callable, *arguments: Any) -> Any:
+    """Call a function of the user's; whatever it raises becomes a DataError that says whose error it is.
+
+    Args:
+        name: of the argument of `diagnose` that holds it.
+        function: the user's.
+        arguments: what it is called with.
+
+    Returns:
+        What it returned, unchecked.
+
+    Raises:
+        DataError: it raised; the text has the first 300 characters of its message.
+    """
     try:
         return function(*arguments)
     except (MemoryError, KeyboardInterrupt):
@@ -109,32 +141,40 @@ def called(name: str, function: Callable, *arguments: Any) -> Any:
         raise DataError(f"{name} raised {type(error).__name__}: {reason}") from error
 
 
-def as_inputs(name: str, value: Any, count: int) -> list[NDArray]:
-    """What a preprocessing function returned, as one array per input."""
-    values = list(value.values()) if isinstance(value, dict) else value
-    many = isinstance(values, (list, tuple)) and len(values) and all(np.ndim(v) >= 1 for v in values)
-    many = many and all(len(v) == count for v in values)
-    arrays = [np.asarray(v) for v in (values if many else [values])]
+def as_inputs(name: str, value: Any, count: int, tensors: int) -> list[NDArray]:
+    """What a preprocessing function returned, checked.
+
+    Args:
+        name: of the function, for the message.
+        value: an array [N, ...], or several in a list or a dictionary.
+        count: N, the number of raw samples.
+        tensors: how many inputs the model has.
+
+    Returns:
+        One array [N, ...] per input: integers of 32 bits and more as they are, all else float32.
+
+    Raises:
+        DataError: not N samples of numbers, or NaN or infinity among them.
+    """
+    arrays = as_arrays(name, value, count, tensors)
     for array in arrays:
-        if array.dtype.kind not in "fiub" or array.ndim < 1 or len(array) != count:
-            raise DataError(
-                f"{name} returned dtype {array.dtype}, shape {list(array.shape)} for {count} raw samples; "
-                f"expected numbers [{count}, ...]"
-            )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = np.flatnonzero(~np.isfinite(array.reshape(count, -1)).all(axis=1))
             raise DataError(f"{name} makes NaN or infinity of {len(bad)} samples, the first is sample {bad[0]}")
     return [a if a.dtype.kind in "iu" and a.dtype.itemsize >= 4 else a.astype(np.float32) for a in arrays]
 
 
-def convert_again(
-    model: Any, conversion: Conversion, samples: list[NDArray] | None, io: str
-) -> tuple[bytes | None, str]:
-    """A file of the Keras model, or None and why there is none.
+def make_file(model: Any, conversion: Conversion, samples: list[NDArray] | None, io: str) -> tuple[bytes | None, str]:
+    """Convert the Keras model.
 
     Args:
-        samples: model inputs that calibrate it, one array [N, ...] per input.
+        model: a tf_keras model.
+        conversion: how.
+        samples: model inputs that calibrate it, one float32 array [N, ...] per input; None where there are none.
         io: dtype of an int8 file's inputs and outputs: the user's own, so that the app can run it.
+
+    Returns:
+        The file and ""; or None and why there is none.
     """
     from qat.export import convert
 
@@ -155,107 +195,3 @@ def convert_again(
     except QatError as error:
         return None, f"a {conversion.scheme} file could not be made from the Keras model: {str(error)[:200]}"
     return content, ""
-
-
-# ---- which input and output of the file is which of the Keras model
-
-
-def check_same_signature(graph: TfliteGraph, model: Any) -> None:
-    """Raises: ModelError where inputs or outputs of the Keras model cannot be those of the file."""
-    for which, tensors, wanted in (("inputs", graph.inputs, model.inputs), ("outputs", graph.outputs, model.outputs)):
-        have = [tuple(t.shape_signature) for t in tensors]
-        want = [tuple(-1 if n is None else n for n in x.shape.as_list()) for x in wanted]
-        free = list(have)
-        for shape in want:
-            partner = next((h for h in free if _agree(h, shape)), None)
-            if partner is not None:
-                free.remove(partner)
-        if len(have) != len(want) or free:
-            raise ModelError(
-                f"keras_model has {which} {_shapes(want)}, the file has {_shapes(have)}: it is not the model that this "
-                "file was made from; give that one, or none"
-            )
-
-
-def _agree(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
-    """Whether two shapes are the same but for the batch; sizes that are open fit all."""
-    a, b = ([n for n in shape[1:] if n != 1] for shape in (first, second))
-    return len(a) == len(b) and all(m == n or -1 in (m, n) for m, n in zip(a, b, strict=True))
-
-
-def _shapes(shapes: list[tuple[int, ...]]) -> str:
-    return ", ".join(str(["?" if n < 0 else n for n in shape]) for shape in shapes)
-
-
-def input_order(graph: TfliteGraph, model: Any) -> list[int]:
-    """By the names of the signature or of the tensors, else by shapes."""
-    by_name = _indices_of(list(model.input_names), _signature_names(graph, "inputs"), [t.name for t in graph.inputs])
-    if by_name is not None:
-        return by_name
-    shapes = [tuple(x.shape[1:]) for x in model.inputs]
-    return best_order(shapes, [tuple(t.shape_signature[1:]) for t in graph.inputs], lambda a, b: float(a == b))
-
-
-def output_order(graph: TfliteGraph, model: Any, runner: FileRunner, inputs: list[NDArray] | None) -> list[int]:
-    """By what they compute where there is data, else by the names of the signature."""
-    if inputs is not None:
-        few = [a[:32] for a in inputs]
-        wanted, found = run_keras(model, few), runner.real(few)
-        return best_order(wanted, found, lambda w, f: max(worst_sqnr_db([w], [f]), -100.0))
-    names = _indices_of(list(model.output_names), _signature_names(graph, "outputs"), [])
-    return names or runner.output_order
-
-
-def best_order(wanted: Sequence[Any], found: Sequence[Any], score: Callable[[Any, Any], float]) -> list[int]:
-    """For each wanted item the index of its partner in `found`, by the best total score (up to six items)."""
-    indices = range(len(found))
-    if len(found) > 6 or len(wanted) != len(found):
-        return list(range(len(wanted)))
-    table = [[min(score(w, f), 1e6) for f in found] for w in wanted]
-    orders = itertools.permutations(indices)
-    return list(max(orders, key=lambda order: sum(row[i] for row, i in zip(table, order, strict=True))))
-
-
-def _signature_names(graph: TfliteGraph, which: str) -> dict[str, int]:
-    """Name to index among the file's inputs or outputs."""
-    if not graph.signatures:
-        return {}
-    indices = {t.index: index for index, t in enumerate(getattr(graph, which))}
-    return {n: indices[i] for n, i in getattr(graph.signatures[0], which).items() if i in indices}
-
-
-def _indices_of(names: list[str], signature: dict[str, int], tensor_names: list[str]) -> list[int] | None:
-    """Index in the file of each Keras name, if all of them are found."""
-    stripped = {n.removeprefix("serving_default_").split(":")[0]: i for i, n in enumerate(tensor_names)}
-    for known in (signature, stripped):
-        if set(names) <= set(known):
-            return [known[n] for n in names]
-    return None
-
-
-def shaped_as(raw: NDArray, graph: TfliteGraph) -> NDArray:
-    """Raw samples in the shape of the file's input, where that holds as many numbers."""
-    shape = graph.inputs[0].shape
-    return raw.reshape(len(raw), *shape[1:]) if raw[0].size == int(np.prod(shape[1:])) else raw
-
-
-def check_inputs(arrays: list[NDArray], graph: TfliteGraph) -> None:
-    """Raises: DataError where these cannot be inputs of the file."""
-    wanted = [t.shape_signature for t in graph.inputs]
-    if len(arrays) != len(wanted):
-        raise DataError(
-            f"{len(arrays)} arrays for the model's {len(wanted)} inputs; preprocess must return one for each"
-        )
-    if not fits(arrays, graph):
-        shapes = [list(a.shape[1:]) for a in arrays]
-        raise DataError(f"model inputs have shapes {shapes} a sample, the file takes {[list(w[1:]) for w in wanted]}")
-
-
-def fits(arrays: Sequence[NDArray], graph: TfliteGraph) -> bool:
-    """Whether these arrays have the shapes of the file's inputs, in any order."""
-    signatures = sorted(tuple(t.shape_signature[1:]) for t in graph.inputs)
-    given = sorted(tuple(a.shape[1:]) for a in arrays)
-    return len(given) == len(signatures) and all(
-        len(s) == len(g) and all(a in (-1, b) for a, b in zip(s, g, strict=True))
-        for s, g in zip(signatures, given, strict=True)
-    )

@@ -63,30 +63,38 @@ class OutputScore:
             if index
         ]
 
-    def right(self, outputs: Outputs) -> NDArray[np.bool_]:
+    def is_right(self, outputs: Outputs) -> NDArray[np.bool_]:
         """One truth value per sample; unusable outputs are wrong."""
         predicted = predicted_labels(outputs[0])
-        wanted = self.labels if self.labels is not None else predicted_labels(self.reference[0])
-        return predicted == wanted
+        expected = self.labels if self.labels is not None else predicted_labels(self.reference[0])
+        return predicted == expected
 
     def value(self, outputs: Outputs) -> float:
         if self.unit == "dB":
             return worst_sqnr_db(self.reference, outputs)
-        return float(self.right(outputs).mean())
+        return float(self.is_right(outputs).mean())
 
     def interval(self, outputs: Outputs) -> tuple[float, float] | tuple[None, None]:
         if self.unit == "dB":
             return None, None
-        right = self.right(outputs)
-        return wilson_interval(int(right.sum()), len(right))
+        is_right = self.is_right(outputs)
+        return wilson_interval(int(is_right.sum()), len(is_right))
 
     def drop(self, better: Outputs, worse: Outputs) -> Drop:
-        """What is lost from `better` to `worse`."""
+        """What is lost from one set of outputs to another.
+
+        Args:
+            better: outputs, Keras order, each [N, ...].
+            worse: outputs for the same N samples.
+
+        Returns:
+            The drop in the score's unit: significant by McNemar's exact test, in dB by `FAULT_DB` and `GAIN_DB`.
+        """
         first, second = self.value(better), self.value(worse)
         if self.unit == "dB":
             significant = second < FAULT_DB and first > second + GAIN_DB
             return Drop(first, second, first - second, 0.0 if significant else 1.0, significant)
-        p = mcnemar_p(self.right(better), self.right(worse))
+        p = mcnemar_p(self.is_right(better), self.is_right(worse))
         points = first - second
         significant = (points >= POINTS and p < CHANCE) or (points >= LARGE_POINTS and p < LARGE_CHANCE)
         if not significant and (lossy := self._lossy_other(better, worse)) is not None:
@@ -104,7 +112,16 @@ class OutputScore:
         return None
 
     def recovered(self, target: Outputs, broken: Outputs, repaired: Outputs) -> float:
-        """Share of the loss that is gone, 1 when all is; of noise power where the unit is dB."""
+        """Share of the loss that is gone; of noise power where the unit is dB.
+
+        Args:
+            target: outputs without loss, Keras order, each [N, ...].
+            broken: outputs with it.
+            repaired: outputs after a repair.
+
+        Returns:
+            1 where all of it is gone, 0 where none is; below 0 where it got worse, above 1 where better than target.
+        """
         lossy = self._lossy_other(target, broken) if self.unit != "dB" else None
         if lossy is not None and self.value(target) - self.value(broken) < POINTS:
             index, other = lossy
@@ -136,7 +153,7 @@ def predicted_labels(values: NDArray) -> NDArray:
     return np.where(usable, np.argmax(scores, axis=1), -1)
 
 
-def column_sqnr_db(reference: NDArray, noisy: NDArray) -> NDArray:
+def _column_sqnr_db(reference: NDArray, noisy: NDArray) -> NDArray:
     """SQNR of each column of the last axis, in dB; what is not finite counts as no signal at all."""
     wide = reference.ndim > 2 or (reference.ndim == 2 and reference.shape[1] <= 16)
     shape = (-1, reference.shape[-1]) if wide else (-1, 1)
@@ -150,18 +167,33 @@ def column_sqnr_db(reference: NDArray, noisy: NDArray) -> NDArray:
 
 
 def worst_sqnr_db(reference: Outputs, outputs: Outputs) -> float:
-    """The worst column of the worst output: boxes that are right do not hide scores that are wrong."""
+    """SQNR of the worst column of the worst output: boxes that are right do not hide scores that are wrong.
+
+    Args:
+        reference: outputs, each [N, ...].
+        outputs: the same outputs with noise.
+
+    Returns:
+        dB; -100 where shapes differ or values are not finite, infinite where all are equal.
+    """
     worst = math.inf
-    for wanted, found in zip(reference, outputs, strict=True):
-        if wanted.shape != found.shape:
+    for expected, actual in zip(reference, outputs, strict=True):
+        if expected.shape != actual.shape:
             return -100.0
-        columns = column_sqnr_db(wanted, found)
+        columns = _column_sqnr_db(expected, actual)
         worst = min(worst, float(columns.min())) if columns.size else worst
     return worst
 
 
 def samples_needed(drop: float, disagreement: float) -> int:
-    """How many paired samples show a drop of this size, two-sided 5 %, power 80 %.
+    """How many paired samples show a drop of this size, two-sided 5 %, power 80 % (Connett, Smith and McHugh 1987).
+
+    Args:
+        drop: difference of the two shares, 0-1.
+        disagreement: share of the samples in which just one of the two is right, 0-1.
+
+    Returns:
+        Number of samples.
 
     >>> samples_needed(0.01, 0.03)
     2350

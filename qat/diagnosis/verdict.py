@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung, blame_of
+from qat.diagnosis.diagnosis import Cause, Diagnosis, Stage, decide_blame
 from qat.diagnosis.engine import Findings
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.feeding_stage import diagnose_fed, fed_in_keras_order, unsaturated
+from qat.diagnosis.feeding_stage import diagnose_fed, find_unsaturated, order_fed_arrays
 from qat.diagnosis.file_stage import diagnose_file
 from qat.diagnosis.hypotheses import evaluation, feeding
 from qat.diagnosis.input_stage import Run, diagnose_inputs, diagnose_metadata, diagnose_user_inputs
 from qat.diagnosis.output_stage import diagnose_recorded, diagnose_state
-from qat.diagnosis.report import pictures_of, range_rows, samples_of
-from qat.diagnosis.runs import Conversion, real_of, run_keras
+from qat.diagnosis.report import draw_charts, draw_samples, list_ranges
+from qat.diagnosis.runs import Conversion, run_keras, to_real
 
 ORDER = {"proved": 0, "certain": 1, "consistent": 2}
 TWICE_CHANCE, ABOVE_MAJORITY = 2.0, 1.2  # a score of no more is a bad one
@@ -22,7 +22,7 @@ TWICE_CHANCE, ABOVE_MAJORITY = 2.0, 1.2  # a score of no more is a bad one
 def reach_verdict(evidence: Evidence) -> Diagnosis:
     """The diagnosis of one case."""
     causes: list[Cause] = []
-    for each in evaluation.labels_do_not_fit(evidence):
+    for each in evaluation.find_wrong_labels(evidence):
         causes.append(each.cause(certainty="certain" if each.certain else "consistent"))
         if each.repair is not None:  # from here on measured rightly
             evidence = Evidence(each.repair(evidence.case))
@@ -31,25 +31,21 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
     model = diagnose_file(evidence)
     app = diagnose_app(evidence, model)
     if not causes and not model.causes:
-        causes += [each.cause() for each in evaluation.baseline_is_wrong(evidence)]
+        causes += [each.cause() for each in evaluation.find_wrong_baseline(evidence)]
     causes += sorted([*model.causes, *app.causes], key=lambda cause: ORDER[cause.certainty])
     notes = [*model.notes, *app.notes, *_insignificant(evidence, model, app), *evidence.remarks]
     unsure = [text for text in (model.unsure, app.unsure, _cannot_tell(evidence, causes)) if text]
     undetermined = bool(unsure) and not any(c.certainty in ("proved", "certain") for c in causes)
     return Diagnosis(
-        blame=blame_of(tuple(causes), undetermined),
-        causes=tuple(_once(causes)),
+        blame=decide_blame(tuple(causes), undetermined),
+        causes=tuple({cause.id: cause for cause in reversed(causes)}.values())[::-1],
         notes=tuple(dict.fromkeys([*unsure, *notes])),
         ladder=tuple(_ladder(evidence)),
-        pictures=pictures_of(evidence),
-        ranges=tuple(range_rows(evidence)),
+        pictures=draw_charts(evidence),
+        ranges=tuple(list_ranges(evidence)),
         noise_db=tuple(evidence.noise_db),
-        samples=samples_of(evidence),
+        samples=draw_samples(evidence),
     )
-
-
-def _once(causes: list[Cause]) -> list[Cause]:
-    return list({cause.id: cause for cause in reversed(causes)}.values())[::-1]
 
 
 def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:
@@ -58,7 +54,9 @@ def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:
         return ""
     classes = evidence.a2[0].reshape(len(evidence.a2[0]), -1).shape[1]
     value = evidence.score.value(evidence.a2)
-    if classes < 2 or value > max(TWICE_CHANCE / classes, ABOVE_MAJORITY * _majority(evidence)):
+    labels = evidence.case.labels
+    majority = float(np.bincount(labels - labels.min()).max() / len(labels))
+    if classes < 2 or value > max(TWICE_CHANCE / classes, ABOVE_MAJORITY * majority):
         return ""
     limits = evidence.facts.input_range
     ranged = f"its input holds [{limits[0]:.4g}, {limits[1]:.4g}]" if limits else "its input is float"
@@ -68,43 +66,46 @@ def _cannot_tell(evidence: Evidence, causes: list[Cause]) -> str:
     )
 
 
-def _majority(evidence: Evidence) -> float:
-    labels = evidence.case.labels
-    return float(np.bincount(labels - labels.min()).max() / len(labels))
-
-
 def _insignificant(evidence: Evidence, model: Findings, app: Findings) -> list[str]:
     if model.causes or app.causes or evidence.a0 is None or evidence.case.labels is None:
         return []
-    text = evaluation.too_few_samples(evidence, evidence.a0, evidence.a2, "Keras model against file")
+    text = evaluation.describe_sample_size(evidence, evidence.a0, evidence.a2, "Keras model against file")
     return [text] if text else []
 
 
-def _ladder(evidence: Evidence) -> list[Rung]:
-    rungs = []
+def _ladder(evidence: Evidence) -> list[Stage]:
+    stages = []
     if evidence.right_inputs is None:
-        return rungs
+        return stages
     measured = [
         ("A0", "Keras float model, right inputs", evidence.a0),
-        ("A1", "float file made here, right inputs", evidence.a1_if_made),
+        ("A1", "float file made here, right inputs", evidence.a1_if_converted),
         ("A2", "the file, right inputs", evidence.a2),
         ("A3", "the file, the app's preprocessing", evidence.a3),
         ("A4", "the app's own results", evidence.a4),
     ]
     score = evidence.score
-    for rung, what, outputs in measured:
+    for name, what, outputs in measured:
         if outputs is None or (score.unit != "accuracy" and outputs is score.reference):
             continue
         low, high = score.interval(outputs)
-        rungs.append(Rung(rung, what, score.unit, score.value(outputs), low, high, evidence.case.count))
-    return rungs
+        stages.append(Stage(name, what, score.unit, score.value(outputs), low, high, evidence.case.count))
+    return stages
 
 
 # ---- the code around the file
 
 
 def diagnose_app(evidence: Evidence, model: Findings) -> Findings:
-    """Causes of families I, P and O, with C09, C10, C13 and what of E shows in the app's results."""
+    """Causes of families I, P and O, with C09, C10, C13 and what of E shows in the app's results.
+
+    Args:
+        evidence: of the case.
+        model: what was found in the file; where it is lossy, the app's inputs are scored by the Keras model.
+
+    Returns:
+        Causes and notes of the code around the file.
+    """
     findings = Findings()
     if evidence.right_inputs is None:
         if evidence.case.fed is not None or evidence.case.outputs is not None:
@@ -116,9 +117,9 @@ def diagnose_app(evidence: Evidence, model: Findings) -> Findings:
     broken = evidence.keras is not None and model.lossy
     run: Run = (lambda real: run_keras(evidence.keras, real)) if broken else evidence.file.real
     _ = evidence.app_run  # it may break: then `refusal` says where
-    fed = fed_in_keras_order(evidence, findings)
+    fed = order_fed_arrays(evidence, findings)
     if evidence.refusal is not None:
-        findings.add(feeding.refused(evidence.refusal, evidence.case.graph))
+        findings.add(feeding.explain_refusal(evidence.refusal, evidence.case.graph))
     if fed is not None:
         diagnose_fed(evidence, findings, run, fed)
         if broken and evidence.user_inputs is None and not findings.names("IP"):
@@ -145,6 +146,6 @@ def _diagnose_on_sound_file(evidence: Evidence, findings: Findings, run: Run) ->
     if fed is None or fed[0].shape != evidence.right_inputs[0].shape:
         return
     tensor = runner.graph.inputs[0]
-    if not feeding.is_right(feeding.Feeding(fed[0], tensor, evidence.right_inputs[0], evidence.case.inputs, None)):
-        real, valid = real_of(fed[0], tensor), unsaturated(fed[0], tensor)
+    if not feeding.is_right(feeding.FedInput(fed[0], tensor, evidence.right_inputs[0], evidence.case.inputs, None)):
+        real, valid = to_real(fed[0], tensor), find_unsaturated(fed[0], tensor)
         diagnose_inputs(evidence, findings, run, real, valid, "what the app feeds to a sound file")

@@ -18,6 +18,7 @@ from qat.datasets import class_labels, is_dataset, labelled_arrays
 from qat.errors import DataError, ModelError
 from qat.evaluation.evaluate import BATCH_SIZE
 from qat.models import load
+from qat.plain_text import shorten
 from qat.tflite import Interpreter, verify
 
 NAME_WIDTH = 24  # of 80 columns; a longer name is shortened in print, and whole in `rows`
@@ -53,7 +54,7 @@ class ModelTable:
 
     def __str__(self) -> str:
         head, *body = self._cells()
-        lines = [[_shorten(first), *rest] for first, *rest in (head, *body)]
+        lines = [[shorten(first, NAME_WIDTH), *rest] for first, *rest in (head, *body)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = [
             "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
@@ -80,7 +81,7 @@ class ModelTable:
         return rows
 
     def _caption(self) -> str:
-        return f"{self.samples} samples; agreement is with {_shorten(self.rows[0].name)}."
+        return f"{self.samples} samples; agreement is with {shorten(self.rows[0].name, NAME_WIDTH)}."
 
 
 def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTable:
@@ -161,7 +162,3 @@ def _first(x: Any) -> NDArray:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"

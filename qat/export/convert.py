@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
@@ -100,71 +101,46 @@ def convert(
     qat_model = in_float32(model.model if isinstance(model, (Exported, TracedModel)) else model)
     if not is_lowerable(qat_model):
         refuse_unknown_layers(qat_model)
-        return _convert_by_tensorflow(
-            model if isinstance(model, TracedModel) else qat_model,
-            calibration=calibration,
-            scheme=scheme,
-            io=io,
-            engine=engine,
-            allow_float=allow_float,
-            low_bit=bool(low_bit),
-            per_channel=per_channel,
-            batch_size=batch_size,
-            signature=signature,
-            check=check,
-        )
+        traced = trace_model(model if isinstance(model, TracedModel) else qat_model, batch_size)
+        scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
+        options = Options(scheme, io, allow_float, bool(low_bit), per_channel)
+        return _convert_by_tensorflow(traced, traced is not model, options, calibration, engine, signature, check)
     _choose_scheme(True, calibration, scheme)
-    options = (batch_size, io, allow_float, low_bit is not False, signature)
+    settings = (batch_size, io, allow_float, low_bit is not False, signature)
     with read_weights_once(qat_model):
         if isinstance(model, (Exported, TracedModel)):
-            content, file = (
-                model.files.get_or_make((model.state(), options), lambda: _write_qat_file(qat_model, *options)[0]),
-                None,
+            file = None
+            content = model.files.get_or_make(
+                (model.state(), settings), lambda: _write_qat_file(qat_model, *settings)[0]
             )
         else:
-            content, file = _write_qat_file(qat_model, *options)
+            content, file = _write_qat_file(qat_model, *settings)
         if check:
             check_against_model(qat_model, content, file)
     return content
 
 
 def _convert_by_tensorflow(
-    model: Any,
-    *,
-    calibration: Any,
-    scheme: str | None,
-    io: str,
-    engine: str,
-    allow_float: bool,
-    low_bit: bool,
-    per_channel: bool,
-    batch_size: int | None,
-    signature: str,
-    check: bool,
+    traced: TracedModel, is_fresh: bool, options: Options, calibration: Any, engine: str, signature: str, check: bool
 ) -> bytes:
     """`convert` by TensorFlow's converter: of any model but one of `qat.quantization`."""
-    traced = trace_model(model, batch_size)
     if is_keras_3(traced.model):
         warnings.warn(KERAS_3, stacklevel=3)
         engine = "tflite"
-    scheme = _choose_scheme(traced.fake_quantized, calibration, scheme)
-    if scheme == "trained" and engine == "tflite":
-        scheme = "stock"
+    if options.scheme == "trained" and engine == "tflite":
+        options = replace(options, scheme="stock")
     batches = []
-    if scheme in ("int8", "int16x8"):
+    if options.scheme in ("int8", "int16x8"):
         batches = as_batches(calibration, traced.inputs, unscaled_inputs=find_unscaled_inputs(traced.model))
-    if scheme == "int8" and engine == "auto":
+    if options.scheme == "int8" and engine == "auto":
         shape = {"batch_size": traced.batch_size, "signature": signature, "check": check}
-        content = _convert_by_canonical_form(
-            traced.model, batches, per_channel, io=io, allow_float=allow_float, **shape
-        )
+        content = _convert_by_canonical_form(traced.model, batches, options, **shape)
         if content is not None:
             return content
-    options = (scheme, io, allow_float, low_bit, per_channel)
-    if traced is not model or batches:
-        return _convert_trace(traced, batch_size, batches, options, signature)
+    if is_fresh or batches:
+        return _convert_trace(traced, batches, options, signature)
     origin = (traced.state(), options, signature)
-    return traced.files.get_or_make(origin, lambda: _convert_trace(traced, batch_size, batches, options, signature))
+    return traced.files.get_or_make(origin, lambda: _convert_trace(traced, batches, options, signature))
 
 
 def _write_qat_file(
@@ -181,15 +157,12 @@ def _write_qat_file(
     return content, file
 
 
-def _convert_trace(
-    traced: TracedModel, batch_size: int | None, batches: Any, option_values: tuple, signature: str
-) -> bytes:
-    """The finished file of a trace. `option_values`: the fields of `tf_conversion.Options`."""
+def _convert_trace(traced: TracedModel, batches: Any, options: Options, signature: str) -> bytes:
+    """The finished file of a trace."""
     _refuse_broken_weights(traced.broken_weights())
-    options = Options(*option_values)
     unroll = bool(traced.loops) and options.scheme in INTEGER
     if unroll:
-        traced = trace_model(traced, batch_size, unroll=True)
+        traced = trace_model(traced, traced.requested[0], unroll=True)
         _refuse_loops(traced.loops)
     content, traced = convert_traced(
         traced, lambda size: trace_model(traced.model, size, unroll=unroll), batches, options
@@ -219,13 +192,13 @@ def _finish(content: bytes, traced: TracedModel, options: Options, signature: st
     return named
 
 
-def _convert_by_canonical_form(model: Any, batches: Any, per_channel: bool, **options: Any) -> bytes | None:
+def _convert_by_canonical_form(model: Any, batches: Any, options: Options, **more: Any) -> bytes | None:
     """The file of the model's canonical form, calibrated and not trained; None where it has none."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "calibration has")  # the same warning was given before
         try:
-            quantized = quantize_model(model, batches, config=QuantConfig(name="ptq", per_channel=per_channel))
-            return convert(quantized, per_channel=per_channel, **options)
+            quantized = quantize_model(model, batches, config=QuantConfig(name="ptq", per_channel=options.per_channel))
+            return convert(quantized, io=options.io, allow_float=options.allow_float, **more)
         except (LongLoopError, WrongFileError):
             raise
         except ModelError as error:

@@ -17,6 +17,7 @@ from qat.export.layer_parity import LayerParity, first_departure, layer_parity
 from qat.quantization.keras.check_rows import check_rows
 from qat.quantization.keras.layers import integer_arithmetic
 from qat.quantization.keras.model import QatModel
+from qat.quantization.kernels import arrays
 from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.runtime.interpreter import Interpreter
 
@@ -34,8 +35,8 @@ class Departure:
 def check_against_model(model: Any, content: bytes, file: TfliteGraph | None = None) -> None:
     """Compare the outputs of a file with those of its model on up to four rows; warn where they differ.
 
-    By the graph of the model's evaluation where there is one, else op by op: a graph that serves once takes longer to
-    make than the whole file. It compares the integer arithmetic of the file's kernels.
+    By the graph of the model's evaluation where there is one, else op by op in NumPy: a graph that serves once takes
+    longer to make than the whole file. It compares the integer arithmetic of the file's kernels.
 
     Args:
         model: what `quantize_model` returned; any other is not looked at.
@@ -49,7 +50,7 @@ def check_against_model(model: Any, content: bytes, file: TfliteGraph | None = N
         return
     rows = check_rows(model)
     runtime = Interpreter(content, trusted=True, check_range=False, graph=file)
-    actual = [np.asarray(values) for values in tf.nest.flatten(runtime.predict(rows if len(rows) > 1 else rows[0]))]
+    actual = _run(runtime, rows)
     names = sorted(runtime.output_names) if runtime.metadata.outputs_by_name else runtime.output_names
     scales = _output_scales(runtime)
     departures = list(_departures(names, _predict(model, rows), actual, scales))
@@ -57,11 +58,22 @@ def check_against_model(model: Any, content: bytes, file: TfliteGraph | None = N
         _report(departures, _first_layer(model, content, rows), len(rows[0]))
 
 
+def _run(runtime: Interpreter, rows: list[NDArray]) -> list[NDArray]:
+    """The file's outputs, in the order of `tf.nest.flatten`: one row after another where it is of one sample, which
+    `predict` would try to give several at once."""
+    open_batch = all(tensor.shape_signature[:1] == (-1,) for tensor in runtime.inputs)
+    size = 1 if runtime.graph.batch == 1 and not open_batch else len(rows[0])
+    parts = [[values[at : at + size] for values in rows] for at in range(0, len(rows[0]), size)]
+    answers = [tf.nest.flatten(runtime.predict(part if len(part) > 1 else part[0])) for part in parts]
+    return [np.concatenate(values) for values in zip(*answers, strict=True)]
+
+
 def _predict(model: QatModel, rows: list[NDArray]) -> list[NDArray]:
     inputs = tf.nest.pack_sequence_as(model._nested_inputs, [tf.constant(values) for values in rows])
-    with integer_arithmetic():
-        answers = model.call(inputs, training=False) if model.graph is None else model.answers(inputs)
-    return [values.numpy() for values in tf.nest.flatten(answers)]
+    if model.graph is not None:
+        return arrays.as_arrays(tf.nest.flatten(model.answers(inputs)))
+    with integer_arithmetic(in_numpy=True), np.errstate(all="ignore"):
+        return arrays.as_arrays(tf.nest.flatten(model.call(inputs, training=False)))
 
 
 def _output_scales(runtime: Interpreter) -> list[float | None]:

@@ -36,10 +36,7 @@ class Options:
 
 
 def convert_traced(
-    traced: TracedModel,
-    retrace: Callable[[int], TracedModel],
-    batches: list[list[NDArray]],
-    options: Options,
+    traced: TracedModel, retrace: Callable[[int], TracedModel], batches: list[list[NDArray]], options: Options
 ) -> tuple[bytes, TracedModel]:
     """Convert; with the batch fixed at 1 if, and only if, the model does not convert or run with an open one.
 
@@ -114,11 +111,11 @@ def _rebatched(batches: list[list[NDArray]], batch_size: int | None) -> list[lis
     shapes = {tuple(values.shape[1:] for values in batch) for batch in batches}
     if len(shapes) != 1:  # nothing to do, or open sizes, where each batch has its own
         return batches
-    joined = [np.concatenate(values) for values in zip(*batches, strict=True)]
-    count = len(joined[0])
+    arrays = [np.concatenate(values) for values in zip(*batches, strict=True)]
+    count = len(arrays[0])
     size = batch_size or len(batches[0][0])
     order = np.arange(-(-count // size) * size) % count
-    return [[values[order[i : i + size]] for values in joined] for i in range(0, len(order), size)]
+    return [[values[order[i : i + size]] for values in arrays] for i in range(0, len(order), size)]
 
 
 def why_batch_is_fixed(content: bytes) -> str | None:

@@ -12,6 +12,7 @@ from qat.config import QuantConfig
 from qat.errors import ConfigError, TrainingSemanticsWarning
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.quantization.bias_correction import correct_biases
+from qat.quantization.build_report import record_outcome
 from qat.quantization.calibrate import calibrate
 from qat.quantization.columns import warn_of_columns
 from qat.quantization.equalization import equalize, equalize_uneven
@@ -27,6 +28,7 @@ from qat.quantization.preserve import mark_preserved
 from qat.quantization.rewrites import canonicalize
 from qat.quantization.rewrites.comparisons import scale_comparisons
 from qat.quantization.rewrites.recurrent import carry_codes, join_gates, parts_by_slices
+from qat.quantization.rewrites.rounding import fit_integers
 from qat.quantization.settings import calibration_specs, override, refuse_low_bit, skipped_layers, weight_scheme
 from qat.quantization.unsettled_statistics import warn_of_unsettled
 
@@ -74,10 +76,12 @@ def quantize_model(
     join_gates(graph, batches)
     parts_by_slices(graph)
     scale_comparisons(graph, batches)
+    skipped = skipped_layers(config, graph)
+    fit_integers(graph, batches, skipped)
     refuse_disagreement(float_model, graph, batches[0])
     if config.name != "ptq":
         warn_of_unsettled(graph, batches[0])
-    ranges = place(graph, skipped_layers(config, graph))
+    ranges = place(graph, skipped)
     refuse_low_bit(config, graph)
     methods = [override(config, quant_spec.layer).get("method", config.calibration.method) for quant_spec in ranges]
     min_max = calibrate(graph, ranges, batches, config.calibration, methods)
@@ -87,6 +91,7 @@ def quantize_model(
     if config.bias_correction:
         correct_biases(graph, min_max, batches, config)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
+    model.told["outcome"] = record_outcome(graph, config)
     for quant_spec, (low, high) in min_max.items():
         if quant_spec in layers:
             layers[quant_spec].set_range(low, high)

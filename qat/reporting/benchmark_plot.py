@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qat.reporting.benchmark_table import compute_operator_shares
 from qat.reporting.colours import SERIES, VARIANT_COLOURS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from qat.reporting.figures import make_figure, to_png
 
 Row = Mapping[str, Any]
-MOST_MEDIANS = (
-    2.5  # of the highest median is the height of the axis: a busy machine's 95th percentile would flatten every bar
-)
+# of the highest median is the height of the axis: a busy machine's 95th percentile would flatten every bar
+MOST_MEDIANS = 2.5
 
 
 def draw_latency(rows: Sequence[Row]) -> bytes:
     """PNG with a group of bars per setting, a bar per file: the median in ms, a whisker up to the 95th percentile."""
-    figure, axes = _figure(0.9 * len(rows) + 3)
+    figure = make_figure(min(0.9 * len(rows) + 3, 16), 4.5, 120, "constrained")
+    axes = figure.subplots()
     settings = list(dict.fromkeys(_setting(row) for row in rows))
     names = list(dict.fromkeys(row["name"] for row in rows))
     width = 0.8 / len(names)
@@ -42,12 +38,13 @@ def draw_latency(rows: Sequence[Row]) -> bytes:
     axes.set_ylim(0, MOST_MEDIANS * max(row["median_ms"] for row in rows))
     axes.set_ylabel("ms per call: median, whisker to 95 % (cut off on a busy machine)")
     axes.legend(fontsize=7)
-    return _png(figure)
+    return to_png(figure)
 
 
 def draw_profile(profiles: Mapping[str, Sequence[Row]]) -> bytes:
     """PNG with a stacked bar per file: milliseconds by kind of operator, each operator timed alone."""
-    figure, axes = _figure(9.0, 1.5 + 0.6 * len(profiles))
+    figure = make_figure(9.0, min(1.5 + 0.6 * len(profiles), 12), 120, "constrained")
+    axes = figure.subplots()
     kinds = list(dict.fromkeys(name for ops in profiles.values() for name, _, _ in compute_operator_shares(ops)))
     names = list(profiles)
     left = np.zeros(len(names))
@@ -59,7 +56,7 @@ def draw_profile(profiles: Mapping[str, Sequence[Row]]) -> bytes:
     axes.set_xlabel("ms per sample, operators timed one by one")
     axes.tick_params(axis="y", labelsize=7)
     axes.legend(fontsize=7)
-    return _png(figure)
+    return to_png(figure)
 
 
 def _colour(name: str, index: int) -> str:
@@ -69,16 +66,3 @@ def _colour(name: str, index: int) -> str:
 
 def _setting(row: Row) -> str:
     return f"{row['threads']} thr, batch {row['batch']}\nXNNPACK {'on' if row['delegate'] else 'off'}"
-
-
-def _figure(width: float, height: float = 4.5) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(min(width, 16), min(height, 12)), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()

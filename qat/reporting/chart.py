@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from qat.reporting.figures import make_figure, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,13 +103,9 @@ def padded_limits(values: Sequence[float]) -> tuple[float, float]:
 
 def draw_png(chart: Chart) -> bytes:
     """The chart drawn by matplotlib, as PNG of about 880 pixels in width."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = [[_plain(line) for line in lines] for lines in wrap_names(chart.y_names, 48)]
     height = max(HEIGHT, 100 + len(names) * (ROW + LINE * (max(map(len, names), default=1) - 1)))
-    figure = Figure(figsize=(8, height / 90), layout="constrained", dpi=110)
-    FigureCanvasAgg(figure)
+    figure = make_figure(8, height / 90, 110, "constrained")
     axes = figure.subplots()
     for series in chart.series:
         _scatter(axes, series, sideways=bool(chart.y_names))
@@ -123,9 +120,7 @@ def draw_png(chart: Chart) -> bytes:
     axes.set_ylabel(_plain(chart.y_label))
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower center", ncols=6)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return to_png(figure)
 
 
 def _scatter(axes: Axes, series: Series, *, sideways: bool) -> None:

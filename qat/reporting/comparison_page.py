@@ -30,48 +30,6 @@ from qat.rundir import REPORT
 
 LONG = 30  # rows of a table; with more it scrolls in a box of its own
 
-_STYLE = """
-body{max-width:1280px}.scroll{border:1px solid var(--line)}.long{max-height:36em;overflow:auto}table{width:100%}
-th{position:sticky;top:0;background:var(--panel);cursor:pointer}th::after{content:" \\2195";visibility:hidden}
-th:hover::after,th[data-order]::after{visibility:visible}th[data-order=falling]::after{content:" \\2193"}
-th[data-order=rising]::after{content:" \\2191"}th,td{padding:.32em .55em}
-td:first-child{white-space:normal;min-width:14em;max-width:26em;overflow-wrap:break-word}
-tr:hover td{background:var(--panel)}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25em),1fr));gap:1em 1.4em;margin-top:1.4em}
-.charts>*{min-width:0}
-input{font:inherit;color:var(--text);background:var(--back);border:1px solid var(--soft);border-radius:5px;
-padding:.25em .5em;width:22em;max-width:100%;margin:.3em 0}li{margin:.3em 0}
-input::placeholder{color:var(--soft);opacity:1}a{color:var(--good)}
-"""
-
-_SCRIPT = """
-for (const table of document.querySelectorAll('table')) {
-  const body = table.tBodies[0], lines = [...body.rows];
-  const number = text => { const found = text.replace('\\u2212', '-').match(/^[+-]?[0-9.]+(e[+-]?[0-9]+)?/i);
-                           return found ? parseFloat(found[0]) : NaN; };
-  table.tHead.querySelectorAll('th').forEach((title, column) => title.addEventListener('click', () => {
-    const falling = title.dataset.order !== 'falling';
-    title.dataset.order = falling ? 'falling' : 'rising';
-    const key = line => line.cells[column].textContent;
-    lines.sort((a, b) => {
-      const [x, y] = [key(a), key(b)], [m, n] = [number(x), number(y)];
-      if ((x === '') !== (y === '')) return x === '' ? 1 : -1;
-      const order = !isNaN(m) && !isNaN(n) ? m - n : x.localeCompare(y, undefined, {numeric: true});
-      return falling ? -order : order;
-    });
-    body.append(...lines);
-  }));
-  const box = table.parentElement.previousElementSibling;
-  if (box && box.tagName === 'INPUT') box.addEventListener('input', () => {
-    const words = box.value.toLowerCase().split(/\\s+/).filter(Boolean);
-    for (const line of lines) {
-      const text = line.textContent.toLowerCase();
-      line.hidden = !words.every(word => text.includes(word));
-    }
-  });
-}
-"""
-
 
 def comparison_page(comparison: Comparison, charts: Sequence[Chart], out: Path | None = None) -> str:
     """The whole page. All text from run directories is escaped, and the page's own policy forbids any request.
@@ -97,7 +55,7 @@ def comparison_page(comparison: Comparison, charts: Sequence[Chart], out: Path |
         _left_out(comparison),
         _list("How to read the numbers", [*explain_statistics(comparison), *comparison.notes]),
     ]
-    return document("Comparison of runs", body, style=_STYLE, script=_SCRIPT)
+    return document("Comparison of runs", body, style="comparison.css", script="comparison.js")
 
 
 def _verdict(comparison: Comparison) -> str:

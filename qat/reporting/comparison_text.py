@@ -17,6 +17,7 @@ from qat.confidence import MOST_FLIPPED, Mean
 from qat.plain_text import csv_text_cell
 from qat.reporting.comparison_charts import negate_drop, select_unit
 from qat.reporting.numbers import format_signed
+from qat.reporting.table import escape_cell, format_markdown_table
 
 CONFIGURATION_TITLES = (
     "configuration",
@@ -39,12 +40,11 @@ def explain_statistics(comparison: Comparison) -> list[str]:
     share = f"{comparison.confidence:.0%}"
     return [
         f"Mean ± interval: over seeds, {share}, Student's t with (seeds - 1) degrees of freedom. Runs that differ in "
-        "their seed alone are one configuration; runs that repeat a seed are averaged first. "
-        "One seed has no interval, and ± 0.00 says only that these seeds did not differ. "
-        "A file that several configurations left alike, bit for bit, stands once: “any” names what made no "
-        "difference to it. "
-        "The interval holds what the seed changes; the test split is the same for all, and its own sampling error is "
-        "the 95 % Wilson interval (low, high) of each run.",
+        "their seed alone are one configuration; runs that repeat a seed are averaged first. One seed has no interval, "
+        "and ± 0.00 says only that these seeds did not differ. A file that several configurations left alike, bit for "
+        "bit, stands once: “any” names what made no difference to it. The interval holds what the seed changes; the "
+        "test split is the same for all, and its own sampling error is the 95 % Wilson interval (low, high) of each "
+        "run.",
         "vs float: how much better than float, within each run, in points of accuracy (other metrics: in their own "
         "unit); positive is better. The files and `sort=` hold its negative, drop, as shares.",
         "QAT against PTQ: each pair shares seed and float model (the PTQ of the same run, else of a run whose "
@@ -286,39 +286,7 @@ def _markdown_lines(comparison: Comparison) -> Iterator[str]:
     refused = [[str(each.folder), each.reason] for each in comparison.refused]
     yield from format_markdown_table(("directory", "reason"), refused)
     yield from ("", "## How to read the numbers", "")
-    yield from (f"- {line}" for line in (*explain_statistics(comparison), *map(_escape_cell, comparison.notes)))
+    yield from (f"- {line}" for line in (*explain_statistics(comparison), *map(escape_cell, comparison.notes)))
     yield from ("", "## Runs", "")
     cells = [format_row(row, comparison.distinguishing) for row in comparison.rows]
     yield from format_markdown_table(row_titles(comparison), cells)
-
-
-def format_markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A Markdown table without the columns that are empty throughout; "none" where there is no row.
-
-    Args:
-        titles: of the columns.
-        rows: as many cells each as there are titles.
-
-    Yields:
-        Its lines.
-    """
-    if not rows:
-        yield "none"
-        return
-    columns = [column for column in range(len(titles)) if any(row[column] for row in rows)]
-    yield f"| {' | '.join(_escape_cell(titles[column]) for column in columns)} |"
-    yield f"|{'---|' * len(columns)}"
-    for row in rows:
-        yield f"| {' | '.join(_escape_cell(row[column]) for column in columns)} |"
-
-
-def _escape_cell(text: str) -> str:
-    """Text that stays one cell and no markup.
-
-    >>> _escape_cell("a|b <i>")
-    'a\\\\|b &lt;i&gt;'
-    """
-    line = " ".join(text.split())
-    return (
-        line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\\", "\\\\").replace("|", "\\|")
-    )

@@ -10,19 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from qat.diagnosis.diagnosis import Cause, Diagnosis, Rung, Samples
-from qat.diagnosis.report import BLAME, interval_text, ladder_title, value_text
+from qat.diagnosis.diagnosis import Cause, Diagnosis, Samples, Stage
+from qat.diagnosis.report import BLAME, format_interval, format_ladder_title, format_value
 from qat.reporting.colours import COST, SERIES
 from qat.reporting.line_chart import LabelledValue, draw_range_chart, draw_value_chart
 from qat.reporting.page import bars, code, details, document, escape_text, paragraph, section
 from qat.reporting.sensitivity_plot import rank_costs
 
 TONES = {"none": "good", "undetermined": "warn"}  # every other blame is bad
-_STYLE = """
-.fix pre{white-space:pre-wrap;overflow-wrap:anywhere}.cause{margin:1.2em 0}.cause h2{margin-bottom:.1em}
-.samples{display:flex;gap:.5em}.samples img{width:calc((100% - 1em)/3);max-width:10em;image-rendering:pixelated;
-border:1px solid var(--line)}figure+figure{margin-top:1em}
-"""
 _GOOD = SERIES[0]
 _COMMAND = re.compile(r"\S*python\S* -m qat\.\w+( .*)?")
 
@@ -36,12 +31,20 @@ class Circumstances:
     digests: Mapping[str, str]
 
 
-def diagnosis_page(found: Mapping[str, Diagnosis], about: Circumstances) -> str:
-    """All of it; every text from outside is escaped."""
+def diagnosis_page(diagnoses: Mapping[str, Diagnosis], about: Circumstances) -> str:
+    """The whole page; every text from outside is escaped.
+
+    Args:
+        diagnoses: by the names of the files.
+        about: date, command and digests, which are shown as they are.
+
+    Returns:
+        HTML of a document that needs no other file.
+    """
     body = ["<h1>Whose fault is it?</h1>", paragraph(about.date, "soft"), code(about.command)]
-    for name, diagnosis in found.items():
+    for name, diagnosis in diagnoses.items():
         body += _parts(name, diagnosis, about.digests.get(name))
-    return document("Diagnosis", body, style=_STYLE)
+    return document("Diagnosis", body, style="diagnosis.css")
 
 
 def _parts(name: str, diagnosis: Diagnosis, digest: str | None) -> Iterator[str]:
@@ -51,7 +54,7 @@ def _parts(name: str, diagnosis: Diagnosis, digest: str | None) -> Iterator[str]
         f'<p class="head">{escape_text(BLAME[diagnosis.blame])}</p>'
         f"<p><code>{escape_text(name)}</code></p>{hashed}</div>"
     )
-    yield "".join(_cause(place, cause) for place, cause in enumerate(diagnosis.causes, 1))
+    yield "".join(_cause(index, cause) for index, cause in enumerate(diagnosis.causes, 1))
     samples, charts = _samples(diagnosis.samples), [*_ladder(diagnosis.ladder), *_ranges(diagnosis.ranges)]
     columns = [*samples, f"<div>{''.join(charts)}</div>"] if samples else charts
     yield f'<div class="grid">{"".join(columns)}</div>' if columns else ""
@@ -59,10 +62,10 @@ def _parts(name: str, diagnosis: Diagnosis, digest: str | None) -> Iterator[str]
     yield section("Notes", "".join(map(paragraph, diagnosis.notes)))
 
 
-def _cause(place: int, cause: Cause) -> str:
+def _cause(index: int, cause: Cause) -> str:
     share = f"; {cause.recovery}" if cause.recovery else ""
     return (
-        f'<div class="cause"><h2>{place}. {escape_text(cause.sentence)}</h2>'
+        f'<div class="cause"><h2>{index}. {escape_text(cause.sentence)}</h2>'
         f"{paragraph(f'{cause.id} {cause.name}: {cause.certainty}{share}', 'soft')}"
         f'{paragraph(cause.evidence)}<h3>Fix</h3><div class="fix">{_fix(cause.repair)}</div></div>'
     )
@@ -83,7 +86,7 @@ def prose_and_code(repair: str) -> tuple[str, str]:
     >>> prose_and_code("decode as in training")
     ('decode as in training', '')
     """
-    starts = [0, *(place + 2 for place in range(len(repair)) if repair.startswith(": ", place))]
+    starts = [0, *(index + 2 for index in range(len(repair)) if repair.startswith(": ", index))]
     for start in starts:
         if _COMMAND.fullmatch(repair[start:]) or _is_python(repair[start:]):
             return repair[:start].rstrip(), repair[start:]
@@ -117,39 +120,39 @@ def _image(png: bytes) -> str:
 
 def _noise(rows: Sequence[tuple[str, float]]) -> str:
     """The layer that loses most on top, with the longest bar."""
-    found = rank_costs([layer for layer, _ in rows], [value for _, value in rows])
-    drawn = bars([(layer, length, f"{noise:.1f} dB", COST) for layer, length, noise in found])
-    told = "Noise of each layer's output in int8 against that output (-SQNR, median channel): a longer bar loses more."
-    return details("What each layer loses in int8", paragraph(told, "soft"), drawn) if found else ""
+    ranked = rank_costs([layer for layer, _ in rows], [value for _, value in rows])
+    chart = bars([(layer, length, f"{noise:.1f} dB", COST) for layer, length, noise in ranked])
+    note = "Noise of each layer's output in int8 against that output (-SQNR, median channel): a longer bar loses more."
+    return details("What each layer loses in int8", paragraph(note, "soft"), chart) if ranked else ""
 
 
-def broken_step(ladder: Sequence[Rung]) -> Rung | None:
-    """The first rung that lies below the one before it beyond both intervals."""
-    for before, rung in pairwise(ladder):
-        if before.low is not None and rung.high is not None and rung.high < before.low:
-            return rung
+def find_broken_stage(ladder: Sequence[Stage]) -> Stage | None:
+    """The first stage that lies below the one before it beyond both intervals."""
+    for before, stage in pairwise(ladder):
+        if before.low is not None and stage.high is not None and stage.high < before.low:
+            return stage
     return None
 
 
-def _ladder(ladder: Sequence[Rung]) -> list[str]:
-    measured = [rung for rung in ladder if rung.value is not None]
+def _ladder(ladder: Sequence[Stage]) -> list[str]:
+    measured = [stage for stage in ladder if stage.value is not None]
     if not measured:
         return []
-    broken = broken_step(measured)
+    broken = find_broken_stage(measured)
     factor = 1 if measured[0].unit == "dB" else 100
     rows = [
         LabelledValue(
-            f"{rung.rung} {rung.what}",
-            COST if rung is broken else _GOOD,
-            (rung.value or 0.0) * factor,
-            f"{value_text(rung).removesuffix(rung.unit).strip()}{interval_text(rung)}",
-            None if rung.low is None or rung.high is None else (rung.low * factor, rung.high * factor),
-            "broken here" if rung is broken else "",
+            f"{stage.rung} {stage.what}",
+            COST if stage is broken else _GOOD,
+            (stage.value or 0.0) * factor,
+            f"{format_value(stage).removesuffix(stage.unit).strip()}{format_interval(stage)}",
+            None if stage.low is None or stage.high is None else (stage.low * factor, stage.high * factor),
+            "broken here" if stage is broken else "",
         )
-        for rung in measured
+        for stage in measured
     ]
     unit = "dB" if factor == 1 else f"{measured[0].unit}, %"
-    return [draw_value_chart(f"{ladder_title(ladder).capitalize()}: {unit}", rows, from_zero=True)]
+    return [draw_value_chart(f"{format_ladder_title(ladder).capitalize()}: {unit}", rows, from_zero=True)]
 
 
 def _ranges(ranges: Sequence[tuple[str, float, float]]) -> list[str]:

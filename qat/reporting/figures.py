@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.comparison.pareto import find_pareto_front
+from qat.plain_text import shorten
 from qat.reporting.colours import EQUAL, SERIES, VARIANT_COLOURS, colour_of
 from qat.reporting.numbers import compute_gain, format_gain, is_in_percent
 from qat.results import Variant
@@ -25,16 +26,27 @@ FLOAT = "float"
 _SMALL_SIZE = (4.8, 3.8)  # inches: about the size that TensorBoard shows
 
 
-def _figure(width: float, height: float) -> Figure:
+def make_figure(width: float, height: float, dpi: int = 90, layout: str | None = None) -> Figure:
+    """A figure of matplotlib's that no window shows.
+
+    Args:
+        width: inches.
+        height: inches.
+        dpi: pixels per inch.
+        layout: as matplotlib names it, "constrained"; None for margins that the caller sets.
+
+    Returns:
+        The figure, without axes.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=90)
+    figure = Figure(figsize=(width, height), dpi=dpi, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -42,7 +54,7 @@ def _png(figure: Figure) -> bytes:
 
 def draw_gains(variants: Mapping[str, Variant]) -> bytes:
     """PNG with a bar per quantized file: how much better than float it is on test. `variants` holds `float`."""
-    figure = _figure(*_SMALL_SIZE)
+    figure = make_figure(*_SMALL_SIZE)
     axes = figure.subplots()
     figure.subplots_adjust(left=0.14, right=0.97, bottom=0.12, top=0.88)
     reference, names = variants[FLOAT].metric, [name for name in variants if name != FLOAT]
@@ -55,7 +67,7 @@ def draw_gains(variants: Mapping[str, Variant]) -> bytes:
     padding = 0.2 * (high - low) or 0.5
     axes.set_ylim(low - padding, high + padding)
     axes.set_title(f"against float on test{', points' if factor == 100 else ''} (up is better)", fontsize=11)
-    return _png(figure)
+    return to_png(figure)
 
 
 def draw_metric_against_cost(variants: Mapping[str, Variant], cost: Mapping[str, float], label: str) -> bytes:
@@ -69,7 +81,7 @@ def draw_metric_against_cost(variants: Mapping[str, Variant], cost: Mapping[str,
     Returns:
         Bytes of the PNG.
     """
-    figure = _figure(*_SMALL_SIZE)
+    figure = make_figure(*_SMALL_SIZE)
     axes = figure.subplots()
     figure.subplots_adjust(left=0.16, right=0.97, bottom=0.15, top=0.88)
     metric, names = next(iter(variants.values())).metric, list(cost)
@@ -88,7 +100,7 @@ def draw_metric_against_cost(variants: Mapping[str, Variant], cost: Mapping[str,
     axes.set_title(f"{metric.name} on test{', %' if factor == 100 else ''}", fontsize=11)
     axes.legend(fontsize=9)
     axes.grid(alpha=0.3)
-    return _png(figure)
+    return to_png(figure)
 
 
 def count_confusions(labels: NDArray, predicted: NDArray, classes: int) -> NDArray[np.int64]:
@@ -122,7 +134,7 @@ def draw_confusion_matrices(matrices: Mapping[str, NDArray[np.int64]], class_nam
     Returns:
         Bytes of the PNG.
     """
-    figure = _figure(4.4, 4.2 * len(matrices))
+    figure = make_figure(4.4, 4.2 * len(matrices))
     axes = np.atleast_1d(figure.subplots(len(matrices), 1))
     figure.subplots_adjust(left=0.16, right=0.97, bottom=0.12 / len(matrices), top=1 - 0.08 / len(matrices), hspace=0.3)
     worst = max((np.where(np.eye(len(m), dtype=bool), 0, m).max() for m in matrices.values()), default=0)
@@ -135,12 +147,12 @@ def draw_confusion_matrices(matrices: Mapping[str, NDArray[np.int64]], class_nam
         each.set_ylabel("label")
         if len(counts) <= MOST_NAMED_CLASSES:
             _name_classes(each, counts, class_names, int(worst))
-    return _png(figure)
+    return to_png(figure)
 
 
 def _name_classes(axes: Axes, counts: NDArray, class_names: Sequence[str], worst: int) -> None:
     names = [class_names[n] if n < len(class_names) else str(n) for n in range(len(counts))]
-    short = [name if len(name) <= 9 else f"{name[:8]}…" for name in names]
+    short = [shorten(name, 9) for name in names]
     positions = range(len(short))
     rotation = {"rotation": 90} if max(map(len, short), default=0) > 3 else {}
     axes.set_xticks(positions, short, fontsize=9, **rotation)
@@ -158,7 +170,7 @@ def draw_sqnr(sqnr_by_title: Mapping[str, Mapping[str, float | None]]) -> bytes:
     """
     layers = list(dict.fromkeys(layer for rows in sqnr_by_title.values() for layer in rows))[:MOST_LAYERS]
     height = 1.5 + 0.2 * len(layers)
-    figure = _figure(9, height)
+    figure = make_figure(9, height)
     axes = np.atleast_1d(figure.subplots(1, len(sqnr_by_title), sharey=True))
     figure.subplots_adjust(left=0.24, right=0.98, bottom=0.6 / height, top=1 - 0.4 / height, wspace=0.06)
     for each, (title, rows) in zip(axes, sqnr_by_title.items(), strict=True):
@@ -166,7 +178,7 @@ def draw_sqnr(sqnr_by_title: Mapping[str, Mapping[str, float | None]]) -> bytes:
         each.set_title(title, fontsize=9)
     axes[0].set_yticks(range(len(layers)), layers, fontsize=7)
     axes[0].set_ylim(len(layers) - 0.4, -0.6)
-    return _png(figure)
+    return to_png(figure)
 
 
 def _bars(axes: Axes, layers: Sequence[str], rows: Mapping[str, float | None]) -> None:
@@ -196,7 +208,7 @@ def draw_input_histograms(samples: Mapping[str, NDArray], ranges: Mapping[str, t
     low = min([float(values.min()) for values in samples.values()] + [low for low, _ in ranges.values()])
     high = max([float(values.max()) for values in samples.values()] + [high for _, high in ranges.values()])
     edges = np.linspace(low, high, 61) if high > low else np.array([low - 0.5, low + 0.5])
-    figure = _figure(6.4, 4)
+    figure = make_figure(6.4, 4)
     axes = figure.subplots()
     figure.subplots_adjust(left=0.13, right=0.98, bottom=0.14, top=0.9)
     for (name, values), colour in zip(samples.items(), (SERIES[2], SERIES[3]), strict=False):
@@ -214,4 +226,4 @@ def draw_input_histograms(samples: Mapping[str, NDArray], ranges: Mapping[str, t
     axes.set_ylabel("share of values")
     axes.set_title("calibration data, against the range of the files' inputs", fontsize=10)
     axes.legend(fontsize=8)
-    return _png(figure)
+    return to_png(figure)

@@ -11,15 +11,8 @@ from typing import Protocol
 from qat import rundir
 
 TEST = "test"
-_LOGGED = (
-    "accuracy",
-    "auc",
-    "loss",
-    "learning_rate",
-    "drop_points",
-    "drop_auc",
-    TEST,
-)  # not what is logged of each layer
+# not what is logged of each layer
+_LOGGED = ("accuracy", "auc", "loss", "learning_rate", "drop_points", "drop_auc", TEST)
 _KEY_COLUMNS = ("epoch", "variant")
 
 

@@ -30,10 +30,8 @@ EXPERIMENT = "qat"
 FOLDER = "mlruns"  # in the working directory, as MLflow has it
 _ALLOWED = "MLFLOW_ALLOW_FILE_STORE"
 _SETTINGS = {_ALLOWED: "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
-_LOG_LEVELS = {
-    "urllib3.connectionpool": logging.ERROR,
-    "mlflow": logging.WARNING,
-}  # a line of 350 columns for each retry
+# a line of 350 columns for each retry
+_LOG_LEVELS = {"urllib3.connectionpool": logging.ERROR, "mlflow": logging.WARNING}
 _URI = re.compile(r"[a-z][a-z0-9+-]+:|databricks|uc\b")
 
 

@@ -159,9 +159,8 @@ def _command(overrides: Sequence[str]) -> str:
     >>> _command(["seed=0", "data.path=/home/me/my set.npz", "model.path=/"])
     "qat train seed=0 'data.path=my set.npz' model.path="
     """
-    return shlex.join(["qat", "train", *map(_without_folders, overrides)]).replace(
-        "\n", " "
-    )  # a line of its own would end the code block
+    # a line of its own would end the code block
+    return shlex.join(["qat", "train", *map(_without_folders, overrides)]).replace("\n", " ")
 
 
 def _without_folders(override: str) -> str:

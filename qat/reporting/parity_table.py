@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qat.plain_text import shorten
 from qat.reporting.table import format_table
 
 TITLES = ("layer", "within 1 LSB", "largest, LSB", "SQNR", "training: codes off", "training: largest, LSB")
@@ -43,7 +44,7 @@ def format_layers(layers: Sequence[Mapping[str, Any]], columns: int | None) -> s
     """
     furthest = sorted(layers, key=lambda row: row.get("training_off", 0.0), reverse=True)[:MOST_LAYERS]
     cells = [
-        [_shorten(str(row["layer"])), f"{1 - row['exact']:.2%}", str(row["max_lsb"]), *_training_cells(row)]
+        [shorten(str(row["layer"]), NAME_WIDTH), f"{1 - row['exact']:.2%}", str(row["max_lsb"]), *_training_cells(row)]
         for row in furthest
     ]
     return format_table(SHORT_TITLES, cells, ("LSB",), columns)
@@ -53,7 +54,3 @@ def _training_cells(row: Mapping[str, Any]) -> list[str]:
     if "training_off" not in row:
         return ["", ""]
     return [f"{row['training_off']:.2%}", str(row["training_max_lsb"])]
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"

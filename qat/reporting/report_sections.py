@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.comparison.record import flatten
+from qat.plain_text import shorten
 from qat.reporting.colours import COST
 from qat.reporting.numbers import format_size
 from qat.reporting.page import Html, bars, code, details, escape_text, paragraph, table
@@ -47,12 +48,12 @@ def _matrix(counts: NDArray[Any], names: Sequence[str]) -> str:
     mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
     worst = max(int(mistakes.max()), 1)
     head = "".join(
-        f"<th class='number' title='{escape_text(name)}'>{escape_text(_shorten(name))}</th>" for name in names
+        f"<th class='number' title='{escape_text(name)}'>{escape_text(shorten(name, 10))}</th>" for name in names
     )
     lines = []
     for row, name in enumerate(names):
         cells = "".join(_cell(int(count), row == column, worst) for column, count in enumerate(counts[row]))
-        lines.append(f"<tr><th title='{escape_text(name)}'>{escape_text(_shorten(name))}</th>{cells}</tr>")
+        lines.append(f"<tr><th title='{escape_text(name)}'>{escape_text(shorten(name, 10))}</th>{cells}</tr>")
     return (
         f'<div class="scroll"><table class="matrix"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
@@ -64,10 +65,6 @@ def _cell(count: int, right: bool, worst: int) -> str:
         return f'<td class="number soft">{count or ""}</td>'
     strength = 15 + 55 * count / worst
     return f'<td class="number" style="background:color-mix(in srgb,{COST} {strength:.0f}%,transparent)">{count}</td>'
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= 10 else f"{name[:9]}…"
 
 
 def _mistakes(counts: NDArray[Any], names: Sequence[str]) -> str:
@@ -127,6 +124,39 @@ def sensitivity(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     without_cost = [str(row["layer"]) for row in rows if row["sqnr_db"] is None]
     if without_cost:
         yield paragraph(f"Cost nothing: {', '.join(without_cost)}.", "soft")
+
+
+def quantization(outcome: Mapping[str, Any] | None) -> Iterator[str]:
+    """Each tensor's grid, what is not quantized and why, what was rewritten into what.
+
+    Args:
+        outcome: content of quantization_report.json; None where there is none.
+
+    Yields:
+        HTML.
+    """
+    if outcome is None:
+        return
+    tensors, skipped, rewritten = (outcome[key] for key in ("quantized", "skipped", "rewritten"))
+    rows = [[each[key] for key in ("layer", "op", "tensor")] + _grid_cells(each["grid"]) for each in tensors]
+    titles = ["layer", "op", "tensor", "bits", "scale", "per", "zero point", "min", "max", "spec"]
+    yield details(f"Tensors on integer grids ({len(rows)})", table(titles, rows, numbers=titles[3:5] + titles[6:9]))
+    if skipped:
+        yield table(["not quantized", "because"], [[each["layer"], each["reason"]] for each in skipped])
+    if rewritten:
+        rows = [
+            [each["rewrite"], each["op"], ", ".join(each["into"]), str(each["count"]), ", ".join(each["layers"])]
+            for each in rewritten
+        ]
+        titles = ["rewrite", "op", "into", "times", "layers"]
+        yield details(f"Ops that were rewritten ({len(rows)})", table(titles, rows, numbers=["times"]))
+
+
+def _grid_cells(grid: Mapping[str, Any]) -> list[str]:
+    """Bits, the largest scale, what has a scale, zero point, limits, kind of spec."""
+    per = "tensor" if grid["channels"] == 1 else f"channel ({grid['channels']})"
+    limits = [f"{grid[end]:.4g}" for end in ("min", "max")]
+    return [str(grid["bits"]), f"{max(grid['scale']):.4g}", per, str(grid["zero_point"]), *limits, grid["kind"]]
 
 
 def list_tensor_rows(model_json: Mapping[str, Any]) -> list[list[str]]:

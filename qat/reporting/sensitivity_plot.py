@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from qat.reporting.colours import COST
+from qat.reporting.figures import make_figure, to_png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_ROWS = 40
 TITLE = "What each layer costs when it alone is quantized"
@@ -23,9 +26,7 @@ def draw_sensitivity(layers: Sequence[str], sqnr_db: Sequence[float]) -> bytes:
     Returns:
         Bytes of the PNG.
     """
-    buffer = io.BytesIO()
-    _figure(layers, sqnr_db).savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+    return to_png(_figure(layers, sqnr_db))
 
 
 def rank_costs(layers: Sequence[str], sqnr_db: Sequence[float]) -> list[tuple[str, float, float]]:
@@ -56,11 +57,9 @@ def rank_costs(layers: Sequence[str], sqnr_db: Sequence[float]) -> list[tuple[st
     ]
 
 
-def _figure(layers: Sequence[str], sqnr_db: Sequence[float]) -> Any:
-    from matplotlib.figure import Figure
-
+def _figure(layers: Sequence[str], sqnr_db: Sequence[float]) -> Figure:
     rows = rank_costs(layers, sqnr_db)
-    figure = Figure(figsize=(8, 1.3 + 0.24 * len(rows)), layout="constrained")
+    figure = make_figure(8, 1.3 + 0.24 * len(rows), 120, "constrained")
     axes = figure.subplots()
     bars = axes.barh(range(len(rows)), [length for _, length, _ in rows], color=COST)
     axes.bar_label(bars, [f" {noise:.1f} dB" for *_, noise in rows], fontsize=7)

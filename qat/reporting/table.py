@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from qat.reporting import terminal
 from qat.reporting.numbers import format_gain, format_interval, format_size, format_value
 from qat.results import Metric, Variant
 
 FLOAT = "float"
-OPTIONAL_COLUMNS = (
-    "fake-quant",
-    "95 %",
-    "agreement",
-    "parity",
-    "integer-only",
-)  # in a narrow terminal, the first one first
+# in a narrow terminal, the first one first
+OPTIONAL_COLUMNS = ("fake-quant", "95 %", "agreement", "parity", "integer-only")
 _NUMBER = re.compile(r"[+-]?\d.*")
 _GAP = 2
 
@@ -73,7 +68,7 @@ def format_table(
     titles, cells = drop_empty_columns(titles, cells)
     left_out: list[str] = []
     droppable = [title for title in optional if title in titles]
-    while columns is not None and _total_width(titles, cells) > columns:
+    while columns is not None and sum(_widths(titles, cells)) + _GAP * (len(titles) - 1) > columns:
         if not droppable:
             return "\n\n".join(_format_as_list(titles, row, columns) for row in cells)
         left_out.append(droppable.pop(0))
@@ -85,10 +80,6 @@ def format_table(
     text = align_columns(titles, cells)
     note = f"Not shown at {columns} columns: {', '.join(left_out)}."
     return f"{text}\n{terminal.wrap(note, columns)}" if left_out else text
-
-
-def _total_width(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
-    return sum(_widths(titles, cells)) + _GAP * (len(titles) - 1)
 
 
 def _widths(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
@@ -136,3 +127,35 @@ def drop_empty_columns(titles: Sequence[str], cells: Sequence[Sequence[str]]) ->
     """
     columns = [column for column in range(len(titles)) if any(line[column] for line in cells)]
     return [titles[column] for column in columns], [[line[column] for column in columns] for line in cells]
+
+
+def format_markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table without the columns that are empty throughout; "none" where there is no row.
+
+    Args:
+        titles: of the columns.
+        rows: as many cells each as there are titles.
+
+    Yields:
+        Its lines.
+    """
+    if not rows:
+        yield "none"
+        return
+    columns = [column for column in range(len(titles)) if any(row[column] for row in rows)]
+    yield f"| {' | '.join(escape_cell(titles[column]) for column in columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    for row in rows:
+        yield f"| {' | '.join(escape_cell(row[column]) for column in columns)} |"
+
+
+def escape_cell(text: str) -> str:
+    """Text that stays one cell and no markup.
+
+    >>> escape_cell("a|b <i>")
+    'a\\\\|b &lt;i&gt;'
+    """
+    line = " ".join(text.split())
+    return (
+        line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\\", "\\\\").replace("|", "\\|")
+    )

@@ -30,15 +30,8 @@ from qat.reporting.terminal import say, width
 
 TENSORBOARD_RUN = "comparison"
 MOST_NAMED = 10  # configurations and refused directories on the terminal; the page names all
-OPTIONAL_COLUMNS = (
-    "Pareto",
-    "fake-quant",
-    "latency",
-    "metric",
-    "integer-only",
-    "seeds",
-    "size",
-)  # in a narrow terminal
+# in a narrow terminal
+OPTIONAL_COLUMNS = ("Pareto", "fake-quant", "latency", "metric", "integer-only", "seeds", "size")
 
 
 def compare(config: CompareConfig, out: Path) -> Comparison:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 import tf_keras
@@ -22,7 +23,7 @@ from qat import metrics
 from qat.config import DataConfig
 from qat.contract import Contract
 from qat.data import Split
-from qat.diagnosis.normalisations import contracts_for
+from qat.diagnosis.normalisations import list_contracts
 from qat.errors import DataError, ModelError
 from qat.evaluation import evaluate, keras_predictor, spread_indices
 from qat.models import infer_task
@@ -33,10 +34,8 @@ PRETRAINED_MODELS = ("saved", "user", "keras_app")
 SAMPLES = 256  # of val
 MOST_P_VALUE = 0.001  # McNemar's p of the better of two contracts, above which nothing is refused
 LEAST_LEARNED = 0.25  # share of the way from chance to 1 that the contract of the training must reach
-PLAUSIBLE_RANGES = (
-    0.05,
-    300.0,
-)  # of what the first layers make of pixels (max - min); pixels scaled twice give 1/255 to 5/255
+# of what the first layers make of pixels (max - min); pixels scaled twice give 1/255 to 5/255
+PLAUSIBLE_RANGES = (0.05, 300.0)
 USUAL_RANGES = (0.5, 10.0)
 TO_PIXELS = {  # range of float samples -> code that makes pixels of them
     (0.0, 1.0): "(x * 255).round().astype(numpy.uint8)",
@@ -73,6 +72,7 @@ def check_contract(run: Run, model: tf_keras.Model) -> None:
     sample = run.splits.val.take(spread_indices(len(run.splits.val), SAMPLES))
     candidates, code = _usual_candidates(sample)
     wrong_scaling = _find_wrong_scaling(model, sample, candidates)
+    is_set = config.data.range is not None or config.data.mean is not None or config.data.colour_order != "rgb"
     first_layers_note = (
         f"\nIts first layers ({', '.join(wrong_scaling[0])}) scale pixels themselves." if wrong_scaling else ""
     )
@@ -81,24 +81,17 @@ def check_contract(run: Run, model: tf_keras.Model) -> None:
         if wrong_scaling is not None:
             message = f"The data's contract does not fit model {model.name}: its pixels would be scaled twice or not "
             message += f"at all.{first_layers_note}"
-            _refuse_or_warn(
-                run, message, _remedy(wrong_scaling[1].split.contract, config.data, code), _is_set_by_user(config.data)
-            )
+            _refuse_or_warn(run, message, wrong_scaling[1], code, is_set)
         return
     with run.progress.work("score the model as it is"):
         current, best, scores = _score_candidates(model, sample, candidates)
     chance = float(np.bincount(sample.labels).max() / len(sample))
     message = _format_scores(sample, current, scores, chance)
     if best is not None and _is_clearly_better(best, current, chance):
-        is_meant = _is_set_by_user(config.data) and not _is_chance(current, chance)
-        _refuse_or_warn(run, message + first_layers_note, _remedy(best.split.contract, config.data, code), is_meant)
+        is_meant = is_set and not _is_chance(current, chance)
+        _refuse_or_warn(run, message + first_layers_note, best, code, is_meant)
     elif _is_chance(current, chance) and wrong_scaling is not None:
-        _refuse_or_warn(
-            run,
-            message + first_layers_note,
-            _remedy(wrong_scaling[1].split.contract, config.data, code),
-            _is_set_by_user(config.data),
-        )
+        _refuse_or_warn(run, message + first_layers_note, wrong_scaling[1], code, is_set)
     elif _is_chance(current, chance):
         better = (
             "clearly better on so few samples" if best is not None and best.accuracy > current.accuracy else "better"
@@ -113,7 +106,7 @@ def _usual_candidates(sample: Split) -> tuple[list[ContractScore], str]:
         return [], ""
     pixels, code = converted
     current = _scaling(pixels.contract)
-    others = [(name, contract) for name, contract in contracts_for(pixels.contract) if _scaling(contract) != current]
+    others = [(name, contract) for name, contract in list_contracts(pixels.contract) if _scaling(contract) != current]
     return [ContractScore(name, replace(pixels, contract=contract)) for name, contract in others], code
 
 
@@ -172,16 +165,12 @@ def _score_candidates(
         return replace(candidate, correct=metrics.predicted_class(scores) == sample.labels)
 
     candidates = [score(other) for other in others]
-    best = max(candidates, key=_accuracy, default=None)
+    best = max(candidates, key=attrgetter("accuracy"), default=None)
     if best is not None and best.split.contract.shape[-1] == 3 and best.split.contract.layout == "NHWC":
         swapped = _swap_colour_order(best)
         if all(_scaling(swapped.split.contract) != _scaling(each.split.contract) for each in candidates):
             candidates.append(score(swapped))
-    return score(ContractScore("as now", sample)), max(candidates, key=_accuracy, default=None), candidates
-
-
-def _accuracy(candidate: ContractScore) -> float:
-    return candidate.accuracy
+    return score(ContractScore("as now", sample)), max(candidates, key=attrgetter("accuracy"), default=None), candidates
 
 
 def _swap_colour_order(candidate: ContractScore) -> ContractScore:
@@ -237,12 +226,9 @@ def _remedy(contract: Contract, current: DataConfig, code: str) -> str:
     return f"{first}set\n  {options}{function}"
 
 
-def _is_set_by_user(data: DataConfig) -> bool:
-    return data.range is not None or data.mean is not None or data.colour_order != "rgb"
-
-
-def _refuse_or_warn(run: Run, message: str, remedy: str, is_meant: bool) -> None:
+def _refuse_or_warn(run: Run, message: str, better: ContractScore, code: str, is_meant: bool) -> None:
     """Warn where the user has set the contract, which may be meant; refuse where it is a default."""
+    remedy = _remedy(better.split.contract, run.config.data, code)
     if is_meant:
         _add_remark(run, f"{message}\nTo change that, {remedy}")
         return

@@ -49,9 +49,13 @@ def evaluate_deployed(run: Run, float_model: FloatModel, trained_variants: Seque
         reference = _evaluate_on_test(run, keras_predictor(float_model.model), float_model)
         trained_by_name = {each.variant: each for each in trained_variants}
         variants, evaluations = {}, {"float": reference}
-        for name in _exported_variants(run):
+        for name in VARIANTS:
+            path = run.file(name, rundir.MODEL_TFLITE)
+            if not path.is_file():
+                continue
             try:
-                evaluation = _evaluate_file(run, name, float_model)
+                predictor = Interpreter(path, threads=run.config.threads).predict
+                evaluation = _evaluate_on_test(run, predictor, float_model)
                 variants[name] = _evaluate_variant(
                     run, name, evaluation, reference, float_model, trained_by_name.get(name)
                 )
@@ -60,15 +64,6 @@ def evaluate_deployed(run: Run, float_model: FloatModel, trained_variants: Seque
             else:
                 evaluations.setdefault(name, evaluation)
         return Deployed(variants, evaluations)
-
-
-def _exported_variants(run: Run) -> list[str]:
-    return [name for name in VARIANTS if run.file(name, rundir.MODEL_TFLITE).is_file()]
-
-
-def _evaluate_file(run: Run, name: str, float_model: FloatModel) -> Evaluation:
-    path = run.file(name, rundir.MODEL_TFLITE)
-    return _evaluate_on_test(run, Interpreter(path, threads=run.config.threads).predict, float_model)
 
 
 def _evaluate_variant(
@@ -80,15 +75,13 @@ def _evaluate_variant(
     trained: TrainedVariant | None,
 ) -> Variant:
     if name == "float":
-        return _variant(run, name, reference, evaluation, tflite_metric=evaluation.metric.value)
+        return replace(_variant(run, name, reference, evaluation), tflite_metric=evaluation.metric.value)
+    variant = _variant(run, name, evaluation, reference)
     if trained is None:
-        return _variant(run, name, evaluation, reference)
+        return variant
     fake_quant = _evaluate_on_test(run, trained.predictor, float_model)
-    return _variant(
-        run,
-        name,
-        evaluation,
-        reference,
+    return replace(
+        variant,
         fake_quant_accuracy=fake_quant.accuracy,
         fake_quant_metric=fake_quant.metric.value,
         parity=_parity(run, trained, float_model.task),
@@ -99,17 +92,7 @@ def _evaluate_on_test(run: Run, predictor: Predictor, float_model: FloatModel) -
     return evaluate(predictor, run.splits.test, float_model.task)
 
 
-def _variant(
-    run: Run,
-    name: str,
-    evaluation: Evaluation,
-    reference: Evaluation,
-    *,
-    tflite_metric: float | None = None,
-    fake_quant_accuracy: float | None = None,
-    fake_quant_metric: float | None = None,
-    parity: Parity | None = None,
-) -> Variant:
+def _variant(run: Run, name: str, evaluation: Evaluation, reference: Evaluation) -> Variant:
     path = run.file(name, rundir.MODEL_TFLITE)
     report = verify(path)
     return Variant(
@@ -123,10 +106,6 @@ def _variant(
         accuracy=evaluation.accuracy,
         accuracy_interval=evaluation.accuracy_interval,
         p_against_float=None if name == "float" else evaluation.p_value_against(reference, run.splits.test.labels),
-        tflite_metric=tflite_metric,
-        fake_quant_accuracy=fake_quant_accuracy,
-        fake_quant_metric=fake_quant_metric,
-        parity=parity,
         latency_ms=median_latency_ms(path),
         float_ops=() if name == "float" else tuple(str(op) for op in report.float_ops),
         other_files=_other_files(run, name),

@@ -19,12 +19,7 @@ from qat.quantization.stock import quantize_by_tfmot, reason_of, stock_scope
 from qat.reporting.dashboard import stock_run_names
 from qat.stages.export_files import export_tflite, write_sidecar_files
 from qat.stages.float_model import FloatModel, History
-from qat.stages.monitoring import (
-    EpochCallback,
-    MetricsCallback,
-    convert_and_evaluate_on_val,
-    range_variables,
-)
+from qat.stages.monitoring import EpochCallback, MetricsCallback, convert_and_evaluate_on_val, range_variables
 from qat.stages.qat import TrainedVariant
 from qat.stages.run import STOCK_OPTIONS, Run
 from qat.stages.training import copy_weights, fit_in_run

@@ -40,9 +40,8 @@ def _check_scales(op: Op, tensor: Tensor, layer: str) -> None:
     if invalid.size:
         raise WrongFileError(
             f"{op.name} of layer {layer!r} would have the scale {invalid[0]:g} for tensor "
-            f"{tensor.name.split(';')[0]!r}: "
-            f"expected finite numbers of at least {SMALLEST_SCALE:.3g}, which float32 holds. Bring weights and "
-            "activations of this layer nearer to 1 (scale the inputs, fold a constant factor)"
+            f"{tensor.name.split(';')[0]!r}: expected finite numbers of at least {SMALLEST_SCALE:.3g}, which float32 "
+            "holds. Bring weights and activations of this layer nearer to 1 (scale the inputs, fold a constant factor)"
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from qat.comparison import collect, compare_runs
 from qat.diagnosis import Diagnosis
-from qat.diagnosis.diagnosis import Cause, Rung, Samples
+from qat.diagnosis.diagnosis import Cause, Samples, Stage
 from qat.reporting.comparison_charts import build_charts
 from qat.reporting.comparison_page import comparison_page
 from qat.reporting.diagnosis_page import Circumstances, diagnosis_page
@@ -52,7 +52,7 @@ def comparison(folder):
 
 
 def diagnosis(folder):
-    ladder = (Rung("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512),)
+    ladder = (Stage("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512),)
     cause = Cause("Q01", "CAL_UNNORMALISED", "proved", LONG, LONG, 1.0)
     found = Diagnosis(
         "model",

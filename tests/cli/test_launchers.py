@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,3 +124,18 @@ def test_a_launcher_that_hydra_does_not_know_is_an_extra_and_no_typo(name, extra
     monkeypatch.setattr(extras, "is_installed", lambda module: False)
     with pytest.raises(ConfigError, match=rf"launcher={name}: what it needs [^§]*-m pip install [^§]*\[{extra}\]"):
         explain_unknown_option("hydra/launcher", name, ["basic", "ray"])
+
+
+def test_a_job_that_submitit_lost_is_a_failed_one():
+    """Slurm said nothing, or the process died: the sweep goes on with the other jobs."""
+    pytest.importorskip("submitit")
+    from submitit.core.utils import FailedJobError
+
+    from qat.cli.launchers import submitit_launcher
+
+    def results():
+        raise FailedJobError("signal 9")
+
+    lost = submitit_launcher._wait_for_result(SimpleNamespace(results=results), in_queue=False)
+    assert lost.status.name == "FAILED"
+    assert set(submitit_launcher.LAUNCHERS) == {"submitit_local", "submitit_slurm"}

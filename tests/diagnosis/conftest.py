@@ -60,7 +60,7 @@ def files(network, digits):
         dynamic_range=convert(network, scheme="dynamic_range"),
         wide=convert(network, calibration=calibration * 255),
         narrow=convert(network, calibration=calibration / 255),
-        other_weights=convert(fresh, calibration=calibration),
+        find_other_weights=convert(fresh, calibration=calibration),
     )
 
 

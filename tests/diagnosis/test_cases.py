@@ -5,7 +5,7 @@ import pytest
 from qat.diagnosis import Diagnosis, diagnose
 from qat.diagnosis.diagnosis import Cause
 
-from .cases import others, scoring
+from .cases import others, planting, scoring
 from .cases.__main__ import SETS, sample, stored_rows, worse_rows
 from .cases.scoring import Planted, Row, score
 
@@ -15,7 +15,7 @@ QUICK = ("table-K", "table-Q01", "table-M05", "table-C03", "table-I01", "table-O
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        for module in (scoring, others):
+        for module in (scoring, planting):
             patch.setattr(module, "CACHE", tmp_path_factory.mktemp("cases"))
         yield others.all_cases()
 

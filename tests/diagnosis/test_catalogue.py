@@ -1,6 +1,7 @@
 """Every cause is named where it was planted, in the benchmark or in a test, or it says why it cannot be."""
 
 import re
+from importlib import import_module
 
 import pytest
 
@@ -22,6 +23,12 @@ def named():
 def test_a_cause_is_named_where_it_was_planted_or_is_not_detectable(named):
     assert named | NAMED | set(NOT_DETECTABLE) == set(NAMES)
     assert not named & set(NOT_DETECTABLE)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_each_row_of_the_benchmark_is_of_a_case_that_is_planted_today(name):
+    planted = import_module(f".cases.{name}", __package__).all_cases()
+    assert set(stored_rows(name)) == set(planted)
 
 
 @pytest.mark.parametrize(("name", "sentence"), CAUSES.values())

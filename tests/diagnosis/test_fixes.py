@@ -18,7 +18,7 @@ import qat.diagnosis
 import qat.quantization
 import qat.tflite
 from qat.contract import Contract
-from qat.diagnosis.normalisations import NORMALISATIONS, in_python, normalised
+from qat.diagnosis.normalisations import NORMALISATIONS, normalise, python_code
 from qat.reporting.diagnosis_page import prose_and_code
 
 ROOM = Path(qat.diagnosis.__file__).parent
@@ -62,14 +62,14 @@ def repairs(file, samples):
         "tensor": graph.inputs[0], "names": ["scores"], "layer": "conv", "steps": 9.0, "right": samples[:, :8],
         "skipping": "python -m qat.train quant.skip=['^conv$']", "other": ["raw / 255, BGR", 0.9], "linear": True,
         "slight": True, "reshaped": True, "grey": True, "undo": "apply the training preprocessing: x / 2",
-        "feeding": type("Feeding", (), {"tensor": graph.inputs[0]}), "id": "I01", "usual": None,
+        "fed_input": type("FedInput", (), {"tensor": graph.inputs[0]}), "id": "I01", "usual": None,
         "shift": -1, "classes": 2,
     }  # fmt: skip
     for path in sorted(ROOM.rglob("*.py")):
         module = importlib.import_module(".".join(("qat", *path.relative_to(ROOM.parent).with_suffix("").parts)))
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Hypothesis", "_labels"):
-                told = node.args[2 if node.func.id == "Hypothesis" else 1 :][:1]
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Hypothesis", "make_certain", "_labels"):
+                told = node.args[1 if node.func.id == "_labels" else 2 :][:1]
                 for each in told if not isinstance(told[0], ast.IfExp) else (told[0].body, told[0].orelse):
                     if isinstance(each, ast.Name) and each.id in ("fix", "formula", "evidence"):
                         continue  # made above of what is looked at here too
@@ -78,7 +78,7 @@ def repairs(file, samples):
                     yield eval(compile(ast.Expression(each), path.name, "eval"), vars(module), known)
     feeding = importlib.import_module("qat.diagnosis.hypotheses.feeding")
     for id in ("I01", "I06"):
-        yield feeding._hypothesis(id, known["feeding"], "").fix
+        yield feeding._hypothesis(id, known["fed_input"], "").fix
     from qat.diagnosis import input_stage
 
     yield input_stage._to_shape([8])
@@ -139,5 +139,5 @@ def test_every_fix_ends_in_code_that_runs_or_in_a_command_or_says_why_not(file, 
 @pytest.mark.parametrize("name", NORMALISATIONS)
 def test_a_way_to_prepare_pixels_is_told_as_python(name):
     raw = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype(np.uint8)
-    told = eval(in_python(name), {"np": np, "raw": raw})
-    np.testing.assert_allclose(told, normalised(raw, name), atol=1e-4)
+    told = eval(python_code(name), {"np": np, "raw": raw})
+    np.testing.assert_allclose(told, normalise(raw, name), atol=1e-4)

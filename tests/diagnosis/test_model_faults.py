@@ -37,7 +37,7 @@ def test_calibration_on_pixels_divided_twice_is_too_narrow(files, measured):
 
 
 def test_weights_of_another_initialisation_are_told_without_data(files, network):
-    found = diagnose(files.other_weights, keras_model=network)
+    found = diagnose(files.find_other_weights, keras_model=network)
     assert ids(found) == ["C07"]
     assert "cosine" in found.causes[0].evidence
 

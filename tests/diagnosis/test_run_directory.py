@@ -11,7 +11,7 @@ from qat.config import DataConfig
 from qat.contract import apply
 from qat.data import load
 from qat.diagnosis import diagnose
-from qat.diagnosis.from_run import jobs_of_run
+from qat.diagnosis.command import read_run_jobs
 from qat.errors import DataError, RunDirError
 from qat.results import Metric, RunResult, Variant
 from qat.tflite import convert
@@ -50,7 +50,7 @@ def finished(tmp_path_factory):
 
 @pytest.mark.slow
 def test_each_file_of_a_run_is_diagnosed(finished):
-    found = {name.split("/")[-2]: diagnose(**arguments) for name, arguments in jobs_of_run(finished, 200)}
+    found = {name.split("/")[-2]: diagnose(**arguments) for name, arguments in read_run_jobs(finished, 200)}
     assert found["ptq_int8"].blame == "none"
     assert [cause.id for cause in found["qat_int8"].causes] == ["Q01"]
 
@@ -100,7 +100,7 @@ def trained(finished, tmp_path_factory):
 
 
 def test_each_way_of_training_is_held_to_what_its_file_should_be(trained):
-    arguments = {name.split("/")[-2]: each for name, each in jobs_of_run(trained, 200)}
+    arguments = {name.split("/")[-2]: each for name, each in read_run_jobs(trained, 200)}
     assert {name: each["expect"] for name, each in arguments.items()} == {"qat_w4a8": "int8", "qat_tfmot_int8": "int8"}
     found = {name: diagnose(**each) for name, each in arguments.items()}
     assert found["qat_w4a8"].blame == "none"
@@ -109,7 +109,7 @@ def test_each_way_of_training_is_held_to_what_its_file_should_be(trained):
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunDirError, match=r"results\.json"):
-        list(jobs_of_run(tmp_path, 10))
+        list(read_run_jobs(tmp_path, 10))
 
 
 def _with_data(finished, folder, **data):
@@ -127,12 +127,12 @@ def test_a_function_that_a_runs_config_names_is_not_called_unless_it_is_trusted(
     monkeypatch.syspath_prepend(str(tmp_path))
     folder = _with_data(finished, tmp_path / "run", name="user", target={"_target_": "theirs_to_call.load"})
     with pytest.raises(RunDirError, match=r"data.target._target_=theirs_to_call.load names a function.*trust=\["):
-        next(jobs_of_run(folder, 10))
+        next(read_run_jobs(folder, 10))
     with pytest.raises(RunDirError, match=r"theirs_to_call.load"):
-        next(jobs_of_run(folder, 10, ["theirs_to_call.other"]))
+        next(read_run_jobs(folder, 10, ["theirs_to_call.other"]))
     assert not marker.exists()
     with pytest.raises(DataError, match="returned int"):
-        next(jobs_of_run(folder, 10, ["theirs_to_call.load"]))
+        next(read_run_jobs(folder, 10, ["theirs_to_call.load"]))
     assert marker.exists()
 
 
@@ -143,7 +143,7 @@ def test_a_file_outside_of_the_run_is_refused(finished, tmp_path, file):
     plain["variants"]["ptq_int8"]["file"] = file
     (folder / "results.json").write_text(json.dumps(plain))
     with pytest.raises(RunDirError, match="outside of the run's directory"):
-        list(jobs_of_run(folder, 10))
+        list(read_run_jobs(folder, 10))
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_a_file_outside_of_the_run_is_refused(finished, tmp_path, file):
 )
 def test_data_options_of_wrong_types_are_refused(finished, tmp_path, data):
     with pytest.raises(RunDirError, match="not what a run of qat writes"):
-        next(jobs_of_run(_with_data(finished, tmp_path / "run", **data), 10))
+        next(read_run_jobs(_with_data(finished, tmp_path / "run", **data), 10))

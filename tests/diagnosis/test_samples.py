@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from qat.diagnosis import diagnose
-from qat.diagnosis.report import samples_of
+from qat.diagnosis.report import draw_samples
 
 RIGHT = np.linspace(0, 1, 3 * 6 * 5 * 3, dtype=np.float32).reshape(3, 6, 5, 3)
 
 
 def evidence(right, user):
-    """What `samples_of` reads of it where nothing was recorded."""
+    """What `draw_samples` reads of it where nothing was recorded."""
     case = SimpleNamespace(graph=SimpleNamespace(inputs=[]))
     return SimpleNamespace(right_inputs=right, user_inputs=user, fed=None, case=case)
 
@@ -24,7 +24,7 @@ def pixels(png):
 
 
 def test_both_are_drawn_on_the_scale_of_the_right_inputs():
-    found = samples_of(evidence([RIGHT], [2 * RIGHT.reshape(3, -1)]))  # an app may feed them flat
+    found = draw_samples(evidence([RIGHT], [2 * RIGHT.reshape(3, -1)]))  # an app may feed them flat
     assert (found.low, found.high) == (0.0, 1.0)
     assert len(found.right) == len(found.fed) == 3
     np.testing.assert_array_equal(pixels(found.right[1]), np.round(255 * RIGHT[1]).astype(np.uint8))
@@ -37,7 +37,7 @@ def test_both_are_drawn_on_the_scale_of_the_right_inputs():
     ids=["no data", "no app", "no image", "another shape that is no image"],
 )
 def test_no_pictures_where_there_is_nothing_to_show(right, user):
-    assert samples_of(evidence(right, user)) is None
+    assert draw_samples(evidence(right, user)) is None
 
 
 def test_codes_that_were_fed_are_shown_as_the_numbers_that_they_stand_for(files, digits, measured):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qat.diagnosis.hypotheses.evaluation import too_few_samples
+from qat.diagnosis.hypotheses.evaluation import describe_sample_size
 from qat.diagnosis.score import OutputScore, are_probabilities, predicted_labels, samples_needed, worst_sqnr_db
 
 
@@ -57,7 +57,7 @@ def test_fewer_samples_than_a_difference_needs_are_said(monkeypatch):
 
     labels = np.arange(30) % 3
     evidence = SimpleNamespace(score=OutputScore(labels, None, True), case=SimpleNamespace(count=30))
-    said = too_few_samples(evidence, [scores(labels, 0)], [scores(labels, 1)], "model against file")
+    said = describe_sample_size(evidence, [scores(labels, 0)], [scores(labels, 1)], "model against file")
     assert said.startswith("E02: model against file: 100.0% against 96.7% on 30 samples is no proof")
-    assert too_few_samples(evidence, [scores(labels, 0)], [scores(labels, 15)], "x") is None
+    assert describe_sample_size(evidence, [scores(labels, 0)], [scores(labels, 15)], "x") is None
     assert samples_needed(0.1, 0.1) < samples_needed(0.01, 0.1)

@@ -5,14 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qat.diagnosis.call_recorder import recorded_calls
-from qat.diagnosis.case import make_case
+from qat.diagnosis.call_recorder import record_calls
+from qat.diagnosis.case import Case, check_case
 from qat.diagnosis.engine import Findings
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.feeding_stage import fed_in_keras_order, unsaturated
+from qat.diagnosis.feeding_stage import find_unsaturated, order_fed_arrays
 from qat.diagnosis.file_stage import diagnose_file
-from qat.diagnosis.hypotheses.model import output_grid, with_output_ranges
-from qat.diagnosis.hypotheses.without_data import natural_images, scaled
+from qat.diagnosis.hypotheses.model import list_output_tensors, set_output_ranges
+from qat.diagnosis.hypotheses.without_data import make_natural_images, scale_images
 from qat.diagnosis.output_stage import diagnose_recorded
 from qat.diagnosis.verdict import diagnose_app, reach_verdict
 from qat.tflite import Interpreter, read
@@ -29,7 +29,7 @@ GIVEN = (
 @pytest.fixture
 def evidence(measured):
     def of(content, **given):
-        return Evidence(make_case(content, **dict.fromkeys(GIVEN) | measured | given))
+        return Evidence(check_case(Case(content, *map((measured | given).get, GIVEN))))
 
     return of
 
@@ -59,7 +59,7 @@ def test_the_verdict_has_each_cause_once_the_proved_ones_first(files, evidence):
 
 def test_fed_arrays_must_be_those_of_the_file(files, evidence, digits):
     findings = Findings()
-    (taken,) = fed_in_keras_order(evidence(files.int8, fed=digits.inputs.astype(np.int64)[:] // 2), findings)
+    (taken,) = order_fed_arrays(evidence(files.int8, fed=digits.inputs.astype(np.int64)[:] // 2), findings)
     assert taken.dtype == np.int8  # of codes in a wider type
     assert findings.causes == []
 
@@ -67,9 +67,9 @@ def test_fed_arrays_must_be_those_of_the_file(files, evidence, digits):
 def test_saturated_codes_do_not_say_where_the_number_was():
     tensor = Tensor(0, "x", (1, 3), (-1, 3), "int8", (0.1,), (0,), 0, False)
     codes = np.array([[-128, 0, 127]], np.int8)
-    assert unsaturated(codes, tensor).tolist() == [[False, True, False]]
-    assert unsaturated(np.full((1, 3), 127, np.int8), tensor) is None
-    assert unsaturated(codes.astype(np.float32), tensor) is None
+    assert find_unsaturated(codes, tensor).tolist() == [[False, True, False]]
+    assert find_unsaturated(np.full((1, 3), 127, np.int8), tensor) is None
+    assert find_unsaturated(codes.astype(np.float32), tensor) is None
 
 
 def test_the_output_stage_names_codes_that_were_taken_for_numbers(files, evidence, codes):
@@ -81,7 +81,7 @@ def test_the_output_stage_names_codes_that_were_taken_for_numbers(files, evidenc
 def test_calls_of_the_runtime_are_recorded_as_they_are_made_and_refused(files, digits):
     from ai_edge_litert.interpreter import Interpreter as LiteRt
 
-    with recorded_calls() as calls:
+    with record_calls() as calls:
         litert = LiteRt(model_content=files.float32)
         litert.allocate_tensors()
         index = litert.get_input_details()[0]["index"]
@@ -95,17 +95,17 @@ def test_calls_of_the_runtime_are_recorded_as_they_are_made_and_refused(files, d
     assert calls.fed(read(files.float32), 4) is None
     assert (calls.refused.index, calls.refused.value.dtype) == (index, np.uint8)
     assert LiteRt.set_tensor.__name__ == "set_tensor"
-    with recorded_calls() as others:
+    with record_calls() as others:
         pass
     assert others.set == {}
 
 
 def test_a_file_with_another_grid_for_one_tensor_computes_the_same_on_it(files, digits):
     graph = read(files.int8)
-    assert output_grid(graph, 0) is graph.outputs[0]
-    assert output_grid(read(files.float32), 0) is None
+    assert list_output_tensors(graph, 0)[0] is graph.outputs[0]
+    assert list_output_tensors(read(files.float32), 0) == []
     logits = graph.main.output_of(next(op for op in graph.ops if op.name == "FULLY_CONNECTED"))
-    wide = with_output_ranges(files.int8, {logits.index: (-600 * logits.scales[0], 600 * logits.scales[0])})
+    wide = set_output_ranges(files.int8, {logits.index: (-600 * logits.scales[0], 600 * logits.scales[0])})
     assert read(wide).tensors[logits.index].scales[0] > 4 * logits.scales[0]
     answers = [Interpreter(each).predict(preprocess(digits.inputs)) for each in (files.int8, wide)]
     assert np.mean(answers[0].argmax(axis=1) == answers[1].argmax(axis=1)) > 0.95
@@ -114,12 +114,12 @@ def test_a_file_with_another_grid_for_one_tensor_computes_the_same_on_it(files, 
 
 def test_synthetic_images_have_the_spectrum_of_photographs():
     model = SimpleNamespace(inputs=[SimpleNamespace(shape=SimpleNamespace(as_list=lambda: [None, 32, 32, 3]))])
-    images = natural_images(model, 8)
+    images = make_natural_images(model, 8)
     assert images.shape == (8, 32, 32, 3)
     assert 0 <= images.min() < 0.1
     assert 0.9 < images.max() <= 1
     power = np.abs(np.fft.fft2(images[..., 1])).mean(axis=0)
     assert power[1, 1] > 5 * power[8, 8]
-    assert scaled(images, "[-1, 1]").min() < -0.8
+    assert scale_images(images, "[-1, 1]").min() < -0.8
     features = SimpleNamespace(inputs=[SimpleNamespace(shape=SimpleNamespace(as_list=lambda: [None, 10]))])
-    assert natural_images(features, 8) is None
+    assert make_natural_images(features, 8) is None

@@ -8,8 +8,8 @@ from tf_keras import layers
 from qat.diagnosis.diagnosis import Diagnosis
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.file_facts import FileFacts
-from qat.diagnosis.hypotheses.calibrated_ranges import in_times
-from qat.diagnosis.hypotheses.training import partly_quantized
+from qat.diagnosis.hypotheses.calibrated_ranges import format_octaves
+from qat.diagnosis.hypotheses.training import find_float_ops
 from qat.diagnosis.report import text
 from qat.reporting.diagnosis_page import Circumstances, diagnosis_page
 from qat.tflite import convert, read
@@ -30,13 +30,13 @@ def test_a_name_of_a_cause_stands_below_its_sentence_and_distances_are_told_in_t
     lines = text(Diagnosis("implementation", (cause,))).splitlines()
     assert lines[2] == "1. Red and blue are exchanged."
     assert lines[3].startswith("   cause     P06 BGR (proved; ")
-    assert in_times(0.28) == "1.2 times"
+    assert format_octaves(0.28) == "1.2 times"
 
 
 @pytest.mark.parametrize(("name", "told"), [("TFLite_Detection_PostProcess", 0), ("Theirs", 1)])
 def test_an_op_that_is_float_by_design_is_no_layer_left_in_float(name, told, float_io):
     facts = FileFacts(read(planting.with_custom_op(float_io, name)))
-    assert len(list(partly_quantized(facts))) == told
+    assert len(list(find_float_ops(facts))) == told
 
 
 @pytest.mark.parametrize(

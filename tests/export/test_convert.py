@@ -64,7 +64,7 @@ def dense_with_normalization():
     return tf_keras.Model(inputs, layers.Dense(5, activation="softmax")(x))
 
 
-@pytest.mark.parametrize("make", [small_cnn, dense_with_normalization])
+@pytest.mark.parametrize("make", [pytest.param(small_cnn, marks=pytest.mark.slow), dense_with_normalization])
 def test_the_engine_tflite_gives_of_a_stock_qat_model_what_the_stock_converter_gives(make):
     def configure(converter):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -210,7 +210,7 @@ def test_a_fused_lstm_is_integer_only_one_sample_at_a_time_and_says_so():
     np.testing.assert_array_equal(found, interpreter.predict(real[:8][::-1])[::-1])  # no state is left over
 
 
-@pytest.mark.parametrize("scheme", ["float32", "dynamic_range"])
+@pytest.mark.parametrize("scheme", ["float32", pytest.param("dynamic_range", marks=pytest.mark.slow)])
 def test_inputs_and_outputs_beside_a_fused_lstm_keep_the_models_order(scheme):
     steps, side = tf_keras.Input((6, 4), name="a_steps"), tf_keras.Input((3,), name="b_side")
     every = layers.LSTM(5, return_sequences=True, name="every")(steps)

@@ -23,8 +23,9 @@ def build_family(name, input_shape=(32, 32, 3), classes=10, **settings):
 
 @pytest.mark.parametrize(
     ("name", "published", "alpha"),
-    [("mobilenet", "MobileNet", 1.0), ("mobilenet", "MobileNet", 0.25)]
-    + [("mobilenet_v2", "MobileNetV2", alpha) for alpha in (1.0, 0.35, 1.4)],
+    [("mobilenet", "MobileNet", 0.25), ("mobilenet_v2", "MobileNetV2", 0.35)]
+    + [pytest.param("mobilenet_v2", "MobileNetV2", alpha, marks=pytest.mark.slow) for alpha in (1.0, 1.4)]
+    + [pytest.param("mobilenet", "MobileNet", 1.0, marks=pytest.mark.slow)],
 )
 def test_with_standard_strides_the_parameters_are_those_of_keras(name, published, alpha):
     theirs = getattr(tf_keras.applications, published)((96, 96, 3), alpha=alpha, weights=None, classes=7)

@@ -88,7 +88,7 @@ def arrays_in(path):
     ("version", "windows", "last"),
     [
         ("2.13.1", False, "_layer_checkpoint_dependencies/dense_2/vars/0"),
-        ("2.14.0", True, "_layer_checkpoint_dependencies\\dense_1/vars/0"),
+        pytest.param("2.14.0", True, "_layer_checkpoint_dependencies\\dense_1/vars/0", marks=pytest.mark.slow),
         ("2.15.0", True, "layers\\dense_1/vars/0"),
     ],
 )

@@ -18,6 +18,7 @@ from qat.limits import Limits, use
 from qat.models import load
 from qat.models.untrusted import allowed
 from qat.models.untrusted.check_config import NotAllowedError, validate_config
+from qat.models.untrusted.trial import read_untrusted
 
 ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -420,3 +421,12 @@ def test_a_quantization_aware_model_of_ours_loads_without_trust_where_nothing_ha
     code += "np.random.default_rng(0).random((100, 8, 8, 3), np.float32), verbose=0))"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": ROOT})
     np.testing.assert_array_equal(np.load(tmp_path / "here.npy"), np.load(tmp_path / "there.npy"))
+
+
+def test_the_child_returns_numbers_and_a_config(tmp_path):
+    model = plain()
+    model.save(tmp_path / "m.h5")
+    decoded = read_untrusted(tmp_path / "m.h5", frozenset())
+    assert decoded.kind == ".h5"
+    assert decoded.config["config"]["name"] == "theirs"
+    assert sum(array.size for array in decoded.arrays.values()) == model.count_params()

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import pytest
 import qat
 from qat.cli import compose
 from qat.cli.options import list_settings
-from qat.cli.options_page import COMMANDS, options_page
 from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, put_flags_first
 from qat.config import Config
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+from scripts.parts.docs.options import COMMANDS, options_page  # noqa: E402
+
 PAGES = sorted((ROOT / "docs" / "pages").glob("*.md"))
 NOTEBOOKS = sorted((ROOT / "docs" / "examples").glob("*.ipynb"))
 BESIDE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -107,3 +110,15 @@ def test_the_readme_is_a_landing_page():
 def test_each_command_of_the_guides_composes(command: str):
     for overrides in list_requested_jobs(parse_arguments(put_flags_first(shlex.split(command))), "train", Config):
         compose(overrides)
+
+
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*/README.md"))
+
+
+@pytest.mark.parametrize("page", EXPERIMENTS, ids=lambda page: page.parent.name)
+def test_an_experiment_begins_with_its_verdict_and_a_number(page: Path):
+    title, first, second, *_ = page.read_text(encoding="utf-8").split("\n\n")
+    verdict = second if first == "## Verdict" else first
+    assert title.startswith("# ")
+    assert first.startswith(("**Verdict.**", "## Verdict"))
+    assert re.search(r"\d", verdict)

@@ -49,6 +49,12 @@ def test_it_holds_the_templates_that_snippets_are_made_of(wheel):
         assert {f"qat/deploy/templates/{name}" for name in FILES} <= set(archive.namelist())
 
 
+def test_it_holds_the_files_that_its_modules_read(wheel):
+    read = [CHECKOUT / "qat/models/untrusted/allowed.ini", *(CHECKOUT / "qat/reporting/assets").iterdir()]
+    with zipfile.ZipFile(wheel) as archive:
+        assert {path.relative_to(CHECKOUT).as_posix() for path in read} <= set(archive.namelist())
+
+
 def test_the_package_is_the_one_from_the_wheel(python, tmp_path):
     shown = run(python, "-c", "import qat; from qat.cli import conf_dir; print(qat.__file__, conf_dir())", cwd=tmp_path)
     package, conf = map(Path, shown.stdout.split())

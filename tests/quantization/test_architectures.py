@@ -14,10 +14,8 @@ from .zoo.measure import measure
 
 QUICK = (
     "unet",
-    "keyword_ds_cnn",
     "self_attention",
     "inputs_by_name_unsorted",
-    "triplet",
     "towers_absolute",
 )
 HALF_PRECISION = {"half_precision_policy": 1e-2}  # the float model itself computes in 16 bits

@@ -117,6 +117,7 @@ def test_channels_that_weight_decay_has_emptied_are_no_sign_of_unevenness():
     assert all(unevenness(pair) < 10 for pair in find_pairs(canonicalize(model)))
 
 
+@pytest.mark.slow
 def test_the_equalized_model_still_trains():
     model = quantize_model(made_uneven(separable()), images(32), config=EQUALIZED)
     model.compile(tf_keras.optimizers.Adam(1e-2), "mse")

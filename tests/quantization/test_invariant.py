@@ -13,7 +13,6 @@ from .invariant_sets import cases, twin_of
 
 EVERY = {case.name: case for case in cases() if not case.name.startswith("applications/")}
 QUICK = (
-    "semantics/rescaling_conv",
     "semantics/tied_embedding",
     "semantics/dropout_and_penalty",
 )
@@ -66,6 +65,7 @@ def test_the_float_model_itself_passes():
     assert failing({"rate": 0.3}, {"rate": 0.3}, depth="full") == set()
 
 
+@pytest.mark.slow
 def test_a_constraint_that_is_gone_is_found_behind_a_step():
     assert "ten steps of sgd" in failing({}, {"constraint": None}, depth="full")
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def test_a_model_made_under_a_policy_is_quantized_trains_and_is_exported(name, b
 
 
 SCOPES = """
-import json, os
+import json, os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import qat
 import numpy as np, tensorflow as tf, tf_keras
@@ -112,51 +113,54 @@ def trained(build, around_build, around_quantize, around_fit):
     assert all(np.array_equal(a, b) for a, b in zip(before, float_model.get_weights()))
     return model, losses
 
+build, count = {"network": network, "recurrent_network": recurrent_network}[sys.argv[1]], int(sys.argv[2])
+alone, losses = trained(build, nullcontext, nullcontext, nullcontext)
+strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(count)])
+ways = {
+    "built and quantized": (strategy.scope, strategy.scope, strategy.scope),
+    "quantized": (nullcontext, strategy.scope, strategy.scope),
+    "quantized, fitted outside": (nullcontext, strategy.scope, nullcontext),
+    "built": (strategy.scope, nullcontext, nullcontext),
+}
 found = {}
-for build in (network, recurrent_network):
-    alone, losses = trained(build, nullcontext, nullcontext, nullcontext)
-    for count in (1, 2):
-        strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(count)])
-        ways = {
-            "built and quantized": (strategy.scope, strategy.scope, strategy.scope),
-            "quantized": (nullcontext, strategy.scope, strategy.scope),
-            "quantized, fitted outside": (nullcontext, strategy.scope, nullcontext),
-            "built": (strategy.scope, nullcontext, nullcontext),
+for way, scopes in ways.items():
+    try:
+        model, mine = trained(build, *scopes)
+        found[way] = {
+            "losses": float(np.abs(np.subtract(mine, losses)).max()),
+            "weights": max(float(np.abs(a - b).max()) for a, b in zip(model.get_weights(), alone.get_weights())),
+            "integer_only": verify(convert(model)).integer_only,
+            "answers": float(np.abs(model.predict(IMAGES, verbose=0) - alone.predict(IMAGES, verbose=0)).max()),
         }
-        for way, scopes in ways.items():
-            name = f"{build.__name__}, {count}: {way}"
-            try:
-                model, mine = trained(build, *scopes)
-                found[name] = {
-                    "losses": float(np.abs(np.subtract(mine, losses)).max()),
-                    "weights": max(
-                        float(np.abs(a - b).max()) for a, b in zip(model.get_weights(), alone.get_weights())
-                    ),
-                    "integer_only": verify(convert(model)).integer_only,
-                    "answers": float(np.abs(model.predict(IMAGES, verbose=0) - alone.predict(IMAGES, verbose=0)).max()),
-                }
-            except Exception as error:
-                import traceback
-                found[name] = {"error": f"{type(error).__name__}: {str(error)[:600]} {traceback.format_exc()[-900:]}"}
+    except Exception as error:
+        import traceback
+        found[way] = {"error": f"{type(error).__name__}: {str(error)[:600]} {traceback.format_exc()[-900:]}"}
 print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def under_strategies():
+@lru_cache
+def under_strategies(build, count):
+    """What came of each way, by one process for each network and number of replicas: all strategies of a process give
+    their groups of replicas the same keys, and TensorFlow's collectives refuse a key for a group of another size."""
     done = subprocess.run(
-        [sys.executable, "-c", SCOPES], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False
+        [sys.executable, "-c", SCOPES, build.__name__, str(count)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # the first of four trains five models in a process of its own: a minute of the processor
 @pytest.mark.parametrize("way", ["built and quantized", "quantized", "quantized, fitted outside", "built"])
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("build", [network, recurrent_network])
-def test_under_a_strategy_it_trains_as_without(build, count, way, under_strategies):
-    found = under_strategies[f"{build.__name__}, {count}: {way}"]
+def test_under_a_strategy_it_trains_as_without(build, count, way):
+    found = under_strategies(build, count)[way]
     assert "error" not in found, found["error"]
     assert found["losses"] < 1e-4
     assert found["weights"] < 1e-4

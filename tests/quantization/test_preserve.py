@@ -135,7 +135,7 @@ class Centralized(tf_keras.optimizers.SGD):
         return super().apply_gradients([(g - tf.reduce_mean(g), v) for g, v in pairs], **kwargs)
 
 
-@pytest.mark.parametrize("prepare", [pruned, clustered])
+@pytest.mark.parametrize("prepare", [pytest.param(pruned, marks=pytest.mark.slow), clustered])
 def test_an_optimizer_that_moves_by_more_than_the_gradient_takes_nothing(data, prepare):
     model = prepare(network())
     made = trained(quantized(model, data), data, Centralized(0.05, momentum=0.9), epochs=1)
@@ -176,7 +176,7 @@ def test_a_cluster_has_the_mean_of_its_entries_gradients(data):
 @pytest.mark.parametrize(
     ("form", "prepare"),
     [
-        ("keras", pruned),
+        pytest.param("keras", pruned, marks=pytest.mark.slow),
         pytest.param("keras", clustered, marks=pytest.mark.slow),
         pytest.param("h5", clustered, marks=pytest.mark.slow),
     ],

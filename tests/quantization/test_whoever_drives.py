@@ -435,7 +435,9 @@ def drawn(model, rows=128):
     return random.normal(0, 1, (rows, *entry.shape[1:])).astype(np.float32)
 
 
-@pytest.mark.parametrize("build", FAMILIES)
+@pytest.mark.parametrize(
+    "build", [pytest.param(each, marks=pytest.mark.slow if each in (gru, folded_norm) else ()) for each in FAMILIES]
+)
 def test_a_tape_gives_every_variable_its_gradient_in_every_mode(build):
     tf_keras.utils.set_random_seed(4)
     float_model = build()
@@ -555,7 +557,7 @@ def around_keras():
     return model, lambda model: model.compile(sgd(), loss, metrics=["accuracy"])
 
 
-@pytest.mark.parametrize("make", [own_step, subclassed, around_keras])
+@pytest.mark.parametrize("make", [own_step, subclassed, pytest.param(around_keras, marks=pytest.mark.slow)])
 def test_a_class_with_its_own_steps_drives_the_quantized_graph(make):
     tf_keras.utils.set_random_seed(8)
     float_model, compiled = make()

@@ -125,7 +125,7 @@ def variant(value, size, latency=None):
 
 
 def test_a_class_that_has_no_name_is_shown_by_its_number(monkeypatch):
-    monkeypatch.setattr(figures, "_png", lambda figure: figure)
+    monkeypatch.setattr(figures, "to_png", lambda figure: figure)
     (axes,) = draw_confusion_matrices({"float": np.eye(4, dtype=np.int64)}, ["cat", "a dog that is long"]).axes
     assert [each.get_text() for each in axes.get_yticklabels()] == ["cat", "a dog th…", "2", "3"]
 

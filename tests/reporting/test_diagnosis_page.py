@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from qat.diagnosis import Diagnosis
-from qat.diagnosis.diagnosis import Cause, Rung, Samples
-from qat.reporting.diagnosis_page import Circumstances, broken_step, diagnosis_page
+from qat.diagnosis.diagnosis import Cause, Samples, Stage
+from qat.reporting.diagnosis_page import Circumstances, diagnosis_page, find_broken_stage
 
 EVIL = "<script>alert(1)</script>\"'&"
 LADDER = (
-    Rung("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512),
-    Rung("A1", "float file made here, right inputs", "accuracy", 0.598, 0.555, 0.639, 512),
-    Rung("A2", "the file, right inputs", "accuracy", 0.152, 0.124, 0.186, 512),
+    Stage("A0", "Keras float model, right inputs", "accuracy", 0.598, 0.555, 0.639, 512),
+    Stage("A1", "float file made here, right inputs", "accuracy", 0.598, 0.555, 0.639, 512),
+    Stage("A2", "the file, right inputs", "accuracy", 0.152, 0.124, 0.186, 512),
 )
 FOUND = Diagnosis(
     "model",
@@ -47,8 +47,8 @@ def test_the_verdict_has_a_colour(blame, tone):
 
 
 def test_the_step_that_breaks_is_marked(page):
-    assert broken_step(LADDER).rung == "A2"
-    assert broken_step(LADDER[:2]) is None
+    assert find_broken_stage(LADDER).rung == "A2"
+    assert find_broken_stage(LADDER[:2]) is None
     assert len(re.findall("A2 the file, right inputs.*?broken here", page)) == 2
 
 

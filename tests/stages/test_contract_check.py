@@ -7,7 +7,7 @@ import tf_keras
 
 from qat.contract import Contract, apply
 from qat.data import load
-from qat.diagnosis.normalisations import TRIED, contracts_for, in_python
+from qat.diagnosis.normalisations import USUAL, list_contracts, python_code
 from qat.errors import ModelError
 from qat.models.leading_layers import apply_scaling_layers, is_untrained
 from qat.reporting import Progress, SummaryWriter
@@ -26,7 +26,7 @@ def classifier(*first, trained=True, contract="raw / 255"):
     head = layers.Dense(len(COLOURS), activation="softmax", name="head")
     model = tf_keras.Sequential([tf_keras.Input((6, 6, 3)), *first, layers.GlobalAveragePooling2D(), head])
     if trained:
-        means = eval(in_python(contract), {"np": np, "raw": COLOURS[:, None, None]})[:, 0, 0]
+        means = eval(python_code(contract), {"np": np, "raw": COLOURS[:, None, None]})[:, 0, 0]
         sharp = 40 / np.mean(np.ptp(means, axis=0)) ** 2
         head.set_weights([2 * sharp * means.T, -sharp * np.square(means).sum(axis=1)])
     return model
@@ -53,10 +53,10 @@ def check(tiny, tmp_path):
     return checked
 
 
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", USUAL)
 def test_a_contract_is_the_normalisation_of_its_name(name):
-    contract = dict(contracts_for(Contract((6, 6, 3), range=(0, 1))))[name]
-    told = eval(in_python(name), {"np": np, "raw": PIXELS})
+    contract = dict(list_contracts(Contract((6, 6, 3), range=(0, 1))))[name]
+    told = eval(python_code(name), {"np": np, "raw": PIXELS})
     np.testing.assert_allclose(apply(contract, PIXELS), told, atol=1e-4)
 
 

@@ -28,8 +28,13 @@ def exported(finished, tmp_path_factory):
     return run
 
 
-def test_each_type_has_its_file_with_its_own_numbers_and_code(exported):
-    folder = exported("qat_int8", "export.io=[int8,uint8,float32]", "export.microcontroller=true")
+@pytest.fixture(scope="module")
+def three_types(exported):
+    return exported("qat_int8", "export.io=[int8,uint8,float32]", "export.microcontroller=true")
+
+
+def test_each_type_has_its_file_with_its_own_numbers_and_code(three_types):
+    folder = three_types
     for suffix, dtype in (("", "int8"), ("_uint8", "uint8"), ("_float32", "float32")):
         tensor = read(folder / f"model{suffix}.tflite").inputs[0]
         record = rundir.read_json(folder / f"model{suffix}.json")
@@ -42,20 +47,20 @@ def test_each_type_has_its_file_with_its_own_numbers_and_code(exported):
         assert (folder / f"microcontroller{suffix}").is_dir() == (dtype != "float32")
 
 
-def test_the_types_outside_change_no_output(exported):
-    folder, x = exported("qat_int8", "export.io=[int8,uint8,float32]"), np.random.default_rng(0)
+def test_the_types_outside_change_no_output(three_types):
+    folder, x = three_types, np.random.default_rng(0)
     inputs = x.random((9, 32, 32, 3), np.float32)
     outputs = [Interpreter(folder / f"model{s}.tflite").predict(inputs) for s in ("", "_uint8", "_float32")]
     np.testing.assert_array_equal(outputs[0], outputs[1])
     np.testing.assert_array_equal(outputs[0], outputs[2])
 
 
-def test_batch_and_signature_are_as_asked_for(exported):
+def test_batch_and_signature_are_as_asked_for(exported, three_types):
     folder = exported("qat_int8", "export.batch_size=1", "export.signature=classify")
     graph = read(folder / "model.tflite")
     assert graph.inputs[0].shape_signature == (1, 32, 32, 3)
     assert [signature.key for signature in graph.signatures] == ["classify"]
-    open_graph = read(exported("qat_int8") / "model.tflite")
+    open_graph = read(three_types / "model.tflite")
     assert open_graph.inputs[0].shape_signature == (-1, 32, 32, 3)
     assert open_graph.signatures[0].key == "serving_default"
 

@@ -46,6 +46,8 @@ def results(finished):
         "qat_int8/model.tflite",
         "qat_int8/model.keras",
         "qat_int8/model.json",
+        "ptq_int8/quantization_report.json",
+        "qat_int8/quantization_report.json",
     ],
 )
 def test_each_promised_file_is_there_and_its_digest_is_written_down(name, finished, results):
@@ -55,6 +57,16 @@ def test_each_promised_file_is_there_and_its_digest_is_written_down(name, finish
 def test_results_stand_once_and_come_back_as_typed_values(finished, results):
     assert [path.relative_to(finished).as_posix() for path in finished.rglob("results.json")] == ["results.json"]
     assert list(RunResult.from_dict(results).variants) == ["float", "ptq_int8", "qat_int8"]
+
+
+@pytest.mark.parametrize("variant", ["ptq_int8", "qat_int8"])
+def test_the_quantization_report_is_that_of_the_file(variant, finished):
+    report, file = rundir.read_json(finished / variant / rundir.QUANTIZATION), read(finished / variant / "model.tflite")
+    first, last = report["quantized"][0], report["quantized"][-1]
+    assert (first["tensor"], first["grid"]["scale"]) == ("input", [pytest.approx(file.inputs[0].scales[0], rel=1e-7)])
+    assert (last["op"], last["grid"]["scale"]) == ("softmax", list(file.outputs[0].scales))
+    assert report["skipped"] == []
+    assert "attach_batch_norm" in {each["rewrite"] for each in report["rewritten"]}
 
 
 def test_what_the_result_was_made_by_is_recorded(results):
@@ -146,8 +158,8 @@ def test_float_and_deployed_series_lie_on_one_chart(finished):
 @pytest.mark.parametrize(
     ("quant", "variant", "integer_only", "dtype"),
     [
-        ("ptq_dynamic_range", "ptq_dynamic_range", False, "float32"),
-        ("ptq_float16", "ptq_float16", False, "float32"),
+        pytest.param("ptq_dynamic_range", "ptq_dynamic_range", False, "float32", marks=pytest.mark.slow),
+        pytest.param("ptq_float16", "ptq_float16", False, "float32", marks=pytest.mark.slow),
         ("ptq_int16x8", "ptq_int16x8", True, "int16"),
     ],
 )
@@ -162,6 +174,7 @@ def test_each_way_of_ptq_leaves_its_variant(quant, variant, integer_only, dtype,
     assert not (tmp_path / "run" / "tensorboard").exists()
 
 
+@pytest.mark.slow
 def test_several_io_types_give_several_files(tiny, tmp_path):
     config = tiny("quant=ptq", "export.io=[uint8,float32]", "export.microcontroller=true", "export.snippets=false")
     result = main_job(config, tmp_path / "run")
@@ -252,6 +265,7 @@ def test_augmentation_inside_a_users_model_acts_in_training_and_is_absent_from_t
     assert len(outputs[1]) > 1
 
 
+@pytest.mark.slow
 def test_batch_norm_may_be_estimated_anew_before_the_export(finished, tiny, tmp_path, capsys):
     result = main_job(tiny("quant=qat", f"float_run={finished}", "quant.reestimate_bn=true"), tmp_path / "run")
     assert "re-estimate BatchNormalization" in capsys.readouterr().out

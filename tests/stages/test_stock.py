@@ -123,6 +123,7 @@ def test_a_model_that_tfmot_refuses_ends_the_job_before_the_float_training(tiny,
     assert "float training" not in capsys.readouterr().out
 
 
+@pytest.mark.slow  # quick: tests/stages/test_parts.py
 def test_with_ours_the_reason_is_written_down_and_the_run_goes_on(tiny, tmp_path, capsys):
     result = main_job(tiny(*WITH_STOCK, *SCALED_INSIDE), tmp_path / "run")
     assert list(result.variants) == ["float", "ptq_int8", "qat_int8"]

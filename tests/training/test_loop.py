@@ -100,6 +100,7 @@ def spoil(model):
     model.set_weights([0 * weight for weight in model.get_weights()])
 
 
+@pytest.mark.slow  # quick: tests/training/test_guards.py
 @pytest.mark.parametrize("keep_best", [True, False])
 def test_the_best_epochs_weights_are_kept_if_asked_for(train, val, keep_best):
     watch = Watch(at_step=3 * 12, action=spoil)  # the fourth epoch begins with all weights at zero

@@ -21,23 +21,11 @@ def _joblib_share(launcher: DictConfig, jobs: int) -> int:
     return cores() // (workers if workers > 0 else max(1, cores() + 1 + workers))
 
 
-def _ray_share(launcher: DictConfig, jobs: int) -> int:
-    return int(launcher.cpus_per_job)
-
-
-def _slurm_share(launcher: DictConfig, jobs: int) -> int:
-    return int(launcher.cpus_per_task or 1)
-
-
-def _equal_share(launcher: DictConfig, jobs: int) -> int:
-    return cores() // jobs
-
-
 SHARES: dict[str, Callable[[DictConfig, int], int]] = {
     "JoblibLauncher": _joblib_share,
-    "RayLauncher": _ray_share,
-    "SlurmLauncher": _slurm_share,
-    "LocalLauncher": _equal_share,  # of submitit: starts all jobs at once
+    "RayLauncher": lambda launcher, _: int(launcher.cpus_per_job),
+    "SlurmLauncher": lambda launcher, _: int(launcher.cpus_per_task or 1),
+    "LocalLauncher": lambda _, jobs: cores() // jobs,  # of submitit: starts all jobs at once
 }
 """Class of a launcher -> threads of one of `jobs` jobs. Jobs of a launcher that is not here run one after another."""
 

@@ -34,12 +34,10 @@ class GridSweeper(BasicSweeper):
         with claim_sweep(jobs, self.config):
             for batch in batches:
                 configs = self._compose_jobs(batch)
-                to_run = jobs.add_missing(batch, configs) if self._is_resuming() else jobs.add(batch)
+                resuming = OmegaConf.select(self.config, KEY)  # other commands than train have no such key
+                to_run = jobs.add_missing(batch, configs) if resuming else jobs.add(batch)
                 jobs.launch(self.launcher, self.config, to_run)
         return [job.value for job in jobs.all]
-
-    def _is_resuming(self) -> bool:
-        return bool(OmegaConf.select(self.config, KEY))  # other commands than train have no such key
 
     def _parse(self, overrides: list[str]) -> list[Any]:
         return OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(overrides)
@@ -66,9 +64,8 @@ def claim_sweep(jobs: Jobs, config: DictConfig) -> Iterator[None]:
     """
     setup_globals()
     for launcher in _VERBOSE_LAUNCHERS:
-        logging.getLogger(launcher).setLevel(
-            logging.WARNING
-        )  # these print all overrides of each job; a job prints its folder itself
+        # these print all overrides of each job; a job prints its folder itself
+        logging.getLogger(launcher).setLevel(logging.WARNING)
     jobs.sweep_dir.mkdir(parents=True, exist_ok=True)
     with rundir.lock(jobs.sweep_dir / ".sweep.lock", wait=False):
         OmegaConf.save(config, jobs.sweep_dir / RECORD)

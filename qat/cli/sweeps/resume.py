@@ -30,9 +30,8 @@ def resume_arguments(argv: Sequence[str]) -> list[str]:
         return list(argv)
     record = Path(directory) / RECORD
     before = [part for part in read_overrides(Path(directory)) if key_of_override(part) not in _NOT_RESUMED]
-    merged = [
-        typed.get(key_of_override(part), part) for part in before
-    ]  # replaced in place, so that the jobs keep their order
+    # replaced in place, so that the jobs keep their order
+    merged = [typed.get(key_of_override(part), part) for part in before]
     merged = accept_overrides(merged, argv, str(record))
     added = [part for part in argv if part not in merged]
     return ["-m", *merged, *added, f"hydra.sweep.dir={quote(directory)}"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
-from qat.diagnosis.normalisations import applicable, normalised
+from qat.diagnosis.normalisations import list_normalisations, normalise
 from qat.diagnosis.runs import Conversion
 from qat.tflite import read
 from qat.tflite.runtime.child_process import make_runtime
@@ -31,13 +31,13 @@ class Guess:
     at_inputs: float = np.inf  # octaves, the farthest input
 
 
-def ranked_guesses(evidence: Evidence) -> list[Guess]:
+def rank_guesses(evidence: Evidence) -> list[Guess]:
     """Guesses by distance between their ranges and the file's, nearest first; empty where they cannot be compared."""
     content = evidence.content(Conversion(scheme="float32"))
     if content is None or evidence.right_inputs is None:
         return []
     graph = read(content)
-    pairs = paired_tensors(evidence.facts, FileFacts(graph), evidence.file.input_order)
+    pairs = pair_tensors(evidence.facts, FileFacts(graph), evidence.file.input_order)
     if len(pairs) < 2:
         return []
     runtime = make_runtime(content, graph, keep_tensors=True)
@@ -53,12 +53,16 @@ def ranked_guesses(evidence: Evidence) -> list[Guess]:
     return sorted(guesses, key=lambda g: g.distance)
 
 
-def paired_tensors(quantized: FileFacts, real: FileFacts, order: Sequence[int]) -> list[tuple[int, int]]:
+def pair_tensors(quantized: FileFacts, real: FileFacts, order: Sequence[int]) -> list[tuple[int, int]]:
     """Tensor indices of the two files that belong together: inputs, then outputs of equal ops in equal order.
 
     Args:
+        quantized: the user's file.
         real: a float file converted here, its inputs in Keras order.
         order: index in the quantized file of each Keras input.
+
+    Returns:
+        Pairs (index in the quantized file, index in the float file); by tensor names where the ops differ.
     """
     first, second = quantized.computing, real.computing
     inputs = [(quantized.graph.inputs[i].index, t.index) for i, t in zip(order, real.graph.inputs, strict=False)]
@@ -72,17 +76,25 @@ def paired_tensors(quantized: FileFacts, real: FileFacts, order: Sequence[int]) 
     return inputs + [(i, by_name[name]) for i, name in names.items() if name in by_name]
 
 
-def in_times(octaves: float) -> str:
+def format_octaves(octaves: float) -> str:
     """A distance of ranges in words.
 
-    >>> in_times(1.5), in_times(3.0)
+    >>> format_octaves(1.5), format_octaves(3.0)
     ('2.8 times', '8 times or more')
     """
     return f"{2**octaves:.1f} times" if octaves < FARTHEST else f"{2**FARTHEST:.0f} times or more"
 
 
 def range_distance(have: tuple[float, float], guess: tuple[float, float]) -> float:
-    """Of two ranges: factor between the widths in octaves, and the shift of their ends, FARTHEST at most."""
+    """How far two ranges of real numbers are apart: the factor between their widths, and the shift of their limits.
+
+    Args:
+        have: (min, max) that a file holds.
+        guess: (min, max) of values; extended to include 0, as a calibration does.
+
+    Returns:
+        Octaves, 0 to `FARTHEST`; a shift by half of the width counts a quarter of an octave.
+    """
     low, high = min(guess[0], 0.0), max(guess[1], 0.0)
     width, other = max(have[1] - have[0], 1e-12), max(high - low, 1e-12)
     shift = (abs(have[0] - low) + abs(have[1] - high)) / max(width, other)
@@ -116,7 +128,7 @@ def _other_scales(evidence: Evidence, values: NDArray) -> Iterator[Guess]:
     raw, width = evidence.case.inputs[:SAMPLES], float(values.max() - values.min())
     others: list[tuple[str, NDArray]] = []
     if raw.dtype == np.uint8 and raw.shape == values.shape:
-        others = [(f"samples as {name!r}", normalised(raw, name)) for name in applicable(raw)]
+        others = [(f"samples as {name!r}", normalise(raw, name)) for name in list_normalisations(raw)]
     elif raw.shape == values.shape:
         others = [("the raw samples", raw.astype(np.float32))]
     for words, other in others:

@@ -9,16 +9,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.calibration_set import neighbour_correlation
+from qat.diagnosis.case import neighbour_correlation
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.file_facts import FileFacts
-from qat.diagnosis.hypotheses.calibrated_ranges import FITS, Guess, in_times, range_distance, ranked_guesses
-from qat.diagnosis.normalisations import TRAINED_RANGES, range_name_of
-from qat.diagnosis.runs import fits, run_keras
+from qat.diagnosis.file_facts import UNSET_SCALE, FileFacts
+from qat.diagnosis.hypotheses.calibrated_ranges import FITS, Guess, format_octaves, range_distance, rank_guesses
+from qat.diagnosis.normalisations import TRAINED_RANGES, name_range
+from qat.diagnosis.runs import run_keras
+from qat.diagnosis.tensor_order import fit_file
 
 CONSTANT_SCALE = 1e-7
-UNSET_SCALE = 3.5e-9, 4.3e-9  # of an input whose quantizer never ran in training
 FEW_DISTINCT = 20
 NOISE_CORRELATION = 0.3
 OUTLIER_RATIO = 4.0  # of an outlier's largest value to the typical one
@@ -45,7 +45,7 @@ BY_INPUT_NAME = (
 )
 
 
-def constant(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_constant(facts: FileFacts) -> Iterator[Hypothesis]:
     """Q08: an input scale that only zeros leave."""
     for params, tensor in zip(facts.input_params, facts.graph.inputs, strict=True):
         if params is None:
@@ -55,30 +55,32 @@ def constant(facts: FileFacts) -> Iterator[Hypothesis]:
             yield Hypothesis(
                 "Q08",
                 f"the scale of input {tensor.name.split(':')[0]!r} is {scale:.2g}: calibration saw nothing but zeros",
-                FIX, 1.0, certain=True, needs_loss=False, repair=recalibrated,
+                FIX, 1.0, certain=True, needs_loss=False, repair=recalibrate,
             )  # fmt: skip
 
 
-def recalibrated(conversion):
+def recalibrate(conversion):
     """The repair of this family: calibrated by right inputs."""
     return replace(conversion, calibration="right")
 
 
-def named_calibration(evidence: Evidence) -> list[Hypothesis]:
+def name_calibration(evidence: Evidence) -> list[Hypothesis]:
     """What calibration was, likeliest first; never empty."""
-    by_order = list(exchanged_inputs(evidence))
-    from_given = [] if by_order else sorted(from_samples(evidence), key=lambda each: -each.strength)
-    return by_order or from_given or sorted(from_ranges(evidence), key=lambda each: -each.strength)
+    by_order = list(find_exchanged_inputs(evidence))
+    by_samples = [] if by_order else sorted(judge_samples(evidence), key=lambda each: -each.strength)
+    return by_order or by_samples or sorted(judge_ranges(evidence), key=lambda each: -each.strength)
 
 
-def from_samples(evidence: Evidence) -> Iterator[Hypothesis]:
+def judge_samples(evidence: Evidence) -> Iterator[Hypothesis]:
     """Q01-Q06 from the calibration samples that were handed over."""
-    seen = evidence.calibration
-    if seen is None or not seen.usable:
+    samples = evidence.calibration
+    if samples is None or not samples.usable:
         return
-    values = seen.arrays[0].astype(np.float32)
+    values = samples.arrays[0].astype(np.float32)
     if float(np.ptp(values)) < 1e-9:
-        yield _hypothesis("Q08", f"all {seen.count} calibration samples hold the one number {values.flat[0]:g}", 0.95)
+        yield _hypothesis(
+            "Q08", f"all {samples.count} calibration samples hold the one number {values.flat[0]:g}", 0.95
+        )
         return
     if (words := _outlier(values)) is not None:
         yield _hypothesis("Q06", words, 0.9)
@@ -91,9 +93,9 @@ def from_samples(evidence: Evidence) -> Iterator[Hypothesis]:
         yield _hypothesis("Q03", words, 0.92)
     if right is not None and right.shape[1:] == values.shape[1:]:
         yield from _scale(values, right)
-    distinct = seen.distinct
+    distinct = samples.distinct
     if distinct < FEW_DISTINCT:
-        yield _hypothesis("Q04", f"{seen.count} calibration samples, of which {distinct} are distinct", 0.85)
+        yield _hypothesis("Q04", f"{samples.count} calibration samples, of which {distinct} are distinct", 0.85)
     elif (largest := _largest_class(evidence)) is not None and largest[1] > ONE_CLASS:
         label, share = largest
         yield _hypothesis("Q04", f"{share:.0%} of the calibration samples are of class {label} for the model", 0.8)
@@ -104,7 +106,7 @@ def _scale(values: NDArray, right: NDArray) -> Iterator[Hypothesis]:
     width = want[1] - want[0]
     ratio = (have[1] - have[0]) / max(width, 1e-12)
     words = f"calibration samples lie in [{have[0]:.4g}, {have[1]:.4g}], model inputs in [{want[0]:.4g}, {want[1]:.4g}]"
-    about = range_name_of(have, ABOUT)
+    about = name_range(have, ABOUT)
     if ratio > TOO_WIDE:
         yield _hypothesis("Q01", words, 0.88)
     elif ratio < TOO_NARROW:
@@ -114,10 +116,10 @@ def _scale(values: NDArray, right: NDArray) -> Iterator[Hypothesis]:
         dimmed = abs(have[0] - want[0]) < MOVED_AT_ZERO * width and about is None
         yield _hypothesis("Q02" if dimmed else "Q05", words, 0.75)
     elif values.ndim == 4 and values.shape[-1] == 3:
-        means, wanted = values.mean((0, 1, 2)), right.mean((0, 1, 2))
-        straight, reversed_ = np.abs(means - wanted).sum(), np.abs(means[::-1] - wanted).sum()
+        means, expected = values.mean((0, 1, 2)), right.mean((0, 1, 2))
+        straight, reversed_ = np.abs(means - expected).sum(), np.abs(means[::-1] - expected).sum()
         if reversed_ < BGR_MEANS * straight and straight > BGR_APART * width:
-            words = f"channel means of calibration {np.round(means, 3)}, of the inputs {np.round(wanted, 3)}: BGR"
+            words = f"channel means of calibration {np.round(means, 3)}, of the inputs {np.round(expected, 3)}: BGR"
             yield _hypothesis("Q05", words, 0.7)
 
 
@@ -146,7 +148,7 @@ def _largest_class(evidence: Evidence) -> tuple[int, float] | None:
     if evidence.keras is None or not evidence.classifies or evidence.calibration is None:
         return None
     arrays = [a[:CLASS_SAMPLES].astype(np.float32) for a in evidence.calibration.arrays]
-    if not fits(arrays, evidence.case.graph):
+    if not fit_file(arrays, evidence.case.graph):
         return None
     scores = run_keras(evidence.keras, arrays)[0]
     if scores.ndim != 2 or scores.shape[1] < 3:
@@ -160,7 +162,7 @@ def _largest_class(evidence: Evidence) -> tuple[int, float] | None:
     return int(counts.argmax()), float(counts.max() / counts.sum())
 
 
-def exchanged_inputs(evidence: Evidence) -> Iterator[Hypothesis]:
+def find_exchanged_inputs(evidence: Evidence) -> Iterator[Hypothesis]:
     """Q07: the ranges of inputs of one shape fit each other's data, and not their own."""
     params, arrays = evidence.facts.input_params, evidence.right_inputs
     if arrays is None or len(arrays) < 2 or any(each is None for each in params):
@@ -179,13 +181,13 @@ def exchanged_inputs(evidence: Evidence) -> Iterator[Hypothesis]:
             f"input {i}: calibrated [{h[0]:.3g}, {h[1]:.3g}], data [{w[0]:.3g}, {w[1]:.3g}]"
             for i, (h, w) in enumerate(zip(have, want, strict=True))
         )
-        yield Hypothesis("Q07", ranges, BY_INPUT_NAME, 0.97, repair=recalibrated)
+        yield Hypothesis("Q07", ranges, BY_INPUT_NAME, 0.97, repair=recalibrate)
 
 
-def from_ranges(evidence: Evidence) -> Iterator[Hypothesis]:
+def judge_ranges(evidence: Evidence) -> Iterator[Hypothesis]:
     """Q01-Q09 from what calibration left in the file; the nearest guess names it."""
     limits, want = evidence.facts.input_range, evidence.right_limits
-    guesses = ranked_guesses(evidence)
+    guesses = rank_guesses(evidence)
     right = next((g for g in guesses if not g.id), None)
     same_range = right is not None and right.at_inputs < FITS  # then what it was calibrated on has it, too
     if same_range:
@@ -197,15 +199,15 @@ def from_ranges(evidence: Evidence) -> Iterator[Hypothesis]:
         yield from _input_range(evidence, limits, want, best, words)
     farthest = min(NEARER * apart, EXPLAINS) if same_range else NEARER * apart
     if best is not None and best.id and best.distance < farthest:
-        yield Hypothesis(best.id, words, BY_INPUT_NAME if best.id == "Q07" else FIX, 0.7, repair=recalibrated)
-    words = f"the file's ranges do not fit the inputs given ({words or 'no guess explains them'})"
+        yield Hypothesis(best.id, words, BY_INPUT_NAME if best.id == "Q07" else FIX, 0.7, repair=recalibrate)
+    words = f"the file's ranges do not fit the inputs given ({words or 'no guess matches_file them'})"
     yield _hypothesis("Q09", words, 0.2)
 
 
 def _in_words(best: Guess, right: float) -> str:
     return (
-        f"of all guesses, {best.words} would leave ranges nearest to the file's ({in_times(best.distance)} apart on "
-        f"average; right samples: {in_times(right)})"
+        f"of all guesses, {best.words} would leave ranges nearest to the file's ({format_octaves(best.distance)} apart "
+        f"on average; right samples: {format_octaves(right)})"
     )
 
 
@@ -216,7 +218,7 @@ def _input_range(
     values = evidence.right_inputs[evidence.file.input_order.index(0)]
     slack = 0.01 * (limits[1] - limits[0])
     clipped = float(np.mean((values < limits[0] - slack) | (values > limits[1] + slack)))
-    name = range_name_of(limits)
+    name = name_range(limits)
     text = (
         f"the file's input holds [{limits[0]:.4g}, {limits[1]:.4g}]{_also(name)}; the right inputs lie in "
         f"[{want[0]:.4g}, {want[1]:.4g}]: {min(1 / ratio, 1):.1%} of the range is used, {clipped:.1%} clipped"
@@ -251,4 +253,4 @@ def _is_raw(evidence: Evidence, limits: tuple[float, float]) -> bool:
 
 
 def _hypothesis(id: str, evidence: str, strength: float) -> Hypothesis:
-    return Hypothesis(id, evidence, FIX, strength, repair=recalibrated)
+    return Hypothesis(id, evidence, FIX, strength, repair=recalibrate)

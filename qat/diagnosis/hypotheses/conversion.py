@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss
+from qat.diagnosis.catalogue import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, format_verify_command
+from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss, make_certain
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FEW_ELEMENTS, FileFacts
-from qat.diagnosis.fixes import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, verify_command
 from qat.diagnosis.runs import FileRunner
 from qat.diagnosis.score import OutputScore
 from qat.errors import QatError
+from qat.tflite.graph import Op, Tensor
 
 COARSE_CODES = 12  # of 127, in the median channel
 LEVELS = 16  # fewer used codes than that, and a tensor in a shared scale is lost
@@ -23,8 +24,18 @@ NEAR_OVERFLOW = 2**31 - 2**28  # of an int32 bias
 LARGEST_FLOAT16 = 65504
 
 
-def not_quantized(facts: FileFacts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Hypothesis]:
-    """C01, C02, C03: a float body where integers were wanted. `sound`: whether the calibration given holds samples."""
+def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Hypothesis]:
+    """C01, C02, C03: a float body where integers were meant.
+
+    Args:
+        facts: of the file.
+        expect: what the file is believed to be, as "int8"; None where nothing was said.
+        calibrated: whether a calibration was handed over, which means that integers were meant.
+        sound: whether that calibration holds samples; None where none was handed over.
+
+    Returns:
+        At most one hypothesis.
+    """
     graph, scheme = facts.graph, facts.scheme
     wanted = expect in INTEGER or (expect is None and calibrated)
     integer_io = [
@@ -32,27 +43,25 @@ def not_quantized(facts: FileFacts, expect: str | None, calibrated: bool, sound:
     ]
     if scheme == "float32" and (integer_io or (wanted and sound is False)):
         which = f"the outputs are {graph.outputs[0].dtype}, inputs {graph.inputs[0].dtype}" if integer_io else ""
-        yield Hypothesis(
+        yield make_certain(
             "C02",
             f"all {len(facts.float_ops)} computing ops are float32 although integer I/O was asked for ({which}): "
             "the converter saw no usable calibration sample and said nothing",
             "pass a callable that yields a fresh iterator each time it is called, of 100 or more finite samples: "
             "assert len(samples) >= 100 and np.isfinite(samples).all(); "
             "converter.representative_dataset = lambda: ([x[None].astype(np.float32)] for x in samples)",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
     elif scheme == "float32" and (wanted or expect in ("dynamic_range", "float16")):
-        yield Hypothesis(
+        yield make_certain(
             "C01",
             f"no int8, int16 or float16 tensor in a file of {graph.size_bytes} bytes, though "
             f"{expect or 'int8'} was meant",
             "ask for it before convert(); without, representative_dataset and supported_ops are ignored in silence: "
             f"{SET_DEFAULT}",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
     elif scheme in ("dynamic_range", "float16") and wanted:
         small = sum(1 for _, w in facts.weights if w.is_float and w.size < FEW_ELEMENTS)
-        yield Hypothesis(
+        yield make_certain(
             "C03",
             f"weights are stored in {len(facts.integer_weights)} integer tensors, but all "
             f"{len(facts.float_ops)} ops compute "
@@ -60,29 +69,26 @@ def not_quantized(facts: FileFacts, expect: str | None, calibrated: bool, sound:
             "calibrate, and ask for integers: converter.representative_dataset = lambda: ([x[None]] for x in samples); "
             "converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]; "
             "converter.inference_input_type = converter.inference_output_type = tf.int8",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
     elif scheme == "int8" and expect in ("float32", "float16", "dynamic_range"):
         yield Hypothesis(
             "C01", f"the file is int8, though {expect} was meant",
-            f"check which file is shipped: {verify_command()}", harmless=True,
+            f"check which file is shipped: {format_verify_command()}", harmless=True,
         )  # fmt: skip
 
 
-def qat_not_lowered(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_unlowered_qat(facts: FileFacts) -> Iterator[Hypothesis]:
     """C04."""
     if facts.scheme == "qat_not_lowered":
-        yield Hypothesis(
+        yield make_certain(
             "C04",
-            f"{facts.fake_pairs} QUANTIZE/DEQUANTIZE pairs stand around {len(facts.float_ops)} float "
-            "ops: a QAT model whose "
-            f"fake quantization was kept as such ({facts.graph.size_bytes} bytes)",
+            f"{facts.fake_pairs} QUANTIZE/DEQUANTIZE pairs stand around {len(facts.float_ops)} float ops: a QAT model "
+            f"whose fake quantization was kept as such ({facts.graph.size_bytes} bytes)",
             f"ask for it when the QAT model is converted, which folds the pairs into integer ops: {SET_DEFAULT}",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
 
 
-def float16_overflow(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_float16_overflow(facts: FileFacts) -> Iterator[Hypothesis]:
     """C05. A mask of large negative numbers before a softmax survives clamping, so that is a note."""
     for tensor in facts.float16_constants:
         values = tensor.data.astype(np.float32)
@@ -93,9 +99,8 @@ def float16_overflow(facts: FileFacts) -> Iterator[Hypothesis]:
         mask = not infinite and bool((values[full] < 0).all()) and _feeds_softmax(facts, tensor.index)
         yield Hypothesis(
             "C05",
-            f"float16 constant {tensor.name.split(';')[0]!r}: {int(full.sum())} of {values.size} "
-            "values stand at the end of "
-            f"float16 (65504){', some infinite' if infinite else ''}"
+            f"float16 constant {tensor.name.split(';')[0]!r}: {int(full.sum())} of {values.size} values stand at the "
+            f"end of float16 (65504){', some infinite' if infinite else ''}"
             + ("; they mask a softmax, which goes on working" if mask else ""),
             "replace constants beyond 65504 (masks of -1e30 by -1e4), or convert to int8 or dynamic range: "
             "qat.tflite.convert(model, scheme='dynamic_range')",
@@ -113,23 +118,22 @@ def _feeds_softmax(facts: FileFacts, index: int, depth: int = 6) -> bool:
     )
 
 
-def training_graph(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_training_graph(facts: FileFacts) -> Iterator[Hypothesis]:
     """C08."""
     ops = [op.label for op in facts.graph.ops]
     random = [o for o in ops if o in ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL") or "Random" in o]
     batchnorm = [o for o in ops if o.startswith("FlexFusedBatchNorm")]
     if random or (batchnorm and any("ASSIGN" in o.upper() for o in ops)):
         named = ", ".join(sorted({*random, *batchnorm}))
-        yield Hypothesis(
+        yield make_certain(
             "C08",
             f"the file holds {named}: a layer was called with training=True, so its answer changes from call to call",
             "rebuild the model with training=False (or without the argument), copy the weights and convert that: "
             "new_model.set_weights(model.get_weights())",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
 
 
-def shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:
     """C11: a tensor of small numbers forced into a concatenation's large scale."""
     for op in facts.graph.ops:
         if op.name != "CONCATENATION":
@@ -138,21 +142,20 @@ def shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:
         if output.quantization is None or output.is_float:
             continue
         scale = float(output.quantization.scale[0])
-        spans = {i: _own_span(facts, i) for i in op.inputs if i >= 0}
-        crushed = {i: span / scale for i, span in spans.items() if span is not None and span / scale < LEVELS}
+        widths = {i: _own_width(facts, i) for i in op.inputs if i >= 0}
+        crushed = {i: width / scale for i, width in widths.items() if width is not None and width / scale < LEVELS}
         if crushed and len(crushed) < len(op.inputs):
             worst = min(crushed, key=crushed.get)
-            yield Hypothesis(
+            yield make_certain(
                 "C11",
                 f"CONCATENATION writes with scale {scale:.4g}; {facts.graph.tensors[worst].name.split(';')[0]!r} spans "
-                f"{spans[worst]:.3g} and is left with {crushed[worst]:.1f} of 256 levels",
+                f"{widths[worst]:.3g} and is left with {crushed[worst]:.1f} of 256 levels",
                 "give the model separate outputs, or divide the large part by its range before it is joined, so that "
                 "all parts lie in [0, 1]: layers.Concatenate()([boxes / largest, scores])",
-                1.0, certain=True, needs_loss=False,
-            )  # fmt: skip
+            )
 
 
-def _own_span(facts: FileFacts, index: int, depth: int = 5) -> float | None:
+def _own_width(facts: FileFacts, index: int, depth: int = 5) -> float | None:
     """Width that a tensor had where it was computed, before QUANTIZE and reshapes gave it another scale."""
     op = facts.graph.main.producers.get(index)
     if op is None:
@@ -161,15 +164,15 @@ def _own_span(facts: FileFacts, index: int, depth: int = 5) -> float | None:
         return 1.0
     if op.name == "QUANTIZE":
         params = facts.graph.tensors[op.inputs[0]].quantization
-        return _own_span(facts, op.inputs[0], depth - 1) or (
+        return _own_width(facts, op.inputs[0], depth - 1) or (
             None if params is None else params.real_limits[1] - params.real_limits[0]
         )
     if op.name in ("RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE") and depth > 0:
-        return _own_span(facts, op.inputs[0], depth - 1)
+        return _own_width(facts, op.inputs[0], depth - 1)
     return None
 
 
-def odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
     """C12: LOGISTIC and SOFTMAX must write (1/256, -128) in int8; another scale is a third-party converter's error."""
     for op in facts.graph.ops:
         if op.name not in ("LOGISTIC", "SOFTMAX"):
@@ -187,7 +190,7 @@ def odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
                 )  # fmt: skip
 
 
-def dead_scales(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_saturated_biases(facts: FileFacts) -> Iterator[Hypothesis]:
     """C12: biases near overflow."""
     for op, weight in facts.weights:
         bias = facts.graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
@@ -204,24 +207,24 @@ def dead_scales(facts: FileFacts) -> Iterator[Hypothesis]:
             )  # fmt: skip
 
 
-def per_tensor(facts: FileFacts) -> list[tuple[str, int]]:
-    """Weighted ops of several channels with one scale: (layer, channels)."""
-    found = []
+def _one_scale(facts: FileFacts) -> Iterator[tuple[Op, Tensor, int]]:
+    """Convolutions whose integer weights have one scale: the op, its weights and the axis of their channels."""
     for op, weight in facts.weights:
         axis = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}.get(op.name)
-        if axis is None or weight.is_float or len(weight.scales) != 1 or len(weight.shape) != 4:
-            continue
-        if weight.shape[axis] > 1:
-            found.append((weight.layer, weight.shape[axis]))
-    return found
+        if axis is not None and not weight.is_float and len(weight.scales) == 1 and len(weight.shape) == 4:
+            yield op, weight, axis
 
 
-def coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
+def per_tensor(facts: FileFacts) -> list[tuple[str, int]]:
+    """Convolutions of several channels whose weights have one scale: (layer, channels)."""
+    return [(weight.layer, weight.shape[axis]) for _, weight, axis in _one_scale(facts) if weight.shape[axis] > 1]
+
+
+def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
     """C06 from the file alone: one scale for all channels, and the median channel left with a handful of codes."""
     poor = []
-    for op, weight in facts.weights:
-        axis = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}.get(op.name)
-        if axis is None or weight.is_float or len(weight.scales) != 1 or len(weight.shape) != 4 or weight.data is None:
+    for op, weight, axis in _one_scale(facts):
+        if op.name == "TRANSPOSE_CONV" or weight.data is None:
             continue
         codes = np.moveaxis(np.abs(weight.data.astype(np.int32) - (weight.zero_points or (0,))[0]), axis, 0)
         used = float(np.median(codes.reshape(len(codes), -1).max(axis=1)))
@@ -231,15 +234,14 @@ def coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
         named = ", ".join(f"{layer!r} {used:.0f}" for layer, used in poor[:5])
         yield Hypothesis(
             "C06",
-            f"{len(poor)} convolutions have one weight scale for channels of very different size; "
-            "the largest code of the "
-            f"median channel, of 127: {named}",
+            f"{len(poor)} convolutions have one weight scale for channels of very different size; the largest code of "
+            f"the median channel, of 127: {named}",
             PER_CHANNEL,
             0.85, certain=min(used for _, used in poor) < COARSE_CODES / 2,
         )  # fmt: skip
 
 
-def other_kernels(evidence: Evidence) -> Hypothesis | None:
+def find_kernel_fault(evidence: Evidence) -> Hypothesis | None:
     """C13: the same file, run by the runtime's plain kernels, does not lose what it loses."""
     few = [values[:KERNEL_SAMPLES] for values in evidence.right_inputs]
     try:
@@ -261,4 +263,12 @@ def other_kernels(evidence: Evidence) -> Hypothesis | None:
     )  # fmt: skip
 
 
-STATIC = (qat_not_lowered, float16_overflow, training_graph, shared_scale, odd_quantizer, dead_scales, coarse_channels)
+STATIC = (
+    find_unlowered_qat,
+    find_float16_overflow,
+    find_training_graph,
+    find_shared_scale,
+    find_odd_quantizer,
+    find_saturated_biases,
+    find_coarse_channels,
+)

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
+from qat.diagnosis.catalogue import MEASURED_FIRST, ONE_PASS
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.fixes import MEASURED_FIRST, ONE_PASS
-from qat.diagnosis.hypotheses.weights import layer_cosines
-from qat.diagnosis.normalisations import applicable, in_python, normalised, shaped_like
+from qat.diagnosis.hypotheses.weights import measure_cosines
+from qat.diagnosis.normalisations import list_normalisations, normalise, python_code, reshape_like
 from qat.diagnosis.runs import run_keras
 from qat.diagnosis.score import Outputs, predicted_labels, samples_needed
 from qat.metrics import wilson_interval
@@ -27,16 +28,12 @@ VARIED = 0.6  # share of the samples that one class may have at most
 BETTER = 0.1  # accuracy by which a file beats its own model only if that is fed wrongly
 
 
-def labels_do_not_fit(evidence: Evidence) -> Iterator[Hypothesis]:
+def find_wrong_labels(evidence: Evidence) -> Iterator[Hypothesis]:
     """E01 (no order helps), O03 (another numbering of the classes), E03 (the reference itself is fed wrongly)."""
     labels, reference = evidence.case.labels, evidence.a0 or evidence.a2
-    if (
-        labels is None
-        or reference is None
-        or reference[0].ndim != 2
-        or reference[0].shape[1] < 3
-        or len(labels) < FEWEST
-    ):
+    if labels is None or reference is None or len(labels) < FEWEST:
+        return
+    if reference[0].ndim != 2 or reference[0].shape[1] < 3:
         return
     scores = reference[0]
     predicted, classes = predicted_labels(scores), scores.shape[1]
@@ -48,10 +45,10 @@ def labels_do_not_fit(evidence: Evidence) -> Iterator[Hypothesis]:
             "E03",
             f"the reference itself scores {right / len(labels):.1%}; with {other[0]!r} as "
             f"preprocessing it scores {other[1]:.1%}",
-            f"measure the baseline with inputs prepared so: {in_python(other[0])}",
+            f"measure the baseline with inputs prepared so: {python_code(other[0])}",
             0.8,
             certain=True,
-            repair=lambda case: replace(case, preprocess=lambda raw: normalised(raw, other[0])),
+            repair=lambda case: replace(case, preprocess=lambda raw: normalise(raw, other[0])),
         )
         return
     if low > chance + BY_CHANCE:
@@ -60,9 +57,8 @@ def labels_do_not_fit(evidence: Evidence) -> Iterator[Hypothesis]:
     found = float(np.mean(order[predicted] == labels))
     if found > max(MUCH_OF_CHANCE * chance, CONFIDENT):
         shift = (order[:classes] - np.arange(classes)) % max(classes, 1)
-        words = (
-            f"shifted by {int(shift[0])}" if len(set(shift.tolist())) == 1 else f"in the order {order[:12].tolist()}"
-        )
+        rolled = len(set(shift.tolist())) == 1
+        words = f"shifted by {int(shift[0])}" if rolled else f"in the order {order[:12].tolist()}"
         yield Hypothesis(
             "O03",
             f"accuracy is {right / len(labels):.1%}, but {found:.1%} with the classes {words}",
@@ -97,15 +93,7 @@ def _best_order(predicted: NDArray, labels: NDArray, size: int) -> NDArray:
     """The numbering of the predicted classes that meets the labels most often."""
     table = np.zeros((size, size))
     np.add.at(table, (np.maximum(predicted, 0), np.clip(labels, 0, size - 1)), 1)
-    order, taken = np.full(size, -1), np.zeros(size, bool)
-    for place in np.argsort(-table, axis=None, kind="stable"):
-        row, column = divmod(int(place), size)
-        if table[row, column] == 0:
-            break
-        if order[row] < 0 and not taken[column]:
-            order[row], taken[column] = column, True
-    order[order < 0] = np.flatnonzero(~taken)
-    return order
+    return linear_sum_assignment(table, maximize=True)[1]
 
 
 def _other_normalisation(evidence: Evidence, value: float) -> tuple[str, float] | None:
@@ -113,24 +101,25 @@ def _other_normalisation(evidence: Evidence, value: float) -> tuple[str, float] 
     raw, labels = evidence.case.inputs, evidence.case.labels
     if evidence.keras is None or len(evidence.right_inputs) != 1:
         return None
-    raw = shaped_like(raw, evidence.right_inputs[0])
+    raw = reshape_like(raw, evidence.right_inputs[0])
     if raw is None:
         return None
-    few, best = slice(0, 256), ("", 0.0)
-    for name in applicable(raw):
-        scores = run_keras(evidence.keras, [normalised(raw[few], name)])
-        found = float(np.mean(predicted_labels(scores[0]) == labels[few]))
-        best = (name, found) if found > best[1] else best
+    few, accuracies = slice(0, 256), {"": 0.0}
+    for name in list_normalisations(raw):
+        scores = run_keras(evidence.keras, [normalise(raw[few], name)])
+        accuracies[name] = float(np.mean(predicted_labels(scores[0]) == labels[few]))
+    best = max(accuracies.items(), key=lambda each: each[1])
     return best if best[1] > max(value + MUCH_BETTER, TWICE * value, GOOD) else None
 
 
-def baseline_is_wrong(evidence: Evidence) -> Iterator[Hypothesis]:
+def find_wrong_baseline(evidence: Evidence) -> Iterator[Hypothesis]:
     """E03: the integer file beats the Keras model by more than luck: the reference is fed wrongly."""
     if evidence.a0 is None or evidence.case.labels is None:
         return
     drop = evidence.score.drop(evidence.a2, evidence.a0)
-    cosines = layer_cosines(evidence.facts, evidence.keras)
-    if drop.significant and drop.points > BETTER and any(each.cosine < OTHER_KERNELS for each in cosines):
+    if not drop.significant or drop.points <= BETTER:
+        return
+    if any(cosine < OTHER_KERNELS for _, cosine in measure_cosines(evidence.facts, evidence.keras)):
         yield Hypothesis(
             "E03",
             f"the Keras model scores {drop.value:.1%}, the file {drop.reference:.1%}, and their kernels differ: "
@@ -139,29 +128,36 @@ def baseline_is_wrong(evidence: Evidence) -> Iterator[Hypothesis]:
             0.8,
             certain=True,
         )
-    elif (
-        drop.significant and drop.points > BETTER and (other := _other_normalisation(evidence, drop.value)) is not None
-    ):
+    elif (other := _other_normalisation(evidence, drop.value)) is not None:
         yield Hypothesis(
             "E03",
             f"the Keras model scores {drop.value:.1%} and the file {drop.reference:.1%}; with "
             f"{other[0]!r} the Keras model scores {other[1]:.1%}",
-            f"measure the baseline with inputs prepared so: {in_python(other[0])}",
+            f"measure the baseline with inputs prepared so: {python_code(other[0])}",
             0.7,
         )
 
 
-def too_few_samples(evidence: Evidence, better: Outputs, worse: Outputs, what: str) -> str | None:
-    """E02 in words: a difference that so many samples cannot tell from luck."""
+def describe_sample_size(evidence: Evidence, better: Outputs, worse: Outputs, what: str) -> str | None:
+    """E02 in words: a difference that so many samples cannot tell from luck.
+
+    Args:
+        evidence: of the case, with its score.
+        better: outputs, Keras order, each [N, ...].
+        worse: outputs for the same N samples.
+        what: names the two, as "Keras model against file".
+
+    Returns:
+        A note with the number of samples that would show the difference; None where it shows, or there is none.
+    """
     if evidence.score.unit == "dB":
         return None
     drop = evidence.score.drop(better, worse)
     if drop.significant or drop.points < 1e-9:
         return None
-    disagreement = float(np.mean(evidence.score.right(better) != evidence.score.right(worse)))
+    disagreement = float(np.mean(evidence.score.is_right(better) != evidence.score.is_right(worse)))
     needed = samples_needed(drop.points, disagreement)
     return (
-        f"E02: {what}: {drop.reference:.1%} against {drop.value:.1%} on {evidence.case.count} "
-        "samples is no proof of a loss "
-        f"(p = {drop.p:.2g}); a difference of that size needs about {needed} samples to show"
+        f"E02: {what}: {drop.reference:.1%} against {drop.value:.1%} on {evidence.case.count} samples is no proof of a "
+        f"loss (p = {drop.p:.2g}); a difference of that size needs about {needed} samples to show"
     )

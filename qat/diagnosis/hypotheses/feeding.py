@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from qat.codes import QuantParams
 from qat.diagnosis.call_recorder import Refusal
-from qat.diagnosis.engine import Hypothesis, reproduced
-from qat.diagnosis.fixes import whole_batch
-from qat.diagnosis.runs import codes_of
+from qat.diagnosis.catalogue import format_batch_code
+from qat.diagnosis.engine import Hypothesis, find_reproduction
+from qat.diagnosis.runs import to_codes
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
 
@@ -24,17 +24,17 @@ FREE, WIDTH = 0.05, 8  # share of codes that are not saturated, and what they sp
 
 
 @dataclass(frozen=True)
-class Feeding:
-    """Real numbers that the app meant to write (`meant`: its own preprocessing, else the right one), raw samples."""
+class FedInput:
+    """Real numbers that the app meant to write (`intended`: its own preprocessing, else the right one), raw samples."""
 
     fed: NDArray
     tensor: Tensor
-    meant: NDArray
+    intended: NDArray
     raw: NDArray | None
     output_params: QuantParams | None
 
     @property
-    def params(self) -> QuantParams:
+    def params(self) -> QuantParams | None:
         return self.tensor.quantization
 
 
@@ -49,117 +49,125 @@ def formula(tensor: Tensor) -> str:
     )
 
 
-def is_right(feeding: Feeding) -> bool:
+def is_right(fed_input: FedInput) -> bool:
     """Within one code of the right ones nearly everywhere."""
-    if feeding.fed.shape != feeding.meant.shape or feeding.fed.dtype != np.dtype(feeding.tensor.dtype):
+    if fed_input.fed.shape != fed_input.intended.shape or fed_input.fed.dtype != np.dtype(fed_input.tensor.dtype):
         return False
-    if feeding.tensor.is_float or feeding.tensor.quantization is None:
-        spread = max(float(feeding.meant.std()), 1e-6)
-        return bool(np.mean(np.abs(feeding.fed - feeding.meant) < 1e-3 * spread) > MATCH)
-    right = codes_of(feeding.meant, feeding.tensor)
-    return bool(np.mean(np.abs(feeding.fed.astype(np.int64) - right) <= 1) > RIGHT)
+    if fed_input.params is None:
+        spread = max(float(fed_input.intended.std()), 1e-6)
+        return bool(np.mean(np.abs(fed_input.fed - fed_input.intended) < 1e-3 * spread) > MATCH)
+    right = to_codes(fed_input.intended, fed_input.tensor)
+    return bool(np.mean(np.abs(fed_input.fed.astype(np.int64) - right) <= 1) > RIGHT)
 
 
-def only_first_filled(feeding: Feeding) -> Hypothesis | None:
+def find_unfilled_batch(fed_input: FedInput) -> Hypothesis | None:
     """C10: the first sample is right, all others are one and the same."""
-    fed = feeding.fed
-    if len(fed) < 4 or fed.shape != feeding.meant.shape or fed.dtype != np.dtype(feeding.tensor.dtype):
+    fed = fed_input.fed
+    if len(fed) < 4 or fed.shape != fed_input.intended.shape or fed.dtype != np.dtype(fed_input.tensor.dtype):
         return None
     same = bool((fed[1:] == fed[1:2]).all())
-    first = Feeding(fed[:1], feeding.tensor, feeding.meant[:1], None, None)
-    varied = float(np.ptp(feeding.meant[1:], axis=0).max()) > 0
+    first = FedInput(fed[:1], fed_input.tensor, fed_input.intended[:1], None, None)
+    varied = float(np.ptp(fed_input.intended[1:], axis=0).max()) > 0
     if not (same and varied and is_right(first)):
         return None
     return Hypothesis(
         "C10",
         f"only the first sample of the batch was filled; the other {len(fed) - 1} inputs are all the same",
-        whole_batch(feeding.tensor.index),
+        format_batch_code(fed_input.tensor.index),
         0.95, certain=True,
     )  # fmt: skip
 
 
-def refused(refusal: Refusal, graph: TfliteGraph) -> Hypothesis:
-    """The app's own run broke where it wrote into the runtime: what it wrote says which mistake it is."""
+def explain_refusal(refusal: Refusal, graph: TfliteGraph) -> Hypothesis:
+    """The app's own run broke where it wrote into the runtime: what it wrote says which mistake it is.
+
+    Args:
+        refusal: the value, any shape and dtype, and the runtime's message.
+        graph: of the file that the app ran.
+
+    Returns:
+        C10 for a wrong shape, P01 for a float input, else I01 or I02; certain.
+    """
     tensor = next((t for t in graph.inputs if t.index == refusal.index), graph.inputs[0])
     value = refusal.value
     where = f"{value.dtype}{list(value.shape)} written into {tensor.name.split(':')[0]!r}"
-    said = f"the app breaks: {refusal.message} ({where})"
+    evidence = f"the app breaks: {refusal.message} ({where})"
     if value.dtype == np.dtype(tensor.dtype):
         shape = f"[1, {', '.join(map(str, tensor.shape[1:]))}]"
-        fix = f"write one sample of shape {shape}; {whole_batch(tensor.index)}"
-        return Hypothesis("C10", said, fix, 0.9, certain=True)
+        fix = f"write one sample of shape {shape}; {format_batch_code(tensor.index)}"
+        return Hypothesis("C10", evidence, fix, 0.9, certain=True)
     if tensor.is_float:
         fix = f"apply the training preprocessing, a cast alone would hide the mistake, and write {formula(tensor)}"
-        return Hypothesis("P01", said, fix, 0.8, certain=True)
+        return Hypothesis("P01", evidence, fix, 0.8, certain=True)
     id = "I02" if value.dtype == np.uint8 and tensor.dtype == "int8" else "I01"
     fix = f"quantize, for a cast alone would only silence the error: {formula(tensor)}"
-    return Hypothesis(id, said, fix, 0.9, certain=True)
+    return Hypothesis(id, evidence, fix, 0.9, certain=True)
 
 
-def exactly(feeding: Feeding) -> Hypothesis | None:
+def reproduce_codes(fed_input: FedInput) -> Hypothesis | None:
     """The first cause that reproduces what was fed; of float inputs, bytes in the other order."""
-    if feeding.tensor.is_float or feeding.tensor.quantization is None:
-        return _float_bytes(feeding)
-    if feeding.fed.dtype.kind == "f":
-        words = f"{feeding.fed.dtype} values were written where the input takes {feeding.tensor.dtype} codes"
-        return _hypothesis("I01", feeding, words)
-    return reproduced(feeding.fed[:SAMPLES], _hypotheses(feeding), feeding, MATCH)
+    if fed_input.params is None:
+        return _float_bytes(fed_input)
+    if fed_input.fed.dtype.kind == "f":
+        words = f"{fed_input.fed.dtype} values were written where the input takes {fed_input.tensor.dtype} codes"
+        return _hypothesis("I01", fed_input, words)
+    return find_reproduction(fed_input.fed[:SAMPLES], _hypotheses(fed_input), fed_input, MATCH)
 
 
-def nearly(feeding: Feeding) -> Hypothesis | None:
+def fit_codes(fed_input: FedInput) -> Hypothesis | None:
     """I04, I01: what follows a wrong line, or takes next to no values, whatever the app's arithmetic was."""
-    if feeding.tensor.is_float or feeding.tensor.quantization is None or feeding.fed.dtype.kind == "f":
+    if fed_input.params is None or fed_input.fed.dtype.kind == "f":
         return None
-    if (other := _other_scale(feeding)) is not None:
+    if (other := _other_scale(fed_input)) is not None:
         return other
-    values = len(np.unique(feeding.fed[:SAMPLES]))
-    if values <= FEW_VALUES and len(np.unique(codes_of(feeding.meant[:SAMPLES], feeding.tensor))) > MANY_VALUES:
-        return _hypothesis("I01", feeding, f"the fed codes take {values} values in all: real numbers were cast")
+    values = len(np.unique(fed_input.fed[:SAMPLES]))
+    if values <= FEW_VALUES and len(np.unique(to_codes(fed_input.intended[:SAMPLES], fed_input.tensor))) > MANY_VALUES:
+        return _hypothesis("I01", fed_input, f"the fed codes take {values} values in all: real numbers were cast")
     return None
 
 
-Codes = Callable[[Feeding], "NDArray | None"]
+Codes = Callable[[FedInput], "NDArray | None"]
 
 
-def _hypotheses(feeding: Feeding) -> Iterator[Hypothesis]:
+def _hypotheses(fed_input: FedInput) -> Iterator[Hypothesis]:
     """In the order in which one is preferred where two give the same codes."""
     for id, words, codes in _TABLE:
-        yield _hypothesis(id, feeding, words, codes)
+        yield _hypothesis(id, fed_input, words, codes)
 
 
-def _real(feeding: Feeding) -> NDArray:
-    return feeding.meant[:SAMPLES].astype(np.float64)
+def _real(fed_input: FedInput) -> NDArray:
+    return fed_input.intended[:SAMPLES].astype(np.float64)
 
 
-def _clipped(values: NDArray, feeding: Feeding) -> NDArray:
-    return np.clip(values, *feeding.params.code_limits).astype(feeding.fed.dtype)
+def _clipped(values: NDArray, fed_input: FedInput) -> NDArray:
+    return np.clip(values, *fed_input.params.code_limits).astype(fed_input.fed.dtype)
 
 
-def _cut(values: NDArray, feeding: Feeding) -> NDArray:
+def _cut(values: NDArray, fed_input: FedInput) -> NDArray:
     """Wrapped around, as a cast of integers does."""
-    return values.astype(np.int64).astype(feeding.fed.dtype)
+    return values.astype(np.int64).astype(fed_input.fed.dtype)
 
 
-def _scale(feeding: Feeding) -> float:
-    return float(feeding.params.scale[0])
+def _scale(fed_input: FedInput) -> float:
+    return float(fed_input.params.scale[0])
 
 
-def _zero(feeding: Feeding) -> int:
-    return int(feeding.params.zero_point[0])
+def _zero(fed_input: FedInput) -> int:
+    return int(fed_input.params.zero_point[0])
 
 
-def _scaled(feeding: Feeding) -> NDArray:
-    return _real(feeding) / _scale(feeding)
+def _scaled(fed_input: FedInput) -> NDArray:
+    return _real(fed_input) / _scale(fed_input)
 
 
-def _exact(feeding: Feeding) -> NDArray:
-    return _scaled(feeding) + _zero(feeding)
+def _exact(fed_input: FedInput) -> NDArray:
+    return _scaled(fed_input) + _zero(fed_input)
 
 
-def _pixels(feeding: Feeding, dtype: str | None = None) -> NDArray | None:
+def _pixels(fed_input: FedInput, dtype: str | None = None) -> NDArray | None:
     """Raw pixels 0..255, where the samples or the inputs are such, for an input of that dtype."""
-    raw, real = None if feeding.raw is None else feeding.raw[:SAMPLES], _real(feeding)
-    if dtype is not None and feeding.fed.dtype != dtype:
+    raw, real = None if fed_input.raw is None else fed_input.raw[:SAMPLES], _real(fed_input)
+    if dtype is not None and fed_input.fed.dtype != dtype:
         return None
     if raw is not None and raw.dtype == np.uint8 and raw.shape == real.shape:
         return raw
@@ -168,20 +176,20 @@ def _pixels(feeding: Feeding, dtype: str | None = None) -> NDArray | None:
 
 
 def _of_pixels(change: Callable[[NDArray], NDArray], dtype: str | None = None, channels: int | None = None) -> Codes:
-    def codes(feeding: Feeding) -> NDArray | None:
-        pixels = _pixels(feeding, dtype)
+    def codes(fed_input: FedInput) -> NDArray | None:
+        pixels = _pixels(fed_input, dtype)
         if pixels is None or (channels is not None and pixels.shape[-1] != channels):
             return None
-        return change(pixels).astype(feeding.fed.dtype)
+        return change(pixels).astype(fed_input.fed.dtype)
 
     return codes
 
 
-def _by_outputs(feeding: Feeding) -> NDArray | None:
-    output = feeding.output_params
+def _by_outputs(fed_input: FedInput) -> NDArray | None:
+    output = fed_input.output_params
     if output is None:
         return None
-    return _clipped(np.round(_real(feeding) / float(output.scale[0]) + int(output.zero_point[0])), feeding)
+    return _clipped(np.round(_real(fed_input) / float(output.scale[0]) + int(output.zero_point[0])), fed_input)
 
 
 _TABLE: tuple[tuple[str, str, Codes], ...] = (
@@ -215,10 +223,12 @@ _TABLE: tuple[tuple[str, str, Codes], ...] = (
 """Id, words, and the codes that would then have been fed."""
 
 
-def _bytes_as_codes(feeding: Feeding) -> NDArray:
-    meant, dtype = feeding.meant[:SAMPLES], feeding.fed.dtype
-    size = meant[0].size
-    rows = [np.frombuffer(np.ascontiguousarray(m, np.float32).tobytes(), dtype)[:size].reshape(m.shape) for m in meant]
+def _bytes_as_codes(fed_input: FedInput) -> NDArray:
+    intended, dtype = fed_input.intended[:SAMPLES], fed_input.fed.dtype
+    size = intended[0].size
+    rows = [
+        np.frombuffer(np.ascontiguousarray(m, np.float32).tobytes(), dtype)[:size].reshape(m.shape) for m in intended
+    ]
     return np.stack(rows)
 
 
@@ -234,12 +244,12 @@ def _shifted(bytes_: NDArray) -> NDArray:
     return bytes_.astype(np.int16) - 128
 
 
-def _other_scale(feeding: Feeding) -> Hypothesis | None:
+def _other_scale(fed_input: FedInput) -> Hypothesis | None:
     """I04: a straight line through (real, code) with another slope or intercept."""
-    codes, real = feeding.fed[:SAMPLES].astype(np.float64), feeding.meant[:SAMPLES].astype(np.float64)
+    codes, real = fed_input.fed[:SAMPLES].astype(np.float64), fed_input.intended[:SAMPLES].astype(np.float64)
     if codes.shape != real.shape:
         return None
-    low, high = feeding.params.code_limits
+    low, high = fed_input.params.code_limits
     free = (codes > low) & (codes < high)
     if free.mean() < FREE or np.ptp(real[free]) == 0 or np.ptp(codes[free]) < WIDTH:
         return None
@@ -247,25 +257,24 @@ def _other_scale(feeding: Feeding) -> Hypothesis | None:
     if slope <= 0 or np.mean(np.abs(codes[free] - slope * real[free] - intercept) <= 1.01) < MATCH:
         return None
     words = (
-        f"the codes follow scale {1 / slope:.6g} and zero point {intercept:.1f}; the input has {_scale(feeding):.6g}"
+        f"the codes follow scale {1 / slope:.6g} and zero point {intercept:.1f}; the input has {_scale(fed_input):.6g}"
     )
-    return _hypothesis("I04", feeding, f"{words} and {_zero(feeding)}")
+    return _hypothesis("I04", fed_input, f"{words} and {_zero(fed_input)}")
 
 
-def _float_bytes(feeding: Feeding) -> Hypothesis | None:
+def _float_bytes(fed_input: FedInput) -> Hypothesis | None:
     """I06: floats in the other byte order."""
-    fed = feeding.fed
-    if fed.dtype != np.float32 or fed.shape != feeding.meant.shape:
+    fed = fed_input.fed
+    if fed.dtype != np.float32 or fed.shape != fed_input.intended.shape:
         return None
     other = fed.byteswap()
-    if np.isfinite(other).all() and np.allclose(other, feeding.meant, rtol=1e-3, atol=1e-5):
-        return _hypothesis("I06", feeding, "the float32 values were fed with their bytes in reverse order")
-    return None if np.isfinite(fed).all() else _hypothesis("I06", feeding, "NaN or infinite values were fed")
+    if np.isfinite(other).all() and np.allclose(other, fed_input.intended, rtol=1e-3, atol=1e-5):
+        return _hypothesis("I06", fed_input, "the float32 values were fed with their bytes in reverse order")
+    return None if np.isfinite(fed).all() else _hypothesis("I06", fed_input, "NaN or infinite values were fed")
 
 
-def _hypothesis(id: str, feeding: Feeding, evidence: str, codes: Codes | None = None) -> Hypothesis:
-    fix = {
-        "I06": "order(ByteOrder.nativeOrder()) and rewind() the buffer, copy RGB without alpha; "
-        f"then: {formula(feeding.tensor)}",
-    }.get(id, formula(feeding.tensor))
+def _hypothesis(id: str, fed_input: FedInput, evidence: str, codes: Codes | None = None) -> Hypothesis:
+    fix = formula(fed_input.tensor)
+    if id == "I06":
+        fix = f"order(ByteOrder.nativeOrder()) and rewind() the buffer, copy RGB without alpha; then: {fix}"
     return Hypothesis(id, evidence, fix, 0.95, certain=True, reproduces=codes)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from qat.codes import fake_quant, params_from_range
 from qat.commands import command
-from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss, repaired
+from qat.diagnosis.catalogue import WIDER
+from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import CONVERSIONS
-from qat.diagnosis.fixes import WIDER
 from qat.diagnosis.runs import Conversion, FileRunner, run_keras
 from qat.metrics import sqnr_db
 from qat.tflite import TfliteGraph, read
@@ -59,7 +59,7 @@ class TensorNoise:
         return self.op not in PROBABILITIES and max(self.tail_ratio, self.channel_ratio) > TAIL_RATIO
 
 
-def activation_noise(evidence: Evidence) -> list[TensorNoise]:
+def _measure_noise(evidence: Evidence) -> list[TensorNoise]:
     """Every float activation, worst first."""
     content = evidence.content(Conversion(scheme="float32"))
     if content is None or evidence.right_inputs is None:
@@ -67,10 +67,11 @@ def activation_noise(evidence: Evidence) -> list[TensorNoise]:
     graph = read(content)
     runtime = make_runtime(content, graph, keep_tensors=True)
     values = runtime.tensors([a[:SAMPLES] for a in evidence.right_inputs])
+    computed = [(op, graph.tensors[op.outputs[0]].name, values.get(op.outputs[0])) for op in graph.ops]
     noises = [
-        _noise(graph.tensors[op.outputs[0]].name.split(";")[0], op.name, values[op.outputs[0]])
-        for op in graph.ops
-        if op.outputs[0] in values and values[op.outputs[0]].dtype == np.float32 and np.ptp(values[op.outputs[0]]) > 0
+        _noise(name.split(";")[0], op.name, activation)
+        for op, name, activation in computed
+        if activation is not None and activation.dtype == np.float32 and np.ptp(activation) > 0
     ]
     evidence.noise_db = [(noise.name, noise.channel_sqnr_db) for noise in noises]
     return sorted(noises, key=lambda each: each.channel_sqnr_db)
@@ -85,10 +86,7 @@ def _noise(name: str, op: str, values: NDArray) -> TensorNoise:
     live = widths > 1e-6 * widths.max()
     each = [sqnr_db(flat[:, c], coarse[:, c]) for c in np.flatnonzero(live)[:SHOWN_CHANNELS]]
     return TensorNoise(
-        name,
-        op,
-        low,
-        high,
+        *(name, op, low, high),
         tail_ratio=largest / max(usual, 1e-12),
         channel_ratio=float(widths.max() / max(np.median(widths[live]), 1e-12)),
         small_channels=float(widths.max() / max(np.percentile(widths[live], 5), 1e-12)),
@@ -97,15 +95,15 @@ def _noise(name: str, op: str, values: NDArray) -> TensorNoise:
     )
 
 
-def wider_activations(conversion: Conversion) -> Conversion:
+def widen_activations(conversion: Conversion) -> Conversion:
     """The repair that shows that it is the activations."""
     return replace(conversion, calibration="right", per_channel=True, scheme="int16x8")
 
 
-def hard_to_quantize(evidence: Evidence) -> list[Hypothesis]:
+def find_hard_activations(evidence: Evidence) -> list[Hypothesis]:
     """M01, M02, M05 and, failing these, M03; strongest first, never empty."""
-    noises = activation_noise(evidence)
-    named = [*uneven_columns(evidence), *_coarse_output(evidence), *_uneven_tensors(evidence, noises)]
+    noises = _measure_noise(evidence)
+    named = [*_uneven_columns(evidence), *_coarse_output(evidence), *_uneven_tensors(evidence, noises)]
     return sorted(named or [_spread(noises)], key=lambda each: -each.strength)
 
 
@@ -126,7 +124,7 @@ def _uneven_tensors(evidence: Evidence, noises: list[TensorNoise]) -> Iterator[H
             else "bound the activation (ReLU6 in place of swish or of an open residual sum), leave this layer in "
             f"float, train with quantization (qat), or convert to 16-bit activations: {WIDER}",
             0.8,
-            repair=wider_activations,
+            repair=widen_activations,
         )
     elif crushed:
         yield Hypothesis(
@@ -136,7 +134,7 @@ def _uneven_tensors(evidence: Evidence, noises: list[TensorNoise]) -> Iterator[H
             "equalize the channels (multiply the producer's small ones, divide the consumer's: cross-layer "
             f"equalization), or convert to 16-bit activations: {WIDER}",
             0.7,
-            repair=wider_activations,
+            repair=widen_activations,
         )
 
 
@@ -149,17 +147,17 @@ def _spread(noises: list[TensorNoise]) -> Hypothesis:
         f"{worst})",
         f"convert to 16-bit activations, {WIDER}, or train with quantization: {command('train', 'quant=qat')}",
         0.3,
-        repair=wider_activations,
+        repair=widen_activations,
     )
 
 
-def uneven_columns(evidence: Evidence) -> Iterator[Hypothesis]:
+def _uneven_columns(evidence: Evidence) -> Iterator[Hypothesis]:
     """M02 at the input: columns of unlike size on one scale, which alone take what the file loses."""
     from qat.quantization import columns
 
     inputs, tensors = evidence.right_inputs, evidence.file.inputs()
     for index, (values, tensor) in enumerate(zip(inputs, tensors, strict=True)):
-        if tensor.is_float or tensor.quantization is None or values.ndim < 2:
+        if tensor.quantization is None or values.ndim < 2:
             continue
         limits = tensor.quantization.real_limits
         small = columns.find_coarse_columns(values, *limits)
@@ -189,7 +187,7 @@ def _standardised(evidence: Evidence, index: int) -> float | None:
     from qat.quantization.columns import find_normalization
 
     model, layer = evidence.keras, find_normalization(evidence.keras, index)
-    samples = evidence.calibration_samples("right")
+    samples = evidence.select_calibration("right")
     if layer is None or samples is None or len(model.inputs) > 1:
         return None
     before, after = tf_keras.Model(model.inputs, layer.output), tf_keras.Model(layer.output, model.output)
@@ -202,14 +200,19 @@ def _standardised(evidence: Evidence, index: int) -> float | None:
     return evidence.score.recovered(evidence.a0, evidence.a2, outputs)
 
 
-# ---- the output
+def list_output_tensors(graph: TfliteGraph, index: int) -> list[Tensor]:
+    """The integer tensors of an output, from the op that computes it to the last conversion behind it.
 
+    Args:
+        graph: of the file.
+        index: of the output, in the file's order.
 
-def output_chain(graph: TfliteGraph, index: int) -> list[Tensor]:
-    """The integer tensors of an output, from the op that computes it to the last conversion behind it."""
+    Returns:
+        Tensors as they are computed, none for a float output; the first has the grid that it is rounded to.
+    """
     tensor, chain = graph.outputs[index], []
     while tensor is not None:
-        if not tensor.is_float and tensor.quantization is not None:
+        if tensor.quantization is not None:
             chain.insert(0, tensor)
         producer = graph.main.producers.get(tensor.index)
         passes = producer is not None and producer.name in CONVERSIONS
@@ -217,15 +220,10 @@ def output_chain(graph: TfliteGraph, index: int) -> list[Tensor]:
     return chain
 
 
-def output_grid(graph: TfliteGraph, index: int) -> Tensor | None:
-    """The tensor whose grid an output is rounded to; None where it is float."""
-    return next(iter(output_chain(graph, index)), None)
-
-
 def _coarse_output(evidence: Evidence) -> Iterator[Hypothesis]:
     """M05: the outputs' own grids lose as much as the whole file does."""
     outputs, order = evidence.a0, evidence.file.output_order
-    grids = [output_grid(evidence.case.graph, index) for index in order]
+    grids = [next(iter(list_output_tensors(evidence.case.graph, index)), None) for index in order]
     if all(grid is None for grid in grids):
         return
     coarse = [real if g is None else fake_quant(real, g.quantization) for real, g in zip(outputs, grids, strict=True)]
@@ -238,7 +236,7 @@ def _coarse_output(evidence: Evidence) -> Iterator[Hypothesis]:
             f"alone takes {alone.text(evidence.score.unit)}",
             FINER_OUTPUT,
             0.95,
-            repair=wider_activations,
+            repair=widen_activations,
         )
 
 
@@ -246,37 +244,49 @@ def _levels(real: NDArray, grid: Tensor) -> float:
     return float(np.percentile(real, 99.5) - np.percentile(real, 0.5)) / float(grid.quantization.scale[0])
 
 
-def finer_output_suffices(evidence: Evidence, reachable: float) -> Hypothesis | None:
+def find_coarse_output(evidence: Evidence, reachable: float) -> Hypothesis | None:
     """M05: the same file, its outputs on a grid made for the values that are asked for, loses no more than it must.
 
     Args:
-        reachable: share of the loss that a file converted again brings back.
+        evidence: of the case, with Keras model and right inputs.
+        reachable: share of the loss, 0-1, that a file converted again brings back.
+
+    Returns:
+        The hypothesis with the share that it recovers; None where the grids are fine, or finer ones do not help.
     """
     graph, limits, levels = evidence.case.graph, {}, []
     for real, index in zip(evidence.a0, evidence.file.output_order, strict=True):
-        chain = output_chain(graph, index)
+        chain = list_output_tensors(graph, index)
         op = graph.main.producers.get(chain[0].index) if chain else None
         if op is not None and op.name in FREE_SCALE:
             limits |= {tensor.index: (float(real.min()), float(real.max())) for tensor in chain}
             levels.append(_levels(real, chain[0]))
     if not limits or min(levels) >= FEW_LEVELS:
         return None
-    supposed = Hypothesis(
+    hypothesis = Hypothesis(
         "M05",
         f"the outputs asked for fall into {min(levels):.0f} levels of the output's 8-bit grid, whose range is many "
         "times theirs; the output's scale made for them, all else as it is, does as much as calibrating anew",
         FINER_OUTPUT,
         0.95,
-        repair=lambda content: with_output_ranges(content, limits),
+        repair=lambda content: set_output_ranges(content, limits),
     )
     loss = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
-    share = loss.recovered(repaired(loss.state, [supposed]))
+    share = loss.recovered(repair_state(loss.state, [hypothesis]))
     suffices = share is not None and share >= min(ENOUGH, ALMOST * reachable)
-    return replace(supposed, recovered=share) if suffices else None
+    return replace(hypothesis, recovered=share) if suffices else None
 
 
-def with_output_ranges(content: bytes, limits: dict[int, tuple[float, float]]) -> bytes:
-    """The file with other scales for these tensors, by index, which ops of free output scale write."""
+def set_output_ranges(content: bytes, limits: dict[int, tuple[float, float]]) -> bytes:
+    """Give tensors other scales and zero points, which ops of free output scale write.
+
+    Args:
+        content: the file.
+        limits: index of a tensor to (min, max) of the real numbers that it shall hold.
+
+    Returns:
+        The bytes of the changed file.
+    """
 
     def edit(model: Any) -> None:
         for index, (low, high) in limits.items():

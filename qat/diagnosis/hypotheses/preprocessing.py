@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.diagnosis.catalogue import IN_COLOUR, RGB_ONCE, SCALED_INSIDE, TRANSPOSED, UPRIGHT
 from qat.diagnosis.engine import Hypothesis
-from qat.diagnosis.fixes import IN_COLOUR, RGB_ONCE, SCALED_INSIDE, TRANSPOSED, UPRIGHT
 from qat.diagnosis.normalisations import LIMITS
 from qat.diagnosis.relation import GREY, RESHAPED, Relation
 
@@ -23,33 +23,44 @@ SAME_MEAN, SAME_SPREAD = 0.1, (0.75, 1.3)
 FILLED, BEYOND = 0.2, 0.02  # of a usual range's width, that limits may leave empty or exceed
 
 
-def without(part: str) -> Callable[[Relation], Relation]:
+def undo(part: str) -> Callable[[Relation], Relation]:
     """The repair of one part of a relation: "affine", "spatial" or "channels"."""
     return lambda relation: relation.without(part)
 
 
-def parts_of(
+def list_parts(
     relation: Relation, user: NDArray, right: NDArray, *, rescales_inside: bool, features: bool = False
 ) -> Iterator[Hypothesis]:
-    """Separable faults in the order in which they are usually worst; those without a repair have no model."""
+    """Separable faults in the order in which they are usually worst; those without a repair have no model.
+
+    Args:
+        relation: of the app's inputs to the right ones.
+        user: float [N, ...], what the app feeds.
+        right: float32 [N, ...], what it should feed.
+        rescales_inside: whether the model scales its input itself.
+        features: whether the inputs are features and no images.
+
+    Returns:
+        P hypotheses, whose repair acts on the relation.
+    """
     if relation.residual > SIMILAR:
         yield _unlike(relation, user, right)
         return
     if not relation.affine_is_identity and not relation.order_before and not _only_blurred(relation, user, right):
         scaling = _affine(relation, user, right, rescales_inside)
         scaling = replace(scaling, id="P13") if features and scaling.id in ("P01", "P02", "P04") else scaling
-        yield replace(scaling, repair=without("affine"))
+        yield replace(scaling, repair=undo("affine"))
     if relation.spatial != "as is":
         words = f"the app's images are the right ones {relation.spatial}"
         if relation.spatial in RESHAPED:
-            yield Hypothesis("P07", words, TRANSPOSED, 0.8, repair=without("spatial"))
+            yield Hypothesis("P07", words, TRANSPOSED, 0.8, repair=undo("spatial"))
         else:
-            yield Hypothesis("P08", words, UPRIGHT, 0.8, repair=without("spatial"))
+            yield Hypothesis("P08", words, UPRIGHT, 0.8, repair=undo("spatial"))
     if relation.channels == GREY:
         words = "all three channels of the app's images are the luminance"
-        yield Hypothesis("P12", words, IN_COLOUR, 0.8, repair=without("channels"))
+        yield Hypothesis("P12", words, IN_COLOUR, 0.8, repair=undo("channels"))
     elif relation.channels != "as is":
-        yield Hypothesis("P06", "red and blue are exchanged", RGB_ONCE, 0.8, repair=without("channels"))
+        yield Hypothesis("P06", "red and blue are exchanged", RGB_ONCE, 0.8, repair=undo("channels"))
     if not relation.exact:
         yield _inexact(relation)
 
@@ -70,21 +81,13 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
     channelwise = relation.gain.size > 1 or relation.offset.size > 1
     usual = _usual_ranges(have, want)
     if rescales_inside and have[1] - have[0] < MUCH_SMALLER * (want[1] - want[0]):
-        return Hypothesis(
-            "P03",
-            f"{words}; the model scales its input itself",
-            SCALED_INSIDE,
-            0.92,
-        )
-    if not channelwise and abs(offset) < NO_OFFSET * relation.unit and _is_twice(gain) and want[1] <= LARGEST_SCALED:
+        return Hypothesis("P03", f"{words}; the model scales its input itself", SCALED_INSIDE, 0.92)
+    divided_twice = abs(255 * gain - 1) < TWICE and abs(offset) < NO_OFFSET * relation.unit
+    if not channelwise and divided_twice and want[1] <= LARGEST_SCALED:
         return Hypothesis("P03", f"{words}: divided by 255 twice", "divide by 255 once: images / 255", 0.92)
     if usual is None or channelwise:
         return Hypothesis("P04", f"{words}{_channelwise(relation) if channelwise else ''}", undo, 0.85)
     return Hypothesis(usual, words, undo, 0.9)
-
-
-def _is_twice(gain: float) -> bool:
-    return abs(255 * gain - 1) < TWICE
 
 
 def _plus(value: float) -> str:
@@ -105,8 +108,16 @@ def _per_image(variation: float) -> Hypothesis:
     )
 
 
-def depends_on_image(user: NDArray, raw: NDArray) -> Hypothesis:
-    """P05 for inputs that are the raw samples, each scaled by its own numbers."""
+def describe_image_scaling(user: NDArray, raw: NDArray) -> Hypothesis:
+    """P05 for inputs that are the raw samples, each scaled by its own numbers.
+
+    Args:
+        user: float [N, ...], what the app feeds.
+        raw: [N, ...], samples of the same shape as the app has them.
+
+    Returns:
+        The hypothesis, with the relative spread of the factors in its evidence.
+    """
     spreads = [
         float(np.std(u)) / max(float(np.std(r.astype(np.float32))), 1e-9) for u, r in zip(user, raw, strict=True)
     ]
@@ -175,18 +186,35 @@ def _unlike(relation: Relation, user: NDArray, right: NDArray) -> Hypothesis:
     )  # fmt: skip
 
 
-def near(first: tuple[float, float], second: tuple[float, float], slack: float = 0.25) -> bool:
-    """Whether two ranges are the same for all that rarely filled ends allow."""
+def are_near(first: tuple[float, float], second: tuple[float, float], slack: float = 0.25) -> bool:
+    """Whether two ranges are the same for all that rarely filled limits allow.
+
+    Args:
+        first: (min, max).
+        second: (min, max), in the same unit.
+        slack: by which limits may differ, as a share of the wider range.
+
+    Returns:
+        True where both limits are that close.
+    """
     width = max(first[1] - first[0], second[1] - second[0], 1e-12)
     return abs(first[0] - second[0]) < slack * width and abs(first[1] - second[1]) < slack * width
 
 
-def wrong_metadata(told: tuple[float, float], meant: tuple[float, float]) -> Hypothesis:
-    """P14."""
+def describe_wrong_metadata(stated: tuple[float, float], expected: tuple[float, float]) -> Hypothesis:
+    """P14: what the file's metadata say of its input is not what the model takes.
+
+    Args:
+        stated: (min, max) that raw 0 and 255 become by the metadata.
+        meant: (min, max) of the right inputs, or of the file's own input.
+
+    Returns:
+        The hypothesis.
+    """
     return Hypothesis(
         "P14",
-        f"by the file's metadata pixels become [{told[0]:.4g}, {told[1]:.4g}], the model takes "
-        f"[{meant[0]:.4g}, {meant[1]:.4g}]: apps that go by NormalizationOptions feed it wrongly",
+        f"by the file's metadata pixels become [{stated[0]:.4g}, {stated[1]:.4g}], the model takes "
+        f"[{expected[0]:.4g}, {expected[1]:.4g}]: apps that go by NormalizationOptions feed it wrongly",
         "write the training's mean and standard deviation into the metadata, contract = qat.contract.Contract(shape, "
         "mean=mean, std=std): qat.tflite.with_metadata('model.tflite', contract=contract)",
         0.8,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from qat.diagnosis.engine import Hypothesis
-from qat.diagnosis.file_facts import TFMOT_DECAY, TFMOT_START, FileFacts
-from qat.diagnosis.fixes import CALIBRATED, verify_command
+from qat.diagnosis.catalogue import CALIBRATED, format_verify_command
+from qat.diagnosis.engine import Hypothesis, make_certain
+from qat.diagnosis.file_facts import TFMOT_DECAY, TFMOT_START, UNSET_SCALE, FileFacts
 
 ENOUGH_STEPS = 4600
 SURELY_TOO_FEW = 20  # below it the file is proof enough, whatever is measured
 PROBABLY_TOO_FEW = 150  # below it the file alone is, where nothing was measured; above it a loss must be
 INITIAL_SCALE = 12 / 255
-UNSET_SCALE = 3.5e-9, 4.3e-9  # of an input whose quantizer never ran
 LITTLE_LEFT = 0.02  # of the range that the moving mean started with
 MANY_FLOAT = 0.1  # share of the ops
 
@@ -26,7 +25,7 @@ FLOAT_BY_DESIGN = RANDOM | {
 }
 
 
-def never_run(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_unrun_training(facts: FileFacts) -> Iterator[Hypothesis]:
     """T02: every activation still has the range that tfmot starts with."""
     scales = [t.scales[0] for t in facts.rectified]
     inputs = [float(p.scale[0]) for p in facts.input_params if p is not None]
@@ -38,27 +37,25 @@ def never_run(facts: FileFacts) -> Iterator[Hypothesis]:
             return
         seen = f"all {len(scales)} ReLU outputs have the range [-6, 6] (scale 12/255)" if untouched else ""
         seen += f"{' and ' if seen else ''}the input scale is {inputs[0]:.2g}" if degenerate else ""
-        yield Hypothesis(
+        yield make_certain(
             "T02",
             f"{seen}: no training step ever ran through the quantizers",
             "fit the quantize_model() for a few epochs before converting (compile it again first), take post-training "
             f"quantization, or calibrate its ranges: {CALIBRATED}",
-            1.0, certain=True, needs_loss=False,
-        )  # fmt: skip
+        )
 
 
-def ranges_not_converged(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_unsettled_ranges(facts: FileFacts) -> Iterator[Hypothesis]:
     """T01: post-ReLU ranges that still reach below 0, by -6 * 0.999^steps."""
     steps = facts.steps_of_ranges
-    if steps is None or next(never_run(facts), None) is not None:
+    if steps is None or next(find_unrun_training(facts), None) is not None:
         return
     left = TFMOT_DECAY**steps
     lowest = -TFMOT_START * left
     yield Hypothesis(
         "T01",
-        f"{len(facts.rectified)} ReLU outputs can hold numbers down to {lowest:.2f}, where nothing "
-        "is below 0: the moving "
-        f"mean started at -6 and saw about {steps:.0f} steps; {left:.0%} of the start is left",
+        f"{len(facts.rectified)} ReLU outputs can hold numbers down to {lowest:.2f}, where nothing is below 0: the "
+        f"moving mean started at -6 and saw about {steps:.0f} steps; {left:.0%} of the start is left",
         f"train about {max(ENOUGH_STEPS - math.floor(steps), 0)} steps more ({ENOUGH_STEPS} in all leave 1 %), or set "
         f"the ranges from data before training: {CALIBRATED}",
         0.95 if steps < PROBABLY_TOO_FEW else 0.5,
@@ -68,7 +65,7 @@ def ranges_not_converged(facts: FileFacts) -> Iterator[Hypothesis]:
     )  # fmt: skip
 
 
-def partly_quantized(facts: FileFacts) -> Iterator[Hypothesis]:
+def find_float_ops(facts: FileFacts) -> Iterator[Hypothesis]:
     """T05: float ops left inside an integer body."""
     floats = [op for op in facts.float_ops if op.label not in FLOAT_BY_DESIGN]
     if facts.scheme in ("int8", "int16x8") and floats and facts.integer_ops:
@@ -81,25 +78,32 @@ def partly_quantized(facts: FileFacts) -> Iterator[Hypothesis]:
             "T05",
             f"{len(floats)} ops compute in float inside an integer file ({names}): {origin}",
             "annotate these layers with a QuantizeConfig, put BatchNormalization right behind its "
-            f"convolution, or replace the op; what names each: {verify_command()}",
+            f"convolution, or replace the op; what names each: {format_verify_command()}",
             0.6 if facts.trained_quantized and share > MANY_FLOAT else 0.2,
             harmless=not (facts.trained_quantized and share > MANY_FLOAT),
         )  # fmt: skip
 
 
-def float_though_int8(facts: FileFacts, expect: str | None) -> Iterator[Hypothesis]:
-    """T05 where integers were promised: weighted layers that training left in float."""
+def find_float_layers(facts: FileFacts, expect: str | None) -> Iterator[Hypothesis]:
+    """T05 where integers were promised: weighted layers that training left in float.
+
+    Args:
+        facts: of the file.
+        expect: what the file is believed to be, as "int8"; None where nothing was said.
+
+    Returns:
+        At most one hypothesis, certain.
+    """
     floats = [op for op, weight in facts.weights if weight.is_float and op in facts.float_ops]
     if expect == "int8" and facts.scheme == "int8" and facts.trained_quantized and floats:
         named = ", ".join(facts.weight(op).layer for op in floats[:4])
-        yield Hypothesis(
+        yield make_certain(
             "T05",
             f"int8 was meant; {len(floats)} of {len(facts.weights)} weighted layers compute in float ({named}): the "
             "training with quantization left them out",
             "annotate these layers with a QuantizeConfig (quantize_annotate_layer), or put BatchNormalization right "
-            f"behind its convolution; what names each: {verify_command()}",
-            0.9, certain=True, needs_loss=False,
-        )  # fmt: skip
+            f"behind its convolution; what names each: {format_verify_command()}",
+        )
 
 
-STATIC = (never_run, ranges_not_converged, partly_quantized)
+STATIC = (find_unrun_training, find_unsettled_ranges, find_float_ops)

@@ -11,10 +11,10 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from qat.codes import dequantize
+from qat.diagnosis.catalogue import CONVERT_MEASURED, MEASURED_FIRST, SLOWER
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
-from qat.diagnosis.fixes import MEASURED_FIRST, SLOWER
 from qat.diagnosis.runs import Conversion, FileRunner
 from qat.tflite import read
 from qat.tflite.editing import rewrite
@@ -28,28 +28,18 @@ DIFFERING = 0.05  # share of a layer's weights that differ by more, in a layer o
 ONE_FACTOR, OFF_BY = 0.02, 0.1  # relative rest that one factor leaves in a layer; from 1, of one that is no rounding
 OTHER_BIAS = 0.1  # of the largest bias of a layer
 MOST = 0.6  # share of the file's loss that its weights alone must have
-CONVERT_MEASURED = (
-    f"convert the model that was loaded from the checkpoint, and measure it right before: {MEASURED_FIRST}"
-)
 
 
-@dataclass(frozen=True)
-class LayerCosine:
-    layer: str
-    cosine: float  # median over channels of |cos|, against the best kernel of that shape
-
-
-def wrong_weights(evidence: Evidence) -> Hypothesis | None:
+def find_wrong_weights(evidence: Evidence) -> Hypothesis | None:
     """C07, T03, T04: kernels of another direction than the Keras model's, which BatchNormalization leaves alone."""
-    cosines = layer_cosines(evidence.facts, evidence.keras)
+    cosines = measure_cosines(evidence.facts, evidence.keras)
     if not cosines:
         return _other_architecture(evidence)
-    values = np.array([c.cosine for c in cosines])
-    worst = [c for c in cosines if c.cosine < OTHER_WEIGHTS]
-    named = ", ".join(f"{c.layer!r} {c.cosine:.2f}" for c in (worst or cosines)[:6])
+    worst = [each for each in cosines if each[1] < OTHER_WEIGHTS]
+    named = ", ".join(f"{layer!r} {cosine:.2f}" for layer, cosine in (worst or cosines)[:6])
     text = f"cosine between the file's kernels and the Keras model's, median over channels: {named}"
     if evidence.facts.trained_quantized and not evidence.keras_is_qat:
-        return _other_training(evidence, float(np.median(values)), text)
+        return _other_training(evidence, float(np.median([cosine for _, cosine in cosines])), text)
     if worst:
         return Hypothesis(
             "C07", f"{text}; the same checkpoint gives 0.99 and more", CONVERT_MEASURED, 0.97, certain=True
@@ -59,8 +49,10 @@ def wrong_weights(evidence: Evidence) -> Hypothesis | None:
 
 def _other_architecture(evidence: Evidence) -> Hypothesis | None:
     """C07: not one kernel of the file has the shape of one of the Keras model's."""
-    named = layers_of_other_shapes(evidence.facts, evidence.keras)
-    if len(named) < MANY:
+    kernels = {kernel.shape for kernel in _kernels(evidence.keras)}
+    shapes = [(weight.layer, _rows(weight, op.name)[0]) for op, weight in evidence.facts.weights]
+    named = [layer for layer, rows in shapes if rows is not None and rows.shape not in kernels]
+    if len(named) < MANY or len(named) < sum(rows is not None for _, rows in shapes):
         return None
     return Hypothesis(
         "C07",
@@ -75,7 +67,7 @@ def _other_training(evidence: Evidence, middle: float, text: str) -> Hypothesis 
     if middle >= SAME_WEIGHTS:
         return None
     content = evidence.content(Conversion(scheme="float32"))
-    grown = growth(evidence.facts, FileFacts(read(content))) if content is not None else None
+    grown = measure_growth(evidence.facts, FileFacts(read(content))) if content is not None else None
     blown_up = grown is not None and grown > GROWN
     if middle < SCRATCH and not blown_up:
         return Hypothesis(
@@ -95,8 +87,17 @@ def _other_training(evidence: Evidence, middle: float, text: str) -> Hypothesis 
     )
 
 
-def layer_cosines(facts: FileFacts, model: Any) -> list[LayerCosine]:
-    """One entry for each weighted op of the file that has a Keras kernel of its shape."""
+def measure_cosines(facts: FileFacts, model: Any) -> list[tuple[str, float]]:
+    """The direction of the file's kernels against the Keras model's, which BatchNormalization folded in leaves alone.
+
+    Args:
+        facts: of the file.
+        model: the tf_keras model.
+
+    Returns:
+        (layer, median over channels of |cosine| against the best kernel of that shape), one pair for each weighted op
+        of the file that has a Keras kernel of its shape.
+    """
     kernels = list(_kernels(model))
     cosines = []
     for op, weight in facts.weights:
@@ -106,20 +107,20 @@ def layer_cosines(facts: FileFacts, model: Any) -> list[LayerCosine]:
         same = [k for k in kernels if k.shape == rows.shape]
         if same:
             cosine = max(float(np.median(_cosines(rows[usable], k[usable]))) for k in same)
-            cosines.append(LayerCosine(weight.layer, cosine))
+            cosines.append((weight.layer, cosine))
     return cosines
 
 
-def layers_of_other_shapes(facts: FileFacts, model: Any) -> list[str]:
-    """Weighted layers of the file for which the Keras model has no kernel of that shape; empty if it has any at all."""
-    kernels = {kernel.shape for kernel in _kernels(model)}
-    rows = [(weight.layer, _rows(weight, op.name)[0]) for op, weight in facts.weights]
-    known = [(layer, each.shape) for layer, each in rows if each is not None]
-    return [] if any(shape in kernels for _, shape in known) else [layer for layer, _ in known]
+def measure_growth(facts: FileFacts, reference: FileFacts) -> float | None:
+    """How much larger the kernels are than those of the same layers of a float file.
 
+    Args:
+        facts: of the user's file.
+        reference: of a float file converted here.
 
-def growth(facts: FileFacts, reference: FileFacts) -> float | None:
-    """How much larger the kernels are than those of the same layers of a float file, the median over layers."""
+    Returns:
+        A factor, the median over layers; None where the files have different layers.
+    """
     pairs = zip(facts.weights, reference.weights, strict=False)
     sizes = [(_size(w, op.name), _size(v, other.name)) for (op, w), (other, v) in pairs if w.shape == v.shape]
     ratios = [a / b for a, b in sizes if a and b]
@@ -181,25 +182,25 @@ class Layer:
     @property
     def differs(self) -> bool:
         """Whether the weights are others, and not the same ones rounded."""
-        step = np.max(self.weight.scales) if not self.weight.is_float and self.weight.scales else 0.0
-        slack = ROUNDED * step + 1e-3 * float(np.abs(self.reference.data).max())
+        scale = np.max(self.weight.scales) if not self.weight.is_float and self.weight.scales else 0.0
+        slack = ROUNDED * scale + 1e-3 * float(np.abs(self.reference.data).max())
         if float(np.mean(np.abs(self.real - self.reference.data) > slack)) > DIFFERING:
             return True
         if self.bias is None or self.reference_bias is None or self.bias.shape != self.reference_bias.data.shape:
             return False
-        wanted = self.reference_bias.data
-        return float(np.abs(self.bias - wanted).max()) > OTHER_BIAS * max(float(np.abs(wanted).max()), 1e-6)
+        expected = self.reference_bias.data
+        return float(np.abs(self.bias - expected).max()) > OTHER_BIAS * max(float(np.abs(expected).max()), 1e-6)
 
     @property
     def factor(self) -> float | None:
         """The one number by which the weights are those of the Keras model; None where there is none but 1."""
-        wanted = self.reference.data.astype(np.float64)
-        factor = float((self.real * wanted).sum() / max(float((wanted**2).sum()), 1e-30))
-        rest = float(np.linalg.norm(self.real - factor * wanted) / max(float(np.linalg.norm(self.real)), 1e-30))
+        expected = self.reference.data.astype(np.float64)
+        factor = float((self.real * expected).sum() / max(float((expected**2).sum()), 1e-30))
+        rest = float(np.linalg.norm(self.real - factor * expected) / max(float(np.linalg.norm(self.real)), 1e-30))
         return factor if rest < ONE_FACTOR and factor > 0 and abs(factor - 1) > OFF_BY else None
 
 
-def rescaled_weights(evidence: Evidence) -> Hypothesis | None:
+def find_rescaled_weights(evidence: Evidence) -> Hypothesis | None:
     """C12: some layer's weights are a multiple of the Keras model's, all others its own; mended in the file."""
     layers = _layers(evidence)
     scaled = [each for each in layers if each.factor is not None]
@@ -218,16 +219,16 @@ def rescaled_weights(evidence: Evidence) -> Hypothesis | None:
     )
 
 
-def other_weights(evidence: Evidence) -> Hypothesis | None:
+def find_other_weights(evidence: Evidence) -> Hypothesis | None:
     """C07: a float file with this file's weights in place of the Keras model's loses what this file loses."""
     others = [each for each in _layers(evidence) if each.differs]
     content = evidence.content(Conversion(scheme="float32"))
     if content is None or not others:
         return None
     changed = _with_weights(content, others)
-    reproduced = FileRunner(changed, read(changed)).real(evidence.right_inputs)
-    left = evidence.score.recovered(evidence.a0, evidence.a2, reproduced)
-    if left > 1 - MOST or not evidence.score.drop(evidence.a0, reproduced).significant:
+    find_reproduction = FileRunner(changed, read(changed)).real(evidence.right_inputs)
+    left = evidence.score.recovered(evidence.a0, evidence.a2, find_reproduction)
+    if left > 1 - MOST or not evidence.score.drop(evidence.a0, find_reproduction).significant:
         return None
     named = ", ".join(repr(each.weight.layer) for each in others[:4])
     return Hypothesis(
@@ -253,12 +254,12 @@ def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:
     if [op.name for op, _ in facts.weights] != [op.name for op, _ in reference.weights]:
         return []
     layers = []
-    for (op, weight), (other, wanted) in zip(facts.weights, reference.weights, strict=True):
-        if weight.data is None or wanted.data is None or weight.shape != wanted.shape:
+    for (op, weight), (other, expected) in zip(facts.weights, reference.weights, strict=True):
+        if weight.data is None or expected.data is None or weight.shape != expected.shape:
             return []
         biases = [_bias(each, which) for each, which in ((facts, op), (reference, other))]
         bias = None if None in biases else _real_bias(facts, op, weight, biases[0])
-        layers.append(Layer(weight, _real(weight), bias, wanted, biases[1]))
+        layers.append(Layer(weight, _real(weight), bias, expected, biases[1]))
     return layers
 
 

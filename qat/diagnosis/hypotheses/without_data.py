@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from qat.diagnosis.engine import Findings, Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.hypotheses.calibrated_ranges import in_times
+from qat.diagnosis.hypotheses.calibrated_ranges import format_octaves
 from qat.diagnosis.hypotheses.calibration import FIX
-from qat.diagnosis.hypotheses.model import hard_to_quantize
-from qat.diagnosis.normalisations import LIMITS, range_name_of
+from qat.diagnosis.hypotheses.model import find_hard_activations
+from qat.diagnosis.normalisations import LIMITS, name_range
 from qat.diagnosis.runs import Conversion, run_keras
 from qat.diagnosis.score import Outputs, worst_sqnr_db
+from qat.metrics import sqnr_db
 
 CANDIDATES = ("[0, 1]", "[-1, 1]", "[0, 255]", "ImageNet mean/std")
 FACTOR = 8.0  # between the file's input range and the range that BatchNorm remembers
@@ -26,8 +27,13 @@ HOPELESS_DB, FINE_DB = 5.0, 18.0  # of the best int8 file, and of an int16x8 fil
 
 
 def diagnose_without_data(evidence: Evidence, findings: Findings) -> None:
-    """Adds causes to `findings`; what is found on synthetic images is never more than consistent."""
-    images = natural_images(evidence.keras, SAMPLES)
+    """Adds causes to `findings`; what is found on synthetic images is never more than consistent.
+
+    Args:
+        evidence: of a case with a Keras model and without inputs.
+        findings: gets causes and a note.
+    """
+    images = make_natural_images(evidence.keras, SAMPLES)
     if images is None or len(evidence.case.graph.inputs) != 1:
         findings.notes.append(
             "no inputs were given: the file was read, not measured. Give data to test calibration and accuracy"
@@ -40,8 +46,16 @@ def diagnose_without_data(evidence: Evidence, findings: Findings) -> None:
     findings.notes.append("no inputs were given; ranges were judged by BatchNorm statistics and synthetic images")
 
 
-def natural_images(model: Any, count: int) -> NDArray | None:
-    """Noise with the spectrum of photographs (amplitude 1/f), in [0, 1], of the model's input shape."""
+def make_natural_images(model: Any, count: int) -> NDArray | None:
+    """Noise with the spectrum of photographs (amplitude 1/f).
+
+    Args:
+        model: with one input [height, width, 1 or 3].
+        count: N.
+
+    Returns:
+        float32 [N, height, width, channels] in [0, 1]; None for a model that takes no images.
+    """
     shape = model.inputs[0].shape.as_list()[1:] if len(model.inputs) == 1 else []
     if len(shape) != 3 or None in shape or shape[-1] not in (1, 3):
         return None
@@ -69,7 +83,7 @@ def _trained_range(model: Any, images: NDArray) -> tuple[str | None, dict[str, f
         return None, {}  # never trained
     misfit = {}
     for name in CANDIDATES:
-        values = run_keras(before, [scaled(images, name)])[0].reshape(-1, len(mean))
+        values = run_keras(before, [scale_images(images, name)])[0].reshape(-1, len(mean))
         octaves = np.abs(np.log2((values.var(axis=0) + 1e-9) / (variance + 1e-9)))
         shift = np.abs(values.mean(axis=0) - mean) / np.sqrt(variance + 1e-9)
         misfit[name] = float(np.median(octaves) + np.median(np.minimum(shift, 8)))
@@ -77,7 +91,16 @@ def _trained_range(model: Any, images: NDArray) -> tuple[str | None, dict[str, f
     return (best if misfit[best] < 3 else None), misfit
 
 
-def scaled(images: NDArray, preset: str) -> NDArray:
+def scale_images(images: NDArray, preset: str) -> NDArray:
+    """Images in another usual range.
+
+    Args:
+        images: float [N, ...] in [0, 1].
+        preset: a key of `LIMITS`.
+
+    Returns:
+        float32, same shape.
+    """
     low, high = LIMITS[preset]
     return (low + (high - low) * images).astype(np.float32)
 
@@ -88,19 +111,19 @@ def _input_range(evidence: Evidence, findings: Findings, trained: str, misfit: d
     if have is None:
         return False
     ratio = (have[1] - have[0]) / (want[1] - want[0])
-    name = range_name_of(have)
+    name = name_range(have)
     rival = name if name in misfit else None
     surely = rival is None or misfit[rival] > misfit[trained] + OCTAVES
     if 1 / FACTOR < ratio < FACTOR or not surely:
         return False
-    supposed = Hypothesis(
+    hypothesis = Hypothesis(
         "Q01" if ratio > 1 else "Q02",
         f"the file's input holds [{have[0]:.4g}, {have[1]:.4g}], but the statistics in the model's "
         "first BatchNormalization "
-        f"are those of inputs in {trained} (judged with synthetic images: {in_times(misfit[trained] / 2)} apart)",
+        f"are those of inputs in {trained} (judged with synthetic images: {format_octaves(misfit[trained] / 2)} apart)",
         FIX, 0.9,
     )  # fmt: skip
-    findings.add(supposed, certainty="consistent")
+    findings.add(hypothesis, certainty="consistent")
     return True
 
 
@@ -108,8 +131,7 @@ def _quality_db(evidence: Evidence, reference: Outputs, outputs: Outputs) -> flo
     """Scores are judged together: the noise of a class that never comes up says nothing."""
     if not evidence.classifies:
         return worst_sqnr_db(reference, outputs)
-    wanted, found = reference[0].astype(np.float64), outputs[0].astype(np.float64)
-    return float(10 * np.log10(np.sum(wanted**2) / max(float(np.sum((wanted - found) ** 2)), 1e-30)))
+    return sqnr_db(reference[0], outputs[0])
 
 
 def _hard_model(evidence: Evidence, findings: Findings, images: NDArray, trained: str | None) -> None:
@@ -121,15 +143,14 @@ def _hard_model(evidence: Evidence, findings: Findings, images: NDArray, trained
     values = [(low + (high - low) * images).astype(np.float32)]
     synthetic = Evidence(replace(evidence.case, inputs=values[0], labels=None, preprocess=None))
     reference = synthetic.a0
-    good, wide = synthetic.converted_again(Conversion()), synthetic.converted_again(Conversion(scheme="int16x8"))
+    good, wide = synthetic.convert_and_run(Conversion()), synthetic.convert_and_run(Conversion(scheme="int16x8"))
     if good is None or wide is None:
         return
-    found = [_quality_db(synthetic, reference, outputs) for outputs in (synthetic.a2, good, wide)]
-    if found[0] < POOR_DB and found[1] < HOPELESS_DB and found[2] > FINE_DB:
-        first = hard_to_quantize(synthetic)[0]
-        said = (
-            f"on synthetic images the file keeps {found[0]:.1f} dB, the best int8 file "
-            f"{found[1]:.1f} dB, an int16x8 file "
-            f"{found[2]:.1f} dB; {first.evidence}"
+    own, best, finest = (_quality_db(synthetic, reference, outputs) for outputs in (synthetic.a2, good, wide))
+    if own < POOR_DB and best < HOPELESS_DB and finest > FINE_DB:
+        first = find_hard_activations(synthetic)[0]
+        words = (
+            f"on synthetic images the file keeps {own:.1f} dB, the best int8 file {best:.1f} dB, an int16x8 file "
+            f"{finest:.1f} dB; {first.evidence}"
         )
-        findings.add(replace(first, evidence=said), certainty="consistent")
+        findings.add(replace(first, evidence=words), certainty="consistent")

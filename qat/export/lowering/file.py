@@ -71,12 +71,7 @@ class File:
         return len(self.graph.tensors) - 1
 
     def constant(
-        self,
-        name: str,
-        values: NDArray,
-        *,
-        quantization: schema.QuantizationParametersT | None = None,
-        bits: int = 8,
+        self, name: str, values: NDArray, *, quantization: schema.QuantizationParametersT | None = None, bits: int = 8
     ) -> int:
         """Add a constant, or find an equal one that has been added.
 

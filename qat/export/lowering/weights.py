@@ -71,8 +71,8 @@ def read_weights(network: Network) -> Weights:
     ranges = [layer for layer in dict.fromkeys(call.layer for call in network.calls) if isinstance(layer, RangeLayer)]
     with network.one_pass():
         grid_values = _compute_grids(ranges)
-        for layer, scale in zip(ranges, tf.unstack(grid_values[0]), strict=True):
-            layer.note_scale(scale)
+        for layer, scale, low, high in zip(ranges, *(tf.unstack(grid_values[at]) for at in (0, 2, 3)), strict=True):
+            layer.note_grid(scale, (low, high))
         computed = {key: {name: t.numpy() for name, t in compute().items()} for key, compute in computations.items()}
     parameters = zip(*(each.numpy().tolist() for each in grid_values), strict=True)
     grids = [Grid(scale, int(zero_point), low, high) for scale, zero_point, low, high in parameters]
@@ -81,7 +81,7 @@ def read_weights(network: Network) -> Weights:
 
 def _compute_grids(ranges: list[RangeLayer]) -> tuple[tf.Tensor, ...]:
     """Scales, zero points, lower and upper limits, [ranges] each."""
-    limits = [layer._ends() for layer in ranges]
+    limits = [layer.ends() for layer in ranges]
     low, high = (tf.stack(each) for each in zip(*limits, strict=True))
     scale = step_of(low, high, 255)
     return scale, zero_point_of(low, scale, 8), low, high
@@ -129,10 +129,8 @@ def channels_last(kind: str, kernel: tf.Tensor) -> tf.Tensor:
 def _table(layer: Any) -> Tensors:
     if not isinstance(layer, CanonicalWrapper):
         return {"values": tf.convert_to_tensor(layer.real_weight("table"))}
-    weight, quantizer, _ = layer._weight_vars[0]
-    table = weight.value()
-    scale = quantizer.scale(table)
-    codes = tf.cast(tf.round(quantizer(table, False, weights={}) / scale), tf.int8)
+    on_grid, scale = layer.kernel_on_grid()
+    codes = tf.cast(tf.round(on_grid / scale), tf.int8)
     return {"values": codes, "scale": scale}
 
 
@@ -140,9 +138,5 @@ def _operand(layer: Any, name: str) -> Tensors:
     inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
     if inner is layer or name not in layer.quantize_config.names(inner):
         return {"values": tf.convert_to_tensor(inner.real_weight(name))}
-    weight, quantizer, _ = layer._weight_vars[layer.quantize_config.names(inner).index(name)]
-    values = weight.value()
-    scale, (low, high) = quantizer.scale(values), quantizer.ends(values)
-    tensors = {"values": values, "on_grid": quantizer(values, False, weights={}), "scale": scale}
-    zero_point = tf.zeros([]) if inner.op == "prelu" else zero_point_of(low, scale, 8)
-    return tensors | {"zero_point": zero_point, "low": low, "high": high}
+    operand = layer.operand_on_grid(name)
+    return operand._asdict() | ({"zero_point": tf.zeros([])} if inner.op == "prelu" else {})

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from qat.errors import ModelError
 from qat.limits import DAMAGE, MB, check_size, current
+from qat.plain_text import first_line
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
@@ -77,7 +78,7 @@ def decode(file: BinaryIO, name: str) -> DecodedModel:
         raise ModelError(f"{name}: reading it takes more than limits.memory_mb={current().memory_mb}") from None
     except DAMAGE as error:
         what = "a zip file, but no whole .keras model" if kind == ".keras" else "a broken .h5 file"
-        raise ModelError(f"{name}: {what}: {_first_line(error)}") from error
+        raise ModelError(f"{name}: {what}: {first_line(error)}") from error
 
 
 def parse_config(text: bytes | str, name: str) -> Any:
@@ -215,7 +216,3 @@ def _arrays(top: h5py.Group, name: str) -> Iterator[tuple[str, NDArray]]:
         if item.nbytes > MB and item.id.get_storage_size() == 0:
             raise ModelError(f"{name}: {path} in it says {list(item.shape)} and stores nothing")
         yield path, np.asarray(item[()])
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -66,6 +66,8 @@ SAME_NAME = {
     "RealDiv": "div",
     "Relu": "relu",
     "Relu6": "relu6",
+    "Rint": "round",
+    "Round": "round",
     "Rsqrt": "rsqrt",
     "SelectV2": "select",
     "Select": "select",

@@ -13,6 +13,7 @@ KNOWN = set(OPERATIONS) | set(LINEAR) | {"embedding", "lstm", "input", "const", 
 _LOOP = "a loop stays in float; write a fixed number of steps out (a Python `for` with known bounds)"
 _RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
 _FLOAT_ONLY = "TFLite computes it in float only; do without it, or move it behind the model"
+_CUT_OFF = "TFLite computes it in float only; take tf.round, which has an integer form, or move it behind the model"
 _BEHIND = "no integer kernel is used for it; do it in your own code after the model"
 _TEXT = "a file holds neither text nor tables to look up in; do this before the model and give it integer ids"
 _PYTHON = "Python code cannot go into a file; write it in TensorFlow ops"
@@ -33,13 +34,11 @@ WAYS_OUT = {
     "Cos": "TFLite has no integer COS; precompute the values and pass them as an input or a constant",
     "Atan": _FLOAT_ONLY,
     "Atan2": _FLOAT_ONLY,
-    "Ceil": _FLOAT_ONLY,
+    "Ceil": _CUT_OFF,
     "Cosh": _FLOAT_ONLY,
-    "Floor": _FLOAT_ONLY,
+    "Floor": _CUT_OFF,
     "FloorDiv": _FLOAT_ONLY,
     "FloorMod": _FLOAT_ONLY,
-    "Rint": _FLOAT_ONLY,
-    "Round": _FLOAT_ONLY,
     "Sinh": _FLOAT_ONLY,
     "Tan": _FLOAT_ONLY,
     "ArgMin": "TFLite has no integer ARG_MIN that the converter takes; use tf.argmax of the negative",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 Step = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
@@ -22,14 +24,26 @@ def run_time_steps(
         units: size of the state.
         step: (x_gates [batch, 4 * units], state, cell) to (output, state, cell), [batch, units] each.
         start: initial state and cell, [batch, units] each; the default is zeros.
-        unrolled: no loop in the graph.
+        unrolled: no loop in the graph; nor is there one where the gates are a NumPy array, and `step` is of NumPy.
 
     Returns:
         Outputs and cells, [batch, time steps, units] each.
     """
+    if isinstance(x_gates, np.ndarray):
+        zeros = np.zeros([len(x_gates), units], x_gates.dtype)
+        return _in_numpy(x_gates, start or (zeros, zeros), step)
     zeros = tf.zeros([tf.shape(x_gates)[0], units], x_gates.dtype)
     run = _unrolled if unrolled else _run_loop
     return run(x_gates, start or (zeros, zeros), step)
+
+
+def _in_numpy(x_gates: NDArray, start: Any, step: Step) -> tuple[NDArray, NDArray]:
+    state, cell = start
+    outputs, cells = (np.empty([*x_gates.shape[:2], state.shape[1]], x_gates.dtype) for _ in range(2))
+    for at in range(x_gates.shape[1]):
+        outputs[:, at], state, cell = step(x_gates[:, at], state, cell)
+        cells[:, at] = cell
+    return outputs, cells
 
 
 def _unrolled(x_gates: tf.Tensor, start: State, step: Step) -> State:

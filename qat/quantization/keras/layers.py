@@ -20,6 +20,8 @@ from qat.quantization.keras.quantizers import ActivationQuantizer, least_step, s
 from qat.quantization.keras.result_shapes import ToldResult
 from qat.quantization.keras.tfmot import QuantizeLayer
 from qat.quantization.keras.variables import being_built
+from qat.quantization.kernels import arrays
+from qat.quantization.kernels.arrays import Array
 from qat.quantization.kernels.integer_kernels import (
     INTEGER_KERNELS,
     TAKES_ZERO_POINT,
@@ -38,6 +40,7 @@ from qat.training.replicas import replica_count, whole_batch_moments
 OF_LOGITS = ("softmax", "sigmoid")  # probabilities, of which Keras' losses take the logarithm
 _integer_arithmetic: ContextVar[bool | None] = ContextVar("integer_arithmetic", default=None)  # None: nobody has said
 _with_gradients: ContextVar[bool] = ContextVar("with_gradients", default=False)
+_in_numpy: ContextVar[bool] = ContextVar("in_numpy", default=False)
 _recording: ContextVar[dict[str, tf.Tensor] | None] = ContextVar("recording", default=None)
 
 
@@ -62,7 +65,7 @@ def recording() -> dict[str, tf.Tensor] | None:
 
 
 @contextlib.contextmanager
-def integer_arithmetic(with_gradients: bool = False) -> Iterator[None]:
+def integer_arithmetic(with_gradients: bool = False, in_numpy: bool = False) -> Iterator[None]:
     """Calls traced inside compute as the deployed kernels do, to the last bit.
 
     Without it a float sum falls on the other side of a tie once in some 100,000 codes, and a deep network multiplies
@@ -70,11 +73,14 @@ def integer_arithmetic(with_gradients: bool = False) -> Iterator[None]:
 
     Args:
         with_gradients: also compute each op by fake quantization, which a gradient then goes through.
+        in_numpy: what is called op by op gives NumPy arrays, without gradients, in a fraction of TensorFlow's time for
+            single ops.
     """
-    tokens = _integer_arithmetic.set(True), _with_gradients.set(with_gradients)
+    tokens = _integer_arithmetic.set(True), _with_gradients.set(with_gradients), _in_numpy.set(in_numpy)
     try:
         yield
     finally:
+        _in_numpy.reset(tokens[2])
         _with_gradients.reset(tokens[1])
         _integer_arithmetic.reset(tokens[0])
 
@@ -105,6 +111,16 @@ def in_integers() -> bool:
     return bool(_integer_arithmetic.get())
 
 
+def in_numpy() -> bool:
+    """Whether calls now are to compute in NumPy."""
+    return bool(_in_numpy.get() and _integer_arithmetic.get() and tf.executing_eagerly())
+
+
+def settled(value: Any) -> Any:
+    """A tensor, or several; as NumPy arrays where calls compute in NumPy."""
+    return arrays.as_arrays(value) if in_numpy() else value
+
+
 def arithmetic_is_told() -> bool:
     """Whether somebody around this call has said in which arithmetic it is to compute."""
     return _integer_arithmetic.get() is not None
@@ -124,7 +140,7 @@ class PlainCalls(ToldResult):
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if arithmetic_is_told() and self.built and self.compute_dtype == "float32" and _are_values(inputs):
-            return self.call(inputs, *args, **kwargs)
+            return settled(self.call(settled(inputs), *args, **kwargs))
         return super().__call__(inputs, *args, **kwargs)
 
     def _should_use_autograph(self) -> bool:
@@ -132,8 +148,9 @@ class PlainCalls(ToldResult):
 
 
 def _are_values(inputs: Any) -> bool:
-    """Whether these are tensors with values, and not of a graph or of a Keras model that is being built."""
-    return all(isinstance(each, tf.__internal__.EagerTensor) for each in tf.nest.flatten(inputs))
+    """Whether these are arrays, or tensors with values, and not of a graph or of a Keras model that is being built."""
+    each_input = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    return all(isinstance(each, (np.ndarray, tf.__internal__.EagerTensor)) for each in each_input)
 
 
 class _OfCall(threading.local):
@@ -188,7 +205,7 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
 
     def weight(self, name: str) -> Any:
         """A weight's value, quantized where the wrapper has done so for this call."""
-        return self.live[name] if name in self.live else self.real_weight(name)
+        return settled(self.live[name] if name in self.live else self.real_weight(name))
 
     def real_weight(self, name: str) -> Any:
         """A weight's value as training sees it."""
@@ -202,7 +219,7 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
 
     def use(self, live: dict[str, tf.Tensor]) -> None:
         """Compute the next call of this thread with these tensors."""
-        self.of_call.live = live
+        self.of_call.live = {name: settled(tensor) for name, tensor in live.items()}
 
     @property
     def live(self) -> dict[str, tf.Tensor]:
@@ -363,31 +380,38 @@ class Linear(Holder):
     def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
         ends = self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)]
         self.of_call.ends = ends.rounding()
-        weights = self.current()
         if self.uses_batch(training):
-            held = {name: weights[name] for name in weights if name in ("kernel", "bias")}
+            held = {name: self.weight(name) for name in self.weight_specs if name in ("kernel", "bias")}
             return self._normalized(WEIGHTED[self.kind](inputs, held, self.attrs))
         name = self.kernel_name
         weights = {name: self.live[name] if name in self.live else self.folded_kernel()}
-        bias = self.folded_bias()
+        bias = settled(self.folded_bias())
         between_ranges = self.ends.source is not None and self.ends.target is not None
         exact = _integer_arithmetic.get() and between_ranges and "scale" in self.live
         if exact and not with_gradients():
             return self._as_kernel(inputs, bias)
         if bias is not None:
             weights["bias"] = bias if tf.get_static_value(training) else self._as_int32(bias)
-        simulated = WEIGHTED[self.kind](inputs, weights, self.attrs)
+        simulated = self._computed(inputs, weights)
         return straight_through(simulated, self._as_kernel(inputs, bias)) if exact else simulated
+
+    def _computed(self, inputs: Array, weights: dict[str, Array]) -> Array:
+        """The op itself."""
+        names = list(weights)
+
+        def compute(inputs: tf.Tensor, *values: tf.Tensor) -> tf.Tensor:
+            return WEIGHTED[self.kind](inputs, dict(zip(names, values, strict=True)), self.attrs)
+
+        return arrays.run(compute, inputs, *weights.values())
 
     def _as_int32(self, bias: tf.Tensor) -> tf.Tensor:
         """The bias on the grid of the file's: input scale times kernel scale, one step per channel."""
         if self.ends.source is None or "scale" not in self.live:
             return bias
-        step = self.live["scale"] * self.ends.source.scale()
-        step = tf.cast(step, bias.dtype)
-        return straight_through(bias, tf.round(bias / step) * step)
+        step = arrays.cast(self.live["scale"] * self.ends.source.scale(), bias.dtype)
+        return straight_through(bias, arrays.rint(bias / step) * step)
 
-    def _as_kernel(self, inputs: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+    def _as_kernel(self, inputs: Array, bias: Array | None) -> Array:
         """What XNNPACK computes: an integer sum, times one float32 per channel, halves to even.
 
         Kernels of fewer than 8 bits and transposed convolutions it leaves to LiteRT's own, which round twice.
@@ -395,18 +419,18 @@ class Linear(Holder):
         Sums of products of codes stay below 2^24 in all but the widest layers, so float32 holds them exactly.
         """
         scale, step = self.live["scale"], self.ends.source.scale()
-        codes = tf.round(inputs / step)
-        kernel = tf.round(self.live[self.kernel_name] / self._along_kernel(scale))
-        total = WEIGHTED[self.kind](codes, {self.kernel_name: kernel}, self.attrs)
+        codes = arrays.rint(inputs / step)
+        kernel = arrays.rint(self.live[self.kernel_name] / self._along_kernel(scale))
+        total = self._computed(codes, {self.kernel_name: kernel})
         if bias is not None:
-            total += tf.round(bias / (scale * step))
+            total = total + arrays.rint(bias / (scale * step))
         target = self.ends.target.scale()
         if self.kind == "conv2d_transpose":
             whole = multiply_by_quantized_multiplier_in_blocks_of_8(total, multiplier(scale, step, target))
         elif self.coarse:
             whole = multiply_by_quantized_multiplier(total, multiplier(scale, step, target))
         else:
-            whole = tf.round(total * rescaling_factor(scale, step, target))
+            whole = arrays.rint(total * rescaling_factor(scale, step, target))
         return whole * target
 
     def _along_kernel(self, scale: tf.Tensor) -> tf.Tensor:
@@ -414,7 +438,7 @@ class Linear(Holder):
         if len(scale.shape) == 0:
             return scale
         if self.kind == "depthwise_conv2d":
-            return tf.reshape(scale, self.weight_specs["kernel"]["shape"][2:])
+            return arrays.reshape(scale, self.weight_specs["kernel"]["shape"][2:])
         return scale[:, None] if self.kind == "conv2d_transpose" else scale
 
     def folded_bias(self) -> tf.Tensor | None:
@@ -522,7 +546,7 @@ class Op(Holder):
         if self.op in POLES and not (self.op == "log" and in_integers()):  # the kernel's log of 0 is the range's end
             arguments[POLES[self.op]] = self._off_zero(arguments[POLES[self.op]], POLES[self.op])
         operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
-        result = operation(*arguments, **self.attrs)
+        result = arrays.run(operation, *arguments, **self.attrs)
         if exact is not None:
             result = straight_through(result, exact)
         return self._for_loss(result, arguments)
@@ -533,15 +557,17 @@ class Op(Holder):
         source = self.ends.sources[place] if place < len(self.ends.sources) else None
         if source is None:
             return x
-        half = tf.cast(0.5 * source.scale(), x.dtype)
+        half = arrays.cast(0.5 * source.scale(), x.dtype)
         shifted = half
         if self.op == "div":
             highest = 2**source.quantizer.bits // 2 - 1
-            shifted = tf.where(source.zero_point() == highest, -2 * half, 2 * half)
-        return tf.where(tf.abs(x) < half, shifted, x)
+            shifted = arrays.where(source.zero_point() == highest, -2 * half, 2 * half)
+        return arrays.where(arrays.absolute(x) < half, shifted, x)
 
     def _for_loss(self, result: Any, arguments: list[tf.Tensor]) -> Any:
         """The result with the logits behind it, as Keras' own activations leave them for the loss."""
+        if in_numpy():
+            return result
         logits = arguments[0] if self.op in OF_LOGITS else getattr(arguments[0], "_keras_logits", None)
         if logits is not None and self.op in (*OF_LOGITS, "identity"):
             result._keras_logits = logits
@@ -559,7 +585,7 @@ class Op(Holder):
 
     def _held(self, name: str, value: Any) -> Any:
         """A constant as the converter writes it on the op's one range."""
-        if name == "x" or not value.dtype.is_floating:
+        if name == "x" or not tf.as_dtype(value.dtype).is_floating:
             return value
         written = self.ends.target.as_written(value)
         return straight_through(value, written) if with_gradients() else written
@@ -619,7 +645,8 @@ class RangeLayer(PlainCalls, QuantizeLayer):
             self._follow(inputs, unsigned)
         if self.entry and self.quantizer.enabled and not live and _integer_arithmetic.get():
             inputs = straight_through(inputs, self._as_caller(inputs))
-        return self.quantizer(inputs, live, weights=self.quantizer_vars)
+        ends = self.ends() if in_numpy() else None
+        return self.quantizer(inputs, live, weights=self.quantizer_vars, ends=ends)
 
     def _in_training(self, inputs: tf.Tensor, observe: str, unsigned: bool) -> tf.Tensor:
         if observe == "loose":
@@ -650,7 +677,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         if count == self.calls:
             self.quantizer.follow(everything, self.quantizer_vars, self.optimizer_step)
             self.variables_of_model.note(self.name, None)
-        low, high = self._ends()
+        low, high = self.ends()
         return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])
 
     def _record(self, inputs: tf.Tensor, seen: dict[str, tf.Tensor]) -> None:
@@ -664,9 +691,9 @@ class RangeLayer(PlainCalls, QuantizeLayer):
 
         The FakeQuant op multiplies by the inverse of the scale in float32, which is another code once in 50,000.
         """
-        step = tf.cast(self.scale(), tf.float64)
-        codes = tf.cast(real, tf.float64) / step
-        return tf.cast(tf.sign(codes) * tf.floor(tf.abs(codes) + 0.5) * step, real.dtype)
+        step = arrays.cast(self.scale(), "float64")
+        codes = arrays.cast(real, "float64") / step
+        return arrays.cast(arrays.round_half_away(codes) * step, real.dtype)
 
     def get_config(self) -> dict[str, Any]:
         own = {"source": self.source, "calls": self.calls, "quantizer": self.quantizer.get_config()}
@@ -686,22 +713,34 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         """The step between two codes, as TFLite nudges it: a scalar; made once in a pass in which no range moves."""
         if not in_integers():
             return self._scale()
-        return self.variables_of_model.once(f"scale of {self.name}", self._scale)
+        return settled(self.variables_of_model.once(f"scale of {self.name}", self._scale))
 
-    def note_scale(self, scale: tf.Tensor) -> None:
-        """Put down for the rest of a pass what `scale` would compute."""
+    def note_grid(self, scale: tf.Tensor, ends: tuple[tf.Tensor, tf.Tensor]) -> None:
+        """Put down for the rest of a pass, in which no range moves, what is made of its variables.
+
+        Args:
+            scale: what `scale` would compute.
+            ends: lowest and highest value, scalars.
+        """
         self.variables_of_model.note(f"scale of {self.name}", scale)
+        self.variables_of_model.note(f"ends of {self.name}", ends)
 
     def _scale(self) -> tf.Tensor:
-        return step_of(*self._ends(), 2**self.quantizer.bits - 1)
+        return step_of(*self.ends(), 2**self.quantizer.bits - 1)
 
     def zero_point(self) -> tf.Tensor:
         """The code of 0, as TFLite nudges it: a scalar, float32."""
-        return zero_point_of(self._ends()[0], self.scale(), self.quantizer.bits)
+        return zero_point_of(self.ends()[0], self.scale(), self.quantizer.bits)
 
     def as_written(self, values: tf.Tensor) -> tf.Tensor:
         """Constants on this range as the converter writes them into the file."""
-        return round_like_converter(values, *self._ends(), self.zero_point())
+        return round_like_converter(values, *self.ends(), self.zero_point())
+
+    def ends(self) -> tuple[Array, Array]:
+        """Lowest and highest value, 0 among them: scalars."""
+        if in_numpy():
+            return settled(self.variables_of_model.once(f"ends of {self.name}", self._ends))
+        return self._ends()
 
     def _ends(self) -> tuple[tf.Tensor, tf.Tensor]:
         low, high = (tf.convert_to_tensor(self.quantizer_vars[name]) for name in ("min_var", "max_var"))

@@ -9,6 +9,7 @@ unidirectional_sequence_lstm.cc (PopulateQuantizedLstmParams8x8_16).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 from tf_keras.src import backend
 
 from qat.quantization.ir.lstm_steps import apply_gates, compute_state_gates, make_float_step, run_time_steps
-from qat.quantization.keras.layers import Holder, RangeLayer, in_integers, with_gradients
+from qat.quantization.keras.layers import Holder, RangeLayer, in_integers, in_numpy, settled, with_gradients
 from qat.quantization.keras.quantizers import fake_quant, least_step, straight_through
-from qat.quantization.kernels.lstm_tables import HIGHEST, LOWEST, WIDEST_CELL, sigmoid_table, tanh_table, tanh_tables
+from qat.quantization.kernels import arrays
+from qat.quantization.kernels.arrays import Array
+from qat.quantization.kernels.lstm_tables import HIGHEST, LOWEST, WIDEST_CELL, tables_of_all
 from qat.quantization.kernels.requantize import multiply_by_rounding_factors, rescaling_factor, rounding_factors
 from qat.training.replicas import least_over_replicas
 
@@ -174,10 +177,11 @@ class Lstm(Holder):
         limit = self.weight_cell_limit
         limit.assign_add((1.0 - decay) * (tf.cast(seen, limit.dtype) - limit))
 
-    def cell_bits(self) -> tf.Tensor:
+    def cell_bits(self) -> Array:
         """How many whole bits the cell's codes have: an int32 scalar, 0 to 6."""
-        ends = tf.constant([2.0**bits for bits in range(WIDEST_CELL)])
-        return tf.reduce_sum(tf.cast(tf.cast(self.weight_cell_limit, tf.float32) > ends, tf.int32))
+        limit = arrays.cast(settled(tf.convert_to_tensor(self.weight_cell_limit)), "float32")
+        ends = 2.0 ** np.arange(WIDEST_CELL, dtype=np.float32)
+        return arrays.run(tf.reduce_sum, arrays.cast(limit > ends, "int32"))
 
     def cell_end(self) -> tf.Tensor:
         """The power of two at which the cell saturates."""
@@ -187,26 +191,34 @@ class Lstm(Holder):
         """Give the cell a place for these values, and for those of other calls."""
         self.weight_cell_limit.assign(max(float(tf.convert_to_tensor(self.weight_cell_limit)), -low, high))
 
-    def _as_kernel(self, inputs: tf.Tensor, ends: _Ends) -> tf.Tensor:
+    def _as_kernel(self, inputs: Array, ends: _Ends) -> Array:
         """What LiteRT computes, to the last bit, in integers held by float64."""
         source, target = ends.source.scale(), ends.target.scale()
-        scales = {name: tf.repeat(self.live[f"{name}/scale"], self.units) for name in QUANTIZED}
+        scales = {name: arrays.repeat(self.live[f"{name}/scale"], self.units) for name in QUANTIZED}
         codes = {name: _whole(self.live[name] / scale) for name, scale in scales.items()}
-        total = tf.tensordot(_whole(inputs / source), codes["kernel"], 1)
-        total += _whole(self.real_weight("bias") / (scales["kernel"] * source))
+        total = arrays.run(partial(tf.tensordot, axes=1), _whole(inputs / source), codes["kernel"])
+        total = total + _whole(settled(self.real_weight("bias")) / (scales["kernel"] * source))
         of_x = _saturated(_rescaled(total, rounding_factors(rescaling_factor(scales["kernel"], source, GATE_SCALE))))
-        low = tf.minimum(tf.convert_to_tensor(ends.target.quantizer_vars["min_var"]), 0.0)
-        of_output = tf.cast(tf.constant(2.0**-30, tf.float64) / tf.cast(target, tf.float64), tf.float32)
+        of_output = arrays.cast(2.0**-30 / arrays.cast(target, "float64"), "float32")
         told = _KernelTold(
             recurrent=codes["recurrent"],
             of_state=rounding_factors(rescaling_factor(scales["recurrent"], target, GATE_SCALE)),
             of_output=rounding_factors(of_output),
-            lowest=_whole(low / target),
+            lowest=_whole(ends.target.ends()[0] / target),
             cell_bits=self.cell_bits(),
         )
-        eager = tf.executing_eagerly() and of_x.shape[1] > EAGER_STEPS
-        outputs = (_graph_of_kernel_steps if eager else _kernel_steps)(of_x, told)
-        return tf.cast(outputs, inputs.dtype) * target
+        in_graph = tf.executing_eagerly() and not in_numpy() and of_x.shape[1] > EAGER_STEPS
+        outputs = (_graph_of_kernel_steps if in_graph else _kernel_steps)(of_x, told)
+        return arrays.cast(outputs, inputs.dtype) * target
+
+    def matrix_on_grid(self, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """A matrix as the file holds it, in real numbers, and the steps of its gates, [4]; made once in a forward
+        pass."""
+        return self.variables_of_model.once(f"{name} of {self.name}", partial(self._matrix_on_grid, name))
+
+    def _matrix_on_grid(self, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+        matrix, least = tf.convert_to_tensor(self.real_weight(name)), self.least_step(name)
+        return self.quantizers[name](matrix, False, {}, least=least), self.quantizers[name].scale(matrix, least)
 
     def least_step(self, name: str) -> tf.Tensor | None:
         """The smallest step of a matrix at which the file holds its bias, [4 * units]; None without one."""
@@ -218,10 +230,7 @@ class Lstm(Holder):
     def file_weights(self, target: RangeLayer) -> LstmWeights:
         """The weights as the file holds them, where the output is on this range."""
         scale = float(target.scale())
-        kernel, recurrent = (
-            self.quantizers[name].codes(tf.convert_to_tensor(self.real_weight(name)), self.least_step(name))
-            for name in QUANTIZED
-        )
+        kernel, recurrent = (codes_of_gates(*self.matrix_on_grid(name)) for name in QUANTIZED)
         return LstmWeights(
             kernel=kernel[0],
             recurrent=recurrent[0],
@@ -230,7 +239,7 @@ class Lstm(Holder):
             recurrent_scales=recurrent[1],
             cell_bits=int(self.cell_bits()),
             scale=scale,
-            zero_point=int(np.clip(-128 - round(min(target.range[0], 0.0) / scale), -128, 127)),
+            zero_point=int(target.zero_point()),
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -238,26 +247,40 @@ class Lstm(Holder):
         return super().get_config() | {"units": self.units, "dropped": self.dropped} | ranges
 
 
+def codes_of_gates(matrix: tf.Tensor, scales: tf.Tensor) -> tuple[list[NDArray[np.int8]], list[float]]:
+    """Codes of each gate's matrix, and its scale.
+
+    Args:
+        matrix: on the grids of its gates, [inputs, 4 * units].
+        scales: the steps between two codes, [4].
+
+    Returns:
+        int8 [units, inputs], and a number, of each gate.
+    """
+    gates = zip(np.split(matrix.numpy(), 4, axis=1), scales.numpy(), strict=True)
+    return [np.round(gate / scale).astype(np.int8).T for gate, scale in gates], scales.numpy().tolist()
+
+
 class _KernelTold(NamedTuple):
     """What the kernel's steps read: recurrent codes, `rounding_factors`, the output's lowest code, the cell's bits."""
 
-    recurrent: tf.Tensor
-    of_state: tuple[tf.Tensor, tf.Tensor]
-    of_output: tuple[tf.Tensor, tf.Tensor]
-    lowest: tf.Tensor
-    cell_bits: tf.Tensor
+    recurrent: Array
+    of_state: tuple[Array, Array]
+    of_output: tuple[Array, Array]
+    lowest: Array
+    cell_bits: Array
 
 
-def _kernel_steps(of_x: tf.Tensor, told: _KernelTold) -> tf.Tensor:
+def _kernel_steps(of_x: Array, told: _KernelTold) -> Array:
     """Output codes [batch, steps, units] of what the inputs add to the gates' codes [batch, steps, 4 * units]."""
     units = of_x.shape[-1] // 4
     activate = _Activations(told.cell_bits, units)
 
-    def step(of_x: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        gates = _saturated(of_x + _rescaled(tf.matmul(state, told.recurrent), told.of_state))
+    def step(of_x: Array, state: Array, cell: Array) -> tuple[Array, Array, Array]:
+        gates = _saturated(of_x + _rescaled(arrays.matmul(state, told.recurrent), told.of_state))
         leave, cell = activate.cell(gates, cell)
         output = _rescaled(leave * activate.tanh_of_cell(cell), told.of_output)
-        output = tf.clip_by_value(output, told.lowest, told.lowest + 255)
+        output = arrays.clip(output, told.lowest, told.lowest + 255)
         return output, output, cell
 
     return run_time_steps(of_x, units, step)[0]
@@ -269,44 +292,41 @@ _graph_of_kernel_steps = tf.function(_kernel_steps, autograph=False)  # one for 
 class _Activations:
     """The functions of the gates and of the cell in one call, looked up: for all four gates at once."""
 
-    def __init__(self, cell_bits: tf.Tensor, units: int) -> None:
-        with tf.init_scope():  # made once, and captured by every graph
-            tables = (sigmoid_table(), tanh_table(3), tanh_tables())
-            self.table = tf.constant(np.concatenate(tables), tf.float64)
+    def __init__(self, cell_bits: Array, units: int) -> None:
+        self.table = tables_of_all()
+        if not arrays.are_arrays(cell_bits):
+            with tf.init_scope():  # made once, and captured by every graph
+                self.table = tf.constant(self.table)
         of_sigmoid, of_tanh, of_cell = (-LOWEST + start * CODES for start in range(3))
         starts = [of_sigmoid, of_sigmoid, of_tanh, of_sigmoid]  # input, forget, new, output
-        self.of_gates = tf.constant(np.repeat(starts, units), tf.int32)
+        self.of_gates = np.repeat(np.int32(starts), units)
         self.of_cell = of_cell + CODES * cell_bits
-        self.added = 2.0 ** (-15.0 - tf.cast(cell_bits, tf.float64))
+        self.added = 2.0 ** (-15.0 - arrays.cast(cell_bits, "float64"))
 
-    def cell(self, gates: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def cell(self, gates: Array, cell: Array) -> tuple[Array, Array]:
         """What is let out, and the new cell."""
-        enter, forget, new, leave = tf.split(self._looked_up(gates, self.of_gates), 4, axis=-1)
-        kept = _away_from_zero(forget * cell * 2.0**-15)
-        return leave, _saturated(kept + _away_from_zero(enter * new * self.added))
+        enter, forget, new, leave = arrays.split_last(self._looked_up(gates, self.of_gates), 4)
+        kept = arrays.round_half_away(forget * cell * 2.0**-15)
+        return leave, _saturated(kept + arrays.round_half_away(enter * new * self.added))
 
-    def tanh_of_cell(self, cell: tf.Tensor) -> tf.Tensor:
+    def tanh_of_cell(self, cell: Array) -> Array:
         return self._looked_up(cell, self.of_cell)
 
-    def _looked_up(self, codes: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-        return tf.gather(self.table, tf.cast(codes, tf.int32) + start)
+    def _looked_up(self, codes: Array, start: Array) -> Array:
+        return arrays.take(self.table, arrays.cast(codes, "int32") + start)
 
 
-def _rounded(real: tf.Tensor, low: Any, high: Any) -> tf.Tensor:
+def _rounded(real: Array, low: Any, high: Any) -> Array:
     return fake_quant(real, low, high, bits=16)
 
 
-def _whole(codes: tf.Tensor) -> tf.Tensor:
-    return tf.round(tf.cast(codes, tf.float64))
+def _whole(codes: Array) -> Array:
+    return arrays.rint(arrays.cast(codes, "float64"))
 
 
-def _rescaled(total: tf.Tensor, factor: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+def _rescaled(total: Array, factor: tuple[Array, Array]) -> Array:
     return multiply_by_rounding_factors(total, factor, away=True)
 
 
-def _saturated(codes: tf.Tensor) -> tf.Tensor:
-    return tf.clip_by_value(codes, float(LOWEST), float(HIGHEST))
-
-
-def _away_from_zero(x: tf.Tensor) -> tf.Tensor:
-    return tf.sign(x) * tf.floor(tf.abs(x) + 0.5)
+def _saturated(codes: Array) -> Array:
+    return arrays.clip(codes, float(LOWEST), float(HIGHEST))

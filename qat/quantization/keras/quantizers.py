@@ -14,7 +14,10 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from qat.codes import scale_of_range, zero_point_of_range
 from qat.quantization.keras.tfmot import quantizers
+from qat.quantization.kernels import arrays
+from qat.quantization.kernels.arrays import Array
 from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.training.replicas import least_over_replicas
 
@@ -35,23 +38,56 @@ def step_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
     In float32 alone, TensorFlow's graph optimizer makes a product with 1 / steps of it, and one output code in a
     million differs.
     """
-    span = tf.cast(high, tf.float64) - tf.cast(low, tf.float64)
-    return tf.cast(span / steps, tf.float32)
+    scale = scale_of_range(arrays.cast(low, "float64"), arrays.cast(high, "float64"), steps)
+    return arrays.cast(scale, "float32")
 
 
 def zero_point_of(low: tf.Tensor, scale: tf.Tensor, bits: int) -> tf.Tensor:
     """The code of 0 on a grid that begins at `low`, as TFLite nudges it: float32, shaped as `low`."""
     lowest = -float(2 ** (bits - 1))
-    return tf.clip_by_value(tf.round(lowest - low / scale), lowest, -lowest - 1)
+    zero_point = zero_point_of_range(arrays.cast(low, "float32"), scale, lowest)
+    return arrays.clip(arrays.rint(zero_point), lowest, -lowest - 1)
 
 
 def fake_quant(x: tf.Tensor, low: Any, high: Any, bits: int = 8, narrow: bool = False) -> tf.Tensor:
     """x on its grid, in x's own dtype: the op itself computes in float32."""
+    if arrays.are_arrays(x, low, high):
+        return fake_quant_in_numpy(x, low, high, bits, narrow)
     if x.dtype == tf.float32:
         return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=bits, narrow_range=narrow)
     ends = (tf.cast(end, tf.float32) for end in (low, high))
     result = tf.quantization.fake_quant_with_min_max_vars(tf.cast(x, tf.float32), *ends, bits, narrow)
     return tf.cast(result, x.dtype)
+
+
+def fake_quant_in_numpy(x: NDArray, low: Any, high: Any, bits: int = 8, narrow: bool = False) -> NDArray:
+    """What the FakeQuant op gives, step by step in its float32.
+
+    Source: FakeQuantWithMinMaxVarsFunctor and Nudge, tensorflow/core/kernels/fake_quant_ops_functor.h.
+
+    Args:
+        x: real numbers, float32 of any shape.
+        low: lower end of the range, at most 0.
+        high: upper end, above `low`.
+        bits: of the codes, which begin at 0.
+        narrow: they begin at 1.
+
+    Returns:
+        As large as `x`.
+    """
+    low, high, first, last = (np.float32(each) for each in (low, high, int(narrow), 2**bits - 1))
+    scale = (high - low) / (last - first)
+    zero_point = np.float32(np.clip(np.floor(np.float64(first - low / scale) + 0.5), first, last))
+    least, most = (first - zero_point) * scale, (last - zero_point) * scale
+    zero = np.floor(-least * ((last - first) / (high - low)) + np.float32(0.5))
+    codes = np.clip(x, least, most)
+    codes -= least
+    codes /= scale
+    codes -= zero
+    codes += np.float32(0.5)
+    codes = np.floor(codes, out=codes)
+    codes *= scale
+    return codes
 
 
 def _at_most_zero(low: tf.Tensor) -> tf.Tensor:
@@ -74,9 +110,13 @@ def _with_lsq_gradient(end: Any, inputs: tf.Tensor, bits: int) -> tf.Tensor:
     return tf.stop_gradient(end) + factor * (end - tf.stop_gradient(end))
 
 
-@tf.custom_gradient
-def straight_through(x: tf.Tensor, rounded: tf.Tensor) -> Any:
+def straight_through(x: Array, rounded: Array) -> Any:
     """`rounded`, to the last bit; backwards as if it were x (Bengio et al. 2013)."""
+    return rounded if arrays.are_arrays(x, rounded) else _straight_through(x, rounded)
+
+
+@tf.custom_gradient
+def _straight_through(x: tf.Tensor, rounded: tf.Tensor) -> Any:
     return tf.identity(rounded), lambda upstream: (upstream, None)
 
 
@@ -94,7 +134,7 @@ def _on_grid(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
     The converter turns the kernels of dense and transposed layers round, and refuses to turn a per-channel FakeQuant
     with them. From a constant that lies on a grid already it finds that grid by itself.
     """
-    step = limit / (2 ** (bits - 1) - 1)
+    step = scale_of_range(0.0, limit, 2 ** (bits - 1) - 1)
     return straight_through(kernel, tf.round(kernel / step) * step)
 
 
@@ -105,7 +145,7 @@ def least_step(bias: tf.Tensor | None, source: tf.Tensor) -> tf.Tensor:
     weights, that is too little for any bias.
 
     Args:
-        bias: real, one a channel; None where there is none.
+        bias: real, one per channel; None where there is none.
         source: scale of the input, a scalar.
 
     Returns:
@@ -232,12 +272,6 @@ class GateQuantizer(quantizers.Quantizer):
             limit = tf.maximum(limit, tf.cast(largest * least, limit.dtype))
         return step_of(0.0, limit, largest)
 
-    def codes(self, kernel: tf.Tensor, least: Any = None) -> tuple[list[NDArray[np.int8]], list[float]]:
-        """int8 [units, inputs] and the scale, of each gate."""
-        scales = self.scale(kernel, least).numpy()
-        gates = zip(np.split(kernel.numpy(), 4, axis=1), scales, strict=True)
-        return [np.round(gate / scale).astype(np.int8).T for gate, scale in gates], scales.tolist()
-
     def get_config(self) -> dict[str, Any]:
         return {"bits": self.bits}
 
@@ -282,7 +316,7 @@ class SlopeQuantizer(OperandQuantizer):
         return _on_grid(inputs, self._limit(inputs), 8)
 
     def scale(self, operand: tf.Tensor) -> tf.Tensor:
-        return self._limit(operand) / 127.0
+        return step_of(0.0, self._limit(operand), 127)
 
     def ends(self, operand: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         limit = self._limit(operand)

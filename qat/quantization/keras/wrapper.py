@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tf_keras
 from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.errors import TrainingSemanticsWarning
-from qat.quantization.keras.layers import Holder, Linear, Op, PlainCalls, WeightOf
+from qat.quantization.keras.layers import Holder, Linear, Op, PlainCalls, WeightOf, in_numpy, settled
 from qat.quantization.keras.lstm import QUANTIZED, Lstm
 from qat.quantization.keras.quantizers import (
     GateQuantizer,
@@ -131,12 +132,32 @@ class TableScale:
 
     def scale(self) -> tf.Tensor:
         """The step between two codes: a scalar."""
+        if in_numpy():
+            return settled(self.wrapper.kernel_on_grid()[1])
         table, quantizer, _ = self.wrapper._weight_vars[0]
         return quantizer.scale(table.value())
 
     def zero_point(self) -> tf.Tensor:
         """The code of 0, a scalar: the grid is symmetric."""
-        return tf.zeros([])
+        return settled(tf.zeros([]))
+
+
+class Operand(NamedTuple):
+    """An operand of an op: its values, the same on its grid, that grid's step, its code of 0, and its ends."""
+
+    values: tf.Tensor
+    on_grid: tf.Tensor
+    scale: tf.Tensor
+    zero_point: tf.Tensor
+    low: tf.Tensor
+    high: tf.Tensor
+
+
+def _operand_on_grid(weight: WeightOf, quantizer: OperandQuantizer) -> Operand:
+    values = weight.value()
+    scale, (low, high) = quantizer.scale(values), quantizer.ends(values)
+    on_grid = quantizer(values, False, weights={})
+    return Operand(values, on_grid, scale, zero_point_of(low, scale, 8), low, high)
 
 
 @tf_keras.utils.register_keras_serializable("qat")
@@ -153,27 +174,39 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
             inner.use(self._quantized_gates(inner, training))
             result = inner.call(inputs, training=training, **kwargs)
         elif not isinstance(inner, Linear):
-            tensors = [quantize(w.value(), training, weights=v) for w, quantize, v in self._weight_vars]
-            self.quantize_config.set_quantize_weights(inner, tensors)
-            inner.use(inner.live | self._operand_scales(inner))
+            inner.use(self._quantized_operands())
             result = inner.call(inputs, **kwargs)
         else:
-            inner.coarse = self._weight_vars[0][1].bits == STORED_AS_INT4 and inner.kind != "dense"
+            coarse = self._weight_vars[0][1].bits == STORED_AS_INT4 and inner.kind != "dense"
+            object.__setattr__(inner, "coarse", coarse)  # plain: Keras' own looks for variables in it
             inner.use(self._quantized_kernel(inner, training))
             result = inner.call(inputs, training=training, **kwargs)
         inner.use({})
         return result
 
-    def _operand_scales(self, inner: Holder) -> dict[str, tf.Tensor]:
-        """The steps of the operands' codes and their codes of 0, by the names under which `Op` looks for them."""
+    def _quantized_operands(self) -> dict[str, tf.Tensor]:
+        """The operands on their grids, the steps of their codes and their codes of 0, by the names under which `Op`
+        looks for them."""
         told: dict[str, tf.Tensor] = {}
-        for name, (weight, quantizer, _) in zip(self.quantize_config.names(inner), self._weight_vars, strict=True):
+        for name, (weight, quantizer, _) in self._named_operands().items():
             if quantizer.enabled:
-                values = weight.value()
-                scale = quantizer.scale(values)
-                zero_point = zero_point_of(quantizer.ends(values)[0], scale, 8)
-                told |= {f"{name}/scale": scale, f"{name}/zero_point": zero_point}
+                operand = self.operand_on_grid(name)
+                told |= {
+                    name: operand.on_grid,
+                    f"{name}/scale": operand.scale,
+                    f"{name}/zero_point": operand.zero_point,
+                }
+            else:
+                told[name] = weight.value()
         return told
+
+    def _named_operands(self) -> dict[str, tuple]:
+        return dict(zip(self.quantize_config.names(self.layer), self._weight_vars, strict=True))
+
+    def operand_on_grid(self, name: str) -> Operand:
+        """An operand of an op as the file holds it; made once in a forward pass."""
+        compute = partial(_operand_on_grid, *self._named_operands()[name][:2])
+        return Operand(*self.layer.variables_of_model.once(f"{name} of {self.name}", compute))
 
     def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
         weight, quantizer, variables = self._weight_vars[0]
@@ -204,10 +237,11 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         inner.quantized_by({name: quantizer for name, (_, quantizer, _) in named.items()})
         tensors = {}
         for name, (weight, quantizer, variables) in named.items():
-            matrix, least = weight.value(), inner.least_step(name) if quantizer.enabled else None
-            tensors[name] = quantizer(matrix, live, weights=variables, least=least)
             if quantizer.enabled and not live:
-                tensors[f"{name}/scale"] = quantizer.scale(matrix, least)
+                tensors[name], tensors[f"{name}/scale"] = inner.matrix_on_grid(name)
+            else:
+                least = inner.least_step(name) if quantizer.enabled else None
+                tensors[name] = quantizer(weight.value(), live, weights=variables, least=least)
         return tensors
 
     def build(self, input_shape: Any = None) -> None:

@@ -123,3 +123,9 @@ def tanh_table(integer_bits: int) -> NDArray[np.int16]:
 def tanh_tables() -> NDArray[np.int16]:
     """`tanh_table` of 0 to WIDEST_CELL integer bits, one after another."""
     return np.concatenate([tanh_table(bits) for bits in range(WIDEST_CELL + 1)])
+
+
+@lru_cache
+def tables_of_all() -> NDArray[np.float64]:
+    """`sigmoid_table`, `tanh_table` of the gates' 3 integer bits, and `tanh_tables`, one after another."""
+    return np.concatenate([sigmoid_table(), tanh_table(3), tanh_tables()]).astype(np.float64)

@@ -6,6 +6,7 @@ FixedOutputRange).
 
 from __future__ import annotations
 
+from qat.quantization.ir.graph import Node
 from qat.quantization.rewrites.comparisons import COMPARISONS
 
 NEVER_QUANTIZED = ("const", "variable", "fake_quant", "dropout_mask", "tap")
@@ -56,6 +57,7 @@ HAS_INTEGER_KERNEL = (  # keys of `integer_kernels.INTEGER_KERNELS`, which simul
     "relu6",
     "requantize",
     "resize_bilinear",
+    "round",
     "rsqrt",
     "softmax",
     "sqrt",
@@ -64,6 +66,7 @@ HAS_INTEGER_KERNEL = (  # keys of `integer_kernels.INTEGER_KERNELS`, which simul
     "sum",
     *COMPARISONS,
 )
+WHOLE_NUMBERS = 255.0  # steps of 1
 FIXED_RANGE = {
     "l2_normalize": (-1.0, 127 / 128),
     "sigmoid": (0.0, 255 / 256),
@@ -71,3 +74,10 @@ FIXED_RANGE = {
     "tanh": (-1.0, 127 / 128),
     "log_softmax": (-255 * 16 / 256, 0.0),
 }
+
+
+def fixed_range(node: Node) -> tuple[float, float] | None:
+    """The range that the kernel prescribes for its result; None where it takes any. Of a rounding, a scale of 1."""
+    if node.op == "round" and "low" in node.attrs:
+        return node.attrs["low"], node.attrs["low"] + WHOLE_NUMBERS
+    return FIXED_RANGE.get(node.op)

@@ -15,28 +15,30 @@ from numpy.typing import NDArray
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
 from qat.quantization.ir.interpret import run
-from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed, scalar_of
+from qat.quantization.rewrites.builder import Builder, Match, constant_of, is_fixed, scalar_of
+from qat.quantization.rewrites.driver import rewrite
 
 COMPARISONS = ("greater", "greater_equal", "less", "less_equal")
 LEAST, MOST = 1.0, 64.0  # spans of 255 codes: a code is 1/256 and more, and far from 1
 WANTED = 32.0
 
 
-def chosen_extremes(graph: Graph) -> None:
+@rewrite("select")
+def chosen_extremes(match: Match) -> Tensor | None:
     """where(x > y, x, y) is a maximum, where(x > c, c, x) a minimum: of these only the result has to be in range."""
-    for node in graph.nodes_of("select"):
-        question, *chosen = node.inputs
-        if question.node.op not in COMPARISONS or question.shape != node.output.shape:
-            continue
-        build, larger_first = Builder(graph, node), question.node.op in ("greater", "greater_equal")
-        for compared, op in (
-            (question.node.inputs, "maximum" if larger_first else "minimum"),
-            (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
-        ):
-            whole = build.shape_of(chosen) == build.shape_of([node.output])
-            if whole and not build.nodes and all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
-                build.add(op, *chosen, shape=node.output.shape)
-                build.replace()
+    question, *chosen = match.inputs
+    if question.node.op not in COMPARISONS or question.shape != match.shape:
+        return None
+    if match.shape_of(chosen) != match.shape_of([match.output]):
+        return None
+    larger_first = question.node.op in ("greater", "greater_equal")
+    for compared, op in (
+        (question.node.inputs, "maximum" if larger_first else "minimum"),
+        (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
+    ):
+        if all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
+            return match.add(op, *chosen, shape=match.shape)
+    return None
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
@@ -44,7 +46,12 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def scale_comparisons(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
-    """a > b as k a > k b, with a power of two for k, where the operands' span on `batches` asks for it."""
+    """a > b as k a > k b, with a power of two for k, where the operands' span asks for it.
+
+    Args:
+        graph: canonical, its ranges not placed; changed in place.
+        batches: calibration data, per batch an array [n, ...] for each input of the model.
+    """
     compared = [node for node in graph.nodes_of(*COMPARISONS) if _is_between_numbers(node)]
     if not compared:
         return
@@ -54,6 +61,7 @@ def scale_comparisons(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> Non
         span = max(spans[tensor] for tensor in node.inputs)
         if span > 0 and math.isfinite(span) and not LEAST <= span <= MOST:
             factor = 2.0 ** round(math.log2(WANTED / span))
+            graph.record("scale_comparisons", node, node.op, ["mul", node.op])
             node.inputs = [_times(graph, node, tensor, factor, made) for tensor in node.inputs]
     graph.prune()
     graph.sort()
@@ -65,6 +73,22 @@ def _is_between_numbers(node: Node) -> bool:
 
 def _spans(graph: Graph, tensors: Sequence[Tensor], batches: Sequence[Sequence[NDArray]]) -> dict[Tensor, float]:
     """From the smallest to the largest value of each tensor, 0 among them."""
+    return {tensor: high - low for tensor, (low, high) in ends_of(graph, tensors, batches).items()}
+
+
+def ends_of(
+    graph: Graph, tensors: Sequence[Tensor], batches: Sequence[Sequence[NDArray]]
+) -> dict[Tensor, tuple[float, float]]:
+    """The smallest and the largest value of each tensor, 0 among them.
+
+    Args:
+        graph: in canonical form.
+        tensors: real ones of it.
+        batches: of inputs, in the order of the graph's.
+
+    Returns:
+        (low, high) by tensor.
+    """
     wanted = list(dict.fromkeys(tensors))
 
     @tf.function(autograph=False)
@@ -73,7 +97,8 @@ def _spans(graph: Graph, tensors: Sequence[Tensor], batches: Sequence[Sequence[N
         return tf.stack([tf.stack([-tf.reduce_min(v), tf.reduce_max(v)]) for v in values])
 
     seen = np.max([_on(ends, batch) for batch in batches], axis=0)
-    return dict(zip(wanted, np.maximum(seen, 0.0).sum(axis=1).tolist(), strict=True))
+    ends = np.maximum(seen, 0.0) * [-1.0, 1.0]
+    return {tensor: (low, high) for tensor, (low, high) in zip(wanted, ends.tolist(), strict=True)}
 
 
 def _on(function: tf.types.experimental.PolymorphicFunction, batch: Sequence[NDArray]) -> NDArray:

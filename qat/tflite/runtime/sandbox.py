@@ -26,11 +26,7 @@ def is_checked(content: bytes) -> bool:
 
 
 def check_loadable(
-    model: bytes | str | Path,
-    *,
-    seconds: int | None = None,
-    memory_bytes: int | None = None,
-    check_known: bool = False,
+    model: bytes | str | Path, *, seconds: int | None = None, memory_bytes: int | None = None, check_known: bool = False
 ) -> None:
     """Parse a file, then load it and run it once in a child process.
 

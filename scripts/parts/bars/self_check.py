@@ -1,6 +1,6 @@
 """What `convert`'s comparison of file and model costs, and whether it cries wolf.
 
-    scripts/bars self_check cost [MODEL ...]  share of `convert` on small networks, ResNet8 and MobileNetV2-0.35
+    scripts/bars self_check cost [MODEL ...]  share of `convert`, of each network of MODELS or of those named here
     scripts/bars self_check zoo [FROM TO]     every case of tests/quantization/zoo: what it says (nothing is right)
 
 Both append rows to experiments/2026-11-28-training/self_check_rows.jsonl. Of each cost row `convert` and `without` are
@@ -51,6 +51,19 @@ def lstm() -> tf_keras.Model:
     return tf_keras.Model(entry, layers.Dense(3)(layers.LSTM(16)(entry)))
 
 
+def transformer() -> tf_keras.Model:
+    """Two encoder blocks of attention and a feed-forward part, each with its sum and LayerNormalization."""
+    entry = x = tf_keras.Input((32, 64))
+    for _ in range(2):
+        x = layers.LayerNormalization()(x + layers.MultiHeadAttention(4, 16)(x, x))
+        x = layers.LayerNormalization()(x + layers.Dense(64)(layers.Dense(128, activation="gelu")(x)))
+    return tf_keras.Model(entry, layers.Dense(10)(layers.GlobalAveragePooling1D()(x)))
+
+
+def mobilenet() -> tf_keras.Model:
+    return tf_keras.applications.MobileNet((96, 96, 3), alpha=0.25, weights=None, classes=10)
+
+
 def mobilenet_v2() -> tf_keras.Model:
     return tf_keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None, classes=10)
 
@@ -60,7 +73,10 @@ MODELS = {
     "small_cnn": small_cnn,
     "lstm": lstm,
     "resnet8": lambda: resnet8.build(ModelConfig(name="resnet8"), (32, 32, 3), 10),
+    "transformer": transformer,
+    "mobilenet_0.25": mobilenet,
     "mobilenet_v2_0.35": mobilenet_v2,
+    "mobilenet_v2": lambda: tf_keras.applications.MobileNetV2((128, 128, 3), weights=None, classes=10),
 }
 
 

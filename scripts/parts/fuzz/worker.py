@@ -26,7 +26,7 @@ from qat.config import BenchmarkConfig, ContractConfig, DataConfig
 from qat.contract import Contract
 from qat.data import load as load_data
 from qat.data.stored_arrays import read_array
-from qat.diagnosis.from_run import jobs_of_run
+from qat.diagnosis.command import read_run_jobs
 from qat.errors import QatError, TfliteFileError
 from qat.stages.benchmark_files import read_files
 from qat.stages.compare import write_comparison
@@ -108,7 +108,7 @@ def open_results(content: bytes) -> None:
         write_comparison([run], FOLDER / "compared")
     refusals = 0
     for reader in (
-        lambda: list(jobs_of_run(run, 3)),
+        lambda: list(read_run_jobs(run, 3)),
         lambda: read_files(BenchmarkConfig(run=str(run), make_missing=False), FOLDER, lambda _: None),
     ):
         try:
@@ -130,7 +130,7 @@ def open_model_json(content: bytes) -> None:
     try:
         find_input_contract(Interpreter(path, check_range=False), path, ContractConfig(), first, "x")
     finally:
-        for _, arguments in jobs_of_run(run, 3):
+        for _, arguments in read_run_jobs(run, 3):
             arguments["preprocess"](np.zeros((2, 8, 8, 3), np.uint8))
 
 

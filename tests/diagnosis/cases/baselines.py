@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from qat.diagnosis.case import make_case
+from qat.diagnosis.case import Case, check_case
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses import conversion, training
-from qat.diagnosis.hypotheses.calibrated_ranges import paired_tensors
-from qat.diagnosis.hypotheses.weights import layer_cosines
+from qat.diagnosis.hypotheses.calibrated_ranges import pair_tensors
+from qat.diagnosis.hypotheses.weights import measure_cosines
 from qat.diagnosis.runs import Conversion
 from qat.errors import QatError
 from qat.metrics import sqnr_db
@@ -30,7 +30,7 @@ POOR_DB = 10.0
 
 
 def _evidence(content: bytes, given: dict[str, Any]) -> Evidence:
-    return Evidence(make_case(content, *(given.get(name) for name in NAMES)))
+    return Evidence(check_case(Case(content, *(given.get(name) for name in NAMES))))
 
 
 # ---- checklist
@@ -74,8 +74,8 @@ def _outputs_are_large(evidence: Evidence) -> bool:
 
 
 def _kernels_differ(evidence: Evidence) -> bool:
-    found = layer_cosines(evidence.facts, evidence.keras) if evidence.keras is not None else []
-    return any(each.cosine < 0.9 for each in found)
+    found = measure_cosines(evidence.facts, evidence.keras) if evidence.keras is not None else []
+    return any(cosine < 0.9 for _, cosine in found)
 
 
 CHECKS: dict[str, Callable[[Evidence], bool]] = {
@@ -87,7 +87,7 @@ CHECKS: dict[str, Callable[[Evidence], bool]] = {
     "I01": _fed_takes_few_values,
     "O01": _outputs_are_large,
     "C06": lambda evidence: bool(conversion.per_tensor(evidence.facts)),
-    "T01": lambda evidence: next(training.ranges_not_converged(evidence.facts), None) is not None,
+    "T01": lambda evidence: next(training.find_unsettled_ranges(evidence.facts), None) is not None,
     "C07": _kernels_differ,
 }
 
@@ -112,9 +112,10 @@ def _worst_tensor(evidence: Evidence) -> str:
     few = [values[:32] for values in evidence.right_inputs]
     real = Runtime(reference, graph, keep_tensors=True).tensors(few)
     own = Runtime(evidence.case.content, evidence.case.graph, keep_tensors=True)
-    codes = own.tensors(evidence.file.codes_to_feed(few))
+    fed = evidence.file.quantized(few)
+    codes = own.tensors([fed[evidence.file.input_order.index(i)] for i in range(len(fed))])
     worst, db = None, POOR_DB
-    for first, second in paired_tensors(evidence.facts, FileFacts(graph), evidence.file.input_order):
+    for first, second in pair_tensors(evidence.facts, FileFacts(graph), evidence.file.input_order):
         params = evidence.case.graph.tensors[first].quantization
         if params is None or first not in codes or second not in real or codes[first].shape != real[second].shape:
             continue

@@ -12,9 +12,9 @@ import numpy as np
 import tf_keras
 
 from . import networks as models
-from . import others
-from .other_plants import answers, feeds, raw_codes, uneven
-from .others import app_fault, case, file_fault, fresh, known, made, network, prepare, raw, samples
+from . import planting
+from .other_plants import answers, feeds, quantized_in_training, raw_codes, uneven
+from .planting import app_fault, case, file_fault, fresh, known, made, network, prepare, raw, samples
 from .scoring import CACHE, Planted
 
 
@@ -27,7 +27,7 @@ def published() -> None:
     models.NETWORKS["resnet"] = models.Network(lambda: None, models.pictures, as_float)
     CACHE.mkdir(parents=True, exist_ok=True)
     if not (CACHE / "resnet.keras").is_file():
-        tf_keras.models.load_model(others.MLPERF / "pretrainedResnet.h5", compile=False).save(CACHE / "resnet.keras")
+        tf_keras.models.load_model(planting.MLPERF / "pretrainedResnet.h5", compile=False).save(CACHE / "resnet.keras")
 
 
 def train(name: str, count: int = 150) -> np.ndarray:
@@ -91,7 +91,7 @@ def faults_of_files() -> None:
             "separable",
             cause,
             kind="trained",
-            of=lambda steps=steps: others.quantized_in_training(network("separable"), "separable", steps),
+            of=lambda steps=steps: quantized_in_training(network("separable"), "separable", steps),
             **given,
         )
     file_fault(
@@ -99,7 +99,7 @@ def faults_of_files() -> None:
         "separable",
         "T03",
         kind="trained",
-        of=lambda: others.quantized_in_training(fresh("separable"), "separable", 700, 5e-4),
+        of=lambda: quantized_in_training(fresh("separable"), "separable", 700, 5e-4),
     )
     file_fault(
         "separable-C04",
@@ -107,7 +107,7 @@ def faults_of_files() -> None:
         "C04",
         kind="float32",
         least="file",
-        of=lambda: others.quantized_in_training(network("separable"), "separable", 6),
+        of=lambda: quantized_in_training(network("separable"), "separable", 6),
     )
     file_fault("twins-C07", "twins", "C07", of=lambda: fresh("twins"))
 
@@ -216,7 +216,7 @@ def doubles() -> None:
         "separable",
         "T01+O03",
         "separable-T01",
-        {"kind": "trained", "model": lambda: others.quantized_in_training(network("separable"), "separable", 6)},
+        {"kind": "trained", "model": lambda: quantized_in_training(network("separable"), "separable", 6)},
         user_run=answers(prepare("separable"), give="labels", shift=1),
     )
     double(
@@ -241,8 +241,8 @@ def doubles() -> None:
 
 
 def all_cases() -> dict[str, Callable[[], Planted]]:
-    others.CASES.clear()
+    planting.CASES.clear()
     published()
     for family in (clean, faults_of_files, faults_of_apps, doubles):
         family()
-    return dict(others.CASES)
+    return dict(planting.CASES)

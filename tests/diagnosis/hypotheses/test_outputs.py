@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from qat.diagnosis.hypotheses.outputs import dequantize_formula, elsewhere, of_labels, of_scores, same, tolerance
-from qat.diagnosis.output_stage import explains
+from qat.diagnosis.hypotheses.outputs import (
+    are_same,
+    dequantize_formula,
+    diagnose_labels,
+    diagnose_scores,
+    find_other_runtime,
+    output_tolerance,
+)
+from qat.diagnosis.output_stage import matches_file
 from qat.tflite.graph import Tensor
 
 SCALE, ZERO = 1 / 256, -128
@@ -48,7 +55,7 @@ MADE_OF_SCORES = {
 
 @pytest.mark.parametrize(("cause", "app"), MADE_OF_SCORES.values(), ids=MADE_OF_SCORES)
 def test_what_an_app_makes_of_scores_is_named(codes, cause, app):
-    causes = [each.id for each in of_scores(app(codes), real(codes), codes, OUTPUT)]
+    causes = [each.id for each in diagnose_scores(app(codes), real(codes), codes, OUTPUT)]
     assert causes == ([cause] if cause else [])
 
 
@@ -62,24 +69,24 @@ def test_what_an_app_makes_of_scores_is_named(codes, cause, app):
 )
 def test_what_an_app_makes_of_labels_is_named(codes, app, said):
     labels = real(codes).argmax(axis=1)
-    assert list(of_labels(labels, real(codes))) == []
-    (found,) = of_labels(app(labels), real(codes))
+    assert list(diagnose_labels(labels, real(codes))) == []
+    (found,) = diagnose_labels(app(labels), real(codes))
     assert said.replace(r"\+", "+") in found.evidence
 
 
 def test_codes_of_another_runtime_are_told_from_a_step_of_rounding(codes):
-    assert list(elsewhere((codes // 2 * 2).astype(np.int8), codes, OUTPUT)) == []
-    (found,) = elsewhere(codes[::-1], codes, OUTPUT)
+    assert list(find_other_runtime((codes // 2 * 2).astype(np.int8), codes, OUTPUT)) == []
+    (found,) = find_other_runtime(codes[::-1], codes, OUTPUT)
     assert found.id == "C13"
 
 
 def test_the_formula_that_is_printed_dequantizes(codes):
     assert np.array_equal(eval(dequantize_formula(OUTPUT), {"codes": codes, "np": np}), real(codes))
-    assert tolerance(OUTPUT) == pytest.approx(2 * SCALE, rel=0.01)
+    assert output_tolerance(OUTPUT) == pytest.approx(2 * SCALE, rel=0.01)
 
 
 def test_an_app_that_does_right_is_explained_by_scores_codes_or_labels(codes):
     wanted = real(codes)
-    assert all(explains(each, wanted, OUTPUT) for each in (wanted, codes, wanted.argmax(axis=1)))
-    assert not explains(wanted[::-1], wanted, OUTPUT)
-    assert same(wanted, wanted + 1e-3, tolerance(OUTPUT))
+    assert all(matches_file(each, wanted, OUTPUT) for each in (wanted, codes, wanted.argmax(axis=1)))
+    assert not matches_file(wanted[::-1], wanted, OUTPUT)
+    assert are_same(wanted, wanted + 1e-3, output_tolerance(OUTPUT))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from qat.diagnosis.hypotheses.preprocessing import depends_on_image, near, parts_of, wrong_metadata
-from qat.diagnosis.relation import per_image, relate
+from qat.diagnosis.hypotheses.preprocessing import are_near, describe_image_scaling, describe_wrong_metadata, list_parts
+from qat.diagnosis.relation import is_scaled_per_image, relate
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def unit(x):
 
 
 def ids(right, user, **more):
-    return [each.id for each in parts_of(relate(user, right), user, right, rescales_inside=False, **more)]
+    return [each.id for each in list_parts(relate(user, right), user, right, rescales_inside=False, **more)]
 
 
 WRONG = {
@@ -59,29 +59,29 @@ def test_the_right_preprocessing_is_no_fault_and_two_faults_are_two(pixels):
 def test_features_are_no_pixels_and_a_model_that_scales_inside_says_so(pixels):
     assert ids(unit(pixels), pixels.astype(np.float32), features=True) == ["P13"]
     raw = pixels.astype(np.float32)
-    (inside,) = parts_of(relate(raw / 255, raw), raw / 255, raw, rescales_inside=True)
+    (inside,) = list_parts(relate(raw / 255, raw), raw / 255, raw, rescales_inside=True)
     assert (inside.id, "scales its input itself" in inside.evidence) == ("P03", True)
 
 
 def test_a_repair_takes_one_part_away_and_leaves_the_rest(pixels):
     right, user = unit(pixels), (unit(pixels) * 2 - 1)[:, ::-1]
     relation = relate(user, right)
-    scaling, orientation = parts_of(relation, user, right, rescales_inside=False)
+    scaling, orientation = list_parts(relation, user, right, rescales_inside=False)
     np.testing.assert_allclose(scaling.repair(relation).apply(right), right[:, ::-1], atol=1e-4)
     np.testing.assert_allclose(orientation.repair(relation).apply(right), right * 2 - 1, atol=1e-4)
 
 
 def test_what_depends_on_the_image_is_told_from_fixed_numbers(pixels):
     stretched = pixels * np.linspace(0.5, 2, len(pixels))[:, None, None, None]
-    assert per_image(stretched, pixels, unit(pixels))
-    assert not per_image(unit(pixels) * 3, pixels, unit(pixels))
-    assert depends_on_image(stretched, pixels).id == "P05"
+    assert is_scaled_per_image(stretched, pixels, unit(pixels))
+    assert not is_scaled_per_image(unit(pixels) * 3, pixels, unit(pixels))
+    assert describe_image_scaling(stretched, pixels).id == "P05"
 
 
 def test_ranges_are_near_where_their_ends_are_and_metadata_is_held_to_them():
-    assert near((0, 0.95), (0, 1))
-    assert not near((-1, 1), (0, 1))
-    assert wrong_metadata((-1, 1), (0, 1)).id == "P14"
+    assert are_near((0, 0.95), (0, 1))
+    assert not are_near((-1, 1), (0, 1))
+    assert describe_wrong_metadata((-1, 1), (0, 1)).id == "P14"
 
 
 def test_inputs_of_other_shapes_have_no_relation(pixels):

@@ -180,7 +180,14 @@ LEGAL = {
 }
 
 
-@pytest.mark.parametrize("build", LEGAL.values(), ids=LEGAL)
+OF_ONE_KIND = ("told not to", "dropout of nothing", "batch normalization")  # with "frozen": not in training at all
+
+
+@pytest.mark.parametrize(
+    "build",
+    [pytest.param(LEGAL[name], marks=pytest.mark.slow if name in OF_ONE_KIND else ()) for name in LEGAL],
+    ids=LEGAL,
+)
 def test_what_changes_in_training_alone_is_taken_and_the_given_model_stays_as_it_was(build):
     model = build()
     held = {id(v): v for v in [*model.variables, *(v for metric in model.metrics for v in metric.variables)]}.values()

@@ -109,7 +109,7 @@ def test_one_sample_at_a_time_is_said_and_no_state_is_left_over():
 @pytest.mark.parametrize(
     "behind",
     [
-        layers.ReLU,
+        pytest.param(layers.ReLU, marks=pytest.mark.slow),
         pytest.param(lambda: layers.Lambda(lambda x: tf.clip_by_value(x, -0.1, 0.1)), marks=pytest.mark.slow),
     ],
     ids=["relu", "clip"],

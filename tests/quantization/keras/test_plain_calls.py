@@ -52,7 +52,10 @@ def quantized(request) -> tuple[tf_keras.Model, np.ndarray]:
     return model, rows
 
 
-@pytest.mark.parametrize("how", ["call", "training=False", "tf.function", "in a model"])
+@pytest.mark.parametrize(
+    "how",
+    ["call", "tf.function", *(pytest.param(how, marks=pytest.mark.slow) for how in ("training=False", "in a model"))],
+)
 def test_a_plain_call_gives_what_predict_and_the_file_give(quantized, how) -> None:
     model, rows = quantized
     calls = {

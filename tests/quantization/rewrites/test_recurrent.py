@@ -75,7 +75,14 @@ MASKED = {
 }
 
 
-@pytest.mark.parametrize("layer", MASKED.values(), ids=MASKED)
+VARIANTS = ("zeroed, backwards, unrolled", "both ways, cells", "both ways, last")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [pytest.param(MASKED[name], marks=pytest.mark.slow if name in VARIANTS else ()) for name in MASKED],
+    ids=MASKED,
+)
 def test_what_a_mask_hides_is_hidden_in_both_directions(layer):
     model = _masked(layer)
     ids = np.array([[3, 4, 0, 0], [0, 2, 3, 0], [0, 0, 5, 1], [6, 0, 7, 0]], np.int32)

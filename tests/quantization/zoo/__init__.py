@@ -19,6 +19,7 @@ from .normalizations import NORMALIZATIONS
 from .published import PUBLISHED
 from .random_wiring import RANDOM
 from .recurrent import RECURRENT
+from .rounding import ROUNDING
 from .sequences import SEQUENCES
 from .structure import STRUCTURE
 from .vision import VISION
@@ -42,6 +43,7 @@ FAMILIES = (
     CHOICES,
     MASKED,
     DISTANCES,
+    ROUNDING,
     RANDOM,
 )
 CASES = {name: build for family in FAMILIES for name, build in family.items()}

@@ -12,6 +12,7 @@ from qat.export.lowering.file import TYPES
 from qat.export.lowering.lowering import Context
 from qat.export.lowering.ops.division import div
 from qat.export.lowering.planned_ops import FUSED, FUSES_RELU, OPERATOR, Number, PlannedOp, Value
+from qat.export.lowering.scales import Grid
 
 
 def make_elementwise(operator: int, options: Callable[[], Any] | None = None) -> Callable[[Context], Value]:
@@ -87,6 +88,15 @@ def clamp(context: Context) -> Value:
     return context.add_op(OPERATOR.MAXIMUM, [below, low], schema.MaximumMinimumOptionsT())
 
 
+def round_to_whole(context: Context) -> Value:
+    """Times 1, which MUL brings to codes of scale 1 by a factor in float32, halves to even; QUANTIZE knows it to 8 bits
+    only. A layer in float has an operator for it."""
+    if "low" not in context.attrs:
+        return context.add_op(OPERATOR.ROUND, [context.x])
+    one = Number(f"{context.name}/one", np.array(1.0, np.float32), Grid.symmetric(1.0))
+    return context.add_op(OPERATOR.MUL, [context.x, one], schema.MulOptionsT())
+
+
 def requantize(context: Context) -> Value:
     """On the grid of the range behind it."""
     return context.add_op(OPERATOR.QUANTIZE, [context.x])
@@ -129,6 +139,7 @@ ELEMENTWISE: dict[str, Callable[[Context], Value]] = {
     "relu": relu,
     "relu6": relu6,
     "requantize": requantize,
+    "round": round_to_whole,
     "rsqrt": make_elementwise(OPERATOR.RSQRT),
     "sigmoid": make_elementwise(OPERATOR.LOGISTIC),
     "softmax": softmax,

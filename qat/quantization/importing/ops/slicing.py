@@ -102,7 +102,7 @@ def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
     if constant is not None and holder.op not in ("const", "variable"):
         return state.op(op, "gather_constant", [params], indices=constant.tolist(), axis=axis)
     if holder.op in ("const", "variable"):
-        return _read_lookup(state, op, holder.weights["value"], axis % params.shape.rank)
+        return _read_lookup(state, op, holder.weights["value"], axis % holder.weights["value"].value.ndim)
     return state.op(op, "gather", [params, indices], axis=axis)
 
 

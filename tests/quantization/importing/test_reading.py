@@ -1,0 +1,164 @@
+"""What each family of ops becomes in the graph, and what is said of models that cannot be read as they are."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+from qat.errors import ModelError
+from qat.quantization.importing.added_losses import behind
+from qat.quantization.importing.cut_model import cut_code
+from qat.quantization.importing.foreign_wrappers import refuse_wrapped
+from qat.quantization.importing.import_state import handles, kind, parts
+from qat.quantization.importing.importer import FOLD_LIMIT, import_trace
+from qat.quantization.importing.layer_handlers import readers
+from qat.quantization.importing.lookup_layers import LOOKUPS, cut_behind
+from qat.quantization.importing.modes import read
+from qat.quantization.importing.op_table import IMPORTERS, SAME_NAME
+from qat.quantization.importing.open_sizes import is_open, rebuilding
+from qat.quantization.importing.ops import custom_gradient, filling, linear, selection, slicing
+from qat.quantization.importing.shape_values import Open, is_whole, reshaped
+from qat.quantization.importing.trace import trace
+
+ROW = (4, 4, 2)
+
+
+def graph_of(function, shape=ROW, **entry):
+    x = tf_keras.Input(shape, **entry)
+    return read(tf_keras.Model(x, function(x)))
+
+
+def ops(graph):
+    return [node.op for node in graph.nodes if node.op not in ("input", "const", "variable")]
+
+
+class Twice(layers.Layer):
+    def call(self, x):
+        return tf.custom_gradient(lambda x: (x * 2, lambda gradient: gradient * 5))(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "named"),
+    [
+        (filling, lambda x: tf.pad(x, [[0, 0], [1, 1], [0, 0], [0, 0]]), "pad"),
+        (filling, lambda x: tf.tile(x, [1, 2, 1, 1]), "tile"),
+        (filling, lambda x: tf.image.resize(x, (8, 8)), "resize_bilinear"),
+        (filling, lambda x: tf.nn.depth_to_space(tf.concat([x, x], -1), 2), "depth_to_space"),
+        (linear, lambda x: tf.nn.conv2d(x, tf.ones((2, 2, 2, 3)), 1, "SAME"), "conv2d"),
+        (linear, lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID"), "max_pool"),
+        (linear, lambda x: tf.reduce_mean(x, axis=1), "mean"),
+        (selection, lambda x: tf.argmax(x, axis=-1), "argmax"),
+        (selection, lambda x: tf.one_hot(tf.argmax(x, axis=-1), 3), "select"),
+        (slicing, lambda x: x[:, 1:3], "strided_slice"),
+        (slicing, lambda x: tf.concat([x, x], axis=1), "concat"),
+        (slicing, lambda x: tf.reshape(x, (-1, 32)), "reshape"),
+        (custom_gradient, lambda x: Twice()(x), "custom_gradient"),
+    ],
+)
+def test_an_op_of_tensorflow_becomes_one_of_the_graph(module, function, named):
+    assert named in ops(graph_of(function)), module.__name__
+
+
+@pytest.mark.parametrize(
+    ("layer", "named"),
+    [
+        (layers.Dense(3), "dense"),
+        (layers.BatchNormalization(), "batch_norm"),
+        (layers.LayerNormalization(), "layer_norm"),
+    ],
+)
+def test_a_layer_is_kept_whole(layer, named):
+    assert type(layer).call in readers()
+    assert ops(graph_of(layer)) == [named]
+
+
+def test_every_op_that_is_read_is_one_of_tensorflows():
+    assert [name for name in {**IMPORTERS, **SAME_NAME} if not hasattr(tf.raw_ops, name)] == []
+
+
+def test_what_does_not_depend_on_the_input_is_computed_once():
+    graph = graph_of(lambda x: x + tf.exp(tf.ones(2)) * 2)
+    assert ops(graph) == ["add"]
+    assert FOLD_LIMIT > 1 << 20
+    model = tf_keras.Sequential([layers.Input(ROW), layers.ReLU()])
+    assert ops(import_trace(trace(model, readers()), model)) == ["relu"]
+
+
+def test_real_numbers_of_any_precision_are_float32_here():
+    assert [kind(dtype) for dtype in (tf.float16, tf.float64, tf.int64, tf.bool)] == [
+        "float32",
+        "float32",
+        "int64",
+        "bool",
+    ]
+    variable = tf.Variable(1.0)
+    assert parts(variable) == [variable]
+    assert len(handles(variable)) == 1
+
+
+def test_sizes_that_follow_from_an_open_batch_are_worked_out():
+    known = np.array([Open(), 8], object)
+    assert not is_whole(known)
+    assert is_whole(np.array([1, 8], object))
+    assert reshaped(np.array([Open(2), -1], object), None, (None, 4, 6)) == [Open(2), 12]
+    assert reshaped(np.array([-1, -1], object), None, (None, 4)) is None
+    assert reshaped(None, (None, 3), None) == [-1, 3]
+
+
+def test_a_model_with_open_sizes_is_rebuilt_by_the_code_that_is_printed():
+    entry = tf_keras.Input((None, None, 3), name="image")
+    model = tf_keras.Model(entry, layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(entry)))
+    assert is_open(entry)
+    code = rebuilding(entry, [entry])
+    assert code == "entry = tf_keras.Input((h, w, 3)); tf_keras.Model(entry, model(entry))"
+    *_, last = code.split("; ")
+    values = {"tf_keras": tf_keras, "model": model, "h": 8, "w": 9}
+    exec(code.split("; ")[0], values)
+    assert eval(last, values).input_shape == (None, 8, 9, 3)
+
+
+def test_a_model_is_cut_by_the_code_that_is_printed():
+    entry = tf_keras.Input((3,))
+    x = layers.Dense(4, name="first")(entry)
+    model = tf_keras.Model(entry, layers.Dense(2, name="second")(x))
+    values = {"tf_keras": tf_keras, "model": model}
+    for line in cut_code(model, ["first"]):
+        exec(line, values)
+    assert values["before"].output_shape == values["model"].input_shape == (None, 4)
+    assert cut_code(model, ["third"]) is None
+
+
+def test_a_lookup_is_named_with_its_entries_and_cut_away():
+    text = tf_keras.Input((1,), dtype="string")
+    ids = layers.StringLookup(vocabulary=["a", "b"], name="lookup")(text)
+    model = tf_keras.Model(text, layers.Dense(2)(layers.Flatten()(layers.Embedding(4, 2)(ids))))
+    graph = read(model)
+    (node,) = [node for node in graph.nodes if node.op == f"tf:{LOOKUPS['StringLookup']}"]
+    assert node.attrs["holder"] == "StringLookup of 3 entries"
+    assert "model.get_layer('lookup').output" in cut_behind(model, graph)
+
+
+def test_a_model_that_something_else_has_quantized_is_refused_with_what_to_give():
+    import tensorflow_model_optimization as tfmot
+
+    dense = tf_keras.Sequential([layers.Input((4,)), layers.Dense(3, name="d")])
+    refuse_wrapped(dense)
+    pruned = tfmot.sparsity.keras.prune_low_magnitude(dense)
+    with pytest.raises(ModelError, match=r"strip_pruning\(model\) returns; layers prune_low_magnitude_d"):
+        refuse_wrapped(pruned)
+
+
+def test_a_loss_that_a_layer_adds_is_read_beside_the_model():
+    class Penalty(layers.Layer):
+        def call(self, x):
+            self.add_loss(tf.reduce_sum(x))
+            return x
+
+    graph = graph_of(lambda x: layers.Dense(2)(Penalty()(x)), (3,))
+    (tap,) = graph.taps
+    assert tap.attrs["kind"] == "loss"
+    assert tap.inputs[0].node.op == "input"
+    assert "tap" not in [node.op for node in graph.nodes if id(node) in graph.behind_outputs()]
+    traced = trace(tf_keras.Sequential([layers.Input(ROW), layers.ReLU()]), readers())
+    assert "Relu" in {traced.graph.get_operation_by_name(name).type for name in behind(traced, traced.outputs)}
