@@ -27,7 +27,7 @@ from qat.quantization.preserve import mark_preserved
 from qat.quantization.rewrites import canonicalize
 from qat.quantization.rewrites.comparisons import scale_comparisons
 from qat.quantization.rewrites.recurrent import carry_codes, join_gates, parts_by_slices
-from qat.quantization.rewrites.rounding import fit_whole_numbers
+from qat.quantization.rewrites.rounding import fit_integers
 from qat.quantization.settings import calibration_specs, override, refuse_low_bit, skipped_layers, weight_scheme
 from qat.quantization.unsettled_statistics import warn_of_unsettled
 
@@ -80,7 +80,7 @@ def quantize_model(
     parts_by_slices(graph)
     scale_comparisons(graph, batches)
     skipped = skipped_layers(config, graph)
-    fit_whole_numbers(graph, batches, skipped)
+    fit_integers(graph, batches, skipped)
     refuse_disagreement(float_model, graph, batches[0])
     if config.name != "ptq":
         warn_of_unsettled(graph, batches[0])

@@ -165,7 +165,7 @@ OPERATIONS: dict[str, Callable] = {
     "resize_bilinear": _resize_bilinear,
     "resize_nearest": _resize_nearest,
     "reverse": lambda x, *, axis: tf.reverse(x, axis),
-    "round": lambda x, *, low=None: tf.round(x),  # `low`: of the whole numbers that have codes
+    "round": lambda x, *, low=None: tf.round(x),  # `low`: of the integers that have codes
     "rsqrt": _above_zero(tf.math.rsqrt),
     "select": tf.where,
     "sigmoid": tf.sigmoid,

@@ -1,4 +1,4 @@
-"""Rounding to whole numbers: codes of scale 1, and straight-through estimators that users write."""
+"""Rounding to integers: codes of scale 1, and straight-through estimators that users write."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_halves_go_to_the_even_number_in_model_and_file(high):
 
 
 @pytest.mark.parametrize(("low", "high"), [(-3.2, 4.1), (0.0, 200.0), (-250.0, -3.0), (-100.0, 150.0)])
-def test_whole_numbers_are_codes(low, high):
+def test_integers_are_codes(low, high):
     model, rows = rounded(low, high)
     quantized = quantize_model(model, rows)
     content = convert(quantized)
@@ -71,7 +71,7 @@ def test_whole_numbers_are_codes(low, high):
     assert np.abs(found - rows).max() <= 0.5 + step
 
 
-def test_more_whole_numbers_than_codes_are_refused_with_what_to_do():
+def test_more_integers_than_codes_are_refused_with_what_to_do():
     model, rows = rounded(-100, 400)
     with pytest.raises(
         UnsupportedLayerError, match=r"'rounding': op Round: .* from -100 to 400; divide by more before"
