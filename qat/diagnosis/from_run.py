@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -38,6 +39,8 @@ def jobs_of_run(folder: Path, samples: int, trust: Any = False) -> Iterator[tupl
         result = RunResult.from_dict(rundir.read_json(record))
     except ValueError as error:
         raise RunDirError(f"{record}: {error}") from error
+    for phrase in rundir.changed_files(folder, result.sha256):
+        warnings.warn(f"{folder}: {phrase}; it is diagnosed as it is now", stacklevel=2)
     splits = _splits(_data_config(result.config.get("data"), record, trust), _seed(result.seeds), record)
     chosen = np.arange(min(samples, len(splits.test)))
     inputs = np.asarray(splits.test.raw(chosen))

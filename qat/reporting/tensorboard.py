@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import numpy as np
@@ -74,6 +74,24 @@ class SummaryWriter:
             logger.log_scalars(run, values, step)
         for tag, value in values.items():
             self.series.setdefault((run, tag), []).append((step, float(value)))
+
+    def get_state(self) -> dict[str, Any]:
+        """Every series, as JSON has it."""
+        return {"series": [[run, tag, [list(point) for point in points]] for (run, tag), points in self.series.items()]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take back what `get_state` gave; the loggers get what they have not seen, event files have it.
+
+        Args:
+            state: of this run, before it was killed.
+        """
+        for run, tag, points in state["series"]:
+            known = self.series.setdefault((run, tag), [])
+            for step, value in points:
+                if (step, value) not in known:
+                    known.append((int(step), float(value)))
+                    for logger in self.loggers:
+                        logger.log_scalars(run, {tag: float(value)}, int(step))
 
     def add_ranges(self, run: str, variables: Iterable[tf.Variable], step: int) -> None:
         """Append the minima and maxima of quantizer ranges: scalars, or histograms where each channel has its own.

@@ -89,6 +89,8 @@ def _read(name: str, path: Path, accuracy: float | None = None) -> BenchmarkFile
 
 
 def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[BenchmarkFile]:
+    for phrase in _changed(run):
+        say(f"warning: {run}: {phrase}; it is measured as it is, and its accuracy is of the file that the run wrote")
     variants = _accuracies(run / rundir.RESULTS)
     files = [
         _read(name, run / name / rundir.MODEL_TFLITE, variants.get(name))
@@ -103,6 +105,13 @@ def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[
     for kind in missing:
         say(f"no {kind} file: {_how_to_get(kind, run)}")
     return sorted(files, key=lambda each: KIND_ORDER.index(each.kind) if each.kind in KIND_ORDER else 9)
+
+
+def _changed(run: Path) -> list[str]:
+    """The files of the run that are not as it wrote them."""
+    plain = rundir.read_json(run / rundir.RESULTS)
+    digests = plain.get("sha256") if isinstance(plain, dict) else None
+    return rundir.changed_files(run, digests) if isinstance(digests, dict) else []
 
 
 def _accuracies(record: Path) -> dict[str, float]:

@@ -29,11 +29,12 @@ from qat.stages.monitoring import (
 )
 from qat.stages.run import Run
 from qat.stages.sensitivity import rank_layers, select_skipped_layers
-from qat.stages.training import copy_weights, fit_in_run
+from qat.stages.training import copy_weights, fit_in_run, keep_trained, load_trained
 from qat.training import FitSettings
 from qat.training.feeding import steps_per_epoch, training_batches, training_indices
 from qat.variants import BASELINE, QUANTIZERS, TRAINED_BY_US
 
+STAGE = "qat"
 DEPLOYED_RUN = "deployed_int8"
 REESTIMATION_BATCHES = 100  # of train, at most: a mean over more hardly moves
 
@@ -81,16 +82,26 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | No
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
     monitor, predictor = RangeMonitor(run), keras_predictor(model)
-    _write_start(run, exported, predictor, float_model, monitor, same_file=calibrated is not None)
-    try:
-        history = _train(run, exported, float_model, monitor)
-    except TrainingDivergedError:
-        export_keras(run, variant, model)  # its last good weights
-        raise
-    _reestimate(run, model, float_model.task)
-    export_keras(run, variant, model)
+    history = load_trained(run, STAGE, model, monitor)
+    if history is None:
+        run.kept.once(
+            "start of QAT",
+            lambda: _write_start(run, exported, predictor, float_model, monitor, same_file=calibrated is not None),
+        )
+        try:
+            history = _train(run, exported, float_model, monitor)
+        except TrainingDivergedError:
+            export_keras(run, variant, model)  # its last good weights
+            raise
+        _reestimate(run, model, float_model.task)
+        keep_trained(run, STAGE, model, history, monitor)
     options = conversion_options(run.config.quant)
-    export_tflite(run, variant, exported, **options)
+
+    def export() -> None:
+        export_keras(run, variant, model)
+        export_tflite(run, variant, exported, **options)
+
+    run.kept.once(f"export {variant}", export, variant)
     return TrainedVariant(variant, model, history, predictor, run.config.quant, monitor.fits, options)
 
 
@@ -99,8 +110,12 @@ def _calibrate(run: Run, float_model: FloatModel, variant: str) -> tuple[Run, Ex
     quant = run.config.quant
     with run.progress.work("calibrate"):
         calibration = calibration_inputs(run, float_model.task)
-        rank_layers(run, float_model, calibration, variant)
-        quant = replace(quant, skip=[*quant.skip, *select_skipped_layers(run, float_model, calibration)])
+        done = run.kept.done("choice of layers")
+        if done is None:
+            rank_layers(run, float_model, calibration, variant)
+            done = {"skip": select_skipped_layers(run, float_model, calibration)}
+            run.kept.finish("choice of layers", done, run.kept.files_of(variant))
+        quant = replace(quant, skip=[*quant.skip, *done["skip"]])
         model = quantize_model(float_model.model, calibration, config=quant)
     return replace(run, config=replace(run.config, quant=quant)), Exported(model)
 
@@ -136,7 +151,16 @@ def _train(run: Run, exported: Exported, float_model: FloatModel, monitor: Range
                 before,
             ),
         ]
-        return fit_in_run(run, model, settings, callbacks, task=task, clone=clone_qat_model)
+        return fit_in_run(
+            run,
+            model,
+            settings,
+            callbacks,
+            task=task,
+            clone=clone_qat_model,
+            stage=STAGE,
+            states={"ranges": monitor},
+        )
 
 
 class _FoldOnceCallback(EpochCallback):

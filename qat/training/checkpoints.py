@@ -43,7 +43,7 @@ class Checkpointing:
     folder: Path  # holds nothing else
     states: Mapping[str, Stateful] = field(default_factory=dict)
     say: Callable[[str], None] = print
-    on_restore: Callable[[int], None] = lambda epoch: None  # called with the number of epochs that were done
+    on_begin: Callable[[int], None] = lambda epoch: None  # called with the number of epochs that were done
     seconds: float = SECONDS  # between two
 
 
@@ -91,6 +91,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
         if self._restored is not None:
             self._restore(self._restored)
         self._restored = None
+        self._settings.on_begin(self.position[0] if self.position else 0)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
@@ -171,7 +172,6 @@ class Checkpoints(tf_keras.callbacks.Callback):
         for name, state in content["states"].items():
             if name in self._states:
                 self._states[name].set_state(state)
-        self._settings.on_restore(self.position[0] if self.position else 0)
         if self.position and self.position[1]:
             known = {id(variable) for metric in self.model.metrics for variable in metric.variables}
             pairs = zip(variables, values, strict=True)
@@ -256,5 +256,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
     return value is None or isinstance(value, (bool, int, float, str, np.ndarray, np.generic))
-
-

@@ -2,16 +2,12 @@
 
 import os
 import signal
-import time
 
 import numpy as np
 import pytest
 import tf_keras
 from tf_keras import layers
 
-from qat import interrupts
-from qat.config import AugmentationConfig
-from qat.errors import TrainingDivergedError
 from qat.training import FitSettings, fit
 from qat.training.checkpoints import Checkpointing
 
@@ -88,7 +84,9 @@ def uninterrupted(train, val):
 
 
 @pytest.mark.parametrize("at", [(1, 0), (2, 7), (3, STEPS - 1)])
-def test_a_killed_training_ends_as_one_that_was_not_with_dropout_noise_and_optimizer(at, train, val, uninterrupted, tmp_path):
+def test_a_killed_training_ends_as_one_that_was_not_with_dropout_noise_and_optimizer(
+    at, train, val, uninterrupted, tmp_path
+):
     with pytest.raises(Killed):
         trained(train, val, tmp_path, [KillAt(*at)])
     said, steps = [], Steps()
