@@ -1,6 +1,6 @@
-"""The manifest of a run directory: which files the run has begun to write there. Only these are ever removed. Stdlib only.
+"""The manifest of a run directory: the files that the run has begun to write there. Only these are ever removed.
 
-A file is named before it is made, so that a run that is killed at any moment leaves none that is not named.
+A file is named before it is made, so that a run that is killed at any moment leaves none that is not named. Stdlib only.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -56,7 +55,7 @@ def _append(folder: Path, name: str) -> None:
 
 
 def read(run_dir: Path) -> list[str]:
-    """The names in a manifest, relative to `run_dir`; those of folders end in a slash. A line that was cut is skipped."""
+    """The names in a manifest, relative to `run_dir`; that of a folder ends in a slash. A cut line is skipped."""
     try:
         lines = (run_dir / NAME).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -145,6 +144,6 @@ def _remove_empty(folder: Path, run_dir: Path) -> None:
 
 def _is_inside(run_dir: Path, name: str) -> bool:
     """Whether a name leads to a place below the directory, through no link that leads out of it."""
-    if not name or name in (".", "./") or os.path.isabs(name) or ".." in Path(name).parts:
+    if not name or name in (".", "./") or Path(name).is_absolute() or ".." in Path(name).parts:
         return False
     return (run_dir / name).parent.resolve().is_relative_to(run_dir.resolve())

@@ -72,6 +72,6 @@ def _read_overrides(directory: Path) -> list[str]:
         if not (directory / manifest.FOLDER).is_dir():
             raise RunDirError(f"{KEY}={directory}: no directory of a run of qat.train ({path}: {error}).") from error
         raise RunDirError(
-            f"{path}: cannot be read ({error}), so that the settings of this run are not known. Give the command that began "
-            f"it once more, with hydra.run.dir={directory}: it goes on there."
+            f"{path}: cannot be read ({error}), so that the settings of this run are not known. Give the command that "
+            f"began it once more, with hydra.run.dir={directory}: it goes on there."
         ) from error
