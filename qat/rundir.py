@@ -266,7 +266,7 @@ def lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] | None
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = _open_lock(path)
     except OSError as error:
         raise _translate_error(path, error) from error
     try:
@@ -290,8 +290,16 @@ def _acquire(descriptor: int, path: Path, wait: bool, on_wait: Callable[[str], N
         if error.errno not in _NO_LOCKS_HERE:
             raise _translate_error(path, error) from error
         return
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    with suppress(OSError):  # another user's file, which is only read
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)  # flock needs no more
 
 
 def _translate_error(path: Path, error: OSError) -> RunDirError:

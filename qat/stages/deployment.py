@@ -14,7 +14,7 @@ from qat.errors import QatError
 from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity, spread_indices
 from qat.evaluation.layer_parity import LayerParity, first_departure, layer_parity
 from qat.export import convert
-from qat.results import Metric, Parity, Variant
+from qat.results import Metric, Parity, RunResult, Variant
 from qat.stages.float_model import FloatModel
 from qat.stages.qat import TrainedVariant
 from qat.stages.run import Run
@@ -56,8 +56,12 @@ def evaluate_deployed(run: Run, float_model: FloatModel, trained_variants: Seque
         for name in _exported_variants(run):
             try:
                 evaluation = _evaluate_once(run, name, lambda name=name: _evaluate_file(run, name, float_model))
-                variants[name] = _evaluate_variant(
-                    run, name, evaluation, reference, float_model, trained_by_name.get(name)
+                variants[name] = _compare_once(
+                    run,
+                    name,
+                    lambda name=name, evaluation=evaluation: _evaluate_variant(
+                        run, name, evaluation, reference, float_model, trained_by_name.get(name)
+                    ),
                 )
             except QatError as error:
                 run.leave_out(name, error)
@@ -80,6 +84,19 @@ def _evaluate_once(run: Run, name: str, evaluate_it: Callable[[], Evaluation]) -
     values = {name: value for name, value in vars(evaluation).items() if name not in ("scores", "metric")}
     run.kept.finish(stage, {"metric": asdict(evaluation.metric), **values}, [path])
     return evaluation
+
+
+def _compare_once(run: Run, name: str, compare_it: Callable[[], Variant]) -> Variant:
+    """A file's numbers next to those of the model it came from; what was measured before a kill is read."""
+    stage, empty = f"comparison of {name}", RunResult({}, {}, {}, {}, {})
+    plain = run.kept.done(stage)
+    if plain is not None:
+        return RunResult.from_dict(empty.to_dict() | {"variants": plain}).variants[name]
+    variant = compare_it()
+    layers = run.file(name, rundir.PARITY)
+    plain = replace(empty, variants={name: variant}).to_dict()["variants"]
+    run.kept.finish(stage, plain, [layers] if variant.parity is not None and layers.is_file() else [])
+    return variant
 
 
 def _exported_variants(run: Run) -> list[str]:

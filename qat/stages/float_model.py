@@ -27,6 +27,7 @@ from qat.training.replicas import clone_for_replicas
 
 TRAINED_HERE = "trained here"
 STAGE = "float"
+PROBE = ".probe"  # written into the cache to see whether it can be
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,10 @@ def _take_turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[Non
     if not run.workers.is_chief:  # trains with the chief, whose turn it is
         return nullcontext()
     try:
-        rundir.write_bytes(entry.folder.parent / ".probe", b"")
+        rundir.write_bytes(entry.folder.parent / PROBE, b"").unlink(missing_ok=True)
     except RunDirError as error:
+        if entry.folder.is_dir():  # of somebody else, to be read
+            return nullcontext()
         if run.config.float_cache is not None:
             raise
         run.progress.say(f"no float cache: {error}")

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import tf_keras
+from numpy.typing import NDArray
 
 from qat import rundir
 from qat.config import QuantConfig
@@ -110,14 +112,22 @@ def _calibrate(run: Run, float_model: FloatModel, variant: str) -> tuple[Run, Ex
     quant = run.config.quant
     with run.progress.work("calibrate"):
         calibration = calibration_inputs(run, float_model.task)
-        done = run.kept.done("choice of layers")
-        if done is None:
-            rank_layers(run, float_model, calibration, variant)
-            done = {"skip": select_skipped_layers(run, float_model, calibration)}
-            run.kept.finish("choice of layers", done, run.kept.files_of(variant))
-        quant = replace(quant, skip=[*quant.skip, *done["skip"]])
+        quant = replace(quant, skip=[*quant.skip, *_choose_layers(run, float_model, calibration, variant)])
         model = quantize_model(float_model.model, calibration, config=quant)
     return replace(run, config=replace(run.config, quant=quant)), Exported(model)
+
+
+def _choose_layers(run: Run, float_model: FloatModel, calibration: NDArray[np.float32], variant: str) -> list[str]:
+    """Measure the layers where the config asks for it; patterns of those that `quant.auto_skip` leaves in float."""
+    stage, quant = "measurement of layers", run.config.quant
+    if not quant.sensitivity and quant.auto_skip.max_drop is None:
+        return []
+    done = run.kept.done(stage)
+    if done is None:
+        rank_layers(run, float_model, calibration, variant)
+        done = {"skip": select_skipped_layers(run, float_model, calibration)}
+        run.kept.finish(stage, done, run.kept.files_of(variant))
+    return list(done["skip"])
 
 
 def conversion_options(quant: QuantConfig) -> dict[str, bool]:

@@ -184,7 +184,7 @@ def fit(
         targets = train.inputs(batch) if task == "reconstruction" else train.labels[batch]
         _create_variables(model, first, tf.constant(targets))
     every: list[tf_keras.callbacks.Callback] = [guard, *callbacks]
-    start = (0, 0)
+    start, checkpoints = (0, 0), None
     if checkpointing is not None:
         checkpoints = Checkpoints(checkpointing, _states(guard, callbacks))
         every, start = [*every, checkpoints], checkpoints.position or start
@@ -209,6 +209,8 @@ def fit(
         raise _divergence_error(error, kept_epoch, settings) from error
     finally:
         model._training_state = None  # Keras would ask the checkpoints of this training at the next one
+        if checkpoints is not None:
+            checkpoints.wait()
     kept_epoch, weights = guard.selected_weights()
     if kept_epoch != len(guard.history) - 1:
         model.set_weights(weights)
