@@ -1,6 +1,6 @@
 """The manifest of a run directory: the files that the run has begun to write there. Only these are ever removed.
 
-A file is named before it is made, so that a run that is killed at any moment leaves none without a name. Stdlib only.
+A file is named before it is made, so that a run that is killed anywhere leaves none without a name. Stdlib only.
 """
 
 from __future__ import annotations

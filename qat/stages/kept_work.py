@@ -1,6 +1,6 @@
 """What an unfinished run keeps in its folder, so that the same command goes on where it ended.
 
-`.resume/run.json` holds the run's settings and which stages are done; weights and checkpoints lie beside it. All of it
+`.resume/run.json` holds the run's settings and which stages are done; weights and checkpoints lie next to it. All of it
 goes when `results.json` stands. Read from a folder it is data: numbers, texts and arrays, nothing that is run.
 """
 
@@ -60,7 +60,7 @@ class KeptWork:
         self._write()
 
     def follow(self, states: Mapping[str, Stateful]) -> None:
-        """Keep with each stage what is told of the run beside its files; where the run goes on, it is taken back now.
+        """Keep with each stage what is told of the run in addition to its files; a resumed run takes it back now.
 
         Args:
             states: by name.

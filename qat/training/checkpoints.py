@@ -1,7 +1,7 @@
 """Checkpoints of a training: all that decides how it goes on, in one `tf.train.Checkpoint`, spaced by time.
 
 They are taken at ends of epochs and, where a signal ends the command, after the step that runs. The values are copied
-between two steps and written by a thread beside the training.
+between two steps and written by a thread while the training goes on.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """Where a training keeps its checkpoints, and what belongs into them beside the training itself."""
+    """Where a training keeps its checkpoints, and what belongs into them with the training itself."""
 
     folder: Path  # holds nothing else
     states: Mapping[str, Stateful] = field(default_factory=dict)

@@ -100,7 +100,7 @@ def _check(split: Split, task: str) -> None:
 
 
 def _states(guard: Guard, callbacks: Sequence[tf_keras.callbacks.Callback]) -> dict[str, Any]:
-    """What a checkpoint takes beside variables: the guard's memory, and what the user's callbacks have counted.
+    """What a checkpoint takes in addition to variables: the guard's memory, and what the user's callbacks have counted.
 
     What our own callbacks do follows from the epoch and the step alone.
     """
