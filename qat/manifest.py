@@ -146,4 +146,8 @@ def _is_inside(run_dir: Path, name: str) -> bool:
     """Whether a name leads to a place below the directory, through no link that leads out of it."""
     if not name or name in (".", "./") or Path(name).is_absolute() or ".." in Path(name).parts:
         return False
-    return (run_dir / name).parent.resolve().is_relative_to(run_dir.resolve())
+    try:
+        (run_dir / name).is_file()  # a name that no file system takes
+        return (run_dir / name).parent.resolve().is_relative_to(run_dir.resolve())
+    except (OSError, ValueError):
+        return False

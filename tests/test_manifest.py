@@ -1,5 +1,6 @@
 """Only what a run has made itself is ever removed, and what was changed since is named."""
 
+import json
 import os
 
 import pytest
@@ -50,13 +51,13 @@ def test_a_folder_named_resume_that_the_user_has_made_stays(tmp_path):
     assert (tmp_path / ".resume" / "cv.txt").exists()
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/outside", "link/outside", "", "."])
+@pytest.mark.parametrize("name", ["../outside", "/etc/outside", "link/outside", "", ".", "a\0b", "a" * 5000])
 def test_a_manifest_of_a_stranger_reaches_nothing_outside(name, tmp_path):
     outside, folder = tmp_path / "outside", tmp_path / "run"
     outside.write_text("somebody's")
     (folder / ".resume").mkdir(parents=True)
     (folder / "link").symlink_to(tmp_path)
-    (folder / manifest.NAME).write_text(f'"{name}"\n')
+    (folder / manifest.NAME).write_text(json.dumps(name) + "\n")
     manifest.remove_files(folder)
     assert outside.exists()
     assert manifest.changed_files(folder, {name: "00"}, missing=True) == []

@@ -12,6 +12,7 @@ from qat.commands import command
 from qat.config import BenchmarkConfig
 from qat.contract import Contract
 from qat.errors import ConfigError, QatError, RunDirError
+from qat.plain_text import writable
 from qat.reporting.terminal import relative_to_cwd
 from qat.tflite import TfliteGraph, check_loadable, read, with_metadata
 from qat.tflite.file_kind import kind_of
@@ -90,7 +91,8 @@ def _read(name: str, path: Path, accuracy: float | None = None) -> BenchmarkFile
 
 def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[BenchmarkFile]:
     for phrase in _changed(run):
-        say(f"warning: {run}: {phrase}; it is measured as it is, and its accuracy is of the file that the run wrote")
+        said = f"warning: {run}: {phrase}; it is measured as it is, and its accuracy is of the file that the run wrote"
+        say(writable(said))
     variants = _accuracies(run / rundir.RESULTS)
     files = [
         _read(name, run / name / rundir.MODEL_TFLITE, variants.get(name))

@@ -20,6 +20,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat import interrupts
+from qat.errors import ModelError
 from qat.training.random_state import draws_unsaved_numbers, generator_states
 
 SECONDS = 10.0
@@ -67,6 +68,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
         self._content = _Content()
         self._manager = tf.train.CheckpointManager(tf.train.Checkpoint(training=self._content), str(settings.folder), 1)
         self._thread: threading.Thread | None = None
+        self._saved: list[Any] = []
         self._metrics: list[Any] = []
         self._next, self._epoch, self._can_save = time.monotonic() + settings.seconds, 0, True
         self._restored = self._read()
@@ -129,12 +131,15 @@ class Checkpoints(tf_keras.callbacks.Callback):
             self._can_save = False
             self._say(f"no checkpoints of this training: {reason}. After a kill it begins anew")
             return
+        if not self._saved:
+            self._saved = self._variables()  # from the first step on there are no others
         states = {name: each.get_state() for name, each in self._states.items()}
         self._content.value = {
             "position": [epoch, step],
-            "variables": [np.asarray(variable.numpy()) for variable in self._variables()],
+            "variables": [np.asarray(variable.numpy()) for variable in self._saved],
             "states": states,
         }
+        self._next = time.monotonic() + self._settings.seconds
         self._thread = threading.Thread(target=self._write, name="checkpoint")
         self._thread.start()
 
@@ -148,8 +153,8 @@ class Checkpoints(tf_keras.callbacks.Callback):
         try:
             self._manager.save()
         except (OSError, tf.errors.OpError) as error:
-            self._say(f"a checkpoint could not be written ({str(error)[:200]}); the training goes on")
-        self._next = time.monotonic() + self._settings.seconds
+            self._can_save = False
+            self._say(f"no further checkpoints: one could not be written ({str(error)[:200]}); the training goes on")
 
     def _read(self) -> dict[str, Any] | None:
         if self._manager.latest_checkpoint is None:
@@ -164,9 +169,10 @@ class Checkpoints(tf_keras.callbacks.Callback):
     def _restore(self, content: dict[str, Any]) -> None:
         variables, values = self._variables(), content["variables"]
         if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
-            self._say(f"the checkpoint in {self._manager.directory} is of another model: this training begins anew")
-            self.position = None
-            return
+            raise ModelError(
+                f"{self._manager.directory}: the checkpoint is of another model. Remove this folder, and the training "
+                "begins anew"
+            )
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         for name, state in content["states"].items():

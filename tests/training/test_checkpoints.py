@@ -11,6 +11,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat import interrupts
+from qat.errors import ModelError
 from qat.training import FitSettings, fit
 from qat.training.checkpoints import Checkpointing
 
@@ -164,3 +165,12 @@ def test_a_damaged_checkpoint_is_said_and_not_taken(damage, train, val, uninterr
 def test_checkpoints_are_spaced_by_time(train, val, tmp_path):
     trained(train, val, tmp_path, seconds=1e9)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_of_another_model_is_refused(train, val, tmp_path):
+    def smaller():
+        return tf_keras.Sequential([layers.Dense(3, "softmax", input_shape=(6,))])
+
+    trained(train, val, tmp_path, settings=replace(SETTINGS, epochs=1), make=smaller)
+    with pytest.raises(ModelError, match="the checkpoint is of another model. Remove this folder"):
+        trained(train, val, tmp_path)
