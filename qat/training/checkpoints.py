@@ -103,7 +103,8 @@ class Checkpoints(tf_keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if interrupts.requested():
-            self.save(self._epoch, batch + 1)
+            if not tf.distribute.has_strategy():  # replicas hold parts of the epoch's metrics
+                self.save(self._epoch, batch + 1)
             self.wait()
             interrupts.raise_if_requested()
 
@@ -137,6 +138,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
         self._content.value = {
             "position": [epoch, step],
             "variables": [np.asarray(variable.numpy()) for variable in self._saved],
+            "metrics": [np.asarray(variable.numpy()) for variable in self._metric_variables()] if step else [],
             "states": states,
         }
         self._next = time.monotonic() + self._settings.seconds
@@ -179,17 +181,21 @@ class Checkpoints(tf_keras.callbacks.Callback):
             if name in self._states:
                 self._states[name].set_state(state)
         if self.position and self.position[1]:
-            known = {id(variable) for metric in self.model.metrics for variable in metric.variables}
-            pairs = zip(variables, values, strict=True)
-            self._metrics = [(variable, value) for variable, value in pairs if id(variable) in known]
+            self._metrics = list(zip(self._metric_variables(), content["metrics"], strict=True))
 
     def _variables(self) -> list[Any]:
-        """Those of model, optimizer, metrics and random generators, and of whatever else the model holds."""
-        held = [each for each in tf.train.TrackableView(self.model).descendants() if isinstance(each, tf.Variable)]
-        metrics = [variable for metric in self.model.metrics for variable in metric.variables]
-        states = generator_states(self.model)
-        every = [*self.model.weights, *self.model.optimizer.variables, *metrics, *states, *held]
-        return list({id(variable): variable for variable in every if variable.dtype != tf.string}.values())
+        """Those of model, optimizer and random generators, and of whatever else the model holds, metrics apart."""
+        if not getattr(self.model.optimizer, "_built", False):
+            self.model.optimizer.build(self.model.trainable_variables)
+        replicated = tf.distribute.has_strategy()  # whose parts of a variable would be held one by one
+        tracked = [] if replicated else tf.train.TrackableView(self.model).descendants()
+        held = [each for each in tracked if isinstance(each, tf.Variable)]
+        every = [*self.model.weights, *self.model.optimizer.variables, *generator_states(self.model), *held]
+        others = {id(variable) for variable in self._metric_variables()}
+        return list({id(each): each for each in every if each.dtype != tf.string and id(each) not in others}.values())
+
+    def _metric_variables(self) -> list[Any]:
+        return [variable for metric in self.model.metrics for variable in metric.variables]
 
 
 class PlainAttributes:

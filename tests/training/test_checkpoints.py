@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -172,5 +175,13 @@ def test_a_checkpoint_of_another_model_is_refused(train, val, tmp_path):
         return tf_keras.Sequential([layers.Dense(3, "softmax", input_shape=(6,))])
 
     trained(train, val, tmp_path, settings=replace(SETTINGS, epochs=1), make=smaller)
-    with pytest.raises(ModelError, match="the checkpoint is of another model. Remove this folder"):
+    with pytest.raises(ModelError, match=r"the checkpoint is of another model\. Remove this folder"):
         trained(train, val, tmp_path)
+
+
+@pytest.mark.slow
+def test_replicas_go_on_too(tmp_path):
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, str(Path(__file__).with_name("killed_replicas.py")), str(tmp_path)]
+    done = subprocess.run(command, env=where, capture_output=True, text=True, timeout=300)
+    assert done.stdout.endswith("same\n"), done.stderr[-2000:]
