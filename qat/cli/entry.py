@@ -26,7 +26,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import qat
-from qat import interrupts, limits, rundir
+from qat import interrupts, limits, manifest, rundir
 from qat.cli.command_line import normalize_arguments
 from qat.cli.compose import compose, conf_dir, register, to_config
 from qat.cli.explain import explain
@@ -80,13 +80,7 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
         for overrides in list_requested_jobs(arguments, primary, schema):
             config = compose(overrides, primary=primary, schema=schema)
             if refuse_finished_folder and not arguments.multirun:
-                folder = _find_run_folder(overrides, primary)
-                _refuse_other_settings(folder, config)
-                if resumed is not None and is_finished(resumed):
-                    print(f"nothing to do: the run is finished\n  {resumed / rundir.RESULTS}")
-                    sys.exit(0)
-                rundir.refuse_finished(folder)
-                rundir.refuse_claimed(folder)
+                _check_folder(_find_run_folder(overrides, primary), config, resumed is not None)
         register(primary, schema)
         register_plugins()
         _run(task, primary, schema, with_traceback)
@@ -154,10 +148,17 @@ def _find_run_folder(overrides: list[str], primary: str) -> Path:
     return Path("outputs", primary, time.strftime("%Y-%m-%d"), _BY_TIME)
 
 
-def _refuse_other_settings(folder: Path, config: Any) -> None:
+def _check_folder(folder: Path, config: Any, resumes: bool) -> None:
+    """Refuse a folder that this run cannot go on in, before Hydra writes there; a finished one ends `resume=DIR`."""
     from qat.stages.kept_work import refuse_other_settings  # brings NumPy
 
     refuse_other_settings(folder, config)
+    if resumes and is_finished(folder):
+        manifest.remove(folder)  # it was killed after its results
+        print(f"nothing to do: the run is finished\n  {folder / rundir.RESULTS}")
+        sys.exit(0)
+    rundir.refuse_finished(folder)
+    rundir.refuse_claimed(folder)
 
 
 def _run_job(

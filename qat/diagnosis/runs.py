@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qat.codes import dequantize, quantize
 from qat.diagnosis.score import worst_sqnr_db
 from qat.errors import DataError, ModelError, QatError
+from qat.interrupts import Interrupted
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.child_process import make_runtime
@@ -102,7 +103,7 @@ def called(name: str, function: Callable, *arguments: Any) -> Any:
     """Call a function of the user's; whatever it raises becomes a DataError that says whose error it is."""
     try:
         return function(*arguments)
-    except (MemoryError, KeyboardInterrupt):
+    except (MemoryError, KeyboardInterrupt, Interrupted):
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         reason = " ".join(str(error).split())[:300]
