@@ -18,7 +18,7 @@ from qat.export.last_files import Exported
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import clone_qat_model
 from qat.quantization.range_statistics import RangeFit
-from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, reestimate_batch_norm
+from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, quantizers, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
 from qat.stages.export_files import export_keras, export_tflite
 from qat.stages.float_model import FloatModel, History
@@ -143,6 +143,8 @@ def _train(run: Run, exported: Exported, float_model: FloatModel, monitor: Range
     steps = steps_per_epoch(len(training_indices(run.splits.train, task)), settings.batch_size)
 
     def evaluate_file(trained: tf_keras.Model, epoch: int) -> None:
+        if not all(quantizer.enabled for quantizer in quantizers(trained)):
+            return  # `quant.delay`: there is no quantized file yet
         copy_weights(trained, model)
         convert_and_evaluate_on_val(run, DEPLOYED_RUN, exported, task, epoch, **options)
 

@@ -10,7 +10,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -220,10 +220,10 @@ class _Content(tf.train.experimental.PythonState):
         self._bytes = b""
 
     def serialize(self) -> bytes:
-        arrays: list[np.ndarray] = []
+        arrays: dict[str, np.ndarray] = {}
         text = json.dumps(_without_arrays(self.value, arrays))
         buffer = io.BytesIO()
-        np.savez(buffer, text=np.frombuffer(text.encode(), np.uint8), **{f"a{i}": a for i, a in enumerate(arrays)})
+        np.savez(buffer, text=np.frombuffer(text.encode(), np.uint8), **arrays)
         return buffer.getvalue()
 
     def deserialize(self, string_value: bytes) -> None:
@@ -232,17 +232,18 @@ class _Content(tf.train.experimental.PythonState):
     def take(self) -> dict[str, Any]:
         """What was read last, which is then forgotten."""
         with np.load(io.BytesIO(self._bytes), allow_pickle=False) as archive:
-            arrays = [archive[f"a{index}"] for index in range(len(archive.files) - 1)]
-            content = _with_arrays(json.loads(archive["text"].tobytes()), arrays)
+            arrays = {name: archive[name] for name in archive.files}
+            content = _with_arrays(json.loads(arrays["text"].tobytes()), arrays)
         self._bytes = b""
         return content
 
 
-def _without_arrays(value: Any, arrays: list[np.ndarray]) -> Any:
-    """JSON's values, where each array is its place in `arrays`."""
+def _without_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """JSON's values, where each array is its name in `arrays`; one that is held twice is there once."""
     if isinstance(value, np.ndarray):
-        arrays.append(value)
-        return {"array": len(arrays) - 1}
+        name = f"array{id(value)}"
+        arrays[name] = value
+        return {"array": name}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):
@@ -252,7 +253,7 @@ def _without_arrays(value: Any, arrays: list[np.ndarray]) -> Any:
     return value
 
 
-def _with_arrays(value: Any, arrays: Sequence[np.ndarray]) -> Any:
+def _with_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if isinstance(value, list):
         return [_with_arrays(each, arrays) for each in value]
     if isinstance(value, dict):

@@ -28,7 +28,8 @@ def exported(folder):
 
 
 def test_a_run_that_ended_in_its_evaluation_trains_and_exports_nothing_again(tiny, tmp_path, monkeypatch):
-    folder, config = tmp_path / "run", tiny("quant=qat", "train.epochs=2", "quant.epochs=2", "logger=[tensorboard,csv]")
+    folder = tmp_path / "run"
+    config = tiny("quant=qat", "train.epochs=2", "quant.epochs=2", "quant.delay=1epochs", "logger=[tensorboard,csv]")
     with monkeypatch.context() as killing:
         killing.setattr(job, "write_dashboard", kill)
         with pytest.raises(Killed):
