@@ -144,10 +144,10 @@ def _remove_empty(folder: Path, run_dir: Path) -> None:
 
 def _is_inside(run_dir: Path, name: str) -> bool:
     """Whether a name leads to a place below the directory, through no link that leads out of it."""
-    if not name or name in (".", "./") or Path(name).is_absolute() or ".." in Path(name).parts:
+    if not name or name in (".", "./") or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         return False
     try:
         (run_dir / name).is_file()  # a name that no file system takes
         return (run_dir / name).parent.resolve().is_relative_to(run_dir.resolve())
-    except (OSError, ValueError):
+    except OSError:
         return False

@@ -43,7 +43,7 @@ def test_a_refused_job_of_a_sweep_keeps_its_config_and_why_and_no_events(tmp_pat
     (tmp_path / "refused").write_text("")
     assert run_process(tmp_path, "-m", "seed=0,2", "hydra.sweep.dir=sweep").returncode == 2
     left = sorted(path.name for path in (tmp_path / "sweep" / "seed=0").iterdir())
-    assert left == [".hydra", "failed.json", "train.log"]
+    assert left == [".hydra", ".lock", "failed.json", "train.log"]
 
 
 def test_a_folder_that_no_file_system_makes_is_refused_without_a_stack(tmp_path):
