@@ -9,6 +9,7 @@ Source: TensorFlow Lite 8-bit quantization specification, ai.google.dev/edge/lit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,6 +149,40 @@ def fake_quant(real: NDArray, params: QuantParams) -> NDArray:
     return dequantize(quantize(real, params), params)
 
 
+def scale_of_range(low: Any, high: Any, intervals: Any) -> Any:
+    """The real distance of two neighbouring codes: the one place where limits become a scale.
+
+    Args:
+        low: what the lowest code stands for; a number, array or tensor.
+        high: what the highest code stands for, of the same kind.
+        intervals: codes less one, as 255.
+
+    Returns:
+        (high - low) / intervals, in the precision of the limits.
+
+    >>> scale_of_range(0.0, 510.0, 255)
+    2.0
+    """
+    return (high - low) / intervals
+
+
+def zero_point_of_range(low: Any, scale: Any, lowest: Any) -> Any:
+    """The code of 0 before it is rounded and limited to a code: the one place where limits become a zero point.
+
+    Args:
+        low: what the lowest code stands for; a number, array or tensor.
+        scale: of `scale_of_range`.
+        lowest: the lowest code, as -128.
+
+    Returns:
+        lowest - low / scale.
+
+    >>> zero_point_of_range(-1.0, 0.5, -128)
+    -126.0
+    """
+    return lowest - low / scale
+
+
 def params_from_range(low: float, high: float, dtype: str = "int8") -> QuantParams:
     """The asymmetric parameters that cover [low, high] and represent 0 exactly.
 
@@ -170,6 +205,6 @@ def params_from_range(low: float, high: float, dtype: str = "int8") -> QuantPara
     if low == high:
         raise ValueError(f"range [{low}, {high}] is empty: a tensor that is always 0 has no scale")
     info = np.iinfo(dtype)
-    scale = (high - low) / (int(info.max) - int(info.min))
-    zero_point = int(np.clip(round(info.min - low / scale), info.min, info.max))
+    scale = scale_of_range(low, high, int(info.max) - int(info.min))
+    zero_point = int(np.clip(round(zero_point_of_range(low, scale, int(info.min))), info.min, info.max))
     return QuantParams.make(scale, zero_point, dtype)

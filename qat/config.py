@@ -21,9 +21,9 @@ PRESERVE = ("none", "sparsity", "clusters", "auto")  # what quant.preserve takes
 class AugmentationConfig:
     """What may be done to training images; off by default, and never done to anything but `train`."""
 
-    crop_pixels: int = 0  # pad by so many pixels a side, then crop back at random
+    crop_pixels: int = 0  # pad by so many pixels per side, then crop back at random
     flip: bool = False  # left-right
-    shift_pixels: int = 0  # largest shift a side, edges repeated
+    shift_pixels: int = 0  # largest shift per side, edges repeated
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,8 +36,8 @@ class DataConfig:
     image_size: list[int] | None = None  # [height, width]; None keeps the data's own
     channels: int | None = None  # 1 or 3; None keeps the data's own
     range: list[float] | None = None  # [low, high] that raw 0..255 becomes, or None: as the data set's contract says
-    mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number a channel
-    std: list[float] | None = None  # with mean: above 0, one number a channel
+    mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number per channel
+    std: list[float] | None = None  # with mean: above 0, one number per channel
     colour_order: str = "rgb"  # rgb | bgr
     resize: str = "bilinear"  # nearest | bilinear | bicubic | area
     max_samples: int | None = None  # a debug knob: keep so many of each split
@@ -52,7 +52,7 @@ class DataConfig:
 class ModelConfig:
     name: str = MISSING  # a key of qat.models.MODELS
     alpha: float = 1.0  # width multiplier
-    depth_multiplier: int = 1  # of depthwise convolutions: outputs a channel
+    depth_multiplier: int = 1  # of depthwise convolutions: outputs per channel
     strides: list[int] | None = None  # mobilenet: stride of the stem and of the 13 blocks; None = the standard ones
     dropout: float = 0.0  # share before the last layer, 0 to below 1
     bn_momentum: float = 0.99  # of BatchNormalization's moving mean and variance
@@ -69,7 +69,7 @@ class TrainConfig:
     """The float training."""
 
     epochs: int = 30  # of the float training; 0 only for a model that is trained already
-    batch_size: int = 32  # samples a step
+    batch_size: int = 32  # samples per step
     learning_rate: float = 1e-3  # the first; schedule says how it goes on
     # adam, sgd, adamw, … or {_target_: its name, and its arguments}
     optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})
@@ -172,7 +172,7 @@ class ExportConfig:
 @dataclass(slots=True, kw_only=True)
 class LogConfig:
     tensorboard: bool = False  # curves, tables and pictures in the run's folder; logger=tensorboard, which is chosen
-    # metrics.csv in the run's folder, a row an epoch and variant; logger=csv
+    # metrics.csv in the run's folder, a row per epoch and variant; logger=csv
     csv: bool = setting(False, effect=NOTHING)
     mlflow: bool | None = setting(False, effect=NOTHING)  # a run in MLflow; None = where it is installed; logger=mlflow
     # a server or folder; None = the variable MLFLOW_TRACKING_URI, else the folder mlruns
@@ -241,8 +241,8 @@ class ContractConfig:
     """How a file is fed, where it does not say so itself; what is given here goes before what the file says."""
 
     range: list[float] | None = None  # [low, high] that raw 0..255 becomes
-    mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number a channel
-    std: list[float] | None = None  # with mean: above 0, one number a channel
+    mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number per channel
+    std: list[float] | None = None  # with mean: above 0, one number per channel
     colour_order: str | None = None  # rgb | bgr
     resize: str | None = None  # nearest | bilinear | bicubic | area
 
@@ -269,7 +269,7 @@ class BenchmarkConfig:
     run: str | None = None  # or the directory of a run of qat.train: each file in it, side by side
     make_missing: bool = True  # run: make the float16 and dynamic-range files that it lacks from its float model
     threads: Any = 1  # one number, or several as [1,2]: each is a row of its own
-    batch: Any = 1  # samples a call; as threads
+    batch: Any = 1  # samples per call; as threads
     delegate: Any = field(default_factory=lambda: [True, False])  # XNNPACK on, off, or both
     # of one sample, as [96,96,3], where a file leaves them open; None = as its metadata says, else 64 each
     sizes: list[int] | None = None

@@ -36,6 +36,7 @@ MODEL_KERAS = "model.keras"
 MODEL_TFLITE = "model.tflite"
 MODEL_JSON = "model.json"  # the input contract and labels, next to every exported file
 RECORD = "run.json"  # in `.resume`: the settings of an unfinished run, and which stages are done
+QUANTIZATION = "quantization_report.json"  # in a variant's folder: what is quantized on which grid, and what is not
 PARITY = "parity.json"  # in the folder of a QAT variant: its file and its model, layer by layer
 
 MIN_FREE_BYTES = 32 << 20

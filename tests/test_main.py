@@ -67,7 +67,7 @@ def test_a_command_runs_however_it_is_started_and_its_exit_code_is_the_process_s
     command = [sys.executable, *start, "train.epochs=many"]
     done = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("qat: train.epochs=many: expected a whole number (")
+    assert done.stderr.splitlines()[-1].startswith("qat: train.epochs=many: expected an integer (")
 
 
 def test_no_module_shadows_the_standard_library():

@@ -52,3 +52,29 @@ def test_a_private_word_is_gone(word):
 def test_the_search_finds_a_word(tmp_path):
     (tmp_path / "a.py").write_text("x = 1\nlanes = the_lane\nplane = 2\n")
     assert found("lane", tmp_path / "a.py") == [2]
+
+
+PHRASES = {  # as regular expressions, in code, settings and guides: what is said in place of them
+    r"whole numbers?\b": "an integer, integers",
+    r"\b(numbers?|scales?|rows?|bars?|steps?|samples?|outputs|seconds|pixels|arrays?|threads?|once|float32) an? "
+    r"(channel|layer|row|input|tensor|epoch|sample|side|step|worker|round|call)\b": "one per channel, one per layer",
+}
+PAGES = [path for folder in ("qat", "conf", "docs/pages") for path in (ROOT.parent / folder).rglob("*")]
+TEXTS = [path for path in [*PAGES, ROOT.parent / "README.md"] if path.suffix in (".py", ".yaml", ".md")]
+
+
+def lines_with(phrase, text):
+    return [line for line in text.splitlines() if re.search(phrase, line, re.IGNORECASE)]
+
+
+@pytest.mark.parametrize(("phrase", "instead"), PHRASES.items(), ids=PHRASES.values())
+def test_a_phrase_of_the_project_alone_is_gone(phrase, instead):
+    lines = {str(path): found for path in TEXTS if (found := lines_with(phrase, path.read_text(encoding="utf-8")))}
+    assert not lines, f"say {instead}"
+
+
+def test_the_search_finds_a_phrase():
+    integer, per = PHRASES
+    text = "a whole number\none number a channel\na bar a layer\none number per channel\nscale a model"
+    assert lines_with(integer, text) == ["a whole number"]
+    assert lines_with(per, text) == ["one number a channel", "a bar a layer"]

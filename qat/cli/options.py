@@ -14,7 +14,7 @@ from typing import Any
 
 from qat.setting import settings_of
 
-_TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_TYPE_WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
 _EXAMPLES = {  # of lists, by the last part of their keys
     "image_size": "[96, 96]",
     "range": "[-1, 1]",
@@ -84,7 +84,7 @@ def describe_type(kind: Any, key: str = "") -> str:
     """Describe a type in plain words.
 
     >>> describe_type(int), describe_type(list[float] | None, "data.range")
-    ('a whole number', 'a list of numbers, as [-1, 1], or null')
+    ('an integer', 'a list of numbers, as [-1, 1], or null')
 
     Args:
         kind: an annotation, such as `int | None`.
@@ -101,7 +101,7 @@ def describe_type(kind: Any, key: str = "") -> str:
         separator = ", or null" if joined.startswith("a list") else " or null"
         return joined + separator
     if typing.get_origin(kind) is list:
-        plural = {int: "whole numbers", float: "numbers", str: "texts"}.get(typing.get_args(kind)[0], "values")
+        plural = {int: "integers", float: "numbers", str: "texts"}.get(typing.get_args(kind)[0], "values")
         usual = "[a, b]" if plural in ("texts", "values") else "[1, 2]"
         return f"a list of {plural}, as {_EXAMPLES.get(key.rpartition('.')[2], usual)}"
     if typing.get_origin(kind) is dict:

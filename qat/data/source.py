@@ -132,14 +132,14 @@ def check_labels(array: ArrayLike, samples: int, where: str) -> NDArray[np.int64
 
 
 def _explain_labels(labels: NDArray) -> str:
-    expected = "expected whole numbers 0..classes-1 of an integer type"
+    expected = "expected integers 0..classes-1 of an integer type"
     if labels.dtype.kind in "USO" and labels.size:
         first = str(labels.flat[0])[:40]
         return (
             f"holds texts, the first is {first!r}: {expected}. Number them, and store the names with them as "
             "label_names:\n  names, labels = numpy.unique(labels, return_inverse=True)"
         )
-    return f"is {labels.dtype}: {expected}; store labels.astype(numpy.int64), if they are whole numbers"
+    return f"is {labels.dtype}: {expected}; store labels.astype(numpy.int64), if every label is an integer"
 
 
 def check_within_classes(labels: NDArray[np.int64], class_names: tuple[str, ...], where: str) -> None:

@@ -111,7 +111,7 @@ def called(name: str, function: Callable, *arguments: Any) -> Any:
 
 
 def as_inputs(name: str, value: Any, count: int) -> list[NDArray]:
-    """What a preprocessing function returned, as one array an input."""
+    """What a preprocessing function returned, as one array per input."""
     values = list(value.values()) if isinstance(value, dict) else value
     many = isinstance(values, (list, tuple)) and len(values) and all(np.ndim(v) >= 1 for v in values)
     many = many and all(len(v) == count for v in values)

@@ -64,7 +64,7 @@ class OutputScore:
         ]
 
     def right(self, outputs: Outputs) -> NDArray[np.bool_]:
-        """One truth value a sample; unusable outputs are wrong."""
+        """One truth value per sample; unusable outputs are wrong."""
         predicted = predicted_labels(outputs[0])
         wanted = self.labels if self.labels is not None else predicted_labels(self.reference[0])
         return predicted == wanted

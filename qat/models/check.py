@@ -53,7 +53,7 @@ def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
 def _check_numbers(config: ModelConfig) -> None:
     limits = {
         "alpha": (config.alpha > 0, "a number above 0, such as 0.25"),
-        "depth_multiplier": (config.depth_multiplier >= 1, "a whole number from 1"),
+        "depth_multiplier": (config.depth_multiplier >= 1, "an integer from 1"),
         "dropout": (0 <= config.dropout < 1, "a share from 0 to below 1"),
         "bn_momentum": (0 <= config.bn_momentum < 1, "a number from 0 to below 1, such as 0.9"),
         "bn_epsilon": (config.bn_epsilon > 0, "a number above 0, such as 1e-3"),

@@ -18,7 +18,7 @@ from qat.config import QuantConfig
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 from qat.quantization.ir.interpret import run_node
 from qat.quantization.kernels.quantized_kernel import QUANTIZED_OPS, quantize_kernel
-from qat.quantization.placement import MinMax, Range
+from qat.quantization.placement import MinMax, QuantSpec
 from qat.quantization.rewrites.builder import LINEAR
 
 MEMORY_BYTES = 1 << 30  # for the activations of both models; more samples than fit are left out
@@ -29,7 +29,7 @@ Values = list[tf.Tensor]  # one per batch
 
 def correct_biases(
     graph: Graph,
-    min_max: Mapping[Range, MinMax],
+    min_max: Mapping[QuantSpec, MinMax],
     batches: Sequence[Sequence[NDArray]],
     config: QuantConfig,
 ) -> dict[str, float]:
@@ -58,7 +58,7 @@ class _FloatAndQuantized:
     def __init__(
         self,
         graph: Graph,
-        min_max: Mapping[Range, MinMax],
+        min_max: Mapping[QuantSpec, MinMax],
         config: QuantConfig,
         batches: Sequence[Sequence[NDArray]],
     ) -> None:

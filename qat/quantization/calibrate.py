@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from qat.codes import scale_of_range
 from qat.config import CalibrationConfig
 from qat.errors import CalibrationError, ConfigError
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run, run_node, walk
 from qat.quantization.keras.quantizers import MASK_MARGIN, MASKED_BELOW, SMALLEST_SPAN
-from qat.quantization.placement import SAME_SCALE, MinMax, Range
+from qat.quantization.placement import SAME_SCALE, MinMax, Own, QuantSpec
 from qat.quantization.rewrites.builder import is_fixed
 from qat.quantization.tails import tail_margin
 
@@ -65,7 +66,7 @@ def _holds_scores(graph: Graph, tensor: Tensor) -> bool:
     )
 
 
-def _sample_extremes(values: tf.Tensor, quant_spec: Range, samples: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _sample_extremes(values: tf.Tensor, quant_spec: QuantSpec, samples: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Smallest and largest value of each sample, [samples, 2], and how many values there are in all.
 
     A tensor with more than MOST_VALUES values per sample, or whose first axis is not the batch, counts as one row. Of
@@ -80,7 +81,9 @@ def _sample_extremes(values: tf.Tensor, quant_spec: Range, samples: int) -> tupl
     return tf.stack([low, high], axis=1), tf.size(values)
 
 
-def _observe_ranges(graph: Graph, ranges: Sequence[Range], batches: Sequence[Sequence[NDArray]]) -> list[_Observation]:
+def _observe_ranges(
+    graph: Graph, ranges: Sequence[QuantSpec], batches: Sequence[Sequence[NDArray]]
+) -> list[_Observation]:
     """The values of each range on all batches.
 
     An LSTM runs each sample twice: from a state of zeros, and from the state that another sample left. A few rows do
@@ -129,7 +132,7 @@ def _run_batch(function: Any, batch: Sequence[NDArray], *options: bool) -> Any:
     return tf.nest.map_structure(lambda value: value.numpy(), outputs)
 
 
-def _check_finite(rows_of: dict[int, list], ranges: Sequence[Range]) -> None:
+def _check_finite(rows_of: dict[int, list], ranges: Sequence[QuantSpec]) -> None:
     for quant_spec in ranges:
         if not all(np.isfinite(rows).all() for rows, _ in rows_of[id(quant_spec)]):
             raise CalibrationError(
@@ -138,7 +141,7 @@ def _check_finite(rows_of: dict[int, list], ranges: Sequence[Range]) -> None:
             )
 
 
-def _histograms(graph: Graph, ranges: Sequence[Range], min_max: NDArray, batches: Sequence) -> NDArray[np.float64]:
+def _histograms(graph: Graph, ranges: Sequence[QuantSpec], min_max: NDArray, batches: Sequence) -> NDArray[np.float64]:
     """Counts in BINS equal bins between each range's limits `min_max` [ranges, 2]: [ranges, BINS]."""
 
     @tf.function(autograph=False)
@@ -152,7 +155,7 @@ def _histograms(graph: Graph, ranges: Sequence[Range], min_max: NDArray, batches
 
     cache: dict[int, list[tf.Tensor]] = {}
 
-    def run_cached(inputs: tuple, quant_spec: Range) -> list[tf.Tensor]:
+    def run_cached(inputs: tuple, quant_spec: QuantSpec) -> list[tf.Tensor]:
         if not cache:
             tensors = [tensor for each in ranges for tensor in each.tensors]
             results = iter(run(graph, list(inputs), tensors))
@@ -207,7 +210,7 @@ def mse_range(counts: NDArray, min_max: NDArray, levels: int = 255) -> MinMax:
     for factor in np.linspace(1.0, 0.3, 71):
         low, high = min_max[0] * factor, min_max[1] * factor
         clipped = np.clip(centres, low, high)
-        scale = (high - low) / levels
+        scale = scale_of_range(low, high, levels)
         error = float(np.sum(counts * ((centres - clipped) ** 2 + scale * scale / 12)))
         if error < best:
             best, selected = error, (float(low), float(high))
@@ -241,21 +244,21 @@ def widen_to_integer_zero_point(low: float, high: float, levels: int = 255) -> M
     return -zero * scale, (levels - zero) * scale
 
 
-def _fixed_min_max(quant_spec: Range) -> MinMax | None:
+def _fixed_min_max(quant_spec: QuantSpec) -> MinMax | None:
     """The limits that a kernel prescribes, or those of a clamp, on codes: one may lie up to a code further out."""
     fixed = quant_spec.fixed
-    return widen_to_integer_zero_point(*fixed) if fixed is not None and quant_spec.saturates else fixed
+    return widen_to_integer_zero_point(*fixed) if fixed is not None and quant_spec.is_clamp else fixed
 
 
-def _may_be_exceeded(graph: Graph, quant_spec: Range) -> bool:
+def _may_be_exceeded(graph: Graph, quant_spec: QuantSpec) -> bool:
     """Whether later rows may exceed the limits seen in calibration, and it matters."""
-    bounded = quant_spec.masked or quant_spec.always_minmax or any(map(_is_data, quant_spec.tensors))
+    bounded = quant_spec.masked or quant_spec.kind == Own(minmax=True) or any(map(_is_data, quant_spec.tensors))
     return not bounded and not all(_holds_scores(graph, tensor) for tensor in quant_spec.tensors)
 
 
 def calibrate(
     graph: Graph,
-    ranges: Sequence[Range],
+    ranges: Sequence[QuantSpec],
     batches: Sequence[Sequence[NDArray]],
     settings: CalibrationConfig,
     methods: Sequence[str] | None = None,
@@ -283,7 +286,7 @@ def calibrate(
     observations = _observe_ranges(graph, ranges, batches)
     min_max = np.stack([each.min_max for each in observations]) if observations else np.zeros((0, 2))
     selected = [i for i, (low, high) in enumerate(min_max) if methods[i] != "minmax" and high - low > SMALLEST_SPAN]
-    selected = [i for i in selected if not (ranges[i].masked or ranges[i].always_minmax)]
+    selected = [i for i in selected if not (ranges[i].masked or ranges[i].kind == Own(minmax=True))]
     if selected:
         counts = _histograms(graph, [ranges[i] for i in selected], min_max[selected], batches)
         for row, i in enumerate(selected):

@@ -17,11 +17,12 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from qat.codes import scale_of_range
 from qat.metrics import sqnr_db
 from qat.quantization.importing.cut_model import cut_code
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run
-from qat.quantization.placement import MinMax, Range
+from qat.quantization.placement import MinMax, QuantSpec
 
 CODES = 256
 FEW, TOO_FEW = 16, 4  # codes of a column: may cost accuracy, and does
@@ -59,7 +60,7 @@ def find_coarse_columns(values: NDArray, low: float, high: float) -> list[Column
     Returns:
         The columns by index.
     """
-    scale = (high - low) / (CODES - 1)
+    scale = scale_of_range(low, high, CODES - 1)
     flat = values.reshape(-1, values.shape[-1])
     flat = np.asarray(flat[:: max(1, len(flat) // ROWS)], np.float64)
     min_max = np.ptp(flat, axis=0)
@@ -85,7 +86,7 @@ def round_columns(values: NDArray, columns: Sequence[Column], low: float, high: 
         float32, as large as `values`.
     """
     values_out, indices = np.array(values, np.float32), [column.index for column in columns]
-    scale = (high - low) / (CODES - 1)
+    scale = scale_of_range(low, high, CODES - 1)
     values_out[..., indices] = np.round(values_out[..., indices] / scale) * scale
     return values_out
 
@@ -140,7 +141,7 @@ def describe_remedies(columns: Sequence[Column], low: float, high: float, code: 
 def warn_of_columns(
     model: tf_keras.Model,
     graph: Graph,
-    min_max: Mapping[Range, MinMax],
+    min_max: Mapping[QuantSpec, MinMax],
     batches: Sequence[Sequence[NDArray]],
 ) -> None:
     """Warn of each float input with columns of so few codes that outputs suffer.
@@ -174,7 +175,7 @@ def _describe_cost(cost: float) -> str:
     return f"Rounding them alone leaves the model's outputs at {cost:.1f} dB SQNR"
 
 
-def _limits_of(graph: Graph, tensor: Tensor, min_max: Mapping[Range, MinMax]) -> MinMax | None:
+def _limits_of(graph: Graph, tensor: Tensor, min_max: Mapping[QuantSpec, MinMax]) -> MinMax | None:
     """The calibrated limits of an input's range; None for ids, and for an input that stays in float."""
     for node in graph.nodes_of("fake_quant"):
         if node.inputs[0] is tensor:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from qat.quantization.calibrate import widen_to_integer_zero_point
 from qat.quantization.ir.graph import Graph, Node
-from qat.quantization.placement import MinMax, Range, merge
+from qat.quantization.placement import MinMax, Own, QuantSpec, merge
 
 CONCATENATIONS = ("concat", "pack")
 MOST_WIDENED = 2**0.5  # doubles the mean squared error of rounding, as one more rounding does
 
 
-def merge_close_ranges(graph: Graph, min_max: dict[Range, MinMax]) -> dict[Range, MinMax]:
+def merge_close_ranges(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[QuantSpec, MinMax]:
     """Merge close ranges, and remove the ops that requantized between them.
 
     Args:
@@ -43,15 +43,10 @@ def merge_close_ranges(graph: Graph, min_max: dict[Range, MinMax]) -> dict[Range
     return min_max
 
 
-def _is_free(quant_spec: Range) -> bool:
+def _is_free(quant_spec: QuantSpec) -> bool:
     """Whether calibration alone decides the range."""
-    return not (
-        quant_spec.fixed
-        or quant_spec.masked
-        or quant_spec.holds_recurrent_state
-        or quant_spec.always_minmax
-        or quant_spec.time_step_key
-    )
+    is_bound = quant_spec.masked or quant_spec.holds_recurrent_state or quant_spec.time_step_key
+    return quant_spec.kind == Own() and not is_bound
 
 
 def _only_concatenated(graph: Graph, node: Node) -> bool:

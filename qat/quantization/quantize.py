@@ -12,6 +12,7 @@ from qat.config import QuantConfig
 from qat.errors import ConfigError, ModelError, TrainingSemanticsWarning
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.quantization.bias_correction import correct_biases
+from qat.quantization.build_report import record_outcome
 from qat.quantization.calibrate import calibrate
 from qat.quantization.columns import warn_of_columns
 from qat.quantization.equalization import equalize, equalize_uneven
@@ -90,6 +91,7 @@ def quantize_model(
     if config.bias_correction:
         correct_biases(graph, min_max, batches, config)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))
+    model.told["outcome"] = record_outcome(graph, config)
     for quant_spec, (low, high) in min_max.items():
         if quant_spec in layers:
             layers[quant_spec].set_range(low, high)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from qat.codes import scale_of_range
 from qat.quantization.keras.layers import RangeLayer, fake_quant_arithmetic
 from qat.quantization.keras.model import QatModel, part_of
 
@@ -72,7 +73,7 @@ class RangeMeter:
 
 def _sums(layer: RangeLayer, values: NDArray, rounded: NDArray) -> tuple[float, ...]:
     low, high = (end.numpy() for end in layer._ends())
-    half = (high - low) / (2.0 * (2**layer.quantizer.bits - 1))
+    half = scale_of_range(low, high, 2**layer.quantizer.bits - 1) / 2
     clipped = np.count_nonzero(values < low - half) + np.count_nonzero(values > high + half)
     flat, error = values.reshape(-1), (rounded - values).reshape(-1)
     return values.size, clipped, flat @ flat, error @ error

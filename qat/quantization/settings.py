@@ -124,6 +124,22 @@ def skipped_layers(config: QuantConfig, graph: Graph) -> frozenset[str]:
     return frozenset(selected)
 
 
+def skip_pattern(config: QuantConfig, layer: str) -> str | None:
+    """The first pattern of `quant.skip` that matches a layer's name; None where none does.
+
+    Args:
+        config: with regular expressions over Keras layer names in `skip`.
+        layer: name of a Keras layer.
+
+    Returns:
+        The pattern.
+
+    >>> skip_pattern(QuantConfig(name="qat", skip=["^stem", "head"]), "head_dense")
+    'head'
+    """
+    return next((pattern for pattern in config.skip if _matches(pattern, layer, "quant.skip")), None)
+
+
 def _matches(pattern: str, layer: str, key: str) -> bool:
     try:
         return re.search(pattern, layer) is not None

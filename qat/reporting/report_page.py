@@ -34,6 +34,7 @@ class Report:
     confusions: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     layers: Sequence[Mapping[str, Any]] = ()  # parity.json
     sensitivity: Sequence[Mapping[str, Any]] = ()  # sensitivity.json
+    quantization: Mapping[str, Any] | None = None  # quantization_report.json
     model_json: Mapping[str, Any] | None = None  # model.json
     snippet: str | None = None  # feeding/feed.py
     sizes: Mapping[str, int] = field(default_factory=dict)  # file -> bytes
@@ -56,6 +57,7 @@ def _parts(report: Report) -> Iterator[str]:
     yield section("Mistakes", *sections.confusions(report.confusions, result.class_names))
     yield section("Parity", *sections.parity(variant.parity, report.layers))
     yield section("What each layer costs", *sections.sensitivity(report.sensitivity))
+    yield section("What is quantized", *sections.quantization(report.quantization))
     yield section("How to feed the file", *sections.feeding(report.model_json, report.snippet))
     yield section(
         "What to do next", *(paragraph(f"{purpose}:") + code(words) for purpose, words in report.next_commands)

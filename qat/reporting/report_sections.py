@@ -129,6 +129,39 @@ def sensitivity(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield paragraph(f"Cost nothing: {', '.join(without_cost)}.", "soft")
 
 
+def quantization(outcome: Mapping[str, Any] | None) -> Iterator[str]:
+    """Each tensor's grid, what is not quantized and why, what was rewritten into what.
+
+    Args:
+        outcome: content of quantization_report.json; None where there is none.
+
+    Yields:
+        HTML.
+    """
+    if outcome is None:
+        return
+    tensors, skipped, rewritten = (outcome[key] for key in ("quantized", "skipped", "rewritten"))
+    rows = [[each[key] for key in ("layer", "op", "tensor")] + _grid_cells(each["grid"]) for each in tensors]
+    titles = ["layer", "op", "tensor", "bits", "scale", "per", "zero point", "min", "max", "spec"]
+    yield details(f"Tensors on integer grids ({len(rows)})", table(titles, rows, numbers=titles[3:5] + titles[6:9]))
+    if skipped:
+        yield table(["not quantized", "because"], [[each["layer"], each["reason"]] for each in skipped])
+    if rewritten:
+        rows = [
+            [each["rewrite"], each["op"], ", ".join(each["into"]), str(each["count"]), ", ".join(each["layers"])]
+            for each in rewritten
+        ]
+        titles = ["rewrite", "op", "into", "times", "layers"]
+        yield details(f"Ops that were rewritten ({len(rows)})", table(titles, rows, numbers=["times"]))
+
+
+def _grid_cells(grid: Mapping[str, Any]) -> list[str]:
+    """Bits, the largest scale, what has a scale, zero point, limits, kind of spec."""
+    per = "tensor" if grid["channels"] == 1 else f"channel ({grid['channels']})"
+    limits = [f"{grid[end]:.4g}" for end in ("min", "max")]
+    return [str(grid["bits"]), f"{max(grid['scale']):.4g}", per, str(grid["zero_point"]), *limits, grid["kind"]]
+
+
 def list_tensor_rows(model_json: Mapping[str, Any]) -> list[list[str]]:
     """A row per input and output: side, name, type, shape, scale, zero point; the last two empty where it is float."""
     return [

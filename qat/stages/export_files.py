@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from qat.export.last_files import Exported
     from qat.export.traced_function import TracedModel
+    from qat.quantization.keras.model import QatModel
 
 MOST_TEST_VECTORS = 8  # calibration samples whose outputs the C source checks itself against
 
@@ -55,6 +56,17 @@ def export_tflite(run: Run, variant: str, model: tf_keras.Model | Exported | Tra
             name = f"model_{io or 'int16'}.tflite" if index else rundir.MODEL_TFLITE
             rundir.write_bytes(run.file(variant, name), content)
             write_sidecar_files(run, variant, content, name)
+
+
+def write_quantization_report(run: Run, variant: str, model: QatModel) -> None:
+    """Write `quantization_report.json` of a variant: the model's grids as its file holds them.
+
+    Args:
+        run: the run whose directory is written into.
+        variant: name of the variant's folder.
+        model: of `quantize_model`, as it was exported.
+    """
+    rundir.write_json(run.file(variant, rundir.QUANTIZATION), model.quantization_report.to_dict())
 
 
 def write_sidecar_files(run: Run, variant: str, content: bytes | None = None, name: str = rundir.MODEL_TFLITE) -> None:

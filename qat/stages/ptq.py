@@ -13,7 +13,7 @@ from qat.export.last_files import Exported
 from qat.quantization import quantize_model
 from qat.quantization.preserve import preserves_anything
 from qat.stages.calibration import calibration_inputs
-from qat.stages.export_files import export_tflite
+from qat.stages.export_files import export_tflite, write_quantization_report
 from qat.stages.float_model import FloatModel
 from qat.stages.monitoring import evaluate_on_val
 from qat.stages.run import Run
@@ -85,6 +85,7 @@ def _export_calibrated(run: Run, variant: str, model: tf_keras.Model, calibratio
             quantized = quantize_model(model, calibration, config=_ptq_config(quant, model))
         exported = Exported(quantized)
         export_tflite(run, variant, exported, allow_float=quant.allow_float, per_channel=quant.per_channel)
+        write_quantization_report(run, variant, quantized)
     except ModelError as error:
         if needs_own_calibrator(quant):
             raise

@@ -20,7 +20,7 @@ from qat.quantization.keras.model import clone_qat_model
 from qat.quantization.range_statistics import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, quantizers, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
-from qat.stages.export_files import export_keras, export_tflite
+from qat.stages.export_files import export_keras, export_tflite, write_quantization_report
 from qat.stages.float_model import FloatModel, History
 from qat.stages.monitoring import (
     EpochCallback,
@@ -81,6 +81,7 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | No
         exported = calibrated
     model = exported.model
     object.__setattr__(model, "post_training", False)  # it is trained from here on
+    run.progress.say(model.quantization_report.summary())
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
     monitor, predictor = RangeMonitor(run), keras_predictor(model)
@@ -102,6 +103,7 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | No
     def export() -> None:
         export_keras(run, variant, model)
         export_tflite(run, variant, exported, **options)
+        write_quantization_report(run, variant, model)
 
     run.kept.once(f"export {variant}", export, variant)
     return TrainedVariant(variant, model, history, predictor, run.config.quant, monitor.fits, options)

@@ -49,6 +49,7 @@ def write_report(run: Run, result: RunResult, evaluations: Mapping[str, Evaluati
         confusions=_confusions(run, evaluations, variant_name),
         layers=_json(run, variant_name, rundir.PARITY) or [],
         sensitivity=_json(run, variant_name, "sensitivity.json") or [],
+        quantization=_json(run, variant_name, rundir.QUANTIZATION),
         model_json=_json(run, variant_name, rundir.MODEL_JSON),
         snippet=_text(run, variant_name, _FEEDING),
         sizes={path: (run.folder / path).stat().st_size for path in result.sha256},

@@ -48,7 +48,7 @@ def test_an_answer_about_the_config_imports_nothing_slow_and_leaves_no_folder(ar
 
 def test_a_refusal_is_one_line_and_no_stack(tmp_path):
     (line,) = stderr_lines(run_process("train.epochs=many", cwd=tmp_path))
-    assert line.startswith("qat: train.epochs=many: expected a whole number (")
+    assert line.startswith("qat: train.epochs=many: expected an integer (")
 
 
 def test_a_finished_run_is_refused_before_anything_is_written_into_its_folder(tmp_path):
@@ -65,7 +65,7 @@ def test_a_finished_run_is_refused_before_anything_is_written_into_its_folder(tm
 def test_hydras_own_variable_brings_the_stack_back(tmp_path):
     lines = stderr_lines(run_process("train.epochs=many", cwd=tmp_path, HYDRA_FULL_ERROR="1"))
     assert lines[0] == "Traceback (most recent call last):"
-    assert lines[-1].startswith("qat: train.epochs=many: expected a whole number (")
+    assert lines[-1].startswith("qat: train.epochs=many: expected an integer (")
 
 
 def test_help_shows_each_option_with_what_it_answers_and_the_settings_of_this_command(tmp_path):
@@ -73,7 +73,7 @@ def test_help_shows_each_option_with_what_it_answers_and_the_settings_of_this_co
     assert "  model=resnet8 " in page
     assert "  debug=tiny                  Does the whole pipeline run?" in page
     assert "  train.epochs=77             of the float training; 0 only for a model" in page
-    assert "(a whole number; default 30)" in page
+    assert "(an integer; default 30)" in page
 
 
 def test_the_composed_config_is_shown_with_its_overrides(tmp_path):

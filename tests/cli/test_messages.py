@@ -54,7 +54,7 @@ def test_a_section_of_arguments_takes_keys_that_nobody_knew_beforehand():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.epochs=many", "train.epochs=many: expected a whole number (of the float training; "),
+        ("train.epochs=many", "train.epochs=many: expected an integer (of the float training; "),
         ("train.learning_rate=fast", "train.learning_rate=fast: expected a number (the first; "),
         (
             "train.keep_best=perhaps",
@@ -63,7 +63,7 @@ def test_a_section_of_arguments_takes_keys_that_nobody_knew_beforehand():
         ("data.range=[a,b]", "data.range=a: expected a list of numbers, as [-1, 1], or null ([low, high] that"),
         (
             "train.early_stop_epochs=soon",
-            "expected a whole number or null (stop after so many epochs without a better val",
+            "expected an integer or null (stop after so many epochs without a better val",
         ),
     ],
 )

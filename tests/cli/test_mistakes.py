@@ -72,7 +72,7 @@ FLAGS = [
     ("data=CIFAR10", "Did you mean data=cifar10?"),
     (
         "seed=[0,1,2]",
-        "expected a whole number (of weights, order of samples, dropout, and the draw of calibration samples). A ",
+        "expected an integer (of weights, order of samples, dropout, and the draw of calibration samples). A ",
     ),
     ("-m seed=[0,1,2]", "A job for each value: -m seed=0,1,2"),
     ("nonsense", "nonsense: expected key=value. --help lists the keys."),
@@ -147,15 +147,15 @@ KEYS = [
 
 
 KEYS += [  # a value of another kind, told with an example of its own and with what the key means
-    ("data.image_size=abc", "expected a list of whole numbers, as [96, 96], or null ([height, width]; null keeps the"),
+    ("data.image_size=abc", "expected a list of integers, as [96, 96], or null ([height, width]; null keeps the"),
     ("data.image_size=32x48", "data.image_size=32x48: expected [height, width], as data.image_size=[32,48]"),
     ("data.image_size=(32,48)", "data.image_size=(32,48): a list has square brackets: data.image_size=[32,48]"),
     ("data.mean=[0.5,0.5", "data.mean=[0.5,0.5: the value cannot be read: a bracket is not closed."),
     ("data.range=0..255", "data.range=0..255: expected a list of numbers, as [-1, 1], or null"),
     ("train.learning_rate=0,001", "a fraction has a point: train.learning_rate=0.001; a job for each value wants -m."),
-    ("train.batch_size=64k", "train.batch_size=64k: expected a whole number (samples a step)."),
-    ("quant.weight_bits=int8", "quant.weight_bits=int8: expected a whole number (8 or 4)."),
-    ("limits.seconds=2m", "expected a whole number (of such a child, for one file or one call)."),
+    ("train.batch_size=64k", "train.batch_size=64k: expected an integer (samples per step)."),
+    ("quant.weight_bits=int8", "quant.weight_bits=int8: expected an integer (8 or 4)."),
+    ("limits.seconds=2m", "expected an integer (of such a child, for one file or one call)."),
     ("quant.calibration=512", "it has keys of its own, as quant.calibration.samples=…: samples, min_samples, engine"),
     (
         "train.optimizer=Adam(0.001)",
@@ -212,7 +212,7 @@ DATA = [  # what lies at data.path, and what is said of it
     (
         "floats.npz",
         {"x": IMAGES, "y": LABELS / 2},
-        "y is float64: expected whole numbers 0..classes-1 of",
+        "y is float64: expected integers 0..classes-1 of",
     ),
     (
         "one_based.npz",

@@ -98,7 +98,7 @@ def test_batchnorm_settings_reach_every_batchnorm():
         (
             {"name": "mobilenet", "depth_multiplier": 0},
             ConfigError,
-            "model.depth_multiplier=0: expected a whole number",
+            "model.depth_multiplier=0: expected an integer",
         ),
         (
             {"name": "mobilenet", "strides": [2, 1]},

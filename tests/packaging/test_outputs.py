@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT))
 
-docs_notebooks, docs_outputs = map(import_module, ("docs_notebooks", "docs_outputs"))
+docs_notebooks, docs_outputs = map(import_module, ("scripts.parts.docs.notebooks", "scripts.parts.docs.outputs"))
 RUN = [
     page for page in docs_outputs.PAGES if any(b.kind == "run" for b in docs_outputs.blocks(page.read_text("utf-8")))
 ]

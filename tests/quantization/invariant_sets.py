@@ -7,8 +7,8 @@ import contextlib
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +93,7 @@ def application(name: str) -> Case:
     """The application at its smallest input, with the weights that `scripts/coverage` gives it."""
 
     def made() -> tf_keras.Model:
-        sys.path.insert(0, str(ROOT / "scripts"))
-        import coverage_of_one as coverage
-
+        coverage = import_module("scripts.parts.coverage.one_model")
         rng = np.random.default_rng(0)
         model = coverage.smallest(getattr(tf_keras.applications, name))
         raw = bool(coverage.layers_of(model, tf_keras.layers.Rescaling, tf_keras.layers.Normalization))
@@ -103,8 +101,7 @@ def application(name: str) -> Case:
         return model
 
     def images(model: tf_keras.Model, rows: int, seed: int) -> list[np.ndarray]:
-        import coverage_of_one as coverage
-
+        coverage = import_module("scripts.parts.coverage.one_model")
         raw = bool(coverage.layers_of(model, tf_keras.layers.Rescaling, tf_keras.layers.Normalization))
         return [coverage.images(rows, model.input_shape[1], raw, np.random.default_rng(seed))]
 

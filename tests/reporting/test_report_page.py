@@ -18,6 +18,12 @@ FLOAT = Variant(Metric("accuracy", 0.9809), "float/model.tflite", 870_605, False
 QAT = replace(FLOAT, metric=Metric("accuracy", 0.9825), file="qat_int8/model.tflite", parity=PARITY, latency_ms=0.126)
 LAYER = {"layer": EVIL, "within_1_lsb": 1.0, "max_lsb": 0, "sqnr_db": None}
 LAYER |= {"training_off": 0.0123, "training_max_lsb": 7}
+GRID = {"bits": 8, "scale": [0.25, 0.5], "zero_point": 0, "min": -63.5, "max": 63.5, "axis": 0, "kind": "own"}
+QUANTIZATION = {
+    "quantized": [{"layer": EVIL, "op": "dense", "tensor": "kernel", "grid": GRID | {"channels": 2}}],
+    "skipped": [{"layer": EVIL, "reason": EVIL}],
+    "rewritten": [{"rewrite": "gelu", "op": "mul", "into": ["gelu"], "layers": [EVIL], "count": 4321}],
+}
 SHA = {"float/model.tflite": "a" * 64, "qat_int8/model.tflite": "b" * 64, f"qat_int8/{EVIL}.json": "c" * 64}
 
 
@@ -33,6 +39,7 @@ def report():
         confusions={"float": np.array([[5, 1], [0, 4]]), EVIL: np.array([[6, 0], [0, 4]])},
         layers=[LAYER],
         sensitivity=[{"layer": name, "sqnr_db": cost} for name, cost in ((EVIL, 20.0), ("b", 50.0), ("c", None))],
+        quantization=QUANTIZATION,
         model_json={
             "inputs": [{"name": EVIL, "dtype": "int8", "shape": [1, 4], "scale": 0.0039, "zero_point": -128}],
             "contract": {"range": [0, 1], "layout": EVIL}, "labels": [EVIL],
@@ -54,6 +61,15 @@ def test_each_layer_tells_how_far_the_training_step_is_from_the_file(report):
     page = report_page(report)
     assert "training: codes off" in page
     assert '<td class="number">1.23%</td><td class="number">7</td>' in page
+
+
+def test_grids_reasons_and_rewrites_are_told(report):
+    page = report_page(report)
+    assert "What is quantized" in page
+    assert '<td class="number">0.5</td><td>channel (2)</td>' in page
+    assert "not quantized" in page
+    assert '<td class="number">4321</td>' in page
+    assert "What is quantized" not in report_page(replace(report, quantization=None))
 
 
 def test_nothing_of_others_becomes_markup(report):

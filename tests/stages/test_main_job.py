@@ -46,6 +46,8 @@ def results(finished):
         "qat_int8/model.tflite",
         "qat_int8/model.keras",
         "qat_int8/model.json",
+        "ptq_int8/quantization_report.json",
+        "qat_int8/quantization_report.json",
     ],
 )
 def test_each_promised_file_is_there_and_its_digest_is_written_down(name, finished, results):
@@ -55,6 +57,16 @@ def test_each_promised_file_is_there_and_its_digest_is_written_down(name, finish
 def test_results_stand_once_and_come_back_as_typed_values(finished, results):
     assert [path.relative_to(finished).as_posix() for path in finished.rglob("results.json")] == ["results.json"]
     assert list(RunResult.from_dict(results).variants) == ["float", "ptq_int8", "qat_int8"]
+
+
+@pytest.mark.parametrize("variant", ["ptq_int8", "qat_int8"])
+def test_the_quantization_report_is_that_of_the_file(variant, finished):
+    report, file = rundir.read_json(finished / variant / rundir.QUANTIZATION), read(finished / variant / "model.tflite")
+    first, last = report["quantized"][0], report["quantized"][-1]
+    assert (first["tensor"], first["grid"]["scale"]) == ("input", [pytest.approx(file.inputs[0].scales[0], rel=1e-7)])
+    assert (last["op"], last["grid"]["scale"]) == ("softmax", list(file.outputs[0].scales))
+    assert report["skipped"] == []
+    assert "attach_batch_norm" in {each["rewrite"] for each in report["rewritten"]}
 
 
 def test_what_the_result_was_made_by_is_recorded(results):
@@ -234,6 +246,22 @@ def test_what_has_no_integer_kernel_is_refused_before_the_float_training(tiny, t
     with pytest.raises(ModelError, match=r"(?s)out of integer arithmetic.*SIN"):
         main_job(tiny("quant=ptq", "model=user", target), tmp_path / "run")
     assert "float training" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_augmentation_inside_a_users_model_acts_in_training_and_is_absent_from_the_file(tiny, tmp_path):
+    target = "model.target._target_=tests.stages.their_model.with_augmentation_inside"
+    result = main_job(tiny("quant=qat", "model=user", target), tmp_path / "run")
+    variant = result.variants["qat_int8"]
+    assert variant.parity.passed
+    assert variant.integer_only
+    graph = read(tmp_path / "run" / variant.file)
+    assert [op.name for op in graph.ops] == ["CONV_2D", "MEAN", "FULLY_CONNECTED", "SOFTMAX"]
+    model = load(tmp_path / "run" / "qat_int8" / "model.keras")
+    image = np.random.default_rng(0).uniform(0, 1, (1, *model.input_shape[1:])).astype(np.float32)
+    outputs = {training: {model(image, training=training).numpy().tobytes() for _ in range(4)} for training in (0, 1)}
+    assert len(outputs[0]) == 1
+    assert len(outputs[1]) > 1
 
 
 def test_batch_norm_may_be_estimated_anew_before_the_export(finished, tiny, tmp_path, capsys):

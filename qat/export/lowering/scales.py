@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.codes import scale_of_range
+
 LOWEST, HIGHEST = -128, 127
 LARGEST_BIAS = 2**31 - 1
 
@@ -27,7 +29,7 @@ class Grid:
 
     def codes(self, values: NDArray) -> NDArray[np.int8]:
         """Constants as codes, in double precision, halves away from code 0: as TensorFlow's converter rounds them."""
-        scale = (self.high - self.low) / 255.0
+        scale = scale_of_range(self.low, self.high, 255.0)
         codes = values.astype(np.float64) / scale + self.zero_point
         return np.clip(np.sign(codes) * np.floor(np.abs(codes) + 0.5), LOWEST, HIGHEST).astype(np.int8)
 

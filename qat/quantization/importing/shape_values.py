@@ -13,12 +13,12 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class Open:
-    """The batch size, times a whole number."""
+    """The batch size, times an integer."""
 
     times: int = 1
 
 
-Known = np.ndarray  # of objects: whole numbers, and `Open`
+Known = np.ndarray  # of objects: integers, and `Open`
 Shape = tuple[int | None, ...]
 
 

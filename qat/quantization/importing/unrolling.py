@@ -1,7 +1,7 @@
 """Recurrent layers with their time steps written out, one after another, as far as that ends in seconds.
 
-Each step becomes ops of the file's own, and layers of the QAT model: time and memory go with steps times ops a step. So
-the first step is written, its ops are counted, and a loop that would come to more than `limits.unrolled_ops` stops.
+Each step becomes ops of the file's own, and layers of the QAT model: time and memory go with steps times ops per step.
+So the first step is written, its ops are counted, and a loop that would come to more than `limits.unrolled_ops` stops.
 """
 
 from __future__ import annotations

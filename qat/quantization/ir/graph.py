@@ -166,6 +166,16 @@ class Node:
         return self.weights["value"].value
 
 
+@dataclass(frozen=True)
+class Rewritten:
+    """One node that a rewrite replaced: the Keras layer that it came from, its op, and the ops in its place."""
+
+    rewrite: str
+    layer: str
+    op: str
+    into: tuple[str, ...]
+
+
 class Graph:
     """Nodes in topological order, the input nodes, and the nest of output tensors."""
 
@@ -184,6 +194,7 @@ class Graph:
         self.lost_in_training: list[str] = []  # training behaviour that the QAT model lacks, one line per item
         self.refused: list[str] = []  # side effects of the model that no file can have
         self.cut = ""  # code that cuts off what no file can hold, where it is known
+        self.rewritten: list[Rewritten] = []  # in order
         self._names: dict[str, int] = {}  # how often each was requested: unrolled layers request one a thousand times
 
     def unique(self, name: str) -> str:
@@ -285,44 +296,33 @@ class Graph:
                 node.inputs = [new if tensor is old else tensor for tensor in node.inputs]
         self.outputs = [new if tensor is old else tensor for tensor in self.outputs]
 
-    def substitute(self, node: Node, replacement: Iterable[Node]) -> None:
+    def substitute(self, node: Node, nodes: Iterable[Node], outputs: Sequence[Tensor]) -> None:
         """Put other nodes in the place of one.
 
         Args:
             node: the node that goes.
-            replacement: nodes in order; the last one's outputs replace those of `node`.
+            nodes: what stands in its place, in order; may be empty.
+            outputs: the tensors that are read in the place of its outputs.
         """
-        nodes = list(replacement)
         index = self.nodes.index(node)
         self.nodes[index : index + 1] = nodes
-        for old, new in zip(node.outputs, nodes[-1].outputs, strict=False):
+        for old, new in zip(node.outputs, outputs, strict=True):
             self.replace(old, new)
 
     def bypass(self, node: Node) -> None:
         """Remove a node; its consumers read its first input."""
-        self.bypass_to(node, node.inputs[0])
+        self.substitute(node, (), node.inputs[:1])
 
-    def fuse_into(self, node: Node, fused: Node) -> None:
-        """Remove a node whose arithmetic has been folded into the weights of the node before it.
-
-        Args:
-            node: the node before, whose weights are changed already.
-            fused: the node to remove, one of whose inputs `node` makes.
-        """
-        source = next(tensor for tensor in fused.inputs if tensor.node is node)
-        self.bypass_to(fused, source)
-        if fused.layer and fused.layer != node.layer:
-            node.fused_layers.append(fused.layer)
-
-    def bypass_to(self, node: Node, tensor: Tensor) -> None:
-        """Remove a node; its consumers read another tensor.
+    def record(self, rewrite: str, node: Node, op: str, into: Sequence[str]) -> None:
+        """Note that a node was rewritten.
 
         Args:
-            node: with one output.
-            tensor: what is read in the place of that.
+            rewrite: name of what did it.
+            node: the node.
+            op: its op before.
+            into: the ops in its place.
         """
-        self.replace(node.output, tensor)
-        self.nodes.remove(node)
+        self.rewritten.append(Rewritten(rewrite, node.layer or node.name, op, tuple(into)))
 
     def prune(self) -> None:
         """Remove nodes that neither outputs nor taps need; inputs stay."""

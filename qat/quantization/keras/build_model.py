@@ -31,7 +31,7 @@ from qat.quantization.keras.to_float import architecture, foreign_classes
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
 from qat.quantization.keras.variables import FloatVariables, building, copied_variables
 from qat.quantization.keras.wrapper import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
-from qat.quantization.placement import SAME_SCALE, SHARES_RANGE, UNIFIES, Range
+from qat.quantization.placement import SAME_SCALE, SHARES_RANGE, UNIFIES, Derived, QuantSpec
 from qat.quantization.rewrites.builder import LINEAR, is_fixed
 
 UNSIGNED = ("relu", "relu6")  # ops whose results are never below 0
@@ -44,7 +44,7 @@ def layer_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", ".", name)
 
 
-def range_name(on: Range) -> str:
+def range_name(on: QuantSpec) -> str:
     """The Keras name of a range's layer."""
     return f"{part_name(on.name, on.layer)}--range"
 
@@ -65,9 +65,9 @@ class Emitter:
     def __init__(self, settings: Any, scheme_of: Any, real: str) -> None:
         self.settings, self.scheme_of, self.real = settings, scheme_of, real
         self.tensors: dict[Tensor, Any] = {}
-        self.range_layers: dict[Range, RangeLayer | Lstm] = {}  # an LSTM holds its cell's range itself
+        self.range_layers: dict[QuantSpec, RangeLayer | Lstm] = {}  # an LSTM holds its cell's range itself
         self.shared: dict[tuple, CanonicalWrapper] = {}
-        self.uses: Counter[Range] = Counter()
+        self.uses: Counter[QuantSpec] = Counter()
 
     def emit(self, node: Node) -> None:
         inputs = [self.tensors[tensor] for tensor in node.inputs if not is_fixed(tensor)]
@@ -104,7 +104,7 @@ class Emitter:
                 ema_decay=self.settings.ema_decay,
                 learned=self.settings.learned_ranges,
                 fixed=on.fixed,
-                saturates=on.saturates,
+                saturates=on.is_clamp,
                 masked=on.masked,
             )
             name, calls = range_name(on), max(self.uses[on], 1)
@@ -247,11 +247,11 @@ def _inner_name(node: Node) -> str:
     return f"float_{name}--" if node.in_float else name
 
 
-def _name_of(on: Range | None) -> str | None:
+def _name_of(on: QuantSpec | None) -> str | None:
     return range_name(on.root()) if on is not None else None
 
 
-def _scale_of(tensor: Tensor, on: Range | None) -> str | None:
+def _scale_of(tensor: Tensor, on: QuantSpec | None) -> str | None:
     """The name of what says the tensor's scale: its range, or the embedding whose rows it holds."""
     if on is not None:
         return _name_of(on)
@@ -276,7 +276,7 @@ def _called(wrapper: Any, inputs: Any, input_range: Any, output_range: str | Non
 
 def _observes(node: Node) -> bool:
     """Whether the range learns something new from this place."""
-    return not node.attrs.get("derived") and node.inputs[0] in node.attrs["range"].root().tensors
+    return not isinstance(node.attrs["range"].kind, Derived) and node.inputs[0] in node.attrs["range"].root().tensors
 
 
 def _behind_training_only(tensor: Tensor) -> bool:
@@ -288,7 +288,7 @@ def _behind_training_only(tensor: Tensor) -> bool:
     return False
 
 
-def _count_uses(graph: Graph) -> Counter[Range]:
+def _count_uses(graph: Graph) -> Counter[QuantSpec]:
     return Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if _observes(node))
 
 
@@ -319,7 +319,7 @@ def emit(graph: Graph, model: tf_keras.Model, settings: Any, scheme_of: Any) -> 
 
 def _emitted(
     graph: Graph, model: tf_keras.Model, names: list[str], emitter: Emitter
-) -> tuple[tf_keras.Model, dict[Range, Any]]:
+) -> tuple[tf_keras.Model, dict[QuantSpec, Any]]:
     emitter.uses = _count_uses(graph)
     entries = []
     for node in graph.inputs:

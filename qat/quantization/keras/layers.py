@@ -312,7 +312,7 @@ class Linear(Holder):
         return self.variables_of_model.is_trained(self.sources["mean"].variable_index)
 
     def norm_scale(self) -> tf.Tensor:
-        """gamma / sqrt(variance + epsilon), one number a channel."""
+        """gamma / sqrt(variance + epsilon), one number per channel."""
         return self.variables_of_model.once(f"norm scale of {self.name}", self._norm_scale)
 
     def _norm_scale(self) -> tf.Tensor:
@@ -330,7 +330,7 @@ class Linear(Holder):
         return kernel * (scale[:, None] if self.kind == "conv2d_transpose" else scale)
 
     def least_kernel_step(self, quantizer: Any, raw: bool = False) -> tf.Tensor | None:
-        """The smallest step of the kernel at which the file holds the bias of every call, one number a channel.
+        """The smallest step of the kernel at which the file holds the bias of every call, one number per channel.
 
         None where no call's input is on a range.
 
@@ -380,7 +380,7 @@ class Linear(Holder):
         return straight_through(simulated, self._as_kernel(inputs, bias)) if exact else simulated
 
     def _as_int32(self, bias: tf.Tensor) -> tf.Tensor:
-        """The bias on the grid of the file's: input scale times kernel scale, one step a channel."""
+        """The bias on the grid of the file's: input scale times kernel scale, one step per channel."""
         if self.ends.source is None or "scale" not in self.live:
             return bias
         step = self.live["scale"] * self.ends.source.scale()
@@ -388,7 +388,7 @@ class Linear(Holder):
         return straight_through(bias, tf.round(bias / step) * step)
 
     def _as_kernel(self, inputs: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
-        """What XNNPACK computes: an integer sum, times one float32 a channel, halves to even.
+        """What XNNPACK computes: an integer sum, times one float32 per channel, halves to even.
 
         Kernels of fewer than 8 bits and transposed convolutions it leaves to LiteRT's own, which round twice.
 
@@ -410,7 +410,7 @@ class Linear(Holder):
         return whole * target
 
     def _along_kernel(self, scale: tf.Tensor) -> tf.Tensor:
-        """One number a channel in a shape that divides the kernel."""
+        """One number per channel in a shape that divides the kernel."""
         if len(scale.shape) == 0:
             return scale
         if self.kind == "depthwise_conv2d":
@@ -418,7 +418,7 @@ class Linear(Holder):
         return scale[:, None] if self.kind == "conv2d_transpose" else scale
 
     def folded_bias(self) -> tf.Tensor | None:
-        """The bias with the normalization's shift, one number a channel; None where there is neither."""
+        """The bias with the normalization's shift, one number per channel; None where there is neither."""
         return self.variables_of_model.once(f"bias of {self.name}", self._folded_bias)
 
     def _folded_bias(self) -> tf.Tensor | None:

@@ -188,7 +188,7 @@ class Lstm(Holder):
         self.weight_cell_limit.assign(max(float(tf.convert_to_tensor(self.weight_cell_limit)), -low, high))
 
     def _as_kernel(self, inputs: tf.Tensor, ends: _Ends) -> tf.Tensor:
-        """What LiteRT computes, to the last bit, in whole numbers held by float64."""
+        """What LiteRT computes, to the last bit, in integers held by float64."""
         source, target = ends.source.scale(), ends.target.scale()
         scales = {name: tf.repeat(self.live[f"{name}/scale"], self.units) for name in QUANTIZED}
         codes = {name: _whole(self.live[name] / scale) for name, scale in scales.items()}
@@ -230,7 +230,7 @@ class Lstm(Holder):
             recurrent_scales=recurrent[1],
             cell_bits=int(self.cell_bits()),
             scale=scale,
-            zero_point=int(np.clip(-128 - round(min(target.range[0], 0.0) / scale), -128, 127)),
+            zero_point=int(target.zero_point()),
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
 from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 
+from qat.quantization.build_report import build_report
 from qat.quantization.importing.trace import input_tensors, nest_inputs
 from qat.quantization.ir.program import Program
 from qat.quantization.keras.custom_training import driven_class, found_driver, give_attributes
@@ -36,6 +37,7 @@ from qat.quantization.keras.to_float import name_alike, own_objects, rebuilt, se
 from qat.quantization.keras.training_layers import Added, is_training
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper, TableScale
+from qat.quantization.report import QuantizationReport
 from qat.training.replicas import replica_count
 
 MOVES = ("identity", "reshape", "transpose", "strided_slice", "resize_bilinear", "resize_nearest")
@@ -113,7 +115,7 @@ class QatModel(tf_keras.Model):
     float_variables = None  # copies of the float model's, out of Keras' sight: `LayerVariables` are what it sees
     origin = None  # a float model that only the process that has quantized it can build again
     told: Any = None  # what `hold` was told
-    check_rows = None  # some calibration rows, one array an input: `qat.quantization.keras.check_rows`
+    check_rows = None  # some calibration rows, one array per input: `qat.quantization.keras.check_rows`
 
     evaluates_itself = False  # by a `test_step` of the float model's class
     driver = None  # name of the float model's class, whose `train_step` and the like this one has
@@ -140,6 +142,13 @@ class QatModel(tf_keras.Model):
         set_variables(model, self.float_variables.values(), names, self.name)
         warn_of_lost_losses(model, len(self.told["penalties"]))
         return model
+
+    @property
+    def quantization_report(self) -> QuantizationReport:
+        """What is quantized on which grid, as it is now; what is not, and why; and what was rewritten into what."""
+        if not self.bound:
+            bind_ranges(self)
+        return build_report(self, self.told.get("outcome", {}))
 
     def _unquantized(self) -> tf_keras.Model:
         replica = clone_qat_model(self)

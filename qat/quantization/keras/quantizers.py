@@ -15,6 +15,7 @@ import tf_keras
 from numpy.typing import NDArray
 from tensorflow_model_optimization.quantization.keras import quantizers
 
+from qat.codes import scale_of_range, zero_point_of_range
 from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.training.replicas import least_over_replicas
 
@@ -35,14 +36,13 @@ def step_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
     In float32 alone, TensorFlow's graph optimizer makes a product with 1 / steps of it, and one output code in a
     million differs.
     """
-    span = tf.cast(high, tf.float64) - tf.cast(low, tf.float64)
-    return tf.cast(span / steps, tf.float32)
+    return tf.cast(scale_of_range(tf.cast(low, tf.float64), tf.cast(high, tf.float64), steps), tf.float32)
 
 
 def zero_point_of(low: tf.Tensor, scale: tf.Tensor, bits: int) -> tf.Tensor:
     """The code of 0 on a grid that begins at `low`, as TFLite nudges it: float32, shaped as `low`."""
     lowest = -float(2 ** (bits - 1))
-    return tf.clip_by_value(tf.round(lowest - low / scale), lowest, -lowest - 1)
+    return tf.clip_by_value(tf.round(zero_point_of_range(low, scale, lowest)), lowest, -lowest - 1)
 
 
 def fake_quant(x: tf.Tensor, low: Any, high: Any, bits: int = 8, narrow: bool = False) -> tf.Tensor:
@@ -94,7 +94,7 @@ def _on_grid(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
     The converter turns the kernels of dense and transposed layers round, and refuses to turn a per-channel FakeQuant
     with them. From a constant that lies on a grid already it finds that grid by itself.
     """
-    step = limit / (2 ** (bits - 1) - 1)
+    step = scale_of_range(0.0, limit, 2 ** (bits - 1) - 1)
     return straight_through(kernel, tf.round(kernel / step) * step)
 
 
@@ -152,8 +152,8 @@ class KernelQuantizer(quantizers.Quantizer):
             inputs: the kernel.
             training: whether a gradient is wanted.
             weights: none.
-            least: the smallest step that the grid may have, one number a channel, or one for all (`least_step`).
-            limit: with `one_range`, the largest absolute value that has a code, one number a channel.
+            least: the smallest step that the grid may have, one number per channel, or one for all (`least_step`).
+            limit: with `one_range`, the largest absolute value that has a code, one number per channel.
         """
         return self._quantized(inputs, self._limit(inputs, least, limit), training) if self.enabled else inputs
 
@@ -174,7 +174,7 @@ class KernelQuantizer(quantizers.Quantizer):
         return tf.transpose(result, [0, 1, 3, 2]) if self.channels == "third" else tf.reshape(result, inputs.shape)
 
     def scale(self, kernel: tf.Tensor, least: Any = None, limit: Any = None) -> tf.Tensor:
-        """The step between two codes of the kernel, at the least `least`: one number a channel, or one for all."""
+        """The step between two codes of the kernel, at the least `least`: one number per channel, or one for all."""
         return step_of(0.0, self._limit(kernel, least, limit), self._largest_code)
 
     @property
@@ -282,7 +282,7 @@ class SlopeQuantizer(OperandQuantizer):
         return _on_grid(inputs, self._limit(inputs), 8)
 
     def scale(self, operand: tf.Tensor) -> tf.Tensor:
-        return self._limit(operand) / 127.0
+        return step_of(0.0, self._limit(operand), 127)
 
     def ends(self, operand: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         limit = self._limit(operand)

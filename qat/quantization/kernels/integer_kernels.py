@@ -58,18 +58,23 @@ def _matrix_product(
     return scale * tf.where(zero_points[1] == 0.0, tf.round(total * factor), rescaled)
 
 
-def _total(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
-    """XNNPACK's kernel: the sum of codes, times one float32; halves to even."""
-    return scale * tf.round(OPERATIONS["sum"](*_codes(operands, scales), **attrs) * (scales[0] / scale))
+def _total(operands: Operands, scales: Operands, scale: tf.Tensor, *, zero_point: tf.Tensor, **attrs: Any) -> tf.Tensor:
+    (codes,) = _codes(operands, scales)
+    return _round_to_codes(OPERATIONS["sum"](codes, **attrs), scales[0] / scale, scale, zero_point)
 
 
-def _mean(operands: Operands, scales: Operands, scale: tf.Tensor, **attrs: Any) -> tf.Tensor:
-    """XNNPACK's kernel: the sum of codes, times one float32; halves to even."""
+def _mean(operands: Operands, scales: Operands, scale: tf.Tensor, *, zero_point: tf.Tensor, **attrs: Any) -> tf.Tensor:
     (codes,) = _codes(operands, scales)
     total = OPERATIONS["sum"](codes, **attrs)
     value_count = tf.cast(tf.size(codes) / tf.size(total), tf.float64)
     factor = tf.cast(scales[0], tf.float64) / (tf.cast(scale, tf.float64) * value_count)
-    return scale * tf.round(total * tf.cast(factor, tf.float32))
+    return _round_to_codes(total, tf.cast(factor, tf.float32), scale, zero_point)
+
+
+def _round_to_codes(total: tf.Tensor, factor: tf.Tensor, scale: tf.Tensor, zero_point: tf.Tensor) -> tf.Tensor:
+    """XNNPACK's sums and means: the sum of codes times one float32, the zero point added in float32, halves to the even
+    code. With an odd zero point that is not the even distance from it (measured: every code of 60,000)."""
+    return scale * (tf.round(total * factor + zero_point) - zero_point)
 
 
 def _leaky_relu(operands: Operands, scales: Operands, scale: tf.Tensor, *, alpha: float) -> tf.Tensor:
@@ -226,5 +231,5 @@ INTEGER_KERNELS: dict[str, Callable[..., tf.Tensor]] = {
     **{op: _compare(op) for op in COMPARISONS},
 }
 WITHOUT_OUTPUT_CODES = frozenset(COMPARISONS)  # their output is boolean
-TAKES_ZERO_POINT = frozenset({"avg_pool"})  # these take `zero_point` too, that of the output
+TAKES_ZERO_POINT = frozenset({"avg_pool", "mean", "sum"})  # these take `zero_point` too, that of the output
 TAKES_ZERO_POINTS = frozenset({"batch_matmul"})  # and these `zero_points`, those of the operands

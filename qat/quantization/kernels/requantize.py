@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from qat.codes import scale_of_range
+
 _ONE = 2.0**31
 
 
@@ -120,7 +122,7 @@ def round_like_converter(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor, zer
         Real numbers on the grid, of the shape and dtype of `values`.
     """
     low, high, zero_point = (tf.cast(each, tf.float64) for each in (low, high, zero_point))
-    scale = (high - low) / 255.0
+    scale = scale_of_range(low, high, 255.0)
     codes = tf.cast(values, tf.float64) / scale + zero_point
     codes = tf.clip_by_value(tf.sign(codes) * tf.floor(tf.abs(codes) + 0.5), -128.0, 127.0)
     return tf.cast((codes - zero_point) * scale, values.dtype)

@@ -7,6 +7,19 @@ BatchNormalization, ReLU) has none in between. `kernels` classifies ops; `moved`
 
 from qat.quantization.placement.kernels import HAS_INTEGER_KERNEL, SAME_SCALE, SHARES_RANGE, UNIFIES
 from qat.quantization.placement.place import place
-from qat.quantization.placement.range import MinMax, Range, merge
+from qat.quantization.placement.quant_spec import Derived, Fixed, MinMax, Own, QuantSpec, Shared, merge
 
-__all__ = ["HAS_INTEGER_KERNEL", "SAME_SCALE", "SHARES_RANGE", "UNIFIES", "MinMax", "Range", "merge", "place"]
+__all__ = [
+    "HAS_INTEGER_KERNEL",
+    "SAME_SCALE",
+    "SHARES_RANGE",
+    "UNIFIES",
+    "Derived",
+    "Fixed",
+    "MinMax",
+    "Own",
+    "QuantSpec",
+    "Shared",
+    "merge",
+    "place",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qat.quantization.ir.graph import Node
 from qat.quantization.placement.kernels import RELUS
-from qat.quantization.placement.range import merge
+from qat.quantization.placement.quant_spec import merge
 from qat.quantization.placement.state import Placement, can_share_range, requantize
 from qat.quantization.rewrites.builder import is_fixed
 from qat.quantization.rewrites.masks import MASKED_BELOW
@@ -40,7 +40,7 @@ def place_rounding(state: Placement, node: Node) -> None:
     if activation is not None:
         state.done.add(id(activation))
         node = activation
-    state.quantize(node.output, quant_spec, derived=True)
+    state.quantize(node.output, quant_spec.derive())
 
 
 def _relu_behind_moves(state: Placement, node: Node) -> Node | None:
@@ -90,7 +90,7 @@ def place_padding(state: Placement, node: Node) -> None:
         or quant_spec.root().masked
         or not can_share_range(state, source, quant_spec.root())
     ):
-        requantize(state, source, node, shared)
+        requantize(state, source, node, shared.derive())
     else:
         merge(quant_spec.root(), shared)
     state.quantize(node.output, shared)

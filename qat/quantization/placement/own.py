@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.placement.kernels import FIXED_RANGE, FUSES_RELU, HAS_INTEGER_KERNEL, RELUS
-from qat.quantization.placement.range import Range
+from qat.quantization.placement.quant_spec import Fixed, Own, QuantSpec
 from qat.quantization.placement.state import Placement, can_share_range
 from qat.quantization.rewrites.builder import LINEAR
 
@@ -20,15 +20,13 @@ def place_own(state: Placement, node: Node) -> None:
         return
     last = _last_fused(state, node)
     state.done.add(id(last))
-    fixed = FIXED_RANGE.get(node.op)
-    if last.op == "clamp":
-        fixed = (last.attrs["low"], last.attrs["high"])
+    kind = Fixed(FIXED_RANGE[node.op]) if node.op in FIXED_RANGE else Own()
+    kind = _bounds(last) if last.op == "clamp" else kind
     node.in_float = last.in_float = state.computes_in_float(node)
     if node.in_float and node.op in (*FIXED_RANGE, "clamp"):
         state.dequantize_input(node)
     output = state.dequantize_output(last) if state.computes_in_float(node) else last.output
-    quant_spec = state.new_range(last, fixed)
-    quant_spec.saturates = last.op == "clamp"
+    quant_spec = state.new_range(last, kind)
     state.quantize(output, quant_spec)
     if node.op in (*LINEAR, *HAS_INTEGER_KERNEL) and not node.in_float:
         node.output_range = quant_spec
@@ -44,6 +42,10 @@ def _last_fused(state: Placement, node: Node) -> Node:
     return consumer if consumer.op == "clamp" else node
 
 
+def _bounds(clamp: Node) -> Fixed:
+    return Fixed((clamp.attrs["low"], clamp.attrs["high"]), is_clamp=True)
+
+
 def _clamp_in_place(state: Placement, node: Node) -> bool:
     """A clamp that alone reads its input: its bounds become the range of the input. Returns whether that is done."""
     source = node.inputs[0]
@@ -56,7 +58,7 @@ def _clamp_in_place(state: Placement, node: Node) -> bool:
         or not can_share_range(state, source, quant_spec.root(), narrower=True)
     ):
         return False
-    quant_spec.root().fixed, quant_spec.root().saturates = (node.attrs["low"], node.attrs["high"]), True
+    quant_spec.root().kind = _bounds(node)
     state.range_of[node.output] = quant_spec
     return True
 
@@ -68,8 +70,7 @@ def _clamp_requantized(state: Placement, node: Node) -> bool:
         return False
     source = node.inputs[0]
     requantize = state.graph.make("requantize", f"{node.name}/own", [source], shape=source.shape, layer=node.layer)
-    requantize.output_range = state.new_range(node, (node.attrs["low"], node.attrs["high"]))
-    requantize.output_range.saturates = True
+    requantize.output_range = state.new_range(node, _bounds(node))
     node.inputs = [requantize.output]
     state.graph.insert_before(node, requantize)
     state.consumers[source] = [requantize if each is node else each for each in state.consumers[source]]
@@ -95,6 +96,6 @@ def place_lstm(state: Placement, node: Node) -> None:
     node.output_range = quant_spec
     cell = Tensor(node, 1, node.output.shape, node.output.dtype)
     node.outputs.append(cell)
-    cell_spec = Range(f"{node.name}/cell", node.layer or node.name, always_minmax=True, tensors=[cell])
+    cell_spec = QuantSpec(f"{node.name}/cell", node.layer or node.name, Own(minmax=True), tensors=[cell])
     node.attrs["cell_range"] = cell_spec
     state.ranges.append(cell_spec)

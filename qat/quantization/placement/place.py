@@ -13,14 +13,14 @@ from qat.quantization.placement.kernels import (
 )
 from qat.quantization.placement.moved import needs_range_for_padding, place_padding, place_rounding, place_same_scale
 from qat.quantization.placement.own import place_lstm, place_own
-from qat.quantization.placement.range import Range
+from qat.quantization.placement.quant_spec import QuantSpec
 from qat.quantization.placement.state import Placement, requantize
 from qat.quantization.placement.united import place_shared, share_between_time_steps
 from qat.quantization.rewrites.builder import LINEAR
 from qat.quantization.rewrites.comparisons import COMPARISONS
 
 
-def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
+def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec]:
     """Insert the fake-quant nodes and return the ranges that need values.
 
     Args:
@@ -43,7 +43,7 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[Range]:
     for node in graph.nodes_of(*LINEAR, *HAS_INTEGER_KERNEL, *POLES, "lstm"):
         node.input_ranges = [state.range_of.get(tensor) for tensor in node.inputs]
     share_between_time_steps(state)
-    return [quant_spec for quant_spec in state.ranges if quant_spec.merged_into is None]
+    return [quant_spec for quant_spec in state.ranges if quant_spec.root() is quant_spec]
 
 
 def _place(state: Placement, node: Node) -> None:
@@ -72,4 +72,4 @@ def _place_ops_without_range(state: Placement) -> None:
         for tensor in dict.fromkeys(node.inputs):
             in_float = any(consumer.op in ("dequantize", "requantize") for consumer in state.consumers.get(tensor, []))
             if tensor in state.range_of and (in_float or id(tensor) in state.outputs):
-                requantize(state, tensor, node, state.range_of[tensor])
+                requantize(state, tensor, node, state.range_of[tensor].derive())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
 from qat.quantization.placement.kernels import ROUNDS_AT_SAME_SCALE, SHARES_RANGE
-from qat.quantization.placement.range import Range
+from qat.quantization.placement.quant_spec import Derived, Fixed, Own, QuantSpec
 
 
 class Placement:
@@ -13,8 +13,8 @@ class Placement:
     def __init__(self, graph: Graph, skipped: frozenset[str] = frozenset()) -> None:
         self.graph = graph
         self.skipped = skipped
-        self.range_of: dict[Tensor, Range] = {}
-        self.ranges: list[Range] = []
+        self.range_of: dict[Tensor, QuantSpec] = {}
+        self.ranges: list[QuantSpec] = []
         self.consumers = graph.consumers()
         self.outputs = {id(tensor) for tensor in graph.outputs}
         self.done: set[int] = set()  # identities of nodes that are fused into one that has been placed
@@ -50,33 +50,31 @@ class Placement:
         self.consumers[tensor] = [dequantize if consumer is node else consumer for consumer in self.consumers[tensor]]
         self.consumers[dequantize.output] = [node]
 
-    def new_range(self, node: Node, fixed: tuple[float, float] | None = None) -> Range:
-        """A range for a node's output.
+    def new_range(self, node: Node, kind: Own | Fixed | None = None) -> QuantSpec:
+        """A spec for a node's output.
 
         Args:
-            node: gives the range its name, layer and time step.
-            fixed: (min, max) that the kernel prescribes; the default leaves them to calibration.
+            node: gives the spec its name, layer and time step.
+            kind: `Own` by default.
 
         Returns:
-            The range, listed in `ranges`.
+            The spec, listed in `ranges`.
         """
-        quant_spec = Range(node.name, node.layer or node.name, fixed, time_step_key=node.time_step_key)
+        quant_spec = QuantSpec(node.name, node.layer or node.name, kind or Own(), time_step_key=node.time_step_key)
         self.ranges.append(quant_spec)
         return quant_spec
 
-    def quantize(self, tensor: Tensor, quant_spec: Range, derived: bool = False) -> Tensor:
+    def quantize(self, tensor: Tensor, quant_spec: QuantSpec) -> Tensor:
         """Insert a fake-quant node behind a tensor, for all of its consumers and as an output of the model.
 
         Args:
             tensor: what is quantized.
-            quant_spec: its range.
-            derived: its values come from a tensor on the same range, and calibration learns nothing from them.
+            quant_spec: its spec.
 
         Returns:
             The quantized tensor.
         """
         node = self.fake_quant_node(tensor, quant_spec)
-        node.attrs["derived"] = derived
         for consumer in self.consumers.get(tensor, []):
             consumer.inputs = [node.output if read is tensor else read for read in consumer.inputs]
         self.graph.insert_after(tensor.node, node)
@@ -87,7 +85,7 @@ class Placement:
             self.outputs.add(id(node.output))
         return node.output
 
-    def fake_quant_node(self, tensor: Tensor, quant_spec: Range) -> Node:
+    def fake_quant_node(self, tensor: Tensor, quant_spec: QuantSpec) -> Node:
         """A fake-quant node for a tensor, not yet inserted; the range lists the tensor.
 
         Args:
@@ -106,20 +104,19 @@ class Placement:
             layer=quant_spec.layer,
         )
         node.attrs["range"] = quant_spec
-        quant_spec.tensors.append(tensor)
+        (quant_spec.kind.spec if isinstance(quant_spec.kind, Derived) else quant_spec).tensors.append(tensor)
         self.range_of[node.output] = quant_spec
         return node
 
 
-def requantize(state: Placement, tensor: Tensor, consumer: Node, quant_spec: Range, derived: bool = True) -> None:
+def requantize(state: Placement, tensor: Tensor, consumer: Node, quant_spec: QuantSpec) -> None:
     """Insert a `requantize` for one consumer of a tensor.
 
     Args:
         state: of the pass.
         tensor: what is requantized.
         consumer: the node that reads the requantized tensor; all others read `tensor`.
-        quant_spec: the range that it is put on.
-        derived: as in `Placement.quantize`.
+        quant_spec: the spec that it gets.
     """
     requantized = state.graph.make(
         "requantize", f"{consumer.name}/own", [tensor], shape=tensor.shape, layer=consumer.layer
@@ -129,10 +126,10 @@ def requantize(state: Placement, tensor: Tensor, consumer: Node, quant_spec: Ran
     state.graph.insert_before(consumer, requantized)
     state.consumers[tensor] = [requantized, *(each for each in state.consumers[tensor] if each is not consumer)]
     state.consumers[requantized.output] = [consumer] * consumer.inputs.count(requantized.output)
-    state.quantize(requantized.output, quant_spec, derived)
+    state.quantize(requantized.output, quant_spec)
 
 
-def can_share_range(state: Placement, tensor: Tensor, quant_spec: Range, narrower: bool = False) -> bool:
+def can_share_range(state: Placement, tensor: Tensor, quant_spec: QuantSpec, narrower: bool = False) -> bool:
     """Whether all tensors on a range can move to another range: no other node reads one of them on the way to here.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.placement.kernels import ONLY_RESULT, SAME_SCALE
-from qat.quantization.placement.range import Range, merge
+from qat.quantization.placement.quant_spec import QuantSpec, merge
 from qat.quantization.placement.state import Placement, can_share_range, requantize
 from qat.quantization.rewrites.builder import is_fixed
 
@@ -46,10 +46,10 @@ def place_shared(state: Placement, node: Node) -> None:
             requantized[tensor] = None
     rows = [tensor for tensor in operands if _holds_embedding_rows(tensor) and node.op != "masked"]
     for tensor in dict.fromkeys(rows):  # codes on the grid of their table
-        requantize(state, tensor, node, shared, derived=False)
+        requantize(state, tensor, node, shared)
     ranges = [shared if tensor in rows else quant_spec for tensor, quant_spec in zip(operands, ranges, strict=True)]
     for tensor in requantized if node.op != "masked" else ():
-        requantize(state, tensor, node, shared)
+        requantize(state, tensor, node, shared.derive())
     if node.op in ONLY_RESULT:
         shared.tensors.clear()
     shared.masked = node.op == "masked"
@@ -82,7 +82,7 @@ def share_between_time_steps(state: Placement) -> None:
 
     One time step shows calibration a fraction of what the op computes, and the layer's weights are the same in all.
     """
-    first: dict[tuple | int, Range] = {}
+    first: dict[tuple | int, QuantSpec] = {}
     for quant_spec in state.ranges:
         root = quant_spec.root()
         if root.time_step_key:
@@ -91,7 +91,7 @@ def share_between_time_steps(state: Placement) -> None:
                 merge(root, shared.root())
 
 
-def _time_step_identity(quant_spec: Range | None) -> tuple | int:
+def _time_step_identity(quant_spec: QuantSpec | None) -> tuple | int:
     """A key that is equal for ranges that are, or will be, merged."""
     if quant_spec is None or not quant_spec.root().time_step_key:
         return id(quant_spec and quant_spec.root())

@@ -1,11 +1,12 @@
 """Canonical form: a Keras model as a graph of ops that each have an exact integer kernel in TFLite.
 
 `canonicalize` traces the model (`importing.trace`, `importing.layer_handlers`), reads the ops (`importing.importer`)
-and applies `REWRITES` in order.
-The float function stays what it was.
+and runs the `PHASES`, each to a fixed point (`driver`). The float function stays what it was.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import tf_keras
 
@@ -31,12 +32,13 @@ from qat.quantization.rewrites import (
     token_ids,
     windows,
 )
+from qat.quantization.rewrites.driver import Pass, run_to_fixed_point
 
-REWRITES = (
+LOWER: tuple[Pass, ...] = (  # one op each, whatever stands around it, in ops that have a kernel
     recurrent.dropout_by_mask,
     token_ids.integer_inputs,
     dilation.dilated_convolution,
-    pooling.average_of_everything,
+    pooling.average_of_everything,  # before the next, which would make a convolution of it
     pooling.average_by_depthwise,
     contractions.einsum_dense,
     contractions.einsum,
@@ -51,53 +53,76 @@ REWRITES = (
     normalizations.layer_norm,
     normalizations.group_norm,
     arithmetic.division_by_constant,
-    arithmetic.fold_constants,
+    arithmetic.reversal,
+)
+RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arithmetic that belongs to none
     normalizations.l2_normalize,
     masks.casts_through_moves,
     arithmetic.chosen_by_mask,
+    arithmetic.cast_of_condition,  # of those that no product reads
     masks.through_selection,
-    arithmetic.reversal,
+    masks.move_of_selection,
     arithmetic.comparison_for_equality,
     comparisons.chosen_extremes,
-    arithmetic.without_empty_parts,
+    arithmetic.without_empty_parts,  # before the next, which counts the parts
     outputs.parts_that_nobody_reads,
-    activations.gelu,
+    activations.gelu,  # this and the next two before `unary` and `power`, which write out what they are known by
     activations.prelu,
     activations.slope_relu,
     arithmetic.unary,
     arithmetic.power,
-    arithmetic.square_of_difference,
+    arithmetic.square_of_difference,  # of squares that `unary` writes as products
     arithmetic.sum_of_many,
-    arithmetic.division_by_root,
+    arithmetic.division_by_root,  # before the next, which would take the root of a root
     arithmetic.division_by_positive,
-    masks.additive_mask,
+    masks.additive_mask,  # before the next: -1e9 is no bias
     arithmetic.subtraction_of_constant,
     token_concat.token_concat,
     arithmetic.clip,
-    recurrent.clamp_of_state,
-    activations.relu_times_sixth,
+    activations.relu_times_sixth,  # of a ReLU6 that `clip` finds
     activations.leaky_maximum,
     pooling.activation_before_max_pool,
-    arithmetic.fold_constants,
-    arithmetic.neutral,
-    linear.merge_reshapes,
+)
+FUSE: tuple[Pass, ...] = (  # what a linear op's kernel computes with it
     linear.dense_on_two_axes,
     linear.channelwise_before_reshape,
     linear.bias_of_sum,
     linear.bias,
-    linear.channelwise_before_reshape,
     normalizations.attach_batch_norm,
-    linear.channelwise_before_reshape,
     linear.factor,
     linear.input_affine,
-    normalizations.stand_alone_batch_norm,
+)
+SIMPLIFY: tuple[Pass, ...] = (  # what is left, without what is computed twice
+    recurrent.clamp_of_state,  # in no phase with `clip`, which would join the two again
+    normalizations.stand_alone_batch_norm,  # in no phase with `attach_batch_norm`: of those that it leaves
     linear.elementwise_before_reshapes,
-    linear.merge_reshapes,
-    arithmetic.fold_constants,
-    arithmetic.neutral,
-    common_subexpressions.common_subexpressions,
+    common_subexpressions.common_subexpressions,  # in no phase with `bias`: what two read is not fused
     arithmetic.sum_with_itself,
 )
+CLEANUP: tuple[Pass, ...] = (  # ends each phase: where nothing else acts, what depends on no input is computed
+    arithmetic.fold_constants,
+    arithmetic.neutral,
+    linear.merge_reshapes,
+)
+PHASES: dict[str, tuple[Pass, ...]] = {
+    "LOWER": (*LOWER, *CLEANUP),
+    "RECOGNIZE": (*RECOGNIZE, *CLEANUP),
+    "FUSE": (*FUSE, *CLEANUP),
+    "SIMPLIFY": (*SIMPLIFY, *CLEANUP),
+}
+
+
+def apply_phases(graph: Graph, phases: Mapping[str, Sequence[Pass]] = PHASES) -> None:
+    """Bring a graph into canonical form.
+
+    Args:
+        graph: changed in place.
+        phases: passes by the name of their phase, in order.
+    """
+    graph.prune()
+    for phase in phases.values():
+        run_to_fixed_point(graph, phase)
+    graph.sort()
 
 
 def canonicalize(model: tf_keras.Model) -> Graph:
@@ -110,8 +135,5 @@ def canonicalize(model: tf_keras.Model) -> Graph:
     refuse_wrapped(model)
     graph = read(model)
     refuse_unknown_ranks(graph)
-    for rewrite in REWRITES:
-        rewrite(graph)
-        graph.prune()
-    graph.sort()
+    apply_phases(graph)
     return graph

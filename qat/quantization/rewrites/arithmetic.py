@@ -7,22 +7,30 @@ from collections.abc import Callable
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed, only_reader, operand, scalar_of
+from qat.quantization.ir.graph import Node, Tensor, Weight
+from qat.quantization.rewrites.builder import (
+    Builder,
+    Match,
+    constant_of,
+    fixed_and_other,
+    is_fixed,
+    only_reader,
+    scalar_of,
+)
+from qat.quantization.rewrites.driver import rewrite
 
 
-def _elu(build: Builder, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> None:
+def _elu(build: Builder, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> Tensor:
     """scale * (relu(x) + alpha * (exp(min(x, 0)) - 1)); min(x, 0) is x - relu(x), which shares no scale."""
     positive = build.add("relu", x)
     grown = build.add("exp", build.add("sub", x, positive))
     bent = build.add("add", build.add("mul", grown, alpha) if alpha != 1.0 else grown, -alpha)
     total = build.add("add", positive, bent)
-    if scale != 1.0:
-        build.add("mul", total, scale)
+    return build.add("mul", total, scale) if scale != 1.0 else total
 
 
-def _selu(build: Builder, x: Tensor) -> None:
-    _elu(build, x, 1.6732632423543772, 1.0507009873554805)
+def _selu(build: Builder, x: Tensor) -> Tensor:
+    return _elu(build, x, 1.6732632423543772, 1.0507009873554805)
 
 
 def _softplus(build: Builder, x: Tensor) -> Tensor:
@@ -31,57 +39,41 @@ def _softplus(build: Builder, x: Tensor) -> Tensor:
     return build.add("add", build.add("relu", x), build.add("log", build.add("add", small, 1.0)))
 
 
-def _mish(build: Builder, x: Tensor) -> None:
-    build.add("mul", x, build.add("tanh", _softplus(build, x)))
-
-
-def _softsign(build: Builder, x: Tensor) -> None:
-    build.add("div", x, build.add("add", build.add("abs", x), 1.0))
-
-
-def _log1p(build: Builder, x: Tensor) -> None:
-    build.add("log", build.add("add", x, 1.0))
-
-
-def _expm1(build: Builder, x: Tensor) -> None:
-    build.add("add", build.add("exp", x), -1.0)
-
-
-UNARY: dict[str, Callable[[Builder, Tensor], object]] = {
+UNARY: dict[str, Callable[[Builder, Tensor], Tensor]] = {
     "tf:Elu": _elu,
-    "tf:Expm1": _expm1,
-    "tf:Log1p": _log1p,
+    "tf:Expm1": lambda build, x: build.add("add", build.add("exp", x), -1.0),
+    "tf:Log1p": lambda build, x: build.add("log", build.add("add", x, 1.0)),
     "neg": lambda build, x: build.add("mul", x, -1.0),
     "tf:Reciprocal": lambda build, x: build.add("div", 1.0, x),
     "tf:Inv": lambda build, x: build.add("div", 1.0, x),
     "tf:Selu": _selu,
     "tf:Softplus": _softplus,
-    "tf:Softsign": _softsign,
+    "tf:Softsign": lambda build, x: build.add("div", x, build.add("add", build.add("abs", x), 1.0)),
     "tf:Square": lambda build, x: build.add("mul", x, x),
 }
 
 
-def unary(graph: Graph) -> None:
+@rewrite(*UNARY)
+def unary(match: Match) -> Tensor:
     """Elu, Selu, Softplus, Softsign, Square, Neg and their like."""
-    for node in graph.nodes_of(*UNARY):
-        build = Builder(graph, node)
-        UNARY[node.op](build, node.inputs[0])
-        build.replace()
+    return UNARY[match.node.op](match, match.inputs[0])
 
 
-def chosen_by_mask(graph: Graph) -> None:
-    """x * cast(condition) chooses between x and 0; a condition cast alone, between 1 and 0."""
-    for node in graph.nodes_of("mul"):
-        for mask, x in (node.inputs, node.inputs[::-1]):
-            if _is_condition(mask) and node in graph.nodes:
-                build = Builder(graph, node)
-                build.add("select", mask.node.inputs[0], x, 0.0, shape=node.output.shape)
-                build.replace()
-    for node in graph.nodes_of("cast"):
-        if _is_condition(node.output) and any(node.output in reader.inputs for reader in graph.nodes):
-            build = Builder(graph, node)
-            build.add("select", node.inputs[0], 1.0, 0.0, shape=node.output.shape)
-            build.replace()
+@rewrite("mul")
+def chosen_by_mask(match: Match) -> Tensor | None:
+    """x * cast(condition) chooses between x and 0."""
+    for mask, x in (match.inputs, match.inputs[::-1]):
+        if _is_condition(mask):
+            return match.add("select", mask.node.inputs[0], x, 0.0, shape=match.shape)
+    return None
+
+
+@rewrite("cast")
+def cast_of_condition(match: Match) -> Tensor | None:
+    """A condition cast to a real number, and read, chooses between 1 and 0."""
+    if not _is_condition(match.output) or not any(match.output in each.inputs for each in match.graph.nodes):
+        return None
+    return match.add("select", match.inputs[0], 1.0, 0.0, shape=match.shape)
 
 
 def _is_condition(tensor: Tensor) -> bool:
@@ -89,139 +81,127 @@ def _is_condition(tensor: Tensor) -> bool:
     return node.op == "cast" and tensor.dtype == "float32" and node.inputs[0].dtype == "bool"
 
 
-def comparison_for_equality(graph: Graph) -> None:
+@rewrite("equal", "not_equal")
+def comparison_for_equality(match: Match) -> Tensor | None:
     """x != y of real numbers as |x - y| > 0: GREATER compares codes, NOT_EQUAL would stay in float."""
-    for node in graph.nodes_of("equal", "not_equal"):
-        if node.inputs[0].dtype != "float32":
-            continue
-        x, y = node.inputs
-        build = Builder(graph, node)
-        gap = x if scalar_of(y) == 0.0 else build.add("sub", x, y, dtype="float32")
-        size = build.add("abs", gap, dtype="float32")
-        build.add("greater" if node.op == "not_equal" else "less_equal", size, 0.0, shape=node.output.shape)
-        build.replace()
+    x, y = match.inputs
+    if x.dtype != "float32":
+        return None
+    gap = x if scalar_of(y) == 0.0 else match.add("sub", x, y, dtype="float32")
+    size = match.add("abs", gap, dtype="float32")
+    return match.add("greater" if match.node.op == "not_equal" else "less_equal", size, 0.0, shape=match.shape)
 
 
-def without_empty_parts(graph: Graph) -> None:
+@rewrite("split")
+def without_empty_parts(match: Match) -> list[Tensor] | None:
     """A split leaves out parts of no size, which a converter cannot quantize."""
-    for node in graph.nodes_of("split"):
-        sizes = node.attrs["sizes"]
-        if 0 in sizes:
-            kept = [at for at, size in enumerate(sizes) if size]
-            node.attrs["sizes"] = [sizes[at] for at in kept]
-            node.outputs = [node.outputs[at] for at in kept]
+    sizes = match.attrs["sizes"]
+    if 0 not in sizes:
+        return None
+    kept = [at for at, size in enumerate(sizes) if size]
+    match.node.attrs["sizes"] = [sizes[at] for at in kept]
+    match.node.outputs = [match.node.outputs[at] for at in kept]
+    return match.node.outputs
 
 
-def reversal(graph: Graph) -> None:
+@rewrite("reverse")
+def reversal(match: Match) -> Tensor:
     """A reversed axis is a slice with the stride -1, whose kernel takes integers."""
-    for node in graph.nodes_of("reverse"):
-        rank = node.inputs[0].rank
-        every = (1 << rank) - 1
-        turned = {axis % rank for axis in node.attrs["axis"]}
-        build = Builder(graph, node)
-        build.add(
-            "strided_slice",
-            node.inputs[0],
-            shape=node.output.shape,
-            begin=[0] * rank,
-            end=[0] * rank,
-            strides=[-1 if axis in turned else 1 for axis in range(rank)],
-            begin_mask=every,
-            end_mask=every,
-            shrink_axis_mask=0,
-            new_axis_mask=0,
-        )
-        build.replace()
+    rank = match.inputs[0].rank
+    every = (1 << rank) - 1
+    turned = {axis % rank for axis in match.attrs["axis"]}
+    return match.add(
+        "strided_slice",
+        match.inputs[0],
+        shape=match.shape,
+        begin=[0] * rank,
+        end=[0] * rank,
+        strides=[-1 if axis in turned else 1 for axis in range(rank)],
+        begin_mask=every,
+        end_mask=every,
+        shrink_axis_mask=0,
+        new_axis_mask=0,
+    )
 
 
-def square_of_difference(graph: Graph) -> None:
+@rewrite("mul")
+def square_of_difference(match: Match) -> Tensor | None:
     """(x - y) * (x - y) is one op, rounded once; where x - y is read elsewhere too, it stays."""
-    for node in graph.nodes_of("mul"):
-        x, y = node.inputs
-        between = x.node
-        if x is not y or between.op != "sub" or x in graph.outputs or any(map(is_fixed, between.inputs)):
-            continue
-        if all(reader is node for reader in graph.nodes if x in reader.inputs):
-            build = Builder(graph, node)
-            build.add("squared_difference", *between.inputs, shape=node.output.shape)
-            build.replace()
+    x, y = match.inputs
+    between = x.node
+    if x is not y or between.op != "sub" or x in match.graph.outputs or any(map(is_fixed, between.inputs)):
+        return None
+    if any(reader is not match.node for reader in match.graph.nodes if x in reader.inputs):
+        return None
+    return match.add("squared_difference", *between.inputs, shape=match.shape)
 
 
-def power(graph: Graph) -> None:
+@rewrite("tf:Pow")
+def power(match: Match) -> Tensor | None:
     """Whole powers become products, halves become roots; other exponents have no integer kernel."""
-    for node in graph.nodes_of("tf:Pow"):
-        exponent = scalar_of(node.inputs[1]) if is_fixed(node.inputs[1]) else None
-        if exponent not in (1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0):
-            continue
-        x, build = node.inputs[0], Builder(graph, node)
-        if exponent in (0.5, -0.5):
-            build.add("sqrt" if exponent > 0 else "rsqrt", x)
-        elif exponent == -1.0:
-            build.add("div", 1.0, x)
-        else:
-            y = x
-            for _ in range(int(exponent) - 1):
-                y = build.add("mul", y, x)
-        build.replace() if build.nodes else graph.bypass(node)
+    x, exponent = match.inputs[0], scalar_of(match.inputs[1])
+    if exponent not in (1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0):
+        return None
+    if exponent in (0.5, -0.5):
+        return match.add("sqrt" if exponent > 0 else "rsqrt", x)
+    if exponent == -1.0:
+        return match.add("div", 1.0, x)
+    y = x
+    for _ in range(int(exponent) - 1):
+        y = match.add("mul", y, x)
+    return y
 
 
-def sum_with_itself(graph: Graph) -> None:
+@rewrite("add")
+def sum_with_itself(match: Match) -> Tensor | None:
     """x + x as 2 x: the converter exchanges a sum and a reshape of both operands, and loses the range between."""
-    for node in graph.nodes_of("add"):
-        x, y = node.inputs
-        if x is y and not is_fixed(x):
-            build = Builder(graph, node)
-            build.add("mul", x, 2.0, shape=node.output.shape)
-            build.replace()
+    x, y = match.inputs
+    if x is not y or is_fixed(x):
+        return None
+    return match.add("mul", x, 2.0, shape=match.shape)
 
 
-def sum_of_many(graph: Graph) -> None:
+@rewrite("tf:AddN")
+def sum_of_many(match: Match) -> Tensor:
     """AddN as a chain of two-operand additions."""
-    for node in graph.nodes_of("tf:AddN"):
-        build = Builder(graph, node)
-        total = node.inputs[0]
-        for tensor in node.inputs[1:]:
-            total = build.add("add", total, tensor)
-        build.replace() if build.nodes else graph.bypass(node)
+    total = match.inputs[0]
+    for tensor in match.inputs[1:]:
+        total = match.add("add", total, tensor)
+    return total
 
 
-def division_by_constant(graph: Graph) -> None:
+@rewrite("div")
+def division_by_constant(match: Match) -> Tensor | None:
     """x / c as x * (1 / c)."""
-    for node in graph.nodes_of("div"):
-        value = constant_of(node.inputs[1])
-        if value is not None and value.dtype.kind == "f" and np.all(value != 0):
-            build = Builder(graph, node)
-            build.add("mul", node.inputs[0], 1.0 / value, shape=node.output.shape)
-            build.replace()
+    value = constant_of(match.inputs[1])
+    if value is None or value.dtype.kind != "f" or not np.all(value != 0):
+        return None
+    return match.add("mul", match.inputs[0], 1.0 / value, shape=match.shape)
 
 
-def division_by_root(graph: Graph) -> None:
+@rewrite("div")
+def division_by_root(match: Match) -> Tensor | None:
     """x / sqrt(y) as x * rsqrt(y): LiteRT's int8 SQRT drops what is behind the point."""
-    for node in graph.nodes_of("div"):
-        x, root = node.inputs
-        if root.node.op == "sqrt":
-            build = Builder(graph, node)
-            inverse = build.add("rsqrt", root.node.inputs[0], shape=root.shape)
-            if scalar_of(x) != 1.0:
-                build.add("mul", x, inverse, shape=node.output.shape)
-            build.replace()
+    x, root = match.inputs
+    if root.node.op != "sqrt":
+        return None
+    inverse = match.add("rsqrt", root.node.inputs[0], shape=root.shape)
+    return inverse if scalar_of(x) == 1.0 else match.add("mul", x, inverse, shape=match.shape)
 
 
-def division_by_positive(graph: Graph) -> None:
+@rewrite("div")
+def division_by_positive(match: Match) -> Tensor | None:
     """x / y as x * rsqrt(y)^2 where y is certainly positive.
 
     LiteRT's int8 DIV answers with the wrong end of the range for some codes (a numerator of code -1 under a denominator
     beyond 127 gives -127), and where the denominator's code is a power of two it is off by one or two.
     """
-    for node in graph.nodes_of("div"):
-        x, y = node.inputs
-        if not is_fixed(y) and _at_least(y) > 0:
-            build = Builder(graph, node)
-            root = build.add("rsqrt", y)
-            inverse = build.add("mul", root, root)
-            if scalar_of(x) != 1.0:
-                build.add("mul", x, inverse, shape=node.output.shape)
-            build.replace()
+    x, y = match.inputs
+    if is_fixed(y) or _at_least(y) <= 0:
+        return None
+    root = match.add("rsqrt", y)
+    inverse = match.add("mul", root, root)
+    return inverse if scalar_of(x) == 1.0 else match.add("mul", x, inverse, shape=match.shape)
 
 
 def _at_least(tensor: Tensor) -> float:
@@ -245,75 +225,58 @@ def _at_least(tensor: Tensor) -> float:
     return _at_least(node.inputs[0]) if node.op in ("mean", "sum", "reshape", "transpose") else -math.inf
 
 
-def subtraction_of_constant(graph: Graph) -> None:
+@rewrite("sub")
+def subtraction_of_constant(match: Match) -> Tensor | None:
     """x - c as x + (-c), so that it can become a bias."""
-    for node in graph.nodes_of("sub"):
-        value = constant_of(node.inputs[1])
-        if value is not None and value.dtype.kind == "f" and not is_fixed(node.inputs[0]):
-            build = Builder(graph, node)
-            build.add("add", node.inputs[0], -value, shape=node.output.shape)
-            build.replace()
+    x, value = match.inputs[0], constant_of(match.inputs[1])
+    if value is None or value.dtype.kind != "f" or is_fixed(x):
+        return None
+    return match.add("add", x, -value, shape=match.shape)
 
 
-def _clamp(graph: Graph, node: Node, x: Tensor, low: float, high: float) -> None:
-    build = Builder(graph, node)
-    if low == 0 and high == 6:
-        build.add("relu6", x)
-    elif low == 0 and math.isinf(high):
-        build.add("relu", x)
-    elif low <= 0 <= high and math.isfinite(low) and math.isfinite(high):
-        build.add("clamp", x, low=low, high=high)
-    else:
-        return
-    build.replace()
-
-
-def clip(graph: Graph) -> None:
+@rewrite("tf:ClipByValue", "minimum", "maximum")
+def clip(match: Match) -> Tensor | None:
     """min(max(x, low), high) as relu, relu6, or a saturation to [low, high]."""
-    for node in graph.nodes_of("tf:ClipByValue"):
-        low, high = scalar_of(node.inputs[1]), scalar_of(node.inputs[2])
-        if low is not None and high is not None:
-            _clamp(graph, node, node.inputs[0], low, high)
-    for node in graph.nodes_of("minimum", "maximum"):
-        _clip_pair(graph, node)
+    x, low, high = _clipped(match.node, match)
+    if x is None or low is None or high is None:
+        return None
+    if low == 0 and high == 6:
+        return match.add("relu6", x)
+    if low == 0 and math.isinf(high):
+        return match.add("relu", x)
+    if low <= 0 <= high and math.isfinite(low) and math.isfinite(high):
+        return match.add("clamp", x, low=low, high=high)
+    return None
 
 
-def _clip_pair(graph: Graph, outer: Node) -> None:
-    inner_tensor = operand(outer, fixed=False)
-    if outer not in graph.nodes or inner_tensor is None:
-        return
-    bound = scalar_of(operand(outer, fixed=True))
-    inner = inner_tensor.node
-    other = {"minimum": "maximum", "maximum": "minimum"}[outer.op]
+def _clipped(node: Node, build: Builder) -> tuple[Tensor | None, float | None, float | None]:
+    """What is clipped, from where, to where; None where it is not known."""
+    if node.op == "tf:ClipByValue":
+        return node.inputs[0], scalar_of(node.inputs[1]), scalar_of(node.inputs[2])
+    fixed, x = fixed_and_other(node)
+    bound = scalar_of(fixed)
     if bound is None:
-        return
-    x = operand(inner, fixed=False) if inner.op == other else None
-    inner_bound = scalar_of(operand(inner, fixed=True)) if x is not None else None
-    if inner_bound is not None and only_reader(graph, inner_tensor) is outer:
-        low, high = (inner_bound, bound) if outer.op == "minimum" else (bound, inner_bound)
-        _clamp(graph, outer, x, low, high)
-    elif inner.op == "relu" and outer.op == "minimum" and only_reader(graph, inner_tensor) is outer:
-        _clamp(graph, outer, inner.inputs[0], 0.0, bound)
-    elif outer.op == "maximum" and bound == 0:
-        _clamp(graph, outer, inner_tensor, 0.0, math.inf)
+        return None, None, None
+    inner, alone = x.node, only_reader(build.graph, x) is node
+    other = {"minimum": "maximum", "maximum": "minimum"}[node.op]
+    inner_fixed, inner_x = fixed_and_other(inner)
+    inner_bound = scalar_of(inner_fixed) if inner.op == other and alone else None
+    if inner_bound is not None:
+        return inner_x, *((inner_bound, bound) if node.op == "minimum" else (bound, inner_bound))
+    if inner.op == "relu" and node.op == "minimum" and alone:
+        return inner.inputs[0], 0.0, bound
+    return (x, 0.0, math.inf) if node.op == "maximum" and bound == 0 else (None, None, None)
 
 
-def fold_constants(graph: Graph) -> None:
+@rewrite()
+def fold_constants(match: Match) -> list[Tensor] | None:
     """Compute what does not depend on the input."""
-    for node in list(graph.nodes):
-        foldable = node.inputs and all(is_fixed(tensor) for tensor in node.inputs)
-        if foldable and not node.op.startswith("tf:"):
-            _fold(graph, node)
-
-
-def _fold(graph: Graph, node: Node) -> None:
-    folded = []
-    for old, weight in zip(node.outputs, computed(node), strict=True):
-        new = graph.make_fixed(Weight(weight.value) if _times_zero(node) else weight, node.name, node.layer)
-        graph.replace(old, new.output)
-        folded.append(new)
-    at = graph.nodes.index(node)
-    graph.nodes[at : at + 1] = folded
+    if not match.inputs or not all(map(is_fixed, match.inputs)) or match.node.op.startswith("tf:"):
+        return None
+    for weight in computed(match.node):
+        weight = Weight(weight.value) if _times_zero(match.node) else weight
+        match.nodes.append(match.graph.make_fixed(weight, match.node.name, match.node.layer))
+    return [folded.output for folded in match.nodes]
 
 
 def computed(node: Node) -> list[Weight]:
@@ -331,17 +294,12 @@ def _times_zero(node: Node) -> bool:
     return zero and node.op in ("mul", "dense") and "bias" not in node.weights
 
 
-def neutral(graph: Graph) -> None:
+@rewrite("add", "mul", "cast", "reshape", "identity")
+def neutral(match: Match) -> Tensor | None:
     """x + 0, x * 1, casts to the same type, slices and reshapes that change nothing."""
-    for node in graph.nodes_of("add", "mul"):
-        fixed = operand(node, fixed=True)
-        if fixed is None or fixed.node.op != "const":
-            continue
-        x = operand(node, fixed=False)
-        unit = 0.0 if node.op == "add" else 1.0
-        if scalar_of(fixed) == unit and x.shape == node.output.shape:
-            graph.replace(node.output, x)
-            graph.nodes.remove(node)
-    for node in graph.nodes_of("cast", "reshape", "identity"):
-        if node.inputs[0].shape == node.output.shape and node.inputs[0].dtype == node.output.dtype:
-            graph.bypass(node)
+    x = match.inputs[0]
+    if match.node.op in ("add", "mul"):
+        fixed, x = fixed_and_other(match.node)
+        unit = 0.0 if match.node.op == "add" else 1.0
+        return x if scalar_of(fixed) == unit and x.shape == match.shape else None
+    return x if (x.shape, x.dtype) == (match.shape, match.output.dtype) else None

@@ -11,9 +11,9 @@ from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 LINEAR = ("conv2d", "depthwise_conv2d", "dense", "conv2d_transpose")
 
 
-def constant_of(tensor: Tensor) -> np.ndarray | None:
-    """The number block behind a tensor that does not depend on the input and is not trained."""
-    return tensor.node.value if tensor.node.op == "const" else None
+def constant_of(tensor: Tensor | None) -> np.ndarray | None:
+    """The array behind a tensor that does not depend on the input and is not trained."""
+    return tensor.node.value if tensor is not None and tensor.node.op == "const" else None
 
 
 def is_fixed(tensor: Tensor) -> bool:
@@ -21,24 +21,32 @@ def is_fixed(tensor: Tensor) -> bool:
     return tensor.node.op in ("const", "variable")
 
 
-def scalar_of(tensor: Tensor) -> float | None:
-    """The one number that a constant tensor holds everywhere, or None."""
+def scalar_of(tensor: Tensor | None) -> float | None:
+    """The one real number that a constant tensor holds everywhere, or None."""
     value = constant_of(tensor)
     if value is None or value.size == 0 or value.dtype.kind != "f" or not np.all(value == value.flat[0]):
         return None
     return float(value.flat[0])
 
 
-def operand(node: Node, fixed: bool) -> Tensor | None:
-    """Of a two-operand node with exactly one fixed operand: that one, or the other."""
-    found = [tensor for tensor in node.inputs if is_fixed(tensor)]
-    if len(node.inputs) != 2 or len(found) != 1:
-        return None
-    return found[0] if fixed else next(tensor for tensor in node.inputs if tensor is not found[0])
+def fixed_and_other(node: Node) -> tuple[Tensor | None, Tensor | None]:
+    """The operands of a node that has two, of which one is fixed: that one first; twice None for any other node."""
+    fixed = [tensor for tensor in node.inputs if is_fixed(tensor)]
+    if len(node.inputs) != 2 or len(fixed) != 1:
+        return None, None
+    return fixed[0], next(tensor for tensor in node.inputs if tensor is not fixed[0])
 
 
 def only_reader(graph: Graph, tensor: Tensor) -> Node | None:
-    """The one node that reads `tensor`; None if there are more, or if it is an output."""
+    """The one node that reads a tensor, once.
+
+    Args:
+        graph: with that tensor.
+        tensor: the output of one of its nodes.
+
+    Returns:
+        The node; None where several read it, or one twice, and for an output of the model.
+    """
     if any(tensor is output for output in graph.outputs):
         return None
     readers = [node for node in graph.nodes if tensor in node.inputs for read in node.inputs if read is tensor]
@@ -48,8 +56,8 @@ def only_reader(graph: Graph, tensor: Tensor) -> Node | None:
 class Builder:
     """Nodes made in order for one place in the graph, named after what they replace."""
 
-    def __init__(self, graph: Graph, origin: Node) -> None:
-        self.graph, self.origin, self.nodes = graph, origin, []
+    def __init__(self, graph: Graph, node: Node) -> None:
+        self.graph, self.node, self.nodes = graph, node, []
 
     def shape_of(self, inputs: list[Tensor]) -> tuple[int, ...]:
         """What the tensors broadcast to, 1 for sizes that are not known."""
@@ -58,34 +66,51 @@ class Builder:
     def add(
         self, op: str, *inputs: Tensor | float | np.ndarray, shape: Any = None, dtype: str | None = None, **attrs: Any
     ) -> Tensor:
-        """One op; numbers among the inputs become constants. The shape defaults to the broadcast of the inputs, the
-        dtype to that of what is replaced."""
+        """One op.
+
+        Args:
+            op: name of the op.
+            inputs: its operands in order; numbers and arrays among them become constants.
+            shape: of the result, None for the batch size; by default what the inputs broadcast to.
+            dtype: of the result; by default that of what is replaced.
+            attrs: attributes of the op.
+
+        Returns:
+            The op's result.
+        """
         tensors = [self._tensor(value) for value in inputs]
         if shape is None:
             shape = self.shape_of(tensors)
             batched = [t.shape for t in tensors if t.shape and t.shape[0] is None and len(t.shape) == len(shape)]
             shape = (None, *shape[1:]) if batched else shape
-        dtype = dtype or self.origin.outputs[0].dtype
-        node = self.graph.make(
-            op, f"{self.origin.name}/{op}", tensors, shape=tuple(shape), dtype=dtype, attrs=attrs, layer=self._layer()
-        )
+        return self._make(op, tensors, shape, dtype or self.node.outputs[0].dtype, attrs)
+
+    def again(self, node: Node, x: Tensor, shape: tuple[int | None, ...], dtype: str) -> Tensor:
+        """A node's op with its attributes on another tensor.
+
+        Args:
+            node: with one operand.
+            x: what the new node reads.
+            shape: of the result, None for the batch size.
+            dtype: of the result, a NumPy name.
+
+        Returns:
+            The result.
+        """
+        return self._make(node.op, [x], shape, dtype, node.attrs)
+
+    def _make(self, op: str, inputs: list[Tensor], shape: Any, dtype: str, attrs: dict[str, Any]) -> Tensor:
+        name, layer = f"{self.node.name}/{op}", self._layer()
+        node = self.graph.make(op, name, inputs, shape=tuple(shape), dtype=dtype, attrs=attrs, layer=layer)
         return self._placed(node)
 
-    def again(self, node: Node, x: Tensor, shape: tuple[int | None, ...], dtype: str, **changed: Any) -> Tensor:
-        """The node's op with its attributes, on another tensor; attributes in `changed` are other ones."""
-        attrs = dict(node.attrs) | changed
-        made = self.graph.make(
-            node.op, f"{self.origin.name}/{node.op}", [x], shape=shape, dtype=dtype, attrs=attrs, layer=self._layer()
-        )
-        return self._placed(made)
-
     def _placed(self, node: Node) -> Tensor:
-        node.time_step_key = f"{self.origin.time_step_key}/{len(self.nodes)}" if self.origin.time_step_key else ""
+        node.time_step_key = f"{self.node.time_step_key}/{len(self.nodes)}" if self.node.time_step_key else ""
         self.nodes.append(node)
         return node.output
 
     def _layer(self) -> str:
-        return self.origin.layer or self.origin.name
+        return self.node.layer or self.node.name
 
     def _tensor(self, value: Any) -> Tensor:
         if isinstance(value, Tensor):
@@ -95,29 +120,71 @@ class Builder:
     def fixed(self, weight: Weight) -> Tensor:
         """A constant, or what is computed from variables, as a tensor."""
         op = "const" if weight.source is None else "variable"
-        return self._placed(self.graph.make_fixed(weight, f"{self.origin.name}/{op}", self._layer()))
+        return self._placed(self.graph.make_fixed(weight, f"{self.node.name}/{op}", self._layer()))
 
     def reshape(self, x: Tensor, shape: tuple[int | None, ...]) -> Tensor:
-        node = self.graph.make(
-            "reshape",
-            f"{self.origin.name}/reshape",
-            [x],
-            shape=tuple(shape),
-            dtype=x.dtype,
-            attrs={"shape": [-1 if size is None else int(size) for size in shape]},
-            layer=self._layer(),
-        )
-        return self._placed(node)
+        """A reshape.
+
+        Args:
+            x: of any shape.
+            shape: with as many values; None for a size that is open, of which there may be one.
+
+        Returns:
+            The values in that shape.
+        """
+        sizes = [-1 if size is None else int(size) for size in shape]
+        return self._make("reshape", [x], shape, x.dtype, {"shape": sizes})
 
     def transpose(self, x: Tensor, perm: list[int]) -> Tensor:
+        """A transposition; none where the order is kept.
+
+        Args:
+            x: of any shape.
+            perm: for each axis of the result the axis of `x`.
+
+        Returns:
+            Axis i has the size of axis perm[i] of `x`.
+        """
         if perm == sorted(perm):
             return x
         return self.add("transpose", x, shape=tuple(x.shape[axis] for axis in perm), perm=perm)
 
     def mean(self, x: Tensor, axes: list[int]) -> Tensor:
+        """A mean that keeps its axes.
+
+        Args:
+            x: of any shape.
+            axes: over which the mean is taken, from 0 on.
+
+        Returns:
+            The shape of `x` with 1 for these axes.
+        """
         shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
         return self.add("mean", x, shape=shape, axis=list(axes), keepdims=True)
 
-    def replace(self) -> None:
-        """Put the nodes where the origin stood; the last one's output takes over."""
-        self.graph.substitute(self.origin, self.nodes)
+
+class Match(Builder):
+    """A node at which a rewrite may act, and what it builds there."""
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        return self.node.inputs
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        return self.node.attrs
+
+    @property
+    def output(self) -> Tensor:
+        return self.node.output
+
+    @property
+    def shape(self) -> tuple[int | None, ...] | None:
+        """Of the node's output."""
+        return self.node.output.shape
+
+    def fuse_into(self, node: Node) -> Tensor:
+        """The output of the node before, whose weights hold this one's arithmetic already."""
+        if self.node.layer and self.node.layer != node.layer:
+            node.fused_layers.append(self.node.layer)
+        return node.output

@@ -9,10 +9,11 @@ from qat.quantization.ir.graph import Graph, Node
 SMALL_BYTES = 4096  # constants up to here are compared by value
 
 
-def common_subexpressions(graph: Graph) -> None:
-    """Nodes with the same op on the same inputs become one.
+def common_subexpressions(graph: Graph) -> bool:
+    """Nodes with the same op on the same inputs become one. Returns whether there were any.
 
-    The converter does so anyway, and would then meet two ranges on one tensor.
+    The converter does so anyway, and would then meet two ranges on one tensor. A pass over the graph and no `Rewrite`:
+    what stands in a node's place is another node, which one table of all nodes finds.
     """
     graph.sort()
     seen: dict[Any, Node] = {}
@@ -23,7 +24,10 @@ def common_subexpressions(graph: Graph) -> None:
         first = node if key is None else seen.setdefault(key, node)
         if first is not node:
             changed.update(zip(node.outputs, first.outputs, strict=True))
+            graph.record("common_subexpressions", node, node.op, [first.op])
     graph.outputs = [changed.get(tensor, tensor) for tensor in graph.outputs]
+    graph.prune()
+    return bool(changed)
 
 
 def _identity(node: Node) -> Any:

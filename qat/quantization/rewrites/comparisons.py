@@ -1,6 +1,6 @@
 """Comparisons of real numbers: made superfluous, or brought to a size at which the integer kernel tells them apart.
 
-LiteRT's kernel compares both operands in 256ths, as whole numbers: numbers closer than that are equal, and a scale of 1
+LiteRT's kernel compares both operands in 256ths, as integers: numbers closer than that are equal, and a scale of 1
 or more ends the process. Source: ComparisonQuantized, tflite/kernels/comparisons.cc.
 """
 
@@ -15,28 +15,30 @@ from numpy.typing import NDArray
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
 from qat.quantization.ir.interpret import run
-from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed, scalar_of
+from qat.quantization.rewrites.builder import Builder, Match, constant_of, is_fixed, scalar_of
+from qat.quantization.rewrites.driver import rewrite
 
 COMPARISONS = ("greater", "greater_equal", "less", "less_equal")
 LEAST, MOST = 1.0, 64.0  # spans of 255 codes: a code is 1/256 and more, and far from 1
 WANTED = 32.0
 
 
-def chosen_extremes(graph: Graph) -> None:
+@rewrite("select")
+def chosen_extremes(match: Match) -> Tensor | None:
     """where(x > y, x, y) is a maximum, where(x > c, c, x) a minimum: of these only the result has to be in range."""
-    for node in graph.nodes_of("select"):
-        question, *chosen = node.inputs
-        if question.node.op not in COMPARISONS or question.shape != node.output.shape:
-            continue
-        build, larger_first = Builder(graph, node), question.node.op in ("greater", "greater_equal")
-        for compared, op in (
-            (question.node.inputs, "maximum" if larger_first else "minimum"),
-            (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
-        ):
-            whole = build.shape_of(chosen) == build.shape_of([node.output])
-            if whole and not build.nodes and all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
-                build.add(op, *chosen, shape=node.output.shape)
-                build.replace()
+    question, *chosen = match.inputs
+    if question.node.op not in COMPARISONS or question.shape != match.shape:
+        return None
+    if match.shape_of(chosen) != match.shape_of([match.output]):
+        return None
+    larger_first = question.node.op in ("greater", "greater_equal")
+    for compared, op in (
+        (question.node.inputs, "maximum" if larger_first else "minimum"),
+        (question.node.inputs[::-1], "minimum" if larger_first else "maximum"),
+    ):
+        if all(_same(*pair) for pair in zip(compared, chosen, strict=True)):
+            return match.add(op, *chosen, shape=match.shape)
+    return None
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
@@ -44,7 +46,12 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def scale_comparisons(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
-    """a > b as k a > k b, with a power of two for k, where the operands' span on `batches` asks for it."""
+    """a > b as k a > k b, with a power of two for k, where the operands' span asks for it.
+
+    Args:
+        graph: canonical, its ranges not placed; changed in place.
+        batches: calibration data, per batch an array [n, ...] for each input of the model.
+    """
     compared = [node for node in graph.nodes_of(*COMPARISONS) if _is_between_numbers(node)]
     if not compared:
         return
@@ -54,6 +61,7 @@ def scale_comparisons(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> Non
         span = max(spans[tensor] for tensor in node.inputs)
         if span > 0 and math.isfinite(span) and not LEAST <= span <= MOST:
             factor = 2.0 ** round(math.log2(WANTED / span))
+            graph.record("scale_comparisons", node, node.op, ["mul", node.op])
             node.inputs = [_times(graph, node, tensor, factor, made) for tensor in node.inputs]
     graph.prune()
     graph.sort()

@@ -7,25 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import Builder, is_fixed
+from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.rewrites.builder import Builder, Match, is_fixed
+from qat.quantization.rewrites.driver import rewrite
 
 
-def einsum_dense(graph: Graph) -> None:
+@rewrite("einsum_dense")
+def einsum_dense(match: Match) -> Tensor:
     """A contraction of trailing axes with a kernel is a dense layer between two reshapes."""
-    for node in graph.nodes_of("einsum_dense"):
-        build = Builder(graph, node)
-        x, count = node.inputs[0], node.attrs["contracted"]
-        kernel = node.weights["kernel"]
-        inner = int(np.prod(kernel.value.shape[:count]))
-        flat = build.reshape(x, (*x.shape[: x.rank - count], inner)) if count > 1 else x
-        units = int(np.prod(kernel.value.shape[count:]))
-        y = build.add("dense", flat, shape=(*flat.shape[:-1], units))
-        y.node.weights["kernel"] = kernel.reshape(inner, units)
-        if "bias" in node.weights:
-            y.node.weights["bias"] = node.weights["bias"].broadcast(*kernel.value.shape[count:]).reshape(units)
-        build.reshape(y, node.output.shape)
-        build.replace()
+    x, count = match.inputs[0], match.attrs["contracted"]
+    kernel = match.node.weights["kernel"]
+    inner = int(np.prod(kernel.value.shape[:count]))
+    flat = match.reshape(x, (*x.shape[: x.rank - count], inner)) if count > 1 else x
+    units = int(np.prod(kernel.value.shape[count:]))
+    y = match.add("dense", flat, shape=(*flat.shape[:-1], units))
+    y.node.weights["kernel"] = kernel.reshape(inner, units)
+    if "bias" in match.node.weights:
+        y.node.weights["bias"] = match.node.weights["bias"].broadcast(*kernel.value.shape[count:]).reshape(units)
+    return match.reshape(y, match.shape)
 
 
 @dataclass(frozen=True)
@@ -61,19 +60,22 @@ class _Labels:
         return None if None in self.sizes(labels) else int(np.prod(self.sizes(labels), dtype=np.int64))
 
 
-def einsum(graph: Graph) -> None:
+@rewrite("tf:Einsum")
+def einsum(match: Match) -> Tensor | None:
     """An Einsum of one or two. What it does to one operand alone, a diagonal or a sum, is done first."""
-    for node in graph.nodes_of("tf:Einsum"):
-        left, _, out = _spelled_out(node).partition("->")
-        if "." in left or len(set(out)) != len(out):
-            continue
-        operands = _alone(graph, node, left.split(","), out)
-        if len(operands) == 1:
-            build = Builder(graph, node)
-            build.transpose(node.inputs[0], [operands[0].index(each) for each in out])
-            build.replace() if build.nodes else graph.bypass(node)
-        elif len(operands) == 2:
-            _of_two(graph, node, _labels(node, operands, out))
+    left, _, out = _spelled_out(match.node).partition("->")
+    operands = left.split(",")
+    if "." in left or len(set(out)) != len(out) or len(operands) > 2 or all(map(is_fixed, match.inputs)):
+        return None
+    tensors, operands = _alone(match, match.inputs, operands, out)
+    if len(operands) == 1:
+        return match.transpose(tensors[0], [operands[0].index(each) for each in out])
+    labels = _labels(tensors, operands, out)
+    first, second = map(is_fixed, tensors)
+    if (first or second) and not labels.batch and labels.summed:
+        x, kernel = tensors if second else tensors[::-1]
+        return _by_dense(match, x, kernel, labels if second else _Labels(labels.b, labels.a, labels.out, labels.size))
+    return _by_product(match, *tensors, labels)
 
 
 def _spelled_out(node: Node) -> str:
@@ -88,12 +90,12 @@ def _spelled_out(node: Node) -> str:
     return equation.replace("...", "".join(unused[: counts.pop()]))
 
 
-def _alone(graph: Graph, node: Node, operands: list[str], out: str) -> list[str]:
-    """The operands' labels, after what needs one operand only: repeated labels, and sums over labels of no other."""
+def _alone(build: Builder, tensors: list[Tensor], operands: list[str], out: str) -> tuple[list[Tensor], list[str]]:
+    """The operands and their labels, after what needs one operand only: repeated labels, and sums over labels of no
+    other."""
     found = []
-    for at, labels in enumerate(operands):
+    for at, (x, labels) in enumerate(zip(tensors, operands, strict=True)):
         others = out + "".join(operands[:at] + operands[at + 1 :])
-        build, x = Builder(graph, node), node.inputs[at]
         for label in [each for each in dict.fromkeys(labels) if labels.count(each) > 1]:
             x, labels = _diagonal(build, x, labels, label)
         summed = [axis for axis, label in enumerate(labels) if label not in others]
@@ -101,10 +103,8 @@ def _alone(graph: Graph, node: Node, operands: list[str], out: str) -> list[str]
             labels = "".join(label for label in labels if label in others)
             shape = tuple(size for axis, size in enumerate(x.shape) if axis not in summed)
             x = build.add("sum", x, shape=shape, axis=summed, keepdims=False)
-        graph.insert_before(node, *build.nodes)
-        node.inputs[at] = x
-        found.append(labels)
-    return found
+        found.append((x, labels))
+    return [x for x, _ in found], [labels for _, labels in found]
 
 
 def _diagonal(build: Builder, x: Tensor, labels: str, label: str) -> tuple[Tensor, str]:
@@ -118,45 +118,32 @@ def _diagonal(build: Builder, x: Tensor, labels: str, label: str) -> tuple[Tenso
     return x, "".join(labels[axis] for axis in rest) + label
 
 
-def _of_two(graph: Graph, node: Node, labels: _Labels) -> None:
-    first, second = map(is_fixed, node.inputs)
-    if second and not first and not labels.batch and labels.summed:
-        _by_dense(graph, node, labels)
-    elif first and not second and not labels.batch and labels.summed:
-        turned = _Labels(labels.b, labels.a, labels.out, labels.size)
-        node.inputs.reverse()
-        _by_dense(graph, node, turned)
-    elif not (first and second):
-        _by_product(graph, node, labels)
-
-
-def _labels(node: Node, operands: list[str], out: str) -> _Labels:
+def _labels(tensors: list[Tensor], operands: list[str], out: str) -> _Labels:
     size: dict[str, int | None] = {}
-    for operand, tensor in zip(operands, node.inputs, strict=True):
+    for operand, tensor in zip(operands, tensors, strict=True):
         for label, places in zip(operand, tensor.shape, strict=True):
             size[label] = places if size.get(label, 1) in (1, None) and places is not None else size.get(label, places)
     return _Labels(*operands, out, size)
 
 
-def _by_dense(graph: Graph, node: Node, labels: _Labels) -> None:
+def _by_dense(build: Builder, x: Tensor, kernel: Tensor, labels: _Labels) -> Tensor:
     """The second operand is a kernel: the axes that it sums go last, and what it adds comes after the others."""
-    build, kernel = Builder(graph, node), node.inputs[1].node.weights["value"]
     inner, units = labels.block(labels.summed), labels.block(labels.columns)
-    x = build.transpose(node.inputs[0], [labels.a.index(label) for label in labels.rows + labels.summed])
+    x = build.transpose(x, [labels.a.index(label) for label in labels.rows + labels.summed])
     if len(labels.summed) > 1:
         x = build.reshape(x, (*labels.sizes(labels.rows), inner))
     y = build.add("dense", x, shape=(*labels.sizes(labels.rows), units))
     order = [labels.b.index(label) for label in labels.summed + labels.columns]
-    y.node.weights["kernel"] = kernel.transpose(order).reshape(inner, units)
-    _in_order(build, y, labels, labels.rows + labels.columns, whole=len(labels.columns) == 1)
+    y.node.weights["kernel"] = kernel.node.weights["value"].transpose(order).reshape(inner, units)
+    return _in_order(build, y, labels, labels.rows + labels.columns, whole=len(labels.columns) == 1)
 
 
-def _by_product(graph: Graph, node: Node, labels: _Labels) -> None:
+def _by_product(build: Builder, x: Tensor, y: Tensor, labels: _Labels) -> Tensor:
     """One batched product of matrices."""
-    lead, build = labels.sizes(labels.batch), Builder(graph, node)
+    lead = labels.sizes(labels.batch)
     rows, summed, columns = labels.rows, labels.summed, labels.columns
-    x = build.transpose(node.inputs[0], [labels.a.index(label) for label in labels.batch + rows + summed])
-    y = build.transpose(node.inputs[1], [labels.b.index(label) for label in labels.batch + summed + columns])
+    x = build.transpose(x, [labels.a.index(label) for label in labels.batch + rows + summed])
+    y = build.transpose(y, [labels.b.index(label) for label in labels.batch + summed + columns])
     if len(rows) != 1 or len(summed) != 1:
         x = build.reshape(x, (*lead, labels.block(rows), labels.block(summed)))
     if len(columns) != 1 or len(summed) != 1:
@@ -164,12 +151,11 @@ def _by_product(graph: Graph, node: Node, labels: _Labels) -> None:
     shape = (*lead, labels.block(rows), labels.block(columns))
     z = build.add("batch_matmul", x, y, shape=shape, adj_x=False, adj_y=False)
     whole = len(rows) == len(columns) == 1
-    _in_order(build, z, labels, labels.batch + rows + columns, whole)
+    return _in_order(build, z, labels, labels.batch + rows + columns, whole)
 
 
-def _in_order(build: Builder, x: Tensor, labels: _Labels, order: list[str], whole: bool) -> None:
+def _in_order(build: Builder, x: Tensor, labels: _Labels, order: list[str], whole: bool) -> Tensor:
     """The axes, joined so far unless `whole`, apart again and where the equation wants them."""
     if not whole:
         x = build.reshape(x, labels.sizes(order))
-    build.transpose(x, [order.index(label) for label in labels.out])
-    build.replace()
+    return build.transpose(x, [order.index(label) for label in labels.out])

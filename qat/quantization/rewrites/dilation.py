@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import Builder
+from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.rewrites.builder import Builder, Match
+from qat.quantization.rewrites.driver import rewrite
 
 
-def dilated_convolution(graph: Graph) -> None:
+@rewrite("batch_to_space")
+def dilated_convolution(match: Match) -> Tensor | None:
     """One convolution with dilations, and with SAME padding where that is what was padded."""
-    for node in graph.nodes_of("batch_to_space"):
-        convolution = _skip_reshape(node.inputs[0]).node
-        if convolution.op not in ("conv2d", "depthwise_conv2d") or convolution.attrs["padding"] != "VALID":
-            continue
-        outer = _skip_reshape(convolution.inputs[0]).node
-        if outer.op == "space_to_batch" and outer.attrs["block"] == node.attrs["block"]:
-            _merge(graph, node, convolution, outer)
+    convolution = _skip_reshape(match.inputs[0]).node
+    if convolution.op not in ("conv2d", "depthwise_conv2d") or convolution.attrs["padding"] != "VALID":
+        return None
+    outer = _skip_reshape(convolution.inputs[0]).node
+    if outer.op != "space_to_batch" or outer.attrs["block"] != match.attrs["block"]:
+        return None
+    return _merge(match, match.node, convolution, outer)
 
 
 def _skip_reshape(tensor: Tensor) -> Tensor:
     return tensor.node.inputs[0] if tensor.node.op == "reshape" else tensor
 
 
-def _merge(graph: Graph, node: Node, convolution: Node, outer: Node) -> None:
+def _merge(build: Builder, node: Node, convolution: Node, outer: Node) -> Tensor:
     x = outer.inputs[0]
     rates, pads = list(outer.attrs["block"]), list(outer.attrs["paddings"])
     pads = [[low - a, high - b] for (low, high), (a, b) in zip(pads, node.attrs["crops"], strict=True)]
-    build = Builder(graph, node)
     four = (*x.shape[:1], 1, *x.shape[1:]) if x.rank == 3 else x.shape
     rates, pads = [1] * (2 - len(rates)) + rates, [[0, 0]] * (2 - len(pads)) + pads
     window = convolution.weights["kernel"].value.shape[:2]
@@ -37,9 +38,7 @@ def _merge(graph: Graph, node: Node, convolution: Node, outer: Node) -> None:
         x = build.add("pad", x, shape=(four[0], *sizes, four[3]), paddings=[[0, 0], *pads, [0, 0]], value=0.0)
     y = build.add(convolution.op, x, shape=shape, strides=[1, 1], dilations=rates, padding=padding)
     y.node.weights, y.node.name = dict(convolution.weights), convolution.name
-    if len(node.output.shape) == 3:
-        build.reshape(y, node.output.shape)
-    build.replace()
+    return build.reshape(y, node.output.shape) if len(node.output.shape) == 3 else y
 
 
 def _is_same(window: tuple[int, ...], rates: list[int], pads: list[list[int]]) -> bool:

@@ -7,7 +7,16 @@ from collections import Counter
 import numpy as np
 
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import LINEAR, Builder, constant_of, is_fixed, only_reader, operand
+from qat.quantization.rewrites.builder import (
+    LINEAR,
+    Builder,
+    Match,
+    constant_of,
+    fixed_and_other,
+    is_fixed,
+    only_reader,
+)
+from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.normalizations import depthwise_affine
 
 CHANNELWISE = ("batch_norm", "relu", "relu6", "leaky_relu", "clamp")
@@ -25,21 +34,19 @@ def _is_channel_vector(tensor: Tensor, channels: int | None) -> bool:
     return is_fixed(tensor) and int(np.prod(shape)) in (1, channels) and all(s == 1 for s in shape[:-1])
 
 
-def channelwise_before_reshape(graph: Graph) -> None:
+@rewrite(*CHANNELWISE, "add", "mul")
+def channelwise_before_reshape(match: Match) -> Tensor | None:
     """BatchNormalization, bias and ReLU change places with a reshape that keeps channels (Conv1D, Dense on 3 axes)."""
-    for node in list(graph.nodes):
-        fixed = operand(node, fixed=True) if node.op in ("add", "mul") else None
-        if node.op not in CHANNELWISE and fixed is None:
-            continue
-        x = node.inputs[0] if fixed is None else operand(node, fixed=False)
-        reshape = x.node
-        if not _keeps_channels(reshape) or only_reader(graph, x) is not node:
-            continue
-        if fixed is not None and not _is_channel_vector(fixed, x.shape[-1]):
-            continue
-        if reshape.inputs[0].node.op in ("input", "const") or node.output.shape != x.shape:
-            continue
-        _swap(graph, node, reshape, x)
+    fixed, x = fixed_and_other(match.node) if match.node.op in ("add", "mul") else (None, match.inputs[0])
+    if x is None or not _keeps_channels(x.node) or only_reader(match.graph, x) is not match.node:
+        return None
+    reshape = x.node
+    if fixed is not None and not _is_channel_vector(fixed, x.shape[-1]):
+        return None
+    if reshape.inputs[0].node.op in ("input", "const") or match.shape != x.shape:
+        return None
+    _swap(match.graph, match.node, reshape, x)
+    return match.output
 
 
 def _swap(graph: Graph, node: Node, reshape: Node, x: Tensor) -> None:
@@ -61,98 +68,92 @@ def _uses(graph: Graph) -> Counter:
     return keys
 
 
-def bias(graph: Graph) -> None:
+def _linear_before(match: Match) -> tuple[Node | None, Weight | None]:
+    """The linear op and the fixed vector, one number per channel, that the node joins, where it alone reads the op and
+    no BatchNormalization stands between."""
+    fixed, x = fixed_and_other(match.node)
+    if x is None or x.node.op not in LINEAR or "mean" in x.node.weights:
+        return None, None
+    whole = _is_channel_vector(fixed, x.shape[-1]) and match.shape == x.shape
+    alone = only_reader(match.graph, x) is match.node
+    return (x.node, fixed.node.weights["value"]) if whole and alone else (None, None)
+
+
+@rewrite("add")
+def bias(match: Match) -> Tensor | None:
     """A vector added to a linear op's channels is its bias; behind a layer that is called twice, a variable is."""
-    uses = _uses(graph)
-    for node in graph.nodes_of("add"):
-        fixed = operand(node, fixed=True)
-        if fixed is None:
-            continue
-        x = operand(node, fixed=False)
-        linear = x.node
-        if linear.op not in LINEAR or "mean" in linear.weights or only_reader(graph, x) is not node:
-            continue
-        weight = fixed.node.weights["value"]
-        if not _is_channel_vector(fixed, x.shape[-1]) or node.output.shape != x.shape:
-            continue
-        if uses[linear.weights["kernel"].key] < 2 or (weight.key is not None and "bias" not in linear.weights):
-            _add_bias(linear, weight, x.shape[-1])
-            graph.fuse_into(linear, node)
-
-
-def _add_bias(linear: Node, weight: Weight, channels: int) -> None:
-    added = _along_channels(weight, channels)
-    old = linear.weights.get("bias")
+    linear, weight = _linear_before(match)
+    if linear is None or weight is None:
+        return None
+    is_first = weight.key is not None and "bias" not in linear.weights
+    if not is_first and _uses(match.graph)[linear.weights["kernel"].key] > 1:
+        return None
+    added, old = _along_channels(weight, linear.output.shape[-1]), linear.weights.get("bias")
     linear.weights["bias"] = added if old is None else old.add(added)
+    return match.fuse_into(linear)
 
 
 def _along_channels(weight: Weight, channels: int) -> Weight:
-    """One number a channel: [channels]."""
+    """One number per channel: [channels]."""
     return weight.reshape(weight.value.size).broadcast(channels)
 
 
-def factor(graph: Graph) -> None:
-    """What a linear op's result is multiplied by, one number a channel or one for all, goes into its kernel: LayerScale
-    (Touvron et al. 2021), scaled residuals.
+@rewrite("mul")
+def factor(match: Match) -> Tensor | None:
+    """A factor of a linear op's result, one number per channel or one for all, goes into its kernel:
+    LayerScale (Touvron et al. 2021), scaled residuals.
 
     The kernel itself stays what it was, and is trained as it was: the factor is held as a BatchNormalization's that
     nothing moves. What layers or factors share stays as it is. What is added behind it stays, too: next to a small
     factor it would be beyond 32 bits on the bias' grid.
     """
-    uses = _uses(graph)
-    for node in graph.nodes_of("mul"):
-        fixed = operand(node, fixed=True)
-        x = operand(node, fixed=False) if fixed is not None else None
-        if x is None or x.node.op not in LINEAR or only_reader(graph, x) is not node:
-            continue
-        linear, weight = x.node, fixed.node.weights["value"]
-        if not _is_channel_vector(fixed, x.shape[-1]) or node.output.shape != x.shape:
-            continue
-        shared = max(uses[linear.weights["kernel"].key], uses[weight.key]) > 1
-        if "mean" not in linear.weights and not shared:
-            _multiply(linear, weight, x.shape[-1])
-            graph.fuse_into(linear, node)
-
-
-def _multiply(linear: Node, weight: Weight, channels: int) -> None:
+    linear, weight = _linear_before(match)
+    if linear is None or weight is None:
+        return None
+    uses, channels = _uses(match.graph), linear.output.shape[-1]
+    if max(uses[linear.weights["kernel"].key], uses[weight.key]) > 1:
+        return None
     linear.weights["gamma"] = _along_channels(weight, channels)
     linear.weights |= {"mean": Weight.constant(np.zeros(channels)), "variance": Weight.constant(np.ones(channels))}
     linear.attrs["norm"] = {"epsilon": 0.0, "momentum": 1.0, "acts": False, "fused": False}
+    return match.fuse_into(linear)
 
 
-def bias_of_sum(graph: Graph) -> None:
+@rewrite("add")
+def bias_of_sum(match: Match) -> Tensor | None:
     """A vector added to the sum of two linear ops (a recurrent cell) goes to the first: one rounding less."""
-    for node in graph.nodes_of("add"):
-        fixed = operand(node, fixed=True)
-        total = operand(node, fixed=False).node if fixed is not None else None
-        if total is None or total.op != "add" or only_reader(graph, total.output) is not node:
-            continue
-        if not _is_channel_vector(fixed, total.output.shape[-1]) or node.output.shape != total.output.shape:
-            continue
-        for at, tensor in enumerate(total.inputs):
-            if tensor.node.op in LINEAR and only_reader(graph, tensor) is total:
-                moved = graph.make(
-                    "add", f"{node.name}/bias", [tensor, fixed], shape=tensor.shape, layer=tensor.node.layer
-                )
-                moved.time_step_key = node.time_step_key
-                graph.nodes.remove(total)
-                graph.insert_before(node, moved, total)
-                total.inputs[at] = moved.output
-                graph.bypass_to(node, total.output)
-                break
+    graph, (fixed, x) = match.graph, fixed_and_other(match.node)
+    total = x.node if x is not None else None
+    if total is None or total.op != "add" or only_reader(graph, total.output) is not match.node:
+        return None
+    if any(map(is_fixed, total.inputs)):  # two vectors one after the other, which `bias` takes
+        return None
+    if not _is_channel_vector(fixed, total.output.shape[-1]) or match.shape != total.output.shape:
+        return None
+    for at, tensor in enumerate(total.inputs):
+        if tensor.node.op in LINEAR and only_reader(graph, tensor) is total:
+            moved = graph.make(
+                "add", f"{match.node.name}/bias", [tensor, fixed], shape=tensor.shape, layer=tensor.node.layer
+            )
+            moved.time_step_key = match.node.time_step_key
+            graph.nodes.remove(total)
+            total.inputs[at] = moved.output
+            match.nodes = [moved, total]
+            return total.output
+    return None
 
 
-def input_affine(graph: Graph) -> None:
+@rewrite("input")
+def input_affine(match: Match) -> Tensor | None:
     """Constant arithmetic on the model's input (Rescaling, Normalization): one depthwise affine, or nothing.
 
     A factor alone moves into the kernels of the linear ops that follow, so that the file's input scale carries it.
     """
-    for entry in graph.inputs:
-        if entry.output.dtype != "float32" or entry.output.rank != 4:
-            continue
-        chain = _affine_chain(graph, entry)
-        if chain:
-            _lower_affine(graph, entry, chain)
+    chain = _affine_chain(match.graph, match.node) if match.output.dtype == "float32" and match.output.rank == 4 else []
+    if not chain:
+        return None
+    _lower_affine(match.graph, match.node, chain)
+    return match.output
 
 
 def _affine_chain(graph: Graph, entry: Node) -> list[Node]:
@@ -160,7 +161,7 @@ def _affine_chain(graph: Graph, entry: Node) -> list[Node]:
     tensor = entry.output
     while True:
         node = only_reader(graph, tensor)
-        fixed = operand(node, fixed=True) if node is not None and node.op in ("add", "mul") else None
+        fixed = fixed_and_other(node)[0] if node is not None and node.op in ("add", "mul") else None
         if fixed is None or constant_of(fixed) is None or not _is_channel_vector(fixed, tensor.shape[-1]):
             return chain
         chain.append(node)
@@ -171,7 +172,7 @@ def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
     channels = entry.output.shape[-1]
     scale, offset = np.ones(channels), np.zeros(channels)
     for node in chain:
-        value = constant_of(operand(node, fixed=True)).astype(np.float64).reshape(-1)
+        value = constant_of(fixed_and_other(node)[0]).astype(np.float64).reshape(-1)
         scale, offset = (scale * value, offset * value) if node.op == "mul" else (scale, offset + value)
     last = chain[-1]
     readers = [node for node in graph.nodes if any(tensor is last.output for tensor in node.inputs)]
@@ -187,44 +188,39 @@ def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
         graph.replace(last.output, entry.output)
     else:
         build = Builder(graph, last)
-        depthwise_affine(build, entry.output, scale.astype(np.float32), offset.astype(np.float32))
-        build.replace()
-    graph.prune()
+        affine = depthwise_affine(build, entry.output, scale.astype(np.float32), offset.astype(np.float32))
+        graph.substitute(last, build.nodes, affine.outputs)
 
 
-def dense_on_two_axes(graph: Graph) -> None:
+@rewrite("dense")
+def dense_on_two_axes(match: Match) -> Tensor | None:
     """A dense layer on more axes works on rows: reshape, dense, reshape back."""
-    for node in graph.nodes_of("dense"):
-        x = node.inputs[0]
-        if x.rank == 2:
-            continue
-        units = node.output.shape[-1]
-        build = Builder(graph, node)
-        y = build.add("dense", build.reshape(x, (None, x.shape[-1])), shape=(None, units))
-        y.node.weights, y.node.name = node.weights, node.name
-        build.reshape(y, node.output.shape)
-        build.replace()
+    x, units = match.inputs[0], match.shape[-1]
+    if x.rank == 2:
+        return None
+    y = match.add("dense", match.reshape(x, (None, x.shape[-1])), shape=(None, units))
+    y.node.weights, y.node.name = match.node.weights, match.node.name
+    return match.reshape(y, match.shape)
 
 
-def elementwise_before_reshapes(graph: Graph) -> None:
+@rewrite("add", "sub", "mul")
+def elementwise_before_reshapes(match: Match) -> Tensor | None:
     """reshape(a) + reshape(b) is reshape(a + b), as the converter has it: the scale stands behind the sum."""
-    for node in graph.nodes_of("add", "sub", "mul"):
-        first, second = (tensor.node for tensor in node.inputs)
-        if first is second or first.op != "reshape" or second.op != "reshape":
-            continue
-        a, b = first.inputs[0], second.inputs[0]
-        whole = first.output.shape == second.output.shape == node.output.shape and a.shape == b.shape
-        if whole and all(only_reader(graph, tensor) is node for tensor in node.inputs):
-            build = Builder(graph, node)
-            y = build.add(node.op, a, b, shape=a.shape)
-            build.reshape(y, node.output.shape)
-            build.replace()
+    first, second = (tensor.node for tensor in match.inputs)
+    if first is second or first.op != "reshape" or second.op != "reshape":
+        return None
+    a, b = first.inputs[0], second.inputs[0]
+    whole = first.output.shape == second.output.shape == match.shape and a.shape == b.shape
+    if not whole or any(only_reader(match.graph, tensor) is not match.node for tensor in match.inputs):
+        return None
+    return match.reshape(match.add(match.node.op, a, b, shape=a.shape), match.shape)
 
 
-def merge_reshapes(graph: Graph) -> None:
+@rewrite("reshape")
+def merge_reshapes(match: Match) -> Tensor | None:
     """A reshape of a reshape is one reshape."""
-    for node in graph.nodes_of("reshape"):
-        source = node.inputs[0].node
-        if source.op == "reshape" and node.attrs["shape"].count(-1) <= 1:
-            node.inputs = list(source.inputs)
-    graph.prune()
+    source = match.inputs[0].node
+    if source.op != "reshape" or match.attrs["shape"].count(-1) > 1:
+        return None
+    match.node.inputs = list(source.inputs)
+    return match.output

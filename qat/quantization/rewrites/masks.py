@@ -4,89 +4,72 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import Builder, constant_of, is_fixed, operand, scalar_of
+from qat.quantization.ir.graph import Node, Tensor
+from qat.quantization.rewrites.builder import Builder, Match, constant_of, fixed_and_other, is_fixed, scalar_of
+from qat.quantization.rewrites.driver import rewrite
 
 MASKED_BELOW = -1e4
 
-
 MOVES = ("reshape", "strided_slice", "transpose", "tile")
+ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
 
 
-def casts_through_moves(graph: Graph) -> None:
+@rewrite("cast")
+def casts_through_moves(match: Match) -> Tensor | None:
     """real(move(integer(condition))) is real(move(condition))."""
-    for node in graph.nodes_of("cast"):
-        if node.inputs[0].dtype == "bool" or node.output.dtype not in ("float32", "int32", "int64"):
-            continue
-        path, tensor = [], node.inputs[0]
-        while tensor.node.op in MOVES:
-            path.append(tensor.node)
-            tensor = tensor.node.inputs[0]
-        if tensor.node.op == "cast" and tensor.node.inputs[0].dtype == "bool":
-            build = Builder(graph, node)
-            y = tensor.node.inputs[0]
-            for move in reversed(path):
-                y = build.again(move, y, move.output.shape, "bool")
-            build.again(node, y, node.output.shape, node.output.dtype)
-            build.replace()
+    if match.inputs[0].dtype == "bool" or match.output.dtype not in ("float32", "int32", "int64"):
+        return None
+    path, tensor = [], match.inputs[0]
+    while tensor.node.op in MOVES:
+        path.append(tensor.node)
+        tensor = tensor.node.inputs[0]
+    if tensor.node.op != "cast" or tensor.node.inputs[0].dtype != "bool":
+        return None
+    y = tensor.node.inputs[0]
+    for move in reversed(path):
+        y = match.again(move, y, move.output.shape, "bool")
+    return match.again(match.node, y, match.shape, match.output.dtype)
 
 
-def through_selection(graph: Graph) -> None:
-    """f(select(m, a, b)) with numbers a, b and a step f by another number is select(m, f(a), f(b)); where f only moves
-    numbers, it moves m instead."""
-    changed = True
-    while changed:
-        changed = any(_push(graph, node) for node in graph.nodes_of("add", "sub", "mul"))
-        changed |= any(_move(graph, node) for node in graph.nodes_of(*MOVES))
+def _select_of_numbers(tensor: Tensor | None) -> Node | None:
+    """The node that makes the tensor, where it chooses between two numbers."""
+    node = tensor.node if tensor is not None else None
+    if node is None or node.op != "select" or any(scalar_of(each) is None for each in node.inputs[1:]):
+        return None
+    return node
 
 
-def _move(graph: Graph, node: Node) -> bool:
-    chosen = node.inputs[0].node
-    if chosen.op != "select" or any(scalar_of(tensor) is None for tensor in chosen.inputs[1:]):
-        return False
-    condition = chosen.inputs[0]
-    if condition.shape != chosen.output.shape:
-        return False
-    build = Builder(graph, node)
-    moved = build.again(node, condition, node.output.shape, "bool")
-    build.add("select", moved, *map(scalar_of, chosen.inputs[1:]), shape=node.output.shape)
-    build.replace()
-    return True
+@rewrite(*MOVES)
+def move_of_selection(match: Match) -> Tensor | None:
+    """move(select(m, a, b)) with numbers a, b is select(move(m), a, b)."""
+    chosen = _select_of_numbers(match.inputs[0])
+    if chosen is None or chosen.inputs[0].shape != chosen.output.shape:
+        return None
+    moved = match.again(match.node, chosen.inputs[0], match.shape, "bool")
+    return match.add("select", moved, *map(scalar_of, chosen.inputs[1:]), shape=match.shape)
 
 
-def _push(graph: Graph, node: Node) -> bool:
-    fixed = operand(node, fixed=True)
-    number = scalar_of(fixed) if fixed is not None else None
-    if number is None or fixed.shape not in ((), (1,)):
-        return False
-    chosen = operand(node, fixed=False).node
-    if chosen.op != "select" or any(scalar_of(t) is None for t in chosen.inputs[1:]):
-        return False
-    step = {"add": np.add, "sub": np.subtract, "mul": np.multiply}[node.op]
-    first = node.inputs[0] is fixed
-
-    def after(value: float) -> float:
-        return float(step(number, value) if first else step(value, number))
-
-    build = Builder(graph, node)
-    values = [after(scalar_of(tensor)) for tensor in chosen.inputs[1:]]
-    build.add("select", chosen.inputs[0], *values, shape=node.output.shape)
-    build.replace()
-    return True
+@rewrite(*ARITHMETIC)
+def through_selection(match: Match) -> Tensor | None:
+    """f(select(m, a, b)) with numbers a, b and arithmetic f with another number is select(m, f(a), f(b))."""
+    fixed, x = fixed_and_other(match.node)
+    chosen = _select_of_numbers(x)
+    if chosen is None or scalar_of(fixed) is None or fixed.shape not in ((), (1,)):
+        return None
+    pairs = [[scalar_of(fixed), scalar_of(tensor)] for tensor in chosen.inputs[1:]]
+    values = [float(ARITHMETIC[match.node.op](*(pair if match.inputs[0] is fixed else pair[::-1]))) for pair in pairs]
+    return match.add("select", chosen.inputs[0], *values, shape=match.shape)
 
 
-def additive_mask(graph: Graph) -> None:
-    """x + (0 or -1e9) keeps x or hides it; the hidden ones take no part in the range (see `ranges`)."""
-    for node in graph.nodes_of("add", "sub"):
-        for x, mask in (node.inputs, node.inputs[::-1]):
-            sign = -1.0 if node.op == "sub" else 1.0
-            if is_fixed(x) or node not in graph.nodes or (node.op == "sub" and mask is not node.inputs[1]):
-                continue
-            build = Builder(graph, node)
-            kept = _kept(build, mask, sign)
-            if kept is not None:
-                build.add("masked", kept, x, shape=node.output.shape)
-                build.replace()
+@rewrite("add", "sub")
+def additive_mask(match: Match) -> Tensor | None:
+    """x + (0 or -1e9) keeps x or hides it; the hidden ones take no part in the range (see `placement`)."""
+    sign = -1.0 if match.node.op == "sub" else 1.0
+    for x, mask in (match.inputs, match.inputs[::-1])[: 1 if match.node.op == "sub" else 2]:
+        kept = _kept(match, mask, sign) if not is_fixed(x) else None
+        if kept is not None:
+            return match.add("masked", kept, x, shape=match.shape)
+    return None
 
 
 def _kept(build: Builder, mask: Tensor, sign: float) -> Tensor | None:
@@ -95,10 +78,10 @@ def _kept(build: Builder, mask: Tensor, sign: float) -> Tensor | None:
     if value is not None and value.dtype == np.float32 and value.size > 1:
         value = sign * value
         if np.all((value == 0) | (value <= MASKED_BELOW)) and not np.all(value == 0):
-            kept = build.graph.make_constant(value == 0, f"{build.origin.name}/kept", build.origin.layer)
+            kept = build.graph.make_constant(value == 0, f"{build.node.name}/kept", build.node.layer)
             build.nodes.append(kept)
             return kept.output
-    if mask.node.op != "select" or any(scalar_of(tensor) is None for tensor in mask.node.inputs[1:]):
+    if _select_of_numbers(mask) is None:
         return None
     hit, other = (sign * scalar_of(tensor) for tensor in mask.node.inputs[1:])
     condition = mask.node.inputs[0]
@@ -106,7 +89,7 @@ def _kept(build: Builder, mask: Tensor, sign: float) -> Tensor | None:
         return condition
     if other == 0 and hit <= MASKED_BELOW:
         node = build.graph.make(
-            "logical_not", f"{build.origin.name}/kept", [condition], shape=condition.shape, dtype="bool"
+            "logical_not", f"{build.node.name}/kept", [condition], shape=condition.shape, dtype="bool"
         )
         build.nodes.append(node)
         return node.output

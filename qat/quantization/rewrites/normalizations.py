@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import LINEAR, Builder, only_reader, operand, scalar_of
+from qat.quantization.ir.graph import Node, Tensor, Weight
+from qat.quantization.rewrites.builder import LINEAR, Builder, Match, fixed_and_other, only_reader, scalar_of
+from qat.quantization.rewrites.driver import rewrite
 
 NORM = ("epsilon", "momentum", "acts", "fused")
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
@@ -24,44 +25,38 @@ def _scaled(build: Builder, x: Tensor, node: Node, shape: tuple[int, ...]) -> Te
     return x
 
 
-def layer_norm(graph: Graph) -> None:
+@rewrite("layer_norm")
+def layer_norm(match: Match) -> Tensor:
     """(x - mean) * rsqrt(var + eps) * gamma + beta, step by step (Ba et al. 2016)."""
-    for node in graph.nodes_of("layer_norm"):
-        build = Builder(graph, node)
-        x = _normalized(build, node.inputs[0], node.attrs["axes"], node.attrs["epsilon"])
-        sizes = tuple(x.shape[axis] for axis in node.attrs["axes"])
-        _scaled(build, x, node, sizes)
-        build.replace()
+    x = _normalized(match, match.inputs[0], match.attrs["axes"], match.attrs["epsilon"])
+    return _scaled(match, x, match.node, tuple(x.shape[axis] for axis in match.attrs["axes"]))
 
 
-def group_norm(graph: Graph) -> None:
+@rewrite("group_norm")
+def group_norm(match: Match) -> Tensor:
     """As layer_norm, over the positions and the channels of a group (Wu & He 2018)."""
-    for node in graph.nodes_of("group_norm"):
-        build = Builder(graph, node)
-        x, groups = node.inputs[0], node.attrs["groups"]
-        channels, positions = x.shape[-1], int(np.prod(x.shape[1:-1]))
-        split = build.reshape(x, (None, positions, groups, channels // groups))
-        normal = _normalized(build, split, [1, 3], node.attrs["epsilon"])
-        _scaled(build, build.reshape(normal, x.shape), node, (channels,))
-        build.replace()
+    x, groups = match.inputs[0], match.attrs["groups"]
+    channels, positions = x.shape[-1], int(np.prod(x.shape[1:-1]))
+    split = match.reshape(x, (None, positions, groups, channels // groups))
+    normal = _normalized(match, split, [1, 3], match.attrs["epsilon"])
+    return _scaled(match, match.reshape(normal, x.shape), match.node, (channels,))
 
 
-def l2_normalize(graph: Graph) -> None:
+@rewrite("mul")
+def l2_normalize(match: Match) -> Tensor | None:
     """x * rsqrt(max(sum(x^2), epsilon)) over the last axis has a kernel of its own."""
-    for node in graph.nodes_of("mul"):
-        for x, root in (node.inputs, node.inputs[::-1]):
-            epsilon = _epsilon_of_norm(x, root)
-            if epsilon is not None and node in graph.nodes:
-                build = Builder(graph, node)
-                build.add("l2_normalize", x, shape=x.shape, epsilon=epsilon)
-                build.replace()
+    for x, root in (match.inputs, match.inputs[::-1]):
+        epsilon = _epsilon_of_norm(x, root)
+        if epsilon is not None:
+            return match.add("l2_normalize", x, shape=x.shape, epsilon=epsilon)
+    return None
 
 
 def _epsilon_of_norm(x: Tensor, root: Tensor) -> float | None:
     if root.node.op != "rsqrt" or root.node.inputs[0].node.op != "maximum":
         return None
     bounded = root.node.inputs[0].node
-    epsilon, total = operand(bounded, fixed=True), operand(bounded, fixed=False)
+    epsilon, total = fixed_and_other(bounded)
     if epsilon is None or total.node.op != "sum" or total.node.attrs["axis"] != [x.rank - 1]:
         return None
     square = total.node.inputs[0].node
@@ -69,30 +64,29 @@ def _epsilon_of_norm(x: Tensor, root: Tensor) -> float | None:
     return scalar_of(epsilon) if is_square and total.node.attrs["keepdims"] else None
 
 
-def attach_batch_norm(graph: Graph) -> None:
+@rewrite("batch_norm")
+def attach_batch_norm(match: Match) -> Tensor | None:
     """BatchNormalization right after a linear op becomes part of it: its scale folds into the kernel, per channel."""
-    for node in graph.nodes_of("batch_norm"):
-        linear = node.inputs[0].node
-        if linear.op not in LINEAR or "mean" in linear.weights or only_reader(graph, linear.output) is not node:
-            continue
-        linear.weights |= {name: node.weights[name] for name in BN_WEIGHTS if name in node.weights}
-        linear.attrs["norm"] = {name: node.attrs[name] for name in NORM}
-        graph.fuse_into(linear, node)
+    linear = match.inputs[0].node
+    if linear.op not in LINEAR or "mean" in linear.weights or only_reader(match.graph, linear.output) is not match.node:
+        return None
+    _take_statistics(linear, match.node)
+    return match.fuse_into(linear)
 
 
-def stand_alone_batch_norm(graph: Graph) -> None:
+@rewrite("batch_norm")
+def stand_alone_batch_norm(match: Match) -> Tensor:
     """BatchNormalization after anything else is carried by a 1x1 depthwise convolution with a kernel of ones."""
-    for node in graph.nodes_of("batch_norm"):
-        build = Builder(graph, node)
-        x = node.inputs[0]
-        channels = x.shape[-1]
-        flat = x if x.rank == 4 else build.reshape(x, _four_axes(x.shape))
-        identity = depthwise_affine(build, flat, np.ones(channels, np.float32))
-        identity.weights |= {name: node.weights[name] for name in BN_WEIGHTS if name in node.weights}
-        identity.attrs["norm"] = {name: node.attrs[name] for name in NORM}
-        if x.rank != 4:
-            build.reshape(identity.output, x.shape)
-        build.replace()
+    x = match.inputs[0]
+    flat = x if x.rank == 4 else match.reshape(x, _four_axes(x.shape))
+    identity = depthwise_affine(match, flat, np.ones(x.shape[-1], np.float32))
+    _take_statistics(identity, match.node)
+    return identity.output if x.rank == 4 else match.reshape(identity.output, x.shape)
+
+
+def _take_statistics(linear: Node, norm: Node) -> None:
+    linear.weights |= {name: norm.weights[name] for name in BN_WEIGHTS if name in norm.weights}
+    linear.attrs["norm"] = {name: norm.attrs[name] for name in NORM}
 
 
 def _four_axes(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -100,7 +94,17 @@ def _four_axes(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
 
 
 def depthwise_affine(build: Builder, x: Tensor, scale: np.ndarray, offset: np.ndarray | None = None) -> Node:
-    """scale * x + offset, one number a channel, as a 1x1 depthwise convolution."""
+    """scale * x + offset as a 1x1 depthwise convolution.
+
+    Args:
+        build: where the node is added.
+        x: [N, height, width, channels].
+        scale: [channels].
+        offset: [channels]; None for zeros.
+
+    Returns:
+        The convolution, whose output has the shape of `x`.
+    """
     attrs = {"strides": [1, 1], "dilations": [1, 1], "padding": "VALID"}
     output = build.add("depthwise_conv2d", x, shape=x.shape, **attrs)
     output.node.weights["kernel"] = Weight.constant(np.reshape(scale, (1, 1, -1, 1)))

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import Builder
+from qat.quantization.rewrites.builder import Builder, Match
+from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.windows import part_of
 
 
-def parts_that_nobody_reads(graph: Graph) -> None:
+@rewrite("split", "unpack")
+def parts_that_nobody_reads(match: Match) -> list[Tensor] | None:
     """A split or an unpacking of which only some parts are read becomes slices: a part that leads nowhere gets no
     scale from the converter, and the op would stay in float."""
-    readers = graph.consumers()
-    for node in graph.nodes_of("split", "unpack"):
-        read = [tensor for tensor in node.outputs if tensor in readers or tensor in graph.outputs]
-        if len(read) < len(node.outputs):
-            for tensor in read:
-                slice_part(graph, node, tensor)
+    readers, outputs = match.graph.consumers(), match.graph.outputs
+    read = [tensor for tensor in match.node.outputs if tensor in readers or tensor in outputs]
+    if not read or len(read) == len(match.node.outputs):
+        return None
+    for tensor in read:
+        slice_part(match.graph, match.node, tensor)
+    return match.node.outputs
 
 
 def slice_part(graph: Graph, node: Node, part: Tensor) -> None:
-    """What reads this part of a split or an unpacking reads a slice instead."""
+    """Let what reads a part of a split or an unpacking read a slice instead.
+
+    Args:
+        graph: changed in place.
+        node: a `split` or `unpack`, which stays.
+        part: one of its outputs.
+    """
     x, axis = node.inputs[0], node.attrs["axis"]
     sizes = node.attrs.get("sizes", [1] * len(node.outputs))
     begin = sum(sizes[: part.index])

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Weight
-from qat.quantization.rewrites.builder import Builder, only_reader
+from qat.quantization.ir.graph import Node, Tensor, Weight
+from qat.quantization.rewrites.builder import Match, only_reader
+from qat.quantization.rewrites.driver import rewrite
 
 RELUS = {"relu", "relu6"}
 LARGEST_WINDOW = 256  # positions; a larger window is left to the pooling kernel
@@ -28,38 +29,38 @@ def _padded(node: Node) -> bool:
     return any((-(-size // stride) - 1) * stride + window > size for size, window, stride in steps)
 
 
-def average_of_everything(graph: Graph) -> None:
+@rewrite("avg_pool")
+def average_of_everything(match: Match) -> Tensor | None:
     """A window as large as the image is a mean."""
-    for node in graph.nodes_of("avg_pool"):
-        if list(node.inputs[0].shape[1:3]) == list(node.attrs["ksize"]) and list(node.output.shape[1:3]) == [1, 1]:
-            build = Builder(graph, node)
-            build.mean(node.inputs[0], [1, 2])
-            build.replace()
+    x, window = match.inputs[0], list(match.attrs["ksize"])
+    whole = list(x.shape[1:3]) == window and list(match.shape[1:3]) == [1, 1]
+    return match.mean(x, [1, 2]) if whole else None
 
 
-def average_by_depthwise(graph: Graph) -> None:
+@rewrite("avg_pool")
+def average_by_depthwise(match: Match) -> Tensor | None:
     """Windows without padding: a depthwise convolution whose kernel is the same everywhere."""
-    for node in graph.nodes_of("avg_pool"):
-        window = node.attrs["ksize"]
-        if _padded(node) or np.prod(window) > LARGEST_WINDOW or node.attrs["strides"][0] != node.attrs["strides"][1]:
-            continue
-        build = Builder(graph, node)
-        attrs = {"strides": node.attrs["strides"], "dilations": [1, 1], "padding": "VALID"}
-        y = build.add("depthwise_conv2d", node.inputs[0], shape=node.output.shape, **attrs)
-        kernel = np.full((*window, node.output.shape[-1], 1), 1.0 / np.prod(window))
-        y.node.weights["kernel"] = Weight.constant(kernel)
-        build.replace()
+    window, strides = match.attrs["ksize"], match.attrs["strides"]
+    if _padded(match.node) or np.prod(window) > LARGEST_WINDOW or strides[0] != strides[1]:
+        return None
+    attrs = {"strides": strides, "dilations": [1, 1], "padding": "VALID"}
+    y = match.add("depthwise_conv2d", match.inputs[0], shape=match.shape, **attrs)
+    kernel = np.full((*window, match.shape[-1], 1), 1.0 / np.prod(window))
+    y.node.weights["kernel"] = Weight.constant(kernel)
+    return y
 
 
-def activation_before_max_pool(graph: Graph) -> None:
+@rewrite("max_pool")
+def activation_before_max_pool(match: Match) -> Tensor | None:
     """The largest of what a ReLU makes is what it makes of the largest."""
-    for pool in reversed(list(graph.nodes_of("max_pool"))):
-        activation, x = only_reader(graph, pool.output), pool.inputs[0]
-        while activation is not None and activation.op == "reshape":  # of one-dimensional pooling
-            activation = only_reader(graph, activation.output)
-        if activation is None or activation.op not in RELUS:
-            continue
-        graph.replace(activation.output, activation.inputs[0])
-        activation.inputs, activation.output.shape, pool.inputs = [x], x.shape, [activation.output]
-        graph.nodes.remove(activation)
-        graph.insert_before(pool, activation)
+    graph, x = match.graph, match.inputs[0]
+    activation = only_reader(graph, match.output)
+    while activation is not None and activation.op == "reshape":  # of one-dimensional pooling
+        activation = only_reader(graph, activation.output)
+    if activation is None or activation.op not in RELUS:
+        return None
+    graph.replace(activation.output, activation.inputs[0])
+    activation.inputs, activation.output.shape, match.node.inputs = [x], x.shape, [activation.output]
+    graph.nodes.remove(activation)
+    graph.insert_before(match.node, activation)
+    return match.output

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 from qat.quantization.ir.interpret import run
-from qat.quantization.placement import SAME_SCALE, Range
-from qat.quantization.rewrites.builder import Builder, only_reader, scalar_of
+from qat.quantization.placement import SAME_SCALE, QuantSpec
+from qat.quantization.rewrites.builder import Builder, Match, only_reader, scalar_of
+from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.outputs import slice_part
 
 HEADROOM = 0.98  # of the state's span that x may fill
@@ -34,7 +35,13 @@ class _Step:
 
 
 def join_gates(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
-    """Rewrite every unrolled cell whose steps have this form; `batches` tell how large x and the state are."""
+    """Join the products of every unrolled cell whose steps have this form.
+
+    Args:
+        graph: canonical, its ranges not placed; changed in place.
+        batches: calibration data, per batch an array [n, ...] for each input of the model: how large x and the state
+            are.
+    """
     for steps in _cells(graph):
         scale = _scale(graph, steps, batches)
         first = [node for node in graph.nodes_of("dense") if _begins(graph, node, steps)]
@@ -59,41 +66,41 @@ def parts_by_slices(graph: Graph) -> None:
     graph.sort()
 
 
-def dropout_by_mask(graph: Graph) -> None:
+@rewrite("mul")
+def dropout_by_mask(match: Match) -> Tensor | None:
     """x * mask of a cell's dropout is `dropped`: x at inference, the product while the model trains.
 
     A first state of zeros stays what it is, a constant of one row.
     """
-    for node in graph.nodes_of("mul"):
-        for x, mask in (node.inputs, node.inputs[::-1]):
-            if mask.node.op != "dropout_mask" or node not in graph.nodes:
-                continue
-            if x.node.op == "const" and not x.node.value.any():
-                graph.replace(node.output, x)
-                continue
-            build = Builder(graph, node)
-            build.add("dropped", x, mask, shape=node.output.shape)
-            build.replace()
+    for x, mask in (match.inputs, match.inputs[::-1]):
+        if mask.node.op == "dropout_mask":
+            is_zero = x.node.op == "const" and not x.node.value.any()
+            return x if is_zero else match.add("dropped", x, mask, shape=match.shape)
+    return None
 
 
-def clamp_of_state(graph: Graph) -> None:
+@rewrite("clamp")
+def clamp_of_state(match: Match) -> Tensor | None:
     """What clips an LSTM's output does so by ops of its own: the kernel reads its output again, unclipped, and so the
     clamp's bounds cannot be the range."""
-    for node in graph.nodes_of("clamp"):
-        x = node.inputs[0]
-        while x.node.op in SAME_SCALE and x.node.inputs:
-            x = x.node.inputs[0]
-        if x.node.op == "lstm":
-            build = Builder(graph, node)
-            below = build.add("minimum", node.inputs[0], node.attrs["high"], shape=node.output.shape)
-            build.add("maximum", below, node.attrs["low"], shape=node.output.shape)
-            build.replace()
+    x = match.inputs[0]
+    while x.node.op in SAME_SCALE and x.node.inputs:
+        x = x.node.inputs[0]
+    if x.node.op != "lstm":
+        return None
+    below = match.add("minimum", match.inputs[0], match.attrs["high"], shape=match.shape)
+    return match.add("maximum", below, match.attrs["low"], shape=match.shape)
 
 
-def carry_codes(graph: Graph, spans: dict[Range, tuple[float, float]]) -> dict[Range, tuple[float, float]]:
-    """The spans, with that of each scaled x such that its codes stay the same when it is multiplied.
+def carry_codes(graph: Graph, spans: dict[QuantSpec, tuple[float, float]]) -> dict[QuantSpec, tuple[float, float]]:
+    """Limits with which each scaled x keeps its codes when it is multiplied; otherwise it would be rounded twice.
 
-    Otherwise it would be rounded twice.
+    Args:
+        graph: after `join_gates`, its ranges placed.
+        spans: (min, max) of each range, in the tensor's unit.
+
+    Returns:
+        The same, those of the scaled x changed.
     """
     changed = dict(spans)
     for node in reversed(list(graph.nodes_of("mul"))):  # a layer's x may be the state of the layer before
@@ -199,6 +206,7 @@ def _rewrite(graph: Graph, step: _Step, x: Tensor, scale: float) -> None:
     build = Builder(graph, step.total)
     both = build.add("concat", x, state, shape=(*x.shape[:-1], x.shape[-1] + state.shape[-1]), axis=len(x.shape) - 1)
     build.nodes[-1].shares_range = True
+    graph.record("join_gates", step.total, "add", ["concat", "dense"])
     _products(graph, build, step, both, scale)
 
 

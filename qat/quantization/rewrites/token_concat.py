@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Builder, is_fixed
+from qat.quantization.ir.graph import Node, Tensor, Weight
+from qat.quantization.rewrites.builder import Match, is_fixed
+from qat.quantization.rewrites.driver import rewrite
 
 
-def token_concat(graph: Graph) -> None:
+@rewrite("concat")
+def token_concat(match: Match) -> Tensor | None:
     """concat([token, x]) with one token for every sample is x, padded with zeros, plus the token in its place.
 
     CONCATENATION does not repeat a constant over the batch; PAD and ADD have integer kernels for any batch size.
     """
-    for node in graph.nodes_of("concat"):
-        fixed = [is_fixed(tensor) for tensor in node.inputs]
-        live = [at for at, one in enumerate(fixed) if not one]
-        if not any(fixed) or not live or node.output.shape[0] is not None or node.attrs["axis"] == 0:
-            continue
-        if live == list(range(live[0], live[-1] + 1)):
-            _lower(graph, node, live)
-
-
-def _lower(graph: Graph, node: Node, live: list[int]) -> None:
-    axis, build = node.attrs["axis"], Builder(graph, node)
-    sizes = [tensor.shape[axis] for tensor in node.inputs]
+    axis, live = match.attrs["axis"], [at for at, tensor in enumerate(match.inputs) if not is_fixed(tensor)]
+    if len(live) in (0, len(match.inputs)) or match.shape[0] is not None or axis == 0:
+        return None
+    if live != list(range(live[0], live[-1] + 1)):
+        return None
+    sizes = [tensor.shape[axis] for tensor in match.inputs]
     before, after = sum(sizes[: live[0]]), sum(sizes[live[-1] + 1 :])
-    x = node.inputs[live[0]]
+    x = match.inputs[live[0]]
     if len(live) > 1:
         shape = list(x.shape)
         shape[axis] = sum(sizes[at] for at in live)
-        x = build.add("concat", *[node.inputs[at] for at in live], shape=shape, axis=axis)
+        x = match.add("concat", *[match.inputs[at] for at in live], shape=shape, axis=axis)
     paddings = [[before, after] if at == axis else [0, 0] for at in range(x.rank)]
-    padded = build.add("pad", x, shape=node.output.shape, paddings=paddings, value=0.0)
-    build.add("add", padded, build.fixed(_block(node, live, x)), shape=node.output.shape)
-    build.replace()
+    padded = match.add("pad", x, shape=match.shape, paddings=paddings, value=0.0)
+    return match.add("add", padded, match.fixed(_block(match.node, live, x)), shape=match.shape)
 
 
 def _block(node: Node, live: list[int], x: Tensor) -> Weight:

@@ -1,7 +1,7 @@
-"""Whole numbers that travel as floats: the token ids of a Keras model that begins with Embedding.
+"""Integers that travel as floats: the token ids of a Keras model that begins with Embedding.
 
 `Sequential([Embedding(...), ...])` declares a float32 input, and casts it to integers first of all. No code could carry
-such ids; as integers they need none. What only moves them, or compares them with whole numbers, moves integers.
+such ids; as integers they need none. What only moves them, or compares them with constants, moves integers.
 """
 
 from __future__ import annotations
@@ -9,43 +9,42 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import constant_of
+from qat.quantization.rewrites.builder import Match, constant_of
+from qat.quantization.rewrites.driver import rewrite
 
 IDS = "int32"  # what the file takes in place of float ids
 MOVES = ("reshape", "transpose", "strided_slice", "identity", "unpack", "split", "tile", "reverse", "gather_constant")
 COMPARISONS = ("equal", "not_equal", "greater", "greater_equal", "less", "less_equal")
 
 
-def integer_inputs(graph: Graph) -> None:
+@rewrite("input", "cast")
+def integer_inputs(match: Match) -> Tensor | None:
     """A float input that is only ever cast to integers is an integer input; integers cast to float and back stay."""
-    for entry in graph.inputs:
-        if entry.output.dtype == "float32":
-            readers = _readers_of_ids(graph, entry.output)
-            if readers:
-                entry.output.dtype = IDS
-                _carry(graph, readers, IDS)
-    for node in graph.nodes_of("cast"):
-        source = node.inputs[0]
-        if node.output.dtype == "float32" and source.dtype.startswith(("int", "uint")):
-            readers = _readers_of_ids(graph, node.output)
-            if readers:
-                _carry(graph, readers, source.dtype)
-                graph.bypass(node)
-            else:
-                _back_at_once(graph, node, source)
+    source = match.inputs[0] if match.node.op == "cast" else None
+    if match.output.dtype != "float32" or (source is not None and not source.dtype.startswith(("int", "uint"))):
+        return None
+    readers, dtype = _readers_of_ids(match.graph, match.output), IDS if source is None else source.dtype
+    if not readers:
+        return match.output if source is not None and _back_at_once(match.graph, match.node, source) else None
+    _carry(match.graph, readers, dtype)
+    if source is None:
+        match.output.dtype = dtype
+    return source or match.output
 
 
-def _back_at_once(graph: Graph, node: Node, source: Tensor) -> None:
-    """Of a cast that others need: who casts the integers back reads them as they were."""
-    for reader in graph.nodes_of("cast"):
-        if reader.inputs[0] is node.output and reader.output.dtype.startswith("int"):
-            reader.inputs = [source]
-            if reader.output.dtype == source.dtype:
-                graph.bypass(reader)
+def _back_at_once(graph: Graph, node: Node, source: Tensor) -> bool:
+    """Of a cast that others need: who casts the integers back reads them as they were. Returns whether one did."""
+    readers = [each for each in graph.nodes_of("cast") if each.inputs[0] is node.output]
+    readers = [each for each in readers if each.output.dtype.startswith("int")]
+    for reader in readers:
+        reader.inputs = [source]
+        if reader.output.dtype == source.dtype:
+            graph.bypass(reader)
+    return bool(readers)
 
 
 def _readers_of_ids(graph: Graph, start: Tensor) -> list[Node]:
-    """Every node that a tensor reaches before it is cast to integers or compared with whole numbers; none if it reaches
+    """Every node that a tensor reaches before it is cast to integers or compared with integers; none if it reaches
     anything else, or is not cast at all."""
     consumers, found, waiting = graph.consumers(), [], [start]
     while waiting:

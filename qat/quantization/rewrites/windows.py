@@ -4,87 +4,82 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import Builder
+from qat.quantization.ir.graph import Node, Tensor, Weight
+from qat.quantization.rewrites.builder import Builder, Match
+from qat.quantization.rewrites.driver import rewrite
 
 LARGEST_PATCH = 4096  # numbers in a patch: its kernel holds the square of that
 LONGEST_SUM = 1024  # places of a running sum: its kernel holds the square of that
 ROOTS = {0.5: ("rsqrt",), 0.75: ("rsqrt", "sqrt"), 1.0: ("rsqrt", "rsqrt")}  # beta -> factors of sum^-beta
 
 
-def patches(graph: Graph) -> None:
+@rewrite("extract_patches")
+def patches(match: Match) -> Tensor | None:
     """Patches side by side, as a vision transformer takes them, are a move of blocks into channels; any others are a
     convolution whose kernel picks one number each."""
-    for node in graph.nodes_of("extract_patches"):
-        size, strides = node.attrs["ksize"], node.attrs["strides"]
-        side_by_side = size == strides and node.attrs["rates"] == [1, 1] and size[0] == size[1]
-        build = Builder(graph, node)
-        x = node.inputs[0]
-        if side_by_side and not any(places % size[0] for places in x.shape[1:3]):
-            build.add("space_to_depth", x, shape=node.output.shape, block_size=size[0])
-        elif (length := size[0] * size[1] * x.shape[-1]) <= LARGEST_PATCH:
-            attrs = {"strides": strides, "dilations": node.attrs["rates"], "padding": node.attrs["padding"]}
-            y = build.add("conv2d", x, shape=node.output.shape, **attrs)
-            kernel = np.eye(length, dtype=np.float32).reshape(*size, x.shape[-1], length)
-            y.node.weights["kernel"] = Weight.constant(kernel)
-        build.replace() if build.nodes else _refuse(node, f"patches of more than {LARGEST_PATCH} numbers")
+    size, strides, x = match.attrs["ksize"], match.attrs["strides"], match.inputs[0]
+    side_by_side = size == strides and match.attrs["rates"] == [1, 1] and size[0] == size[1]
+    if side_by_side and not any(places % size[0] for places in x.shape[1:3]):
+        return match.add("space_to_depth", x, shape=match.shape, block_size=size[0])
+    length = size[0] * size[1] * x.shape[-1]
+    if length > LARGEST_PATCH:
+        return _refuse(match.node, f"patches of more than {LARGEST_PATCH} numbers")
+    attrs = {"strides": strides, "dilations": match.attrs["rates"], "padding": match.attrs["padding"]}
+    y = match.add("conv2d", x, shape=match.shape, **attrs)
+    y.node.weights["kernel"] = Weight.constant(np.eye(length, dtype=np.float32).reshape(*size, x.shape[-1], length))
+    return y
 
 
 def _refuse(node: Node, why: str) -> None:
+    """Leave a node as it is, with the reason in its op, which the list of layers without a kernel names."""
     node.op = f"tf:{node.op} {why}"
 
 
-def local_response(graph: Graph) -> None:
+@rewrite("local_response")
+def local_response(match: Match) -> Tensor | None:
     """x * (bias + alpha * sum of squares of the neighbouring channels)^-beta, for the usual beta (Krizhevsky et al.
     2012): the sum is a 1x1 convolution, the power a product of roots."""
-    for node in graph.nodes_of("local_response"):
-        factors = ROOTS.get(round(node.attrs["beta"], 6))
-        if factors is None:
-            _refuse(node, f"with beta={node.attrs['beta']:g}")
-            continue
-        x, build = node.inputs[0], Builder(graph, node)
-        attrs = {"strides": [1, 1], "dilations": [1, 1], "padding": "VALID"}
-        total = build.add("conv2d", build.add("mul", x, x), shape=x.shape, **attrs)
-        channels, radius = x.shape[-1], node.attrs["radius"]
-        band = np.abs(np.subtract.outer(np.arange(channels), np.arange(channels))) <= radius
-        total.node.weights["kernel"] = Weight.constant(band[None, None] * node.attrs["alpha"])
-        total.node.weights["bias"] = Weight.constant(np.full(channels, node.attrs["bias"]))
-        root = build.add("rsqrt", total)
-        second = {"rsqrt": root, "sqrt": None}[factors[-1]] if len(factors) > 1 else None
-        y = build.add("mul", x, root)
-        if len(factors) > 1:
-            build.add("mul", y, second or build.add("sqrt", root))
-        build.replace()
+    factors = ROOTS.get(round(match.attrs["beta"], 6))
+    if factors is None:
+        return _refuse(match.node, f"with beta={match.attrs['beta']:g}")
+    x = match.inputs[0]
+    attrs = {"strides": [1, 1], "dilations": [1, 1], "padding": "VALID"}
+    total = match.add("conv2d", match.add("mul", x, x), shape=x.shape, **attrs)
+    channels, radius = x.shape[-1], match.attrs["radius"]
+    band = np.abs(np.subtract.outer(np.arange(channels), np.arange(channels))) <= radius
+    total.node.weights["kernel"] = Weight.constant(band[None, None] * match.attrs["alpha"])
+    total.node.weights["bias"] = Weight.constant(np.full(channels, match.attrs["bias"]))
+    root = match.add("rsqrt", total)
+    y = match.add("mul", x, root)
+    if len(factors) == 1:
+        return y
+    return match.add("mul", y, root if factors[-1] == "rsqrt" else match.add("sqrt", root))
 
 
-def running_sum(graph: Graph) -> None:
+@rewrite("running_sum")
+def running_sum(match: Match) -> Tensor | None:
     """A cumulative sum is a dense layer with a triangle of ones along its axis."""
-    for node in graph.nodes_of("running_sum"):
-        x, axis = node.inputs[0], node.attrs["axis"]
-        places = x.shape[axis]
-        if places is None or places > LONGEST_SUM or x.dtype != "float32":
-            _refuse(node, "over the batch, over integers, or over more than 1024 places")
-            continue
-        build = Builder(graph, node)
-        order = [a for a in range(x.rank) if a != axis] + [axis]
-        turned = build.transpose(x, order)
-        y = build.add("dense", turned, shape=turned.shape)
-        kernel = np.triu(np.ones((places, places)), 1 if node.attrs["exclusive"] else 0)
-        y.node.weights["kernel"] = Weight.constant(kernel.T if node.attrs["reverse"] else kernel)
-        build.transpose(y, [order.index(a) for a in range(x.rank)])
-        build.replace()
+    x, axis = match.inputs[0], match.attrs["axis"]
+    places = x.shape[axis]
+    if places is None or places > LONGEST_SUM or x.dtype != "float32":
+        return _refuse(match.node, f"over the batch, over integers, or over more than {LONGEST_SUM} places")
+    order = [a for a in range(x.rank) if a != axis] + [axis]
+    turned = match.transpose(x, order)
+    y = match.add("dense", turned, shape=turned.shape)
+    kernel = np.triu(np.ones((places, places)), 1 if match.attrs["exclusive"] else 0)
+    y.node.weights["kernel"] = Weight.constant(kernel.T if match.attrs["reverse"] else kernel)
+    return match.transpose(y, [order.index(a) for a in range(x.rank)])
 
 
-def roll(graph: Graph) -> None:
+@rewrite("roll")
+def roll(match: Match) -> Tensor | None:
     """What leaves at one end comes back at the other: two slices, joined the other way round."""
-    for node in graph.nodes_of("roll"):
-        x, build = node.inputs[0], Builder(graph, node)
-        if any(x.shape[axis] is None for axis in node.attrs["axis"]):
-            _refuse(node, "over the batch")
-            continue
-        for shift, axis in zip(node.attrs["shift"], node.attrs["axis"], strict=True):
-            x = _rolled(build, x, shift % x.shape[axis], axis)
-        build.replace() if build.nodes else graph.bypass(node)
+    x = match.inputs[0]
+    if any(x.shape[axis] is None for axis in match.attrs["axis"]):
+        return _refuse(match.node, "over the batch")
+    for shift, axis in zip(match.attrs["shift"], match.attrs["axis"], strict=True):
+        x = _rolled(match, x, shift % x.shape[axis], axis)
+    return x
 
 
 def _rolled(build: Builder, x: Tensor, shift: int, axis: int) -> Tensor:
@@ -96,7 +91,18 @@ def _rolled(build: Builder, x: Tensor, shift: int, axis: int) -> Tensor:
 
 
 def part_of(build: Builder, x: Tensor, axis: int, begin: int, end: int) -> Tensor:
-    """The places begin..end-1 along one axis."""
+    """A slice along one axis.
+
+    Args:
+        build: where the node is added.
+        x: of any shape.
+        axis: along which it is cut, from 0 on.
+        begin: first index.
+        end: index behind the last one.
+
+    Returns:
+        The shape of `x` with end - begin for that axis.
+    """
     every = ((1 << x.rank) - 1) & ~(1 << axis)
     attrs = {"begin_mask": every, "end_mask": every, "shrink_axis_mask": 0, "new_axis_mask": 0}
     shape = tuple(end - begin if at == axis else size for at, size in enumerate(x.shape))

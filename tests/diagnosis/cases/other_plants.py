@@ -35,8 +35,8 @@ def copied(model: Any) -> Any:
 def uneven(model: Any, where: str, factor: float = 300.0) -> Any:
     """Channels of one layer larger, the next layer's kernel smaller for them: the float function stays.
 
-    "activations": a few channels large, so that one scale a tensor cannot hold them all. "depthwise": a depthwise
-    kernel of uneven channels, which one scale a channel can hold; the clipping of ReLU6 is kept open.
+    "activations": a few channels large, so that one scale per tensor cannot hold them all. "depthwise": a depthwise
+    kernel of uneven channels, which one scale per channel can hold; the clipping of ReLU6 is kept open.
     """
     changed = copied(model)
     if where == "activations":

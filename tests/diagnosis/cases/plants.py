@@ -27,7 +27,7 @@ def convert(
     per_channel: bool = True,
     float16: bool = False,
 ) -> bytes:
-    """The way people write it: TensorFlow's own converter, one sample a step."""
+    """The way people write it: TensorFlow's own converter, one sample per step."""
     converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT] if optimize else []
     if samples is not None:

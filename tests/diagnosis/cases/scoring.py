@@ -1,4 +1,4 @@
-"""The score table of the diagnosis: one row a case, written as it is known, beside three simpler ways to answer."""
+"""The score table of the diagnosis: one row per case, written as it is known, beside three simpler ways to answer."""
 
 from __future__ import annotations
 

@@ -39,14 +39,18 @@ def test_a_product_of_codes_is_exact_in_a_graph():
     np.testing.assert_allclose(found, [-165.0])
 
 
-@pytest.mark.parametrize("axes", [[1], [3], [1, 2], [1, 2, 3]])
-def test_a_mean_on_its_operands_scale_rounds_halves_to_even(axes):
+@pytest.mark.parametrize("low", [-1.28, -1.27])
+@pytest.mark.parametrize(("reduce", "axes", "coarser"), [
+    (tf.reduce_mean, [1, 2], 1), (tf.reduce_mean, [3], 1), (tf.reduce_sum, [1, 2], 2)
+])  # fmt: skip
+def test_means_and_sums_round_halves_to_the_even_code(low, reduce, axes, coarser):
+    """Even by the code itself: with an odd zero point (of -1.27) that is another than by the distance from it."""
     entry = tf_keras.Input((4, 2, 8), name="map")
     rows = np.random.default_rng(0).uniform(-1, 1, (128, 4, 2, 8)).astype(np.float32)
-    model = quantize_model(tf_keras.Model(entry, tf.reduce_mean(entry, axes)), rows)
-    for layer in model.layers:
-        if isinstance(layer, RangeLayer):
-            layer.set_range(-1.28, 1.27)
+    model = quantize_model(tf_keras.Model(entry, reduce(entry, axes)), rows)
+    ranges = [layer for layer in model.layers if isinstance(layer, RangeLayer)]
+    for layer, factor in zip(ranges, (1, coarser), strict=True):
+        layer.set_range(factor * low, factor * (low + 2.55))
     same_codes(model, rows)
 
 

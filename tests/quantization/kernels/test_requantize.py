@@ -10,7 +10,7 @@ from qat.quantization.kernels.requantize import multiply_by_quantized_multiplier
 
 
 def multiplied(total: int, factor: float) -> int:
-    """MultiplyByQuantizedMultiplier with whole numbers only; the shift rounds halves up."""
+    """MultiplyByQuantizedMultiplier in integers alone; the shift rounds halves up."""
     fraction, shift = math.frexp(factor)
     whole = math.floor(fraction * 2**31 + 0.5)
     if whole == 2**31:

@@ -1,10 +1,11 @@
 """Activations, recognised in their ops."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tf_keras import layers
 
-from qat.quantization.rewrites import activations
+from qat.quantization.rewrites import activations, arithmetic
 
 from .acting import Case, check, flat, image
 
@@ -27,3 +28,10 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_rewrite_acts_and_the_float_function_stays(case):
     check(case)
+
+
+def test_a_square_in_the_place_of_the_cube_is_no_gelu():
+    def almost(x):
+        return 0.5 * x * (1.0 + tf.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * tf.pow(x, 2.0))))
+
+    check(Case(arithmetic.power, flat(almost), gone=("tf:Pow", "gelu")))

@@ -35,6 +35,7 @@ CASES = [
     Case(
         arithmetic.chosen_by_mask, flat(lambda x: x * tf.cast(x > 0.5, tf.float32)), gone=("cast",), there=("select",)
     ),
+    Case(arithmetic.cast_of_condition, flat(lambda x: 1.0 - tf.cast(x > 0.5, tf.float32)), gone=("cast",)),
     Case(arithmetic.reversal, image(lambda x: tf.reverse(x, [1, 2])), gone=("reverse",), there=("strided_slice",)),
     Case(
         arithmetic.comparison_for_equality,

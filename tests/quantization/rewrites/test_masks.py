@@ -33,6 +33,10 @@ def by_real_mask(ids):
     return (tf.cast(ids > 5, tf.float32)[:, tf.newaxis, :] - 1.0) * 1e9
 
 
+def moved_mask(ids):
+    return tf.transpose(tf.cast(ids > 5, tf.float32)[:, :, tf.newaxis], [0, 2, 1]) * -1e9
+
+
 TOKEN = tf.constant(np.full((1, 1, 6), 0.3, np.float32))
 REPEATED = {
     "tile": lambda x: tf.tile(TOKEN, [tf.shape(x)[0], 1, 1]),
@@ -61,6 +65,7 @@ def twice(x):
 CASES = [
     Case(masks.casts_through_moves, hidden_scores(by_integer_mask)),
     Case(masks.through_selection, hidden_scores(by_real_mask), there=("select",)),
+    Case(masks.move_of_selection, hidden_scores(moved_mask), there=("select",)),
     Case(masks.additive_mask, hidden_scores(by_real_mask), there=("masked",)),
     Case(
         masks.additive_mask,

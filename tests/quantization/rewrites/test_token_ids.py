@@ -10,7 +10,7 @@ from .acting import Case, check
 
 
 def whole_pixels(function):
-    """A model of `function` on float inputs that hold whole numbers, 0..255."""
+    """A model of `function` on float inputs that hold integers, 0..255."""
 
     def build():
         entry = tf_keras.Input((6,), name="pixels")

@@ -1,4 +1,4 @@
-"""Measure the zoo, one line a case: `python -m tests.quantization.zoo [regex ...] [--no-ptq] [--rows FILE]`.
+"""Measure the zoo, one line per case: `python -m tests.quantization.zoo [regex ...] [--no-ptq] [--rows FILE]`.
 
 Rows are JSON lines, written case by case; cases that are in the file already are left out, unless `--again` is said.
 """

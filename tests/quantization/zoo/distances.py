@@ -5,6 +5,7 @@ Kinds that once ended below plain post-training quantization, or whose file was 
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 from tf_keras import layers
@@ -156,6 +157,22 @@ def tokens_classified_each():
     ids = _ids("ids", 6)
     x = layers.Embedding(VOCABULARY, 8)(ids) + layers.Embedding(6, 8)(tf.range(6))
     return tf_keras.Model(ids, layers.Dense(VOCABULARY)(_blocks(x, 2, 8)))
+
+
+def columns_of_a_table():
+    """A lookup along an axis that is not the first: a table of constants, and one that is trained."""
+    ids = _ids("ids", 6)
+    table = np.random.default_rng(0).normal(size=(3, VOCABULARY)).astype(np.float32)
+    x = tf.transpose(tf.gather(tf.constant(table), ids, axis=1), [1, 2, 0])
+    return tf_keras.Model(ids, layers.Dense(5)(layers.Flatten()(layers.Concatenate()([x, Columns()(ids)]))))
+
+
+class Columns(layers.Layer):
+    def build(self, input_shape):
+        self.table = self.add_weight(name="table", shape=(2, VOCABULARY, 3))
+
+    def call(self, ids):
+        return tf.reshape(tf.transpose(tf.gather(self.table, ids, axis=1), [1, 2, 0, 3]), (-1, 6, 6))
 
 
 DISTANCES = {

@@ -1,4 +1,4 @@
-"""Files whose batch is not what it seems: each gives one row a sample all the same, alone as in a child process."""
+"""Files whose batch is not what it seems: each gives one row per sample all the same, alone as in a child process."""
 
 import numpy as np
 import pytest

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qat.quantization.importing.import_state import Import, Importer, sizes
+from qat.quantization.importing.import_state import Import, Importer, kind, sizes
 from qat.quantization.importing.shape_values import Open, reshaped
-from qat.quantization.ir.graph import Tensor
+from qat.quantization.ir.graph import Node, Tensor, Weight
 
 
 def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -101,8 +101,23 @@ def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
     constant = state.value(indices)
     if constant is not None and holder.op not in ("const", "variable"):
         return state.op(op, "gather_constant", [params], indices=constant.tolist(), axis=axis)
-    if holder.op in ("const", "variable") and axis == 0:
-        outputs = state.op(op, "embedding", [indices])
-        outputs[0].node.weights["table"] = holder.weights["value"]
-        return outputs
+    if holder.op in ("const", "variable"):
+        return _read_lookup(state, op, holder.weights["value"], axis % holder.weights["value"].value.ndim)
     return state.op(op, "gather", [params, indices], axis=axis)
+
+
+def _read_lookup(state: Import, op: tf.Operation, table: Weight, axis: int) -> list[Tensor]:
+    """Slices of a table along `axis`: rows of the table with that axis in front, the axis brought back behind them."""
+    if axis == 0:
+        outputs = state.op(op, "embedding", [op.inputs[1]])
+        outputs[0].node.weights["table"] = table
+        return outputs
+    others = [other for other in range(table.value.ndim) if other != axis]
+    indices = state.tensor(op.inputs[1])
+    rows = Node("embedding", state.graph.unique(f"{state.name(op)}/rows"), [indices], layer=state.layer(op))
+    rows.weights["table"] = Weight.compute("transpose", table, perm=[axis, *others])
+    shape = (*indices.shape, *(table.value.shape[other] for other in others))
+    rows.outputs = [Tensor(rows, 0, shape, kind(op.outputs[0].dtype))]
+    rank = len(indices.shape)
+    order = [*range(rank, rank + axis), *range(rank), *range(rank + axis, len(shape))]
+    return state.op_on(op, "transpose", state.add(rows), perm=order)

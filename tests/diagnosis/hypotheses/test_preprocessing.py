@@ -1,0 +1,89 @@
+"""Each fault of an app's preprocessing is named by how its inputs follow from the right ones. NumPy alone."""
+
+import numpy as np
+import pytest
+
+from qat.diagnosis.hypotheses.preprocessing import depends_on_image, near, parts_of, wrong_metadata
+from qat.diagnosis.relation import per_image, relate
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """uint8 [24, 12, 12, 3]: smooth scenes, of other colours each, that fill 0..255."""
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(0, 255, (24, 4, 4, 3)).repeat(3, axis=1).repeat(3, axis=2)
+    images = np.clip(coarse + rng.normal(0, 12, coarse.shape), 0, 255)
+    images[:, 0, 0], images[:, 0, 1] = 0, 255
+    return images.astype(np.uint8)
+
+
+def unit(x):
+    return x.astype(np.float32) / 255
+
+
+def ids(right, user, **more):
+    return [each.id for each in parts_of(relate(user, right), user, right, rescales_inside=False, **more)]
+
+
+WRONG = {
+    "raw pixels": ("P01", lambda x: x.astype(np.float32)),
+    "[-1, 1] in place of [0, 1]": ("P02", lambda x: unit(x) * 2 - 1),
+    "divided twice": ("P03", lambda x: unit(x) / 255),
+    "a shift": ("P04", lambda x: unit(x) * 0.5 + 0.3),
+    "a factor per channel": ("P04", lambda x: unit(x) * np.float32([1, 0.5, 0.3])),
+    "scaled by each image's own factor": (
+        "P05",
+        lambda x: unit(x) * np.linspace(0.3, 1.5, len(x))[:, None, None, None],
+    ),
+    "BGR": ("P06", lambda x: unit(x)[..., ::-1]),
+    "channels first": ("P07", lambda x: np.ascontiguousarray(unit(x).transpose(0, 3, 1, 2)).reshape(x.shape)),
+    "upside down": ("P08", lambda x: unit(x)[:, ::-1]),
+    "turned": ("P08", lambda x: np.rot90(unit(x), 1, (1, 2))),
+    "another crop": ("P09", lambda x: np.roll(unit(x), 1, axis=2)),
+    "noise of decoding": ("P10", lambda x: unit(x) + np.random.default_rng(1).normal(0, 0.02, x.shape)),
+    "inverted": ("P11", lambda x: 1 - unit(x)),
+    "grey": ("P12", lambda x: np.repeat((unit(x) @ np.float32([0.299, 0.587, 0.114]))[..., None], 3, -1)),
+}
+
+
+@pytest.mark.parametrize(("cause", "wrong"), WRONG.values(), ids=WRONG)
+def test_a_wrong_preprocessing_is_named(pixels, cause, wrong):
+    assert ids(unit(pixels), wrong(pixels).astype(np.float32)) == [cause]
+
+
+def test_the_right_preprocessing_is_no_fault_and_two_faults_are_two(pixels):
+    assert ids(unit(pixels), unit(pixels)) == []
+    assert ids(unit(pixels), (unit(pixels) * 2 - 1)[:, ::-1]) == ["P02", "P08"]
+
+
+def test_features_are_no_pixels_and_a_model_that_scales_inside_says_so(pixels):
+    assert ids(unit(pixels), pixels.astype(np.float32), features=True) == ["P13"]
+    raw = pixels.astype(np.float32)
+    (inside,) = parts_of(relate(raw / 255, raw), raw / 255, raw, rescales_inside=True)
+    assert (inside.id, "scales its input itself" in inside.evidence) == ("P03", True)
+
+
+def test_a_repair_takes_one_part_away_and_leaves_the_rest(pixels):
+    right, user = unit(pixels), (unit(pixels) * 2 - 1)[:, ::-1]
+    relation = relate(user, right)
+    scaling, orientation = parts_of(relation, user, right, rescales_inside=False)
+    np.testing.assert_allclose(scaling.repair(relation).apply(right), right[:, ::-1], atol=1e-4)
+    np.testing.assert_allclose(orientation.repair(relation).apply(right), right * 2 - 1, atol=1e-4)
+
+
+def test_what_depends_on_the_image_is_told_from_fixed_numbers(pixels):
+    stretched = pixels * np.linspace(0.5, 2, len(pixels))[:, None, None, None]
+    assert per_image(stretched, pixels, unit(pixels))
+    assert not per_image(unit(pixels) * 3, pixels, unit(pixels))
+    assert depends_on_image(stretched, pixels).id == "P05"
+
+
+def test_ranges_are_near_where_their_ends_are_and_metadata_is_held_to_them():
+    assert near((0, 0.95), (0, 1))
+    assert not near((-1, 1), (0, 1))
+    assert wrong_metadata((-1, 1), (0, 1)).id == "P14"
+
+
+def test_inputs_of_other_shapes_have_no_relation(pixels):
+    with pytest.raises(ValueError, match="shapes differ"):
+        relate(unit(pixels)[:, :4], unit(pixels))
