@@ -11,11 +11,12 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from qat import targets
+from qat import interrupts, targets
 from qat.config import AugmentationConfig
 from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
 from qat.models import infer_task
+from qat.training.checkpoints import Checkpointing, Checkpoints, PlainAttributes
 from qat.training.feeding import (
     distributed_batches,
     steps_per_epoch,
@@ -25,6 +26,7 @@ from qat.training.feeding import (
 )
 from qat.training.guards import Diverged, Guard
 from qat.training.loss import choose_loss
+from qat.training.random_state import readable_random_state
 from qat.training.settings import FitSettings
 
 
@@ -97,6 +99,17 @@ def _check(split: Split, task: str) -> None:
     raise DataError(f"split {split.name} has no samples{which}; training needs at least one")
 
 
+def _states(guard: Guard, callbacks: Sequence[tf_keras.callbacks.Callback]) -> dict[str, Any]:
+    """What a checkpoint takes in addition to variables: the guard's memory, and what the user's callbacks have counted.
+
+    What our own callbacks do follows from the epoch and the step alone.
+    """
+    theirs = [each for each in callbacks if not type(each).__module__.startswith("qat.")]
+    return {"guard": guard} | {
+        f"{type(each).__name__} {place}": PlainAttributes(each) for place, each in enumerate(theirs)
+    }
+
+
 def _create_variables(model: tf_keras.Model, outputs: tf.Tensor, targets: tf.Tensor) -> None:
     """Create the variables of optimizer and metrics: a training step that creates them itself is traced twice."""
     model.optimizer.build(model.trainable_variables)
@@ -126,6 +139,7 @@ def fit(
     callbacks: Sequence[tf_keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     loss_of: tf_keras.Model | None = None,
+    checkpointing: Checkpointing | None = None,
 ) -> FitResult:
     """Compile `model` from `settings` and train it in place on `train`, evaluating `val` after every epoch.
 
@@ -141,6 +155,8 @@ def fit(
         strategy: under whose scope the model was built; its replicas share each batch. None for one device.
         loss_of: the model whose outputs for one batch decide the loss; None takes `model` itself. Give the float model
             of a quantized one, whose fake-quantized outputs may no longer look like probabilities.
+        checkpointing: where checkpoints are kept; where one is found, the training goes on from it, and ends with the
+            very weights and history that it would have had. None keeps none.
 
     Returns:
         History, epochs counted from 0, and the number of training steps.
@@ -167,19 +183,34 @@ def fit(
     if strategy is None:
         targets = train.inputs(batch) if task == "reconstruction" else train.labels[batch]
         _create_variables(model, first, tf.constant(targets))
+    every: list[tf_keras.callbacks.Callback] = [guard, *callbacks]
+    start, checkpoints = (0, 0), None
+    if checkpointing is not None:
+        checkpoints = Checkpoints(checkpointing, _states(guard, callbacks))
+        every, start = [*every, checkpoints], checkpoints.position or start
     try:
-        model.fit(
-            _batches(strategy)(train, settings.batch_size, task=task, seed=seed, augmentation=augmentation),
-            steps_per_epoch=steps // settings.epochs if strategy else None,  # distributed batches are endless
-            validation_data=validation_batches(val, max(settings.batch_size, 64), task=task),
-            epochs=settings.epochs,
-            callbacks=[guard, *callbacks],
-            verbose=0,
-        )
+        with (
+            nullcontext() if strategy else readable_random_state(model, seed),
+            nullcontext() if checkpointing is None else interrupts.deferred(),
+        ):
+            model.fit(
+                _batches(strategy)(
+                    train, settings.batch_size, task=task, seed=seed, augmentation=augmentation, start=start
+                ),
+                steps_per_epoch=steps // settings.epochs if strategy else None,  # distributed batches are endless
+                validation_data=validation_batches(val, max(settings.batch_size, 64), task=task),
+                epochs=settings.epochs,
+                callbacks=every,
+                verbose=0,
+            )
     except Diverged as error:
         kept_epoch, weights = guard.selected_weights()
         model.set_weights(weights)
         raise _divergence_error(error, kept_epoch, settings) from error
+    finally:
+        model._training_state = None  # Keras would ask the checkpoints of this training at the next one
+        if checkpoints is not None:
+            checkpoints.wait()
     kept_epoch, weights = guard.selected_weights()
     if kept_epoch != len(guard.history) - 1:
         model.set_weights(weights)
