@@ -207,6 +207,8 @@ class Config:
     export: ExportConfig = field(default_factory=ExportConfig)
     log: LogConfig = section(LogConfig, effect=FILES)
     sweep: SweepConfig = section(SweepConfig, effect=NOTHING)
+    # directory of a run that was killed: it goes on there, with the settings that it was begun with
+    resume: str | None = setting(None, effect=NOTHING)
     float_run: str | None = None  # a run directory whose float model is taken instead of training one
     float_cache: str | None = setting(None, effect=NOTHING)  # None = the user's cache folder
     threads: int | None = setting(None, low=1, high=1024, effect=NOTHING)  # of the interpreter; None = all cores

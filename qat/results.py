@@ -75,15 +75,19 @@ class RunResult:
     float_model: str = ""  # where the float model came from: trained here, a cache, a run, a file
     seconds: Mapping[str, float] = field(default_factory=dict)  # stage -> wall time
     left_out: Mapping[str, str] = field(default_factory=dict)  # requested variant -> why it is missing
+    resumed: tuple[Mapping[str, Any], ...] = ()  # where it went on after a kill: stage, and epoch within it
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; a variant has no keys for what is None or empty (accuracy of an autoencoder, …).
+
+        A measured number that is not finite is null; a setting is a text then, as "inf".
 
         >>> plain = RunResult({}, {"seed": 1}, {}, {}, {}).to_dict()
         >>> plain["seeds"], plain["git_commit"]
         ({'seed': 1}, None)
         """
         plain = {each.name: _to_json(getattr(self, each.name)) for each in fields(self)}
+        plain["config"] = settings_to_json(self.config)
         plain["variants"] = {name: _drop_empty(variant) for name, variant in self.variants.items()}
         return plain
 
@@ -160,6 +164,19 @@ def _to_json(value: Any) -> Any:
         return {str(key): _to_json(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_to_json(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no result: results.json holds no NaN and no infinite number")
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def settings_to_json(value: Any) -> Any:
+    """Settings as JSON has them, whatever they are: what JSON has no word for is a text.
+
+    >>> settings_to_json({"equalize_above": math.inf, "range": (0, 1.5), "delay": None})
+    {'equalize_above': 'inf', 'range': [0, 1.5], 'delay': None}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): settings_to_json(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [settings_to_json(each) for each in value]
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)

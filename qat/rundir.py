@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import itertools
 import json
 import os
@@ -20,9 +19,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from qat import limits
+from qat import limits, manifest
 from qat.errors import RunDirError
-from qat.variants import VARIANTS
+from qat.manifest import changed_files, sha256
+
+__all__ = ["changed_files", "sha256"]  # of the manifest, and part of this module for all others
 
 RESULTS = "results.json"
 REPORT = "report.html"  # the run as one page without further files
@@ -34,13 +35,14 @@ HYDRA, LOG = ".hydra", "train.log"  # the config as composed, by Hydra; every li
 MODEL_KERAS = "model.keras"
 MODEL_TFLITE = "model.tflite"
 MODEL_JSON = "model.json"  # the input contract and labels, next to every exported file
+RECORD = "run.json"  # in `.resume`: the settings of an unfinished run, and which stages are done
 QUANTIZATION = "quantization_report.json"  # in a variant's folder: what is quantized on which grid, and what is not
 PARITY = "parity.json"  # in the folder of a QAT variant: its file and its model, layer by layer
 
 MIN_FREE_BYTES = 32 << 20
 """With less free disk space a run is refused before it begins: one of MobileNetV1 at alpha 1 writes about 60 MB."""
 
-LOCK, _PART = ".lock", ".part"
+LOCK = ".lock"
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -48,17 +50,15 @@ _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 def claim(run_dir: Path) -> Iterator[Path]:
     """Reserve `run_dir` for one run: create it, check that it is writable, and lock out other processes.
 
-    Files of an unfinished run in it are removed; a finished run is never touched.
+    Temporary files of a run that was killed in it are removed; a finished run is never touched.
 
     Raises:
         RunDirError: it holds a finished run, another process writes it, it is read-only, or the disk is full.
     """
     _prove_writable(run_dir)
     refuse_finished(run_dir)
-    ours = (run_dir / LOCK).exists()
-    with lock(run_dir / LOCK, wait=False):
-        if ours:
-            _remove_unfinished(run_dir)
+    with lock(run_dir / LOCK, wait=False), manifest.writing(run_dir):
+        manifest.remove_leftovers(run_dir)
         yield run_dir
 
 
@@ -74,29 +74,53 @@ def refuse_finished(run_dir: Path) -> None:
         )
 
 
+def refuse_claimed(run_dir: Path) -> None:
+    """Refuse a folder that another process is writing, before anything in it is touched.
+
+    Raises:
+        RunDirError: names the process.
+    """
+    if is_claimed(run_dir):
+        with lock(run_dir / LOCK, wait=False):
+            pass  # it has ended since
+
+
 def missing_folders(run_dir: Path) -> frozenset[Path]:
-    """The parent folders of `run_dir` that do not exist yet."""
-    return frozenset(folder for folder in run_dir.absolute().parents if not folder.exists())
+    """`run_dir` and its parent folders, those that do not exist yet."""
+    absolute = run_dir.absolute()
+    return frozenset(folder for folder in (absolute, *absolute.parents) if not folder.exists())
 
 
 def remove_bare(run_dir: Path, *, events_only: bool, created: frozenset[Path] = frozenset()) -> None:
-    """Remove the folder of a run that was refused before it wrote any result.
+    """Remove what a run that was refused before it wrote any result has left.
 
-    A folder that holds more than what every run begins with is left alone, and so is one that a process writes.
+    A folder that holds more than what every run begins with is left alone, and so is one that a process writes. Of a
+    folder that was there before the run, only files go that the run's manifest names.
 
     Args:
         run_dir: the run's folder; it need not exist.
         events_only: remove only the TensorBoard files. A job of a sweep keeps its config and log, to be resumed.
-        created: parent folders that were created for it; those that are empty are removed as well.
+        created: folders that were created for it, itself or its parents; of the parents, those that are empty go too.
     """
-    initial = {LOCK, TENSORBOARD, HYDRA, LOG}
+    initial = {LOCK, TENSORBOARD, HYDRA, LOG, manifest.FOLDER}
     if not run_dir.is_dir() or run_dir.resolve() in (Path.cwd(), *Path.cwd().parents) or is_claimed(run_dir):
         return
-    if {path.name for path in run_dir.iterdir()} <= initial:
-        shutil.rmtree(run_dir / TENSORBOARD if events_only else run_dir, ignore_errors=True)
-        with suppress(OSError):  # rmdir refuses a folder that is not empty
-            for folder in itertools.takewhile(created.__contains__, () if events_only else run_dir.absolute().parents):
-                folder.rmdir()
+    if not {path.name for path in run_dir.iterdir()} <= initial or _keeps_work(run_dir):
+        return
+    if events_only or run_dir.absolute() not in created:
+        manifest.remove_files(run_dir)
+        manifest.remove(run_dir)
+        return
+    shutil.rmtree(run_dir, ignore_errors=True)
+    with suppress(OSError):  # rmdir refuses a folder that is not empty
+        for folder in itertools.takewhile(created.__contains__, run_dir.absolute().parents):
+            folder.rmdir()
+
+
+def _keeps_work(run_dir: Path) -> bool:
+    """Whether a run has kept anything to go on from."""
+    folder = run_dir / manifest.FOLDER
+    return folder.is_dir() and not {path.name for path in folder.iterdir()} <= {Path(manifest.NAME).name, RECORD}
 
 
 def is_claimed(run_dir: Path) -> bool:
@@ -129,13 +153,6 @@ def _prove_writable(run_dir: Path) -> None:
         )
 
 
-def _remove_unfinished(run_dir: Path) -> None:
-    for path in run_dir.rglob(f".*{_PART}"):
-        path.unlink(missing_ok=True)
-    for folder in (TENSORBOARD, *VARIANTS):
-        shutil.rmtree(run_dir / folder, ignore_errors=True)
-
-
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write a file atomically: a reader sees the old file, or none, or all of the new one.
 
@@ -149,9 +166,10 @@ def write_bytes(path: Path, content: bytes) -> Path:
     Raises:
         RunDirError: the disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}{_PART}")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}{manifest.PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        manifest.note(path)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
@@ -229,15 +247,6 @@ def whole_file(path: Path) -> Iterator[Path]:
         write_bytes(path, temporary.read_bytes())
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 @contextmanager
 def lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold an exclusive lock within the block; it also ends with the process.
@@ -258,7 +267,7 @@ def lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] | None
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = _open_lock(path)
     except OSError as error:
         raise _translate_error(path, error) from error
     try:
@@ -282,8 +291,16 @@ def _acquire(descriptor: int, path: Path, wait: bool, on_wait: Callable[[str], N
         if error.errno not in _NO_LOCKS_HERE:
             raise _translate_error(path, error) from error
         return
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    with suppress(OSError):  # another user's file, which is only read
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)  # flock needs no more
 
 
 def _translate_error(path: Path, error: OSError) -> RunDirError:

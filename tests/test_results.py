@@ -1,6 +1,8 @@
 """results.json has the keys that others read, and comes back as what was written."""
 
 import json
+from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -56,10 +58,18 @@ def test_an_autoencoder_has_no_accuracy_rather_than_an_empty_one():
     assert not {"accuracy", "agreement", "parity", "fake_quant_accuracy"} & set(plain)
 
 
-def test_a_number_that_is_none_is_refused():
-    broken = RunResult({}, {}, {}, {}, {}, seconds={"fit": float("inf")})
-    with pytest.raises(ValueError, match="inf is no result"):
-        broken.to_dict()
+def test_a_finished_run_is_written_whatever_its_numbers_and_settings_are():
+    odd = {
+        "equalize_above": float("inf"),
+        "delay": float("nan"),
+        "target": {"path": Path("a"), "day": date(2026, 1, 2)},
+    }
+    broken = Variant(Metric("accuracy", float("nan")), "a", 1, False, "float32", "float32", latency_ms=float("inf"))
+    result = RunResult({"float": broken}, {}, {}, odd, {}, seconds={"fit": float("inf")})
+    plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert plain["config"] == {"equalize_above": "inf", "delay": "nan", "target": {"path": "a", "day": "2026-01-02"}}
+    assert (plain["variants"]["float"]["metric"]["value"], plain["seconds"]) == (None, {"fit": None})
+    assert RunResult.from_dict(plain).config == plain["config"]
 
 
 def test_a_stranger_file_is_told_what_it_lacks():

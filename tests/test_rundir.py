@@ -30,22 +30,40 @@ def test_a_file_is_replaced_as_a_whole_and_nothing_lies_beside_it(tmp_path):
 
 
 def begun(folder, *more):
-    for name in (".hydra/config.yaml", "train.log", "tensorboard/float/events.out.tfevents.1", *more):
+    for name in (".hydra/config.yaml", "train.log"):
         rundir.write_text(folder / name, "")
+    with rundir.claim(folder):
+        for name in ("tensorboard/float/events.out.tfevents.1", *more):
+            rundir.write_text(folder / name, "")
     return folder
 
 
 def test_a_folder_with_nothing_but_what_every_run_begins_with_is_removed(tmp_path):
-    rundir.remove_bare(begun(tmp_path / "run"), events_only=False)
+    created = rundir.missing_folders(tmp_path / "run")
+    rundir.remove_bare(begun(tmp_path / "run"), events_only=False, created=created)
     assert not (tmp_path / "run").exists()
     rundir.remove_bare(tmp_path / "run", events_only=False)  # a folder that is not there
+
+
+def test_of_a_folder_that_was_there_before_only_what_the_run_has_made_goes(tmp_path):
+    rundir.write_text(tmp_path / "tensorboard" / "mine", "")
+    rundir.remove_bare(begun(tmp_path), events_only=False, created=rundir.missing_folders(tmp_path))
+    assert names(tmp_path) == [".hydra", ".lock", "tensorboard", "train.log"]
+    assert names(tmp_path / "tensorboard") == ["mine"]
+
+
+def test_a_folder_with_work_to_go_on_from_stays_whole(tmp_path):
+    created = rundir.missing_folders(tmp_path / "run")
+    begun(tmp_path / "run", ".resume/float_checkpoints/checkpoint")
+    rundir.remove_bare(tmp_path / "run", events_only=False, created=created)
+    assert (tmp_path / "run" / "tensorboard" / "float").exists()
 
 
 def test_folders_made_on_the_way_go_with_it_and_no_other(tmp_path):
     (tmp_path / "there_before").mkdir()
     run = tmp_path / "there_before" / "train" / "2026-11-28" / "09-00"
     created = rundir.missing_folders(run)
-    assert created == {run.parent, run.parent.parent}
+    assert created == {run, run.parent, run.parent.parent}
     rundir.remove_bare(begun(run), events_only=False, created=created)
     assert names(tmp_path) == ["there_before"]
     assert names(tmp_path / "there_before") == []
@@ -61,13 +79,13 @@ def test_a_folder_on_the_way_that_another_uses_meanwhile_stays(tmp_path):
 
 def test_of_a_job_only_the_event_files_are_removed(tmp_path):
     rundir.remove_bare(begun(tmp_path / "0"), events_only=True)
-    assert names(tmp_path / "0") == [".hydra", "train.log"]
+    assert names(tmp_path / "0") == [".hydra", ".lock", "train.log"]
 
 
 @pytest.mark.parametrize("more", ["results.json", "float/model.keras", "notes.txt"])
 def test_a_folder_that_holds_more_stays_whole(more, tmp_path):
     rundir.remove_bare(begun(tmp_path / "run", more), events_only=False)
-    assert len(names(tmp_path / "run")) == 4
+    assert {".hydra", "tensorboard", "train.log", more.partition("/")[0]} <= set(names(tmp_path / "run"))
 
 
 def test_the_folder_that_one_works_in_stays_and_so_does_one_that_is_being_written(tmp_path, monkeypatch):
@@ -75,7 +93,7 @@ def test_the_folder_that_one_works_in_stays_and_so_does_one_that_is_being_writte
         rundir.remove_bare(tmp_path / "run", events_only=False)
     monkeypatch.chdir(tmp_path / "run")
     rundir.remove_bare(tmp_path / "run", events_only=False)
-    assert names(tmp_path / "run") == [".hydra", ".lock", "tensorboard", "train.log"]
+    assert names(tmp_path / "run") == [".hydra", ".lock", ".resume", "tensorboard", "train.log"]
 
 
 def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path):
@@ -157,16 +175,6 @@ def test_a_finished_run_is_never_touched(tmp_path):
     rundir.write_json(tmp_path / rundir.RESULTS, {})
     with pytest.raises(RunDirError, match=r"holds a finished run \(results.json\)\. Choose another folder"):
         rundir.claim(tmp_path).__enter__()
-
-
-def test_what_an_unfinished_run_left_is_removed_and_what_is_not_ours_stays(tmp_path):
-    with rundir.claim(tmp_path):
-        rundir.write_bytes(tmp_path / "qat_int8" / "model.tflite", b"old")
-        (tmp_path / "qat_int8" / ".model.keras.host.1.part").write_bytes(b"half")
-        rundir.write_text(tmp_path / "notes.txt", "mine")
-    with rundir.claim(tmp_path):
-        assert not (tmp_path / "qat_int8").exists()
-        assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_a_folder_with_our_names_that_no_run_made_stays_as_it_is(tmp_path):

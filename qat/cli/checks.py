@@ -189,5 +189,7 @@ def _untrained_complaints(config: Config) -> Iterator[str]:
 
 
 def _folder_complaints(config: Config) -> Iterator[str]:
+    if config.resume is not None:
+        yield f"resume={config.resume}: taken from the command line alone, as resume={config.resume} without a file."
     if config.float_run is not None and not Path(config.float_run).is_dir():
         yield f"float_run={config.float_run}: no such folder. Give the directory of a run that left float/model.keras."

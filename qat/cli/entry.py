@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import signal
 import sys
 import time
 import traceback
@@ -27,7 +26,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import qat
-from qat import limits, rundir
+from qat import interrupts, limits, manifest, rundir
 from qat.cli.command_line import normalize_arguments
 from qat.cli.compose import compose, conf_dir, register, to_config
 from qat.cli.explain import explain
@@ -35,6 +34,7 @@ from qat.cli.help import help_page
 from qat.cli.hydra_plugins import register_plugins
 from qat.cli.launchers.worker import redirect_worker_files
 from qat.cli.log_file import log_to_file
+from qat.cli.resumed_run import is_finished, resume_run_arguments, resumed_folder
 from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, put_flags_first
 from qat.cli.sweeps.resume import resume_arguments
 from qat.config import BenchmarkConfig, Config
@@ -42,7 +42,8 @@ from qat.errors import ConfigError, JobError, QatError, RunDirError
 from qat.plain_text import HarmlessStream, without_credentials, writable
 from qat.wrapping import columns_of, wrap
 
-_INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, as shells count
+_INTERRUPTED = 130  # 128 + the signal's number, as shells count
+_BY_TIME = "a time"  # stands for the folder of a run that no override names
 _FOLDER_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
 
 Task = Callable[[Any, Path], object]
@@ -55,33 +56,38 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
         task: takes the checked config (an instance of `schema`) and the folder of the run.
         primary: the command, which is the name of its file in conf/, such as "train".
         schema: the dataclass of the command's whole config.
-        refuse_finished_folder: refuse a folder that holds a finished run, before Hydra writes into it.
+        refuse_finished_folder: refuse a folder that holds a finished run, one of other settings, or one that is being
+            written, before Hydra writes into it.
 
     Returns:
         Never: it ends the process.
 
     Raises:
         SystemExit: always; 0, the `exit_code` of the QatError that ended the task (2 a refusal, 3 a diverged training,
-            4 broken parity), 130 and 143 for Ctrl-C and SIGTERM, 1 for an unexpected error.
+            4 broken parity), 129, 130 and 143 for SIGHUP, Ctrl-C and SIGTERM, 1 for an unexpected error.
     """
     with_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we print them
-    signal.signal(signal.SIGTERM, _terminate)
+    interrupts.handle_signals()
     _import_from_working_folder()
     try:
-        sys.argv[1:] = put_flags_first(
-            redirect_worker_files(resume_arguments(normalize_arguments(sys.argv[1:], primary, schema)))
-        )
+        argv = normalize_arguments(sys.argv[1:], primary, schema)
+        resumed = resumed_folder(argv) if schema is Config else None
+        if schema is Config:
+            argv = resume_run_arguments(argv)
+        sys.argv[1:] = put_flags_first(redirect_worker_files(resume_arguments(argv)))
         arguments = _parse_or_answer(primary, schema)
         for overrides in list_requested_jobs(arguments, primary, schema):
-            compose(overrides, primary=primary, schema=schema)
-            if refuse_finished_folder:
-                rundir.refuse_finished(_find_run_folder(overrides, primary))
+            config = compose(overrides, primary=primary, schema=schema)
+            if refuse_finished_folder and not arguments.multirun:
+                _check_folder(_find_run_folder(overrides, primary), config, resumed is not None)
         register(primary, schema)
         register_plugins()
         _run(task, primary, schema, with_traceback)
     except KeyboardInterrupt:
         sys.exit(_print_error("interrupted; what was written so far is whole", _INTERRUPTED))
+    except interrupts.Interrupted as end:
+        sys.exit(_print_error("terminated; what was written so far is whole", int(str(end.code))))
     except Exception as error:
         known_error = _to_qat_error(error, schema)
         if with_traceback or known_error is None:
@@ -139,7 +145,20 @@ def _find_run_folder(overrides: list[str], primary: str) -> Path:
     for key, _, value in (override.partition("=") for override in overrides):
         if key == "hydra.run.dir":
             return Path(value.strip("'\"")).expanduser()
-    return Path("outputs", primary, time.strftime("%Y-%m-%d"), "a time")
+    return Path("outputs", primary, time.strftime("%Y-%m-%d"), _BY_TIME)
+
+
+def _check_folder(folder: Path, config: Any, resumes: bool) -> None:
+    """Refuse a folder that this run cannot go on in, before Hydra writes there; a finished one ends `resume=DIR`."""
+    from qat.stages.kept_work import refuse_other_settings  # brings NumPy
+
+    refuse_other_settings(folder, config)
+    if resumes and is_finished(folder):
+        manifest.remove(folder)  # it was killed after its results
+        print(f"nothing to do: the run is finished\n  {folder / rundir.RESULTS}")
+        sys.exit(0)
+    rundir.refuse_finished(folder)
+    rundir.refuse_claimed(folder)
 
 
 def _run_job(
@@ -185,7 +204,8 @@ def _remove_empty_folders(task: Task, schema: type, missing_folders: frozenset[P
         except QatError as error:
             if error.exit_code == QatError.exit_code and not (schema is Config and _is_worker()):
                 is_job = HydraConfig.get().mode == RunMode.MULTIRUN
-                rundir.remove_bare(run_dir, events_only=is_job, created=missing_folders)
+                by_time = {run_dir.absolute()} if any(each.name == _BY_TIME for each in missing_folders) else set()
+                rundir.remove_bare(run_dir, events_only=is_job, created=missing_folders | by_time)
             raise
 
     return run
@@ -250,13 +270,10 @@ def _folder_error(error: OSError) -> RunDirError:
 
 
 def _print_error(message: str, exit_code: int) -> int:
-    print(_format_for_stderr(message), file=sys.stderr, flush=True)
+    with suppress(OSError):  # a terminal that is gone
+        print(_format_for_stderr(message), file=sys.stderr, flush=True)
     return exit_code
 
 
 def _format_for_stderr(message: str) -> str:
     return wrap(f"qat: {writable(without_credentials(message))}", columns_of(sys.stderr))
-
-
-def _terminate(signal_number: int, _frame: object) -> NoReturn:
-    sys.exit(_print_error("terminated; what was written so far is whole", _TERMINATED))

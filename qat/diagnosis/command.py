@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +190,8 @@ def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tu
         result = RunResult.from_dict(rundir.read_json(record))
     except ValueError as error:
         raise RunDirError(f"{record}: {error}") from error
+    for phrase in rundir.changed_files(folder, result.sha256):
+        warnings.warn(f"{folder}: {phrase}; it is diagnosed as it is now", stacklevel=2)
     splits = _splits(_data_config(result.config.get("data"), record, trust), _seed(result.seeds), record)
     indices = np.arange(min(samples, len(splits.test)))
     inputs = np.asarray(splits.test.raw(indices))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from qat.codes import dequantize, quantize
 from qat.diagnosis.case import as_arrays
 from qat.errors import DataError, QatError
+from qat.interrupts import Interrupted
 from qat.models.which_keras import input_names, takes_dictionary
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
@@ -135,7 +136,7 @@ def call_user(name: str, function: Callable, *arguments: Any) -> Any:
     """
     try:
         return function(*arguments)
-    except (MemoryError, KeyboardInterrupt):
+    except (MemoryError, KeyboardInterrupt, Interrupted):
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         reason = " ".join(str(error).split())[:300]

@@ -129,7 +129,7 @@ class QuantizationSchedule(tf_keras.callbacks.Callback):
     def __init__(self, config: QuantConfig, steps: int, steps_per_epoch: int) -> None:
         super().__init__()
         self.changes: dict[int, list] = {}
-        self.step = 0
+        self.steps_per_epoch, self.first_step, self.has_begun = steps_per_epoch, 0, False
         enabled = {"delay": (enable_quantization, True)}
         frozen = {"freeze_observers_at": (observe_ranges, False), "freeze_bn_at": (freeze_batch_norm, True)}
         self._schedule(0, enable_quantization, config.delay is None)
@@ -144,14 +144,20 @@ class QuantizationSchedule(tf_keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         observe_ranges(self.model, True)
         freeze_batch_norm(self.model, False)
-        self.step = 0
+        self.has_begun = False
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.first_step = epoch * self.steps_per_epoch
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-        for change, value in self.changes.get(self.step, ()):
+        step = self.first_step + batch
+        due = [step] if self.has_begun else [each for each in sorted(self.changes) if each <= step]  # it may be resumed
+        changes = [change for each in due for change in self.changes.get(each, ())]
+        for change, value in changes:
             change(self.model, value)
-        if self.changes.get(self.step) and self.step:
+        if changes and self.has_begun:
             retrace(self.model)
-        self.step += 1
+        self.has_begun = True
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Whatever the schedule did, the trained model quantizes."""

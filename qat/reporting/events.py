@@ -27,6 +27,8 @@ from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text import metadata as text_metadata
 
+from qat import manifest
+
 BINS = 30
 Setting = str | int | float | bool | None
 
@@ -45,6 +47,7 @@ class EventFile:
         folder.mkdir(parents=True, exist_ok=True)
         EventFile._count += 1
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{EventFile._count}"
+        manifest.note(folder / name)
         self._file = (folder / name).open("ab")
         self._write(event_pb2.Event(wall_time=begin_time or time.time(), file_version="brain.Event:2"))
 

@@ -25,6 +25,16 @@ class Bar:
         self._update, self._line, self._title, self._total = update, line, title, total
         self._done = 0.0
 
+    def start_at(self, units: float) -> None:
+        """Take so many units as done, silently: the work is resumed.
+
+        Args:
+            units: how many are done in all.
+        """
+        self._done = units
+        if self._update is not None:
+            self._update(units, "")
+
     def advance(self, units: float = 1.0, text: str = "") -> None:
         """Count work that is done; a part of a unit moves the bar only, a whole one also prints a plain line.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import numpy as np
@@ -50,15 +52,19 @@ class SummaryWriter:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for each in (*self._files.values(), *self.loggers):
-            each.close(error)
+        for file in self._files.values():
+            with suppress(OSError):  # a full disk was said before
+                file.close(error)
+        for logger in self.loggers:
+            logger.close(error)
 
     def begin(self, runs: Iterable[str]) -> None:
         """Make these runs now, in this order: TensorBoard sorts them, and assigns its colours, by time."""
         if self.folder is not None:
             now = time.time()
-            for index, run in enumerate(runs):
-                self._file(run, now + index / 1000)
+            with self._tolerant():
+                for index, run in enumerate(runs):
+                    self._file(run, now + index / 1000)
 
     def add_scalars(self, run: str, values: Mapping[str, float], step: int) -> None:
         """Append a point to the series of each tag, and give it to the loggers.
@@ -69,11 +75,30 @@ class SummaryWriter:
             step: TensorBoard's step, the x of the point: the number of epochs done.
         """
         if self.folder is not None:
-            self._file(run).add_scalars(values, step)
+            with self._tolerant():
+                self._file(run).add_scalars(values, step)
         for logger in self.loggers:
             logger.log_scalars(run, values, step)
         for tag, value in values.items():
             self.series.setdefault((run, tag), []).append((step, float(value)))
+
+    def get_state(self) -> dict[str, Any]:
+        """Every series, as JSON has it."""
+        return {"series": [[run, tag, [list(point) for point in points]] for (run, tag), points in self.series.items()]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take back what `get_state` gave; the loggers get what they have not seen, event files have it.
+
+        Args:
+            state: of this run, before it was killed.
+        """
+        for run, tag, points in state["series"]:
+            known = self.series.setdefault((run, tag), [])
+            for step, value in points:
+                if (step, value) not in known:
+                    known.append((int(step), float(value)))
+                    for logger in self.loggers:
+                        logger.log_scalars(run, {tag: float(value)}, int(step))
 
     def add_ranges(self, run: str, variables: Iterable[tf.Variable], step: int) -> None:
         """Append the minima and maxima of quantizer ranges: scalars, or histograms where each channel has its own.
@@ -86,8 +111,9 @@ class SummaryWriter:
         if self.folder is None:
             return
         values = {range_tag(variable.name): np.asarray(variable) for variable in variables}
-        self._file(run).add_scalars({tag: float(v.reshape(())) for tag, v in values.items() if v.size == 1}, step)
-        self._file(run).add_histograms({tag: v for tag, v in values.items() if v.size > 1}, step)
+        with self._tolerant():
+            self._file(run).add_scalars({tag: float(v.reshape(())) for tag, v in values.items() if v.size == 1}, step)
+            self._file(run).add_histograms({tag: v for tag, v in values.items() if v.size > 1}, step)
 
     def add_text(self, run: str, title: str, markdown: str) -> None:
         """Append a text.
@@ -98,7 +124,8 @@ class SummaryWriter:
             markdown: the text.
         """
         if self.folder is not None:
-            self._file(run).add_text(title, markdown)
+            with self._tolerant():
+                self._file(run).add_text(title, markdown)
 
     def add_image(self, run: str, title: str, png: bytes) -> None:
         """Append an image.
@@ -109,7 +136,8 @@ class SummaryWriter:
             png: bytes of a PNG file.
         """
         if self.folder is not None:
-            self._file(run).add_image(title, png)
+            with self._tolerant():
+                self._file(run).add_image(title, png)
 
     def add_layout(self, run: str, layout: Layout) -> None:
         """Append the charts of the Custom Scalars tab.
@@ -119,7 +147,8 @@ class SummaryWriter:
             layout: TensorBoard's protocol buffer.
         """
         if self.folder is not None:
-            self._file(run).add_layout(layout)
+            with self._tolerant():
+                self._file(run).add_layout(layout)
 
     def add_hparams_experiment(self, run: str, settings: Mapping[str, bool], metrics: Iterable[str]) -> None:
         """Append the columns of the HParams tab.
@@ -130,7 +159,8 @@ class SummaryWriter:
             metrics: tags of scalars.
         """
         if self.folder is not None:
-            self._file(run).add_hparams_experiment(settings, metrics)
+            with self._tolerant():
+                self._file(run).add_hparams_experiment(settings, metrics)
 
     def add_hparams_session(self, run: str, settings: Mapping[str, Setting]) -> None:
         """Append `run` as a row of the HParams tab.
@@ -140,7 +170,20 @@ class SummaryWriter:
             settings: column's name to value.
         """
         if self.folder is not None:
-            self._file(run).add_hparams_session(settings)
+            with self._tolerant():
+                self._file(run).add_hparams_session(settings)
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """Go on without TensorBoard, and say so, where its files cannot be written: a full disk ends no training."""
+        try:
+            yield
+        except OSError as error:
+            warnings.warn(
+                f"{self.folder}: TensorBoard's files cannot be written ({error.strerror}); the run goes on without",
+                stacklevel=3,
+            )
+            self.folder = None
 
     def _file(self, run: str, begin_time: float | None = None) -> EventFile:
         from qat.reporting.events import EventFile  # brings TensorBoard's protocol buffers

@@ -12,6 +12,7 @@ from qat.commands import command
 from qat.config import BenchmarkConfig
 from qat.contract import Contract
 from qat.errors import ConfigError, QatError, RunDirError
+from qat.plain_text import writable
 from qat.reporting.terminal import relative_to_cwd
 from qat.tflite import TfliteGraph, check_loadable, read, with_metadata
 from qat.tflite.file_kind import kind_of
@@ -89,6 +90,9 @@ def _read(name: str, path: Path, accuracy: float | None = None) -> BenchmarkFile
 
 
 def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[BenchmarkFile]:
+    for phrase in _changed(run):
+        said = f"warning: {run}: {phrase}; it is measured as it is, and its accuracy is of the file that the run wrote"
+        say(writable(said))
     variants = _accuracies(run / rundir.RESULTS)
     files = [
         _read(name, run / name / rundir.MODEL_TFLITE, variants.get(name))
@@ -103,6 +107,13 @@ def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[
     for kind in missing:
         say(f"no {kind} file: {_how_to_get(kind, run)}")
     return sorted(files, key=lambda each: KIND_ORDER.index(each.kind) if each.kind in KIND_ORDER else 9)
+
+
+def _changed(run: Path) -> list[str]:
+    """The files of the run that are not as it wrote them."""
+    plain = rundir.read_json(run / rundir.RESULTS)
+    digests = plain.get("sha256") if isinstance(plain, dict) else None
+    return rundir.changed_files(run, digests) if isinstance(digests, dict) else []
 
 
 def _accuracies(record: Path) -> dict[str, float]:

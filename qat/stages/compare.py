@@ -147,4 +147,15 @@ def _print(comparison: Comparison, out: Path) -> None:
         say(writable(f"left out:\n  {each.folder}\n{each.reason}"))
     if len(comparison.refused) > MOST_NAMED:
         say(f"left out: {len(comparison.refused) - MOST_NAMED} more, all in\n  {out / 'table.md'}")
+    for phrase in _changed(comparison)[:MOST_NAMED]:
+        say(writable(f"warning: {phrase}; its row is of the file that the run wrote"))
     say(f"page:\n  {out / 'index.html'}")
+
+
+def _changed(comparison: Comparison) -> list[str]:
+    """The files of all runs that are not as these wrote them."""
+    found = []
+    for run in comparison.runs:
+        digests = rundir.read_json(run.folder / rundir.RESULTS)["sha256"]
+        found += [f"{run.folder}: {phrase}" for phrase in rundir.changed_files(run.folder, digests)]
+    return found

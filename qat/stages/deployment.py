@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from qat import rundir
 from qat.errors import QatError
 from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity, spread_indices
 from qat.evaluation.layer_parity import LayerParity, first_departure, layer_parity
 from qat.export import convert
-from qat.results import Parity, Variant
+from qat.results import Metric, Parity, RunResult, Variant
 from qat.stages.float_model import FloatModel
 from qat.stages.qat import TrainedVariant
 from qat.stages.run import Run
@@ -46,24 +48,60 @@ def evaluate_deployed(run: Run, float_model: FloatModel, trained_variants: Seque
         QatError: a file cannot be evaluated, and the run cannot go without it.
     """
     with run.progress.work("evaluate on test"):
-        reference = _evaluate_on_test(run, keras_predictor(float_model.model), float_model)
+        reference = _evaluate_once(
+            run, "float model", lambda: _evaluate_on_test(run, keras_predictor(float_model.model), float_model)
+        )
         trained_by_name = {each.variant: each for each in trained_variants}
         variants, evaluations = {}, {"float": reference}
-        for name in VARIANTS:
-            path = run.file(name, rundir.MODEL_TFLITE)
-            if not path.is_file():
-                continue
+        for name in (each for each in VARIANTS if run.file(each, rundir.MODEL_TFLITE).is_file()):
             try:
-                predictor = Interpreter(path, threads=run.config.threads).predict
-                evaluation = _evaluate_on_test(run, predictor, float_model)
-                variants[name] = _evaluate_variant(
-                    run, name, evaluation, reference, float_model, trained_by_name.get(name)
+                evaluation = _evaluate_once(run, name, lambda name=name: _evaluate_file(run, name, float_model))
+                variants[name] = _compare_once(
+                    run,
+                    name,
+                    lambda name=name, evaluation=evaluation: _evaluate_variant(
+                        run, name, evaluation, reference, float_model, trained_by_name.get(name)
+                    ),
                 )
             except QatError as error:
                 run.leave_out(name, error)
             else:
                 evaluations.setdefault(name, evaluation)
         return Deployed(variants, evaluations)
+
+
+def _evaluate_once(run: Run, name: str, evaluate_it: Callable[[], Evaluation]) -> Evaluation:
+    """An evaluation on test; one that was made before the run was killed is read."""
+    stage, path = f"evaluation of {name}", run.kept.folder / f"{name.replace(' ', '_')}_on_test.npz"
+    values = run.kept.done(stage)
+    if values is not None:
+        with np.load(path, allow_pickle=False) as arrays:
+            interval = values["accuracy_interval"] and tuple(values["accuracy_interval"])
+            return Evaluation(Metric(**values["metric"]), arrays["scores"], values["accuracy"], interval)
+    evaluation = evaluate_it()
+    with rundir.whole_file(path) as temporary:
+        np.savez(temporary, scores=evaluation.scores)
+    values = {name: value for name, value in vars(evaluation).items() if name not in ("scores", "metric")}
+    run.kept.finish(stage, {"metric": asdict(evaluation.metric), **values}, [path])
+    return evaluation
+
+
+def _compare_once(run: Run, name: str, compare_it: Callable[[], Variant]) -> Variant:
+    """A file's numbers next to those of the model it came from; what was measured before a kill is read."""
+    stage, empty = f"comparison of {name}", RunResult({}, {}, {}, {}, {})
+    plain = run.kept.done(stage)
+    if plain is not None:
+        return RunResult.from_dict(empty.to_dict() | {"variants": plain}).variants[name]
+    variant = compare_it()
+    layers = run.file(name, rundir.PARITY)
+    plain = replace(empty, variants={name: variant}).to_dict()["variants"]
+    run.kept.finish(stage, plain, [layers] if variant.parity is not None and layers.is_file() else [])
+    return variant
+
+
+def _evaluate_file(run: Run, name: str, float_model: FloatModel) -> Evaluation:
+    path = run.file(name, rundir.MODEL_TFLITE)
+    return _evaluate_on_test(run, Interpreter(path, threads=run.config.threads).predict, float_model)
 
 
 def _evaluate_variant(

@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,8 @@ def store(entry: Entry, model: tf_keras.Model, history: History, say: Callable[[
         say: prints a message.
     """
     part = entry.folder.with_name(f".{entry.key}.{os.getpid()}.part")
+    for leftover in entry.folder.parent.glob(f".{entry.key}.*.part"):  # of one that was killed: it had the turn
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
         with rundir.whole_file(part / WEIGHTS) as path:
             np.savez(path, *model.get_weights())
@@ -126,11 +129,20 @@ def store(entry: Entry, model: tf_keras.Model, history: History, say: Callable[[
             "determined_by": json.loads(json.dumps(entry.determined_by, default=str)),
         }
         rundir.write_json(part / RECORD, record)
+        _open_as_parent(part)
         part.rename(entry.folder)
     except OSError as error:
         say(f"float cache: the model could not be kept ({error})")
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _open_as_parent(folder: Path) -> None:
+    """Let all who may use the cache use an entry: its modes are those of the cache's folder, whatever the umask."""
+    mode = stat.S_IMODE(folder.parent.stat().st_mode)
+    for file in folder.iterdir():
+        file.chmod(mode & 0o666)
+    folder.chmod(mode)
 
 
 def _files_of_model(config: Config) -> dict[str, str]:

@@ -27,10 +27,8 @@ from qat.training import FitSettings, make_callbacks
 from qat.training.replicas import clone_for_replicas
 
 TRAINED_HERE = "trained here"
-NOT_RESUMED = (
-    "Stopped in the float training, which is not resumed: nothing of it is kept, and the same command begins it again. "
-    "A float model that was trained to its end is kept, and taken by the next run."
-)
+STAGE = "float"
+PROBE = ".probe"  # written into the cache to see whether it can be
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class FloatModel:
 
 def obtain_float_model(run: Run) -> FloatModel:
     """The float model that the config determines: loaded where a run, a file or the cache has it, else trained here."""
-    config = run.config
+    config, was_done = run.config, run.kept.done(STAGE, trains=True) is not None
     if config.float_run is not None:
         model, history, origin = _load_from_run(run, Path(config.float_run).expanduser())
     elif config.model.name == "saved":
@@ -53,11 +51,13 @@ def obtain_float_model(run: Run) -> FloatModel:
     else:
         model, history, origin = _load_or_train(run)
     run.progress.say(f"float model: {origin}")
-    if origin != TRAINED_HERE:  # its series, which this run has not written
+    if origin != TRAINED_HERE and not was_done:  # its series, which this run has not written
         for epoch, logs in enumerate(history, start=1):
             write_epoch(run.summary_writer, "float", logs, epoch)
     float_model = FloatModel(model, infer_task(model, _classes(run)), history, origin)
-    export_keras(run, "float", model)
+    if not was_done:
+        export_keras(run, "float", model)
+        run.kept.finish(STAGE, {"origin": origin}, [run.file("float", rundir.MODEL_KERAS)])
     return float_model
 
 
@@ -81,6 +81,7 @@ def _load_from_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str
     path = folder / "float" / rundir.MODEL_KERAS
     if not path.is_file():
         raise RunDirError(f"float_run={folder}: it holds no float/{rundir.MODEL_KERAS}. Was that run finished?")
+    _refuse_changed(folder)
     trusted = run.config.trust is True or run.config.model.trust_custom_objects
     model = models.load(str(path), trusted, key="float_run")
     check_fits(model, run.splits.contract.shape, _classes(run))
@@ -95,6 +96,21 @@ def _load_from_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str
             f"float_run={folder}: its inputs were prepared otherwise ({changed}). Give the same data options."
         )
     return model, _history(folder / rundir.RESULTS), f"run {folder}"
+
+
+def _refuse_changed(folder: Path) -> None:
+    """Refuse a float model that is not the one which the run has trained, where that run was finished."""
+    plain = rundir.read_json(folder / rundir.RESULTS) if (folder / rundir.RESULTS).exists() else {}
+    digests = plain.get("sha256") if isinstance(plain, dict) else None
+    names = [f"float/{name}" for name in (rundir.MODEL_KERAS, rundir.MODEL_JSON)]
+    changed = rundir.changed_files(
+        folder, {name: digests[name] for name in names if name in digests} if digests else {}
+    )
+    if changed:
+        raise RunDirError(
+            f"float_run={folder}: {', '.join(changed)}. To take the file as it is now, give it as a model: model=saved "
+            f"model.path={folder / names[0]}"
+        )
 
 
 def _stored_contract(path: Path) -> dict[str, Any]:
@@ -120,8 +136,19 @@ def _history(results: Path) -> History:
 
 
 def _load_or_train(run: Run) -> tuple[tf_keras.Model, History, str]:
-    entry = float_cache.find_entry(run.config, run.splits)
-    model = _build(run)
+    entry, own = float_cache.find_entry(run.config, run.splits), run.kept.entry(STAGE)
+    model, done = _build(run), run.kept.done(STAGE, trains=True)
+    history = None if done is None else float_cache.load(own, model, run.progress.say)
+    if done is not None and history is not None:
+        return model, history, done["origin"]
+    model, history, origin = _take_or_train(run, entry, model)
+    if run.kept.is_enabled:
+        float_cache.store(own, model, history, run.progress.say)
+    return model, history, origin
+
+
+def _take_or_train(run: Run, entry: float_cache.Entry, model: tf_keras.Model) -> tuple[tf_keras.Model, History, str]:
+    """`model` with the weights of the cache, or trained, by this process or by one that is waited for."""
     with _take_turn(run, entry):
         cached = float_cache.load(entry, model, run.progress.say) if run.workers.is_chief else None
         if run.workers.broadcast_flag(cached is not None):
@@ -139,8 +166,10 @@ def _take_turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[Non
     if not run.workers.is_chief:  # trains with the chief, whose turn it is
         return nullcontext()
     try:
-        rundir.write_bytes(entry.folder.parent / ".probe", b"")
+        rundir.write_bytes(entry.folder.parent / PROBE, b"").unlink(missing_ok=True)
     except RunDirError as error:
+        if entry.folder.is_dir():  # of somebody else, to be read
+            return nullcontext()
         if run.config.float_cache is not None:
             raise
         run.progress.say(f"no float cache: {error}")
@@ -163,11 +192,14 @@ def _train(run: Run, model: tf_keras.Model) -> History:
         ]
         try:
             return fit_in_run(
-                run, model, settings, callbacks, task=infer_task(model, _classes(run)), clone=clone_for_replicas
+                run,
+                model,
+                settings,
+                callbacks,
+                task=infer_task(model, _classes(run)),
+                clone=clone_for_replicas,
+                stage=STAGE,
             )
         except TrainingDivergedError:
             export_keras(run, "float", model)  # its last good weights
-            raise
-        except (KeyboardInterrupt, SystemExit):
-            run.progress.say(NOT_RESUMED)
             raise

@@ -24,7 +24,7 @@ def main_job(config: Config, folder: Path) -> RunResult | None:
 
     Args:
         config: the resolved config; it is not written into.
-        folder: the run's directory; what an unfinished run left in it is cleared.
+        folder: the run's directory; the run goes on where one of the same settings ended in it.
 
     Returns:
         The result as results.json holds it; None in a worker that is not the chief, which leaves evaluation and files
@@ -39,12 +39,13 @@ def main_job(config: Config, folder: Path) -> RunResult | None:
             train_quantized(run, float_model)
             train_stock(run, float_model)
             return None
-        export_tflite(run, "float", float_model.model, scheme="float32")
+        run.kept.once("export float", lambda: export_tflite(run, "float", float_model.model, scheme="float32"), "float")
         calibrated = quantize_after_training(run, float_model)
         trained = train_quantized(run, float_model, calibrated), train_stock(run, float_model)
         trained_variants = [each for each in trained if each is not None]
         deployed = evaluate_deployed(run, float_model, trained_variants)
         variants = deployed.variants
+        run.kept.go_on("report")
         write_dashboard(run, variants, deployed.evaluations, float_model, trained_variants)
         result = write_cards(run, collect_result(run, variants, float_model, trained_variants))
         write_report(run, result, deployed.evaluations)

@@ -55,12 +55,16 @@ class MetricsCallback(tf_keras.callbacks.Callback):
         super().__init__()
         self._writer, self._tensorboard_run, self._bar, self._before = writer, tensorboard_run, bar, epochs_before
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._bar.start_at(epoch)
+
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch + 1 < self.params["steps"]:
             self._bar.advance(1 / self.params["steps"])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._bar.advance(1 / self.params["steps"], format_logs(logs or {}))
+        self._bar.start_at(epoch)
+        self._bar.advance(1.0, format_logs(logs or {}))
         write_epoch(self._writer, self._tensorboard_run, logs or {}, self._before + epoch + 1)
 
 
@@ -175,6 +179,18 @@ class RangeMonitor:
         self._run = run
         self._meter: RangeMeter | None = None
         self.fits: list[RangeFit] = []  # of the last call
+
+    def get_state(self) -> dict[str, Any]:
+        """The last fits, as JSON has them."""
+        return {"fits": [[fit.layer, fit.cut_off, fit.sqnr_db] for fit in self.fits]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take back what `get_state` gave.
+
+        Args:
+            state: of this training, before it was killed.
+        """
+        self.fits = [RangeFit(str(layer), float(cut_off), float(sqnr)) for layer, cut_off, sqnr in state["fits"]]
 
     def __call__(self, model: QatModel, epoch: int) -> None:
         if not self._run.config.log.tensorboard or not self._run.config.log.ranges_every:

@@ -37,13 +37,19 @@ def quantize_after_training(run: Run, float_model: FloatModel) -> Exported | Non
         ModelError, CalibrationError: the variant cannot be made, and the run cannot go without it.
     """
     quantizer = post_training_quantizer(run.config.quant.name)
-    if quantizer is None:
-        return None
+    if quantizer is None or run.kept.done(_stage(quantizer)) is not None:
+        return None  # QAT calibrates the very same model again, in seconds
     try:
-        return _quantize(run, float_model, quantizer)
+        exported = _quantize(run, float_model, quantizer)
     except (ModelError, CalibrationError) as error:
         run.leave_out(quantizer.variant, error)
-        return None
+        exported = None
+    run.kept.finish(_stage(quantizer), files=run.kept.files_of(quantizer.variant))
+    return exported
+
+
+def _stage(quantizer: Quantizer) -> str:
+    return f"export {quantizer.variant}"
 
 
 def _quantize(run: Run, float_model: FloatModel, quantizer: Quantizer) -> Exported | None:

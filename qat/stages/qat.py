@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import tf_keras
+from numpy.typing import NDArray
 
 from qat import rundir
 from qat.config import QuantConfig
@@ -18,7 +20,7 @@ from qat.quantization import quantize_model
 from qat.quantization.keras.model import clone_qat_model
 from qat.quantization.keras3.unwrap import unwrap
 from qat.quantization.range_statistics import RangeFit
-from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, reestimate_batch_norm
+from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, quantizers, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
 from qat.stages.export_files import export_keras, export_tflite, write_quantization_report
 from qat.stages.float_model import FloatModel, History
@@ -31,11 +33,12 @@ from qat.stages.monitoring import (
 )
 from qat.stages.run import Run
 from qat.stages.sensitivity import rank_layers, select_skipped_layers
-from qat.stages.training import copy_weights, fit_in_run
+from qat.stages.training import copy_weights, fit_in_run, keep_trained, load_trained
 from qat.training import FitSettings
 from qat.training.feeding import steps_per_epoch, training_batches, training_indices
 from qat.variants import BASELINE, QUANTIZERS, TRAINED_BY_US
 
+STAGE = "qat"
 DEPLOYED_RUN = "deployed_int8"
 REESTIMATION_BATCHES = 100  # of train, at most: a mean over more hardly moves
 
@@ -86,17 +89,27 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | No
     if quant.distillation.weight > 0:
         model.learn_from(float_model.model, quant.distillation.weight, quant.distillation.temperature)
     monitor, predictor = RangeMonitor(run), keras_predictor(model)
-    _write_start(run, exported, predictor, float_model, monitor, same_file=calibrated is not None)
-    try:
-        history = _train(run, exported, float_model, monitor)
-    except TrainingDivergedError:
-        export_keras(run, variant, model)  # its last good weights
-        raise
-    _reestimate(run, model, float_model.task)
-    export_keras(run, variant, model)
+    history = load_trained(run, STAGE, model, monitor)
+    if history is None:
+        run.kept.once(
+            "start of QAT",
+            lambda: _write_start(run, exported, predictor, float_model, monitor, same_file=calibrated is not None),
+        )
+        try:
+            history = _train(run, exported, float_model, monitor)
+        except TrainingDivergedError:
+            export_keras(run, variant, model)  # its last good weights
+            raise
+        _reestimate(run, model, float_model.task)
+        keep_trained(run, STAGE, model, history, monitor)
     options = conversion_options(run.config.quant)
-    export_tflite(run, variant, exported, **options)
-    write_quantization_report(run, variant, model)
+
+    def export() -> None:
+        export_keras(run, variant, model)
+        export_tflite(run, variant, exported, **options)
+        write_quantization_report(run, variant, model)
+
+    run.kept.once(f"export {variant}", export, variant)
     return TrainedVariant(variant, model, history, predictor, run.config.quant, monitor.fits, options)
 
 
@@ -105,10 +118,22 @@ def _calibrate(run: Run, float_model: FloatModel, variant: str) -> tuple[Run, Ex
     quant = run.config.quant
     with run.progress.work("calibrate"):
         calibration = calibration_inputs(run, float_model.task)
-        rank_layers(run, float_model, calibration, variant)
-        quant = replace(quant, skip=[*quant.skip, *select_skipped_layers(run, float_model, calibration)])
+        quant = replace(quant, skip=[*quant.skip, *_choose_layers(run, float_model, calibration, variant)])
         model = quantize_model(float_model.model, calibration, config=quant)
     return replace(run, config=replace(run.config, quant=quant)), Exported(model)
+
+
+def _choose_layers(run: Run, float_model: FloatModel, calibration: NDArray[np.float32], variant: str) -> list[str]:
+    """Measure the layers where the config asks for it; patterns of those that `quant.auto_skip` leaves in float."""
+    stage, quant = "measurement of layers", run.config.quant
+    if not quant.sensitivity and quant.auto_skip.max_drop is None:
+        return []
+    done = run.kept.done(stage)
+    if done is None:
+        rank_layers(run, float_model, calibration, variant)
+        done = {"skip": select_skipped_layers(run, float_model, calibration)}
+        run.kept.finish(stage, done, run.kept.files_of(variant))
+    return list(done["skip"])
 
 
 def conversion_options(quant: QuantConfig) -> dict[str, bool]:
@@ -124,6 +149,8 @@ def _train(run: Run, exported: Exported, float_model: FloatModel, monitor: Range
     steps = steps_per_epoch(len(training_indices(run.splits.train, task)), settings.batch_size)
 
     def evaluate_file(trained: tf_keras.Model, epoch: int) -> None:
+        if not all(quantizer.enabled for quantizer in quantizers(trained)):
+            return  # `quant.delay`: there is no quantized file yet
         copy_weights(trained, model)
         convert_and_evaluate_on_val(run, DEPLOYED_RUN, exported, task, epoch, **options)
 
@@ -142,7 +169,16 @@ def _train(run: Run, exported: Exported, float_model: FloatModel, monitor: Range
                 before,
             ),
         ]
-        return fit_in_run(run, model, settings, callbacks, task=task, clone=clone_qat_model)
+        return fit_in_run(
+            run,
+            model,
+            settings,
+            callbacks,
+            task=task,
+            clone=clone_qat_model,
+            stage=STAGE,
+            states={"ranges": monitor},
+        )
 
 
 class _FoldOnceCallback(EpochCallback):

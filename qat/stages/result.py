@@ -58,6 +58,7 @@ def collect_result(
         histories=histories,
         float_model=float_model.origin,
         seconds=run.progress.seconds,
+        resumed=tuple(run.kept.resumed),
     )
 
 
@@ -70,6 +71,7 @@ def write_result(run: Run, result: RunResult) -> None:
     """
     run.summary_writer.add_text("float", "results", variants_markdown(result.variants))
     rundir.write_json(run.folder / rundir.RESULTS, result.to_dict())
+    run.kept.remove()
 
 
 def print_result(run: Run, result: RunResult) -> None:

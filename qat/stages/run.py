@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
-from qat import data, rundir
+from qat import data, manifest, rundir
+from qat.commands import command
 from qat.config import Config, LogConfig
 from qat.data import Splits
 from qat.errors import DataError, ModelError, QatError, RunDirError
 from qat.reporting import Progress, SummaryWriter
 from qat.reporting.dashboard import begin_runs
+from qat.reporting.terminal import relative_to_cwd
 from qat.results import Metric
+from qat.stages.kept_work import KeptWork
 from qat.stages.loggers import make_loggers
 from qat.stages.session import begin_session
 from qat.training.cluster import is_chief
@@ -37,10 +41,25 @@ class Run:
     splits: Splits
     progress: Progress
     summary_writer: SummaryWriter
+    kept: KeptWork
     workers: Workers = field(default_factory=Workers)
     measured: dict[str, Metric] = field(default_factory=dict)  # metrics that are measured once and needed again
     left_out: dict[str, str] = field(default_factory=dict)  # variant to compare with -> why there is none
     remarks: list[str] = field(default_factory=list)  # warnings that are repeated at the end
+
+    def get_state(self) -> dict[str, Any]:
+        """What later stages add to, as JSON has it: it is kept with each stage that is done."""
+        return {"left_out": dict(self.left_out), "seconds": dict(self.progress.seconds)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` gave.
+
+        Args:
+            state: of this run, before it was killed.
+        """
+        self.left_out.update(state["left_out"])
+        for title, seconds in state["seconds"].items():
+            self.progress.seconds[title] = max(seconds, self.progress.seconds.get(title, 0.0))
 
     def file(self, variant: str, name: str) -> Path:
         """The path `<folder>/<variant>/<name>`, whether it is there or not.
@@ -74,7 +93,8 @@ class Run:
                 raise ModelError(f"{error}. {advice}") from error
             raise error
         for file in self.file(variant, "").glob("model*.tflite"):
-            file.unlink()
+            if manifest.names(self.folder, file):
+                file.unlink()
         self.left_out[variant] = str(error)
         self.progress.say(f"{variant} is left out: {error}")
 
@@ -85,13 +105,14 @@ def begin(config: Config, folder: Path) -> Iterator[Run]:
 
     Args:
         config: the resolved config.
-        folder: the run's directory; what an unfinished run left in it is cleared.
+        folder: the run's directory; the run goes on where one of the same settings ended in it.
 
     Yields:
         The run, while its folder is claimed and its event files are open.
 
     Raises:
         RunDirError: the folder is in use, or holds a finished run.
+        ConfigError: the folder holds an unfinished run of other settings.
         DataError: data that cannot be used.
     """
     _refuse_own_folder(config, folder)
@@ -109,6 +130,7 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         rundir.claim(folder),
         SummaryWriter(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as summary_writer,
     ):
+        kept = KeptWork(folder, config, progress.say)
         workers = begin_session(config.seed, config.train.threads, config.train.strategy)
         samples = config.quant.calibration.samples if QUANTIZERS[config.quant.name].needs_calibration else 0
         with progress.work("load data"):
@@ -124,7 +146,14 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
             progress.say(f"left out: {skipped}")
         if workers.strategy is not None:
             progress.say(f"train.strategy={config.train.strategy}: {workers}")
-        yield Run(config, folder, splits, progress, summary_writer, workers)
+        run = Run(config, folder, splits, progress, summary_writer, kept, workers)
+        kept.follow({"run": run, "summary": summary_writer})
+        try:
+            yield run
+        except (KeyboardInterrupt, SystemExit):
+            with suppress(OSError):  # the terminal is gone
+                progress.say(f"To go on from here:\n  {command('train', resume=relative_to_cwd(folder))}")
+            raise
         workers.leave_together()
 
 
@@ -143,7 +172,7 @@ def _refuse_one_class(config: Config, splits: Splits) -> None:
 
 
 def _refuse_own_folder(config: Config, folder: Path) -> None:
-    """A run clears its folder of what an unfinished one left there: its float model would be gone before it is read."""
+    """The run's float model would be written over the one that is read."""
     if config.float_run is not None and Path(config.float_run).expanduser().resolve() == folder.resolve():
         raise RunDirError(
             f"float_run={config.float_run}: this is the run's own folder. Choose another one for the run, as "

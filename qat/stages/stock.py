@@ -22,10 +22,11 @@ from qat.stages.float_model import FloatModel, History
 from qat.stages.monitoring import EpochCallback, MetricsCallback, convert_and_evaluate_on_val, range_variables
 from qat.stages.qat import TrainedVariant
 from qat.stages.run import STOCK_OPTIONS, Run
-from qat.stages.training import copy_weights, fit_in_run
+from qat.stages.training import copy_weights, fit_in_run, keep_trained, load_trained
 from qat.training import FitSettings
 from qat.variants import STOCK_VARIANT
 
+STAGE = "qat_tfmot"
 MODEL_H5 = "model.h5"  # Keras does not load a .keras file of tfmot's layers again
 
 
@@ -62,12 +63,17 @@ def _train_by_tfmot(run: Run, float_model: FloatModel) -> TrainedVariant:
     )
     with _translate_errors():
         traced, predictor = trace_model(model, run.config.export.batch_size), keras_predictor(model)
-        _write_start(run, model, predictor, float_model)
-        try:
-            history = _train(run, traced, float_model)
-        finally:
-            _save(run, model)  # diverged: its last good weights
-    export_tflite(run, STOCK_VARIANT, traced, **STOCK_OPTIONS)
+        history = load_trained(run, STAGE, model)
+        if history is None:
+            run.kept.once("start of QAT by tfmot", lambda: _write_start(run, model, predictor, float_model))
+            try:
+                history = _train(run, traced, float_model)
+            finally:
+                _save(run, model)  # diverged: its last good weights
+            keep_trained(run, STAGE, model, history)
+    run.kept.once(
+        f"export {STOCK_VARIANT}", lambda: export_tflite(run, STOCK_VARIANT, traced, **STOCK_OPTIONS), STOCK_VARIANT
+    )
     return TrainedVariant(STOCK_VARIANT, model, history, predictor, run.config.quant, options=STOCK_OPTIONS, ours=False)
 
 
@@ -105,7 +111,7 @@ def _train(run: Run, traced: TracedModel, float_model: FloatModel) -> History:
             call_every(config.log.deployed_every, evaluate_file),
         ]
         task, loss_of = float_model.task, float_model.model
-        return fit_in_run(run, traced.model, settings, callbacks, task=task, clone=_clone, loss_of=loss_of)
+        return fit_in_run(run, traced.model, settings, callbacks, task=task, clone=_clone, loss_of=loss_of, stage=STAGE)
 
 
 def _clone(model: tf_keras.Model) -> tf_keras.Model:

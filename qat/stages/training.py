@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from qat.stages import float_cache
 from qat.stages.float_cache import History
 from qat.stages.run import Run
 from qat.training import FitSettings, fit
 
 if TYPE_CHECKING:
     import tf_keras
+
+    from qat.training.checkpoints import Stateful
 
 
 def fit_in_run(
@@ -22,6 +26,8 @@ def fit_in_run(
     task: str,
     clone: Callable[[tf_keras.Model], tf_keras.Model],
     loss_of: tf_keras.Model | None = None,
+    stage: str,
+    states: Mapping[str, Stateful] | None = None,
 ) -> History:
     """Train `model` in place on the run's data, under its seed, augmentation and strategy.
 
@@ -33,6 +39,8 @@ def fit_in_run(
         task: "classification" or "reconstruction".
         clone: makes the same model with variables of its own, under the strategy's scope.
         loss_of: model whose outputs decide the loss; None for `model` itself.
+        stage: a name for its checkpoints, from which it goes on where the run was killed in it.
+        states: what else belongs into these; see `Stateful`.
 
     Returns:
         The logs of each epoch.
@@ -40,6 +48,9 @@ def fit_in_run(
     Raises:
         TrainingDivergedError: a loss or weight is not finite; the model then has its last good weights.
     """
+    checkpointing = run.kept.checkpointing(stage)
+    if checkpointing is not None and states:
+        checkpointing = replace(checkpointing, states={**checkpointing.states, **states})
     with run.workers.replica_to_train(model, clone) as model_to_train:
         result = fit(
             model_to_train,
@@ -52,8 +63,45 @@ def fit_in_run(
             callbacks=callbacks,
             strategy=run.workers.strategy,
             loss_of=loss_of,
+            checkpointing=checkpointing,
         )
     return result.history
+
+
+def load_trained(run: Run, stage: str, model: tf_keras.Model, monitor: Stateful | None = None) -> History | None:
+    """Give `model` the weights that a stage has trained before the run was killed.
+
+    Args:
+        run: the run.
+        stage: a name.
+        model: what is trained in it, built; its weights are set in place.
+        monitor: takes its state back.
+
+    Returns:
+        The history of the training; None where it is still to do.
+    """
+    done = run.kept.done(stage, trains=True)
+    history = None if done is None else float_cache.load(run.kept.entry(stage), model, run.progress.say)
+    if done is not None and history is not None and monitor is not None:
+        monitor.set_state(done["monitor"])
+    return history
+
+
+def keep_trained(
+    run: Run, stage: str, model: tf_keras.Model, history: History, monitor: Stateful | None = None
+) -> None:
+    """Keep what `load_trained` takes.
+
+    Args:
+        run: the run.
+        stage: a name.
+        model: with its trained weights.
+        history: of the training, one dict per epoch.
+        monitor: its state is kept.
+    """
+    if run.kept.is_enabled:
+        float_cache.store(run.kept.entry(stage), model, history, run.progress.say)
+        run.kept.finish(stage, {} if monitor is None else {"monitor": monitor.get_state()})
 
 
 def copy_weights(trained: tf_keras.Model, model: tf_keras.Model) -> None:

@@ -65,21 +65,32 @@ def _make_reader(split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
     return read
 
 
-def _epoch_orders(indices: NDArray, batch_size: int, seed: int) -> Callable[[], Iterator[tuple[NDArray, int]]]:
-    """A function that yields one epoch of (indices of a batch, number of the batch), in another order at every call."""
-    epochs, steps = count(), steps_per_epoch(len(indices), batch_size)
+def _epoch_orders(
+    indices: NDArray, batch_size: int, seed: int, start: tuple[int, int]
+) -> Callable[[], Iterator[tuple[NDArray, int]]]:
+    """A function that yields one epoch of (indices of a batch, number of the batch), in another order at every call.
+
+    The first call gives the epoch of `start`, from its step on.
+    """
+    epochs, steps = count(start[0]), steps_per_epoch(len(indices), batch_size)
 
     def one_epoch() -> Iterator[tuple[NDArray, int]]:
         epoch = next(epochs)
         order = np.random.default_rng([seed, epoch]).permutation(indices)
-        for step in range(steps):
+        for step in range(start[1] if epoch == start[0] else 0, steps):
             yield order[step * batch_size : (step + 1) * batch_size], epoch * steps + step
 
     return one_epoch
 
 
 def training_batches(
-    split: Split, batch_size: int, *, task: str, seed: int, augmentation: AugmentationConfig | None = None
+    split: Split,
+    batch_size: int,
+    *,
+    task: str,
+    seed: int,
+    augmentation: AugmentationConfig | None = None,
+    start: tuple[int, int] = (0, 0),
 ) -> tf.data.Dataset:
     """Shuffled batches; each iteration over the data set is one epoch.
 
@@ -89,16 +100,30 @@ def training_batches(
         task: "classification" or "reconstruction".
         seed: decides the order of samples and the augmentation.
         augmentation: random changes of the inputs; None for none.
+        start: (epoch, step), from 0, of the first batch; the first epoch then has the batches that remain of it.
 
     Returns:
         (inputs, targets): float32 [batch_size, *shape], and labels int64 [batch_size], or the inputs again for an
         autoencoder.
     """
-    indices = training_indices(split, task)
-    numbers = tf.data.Dataset.from_generator(
-        _epoch_orders(indices, batch_size, seed),
-        output_signature=(tf.TensorSpec((None,), tf.int64), tf.TensorSpec((), tf.int64)),
-    ).apply(tf.data.experimental.assert_cardinality(steps_per_epoch(len(indices), batch_size)))
+    batches = _batches(split, batch_size, task, seed, augmentation, start)
+    steps = steps_per_epoch(len(training_indices(split, task)), batch_size)
+    # Keras takes no more batches of the first epoch than are left of it: the number holds where that one starts late
+    return batches.apply(tf.data.experimental.assert_cardinality(steps))
+
+
+def _batches(
+    split: Split,
+    batch_size: int,
+    task: str,
+    seed: int,
+    augmentation: AugmentationConfig | None,
+    start: tuple[int, int],
+) -> tf.data.Dataset:
+    """`training_batches`, whose number Keras is not told."""
+    orders = _epoch_orders(training_indices(split, task), batch_size, seed, start)
+    signature = (tf.TensorSpec((None,), tf.int64), tf.TensorSpec((), tf.int64))
+    numbers = tf.data.Dataset.from_generator(orders, output_signature=signature)
     return _pipeline(split, numbers, task, _make_augmenter(augmentation, seed))
 
 
@@ -110,6 +135,7 @@ def distributed_batches(
     task: str,
     seed: int,
     augmentation: AugmentationConfig | None = None,
+    start: tuple[int, int] = (0, 0),
 ) -> tf.distribute.DistributedDataset:
     """The batches of `training_batches`, repeated endlessly, each split into equal parts for the replicas.
 
@@ -122,6 +148,7 @@ def distributed_batches(
         task: "classification" or "reconstruction".
         seed: decides the order of samples and the augmentation.
         augmentation: random changes of the inputs; None for none.
+        start: as of `training_batches`.
 
     Returns:
         (inputs, targets) as `training_batches`, with batch_size / replicas samples for each replica.
@@ -145,7 +172,7 @@ def distributed_batches(
             own = (inputs[first : first + local * part], targets[first : first + local * part])
             return tf.data.Dataset.from_tensor_slices(own).batch(part, drop_remainder=True)
 
-        batches = training_batches(split, batch_size, task=task, seed=seed, augmentation=augmentation)
+        batches = _batches(split, batch_size, task, seed, augmentation, start)
         return batches.repeat().flat_map(parts).prefetch(tf.data.AUTOTUNE)
 
     return strategy.distribute_datasets_from_function(of_worker)

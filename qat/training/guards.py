@@ -86,6 +86,22 @@ class Guard(tf_keras.callbacks.Callback):
                 raise Diverged(f"weight {variable.name}", largest, epoch, self.params["steps"] - 1)
         return weights
 
+    def get_state(self) -> dict[str, Any]:
+        """All that it remembers, for a checkpoint."""
+        names = ("history", "best_epoch", "best_score", "steps", "last_good", "best")
+        return {name: getattr(self, name) for name in names}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from `get_state`.
+
+        Args:
+            state: what it gave, lists for tuples.
+        """
+        self.history, self.steps = list(state["history"]), int(state["steps"])
+        self.best_epoch, self.best_score = int(state["best_epoch"]), tuple(state["best_score"])
+        self.last_good = (int(state["last_good"][0]), state["last_good"][1])
+        self.best = None if state["best"] is None else (int(state["best"][0]), state["best"][1])
+
     def selected_weights(self) -> tuple[int, Weights]:
         """Epoch and weights that the model ends with: the best ones if `keep_best`, else the last good ones."""
         return self.best or self.last_good

@@ -12,12 +12,13 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from qat import targets
+from qat import interrupts, targets
 from qat.config import AugmentationConfig
 from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
 from qat.models import infer_task
 from qat.models.which_keras import keras_of
+from qat.training.checkpoints import Checkpointing, Checkpoints, PlainAttributes
 from qat.training.feeding import (
     distributed_batches,
     steps_per_epoch,
@@ -27,6 +28,7 @@ from qat.training.feeding import (
 )
 from qat.training.guards import Diverged, Guard
 from qat.training.loss import choose_loss
+from qat.training.random_state import readable_random_state
 from qat.training.settings import FitSettings
 
 
@@ -114,6 +116,17 @@ def _check(split: Split, task: str) -> None:
     raise DataError(f"split {split.name} has no samples{which}; training needs at least one")
 
 
+def _states(guard: Guard, callbacks: Sequence[Any]) -> dict[str, Any]:
+    """What a checkpoint takes in addition to variables: the guard's memory, and what the user's callbacks have counted.
+
+    What our own callbacks do follows from the epoch and the step alone.
+    """
+    theirs = [each for each in callbacks if not type(each).__module__.startswith("qat.")]
+    return {"guard": guard} | {
+        f"{type(each).__name__} {place}": PlainAttributes(each) for place, each in enumerate(theirs)
+    }
+
+
 def _create_variables(model: Any, outputs: tf.Tensor, targets: tf.Tensor) -> None:
     """Create the variables of optimizer and metrics: a training step that creates them itself is traced twice."""
     model.optimizer.build(model.trainable_variables)
@@ -143,6 +156,7 @@ def fit(
     callbacks: Sequence[Any] = (),
     strategy: tf.distribute.Strategy | None = None,
     loss_of: Any = None,
+    checkpointing: Checkpointing | None = None,
 ) -> FitResult:
     """Compile `model` from `settings` and train it in place on `train`, evaluating `val` after every epoch.
 
@@ -158,6 +172,8 @@ def fit(
         strategy: under whose scope the model was built; its replicas share each batch. None for one device.
         loss_of: the model whose outputs for one batch decide the loss; None takes `model` itself. Give the float model
             of a quantized one, whose fake-quantized outputs may no longer look like probabilities.
+        checkpointing: where checkpoints are kept; where one is found, the training goes on from it, and ends with the
+            very weights and history that it would have had. None keeps none.
 
     Returns:
         History, epochs counted from 0, and the number of training steps.
@@ -184,16 +200,27 @@ def fit(
     if strategy is None:
         targets = train.inputs(batch) if task == "reconstruction" else train.labels[batch]
         _create_variables(model, first, tf.constant(targets))
+    every: list[Any] = [guard, *callbacks]
+    start, checkpoints = (0, 0), None
+    if checkpointing is not None:
+        checkpoints = Checkpoints(checkpointing, _states(guard, callbacks))
+        every, start = [*every, checkpoints], checkpoints.position or start
     try:
-        with warnings.catch_warnings():
+        with (
+            nullcontext() if strategy else readable_random_state(model, seed),
+            nullcontext() if checkpointing is None else interrupts.deferred(),
+            warnings.catch_warnings(),
+        ):
             # ranges that are learned have none while quantization is delayed
             warnings.filterwarnings("ignore", "Gradients do not exist for variables")
             model.fit(
-                _batches(strategy)(train, settings.batch_size, task=task, seed=seed, augmentation=augmentation),
+                _batches(strategy)(
+                    train, settings.batch_size, task=task, seed=seed, augmentation=augmentation, start=start
+                ),
                 steps_per_epoch=steps // settings.epochs if strategy else None,  # distributed batches are endless
                 validation_data=validation_batches(val, max(settings.batch_size, 64), task=task),
                 epochs=settings.epochs,
-                callbacks=[guard, *callbacks],
+                callbacks=every,
                 shuffle=False,  # the batches come shuffled
                 verbose=0,
             )
@@ -201,6 +228,10 @@ def fit(
         kept_epoch, weights = guard.selected_weights()
         model.set_weights(weights)
         raise _divergence_error(error, kept_epoch, settings) from error
+    finally:
+        model._training_state = None  # Keras would ask the checkpoints of this training at the next one
+        if checkpoints is not None:
+            checkpoints.wait()
     kept_epoch, weights = guard.selected_weights()
     if kept_epoch != len(guard.history) - 1:
         model.set_weights(weights)

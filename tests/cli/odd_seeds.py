@@ -7,6 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from qat import rundir
 from qat.cli import run_command
 from qat.config import Config
 from qat.errors import DataError
@@ -23,8 +24,8 @@ def task(config: Config, run_dir: Path) -> tuple[float, float]:
     if deadly.exists() and deadly.read_text() == str(config.seed):
         os._exit(9)
     if Path("refused").exists():
-        (run_dir / "tensorboard").mkdir()
-        (run_dir / "tensorboard" / "events.out.tfevents.1").write_bytes(b"")
+        with rundir.claim(run_dir):
+            rundir.write_bytes(run_dir / "tensorboard" / "events.out.tfevents.1", b"")
         for _ in range(2):  # printed once
             warnings.simplefilter("default")
             warnings.warn("few samples", stacklevel=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from qat.cli import compose
 from qat.cli.launchers.cpu_share import cores, share_cores
 from qat.cli.sweeps.finished_jobs import find_jobs, fingerprint
 from qat.cli.sweeps.jobs import Jobs, folder_name, map_to_typed
@@ -42,7 +43,7 @@ def test_a_refused_job_of_a_sweep_keeps_its_config_and_why_and_no_events(tmp_pat
     (tmp_path / "refused").write_text("")
     assert run_process(tmp_path, "-m", "seed=0,2", "hydra.sweep.dir=sweep").returncode == 2
     left = sorted(path.name for path in (tmp_path / "sweep" / "seed=0").iterdir())
-    assert left == [".hydra", "failed.json", "train.log"]
+    assert left == [".hydra", ".lock", "failed.json", "train.log"]
 
 
 def test_a_folder_that_no_file_system_makes_is_refused_without_a_stack(tmp_path):
@@ -215,3 +216,16 @@ def test_a_job_from_before_the_calibration_took_what_there_is_counts_as_the_same
 
     assert of(None, None) == of(256, 100)
     assert len({of(None, None), of(128, 100), of(256, 50)}) == 3
+
+
+def test_a_config_that_was_cut_anywhere_is_a_job_that_nobody_knows(tmp_path):
+    whole = OmegaConf.to_yaml(OmegaConf.structured(compose(["data.range=[0,1]", "data.label_names=[a,b]"])))
+    for name in ("whole", "cut"):
+        (tmp_path / name / ".hydra").mkdir(parents=True)
+    (tmp_path / "whole" / ".hydra" / "config.yaml").write_text(whole)
+    (expected,), _ = find_jobs(tmp_path)
+    for end in range(0, len(whole), 17):
+        (tmp_path / "cut" / ".hydra" / "config.yaml").write_text(whole[:end])
+        jobs, unknown = find_jobs(tmp_path)
+        assert jobs[expected].folder in ("whole", "cut")
+        assert unknown in ([], ["cut"])

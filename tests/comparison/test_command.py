@@ -172,3 +172,13 @@ def test_a_directory_that_is_not_there_ends_the_command_with_2(tmp_path):
 )
 def test_a_condition_needs_no_quotes_of_hydras(typed, expected):
     assert _condition_as_text(typed) == expected
+
+
+def test_files_that_were_altered_since_their_run_are_named(tmp_path, write_run, capsys):
+    folder = write_run(tmp_path / "a", sha256={"float/model.tflite": "00", "qat_int8/model.tflite": "00", "../b": "00"})
+    (folder / "float").mkdir()
+    (folder / "float" / "model.tflite").write_bytes(b"cut")
+    compare(CompareConfig(runs=str(folder)), tmp_path / "out")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "a: float/model.tflite was altered or truncated after the run (3 bytes); its row is of the file that" in text
+    assert "qat_int8/model.tflite was" not in text

@@ -152,3 +152,12 @@ def test_a_file_outside_of_the_run_is_refused(finished, tmp_path, file):
 def test_data_options_of_wrong_types_are_refused(finished, tmp_path, data):
     with pytest.raises(RunDirError, match="not what a run of qat writes"):
         next(read_run_jobs(_with_data(finished, tmp_path / "run", **data), 10))
+
+
+def test_a_file_that_was_altered_since_its_run_is_named(finished, tmp_path):
+    theirs = tmp_path / "theirs"
+    shutil.copytree(finished, theirs)
+    plain = json.loads((theirs / "results.json").read_text())
+    (theirs / "results.json").write_text(json.dumps(plain | {"sha256": {"float/model.keras": "00"}}))
+    with pytest.warns(UserWarning, match=r"float/model\.keras was altered or truncated after the run"):
+        next(iter(read_run_jobs(theirs, 4)))

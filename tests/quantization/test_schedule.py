@@ -158,3 +158,17 @@ def test_reestimated_statistics_are_the_mean_over_the_batches(tiny, images):
 def test_statistics_without_batches_are_refused(tiny, images):
     with pytest.raises(DataError, match="reestimate_batch_norm: no batches"):
         reestimate_batch_norm(quantize_model(tiny, images), [])
+
+
+@pytest.mark.parametrize(
+    ("epoch", "batch", "expected"), [(0, 9, (False, False)), (1, 0, (True, False)), (2, 7, (True, True))]
+)
+def test_a_training_that_goes_on_has_what_changed_before(epoch, batch, expected, tiny, images):
+    config = QuantConfig(name="qat", delay="1epochs", freeze_bn_at="2epochs")
+    schedule = QuantizationSchedule(config, 3 * STEPS, STEPS)
+    schedule.set_model(quantize_model(tiny, images, config=config))
+    schedule.on_train_begin()
+    schedule.on_epoch_begin(epoch)
+    schedule.on_train_batch_begin(batch)
+    enabled = all(quantizer.enabled for quantizer in quantizers(schedule.model))
+    assert (enabled, all(layer.norm_frozen for layer in batch_norm_layers(schedule.model))) == expected

@@ -1,8 +1,13 @@
 """What people see: the table's numbers, plain lines where there is no terminal, series that share their charts."""
 
+import errno
+import json
+
 import pytest
 
 from qat.reporting import Progress, SummaryWriter, tensorboard_command, variants_markdown
+from qat.reporting.events import EventFile
+from qat.reporting.loggers import CsvLogger
 from qat.results import Metric, Parity, Variant
 
 
@@ -125,3 +130,42 @@ def test_a_writer_without_a_folder_writes_nothing(tmp_path, monkeypatch):
 def test_the_command_is_short_where_the_folder_is_near(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert tensorboard_command(tmp_path / "outputs" / "tensorboard").endswith("--logdir outputs/tensorboard")
+
+
+def test_a_full_disk_ends_tensorboard_and_not_the_run(tmp_path, monkeypatch):
+    class Logger(CsvLogger):
+        def __init__(self):
+            self.rows = []
+
+        def log_scalars(self, run, values, step):
+            self.rows.append((run, values, step))
+
+        def close(self, error=None):
+            pass
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with SummaryWriter(tmp_path) as writer:
+        writer.loggers.append(Logger())
+        writer.add_scalars("float", {"loss/val": 0.5}, 1)
+        monkeypatch.setattr(EventFile, "_write", full)
+        with pytest.warns(UserWarning, match=r"TensorBoard's files cannot be written \(No space left on device\)"):
+            writer.add_scalars("float", {"loss/val": 0.25}, 2)
+        writer.add_text("float", "results", "x")
+        writer.add_scalars("float", {"loss/val": 0.125}, 3)
+    assert writer.series["float", "loss/val"] == [(1, 0.5), (2, 0.25), (3, 0.125)]
+    assert len(writer.loggers[0].rows) == 3
+
+
+def test_series_come_back_and_loggers_get_what_they_have_not_seen(tmp_path):
+    with SummaryWriter(None) as killed:
+        killed.add_scalars("float", {"loss/val": 0.5}, 1)
+        killed.add_scalars("float", {"loss/val": 0.25}, 2)
+    with SummaryWriter(None) as writer:
+        writer.loggers.append(CsvLogger(tmp_path / "metrics.csv"))
+        writer.add_scalars("float", {"loss/val": 0.5}, 1)
+        writer.set_state(json.loads(json.dumps(killed.get_state())))
+        writer.set_state(killed.get_state())
+    assert writer.series == killed.series
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[1:] == ["1,float,0.5", "2,float,0.25"]

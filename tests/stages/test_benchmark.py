@@ -1,6 +1,7 @@
 """The benchmark leaves its table, its plots and its verdict; files that are none are refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from qat.config import BenchmarkConfig
 from qat.errors import ConfigError, RunDirError, TfliteFileError
 from qat.reporting.benchmark_table import compare_with_float
 from qat.stages.benchmark import benchmark
+from qat.stages.benchmark_files import read_files
 from qat.tflite import convert
 
 QUICK = ("rounds=2", "seconds=0.02", "warmup_seconds=0", "delegate=true")
@@ -172,3 +174,11 @@ def test_sizes_that_only_samples_know_are_given(open_file, tmp_path, capsys):
 def test_sizes_that_are_not_the_files_are_refused(open_file, tmp_path):
     with pytest.raises(ConfigError, match=r"sizes=\[12, 5\]: open.tflite takes samples of \[-1, 4\], where -1 is open"):
         benchmark(composed(f"tflite={open_file}", "sizes=[12,5]"), tmp_path)
+
+
+def test_a_file_that_was_altered_since_its_run_is_named(finished, tmp_path):
+    theirs, said = tmp_path / "theirs", []
+    shutil.copytree(finished, theirs)
+    (theirs / "float" / "model.json").write_text("{}")
+    read_files(composed(f"run={theirs}", "make_missing=false"), tmp_path / "out", said.append)
+    assert f"{theirs}: float/model.json was altered or truncated after the run (2 bytes)" in said[0]

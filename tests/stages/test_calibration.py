@@ -6,13 +6,14 @@ from qat.data import load
 from qat.errors import CalibrationError
 from qat.reporting import Progress, SummaryWriter
 from qat.stages.calibration import check_calibration
+from qat.stages.kept_work import KeptWork
 from qat.stages.run import Run
 
 
 def small(tiny, folder, *overrides):
     config = tiny("quant=ptq", "quant.calibration.samples=null", "quant.calibration.min_samples=null", *overrides)
     splits = load(config.data, config.quant.calibration.samples, 0)
-    return Run(config, folder, splits, Progress("off"), SummaryWriter(None))
+    return Run(config, folder, splits, Progress("off"), SummaryWriter(None), KeptWork(folder, config, print))
 
 
 def test_a_small_set_is_taken_where_nobody_has_said_how_many(tiny, tmp_path):

@@ -12,6 +12,7 @@ from qat.errors import ModelError
 from qat.models.leading_layers import apply_scaling_layers, is_untrained
 from qat.reporting import Progress, SummaryWriter
 from qat.stages.contract_check import TO_PIXELS, check_contract
+from qat.stages.kept_work import KeptWork
 from qat.stages.run import Run
 
 layers = tf_keras.layers
@@ -46,7 +47,14 @@ def check(tiny, tmp_path):
         }[kind]
         options = ("quant=float", "data=npz", f"data.path={tmp_path / 'set.npz'}", "log.tensorboard=false")
         config = tiny(*options, *model_options, "data.max_samples=null", *overrides)
-        run = Run(config, tmp_path, load(config.data, 0, 0), Progress("off"), SummaryWriter(None))
+        run = Run(
+            config,
+            tmp_path,
+            load(config.data, 0, 0),
+            Progress("off"),
+            SummaryWriter(None),
+            KeptWork(tmp_path, config, print),
+        )
         check_contract(run, model)
         return run.remarks
 

@@ -1,11 +1,14 @@
 """A float model is trained once for all that share it, never for another, and never taken half-written."""
 
 import json
+import os
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from qat import data
+from qat import data, rundir
 from qat.cli import compose
 from qat.errors import RunDirError
 from qat.models import build
@@ -126,3 +129,53 @@ def test_the_users_cache_being_closed_only_costs_the_cache(tiny, tmp_path, monke
     with begin(tiny("float_cache=null"), tmp_path / "run") as run:
         assert obtain_float_model(run).origin == "trained here"
     assert "no float cache: " in capsys.readouterr().out
+
+
+def test_an_entry_is_open_to_all_who_may_use_the_cache_whatever_the_umask(kept, tiny, splits):
+    entry, model, _ = kept
+    shared = entry.folder.parent / "shared"
+    shared.mkdir()
+    shared.chmod(0o2775)
+    theirs = replace(entry, folder=shared / entry.key)
+    before = os.umask(0o077)
+    try:
+        float_cache.store(theirs, model, (), print)
+    finally:
+        os.umask(before)
+    modes = {path.name: oct(path.stat().st_mode & 0o7777) for path in (theirs.folder, *theirs.folder.iterdir())}
+    assert modes == {entry.key: "0o2775", float_cache.RECORD: "0o664", float_cache.WEIGHTS: "0o664"}
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_of_the_same_model(kept):
+    entry, model, _ = kept
+    for name in (f".{entry.key}.123.part", ".another.123.part"):
+        (entry.folder.parent / name).mkdir()
+    other = replace(entry, folder=entry.folder.with_name(entry.key))
+    shutil.rmtree(entry.folder)
+    float_cache.store(other, model, (), print)
+    assert sorted(path.name for path in entry.folder.parent.iterdir()) == [".another.123.part", entry.key]
+
+
+def test_a_cache_of_another_user_that_can_only_be_read_is_read(tiny, tmp_path, monkeypatch):
+    config = tiny("quant=ptq")
+    for folder, origin in (("first", "trained here"), ("second", "cache ")):
+        with begin(config, tmp_path / folder) as run:
+            found = obtain_float_model(run)
+        assert found.origin.startswith(origin)
+
+        def closed(path, content, written=rundir.write_bytes):
+            if path.is_relative_to(tmp_path / "cache"):
+                raise RunDirError(f"{path}: cannot be written")
+            return written(path, content)
+
+        monkeypatch.setattr(rundir, "write_bytes", closed)
+
+
+def test_a_float_model_that_was_altered_since_its_run_is_refused_by_name(finished, tiny, tmp_path):
+    theirs = tmp_path / "theirs"
+    shutil.copytree(finished, theirs)
+    path = theirs / "float" / "model.keras"
+    path.write_bytes(path.read_bytes()[:-100])
+    refused = pytest.raises(RunDirError, match=r"float/model\.keras was altered or truncated.*model=saved model\.path=")
+    with begin(tiny(f"float_run={theirs}"), tmp_path / "run") as run, refused:
+        obtain_float_model(run)

@@ -1,4 +1,4 @@
-"""Layers that do nothing at inference, or something else: what they do in training is kept next to the file's part."""
+"""Layers that do nothing at inference, or something else: what they do in training is kept, and is in no file."""
 
 from __future__ import annotations
 

@@ -7,15 +7,7 @@ from collections import Counter
 import numpy as np
 
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
-from qat.quantization.rewrites.builder import (
-    LINEAR,
-    Builder,
-    Match,
-    constant_of,
-    fixed_and_other,
-    is_fixed,
-    only_reader,
-)
+from qat.quantization.rewrites.builder import LINEAR, Match, constant_of, fixed_and_other, is_fixed, only_reader
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.normalizations import depthwise_affine
 
@@ -187,7 +179,7 @@ def _lower_affine(graph: Graph, entry: Node, chain: list[Node]) -> None:
             node.weights["kernel"] = node.weights["kernel"].multiply(scale.astype(np.float32)[None, None, :, None])
         graph.replace(last.output, entry.output)
     else:
-        build = Builder(graph, last)
+        build = Match(graph, last)
         affine = depthwise_affine(build, entry.output, scale.astype(np.float32), offset.astype(np.float32))
         graph.substitute(last, build.nodes, affine.outputs)
 

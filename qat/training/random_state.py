@@ -1,0 +1,75 @@
+"""Random numbers of training steps (dropout, noise, augmenting layers), with a state that a checkpoint can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tf_keras.src.backend import RandomGenerator
+
+_DRAWS = frozenset(
+    {
+        "Multinomial",
+        "ParameterizedTruncatedNormal",
+        "RandomGamma",
+        "RandomPoisson",
+        "RandomPoissonV2",
+        "RandomShuffle",
+        "RandomStandardNormal",
+        "RandomUniform",
+        "RandomUniformInt",
+        "TruncatedNormal",
+    }
+)
+"""TensorFlow's ops that count inside of themselves what they have drawn."""
+
+
+@contextmanager
+def readable_random_state(model: tf_keras.Model, seed: int) -> Iterator[None]:
+    """Let the layers draw from `tf.random.Generator`s, whose state is a variable, while the block trains the model.
+
+    Args:
+        model: its layers are as they were after the block.
+        seed: with the place of a layer, where the layer has no seed of its own.
+    """
+    changed = [each for each in _sources(model) if each._rng_type == RandomGenerator.RNG_LEGACY_STATEFUL]
+    for place, each in enumerate(changed):
+        own = np.random.default_rng([seed, place]).integers(1, 2**31) if each._seed is None else each._seed
+        each._generator = tf.random.Generator.from_seed(int(own))
+        each._rng_type, each._built = RandomGenerator.RNG_STATEFUL, True
+    try:
+        yield
+    finally:
+        for each in changed:
+            each._rng_type, each._generator = RandomGenerator.RNG_LEGACY_STATEFUL, None
+
+
+def generator_states(model: tf_keras.Model) -> list[tf.Variable]:
+    """The states of the random generators in a model's layers, in the order of the layers."""
+    found = [getattr(each, "_generator", None) for each in _sources(model)]
+    return [each.state for each in found if each is not None]
+
+
+def draws_unsaved_numbers(model: tf_keras.Model) -> str | None:
+    """Why a training step cannot go on from a checkpoint: it draws random numbers whose state nobody can read."""
+    function = getattr(model, "train_tf_function", None)
+    traced = function._list_all_concrete_functions() if hasattr(function, "_list_all_concrete_functions") else []
+    drawn = sorted({op for each in traced for op in _ops(each.graph.as_graph_def()) if op in _DRAWS})
+    return f"its steps draw by {', '.join(drawn)}, whose state TensorFlow does not tell" if drawn else None
+
+
+def _ops(graph: Any) -> Iterator[str]:
+    yield from (node.op for node in graph.node)
+    for function in graph.library.function:
+        yield from (node.op for node in function.node_def)
+
+
+def _sources(model: tf_keras.Model) -> list[Any]:
+    """Keras' sources of random numbers, each once."""
+    layers = model._flatten_layers(include_self=True, recursive=True)
+    held = [value for layer in layers for value in vars(layer).values() if isinstance(value, RandomGenerator)]
+    return list({id(each): each for each in held}.values())

@@ -1,0 +1,131 @@
+"""A run that ended anywhere goes on there, computes nothing twice, and leaves what one that never ended leaves."""
+
+import json
+
+import pytest
+
+from qat import manifest, rundir
+from qat.errors import ConfigError
+from qat.stages import main_job as job
+from qat.stages import training
+from qat.stages.kept_work import KeptWork, holds_work, refuse_other_settings
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill(*_, **__):
+    raise Killed
+
+
+def never(*_, **__):
+    raise AssertionError("computed again")
+
+
+def exported(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.tflite"))}
+
+
+def test_a_run_that_ended_in_its_evaluation_trains_and_exports_nothing_again(tiny, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    config = tiny("quant=qat", "train.epochs=2", "quant.epochs=2", "quant.delay=1epochs", "logger=[tensorboard,csv]")
+    with monkeypatch.context() as killing:
+        killing.setattr(job, "write_dashboard", kill)
+        with pytest.raises(Killed):
+            job.main_job(config, folder)
+    files = exported(folder)
+    for module, name in ((training, "fit"), (job, "export_tflite")):
+        monkeypatch.setattr(module, name, never)
+    monkeypatch.setattr("qat.stages.qat.export_tflite", never)
+    monkeypatch.setattr("qat.stages.ptq.export_tflite", never)
+    for name in ("_evaluate_on_test", "_evaluate_variant"):
+        monkeypatch.setattr(f"qat.stages.deployment.{name}", never)
+    result = job.main_job(config, folder)
+    assert exported(folder) == files
+    assert list(result.variants) == ["float", "ptq_int8", "qat_int8"]
+    assert [len(result.histories[name]) for name in ("float", "qat")] == [2, 2]
+    assert result.variants["qat_int8"].parity is not None
+    written = json.loads((folder / "results.json").read_text())
+    assert written["resumed"] == [{"stage": "report", "epoch": 0}]
+    assert not (folder / ".resume").exists()
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    assert sum(",fake_quant," in row or ",qat_int8," in row for row in rows) >= 3
+
+
+@pytest.fixture
+def kept(tiny, tmp_path):
+    """Makes the kept work of a run in `tmp_path`, claimed; `said` is what it has printed."""
+
+    def make(*overrides):
+        kept = KeptWork(tmp_path, tiny(*overrides), said.append)
+        kept.said = said
+        return kept
+
+    said = []
+    with rundir.claim(tmp_path):
+        yield make
+
+
+def test_what_is_done_is_known_after_a_kill_and_where_the_run_goes_on_is_recorded_once(kept, tmp_path):
+    first = kept()
+    first.finish("one", {"numbers": [1, 2]}, [rundir.write_text(tmp_path / "float" / "a", "1")])
+    again = kept()
+    assert again.done("one") == {"numbers": [1, 2]}
+    assert again.done("two", trains=True) is None
+    again.go_on("two", 3)
+    assert again.done("three") is None
+    assert again.resumed == kept().resumed == [{"stage": "two", "epoch": 3}]
+    assert again.said == ["resumed in two, after epoch 3"]
+
+
+def test_a_stage_whose_file_was_changed_is_done_again_and_said(kept, tmp_path):
+    first = kept()
+    path = rundir.write_text(tmp_path / "float" / "a", "1")
+    first.finish("one", files=[path])
+    path.write_text("2")
+    again = kept()
+    assert again.done("one") is None
+    assert again.said[0] == "one is done again: float/a was altered or truncated after the run (1 bytes)"
+
+
+def test_a_run_that_kept_nothing_begins_anew_without_its_files_and_says_so(kept, tmp_path):
+    kept()
+    rundir.write_text(tmp_path / "tensorboard" / "events", "")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert kept().said == [f"nothing was kept yet of the run that ended in {tmp_path}: it begins anew"]
+    assert not (tmp_path / "tensorboard").exists()
+    assert (tmp_path / "notes.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [("seed=1", "seed"), ("quant.equalize_above=inf", "quant.equalize_above"), ("quant.skip=[a]", "quant.skip")],
+)
+def test_other_settings_are_refused_by_key(override, key, kept, tiny, tmp_path):
+    kept().finish("one")
+    with pytest.raises(ConfigError, match=rf"^{key}=.*: the run in .* was begun with "):
+        refuse_other_settings(tmp_path, tiny(override))
+    with pytest.raises(ConfigError, match=r"hydra\.run\.dir=DIR"):
+        kept(override)
+
+
+def test_settings_without_effect_and_of_the_log_may_differ(kept, tiny, tmp_path):
+    kept("quant.equalize_above=inf").finish("one")
+    refuse_other_settings(tmp_path, tiny("quant.equalize_above=inf", "threads=1", "log.deployed_every=0", "trust=true"))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"config": {}, "stages": 3}', '{"stages": {"one": {}}}'])
+def test_a_record_that_is_none_is_passed_over(content, kept, tmp_path):
+    kept().finish("one")
+    (tmp_path / manifest.FOLDER / "run.json").write_text(content)
+    assert not holds_work(tmp_path)
+    assert kept().done("one") is None
+
+
+def test_workers_of_one_training_keep_nothing(kept, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')
+    kept("train.strategy=multiworker").finish("one")
+    work = kept("train.strategy=multiworker")
+    assert work.done("one") is None
+    assert work.checkpointing("float") is None
