@@ -202,6 +202,13 @@ def fit(
         _create_variables(model, first, tf.constant(targets))
     every: list[Any] = [guard, *callbacks]
     start, checkpoints = (0, 0), None
+    if checkpointing is not None and keras is not tf_keras:
+        checkpointing.say(
+            "no checkpoints of this training: the loop of Keras 3 does not begin within an epoch. After a kill it "
+            "begins anew"
+        )
+        checkpointing.on_begin(0)
+        checkpointing = None
     if checkpointing is not None:
         checkpoints = Checkpoints(checkpointing, _states(guard, callbacks))
         every, start = [*every, checkpoints], checkpoints.position or start
