@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from qat.tflite import TfliteGraph
 
 
 def find_order(count: int, fits: Callable[[int, int], bool]) -> list[int] | None:
-    """Find the order in which every item has its partner, the given one first.
+    """Find the order in which every item has its partner, as near to the given one as can be.
 
     Args:
         count: number of items, and of partners.
@@ -27,8 +26,9 @@ def find_order(count: int, fits: Callable[[int, int], bool]) -> list[int] | None
     Returns:
         The index of each item's partner; None where no order fits all.
     """
-    orders = itertools.permutations(range(count))
-    return next((list(order) for order in orders if all(fits(i, j) for i, j in enumerate(order))), None)
+    fitting = np.array([[fits(i, j) for j in range(count)] for i in range(count)], bool).reshape(count, count)
+    order = linear_sum_assignment((count + 1) * fitting + np.eye(count), maximize=True)[1]
+    return order.tolist() if fitting[np.arange(count), order].all() else None
 
 
 def check_same_signature(graph: TfliteGraph, model: Any) -> None:

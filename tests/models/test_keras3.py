@@ -1,4 +1,7 @@
-"""The rooms of models take those of Keras 3: applications, users' functions, shapes, leading layers."""
+"""The rooms of models take those of Keras 3: applications, users' functions, shapes, leading layers.
+
+The last are those of `qat.models.leading_layers_keras3`.
+"""
 
 import keras
 import numpy as np

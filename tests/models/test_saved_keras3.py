@@ -1,4 +1,7 @@
-"""Files that Keras 3 wrote are read as those of Keras 2 are, and no code in them is run untrusted."""
+"""Files that Keras 3 wrote are read as those of Keras 2 are, and no code in them is run untrusted.
+
+Through `qat.models.load` they reach `qat.models.weights_file` and `qat.models.untrusted.assemble_keras3`.
+"""
 
 import zipfile
 

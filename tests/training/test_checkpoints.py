@@ -1,4 +1,7 @@
-"""A training that was killed goes on from its last checkpoint, and ends as one that was not."""
+"""A training that was killed goes on from its last checkpoint, and ends as one that was not.
+
+The random numbers of its steps are those of `qat.training.random_state`.
+"""
 
 import os
 import signal

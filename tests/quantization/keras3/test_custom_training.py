@@ -1,4 +1,7 @@
-"""A Keras 3 model of a class with its own `train_step` and metrics drives its quantized graph, saved or not."""
+"""A Keras 3 model of a class with its own `train_step` and metrics drives its quantized graph, saved or not.
+
+What its instance holds is written down by `qat.quantization.keras.carried_attributes`.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,8 @@
-"""The Keras 3 skin: a `keras.Model` in every respect, whose numbers are those of the `QatModel` inside."""
+"""The Keras 3 skin: a `keras.Model` in every respect, whose numbers are those of the `QatModel` inside.
+
+It consists of `qat.quantization.keras3.graph_layer` over `qat.quantization.keras3.shared_weights`; the way back is
+`qat.quantization.keras3.to_float`.
+"""
 
 import subprocess
 import sys

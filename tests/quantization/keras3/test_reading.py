@@ -1,4 +1,10 @@
-"""Models of Keras 3: read from Keras 3's own layer calls, and left as they are."""
+"""Models of Keras 3: read from Keras 3's own layer calls, and left as they are.
+
+What is asked of either Keras stands in `qat.quantization.importing.keras_version`; `qat.quantization.importing.keras2`,
+`qat.quantization.importing.keras3` and their layers, `qat.quantization.importing.keras2_layers` and
+`qat.quantization.importing.keras3_layers`, answer. `qat.quantization.importing.foreign_models` refuses the rest, and
+`qat.quantization.importing.recurrent_layers` reads those of both.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,7 @@
-"""Without rounding, the quantized model of a Keras 3 model is that model in training: losses, gradients, statistics."""
+"""Without rounding, the quantized model of a Keras 3 model is that model in training: losses, gradients, statistics.
+
+Dropout, noise and penalties come through `qat.quantization.importing.kept_for_training`.
+"""
 
 import keras
 import numpy as np
