@@ -50,7 +50,7 @@ def is_whole(known: Known) -> bool:
 
 
 def reshaped(target: Known | None, static: Shape | None, source: Shape | None) -> list[int | Open] | None:
-    """The sizes that a reshape makes, -1 where one must be worked out when it runs; None if more than one is open.
+    """The sizes that a reshape makes, -1 where one must be worked out when it runs.
 
     Args:
         target: what is known of the operand that says the shape, an object array [rank]; None for nothing.
@@ -59,7 +59,7 @@ def reshaped(target: Known | None, static: Shape | None, source: Shape | None) -
 
     Returns:
         One size per axis of the result: an integer, -1, or an `Open` for an integer times the batch size. At most one
-        is not an integer from 0 up. None where neither `target` nor `static` is known, too.
+        is -1 or an `Open`. None where more are, or where neither `target` nor `static` is known.
 
     >>> reshaped(np.array([Open(), -1], object), None, (None, 3, 4))
     [Open(times=1), 12]

@@ -24,7 +24,8 @@ def read_custom_gradient(state: Import, op: tf.Operation) -> list[Tensor]:
     """The results of an IdentityN: its inputs as they are, or a `custom_gradient` node for a gradient of its own.
 
     TensorFlow puts an IdentityN where a function has a gradient by tf.custom_gradient. The stated gradient is compared
-    with that of what the function computes, on random numbers; where both agree, no node is made.
+    with that of what the function computes, on random numbers; where both agree, no node is made. Nor is one for
+    gradients that TensorFlow or Keras itself states.
 
     Args:
         state: the import so far; the node is appended to its graph. Where the gradient cannot be kept for training, a
@@ -34,7 +35,8 @@ def read_custom_gradient(state: Import, op: tf.Operation) -> list[Tensor]:
 
     Returns:
         One tensor for each of the op's outputs, of its shape and dtype, floats as float32; handles of variables are
-        left out. Where nothing depends on the input of the model, they come from `const` or `variable` nodes.
+        left out. Where nothing depends on the input of the model, what has such a gradient comes from `const` or
+        `variable` nodes.
     """
     plain = [state.tensor(tensor) for tensor in op.inputs[: len(op.outputs)] if tensor.ref() in state.made]
     told = _told(op)
