@@ -75,6 +75,12 @@ def names(run_dir: Path, path: Path) -> bool:
     Args:
         run_dir: the run's directory.
         path: of the file, below it.
+
+    Returns:
+        True where one of the manifest's lines is the file's path relative to `run_dir`; False also without a manifest.
+
+    Raises:
+        ValueError: `path` does not lie below `run_dir`.
     """
     return path.relative_to(run_dir).as_posix() in read(run_dir)
 

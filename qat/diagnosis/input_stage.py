@@ -29,12 +29,14 @@ Run = Callable[[list[NDArray]], Outputs]  # real inputs in Keras order to output
 def diagnose_inputs(
     evidence: Evidence, findings: Findings, run: Run, user: NDArray, valid: NDArray | None, what: str, index: int = 0
 ) -> None:
-    """Adds P causes.
+    """Find what an app does wrong with one of the model's inputs, the P causes, by comparing with the right one.
 
     Args:
+        evidence: what the diagnosis has of the case, the right inputs among it, [N, ...] real numbers per input.
+        findings: changed in place. Causes that cost a significant part of the score are added, others are noted.
         run: by what inputs are scored: the user's file, or, if that is broken itself, a sound one.
         user: real numbers that the app means for that input, [N, ...].
-        valid: where they were not saturated; None for all.
+        valid: where they were not saturated, booleans of their shape; None for all.
         what: where they come from, in words.
         index: of the input, Keras order.
     """

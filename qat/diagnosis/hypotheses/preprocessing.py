@@ -206,7 +206,7 @@ def describe_wrong_metadata(stated: tuple[float, float], expected: tuple[float, 
 
     Args:
         stated: (min, max) that raw 0 and 255 become by the metadata.
-        meant: (min, max) of the right inputs, or of the file's own input.
+        expected: (min, max) of the right inputs, or of the file's own input.
 
     Returns:
         The hypothesis.

@@ -46,7 +46,17 @@ def _read(state: Import, cutter: Cutter, added: Added, main: set[str]) -> None:
 
 
 def tap(state: Import, attrs: dict, inputs: list[Tensor], layer: str) -> Node:
-    """A node that reads tensors for the sake of training; nobody reads it."""
+    """Append a node that reads tensors for the sake of training; no node reads it.
+
+    Args:
+        state: the import so far; the node is appended to the nodes and the taps of its graph.
+        attrs: `kind`, "loss" or "metric", the metric's `name`, and the `program` that computes it, as JSON.
+        inputs: the tensors of the graph that the program is computed from, of any shape and dtype.
+        layer: path of the Keras layer that adds it.
+
+    Returns:
+        The `tap` node, with one output of shape () and dtype "tap", which holds no number.
+    """
     node = Node("tap", state.graph.unique(f"{layer}/{attrs['kind']}"), inputs, attrs, layer=layer)
     node.outputs = [Tensor(node, 0, (), "tap")]
     state.add(node)
@@ -55,7 +65,15 @@ def tap(state: Import, attrs: dict, inputs: list[Tensor], layer: str) -> Node:
 
 
 def behind(trace: Trace, tensors: Iterable[tf.Tensor]) -> set[str]:
-    """The names of all ops that these tensors need."""
+    """The names of all ops that these tensors need.
+
+    Args:
+        trace: whose ops they are. Behind a layer that is kept whole stand the tensors that it is called on.
+        tensors: of the trace, of any shape and dtype.
+
+    Returns:
+        The ops' names in the trace's graph, those that make the tensors among them.
+    """
     found: set[str] = set()
     stack = [tensor.op for tensor in tensors]
     while stack:

@@ -26,11 +26,16 @@ _CALL = "leave the argument out, or say training=False"
 
 
 def forced_to_train(layer: Any, args: tuple, kwargs: dict) -> str | None:
-    """What a layer of Keras that has two modes would do at inference because its call, or the call of a model around
-    it, says `training=True`; None where it says nothing of the kind, or where that changes nothing.
+    """What a layer of Keras does at inference because its call, or one around it, says `training=True`.
 
     Args:
-        args, kwargs: of the call, the inputs among them.
+        layer: one with two modes, such as BatchNormalization or Dropout.
+        args: positional arguments of its call, the inputs among them.
+        kwargs: keyword arguments of its call.
+
+    Returns:
+        The end of a sentence that begins with the layer's name, and the way out. None where the call says nothing of
+        the kind, or where that changes nothing, as for a frozen BatchNormalization or a dropout rate of 0.
     """
     version = version_of(layer)
     if not version.is_training(layer, args, kwargs):
@@ -54,8 +59,16 @@ def _amount(layer: Any, names: tuple[str, ...], otherwise: Any = None) -> bool:
 
 
 def assigned_at_inference(trace: Any, model: Any) -> list[str]:
-    """One line for each layer that does more at inference than compute its outputs: it assigns a variable (metrics may
-    count), or was told to train."""
+    """Say which layers do more at inference than compute their outputs: they change a state, or were told to train.
+
+    Args:
+        trace: of the model at inference; functions that its ops call are looked into.
+        model: the Keras model; the variables that its metrics count in may be assigned.
+
+    Returns:
+        One line per layer that was told to train, then one per layer and state that it changes: a variable, a lookup
+        table, or that of a random generator. An empty list where there are none.
+    """
     told = [f"layer {layer!r} {what}" for layer, what in trace.forced.items()]
     return told + _assignments(trace.graph, trace.layer_of, model)
 

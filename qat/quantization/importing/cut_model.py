@@ -11,10 +11,18 @@ from qat.quantization.importing.keras_version import version_of
 
 
 def cut_code(model: Any, names: list[str]) -> tuple[str, str] | None:
-    """The two statements that cut `model` behind the layers of these names, `before = ...` and `model = ...`.
+    """The two statements that cut a model behind certain layers, `before = ...` and `model = ...`.
 
     What `before` gives is what the new `model` takes, in this order; inputs that lead past the layers stay among its
-    inputs. None where a layer is not one of the model's own, but lies inside of another.
+    inputs.
+
+    Args:
+        model: the Keras model; it stays as it is.
+        names: of its layers, behind which the cut goes.
+
+    Returns:
+        Both statements as Python code. None where the model is no graph of layers, or where a layer is not one of its
+        own, but lies inside of another.
     """
     version = version_of(model)
     if not version.is_graph(model) or any(name not in {layer.name for layer in model.layers} for name in names):

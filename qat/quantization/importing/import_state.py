@@ -143,9 +143,35 @@ class Import:
         return node.outputs
 
     def op(self, op: tf.Operation, word: str, inputs: list[tf.Tensor], /, **attrs: Any) -> list[Tensor]:
+        """Append a node that stands for a TensorFlow op and reads what stands for TensorFlow tensors.
+
+        Args:
+            op: the op; its outputs say how many there are, and of which shapes and dtypes.
+            word: the node's op.
+            inputs: the tensors of the trace that the node reads, in order, each imported before.
+            attrs: the node's attributes, plain JSON values.
+
+        Returns:
+            The node's outputs: one per output of `op`, of its shape and dtype, floats of any width as float32.
+
+        Raises:
+            KeyError: an input was not imported.
+        """
         return self.op_on(op, word, [self.tensor(tensor) for tensor in inputs], **attrs)
 
     def op_on(self, op: tf.Operation, word: str, inputs: list[Tensor], /, **attrs: Any) -> list[Tensor]:
+        """Append a node that stands for a TensorFlow op and reads tensors of the graph.
+
+        Args:
+            op: the op; its outputs say how many there are, and of which shapes and dtypes. The node takes its name and
+                layer.
+            word: the node's op.
+            inputs: the tensors of the graph that the node reads, in order.
+            attrs: the node's attributes, plain JSON values.
+
+        Returns:
+            The node's outputs: one per output of `op`, of its shape and dtype, floats of any width as float32.
+        """
         node = Node(word, self.graph.unique(self.name(op)), inputs, attrs)
         node.layer = self.layer(op)
         node.time_step_key = self.trace.step_of.get(op.name, "")

@@ -147,7 +147,12 @@ def import_trace(trace: Trace, model: Any, live: frozenset[int] = frozenset()) -
     Args:
         trace: of `model` at inference.
         model: whose variables its weights are computed from.
-        live: places of variables that training assigns, in addition to those that it trains.
+        live: places in `model.variables` that training assigns, in addition to those that it trains.
+
+    Returns:
+        The graph before any rewrite, without nodes that nobody reads. An op that no reader knows is a `tf:` node in it,
+        which a rewrite may take apart and the pre-flight refuses. Floats of any width are float32; batch sizes are
+        None.
     """
     state = Import(trace, Variables(model, trace.graph, live))
     for tensor, name in zip(trace.inputs, trace.input_names, strict=True):

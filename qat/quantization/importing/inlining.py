@@ -27,6 +27,14 @@ def inlined(trace: Trace, model: Any) -> Trace:
 
     Variables that such a function reads and that nobody lists, as those of a signature in a Lambda, are `variables` of
     the graph that comes back, in addition to those that the trace knew.
+
+    Args:
+        trace: of the model; it stays as it is.
+        model: the Keras model, whose `variables` are the ones that are listed.
+
+    Returns:
+        A trace on a graph of its own, with inputs and outputs of the same number, order and dtypes. Shapes are as exact
+        as before, or more so.
     """
     if not any(_function_of(op) for op in trace.graph.get_operations()):
         return trace

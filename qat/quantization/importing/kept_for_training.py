@@ -37,7 +37,19 @@ def readers(layers: Any) -> dict[Any, Reader]:
 
 
 def in_training(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
-    """A layer that is an identity at inference: kept for training, where it acts there."""
+    """Read a layer that is an identity at inference: it is kept for training, where it acts there.
+
+    Args:
+        tracer: of the model that is being traced.
+        layer: a layer of `UNCHANGED`, such as Dropout.
+        original: the layer's call, which is not run.
+        args: positional arguments of the call, the layer's input first.
+        kwargs: keyword arguments of the call.
+
+    Returns:
+        The layer's input, or a placeholder of its shape and dtype for an `in_training` op. The input itself comes back
+        where the layer is called for inference while the model trains, or has a rate or a deviation of 0.
+    """
     x = argument(args, kwargs)
     return kept_for_training(tracer, layer, x, x) if tracer.acts and _does_anything(layer) else x
 
@@ -47,7 +59,20 @@ def _does_anything(layer: Any) -> bool:
 
 
 def kept_for_training(tracer: Tracer, layer: Any, inferred: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """`inferred` at inference; in training what the layer makes of `x`."""
+    """Place an `in_training` op, which is one tensor at inference, and in training what the layer makes of another.
+
+    Args:
+        tracer: of the model that is being traced; the op is kept in it.
+        layer: one of Keras' own that drops, adds noise or augments, or a subclass with the same call.
+        inferred: what the layer gives at inference, of any shape.
+        x: what the layer is called on, of any shape; `inferred` itself where inference changes nothing.
+
+    Returns:
+        A placeholder of the shape and dtype of `inferred`.
+
+    Raises:
+        StopIteration: the layer runs the call of none of those layers.
+    """
     path = tracer.current.key[0]
     base = next(each for each in _bases(version_of(layer).layers) if _runs(layer, each))
     told = {"class_name": base.__name__, "config": _plain_config(base, layer, x)}

@@ -26,7 +26,16 @@ def is_model(layer: Any) -> bool:
 
 @contextlib.contextmanager
 def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
-    """Losses and metrics that layers add go to the tracer, and not into the layers."""
+    """Inside, layer calls are told to the tracer; losses and metrics that layers add go there, and not into the layers.
+
+    Args:
+        tracer: the `trace.Tracer` of the model that is called inside.
+        readers: by the `call` function of a layer's class, a reader `(tracer, layer, original, args, kwargs)`, which is
+            called instead of the layer. Calls on no tensors run as always.
+
+    Yields:
+        Nothing. `__call__`, `add_loss` and `add_metric` of Keras' `Layer` are as before behind it.
+    """
     layer_class = tf_keras.layers.Layer
     held = {name: getattr(layer_class, name) for name in ("__call__", "add_loss", "add_metric")}
     original = held["__call__"]
@@ -77,6 +86,16 @@ _MASKS = {"get_dropout_mask_for_cell": "dropout", "get_recurrent_dropout_mask_fo
 
 @contextlib.contextmanager
 def dropping(layer: Any, marks: Callable | None) -> Iterator[dict[str, Any]]:
+    """Inside, cells of recurrent layers take the masks of their dropout from `marks`.
+
+    Args:
+        layer: the recurrent layer that is called inside; here it makes no difference.
+        marks: takes `(cell, kind, inputs, count)`, with a kind of "dropout" or "recurrent_dropout" and inputs [n, ...],
+            and gives `count` tensors of the inputs' shape. With None, cells ask Keras, as always.
+
+    Yields:
+        An empty dictionary: the layer's call needs no other arguments.
+    """
     held = {name: getattr(DropoutRNNCellMixin, name) for name in _MASKS}
 
     def marked(kind: str) -> Callable:
@@ -104,6 +123,16 @@ def _told_training(layer: Any, args: tuple, kwargs: dict) -> Any:
 
 
 def is_training(layer: Any, args: tuple, kwargs: dict) -> bool:
+    """Whether a call is in training mode, by what it says itself, else by the call around it.
+
+    Args:
+        layer: the Keras layer that is called.
+        args: positional arguments of the call.
+        kwargs: keyword arguments of the call.
+
+    Returns:
+        True for training; False for inference, and for a layer that takes no `training`.
+    """
     if not layer._expects_training_arg:
         return False
     said = _told_training(layer, args, kwargs)
@@ -137,6 +166,15 @@ def source_of(tensor: Any) -> tuple[Any, list[Any]]:
 
 
 def readers_of(model: Any, tensor: Any) -> list[Any]:
+    """The layers of a functional model that read one of its tensors, once for each call.
+
+    Args:
+        model: a functional or sequential model.
+        tensor: a KerasTensor of it, compared by identity.
+
+    Returns:
+        The layers, in the model's order. Calls outside of the model count, too.
+    """
     calls = [(layer, node) for layer in model.layers for node in layer.inbound_nodes]
     return [layer for layer, node in calls if any(each is tensor for each in node.keras_inputs)]
 
@@ -178,7 +216,16 @@ def _without_casts(function: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def is_plain(model: Any, known: Container[Any]) -> bool:
-    """Whether Keras' own functional or sequential models hold nothing but Keras' own plain layers."""
+    """Whether Keras' own functional or sequential models hold nothing but Keras' own plain layers.
+
+    Args:
+        model: a Keras model; the models and layers inside of it are looked at, too.
+        known: the `call` functions of classes that take `training` and may be among them.
+
+    Returns:
+        False for a model with a call of its own, for a layer that is not of tf_keras or holds other layers, and for one
+        that takes `training` and is not known; else True.
+    """
     for layer in model._flatten_layers():
         inner = list(layer._flatten_layers(include_self=False, recursive=False))
         if isinstance(layer, tf_keras.Model):

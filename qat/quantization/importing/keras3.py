@@ -28,7 +28,16 @@ def is_model(layer: Any) -> bool:
 
 @contextlib.contextmanager
 def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
-    """Losses that layers add go to the tracer, and not into the layers."""
+    """Inside, layer calls are told to the tracer; losses that layers add go there, and not into the layers.
+
+    Args:
+        tracer: the `trace.Tracer` of the model that is called inside.
+        readers: by the `call` function of a layer's class, a reader `(tracer, layer, original, args, kwargs)`, which
+            runs behind what Keras prepares of a call. Calls on no tensors run as always.
+
+    Yields:
+        Nothing. `__call__` of Keras' `Layer` and `Operation`, and `add_loss`, are as before behind it.
+    """
     layer_class, operation_class = keras.layers.Layer, keras.Operation
     held = {(kind, name): vars(kind)[name] for kind, name in _PATCHED}
     call_layer, run = held[layer_class, "__call__"], held[operation_class, "__call__"]
@@ -94,7 +103,18 @@ _MASKS = {"get_dropout_mask": "dropout", "get_recurrent_dropout_mask": "recurren
 
 @contextlib.contextmanager
 def dropping(layer: Any, marks: Callable | None) -> Iterator[dict[str, Any]]:
-    """A layer asks its cell for masks at inference too, and the cell takes them in training alone."""
+    """Inside, cells of recurrent layers take the masks of their dropout from `marks`.
+
+    A layer asks its cell for masks at inference too, and the cell takes them in training alone.
+
+    Args:
+        layer: the recurrent layer that is called inside; its cells say whether they drop.
+        marks: takes `(cell, kind, inputs, count)`, with a kind of "dropout" or "recurrent_dropout" and inputs [n, ...],
+            and gives `count` tensors of the inputs' shape. With None, no cell gets a mask.
+
+    Yields:
+        The keyword arguments with which the layer must be called: `training=True` where a cell drops, else none.
+    """
     held = {name: getattr(DropoutRNNCell, name) for name in _MASKS}
 
     def marked(kind: str) -> Callable:
@@ -123,6 +143,16 @@ def _cells(layer: Any) -> list[Any]:
 
 
 def is_training(layer: Any, args: tuple, kwargs: dict) -> bool:
+    """Whether a call is in training mode, by its keyword argument `training`.
+
+    Args:
+        layer: the Keras layer that is called; not looked at.
+        args: positional arguments of the call; not looked at.
+        kwargs: keyword arguments of the call.
+
+    Returns:
+        True for training; False for inference, and where nothing is said.
+    """
     said = kwargs.get("training", False)
     return bool(tf.get_static_value(said) if tf.is_tensor(said) else said)
 
@@ -181,6 +211,15 @@ def source_of(tensor: Any) -> tuple[Any, list[Any]]:
 
 
 def readers_of(model: Any, tensor: Any) -> list[Any]:
+    """The layers and operations of a functional model that read one of its tensors, once for each call.
+
+    Args:
+        model: a functional or sequential model.
+        tensor: a KerasTensor of it, compared by identity.
+
+    Returns:
+        The layers and operations, in the model's order. Calls outside of the model count, too.
+    """
     operations = (getattr(model, "_functional", None) or model).operations
     calls = [(operation, node) for operation in operations for node in operation._inbound_nodes]
     return [operation for operation, node in calls if any(each is tensor for each in node.input_tensors)]
@@ -232,8 +271,16 @@ def _penalty(variable: Any) -> Callable[[], Any]:
 
 
 def is_plain(model: Any, known: Container[Any]) -> bool:
-    """Whether Keras' own functional or sequential models hold nothing but Keras' own plain layers, none of which is
-    told its mode."""
+    """Whether Keras' own functional or sequential models hold nothing but Keras' own plain layers, none told its mode.
+
+    Args:
+        model: a Keras model; the models and layers inside of it are looked at, too.
+        known: the `call` functions of classes that take `training` and may be among them.
+
+    Returns:
+        False for a model with a call of its own or one that says `training` to a layer, for a layer that is not of
+        keras or holds other layers, and for one that takes `training` and is not known; else True.
+    """
     for layer in model._flatten_layers():
         if isinstance(layer, keras.Model):
             if type(layer).call not in (keras.Sequential.call, Functional.call) or _tells_mode(layer):

@@ -38,14 +38,32 @@ class KerasVersion(Protocol):
         """Whether a layer is a model."""
 
     def reading(self, tracer: Any, readers: dict[Any, Any]) -> AbstractContextManager[None]:
-        """Inside, each layer call is told to the tracer, and the calls of `readers` are read instead of run."""
+        """Inside, each layer call is told to the tracer, and the calls of `readers` are read instead of run.
+
+        Args:
+            tracer: the `trace.Tracer` of the model that is called inside. Losses and metrics that layers add go to it.
+            readers: by the `call` function of a layer's class, a reader `(tracer, layer, original, args, kwargs)`,
+                which gives what the layer gives.
+
+        Returns:
+            A context manager that gives nothing. Keras' own classes are as before behind it.
+        """
 
     def own_readers(self) -> dict[Any, Any]:
         """Readers of layers that only this version has, or that mean something else in the other."""
 
     def dropping(self, layer: Any, marks: Callable | None) -> AbstractContextManager[dict[str, Any]]:
-        """Inside, recurrent cells take what they drop by from `marks`; None where they do not drop. Gives what the call
-        of the recurrent layer must say, for them to drop."""
+        """Inside, recurrent cells take what they drop by from `marks`.
+
+        Args:
+            layer: the recurrent layer that is called inside.
+            marks: takes `(cell, kind, inputs, count)`, with a kind of "dropout" or "recurrent_dropout" and inputs [n,
+                ...], and gives `count` tensors of the inputs' shape, by which the cell multiplies. None where the cells
+                do not drop.
+
+        Returns:
+            A context manager. It gives the keyword arguments with which the layer must be called for its cells to drop.
+        """
 
     def input_tensors(self, model: Any) -> list[Any]:
         """The model's inputs, described by shape, dtype and name; an empty list where it was never built."""
@@ -60,7 +78,15 @@ class KerasVersion(Protocol):
         """The layer that made a tensor of such a graph, and what it read to do so."""
 
     def readers_of(self, model: Any, tensor: Any) -> list[Any]:
-        """The layers of such a graph that read a tensor of it, once for each call."""
+        """The layers of a graph of layers that read one of its tensors, once for each call.
+
+        Args:
+            model: a Keras model that `is_graph`.
+            tensor: a KerasTensor of it, compared by identity.
+
+        Returns:
+            The layers, in the model's order; operations of Keras 3 among them.
+        """
 
     def output_names(self, model: Any) -> list[str] | None:
         """The names of its outputs; None where it has none."""
@@ -81,10 +107,28 @@ class KerasVersion(Protocol):
         """Losses on weights alone, in the order of `model.losses`: the layer's name, and what computes each."""
 
     def is_plain(self, model: Any, known: Container[Any]) -> bool:
-        """Whether nothing but the layers in `known`, by their `call`, can tell training from inference."""
+        """Whether nothing but the layers in `known` can tell training from inference.
+
+        Args:
+            model: a Keras model.
+            known: the `call` functions of classes whose difference between the modes is known.
+
+        Returns:
+            True where one trace at inference says everything of the model; False where it must be traced in training
+            mode, too.
+        """
 
     def is_training(self, layer: Any, args: tuple, kwargs: dict) -> bool:
-        """Whether a call, as a reader of layers gets it, is in training mode."""
+        """Whether a call, as a reader of layers gets it, is in training mode.
+
+        Args:
+            layer: the Keras layer that is called.
+            args: positional arguments of the call.
+            kwargs: keyword arguments of the call.
+
+        Returns:
+            True for training; False for inference, and where nothing is said.
+        """
 
 
 def version_of(model: Any) -> KerasVersion:

@@ -50,8 +50,16 @@ def _described(layer: Any) -> str:
 
 
 def cut_behind(model: Any, graph: Graph) -> str:
-    """How to cut the model behind the layers that look something up, as code; nothing where there are none, or where
-    they lie inside of another layer."""
+    """How to cut the model behind the layers that look something up, as code.
+
+    Args:
+        model: the Keras model that `graph` was read from.
+        graph: its graph; nodes with the attribute `holder` stand for such layers.
+
+    Returns:
+        An explanation and two statements, each on a line of its own, with a line break in front. An empty text where
+        there are no such layers, or where they lie inside of another.
+    """
     names = dict.fromkeys(node.layer for node in graph.nodes if "holder" in node.attrs)
     code = cut_code(model, list(names)) if names else None
     if code is None:

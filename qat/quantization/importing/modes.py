@@ -157,7 +157,13 @@ class _Both:
         return exchange
 
     def add_effects(self, graph: Graph, inferred: Trace) -> None:
-        """Variables that layers assign in training, and losses that they add there alone."""
+        """Add variables that layers assign in training, and losses and metrics that they add there alone.
+
+        Args:
+            graph: of the model at inference, changed in place: programs go to its `updates` and `penalties`. For what
+                depends on a layer's input, a line goes to its `lost_in_training`.
+            inferred: the trace at inference. Losses and metrics that stand in it are not added again.
+        """
         calls = {call.key: call for call in _calls(inferred.call)}
         known = Counter((added.kind, added.key) for added in inferred.added)
         extra = [added for added in self.trained.added if not _taken(known, (added.kind, added.key))]

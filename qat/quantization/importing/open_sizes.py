@@ -19,8 +19,11 @@ def rebuilding(structure: Any, tensors: list[Any], keras: str) -> str:
 
     Args:
         structure: how the inputs are nested, as in `tf.nest`; None for one input.
-        tensors: the inputs, in order.
+        tensors: the inputs, in order; of each the shape, the dtype and the name are read.
         keras: the package's name, tf_keras or keras.
+
+    Returns:
+        Two Python statements on one line, which make the entries and the model.
     """
     entries = [_entry(tensor, keras, apart=len(tensors) > 1) for tensor in tensors]
     if isinstance(structure, dict):

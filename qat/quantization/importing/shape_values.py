@@ -23,7 +23,18 @@ Shape = tuple[int | None, ...]
 
 
 def known_of(op: tf.Operation, read: Callable[[tf.Tensor], Known | None], shape: Shape | None) -> Known | None:
-    """What is known of an op's result; `read` tells what is known of its operands, `shape` is that of the first."""
+    """What is known of an integer tensor that an op computes from shapes.
+
+    Args:
+        op: any op with an output; only those of shape arithmetic are followed, such as Shape, Pack, StridedSlice or
+            Mul.
+        read: gives what is known of an operand, None for nothing.
+        shape: of the op's first input, None for an open size; None where the rank is not known.
+
+    Returns:
+        An object array of the result's shape, a scalar or a vector. Each element is an integer, or an `Open` for an
+        integer times the batch size. None where this cannot be told.
+    """
     reader = _READERS.get(op.type)
     if reader is not None:
         return reader(op, read)
@@ -39,12 +50,16 @@ def is_whole(known: Known) -> bool:
 
 
 def reshaped(target: Known | None, static: Shape | None, source: Shape | None) -> list[int | Open] | None:
-    """The sizes that a reshape makes, -1 where one must be worked out when it runs; None if more than one is open.
+    """The sizes that a reshape makes, -1 where one must be worked out when it runs.
 
     Args:
-        target: what is known of the operand that says the shape.
-        static: the shape of the result as far as TensorFlow knows it.
-        source: the shape of what is reshaped.
+        target: what is known of the operand that says the shape, an object array [rank]; None for nothing.
+        static: the shape of the result as far as TensorFlow knows it, None for an open size.
+        source: the shape of what is reshaped, None for an open size.
+
+    Returns:
+        One size per axis of the result: an integer, -1, or an `Open` for an integer times the batch size. At most one
+        is -1 or an `Open`. None where more are, or where neither `target` nor `static` is known.
 
     >>> reshaped(np.array([Open(), -1], object), None, (None, 3, 4))
     [Open(times=1), 12]

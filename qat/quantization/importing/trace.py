@@ -136,7 +136,18 @@ class Tracer:
     def keep(
         self, op: str, inputs: list[tf.Tensor], shape: Any, weights: dict[str, Any] | None = None, **attrs: Any
     ) -> tf.Tensor:
-        """Stand one op for a whole layer; `weights` that are None are left out."""
+        """Place one op for a whole layer in the graph; the importer makes a node of it.
+
+        Args:
+            op: the op of the node, such as `dense`.
+            inputs: the tensors that the node reads, of any shapes; the dtype of the first one is that of the result.
+            shape: of the result, None for an open size.
+            weights: the layer's variables by the names of the node's weights; those that are None are left out.
+            attrs: the node's attributes, plain JSON values.
+
+        Returns:
+            A placeholder of that shape, which stands for the layer's output in the trace.
+        """
         held = {name: weight for name, weight in (weights or {}).items() if weight is not None}
         mark = tf.compat.v1.placeholder(inputs[0].dtype, shape, name=f"whole_{op.split(':')[-1].split(' ')[0]}")
         self.whole[mark.op.name] = WholeLayer(op, inputs, held, attrs)
@@ -144,7 +155,17 @@ class Tracer:
 
     @contextlib.contextmanager
     def inside(self, layer: Any, args: tuple, kwargs: dict, training: Any) -> Iterator[LayerCall]:
-        """Inside, the layer is being called; `training` is what its call itself says of the mode, None for nothing."""
+        """Inside, the layer is being called: ops that are made belong to it, or to layers that it calls.
+
+        Args:
+            layer: a Keras layer, or an operation of Keras 3.
+            args: positional arguments of its call; its tensors are the call's arguments.
+            kwargs: keyword arguments of its call; their tensors follow those of `args`.
+            training: what the call itself says of the mode, a bool or a constant tensor; None for nothing.
+
+        Yields:
+            The layer call. Its first op is numbered at once, its last one at the end.
+        """
         self._attribute()
         if self.unrolling and len(self._path) == self.unrolling[-1]:  # the cell of a step: a step begins
             self._places[-1].clear()
@@ -181,11 +202,24 @@ class Tracer:
         return bool(tf.get_static_value(given)) if tf.is_tensor(given) else bool(given)
 
     def add(self, kind: str, layer: Any, value: tf.Tensor, name: str = "") -> None:
-        """Take in a loss or metric that a layer adds."""
+        """Take in a loss or metric that the innermost layer adds in its call.
+
+        Args:
+            kind: "loss" or "metric".
+            layer: the Keras layer that adds it.
+            value: of the loss or metric, a tensor of the graph that is traced into.
+            name: of a metric.
+        """
         self.added.append(Added(kind, layer, self.current.key, value, name))
 
     def look_at_mode(self, layer: Any, args: tuple, kwargs: dict) -> None:
-        """Note a layer whose call says that it is to train, though this is inference."""
+        """Note a layer whose call says that it is to train, though this is inference; each layer once.
+
+        Args:
+            layer: the layer that is being called, one with a reader.
+            args: positional arguments of its call.
+            kwargs: keyword arguments of its call.
+        """
         found = None if self.training else forced_to_train(layer, args, kwargs)
         if found is not None and id(layer) not in self._told:
             self._told.add(id(layer))
@@ -213,7 +247,16 @@ class Tracer:
         self._seen = len(operations)
 
     def ended(self, call: LayerCall, result: Any) -> Any:
-        """What the layer gives, where training gives something else: both."""
+        """Note what a layer gives, and exchange it where training gives something else.
+
+        Args:
+            call: the layer call; its outputs become the tensors of what comes back.
+            result: what the layer gives, a nest of tensors and other values.
+
+        Returns:
+            The same nest. Each tensor that training computes in another way is exchanged for a placeholder of its shape
+            and dtype, which stands for both.
+        """
         call.outputs = [tensor for tensor in tf.nest.flatten(result) if tf.is_tensor(tensor)]
         region = self.regions.get(call.key)
         if region is None or region.outputs is None:
@@ -223,7 +266,17 @@ class Tracer:
         return changed
 
     def begins(self, layer: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """What a layer is called with, where training calls it with something else: both."""
+        """Exchange what a layer is called with where training calls it with something else.
+
+        Args:
+            layer: the layer that is called next, inside of the innermost one.
+            args: positional arguments of its call.
+            kwargs: keyword arguments of its call.
+
+        Returns:
+            `args` and `kwargs`. Each tensor that training computes in another way is exchanged for a placeholder of its
+            shape and dtype, which stands for both.
+        """
         path = "/".join([*self._path, layer.name])
         region = self.regions.get((path, self._counts[path]))
         if region is None or region.arguments is None or not self._stack:
@@ -241,7 +294,18 @@ Reader = Callable[[Tracer, Any, Callable, tuple, dict], Any]
 
 
 def argument(args: tuple, kwargs: dict) -> Any:
-    """What a layer is called on first, whatever it is called."""
+    """What a layer is called on: its first argument, under whatever name.
+
+    Args:
+        args: positional arguments of its call.
+        kwargs: keyword arguments of its call, read where there are no positional ones.
+
+    Returns:
+        The argument as it is, a tensor or a nest of tensors.
+
+    Raises:
+        StopIteration: the call has no arguments.
+    """
     return args[0] if args else next(iter(kwargs.values()))
 
 
@@ -286,7 +350,16 @@ def _specs(model: Any) -> tuple[list[tf.TensorSpec], list[str]]:
 
 
 def nest_inputs(model: Any, tensors: list[Any]) -> Any:
-    """`tensors` in `model.inputs` order, nested as the model wants to be called."""
+    """Nest tensors as the model wants to be called.
+
+    Args:
+        model: a Keras model.
+        tensors: one per input, in `model.inputs` order, of any shapes and dtypes.
+
+    Returns:
+        The tensor itself for a model of one plain input, the list for several, else the model's own structure with the
+        tensors in their places.
+    """
     structure = version_of(model).nested_inputs(model)
     if structure is None:
         return tensors[0] if len(tensors) == 1 else tensors
@@ -328,9 +401,14 @@ def trace(
 
     Args:
         model: what is traced; it stays as it is.
-        readers: how layers are read that are kept whole.
+        readers: how layers are read that are kept whole, by the `call` function of their class.
         training: in training mode; else at inference.
-        acting, regions: as `Tracer` takes them.
+        acting: as `Tracer` takes it.
+        regions: as `Tracer` takes them.
+
+    Returns:
+        The trace: a graph with a placeholder [None, ...] per input, and what it computes. Outputs are a flat list,
+        their structure is the trace's `nest`.
 
     Raises:
         ModelError: the model's input sizes are not known, or it cannot be run symbolically.

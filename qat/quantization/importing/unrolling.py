@@ -57,9 +57,15 @@ class Budget:
     spent: int = 0
 
     def take(self, steps: int, each: int, outermost: bool) -> None:
-        """Raises LongLoop where they are more than are left; loops behind it have none left, and take no time either.
+        """Take the ops of one loop; loops behind one that was too long have none left, and take no time either.
 
-        What a loop holds inside is counted with it.
+        Args:
+            steps: how many time steps the loop has.
+            each: ops per step. Those of loops inside of the step are counted among them.
+            outermost: whether the loop lies in no other; an inner one is compared with what is left, and takes nothing.
+
+        Raises:
+            LongLoop: they are more than `limits.unrolled_ops` leaves.
         """
         left = limits.current().unrolled_ops - self.spent
         self.spent += steps * each if outermost else 0
@@ -72,9 +78,12 @@ def written_out(layer: Any, budget: Budget, outermost: bool = True) -> Iterator[
     """Inside, a call of the recurrent layer makes no loop.
 
     Args:
-        layer: whose call follows; it stays as it is.
+        layer: whose call follows; it is as before afterwards.
         budget: what the ops are taken from.
         outermost: whether the layer is called in no other's loop.
+
+    Yields:
+        Nothing.
 
     Raises:
         LongLoop: by that call, after its first step.
@@ -94,7 +103,19 @@ def written_out(layer: Any, budget: Budget, outermost: bool = True) -> Iterator[
 
 @contextlib.contextmanager
 def counted(budget: Budget, outermost: bool = True, backend: Any = None) -> Iterator[None]:
-    """Inside, a loop that `backend.rnn` writes out takes its ops from the budget, and stops where that has too few."""
+    """Inside, a loop that `backend.rnn` writes out takes its ops from the budget, and stops where that has too few.
+
+    Args:
+        budget: what the ops are taken from.
+        outermost: whether such a loop lies in no other.
+        backend: the module of that `rnn`; None for the one of Keras 2.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        LongLoop: by the call of a layer, after its first step.
+    """
 
     def rnn(original: Callable, step: Callable, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         unrolls = args[4] if len(args) > 4 else kwargs.get("unroll", False)

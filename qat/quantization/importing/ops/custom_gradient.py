@@ -21,7 +21,23 @@ PASSED_ON = "tensorflow.python.ops.custom_gradient"  # but for functions made to
 
 
 def read_custom_gradient(state: Import, op: tf.Operation) -> list[Tensor]:
-    """The results of an IdentityN: as they are, where the gradient is what it would be anyway."""
+    """The results of an IdentityN: its inputs as they are, or a `custom_gradient` node for a gradient of its own.
+
+    TensorFlow puts an IdentityN where a function has a gradient by tf.custom_gradient. The stated gradient is compared
+    with that of what the function computes, on random numbers; where both agree, no node is made. Nor is one for
+    gradients that TensorFlow or Keras itself states.
+
+    Args:
+        state: the import so far; the node is appended to its graph. Where the gradient cannot be kept for training, a
+            line is appended to the graph's `lost_in_training`.
+        op: an IdentityN with the function's results, then its arguments, then its variables as inputs, of any shapes
+            and dtypes.
+
+    Returns:
+        One tensor for each of the op's outputs, of its shape and dtype, floats as float32; handles of variables are
+        left out. Where nothing depends on the input of the model, what has such a gradient comes from `const` or
+        `variable` nodes.
+    """
     plain = [state.tensor(tensor) for tensor in op.inputs[: len(op.outputs)] if tensor.ref() in state.made]
     told = _told(op)
     if told is None:

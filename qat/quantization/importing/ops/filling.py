@@ -28,6 +28,15 @@ def filled(value: float | None) -> Importer:
 
 
 def read_cast(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A Cast as one `cast` node.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a Cast with one input, of any shape and dtype.
+
+    Returns:
+        One tensor of the input's shape. Its dtype is the op's, or float32 for a float of any width.
+    """
     return state.op(op, "cast", [op.inputs[0]], dtype=kind(op.outputs[0].dtype))
 
 
@@ -46,7 +55,17 @@ def resize(word: str) -> Importer:
 
 
 def space_batch(word: str, amounts: str) -> Importer:
-    """SpaceToBatchND or BatchToSpaceND, which TensorFlow puts around a dilated convolution."""
+    """A reader of SpaceToBatchND or BatchToSpaceND, which TensorFlow puts around a dilated convolution.
+
+    Args:
+        word: the op of the node that comes out, `space_to_batch` or `batch_to_space`.
+        amounts: the name of the attribute for the op's third input, `paddings` or `crops`.
+
+    Returns:
+        A reader of an op with the inputs x, [n, size 1, ..., size m, ...], the block, [m] integers, and the amounts,
+        [m, 2] integers in places before and behind each axis. It gives one tensor of the op's shape and x's dtype,
+        floats as float32. Where the block or the amounts are computed, it gives the output of a `tf:` node.
+    """
 
     def read(state: Import, op: tf.Operation) -> list[Tensor]:
         block, numbers = state.value(op.inputs[1]), state.value(op.inputs[2])
@@ -62,6 +81,17 @@ def block(word: str) -> Importer:
 
 
 def read_pad(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A Pad or PadV2 as one `pad` node.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: an op with the inputs x, of any shape, and paddings, [rank, 2] integers, in places before and behind each
+            axis. A PadV2 has a third one, the scalar that fills them; a Pad fills with 0.
+
+    Returns:
+        One tensor of the op's shape and x's dtype, floats as float32. The node has `paddings` as a list and `value` as
+        a float. Where one of the two is computed, the output of a `tf:` node.
+    """
     paddings = state.value(op.inputs[1])
     value = 0.0 if op.type == "Pad" else state.value(op.inputs[2])
     if paddings is None or value is None:
@@ -70,6 +100,19 @@ def read_pad(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def read_mirror_pad(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A MirrorPad as one `mirror_pad` node.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a MirrorPad with the inputs x, of any shape, and paddings, [rank, 2] integers that must be constants, in
+            places before and behind each axis. Its mode is REFLECT or SYMMETRIC.
+
+    Returns:
+        One tensor of the op's shape and x's dtype, floats as float32.
+
+    Raises:
+        AttributeError: the paddings are computed; the importer makes a `tf:` node of the op then.
+    """
     mode = op.get_attr("mode").decode()
     return state.op(op, "mirror_pad", [op.inputs[0]], paddings=state.value(op.inputs[1]).tolist(), mode=mode)
 
@@ -109,12 +152,35 @@ def _over_batch(state: Import, op: tf.Operation) -> list[Tensor] | None:
 
 
 def read_tile(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A Tile as one `tile` node, or as a constant that is repeated now.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a Tile with the inputs x, of any shape, and multiples, [rank] integers: how often x is repeated along each
+            axis.
+
+    Returns:
+        One tensor of x's dtype, floats as float32. Where x does not depend on the model's input, and is repeated over
+        an open batch along one axis of size 1, the tensor keeps the 1 there, and its node has the attribute
+        `open_batch`. Where the multiples are computed otherwise, the output of a `tf:Tile` node.
+    """
     repeated = _over_batch(state, op)
     return repeated or with_constants("tile", multiples=1)(state, op)
 
 
 def read_broadcast_to(state: Import, op: tf.Operation) -> list[Tensor]:
-    """Of an activation: repeated along the axes where it has one place."""
+    """A BroadcastTo: of an activation one `tile` node, which repeats it along the axes where it has one place.
+
+    Args:
+        state: the import so far; the nodes are appended to its graph.
+        op: a BroadcastTo with the inputs x, of any shape, and the target shape, [rank] integers.
+
+    Returns:
+        One tensor of the op's shape and x's dtype, floats as float32; x's own where the shapes are equal. Where x does
+        not depend on the model's input, it is the output of a `broadcast_to` node, or, over an open batch, of a
+        constant as in `read_tile`. Where a shape or its rank is not known well enough, it is the output of a
+        `tf:BroadcastTo` node.
+    """
     repeated = _over_batch(state, op)
     if repeated:
         return repeated

@@ -40,6 +40,21 @@ def convolution(word: str) -> Importer:
 
 
 def read_conv2d_transpose(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A Conv2DBackpropInput as one `conv2d_transpose` node: a transposed convolution (tf.raw_ops.Conv2DBackpropInput).
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a Conv2DBackpropInput with the inputs output sizes, [4] integers that are not read, the kernel, [kernel
+            height, kernel width, output channels, input channels], and x, [n, height, width, input channels].
+
+    Returns:
+        One tensor [n, output height, output width, output channels], float32. The node has the weight "kernel" in the
+        op's layout, `strides` and `size`, both [height, width] in pixels, and `padding` by its word. Where the kernel
+        depends on the model's input, the output of a `tf:` node.
+
+    Raises:
+        TypeError: the rank of the output is not known; the importer makes a `tf:` node of the op then.
+    """
     return _weighted(
         state,
         op,
@@ -53,10 +68,34 @@ def read_conv2d_transpose(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def read_bias_add(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A BiasAdd as one `add` node, which broadcasts the bias along the last axis.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a BiasAdd with the inputs x, [n, ..., channels], and the bias, [channels]. Its `data_format` is not read.
+
+    Returns:
+        One tensor of x's shape, float32 for real numbers.
+    """
     return state.op(op, "add", list(op.inputs))
 
 
 def read_matmul(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A MatMul, SparseMatMul or BatchMatMulV2 as a `dense` node where b is a weight, else as a `batch_matmul` node.
+
+    It is tf.raw_ops.MatMul, and tf.raw_ops.BatchMatMulV2 for more than two axes. SparseMatMul computes the same
+    numbers.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: an op with the inputs a, [..., rows, k], and b, [..., k, columns]; either with its last two axes exchanged
+            where the op's attribute says so.
+
+    Returns:
+        One tensor [..., rows, columns], float32 for real numbers. A `dense` node needs a matrix b that does not depend
+        on the model's input, and an a that is not transposed; its weight "kernel" is [k, columns]. A `batch_matmul`
+        node keeps both inputs, and whether each is transposed as `adj_x` and `adj_y`.
+    """
     a, b = op.inputs
     flags = ("adj_x", "adj_y") if op.type == "BatchMatMulV2" else ("transpose_a", "transpose_b")
     adj_x, adj_y = (bool(op.get_attr(flag)) for flag in flags)
@@ -70,6 +109,24 @@ def read_matmul(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def read_fused_batch_norm(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A FusedBatchNormV3 at inference as one `batch_norm` node that never uses the statistics of a batch.
+
+    It is gamma * (x - mean) / sqrt(variance + epsilon) + beta (tf.raw_ops.FusedBatchNormV3; Ioffe and Szegedy, Batch
+    Normalization, 2015).
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a FusedBatchNormV3 with the inputs x, [n, height, width, channels], and gamma, beta, mean and variance, each
+            [channels] and independent of the model's input.
+
+    Returns:
+        The normalized x, of its shape and float32, once for each of the op's outputs: the others are read in training
+        only. Of an op in training mode or with channels first, the outputs of a `tf:` node.
+
+    Raises:
+        KeyError: gamma, beta, mean or variance is computed from the model's input; the importer makes a `tf:` node of
+            the op then.
+    """
     if op.get_attr("is_training") or op.get_attr("data_format") != b"NHWC":
         return state.op(op, "tf:FusedBatchNormV3 in training mode", list(op.inputs))
     outputs = state.op(

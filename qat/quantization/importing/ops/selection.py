@@ -10,11 +10,36 @@ from qat.quantization.ir.graph import Tensor
 
 
 def read_argmax(state: Import, op: tf.Operation) -> list[Tensor]:
+    """An ArgMax as one `argmax` node (tf.raw_ops.ArgMax): the index of the largest number along an axis.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: an ArgMax with the inputs x, of any shape and a number dtype, and the axis, a scalar integer that must be a
+            constant. The axis may be negative and is kept as it is.
+
+    Returns:
+        One tensor of x's shape without the axis, of the op's own dtype, int64 or int32.
+
+    Raises:
+        TypeError: the axis is computed; the importer makes a `tf:` node of the op then.
+    """
     return state.op(op, "argmax", [op.inputs[0]], axis=int(state.value(op.inputs[1])), dtype=op.outputs[0].dtype.name)
 
 
 def read_one_hot(state: Import, op: tf.Operation) -> list[Tensor]:
-    """Compared with 0, 1, 2, ..., and one of two numbers chosen: ids beyond the depth give a row without a hit."""
+    """A OneHot as `reshape`, `equal` and `select` nodes: ids compared with 0, 1, 2, ..., and one of two numbers chosen.
+
+    The arithmetic is that of tf.raw_ops.OneHot: an id outside of [0, depth) gives a row without a hit.
+
+    Args:
+        state: the import so far; the nodes, three constants among them, are appended to its graph.
+        op: a OneHot with the inputs ids, of any shape and an integer dtype, and three scalars: the depth, the number
+            for a hit and the number for the other places.
+
+    Returns:
+        One tensor of the ids' shape with `depth` places on a new axis, of the dtype of the two numbers. Where a scalar
+        is computed, the output of a `tf:OneHot` node.
+    """
     values = [state.value(tensor) for tensor in op.inputs[1:]]
     if any(value is None for value in values):
         return state.op(op, "tf:OneHot with a computed operand", list(op.inputs))
@@ -47,7 +72,21 @@ def _constant(state: Import, op: tf.Operation, value: np.ndarray, word: str) -> 
 
 
 def read_bincount(state: Import, op: tf.Operation) -> list[Tensor]:
-    """How often each id stands in a row, or whether it does: hits, added up or joined (CategoryEncoding)."""
+    """A DenseBincount of rows: how often each id stands in a row, or whether it does (CategoryEncoding).
+
+    Hits as in `read_one_hot`, then a `sum` node over the ids, or a `reduce_max` node where the op's `binary_output` is
+    set. With one id per row, a `reshape` node takes their place. The arithmetic is that of tf.raw_ops.DenseBincount.
+
+    Args:
+        state: the import so far; the nodes are appended to its graph.
+        op: a DenseBincount with the inputs ids, [n, k] of an integer dtype, their number of bins, a scalar, and
+            weights, [n, k], or with a size of 0 for none. Weights count in place of 1, except where the output is
+            binary.
+
+    Returns:
+        One tensor [n, bins], n None for an open batch, of the op's dtype, floats as float32. Where the ids are no
+        matrix, or k or the number of bins is not known, the output of a `tf:DenseBincount` node.
+    """
     ids, (rows, depth) = (
         state.tensor(op.inputs[0]),
         sizes(op.outputs[0])[-2:] if op.outputs[0].shape.rank == 2 else (0, 0),
@@ -69,23 +108,71 @@ def read_bincount(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def read_patches(state: Import, op: tf.Operation) -> list[Tensor]:
+    """An ExtractImagePatches as one `extract_patches` node, which a rewrite writes out later.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: an ExtractImagePatches with one input, images [n, height, width, channels]. Of its attributes `ksizes`,
+            `strides` and `rates`, in pixels, the height and the width are kept, and `padding` by its word, SAME or
+            VALID.
+
+    Returns:
+        One tensor [n, rows, columns, window height * window width * channels] of the images' dtype, floats as float32.
+    """
     attrs = {name: list(op.get_attr(attr))[1:3] for name, attr in (("ksize", "ksizes"), ("strides", "strides"))}
     attrs |= {"rates": list(op.get_attr("rates"))[1:3], "padding": op.get_attr("padding").decode()}
     return state.op(op, "extract_patches", [op.inputs[0]], **attrs)
 
 
 def read_local_response(state: Import, op: tf.Operation) -> list[Tensor]:
+    """An LRN as one `local_response` node, which a rewrite writes out later.
+
+    It is tf.raw_ops.LRN: x / (bias + alpha * s) ** beta, with s the sum of the squares of the channels at most `radius`
+    away (Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, 2012, section 3.3).
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: an LRN with one input, x [n, height, width, channels] of real numbers.
+
+    Returns:
+        One tensor of x's shape, float32.
+    """
     attrs = {name: float(op.get_attr(name)) for name in ("bias", "alpha", "beta")}
     return state.op(op, "local_response", [op.inputs[0]], radius=int(op.get_attr("depth_radius")), **attrs)
 
 
 def read_running_sum(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A Cumsum as one `running_sum` node (tf.raw_ops.Cumsum), which a rewrite writes out later.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a Cumsum with the inputs x, of any known rank, and the axis, a scalar integer that must be a constant. Its
+            attributes `exclusive`, whether a place leaves itself out, and `reverse`, whether the sum begins at the end,
+            are kept.
+
+    Returns:
+        One tensor of x's shape and dtype, floats as float32.
+
+    Raises:
+        TypeError: the axis is computed, or the rank of x is not known; the importer makes a `tf:` node of the op then.
+    """
     axis = int(state.value(op.inputs[1])) % op.inputs[0].shape.rank
     attrs = {name: bool(op.get_attr(name)) for name in ("exclusive", "reverse")}
     return state.op(op, "running_sum", [op.inputs[0]], axis=axis, **attrs)
 
 
 def read_roll(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A Roll as one `roll` node (tf.raw_ops.Roll), which a rewrite writes out later.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a Roll with the inputs x, of any known rank, the shift, in places, and the axis: both a scalar or both a
+            vector of integers.
+
+    Returns:
+        One tensor of x's shape and dtype, floats as float32. The node's `shift` and `axis` are lists of equal length,
+        no axis negative. Where one of them is computed, the output of a `tf:Roll` node.
+    """
     shift, axis = state.value(op.inputs[1]), state.value(op.inputs[2])
     if shift is None or axis is None:
         return state.op(op, "tf:Roll with a computed operand", list(op.inputs))

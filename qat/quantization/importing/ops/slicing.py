@@ -13,6 +13,19 @@ from qat.quantization.ir.graph import Node, Tensor, Weight
 
 
 def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A Reshape, ExpandDims or Squeeze as one `reshape` node to sizes that are known, but for one that may be open.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: an op whose first input is x, of any shape. Of a Reshape, the second one is the target shape, [rank]
+            integers, which may be computed from the batch size. Of the two others, the shape is that of the op's
+            output.
+
+    Returns:
+        One tensor of the new shape, of x's dtype, floats as float32. The node's `shape` has -1 for the open size, or 1
+        where x is a constant that stands once for all samples. Where more than one size is open, or a number is given
+        for an open batch size, the output of a `tf:` node.
+    """
     source = state.shape(op.inputs[0])
     target = state.known(op.inputs[1]) if op.type == "Reshape" else None
     shape = reshaped(target, sizes(op.outputs[0]), source)
@@ -29,7 +42,16 @@ def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def with_constants(word: str, **names: int) -> Importer:
-    """An op whose operands at the given places are constants that become attributes."""
+    """A reader of ops whose operands at the given places are constants that become attributes.
+
+    Args:
+        word: the op of the node that comes out.
+        names: the attribute's name, and the index of the operand among the op's inputs.
+
+    Returns:
+        A reader. It gives the outputs of one node `word`, of the op's own shapes and dtypes, floats as float32, which
+        reads the other operands in their order. Where one of the constants is computed, it gives those of a `tf:` node.
+    """
 
     def read(state: Import, op: tf.Operation) -> list[Tensor]:
         values = {name: state.value(op.inputs[at]) for name, at in names.items()}
@@ -43,6 +65,22 @@ def with_constants(word: str, **names: int) -> Importer:
 
 
 def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A Split or SplitV as one `split` node: pieces of x that lie one behind the other along an axis.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a Split with the inputs axis and x, or a SplitV with the inputs x, sizes and axis. x has any known rank; the
+            axis is a scalar integer that must be a constant; the sizes, [pieces] integers, are taken from the op's
+            outputs.
+
+    Returns:
+        One tensor per piece, of x's dtype, floats as float32. The node's `sizes` are the pieces' lengths along the
+        axis.
+
+    Raises:
+        TypeError: the axis is computed, or a piece has an open size along it; the importer makes a `tf:` node of the op
+            then.
+    """
     axis_at, x_at = (0, 1) if op.type == "Split" else (2, 0)
     axis = int(state.value(op.inputs[axis_at]))
     splits = [int(tensor.shape[axis]) for tensor in op.outputs]
@@ -50,6 +88,18 @@ def read_split(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def read_strided_slice(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A StridedSlice as one `strided_slice` node with constant bounds (tf.raw_ops.StridedSlice).
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a StridedSlice with the inputs x, of any shape, and begin, end and strides, each [k] integers, one for each
+            index that was written. An ellipsis is replaced by full slices, for which x's rank must be known.
+
+    Returns:
+        One tensor of the op's shape and x's dtype, floats as float32. The node keeps `begin`, `end` and `strides` as
+        lists, and the masks for begin, end, removed and new axes as the op's bit sets. Where a bound is computed, the
+        output of a `tf:StridedSlice` node.
+    """
     begin, end, strides = (state.value(tensor) for tensor in op.inputs[1:4])
     if begin is None or end is None or strides is None or op.get_attr("ellipsis_mask"):
         return _ellipsis_slice(state, op, begin, end, strides)
@@ -77,6 +127,17 @@ def _ellipsis_slice(state: Import, op: tf.Operation, begin: Any, end: Any, strid
 
 
 def read_slice(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A Slice as one `strided_slice` node with strides of 1 (tf.raw_ops.Slice).
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a Slice with the inputs x, of any shape, and begin and size, each [rank] integers. The sizes are taken from
+            the op's output; an axis whose size is not known there is kept in full, whatever `begin` says of it.
+
+    Returns:
+        One tensor of the op's shape and x's dtype, floats as float32. Where begin is computed, or the rank is not
+        known, the output of a `tf:Slice` node.
+    """
     begin = state.value(op.inputs[1])
     shape = sizes(op.outputs[0])
     if begin is None or shape is None:
@@ -88,11 +149,40 @@ def read_slice(state: Import, op: tf.Operation) -> list[Tensor]:
 
 
 def read_concat(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A ConcatV2 as one `concat` node.
+
+    Args:
+        state: the import so far; the node is appended to its graph.
+        op: a ConcatV2 with two inputs or more of equal rank, which differ in size along the axis at most, and as its
+            last input the axis, a scalar integer that must be a constant.
+
+    Returns:
+        One tensor of the op's shape and dtype, floats as float32. The node's `axis` is not negative.
+
+    Raises:
+        TypeError: the axis is computed, or the rank is not known; the importer makes a `tf:` node of the op then.
+    """
     axis = int(state.value(op.inputs[-1])) % op.outputs[0].shape.rank
     return state.op(op, "concat", list(op.inputs[:-1]), axis=axis)
 
 
 def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
+    """A GatherV2 or ResourceGather: slices of an array along an axis, by their indices (tf.raw_ops.GatherV2).
+
+    Args:
+        state: the import so far; the nodes are appended to its graph.
+        op: a GatherV2 with the inputs params, of any shape, indices, of any shape and an integer dtype, and the axis, a
+            constant scalar; or a ResourceGather with the inputs params, a variable's handle, and indices, along axis 0.
+
+    Returns:
+        One tensor: params' shape with the indices' shape in place of the axis, of params' dtype, floats as float32.
+        Where params do not depend on the model's input, it comes from an `embedding` node with the weight "table", and
+        a `transpose` node for an axis other than 0; where the indices alone are constants, from `gather_constant`; else
+        from `gather`. Of an op with batch dimensions, it is the output of a `tf:GatherV2` node.
+
+    Raises:
+        TypeError: the axis is computed; the importer makes a `tf:` node of the op then.
+    """
     params, indices = op.inputs[0], op.inputs[1]
     axis = int(state.value(op.inputs[2])) if op.type == "GatherV2" else 0
     holder = state.tensor(params).node
