@@ -100,7 +100,7 @@ class Keras3QatModel(keras.Model):
             training: handed to Keras; a teacher counts in training steps alone, whatever is said here.
 
         Returns:
-            A scalar, penalties included.
+            A real number, a scalar, penalties included.
         """
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if self.teacher is None or not self.distilling:
@@ -179,7 +179,8 @@ class Keras3QatModel(keras.Model):
             The layer; of the float model's, the one that holds its variables.
 
         Raises:
-            ValueError: there is no such layer, or neither or both of name and index are given.
+            ValueError: Keras finds no such layer; or no part has the name, and neither or both of name and index are
+                given.
         """
         parts = {part.name: part for part in self.graph.parts}
         float_parts = [part for part in self.graph.parts if isinstance(part.shared, LayerVariables)]
