@@ -78,7 +78,8 @@ class FloatVariables:
 
         Args:
             name: of what is computed: what differs must have another name.
-            compute: makes it, of no arguments; called each time outside of a pass.
+            compute: makes it, of no arguments; called each time outside of a pass, and for what is larger than the
+                bytes that are left of `MOST_KEPT`.
 
         Returns:
             What `compute` gave, as it is: tensors of any shape and dtype. Those of a graph are of this graph alone.
