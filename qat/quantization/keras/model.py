@@ -368,7 +368,7 @@ class QatModel(tf_keras.Model):
             sample_weight: real numbers, one per sample, [batch]; None: all weigh the same.
 
         Returns:
-            A scalar of the outputs' dtype, penalties included.
+            A real number, a scalar, penalties included.
         """
         loss = super().compute_loss(x, y, y_pred, sample_weight)
         if self.teacher is None or not self.distilling:
