@@ -51,8 +51,9 @@ _WRAPPERS = {  # of tfmot: names of its classes -> what the file holds, and what
 
 
 def load(path: str, trust: bool = False) -> Any:
-    """Load a functional or sequential model of either Keras, not compiled, custom objects from the scope around the
-    call. Which Keras it is of is found in the file.
+    """Load a functional or sequential model of either Keras, not compiled.
+
+    Custom objects are those of the scope around the call. Which Keras it is of is found in the file.
 
     Args:
         path: a .keras or .h5 file; or a .weights.h5 of Keras 3 next to its config; or a SavedModel folder of Keras 2.

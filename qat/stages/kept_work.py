@@ -71,11 +71,14 @@ class KeptWork:
                 states[name].set_state(state)
 
     def done(self, stage: str, *, trains: bool = False) -> dict[str, Any] | None:
-        """What `finish` was told of a stage; None where it is still to do, or a file of it was lost or changed.
+        """What `finish` was told of a stage.
 
         Args:
             stage: a name, as "export float".
             trains: it has checkpoints, which say how far it is.
+
+        Returns:
+            JSON values by name; None where the stage is still to do, or a file of it was lost or changed.
         """
         found = self._stages.get(stage)
         if found is not None:

@@ -79,12 +79,15 @@ class Checkpoints(tf_keras.callbacks.Callback):
     def maybe_load_initial_counters_from_ckpt(
         self, steps_per_epoch: int, initial_epoch: int, mode: str
     ) -> tuple[int, int]:
-        """(epoch, step) at which Keras' loop begins.
+        """Where Keras' loop begins.
 
         Args:
-            steps_per_epoch: training steps.
-            initial_epoch: where it begins without a checkpoint.
-            mode: of Keras.
+            steps_per_epoch: training steps; not read.
+            initial_epoch: where it begins without a checkpoint, from 0.
+            mode: of Keras; not read.
+
+        Returns:
+            (epoch, step), integers from 0: those of the checkpoint, if one was restored, else (initial_epoch, 0).
         """
         return self.position or (initial_epoch, 0)
 

@@ -34,7 +34,10 @@ def readable_random_state(model: tf_keras.Model, seed: int) -> Iterator[None]:
 
     Args:
         model: its layers are as they were after the block.
-        seed: with the place of a layer, where the layer has no seed of its own.
+        seed: 0 or more; with the place of a layer, where the layer has no seed of its own.
+
+    Yields:
+        Nothing.
     """
     changed = [each for each in _sources(model) if each._rng_type == RandomGenerator.RNG_LEGACY_STATEFUL]
     for place, each in enumerate(changed):

@@ -48,6 +48,13 @@ def range_name(on: QuantSpec) -> str:
 def part_name(name: str, layer: str) -> str:
     """What a node is called below its Keras layer, by whose name alone `qat.tflite.graph.layer_name` knows it again.
 
+    Args:
+        name: of the node, as "encoder/conv/BiasAdd".
+        layer: path of the Keras layer that it belongs to; "" where it belongs to none.
+
+    Returns:
+        A Keras layer name: the layer's, with "--" and the rest of the node's behind it, if there is any.
+
     >>> part_name("encoder/conv/BiasAdd", "encoder/conv")
     'encoder.conv--BiasAdd'
     """
@@ -181,7 +188,17 @@ class Emitter:
         return _called(layer, values, _input_ranges(node), _name_of(node.output_range))
 
     def tapped(self, output: Any, taps: list[Node]) -> Any:
-        """The output, on whose way the losses and metrics of the model are added."""
+        """The output, on whose way the losses and metrics of the model are added.
+
+        Args:
+            output: a Keras tensor of any shape and dtype.
+            taps: nodes of op "tap", each with the `kind`, `name` and `program` of a loss or metric; their inputs are
+                emitted already. One with a constant among its inputs is left out.
+
+        Returns:
+            A Keras tensor with the values and shape of `output`, real numbers in the dtype `real`; `output` itself
+            where nothing is added.
+        """
         for tap in taps:
             told = {name: tap.attrs[name] for name in ("kind", "name", "program")}
             name = f"training_{part_name(tap.name, tap.layer)}--"
@@ -192,7 +209,15 @@ class Emitter:
         return output
 
     def named(self, tensor: Any, name: str) -> Any:
-        """The tensor as the output of a layer with the float model's output name."""
+        """The tensor as the output of a layer with the float model's output name.
+
+        Args:
+            tensor: a Keras tensor of any shape and dtype.
+            name: of the layer; no other layer of the model has it.
+
+        Returns:
+            A Keras tensor with the same values and shape, real numbers in the dtype `real`.
+        """
         return Op(op="identity", attrs={}, operands=["x"], weights={}, name=name, dtype=self.real)(tensor)
 
     def _in_training(self, node: Node, inputs: list[Any]) -> Any:
@@ -291,7 +316,15 @@ def _count_uses(graph: Graph) -> Counter[QuantSpec]:
 def emit(graph: Graph, model: Any, settings: Any, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
     """The graph as a Keras model with `model`'s name, nesting, and input and output names, and copies of its variables.
 
-    Returns the model, and the layer of each range.
+    Args:
+        graph: canonical, with the nodes of its ranges placed.
+        model: the float model that it was made from, of either Keras; it stays as it is.
+        settings: `quant` of the config, of which `ema_decay` and `learned_ranges` are read.
+        scheme_of: from a Keras layer's name to its `bits`, `per_channel` and `low_bit`, as `weight_scheme` gives them.
+
+    Returns:
+        The `QatModel`, and by each range that it holds the layer that holds it: a `RangeLayer`, or an `Lstm` for its
+        cell.
     """
     names = version_of(model).output_names(model) or _names_in_nest(graph)
     entries = [node.name for node in graph.inputs]

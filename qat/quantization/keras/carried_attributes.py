@@ -31,7 +31,12 @@ def carried_attributes(model: Any, made: Any) -> dict[str, Any]:
     process that quantizes can hand on.
 
     Args:
+        model: the float model, of either Keras; one of no class of the user's carries nothing.
         made: the quantized model; what it has by itself is left out.
+
+    Returns:
+        By the attribute's name, a dictionary with one key, which says the kind: "value", "list", "tuple", "dictionary",
+        "variable" (an integer, its place), "object" or "unknown" (the name of a class).
     """
     classes = own_classes(type(model))
     keras_own = [each for each in keras_of(model).Model.__mro__ if each.__module__.startswith(("keras.", "tf_keras."))]
@@ -49,7 +54,9 @@ def give_attributes(made: Any, told: dict[str, Any], variables: Sequence[Any], o
     """Put what `carried_attributes` gave into the quantized model.
 
     Args:
-        variables: copies of the float model's.
+        made: the quantized model.
+        told: what `carried_attributes` gave. What is unknown raises an error when it is read, unless `origin` is given.
+        variables: copies of the float model's, in its order.
         origin: the float model, where this process has it.
     """
     for name, said in told.items():

@@ -22,7 +22,12 @@ OPEN_SIZE = 16  # of an axis that the model leaves open
 
 
 def keep_rows(model: QatModel, batch: Sequence[NDArray]) -> None:
-    """Remember a few rows of a calibration batch, arrays [n, ...] in `model.inputs` order, out of Keras' sight."""
+    """Remember a few rows of a calibration batch in the model, out of Keras' sight.
+
+    Args:
+        model: gets copies of up to four rows, spread evenly over the batch, as `check_rows`.
+        batch: one array [n, ...] for each of `model.inputs`, in their order, n at least 1; dtypes stay as they are.
+    """
     count = len(batch[0])
     chosen = np.unique(np.linspace(0, count - 1, min(MOST_ROWS, count)).astype(int))
     object.__setattr__(model, "check_rows", [np.array(values[chosen]) for values in batch])

@@ -73,7 +73,10 @@ def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
         base: `QatModel`, or its skin of Keras 3.
         model_class: the float model's.
         parts: attributes of the float model that are layers, each with its class' name: the quantized model has one
-            graph and none of these.
+            graph and none of these, and says so when one is read.
+
+    Returns:
+        A class derived from `base`, under its name; `base` itself where there is nothing to add.
     """
     made = base
     for each in own_classes(model_class):
@@ -159,7 +162,15 @@ def parts_of(model: Any) -> dict[str, str]:
 
 
 def names_in(classes: Sequence[type], stored: bool = False) -> set[str]:
-    """All names that the code of these classes mentions, or only the attributes that it sets."""
+    """All names that the code of these classes mentions, or only the attributes that it sets.
+
+    Args:
+        classes: with methods in Python, whose bytecode is read, inner functions included.
+        stored: only attributes that the code assigns, as `self.rate = ...`.
+
+    Returns:
+        Names, without the objects in front of them: "rate" of `self.rate`.
+    """
     members = [member for each in classes for member in vars(each).values()]
     stack = [f.__code__ for member in members for f in _functions(member)]
     found: set[str] = set()

@@ -12,7 +12,13 @@ from qat.quantization.keras.variables import FloatVariables
 
 
 def run_updates(updates: Sequence[dict[str, Any]], variables: FloatVariables) -> None:
-    """Run all of them: of spectral normalization, and programs of assignments."""
+    """Run all updates of variables, in their order: of spectral normalization, and programs of assignments.
+
+    Args:
+        updates: as `Graph.updates` has them: each a `program` as JSON, or the places of `kernel` and `vector` among the
+            float model's variables, with `iterations`, an integer.
+        variables: the copies that are read and assigned.
+    """
     for update in updates:
         if "program" in update:
             Program.from_json(update["program"]).run([], variables.readable)

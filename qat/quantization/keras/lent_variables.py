@@ -28,7 +28,12 @@ def lent_variables(model: tf_keras.Model) -> dict[str, Any]:
 
 
 def lend_again(model: tf_keras.Model, lent: dict[str, Any]) -> None:
-    """Make the ties in a model that was built again; those that its classes have made themselves are left alone."""
+    """Make the ties in a model that was built again; those that its classes have made themselves are left alone.
+
+    Args:
+        model: the float model, built; its layers get attributes of one another.
+        lent: what `lent_variables` gave. A tie with a place that this model has not is left out.
+    """
     layers = list(model._flatten_layers())
     for places in lent["places"]:
         if any(number >= len(layers) or attribute not in _held(layers[number]) for number, attribute in places):

@@ -108,7 +108,16 @@ class Lstm(Holder):
         self.quantized_by({})
 
     def bind(self, sources: list[Scaled | None], targets: list[RangeLayer | None]) -> None:
-        """Remember whose ranges each call is on, out of Keras' sight as in `Linear`."""
+        """Remember whose ranges input and output of each call are on, out of Keras' sight as in `Linear`.
+
+        Args:
+            sources: of each call, what says the input's scale; None: on no range.
+            targets: of each call, the range layer of the output, which is the state's too; as many as `sources`. Both
+                empty: no call is on a range.
+
+        Raises:
+            ValueError: one list is longer than the other.
+        """
         ends = tuple(_Ends(*pair) for pair in zip(sources, targets, strict=True))
         object.__setattr__(self, "ends", ends)
 
@@ -188,7 +197,12 @@ class Lstm(Holder):
         return 2.0 ** tf.cast(self.cell_bits(), tf.float32)
 
     def set_range(self, low: float, high: float) -> None:
-        """Give the cell a place for these values, and for those of other calls."""
+        """Give the cell a place for these values, and for those of other calls: its limit grows, and never shrinks.
+
+        Args:
+            low: smallest value that the cell held, a real number.
+            high: largest one.
+        """
         self.weight_cell_limit.assign(max(float(tf.convert_to_tensor(self.weight_cell_limit)), -low, high))
 
     def _as_kernel(self, inputs: Array, ends: _Ends) -> Array:
@@ -304,7 +318,18 @@ class _Activations:
         self.added = 2.0 ** (-15.0 - arrays.cast(cell_bits, "float64"))
 
     def cell(self, gates: Array, cell: Array) -> tuple[Array, Array]:
-        """What is let out, and the new cell."""
+        """One step of the cell, in the kernel's integers, which float64 holds.
+
+        Source: UpdateLstmCellInteger, tflite/kernels/lstm_eval.cc, with the int16 tables of `lstm_tables`.
+
+        Args:
+            gates: what each gate's function is applied to, int16 codes of 2^-12, float64 [batch, 4 * units], in the
+                order input, forget, cell, output.
+            cell: the cell before, int16 codes of 2^(cell_bits - 15), float64 [batch, units].
+
+        Returns:
+            The output gate, codes of 2^-15, and the new cell, saturated to int16: float64 [batch, units] each.
+        """
         enter, forget, new, leave = arrays.split_last(self._looked_up(gates, self.of_gates), 4)
         kept = arrays.round_half_away(forget * cell * 2.0**-15)
         return leave, _saturated(kept + arrays.round_half_away(enter * new * self.added))

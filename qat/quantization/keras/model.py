@@ -357,6 +357,19 @@ class QatModel(tf_keras.Model):
             return super().predict_step(data)
 
     def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> tf.Tensor:
+        """Keras' own loss; in a training step with a teacher, mixed with the distance to the teacher's answers.
+
+        Source: distillation, Hinton et al. 2015.
+
+        Args:
+            x: the batch's inputs, nested as the model's, [batch, ...] each; read by the teacher.
+            y: targets, [batch, ...], as the compiled loss takes them.
+            y_pred: the model's outputs, real numbers; with a teacher, probabilities [batch, classes].
+            sample_weight: real numbers, one per sample, [batch]; None: all weigh the same.
+
+        Returns:
+            A real number, a scalar, penalties included.
+        """
         loss = super().compute_loss(x, y, y_pred, sample_weight)
         if self.teacher is None or not self.distilling:
             return loss
@@ -365,7 +378,15 @@ class QatModel(tf_keras.Model):
 
 
 def part_of(model: QatModel, tensors: list[Any]) -> QatModel:
-    """The model that ends in these tensors of it: the same layers and variables, bound as they are."""
+    """The model that ends in these tensors of it: the same layers and variables, bound as they are.
+
+    Args:
+        model: quantized; stays as it is, but that its ranges are bound if they were not yet.
+        tensors: Keras tensors of its graph, of any shape and dtype, or lists of such.
+
+    Returns:
+        A model with the inputs of `model`, and outputs nested as `tensors`.
+    """
     if not model.bound:
         bind_ranges(model)
     part = QatModel(model.inputs, tensors)
@@ -417,7 +438,19 @@ def in_float32(model: tf_keras.Model) -> tf_keras.Model:
 
 
 def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:
-    """Cross entropy between two softened distributions `[N, classes]`, times temperature^2: a scalar."""
+    """Cross entropy between two softened distributions, times temperature^2, for one of several replicas.
+
+    Source: Hinton et al. 2015, section 2. Probabilities below 1e-7 count as 1e-7.
+
+    Args:
+        teacher: probabilities, not logits: real numbers [N, classes].
+        student: the same of the model that learns, in the same dtype.
+        temperature: above 0; the larger, the softer.
+
+    Returns:
+        A scalar in the dtype of `student`: the mean over N, divided by the number of replicas, whose gradients are
+        added.
+    """
 
     def softened_log(probabilities: tf.Tensor) -> tf.Tensor:
         return tf.nn.log_softmax(tf.math.log(tf.maximum(probabilities, 1e-7)) / temperature)

@@ -33,24 +33,58 @@ SMALLEST_GATE = 1e-4  # the largest weight of a gate, at least: the same for an 
 
 
 def step_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
-    """`(high - low) / steps` to the last bit of float32.
+    """The step between two codes, `(high - low) / steps`, to the last bit of float32.
 
-    In float32 alone, TensorFlow's graph optimizer makes a product with 1 / steps of it, and one output code in a
-    million differs.
+    It is computed in float64. In float32 alone, TensorFlow's graph optimizer makes a product with 1 / steps of it, and
+    one output code in a million differs.
+
+    Source: scale of TensorFlow Lite's 8-bit quantization specification, `qat.codes.scale_of_range`.
+
+    Args:
+        low: what the lowest code stands for; a real number, a scalar or [channels].
+        high: what the highest code stands for, as `low`.
+        steps: codes less one, as 255.
+
+    Returns:
+        float32, a scalar or [channels], as the ends are.
     """
     scale = scale_of_range(arrays.cast(low, "float64"), arrays.cast(high, "float64"), steps)
     return arrays.cast(scale, "float32")
 
 
 def zero_point_of(low: tf.Tensor, scale: tf.Tensor, bits: int) -> tf.Tensor:
-    """The code of 0 on a grid that begins at `low`, as TFLite nudges it: float32, shaped as `low`."""
+    """The code of 0 on a grid that begins at `low`, rounded and limited to a code.
+
+    Source: `Nudge`, tensorflow/core/kernels/fake_quant_ops_functor.h, here with signed codes; halves go to even.
+
+    Args:
+        low: what the lowest code stands for; a real number, at most 0, of any shape.
+        scale: the step between two codes, float32, a scalar or shaped as `low`.
+        bits: of the codes, which begin at -2^(bits - 1).
+
+    Returns:
+        float32 that holds integers, shaped as `low`.
+    """
     lowest = -float(2 ** (bits - 1))
     zero_point = zero_point_of_range(arrays.cast(low, "float32"), scale, lowest)
     return arrays.clip(arrays.rint(zero_point), lowest, -lowest - 1)
 
 
 def fake_quant(x: tf.Tensor, low: Any, high: Any, bits: int = 8, narrow: bool = False) -> tf.Tensor:
-    """x on its grid, in x's own dtype: the op itself computes in float32."""
+    """The values on the grid of a range, in their own dtype; the op itself computes in float32.
+
+    Source: FakeQuantWithMinMaxVarsFunctor, tensorflow/core/kernels/fake_quant_ops_functor.h; with that op's gradient.
+
+    Args:
+        x: real numbers, a floating dtype, any shape; float32 where all three are arrays, which have no gradient.
+        low: lower end of the range, a scalar, at most 0.
+        high: upper end, a scalar, above `low`.
+        bits: of the codes, which begin at 0.
+        narrow: they begin at 1, as those of a symmetric kernel.
+
+    Returns:
+        Shape and dtype of `x`; an array where all three are arrays.
+    """
     if arrays.are_arrays(x, low, high):
         return fake_quant_in_numpy(x, low, high, bits, narrow)
     if x.dtype == tf.float32:
@@ -111,7 +145,17 @@ def _with_lsq_gradient(end: Any, inputs: tf.Tensor, bits: int) -> tf.Tensor:
 
 
 def straight_through(x: Array, rounded: Array) -> Any:
-    """`rounded`, to the last bit; backwards as if it were x (Bengio et al. 2013)."""
+    """`rounded`, to the last bit; backwards as if it were `x`.
+
+    Source: the straight-through estimator, Bengio et al. 2013.
+
+    Args:
+        x: what was rounded, any shape; all of the gradient goes to it.
+        rounded: the same on a grid, with the shape of `x`; no gradient goes to it.
+
+    Returns:
+        Shape and dtype of `rounded`; an array where both are arrays.
+    """
     return rounded if arrays.are_arrays(x, rounded) else _straight_through(x, rounded)
 
 
@@ -198,7 +242,18 @@ class KernelQuantizer(quantizers.Quantizer):
         return self._quantized(inputs, self._limit(inputs, least, limit), training) if self.enabled else inputs
 
     def on_grid(self, kernel: tf.Tensor, least: Any = None, limit: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """The kernel as a call at inference gives it, and the step between two of its codes."""
+        """The kernel as a call at inference gives it, and the step between two of its codes.
+
+        Args:
+            kernel: real numbers, with its output channels where `channels` says.
+            least: the smallest step that the grid may have, [channels] or a scalar (`least_step`); None: no such bound.
+            limit: with `one_range`, the largest absolute value that has a code, [channels]; None: taken from the
+                kernel.
+
+        Returns:
+            The kernel, same shape and dtype (as it is, if the quantizer is switched off), and the step, float32
+            [channels], or a scalar where all channels have one.
+        """
         limit = self._limit(kernel, least, limit)
         quantized = self._quantized(kernel, limit, False) if self.enabled else kernel
         return quantized, step_of(0.0, limit, self._largest_code)
@@ -214,7 +269,20 @@ class KernelQuantizer(quantizers.Quantizer):
         return tf.transpose(result, [0, 1, 3, 2]) if self.channels == "third" else tf.reshape(result, inputs.shape)
 
     def scale(self, kernel: tf.Tensor, least: Any = None, limit: Any = None) -> tf.Tensor:
-        """The step between two codes of the kernel, at the least `least`: one number per channel, or one for all."""
+        """The step between two codes of the kernel, at the least `least`.
+
+        Source: symmetric weights of TensorFlow Lite's 8-bit quantization specification: the largest
+        value / 127, or / 7 with 4 bits.
+
+        Args:
+            kernel: real numbers, with its output channels where `channels` says.
+            least: the smallest step that the grid may have, [channels] or a scalar (`least_step`); None: no such bound.
+            limit: with `one_range`, the largest absolute value that has a code, [channels]; None: taken from the
+                kernel.
+
+        Returns:
+            float32 [channels], or a scalar where all channels have one; no gradient.
+        """
         return step_of(0.0, self._limit(kernel, least, limit), self._largest_code)
 
     @property
@@ -263,7 +331,18 @@ class GateQuantizer(quantizers.Quantizer):
         return straight_through(inputs, tf.round(inputs / step) * step)
 
     def scale(self, kernel: tf.Tensor, least: Any = None) -> tf.Tensor:
-        """The step between two codes of each gate's matrix: [4]; `least`, the smallest that holds each bias."""
+        """The step between two codes of each gate's matrix.
+
+        Source: PopulateQuantizedLstmParams8x8_16, tflite/kernels/unidirectional_sequence_lstm.cc: one scale for each
+        matrix; here the largest value, at least 0.0001, / 127 with 8 bits.
+
+        Args:
+            kernel: real numbers [inputs, 4 * units], the gates in Keras' order: input, forget, cell, output.
+            least: the smallest step with which the file holds each bias, [4 * units]; None: no such bound.
+
+        Returns:
+            float32 [4], in the order of the gates; no gradient.
+        """
         by_gate = tf.reshape(tf.abs(tf.stop_gradient(tf.convert_to_tensor(kernel))), [kernel.shape[0], 4, -1])
         limit = tf.maximum(tf.reduce_max(by_gate, axis=[0, 2]), SMALLEST_GATE)
         largest = 2 ** (self.bits - 1) - 1
@@ -390,11 +469,15 @@ class ActivationQuantizer(quantizers.Quantizer):
         return self.observing and not self.learned and self.fixed is None
 
     def seen(self, inputs: tf.Tensor, unsigned: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-        """Smallest and largest value of a batch, float32 scalars, 0 among them; no gradient.
+        """Smallest and largest value of a batch, over all replicas, 0 among them.
 
         Args:
-            inputs: any shape.
-            unsigned: no value is below 0.
+            inputs: real numbers, any shape; of a `masked` range, values of -10000 and below are left out of the
+                smallest.
+            unsigned: no value is below 0: the smallest is 0, and not looked for.
+
+        Returns:
+            (low, high), float32 scalars; no gradient.
         """
         held = tf.stop_gradient(inputs)
         high = tf.reduce_max(held)
@@ -409,11 +492,22 @@ class ActivationQuantizer(quantizers.Quantizer):
     def follow(
         self, seen: tuple[tf.Tensor, tf.Tensor], weights: dict[str, tf.Variable], steps: tf.Variable
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Move the range towards what a batch has shown, and count the step; what it is then.
+        """Move the range towards what a batch has shown, and count the step.
 
         The average is over the steps so far until `ema_decay` looks back as far (no bias of the start). A range that is
         far from the batch's goes there at once: BatchNormalization whose statistics have not settled makes other
-        numbers in training than at inference.
+        numbers in training than at inference. An end that is not finite does not move.
+
+        Source: moving averages of ranges, Jacob et al. 2018, 3.1; their start as `num_updates` of
+        tf.train.ExponentialMovingAverage.
+
+        Args:
+            seen: (low, high) of the batch, float32 scalars, as `seen` gives them.
+            weights: the range's ends, `min_var` and `max_var`, float32 scalars; both are assigned.
+            steps: training steps of this range so far, an int32 scalar that begins at -1; one is added.
+
+        Returns:
+            (low, high) after the step, float32 scalars.
         """
         count = tf.cast(steps.assign_add(1, read_value=True), tf.float32) + CALIBRATED_STEPS
         share = tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))

@@ -48,13 +48,17 @@ def foreign_classes(said: Any) -> list[str]:
 
 
 def rebuilt(said: dict[str, Any], entries: Any, name: str) -> tf_keras.Model | None:
-    """The float model with fresh weights; None where Keras cannot build again what it has written down (it does not
-    read its own SpectralNormalization, for one).
+    """The float model with fresh weights, as Keras builds it from what it has written down.
 
     Args:
         said: what `architecture` gave.
-        entries: Keras inputs, nested as the model takes them.
+        entries: Keras inputs, nested as the model takes them; a model that was not built by its config is called on
+            them.
         name: of the model, for messages.
+
+    Returns:
+        The model, built; None where Keras cannot build again what it has written down (it does not read its own
+        SpectralNormalization, for one).
 
     Raises:
         ModelError: a class in it is not known here.
@@ -85,8 +89,15 @@ def own_objects(model: tf_keras.Model) -> dict[str, type]:
 
 
 def name_alike(made: tf_keras.Model, model: tf_keras.Model) -> None:
-    """Give the layers of a model that was built anew the names of the given one's: a class that makes its layers
-    without names finds new ones each time."""
+    """Give the layers of a model that was built anew the names of the given one's.
+
+    A class that makes its layers without names finds new ones each time. Where the layers are of other classes, or in
+    another order, all names stay.
+
+    Args:
+        made: the model that was built anew; its layers are renamed.
+        model: the model whose names they get.
+    """
     theirs, ours = list(model._flatten_layers()), list(made._flatten_layers())
     if [type(layer) for layer in theirs] == [type(layer) for layer in ours]:
         for layer, given in zip(ours, theirs, strict=True):
@@ -94,7 +105,12 @@ def name_alike(made: tf_keras.Model, model: tf_keras.Model) -> None:
 
 
 def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
-    """Keras writes no functions down that were given to `add_loss`."""
+    """Warn of penalties that a model has lost: Keras writes no functions down that were given to `add_loss`.
+
+    Args:
+        model: the float model, built again.
+        expected: how many penalties the model had that was quantized, 0 or more.
+    """
     lost = expected - len(model.losses)
     if lost > 0:
         warnings.warn(
@@ -106,11 +122,20 @@ def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
 
 
 def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | None], name: str) -> None:
-    """Assign the values, in the order of the float model's `variables`, and give the variables their names, which
-    classes that make layers without names find anew; None, of a metric, leaves one as it is.
+    """Assign values to the variables of a float model that was built again, and give the variables their names.
+
+    Classes that make layers without names find new names for the variables each time.
+
+    Args:
+        model: built; its variables are assigned and renamed.
+        values: one array per variable, in the order of `model.variables`, shaped as it; None, of a metric, leaves one
+            as it is.
+        names: one per value, as "conv/kernel:0"; None where the value is.
+        name: of the model, for messages.
 
     Raises:
         ModelError: the model has other variables.
+        ValueError: there are more values than names, or fewer.
     """
     held = [variable for variable, value in zip(model.variables, values, strict=False) if value is not None]
     known = [each for each in zip(values, names, strict=True) if each[0] is not None]

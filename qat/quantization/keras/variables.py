@@ -60,7 +60,12 @@ class FloatVariables:
         return [None if each is None else tf.convert_to_tensor(each).numpy() for each in self.readable]
 
     def note(self, name: str, value: Any) -> None:
-        """Put something down for the rest of this forward pass."""
+        """Put something down for the rest of this forward pass; outside of a pass nothing is kept.
+
+        Args:
+            name: under which `noted` and `once` find it; what was there before is forgotten.
+            value: a tensor, or anything else, as it is; None takes the note back.
+        """
         if self.in_a_pass:
             self._of_this_graph()[f"note {name}"] = value
 
@@ -69,7 +74,16 @@ class FloatVariables:
         return self._of_this_graph().get(f"note {name}") if self.in_a_pass else None
 
     def once(self, name: str, compute: Callable[[], Any]) -> Any:
-        """What `compute` gives; of one name, made once in a forward pass."""
+        """What `compute` gives; of one name, made once in a forward pass.
+
+        Args:
+            name: of what is computed: what differs must have another name.
+            compute: makes it, of no arguments; called each time outside of a pass, and for what is larger than the
+                bytes that are left of `MOST_KEPT`.
+
+        Returns:
+            What `compute` gave, as it is: tensors of any shape and dtype. Those of a graph are of this graph alone.
+        """
         found = self.noted(name)
         if found is None:
             found = compute()
@@ -225,6 +239,7 @@ def copied_variables(
     """Copies of the variables of `model`, in the table that is being built.
 
     Args:
+        model: the float model, built, of either Keras; it stays as it is.
         taken: names that other layers have.
         name_of: makes a Keras layer name of a layer's path.
         kept: by the variable's place, what of it stays as it is.

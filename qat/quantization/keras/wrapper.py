@@ -33,10 +33,20 @@ CHANNELS = {"depthwise_conv2d": "depthwise", "conv2d_transpose": "third"}
 
 
 def kernel_quantizer(kind: str, is_normalized: bool, bits: int, per_channel: bool, one_range: bool) -> KernelQuantizer:
-    """For the kernel of a linear op.
+    """The quantizer of a linear op's kernel.
 
     Of one range before BatchNormalization, each channel has its own behind it, by what that multiplies it with. Not so
     of a transposed convolution, whose ranges the converter finds by itself.
+
+    Args:
+        kind: "conv2d", "depthwise_conv2d", "conv2d_transpose", "dense" or "embedding".
+        is_normalized: BatchNormalization is folded into the kernel.
+        bits: of the kernel's codes, 8 or 4.
+        per_channel: one scale per output channel, not one for all.
+        one_range: all channels have one range before the normalization, as a clustered kernel needs it.
+
+    Returns:
+        A new one, switched on. With `one_range` and without normalization it has one scale for all channels.
     """
     shares = one_range and is_normalized and kind != "conv2d_transpose"
     per_channel = per_channel and (is_normalized or not one_range)

@@ -52,6 +52,16 @@ class QuantizedGraph(keras.layers.Layer):
         return tf.nest.flatten(self.model(nested, training=training))
 
     def compute_output_spec(self, inputs: Any, training: Any = None) -> list[keras.KerasTensor]:
+        """Shapes and dtypes of the outputs: those of the inner model, whatever the inputs are.
+
+        Args:
+            inputs: Keras tensors in the order of the model's inputs; not read.
+            training: not read: both modes give the same shapes.
+
+        Returns:
+            One Keras tensor per output, in the model's order, with its shape (the batch axis open, if it is so there)
+            and dtype.
+        """
         return [keras.KerasTensor(tuple(each.shape), dtype=each.dtype.name) for each in self.model.outputs]
 
     def _get_own_losses(self) -> list[tf.Tensor]:

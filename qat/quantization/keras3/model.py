@@ -88,6 +88,20 @@ class Keras3QatModel(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> tf.Tensor:
+        """Keras' own loss; in a training step with a teacher, mixed with the distance to the teacher's answers.
+
+        Source: distillation, Hinton et al. 2015.
+
+        Args:
+            x: the batch's inputs, nested as the model's, [batch, ...] each; read by the teacher.
+            y: targets, [batch, ...], as the compiled loss takes them.
+            y_pred: the model's outputs, real numbers; with a teacher, probabilities [batch, classes].
+            sample_weight: real numbers, one per sample, [batch]; None: all weigh the same.
+            training: handed to Keras; a teacher counts in training steps alone, whatever is said here.
+
+        Returns:
+            A real number, a scalar, penalties included.
+        """
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if self.teacher is None or not self.distilling:
             return loss
@@ -154,7 +168,20 @@ class Keras3QatModel(keras.Model):
         return self.trainable_variables
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> keras.layers.Layer:
-        """As Keras has it; layers of the float model are found by their names, to be frozen for instance."""
+        """As Keras has it; layers of the float model are found by their names, to be frozen for instance.
+
+        Args:
+            name: of a layer of the float model, of a part of the quantized graph, or of this model.
+            index: place among this model's own layers, from 0; read where no part has the name. Keras takes one of
+                both.
+
+        Returns:
+            The layer; of the float model's, the one that holds its variables.
+
+        Raises:
+            ValueError: Keras finds no such layer; or no part has the name, and neither or both of name and index are
+                given.
+        """
         parts = {part.name: part for part in self.graph.parts}
         float_parts = [part for part in self.graph.parts if isinstance(part.shared, LayerVariables)]
         parts |= {part.layer_name: part for part in float_parts if part.layer_name}
