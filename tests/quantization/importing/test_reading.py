@@ -12,6 +12,7 @@ from qat.quantization.importing.cut_model import cut_code
 from qat.quantization.importing.foreign_wrappers import refuse_wrapped
 from qat.quantization.importing.import_state import handles, kind, parts
 from qat.quantization.importing.importer import FOLD_LIMIT, import_trace
+from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.layer_handlers import readers
 from qat.quantization.importing.lookup_layers import LOOKUPS, cut_behind
 from qat.quantization.importing.modes import read
@@ -69,7 +70,7 @@ def test_an_op_of_tensorflow_becomes_one_of_the_graph(module, function, named):
     ],
 )
 def test_a_layer_is_kept_whole(layer, named):
-    assert type(layer).call in readers()
+    assert type(layer).call in readers(version_of(layer))
     assert ops(graph_of(layer)) == [named]
 
 
@@ -82,7 +83,7 @@ def test_what_does_not_depend_on_the_input_is_computed_once():
     assert ops(graph) == ["add"]
     assert FOLD_LIMIT > 1 << 20
     model = tf_keras.Sequential([layers.Input(ROW), layers.ReLU()])
-    assert ops(import_trace(trace(model, readers()), model)) == ["relu"]
+    assert ops(import_trace(trace(model, readers(version_of(model))), model)) == ["relu"]
 
 
 def test_real_numbers_of_any_precision_are_float32_here():
@@ -110,7 +111,7 @@ def test_a_model_with_open_sizes_is_rebuilt_by_the_code_that_is_printed():
     entry = tf_keras.Input((None, None, 3), name="image")
     model = tf_keras.Model(entry, layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(entry)))
     assert is_open(entry)
-    code = rebuilding(entry, [entry])
+    code = rebuilding(entry, [entry], "tf_keras")
     assert code == "entry = tf_keras.Input((h, w, 3)); tf_keras.Model(entry, model(entry))"
     *_, last = code.split("; ")
     values = {"tf_keras": tf_keras, "model": model, "h": 8, "w": 9}
@@ -160,5 +161,17 @@ def test_a_loss_that_a_layer_adds_is_read_beside_the_model():
     assert tap.attrs["kind"] == "loss"
     assert tap.inputs[0].node.op == "input"
     assert "tap" not in [node.op for node in graph.nodes if id(node) in graph.behind_outputs()]
-    traced = trace(tf_keras.Sequential([layers.Input(ROW), layers.ReLU()]), readers())
+    model = tf_keras.Sequential([layers.Input(ROW), layers.ReLU()])
+    traced = trace(model, readers(version_of(model)))
     assert "Relu" in {traced.graph.get_operation_by_name(name).type for name in behind(traced, traced.outputs)}
+
+
+@pytest.mark.parametrize(
+    ("function", "op"),
+    [
+        (lambda x: tf.slice(x, [1, 0, 0, 0], [-1, 4, 4, 2]), "tf:Slice that leaves out the first of an open axis"),
+        (lambda x: tf.nn.bias_add(x, tf.ones(4), data_format="NCHW"), "tf:BiasAdd with channels first"),
+    ],
+)
+def test_what_would_be_read_as_something_else_is_refused(function, op):
+    assert op in ops(graph_of(function))

@@ -72,11 +72,13 @@ def read_bias_add(state: Import, op: tf.Operation) -> list[Tensor]:
 
     Args:
         state: the import so far; the node is appended to its graph.
-        op: a BiasAdd with the inputs x, [n, ..., channels], and the bias, [channels]. Its `data_format` is not read.
+        op: a BiasAdd with the inputs x, [n, ..., channels], and the bias, [channels].
 
     Returns:
-        One tensor of x's shape, float32 for real numbers.
+        One tensor of x's shape, float32 for real numbers; with channels first, the output of a `tf:BiasAdd` node.
     """
+    if op.get_attr("data_format") == b"NCHW" and op.inputs[0].shape.rank != 2:
+        return state.op(op, "tf:BiasAdd with channels first", list(op.inputs))
     return state.op(op, "add", list(op.inputs))
 
 

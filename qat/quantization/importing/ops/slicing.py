@@ -132,16 +132,18 @@ def read_slice(state: Import, op: tf.Operation) -> list[Tensor]:
     Args:
         state: the import so far; the node is appended to its graph.
         op: a Slice with the inputs x, of any shape, and begin and size, each [rank] integers. The sizes are taken from
-            the op's output; an axis whose size is not known there is kept in full, whatever `begin` says of it.
+            the op's output; an axis whose size is not known there is kept in full.
 
     Returns:
-        One tensor of the op's shape and x's dtype, floats as float32. Where begin is computed, or the rank is not
-        known, the output of a `tf:Slice` node.
+        One tensor of the op's shape and x's dtype, floats as float32. Where begin is computed, no rank is known, or
+        an open axis does not begin at its first, the output of a `tf:Slice` node.
     """
     begin = state.value(op.inputs[1])
     shape = sizes(op.outputs[0])
     if begin is None or shape is None:
         return state.op(op, "tf:Slice with computed bounds", list(op.inputs))
+    if any(size is None and int(first) for first, size in zip(begin, shape, strict=True)):
+        return state.op(op, "tf:Slice that leaves out the first of an open axis", list(op.inputs))
     masks = sum(1 << axis for axis, size in enumerate(shape) if size is None)
     end = [0 if size is None else int(b) + size for b, size in zip(begin, shape, strict=True)]
     attrs = {"begin_mask": masks, "end_mask": masks, "shrink_axis_mask": 0, "new_axis_mask": 0}
