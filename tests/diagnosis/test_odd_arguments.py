@@ -21,7 +21,7 @@ def raising(*arguments):
         ({"labels": np.full(300, 10**9)}, DataError, "class numbers"),
         ({"labels": np.full(300, np.nan)}, DataError, "class numbers"),
         ({"keras_model": "nowhere.keras"}, ModelError, "no such file"),
-        ({"keras_model": 5}, ModelError, "expected a tf_keras model"),
+        ({"keras_model": 5}, ModelError, "expected a Keras model"),
         ({"preprocess": 5}, ConfigError, "expected a function"),
         ({"preprocess": lambda raw: None}, DataError, "preprocess: dtype object"),
         ({"preprocess": lambda raw: preprocess(raw) * np.nan}, DataError, "NaN"),

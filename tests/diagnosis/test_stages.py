@@ -113,7 +113,7 @@ def test_a_file_with_another_grid_for_one_tensor_computes_the_same_on_it(files, 
 
 
 def test_synthetic_images_have_the_spectrum_of_photographs():
-    model = SimpleNamespace(inputs=[SimpleNamespace(shape=SimpleNamespace(as_list=lambda: [None, 32, 32, 3]))])
+    model = SimpleNamespace(inputs=[SimpleNamespace(shape=(None, 32, 32, 3))])
     images = make_natural_images(model, 8)
     assert images.shape == (8, 32, 32, 3)
     assert 0 <= images.min() < 0.1
@@ -121,5 +121,5 @@ def test_synthetic_images_have_the_spectrum_of_photographs():
     power = np.abs(np.fft.fft2(images[..., 1])).mean(axis=0)
     assert power[1, 1] > 5 * power[8, 8]
     assert scale_images(images, "[-1, 1]").min() < -0.8
-    features = SimpleNamespace(inputs=[SimpleNamespace(shape=SimpleNamespace(as_list=lambda: [None, 10]))])
+    features = SimpleNamespace(inputs=[SimpleNamespace(shape=(None, 10))])
     assert make_natural_images(features, 8) is None

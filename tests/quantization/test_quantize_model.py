@@ -62,8 +62,8 @@ def test_an_activation_that_overflows_is_named_with_its_layer(network, images):
         quantize_model(network, images)
 
 
-def test_what_is_no_keras_2_model_is_refused(images):
-    with pytest.raises(ModelError, match=r"takes a tf_keras model, not builtins\.str"):
+def test_what_is_no_keras_model_is_refused(images):
+    with pytest.raises(ModelError, match=r"takes a Keras model, not builtins\.str"):
         quantize_model("model.keras", images)
 
 

@@ -14,6 +14,7 @@ NEVER_DRAWN = {  # and where they come from
     "broadcast_to": "weights that are computed from variables",
     "corrected": "bias correction",
     "dequantize": "placement, of layers in quant.skip",
+    "gather": "computed indices of a computed tensor, which mix the samples of a batch",
     "identity": "emission, of outputs",
     "requantize": "placement",
 }

@@ -12,6 +12,7 @@ from qat.config import QuantConfig
 from qat.data import load
 from qat.errors import ConfigError, ModelError
 from qat.reporting import Progress, SummaryWriter
+from qat.stages.kept_work import KeptWork
 from qat.stages.monitoring import EpochCallback, format_logs, range_variables, write_epoch
 from qat.stages.qat import conversion_options, train_quantized
 from qat.stages.rehearsal import check_quantization, try_conversion
@@ -26,7 +27,8 @@ from qat.variants import STOCK_VARIANT
 def run(tiny, tmp_path):
     def made(*overrides):
         config = tiny("data.max_samples=60", *overrides)
-        return Run(config, tmp_path, load(config.data, None, 0), Progress("off"), SummaryWriter(None))
+        kept = KeptWork(tmp_path, config, print)
+        return Run(config, tmp_path, load(config.data, None, 0), Progress("off"), SummaryWriter(None), kept)
 
     return made
 

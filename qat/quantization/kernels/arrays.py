@@ -41,7 +41,7 @@ def run(operation: Callable[..., Any], *operands: Array, **attrs: Any) -> Any:
         One array or tensor, or several.
     """
     if not are_arrays(*operands):
-        return operation(*operands, **attrs)
+        return operation(*(tf.constant(each) if isinstance(each, np.ndarray) else each for each in operands), **attrs)
     return as_arrays(operation(*(tf.constant(operand) for operand in operands), **attrs))
 
 

@@ -12,7 +12,7 @@ from tf_keras import layers
 from qat.errors import ConfigError, LongLoopError, ModelError
 from qat.limits import Limits, current, use
 from qat.quantization.importing.preflight import blockers
-from qat.quantization.placement import Range, merge
+from qat.quantization.placement import QuantSpec, merge
 from qat.quantization.rewrites import canonicalize
 from qat.tflite import convert
 
@@ -156,7 +156,7 @@ def test_the_limit_is_a_setting():
 
 def test_a_range_that_was_merged_a_thousand_times_is_found():
     """One range after another, as the steps of an unrolled layer are merged."""
-    ranges = [Range(str(i), "") for i in range(3000)]
+    ranges = [QuantSpec(str(i), "") for i in range(3000)]
     for source, target in pairwise(ranges):
         merge(source, target)
     assert ranges[0].root() is ranges[-1]

@@ -81,6 +81,7 @@ RARE: tuple[Callable[[Any], tf.Tensor], ...] = (
     lambda w: tf.sqrt(tf.abs(w.x())),
     lambda w: tf.math.rsqrt(tf.abs(w.x()) + 0.5),
     lambda w: -w.x(),
+    lambda w: 0.25 * tf.round(4.0 * w.x()),
     lambda w: tf.math.squared_difference(w.x(), w.x()) * 0.3,
     lambda w: tf.math.l2_normalize(w.x(), -1),
     lambda w: tf.nn.log_softmax(w.x()) * 0.2,
