@@ -63,23 +63,27 @@ def _matrix_product(
     return scale * arrays.where(zero_points[1] == 0.0, arrays.rint(total * factor), rescaled)
 
 
-def _total(operands: Operands, scales: Operands, scale: Array, *, zero_point: Array, **attrs: Any) -> Array:
-    (codes,) = _codes(operands, scales)
-    return _round_to_codes(arrays.run(OPERATIONS["sum"], codes, **attrs), scales[0] / scale, scale, zero_point)
+def _reduce(is_mean: bool) -> Callable[..., Array]:
+    """XNNPACK's sums and means: the sum of the codes themselves, times a float32, plus a float32 in which both zero
+    points are; halves to the even code. Order and roundings are measured, of 120,000 codes on six ratios of scales."""
+
+    def run(
+        operands: Operands, scales: Operands, scale: Array, *, zero_point: Array, zero_points: Operands, **attrs: Any
+    ) -> Array:
+        (codes,) = _codes(operands, scales)
+        total = arrays.run(OPERATIONS["sum"], codes, **attrs)
+        count = arrays.size(codes) / arrays.size(total)
+        factor = _divide(_divide(scales[0], scale), count if is_mean else 1.0)
+        of_zeros = arrays.cast(count, "float32") * zero_points[0]
+        shift = zero_point - of_zeros * factor
+        return scale * (arrays.rint((total + of_zeros) * factor + shift) - zero_point)
+
+    return run
 
 
-def _mean(operands: Operands, scales: Operands, scale: Array, *, zero_point: Array, **attrs: Any) -> Array:
-    (codes,) = _codes(operands, scales)
-    total = arrays.run(OPERATIONS["sum"], codes, **attrs)
-    value_count = arrays.cast(arrays.size(codes) / arrays.size(total), "float64")
-    factor = arrays.cast(scales[0], "float64") / (arrays.cast(scale, "float64") * value_count)
-    return _round_to_codes(total, arrays.cast(factor, "float32"), scale, zero_point)
-
-
-def _round_to_codes(total: Array, factor: Array, scale: Array, zero_point: Array) -> Array:
-    """XNNPACK's sums and means: the sum of codes times one float32, the zero point added in float32, halves to the even
-    code. With an odd zero point that is not the even distance from it (measured: every code of 60,000)."""
-    return scale * (arrays.rint(total * factor + zero_point) - zero_point)
+def _divide(x: Array, y: Array) -> Array:
+    """The float32 quotient, which a graph would make a product with 1 / y where y is a constant."""
+    return arrays.cast(arrays.cast(x, "float64") / arrays.cast(y, "float64"), "float32")
 
 
 def _leaky_relu(operands: Operands, scales: Operands, scale: Array, *, alpha: float) -> Array:
@@ -231,7 +235,7 @@ INTEGER_KERNELS: dict[str, Callable[..., Array]] = {
     "avg_pool": _average,
     "batch_matmul": _matrix_product,
     "leaky_relu": _leaky_relu,
-    "mean": _mean,
+    "mean": _reduce(is_mean=True),
     "mul": _product,
     "prelu": _prelu,
     "relu": _relu,
@@ -244,9 +248,9 @@ INTEGER_KERNELS: dict[str, Callable[..., Array]] = {
     "sqrt": _square_root,
     "squared_difference": _squared_difference,
     "sub": _sum(-1.0),
-    "sum": _total,
+    "sum": _reduce(is_mean=False),
     **{op: _compare(op) for op in COMPARISONS},
 }
 WITHOUT_OUTPUT_CODES = frozenset(COMPARISONS)  # their output is boolean
 TAKES_ZERO_POINT = frozenset({"avg_pool", "mean", "sum"})  # these take `zero_point` too, that of the output
-TAKES_ZERO_POINTS = frozenset({"batch_matmul"})  # and these `zero_points`, those of the operands
+TAKES_ZERO_POINTS = frozenset({"batch_matmul", "mean", "sum"})  # and these `zero_points`, those of the operands

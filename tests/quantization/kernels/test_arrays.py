@@ -19,9 +19,9 @@ ATTRS = {
     "avg_pool": {"ksize": [2, 2], "strides": [2, 2], "padding": "SAME", "zero_point": np.float32(-3)},
     "batch_matmul": {"adj_y": True, "zero_points": [np.float32(-3), np.float32(5)]},
     "leaky_relu": {"alpha": 0.3},
-    "mean": {"axis": [1, 2], "keepdims": False, "zero_point": np.float32(-3)},
+    "mean": {"axis": [1, 2], "keepdims": False, "zero_point": np.float32(-3), "zero_points": [np.float32(5)]},
     "resize_bilinear": {"size": [7, 3]},
-    "sum": {"axis": [3], "keepdims": True, "zero_point": np.float32(-3)},
+    "sum": {"axis": [3], "keepdims": True, "zero_point": np.float32(-3), "zero_points": [np.float32(5)]},
 }
 OF_TWO = {"add", "batch_matmul", "mul", "prelu", "squared_difference", "sub", "greater", "greater_equal", "less"}
 OF_TWO |= {"less_equal", "equal", "not_equal"}

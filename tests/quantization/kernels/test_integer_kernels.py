@@ -54,6 +54,20 @@ def test_means_and_sums_round_halves_to_the_even_code(low, reduce, axes, coarser
     same_codes(model, rows)
 
 
+@pytest.mark.parametrize("share", [3.3, 2.7, 0.9])
+def test_a_mean_of_codes_far_from_their_zero_point_is_rounded_as_the_kernel_does(share):
+    """XNNPACK adds up the codes themselves; with a zero point of -128, float32 rounds them as larger numbers."""
+    entry = tf_keras.Input((6, 6, 8), name="map")
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(0, 6, (512, 6, 6, 8)) * rng.uniform(0, min(1, 1 / share), (512, 1, 1, 8))
+    rows = rows.astype(np.float32)
+    model = quantize_model(tf_keras.Model(entry, tf_keras.layers.GlobalAveragePooling2D()(entry)), rows)
+    ranges = [layer for layer in model.layers if isinstance(layer, RangeLayer)]
+    for layer, high in zip(ranges, (6.0, 6.0 / share), strict=True):
+        layer.set_range(0.0, high)
+    same_codes(model, rows)
+
+
 @pytest.mark.parametrize("low", [-1.28, -1.27])
 def test_a_product_rounds_as_the_kernel_that_takes_it(low):
     """XNNPACK takes a second operand with zero point 0, LiteRT's own kernel any other."""
