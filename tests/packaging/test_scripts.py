@@ -1,10 +1,12 @@
 """scripts/ shows commands alone; each says how it is used before it does anything, and their parts are importable."""
 
+import ast
 import doctest
 import os
 import subprocess
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,24 @@ def test_a_damaged_file_is_the_same_for_the_same_seed():
     assert changed[0][4:8] == b"TFL3"
     text = b'{"a": [1, {"b": 2}]}'
     assert any(mutations.mutate_text(text, random.Random(seed)) != text for seed in range(5))
+
+
+def test_what_scripts_import_from_the_package_is_there():
+    """Also inside functions, which nothing runs until a picture is taken or a bar measured."""
+    missing = []
+    for path in [*SCRIPTS.rglob("*.py"), *(each for each in SCRIPTS.iterdir() if is_python(each))]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "qat":
+                module = import_module(node.module)
+                missing += [
+                    f"{path.name}: {node.module}.{each.name}" for each in node.names if not has(module, each.name)
+                ]
+    assert missing == []
+
+
+def has(module, name):
+    return hasattr(module, name) or find_spec(f"{module.__name__}.{name}") is not None
+
+
+def is_python(path):
+    return path.is_file() and path.read_text(encoding="utf-8").startswith("#!/usr/bin/env python3")
