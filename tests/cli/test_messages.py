@@ -60,7 +60,7 @@ def test_a_section_of_arguments_takes_keys_that_nobody_knew_beforehand():
             "train.keep_best=perhaps",
             "train.keep_best=perhaps: expected true or false (keep the weights of the best val epoch).",
         ),
-        ("data.range=[a,b]", "data.range=a: expected a list of numbers, as [-1, 1], or null ([low, high] that"),
+        ("data.range=[a,b]", "a in data.range: expected a list of numbers, as [-1, 1], or null ([low, high] that"),
         (
             "train.early_stop_epochs=soon",
             "expected an integer or null (stop after so many epochs without a better val",
