@@ -9,7 +9,7 @@ from qat import rundir
 from qat.commands import command
 from qat.errors import ParityError
 from qat.reporting import print_table, tensorboard_command, tensorboard_url, terminal, variants_markdown
-from qat.reporting.parity_table import MOST_LAYERS, format_layers
+from qat.reporting.parity_table import describe_layers, format_layers
 from qat.reporting.verdict import describe_losses, format_verdict, suggest_commands
 from qat.results import RunResult, Variant
 from qat.stages.deployed_variant import select_deployed_variant
@@ -110,9 +110,9 @@ def _print_layers(run: Run, variant: str) -> None:
         run.progress.say(
             f"\nLayer by layer, the codes in which {variant} differs from predict and from the training step:"
         )
-        print(format_layers(layers, terminal.width()), flush=True)
-        if len(layers) > MOST_LAYERS:
-            run.progress.say(f"These {MOST_LAYERS} of {len(layers)} differ most in training; all are in the report.")
+        for text in (format_layers(layers, terminal.width()), describe_layers(layers)):
+            if text:
+                print(text, flush=True)
 
 
 def log_files(run: Run, result: RunResult) -> None:

@@ -293,6 +293,7 @@ DATA = [  # what lies at data.path, and what is said of it
         "y has shape [40, 4]: expected [N]; make one-hot labels",
     ),
     ("short.npz", {"x": IMAGES, "y": LABELS[:-1]}, "y has 39 labels for 40 samples: the counts must agree"),
+    ("swapped.npz", {"x": LABELS, "y": IMAGES}, "x has shape [40] and y [40, 6, 6, 1]: expected samples [N, ...] and"),
     ("flat.npz", {"x": IMAGES[:, 0, 0, 0], "y": LABELS}, "x has shape [40]: expected [N, ...], one row per sample"),
     (
         "int32.npz",
