@@ -91,9 +91,17 @@ def test_a_function_is_called_with_its_entries(folder):
     assert call("model.target", target, input_shape=(4,), classes=2) == ((4,), 2, 3)
 
 
-def test_what_a_function_raises_itself_passes_through(folder):
-    with pytest.raises(KeyError, match="mine"):
+def test_an_error_of_their_own_is_told_with_the_line_that_raised_it(folder):
+    with pytest.raises(ConfigError, match=r"failing failed: KeyError: 'mine' \(.*their_target_models\.py, line 5\)"):
         call("model.target", {"_target_": "their_target_models.failing"}, input_shape=(4,), classes=2)
+    (folder / "raising_target_models.py").write_text(
+        "import json\n\n\ndef own():\n    raise KeyError('depth')\n\n\ndef deep():\n    return json.loads('{')\n"
+    )
+    for name, said in (("own", "KeyError: 'depth'"), ("deep", "JSONDecodeError: Expecting property name")):
+        with pytest.raises(
+            ModelError, match=rf"raising_target_models\.{name} failed: {said}.*raising_target_models.py, l"
+        ):
+            call("model.target", {"_target_": f"raising_target_models.{name}"}, ModelError)
 
 
 def test_what_cannot_be_called_is_refused(folder):

@@ -14,7 +14,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from qat.cli.conf_folder import choices_of
 from qat.cli.extras import check_engine
-from qat.cli.options import describe_type, find_meaning
+from qat.cli.options import COMMAND_LINE_NAMES, describe_type, find_meaning
 from qat.cli.other_names import find_derived, suggest_foreign, suggest_keys
 from qat.cli.schema_keys import all_keys, key_type, section_type
 from qat.setting import settings_of
@@ -109,7 +109,8 @@ def explain_unknown_key(key: str, schema: type) -> str:
     near = near or [prefix + match for match in difflib.get_close_matches(name.lower(), siblings, n=1, cutoff=0.75)]
     near = near or suggest_keys(name, schema) or _find_similar(key, prefix, siblings, schema)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return f"{prefix}{name}: no such key.{hint} Keys of {section or 'the config'}: {', '.join(siblings)}."
+    keys = ", ".join(COMMAND_LINE_NAMES.get(each, each) for each in siblings)
+    return f"{prefix}{name}: no such key.{hint} Keys of {section or 'the config'}: {keys}."
 
 
 def _find_similar(key: str, prefix: str, siblings: list[str], schema: type) -> list[str]:

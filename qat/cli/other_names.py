@@ -30,7 +30,9 @@ _OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
     **dict.fromkeys(("log_dir", "logdir", "work_dir", "workdir", "project", "save_path"), _FOLDER),
     **dict.fromkeys(("dataset", "dataset_name", "data_path", "data_dir", "dataset_path", "train_data", "d"), _DATA),
     **dict.fromkeys(("arch", "architecture", "backbone", "network", "model_name"), _ARCHITECTURE),
-    **dict.fromkeys(("model_path", "checkpoint", "ckpt", "pretrained", "load", "input_model", "model_file"), _MODEL),
+    **dict.fromkeys(
+        ("model_path", "checkpoint", "ckpt", "pretrained", "load", "input_model", "model_file", "model"), _MODEL
+    ),
     **dict.fromkeys(("tflite_file", "tflite_model", "tflite_path", "file", "input", "graph"), _MODEL),
     **dict.fromkeys(("wd", "weight_decay"), _DECAY),
     "momentum": {"train": ("train.optimizer.momentum", "0.9")},

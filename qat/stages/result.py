@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from qat import rundir
 from qat.commands import command
 from qat.errors import ParityError
@@ -52,6 +54,7 @@ def collect_result(
         git_dirty=dirty,
         splits={each.name: len(each) for each in (splits.train, splits.val, splits.calibration, splits.test)},
         class_names=splits.class_names,
+        most_frequent_class=float(np.bincount(splits.test.labels).max() / len(splits.test)),
         machine=describe_machine(),
         calibration_indices=tuple(int(index) for index in splits.calibration_indices),
         skipped_files=splits.skipped,
