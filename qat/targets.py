@@ -31,10 +31,16 @@ def check_module(key: str, target: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: no dotted name of something in a package that exists.
     """
+    if not isinstance(target, Mapping) or TARGET not in target:
+        raise ConfigError(f"{key}={target}: expected what to call, as {{{TARGET}: my_module.my_function}}")
     name = target.get(TARGET)
     if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
         raise ConfigError(f"{key}.{TARGET}={name}: expected a dotted name, as my_module.my_function")
     package, _, rest = name.partition(".")
+    if package == "tf" and rest.startswith("keras."):
+        raise ConfigError(f"{key}.{TARGET}={name}: Keras 2 is tf_keras here: tf_{rest}")
+    if not rest and package not in sys.modules and importlib.util.find_spec(package) is None:
+        raise ConfigError(f"{key}.{TARGET}={name}: expected a dotted name, as my_module.{name}")
     if package not in sys.modules and importlib.util.find_spec(package) is None:
         raise ConfigError(f"{key}.{TARGET}={name}: {_describe_missing_module(package)}")
     if not rest:

@@ -58,7 +58,8 @@ def test_it_is_said_which_part_of_a_name_is_wrong(folder, name, message):
         ({"_target_": "my model.f"}, "expected a dotted name, as my_module.my_function"),
         ({"_target_": ".f"}, "expected a dotted name"),
         ({"_target_": 3}, "expected a dotted name"),
-        ({}, "model.target._target_=None: expected a dotted name"),
+        ({"_target_": "Adam"}, "expected a dotted name, as my_module.Adam"),
+        ({"_target_": "tf.keras.optimizers.Adam"}, "Keras 2 is tf_keras here: tf_keras.optimizers.Adam"),
     ],
 )
 def test_a_package_that_is_nowhere_is_said_without_importing_anything(folder, target, message):
@@ -89,6 +90,12 @@ def test_wrong_arguments_are_said_with_what_the_function_takes(folder, entries, 
 def test_a_function_is_called_with_its_entries(folder):
     target = {"_target_": "their_target_models.my_model", "width": 3}
     assert call("model.target", target, input_shape=(4,), classes=2) == ((4,), 2, 3)
+
+
+@pytest.mark.parametrize("target", ["EarlyStopping", {}, {"patience": 3}, None, 3])
+def test_what_names_nothing_is_no_target(target):
+    with pytest.raises(ConfigError, match=r"train\.callbacks\[0\]=.*: expected what to call, as \{_target_: my_mod"):
+        check_module("train.callbacks[0]", target)
 
 
 def test_an_error_of_their_own_is_told_with_the_line_that_raised_it(folder):

@@ -124,6 +124,9 @@ def test_what_is_no_override_is_answered_by_the_one_that_is_meant(line, message)
         ("evaluate", "tflite=x.tflite debug=tiny", "debug"),
         ("benchmark", "--threads 2", "as key=value: threads=2"),
         ("verify", "--model_path x.tflite", "as key=value: tflite=x.tflite"),
+        ("benchmark", "/", "/: expected key=value. Did you mean run=/?"),
+        ("evaluate", "model=x.tflite", "model: no such key. Did you mean tflite=model.tflite?"),
+        ("diagnose", "date=x.npz", "no such key. Keys of the config: tflite, run, keras, data, preprocess,"),
         ("verify", "--gpu 0", "--gpu 0: no such flag. Options are written without dashes, as key=value; --help lists"),
     ],
 )
