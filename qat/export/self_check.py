@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from numpy.typing import NDArray
 
 from qat.config import ParityConfig
@@ -32,7 +32,7 @@ class Departure:
     verdict: str  # "departs", or what is refused: "constant", "all zero", "not finite"
 
 
-def check_against_model(model: Any, content: bytes, file: TfliteGraph | None = None) -> None:
+def check_against_model(model: tf_keras.Model, content: bytes, file: TfliteGraph | None = None) -> None:
     """Compare the outputs of a file with those of its model on up to four rows; warn where they differ.
 
     By the graph of the model's evaluation where there is one, else op by op in NumPy: a graph that serves once takes
@@ -92,7 +92,7 @@ def _output_scale(graph: TfliteGraph, tensor: Tensor) -> float | None:
 
 
 def _departures(
-    names: Any, all_expected: list[NDArray], all_actual: list[NDArray], scales: list[float | None]
+    names: Sequence[str], all_expected: list[NDArray], all_actual: list[NDArray], scales: list[float | None]
 ) -> Iterator[Departure]:
     for name, expected, actual, scale in zip(names, all_expected, all_actual, scales, strict=True):
         if expected.size == actual.size and expected.size:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +12,7 @@ from tf_keras.src.engine.functional import Functional
 from tf_keras.src.layers.core.tf_op_layer import SlicingOpLambda
 
 from qat.models import leading_layers_keras3
+from qat.models.keras_types import KerasModel, KerasTensor
 from qat.models.which_keras import is_keras3
 
 _layers = tf_keras.layers
@@ -33,7 +33,7 @@ ARITHMETIC = (  # ops that `preprocess_input` and plain operators leave in a mod
 )
 
 
-def apply_scaling_layers(model: Any, inputs: NDArray[np.float32]) -> tuple[list[str], NDArray] | None:
+def apply_scaling_layers(model: KerasModel, inputs: NDArray[np.float32]) -> tuple[list[str], NDArray] | None:
     """Run the leading layers of a model that scale its input.
 
     Args:
@@ -67,7 +67,7 @@ def _flatten_layers(model: tf_keras.Model) -> Iterator[tf_keras.layers.Layer]:
             yield layer
 
 
-def find_unscaled_inputs(model: Any) -> dict[int, str]:
+def find_unscaled_inputs(model: KerasModel) -> dict[int, str]:
     """Find inputs that kernels multiply unscaled: index in `model.inputs` to the name of the first such layer.
 
     An input that a layer first scales, normalizes or looks up is none of them, nor one that another layer reads too.
@@ -92,7 +92,7 @@ def _is_kernel(layer: tf_keras.layers.Layer) -> bool:
     return isinstance(layer, KERNELS)
 
 
-def _find_consumers(model: Functional, tensor: Any) -> Iterator[tf_keras.layers.Layer | int]:
+def _find_consumers(model: Functional, tensor: KerasTensor) -> Iterator[tf_keras.layers.Layer | int]:
     """The first layers that compute with a tensor; the index of a model output that it reaches without computation."""
     yield from (index for index, output in enumerate(model.outputs) if output is tensor)
     for layer, node in ((each, node) for each in model.layers for node in each.inbound_nodes):
@@ -108,7 +108,7 @@ def _find_consumers(model: Functional, tensor: Any) -> Iterator[tf_keras.layers.
                 yield from _find_consumers(model, outputs[consumer]) if isinstance(consumer, int) else [consumer]
 
 
-def is_untrained(model: Any) -> bool:
+def is_untrained(model: KerasModel) -> bool:
     """Whether every trainable vector (biases, BatchNorm) still has its initial 0s and 1s, as never after training."""
     vectors = [np.asarray(weight.numpy()) for weight in model.trainable_weights if len(weight.shape) == 1]
     return bool(vectors) and all(np.isin(vector, (0, 1)).all() for vector in vectors)

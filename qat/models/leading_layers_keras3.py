@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras.src.models.functional import Functional
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import keras
 
 _layers = keras.layers
 SCALING = (_layers.Rescaling, _layers.Normalization)
@@ -58,15 +61,15 @@ def apply_scaling_layers(model: keras.Model, inputs: NDArray[np.float32]) -> tup
     return (names, np.asarray(values)) if names else None
 
 
-def _is_arithmetic(operation: Any) -> bool:
+def _is_arithmetic(operation: keras.Operation) -> bool:
     return not isinstance(operation, keras.layers.Layer) and type(operation).__name__ in ARITHMETIC
 
 
-def _functional(model: Any) -> Any:
+def _functional(model: keras.Model) -> Any:
     return getattr(model, "_functional", None) or model
 
 
-def _flatten(model: Any) -> Iterator[Any]:
+def _flatten(model: keras.Model) -> Iterator[Any]:
     for operation in _functional(model).operations:
         if isinstance(operation, keras.Model) and isinstance(_functional(operation), Functional):
             yield from _flatten(operation)
@@ -90,12 +93,12 @@ def find_unscaled_inputs(model: keras.Model) -> dict[int, str]:
     return found
 
 
-def _is_kernel(operation: Any) -> bool:
+def _is_kernel(operation: keras.Operation) -> bool:
     operation = operation.layer if isinstance(operation, _layers.TimeDistributed) else operation
     return isinstance(operation, KERNELS)
 
 
-def _consumers(model: Any, tensor: Any) -> Iterator[Any]:
+def _consumers(model: keras.Model, tensor: keras.KerasTensor) -> Iterator[Any]:
     """The first operations that compute with a tensor; the index of a model output that it reaches untouched."""
     yield from (index for index, output in enumerate(model.outputs) if output is tensor)
     calls = [(operation, node) for operation in model.operations for node in operation._inbound_nodes]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tf_keras
+from numpy.typing import ArrayLike
 
 from qat.config import QuantConfig
 from qat.quantization.ir.graph import Graph
@@ -61,7 +63,7 @@ def _skipped(graph: Graph, config: QuantConfig) -> dict[str, str]:
     return reasons
 
 
-def build_report(model: Any, outcome: dict[str, Any]) -> QuantizationReport:
+def build_report(model: tf_keras.Model, outcome: dict[str, Any]) -> QuantizationReport:
     """The report of a model as it is now.
 
     Args:
@@ -83,7 +85,7 @@ def build_report(model: Any, outcome: dict[str, Any]) -> QuantizationReport:
     )
 
 
-def _tensors_of(layer: Any) -> Iterator[QuantizedTensor]:
+def _tensors_of(layer: tf_keras.layers.Layer) -> Iterator[QuantizedTensor]:
     if isinstance(layer, RangeLayer) and layer.rounds:
         yield from _activations(layer)
     elif isinstance(layer, CanonicalWrapper) and all(quantizer.enabled for _, quantizer, _ in layer._weight_vars):
@@ -106,14 +108,14 @@ def _activations(layer: RangeLayer) -> Iterator[QuantizedTensor]:
         yield QuantizedTensor(layer_name(source.name), _op_of(source), "input" if layer.entry else "output", grid)
 
 
-def _op_of(layer: Any) -> str:
+def _op_of(layer: tf_keras.layers.Layer) -> str:
     """The op of a canonical layer, of a linear one its kind; "input" of an InputLayer."""
     inner = getattr(layer, "layer", layer)
     kind = "lstm" if isinstance(inner, Lstm) else "input"
     return getattr(inner, "op", getattr(inner, "kind", kind))
 
 
-def _symmetric(bits: int, scales: Any, axis: int | None, kind: str = "own") -> Grid:
+def _symmetric(bits: int, scales: ArrayLike, axis: int | None, kind: str = "own") -> Grid:
     """A grid with the zero point 0 whose largest code has its negative."""
     scales = tuple(float(each) for each in np.atleast_1d(scales))
     limit = max(scales) * (2 ** (bits - 1) - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -124,7 +124,7 @@ def _observe_ranges(
     ]
 
 
-def _run_batch(function: Any, batch: Sequence[NDArray], *options: bool) -> Any:
+def _run_batch(function: Callable, batch: Sequence[NDArray], *options: bool) -> Any:
     """One call; of a tf.function by its concrete function, else TensorFlow warns of too many traces."""
     tensors = [tf.constant(values) for values in batch]
     traced = hasattr(function, "get_concrete_function")

@@ -6,7 +6,7 @@ a change traces the graph again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tf_keras
@@ -138,7 +138,7 @@ class QuantizationSchedule(tf_keras.callbacks.Callback):
             if value is not None:
                 self._schedule(training_step(value, steps, steps_per_epoch, key=f"quant.{name}"), *change)
 
-    def _schedule(self, step: int, change: Any, value: bool) -> None:
+    def _schedule(self, step: int, change: Callable[..., None], value: bool) -> None:
         self.changes.setdefault(step, []).append((change, value))
 
     def on_train_begin(self, logs: dict | None = None) -> None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from qat.errors import ModelError
 from qat.export.lowering.network import Call, Network
-from qat.export.lowering.planned_ops import OPERATOR, Constant, Number, Operand, PlannedOp, Value
+from qat.export.lowering.planned_ops import OPERATOR, Constant, Number, Operand, Options, PlannedOp, Value
 from qat.export.lowering.weights import Weights
+from qat.models.keras_types import KerasTensor
 from qat.quantization.keras.layers import Op, RangeLayer
 
 
@@ -38,7 +40,7 @@ class Lowering:
         self.taken.add(candidate)
         return candidate
 
-    def add_input(self, tensor: Any) -> Value:
+    def add_input(self, tensor: KerasTensor) -> Value:
         """The value of a model input."""
         shape = tuple(tensor.shape)
         sizes = [self.batch if size is None else size for size in shape]
@@ -49,7 +51,7 @@ class Lowering:
         operator: int,
         inputs: Sequence[Operand | None],
         outputs: Sequence[Value],
-        options: Any = None,
+        options: Options | None = None,
         **more: Any,
     ) -> PlannedOp:
         """Plan one more operator.
@@ -135,7 +137,7 @@ class Context:
         """Prefix of the names of the call's tensors: by the Keras layer, as `qat.tflite.graph.layer_name` reads it."""
         return f"{self.lowering.network.name}/{self.call.layer.name}"
 
-    def constant(self, name: str, values: Any, dtype: type[np.generic] = np.int32) -> Constant:
+    def constant(self, name: str, values: ArrayLike, dtype: type[np.generic] = np.int32) -> Constant:
         """A constant operand that is no real number: sizes, axes and the like.
 
         Args:
@@ -177,7 +179,7 @@ class Context:
         self,
         operator: int,
         inputs: Sequence[Operand | None],
-        options: Any = None,
+        options: Options | None = None,
         like: Value | None = None,
         **more: Any,
     ) -> Value:

@@ -13,6 +13,7 @@ import tf_keras
 from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 
 from qat.errors import ModelError
+from qat.models.keras_types import KerasModel
 from qat.quantization.keras.layers import Linear, Op, RangeLayer, integer_arithmetic
 from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel, bind_ranges
@@ -75,7 +76,7 @@ class Network:
         return Counter([key for call in self.calls for key in call.inputs] + list(self.outputs))
 
 
-def is_lowerable(model: Any) -> bool:
+def is_lowerable(model: KerasModel) -> bool:
     """Whether a model consists of the layers of `qat.quantization`, and quantizes."""
     if not isinstance(model, tf_keras.Model) or not hasattr(model, "_nodes_by_depth"):
         return False
@@ -84,7 +85,7 @@ def is_lowerable(model: Any) -> bool:
     return all(isinstance(layer, KNOWN_LAYERS) for layer in layers) and any(layer.quantizer.enabled for layer in ranges)
 
 
-def refuse_unknown_layers(model: Any) -> None:
+def refuse_unknown_layers(model: KerasModel) -> None:
     """Refuse a model of `quantize_model` to which other layers were added; any other model passes.
 
     Raises:

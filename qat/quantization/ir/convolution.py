@@ -6,13 +6,19 @@ has no use for: they give the gradient here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 
-def convolve(x: tf.Tensor, kernel: tf.Tensor, strides: Any, padding: Any, dilations: Any) -> tf.Tensor:
+def convolve(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    strides: int | Sequence[int],
+    padding: str | Sequence[Sequence[int]],
+    dilations: int | Sequence[int],
+) -> tf.Tensor:
     """`tf.nn.conv2d`.
 
     Args:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from qat.quantization.ir.preserved_kernels import PreservedEntries
 from qat.quantization.ir.weight_source import Source, as_list, operation
@@ -49,7 +50,7 @@ class Weight:
         return None if self.source is None else self.source.key
 
     @classmethod
-    def constant(cls, value: Any) -> Weight:
+    def constant(cls, value: ArrayLike) -> Weight:
         array = np.asarray(value)
         return cls(array if array.dtype == np.float64 and isinstance(value, np.ndarray) else array.astype(np.float32))
 
@@ -237,7 +238,7 @@ class Graph:
         node.outputs = [Tensor(node, 0, shape, dtype)]
         return node
 
-    def make_constant(self, value: Any, name: str, layer: str = "") -> Node:
+    def make_constant(self, value: ArrayLike, name: str, layer: str = "") -> Node:
         """A `const` node, not yet inserted.
 
         Args:

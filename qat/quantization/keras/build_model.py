@@ -12,6 +12,8 @@ import tensorflow as tf
 import tf_keras
 from tf_keras.src.mixed_precision.policy import policy_scope
 
+from qat.config import QuantConfig
+from qat.models.keras_types import KerasModel, KerasTensor, TensorNest
 from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.importing.trace import nest_inputs
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
@@ -65,7 +67,7 @@ def part_name(name: str, layer: str) -> str:
 class Emitter:
     """The state of one emission: layers made so far, by what they share."""
 
-    def __init__(self, settings: Any, scheme_of: Any, real: str) -> None:
+    def __init__(self, settings: QuantConfig, scheme_of: Any, real: str) -> None:
         self.settings, self.scheme_of, self.real = settings, scheme_of, real
         self.tensors: dict[Tensor, Any] = {}
         self.range_layers: dict[QuantSpec, RangeLayer | Lstm] = {}  # an LSTM holds its cell's range itself
@@ -100,7 +102,7 @@ class Emitter:
         told = len(node.outputs) == 1 and shape is not None and dtype == self.real == "float32"
         return tf.TensorSpec(shape, tf.float32) if told else None
 
-    def _range(self, node: Node, tensor: Any) -> Any:
+    def _range(self, node: Node, tensor: KerasTensor) -> Any:
         on = node.attrs["range"].root()
         if on not in self.range_layers:
             quantizer = ActivationQuantizer(
@@ -118,7 +120,7 @@ class Emitter:
         unsigned = node.inputs[0].node.op in UNSIGNED
         return layer(tensor, observe="together" if self.uses[on] > 1 else "ema", unsigned=unsigned)
 
-    def _linear(self, node: Node, tensor: Any) -> Any:
+    def _linear(self, node: Node, tensor: KerasTensor) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
         attrs = {name: value for name, value in node.attrs.items() if name != "norm"}
         wrapper = self._again(
@@ -149,7 +151,7 @@ class Emitter:
             inner, LinearScheme(**self.scheme_of(node.layer or node.name), one_range=node.one_range), dtype=self.real
         )
 
-    def _lstm(self, node: Node, tensor: Any) -> Any:
+    def _lstm(self, node: Node, tensor: KerasTensor) -> Any:
         """The layer's output; of a layer that is called several times, the ranges of each call are told apart."""
         keys = tuple(weight.key for weight in node.weights.values())
         wrapper = self.shared.get((node.op, keys))
@@ -187,7 +189,7 @@ class Emitter:
         values = inputs if len(inputs) > 1 else inputs[0]
         return _called(layer, values, _input_ranges(node), _name_of(node.output_range))
 
-    def tapped(self, output: Any, taps: list[Node]) -> Any:
+    def tapped(self, output: KerasTensor, taps: list[Node]) -> Any:
         """The output, on whose way the losses and metrics of the model are added.
 
         Args:
@@ -208,7 +210,7 @@ class Emitter:
                 output = Added(**told, name=name, dtype=self.real)([output, *inputs])
         return output
 
-    def named(self, tensor: Any, name: str) -> Any:
+    def named(self, tensor: KerasTensor, name: str) -> Any:
         """The tensor as the output of a layer with the float model's output name.
 
         Args:
@@ -286,7 +288,12 @@ def _input_ranges(node: Node) -> list[str | None]:
     return [_scale_of(tensor, on) for tensor, on in zip(node.inputs, node.input_ranges, strict=False)]
 
 
-def _called(wrapper: Any, inputs: Any, input_range: Any, output_range: str | None) -> Any:
+def _called(
+    wrapper: tf_keras.layers.Layer,
+    inputs: TensorNest,
+    input_range: str | list[str | None] | None,
+    output_range: str | None,
+) -> Any:
     """What the layer gives; the ranges of each of its calls are told apart."""
     layer = getattr(wrapper, "layer", wrapper)
     layer.input_ranges.append(input_range)
@@ -313,7 +320,7 @@ def _count_uses(graph: Graph) -> Counter[QuantSpec]:
     return Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if _observes(node))
 
 
-def emit(graph: Graph, model: Any, settings: Any, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
+def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
     """The graph as a Keras model with `model`'s name, nesting, and input and output names, and copies of its variables.
 
     Args:
@@ -354,7 +361,7 @@ def _tell_of_keras2(made: QatModel, told: dict[str, Any], variables: FloatVariab
 
 
 def _emitted(
-    graph: Graph, model: Any, names: list[str], emitter: Emitter
+    graph: Graph, model: KerasModel, names: list[str], emitter: Emitter
 ) -> tuple[tf_keras.Model, dict[QuantSpec, Any]]:
     emitter.uses = _count_uses(graph)
     entries = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,18 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from qat.models.keras_types import Shape, TensorNest, Training
 from qat.quantization.ir.interpret import WEIGHTED
 from qat.quantization.ir.operations import OPERATIONS, POLES, RENAMED_OPS
 from qat.quantization.ir.weight_source import Source
-from qat.quantization.keras.quantizers import ActivationQuantizer, least_step, step_of, straight_through, zero_point_of
+from qat.quantization.keras.quantizers import (
+    ActivationQuantizer,
+    KernelQuantizer,
+    least_step,
+    step_of,
+    straight_through,
+    zero_point_of,
+)
 from qat.quantization.keras.result_shapes import ToldResult
 from qat.quantization.keras.tfmot import QuantizeLayer
 from qat.quantization.keras.variables import being_built
@@ -121,7 +129,7 @@ def in_numpy() -> bool:
     return bool(_in_numpy.get() and _integer_arithmetic.get() and tf.executing_eagerly())
 
 
-def settled(value: Any) -> Any:
+def settled(value: Array | Sequence[Array]) -> Any:
     """A tensor, or several; as NumPy arrays where calls compute in NumPy."""
     return arrays.as_arrays(value) if in_numpy() else value
 
@@ -143,7 +151,7 @@ class PlainCalls(ToldResult):
     as the layer, and is left out.
     """
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: TensorNest, *args: Any, **kwargs: Any) -> Any:
         if arithmetic_is_told() and self.built and self.compute_dtype == "float32" and _are_values(inputs):
             return settled(self.call(settled(inputs), *args, **kwargs))
         return super().__call__(inputs, *args, **kwargs)
@@ -152,7 +160,7 @@ class PlainCalls(ToldResult):
         return False
 
 
-def _are_values(inputs: Any) -> bool:
+def _are_values(inputs: TensorNest) -> bool:
     """Whether these are arrays, or tensors with values, and not of a graph or of a Keras model that is being built."""
     each_input = inputs if isinstance(inputs, (list, tuple)) else [inputs]
     return all(isinstance(each, (np.ndarray, tf.__internal__.EagerTensor)) for each in each_input)
@@ -186,7 +194,7 @@ class Holder(PlainCalls, tf_keras.layers.Layer):
         object.__setattr__(self, "sources", sources)
         object.__setattr__(self, "variables_of_model", being_built())
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         if self.built:
             return
         for name, spec in self.weight_specs.items():
@@ -332,7 +340,7 @@ class Linear(Holder):
     def kernel_name(self) -> str:
         return "table" if self.kind == "embedding" else "kernel"
 
-    def uses_batch(self, training: Any) -> bool:
+    def uses_batch(self, training: Training) -> bool:
         """Whether this call normalizes by its own batch."""
         if self.norm is None or self.norm_frozen or not self.norm["acts"]:
             return False
@@ -360,7 +368,7 @@ class Linear(Holder):
             scale = tf.reshape(scale, kernel.shape[2:])
         return kernel * (scale[:, None] if self.kind == "conv2d_transpose" else scale)
 
-    def least_kernel_step(self, quantizer: Any, raw: bool = False) -> tf.Tensor | None:
+    def least_kernel_step(self, quantizer: KernelQuantizer, raw: bool = False) -> tf.Tensor | None:
         """The smallest step of the kernel at which the file holds the bias of every call; no gradient.
 
         Source: `least_step`, with the smallest of the calls' input scales.
@@ -381,7 +389,7 @@ class Linear(Holder):
             return least
         return tf.math.divide_no_nan(least, tf.abs(tf.cast(tf.stop_gradient(self.norm_scale()), least.dtype)))
 
-    def shared_limit(self, quantizer: Any, raw: bool = False) -> tf.Tensor | None:
+    def shared_limit(self, quantizer: KernelQuantizer, raw: bool = False) -> tf.Tensor | None:
         """The largest absolute value of the whole kernel, as each output channel has it.
 
         Args:
@@ -398,7 +406,7 @@ class Linear(Holder):
         scale = tf.abs(self.norm_scale())
         return largest * (tf.ones_like(scale) if raw else scale)
 
-    def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: Training = None, place: int = 0) -> tf.Tensor:
         ends = self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)]
         self.of_call.ends = ends.rounding()
         if self.uses_batch(training):
@@ -562,7 +570,7 @@ class Op(Holder):
         """The ranges of the call that runs."""
         return self.of_call.ends
 
-    def call(self, inputs: Any, place: int = 0) -> Any:
+    def call(self, inputs: Array | Sequence[Array], place: int = 0) -> Any:
         ends = self.ends_of_calls[min(place, len(self.ends_of_calls) - 1)]
         self.of_call.ends = ends.rounding()
         given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
@@ -595,7 +603,7 @@ class Op(Holder):
             shifted = arrays.where(source.zero_point() == highest, -2 * half, 2 * half)
         return arrays.where(arrays.absolute(x) < half, shifted, x)
 
-    def _for_loss(self, result: Any, arguments: list[tf.Tensor]) -> Any:
+    def _for_loss(self, result: Array, arguments: list[tf.Tensor]) -> Any:
         """The result with the logits behind it, as Keras' own activations leave them for the loss."""
         if in_numpy():
             return result
@@ -614,7 +622,7 @@ class Op(Holder):
         scale = None if target is None else target.scale()
         return INTEGER_KERNELS[self.op](arguments, scales, scale, **self.attrs, **more)
 
-    def _held(self, name: str, value: Any) -> Any:
+    def _held(self, name: str, value: Array) -> Any:
         """A constant as the converter writes it on the op's one range."""
         if name == "x" or not tf.as_dtype(value.dtype).is_floating:
             return value
@@ -656,17 +664,19 @@ class RangeLayer(PlainCalls, QuantizeLayer):
     entry = False  # whether a model input is what it quantizes: `bind_ranges` says
     of_probabilities = False  # whether a loss may take the logarithm of it: `bind_ranges` says
 
-    def __init__(self, quantizer: Any, source: str = "", calls: int = 1, **kwargs: Any) -> None:
+    def __init__(self, quantizer: ActivationQuantizer, source: str = "", calls: int = 1, **kwargs: Any) -> None:
         super().__init__(quantizer, **kwargs)
         self.source, self.calls = source, calls
         object.__setattr__(self, "variables_of_model", being_built())
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         if not self.built:  # loading builds once by itself and once more in the first call
             super().build(input_shape)
             self.built = True
 
-    def call(self, inputs: tf.Tensor, training: Any = None, observe: str = "ema", unsigned: bool = False) -> tf.Tensor:
+    def call(
+        self, inputs: tf.Tensor, training: Training = None, observe: str = "ema", unsigned: bool = False
+    ) -> tf.Tensor:
         live = bool(tf.get_static_value(training)) if training is not None else False
         if _recording.get() is not None:
             self._record(inputs, _recording.get())
@@ -731,7 +741,7 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         return tf_keras.layers.Layer.get_config(self) | own
 
     @classmethod
-    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
+    def from_config(cls, config: dict, custom_objects: dict[str, type] | None = None) -> Any:
         config = dict(config)
         return cls(ActivationQuantizer(**config.pop("quantizer")), **config)
 

@@ -18,6 +18,7 @@ import tf_keras
 from numpy.typing import NDArray
 from tf_keras.src import backend
 
+from qat.models.keras_types import Training
 from qat.quantization.ir.lstm_steps import apply_gates, compute_state_gates, make_float_step, run_time_steps
 from qat.quantization.keras.layers import Holder, RangeLayer, in_integers, in_numpy, settled, with_gradients
 from qat.quantization.keras.quantizers import fake_quant, least_step, straight_through
@@ -125,7 +126,7 @@ class Lstm(Holder):
         """Remember the wrapper's quantizers, for `file_weights`."""
         object.__setattr__(self, "quantizers", quantizers)
 
-    def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: Training = None, place: int = 0) -> tf.Tensor:
         ends = self.ends[place] if place < len(self.ends) else _Ends(None, None)
         live = bool(tf.get_static_value(training)) if training is not None else False
         masks = self._masks(inputs) if live and self.dropped else None
@@ -341,7 +342,7 @@ class _Activations:
         return arrays.take(self.table, arrays.cast(codes, "int32") + start)
 
 
-def _rounded(real: Array, low: Any, high: Any) -> Array:
+def _rounded(real: Array, low: Array | float, high: Array | float) -> Array:
     return fake_quant(real, low, high, bits=16)
 
 

@@ -15,6 +15,7 @@ import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
 from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 
+from qat.models.keras_types import KerasTensor, TensorNest, Training
 from qat.quantization.build_report import build_report
 from qat.quantization.importing.trace import input_tensors, nest_inputs
 from qat.quantization.ir.program import Program
@@ -96,7 +97,7 @@ def _ranges_of_probabilities(model: tf_keras.Model) -> Iterator[str]:
             yield from passed
 
 
-def _is_embedding(layer: Any) -> bool:
+def _is_embedding(layer: tf_keras.layers.Layer) -> bool:
     return isinstance(layer, Linear) and layer.kind == "embedding"
 
 
@@ -174,7 +175,7 @@ class QatModel(tf_keras.Model):
         if not told["fake_quantization"]:
             self._switch(False)
 
-    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+    def call(self, inputs: TensorNest, training: Training = None, mask: TensorNest | None = None) -> Any:
         if not self.bound:
             tf.autograph.experimental.do_not_convert(bind_ranges)(self)
         if tf.is_tensor(training) and tf.get_static_value(training) is None:
@@ -187,7 +188,7 @@ class QatModel(tf_keras.Model):
                 tf.autograph.experimental.do_not_convert(run_updates)(self.told["updates"], self.float_variables)
             return super().call(inputs, training=training, mask=mask)
 
-    def _arithmetic(self, training: Any) -> contextlib.AbstractContextManager:
+    def _arithmetic(self, training: Training) -> contextlib.AbstractContextManager:
         """Of a call at inference, the deployed kernels', with the gradients of fake quantization.
 
         What is traced for a file stays fake quantization, which TensorFlow's converter knows.
@@ -197,7 +198,7 @@ class QatModel(tf_keras.Model):
             return contextlib.nullcontext()
         return integer_arithmetic(with_gradients=True)
 
-    def add_loss(self, losses: Any, **kwargs: Any) -> None:
+    def add_loss(self, losses: TensorNest, **kwargs: Any) -> None:
         """As Keras has it; what a SavedModel holds of the penalties is left out: they are here already."""
         kept = [loss for loss in tf.nest.flatten(losses) if not isinstance(loss, RestoredFunction)]
         super().add_loss(kept, **kwargs)
@@ -242,13 +243,13 @@ class QatModel(tf_keras.Model):
             if layer.compute_dtype in ("float32", "float64") and not isinstance(layer, LayerVariables):
                 layer._set_dtype_policy(policy)
 
-    def _conform_to_reference_input(self, tensor: Any, ref_input: Any) -> Any:
+    def _conform_to_reference_input(self, tensor: tf.Tensor, ref_input: KerasTensor) -> Any:
         """Keras' own; where the model computes in float64, its inputs keep what float32 would round."""
         dtype = self._entry_dtype(ref_input)
         given = ref_input if dtype == ref_input.dtype else tf.TensorSpec(ref_input.shape, dtype)
         return super()._conform_to_reference_input(tensor, given)
 
-    def _entry_dtype(self, entry: Any) -> tf.DType:
+    def _entry_dtype(self, entry: KerasTensor) -> tf.DType:
         """In which an input is taken now."""
         wide = self.float_variables is not None and entry.dtype == tf.float32
         return tf.as_dtype(self.float_variables.real if wide else entry.dtype)
@@ -257,7 +258,7 @@ class QatModel(tf_keras.Model):
         return super().get_config() | {"quantization": self.told}
 
     @classmethod
-    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
+    def from_config(cls, config: dict, custom_objects: dict[str, type] | None = None) -> Any:
         config = dict(config)
         told = config.pop("quantization", None)
         if told is None:  # a part of a QAT model
@@ -284,14 +285,14 @@ class QatModel(tf_keras.Model):
         """
         object.__setattr__(self, "teacher", (teacher, float(weight), float(temperature)))
 
-    def train_step(self, data: Any) -> dict:
+    def train_step(self, data: TensorNest) -> dict:
         object.__setattr__(self, "distilling", True)
         try:
             return super().train_step(data)
         finally:
             object.__setattr__(self, "distilling", False)
 
-    def answers(self, inputs: Any) -> Any:
+    def answers(self, inputs: TensorNest) -> Any:
         """What `predict` gives for one batch, of any size, as tensors.
 
         One graph for everything that evaluates: tracing takes longer than an evaluation on little data. It reads
@@ -328,12 +329,12 @@ class QatModel(tf_keras.Model):
             isinstance(layer, kinds) or layer._activity_regularizer is not None for layer in self._flatten_layers()
         )
 
-    def _test_batch(self, iterator: Any) -> dict:
+    def _test_batch(self, iterator: Iterator[TensorNest]) -> dict:
         logs = self.test_step(next(iterator))
         self._test_counter.assign_add(1)
         return logs
 
-    def test_step(self, data: Any) -> dict:
+    def test_step(self, data: TensorNest) -> dict:
         inputs, targets, weights = tf_keras.utils.unpack_x_y_sample_weight(data)
         if not tf.executing_eagerly() or self.run_eagerly or not self._are_entries(inputs):
             with integer_arithmetic():
@@ -342,7 +343,7 @@ class QatModel(tf_keras.Model):
         self.compute_loss(inputs, targets, outputs, weights)
         return self.compute_metrics(inputs, targets, outputs, weights)
 
-    def _are_entries(self, inputs: Any) -> bool:
+    def _are_entries(self, inputs: TensorNest) -> bool:
         """Whether these are nested and shaped as the model's own, so that Keras has nothing to bring into order."""
         if isinstance(inputs, dict) != isinstance(self._nested_inputs, dict):
             return False
@@ -352,11 +353,17 @@ class QatModel(tf_keras.Model):
             for values, entry in zip(flat, self.inputs, strict=True)
         )
 
-    def predict_step(self, data: Any) -> Any:
+    def predict_step(self, data: TensorNest) -> Any:
         with integer_arithmetic():
             return super().predict_step(data)
 
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> tf.Tensor:
+    def compute_loss(
+        self,
+        x: TensorNest | None = None,
+        y: TensorNest | None = None,
+        y_pred: TensorNest | None = None,
+        sample_weight: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Keras' own loss; in a training step with a teacher, mixed with the distance to the teacher's answers.
 
         Source: distillation, Hinton et al. 2015.

@@ -15,6 +15,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from qat.codes import scale_of_range, zero_point_of_range
+from qat.models.keras_types import Shape
 from qat.quantization.keras.tfmot import quantizers
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
@@ -70,7 +71,7 @@ def zero_point_of(low: tf.Tensor, scale: tf.Tensor, bits: int) -> tf.Tensor:
     return arrays.clip(arrays.rint(zero_point), lowest, -lowest - 1)
 
 
-def fake_quant(x: tf.Tensor, low: Any, high: Any, bits: int = 8, narrow: bool = False) -> tf.Tensor:
+def fake_quant(x: tf.Tensor, low: Array | float, high: Array | float, bits: int = 8, narrow: bool = False) -> tf.Tensor:
     """The values on the grid of a range, in their own dtype; the op itself computes in float32.
 
     Source: FakeQuantWithMinMaxVarsFunctor, tensorflow/core/kernels/fake_quant_ops_functor.h; with that op's gradient.
@@ -94,7 +95,9 @@ def fake_quant(x: tf.Tensor, low: Any, high: Any, bits: int = 8, narrow: bool = 
     return tf.cast(result, x.dtype)
 
 
-def fake_quant_in_numpy(x: NDArray, low: Any, high: Any, bits: int = 8, narrow: bool = False) -> NDArray:
+def fake_quant_in_numpy(
+    x: NDArray, low: Array | float, high: Array | float, bits: int = 8, narrow: bool = False
+) -> NDArray:
     """What the FakeQuant op gives, step by step in its float32.
 
     Source: FakeQuantWithMinMaxVarsFunctor and Nudge, tensorflow/core/kernels/fake_quant_ops_functor.h.
@@ -217,7 +220,7 @@ class KernelQuantizer(quantizers.Quantizer):
         self.bits, self.per_channel, self.channels, self.one_range = bits, per_channel, channels, one_range
         self.enabled = True
 
-    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
+    def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
         return {}
 
     def __call__(
@@ -226,8 +229,8 @@ class KernelQuantizer(quantizers.Quantizer):
         training: bool,
         weights: dict[str, tf.Variable],
         *,
-        least: Any = None,
-        limit: Any = None,
+        least: Array | None = None,
+        limit: Array | None = None,
         **kwargs: Any,
     ) -> tf.Tensor:
         """The kernel on its grid.
@@ -241,7 +244,9 @@ class KernelQuantizer(quantizers.Quantizer):
         """
         return self._quantized(inputs, self._limit(inputs, least, limit), training) if self.enabled else inputs
 
-    def on_grid(self, kernel: tf.Tensor, least: Any = None, limit: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
+    def on_grid(
+        self, kernel: tf.Tensor, least: Array | None = None, limit: Array | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The kernel as a call at inference gives it, and the step between two of its codes.
 
         Args:
@@ -268,7 +273,7 @@ class KernelQuantizer(quantizers.Quantizer):
             result = _on_grid(kernel, limit, self.bits)
         return tf.transpose(result, [0, 1, 3, 2]) if self.channels == "third" else tf.reshape(result, inputs.shape)
 
-    def scale(self, kernel: tf.Tensor, least: Any = None, limit: Any = None) -> tf.Tensor:
+    def scale(self, kernel: tf.Tensor, least: Array | None = None, limit: Array | None = None) -> tf.Tensor:
         """The step between two codes of the kernel, at the least `least`.
 
         Source: symmetric weights of TensorFlow Lite's 8-bit quantization specification: the largest
@@ -296,7 +301,7 @@ class KernelQuantizer(quantizers.Quantizer):
             return tf.reshape(kernel, [*kernel.shape[:2], kernel.shape[2] * kernel.shape[3]])
         return kernel
 
-    def _limit(self, kernel: tf.Tensor, least: Any = None, told: Any = None) -> tf.Tensor:
+    def _limit(self, kernel: tf.Tensor, least: Array | None = None, told: Array | None = None) -> tf.Tensor:
         """What the largest code stands for."""
         size = tf.abs(tf.stop_gradient(self._channels_last(kernel)))
         least = tf.cast(SMALLEST_LIMIT if least is None else self._largest_code * least, size.dtype)
@@ -319,18 +324,24 @@ class GateQuantizer(quantizers.Quantizer):
     def __init__(self, bits: int = 8) -> None:
         self.bits = bits
 
-    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
+    def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
         return {}
 
     def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, least: Any = None, **kwargs: Any
+        self,
+        inputs: tf.Tensor,
+        training: bool,
+        weights: dict[str, tf.Variable],
+        *,
+        least: Array | None = None,
+        **kwargs: Any,
     ) -> tf.Tensor:
         if not self.enabled:
             return inputs
         step = tf.repeat(self.scale(inputs, least), inputs.shape[1] // 4)
         return straight_through(inputs, tf.round(inputs / step) * step)
 
-    def scale(self, kernel: tf.Tensor, least: Any = None) -> tf.Tensor:
+    def scale(self, kernel: tf.Tensor, least: Array | None = None) -> tf.Tensor:
         """The step between two codes of each gate's matrix.
 
         Source: PopulateQuantizedLstmParams8x8_16, tflite/kernels/unidirectional_sequence_lstm.cc: one scale for each
@@ -361,7 +372,7 @@ class OperandQuantizer(quantizers.Quantizer):
 
     enabled = True
 
-    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
+    def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
         return {}
 
     def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
@@ -429,7 +440,7 @@ class ActivationQuantizer(quantizers.Quantizer):
         self.fixed, self.masked = None if fixed is None else tuple(fixed), masked
         self.observing = self.enabled = True
 
-    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, tf.Variable]:
+    def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
         low, high = self.fixed or (-6.0, 6.0)
         trainable = self.learned and self.fixed is None
 

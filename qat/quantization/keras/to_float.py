@@ -9,6 +9,7 @@ from typing import Any
 import tf_keras
 
 from qat.errors import ModelError, TrainingSemanticsWarning
+from qat.types import Json
 
 
 def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
@@ -21,7 +22,7 @@ def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
     return said if isinstance(said, dict) and not _holds_code(said) else None
 
 
-def _holds_code(said: Any) -> bool:
+def _holds_code(said: Json) -> bool:
     """Whether Python code is in it, which must not travel with a file unasked."""
     if isinstance(said, dict):
         own = said.get("class_name") == "__lambda__" or said.get("function_type") == "lambda"
@@ -29,7 +30,7 @@ def _holds_code(said: Any) -> bool:
     return isinstance(said, (list, tuple)) and any(map(_holds_code, said))
 
 
-def foreign_classes(said: Any) -> list[str]:
+def foreign_classes(said: Json) -> list[str]:
     """Classes in what `architecture` gave that are neither Keras' nor registered: reading them would import modules."""
     if isinstance(said, (list, tuple)):
         return [name for each in said for name in foreign_classes(each)]
@@ -47,7 +48,7 @@ def foreign_classes(said: Any) -> list[str]:
     return found
 
 
-def rebuilt(said: dict[str, Any], entries: Any, name: str) -> tf_keras.Model | None:
+def rebuilt(said: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | None:
     """The float model with fresh weights, as Keras builds it from what it has written down.
 
     Args:
