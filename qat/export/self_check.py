@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from qat.config import ParityConfig
 from qat.errors import QatError, WrongFileError
 from qat.export.layer_parity import LayerParity, first_departure, layer_parity
+from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.check_rows import check_rows
-from qat.quantization.keras.layers import integer_arithmetic
 from qat.quantization.keras.model import QatModel
 from qat.quantization.kernels import arrays
 from qat.tflite.graph import Tensor, TfliteGraph

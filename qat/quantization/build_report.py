@@ -11,9 +11,12 @@ from numpy.typing import ArrayLike
 
 from qat.config import QuantConfig
 from qat.quantization.ir.graph import Graph
-from qat.quantization.keras.layers import Linear, Op, RangeLayer, integer_arithmetic
+from qat.quantization.keras.arithmetic import integer_arithmetic
+from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import QUANTIZED, Lstm
+from qat.quantization.keras.op import Op
 from qat.quantization.keras.quantizers import zero_point_of
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.report import Grid, QuantizationReport, QuantizedTensor, RewrittenLayers, Skipped
 from qat.quantization.settings import skip_pattern
@@ -131,7 +134,7 @@ def _linear(layer: CanonicalWrapper, inner: Linear) -> Iterator[QuantizedTensor]
     scale, axis = layer.kernel_on_grid()[1].numpy(), 3 if inner.kind == "depthwise_conv2d" else 0
     yield QuantizedTensor(name, inner.kind, "kernel", _symmetric(quantizer.bits, scale, axis))
     if inner.folded_bias() is not None:
-        for source in dict.fromkeys(ends.source for ends in inner.ends_of_calls if ends.source is not None):
+        for source in dict.fromkeys(each.source for each in inner.ranges_of_calls if each.source is not None):
             step = scale * np.float32(source.scale())
             yield QuantizedTensor(name, inner.kind, "bias", _symmetric(BIAS_BITS, step, 0, "derived"))
 

@@ -14,7 +14,8 @@ from qat.export.lowering.network import Call, Network
 from qat.export.lowering.planned_ops import OPERATOR, Constant, Number, Operand, Options, PlannedOp, Value
 from qat.export.lowering.weights import Weights
 from qat.models.keras_types import KerasTensor
-from qat.quantization.keras.layers import Op, RangeLayer
+from qat.quantization.keras.op import Op
+from qat.quantization.keras.range_layer import RangeLayer
 
 
 class Lowering:

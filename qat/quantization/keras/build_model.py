@@ -19,11 +19,13 @@ from qat.quantization.importing.trace import nest_inputs
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, parts_of
-from qat.quantization.keras.layers import Linear, Op, RangeLayer
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
+from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
 from qat.quantization.keras.model import QatModel, bind_ranges, deep_recursion
+from qat.quantization.keras.op import Op
 from qat.quantization.keras.quantizers import ActivationQuantizer
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
 from qat.quantization.keras.to_float import architecture, foreign_classes
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
@@ -152,30 +154,20 @@ class Emitter:
         )
 
     def _lstm(self, node: Node, tensor: KerasTensor) -> Any:
-        """The layer's output; of a layer that is called several times, the ranges of each call are told apart."""
-        keys = tuple(weight.key for weight in node.weights.values())
-        wrapper = self.shared.get((node.op, keys))
-        if wrapper is None:
-            wrapper = self.shared[(node.op, keys)] = self._new_lstm(node)
-        layer = getattr(wrapper, "layer", wrapper)
-        layer.input_ranges += _input_ranges(node)
-        layer.output_ranges.append(_name_of(node.output_range))
+        keys = [weight.key for weight in node.weights.values()]
+        wrapper = self._again(node, (node.op, tuple(keys), node.in_float), keys, self._new_lstm)
         if not node.in_float:
-            self.range_layers[node.attrs["cell_range"]] = layer
-        return wrapper(tensor, place=len(layer.input_ranges) - 1)
+            self.range_layers[node.attrs["cell_range"]] = wrapper.layer
+        return _called(wrapper, tensor, _input_ranges(node)[0], _name_of(node.output_range))
 
     def _new_lstm(self, node: Node) -> Any:
         units = node.attrs["units"]
         held = {"bias": Weight.constant(np.zeros(4 * units)), "cell_limit": Weight.constant(0.0), **node.weights}
-        weights = {
-            name: held[name] for name in ("kernel", "recurrent", "bias", "cell_limit")
-        }  # as the wrapper lists them
+        names = ("kernel", "recurrent", "bias", "cell_limit")  # as the wrapper lists them
         layer = Lstm(
             units=units,
-            input_ranges=[],
-            output_ranges=[],
             dropped={name: node.attrs[name] for name in DROPPED if name in node.attrs},
-            **self._weights(weights),
+            **self._weights({name: held[name] for name in names}),
             name=_inner_name(node),
         )
         if node.in_float:

@@ -13,8 +13,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from qat.models.keras_types import KerasTensor
-from qat.quantization.keras.layers import Linear, Op, RangeLayer
+from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.op import Op
+from qat.quantization.keras.range_layer import RangeLayer
 
 MOST_ROWS = 4
 FEWEST_IDS = 2  # 0 and 1: what an integer input of unknown meaning holds at least

@@ -24,7 +24,7 @@ from tf_keras.src.saving import object_registration
 
 from qat.errors import ModelError, TrainingSemanticsWarning
 from qat.models.keras_types import KerasModel, TensorNest
-from qat.quantization.keras.layers import integer_arithmetic
+from qat.quantization.keras.arithmetic import integer_arithmetic
 
 KERAS_OWN = (tf_keras.Model, tf_keras.Sequential, Functional, keras.Model, keras.Sequential, Functional3)
 OWN_MODULES = ("tf_keras.", "keras.", "qat.quantization.")

@@ -19,22 +19,16 @@ from qat.models.keras_types import KerasTensor, TensorNest, Training
 from qat.quantization.build_report import build_report
 from qat.quantization.importing.trace import input_tensors, nest_inputs
 from qat.quantization.ir.program import Program
+from qat.quantization.keras.arithmetic import arithmetic_is_told, in_reals, integer_arithmetic, recording
 from qat.quantization.keras.carried_attributes import give_attributes
 from qat.quantization.keras.custom_training import driven_class, found_driver
 from qat.quantization.keras.exporters import is_traced_for_a_file
+from qat.quantization.keras.holder import RangedHolder
 from qat.quantization.keras.layer_updates import run_updates
-from qat.quantization.keras.layers import (
-    OF_LOGITS,
-    Linear,
-    Op,
-    RangeLayer,
-    arithmetic_is_told,
-    in_reals,
-    integer_arithmetic,
-    recording,
-)
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
-from qat.quantization.keras.lstm import Lstm
+from qat.quantization.keras.linear import Linear
+from qat.quantization.keras.op import OF_LOGITS, Op
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.to_float import name_alike, own_objects, rebuilt, set_variables, warn_of_lost_losses
 from qat.quantization.keras.training_layers import Added, is_training
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
@@ -70,15 +64,8 @@ def bind_ranges(model: tf_keras.Model) -> None:
         layer.entry = any(id(tensor) in inputs for node in layer.inbound_nodes for tensor in node.keras_inputs)
     for layer in model.layers:
         inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
-        if isinstance(inner, Linear):
-            sources = [scales.get(name) for name in inner.input_ranges]
-            inner.bind(sources, [ranges.get(name) for name in inner.output_ranges])
-        elif isinstance(inner, Op):
-            operands = [[scales.get(name) for name in names] for names in inner.input_ranges]
-            inner.bind(operands, [ranges.get(name) for name in inner.output_ranges])
-        elif isinstance(inner, Lstm):
-            sources = [scales.get(name) for name in inner.input_ranges]
-            inner.bind(sources, [ranges.get(name) for name in inner.output_ranges])
+        if isinstance(inner, RangedHolder):
+            inner.bind(scales, ranges)
     object.__setattr__(model, "bound", True)
 
 

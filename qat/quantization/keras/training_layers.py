@@ -12,7 +12,8 @@ from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.models.keras_types import Training
 from qat.quantization.ir.program import Program
-from qat.quantization.keras.layers import PlainCalls, recording
+from qat.quantization.keras.arithmetic import recording
+from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.variables import being_built
 
 

@@ -13,8 +13,11 @@ from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.errors import TrainingSemanticsWarning
 from qat.models.keras_types import Shape, TensorNest, Training
-from qat.quantization.keras.layers import Holder, Linear, Op, PlainCalls, WeightOf, in_numpy, settled
+from qat.quantization.keras.arithmetic import in_numpy, settled
+from qat.quantization.keras.holder import Holder, PlainCalls, WeightOf
+from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import QUANTIZED, Lstm
+from qat.quantization.keras.op import Op
 from qat.quantization.keras.quantizers import (
     GateQuantizer,
     KernelQuantizer,

@@ -11,8 +11,8 @@ from qat.export.lowering.file import ABSENT, File, per_tensor_quantization
 from qat.export.lowering.lowering import Context
 from qat.export.lowering.planned_ops import FUSED, OPERATOR, PlannedOp, Value
 from qat.export.lowering.scales import Grid, bias_codes
-from qat.quantization.keras.layers import RangeLayer
 from qat.quantization.keras.lstm import QUANTIZED, Lstm
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
 
 
@@ -41,7 +41,7 @@ def lstm(context: Context) -> Value:
 
     def write_lstm(writer: Writer, op: PlannedOp) -> None:
         if quantized:
-            _write_codes(writer, context.name, layer, layer.ends[context.call.call_index].target, op)
+            _write_codes(writer, context.name, layer, layer.ranges_of_calls[context.call.call_index].target, op)
         else:
             _write_reals(writer, context.name, layer, op)
 
