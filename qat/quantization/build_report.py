@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 from qat.config import QuantConfig
 from qat.quantization.ir.graph import Graph
 from qat.quantization.keras.arithmetic import integer_arithmetic
+from qat.quantization.keras.grids import zero_point_of
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import QUANTIZED, Lstm
 from qat.quantization.keras.op import Op
-from qat.quantization.keras.quantizers import zero_point_of
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.report import Grid, QuantizationReport, QuantizedTensor, RewrittenLayers, Skipped

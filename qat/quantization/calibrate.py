@@ -16,9 +16,10 @@ from qat.config import CalibrationConfig
 from qat.errors import CalibrationError, ConfigError
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run, run_node, walk
-from qat.quantization.keras.quantizers import MASK_MARGIN, MASKED_BELOW, SMALLEST_SPAN
+from qat.quantization.keras.activation_quantizer import MASK_MARGIN, SMALLEST_SPAN
 from qat.quantization.placement import SAME_SCALE, MinMax, Own, QuantSpec
 from qat.quantization.rewrites.builder import is_fixed
+from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.quantization.tails import tail_margin
 
 BINS = 2048

@@ -13,8 +13,8 @@ import tf_keras
 
 from qat.config import QuantConfig
 from qat.errors import DataError
+from qat.quantization.keras.activation_quantizer import ActivationQuantizer
 from qat.quantization.keras.linear import Linear
-from qat.quantization.keras.quantizers import ActivationQuantizer
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.keras3.unwrap import unwrap

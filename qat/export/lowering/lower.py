@@ -15,8 +15,8 @@ from qat.export.lowering.op_writer import OpWriter
 from qat.export.lowering.operators import OPERATORS
 from qat.export.lowering.simplify import Uses, simplify
 from qat.export.lowering.weights import read_weights
+from qat.quantization.keras.deep_recursion import deep_recursion
 from qat.quantization.keras.lstm import Lstm
-from qat.quantization.keras.model import deep_recursion
 from qat.quantization.keras.range_layer import RangeLayer
 
 

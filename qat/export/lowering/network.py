@@ -15,9 +15,10 @@ from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 from qat.errors import ModelError
 from qat.models.keras_types import KerasModel
 from qat.quantization.keras.arithmetic import integer_arithmetic
+from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
-from qat.quantization.keras.model import QatModel, bind_ranges
+from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.op import Op
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from qat.export.lowering.network import Call, Network
 from qat.export.lowering.scales import Grid, KernelCodes
+from qat.quantization.keras.grids import step_of, zero_point_of
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.op import Op
-from qat.quantization.keras.quantizers import step_of, zero_point_of
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
 

@@ -17,14 +17,16 @@ from qat.models.keras_types import KerasModel, KerasTensor, TensorNest
 from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.importing.trace import nest_inputs
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
+from qat.quantization.keras.activation_quantizer import ActivationQuantizer
+from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, parts_of
+from qat.quantization.keras.deep_recursion import deep_recursion
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
-from qat.quantization.keras.model import QatModel, bind_ranges, deep_recursion
+from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.op import Op
-from qat.quantization.keras.quantizers import ActivationQuantizer
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
 from qat.quantization.keras.to_float import architecture, foreign_classes

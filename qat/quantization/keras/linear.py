@@ -10,8 +10,9 @@ import tf_keras
 from qat.models.keras_types import Training
 from qat.quantization.ir.interpret import WEIGHTED
 from qat.quantization.keras.arithmetic import in_integers, recording, settled, with_gradients
+from qat.quantization.keras.grids import least_step, straight_through
 from qat.quantization.keras.holder import RangedHolder
-from qat.quantization.keras.quantizers import KernelQuantizer, least_step, straight_through
+from qat.quantization.keras.weight_quantizers import KernelQuantizer
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 from qat.quantization.kernels.requantize import (

@@ -21,8 +21,8 @@ from tf_keras.src import backend
 from qat.models.keras_types import Training
 from qat.quantization.ir.lstm_steps import apply_gates, compute_state_gates, make_float_step, run_time_steps
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled, with_gradients
+from qat.quantization.keras.grids import fake_quant, least_step, straight_through
 from qat.quantization.keras.holder import CallRanges, RangedHolder
-from qat.quantization.keras.quantizers import fake_quant, least_step, straight_through
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array

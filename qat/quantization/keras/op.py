@@ -10,8 +10,8 @@ import tf_keras
 
 from qat.quantization.ir.operations import OPERATIONS, POLES, RENAMED_OPS
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, with_gradients
+from qat.quantization.keras.grids import straight_through
 from qat.quantization.keras.holder import RangedHolder
-from qat.quantization.keras.quantizers import straight_through
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 from qat.quantization.kernels.integer_kernels import (

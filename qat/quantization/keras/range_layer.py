@@ -8,9 +8,10 @@ import tensorflow as tf
 import tf_keras
 
 from qat.models.keras_types import Shape, Training
+from qat.quantization.keras.activation_quantizer import ActivationQuantizer
 from qat.quantization.keras.arithmetic import in_integers, in_numpy, recording, settled
+from qat.quantization.keras.grids import step_of, straight_through, zero_point_of
 from qat.quantization.keras.holder import PlainCalls
-from qat.quantization.keras.quantizers import ActivationQuantizer, step_of, straight_through, zero_point_of
 from qat.quantization.keras.tfmot import QuantizeLayer
 from qat.quantization.keras.variables import being_built
 from qat.quantization.kernels import arrays

@@ -9,6 +9,7 @@ from typing import Any
 import tf_keras
 
 from qat.errors import ModelError, TrainingSemanticsWarning
+from qat.quantization.importing.trace import input_tensors, nest_inputs
 from qat.types import Json
 
 
@@ -155,3 +156,16 @@ def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | No
     for layer in model._flatten_layers():
         if isinstance(layer, tf_keras.layers.Normalization):
             layer.finalize_state()  # it computes with what it made of its variables when it was built
+
+
+def cloned(model: tf_keras.Model) -> tf_keras.Model | None:
+    """The model built anew by its own class, with fresh weights; None where its class cannot do so."""
+    try:
+        with tf_keras.utils.custom_object_scope(own_objects(model)):
+            made = type(model).from_config(model.get_config())
+        if not made.built or not made.variables:
+            made(nest_inputs(model, [tf_keras.Input(t.shape[1:], dtype=t.dtype) for t in input_tensors(model)]))
+    except (NotImplementedError, TypeError, ValueError, AttributeError):
+        return None
+    name_alike(made, model)
+    return made

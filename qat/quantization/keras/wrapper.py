@@ -14,19 +14,14 @@ from tf_keras.src.engine.base_layer_utils import call_context
 from qat.errors import TrainingSemanticsWarning
 from qat.models.keras_types import Shape, TensorNest, Training
 from qat.quantization.keras.arithmetic import in_numpy, settled
+from qat.quantization.keras.grids import zero_point_of
 from qat.quantization.keras.holder import Holder, PlainCalls, WeightOf
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import QUANTIZED, Lstm
 from qat.quantization.keras.op import Op
-from qat.quantization.keras.quantizers import (
-    GateQuantizer,
-    KernelQuantizer,
-    OperandQuantizer,
-    SlopeQuantizer,
-    zero_point_of,
-)
 from qat.quantization.keras.tfmot import QuantizeConfig, QuantizeWrapperV2
 from qat.quantization.keras.training_layers import is_training
+from qat.quantization.keras.weight_quantizers import GateQuantizer, KernelQuantizer, OperandQuantizer, SlopeQuantizer
 
 _CUT = (
     "layers of a quantization-aware model train inside another model, as tf_keras.Model(q.input, ...) makes one, which "
