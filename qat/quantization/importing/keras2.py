@@ -25,10 +25,6 @@ __all__ = ["activations", "layers", "rnn_backend"]
 package = "tf_keras"
 
 
-def is_model(layer: KerasLayer) -> bool:
-    return isinstance(layer, tf_keras.Model)
-
-
 @contextlib.contextmanager
 def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
     """Inside, layer calls are told to the tracer; losses and metrics that layers add go there, and not into the layers.

@@ -38,9 +38,6 @@ class KerasVersion(Protocol):
     def rnn_backend(self) -> Any:
         """The module whose `rnn` its recurrent layers loop by."""
 
-    def is_model(self, layer: KerasLayer) -> bool:
-        """Whether a layer is a model."""
-
     def reading(self, tracer: Tracer, readers: dict[Any, Any]) -> AbstractContextManager[None]:
         """Inside, each layer call is told to the tracer, and the calls of `readers` are read instead of run.
 

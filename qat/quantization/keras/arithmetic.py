@@ -5,7 +5,7 @@
 | training | fake quantization |
 | `predict`, `evaluate`, the self-check of a file | `integer_arithmetic()`, in NumPy where it runs op by op |
 | the model itself at inference | `integer_arithmetic(with_gradients=True)` |
-| traced for a file, a look at the ranges | fake quantization |
+| traced for a file | fake quantization |
 | float64 | `in_reals`: as the layers say, no kernel is imitated |
 """
 
@@ -24,27 +24,6 @@ from qat.quantization.kernels.arrays import Array
 _integer_arithmetic: ContextVar[bool | None] = ContextVar("integer_arithmetic", default=None)  # None: nobody has said
 _with_gradients: ContextVar[bool] = ContextVar("with_gradients", default=False)
 _in_numpy: ContextVar[bool] = ContextVar("in_numpy", default=False)
-_recording: ContextVar[dict[str, tf.Tensor] | None] = ContextVar("recording", default=None)
-
-
-@contextlib.contextmanager
-def recording_ranges() -> Iterator[dict[str, tf.Tensor]]:
-    """Calls traced inside are a look at the ranges: what reaches each range layer is put down, [2], and nothing moves.
-
-    Yields:
-        Smallest and largest value by the layer's name, filled by the calls.
-    """
-    seen: dict[str, tf.Tensor] = {}
-    token = _recording.set(seen)
-    try:
-        yield seen
-    finally:
-        _recording.reset(token)
-
-
-def recording() -> dict[str, tf.Tensor] | None:
-    """Where calls traced now put down what reaches the ranges; None in a usual call."""
-    return _recording.get()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import tf_keras
 
 from qat.models.keras_types import Training
 from qat.quantization.ir.interpret import WEIGHTED
-from qat.quantization.keras.arithmetic import in_integers, recording, settled, with_gradients
+from qat.quantization.keras.arithmetic import in_integers, settled, with_gradients
 from qat.quantization.keras.grids import least_step, straight_through
 from qat.quantization.keras.holder import RangedHolder
 from qat.quantization.keras.weight_quantizers import KernelQuantizer
@@ -218,8 +218,6 @@ class Linear(RangedHolder):
         return tf.nn.batch_normalization(x, mean, variance, beta, gamma, self.norm["epsilon"])
 
     def _remember(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        if recording() is not None:
-            return  # a look at the ranges leaves everything as it is
         step = 1.0 - self.momentum
         for name, seen in (("mean", mean), ("variance", variance)):
             variable = self.variables_of_model.variables[self.sources[name].variable_index]

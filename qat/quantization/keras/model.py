@@ -15,7 +15,7 @@ from tensorflow.python.saved_model.function_deserialization import RestoredFunct
 from qat.models.keras_types import KerasTensor, TensorNest, Training
 from qat.quantization.build_report import build_report
 from qat.quantization.ir.program import Program
-from qat.quantization.keras.arithmetic import arithmetic_is_told, in_reals, integer_arithmetic, recording
+from qat.quantization.keras.arithmetic import arithmetic_is_told, in_reals, integer_arithmetic
 from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import give_attributes
 from qat.quantization.keras.custom_training import driven_class, found_driver
@@ -113,7 +113,7 @@ class QatModel(EvaluatedInIntegers):
         if self.float_variables is None:  # a part of a QAT model
             return super().call(inputs, training=training, mask=mask)
         with self.float_variables.one_pass(), self._arithmetic(training), in_reals(self.float_variables.real):
-            if is_training(training) and recording() is None:
+            if is_training(training):
                 tf.autograph.experimental.do_not_convert(run_updates)(self.told["updates"], self.float_variables)
             return super().call(inputs, training=training, mask=mask)
 
@@ -122,7 +122,7 @@ class QatModel(EvaluatedInIntegers):
 
         What is traced for a file stays fake quantization, which TensorFlow's converter knows.
         """
-        as_it_is = is_training(training) or recording() is not None or not self.told["fake_quantization"]
+        as_it_is = is_training(training) or not self.told["fake_quantization"]
         if as_it_is or arithmetic_is_told() or tf.autograph.experimental.do_not_convert(is_traced_for_a_file)():
             return contextlib.nullcontext()
         return integer_arithmetic(with_gradients=True)

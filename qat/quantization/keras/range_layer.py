@@ -9,7 +9,7 @@ import tf_keras
 
 from qat.models.keras_types import Shape, Training
 from qat.quantization.keras.activation_quantizer import ActivationQuantizer
-from qat.quantization.keras.arithmetic import in_integers, in_numpy, recording, settled
+from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled
 from qat.quantization.keras.grids import step_of, straight_through, zero_point_of
 from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.tfmot import QuantizeLayer
@@ -48,12 +48,9 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         self, inputs: tf.Tensor, training: Training = None, observe: str = "ema", unsigned: bool = False
     ) -> tf.Tensor:
         live = bool(tf.get_static_value(training)) if training is not None else False
-        seen = recording()
-        if seen is not None:
-            self._record(inputs, seen)
-        elif live and self.quantizer.enabled:
+        if live and self.quantizer.enabled:
             return self._in_training(inputs, observe, unsigned)
-        elif live and self.quantizer.follows and observe in ("ema", "together"):
+        if live and self.quantizer.follows and observe in ("ema", "together"):
             self._follow(inputs, unsigned)
         if self.entry and self.quantizer.enabled and not live and in_integers():
             inputs = straight_through(inputs, self._as_caller(inputs))
@@ -91,12 +88,6 @@ class RangeLayer(PlainCalls, QuantizeLayer):
             self.variables_of_model.note(self.name, None)
         low, high = self.ends()
         return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])
-
-    def _record(self, inputs: tf.Tensor, seen: dict[str, tf.Tensor]) -> None:
-        ends, known = tf.stack(self.quantizer.seen(inputs)), seen.get(self.name)
-        if known is not None:
-            ends = tf.stack([tf.minimum(ends[0], known[0]), tf.maximum(ends[1], known[1])])
-        seen[self.name] = ends
 
     def _as_caller(self, real: tf.Tensor) -> tf.Tensor:
         """Model inputs on the grid as `qat.codes.quantize` puts them there, halves away from zero.

@@ -12,7 +12,6 @@ from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.models.keras_types import Training
 from qat.quantization.ir.program import Program
-from qat.quantization.keras.arithmetic import recording
 from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.variables import being_built
 
@@ -122,7 +121,7 @@ class Added(PlainCalls, tf_keras.layers.Layer):
         output, *rest = (
             inputs if isinstance(inputs, (list, tuple)) else [inputs]
         )  # Keras loads a list of one as its one
-        if recording() is None and call_context().in_call:  # a look at the values alone, as an export's, adds nothing
+        if call_context().in_call:  # a look at the values alone, as an export's, adds nothing
             (value,) = self.program.run(rest, self.variables_of_model.readable)
             if self.told["kind"] == "loss":
                 self.add_loss(value)

@@ -36,8 +36,17 @@ def _on_grid(kernel: tf.Tensor, limit: tf.Tensor, bits: int) -> tf.Tensor:
     return straight_through(kernel, tf.round(kernel / step) * step)
 
 
+class _OfValues(quantizers.Quantizer):
+    """A quantizer that holds no variables: its range is that of the values which it is given."""
+
+    enabled = True
+
+    def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
+        return {}
+
+
 @tf_keras.utils.register_keras_serializable("qat")
-class KernelQuantizer(quantizers.Quantizer):
+class KernelQuantizer(_OfValues):
     """Symmetric, narrow range [-127, 127] (or [-7, 7]), one scale for each output channel or one for all.
 
     `channels_last` says how to bring the output channels to the last axis: "last" (they are there), "depthwise"
@@ -49,10 +58,6 @@ class KernelQuantizer(quantizers.Quantizer):
         self, bits: int = 8, per_channel: bool = True, channels: str = "last", one_range: bool = False
     ) -> None:
         self.bits, self.per_channel, self.channels, self.one_range = bits, per_channel, channels, one_range
-        self.enabled = True
-
-    def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
-        return {}
 
     def __call__(
         self,
@@ -147,16 +152,11 @@ class KernelQuantizer(quantizers.Quantizer):
 
 
 @tf_keras.utils.register_keras_serializable("qat")
-class GateQuantizer(quantizers.Quantizer):
+class GateQuantizer(_OfValues):
     """An LSTM's matrix for all four gates, [inputs, 4 * units]: symmetric, narrow range, one scale a gate."""
-
-    enabled = True
 
     def __init__(self, bits: int = 8) -> None:
         self.bits = bits
-
-    def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
-        return {}
 
     def __call__(
         self,
@@ -198,13 +198,8 @@ class GateQuantizer(quantizers.Quantizer):
 
 
 @tf_keras.utils.register_keras_serializable("qat")
-class OperandQuantizer(quantizers.Quantizer):
+class OperandQuantizer(_OfValues):
     """A constant or trained operand of an elementwise op: one asymmetric range, that of its values and 0."""
-
-    enabled = True
-
-    def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
-        return {}
 
     def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
         if not self.enabled:

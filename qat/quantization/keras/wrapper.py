@@ -62,6 +62,9 @@ class _Scheme(QuantizeConfig):
     def set_quantize_activations(self, layer: tf_keras.layers.Layer, quantize_activations: list) -> None:
         """Nothing to set: a canonical layer holds no activation."""
 
+    def set_quantize_weights(self, layer: tf_keras.layers.Layer, quantize_weights: list) -> None:
+        """Nothing to set: `CanonicalWrapper` tells the layer itself."""
+
     def get_output_quantizers(self, layer: tf_keras.layers.Layer) -> list:
         return []
 
@@ -85,9 +88,6 @@ class LinearScheme(_Scheme):
         kernel = WeightOf(layer, layer.kernel_name)
         return [(kernel, kernel_quantizer(layer.kind, layer.norm is not None, self.bits, per_channel, self.one_range))]
 
-    def set_quantize_weights(self, layer: Linear, quantize_weights: list) -> None:
-        layer.use({layer.kernel_name: quantize_weights[0]})
-
     def get_config(self) -> dict[str, Any]:
         own = {"bits": self.bits, "per_channel": self.per_channel, "low_bit": self.low_bit}
         return own | {"one_range": self.one_range}
@@ -103,9 +103,6 @@ class LstmScheme(_Scheme):
     def get_weights_and_quantizers(self, layer: Lstm) -> list:
         return [(WeightOf(layer, name), GateQuantizer(self.bits)) for name in QUANTIZED]
 
-    def set_quantize_weights(self, layer: Lstm, quantize_weights: list) -> None:
-        layer.use(dict(zip(QUANTIZED, quantize_weights, strict=True)))
-
     def get_config(self) -> dict[str, Any]:
         return {"bits": self.bits}
 
@@ -117,9 +114,6 @@ class OperandScheme(_Scheme):
     def get_weights_and_quantizers(self, layer: Holder) -> list:
         kind = SlopeQuantizer if layer.op == "prelu" else OperandQuantizer
         return [(WeightOf(layer, name), kind()) for name in self.names(layer)]
-
-    def set_quantize_weights(self, layer: Holder, quantize_weights: list) -> None:
-        layer.use(dict(zip(self.names(layer), quantize_weights, strict=True)))
 
     def names(self, layer: Holder) -> list[str]:
         """Which of the layer's weights are quantized, in the order of `get_weights_and_quantizers`."""
