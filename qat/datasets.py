@@ -132,7 +132,7 @@ def class_labels(y: ArrayLike | None, samples: int, classes: int | None = None) 
 
     Args:
         y: class indices, [N] or [N, 1], or one-hot, [N, classes].
-        samples: N.
+        samples: N, how many labels there must be.
         classes: number of the model's classes; None accepts any class.
 
     Returns:

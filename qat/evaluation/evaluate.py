@@ -84,7 +84,7 @@ def spread_indices(samples: int, count: int) -> NDArray[np.int64]:
         count: how many indices; all where there are fewer samples.
 
     Returns:
-        int64, ascending.
+        int64 [count], ascending.
     """
     return np.linspace(0, samples - 1, min(count, samples)).round().astype(np.int64)
 

@@ -77,7 +77,7 @@ def convert(
         low_bit: of QAT models, store weights of 4 bits as int4; None does so where there are any. As int8 (False) they
             have kernels that round otherwise: codes may be one away from the model's.
         per_channel: one scale for each output channel of a weight, not one for the tensor.
-        batch_size: fix the batch, as microcontrollers and some accelerators need; None leaves it open.
+        batch_size: samples per call, fixed, as microcontrollers and some accelerators need; None leaves it open.
         signature: the name of the file's signature, by which a runtime finds its inputs and outputs by name.
         check: of a model of `qat.quantization`, and an int8 file made by it: run file and model on up to four
             calibration rows and compare their output codes. Where they differ by more than the thresholds of

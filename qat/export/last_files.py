@@ -53,7 +53,7 @@ def digest_of(variables: Iterable[tf.Variable], post_training: bool) -> bytes:
     """A digest of the values of variables.
 
     Args:
-        variables: in an order that stays.
+        variables: of any shapes and dtypes, in an order that stays.
         post_training: whether the model is calibrated only, which its file's metadata say.
 
     Returns:

@@ -22,7 +22,7 @@ def write_qat_file(model: KerasModel, *, batch_size: int | None, io: str, low_bi
 
     Args:
         model: one for which `is_lowerable` holds.
-        batch_size: fixes the batch; None leaves it open.
+        batch_size: samples per call: fixes the batch; None leaves it open.
         io: dtype of inputs and outputs that are codes inside: "int8", "uint8", "float32".
         low_bit: store weights of 4 bits as int4.
         signature: the name of the file's signature.

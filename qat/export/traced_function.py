@@ -107,7 +107,7 @@ def trace_model(model: KerasModel | TracedModel, batch_size: int | None = None, 
     Args:
         model: a tf_keras model, functional, Sequential or called once; or a trace of one, which is returned if it
             was made with these options.
-        batch_size: None leaves the batch open, unless the model fixes it itself.
+        batch_size: samples per call; None leaves the batch open, unless the model fixes it itself.
         unroll: write out the time steps of recurrent layers that have no fused kernel.
 
     Returns:
@@ -199,7 +199,7 @@ def output_names(model: tf_keras.Model, result: TensorNest) -> tuple[tuple[str, 
 
     Args:
         model: a tf_keras model.
-        result: what it returns: a tensor, or a nest of tensors.
+        result: what it returns: a tensor of any shape, or a nest of tensors.
 
     Returns:
         Names in the order of `tf.nest.flatten(result)`, and whether the model returns a dictionary.

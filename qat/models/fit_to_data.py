@@ -23,7 +23,7 @@ def infer_task(model: KerasModel, classes: int | None = None) -> str:
 
     Args:
         model: with one input and one output.
-        classes: of the data, where they are known.
+        classes: the number of classes in the data, where they are known.
 
     Returns:
         "reconstruction" for outputs of the input's shape; else "classification".

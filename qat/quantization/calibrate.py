@@ -225,8 +225,8 @@ def widen_to_integer_zero_point(low: float, high: float, levels: int = 255) -> M
     scaled to [-1, 1] that is exactly half a code, and each pixel would lie between two codes.
 
     Args:
-        low: lower limit.
-        high: upper limit.
+        low: lower limit, a real number in the unit of the tensor, at most 0.
+        high: upper limit, in the same unit, at least 0.
         levels: codes less one.
 
     Returns:

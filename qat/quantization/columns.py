@@ -55,8 +55,8 @@ def find_coarse_columns(values: NDArray, low: float, high: float) -> list[Column
 
     Args:
         values: of one input, [N, ..., C]; the columns are the last axis.
-        low: lower limit of the input's range, in its unit.
-        high: upper limit.
+        low: lower limit of the input's range, a real number in its unit.
+        high: upper limit, in the same unit.
 
     Returns:
         The columns by index.
@@ -80,8 +80,8 @@ def round_columns(values: NDArray, columns: Sequence[Column], low: float, high: 
     Args:
         values: [N, ..., C].
         columns: those to round.
-        low: lower limit of the input's range, in its unit.
-        high: upper limit.
+        low: lower limit of the input's range, a real number in its unit.
+        high: upper limit, in the same unit.
 
     Returns:
         float32, as large as `values`.
@@ -121,8 +121,8 @@ def describe_remedies(columns: Sequence[Column], low: float, high: float, code: 
 
     Args:
         columns: what `find_coarse_columns` returned.
-        low: lower limit of the input's range.
-        high: upper limit.
+        low: lower limit of the input's range, a real number in its unit.
+        high: upper limit, in the same unit.
         code: two lines of Python that cut the model behind its own normalization; None where it has none.
 
     Returns:

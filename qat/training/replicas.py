@@ -42,7 +42,7 @@ def whole_batch_moments(x: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, t
     digits in float32.
 
     Args:
-        x: float32, this replica's part of the batch.
+        x: float32 [n, ...], this replica's part of the batch.
         axes: to reduce over, the batch axis among them.
 
     Returns:

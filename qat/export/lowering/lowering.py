@@ -156,7 +156,7 @@ class Context:
 
         Args:
             like: a value whose representation it shares; the default leaves its own open.
-            index: of the output.
+            index: of the output, from 0.
             sizes: its shape for the batch of the file; the default follows from the Keras tensor.
 
         Returns:

@@ -147,10 +147,10 @@ class _NetworkReader:
 
         Args:
             model: whose inputs are tensors that have keys.
-            entries: the keys of its inputs.
+            entries: the keys of its inputs, integers from 0 in the order of the tensors.
 
         Returns:
-            The keys of its outputs.
+            The keys of its outputs, integers that continue those of the inputs.
         """
         if isinstance(model, QatModel) and not model.bound:
             bind_ranges(model)

@@ -120,7 +120,7 @@ def channels_last(kind: str, kernel: tf.Tensor) -> tf.Tensor:
 
     Args:
         kind: of the linear layer, as "conv2d".
-        kernel: in the layout of Keras.
+        kernel: in the layout of Keras, [height, width, in, out] of a convolution, [in, out] of a dense layer.
 
     Returns:
         [..., output channels]; of a depthwise kernel [height, width, 1, channels].

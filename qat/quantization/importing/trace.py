@@ -213,7 +213,7 @@ class Tracer:
         Args:
             kind: "loss" or "metric".
             layer: the Keras layer that adds it.
-            value: of the loss or metric, a tensor of the graph that is traced into.
+            value: of the loss or metric, a tensor of any shape, mostly a scalar, of the graph that is traced into.
             name: of a metric.
         """
         self.added.append(Added(kind, layer, self.current.key, value, name))

@@ -24,7 +24,7 @@ def convolve(
     Args:
         x: [N, H, W, C].
         kernel: [h, w, C / groups, outputs].
-        strides, padding, dilations: as `tf.nn.conv2d` takes them.
+        strides, padding, dilations: rows and columns, one number for both or one each, as `tf.nn.conv2d` takes them.
 
     Returns:
         [N, H', W', outputs].

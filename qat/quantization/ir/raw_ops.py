@@ -39,11 +39,11 @@ def run(word: str, inputs: Sequence[tf.Tensor], attrs: dict[str, Any]) -> list[t
 
     Args:
         word: `raw:` and the op's type.
-        inputs: tensors in the order of the op's definition, lists of operands flattened.
+        inputs: tensors of any shapes in the order of the op's definition, lists of operands flattened.
         attrs: what `describe_op` returned.
 
     Returns:
-        The op's outputs; none of an op that has no output.
+        The op's outputs, of the shapes and dtypes that TensorFlow infers; none of an op that has no output.
     """
     kind = word.removeprefix(PREFIX)
     operands, index = {}, 0

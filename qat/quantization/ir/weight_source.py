@@ -40,7 +40,7 @@ class Results(dict):
 
         Args:
             name: under which it is found.
-            value: a tensor, or a list of tensors.
+            value: a tensor of any shape and dtype, or a list of tensors.
             copied: whether it takes memory of its own; a variable that is read does not.
         """
         size = sum(map(_size, as_list(value))) if copied and self.budget < math.inf else 0

@@ -163,7 +163,7 @@ class Lstm(RangedHolder):
 
         Args:
             low: smallest value that the cell held, a real number.
-            high: largest one.
+            high: largest one, in the same unit.
         """
         self.weight_cell_limit.assign(max(float(tf.convert_to_tensor(self.weight_cell_limit)), -low, high))
 

@@ -205,7 +205,7 @@ class QatModel(EvaluatedInIntegers):
         Args:
             teacher: the float model; it is not trained, and stays as it is.
             weight: share of the teacher's part of the loss, 0-1.
-            temperature: both answers are softened by p^(1/temperature) before they are compared.
+            temperature: a number above 0: both answers are softened by p^(1/temperature) before they are compared.
         """
         object.__setattr__(self, "teacher", (teacher, float(weight), float(temperature)))
 

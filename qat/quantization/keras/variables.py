@@ -65,7 +65,7 @@ class FloatVariables:
 
         Args:
             name: under which `noted` and `once` find it; what was there before is forgotten.
-            value: a tensor, or anything else, as it is; None takes the note back.
+            value: a tensor of any shape, or anything else, as it is; None takes the note back.
         """
         if self.in_a_pass:
             self._of_this_graph()[f"note {name}"] = value

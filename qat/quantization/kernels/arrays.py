@@ -99,7 +99,7 @@ def largest(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
 
     Args:
         x: of any shape.
-        axis: along which; None: of all.
+        axis: along which, from 0; None: of all.
         keepdims: leave that axis in the shape, as 1.
 
     Returns:
@@ -113,7 +113,7 @@ def repeat(x: Array, times: int) -> Array:
 
     Args:
         x: one axis.
-        times: 1 or more.
+        times: how often each value comes, 1 or more.
 
     Returns:
         As many times as long.
@@ -142,7 +142,7 @@ def split_last(x: Array, parts: int) -> Sequence[Array]:
         parts: a divisor of its last axis.
 
     Returns:
-        The parts in order.
+        The parts in order, [..., size / parts] each.
     """
     if not are_arrays(x):
         return tf.split(x, parts, axis=-1)
