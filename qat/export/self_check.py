@@ -40,7 +40,7 @@ def check_against_model(model: tf_keras.Model, content: bytes, file: TfliteGraph
 
     Args:
         model: what `quantize_model` returned; any other is not looked at.
-        content: its file.
+        content: the bytes of its file.
         file: what `read` made of that, where it has been read already.
 
     Raises:

@@ -114,7 +114,7 @@ def store(entry: Entry, model: tf_keras.Model, history: History, say: Callable[[
     Args:
         entry: where they are kept.
         model: the trained model.
-        history: of its training, one dict per epoch.
+        history: of its training, a dict of numbers per epoch.
         say: prints a message.
     """
     part = entry.folder.with_name(f".{entry.key}.{os.getpid()}.part")

@@ -92,12 +92,12 @@ class Lowering:
         """The value on the grid of a range, by a QUANTIZE if it has another representation already.
 
         Args:
-            value: to quantize; one whose representation is open takes the grid.
+            value: real numbers of any shape, to quantize; one whose representation is open takes the grid.
             layer: the range.
             name: of a new tensor.
 
         Returns:
-            A value on the grid.
+            A value on the grid, of the same shape.
         """
         grid = self.weights.ranges[layer]
         if value.representation.is_open and value.dtype == "float32":

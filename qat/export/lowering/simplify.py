@@ -38,7 +38,7 @@ class Uses:
         Args:
             op: the operator.
             old: what it reads now.
-            new: what it reads then.
+            new: what it reads then, of the same shape and dtype.
         """
         op.inputs = [new if each is old else each for each in op.inputs]
         self.consumers[old] = [each for each in self.consumers[old] if each is not op]
@@ -49,7 +49,7 @@ class Uses:
 
         Args:
             old: what they read now.
-            new: what they read then.
+            new: what they read then, of the same shape and dtype.
         """
         for op in list(dict.fromkeys(self.consumers.get(old, []))):
             self.redirect(op, old, new)

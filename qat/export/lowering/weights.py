@@ -56,7 +56,8 @@ class Weights:
             name: of the operand.
 
         Returns:
-            Its real values and, where it has a grid of its own, int8 codes and that grid; else None for both.
+            Its real values, of the operand's shape; where it has a grid of its own, int8 codes of that shape and the
+            grid, else None for both.
         """
         parts = self._computed[layer, name]
         if "scale" not in parts:
@@ -120,7 +121,7 @@ def channels_last(kind: str, kernel: tf.Tensor) -> tf.Tensor:
 
     Args:
         kind: of the linear layer, as "conv2d".
-        kernel: in the layout of Keras, [height, width, in, out] of a convolution, [in, out] of a dense layer.
+        kernel: in Keras' layout, [height, width, in, out] of a convolution, [in, out] of a dense layer.
 
     Returns:
         [..., output channels]; of a depthwise kernel [height, width, 1, channels].

@@ -42,7 +42,7 @@ def map_group_names(model: tf_keras.Model, arrays: Mapping[str, NDArray], assets
 
     Args:
         model: made of the file's config.
-        arrays: by path, such as "layers/dense/vars/0".
+        arrays: of any shapes and dtypes, by path, such as "layers/dense/vars/0".
         assets: paths of vocabularies and the like, such as "layers/string_lookup/vocabulary.txt".
 
     Returns:

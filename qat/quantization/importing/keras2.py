@@ -171,7 +171,7 @@ def readers_of(model: KerasModel, tensor: KerasTensor) -> list[Any]:
 
     Args:
         model: a functional or sequential model.
-        tensor: a KerasTensor of it, compared by identity.
+        tensor: a KerasTensor of it, of any shape, compared by identity.
 
     Returns:
         The layers, in the model's order. Calls outside of the model count, too.

@@ -83,7 +83,7 @@ class KerasVersion(Protocol):
 
         Args:
             model: a Keras model that `is_graph`.
-            tensor: a KerasTensor of it, compared by identity.
+            tensor: a KerasTensor of it, of any shape, compared by identity.
 
         Returns:
             The layers, in the model's order; operations of Keras 3 among them.

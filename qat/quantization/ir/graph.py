@@ -74,7 +74,7 @@ class Weight:
 
         Args:
             op: a name that `weight_source.operation` knows.
-            weights: the op's operands, in order; real ones are brought to the widest float dtype among them.
+            weights: the op's operands, of any shapes; real ones are brought to the widest float dtype among them.
             attrs: the op's attributes, plain JSON values.
 
         Returns:
@@ -255,7 +255,7 @@ class Graph:
         """A node that does not depend on the input: `variable` where it is computed from variables, else `const`.
 
         Args:
-            weight: its value.
+            weight: its value, of any shape and dtype.
             name: made unique.
             layer: the Keras layer that it came from.
 
@@ -289,7 +289,7 @@ class Graph:
 
         Args:
             old: the tensor that is read now.
-            new: the tensor that is read then.
+            new: the tensor that is read then, of the same shape and dtype.
             keep: nodes that go on reading `old`.
         """
         unchanged = set(map(id, keep))
@@ -304,7 +304,7 @@ class Graph:
         Args:
             node: the node that goes.
             nodes: what stands in its place, in order; may be empty.
-            outputs: the tensors that are read in the place of its outputs.
+            outputs: the tensors that are read in its outputs' place, of the same shapes and dtypes.
         """
         index = self.nodes.index(node)
         self.nodes[index : index + 1] = nodes

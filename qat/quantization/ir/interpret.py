@@ -131,7 +131,7 @@ def apply_norm(node: Node, y: tf.Tensor) -> tf.Tensor:
 
     Args:
         node: with an op of `WEIGHTED`.
-        y: what `run_linear_part` returned.
+        y: what `run_linear_part` returned, [n, ..., channels].
 
     Returns:
         As large as `y`.

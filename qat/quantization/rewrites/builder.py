@@ -43,7 +43,7 @@ def only_reader(graph: Graph, tensor: Tensor) -> Node | None:
 
     Args:
         graph: with that tensor.
-        tensor: the output of one of its nodes.
+        tensor: the output of one of its nodes, of any shape.
 
     Returns:
         The node; None where several read it, or one twice, and for an output of the model.
