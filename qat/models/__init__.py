@@ -17,7 +17,7 @@ from qat.models.check import check_config
 if TYPE_CHECKING:
     import tf_keras
 
-__all__ = ["MODELS", "Family", "build", "check", "load", "task_of"]
+__all__ = ["MODELS", "Family", "build", "check", "infer_task", "load"]
 
 Shape = tuple[int, ...]
 Builder = Callable[[ModelConfig, Shape, int], "tf_keras.Model"]

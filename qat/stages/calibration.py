@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.calibration_data import FEW_SAMPLES
+from qat.config import QuantConfig
 from qat.errors import CalibrationError
 from qat.stages.run import Run
-from qat.variants import QUANTIZERS
+from qat.variants import QUANTIZERS, post_training_quantizer
 
 
 def calibration_inputs(run: Run, task: str) -> NDArray[np.float32]:
@@ -53,3 +54,10 @@ def check_calibration(run: Run, task: str) -> None:
         raise CalibrationError(
             f"all {len(split)} calibration samples are of class {name}: ranges of one class fit no other"
         )
+
+
+def needs_own_calibrator(quant: QuantConfig) -> bool:
+    """Whether an int8 file is asked for something that TFLite's own calibrator cannot do."""
+    quantizer = post_training_quantizer(quant.name)
+    narrow = quantizer is not None and quantizer.weight_bits < 8
+    return narrow or quant.calibration.method != "minmax" or quant.equalization or quant.bias_correction
