@@ -103,7 +103,7 @@ def infer_task(model: tf_keras.Model, classes: int | None = None) -> str:
         classes: of the data, where they are known.
 
     Returns:
-        "reconstruction" for outputs of the input's shape that are not one number per class; else "classification".
+        A key of `qat.tasks.TASKS`.
 
     Raises:
         ModelError: several inputs or outputs.

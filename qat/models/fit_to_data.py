@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from qat import tasks
 from qat.errors import ModelError
 from qat.models.which_keras import is_keras3, keras_of, takes_dictionary
+from qat.tasks import CLASSIFICATION, TASKS
 
 
 def _final_activation(layer: Any) -> str:
@@ -25,19 +27,15 @@ def infer_task(model: Any, classes: int | None = None) -> str:
         classes: of the data, where they are known.
 
     Returns:
-        "reconstruction" for outputs of the input's shape; else "classification".
+        A key of `qat.tasks.TASKS`.
 
     Raises:
         ModelError: several inputs or outputs.
     """
     input_sizes, output_sizes = _single_shape(model, "input"), _single_shape(model, "output")
-    if (
-        input_sizes != output_sizes
-        or output_sizes[1:] == (classes,)
-        or _final_activation(model.layers[-1]) == "softmax"
-    ):
-        return "classification"
-    return "reconstruction"
+    if _final_activation(model.layers[-1]) == "softmax":
+        return CLASSIFICATION
+    return tasks.infer_task(input_sizes[1:], output_sizes[1:], classes)
 
 
 def unwrap_single_tensors(model: Any) -> Any:
@@ -130,7 +128,7 @@ def check_fits(model: Any, input_shape: tuple[int, ...], classes: int) -> None:
     _check_input(model, input_shape)
     output_sizes = _single_shape(model, "output")[1:]
     if (
-        infer_task(model, classes) == "reconstruction"
+        not TASKS[infer_task(model, classes)].has_classes
         or output_sizes == (classes,)
         or (classes == 2 and output_sizes == (1,))
     ):

@@ -9,6 +9,7 @@ from qat.calibration_data import FEW_SAMPLES
 from qat.config import QuantConfig
 from qat.errors import CalibrationError
 from qat.stages.run import Run
+from qat.tasks import TASKS
 from qat.variants import QUANTIZERS, post_training_quantizer
 
 
@@ -17,7 +18,7 @@ def calibration_inputs(run: Run, task: str) -> NDArray[np.float32]:
 
     Args:
         run: the run, whose data has a calibration split.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
 
     Returns:
         float32 `[N, …]`, prepared by the data's contract.
@@ -34,7 +35,7 @@ def check_calibration(run: Run, task: str) -> None:
 
     Args:
         run: the run, whose data has a calibration split.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
 
     Raises:
         CalibrationError: fewer than quant.calibration.min_samples, or, for a classifier, of one class only. Where the
@@ -49,7 +50,7 @@ def check_calibration(run: Run, task: str) -> None:
             f"quant.calibration.samples={len(split)}: expected at least quant.calibration.min_samples={least}. "
             "Few samples leave ranges too narrow; take more, or lower the minimum knowingly."
         )
-    if task == "classification" and len(np.unique(split.labels)) < 2 <= len(run.splits.class_names):
+    if TASKS[task].has_classes and len(np.unique(split.labels)) < 2 <= len(run.splits.class_names):
         name = run.splits.class_names[int(split.labels[0])]
         raise CalibrationError(
             f"all {len(split)} calibration samples are of class {name}: ranges of one class fit no other"
