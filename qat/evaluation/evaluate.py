@@ -18,6 +18,7 @@ from qat.data import Split
 from qat.errors import DataError, ModelError
 from qat.models.which_keras import is_keras3
 from qat.results import Metric
+from qat.tasks import CLASSIFICATION, RECONSTRUCTION
 
 if TYPE_CHECKING:
     import tf_keras
@@ -119,8 +120,9 @@ def evaluate(predictor: Predictor, split: Split, task: str, indices: ArrayLike |
     Args:
         predictor: float32 inputs [n, …] to real outputs [n, …].
         split: samples and labels.
-        task: "classification" (accuracy of the argmax; one column is read as the class 1 of two) or "reconstruction"
-            (AUC of the mean squared error of a sample; label 0 is normal, every other an anomaly).
+        task: a key of `EVALUATIONS`: "classification" (accuracy of the argmax; one column is read as the class 1 of
+            two) or "reconstruction" (AUC of the mean squared error of a sample; label 0 is normal, every other an
+            anomaly).
         indices: of samples, [K] integers; None for all.
 
     Returns:
@@ -131,8 +133,10 @@ def evaluate(predictor: Predictor, split: Split, task: str, indices: ArrayLike |
         ModelError: an output is NaN or infinite.
     """
     labels = split.labels if indices is None else split.labels[np.asarray(indices)]
-    if task == "reconstruction":
-        return _auc(predictor, split, labels, indices)
+    return EVALUATIONS[task](predictor, split, labels, indices)
+
+
+def _accuracy(predictor: Predictor, split: Split, labels: NDArray, indices: ArrayLike | None) -> Evaluation:
     scores = metrics.as_scores(predict_split(predictor, split, indices))
     correct = metrics.predicted_class(scores) == labels
     accuracy = float(np.mean(correct))
@@ -169,6 +173,12 @@ def _auc(predictor: Predictor, split: Split, labels: NDArray, indices: ArrayLike
     anomaly = _mark_anomalies(split.name, labels)
     scores = _finite(np.concatenate(errors), split)
     return Evaluation(Metric("auc", metrics.auc(scores, anomaly)), scores)
+
+
+EVALUATIONS: dict[str, Callable[[Predictor, Split, NDArray, ArrayLike | None], Evaluation]] = {
+    CLASSIFICATION: _accuracy,
+    RECONSTRUCTION: _auc,
+}
 
 
 def _finite(outputs: NDArray, split: Split) -> NDArray:

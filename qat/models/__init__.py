@@ -17,7 +17,7 @@ from qat.models.check import check_config
 if TYPE_CHECKING:
     import tf_keras
 
-__all__ = ["MODELS", "Family", "build", "check", "load", "task_of"]
+__all__ = ["MODELS", "Family", "build", "check", "infer_task", "load"]
 
 Shape = tuple[int, ...]
 Builder = Callable[[ModelConfig, Shape, int], "tf_keras.Model"]
@@ -103,7 +103,7 @@ def infer_task(model: tf_keras.Model, classes: int | None = None) -> str:
         classes: the number of classes in the data, where they are known.
 
     Returns:
-        "reconstruction" for outputs of the input's shape that are not one number per class; else "classification".
+        A key of `qat.tasks.TASKS`.
 
     Raises:
         ModelError: several inputs or outputs.

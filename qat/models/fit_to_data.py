@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from qat import tasks
 from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer, KerasModel
 from qat.models.which_keras import is_keras3, keras_of, takes_dictionary
+from qat.tasks import CLASSIFICATION, TASKS
 
 
 def _final_activation(layer: KerasLayer) -> str:
@@ -26,19 +28,15 @@ def infer_task(model: KerasModel, classes: int | None = None) -> str:
         classes: the number of classes in the data, where they are known.
 
     Returns:
-        "reconstruction" for outputs of the input's shape; else "classification".
+        A key of `qat.tasks.TASKS`.
 
     Raises:
         ModelError: several inputs or outputs.
     """
     input_sizes, output_sizes = _single_shape(model, "input"), _single_shape(model, "output")
-    if (
-        input_sizes != output_sizes
-        or output_sizes[1:] == (classes,)
-        or _final_activation(model.layers[-1]) == "softmax"
-    ):
-        return "classification"
-    return "reconstruction"
+    if _final_activation(model.layers[-1]) == "softmax":
+        return CLASSIFICATION
+    return tasks.infer_task(input_sizes[1:], output_sizes[1:], classes)
 
 
 def unwrap_single_tensors(model: KerasModel) -> Any:
@@ -131,7 +129,7 @@ def check_fits(model: KerasModel, input_shape: tuple[int, ...], classes: int) ->
     _check_input(model, input_shape)
     output_sizes = _single_shape(model, "output")[1:]
     if (
-        infer_task(model, classes) == "reconstruction"
+        not TASKS[infer_task(model, classes)].has_classes
         or output_sizes == (classes,)
         or (classes == 2 and output_sizes == (1,))
     ):

@@ -12,7 +12,7 @@ from qat.errors import CalibrationError, ModelError
 from qat.export.last_files import Exported
 from qat.quantization import quantize_model
 from qat.quantization.preserve import preserves_anything
-from qat.stages.calibration import calibration_inputs
+from qat.stages.calibration import calibration_inputs, needs_own_calibrator
 from qat.stages.export_files import export_tflite, write_quantization_report
 from qat.stages.float_model import FloatModel
 from qat.stages.monitoring import evaluate_on_val
@@ -94,11 +94,6 @@ def _export_calibrated(run: Run, variant: str, model: tf_keras.Model, calibratio
     return exported
 
 
-def needs_own_calibrator(quant: QuantConfig) -> bool:
-    """Whether an int8 file is asked for something that TFLite's own calibrator cannot do."""
-    return quant.calibration.method != "minmax" or quant.equalization or quant.bias_correction
-
-
 def _shares_model_with_qat(quant: QuantConfig, model: tf_keras.Model) -> bool:
     """Whether QAT starts from the model that PTQ exports: no layer has settings of its own or is ranked first, and
     nothing of a pruned or clustered model is kept."""
@@ -110,8 +105,10 @@ def _ptq_config(quant: QuantConfig, model: tf_keras.Model) -> QuantConfig:
     """The options that post-training quantization has; settings of single layers are the trained model's."""
     if _shares_model_with_qat(quant, model):
         return replace(quant, name=PTQ)
+    quantizer = post_training_quantizer(quant.name)
     return QuantConfig(
         name=PTQ,
+        weight_bits=quantizer.weight_bits if quantizer else 8,
         calibration=quant.calibration,
         per_channel=quant.per_channel,
         equalization=quant.equalization,

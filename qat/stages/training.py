@@ -36,7 +36,7 @@ def fit_in_run(
         model: a built Keras model; it has the trained weights at the end.
         settings: epochs, batch size, optimizer and schedule.
         callbacks: see the model that is trained, which is a clone under a strategy.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
         clone: makes the same model with variables of its own, under the strategy's scope.
         loss_of: model whose outputs decide the loss; None for `model` itself.
         stage: a name for its checkpoints, from which it goes on where the run was killed in it.

@@ -20,6 +20,7 @@ from qat.errors import ConfigError, DataError, TrainingDivergedError
 from qat.models import infer_task
 from qat.models.keras_types import KerasModel
 from qat.models.which_keras import keras_of
+from qat.tasks import TASKS
 from qat.training.checkpoints import Checkpointing, Checkpoints, PlainAttributes
 from qat.training.feeding import (
     distributed_batches,
@@ -114,7 +115,7 @@ def _batches(strategy: tf.distribute.Strategy | None) -> Callable[..., Any]:
 def _check(split: Split, task: str) -> None:
     if len(training_indices(split, task)):
         return
-    which = " of class 0, the normal one an autoencoder learns" if task == "reconstruction" and len(split) else ""
+    which = " of class 0, the normal one an autoencoder learns" if TASKS[task].trains_on_normal and len(split) else ""
     raise DataError(f"split {split.name} has no samples{which}; training needs at least one")
 
 
@@ -168,7 +169,7 @@ def fit(
         val: the samples that decide the best epoch.
         settings: epochs, batch size, optimizer and so on. With 0 epochs nothing happens.
         seed: decides the order of samples and the augmentation of `train`.
-        task: "classification" or "reconstruction"; None derives it from the model.
+        task: a key of `qat.tasks.TASKS`; None derives it from the model.
         augmentation: random changes of the inputs of `train`; None for none.
         callbacks: called after our own; their logs hold each epoch's `learning_rate`.
         strategy: under whose scope the model was built; its replicas share each batch. None for one device.
@@ -200,7 +201,7 @@ def fit(
         loss, metrics = choose_loss(task, outputs.numpy(), settings.label_smoothing, keras)
         model.compile(make_optimizer(settings, steps, keras), loss=loss, metrics=metrics)
     if strategy is None:
-        targets = train.inputs(batch) if task == "reconstruction" else train.labels[batch]
+        targets = train.inputs(batch) if TASKS[task].targets_are_inputs else train.labels[batch]
         _create_variables(model, first, tf.constant(targets))
     every: list[Any] = [guard, *callbacks]
     start, checkpoints = (0, 0), None

@@ -40,12 +40,14 @@ def carried_attributes(model: KerasModel, made: KerasModel) -> dict[str, Any]:
         "variable" (an integer, its place), "object" or "unknown" (the name of a class).
     """
     classes = own_classes(type(model))
+    if not classes:
+        return {}
     keras_own = [each for each in keras_of(model).Model.__mro__ if each.__module__.startswith(("keras.", "tf_keras."))]
     known, mentioned = {*vars(made), *names_in(keras_own, stored=True)}, names_in(classes)
     places = {id(variable): at for at, variable in enumerate(model.variables)}
     held = {
         name: value
-        for name, value in (vars(model) if classes else {}).items()
+        for name, value in vars(model).items()
         if name not in known and (not name.startswith("_") or name in mentioned)
     }
     return {name: _told(value, places) for name, value in held.items() if not holds_layers(value)}
