@@ -86,7 +86,24 @@ class EvaluatedInIntegers(tf_keras.Model):
         with integer_arithmetic():
             return super().predict_step(data)
 
+    def _conform_to_reference_input(self, tensor: tf.Tensor, ref_input: KerasTensor) -> Any:
+        """Keras' own; where the model computes in float64, its inputs keep what float32 would round.
+
+        A size that a generator does not tell, and the model's input does, is known behind it.
+        """
+        dtype = self._entry_dtype(ref_input)
+        given = ref_input if dtype == ref_input.dtype else tf.TensorSpec(ref_input.shape, dtype)
+        return _with_known_sizes(super()._conform_to_reference_input(tensor, given), ref_input.shape)
+
     def _entry_dtype(self, entry: KerasTensor) -> tf.DType:
         """In which an input is taken now."""
         wide = self.float_variables is not None and entry.dtype == tf.float32
         return tf.as_dtype(self.float_variables.real if wide else entry.dtype)
+
+
+def _with_known_sizes(tensor: tf.Tensor, shape: tf.TensorShape) -> Any:
+    if not isinstance(tensor, tf.Tensor) or not tensor.shape.is_compatible_with(shape):
+        return tensor
+    known = tensor.shape.merge_with(shape)
+    is_new = tensor.shape.rank is None or known.as_list() != tensor.shape.as_list()
+    return tf.ensure_shape(tensor, known) if is_new else tensor

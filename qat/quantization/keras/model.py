@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
 
-from qat.models.keras_types import KerasTensor, TensorNest, Training
+from qat.models.keras_types import TensorNest, Training
 from qat.quantization.build_report import build_report
 from qat.quantization.ir.program import Program
 from qat.quantization.keras.arithmetic import arithmetic_is_told, in_reals, integer_arithmetic
@@ -172,15 +172,6 @@ class QatModel(EvaluatedInIntegers):
             if layer.compute_dtype in ("float32", "float64") and not isinstance(layer, LayerVariables):
                 layer._set_dtype_policy(policy)
 
-    def _conform_to_reference_input(self, tensor: tf.Tensor, ref_input: KerasTensor) -> Any:
-        """Keras' own; where the model computes in float64, its inputs keep what float32 would round.
-
-        A size that a generator does not tell, and the model's input does, is known behind it.
-        """
-        dtype = self._entry_dtype(ref_input)
-        given = ref_input if dtype == ref_input.dtype else tf.TensorSpec(ref_input.shape, dtype)
-        return _with_known_sizes(super()._conform_to_reference_input(tensor, given), ref_input.shape)
-
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"quantization": self.told}
 
@@ -244,14 +235,6 @@ class QatModel(EvaluatedInIntegers):
             return loss
         teacher, weight, temperature = self.teacher
         return (1 - weight) * loss + weight * distillation_loss(teacher(x, training=False), y_pred, temperature)
-
-
-def _with_known_sizes(tensor: tf.Tensor, shape: tf.TensorShape) -> Any:
-    if not isinstance(tensor, tf.Tensor) or not tensor.shape.is_compatible_with(shape):
-        return tensor
-    known = tensor.shape.merge_with(shape)
-    is_new = tensor.shape.rank is None or known.as_list() != tensor.shape.as_list()
-    return tf.ensure_shape(tensor, known) if is_new else tensor
 
 
 def part_of(model: QatModel, tensors: list[Any]) -> QatModel:
