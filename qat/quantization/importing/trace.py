@@ -431,17 +431,5 @@ def trace(
         flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
     graph.variables = graph._watched_variables  # also those that the model does not list
     nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))
-    return Trace(
-        graph,
-        inputs,
-        flat,
-        names,
-        nest,
-        tracer.whole,
-        tracer.layer_of,
-        tracer.step_of,
-        tracer.added,
-        tracer.updates,
-        tracer.root,
-        tracer.forced,
-    )
+    told = {name: getattr(tracer, name) for name in ("whole", "layer_of", "step_of", "added", "updates", "forced")}
+    return Trace(graph, inputs, flat, names, nest, **told, call=tracer.root)
