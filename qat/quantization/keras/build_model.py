@@ -310,10 +310,6 @@ def _behind_training_only(tensor: Tensor) -> bool:
     return False
 
 
-def _count_uses(graph: Graph) -> Counter[QuantSpec]:
-    return Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if _observes(node))
-
-
 def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
     """The graph as a Keras model with `model`'s name, nesting, and input and output names, and copies of its variables.
 
@@ -357,7 +353,7 @@ def _tell_of_keras2(made: QatModel, told: dict[str, Any], variables: FloatVariab
 def _emitted(
     graph: Graph, model: KerasModel, names: list[str], emitter: Emitter
 ) -> tuple[tf_keras.Model, dict[QuantSpec, Any]]:
-    emitter.uses = _count_uses(graph)
+    emitter.uses = Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if _observes(node))
     entries = []
     for node in graph.inputs:
         kind = graph.real if node.output.dtype == "float32" else node.output.dtype
