@@ -165,20 +165,17 @@ class _Both:
                 depends on a layer's input, a line goes to its `lost_in_training`.
             inferred: the trace at inference. Losses and metrics that stand in it are not added again.
         """
-        calls = {call.key: call for call in _calls(inferred.call)}
         known = Counter((added.kind, added.key) for added in inferred.added)
         extra = [added for added in self.trained.added if not _taken(known, (added.kind, added.key))]
         by_call: dict[Key, list[tf.Operation]] = {}
         for op in self.assignments:
             by_call.setdefault(self._owner(op).key, []).append(op)
         for key, ops in by_call.items():
-            self._carry(graph, calls, key, "update", "", [], ops)
+            self._carry(graph, key, "update", [], ops)
         for added in extra:
-            self._carry(graph, calls, added.key, added.kind, added.name, [added.value], [])
+            self._carry(graph, added.key, added.kind, [added.value], [])
 
-    def _carry(
-        self, graph: Graph, calls: dict, key: Key, kind: str, name: str, results: list, effects: list[tf.Operation]
-    ) -> None:
+    def _carry(self, graph: Graph, key: Key, kind: str, results: list, effects: list[tf.Operation]) -> None:
         call = next(each for each in _calls(self.trained.call) if each.key == key)
         try:
             values = [*results, *(op.inputs[1] for op in effects)]

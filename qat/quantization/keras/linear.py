@@ -73,13 +73,12 @@ class Linear(RangedHolder):
             scale = tf.reshape(scale, kernel.shape[2:])
         return kernel * (scale[:, None] if self.kind == "conv2d_transpose" else scale)
 
-    def least_kernel_step(self, quantizer: KernelQuantizer, raw: bool = False) -> tf.Tensor | None:
+    def least_kernel_step(self, raw: bool = False) -> tf.Tensor | None:
         """The smallest step of the kernel at which the file holds the bias of every call; no gradient.
 
         Source: `least_step`, with the smallest of the calls' input scales.
 
         Args:
-            quantizer: the kernel's; it makes no difference.
             raw: of the kernel as it is before the normalization's scale comes in.
 
         Returns:

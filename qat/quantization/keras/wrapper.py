@@ -222,7 +222,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         kernel = weight.value() if raw else inner.folded_kernel()
         grid: dict[str, Any] = {}
         if quantizer.enabled:
-            grid = {"least": inner.least_kernel_step(quantizer, raw), "limit": inner.shared_limit(quantizer, raw)}
+            grid = {"least": inner.least_kernel_step(raw), "limit": inner.shared_limit(quantizer, raw)}
         return {inner.kernel_name: quantizer(kernel, live, weights=variables, **grid)}
 
     def kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -231,7 +231,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
 
     def _kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
         inner, (_, quantizer, _) = self.layer, self._weight_vars[0]
-        grid = {"least": inner.least_kernel_step(quantizer), "limit": inner.shared_limit(quantizer)}
+        grid = {"least": inner.least_kernel_step(), "limit": inner.shared_limit(quantizer)}
         return quantizer.on_grid(inner.folded_kernel(), **grid)
 
     def _quantized_gates(self, inner: Lstm, training: Training) -> dict[str, tf.Tensor]:

@@ -47,7 +47,7 @@ def read_custom_gradient(state: Import, op: tf.Operation) -> list[Tensor]:
     if _is_natural(function):
         return plain
     try:
-        return _kept(state, op, function, count, arguments)
+        return _kept(state, op, count, arguments)
     except NotExtractableError as reason:
         state.graph.lost_in_training.append(
             f"layer {state.layer(op)!r}: the gradient of a tf.custom_gradient ({reason})"
@@ -75,7 +75,7 @@ def _is_natural(function: Callable) -> bool:
     return module.startswith(OWN) and module != PASSED_ON
 
 
-def _kept(state: Import, op: tf.Operation, function: Callable, count: int, arguments: int) -> list[Tensor]:
+def _kept(state: Import, op: tf.Operation, count: int, arguments: int) -> list[Tensor]:
     graph = op.graph
     before = len(graph.get_operations())
     results, given = list(op.inputs[:count]), list(op.inputs[count : count + arguments])
