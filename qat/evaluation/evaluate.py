@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,12 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from qat import metrics
 from qat.data import Split
 from qat.errors import DataError, ModelError
+from qat.models.keras_types import KerasModel
 from qat.models.which_keras import is_keras3
 from qat.results import Metric
 from qat.tasks import CLASSIFICATION, RECONSTRUCTION
-
-if TYPE_CHECKING:
-    import tf_keras
 
 Predictor = Callable[[NDArray[np.float32]], NDArray]
 BATCH_SIZE = 200
@@ -56,7 +53,7 @@ class Evaluation:
         return metrics.mcnemar_p(own_correct, other_correct)
 
 
-def keras_predictor(model: tf_keras.Model) -> Predictor:
+def keras_predictor(model: KerasModel) -> Predictor:
     """A Keras model as its `predict` computes, in one compiled graph for every batch size.
 
     Not a plain call: a QAT model predicts in the arithmetic of the integer kernels.
@@ -85,7 +82,7 @@ def spread_indices(samples: int, count: int) -> NDArray[np.int64]:
         count: how many indices; all where there are fewer samples.
 
     Returns:
-        int64, ascending.
+        int64 [count], ascending.
     """
     return np.linspace(0, samples - 1, min(count, samples)).round().astype(np.int64)
 

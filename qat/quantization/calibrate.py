@@ -16,9 +16,10 @@ from qat.config import CalibrationConfig
 from qat.errors import CalibrationError, ConfigError
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run, run_node, walk
-from qat.quantization.keras.quantizers import MASK_MARGIN, MASKED_BELOW, SMALLEST_SPAN
+from qat.quantization.keras.activation_quantizer import MASK_MARGIN, SMALLEST_SPAN
 from qat.quantization.placement import SAME_SCALE, MinMax, Own, QuantSpec
 from qat.quantization.rewrites.builder import is_fixed
+from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.quantization.tails import tail_margin
 
 BINS = 2048
@@ -127,7 +128,7 @@ def _observe_ranges(
     ]
 
 
-def _run_batch(function: Any, batch: Sequence[NDArray], *options: bool) -> Any:
+def _run_batch(function: Callable, batch: Sequence[NDArray], *options: bool) -> Any:
     """One call; of a tf.function by its concrete function, else TensorFlow warns of too many traces."""
     tensors = [tf.constant(values) for values in batch]
     traced = hasattr(function, "get_concrete_function")
@@ -227,8 +228,8 @@ def widen_to_integer_zero_point(low: float, high: float, levels: int = 255) -> M
     scaled to [-1, 1] that is exactly half a code, and each pixel would lie between two codes.
 
     Args:
-        low: lower limit.
-        high: upper limit.
+        low: lower limit, a real number in the unit of the tensor, at most 0.
+        high: upper limit, in the same unit, at least 0.
         levels: codes less one.
 
     Returns:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from qat.calibration_data import as_batches
+from qat.calibration_data import Calibration, as_batches
 from qat.config import QuantConfig
 from qat.errors import ConfigError, TrainingSemanticsWarning
+from qat.models.keras_types import KerasModel
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.models.which_keras import is_keras3
 from qat.quantization.bias_correction import correct_biases
@@ -34,7 +35,7 @@ from qat.quantization.settings import calibration_specs, override, refuse_low_bi
 from qat.quantization.unsettled_statistics import NormStatistics
 
 
-def quantize_model(float_model: Any, calibration: Any, *, config: QuantConfig | None = None) -> Any:
+def quantize_model(float_model: KerasModel, calibration: Calibration, *, config: QuantConfig | None = None) -> Any:
     """A quantization-aware model with calibrated ranges, not compiled; `float_model` is left as it was.
 
     The result takes the same real inputs and gives the same nest of outputs, with the same names, in the Keras of the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def are_probabilities(outputs: NDArray) -> bool:
     return within and bool(np.all(np.abs(outputs.sum(axis=-1) - 1) <= tolerance))
 
 
-def _smoothed_cross_entropy(classes: int, label_smoothing: float, from_logits: bool, keras: Any) -> Loss:
+def _smoothed_cross_entropy(classes: int, label_smoothing: float, from_logits: bool, keras: ModuleType) -> Loss:
     def cross_entropy(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         targets = tf.one_hot(tf.cast(tf.reshape(labels, (-1,)), tf.int32), classes)
         return keras.losses.categorical_crossentropy(targets, outputs, from_logits, label_smoothing)
@@ -38,7 +39,7 @@ def _smoothed_cross_entropy(classes: int, label_smoothing: float, from_logits: b
 
 
 def choose_loss(
-    task: str, outputs: NDArray, label_smoothing: float = 0.0, keras: Any = tf_keras
+    task: str, outputs: NDArray, label_smoothing: float = 0.0, keras: ModuleType = tf_keras
 ) -> tuple[Loss, list[Any]]:
     """Choose loss and metrics from a model's outputs for one batch.
 

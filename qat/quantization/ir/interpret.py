@@ -95,7 +95,7 @@ def run_node(node: Node, inputs: list[tf.Tensor], warm: bool = False) -> list[tf
 
     Args:
         node: of any op but `input`.
-        inputs: values of its inputs, in order.
+        inputs: values of its inputs, in order, of their shapes, [n, ...] where the batch is open.
         warm: an LSTM begins each sample with the state that the sample before it in the batch has left.
 
     Returns:
@@ -138,7 +138,7 @@ def apply_norm(node: Node, y: tf.Tensor) -> tf.Tensor:
 
     Args:
         node: with an op of `WEIGHTED`.
-        y: what `run_linear_part` returned.
+        y: what `run_linear_part` returned, [n, ..., channels].
 
     Returns:
         As large as `y`.
@@ -157,7 +157,7 @@ def walk(
         make: computes a node's outputs from its inputs, as `run_node` does.
 
     Yields:
-        (tensor, value).
+        (tensor, value), the value of the tensor's shape and dtype.
     """
     values: dict[Tensor, tf.Tensor] = {}
     for node, value in zip(graph.inputs, inputs, strict=True):
@@ -187,7 +187,7 @@ def run(
         warm: an LSTM begins each sample with the state that the sample before it in the batch has left.
 
     Returns:
-        One value per tensor, in order.
+        One value per tensor, in order, of its shape and dtype.
     """
     tensors = graph.outputs if tensors is None else tensors
     selected = set(tensors)
