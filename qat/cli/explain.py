@@ -119,7 +119,7 @@ def _find_similar(key: str, prefix: str, siblings: list[str], schema: type) -> l
     return [prefix + matches[0]] if matches else difflib.get_close_matches(key, list(all_keys(schema)), n=1, cutoff=0.8)
 
 
-def explain_wrong_type(key: str, value: Any, schema: type) -> str:
+def explain_wrong_type(key: str, value: object, schema: type) -> str:
     """Write the message for a value of a wrong type: the expected type in plain words, and what the key means.
 
     Args:
@@ -144,13 +144,15 @@ def explain_wrong_type(key: str, value: Any, schema: type) -> str:
     return f"{entry}: expected {describe_type(kind, name)}{note}.{suggestion}"
 
 
-def _as_typed(value: Any) -> Any:
+def _as_typed(value: object) -> object:
     """A value as it is written on a command line.
 
     >>> _as_typed(None), _as_typed(True), _as_typed("a"), _as_typed([1])
     ('null', 'true', 'a', [1])
     """
-    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else value
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return value
 
 
 def _hydra_type(message: str) -> str:
@@ -179,7 +181,7 @@ def _suggest_share(name: str, value: str, schema: type) -> str:
     return f" Without %: {name}={number:g}"
 
 
-def _suggest_sweep(name: str, value: Any) -> str:
+def _suggest_sweep(name: str, value: object) -> str:
     """What to write for a list where one value is expected.
 
     >>> _suggest_sweep("seed", [0, 1])

@@ -30,7 +30,7 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> An
     return model
 
 
-def _describe(value: Any) -> str:
+def _describe(value: object) -> str:
     """
     >>> _describe(None), _describe(dict), _describe((1, 2))
     ('None: is its return missing?', 'the class dict, not called', 'a builtins.tuple')
