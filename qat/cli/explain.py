@@ -40,6 +40,12 @@ def explain(error: Exception, schema: type) -> str:
     if isinstance(error, MissingConfigException) and "/" in str(error.missing_cfg_file):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         return explain_unknown_option(group, option, list(error.options or choices_of(group)))
+    if isinstance(error, MissingConfigException):
+        return f"--config-name {error.missing_cfg_file}: no such file.{_FILES_OF_OPTIONS['experiment']}"
+    if module := re.match(r"Primary config module '[\w.]*\.(\w+)' not found", str(error)):
+        return f"--config-path {module[1]}: no such folder.{_FILES_OF_OPTIONS['experiment']}"
+    if folder := re.match(r"Additional config directory '(.+)' not found", str(error)):
+        return f"--config-dir {folder[1]}: no such folder. It holds files of options, as experiment/mine.yaml."
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause.full_key:
         return explain_unknown_key(str(cause.full_key), schema)

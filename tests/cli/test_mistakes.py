@@ -206,6 +206,10 @@ KEYS += [  # a value of another kind, told with an example of its own and with w
     ("data.image_size=32x48", "data.image_size=32x48: expected [height, width], as data.image_size=[32,48]"),
     ("data.image_size=(32,48)", "data.image_size=(32,48): a list has square brackets: data.image_size=[32,48]"),
     ("data.mean=[0.5,0.5", "data.mean=[0.5,0.5: the value cannot be read: a bracket is not closed."),
+    (
+        "data.label_names=[cat,dog,cat]",
+        "data.label_names: cat stands there twice: expected another name for each class",
+    ),
     ("data.range=[a,1]", "a in data.range: expected a list of numbers, as [-1, 1], or null"),
     (
         "data.val_fraction=10%",
