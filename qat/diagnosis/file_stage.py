@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from qat.commands import command
-from qat.diagnosis.catalogue import PER_CHANNEL
+from qat.diagnosis.catalogue import PER_CHANNEL, format_verify_command
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import calibration, conversion, model, training, weights
@@ -120,9 +120,6 @@ def _measured(evidence: Evidence) -> Drop | None:
 
 def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
     """Adds the causes whose repair recovers it."""
-    if (kernels := conversion.find_kernel_fault(evidence)) is not None:
-        findings.add(kernels)
-        return
     if (rescaled := weights.find_rescaled_weights(evidence)) is not None:
         file = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
         if (share := file.recovered(repair_state(file.state, [rescaled])) or 0.0) >= ENOUGH:
@@ -241,9 +238,11 @@ def _note_oddities(evidence: Evidence, findings: Findings) -> None:
         notes.append(f"the calibration handed over cannot be used: {samples.problem}")
     if not evidence.case.runs_here:
         named = ", ".join(sorted({op.label for op in evidence.case.graph.ops if op.custom_code}))
-        notes.append(f"this runtime has no kernels for {named}: the file was read, not run")
-    if expect not in (None, facts.scheme) and sound:
-        notes.append(f"expect={expect}, and the file is {facts.scheme}")
+        findings.unsure = f"this runtime has no kernels for {named}: the file was read, not run"
+    elif expect not in (None, facts.scheme) and sound and not conversion.stays_float(facts, expect):
+        findings.unsure = (
+            f"expect={expect}, and the file is {facts.scheme}: see which file is shipped, {format_verify_command()}"
+        )
     if samples is not None and facts.trained_quantized and facts.scheme == "int8":
         notes.append("T07: a representative dataset given with a QAT model is ignored; harmless")
     coarse = conversion.per_tensor(facts) and not any(cause.id == "C06" for cause in findings.causes)

@@ -73,9 +73,9 @@ def to_real(codes: NDArray, tensor: Tensor) -> NDArray:
 class FileRunner:
     """One file with its inputs and outputs in Keras order (`input_order[k]`: the file's place of Keras input k)."""
 
-    def __init__(self, content: bytes, graph: TfliteGraph, reference_kernels: bool = False) -> None:
+    def __init__(self, content: bytes, graph: TfliteGraph) -> None:
         self.graph = graph
-        self._runtime = make_runtime(content, graph, reference_kernels=reference_kernels)
+        self._runtime = make_runtime(content, graph)
         self.input_order = list(range(len(graph.inputs)))
         self.output_order = list(range(len(graph.outputs)))
 

@@ -6,26 +6,25 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qat.diagnosis.catalogue import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, format_verify_command
-from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss, make_certain
-from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.catalogue import PER_CHANNEL, SET_DEFAULT
+from qat.diagnosis.engine import Hypothesis, make_certain
 from qat.diagnosis.file_facts import FEW_ELEMENTS, FileFacts
-from qat.diagnosis.runs import FileRunner
-from qat.diagnosis.score import OutputScore
-from qat.errors import QatError
 from qat.tflite.graph import Op, Tensor
 
 COARSE_CODES = 12  # of 127, in the median channel
 LEVELS = 16  # fewer used codes than that, and a tensor in a shared scale is lost
 INTEGER = ("int8", "int16x8")
-KERNEL_SAMPLES = 64
+AS_FLOAT = {
+    "float32": "converter.optimizations = []",
+    "float16": "converter.target_spec.supported_types = [tf.float16]",
+}
 OTHER_SCALE = 0.01  # relative, from 1/256
 NEAR_OVERFLOW = 2**31 - 2**28  # of an int32 bias
 LARGEST_FLOAT16 = 65504
 
 
 def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Hypothesis]:
-    """C01, C02, C03: a float body where integers were meant.
+    """C01, C02, C03: a float body where integers were meant, or rounded weights where they were not.
 
     Args:
         facts: of the file.
@@ -51,7 +50,7 @@ def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, soun
             "assert len(samples) >= 100 and np.isfinite(samples).all(); "
             "converter.representative_dataset = lambda: ([x[None].astype(np.float32)] for x in samples)",
         )
-    elif scheme == "float32" and (wanted or expect in ("dynamic_range", "float16")):
+    elif scheme == "float32" and (wanted or expect in ("dynamic_range", "float16")) and not stays_float(facts, expect):
         yield make_certain(
             "C01",
             f"no int8, int16 or float16 tensor in a file of {graph.size_bytes} bytes, though "
@@ -70,11 +69,25 @@ def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, soun
             "converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]; "
             "converter.inference_input_type = converter.inference_output_type = tf.int8",
         )
-    elif scheme == "int8" and expect in ("float32", "float16", "dynamic_range"):
-        yield Hypothesis(
-            "C01", f"the file is int8, though {expect} was meant",
-            f"check which file is shipped: {format_verify_command()}", harmless=True,
-        )  # fmt: skip
+    elif scheme == "dynamic_range" and expect in ("float32", "float16"):
+        yield make_certain(
+            "C03",
+            f"{expect} was meant, and weights are stored in {len(facts.integer_weights)} integer tensors",
+            f"leave the optimization out, or name the type that weights may have: {AS_FLOAT[expect]}",
+        )
+
+
+def stays_float(facts: FileFacts, expect: str | None) -> bool:
+    """Whether float is right where dynamic range was meant: the converter leaves all kernels that are so small.
+
+    Args:
+        facts: of the file.
+        expect: what the file is believed to be; None where nothing was said.
+
+    Returns:
+        False for all but "dynamic_range".
+    """
+    return expect == "dynamic_range" and all(weight.size < FEW_ELEMENTS for _, weight in facts.weights)
 
 
 def find_unlowered_qat(facts: FileFacts) -> Iterator[Hypothesis]:
@@ -239,28 +252,6 @@ def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
             PER_CHANNEL,
             0.85, certain=min(used for _, used in poor) < COARSE_CODES / 2,
         )  # fmt: skip
-
-
-def find_kernel_fault(evidence: Evidence) -> Hypothesis | None:
-    """C13: the same file, run by the runtime's plain kernels, does not lose what it loses."""
-    few = [values[:KERNEL_SAMPLES] for values in evidence.right_inputs]
-    try:
-        plain = FileRunner(evidence.case.content, evidence.case.graph, reference_kernels=True)
-        plain.input_order, plain.output_order = evidence.file.input_order, evidence.file.output_order
-        outputs = plain.real(few)
-    except QatError:
-        return None
-    broken, target = ([each[:KERNEL_SAMPLES] for each in both] for both in (evidence.a2, evidence.a0))
-    loss = Loss(OutputScore(None, target, evidence.classifies), target, broken, None, lambda _: outputs)
-    share = loss.recovered(None) if loss.significant else None
-    if share is None or share < ENOUGH:
-        return None
-    return Hypothesis(
-        "C13",
-        f"the runtime's optimised kernels lose, its plain reference kernels do not ({share:.0%} of the loss is gone)",
-        f"update the runtime, report the file, and until then switch the delegate off: {WITHOUT_DELEGATE}",
-        0.95, recovered=share,
-    )  # fmt: skip
 
 
 STATIC = (
