@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from qat.commands import command
-from qat.diagnosis.catalogue import PER_CHANNEL, format_verify_command
+from qat.diagnosis.catalogue import PER_CHANNEL, SLOWER, format_verify_command
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import calibration, conversion, model, training, weights
-from qat.diagnosis.hypotheses.calibrated_ranges import rank_guesses
-from qat.diagnosis.hypotheses.without_data import diagnose_without_data
+from qat.diagnosis.hypotheses.ranges import diagnose_without_data, rank_guesses
 from qat.diagnosis.runs import Conversion
 from qat.diagnosis.score import FAULT_DB, Drop, worst_sqnr_db
 
@@ -105,6 +104,8 @@ def _measured(evidence: Evidence) -> Drop | None:
         return None
     score = evidence.score
     drop = score.drop(evidence.a0, evidence.a2)
+    if drop.significant and score.unit != "accuracy" and _is_moved_by_training(evidence):
+        return replace(drop, significant=False)
     if score.unit != "agreement":
         return drop
     if drop.value >= (AGREES_TRAINED if evidence.facts.trained_quantized else AGREES):
@@ -113,6 +114,14 @@ def _measured(evidence: Evidence) -> Drop | None:
     if good is None or score.value(good) < AGREES_AGAIN:
         return drop
     return score.drop(good, evidence.a2)
+
+
+def _is_moved_by_training(evidence: Evidence) -> bool:
+    """Training with quantization departs from the float model by design: for the worse, only labels can say."""
+    if not evidence.facts.trained_quantized or evidence.keras_is_qat:
+        return False
+    wrong = weights.find_wrong_weights(evidence)
+    return (wrong is None or not wrong.certain) and weights.computes_its_weights(evidence)
 
 
 # ---- which repair brings the loss back
@@ -161,6 +170,9 @@ def _explain_conversion(
     """A file converted rightly is sound: what is the smallest part of "rightly" that does it?"""
     if stale := [each for each in static if each.id == "T01"]:
         findings.add(stale[0], share, "proved")
+    elif evidence.facts.trained_quantized and weights.computes_its_weights(evidence):
+        words = "the file does what its weights do in float, and these lose: the training with quantization lost it"
+        findings.add(Hypothesis("T04", words, SLOWER, 0.4), share, "consistent")
     elif evidence.facts.trained_quantized:
         hypothesis = Hypothesis(
             "T06",

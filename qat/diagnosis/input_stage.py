@@ -13,6 +13,7 @@ from qat.diagnosis.catalogue import IN_ORDER
 from qat.diagnosis.engine import Findings, Hypothesis, Loss, find_smallest_repair
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import preprocessing
+from qat.diagnosis.hypotheses.feeding import find_cut_decimals
 from qat.diagnosis.normalisations import compute_limits, reshape_like
 from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, is_scaled_per_image, relate
 from qat.diagnosis.runs import call_user
@@ -72,6 +73,8 @@ def diagnose_inputs(
 def _find_hypotheses(
     evidence: Evidence, relation: Relation, user: NDArray, right: NDArray, valid: NDArray | None
 ) -> list[Hypothesis]:
+    if (exact := find_cut_decimals(user, right) or preprocessing.find_stale_inputs(user, right)) is not None:
+        return [exact]
     raw = reshape_like(evidence.case.inputs, user)
     if (
         raw is not None

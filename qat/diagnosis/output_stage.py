@@ -124,7 +124,7 @@ def _find_hypotheses(
     evidence: Evidence, recorded: NDArray, expected: NDArray, codes: NDArray, tensor: Tensor
 ) -> list[Hypothesis]:
     if _are_labels(recorded, expected):
-        return list(outputs.diagnose_labels(recorded.reshape(-1), expected))
+        return list(outputs.diagnose_labels(recorded.reshape(-1), expected, codes, tensor))
     return list(outputs.diagnose_scores(recorded, expected, codes, tensor))
 
 
