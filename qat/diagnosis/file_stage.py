@@ -46,17 +46,12 @@ def _loss(evidence: Evidence) -> Loss[Conversion]:
 def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]) -> None:
     """By signatures, weights and synthetic images."""
     for each in static:
-        if not each.needs_loss or each.certain or each.strength >= STRONG:
-            findings.add(each)
-        else:
-            findings.note(each)
+        named = not each.needs_loss or each.certain or each.strength >= STRONG
+        (findings.add if named else findings.note)(each)
     if evidence.keras is None:
         return
     if (wrong := weights.find_wrong_weights(evidence)) is not None:
-        if wrong.certain:
-            findings.add(wrong)
-        else:
-            findings.note(wrong)
+        (findings.add if wrong.certain else findings.note)(wrong)
     if not findings.causes and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
         findings.add(rescaled)
     if not findings.causes:

@@ -88,6 +88,13 @@ def test_labels_of_other_samples_are_told_from_a_bad_model(files, measured, digi
     assert ids(found) == ["E01"]
 
 
+def test_a_float_model_that_is_not_the_files_is_told_from_wrong_labels(files, measured, network):
+    import tf_keras
+
+    found = diagnose(files.int8, **{**measured, "keras_model": tf_keras.models.clone_model(network)})
+    assert [(cause.id, cause.certainty) for cause in found.causes] == [("E03", "certain")]
+
+
 def test_a_fault_of_the_file_and_one_of_the_app_are_both_named(files, measured):
     found = diagnose(files.wide, **measured, user_preprocess=lambda raw: preprocess(raw)[..., ::-1])
     assert set(ids(found)) == {"Q01", "P06"}

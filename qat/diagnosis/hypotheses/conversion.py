@@ -19,7 +19,6 @@ AS_FLOAT = {
     "float16": "converter.target_spec.supported_types = [tf.float16]",
 }
 OTHER_SCALE = 0.01  # relative, from 1/256
-NEAR_OVERFLOW = 2**31 - 2**28  # of an int32 bias
 LARGEST_FLOAT16 = 65504
 
 
@@ -203,23 +202,6 @@ def find_odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
                 )  # fmt: skip
 
 
-def find_saturated_biases(facts: FileFacts) -> Iterator[Hypothesis]:
-    """C12: biases near overflow."""
-    for op, weight in facts.weights:
-        bias = facts.graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
-        if bias is None or bias.dtype != "int32" or not bias.is_constant:
-            continue
-        largest = int(np.abs(bias.data.astype(np.int64)).max(initial=0))
-        if largest >= NEAR_OVERFLOW:
-            yield Hypothesis(
-                "C12",
-                f"bias of {weight.layer!r} reaches {largest} of {2**31 - 1}: it saturated when it was stored as int32",
-                "a channel of that layer has a filter scale near 0 (a dead channel), prune it, or retrain with weight "
-                "decay: layers.Conv2D(filters, 3, kernel_regularizer=tf_keras.regularizers.L2(1e-4))",
-                0.6,
-            )  # fmt: skip
-
-
 def _one_scale(facts: FileFacts) -> Iterator[tuple[Op, Tensor, int]]:
     """Convolutions whose integer weights have one scale: the op, its weights and the axis of their channels."""
     for op, weight in facts.weights:
@@ -234,7 +216,10 @@ def per_tensor(facts: FileFacts) -> list[tuple[str, int]]:
 
 
 def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
-    """C06 from the file alone: one scale for all channels, and the median channel left with a handful of codes."""
+    """C06 from the file alone: one scale for all channels, and the median channel left with a handful of codes.
+
+    Where weights are uint8, as TF1 wrote them, all files are so, and training took part: there a loss must be measured.
+    """
     poor = []
     for op, weight, axis in _one_scale(facts):
         if op.name == "TRANSPOSE_CONV" or weight.data is None:
@@ -244,13 +229,14 @@ def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
         if len(codes) >= 4 and used < COARSE_CODES:
             poor.append((weight.layer, used))
     if poor:
+        of_tf1 = all(weight.dtype == "uint8" for weight in facts.integer_weights)
         named = ", ".join(f"{layer!r} {used:.0f}" for layer, used in poor[:5])
         yield Hypothesis(
             "C06",
             f"{len(poor)} convolutions have one weight scale for channels of very different size; the largest code of "
             f"the median channel, of 127: {named}",
             PER_CHANNEL,
-            0.85, certain=min(used for _, used in poor) < COARSE_CODES / 2,
+            0.5 if of_tf1 else 0.85, certain=not of_tf1 and min(used for _, used in poor) < COARSE_CODES / 2,
         )  # fmt: skip
 
 
@@ -260,6 +246,5 @@ STATIC = (
     find_training_graph,
     find_shared_scale,
     find_odd_quantizer,
-    find_saturated_biases,
     find_coarse_channels,
 )

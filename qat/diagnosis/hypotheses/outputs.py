@@ -182,11 +182,7 @@ def _affine(recorded: NDArray, expected: NDArray, tensor: Tensor, tolerance: flo
         return None
     slope, intercept = np.polyfit(x, y, 1)
     error = np.abs(y - slope * x - intercept)
-    if (
-        abs(slope + 1) < EXCHANGED
-        and abs(intercept - 1) < EXCHANGED
-        and expected.reshape(len(expected), -1).shape[1] == 1
-    ):
+    if max(abs(slope + 1), abs(intercept - 1)) < EXCHANGED and expected[0].size == 1:
         return _labels("the app's score is 1 - the file's: the two classes are exchanged", AS_IT_IS)
     if slope == 0 or np.mean(error <= max(tolerance * abs(slope), 1e-3 * np.ptp(y))) < ON_LINE:
         return None

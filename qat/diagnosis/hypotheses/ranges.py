@@ -140,10 +140,9 @@ def _guesses(evidence: Evidence) -> Iterator[Guess]:
 def _other_scales(evidence: Evidence, values: NDArray) -> Iterator[Guess]:
     raw, width = evidence.case.inputs[:SAMPLES], float(values.max() - values.min())
     others: list[tuple[str, NDArray]] = []
-    if raw.dtype == np.uint8 and raw.shape == values.shape:
+    if raw.shape == values.shape:
         others = [(f"samples as {name!r}", normalise(raw, name)) for name in list_normalisations(raw)]
-    elif raw.shape == values.shape:
-        others = [("the raw samples", raw.astype(np.float32))]
+        others = others or [("the raw samples", raw.astype(np.float32))]
     for words, other in others:
         if not np.allclose(other, values, atol=1e-3 * max(width, 1e-6)):
             ratio = float(np.ptp(other.astype(np.float64))) / max(width, 1e-12)
