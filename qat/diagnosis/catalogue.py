@@ -162,6 +162,7 @@ IN_COLOUR = "decode in colour, 3 channels, as in training: tf.io.decode_image(co
 RGB_ONCE = "convert the order once (cv2.cvtColor(image, cv2.COLOR_BGR2RGB), or by slicing): images[..., ::-1]"
 SCALED_INSIDE = "the model divides; feed 0..255 as it is: images.astype(np.float32)"
 MEASURED_FIRST = "model.load_weights(checkpoint); model.evaluate(inputs, labels)"
+LOADED_FIRST = f"load the trained weights before quantize_model(), and measure: {MEASURED_FIRST}"
 CONVERT_MEASURED = (
     f"convert the model that was loaded from the checkpoint, and measure it right before: {MEASURED_FIRST}"
 )

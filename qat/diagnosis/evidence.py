@@ -270,8 +270,7 @@ class Evidence:
     def rescales_inside(self) -> bool:
         """Whether the model scales its input itself."""
         if self.keras is not None:
-            kinds = [type(layer).__name__ for layer in self.keras.layers[:4]]
-            return any(kind in ("Rescaling", "Normalization") for kind in kinds)
+            return any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in self.keras.layers[:4])
         tensors = self.case.graph.tensors
         op = next((o for o in self.facts.computing), None)
         constants = [] if op is None else [tensors[i] for i in op.inputs if i >= 0 and tensors[i].is_constant]

@@ -72,6 +72,9 @@ def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypoth
             findings.add(wrong, loss.recovered(Conversion()))
         else:
             findings.note(wrong)
+    lower = evidence.score.unit != "dB" and loss.drop.points > 0
+    if lower and not lossy and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
+        findings.note(rescaled)
     explained = any(cause.certainty != "consistent" and cause.id not in DEMOTED for cause in findings.causes)
     if lossy and not explained:
         _explain(evidence, findings, static, loss)

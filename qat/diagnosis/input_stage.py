@@ -145,17 +145,15 @@ def diagnose_user_inputs(evidence: Evidence, findings: Findings, run: Run, user:
             f"user_preprocess makes {len(user)} inputs, the model takes {len(right)}; it was not used"
         )
         return
-    order = find_order(len(right), lambda i, j: _are_close(user[j], right[i]))
+    order = find_order(
+        len(right), lambda i, j: user[j].shape == right[i].shape and np.allclose(user[j], right[i], rtol=1e-3)
+    )
     if order is not None and order != sorted(order):
         words = f"user_preprocess returns the inputs in the order {order} of the model's"
         findings.add(Hypothesis("C09", words, IN_ORDER, 0.95, certain=True))
         return
     for index, values in enumerate(user):
         diagnose_inputs(evidence, findings, run, values, None, "user_preprocess", index)
-
-
-def _are_close(user: NDArray, right: NDArray) -> bool:
-    return user.shape == right.shape and np.allclose(user, right, rtol=1e-3)
 
 
 # ---- P14

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from qat.diagnosis.catalogue import CALIBRATED, MEASURED_FIRST, SLOWER, format_verify_command
+from qat.diagnosis.catalogue import CALIBRATED, LOADED_FIRST, SLOWER, format_verify_command
 from qat.diagnosis.engine import Hypothesis, make_certain
 from qat.diagnosis.file_facts import TFMOT_DECAY, TFMOT_START, UNSET_SCALE, FileFacts
 
@@ -121,13 +121,7 @@ def describe_other_start(cosine: float, growth: float | None, text: str) -> Hypo
     blown_up = growth is not None and growth > GROWN
     if cosine < SCRATCH and not blown_up:
         words = f"{text}: quantization-aware training did not start from these float weights"
-        return Hypothesis(
-            "T03",
-            words,
-            f"load the trained weights before quantize_model(), and measure: {MEASURED_FIRST}",
-            0.95,
-            certain=True,
-        )
+        return Hypothesis("T03", words, LOADED_FIRST, 0.95, certain=True)
     size = f", and made them {growth:.1f} times as large" if blown_up else ""
     words = f"{text}: the training with quantization has moved the weights far away{size}"
     return Hypothesis("T04", words, SLOWER, 0.9 if blown_up else 0.8, certain=blown_up)

@@ -228,10 +228,10 @@ def _compute_with(evidence: Evidence, layers: list[Layer]) -> Outputs:
 def _layers(evidence: Evidence, trained: bool = False) -> list[Layer]:
     """Weighted layers next to those of a float file converted here; empty where they cannot be compared, or, unless
     `trained` is asked for, where training with quantization has changed them by design."""
-    content = evidence.content(Conversion(scheme="float32"))
-    if content is None or (evidence.facts.trained_quantized and not evidence.keras_is_qat and not trained):
+    if evidence.facts.trained_quantized and not evidence.keras_is_qat and not trained:
         return []
-    return _paired(evidence.facts, FileFacts(read(content)))
+    content = evidence.content(Conversion(scheme="float32"))
+    return [] if content is None else _paired(evidence.facts, FileFacts(read(content)))
 
 
 def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:
