@@ -178,8 +178,6 @@ def _suggest_for_word(word: str, schema: type) -> str:
     keys = list(all_keys(schema))
     file_key = _KEY_OF_SUFFIX.get(Path(word).suffix)
     suggestions = [f"{file_key}={word}"] if file_key in keys or file_key == "data" else []
-    if not suggestions and Path(word).is_dir():
-        suggestions = [f"{key}={word}" for key in ("runs", "run", "data") if key in keys][:1]
     key, _, value = word.partition(":")
     if value and key in (*keys, *groups(schema)):
         suggestions = [f"{key}={value.strip()}"]
@@ -187,6 +185,8 @@ def _suggest_for_word(word: str, schema: type) -> str:
     suggestions = suggestions or [
         f"{group}={word}" for group in groups(schema) if (conf_dir() / group / f"{word}.yaml").is_file()
     ]
+    if not suggestions and Path(word).is_dir():
+        suggestions = [f"{key}={word}" for key in ("runs", "run", "data") if key in keys][:1]
     return f" Did you mean {' or '.join(suggestions[:3])}?" if suggestions else ""
 
 

@@ -220,7 +220,7 @@ KEYS += [  # a value of another kind, told with an example of its own and with w
     ("seed=null", "seed=null: expected an integer"),
     ("train.keep_best=null", "train.keep_best=null: expected true or false"),
     ("hydra.run.dir=null", "hydra.run.dir=null: expected a value, and not null."),
-    ("data.range=0..255", "data.range=0..255: expected a list of numbers, as [-1, 1], or null"),
+    ("data.range=0..255", "0..255 in data.range: expected a list of numbers, as [-1, 1], or null"),
     ("train.learning_rate=0,001", "a fraction has a point: train.learning_rate=0.001; a job for each value wants -m."),
     ("train.batch_size=64k", "train.batch_size=64k: expected an integer (samples per step)."),
     ("quant.weight_bits=int8", "quant.weight_bits=int8: expected an integer (8 or 4)."),
