@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework import func_graph as func_graph_lib
 
+from qat.models.keras_types import KerasModel
 from qat.quantization.importing.added_losses import cutter_of
 from qat.quantization.importing.assignments import assigned_at_inference, unchanged
 from qat.quantization.importing.call_programs import CallCutter, calls, sources_of, tensors_at
@@ -29,7 +30,7 @@ from qat.quantization.ir.graph import Graph
 from qat.quantization.ir.program import NotExtractableError
 
 
-def read(model: Any) -> Graph:
+def read(model: KerasModel) -> Graph:
     """`model` as a graph of its inference function, with what training adds to it.
 
     Raises:
@@ -50,14 +51,14 @@ def read(model: Any) -> Graph:
     return graph
 
 
-def _other_normalizations(model: Any) -> list[str]:
+def _other_normalizations(model: KerasModel) -> list[str]:
     """BatchNormalization that normalises by more than the batch; it is trained by the batch."""
     kind = version_of(model).layers.BatchNormalization
     norms = [each for each in model._flatten_layers() if isinstance(each, kind)]
     return [f"layer {norm.name!r}: renorm=True" for norm in norms if getattr(norm, "renorm", False) and norm.trainable]
 
 
-def _read_both(model: Any, table: dict) -> Graph:
+def _read_both(model: KerasModel, table: dict) -> Graph:
     with unchanged(model):
         trained = trace(model, table, training=True)
         acting = {call.key: call.acts for call in calls(trained.call)}
@@ -78,7 +79,7 @@ def _read_both(model: Any, table: dict) -> Graph:
     return graph
 
 
-def _imported(inferred: Trace, model: Any, live: frozenset[int]) -> Graph:
+def _imported(inferred: Trace, model: KerasModel, live: frozenset[int]) -> Graph:
     inferred = inlined(inferred, model)
     graph = import_trace(inferred, model, live)
     graph.refused, graph.cut = assigned_at_inference(inferred, model), cut_behind(model, graph)
@@ -88,7 +89,7 @@ def _imported(inferred: Trace, model: Any, live: frozenset[int]) -> Graph:
 class _Both:
     """The trace in training mode, from which programs are cut."""
 
-    def __init__(self, model: Any, trained: Trace, inferred: Trace) -> None:
+    def __init__(self, model: KerasModel, trained: Trace, inferred: Trace) -> None:
         self.trained, self.lost_in_training = trained, []
         self.shared = {call.key for call in calls(inferred.call)}
         self.signatures = Signatures(trained, self.shared)
@@ -148,7 +149,7 @@ class _Both:
         return exchange
 
 
-def _updated(model: Any, traced: Trace) -> frozenset[int]:
+def _updated(model: KerasModel, traced: Trace) -> frozenset[int]:
     """Places of the variables that known layers update before a training step."""
     places = {id(variable): at for at, variable in enumerate(model.variables)}
     return frozenset(
@@ -156,7 +157,7 @@ def _updated(model: Any, traced: Trace) -> frozenset[int]:
     )
 
 
-def _add_updates(graph: Graph, model: Any, traced: Trace) -> None:
+def _add_updates(graph: Graph, model: KerasModel, traced: Trace) -> None:
     places = {id(variable): at for at, variable in enumerate(model.variables)}
     seen = set()
     for update in traced.updates:
@@ -166,7 +167,7 @@ def _add_updates(graph: Graph, model: Any, traced: Trace) -> None:
             graph.updates.append({"kernel": kernel, "vector": vector, "iterations": update["iterations"]})
 
 
-def _penalties(model: Any, graph: Graph) -> Iterator[dict[str, Any]]:
+def _penalties(model: KerasModel, graph: Graph) -> Iterator[dict[str, Any]]:
     """Losses on weights alone (regularizers, and callables given to `add_loss`), in the order of `model.losses`."""
     for layer, function in version_of(model).penalties(model):
         traced = func_graph_lib.FuncGraph("penalty")
