@@ -68,6 +68,7 @@ class RunResult:
     splits: Mapping[str, int] = field(default_factory=dict)  # name -> samples
     class_names: tuple[str, ...] = ()
     calibration_indices: tuple[int, ...] = ()  # into train
+    threads: int | None = None  # that TensorFlow computed with: with another number, sums come out in another order
     machine: str = ""  # what latencies were measured on: architecture, processor, cores
     skipped_files: tuple[str, ...] = ()  # corrupt ones, left out because data.skip_corrupt says so
     # "float", "qat", "qat_tfmot": one per epoch

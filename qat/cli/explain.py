@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from qat.cli.extras import check_engine
 from qat.cli.options import describe_type, find_meaning
 from qat.variants import quantizers_called
 
+_hints = functools.cache(typing.get_type_hints)  # which compiles each annotation anew
 _ABBREVIATIONS = {
     "lr": "learning_rate",
     "bs": "batch_size",
@@ -197,7 +199,7 @@ def find_unknown_keys(values: Mapping[str, Any], schema: type, prefix: str = "")
     Returns:
         Dotted keys, in the order of `values`.
     """
-    hints = typing.get_type_hints(schema)
+    hints = _hints(schema)
     for name, value in values.items():
         if name not in hints:
             yield prefix + name
@@ -238,7 +240,7 @@ def key_type(schema: type, key: str) -> Any:
     for name in key.split("."):
         if not dataclasses.is_dataclass(kind):
             return None
-        kind = typing.get_type_hints(kind).get(name)
+        kind = _hints(kind).get(name)
     return kind
 
 
@@ -252,7 +254,7 @@ def all_keys(schema: type, prefix: str = "") -> Iterator[str]:
     Returns:
         Dotted keys, such as "train" and "train.epochs".
     """
-    for name, kind in typing.get_type_hints(schema).items():
+    for name, kind in _hints(schema).items():
         yield prefix + name
         if dataclasses.is_dataclass(kind):
             yield from all_keys(kind, f"{prefix}{name}.")

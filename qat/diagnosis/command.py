@@ -64,8 +64,6 @@ def run_diagnoses(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVe
             f"tflite={config.tflite}, run={config.run}: give one of them, a .tflite or the directory "
             "of a run of qat.train"
         )
-    if config.samples < 1:
-        raise ConfigError(f"samples={config.samples}: expected at least 1")
     diagnoses: dict[str, Diagnosis] = {}
     for name, arguments in _jobs(config):
         diagnoses[name] = diagnose(**arguments)
