@@ -21,6 +21,7 @@ from qat import limits, manifest
 from qat.errors import RunDirError
 from qat.locking import is_locked, lock, translate_error
 from qat.manifest import changed_files, sha256
+from qat.types import Json
 
 __all__ = ["changed_files", "lock", "sha256"]  # of other modules, and part of this one for all others
 
@@ -210,7 +211,7 @@ def write_text(path: Path, text: str) -> Path:
     return write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, value: Any) -> Path:
+def write_json(path: Path, value: Json) -> Path:
     """Write a file of strict JSON atomically.
 
     Args:

@@ -83,7 +83,7 @@ def _show(number: float) -> str:
 
 
 def setting(
-    default: Any,
+    default: object,
     *,
     choices: Sequence[str] = (),
     low: float = -math.inf,

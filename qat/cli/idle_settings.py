@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from qat.cli.sweeps.resume import key_of_override
 from qat.config import Config
-from qat.variants import PTQ, QUANTIZERS, TRAINED_BY_US
+from qat.variants import MADE_BY_US, QUANTIZERS, TRAINED_BY_US
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def _is_own(config: Config) -> bool:
 
 
 def _is_int8(config: Config) -> bool:
-    return config.quant.name in (PTQ, *TRAINED_BY_US) and config.quant.calibration.engine != "tflite"
+    return config.quant.name in MADE_BY_US and config.quant.calibration.engine != "tflite"
 
 
 def _has_percentile(config: Config) -> bool:

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +25,8 @@ from qat import rundir
 from qat.config import Config
 from qat.data import Splits
 from qat.errors import RunDirError
+from qat.models.keras_types import KerasModel
 from qat.stages.provenance import package_versions
-
-if TYPE_CHECKING:
-    import tf_keras
 
 RECORD, WEIGHTS = "float.json", "weights.npz"
 _CODE_THAT_COUNTS = ("data", "models", "training")
@@ -80,7 +78,7 @@ def find_entry(config: Config, splits: Splits, threads: int) -> Entry:
     return Entry(cache_folder(config) / key, key, determined_by)
 
 
-def load(entry: Entry, model: tf_keras.Model, say: Callable[[str], None]) -> History | None:
+def load(entry: Entry, model: KerasModel, say: Callable[[str], None]) -> History | None:
     """Give `model` the weights of a whole entry; a damaged entry is named and removed.
 
     Args:
@@ -107,13 +105,13 @@ def load(entry: Entry, model: tf_keras.Model, say: Callable[[str], None]) -> His
         return None
 
 
-def store(entry: Entry, model: tf_keras.Model, history: History, say: Callable[[str], None]) -> None:
+def store(entry: Entry, model: KerasModel, history: History, say: Callable[[str], None]) -> None:
     """Keep a trained model's weights; a full or read-only cache is reported, and the run goes on.
 
     Args:
         entry: where they are kept.
         model: the trained model.
-        history: of its training, one dict per epoch.
+        history: of its training, a dict of numbers per epoch.
         say: prints a message.
     """
     part = entry.folder.with_name(f".{entry.key}.{os.getpid()}.part")
