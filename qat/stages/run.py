@@ -152,7 +152,8 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         progress.say(f"{config.data.name}: {sizes}, calibration {len(splits.calibration)} of train")
         for skipped in splits.skipped:
             progress.say(f"left out: {skipped}")
-        progress.say(f"TensorFlow computes on {kept.threads} threads; on another number, results differ a little")
+        counted = f"{kept.threads} thread{'s' * (kept.threads != 1)}"
+        progress.say(f"TensorFlow computes on {counted}; with another number, results differ as between seeds")
         if workers.strategy is not None:
             progress.say(f"train.strategy={config.train.strategy}: {workers}")
         run = Run(config, folder, splits, progress, summary_writer, kept, workers)

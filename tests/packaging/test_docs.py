@@ -72,13 +72,8 @@ def test_each_promise_of_what_repeats_names_tests_that_there_are():
     promises = [re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row) for row in rows if row.startswith("|")]
     assert len(promises) >= 8
     assert all(promises)
-    missing = [
-        name
-        for row in promises
-        for file, name in row
-        if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")
-    ]
-    assert missing == []
+    named = [each for row in promises for each in row]
+    assert [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")] == []
 
 
 def test_every_notebook_is_linked_by_the_page_of_examples():

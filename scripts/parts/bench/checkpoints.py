@@ -1,8 +1,8 @@
 """Checkpoints of `scripts/bench`: what they cost of the default job's training, counted within it and beside it.
 
-The float training of the default job takes turns with and without checkpoints, one at the end of each epoch. The CPU
-seconds of a checkpoint, of the step that is held up and of the thread that writes, are counted; its share is that of the
-training between two: one core of the seconds that lie between them at least.
+The float training of the default job takes turns with and without checkpoints, one at the end of each epoch. Counted
+are the CPU seconds of a checkpoint, in the training and in the thread that writes; its share is that of the training
+between two: one core of the seconds that lie between them at least.
 """
 
 from __future__ import annotations
