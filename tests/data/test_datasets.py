@@ -35,8 +35,8 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(function):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"resize": "cubic"}, "data.resize='cubic': expected one of nearest, bilinear"),
-        ({"colour_order": "RGB"}, "data.colour_order='RGB': expected one of rgb, bgr"),
+        ({"resize": "cubic"}, "data.resize=cubic: expected one of nearest, bilinear"),
+        ({"colour_order": "RGB"}, "data.colour_order=RGB: expected one of rgb, bgr"),
         ({"val_fraction": 0.0}, r"data.val_fraction=0.0: expected a number above 0 and below 1"),
         ({"test_fraction": 1.0}, r"data.test_fraction=1.0: expected a number"),
         ({"image_size": [0, 0]}, r"data.image_size=\[0, 0\]: expected \[height, width\], each at least 1 pixel"),
@@ -50,7 +50,10 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(function):
         ({"max_samples": 10**12}, r"data.max_samples=1000000000000: expected at most 1000000000"),
         ({"channels": 2}, r"data.channels=2: expected 1, 3 or null"),
         ({"max_samples": 0}, r"data.max_samples=0: expected at least 1"),
-        ({"augmentation": AugmentationConfig(crop_pixels=-1)}, r"data.augmentation.crop_pixels=-1: expected 0 or more"),
+        (
+            {"augmentation": AugmentationConfig(crop_pixels=-1)},
+            r"data.augmentation.crop_pixels=-1: expected at least 0",
+        ),
         ({"name": "npz"}, r"data=npz needs data.path"),
         ({"name": "image_folder"}, r"data=image_folder needs data.path"),
     ],

@@ -99,7 +99,7 @@ def test_batchnorm_settings_reach_every_batchnorm():
         (
             {"name": "mobilenet", "depth_multiplier": 0},
             ConfigError,
-            "model.depth_multiplier=0: expected an integer",
+            "model.depth_multiplier=0: expected a number from 1 to 64",
         ),
         (
             {"name": "mobilenet", "strides": [2, 1]},
