@@ -168,7 +168,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
         try:
             self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
             return self._content.take()
-        except (tf.errors.OpError, OSError, ValueError, KeyError, AssertionError) as error:
+        except (tf.errors.OpError, OSError, ValueError, LookupError, AssertionError) as error:
             self._say(f"{self._manager.latest_checkpoint} is damaged ({str(error)[:200]}): this training begins anew")
             return None
 
