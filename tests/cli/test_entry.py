@@ -80,18 +80,15 @@ def test_a_folder_is_locked_before_hydra_writes_there_so_that_no_second_run_does
     assert "seed=1" in settings.read_text()
 
 
-def test_a_setting_that_nothing_reads_is_said_before_anything_slow(tmp_path):
-    done = run_process("quant=ptq", "quant.learning_rate=1", "data=npz", "data.path=no.npz", cwd=tmp_path)
+def test_settings_that_nothing_reads_are_said_and_functions_that_do_not_exist_refused_before_tensorflow(tmp_path):
+    callbacks = "train.callbacks=[{_target_:tf_keras.callbacks.Nope}]"
+    done = run_process("quant=ptq", "quant.learning_rate=1", callbacks, cwd=tmp_path)
     assert done.returncode == 2
-    done = run_process("-m", "quant=ptq,float", "quant.epochs=1", "seed=0,x", cwd=tmp_path)
-    assert done.returncode == 2
-    assert not imported(done) & set(SLOW_IMPORTS)
-
-
-def test_a_function_that_does_not_exist_is_refused_before_tensorflow(tmp_path):
-    done = run_process("train.callbacks=[{_target_:tf_keras.callbacks.Nope}]", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "train.callbacks[0]._target_=tf_keras.callbacks.Nope: module tf_keras.callbacks has no Nope" in done.stderr
+    said = " ".join(stderr_lines(done))
+    assert (
+        "warning: quant.learning_rate: read by quantization-aware training, as quant=qat, and by nothing else" in said
+    )
+    assert "train.callbacks[0]._target_=tf_keras.callbacks.Nope: module tf_keras.callbacks has no Nope" in said
     assert "tensorflow" not in imported(done)
 
 
