@@ -147,6 +147,8 @@ def describe_refused_values(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _describe_refusal(setting: Setting, value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
     if isinstance(value, int) and value > setting.high:
         return f"at most {_show(setting.high)}"
     return setting.expected or ("a text that is not blank" if isinstance(value, str) else "finite numbers")

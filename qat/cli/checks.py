@@ -99,7 +99,10 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
             try:
                 re.compile(pattern)
             except re.error as error:
-                yield f"{key}: {pattern!r} is no regular expression ({error}). It is matched against layer names."
+                yield (
+                    f"{key}: {pattern!r} is no regular expression ({error}). It is matched against layer names; .* is "
+                    "any text."
+                )
 
 
 def _sample_complaints(config: Config) -> Iterator[str]:

@@ -47,9 +47,12 @@ def check(config: DataConfig) -> None:
         raise ConfigError(complaint)
     if config.channels not in (None, 1, 3):
         raise ConfigError(f"data.channels={config.channels}: expected 1, 3 or null")
-    names = config.label_names
-    if names is not None and (not names or len(set(names)) < len(names)):
-        raise ConfigError(f"data.label_names={names}: expected the name of each class once, or null")
+    names = config.label_names or []
+    if config.label_names == []:
+        raise ConfigError("data.label_names=[]: expected a name for each class, or null")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"data.label_names: {twice} stands there twice: expected another name for each class")
     _check_scaling(config)
     _check_needs(config)
 

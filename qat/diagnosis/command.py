@@ -60,10 +60,7 @@ def run_diagnoses(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVe
         DataError, TfliteFileError, ModelError: what is named cannot be used.
     """
     if (config.tflite is None) == (config.run is None):
-        raise ConfigError(
-            f"tflite={config.tflite}, run={config.run}: give one of them, a .tflite or the directory "
-            "of a run of qat.train"
-        )
+        raise ConfigError("tflite and run: give one of them, a .tflite or the directory of a run of qat.train")
     diagnoses: dict[str, Diagnosis] = {}
     for name, arguments in _jobs(config):
         diagnoses[name] = diagnose(**arguments)

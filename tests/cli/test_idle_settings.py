@@ -3,8 +3,8 @@
 import pytest
 
 from qat.cli import compose
-from qat.cli.explain import all_keys
 from qat.cli.idle_settings import READERS, find_idle_settings
+from qat.cli.schema_keys import all_keys
 from qat.config import Config
 from qat.errors import ConfigError
 

@@ -14,7 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from qat.cli.command_line import normalize_arguments
 from qat.cli.compose import compose_node, to_config
-from qat.cli.explain import all_keys, explain, key_type
+from qat.cli.explain import explain
+from qat.cli.schema_keys import all_keys, key_type
 from qat.config import (
     BenchmarkConfig,
     CompareConfig,
