@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from qat.choices import COLOUR_ORDERS, RESIZE_METHODS
 from qat.limits import Limits
-from qat.setting import FILES, NOTHING, section, setting
-from qat.variants import QUANTIZERS
+from qat.setting import CHANCE, FILES, MANY, NOTHING, section, setting
+from qat.variants import FILE_KINDS, QUANTIZERS
 
+MOST_THREADS = 1024
 MISSING = "???"  # OmegaConf's mark for "the user must say this"
 SCHEDULES = ("constant", "cosine")
+SCHEDULED = ("delay", "freeze_observers_at", "freeze_bn_at")  # of quant: what happens at a point of its training
 PRESERVE = ("none", "sparsity", "clusters", "auto")  # what quant.preserve takes, other than null
 
 
@@ -21,29 +24,31 @@ PRESERVE = ("none", "sparsity", "clusters", "auto")  # what quant.preserve takes
 class AugmentationConfig:
     """What may be done to training images; off by default, and never done to anything but `train`."""
 
-    crop_pixels: int = 0  # pad by so many pixels per side, then crop back at random
+    crop_pixels: int = setting(0, low=0, high=MANY)  # pad by so many pixels per side, then crop back at random
     flip: bool = False  # left-right
-    shift_pixels: int = 0  # largest shift per side, edges repeated
+    shift_pixels: int = setting(0, low=0, high=MANY)  # largest shift per side, edges repeated
 
 
 @dataclass(slots=True, kw_only=True)
 class DataConfig:
     name: str = MISSING  # a key of qat.data.DATASETS
     path: str | None = None  # .npz or folder, for npz, image_folder, and local copies of the others
-    val_fraction: float = 0.15  # of the training part
-    test_fraction: float = 0.35  # only where the set brings no test split of its own
-    split_seed: int = 0  # the split is the same for every `seed`
+    val_fraction: float = setting(0.15, above=0, below=1)  # of the training part
+    test_fraction: float = setting(0.35, above=0, below=1)  # only where the set brings no test split of its own
+    split_seed: int = setting(0, low=0, high=2**31 - 1)  # the split is the same for every `seed`
     image_size: list[int] | None = None  # [height, width]; None keeps the data's own
     channels: int | None = None  # 1 or 3; None keeps the data's own
     range: list[float] | None = None  # [low, high] that raw 0..255 becomes, or None: as the data set's contract says
     mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number per channel
-    std: list[float] | None = None  # with mean: above 0, one number per channel
-    colour_order: str = "rgb"  # rgb | bgr
-    resize: str = "bilinear"  # nearest | bilinear | bicubic | area
-    max_samples: int | None = None  # a debug knob: keep so many of each split
+    std: list[float] | None = setting(None, above=0)  # with mean: above 0, one number per channel
+    colour_order: str = setting("rgb", choices=COLOUR_ORDERS)
+    resize: str = setting("bilinear", choices=RESIZE_METHODS)
+    max_samples: int | None = setting(None, low=1, high=MANY)  # a debug knob: keep so many of each split
     skip_corrupt: bool = False  # image_folder: leave out, name and count files that no decoder takes
     label_names: list[str] | None = None  # of the classes, in order; None = as the data names or numbers them
-    normal_class: int | None = None  # anomaly detection: train on it alone; every other is label 1 in val and test
+    normal_class: int | None = setting(
+        None, low=0, high=MANY
+    )  # anomaly detection: train on it alone; every other is label 1 in val and test
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     target: dict[str, Any] = field(default_factory=dict)  # data=user: {_target_: module.function, ...}
 
@@ -51,12 +56,12 @@ class DataConfig:
 @dataclass(slots=True, kw_only=True)
 class ModelConfig:
     name: str = MISSING  # a key of qat.models.MODELS
-    alpha: float = 1.0  # width multiplier
-    depth_multiplier: int = 1  # of depthwise convolutions: outputs per channel
+    alpha: float = setting(1.0, above=0, high=64)  # width multiplier
+    depth_multiplier: int = setting(1, low=1, high=64)  # of depthwise convolutions: outputs per channel
     strides: list[int] | None = None  # mobilenet: stride of the stem and of the 13 blocks; None = the standard ones
-    dropout: float = 0.0  # share before the last layer, 0 to below 1
-    bn_momentum: float = 0.99  # of BatchNormalization's moving mean and variance
-    bn_epsilon: float = 1e-3  # of BatchNormalization, added to the variance
+    dropout: float = setting(0.0, low=0, below=1)  # share before the last layer
+    bn_momentum: float = setting(0.99, low=0, below=1)  # of BatchNormalization's moving mean and variance
+    bn_epsilon: float = setting(1e-3, above=0, high=1)  # of BatchNormalization, added to the variance
     app: str | None = None  # keras_app: a constructor in tf_keras.applications
     keras: int = setting(2, low=2, high=3)  # keras_app: the Keras whose constructor it is
     weights: str | None = None  # keras_app: None, or a path to weights
@@ -69,31 +74,34 @@ class ModelConfig:
 class TrainConfig:
     """The float training."""
 
-    epochs: int = 30  # of the float training; 0 only for a model that is trained already
-    batch_size: int = 32  # samples per step
-    learning_rate: float = 1e-3  # the first; schedule says how it goes on
+    epochs: int = setting(30, low=0, high=MANY)  # of the float training; 0 only for a model that is trained already
+    batch_size: int = setting(32, low=1, high=MANY)  # samples per step
+    learning_rate: float = setting(1e-3, above=0)  # the first; schedule says how it goes on
     # adam, sgd, adamw, … or {_target_: its name, and its arguments}
     optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})
     schedule: str = setting("cosine", choices=SCHEDULES)  # how the learning rate goes on from the first
-    label_smoothing: float = 0.0  # share of the label that goes to the other classes, 0 to below 1
-    early_stop_epochs: int | None = None  # stop after so many epochs without a better val metric; None = never
+    # share of the label that goes to the other classes
+    label_smoothing: float = setting(0.0, low=0, below=1)
+    early_stop_epochs: int | None = setting(
+        None, low=1, high=MANY
+    )  # stop after so many epochs without a better val metric; None = never
     keep_best: bool = True  # keep the weights of the best val epoch
     callbacks: list[Any] = field(default_factory=list)  # extra Keras callbacks, each a {_target_: …}
     strategy: str = setting("none", choices=("none", "mirrored", "multiworker"))  # of tf.distribute
-    threads: int | None = setting(None, low=1, high=1024, effect=NOTHING)  # TensorFlow's; None = all cores
+    threads: int | None = setting(None, low=1, high=MOST_THREADS, effect=CHANCE)  # TensorFlow's; None = all cores
 
 
 @dataclass(slots=True, kw_only=True)
 class CalibrationConfig:
     # of train, drawn by class, that ranges come from; None = 256, or all of a smaller train
-    samples: int | None = setting(None, low=1)
+    samples: int | None = setting(None, low=1, high=MANY)
     # refuse fewer; None = 100 where samples is set, else a warning below 100
-    min_samples: int | None = setting(None, low=1)
+    min_samples: int | None = setting(None, low=1, high=MANY)
     # whose ranges int8 PTQ takes: auto (our own, TFLite's where a model has no canonical form) | tflite
     engine: str = setting("auto", choices=("auto", "tflite"))
     method: str = setting("minmax", choices=("minmax", "percentile", "mse"))  # how a range follows from the samples
     percentile: float = setting(99.99, low=50, high=100)  # method=percentile: of the absolute values on each side
-    batch_size: int = setting(32, low=1)  # samples at a time
+    batch_size: int = setting(32, low=1, high=MANY)  # samples at a time
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,7 +121,7 @@ class QuantConfig:
     beside: list[str] = setting([], effect=FILES)  # qat, qat_w4a8: also trained, to compare with; [qat_tfmot]
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
-    weight_bits: int = 8  # 8 or 4
+    weight_bits: int = setting(8, low=4, high=8)  # 8 or 4
     per_channel: bool = True  # a weight scale for each output channel; false = one for each tensor
     equalization: bool = False  # even out neighbouring channels across layers first; the float function stays
     # without being asked to, where channels differ so many times; None = never
@@ -121,9 +129,9 @@ class QuantConfig:
     bias_correction: bool = False  # move each bias by the mean error that quantization leaves on calibration data
     allow_float: bool = False  # ptq: leave ops without an int8 kernel in float, and say which
 
-    epochs: int = 5  # of quantization-aware training
-    batch_size: int | None = None  # None = train.batch_size
-    learning_rate: float = 1e-4  # of quantization-aware training, the first
+    epochs: int = setting(5, low=0, high=MANY)  # of quantization-aware training
+    batch_size: int | None = setting(None, low=1, high=MANY)  # None = train.batch_size
+    learning_rate: float = setting(1e-4, above=0)  # of quantization-aware training, the first
     # as train.optimizer
     optimizer: dict[str, Any] = field(default_factory=lambda: {"_target_": "tf_keras.optimizers.Adam"})
     schedule: str = setting("cosine", choices=SCHEDULES)  # how the learning rate goes on from the first
@@ -147,7 +155,7 @@ class QuantConfig:
 
 @dataclass(slots=True, kw_only=True)
 class ParityConfig:
-    samples: int = setting(256, low=1)  # of val
+    samples: int = setting(256, low=1, high=MANY)  # of val
     min_agreement: float = setting(0.99, low=0, high=1)  # share of samples with the same class as the fake-quant model
     max_accuracy_gap: float = setting(0.003, low=0, high=1)  # share, 0.003 = 0.3 points
     min_within_1_lsb: float = setting(0.98, low=0, high=1)  # share of outputs that differ by one step at most
@@ -179,9 +187,9 @@ class LogConfig:
     # a server or folder; None = the variable MLFLOW_TRACKING_URI, else the folder mlruns
     mlflow_uri: str | None = setting(None, effect=NOTHING)
     # epochs between exports of the int8 file while training; 0 = only at the end
-    deployed_every: int = setting(1, low=0)
-    deployed_samples: int = setting(256, low=1)  # of val
-    ranges_every: int = setting(1, low=0)  # epochs between logs of quantizer ranges; 0 = never
+    deployed_every: int = setting(1, low=0, high=MANY)
+    deployed_samples: int = setting(256, low=1, high=MANY)  # of val
+    ranges_every: int = setting(1, low=0, high=MANY)  # epochs between logs of quantizer ranges; 0 = never
     progress: str = setting("auto", choices=("auto", "bar", "plain", "off"), effect=NOTHING)  # of long work
 
 
@@ -198,7 +206,7 @@ class Config:
     """`python -m qat.train`."""
 
     # of weights, order of samples, dropout, and the draw of calibration samples
-    seed: int = setting(0, low=0, high=2**31 - 1)
+    seed: int = setting(0, low=0, high=2**31 - 1, effect=CHANCE)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -211,7 +219,9 @@ class Config:
     resume: str | None = setting(None, effect=NOTHING)
     float_run: str | None = None  # a run directory whose float model is taken instead of training one
     float_cache: str | None = setting(None, effect=NOTHING)  # None = the user's cache folder
-    threads: int | None = setting(None, low=1, high=1024, effect=NOTHING)  # of the interpreter; None = all cores
+    threads: int | None = setting(
+        None, low=1, high=MOST_THREADS, effect=NOTHING
+    )  # of the interpreter; None = all cores
     # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
     trust: Any = setting(False, effect=NOTHING)
     limits: Limits = section(Limits, effect=NOTHING)  # of memory, time and sizes, for files of anybody
@@ -243,9 +253,9 @@ class ContractConfig:
 
     range: list[float] | None = None  # [low, high] that raw 0..255 becomes
     mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number per channel
-    std: list[float] | None = None  # with mean: above 0, one number per channel
-    colour_order: str | None = None  # rgb | bgr
-    resize: str | None = None  # nearest | bilinear | bicubic | area
+    std: list[float] | None = setting(None, above=0)  # with mean: above 0, one number per channel
+    colour_order: str | None = setting(None, choices=COLOUR_ORDERS)
+    resize: str | None = setting(None, choices=RESIZE_METHODS)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -254,9 +264,9 @@ class EvaluateConfig:
 
     tflite: str = MISSING  # the file to evaluate
     data: DataConfig = field(default_factory=DataConfig)
-    split: str = "test"  # test | val | train | all
+    split: str = setting("test", choices=("test", "val", "train", "all"))
     contract: ContractConfig = field(default_factory=ContractConfig)
-    threads: int | None = None  # None = all cores
+    threads: int | None = setting(None, low=1, high=MOST_THREADS)  # None = all cores
     delegate: bool = True  # let XNNPACK take the ops that it knows
     trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
     limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody
@@ -273,10 +283,10 @@ class BenchmarkConfig:
     batch: Any = 1  # samples per call; as threads
     delegate: Any = field(default_factory=lambda: [True, False])  # XNNPACK on, off, or both
     # of one sample, as [96,96,3], where a file leaves them open; None = as its metadata says, else 64 each
-    sizes: list[int] | None = None
-    rounds: int = 20  # in each round every file has its turn, in an order that changes
-    seconds: float = 2.0  # of measuring, for each row, all rounds together
-    warmup_seconds: float = 0.3  # of calls before the first that counts
+    sizes: list[int] | None = setting(None, low=1, high=65536)
+    rounds: int = setting(20, low=1, high=10_000)  # in each round every file has its turn, in an order that changes
+    seconds: float = setting(2.0, low=0.01, high=3600)  # of measuring, for each row, all rounds together
+    warmup_seconds: float = setting(0.3, low=0, high=600)  # of calls before the first that counts
     profile: bool = True  # time each operator in a file of its own
     tensorboard: bool = True  # pictures of the measurement in the run's folder
     trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
@@ -294,8 +304,8 @@ class DiagnoseConfig:
     preprocess: str | None = None  # module:function, the training preprocessing: raw batch to float32 model inputs
     user: AppConfig = field(default_factory=AppConfig)
     calibration: str | None = None  # module:function, the representative dataset
-    expect: str | None = None  # int8 | dynamic_range | float16 | float32 | int16x8
-    samples: int = 512  # of the data, the first
+    expect: str | None = setting(None, choices=FILE_KINDS)
+    samples: int = setting(512, low=1, high=MANY)  # of the data, the first
     trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
     limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody
 
@@ -307,6 +317,6 @@ class CompareConfig:
     runs: Any = MISSING  # a directory of a run, of a sweep or of many, or several as [DIR,DIR]
     sort: Any = None  # a column, or several; - before one for the largest first; None = the best metric first
     filter: Any = None  # what holds for all that is kept, as "variant=qat_int8 and size_bytes<300000", or a list
-    confidence: float = 0.95  # of the intervals over seeds
+    confidence: float = setting(0.95, low=0.5, below=1)  # of the intervals over seeds
     trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
     limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qat.choices import COLOUR_ORDERS, RESIZE_METHODS
 from qat.errors import ConfigError, DataError
 from qat.limits import check_size
 
 LAYOUTS = ("NHWC", "features")
 RAW_DTYPES = ("uint8", "float32")
-COLOUR_ORDERS = ("rgb", "bgr")
-RESIZE_METHODS = ("nearest", "bilinear", "bicubic", "area")
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ class RunResult:
     class_names: tuple[str, ...] = ()
     most_frequent_class: float | None = None  # its share of the test labels, 0-1: what always answering it is worth
     calibration_indices: tuple[int, ...] = ()  # into train
+    threads: int | None = None  # that TensorFlow computed with: with another number, sums come out in another order
     machine: str = ""  # what latencies were measured on: architecture, processor, cores
     skipped_files: tuple[str, ...] = ()  # corrupt ones, left out because data.skip_corrupt says so
     # "float", "qat", "qat_tfmot": one per epoch

@@ -6,25 +6,24 @@ temporary file, forced to disk and renamed. Names of temporary files begin with 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import itertools
 import json
 import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from qat import limits, manifest
 from qat.errors import RunDirError
+from qat.locking import is_locked, lock, translate_error
 from qat.manifest import changed_files, sha256
 from qat.types import Json
 
-__all__ = ["changed_files", "sha256"]  # of the manifest, and part of this module for all others
+__all__ = ["changed_files", "lock", "sha256"]  # of other modules, and part of this one for all others
 
 RESULTS = "results.json"
 REPORT = "report.html"  # the run as one page without further files
@@ -44,7 +43,28 @@ MIN_FREE_BYTES = 32 << 20
 """With less free disk space a run is refused before it begins: one of MobileNetV1 at alpha 1 writes about 60 MB."""
 
 LOCK = ".lock"
-_NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_reserved: set[Path] = set()  # by this process, before a run begins in them
+
+
+@contextmanager
+def reserve(run_dir: Path) -> Iterator[None]:
+    """Lock out other processes from `run_dir` within the block, before anything is written there; `claim` follows.
+
+    Raises:
+        RunDirError: another process writes it, it holds a finished run, or it cannot be made.
+    """
+    folder = run_dir.resolve()
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise translate_error(run_dir, error) from error
+    with lock(run_dir / LOCK, wait=False):
+        refuse_finished(run_dir)
+        _reserved.add(folder)
+        try:
+            yield
+        finally:
+            _reserved.discard(folder)
 
 
 @contextmanager
@@ -58,7 +78,8 @@ def claim(run_dir: Path) -> Iterator[Path]:
     """
     _prove_writable(run_dir)
     refuse_finished(run_dir)
-    with lock(run_dir / LOCK, wait=False), manifest.writing(run_dir):
+    is_ours = run_dir.resolve() in _reserved
+    with nullcontext() if is_ours else lock(run_dir / LOCK, wait=False), manifest.writing(run_dir):
         manifest.remove_leftovers(run_dir)
         yield run_dir
 
@@ -125,18 +146,8 @@ def _keeps_work(run_dir: Path) -> bool:
 
 
 def is_claimed(run_dir: Path) -> bool:
-    """Whether a process is writing `run_dir`; False on a file system without locks."""
-    try:
-        descriptor = os.open(run_dir / LOCK, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return isinstance(error, BlockingIOError)
-    finally:
-        os.close(descriptor)
-    return False
+    """Whether a process is writing `run_dir`, other than by `reserve` here; False on a file system without locks."""
+    return run_dir.resolve() not in _reserved and is_locked(run_dir / LOCK)
 
 
 def _prove_writable(run_dir: Path) -> None:
@@ -145,7 +156,7 @@ def _prove_writable(run_dir: Path) -> None:
         write_bytes(run_dir / ".probe", b"may we write here?")
         (run_dir / ".probe").unlink()
     except OSError as error:
-        raise _translate_error(run_dir, error) from error
+        raise translate_error(run_dir, error) from error
     free = shutil.disk_usage(run_dir).free
     if free < MIN_FREE_BYTES:
         raise RunDirError(
@@ -177,7 +188,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _translate_error(path, error) from error
+        raise translate_error(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -244,69 +255,5 @@ def whole_file(path: Path) -> Iterator[Path]:
         try:
             yield temporary
         except OSError as error:
-            raise _translate_error(temporary, error) from error
+            raise translate_error(temporary, error) from error
         write_bytes(path, temporary.read_bytes())
-
-
-@contextmanager
-def lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold an exclusive lock within the block; it also ends with the process.
-
-    flock works between processes and threads, and, on Linux, between clients of NFS. On a file system without locks
-    the block runs without one: two processes may then do the same work, but every write here is atomic by itself.
-
-    Args:
-        path: of the lock file, which is created and stays.
-        wait: False raises at once if another process holds the lock.
-        on_wait: called once, before waiting, with a text that names the holder.
-
-    Yields:
-        None.
-
-    Raises:
-        RunDirError: `wait` is False and the lock is held, or the file cannot be created.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _open_lock(path)
-    except OSError as error:
-        raise _translate_error(path, error) from error
-    try:
-        _acquire(descriptor, path, wait, on_wait)
-        yield
-    finally:
-        os.close(descriptor)  # releases it
-
-
-def _acquire(descriptor: int, path: Path, wait: bool, on_wait: Callable[[str], None] | None) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
-        if not wait:
-            raise RunDirError(f"{path.parent} is being written by {holder}. Choose another folder, or wait.") from None
-        if on_wait is not None:
-            on_wait(holder)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS_HERE:
-            raise _translate_error(path, error) from error
-        return
-    with suppress(OSError):  # another user's file, which is only read
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-
-
-def _open_lock(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY)  # flock needs no more
-
-
-def _translate_error(path: Path, error: OSError) -> RunDirError:
-    if isinstance(error, RunDirError):
-        return error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return RunDirError(f"{path}: the disk is full ({error.strerror}). Free some space, or choose another folder.")
-    return RunDirError(f"{path}: cannot be written ({error.strerror}). Choose another folder, as hydra.run.dir=DIR.")

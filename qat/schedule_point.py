@@ -34,10 +34,34 @@ def training_step(value: float | str, steps: int, steps_per_epoch: int, key: str
         return int(number * (steps_per_epoch if unit.startswith("epoch") else 1))
     try:
         share = float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         share = -1.0
     if not 0 <= share <= 1 or isinstance(value, bool):
         raise ConfigError(
             f"{key}={value}: expected a share of the training from 0 to 1, or as 200steps, or as 3epochs."
         )
     return int(share * steps)
+
+
+def refuse_late_point(key: str, value: float | str, steps: int, steps_per_epoch: int) -> None:
+    """Refuse a point that lies at the end of a training or behind it: nothing would happen there.
+
+    Args:
+        key: of the config, for the message.
+        value: as `training_step` takes it.
+        steps: training steps of the whole training.
+        steps_per_epoch: training steps per epoch.
+
+    Raises:
+        ConfigError: no training step follows the point, or `value` is no point.
+
+    >>> refuse_late_point("quant.delay", "99999steps", steps=310, steps_per_epoch=31)
+    Traceback (most recent call last):
+    qat.errors.ConfigError: quant.delay=99999steps: the training ends before, after 10 epochs of 31 steps; choose an \
+earlier point, or null for never.
+    """
+    if training_step(value, steps, steps_per_epoch, key) >= steps > 0:
+        length = f"{steps // steps_per_epoch} epochs" + (f" of {steps_per_epoch} steps" if steps_per_epoch > 1 else "")
+        raise ConfigError(
+            f"{key}={value}: the training ends before, after {length}; choose an earlier point, or null for never."
+        )

@@ -11,22 +11,31 @@ import math
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 RESULT = "result"  # what is learned, or how a file computes
+CHANCE = "chance"  # luck alone: results differ as between seeds
 FILES = "files"  # what is measured, drawn or written in addition
 NOTHING = "nothing"  # speed, places of files, messages
+
+MANY = 10**9  # more than any count that makes sense: a limit that is named only to who passes it
 
 _KEY = "setting"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The values that a field accepts, beyond its type; null is accepted where the type allows it."""
+    """The values that a field accepts, beyond its type; null is accepted where the type allows it.
+
+    Numbers are finite, and texts hold more than blanks.
+    """
 
     choices: tuple[str, ...] = ()  # empty: any value of its type
     low: float = -math.inf
     high: float = math.inf
+    above: float = -math.inf  # as low, which is not accepted itself
+    below: float = math.inf
     effect: str = RESULT
 
     @property
@@ -35,19 +44,42 @@ class Setting:
 
         >>> Setting(choices=("auto", "off")).expected, Setting(low=1).expected, Setting(low=0, high=255).expected
         ('one of auto, off', 'at least 1', 'a number from 0 to 255')
+        >>> Setting(above=0).expected, Setting(low=0, below=1).expected, Setting(above=0, below=1).expected
+        ('a number above 0', 'a number from 0 to below 1', 'a number above 0 and below 1')
         """
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        if math.isinf(self.low):
-            return ""
-        top = self.high if isinstance(self.high, int) else f"{self.high:g}"
-        return f"at least {self.low:g}" if math.isinf(self.high) else f"a number from {self.low:g} to {top}"
+        bounded = math.isfinite(self.low)
+        ends = [
+            f"above {_show(self.above)}" if math.isfinite(self.above) else "",
+            f"from {_show(self.low)}" if bounded else "",
+            f"to {_show(self.high)}" if self.high != MANY and math.isfinite(self.high) else "",
+            f"{'to' if bounded else 'and'} below {_show(self.below)}" if math.isfinite(self.below) else "",
+        ]
+        given = [each for each in ends if each]
+        return f"at least {_show(self.low)}" if given == ends[1:2] else f"a number {' '.join(given)}" if given else ""
 
     def takes(self, value: Any) -> bool:
-        """Whether a value of the field's type is accepted."""
+        """Whether a value of the field's type is accepted; a list, where each of its values is."""
+        if isinstance(value, list | tuple):
+            return all(map(self.takes, value))
+        if value is None or isinstance(value, bool):
+            return True
         if self.choices:
             return value in self.choices
-        return value is None or math.isinf(self.low) or self.low <= value <= self.high
+        if isinstance(value, str):
+            return bool(value.strip()) and "\0" not in value
+        if not isinstance(value, int | float):
+            return True
+        return self.low <= value <= self.high and self.above < value < self.below  # no infinity is, and no NaN
+
+
+def _show(number: float) -> str:
+    """
+    >>> _show(255), _show(2**31 - 1), _show(1e-3)
+    ('255', '2147483647', '0.001')
+    """
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def setting(
@@ -56,6 +88,8 @@ def setting(
     choices: Sequence[str] = (),
     low: float = -math.inf,
     high: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
     effect: str = RESULT,
 ) -> Any:
     """A field of a config dataclass.
@@ -64,12 +98,13 @@ def setting(
         default: its default value; a list or a dictionary is copied for each config.
         choices: the accepted values; empty accepts any value of the type.
         low, high: the smallest and the largest accepted number.
-        effect: RESULT, FILES or NOTHING.
+        above, below: numbers that an accepted one is larger and smaller than.
+        effect: RESULT, CHANCE, FILES or NOTHING.
 
     Returns:
         What `dataclasses.field` returns, with a `Setting` in its metadata.
     """
-    metadata = {_KEY: Setting(tuple(choices), low, high, effect)}
+    metadata = {_KEY: Setting(tuple(choices), low, high, above, below, effect)}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -92,6 +127,31 @@ def section(kind: type, *, effect: str = RESULT) -> Any:
 def settings_of(schema: type) -> dict[str, Setting]:
     """Every setting of a config by its dotted key, those of its sections included."""
     return dict(_walk(schema, "", RESULT))
+
+
+def describe_refused_values(config: Any, prefix: str = "") -> Iterator[str]:
+    """Describe each value of a config that its field does not accept.
+
+    Args:
+        config: an instance of a config dataclass, or of a section of it.
+        prefix: dotted key of the section with a dot at its end; "" for a whole config.
+
+    Yields:
+        Sentences: the key, its value, what was expected.
+    """
+    schema: type = type(config)
+    for key, each in settings_of(schema).items():
+        value = attrgetter(key)(config)
+        if not each.takes(value):
+            yield f"{prefix}{key}={value}: expected {_describe_refusal(each, value)}."
+
+
+def _describe_refusal(setting: Setting, value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
+    if isinstance(value, int) and value > setting.high:
+        return f"at most {_show(setting.high)}"
+    return setting.expected or ("a text that is not blank" if isinstance(value, str) else "finite numbers")
 
 
 def without_effect(schema: type, *effects: str) -> frozenset[str]:

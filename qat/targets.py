@@ -16,20 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from qat.errors import ConfigError, QatError
+from qat.module_names import find_unknown_name
 from qat.trust import TARGET
 
 _LIBRARIES = (str(Path(__file__).parent), str(Path(json.__file__).parents[1]), "<")  # ours, Python's, and generated
 
 
 def check_module(key: str, target: Mapping[str, Any]) -> None:
-    """Refuse a `_target_` whose package does not exist, before anything slow is imported. Nothing is imported here.
+    """Refuse a `_target_` that does not exist, as far as sources tell. Nothing is imported.
 
     Args:
         key: of the config, for the message.
         target: a dict with `_target_`.
 
     Raises:
-        ConfigError: no dotted name of something in a package that exists.
+        ConfigError: no dotted name of something that exists.
     """
     if not isinstance(target, Mapping) or TARGET not in target:
         raise ConfigError(f"{key}={target}: expected what to call, as {{{TARGET}: my_module.my_function}}")
@@ -45,6 +46,10 @@ def check_module(key: str, target: Mapping[str, Any]) -> None:
         raise ConfigError(f"{key}.{TARGET}={name}: {_describe_missing_module(package)}")
     if not rest:
         raise ConfigError(f"{key}.{TARGET}={name}: this is a module; expected a function in it, as {name}.my_function")
+    unknown = find_unknown_name(name)
+    if unknown is not None:
+        near = _nearest(unknown.part, list(unknown.names), f"{unknown.module}.")
+        raise ConfigError(f"{key}.{TARGET}={name}: module {unknown.module} has no {unknown.part}.{near}")
 
 
 def resolve(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigError) -> Callable[..., Any]:

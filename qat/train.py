@@ -2,9 +2,9 @@
 
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from qat import targets
+from qat import targets, trust
 from qat.cli import expand_path_argument, freeze_imports, import_tensorflow, run_command
 from qat.config import Config
 
@@ -37,14 +37,17 @@ def train(config: Config, run_dir: Path) -> object:
 
 
 def _check_targets(config: Config) -> None:
-    used = {"train.optimizer": config.train.optimizer, "quant.optimizer": config.quant.optimizer}
+    used: dict[str, Any] = {"train.optimizer": config.train.optimizer, "quant.optimizer": config.quant.optimizer}
     if config.model.name == "user":
         used["model.target"] = config.model.target
     if config.data.name == "user":
         used["data.target"] = config.data.target
-    used |= {f"train.callbacks[{index}]": target for index, target in enumerate(config.train.callbacks)}
+    used |= {f"train.callbacks[{index}]": each for index, each in enumerate(config.train.callbacks)}
     for key, target in used.items():
         targets.check_module(key, target)
+        for inner, name in trust.targets_of(target):  # arguments may be made by functions, too
+            section = ".".join([key, *inner.split(".")[:-1]])
+            targets.check_module(section, {trust.TARGET: name})
 
 
 def main() -> NoReturn:

@@ -125,6 +125,7 @@ QUANTIZERS: dict[str, Quantizer] = {
 
 BY_VARIANT: dict[str, Quantizer] = {each.variant: each for each in QUANTIZERS.values()}
 VARIANTS = tuple(BY_VARIANT)
+FILE_KINDS = tuple(dict.fromkeys(each.file_kind for each in QUANTIZERS.values()))
 BASELINE = QUANTIZERS[PTQ].variant
 STOCK_VARIANT = QUANTIZERS[STOCK].variant
 MADE_BY_US = tuple(each.name for each in QUANTIZERS.values() if each.is_ours)

@@ -243,3 +243,22 @@ def test_a_missing_or_broken_json_is_named(tmp_path):
     (tmp_path / "results.json").write_text('{"variants": ')
     with pytest.raises(RunDirError, match=r"results\.json: no JSON"):
         rundir.read_json(tmp_path / "results.json")
+
+
+def test_a_reserved_folder_is_this_process_s_own_to_claim_and_to_remove_and_nobody_else_s(tmp_path):
+    created = rundir.missing_folders(tmp_path / "run")
+    with rundir.reserve(tmp_path / "run"):
+        with pytest.raises(RunDirError, match="is being written by process"), rundir.reserve(tmp_path / "run"):
+            pass
+        with rundir.claim(tmp_path / "run"):
+            pass
+        with pytest.raises(RunDirError, match="is being written by process"):
+            rundir.lock(tmp_path / "run" / ".lock", wait=False).__enter__()
+        rundir.remove_bare(tmp_path / "run", events_only=False, created=created)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_is_not_reserved(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(RunDirError, match="holds a finished run"), rundir.reserve(tmp_path):
+        pass

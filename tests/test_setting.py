@@ -1,5 +1,6 @@
 """What stands with the fields of a config, and everything that reads it."""
 
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +10,7 @@ from qat.cli.options import list_settings
 from qat.cli.sweeps.finished_jobs import fingerprint
 from qat.comparison.configurations import changes_nothing
 from qat.config import Config, TrainConfig
-from qat.setting import FILES, NOTHING, RESULT, Setting, section, setting, settings_of, without_effect
+from qat.setting import CHANCE, FILES, NOTHING, RESULT, Setting, section, setting, settings_of, without_effect
 
 
 @dataclass
@@ -42,12 +43,36 @@ def test_limits(value, taken):
     assert Setting(low=0, high=1).takes(value) is taken
 
 
+@pytest.mark.parametrize(
+    ("limits", "value", "taken"),
+    [
+        (Setting(above=0), 0, False),
+        (Setting(above=0), 1e-300, True),
+        (Setting(below=1), 1.0, False),
+        (Setting(), math.nan, False),
+        (Setting(), -math.inf, False),
+        (Setting(), [0.0, math.nan], False),
+        (Setting(low=1), [1, 0], False),
+        (Setting(low=1), 10**400, True),
+        (Setting(), " ", False),
+        (Setting(), "a\0", False),
+        (Setting(choices=("a",)), None, True),
+        (Setting(choices=("a",)), "b", False),
+        (Setting(low=1), True, True),
+    ],
+)
+def test_open_ends_lists_texts_and_what_is_not_finite(limits, value, taken):
+    assert limits.takes(value) is taken
+
+
 def test_the_comparison_and_a_resumed_sweep_read_the_same_list():
     nothing = without_effect(Config, NOTHING)
-    assert {"threads", "train.threads", "float_cache", "trust", "sweep.resume", "limits.seconds"} <= nothing
+    assert {"threads", "float_cache", "trust", "sweep.resume", "limits.seconds"} <= nothing
     assert all(changes_nothing(key) for key in nothing | without_effect(Config, FILES))
     assert not changes_nothing("quant.learning_rate")
-    assert without_effect(TrainConfig, NOTHING) == {"threads"}
+    assert without_effect(TrainConfig, NOTHING) == set()
+    assert without_effect(Config, CHANCE) == {"seed", "train.threads"}
+    assert all(changes_nothing(key) for key in without_effect(Config, CHANCE))
 
 
 def test_a_sweep_of_before_a_section_without_effect_is_found_again():

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from qat import data, models
-from qat.config import PRESERVE, Config, ExportConfig, QuantConfig
+from qat.config import PRESERVE, SCHEDULED, Config, ExportConfig, QuantConfig
 from qat.errors import ConfigError
-from qat.schedule_point import training_step
-from qat.setting import settings_of
+from qat.schedule_point import refuse_late_point, training_step
 from qat.stages.objectives import select_directions
 from qat.training import FitSettings
 from qat.training.cluster import cluster
-from qat.variants import MADE_BY_US, QUANTIZERS, STOCK, TRAINED_BY_US, as_options
+from qat.variants import MADE_BY_US, QUANTIZERS, STOCK, TRAINED_BY_US, Quantizer, as_options
 
 IO_TYPES = ("int8", "uint8", "float32")
+INTEGER_KINDS = ("int8", "int16x8")  # of files whose inputs are integers
+READS_ALLOW_FLOAT = ("ptq", "ptq_int16x8")
 EXTRA_QUANTIZERS = (STOCK,)  # that quant.beside takes
 
 
@@ -38,12 +37,13 @@ def check(config: Config) -> None:
     FitSettings.from_quant(config.quant, config.train)
     complaints = [
         *_credential_complaints(config),
-        *_limit_complaints(config),
         *_quant_complaints(config.quant),
+        *_sample_complaints(config),
         *_schedule_complaints(config.quant),
-        *_export_complaints(config.export),
+        *_export_complaints(config.export, QUANTIZERS[config.quant.name]),
         *_folder_complaints(config),
         *_untrained_complaints(config),
+        *_target_complaints(config),
     ]
     if complaints:
         raise ConfigError("\n".join(complaints))
@@ -58,21 +58,14 @@ def _credential_complaints(config: Config) -> Iterator[str]:
         )
 
 
-def _limit_complaints(config: Config) -> Iterator[str]:
-    for key, each in settings_of(Config).items():
-        value = attrgetter(key)(config)
-        if isinstance(value, float) and not math.isfinite(value):
-            yield f"{key}={value}: expected a finite number."
-        elif not each.takes(value):
-            yield f"{key}={value}: expected {each.expected}."
-
-
 def _schedule_complaints(quant: QuantConfig) -> Iterator[str]:
-    for name in ("delay", "freeze_observers_at", "freeze_bn_at"):
+    for name in SCHEDULED:
         value = getattr(quant, name)
         try:
             if value is not None:
                 training_step(value, steps=1, steps_per_epoch=1, key=f"quant.{name}")
+                if "epoch" in str(value) and QUANTIZERS[quant.name].trained:
+                    refuse_late_point(f"quant.{name}", value, steps=quant.epochs, steps_per_epoch=1)
         except ConfigError as error:
             yield str(error)
 
@@ -83,6 +76,12 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
         yield (
             f"quant.weight_bits={quant.weight_bits}: quant={quant.name} has {bits}. 4-bit weights are quant=qat_w4a8; "
             "single layers take quant.per_layer."
+        )
+    if quant.allow_float and quant.name not in READS_ALLOW_FLOAT:
+        yield (
+            f"quant.allow_float=true: quant={quant.name} does not read it; it belongs to "
+            f"{as_options(READS_ALLOW_FLOAT)}. Quantization-aware training leaves layers "
+            "in float by quant.skip."
         )
     yield from _layer_complaints(quant.per_layer)
     yield from _stock_complaints(quant)
@@ -104,6 +103,19 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
                     f"{key}: {pattern!r} is no regular expression ({error}). It is matched against layer names; .* is "
                     "any text."
                 )
+
+
+def _sample_complaints(config: Config) -> Iterator[str]:
+    settings, train = config.quant.calibration, data.count_train(config.data)
+    if not QUANTIZERS[config.quant.name].needs_calibration or settings.samples is None:
+        return
+    if train is not None and settings.samples > train:
+        yield f"quant.calibration.samples={settings.samples}: train has {train} samples to draw them from."
+    if settings.min_samples is not None and settings.min_samples > settings.samples:
+        yield (
+            f"quant.calibration.min_samples={settings.min_samples}: quant.calibration.samples={settings.samples} are "
+            "fewer; take more, or lower the minimum knowingly."
+        )
 
 
 def _stock_complaints(quant: QuantConfig) -> Iterator[str]:
@@ -171,16 +183,23 @@ def _int8_settings_in_use(quant: QuantConfig) -> list[str]:
     return [key for key, used in in_use.items() if used]
 
 
-def _export_complaints(export: ExportConfig) -> Iterator[str]:
+def _export_complaints(export: ExportConfig, quantizer: Quantizer) -> Iterator[str]:
     if not export.io:
         yield f"export.io=[]: expected at least one of {', '.join(IO_TYPES)}."
     if not export.signature:
         yield "export.signature: expected a name, as serving_default."
-    if export.microcontroller and export.io and not {"int8", "uint8"} & set(export.io):
+    if export.microcontroller and quantizer.file_kind not in INTEGER_KINDS:
+        yield (
+            f"export.microcontroller=true: quant={quantizer.name} makes a file with float inputs, which has no such "
+            "sources. Choose quant=ptq or quant=qat."
+        )
+    elif export.microcontroller and export.io and not {"int8", "uint8"} & set(export.io):
         yield f"export.microcontroller=true: export.io={export.io} has no integer inputs for it; add int8 or uint8."
     for io in export.io:
         if io == "float16":
             yield "export.io=float16: a float16 file keeps float32 inputs and outputs; use float32."
+        elif io == "uint8" and quantizer.file_kind == "int16x8":
+            yield f"export.io=uint8: quant={quantizer.name} has inputs and outputs of int16; leave it out, or float32."
         elif io not in IO_TYPES:
             yield f"export.io={io}: expected {', '.join(IO_TYPES)}, or several as [int8,float32]."
 
@@ -192,6 +211,12 @@ def _untrained_complaints(config: Config) -> Iterator[str]:
             f"train.epochs=0: model={config.model.name} would keep its random weights. Train it for 1 epoch at least, "
             "or take a trained one: float_run=DIR, or model=saved model.path=FILE."
         )
+
+
+def _target_complaints(config: Config) -> Iterator[str]:
+    for index, each in enumerate(config.train.callbacks):
+        if not isinstance(each, dict) or "_target_" not in each:
+            yield f"train.callbacks[{index}]={each}: expected a _target_, such as tf_keras.callbacks.TerminateOnNaN"
 
 
 def _folder_complaints(config: Config) -> Iterator[str]:

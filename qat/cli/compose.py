@@ -19,6 +19,7 @@ from qat.cli.schema_keys import list_open_sections
 from qat.cli.single_values import normalize_override
 from qat.config import Config, LogConfig
 from qat.errors import ConfigError
+from qat.setting import describe_refused_values
 
 Schema = TypeVar("Schema")
 
@@ -105,6 +106,9 @@ def to_config(node: DictConfig, schema: type[Schema]) -> Schema:
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error, schema)) from error
     trust.check(config.trust)  # type: ignore[attr-defined]  # every schema has it
+    refused = list(describe_refused_values(config))
+    if refused:
+        raise ConfigError("\n".join(refused))
     if isinstance(config, Config):
         if config.trust is True or config.model.trust_custom_objects:  # two names of one setting
             config.trust = config.model.trust_custom_objects = True

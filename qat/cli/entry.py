@@ -14,7 +14,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +32,7 @@ from qat.cli.compose import compose, conf_dir, register, to_config
 from qat.cli.explain import explain
 from qat.cli.help import help_page
 from qat.cli.hydra_plugins import register_plugins
+from qat.cli.idle_settings import find_idle_settings
 from qat.cli.launchers.worker import redirect_worker_files
 from qat.cli.log_file import log_to_file
 from qat.cli.resumed_run import is_finished, resume_run_arguments, resumed_folder
@@ -77,13 +78,18 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
             argv = resume_run_arguments(argv)
         sys.argv[1:] = put_flags_first(redirect_worker_files(resume_arguments(argv)))
         arguments = _parse_or_answer(primary, schema)
+        idle: list[frozenset[str]] = []  # of each job
         for overrides in list_requested_jobs(arguments, primary, schema):
             config = compose(overrides, primary=primary, schema=schema)
+            idle.append(find_idle_settings(config, overrides) if isinstance(config, Config) else frozenset())
             if refuse_finished_folder and not arguments.multirun:
                 _check_folder(_find_run_folder(overrides, primary), config, resumed is not None)
+        for sentence in sorted(frozenset.intersection(*idle) if idle else ()):
+            print(_format_for_stderr(f"warning: {sentence}"), file=sys.stderr, flush=True)
         register(primary, schema)
         register_plugins()
-        _run(task, primary, schema, with_traceback)
+        is_run = not (arguments.multirun or arguments.cfg or arguments.info or arguments.hydra_help)
+        _run(task, primary, schema, with_traceback, refuse_finished_folder and is_run)
     except KeyboardInterrupt:
         sys.exit(_print_error("interrupted; what was written so far is whole", _INTERRUPTED))
     except interrupts.Interrupted as end:
@@ -116,10 +122,15 @@ def _parse_or_answer(primary: str, schema: type) -> argparse.Namespace:
     return arguments
 
 
-def _run(task: Task, primary: str, schema: type, with_traceback: bool) -> None:
-    """Run the task or all jobs of the sweep; an error of a single run is kept from Hydra, which would print it."""
+def _run(task: Task, primary: str, schema: type, with_traceback: bool, reserves_folder: bool) -> None:
+    """Run the task or all jobs of the sweep; an error of a single run is kept from Hydra, which would print it.
+
+    A folder that the command line names is locked before Hydra writes into it. One by time is nobody else's.
+    """
     errors: list[Exception] = []
-    missing_folders = rundir.missing_folders(_find_run_folder(sys.argv[1:], primary))
+    folder = _find_run_folder(sys.argv[1:], primary)
+    missing_folders = rundir.missing_folders(folder)
+    is_named = folder.name != _BY_TIME and "${" not in str(folder)
 
     def job(node: DictConfig) -> object:
         try:
@@ -131,7 +142,8 @@ def _run(task: Task, primary: str, schema: type, with_traceback: bool) -> None:
             return None
 
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=primary)(job)()
+        with rundir.reserve(folder) if is_named and reserves_folder else nullcontext():
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=primary)(job)()
     except OSError as error:
         if error.filename is None or isinstance(error, QatError):
             raise
@@ -141,8 +153,8 @@ def _run(task: Task, primary: str, schema: type, with_traceback: bool) -> None:
 
 
 def _find_run_folder(overrides: list[str], primary: str) -> Path:
-    """The folder of a single run: from the command line, else as conf/hydra/folders.yaml has it."""
-    for key, _, value in (override.partition("=") for override in overrides):
+    """The folder of a single run: the last that the command line names, else as in conf/hydra/folders.yaml."""
+    for key, _, value in (override.partition("=") for override in reversed(overrides)):
         if key == "hydra.run.dir":
             return Path(value.strip("'\"")).expanduser()
     return Path("outputs", primary, time.strftime("%Y-%m-%d"), _BY_TIME)

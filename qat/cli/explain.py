@@ -16,7 +16,7 @@ from qat.cli.conf_folder import choices_of
 from qat.cli.extras import check_engine
 from qat.cli.options import COMMAND_LINE_NAMES, describe_type, find_meaning
 from qat.cli.other_names import find_derived, suggest_foreign, suggest_keys
-from qat.cli.schema_keys import all_keys, key_type, section_type
+from qat.cli.schema_keys import all_keys, hints_of, key_type, section_type
 from qat.setting import settings_of
 from qat.variants import quantizers_called
 
@@ -218,7 +218,7 @@ def find_unknown_keys(values: Mapping[str, Any], schema: type, prefix: str = "")
     Returns:
         Dotted keys, in the order of `values`.
     """
-    hints = typing.get_type_hints(schema)
+    hints = hints_of(schema)
     for name, value in values.items():
         if name not in hints:
             yield prefix + name

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Iterator
 from typing import Any
+
+hints_of = functools.cache(typing.get_type_hints)  # which compiles each annotation anew
 
 
 def section_type(schema: type, section: str) -> type | None:
@@ -36,7 +39,7 @@ def key_type(schema: type, key: str) -> Any:
     for name in key.split("."):
         if not dataclasses.is_dataclass(kind):
             return None
-        kind = typing.get_type_hints(kind).get(name)
+        kind = hints_of(kind).get(name)
     return kind
 
 
@@ -50,7 +53,7 @@ def all_keys(schema: type, prefix: str = "") -> Iterator[str]:
     Returns:
         Dotted keys, such as "train" and "train.epochs".
     """
-    for name, kind in typing.get_type_hints(schema).items():
+    for name, kind in hints_of(schema).items():
         yield prefix + name
         if dataclasses.is_dataclass(kind):
             yield from all_keys(kind, f"{prefix}{name}.")

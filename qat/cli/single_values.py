@@ -7,6 +7,7 @@ import typing
 from difflib import get_close_matches
 
 from qat import trust
+from qat.cli.explain import explain_wrong_type
 from qat.cli.schema_keys import key_type
 from qat.cli.sweeps.resume import quote
 from qat.errors import ConfigError
@@ -42,7 +43,7 @@ def normalize_override(override: str, schema: type, sweep: bool = False) -> str:
         `key=value` in Hydra's grammar.
 
     Raises:
-        ConfigError: several values that are no list, an optimizer that does not exist.
+        ConfigError: several values that are no list, an optimizer that does not exist, a number for true or false.
     """
     key, _, value = override.partition("=")
     kind = key_type(schema, key)
@@ -52,6 +53,8 @@ def normalize_override(override: str, schema: type, sweep: bool = False) -> str:
     if key.endswith(".optimizer") and _PLAIN.fullmatch(value):
         names = _split_values(key, value, sweep, "one optimizer")
         return f"{key}={','.join(_optimizer_section(key, name) for name in names)}"
+    if bool in (kind, *typing.get_args(kind)):
+        _refuse_numbers(key, value, schema)
     if int in (kind, *typing.get_args(kind)) and not sweep and re.fullmatch(r"\d{1,3}(,\d{3})+", value):
         whole = value.replace(",", "")
         raise ConfigError(f"{key}={value}: a number has no comma: {key}={whole}; a job for each value wants -m.")
@@ -78,6 +81,13 @@ def normalize_override(override: str, schema: type, sweep: bool = False) -> str:
     if list[str] in (kind, *typing.get_args(kind)):
         return f"{key}={','.join(f'[{each}]' for each in _split_texts(key, value, sweep))}"
     return override
+
+
+def _refuse_numbers(key: str, value: str, schema: type) -> None:
+    """OmegaConf would take any number but 0 for true."""
+    for each in value.split(","):
+        if re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", each.lower()) and each not in ("0", "1"):
+            raise ConfigError(explain_wrong_type(key, each, schema))
 
 
 def _to_integer(value: str) -> str:

@@ -10,11 +10,11 @@ from qat.comparison.record import RunRecord, Setting
 from qat.comparison.table import Row, format_setting, sort_by_column
 from qat.confidence import Mean, mean_interval
 from qat.config import Config
-from qat.setting import FILES, NOTHING, without_effect
+from qat.setting import CHANCE, FILES, NOTHING, without_effect
 
 Key = tuple[str, ...]  # values of the swept settings
 
-_NO_CAUSE = without_effect(Config, NOTHING, FILES) | {"seed"}
+_NO_CAUSE = without_effect(Config, NOTHING, FILES, CHANCE)
 """Settings that make no difference of their own: runs that differ in nothing else are one configuration."""
 
 OFF = {"null", "none"}  # values that a label need not name

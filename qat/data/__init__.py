@@ -11,13 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qat.config import DataConfig
-from qat.contract import COLOUR_ORDERS, RESIZE_METHODS
+from qat.contract import Contract
 from qat.data import digits, image_folder, keras_sets, npz, user
 from qat.data.augmentation import augment
 from qat.data.partition import partition
 from qat.data.source import Source
 from qat.data.splits import Split, Splits
 from qat.errors import ConfigError, DataError
+from qat.setting import describe_refused_values
+
+CHANNELS = {"digits": 3, "mnist": 1, "fashion_mnist": 1, "cifar10": 3, "image_folder": 3}  # without data.channels
+TRAIN_SAMPLES = {"digits": 1797, "mnist": 60_000, "fashion_mnist": 60_000, "cifar10": 50_000}  # before any split
+LARGEST_SIDE = 65536  # of an image, in pixels
 
 __all__ = ["DATASETS", "Split", "Splits", "augment", "check", "load"]
 
@@ -38,23 +43,16 @@ def check(config: DataConfig) -> None:
         near = difflib.get_close_matches(str(config.name), DATASETS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"data.name={config.name!r} is unknown: expected one of {', '.join(DATASETS)}{hint}")
-    for key, choices in (("resize", RESIZE_METHODS), ("colour_order", COLOUR_ORDERS)):
-        if getattr(config, key) not in choices:
-            raise ConfigError(f"data.{key}={getattr(config, key)!r}: expected one of {', '.join(choices)}")
-    for key in ("val_fraction", "test_fraction"):
-        if not 0 < getattr(config, key) < 1:
-            raise ConfigError(f"data.{key}={getattr(config, key)}: expected a share above 0 and below 1")
+    for complaint in describe_refused_values(config, "data."):
+        raise ConfigError(complaint)
     if config.channels not in (None, 1, 3):
         raise ConfigError(f"data.channels={config.channels}: expected 1, 3 or null")
     names = config.label_names or []
+    if config.label_names == []:
+        raise ConfigError("data.label_names=[]: expected a name for each class, or null")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"data.label_names: {twice} stands there twice: expected another name for each class")
-    if config.max_samples is not None and config.max_samples < 1:
-        raise ConfigError(f"data.max_samples={config.max_samples}: expected at least 1, or null for all")
-    for key in ("crop_pixels", "shift_pixels"):
-        if getattr(config.augmentation, key) < 0:
-            raise ConfigError(f"data.augmentation.{key}={getattr(config.augmentation, key)}: expected 0 or more pixels")
     _check_scaling(config)
     _check_needs(config)
 
@@ -62,8 +60,10 @@ def check(config: DataConfig) -> None:
 def _check_scaling(config: DataConfig) -> None:
     """Refuse sizes and scalings that fit no data; `Contract` refuses the rest once the channels are known."""
     size = config.image_size
-    if size is not None and (len(size) != 2 or min(size) < 1):
-        raise ConfigError(f"data.image_size={size}: expected [height, width], each at least 1 pixel, or null")
+    if size is not None and (len(size) != 2 or not 1 <= min(size) <= max(size) <= LARGEST_SIDE):
+        raise ConfigError(
+            f"data.image_size={size}: expected [height, width], each at least 1 pixel, at most {LARGEST_SIDE}, or null"
+        )
     limits = config.range
     if limits is not None and (len(limits) != 2 or not -math.inf < limits[0] < limits[1] < math.inf):
         raise ConfigError(f"data.range={limits}: expected [low, high], low below high, or null")
@@ -75,10 +75,42 @@ def _check_scaling(config: DataConfig) -> None:
         raise ConfigError(
             f"data.range={limits} and data.mean={config.mean}: range and mean/std are both set; expected one of them"
         )
-    if config.std is not None and (len(config.std) != len(config.mean) or min(config.std, default=0) <= 0):
-        raise ConfigError(
-            f"data.std={config.std}: expected as many numbers as data.mean has ({len(config.mean)}), above 0"
-        )
+    if config.std is not None and len(config.std) != len(config.mean):
+        raise ConfigError(f"data.std={config.std}: expected as many numbers as data.mean has ({len(config.mean)})")
+
+    channels = config.channels or CHANNELS.get(config.name)
+    if config.mean is not None and channels is not None and len(config.mean) not in (1, channels):
+        raise ConfigError(f"data.mean={config.mean}: expected 1 number or {channels}, one per channel")
+
+
+def count_train(config: DataConfig) -> int | None:
+    """How many samples train will have, where that is known before the data are read.
+
+    >>> count_train(DataConfig(name="digits"))
+    992
+    """
+    if config.path is not None or config.name not in TRAIN_SAMPLES or config.normal_class is not None:
+        return None
+    samples = TRAIN_SAMPLES[config.name]
+    if config.name == "digits":  # the others bring a test split of their own
+        samples -= math.ceil(config.test_fraction * samples)
+    samples -= math.ceil(config.val_fraction * samples)
+    return min(samples, config.max_samples or samples)
+
+
+def _check_augmentation(config: DataConfig, contract: Contract) -> None:
+    """Refuse what fits no image of this data, before a training begins."""
+    settings = config.augmentation
+    if not (settings.crop_pixels or settings.shift_pixels or settings.flip):
+        return
+    if contract.layout != "NHWC":
+        raise ConfigError("data.augmentation: it changes images, and these samples are features; leave it out")
+    for key in ("crop_pixels", "shift_pixels"):
+        side = min(contract.shape[:2])
+        if getattr(settings, key) >= side:
+            raise ConfigError(
+                f"data.augmentation.{key}={getattr(settings, key)}: expected fewer pixels than the image has ({side})"
+            )
 
 
 def _check_needs(config: DataConfig) -> None:
@@ -117,4 +149,6 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int) -> Spli
     """
     check(config)
     source = DATASETS[config.name](config)
-    return source if isinstance(source, Splits) else partition(source, config, calibration_samples, seed)
+    splits = source if isinstance(source, Splits) else partition(source, config, calibration_samples, seed)
+    _check_augmentation(config, splits.contract)
+    return splits

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -104,18 +106,28 @@ class Splits:
     def contract(self) -> Contract:
         return self.train.contract
 
-    def fingerprint(self) -> str:
-        """SHA-256 of what a training run reads: contract, and samples and labels of train and val.
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the samples, labels and class names of train, val and test.
 
         Files count by path, size and time of change, not by content.
         """
-        digest = hashlib.sha256(self.contract.to_json().encode())
-        for split in (self.train, self.val):
-            digest.update(np.ascontiguousarray(split.labels).tobytes())
-            if isinstance(split.samples, ImageFiles):
-                digest.update(split.samples.listing(split.positions).encode())
-            else:
-                for start in range(0, len(split), 1024):
-                    rows = split.positions[start : start + 1024]
-                    digest.update(np.ascontiguousarray(split.samples[rows]).tobytes())
-        return digest.hexdigest()
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: _digest(split, self.class_names) for name, split in splits.items()}
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what a training run reads: contract, and train and val."""
+        parts = (self.contract.to_json(), self.digests["train"], self.digests["val"])
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def _digest(split: Split, class_names: tuple[str, ...]) -> str:
+    digest = hashlib.sha256(json.dumps(class_names).encode())
+    digest.update(np.ascontiguousarray(split.labels).tobytes())
+    if isinstance(split.samples, ImageFiles):
+        digest.update(split.samples.listing(split.positions).encode())
+    else:
+        for start in range(0, len(split), 1024):
+            rows = split.positions[start : start + 1024]
+            digest.update(np.ascontiguousarray(split.samples[rows]).tobytes())
+    return digest.hexdigest()

@@ -17,9 +17,9 @@ from qat.datasets import input_arrays, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError, ModelError, TfliteFileError
 from qat.tflite import TfliteGraph, check_loadable, read
 from qat.tflite.reader import read_bytes
+from qat.variants import FILE_KINDS
 
 LARGEST_LABEL = 100_000
-EXPECTED = ("int8", "dynamic_range", "float16", "float32", "int16x8")
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def check_case(case: Case) -> Case:
         DataError: arrays that do not belong together.
         ConfigError: an unknown `expect`, or something that must be callable and is not.
     """
-    if case.expect is not None and case.expect not in EXPECTED:
-        raise ConfigError(f"expect={case.expect!r}: expected one of {', '.join(EXPECTED)}")
+    if case.expect is not None and case.expect not in FILE_KINDS:
+        raise ConfigError(f"expect={case.expect!r}: expected one of {', '.join(FILE_KINDS)}")
     for name in ("preprocess", "user_preprocess", "user_run"):
         value = getattr(case, name)
         if value is not None and not callable(value):

@@ -61,8 +61,6 @@ def run_diagnoses(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVe
     """
     if (config.tflite is None) == (config.run is None):
         raise ConfigError("tflite and run: give one of them, a .tflite or the directory of a run of qat.train")
-    if config.samples < 1:
-        raise ConfigError(f"samples={config.samples}: expected at least 1")
     diagnoses: dict[str, Diagnosis] = {}
     for name, arguments in _jobs(config):
         diagnoses[name] = diagnose(**arguments)

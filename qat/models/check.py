@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qat.config import MISSING, ModelConfig
 from qat.errors import ConfigError
+from qat.setting import describe_refused_values
 
 STRIDES = {"mobilenet": 14, "mobilenet_v2": 18}
 """Numbers that `model.strides` takes: one for the stem, one for each block."""
@@ -51,19 +52,6 @@ def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
     raise ConfigError(f"{key}={value}: no such choice{hint} Choices: {', '.join(choices)}")
 
 
-def _check_numbers(config: ModelConfig) -> None:
-    limits = {
-        "alpha": (config.alpha > 0, "a number above 0, such as 0.25"),
-        "depth_multiplier": (config.depth_multiplier >= 1, "an integer from 1"),
-        "dropout": (0 <= config.dropout < 1, "a share from 0 to below 1"),
-        "bn_momentum": (0 <= config.bn_momentum < 1, "a number from 0 to below 1, such as 0.9"),
-        "bn_epsilon": (config.bn_epsilon > 0, "a number above 0, such as 1e-3"),
-    }
-    for key, (fine, expected) in limits.items():
-        if not fine:
-            raise ConfigError(f"model.{key}={getattr(config, key)}: expected {expected}")
-
-
 def _check_strides(config: ModelConfig) -> None:
     if config.strides is None:
         return
@@ -93,7 +81,8 @@ def check_config(config: ModelConfig, names: Sequence[str]) -> None:
         ConfigError: names the key, its value and what was expected.
     """
     check_choice("model", config.name, names)
-    _check_numbers(config)
+    for complaint in describe_refused_values(config, "model."):
+        raise ConfigError(complaint)
     _check_strides(config)
     if config.name == "keras_app":
         _check_is_set("model.app", config.app, "MobileNetV2")

@@ -8,7 +8,7 @@ from qat.config import QuantConfig
 from qat.quantization.importing.preflight import refuse_blockers
 from qat.quantization.placement import place
 from qat.quantization.rewrites import canonicalize
-from qat.quantization.settings import override, refuse_low_bit, skipped_layers
+from qat.quantization.settings import override, refuse_low_bit, refuse_unmatched, skipped_layers
 
 
 def check_quantizable(model: tf_keras.Model, config: QuantConfig) -> None:
@@ -27,5 +27,6 @@ def check_quantizable(model: tf_keras.Model, config: QuantConfig) -> None:
     refuse_blockers(graph)
     place(graph, skipped_layers(config, graph))
     refuse_low_bit(config, graph)
+    refuse_unmatched(config, graph)
     for layer in {node.layer for node in graph.nodes}:
         override(config, layer)

@@ -31,7 +31,14 @@ from qat.quantization.rewrites import canonicalize
 from qat.quantization.rewrites.comparisons import scale_comparisons
 from qat.quantization.rewrites.recurrent import carry_codes, join_gates, parts_by_slices
 from qat.quantization.rewrites.rounding import fit_integers
-from qat.quantization.settings import calibration_specs, override, refuse_low_bit, skipped_layers, weight_scheme
+from qat.quantization.settings import (
+    calibration_specs,
+    override,
+    refuse_low_bit,
+    refuse_unmatched,
+    skipped_layers,
+    weight_scheme,
+)
 from qat.quantization.unsettled_statistics import NormStatistics
 
 
@@ -82,6 +89,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     refuse_disagreement(float_model, graph, batches[0])
     ranges = place(graph, skipped)
     refuse_low_bit(config, graph)
+    refuse_unmatched(config, graph)
     methods = [override(config, quant_spec.layer).get("method", config.calibration.method) for quant_spec in ranges]
     statistics = NormStatistics(graph)
     min_max = calibrate(graph, ranges, batches, config.calibration, methods, statistics.compute)

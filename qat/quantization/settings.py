@@ -74,6 +74,27 @@ def is_low_bit(config: QuantConfig) -> bool:
     return min([config.weight_bits, *weight_bits]) < 8
 
 
+def refuse_unmatched(config: QuantConfig, graph: Graph) -> None:
+    """Refuse patterns of `quant.per_layer` that match no layer.
+
+    Args:
+        config: with regular expressions over Keras layer names in `per_layer`.
+        graph: canonical.
+
+    Raises:
+        ConfigError: names the pattern, and the model's layers.
+    """
+    names = list(dict.fromkeys(node.layer for node in graph.nodes if node.layer))
+    for pattern in config.per_layer:
+        if not any(_matches(pattern, name, "quant.per_layer") for name in names):
+            raise _no_match("quant.per_layer", pattern, names)
+
+
+def _no_match(key: str, pattern: str, names: list[str]) -> ConfigError:
+    more = ", …" if len(names) > 40 else ""
+    return ConfigError(f"{key}: {pattern!r} matches no layer; the model's layers are {', '.join(names[:40])}{more}")
+
+
 def refuse_low_bit(config: QuantConfig, graph: Graph) -> None:
     """Refuse layers that no file with 4-bit weights can hold.
 
@@ -115,10 +136,7 @@ def skipped_layers(config: QuantConfig, graph: Graph) -> frozenset[str]:
     for pattern in config.skip:
         matching = {name for name in names if _matches(pattern, name, "quant.skip")}
         if not matching:
-            raise ConfigError(
-                f"quant.skip: {pattern!r} matches no layer; the model's layers are {', '.join(names[:40])}"
-                f"{', …' if len(names) > 40 else ''}"
-            )
+            raise _no_match("quant.skip", pattern, names)
         selected |= matching & layers
         selected |= {node.layer for node in graph.nodes if (matching - layers).intersection(node.fused_layers)}
     return frozenset(selected)

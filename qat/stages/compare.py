@@ -45,7 +45,7 @@ def compare(config: CompareConfig, out: Path) -> Comparison:
         The comparison, as it was written.
 
     Raises:
-        ConfigError: no directories, a confidence outside of 0.5 to 1, a filter or column that no run knows.
+        ConfigError: no directories, a filter or column that no run knows.
         RunDirError: a directory that does not exist, or not one finished run in all of them.
     """
     folders = [Path(text).expanduser() for text in _texts("runs", config.runs)]
@@ -54,8 +54,6 @@ def compare(config: CompareConfig, out: Path) -> Comparison:
     for folder in folders:
         if not folder.is_dir():
             raise RunDirError(f"runs={folder}: no such directory. Give the directory of a run or of a sweep.")
-    if not 0.5 <= config.confidence < 1:
-        raise ConfigError(f"confidence={config.confidence}: expected a share from 0.5 to 1, as 0.95.")
     comparison = write_comparison(
         folders,
         out,

@@ -25,8 +25,6 @@ from qat.tflite import Interpreter, verify
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.input_checks import range_params
 
-SPLITS = ("test", "val", "train", "all")
-
 
 def evaluate_file(config: EvaluateConfig, folder: Path) -> dict[str, Any]:
     """Evaluate `config.tflite` on one split of `config.data`; print the result and write `folder/evaluation.json`.
@@ -42,8 +40,6 @@ def evaluate_file(config: EvaluateConfig, folder: Path) -> dict[str, Any]:
         TfliteFileError: the file is not a usable one.
         ConfigError, DataError: data, contract and file do not fit each other.
     """
-    if config.split not in SPLITS:
-        raise ConfigError(f"split={config.split}: expected one of {', '.join(SPLITS)}.")
     data.check(config.data)
     interpreter = Interpreter(config.tflite, config.threads, delegate=config.delegate)
     _check_single_tensors(interpreter)

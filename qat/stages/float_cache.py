@@ -22,16 +22,14 @@ import numpy as np
 
 import qat
 from qat import rundir
-from qat.config import Config, TrainConfig
+from qat.config import Config
 from qat.data import Splits
 from qat.errors import RunDirError
 from qat.models.keras_types import KerasModel
-from qat.setting import NOTHING, without_effect
 from qat.stages.provenance import package_versions
 
 RECORD, WEIGHTS = "float.json", "weights.npz"
 _CODE_THAT_COUNTS = ("data", "models", "training")
-_NO_EFFECT = without_effect(TrainConfig, NOTHING)
 _PACKAGES_THAT_COUNT = ("tensorflow", "tf_keras", "numpy")
 
 
@@ -54,12 +52,13 @@ def cache_folder(config: Config) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qat" / "float"
 
 
-def find_entry(config: Config, splits: Splits) -> Entry:
+def find_entry(config: Config, splits: Splits, threads: int) -> Entry:
     """The entry of the model that this config would train on these splits, present or not.
 
     Args:
         config: of the run: model, float training and augmentation count, and nothing of the quantizer.
         splits: the data, by its fingerprint.
+        threads: that TensorFlow computes with.
 
     Returns:
         The entry; its key has 24 hex digits of a SHA-256.
@@ -67,7 +66,7 @@ def find_entry(config: Config, splits: Splits) -> Entry:
     determined_by = {
         "model": dataclasses.asdict(config.model),
         "model_files": _files_of_model(config),
-        "train": {key: value for key, value in dataclasses.asdict(config.train).items() if key not in _NO_EFFECT},
+        "train": dataclasses.asdict(config.train) | {"threads": threads},
         "augmentation": dataclasses.asdict(config.data.augmentation),
         "splits": splits.fingerprint(),
         "classes": len(splits.class_names),

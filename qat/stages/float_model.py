@@ -137,7 +137,7 @@ def _history(results: Path) -> History:
 
 
 def _load_or_train(run: Run) -> tuple[tf_keras.Model, History, str]:
-    entry, own = float_cache.find_entry(run.config, run.splits), run.kept.entry(STAGE)
+    entry, own = float_cache.find_entry(run.config, run.splits, run.threads), run.kept.entry(STAGE)
     model, done = _build(run), run.kept.done(STAGE, trains=True)
     history = None if done is None else float_cache.load(own, model, run.progress.say)
     if done is not None and history is not None:

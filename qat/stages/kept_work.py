@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qat import manifest, rundir
-from qat.config import Config
+from qat.config import MOST_THREADS, Config
 from qat.errors import ConfigError, RunDirError
 from qat.results import settings_to_json
 from qat.setting import NOTHING, without_effect
@@ -50,6 +50,8 @@ class KeptWork:
         self._stages: dict[str, Any] = record.get("stages", {})
         self.resumed: list[dict[str, Any]] = record.get("resumed", [])
         self._is_going_on = holds_work(run_dir)
+        self.threads: int | None = record["threads"] if self._is_going_on else None  # that TensorFlow computes with
+        self._inputs: dict[str, str] | None = record["inputs"] if self._is_going_on else None
         if self._is_going_on:
             refuse_other_settings(run_dir, config)
             if record.get("versions") != package_versions():
@@ -58,6 +60,29 @@ class KeptWork:
             say(f"nothing was kept yet of the run that ended in {run_dir}: it begins anew")
             manifest.remove_files(run_dir)
         self._record = {"config": _plain(config), "versions": package_versions(), "states": record.get("states", {})}
+        self._write()
+
+    def compute_with(self, threads: int) -> None:
+        """Record how many threads TensorFlow computes with: a resumed run takes the same number."""
+        self.threads = threads
+        self._write()
+
+    def read_from(self, inputs: Mapping[str, str]) -> None:
+        """Record what the run reads; a resumed run must read the same.
+
+        Args:
+            inputs: as `digest_inputs` gives them.
+
+        Raises:
+            RunDirError: the unfinished run has read something else; each is named.
+        """
+        changed = [name for name, digest in inputs.items() if self._inputs and self._inputs.get(name, digest) != digest]
+        if changed:
+            raise RunDirError(
+                f"{self.run_dir} was begun with other content of {', '.join(changed)}. Bring back what it was begun "
+                "with, or choose another folder for a new run, as hydra.run.dir=DIR."
+            )
+        self._inputs = dict(inputs)
         self._write()
 
     def follow(self, states: Mapping[str, Stateful]) -> None:
@@ -153,7 +178,12 @@ class KeptWork:
         manifest.remove(self.run_dir)
 
     def _write(self) -> None:
-        record = self._record | {"stages": self._stages, "resumed": self.resumed}
+        record = self._record | {
+            "stages": self._stages,
+            "resumed": self.resumed,
+            "threads": self.threads,
+            "inputs": self._inputs,
+        }
         rundir.write_text(self.folder / rundir.RECORD, json.dumps(record) + "\n")  # a signal-to-noise may be infinite
 
 
@@ -175,7 +205,12 @@ def refuse_other_settings(run_dir: Path, config: Config) -> None:
     """
     if not holds_work(run_dir):
         return
-    here, there = _flat(_plain(config)), _flat(_read(run_dir).get("config", {}))
+    record = _read(run_dir)
+    here, there = _flat(_plain(config)), _flat(record.get("config", {}))
+    if record.get("threads") is not None:
+        there["train.threads"] = record["threads"]
+    if here["train.threads"] is None:
+        here["train.threads"] = there.get("train.threads")  # which it goes on with
     keys = [key for key in {**there, **here} if here.get(key) != there.get(key) and _decides(key)]
     if keys:
         lines = [f"{key}={_show(here, key)}: the run in {run_dir} was begun with {_show(there, key)}" for key in keys]
@@ -218,4 +253,8 @@ def _read(run_dir: Path) -> dict[str, Any]:
     kinds = {"config": dict, "versions": dict, "states": dict, "stages": dict, "resumed": list}
     if not isinstance(record, dict) or not all(isinstance(record.get(key), kind) for key, kind in kinds.items()):
         return {}
-    return record
+    threads, inputs = record.get("threads"), record.get("inputs")  # of other versions, there are none
+    return record | {
+        "threads": threads if isinstance(threads, int) and 1 <= threads <= MOST_THREADS else None,
+        "inputs": inputs if isinstance(inputs, dict) else None,
+    }

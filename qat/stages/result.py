@@ -54,6 +54,7 @@ def collect_result(
         git_dirty=dirty,
         splits={each.name: len(each) for each in (splits.train, splits.val, splits.calibration, splits.test)},
         class_names=splits.class_names,
+        threads=run.threads,
         most_frequent_class=float(np.bincount(splits.test.labels).max() / len(splits.test)),
         machine=describe_machine(),
         calibration_indices=tuple(int(index) for index in splits.calibration_indices),

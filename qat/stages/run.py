@@ -23,9 +23,11 @@ from qat.reporting.terminal import relative_to_cwd
 from qat.results import Metric
 from qat.stages.kept_work import KeptWork
 from qat.stages.loggers import make_loggers
+from qat.stages.run_inputs import describe_missing_samples, digest_inputs
 from qat.stages.session import begin_session
 from qat.training.cluster import is_chief
-from qat.training.settings import describe_oversized_batches
+from qat.training.settings import describe_oversized_batches, refuse_late_points
+from qat.training.threads import count_threads
 from qat.training.workers import Workers
 from qat.variants import BASELINE, QUANTIZERS, STOCK, STOCK_VARIANT
 
@@ -43,6 +45,7 @@ class Run:
     summary_writer: SummaryWriter
     kept: KeptWork
     workers: Workers = field(default_factory=Workers)
+    threads: int = field(default_factory=count_threads)  # of TensorFlow
     measured: dict[str, Metric] = field(default_factory=dict)  # metrics that are measured once and needed again
     left_out: dict[str, str] = field(default_factory=dict)  # variant to compare with -> why there is none
     remarks: list[str] = field(default_factory=list)  # warnings that are repeated at the end
@@ -131,12 +134,17 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         SummaryWriter(folder / rundir.TENSORBOARD if config.log.tensorboard else None) as summary_writer,
     ):
         kept = KeptWork(folder, config, progress.say)
-        workers = begin_session(config.seed, config.train.threads, config.train.strategy)
+        workers = begin_session(config.seed, kept.threads or config.train.threads, config.train.strategy)
+        kept.compute_with(count_threads())
         samples = config.quant.calibration.samples if QUANTIZERS[config.quant.name].needs_calibration else 0
         with progress.work("load data"):
             splits = data.load(config.data, samples, config.seed)
+        kept.read_from(digest_inputs(config, splits))
         _refuse_one_class(config, splits)
-        for message in describe_oversized_batches(len(splits.train), config.train, config.quant):
+        if QUANTIZERS[config.quant.name].trained:
+            refuse_late_points(len(splits.train), config.train, config.quant)
+        oversized = describe_oversized_batches(len(splits.train), config.train, config.quant)
+        for message in (*oversized, *describe_missing_samples(config, splits)):
             warnings.warn(message, stacklevel=2)
         summary_writer.loggers += make_loggers(config, folder)
         begin_runs(summary_writer, config.quant.name, config.quant.beside)
@@ -144,6 +152,8 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         progress.say(f"{config.data.name}: {sizes}, calibration {len(splits.calibration)} of train")
         for skipped in splits.skipped:
             progress.say(f"left out: {skipped}")
+        counted = f"{kept.threads} thread{'s' * (kept.threads != 1)}"
+        progress.say(f"TensorFlow computes on {counted}; with another number, results differ as between seeds")
         if workers.strategy is not None:
             progress.say(f"train.strategy={config.train.strategy}: {workers}")
         run = Run(config, folder, splits, progress, summary_writer, kept, workers)

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.errors import ConfigError
+from qat.training.threads import count_threads
 from qat.training.workers import Workers, begin_workers
 
 
@@ -38,7 +39,7 @@ def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Wor
 
 
 def _set_threads(threads: int | None) -> None:
-    if threads is None or tf.config.threading.get_intra_op_parallelism_threads() == threads:
+    if threads in (None, count_threads()):
         return
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from qat.config import SCHEDULES, QuantConfig, TrainConfig
+from qat.config import SCHEDULED, SCHEDULES, QuantConfig, TrainConfig
 from qat.errors import ConfigError
+from qat.schedule_point import refuse_late_point
 
 _USUAL_BATCH, _STEPS = 32, 10
 ADAM = {"_target_": "tf_keras.optimizers.Adam"}
@@ -37,6 +38,24 @@ def describe_oversized_batches(samples: int, train: TrainConfig, quant: QuantCon
         for key, size in sizes.items()
         if size is not None and size > samples
     ]
+
+
+def refuse_late_points(samples: int, train: TrainConfig, quant: QuantConfig) -> None:
+    """Refuse points of the schedule of QAT that lie behind its end.
+
+    Args:
+        samples: number of samples in train.
+        train: its `batch_size` counts where `quant` has none.
+        quant: `delay`, `freeze_observers_at` and `freeze_bn_at`.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    steps = max(1, samples // (quant.batch_size or train.batch_size))
+    for name in SCHEDULED:
+        value = getattr(quant, name)
+        if value is not None:
+            refuse_late_point(f"quant.{name}", value, quant.epochs * steps, steps)
 
 
 @dataclass(frozen=True, kw_only=True)

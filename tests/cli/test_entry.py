@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from qat import rundir
 from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments
 from qat.config import Config
 
@@ -62,6 +64,34 @@ def test_a_finished_run_is_refused_before_anything_is_written_into_its_folder(tm
     assert not imported(done) & set(SLOW_IMPORTS)
 
 
+def test_a_folder_is_locked_before_hydra_writes_there_so_that_no_second_run_does(tmp_path):
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "qat.train", "hydra.run.dir=run"]
+    with subprocess.Popen([*command, "seed=1"], cwd=tmp_path, env=where, stdout=subprocess.DEVNULL) as first:
+        settings = tmp_path / "run" / ".hydra" / "overrides.yaml"
+        while not (settings.exists() and settings.read_text()):
+            assert first.poll() is None
+            time.sleep(0.01)
+        assert rundir.is_claimed(tmp_path / "run")
+        second = run_process("seed=2", "hydra.run.dir=run", cwd=tmp_path)
+        first.kill()
+    assert second.returncode == 2
+    assert f"run is being written by process {first.pid} on " in second.stderr
+    assert "seed=1" in settings.read_text()
+
+
+def test_settings_that_nothing_reads_are_said_and_functions_that_do_not_exist_refused_before_tensorflow(tmp_path):
+    callbacks = "train.callbacks=[{_target_:tf_keras.callbacks.Nope}]"
+    done = run_process("quant=ptq", "quant.learning_rate=1", callbacks, cwd=tmp_path)
+    assert done.returncode == 2
+    said = " ".join(stderr_lines(done))
+    assert (
+        "warning: quant.learning_rate: read by quantization-aware training, as quant=qat, and by nothing else" in said
+    )
+    assert "train.callbacks[0]._target_=tf_keras.callbacks.Nope: module tf_keras.callbacks has no Nope" in said
+    assert "tensorflow" not in imported(done)
+
+
 def test_hydras_own_variable_brings_the_stack_back(tmp_path):
     lines = stderr_lines(run_process("train.epochs=many", cwd=tmp_path, HYDRA_FULL_ERROR="1"))
     assert lines[0] == "Traceback (most recent call last):"
@@ -87,7 +117,7 @@ def test_an_output_folder_that_cannot_be_made_is_named(tmp_path):
     done = run_process("hydra.run.dir=a_file/run", cwd=tmp_path)
     assert done.returncode == 2
     assert stderr_lines(done)[-1].startswith(
-        "qat: a_file/run: Not a directory. Choose another folder, as hydra.run.dir=DIR."
+        "qat: a_file/run: cannot be written (Not a directory). Choose another folder, as hydra.run.dir=DIR."
     )
 
 

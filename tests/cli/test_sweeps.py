@@ -194,6 +194,19 @@ def test_a_job_is_known_by_its_config_and_not_by_its_threads(tmp_path):
     assert unknown == ["2"]
 
 
+def test_threads_that_are_asked_for_tell_jobs_apart_and_those_of_a_launcher_do_not(tmp_path):
+    def config(threads):
+        return OmegaConf.create({"seed": 1, "train": {"threads": threads, "epochs": 2}})
+
+    for name, threads in (("0", 1), ("1", 2)):
+        (tmp_path / name / ".hydra").mkdir(parents=True)
+        OmegaConf.save(config(threads), tmp_path / name / ".hydra" / "config.yaml")
+    jobs, _ = find_jobs(tmp_path)
+    assert [jobs[fingerprint(config(threads))].folder for threads in (1, 2)] == ["0", "1"]
+    assert jobs[fingerprint(config(None))].folder == "0"
+    assert fingerprint(config(4)) not in jobs
+
+
 @pytest.mark.parametrize(
     ("launcher", "jobs", "threads"),
     [

@@ -154,7 +154,7 @@ def test_the_command_writes_into_its_own_folder_without_tensorflow(tmp_path, wri
         (["runs=nowhere"], r"^runs=nowhere: no such directory\. Give the directory of a run or of a sweep\."),
         (["runs=[]"], r"^runs=\[\]: expected a directory"),
         (["runs={a: 1}"], "expected one text, or a list of texts as"),
-        (["runs=.", "confidence=95"], "^confidence=95.0: expected a share from 0.5 to 1"),
+        (["runs=.", "confidence=95"], "^confidence=95.0: expected a number from 0.5 to below 1"),
         (["runs=.", "colour=red"], "^colour: no such key"),
     ],
 )

@@ -99,7 +99,7 @@ def test_batchnorm_settings_reach_every_batchnorm():
         (
             {"name": "mobilenet", "depth_multiplier": 0},
             ConfigError,
-            "model.depth_multiplier=0: expected an integer",
+            "model.depth_multiplier=0: expected a number from 1 to 64",
         ),
         (
             {"name": "mobilenet", "strides": [2, 1]},
@@ -108,7 +108,7 @@ def test_batchnorm_settings_reach_every_batchnorm():
         ),
         ({"name": "mobilenet", "strides": [3] * 14}, ConfigError, "each 1 or 2"),
         ({"name": "resnet8", "strides": [1] * 14}, ConfigError, "resnet8 takes none; only mobilenet, mobilenet_v2 do"),
-        ({"name": "resnet8", "dropout": 1.0}, ConfigError, "model.dropout=1.0: expected a share from 0 to below 1"),
+        ({"name": "resnet8", "dropout": 1.0}, ConfigError, "model.dropout=1.0: expected a number from 0 to below 1"),
         ({"name": "ds_cnn", "dropout": 0.5}, ConfigError, "model.dropout=0.5: ds_cnn uses it twice"),
         ({"name": "resnet8", "bn_momentum": 1.0}, ConfigError, "model.bn_momentum=1.0: expected"),
         ({"name": "resnet8", "bn_epsilon": 0.0}, ConfigError, "model.bn_epsilon=0.0: expected a number above 0"),

@@ -66,6 +66,16 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
+def test_each_promise_of_what_repeats_names_tests_that_there_are():
+    page = (ROOT / "docs" / "pages" / "run.md").read_text(encoding="utf-8")
+    rows = page.partition("## What repeats")[2].partition("\n## ")[0].partition("|---|")[2].splitlines()[1:]
+    promises = [re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row) for row in rows if row.startswith("|")]
+    assert len(promises) >= 8
+    assert all(promises)
+    named = [each for row in promises for each in row]
+    assert [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")] == []
+
+
 def test_every_notebook_is_linked_by_the_page_of_examples():
     examples = (ROOT / "docs" / "pages" / "examples.md").read_text(encoding="utf-8")
     assert len(NOTEBOOKS) == 2

@@ -33,6 +33,14 @@ def test_a_pattern_that_matches_no_layer_is_refused_with_the_names_there_are():
         check_quantizable(model, QuantConfig(name="qat", skip=["^dense$"]))
 
 
+def test_settings_of_a_layer_that_is_not_there_are_refused_with_the_names_there_are():
+    model = _model(tf_keras.layers.Conv2D(2, 3, name="conv"))
+    with pytest.raises(ConfigError, match=r"quant\.per_layer: 'cnov' matches no layer; the model's layers are .*conv"):
+        check_quantizable(
+            model, QuantConfig(name="qat", per_layer={"conv": {"method": "mse"}, "cnov": {"method": "mse"}})
+        )
+
+
 def test_an_unknown_setting_of_a_layer_is_refused_with_the_settings_there_are():
     model = _model(tf_keras.layers.Conv2D(2, 3, name="conv"))
     with pytest.raises(ConfigError, match=r"quant\.per_layer\.conv: bits is no setting.*weight_bits"):

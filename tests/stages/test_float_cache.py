@@ -22,8 +22,8 @@ def splits():
     return data.load(compose(["data.max_samples=64"]).data, 0, 0)
 
 
-def key_of(config, splits):
-    return float_cache.find_entry(config, splits).key
+def key_of(config, splits, threads=1):
+    return float_cache.find_entry(config, splits, threads).key
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,21 @@ def test_what_changes_the_float_model_changes_the_key(override, tiny, splits):
         "log.deployed_every=0",
         "parity.samples=9",
         "threads=1",
-        "train.threads=1",
     ],
 )
 def test_what_does_not_change_the_float_model_keeps_the_key(override, tiny, splits):
     assert key_of(tiny(override), splits) == key_of(tiny(), splits)
+
+
+def test_another_number_of_threads_is_another_key_however_it_was_said(tiny, splits):
+    assert key_of(tiny(), splits, 2) != key_of(tiny(), splits, 1)
+    assert key_of(tiny("train.threads=2"), splits, 2) == key_of(tiny(), splits, 2)
+
+
+def test_other_versions_are_another_key(tiny, splits, monkeypatch):
+    before, versions = key_of(tiny(), splits), float_cache.package_versions()
+    monkeypatch.setattr(float_cache, "package_versions", lambda: versions | {"numpy": "0"})
+    assert key_of(tiny(), splits) != before
 
 
 def test_other_data_is_another_key(tiny, splits):
@@ -73,7 +83,7 @@ def test_the_default_folder_is_the_users_cache(monkeypatch, tmp_path):
 def kept(tiny, splits):
     """An entry that was stored, with the model it came from."""
     config = tiny()
-    entry = float_cache.find_entry(config, splits)
+    entry = float_cache.find_entry(config, splits, 1)
     model = build(config.model, splits.contract.shape, 10)
     float_cache.store(entry, model, ({"loss": 0.5},), print)
     return entry, model, lambda: build(config.model, splits.contract.shape, 10)

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from qat import manifest, rundir
-from qat.errors import ConfigError
+from qat.errors import ConfigError, RunDirError
+from qat.stages import kept_work, training
 from qat.stages import main_job as job
-from qat.stages import training
 from qat.stages.kept_work import KeptWork, holds_work, refuse_other_settings
 
 
@@ -100,7 +100,7 @@ def test_a_run_that_kept_nothing_begins_anew_without_its_files_and_says_so(kept,
 
 @pytest.mark.parametrize(
     ("override", "key"),
-    [("seed=1", "seed"), ("quant.equalize_above=inf", "quant.equalize_above"), ("quant.skip=[a]", "quant.skip")],
+    [("seed=1", "seed"), ("quant.equalize_above=null", "quant.equalize_above"), ("quant.skip=[a]", "quant.skip")],
 )
 def test_other_settings_are_refused_by_key(override, key, kept, tiny, tmp_path):
     kept().finish("one")
@@ -111,8 +111,36 @@ def test_other_settings_are_refused_by_key(override, key, kept, tiny, tmp_path):
 
 
 def test_settings_without_effect_and_of_the_log_may_differ(kept, tiny, tmp_path):
-    kept("quant.equalize_above=inf").finish("one")
-    refuse_other_settings(tmp_path, tiny("quant.equalize_above=inf", "threads=1", "log.deployed_every=0", "trust=true"))
+    kept("quant.equalize_above=2").finish("one")
+    refuse_other_settings(tmp_path, tiny("quant.equalize_above=2", "threads=1", "log.deployed_every=0", "trust=true"))
+
+
+def test_a_resumed_run_computes_on_the_threads_that_it_was_begun_with(kept, tiny, tmp_path):
+    first = kept()
+    assert first.threads is None
+    first.compute_with(3)
+    assert kept().threads is None  # nothing was kept yet: it begins anew
+    first.finish("one")
+    assert kept().threads == 3
+    refuse_other_settings(tmp_path, tiny("train.threads=3"))
+    with pytest.raises(ConfigError, match=r"^train\.threads=2: the run in .* was begun with 3"):
+        refuse_other_settings(tmp_path, tiny("train.threads=2"))
+
+
+def test_a_resumed_run_of_other_versions_says_so(kept, monkeypatch):
+    kept().finish("one")
+    versions = kept_work.package_versions()
+    monkeypatch.setattr(kept_work, "package_versions", lambda: versions | {"numpy": "0"})
+    assert "this run was begun with other versions" in kept().said[-1]
+
+
+def test_a_resumed_run_reads_the_data_that_it_was_begun_with(kept, tmp_path):
+    first = kept()
+    first.read_from({"the train data (data.path=a.npz)": "1", "the test data (data.path=a.npz)": "2"})
+    first.finish("one")
+    kept().read_from({"the train data (data.path=a.npz)": "1", "the test data (data.path=a.npz)": "2"})
+    with pytest.raises(RunDirError, match=r"begun with other content of the test data \(data\.path=a\.npz\)\. Bring"):
+        kept().read_from({"the train data (data.path=a.npz)": "1", "the test data (data.path=a.npz)": "3"})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"config": {}, "stages": 3}', '{"stages": {"one": {}}}'])

@@ -70,6 +70,8 @@ def test_the_quantization_report_is_that_of_the_file(variant, finished):
 
 
 def test_what_the_result_was_made_by_is_recorded(results):
+    assert results["threads"] >= 1
+    assert results["machine"]
     assert results["seeds"] == {"seed": 0, "split_seed": 0}
     assert results["config"]["model"]["name"] == "simple_cnn"
     assert {"tensorflow", "tf_keras", "tensorflow-model-optimization", "ai-edge-litert"} <= set(results["versions"])

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from qat.config import QuantConfig, TrainConfig
 from qat.errors import ConfigError
 from qat.training import FitSettings
-from qat.training.settings import describe_oversized_batches
+from qat.training.settings import describe_oversized_batches, refuse_late_points
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +22,20 @@ def test_what_quant_does_not_say_is_taken_from_train():
     assert (settings.epochs, settings.learning_rate, settings.schedule) == (2, 1e-5, "constant")
     assert settings.early_stop_epochs is None
     assert FitSettings.from_quant(QuantConfig(name="qat", batch_size=8), train).batch_size == 8
+
+
+@pytest.mark.parametrize(("value", "late"), [("99999steps", True), ("20steps", True), ("19steps", False), (1.0, True)])
+@pytest.mark.parametrize("name", ["delay", "freeze_observers_at", "freeze_bn_at"])
+def test_a_point_of_the_schedule_behind_its_end_is_refused_by_key(name, value, late):
+    train, quant = TrainConfig(batch_size=10), QuantConfig(name="qat", epochs=2)
+    setattr(quant, name, value)
+    if late:
+        with pytest.raises(
+            ConfigError, match=rf"quant\.{name}={value}: the training ends before, after 2 epochs of 10 st"
+        ):
+            refuse_late_points(100, train, quant)
+    else:
+        refuse_late_points(100, train, quant)
 
 
 def test_every_knob_of_the_float_training_arrives():

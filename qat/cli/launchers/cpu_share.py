@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 from omegaconf import DictConfig
 
 from qat.cli.sweeps.resume import key_of_override
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from qat.training.threads import cores
 
 
 def _joblib_share(launcher: DictConfig, jobs: int) -> int:

@@ -20,7 +20,7 @@ from qat.config import Config
 from qat.setting import NOTHING, without_effect
 
 HYDRA_FOLDER = ".hydra"
-WITHOUT_EFFECT = without_effect(Config, NOTHING)  # a job resumed with more threads, or another cache, is the same
+WITHOUT_EFFECT = without_effect(Config, NOTHING)  # a job resumed with another cache is the same
 OLD_DEFAULTS = {"samples": 256, "min_samples": 100}  # of quant.calibration, before its default was null
 
 
@@ -41,13 +41,32 @@ def fingerprint(config: DictConfig) -> str:
     >>> fingerprint(OmegaConf.create(a)) == fingerprint(OmegaConf.create(c))
     False
     """
+    return _digest(_settings(config))
+
+
+def _settings(config: DictConfig) -> dict[str, Any]:
+    """What has an effect on results; `train.threads` where it is said."""
     ours = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     values: Any = OmegaConf.to_container(ours, resolve=True)
     for key in WITHOUT_EFFECT:
         _drop(values, key)
     calibration = (values.get("quant") or {}).get("calibration") or {}
     calibration.update({key: old for key, old in OLD_DEFAULTS.items() if calibration.get(key, old) is None})
+    if (values.get("train") or {}).get("threads") is None:
+        _drop(values, "train.threads")
+    return values
+
+
+def _digest(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _fingerprints(config: DictConfig) -> set[str]:
+    """Its fingerprint, and that of the same job where nobody asks for its threads: its launcher may have set them."""
+    values = _settings(config)
+    of_threads = _digest(values)
+    _drop(values, "train.threads")
+    return {of_threads, _digest(values)}
 
 
 def find_jobs(sweep_dir: Path) -> tuple[dict[str, JobFolder], list[str]]:
@@ -60,13 +79,12 @@ def find_jobs(sweep_dir: Path) -> tuple[dict[str, JobFolder], list[str]]:
     for folder in _job_folders(sweep_dir):
         name = folder.relative_to(sweep_dir).as_posix()
         try:
-            key = fingerprint(OmegaConf.create(read_yaml(folder / HYDRA_FOLDER / "config.yaml")))
+            keys = _fingerprints(OmegaConf.create(read_yaml(folder / HYDRA_FOLDER / "config.yaml")))
         except (OSError, ValueError, TypeError, AttributeError, OmegaConfBaseException, YAMLError):
             unknown.append(name)
             continue
         job = JobFolder(name, (folder / rundir.RESULTS).is_file())
-        if key not in jobs or (job.finished and not jobs[key].finished):
-            jobs[key] = job
+        jobs |= {key: job for key in keys if key not in jobs or (job.finished and not jobs[key].finished)}
     return jobs, unknown
 
 

@@ -1,0 +1,4 @@
+"""Names that several settings take and that the code behind them knows. Stdlib only."""
+
+COLOUR_ORDERS = ("rgb", "bgr")
+RESIZE_METHODS = ("nearest", "bilinear", "bicubic", "area")

@@ -1,0 +1,119 @@
+"""Settings that turn nothing because another one was chosen: they are said, for one sweep may hold jobs that read them.
+
+What would be misread if it did nothing is refused by `qat.cli.checks` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from qat.cli.sweeps.resume import key_of_override
+from qat.config import Config
+from qat.variants import MADE_BY_US, QUANTIZERS, TRAINED_BY_US
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who reads some settings, and when."""
+
+    keys: tuple[str, ...]  # dotted; a section stands for all that is in it
+    reads: Callable[[Config], bool]
+    belongs_to: str  # in words
+
+
+def _trains_float(config: Config) -> bool:
+    return config.float_run is None and config.model.name != "saved"
+
+
+def _is_model(*names: str) -> Callable[[Config], bool]:
+    return lambda config: config.model.name in names
+
+
+def _is_own(config: Config) -> bool:
+    """Whether the model is one of ours, built by `model.*`."""
+    return _trains_float(config) and config.model.name not in ("saved", "user", "keras_app")
+
+
+def _is_int8(config: Config) -> bool:
+    return config.quant.name in MADE_BY_US and config.quant.calibration.engine != "tflite"
+
+
+def _has_percentile(config: Config) -> bool:
+    methods = [each.get("method") for each in config.quant.per_layer.values() if isinstance(each, dict)]
+    return "percentile" in (config.quant.calibration.method, *methods)
+
+
+READERS = (
+    Reader(("data.path",), lambda c: c.data.name not in ("digits", "user"), "data sets that are read from a file"),
+    Reader(("data.target",), lambda c: c.data.name == "user", "data=user"),
+    Reader(("data.skip_corrupt",), lambda c: c.data.name == "image_folder", "data=image_folder"),
+    Reader(("model.target",), _is_model("user"), "model=user"),
+    Reader(("model.path",), _is_model("saved"), "model=saved"),
+    Reader(("model.app", "model.keras", "model.weights"), _is_model("keras_app"), "model=keras_app"),
+    Reader(("model.depth_multiplier",), _is_model("mobilenet"), "model=mobilenet"),
+    Reader(("model.dropout",), lambda c: _is_own(c) and c.model.name != "autoencoder", "classifiers of qat's own"),
+    Reader(("model.alpha", "model.bn_momentum", "model.bn_epsilon"), _is_own, "models that are built here"),
+    Reader(
+        tuple(f"train.{name}" for name in ("epochs", "learning_rate", "optimizer", "schedule", "early_stop_epochs")),
+        _trains_float,
+        "a float model that is trained here",
+    ),
+    Reader(("train.callbacks",), _trains_float, "a float model that is trained here"),
+    Reader(
+        tuple(f"quant.{name}" for name in ("epochs", "batch_size", "learning_rate", "optimizer", "schedule")),
+        lambda c: QUANTIZERS[c.quant.name].trained,
+        "quantization-aware training, as quant=qat",
+    ),
+    Reader(("parity",), lambda c: QUANTIZERS[c.quant.name].trained, "quantization-aware training, as quant=qat"),
+    Reader(
+        ("quant.ema_decay", "quant.reestimate_bn", "quant.distillation"),
+        lambda c: c.quant.name in TRAINED_BY_US,
+        "quant=qat and quant=qat_w4a8",
+    ),
+    Reader(
+        ("quant.distillation.temperature",),
+        lambda c: c.quant.distillation.weight > 0,
+        "quant.distillation.weight above 0",
+    ),
+    Reader(
+        ("log.deployed_every", "log.deployed_samples", "log.ranges_every"),
+        lambda c: QUANTIZERS[c.quant.name].trained,
+        "quantization-aware training, as quant=qat",
+    ),
+    Reader(("quant.calibration",), lambda c: QUANTIZERS[c.quant.name].needs_calibration, "quantizers that calibrate"),
+    Reader(("quant.calibration.percentile",), _has_percentile, "quant.calibration.method=percentile"),
+    Reader(("quant.equalize_above",), _is_int8, "int8 files of our own calibration, as quant=ptq and quant=qat"),
+    Reader(("export.io",), lambda c: c.quant.name not in _FLOAT_IO, "quantizers that have integer inputs"),
+    Reader(("export.license",), lambda c: c.export.card, "export.card=true"),
+    Reader(("log.mlflow_uri",), lambda c: bool(c.log.mlflow), "logger=mlflow"),
+)
+_FLOAT_IO = tuple(
+    each.name for each in QUANTIZERS.values() if each.file_kind in ("float32", "float16", "dynamic_range")
+)
+
+
+def find_idle_settings(config: Config, overrides: Iterable[str]) -> frozenset[str]:
+    """Find settings that the command line names and that this job does not read.
+
+    >>> config = Config()
+    >>> config.quant.name, config.model.name = "ptq", "mobilenet"
+    >>> sorted(find_idle_settings(config, ["model.app=VGG16", "seed=1"]))
+    ['model.app: read by model=keras_app, and by nothing else: it changes nothing here']
+
+    Args:
+        config: of the job.
+        overrides: of its command line, `key=value`.
+
+    Returns:
+        A sentence for each.
+    """
+    return frozenset(sentence for part in overrides for sentence in _describe(config, key_of_override(part)))
+
+
+def _describe(config: Config, key: str) -> Iterator[str]:
+    for reader in READERS:
+        named = any(key == each or key.startswith(f"{each}.") for each in reader.keys)
+        if named and not reader.reads(config):
+            yield f"{key}: read by {reader.belongs_to}, and by nothing else: it changes nothing here"
+            return

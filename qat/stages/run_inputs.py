@@ -1,0 +1,64 @@
+"""What a run reads, by digest: a run that goes on must find the data and the model files that it was begun with."""
+
+from __future__ import annotations
+
+import hashlib
+from operator import attrgetter
+from pathlib import Path
+
+from qat import rundir
+from qat.config import Config
+from qat.data import Splits
+
+
+def digest_inputs(config: Config, splits: Splits) -> dict[str, str]:
+    """Digests (SHA-256) of everything that a run reads.
+
+    Args:
+        config: of the run.
+        splits: its data; images in files count by path, size and time of change.
+
+    Returns:
+        In words what was read, such as "the test data (data.path=my.npz)" -> hexadecimal digits.
+    """
+    origin = f"data={config.data.name}" if config.data.path is None else f"data.path={config.data.path}"
+    found = {f"the {name} data ({origin})": digest for name, digest in splits.digests.items()}
+    if config.model.name == "saved":
+        found[f"the model (model.path={config.model.path})"] = _digest_path(Path(str(config.model.path)))
+    if config.model.weights is not None:
+        found[f"the weights (model.weights={config.model.weights})"] = _digest_path(Path(config.model.weights))
+    if config.float_run is not None:
+        file = Path(config.float_run).expanduser() / "float" / rundir.MODEL_KERAS
+        found[f"the float model (float_run={config.float_run})"] = _digest_path(file)
+    return found
+
+
+def describe_missing_samples(config: Config, splits: Splits) -> list[str]:
+    """Describe each number of samples that was chosen and that the data do not have.
+
+    Args:
+        config: of the run.
+        splits: its data.
+
+    Returns:
+        One sentence for each; all samples that there are will be taken.
+    """
+    default, found = Config(), []
+    for key in ("parity.samples", "log.deployed_samples"):
+        asked = attrgetter(key)(config)
+        if len(splits.val) < asked != attrgetter(key)(default):
+            found.append(f"{key}={asked}: val has {len(splits.val)} samples; all of them are taken")
+    most = max(len(splits.train), len(splits.val), len(splits.test))
+    if config.data.max_samples is not None and config.data.max_samples > most:
+        found.append(f"data.max_samples={config.data.max_samples}: no split has more than {most}; all are taken")
+    return found
+
+
+def _digest_path(path: Path) -> str:
+    """Of a file, of all files in a folder, or of nothing."""
+    if not path.is_dir():
+        return rundir.sha256(path) if path.is_file() else ""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path)}\0{rundir.sha256(file)}\0".encode())
+    return digest.hexdigest()
