@@ -13,10 +13,10 @@ import tf_keras
 
 from qat.config import QuantConfig
 from qat.errors import DataError
+from qat.models.which_keras import unwrap
 from qat.quantization.keras.layers import Linear, RangeLayer
 from qat.quantization.keras.quantizers import ActivationQuantizer
 from qat.quantization.keras.wrapper import CanonicalWrapper
-from qat.quantization.keras3.unwrap import unwrap
 from qat.schedule_point import training_step
 
 

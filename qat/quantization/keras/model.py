@@ -20,6 +20,7 @@ from qat.quantization.importing.trace import input_tensors, nest_inputs
 from qat.quantization.ir.program import Program
 from qat.quantization.keras.carried_attributes import give_attributes
 from qat.quantization.keras.custom_training import driven_class, found_driver
+from qat.quantization.keras.distillation import mixed_with_teacher
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.layers import (
@@ -34,12 +35,19 @@ from qat.quantization.keras.layers import (
 )
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
 from qat.quantization.keras.lstm import Lstm
-from qat.quantization.keras.to_float import name_alike, own_objects, rebuilt, set_variables, warn_of_lost_losses
+from qat.quantization.keras.to_float import (
+    name_alike,
+    own_objects,
+    own_parts,
+    rebuilt,
+    set_variables,
+    warn_of_lost_losses,
+)
+from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.training_layers import Added, is_training
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper, TableScale
 from qat.quantization.report import QuantizationReport
-from qat.training.replicas import replica_count
 
 MOVES = ("identity", "reshape", "transpose", "strided_slice", "resize_bilinear", "resize_nearest")
 RECURSION_LIMIT = 20_000  # of frames; Keras walks a functional model back from its outputs by recursion
@@ -137,6 +145,7 @@ class QatModel(tf_keras.Model):
         else:
             model = None if said is None else rebuilt(said, self._nested_inputs, self.name)
         if model is None:
+            warn_of_other_layers(self.name)
             return self._unquantized()
         lend_again(model, self.told.get("lent", NOTHING_LENT))
         names = [None if each is None else each.name for each in self.float_variables.variables]
@@ -357,24 +366,8 @@ class QatModel(tf_keras.Model):
             return super().predict_step(data)
 
     def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> tf.Tensor:
-        """Keras' own loss; in a training step with a teacher, mixed with the distance to the teacher's answers.
-
-        Source: distillation, Hinton et al. 2015.
-
-        Args:
-            x: the batch's inputs, nested as the model's, [batch, ...] each; read by the teacher.
-            y: targets, [batch, ...], as the compiled loss takes them.
-            y_pred: the model's outputs, real numbers; with a teacher, probabilities [batch, classes].
-            sample_weight: real numbers, one per sample, [batch]; None: all weigh the same.
-
-        Returns:
-            A real number, a scalar, penalties included.
-        """
-        loss = super().compute_loss(x, y, y_pred, sample_weight)
-        if self.teacher is None or not self.distilling:
-            return loss
-        teacher, weight, temperature = self.teacher
-        return (1 - weight) * loss + weight * distillation_loss(teacher(x, training=False), y_pred, temperature)
+        """Keras' own loss, `mixed_with_teacher`."""
+        return mixed_with_teacher(self, super().compute_loss(x, y, y_pred, sample_weight), x, y_pred)
 
 
 def part_of(model: QatModel, tensors: list[Any]) -> QatModel:
@@ -417,7 +410,7 @@ class _Penalty:
 def _cloned(model: tf_keras.Model) -> tf_keras.Model | None:
     """The model built anew by its own class, with fresh weights; None where its class cannot do so."""
     try:
-        with tf_keras.utils.custom_object_scope(own_objects(model)):
+        with tf_keras.utils.custom_object_scope(own_parts(model)):
             made = type(model).from_config(model.get_config())
         if not made.built or not made.variables:
             made(nest_inputs(model, [tf_keras.Input(t.shape[1:], dtype=t.dtype) for t in input_tensors(model)]))
@@ -435,29 +428,6 @@ def in_float32(model: tf_keras.Model) -> tf_keras.Model:
     replica = QatModel.from_config(config)
     replica.set_weights([np.asarray(w, np.float32) if w.dtype == np.float64 else w for w in model.get_weights()])
     return replica
-
-
-def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:
-    """Cross entropy between two softened distributions, times temperature^2, for one of several replicas.
-
-    Source: Hinton et al. 2015, section 2. Probabilities below 1e-7 count as 1e-7.
-
-    Args:
-        teacher: probabilities, not logits: real numbers [N, classes].
-        student: the same of the model that learns, in the same dtype.
-        temperature: above 0; the larger, the softer.
-
-    Returns:
-        A scalar in the dtype of `student`: the mean over N, divided by the number of replicas, whose gradients are
-        added.
-    """
-
-    def softened_log(probabilities: tf.Tensor) -> tf.Tensor:
-        return tf.nn.log_softmax(tf.math.log(tf.maximum(probabilities, 1e-7)) / temperature)
-
-    target = tf.exp(softened_log(teacher))
-    loss = -(temperature**2) * tf.reduce_mean(tf.reduce_sum(target * softened_log(student), axis=-1))
-    return loss / replica_count()  # gradients of replicas are added
 
 
 tf_keras.utils.get_custom_objects()["QatModel"] = QatModel  # as an .h5 file names it
