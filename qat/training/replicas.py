@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.errors import ModelError
-from qat.models.which_keras import is_keras3
+from qat.models.which_keras import is_keras3, keras_of
 
 
 def replica_count() -> int:
@@ -81,15 +81,25 @@ class WholeBatchNormalization(tf_keras.layers.BatchNormalization):
         moving.assign_sub((1.0 - self.momentum) * (moving - tf.stop_gradient(value)))
 
 
-def clone_for_replicas(model: tf_keras.Model) -> tf_keras.Model:
-    """Clone a functional or sequential model, with whole-batch normalization and the same order of weights.
+def clone_for_replicas(model: Any) -> Any:
+    """Clone a functional or sequential model of either Keras, with whole-batch normalization and the same order of
+    weights.
 
     Call it under the scope of the strategy, and set the clone's weights afterwards: they are newly initialized.
 
     Raises:
-        ModelError: a model of a class of its own, which Keras cannot clone, or one of Keras 3.
+        ModelError: a model of a class of its own, which Keras cannot clone.
     """
+    try:
+        return _cloned_keras3(model) if is_keras3(model) else _cloned_keras2(model)
+    except ValueError as error:
+        raise ModelError(
+            f"train.strategy: model {model.name!r} cannot be cloned for several replicas ({error}). Functional and "
+            "sequential models can; train this one with train.strategy=none."
+        ) from error
 
+
+def _cloned_keras2(model: tf_keras.Model) -> tf_keras.Model:
     def clone_layer(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         if isinstance(layer, tf_keras.Model):
             return tf_keras.models.clone_model(layer, clone_function=clone_layer)
@@ -97,15 +107,16 @@ def clone_for_replicas(model: tf_keras.Model) -> tf_keras.Model:
             return WholeBatchNormalization.from_config(layer.get_config())
         return layer.__class__.from_config(layer.get_config())
 
-    if is_keras3(model):
-        raise ModelError(
-            f"train.strategy: model {model.name!r} is one of Keras 3, whose BatchNormalization is not summed over "
-            "replicas here; train it with train.strategy=none"
-        )
-    try:
-        return tf_keras.models.clone_model(model, clone_function=clone_layer)
-    except ValueError as error:
-        raise ModelError(
-            f"train.strategy: model {model.name!r} cannot be cloned for several replicas ({error}). Functional and "
-            "sequential models can; train this one with train.strategy=none."
-        ) from error
+    return tf_keras.models.clone_model(model, clone_function=clone_layer)
+
+
+def _cloned_keras3(model: Any) -> Any:
+    keras = keras_of(model)
+
+    def clone_layer(layer: Any) -> Any:
+        made = layer.__class__.from_config(layer.get_config())
+        if isinstance(made, keras.layers.BatchNormalization):
+            made.synchronized = True  # it has no correction by Bessel that this would leave out
+        return made
+
+    return keras.models.clone_model(model, clone_function=clone_layer, recursive=True)

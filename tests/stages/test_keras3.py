@@ -97,14 +97,6 @@ def test_a_file_is_diagnosed_against_its_keras_3_model(finished):
     assert "T09" not in [cause.id for cause in found.causes]
 
 
-def test_several_replicas_are_refused_before_the_training(tmp_path):
-    from qat.errors import ModelError
-    from qat.training.replicas import clone_for_replicas
-
-    with pytest.raises(ModelError, match=r"model 'theirs' is one of Keras 3.*train.strategy=none"):
-        clone_for_replicas(network((32, 32, 3), 10))
-
-
 @pytest.mark.slow
 def test_an_application_of_keras_3_goes_through_a_whole_run(tmp_path):
     options = ["debug=tiny", "model=keras_app", "model.app=MobileNet", "model.keras=3", "data.range=[0,255]"]

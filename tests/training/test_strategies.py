@@ -94,6 +94,17 @@ def test_replicas_train_the_weights_of_one_process(who, weights):
 
 
 @pytest.mark.slow
+def test_replicas_of_keras_3_train_the_weights_of_one_process(tmp_path):
+    script = str(Path(__file__).with_name("replicas_of_keras3.py"))
+    ((exit_code, output),) = together([script], cwd=tmp_path)
+    assert exit_code == 0, output
+    found = json.loads(output.splitlines()[-1])
+    assert found["float"] < 1e-6  # of float64
+    assert found["qat"] < 3e-3
+    assert found["moved"] > 0.05
+
+
+@pytest.mark.slow
 def test_both_workers_hold_the_same_weights(weights):
     assert apart(weights["multiworker_chief"], weights["multiworker_other"], "") == 0
 

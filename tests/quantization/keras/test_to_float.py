@@ -1,4 +1,7 @@
-"""The way back: the float model with what a quantization-aware model has learned."""
+"""The way back: the float model with what a quantization-aware model has learned.
+
+What it says is worded in `qat.quantization.keras.to_float_messages`.
+"""
 
 import numpy as np
 import pytest
