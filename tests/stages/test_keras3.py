@@ -61,7 +61,7 @@ def test_one_that_was_killed_in_its_training_ends_with_the_same_files(finished, 
         with pytest.raises(Killed):
             run(tmp_path / "run", finished.parent / "cache")
     result = run(tmp_path / "run", finished.parent / "cache")
-    assert result.resumed == [{"stage": "qat", "epoch": 1}]
+    assert list(result.resumed) == [{"stage": "qat", "epoch": 1}]
     for name in ("ptq_int8", "qat_int8"):
         file = f"{name}/model.tflite"
         assert (tmp_path / "run" / file).read_bytes() == (finished / file).read_bytes(), name

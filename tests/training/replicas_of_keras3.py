@@ -26,6 +26,7 @@ QUANT = QuantConfig(name="qat", freeze_bn_at=0.7)
 
 def network(floats):
     keras.config.set_floatx(floats)
+    keras.config.set_dtype_policy(floats)
     keras.utils.set_random_seed(0)
     layers = keras.layers
     inner = [layers.Conv2D(4, 3, strides=2, use_bias=False), layers.BatchNormalization(momentum=0.8), layers.ReLU()]

@@ -76,6 +76,17 @@ def off_course(one, other):
     return float(np.sqrt(between / sum(np.sum((one[key] - one[f"start{key[3:]}"]) ** 2) for key in keys)))
 
 
+def test_normalization_in_a_clone_of_keras_3_is_over_all_replicas():
+    import keras
+
+    from qat.training.replicas import clone_for_replicas
+
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization()])
+    clone = clone_for_replicas(keras.Sequential([keras.Input((4,)), inner, keras.layers.BatchNormalization()]))
+    norms = [each for each in clone._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
+    assert [norm.synchronized for norm in norms] == [True, True]
+
+
 def test_one_device_has_nothing_to_share_out_which_is_said():
     from qat.training.workers import begin_workers
 

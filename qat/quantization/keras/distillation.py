@@ -29,7 +29,7 @@ def mixed_with_teacher(model: Any, loss: tf.Tensor, inputs: Any, outputs: tf.Ten
         return loss
     teacher, weight, temperature = model.teacher
     distance = distillation_loss(teacher(inputs, training=False), outputs, temperature)
-    return (1 - weight) * loss + weight * distance
+    return (1 - weight) * loss + weight * tf.cast(distance, loss.dtype)
 
 
 def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:

@@ -93,7 +93,7 @@ def own_objects(model: tf_keras.Model) -> dict[str, type]:
 
 
 def own_parts(model: tf_keras.Model) -> dict[str, Any]:
-    """Layers' classes and functions of this model that are not Keras' own, by name, beside `own_objects`: for building
+    """Layers' classes and functions of this model that are not Keras' own, by name, with `own_objects`: for building
     the float model again, whose layers are named by `name_alike`."""
     layers = list(model._flatten_layers())
     functions = [value for layer in layers for value in vars(layer).values() if isinstance(value, FunctionType)]
