@@ -117,7 +117,7 @@ _KINDS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _check_types(where: str, plain: Any, kinds: Mapping[str, Any]) -> None:
+def _check_types(where: str, plain: object, kinds: Mapping[str, Any]) -> None:
     """Raise ValueError for a value of another type than a run of qat writes; the message names its key."""
     if not isinstance(plain, Mapping):
         raise ValueError(f"{where or 'the result'} is no object")
@@ -144,20 +144,20 @@ def _build(kind: type, plain: Mapping[str, Any]) -> Any:
     return kind(**{key: _to_tuples(value) for key, value in plain.items() if key in known})
 
 
-def _to_tuples(value: Any) -> Any:
+def _to_tuples(value: object) -> Any:
     """JSON's lists as tuples."""
     if isinstance(value, list):
         return tuple(_to_tuples(each) for each in value)
     return {key: _to_tuples(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-def _drop_empty(value: Any) -> dict[str, Any]:
+def _drop_empty(value: Metric | Parity | Variant) -> dict[str, Any]:
     """A dataclass as a dict, without what is None or empty."""
     named = {each.name: getattr(value, each.name) for each in fields(value)}
     return {key: _to_json(v) for key, v in named.items() if v is not None and v not in ((), {})}
 
 
-def _to_json(value: Any) -> Any:
+def _to_json(value: object) -> Any:
     if isinstance(value, (Metric, Parity, Variant)):
         return _drop_empty(value)
     if isinstance(value, Mapping):
@@ -167,7 +167,7 @@ def _to_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def settings_to_json(value: Any) -> Any:
+def settings_to_json(value: object) -> Any:
     """Settings as JSON has them, whatever they are: what JSON has no word for is a text.
 
     >>> settings_to_json({"equalize_above": math.inf, "range": (0, 1.5), "delay": None})

@@ -15,7 +15,7 @@ class Quantizer:
     name: str  # quant.name, and conf/quant/NAME.yaml
     variant: str  # folder of its file in a run directory, and its key in results.json
     scheme: str  # of `qat.export.convert`, where no training precedes it
-    file_kind: str  # what `qat.tflite.file_kind` says of its file
+    file_kind: str  # as `qat.diagnose expect=` names it; int8 whatever the bits of its weights
     precision: str  # as model cards tag it
     colour: str  # in every figure and page
     trained: bool = False  # quantization-aware training precedes the export
@@ -23,6 +23,11 @@ class Quantizer:
     needs_calibration: bool = False  # its file, or that of its baseline, is made with calibration samples
     weight_bits: int = 8
     baseline: str | None = None  # the quantizer whose file is made first, to compare with
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether its file comes from our own quantized model, and not from tfmot's or TensorFlow's calibrator."""
+        return self.scheme == "int8" and not self.stock
 
     @property
     def method(self) -> str | None:
@@ -122,7 +127,8 @@ BY_VARIANT: dict[str, Quantizer] = {each.variant: each for each in QUANTIZERS.va
 VARIANTS = tuple(BY_VARIANT)
 BASELINE = QUANTIZERS[PTQ].variant
 STOCK_VARIANT = QUANTIZERS[STOCK].variant
-TRAINED_BY_US = tuple(each.name for each in QUANTIZERS.values() if each.trained and not each.stock)
+MADE_BY_US = tuple(each.name for each in QUANTIZERS.values() if each.is_ours)
+TRAINED_BY_US = tuple(name for name in MADE_BY_US if QUANTIZERS[name].trained)
 
 
 def post_training_quantizer(name: str) -> Quantizer | None:
@@ -136,6 +142,16 @@ def post_training_quantizer(name: str) -> Quantizer | None:
     """
     quantizer = QUANTIZERS[QUANTIZERS[name].baseline or name]
     return None if quantizer.name == FLOAT else quantizer
+
+
+def as_options(names: tuple[str, ...]) -> str:
+    """Quantizers as a sentence lists them.
+
+    >>> as_options(("qat", "qat_w4a8"))
+    'quant=qat and quant=qat_w4a8'
+    """
+    *rest, last = (f"quant={name}" for name in names)
+    return f"{', '.join(rest)} and {last}" if rest else last
 
 
 def is_trained(variant: str) -> bool:

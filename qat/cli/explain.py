@@ -144,7 +144,7 @@ def suggest_keys(name: str, schema: type) -> list[str]:
     return suggestions[:3]
 
 
-def explain_wrong_type(key: str, value: Any, schema: type) -> str:
+def explain_wrong_type(key: str, value: object, schema: type) -> str:
     """Write the message for a value of a wrong type: the expected type in plain words, and what the key means.
 
     Args:
@@ -166,7 +166,7 @@ def explain_wrong_type(key: str, value: Any, schema: type) -> str:
     return f"{name}={value}: expected {describe_type(kind, name)}{note}.{suggestion}"
 
 
-def _suggest_sweep(name: str, value: Any) -> str:
+def _suggest_sweep(name: str, value: object) -> str:
     """What to write for a list where one value is expected.
 
     >>> _suggest_sweep("seed", [0, 1])

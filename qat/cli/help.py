@@ -12,7 +12,6 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -89,13 +88,13 @@ def _format_setting(setting: SettingHelp, node: DictConfig) -> str:
     return _two_columns(f"{key}={value}", f"{meaning} ({kind})" if kind else meaning)
 
 
-def _value_of(values: Any, key: str) -> str:
+def _value_of(values: object, key: str) -> str:
     for name in key.split("."):
         values = values.get(name) if isinstance(values, dict) else None
     return _to_yaml(values)
 
 
-def _to_yaml(value: Any) -> str:
+def _to_yaml(value: object) -> str:
     """
     >>> _to_yaml(None), _to_yaml(True), _to_yaml("???"), _to_yaml(["a"])
     ('null', 'true', '…', '["a"]')

@@ -80,7 +80,7 @@ def find_meaning(key: str, schema: type) -> str:
     return next((setting.meaning for setting in list_settings(schema) if setting.key == key), "")
 
 
-def describe_type(kind: Any, key: str = "") -> str:
+def describe_type(kind: type | types.UnionType | types.GenericAlias, key: str = "") -> str:
     """Describe a type in plain words.
 
     >>> describe_type(int), describe_type(list[float] | None, "data.range")

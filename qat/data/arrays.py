@@ -150,7 +150,7 @@ def convert_channels(images: NDArray, channels: int | None) -> NDArray:
 
     Args:
         images: `[N, height, width, channels]`; RGB to grey takes uint8 only.
-        channels: 1 or 3; None leaves the images as they are.
+        channels: the size of the last axis, 1 or 3; None leaves the images as they are.
 
     Returns:
         `[N, height, width, channels]` of the same dtype.

@@ -30,7 +30,7 @@ def read_arrays(path: str | Path, key: str, names: Collection[str] | None = None
         names: of the arrays to read; None reads all.
 
     Returns:
-        Arrays by name; of those that are not to be read, an empty array.
+        Arrays of the stored shapes and dtypes by name; of those that are not to be read, an empty array.
 
     Raises:
         DataError: names `key` and the path: no readable .npz of plain arrays, or larger than limits.file_mb.
@@ -74,7 +74,7 @@ def read_array(path: str | Path, key: str) -> NDArray | dict[str, NDArray]:
         key: of the option that named it, for messages.
 
     Returns:
-        One array, or arrays by name.
+        One array, or arrays by name, of the stored shapes and dtypes.
 
     Raises:
         DataError: names `key` and the path: none of the two, or larger than limits.file_mb.

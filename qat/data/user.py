@@ -10,7 +10,7 @@ from qat.config import DataConfig
 from qat.data.arrays import source_from_arrays
 from qat.data.source import Source
 from qat.data.splits import Splits
-from qat.datasets import class_labels, is_dataset, labelled_arrays
+from qat.datasets import Dataset, class_labels, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -48,7 +48,7 @@ def _call(config: DataConfig) -> Any:
         raise DataError(f"data.target._target_={name} failed: {type(error).__name__}: {error} ({where})") from error
 
 
-def _name_arrays(returned: Any, target: str) -> dict[str, Any]:
+def _name_arrays(returned: object, target: str) -> dict[str, Any]:
     where = f"data.target={target}"
     if is_dataset(returned):
         return dict(zip(("x", "y"), _arrays(returned, where), strict=True))
@@ -83,7 +83,7 @@ def _name_parts(parts: Mapping[Any, Any], where: str) -> dict[str, Any]:
     return {f"{axis}_{name}": part[axis == "y"] for name, part in sets.items() for axis in "xy"}
 
 
-def _arrays(dataset: Any, where: str) -> tuple[Any, Any]:
+def _arrays(dataset: Dataset, where: str) -> tuple[Any, Any]:
     x, y = labelled_arrays(dataset, where)
     if not hasattr(x, "shape"):
         raise DataError(f"{where}: a data set of several inputs ({len(x)}); training and evaluation here take one")

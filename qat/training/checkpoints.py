@@ -21,8 +21,10 @@ import tf_keras
 
 from qat import interrupts
 from qat.errors import ModelError
+from qat.models.keras_types import KerasVariable
 from qat.models.which_keras import is_keras3
 from qat.training.random_state import draws_unsaved_numbers, generator_states
+from qat.types import Json
 
 SECONDS = 10.0
 """Between two checkpoints, at least: what a kill loses is one epoch, or 20 s where epochs are shorter than this."""
@@ -168,7 +170,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
         try:
             self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
             return self._content.take()
-        except (tf.errors.OpError, OSError, ValueError, KeyError, AssertionError) as error:
+        except (tf.errors.OpError, OSError, ValueError, LookupError, AssertionError) as error:
             self._say(f"{self._manager.latest_checkpoint} is damaged ({str(error)[:200]}): this training begins anew")
             return None
 
@@ -205,7 +207,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
         return _of_tensorflow([variable for metric in self.model.metrics for variable in metric.variables])
 
 
-def _of_tensorflow(variables: Sequence[Any]) -> list[tf.Variable]:
+def _of_tensorflow(variables: Sequence[KerasVariable]) -> list[tf.Variable]:
     """Variables of either Keras as TensorFlow has them."""
     return [each if isinstance(each, tf.Variable) else each.value for each in variables]
 
@@ -252,7 +254,7 @@ class _Content(tf.train.experimental.PythonState):
         return content
 
 
-def _without_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+def _without_arrays(value: object, arrays: dict[str, np.ndarray]) -> Any:
     """JSON's values, where each array is its name in `arrays`; one that is held twice is there once."""
     if isinstance(value, np.ndarray):
         name = f"array{id(value)}"
@@ -267,7 +269,7 @@ def _without_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     return value
 
 
-def _with_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _with_arrays(value: Json, arrays: Mapping[str, np.ndarray]) -> Any:
     if isinstance(value, list):
         return [_with_arrays(each, arrays) for each in value]
     if isinstance(value, dict):
@@ -277,7 +279,7 @@ def _with_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return value
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
     if isinstance(value, dict):

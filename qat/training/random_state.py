@@ -10,8 +10,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from keras.src.backend.common.global_state import get_global_attribute
+from tensorflow.core.framework import graph_pb2
 from tf_keras.src.backend import RandomGenerator
 
+from qat.models.keras_types import KerasModel
 from qat.models.which_keras import is_keras3, unwrap
 
 _DRAWS = frozenset(
@@ -54,7 +56,7 @@ def readable_random_state(model: tf_keras.Model, seed: int) -> Iterator[None]:
             each._rng_type, each._generator = RandomGenerator.RNG_LEGACY_STATEFUL, None
 
 
-def generator_states(model: Any) -> list[tf.Variable]:
+def generator_states(model: KerasModel) -> list[tf.Variable]:
     """The states of the random generators in a model's layers, in the order of the layers.
 
     Of a Keras 3 model's own generators they are among its variables; where a layer has none, it draws from one that
@@ -65,7 +67,7 @@ def generator_states(model: Any) -> list[tf.Variable]:
     return [each.state for each in found if each is not None] + ([] if shared is None else [shared.state.value])
 
 
-def draws_unsaved_numbers(model: Any) -> str | None:
+def draws_unsaved_numbers(model: KerasModel) -> str | None:
     """Why a training step cannot go on from a checkpoint: it draws random numbers whose state nobody can read."""
     functions = _traced_functions(
         model.train_function if is_keras3(model) else getattr(model, "train_tf_function", None)
@@ -83,7 +85,7 @@ def _traced_functions(function: Any) -> list[Any]:
     return [found for each in cells if callable(each) for found in _traced_functions(each)]
 
 
-def _ops(graph: Any) -> Iterator[str]:
+def _ops(graph: graph_pb2.GraphDef) -> Iterator[str]:
     yield from (node.op for node in graph.node)
     for function in graph.library.function:
         yield from (node.op for node in function.node_def)

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.errors import ModelError
+from qat.models.keras_types import KerasLayer, KerasModel, Training
 from qat.models.which_keras import is_keras3, keras_of
 
 
@@ -41,7 +42,7 @@ def whole_batch_moments(x: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, t
     digits in float32.
 
     Args:
-        x: float32, this replica's part of the batch.
+        x: float32 [n, ...], this replica's part of the batch.
         axes: to reduce over, the batch axis among them.
 
     Returns:
@@ -60,7 +61,7 @@ class WholeBatchNormalization(tf_keras.layers.BatchNormalization):
     Keras' own synchronized layer omits Bessel's correction, which Keras' fused layer for images applies.
     """
 
-    def call(self, inputs: tf.Tensor, training: Any = None, mask: Any = None) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: Training = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         training = self._get_training_value(training)
         if replica_count() == 1 or not training:
             return super().call(inputs, training=training, mask=mask)
@@ -68,7 +69,7 @@ class WholeBatchNormalization(tf_keras.layers.BatchNormalization):
         mean, variance, values = whole_batch_moments(inputs, axes)
         shape = [1 if axis in axes else inputs.shape[axis] for axis in range(len(inputs.shape))]
 
-        def along(value: Any) -> Any:
+        def along(value: tf.Tensor | None) -> Any:
             return None if value is None else tf.reshape(value, shape)
 
         self._update_moving(self.moving_mean, mean)
@@ -81,7 +82,7 @@ class WholeBatchNormalization(tf_keras.layers.BatchNormalization):
         moving.assign_sub((1.0 - self.momentum) * (moving - tf.stop_gradient(value)))
 
 
-def clone_for_replicas(model: Any) -> Any:
+def clone_for_replicas(model: KerasModel) -> KerasModel:
     """Clone a functional or sequential model of either Keras, with whole-batch normalization and the same order of
     weights.
 
@@ -110,10 +111,10 @@ def _cloned_keras2(model: tf_keras.Model) -> tf_keras.Model:
     return tf_keras.models.clone_model(model, clone_function=clone_layer)
 
 
-def _cloned_keras3(model: Any) -> Any:
+def _cloned_keras3(model: KerasModel) -> KerasModel:
     keras = keras_of(model)
 
-    def clone_layer(layer: Any) -> Any:
+    def clone_layer(layer: KerasLayer) -> KerasLayer:
         made = layer.__class__.from_config(layer.get_config())
         if isinstance(made, keras.layers.BatchNormalization):
             made.synchronized = True  # it has no correction by Bessel that this would leave out

@@ -7,10 +7,16 @@ from typing import Any
 
 import keras
 
+from qat.models.keras_types import KerasModel
+
 
 def callbacks_from(
-    start: tuple[int, int], callbacks: Sequence[Any], model: Any, epochs: int, steps_per_epoch: int
-) -> Sequence[Any]:
+    start: tuple[int, int],
+    callbacks: Sequence[keras.callbacks.Callback],
+    model: KerasModel,
+    epochs: int,
+    steps_per_epoch: int,
+) -> Sequence[keras.callbacks.Callback]:
     """Callbacks for a training whose first batches are those of `start`.
 
     Args:
@@ -29,7 +35,7 @@ def callbacks_from(
 
 
 class _FromStep(keras.callbacks.CallbackList):
-    def __init__(self, start: tuple[int, int], callbacks: Sequence[Any], **params: Any) -> None:
+    def __init__(self, start: tuple[int, int], callbacks: Sequence[keras.callbacks.Callback], **params: Any) -> None:
         super().__init__(list(callbacks), add_history=True, verbose=0, **params)
         self.start, self.done = start, 0
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
 
+from qat.models.keras_types import KerasModel, KerasVariable
 from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.importing.shape_values import Known
 from qat.quantization.importing.trace import Trace
@@ -39,7 +41,7 @@ class Variables:
         real: dtype in which the model holds real numbers: float64 where all of its real variables do, else float32.
     """
 
-    def __init__(self, model: Any, graph: Any, live: frozenset[int] = frozenset()) -> None:
+    def __init__(self, model: KerasModel, graph: FuncGraph, live: frozenset[int] = frozenset()) -> None:
         self.variables, self.live = list(model.variables), live | version_of(model).trained_places(model)
         places = {id(handle): at for at, variable in enumerate(self.variables) for handle in handles(variable)}
         self._places: dict[Any, int] = {}
@@ -59,7 +61,7 @@ class Variables:
         """The place of the variable behind a handle of the traced graph; None where it is none of the model's."""
         return self._places.get(handle.ref())
 
-    def weight(self, variable: Any) -> Weight:
+    def weight(self, variable: KerasVariable) -> Weight:
         """The weight that a variable is."""
         at = self._of_variable.get(id(variable))
         if at is None:
@@ -80,7 +82,7 @@ class Variables:
         return np.asarray(value, self.real) if tf.as_dtype(value.dtype).is_floating else value
 
 
-def parts(variable: Any) -> list[Any]:
+def parts(variable: KerasVariable) -> list[Any]:
     """The variable, and those that it stands for: one for each replica, or the one that Keras casts or holds."""
     inner = getattr(variable, "_variable", None)
     replicas = getattr(variable, "_values", None)
@@ -90,7 +92,7 @@ def parts(variable: Any) -> list[Any]:
     return [variable, *(part for each in more for part in parts(each))]
 
 
-def handles(variable: Any) -> list[Any]:
+def handles(variable: KerasVariable) -> list[Any]:
     """Under which resources a variable is read; none for what is no plain variable (a vocabulary)."""
     found = []
     for part in parts(variable):

@@ -8,12 +8,13 @@ nodes), variables that are updated, penalties on weights.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework import func_graph as func_graph_lib
 
+from qat.models.keras_types import KerasModel
 from qat.quantization.importing.added_losses import behind
 from qat.quantization.importing.assignments import assigned_at_inference, unchanged
 from qat.quantization.importing.import_state import Variables
@@ -29,7 +30,7 @@ from qat.quantization.ir.program import ASSIGNMENTS, Cutter, NotExtractableError
 SMALL_CONSTANT = 1024  # bytes: larger ones are not compared
 
 
-def read(model: Any) -> Graph:
+def read(model: KerasModel) -> Graph:
     """`model` as a graph of its inference function, with what training adds to it.
 
     Raises:
@@ -50,14 +51,14 @@ def read(model: Any) -> Graph:
     return graph
 
 
-def _other_normalizations(model: Any) -> list[str]:
+def _other_normalizations(model: KerasModel) -> list[str]:
     """BatchNormalization that normalises by more than the batch; it is trained by the batch."""
     kind = version_of(model).layers.BatchNormalization
     norms = [each for each in model._flatten_layers() if isinstance(each, kind)]
     return [f"layer {norm.name!r}: renorm=True" for norm in norms if getattr(norm, "renorm", False) and norm.trainable]
 
 
-def _read_both(model: Any, table: dict) -> Graph:
+def _read_both(model: KerasModel, table: dict) -> Graph:
     with unchanged(model):
         trained = trace(model, table, training=True)
         acting = {call.key: call.acts for call in _calls(trained.call)}
@@ -73,7 +74,7 @@ def _read_both(model: Any, table: dict) -> Graph:
     return graph
 
 
-def _imported(inferred: Trace, model: Any, live: frozenset[int]) -> Graph:
+def _imported(inferred: Trace, model: KerasModel, live: frozenset[int]) -> Graph:
     inferred = inlined(inferred, model)
     graph = import_trace(inferred, model, live)
     graph.refused, graph.cut = assigned_at_inference(inferred, model), cut_behind(model, graph)
@@ -83,7 +84,7 @@ def _imported(inferred: Trace, model: Any, live: frozenset[int]) -> Graph:
 class _Both:
     """The trace in training mode, from which programs are cut."""
 
-    def __init__(self, model: Any, trained: Trace) -> None:
+    def __init__(self, model: KerasModel, trained: Trace) -> None:
         self.trained, self.lost_in_training = trained, []
         self.variables = Variables(model, trained.graph)
         self.cutter = _cutter(self.variables, trained)
@@ -164,20 +165,17 @@ class _Both:
                 depends on a layer's input, a line goes to its `lost_in_training`.
             inferred: the trace at inference. Losses and metrics that stand in it are not added again.
         """
-        calls = {call.key: call for call in _calls(inferred.call)}
         known = Counter((added.kind, added.key) for added in inferred.added)
         extra = [added for added in self.trained.added if not _taken(known, (added.kind, added.key))]
         by_call: dict[Key, list[tf.Operation]] = {}
         for op in self.assignments:
             by_call.setdefault(self._owner(op).key, []).append(op)
         for key, ops in by_call.items():
-            self._carry(graph, calls, key, "update", "", [], ops)
+            self._carry(graph, key, "update", [], ops)
         for added in extra:
-            self._carry(graph, calls, added.key, added.kind, added.name, [added.value], [])
+            self._carry(graph, added.key, added.kind, [added.value], [])
 
-    def _carry(
-        self, graph: Graph, calls: dict, key: Key, kind: str, name: str, results: list, effects: list[tf.Operation]
-    ) -> None:
+    def _carry(self, graph: Graph, key: Key, kind: str, results: list, effects: list[tf.Operation]) -> None:
         call = next(each for each in _calls(self.trained.call) if each.key == key)
         try:
             values = [*results, *(op.inputs[1] for op in effects)]
@@ -204,7 +202,7 @@ class _Both:
             call = inner
 
 
-def _taken(known: Counter, key: Any) -> bool:
+def _taken(known: Counter, key: Hashable) -> bool:
     """Whether this is one of the known, and known no more then: a layer adds last what it adds in training alone."""
     known[key] -= 1
     return known[key] >= 0
@@ -286,7 +284,7 @@ def _cutter(variables: Variables, traced: Trace) -> Cutter:
     return Cutter(variables.place, lambda t: values[t.ref()].numpy() if t.ref() in values else None)
 
 
-def _updated(model: Any, traced: Trace) -> frozenset[int]:
+def _updated(model: KerasModel, traced: Trace) -> frozenset[int]:
     """Places of the variables that known layers update before a training step."""
     places = {id(variable): at for at, variable in enumerate(model.variables)}
     return frozenset(
@@ -294,7 +292,7 @@ def _updated(model: Any, traced: Trace) -> frozenset[int]:
     )
 
 
-def _add_updates(graph: Graph, model: Any, traced: Trace) -> None:
+def _add_updates(graph: Graph, model: KerasModel, traced: Trace) -> None:
     places = {id(variable): at for at, variable in enumerate(model.variables)}
     seen = set()
     for update in traced.updates:
@@ -304,7 +302,7 @@ def _add_updates(graph: Graph, model: Any, traced: Trace) -> None:
             graph.updates.append({"kernel": kernel, "vector": vector, "iterations": update["iterations"]})
 
 
-def _penalties(model: Any, graph: Graph) -> Iterator[dict[str, Any]]:
+def _penalties(model: KerasModel, graph: Graph) -> Iterator[dict[str, Any]]:
     """Losses on weights alone (regularizers, and callables given to `add_loss`), in the order of `model.losses`."""
     for layer, function in version_of(model).penalties(model):
         traced = func_graph_lib.FuncGraph("penalty")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ import tensorflow as tf
 from tensorflow.python.framework import func_graph as func_graph_lib
 
 from qat.errors import ModelError, QatError
+from qat.models.keras_types import KerasLayer, KerasModel, TensorNest, Training
 from qat.quantization.importing.assignments import forced_to_train
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.open_sizes import is_open, rebuilding
@@ -134,7 +135,12 @@ class Tracer:
         return self.current.acts
 
     def keep(
-        self, op: str, inputs: list[tf.Tensor], shape: Any, weights: dict[str, Any] | None = None, **attrs: Any
+        self,
+        op: str,
+        inputs: list[tf.Tensor],
+        shape: Sequence[int | None] | tf.TensorShape,
+        weights: dict[str, Any] | None = None,
+        **attrs: Any,
     ) -> tf.Tensor:
         """Place one op for a whole layer in the graph; the importer makes a node of it.
 
@@ -154,7 +160,7 @@ class Tracer:
         return mark
 
     @contextlib.contextmanager
-    def inside(self, layer: Any, args: tuple, kwargs: dict, training: Any) -> Iterator[LayerCall]:
+    def inside(self, layer: KerasLayer, args: tuple, kwargs: dict, training: Training) -> Iterator[LayerCall]:
         """Inside, the layer is being called: ops that are made belong to it, or to layers that it calls.
 
         Args:
@@ -181,7 +187,7 @@ class Tracer:
             self._stack.pop()
             call.end = len(self.graph.get_operations())
 
-    def _begun(self, layer: Any, args: tuple, kwargs: dict, training: Any) -> LayerCall:
+    def _begun(self, layer: KerasLayer, args: tuple, kwargs: dict, training: Training) -> LayerCall:
         path = "/".join(self._path)
         key = (path, self._counts[path])
         self._counts[path] += 1
@@ -194,25 +200,25 @@ class Tracer:
         self._stack.append(call)
         return call
 
-    def _acts(self, key: Key, given: Any) -> bool:
+    def _acts(self, key: Key, given: Training) -> bool:
         if self.acting is not None:
             return self.acting.get(key, False)
         if given is None or not self._stack:
             return not self._stack or self._stack[-1].acts
         return bool(tf.get_static_value(given)) if tf.is_tensor(given) else bool(given)
 
-    def add(self, kind: str, layer: Any, value: tf.Tensor, name: str = "") -> None:
+    def add(self, kind: str, layer: KerasLayer, value: tf.Tensor, name: str = "") -> None:
         """Take in a loss or metric that the innermost layer adds in its call.
 
         Args:
             kind: "loss" or "metric".
             layer: the Keras layer that adds it.
-            value: of the loss or metric, a tensor of the graph that is traced into.
+            value: of the loss or metric, a tensor of any shape, mostly a scalar, of the graph that is traced into.
             name: of a metric.
         """
         self.added.append(Added(kind, layer, self.current.key, value, name))
 
-    def look_at_mode(self, layer: Any, args: tuple, kwargs: dict) -> None:
+    def look_at_mode(self, layer: KerasLayer, args: tuple, kwargs: dict) -> None:
         """Note a layer whose call says that it is to train, though this is inference; each layer once.
 
         Args:
@@ -246,7 +252,7 @@ class Tracer:
                 self.step_of[operation.name] = f"{layer}/{operation.type}/{self._places[-1][operation.type]}"
         self._seen = len(operations)
 
-    def ended(self, call: LayerCall, result: Any) -> Any:
+    def ended(self, call: LayerCall, result: TensorNest) -> Any:
         """Note what a layer gives, and exchange it where training gives something else.
 
         Args:
@@ -265,7 +271,7 @@ class Tracer:
         call.outputs = [tensor for tensor in tf.nest.flatten(changed) if tf.is_tensor(tensor)]
         return changed
 
-    def begins(self, layer: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def begins(self, layer: KerasLayer, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """Exchange what a layer is called with where training calls it with something else.
 
         Args:
@@ -285,7 +291,7 @@ class Tracer:
         return _exchanged((args, kwargs), region.arguments(self, self.current, given))
 
 
-def _exchanged(nest: Any, made: dict[Any, tf.Tensor]) -> Any:
+def _exchanged(nest: TensorNest, made: dict[Any, tf.Tensor]) -> Any:
     flat = [made.get(each.ref(), each) if tf.is_tensor(each) else each for each in tf.nest.flatten(nest)]
     return tf.nest.pack_sequence_as(nest, flat)
 
@@ -319,7 +325,7 @@ def _functions_inline() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
-def input_tensors(model: Any) -> list[Any]:
+def input_tensors(model: KerasModel) -> list[Any]:
     """The model's inputs in `model.inputs` order: KerasTensors, or the specs that a subclassed model was called with.
 
     Raises:
@@ -335,7 +341,7 @@ def input_tensors(model: Any) -> list[Any]:
     )
 
 
-def _specs(model: Any) -> tuple[list[tf.TensorSpec], list[str]]:
+def _specs(model: KerasModel) -> tuple[list[tf.TensorSpec], list[str]]:
     tensors = input_tensors(model)
     names = [(tensor.name or f"input_{i + 1}").split(":")[0].split("/")[0] for i, tensor in enumerate(tensors)]
     for tensor, name in zip(tensors, names, strict=True):
@@ -349,7 +355,7 @@ def _specs(model: Any) -> tuple[list[tf.TensorSpec], list[str]]:
     return [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in tensors], names
 
 
-def nest_inputs(model: Any, tensors: list[Any]) -> Any:
+def nest_inputs(model: KerasModel, tensors: list[Any]) -> Any:
     """Nest tensors as the model wants to be called.
 
     Args:
@@ -367,7 +373,7 @@ def nest_inputs(model: Any, tensors: list[Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _symbolically(model: Any) -> Iterator[None]:
+def _symbolically(model: KerasModel) -> Iterator[None]:
     """Code of the model that wants numbers where tensors are only described fails in many ways; here, in one."""
     try:
         yield
@@ -390,7 +396,7 @@ def _symbolically(model: Any) -> Iterator[None]:
 
 
 def trace(
-    model: Any,
+    model: KerasModel,
     readers: dict[Any, Reader],
     *,
     training: bool = False,
@@ -425,17 +431,5 @@ def trace(
         flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
     graph.variables = graph._watched_variables  # also those that the model does not list
     nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))
-    return Trace(
-        graph,
-        inputs,
-        flat,
-        names,
-        nest,
-        tracer.whole,
-        tracer.layer_of,
-        tracer.step_of,
-        tracer.added,
-        tracer.updates,
-        tracer.root,
-        tracer.forced,
-    )
+    told = {name: getattr(tracer, name) for name in ("whole", "layer_of", "step_of", "added", "updates", "forced")}
+    return Trace(graph, inputs, flat, names, nest, **told, call=tracer.root)

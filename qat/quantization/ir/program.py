@@ -53,7 +53,7 @@ class Program:
             variables: those of the float model, or copies of them, in its order.
 
         Returns:
-            One tensor per result.
+            One tensor per result, of the shape and dtype that it had when the program was cut.
         """
         results: list[list[tf.Tensor]] = []
         inputs = [tf.cast(tensor, dtype) for tensor, dtype in zip(inputs, self.dtypes, strict=True)]
@@ -100,8 +100,8 @@ class Cutter:
         """The program that computes tensors and runs ops, from inputs and the model's variables.
 
         Args:
-            results: tensors of the graph to compute.
-            inputs: tensors of the graph that the program takes.
+            results: tensors of the graph to compute, of any shapes and dtypes.
+            inputs: tensors of the graph that the program takes, of any shapes and dtypes.
             effects: ops to run for what they do, as assignments.
 
         Returns:
@@ -124,7 +124,7 @@ class Cutter:
         """The tensors that enter a part of the graph.
 
         Args:
-            results: tensors of the part.
+            results: tensors of the part, of any shapes and dtypes.
             within: whether an op belongs to the part.
             reads: count reads of variables outside of the part too.
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from qat.types import Json
+
 PREFIX = "raw:"  # of the name of an op that has no name in `OPERATIONS`
 
 
@@ -37,11 +39,11 @@ def run(word: str, inputs: Sequence[tf.Tensor], attrs: dict[str, Any]) -> list[t
 
     Args:
         word: `raw:` and the op's type.
-        inputs: tensors in the order of the op's definition, lists of operands flattened.
+        inputs: tensors of any shapes in the order of the op's definition, lists of operands flattened.
         attrs: what `describe_op` returned.
 
     Returns:
-        The op's outputs; none of an op that has no output.
+        The op's outputs, of the shapes and dtypes that TensorFlow infers; none of an op that has no output.
     """
     kind = word.removeprefix(PREFIX)
     operands, index = {}, 0
@@ -81,7 +83,7 @@ def _parameters(kind: str) -> tuple[str, ...]:
     return tuple(name for name in inspect.signature(getattr(tf.raw_ops, kind)).parameters if name != "name")
 
 
-def _encoded(value: Any) -> Any:
+def _encoded(value: object) -> Any:
     if isinstance(value, tf.DType):
         return {"dtype": value.name}
     if isinstance(value, bytes):
@@ -93,7 +95,7 @@ def _encoded(value: Any) -> Any:
     return {"shape": tf.TensorShape(value).as_list() if tf.TensorShape(value).rank is not None else None}
 
 
-def _decoded(value: Any) -> Any:
+def _decoded(value: Json) -> Any:
     if isinstance(value, list):
         return [_decoded(each) for each in value]
     if isinstance(value, dict) and "dtype" in value:

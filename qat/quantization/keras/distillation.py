@@ -5,14 +5,13 @@ Source: Hinton et al. 2015.
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
+from qat.models.keras_types import KerasModel, TensorNest
 from qat.training.replicas import replica_count
 
 
-def mixed_with_teacher(model: Any, loss: tf.Tensor, inputs: Any, outputs: tf.Tensor) -> tf.Tensor:
+def mixed_with_teacher(model: KerasModel, loss: tf.Tensor, inputs: TensorNest, outputs: tf.Tensor) -> tf.Tensor:
     """The loss of one batch; in a training step with a teacher, mixed with the distance to the teacher's answers.
 
     Args:

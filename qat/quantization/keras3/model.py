@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
 from qat.quantization.keras.distillation import mixed_with_teacher
-from qat.quantization.keras.layers import integer_arithmetic
 from qat.quantization.keras.model import QatModel, clone_qat_model
 from qat.quantization.keras.to_float import own_objects
 from qat.quantization.keras.to_float_messages import warn_of_other_layers

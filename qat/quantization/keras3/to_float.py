@@ -14,6 +14,7 @@ from qat.models.untrusted.check_config import drop_compile_config
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.to_float import foreign_classes, name_alike
 from qat.quantization.keras.to_float_messages import other_variables, unknown_classes
+from qat.types import Json
 
 
 def architecture(model: keras.Model) -> dict[str, Any] | None:
@@ -26,12 +27,12 @@ def architecture(model: keras.Model) -> dict[str, Any] | None:
     return None if '"__lambda__"' in text else drop_compile_config(said)
 
 
-def unknown_names(said: Any) -> list[str]:
+def unknown_names(said: Json) -> list[str]:
     """Classes and functions in what `architecture` gave that are neither Keras' nor registered with it."""
     return foreign_classes(said, keras.saving.get_registered_object) + list(_unknown_functions(said))
 
 
-def _unknown_functions(said: Any) -> Iterator[str]:
+def _unknown_functions(said: Json) -> Iterator[str]:
     if isinstance(said, (list, tuple)):
         said = dict(enumerate(said))
     if not isinstance(said, dict):

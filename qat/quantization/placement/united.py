@@ -18,7 +18,7 @@ def place_shared(state: Placement, node: Node) -> None:
 
     Args:
         state: of the pass.
-        node: with an op of `UNIFIES`.
+        node: with an op of `UNIFIES`; its operands are real tensors of any shapes.
     """
     if node.shares_range:
         return _share_last_range(state, node)

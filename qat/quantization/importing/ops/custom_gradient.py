@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops as framework
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from qat.quantization.importing.import_state import Import
 from qat.quantization.ir.graph import Tensor, Weight
@@ -46,7 +47,7 @@ def read_custom_gradient(state: Import, op: tf.Operation) -> list[Tensor]:
     if _is_natural(function):
         return plain
     try:
-        return _kept(state, op, function, count, arguments)
+        return _kept(state, op, count, arguments)
     except NotExtractableError as reason:
         state.graph.lost_in_training.append(
             f"layer {state.layer(op)!r}: the gradient of a tf.custom_gradient ({reason})"
@@ -65,16 +66,16 @@ def _told(op: tf.Operation) -> tuple[Callable, int, int] | None:
     return closure["grad_fn"], int(count), len(op.inputs) - int(count) - len(variables)
 
 
-def _closure(function: Any) -> dict[str, Any]:
+def _closure(function: Callable) -> dict[str, Any]:
     return dict(zip(function.__code__.co_freevars, [cell.cell_contents for cell in function.__closure__], strict=True))
 
 
-def _is_natural(function: Any) -> bool:
+def _is_natural(function: Callable) -> bool:
     module = getattr(function, "__module__", "") or ""
     return module.startswith(OWN) and module != PASSED_ON
 
 
-def _kept(state: Import, op: tf.Operation, function: Callable, count: int, arguments: int) -> list[Tensor]:
+def _kept(state: Import, op: tf.Operation, count: int, arguments: int) -> list[Tensor]:
     graph = op.graph
     before = len(graph.get_operations())
     results, given = list(op.inputs[:count]), list(op.inputs[count : count + arguments])
@@ -111,7 +112,7 @@ def _kept(state: Import, op: tf.Operation, function: Callable, count: int, argum
     return [*node.outputs, *(state.tensor(tensor) for tensor in op.inputs[count : len(op.outputs)])]
 
 
-def _captured(graph: Any, tensor: tf.Tensor) -> np.ndarray | None:
+def _captured(graph: FuncGraph, tensor: tf.Tensor) -> np.ndarray | None:
     for external, internal in graph.captures:
         if internal is tensor and internal.dtype != tf.resource and not hasattr(external, "graph"):
             return external.numpy()
