@@ -17,7 +17,7 @@ from qat.evaluation import Predictor, evaluate, keras_predictor
 from qat.export.last_files import Exported
 from qat.models.which_keras import keras_of, unwrap
 from qat.quantization import quantize_model
-from qat.quantization.keras3.model import clone_quantized
+from qat.quantization.keras.model import clone_qat_model
 from qat.quantization.range_statistics import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, quantizers, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs
@@ -174,7 +174,7 @@ def _train(run: Run, exported: Exported, float_model: FloatModel, monitor: Range
             settings,
             callbacks,
             task=task,
-            clone=clone_quantized,
+            clone=clone_qat_model,
             stage=STAGE,
             states={"ranges": monitor},
         )

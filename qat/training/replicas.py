@@ -12,8 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.errors import ModelError
-from qat.models.keras_types import KerasLayer, KerasModel, Training
-from qat.models.which_keras import is_keras3, keras_of
+from qat.models.keras_types import Training
 
 
 def replica_count() -> int:
@@ -82,25 +81,15 @@ class WholeBatchNormalization(tf_keras.layers.BatchNormalization):
         moving.assign_sub((1.0 - self.momentum) * (moving - tf.stop_gradient(value)))
 
 
-def clone_for_replicas(model: KerasModel) -> KerasModel:
-    """Clone a functional or sequential model of either Keras, with whole-batch normalization and the same order of
-    weights.
+def clone_for_replicas(model: tf_keras.Model) -> tf_keras.Model:
+    """Clone a functional or sequential model, with whole-batch normalization and the same order of weights.
 
     Call it under the scope of the strategy, and set the clone's weights afterwards: they are newly initialized.
 
     Raises:
         ModelError: a model of a class of its own, which Keras cannot clone.
     """
-    try:
-        return _cloned_keras3(model) if is_keras3(model) else _cloned_keras2(model)
-    except ValueError as error:
-        raise ModelError(
-            f"train.strategy: model {model.name!r} cannot be cloned for several replicas ({error}). Functional and "
-            "sequential models can; train this one with train.strategy=none."
-        ) from error
 
-
-def _cloned_keras2(model: tf_keras.Model) -> tf_keras.Model:
     def clone_layer(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         if isinstance(layer, tf_keras.Model):
             return tf_keras.models.clone_model(layer, clone_function=clone_layer)
@@ -108,16 +97,10 @@ def _cloned_keras2(model: tf_keras.Model) -> tf_keras.Model:
             return WholeBatchNormalization.from_config(layer.get_config())
         return layer.__class__.from_config(layer.get_config())
 
-    return tf_keras.models.clone_model(model, clone_function=clone_layer)
-
-
-def _cloned_keras3(model: KerasModel) -> KerasModel:
-    keras = keras_of(model)
-
-    def clone_layer(layer: KerasLayer) -> KerasLayer:
-        made = layer.__class__.from_config(layer.get_config())
-        if isinstance(made, keras.layers.BatchNormalization):
-            made.synchronized = True  # it has no correction by Bessel that this would leave out
-        return made
-
-    return keras.models.clone_model(model, clone_function=clone_layer, recursive=True)
+    try:
+        return tf_keras.models.clone_model(model, clone_function=clone_layer)
+    except ValueError as error:
+        raise ModelError(
+            f"train.strategy: model {model.name!r} cannot be cloned for several replicas ({error}). Functional and "
+            "sequential models can; train this one with train.strategy=none."
+        ) from error

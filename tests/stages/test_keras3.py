@@ -6,15 +6,18 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from qat.cli import compose
 from qat.diagnosis import diagnose
+from qat.errors import ModelError
 from qat.models import load
 from qat.quantization.keras3.model import Keras3QatModel
 from qat.quantization.schedule import QuantizationSchedule
 from qat.stages.kept_work import KeptWork
 from qat.stages.main_job import main_job
 from qat.tflite import Interpreter, verify
+from qat.training.workers import Workers
 
 
 def network(input_shape, classes):
@@ -95,6 +98,15 @@ def test_a_file_is_diagnosed_against_its_keras_3_model(finished):
         assert found.blame in ("none", "undetermined")
     found = diagnose(finished / "ptq_int8" / "model.tflite", keras_model=keras_model)
     assert "T09" not in [cause.id for cause in found.causes]
+
+
+def test_several_replicas_are_refused_before_the_training():
+    workers = Workers(tf.distribute.OneDeviceStrategy("CPU:0"))
+    with (
+        pytest.raises(ModelError, match=r"model 'theirs' is one of Keras 3.*train.strategy=none"),
+        workers.replica_to_train(network((32, 32, 3), 10), lambda model: model),
+    ):
+        pass
 
 
 @pytest.mark.slow

@@ -76,17 +76,6 @@ def off_course(one, other):
     return float(np.sqrt(between / sum(np.sum((one[key] - one[f"start{key[3:]}"]) ** 2) for key in keys)))
 
 
-def test_normalization_in_a_clone_of_keras_3_is_over_all_replicas():
-    import keras
-
-    from qat.training.replicas import clone_for_replicas
-
-    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization()])
-    clone = clone_for_replicas(keras.Sequential([keras.Input((4,)), inner, keras.layers.BatchNormalization()]))
-    norms = [each for each in clone._flatten_layers() if isinstance(each, keras.layers.BatchNormalization)]
-    assert [norm.synchronized for norm in norms] == [True, True]
-
-
 def test_one_device_has_nothing_to_share_out_which_is_said():
     from qat.training.workers import begin_workers
 
@@ -102,17 +91,6 @@ def test_replicas_train_the_weights_of_one_process(who, weights):
     assert off_course(alone, weights[who]) < 3e-3
     start = {key.replace("start", "qat"): value for key, value in alone.items() if key.startswith("start")}
     assert apart(start, alone, "qat") > 0.05  # training moved them by far more than that
-
-
-@pytest.mark.slow
-def test_replicas_of_keras_3_train_the_weights_of_one_process(tmp_path):
-    script = str(Path(__file__).with_name("replicas_of_keras3.py"))
-    ((exit_code, output),) = together([script], cwd=tmp_path)
-    assert exit_code == 0, output
-    found = json.loads(output.splitlines()[-1])
-    assert found["float"] < 1e-6  # of float64
-    assert found["qat"] < 3e-3
-    assert found["moved"] > 0.05
 
 
 @pytest.mark.slow

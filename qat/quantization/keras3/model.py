@@ -7,14 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
 from qat.quantization.keras.distillation import mixed_with_teacher
-from qat.quantization.keras.model import QatModel, clone_qat_model
-from qat.quantization.keras.to_float import own_objects
+from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.variables import LayerVariables
 from qat.quantization.keras3.graph_layer import QuantizedGraph
@@ -176,17 +174,6 @@ class Keras3QatModel(keras.Model):
         float_parts = [part for part in self.graph.parts if isinstance(part.shared, LayerVariables)]
         parts |= {part.layer_name: part for part in float_parts if part.layer_name}
         return parts[name] if name in parts else super().get_layer(name, index)
-
-
-def clone_quantized(model: Keras3QatModel | QatModel) -> Any:
-    """The same quantized model, of either Keras, with variables of its own: made under a strategy's scope."""
-    if not isinstance(model, Keras3QatModel):
-        return clone_qat_model(model)
-    with tf_keras.utils.custom_object_scope(own_objects(model.qat_model)):
-        replica = type(model).from_config(model.get_config())
-    if model.teacher is not None:
-        object.__setattr__(replica, "teacher", model.teacher)
-    return replica
 
 
 def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatModel:

@@ -15,7 +15,6 @@ import tf_keras
 
 from qat.export import convert
 from qat.models.which_keras import unwrap
-from qat.quantization.keras3.model import clone_quantized
 
 from .networks import CLASSES, SHAPE, build, images, quantized
 
@@ -105,13 +104,6 @@ def test_the_way_back_is_a_float_model_of_the_same_class_and_names(model):
     assert type(back) is type(build())
     assert [layer.name for layer in back.layers] == [layer.name for layer in build().layers]
     np.testing.assert_array_equal(back.get_layer("stem").kernel, model.get_layer("stem").weights[0])
-
-
-def test_a_clone_computes_the_same_with_variables_of_its_own(model):
-    made = clone_quantized(model)
-    made.set_weights(model.get_weights())
-    np.testing.assert_array_equal(made.predict(X, verbose=0), model.predict(X, verbose=0))
-    assert not {id(each._value) for each in made.weights} & {id(each._value) for each in model.weights}
 
 
 _LOADS = """
