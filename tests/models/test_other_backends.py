@@ -15,11 +15,11 @@ from qat.models import load
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, verify
 
-KINDS = ("keras", "h5", "weights.h5")
+WITH_OPERATIONS = ("keras", "weights.h5")  # the .h5 of Keras 3 names an operation as if it were a layer
 NAMES = {
-    "convolutional": ("keras", "weights.h5"),  # the .h5 of Keras 3 names keras.ops.maximum as if it were the layer
-    "recurrent": KINDS,
-    "attentive": KINDS,
+    "convolutional": WITH_OPERATIONS,
+    "recurrent": ("keras", "h5", "weights.h5"),
+    "attentive": WITH_OPERATIONS,
 }
 
 
