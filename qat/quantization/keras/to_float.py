@@ -51,7 +51,7 @@ def foreign_classes(said: Json, registered: Callable[[str], Any] = tf_keras.savi
         return []
     found = [name for each in said.values() for name in foreign_classes(each, registered)]
     module, kind = said.get("module"), said.get("class_name")
-    own = isinstance(kind, str) and "config" in said
+    own = isinstance(kind, str) and not kind.startswith("__") and "config" in said  # "__keras_tensor__" is Keras' own
     if own and str(module).split(".")[0] not in ("keras", "tf_keras", "builtins"):
         found += [] if registered(str(said.get("registered_name") or kind)) is not None else [str(kind)]
     return found
