@@ -105,6 +105,31 @@ def labelled_arrays(dataset: Dataset, where: str) -> tuple[Any, NDArray]:
     return _concatenate([each[0] for each in batches]), np.concatenate([np.asarray(each[1]) for each in batches])
 
 
+def inputs_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
+    """Read a data set that holds both; arrays are passed on.
+
+    Args:
+        x: model inputs, an array, a list or a dict of them; or a `tf.data.Dataset` that yields (inputs, labels).
+        y: labels, [N, ...]; None for a data set.
+
+    Returns:
+        Inputs and labels.
+
+    Raises:
+        DataError: labels beside a data set, or a generator, which may never end.
+    """
+    if is_dataset(x):
+        if y is not None:
+            raise DataError("x is a data set that yields (inputs, labels): leave y out")
+        return labelled_arrays(x, "x")
+    if isinstance(x, Iterator):
+        raise DataError(
+            f"x is a {type(x).__name__}, which may never end: give arrays, x and y, or a tf.data.Dataset that yields "
+            "(inputs, labels)"
+        )
+    return x, y
+
+
 def _pair_of(spec: Any) -> str:
     """Code that turns a row with names, as many collections of data yield it, into a pair."""
     if not isinstance(spec, Mapping) or len(spec) < 2:

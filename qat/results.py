@@ -67,6 +67,7 @@ class RunResult:
     git_dirty: bool | None = None
     splits: Mapping[str, int] = field(default_factory=dict)  # name -> samples
     class_names: tuple[str, ...] = ()
+    most_frequent_class: float | None = None  # its share of the test labels, 0-1: what always answering it is worth
     calibration_indices: tuple[int, ...] = ()  # into train
     machine: str = ""  # what latencies were measured on: architecture, processor, cores
     skipped_files: tuple[str, ...] = ()  # corrupt ones, left out because data.skip_corrupt says so

@@ -164,11 +164,23 @@ def without_calibration() -> tuple[Quantizer, ...]:
     return tuple(q for q in QUANTIZERS.values() if not (q.needs_calibration or q.trained or q.name == FLOAT))
 
 
-def quantizers_called(word: str) -> list[str]:
-    """Names of the quantizers that a word describes: by variant or precision, else by scheme or kind of file.
+_SPELLINGS = {  # of precisions, as other tools have them
+    **dict.fromkeys(("none", "off", "no", "fp32"), "float32"),
+    **dict.fromkeys(("fp16", "half"), "float16"),
+    **dict.fromkeys(("4bit", "4", "a8w4"), "int4"),
+    **dict.fromkeys(("8bit", "8", "uint8", "w8a8"), "int8"),
+}
 
-    >>> quantizers_called("int4"), quantizers_called("float16"), quantizers_called("qat_int8")
+
+def quantizers_called(word: str) -> list[str]:
+    """Names of the quantizers that a word describes: by variant or precision, else by scheme, kind of file or name.
+
+    >>> quantizers_called("int4"), quantizers_called("fp16"), quantizers_called("qat_int8")
     (['qat_w4a8'], ['ptq_float16'], ['qat'])
+    >>> quantizers_called("dynamic")
+    ['ptq_dynamic_range']
     """
+    word = _SPELLINGS.get(word, word)
     exact = [name for name, each in QUANTIZERS.items() if word in (each.variant, each.precision)]
-    return exact or [name for name, each in QUANTIZERS.items() if word in (each.scheme, each.file_kind)]
+    exact = exact or [name for name, each in QUANTIZERS.items() if word in (each.scheme, each.file_kind)]
+    return exact or [name for name in QUANTIZERS if len(word) > 3 and word in name]

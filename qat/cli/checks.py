@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from operator import attrgetter
@@ -60,7 +61,9 @@ def _credential_complaints(config: Config) -> Iterator[str]:
 def _limit_complaints(config: Config) -> Iterator[str]:
     for key, each in settings_of(Config).items():
         value = attrgetter(key)(config)
-        if not each.takes(value):
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{key}={value}: expected a finite number."
+        elif not each.takes(value):
             yield f"{key}={value}: expected {each.expected}."
 
 
@@ -97,7 +100,10 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
             try:
                 re.compile(pattern)
             except re.error as error:
-                yield f"{key}: {pattern!r} is no regular expression ({error}). It is matched against layer names."
+                yield (
+                    f"{key}: {pattern!r} is no regular expression ({error}). It is matched against layer names; .* is "
+                    "any text."
+                )
 
 
 def _stock_complaints(quant: QuantConfig) -> Iterator[str]:

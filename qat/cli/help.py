@@ -16,7 +16,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from qat.cli.compose import compose_node, conf_dir
-from qat.cli.options import SettingHelp, list_settings
+from qat.cli.options import COMMAND_LINE_NAMES, SettingHelp, list_settings
 from qat.commands import command, python
 
 EXIT_CODES = {
@@ -29,7 +29,6 @@ EXIT_CODES = {
     "benchmark": "0 done; 1 an error nobody foresaw; 2 refused, with the reason",
 }
 _TRAINING_GROUPS = ("logger", "experiment", "debug", "sweep")  # groups of the training alone
-_COMMAND_LINE_NAMES = {"samples_from": "data"}  # on the command line of qat.diagnose
 _INDENT = 30
 _COMMAND_INDENT = "  "  # lines of a comment that show a command begin with two spaces
 _MAX_EXAMPLES = 2
@@ -79,7 +78,7 @@ def _options(group: str) -> Iterator[str]:
 
 
 def _format_setting(setting: SettingHelp, node: DictConfig) -> str:
-    key = _COMMAND_LINE_NAMES.get(setting.key, setting.key)
+    key = COMMAND_LINE_NAMES.get(setting.key, setting.key)
     value = _value_of(OmegaConf.to_container(node), setting.key)
     default = _to_yaml(setting.default)
     meaning = re.sub(r"\bNone\b", "null", setting.meaning).rstrip(".")

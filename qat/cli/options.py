@@ -14,6 +14,7 @@ from typing import Any
 
 from qat.setting import settings_of
 
+COMMAND_LINE_NAMES = {"samples_from": "data"}  # on the command line of qat.diagnose
 _TYPE_WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
 _EXAMPLES = {  # of lists, by the last part of their keys
     "image_size": "[96, 96]",

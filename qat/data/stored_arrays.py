@@ -84,6 +84,8 @@ def read_array(path: str | Path, key: str) -> NDArray | dict[str, NDArray]:
         with _open(path, where) as file:
             start = file.read(2)
             file.seek(0)
+            if start not in (_ZIP, _NPY[:2]):
+                raise DataError(f"{where}: neither an .npz nor an .npy, which numpy.savez and numpy.save write")
             if start != _ZIP:
                 return _array(file, os.fstat(file.fileno()).st_size, where)
     except DataError:

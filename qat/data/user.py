@@ -23,7 +23,7 @@ def read(config: DataConfig) -> Source | Splits:
     ((x_train, y_train), (x_test, y_test)), or a `Splits`, which is taken as it is. Each (x, y) may be a
     tf.data.Dataset that yields it: one, (train, test), (train, val, test), or a dict of these.
     """
-    returned = _call(config)
+    returned = targets.call("data.target", config.target, DataError)
     target = (config.target or {})["_target_"]
     if isinstance(returned, Splits):
         if config.max_samples is not None or config.normal_class is not None:
@@ -38,16 +38,6 @@ def read(config: DataConfig) -> Source | Splits:
     )
 
 
-def _call(config: DataConfig) -> Any:
-    try:
-        return targets.call("data.target", config.target, DataError)
-    except DataError:
-        raise
-    except Exception as error:  # of the user's function
-        name, where = config.target.get("_target_"), targets.where_raised(error)
-        raise DataError(f"data.target._target_={name} failed: {type(error).__name__}: {error} ({where})") from error
-
-
 def _name_arrays(returned: object, target: str) -> dict[str, Any]:
     where = f"data.target={target}"
     if is_dataset(returned):
@@ -60,7 +50,7 @@ def _name_arrays(returned: object, target: str) -> dict[str, Any]:
         return _name_parts({name: part for name, part in returned.items() if name != "class_names"}, where)
     if isinstance(returned, Mapping):
         return {key: value for key, value in returned.items() if key != "class_names"}
-    if isinstance(returned, tuple) and len(returned) == 2:
+    if isinstance(returned, (tuple, list)) and len(returned) == 2:
         first, second = returned
         if isinstance(first, tuple) and isinstance(second, tuple) and len(first) == len(second) == 2:
             return {"x_train": first[0], "y_train": first[1], "x_test": second[0], "y_test": second[1]}

@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from qat import metrics
-from qat.datasets import Dataset, class_labels, is_dataset, labelled_arrays
+from qat.datasets import Dataset, class_labels, inputs_and_labels
 from qat.errors import DataError, ModelError
 from qat.evaluation.evaluate import BATCH_SIZE
 from qat.models import load
@@ -104,10 +104,7 @@ def compare_models(models: Mapping[str, Any], x: Inputs | Dataset, y: ArrayLike 
     """
     if not isinstance(models, Mapping) or not models:
         raise ModelError("compare_models takes a dict of models by name, as {'float': model, 'qat': tflite_model}")
-    if is_dataset(x):
-        if y is not None:
-            raise DataError("x is a data set that yields (inputs, labels): leave y out")
-        x, y = labelled_arrays(x, "x")
+    x, y = inputs_and_labels(x, y)
     inputs = _as_arrays(x)
     _refuse_list_of_samples(inputs, y)
     labels = class_labels(y, len(_first(inputs)))

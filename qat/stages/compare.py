@@ -91,10 +91,15 @@ def write_comparison(
         The comparison, as it was written.
 
     Raises:
-        ConfigError: a filter or a column that no run knows.
+        ConfigError: a filter or a column that no run knows, a filter that no file meets.
         RunDirError: `out` cannot be written, or there is no finished run; in the second case all files are written.
     """
     comparison = compare_runs(collect(folders), sort=sort, filters=filters, confidence=confidence)
+    if comparison.runs and filters and not comparison.rows:
+        raise ConfigError(
+            f"filter={' and '.join(filters)}: not one deployed file meets it. "
+            f"Variants are {', '.join(sorted({name for run in comparison.runs for name in run.variants}))}."
+        )
     figures = dict(build_charts(comparison))
     images = {name: draw_png(chart) for name, chart in figures.items()}
     for name, content in images.items():

@@ -172,7 +172,11 @@ def _take_turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[Non
         if entry.folder.is_dir():  # of somebody else, to be read
             return nullcontext()
         if run.config.float_cache is not None:
-            raise
+            reason = getattr(error.__cause__, "strerror", None) or error
+            raise RunDirError(
+                f"float_cache={run.config.float_cache}: cannot be written ({reason}). Give another folder; without the "
+                "option it is the user's cache folder."
+            ) from error
         run.progress.say(f"no float cache: {error}")
         return nullcontext()
 

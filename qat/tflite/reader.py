@@ -21,6 +21,12 @@ from qat.tflite.graph import Op, Signature, Subgraph, Tensor, TfliteGraph
 from qat.tflite.operand_types import check_types
 
 IDENTIFIER = b"TFL3"
+_OTHER_KINDS = {  # by their first bytes
+    b"PK\x03\x04": "a zip archive, as a .keras or an .npz is",
+    b"\x89HDF": "an HDF5 file, as Keras' .h5 is",
+    b"\x1f\x8b": "compressed by gzip",
+    b"version https://git-lfs": "the stand-in of a file in Git LFS: fetch the file by git lfs pull",
+}
 _WRONG_VALUES = (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, AssertionError)
 DAMAGE = (*_WRONG_VALUES, OverflowError, MemoryError, RecursionError)
 
@@ -71,11 +77,20 @@ def read_bytes(model: bytes | bytearray | memoryview | str | Path) -> bytes:
         except OSError as error:
             raise TfliteFileError(f"{origin}: cannot be read ({error.strerror}). Give the path of a .tflite.") from None
     if len(content) < 16 or content[4:8] != IDENTIFIER:
-        raise TfliteFileError(
-            f"{origin}: no TFLite file; bytes 4-8 are {content[4:8]!r}, expected {IDENTIFIER!r}. "
-            "Is it truncated, or a Keras or ONNX file under another name?"
-        )
+        raise TfliteFileError(f"{origin}: no TFLite file; {_describe_content(content)}.")
     return content
+
+
+def _describe_content(content: bytes) -> str:
+    """What a file is that is no TFLite file.
+
+    >>> _describe_content(b""), _describe_content(b"PK\x03\x04")
+    ('it is empty', 'it is a zip archive, as a .keras or an .npz is')
+    """
+    kind = next((kind for start, kind in _OTHER_KINDS.items() if content.startswith(start)), None)
+    if not content or kind is not None:
+        return f"it is {kind or 'empty'}"
+    return f"bytes 4-8 are {content[4:8]!r}, expected {IDENTIFIER!r}: a file of another kind, or a damaged one"
 
 
 def read(model: bytes | bytearray | memoryview | str | Path) -> TfliteGraph:
@@ -96,8 +111,10 @@ def read(model: bytes | bytearray | memoryview | str | Path) -> TfliteGraph:
     except DAMAGE as error:
         if isinstance(error, TfliteFileError):
             raise
+        file = f"{model}: " if isinstance(model, (str, os.PathLike)) else ""
         raise TfliteFileError(
-            f"damaged TFLite file of {len(content)} bytes: {error or type(error).__name__}"
+            f"{file}damaged TFLite file of {len(content)} bytes, perhaps not copied whole "
+            f"({error or type(error).__name__})"
         ) from error
 
 

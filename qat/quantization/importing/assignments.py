@@ -84,7 +84,7 @@ def _assignments(graph: FuncGraph, layer_of: dict[str, str], model: KerasModel) 
     held = {id(inner): id(outer) for outer, inner in graph.captures}
     lines: dict[str, None] = {}
     for op in graph.get_operations():
-        for write, handle in _writes(op, graph, held):
+        for write, handle in writes_of(op, graph, held):
             if handle not in counted:
                 lines[_line(layer_of.get(op.name, ""), op, write, named.get(handle, "a variable"))] = None
     return list(lines)
@@ -98,9 +98,20 @@ def _line(layer: str, op: tf.Operation, write: tf.Operation, name: str) -> str:
     return f"{where}: {what}; {_STATELESS}, or make the state an input and an output of the model"
 
 
-def _writes(op: tf.Operation, graph: FuncGraph, held: dict[int, int], within: tuple[str, ...] = ()) -> Iterator[tuple]:
-    """The op, if it changes a resource, and such ops in the functions that it calls; each with the identity of the
-    handle that it changes. `held`: the same for each tensor of the graph that is a captured handle."""
+def writes_of(
+    op: tf.Operation, graph: FuncGraph, held: dict[int, int], within: tuple[str, ...] = ()
+) -> Iterator[tuple]:
+    """The op, if it changes a resource, and such ops in the functions that it calls.
+
+    Args:
+        op: of the graph.
+        graph: whose functions are looked into.
+        held: of each tensor of the graph that is a captured handle, by its identity, that of the handle outside.
+        within: names of functions that are being looked into.
+
+    Yields:
+        Pairs of an op and the identity of the handle that it changes, None where that is not known.
+    """
     if op.type.startswith((*WRITES, *TABLES)) or op.type in GENERATORS:
         yield op, held.get(id(op.inputs[0]))
     for name in _called(op):
@@ -110,7 +121,7 @@ def _writes(op: tf.Operation, graph: FuncGraph, held: dict[int, int], within: tu
         arguments = op.inputs[len(op.inputs) - len(body.inputs) :]  # of a condition, the first one chooses
         inner = {id(own): held.get(id(given)) for own, given in zip(body.inputs, arguments, strict=False)}
         for each in body.get_operations():
-            yield from _writes(each, body, inner, (*within, name))
+            yield from writes_of(each, body, inner, (*within, name))
 
 
 def _called(op: tf.Operation) -> Iterable[str]:

@@ -38,12 +38,14 @@ class Variables:
         live: places of variables that training assigns, in addition to those that it trains.
 
     Attributes:
+        places_by_handle: of each variable, by the identity of its handle.
         real: dtype in which the model holds real numbers: float64 where all of its real variables do, else float32.
     """
 
     def __init__(self, model: KerasModel, graph: FuncGraph, live: frozenset[int] = frozenset()) -> None:
         self.variables, self.live = list(model.variables), live | version_of(model).trained_places(model)
         places = {id(handle): at for at, variable in enumerate(self.variables) for handle in handles(variable)}
+        self.places_by_handle = places  # by the identity of the handle
         self._places: dict[Any, int] = {}
         self._apart: dict[Any, tf.Variable] = {}  # that are none of the model's
         apart = {id(handle): variable for variable in graph.variables for handle in handles(variable)}
@@ -61,11 +63,13 @@ class Variables:
         """The place of the variable behind a handle of the traced graph; None where it is none of the model's."""
         return self._places.get(handle.ref())
 
+    def place_of(self, variable: KerasVariable) -> int | None:
+        """The place of a variable; None where it is none of the model's."""
+        return next((self._of_variable[id(p)] for p in parts(variable) if id(p) in self._of_variable), None)
+
     def weight(self, variable: KerasVariable) -> Weight:
         """The weight that a variable is."""
-        at = self._of_variable.get(id(variable))
-        if at is None:
-            at = next((self._of_variable[id(p)] for p in parts(variable) if id(p) in self._of_variable), None)
+        at = self.place_of(variable)
         value = self.plain(variable.numpy() if hasattr(variable, "numpy") else tf.convert_to_tensor(variable).numpy())
         if at is None:
             return Weight(value)

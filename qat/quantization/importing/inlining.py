@@ -16,7 +16,7 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
 from qat.models.keras_types import KerasModel
-from qat.quantization.importing.trace import Trace, WholeLayer
+from qat.quantization.importing.trace import Added, Trace, WholeLayer
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 CONDITIONS = ("If", "StatelessIf")
@@ -53,6 +53,12 @@ def _variable_behind(handle: tf.Tensor) -> Any:
     return BaseResourceVariable(False, tf.TensorShape(shape), tf.as_dtype(dtype), handle=handle, name="captured")
 
 
+def _moved(added: Added, made: Tensors) -> Added:
+    value = None if added.value is None else made[added.value.ref()]
+    cut = None if added.cut is None else (added.cut[0], [made[tensor.ref()] for tensor in added.cut[1]])
+    return replace(added, value=value, cut=cut)
+
+
 def _function_of(op: tf.Operation) -> str | None:
     """The name of the function that stands for the op, if one does."""
     if op.type in CALLS:
@@ -86,7 +92,7 @@ class _Writer:
             for op in trace.graph.get_operations():
                 self._write(op, trace.graph, made, op)
         inputs, outputs = ([made[tensor.ref()] for tensor in each] for each in (trace.inputs, trace.outputs))
-        added = [replace(each, value=made[each.value.ref()]) for each in trace.added]
+        added = [_moved(each, made) for each in trace.added]
         changed = {"added": added, "layer_of": self.layer_of, "step_of": self.step_of, "whole": self.whole}
         return replace(trace, graph=self.graph, inputs=inputs, outputs=outputs, **changed)
 

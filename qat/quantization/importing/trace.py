@@ -63,13 +63,14 @@ class Region:
 
 @dataclass(eq=False)
 class Added:
-    """A loss or metric that a layer added in its call."""
+    """A loss or metric that a layer added in its call, or variables that it assigns."""
 
-    kind: str  # "loss" or "metric"
+    kind: str  # "loss", "metric" or "update"
     layer: Any
     key: Key
-    value: tf.Tensor
+    value: tf.Tensor | None
     name: str = ""  # of a metric
+    cut: tuple[dict[str, Any], list[tf.Tensor]] | None = None  # of what training alone does: program, and its inputs
 
 
 @dataclass(eq=False)
@@ -97,6 +98,7 @@ class Tracer:
         acting: of each layer call, whether it is in training mode while the model trains; None where only this trace
             can tell.
         regions: layer calls that compute something else in training, or are called with something else.
+        written_out: layer calls of which nothing is kept whole.
     """
 
     def __init__(
@@ -105,8 +107,10 @@ class Tracer:
         training: bool = False,
         acting: dict[Key, bool] | None = None,
         regions: dict[Key, Region] | None = None,
+        written_out: frozenset[Key] = frozenset(),
     ) -> None:
         self.graph, self.training, self.acting, self.regions = graph, training, acting, regions or {}
+        self.written_out = written_out
         self.whole: dict[str, WholeLayer] = {}
         self.layer_of: dict[str, str] = {}
         self.step_of: dict[str, str] = {}
@@ -402,6 +406,7 @@ def trace(
     training: bool = False,
     acting: dict[Key, bool] | None = None,
     regions: dict[Key, Any] | None = None,
+    written_out: frozenset[Key] = frozenset(),
 ) -> Trace:
     """Trace `model` with the batch size open.
 
@@ -411,6 +416,7 @@ def trace(
         training: in training mode; else at inference.
         acting: as `Tracer` takes it.
         regions: as `Tracer` takes them.
+        written_out: as `Tracer` takes them.
 
     Returns:
         The trace: a graph with a placeholder [None, ...] per input, and what it computes. Outputs are a flat list,
@@ -424,7 +430,7 @@ def trace(
     graph.seed = None  # random ops are read with the seeds of their own alone
     with graph.as_default(), _functions_inline():
         inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
-        tracer = Tracer(graph, training, acting, regions)
+        tracer = Tracer(graph, training, acting, regions, written_out)
         tracer._seen = len(graph.get_operations())
         with version_of(model).reading(tracer, readers), _symbolically(model):
             outputs = model(nest_inputs(model, inputs), training=training)

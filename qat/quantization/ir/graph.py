@@ -188,7 +188,7 @@ class Graph:
         self.taps: list[
             Node
         ] = []  # what training alone computes: losses, metrics, values that variables are updated with
-        self.updates: list[dict[str, Any]] = []  # of variables, before each training step
+        self.updates: list[dict[str, Any]] = []  # of variables, before each training step or behind it
         self.penalties: list[dict[str, Any]] = []  # losses on weights alone: programs
         self.keras = "tf_keras"  # the package that the model is of, as advice names it
         self.real = "float32"  # float dtype of the model; in the graph all floats are "float32"

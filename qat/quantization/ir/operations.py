@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from qat.quantization.ir.program import Program
+from qat.quantization.ir.program import with_gradient
 
 MASKED = -1e9  # a score whose probability is 0 in any softmax
 
@@ -47,29 +47,6 @@ def _above_zero(function: Callable) -> Callable:
     return run
 
 
-def _custom_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: list[bool], program: dict) -> Any:
-    """The first `results` tensors, unchanged, with the program's gradients for the `arguments` tensors behind them.
-
-    Args:
-        tensors: results, arguments, and what else the gradient is computed from.
-        given: of each argument, whether it has a gradient.
-        program: of the upstream gradients and what else it reads, to the gradients that are given.
-    """
-    backwards = Program.from_json(program)
-
-    @tf.custom_gradient
-    def run(*tensors: tf.Tensor) -> Any:
-        def gradient(*upstream: tf.Tensor) -> list:
-            gradients = iter(backwards.run([*upstream, *tensors[results + arguments :]], []))
-            of_arguments = [tf.cast(next(gradients), tensors[0].dtype) if one else None for one in given]
-            return [None] * results + of_arguments + [None] * (len(tensors) - results - arguments)
-
-        outputs = [tf.identity(tensor) for tensor in tensors[:results]]
-        return (outputs if results > 1 else outputs[0]), gradient
-
-    return run(*tensors)
-
-
 OPERATIONS: dict[str, Callable] = {
     "abs": tf.abs,
     "add": tf.add,
@@ -80,7 +57,7 @@ OPERATIONS: dict[str, Callable] = {
     "cast": lambda x, *, dtype: tf.cast(x, dtype),
     "concat": lambda *xs, axis: tf.concat(xs, axis),
     "corrected": tf.add,  # adds a constant that corrects for quantization; left out where nothing is quantized
-    "custom_gradient": _custom_gradient,
+    "custom_gradient": with_gradient,
     "depth_to_space": lambda x, *, block_size: tf.nn.depth_to_space(x, block_size),
     "dequantize": tf.identity,
     "div": tf.divide,

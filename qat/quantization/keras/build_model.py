@@ -196,11 +196,11 @@ class Emitter:
             where nothing is added.
         """
         for tap in taps:
-            told = {name: tap.attrs[name] for name in ("kind", "name", "program")}
+            told = {name: tap.attrs[name] for name in ("kind", "name", "program", "in_training")}
             name = f"training_{part_name(tap.name, tap.layer)}--"
             inputs = [self.tensors[tensor] for tensor in tap.inputs if not is_fixed(tensor)]
             if len(inputs) == len(tap.inputs):
-                told = {"kind": told["kind"], "metric": told["name"], "program": told["program"]}
+                told["metric"] = told.pop("name")
                 output = Added(**told, name=name, dtype=self.real)([output, *inputs])
         return output
 

@@ -1,4 +1,4 @@
-"""Keras walks a functional model back from its outputs by recursion: depth for deep networks."""
+"""Keras walks a functional model back from its outputs by recursion: deep networks need more frames than usual."""
 
 from __future__ import annotations
 

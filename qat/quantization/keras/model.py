@@ -115,9 +115,15 @@ class QatModel(EvaluatedInIntegers):
         if self.float_variables is None:  # a part of a QAT model
             return super().call(inputs, training=training, mask=mask)
         with self.float_variables.one_pass(), self._arithmetic(training), in_reals(self.float_variables.real):
-            if is_training(training):
-                tf.autograph.experimental.do_not_convert(run_updates)(self.told["updates"], self.float_variables)
-            return super().call(inputs, training=training, mask=mask)
+            update = tf.autograph.experimental.do_not_convert(partial(self._update, training))
+            update(behind=False)
+            outputs = super().call(inputs, training=training, mask=mask)
+            update(behind=True)
+            return outputs
+
+    def _update(self, training: Training, behind: bool) -> None:
+        if is_training(training):
+            run_updates(self.told["updates"], self.float_variables, behind)
 
     def _arithmetic(self, training: Training) -> contextlib.AbstractContextManager:
         """Of a call at inference, the deployed kernels', with the gradients of fake quantization.
@@ -140,6 +146,23 @@ class QatModel(EvaluatedInIntegers):
         if self.float_variables is None or not self._trainable:
             return super().trainable_weights
         return [*self.float_variables.trainable(self.told["order"]), *self.range_variables]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> tf_keras.layers.Layer:
+        """As Keras has it; a name that a layer of the float model and an output share is that of the layer.
+
+        Args:
+            name: of a layer of the float model, or of this model.
+            index: place among this model's own layers, from 0.
+
+        Returns:
+            The layer; of the float model's, the one that holds its variables.
+
+        Raises:
+            ValueError: there is no such layer, or neither or both of name and index are given.
+        """
+        found = super().get_layer(name, index)
+        own = [each for each in self.layers if isinstance(each, LayerVariables) and each.name == f"{name}_variables"]
+        return own[0].of_output(found) if own and not isinstance(found, LayerVariables) else found
 
     @property
     def range_variables(self) -> list:

@@ -103,31 +103,38 @@ class Dropped(PlainCalls, tf_keras.layers.Layer):
 
 @tf_keras.utils.register_keras_serializable("qat")
 class Added(PlainCalls, tf_keras.layers.Layer):
-    """The first input as it is; a loss or metric of the float model, computed from the others, is added.
+    """The first input as it is; a loss or metric of the float model, computed from the others, is added, or variables
+    of it are assigned.
 
     Args:
-        kind: "loss" or "metric".
+        kind: "loss", "metric" or "update".
         metric: the metric's name.
         program: what computes it.
+        in_training: whether it acts in training alone.
     """
 
-    def __init__(self, kind: str, metric: str, program: dict, **kwargs: Any) -> None:
+    def __init__(self, kind: str, metric: str, program: dict, in_training: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        object.__setattr__(self, "told", {"kind": kind, "metric": metric, "program": program})
+        told = {"kind": kind, "metric": metric, "program": program, "in_training": in_training}
+        object.__setattr__(self, "told", told)
         object.__setattr__(self, "program", Program.from_json(program))
         object.__setattr__(self, "variables_of_model", being_built())
 
-    def call(self, inputs: tf.Tensor | Sequence[tf.Tensor]) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor | Sequence[tf.Tensor], training: Training = None) -> tf.Tensor:
         output, *rest = (
             inputs if isinstance(inputs, (list, tuple)) else [inputs]
         )  # Keras loads a list of one as its one
-        if call_context().in_call:  # a look at the values alone, as an export's, adds nothing
-            (value,) = self.program.run(rest, self.variables_of_model.readable)
+        acts = is_training(training) or not self.told["in_training"]
+        if acts and call_context().in_call:  # a look at the values alone, as an export's, adds nothing
+            self._add(self.program.run(rest, self.variables_of_model.readable))
+        return tf.identity(output)
+
+    def _add(self, values: list[tf.Tensor]) -> None:
+        for value in values:  # one, or none of an update
             if self.told["kind"] == "loss":
                 self.add_loss(value)
             else:
                 self.add_metric(value, name=self.told["metric"])
-        return tf.identity(output)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | self.told

@@ -195,6 +195,31 @@ class LayerVariables(tf_keras.layers.Layer):
     def call(self, inputs: TensorNest) -> Any:
         return inputs
 
+    def of_output(self, layer: tf_keras.layers.Layer) -> LayerVariables:
+        """These variables, with the input and output of the layer that gives an output of the model."""
+        object.__setattr__(self, "computing", layer)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        """A variable by its own name, as `layer.kernel` is one in the float model."""
+        if name in ("input", "output") and "computing" in self.__dict__:
+            return getattr(self.__dict__["computing"], name)
+        own = [each for each in self.__dict__.get("held", ()) if _own_name(each.name) == name]
+        if len(own) == 1:
+            return own[0]
+        raise AttributeError(self._missing(name))
+
+    def _missing(self, name: str) -> str:
+        layer, held = self.__dict__.get("_name"), self.__dict__.get("held", ())
+        if name in ("input", "output"):
+            return (
+                f"layer {layer!r} of a quantization-aware model holds the layer's variables, and other layers compute "
+                f"with them. Let its {name} be an output of the float model that is quantized: "
+                f"tf_keras.Model(model.input, [model.output, model.get_layer({layer!r}).{name}])"
+            )
+        known = ", ".join(_own_name(each.name) for each in held)
+        return f"layer {layer!r} of a quantization-aware model has no {name!r}, but the layer's variables: {known}"
+
     def _lookup_dependency(self, name: str, cached_dependencies: Any = None) -> Any:
         """As TensorFlow has it; a variable goes by its own name in the checkpoint of a layer of another name, too."""
         found = super()._lookup_dependency(name, cached_dependencies)

@@ -13,6 +13,7 @@ from qat.quantization.keras.grids import fake_quant, step_of, straight_through
 from qat.quantization.keras.tfmot import quantizers
 from qat.quantization.kernels.arrays import Array
 
+Weights = dict[str, tf.Variable]  # of tfmot's quantizers; these have none
 SMALLEST_SHARE = 1e-5  # of the widest channel: what is less makes no code of the output's
 SMALLEST_LIMIT = 1e-12  # of a kernel whose bias does not say it
 SMALLEST_GATE = 1e-4  # the largest weight of a gate, at least: the same for an LSTM's
@@ -63,7 +64,7 @@ class KernelQuantizer(_OfValues):
         self,
         inputs: tf.Tensor,
         training: bool,
-        weights: dict[str, tf.Variable],
+        weights: Weights,
         *,
         least: Array | None = None,
         limit: Array | None = None,
@@ -159,13 +160,7 @@ class GateQuantizer(_OfValues):
         self.bits = bits
 
     def __call__(
-        self,
-        inputs: tf.Tensor,
-        training: bool,
-        weights: dict[str, tf.Variable],
-        *,
-        least: Array | None = None,
-        **kwargs: Any,
+        self, inputs: tf.Tensor, training: bool, weights: Weights, *, least: Array | None = None, **kwargs: Any
     ) -> tf.Tensor:
         if not self.enabled:
             return inputs
@@ -201,7 +196,7 @@ class GateQuantizer(_OfValues):
 class OperandQuantizer(_OfValues):
     """A constant or trained operand of an elementwise op: one asymmetric range, that of its values and 0."""
 
-    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
+    def __call__(self, inputs: tf.Tensor, training: bool, weights: Weights, **kwargs: Any) -> tf.Tensor:
         if not self.enabled:
             return inputs
         return straight_through(inputs, fake_quant(inputs, *self.ends(inputs)))  # its grid may end before its values
@@ -226,7 +221,7 @@ class SlopeQuantizer(OperandQuantizer):
     """PRELU's slopes, symmetric, one scale for all. The converter finds this grid in a constant by itself, and does not
     recognise the op where a FakeQuant stands on its slopes."""
 
-    def __call__(self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **kwargs: Any) -> tf.Tensor:
+    def __call__(self, inputs: tf.Tensor, training: bool, weights: Weights, **kwargs: Any) -> tf.Tensor:
         if not self.enabled:
             return inputs
         return _on_grid(inputs, self._limit(inputs), 8)

@@ -48,7 +48,7 @@ def place_shared(state: Placement, node: Node) -> None:
     for tensor in dict.fromkeys(rows):  # codes on the grid of their table
         requantize(state, tensor, node, shared)
     ranges = [shared if tensor in rows else quant_spec for tensor, quant_spec in zip(operands, ranges, strict=True)]
-    for tensor in requantized if node.op != "masked" else ():
+    for tensor in requantized:
         requantize(state, tensor, node, shared.derive())
     if node.op in ONLY_RESULT:
         shared.tensors.clear()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qat.contract import Contract, apply
-from qat.datasets import Dataset, class_labels, input_arrays, is_dataset, labelled_arrays
+from qat.datasets import Dataset, class_labels, input_arrays, inputs_and_labels, is_dataset
 from qat.errors import ConfigError, DataError
 from qat.metrics import Score, as_scores, score
 from qat.tflite.graph import Tensor, TfliteGraph
@@ -139,10 +139,7 @@ class Interpreter:
         Raises:
             DataError: as `predict` and `run`; labels that are no classes, or not one per sample.
         """
-        if is_dataset(x):
-            if y is not None:
-                raise DataError("x is a data set that yields (x, y): leave y out")
-            x, y = labelled_arrays(x, "x")
+        x, y = inputs_and_labels(x, y)
         if isinstance(x, np.ndarray) and x.dtype.kind in "iu" and self.contract is not None:
             outputs = self.run(x)
         else:
