@@ -92,3 +92,7 @@ class DiagnosedError(QatError):
 
 class TrainingSemanticsWarning(UserWarning):
     """The float model does something in training that its quantization-aware model does not."""
+
+
+class FloatModelWarning(UserWarning):
+    """`to_float` gives a model that computes what the float model does, and is not built as it was."""

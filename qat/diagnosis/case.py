@@ -57,13 +57,12 @@ class Case:
         """The Keras model, loaded if it was given as a path. TensorFlow is imported here, and only here."""
         if isinstance(self.given_keras, (str, Path)):
             from qat.models import load
-            from qat.quantization.keras3.unwrap import unwrap
+            from qat.models.which_keras import unwrap
 
             return unwrap(load(str(self.given_keras), self.trust, key="keras"))
         if self.given_keras is None:
             return None
-        from qat.models.which_keras import is_keras_model
-        from qat.quantization.keras3.unwrap import unwrap
+        from qat.models.which_keras import is_keras_model, unwrap
 
         if not is_keras_model(self.given_keras):
             kind = type(self.given_keras)

@@ -60,7 +60,7 @@ def keras_predictor(model: KerasModel) -> Predictor:
     """
     import tensorflow as tf
 
-    from qat.quantization.keras3.unwrap import unwrap
+    from qat.models.which_keras import unwrap
 
     model = unwrap(model)
     if hasattr(model, "answers"):  # a QAT model keeps such a graph itself, and evaluates with it while it trains

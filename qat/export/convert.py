@@ -21,9 +21,9 @@ from qat.export.tf_conversion import Options, convert_traced
 from qat.export.traced_function import TracedModel, find_broken_weights, graph_name, trace_model
 from qat.models.keras_types import KerasModel
 from qat.models.leading_layers import find_unscaled_inputs
+from qat.models.which_keras import unwrap
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import in_float32
-from qat.quantization.keras3.unwrap import unwrap
 from qat.tflite.broken_numbers import refuse_broken_numbers
 from qat.tflite.editing import restore_order, rewrite, set_metadata, set_names
 from qat.tflite.graph import TfliteGraph, layer_name

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from qat.models.which_keras import unwrap
 from qat.quantization.keras.model import QatModel
-from qat.quantization.keras3.unwrap import unwrap
 
 MOST_KEPT = 1 << 26  # bytes of files that are kept
 

@@ -15,10 +15,10 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from qat.metrics import sqnr_db
+from qat.models.which_keras import unwrap
 from qat.quantization.keras.arithmetic import fake_quant_arithmetic, integer_arithmetic
 from qat.quantization.keras.model import QatModel, part_of
 from qat.quantization.keras.range_layer import RangeLayer
-from qat.quantization.keras3.unwrap import unwrap
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Tensor
 from qat.tflite.reader import read

@@ -44,3 +44,8 @@ def nested_inputs(model: KerasModel) -> Any:
 def keras_of(model: KerasModel | KerasLayer) -> Any:
     """The package that a model is of: its optimizers, losses, metrics and callbacks train it."""
     return import_module("keras" if is_keras3(model) else "tf_keras")
+
+
+def unwrap(model: Any) -> Any:
+    """The `QatModel` inside a Keras 3 model of `quantize_model`; anything else as it is."""
+    return getattr(model, "qat_model", model)

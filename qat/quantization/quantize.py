@@ -10,7 +10,7 @@ from qat.config import QuantConfig
 from qat.errors import ConfigError, TrainingSemanticsWarning
 from qat.models.keras_types import KerasModel
 from qat.models.leading_layers import find_unscaled_inputs
-from qat.models.which_keras import is_keras3
+from qat.models.which_keras import is_keras3, unwrap
 from qat.quantization.bias_correction import correct_biases
 from qat.quantization.build_report import record_outcome
 from qat.quantization.calibrate import calibrate
@@ -22,7 +22,6 @@ from qat.quantization.importing.preflight import refuse_blockers
 from qat.quantization.keras.build_model import emit
 from qat.quantization.keras.check_rows import keep_rows
 from qat.quantization.keras3.model import as_keras3
-from qat.quantization.keras3.unwrap import unwrap
 from qat.quantization.merge_ranges import merge_close_ranges
 from qat.quantization.outliers import warn_of_outliers
 from qat.quantization.placement import place

@@ -13,11 +13,11 @@ import tf_keras
 
 from qat.config import QuantConfig
 from qat.errors import DataError
+from qat.models.which_keras import unwrap
 from qat.quantization.keras.activation_quantizer import ActivationQuantizer
 from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
-from qat.quantization.keras3.unwrap import unwrap
 from qat.schedule_point import training_step
 
 

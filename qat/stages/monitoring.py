@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from qat import rundir
 from qat.evaluation import evaluate, spread_indices
 from qat.export import convert
-from qat.quantization.keras3.unwrap import unwrap
+from qat.models.which_keras import unwrap
 from qat.quantization.range_statistics import RangeFit, RangeMeter
 from qat.reporting import Bar, SummaryWriter
 from qat.reporting.dashboard import ALL_LAYERS, SATURATION, SQNR

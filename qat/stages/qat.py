@@ -15,10 +15,9 @@ from qat.config import QuantConfig
 from qat.errors import TrainingDivergedError
 from qat.evaluation import Predictor, evaluate, keras_predictor
 from qat.export.last_files import Exported
-from qat.models.which_keras import keras_of
+from qat.models.which_keras import keras_of, unwrap
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import clone_qat_model
-from qat.quantization.keras3.unwrap import unwrap
 from qat.quantization.range_statistics import RangeFit
 from qat.quantization.schedule import QuantizationSchedule, batch_norm_layers, quantizers, reestimate_batch_norm
 from qat.stages.calibration import calibration_inputs

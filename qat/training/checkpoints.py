@@ -10,7 +10,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,8 @@ import tf_keras
 
 from qat import interrupts
 from qat.errors import ModelError
+from qat.models.keras_types import KerasVariable
+from qat.models.which_keras import is_keras3
 from qat.training.random_state import draws_unsaved_numbers, generator_states
 from qat.types import Json
 
@@ -189,17 +191,25 @@ class Checkpoints(tf_keras.callbacks.Callback):
 
     def _variables(self) -> list[Any]:
         """Those of model, optimizer and random generators, and of whatever else the model holds, metrics apart."""
-        if not getattr(self.model.optimizer, "_built", False):
+        if not (
+            self.model.optimizer.built if is_keras3(self.model) else getattr(self.model.optimizer, "_built", False)
+        ):
             self.model.optimizer.build(self.model.trainable_variables)
         replicated = tf.distribute.has_strategy()  # whose parts of a variable would be held one by one
         tracked = [] if replicated else tf.train.TrackableView(self.model).descendants()
         held = [each for each in tracked if isinstance(each, tf.Variable)]
-        every = [*self.model.weights, *self.model.optimizer.variables, *generator_states(self.model), *held]
+        own = _of_tensorflow([*self.model.weights, *self.model.variables, *self.model.optimizer.variables])
+        every = [*own, *generator_states(self.model), *held]
         others = {id(variable) for variable in self._metric_variables()}
         return list({id(each): each for each in every if each.dtype != tf.string and id(each) not in others}.values())
 
     def _metric_variables(self) -> list[Any]:
-        return [variable for metric in self.model.metrics for variable in metric.variables]
+        return _of_tensorflow([variable for metric in self.model.metrics for variable in metric.variables])
+
+
+def _of_tensorflow(variables: Sequence[KerasVariable]) -> list[tf.Variable]:
+    """Variables of either Keras as TensorFlow has them."""
+    return [each if isinstance(each, tf.Variable) else each.value for each in variables]
 
 
 class PlainAttributes:
@@ -213,6 +223,8 @@ class PlainAttributes:
         return {name: value for name, value in found.items() if _is_plain(value)}
 
     def set_state(self, state: dict[str, Any]) -> None:
+        if "monitor_op" not in state and getattr(self._holder, "monitor_op", self) is None:
+            self._holder._set_monitor_op()  # Keras 3 does it after an epoch, and turns min_delta's sign then
         vars(self._holder).update(state)
 
 

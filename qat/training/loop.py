@@ -32,6 +32,7 @@ from qat.training.feeding import (
 from qat.training.guards import Diverged, Guard
 from qat.training.loss import choose_loss
 from qat.training.random_state import readable_random_state
+from qat.training.resumed_epoch import callbacks_from
 from qat.training.settings import FitSettings
 
 
@@ -205,13 +206,6 @@ def fit(
         _create_variables(model, first, tf.constant(targets))
     every: list[Any] = [guard, *callbacks]
     start, checkpoints = (0, 0), None
-    if checkpointing is not None and keras is not tf_keras:
-        checkpointing.say(
-            "no checkpoints of this training: the loop of Keras 3 does not begin within an epoch. After a kill it "
-            "begins anew"
-        )
-        checkpointing.on_begin(0)
-        checkpointing = None
     if checkpointing is not None:
         checkpoints = Checkpoints(checkpointing, _states(guard, callbacks))
         every, start = [*every, checkpoints], checkpoints.position or start
@@ -223,6 +217,7 @@ def fit(
         ):
             # ranges that are learned have none while quantization is delayed
             warnings.filterwarnings("ignore", "Gradients do not exist for variables")
+            warnings.filterwarnings("ignore", "Your input ran out of data")  # of an epoch that begins at a later step
             model.fit(
                 _batches(strategy)(
                     train, settings.batch_size, task=task, seed=seed, augmentation=augmentation, start=start
@@ -230,7 +225,10 @@ def fit(
                 steps_per_epoch=steps // settings.epochs if strategy else None,  # distributed batches are endless
                 validation_data=validation_batches(val, max(settings.batch_size, 64), task=task),
                 epochs=settings.epochs,
-                callbacks=every,
+                initial_epoch=start[0],
+                callbacks=every
+                if keras is tf_keras
+                else callbacks_from(start, every, model, settings.epochs, steps // settings.epochs),
                 shuffle=False,  # the batches come shuffled
                 verbose=0,
             )

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from keras.src.backend.common.global_state import get_global_attribute
 from tensorflow.core.framework import graph_pb2
 from tf_keras.src.backend import RandomGenerator
+
+from qat.models.keras_types import KerasModel
+from qat.models.which_keras import is_keras3, unwrap
 
 _DRAWS = frozenset(
     {
@@ -52,18 +56,33 @@ def readable_random_state(model: tf_keras.Model, seed: int) -> Iterator[None]:
             each._rng_type, each._generator = RandomGenerator.RNG_LEGACY_STATEFUL, None
 
 
-def generator_states(model: tf_keras.Model) -> list[tf.Variable]:
-    """The states of the random generators in a model's layers, in the order of the layers."""
+def generator_states(model: KerasModel) -> list[tf.Variable]:
+    """The states of the random generators in a model's layers, in the order of the layers.
+
+    Of a Keras 3 model's own generators they are among its variables; where a layer has none, it draws from one that
+    all models share.
+    """
     found = [getattr(each, "_generator", None) for each in _sources(model)]
-    return [each.state for each in found if each is not None]
+    shared = get_global_attribute("global_seed_generator") if is_keras3(model) else None
+    return [each.state for each in found if each is not None] + ([] if shared is None else [shared.state.value])
 
 
-def draws_unsaved_numbers(model: tf_keras.Model) -> str | None:
+def draws_unsaved_numbers(model: KerasModel) -> str | None:
     """Why a training step cannot go on from a checkpoint: it draws random numbers whose state nobody can read."""
-    function = getattr(model, "train_tf_function", None)
-    traced = function._list_all_concrete_functions() if hasattr(function, "_list_all_concrete_functions") else []
+    functions = _traced_functions(
+        model.train_function if is_keras3(model) else getattr(model, "train_tf_function", None)
+    )
+    traced = [each for function in functions for each in function._list_all_concrete_functions()]
     drawn = sorted({op for each in traced for op in _ops(each.graph.as_graph_def()) if op in _DRAWS})
     return f"its steps draw by {', '.join(drawn)}, whose state TensorFlow does not tell" if drawn else None
+
+
+def _traced_functions(function: Any) -> list[Any]:
+    """What TensorFlow has traced of a training step: the function itself, or those that Keras 3 has put around it."""
+    if hasattr(function, "_list_all_concrete_functions"):
+        return [function]
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    return [found for each in cells if callable(each) for found in _traced_functions(each)]
 
 
 def _ops(graph: graph_pb2.GraphDef) -> Iterator[str]:
@@ -74,6 +93,6 @@ def _ops(graph: graph_pb2.GraphDef) -> Iterator[str]:
 
 def _sources(model: tf_keras.Model) -> list[Any]:
     """Keras' sources of random numbers, each once."""
-    layers = model._flatten_layers(include_self=True, recursive=True)
+    layers = unwrap(model)._flatten_layers(include_self=True, recursive=True)
     held = [value for layer in layers for value in vars(layer).values() if isinstance(value, RandomGenerator)]
     return list({id(each): each for each in held}.values())

@@ -13,7 +13,6 @@ import tf_keras
 
 from qat.errors import ModelError
 from qat.models.keras_types import Training
-from qat.models.which_keras import is_keras3
 
 
 def replica_count() -> int:
@@ -88,7 +87,7 @@ def clone_for_replicas(model: tf_keras.Model) -> tf_keras.Model:
     Call it under the scope of the strategy, and set the clone's weights afterwards: they are newly initialized.
 
     Raises:
-        ModelError: a model of a class of its own, which Keras cannot clone, or one of Keras 3.
+        ModelError: a model of a class of its own, which Keras cannot clone.
     """
 
     def clone_layer(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
@@ -98,11 +97,6 @@ def clone_for_replicas(model: tf_keras.Model) -> tf_keras.Model:
             return WholeBatchNormalization.from_config(layer.get_config())
         return layer.__class__.from_config(layer.get_config())
 
-    if is_keras3(model):
-        raise ModelError(
-            f"train.strategy: model {model.name!r} is one of Keras 3, whose BatchNormalization is not summed over "
-            "replicas here; train it with train.strategy=none"
-        )
     try:
         return tf_keras.models.clone_model(model, clone_function=clone_layer)
     except ValueError as error:

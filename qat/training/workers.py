@@ -14,6 +14,8 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from qat.errors import ModelError
+from qat.models.which_keras import is_keras3
 from qat.training.cluster import cluster, is_chief, worker_name
 from qat.training.waiting import default_signal_handlers, wait_for_others
 
@@ -76,10 +78,18 @@ class Workers:
 
         Yields:
             The replica, with the chief's weights; `model` itself without a strategy.
+
+        Raises:
+            ModelError: a strategy, and a model of Keras 3.
         """
         if self.strategy is None:
             yield model
             return
+        if is_keras3(model):
+            raise ModelError(
+                f"train.strategy: model {model.name!r} is one of Keras 3, which several replicas train to other "
+                "weights than one process does; train it with train.strategy=none"
+            )
         with self.strategy.scope():
             replica = make_replica(model)
         replica.set_weights(self.broadcast(model.get_weights()))

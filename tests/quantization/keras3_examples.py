@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from .keras3_layers import ROWS, of, tell
+from .keras3_more_examples import MORE_EXAMPLES
 
 L = layers
 IMAGE = (16, 16, 3)
@@ -247,4 +248,4 @@ EXAMPLES: dict[str, Callable] = {
 
 
 if __name__ == "__main__":
-    tell(EXAMPLES)
+    tell(EXAMPLES | MORE_EXAMPLES)

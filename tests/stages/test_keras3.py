@@ -1,17 +1,23 @@
 """A run whose model is one of Keras 3, from its float training to the diagnosis of its files."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from qat.cli import compose
 from qat.diagnosis import diagnose
+from qat.errors import ModelError
 from qat.models import load
 from qat.quantization.keras3.model import Keras3QatModel
+from qat.quantization.schedule import QuantizationSchedule
+from qat.stages.kept_work import KeptWork
 from qat.stages.main_job import main_job
 from qat.tflite import Interpreter, verify
+from qat.training.workers import Workers
 
 
 def network(input_shape, classes):
@@ -23,15 +29,45 @@ def network(input_shape, classes):
     return keras.Model(image, keras.layers.Dense(classes, activation="softmax", name="head")(x), name="theirs")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The folder of a finished run, with what QAT can do besides."""
-    folder = tmp_path_factory.mktemp("keras3") / "run"
+def run(folder, cache):
+    """A run with what QAT can do besides."""
     options = ["quant.epochs=2", "quant.delay=1steps", "quant.freeze_bn_at=0.5", "quant.learned_ranges=true"]
     options += ["quant.distillation.weight=0.3", "train.optimizer._target_=keras.optimizers.SGD"]
     model = ["model=user", f"model.target._target_={__name__}.network"]
-    main_job(compose(["debug=tiny", *model, *options, f"float_cache={folder.parent / 'cache'}"]), folder)
+    return main_job(compose(["debug=tiny", *model, *options, f"float_cache={cache}"]), folder)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run."""
+    folder = tmp_path_factory.mktemp("keras3") / "run"
+    run(folder, folder.parent / "cache")
     return folder
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_one_that_was_killed_in_its_training_ends_with_the_same_files(finished, tmp_path, monkeypatch):
+    def kill_in_epoch_1(schedule, epoch, logs=None, begin=QuantizationSchedule.on_epoch_begin):
+        begin(schedule, epoch, logs)
+        if epoch == 1:
+            raise Killed
+
+    def after_each_epoch(kept, stage, spaced=KeptWork.checkpointing):
+        return replace(spaced(kept, stage), seconds=0.0)
+
+    monkeypatch.setattr(KeptWork, "checkpointing", after_each_epoch)
+    with monkeypatch.context() as killing:
+        killing.setattr(QuantizationSchedule, "on_epoch_begin", kill_in_epoch_1)
+        with pytest.raises(Killed):
+            run(tmp_path / "run", finished.parent / "cache")
+    result = run(tmp_path / "run", finished.parent / "cache")
+    assert list(result.resumed) == [{"stage": "qat", "epoch": 1}]
+    for name in ("ptq_int8", "qat_int8"):
+        file = f"{name}/model.tflite"
+        assert (tmp_path / "run" / file).read_bytes() == (finished / file).read_bytes(), name
 
 
 def test_all_variants_and_both_models_are_there(finished):
@@ -64,9 +100,19 @@ def test_a_file_is_diagnosed_against_its_keras_3_model(finished):
     assert "T09" not in [cause.id for cause in found.causes]
 
 
-def test_several_replicas_are_refused_before_the_training(tmp_path):
-    from qat.errors import ModelError
-    from qat.training.replicas import clone_for_replicas
+def test_several_replicas_are_refused_before_the_training():
+    workers = Workers(tf.distribute.OneDeviceStrategy("CPU:0"))
+    with (
+        pytest.raises(ModelError, match=r"model 'theirs' is one of Keras 3.*train.strategy=none"),
+        workers.replica_to_train(network((32, 32, 3), 10), lambda model: model),
+    ):
+        pass
 
-    with pytest.raises(ModelError, match=r"model 'theirs' is one of Keras 3.*train.strategy=none"):
-        clone_for_replicas(network((32, 32, 3), 10))
+
+@pytest.mark.slow
+def test_an_application_of_keras_3_goes_through_a_whole_run(tmp_path):
+    options = ["debug=tiny", "model=keras_app", "model.app=MobileNet", "model.keras=3", "data.range=[0,255]"]
+    result = main_job(compose([*options, f"float_cache={tmp_path / 'cache'}"]), tmp_path / "run")
+    assert result.variants["qat_int8"].parity.passed
+    assert isinstance(load(str(tmp_path / "run" / "qat_int8" / "model.keras")), Keras3QatModel)
+    assert verify(tmp_path / "run" / "qat_int8" / "model.tflite").integer_only

@@ -1,10 +1,34 @@
-"""Learning from the float model's answers."""
+"""Learning from the float model's answers, whichever Keras the quantized model is of.
+
+Source: Hinton et al. 2015.
+"""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
+from qat.models.keras_types import KerasModel, TensorNest
 from qat.training.replicas import replica_count
+
+
+def mixed_with_teacher(model: KerasModel, loss: tf.Tensor, inputs: TensorNest, outputs: tf.Tensor) -> tf.Tensor:
+    """The loss of one batch; in a training step with a teacher, mixed with the distance to the teacher's answers.
+
+    Args:
+        model: quantized; its `teacher` is None, or (model, weight 0-1, temperature above 0), and `distilling` is true
+            in a training step.
+        loss: Keras' own, a scalar, penalties included.
+        inputs: of the batch, nested as the model's, [batch, ...] each; read by the teacher.
+        outputs: the model's, real numbers; with a teacher, probabilities [batch, classes].
+
+    Returns:
+        A scalar in the dtype of `loss`.
+    """
+    if model.teacher is None or not model.distilling:
+        return loss
+    teacher, weight, temperature = model.teacher
+    distance = distillation_loss(teacher(inputs, training=False), outputs, temperature)
+    return (1 - weight) * loss + weight * tf.cast(distance, loss.dtype)
 
 
 def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:

@@ -20,13 +20,14 @@ from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import give_attributes
 from qat.quantization.keras.custom_training import driven_class, found_driver
 from qat.quantization.keras.deep_recursion import deep_recursion
-from qat.quantization.keras.distillation import distillation_loss
+from qat.quantization.keras.distillation import mixed_with_teacher
 from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.to_float import cloned, own_objects, rebuilt, set_variables, warn_of_lost_losses
+from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.training_layers import is_training
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
 from qat.quantization.keras.wrapper import CanonicalWrapper
@@ -67,6 +68,7 @@ class QatModel(EvaluatedInIntegers):
         else:
             model = None if said is None else rebuilt(said, self._nested_inputs, self.name)
         if model is None:
+            warn_of_other_layers(self.name)
             return self._unquantized()
         lend_again(model, self.told.get("lent", NOTHING_LENT))
         names = [None if each is None else each.name for each in self.float_variables.variables]
@@ -240,24 +242,8 @@ class QatModel(EvaluatedInIntegers):
         y_pred: TensorNest | None = None,
         sample_weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Keras' own loss; in a training step with a teacher, mixed with the distance to the teacher's answers.
-
-        Source: distillation, Hinton et al. 2015.
-
-        Args:
-            x: the batch's inputs, nested as the model's, [batch, ...] each; read by the teacher.
-            y: targets, [batch, ...], as the compiled loss takes them.
-            y_pred: the model's outputs, real numbers; with a teacher, probabilities [batch, classes].
-            sample_weight: real numbers, one per sample, [batch]; None: all weigh the same.
-
-        Returns:
-            A real number, a scalar, penalties included.
-        """
-        loss = super().compute_loss(x, y, y_pred, sample_weight)
-        if self.teacher is None or not self.distilling:
-            return loss
-        teacher, weight, temperature = self.teacher
-        return (1 - weight) * loss + weight * distillation_loss(teacher(x, training=False), y_pred, temperature)
+        """Keras' own loss, `mixed_with_teacher`."""
+        return mixed_with_teacher(self, super().compute_loss(x, y, y_pred, sample_weight), x, y_pred)
 
 
 def part_of(model: QatModel, tensors: list[Any]) -> QatModel:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import tf_keras
 
-from qat.errors import ModelError, TrainingSemanticsWarning
+from qat.errors import TrainingSemanticsWarning
+from qat.models.keras_types import KerasModel
 from qat.quantization.importing.trace import input_tensors, nest_inputs
+from qat.quantization.keras.to_float_messages import other_variables, unknown_classes
 from qat.types import Json
 
 
@@ -31,21 +35,25 @@ def _holds_code(said: Json) -> bool:
     return isinstance(said, (list, tuple)) and any(map(_holds_code, said))
 
 
-def foreign_classes(said: Json) -> list[str]:
-    """Classes in what `architecture` gave that are neither Keras' nor registered: reading them would import modules."""
+def foreign_classes(said: Json, registered: Callable[[str], Any] = tf_keras.saving.get_registered_object) -> list[str]:
+    """Classes in a written model that are neither Keras' nor registered: reading them would import modules.
+
+    Args:
+        said: what `architecture` gave, or a part of it.
+        registered: finds a class by its registered name, in the Keras of the model; None: it has no such.
+
+    Returns:
+        Their names, each as often as it is there.
+    """
     if isinstance(said, (list, tuple)):
-        return [name for each in said for name in foreign_classes(each)]
+        return [name for each in said for name in foreign_classes(each, registered)]
     if not isinstance(said, dict):
         return []
-    found = [name for each in said.values() for name in foreign_classes(each)]
+    found = [name for each in said.values() for name in foreign_classes(each, registered)]
     module, kind = said.get("module"), said.get("class_name")
-    if (
-        isinstance(kind, str)
-        and "config" in said
-        and str(module).split(".")[0] not in ("keras", "tf_keras", "builtins")
-    ):
-        known = tf_keras.saving.get_registered_object(str(said.get("registered_name") or kind))
-        found += [] if known is not None else [kind]
+    own = isinstance(kind, str) and not kind.startswith("__") and "config" in said  # "__keras_tensor__" is Keras' own
+    if own and str(module).split(".")[0] not in ("keras", "tf_keras", "builtins"):
+        found += [] if registered(str(said.get("registered_name") or kind)) is not None else [str(kind)]
     return found
 
 
@@ -67,10 +75,7 @@ def rebuilt(said: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | 
     """
     unknown = foreign_classes(said)
     if unknown:
-        raise ModelError(
-            f"to_float: model {name!r} holds {', '.join(sorted(set(unknown)))}, which is not known here. Register it "
-            "with tf_keras.saving.register_keras_serializable first, or do this in a custom_object_scope"
-        )
+        raise unknown_classes(name, unknown, "tf_keras")
     try:
         model = tf_keras.saving.deserialize_keras_object(said)
     except (TypeError, ValueError, ImportError, AttributeError):
@@ -90,20 +95,31 @@ def own_objects(model: tf_keras.Model) -> dict[str, type]:
     return {type(each).__name__: type(each) for each in held if not type(each).__module__.startswith("tf_keras.")}
 
 
-def name_alike(made: tf_keras.Model, model: tf_keras.Model) -> None:
+def own_parts(model: tf_keras.Model) -> dict[str, Any]:
+    """Layers' classes and functions of this model that are not Keras' own, by name, with `own_objects`: for building
+    the float model again, whose layers are named by `name_alike`."""
+    layers = list(model._flatten_layers())
+    functions = [value for layer in layers for value in vars(layer).values() if isinstance(value, FunctionType)]
+    named = [*((type(each).__name__, type(each)) for each in layers), *((f.__name__, f) for f in functions)]
+    own = {name: each for name, each in named if not str(each.__module__).startswith("tf_keras.")}
+    return own_objects(model) | own
+
+
+def name_alike(made: KerasModel, model: KerasModel) -> None:
     """Give the layers of a model that was built anew the names of the given one's.
 
     A class that makes its layers without names finds new ones each time. Where the layers are of other classes, or in
     another order, all names stay.
 
     Args:
-        made: the model that was built anew; its layers are renamed.
+        made: the model that was built anew, of either Keras; its layers are renamed.
         model: the model whose names they get.
     """
     theirs, ours = list(model._flatten_layers()), list(made._flatten_layers())
     if [type(layer) for layer in theirs] == [type(layer) for layer in ours]:
         for layer, given in zip(ours, theirs, strict=True):
-            layer._name = given.name
+            if layer.name != given.name:
+                setattr(layer, "_name" if hasattr(layer, "_name") else "name", given.name)  # of Keras 2 and of Keras 3
 
 
 def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
@@ -144,12 +160,7 @@ def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | No
     for at, (value, its_name) in enumerate(known):
         shape = tuple(held[at].shape) if at < len(held) else None
         if shape != tuple(value.shape):
-            found = "none" if shape is None else f"{held[at].name} of shape {shape}"
-            raise ModelError(
-                f"to_float: model {name!r}, built again, has other variables than the one that was quantized: in the "
-                f"place of {its_name} of shape {tuple(value.shape)} it has {found}. A variable that is no attribute of "
-                "a layer cannot be shared again; call one layer twice instead"
-            )
+            raise other_variables(name, its_name, value.shape, None if shape is None else (held[at].name, shape))
     for variable, (value, its_name) in zip(held, known, strict=True):
         variable.assign(value)
         getattr(variable, "_variable", variable)._handle_name = its_name
@@ -161,7 +172,7 @@ def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | No
 def cloned(model: tf_keras.Model) -> tf_keras.Model | None:
     """The model built anew by its own class, with fresh weights; None where its class cannot do so."""
     try:
-        with tf_keras.utils.custom_object_scope(own_objects(model)):
+        with tf_keras.utils.custom_object_scope(own_parts(model)):
             made = type(model).from_config(model.get_config())
         if not made.built or not made.variables:
             made(nest_inputs(model, [tf_keras.Input(t.shape[1:], dtype=t.dtype) for t in input_tensors(model)]))

@@ -11,8 +11,9 @@ import tensorflow as tf
 from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
-from qat.quantization.keras.distillation import distillation_loss
+from qat.quantization.keras.distillation import mixed_with_teacher
 from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.variables import LayerVariables
 from qat.quantization.keras3.graph_layer import QuantizedGraph
 from qat.quantization.keras3.to_float import float_model_of
@@ -60,7 +61,10 @@ class Keras3QatModel(keras.Model):
             ModelError: a class of the float model is not known in this process.
         """
         made = float_model_of(self.qat_model, self.graph.float_model, self.origin)
-        return as_keras3(self.qat_model._unquantized(), None) if made is None else made
+        if made is None:
+            warn_of_other_layers(self.name)
+            return as_keras3(self.qat_model._unquantized(), None)
+        return made
 
     def fake_quantization(self, on: bool) -> None:
         """Switch rounding and ranges on or off, from the next call or `compile` on, in training and at inference.
@@ -89,25 +93,8 @@ class Keras3QatModel(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> tf.Tensor:
-        """Keras' own loss; in a training step with a teacher, mixed with the distance to the teacher's answers.
-
-        Source: distillation, Hinton et al. 2015.
-
-        Args:
-            x: the batch's inputs, nested as the model's, [batch, ...] each; read by the teacher.
-            y: targets, [batch, ...], as the compiled loss takes them.
-            y_pred: the model's outputs, real numbers; with a teacher, probabilities [batch, classes].
-            sample_weight: real numbers, one per sample, [batch]; None: all weigh the same.
-            training: handed to Keras; a teacher counts in training steps alone, whatever is said here.
-
-        Returns:
-            A real number, a scalar, penalties included.
-        """
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        if self.teacher is None or not self.distilling:
-            return loss
-        teacher, weight, temperature = self.teacher
-        return (1 - weight) * loss + weight * distillation_loss(teacher(x, training=False), y_pred, temperature)
+        """Keras' own loss, `mixed_with_teacher`."""
+        return mixed_with_teacher(self, super().compute_loss(x, y, y_pred, sample_weight, training), x, y_pred)
 
     def train_step(self, data: Any) -> Any:
         object.__setattr__(self, "distilling", True)
@@ -199,7 +186,7 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
     Returns:
         A functional model with its name, and inputs and outputs nested and named as its.
     """
-    from qat.quantization.keras3.to_float import architecture
+    from qat.quantization.keras3.to_float import architecture, unknown_names
 
     entries = [
         keras.Input(batch_shape=tuple(each.shape), dtype=each.dtype.name, name=each.node.layer.name)
@@ -216,7 +203,7 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
         kind = driven_class(Keras3QatModel, type(float_model), parts_of(float_model))
     made = kind(_packed(model._nested_inputs, entries), _packed(model._nested_outputs, outputs), name=model.name)
     made.dtype_policy = "float32"  # whatever is global: `compile` would scale the loss of a model in float16
-    if float_model is not None and said is None:
+    if float_model is not None and (said is None or unknown_names(said)):
         object.__setattr__(made, "origin", float_model)
     if float_model is not None and own_classes(type(float_model)):
         told = {"driver": made.driver and keras.saving.get_registered_name(type(float_model))}

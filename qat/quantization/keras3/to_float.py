@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 
 import keras
 
-from qat.errors import ModelError
 from qat.models.untrusted.check_config import drop_compile_config
 from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.to_float import foreign_classes, name_alike
+from qat.quantization.keras.to_float_messages import other_variables, unknown_classes
+from qat.types import Json
 
 
 def architecture(model: keras.Model) -> dict[str, Any] | None:
@@ -23,13 +27,32 @@ def architecture(model: keras.Model) -> dict[str, Any] | None:
     return None if '"__lambda__"' in text else drop_compile_config(said)
 
 
+def unknown_names(said: Json) -> list[str]:
+    """Classes and functions in what `architecture` gave that are neither Keras' nor registered with it."""
+    return foreign_classes(said, keras.saving.get_registered_object) + list(_unknown_functions(said))
+
+
+def _unknown_functions(said: Json) -> Iterator[str]:
+    if isinstance(said, (list, tuple)):
+        said = dict(enumerate(said))
+    if not isinstance(said, dict):
+        return
+    name = said.get("config")
+    if said.get("class_name") == "function" and isinstance(name, str):
+        of_keras = any(hasattr(each, name) for each in (keras.activations, keras.initializers, keras.ops))
+        if not of_keras and keras.saving.get_registered_object(name) is None:
+            yield name
+    for each in said.values():
+        yield from _unknown_functions(each)
+
+
 def float_model_of(qat_model: QatModel, said: dict[str, Any] | None, origin: keras.Model | None) -> keras.Model | None:
     """The float model with the weights of a quantized one.
 
     Args:
         qat_model: the quantized model.
         said: what `architecture` gave.
-        origin: the float model, where it could not be written down and this process has it still.
+        origin: the float model, where it could not be written down for other processes, and this one has it still.
 
     Returns:
         A model of the float model's class, built; None where Keras cannot build it again.
@@ -47,25 +70,37 @@ def float_model_of(qat_model: QatModel, said: dict[str, Any] | None, origin: ker
 
 
 def _cloned(model: keras.Model) -> keras.Model | None:
-    try:
-        return type(model).from_config(model.get_config())
-    except (NotImplementedError, TypeError, ValueError, AttributeError):
-        return None
+    with keras.saving.custom_object_scope(_own_objects(model)):
+        try:
+            made = type(model).from_config(model.get_config())
+        except (NotImplementedError, TypeError, ValueError, AttributeError):
+            return None
+    name_alike(made, model)
+    return made
+
+
+def _own_objects(model: keras.Model) -> dict[str, Any]:
+    """Classes and functions of this model that are not Keras' own, by the names under which its config has them."""
+    layers = list(model._flatten_layers())
+    held = [value for layer in layers for value in vars(layer).values()]
+    functions = [each for each in held if isinstance(each, FunctionType)]
+    classes = {type(each) for each in [*layers, *held] if hasattr(each, "get_config")}
+    named = [
+        *((keras.saving.get_registered_name(each), each) for each in classes),
+        *((f.__name__, f) for f in functions),
+    ]
+    return {name: each for name, each in named if not str(each.__module__).startswith("keras.")}
 
 
 def _read(said: dict[str, Any] | None, name: str) -> keras.Model | None:
     if said is None:
         return None
+    unknown = unknown_names(said)
+    if unknown:
+        raise unknown_classes(name, unknown, "keras")
     try:
         return keras.saving.deserialize_keras_object(copy.deepcopy(said))
-    except TypeError as error:
-        if "Could not locate" not in str(error):
-            return None
-        raise ModelError(
-            f"to_float: model {name!r} holds a class that is not known here ({str(error).split('.')[0]}). Register it "
-            "with keras.saving.register_keras_serializable first, or do this in a keras.saving.custom_object_scope"
-        ) from error
-    except (ValueError, AttributeError, NotImplementedError):
+    except (TypeError, ValueError, AttributeError, NotImplementedError):
         return None
 
 
@@ -84,12 +119,8 @@ def _set_variables(model: keras.Model, qat_model: QatModel) -> None:
             continue
         shape = tuple(held[at].shape) if at < len(held) else None
         if shape != tuple(value.shape):
-            found = "none" if shape is None else f"{held[at].path} of shape {shape}"
-            raise ModelError(
-                f"to_float: model {model.name!r}, built again, has other variables than the one that was quantized: "
-                f"in the place of {qat_model.float_variables.variables[at].name} of shape {tuple(value.shape)} it has "
-                f"{found}"
-            )
+            expected = qat_model.float_variables.variables[at].name
+            raise other_variables(model.name, expected, value.shape, shape and (held[at].path, shape))
         held[at].assign(value)
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.Normalization):

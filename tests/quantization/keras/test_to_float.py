@@ -1,4 +1,7 @@
-"""The way back: the float model with what a quantization-aware model has learned."""
+"""The way back: the float model with what a quantization-aware model has learned.
+
+What it says is worded in `qat.quantization.keras.to_float_messages`.
+"""
 
 import numpy as np
 import pytest
@@ -6,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from qat.errors import ModelError, TrainingSemanticsWarning
+from qat.errors import FloatModelWarning, ModelError, TrainingSemanticsWarning
 from qat.quantization import quantize_model
 
 ROWS = np.random.default_rng(0).normal(2.0, 3.0, (128, 6)).astype(np.float32)
@@ -147,3 +150,35 @@ def test_layers_and_variables_of_a_class_have_the_given_names():
     back = quantize_model(model, ROWS).to_float()
     assert [v.name for v in back.variables] == [v.name for v in model.variables]
     assert [layer.name for layer in back._flatten_layers()] == [layer.name for layer in model._flatten_layers()]
+
+
+class Tail(tf_keras.Model):
+    """Its `get_config` says nothing of the layer that it is given."""
+
+    def __init__(self, layer, **options):
+        super().__init__(**options)
+        self.layer = layer
+
+    def call(self, x):
+        return self.layer(x)
+
+
+def test_the_same_function_in_other_layers_is_said():
+    model = Tail(layers.Dense(2), name="theirs")
+    model(ROWS)
+    quantized = quantize_model(model, ROWS)
+    with pytest.warns(FloatModelWarning, match="model 'theirs' cannot be built again by its class"):
+        back = quantized.to_float()
+    np.testing.assert_allclose(back.predict(ROWS, verbose=0), model.predict(ROWS, verbose=0), rtol=1e-5, atol=1e-5)
+
+
+class Doubled(layers.Layer):
+    """Not registered with Keras."""
+
+    def call(self, x):
+        return 2.0 * x
+
+
+def test_a_layer_that_only_this_process_knows_comes_back():
+    model = of(layers.Dense(4), Doubled(name="doubled"))
+    assert isinstance(quantize_model(model, ROWS).to_float().get_layer("doubled"), Doubled)

@@ -14,7 +14,7 @@ import pytest
 import tf_keras
 
 from qat.export import convert
-from qat.quantization.keras3.unwrap import unwrap
+from qat.models.which_keras import unwrap
 
 from .networks import CLASSES, SHAPE, build, images, quantized
 
@@ -112,7 +112,7 @@ import numpy as np
 import keras
 import qat.quantization
 from qat.export import convert
-from qat.quantization.keras3.unwrap import unwrap
+from qat.models.which_keras import unwrap
 
 folder = sys.argv[1]
 x, y = np.load(f"{folder}/x.npy"), np.load(f"{folder}/y.npy")

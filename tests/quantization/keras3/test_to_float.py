@@ -1,0 +1,64 @@
+"""The way back to a float model of Keras 3: of the same class where it can be built again, else it is said."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from qat.errors import FloatModelWarning, ModelError
+from qat.quantization import quantize_model
+
+ROWS = np.random.default_rng(0).normal(2.0, 3.0, (128, 6)).astype(np.float32)
+
+
+class Tail(keras.Model):
+    """Its `get_config` says nothing of the layer that it is given."""
+
+    def __init__(self, layer, **options):
+        super().__init__(**options)
+        self.layer = layer
+
+    def call(self, x):
+        return self.layer(x)
+
+
+def half_relu(x):
+    return 0.5 * keras.ops.relu(x)
+
+
+class Doubled(layers.Layer):
+    """Not registered with Keras."""
+
+    def call(self, x):
+        return 2.0 * x
+
+
+def known_here():
+    keras.utils.set_random_seed(3)
+    entry = keras.Input((6,))
+    return keras.Model(entry, layers.Dense(2, activation=half_relu, name="head")(Doubled(name="doubled")(entry)))
+
+
+def test_the_same_function_in_other_layers_is_said():
+    model = Tail(layers.Dense(2), name="theirs")
+    model(ROWS)
+    quantized = quantize_model(model, ROWS)
+    with pytest.warns(FloatModelWarning, match="model 'theirs' cannot be built again by its class"):
+        back = quantized.to_float()
+    np.testing.assert_allclose(back.predict(ROWS, verbose=0), model.predict(ROWS, verbose=0), rtol=1e-5, atol=1e-5)
+
+
+def test_classes_and_functions_that_only_this_process_knows_come_back():
+    model = known_here()
+    back = quantize_model(model, ROWS).to_float()
+    assert isinstance(back.get_layer("doubled"), Doubled)
+    np.testing.assert_array_equal(back.predict(ROWS, verbose=0), model.predict(ROWS, verbose=0))
+
+
+def test_from_a_file_they_are_named_unless_they_are_registered(tmp_path):
+    quantize_model(known_here(), ROWS).save(tmp_path / "saved.keras")
+    loaded = keras.models.load_model(tmp_path / "saved.keras")
+    with pytest.raises(ModelError, match=r"holds Doubled, half_relu, which is not known here\. Register it with keras"):
+        loaded.to_float()
+    with keras.saving.custom_object_scope({"Doubled": Doubled, "half_relu": half_relu}):
+        assert isinstance(loaded.to_float().get_layer("doubled"), Doubled)
