@@ -113,4 +113,9 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int) -> Spli
     """
     check(config)
     source = DATASETS[config.name](config)
-    return source if isinstance(source, Splits) else partition(source, config, calibration_samples, seed)
+    if isinstance(source, Splits):
+        return source
+    splits = partition(source, config, calibration_samples, seed)
+    while source.look is not None and (known := source.look(splits)) is not None:
+        source, splits = known, partition(known, config, calibration_samples, seed)
+    return splits

@@ -113,7 +113,8 @@ class Splits:
         for split in (self.train, self.val):
             digest.update(np.ascontiguousarray(split.labels).tobytes())
             if isinstance(split.samples, ImageFiles):
-                digest.update(split.samples.listing(split.positions).encode())
+                for number, line in enumerate(split.samples.listing(split.positions)):
+                    digest.update((f"\n{line}" if number else line).encode(errors="surrogateescape"))
             else:
                 for start in range(0, len(split), 1024):
                     rows = split.positions[start : start + 1024]
