@@ -14,6 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from qat import limits
+from qat.errors import DataError
+
 FOLDER = ".resume"  # of an unfinished run: its manifest, and what it keeps to go on from
 NAME = f"{FOLDER}/files"
 PART = ".part"  # how the names of temporary files end; they begin with a dot and the file's name
@@ -57,12 +60,12 @@ def _append(folder: Path, name: str) -> None:
 def read(run_dir: Path) -> list[str]:
     """The names in a manifest, relative to `run_dir`; that of a folder ends in a slash. A cut line is skipped."""
     try:
-        lines = (run_dir / NAME).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = limits.read_file(run_dir / NAME, "text_mb").decode(errors="replace").splitlines()
+    except (OSError, DataError):  # none, or no regular file
         return []
     names = []
     for line in lines:
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             name = json.loads(line)
             if isinstance(name, str) and _is_inside(run_dir, name):
                 names.append(name)
