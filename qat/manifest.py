@@ -14,9 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from qat import limits
-from qat.errors import DataError
-
 FOLDER = ".resume"  # of an unfinished run: its manifest, and what it keeps to go on from
 NAME = f"{FOLDER}/files"
 PART = ".part"  # how the names of temporary files end; they begin with a dot and the file's name
@@ -59,9 +56,10 @@ def _append(folder: Path, name: str) -> None:
 
 def read(run_dir: Path) -> list[str]:
     """The names in a manifest, relative to `run_dir`; that of a folder ends in a slash. A cut line is skipped."""
+    path = run_dir / NAME
     try:
-        lines = limits.read_file(run_dir / NAME, "text_mb").decode(errors="replace").splitlines()
-    except (OSError, DataError):  # none, or no regular file
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    except OSError:
         return []
     names = []
     for line in lines:

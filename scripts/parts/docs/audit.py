@@ -28,6 +28,9 @@ def run_audit() -> str:
     if not ended.stdout.strip():
         last = (ended.stderr.strip().splitlines() or ["no output"])[-1]
         raise SystemExit(f"pip-audit did not reach its service, so {AUDIT.name} stays as it is: {last[:300]}")
+    skipped = [each["skip_reason"] for each in json.loads(ended.stdout)["dependencies"] if "skip_reason" in each]
+    if len(skipped) == len(json.loads(ended.stdout)["dependencies"]):
+        raise SystemExit(f"pip-audit looked up no package, so {AUDIT.name} stays as it is: {skipped[:1]}")
     return ended.stdout
 
 
