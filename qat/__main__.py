@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from qat import __version__
+from qat.wrapping import columns_of, wrap
 
 COMMANDS = {
     "train": "a float model, trained or yours: quantized, exported, compared",
@@ -17,6 +18,15 @@ COMMANDS = {
     "compare": "runs and sweeps side by side, as a page",
     "diagnose": "why is a .tflite worse than its model? Names the cause",
     "benchmark": "latency, size and memory of .tflite files on this machine",
+}
+
+_SYNONYMS = {  # commands of other tools
+    **dict.fromkeys(("fit", "run", "quantize", "quantise", "export", "convert", "sweep"), "train"),
+    **dict.fromkeys(("eval", "val", "test", "predict", "infer"), "evaluate"),
+    **dict.fromkeys(("check", "inspect", "info"), "verify"),
+    **dict.fromkeys(("bench", "profile"), "benchmark"),
+    **dict.fromkeys(("report", "plot"), "compare"),
+    **dict.fromkeys(("debug", "doctor"), "diagnose"),
 }
 
 
@@ -36,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if first in ("--help", "-h", "help"):
         print(_page())
         sys.exit(0)
-    print(_unknown(first), file=sys.stderr)
+    print(wrap(_unknown(first), columns_of(sys.stderr)), file=sys.stderr)
     sys.exit(2)
 
 
@@ -58,7 +68,7 @@ def _page() -> str:
 def _unknown(first: str) -> str:
     if "=" in first:
         return f"qat: {first}: the command comes first, as qat train {first}. Commands: {', '.join(COMMANDS)}."
-    near = difflib.get_close_matches(first, COMMANDS, n=1)
+    near = [_SYNONYMS[first]] if first in _SYNONYMS else difflib.get_close_matches(first.lower(), COMMANDS, n=1)
     hint = f" Did you mean qat {near[0]}?" if near else ""
     return f"qat: {first}: no such command.{hint} Commands: {', '.join(COMMANDS)}."
 

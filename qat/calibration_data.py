@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.datasets import INFINITE, inputs_of, is_dataset
+from qat.datasets import INFINITE, Dataset, inputs_of, is_dataset
 from qat.errors import CalibrationError
 
 FEW_SAMPLES = 100
 BATCH_SIZE = 32
 MOST_SAMPLES = 100_000  # of an iterable without a length: more than any calibration needs ...
 MOST_BYTES = 4 << 30  # ... and all of them are in memory at the same time
+Calibration = NDArray | Mapping[str, NDArray] | Iterable[Any] | Callable[[], Any] | Dataset  # as `as_batches` takes it
 _INPUTS_ALONE = "Give the inputs alone."
 
 
@@ -38,7 +39,7 @@ class InputSpec:
 
 
 def as_batches(
-    calibration: Any,
+    calibration: Calibration | None,
     specs: Sequence[InputSpec],
     batch_size: int = BATCH_SIZE,
     *,
@@ -52,7 +53,7 @@ def as_batches(
             numbers; or a callable that returns one of these. Of an iterable with a length, so many items are taken:
             an endless iterator of Keras gives one epoch. A tf.data.Dataset may yield (inputs, labels).
         specs: the model's inputs, in the model's order.
-        batch_size: the largest batch to return.
+        batch_size: samples in the largest batch to return.
         unscaled_inputs: index in `specs` to layer name, for inputs that nothing scales before a kernel of that layer
             multiplies them; pixels 0 to 255 there cause a warning.
 
@@ -103,11 +104,11 @@ def _warn_of_pixels(spec: InputSpec, layer: str, dtype: str, low: int, high: int
         )
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return isinstance(value, np.ndarray) or (hasattr(value, "__array__") and hasattr(value, "shape"))
 
 
-def _iterate(calibration: Any, specs: Sequence[InputSpec]) -> Iterator[list[Any]]:
+def _iterate(calibration: Calibration | None, specs: Sequence[InputSpec]) -> Iterator[list[Any]]:
     """Yield lists of one value per input, in order, each with any number of samples."""
     if calibration is None:
         raise CalibrationError("calibration is None. Give an array, a list, a dict, or an iterable of batches.")
@@ -130,7 +131,7 @@ def _iterate(calibration: Any, specs: Sequence[InputSpec]) -> Iterator[list[Any]
         )
 
 
-def _refuse_labels(calibration: Any, specs: Sequence[InputSpec]) -> None:
+def _refuse_labels(calibration: Calibration, specs: Sequence[InputSpec]) -> None:
     """Refuse a pair (inputs, labels): it would be read as two batches."""
     if not isinstance(calibration, (list, tuple)) or len(calibration) != 2 or len(specs) != 1:
         return
@@ -183,7 +184,7 @@ def _limit_length(batches: Iterator[list[Any]]) -> Iterator[list[Any]]:
         yield values
 
 
-def _is_list_of_inputs(calibration: Any, specs: Sequence[InputSpec]) -> bool:
+def _is_list_of_inputs(calibration: Calibration, specs: Sequence[InputSpec]) -> bool:
     if not isinstance(calibration, (list, tuple)) or len(calibration) != len(specs):
         return False
     return all(_is_array(value) for value in calibration)
@@ -197,7 +198,7 @@ def _is_numbers(values: Sequence[Any]) -> bool:
     return isinstance(first, (int, float)) and not isinstance(first, bool)
 
 
-def _by_input(values: Any, specs: Sequence[InputSpec]) -> list[Any]:
+def _by_input(values: object, specs: Sequence[InputSpec]) -> list[Any]:
     expected = ", ".join(str(spec) for spec in specs)
     if isinstance(values, Mapping):
         names = {spec.name for spec in specs}
@@ -230,7 +231,7 @@ def _check(values: list[Any], specs: Sequence[InputSpec]) -> list[NDArray]:
     return arrays
 
 
-def _check_array(value: Any, spec: InputSpec) -> NDArray:
+def _check_array(value: object, spec: InputSpec) -> NDArray:
     array = np.asarray(value)
     sizes_fit = array.ndim == len(spec.shape) + 1 and all(
         expected is None or size == expected for size, expected in zip(array.shape[1:], spec.shape, strict=True)

@@ -46,7 +46,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Mean:
 
     Args:
         values: at least one, finite.
-        confidence: of the interval, between 0 and 1.
+        confidence: of the interval, a share between 0 and 1.
 
     Returns:
         In the unit of the values; no interval for a single value.
@@ -71,7 +71,7 @@ def paired_test(differences: Sequence[float], confidence: float = 0.95) -> Paire
 
     Args:
         differences: one per pair, at least one, finite.
-        confidence: of the interval around the mean, between 0 and 1.
+        confidence: of the interval around the mean, a share between 0 and 1.
 
     Returns:
         Mean with interval, in the unit of the differences, and both p values.
@@ -124,7 +124,7 @@ def student_p(t: float, degrees: int) -> float:
     """Two-sided tail of Student's distribution, by SciPy.
 
     Args:
-        t: of either sign.
+        t: a real number of either sign, the mean in units of its standard error.
         degrees: of freedom, at least 1.
 
     Returns:
@@ -142,7 +142,7 @@ def student_quantile(confidence: float, degrees: int) -> float:
     """The t for which [-t, t] holds the share `confidence` of Student's distribution, by SciPy.
 
     Args:
-        confidence: between 0 and 1.
+        confidence: a share between 0 and 1.
         degrees: of freedom, at least 1.
 
     Returns:

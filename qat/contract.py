@@ -104,7 +104,7 @@ class Contract:
         return cls.from_dict(json.loads(text))
 
 
-def _numbers(name: str, value: Any, kind: type) -> tuple[Any, ...]:
+def _numbers(name: str, value: Iterable[float], kind: type) -> tuple[Any, ...]:
     if isinstance(value, str) or not all(isinstance(each, int | float | np.number) for each in value):
         raise ConfigError(f"input contract: {name}={str(value)[:100]}: expected numbers")
     return tuple(kind(each) for each in value)

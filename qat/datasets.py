@@ -5,11 +5,11 @@ A data set yields inputs, `(inputs, labels)` or `(inputs, labels, weights)`, in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qat.errors import DataError
 
@@ -17,12 +17,26 @@ BATCH_SIZE = 256
 INFINITE = -1  # tf.data.INFINITE_CARDINALITY
 
 
-def is_dataset(value: Any) -> bool:
+class Dataset(Protocol):
+    """What is used of a `tf.data.Dataset`."""
+
+    element_spec: Any
+
+    def cardinality(self) -> Any: ...
+
+    def as_numpy_iterator(self) -> Iterator[Any]: ...
+
+    def map(self, function: Callable[..., Any]) -> Dataset: ...
+
+    def batch(self, batch_size: int) -> Dataset: ...
+
+
+def is_dataset(value: object) -> TypeGuard[Dataset]:
     """Whether a value is a `tf.data.Dataset`, by its attributes."""
     return all(hasattr(value, name) for name in ("element_spec", "cardinality", "as_numpy_iterator"))
 
 
-def inputs_of(dataset: Any, ranks: int | Mapping[str, int], inputs: int = 1) -> Any:
+def inputs_of(dataset: Dataset, ranks: int | Mapping[str, int], inputs: int = 1) -> Any:
     """The same data set without its labels, in batches.
 
     Args:
@@ -44,7 +58,7 @@ def inputs_of(dataset: Any, ranks: int | Mapping[str, int], inputs: int = 1) -> 
     return dataset.batch(BATCH_SIZE) if first.shape.rank == sample_rank else dataset
 
 
-def input_arrays(dataset: Any, ranks: int | Mapping[str, int], inputs: int, where: str) -> Any:
+def input_arrays(dataset: Dataset, ranks: int | Mapping[str, int], inputs: int, where: str) -> Any:
     """Read all inputs of a data set, without labels.
 
     Args:
@@ -63,7 +77,7 @@ def input_arrays(dataset: Any, ranks: int | Mapping[str, int], inputs: int, wher
     return _concatenate(_read_all(inputs_of(dataset, ranks, inputs), where))
 
 
-def labelled_arrays(dataset: Any, where: str) -> tuple[Any, NDArray]:
+def labelled_arrays(dataset: Dataset, where: str) -> tuple[Any, NDArray]:
     """Read all inputs and labels of a data set.
 
     Unbatched one-hot labels as long as a sample's first axis look like a batch of labels: batch such a set first.
@@ -91,6 +105,31 @@ def labelled_arrays(dataset: Any, where: str) -> tuple[Any, NDArray]:
     return _concatenate([each[0] for each in batches]), np.concatenate([np.asarray(each[1]) for each in batches])
 
 
+def inputs_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
+    """Read a data set that holds both; arrays are passed on.
+
+    Args:
+        x: model inputs, an array, a list or a dict of them; or a `tf.data.Dataset` that yields (inputs, labels).
+        y: labels, [N, ...]; None for a data set.
+
+    Returns:
+        Inputs and labels.
+
+    Raises:
+        DataError: labels beside a data set, or a generator, which may never end.
+    """
+    if is_dataset(x):
+        if y is not None:
+            raise DataError("x is a data set that yields (inputs, labels): leave y out")
+        return labelled_arrays(x, "x")
+    if isinstance(x, Iterator):
+        raise DataError(
+            f"x is a {type(x).__name__}, which may never end: give arrays, x and y, or a tf.data.Dataset that yields "
+            "(inputs, labels)"
+        )
+    return x, y
+
+
 def _pair_of(spec: Any) -> str:
     """Code that turns a row with names, as many collections of data yield it, into a pair."""
     if not isinstance(spec, Mapping) or len(spec) < 2:
@@ -101,24 +140,24 @@ def _pair_of(spec: Any) -> str:
     return f", as dataset.map(lambda row: (row[{inputs!r}], row[{labels!r}]))"
 
 
-def _refuse_endless(dataset: Any, where: str) -> None:
+def _refuse_endless(dataset: Dataset, where: str) -> None:
     if int(dataset.cardinality()) == INFINITE:
         raise DataError(f"{where}: a data set that repeats for ever. Say how many batches, as in dataset.take(32)")
 
 
-def _read_all(dataset: Any, where: str) -> list[Any]:
+def _read_all(dataset: Dataset, where: str) -> list[Any]:
     batches = list(dataset.as_numpy_iterator())
     if not batches:
         raise DataError(f"{where}: a data set that yields nothing")
     return batches
 
 
-def class_labels(y: Any, samples: int, classes: int | None = None) -> NDArray[np.int64]:
+def class_labels(y: ArrayLike | None, samples: int, classes: int | None = None) -> NDArray[np.int64]:
     """Check labels and convert them to class indices.
 
     Args:
         y: class indices, [N] or [N, 1], or one-hot, [N, classes].
-        samples: N.
+        samples: N, how many labels there must be.
         classes: number of the model's classes; None accepts any class.
 
     Returns:
@@ -153,7 +192,7 @@ def class_labels(y: Any, samples: int, classes: int | None = None) -> NDArray[np
     return labels.astype(np.int64)
 
 
-def _is_nested(spec: Any) -> bool:
+def _is_nested(spec: object) -> bool:
     return isinstance(spec, (tuple, list, Mapping))
 
 

@@ -83,25 +83,6 @@ def set_for_process(limits: Limits) -> None:
     _in_force = limits
 
 
-def size_error(what: object, size_bytes: float, key: str, kind: type[Exception] = DataError) -> Exception:
-    """The error for something that is larger than `limits.<key>`.
-
-    Args:
-        what: its name, for the message.
-        size_bytes: its size.
-        key: of `Limits`, one that counts MB.
-        kind: class of the error.
-
-    Returns:
-        An error that names `what`, its size and the limit.
-    """
-    limit = getattr(current(), key)
-    return kind(
-        f"{what}: {size_bytes / MB:,.0f} MB, more than limits.{key}={limit} allows. "
-        f"If you know what it is, set limits.{key} higher"
-    )
-
-
 def check_size(what: object, size_bytes: float, key: str, kind: type[Exception] = DataError) -> None:
     """Refuse something that is larger than `limits.<key>`.
 
@@ -114,8 +95,12 @@ def check_size(what: object, size_bytes: float, key: str, kind: type[Exception] 
     Raises:
         kind: it is larger; the message names `what`, its size and the limit.
     """
-    if size_bytes > getattr(current(), key) * MB:
-        raise size_error(what, size_bytes, key, kind)
+    limit = getattr(current(), key)
+    if size_bytes > limit * MB:
+        raise kind(
+            f"{what}: {size_bytes / MB:,.0f} MB, more than limits.{key}={limit} allows. "
+            f"If you know what it is, set limits.{key} higher"
+        )
 
 
 def read_file(path: str | Path, key: str = "file_mb", kind: type[Exception] = DataError) -> bytes:

@@ -49,27 +49,6 @@ def sqnr_db(reference: NDArray, noisy: NDArray) -> float:
     return -math.inf if signal == 0 else 10 * math.log10(signal / noise)
 
 
-def max_abs_error(reference: NDArray, other: NDArray) -> float:
-    """Largest absolute difference.
-
-    Args:
-        reference: any shape.
-        other: same shape and unit.
-
-    Returns:
-        In the unit of the arrays; 0 for empty ones.
-
-    Raises:
-        ValueError: shapes differ, or a value is NaN or infinite.
-
-    >>> max_abs_error(np.array([1, 2]), np.array([1, 5]))
-    3.0
-    """
-    reference, other = _finite("reference", reference), _finite("other", other)
-    _same_shape(reference, other)
-    return float(np.max(np.abs(reference.astype(np.float64) - other))) if reference.size else 0.0
-
-
 def predicted_class(scores: NDArray) -> NDArray[np.int64]:
     """Class of each row of scores [N, classes]; one column is the probability of class 1, above 0.5 class 1.
 

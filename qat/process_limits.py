@@ -30,7 +30,7 @@ def limit(memory_bytes: int, seconds: int | None = None) -> None:
     """Limit this process; it writes no core dump, and no file can grow.
 
     Args:
-        memory_bytes: address space that it may add to what it has now.
+        memory_bytes: address space in bytes that it may add to what it has now.
         seconds: of processor time; None sets no limit.
     """
     for kind, value in (

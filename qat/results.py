@@ -67,6 +67,7 @@ class RunResult:
     git_dirty: bool | None = None
     splits: Mapping[str, int] = field(default_factory=dict)  # name -> samples
     class_names: tuple[str, ...] = ()
+    most_frequent_class: float | None = None  # its share of the test labels, 0-1: what always answering it is worth
     calibration_indices: tuple[int, ...] = ()  # into train
     machine: str = ""  # what latencies were measured on: architecture, processor, cores
     skipped_files: tuple[str, ...] = ()  # corrupt ones, left out because data.skip_corrupt says so
@@ -117,7 +118,7 @@ _KINDS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _check_types(where: str, plain: Any, kinds: Mapping[str, Any]) -> None:
+def _check_types(where: str, plain: object, kinds: Mapping[str, Any]) -> None:
     """Raise ValueError for a value of another type than a run of qat writes; the message names its key."""
     if not isinstance(plain, Mapping):
         raise ValueError(f"{where or 'the result'} is no object")
@@ -144,20 +145,20 @@ def _build(kind: type, plain: Mapping[str, Any]) -> Any:
     return kind(**{key: _to_tuples(value) for key, value in plain.items() if key in known})
 
 
-def _to_tuples(value: Any) -> Any:
+def _to_tuples(value: object) -> Any:
     """JSON's lists as tuples."""
     if isinstance(value, list):
         return tuple(_to_tuples(each) for each in value)
     return {key: _to_tuples(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-def _drop_empty(value: Any) -> dict[str, Any]:
+def _drop_empty(value: Metric | Parity | Variant) -> dict[str, Any]:
     """A dataclass as a dict, without what is None or empty."""
     named = {each.name: getattr(value, each.name) for each in fields(value)}
     return {key: _to_json(v) for key, v in named.items() if v is not None and v not in ((), {})}
 
 
-def _to_json(value: Any) -> Any:
+def _to_json(value: object) -> Any:
     if isinstance(value, (Metric, Parity, Variant)):
         return _drop_empty(value)
     if isinstance(value, Mapping):
@@ -167,7 +168,7 @@ def _to_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def settings_to_json(value: Any) -> Any:
+def settings_to_json(value: object) -> Any:
     """Settings as JSON has them, whatever they are: what JSON has no word for is a text.
 
     >>> settings_to_json({"equalize_above": math.inf, "range": (0, 1.5), "delay": None})

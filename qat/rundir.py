@@ -22,6 +22,7 @@ from typing import Any
 from qat import limits, manifest
 from qat.errors import RunDirError
 from qat.manifest import changed_files, sha256
+from qat.types import Json
 
 __all__ = ["changed_files", "sha256"]  # of the manifest, and part of this module for all others
 
@@ -199,7 +200,7 @@ def write_text(path: Path, text: str) -> Path:
     return write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, value: Any) -> Path:
+def write_json(path: Path, value: Json) -> Path:
     """Write a file of strict JSON atomically.
 
     Args:

@@ -51,7 +51,12 @@ class Setting:
 
 
 def setting(
-    default: Any, *, choices: Sequence[str] = (), low: float = -math.inf, high: float = math.inf, effect: str = RESULT
+    default: object,
+    *,
+    choices: Sequence[str] = (),
+    low: float = -math.inf,
+    high: float = math.inf,
+    effect: str = RESULT,
 ) -> Any:
     """A field of a config dataclass.
 

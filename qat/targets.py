@@ -7,6 +7,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import json
 import pkgutil
 import sys
 import traceback
@@ -16,6 +17,8 @@ from typing import Any
 
 from qat.errors import ConfigError, QatError
 from qat.trust import TARGET
+
+_LIBRARIES = (str(Path(__file__).parent), str(Path(json.__file__).parents[1]), "<")  # ours, Python's, and generated
 
 
 def check_module(key: str, target: Mapping[str, Any]) -> None:
@@ -28,10 +31,16 @@ def check_module(key: str, target: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: no dotted name of something in a package that exists.
     """
+    if not isinstance(target, Mapping) or TARGET not in target:
+        raise ConfigError(f"{key}={target}: expected what to call, as {{{TARGET}: my_module.my_function}}")
     name = target.get(TARGET)
     if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
         raise ConfigError(f"{key}.{TARGET}={name}: expected a dotted name, as my_module.my_function")
     package, _, rest = name.partition(".")
+    if package == "tf" and rest.startswith("keras."):
+        raise ConfigError(f"{key}.{TARGET}={name}: Keras 2 is tf_keras here: tf_{rest}")
+    if not rest and package not in sys.modules and importlib.util.find_spec(package) is None:
+        raise ConfigError(f"{key}.{TARGET}={name}: expected a dotted name, as my_module.{name}")
     if package not in sys.modules and importlib.util.find_spec(package) is None:
         raise ConfigError(f"{key}.{TARGET}={name}: {_describe_missing_module(package)}")
     if not rest:
@@ -66,7 +75,7 @@ def resolve(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigEr
 
 
 def call(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigError, **arguments: Any) -> Any:
-    """Call what `target` names with `arguments` and its other entries. Errors of the function itself pass through.
+    """Call what `target` names with `arguments` and its other entries.
 
     Args:
         key: of the config, for the message.
@@ -78,11 +87,16 @@ def call(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigError
         What the function returns.
 
     Raises:
-        kind: it cannot be imported, or does not take these arguments.
+        kind: it cannot be imported, does not take these arguments, or raises an error of its own.
     """
-    function = resolve(key, target, kind)
-    _check_arguments(f"{key}.{TARGET}={target.get(TARGET)}", function, arguments, kind)
-    return function(**arguments)
+    function, where = resolve(key, target, kind), f"{key}.{TARGET}={target.get(TARGET)}"
+    _check_arguments(where, function, arguments, kind)
+    try:
+        return function(**arguments)
+    except QatError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        raise kind(f"{where} failed: {type(error).__name__}: {error} ({where_raised(error)})") from error
 
 
 def import_object(key: str, name: str, kind: type[QatError] = ConfigError) -> Any:
@@ -114,8 +128,10 @@ def import_object(key: str, name: str, kind: type[QatError] = ConfigError) -> An
 
 
 def where_raised(error: BaseException) -> str:
-    """`file, line N` of the innermost call of an error's traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """`file, line N` of the innermost call of an error's traceback, of the user's own code where there is some."""
+    frames = list(traceback.extract_tb(error.__traceback__))
+    own = [each for each in frames if not each.filename.startswith(_LIBRARIES) and "site-packages" not in each.filename]
+    frames = own or frames
     return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "nowhere"
 
 

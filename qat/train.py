@@ -42,6 +42,7 @@ def _check_targets(config: Config) -> None:
         used["model.target"] = config.model.target
     if config.data.name == "user":
         used["data.target"] = config.data.target
+    used |= {f"train.callbacks[{index}]": target for index, target in enumerate(config.train.callbacks)}
     for key, target in used.items():
         targets.check_module(key, target)
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qat.errors import ConfigError, QatError
@@ -23,7 +23,7 @@ HARMLESS = frozenset(
 """Keras' optimizers and schedules only compute: a folder may name them."""
 
 
-def check(trust: Any) -> None:
+def check(trust: object) -> None:
     """Refuse an invalid value of `trust`.
 
     Raises:
@@ -36,7 +36,9 @@ def check(trust: Any) -> None:
         )
 
 
-def refuse_targets(plain: Any, where: str, trust: Any = False, kind: type[QatError] = ConfigError) -> None:
+def refuse_targets(
+    plain: object, where: str, trust: bool | Sequence[str] = False, kind: type[QatError] = ConfigError
+) -> None:
     """Refuse functions that a config from a file would call, unless each is trusted by name or `trust` is true.
 
     Args:
@@ -60,7 +62,7 @@ def refuse_targets(plain: Any, where: str, trust: Any = False, kind: type[QatErr
             )
 
 
-def targets_of(plain: Any) -> Iterator[tuple[str, Any]]:
+def targets_of(plain: object) -> Iterator[tuple[str, Any]]:
     """Every `_target_` with its dotted key.
 
     >>> list(targets_of({"data": {"target": {"_target_": "a.b"}}}))

@@ -15,7 +15,7 @@ class Quantizer:
     name: str  # quant.name, and conf/quant/NAME.yaml
     variant: str  # folder of its file in a run directory, and its key in results.json
     scheme: str  # of `qat.export.convert`, where no training precedes it
-    file_kind: str  # what `qat.tflite.file_kind` says of its file
+    file_kind: str  # as `qat.diagnose expect=` names it; int8 whatever the bits of its weights
     precision: str  # as model cards tag it
     colour: str  # in every figure and page
     trained: bool = False  # quantization-aware training precedes the export
@@ -23,6 +23,11 @@ class Quantizer:
     needs_calibration: bool = False  # its file, or that of its baseline, is made with calibration samples
     weight_bits: int = 8
     baseline: str | None = None  # the quantizer whose file is made first, to compare with
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether its file comes from our own quantized model, and not from tfmot's or TensorFlow's calibrator."""
+        return self.scheme == "int8" and not self.stock
 
     @property
     def method(self) -> str | None:
@@ -122,7 +127,8 @@ BY_VARIANT: dict[str, Quantizer] = {each.variant: each for each in QUANTIZERS.va
 VARIANTS = tuple(BY_VARIANT)
 BASELINE = QUANTIZERS[PTQ].variant
 STOCK_VARIANT = QUANTIZERS[STOCK].variant
-TRAINED_BY_US = tuple(each.name for each in QUANTIZERS.values() if each.trained and not each.stock)
+MADE_BY_US = tuple(each.name for each in QUANTIZERS.values() if each.is_ours)
+TRAINED_BY_US = tuple(name for name in MADE_BY_US if QUANTIZERS[name].trained)
 
 
 def post_training_quantizer(name: str) -> Quantizer | None:
@@ -138,6 +144,16 @@ def post_training_quantizer(name: str) -> Quantizer | None:
     return None if quantizer.name == FLOAT else quantizer
 
 
+def as_options(names: tuple[str, ...]) -> str:
+    """Quantizers as a sentence lists them.
+
+    >>> as_options(("qat", "qat_w4a8"))
+    'quant=qat and quant=qat_w4a8'
+    """
+    *rest, last = (f"quant={name}" for name in names)
+    return f"{', '.join(rest)} and {last}" if rest else last
+
+
 def is_trained(variant: str) -> bool:
     """Whether a variant comes out of quantization-aware training; False for one that is not in the table."""
     return variant in BY_VARIANT and BY_VARIANT[variant].trained
@@ -148,11 +164,23 @@ def without_calibration() -> tuple[Quantizer, ...]:
     return tuple(q for q in QUANTIZERS.values() if not (q.needs_calibration or q.trained or q.name == FLOAT))
 
 
-def quantizers_called(word: str) -> list[str]:
-    """Names of the quantizers that a word describes: by variant or precision, else by scheme or kind of file.
+_SPELLINGS = {  # of precisions, as other tools have them
+    **dict.fromkeys(("none", "off", "no", "fp32"), "float32"),
+    **dict.fromkeys(("fp16", "half"), "float16"),
+    **dict.fromkeys(("4bit", "4", "a8w4"), "int4"),
+    **dict.fromkeys(("8bit", "8", "uint8", "w8a8"), "int8"),
+}
 
-    >>> quantizers_called("int4"), quantizers_called("float16"), quantizers_called("qat_int8")
+
+def quantizers_called(word: str) -> list[str]:
+    """Names of the quantizers that a word describes: by variant or precision, else by scheme, kind of file or name.
+
+    >>> quantizers_called("int4"), quantizers_called("fp16"), quantizers_called("qat_int8")
     (['qat_w4a8'], ['ptq_float16'], ['qat'])
+    >>> quantizers_called("dynamic")
+    ['ptq_dynamic_range']
     """
+    word = _SPELLINGS.get(word, word)
     exact = [name for name, each in QUANTIZERS.items() if word in (each.variant, each.precision)]
-    return exact or [name for name, each in QUANTIZERS.items() if word in (each.scheme, each.file_kind)]
+    exact = exact or [name for name, each in QUANTIZERS.items() if word in (each.scheme, each.file_kind)]
+    return exact or [name for name in QUANTIZERS if len(word) > 3 and word in name]

@@ -33,7 +33,7 @@ def wrap(text: str, columns: int | None) -> str:
 
     Args:
         text: lines of any length.
-        columns: of the terminal; None returns the text unchanged.
+        columns: characters per line of the terminal; None returns the text unchanged.
 
     Returns:
         The wrapped lines; the indent of a sentence is repeated.

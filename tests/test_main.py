@@ -50,12 +50,20 @@ def test_the_version_is_ours(capsys):
     ("first", "message"),
     [
         ("trian", "qat: trian: no such command. Did you mean qat train? Commands: train, evaluate,"),
+        ("eval", "qat: eval: no such command. Did you mean qat evaluate?"),
+        ("convert", "qat: convert: no such command. Did you mean qat train?"),
         ("model=resnet8", "qat: model=resnet8: the command comes first, as qat train model=resnet8."),
     ],
 )
 def test_what_is_no_command_is_refused(first, message, capsys):
     assert ended(first) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_refusal_fits_the_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("qat.__main__.columns_of", lambda stream: 80)
+    assert ended("foo") == 2
+    assert max(map(len, capsys.readouterr().err.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

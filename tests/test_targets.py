@@ -58,7 +58,8 @@ def test_it_is_said_which_part_of_a_name_is_wrong(folder, name, message):
         ({"_target_": "my model.f"}, "expected a dotted name, as my_module.my_function"),
         ({"_target_": ".f"}, "expected a dotted name"),
         ({"_target_": 3}, "expected a dotted name"),
-        ({}, "model.target._target_=None: expected a dotted name"),
+        ({"_target_": "Adam"}, "expected a dotted name, as my_module.Adam"),
+        ({"_target_": "tf.keras.optimizers.Adam"}, "Keras 2 is tf_keras here: tf_keras.optimizers.Adam"),
     ],
 )
 def test_a_package_that_is_nowhere_is_said_without_importing_anything(folder, target, message):
@@ -91,9 +92,23 @@ def test_a_function_is_called_with_its_entries(folder):
     assert call("model.target", target, input_shape=(4,), classes=2) == ((4,), 2, 3)
 
 
-def test_what_a_function_raises_itself_passes_through(folder):
-    with pytest.raises(KeyError, match="mine"):
+@pytest.mark.parametrize("target", ["EarlyStopping", {}, {"patience": 3}, None, 3])
+def test_what_names_nothing_is_no_target(target):
+    with pytest.raises(ConfigError, match=r"train\.callbacks\[0\]=.*: expected what to call, as \{_target_: my_mod"):
+        check_module("train.callbacks[0]", target)
+
+
+def test_an_error_of_their_own_is_told_with_the_line_that_raised_it(folder):
+    with pytest.raises(ConfigError, match=r"failing failed: KeyError: 'mine' \(.*their_target_models\.py, line 5\)"):
         call("model.target", {"_target_": "their_target_models.failing"}, input_shape=(4,), classes=2)
+    (folder / "raising_target_models.py").write_text(
+        "import json\n\n\ndef own():\n    raise KeyError('depth')\n\n\ndef deep():\n    return json.loads('{')\n"
+    )
+    for name, said in (("own", "KeyError: 'depth'"), ("deep", "JSONDecodeError: Expecting property name")):
+        with pytest.raises(
+            ModelError, match=rf"raising_target_models\.{name} failed: {said}.*raising_target_models.py, l"
+        ):
+            call("model.target", {"_target_": f"raising_target_models.{name}"}, ModelError)
 
 
 def test_what_cannot_be_called_is_refused(folder):

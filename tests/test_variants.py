@@ -56,3 +56,7 @@ def test_what_is_trained():
     assert variants.TRAINED_BY_US == ("qat", "qat_w4a8")
     assert [name for name in BY_VARIANT if variants.is_trained(name)] == ["qat_int8", "qat_w4a8", "qat_tfmot_int8"]
     assert not variants.is_trained("somebody's")
+
+
+def test_a_sentence_of_options():
+    assert variants.as_options(variants.MADE_BY_US) == "quant=ptq, quant=qat and quant=qat_w4a8"

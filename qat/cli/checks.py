@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from operator import attrgetter
@@ -16,7 +17,7 @@ from qat.setting import settings_of
 from qat.stages.objectives import select_directions
 from qat.training import FitSettings
 from qat.training.cluster import cluster
-from qat.variants import QUANTIZERS, STOCK, TRAINED_BY_US
+from qat.variants import MADE_BY_US, QUANTIZERS, STOCK, TRAINED_BY_US, as_options
 
 IO_TYPES = ("int8", "uint8", "float32")
 EXTRA_QUANTIZERS = (STOCK,)  # that quant.beside takes
@@ -60,7 +61,9 @@ def _credential_complaints(config: Config) -> Iterator[str]:
 def _limit_complaints(config: Config) -> Iterator[str]:
     for key, each in settings_of(Config).items():
         value = attrgetter(key)(config)
-        if not each.takes(value):
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{key}={value}: expected a finite number."
+        elif not each.takes(value):
             yield f"{key}={value}: expected {each.expected}."
 
 
@@ -87,9 +90,9 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
         yield f"quant.preserve={quant.preserve}: expected null or one of {', '.join(PRESERVE)}."
     if quant.name not in TRAINED_BY_US:
         yield from _training_complaints(quant)
-    if quant.name not in (*TRAINED_BY_US, "ptq"):
+    if quant.name not in MADE_BY_US:
         yield from _int8_complaints(quant)
-    if quant.name == "ptq" and quant.calibration.engine == "tflite":
+    if quant.name in MADE_BY_US and not QUANTIZERS[quant.name].trained and quant.calibration.engine == "tflite":
         for key in _int8_settings_in_use(quant):
             yield f"quant.calibration.engine=tflite: TFLite's calibrator knows nothing of {key}; leave the engine auto."
     for key, patterns in (("quant.skip", quant.skip), ("quant.per_layer", quant.per_layer)):
@@ -97,7 +100,10 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
             try:
                 re.compile(pattern)
             except re.error as error:
-                yield f"{key}: {pattern!r} is no regular expression ({error}). It is matched against layer names."
+                yield (
+                    f"{key}: {pattern!r} is no regular expression ({error}). It is matched against layer names; .* is "
+                    "any text."
+                )
 
 
 def _stock_complaints(quant: QuantConfig) -> Iterator[str]:
@@ -110,7 +116,7 @@ def _stock_complaints(quant: QuantConfig) -> Iterator[str]:
     if quant.beside and quant.name == STOCK:
         yield f"quant.beside={quant.beside}: quant={STOCK} trains stock alone; to have ours and stock, take quant=qat."
     elif quant.beside and quant.name not in TRAINED_BY_US:
-        yield f"quant.beside: quant={quant.name} does not read it; it belongs to quant=qat and quant=qat_w4a8."
+        yield f"quant.beside: quant={quant.name} does not read it; it belongs to {as_options(TRAINED_BY_US)}."
 
 
 def _layer_complaints(per_layer: dict[str, Any]) -> Iterator[str]:
@@ -147,13 +153,13 @@ def _training_complaints(quant: QuantConfig) -> Iterator[str]:
         in_use["quant.ema_decay"] = quant.ema_decay != default.ema_decay
     for key, used in in_use.items():
         if used:
-            yield f"{key}: quant={quant.name} does not read it; it belongs to quant=qat and quant=qat_w4a8."
+            yield f"{key}: quant={quant.name} does not read it; it belongs to {as_options(TRAINED_BY_US)}."
 
 
 def _int8_complaints(quant: QuantConfig) -> Iterator[str]:
     """Settings of int8 files alone: TensorFlow's converter makes the other kinds of file, and has none of these."""
     for key in _int8_settings_in_use(quant):
-        yield f"{key}: quant={quant.name} does not read it; it belongs to quant=ptq, quant=qat and quant=qat_w4a8."
+        yield f"{key}: quant={quant.name} does not read it; it belongs to {as_options(MADE_BY_US)}."
 
 
 def _int8_settings_in_use(quant: QuantConfig) -> list[str]:

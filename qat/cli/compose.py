@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar, cast
 
 import hydra
@@ -13,22 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from qat import trust
-from qat.cli.explain import explain, explain_unknown_key, find_unknown_keys, list_open_sections
+from qat.cli.conf_folder import choices_of, conf_dir
+from qat.cli.explain import explain, explain_unknown_key, find_unknown_keys
 from qat.cli.extras import MLFLOW, is_installed, require_extra
+from qat.cli.schema_keys import list_open_sections
 from qat.cli.single_values import normalize_override
 from qat.config import Config, LogConfig
 from qat.errors import ConfigError
 
 Schema = TypeVar("Schema")
-
-
-def conf_dir() -> Path:
-    """The folder of our YAML: inside the package when installed from a wheel, next to it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "train.yaml").is_file():
-            return folder
-    raise ConfigError(f"conf/ was found neither in {package} nor next to it: this installation of qat is not whole.")
 
 
 def register(primary: str, schema: type) -> None:
@@ -132,7 +124,7 @@ def _resolve_mlflow(log: LogConfig) -> None:
 
 def _explain_missing(key: str) -> str:
     group = key.removesuffix(".name")
-    options = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml")) if group != key else []
+    options = choices_of(group) if group != key else []
     if options:
         return f"{group}: nothing is chosen. Choose one of {', '.join(options)}, as {group}={options[0]}."
     value = "my_package.my_function" if key.endswith("._target_") else "…"

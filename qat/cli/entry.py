@@ -266,7 +266,8 @@ def _to_qat_error(error: Exception, schema: type) -> QatError | None:
 
 
 def _folder_error(error: OSError) -> RunDirError:
-    return RunDirError(f"{error.filename}: {error.strerror}. Choose another folder, as hydra.run.dir=DIR.")
+    key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
+    return RunDirError(f"{error.filename}: {error.strerror}. Choose another folder, as {key}=DIR.")
 
 
 def _print_error(message: str, exit_code: int) -> int:

@@ -12,29 +12,18 @@ from typing import Any
 from hydra.errors import MissingConfigException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
+from qat.cli.conf_folder import choices_of
 from qat.cli.extras import check_engine
-from qat.cli.options import describe_type, find_meaning
+from qat.cli.options import COMMAND_LINE_NAMES, describe_type, find_meaning
+from qat.cli.other_names import find_derived, suggest_foreign, suggest_keys
+from qat.cli.schema_keys import all_keys, key_type, section_type
+from qat.setting import settings_of
 from qat.variants import quantizers_called
 
-_ABBREVIATIONS = {
-    "lr": "learning_rate",
-    "bs": "batch_size",
-    "batch": "batch_size",
-    "opt": "optimizer",
-    "skip_layers": "skip",
-}
-_FOREIGN_NAMES = {  # names that other tools have, and what is written here
-    **dict.fromkeys(
-        ("output_dir", "out_dir", "outdir", "out", "output", "save_dir", "run_dir"), "hydra.run.dir=FOLDER"
-    ),
-    **dict.fromkeys(("verbose", "verbosity", "quiet"), "log.progress=off"),
-    **dict.fromkeys(("gpu", "gpus", "device", "devices"), "CUDA_VISIBLE_DEVICES=0 before the command"),
-    **dict.fromkeys(("bits", "num_bits"), "quant=qat for 8 bits, quant=qat_w4a8 for weights of 4"),
-}
-_DERIVED = {  # names of what is no setting, and where it comes from
-    **dict.fromkeys(("classes", "num_classes", "n_classes"), "their number is read from the labels"),
-    **dict.fromkeys(("loss", "metrics", "metric"), "it follows from the task"),
-    "input_shape": "it is read from the data",
+_FILES_OF_OPTIONS = {  # what else a group takes
+    "model": " A constructor of keras.applications: model=keras_app model.app=NAME; a file: model=my_model.keras",
+    "data": " Files: data=my_data.npz, or data=FOLDER/ with a folder for each class",
+    "experiment": " A file of your own, DIR/experiment/NAME.yaml: --config-dir DIR experiment=NAME",
 }
 
 
@@ -48,12 +37,20 @@ def explain(error: Exception, schema: type) -> str:
     Returns:
         The message: the key, its value, what was expected.
     """
-    if isinstance(error, MissingConfigException) and error.options is not None:
+    if isinstance(error, MissingConfigException) and "/" in str(error.missing_cfg_file):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
-        return explain_unknown_option(group, option, list(error.options))
+        return explain_unknown_option(group, option, list(error.options or choices_of(group)))
+    if isinstance(error, MissingConfigException):
+        return f"--config-name {error.missing_cfg_file}: no such file.{_FILES_OF_OPTIONS['experiment']}"
+    if module := re.match(r"Primary config module '[\w.]*\.(\w+)' not found", str(error)):
+        return f"--config-path {module[1]}: no such folder.{_FILES_OF_OPTIONS['experiment']}"
+    if folder := re.match(r"Additional config directory '(.+)' not found", str(error)):
+        return f"--config-dir {folder[1]}: no such folder. It holds files of options, as experiment/mine.yaml."
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause.full_key:
         return explain_unknown_key(str(cause.full_key), schema)
+    if isinstance(cause, ValidationError) and str(cause.full_key).startswith("hydra."):
+        return f"{cause.full_key}={_as_typed(cause.value)}: expected {_hydra_type(str(cause))}."
     if isinstance(cause, ValidationError) and cause.full_key:
         return explain_wrong_type(str(cause.full_key), cause.value, schema)
     foreign = re.match(r"Could not override '([\w.]+)'\. No match in the defaults list", str(error))
@@ -63,8 +60,8 @@ def explain(error: Exception, schema: type) -> str:
 def explain_unknown_option(group: str, option: str, choices: list[str]) -> str:
     """Write the message for an option that a group does not have.
 
-    >>> explain_unknown_option("model", "mobilnet", ["mobilenet", "resnet8"])
-    'model=mobilnet: no such option. Did you mean model=mobilenet? Choices of model: mobilenet, resnet8.'
+    >>> explain_unknown_option("quant", "qta", ["ptq", "qat"])
+    'quant=qta: no such option. Did you mean quant=qat? Choices of quant: ptq, qat.'
 
     Args:
         group: a folder of conf/, such as "model".
@@ -78,13 +75,17 @@ def explain_unknown_option(group: str, option: str, choices: list[str]) -> str:
         ConfigError: the option exists, and belongs to an extra that is not installed.
     """
     check_engine(group, option)
+    if "/" in group and not group.startswith("hydra/"):  # a path, which Hydra takes for a group in a group
+        group, _, folder = group.partition("/")
+        option = f"{folder}/{option}"
     near = difflib.get_close_matches(option.lower(), choices, n=1)
     if group == "quant":
         near = quantizers_called(option.lower())[:3] or near
     hint = f" Did you mean {' or '.join(f'{group}={each}' for each in near)}?" if near else ""
     if not choices:
         return f"{group}={option}: there is no such group of options. Run with --help for the groups."
-    return f"{group}={option}: no such option.{hint} Choices of {group}: {', '.join(sorted(choices))}."
+    files = _FILES_OF_OPTIONS.get(group, "")
+    return f"{group}={option}: no such option.{hint} Choices of {group}: {', '.join(sorted(choices))}.{files}"
 
 
 def explain_unknown_key(key: str, schema: type) -> str:
@@ -107,13 +108,15 @@ def explain_unknown_key(key: str, schema: type) -> str:
         section, _, name = section.rpartition(".")
     siblings = [field.name for field in dataclasses.fields(section_type(schema, section) or schema)]
     prefix = f"{section}." if section else ""
-    if name in _DERIVED and section in ("", "data", "model", "train"):
-        return f"{prefix}{name}: no such key; {_DERIVED[name]}."
-    near = [_FOREIGN_NAMES[name]] if name in _FOREIGN_NAMES else []
-    near = near or [prefix + match for match in difflib.get_close_matches(name, siblings, n=1, cutoff=0.75)]
+    derived = find_derived(name)
+    if derived is not None and section in ("", "data", "model", "train"):
+        return f"{prefix}{name}: no such key; {derived}."
+    near = suggest_foreign(name, "", [field.name for field in dataclasses.fields(schema)])
+    near = near or [prefix + match for match in difflib.get_close_matches(name.lower(), siblings, n=1, cutoff=0.75)]
     near = near or suggest_keys(name, schema) or _find_similar(key, prefix, siblings, schema)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return f"{prefix}{name}: no such key.{hint} Keys of {section or 'the config'}: {', '.join(siblings)}."
+    keys = ", ".join(COMMAND_LINE_NAMES.get(each, each) for each in siblings)
+    return f"{prefix}{name}: no such key.{hint} Keys of {section or 'the config'}: {keys}."
 
 
 def _find_similar(key: str, prefix: str, siblings: list[str], schema: type) -> list[str]:
@@ -122,29 +125,7 @@ def _find_similar(key: str, prefix: str, siblings: list[str], schema: type) -> l
     return [prefix + matches[0]] if matches else difflib.get_close_matches(key, list(all_keys(schema)), n=1, cutoff=0.8)
 
 
-def suggest_keys(name: str, schema: type) -> list[str]:
-    """Suggest keys of any section for a name without a section.
-
-    >>> from qat.config import Config
-    >>> suggest_keys("lr", Config), suggest_keys("batchsize", Config)
-    (['train.learning_rate', 'quant.learning_rate'], ['train.batch_size', 'quant.batch_size', 'export.batch_size'])
-
-    Args:
-        name: as typed, without dots.
-        schema: the dataclass of the whole config.
-
-    Returns:
-        Dotted keys, at most 3; empty where none is near.
-    """
-    by_name: dict[str, list[str]] = {}
-    for key in all_keys(schema):
-        by_name.setdefault(key.rpartition(".")[2], []).append(key)
-    near = difflib.get_close_matches(_ABBREVIATIONS.get(name, name), by_name, n=1, cutoff=0.85)
-    suggestions = [key for key in by_name[near[0]] if key.count(".") < 2] or by_name[near[0]] if near else []
-    return suggestions[:3]
-
-
-def explain_wrong_type(key: str, value: Any, schema: type) -> str:
+def explain_wrong_type(key: str, value: object, schema: type) -> str:
     """Write the message for a value of a wrong type: the expected type in plain words, and what the key means.
 
     Args:
@@ -157,16 +138,56 @@ def explain_wrong_type(key: str, value: Any, schema: type) -> str:
     """
     name = key.partition("[")[0]
     kind = key_type(schema, name)
+    value = _as_typed(value)
     if dataclasses.is_dataclass(kind):
         keys = [field.name for field in dataclasses.fields(kind)]
         return f"{name}={value}: it has keys of its own, as {name}.{keys[0]}=…: {', '.join(keys)}."
     meaning = re.sub(r"\bNone\b", "null", find_meaning(name, schema)).rstrip(".")
     note = f" ({meaning})" if meaning else ""
+    entry = f"{value} in {name}" if "[" in key else f"{name}={value}"
     suggestion = _suggest_section_value(name, str(value)) + _suggest_sweep(name, value)
-    return f"{name}={value}: expected {describe_type(kind, name)}{note}.{suggestion}"
+    suggestion = suggestion or _suggest_share(name, str(value), schema)
+    return f"{entry}: expected {describe_type(kind, name)}{note}.{suggestion}"
 
 
-def _suggest_sweep(name: str, value: Any) -> str:
+def _as_typed(value: object) -> object:
+    """A value as it is written on a command line.
+
+    >>> _as_typed(None), _as_typed(True), _as_typed("a"), _as_typed([1])
+    ('null', 'true', 'a', [1])
+    """
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return value
+
+
+def _hydra_type(message: str) -> str:
+    """What a setting of Hydra's own expects, from what OmegaConf says of it.
+
+    >>> _hydra_type("Value 'x' of type 'str' could not be converted to Integer"), _hydra_type("non-optional")
+    ('an integer', 'a value, and not null')
+    """
+    kind = re.search(r"could not be converted to (\w+)", message)
+    words = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false", "String": "text"}
+    return words.get(kind[1], "another kind of value") if kind else "a value, and not null"
+
+
+def _suggest_share(name: str, value: str, schema: type) -> str:
+    """What to write for a percentage.
+
+    >>> from qat.config import Config
+    >>> _suggest_share("data.val_fraction", "10%", Config), _suggest_share("quant.auto_skip.max_drop", "1 %", Config)
+    (' Without %: data.val_fraction=0.1', ' Without %: quant.auto_skip.max_drop=1')
+    """
+    per_cent = re.fullmatch(r"([\d.]+) ?%", value)
+    kinds = {key_type(schema, name), *typing.get_args(key_type(schema, name))}
+    if not per_cent or float not in kinds or per_cent[1].count(".") > 1:
+        return ""
+    number = float(per_cent[1]) / (1 if settings_of(schema)[name].high == 100 else 100)
+    return f" Without %: {name}={number:g}"
+
+
+def _suggest_sweep(name: str, value: object) -> str:
     """What to write for a list where one value is expected.
 
     >>> _suggest_sweep("seed", [0, 1])
@@ -203,59 +224,6 @@ def find_unknown_keys(values: Mapping[str, Any], schema: type, prefix: str = "")
             yield prefix + name
         elif dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
             yield from find_unknown_keys(value, hints[name], f"{prefix}{name}.")
-
-
-def list_open_sections(schema: type) -> Iterator[str]:
-    """Dotted keys of the sections of type `dict`, which take any key."""
-    return (key for key in all_keys(schema) if typing.get_origin(key_type(schema, key)) is dict)
-
-
-def section_type(schema: type, section: str) -> type | None:
-    """The dataclass of a section.
-
-    Args:
-        schema: the dataclass of the whole config.
-        section: dotted key, such as "quant.calibration"; "" for `schema` itself.
-
-    Returns:
-        The dataclass; None where there is no such section.
-    """
-    kind = schema if not section else key_type(schema, section)
-    return kind if dataclasses.is_dataclass(kind) else None
-
-
-def key_type(schema: type, key: str) -> Any:
-    """The type of a setting.
-
-    Args:
-        schema: the dataclass of the whole config.
-        key: dotted, such as "train.epochs".
-
-    Returns:
-        The annotation in its dataclass, such as `int | None`; None where there is no such key.
-    """
-    kind: Any = schema
-    for name in key.split("."):
-        if not dataclasses.is_dataclass(kind):
-            return None
-        kind = typing.get_type_hints(kind).get(name)
-    return kind
-
-
-def all_keys(schema: type, prefix: str = "") -> Iterator[str]:
-    """All keys of a config, sections included, each section before what is in it.
-
-    Args:
-        schema: the dataclass of the config.
-        prefix: what stands before each key, with a dot at its end; "" for the whole config.
-
-    Returns:
-        Dotted keys, such as "train" and "train.epochs".
-    """
-    for name, kind in typing.get_type_hints(schema).items():
-        yield prefix + name
-        if dataclasses.is_dataclass(kind):
-            yield from all_keys(kind, f"{prefix}{name}.")
 
 
 def _without_links(error: Exception) -> str:

@@ -12,12 +12,11 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from qat.cli.compose import compose_node, conf_dir
-from qat.cli.options import SettingHelp, list_settings
+from qat.cli.options import COMMAND_LINE_NAMES, SettingHelp, list_settings
 from qat.commands import command, python
 
 EXIT_CODES = {
@@ -30,7 +29,6 @@ EXIT_CODES = {
     "benchmark": "0 done; 1 an error nobody foresaw; 2 refused, with the reason",
 }
 _TRAINING_GROUPS = ("logger", "experiment", "debug", "sweep")  # groups of the training alone
-_COMMAND_LINE_NAMES = {"samples_from": "data"}  # on the command line of qat.diagnose
 _INDENT = 30
 _COMMAND_INDENT = "  "  # lines of a comment that show a command begin with two spaces
 _MAX_EXAMPLES = 2
@@ -80,7 +78,7 @@ def _options(group: str) -> Iterator[str]:
 
 
 def _format_setting(setting: SettingHelp, node: DictConfig) -> str:
-    key = _COMMAND_LINE_NAMES.get(setting.key, setting.key)
+    key = COMMAND_LINE_NAMES.get(setting.key, setting.key)
     value = _value_of(OmegaConf.to_container(node), setting.key)
     default = _to_yaml(setting.default)
     meaning = re.sub(r"\bNone\b", "null", setting.meaning).rstrip(".")
@@ -89,13 +87,13 @@ def _format_setting(setting: SettingHelp, node: DictConfig) -> str:
     return _two_columns(f"{key}={value}", f"{meaning} ({kind})" if kind else meaning)
 
 
-def _value_of(values: Any, key: str) -> str:
+def _value_of(values: object, key: str) -> str:
     for name in key.split("."):
         values = values.get(name) if isinstance(values, dict) else None
     return _to_yaml(values)
 
 
-def _to_yaml(value: Any) -> str:
+def _to_yaml(value: object) -> str:
     """
     >>> _to_yaml(None), _to_yaml(True), _to_yaml("???"), _to_yaml(["a"])
     ('null', 'true', '…', '["a"]')

@@ -14,6 +14,7 @@ from typing import Any
 
 from qat.setting import settings_of
 
+COMMAND_LINE_NAMES = {"samples_from": "data"}  # on the command line of qat.diagnose
 _TYPE_WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
 _EXAMPLES = {  # of lists, by the last part of their keys
     "image_size": "[96, 96]",
@@ -80,7 +81,7 @@ def find_meaning(key: str, schema: type) -> str:
     return next((setting.meaning for setting in list_settings(schema) if setting.key == key), "")
 
 
-def describe_type(kind: Any, key: str = "") -> str:
+def describe_type(kind: type | types.UnionType | types.GenericAlias, key: str = "") -> str:
     """Describe a type in plain words.
 
     >>> describe_type(int), describe_type(list[float] | None, "data.range")

@@ -7,7 +7,7 @@ import typing
 from difflib import get_close_matches
 
 from qat import trust
-from qat.cli.explain import key_type
+from qat.cli.schema_keys import key_type
 from qat.cli.sweeps.resume import quote
 from qat.errors import ConfigError
 
@@ -20,6 +20,7 @@ _NEEDS_DECAY = "adamw"  # the one optimizer that refuses to have none
 _PLAIN = re.compile(r"[\w.,-]+")
 _FUNCTION = re.compile(r"\w+\(")  # of Hydra's: choice(…), range(…)
 _NUMBERS = re.compile(r"[+-]?\d*\.?\d+(?:[eE]\+?\d+)?(?:,[+-]?\d*\.?\d+(?:[eE]\+?\d+)?)*")  # or several, in a sweep
+_SIDES = re.compile(r"\[?(\d+) ?[xX] ?(\d+)\]?")  # 96x96
 _NOT_SCALAR = ("[", "{", "${", "null")
 
 
@@ -45,11 +46,15 @@ def normalize_override(override: str, schema: type, sweep: bool = False) -> str:
     """
     key, _, value = override.partition("=")
     kind = key_type(schema, key)
-    if not value or value.startswith(_NOT_SCALAR) or kind is None or (sweep and _FUNCTION.match(value)):
+    sized = key == "data.image_size" and _SIDES.fullmatch(value)
+    if not value or (value.startswith(_NOT_SCALAR) and not sized) or kind is None or (sweep and _FUNCTION.match(value)):
         return override
     if key.endswith(".optimizer") and _PLAIN.fullmatch(value):
         names = _split_values(key, value, sweep, "one optimizer")
         return f"{key}={','.join(_optimizer_section(key, name) for name in names)}"
+    if int in (kind, *typing.get_args(kind)) and not sweep and re.fullmatch(r"\d{1,3}(,\d{3})+", value):
+        whole = value.replace(",", "")
+        raise ConfigError(f"{key}={value}: a number has no comma: {key}={whole}; a job for each value wants -m.")
     if int in (kind, *typing.get_args(kind)) and _NUMBERS.fullmatch(value):
         return f"{key}={','.join(map(_to_integer, value.split(',')))}"
     if float in (kind, *typing.get_args(kind)) and not sweep and re.fullmatch(r"[+-]?\d+,\d+", value):
@@ -57,13 +62,14 @@ def normalize_override(override: str, schema: type, sweep: bool = False) -> str:
         raise ConfigError(f"{key}={value}: a fraction has a point: {key}={point}; a job for each value wants -m.")
     if _is_list_of_numbers(kind) and value.startswith("("):
         raise ConfigError(f"{key}={value}: a list has square brackets: {key}=[{value.strip('()')}]")
-    sides = re.fullmatch(r"(\d+)[xX](\d+)", value)
+    sides = _SIDES.fullmatch(value)
     if key == "data.image_size" and sides:
         if sides[1] != sides[2]:
             raise ConfigError(f"{key}={value}: expected [height, width], as {key}=[{sides[1]},{sides[2]}]")
         value = sides[1]
     if key == "data.image_size" and re.fullmatch(r"[\d,]+", value):
-        each = [f"[{side},{side}]" for side in _split_values(key, value, sweep, f"[height, width] is {key}=[{value}]")]
+        expected = f"[height, width], as {key}=[{','.join(value.split(',')[:2])}]"
+        each = [f"[{side},{side}]" for side in _split_values(key, value, sweep, expected)]
         return f"{key}={','.join(each)}"
     if _is_list_of_numbers(kind) and re.fullmatch(r"[\d.,+-]*,[\d.,+-]*", value):
         _split_values(key, value, sweep, f"a list, as {key}=[{value}]")

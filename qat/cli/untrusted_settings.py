@@ -116,7 +116,7 @@ def _complaints_of_override(key: str, override: Override, typed_overrides: Seque
         yield "changes Hydra itself"
 
 
-def _to_list(value: Any) -> list[Any]:
+def _to_list(value: object) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 

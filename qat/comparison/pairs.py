@@ -50,7 +50,7 @@ def run_paired_tests(
         all_rows: where the PTQ partners may be, also those that a filter hides.
         swept: keys in which the runs differ.
         distinguishing: the fewest of them that tell configurations apart, for labels.
-        confidence: of the intervals; 1 - confidence is the significance level.
+        confidence: of the intervals, a share 0-1; 1 - confidence is the significance level.
 
     Returns:
         Tests, with p-values corrected by Holm's method (Holm 1979).

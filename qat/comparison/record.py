@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qat.types import Json
+
 FLOAT = "float"
 LARGEST_NUMBER = 1e15  # beyond it no metric, size or time of ours lies, and squares overflow
 LONGEST_TEXT = 600  # characters of a reason
@@ -165,16 +167,14 @@ def flatten(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, S
             yield f"{prefix}{key}", _setting(value)
 
 
-def _setting(value: Any) -> Setting:
+def _setting(value: Json) -> Setting:
     """A value of a setting; numbers that JSON or arithmetic cannot hold become text."""
-    if isinstance(value, list):
-        return json.dumps(value)
     if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
         return _shorten(value)
-    return value
+    return value if value is None or isinstance(value, str | int | float) else json.dumps(value)
 
 
-def _left_out(plain: Any) -> dict[str, str]:
+def _left_out(plain: Json) -> dict[str, str]:
     if not isinstance(plain, dict):
         return {}
     return {str(name)[:LONGEST_TEXT]: str(reason)[:LONGEST_TEXT] for name, reason in plain.items()}
@@ -187,23 +187,23 @@ def _made_by(plain: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _number(value: Any, key: str) -> float:
+def _number(value: Json, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
         raise NotARunError(f"{key}={_shorten(value)} is no finite number")
     return float(value)
 
 
-def _optional_number(value: Any, key: str) -> float | None:
+def _optional_number(value: Json, key: str) -> float | None:
     return None if value is None else _number(value, key)
 
 
-def _check_type(value: Any, kind: type, key: str) -> Any:
+def _check_type(value: Json, kind: type, key: str) -> Any:
     if not isinstance(value, kind):
         raise NotARunError(f"{key}={_shorten(value)} is no {'text' if kind is str else 'true or false'}")
     return value
 
 
-def _shorten(value: Any) -> str:
+def _shorten(value: Json) -> str:
     try:
         text = str(value)
     except ValueError:  # Python writes no integers of more than 4,300 digits
@@ -211,9 +211,9 @@ def _shorten(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Json) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _is_integer(value: Any) -> bool:
+def _is_integer(value: Json) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)

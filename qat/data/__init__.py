@@ -46,6 +46,10 @@ def check(config: DataConfig) -> None:
             raise ConfigError(f"data.{key}={getattr(config, key)}: expected a share above 0 and below 1")
     if config.channels not in (None, 1, 3):
         raise ConfigError(f"data.channels={config.channels}: expected 1, 3 or null")
+    names = config.label_names or []
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"data.label_names: {twice} stands there twice: expected another name for each class")
     if config.max_samples is not None and config.max_samples < 1:
         raise ConfigError(f"data.max_samples={config.max_samples}: expected at least 1, or null for all")
     for key in ("crop_pixels", "shift_pixels"):

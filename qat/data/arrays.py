@@ -44,6 +44,7 @@ def source_from_arrays(
     _check_keys(arrays, (first, f"y{suffix}"), origin)
     others = [key for key in ("_val", "_test") if f"x{key}" in arrays or f"y{key}" in arrays]
     _check_keys(arrays, tuple(f"{axis}{key}" for key in others for axis in "xy"), origin)
+    _refuse_swapped(arrays[first], arrays[f"y{suffix}"], f"{origin}: {first}", f"y{suffix}")
     samples = {key: _read_samples(arrays[f"x{key}"], f"{origin}: x{key}") for key in (suffix, *others)}
     layout = _layout(config, samples[suffix])
     if layout == "features" and _looks_like_pixels(samples[suffix]):
@@ -102,6 +103,15 @@ def _to_layout(config: DataConfig, samples: NDArray, layout: str) -> NDArray:
     return samples
 
 
+def _refuse_swapped(samples: ArrayLike, labels: ArrayLike, where: str, labels_name: str) -> None:
+    shapes = np.shape(samples) if isinstance(samples, np.ndarray) else (), np.shape(labels)
+    if len(shapes[0]) == 1 and len(shapes[1]) > 1:
+        raise DataError(
+            f"{where} has shape {list(shapes[0])} and {labels_name} {list(shapes[1])}: expected samples [N, ...] and "
+            "labels [N]; the two look swapped"
+        )
+
+
 def _read_samples(array: ArrayLike, where: str) -> NDArray:
     """Convert samples to uint8 or float32, and check them for NaN."""
     try:
@@ -150,7 +160,7 @@ def convert_channels(images: NDArray, channels: int | None) -> NDArray:
 
     Args:
         images: `[N, height, width, channels]`; RGB to grey takes uint8 only.
-        channels: 1 or 3; None leaves the images as they are.
+        channels: the size of the last axis, 1 or 3; None leaves the images as they are.
 
     Returns:
         `[N, height, width, channels]` of the same dtype.

@@ -73,7 +73,7 @@ def decode(path: str | Path, channels: int | None) -> NDArray[np.uint8]:
 
     Args:
         path: the file.
-        channels: 1 (grey) or 3 (RGB); None: 1 for grey files, 3 for others.
+        channels: the size of the last axis, 1 (grey) or 3 (RGB); None: 1 for grey files, 3 for others.
 
     Returns:
         Pixels `[height, width, channels]` uint8.

@@ -50,7 +50,7 @@ def draw_calibration_indices(train: Split, samples: int | None, seed: int) -> np
     Args:
         train: the split to draw from.
         samples: how many; 0 draws none, None 256 or all of fewer.
-        seed: of the run.
+        seed: of the run, an integer from 0.
 
     Returns:
         Indices into train, ascending.

@@ -57,7 +57,7 @@ class Split:
 
         Args:
             batch_size: samples per batch; the last batch may have fewer.
-            indices: into the split, in the order to take; None: all, in stored order.
+            indices: integers [n] into the split, in the order to take; None: all, in stored order.
 
         Returns:
             Pairs of inputs `[batch_size, *contract.shape]` float32 and labels `[batch_size]` int64.

@@ -30,7 +30,7 @@ def read_arrays(path: str | Path, key: str, names: Collection[str] | None = None
         names: of the arrays to read; None reads all.
 
     Returns:
-        Arrays by name; of those that are not to be read, an empty array.
+        Arrays of the stored shapes and dtypes by name; of those that are not to be read, an empty array.
 
     Raises:
         DataError: names `key` and the path: no readable .npz of plain arrays, or larger than limits.file_mb.
@@ -74,7 +74,7 @@ def read_array(path: str | Path, key: str) -> NDArray | dict[str, NDArray]:
         key: of the option that named it, for messages.
 
     Returns:
-        One array, or arrays by name.
+        One array, or arrays by name, of the stored shapes and dtypes.
 
     Raises:
         DataError: names `key` and the path: none of the two, or larger than limits.file_mb.
@@ -84,6 +84,8 @@ def read_array(path: str | Path, key: str) -> NDArray | dict[str, NDArray]:
         with _open(path, where) as file:
             start = file.read(2)
             file.seek(0)
+            if start not in (_ZIP, _NPY[:2]):
+                raise DataError(f"{where}: neither an .npz nor an .npy, which numpy.savez and numpy.save write")
             if start != _ZIP:
                 return _array(file, os.fstat(file.fileno()).st_size, where)
     except DataError:

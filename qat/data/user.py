@@ -10,7 +10,7 @@ from qat.config import DataConfig
 from qat.data.arrays import source_from_arrays
 from qat.data.source import Source
 from qat.data.splits import Splits
-from qat.datasets import class_labels, is_dataset, labelled_arrays
+from qat.datasets import Dataset, class_labels, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -23,7 +23,7 @@ def read(config: DataConfig) -> Source | Splits:
     ((x_train, y_train), (x_test, y_test)), or a `Splits`, which is taken as it is. Each (x, y) may be a
     tf.data.Dataset that yields it: one, (train, test), (train, val, test), or a dict of these.
     """
-    returned = _call(config)
+    returned = targets.call("data.target", config.target, DataError)
     target = (config.target or {})["_target_"]
     if isinstance(returned, Splits):
         if config.max_samples is not None or config.normal_class is not None:
@@ -38,17 +38,7 @@ def read(config: DataConfig) -> Source | Splits:
     )
 
 
-def _call(config: DataConfig) -> Any:
-    try:
-        return targets.call("data.target", config.target, DataError)
-    except DataError:
-        raise
-    except Exception as error:  # of the user's function
-        name, where = config.target.get("_target_"), targets.where_raised(error)
-        raise DataError(f"data.target._target_={name} failed: {type(error).__name__}: {error} ({where})") from error
-
-
-def _name_arrays(returned: Any, target: str) -> dict[str, Any]:
+def _name_arrays(returned: object, target: str) -> dict[str, Any]:
     where = f"data.target={target}"
     if is_dataset(returned):
         return dict(zip(("x", "y"), _arrays(returned, where), strict=True))
@@ -60,7 +50,7 @@ def _name_arrays(returned: Any, target: str) -> dict[str, Any]:
         return _name_parts({name: part for name, part in returned.items() if name != "class_names"}, where)
     if isinstance(returned, Mapping):
         return {key: value for key, value in returned.items() if key != "class_names"}
-    if isinstance(returned, tuple) and len(returned) == 2:
+    if isinstance(returned, (tuple, list)) and len(returned) == 2:
         first, second = returned
         if isinstance(first, tuple) and isinstance(second, tuple) and len(first) == len(second) == 2:
             return {"x_train": first[0], "y_train": first[1], "x_test": second[0], "y_test": second[1]}
@@ -83,7 +73,7 @@ def _name_parts(parts: Mapping[Any, Any], where: str) -> dict[str, Any]:
     return {f"{axis}_{name}": part[axis == "y"] for name, part in sets.items() for axis in "xy"}
 
 
-def _arrays(dataset: Any, where: str) -> tuple[Any, Any]:
+def _arrays(dataset: Dataset, where: str) -> tuple[Any, Any]:
     x, y = labelled_arrays(dataset, where)
     if not hasattr(x, "shape"):
         raise DataError(f"{where}: a data set of several inputs ({len(x)}); training and evaluation here take one")

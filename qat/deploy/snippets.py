@@ -6,33 +6,22 @@ probabilities. Each snippet has one function each for preprocessing, quantizing 
 
 from __future__ import annotations
 
-import re
-import string
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from qat.contract import Contract
 from qat.deploy.c_text import C_TYPES, float_literal
+from qat.deploy.template import fill
 from qat.tflite.graph import Tensor, TfliteGraph
 from qat.tflite.metadata import read_metadata
 from qat.tflite.reader import read, read_bytes
 
 FILES = ("feed.py", "Feed.kt", "Feed.swift", "feed.cc")
-_CONDITION = re.compile(r" *(?:#|//) \[if (?P<not>not )?(?P<fact>[a-z_]+)\]$")
 _WHY_RESET = "the state of a recurrent layer outlives a call, and each sample starts afresh"
 _KOTLIN_TYPES = {"int8": "Byte", "uint8": "Byte", "int16": "Short", "int32": "Int", "int64": "Long", "float32": "Float"}
 _KOTLIN_TYPES |= {"bool": "Byte"}
 _SWIFT_TYPES = {name: name.replace("i", "I").replace("u", "U") for name in C_TYPES}
 _SWIFT_TYPES |= {"float32": "Float", "bool": "UInt8"}
-
-
-class _Template(string.Template):
-    """`QAT_NAME` is a placeholder: an identifier in every language, so that the templates are valid code."""
-
-    delimiter = "QAT_"
-    idpattern = "[A-Z_]+"
-    flags = re.RegexFlag(0)
 
 
 def feeding_snippets(
@@ -56,18 +45,7 @@ def feeding_snippets(
     graph = read(content)
     contract = contract or read_metadata(content).contract
     values, facts = _values(graph, contract, file_name), _facts(graph, contract)
-    templates = resources.files("qat.deploy") / "templates"
-    return {name: _fill((templates / name).read_text(encoding="utf-8"), values, facts) for name in FILES}
-
-
-def _fill(text: str, values: dict[str, str], facts: dict[str, bool]) -> str:
-    """Fill a template. A line that ends in the comment `[if fact]` or `[if not fact]` is written only if that holds."""
-    lines = []
-    for line in text.splitlines():
-        condition = _CONDITION.search(line)
-        if condition is None or facts[condition["fact"]] != bool(condition["not"]):
-            lines.append(_CONDITION.sub("", line))
-    return _Template("\n".join(lines) + "\n").substitute(values)
+    return {name: fill(name, values, facts) for name in FILES}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qat.contract import Contract
 from qat.deploy.c_text import C_TYPES, array_body, bytes_body, float_literal, identifier
 from qat.deploy.golden import GoldenVectors, golden_vectors
+from qat.deploy.template import fill
 from qat.errors import ConfigError
 from qat.tflite.cost import arena_lower_bound
 from qat.tflite.graph import Tensor, TfliteGraph
@@ -77,143 +78,80 @@ def _elements(tensor: Tensor) -> int:
     return int(np.prod([max(size, 1) for size in tensor.shape[1:]], dtype=np.int64))
 
 
-def _guard(name: str) -> tuple[str, str]:
-    word = f"{name.upper()}_H_"
-    return f"#ifndef {word}\n#define {word}\n", f"#endif  // {word}\n"
-
-
-_EXTERN_C = '#ifdef __cplusplus\nextern "C" {\n#endif\n'
-_END_EXTERN_C = '#ifdef __cplusplus\n}  // extern "C"\n#endif\n'
+def _words(name: str, part: str = "") -> dict[str, str]:
+    """What all templates take: the model's name, in capitals, and in the guard of the file."""
+    return {"name": name, "prefix": name.upper(), "guard": f"{name}{part}_h_".upper()}
 
 
 def _header(name: str, content: bytes, graph: TfliteGraph, contract: Contract | None) -> str:
-    opening, closing = _guard(name)
-    prefix = name.upper()
-    parts = [
-        f"// {name}: a TensorFlow Lite model of {len(content)} bytes. C and C++.\n",
-        opening,
-        "#include <math.h>\n#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n",
-        _EXTERN_C,
-        f"extern const unsigned char {name}_data[];  // {ALIGNMENT}-byte aligned\n"
-        f"enum {{ {prefix}_DATA_SIZE = {len(content)} }};\n",
-        "// What the activations need at least. The runtime's own structures and scratch buffers come on top:\n"
-        "// begin with twice as much, and read arena_used_bytes() after AllocateTensors().\n"
-        f"enum {{ {prefix}_ARENA_LOWER_BOUND = {arena_lower_bound(graph)} }};\n",
-        *(_numbers(name, word, tensor) for word, tensor in _io_tensors(graph)),
-        *([_preprocessing(name, graph.inputs[0], contract)] if contract is not None else []),
-        _END_EXTERN_C,
-        closing,
-    ]
-    return "\n".join(parts)
+    parts = [_tensor(name, word, tensor) for word, tensor in _io_tensors(graph)]
+    if contract is not None:
+        parts.append(_preprocessing(name, graph.inputs[0], contract))
+    sizes = {"bytes": len(content), "alignment": ALIGNMENT, "arena_bytes": arena_lower_bound(graph)}
+    return fill("model.h", {**_words(name), **sizes, "tensors": "\n".join(parts)})
 
 
-def _numbers(name: str, word: str, tensor: Tensor) -> str:
+def _tensor(name: str, word: str, tensor: Tensor) -> str:
     """Size, scale, zero point and the conversion of one tensor."""
-    prefix = f"{name}_{word}".upper()
-    shape = " x ".join(str(max(size, 1)) for size in tensor.shape)
-    lines = [
-        f"// {word}: {tensor.name.split(';')[0]}, {tensor.dtype}, {shape}",
-        f"typedef {C_TYPES[tensor.dtype]} {name}_{word}_t;",
-        f"enum {{ {prefix}_ELEMENTS = {_elements(tensor)} }};",
-    ]
-    if tensor.quantization is None:
-        return "\n".join([*lines, "// No scale: fed and read as it is.", ""])
-    params, kind = tensor.quantization, C_TYPES[tensor.dtype]
-    low, high = params.code_limits
-    return "\n".join(
-        [
-            *lines,
-            f"#define {prefix}_SCALE {float_literal(float(params.scale[0]))}",
-            f"#define {prefix}_ZERO_POINT ({int(params.zero_point[0])})",
-            f"static inline {kind} {name}_quantize_{word}(float real) {{",
-            f"  float code = roundf(real / {prefix}_SCALE) + (float){prefix}_ZERO_POINT;",
-            f"  if (!(code > ({low}.0f))) return ({low});  // NaN as well",
-            f"  return code > {high}.0f ? ({kind}){high} : ({kind})code;",
-            "}",
-            f"static inline float {name}_dequantize_{word}({kind} code) {{",
-            f"  return (float)((int32_t)code - {prefix}_ZERO_POINT) * {prefix}_SCALE;",
-            "}",
-            "",
-        ]
-    )
+    values = {
+        **_words(name),
+        "prefix": f"{name}_{word}".upper(),
+        "word": word,
+        "tensor": tensor.name.split(";")[0],
+        "dtype": tensor.dtype,
+        "shape": " x ".join(str(max(size, 1)) for size in tensor.shape),
+        "c_type": C_TYPES[tensor.dtype],
+        "elements": _elements(tensor),
+    }
+    params = tensor.quantization
+    low, high = (0, 0) if params is None else params.code_limits
+    values |= {"low": low, "high": high, "scale": "", "zero_point": ""}
+    if params is not None:
+        values |= {"scale": float_literal(float(params.scale[0])), "zero_point": int(params.zero_point[0])}
+    return fill("tensor.h", values, {"quantized": params is not None})
 
 
 def _preprocessing(name: str, tensor: Tensor, contract: Contract) -> str:
     """The input contract as a C function of one raw value."""
     multiplier, offset = contract.affine
     channels = max(len(multiplier), len(offset))
-    raw_type = "uint8_t" if contract.raw_dtype == "uint8" else "float"
-    facts = ", ".join(f"{k}={v}" for k, v in contract.to_dict().items() if v is not None)
-    index = f"channel % {channels}" if channels > 1 else "0"
-    lines = [
-        f"// Input contract: {facts}.",
-        f"static inline float {name}_preprocess({raw_type} raw, int channel) {{",
-        f"  static const float multiplier[] = {{{', '.join(map(float_literal, multiplier))}}};",
-        f"  static const float offset[] = {{{', '.join(map(float_literal, offset))}}};",
-        f"  (void)channel;\n  return (float)raw * multiplier[{index}] + offset[{index}];",
-        "}",
-    ]
-    if contract.colour_order == "bgr":
-        lines.insert(1, "// The model takes BGR: channel 0 is blue. Swap red and blue of an RGB image first.")
-    if tensor.quantization is not None:
-        lines += [
-            "// From a raw value to the code that the model is fed.",
-            f"static inline {C_TYPES[tensor.dtype]} {name}_code_of_raw({raw_type} raw, int channel) {{",
-            f"  return {name}_quantize_input({name}_preprocess(raw, channel));",
-            "}",
-        ]
-    return "\n".join([*lines, ""])
+    values = {
+        "name": name,
+        "facts": ", ".join(f"{key}={value}" for key, value in contract.to_dict().items() if value is not None),
+        "raw_type": "uint8_t" if contract.raw_dtype == "uint8" else "float",
+        "multipliers": ", ".join(map(float_literal, multiplier)),
+        "offsets": ", ".join(map(float_literal, offset)),
+        "index": f"channel % {channels}" if channels > 1 else "0",
+        "c_type": C_TYPES[tensor.dtype],
+    }
+    facts = {"bgr": contract.colour_order == "bgr", "quantized": tensor.quantization is not None}
+    return fill("contract.h", values, facts)
 
 
 def _data(name: str, content: bytes) -> str:
-    return (
-        f'#include "{name}.h"\n\n'
-        f"alignas({ALIGNMENT}) const unsigned char {name}_data[] = {{\n{bytes_body(content)}}};\n\n"
-        f'static_assert(sizeof({name}_data) == {name.upper()}_DATA_SIZE, "the file is not whole");\n'
-    )
+    return fill("data.cc", {**_words(name), "alignment": ALIGNMENT, "body": bytes_body(content)})
 
 
 def _operators(name: str, graph: TfliteGraph) -> str:
     calls, missing = resolver_calls(op for subgraph in graph.subgraphs for op in subgraph.ops)
-    opening, closing = _guard(f"{name}_ops")
     notes = [f"// TensorFlow Lite Micro has no kernel for {label}: register your own.\n" for label in missing]
-    body = "".join(f"  if (resolver.{call}() != kTfLiteOk) return kTfLiteError;\n" for call in calls)
-    camel = "".join(part.capitalize() for part in name.split("_"))
-    return "".join(
-        [
-            f"// The operators that {name} needs, and no others. C++.\n",
-            opening,
-            '\n#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"\n\n',
-            *notes,
-            f"constexpr int k{camel}OpCount = {len(calls) + len(missing)};\n\n",
-            f"inline TfLiteStatus Register{camel}Ops(\n"
-            f"    tflite::MicroMutableOpResolver<k{camel}OpCount>& resolver) {{\n",
-            body,
-            "  return kTfLiteOk;\n}\n\n",
-            closing,
-        ]
-    )
+    values = {
+        "camel": "".join(part.capitalize() for part in name.split("_")),
+        "notes": "".join(notes),
+        "count": len(calls) + len(missing),
+        "calls": "".join(f"  if (resolver.{call}() != kTfLiteOk) return kTfLiteError;\n" for call in calls),
+    }
+    return fill("ops.h", {**_words(name, "_ops"), **values})
 
 
 def _golden_header(name: str, graph: TfliteGraph, vectors: GoldenVectors) -> str:
-    opening, closing = _guard(f"{name}_golden")
     kernels = "its default and its reference kernels agree on them" if vectors.exact else "by its default kernels"
     tensors = "".join(
         f"extern const {name}_{word}_t {name}_golden_{word}[{len(vectors)}][{_elements(tensor)}];\n"
         for word, tensor in _io_tensors(graph)
     )
-    return "\n".join(
-        [
-            f"// Codes in and codes out of {name}, computed by LiteRT; {kernels}.",
-            opening,
-            f'#include "{name}.h"\n',
-            _EXTERN_C,
-            f"enum {{ {name.upper()}_GOLDEN_SAMPLES = {len(vectors)} }};",
-            tensors,
-            _END_EXTERN_C,
-            closing,
-        ]
-    )
+    values = {"kernels": kernels, "samples": len(vectors), "tensors": tensors}
+    return fill("golden.h", {**_words(name, "_golden"), **values})
 
 
 def _golden_data(name: str, graph: TfliteGraph, vectors: GoldenVectors) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from qat.datasets import input_arrays, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError, ModelError, TfliteFileError
 from qat.tflite import TfliteGraph, check_loadable, read
 from qat.tflite.reader import read_bytes
-
-if TYPE_CHECKING:
-    pass
 
 LARGEST_LABEL = 100_000
 EXPECTED = ("int8", "dynamic_range", "float16", "float32", "int16x8")

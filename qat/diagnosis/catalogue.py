@@ -134,12 +134,18 @@ CALIBRATED = "qat.quantization.quantize_model(model, samples)"
 ONE_PASS = (
     "collect inputs and labels in one pass, without shuffling: inputs, labels = zip(*dataset.as_numpy_iterator())"
 )
+CALIBRATE = (
+    "calibrate with 100-500 real training samples that went through the training preprocessing: "
+    "converter.representative_dataset = lambda: ([preprocess(x[None])] for x in samples)"
+)
 BY_NAME = "inputs = {name: array}: interpreter.get_signature_runner()(**inputs)"
 IN_ORDER = "return them in the model's order, inputs = {name: array}: [inputs[name] for name in model.input_names]"
 READ_AFTER = (
     "read after the call: interpreter.set_tensor(index, inputs); interpreter.invoke(); "
     "outputs = interpreter.get_tensor(output_index)"
 )
+WITH_DECIMALS = "keep real numbers until the input is written, and divide by /, not by //: x.astype(np.float32)"
+OVER_CLASSES = "classes are the last axis: labels = np.argmax(scores, axis=-1)"
 AS_IT_IS = "take the output as it is: probabilities = interpreter.get_tensor(output_index)"
 SLOWER = (
     "divide its learning rate by 10 (about 1/100 of the float training's), and compile again after quantize_apply: "
@@ -156,6 +162,7 @@ IN_COLOUR = "decode in colour, 3 channels, as in training: tf.io.decode_image(co
 RGB_ONCE = "convert the order once (cv2.cvtColor(image, cv2.COLOR_BGR2RGB), or by slicing): images[..., ::-1]"
 SCALED_INSIDE = "the model divides; feed 0..255 as it is: images.astype(np.float32)"
 MEASURED_FIRST = "model.load_weights(checkpoint); model.evaluate(inputs, labels)"
+LOADED_FIRST = f"load the trained weights before quantize_model(), and measure: {MEASURED_FIRST}"
 CONVERT_MEASURED = (
     f"convert the model that was loaded from the checkpoint, and measure it right before: {MEASURED_FIRST}"
 )

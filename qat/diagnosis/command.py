@@ -60,10 +60,7 @@ def run_diagnoses(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVe
         DataError, TfliteFileError, ModelError: what is named cannot be used.
     """
     if (config.tflite is None) == (config.run is None):
-        raise ConfigError(
-            f"tflite={config.tflite}, run={config.run}: give one of them, a .tflite or the directory "
-            "of a run of qat.train"
-        )
+        raise ConfigError("tflite and run: give one of them, a .tflite or the directory of a run of qat.train")
     if config.samples < 1:
         raise ConfigError(f"samples={config.samples}: expected at least 1")
     diagnoses: dict[str, Diagnosis] = {}

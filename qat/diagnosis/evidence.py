@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.diagnosis import runs, tensor_order
-from qat.diagnosis.call_recorder import Refusal, record_calls
 from qat.diagnosis.case import CalibrationSet, Case, as_arrays, collect_samples
 from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.normalisations import BY_RANGE, PLAIN, SAMPLES, find_likeliest, name_range, normalise
@@ -29,7 +28,7 @@ class Evidence:
     remarks: list[str] = field(default_factory=list)
     labels_distrusted: bool = False
     noise_db: list[tuple[str, float]] = field(default_factory=list)  # of each layer's output in int8, if it was asked
-    refusal: Refusal | None = None  # what the app's own run broke at
+    refusal: runs.Refusal | None = None  # what the app's own run broke at
     _files: dict[runs.Conversion, Any] = field(default_factory=dict)
 
     @cached_property
@@ -108,7 +107,7 @@ class Evidence:
         """Outputs of `user_run`, and what it wrote into the input tensors."""
         if self.case.user_run is None:
             return None
-        with record_calls() as calls:
+        with runs.record_calls() as calls:
             try:
                 value = runs.call_user("user_run", self.case.user_run, self.case.inputs, self.case.content)
             except DataError:
@@ -124,7 +123,7 @@ class Evidence:
         content, runner = self.content(conversion), self.runner(conversion)
         if content is None or self.case.user_run is None:
             return None
-        with record_calls() as calls:
+        with runs.record_calls() as calls:
             runs.call_user("user_run", self.case.user_run, self.case.inputs, content)
         return calls.fed(runner.graph, self.case.count)
 
@@ -271,8 +270,7 @@ class Evidence:
     def rescales_inside(self) -> bool:
         """Whether the model scales its input itself."""
         if self.keras is not None:
-            kinds = [type(layer).__name__ for layer in self.keras.layers[:4]]
-            return any(kind in ("Rescaling", "Normalization") for kind in kinds)
+            return any(type(layer).__name__ in ("Rescaling", "Normalization") for layer in self.keras.layers[:4])
         tensors = self.case.graph.tensors
         op = next((o for o in self.facts.computing), None)
         constants = [] if op is None else [tensors[i] for i in op.inputs if i >= 0 and tensors[i].is_constant]

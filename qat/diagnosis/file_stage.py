@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from qat.commands import command
-from qat.diagnosis.catalogue import PER_CHANNEL
+from qat.diagnosis.catalogue import PER_CHANNEL, SLOWER, format_verify_command
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import calibration, conversion, model, training, weights
-from qat.diagnosis.hypotheses.calibrated_ranges import rank_guesses
-from qat.diagnosis.hypotheses.without_data import diagnose_without_data
+from qat.diagnosis.hypotheses.ranges import diagnose_without_data, rank_guesses
 from qat.diagnosis.runs import Conversion
 from qat.diagnosis.score import FAULT_DB, Drop, worst_sqnr_db
 
@@ -47,17 +46,12 @@ def _loss(evidence: Evidence) -> Loss[Conversion]:
 def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]) -> None:
     """By signatures, weights and synthetic images."""
     for each in static:
-        if not each.needs_loss or each.certain or each.strength >= STRONG:
-            findings.add(each)
-        else:
-            findings.note(each)
+        named = not each.needs_loss or each.certain or each.strength >= STRONG
+        (findings.add if named else findings.note)(each)
     if evidence.keras is None:
         return
     if (wrong := weights.find_wrong_weights(evidence)) is not None:
-        if wrong.certain:
-            findings.add(wrong)
-        else:
-            findings.note(wrong)
+        (findings.add if wrong.certain else findings.note)(wrong)
     if not findings.causes and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
         findings.add(rescaled)
     if not findings.causes:
@@ -78,6 +72,9 @@ def _measured_causes(evidence: Evidence, findings: Findings, static: list[Hypoth
             findings.add(wrong, loss.recovered(Conversion()))
         else:
             findings.note(wrong)
+    lower = evidence.score.unit != "dB" and loss.drop.points > 0
+    if lower and not lossy and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
+        findings.note(rescaled)
     explained = any(cause.certainty != "consistent" and cause.id not in DEMOTED for cause in findings.causes)
     if lossy and not explained:
         _explain(evidence, findings, static, loss)
@@ -105,6 +102,8 @@ def _measured(evidence: Evidence) -> Drop | None:
         return None
     score = evidence.score
     drop = score.drop(evidence.a0, evidence.a2)
+    if drop.significant and score.unit != "accuracy" and _is_moved_by_training(evidence):
+        return replace(drop, significant=False)
     if score.unit != "agreement":
         return drop
     if drop.value >= (AGREES_TRAINED if evidence.facts.trained_quantized else AGREES):
@@ -115,14 +114,19 @@ def _measured(evidence: Evidence) -> Drop | None:
     return score.drop(good, evidence.a2)
 
 
+def _is_moved_by_training(evidence: Evidence) -> bool:
+    """Training with quantization departs from the float model by design: for the worse, only labels can say."""
+    if not evidence.facts.trained_quantized or evidence.keras_is_qat:
+        return False
+    wrong = weights.find_wrong_weights(evidence)
+    return (wrong is None or not wrong.certain) and weights.computes_its_weights(evidence)
+
+
 # ---- which repair brings the loss back
 
 
 def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
     """Adds the causes whose repair recovers it."""
-    if (kernels := conversion.find_kernel_fault(evidence)) is not None:
-        findings.add(kernels)
-        return
     if (rescaled := weights.find_rescaled_weights(evidence)) is not None:
         file = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
         if (share := file.recovered(repair_state(file.state, [rescaled])) or 0.0) >= ENOUGH:
@@ -164,6 +168,9 @@ def _explain_conversion(
     """A file converted rightly is sound: what is the smallest part of "rightly" that does it?"""
     if stale := [each for each in static if each.id == "T01"]:
         findings.add(stale[0], share, "proved")
+    elif evidence.facts.trained_quantized and weights.computes_its_weights(evidence):
+        words = "the file does what its weights do in float, and these lose: the training with quantization lost it"
+        findings.add(Hypothesis("T04", words, SLOWER, 0.4), share, "consistent")
     elif evidence.facts.trained_quantized:
         hypothesis = Hypothesis(
             "T06",
@@ -241,9 +248,11 @@ def _note_oddities(evidence: Evidence, findings: Findings) -> None:
         notes.append(f"the calibration handed over cannot be used: {samples.problem}")
     if not evidence.case.runs_here:
         named = ", ".join(sorted({op.label for op in evidence.case.graph.ops if op.custom_code}))
-        notes.append(f"this runtime has no kernels for {named}: the file was read, not run")
-    if expect not in (None, facts.scheme) and sound:
-        notes.append(f"expect={expect}, and the file is {facts.scheme}")
+        findings.unsure = f"this runtime has no kernels for {named}: the file was read, not run"
+    elif expect not in (None, facts.scheme) and sound and not conversion.stays_float(facts, expect):
+        findings.unsure = (
+            f"expect={expect}, and the file is {facts.scheme}: see which file is shipped, {format_verify_command()}"
+        )
     if samples is not None and facts.trained_quantized and facts.scheme == "int8":
         notes.append("T07: a representative dataset given with a QAT model is ignored; harmless")
     coarse = conversion.per_tensor(facts) and not any(cause.id == "C06" for cause in findings.causes)

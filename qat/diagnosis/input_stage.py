@@ -13,6 +13,7 @@ from qat.diagnosis.catalogue import IN_ORDER
 from qat.diagnosis.engine import Findings, Hypothesis, Loss, find_smallest_repair
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.hypotheses import preprocessing
+from qat.diagnosis.hypotheses.feeding import find_cut_decimals
 from qat.diagnosis.normalisations import compute_limits, reshape_like
 from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, is_scaled_per_image, relate
 from qat.diagnosis.runs import call_user
@@ -72,6 +73,8 @@ def diagnose_inputs(
 def _find_hypotheses(
     evidence: Evidence, relation: Relation, user: NDArray, right: NDArray, valid: NDArray | None
 ) -> list[Hypothesis]:
+    if (exact := find_cut_decimals(user, right) or preprocessing.find_stale_inputs(user, right)) is not None:
+        return [exact]
     raw = reshape_like(evidence.case.inputs, user)
     if (
         raw is not None
@@ -142,17 +145,15 @@ def diagnose_user_inputs(evidence: Evidence, findings: Findings, run: Run, user:
             f"user_preprocess makes {len(user)} inputs, the model takes {len(right)}; it was not used"
         )
         return
-    order = find_order(len(right), lambda i, j: _are_close(user[j], right[i]))
+    order = find_order(
+        len(right), lambda i, j: user[j].shape == right[i].shape and np.allclose(user[j], right[i], rtol=1e-3)
+    )
     if order is not None and order != sorted(order):
         words = f"user_preprocess returns the inputs in the order {order} of the model's"
         findings.add(Hypothesis("C09", words, IN_ORDER, 0.95, certain=True))
         return
     for index, values in enumerate(user):
         diagnose_inputs(evidence, findings, run, values, None, "user_preprocess", index)
-
-
-def _are_close(user: NDArray, right: NDArray) -> bool:
-    return user.shape == right.shape and np.allclose(user, right, rtol=1e-3)
 
 
 # ---- P14

@@ -127,8 +127,7 @@ def list_normalisations(raw: NDArray) -> Iterator[str]:
     ['raw / 255', 'raw / 127.5 - 1', 'raw']
     """
     if raw.dtype == np.uint8:
-        coloured = raw.ndim == 4 and raw.shape[-1] == 3
-        yield from (name for name in USUAL if coloured or name in PLAIN)
+        yield from USUAL if raw.ndim == 4 and raw.shape[-1] == 3 else PLAIN
 
 
 def list_contracts(contract: Contract) -> Iterator[tuple[str, Contract]]:
@@ -139,9 +138,8 @@ def list_contracts(contract: Contract) -> Iterator[tuple[str, Contract]]:
     """
     coloured = contract.layout == "NHWC" and contract.shape[-1] == 3
     plain = replace(contract, range=None, mean=None, std=None, colour_order="rgb")
-    for name, each in USUAL.items():
-        if coloured or name in PLAIN:
-            yield name, replace(plain, **each.options)
+    for name in USUAL if coloured else PLAIN:
+        yield name, replace(plain, **USUAL[name].options)
 
 
 def find_likeliest(raw: NDArray, value_of: Callable[[NDArray], float], guess: str) -> str:

@@ -1,9 +1,11 @@
-"""Run what the user brought, and files that are converted again from the Keras model: each the repair of something."""
+"""Run what the user brought, noting what goes into the runtime, and files converted again from the Keras model."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ from qat.tflite.runtime.child_process import make_runtime
 BATCH = 128
 CALIBRATION_SAMPLES = 128
 CALIBRATED = ("int8", "int16x8")
+MODULES = ("ai_edge_litert.interpreter", "tensorflow.lite.python.interpreter")
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ def to_codes(real: NDArray, tensor: Tensor) -> NDArray:
     params = tensor.quantization
     if params is None:
         return np.ascontiguousarray(real, tensor.dtype)
-    chunks = [quantize(real[i : i + BATCH], params) for i in range(0, len(real), BATCH)]
-    return np.concatenate(chunks) if chunks else real.astype(tensor.dtype)
+    chunks = [quantize(real[i : i + BATCH], params) for i in range(0, max(len(real), 1), BATCH)]
+    return np.concatenate(chunks)
 
 
 def to_real(codes: NDArray, tensor: Tensor) -> NDArray:
@@ -73,9 +76,9 @@ def to_real(codes: NDArray, tensor: Tensor) -> NDArray:
 class FileRunner:
     """One file with its inputs and outputs in Keras order (`input_order[k]`: the file's place of Keras input k)."""
 
-    def __init__(self, content: bytes, graph: TfliteGraph, reference_kernels: bool = False) -> None:
+    def __init__(self, content: bytes, graph: TfliteGraph) -> None:
         self.graph = graph
-        self._runtime = make_runtime(content, graph, reference_kernels=reference_kernels)
+        self._runtime = make_runtime(content, graph)
         self.input_order = list(range(len(graph.inputs)))
         self.output_order = list(range(len(graph.outputs)))
 
@@ -111,8 +114,7 @@ def run_keras(model: Any, inputs: Sequence[NDArray]) -> list[NDArray]:
     """
     import tensorflow as tf
 
-    parts = []
-    names = input_names(model) if takes_dictionary(model) else None
+    parts, names = [], input_names(model) if takes_dictionary(model) else None
     for start in range(0, len(inputs[0]), BATCH):
         batch = [tf.constant(each[start : start + BATCH]) for each in inputs]
         argument = dict(zip(names, batch, strict=True)) if names else batch if len(batch) > 1 else batch[0]
@@ -197,3 +199,102 @@ def make_file(model: Any, conversion: Conversion, samples: list[NDArray] | None,
     except QatError as error:
         return None, f"a {conversion.scheme} file could not be made from the Keras model: {str(error)[:200]}"
     return content, ""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A value that the runtime did not take."""
+
+    index: int
+    value: NDArray
+    message: str
+
+
+class Calls:
+    """What went through the runtime, by tensor index: as set, and as it stood when the runtime was called."""
+
+    def __init__(self) -> None:
+        self.set: dict[int, list[NDArray]] = {}
+        self.at_call: dict[int, list[NDArray]] = {}
+        self.refused: Refusal | None = None
+
+    @contextlib.contextmanager
+    def refusing(self, values: dict[int, Any]) -> Iterator[None]:
+        """Note the first of these values, by tensor index, where the runtime raises."""
+        try:
+            yield
+        except (ValueError, RuntimeError, TypeError) as error:
+            index, value = next(iter(values.items()), (-1, np.zeros(0)))
+            self.refused = Refusal(int(index), np.asarray(value), " ".join(str(error).split())[:200])
+            raise
+
+    def fed(self, graph: TfliteGraph, count: int) -> list[NDArray] | None:
+        """What was fed, if every sample was fed once.
+
+        Args:
+            graph: of the file that was run.
+            count: N, the number of samples.
+
+        Returns:
+            One array [N, ...] per input in the file's order, of the dtype written; None if calls do not make N samples.
+        """
+        for values in (self.at_call, self.set):
+            arrays = [_concatenate(values.get(t.index, []), len(t.shape), count) for t in graph.inputs]
+            if all(each is not None for each in arrays):
+                return arrays
+        return None
+
+
+def _concatenate(parts: list[NDArray], rank: int, count: int) -> NDArray | None:
+    parts = [part if part.ndim == rank else part[None] for part in parts]
+    if not parts or len({part.shape[1:] for part in parts}) != 1 or sum(map(len, parts)) != count:
+        return None
+    return np.concatenate(parts)
+
+
+@contextlib.contextmanager
+def record_calls() -> Iterator[Calls]:
+    """Note what every TFLite interpreter in this process is fed within the block."""
+    calls = Calls()
+    with contextlib.ExitStack() as stack:
+        for module in [sys.modules[name] for name in MODULES if name in sys.modules]:
+            for kind, name, wrap in (
+                (module.Interpreter, "set_tensor", _recording_set),
+                (module.Interpreter, "invoke", _recording_invoke),
+                (module.SignatureRunner, "__call__", _recording_signature),
+            ):
+                original = getattr(kind, name)
+                stack.callback(setattr, kind, name, original)
+                setattr(kind, name, wrap(original, calls))
+        yield calls
+
+
+def _recording_set(original: Callable, calls: Calls) -> Callable:
+    def set_tensor(self: Any, index: int, value: Any) -> Any:
+        with calls.refusing({index: value}):
+            result = original(self, index, value)
+        calls.set.setdefault(int(index), []).append(np.array(value))
+        return result
+
+    return set_tensor
+
+
+def _recording_invoke(original: Callable, calls: Calls) -> Callable:
+    def invoke(self: Any) -> Any:
+        for detail in self.get_input_details():
+            calls.at_call.setdefault(int(detail["index"]), []).append(self.get_tensor(detail["index"]))
+        return original(self)
+
+    return invoke
+
+
+def _recording_signature(original: Callable, calls: Calls) -> Callable:
+    def call(self: Any, **values: Any) -> Any:
+        for name, value in values.items():
+            index = self._inputs.get(name)
+            if index is not None:
+                calls.at_call.setdefault(int(index), []).append(np.array(value))
+        with calls.refusing({self._inputs.get(name, -1): value for name, value in values.items()}):
+            return original(self, **values)
+
+    return call

@@ -36,10 +36,8 @@ class Drop:
 
     def text(self, unit: str) -> str:
         unit = self.unit or unit
-        if unit.startswith("dB of"):
+        if unit.startswith("dB"):
             return f"{self.value:.1f} {unit}"
-        if unit == "dB":
-            return f"{self.value:.1f} dB"
         return f"{self.reference:.1%} to {self.value:.1%} ({unit}, p = {self.p:.2g})"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,11 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from qat import metrics
 from qat.data import Split
 from qat.errors import DataError, ModelError
+from qat.models.keras_types import KerasModel
 from qat.models.which_keras import is_keras3
 from qat.results import Metric
-
-if TYPE_CHECKING:
-    import tf_keras
+from qat.tasks import CLASSIFICATION, RECONSTRUCTION
 
 Predictor = Callable[[NDArray[np.float32]], NDArray]
 BATCH_SIZE = 200
@@ -55,7 +53,7 @@ class Evaluation:
         return metrics.mcnemar_p(own_correct, other_correct)
 
 
-def keras_predictor(model: tf_keras.Model) -> Predictor:
+def keras_predictor(model: KerasModel) -> Predictor:
     """A Keras model as its `predict` computes, in one compiled graph for every batch size.
 
     Not a plain call: a QAT model predicts in the arithmetic of the integer kernels.
@@ -84,7 +82,7 @@ def spread_indices(samples: int, count: int) -> NDArray[np.int64]:
         count: how many indices; all where there are fewer samples.
 
     Returns:
-        int64, ascending.
+        int64 [count], ascending.
     """
     return np.linspace(0, samples - 1, min(count, samples)).round().astype(np.int64)
 
@@ -119,8 +117,9 @@ def evaluate(predictor: Predictor, split: Split, task: str, indices: ArrayLike |
     Args:
         predictor: float32 inputs [n, …] to real outputs [n, …].
         split: samples and labels.
-        task: "classification" (accuracy of the argmax; one column is read as the class 1 of two) or "reconstruction"
-            (AUC of the mean squared error of a sample; label 0 is normal, every other an anomaly).
+        task: a key of `EVALUATIONS`: "classification" (accuracy of the argmax; one column is read as the class 1 of
+            two) or "reconstruction" (AUC of the mean squared error of a sample; label 0 is normal, every other an
+            anomaly).
         indices: of samples, [K] integers; None for all.
 
     Returns:
@@ -131,8 +130,10 @@ def evaluate(predictor: Predictor, split: Split, task: str, indices: ArrayLike |
         ModelError: an output is NaN or infinite.
     """
     labels = split.labels if indices is None else split.labels[np.asarray(indices)]
-    if task == "reconstruction":
-        return _auc(predictor, split, labels, indices)
+    return EVALUATIONS[task](predictor, split, labels, indices)
+
+
+def _accuracy(predictor: Predictor, split: Split, labels: NDArray, indices: ArrayLike | None) -> Evaluation:
     scores = metrics.as_scores(predict_split(predictor, split, indices))
     correct = metrics.predicted_class(scores) == labels
     accuracy = float(np.mean(correct))
@@ -169,6 +170,12 @@ def _auc(predictor: Predictor, split: Split, labels: NDArray, indices: ArrayLike
     anomaly = _mark_anomalies(split.name, labels)
     scores = _finite(np.concatenate(errors), split)
     return Evaluation(Metric("auc", metrics.auc(scores, anomaly)), scores)
+
+
+EVALUATIONS: dict[str, Callable[[Predictor, Split, NDArray, ArrayLike | None], Evaluation]] = {
+    CLASSIFICATION: _accuracy,
+    RECONSTRUCTION: _auc,
+}
 
 
 def _finite(outputs: NDArray, split: Split) -> NDArray:

@@ -14,6 +14,7 @@ from qat.config import ParityConfig
 from qat.data import Split
 from qat.evaluation.evaluate import Predictor, predict_split, spread_indices
 from qat.results import Parity
+from qat.tasks import TASKS
 
 
 def measure_parity(
@@ -27,7 +28,7 @@ def measure_parity(
         output: scale and zero point of the file's output, in whose codes both are compared.
         split: samples and labels.
         thresholds: `parity.*` of the config: shares as 0-1, differences in output codes (LSB).
-        task: "classification" or "reconstruction"; the second has neither agreement nor accuracy.
+        task: a key of `TASKS`; without classes there is neither agreement nor accuracy.
 
     Returns:
         What was measured, whether it passed, and which thresholds it broke.
@@ -36,7 +37,7 @@ def measure_parity(
     expected, actual = predict_split(fake_quant, split, indices), predict_split(deployed, split, indices)
     distance = compute_lsb_distance(expected, actual, output)
     agreement, gap = 1.0, 0.0
-    if task == "classification":
+    if TASKS[task].has_classes:
         labels = split.labels[indices]
         agreement = metrics.agreement(metrics.as_scores(expected), metrics.as_scores(actual))
         gap = abs(

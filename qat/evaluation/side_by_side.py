@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qat import metrics
-from qat.datasets import class_labels, is_dataset, labelled_arrays
+from qat.datasets import Dataset, class_labels, inputs_and_labels
 from qat.errors import DataError, ModelError
 from qat.evaluation.evaluate import BATCH_SIZE
 from qat.models import load
 from qat.models.which_keras import is_keras_model
 from qat.plain_text import shorten
 from qat.tflite import Interpreter, verify
+from qat.tflite.runtime.interpreter import Inputs
 
 NAME_WIDTH = 24  # of 80 columns; a longer name is shortened in print, and whole in `rows`
 
@@ -85,7 +86,7 @@ class ModelTable:
         return f"{self.samples} samples; agreement is with {shorten(self.rows[0].name, NAME_WIDTH)}."
 
 
-def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTable:
+def compare_models(models: Mapping[str, Any], x: Inputs | Dataset, y: ArrayLike | None = None) -> ModelTable:
     """Score classifiers on the same samples.
 
     Args:
@@ -103,10 +104,7 @@ def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTab
     """
     if not isinstance(models, Mapping) or not models:
         raise ModelError("compare_models takes a dict of models by name, as {'float': model, 'qat': tflite_model}")
-    if is_dataset(x):
-        if y is not None:
-            raise DataError("x is a data set that yields (inputs, labels): leave y out")
-        x, y = labelled_arrays(x, "x")
+    x, y = inputs_and_labels(x, y)
     inputs = _as_arrays(x)
     _refuse_list_of_samples(inputs, y)
     labels = class_labels(y, len(_first(inputs)))
@@ -124,7 +122,7 @@ def compare_models(models: Mapping[str, Any], x: Any, y: Any = None) -> ModelTab
     return ModelTable(tuple(rows), len(labels))
 
 
-def _refuse_list_of_samples(inputs: Any, y: Any) -> None:
+def _refuse_list_of_samples(inputs: Inputs, y: ArrayLike | None) -> None:
     if isinstance(inputs, list) and len(inputs) == np.size(y) != len(inputs[0]):
         raise DataError(
             f"x is a list of {len(inputs)} arrays, which is read as so many inputs. Samples in a list become one array "
@@ -132,7 +130,7 @@ def _refuse_list_of_samples(inputs: Any, y: Any) -> None:
         )
 
 
-def _open_model(name: str, model: Any) -> tuple[Any, int, bool]:
+def _open_model(name: str, model: object) -> tuple[Any, int, bool]:
     """A function from inputs to outputs, the size in bytes, and whether it computes in integers alone."""
     if isinstance(model, (str, os.PathLike)) and Path(model).suffix != ".tflite":
         model = load(str(model))
@@ -147,7 +145,7 @@ def _open_model(name: str, model: Any) -> tuple[Any, int, bool]:
     return lambda inputs: model.predict(inputs, batch_size=BATCH_SIZE, verbose=0), size, False
 
 
-def _as_arrays(x: Any) -> Any:
+def _as_arrays(x: Inputs) -> Any:
     """The same structure, integers as the float32 that a Keras model makes of them."""
     if isinstance(x, Mapping):
         return {name: _as_arrays(value) for name, value in x.items()}
@@ -157,7 +155,7 @@ def _as_arrays(x: Any) -> Any:
     return array.astype(np.float32) if array.dtype.kind in "fiub" else array
 
 
-def _first(x: Any) -> NDArray:
+def _first(x: Inputs) -> NDArray:
     return next(iter(x.values())) if isinstance(x, Mapping) else x[0] if isinstance(x, list) else x
 
 

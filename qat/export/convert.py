@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
-from qat.calibration_data import as_batches
+from qat.calibration_data import Calibration, as_batches
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ConfigError, LongLoopError, ModelError, WrongFileError
 from qat.export.float_io import make_io_integer
@@ -18,6 +19,7 @@ from qat.export.lowering import is_lowerable, read_weights_once, refuse_unknown_
 from qat.export.self_check import check_against_model
 from qat.export.tf_conversion import Options, convert_traced
 from qat.export.traced_function import TracedModel, find_broken_weights, graph_name, trace_model
+from qat.models.keras_types import KerasModel
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.quantization import quantize_model
 from qat.quantization.keras.model import in_float32
@@ -38,9 +40,9 @@ COMPARES = {"EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUA
 
 
 def convert(
-    model: Any,
+    model: KerasModel | TracedModel | Exported,
     *,
-    calibration: Any = None,
+    calibration: Calibration | None = None,
     scheme: str | None = None,
     io: str = "int8",
     engine: str = "auto",
@@ -75,7 +77,7 @@ def convert(
         low_bit: of QAT models, store weights of 4 bits as int4; None does so where there are any. As int8 (False) they
             have kernels that round otherwise: codes may be one away from the model's.
         per_channel: one scale for each output channel of a weight, not one for the tensor.
-        batch_size: fix the batch, as microcontrollers and some accelerators need; None leaves it open.
+        batch_size: samples per call, fixed, as microcontrollers and some accelerators need; None leaves it open.
         signature: the name of the file's signature, by which a runtime finds its inputs and outputs by name.
         check: of a model of `qat.quantization`, and an int8 file made by it: run file and model on up to four
             calibration rows and compare their output codes. Where they differ by more than the thresholds of
@@ -118,7 +120,13 @@ def convert(
 
 
 def _convert_by_tensorflow(
-    traced: TracedModel, is_fresh: bool, options: Options, calibration: Any, engine: str, signature: str, check: bool
+    traced: TracedModel,
+    is_fresh: bool,
+    options: Options,
+    calibration: Calibration | None,
+    engine: str,
+    signature: str,
+    check: bool,
 ) -> bytes:
     """`convert` by TensorFlow's converter: of any model but one of `qat.quantization`."""
     if options.scheme == "trained" and engine == "tflite":
@@ -138,7 +146,7 @@ def _convert_by_tensorflow(
 
 
 def _write_qat_file(
-    model: Any, batch_size: int | None, io: str, allow_float: bool, low_bit: bool, signature: str
+    model: KerasModel, batch_size: int | None, io: str, allow_float: bool, low_bit: bool, signature: str
 ) -> tuple[bytes, TfliteGraph]:
     """The file of a model of the layers of `qat.quantization`, written op by op, and its graph as `read` returns it."""
     _refuse_broken_weights(find_broken_weights(model.variables))
@@ -151,7 +159,7 @@ def _write_qat_file(
     return content, file
 
 
-def _convert_trace(traced: TracedModel, batches: Any, options: Options, signature: str) -> bytes:
+def _convert_trace(traced: TracedModel, batches: list[list[NDArray]], options: Options, signature: str) -> bytes:
     """The finished file of a trace."""
     _refuse_broken_weights(traced.broken_weights())
     unroll = bool(traced.loops) and options.scheme in INTEGER
@@ -186,7 +194,9 @@ def _finish(content: bytes, traced: TracedModel, options: Options, signature: st
     return named
 
 
-def _convert_by_canonical_form(model: Any, batches: Any, options: Options, **more: Any) -> bytes | None:
+def _convert_by_canonical_form(
+    model: KerasModel, batches: list[list[NDArray]], options: Options, **more: Any
+) -> bytes | None:
     """The file of the model's canonical form, calibrated and not trained; None where it has none."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "calibration has")  # the same warning was given before
@@ -219,7 +229,7 @@ def _check_options(scheme: str | None, io: str, engine: str, batch_size: int | N
         raise ConfigError(f"io='uint8' goes with scheme='int8' only, not with {scheme!r}")
 
 
-def _choose_scheme(fake_quantized: bool, calibration: Any, scheme: str | None) -> str:
+def _choose_scheme(fake_quantized: bool, calibration: Calibration | None, scheme: str | None) -> str:
     if fake_quantized:
         if scheme not in (None, "int8"):
             raise ConfigError(f"scheme={scheme!r}: a QAT model carries int8 ranges and converts to int8 only")

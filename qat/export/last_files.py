@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ MOST_KEPT = 1 << 26  # bytes of files that are kept
 class LastFiles(dict[Any, bytes]):
     """The last files, by the weights and options that they were made from."""
 
-    def get_or_make(self, origin: Any, make: Callable[[], bytes]) -> bytes:
+    def get_or_make(self, origin: Hashable, make: Callable[[], bytes]) -> bytes:
         """The file of an origin, made at the first request; that of the best epoch's weights is requested again.
 
         Args:
@@ -53,7 +53,7 @@ def digest_of(variables: Iterable[tf.Variable], post_training: bool) -> bytes:
     """A digest of the values of variables.
 
     Args:
-        variables: in an order that stays.
+        variables: of any shapes and dtypes, in an order that stays.
         post_training: whether the model is calibrated only, which its file's metadata say.
 
     Returns:

@@ -15,13 +15,14 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from qat.metrics import sqnr_db
-from qat.quantization.keras.layers import RangeLayer, fake_quant_arithmetic, integer_arithmetic
+from qat.quantization.keras.arithmetic import fake_quant_arithmetic, integer_arithmetic
 from qat.quantization.keras.model import QatModel, part_of
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras3.unwrap import unwrap
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Tensor
 from qat.tflite.reader import read
-from qat.tflite.runtime.interpreter import Interpreter
+from qat.tflite.runtime.interpreter import Inputs, Interpreter
 
 BATCH_SIZE = 32  # samples whose tensors of all layers are computed together
 
@@ -90,7 +91,7 @@ def _with_outputs(tflite_model: bytes, indices: list[int]) -> bytes:
 
 
 def layer_parity(
-    model: tf_keras.Model, tflite_model: bytes, inputs: Any, *, reference_kernels: bool = False
+    model: tf_keras.Model, tflite_model: bytes, inputs: Inputs, *, reference_kernels: bool = False
 ) -> list[LayerParity]:
     """Compare every tensor that both hold, in the model's order.
 
@@ -124,7 +125,7 @@ def layer_parity(
 
 
 def _run_part(
-    part: QatModel, inputs: Any, arithmetic: Callable[[], contextlib.AbstractContextManager[None]]
+    part: QatModel, inputs: Inputs, arithmetic: Callable[[], contextlib.AbstractContextManager[None]]
 ) -> list[NDArray]:
     """What the model gives in this arithmetic; op by op, because a graph that serves once takes longer."""
     parts = []

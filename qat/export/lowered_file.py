@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
 from qat.export.lowering import keeps_state, lower
 from qat.export.tf_conversion import warn_of_one_sample, why_batch_is_fixed
 from qat.export.traced_function import input_specs, output_names
+from qat.models.keras_types import KerasModel
 from qat.tflite.editing import set_metadata, set_names
 from qat.tflite.metadata import ENTRY, Metadata
 from qat.tflite.writer import pack
@@ -17,12 +17,12 @@ from qat.tflite.writer import pack
 STATE_REASON = "the LSTM kernel keeps a state for a fixed number of samples"
 
 
-def write_qat_file(model: Any, *, batch_size: int | None, io: str, low_bit: bool, signature: str) -> bytes:
+def write_qat_file(model: KerasModel, *, batch_size: int | None, io: str, low_bit: bool, signature: str) -> bytes:
     """Write the file of a QAT model; of one sample, with a warning, where an operator cannot have an open batch.
 
     Args:
         model: one for which `is_lowerable` holds.
-        batch_size: fixes the batch; None leaves it open.
+        batch_size: samples per call: fixes the batch; None leaves it open.
         io: dtype of inputs and outputs that are codes inside: "int8", "uint8", "float32".
         low_bit: store weights of 4 bits as int4.
         signature: the name of the file's signature.
@@ -42,7 +42,7 @@ def write_qat_file(model: Any, *, batch_size: int | None, io: str, low_bit: bool
     return content
 
 
-def _add_names_and_pack(model: Any, content: schema.ModelT, signature: str) -> bytes:
+def _add_names_and_pack(model: KerasModel, content: schema.ModelT, signature: str) -> bytes:
     names, by_name = output_names(model, model._nested_outputs)
     set_names(content, [spec.name for spec in input_specs(model)], names, names, signature)
     post_training = bool(getattr(model, "post_training", False))

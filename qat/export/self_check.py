@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from numpy.typing import NDArray
 
 from qat.config import ParityConfig
 from qat.errors import QatError, WrongFileError
 from qat.export.layer_parity import LayerParity, first_departure, layer_parity
+from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.check_rows import check_rows
-from qat.quantization.keras.layers import integer_arithmetic
 from qat.quantization.keras.model import QatModel
 from qat.quantization.kernels import arrays
 from qat.tflite.graph import Tensor, TfliteGraph
@@ -32,7 +32,7 @@ class Departure:
     verdict: str  # "departs", or what is refused: "constant", "all zero", "not finite"
 
 
-def check_against_model(model: Any, content: bytes, file: TfliteGraph | None = None) -> None:
+def check_against_model(model: tf_keras.Model, content: bytes, file: TfliteGraph | None = None) -> None:
     """Compare the outputs of a file with those of its model on up to four rows; warn where they differ.
 
     By the graph of the model's evaluation where there is one, else op by op in NumPy: a graph that serves once takes
@@ -40,7 +40,7 @@ def check_against_model(model: Any, content: bytes, file: TfliteGraph | None = N
 
     Args:
         model: what `quantize_model` returned; any other is not looked at.
-        content: its file.
+        content: the bytes of its file.
         file: what `read` made of that, where it has been read already.
 
     Raises:
@@ -92,7 +92,7 @@ def _output_scale(graph: TfliteGraph, tensor: Tensor) -> float | None:
 
 
 def _departures(
-    names: Any, all_expected: list[NDArray], all_actual: list[NDArray], scales: list[float | None]
+    names: Sequence[str], all_expected: list[NDArray], all_actual: list[NDArray], scales: list[float | None]
 ) -> Iterator[Departure]:
     for name, expected, actual, scale in zip(names, all_expected, all_actual, scales, strict=True):
         if expected.size == actual.size and expected.size:

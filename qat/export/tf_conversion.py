@@ -78,7 +78,7 @@ def warn_of_one_sample(reason: str, stacklevel: int) -> None:
 
     Args:
         reason: why it is.
-        stacklevel: as for `warnings.warn`.
+        stacklevel: frames, as for `warnings.warn`.
     """
     text = f"the file takes one sample at a time; with an open batch it does not work: {reason}"
     warnings.warn(text, stacklevel=stacklevel)

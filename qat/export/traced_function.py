@@ -19,6 +19,7 @@ from tensorflow.core.framework import function_pb2, graph_pb2
 from qat.calibration_data import InputSpec
 from qat.errors import LongLoopError, ModelError
 from qat.export.last_files import LastFiles, digest_of
+from qat.models.keras_types import KerasLayer, KerasModel, KerasTensor, TensorNest
 from qat.models.which_keras import is_keras3, is_keras_model, keras_of, nested_inputs
 from qat.quantization.importing.unrolling import Budget, LongLoop, counted
 
@@ -69,7 +70,7 @@ def find_broken_weights(variables: Iterable[tf.Variable]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _in_float32(model: Any) -> Iterator[None]:
+def _in_float32(model: KerasModel) -> Iterator[None]:
     """Inside, layers of mixed precision compute in the dtype of their variables: no file computes in half precision."""
     layers = model._flatten_layers() if is_keras_model(model) else ()
     mixed = [layer for layer in layers if layer.compute_dtype in HALF and layer.variable_dtype == "float32"]
@@ -84,14 +85,14 @@ def _in_float32(model: Any) -> Iterator[None]:
             _set_policy(layer, policy)
 
 
-def _set_policy(layer: Any, policy: Any) -> None:
+def _set_policy(layer: KerasLayer, policy: Any) -> None:
     if is_keras3(layer):
         layer.dtype_policy = policy
     else:
         layer._set_dtype_policy(policy)
 
 
-def input_specs(model: Any) -> tuple[InputSpec, ...]:
+def input_specs(model: KerasModel) -> tuple[InputSpec, ...]:
     """The model's inputs in `model.inputs` order, named by dictionary key or by input layer.
 
     Raises:
@@ -100,13 +101,13 @@ def input_specs(model: Any) -> tuple[InputSpec, ...]:
     return tuple(spec for spec, _ in _inputs(model)[1])
 
 
-def trace_model(model: Any, batch_size: int | None = None, unroll: bool = False) -> TracedModel:
+def trace_model(model: KerasModel | TracedModel, batch_size: int | None = None, unroll: bool = False) -> TracedModel:
     """Trace `model(inputs, training=False)`.
 
     Args:
         model: a tf_keras model, functional, Sequential or called once; or a trace of one, which is returned if it
             was made with these options.
-        batch_size: None leaves the batch open, unless the model fixes it itself.
+        batch_size: samples per call; None leaves the batch open, unless the model fixes it itself.
         unroll: write out the time steps of recurrent layers that have no fused kernel.
 
     Returns:
@@ -160,7 +161,7 @@ def trace_model(model: Any, batch_size: int | None = None, unroll: bool = False)
     )
 
 
-def _inputs(model: Any) -> tuple[Any, list[tuple[InputSpec, int | None]]]:
+def _inputs(model: KerasModel) -> tuple[Any, list[tuple[InputSpec, int | None]]]:
     """The nesting of the inputs, and for each its spec and the batch size that the model fixes."""
     structure = nested_inputs(model)
     if structure is None and getattr(model, "inputs", None):
@@ -180,7 +181,7 @@ def _inputs(model: Any) -> tuple[Any, list[tuple[InputSpec, int | None]]]:
     return structure, [_input_spec(tensor, name) for tensor, name in zip(flat, names, strict=True)]
 
 
-def _input_spec(tensor: Any, name: str) -> tuple[InputSpec, int | None]:
+def _input_spec(tensor: KerasTensor, name: str) -> tuple[InputSpec, int | None]:
     shape = tf.TensorShape(tensor.shape)
     if shape.rank is None or shape.rank < 1:
         raise ModelError(f"input {name!r} has shape {shape}; expected [batch, ...]")
@@ -193,12 +194,12 @@ def graph_name(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "_.-" else "_" for letter in name) or "input"
 
 
-def output_names(model: tf_keras.Model, result: Any) -> tuple[tuple[str, ...], bool]:
+def output_names(model: tf_keras.Model, result: TensorNest) -> tuple[tuple[str, ...], bool]:
     """The names of a model's outputs.
 
     Args:
         model: a tf_keras model.
-        result: what it returns: a tensor, or a nest of tensors.
+        result: what it returns: a tensor of any shape, or a nest of tensors.
 
     Returns:
         Names in the order of `tf.nest.flatten(result)`, and whether the model returns a dictionary.
@@ -239,7 +240,7 @@ def _loops(graph: graph_pb2.GraphDef) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _unroll_recurrent_layers(model: Any) -> Iterator[None]:
+def _unroll_recurrent_layers(model: KerasModel) -> Iterator[None]:
     """GRU, SimpleRNN and cell loops have no kernel of their own: a loop kills the calibrator, unrolled they convert."""
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras_of(model).layers.RNN)]
     layers = [layer for layer in layers if not _has_fused_kernel(layer)]
@@ -258,6 +259,6 @@ def _unroll_recurrent_layers(model: Any) -> Iterator[None]:
                 layer._could_use_gpu_kernel = fused
 
 
-def _has_fused_kernel(layer: Any) -> bool:
+def _has_fused_kernel(layer: KerasLayer) -> bool:
     """Keras 3 marks none of its loops for the converter."""
     return isinstance(layer, tf_keras.layers.LSTM) and bool(getattr(layer, "_could_use_gpu_kernel", False))

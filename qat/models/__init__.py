@@ -8,19 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from qat.config import ModelConfig
 from qat.errors import ModelError
 from qat.models.check import check_config
+from qat.models.keras_types import KerasModel
 
-if TYPE_CHECKING:
-    import tf_keras
-
-__all__ = ["MODELS", "Family", "build", "check", "load", "task_of"]
+__all__ = ["MODELS", "Family", "build", "check", "infer_task", "load"]
 
 Shape = tuple[int, ...]
-Builder = Callable[[ModelConfig, Shape, int], "tf_keras.Model"]
+Builder = Callable[[ModelConfig, Shape, int], KerasModel]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Family:
 
     module: str
 
-    def __call__(self, config: ModelConfig, input_shape: Shape, classes: int) -> tf_keras.Model:
+    def __call__(self, config: ModelConfig, input_shape: Shape, classes: int) -> KerasModel:
         return import_module(self.module).build(config, input_shape, classes)
 
 
@@ -54,7 +51,7 @@ def check(config: ModelConfig) -> None:
     check_config(config, tuple(MODELS))
 
 
-def build(config: ModelConfig, input_shape: Shape, classes: int) -> tf_keras.Model:
+def build(config: ModelConfig, input_shape: Shape, classes: int) -> KerasModel:
     """Build a model with random weights (or, for `saved`, those of the file) that takes `[N, *input_shape]` float32.
 
     A classifier ends in softmax `[N, classes]` (a saved one may end in logits, or in one column for two classes); an
@@ -70,9 +67,7 @@ def build(config: ModelConfig, input_shape: Shape, classes: int) -> tf_keras.Mod
     return unwrap_single_tensors(model)
 
 
-def load(
-    path: str, trust: bool = False, *, trust_custom_objects: bool = False, key: str = "model.path"
-) -> tf_keras.Model:
+def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False, key: str = "model.path") -> KerasModel:
     """Load a model of Keras 2 or 3 from a .keras or .h5 file, or a SavedModel folder of Keras 2; not compiled.
 
     Args:
@@ -95,15 +90,15 @@ def load(
         raise type(error)(str(error).replace(f"model.path={path}", f"{key}={path}")) from error
 
 
-def infer_task(model: tf_keras.Model, classes: int | None = None) -> str:
+def infer_task(model: KerasModel, classes: int | None = None) -> str:
     """Infer what a model does from its shapes and its last activation.
 
     Args:
         model: with one input and one output.
-        classes: of the data, where they are known.
+        classes: the number of classes in the data, where they are known.
 
     Returns:
-        "reconstruction" for outputs of the input's shape that are not one number per class; else "classification".
+        A key of `qat.tasks.TASKS`.
 
     Raises:
         ModelError: several inputs or outputs.

@@ -52,7 +52,7 @@ def bn_relu(x: tf.Tensor, config: ModelConfig, name: str, ceiling: float | None 
         x: symbolic tensor `[N, ..., channels]`.
         config: momentum and epsilon of the BatchNorm.
         name: of the layer before; those added are `<name>_bn` and `<name>_relu`.
-        ceiling: largest output of the ReLU, 6 for the MobileNets; None: no limit.
+        ceiling: largest output of the ReLU, a real number, 6 for the MobileNets; None: no limit.
 
     Returns:
         The output, of the same shape.
@@ -65,7 +65,7 @@ def add_classifier(x: tf.Tensor, classes: int, dropout: float = 0.0) -> tf.Tenso
 
     Args:
         x: symbolic tensor `[N, height, width, channels]`, or `[N, features]`, which is not pooled.
-        classes: of the data.
+        classes: the number of classes in the data.
         dropout: rate, 0 to below 1; 0 adds no layer.
 
     Returns:
@@ -84,7 +84,7 @@ def check_image_shape(family: str, input_shape: tuple[int, ...], smallest: int =
 
     Args:
         family: of models, for the message.
-        input_shape: without N.
+        input_shape: of one sample, without N: (height, width, channels).
         smallest: height and width that are accepted, in pixels.
 
     Raises:

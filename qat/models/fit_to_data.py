@@ -4,43 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
+from qat import tasks
 from qat.errors import ModelError
+from qat.models.keras_types import KerasLayer, KerasModel
 from qat.models.which_keras import is_keras3, keras_of, takes_dictionary
+from qat.tasks import CLASSIFICATION, TASKS
 
 
-def _final_activation(layer: Any) -> str:
+def _final_activation(layer: KerasLayer) -> str:
     layer = getattr(layer, "layer", layer)  # a quantization or other wrapper holds the layer itself
     if isinstance(layer, keras_of(layer).layers.Softmax):
         return "softmax"
     return getattr(getattr(layer, "activation", None), "__name__", "linear")
 
 
-def infer_task(model: Any, classes: int | None = None) -> str:
+def infer_task(model: KerasModel, classes: int | None = None) -> str:
     """Infer what a model does from its shapes and its last activation.
 
     As many outputs as `classes`, or a softmax at the end, belong to a classifier, whatever the input's shape.
 
     Args:
         model: with one input and one output.
-        classes: of the data, where they are known.
+        classes: the number of classes in the data, where they are known.
 
     Returns:
-        "reconstruction" for outputs of the input's shape; else "classification".
+        A key of `qat.tasks.TASKS`.
 
     Raises:
         ModelError: several inputs or outputs.
     """
     input_sizes, output_sizes = _single_shape(model, "input"), _single_shape(model, "output")
-    if (
-        input_sizes != output_sizes
-        or output_sizes[1:] == (classes,)
-        or _final_activation(model.layers[-1]) == "softmax"
-    ):
-        return "classification"
-    return "reconstruction"
+    if _final_activation(model.layers[-1]) == "softmax":
+        return CLASSIFICATION
+    return tasks.infer_task(input_sizes[1:], output_sizes[1:], classes)
 
 
-def unwrap_single_tensors(model: Any) -> Any:
+def unwrap_single_tensors(model: KerasModel) -> Any:
     """The same layers, with one input and one output in place of lists or dictionaries of one."""
     if is_keras3(model):
         nests = takes_dictionary(model), isinstance(getattr(model, "_outputs_struct", None), dict)
@@ -50,7 +49,7 @@ def unwrap_single_tensors(model: Any) -> Any:
     return model if single else keras_of(model).Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
-def fix_input_shape(model: Any, input_shape: tuple[int, ...]) -> Any:
+def fix_input_shape(model: KerasModel, input_shape: tuple[int, ...]) -> Any:
     """Fix sizes that a model leaves open, such as height and width, to those of the data.
 
     Args:
@@ -74,7 +73,7 @@ def fix_input_shape(model: Any, input_shape: tuple[int, ...]) -> Any:
     return rebuilt
 
 
-def _single_shape(model: Any, side: str) -> tuple[int | None, ...]:
+def _single_shape(model: KerasModel, side: str) -> tuple[int | None, ...]:
     shape = getattr(model, f"{side}_shape")
     if isinstance(shape, dict) and len(shape) == 1:
         shape = next(iter(shape.values()))
@@ -94,7 +93,7 @@ def _accepts(sizes: tuple[int | None, ...], input_shape: tuple[int, ...]) -> boo
     return len(sizes) == len(input_shape) and all(a in (None, b) for a, b in zip(sizes, input_shape, strict=True))
 
 
-def _check_input(model: Any, input_shape: tuple[int, ...]) -> None:
+def _check_input(model: KerasModel, input_shape: tuple[int, ...]) -> None:
     input_sizes = _single_shape(model, "input")[1:]
     if not _accepts(input_sizes, input_shape):
         raise ModelError(
@@ -115,7 +114,7 @@ def _suggest_fix(input_sizes: tuple[int | None, ...], data_shape: tuple[int, ...
     return "Set data.image_size and data.channels to what the model takes, or choose another model"
 
 
-def check_fits(model: Any, input_shape: tuple[int, ...], classes: int) -> None:
+def check_fits(model: KerasModel, input_shape: tuple[int, ...], classes: int) -> None:
     """Refuse a model that does not fit the data.
 
     Args:
@@ -130,7 +129,7 @@ def check_fits(model: Any, input_shape: tuple[int, ...], classes: int) -> None:
     _check_input(model, input_shape)
     output_sizes = _single_shape(model, "output")[1:]
     if (
-        infer_task(model, classes) == "reconstruction"
+        not TASKS[infer_task(model, classes)].has_classes
         or output_sizes == (classes,)
         or (classes == 2 and output_sizes == (1,))
     ):

@@ -13,6 +13,7 @@ from typing import Any
 
 from qat.config import ModelConfig
 from qat.errors import ModelError
+from qat.models.keras_types import KerasModel
 
 
 def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> Any:
@@ -34,7 +35,7 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> An
     return model
 
 
-def _load_weights(model: Any, path: Path, config: ModelConfig) -> None:
+def _load_weights(model: KerasModel, path: Path, config: ModelConfig) -> None:
     try:
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:

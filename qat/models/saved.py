@@ -17,6 +17,7 @@ from tf_keras.src.saving import object_registration
 
 from qat.config import ModelConfig
 from qat.errors import ModelError
+from qat.models.keras_types import KerasModel
 from qat.models.saved_file import inspect
 from qat.models.untrusted.assemble import READABLE, assemble
 from qat.models.untrusted.assemble_keras3 import refuse_other_backends, register_own
@@ -184,7 +185,7 @@ def _shorten(text: str, longest: int = 200) -> str:
     return " ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or "no reason given"
 
 
-def _refuse_unusable(path: str, model: Any) -> None:
+def _refuse_unusable(path: str, model: KerasModel) -> None:
     if not is_keras_model(model):
         raise ModelError(
             f"model.path={path}: a SavedModel without a Keras model in it (exported by tf.saved_model.save or by Keras "
@@ -198,7 +199,7 @@ def _refuse_unusable(path: str, model: Any) -> None:
     _refuse_revived(path, model)
 
 
-def _refuse_revived(path: str, model: Any) -> None:
+def _refuse_revived(path: str, model: KerasModel) -> None:
     """Refuse custom layers of a SavedModel: without their class they cannot be saved, rebuilt or quantized."""
     for layer in model._flatten_layers(include_self=False):
         if any(kind.__name__ == "RevivedLayer" for kind in type(layer).mro()):

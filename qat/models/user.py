@@ -14,18 +14,29 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> An
     """Calls the function with `input_shape`, `classes` and the target's other entries; it returns a `keras.Model` or a
     `tf_keras.Model`. A model of a class of its own, of Keras 3, is taken as a layer of a functional one.
 
-    An error inside the user's function passes through as it is.
-
     Raises:
-        ModelError: it cannot be found, takes other arguments, or returns something else.
+        ModelError: it cannot be found, takes other arguments, raises an error, or returns something else.
     """
     name = config.target.get("_target_")
     model = targets.call("model.target", config.target, ModelError, input_shape=input_shape, classes=classes)
     if not is_keras_model(model):
-        kind = f"{type(model).__module__}.{type(model).__name__}"
-        raise ModelError(f"model.target._target_={name} returned a {kind}; expected a keras.Model or a tf_keras.Model")
+        raise ModelError(
+            f"model.target._target_={name} returned {_describe(model)}; expected a keras.Model or a tf_keras.Model"
+        )
     if is_keras3(model) and not getattr(model, "inputs", None):
         keras = keras_of(model)
         entry = keras.Input(input_shape)
         return keras.Model(entry, model(entry), name=f"{model.name}_of_known_size")
     return model
+
+
+def _describe(value: object) -> str:
+    """
+    >>> _describe(None), _describe(dict), _describe((1, 2))
+    ('None: is its return missing?', 'the class dict, not called', 'a builtins.tuple')
+    """
+    if value is None:
+        return "None: is its return missing?"
+    if isinstance(value, type):
+        return f"the class {value.__name__}, not called"
+    return f"a {type(value).__module__}.{type(value).__name__}"

@@ -75,7 +75,7 @@ class _FloatAndQuantized:
 
     def run(self, node: Node) -> None:
         """Compute a node in both graphs, and correct its bias if it has one."""
-        outputs = [self._run_float(node, batch) for batch in range(self.count)]
+        outputs = [run_node(node, [self.real[t][batch] for t in node.inputs]) for batch in range(self.count)]
         quantized = [self._run_quantized(node, batch) for batch in range(self.count)]
         if node.op in LINEAR and not node.in_float and not self._is_shared(node):
             shift = _channel_means([o[0] for o in outputs]) - _channel_means([o[0] for o in quantized])
@@ -86,9 +86,6 @@ class _FloatAndQuantized:
             self.real[tensor] = [each[index] for each in outputs]
             self.quantized[tensor] = [each[index] for each in quantized]
         self._release(node)
-
-    def _run_float(self, node: Node, batch: int) -> list[tf.Tensor]:
-        return run_node(node, [self.real[tensor][batch] for tensor in node.inputs])
 
     def _run_quantized(self, node: Node, batch: int) -> list[tf.Tensor]:
         inputs = [self.quantized[tensor][batch] for tensor in node.inputs]

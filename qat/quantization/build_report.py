@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tf_keras
+from numpy.typing import ArrayLike
 
 from qat.config import QuantConfig
 from qat.quantization.ir.graph import Graph
-from qat.quantization.keras.layers import Linear, Op, RangeLayer, integer_arithmetic
+from qat.quantization.keras.arithmetic import integer_arithmetic
+from qat.quantization.keras.grids import zero_point_of
+from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import QUANTIZED, Lstm
-from qat.quantization.keras.quantizers import zero_point_of
+from qat.quantization.keras.op import Op
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.report import Grid, QuantizationReport, QuantizedTensor, RewrittenLayers, Skipped
 from qat.quantization.settings import skip_pattern
@@ -61,7 +66,7 @@ def _skipped(graph: Graph, config: QuantConfig) -> dict[str, str]:
     return reasons
 
 
-def build_report(model: Any, outcome: dict[str, Any]) -> QuantizationReport:
+def build_report(model: tf_keras.Model, outcome: dict[str, Any]) -> QuantizationReport:
     """The report of a model as it is now.
 
     Args:
@@ -83,7 +88,7 @@ def build_report(model: Any, outcome: dict[str, Any]) -> QuantizationReport:
     )
 
 
-def _tensors_of(layer: Any) -> Iterator[QuantizedTensor]:
+def _tensors_of(layer: tf_keras.layers.Layer) -> Iterator[QuantizedTensor]:
     if isinstance(layer, RangeLayer) and layer.rounds:
         yield from _activations(layer)
     elif isinstance(layer, CanonicalWrapper) and all(quantizer.enabled for _, quantizer, _ in layer._weight_vars):
@@ -106,14 +111,14 @@ def _activations(layer: RangeLayer) -> Iterator[QuantizedTensor]:
         yield QuantizedTensor(layer_name(source.name), _op_of(source), "input" if layer.entry else "output", grid)
 
 
-def _op_of(layer: Any) -> str:
+def _op_of(layer: tf_keras.layers.Layer) -> str:
     """The op of a canonical layer, of a linear one its kind; "input" of an InputLayer."""
     inner = getattr(layer, "layer", layer)
     kind = "lstm" if isinstance(inner, Lstm) else "input"
     return getattr(inner, "op", getattr(inner, "kind", kind))
 
 
-def _symmetric(bits: int, scales: Any, axis: int | None, kind: str = "own") -> Grid:
+def _symmetric(bits: int, scales: ArrayLike, axis: int | None, kind: str = "own") -> Grid:
     """A grid with the zero point 0 whose largest code has its negative."""
     scales = tuple(float(each) for each in np.atleast_1d(scales))
     limit = max(scales) * (2 ** (bits - 1) - 1)
@@ -129,7 +134,7 @@ def _linear(layer: CanonicalWrapper, inner: Linear) -> Iterator[QuantizedTensor]
     scale, axis = layer.kernel_on_grid()[1].numpy(), 3 if inner.kind == "depthwise_conv2d" else 0
     yield QuantizedTensor(name, inner.kind, "kernel", _symmetric(quantizer.bits, scale, axis))
     if inner.folded_bias() is not None:
-        for source in dict.fromkeys(ends.source for ends in inner.ends_of_calls if ends.source is not None):
+        for source in dict.fromkeys(each.source for each in inner.ranges_of_calls if each.source is not None):
             step = scale * np.float32(source.scale())
             yield QuantizedTensor(name, inner.kind, "bias", _symmetric(BIAS_BITS, step, 0, "derived"))
 

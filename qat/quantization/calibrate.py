@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,9 +16,10 @@ from qat.config import CalibrationConfig
 from qat.errors import CalibrationError, ConfigError
 from qat.quantization.ir.graph import Graph, Tensor
 from qat.quantization.ir.interpret import run, run_node, walk
-from qat.quantization.keras.quantizers import MASK_MARGIN, MASKED_BELOW, SMALLEST_SPAN
+from qat.quantization.keras.activation_quantizer import MASK_MARGIN, SMALLEST_SPAN
 from qat.quantization.placement import SAME_SCALE, MinMax, Own, QuantSpec
 from qat.quantization.rewrites.builder import is_fixed
+from qat.quantization.rewrites.masks import MASKED_BELOW
 from qat.quantization.tails import tail_margin
 
 BINS = 2048
@@ -82,7 +83,10 @@ def _sample_extremes(values: tf.Tensor, quant_spec: QuantSpec, samples: int) -> 
 
 
 def _observe_ranges(
-    graph: Graph, ranges: Sequence[QuantSpec], batches: Sequence[Sequence[NDArray]]
+    graph: Graph,
+    ranges: Sequence[QuantSpec],
+    batches: Sequence[Sequence[NDArray]],
+    compute: Callable[..., list[tf.Tensor]],
 ) -> list[_Observation]:
     """The values of each range on all batches.
 
@@ -101,7 +105,7 @@ def _observe_ranges(
 
     def extremes(warm: bool, *inputs: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
         extremes_of: dict[int, tuple[tf.Tensor, tf.Tensor]] = {}
-        for tensor, values in walk(graph, list(inputs), partial(run_node, warm=warm)):
+        for tensor, values in walk(graph, list(inputs), partial(compute, warm=warm)):
             for index in consumers.get(tensor, ()):
                 extremes_of[index] = _sample_extremes(values, specs_of_tensors[index], int(inputs[0].shape[0]))
         return [extremes_of[index] for index in range(len(tensors))]
@@ -124,7 +128,7 @@ def _observe_ranges(
     ]
 
 
-def _run_batch(function: Any, batch: Sequence[NDArray], *options: bool) -> Any:
+def _run_batch(function: Callable, batch: Sequence[NDArray], *options: bool) -> Any:
     """One call; of a tf.function by its concrete function, else TensorFlow warns of too many traces."""
     tensors = [tf.constant(values) for values in batch]
     traced = hasattr(function, "get_concrete_function")
@@ -224,8 +228,8 @@ def widen_to_integer_zero_point(low: float, high: float, levels: int = 255) -> M
     scaled to [-1, 1] that is exactly half a code, and each pixel would lie between two codes.
 
     Args:
-        low: lower limit.
-        high: upper limit.
+        low: lower limit, a real number in the unit of the tensor, at most 0.
+        high: upper limit, in the same unit, at least 0.
         levels: codes less one.
 
     Returns:
@@ -262,6 +266,7 @@ def calibrate(
     batches: Sequence[Sequence[NDArray]],
     settings: CalibrationConfig,
     methods: Sequence[str] | None = None,
+    compute: Callable[..., list[tf.Tensor]] = run_node,
 ) -> list[MinMax]:
     """The limits of each range from calibration data.
 
@@ -271,6 +276,7 @@ def calibrate(
         batches: arrays [n, ...] in `model.inputs` order, in the unit of the inputs.
         settings: the method for all ranges, and its percentile.
         methods: the method of each range, "minmax", "percentile" or "mse"; the default is that of `settings`.
+        compute: computes a node in float, as `run_node` does; it sees each node of each batch.
 
     Returns:
         (min, max) per range, with min <= 0 <= max and min < max unless a kernel prescribes them, in the tensor's unit.
@@ -283,7 +289,7 @@ def calibrate(
     for method in methods:
         if method not in METHODS:
             raise ConfigError(f"quant.calibration.method={method!r}: expected one of {', '.join(METHODS)}")
-    observations = _observe_ranges(graph, ranges, batches)
+    observations = _observe_ranges(graph, ranges, batches, compute)
     min_max = np.stack([each.min_max for each in observations]) if observations else np.zeros((0, 2))
     selected = [i for i, (low, high) in enumerate(min_max) if methods[i] != "minmax" and high - low > SMALLEST_SPAN]
     selected = [i for i in selected if not (ranges[i].masked or ranges[i].kind == Own(minmax=True))]

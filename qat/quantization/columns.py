@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from qat.codes import scale_of_range
 from qat.metrics import sqnr_db
+from qat.models.keras_types import KerasModel
 from qat.quantization.importing.cut_model import cut_code
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.ir.graph import Graph, Tensor
@@ -54,8 +55,8 @@ def find_coarse_columns(values: NDArray, low: float, high: float) -> list[Column
 
     Args:
         values: of one input, [N, ..., C]; the columns are the last axis.
-        low: lower limit of the input's range, in its unit.
-        high: upper limit.
+        low: lower limit of the input's range, a real number in its unit.
+        high: upper limit, in the same unit.
 
     Returns:
         The columns by index.
@@ -79,8 +80,8 @@ def round_columns(values: NDArray, columns: Sequence[Column], low: float, high: 
     Args:
         values: [N, ..., C].
         columns: those to round.
-        low: lower limit of the input's range, in its unit.
-        high: upper limit.
+        low: lower limit of the input's range, a real number in its unit.
+        high: upper limit, in the same unit.
 
     Returns:
         float32, as large as `values`.
@@ -120,8 +121,8 @@ def describe_remedies(columns: Sequence[Column], low: float, high: float, code: 
 
     Args:
         columns: what `find_coarse_columns` returned.
-        low: lower limit of the input's range.
-        high: upper limit.
+        low: lower limit of the input's range, a real number in its unit.
+        high: upper limit, in the same unit.
         code: two lines of Python that cut the model behind its own normalization; None where it has none.
 
     Returns:
@@ -139,7 +140,7 @@ def describe_remedies(columns: Sequence[Column], low: float, high: float, code: 
 
 
 def warn_of_columns(
-    model: Any,
+    model: KerasModel,
     graph: Graph,
     min_max: Mapping[QuantSpec, MinMax],
     batches: Sequence[Sequence[NDArray]],
@@ -205,7 +206,7 @@ def _concatenate(batches: list[list[Any]]) -> list[NDArray]:
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
-def find_normalization(model: Any, input_index: int) -> Any:
+def find_normalization(model: KerasModel, input_index: int) -> Any:
     """The Normalization layer with which a model begins.
 
     Args:
@@ -222,7 +223,7 @@ def find_normalization(model: Any, input_index: int) -> Any:
     return readers[0] if len(readers) == 1 and isinstance(readers[0], version.layers.Normalization) else None
 
 
-def cut_behind_normalization(model: Any, input_index: int) -> tuple[str, str] | None:
+def cut_behind_normalization(model: KerasModel, input_index: int) -> tuple[str, str] | None:
     """Python code that cuts a model behind the Normalization with which it begins.
 
     Args:

@@ -101,16 +101,14 @@ def unevenness(pair: Pair) -> float:
 def find_pairs(graph: Graph) -> list[Pair]:
     """Pairs of linear layers with only `PASSES_FACTORS` between them, and no other consumer on the way.
 
-    A clustered kernel takes no factors: each would add values to it.
+    A clustered kernel takes no factors: each would add values to it; divided by them, it must have a normalization.
     """
     keys = Counter(weight.key for node in graph.nodes for weight in node.weights.values() if weight.key is not None)
     alone = [node for node in graph.nodes_of(*LINEAR) if all(keys[w.key] <= 1 for w in node.weights.values())]
     pairs = [pair for node in alone for pair in _pair_from(graph, node) if pair.second in alone]
-    return [pair for pair in pairs if not pair.second.one_range and not _divides_clusters(pair.first)]
-
-
-def _divides_clusters(first: Node) -> bool:
-    return first.one_range and "norm" not in first.attrs
+    return [
+        pair for pair in pairs if not pair.second.one_range and (not pair.first.one_range or "norm" in pair.first.attrs)
+    ]
 
 
 def _pair_from(graph: Graph, first: Node) -> Iterator[Pair]:

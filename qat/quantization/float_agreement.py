@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from qat.errors import ModelError
 from qat.metrics import sqnr_db
+from qat.models.keras_types import KerasModel
 from qat.quantization.importing.assignments import unchanged
 from qat.quantization.importing.trace import input_tensors, nest_inputs
 from qat.quantization.ir.graph import Graph
@@ -21,7 +21,7 @@ ROWS = 8
 SUSPECT_DB, REFUSED_DB = 60.0, 30.0  # float32 in another order is above 100 dB as a rule
 
 
-def refuse_disagreement(float_model: Any, graph: Graph, batch: Sequence[NDArray]) -> None:
+def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[NDArray]) -> None:
     """Raise where the outputs of the canonical form are not those of the float model.
 
     A model that computes in less than float32 may differ down to 30 dB; other models warn below 60 dB.
@@ -58,10 +58,10 @@ def refuse_disagreement(float_model: Any, graph: Graph, batch: Sequence[NDArray]
             warnings.warn(f"{message}; float32 alone keeps 100 dB and more", stacklevel=3)
 
 
-def _row_count(model: Any, values: NDArray) -> int:
+def _row_count(model: KerasModel, values: NDArray) -> int:
     fixed = next((tensor.shape[0] for tensor in input_tensors(model) if tensor.shape[0] is not None), None)
     return int(fixed) if fixed is not None else min(ROWS, len(values))
 
 
-def _computes_in_float32(model: Any) -> bool:
+def _computes_in_float32(model: KerasModel) -> bool:
     return all(layer.compute_dtype in (None, "float32") for layer in model._flatten_layers())

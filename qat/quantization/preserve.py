@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qat.config import PRESERVE, QuantConfig
 from qat.errors import ConfigError
+from qat.models.keras_types import KerasModel, KerasVariable
 from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.preserved_kernels import PreservedEntries
@@ -39,7 +39,7 @@ def resolve_preserve(config: QuantConfig) -> str | None:
     return None if config.preserve in (None, "none") or config.name == "ptq" else config.preserve
 
 
-def mark_preserved(graph: Graph, model: Any, config: QuantConfig) -> None:
+def mark_preserved(graph: Graph, model: KerasModel, config: QuantConfig) -> None:
     """Note in the graph which entries of the model's variables are preserved, and which kernels have one range.
 
     Args:
@@ -63,7 +63,7 @@ def mark_preserved(graph: Graph, model: Any, config: QuantConfig) -> None:
     _report(graph, _names(model), choice)
 
 
-def preserves_anything(model: Any, config: QuantConfig) -> bool:
+def preserves_anything(model: KerasModel, config: QuantConfig) -> bool:
     """Whether a QAT model of this one could differ from its PTQ model by preserved entries.
 
     Args:
@@ -79,7 +79,7 @@ def preserves_anything(model: Any, config: QuantConfig) -> bool:
     )
 
 
-def find_preserved(variable: Any, choice: str, is_table: bool = False) -> PreservedEntries | None:
+def find_preserved(variable: KerasVariable, choice: str, is_table: bool = False) -> PreservedEntries | None:
     """The preserved entries of a kernel.
 
     Args:
@@ -170,7 +170,7 @@ def _is_clustered_node(node: Node, preserved: dict[int, PreservedEntries]) -> bo
     return False
 
 
-def _names(model: Any) -> list[str]:
+def _names(model: KerasModel) -> list[str]:
     """Names of the variables, with that of the layer where a variable is called "kernel" alone."""
     version = version_of(model)
     layer_of = {id(v): layer.name for layer in model._flatten_layers() for v in version.own_variables(layer)}

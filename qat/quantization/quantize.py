@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from qat.calibration_data import as_batches
+from qat.calibration_data import Calibration, as_batches
 from qat.config import QuantConfig
 from qat.errors import ConfigError, TrainingSemanticsWarning
+from qat.models.keras_types import KerasModel
 from qat.models.leading_layers import find_unscaled_inputs
 from qat.models.which_keras import is_keras3
 from qat.quantization.bias_correction import correct_biases
@@ -31,10 +32,10 @@ from qat.quantization.rewrites.comparisons import scale_comparisons
 from qat.quantization.rewrites.recurrent import carry_codes, join_gates, parts_by_slices
 from qat.quantization.rewrites.rounding import fit_integers
 from qat.quantization.settings import calibration_specs, override, refuse_low_bit, skipped_layers, weight_scheme
-from qat.quantization.unsettled_statistics import warn_of_unsettled
+from qat.quantization.unsettled_statistics import NormStatistics
 
 
-def quantize_model(float_model: Any, calibration: Any, *, config: QuantConfig | None = None) -> Any:
+def quantize_model(float_model: KerasModel, calibration: Calibration, *, config: QuantConfig | None = None) -> Any:
     """A quantization-aware model with calibrated ranges, not compiled; `float_model` is left as it was.
 
     The result takes the same real inputs and gives the same nest of outputs, with the same names, in the Keras of the
@@ -79,12 +80,13 @@ def quantize_model(float_model: Any, calibration: Any, *, config: QuantConfig | 
     skipped = skipped_layers(config, graph)
     fit_integers(graph, batches, skipped)
     refuse_disagreement(float_model, graph, batches[0])
-    if config.name != "ptq":
-        warn_of_unsettled(graph, batches[0])
     ranges = place(graph, skipped)
     refuse_low_bit(config, graph)
     methods = [override(config, quant_spec.layer).get("method", config.calibration.method) for quant_spec in ranges]
-    min_max = calibrate(graph, ranges, batches, config.calibration, methods)
+    statistics = NormStatistics(graph)
+    min_max = calibrate(graph, ranges, batches, config.calibration, methods, statistics.compute)
+    if config.name != "ptq":
+        statistics.warn(batches[0])
     min_max = carry_codes(graph, dict(zip(ranges, min_max, strict=True)))
     min_max = merge_close_ranges(graph, min_max)
     warn_of_columns(float_model, graph, min_max, batches)

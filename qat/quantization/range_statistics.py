@@ -10,8 +10,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from qat.codes import scale_of_range
-from qat.quantization.keras.layers import RangeLayer, fake_quant_arithmetic
+from qat.quantization.keras.arithmetic import fake_quant_arithmetic
 from qat.quantization.keras.model import QatModel, part_of
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras3.unwrap import unwrap
 
 MOST_AT_ONCE = 1 << 18  # values of model inputs per call, whose activations are in memory together

@@ -6,15 +6,16 @@ a change traces the graph again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tf_keras
 
 from qat.config import QuantConfig
 from qat.errors import DataError
-from qat.quantization.keras.layers import Linear, RangeLayer
-from qat.quantization.keras.quantizers import ActivationQuantizer
+from qat.quantization.keras.activation_quantizer import ActivationQuantizer
+from qat.quantization.keras.linear import Linear
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.keras3.unwrap import unwrap
 from qat.schedule_point import training_step
@@ -138,7 +139,7 @@ class QuantizationSchedule(tf_keras.callbacks.Callback):
             if value is not None:
                 self._schedule(training_step(value, steps, steps_per_epoch, key=f"quant.{name}"), *change)
 
-    def _schedule(self, step: int, change: Any, value: bool) -> None:
+    def _schedule(self, step: int, change: Callable[..., None], value: bool) -> None:
         self.changes.setdefault(step, []).append((change, value))
 
     def on_train_begin(self, logs: dict | None = None) -> None:

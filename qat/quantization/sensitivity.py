@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from qat.calibration_data import as_batches
+from qat.calibration_data import Calibration, as_batches
 from qat.config import QuantConfig
 from qat.errors import ConfigError
 from qat.metrics import accuracy, agreement, sqnr_db
@@ -37,7 +36,7 @@ class LayerSensitivity:
 class PartlyQuantized:
     """A canonical model whose layers can be quantized by name, one by one, in one traced graph."""
 
-    def __init__(self, float_model: tf_keras.Model, calibration: Any, config: QuantConfig) -> None:
+    def __init__(self, float_model: tf_keras.Model, calibration: Calibration, config: QuantConfig) -> None:
         self.graph = canonicalize(float_model)
         refuse_blockers(self.graph)
         self.batches = as_batches(calibration, calibration_specs(self.graph), config.calibration.batch_size)
@@ -87,7 +86,7 @@ def _quantizes(node: Node) -> bool:
 
 def sensitivity(
     float_model: tf_keras.Model,
-    calibration: Any,
+    calibration: Calibration,
     *,
     labels: NDArray | None = None,
     config: QuantConfig | None = None,
@@ -125,7 +124,7 @@ def _accuracy_drop(reference: NDArray, outputs: NDArray, labels: NDArray | None)
 
 def auto_skip(
     float_model: tf_keras.Model,
-    calibration: Any,
+    calibration: Calibration,
     *,
     max_drop: float,
     labels: NDArray | None = None,

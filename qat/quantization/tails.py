@@ -31,7 +31,7 @@ def tail_margin(maxima: NDArray, count: int, width: float) -> float:
     Args:
         maxima: the largest value of each row, [rows]; for the lower end, of the negated values.
         count: number of values in all rows.
-        width: max - min of the range without margins, in the unit of the values.
+        width: a real number, max - min of the range without margins, in the unit of the values.
 
     Returns:
         The margin, 0 or more, in the unit of the values.

@@ -17,47 +17,62 @@ FAR = 4.0  # times, of variances; of means, in standard deviations
 SHARE = 0.5  # of the layers
 
 
-def warn_of_unsettled(graph: Graph, batch: Sequence[NDArray]) -> list[str]:
-    """Warn where moving statistics are far from those of the layers' outputs on calibration rows.
+class NormStatistics:
+    """Compares moving statistics with those of the first rows that go through a graph, while something else runs it.
 
     Args:
         graph: canonical, not quantized yet.
-        batch: arrays [n, ...] in `model.inputs` order.
-
-    Returns:
-        The layers whose statistics are far off, if these are half of all; else none.
     """
-    nodes = [node for node in graph.nodes if "norm" in node.attrs and node.attrs["norm"]["acts"]]
-    if not nodes:
-        return []
-    unsettled = _unsettled_layers(graph, [tf.constant(values[:ROWS]) for values in batch], {id(node) for node in nodes})
-    if len(unsettled) < SHARE * len(nodes):
-        return []
-    named = ", ".join(repr(layer) for layer in unsettled[:4])
-    warnings.warn(
-        f"the moving statistics of BatchNormalization are far from what {len(unsettled)} of {len(nodes)} layers have "
-        f"on the calibration rows ({named}{', …' if len(unsettled) > 4 else ''}): the float model has hardly been "
-        "trained, or on data prepared in another way. Ranges follow the batches in training; before that, model and "
-        "file compute with the statistics as they are. Train the float model longer, or set quant.reestimate_bn=true",
-        stacklevel=3,
-    )
-    return unsettled
 
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes = {id(node): node for node in graph.nodes if "norm" in node.attrs and node.attrs["norm"]["acts"]}
+        self.found: dict[int, bool] = {}  # by node: whether it is unsettled
 
-def _unsettled_layers(graph: Graph, inputs: list[tf.Tensor], selected: set[int]) -> list[str]:
-    unsettled = []
+    def compute(self, node: Node, inputs: list[tf.Tensor], warm: bool = False) -> list[tf.Tensor]:
+        """`run_node`; where a node with statistics is computed for the first time, they are compared.
 
-    def compute(node: Node, inputs_of_node: list[tf.Tensor]) -> list[tf.Tensor]:
-        if id(node) not in selected:
-            return run_node(node, inputs_of_node)
-        outputs = run_linear_part(node, inputs_of_node[0])
-        if _is_unsettled(node, outputs):
-            unsettled.append(node.layer or node.name)
+        Args:
+            node: of any op but `input`.
+            inputs: values of its inputs, in order.
+            warm: as `run_node` takes it.
+
+        Returns:
+            Values of its outputs, in order.
+        """
+        is_new = id(node) in self.nodes and id(node) not in self.found
+        if not is_new or not tf.executing_eagerly():
+            return run_node(node, inputs, warm)
+        outputs = run_linear_part(node, inputs[0])
+        self.found[id(node)] = _is_unsettled(node, outputs)
         return [apply_norm(node, outputs)]
 
-    for _ in walk(graph, inputs, compute):
-        pass
-    return unsettled
+    def warn(self, batch: Sequence[NDArray]) -> list[str]:
+        """Warn where moving statistics are far from those of the layers' outputs on calibration rows.
+
+        Args:
+            batch: arrays [n, ...] in `model.inputs` order, for nodes that no run of the graph has shown.
+
+        Returns:
+            The layers whose statistics are far off, if these are half of all; else none.
+        """
+        if len(self.found) < len(self.nodes):
+            rows = [tf.constant(values[:ROWS]) for values in batch]
+            for _ in walk(self.graph, rows, self.compute):
+                pass
+        unsettled = [self.nodes[key].layer or self.nodes[key].name for key in self.nodes if self.found[key]]
+        if not unsettled or len(unsettled) < SHARE * len(self.nodes):
+            return []
+        named = ", ".join(repr(layer) for layer in unsettled[:4])
+        warnings.warn(
+            f"the moving statistics of BatchNormalization are far from what {len(unsettled)} of {len(self.nodes)} "
+            f"layers have on the calibration rows ({named}{', …' if len(unsettled) > 4 else ''}): the float model has "
+            "hardly been trained, or on data prepared in another way. Ranges follow the batches in training; before "
+            "that, model and file compute with the statistics as they are. Train the float model longer, or set "
+            "quant.reestimate_bn=true",
+            stacklevel=3,
+        )
+        return unsettled
 
 
 def _is_unsettled(node: Node, outputs: tf.Tensor) -> bool:

@@ -60,7 +60,7 @@ def compute_ticks(low: float, high: float, count: int = 5) -> list[float]:
         count: about how many ticks.
 
     Returns:
-        Ticks within the limits, ascending.
+        Ticks within the limits, ascending, in their unit.
     """
     if high <= low:
         return [low]
@@ -80,7 +80,7 @@ def wrap_names(names: Sequence[str], width: int, most_lines: int = 4) -> list[li
     Args:
         names: one text each.
         width: of a line, in characters.
-        most_lines: of a name; the last of more is cut.
+        most_lines: the number of lines of a name; the last of more is cut.
 
     Returns:
         One list of lines per name.

@@ -123,21 +123,15 @@ def _row_json(row: Row, swept: Sequence[str]) -> dict[str, Any]:
 
 
 def _configuration_json(configuration: Configuration, swept: Sequence[str]) -> dict[str, Any]:
-    return {
+    same = ("variant", "task", "seeds", "fake_quant", "size_bytes", "latency_ms", "integer_only")
+    return {name: getattr(configuration, name) for name in same} | {
         "configuration": configuration.label,
         "settings": {name: _shared(configuration, name) for name in swept},
-        "variant": configuration.variant,
-        "task": configuration.task,
-        "seeds": configuration.seeds,
         "runs": [row.name for row in configuration.rows],
         "mean": configuration.value.mean,
         "half_width": configuration.value.half_width,
-        "drop": None if configuration.drop is None else configuration.drop.mean,
-        "drop_half_width": None if configuration.drop is None else configuration.drop.half_width,
-        "fake_quant": configuration.fake_quant,
-        "size_bytes": configuration.size_bytes,
-        "latency_ms": configuration.latency_ms,
-        "integer_only": configuration.integer_only,
+        "drop": configuration.drop and configuration.drop.mean,
+        "drop_half_width": configuration.drop and configuration.drop.half_width,
         "pareto_size": configuration.on_size_front,
         "pareto_latency": configuration.on_latency_front,
     }
@@ -157,10 +151,10 @@ def _test_json(test: Test) -> dict[str, Any]:
         "metric": test.metric,
         "pairs": test.pairs,
         "unpaired_runs": test.unpaired,
-        "difference": None if result is None else result.difference.mean,
-        "half_width": None if result is None else result.difference.half_width,
-        "p_t": None if result is None else result.p_t,
-        "p_exact": None if result is None else result.p_signs,
+        "difference": result and result.difference.mean,
+        "half_width": result and result.difference.half_width,
+        "p_t": result and result.p_t,
+        "p_exact": result and result.p_signs,
         "p_holm": test.p_holm,
         "verdict": test.verdict,
     }

@@ -142,7 +142,9 @@ class EventFile:
         self._file.flush()
 
 
-def _value(tag: str, tensor: tensor_pb2.TensorProto, metadata: Any) -> summary_pb2.Summary.Value:
+def _value(
+    tag: str, tensor: tensor_pb2.TensorProto, metadata: summary_pb2.SummaryMetadata
+) -> summary_pb2.Summary.Value:
     return summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
 
 

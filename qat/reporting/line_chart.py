@@ -36,7 +36,7 @@ def draw_line_chart(title: str, lines: Sequence[Line], *, from_epoch: float | No
     Args:
         title: of the figure.
         lines: at least one point each.
-        from_epoch: where quantization-aware training begins, marked by a line across; None for no mark.
+        from_epoch: number of the epoch where quantization-aware training begins, marked by a line; None for no mark.
 
     Returns:
         HTML of a <figure> with inline SVG.

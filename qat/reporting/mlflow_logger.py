@@ -172,7 +172,7 @@ def _key(key: str) -> str:
     return re.sub(r"[^\w.-]", "_", key)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     return str(value)

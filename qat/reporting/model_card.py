@@ -77,7 +77,7 @@ def pipeline_tag(card: Card) -> str | None:
 
 def _parts(card: Card) -> Iterator[str]:
     result, variant = card.result, card.result.variants[card.variant]
-    yield _first_sentence(card, variant)
+    yield _first_sentence(variant)
     yield "## Metrics"
     yield _table(["", "this file", "float"], _metric_rows(variant, result.variants.get(FLOAT)))
     yield from _comparison(card, variant)
@@ -96,7 +96,7 @@ def _parts(card: Card) -> Iterator[str]:
     yield _table(["file", "size", "SHA-256"], _files(card))
 
 
-def _first_sentence(card: Card, variant: Variant) -> str:
+def _first_sentence(variant: Variant) -> str:
     arithmetic = "computes in integers alone" if variant.integer_only else "computes in float, in parts or as a whole"
     return (
         f"A LiteRT (TensorFlow Lite) file of {format_size(variant.size_bytes)} that {arithmetic}, with "

@@ -33,21 +33,58 @@ def format_page_cells(layers: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def format_layers(layers: Sequence[Mapping[str, Any]], columns: int | None) -> str:
-    """The layers where the training step differs from the file in most codes, as a table.
+    """The layers where the training step differs from the file in most codes, as a table; equal ones are left out.
 
     Args:
         layers: of parity.json: shares as 0-1, differences in output codes (LSB).
         columns: width of the terminal in characters; None for a pipe.
 
     Returns:
-        Lines of at most `columns` characters, five layers at most.
+        Lines of at most `columns` characters, five layers at most; "" where no layer differs.
     """
-    furthest = sorted(layers, key=lambda row: row.get("training_off", 0.0), reverse=True)[:MOST_LAYERS]
+    furthest = sorted(filter(_differs, layers), key=_distance, reverse=True)[:MOST_LAYERS]
+    if not furthest:
+        return ""
     cells = [
         [shorten(str(row["layer"]), NAME_WIDTH), f"{1 - row['exact']:.2%}", str(row["max_lsb"]), *_training_cells(row)]
         for row in furthest
     ]
     return format_table(SHORT_TITLES, cells, ("LSB",), columns)
+
+
+def describe_layers(layers: Sequence[Mapping[str, Any]]) -> str:
+    """What holds for the layers that `format_layers` leaves out.
+
+    >>> describe_layers([{"exact": 1.0, "training_off": 0.0}] * 30)
+    'All 30 layers are equal in every code.'
+    >>> describe_layers([{"exact": 1.0, "training_off": 0.1}] * 2 + [{"exact": 1.0}])
+    'The other layer is equal in every code.'
+
+    Args:
+        layers: of parity.json.
+
+    Returns:
+        A sentence; "" where each layer is in the table.
+    """
+    differing = len(list(filter(_differs, layers)))
+    equal = len(layers) - differing
+    if differing > MOST_LAYERS:
+        return f"These {MOST_LAYERS} of {len(layers)} differ most in training; all are in the report."
+    if differing == 0:
+        return f"All {len(layers)} layers are equal in every code." if layers else ""
+    if equal == 0:
+        return ""
+    return (
+        f"The other {equal} layers are equal in every code." if equal > 1 else "The other layer is equal in every code."
+    )
+
+
+def _differs(row: Mapping[str, Any]) -> bool:
+    return _distance(row) > (0.0, 0.0)
+
+
+def _distance(row: Mapping[str, Any]) -> tuple[float, float]:
+    return row.get("training_off", 0.0), 1.0 - row["exact"]
 
 
 def _training_cells(row: Mapping[str, Any]) -> list[str]:

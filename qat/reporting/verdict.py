@@ -39,6 +39,12 @@ def format_verdict(result: RunResult, variant_name: str) -> list[str]:
 def _sentences(result: RunResult, variant_name: str) -> Iterator[str]:
     variant, reference = result.variants[variant_name], result.variants.get(FLOAT)
     yield _metric_sentence(result, variant_name)
+    if is_near_chance(result, FLOAT if reference is not None else variant_name):
+        yield (
+            f"The model is near chance: always answering the most frequent class is right in "
+            f"{result.most_frequent_class:.1%}. What is compared here says nothing yet: train longer, or look at the "
+            "labels and at how samples are scaled."
+        )
     if variant_name != FLOAT and reference is not None:
         yield f"{variant_name} {format_float_comparison(variant, reference)}."
         training_note = describe_longer_training(result, variant_name)
@@ -47,6 +53,20 @@ def _sentences(result: RunResult, variant_name: str) -> Iterator[str]:
     if variant.parity is not None and not variant.parity.passed:
         broken = "; ".join(variant.parity.broken)
         yield f"Parity is BROKEN: {variant_name} departs from the model that was trained: {broken}."
+
+
+def is_near_chance(result: RunResult, variant_name: str) -> bool:
+    """Whether always answering the most frequent class may be as good as a file (its 95 % interval holds that share).
+
+    Args:
+        result: of the run.
+        variant_name: of the file.
+
+    Returns:
+        False also where accuracy is not the metric.
+    """
+    share, interval = result.most_frequent_class, result.variants[variant_name].accuracy_interval
+    return share is not None and interval is not None and interval[0] <= share
 
 
 def _metric_sentence(result: RunResult, variant_name: str) -> str:

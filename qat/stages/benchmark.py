@@ -164,24 +164,17 @@ def _read_list(config: BenchmarkConfig, key: str, kind: type) -> list[Any]:
 
 def _row(file: BenchmarkFile, setting: Setting, timing: Timing) -> Row:
     proof = verify(file.graph)
+    measured = ("median_ms", "p95_ms", "warmup_calls", "load_ms", "first_ms", "peak_bytes", "process_peak_bytes")
     row: Row = {
         "file": str(file.path),
         "name": file.name,
         "kind": file.kind,
         "size_bytes": len(file.content),
-        "threads": setting.threads,
-        "batch": setting.batch,
-        "delegate": setting.delegate,
-        "median_ms": timing.median_ms,
-        "p95_ms": timing.p95_ms,
+        **{name: getattr(setting, name) for name in ("threads", "batch", "delegate")},
+        **{name: getattr(timing, name) for name in measured},
         "min_ms": float(timing.calls_ms.min()),
         "rounds_median_ms": [float(np.median(calls)) for calls in timing.rounds_ms],
         "calls": len(timing.calls_ms),
-        "warmup_calls": timing.warmup_calls,
-        "load_ms": timing.load_ms,
-        "first_ms": timing.first_ms,
-        "peak_bytes": timing.peak_bytes,
-        "process_peak_bytes": timing.process_peak_bytes,
         "macs": multiply_accumulates(file.graph),
         "ops": sum(proof.op_counts.values()),
         "op_counts": proof.op_counts,

@@ -57,7 +57,7 @@ def read_files(config: BenchmarkConfig, folder: Path, say: Say) -> list[Benchmar
     """
     if (config.tflite is None) == (config.run is None):
         raise ConfigError(
-            f"tflite={config.tflite}, run={config.run}: give one of them, tflite=FILE, tflite=[FILE,FILE] or run=DIR, "
+            "tflite and run: give one of them, tflite=FILE, tflite=[FILE,FILE] or run=DIR, "
             "the directory of a run of qat.train."
         )
     if config.run is not None:

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.calibration_data import FEW_SAMPLES
+from qat.config import QuantConfig
 from qat.errors import CalibrationError
 from qat.stages.run import Run
-from qat.variants import QUANTIZERS
+from qat.tasks import TASKS
+from qat.variants import QUANTIZERS, post_training_quantizer
 
 
 def calibration_inputs(run: Run, task: str) -> NDArray[np.float32]:
@@ -16,7 +18,7 @@ def calibration_inputs(run: Run, task: str) -> NDArray[np.float32]:
 
     Args:
         run: the run, whose data has a calibration split.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
 
     Returns:
         float32 `[N, …]`, prepared by the data's contract.
@@ -33,7 +35,7 @@ def check_calibration(run: Run, task: str) -> None:
 
     Args:
         run: the run, whose data has a calibration split.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
 
     Raises:
         CalibrationError: fewer than quant.calibration.min_samples, or, for a classifier, of one class only. Where the
@@ -48,8 +50,15 @@ def check_calibration(run: Run, task: str) -> None:
             f"quant.calibration.samples={len(split)}: expected at least quant.calibration.min_samples={least}. "
             "Few samples leave ranges too narrow; take more, or lower the minimum knowingly."
         )
-    if task == "classification" and len(np.unique(split.labels)) < 2 <= len(run.splits.class_names):
+    if TASKS[task].has_classes and len(np.unique(split.labels)) < 2 <= len(run.splits.class_names):
         name = run.splits.class_names[int(split.labels[0])]
         raise CalibrationError(
             f"all {len(split)} calibration samples are of class {name}: ranges of one class fit no other"
         )
+
+
+def needs_own_calibrator(quant: QuantConfig) -> bool:
+    """Whether an int8 file is asked for something that TFLite's own calibrator cannot do."""
+    quantizer = post_training_quantizer(quant.name)
+    narrow = quantizer is not None and quantizer.weight_bits < 8
+    return narrow or quant.calibration.method != "minmax" or quant.equalization or quant.bias_correction

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from qat import rundir
 from qat.comparison import Comparison, collect, compare_runs
@@ -27,6 +26,7 @@ from qat.reporting.comparison_verdict import format_comparison_verdict
 from qat.reporting.table import format_table
 from qat.reporting.tensorboard import SummaryWriter
 from qat.reporting.terminal import say, width
+from qat.types import Json
 
 TENSORBOARD_RUN = "comparison"
 MOST_NAMED = 10  # configurations and refused directories on the terminal; the page names all
@@ -91,10 +91,15 @@ def write_comparison(
         The comparison, as it was written.
 
     Raises:
-        ConfigError: a filter or a column that no run knows.
+        ConfigError: a filter or a column that no run knows, a filter that no file meets.
         RunDirError: `out` cannot be written, or there is no finished run; in the second case all files are written.
     """
     comparison = compare_runs(collect(folders), sort=sort, filters=filters, confidence=confidence)
+    if comparison.runs and filters and not comparison.rows:
+        raise ConfigError(
+            f"filter={' and '.join(filters)}: not one deployed file meets it. "
+            f"Variants are {', '.join(sorted({name for run in comparison.runs for name in run.variants}))}."
+        )
     figures = dict(build_charts(comparison))
     images = {name: draw_png(chart) for name, chart in figures.items()}
     for name, content in images.items():
@@ -123,7 +128,7 @@ def _write_tensorboard(comparison: Comparison, images: Mapping[str, bytes], fold
             writer.add_image(TENSORBOARD_RUN, f"comparison/{name.replace('_', ' ')}", content)
 
 
-def _texts(key: str, value: Any) -> list[str]:
+def _texts(key: str, value: Json) -> list[str]:
     """One text, or a list of them.
 
     Raises:

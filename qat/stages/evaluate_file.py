@@ -20,6 +20,7 @@ from qat.evaluation import Evaluation, Predictor
 from qat.evaluation import evaluate as judge
 from qat.evaluation.input_contract import OPTIONS, InputContract, find_input_contract
 from qat.reporting.terminal import say
+from qat.tasks import TASKS, infer_task
 from qat.tflite import Interpreter, verify
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.input_checks import range_params
@@ -71,10 +72,9 @@ def _check_single_tensors(interpreter: Interpreter) -> None:
 def _task(interpreter: Interpreter, splits: Splits) -> str:
     input_shape, output_shape = interpreter.inputs[0].shape[1:], interpreter.outputs[0].shape[1:]
     classes, output_size = len(splits.class_names), int(np.prod(output_shape, dtype=np.int64))
-    if input_shape == output_shape and output_size != classes:
-        return "reconstruction"
-    if output_size == classes or (output_size == 1 and classes == 2):
-        return "classification"
+    task = infer_task(input_shape, output_shape, classes)
+    if not TASKS[task].has_classes or output_size == classes or (output_size == 1 and classes == 2):
+        return task
     raise DataError(
         f"the file gives {output_size} values per sample, but the data has {classes} classes "
         f"({', '.join(splits.class_names[:12])}{', …' if classes > 12 else ''}). Take the data that the file was made "
@@ -96,7 +96,7 @@ def _select_split(splits: Splits, name: str) -> Split:
 def _order_by_labels(interpreter: Interpreter, class_names: tuple[str, ...], task: str) -> tuple[Predictor, str]:
     """The predictor, its columns in the order of the data's classes, and how they were matched."""
     labels = interpreter.labels
-    if task == "reconstruction":
+    if not TASKS[task].has_classes:
         return interpreter.predict, "none: normal (label 0) against the rest, by the reconstruction error"
     if set(labels) != set(class_names) or len(labels) != len(class_names):
         return interpreter.predict, "index: output i is class i of the data"

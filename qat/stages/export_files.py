@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from qat import rundir
 from qat.deploy import c_source, feeding_snippets
 from qat.export import convert
+from qat.models.keras_types import KerasModel
 from qat.stages.run import Run
 from qat.tflite import TfliteGraph, read, readiness, with_metadata
 from qat.tflite.graph import Tensor
 
 if TYPE_CHECKING:
-    import tf_keras
-
     from qat.export.last_files import Exported
     from qat.export.traced_function import TracedModel
     from qat.quantization.keras.model import QatModel
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 MOST_TEST_VECTORS = 8  # calibration samples whose outputs the C source checks itself against
 
 
-def export_keras(run: Run, variant: str, model: tf_keras.Model) -> None:
+def export_keras(run: Run, variant: str, model: KerasModel) -> None:
     """Write `<variant>/model.keras` and its `model.json`.
 
     Args:
@@ -35,7 +34,7 @@ def export_keras(run: Run, variant: str, model: tf_keras.Model) -> None:
     write_sidecar_files(run, variant)
 
 
-def export_tflite(run: Run, variant: str, model: tf_keras.Model | Exported | TracedModel, **options: Any) -> None:
+def export_tflite(run: Run, variant: str, model: KerasModel | Exported | TracedModel, **options: Any) -> None:
     """Write `<variant>/model.tflite` with the first type of `export.io` outside, `model_<io>.tflite` with each other.
 
     Schemes that keep a type of their own are written once: float32 as it is, int16x8 with int16 for int8 and uint8.

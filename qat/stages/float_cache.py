@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +25,9 @@ from qat import rundir
 from qat.config import Config, TrainConfig
 from qat.data import Splits
 from qat.errors import RunDirError
+from qat.models.keras_types import KerasModel
 from qat.setting import NOTHING, without_effect
 from qat.stages.provenance import package_versions
-
-if TYPE_CHECKING:
-    import tf_keras
 
 RECORD, WEIGHTS = "float.json", "weights.npz"
 _CODE_THAT_COUNTS = ("data", "models", "training")
@@ -81,7 +79,7 @@ def find_entry(config: Config, splits: Splits) -> Entry:
     return Entry(cache_folder(config) / key, key, determined_by)
 
 
-def load(entry: Entry, model: tf_keras.Model, say: Callable[[str], None]) -> History | None:
+def load(entry: Entry, model: KerasModel, say: Callable[[str], None]) -> History | None:
     """Give `model` the weights of a whole entry; a damaged entry is named and removed.
 
     Args:
@@ -108,13 +106,13 @@ def load(entry: Entry, model: tf_keras.Model, say: Callable[[str], None]) -> His
         return None
 
 
-def store(entry: Entry, model: tf_keras.Model, history: History, say: Callable[[str], None]) -> None:
+def store(entry: Entry, model: KerasModel, history: History, say: Callable[[str], None]) -> None:
     """Keep a trained model's weights; a full or read-only cache is reported, and the run goes on.
 
     Args:
         entry: where they are kept.
         model: the trained model.
-        history: of its training, one dict per epoch.
+        history: of its training, a dict of numbers per epoch.
         say: prints a message.
     """
     part = entry.folder.with_name(f".{entry.key}.{os.getpid()}.part")

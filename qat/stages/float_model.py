@@ -23,6 +23,7 @@ from qat.stages.monitoring import MetricsCallback, write_epoch
 from qat.stages.rehearsal import check_quantization, try_conversion
 from qat.stages.run import Run
 from qat.stages.training import fit_in_run
+from qat.tasks import TASKS
 from qat.training import FitSettings, make_callbacks
 from qat.training.replicas import clone_for_replicas
 
@@ -36,7 +37,7 @@ class FloatModel:
     """A trained float model, its task, and where it comes from."""
 
     model: tf_keras.Model
-    task: str  # classification | reconstruction
+    task: str  # a key of `qat.tasks.TASKS`
     history: History  # one dict per epoch; empty where the training is not known
     origin: str
 
@@ -68,7 +69,7 @@ def _classes(run: Run) -> int:
 def _build(run: Run) -> tf_keras.Model:
     shape = run.splits.contract.shape
     model = fix_input_shape(build(run.config.model, shape, _classes(run)), shape)
-    if infer_task(model, _classes(run)) == "reconstruction":
+    if TASKS[infer_task(model, _classes(run))].trains_on_normal:
         check_kinds(run.splits.val)
         check_kinds(run.splits.test)
     check_quantization(run, model)  # before hours go into its float training
@@ -171,7 +172,11 @@ def _take_turn(run: Run, entry: float_cache.Entry) -> AbstractContextManager[Non
         if entry.folder.is_dir():  # of somebody else, to be read
             return nullcontext()
         if run.config.float_cache is not None:
-            raise
+            reason = getattr(error.__cause__, "strerror", None) or error
+            raise RunDirError(
+                f"float_cache={run.config.float_cache}: cannot be written ({reason}). Give another folder; without the "
+                "option it is the user's cache folder."
+            ) from error
         run.progress.say(f"no float cache: {error}")
         return nullcontext()
 

@@ -19,6 +19,7 @@ from qat.results import settings_to_json
 from qat.setting import NOTHING, without_effect
 from qat.stages import float_cache
 from qat.stages.provenance import package_versions
+from qat.types import Json
 
 if TYPE_CHECKING:
     from qat.training.checkpoints import Checkpointing, Stateful
@@ -201,7 +202,7 @@ def _plain(config: Config) -> dict[str, Any]:
     return settings_to_json(dataclasses.asdict(config))
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+def _flat(values: Json, prefix: str = "") -> dict[str, Any]:
     """Dotted keys to values; lists and empty sections are values."""
     if not isinstance(values, dict) or not values:
         return {prefix: values}

@@ -121,7 +121,7 @@ def evaluate_on_val(run: Run, tensorboard_run: str, tflite_model: bytes, task: s
         run: the run; nothing is measured where it has neither TensorBoard nor loggers.
         tensorboard_run: name of the TensorBoard run that takes the points, as `deployed_int8`.
         tflite_model: bytes of the `.tflite`.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
         epochs: numbers of epochs, the x of the points; two of them draw a level line.
     """
     if not run.summary_writer.is_enabled:
@@ -151,7 +151,7 @@ def convert_and_evaluate_on_val(
         run: the run; nothing is converted where it has neither TensorBoard nor loggers.
         tensorboard_run: name of the TensorBoard run that takes the point.
         model: a Keras model, or what holds its last files or its traced function.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
         epoch: number of epochs done, the x of the point.
         options: further arguments of `qat.export.convert`.
     """

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
 from qat.config import QuantConfig
 from qat.errors import CalibrationError, ModelError
 from qat.export.last_files import Exported
+from qat.models.keras_types import KerasModel
 from qat.quantization import quantize_model
 from qat.quantization.preserve import preserves_anything
-from qat.stages.calibration import calibration_inputs
+from qat.stages.calibration import calibration_inputs, needs_own_calibrator
 from qat.stages.export_files import export_tflite, write_quantization_report
 from qat.stages.float_model import FloatModel
 from qat.stages.monitoring import evaluate_on_val
 from qat.stages.run import Run
 from qat.variants import PTQ, QUANTIZERS, Quantizer, post_training_quantizer
-
-if TYPE_CHECKING:
-    import tf_keras
 
 
 def quantize_after_training(run: Run, float_model: FloatModel) -> Exported | None:
@@ -68,7 +65,7 @@ def _quantize(run: Run, float_model: FloatModel, quantizer: Quantizer) -> Export
     return exported if _shares_model_with_qat(quant, float_model.model) else None
 
 
-def _export_calibrated(run: Run, variant: str, model: tf_keras.Model, calibration: NDArray) -> Exported | None:
+def _export_calibrated(run: Run, variant: str, model: KerasModel, calibration: NDArray) -> Exported | None:
     """Export the int8 file of a quantized model that is not trained; None where TFLite's calibrator has to make it.
 
     The canonical form gives a better file than TFLite's calibrator: a global average pooling, for one, gets a scale of
@@ -94,24 +91,21 @@ def _export_calibrated(run: Run, variant: str, model: tf_keras.Model, calibratio
     return exported
 
 
-def needs_own_calibrator(quant: QuantConfig) -> bool:
-    """Whether an int8 file is asked for something that TFLite's own calibrator cannot do."""
-    return quant.calibration.method != "minmax" or quant.equalization or quant.bias_correction
-
-
-def _shares_model_with_qat(quant: QuantConfig, model: tf_keras.Model) -> bool:
+def _shares_model_with_qat(quant: QuantConfig, model: KerasModel) -> bool:
     """Whether QAT starts from the model that PTQ exports: no layer has settings of its own or is ranked first, and
     nothing of a pruned or clustered model is kept."""
     own = quant.sensitivity or quant.skip or quant.per_layer or quant.auto_skip.max_drop is not None
     return quant.name == "qat" and not own and quant.weight_bits == 8 and not preserves_anything(model, quant)
 
 
-def _ptq_config(quant: QuantConfig, model: tf_keras.Model) -> QuantConfig:
+def _ptq_config(quant: QuantConfig, model: KerasModel) -> QuantConfig:
     """The options that post-training quantization has; settings of single layers are the trained model's."""
     if _shares_model_with_qat(quant, model):
         return replace(quant, name=PTQ)
+    quantizer = post_training_quantizer(quant.name)
     return QuantConfig(
         name=PTQ,
+        weight_bits=quantizer.weight_bits if quantizer else 8,
         calibration=quant.calibration,
         per_channel=quant.per_channel,
         equalization=quant.equalization,

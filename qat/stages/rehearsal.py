@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 from qat.config import QuantConfig
 from qat.errors import ModelError
 from qat.export import convert
 from qat.models import infer_task
+from qat.models.keras_types import KerasModel
 from qat.models.which_keras import keras_of
 from qat.quantization.check import check_quantizable
 from qat.quantization.stock import quantize_by_tfmot
-from qat.stages.calibration import check_calibration
+from qat.stages.calibration import check_calibration, needs_own_calibrator
 from qat.stages.run import STOCK_OPTIONS, Run
 from qat.training import FitSettings, make_optimizer
-from qat.variants import QUANTIZERS, STOCK, STOCK_VARIANT, TRAINED_BY_US, post_training_quantizer
-
-if TYPE_CHECKING:
-    import tf_keras
+from qat.variants import PTQ, QUANTIZERS, STOCK, STOCK_VARIANT, TRAINED_BY_US, Quantizer, post_training_quantizer
 
 SAMPLES = 4  # enough for a converter that only has to say whether it can
 
 
-def check_quantization(run: Run, model: tf_keras.Model) -> None:
+def check_quantization(run: Run, model: KerasModel) -> None:
     """Refuse a model for reasons that are known without converting it.
 
     Args:
@@ -44,7 +41,7 @@ def check_quantization(run: Run, model: tf_keras.Model) -> None:
         make_optimizer(FitSettings.from_quant(quant, run.config.train), steps=1, keras=keras_of(model))
 
 
-def try_conversion(run: Run, model: tf_keras.Model) -> None:
+def try_conversion(run: Run, model: KerasModel) -> None:
     """Convert the model that has not been trained yet, as it will be converted afterwards.
 
     Args:
@@ -59,7 +56,7 @@ def try_conversion(run: Run, model: tf_keras.Model) -> None:
     if run.wants_stock:
         _try_stock(run, model)
     quantizer = post_training_quantizer(quant.name)
-    if quant.name == STOCK or quantizer is None or _has_canonical_form(model, quant, quantizer.scheme):
+    if quant.name == STOCK or quantizer is None or _has_canonical_form(model, quant, quantizer):
         return
     with run.progress.work("rehearse the conversion"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few samples
@@ -68,7 +65,7 @@ def try_conversion(run: Run, model: tf_keras.Model) -> None:
         convert(model, calibration=samples, scheme=quantizer.scheme, **options)
 
 
-def _try_stock(run: Run, model: tf_keras.Model) -> None:
+def _try_stock(run: Run, model: KerasModel) -> None:
     try:
         with run.progress.work("ask tfmot"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -77,12 +74,14 @@ def _try_stock(run: Run, model: tf_keras.Model) -> None:
         run.leave_out(STOCK_VARIANT, error)
 
 
-def _has_canonical_form(model: tf_keras.Model, quant: QuantConfig, scheme: str) -> bool:
+def _has_canonical_form(model: KerasModel, quant: QuantConfig, quantizer: Quantizer) -> bool:
     """Whether an int8 file is made of the canonical form, in which every op has an integer kernel."""
-    if scheme != "int8" or quant.calibration.engine == "tflite":
+    if quantizer.scheme != "int8" or quant.calibration.engine == "tflite":
         return False
     try:
-        check_quantizable(model, QuantConfig(name="ptq"))
+        check_quantizable(model, QuantConfig(name=PTQ, weight_bits=quantizer.weight_bits))
     except ModelError:
+        if needs_own_calibrator(quant):
+            raise
         return False
     return True

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from qat import rundir
 from qat.commands import command
 from qat.errors import ParityError
 from qat.reporting import print_table, tensorboard_command, tensorboard_url, terminal, variants_markdown
-from qat.reporting.parity_table import MOST_LAYERS, format_layers
+from qat.reporting.parity_table import describe_layers, format_layers
 from qat.reporting.verdict import describe_losses, format_verdict, suggest_commands
 from qat.results import RunResult, Variant
 from qat.stages.deployed_variant import select_deployed_variant
@@ -52,6 +54,7 @@ def collect_result(
         git_dirty=dirty,
         splits={each.name: len(each) for each in (splits.train, splits.val, splits.calibration, splits.test)},
         class_names=splits.class_names,
+        most_frequent_class=float(np.bincount(splits.test.labels).max() / len(splits.test)),
         machine=describe_machine(),
         calibration_indices=tuple(int(index) for index in splits.calibration_indices),
         skipped_files=splits.skipped,
@@ -110,9 +113,9 @@ def _print_layers(run: Run, variant: str) -> None:
         run.progress.say(
             f"\nLayer by layer, the codes in which {variant} differs from predict and from the training step:"
         )
-        print(format_layers(layers, terminal.width()), flush=True)
-        if len(layers) > MOST_LAYERS:
-            run.progress.say(f"These {MOST_LAYERS} of {len(layers)} differ most in training; all are in the report.")
+        for text in (format_layers(layers, terminal.width()), describe_layers(layers)):
+            if text:
+                print(text, flush=True)
 
 
 def log_files(run: Run, result: RunResult) -> None:

@@ -14,6 +14,7 @@ from qat.quantization.sensitivity import auto_skip, sensitivity
 from qat.reporting.sensitivity_plot import draw_sensitivity
 from qat.stages.float_model import FloatModel
 from qat.stages.run import Run
+from qat.tasks import TASKS
 
 MOST_SAMPLES = 128  # of the calibration split; each layer takes one pass over them
 
@@ -30,7 +31,7 @@ def rank_layers(run: Run, float_model: FloatModel, calibration: NDArray[np.float
     if not run.config.quant.sensitivity:
         return
     with run.progress.work("sensitivity of each layer"):
-        labels = run.splits.calibration.labels[:MOST_SAMPLES] if float_model.task == "classification" else None
+        labels = run.splits.calibration.labels[:MOST_SAMPLES] if TASKS[float_model.task].has_classes else None
         rows = sensitivity(float_model.model, calibration[:MOST_SAMPLES], labels=labels, config=run.config.quant)
     records = [asdict(row) | {"sqnr_db": row.sqnr_db if math.isfinite(row.sqnr_db) else None} for row in rows]
     rundir.write_json(run.file(variant, "sensitivity.json"), records)

@@ -18,7 +18,7 @@ def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Wor
 
     Args:
         seed: of all three, 0 to 2^32 - 1.
-        threads: of TensorFlow, within and between ops; None leaves what is set.
+        threads: the number of TensorFlow's, within and between ops; None leaves what is set.
         strategy: `train.strategy`: none, mirrored or multiworker.
 
     Returns:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from qat.models.keras_types import KerasModel
 from qat.stages import float_cache
 from qat.stages.float_cache import History
 from qat.stages.run import Run
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 
 def fit_in_run(
     run: Run,
-    model: tf_keras.Model,
+    model: KerasModel,
     settings: FitSettings,
     callbacks: Sequence[tf_keras.callbacks.Callback],
     *,
     task: str,
-    clone: Callable[[tf_keras.Model], tf_keras.Model],
-    loss_of: tf_keras.Model | None = None,
+    clone: Callable[[KerasModel], KerasModel],
+    loss_of: KerasModel | None = None,
     stage: str,
     states: Mapping[str, Stateful] | None = None,
 ) -> History:
@@ -36,7 +37,7 @@ def fit_in_run(
         model: a built Keras model; it has the trained weights at the end.
         settings: epochs, batch size, optimizer and schedule.
         callbacks: see the model that is trained, which is a clone under a strategy.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
         clone: makes the same model with variables of its own, under the strategy's scope.
         loss_of: model whose outputs decide the loss; None for `model` itself.
         stage: a name for its checkpoints, from which it goes on where the run was killed in it.
@@ -68,7 +69,7 @@ def fit_in_run(
     return result.history
 
 
-def load_trained(run: Run, stage: str, model: tf_keras.Model, monitor: Stateful | None = None) -> History | None:
+def load_trained(run: Run, stage: str, model: KerasModel, monitor: Stateful | None = None) -> History | None:
     """Give `model` the weights that a stage has trained before the run was killed.
 
     Args:
@@ -87,9 +88,7 @@ def load_trained(run: Run, stage: str, model: tf_keras.Model, monitor: Stateful 
     return history
 
 
-def keep_trained(
-    run: Run, stage: str, model: tf_keras.Model, history: History, monitor: Stateful | None = None
-) -> None:
+def keep_trained(run: Run, stage: str, model: KerasModel, history: History, monitor: Stateful | None = None) -> None:
     """Keep what `load_trained` takes.
 
     Args:
@@ -104,7 +103,7 @@ def keep_trained(
         run.kept.finish(stage, {} if monitor is None else {"monitor": monitor.get_state()})
 
 
-def copy_weights(trained: tf_keras.Model, model: tf_keras.Model) -> None:
+def copy_weights(trained: KerasModel, model: KerasModel) -> None:
     """Copy the weights of a clone out of its strategy's scope, in every worker: reading them takes the replicas' mean.
 
     Args:

@@ -87,7 +87,7 @@ def set_metadata(content: schema.ModelT, entries: Mapping[str, bytes]) -> None:
 
     Args:
         content: the model, changed in place.
-        entries: name to content.
+        entries: name to content, bytes.
     """
     metadata = [entry for entry in content.metadata or [] if _text(entry.name) not in entries]
     for name, value in entries.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from qat.tflite.graph import Op, Subgraph, TfliteGraph
 from qat.tflite.verify import Verification, verify
 
-KINDS = ("float32", "float16", "dynamic_range", "int8", "int16x8", "int4", "mixed")
 _PASS_THROUGH = frozenset({"QUANTIZE", "DEQUANTIZE", "WHILE", "IF", "CALL", "CALL_ONCE"})
 _NARROW = ("int4", "uint4", "int2")
 
@@ -20,7 +19,7 @@ def kind_of(graph: TfliteGraph, verification: Verification | None = None) -> str
         verification: what `verify` returned for it, to save verifying it again.
 
     Returns:
-        One of `KINDS`.
+        One of these words.
     """
     verification = verification or verify(graph)
     constants = {t.dtype for s in graph.subgraphs for t in s.tensors if t.is_constant and t.size > 0}

@@ -171,10 +171,6 @@ class Op:
     read_options: Callable[[], dict[str, Any]] = field(repr=False, compare=False, default=dict)
 
     @property
-    def is_flex(self) -> bool:
-        return self.custom_code is not None and self.custom_code.startswith("Flex")
-
-    @property
     def label(self) -> str:
         return self.custom_code or self.name
 

@@ -21,6 +21,12 @@ from qat.tflite.graph import Op, Signature, Subgraph, Tensor, TfliteGraph
 from qat.tflite.operand_types import check_types
 
 IDENTIFIER = b"TFL3"
+_OTHER_KINDS = {  # by their first bytes
+    b"PK\x03\x04": "a zip archive, as a .keras or an .npz is",
+    b"\x89HDF": "an HDF5 file, as Keras' .h5 is",
+    b"\x1f\x8b": "compressed by gzip",
+    b"version https://git-lfs": "the stand-in of a file in Git LFS: fetch the file by git lfs pull",
+}
 _WRONG_VALUES = (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, AssertionError)
 DAMAGE = (*_WRONG_VALUES, OverflowError, MemoryError, RecursionError)
 
@@ -71,11 +77,20 @@ def read_bytes(model: bytes | bytearray | memoryview | str | Path) -> bytes:
         except OSError as error:
             raise TfliteFileError(f"{origin}: cannot be read ({error.strerror}). Give the path of a .tflite.") from None
     if len(content) < 16 or content[4:8] != IDENTIFIER:
-        raise TfliteFileError(
-            f"{origin}: no TFLite file; bytes 4-8 are {content[4:8]!r}, expected {IDENTIFIER!r}. "
-            "Is it truncated, or a Keras or ONNX file under another name?"
-        )
+        raise TfliteFileError(f"{origin}: no TFLite file; {_describe_content(content)}.")
     return content
+
+
+def _describe_content(content: bytes) -> str:
+    """What a file is that is no TFLite file.
+
+    >>> _describe_content(b""), _describe_content(b"PK\x03\x04")
+    ('it is empty', 'it is a zip archive, as a .keras or an .npz is')
+    """
+    kind = next((kind for start, kind in _OTHER_KINDS.items() if content.startswith(start)), None)
+    if not content or kind is not None:
+        return f"it is {kind or 'empty'}"
+    return f"bytes 4-8 are {content[4:8]!r}, expected {IDENTIFIER!r}: a file of another kind, or a damaged one"
 
 
 def read(model: bytes | bytearray | memoryview | str | Path) -> TfliteGraph:
@@ -96,8 +111,10 @@ def read(model: bytes | bytearray | memoryview | str | Path) -> TfliteGraph:
     except DAMAGE as error:
         if isinstance(error, TfliteFileError):
             raise
+        file = f"{model}: " if isinstance(model, (str, os.PathLike)) else ""
         raise TfliteFileError(
-            f"damaged TFLite file of {len(content)} bytes: {error or type(error).__name__}"
+            f"{file}damaged TFLite file of {len(content)} bytes, perhaps not copied whole "
+            f"({error or type(error).__name__})"
         ) from error
 
 
@@ -128,7 +145,7 @@ def _read_model(content: bytes) -> TfliteGraph:
 class _Buffers:
     """The model's constant data; buffer 0 is the empty one by definition."""
 
-    def __init__(self, content: bytes, model: Any, budget: _Budget) -> None:
+    def __init__(self, content: bytes, model: schema.Model, budget: _Budget) -> None:
         self._file = memoryview(content)
         self._model = model
         self._budget = budget
@@ -156,7 +173,7 @@ def _text(raw: bytes | None, budget: _Budget) -> str:
     return (raw or b"").decode("utf-8", errors="replace")
 
 
-def _numbers(table: Any, field: str, budget: _Budget) -> tuple:
+def _numbers(table: object, field: str, budget: _Budget) -> tuple:
     length = getattr(table, f"{field}Length")()
     budget.spend(length + 1)
     if length == 0:
@@ -164,7 +181,7 @@ def _numbers(table: Any, field: str, budget: _Budget) -> tuple:
     return tuple(getattr(table, f"{field}AsNumpy")().tolist())
 
 
-def _read_code(code: Any, budget: _Budget) -> tuple[str, str | None, int]:
+def _read_code(code: schema.OperatorCode, budget: _Budget) -> tuple[str, str | None, int]:
     # Ops beyond 126 stand in the newer field; older writers filled only the deprecated one.
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
     if number not in _OP_NAMES:
@@ -173,7 +190,7 @@ def _read_code(code: Any, budget: _Budget) -> tuple[str, str | None, int]:
     return _OP_NAMES[number], custom, code.Version()
 
 
-def _read_subgraph(index: int, graph: Any, codes: list, buffers: _Buffers, budget: _Budget) -> Subgraph:
+def _read_subgraph(index: int, graph: schema.SubGraph, codes: list, buffers: _Buffers, budget: _Budget) -> Subgraph:
     tensors = tuple(_read_tensor(i, graph.Tensors(i), buffers, budget) for i in range(graph.TensorsLength()))
     ops = tuple(_read_op(i, graph.Operators(i), codes, len(tensors), budget) for i in range(graph.OperatorsLength()))
     inputs, outputs = _numbers(graph, "Inputs", budget), _numbers(graph, "Outputs", budget)
@@ -187,7 +204,7 @@ def _check_indices(where: str, indices: tuple[int, ...], tensor_count: int, lowe
             raise ValueError(f"{where} names tensor {i} of {tensor_count}")
 
 
-def _read_tensor(index: int, tensor: Any, buffers: _Buffers, budget: _Budget) -> Tensor:
+def _read_tensor(index: int, tensor: schema.Tensor, buffers: _Buffers, budget: _Budget) -> Tensor:
     shape = _numbers(tensor, "Shape", budget)
     if any(size < 0 for size in shape):
         raise ValueError(f"tensor {index} has shape {list(shape)}")
@@ -209,7 +226,7 @@ def _read_tensor(index: int, tensor: Any, buffers: _Buffers, budget: _Budget) ->
     )
 
 
-def _read_op(index: int, op: Any, codes: list, tensor_count: int, budget: _Budget) -> Op:
+def _read_op(index: int, op: schema.Operator, codes: list, tensor_count: int, budget: _Budget) -> Op:
     if not 0 <= op.OpcodeIndex() < len(codes):
         raise ValueError(f"op {index} has operator code {op.OpcodeIndex()} of {len(codes)}")
     name, custom, version = codes[op.OpcodeIndex()]
@@ -219,7 +236,7 @@ def _read_op(index: int, op: Any, codes: list, tensor_count: int, budget: _Budge
     return Op(index, name, custom, version, inputs, outputs, _options_reader(index, op))
 
 
-def _options_reader(index: int, op: Any) -> Callable[[], dict[str, Any]]:
+def _options_reader(index: int, op: schema.Operator) -> Callable[[], dict[str, Any]]:
     def read_options() -> dict[str, Any]:
         try:
             options = schema.BuiltinOptionsCreator(op.BuiltinOptionsType(), op.BuiltinOptions())
@@ -243,7 +260,7 @@ def _value(name: str, value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _read_signature(signature: Any, subgraphs: tuple[Subgraph, ...], budget: _Budget) -> Signature:
+def _read_signature(signature: schema.SignatureDef, subgraphs: tuple[Subgraph, ...], budget: _Budget) -> Signature:
     index = signature.SubgraphIndex()
     if not 0 <= index < len(subgraphs):
         raise ValueError(f"a signature names subgraph {index} of {len(subgraphs)}")

@@ -12,7 +12,6 @@ import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -145,7 +144,7 @@ def read_normalization(entry: bytes) -> Normalization | None:
     return None
 
 
-def _input(builder: Any, tensor: Tensor, contract: Contract | None) -> int:
+def _input(builder: flatbuffers.Builder, tensor: Tensor, contract: Contract | None) -> int:
     fields = {0: builder.CreateString(tensor.name), 3: _content(builder, contract)}
     if contract is not None:
         fields[1] = builder.CreateString(_describe_contract(contract))
@@ -160,7 +159,7 @@ def _describe_contract(contract: Contract) -> str:
     return f"Input contract: {values}"
 
 
-def _content(builder: Any, contract: Contract | None) -> int:
+def _content(builder: flatbuffers.Builder, contract: Contract | None) -> int:
     if contract is None or contract.layout != "NHWC":
         return _table(builder, 3, {1: _table(builder, 0, {})}, {0: _FEATURE})
     height, width, channels = contract.shape
@@ -169,13 +168,13 @@ def _content(builder: Any, contract: Contract | None) -> int:
     return _table(builder, 3, {1: _table(builder, 2, {1: size}, {0: colours})}, {0: _IMAGE})
 
 
-def _process_unit(builder: Any, normalization: Normalization) -> int:
+def _process_unit(builder: flatbuffers.Builder, normalization: Normalization) -> int:
     mean = builder.CreateNumpyVector(np.array(normalization.mean, np.float32))
     std = builder.CreateNumpyVector(np.array(normalization.std, np.float32))
     return _table(builder, 2, {1: _table(builder, 2, {0: mean, 1: std})}, {0: _NORMALIZATION})
 
 
-def _output(builder: Any, tensor: Tensor, has_labels: bool) -> int:
+def _output(builder: flatbuffers.Builder, tensor: Tensor, has_labels: bool) -> int:
     fields = {0: builder.CreateString(tensor.name), 3: _content(builder, None)}
     if has_labels:
         name = builder.CreateString(LABEL_FILE)
@@ -184,7 +183,7 @@ def _output(builder: Any, tensor: Tensor, has_labels: bool) -> int:
 
 
 def _table(
-    builder: Any,
+    builder: flatbuffers.Builder,
     slots: int,
     offsets: dict[int, int],
     small: dict[int, int] | None = None,
@@ -200,7 +199,7 @@ def _table(
     return builder.EndObject()
 
 
-def _vector(builder: Any, offsets: Sequence[int]) -> int:
+def _vector(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
     builder.StartVector(4, len(offsets), 4)
     for offset in reversed(offsets):
         builder.PrependUOffsetTRelative(offset)

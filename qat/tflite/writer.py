@@ -17,7 +17,7 @@ ALIGNMENT = 16  # of constant data: kernels on ARM and microcontrollers load vec
 class _AlignedBuffer(schema.BufferT):
     """The generated writer forgets the schema's `force_align: 16`; this one keeps it."""
 
-    def Pack(self, builder: Any) -> Any:
+    def Pack(self, builder: flatbuffers.Builder) -> Any:
         data = None
         if self.data is not None and len(self.data):
             raw = np.asarray(self.data, np.uint8).tobytes()

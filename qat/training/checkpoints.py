@@ -22,6 +22,7 @@ import tf_keras
 from qat import interrupts
 from qat.errors import ModelError
 from qat.training.random_state import draws_unsaved_numbers, generator_states
+from qat.types import Json
 
 SECONDS = 10.0
 """Between two checkpoints, at least: what a kill loses is one epoch, or 20 s where epochs are shorter than this."""
@@ -167,7 +168,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
         try:
             self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
             return self._content.take()
-        except (tf.errors.OpError, OSError, ValueError, KeyError, AssertionError) as error:
+        except (tf.errors.OpError, OSError, ValueError, LookupError, AssertionError) as error:
             self._say(f"{self._manager.latest_checkpoint} is damaged ({str(error)[:200]}): this training begins anew")
             return None
 
@@ -241,7 +242,7 @@ class _Content(tf.train.experimental.PythonState):
         return content
 
 
-def _without_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+def _without_arrays(value: object, arrays: dict[str, np.ndarray]) -> Any:
     """JSON's values, where each array is its name in `arrays`; one that is held twice is there once."""
     if isinstance(value, np.ndarray):
         name = f"array{id(value)}"
@@ -256,7 +257,7 @@ def _without_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     return value
 
 
-def _with_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _with_arrays(value: Json, arrays: Mapping[str, np.ndarray]) -> Any:
     if isinstance(value, list):
         return [_with_arrays(each, arrays) for each in value]
     if isinstance(value, dict):
@@ -266,7 +267,7 @@ def _with_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return value
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
     if isinstance(value, dict):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from qat.config import AugmentationConfig
 from qat.data import Split, augment
 from qat.errors import ConfigError, QatError
+from qat.tasks import TASKS
 
 IN_MEMORY_BYTES = 1 << 30
 """Prepared float32 inputs up to this size stay in memory; larger ones are prepared again every epoch."""
@@ -44,12 +45,12 @@ def training_indices(split: Split, task: str) -> NDArray[np.int64]:
 
     Args:
         split: the samples and their labels.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
 
     Returns:
         Indices into the split, int64 [n], ascending.
     """
-    return np.flatnonzero(split.labels == 0) if task == "reconstruction" else np.arange(len(split))
+    return np.flatnonzero(split.labels == 0) if TASKS[task].trains_on_normal else np.arange(len(split))
 
 
 def _make_reader(split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -114,7 +115,7 @@ def training_batches(
     Args:
         split: the samples.
         batch_size: samples per batch.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
         seed: decides the order of samples and the augmentation.
         augmentation: random changes of the inputs; None for none.
         start: (epoch, step), from 0, of the first batch; the first epoch then has the batches that remain of it.
@@ -162,7 +163,7 @@ def distributed_batches(
         strategy: whose replicas share each batch.
         split: the samples.
         batch_size: samples per batch of all replicas together.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
         seed: decides the order of samples and the augmentation.
         augmentation: random changes of the inputs; None for none.
         start: as of `training_batches`.
@@ -201,7 +202,7 @@ def validation_batches(split: Split, batch_size: int, *, task: str) -> tf.data.D
     Args:
         split: the samples.
         batch_size: samples per batch.
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
 
     Returns:
         (inputs, targets) as `training_batches`.
@@ -227,7 +228,7 @@ def _pipeline(
         inputs = read(indices)
         if augmenter is not None:
             inputs = tf.ensure_shape(tf.numpy_function(augmenter, [inputs, number], tf.float32), inputs.shape)
-        return inputs, inputs if task == "reconstruction" else tf.gather(labels, indices)
+        return inputs, inputs if TASKS[task].targets_are_inputs else tf.gather(labels, indices)
 
     options = tf.data.Options()
     # Every worker sees all of `val` and computes the same metrics; `distributed_batches` splits `train` itself.

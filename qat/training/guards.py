@@ -10,6 +10,8 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from qat.tasks import TASKS
+
 Weights = list[NDArray]
 LARGEST_WEIGHT = 1e8  # no layer that learns comes near; behind ReLU and BatchNormalization the loss may still look well
 
@@ -22,18 +24,13 @@ class Diverged(Exception):
         self.what, self.value, self.epoch, self.step = what, value, epoch, step
 
 
-def _score(logs: dict[str, float], task: str) -> tuple[float, ...]:
-    """Higher is better; equal accuracies (frequent on a small val split) are ordered by the loss."""
-    return (-logs["val_loss"],) if task == "reconstruction" else (logs["val_accuracy"], -logs["val_loss"])
-
-
 class Guard(tf_keras.callbacks.Callback):
     """Checks every training step and epoch of one `fit`, of either Keras.
 
     `last_good` and `best` are (epoch, weights), epochs counted from 0; epoch -1 is before the first step.
 
     Args:
-        task: "classification" or "reconstruction", which decides what the best epoch is.
+        task: a key of `qat.tasks.TASKS`, which decides what the best epoch is.
         keep_best: remember the weights of the best epoch.
         patience: stop after so many epochs without a better val metric; None never stops early.
     """
@@ -66,7 +63,7 @@ class Guard(tf_keras.callbacks.Callback):
         logs["learning_rate"] = float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
         self.history.append({key: float(value) for key, value in logs.items()})
         self.last_good = (epoch, weights)
-        score = _score(logs, self.task)
+        score = TASKS[self.task].score(logs)
         if score > self.best_score:
             self.best_epoch, self.best_score = epoch, score
             self.best = (epoch, weights) if self.keep_best else None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
@@ -17,7 +18,9 @@ from qat.config import AugmentationConfig
 from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
 from qat.models import infer_task
+from qat.models.keras_types import KerasModel
 from qat.models.which_keras import keras_of
+from qat.tasks import TASKS
 from qat.training.checkpoints import Checkpointing, Checkpoints, PlainAttributes
 from qat.training.feeding import (
     distributed_batches,
@@ -43,7 +46,7 @@ class FitResult:
     steps: int  # training steps
 
 
-def make_optimizer(settings: FitSettings, steps: int, keras: Any = tf_keras) -> Any:
+def make_optimizer(settings: FitSettings, steps: int, keras: ModuleType = tf_keras) -> Any:
     """Build a new optimizer.
 
     Args:
@@ -75,13 +78,13 @@ def make_optimizer(settings: FitSettings, steps: int, keras: Any = tf_keras) -> 
     return optimizer
 
 
-def _in_package(target: dict[str, Any], keras: Any) -> dict[str, Any]:
+def _in_package(target: dict[str, Any], keras: ModuleType) -> dict[str, Any]:
     """A target of tf_keras for a model of Keras 3, which has the same ones under the same names."""
     package, _, name = str(target.get("_target_")).partition(".")
     return target | {"_target_": f"keras.{name}"} if keras is not tf_keras and package == "tf_keras" else target
 
 
-def make_callbacks(target_dicts: Sequence[dict[str, Any]], keras: Any = tf_keras) -> list[Any]:
+def make_callbacks(target_dicts: Sequence[dict[str, Any]], keras: ModuleType = tf_keras) -> list[Any]:
     """The extra Keras callbacks of `train.callbacks`, each built from its `_target_` dict.
 
     Args:
@@ -113,7 +116,7 @@ def _batches(strategy: tf.distribute.Strategy | None) -> Callable[..., Any]:
 def _check(split: Split, task: str) -> None:
     if len(training_indices(split, task)):
         return
-    which = " of class 0, the normal one an autoencoder learns" if task == "reconstruction" and len(split) else ""
+    which = " of class 0, the normal one an autoencoder learns" if TASKS[task].trains_on_normal and len(split) else ""
     raise DataError(f"split {split.name} has no samples{which}; training needs at least one")
 
 
@@ -128,7 +131,7 @@ def _states(guard: Guard, callbacks: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _create_variables(model: Any, outputs: tf.Tensor, targets: tf.Tensor) -> None:
+def _create_variables(model: KerasModel, outputs: tf.Tensor, targets: tf.Tensor) -> None:
     """Create the variables of optimizer and metrics: a training step that creates them itself is traced twice."""
     model.optimizer.build(model.trainable_variables)
     model.compute_loss(None, targets, outputs)
@@ -146,7 +149,7 @@ def _divergence_error(error: Diverged, kept_epoch: int, settings: FitSettings) -
 
 
 def fit(
-    model: Any,
+    model: KerasModel,
     train: Split,
     val: Split,
     settings: FitSettings,
@@ -156,7 +159,7 @@ def fit(
     augmentation: AugmentationConfig | None = None,
     callbacks: Sequence[Any] = (),
     strategy: tf.distribute.Strategy | None = None,
-    loss_of: Any = None,
+    loss_of: Callable[..., tf.Tensor] | None = None,
     checkpointing: Checkpointing | None = None,
 ) -> FitResult:
     """Compile `model` from `settings` and train it in place on `train`, evaluating `val` after every epoch.
@@ -167,7 +170,7 @@ def fit(
         val: the samples that decide the best epoch.
         settings: epochs, batch size, optimizer and so on. With 0 epochs nothing happens.
         seed: decides the order of samples and the augmentation of `train`.
-        task: "classification" or "reconstruction"; None derives it from the model.
+        task: a key of `qat.tasks.TASKS`; None derives it from the model.
         augmentation: random changes of the inputs of `train`; None for none.
         callbacks: called after our own; their logs hold each epoch's `learning_rate`.
         strategy: under whose scope the model was built; its replicas share each batch. None for one device.
@@ -199,7 +202,7 @@ def fit(
         loss, metrics = choose_loss(task, outputs.numpy(), settings.label_smoothing, keras)
         model.compile(make_optimizer(settings, steps, keras), loss=loss, metrics=metrics)
     if strategy is None:
-        targets = train.inputs(batch) if task == "reconstruction" else train.labels[batch]
+        targets = train.inputs(batch) if TASKS[task].targets_are_inputs else train.labels[batch]
         _create_variables(model, first, tf.constant(targets))
     every: list[Any] = [guard, *callbacks]
     start, checkpoints = (0, 0), None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from qat.errors import ConfigError, ModelError
+from qat.tasks import CLASSIFICATION, RECONSTRUCTION, TASKS
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -28,7 +30,7 @@ def are_probabilities(outputs: NDArray) -> bool:
     return within and bool(np.all(np.abs(outputs.sum(axis=-1) - 1) <= tolerance))
 
 
-def _smoothed_cross_entropy(classes: int, label_smoothing: float, from_logits: bool, keras: Any) -> Loss:
+def _smoothed_cross_entropy(classes: int, label_smoothing: float, from_logits: bool, keras: ModuleType) -> Loss:
     def cross_entropy(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         targets = tf.one_hot(tf.cast(tf.reshape(labels, (-1,)), tf.int32), classes)
         return keras.losses.categorical_crossentropy(targets, outputs, from_logits, label_smoothing)
@@ -37,14 +39,14 @@ def _smoothed_cross_entropy(classes: int, label_smoothing: float, from_logits: b
 
 
 def choose_loss(
-    task: str, outputs: NDArray, label_smoothing: float = 0.0, keras: Any = tf_keras
+    task: str, outputs: NDArray, label_smoothing: float = 0.0, keras: ModuleType = tf_keras
 ) -> tuple[Loss, list[Any]]:
     """Choose loss and metrics from a model's outputs for one batch.
 
     Reconstruction: mean squared error. Two classes in one column: binary cross-entropy. Else sparse cross-entropy.
 
     Args:
-        task: "classification" or "reconstruction".
+        task: a key of `qat.tasks.TASKS`.
         outputs: of the model before training, float [N, classes], probabilities or logits.
         label_smoothing: 0 to below 1, as Keras' CategoricalCrossentropy takes it.
         keras: the package of the model that is trained.
@@ -61,11 +63,17 @@ def choose_loss(
             "the model gives NaN or infinite outputs for the first batch, before any training step: "
             "its weights are broken, or its input is far outside the range it was made for"
         )
-    binary = outputs.shape[-1] == 1
-    if label_smoothing and (binary or task == "reconstruction"):
+    if label_smoothing and (outputs.shape[-1] == 1 or not TASKS[task].has_classes):
         raise ConfigError(f"train.label_smoothing={label_smoothing}: only for models with one output per class")
-    if task == "reconstruction":
-        return keras.losses.MeanSquaredError(), []
+    return LOSSES[task](outputs, label_smoothing, keras)
+
+
+def _squared_error(outputs: NDArray, label_smoothing: float, keras: Any) -> tuple[Loss, list[Any]]:
+    return keras.losses.MeanSquaredError(), []
+
+
+def _cross_entropy(outputs: NDArray, label_smoothing: float, keras: Any) -> tuple[Loss, list[Any]]:
+    binary = outputs.shape[-1] == 1
     from_logits = not are_probabilities(outputs)
     if binary:
         threshold = 0.0 if from_logits else 0.5
@@ -75,3 +83,9 @@ def choose_loss(
     if label_smoothing:
         return _smoothed_cross_entropy(outputs.shape[-1], label_smoothing, from_logits, keras), [accuracy]
     return keras.losses.SparseCategoricalCrossentropy(from_logits), [accuracy]
+
+
+LOSSES: dict[str, Callable[[NDArray, float, Any], tuple[Loss, list[Any]]]] = {
+    CLASSIFICATION: _cross_entropy,
+    RECONSTRUCTION: _squared_error,
+}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tensorflow.core.framework import graph_pb2
 from tf_keras.src.backend import RandomGenerator
 
 _DRAWS = frozenset(
@@ -65,7 +66,7 @@ def draws_unsaved_numbers(model: tf_keras.Model) -> str | None:
     return f"its steps draw by {', '.join(drawn)}, whose state TensorFlow does not tell" if drawn else None
 
 
-def _ops(graph: Any) -> Iterator[str]:
+def _ops(graph: graph_pb2.GraphDef) -> Iterator[str]:
     yield from (node.op for node in graph.node)
     for function in graph.library.function:
         yield from (node.op for node in function.node_def)

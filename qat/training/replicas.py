@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.errors import ModelError
+from qat.models.keras_types import Training
 from qat.models.which_keras import is_keras3
 
 
@@ -41,7 +42,7 @@ def whole_batch_moments(x: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, t
     digits in float32.
 
     Args:
-        x: float32, this replica's part of the batch.
+        x: float32 [n, ...], this replica's part of the batch.
         axes: to reduce over, the batch axis among them.
 
     Returns:
@@ -60,7 +61,7 @@ class WholeBatchNormalization(tf_keras.layers.BatchNormalization):
     Keras' own synchronized layer omits Bessel's correction, which Keras' fused layer for images applies.
     """
 
-    def call(self, inputs: tf.Tensor, training: Any = None, mask: Any = None) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: Training = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         training = self._get_training_value(training)
         if replica_count() == 1 or not training:
             return super().call(inputs, training=training, mask=mask)
@@ -68,7 +69,7 @@ class WholeBatchNormalization(tf_keras.layers.BatchNormalization):
         mean, variance, values = whole_batch_moments(inputs, axes)
         shape = [1 if axis in axes else inputs.shape[axis] for axis in range(len(inputs.shape))]
 
-        def along(value: Any) -> Any:
+        def along(value: tf.Tensor | None) -> Any:
             return None if value is None else tf.reshape(value, shape)
 
         self._update_moving(self.moving_mean, mean)

@@ -5,7 +5,7 @@ No TensorFlow: commands check the settings before that is imported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from qat.config import SCHEDULES, QuantConfig, TrainConfig
@@ -88,16 +88,7 @@ class FitSettings:
     @classmethod
     def from_train(cls, config: TrainConfig) -> FitSettings:
         """The settings of the float training."""
-        return cls(
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            optimizer=config.optimizer,
-            schedule=config.schedule,
-            label_smoothing=config.label_smoothing,
-            early_stop_epochs=config.early_stop_epochs,
-            keep_best=config.keep_best,
-        )
+        return cls(**{each.name: getattr(config, each.name) for each in fields(cls) if each.name != "group"})
 
     @classmethod
     def from_quant(cls, config: QuantConfig, train: TrainConfig) -> FitSettings:

@@ -1,8 +1,10 @@
 """What a command answers to a mistake: the key, the value, what was expected, the choices. Read in this process."""
 
 import pytest
+from hydra.errors import HydraException, MissingConfigException
 
 from qat.cli import compose
+from qat.cli.explain import explain
 from qat.config import Config
 from qat.errors import ConfigError
 
@@ -11,6 +13,18 @@ def refusal_of(*overrides):
     with pytest.raises(ConfigError) as refused:
         compose(overrides)
     return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MissingConfigException("long", "foo"), "--config-name foo: no such file. A file of your own, DIR/experiment/"),
+        (HydraException("Primary config module 'qat.cli.foo' not found.\nCheck"), "--config-path foo: no such folder."),
+        (HydraException("Additional config directory '/no' not found"), "--config-dir /no: no such folder. It holds"),
+    ],
+)
+def test_a_folder_of_options_that_is_not_there_is_named_by_its_flag(error, message):
+    assert explain(error, Config).startswith(message)
 
 
 def test_no_overrides_give_the_default_job():
@@ -60,7 +74,7 @@ def test_a_section_of_arguments_takes_keys_that_nobody_knew_beforehand():
             "train.keep_best=perhaps",
             "train.keep_best=perhaps: expected true or false (keep the weights of the best val epoch).",
         ),
-        ("data.range=[a,b]", "data.range=a: expected a list of numbers, as [-1, 1], or null ([low, high] that"),
+        ("data.range=[a,b]", "a in data.range: expected a list of numbers, as [-1, 1], or null ([low, high] that"),
         (
             "train.early_stop_epochs=soon",
             "expected an integer or null (stop after so many epochs without a better val",

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from qat import data
-from qat.cli.command_line import expand_path_argument, normalize_arguments
+from qat.cli.command_line import normalize_arguments
 from qat.cli.compose import compose
+from qat.cli.groups import expand_path_argument
 from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, put_flags_first
 from qat.config import BenchmarkConfig, CompareConfig, Config, DiagnoseConfig, EvaluateConfig, VerifyConfig
 from qat.errors import QatError
@@ -45,7 +46,37 @@ FLAGS = [
     ("--batch-size 8", "train.batch_size=8 or quant.batch_size=8"),
     ("--quant qat", "--quant qat: options are written without dashes, as key=value: quant=qat"),
     ("--model resnet8", "as key=value: model=resnet8"),
-    ("-e 3", "-e 3: no such flag. Options are written without dashes, as key=value; --help lists the keys."),
+    ("-x 3", "-x 3: no such flag. Options are written without dashes, as key=value; --help lists the keys."),
+    ("-e 3", "-e 3: options are written without dashes, as key=value: train.epochs=3 or quant.epochs=3"),
+    ("--num_epochs 3", "as key=value: train.epochs=3 or quant.epochs=3"),
+    ("--output_dir x", "as key=value: hydra.run.dir=x"),
+    ("-o x", "as key=value: hydra.run.dir=x"),
+    ("--dataset cifar10", "as key=value: data=cifar10"),
+    ("--arch=resnet8", "as key=value: model=resnet8"),
+    ("--checkpoint best.h5", "as key=value: model=best.h5"),
+    ("--imgsz 96", "as key=value: data.image_size=96"),
+    ("--num-workers 4", "as key=value: train.threads=4 or threads=4"),
+    ("--patience 3", "as key=value: train.early_stop_epochs=3"),
+    ("--sweep quantizers", "as key=value: +sweep=quantizers"),
+    ("--gpu 0", "--gpu 0: no such flag. Write CUDA_VISIBLE_DEVICES=0 before the command"),
+    (
+        "--config mine.yaml",
+        "--config mine.yaml: no such flag. Write --config-dir DIR experiment=mine, for the file DIR/",
+    ),
+    ("--num-classes 10", "--num-classes 10: no such option; their number is read from the labels."),
+    ("--cfg", "--cfg: expected one of job, hydra, all behind it."),
+    ("--cfg yaml", "--cfg yaml: expected one of job, hydra, all."),
+    ("--config-dir", "--config-dir: expected a value behind it."),
+    ("--multirun=seed=0,1", "--multirun stands alone, without a value; seed=0,1 follows behind a space."),
+    ("seed=0,quant=qat", "several options in one word; written apart: seed=0 quant=qat"),
+    ("quant=qat;quant.epochs=3", "several options in one word; written apart: quant=qat quant.epochs=3"),
+    ("data.range=[-1, 1]", "data.range=[-1, 1]: written without spaces: data.range=[-1,1]"),
+    ("quant.per_layer={conv: {weight_bits: 4}}", "written without spaces: quant.per_layer={conv:{weight_bits:4}}"),
+    ("data.path=my file.npz", "If it belongs to what stands before it, quote both: 'data.path=my file.npz'"),
+    ("+train.epochs=3", "+train.epochs=3: written without a plus: train.epochs=3"),
+    ("~seed", "~seed: a setting cannot be left out. Give it another value, as seed=…"),
+    ("~foo", "~foo: nothing of that name can be left out; expected one of ~data, ~debug,"),
+    ("a=b=c", "a: no such key. Keys of the config: seed, data, model,"),
     ("--multi-run seed=0,1", "--multi-run: no such flag. Did you mean --multirun?"),
     ("quant = qat", "quant = qat: written without spaces: quant=qat"),
     ("quant= qat", "quant= qat: written without spaces: quant=qat"),
@@ -92,6 +123,11 @@ def test_what_is_no_override_is_answered_by_the_one_that_is_meant(line, message)
         ("diagnose", "--keras=x.h5", "--keras=x.h5: options are written without dashes, as key=value: keras=x.h5"),
         ("evaluate", "tflite=x.tflite debug=tiny", "debug"),
         ("benchmark", "--threads 2", "as key=value: threads=2"),
+        ("verify", "--model_path x.tflite", "as key=value: tflite=x.tflite"),
+        ("benchmark", "/", "/: expected key=value. Did you mean run=/?"),
+        ("evaluate", "model=x.tflite", "model: no such key. Did you mean tflite=model.tflite?"),
+        ("diagnose", "date=x.npz", "no such key. Keys of the config: tflite, run, keras, data, preprocess,"),
+        ("verify", "--gpu 0", "--gpu 0: no such flag. Options are written without dashes, as key=value; --help lists"),
     ],
 )
 def test_so_it_is_by_each_command_with_its_own_keys(command, line, message):
@@ -107,8 +143,13 @@ SWEEPS = [
     ("hydra/launcher=joblib seed=1", "hydra/launcher=joblib: is for sweeps"),
     ("export.io=int8,float32", "expected a list, as export.io=[int8,float32]; a job for each value wants -m."),
     ("data.range=0,255", "expected a list, as data.range=[0,255]; a job for each value wants -m."),
-    ("data.image_size=32,48", "expected [height, width] is data.image_size=[32,48]; a job for each value wants -m."),
+    ("data.image_size=32,48", "expected [height, width], as data.image_size=[32,48]; a job for each value wants -m."),
     ("train.optimizer=adam,sgd", "train.optimizer=adam,sgd: expected one optimizer; a job for each value wants -m."),
+    ("data.image_size=96,96,3", "expected [height, width], as data.image_size=[96,96]; a job for each value wants -m."),
+    ("train.epochs=1,000", "a number has no comma: train.epochs=1000; a job for each value wants -m."),
+    ("-m hydra.launcher=joblib seed=0,1", "hydra.launcher=joblib: written with a slash: hydra/launcher=joblib"),
+    ("-m hydra.run.dir=a seed=0,1", "hydra.run.dir=a: places one run; the folder of a sweep is hydra.sweep.dir=a"),
+    ("-m hydra.sweep.dir= seed=0,1", "hydra.sweep.dir= expected a folder, as hydra.sweep.dir=runs/first"),
 ]
 
 
@@ -143,6 +184,20 @@ KEYS = [
     ("model=18", "model=18: expected the name of an option. Choices of model: autoencoder,"),
     ("hydra.run.dir=", "hydra.run.dir= expected a folder, as hydra.run.dir=runs/first"),
     ("data=digits.npz", "data.path=digits.npz: no such file or folder"),
+    ("model=net.onnx", "model.path=net.onnx: no such file or folder"),
+    ("model=./saved_model", "model.path=./saved_model: no such file or folder"),
+    ("data=digits.csv", "data.path=digits.csv: no such file or folder"),
+    ("model=EfficientNetB0", "A constructor of keras.applications: model=keras_app model.app=NAME; a file: model="),
+    ("data=imagenet", "Files: data=my_data.npz, or data=FOLDER/ with a folder for each class"),
+    ("experiment=my/own.yaml", "experiment=my/own.yaml: no such option. Choices of experiment: tiny_footprint. A file"),
+    ("logger=[tensorboard,wandb]", "logger=wandb: no such option. Choices of logger: csv, many, mlflow, tensorboard."),
+    ("quant=none", "Did you mean quant=float?"),
+    ("quant=fp16", "Did you mean quant=ptq_float16?"),
+    ("quant=dynamic", "Did you mean quant=ptq_dynamic_range?"),
+    ("quant=4bit", "Did you mean quant=qat_w4a8?"),
+    ("imgsz=96", "imgsz: no such key. Did you mean data.image_size?"),
+    ("train.EPOCHS=3", "train.EPOCHS: no such key. Did you mean train.epochs?"),
+    ("float_run=", "float_run= expected a value behind =; a key that is left out keeps its default."),
 ]
 
 
@@ -151,7 +206,21 @@ KEYS += [  # a value of another kind, told with an example of its own and with w
     ("data.image_size=32x48", "data.image_size=32x48: expected [height, width], as data.image_size=[32,48]"),
     ("data.image_size=(32,48)", "data.image_size=(32,48): a list has square brackets: data.image_size=[32,48]"),
     ("data.mean=[0.5,0.5", "data.mean=[0.5,0.5: the value cannot be read: a bracket is not closed."),
-    ("data.range=0..255", "data.range=0..255: expected a list of numbers, as [-1, 1], or null"),
+    (
+        "data.label_names=[cat,dog,cat]",
+        "data.label_names: cat stands there twice: expected another name for each class",
+    ),
+    ("data.range=[a,1]", "a in data.range: expected a list of numbers, as [-1, 1], or null"),
+    (
+        "data.val_fraction=10%",
+        "data.val_fraction=10%: expected a number (of the training part). Without %: data.val_fr",
+    ),
+    ("quant.auto_skip.max_drop=1%", "Without %: quant.auto_skip.max_drop=1"),
+    ("train.learning_rate=inf", "train.learning_rate=inf: expected a finite number."),
+    ("seed=null", "seed=null: expected an integer"),
+    ("train.keep_best=null", "train.keep_best=null: expected true or false"),
+    ("hydra.run.dir=null", "hydra.run.dir=null: expected a value, and not null."),
+    ("data.range=0..255", "0..255 in data.range: expected a list of numbers, as [-1, 1], or null"),
     ("train.learning_rate=0,001", "a fraction has a point: train.learning_rate=0.001; a job for each value wants -m."),
     ("train.batch_size=64k", "train.batch_size=64k: expected an integer (samples per step)."),
     ("quant.weight_bits=int8", "quant.weight_bits=int8: expected an integer (8 or 4)."),
@@ -231,6 +300,7 @@ DATA = [  # what lies at data.path, and what is said of it
         "y has shape [40, 4]: expected [N]; make one-hot labels",
     ),
     ("short.npz", {"x": IMAGES, "y": LABELS[:-1]}, "y has 39 labels for 40 samples: the counts must agree"),
+    ("swapped.npz", {"x": LABELS, "y": IMAGES}, "x has shape [40] and y [40, 6, 6, 1]: expected samples [N, ...] and"),
     ("flat.npz", {"x": IMAGES[:, 0, 0, 0], "y": LABELS}, "x has shape [40]: expected [N, ...], one row per sample"),
     (
         "int32.npz",
@@ -276,6 +346,9 @@ ADAM = {"_target_": "tf_keras.optimizers.Adam", "weight_decay": None}
         (["export.io=int8"], lambda c: c.export.io, ["int8"]),
         (["data.image_size=96"], lambda c: c.data.image_size, [96, 96]),
         (["data.image_size=96x96"], lambda c: c.data.image_size, [96, 96]),
+        (["data.image_size=96 X 96"], lambda c: c.data.image_size, [96, 96]),
+        (["data.image_size=[96x96]"], lambda c: c.data.image_size, [96, 96]),
+        (["data.range=[-1, 1]"], lambda c: c.data.range, [-1, 1]),
         (["train.epochs=1e1"], lambda c: c.train.epochs, 10),
         (["quant.batch_size=16.0"], lambda c: c.quant.batch_size, 16),
         ([" seed=3"], lambda c: c.seed, 3),
@@ -350,7 +423,7 @@ def test_a_group_of_another_command_is_no_key_of_this_one():
 
 def test_a_path_may_begin_at_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    given = ["data.path=~/images", "hydra.run.dir=~/runs", "float_run=~/a=b", "train.epochs=3"]
+    given = ["data.path=~/images", "hydra.run.dir=~", "hydra.run.dir=~/runs", "float_run=~/a=b", "train.epochs=3"]
     taken = normalize_arguments(
         [part for each in ["data=~/images"] for part in expand_path_argument(each)] + given, "train", Config
     )
@@ -358,6 +431,7 @@ def test_a_path_may_begin_at_home(monkeypatch):
         "data=image_folder",
         "data.path=/home/me/images",
         "data.path=/home/me/images",
+        "hydra.run.dir=/home/me",
         "hydra.run.dir=/home/me/runs",
         "float_run='/home/me/a=b'",
         "train.epochs=3",

@@ -13,7 +13,7 @@ import pytest
 from qat.cli import compose
 from qat.compare import _condition_as_text
 from qat.config import CompareConfig
-from qat.errors import QatError, RunDirError
+from qat.errors import ConfigError, QatError, RunDirError
 from qat.stages.compare import compare, write_comparison
 
 EVIL = "<script>alert('x')</script>\"|`$&"
@@ -116,6 +116,15 @@ def test_no_finished_run_is_an_error_after_all_files_are_written(tmp_path):
     with pytest.raises(RunDirError, match=r"no finished run in .*Looked at:\n.*no run of qat.*\nGive the directory"):
         write_comparison([tmp_path / "runs"], tmp_path / "out")
     assert (tmp_path / "out" / "index.html").is_file()
+
+
+def test_a_filter_that_nothing_meets_is_refused_and_nothing_is_written(tmp_path, write_run):
+    write_run(tmp_path / "runs" / "0", seed=0)
+    with pytest.raises(
+        ConfigError, match=r"filter=variant=nope: not one deployed file meets it\. Variants are float, ptq"
+    ):
+        write_comparison([tmp_path / "runs"], tmp_path / "out", filters=["variant=nope"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_writes_into_its_own_folder_without_tensorflow(tmp_path, write_run):

@@ -39,6 +39,9 @@ def test_wrong_codes_are_recognised_by_exact_arithmetic(files, measured, digits,
 @pytest.mark.parametrize(
     ("id", "make"),
     [
+        ("I05", lambda raw: raw // 255.0),
+        ("O05", lambda raw: np.roll(preprocess(raw), 1, axis=0)),
+        ("O05", lambda raw: np.repeat(preprocess(raw)[-1:], len(raw), axis=0)),
         ("P01", lambda raw: raw.astype(np.float32)),
         ("P03", lambda raw: preprocess(raw) / 255),
         ("P06", lambda raw: preprocess(raw)[..., ::-1]),
@@ -65,7 +68,10 @@ def test_outputs_as_the_file_gives_them_are_no_fault(files, measured, codes):
     [
         ("O01", lambda codes: codes.astype(np.float32)),
         ("O02", lambda codes: codes.astype(np.float32) / 255),
+        ("O02", lambda codes: codes.view(np.uint8)),
         ("O03", lambda codes: codes.argmax(axis=1) + 1),
+        ("O03", lambda codes: codes.reshape(10, -1).argmax(axis=0)),
+        ("O04", lambda codes: np.ones(codes.shape, np.float32)),
         ("O05", lambda codes: np.repeat(codes[-1:], len(codes), axis=0)),
         ("E01", lambda codes: codes[np.random.default_rng(0).permutation(len(codes))]),
     ],
@@ -80,6 +86,13 @@ def test_labels_of_other_samples_are_told_from_a_bad_model(files, measured, digi
     shuffled = np.random.default_rng(1).permutation(digits.labels)
     found = diagnose(files.int8, **{**measured, "labels": shuffled})
     assert ids(found) == ["E01"]
+
+
+def test_a_float_model_that_is_not_the_files_is_told_from_wrong_labels(files, measured, network):
+    import tf_keras
+
+    found = diagnose(files.int8, **{**measured, "keras_model": tf_keras.models.clone_model(network)})
+    assert [(cause.id, cause.certainty) for cause in found.causes] == [("E03", "certain")]
 
 
 def test_a_fault_of_the_file_and_one_of_the_app_are_both_named(files, measured):

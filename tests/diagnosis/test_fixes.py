@@ -63,7 +63,7 @@ def repairs(file, samples):
         "skipping": "python -m qat.train quant.skip=['^conv$']", "other": ["raw / 255, BGR", 0.9], "linear": True,
         "slight": True, "reshaped": True, "grey": True, "undo": "apply the training preprocessing: x / 2",
         "fed_input": type("FedInput", (), {"tensor": graph.inputs[0]}), "id": "I01", "usual": None,
-        "shift": -1, "classes": 2,
+        "shift": -1, "classes": 2, "expect": "float32",
     }  # fmt: skip
     for path in sorted(ROOM.rglob("*.py")):
         module = importlib.import_module(".".join(("qat", *path.relative_to(ROOM.parent).with_suffix("").parts)))

@@ -77,3 +77,24 @@ def test_an_integer_file_that_departs_from_the_trained_model_is_named(network, d
 
     assert diagnose(content, **measured).blame == "none"
     assert ids(diagnose(rewrite(content, edit), **measured)) == ["T06"]
+
+
+def test_training_that_moves_an_autoencoder_away_from_float_is_no_fault():
+    from sklearn.datasets import load_digits
+
+    rows = (load_digits().data / 16).astype(np.float32)
+    tf_keras.utils.set_random_seed(3)
+    x = entry = tf_keras.Input((64,), name="pixels")
+    for units in (32, 3, 32):
+        x = layers.Dense(units, activation="relu" if units > 3 else None)(x)
+    model = tf_keras.Model(entry, layers.Dense(64)(x))
+    model.compile(tf_keras.optimizers.Adam(1e-2), "mse")
+    model.fit(rows, rows, batch_size=64, epochs=3, verbose=0)
+    trained = quantize_model(model, rows[:200])
+    trained.compile(tf_keras.optimizers.Adam(1e-2), "mse")
+    trained.fit(rows, rows, batch_size=64, epochs=4, verbose=0)
+    assert trained.evaluate(rows, rows, verbose=0) < model.evaluate(rows, rows, verbose=0)
+    found = diagnose(convert(trained), keras_model=model, inputs=rows[:300])
+    departs = next(each.value for each in found.ladder if each.rung == "A2")
+    assert departs < 15
+    assert (found.blame, ids(found)) == ("none", [])

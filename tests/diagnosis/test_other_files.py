@@ -8,7 +8,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.diagnosis import diagnose
-from qat.tflite import convert, read
+from qat.tflite import Interpreter, convert, read
 from qat.tflite.editing import rewrite
 
 from .conftest import preprocess
@@ -80,6 +80,16 @@ def test_a_weight_scale_that_was_written_wrongly_is_told_from_a_wrong_calibratio
         (cause,) = diagnose(wrong, keras_model=model, **given).causes
         assert (cause.id, cause.certainty) == ("C12", certainty)
         assert f" {factor:g} times)" in cause.evidence
+
+
+def test_a_wrong_weight_scale_that_costs_little_is_told(network, digits, measured):
+    content = rescaled(convert(network, calibration=preprocess(digits.x[:100]), engine="tflite"), 4.0, 0)
+    expected = network.predict(preprocess(digits.inputs), verbose=0).argmax(axis=1)
+    same = Interpreter(content).predict(preprocess(digits.inputs)).argmax(axis=1) == expected
+    chosen = [*np.flatnonzero(same)[:99], np.flatnonzero(~same)[0]]
+    found = diagnose(content, **{**measured, "inputs": digits.inputs[chosen], "labels": expected[chosen]})
+    assert found.blame == "none"
+    assert any(note.startswith("C12: weights of the file are a multiple") for note in found.notes)
 
 
 @pytest.fixture(scope="module")

@@ -42,3 +42,21 @@ def test_each_sample_starts_from_a_fresh_state(stateful):
     scores = np.exp(ROWS @ weights)
     expected = scores / scores.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(Interpreter(content).predict(ROWS), expected, atol=1e-5)
+
+
+def test_an_app_that_carries_the_state_on_is_named_alone(stateful):
+    from ai_edge_litert.interpreter import Interpreter as LiteRT
+
+    def run(raw, content):
+        litert = LiteRT(model_content=content)
+        litert.allocate_tensors()
+        taken, given = (details[0]["index"] for details in (litert.get_input_details(), litert.get_output_details()))
+        outputs = []
+        for sample in raw:
+            litert.set_tensor(taken, sample[None])
+            litert.invoke()
+            outputs.append(litert.get_tensor(given)[0])
+        return np.stack(outputs)
+
+    found = diagnose(stateful[0], inputs=ROWS, user_run=run)
+    assert ([cause.id for cause in found.causes], found.blame) == (["O06"], "implementation")

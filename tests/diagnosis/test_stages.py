@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qat.diagnosis.call_recorder import record_calls
 from qat.diagnosis.case import Case, check_case
 from qat.diagnosis.engine import Findings
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.feeding_stage import find_unsaturated, order_fed_arrays
 from qat.diagnosis.file_stage import diagnose_file
 from qat.diagnosis.hypotheses.model import list_output_tensors, set_output_ranges
-from qat.diagnosis.hypotheses.without_data import make_natural_images, scale_images
+from qat.diagnosis.hypotheses.ranges import make_natural_images, scale_images
 from qat.diagnosis.output_stage import diagnose_recorded
+from qat.diagnosis.runs import record_calls
 from qat.diagnosis.verdict import diagnose_app, reach_verdict
 from qat.tflite import Interpreter, read
 from qat.tflite.graph import Tensor
@@ -120,6 +120,6 @@ def test_synthetic_images_have_the_spectrum_of_photographs():
     assert 0.9 < images.max() <= 1
     power = np.abs(np.fft.fft2(images[..., 1])).mean(axis=0)
     assert power[1, 1] > 5 * power[8, 8]
-    assert scale_images(images, "[-1, 1]").min() < -0.8
+    assert scale_images(images, (-1.0, 1.0)).min() < -0.8
     features = SimpleNamespace(inputs=[SimpleNamespace(shape=(None, 10))])
     assert make_natural_images(features, 8) is None

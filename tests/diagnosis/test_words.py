@@ -8,7 +8,7 @@ from tf_keras import layers
 from qat.diagnosis.diagnosis import Diagnosis
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.file_facts import FileFacts
-from qat.diagnosis.hypotheses.calibrated_ranges import format_octaves
+from qat.diagnosis.hypotheses.ranges import format_octaves
 from qat.diagnosis.hypotheses.training import find_float_ops
 from qat.diagnosis.report import text
 from qat.reporting.diagnosis_page import Circumstances, diagnosis_page

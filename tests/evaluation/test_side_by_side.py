@@ -55,6 +55,7 @@ def table(model, file, labels, tmp_path_factory):
             "a dict of models by name, as {'float': model",
         ),
         (lambda model, file, y: qat.compare_models({"a": model}, X), "labels are missing: give y, the class of each"),
+        (lambda model, file, y: qat.compare_models({"a": model}, iter([(X, y)])), "which may never end: give arrays"),
         (
             lambda model, file, y: qat.compare_models({"a": file}, X, y + 1),
             "labels go from 1 to 3, but the model has 3",

@@ -1,6 +1,6 @@
 """The rooms of models take those of Keras 3: applications, users' functions, shapes, leading layers.
 
-The last are those of `qat.models.leading_layers_keras3`.
+The last are those of `qat.models.leading_layers`.
 """
 
 import keras

@@ -299,3 +299,16 @@ def test_weights_of_a_layer_that_needs_a_gpu_go_into_the_layer_that_the_prefligh
     for there, here in zip(theirs.get_weights(), ours.get_weights(), strict=True):
         assert there.size in (here.size, 2 * here.size)  # cuDNN keeps two biases, whose sum an LSTM has
     np.testing.assert_array_equal(theirs.get_layer("end").kernel, ours.get_layer("end").kernel)
+
+
+# What a layer of a quantization-aware model has not
+
+
+def test_the_line_for_the_output_of_a_layer_makes_a_model_that_has_it_quantized():
+    entry = tf_keras.Input((6,), name="features")
+    model = tf_keras.Model(entry, layers.Dense(2)(layers.Dense(4, name="hidden")(entry)))
+    with pytest.raises(AttributeError, match="holds the layer's variables") as refused:
+        quantize_model(model, ROWS).get_layer("hidden").output  # noqa: B018
+    said = str(refused.value)
+    made = run(said[said.index("tf_keras.Model(") :], model=model, tf_keras=tf_keras)["_"]
+    assert [tuple(each.shape) for each in quantize_model(made, ROWS).outputs] == [(None, 2), (None, 4)]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from qat.quantization import calibrate, quantize_model
-from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.range_layer import RangeLayer
 from tests.quantization.zoo import CASES
 from tests.quantization.zoo.drawing import draw, make
 

@@ -3,8 +3,9 @@
 import pytest
 import tf_keras
 
-from qat.quantization.keras.layers import Op
-from qat.quantization.keras.model import QatModel, deep_recursion
+from qat.quantization.keras.deep_recursion import deep_recursion
+from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.op import Op
 
 LAYERS = 1200
 

@@ -5,7 +5,7 @@ import pytest
 
 from qat.evaluation.layer_parity import first_departure, layer_parity
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import fake_quant_arithmetic
+from qat.quantization.keras.arithmetic import fake_quant_arithmetic
 from qat.tflite import Interpreter, convert
 from qat.tflite.editing import rewrite
 from qat.tflite.reader import read

@@ -9,7 +9,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.range_layer import RangeLayer
 
 WIDE = tf_keras.initializers.RandomNormal(0.0, 24.0, seed=0)  # logits tens apart: most probabilities round to 0
 ROWS = np.random.default_rng(0).uniform(-1, 1, (64, 8)).astype("float32")

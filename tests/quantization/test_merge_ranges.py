@@ -6,7 +6,8 @@ import tf_keras
 from tf_keras import layers
 
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import Op, RangeLayer
+from qat.quantization.keras.op import Op
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.tflite import Interpreter, convert, read
 
 IMAGES = np.random.default_rng(0).normal(size=(32, 8, 8, 4)).astype(np.float32)

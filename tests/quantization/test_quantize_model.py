@@ -8,7 +8,7 @@ from qat.config import CalibrationConfig, QuantConfig
 from qat.errors import CalibrationError, ConfigError, ModelError
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.tflite import Interpreter, convert, verify
 
 

@@ -5,7 +5,7 @@ import pytest
 import tf_keras
 
 from qat.quantization import quantize_model, range_statistics
-from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.range_statistics import RangeMeter
 
 

@@ -8,8 +8,8 @@ import tf_keras
 from qat.config import QuantConfig
 from qat.errors import DataError
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import RangeLayer
-from qat.quantization.keras.model import distillation_loss
+from qat.quantization.keras.distillation import distillation_loss
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.schedule import (
     QuantizationSchedule,
     batch_norm_layers,

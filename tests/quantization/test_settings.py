@@ -9,7 +9,8 @@ from tf_keras import layers
 from qat.config import QuantConfig
 from qat.errors import ConfigError
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import Linear, RangeLayer
+from qat.quantization.keras.linear import Linear
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.settings import is_low_bit
 from qat.tflite import Interpreter, convert, verify

@@ -7,7 +7,7 @@ from tf_keras import layers
 
 from qat.config import CalibrationConfig, QuantConfig
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.tails import CODES, tail_margin
 
 DRAWS = {

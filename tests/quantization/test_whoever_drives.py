@@ -337,7 +337,7 @@ def assert_near_and_moved(name, expected, found, variables, before):
         assert np.array_equal(variable.numpy(), old) == still, variable.name
 
 
-QUICK = ("class_weight", "accumulated_gradients", "mode_as_a_tensor")
+QUICK = ("class_weight", "generator", "accumulated_gradients", "mode_as_a_tensor")
 
 
 @pytest.mark.parametrize(

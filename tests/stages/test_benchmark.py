@@ -109,7 +109,7 @@ def test_a_file_that_is_none_is_refused(content, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ([], "tflite=None, run=None: give one of them"),
+        ([], "tflite and run: give one of them"),
         (["tflite=a", "run=b"], "give one of them"),
         (["tflite=a", "threads=0"], "threads=0: expected an integer from 1"),
         (["tflite=a", "batch=[1,x]"], "batch=.*expected an integer from 1"),

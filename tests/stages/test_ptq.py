@@ -1,5 +1,6 @@
 """Every way of post-training quantization by its option: what the file is then, and what is refused before training."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -14,8 +15,11 @@ from qat.models import load
 from qat.stages.float_model import FloatModel
 from qat.stages.main_job import main_job
 from qat.stages.ptq import quantize_after_training
+from qat.stages.rehearsal import try_conversion
 from qat.stages.run import begin
 from qat.tflite import convert, read, verify
+from qat.tflite.file_kind import kind_of
+from qat.variants import QUANTIZERS
 
 from .conftest import TINY
 
@@ -73,6 +77,27 @@ def test_one_scale_for_all_channels_where_it_is_asked_for(method, quantized):
     assert len(verify(path).per_tensor_weights) == sum(
         count for name, count in verify(path).op_counts.items() if "CONV" in name
     )
+
+
+def test_a_quantizer_that_is_one_record_gets_a_file_of_its_own_bits(finished, tmp_path, monkeypatch):
+    narrow = replace(QUANTIZERS["ptq"], name="ptq_w4a8", variant="ptq_w4a8", precision="int4", weight_bits=4)
+    monkeypatch.setitem(QUANTIZERS, narrow.name, narrow)
+    model = load(str(finished / "float" / "model.keras"))
+    config = compose([*TINY, "quant=ptq", "log.tensorboard=false"])
+    config.quant.name, config.quant.weight_bits = narrow.name, narrow.weight_bits
+    with begin(config, tmp_path / "run") as started:
+        try_conversion(started, model)
+        quantize_after_training(started, FloatModel(model, "classification", (), "another run"))
+    assert kind_of(read(started.file("ptq_w4a8", "model.tflite"))) == "int4"
+    assert kind_of(read(finished / "ptq_int8" / "model.tflite")) == "int8"
+
+
+def test_narrow_weights_without_a_form_of_their_own_are_refused_before_anything_is_trained(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(QUANTIZERS, "ptq", replace(QUANTIZERS["ptq"], weight_bits=4))
+    config = tiny("model=user", "model.target._target_=tests.stages.test_ptq.user_model", "quant=qat")
+    config.quant.name = "ptq"
+    with begin(config, tmp_path / "run") as started, pytest.raises(UnsupportedLayerError, match="op Sin"):
+        try_conversion(started, user_model((8, 8, 1), 10))
 
 
 def user_model(input_shape, classes):

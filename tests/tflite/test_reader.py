@@ -100,15 +100,27 @@ def test_a_layer_in_a_nested_model_is_found_among_known_names():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "bytes 4-8 are b''"),
-        (b"PK\x03\x04" + bytes(100), "Is it truncated, or a Keras or ONNX file"),
-        (b"\x1c\x00\x00\x00TFL3", "no TFLite file"),
+        (b"", "0 bytes: no TFLite file; it is empty"),
+        (b"PK\x03\x04" + bytes(100), r"it is a zip archive, as a \.keras or an \.npz is"),
+        (b"\x89HDF" + bytes(100), r"it is an HDF5 file, as Keras' \.h5 is"),
+        (b"version https://git-lfs.github.com/spec/v1", "fetch the file by git lfs pull"),
+        (b"\x1c\x00\x00\x00TFL3", "no TFLite file; bytes 4-8 are b'TFL3'"),
+        (b"plain text, and no file", "bytes 4-8 are b'n te', expected b'TFL3': a file of another kind, or a damaged"),
         (b"\xff\xff\xff\x7fTFL3" + bytes(100), "damaged TFLite file of 108 bytes"),
     ],
 )
 def test_what_is_no_tflite_file_is_said_so(content, message):
     with pytest.raises(TfliteFileError, match=message):
         read(content)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(b"\xff\xff\xff\x7fTFL3" + bytes(100))
+    with pytest.raises(
+        TfliteFileError, match=r"cut\.tflite: damaged TFLite file of 108 bytes, perhaps not copied whole"
+    ):
+        read(path)
 
 
 def test_a_missing_path_is_named(tmp_path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class RayLauncher(Launcher):
         gpus_per_job: float,
         memory_gb_per_job: float | None,
         cores: int | None,
-        init: Any,
+        init: Mapping[str, Any] | None,
     ) -> None:
         self.address, self.cores = address, cores
         self.resources = {"num_cpus": cpus_per_job, "num_gpus": gpus_per_job}

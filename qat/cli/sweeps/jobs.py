@@ -86,7 +86,7 @@ class Job:
 
         Args:
             message: why, for the user.
-            exit_code: that the job alone would have ended with, such as 3 for a diverged training.
+            exit_code: 1 to 255, that the job alone would have ended with, such as 3 for a diverged training.
         """
         self.error, self.exit_code = message, exit_code
 

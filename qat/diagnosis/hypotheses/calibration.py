@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.diagnosis.case import neighbour_correlation
+from qat.diagnosis.catalogue import CALIBRATE
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import UNSET_SCALE, FileFacts
-from qat.diagnosis.hypotheses.calibrated_ranges import FITS, Guess, format_octaves, range_distance, rank_guesses
+from qat.diagnosis.hypotheses.ranges import FITS, Guess, format_octaves, range_distance, rank_guesses
 from qat.diagnosis.normalisations import TRAINED_RANGES, name_range
 from qat.diagnosis.runs import run_keras
 from qat.diagnosis.tensor_order import fit_file
@@ -35,10 +36,6 @@ EXPLAINS = 1.0  # octaves, beyond which no guess of the file's own input range e
 NEAR = {"Q01": 0.4, "Q03": 0.35, "Q04": 0.45, "Q05": 0.3}  # octaves within which a guess settles what it is
 EXCHANGED, APART = 0.3, 0.5  # share of the distance that an exchange leaves, of a distance in octaves at least
 BGR_MEANS, BGR_APART = 0.5, 0.03  # share of the distance that reversed channel means leave, of one of so much
-FIX = (
-    "calibrate with 100-500 real training samples that went through the training preprocessing: "
-    "converter.representative_dataset = lambda: ([preprocess(x[None])] for x in samples)"
-)
 BY_INPUT_NAME = (
     "yield a dictionary by input name, not a list, samples = {name: array}: converter.representative_dataset = "
     "lambda: ({name: rows[i : i + 1] for name, rows in samples.items()} for i in range(100))"
@@ -55,7 +52,7 @@ def find_constant(facts: FileFacts) -> Iterator[Hypothesis]:
             yield Hypothesis(
                 "Q08",
                 f"the scale of input {tensor.name.split(':')[0]!r} is {scale:.2g}: calibration saw nothing but zeros",
-                FIX, 1.0, certain=True, needs_loss=False, repair=recalibrate,
+                CALIBRATE, 1.0, certain=True, needs_loss=False, repair=recalibrate,
             )  # fmt: skip
 
 
@@ -199,7 +196,7 @@ def judge_ranges(evidence: Evidence) -> Iterator[Hypothesis]:
         yield from _input_range(evidence, limits, want, best, words)
     farthest = min(NEARER * apart, EXPLAINS) if same_range else NEARER * apart
     if best is not None and best.id and best.distance < farthest:
-        yield Hypothesis(best.id, words, BY_INPUT_NAME if best.id == "Q07" else FIX, 0.7, repair=recalibrate)
+        yield Hypothesis(best.id, words, BY_INPUT_NAME if best.id == "Q07" else CALIBRATE, 0.7, repair=recalibrate)
     words = f"the file's ranges do not fit the inputs given ({words or 'no guess matches_file them'})"
     yield _hypothesis("Q09", words, 0.2)
 
@@ -253,4 +250,4 @@ def _is_raw(evidence: Evidence, limits: tuple[float, float]) -> bool:
 
 
 def _hypothesis(id: str, evidence: str, strength: float) -> Hypothesis:
-    return Hypothesis(id, evidence, FIX, strength, repair=recalibrate)
+    return Hypothesis(id, evidence, CALIBRATE, strength, repair=recalibrate)

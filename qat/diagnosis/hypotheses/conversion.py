@@ -6,26 +6,24 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qat.diagnosis.catalogue import PER_CHANNEL, SET_DEFAULT, WITHOUT_DELEGATE, format_verify_command
-from qat.diagnosis.engine import ENOUGH, Hypothesis, Loss, make_certain
-from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.catalogue import PER_CHANNEL, SET_DEFAULT
+from qat.diagnosis.engine import Hypothesis, make_certain
 from qat.diagnosis.file_facts import FEW_ELEMENTS, FileFacts
-from qat.diagnosis.runs import FileRunner
-from qat.diagnosis.score import OutputScore
-from qat.errors import QatError
 from qat.tflite.graph import Op, Tensor
 
 COARSE_CODES = 12  # of 127, in the median channel
 LEVELS = 16  # fewer used codes than that, and a tensor in a shared scale is lost
 INTEGER = ("int8", "int16x8")
-KERNEL_SAMPLES = 64
+AS_FLOAT = {
+    "float32": "converter.optimizations = []",
+    "float16": "converter.target_spec.supported_types = [tf.float16]",
+}
 OTHER_SCALE = 0.01  # relative, from 1/256
-NEAR_OVERFLOW = 2**31 - 2**28  # of an int32 bias
 LARGEST_FLOAT16 = 65504
 
 
 def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, sound: bool | None) -> Iterator[Hypothesis]:
-    """C01, C02, C03: a float body where integers were meant.
+    """C01, C02, C03: a float body where integers were meant, or rounded weights where they were not.
 
     Args:
         facts: of the file.
@@ -51,7 +49,7 @@ def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, soun
             "assert len(samples) >= 100 and np.isfinite(samples).all(); "
             "converter.representative_dataset = lambda: ([x[None].astype(np.float32)] for x in samples)",
         )
-    elif scheme == "float32" and (wanted or expect in ("dynamic_range", "float16")):
+    elif scheme == "float32" and (wanted or expect in ("dynamic_range", "float16")) and not stays_float(facts, expect):
         yield make_certain(
             "C01",
             f"no int8, int16 or float16 tensor in a file of {graph.size_bytes} bytes, though "
@@ -70,11 +68,25 @@ def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, soun
             "converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]; "
             "converter.inference_input_type = converter.inference_output_type = tf.int8",
         )
-    elif scheme == "int8" and expect in ("float32", "float16", "dynamic_range"):
-        yield Hypothesis(
-            "C01", f"the file is int8, though {expect} was meant",
-            f"check which file is shipped: {format_verify_command()}", harmless=True,
-        )  # fmt: skip
+    elif scheme == "dynamic_range" and expect in ("float32", "float16"):
+        yield make_certain(
+            "C03",
+            f"{expect} was meant, and weights are stored in {len(facts.integer_weights)} integer tensors",
+            f"leave the optimization out, or name the type that weights may have: {AS_FLOAT[expect]}",
+        )
+
+
+def stays_float(facts: FileFacts, expect: str | None) -> bool:
+    """Whether float is right where dynamic range was meant: the converter leaves all kernels that are so small.
+
+    Args:
+        facts: of the file.
+        expect: what the file is believed to be; None where nothing was said.
+
+    Returns:
+        False for all but "dynamic_range".
+    """
+    return expect == "dynamic_range" and all(weight.size < FEW_ELEMENTS for _, weight in facts.weights)
 
 
 def find_unlowered_qat(facts: FileFacts) -> Iterator[Hypothesis]:
@@ -190,23 +202,6 @@ def find_odd_quantizer(facts: FileFacts) -> Iterator[Hypothesis]:
                 )  # fmt: skip
 
 
-def find_saturated_biases(facts: FileFacts) -> Iterator[Hypothesis]:
-    """C12: biases near overflow."""
-    for op, weight in facts.weights:
-        bias = facts.graph.tensors[op.inputs[2]] if len(op.inputs) > 2 and op.inputs[2] >= 0 else None
-        if bias is None or bias.dtype != "int32" or not bias.is_constant:
-            continue
-        largest = int(np.abs(bias.data.astype(np.int64)).max(initial=0))
-        if largest >= NEAR_OVERFLOW:
-            yield Hypothesis(
-                "C12",
-                f"bias of {weight.layer!r} reaches {largest} of {2**31 - 1}: it saturated when it was stored as int32",
-                "a channel of that layer has a filter scale near 0 (a dead channel), prune it, or retrain with weight "
-                "decay: layers.Conv2D(filters, 3, kernel_regularizer=tf_keras.regularizers.L2(1e-4))",
-                0.6,
-            )  # fmt: skip
-
-
 def _one_scale(facts: FileFacts) -> Iterator[tuple[Op, Tensor, int]]:
     """Convolutions whose integer weights have one scale: the op, its weights and the axis of their channels."""
     for op, weight in facts.weights:
@@ -221,7 +216,10 @@ def per_tensor(facts: FileFacts) -> list[tuple[str, int]]:
 
 
 def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
-    """C06 from the file alone: one scale for all channels, and the median channel left with a handful of codes."""
+    """C06 from the file alone: one scale for all channels, and the median channel left with a handful of codes.
+
+    Where weights are uint8, as TF1 wrote them, all files are so, and training took part: there a loss must be measured.
+    """
     poor = []
     for op, weight, axis in _one_scale(facts):
         if op.name == "TRANSPOSE_CONV" or weight.data is None:
@@ -231,36 +229,15 @@ def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
         if len(codes) >= 4 and used < COARSE_CODES:
             poor.append((weight.layer, used))
     if poor:
+        of_tf1 = all(weight.dtype == "uint8" for weight in facts.integer_weights)
         named = ", ".join(f"{layer!r} {used:.0f}" for layer, used in poor[:5])
         yield Hypothesis(
             "C06",
             f"{len(poor)} convolutions have one weight scale for channels of very different size; the largest code of "
             f"the median channel, of 127: {named}",
             PER_CHANNEL,
-            0.85, certain=min(used for _, used in poor) < COARSE_CODES / 2,
+            0.5 if of_tf1 else 0.85, certain=not of_tf1 and min(used for _, used in poor) < COARSE_CODES / 2,
         )  # fmt: skip
-
-
-def find_kernel_fault(evidence: Evidence) -> Hypothesis | None:
-    """C13: the same file, run by the runtime's plain kernels, does not lose what it loses."""
-    few = [values[:KERNEL_SAMPLES] for values in evidence.right_inputs]
-    try:
-        plain = FileRunner(evidence.case.content, evidence.case.graph, reference_kernels=True)
-        plain.input_order, plain.output_order = evidence.file.input_order, evidence.file.output_order
-        outputs = plain.real(few)
-    except QatError:
-        return None
-    broken, target = ([each[:KERNEL_SAMPLES] for each in both] for both in (evidence.a2, evidence.a0))
-    loss = Loss(OutputScore(None, target, evidence.classifies), target, broken, None, lambda _: outputs)
-    share = loss.recovered(None) if loss.significant else None
-    if share is None or share < ENOUGH:
-        return None
-    return Hypothesis(
-        "C13",
-        f"the runtime's optimised kernels lose, its plain reference kernels do not ({share:.0%} of the loss is gone)",
-        f"update the runtime, report the file, and until then switch the delegate off: {WITHOUT_DELEGATE}",
-        0.95, recovered=share,
-    )  # fmt: skip
 
 
 STATIC = (
@@ -269,6 +246,5 @@ STATIC = (
     find_training_graph,
     find_shared_scale,
     find_odd_quantizer,
-    find_saturated_biases,
     find_coarse_channels,
 )

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.codes import QuantParams
-from qat.diagnosis.call_recorder import Refusal
-from qat.diagnosis.catalogue import format_batch_code
+from qat.diagnosis.catalogue import WITH_DECIMALS, format_batch_code
 from qat.diagnosis.engine import Hypothesis, find_reproduction
-from qat.diagnosis.runs import to_codes
+from qat.diagnosis.runs import Refusal, to_codes
 from qat.tflite import TfliteGraph
 from qat.tflite.graph import Tensor
 
@@ -20,6 +19,7 @@ MATCH = 0.985  # share of the codes that a hypothesis must give exactly
 RIGHT = 0.999  # share of the codes that are right within one
 SAMPLES = 64
 FEW_VALUES, MANY_VALUES = 3, 16  # of the codes that were fed; of those that should have been
+LARGEST_SCALED = 3  # of inputs that were divided by 255 once
 FREE, WIDTH = 0.05, 8  # share of codes that are not saturated, and what they span, for a line to be fitted
 
 
@@ -209,18 +209,22 @@ _TABLE: tuple[tuple[str, str, Codes], ...] = (
     ("I05", "x / scale + zero point, truncated and not clipped (wrapped),", lambda f: _cut(np.trunc(_exact(f)), f)),
     ("I05", "x / scale + zero point, truncated,", lambda f: _clipped(np.trunc(_exact(f)), f)),
     ("I05", "x / scale + zero point, rounded down,", lambda f: _clipped(np.floor(_exact(f)), f)),
+    ("I05", "x with its decimals cut off", lambda f: _clipped(np.round(np.trunc(_real(f)) / _scale(f)) + _zero(f), f)),
     ("I06", "the bytes of the float32 buffer, read as codes,", lambda f: _bytes_as_codes(f)),
     ("I06", "the RGBA buffer copied as it is", _of_pixels(lambda p: _four_bytes(p, True), None, 3)),
-    ("I06", "the RGBA buffer copied and shifted by 128", _of_pixels(lambda p: _shifted(_four_bytes(p, True)), None, 3)),
+    ("I06", "the RGBA buffer copied and shifted by 128", _of_pixels(lambda p: _four_bytes(p, True, 128), None, 3)),
     ("I06", "the ARGB buffer copied as it is", _of_pixels(lambda p: _four_bytes(p, False), None, 3)),
-    (
-        "I06",
-        "the ARGB buffer copied and shifted by 128",
-        _of_pixels(lambda p: _shifted(_four_bytes(p, False)), None, 3),
-    ),
+    ("I06", "the ARGB buffer copied and shifted by 128", _of_pixels(lambda p: _four_bytes(p, False, 128), None, 3)),
     ("I04", "x by the output's scale and zero point", _by_outputs),
+    ("P03", "x divided by 255 again", lambda f: _again(f)),
 )
 """Id, words, and the codes that would then have been fed."""
+
+
+def _again(fed_input: FedInput) -> NDArray | None:
+    if np.abs(_real(fed_input)).max() > LARGEST_SCALED:
+        return None
+    return _clipped(np.round(_scaled(fed_input) / 255) + _zero(fed_input), fed_input)
 
 
 def _bytes_as_codes(fed_input: FedInput) -> NDArray:
@@ -232,16 +236,12 @@ def _bytes_as_codes(fed_input: FedInput) -> NDArray:
     return np.stack(rows)
 
 
-def _four_bytes(pixels: NDArray, alpha_last: bool) -> NDArray:
-    """Four bytes per pixel, the buffer cut where the input ends."""
+def _four_bytes(pixels: NDArray, alpha_last: bool, shift: int = 0) -> NDArray:
+    """Four bytes per pixel, less `shift`, the buffer cut where the input ends."""
     alpha = np.full((*pixels.shape[:-1], 1), 255, np.uint8)
     four = np.concatenate([pixels, alpha] if alpha_last else [alpha, pixels], axis=-1)
     size = pixels[0].size
-    return np.stack([image.reshape(-1)[:size].reshape(pixels.shape[1:]) for image in four])
-
-
-def _shifted(bytes_: NDArray) -> NDArray:
-    return bytes_.astype(np.int16) - 128
+    return np.stack([image.reshape(-1)[:size].reshape(pixels.shape[1:]) for image in four]).astype(np.int16) - shift
 
 
 def _other_scale(fed_input: FedInput) -> Hypothesis | None:
@@ -262,12 +262,29 @@ def _other_scale(fed_input: FedInput) -> Hypothesis | None:
     return _hypothesis("I04", fed_input, f"{words} and {_zero(fed_input)}")
 
 
+def find_cut_decimals(user: NDArray, right: NDArray) -> Hypothesis | None:
+    """I05: real numbers that were cut to whole ones on their way.
+
+    Args:
+        user: float [N, ...], what the app feeds.
+        right: float [N, ...], what it should feed.
+
+    Returns:
+        The hypothesis; None where `user` is no such thing, or right.
+    """
+    if user.shape != right.shape or not np.array_equal(user, np.trunc(right)) or np.array_equal(user, right):
+        return None
+    return Hypothesis("I05", "the inputs are the right ones with their decimals cut off", WITH_DECIMALS, certain=True)
+
+
 def _float_bytes(fed_input: FedInput) -> Hypothesis | None:
     """I06: floats in the other byte order."""
     fed = fed_input.fed
     if fed.dtype != np.float32 or fed.shape != fed_input.intended.shape:
         return None
     other = fed.byteswap()
+    if (cut := find_cut_decimals(fed, fed_input.intended)) is not None:
+        return cut
     if np.isfinite(other).all() and np.allclose(other, fed_input.intended, rtol=1e-3, atol=1e-5):
         return _hypothesis("I06", fed_input, "the float32 values were fed with their bytes in reverse order")
     return None if np.isfinite(fed).all() else _hypothesis("I06", fed_input, "NaN or infinite values were fed")
@@ -275,6 +292,8 @@ def _float_bytes(fed_input: FedInput) -> Hypothesis | None:
 
 def _hypothesis(id: str, fed_input: FedInput, evidence: str, codes: Codes | None = None) -> Hypothesis:
     fix = formula(fed_input.tensor)
+    if id == "P03":
+        fix = f"divide by 255 once; then: {fix}"
     if id == "I06":
         fix = f"order(ByteOrder.nativeOrder()) and rewind() the buffer, copy RGB without alpha; then: {fix}"
     return Hypothesis(id, evidence, fix, 0.95, certain=True, reproduces=codes)

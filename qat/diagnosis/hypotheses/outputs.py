@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from qat.diagnosis.catalogue import AS_IT_IS, ONE_PASS, READ_AFTER, WITHOUT_DELEGATE, format_batch_code
+from qat.diagnosis.catalogue import AS_IT_IS, ONE_PASS, OVER_CLASSES, READ_AFTER, WITHOUT_DELEGATE, format_batch_code
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.runs import to_real
 from qat.diagnosis.score import predicted_labels
@@ -56,12 +56,14 @@ def dequantize_formula(tensor: Tensor) -> str:
     return f"(codes.astype(np.float32) - {int(params.zero_point[0])}) * {float(params.scale[0]):.9g}"
 
 
-def diagnose_labels(recorded: NDArray, scores: NDArray) -> Iterator[Hypothesis]:
-    """O03 and what `_rows` finds, of labels that the app recorded.
+def diagnose_labels(recorded: NDArray, scores: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Hypothesis]:
+    """O02, O03 and what `_rows` finds, of labels that the app recorded.
 
     Args:
         recorded: classes [N], integers in any dtype.
         scores: [N, classes], which the file gives for the same samples.
+        codes: [N, classes], the same outputs of the file's own dtype.
+        tensor: the output.
 
     Returns:
         Hypotheses; none where the labels are the file's.
@@ -82,6 +84,19 @@ def diagnose_labels(recorded: NDArray, scores: NDArray) -> Iterator[Hypothesis]:
         yield _labels(
             f"the app names the classes in another order: {mapping}", "use the label list in the order of training"
         )
+        return
+    if (other := _other_sign(codes)) is not None and np.mean(predicted_labels(other) == labels) > MATCH:
+        yield _wrapped(tensor)
+        return
+    across = scores.reshape(len(scores), -1)
+    if np.mean(across.reshape(across.shape[::-1]).argmax(axis=0) == labels) > MATCH:
+        yield _labels(
+            "the app's labels are the largest of each column of the scores, read as [classes, N]", OVER_CLASSES
+        )
+        return
+    if not labels.any() and expected[0] != 0 and expected[-1] != 0:
+        words = "every label of the app is 0, as the argmax over the first axis of one sample's scores [1, classes] is"
+        yield Hypothesis("O03", words, OVER_CLASSES, 0.7)
         return
     yield from _rows(labels[:, None].astype(np.float64), expected[:, None].astype(np.float64), 0.0, single=True)
 
@@ -138,6 +153,7 @@ def diagnose_scores(recorded: NDArray, expected: NDArray, codes: NDArray, tensor
         _columns(recorded, expected, tolerance)
         or _affine(recorded, expected, tensor, tolerance)
         or _softmaxed(recorded, expected)
+        or _affine_of_other_sign(recorded, codes, tensor)
     )
     yield from [line] if line is not None else _rows(recorded, expected, tolerance)
 
@@ -166,11 +182,7 @@ def _affine(recorded: NDArray, expected: NDArray, tensor: Tensor, tolerance: flo
         return None
     slope, intercept = np.polyfit(x, y, 1)
     error = np.abs(y - slope * x - intercept)
-    if (
-        abs(slope + 1) < EXCHANGED
-        and abs(intercept - 1) < EXCHANGED
-        and expected.reshape(len(expected), -1).shape[1] == 1
-    ):
+    if max(abs(slope + 1), abs(intercept - 1)) < EXCHANGED and expected[0].size == 1:
         return _labels("the app's score is 1 - the file's: the two classes are exchanged", AS_IT_IS)
     if slope == 0 or np.mean(error <= max(tolerance * abs(slope), 1e-3 * np.ptp(y))) < ON_LINE:
         return None
@@ -185,13 +197,39 @@ def _affine(recorded: NDArray, expected: NDArray, tensor: Tensor, tolerance: flo
 
 
 def _softmaxed(recorded: NDArray, expected: NDArray) -> Hypothesis | None:
-    """O04: a softmax of what had been through one already."""
+    """O04: a softmax of what had been through one already, or over the samples."""
+    if expected.ndim == 2 and (np.all(recorded == 1) or np.allclose(recorded, softmax(expected, axis=0), rtol=0.02)):
+        return Hypothesis("O04", "the app's softmax runs over the samples, not over the classes", OVER_CLASSES, 0.95,
+                       certain=True)  # fmt: skip
     if expected.ndim != 2 or np.abs(expected.sum(axis=1) - 1).max() > SUM_TO_ONE:
         return None
     if _matching_share(recorded, softmax(expected, axis=1), 0.01) < MATCH:
         return None
     return Hypothesis("O04", "the app applies softmax to probabilities: the file's last op is a softmax already",
                    AS_IT_IS, 0.95, certain=True)  # fmt: skip
+
+
+def _other_sign(codes: NDArray) -> NDArray | None:
+    """8-bit codes as the other of int8 and uint8 reads them."""
+    other = {"int8": np.uint8, "uint8": np.int8}.get(codes.dtype.name)
+    return None if other is None else codes.view(other)
+
+
+def _affine_of_other_sign(recorded: NDArray, codes: NDArray, tensor: Tensor) -> Hypothesis | None:
+    """O02: a straight line of the codes as the other of int8 and uint8 reads them."""
+    other = _other_sign(codes)
+    if other is None or not np.isfinite(recorded).all() or np.ptp(other) == 0:
+        return None
+    x, y = other.astype(np.float64).ravel(), recorded.astype(np.float64).ravel()
+    slope, intercept = np.polyfit(x, y, 1)
+    on_line = np.mean(np.abs(y - slope * x - intercept) <= 0.5 * abs(slope))
+    return _wrapped(tensor) if slope != 0 and on_line > ON_LINE else None
+
+
+def _wrapped(tensor: Tensor) -> Hypothesis:
+    other = "uint8" if tensor.dtype == "int8" else "int8"
+    words = f"the app reads the {tensor.dtype} codes of the output as {other}: half of them are off by 256"
+    return Hypothesis("O02", words, dequantize_formula(tensor), 0.95, certain=True)
 
 
 def _rows(recorded: NDArray, expected: NDArray, tolerance: float, single: bool = False) -> Iterator[Hypothesis]:

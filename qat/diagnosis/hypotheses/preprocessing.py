@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qat.diagnosis.catalogue import IN_COLOUR, RGB_ONCE, SCALED_INSIDE, TRANSPOSED, UPRIGHT
+from qat.diagnosis.catalogue import IN_COLOUR, READ_AFTER, RGB_ONCE, SCALED_INSIDE, TRANSPOSED, UPRIGHT
 from qat.diagnosis.engine import Hypothesis
+from qat.diagnosis.hypotheses.feeding import LARGEST_SCALED
 from qat.diagnosis.normalisations import LIMITS
 from qat.diagnosis.relation import GREY, RESHAPED, Relation
 
@@ -18,8 +19,9 @@ NEARLY = 0.02  # below which decoding or colours explain it
 MUCH_SMALLER = 0.2  # than the right range: what a model that scales its input itself gets scaled already
 NO_OFFSET = 0.05  # of the spread of the right inputs
 TWICE = 0.05  # relative, around 1 / 255
-LARGEST_SCALED = 3  # of inputs that were divided by 255 once
 SAME_MEAN, SAME_SPREAD = 0.1, (0.75, 1.3)
+SAME_SAMPLE = 0.03  # of the spread of inputs, by which those of one sample may differ on average
+LATE, FEWEST = 0.9, 8  # share of the samples that are another's; of so many at least
 FILLED, BEYOND = 0.2, 0.02  # of a usual range's width, that limits may leave empty or exceed
 
 
@@ -160,6 +162,32 @@ def _nearest(limits_: tuple[float, float]) -> str | None:
         if inside and limits_[0] < low + FILLED * width and limits_[1] > high - FILLED * width:
             return name
     return None
+
+
+def find_stale_inputs(user: NDArray, right: NDArray) -> Hypothesis | None:
+    """O05: right inputs, each where another sample's should be.
+
+    Args:
+        user: float [N, ...], what the app feeds.
+        right: float32 [N, ...], what it should feed.
+
+    Returns:
+        The hypothesis; None where samples are at their places, or too few to tell.
+    """
+    slack = SAME_SAMPLE * min(float(user.std()), float(right.std()))
+
+    def share(first: NDArray, second: NDArray) -> float:
+        return float(np.mean(np.abs(first - second).reshape(len(first), -1).mean(axis=1) < slack))
+
+    if len(right) < FEWEST or share(right[1:], right[:-1]) > 1 - LATE:
+        return None
+    if share(user[1:], right[:-1]) > LATE:
+        words = "each input is the previous sample's: it is written after the call"
+    elif share(user, np.broadcast_to(user[:1], user.shape)) > LATE:
+        words = f"all {len(user)} inputs are one and the same: one buffer was filled once"
+    else:
+        return None
+    return Hypothesis("O05", words, READ_AFTER, 0.95, certain=True)
 
 
 def limits(values: NDArray) -> tuple[float, float]:

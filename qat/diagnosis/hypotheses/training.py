@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from qat.diagnosis.catalogue import CALIBRATED, format_verify_command
+from qat.diagnosis.catalogue import CALIBRATED, LOADED_FIRST, SLOWER, format_verify_command
 from qat.diagnosis.engine import Hypothesis, make_certain
 from qat.diagnosis.file_facts import TFMOT_DECAY, TFMOT_START, UNSET_SCALE, FileFacts
 
@@ -14,6 +14,7 @@ SURELY_TOO_FEW = 20  # below it the file is proof enough, whatever is measured
 PROBABLY_TOO_FEW = 150  # below it the file alone is, where nothing was measured; above it a loss must be
 INITIAL_SCALE = 12 / 255
 LITTLE_LEFT = 0.02  # of the range that the moving mean started with
+SCRATCH, GROWN = 0.35, 2.0  # cosine of kernels of another start; growth of kernels by too large steps
 MANY_FLOAT = 0.1  # share of the ops
 
 RANDOM = frozenset({"RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL"})
@@ -104,6 +105,26 @@ def find_float_layers(facts: FileFacts, expect: str | None) -> Iterator[Hypothes
             "annotate these layers with a QuantizeConfig (quantize_annotate_layer), or put BatchNormalization right "
             f"behind its convolution; what names each: {format_verify_command()}",
         )
+
+
+def describe_other_start(cosine: float, growth: float | None, text: str) -> Hypothesis:
+    """T03, T04: quantization-aware training that began elsewhere, or went far away.
+
+    Args:
+        cosine: between the file's kernels and the Keras model's, 0-1, the median over layers.
+        growth: how many times larger the file's are; None where that is not known.
+        text: both in words.
+
+    Returns:
+        The hypothesis; certain where only one of them leaves such kernels.
+    """
+    blown_up = growth is not None and growth > GROWN
+    if cosine < SCRATCH and not blown_up:
+        words = f"{text}: quantization-aware training did not start from these float weights"
+        return Hypothesis("T03", words, LOADED_FIRST, 0.95, certain=True)
+    size = f", and made them {growth:.1f} times as large" if blown_up else ""
+    words = f"{text}: the training with quantization has moved the weights far away{size}"
+    return Hypothesis("T04", words, SLOWER, 0.9 if blown_up else 0.8, certain=blown_up)
 
 
 STATIC = (find_unrun_training, find_unsettled_ranges, find_float_ops)

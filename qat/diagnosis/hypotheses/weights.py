@@ -11,18 +11,20 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from qat.codes import dequantize
-from qat.diagnosis.catalogue import CONVERT_MEASURED, MEASURED_FIRST, SLOWER
+from qat.diagnosis.catalogue import CONVERT_MEASURED
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
+from qat.diagnosis.hypotheses.training import describe_other_start
 from qat.diagnosis.runs import Conversion, FileRunner
+from qat.diagnosis.score import Outputs, OutputScore
 from qat.tflite import read
 from qat.tflite.editing import rewrite
 from qat.tflite.graph import Op, Tensor
 
 COARSE_CODES = 24  # a channel whose largest code is smaller says little about its direction
-OTHER_WEIGHTS, SCRATCH, SAME_WEIGHTS = 0.6, 0.35, 0.97  # cosines
-MANY, GROWN = 3, 2.0  # layers without a partner that are no accident; growth of kernels by too large steps
+OTHER_WEIGHTS, SAME_WEIGHTS = 0.6, 0.97  # cosines
+MANY = 3  # layers without a partner that are no accident
 ROUNDED = 1.01  # steps of its scale by which a rounded weight may differ
 DIFFERING = 0.05  # share of a layer's weights that differ by more, in a layer of other weights
 ONE_FACTOR, OFF_BY = 0.02, 0.1  # relative rest that one factor leaves in a layer; from 1, of one that is no rounding
@@ -39,7 +41,8 @@ def find_wrong_weights(evidence: Evidence) -> Hypothesis | None:
     named = ", ".join(f"{layer!r} {cosine:.2f}" for layer, cosine in (worst or cosines)[:6])
     text = f"cosine between the file's kernels and the Keras model's, median over channels: {named}"
     if evidence.facts.trained_quantized and not evidence.keras_is_qat:
-        return _other_training(evidence, float(np.median([cosine for _, cosine in cosines])), text)
+        middle = float(np.median([cosine for _, cosine in cosines]))
+        return None if middle >= SAME_WEIGHTS else describe_other_start(middle, _measure_growth(evidence), text)
     if worst:
         return Hypothesis(
             "C07", f"{text}; the same checkpoint gives 0.99 and more", CONVERT_MEASURED, 0.97, certain=True
@@ -59,31 +62,6 @@ def _other_architecture(evidence: Evidence) -> Hypothesis | None:
         f"no Keras kernel has the shape of any of the file's ({', '.join(named[:4])}, ...): two architectures",
         "give the model that this file was made from; or convert the one given",
         0.8,
-    )
-
-
-def _other_training(evidence: Evidence, middle: float, text: str) -> Hypothesis | None:
-    """T03, T04: quantization-aware training that began elsewhere, or went far away."""
-    if middle >= SAME_WEIGHTS:
-        return None
-    content = evidence.content(Conversion(scheme="float32"))
-    grown = measure_growth(evidence.facts, FileFacts(read(content))) if content is not None else None
-    blown_up = grown is not None and grown > GROWN
-    if middle < SCRATCH and not blown_up:
-        return Hypothesis(
-            "T03",
-            f"{text}: quantization-aware training did not start from these float weights",
-            f"load the trained weights before quantize_model(), and measure: {MEASURED_FIRST}",
-            0.95,
-            certain=True,
-        )
-    size = f", and made them {grown:.1f} times as large" if blown_up else ""
-    return Hypothesis(
-        "T04",
-        f"{text}: the training with quantization has moved the weights far away{size}",
-        SLOWER,
-        0.9 if blown_up else 0.8,
-        certain=blown_up,
     )
 
 
@@ -111,20 +89,14 @@ def measure_cosines(facts: FileFacts, model: Any) -> list[tuple[str, float]]:
     return cosines
 
 
-def measure_growth(facts: FileFacts, reference: FileFacts) -> float | None:
-    """How much larger the kernels are than those of the same layers of a float file.
-
-    Args:
-        facts: of the user's file.
-        reference: of a float file converted here.
-
-    Returns:
-        A factor, the median over layers; None where the files have different layers.
-    """
-    pairs = zip(facts.weights, reference.weights, strict=False)
+def _measure_growth(evidence: Evidence) -> float | None:
+    """How many times larger the kernels are than those of a float file converted here, the median over its layers."""
+    content = evidence.content(Conversion(scheme="float32"))
+    layers, others = evidence.facts.weights, () if content is None else FileFacts(read(content)).weights
+    pairs = zip(layers, others, strict=False)
     sizes = [(_size(w, op.name), _size(v, other.name)) for (op, w), (other, v) in pairs if w.shape == v.shape]
     ratios = [a / b for a, b in sizes if a and b]
-    return float(np.median(ratios)) if ratios and len(facts.weights) == len(reference.weights) else None
+    return float(np.median(ratios)) if ratios and len(layers) == len(others) else None
 
 
 def _size(weight: Tensor, op: str) -> float:
@@ -222,13 +194,11 @@ def find_rescaled_weights(evidence: Evidence) -> Hypothesis | None:
 def find_other_weights(evidence: Evidence) -> Hypothesis | None:
     """C07: a float file with this file's weights in place of the Keras model's loses what this file loses."""
     others = [each for each in _layers(evidence) if each.differs]
-    content = evidence.content(Conversion(scheme="float32"))
-    if content is None or not others:
+    if not others:
         return None
-    changed = _with_weights(content, others)
-    find_reproduction = FileRunner(changed, read(changed)).real(evidence.right_inputs)
-    left = evidence.score.recovered(evidence.a0, evidence.a2, find_reproduction)
-    if left > 1 - MOST or not evidence.score.drop(evidence.a0, find_reproduction).significant:
+    computed = _compute_with(evidence, others)
+    left = evidence.score.recovered(evidence.a0, evidence.a2, computed)
+    if left > 1 - MOST or not evidence.score.drop(evidence.a0, computed).significant:
         return None
     named = ", ".join(repr(each.weight.layer) for each in others[:4])
     return Hypothesis(
@@ -241,12 +211,27 @@ def find_other_weights(evidence: Evidence) -> Hypothesis | None:
     )
 
 
-def _layers(evidence: Evidence) -> list[Layer]:
-    """Weighted layers next to those of a float file converted here; empty where they cannot be compared."""
+def computes_its_weights(evidence: Evidence) -> bool:
+    """Whether the file does what its weights do in float: what it departs by is the training's then, not 8 bits'."""
+    if not (layers := _layers(evidence, trained=True)):
+        return False
+    computed = _compute_with(evidence, layers)
+    return not OutputScore(None, computed, evidence.classifies).drop(computed, evidence.a2).significant
+
+
+def _compute_with(evidence: Evidence, layers: list[Layer]) -> Outputs:
+    """What the Keras model gives with the file's weights in these layers, on right inputs."""
+    changed = _with_weights(evidence.content(Conversion(scheme="float32")), layers)
+    return FileRunner(changed, read(changed)).real(evidence.right_inputs)
+
+
+def _layers(evidence: Evidence, trained: bool = False) -> list[Layer]:
+    """Weighted layers next to those of a float file converted here; empty where they cannot be compared, or, unless
+    `trained` is asked for, where training with quantization has changed them by design."""
+    if evidence.facts.trained_quantized and not evidence.keras_is_qat and not trained:
+        return []
     content = evidence.content(Conversion(scheme="float32"))
-    if content is None or (evidence.facts.trained_quantized and not evidence.keras_is_qat):
-        return []  # training with quantization has changed them by design
-    return _paired(evidence.facts, FileFacts(read(content)))
+    return [] if content is None else _paired(evidence.facts, FileFacts(read(content)))
 
 
 def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:

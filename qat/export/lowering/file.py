@@ -10,6 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from qat.export.lowering.planned_ops import Options
 from qat.export.lowering.scales import Grid
 from qat.export.lowering.versions import lowest_version
 
@@ -114,7 +115,7 @@ class File:
         builtin: int,
         inputs: Sequence[int],
         outputs: Sequence[int],
-        options: object = None,
+        options: Options | None = None,
         intermediates: Sequence[int] | None = None,
     ) -> schema.OperatorT:
         """Add an operator at the end.

@@ -15,9 +15,9 @@ from qat.export.lowering.op_writer import OpWriter
 from qat.export.lowering.operators import OPERATORS
 from qat.export.lowering.simplify import Uses, simplify
 from qat.export.lowering.weights import read_weights
-from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.deep_recursion import deep_recursion
 from qat.quantization.keras.lstm import Lstm
-from qat.quantization.keras.model import deep_recursion
+from qat.quantization.keras.range_layer import RangeLayer
 
 
 def lower(
@@ -29,7 +29,7 @@ def lower(
 
     Args:
         model: what `quantize_model` returned, or a model of its layers.
-        batch_size: fixes the batch; None leaves open what the model leaves open.
+        batch_size: samples per call: fixes the batch; None leaves open what the model leaves open.
         io: dtype of inputs and outputs that are codes inside: "int8", "uint8", "float32".
         low_bit: store kernels of 4 bits as int4, not as int8.
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from qat.errors import ModelError
 from qat.export.lowering.network import Call, Network
-from qat.export.lowering.planned_ops import OPERATOR, Constant, Number, Operand, PlannedOp, Value
+from qat.export.lowering.planned_ops import OPERATOR, Constant, Number, Operand, Options, PlannedOp, Value
 from qat.export.lowering.weights import Weights
-from qat.quantization.keras.layers import Op, RangeLayer
+from qat.models.keras_types import KerasTensor
+from qat.quantization.keras.op import Op
+from qat.quantization.keras.range_layer import RangeLayer
 
 
 class Lowering:
@@ -38,7 +41,7 @@ class Lowering:
         self.taken.add(candidate)
         return candidate
 
-    def add_input(self, tensor: Any) -> Value:
+    def add_input(self, tensor: KerasTensor) -> Value:
         """The value of a model input."""
         shape = tuple(tensor.shape)
         sizes = [self.batch if size is None else size for size in shape]
@@ -49,7 +52,7 @@ class Lowering:
         operator: int,
         inputs: Sequence[Operand | None],
         outputs: Sequence[Value],
-        options: Any = None,
+        options: Options | None = None,
         **more: Any,
     ) -> PlannedOp:
         """Plan one more operator.
@@ -89,12 +92,12 @@ class Lowering:
         """The value on the grid of a range, by a QUANTIZE if it has another representation already.
 
         Args:
-            value: to quantize; one whose representation is open takes the grid.
+            value: real numbers of any shape, to quantize; one whose representation is open takes the grid.
             layer: the range.
             name: of a new tensor.
 
         Returns:
-            A value on the grid.
+            A value on the grid, of the same shape.
         """
         grid = self.weights.ranges[layer]
         if value.representation.is_open and value.dtype == "float32":
@@ -135,7 +138,7 @@ class Context:
         """Prefix of the names of the call's tensors: by the Keras layer, as `qat.tflite.graph.layer_name` reads it."""
         return f"{self.lowering.network.name}/{self.call.layer.name}"
 
-    def constant(self, name: str, values: Any, dtype: type[np.generic] = np.int32) -> Constant:
+    def constant(self, name: str, values: ArrayLike, dtype: type[np.generic] = np.int32) -> Constant:
         """A constant operand that is no real number: sizes, axes and the like.
 
         Args:
@@ -153,7 +156,7 @@ class Context:
 
         Args:
             like: a value whose representation it shares; the default leaves its own open.
-            index: of the output.
+            index: of the output, from 0.
             sizes: its shape for the batch of the file; the default follows from the Keras tensor.
 
         Returns:
@@ -177,7 +180,7 @@ class Context:
         self,
         operator: int,
         inputs: Sequence[Operand | None],
-        options: Any = None,
+        options: Options | None = None,
         like: Value | None = None,
         **more: Any,
     ) -> Value:

@@ -13,9 +13,14 @@ import tf_keras
 from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 
 from qat.errors import ModelError
-from qat.quantization.keras.layers import Linear, Op, RangeLayer, integer_arithmetic
+from qat.models.keras_types import KerasModel
+from qat.quantization.keras.arithmetic import integer_arithmetic
+from qat.quantization.keras.bind_ranges import bind_ranges
+from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
-from qat.quantization.keras.model import QatModel, bind_ranges
+from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.op import Op
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
 from qat.quantization.keras.wrapper import CanonicalWrapper
 
@@ -75,7 +80,7 @@ class Network:
         return Counter([key for call in self.calls for key in call.inputs] + list(self.outputs))
 
 
-def is_lowerable(model: Any) -> bool:
+def is_lowerable(model: KerasModel) -> bool:
     """Whether a model consists of the layers of `qat.quantization`, and quantizes."""
     if not isinstance(model, tf_keras.Model) or not hasattr(model, "_nodes_by_depth"):
         return False
@@ -84,7 +89,7 @@ def is_lowerable(model: Any) -> bool:
     return all(isinstance(layer, KNOWN_LAYERS) for layer in layers) and any(layer.quantizer.enabled for layer in ranges)
 
 
-def refuse_unknown_layers(model: Any) -> None:
+def refuse_unknown_layers(model: KerasModel) -> None:
     """Refuse a model of `quantize_model` to which other layers were added; any other model passes.
 
     Raises:
@@ -142,10 +147,10 @@ class _NetworkReader:
 
         Args:
             model: whose inputs are tensors that have keys.
-            entries: the keys of its inputs.
+            entries: the keys of its inputs, integers from 0 in the order of the tensors.
 
         Returns:
-            The keys of its outputs.
+            The keys of its outputs, integers that continue those of the inputs.
         """
         if isinstance(model, QatModel) and not model.bound:
             bind_ranges(model)

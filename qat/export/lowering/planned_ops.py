@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
@@ -137,6 +138,12 @@ class Bias:
 Operand = Value | Constant | Number | Kernel | Bias
 
 
+class Options(Protocol):
+    """One of the schema's `...OptionsT`."""
+
+    def Pack(self, builder: flatbuffers.Builder) -> int: ...
+
+
 @dataclass(eq=False)
 class PlannedOp:
     """One operator that is to be written.
@@ -148,13 +155,24 @@ class PlannedOp:
     operator: int
     inputs: list[Operand | None]
     outputs: list[Value]
-    options: Any = None
+    options: Options | None = None
     one_grid: bool = False
     write: Callable[[Any, PlannedOp], None] | None = None
 
     def __post_init__(self) -> None:
         for value in self.outputs:
             value.producer = self
+
+    @property
+    def fused_activation(self) -> int | None:
+        """The activation that it computes on its result; None where its kernel can compute none."""
+        options: schema.AddOptionsT = self.options
+        return options.fusedActivationFunction if self.operator in FUSES_RELU else None
+
+    def fuse(self, activation: int) -> None:
+        """Let it compute this activation on its result, too."""
+        options: schema.AddOptionsT = self.options
+        options.fusedActivationFunction = activation
 
     @property
     def values_read(self) -> list[Value]:

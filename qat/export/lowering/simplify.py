@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from qat.export.lowering.planned_ops import FUSED, FUSES_RELU, OPERATOR, Constant, PlannedOp, Value
+from qat.export.lowering.planned_ops import FUSED, OPERATOR, Constant, PlannedOp, Value
 from qat.export.lowering.scales import Grid
 
 INTEGER_DTYPES = ("int8", "uint8", "int16", "int32", "int64")
@@ -38,7 +38,7 @@ class Uses:
         Args:
             op: the operator.
             old: what it reads now.
-            new: what it reads then.
+            new: what it reads then, of the same shape and dtype.
         """
         op.inputs = [new if each is old else each for each in op.inputs]
         self.consumers[old] = [each for each in self.consumers[old] if each is not op]
@@ -49,7 +49,7 @@ class Uses:
 
         Args:
             old: what they read now.
-            new: what they read then.
+            new: what they read then, of the same shape and dtype.
         """
         for op in list(dict.fromkeys(self.consumers.get(old, []))):
             self.redirect(op, old, new)
@@ -115,7 +115,8 @@ def _cast(uses: Uses, op: PlannedOp) -> None:
         output.dtype = "int32"
     else:
         return
-    op.options.outDataType = schema.TensorType.INT32
+    options: schema.CastOptionsT = op.options
+    options.outDataType = schema.TensorType.INT32
 
 
 def _perm(op: PlannedOp | None) -> list[int] | None:
@@ -149,9 +150,9 @@ def _transpose(uses: Uses, op: PlannedOp) -> None:
 
 def _swap_operands(uses: Uses, product: PlannedOp, op: PlannedOp) -> None:
     """(A B)^T as B^T A^T, where A or B is transposed already."""
-    if product.operator != OPERATOR.BATCH_MATMUL or not (product.options.adjX or product.options.adjY):
+    options: schema.BatchMatMulOptionsT = product.options
+    if product.operator != OPERATOR.BATCH_MATMUL or not (options.adjX or options.adjY):
         return
-    options = product.options
     product.inputs = product.inputs[::-1]
     options.adjX, options.adjY = not options.adjY, not options.adjX
     intermediate, output = product.outputs[0], op.outputs[0]
@@ -180,8 +181,8 @@ def _relu(uses: Uses, op: PlannedOp) -> None:
     source: Value | None = value
     while source is not None and uses.is_read_once(source) and source.producer is not None:
         before = source.producer
-        if before.operator in FUSES_RELU and before.options.fusedActivationFunction == FUSED.NONE:
-            before.options.fusedActivationFunction = ACTIVATIONS[op.operator]
+        if before.fused_activation == FUSED.NONE:
+            before.fuse(ACTIVATIONS[op.operator])
             source.names = [*output.names, *source.names]
             uses.replace(output, value)
             return

@@ -10,11 +10,13 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from qat.export.lowering.planned_ops import Options
+
 _OP, _TYPE = schema.BuiltinOperator, schema.TensorType
 Tensors = Sequence[Any]  # schema.TensorT, or None for an input that is left out
 
 
-def lowest_version(operator: int, inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def lowest_version(operator: int, inputs: Tensors, outputs: Tensors, options: Options | None) -> int:
     """The version of an operator that has what one use of it needs.
 
     Args:
@@ -35,7 +37,9 @@ def _int8(version: int = 2) -> Callable[[Tensors, Tensors, Any], int]:
     return lambda inputs, outputs, options: version if inputs[0].type == _TYPE.INT8 else 1
 
 
-def _convolution(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _convolution(
+    inputs: Tensors, outputs: Tensors, options: schema.Conv2DOptionsT | schema.DepthwiseConv2DOptionsT
+) -> int:
     x, kernel = inputs[0], inputs[1]
     grouped = isinstance(options, schema.Conv2DOptionsT) and x.shape[-1] != kernel.shape[-1]
     if kernel.type == _TYPE.INT4:
@@ -48,12 +52,12 @@ def _convolution(inputs: Tensors, outputs: Tensors, options: Any) -> int:
     return 2 if dilated and isinstance(options, schema.DepthwiseConv2DOptionsT) else 1
 
 
-def _fully_connected(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _fully_connected(inputs: Tensors, outputs: Tensors, options: schema.FullyConnectedOptionsT) -> int:
     kernel_version = {_TYPE.INT8: 4, _TYPE.INT4: 10}.get(inputs[1].type, 1)
     return max(kernel_version, 5) if options.keepNumDims else kernel_version
 
 
-def _transposed(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _transposed(inputs: Tensors, outputs: Tensors, options: schema.TransposeConvOptionsT) -> int:
     if options.fusedActivationFunction:
         return 4
     if len(inputs) == 4:
@@ -61,7 +65,7 @@ def _transposed(inputs: Tensors, outputs: Tensors, options: Any) -> int:
     return 2 if inputs[1].type == _TYPE.INT8 else 1
 
 
-def _mul(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _mul(inputs: Tensors, outputs: Tensors, options: Options) -> int:
     if inputs[0].type == _TYPE.INT64:
         return 5
     if inputs[0].type != _TYPE.INT8:
@@ -73,7 +77,7 @@ def _mul(inputs: Tensors, outputs: Tensors, options: Any) -> int:
 def _arithmetic(broadcast: int | None = None) -> Callable[[Tensors, Tensors, Any], int]:
     """Of ADD and similar operators: `broadcast` is the version that does so on more than 4 axes."""
 
-    def rule(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+    def rule(inputs: Tensors, outputs: Tensors, options: Options) -> int:
         shapes = [list(tensor.shape) for tensor in inputs]
         if inputs[0].type == _TYPE.INT64:
             return 4
@@ -84,7 +88,7 @@ def _arithmetic(broadcast: int | None = None) -> Callable[[Tensors, Tensors, Any
     return rule
 
 
-def _division(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _division(inputs: Tensors, outputs: Tensors, options: Options) -> int:
     shapes = [list(tensor.shape) for tensor in inputs]
     return 2 if shapes[0] != shapes[1] and max(map(len, shapes)) > 4 else 1
 
@@ -92,7 +96,7 @@ def _division(inputs: Tensors, outputs: Tensors, options: Any) -> int:
 def _by_rank(*by_rank: tuple[int, int]) -> Callable[[Tensors, Tensors, Any], int]:
     """(axes, version) from the most axes on; below, by dtype."""
 
-    def rule(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+    def rule(inputs: Tensors, outputs: Tensors, options: Options) -> int:
         rank, kind = len(inputs[0].shape), inputs[0].type
         version = next((version for axes, version in by_rank if rank >= axes), None)
         return version or {_TYPE.INT8: 2, _TYPE.BOOL: 3}.get(kind, 1)
@@ -100,36 +104,38 @@ def _by_rank(*by_rank: tuple[int, int]) -> Callable[[Tensors, Tensors, Any], int
     return rule
 
 
-def _strided_slice(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _strided_slice(inputs: Tensors, outputs: Tensors, options: schema.StridedSliceOptionsT) -> int:
     if options.ellipsisMask or options.newAxisMask:
         return 6
     return _by_rank((5, 4))(inputs, outputs, options)
 
 
-def _pad(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _pad(inputs: Tensors, outputs: Tensors, options: Options) -> int:
     if inputs[0].type == _TYPE.BOOL:
         return 5
     return 4 if len(inputs[0].shape) > 4 else _int8()(inputs, outputs, options)
 
 
-def _resize(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _resize(
+    inputs: Tensors, outputs: Tensors, options: schema.ResizeBilinearOptionsT | schema.ResizeNearestNeighborOptionsT
+) -> int:
     aligned = options.alignCorners and isinstance(options, schema.ResizeNearestNeighborOptionsT)
     return 3 if options.halfPixelCenters or aligned else _int8()(inputs, outputs, options)
 
 
-def _space_to_batch(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _space_to_batch(inputs: Tensors, outputs: Tensors, options: Options) -> int:
     return 3 if len(inputs[0].shape) != 4 else _int8()(inputs, outputs, options)
 
 
-def _cast(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _cast(inputs: Tensors, outputs: Tensors, options: Options) -> int:
     return 3 if _TYPE.INT8 in (inputs[0].type, outputs[0].type) else 1
 
 
-def _broadcast_to(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _broadcast_to(inputs: Tensors, outputs: Tensors, options: Options) -> int:
     return 3 if inputs[0].type == _TYPE.INT8 else 2
 
 
-def _l2_norm(inputs: Tensors, outputs: Tensors, options: Any) -> int:
+def _l2_norm(inputs: Tensors, outputs: Tensors, options: Options) -> int:
     return 2 if outputs[0].type == _TYPE.INT8 else 1
 
 

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from qat.export.lowering.network import Call, Network
 from qat.export.lowering.scales import Grid, KernelCodes
-from qat.quantization.keras.layers import Linear, Op, RangeLayer
-from qat.quantization.keras.quantizers import step_of, zero_point_of
+from qat.quantization.keras.grids import step_of, zero_point_of
+from qat.quantization.keras.linear import Linear
+from qat.quantization.keras.op import Op
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
 
 Tensors = dict[str, tf.Tensor]
@@ -28,23 +30,25 @@ class Weights:
     def __init__(self, computed: dict[tuple[Any, str], dict[str, NDArray]], ranges: dict[Any, Grid]) -> None:
         self._computed, self.ranges = computed, ranges
 
-    def kernel(self, layer: Any) -> KernelCodes | NDArray[np.float32]:
+    def kernel(self, layer: CanonicalWrapper | Linear | Op) -> KernelCodes | NDArray[np.float32]:
         """The kernel of a linear layer, its output channels last: codes, or real numbers of a layer in float."""
         parts = self._computed[layer, "kernel"]
         if "scale" not in parts:
             return parts["values"]
         return KernelCodes(parts["values"], np.atleast_1d(parts["scale"]), layer._weight_vars[0][1].bits)
 
-    def bias(self, layer: Any) -> NDArray[np.float32] | None:
+    def bias(self, layer: CanonicalWrapper | Linear | Op) -> NDArray[np.float32] | None:
         """The bias of a linear layer, BatchNormalization folded, [channels]; None where there is none."""
         return self._computed[layer, "kernel"].get("bias")
 
-    def table(self, layer: Any) -> tuple[NDArray, Grid | None]:
+    def table(self, layer: CanonicalWrapper | Linear | Op) -> tuple[NDArray, Grid | None]:
         """The rows of an embedding, and their grid; None where they are real numbers."""
         parts = self._computed[layer, "table"]
         return parts["values"], Grid.symmetric(float(parts["scale"])) if "scale" in parts else None
 
-    def operand(self, layer: Any, name: str) -> tuple[NDArray, NDArray[np.int8] | None, Grid | None]:
+    def operand(
+        self, layer: CanonicalWrapper | Linear | Op, name: str
+    ) -> tuple[NDArray, NDArray[np.int8] | None, Grid | None]:
         """A constant or trained operand of an op.
 
         Args:
@@ -52,7 +56,8 @@ class Weights:
             name: of the operand.
 
         Returns:
-            Its real values and, where it has a grid of its own, int8 codes and that grid; else None for both.
+            Its real values, of the operand's shape; where it has a grid of its own, int8 codes of that shape and the
+            grid, else None for both.
         """
         parts = self._computed[layer, name]
         if "scale" not in parts:
@@ -100,7 +105,7 @@ def _computations(call: Call) -> Iterator[tuple[tuple[Any, str], Callable[[], Te
                 yield (layer, name), partial(_operand, layer, name)
 
 
-def _kernel(layer: Any) -> Tensors:
+def _kernel(layer: CanonicalWrapper | Linear | Op) -> Tensors:
     inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
     bias = inner.folded_bias()
     tensors = {} if bias is None else {"bias": bias}
@@ -116,7 +121,7 @@ def channels_last(kind: str, kernel: tf.Tensor) -> tf.Tensor:
 
     Args:
         kind: of the linear layer, as "conv2d".
-        kernel: in the layout of Keras.
+        kernel: in Keras' layout, [height, width, in, out] of a convolution, [in, out] of a dense layer.
 
     Returns:
         [..., output channels]; of a depthwise kernel [height, width, 1, channels].
@@ -126,7 +131,7 @@ def channels_last(kind: str, kernel: tf.Tensor) -> tf.Tensor:
     return tf.transpose(kernel, [0, 1, 3, 2]) if kind == "conv2d_transpose" else kernel
 
 
-def _table(layer: Any) -> Tensors:
+def _table(layer: CanonicalWrapper | Linear | Op) -> Tensors:
     if not isinstance(layer, CanonicalWrapper):
         return {"values": tf.convert_to_tensor(layer.real_weight("table"))}
     on_grid, scale = layer.kernel_on_grid()
@@ -134,7 +139,7 @@ def _table(layer: Any) -> Tensors:
     return {"values": codes, "scale": scale}
 
 
-def _operand(layer: Any, name: str) -> Tensors:
+def _operand(layer: CanonicalWrapper | Linear | Op, name: str) -> Tensors:
     inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
     if inner is layer or name not in layer.quantize_config.names(inner):
         return {"values": tf.convert_to_tensor(inner.real_weight(name))}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qat.models.untrusted import allowed
+from qat.types import Json
 
 _KERAS_MODULE = re.compile(r"(tf_)?keras(\.[A-Za-z0-9_]+)*")
 _QAT_MODULE = re.compile(r"qat\.quantization(\.[a-z0-9_]+)+")  # its classes, by the names they are registered under
@@ -25,7 +26,7 @@ class NotAllowedError(ValueError):
     """The config names what is not on the list; the message says what and where."""
 
 
-def validate_config(config: Any, own: frozenset[str] = frozenset()) -> Any:
+def validate_config(config: Json, own: frozenset[str] = frozenset()) -> Any:
     """Check that everything a config names is on the list.
 
     Args:
@@ -49,7 +50,7 @@ def validate_config(config: Any, own: frozenset[str] = frozenset()) -> Any:
     return plain
 
 
-def find_custom_names(config: Any) -> list[str]:
+def find_custom_names(config: Json) -> list[str]:
     """Classes and functions in a config that come from neither Keras nor TensorFlow, by name."""
     names = set()
     for _, each in _dicts(config, ""):
@@ -61,7 +62,7 @@ def find_custom_names(config: Any) -> list[str]:
     return sorted(names)
 
 
-def names_any_of(config: Any, own: frozenset[str]) -> bool:
+def names_any_of(config: Json, own: frozenset[str]) -> bool:
     """Whether a checked config names something of the caller's own.
 
     Args:
@@ -76,14 +77,14 @@ def names_any_of(config: Any, own: frozenset[str]) -> bool:
     ) or any(name in own for _, section in _dicts(config, "") for name in _function_names(section))
 
 
-def drop_compile_config(config: Any) -> Any:
+def drop_compile_config(config: Json) -> Any:
     """A copy of a config without losses, optimizers and metrics, which are not deployed."""
     if isinstance(config, dict):
         return {k: drop_compile_config(v) for k, v in config.items() if k not in ("compile_config", "training_config")}
     return [drop_compile_config(each) for each in config] if isinstance(config, list) else config
 
 
-def _dicts(config: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _dicts(config: Mapping[str, Json] | Sequence[Json], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every dict, with the names of the layers on the way to it."""
     todo = [(path, config)]
     while todo:
@@ -195,10 +196,10 @@ def _is_ours(section: dict[str, Any]) -> bool:
     return bool(ours) and _QAT_MODULE.fullmatch(str(module)) is not None
 
 
-def _plain_name(name: Any) -> str:
+def _plain_name(name: object) -> str:
     """Keras' own registration of a class of its own is taken for the class."""
     return str(name).removeprefix("Custom>").removeprefix("keras>")
 
 
-def _short_repr(value: Any) -> str:
+def _short_repr(value: object) -> str:
     return repr(value)[:80]

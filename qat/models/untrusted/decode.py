@@ -157,13 +157,13 @@ def _is_order_attribute(key: str) -> bool:
     return key in ("keras_version", "backend") or key.rstrip("0123456789") in ("layer_names", "weight_names")
 
 
-def _plain_attribute(value: Any) -> Any:
+def _plain_attribute(value: object) -> Any:
     if isinstance(value, bytes | str):
         return _text(value)
     return [_text(each) for each in np.asarray(value).reshape(-1).tolist()]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, bytes | str):
         raise ValueError(f"a {type(value).__name__} where a text is expected")
     return value.decode() if isinstance(value, bytes) else value

@@ -42,7 +42,7 @@ def map_group_names(model: tf_keras.Model, arrays: Mapping[str, NDArray], assets
 
     Args:
         model: made of the file's config.
-        arrays: by path, such as "layers/dense/vars/0".
+        arrays: of any shapes and dtypes, by path, such as "layers/dense/vars/0".
         assets: paths of vocabularies and the like, such as "layers/string_lookup/vocabulary.txt".
 
     Returns:
@@ -82,7 +82,7 @@ def _names(model: tf_keras.Model, order: TraversalOrder) -> dict[int, tuple[str,
     return names_by_id
 
 
-def _visit(part: Any, name: str, order: TraversalOrder, names_by_id: dict[int, tuple[str, Any]]) -> None:
+def _visit(part: object, name: str, order: TraversalOrder, names_by_id: dict[int, tuple[str, Any]]) -> None:
     if id(part) in names_by_id:
         return
     names_by_id[id(part)] = name, part
@@ -106,7 +106,7 @@ def _visit_collection(
         _visit(part, f"{name}/{kind}_{used[kind]}" if used[kind] else f"{name}/{kind}", order, names_by_id)
 
 
-def _attributes(part: Any, order: TraversalOrder) -> Iterator[tuple[str, Any]]:
+def _attributes(part: object, order: TraversalOrder) -> Iterator[tuple[str, Any]]:
     for attribute in sorted(dir(part), reverse=order.backwards):
         if attribute.startswith("__") or attribute in order.skipped:
             continue

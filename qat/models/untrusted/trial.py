@@ -123,7 +123,7 @@ def _to_decoded(
             "was stopped (in a child process). If you know what it is, set limits.seconds higher"
         )
     if "refused" in answer:
-        raise _refusal(path, answer)
+        raise _refusal(answer)
     decoded = DecodedModel(
         str(answer["kind"]), str(answer["keras_version"]), answer["config"], {}, dict(answer["names"])
     )
@@ -149,7 +149,7 @@ def _fill_arrays(decoded: DecodedModel, answer: dict[str, Any], body: bytes, pat
         start += size
 
 
-def _refusal(path: Path, answer: dict[str, Any]) -> ModelError:
+def _refusal(answer: dict[str, Any]) -> ModelError:
     text = str(answer["refused"])
     if answer.get("how") == "not_allowed":
         return NotTrustedError(text, tuple(answer.get("custom", ())))

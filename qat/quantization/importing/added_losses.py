@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 import tensorflow as tf
 
-from qat.quantization.importing.import_state import Import
+from qat.quantization.importing.import_state import Import, Variables
+from qat.quantization.importing.ops.custom_gradient import stated_gradient
 from qat.quantization.importing.trace import Added, Trace
 from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.ir.program import Cutter, NotExtractableError
@@ -14,34 +17,61 @@ from qat.quantization.ir.program import Cutter, NotExtractableError
 
 def read_added(state: Import) -> None:
     """A `tap` node for each of them, which reads the tensors of the model that it is computed from."""
-    cutter = cutter_of(state)
-    main = behind(state.trace, state.trace.outputs)
+    cutter, computed = cutter_of(state.variables, state.trace), _computed_by_the_model(state)
     for added in state.trace.added:
         try:
-            _read(state, cutter, added, main)
+            _read(state, cutter, added, computed)
         except NotExtractableError as reason:
             state.graph.lost_in_training.append(f"layer {added.key[0]!r}: an added {added.kind} ({reason})")
 
 
-def cutter_of(state: Import) -> Cutter:
-    """What cuts programs out of the trace, with the model's variables in their places."""
+def cutter_of(variables: Variables, trace: Trace) -> Cutter:
+    """What cuts programs out of a trace, with the model's variables in their places.
+
+    Args:
+        variables: of the model, as the trace reads them.
+        trace: in either mode.
+
+    Returns:
+        The cutter, which knows what the trace has captured, and gradients by `tf.custom_gradient`.
+    """
     values = {
         internal.ref(): external
-        for external, internal in state.trace.graph.captures
+        for external, internal in trace.graph.captures
         if internal.dtype != tf.resource and not hasattr(external, "graph")
     }
 
-    def value_of(tensor: tf.Tensor):
+    def value_of(tensor: tf.Tensor) -> Any:
         return values[tensor.ref()].numpy() if tensor.ref() in values else None
 
-    return Cutter(state.variables.place, value_of)
+    return Cutter(variables.place, value_of, gradient_of=stated_gradient)
 
 
-def _read(state: Import, cutter: Cutter, added: Added, main: set[str]) -> None:
-    whole = state.trace.whole
-    inputs = cutter.inputs_of([added.value], lambda op: op.name not in main and op.name not in whole)
-    program = cutter.cut([added.value], inputs)
-    attrs = {"kind": added.kind, "name": added.name, "program": program.to_json()}
+def _computed_by_the_model(state: Import) -> set[str]:
+    """Names of the ops that a loss or metric takes from the model: inputs, layers that are kept whole, and what the
+    outputs are computed from inputs by. What depends on variables alone is computed again."""
+    trace = state.trace
+    needed, given = behind(trace, trace.outputs), {tensor.op.name for tensor in trace.inputs} | set(trace.whole)
+    fed = set(given)
+    for op in trace.graph.get_operations():
+        if any(tensor.op.name in fed for tensor in op.inputs) and not all(
+            map(partial(_is_constant, state), op.outputs)
+        ):
+            fed.add(op.name)
+    return given | (needed & fed)
+
+
+def _is_constant(state: Import, tensor: tf.Tensor) -> bool:
+    return tensor.ref() in state.made and state.value(tensor) is not None
+
+
+def _read(state: Import, cutter: Cutter, added: Added, computed: set[str]) -> None:
+    if added.cut is None:
+        inputs = cutter.inputs_of([added.value], lambda op: op.name not in computed)
+        program = cutter.cut([added.value], inputs).to_json()
+    else:
+        program, inputs = added.cut
+    attrs = {"kind": added.kind, "name": added.name, "program": program, "in_training": added.cut is not None}
     tap(state, attrs, [state.tensor(tensor) for tensor in inputs], added.key[0])
 
 
@@ -50,7 +80,8 @@ def tap(state: Import, attrs: dict, inputs: list[Tensor], layer: str) -> Node:
 
     Args:
         state: the import so far; the node is appended to the nodes and the taps of its graph.
-        attrs: `kind`, "loss" or "metric", the metric's `name`, and the `program` that computes it, as JSON.
+        attrs: `kind`, "loss", "metric" or "update" (of variables), the metric's `name`, the `program` that computes it,
+            as JSON, and `in_training`, whether it acts in training alone.
         inputs: the tensors of the graph that the program is computed from, of any shape and dtype.
         layer: path of the Keras layer that adds it.
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from qat.errors import ModelError
+from qat.models.keras_types import KerasLayer, KerasModel, KerasVariable
 from qat.quantization.importing.keras_version import version_of
+
+if TYPE_CHECKING:
+    from qat.quantization.importing.trace import Trace
 
 WRITES = ("Assign", "ResourceScatter", "ResourceStridedSliceAssign", "ResourceApply", "ResourceSparseApply")
 TABLES = ("LookupTableInsert", "LookupTableRemove", "LookupTableImport")
@@ -25,7 +30,7 @@ _RANDOM = "the model draws random numbers at inference; draw them in training on
 _CALL = "leave the argument out, or say training=False"
 
 
-def forced_to_train(layer: Any, args: tuple, kwargs: dict) -> str | None:
+def forced_to_train(layer: KerasLayer, args: tuple, kwargs: dict) -> str | None:
     """What a layer of Keras does at inference because its call, or one around it, says `training=True`.
 
     Args:
@@ -53,12 +58,12 @@ def forced_to_train(layer: Any, args: tuple, kwargs: dict) -> str | None:
     return f"is called with training=True: at inference it {told}; {_CALL}" if held else None
 
 
-def _amount(layer: Any, names: tuple[str, ...], otherwise: Any = None) -> bool:
+def _amount(layer: KerasLayer, names: tuple[str, ...], otherwise: float | None = None) -> bool:
     found = [getattr(layer, name) for name in names if hasattr(layer, name)]
     return any(np.any(each) for each in found if each is not None) if found else bool(otherwise)
 
 
-def assigned_at_inference(trace: Any, model: Any) -> list[str]:
+def assigned_at_inference(trace: Trace, model: KerasModel) -> list[str]:
     """Say which layers do more at inference than compute their outputs: they change a state, or were told to train.
 
     Args:
@@ -73,13 +78,13 @@ def assigned_at_inference(trace: Any, model: Any) -> list[str]:
     return told + _assignments(trace.graph, trace.layer_of, model)
 
 
-def _assignments(graph: Any, layer_of: dict[str, str], model: Any) -> list[str]:
+def _assignments(graph: FuncGraph, layer_of: dict[str, str], model: KerasModel) -> list[str]:
     counted = {id(variable.handle) for variable in _counters(model)}
     named = {id(v.handle): f"variable {v.name!r}" for v in [*graph.variables, *_variables(model)]}
     held = {id(inner): id(outer) for outer, inner in graph.captures}
     lines: dict[str, None] = {}
     for op in graph.get_operations():
-        for write, handle in _writes(op, graph, held):
+        for write, handle in writes_of(op, graph, held):
             if handle not in counted:
                 lines[_line(layer_of.get(op.name, ""), op, write, named.get(handle, "a variable"))] = None
     return list(lines)
@@ -93,9 +98,20 @@ def _line(layer: str, op: tf.Operation, write: tf.Operation, name: str) -> str:
     return f"{where}: {what}; {_STATELESS}, or make the state an input and an output of the model"
 
 
-def _writes(op: tf.Operation, graph: Any, held: dict[int, int], within: tuple[str, ...] = ()) -> Iterator[tuple]:
-    """The op, if it changes a resource, and such ops in the functions that it calls; each with the identity of the
-    handle that it changes. `held`: the same for each tensor of the graph that is a captured handle."""
+def writes_of(
+    op: tf.Operation, graph: FuncGraph, held: dict[int, int], within: tuple[str, ...] = ()
+) -> Iterator[tuple]:
+    """The op, if it changes a resource, and such ops in the functions that it calls.
+
+    Args:
+        op: of the graph.
+        graph: whose functions are looked into.
+        held: of each tensor of the graph that is a captured handle, by its identity, that of the handle outside.
+        within: names of functions that are being looked into.
+
+    Yields:
+        Pairs of an op and the identity of the handle that it changes, None where that is not known.
+    """
     if op.type.startswith((*WRITES, *TABLES)) or op.type in GENERATORS:
         yield op, held.get(id(op.inputs[0]))
     for name in _called(op):
@@ -105,7 +121,7 @@ def _writes(op: tf.Operation, graph: Any, held: dict[int, int], within: tuple[st
         arguments = op.inputs[len(op.inputs) - len(body.inputs) :]  # of a condition, the first one chooses
         inner = {id(own): held.get(id(given)) for own, given in zip(body.inputs, arguments, strict=False)}
         for each in body.get_operations():
-            yield from _writes(each, body, inner, (*within, name))
+            yield from writes_of(each, body, inner, (*within, name))
 
 
 def _called(op: tf.Operation) -> Iterable[str]:
@@ -115,30 +131,30 @@ def _called(op: tf.Operation) -> Iterable[str]:
         yield from (each.name for each in value.list.func)
 
 
-def _body(graph: Any, name: str) -> Any:
+def _body(graph: FuncGraph, name: str) -> Any:
     function = graph._get_function(name) if graph._is_function(name) else None
     return getattr(function, "graph", None)
 
 
-def _variables(model: Any) -> list[Any]:
+def _variables(model: KerasModel) -> list[Any]:
     """Everything that the model holds as variables, those of its metrics among them, each once."""
     found = {id(v): v for v in (model.variables if model.built else []) if _has_handle(v)}
     found |= {id(v): v for v in _counters(model)}
     return list(found.values())
 
 
-def _has_handle(variable: Any) -> bool:
+def _has_handle(variable: KerasVariable) -> bool:
     """Vocabularies count among the weights of a model without being variables; one of a strategy has many handles."""
     held = getattr(variable, "_value", variable)  # Keras 3 holds a variable of TensorFlow
     return isinstance(held, tf.Variable) and not isinstance(held, tf.distribute.DistributedValues)
 
 
-def _counters(model: Any) -> list[Any]:
+def _counters(model: KerasModel) -> list[Any]:
     return [v for v in version_of(model).counters(model) if _has_handle(v)]
 
 
 @contextlib.contextmanager
-def unchanged(model: Any) -> Iterator[None]:
+def unchanged(model: KerasModel) -> Iterator[None]:
     """Inside, the model may be traced or run: its variables are put back behind it, if its code changed them.
 
     Raises:
@@ -165,7 +181,7 @@ def _equal(one: np.ndarray, other: np.ndarray) -> bool:
     return np.array_equal(*(np.atleast_1d(each).reshape(-1).view(np.uint8) for each in (one, other)))
 
 
-def _holder(model: Any, variable: Any) -> str:
+def _holder(model: KerasModel, variable: KerasVariable) -> str:
     """The innermost layer that holds the variable."""
     holders = [layer for layer in model._flatten_layers() if any(v is variable for v in layer.weights)]
     return holders[-1].name if holders else model.name

@@ -7,10 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from qat.models.keras_types import KerasModel
 from qat.quantization.importing.keras_version import version_of
 
 
-def cut_code(model: Any, names: list[str]) -> tuple[str, str] | None:
+def cut_code(model: KerasModel, names: list[str]) -> tuple[str, str] | None:
     """The two statements that cut a model behind certain layers, `before = ...` and `model = ...`.
 
     What `before` gives is what the new `model` takes, in this order; inputs that lead past the layers stay among its
@@ -35,7 +36,7 @@ def cut_code(model: Any, names: list[str]) -> tuple[str, str] | None:
     )
 
 
-def _entries(model: Any, cut: set[str]) -> list[str]:
+def _entries(model: KerasModel, cut: set[str]) -> list[str]:
     """As code, where what remains begins: the outputs of the layers in `cut` and inputs that lead past them, in the
     order of the model's inputs."""
     places = {id(tensor): at for at, tensor in enumerate(model.inputs)}

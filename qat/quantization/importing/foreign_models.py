@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 import tf_keras
 
 from qat.errors import ModelError
+from qat.models.keras_types import KerasModel
 from qat.quantization.importing.keras_version import is_keras3
 
 
-def refuse_foreign(model: Any) -> None:
+def refuse_foreign(model: KerasModel) -> None:
     """Nothing, for a model that can be read.
 
     Raises:
@@ -28,7 +28,7 @@ def refuse_foreign(model: Any) -> None:
         )
 
 
-def _refuse_backend(backend: str, model: Any) -> None:
+def _refuse_backend(backend: str, model: KerasModel) -> None:
     if backend != "tensorflow":
         raise ModelError(
             f"model {model.name!r} is a Keras 3 model on the {backend} backend (KERAS_BACKEND="
@@ -38,7 +38,7 @@ def _refuse_backend(backend: str, model: Any) -> None:
         )
 
 
-def _refuse_quantized(model: Any) -> None:
+def _refuse_quantized(model: KerasModel) -> None:
     layers = [layer for layer in model._flatten_layers() if getattr(layer, "quantization_mode", None) is not None]
     if layers:
         named = ", ".join(f"{layer.name} ({layer.dtype_policy.name})" for layer in layers[:3])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qat.errors import ModelError
+from qat.models.keras_types import KerasLayer, KerasModel
 
 _TFMOT = "tensorflow_model_optimization.python.core"
 _TRAINED = (
@@ -27,7 +26,7 @@ WRAPPERS = {  # beginning of the module, and of the class, to what to do; the fi
 }
 
 
-def refuse_wrapped(model: Any) -> None:
+def refuse_wrapped(model: KerasModel) -> None:
     """Nothing, for a model as it was before any such tool.
 
     Raises:
@@ -41,7 +40,7 @@ def refuse_wrapped(model: Any) -> None:
     raise ModelError(f"model {model.name!r} {_advice(layers[0])}{shown}")
 
 
-def _advice(layer: Any) -> str | None:
+def _advice(layer: KerasLayer) -> str | None:
     kinds = [(kind.__module__, kind.__name__) for kind in type(layer).__mro__]
     for (module, name), advice in WRAPPERS.items():
         if any(of.startswith(module) and called.startswith(name) for of, called in kinds):

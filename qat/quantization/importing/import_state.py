@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
 
+from qat.models.keras_types import KerasModel, KerasVariable
 from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.importing.shape_values import Known
 from qat.quantization.importing.trace import Trace
@@ -36,12 +38,14 @@ class Variables:
         live: places of variables that training assigns, in addition to those that it trains.
 
     Attributes:
+        places_by_handle: of each variable, by the identity of its handle.
         real: dtype in which the model holds real numbers: float64 where all of its real variables do, else float32.
     """
 
-    def __init__(self, model: Any, graph: Any, live: frozenset[int] = frozenset()) -> None:
+    def __init__(self, model: KerasModel, graph: FuncGraph, live: frozenset[int] = frozenset()) -> None:
         self.variables, self.live = list(model.variables), live | version_of(model).trained_places(model)
         places = {id(handle): at for at, variable in enumerate(self.variables) for handle in handles(variable)}
+        self.places_by_handle = places  # by the identity of the handle
         self._places: dict[Any, int] = {}
         self._apart: dict[Any, tf.Variable] = {}  # that are none of the model's
         apart = {id(handle): variable for variable in graph.variables for handle in handles(variable)}
@@ -59,11 +63,13 @@ class Variables:
         """The place of the variable behind a handle of the traced graph; None where it is none of the model's."""
         return self._places.get(handle.ref())
 
-    def weight(self, variable: Any) -> Weight:
+    def place_of(self, variable: KerasVariable) -> int | None:
+        """The place of a variable; None where it is none of the model's."""
+        return next((self._of_variable[id(p)] for p in parts(variable) if id(p) in self._of_variable), None)
+
+    def weight(self, variable: KerasVariable) -> Weight:
         """The weight that a variable is."""
-        at = self._of_variable.get(id(variable))
-        if at is None:
-            at = next((self._of_variable[id(p)] for p in parts(variable) if id(p) in self._of_variable), None)
+        at = self.place_of(variable)
         value = self.plain(variable.numpy() if hasattr(variable, "numpy") else tf.convert_to_tensor(variable).numpy())
         if at is None:
             return Weight(value)
@@ -80,7 +86,7 @@ class Variables:
         return np.asarray(value, self.real) if tf.as_dtype(value.dtype).is_floating else value
 
 
-def parts(variable: Any) -> list[Any]:
+def parts(variable: KerasVariable) -> list[Any]:
     """The variable, and those that it stands for: one for each replica, or the one that Keras casts or holds."""
     inner = getattr(variable, "_variable", None)
     replicas = getattr(variable, "_values", None)
@@ -90,7 +96,7 @@ def parts(variable: Any) -> list[Any]:
     return [variable, *(part for each in more for part in parts(each))]
 
 
-def handles(variable: Any) -> list[Any]:
+def handles(variable: KerasVariable) -> list[Any]:
     """Under which resources a variable is read; none for what is no plain variable (a vocabulary)."""
     found = []
     for part in parts(variable):

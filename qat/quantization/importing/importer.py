@@ -7,11 +7,10 @@ still take apart and which the pre-flight otherwise refuses by name.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
+from qat.models.keras_types import KerasModel
 from qat.quantization.importing.added_losses import read_added
 from qat.quantization.importing.import_state import Import, Variables, complete, kind, sizes
 from qat.quantization.importing.op_table import IDENTITIES, IMPORTERS, SAME_NAME, WRITTEN_OUT
@@ -141,7 +140,7 @@ def _unknown(state: Import, op: tf.Operation) -> list[Tensor]:
     return state.op(op, f"tf:{op.type}", inputs, **attrs) if op.outputs else []
 
 
-def import_trace(trace: Trace, model: Any, live: frozenset[int] = frozenset()) -> Graph:
+def import_trace(trace: Trace, model: KerasModel, live: frozenset[int] = frozenset()) -> Graph:
     """The traced model as a graph; its inputs carry the model's own input names.
 
     Args:

@@ -11,10 +11,12 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework import func_graph as func_graph_lib
+from tensorflow.python.framework.func_graph import FuncGraph
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
 
-from qat.quantization.importing.trace import Trace, WholeLayer
+from qat.models.keras_types import KerasModel
+from qat.quantization.importing.trace import Added, Trace, WholeLayer
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 CONDITIONS = ("If", "StatelessIf")
@@ -22,7 +24,7 @@ CONDITIONS = ("If", "StatelessIf")
 Tensors = dict[Any, tf.Tensor]
 
 
-def inlined(trace: Trace, model: Any) -> Trace:
+def inlined(trace: Trace, model: KerasModel) -> Trace:
     """The same function without calls, and without conditions that are known; the trace itself if it has none.
 
     Variables that such a function reads and that nobody lists, as those of a signature in a Lambda, are `variables` of
@@ -42,13 +44,19 @@ def inlined(trace: Trace, model: Any) -> Trace:
     return _Writer(trace).written(listed)
 
 
-def _variable_behind(handle: Any) -> Any:
+def _variable_behind(handle: tf.Tensor) -> Any:
     """A variable, not trainable, that reads what the handle of one holds; None if the handle is of something else."""
     data = getattr(handle, "_handle_data", None)
     if data is None or not data.is_set or not data.shape_and_type:
         return None
     shape, dtype = data.shape_and_type[0].shape, data.shape_and_type[0].dtype
     return BaseResourceVariable(False, tf.TensorShape(shape), tf.as_dtype(dtype), handle=handle, name="captured")
+
+
+def _moved(added: Added, made: Tensors) -> Added:
+    value = None if added.value is None else made[added.value.ref()]
+    cut = None if added.cut is None else (added.cut[0], [made[tensor.ref()] for tensor in added.cut[1]])
+    return replace(added, value=value, cut=cut)
 
 
 def _function_of(op: tf.Operation) -> str | None:
@@ -84,11 +92,11 @@ class _Writer:
             for op in trace.graph.get_operations():
                 self._write(op, trace.graph, made, op)
         inputs, outputs = ([made[tensor.ref()] for tensor in each] for each in (trace.inputs, trace.outputs))
-        added = [replace(each, value=made[each.value.ref()]) for each in trace.added]
+        added = [_moved(each, made) for each in trace.added]
         changed = {"added": added, "layer_of": self.layer_of, "step_of": self.step_of, "whole": self.whole}
         return replace(trace, graph=self.graph, inputs=inputs, outputs=outputs, **changed)
 
-    def _write(self, op: tf.Operation, source: Any, made: Tensors, origin: tf.Operation) -> None:
+    def _write(self, op: tf.Operation, source: FuncGraph, made: Tensors, origin: tf.Operation) -> None:
         """The op, or what it calls; `origin` is the op of the trace itself in whose place it stands."""
         if op.outputs and op.outputs[0].ref() in made:  # captured, or an argument
             return
@@ -107,14 +115,18 @@ class _Writer:
                 new.set_shape(new.shape.merge_with(old.shape))
             made[old.ref()] = new
 
-    def _called(self, name: str, source: Any, arguments: list[tf.Tensor], origin: tf.Operation) -> list[tf.Tensor]:
+    def _called(
+        self, name: str, source: FuncGraph, arguments: list[tf.Tensor], origin: tf.Operation
+    ) -> list[tf.Tensor]:
         body = _body(source, name)
         made = {inner.ref(): outer for inner, outer in zip(body.inputs, arguments, strict=True)}
         for op in body.get_operations():
             self._write(op, body, made, origin)
         return [made[tensor.ref()] for tensor in body.outputs]
 
-    def _copied(self, op: tf.Operation, source: Any, inputs: list[tf.Tensor], origin: tf.Operation) -> list[tf.Tensor]:
+    def _copied(
+        self, op: tf.Operation, source: FuncGraph, inputs: list[tf.Tensor], origin: tf.Operation
+    ) -> list[tf.Tensor]:
         attrs = {name: value for name, value in op.node_def.attr.items() if not name.startswith("_")}
         self._take_functions(attrs, source)
         copy = self.graph.create_op(op.type, inputs, [t.dtype for t in op.outputs], name=op.name, attrs=attrs)
@@ -124,7 +136,7 @@ class _Writer:
             self.step_of[copy.name] = step if op is origin else f"{step}/{op.name}"
         return list(copy.outputs)
 
-    def _take_functions(self, attrs: dict[str, Any], source: Any) -> None:
+    def _take_functions(self, attrs: dict[str, Any], source: FuncGraph) -> None:
         """What the op itself calls goes along with it."""
         names = [value.func.name for value in attrs.values() if value.HasField("func")]
         names += [each.name for value in attrs.values() for each in value.list.func]
@@ -133,7 +145,7 @@ class _Writer:
                 self.graph._add_function_recursive(source._get_function(name))
 
 
-def _body(source: Any, name: str) -> Any:
+def _body(source: FuncGraph, name: str) -> Any:
     """A function's graph, found from the graph that calls it."""
     function = source._get_function(name)
     found = getattr(function, "graph", None)

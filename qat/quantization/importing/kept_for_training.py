@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from qat.models.keras_types import KerasLayer
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.trace import Reader, Tracer, argument
 
@@ -36,7 +37,7 @@ def readers(layers: Any) -> dict[Any, Reader]:
     return {getattr(layers, name).call: in_training for name in UNCHANGED}
 
 
-def in_training(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def in_training(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     """Read a layer that is an identity at inference: it is kept for training, where it acts there.
 
     Args:
@@ -54,11 +55,11 @@ def in_training(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwa
     return kept_for_training(tracer, layer, x, x) if tracer.acts and _does_anything(layer) else x
 
 
-def _does_anything(layer: Any) -> bool:
+def _does_anything(layer: KerasLayer) -> bool:
     return bool(getattr(layer, "rate", 1.0)) and bool(getattr(layer, "stddev", 1.0))
 
 
-def kept_for_training(tracer: Tracer, layer: Any, inferred: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+def kept_for_training(tracer: Tracer, layer: KerasLayer, inferred: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     """Place an `in_training` op, which is one tensor at inference, and in training what the layer makes of another.
 
     Args:
@@ -84,11 +85,11 @@ def _bases(layers: Any) -> list[Any]:
     return [getattr(layers, name) for name in (*UNCHANGED, *AUGMENTING, "RandomCrop") if hasattr(layers, name)]
 
 
-def _runs(layer: Any, base: Any) -> bool:
+def _runs(layer: KerasLayer, base: type[KerasLayer]) -> bool:
     return isinstance(layer, base) and type(layer).call is base.call
 
 
-def _plain_config(base: Any, layer: Any, x: tf.Tensor) -> dict[str, Any]:
+def _plain_config(base: type[KerasLayer], layer: KerasLayer, x: tf.Tensor) -> dict[str, Any]:
     """The configuration of one of Keras' own layers, as JSON values; of a subclass, what its noise is shaped like."""
     config = {n: value for n, value in base.get_config(layer).items() if n not in ("name", "dtype", "trainable")}
     own = getattr(type(layer), "_get_noise_shape", None)

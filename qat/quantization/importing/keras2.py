@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Container, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 import tf_keras
@@ -15,17 +15,18 @@ from tf_keras.src.engine.functional import Functional
 from tf_keras.src.layers.rnn.dropout_rnn_cell_mixin import DropoutRNNCellMixin
 from tf_keras.src.mixed_precision import autocast_variable
 
+from qat.models.keras_types import KerasLayer, KerasModel, KerasTensor, KerasVariable, TensorNest, Training
+
+if TYPE_CHECKING:
+    from qat.quantization.importing.trace import Tracer
+
 __all__ = ["activations", "layers", "rnn_backend"]
 
 package = "tf_keras"
 
 
-def is_model(layer: Any) -> bool:
-    return isinstance(layer, tf_keras.Model)
-
-
 @contextlib.contextmanager
-def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
+def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
     """Inside, layer calls are told to the tracer; losses and metrics that layers add go there, and not into the layers.
 
     Args:
@@ -40,12 +41,12 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
     held = {name: getattr(layer_class, name) for name in ("__call__", "add_loss", "add_metric")}
     original = held["__call__"]
 
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(layer: KerasLayer, *args: Any, **kwargs: Any) -> Any:
         if not tf.is_tensor(next(iter(tf.nest.flatten(args) or tf.nest.flatten(kwargs)), None)):
             return original(layer, *args, **kwargs)
         args, kwargs = tracer.begins(layer, args, kwargs)
         with tracer.inside(layer, args, kwargs, _told_training(layer, args, kwargs)) as told:
-            reader = readers.get(type(layer).call)
+            reader = None if told.key in tracer.written_out else readers.get(type(layer).call)
             if reader is None:
                 return tracer.ended(told, original(layer, *args, **kwargs))
             tracer.look_at_mode(layer, args, kwargs)
@@ -57,13 +58,13 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
                 layer._handle_activity_regularization(None, result)
             return tracer.ended(told, result)
 
-    def add_loss(layer: Any, losses: Any, **kwargs: Any) -> None:
+    def add_loss(layer: KerasLayer, losses: TensorNest, **kwargs: Any) -> None:
         for loss in tf.nest.flatten(losses):
             value = loss() if callable(loss) else loss
             if value is not None:
                 tracer.add("loss", layer, tf.convert_to_tensor(value))
 
-    def add_metric(layer: Any, value: Any, name: str | None = None, **kwargs: Any) -> None:
+    def add_metric(layer: KerasLayer, value: tf.Tensor, name: str | None = None, **kwargs: Any) -> None:
         made = getattr(value, "_metric_obj", None)
         tracer.add("metric", layer, value, name or getattr(made, "name", "metric"))
 
@@ -85,7 +86,7 @@ _MASKS = {"get_dropout_mask_for_cell": "dropout", "get_recurrent_dropout_mask_fo
 
 
 @contextlib.contextmanager
-def dropping(layer: Any, marks: Callable | None) -> Iterator[dict[str, Any]]:
+def dropping(layer: KerasLayer, marks: Callable | None) -> Iterator[dict[str, Any]]:
     """Inside, cells of recurrent layers take the masks of their dropout from `marks`.
 
     Args:
@@ -99,7 +100,7 @@ def dropping(layer: Any, marks: Callable | None) -> Iterator[dict[str, Any]]:
     held = {name: getattr(DropoutRNNCellMixin, name) for name in _MASKS}
 
     def marked(kind: str) -> Callable:
-        def masks(cell: Any, inputs: tf.Tensor, training: Any, count: int = 1) -> Any:
+        def masks(cell: KerasLayer, inputs: tf.Tensor, training: Training, count: int = 1) -> Any:
             made = marks(cell, kind, inputs, count) if marks is not None and getattr(cell, kind) else [None]
             return made if count > 1 and made[0] is not None else made[0]
 
@@ -114,7 +115,7 @@ def dropping(layer: Any, marks: Callable | None) -> Iterator[dict[str, Any]]:
             setattr(DropoutRNNCellMixin, name, function)
 
 
-def _told_training(layer: Any, args: tuple, kwargs: dict) -> Any:
+def _told_training(layer: KerasLayer, args: tuple, kwargs: dict) -> Any:
     """What the call itself says of its mode; None where it says nothing."""
     spec = layer._call_spec
     if layer._expects_training_arg and spec.arg_was_passed("training", args, kwargs, inputs_in_args=True):
@@ -122,7 +123,7 @@ def _told_training(layer: Any, args: tuple, kwargs: dict) -> Any:
     return None
 
 
-def is_training(layer: Any, args: tuple, kwargs: dict) -> bool:
+def is_training(layer: KerasLayer, args: tuple, kwargs: dict) -> bool:
     """Whether a call is in training mode, by what it says itself, else by the call around it.
 
     Args:
@@ -140,7 +141,7 @@ def is_training(layer: Any, args: tuple, kwargs: dict) -> bool:
     return bool(tf.get_static_value(said) if tf.is_tensor(said) else said)
 
 
-def input_tensors(model: Any) -> list[Any]:
+def input_tensors(model: KerasModel) -> list[Any]:
     """KerasTensors, or the specs that a subclassed model was called with."""
     if not getattr(model, "inputs", None):
         if getattr(model, "_saved_model_inputs_spec", None) is not None:
@@ -149,28 +150,28 @@ def input_tensors(model: Any) -> list[Any]:
     return list(model.inputs)
 
 
-def nested_inputs(model: Any) -> Any:
+def nested_inputs(model: KerasModel) -> Any:
     structure = getattr(model, "_nested_inputs", None)
     if structure is None and not getattr(model, "inputs", None):
         structure = model.save_spec()[0][0]
     return structure
 
 
-def is_graph(model: Any) -> bool:
+def is_graph(model: KerasModel) -> bool:
     return bool(getattr(model, "_is_graph_network", False))
 
 
-def source_of(tensor: Any) -> tuple[Any, list[Any]]:
+def source_of(tensor: KerasTensor) -> tuple[Any, list[Any]]:
     history = tensor._keras_history
     return history.layer, list(history.layer.inbound_nodes[history.node_index].keras_inputs)
 
 
-def readers_of(model: Any, tensor: Any) -> list[Any]:
+def readers_of(model: KerasModel, tensor: KerasTensor) -> list[Any]:
     """The layers of a functional model that read one of its tensors, once for each call.
 
     Args:
         model: a functional or sequential model.
-        tensor: a KerasTensor of it, compared by identity.
+        tensor: a KerasTensor of it, of any shape, compared by identity.
 
     Returns:
         The layers, in the model's order. Calls outside of the model count, too.
@@ -179,28 +180,28 @@ def readers_of(model: Any, tensor: Any) -> list[Any]:
     return [layer for layer, node in calls if any(each is tensor for each in node.keras_inputs)]
 
 
-def output_names(model: Any) -> list[str] | None:
+def output_names(model: KerasModel) -> list[str] | None:
     return getattr(model, "output_names", None)
 
 
-def own_variables(layer: Any) -> list[Any]:
+def own_variables(layer: KerasLayer) -> list[Any]:
     return [*layer._trainable_weights, *layer._non_trainable_weights]
 
 
-def trained_places(model: Any) -> frozenset[int]:
+def trained_places(model: KerasModel) -> frozenset[int]:
     return frozenset(at for at, variable in enumerate(model.variables) if getattr(variable, "trainable", False))
 
 
-def name_of(variable: Any) -> str:
+def name_of(variable: KerasVariable) -> str:
     return variable.name.split(":")[0]
 
 
-def counters(model: Any) -> list[Any]:
+def counters(model: KerasModel) -> list[Any]:
     metrics = [metric for layer in model._flatten_layers() for metric in getattr(layer, "_metrics", [])]
     return [variable for metric in [*metrics, *model.metrics] for variable in metric.variables]
 
 
-def penalties(model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+def penalties(model: KerasModel) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Of regularizers, and of callables given to `add_loss`."""
     for layer in model._flatten_layers():
         for function in layer._callable_losses:
@@ -215,7 +216,7 @@ def _without_casts(function: Callable[[], Any]) -> Callable[[], Any]:
     return run
 
 
-def is_plain(model: Any, known: Container[Any]) -> bool:
+def is_plain(model: KerasModel, known: Container[Any]) -> bool:
     """Whether Keras' own functional or sequential models hold nothing but Keras' own plain layers.
 
     Args:

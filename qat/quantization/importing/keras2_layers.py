@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from qat.models.keras_types import KerasLayer
 from qat.quantization.importing.kept_for_training import AUGMENTING, in_training, kept_for_training
 from qat.quantization.importing.trace import Reader, Tracer, argument
 
@@ -19,7 +20,7 @@ def readers() -> dict[Any, Reader]:
     return table | {getattr(layers, name).call: in_training for name in AUGMENTING}
 
 
-def _center_crop(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def _center_crop(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = tf.cast(argument(args, kwargs), layer.compute_dtype)
     height, width = x.shape[-3] - layer.height, x.shape[-2] - layer.width
     if height < 0 or width < 0:
@@ -28,7 +29,7 @@ def _center_crop(tracer: Tracer, layer: Any, original: Callable, args: tuple, kw
     return x[..., top : top + layer.height, left : left + layer.width, :]
 
 
-def _random_crop(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def _random_crop(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = tf.cast(argument(args, kwargs), layer.compute_dtype)
     fitted = _fitted(x, layer.height, layer.width)
     return kept_for_training(tracer, layer, fitted, x) if tracer.acts else fitted

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from qat.models.keras_types import KerasLayer
 from qat.quantization.importing.trace import Reader, Tracer, argument
 
 LEAST_NORM = 1e-12  # of UnitNormalization: of the norm, not of its square
@@ -21,11 +22,11 @@ def readers() -> dict[Any, Reader]:
     }
 
 
-def _unit_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def _unit_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     return tf.math.l2_normalize(argument(args, kwargs), layer.axis, LEAST_NORM**2)
 
 
-def _time_distributed(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def _time_distributed(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     """One call for all time steps, as they are rows to a layer that looks at each row by itself; else one for each."""
     x, inner = argument(args, kwargs), layer.layer
     told = {"training": kwargs.get("training")} if inner._call_has_training_arg else {}

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import tensorflow as tf
 
+from qat.models.keras_types import KerasLayer, KerasModel, KerasTensor, KerasVariable
 from qat.models.which_keras import is_keras3
+
+if TYPE_CHECKING:
+    from qat.quantization.importing.trace import Tracer
 
 
 class KerasVersion(Protocol):
@@ -34,10 +38,7 @@ class KerasVersion(Protocol):
     def rnn_backend(self) -> Any:
         """The module whose `rnn` its recurrent layers loop by."""
 
-    def is_model(self, layer: Any) -> bool:
-        """Whether a layer is a model."""
-
-    def reading(self, tracer: Any, readers: dict[Any, Any]) -> AbstractContextManager[None]:
+    def reading(self, tracer: Tracer, readers: dict[Any, Any]) -> AbstractContextManager[None]:
         """Inside, each layer call is told to the tracer, and the calls of `readers` are read instead of run.
 
         Args:
@@ -52,7 +53,7 @@ class KerasVersion(Protocol):
     def own_readers(self) -> dict[Any, Any]:
         """Readers of layers that only this version has, or that mean something else in the other."""
 
-    def dropping(self, layer: Any, marks: Callable | None) -> AbstractContextManager[dict[str, Any]]:
+    def dropping(self, layer: KerasLayer, marks: Callable | None) -> AbstractContextManager[dict[str, Any]]:
         """Inside, recurrent cells take what they drop by from `marks`.
 
         Args:
@@ -65,48 +66,48 @@ class KerasVersion(Protocol):
             A context manager. It gives the keyword arguments with which the layer must be called for its cells to drop.
         """
 
-    def input_tensors(self, model: Any) -> list[Any]:
+    def input_tensors(self, model: KerasModel) -> list[Any]:
         """The model's inputs, described by shape, dtype and name; an empty list where it was never built."""
 
-    def nested_inputs(self, model: Any) -> Any:
+    def nested_inputs(self, model: KerasModel) -> Any:
         """How the inputs are nested; None where they are a plain list, or one."""
 
-    def is_graph(self, model: Any) -> bool:
+    def is_graph(self, model: KerasModel) -> bool:
         """Whether it is a graph of layers, whose outputs know where they come from."""
 
-    def source_of(self, tensor: Any) -> tuple[Any, list[Any]]:
+    def source_of(self, tensor: KerasTensor) -> tuple[Any, list[Any]]:
         """The layer that made a tensor of such a graph, and what it read to do so."""
 
-    def readers_of(self, model: Any, tensor: Any) -> list[Any]:
+    def readers_of(self, model: KerasModel, tensor: KerasTensor) -> list[Any]:
         """The layers of a graph of layers that read one of its tensors, once for each call.
 
         Args:
             model: a Keras model that `is_graph`.
-            tensor: a KerasTensor of it, compared by identity.
+            tensor: a KerasTensor of it, of any shape, compared by identity.
 
         Returns:
             The layers, in the model's order; operations of Keras 3 among them.
         """
 
-    def output_names(self, model: Any) -> list[str] | None:
+    def output_names(self, model: KerasModel) -> list[str] | None:
         """The names of its outputs; None where it has none."""
 
-    def own_variables(self, layer: Any) -> list[Any]:
+    def own_variables(self, layer: KerasLayer) -> list[Any]:
         """The variables that the layer itself holds, and not a layer inside of it."""
 
-    def trained_places(self, model: Any) -> frozenset[int]:
+    def trained_places(self, model: KerasModel) -> frozenset[int]:
         """Places, among `model.variables`, of those that are trained as long as their layers are."""
 
-    def name_of(self, variable: Any) -> str:
+    def name_of(self, variable: KerasVariable) -> str:
         """The variable's name, with its layer's where Keras says so."""
 
-    def counters(self, model: Any) -> list[Any]:
+    def counters(self, model: KerasModel) -> list[Any]:
         """Variables that Keras itself moves when a model is called at inference: of metrics, and of random numbers."""
 
-    def penalties(self, model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+    def penalties(self, model: KerasModel) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Losses on weights alone, in the order of `model.losses`: the layer's name, and what computes each."""
 
-    def is_plain(self, model: Any, known: Container[Any]) -> bool:
+    def is_plain(self, model: KerasModel, known: Container[Any]) -> bool:
         """Whether nothing but the layers in `known` can tell training from inference.
 
         Args:
@@ -118,7 +119,7 @@ class KerasVersion(Protocol):
             mode, too.
         """
 
-    def is_training(self, layer: Any, args: tuple, kwargs: dict) -> bool:
+    def is_training(self, layer: KerasLayer, args: tuple, kwargs: dict) -> bool:
         """Whether a call, as a reader of layers gets it, is in training mode.
 
         Args:
@@ -131,12 +132,12 @@ class KerasVersion(Protocol):
         """
 
 
-def version_of(model: Any) -> KerasVersion:
+def version_of(model: KerasModel) -> KerasVersion:
     """What answers for the model, or for a layer."""
     name = "keras3" if is_keras3(model) else "keras2"
     return cast(KerasVersion, import_module(f"qat.quantization.importing.{name}"))
 
 
-def dtype_of(variable: Any) -> tf.DType:
+def dtype_of(variable: KerasVariable) -> tf.DType:
     """The variable's dtype, which Keras 3 says by a word."""
     return tf.as_dtype(variable.dtype)

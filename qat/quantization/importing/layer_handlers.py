@@ -12,12 +12,13 @@ from typing import Any
 import tensorflow as tf
 
 from qat.errors import ModelError
+from qat.models.keras_types import KerasLayer
 from qat.quantization.importing import kept_for_training, lookup_layers, recurrent_layers
 from qat.quantization.importing.keras_version import KerasVersion
 from qat.quantization.importing.trace import Reader, Tracer, argument
 
 
-def _dense(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def _dense(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = argument(args, kwargs)
     if x.shape.rank is None or not x.dtype.is_floating or getattr(layer, "lora_enabled", False):
         return original(layer, *args, **kwargs)
@@ -26,7 +27,7 @@ def _dense(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: 
     return y if layer.activation is None else layer.activation(y)
 
 
-def _batch_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def _batch_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = argument(args, kwargs)
     if getattr(layer, "virtual_batch_size", None):
         raise ModelError(
@@ -41,14 +42,14 @@ def _batch_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwa
     return _kept_batch_norm(tracer, layer, x)
 
 
-def _with_channels_last(keep: Callable, tracer: Tracer, layer: Any, x: tf.Tensor, axis: int) -> tf.Tensor:
+def _with_channels_last(keep: Callable, tracer: Tracer, layer: KerasLayer, x: tf.Tensor, axis: int) -> tf.Tensor:
     """The channels stand elsewhere: bring them to the end and back."""
     order = [a for a in range(x.shape.rank) if a != axis % x.shape.rank] + [axis % x.shape.rank]
     y = keep(tracer, layer, tf.transpose(x, order))
     return tf.transpose(y, [order.index(a) for a in range(x.shape.rank)])
 
 
-def _kept_batch_norm(tracer: Tracer, layer: Any, x: tf.Tensor) -> tf.Tensor:
+def _kept_batch_norm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor) -> tf.Tensor:
     weights = {
         "gamma": layer.gamma,
         "beta": layer.beta,
@@ -67,7 +68,7 @@ def _kept_batch_norm(tracer: Tracer, layer: Any, x: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _layer_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def _layer_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = argument(args, kwargs)
     axes = sorted(axis % x.shape.rank for axis in layer.axis)
     if axes != list(range(x.shape.rank - len(axes), x.shape.rank)) or getattr(layer, "rms_scaling", False):
@@ -76,20 +77,20 @@ def _layer_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwa
     return tracer.keep("layer_norm", [x], x.shape, weights, axes=axes, epsilon=float(layer.epsilon))
 
 
-def _group_norm(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def _group_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = argument(args, kwargs)
     if layer.axis not in (-1, x.shape.rank - 1):
         return _with_channels_last(_kept_group_norm, tracer, layer, x, layer.axis)
     return _kept_group_norm(tracer, layer, x)
 
 
-def _kept_group_norm(tracer: Tracer, layer: Any, x: tf.Tensor) -> tf.Tensor:
+def _kept_group_norm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor) -> tf.Tensor:
     weights = {"gamma": layer.gamma, "beta": layer.beta}
     groups = int(x.shape[-1]) if layer.groups == -1 else int(layer.groups)
     return tracer.keep("group_norm", [x], x.shape, weights, groups=groups, epsilon=float(layer.epsilon))
 
 
-def _einsum_dense(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def _einsum_dense(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = argument(args, kwargs)
     split = _contraction(layer.equation)
     if split is None or getattr(layer, "lora_enabled", False):
@@ -123,7 +124,7 @@ def _contraction(equation: str) -> tuple[int, int] | None:
     return (count, len(free)) if matches and count else None
 
 
-def _spectral_normalization(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def _spectral_normalization(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     """The kernel is divided by its largest singular value, which power iteration finds, before each training step
     (Miyato et al. 2018); what runs then is the layer inside."""
     if tracer.acts:

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from qat.models.keras_types import KerasLayer, KerasModel
 from qat.quantization.importing.cut_model import cut_code
 from qat.quantization.importing.trace import Reader, Tracer, WholeLayer
 from qat.quantization.ir.graph import Graph
@@ -30,7 +31,7 @@ def readers(layers: Any) -> dict[Any, Reader]:
 
 
 def _standing_for(op: str) -> Reader:
-    def read(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+    def read(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
         made = original(layer, *args, **kwargs)
         if not isinstance(made, tf.Tensor):  # ragged or sparse
             return made
@@ -41,7 +42,7 @@ def _standing_for(op: str) -> Reader:
     return read
 
 
-def _described(layer: Any) -> str:
+def _described(layer: KerasLayer) -> str:
     """The layer's class, and how many entries its table has."""
     if not hasattr(layer, "vocabulary_size"):
         return type(layer).__name__
@@ -49,7 +50,7 @@ def _described(layer: Any) -> str:
         return f"{type(layer).__name__} of {int(layer.vocabulary_size())} entries"
 
 
-def cut_behind(model: Any, graph: Graph) -> str:
+def cut_behind(model: KerasModel, graph: Graph) -> str:
     """How to cut the model behind the layers that look something up, as code.
 
     Args:

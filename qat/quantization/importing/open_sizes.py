@@ -6,15 +6,17 @@ from typing import Any
 
 import tensorflow as tf
 
+from qat.models.keras_types import KerasTensor
+
 WORDS = {1: ("steps",), 2: ("steps", "features"), 3: ("h", "w", "c"), 4: ("frames", "h", "w", "c")}
 
 
-def is_open(tensor: Any) -> bool:
+def is_open(tensor: KerasTensor) -> bool:
     """Whether a size other than the batch is not known."""
     return tensor.shape.rank is None or any(size is None for size in tensor.shape[1:])
 
 
-def rebuilding(structure: Any, tensors: list[Any], keras: str) -> str:
+def rebuilding(structure: object, tensors: list[Any], keras: str) -> str:
     """The code that gives `model` fixed sizes and keeps its weights; a name stands for each size that is to be said.
 
     Args:
@@ -34,7 +36,7 @@ def rebuilding(structure: Any, tensors: list[Any], keras: str) -> str:
     return f"entry = {entries[0]}; {keras}.Model(entry, model(entry))"
 
 
-def _entry(tensor: Any, keras: str, apart: bool) -> str:
+def _entry(tensor: KerasTensor, keras: str, apart: bool) -> str:
     """The input as code; `apart`: by its name, which tells it from the others."""
     sizes = [None, None, None] if tensor.shape.rank is None else tensor.shape.as_list()[1:]
     words = WORDS.get(len(sizes), tuple(f"size_{at + 1}" for at in range(len(sizes))))

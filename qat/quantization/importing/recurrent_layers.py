@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from qat.models.keras_types import KerasLayer, Shape, TensorNest
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.trace import Reader, Tracer, argument
 from qat.quantization.importing.unrolling import LongLoop, written_out
@@ -19,7 +20,7 @@ def readers(layers: Any) -> dict[Any, Reader]:
     return {getattr(layers, name).call: _recurrent for name in RECURRENT}
 
 
-def _recurrent(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwargs: dict) -> Any:
+def _recurrent(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = argument(args, kwargs)
     if layer.stateful:
         return _kept_apart(tracer, layer, x, "tf:recurrent state")
@@ -37,7 +38,7 @@ def _recurrent(tracer: Tracer, layer: Any, original: Callable, args: tuple, kwar
         return _kept_apart(tracer, layer, x, "tf:recurrence", advice=loop.told(type(layer).__name__))
 
 
-def _kept_apart(tracer: Tracer, layer: Any, x: Any, op: str, **attrs: Any) -> Any:
+def _kept_apart(tracer: Tracer, layer: KerasLayer, x: TensorNest, op: str, **attrs: Any) -> Any:
     """What the pre-flight refuses, in place of a recurrent layer: one op for each tensor that it gives."""
     first = tf.nest.flatten(x)[0]
     made = _shapes(layer.compute_output_shape(first.shape))
@@ -46,7 +47,7 @@ def _kept_apart(tracer: Tracer, layer: Any, x: Any, op: str, **attrs: Any) -> An
     return kept if len(kept) > 1 else kept[0]
 
 
-def _shapes(made: Any) -> list[Any]:
+def _shapes(made: Shape) -> list[Any]:
     """Of one tensor or several: TensorShapes of Keras 2, which `nest` does not enter, or tuples of Keras 3."""
     if isinstance(made, tuple) and not any(isinstance(each, (tuple, list, tf.TensorShape)) for each in made):
         return [made]
@@ -58,7 +59,7 @@ def _marks(tracer: Tracer) -> Callable:
     again."""
     call = tracer.current.key
 
-    def masks(cell: Any, kind: str, inputs: tf.Tensor, count: int = 1) -> list[tf.Tensor]:
+    def masks(cell: KerasLayer, kind: str, inputs: tf.Tensor, count: int = 1) -> list[tf.Tensor]:
         key = (id(cell), kind, call)
         if key not in tracer.masks:
             shared = {"rate": float(getattr(cell, kind)), "seed": getattr(cell, "seed", None), "kind": kind}
@@ -74,7 +75,7 @@ def _marks(tracer: Tracer) -> Callable:
     return masks
 
 
-def _has_kernel(layer: Any, x: Any, others: tuple) -> bool:
+def _has_kernel(layer: KerasLayer, x: tf.Tensor | list[tf.Tensor], others: tuple) -> bool:
     """Whether the layer is what UNIDIRECTIONAL_SEQUENCE_LSTM computes: an LSTM as Keras makes it by default, which
     starts from nothing and hands over no cell. `others` are the call's other arguments."""
     version, cell = version_of(layer), getattr(layer, "cell", None)
@@ -90,7 +91,7 @@ def _has_kernel(layer: Any, x: Any, others: tuple) -> bool:
     return x.shape.rank == 3 and None not in x.shape[1:]
 
 
-def _lstm(tracer: Tracer, layer: Any, x: tf.Tensor) -> tf.Tensor:
+def _lstm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor) -> tf.Tensor:
     cell = layer.cell
     weights = {"kernel": cell.kernel, "recurrent": cell.recurrent_kernel, "bias": cell.bias}
     x = tf.reverse(x, [1]) if layer.go_backwards else x

@@ -159,14 +159,13 @@ def _scalars(of: Callable[[Any, Any], Any]) -> Callable[[tf.Operation, Callable]
     return known
 
 
-def _times(a: Any, b: Any) -> Any:
-    if isinstance(a, Open) and isinstance(b, Open):
-        return None
-    opened, number = (a, b) if isinstance(a, Open) else (b, a)
-    return Open(opened.times * number) if isinstance(opened, Open) else a * b
+def _times(a: int | Open, b: int | Open) -> int | Open | None:
+    if isinstance(a, Open):
+        return None if isinstance(b, Open) else Open(a.times * b)
+    return Open(b.times * a) if isinstance(b, Open) else a * b
 
 
-def _over(a: Any, b: Any) -> Any:
+def _over(a: int | Open, b: int | Open) -> int | Open | None:
     if isinstance(b, Open):
         return a.times // b.times if isinstance(a, Open) and a.times % b.times == 0 else None
     if isinstance(a, Open):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ import tensorflow as tf
 from tensorflow.python.framework import func_graph as func_graph_lib
 
 from qat.errors import ModelError, QatError
+from qat.models.keras_types import KerasLayer, KerasModel, TensorNest, Training
 from qat.quantization.importing.assignments import forced_to_train
 from qat.quantization.importing.keras_version import version_of
 from qat.quantization.importing.open_sizes import is_open, rebuilding
@@ -62,13 +63,14 @@ class Region:
 
 @dataclass(eq=False)
 class Added:
-    """A loss or metric that a layer added in its call."""
+    """A loss or metric that a layer added in its call, or variables that it assigns."""
 
-    kind: str  # "loss" or "metric"
+    kind: str  # "loss", "metric" or "update"
     layer: Any
     key: Key
-    value: tf.Tensor
+    value: tf.Tensor | None
     name: str = ""  # of a metric
+    cut: tuple[dict[str, Any], list[tf.Tensor]] | None = None  # of what training alone does: program, and its inputs
 
 
 @dataclass(eq=False)
@@ -96,6 +98,7 @@ class Tracer:
         acting: of each layer call, whether it is in training mode while the model trains; None where only this trace
             can tell.
         regions: layer calls that compute something else in training, or are called with something else.
+        written_out: layer calls of which nothing is kept whole.
     """
 
     def __init__(
@@ -104,8 +107,10 @@ class Tracer:
         training: bool = False,
         acting: dict[Key, bool] | None = None,
         regions: dict[Key, Region] | None = None,
+        written_out: frozenset[Key] = frozenset(),
     ) -> None:
         self.graph, self.training, self.acting, self.regions = graph, training, acting, regions or {}
+        self.written_out = written_out
         self.whole: dict[str, WholeLayer] = {}
         self.layer_of: dict[str, str] = {}
         self.step_of: dict[str, str] = {}
@@ -134,7 +139,12 @@ class Tracer:
         return self.current.acts
 
     def keep(
-        self, op: str, inputs: list[tf.Tensor], shape: Any, weights: dict[str, Any] | None = None, **attrs: Any
+        self,
+        op: str,
+        inputs: list[tf.Tensor],
+        shape: Sequence[int | None] | tf.TensorShape,
+        weights: dict[str, Any] | None = None,
+        **attrs: Any,
     ) -> tf.Tensor:
         """Place one op for a whole layer in the graph; the importer makes a node of it.
 
@@ -154,7 +164,7 @@ class Tracer:
         return mark
 
     @contextlib.contextmanager
-    def inside(self, layer: Any, args: tuple, kwargs: dict, training: Any) -> Iterator[LayerCall]:
+    def inside(self, layer: KerasLayer, args: tuple, kwargs: dict, training: Training) -> Iterator[LayerCall]:
         """Inside, the layer is being called: ops that are made belong to it, or to layers that it calls.
 
         Args:
@@ -181,7 +191,7 @@ class Tracer:
             self._stack.pop()
             call.end = len(self.graph.get_operations())
 
-    def _begun(self, layer: Any, args: tuple, kwargs: dict, training: Any) -> LayerCall:
+    def _begun(self, layer: KerasLayer, args: tuple, kwargs: dict, training: Training) -> LayerCall:
         path = "/".join(self._path)
         key = (path, self._counts[path])
         self._counts[path] += 1
@@ -194,25 +204,25 @@ class Tracer:
         self._stack.append(call)
         return call
 
-    def _acts(self, key: Key, given: Any) -> bool:
+    def _acts(self, key: Key, given: Training) -> bool:
         if self.acting is not None:
             return self.acting.get(key, False)
         if given is None or not self._stack:
             return not self._stack or self._stack[-1].acts
         return bool(tf.get_static_value(given)) if tf.is_tensor(given) else bool(given)
 
-    def add(self, kind: str, layer: Any, value: tf.Tensor, name: str = "") -> None:
+    def add(self, kind: str, layer: KerasLayer, value: tf.Tensor, name: str = "") -> None:
         """Take in a loss or metric that the innermost layer adds in its call.
 
         Args:
             kind: "loss" or "metric".
             layer: the Keras layer that adds it.
-            value: of the loss or metric, a tensor of the graph that is traced into.
+            value: of the loss or metric, a tensor of any shape, mostly a scalar, of the graph that is traced into.
             name: of a metric.
         """
         self.added.append(Added(kind, layer, self.current.key, value, name))
 
-    def look_at_mode(self, layer: Any, args: tuple, kwargs: dict) -> None:
+    def look_at_mode(self, layer: KerasLayer, args: tuple, kwargs: dict) -> None:
         """Note a layer whose call says that it is to train, though this is inference; each layer once.
 
         Args:
@@ -246,7 +256,7 @@ class Tracer:
                 self.step_of[operation.name] = f"{layer}/{operation.type}/{self._places[-1][operation.type]}"
         self._seen = len(operations)
 
-    def ended(self, call: LayerCall, result: Any) -> Any:
+    def ended(self, call: LayerCall, result: TensorNest) -> Any:
         """Note what a layer gives, and exchange it where training gives something else.
 
         Args:
@@ -265,7 +275,7 @@ class Tracer:
         call.outputs = [tensor for tensor in tf.nest.flatten(changed) if tf.is_tensor(tensor)]
         return changed
 
-    def begins(self, layer: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def begins(self, layer: KerasLayer, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """Exchange what a layer is called with where training calls it with something else.
 
         Args:
@@ -285,7 +295,7 @@ class Tracer:
         return _exchanged((args, kwargs), region.arguments(self, self.current, given))
 
 
-def _exchanged(nest: Any, made: dict[Any, tf.Tensor]) -> Any:
+def _exchanged(nest: TensorNest, made: dict[Any, tf.Tensor]) -> Any:
     flat = [made.get(each.ref(), each) if tf.is_tensor(each) else each for each in tf.nest.flatten(nest)]
     return tf.nest.pack_sequence_as(nest, flat)
 
@@ -319,7 +329,7 @@ def _functions_inline() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
-def input_tensors(model: Any) -> list[Any]:
+def input_tensors(model: KerasModel) -> list[Any]:
     """The model's inputs in `model.inputs` order: KerasTensors, or the specs that a subclassed model was called with.
 
     Raises:
@@ -335,7 +345,7 @@ def input_tensors(model: Any) -> list[Any]:
     )
 
 
-def _specs(model: Any) -> tuple[list[tf.TensorSpec], list[str]]:
+def _specs(model: KerasModel) -> tuple[list[tf.TensorSpec], list[str]]:
     tensors = input_tensors(model)
     names = [(tensor.name or f"input_{i + 1}").split(":")[0].split("/")[0] for i, tensor in enumerate(tensors)]
     for tensor, name in zip(tensors, names, strict=True):
@@ -349,7 +359,7 @@ def _specs(model: Any) -> tuple[list[tf.TensorSpec], list[str]]:
     return [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in tensors], names
 
 
-def nest_inputs(model: Any, tensors: list[Any]) -> Any:
+def nest_inputs(model: KerasModel, tensors: list[Any]) -> Any:
     """Nest tensors as the model wants to be called.
 
     Args:
@@ -367,7 +377,7 @@ def nest_inputs(model: Any, tensors: list[Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _symbolically(model: Any) -> Iterator[None]:
+def _symbolically(model: KerasModel) -> Iterator[None]:
     """Code of the model that wants numbers where tensors are only described fails in many ways; here, in one."""
     try:
         yield
@@ -390,12 +400,13 @@ def _symbolically(model: Any) -> Iterator[None]:
 
 
 def trace(
-    model: Any,
+    model: KerasModel,
     readers: dict[Any, Reader],
     *,
     training: bool = False,
     acting: dict[Key, bool] | None = None,
     regions: dict[Key, Any] | None = None,
+    written_out: frozenset[Key] = frozenset(),
 ) -> Trace:
     """Trace `model` with the batch size open.
 
@@ -405,6 +416,7 @@ def trace(
         training: in training mode; else at inference.
         acting: as `Tracer` takes it.
         regions: as `Tracer` takes them.
+        written_out: as `Tracer` takes them.
 
     Returns:
         The trace: a graph with a placeholder [None, ...] per input, and what it computes. Outputs are a flat list,
@@ -418,24 +430,12 @@ def trace(
     graph.seed = None  # random ops are read with the seeds of their own alone
     with graph.as_default(), _functions_inline():
         inputs = [tf.compat.v1.placeholder(s.dtype, s.shape, name=f"input_{i}") for i, s in enumerate(specs)]
-        tracer = Tracer(graph, training, acting, regions)
+        tracer = Tracer(graph, training, acting, regions, written_out)
         tracer._seen = len(graph.get_operations())
         with version_of(model).reading(tracer, readers), _symbolically(model):
             outputs = model(nest_inputs(model, inputs), training=training)
         flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
     graph.variables = graph._watched_variables  # also those that the model does not list
     nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))
-    return Trace(
-        graph,
-        inputs,
-        flat,
-        names,
-        nest,
-        tracer.whole,
-        tracer.layer_of,
-        tracer.step_of,
-        tracer.added,
-        tracer.updates,
-        tracer.root,
-        tracer.forced,
-    )
+    told = {name: getattr(tracer, name) for name in ("whole", "layer_of", "step_of", "added", "updates", "forced")}
+    return Trace(graph, inputs, flat, names, nest, **told, call=tracer.root)

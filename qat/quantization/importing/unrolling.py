@@ -10,11 +10,13 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
 
 from qat import limits
+from qat.models.keras_types import KerasLayer, TensorNest
 from qat.quantization.importing.keras_version import version_of
 
 SECONDS_PER_1000_OPS = 15  # of quantize_model on two idle cores
@@ -74,7 +76,7 @@ class Budget:
 
 
 @contextlib.contextmanager
-def written_out(layer: Any, budget: Budget, outermost: bool = True) -> Iterator[None]:
+def written_out(layer: KerasLayer, budget: Budget, outermost: bool = True) -> Iterator[None]:
     """Inside, a call of the recurrent layer makes no loop.
 
     Args:
@@ -102,7 +104,7 @@ def written_out(layer: Any, budget: Budget, outermost: bool = True) -> Iterator[
 
 
 @contextlib.contextmanager
-def counted(budget: Budget, outermost: bool = True, backend: Any = None) -> Iterator[None]:
+def counted(budget: Budget, outermost: bool = True, backend: ModuleType | None = None) -> Iterator[None]:
     """Inside, a loop that `backend.rnn` writes out takes its ops from the budget, and stops where that has too few.
 
     Args:
@@ -117,7 +119,7 @@ def counted(budget: Budget, outermost: bool = True, backend: Any = None) -> Iter
         LongLoop: by the call of a layer, after its first step.
     """
 
-    def rnn(original: Callable, step: Callable, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def rnn(original: Callable, step: Callable, inputs: TensorNest, *args: Any, **kwargs: Any) -> Any:
         unrolls = args[4] if len(args) > 4 else kwargs.get("unroll", False)
         steps = tf.nest.flatten(inputs)[0].shape[_time_axis(kwargs)]
         if unrolls and steps is not None:
@@ -129,7 +131,7 @@ def counted(budget: Budget, outermost: bool = True, backend: Any = None) -> Iter
 
 
 @contextlib.contextmanager
-def _loops_written_out(unrolled: bool, backend: Any) -> Iterator[None]:
+def _loops_written_out(unrolled: bool, backend: ModuleType) -> Iterator[None]:
     """Inside, `backend.rnn` writes every step out, also for layers that have no `unroll` (ConvLSTM2D).
 
     Args:
@@ -155,7 +157,7 @@ def _loops_written_out(unrolled: bool, backend: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _instead_of_rnn(function: Callable, backend: Any) -> Iterator[None]:
+def _instead_of_rnn(function: Callable, backend: ModuleType) -> Iterator[None]:
     """`function` is called in place of `backend.rnn`, with what it stands for as its first argument."""
     original = backend.rnn
     backend.rnn = functools.partial(function, original)

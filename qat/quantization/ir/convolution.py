@@ -6,19 +6,25 @@ has no use for: they give the gradient here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 
-def convolve(x: tf.Tensor, kernel: tf.Tensor, strides: Any, padding: Any, dilations: Any) -> tf.Tensor:
+def convolve(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    strides: int | Sequence[int],
+    padding: str | Sequence[Sequence[int]],
+    dilations: int | Sequence[int],
+) -> tf.Tensor:
     """`tf.nn.conv2d`.
 
     Args:
         x: [N, H, W, C].
         kernel: [h, w, C / groups, outputs].
-        strides, padding, dilations: as `tf.nn.conv2d` takes them.
+        strides, padding, dilations: rows and columns, one number for both or one each, as `tf.nn.conv2d` takes them.
 
     Returns:
         [N, H', W', outputs].

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from qat.quantization.ir.preserved_kernels import PreservedEntries
 from qat.quantization.ir.weight_source import Source, as_list, operation
@@ -49,7 +50,7 @@ class Weight:
         return None if self.source is None else self.source.key
 
     @classmethod
-    def constant(cls, value: Any) -> Weight:
+    def constant(cls, value: ArrayLike) -> Weight:
         array = np.asarray(value)
         return cls(array if array.dtype == np.float64 and isinstance(value, np.ndarray) else array.astype(np.float32))
 
@@ -73,7 +74,7 @@ class Weight:
 
         Args:
             op: a name that `weight_source.operation` knows.
-            weights: the op's operands, in order; real ones are brought to the widest float dtype among them.
+            weights: the op's operands, of any shapes; real ones are brought to the widest float dtype among them.
             attrs: the op's attributes, plain JSON values.
 
         Returns:
@@ -187,7 +188,7 @@ class Graph:
         self.taps: list[
             Node
         ] = []  # what training alone computes: losses, metrics, values that variables are updated with
-        self.updates: list[dict[str, Any]] = []  # of variables, before each training step
+        self.updates: list[dict[str, Any]] = []  # of variables, before each training step or behind it
         self.penalties: list[dict[str, Any]] = []  # losses on weights alone: programs
         self.keras = "tf_keras"  # the package that the model is of, as advice names it
         self.real = "float32"  # float dtype of the model; in the graph all floats are "float32"
@@ -237,7 +238,7 @@ class Graph:
         node.outputs = [Tensor(node, 0, shape, dtype)]
         return node
 
-    def make_constant(self, value: Any, name: str, layer: str = "") -> Node:
+    def make_constant(self, value: ArrayLike, name: str, layer: str = "") -> Node:
         """A `const` node, not yet inserted.
 
         Args:
@@ -254,7 +255,7 @@ class Graph:
         """A node that does not depend on the input: `variable` where it is computed from variables, else `const`.
 
         Args:
-            weight: its value.
+            weight: its value, of any shape and dtype.
             name: made unique.
             layer: the Keras layer that it came from.
 
@@ -288,7 +289,7 @@ class Graph:
 
         Args:
             old: the tensor that is read now.
-            new: the tensor that is read then.
+            new: the tensor that is read then, of the same shape and dtype.
             keep: nodes that go on reading `old`.
         """
         unchanged = set(map(id, keep))
@@ -303,7 +304,7 @@ class Graph:
         Args:
             node: the node that goes.
             nodes: what stands in its place, in order; may be empty.
-            outputs: the tensors that are read in the place of its outputs.
+            outputs: the tensors that are read in its outputs' place, of the same shapes and dtypes.
         """
         index = self.nodes.index(node)
         self.nodes[index : index + 1] = nodes

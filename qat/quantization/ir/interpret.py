@@ -46,16 +46,22 @@ def _dense(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.T
 
 
 def _batch_norm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.Tensor:
-    arguments = (x, w["mean"], w["variance"], w.get("beta"), w.get("gamma"))
-    if tf.executing_eagerly():
-        return _batch_norm_op(*arguments, attrs["epsilon"])
-    return tf.nn.batch_normalization(*arguments, attrs["epsilon"])
+    return tf.nn.batch_normalization(x, w["mean"], w["variance"], w.get("beta"), w.get("gamma"), attrs["epsilon"])
 
 
-@tf.function(autograph=False, reduce_retracing=True)
-def _batch_norm_op(*arguments: tf.Tensor) -> tf.Tensor:
-    """`tf.nn.batch_normalization` as one call: run op by op, it makes several tensors as large as the first."""
-    return tf.nn.batch_normalization(*arguments)
+def _fused_norm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any]) -> tf.Tensor:
+    """The same by one op, which makes no further tensors as large as `x`."""
+    mean = w["mean"]
+    result = tf.raw_ops.FusedBatchNormV3(
+        x=x if x.shape.rank == 4 else tf.reshape(x, [-1, 1, 1, mean.shape[0]]),
+        scale=w.get("gamma", tf.ones_like(mean)),
+        offset=w.get("beta", tf.zeros_like(mean)),
+        mean=mean,
+        variance=w["variance"],
+        epsilon=attrs["epsilon"],
+        is_training=False,
+    )
+    return result.y if x.shape.rank == 4 else tf.reshape(result.y, tf.shape(x))
 
 
 def _lstm(x: tf.Tensor, w: dict[str, tf.Tensor], attrs: dict[str, Any], warm: bool) -> list[tf.Tensor]:
@@ -89,7 +95,7 @@ def run_node(node: Node, inputs: list[tf.Tensor], warm: bool = False) -> list[tf
 
     Args:
         node: of any op but `input`.
-        inputs: values of its inputs, in order.
+        inputs: values of its inputs, in order, of their shapes, [n, ...] where the batch is open.
         warm: an LSTM begins each sample with the state that the sample before it in the batch has left.
 
     Returns:
@@ -123,7 +129,8 @@ def run_linear_part(node: Node, x: tf.Tensor) -> tf.Tensor:
     Returns:
         [batch, ..., output channels], bias added.
     """
-    return WEIGHTED[node.op](x, _weights(node, False if "norm" in node.attrs else None), node.attrs)
+    compute = _fused_norm if node.op == "batch_norm" else WEIGHTED[node.op]
+    return compute(x, _weights(node, False if "norm" in node.attrs else None), node.attrs)
 
 
 def apply_norm(node: Node, y: tf.Tensor) -> tf.Tensor:
@@ -131,12 +138,12 @@ def apply_norm(node: Node, y: tf.Tensor) -> tf.Tensor:
 
     Args:
         node: with an op of `WEIGHTED`.
-        y: what `run_linear_part` returned.
+        y: what `run_linear_part` returned, [n, ..., channels].
 
     Returns:
         As large as `y`.
     """
-    return _batch_norm(y, _weights(node, True), node.attrs["norm"]) if "norm" in node.attrs else y
+    return _fused_norm(y, _weights(node, True), node.attrs["norm"]) if "norm" in node.attrs else y
 
 
 def walk(
@@ -150,7 +157,7 @@ def walk(
         make: computes a node's outputs from its inputs, as `run_node` does.
 
     Yields:
-        (tensor, value).
+        (tensor, value), the value of the tensor's shape and dtype.
     """
     values: dict[Tensor, tf.Tensor] = {}
     for node, value in zip(graph.inputs, inputs, strict=True):
@@ -180,7 +187,7 @@ def run(
         warm: an LSTM begins each sample with the state that the sample before it in the batch has left.
 
     Returns:
-        One value per tensor, in order.
+        One value per tensor, in order, of its shape and dtype.
     """
     tensors = graph.outputs if tensors is None else tensors
     selected = set(tensors)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -37,7 +36,7 @@ def run_time_steps(
     return run(x_gates, start or (zeros, zeros), step)
 
 
-def _in_numpy(x_gates: NDArray, start: Any, step: Step) -> tuple[NDArray, NDArray]:
+def _in_numpy(x_gates: NDArray, start: tuple[NDArray, NDArray], step: Step) -> tuple[NDArray, NDArray]:
     state, cell = start
     outputs, cells = (np.empty([*x_gates.shape[:2], state.shape[1]], x_gates.dtype) for _ in range(2))
     for at in range(x_gates.shape[1]):
@@ -61,7 +60,9 @@ def _run_loop(x_gates: tf.Tensor, start: State, step: Step) -> State:
     x_steps = tf.TensorArray(x_gates.dtype, steps).unstack(tf.transpose(x_gates, [1, 0, 2]))
     buffers = [tf.TensorArray(x_gates.dtype, steps, element_shape=[None, units]) for _ in range(2)]
 
-    def body(index: tf.Tensor, state: tf.Tensor, cell: tf.Tensor, outputs: Any, cells: Any) -> tuple:
+    def body(
+        index: tf.Tensor, state: tf.Tensor, cell: tf.Tensor, outputs: tf.TensorArray, cells: tf.TensorArray
+    ) -> tuple:
         output, state, cell = step(x_steps.read(index), state, cell)
         return index + 1, state, cell, outputs.write(index, output), cells.write(index, cell)
 

@@ -10,47 +10,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from qat.quantization.ir.program import Program
+from qat.quantization.ir.program import with_gradient
 
 MASKED = -1e9  # a score whose probability is 0 in any softmax
 
 
-def _pool(kind: str) -> Callable:
-    pool = tf.nn.max_pool2d if kind == "max" else tf.nn.avg_pool2d
-
-    def run(x: tf.Tensor, *, ksize: list[int], strides: list[int], padding: str) -> tf.Tensor:
-        return pool(x, ksize, strides, padding)
+def _resize(kernel: Callable) -> Callable:
+    def run(x: tf.Tensor, *, size: list[int], align_corners: bool = False, half_pixel_centers: bool = True):
+        return kernel(images=x, size=size, align_corners=align_corners, half_pixel_centers=half_pixel_centers)
 
     return run
-
-
-def _reshape(x: tf.Tensor, *, shape: list[int]) -> tf.Tensor:
-    return tf.reshape(x, shape)
-
-
-def _strided_slice(x: tf.Tensor, *, begin, end, strides, begin_mask, end_mask, shrink_axis_mask, new_axis_mask=0):
-    return tf.strided_slice(
-        x,
-        begin,
-        end,
-        strides,
-        begin_mask=begin_mask,
-        end_mask=end_mask,
-        shrink_axis_mask=shrink_axis_mask,
-        new_axis_mask=new_axis_mask,
-    )
-
-
-def _resize_bilinear(x, *, size, align_corners=False, half_pixel_centers=True):
-    return tf.raw_ops.ResizeBilinear(
-        images=x, size=size, align_corners=align_corners, half_pixel_centers=half_pixel_centers
-    )
-
-
-def _resize_nearest(x, *, size, align_corners=False, half_pixel_centers=True):
-    return tf.raw_ops.ResizeNearestNeighbor(
-        images=x, size=size, align_corners=align_corners, half_pixel_centers=half_pixel_centers
-    )
 
 
 def _gelu(x, *, approximate=False):
@@ -78,47 +47,17 @@ def _above_zero(function: Callable) -> Callable:
     return run
 
 
-def _custom_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: list[bool], program: dict) -> Any:
-    """The first `results` tensors, unchanged, with the program's gradients for the `arguments` tensors behind them.
-
-    Args:
-        tensors: results, arguments, and what else the gradient is computed from.
-        given: of each argument, whether it has a gradient.
-        program: of the upstream gradients and what else it reads, to the gradients that are given.
-    """
-    backwards = Program.from_json(program)
-
-    @tf.custom_gradient
-    def run(*tensors: tf.Tensor) -> Any:
-        def gradient(*upstream: tf.Tensor) -> list:
-            gradients = iter(backwards.run([*upstream, *tensors[results + arguments :]], []))
-            of_arguments = [tf.cast(next(gradients), tensors[0].dtype) if one else None for one in given]
-            return [None] * results + of_arguments + [None] * (len(tensors) - results - arguments)
-
-        outputs = [tf.identity(tensor) for tensor in tensors[:results]]
-        return (outputs if results > 1 else outputs[0]), gradient
-
-    return run(*tensors)
-
-
-def _reduce(function: Callable) -> Callable:
-    def run(x: tf.Tensor, *, axis: list[int], keepdims: bool) -> tf.Tensor:
-        return function(x, axis=axis, keepdims=keepdims)
-
-    return run
-
-
 OPERATIONS: dict[str, Callable] = {
     "abs": tf.abs,
     "add": tf.add,
-    "avg_pool": _pool("avg"),
+    "avg_pool": tf.nn.avg_pool2d,
     "batch_matmul": lambda a, b, *, adj_x=False, adj_y=False: tf.matmul(a, b, transpose_a=adj_x, transpose_b=adj_y),
     "batch_to_space": lambda x, *, block, crops: tf.batch_to_space(x, block, crops),
     "broadcast_to": lambda x, *, shape: tf.broadcast_to(x, shape),
     "cast": lambda x, *, dtype: tf.cast(x, dtype),
     "concat": lambda *xs, axis: tf.concat(xs, axis),
     "corrected": tf.add,  # adds a constant that corrects for quantization; left out where nothing is quantized
-    "custom_gradient": _custom_gradient,
+    "custom_gradient": with_gradient,
     "depth_to_space": lambda x, *, block_size: tf.nn.depth_to_space(x, block_size),
     "dequantize": tf.identity,
     "div": tf.divide,
@@ -143,9 +82,9 @@ OPERATIONS: dict[str, Callable] = {
     "logical_not": tf.logical_not,
     "logical_or": tf.logical_or,
     "masked": lambda kept, x: tf.where(kept, x, MASKED),
-    "max_pool": _pool("max"),
+    "max_pool": tf.nn.max_pool2d,
     "maximum": tf.maximum,
-    "mean": _reduce(tf.reduce_mean),
+    "mean": tf.reduce_mean,
     "minimum": tf.minimum,
     "mirror_pad": lambda x, *, paddings, mode: tf.pad(x, paddings, mode),
     "mul": tf.multiply,
@@ -154,16 +93,16 @@ OPERATIONS: dict[str, Callable] = {
     "pack": lambda *xs, axis: tf.stack(xs, axis),
     "pad": lambda x, *, paddings, value=0.0: tf.pad(x, paddings, constant_values=value),
     "prelu": lambda x, alpha: tf.nn.relu(x) + (-alpha) * tf.nn.relu(-x),
-    "reduce_all": _reduce(tf.reduce_all),
-    "reduce_any": _reduce(tf.reduce_any),
-    "reduce_max": _reduce(tf.reduce_max),
-    "reduce_min": _reduce(tf.reduce_min),
+    "reduce_all": tf.reduce_all,
+    "reduce_any": tf.reduce_any,
+    "reduce_max": tf.reduce_max,
+    "reduce_min": tf.reduce_min,
     "relu": tf.nn.relu,
     "relu6": tf.nn.relu6,
     "requantize": tf.identity,
-    "reshape": _reshape,
-    "resize_bilinear": _resize_bilinear,
-    "resize_nearest": _resize_nearest,
+    "reshape": tf.reshape,
+    "resize_bilinear": _resize(tf.raw_ops.ResizeBilinear),
+    "resize_nearest": _resize(tf.raw_ops.ResizeNearestNeighbor),
     "reverse": lambda x, *, axis: tf.reverse(x, axis),
     "round": lambda x, *, low=None: tf.round(x),  # `low`: of the integers that have codes
     "rsqrt": _above_zero(tf.math.rsqrt),
@@ -177,9 +116,9 @@ OPERATIONS: dict[str, Callable] = {
     "sqrt": _above_zero(tf.sqrt),
     "squared_difference": tf.math.squared_difference,
     "stop_gradient": tf.stop_gradient,
-    "strided_slice": _strided_slice,
+    "strided_slice": tf.strided_slice,
     "sub": tf.subtract,
-    "sum": _reduce(tf.reduce_sum),
+    "sum": tf.reduce_sum,
     "tanh": tf.tanh,
     "tap": lambda *inputs, **attrs: tf.zeros(()),
     "tile": lambda x, *, multiples: tf.tile(x, multiples),

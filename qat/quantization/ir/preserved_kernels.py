@@ -6,7 +6,7 @@ and equal entries get one gradient: their mean, which is the step of the float m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from qat.models.keras_types import KerasVariable
 from qat.quantization.ir.weight_source import pack_array, unpack_array
 
 
@@ -99,10 +100,10 @@ class PreservedEntries:
 class PreservedVariable:
     """Reads a variable with its preserved entries; assigning it assigns the variable."""
 
-    def __init__(self, variable: Any, preserved: PreservedEntries) -> None:
+    def __init__(self, variable: KerasVariable, preserved: PreservedEntries) -> None:
         self.variable, self.preserved = variable, preserved
 
-    def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> tf.Tensor:
+    def __tf_tensor__(self, dtype: tf.DType | None = None, name: str | None = None) -> tf.Tensor:
         value = self.preserved.apply_to(tf.convert_to_tensor(self.variable))
         return value if dtype is None else tf.cast(value, dtype)
 
@@ -117,9 +118,9 @@ class PreservingConstraint(tf_keras.constraints.Constraint):
     equal entries may drift apart by the last bit.
     """
 
-    def __init__(self, preserved: PreservedEntries, own: Any = None) -> None:
+    def __init__(self, preserved: PreservedEntries, own: Callable[[tf.Tensor], tf.Tensor] | None = None) -> None:
         self.preserved, self.own = preserved, own
 
-    def __call__(self, value: Any) -> tf.Tensor:
+    def __call__(self, value: tf.Variable | tf.Tensor) -> tf.Tensor:
         value = tf.convert_to_tensor(value if self.own is None else self.own(value))
         return self.preserved.apply_to(value)

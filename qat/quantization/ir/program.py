@@ -6,8 +6,9 @@ that are assigned: none of it goes into a file, so none of it has to be read as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,21 @@ from qat.quantization.ir import raw_ops
 from qat.quantization.ir.weight_source import pack_array, unpack_array
 
 ASSIGNMENTS = {"AssignVariableOp": "assign", "AssignAddVariableOp": "assign_add", "AssignSubVariableOp": "assign_sub"}
+SCATTERS = {"ResourceScatterUpdate": "scatter_update", "ResourceScatterAdd": "scatter_add"}
+SCATTERS |= {"ResourceScatterSub": "scatter_sub"}  # of rows of a variable
 READS = ("ReadVariableOp", "ResourceGather")
 
 
 class NotExtractableError(Exception):
     """Part of a trace cannot be run outside of it; the message says why."""
+
+
+@dataclass(frozen=True)
+class StatedGradient:
+    """A gradient by `tf.custom_gradient`: what `with_gradient` takes."""
+
+    inputs: list[tf.Tensor]
+    attrs: dict[str, Any]
 
 
 @dataclass
@@ -31,7 +42,9 @@ class Program:
     A reference is `["in", i]` or `["step", i, output]`; `results` are references.
 
     A step is `[kind, references, attrs]` with a kind of `read` (attrs: index of the variable, under "place"), `const`,
-    `random_state` (for stateless random ops), `assign*` (the index, and a value), or a TensorFlow op (`raw:...`).
+    `random_state` (for stateless random ops), `assign*` (the index, and a value), `scatter_*` (the index, and rows with
+    their values), `custom_gradient` (as `with_gradient` takes it), `assigned` (what a variable holds once a value is
+    assigned), or a TensorFlow op (`raw:...`).
     """
 
     steps: list[list[Any]] = field(default_factory=list)
@@ -53,7 +66,7 @@ class Program:
             variables: those of the float model, or copies of them, in its order.
 
         Returns:
-            One tensor per result.
+            One tensor per result, of the shape and dtype that it had when the program was cut.
         """
         results: list[list[tf.Tensor]] = []
         inputs = [tf.cast(tensor, dtype) for tensor, dtype in zip(inputs, self.dtypes, strict=True)]
@@ -72,13 +85,57 @@ class Program:
             elif kind in ASSIGNMENTS.values():
                 getattr(variables[attrs["place"]], kind)(value(references[0]))
                 results.append([])
+            elif kind in SCATTERS.values():
+                rows, values = map(value, references)
+                getattr(variables[attrs["place"]], kind)(tf.IndexedSlices(values, rows))
+                results.append([])
+            elif kind == "custom_gradient":
+                made = with_gradient(*map(value, references), **attrs)
+                results.append(list(made) if isinstance(made, (list, tuple)) else [made])
+            elif kind == "assigned":
+                results.append([_assigned(variables[attrs["place"]], attrs["kind"], value(references[0]))])
             else:
                 results.append(raw_ops.run(kind, [value(each) for each in references], attrs))
         return [value(reference) for reference in self.results]
 
     def variable_indices(self) -> set[int]:
         """Indices of the variables that it reads or assigns."""
-        return {attrs["place"] for kind, _, attrs in self.steps if kind == "read" or kind in ASSIGNMENTS.values()}
+        return {attrs["place"] for _, _, attrs in self.steps if "place" in attrs}
+
+
+def _assigned(variable: Any, kind: str, value: tf.Tensor) -> tf.Tensor:
+    """What is read of a variable behind an assignment: no gradient goes into the value, one goes to the variable."""
+    before = tf.convert_to_tensor(variable)
+    after = {"assign": value, "assign_add": before + value, "assign_sub": before - value}[kind]
+    return before + tf.stop_gradient(after - before) if variable.trainable else tf.stop_gradient(after)
+
+
+def with_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: list[bool], program: dict) -> Any:
+    """The first `results` tensors, unchanged, with the program's gradients for the `arguments` tensors behind them.
+
+    Args:
+        tensors: results, arguments, and what else the gradient is computed from.
+        results: how many results there are.
+        arguments: how many arguments.
+        given: of each argument, whether it has a gradient.
+        program: of the upstream gradients and what else it reads, to the gradients that are given.
+
+    Returns:
+        The one result, or a list of them, of their shapes and dtypes.
+    """
+    backwards = Program.from_json(program)
+
+    @tf.custom_gradient
+    def run(*tensors: tf.Tensor) -> Any:
+        def gradient(*upstream: tf.Tensor) -> list:
+            gradients = iter(backwards.run([*upstream, *tensors[results + arguments :]], []))
+            of_arguments = [tf.cast(next(gradients), tensors[0].dtype) if one else None for one in given]
+            return [None] * results + of_arguments + [None] * (len(tensors) - results - arguments)
+
+        outputs = [tf.identity(tensor) for tensor in tensors[:results]]
+        return (outputs if results > 1 else outputs[0]), gradient
+
+    return run(*tensors)
 
 
 class Cutter:
@@ -87,12 +144,20 @@ class Cutter:
     Args:
         index_of: the index of the variable behind a resource handle; None where it is no variable of the model.
         value_of: the array that a tensor captured from outside holds; None where it holds none.
+        assigned: by the name of an op that reads a variable, the op that has assigned it just before; results are
+            computed from what it assigns.
+        gradient_of: the gradient that an op states, None where it states none.
     """
 
     def __init__(
-        self, index_of: Callable[[tf.Tensor], int | None], value_of: Callable[[tf.Tensor], np.ndarray | None]
+        self,
+        index_of: Callable[[tf.Tensor], int | None],
+        value_of: Callable[[tf.Tensor], np.ndarray | None],
+        assigned: Mapping[str, tf.Operation] | None = None,
+        gradient_of: Callable[[tf.Operation], StatedGradient | None] = lambda op: None,
     ) -> None:
-        self.index_of, self.value_of = index_of, value_of
+        self.index_of, self.value_of, self.assigned = index_of, value_of, assigned or {}
+        self.gradient_of = lru_cache(maxsize=None)(gradient_of)
 
     def cut(
         self, results: Sequence[tf.Tensor], inputs: Sequence[tf.Tensor], effects: Sequence[tf.Operation] = ()
@@ -100,8 +165,8 @@ class Cutter:
         """The program that computes tensors and runs ops, from inputs and the model's variables.
 
         Args:
-            results: tensors of the graph to compute.
-            inputs: tensors of the graph that the program takes.
+            results: tensors of the graph to compute, of any shapes and dtypes.
+            inputs: tensors of the graph that the program takes, of any shapes and dtypes.
             effects: ops to run for what they do, as assignments.
 
         Returns:
@@ -113,8 +178,12 @@ class Cutter:
         program = Program(dtypes=[tensor.dtype.name for tensor in inputs])
         known = {tensor.ref(): ["in", index] for index, tensor in enumerate(inputs)}
         targets = [tensor.op for tensor in results if tensor.ref() not in known] + list(effects)
-        for op in _sort_ops(targets, known):
-            self._add(program, op, known)
+        assigned = {} if effects else self.assigned  # effects are run in their order, and reads between them
+        for op in _sort_ops(targets, known, partial(self._operands, assigned=assigned)):
+            if op.name in assigned:
+                self._add_assigned(program, op, assigned[op.name], known)
+            else:
+                self._add(program, op, known)
         program.results = [known[tensor.ref()] for tensor in results]
         return program
 
@@ -124,7 +193,7 @@ class Cutter:
         """The tensors that enter a part of the graph.
 
         Args:
-            results: tensors of the part.
+            results: tensors of the part, of any shapes and dtypes.
             within: whether an op belongs to the part.
             reads: count reads of variables outside of the part too.
 
@@ -138,14 +207,31 @@ class Cutter:
             tensor = stack.pop()
             if tensor.dtype == tf.resource or self.value_of(tensor) is not None:
                 continue
+            if tensor.op.name in self.assigned:
+                stack.extend(self._operands(tensor.op, self.assigned))
+                continue
             if tensor.op.type in READS and not reads:
+                stack.extend(tensor.op.inputs[1:])  # which rows of the variable
                 continue
             if not within(tensor.op):
                 entering[tensor.ref()] = tensor
             elif tensor.op.name not in seen:
                 seen.add(tensor.op.name)
-                stack.extend(tensor.op.inputs)
+                stack.extend(self._operands(tensor.op, {}))
         return list(entering.values())
+
+    def _operands(self, op: tf.Operation, assigned: Mapping[str, tf.Operation]) -> Sequence[tf.Tensor]:
+        """What the op is computed from in a program."""
+        if op.name in assigned:
+            return assigned[op.name].inputs[1:]
+        stated = self.gradient_of(op)
+        return op.inputs if stated is None else stated.inputs
+
+    def _add_assigned(self, program: Program, op: tf.Operation, by: tf.Operation, known: dict[Any, list[Any]]) -> None:
+        if op.type != "ReadVariableOp" or by.type not in ASSIGNMENTS:
+            raise NotExtractableError("it reads rows of a variable that it assigns")
+        attrs = {"place": self._variable_index(op.inputs[0]), "kind": ASSIGNMENTS[by.type]}
+        self._append_step(program, op, known, ["assigned", [known[by.inputs[1].ref()]], attrs])
 
     def _add(self, program: Program, op: tf.Operation, known: dict[Any, list[Any]]) -> None:
         if op.type == "ReadVariableOp":
@@ -164,6 +250,16 @@ class Cutter:
             value = known[op.inputs[1].ref()]
             self._append_step(
                 program, op, known, [ASSIGNMENTS[op.type], [value], {"place": self._variable_index(op.inputs[0])}]
+            )
+        elif (stated := self.gradient_of(op)) is not None:
+            passed = list(zip(op.inputs, op.outputs, strict=False))[stated.attrs["results"] :]
+            known |= {output.ref(): known[given.ref()] for given, output in passed if given.ref() in known}
+            references = [known[tensor.ref()] for tensor in stated.inputs]
+            self._append_step(program, op, known, ["custom_gradient", references, stated.attrs])
+        elif op.type in SCATTERS:
+            rows = [known[tensor.ref()] for tensor in op.inputs[1:]]
+            self._append_step(
+                program, op, known, [SCATTERS[op.type], rows, {"place": self._variable_index(op.inputs[0])}]
             )
         elif op.type == "Const":
             value = tf.make_ndarray(op.get_attr("value"))
@@ -197,13 +293,16 @@ def _check_constant(value: np.ndarray) -> np.ndarray:
     return value
 
 
-def _sort_ops(targets: Sequence[tf.Operation], known: dict[Any, Any]) -> list[tf.Operation]:
-    """These ops and those that they depend on, in the order of their graph, up to tensors that are known."""
+def _sort_ops(
+    targets: Sequence[tf.Operation], known: dict[Any, Any], operands: Callable[[tf.Operation], Sequence[tf.Tensor]]
+) -> list[tf.Operation]:
+    """These ops and those that they depend on by `operands`, in the order of their graph, up to tensors that are
+    known."""
     needed: dict[str, tf.Operation] = {}
     stack = list(targets)
     while stack:
         op = stack.pop()
         if op.name not in needed:
             needed[op.name] = op
-            stack.extend(t.op for t in op.inputs if t.ref() not in known and t.dtype != tf.resource)
+            stack.extend(t.op for t in operands(op) if t.ref() not in known and t.dtype != tf.resource)
     return sorted(needed.values(), key=lambda op: op._id)

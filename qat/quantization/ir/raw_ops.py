@@ -13,7 +13,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from qat.types import Json
+
 PREFIX = "raw:"  # of the name of an op that has no name in `OPERATIONS`
+RENAMED = {("Squeeze", "axis"): "squeeze_dims"}  # arguments that are not called as the attributes that they are
 
 
 def can_run(op: tf.Operation) -> bool:
@@ -21,15 +24,20 @@ def can_run(op: tf.Operation) -> bool:
     tensors = [*op.inputs, *op.outputs]
     if any(tensor.dtype in (tf.resource, tf.variant) for tensor in tensors) or not hasattr(tf.raw_ops, op.type):
         return False
-    known = set(op.node_def.attr)
-    if any(name not in known for name in _parameters(op.type)[len(op.op_def.input_arg) :]):
+    if any(attribute not in op.node_def.attr for attribute in _attributes(op).values()):
         return False
     return not any(kind.HasField("func") for kind in op.node_def.attr.values())
 
 
 def encode_attributes(op: tf.Operation) -> dict[str, Any]:
-    """The op's attributes by name, as JSON values."""
-    return {name: _encoded(op.get_attr(name)) for name in _parameters(op.type)[len(op.op_def.input_arg) :]}
+    """The op's attributes by the names of its function's arguments, as JSON values."""
+    return {name: _encoded(op.get_attr(attribute)) for name, attribute in _attributes(op).items()}
+
+
+def _attributes(op: tf.Operation) -> dict[str, str]:
+    """The arguments of the op's function behind its operands, and the attributes that they are."""
+    names = _parameters(op.type)[len(op.op_def.input_arg) :]
+    return {name: RENAMED.get((op.type, name), name) for name in names}
 
 
 def run(word: str, inputs: Sequence[tf.Tensor], attrs: dict[str, Any]) -> list[tf.Tensor]:
@@ -37,11 +45,11 @@ def run(word: str, inputs: Sequence[tf.Tensor], attrs: dict[str, Any]) -> list[t
 
     Args:
         word: `raw:` and the op's type.
-        inputs: tensors in the order of the op's definition, lists of operands flattened.
+        inputs: tensors of any shapes in the order of the op's definition, lists of operands flattened.
         attrs: what `describe_op` returned.
 
     Returns:
-        The op's outputs; none of an op that has no output.
+        The op's outputs, of the shapes and dtypes that TensorFlow infers; none of an op that has no output.
     """
     kind = word.removeprefix(PREFIX)
     operands, index = {}, 0
@@ -81,7 +89,7 @@ def _parameters(kind: str) -> tuple[str, ...]:
     return tuple(name for name in inspect.signature(getattr(tf.raw_ops, kind)).parameters if name != "name")
 
 
-def _encoded(value: Any) -> Any:
+def _encoded(value: object) -> Any:
     if isinstance(value, tf.DType):
         return {"dtype": value.name}
     if isinstance(value, bytes):
@@ -93,7 +101,7 @@ def _encoded(value: Any) -> Any:
     return {"shape": tf.TensorShape(value).as_list() if tf.TensorShape(value).rank is not None else None}
 
 
-def _decoded(value: Any) -> Any:
+def _decoded(value: Json) -> Any:
     if isinstance(value, list):
         return [_decoded(each) for each in value]
     if isinstance(value, dict) and "dtype" in value:

@@ -19,6 +19,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from qat.models.keras_types import TensorNest
+
 VARIABLE, CONSTANT, CORRECTED = "variable", "constant", "corrected"
 
 
@@ -33,12 +35,12 @@ class Results(dict):
         super().__init__()
         self.budget = budget
 
-    def keep(self, name: str, value: Any, copied: bool = True) -> None:
+    def keep(self, name: str, value: TensorNest, copied: bool = True) -> None:
         """Keep a value, if the budget allows it.
 
         Args:
             name: under which it is found.
-            value: a tensor, or a list of tensors.
+            value: a tensor of any shape and dtype, or a list of tensors.
             copied: whether it takes memory of its own; a variable that is read does not.
         """
         size = sum(map(_size, as_list(value))) if copied and self.budget < math.inf else 0
@@ -47,7 +49,7 @@ class Results(dict):
             self.budget -= size
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     """Bytes of a tensor."""
     return value.shape.num_elements() * value.dtype.size if isinstance(value, tf.Tensor) else 0
 
@@ -109,7 +111,7 @@ class Source:
         return [self.op, _to_json_values(self.attrs), self.index, [each.to_json() for each in self.inputs]]
 
     @classmethod
-    def from_json(cls, data: Any) -> Source:
+    def from_json(cls, data: Sequence[Any]) -> Source:
         if data[0] == VARIABLE:
             return cls.variable(int(data[1]), bool(data[2]))
         op, attrs, index, inputs = data
@@ -165,7 +167,7 @@ def operation(op: str) -> Callable[..., Any]:
     return lambda x, *weights, names, attrs: WEIGHTED[op](x, dict(zip(names, weights, strict=True)), attrs)
 
 
-def as_list(result: Any) -> list[Any]:
+def as_list(result: TensorNest) -> list[Any]:
     return list(result) if isinstance(result, (list, tuple)) else [result]
 
 

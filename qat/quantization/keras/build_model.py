@@ -12,16 +12,22 @@ import tensorflow as tf
 import tf_keras
 from tf_keras.src.mixed_precision.policy import policy_scope
 
+from qat.config import QuantConfig
+from qat.models.keras_types import KerasModel, KerasTensor, TensorNest
 from qat.quantization.importing.keras_version import is_keras3, version_of
 from qat.quantization.importing.trace import nest_inputs
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
+from qat.quantization.keras.activation_quantizer import ActivationQuantizer
+from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, parts_of
-from qat.quantization.keras.layers import Linear, Op, RangeLayer
+from qat.quantization.keras.deep_recursion import deep_recursion
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lent_variables
+from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import Lstm
-from qat.quantization.keras.model import QatModel, bind_ranges, deep_recursion
-from qat.quantization.keras.quantizers import ActivationQuantizer
+from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.op import Op
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
 from qat.quantization.keras.to_float import architecture, foreign_classes
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
@@ -65,7 +71,7 @@ def part_name(name: str, layer: str) -> str:
 class Emitter:
     """The state of one emission: layers made so far, by what they share."""
 
-    def __init__(self, settings: Any, scheme_of: Any, real: str) -> None:
+    def __init__(self, settings: QuantConfig, scheme_of: Any, real: str) -> None:
         self.settings, self.scheme_of, self.real = settings, scheme_of, real
         self.tensors: dict[Tensor, Any] = {}
         self.range_layers: dict[QuantSpec, RangeLayer | Lstm] = {}  # an LSTM holds its cell's range itself
@@ -100,7 +106,7 @@ class Emitter:
         told = len(node.outputs) == 1 and shape is not None and dtype == self.real == "float32"
         return tf.TensorSpec(shape, tf.float32) if told else None
 
-    def _range(self, node: Node, tensor: Any) -> Any:
+    def _range(self, node: Node, tensor: KerasTensor) -> Any:
         on = node.attrs["range"].root()
         if on not in self.range_layers:
             quantizer = ActivationQuantizer(
@@ -118,7 +124,7 @@ class Emitter:
         unsigned = node.inputs[0].node.op in UNSIGNED
         return layer(tensor, observe="together" if self.uses[on] > 1 else "ema", unsigned=unsigned)
 
-    def _linear(self, node: Node, tensor: Any) -> Any:
+    def _linear(self, node: Node, tensor: KerasTensor) -> Any:
         keys = tuple((name, weight.key) for name, weight in node.weights.items())
         attrs = {name: value for name, value in node.attrs.items() if name != "norm"}
         wrapper = self._again(
@@ -149,31 +155,21 @@ class Emitter:
             inner, LinearScheme(**self.scheme_of(node.layer or node.name), one_range=node.one_range), dtype=self.real
         )
 
-    def _lstm(self, node: Node, tensor: Any) -> Any:
-        """The layer's output; of a layer that is called several times, the ranges of each call are told apart."""
-        keys = tuple(weight.key for weight in node.weights.values())
-        wrapper = self.shared.get((node.op, keys))
-        if wrapper is None:
-            wrapper = self.shared[(node.op, keys)] = self._new_lstm(node)
-        layer = getattr(wrapper, "layer", wrapper)
-        layer.input_ranges += _input_ranges(node)
-        layer.output_ranges.append(_name_of(node.output_range))
+    def _lstm(self, node: Node, tensor: KerasTensor) -> Any:
+        keys = [weight.key for weight in node.weights.values()]
+        wrapper = self._again(node, (node.op, tuple(keys), node.in_float), keys, self._new_lstm)
         if not node.in_float:
-            self.range_layers[node.attrs["cell_range"]] = layer
-        return wrapper(tensor, place=len(layer.input_ranges) - 1)
+            self.range_layers[node.attrs["cell_range"]] = wrapper.layer
+        return _called(wrapper, tensor, _input_ranges(node)[0], _name_of(node.output_range))
 
     def _new_lstm(self, node: Node) -> Any:
         units = node.attrs["units"]
         held = {"bias": Weight.constant(np.zeros(4 * units)), "cell_limit": Weight.constant(0.0), **node.weights}
-        weights = {
-            name: held[name] for name in ("kernel", "recurrent", "bias", "cell_limit")
-        }  # as the wrapper lists them
+        names = ("kernel", "recurrent", "bias", "cell_limit")  # as the wrapper lists them
         layer = Lstm(
             units=units,
-            input_ranges=[],
-            output_ranges=[],
             dropped={name: node.attrs[name] for name in DROPPED if name in node.attrs},
-            **self._weights(weights),
+            **self._weights({name: held[name] for name in names}),
             name=_inner_name(node),
         )
         if node.in_float:
@@ -187,7 +183,7 @@ class Emitter:
         values = inputs if len(inputs) > 1 else inputs[0]
         return _called(layer, values, _input_ranges(node), _name_of(node.output_range))
 
-    def tapped(self, output: Any, taps: list[Node]) -> Any:
+    def tapped(self, output: KerasTensor, taps: list[Node]) -> Any:
         """The output, on whose way the losses and metrics of the model are added.
 
         Args:
@@ -200,15 +196,15 @@ class Emitter:
             where nothing is added.
         """
         for tap in taps:
-            told = {name: tap.attrs[name] for name in ("kind", "name", "program")}
+            told = {name: tap.attrs[name] for name in ("kind", "name", "program", "in_training")}
             name = f"training_{part_name(tap.name, tap.layer)}--"
             inputs = [self.tensors[tensor] for tensor in tap.inputs if not is_fixed(tensor)]
             if len(inputs) == len(tap.inputs):
-                told = {"kind": told["kind"], "metric": told["name"], "program": told["program"]}
+                told["metric"] = told.pop("name")
                 output = Added(**told, name=name, dtype=self.real)([output, *inputs])
         return output
 
-    def named(self, tensor: Any, name: str) -> Any:
+    def named(self, tensor: KerasTensor, name: str) -> Any:
         """The tensor as the output of a layer with the float model's output name.
 
         Args:
@@ -286,7 +282,12 @@ def _input_ranges(node: Node) -> list[str | None]:
     return [_scale_of(tensor, on) for tensor, on in zip(node.inputs, node.input_ranges, strict=False)]
 
 
-def _called(wrapper: Any, inputs: Any, input_range: Any, output_range: str | None) -> Any:
+def _called(
+    wrapper: tf_keras.layers.Layer,
+    inputs: TensorNest,
+    input_range: str | list[str | None] | None,
+    output_range: str | None,
+) -> Any:
     """What the layer gives; the ranges of each of its calls are told apart."""
     layer = getattr(wrapper, "layer", wrapper)
     layer.input_ranges.append(input_range)
@@ -309,11 +310,7 @@ def _behind_training_only(tensor: Tensor) -> bool:
     return False
 
 
-def _count_uses(graph: Graph) -> Counter[QuantSpec]:
-    return Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if _observes(node))
-
-
-def emit(graph: Graph, model: Any, settings: Any, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
+def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any) -> tuple[tf_keras.Model, dict]:
     """The graph as a Keras model with `model`'s name, nesting, and input and output names, and copies of its variables.
 
     Args:
@@ -354,9 +351,9 @@ def _tell_of_keras2(made: QatModel, told: dict[str, Any], variables: FloatVariab
 
 
 def _emitted(
-    graph: Graph, model: Any, names: list[str], emitter: Emitter
+    graph: Graph, model: KerasModel, names: list[str], emitter: Emitter
 ) -> tuple[tf_keras.Model, dict[QuantSpec, Any]]:
-    emitter.uses = _count_uses(graph)
+    emitter.uses = Counter(node.attrs["range"].root() for node in graph.nodes_of("fake_quant") if _observes(node))
     entries = []
     for node in graph.inputs:
         kind = graph.real if node.output.dtype == "float32" else node.output.dtype

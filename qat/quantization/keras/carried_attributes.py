@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from tf_keras.src.saving import object_registration
 
+from qat.models.keras_types import KerasModel
 from qat.models.which_keras import keras_of
 from qat.quantization.keras.custom_training import (
     MissingAttributeError,
@@ -23,7 +24,7 @@ from qat.quantization.keras.custom_training import (
 )
 
 
-def carried_attributes(model: Any, made: Any) -> dict[str, Any]:
+def carried_attributes(model: KerasModel, made: KerasModel) -> dict[str, Any]:
     """What else the user's class has put into its instance, in plain values for a config.
 
     Numbers, texts, lists and dictionaries; metrics, losses and optimizers, of which the quantized model gets its own;
@@ -39,18 +40,22 @@ def carried_attributes(model: Any, made: Any) -> dict[str, Any]:
         "variable" (an integer, its place), "object" or "unknown" (the name of a class).
     """
     classes = own_classes(type(model))
+    if not classes:
+        return {}
     keras_own = [each for each in keras_of(model).Model.__mro__ if each.__module__.startswith(("keras.", "tf_keras."))]
     known, mentioned = {*vars(made), *names_in(keras_own, stored=True)}, names_in(classes)
     places = {id(variable): at for at, variable in enumerate(model.variables)}
     held = {
         name: value
-        for name, value in (vars(model) if classes else {}).items()
+        for name, value in vars(model).items()
         if name not in known and (not name.startswith("_") or name in mentioned)
     }
     return {name: _told(value, places) for name, value in held.items() if not holds_layers(value)}
 
 
-def give_attributes(made: Any, told: dict[str, Any], variables: Sequence[Any], origin: Any = None) -> None:
+def give_attributes(
+    made: KerasModel, told: dict[str, Any], variables: Sequence[Any], origin: KerasModel | None = None
+) -> None:
     """Put what `carried_attributes` gave into the quantized model.
 
     Args:
@@ -69,7 +74,7 @@ def give_attributes(made: Any, told: dict[str, Any], variables: Sequence[Any], o
             setattr(type(made), name, _Unsaved(name, said.get("unknown", "of a kind that is not known here")))
 
 
-def _give(made: Any, name: str, value: Any) -> None:
+def _give(made: KerasModel, name: str, value: object) -> None:
     """Metrics must be seen by Keras, variables must not: they are counted where they are held already."""
     if any(map(is_metric, leaves(value))):
         setattr(made, name, value)
@@ -83,7 +88,7 @@ class _Unsaved:
     def __init__(self, name: str, kind: str) -> None:
         self.name, self.kind = name, kind
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
+    def __get__(self, instance: KerasModel | None, owner: type | None = None) -> Any:
         if instance is None:
             return self
         raise MissingAttributeError(
@@ -98,7 +103,7 @@ _MADE_ANEW = {"losses": "Loss", "metrics": "Metric", "optimizers": "Optimizer"}
 _SAVING = {"tf_keras": object_registration, "keras": keras.saving}  # where each Keras keeps the names of classes
 
 
-def _told(value: Any, places: dict[int, int]) -> Any:
+def _told(value: object, places: dict[int, int]) -> Any:
     if isinstance(value, _PLAIN):
         return {"value": value}
     if isinstance(value, np.generic):

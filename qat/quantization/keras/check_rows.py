@@ -7,14 +7,16 @@ are drawn: real numbers inside the range of each input, token ids that the table
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from qat.quantization.keras.layers import Linear, Op, RangeLayer
+from qat.models.keras_types import KerasTensor
+from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.model import QatModel
+from qat.quantization.keras.op import Op
+from qat.quantization.keras.range_layer import RangeLayer
 
 MOST_ROWS = 4
 FEWEST_IDS = 2  # 0 and 1: what an integer input of unknown meaning holds at least
@@ -50,7 +52,7 @@ def _drawn(model: QatModel) -> list[NDArray]:
     return [_drawn_for(entry, readers, rng) for entry in model.inputs]
 
 
-def _drawn_for(entry: Any, readers: dict[int, list], rng: np.random.Generator) -> NDArray:
+def _drawn_for(entry: KerasTensor, readers: dict[int, list], rng: np.random.Generator) -> NDArray:
     shape = [MOST_ROWS, *(OPEN_SIZE if size is None else int(size) for size in entry.shape[1:])]
     if entry.dtype.is_floating:
         low, high = next((layer.range for layer, _ in readers[id(entry)] if isinstance(layer, RangeLayer)), (0.0, 1.0))
@@ -68,7 +70,7 @@ def _readers(model: QatModel) -> dict[int, list]:
     return found
 
 
-def _id_count(entry: Any, readers: dict[int, list]) -> int:
+def _id_count(entry: KerasTensor, readers: dict[int, list]) -> int:
     """How many ids each table has that an integer input reaches; where none, how many it is compared with."""
     tables, compared, waiting, seen = [], [FEWEST_IDS], [entry], set()
     while waiting:

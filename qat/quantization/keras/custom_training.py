@@ -23,7 +23,8 @@ from tf_keras.src.engine.functional import Functional
 from tf_keras.src.saving import object_registration
 
 from qat.errors import ModelError, TrainingSemanticsWarning
-from qat.quantization.keras.layers import integer_arithmetic
+from qat.models.keras_types import KerasModel, TensorNest
+from qat.quantization.keras.arithmetic import integer_arithmetic
 
 KERAS_OWN = (tf_keras.Model, tf_keras.Sequential, Functional, keras.Model, keras.Sequential, Functional3)
 OWN_MODULES = ("tf_keras.", "keras.", "qat.quantization.")
@@ -61,7 +62,7 @@ def own_classes(model_class: type) -> list[type]:
     return found[::-1]
 
 
-def drives_itself(model: Any) -> bool:
+def drives_itself(model: KerasModel) -> bool:
     """Whether the model's class says how it is trained or evaluated."""
     return any(DRIVERS & set(vars(each)) for each in own_classes(type(model)))
 
@@ -100,7 +101,7 @@ class _InIntegers:
     """What stands above a class that evaluates by itself: it computes with the integer kernels' arithmetic, as Keras'
     own evaluation of a quantized model does."""
 
-    def test_step(self, data: Any) -> Any:
+    def test_step(self, data: TensorNest) -> Any:
         with integer_arithmetic():
             return super().test_step(data)  # type: ignore[misc]  # of the user's class, which is mixed in behind
 
@@ -113,7 +114,7 @@ def _copied(source: type, above: type) -> type:
     return made
 
 
-def _rebound(value: Any, owner: type) -> Any:
+def _rebound(value: object, owner: type) -> Any:
     """A member of a class for another one: `super()` in it is that of the other."""
     if isinstance(value, types.FunctionType):
         return _function(value, owner)
@@ -126,7 +127,7 @@ def _rebound(value: Any, owner: type) -> Any:
     return value
 
 
-def _function(function: Any, owner: type) -> Any:
+def _function(function: object, owner: type) -> Any:
     inner = getattr(function, "__wrapped__", None)
     if not isinstance(function, types.FunctionType) or inner is not None:
         return function
@@ -150,7 +151,7 @@ def _missing(model: str, name: str, kind: str) -> property:
     return property(refuse)
 
 
-def parts_of(model: Any) -> dict[str, str]:
+def parts_of(model: KerasModel) -> dict[str, str]:
     """Attributes of a model of the user's that are layers or models, or hold some, each with its class' name."""
     classes = own_classes(type(model))
     mentioned = names_in(classes)
@@ -185,7 +186,7 @@ def names_in(classes: Sequence[type], stored: bool = False) -> set[str]:
     return found
 
 
-def _functions(member: Any) -> Iterator[types.FunctionType]:
+def _functions(member: object) -> Iterator[types.FunctionType]:
     held = (member.fget, member.fset, member.fdel) if isinstance(member, property) else (member,)
     for each in held:
         function = (
@@ -195,20 +196,20 @@ def _functions(member: Any) -> Iterator[types.FunctionType]:
             yield function
 
 
-def is_metric(value: Any) -> bool:
+def is_metric(value: object) -> bool:
     return isinstance(value, (tf_keras.metrics.Metric, keras.metrics.Metric))
 
 
-def _is_layer(value: Any) -> bool:
+def _is_layer(value: object) -> bool:
     return isinstance(value, (tf_keras.layers.Layer, keras.layers.Layer)) and not is_metric(value)
 
 
-def holds_layers(value: Any) -> bool:
+def holds_layers(value: object) -> bool:
     """Whether it is a layer, or a list or dictionary with one in it."""
     return any(map(_is_layer, leaves(value)))
 
 
-def leaves(value: Any) -> list[Any]:
+def leaves(value: object) -> list[Any]:
     try:
         return tf.nest.flatten(value)
     except (TypeError, ValueError):  # a dictionary whose keys have no order

@@ -1,4 +1,4 @@
-"""Variables that a float model's layers set before they are used in a training step."""
+"""Variables that a float model's layers set in a training step, before they are used or behind it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from qat.quantization.ir.program import Program
 from qat.quantization.keras.variables import FloatVariables
 
 
-def run_updates(updates: Sequence[dict[str, Any]], variables: FloatVariables) -> None:
-    """Run all updates of variables, in their order: of spectral normalization, and programs of assignments.
+def run_updates(updates: Sequence[dict[str, Any]], variables: FloatVariables, behind: bool) -> None:
+    """Run updates of variables, in their order: of spectral normalization, and programs of assignments.
 
     Args:
-        updates: as `Graph.updates` has them: each a `program` as JSON, or the places of `kernel` and `vector` among the
-            float model's variables, with `iterations`, an integer.
+        updates: as `Graph.updates` has them: each a `program` as JSON, with `behind` where the variables are used as
+            they were, or the places of `kernel` and `vector` among the float model's variables, with `iterations`, an
+            integer.
         variables: the copies that are read and assigned.
+        behind: run those that come behind the step's outputs; else those in front.
     """
     for update in updates:
+        if update.get("behind", False) != behind:
+            continue
         if "program" in update:
             Program.from_json(update["program"]).run([], variables.readable)
         else:

@@ -11,6 +11,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from qat.models.keras_types import KerasLayer
+
 NOTHING_LENT: dict[str, Any] = {"places": [], "weights": {}}
 
 
@@ -47,17 +49,17 @@ def lend_again(model: tf_keras.Model, lent: dict[str, Any]) -> None:
             _order_weights(layers[number], lent["weights"][str(number)])
 
 
-def _order_weights(layer: Any, names: list[str | None]) -> None:
+def _order_weights(layer: KerasLayer, names: list[str | None]) -> None:
     held = _held(layer)
     if set(names) <= set(held):
         layer._trainable_weights = [held[name] for name in names if name is not None]
 
 
-def _held(layer: Any) -> dict[str, tf.Variable]:
+def _held(layer: KerasLayer) -> dict[str, tf.Variable]:
     return {name: value for name, value in vars(layer).items() if isinstance(value, tf.Variable)}
 
 
-def _weights(layer: Any) -> list[str | None]:
+def _weights(layer: KerasLayer) -> list[str | None]:
     """None for a weight that no attribute holds."""
     names = {id(variable): name for name, variable in _held(layer).items()}
     return [names.get(id(variable)) for variable in layer._trainable_weights]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -18,9 +18,12 @@ import tf_keras
 from numpy.typing import NDArray
 from tf_keras.src import backend
 
+from qat.models.keras_types import Training
 from qat.quantization.ir.lstm_steps import apply_gates, compute_state_gates, make_float_step, run_time_steps
-from qat.quantization.keras.layers import Holder, RangeLayer, in_integers, in_numpy, settled, with_gradients
-from qat.quantization.keras.quantizers import fake_quant, least_step, straight_through
+from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled, with_gradients
+from qat.quantization.keras.grids import fake_quant, least_step, straight_through
+from qat.quantization.keras.holder import CallRanges, RangedHolder
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 from qat.quantization.kernels.lstm_tables import HIGHEST, LOWEST, WIDEST_CELL, tables_of_all
@@ -34,29 +37,12 @@ EAGER_STEPS = 24  # a graph of the loop takes as long to make as so many steps o
 QUANTIZED = ("kernel", "recurrent")
 
 
-class Scaled(Protocol):
-    """What can say on which grid a tensor is, if it is switched on."""
-
-    @property
-    def rounds(self) -> bool: ...
-
-    def scale(self) -> tf.Tensor: ...
-
-
 @dataclass(frozen=True)
 class Masks:
     """Dropout's: of the inputs, none, one, or one a gate; of the state, none or one a gate, [batch, units] each."""
 
     of_inputs: list[tf.Tensor]
     of_state: list[tf.Tensor]
-
-
-@dataclass(frozen=True)
-class _Ends:
-    """The ranges of one call's input and output."""
-
-    source: Scaled | None
-    target: RangeLayer | None
 
 
 @dataclass(frozen=True)
@@ -79,7 +65,7 @@ class LstmWeights:
 
 
 @tf_keras.utils.register_keras_serializable("qat")
-class Lstm(Holder):
+class Lstm(RangedHolder):
     """An LSTM that gives its whole sequence: `[batch, steps, inputs]` to `[batch, steps, units]`.
 
     Weights: `kernel` [inputs, 4 * units], `recurrent` [units, 4 * units], `bias` [4 * units], gates in Keras' order
@@ -87,59 +73,35 @@ class Lstm(Holder):
     the output, which stands behind the layer.
 
     Args:
-        input_ranges, output_ranges: the names of the ranges at both ends, one for each place where the layer is called.
         dropped: rates `dropout` and `recurrent_dropout`, whether each gate has masks of its own (`per_gate`), whether
             each step has (`per_step`), and a `seed`; of a layer that drops while the model trains.
     """
 
-    def __init__(
-        self,
-        units: int,
-        input_ranges: list[str | None],
-        output_ranges: list[str | None],
-        dropped: dict | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, units: int, dropped: dict | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dropped = dict(dropped or {})
+        self.units, self.dropped = units, dict(dropped or {})
         object.__setattr__(self, "generator", backend.RandomGenerator(self.dropped.get("seed")))
-        self.units, self.input_ranges, self.output_ranges = units, list(input_ranges), list(output_ranges)
-        self.bind([], [])
         self.quantized_by({})
-
-    def bind(self, sources: list[Scaled | None], targets: list[RangeLayer | None]) -> None:
-        """Remember whose ranges input and output of each call are on, out of Keras' sight as in `Linear`.
-
-        Args:
-            sources: of each call, what says the input's scale; None: on no range.
-            targets: of each call, the range layer of the output, which is the state's too; as many as `sources`. Both
-                empty: no call is on a range.
-
-        Raises:
-            ValueError: one list is longer than the other.
-        """
-        ends = tuple(_Ends(*pair) for pair in zip(sources, targets, strict=True))
-        object.__setattr__(self, "ends", ends)
 
     def quantized_by(self, quantizers: dict[str, Any]) -> None:
         """Remember the wrapper's quantizers, for `file_weights`."""
         object.__setattr__(self, "quantizers", quantizers)
 
-    def call(self, inputs: tf.Tensor, training: Any = None, place: int = 0) -> tf.Tensor:
-        ends = self.ends[place] if place < len(self.ends) else _Ends(None, None)
+    def call(self, inputs: tf.Tensor, training: Training = None, place: int = 0) -> tf.Tensor:
+        self.begin_call(place)
+        ranges = self.ranges
         live = bool(tf.get_static_value(training)) if training is not None else False
         masks = self._masks(inputs) if live and self.dropped else None
-        quantizes = "kernel" in self.live and ends.target is not None and ends.target.quantizer.enabled
-        if not quantizes:
+        if "kernel" not in self.live or ranges.target is None:
             of_x = self._of_inputs(inputs, masks)
             step = make_float_step(self.weight("recurrent"), masks and masks.of_state)
             return run_time_steps(of_x, self.units, step, unrolled="kernel" not in self.live)[0]
-        on = ends.source is not None and ends.source.rounds and all(f"{name}/scale" in self.live for name in QUANTIZED)
+        on = ranges.source is not None and all(f"{name}/scale" in self.live for name in QUANTIZED)
         exact = in_integers() and on
         if exact and not with_gradients():
-            return self._as_kernel(inputs, ends)
-        simulated = self._simulated(inputs, ends.target, live, masks)
-        return straight_through(simulated, self._as_kernel(inputs, ends)) if exact else simulated
+            return self._as_kernel(inputs, ranges)
+        simulated = self._simulated(inputs, ranges.target, live, masks)
+        return straight_through(simulated, self._as_kernel(inputs, ranges)) if exact else simulated
 
     def _of_inputs(self, inputs: tf.Tensor, masks: Masks | None) -> tf.Tensor:
         """What the inputs add to the gates, [batch, steps, 4 * units]."""
@@ -201,13 +163,13 @@ class Lstm(Holder):
 
         Args:
             low: smallest value that the cell held, a real number.
-            high: largest one.
+            high: largest one, in the same unit.
         """
         self.weight_cell_limit.assign(max(float(tf.convert_to_tensor(self.weight_cell_limit)), -low, high))
 
-    def _as_kernel(self, inputs: Array, ends: _Ends) -> Array:
+    def _as_kernel(self, inputs: Array, ranges: CallRanges) -> Array:
         """What LiteRT computes, to the last bit, in integers held by float64."""
-        source, target = ends.source.scale(), ends.target.scale()
+        source, target = ranges.source.scale(), ranges.target.scale()
         scales = {name: arrays.repeat(self.live[f"{name}/scale"], self.units) for name in QUANTIZED}
         codes = {name: _whole(self.live[name] / scale) for name, scale in scales.items()}
         total = arrays.run(partial(tf.tensordot, axes=1), _whole(inputs / source), codes["kernel"])
@@ -218,7 +180,7 @@ class Lstm(Holder):
             recurrent=codes["recurrent"],
             of_state=rounding_factors(rescaling_factor(scales["recurrent"], target, GATE_SCALE)),
             of_output=rounding_factors(of_output),
-            lowest=_whole(ends.target.ends()[0] / target),
+            lowest=_whole(ranges.target.ends()[0] / target),
             cell_bits=self.cell_bits(),
         )
         in_graph = tf.executing_eagerly() and not in_numpy() and of_x.shape[1] > EAGER_STEPS
@@ -236,7 +198,7 @@ class Lstm(Holder):
 
     def least_step(self, name: str) -> tf.Tensor | None:
         """The smallest step of a matrix at which the file holds its bias, [4 * units]; None without one."""
-        sources = [ends.source.scale() for ends in self.ends if ends.source is not None]
+        sources = [each.source.scale() for each in self.ranges_of_calls if each.source is not None]
         if name != "kernel" or not sources:
             return None
         return least_step(tf.convert_to_tensor(self.real_weight("bias")), tf.reduce_min(tf.stack(sources)))
@@ -257,8 +219,7 @@ class Lstm(Holder):
         )
 
     def get_config(self) -> dict[str, Any]:
-        ranges = {"input_ranges": self.input_ranges, "output_ranges": self.output_ranges}
-        return super().get_config() | {"units": self.units, "dropped": self.dropped} | ranges
+        return super().get_config() | {"units": self.units, "dropped": self.dropped}
 
 
 def codes_of_gates(matrix: tf.Tensor, scales: tf.Tensor) -> tuple[list[NDArray[np.int8]], list[float]]:
@@ -341,7 +302,7 @@ class _Activations:
         return arrays.take(self.table, arrays.cast(codes, "int32") + start)
 
 
-def _rounded(real: Array, low: Any, high: Any) -> Array:
+def _rounded(real: Array, low: Array | float, high: Array | float) -> Array:
     return fake_quant(real, low, high, bits=16)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -13,95 +11,30 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from tensorflow.python.saved_model.function_deserialization import RestoredFunction
-from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 
+from qat.models.keras_types import TensorNest, Training
 from qat.quantization.build_report import build_report
-from qat.quantization.importing.trace import input_tensors, nest_inputs
 from qat.quantization.ir.program import Program
+from qat.quantization.keras.arithmetic import arithmetic_is_told, in_reals, integer_arithmetic
+from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import give_attributes
 from qat.quantization.keras.custom_training import driven_class, found_driver
+from qat.quantization.keras.deep_recursion import deep_recursion
+from qat.quantization.keras.distillation import distillation_loss
+from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.layer_updates import run_updates
-from qat.quantization.keras.layers import (
-    OF_LOGITS,
-    Linear,
-    Op,
-    RangeLayer,
-    arithmetic_is_told,
-    in_reals,
-    integer_arithmetic,
-    recording,
-)
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
-from qat.quantization.keras.lstm import Lstm
-from qat.quantization.keras.to_float import name_alike, own_objects, rebuilt, set_variables, warn_of_lost_losses
-from qat.quantization.keras.training_layers import Added, is_training
+from qat.quantization.keras.range_layer import RangeLayer
+from qat.quantization.keras.to_float import cloned, own_objects, rebuilt, set_variables, warn_of_lost_losses
+from qat.quantization.keras.training_layers import is_training
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
-from qat.quantization.keras.wrapper import CanonicalWrapper, TableScale
+from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.quantization.report import QuantizationReport
-from qat.training.replicas import replica_count
-
-MOVES = ("identity", "reshape", "transpose", "strided_slice", "resize_bilinear", "resize_nearest")
-RECURSION_LIMIT = 20_000  # of frames; Keras walks a functional model back from its outputs by recursion
-
-
-@contextlib.contextmanager
-def deep_recursion() -> Iterator[None]:
-    """Raise the recursion limit inside, for networks of a thousand layers in series, as ResNetRS350 is."""
-    usual = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(usual, RECURSION_LIMIT))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(usual)
-
-
-def bind_ranges(model: tf_keras.Model) -> None:
-    """Tell each layer on whose scales its inputs come and its output goes, as the file's kernels are told."""
-    ranges = {layer.name: layer for layer in model.layers if isinstance(layer, RangeLayer)}
-    wrappers = [layer for layer in model.layers if isinstance(layer, CanonicalWrapper)]
-    tables = {layer.layer.name: TableScale(layer) for layer in wrappers if _is_embedding(layer.layer)}
-    scales = tables | ranges
-    inputs = {id(tensor) for tensor in model.inputs}
-    read_by_a_loss = set(_ranges_of_probabilities(model))
-    for layer in ranges.values():
-        layer.of_probabilities = layer.name in read_by_a_loss
-        layer.entry = any(id(tensor) in inputs for node in layer.inbound_nodes for tensor in node.keras_inputs)
-    for layer in model.layers:
-        inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
-        if isinstance(inner, Linear):
-            sources = [scales.get(name) for name in inner.input_ranges]
-            inner.bind(sources, [ranges.get(name) for name in inner.output_ranges])
-        elif isinstance(inner, Op):
-            operands = [[scales.get(name) for name in names] for names in inner.input_ranges]
-            inner.bind(operands, [ranges.get(name) for name in inner.output_ranges])
-        elif isinstance(inner, Lstm):
-            sources = [scales.get(name) for name in inner.input_ranges]
-            inner.bind(sources, [ranges.get(name) for name in inner.output_ranges])
-    object.__setattr__(model, "bound", True)
-
-
-def _ranges_of_probabilities(model: tf_keras.Model) -> Iterator[str]:
-    """Range layers between a softmax or a sigmoid and an output of the model: a loss takes the logarithm of these."""
-    for output in model.outputs:
-        passed: list[str] = []
-        layer, number, _ = output._keras_history
-        inner = getattr(layer, "layer", layer)
-        while isinstance(inner, RangeLayer) or (isinstance(inner, Op) and inner.op in MOVES):
-            if isinstance(inner, RangeLayer):
-                passed.append(layer.name)
-            layer, number, _ = layer.inbound_nodes[number].keras_inputs[0]._keras_history
-            inner = getattr(layer, "layer", layer)
-        if isinstance(inner, Op) and inner.op in OF_LOGITS:
-            yield from passed
-
-
-def _is_embedding(layer: Any) -> bool:
-    return isinstance(layer, Linear) and layer.kind == "embedding"
 
 
 @tf_keras.utils.register_keras_serializable("qat")
-class QatModel(tf_keras.Model):
+class QatModel(EvaluatedInIntegers):
     """A functional model of canonical layers, whole again after `tf_keras.models.load_model`.
 
     At inference it computes with the integer kernels' arithmetic, as the file does; in training by fake quantization.
@@ -112,13 +45,10 @@ class QatModel(tf_keras.Model):
     distilling = False  # while a training step is traced
     bound = False
     post_training = False  # made to be exported as it is: `quantize_model` was told `name="ptq"`
-    graph = None  # of `answers`
-    float_variables = None  # copies of the float model's, out of Keras' sight: `LayerVariables` are what it sees
     origin = None  # a float model that only the process that has quantized it can build again
     told: Any = None  # what `hold` was told
     check_rows = None  # some calibration rows, one array per input: `qat.quantization.keras.check_rows`
 
-    evaluates_itself = False  # by a `test_step` of the float model's class
     driver = None  # name of the float model's class, whose `train_step` and the like this one has
 
     def to_float(self) -> tf_keras.Model:
@@ -133,7 +63,7 @@ class QatModel(tf_keras.Model):
         """
         said = self.told.get("float_model")
         if self.origin is not None:
-            model = _cloned(self.origin)
+            model = cloned(self.origin)
         else:
             model = None if said is None else rebuilt(said, self._nested_inputs, self.name)
         if model is None:
@@ -174,7 +104,7 @@ class QatModel(tf_keras.Model):
         if not told["fake_quantization"]:
             self._switch(False)
 
-    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+    def call(self, inputs: TensorNest, training: Training = None, mask: TensorNest | None = None) -> Any:
         if not self.bound:
             tf.autograph.experimental.do_not_convert(bind_ranges)(self)
         if tf.is_tensor(training) and tf.get_static_value(training) is None:
@@ -183,21 +113,27 @@ class QatModel(tf_keras.Model):
         if self.float_variables is None:  # a part of a QAT model
             return super().call(inputs, training=training, mask=mask)
         with self.float_variables.one_pass(), self._arithmetic(training), in_reals(self.float_variables.real):
-            if is_training(training) and recording() is None:
-                tf.autograph.experimental.do_not_convert(run_updates)(self.told["updates"], self.float_variables)
-            return super().call(inputs, training=training, mask=mask)
+            update = tf.autograph.experimental.do_not_convert(partial(self._update, training))
+            update(behind=False)
+            outputs = super().call(inputs, training=training, mask=mask)
+            update(behind=True)
+            return outputs
 
-    def _arithmetic(self, training: Any) -> contextlib.AbstractContextManager:
+    def _update(self, training: Training, behind: bool) -> None:
+        if is_training(training):
+            run_updates(self.told["updates"], self.float_variables, behind)
+
+    def _arithmetic(self, training: Training) -> contextlib.AbstractContextManager:
         """Of a call at inference, the deployed kernels', with the gradients of fake quantization.
 
         What is traced for a file stays fake quantization, which TensorFlow's converter knows.
         """
-        as_it_is = is_training(training) or recording() is not None or not self.told["fake_quantization"]
+        as_it_is = is_training(training) or not self.told["fake_quantization"]
         if as_it_is or arithmetic_is_told() or tf.autograph.experimental.do_not_convert(is_traced_for_a_file)():
             return contextlib.nullcontext()
         return integer_arithmetic(with_gradients=True)
 
-    def add_loss(self, losses: Any, **kwargs: Any) -> None:
+    def add_loss(self, losses: TensorNest, **kwargs: Any) -> None:
         """As Keras has it; what a SavedModel holds of the penalties is left out: they are here already."""
         kept = [loss for loss in tf.nest.flatten(losses) if not isinstance(loss, RestoredFunction)]
         super().add_loss(kept, **kwargs)
@@ -208,6 +144,23 @@ class QatModel(tf_keras.Model):
         if self.float_variables is None or not self._trainable:
             return super().trainable_weights
         return [*self.float_variables.trainable(self.told["order"]), *self.range_variables]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> tf_keras.layers.Layer:
+        """As Keras has it; a name that a layer of the float model and an output share is that of the layer.
+
+        Args:
+            name: of a layer of the float model, or of this model.
+            index: place among this model's own layers, from 0.
+
+        Returns:
+            The layer; of the float model's, the one that holds its variables.
+
+        Raises:
+            ValueError: there is no such layer, or neither or both of name and index are given.
+        """
+        found = super().get_layer(name, index)
+        own = [each for each in self.layers if isinstance(each, LayerVariables) and each.name == f"{name}_variables"]
+        return own[0].of_output(found) if own and not isinstance(found, LayerVariables) else found
 
     @property
     def range_variables(self) -> list:
@@ -242,22 +195,11 @@ class QatModel(tf_keras.Model):
             if layer.compute_dtype in ("float32", "float64") and not isinstance(layer, LayerVariables):
                 layer._set_dtype_policy(policy)
 
-    def _conform_to_reference_input(self, tensor: Any, ref_input: Any) -> Any:
-        """Keras' own; where the model computes in float64, its inputs keep what float32 would round."""
-        dtype = self._entry_dtype(ref_input)
-        given = ref_input if dtype == ref_input.dtype else tf.TensorSpec(ref_input.shape, dtype)
-        return super()._conform_to_reference_input(tensor, given)
-
-    def _entry_dtype(self, entry: Any) -> tf.DType:
-        """In which an input is taken now."""
-        wide = self.float_variables is not None and entry.dtype == tf.float32
-        return tf.as_dtype(self.float_variables.real if wide else entry.dtype)
-
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"quantization": self.told}
 
     @classmethod
-    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
+    def from_config(cls, config: dict, custom_objects: dict[str, type] | None = None) -> Any:
         config = dict(config)
         told = config.pop("quantization", None)
         if told is None:  # a part of a QAT model
@@ -280,83 +222,24 @@ class QatModel(tf_keras.Model):
         Args:
             teacher: the float model; it is not trained, and stays as it is.
             weight: share of the teacher's part of the loss, 0-1.
-            temperature: both answers are softened by p^(1/temperature) before they are compared.
+            temperature: a number above 0: both answers are softened by p^(1/temperature) before they are compared.
         """
         object.__setattr__(self, "teacher", (teacher, float(weight), float(temperature)))
 
-    def train_step(self, data: Any) -> dict:
+    def train_step(self, data: TensorNest) -> dict:
         object.__setattr__(self, "distilling", True)
         try:
             return super().train_step(data)
         finally:
             object.__setattr__(self, "distilling", False)
 
-    def answers(self, inputs: Any) -> Any:
-        """What `predict` gives for one batch, of any size, as tensors.
-
-        One graph for everything that evaluates: tracing takes longer than an evaluation on little data. It reads
-        weights and ranges as they are, and is traced anew after `forget_traces` alone.
-        """
-        if self.graph is None:
-            signature = [tf.TensorSpec([None, *entry.shape[1:]], self._entry_dtype(entry)) for entry in self.inputs]
-            object.__setattr__(self, "graph", tf.function(self._answered, signature, autograph=False))
-        flat = zip(tf.nest.flatten(inputs), self.inputs, strict=True)
-        return self.graph(*(tf.cast(values, self._entry_dtype(entry)) for values, entry in flat))
-
-    def _answered(self, *flat: tf.Tensor) -> Any:
-        with integer_arithmetic():
-            return self(tf.nest.pack_sequence_as(self._nested_inputs, flat), training=False)
-
-    def forget_traces(self) -> None:
-        """After a switch that graphs of evaluation read when they are traced."""
-        self.test_function = self.predict_function = None
-        object.__setattr__(self, "graph", None)
-
-    def make_test_function(self, force: bool = False) -> Any:
-        """Keras' own would trace the model once more; under a strategy, or compiled otherwise, it has to, and where the
-        evaluation is the user's, or sums up what layers add in their calls."""
-        plain = self._distribution_strategy is None and not self.jit_compile and self._steps_per_execution.numpy() == 1
-        if not plain or self.evaluates_itself or self._adds_in_calls():
-            return super().make_test_function(force)
-        self.test_function = self._test_batch
-        return self.test_function
-
-    def _adds_in_calls(self) -> bool:
-        """Whether a call of the model adds losses or metrics of its own."""
-        kinds = (Added, AddLoss, AddMetric)
-        return any(
-            isinstance(layer, kinds) or layer._activity_regularizer is not None for layer in self._flatten_layers()
-        )
-
-    def _test_batch(self, iterator: Any) -> dict:
-        logs = self.test_step(next(iterator))
-        self._test_counter.assign_add(1)
-        return logs
-
-    def test_step(self, data: Any) -> dict:
-        inputs, targets, weights = tf_keras.utils.unpack_x_y_sample_weight(data)
-        if not tf.executing_eagerly() or self.run_eagerly or not self._are_entries(inputs):
-            with integer_arithmetic():
-                return super().test_step(data)
-        outputs = self.answers(inputs)
-        self.compute_loss(inputs, targets, outputs, weights)
-        return self.compute_metrics(inputs, targets, outputs, weights)
-
-    def _are_entries(self, inputs: Any) -> bool:
-        """Whether these are nested and shaped as the model's own, so that Keras has nothing to bring into order."""
-        if isinstance(inputs, dict) != isinstance(self._nested_inputs, dict):
-            return False
-        flat = tf.nest.flatten(inputs)
-        return len(flat) == len(self.inputs) and all(
-            entry.shape[1:].is_compatible_with(values.shape[1:]) and len(values.shape) == len(entry.shape)
-            for values, entry in zip(flat, self.inputs, strict=True)
-        )
-
-    def predict_step(self, data: Any) -> Any:
-        with integer_arithmetic():
-            return super().predict_step(data)
-
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> tf.Tensor:
+    def compute_loss(
+        self,
+        x: TensorNest | None = None,
+        y: TensorNest | None = None,
+        y_pred: TensorNest | None = None,
+        sample_weight: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Keras' own loss; in a training step with a teacher, mixed with the distance to the teacher's answers.
 
         Source: distillation, Hinton et al. 2015.
@@ -414,19 +297,6 @@ class _Penalty:
         return self.program.run([], self.variables.readable)[0]
 
 
-def _cloned(model: tf_keras.Model) -> tf_keras.Model | None:
-    """The model built anew by its own class, with fresh weights; None where its class cannot do so."""
-    try:
-        with tf_keras.utils.custom_object_scope(own_objects(model)):
-            made = type(model).from_config(model.get_config())
-        if not made.built or not made.variables:
-            made(nest_inputs(model, [tf_keras.Input(t.shape[1:], dtype=t.dtype) for t in input_tensors(model)]))
-    except (NotImplementedError, TypeError, ValueError, AttributeError):
-        return None
-    name_alike(made, model)
-    return made
-
-
 def in_float32(model: tf_keras.Model) -> tf_keras.Model:
     """A QAT model of a float64 model as one that computes in float32, as files do; any other model as it is."""
     if not isinstance(model, QatModel) or model.float_variables is None or model.float_variables.real == "float32":
@@ -435,29 +305,6 @@ def in_float32(model: tf_keras.Model) -> tf_keras.Model:
     replica = QatModel.from_config(config)
     replica.set_weights([np.asarray(w, np.float32) if w.dtype == np.float64 else w for w in model.get_weights()])
     return replica
-
-
-def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float) -> tf.Tensor:
-    """Cross entropy between two softened distributions, times temperature^2, for one of several replicas.
-
-    Source: Hinton et al. 2015, section 2. Probabilities below 1e-7 count as 1e-7.
-
-    Args:
-        teacher: probabilities, not logits: real numbers [N, classes].
-        student: the same of the model that learns, in the same dtype.
-        temperature: above 0; the larger, the softer.
-
-    Returns:
-        A scalar in the dtype of `student`: the mean over N, divided by the number of replicas, whose gradients are
-        added.
-    """
-
-    def softened_log(probabilities: tf.Tensor) -> tf.Tensor:
-        return tf.nn.log_softmax(tf.math.log(tf.maximum(probabilities, 1e-7)) / temperature)
-
-    target = tf.exp(softened_log(teacher))
-    loss = -(temperature**2) * tf.reduce_mean(tf.reduce_sum(target * softened_log(student), axis=-1))
-    return loss / replica_count()  # gradients of replicas are added
 
 
 tf_keras.utils.get_custom_objects()["QatModel"] = QatModel  # as an .h5 file names it

@@ -15,6 +15,8 @@ import tensorflow as tf
 import tf_keras
 from tf_keras.src.engine.keras_tensor import KerasTensor
 
+from qat.models.keras_types import TensorNest
+
 _told: ContextVar[tf.TensorSpec | None] = ContextVar("told_result", default=None)
 
 
@@ -31,7 +33,9 @@ def resulting_in(spec: tf.TensorSpec | None) -> Iterator[None]:
 class ToldResult:
     """A layer that is built, but not run, where its result is told."""
 
-    def _keras_tensor_symbolic_call(self, inputs: Any, input_masks: Any, args: Any, kwargs: Any) -> Any:
+    def _keras_tensor_symbolic_call(
+        self, inputs: TensorNest, input_masks: TensorNest | None, args: tuple, kwargs: dict
+    ) -> Any:
         spec = _told.get()
         if spec is None:
             return super()._keras_tensor_symbolic_call(inputs, input_masks, args, kwargs)

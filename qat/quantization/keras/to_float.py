@@ -9,6 +9,8 @@ from typing import Any
 import tf_keras
 
 from qat.errors import ModelError, TrainingSemanticsWarning
+from qat.quantization.importing.trace import input_tensors, nest_inputs
+from qat.types import Json
 
 
 def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
@@ -21,7 +23,7 @@ def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
     return said if isinstance(said, dict) and not _holds_code(said) else None
 
 
-def _holds_code(said: Any) -> bool:
+def _holds_code(said: Json) -> bool:
     """Whether Python code is in it, which must not travel with a file unasked."""
     if isinstance(said, dict):
         own = said.get("class_name") == "__lambda__" or said.get("function_type") == "lambda"
@@ -29,7 +31,7 @@ def _holds_code(said: Any) -> bool:
     return isinstance(said, (list, tuple)) and any(map(_holds_code, said))
 
 
-def foreign_classes(said: Any) -> list[str]:
+def foreign_classes(said: Json) -> list[str]:
     """Classes in what `architecture` gave that are neither Keras' nor registered: reading them would import modules."""
     if isinstance(said, (list, tuple)):
         return [name for each in said for name in foreign_classes(each)]
@@ -47,7 +49,7 @@ def foreign_classes(said: Any) -> list[str]:
     return found
 
 
-def rebuilt(said: dict[str, Any], entries: Any, name: str) -> tf_keras.Model | None:
+def rebuilt(said: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | None:
     """The float model with fresh weights, as Keras builds it from what it has written down.
 
     Args:
@@ -154,3 +156,16 @@ def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | No
     for layer in model._flatten_layers():
         if isinstance(layer, tf_keras.layers.Normalization):
             layer.finalize_state()  # it computes with what it made of its variables when it was built
+
+
+def cloned(model: tf_keras.Model) -> tf_keras.Model | None:
+    """The model built anew by its own class, with fresh weights; None where its class cannot do so."""
+    try:
+        with tf_keras.utils.custom_object_scope(own_objects(model)):
+            made = type(model).from_config(model.get_config())
+        if not made.built or not made.variables:
+            made(nest_inputs(model, [tf_keras.Input(t.shape[1:], dtype=t.dtype) for t in input_tensors(model)]))
+    except (NotImplementedError, TypeError, ValueError, AttributeError):
+        return None
+    name_alike(made, model)
+    return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -9,12 +10,13 @@ import tf_keras
 from tf_keras.src import backend
 from tf_keras.src.engine.base_layer_utils import call_context
 
+from qat.models.keras_types import Training
 from qat.quantization.ir.program import Program
-from qat.quantization.keras.layers import PlainCalls, recording
+from qat.quantization.keras.holder import PlainCalls
 from qat.quantization.keras.variables import being_built
 
 
-def is_training(training: Any) -> bool:
+def is_training(training: Training) -> bool:
     """Whether a call is in training mode, as far as is known when it is traced."""
     return bool(tf.get_static_value(training)) if training is not None else False
 
@@ -43,7 +45,7 @@ class InTraining(PlainCalls, tf_keras.layers.Layer):
         object.__setattr__(self, "program", None if program is None else Program.from_json(program))
         object.__setattr__(self, "variables_of_model", being_built())
 
-    def call(self, inputs: Any, training: Any = None) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor | Sequence[tf.Tensor], training: Training = None) -> tf.Tensor:
         tensors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         if not is_training(training):
             return tf.identity(tensors[0])
@@ -78,7 +80,7 @@ class DropoutMask(PlainCalls, tf_keras.layers.Layer):
         self.sizes = None if sizes is None else list(sizes)
         object.__setattr__(self, "generator", backend.RandomGenerator(seed))
 
-    def call(self, inputs: tf.Tensor, training: Any = None) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: Training = None) -> tf.Tensor:
         if self.sizes is None:
             ones = tf.ones_like(inputs)
         else:
@@ -94,38 +96,45 @@ class DropoutMask(PlainCalls, tf_keras.layers.Layer):
 class Dropped(PlainCalls, tf_keras.layers.Layer):
     """The first input times the second, a `DropoutMask`, in training; the first alone at inference."""
 
-    def call(self, inputs: Any, training: Any = None) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor | Sequence[tf.Tensor], training: Training = None) -> tf.Tensor:
         x, mask = inputs
         return x * mask if is_training(training) else tf.identity(x)
 
 
 @tf_keras.utils.register_keras_serializable("qat")
 class Added(PlainCalls, tf_keras.layers.Layer):
-    """The first input as it is; a loss or metric of the float model, computed from the others, is added.
+    """The first input as it is; a loss or metric of the float model, computed from the others, is added, or variables
+    of it are assigned.
 
     Args:
-        kind: "loss" or "metric".
+        kind: "loss", "metric" or "update".
         metric: the metric's name.
         program: what computes it.
+        in_training: whether it acts in training alone.
     """
 
-    def __init__(self, kind: str, metric: str, program: dict, **kwargs: Any) -> None:
+    def __init__(self, kind: str, metric: str, program: dict, in_training: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        object.__setattr__(self, "told", {"kind": kind, "metric": metric, "program": program})
+        told = {"kind": kind, "metric": metric, "program": program, "in_training": in_training}
+        object.__setattr__(self, "told", told)
         object.__setattr__(self, "program", Program.from_json(program))
         object.__setattr__(self, "variables_of_model", being_built())
 
-    def call(self, inputs: Any) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor | Sequence[tf.Tensor], training: Training = None) -> tf.Tensor:
         output, *rest = (
             inputs if isinstance(inputs, (list, tuple)) else [inputs]
         )  # Keras loads a list of one as its one
-        if recording() is None and call_context().in_call:  # a look at the values alone, as an export's, adds nothing
-            (value,) = self.program.run(rest, self.variables_of_model.readable)
+        acts = is_training(training) or not self.told["in_training"]
+        if acts and call_context().in_call:  # a look at the values alone, as an export's, adds nothing
+            self._add(self.program.run(rest, self.variables_of_model.readable))
+        return tf.identity(output)
+
+    def _add(self, values: list[tf.Tensor]) -> None:
+        for value in values:  # one, or none of an update
             if self.told["kind"] == "loss":
                 self.add_loss(value)
             else:
                 self.add_metric(value, name=self.told["metric"])
-        return tf.identity(output)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | self.told

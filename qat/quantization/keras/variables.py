@@ -17,6 +17,7 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from qat.models.keras_types import KerasLayer, KerasModel, Shape, TensorNest
 from qat.quantization.importing.keras_version import dtype_of, version_of
 from qat.quantization.ir.preserved_kernels import PreservedEntries, PreservedVariable, PreservingConstraint
 from qat.quantization.ir.weight_source import Results, Source
@@ -59,12 +60,12 @@ class FloatVariables:
         """Of all variables, as they are read, in order."""
         return [None if each is None else tf.convert_to_tensor(each).numpy() for each in self.readable]
 
-    def note(self, name: str, value: Any) -> None:
+    def note(self, name: str, value: TensorNest) -> None:
         """Put something down for the rest of this forward pass; outside of a pass nothing is kept.
 
         Args:
             name: under which `noted` and `once` find it; what was there before is forgotten.
-            value: a tensor, or anything else, as it is; None takes the note back.
+            value: a tensor of any shape, or anything else, as it is; None takes the note back.
         """
         if self.in_a_pass:
             self._of_this_graph()[f"note {name}"] = value
@@ -191,8 +192,33 @@ class LayerVariables(tf_keras.layers.Layer):
         if table is not None:
             table.add(self)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: TensorNest) -> Any:
         return inputs
+
+    def of_output(self, layer: tf_keras.layers.Layer) -> LayerVariables:
+        """These variables, with the input and output of the layer that gives an output of the model."""
+        object.__setattr__(self, "computing", layer)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        """A variable by its own name, as `layer.kernel` is one in the float model."""
+        if name in ("input", "output") and "computing" in self.__dict__:
+            return getattr(self.__dict__["computing"], name)
+        own = [each for each in self.__dict__.get("held", ()) if _own_name(each.name) == name]
+        if len(own) == 1:
+            return own[0]
+        raise AttributeError(self._missing(name))
+
+    def _missing(self, name: str) -> str:
+        layer, held = self.__dict__.get("_name"), self.__dict__.get("held", ())
+        if name in ("input", "output"):
+            return (
+                f"layer {layer!r} of a quantization-aware model holds the layer's variables, and other layers compute "
+                f"with them. Let its {name} be an output of the float model that is quantized: "
+                f"tf_keras.Model(model.input, [model.output, model.get_layer({layer!r}).{name}])"
+            )
+        known = ", ".join(_own_name(each.name) for each in held)
+        return f"layer {layer!r} of a quantization-aware model has no {name!r}, but the layer's variables: {known}"
 
     def _lookup_dependency(self, name: str, cached_dependencies: Any = None) -> Any:
         """As TensorFlow has it; a variable goes by its own name in the checkpoint of a layer of another name, too."""
@@ -214,10 +240,10 @@ def _own_name(name: str) -> str:
 class _Given(tf_keras.initializers.Initializer):
     """An array as it is."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: tf.Tensor) -> None:
         self.value = value
 
-    def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> tf.Tensor:
+    def __call__(self, shape: Shape, dtype: tf.DType | None = None, **kwargs: Any) -> tf.Tensor:
         return tf.convert_to_tensor(self.value, dtype=dtype)
 
 
@@ -234,7 +260,7 @@ def serialized_constraint(constraint: Any) -> Any:
 
 
 def copied_variables(
-    model: Any, taken: set[str], name_of: Any, kept: Mapping[int, PreservedEntries]
+    model: KerasModel, taken: set[str], name_of: Callable[[str], str], kept: Mapping[int, PreservedEntries]
 ) -> tuple[list[LayerVariables], list[int]]:
     """Copies of the variables of `model`, in the table that is being built.
 
@@ -270,7 +296,7 @@ def copied_variables(
 
 
 def _copied(
-    layer: Any,
+    layer: KerasLayer,
     own: list[Any],
     places: dict[int, int],
     trained: frozenset[int],
@@ -303,7 +329,7 @@ def _copied(
     return made
 
 
-def _layers_by_path(model: Any) -> Iterator[tuple[str, Any]]:
+def _layers_by_path(model: KerasModel) -> Iterator[tuple[str, Any]]:
     """Every layer with its path below the model, each once."""
     seen: set[int] = set()
     stack: list[tuple[str, Any]] = [("", model)]
@@ -326,7 +352,7 @@ def _free(name: str, names: set[str]) -> str:
     return candidate
 
 
-def _training_order(model: Any, places: dict[int, int]) -> list[int]:
+def _training_order(model: KerasModel, places: dict[int, int]) -> list[int]:
     """Places of all variables that can be trained: the order in which the model gives those that are."""
     version = version_of(model)
     trained = version.trained_places(model)

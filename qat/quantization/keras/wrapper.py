@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,17 +12,16 @@ import tf_keras
 from tf_keras.src.engine.base_layer_utils import call_context
 
 from qat.errors import TrainingSemanticsWarning
-from qat.quantization.keras.layers import Holder, Linear, Op, PlainCalls, WeightOf, in_numpy, settled
+from qat.models.keras_types import Shape, TensorNest, Training
+from qat.quantization.keras.arithmetic import in_numpy, settled
+from qat.quantization.keras.grids import zero_point_of
+from qat.quantization.keras.holder import Holder, PlainCalls, WeightOf
+from qat.quantization.keras.linear import Linear
 from qat.quantization.keras.lstm import QUANTIZED, Lstm
-from qat.quantization.keras.quantizers import (
-    GateQuantizer,
-    KernelQuantizer,
-    OperandQuantizer,
-    SlopeQuantizer,
-    zero_point_of,
-)
+from qat.quantization.keras.op import Op
 from qat.quantization.keras.tfmot import QuantizeConfig, QuantizeWrapperV2
 from qat.quantization.keras.training_layers import is_training
+from qat.quantization.keras.weight_quantizers import GateQuantizer, KernelQuantizer, OperandQuantizer, SlopeQuantizer
 
 _CUT = (
     "layers of a quantization-aware model train inside another model, as tf_keras.Model(q.input, ...) makes one, which "
@@ -56,13 +56,16 @@ def kernel_quantizer(kind: str, is_normalized: bool, bits: int, per_channel: boo
 class _Scheme(QuantizeConfig):
     """What every canonical layer has in common: its activations are quantized by ranges of their own."""
 
-    def get_activations_and_quantizers(self, layer: Any) -> list:
+    def get_activations_and_quantizers(self, layer: tf_keras.layers.Layer) -> list:
         return []
 
-    def set_quantize_activations(self, layer: Any, quantize_activations: list) -> None:
+    def set_quantize_activations(self, layer: tf_keras.layers.Layer, quantize_activations: list) -> None:
         """Nothing to set: a canonical layer holds no activation."""
 
-    def get_output_quantizers(self, layer: Any) -> list:
+    def set_quantize_weights(self, layer: tf_keras.layers.Layer, quantize_weights: list) -> None:
+        """Nothing to set: `CanonicalWrapper` tells the layer itself."""
+
+    def get_output_quantizers(self, layer: tf_keras.layers.Layer) -> list:
         return []
 
 
@@ -85,9 +88,6 @@ class LinearScheme(_Scheme):
         kernel = WeightOf(layer, layer.kernel_name)
         return [(kernel, kernel_quantizer(layer.kind, layer.norm is not None, self.bits, per_channel, self.one_range))]
 
-    def set_quantize_weights(self, layer: Linear, quantize_weights: list) -> None:
-        layer.use({layer.kernel_name: quantize_weights[0]})
-
     def get_config(self) -> dict[str, Any]:
         own = {"bits": self.bits, "per_channel": self.per_channel, "low_bit": self.low_bit}
         return own | {"one_range": self.one_range}
@@ -103,9 +103,6 @@ class LstmScheme(_Scheme):
     def get_weights_and_quantizers(self, layer: Lstm) -> list:
         return [(WeightOf(layer, name), GateQuantizer(self.bits)) for name in QUANTIZED]
 
-    def set_quantize_weights(self, layer: Lstm, quantize_weights: list) -> None:
-        layer.use(dict(zip(QUANTIZED, quantize_weights, strict=True)))
-
     def get_config(self) -> dict[str, Any]:
         return {"bits": self.bits}
 
@@ -118,9 +115,6 @@ class OperandScheme(_Scheme):
         kind = SlopeQuantizer if layer.op == "prelu" else OperandQuantizer
         return [(WeightOf(layer, name), kind()) for name in self.names(layer)]
 
-    def set_quantize_weights(self, layer: Holder, quantize_weights: list) -> None:
-        layer.use(dict(zip(self.names(layer), quantize_weights, strict=True)))
-
     def names(self, layer: Holder) -> list[str]:
         """Which of the layer's weights are quantized, in the order of `get_weights_and_quantizers`."""
         return [name for name, spec in layer.weight_specs.items() if spec.get("dtype", "float32").startswith("float")]
@@ -132,7 +126,7 @@ class OperandScheme(_Scheme):
 class TableScale:
     """On which grid the rows of an embedding are: that of the table."""
 
-    def __init__(self, wrapper: Any) -> None:
+    def __init__(self, wrapper: CanonicalWrapper) -> None:
         self.wrapper = wrapper
 
     @property
@@ -176,7 +170,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
     constrained in the float model stays so (model-optimization issues 527, 881, 1067), and folds a kernel with its
     BatchNormalization before it is quantized for inference."""
 
-    def call(self, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+    def call(self, inputs: TensorNest, training: Training = None, **kwargs: Any) -> Any:
         inner = self.layer
         if is_training(training) and not (inner.variables_of_model.in_a_pass or call_context().saving):
             warnings.warn(_CUT, TrainingSemanticsWarning, stacklevel=2)
@@ -218,7 +212,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         compute = partial(_operand_on_grid, *self._named_operands()[name][:2])
         return Operand(*self.layer.variables_of_model.once(f"{name} of {self.name}", compute))
 
-    def _quantized_kernel(self, inner: Linear, training: Any) -> dict[str, tf.Tensor]:
+    def _quantized_kernel(self, inner: Linear, training: Training) -> dict[str, tf.Tensor]:
         weight, quantizer, variables = self._weight_vars[0]
         live = bool(tf.get_static_value(training)) if training is not None else False
         if quantizer.enabled and not live:
@@ -228,7 +222,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         kernel = weight.value() if raw else inner.folded_kernel()
         grid: dict[str, Any] = {}
         if quantizer.enabled:
-            grid = {"least": inner.least_kernel_step(quantizer, raw), "limit": inner.shared_limit(quantizer, raw)}
+            grid = {"least": inner.least_kernel_step(raw), "limit": inner.shared_limit(quantizer, raw)}
         return {inner.kernel_name: quantizer(kernel, live, weights=variables, **grid)}
 
     def kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -237,10 +231,10 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
 
     def _kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
         inner, (_, quantizer, _) = self.layer, self._weight_vars[0]
-        grid = {"least": inner.least_kernel_step(quantizer), "limit": inner.shared_limit(quantizer)}
+        grid = {"least": inner.least_kernel_step(), "limit": inner.shared_limit(quantizer)}
         return quantizer.on_grid(inner.folded_kernel(), **grid)
 
-    def _quantized_gates(self, inner: Lstm, training: Any) -> dict[str, tf.Tensor]:
+    def _quantized_gates(self, inner: Lstm, training: Training) -> dict[str, tf.Tensor]:
         """Both matrices on their grids and, but for training, the steps of those."""
         live = bool(tf.get_static_value(training)) if training is not None else False
         named = {name: variables for name, variables in zip(QUANTIZED, self._weight_vars, strict=True)}
@@ -254,7 +248,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
                 tensors[name] = quantizer(weight.value(), live, weights=variables, least=least)
         return tensors
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: Shape | None = None) -> None:
         if self.built:  # loading builds once by itself and once more in the first call
             return
         if not self.layer.built:
@@ -264,13 +258,13 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         self._weight_vars = [(weight, quantizer, {}) for weight, quantizer in scheme]
         self.built = True
 
-    def save_own_variables(self, store: Any) -> None:
+    def save_own_variables(self, store: Mapping[str, Any]) -> None:
         """Nothing: the layer inside saves its own weights, and ranges of weights come from their values."""
 
-    def load_own_variables(self, store: Any) -> None:
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Nothing, as for saving."""
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Any:
         return self.layer.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -280,7 +274,7 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         return tf_keras.layers.Layer.get_config(self) | {"layer": inner, "quantize_config": scheme}
 
     @classmethod
-    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
+    def from_config(cls, config: dict, custom_objects: dict[str, type] | None = None) -> Any:
         config = dict(config)
         inner, scheme = config.pop("layer"), config.pop("quantize_config")
         layer = _INNER[inner["kind"]].from_config(inner["config"])

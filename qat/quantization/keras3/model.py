@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.carried_attributes import carried_attributes, give_attributes
 from qat.quantization.keras.custom_training import driven_class, drives_itself, found_driver, own_classes, parts_of
-from qat.quantization.keras.layers import integer_arithmetic
-from qat.quantization.keras.model import QatModel, distillation_loss
+from qat.quantization.keras.distillation import distillation_loss
+from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.variables import LayerVariables
 from qat.quantization.keras3.graph_layer import QuantizedGraph
 from qat.quantization.keras3.to_float import float_model_of

@@ -8,12 +8,13 @@ product, quotient and square root of float32 or float64 to the nearest number, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-Array = Any  # tf.Tensor, or NDArray
+Array: TypeAlias = "tf.Tensor | NDArray"
 _KNOWN = (np.ndarray, np.generic, float, int)
 
 
@@ -22,7 +23,7 @@ def are_arrays(*values: Any) -> bool:
     return all(isinstance(value, _KNOWN) for value in values)
 
 
-def as_arrays(value: Any) -> Any:
+def as_arrays(value: object) -> Any:
     """A tensor with a value, or a list or tuple of such, as NumPy arrays; what is none stays."""
     if isinstance(value, (list, tuple)):
         return [as_arrays(each) for each in value]
@@ -75,7 +76,7 @@ sqrt = _either(np.sqrt, tf.sqrt)
 where = _either(np.where, tf.where)
 
 
-def cast(x: Array, dtype: str) -> Array:
+def cast(x: Array, dtype: str | np.dtype | tf.DType) -> Array:
     """As `tf.cast`.
 
     Args:
@@ -98,7 +99,7 @@ def largest(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
 
     Args:
         x: of any shape.
-        axis: along which; None: of all.
+        axis: along which, from 0; None: of all.
         keepdims: leave that axis in the shape, as 1.
 
     Returns:
@@ -112,7 +113,7 @@ def repeat(x: Array, times: int) -> Array:
 
     Args:
         x: one axis.
-        times: 1 or more.
+        times: how often each value comes, 1 or more.
 
     Returns:
         As many times as long.
@@ -141,7 +142,7 @@ def split_last(x: Array, parts: int) -> Sequence[Array]:
         parts: a divisor of its last axis.
 
     Returns:
-        The parts in order.
+        The parts in order, [..., size / parts] each.
     """
     if not are_arrays(x):
         return tf.split(x, parts, axis=-1)

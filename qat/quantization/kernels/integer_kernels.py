@@ -193,7 +193,12 @@ def _resize_bilinear(operands: Operands, scales: Operands, scale: Array, **attrs
 
 
 def _interpolation(
-    count: int, size_out: int, *, size: Any = None, align_corners: bool = False, half_pixel_centers: bool = True
+    count: int,
+    size_out: int,
+    *,
+    size: Sequence[int] | None = None,
+    align_corners: bool = False,
+    half_pixel_centers: bool = True,
 ) -> tuple[NDArray[np.int32], ...]:
     """For each of `size_out` positions its two neighbours of `count`, and its distance to the first in 1/2048."""
     corner = int(align_corners and size_out != 1)

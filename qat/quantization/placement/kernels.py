@@ -31,6 +31,7 @@ SAME_SCALE = {
     "reshape",
     "resize_nearest",
     "reverse",
+    "space_to_batch",
     "space_to_depth",
     "split",
     "stop_gradient",

@@ -30,7 +30,7 @@ def place_rounding(state: Placement, node: Node) -> None:
 
     Args:
         state: of the pass.
-        node: with an op of `ROUNDS_AT_SAME_SCALE`.
+        node: with an op of `ROUNDS_AT_SAME_SCALE`; its input is a real tensor of any shape.
     """
     quant_spec = state.range_of.get(node.inputs[0])
     if quant_spec is None:

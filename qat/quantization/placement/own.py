@@ -85,7 +85,7 @@ def place_lstm(state: Placement, node: Node) -> None:
 
     Args:
         state: of the pass.
-        node: an `lstm`; it gets the cell as its second output.
+        node: an `lstm`; it gets the cell, [n, steps, units] as the output, as its second output.
     """
     node.in_float = state.computes_in_float(node)
     quant_spec = state.new_range(node)

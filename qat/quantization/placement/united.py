@@ -18,7 +18,7 @@ def place_shared(state: Placement, node: Node) -> None:
 
     Args:
         state: of the pass.
-        node: with an op of `UNIFIES`.
+        node: with an op of `UNIFIES`; its operands are real tensors of any shapes.
     """
     if node.shares_range:
         return _share_last_range(state, node)
@@ -48,7 +48,7 @@ def place_shared(state: Placement, node: Node) -> None:
     for tensor in dict.fromkeys(rows):  # codes on the grid of their table
         requantize(state, tensor, node, shared)
     ranges = [shared if tensor in rows else quant_spec for tensor, quant_spec in zip(operands, ranges, strict=True)]
-    for tensor in requantized if node.op != "masked" else ():
+    for tensor in requantized:
         requantize(state, tensor, node, shared.derive())
     if node.op in ONLY_RESULT:
         shared.tensors.clear()

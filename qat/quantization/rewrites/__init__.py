@@ -7,8 +7,8 @@ and runs the `PHASES`, each to a fixed point (`driver`). The float function stay
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from qat.models.keras_types import KerasModel
 from qat.quantization.importing.foreign_wrappers import refuse_wrapped
 from qat.quantization.importing.modes import read
 from qat.quantization.importing.preflight import refuse_unknown_ranks
@@ -126,7 +126,7 @@ def apply_phases(graph: Graph, phases: Mapping[str, Sequence[Pass]] = PHASES) ->
     graph.sort()
 
 
-def canonicalize(model: Any) -> Graph:
+def canonicalize(model: KerasModel) -> Graph:
     """The model's inference function in canonical form, and what training adds to it.
 
     Raises:

@@ -29,10 +29,6 @@ def _elu(build: Builder, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> T
     return build.add("mul", total, scale) if scale != 1.0 else total
 
 
-def _selu(build: Builder, x: Tensor) -> Tensor:
-    return _elu(build, x, 1.6732632423543772, 1.0507009873554805)
-
-
 def _softplus(build: Builder, x: Tensor) -> Tensor:
     """relu(x) + log(1 + exp(-|x|)): no large exponent."""
     small = build.add("exp", build.add("mul", build.add("abs", x), -1.0))
@@ -46,7 +42,7 @@ UNARY: dict[str, Callable[[Builder, Tensor], Tensor]] = {
     "neg": lambda build, x: build.add("mul", x, -1.0),
     "tf:Reciprocal": lambda build, x: build.add("div", 1.0, x),
     "tf:Inv": lambda build, x: build.add("div", 1.0, x),
-    "tf:Selu": _selu,
+    "tf:Selu": lambda build, x: _elu(build, x, 1.6732632423543772, 1.0507009873554805),
     "tf:Softplus": _softplus,
     "tf:Softsign": lambda build, x: build.add("div", x, build.add("add", build.add("abs", x), 1.0)),
     "tf:Square": lambda build, x: build.add("mul", x, x),

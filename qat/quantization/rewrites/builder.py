@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def only_reader(graph: Graph, tensor: Tensor) -> Node | None:
 
     Args:
         graph: with that tensor.
-        tensor: the output of one of its nodes.
+        tensor: the output of one of its nodes, of any shape.
 
     Returns:
         The node; None where several read it, or one twice, and for an output of the model.
@@ -64,7 +65,12 @@ class Builder:
         return np.broadcast_shapes(*[tuple(1 if s is None else s for s in t.shape) for t in inputs])
 
     def add(
-        self, op: str, *inputs: Tensor | float | np.ndarray, shape: Any = None, dtype: str | None = None, **attrs: Any
+        self,
+        op: str,
+        *inputs: Tensor | float | np.ndarray,
+        shape: Sequence[int | None] | None = None,
+        dtype: str | None = None,
+        **attrs: Any,
     ) -> Tensor:
         """One op.
 
@@ -99,7 +105,9 @@ class Builder:
         """
         return self._make(node.op, [x], shape, dtype, node.attrs)
 
-    def _make(self, op: str, inputs: list[Tensor], shape: Any, dtype: str, attrs: dict[str, Any]) -> Tensor:
+    def _make(
+        self, op: str, inputs: list[Tensor], shape: Sequence[int | None] | None, dtype: str, attrs: dict[str, Any]
+    ) -> Tensor:
         name, layer = f"{self.node.name}/{op}", self._layer()
         node = self.graph.make(op, name, inputs, shape=tuple(shape), dtype=dtype, attrs=attrs, layer=layer)
         return self._placed(node)
@@ -112,7 +120,7 @@ class Builder:
     def _layer(self) -> str:
         return self.node.layer or self.node.name
 
-    def _tensor(self, value: Any) -> Tensor:
+    def _tensor(self, value: Tensor | float | np.ndarray) -> Tensor:
         if isinstance(value, Tensor):
             return value
         return self.fixed(Weight.constant(value))

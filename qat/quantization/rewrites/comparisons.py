@@ -84,10 +84,10 @@ def ends_of(
     Args:
         graph: in canonical form.
         tensors: real ones of it.
-        batches: of inputs, in the order of the graph's.
+        batches: of inputs, [n, ...] each, in the order of the graph's.
 
     Returns:
-        (low, high) by tensor.
+        (low, high) by tensor, real numbers in its unit.
     """
     wanted = list(dict.fromkeys(tensors))
 

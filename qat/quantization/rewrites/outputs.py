@@ -27,7 +27,7 @@ def slice_part(graph: Graph, node: Node, part: Tensor) -> None:
     Args:
         graph: changed in place.
         node: a `split` or `unpack`, which stays.
-        part: one of its outputs.
+        part: one of its outputs, of x's shape but for the axis.
     """
     x, axis = node.inputs[0], node.attrs["axis"]
     sizes = node.attrs.get("sizes", [1] * len(node.outputs))

@@ -44,7 +44,7 @@ def join_gates(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
     """
     for steps in _cells(graph):
         scale = _scale(graph, steps, batches)
-        first = [node for node in graph.nodes_of("dense") if _begins(graph, node, steps)]
+        first = [node for node in graph.nodes_of("dense") if _begins(node, steps)]
         scaled: dict[Tensor, Tensor] = {}
         for node in first:
             _rewrite_first(graph, node, steps[0], _scaled(graph, node, scale, scaled), scale)
@@ -151,7 +151,7 @@ def _parts_last_axis(node: Node) -> bool:
     return node.op == "split" and node.attrs["axis"] in (-1, len(node.inputs[0].shape) - 1)
 
 
-def _begins(graph: Graph, node: Node, steps: list[_Step]) -> bool:
+def _begins(node: Node, steps: list[_Step]) -> bool:
     """Whether this is the first step, whose state is zero: x W alone."""
     same = node.weights["kernel"].key == steps[0].of_x.weights["kernel"].key
     return same and all(node is not step.of_x for step in steps)

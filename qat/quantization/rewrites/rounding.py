@@ -58,7 +58,7 @@ def fit_integers(graph: Graph, batches: Sequence[Sequence[NDArray]], in_float: f
 
     Args:
         graph: a canonical graph, changed in place.
-        batches: of inputs, in the order of the graph's.
+        batches: of inputs, [n, ...] each, in the order of the graph's.
         in_float: layers that compute in float.
 
     Raises:

@@ -179,7 +179,7 @@ def measure(
     Args:
         jobs: the files and their settings.
         rounds: in each round every file has one turn, in a random order.
-        seconds: measuring time of each file, over all rounds.
+        seconds: measuring time in seconds of each file, over all rounds.
         warmup_seconds: time of each file's calls before the first round.
         on_round: called with the number of finished rounds.
 

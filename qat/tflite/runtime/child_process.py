@@ -199,7 +199,7 @@ class _Child:
             pass
         raise self._failure("it answers what is no answer")
 
-    def _read_array(self, announced: Any, end: float) -> NDArray:
+    def _read_array(self, announced: tuple[str, list[int]], end: float) -> NDArray:
         try:
             dtype, shape = np.dtype(announced[0]), [int(size) for size in announced[1]]
             size = math.prod(shape) * dtype.itemsize

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,10 @@ from qat.tflite.graph import Tensor, TfliteGraph
 OUTSIDE_SHARE = 0.05  # of the values beyond the representable range ...
 OUTSIDE_WIDTH = 0.45  # ... by more than this share of the range's width: another preprocessing, not outliers
 NARROW_SHARE = 1 / 64  # of the range's width
+Inputs = NDArray | Sequence[NDArray] | Mapping[str, NDArray]
 
 
-def order_inputs(values: Any, names: Sequence[str]) -> list[NDArray]:
+def order_inputs(values: Inputs, names: Sequence[str]) -> list[NDArray]:
     """Bring inputs into the file's order.
 
     Args:
@@ -36,19 +36,18 @@ def order_inputs(values: Any, names: Sequence[str]) -> list[NDArray]:
         if set(values) != set(names):
             raise DataError(f"inputs {sorted(map(str, values))} were given, but the file takes {sorted(names)}")
         values = [values[name] for name in names]
-    elif not isinstance(values, (list, tuple)):
-        values = [values]
-    if len(values) != len(names):
+    given: Sequence[object] = values if isinstance(values, (list, tuple)) else [values]
+    if len(given) != len(names):
         hint = " Samples in a list become one array by numpy.stack(values)." if len(names) == 1 else ""
-        raise DataError(f"{len(values)} inputs were given, but the file takes {len(names)}: {list(names)}.{hint}")
-    arrays = [value if isinstance(value, np.ndarray) else _as_array(value) for value in values]
+        raise DataError(f"{len(given)} inputs were given, but the file takes {len(names)}: {list(names)}.{hint}")
+    arrays = [value if isinstance(value, np.ndarray) else _as_array(value) for value in given]
     if any(array.ndim and len(array) != len(arrays[0]) for array in arrays):
         counts = dict(zip(names, map(len, arrays), strict=True))
         raise DataError(f"inputs hold different numbers of samples: {counts}")
     return arrays
 
 
-def _as_array(value: Any) -> NDArray:
+def _as_array(value: object) -> NDArray:
     if hasattr(value, "__array__"):
         return np.asarray(value)
     raise DataError(f"an input is a {type(value).__name__}, expected a NumPy array [N, ...]")

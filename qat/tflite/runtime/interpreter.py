@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qat.contract import Contract, apply
-from qat.datasets import class_labels, input_arrays, is_dataset, labelled_arrays
+from qat.datasets import Dataset, class_labels, input_arrays, inputs_and_labels, is_dataset
 from qat.errors import ConfigError, DataError
 from qat.metrics import Score, as_scores, score
 from qat.tflite.graph import Tensor, TfliteGraph
@@ -20,10 +20,10 @@ from qat.tflite.reader import read, read_bytes
 from qat.tflite.runtime import input_checks
 from qat.tflite.runtime.child_process import make_runtime
 from qat.tflite.runtime.fast_codes import dequantize_tensor, quantize_tensor
+from qat.tflite.runtime.input_checks import Inputs
 from qat.tflite.runtime.pool import Runtime
 from qat.tflite.runtime.sandbox import check_loadable
 
-Inputs = NDArray | Sequence[NDArray] | Mapping[str, NDArray]
 Outputs = NDArray | list[NDArray] | dict[str, NDArray]
 
 
@@ -109,7 +109,7 @@ class Interpreter:
         """How many samples one call of the runtime computes at most; 1 where an op of the file forces it."""
         return self._runtime.batch_size
 
-    def predict(self, real: Any) -> Outputs:
+    def predict(self, real: Inputs | Dataset) -> Outputs:
         """Real model inputs to real model outputs.
 
         Args:
@@ -125,7 +125,7 @@ class Interpreter:
         arrays = self._prepare_inputs(real)
         return self._restore_structure(self._runtime.run(arrays, before=self._quantize, after=self._dequantize))
 
-    def evaluate(self, x: Any, y: Any = None) -> Score:
+    def evaluate(self, x: Inputs | Dataset, y: ArrayLike | None = None) -> Score:
         """Accuracy of a classifier.
 
         Args:
@@ -139,10 +139,7 @@ class Interpreter:
         Raises:
             DataError: as `predict` and `run`; labels that are no classes, or not one per sample.
         """
-        if is_dataset(x):
-            if y is not None:
-                raise DataError("x is a data set that yields (x, y): leave y out")
-            x, y = labelled_arrays(x, "x")
+        x, y = inputs_and_labels(x, y)
         if isinstance(x, np.ndarray) and x.dtype.kind in "iu" and self.contract is not None:
             outputs = self.run(x)
         else:

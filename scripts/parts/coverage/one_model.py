@@ -25,8 +25,9 @@ import tf_keras
 from qat.codes import quantize
 from qat.metrics import sqnr_db
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import Op, integer_arithmetic
-from qat.quantization.keras.model import deep_recursion
+from qat.quantization.keras.arithmetic import integer_arithmetic
+from qat.quantization.keras.deep_recursion import deep_recursion
+from qat.quantization.keras.op import Op
 from qat.quantization.schedule import batch_norm_layers, freeze_batch_norm
 from qat.tflite import Interpreter, convert, read, verify
 from qat.tflite.editing import rewrite

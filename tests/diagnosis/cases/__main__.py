@@ -3,6 +3,7 @@
     python -m tests.diagnosis.cases others                 every case of the set
     python -m tests.diagnosis.cases others --sample 40     one case per planted cause first, the quickest of each
     python -m tests.diagnosis.cases others table-Q01 X*    some, by name or pattern
+    python -m tests.diagnosis.cases others --rows FILE     rows go to FILE as they come; called again, it goes on
 
 Networks and files are kept in $QAT_CASES (a scratch folder by default). Rows are held against those stored with the
 experiment.
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("set", choices=SETS)
     parser.add_argument("names", nargs="*", help="names or patterns of cases; all by default")
     parser.add_argument("--sample", type=int, metavar="N", help="so many cases, spread over the causes")
-    parser.add_argument("--rows", type=Path, metavar="FILE", help="append each row as JSON")
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="append each row; cases that stand there are done")
     parser.add_argument("--baselines", action="store_true", help="also ask three simpler ways to answer")
     given = parser.parse_args(arguments)
     cases, before = importlib.import_module(f".{given.set}", __package__).all_cases(), stored_rows(given.set)

@@ -14,7 +14,7 @@ from qat.diagnosis.case import Case, check_case
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses import conversion, training
-from qat.diagnosis.hypotheses.calibrated_ranges import pair_tensors
+from qat.diagnosis.hypotheses.ranges import pair_tensors
 from qat.diagnosis.hypotheses.weights import measure_cosines
 from qat.diagnosis.runs import Conversion
 from qat.errors import QatError

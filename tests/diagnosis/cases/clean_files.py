@@ -134,19 +134,15 @@ CLEAN = (
         for base, steps in (("fashion", 1200), ("inverted", 1500))
     ),
     *(
-        partial(
-            file_fault, f"{base}-K-qat-D1", base, "", kind="trained", least="file", key=f"{base}-K-qat", of=lambda: None
-        )
-        for base, steps in (("fashion", 1200), ("inverted", 1500))
+        partial(file_fault, f"{base}-K-qat-D1", base, "", least="file", file=f"{base}-K-qat")
+        for base in ("fashion", "inverted")
     ),
     partial(
         file_fault,
         "fashion-T07",
         "fashion",
         "",
-        kind="trained",
-        key="fashion-K-qat",
-        of=lambda: None,
+        file="fashion-K-qat",
         give={"calibration": lambda: ([x[None]] for x in samples("fashion"))},
     ),
     *(

@@ -61,10 +61,16 @@ TRAINING = (
         "fashion",
         "T01",
         kind="trained",
-        key="fashion-T01-8",
         of=lambda: stock(network("fashion"), "fashion", 8),
     ),
-    partial(file_fault, "fashion-T01-note", "fashion", "", kind="trained", key="fashion-T01", of=lambda: None),
+    partial(
+        file_fault,
+        "fashion-T01-note",
+        "fashion",
+        "",
+        kind="trained",
+        of=lambda: stock(network("fashion"), "fashion", 25),
+    ),
     partial(
         file_fault, "binary-T02", "binary", "T02", kind="trained", of=lambda: stock(network("binary"), "binary", 0)
     ),

@@ -14,7 +14,7 @@ import tf_keras
 from . import networks as models
 from . import planting
 from .other_plants import answers, feeds, quantized_in_training, raw_codes, uneven
-from .planting import app_fault, case, file_fault, fresh, known, made, network, prepare, raw, samples
+from .planting import app_fault, double, file_fault, fresh, made, network, prepare, raw, samples
 from .scoring import CACHE, Planted
 
 
@@ -178,21 +178,14 @@ def _standardised(images: np.ndarray) -> np.ndarray:
 
 
 def doubles() -> None:
-    def double(name: str, base: str, expected: str, key: str, how: dict[str, Any], **given: Any) -> None:
-        case(name, base, expected, lambda: made(base, key=key, **how), lambda: known(base, **given))
-
-    narrow = {"calibrated": lambda: models.unit(train("resnet"))}
-    double("YQ02P06", "resnet", "Q02+P06", "resnet-Q02", narrow, user_preprocess=lambda r: as_float(r)[..., ::-1])
-    double("YQ02O03", "resnet", "Q02+O03", "resnet-Q02", narrow, user_run=answers(as_float, give="labels", shift=1))
-    double(
-        "YI02O03", "resnet", "I02+O03", "int8", {}, user_run=answers(lambda r: r, codes="wrap", give="labels", shift=1)
-    )
+    double("YQ02P06", "resnet", "Q02+P06", "resnet-Q02", user_preprocess=lambda r: as_float(r)[..., ::-1])
+    double("YQ02O03", "resnet", "Q02+O03", "resnet-Q02", user_run=answers(as_float, give="labels", shift=1))
+    double("YI02O03", "resnet", "I02+O03", "int8", user_run=answers(lambda r: r, codes="wrap", give="labels", shift=1))
     double(
         "YP08O02",
         "separable",
         "P08+O02",
         "uint8",
-        {"kind": "uint8"},
         user_run=answers(lambda r: models.unit(r)[:, ::-1, ::-1, None], give="as_uint8_is_int8"),
     )
     double(
@@ -200,23 +193,14 @@ def doubles() -> None:
         "separable",
         "P11+P08",
         "int8",
-        {},
         user_preprocess=lambda r: 1 - models.unit(r).swapaxes(1, 2)[..., None],
     )
-    double(
-        "YQ01O05",
-        "separable",
-        "Q01+O05",
-        "separable-Q01",
-        {"calibrated": lambda: train("separable")[..., None]},
-        user_run=answers(prepare("separable"), give="late"),
-    )
+    double("YQ01O05", "separable", "Q01+O05", "separable-Q01", user_run=answers(prepare("separable"), give="late"))
     double(
         "YT01O03",
         "separable",
         "T01+O03",
         "separable-T01",
-        {"kind": "trained", "model": lambda: quantized_in_training(network("separable"), "separable", 6)},
         user_run=answers(prepare("separable"), give="labels", shift=1),
     )
     double(
@@ -224,7 +208,6 @@ def doubles() -> None:
         "caffe",
         "P06+O03",
         "int8",
-        {},
         user_run=answers(lambda r: models.caffe(r)[..., ::-1], give="labels", shift=1),
     )
     double(
@@ -232,16 +215,14 @@ def doubles() -> None:
         "locator",
         "C09+P02",
         "int8",
-        {},
         user_run=answers(lambda r: models.unit(r) * 6 - 3, give="all_swapped"),
     )
-    double(
-        "YP13O01", "spring", "P13+O01", "int8", {}, user_run=answers(lambda r: prepare("spring")(r) * 3, give="codes")
-    )
+    double("YP13O01", "spring", "P13+O01", "int8", user_run=answers(lambda r: prepare("spring")(r) * 3, give="codes"))
 
 
 def all_cases() -> dict[str, Callable[[], Planted]]:
     planting.CASES.clear()
+    planting.RECIPES.clear()
     published()
     for family in (clean, faults_of_files, faults_of_apps, doubles):
         family()

@@ -13,12 +13,13 @@ from .faulty_feeding import FEEDING, PREPROCESSING
 from .faulty_files import CALIBRATION, CONVERSION
 from .faulty_models import HARD, TRAINING
 from .faulty_outputs import OUTPUT
-from .planting import CASES
+from .planting import CASES, RECIPES
 from .scoring import Planted
 
 
 def all_cases() -> dict[str, Callable[[], Planted]]:
     CASES.clear()
+    RECIPES.clear()
     for family in (CLEAN, CONVERSION, CALIBRATION, HARD, TRAINING, FEEDING, PREPROCESSING, OUTPUT, DOUBLE):
         for plant in family:
             plant()

@@ -17,6 +17,7 @@ from .scoring import CACHE, Planted, cached
 MLPERF = Path(__file__).resolve().parents[4] / "shared/models/mlperf_tiny"
 INT16 = [tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8]
 CASES: dict[str, Callable[[], Planted]] = {}
+RECIPES: dict[str, Callable[[], bytes]] = {}  # of each case's file
 
 
 # ---- what is given
@@ -84,6 +85,7 @@ def case(
     name: str, base: str, expected: str, content: Callable[[], bytes], given: Callable[[], dict[str, Any]]
 ) -> None:
     wanted = tuple(expected.split("+")) if expected else ()
+    RECIPES[name] = content
     CASES[name] = lambda: Planted(base, wanted, content(), given())
 
 
@@ -96,9 +98,16 @@ def file_fault(
     least: str = "",
     model: Any = None,
     give: dict[str, Any] | None = None,
+    file: str = "",
     **how: Any,
 ) -> None:
-    """With everything known, or `least`: "file", "keras" (no data) or "nolabels". `model` is what is given as Keras."""
+    """With everything known, or `least`: "file", "keras" (no data) or "nolabels".
+
+    Args:
+        model: what is given as Keras.
+        file: an earlier case whose file this one has.
+        how: the file is made, else.
+    """
 
     def given() -> dict[str, Any]:
         full = known(base, count, **(give or {}))
@@ -108,13 +117,9 @@ def file_fault(
         extra = tuple(give or {})
         return {n: v for n, v in full.items() if not least or n in (*kept[least], *extra)}
 
-    case(name, base, expected, lambda: _made(base, model, {"key": name, **how}), given)
-
-
-def _made(base: str, model: Any, how: dict[str, Any]) -> bytes:
-    how = dict(how)
     of = how.pop("of", model)
-    return made(base, model=of, **how)
+    content = RECIPES[file] if file else lambda: made(base, model=of, **{"key": name, **how})
+    case(name, base, expected, content, given)
 
 
 def app_fault(
@@ -133,6 +138,11 @@ def app_fault(
         return known(base, count, **late)
 
     case(name, base, expected, content or (lambda: made(base, kind)), make)
+
+
+def double(name: str, base: str, expected: str, file: str, **given: Any) -> None:
+    """With the file of an earlier case, or a sound one of that kind, and a fault of the app beside it."""
+    case(name, base, expected, RECIPES.get(file) or (lambda: made(base, file)), lambda: known(base, **given))
 
 
 def fresh(name: str) -> Any:

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -71,19 +72,32 @@ def score(planted: Planted, found: Diagnosis) -> str:
     return "listed" if any(hits) else "wrong" if ids else "missed"
 
 
+def read_rows(file: Path) -> list[Row]:
+    """The rows that `run` wrote."""
+    stored = map(json.loads, file.read_text().splitlines())
+    return [Row(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}) for row in stored]
+
+
 def run(cases: dict[str, Callable[[], Planted]], file: Path | None = None, simpler: bool = False) -> list[Row]:
     """Diagnose each; print a row as soon as it is known, and append it to `file` as JSON.
 
     Args:
+        file: cases that stand there are not run again.
         simpler: ask the baselines as well.
+
+    Returns:
+        A row per case; those of the file first.
     """
     CACHE.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows = [row for row in read_rows(file) if row.case in cases] if file is not None and file.is_file() else []
     print(f"{'case':16}{'model':10}{'planted':9}{'verdict':28}{'blame':16}{'score':8}{'rec.':6}{'s':>5}")
-    for name, plant in cases.items():
-        planted = plant()
+    for name in [name for name in cases if name not in {row.case for row in rows}]:
+        planted = cases[name]()
         start = time.perf_counter()
-        found = diagnose(planted.content, **planted.given)
+        try:
+            found = diagnose(planted.content, **planted.given)
+        except Exception as error:  # a set takes an hour: one broken case is a row, and not the end
+            found = Diagnosis(f"broke: {type(error).__name__}", notes=(traceback.format_exc(),))
         rows.append(_row(name, planted, found, time.perf_counter() - start, simpler))
         print(rows[-1].text(), flush=True)
         if file is not None:
@@ -117,7 +131,7 @@ def _tell(found: Diagnosis) -> None:
     for rung in found.ladder:
         print("      ", rung.rung, rung.unit, rung.value)
     for text in found.notes:
-        print("       note:", text[:240])
+        print("       note:", text[-240:])
 
 
 def summary(title: str, rows: Iterable[Row]) -> None:

@@ -29,9 +29,9 @@ def real(codes):
     return (codes.astype(np.float32) - ZERO) * np.float32(SCALE)
 
 
-def softmax(values):
+def softmax(values, axis=1):
     powers = np.exp(values)
-    return powers / powers.sum(axis=1, keepdims=True)
+    return powers / powers.sum(axis=axis, keepdims=True)
 
 
 def first_repeated(values):
@@ -43,9 +43,13 @@ MADE_OF_SCORES = {
     "the codes themselves": (None, lambda codes: codes),
     "codes as numbers": ("O01", lambda codes: codes.astype(np.float32)),
     "another scale": ("O02", lambda codes: codes.astype(np.float32) / 128),
+    "int8 codes read as uint8": ("O02", lambda codes: (codes.view(np.uint8) - np.float32(ZERO)) * np.float32(SCALE)),
+    "int8 codes read as uint8, by 255": ("O02", lambda codes: codes.view(np.uint8) / np.float32(255)),
     "columns in another order": ("O03", lambda codes: real(codes)[:, [2, 0, 3, 1]]),
     "a background class in front": ("O03", lambda codes: np.pad(real(codes), ((0, 0), (1, 0)))),
     "softmax once more": ("O04", lambda codes: softmax(real(codes))),
+    "softmax over the samples": ("O04", lambda codes: softmax(real(codes), axis=0)),
+    "softmax over the first axis of each sample": ("O04", lambda codes: np.ones(codes.shape, np.float32)),
     "one buffer read again and again": ("O05", lambda codes: np.repeat(real(codes)[-1:], len(codes), axis=0)),
     "read before invoke": ("O05", lambda codes: np.roll(real(codes), 1, axis=0)),
     "the first sample of a batch alone": ("C10", lambda codes: first_repeated(real(codes))),
@@ -65,13 +69,27 @@ def test_what_an_app_makes_of_scores_is_named(codes, cause, app):
         (lambda labels: labels + 1, r"predicted classes \+1"),
         (lambda labels: np.array([3, 2, 0, 1])[labels], "in another order"),
         (lambda labels: np.full_like(labels, labels[0]), "one buffer was read"),
+        (lambda labels: np.zeros_like(labels), "every label of the app is 0"),
     ],
 )
 def test_what_an_app_makes_of_labels_is_named(codes, app, said):
     labels = real(codes).argmax(axis=1)
-    assert list(diagnose_labels(labels, real(codes))) == []
-    (found,) = diagnose_labels(app(labels), real(codes))
+    assert labels[[0, -1]].all()
+    assert list(diagnose_labels(labels, real(codes), codes, OUTPUT)) == []
+    (found,) = diagnose_labels(app(labels), real(codes), codes, OUTPUT)
     assert said.replace(r"\+", "+") in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("cause", "app"),
+    [
+        ("O02", lambda codes: codes.view(np.uint8).argmax(axis=1)),
+        ("O03", lambda codes: real(codes).reshape(4, -1).argmax(axis=0)),
+    ],
+)
+def test_labels_of_misread_scores_are_named(codes, cause, app):
+    (found,) = diagnose_labels(app(codes), real(codes), codes, OUTPUT)
+    assert (found.id, found.certain) == (cause, True)
 
 
 def test_codes_of_another_runtime_are_told_from_a_step_of_rounding(codes):

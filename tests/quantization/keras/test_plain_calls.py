@@ -13,7 +13,7 @@ import tf_keras
 from tf_keras import layers
 
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
 from qat.tflite import Interpreter, convert
 

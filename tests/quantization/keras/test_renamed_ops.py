@@ -1,7 +1,7 @@
 """Models that were saved before an op was renamed load."""
 
 from qat.quantization.ir.operations import OPERATIONS, RENAMED_OPS
-from qat.quantization.keras.layers import Op
+from qat.quantization.keras.op import Op
 
 
 def test_an_op_saved_by_its_old_name_has_its_new_one():

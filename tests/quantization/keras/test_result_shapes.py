@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import RangeLayer
 from qat.quantization.keras.model import clone_qat_model
+from qat.quantization.keras.range_layer import RangeLayer
 from tests.quantization.zoo import CASES
 from tests.quantization.zoo.drawing import draw, make
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tf_keras
 from tf_keras import layers
@@ -25,3 +26,18 @@ def test_a_checkpoint_is_restored_into_layers_of_other_names(tmp_path: Path) -> 
     tf.train.Checkpoint(model=saved).write(str(tmp_path / "kept"))
     tf.train.Checkpoint(model=other).read(str(tmp_path / "kept")).assert_existing_objects_matched()
     assert all(np.array_equal(*pair) for pair in zip(saved.get_weights(), other.get_weights(), strict=True))
+
+
+def test_a_layer_of_variables_has_them_by_the_names_that_the_float_layer_knows() -> None:
+    entry = tf_keras.Input((4,))
+    model = quantize_model(
+        tf_keras.Model(entry, layers.Dense(3, name="head")(entry)), np.random.default_rng(0).normal(size=(128, 4))
+    )
+    head = model.get_layer("head")  # an output of the model, too
+    assert head.output is model.output
+    assert head.kernel is model.trainable_variables[0]
+    assert head.bias is model.trainable_variables[1]
+    with pytest.raises(AttributeError, match="has no 'units', but the layer's variables: kernel, bias"):
+        head.units  # noqa: B018
+    head.trainable = False
+    assert model.trainable_variables == []

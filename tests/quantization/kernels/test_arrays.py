@@ -7,8 +7,8 @@ import tf_keras
 from tf_keras import layers
 
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import integer_arithmetic
-from qat.quantization.keras.quantizers import fake_quant_in_numpy
+from qat.quantization.keras.arithmetic import integer_arithmetic
+from qat.quantization.keras.grids import fake_quant_in_numpy
 from qat.quantization.kernels.integer_kernels import INTEGER_KERNELS
 
 from ...small_models import images, small_cnn

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.kernels.integer_kernels import INTEGER_KERNELS
 from qat.tflite import Interpreter, convert
 

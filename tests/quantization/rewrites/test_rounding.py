@@ -9,7 +9,7 @@ from tf_keras import layers
 from qat.config import QuantConfig
 from qat.errors import UnsupportedLayerError
 from qat.quantization import quantize_model
-from qat.quantization.keras.layers import RangeLayer
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.rewrites import rounding
 from qat.tflite import Interpreter, convert
 from qat.tflite.reader import read

@@ -1,6 +1,6 @@
 """What a model has for training alone, one small network each; a builder's docstring says what must hold."""
 
-from . import derived, front, frozen, gradients, penalties, randomness, recurrent, structure, ties
+from . import derived, front, frozen, gradients, penalties, randomness, recurrent, states, structure, ties
 from .listing import SEMANTICS
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "penalties",
     "randomness",
     "recurrent",
+    "states",
     "structure",
     "ties",
 ]

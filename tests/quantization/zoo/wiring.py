@@ -392,6 +392,30 @@ def regularized():
     return tf_keras.Model(image, layers.Dense(3, activity_regularizer="l2")(layers.Flatten()(x)))
 
 
+def scores_masked_and_read_unmasked():
+    """The masked scores have a grid of their own: the file requantizes for it."""
+    image = tf_keras.Input((6, 6, 4), name="image")
+    scores = layers.Conv2D(4, 1)(image)
+    mask = np.array([-1e9, 0, 0, -1e9, 0, 0], np.float32)[:, None]
+    weights = tf.nn.softmax(scores + mask, axis=2)
+    return tf_keras.Model(image, layers.Dense(3)(layers.Flatten()(scores * weights)))
+
+
+def embedding_rows_masked():
+    ids = tf_keras.Input((6,), dtype="int32", name="ids")
+    rows = layers.Embedding(20, 5)(ids)
+    weights = tf.nn.softmax(rows + np.array([-1e9, 0, 0, 0, -1e9], np.float32))
+    return tf_keras.Model(ids, layers.Dense(3)(layers.Flatten()(weights)))
+
+
+def blocks_in_the_batch_and_around():
+    image = tf_keras.Input((6, 6, 4), name="image")
+    x = layers.Conv2D(4, 1)(image)
+    blocks = tf.nn.relu(tf.space_to_batch(x, [2, 2], [[0, 0], [0, 0]]))
+    back = tf.compat.v1.batch_to_space_nd(blocks, [2, 2], [[0, 0], [0, 0]])
+    return tf_keras.Model(image, layers.Conv2D(3, 3)(tf.concat([back, tf.roll(x, 1, axis=2)], -1)))
+
+
 WIRING = {
     name: build
     for name, build in list(globals().items())

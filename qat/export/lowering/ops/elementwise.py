@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from qat.export.lowering.file import TYPES
 from qat.export.lowering.lowering import Context
 from qat.export.lowering.ops.division import div
-from qat.export.lowering.planned_ops import FUSED, FUSES_RELU, OPERATOR, Number, PlannedOp, Value
+from qat.export.lowering.planned_ops import FUSED, OPERATOR, Number, PlannedOp, Value
 from qat.export.lowering.scales import Grid
 
 
@@ -40,13 +40,8 @@ def _activation(context: Context, fused: int, operator: int) -> Value:
     """Fused into the operator before it where nothing else reads that, else an operator of its own."""
     x = context.x
     producer = x.producer
-    if (
-        producer is not None
-        and x.representation.is_open
-        and producer.operator in FUSES_RELU
-        and _may_fuse(context, producer)
-    ):
-        producer.options.fusedActivationFunction = fused
+    if producer is not None and x.representation.is_open and _may_fuse(context, producer):
+        producer.fuse(fused)
         x.names.insert(0, context.lowering.unique(f"{context.name}/{context.call.inner.op}"))
         return x
     return context.add_op(operator, [x])
@@ -54,7 +49,7 @@ def _activation(context: Context, fused: int, operator: int) -> Value:
 
 def _may_fuse(context: Context, producer: PlannedOp) -> bool:
     only_reader = context.lowering.counts[context.call.inputs[0]] == 1
-    return only_reader and producer.options.fusedActivationFunction == FUSED.NONE
+    return only_reader and producer.fused_activation == FUSED.NONE
 
 
 def gelu(context: Context) -> Value:

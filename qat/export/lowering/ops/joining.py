@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from qat.export.lowering.file import TYPES
 from qat.export.lowering.lowering import Context
-from qat.export.lowering.planned_ops import OPERATOR, Number, Operand, Value
+from qat.export.lowering.planned_ops import OPERATOR, Number, Operand, Options, Value
 
 
-def _share_grid(context: Context, operator: int, operands: Sequence[Operand], options: Any) -> Value:
+def _share_grid(context: Context, operator: int, operands: Sequence[Operand], options: Options) -> Value:
     """On the grid that all operands have; else on that of the range behind it."""
     values = [each for each in operands if isinstance(each, Value) and each.represents_reals]
     grids = {value.grid for value in values}

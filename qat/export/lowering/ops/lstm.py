@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -12,6 +12,7 @@ from qat.export.lowering.lowering import Context
 from qat.export.lowering.planned_ops import FUSED, OPERATOR, PlannedOp, Value
 from qat.export.lowering.scales import Grid, bias_codes
 from qat.quantization.keras.lstm import QUANTIZED, Lstm
+from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.wrapper import CanonicalWrapper
 
 
@@ -33,21 +34,22 @@ def lstm(context: Context) -> Value:
     """The sequence of states; the tensors of the kernel's state are added when the operator is written."""
     result = context.result()
     quantized = isinstance(context.call.layer, CanonicalWrapper)
-    write = _write_codes if quantized else _write_reals
     layer: Lstm = context.call.inner
     if quantized:
         weights_by_name = zip(QUANTIZED, context.call.layer._weight_vars, strict=True)
         layer.quantized_by({name: quantizer for name, (_, quantizer, _) in weights_by_name})
-    target = layer.ends[context.call.call_index].target if quantized else None
 
-    def write_lstm(writer: Any, op: PlannedOp) -> None:
-        write(writer, context.name, layer, target, op)
+    def write_lstm(writer: Writer, op: PlannedOp) -> None:
+        if quantized:
+            _write_codes(writer, context.name, layer, layer.ranges_of_calls[context.call.call_index].target, op)
+        else:
+            _write_reals(writer, context.name, layer, op)
 
     context.lowering.add_op(OPERATOR.UNIDIRECTIONAL_SEQUENCE_LSTM, [context.x], [result], write=write_lstm)
     return result
 
 
-def _write_codes(writer: Writer, name: str, layer: Lstm, target: Any, op: PlannedOp) -> None:
+def _write_codes(writer: Writer, name: str, layer: Lstm, target: RangeLayer, op: PlannedOp) -> None:
     file, (x,), (y,) = writer.file, op.values_read, op.outputs
     weights, grid = layer.file_weights(target), y.known_grid
     units, batch = layer.units, y.sizes[0]
@@ -82,7 +84,7 @@ def _write_codes(writer: Writer, name: str, layer: Lstm, target: Any, op: Planne
     file.operator(OPERATOR.UNIDIRECTIONAL_SEQUENCE_LSTM, inputs, [writer.index(y)], _options(), intermediates)
 
 
-def _write_reals(writer: Writer, name: str, layer: Lstm, target: Any, op: PlannedOp) -> None:
+def _write_reals(writer: Writer, name: str, layer: Lstm, op: PlannedOp) -> None:
     file, (y,) = writer.file, op.outputs
     units, batch = layer.units, y.sizes[0]
     state, cell = (

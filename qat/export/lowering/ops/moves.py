@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from qat.export.lowering.lowering import Context
 from qat.export.lowering.ops.linear import PADDING
-from qat.export.lowering.planned_ops import OPERATOR, Number, Operand, Value
+from qat.export.lowering.planned_ops import OPERATOR, Number, Operand, Options, Value
 
 
 def _move(
-    context: Context, operator: int, *more: Operand, options: Any = None, sizes: Sequence[int] | None = None
+    context: Context, operator: int, *more: Operand, options: Options | None = None, sizes: Sequence[int] | None = None
 ) -> Value:
     result = context.result(like=context.x, sizes=sizes)
     context.lowering.add_op(operator, [context.x, *more], [result], options)
@@ -134,7 +133,9 @@ def _slice_with_new_axes(context: Context, new: int) -> Value:
     return result
 
 
-def _sliced_sizes(x: Value, begin: Any, end: Any, strides: Any, masks: tuple[int, int]) -> list[int]:
+def _sliced_sizes(
+    x: Value, begin: Sequence[int], end: Sequence[int], strides: Sequence[int], masks: tuple[int, int]
+) -> list[int]:
     """Sizes of a slice before axes are removed."""
     sizes = list(x.sizes)
     for axis in range(len(begin)):
@@ -211,7 +212,9 @@ def resize_nearest(context: Context) -> Value:
     return _resize(context, OPERATOR.RESIZE_NEAREST_NEIGHBOR, schema.ResizeNearestNeighborOptionsT())
 
 
-def _resize(context: Context, operator: int, options: Any) -> Value:
+def _resize(
+    context: Context, operator: int, options: schema.ResizeBilinearOptionsT | schema.ResizeNearestNeighborOptionsT
+) -> Value:
     options.alignCorners = bool(context.attrs.get("align_corners", False))
     options.halfPixelCenters = bool(context.attrs.get("half_pixel_centers", True))
     return _move(context, operator, context.constant("size", context.attrs["size"]), options=options)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops as framework
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from qat.quantization.importing.import_state import Import
 from qat.quantization.ir.graph import Tensor, Weight
-from qat.quantization.ir.program import Cutter, NotExtractableError, Program
+from qat.quantization.ir.program import Cutter, NotExtractableError, Program, StatedGradient
 
 FIELD = "_gradient_op_type"
 ROWS = 3  # of the batch, where two gradients are compared
@@ -39,19 +40,30 @@ def read_custom_gradient(state: Import, op: tf.Operation) -> list[Tensor]:
         `variable` nodes.
     """
     plain = [state.tensor(tensor) for tensor in op.inputs[: len(op.outputs)] if tensor.ref() in state.made]
-    told = _told(op)
-    if told is None:
-        return plain
-    function, count, arguments = told
-    if _is_natural(function):
-        return plain
     try:
-        return _kept(state, op, function, count, arguments)
+        stated = stated_gradient(op)
+        return plain if stated is None else _kept(state, op, stated)
     except NotExtractableError as reason:
         state.graph.lost_in_training.append(
             f"layer {state.layer(op)!r}: the gradient of a tf.custom_gradient ({reason})"
         )
         return plain
+
+
+def stated_gradient(op: tf.Operation) -> StatedGradient | None:
+    """The gradient that a tf.custom_gradient states, where it is another one than that of what is computed.
+
+    Args:
+        op: of a traced graph; ops may be added to it.
+
+    Returns:
+        The gradient; None where the op is no IdentityN of a tf.custom_gradient, or changes nothing.
+
+    Raises:
+        NotExtractableError: the gradient cannot be run outside of the graph.
+    """
+    told = _told(op) if op.type == "IdentityN" else None
+    return None if told is None or _is_natural(told[0]) else _stated(op, *told[1:])
 
 
 def _told(op: tf.Operation) -> tuple[Callable, int, int] | None:
@@ -65,16 +77,16 @@ def _told(op: tf.Operation) -> tuple[Callable, int, int] | None:
     return closure["grad_fn"], int(count), len(op.inputs) - int(count) - len(variables)
 
 
-def _closure(function: Any) -> dict[str, Any]:
+def _closure(function: Callable) -> dict[str, Any]:
     return dict(zip(function.__code__.co_freevars, [cell.cell_contents for cell in function.__closure__], strict=True))
 
 
-def _is_natural(function: Any) -> bool:
+def _is_natural(function: Callable) -> bool:
     module = getattr(function, "__module__", "") or ""
     return module.startswith(OWN) and module != PASSED_ON
 
 
-def _kept(state: Import, op: tf.Operation, function: Callable, count: int, arguments: int) -> list[Tensor]:
+def _stated(op: tf.Operation, count: int, arguments: int) -> StatedGradient | None:
     graph = op.graph
     before = len(graph.get_operations())
     results, given = list(op.inputs[:count]), list(op.inputs[count : count + arguments])
@@ -89,29 +101,33 @@ def _kept(state: Import, op: tf.Operation, function: Callable, count: int, argum
     wanted = [tf.convert_to_tensor(g) for g in gradients if g is not None]
     found = cutter.inputs_of(wanted, lambda each: id(each) in made, reads=True)
     outside = [tensor for tensor in found if tensor.ref() not in places]
-    if any(tensor.ref() not in state.made for tensor in outside):
-        raise NotExtractableError("it reads a tensor that the file does not compute")
     program = cutter.cut(wanted, [*upstream, *outside])
     if _agrees(cutter, program, results, given, gradients, outside):
-        return [state.tensor(tensor) for tensor in op.inputs[: len(op.outputs)]]
-    inputs = [*results, *given, *outside]
+        return None
     attrs = {
         "results": count,
         "arguments": arguments,
         "given": [gradient is not None for gradient in gradients],
         "program": program.to_json(),
     }
-    nodes = [state.tensor(tensor).node for tensor in inputs]
+    return StatedGradient([*results, *given, *outside], attrs)
+
+
+def _kept(state: Import, op: tf.Operation, stated: StatedGradient) -> list[Tensor]:
+    if any(tensor.ref() not in state.made for tensor in stated.inputs):
+        raise NotExtractableError("it reads a tensor that the file does not compute")
+    count = stated.attrs["results"]
+    nodes = [state.tensor(tensor).node for tensor in stated.inputs]
     if all(node.op in ("const", "variable") for node in nodes):
-        weights = Weight.compute_all("custom_gradient", [node.weights["value"] for node in nodes], attrs)
+        weights = Weight.compute_all("custom_gradient", [node.weights["value"] for node in nodes], stated.attrs)
         return [state.add(state.graph.make_fixed(w, state.name(op), state.layer(op)))[0] for w in weights]
-    outputs = state.op(op, "custom_gradient", inputs, **attrs)
+    outputs = state.op(op, "custom_gradient", stated.inputs, **stated.attrs)
     node = outputs[0].node
     node.outputs = node.outputs[:count]
     return [*node.outputs, *(state.tensor(tensor) for tensor in op.inputs[count : len(op.outputs)])]
 
 
-def _captured(graph: Any, tensor: tf.Tensor) -> np.ndarray | None:
+def _captured(graph: FuncGraph, tensor: tf.Tensor) -> np.ndarray | None:
     for external, internal in graph.captures:
         if internal is tensor and internal.dtype != tf.resource and not hasattr(external, "graph"):
             return external.numpy()

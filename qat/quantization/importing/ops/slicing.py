@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
@@ -108,7 +106,9 @@ def read_strided_slice(state: Import, op: tf.Operation) -> list[Tensor]:
     return state.op(op, "strided_slice", [op.inputs[0]], **numbers, **attrs)
 
 
-def _ellipsis_slice(state: Import, op: tf.Operation, begin: Any, end: Any, strides: Any) -> list[Tensor]:
+def _ellipsis_slice(
+    state: Import, op: tf.Operation, begin: np.ndarray | None, end: np.ndarray | None, strides: np.ndarray | None
+) -> list[Tensor]:
     """Spell the ellipsis out: full slices where it stood."""
     if begin is None or end is None or strides is None:
         return state.op(op, "tf:StridedSlice with computed bounds", list(op.inputs))

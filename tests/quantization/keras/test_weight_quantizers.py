@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from qat.codes import params_from_range
-from qat.quantization.keras.quantizers import OperandQuantizer, SlopeQuantizer, step_of, zero_point_of
+from qat.quantization.keras.grids import step_of, zero_point_of
+from qat.quantization.keras.weight_quantizers import OperandQuantizer, SlopeQuantizer
 
 RANGES = np.random.default_rng(0).uniform([-5.0, 0.1], [0.0, 5.0], (500, 2)).astype(np.float32)
 

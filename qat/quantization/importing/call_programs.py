@@ -1,0 +1,102 @@
+"""Programs cut out of one layer call of the trace in training mode, and where their inputs are at inference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from qat.quantization.importing.trace import LayerCall, Trace
+from qat.quantization.ir.program import Cutter, NotExtractableError
+
+Place = tuple[str, Any, int]  # ("argument", None, number), or ("child", key of an inner call, number of its output)
+
+
+def calls(call: LayerCall | None) -> Iterator[LayerCall]:
+    """The call, and all calls inside of it."""
+    if call is not None:
+        yield call
+        for child in call.children:
+            yield from calls(child)
+
+
+def sources_of(call: LayerCall, before: Sequence[LayerCall]) -> dict[Any, Place]:
+    """What a program may read: the call's arguments, and what it has got from other layers.
+
+    Args:
+        call: the layer call.
+        before: of the layers that it calls, those whose outputs are known.
+
+    Returns:
+        The place of each tensor, by its reference.
+    """
+    sources: dict[Any, Place] = {t.ref(): ("argument", None, at) for at, t in enumerate(call.arguments)}
+    for child in before:
+        sources |= {tensor.ref(): ("child", child.key, at) for at, tensor in enumerate(child.outputs)}
+    return sources
+
+
+def tensors_at(places: Sequence[Place], call: LayerCall) -> list[tf.Tensor]:
+    """The tensors at these places of the same call in another trace.
+
+    Args:
+        places: as `CallCutter.cut` gives them.
+        call: of the other trace.
+
+    Returns:
+        A tensor per place.
+
+    Raises:
+        NotExtractableError: the call there does not call one of the layers.
+    """
+    children = {child.key: child for child in call.children}
+    missing = [key for kind, key, _ in places if kind == "child" and key not in children]
+    if missing:
+        raise NotExtractableError(f"layer {missing[0][0]!r} is called in training alone")
+    return [(call.arguments if kind == "argument" else children[key].outputs)[at] for kind, key, at in places]
+
+
+class CallCutter:
+    """Cuts programs out of the layer calls of a trace."""
+
+    def __init__(self, trace: Trace, cutter: Cutter) -> None:
+        self.trace, self.cutter = trace, cutter
+        self.operations = trace.graph.get_operations()
+
+    def cut(
+        self,
+        call: LayerCall,
+        before: Sequence[LayerCall],
+        results: Sequence[tf.Tensor],
+        effects: Sequence[tf.Operation] = (),
+    ) -> tuple[dict[str, Any], list[Place]]:
+        """The program that computes tensors, or runs ops, of one layer call.
+
+        Args:
+            call: whose ops they are.
+            before: of the layers that it calls, those whose outputs are taken as they are; others are written out.
+            results: tensors to compute.
+            effects: ops that assign variables.
+
+        Returns:
+            The program as JSON, and the places of its inputs.
+
+        Raises:
+            NotExtractableError: it needs an op that cannot be run apart, or what another layer makes inside.
+        """
+        inside = {op.name for op in self.operations[call.start : call.end]}
+        for child in before:
+            inside -= {op.name for op in self.operations[child.start : child.end]}
+        sources, whole = sources_of(call, before), self.trace.whole
+        values = [*results, *(tensor for op in effects for tensor in op.inputs[1:])]
+        outside = self.cutter.inputs_of(
+            values,
+            lambda op: op.name in inside and op.name not in whole and not any(t.ref() in sources for t in op.outputs),
+        )
+        foreign = [tensor for tensor in outside if tensor.ref() not in sources]
+        if foreign:
+            owner = self.trace.layer_of.get(foreign[0].op.name) or foreign[0].op.name
+            raise NotExtractableError(f"it reads what layer {owner!r} makes, from inside")
+        program = self.cutter.cut(results, outside, effects).to_json()
+        return program, [sources[tensor.ref()] for tensor in outside]

@@ -1,0 +1,98 @@
+"""What a layer call computes for the sake of the model's outputs, spelled out: two traces of a model are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from qat.quantization.importing.added_losses import behind
+from qat.quantization.importing.call_programs import sources_of
+from qat.quantization.importing.trace import Key, LayerCall, Trace
+
+SMALL_CONSTANT = 1024  # bytes: larger ones are not compared
+
+
+class Signatures:
+    """The signatures of the layer calls of a trace.
+
+    Args:
+        trace: in either mode.
+        shared: the keys of the calls that there are at inference.
+    """
+
+    def __init__(self, trace: Trace, shared: set[Key]) -> None:
+        self.shared = shared
+        self.operations = trace.graph.get_operations()
+        self.needed = behind(trace, trace.outputs)
+        self.captured = {inner.ref(): ("captured", id(outer)) for outer, inner in trace.graph.captures}
+
+    def children(self, call: LayerCall) -> list[LayerCall]:
+        """The layers that it calls, but for those of training alone whose outputs go into losses and the like."""
+        return [
+            child
+            for child in call.children
+            if child.key in self.shared
+            or any(op.name in self.needed for op in self.operations[child.start : child.end])
+        ]
+
+    def parts(self, call: LayerCall) -> list[list[tuple]]:
+        """The call's own ops with what they read: before each of the layers that it calls, and behind the last."""
+        children = self.children(call)
+        known: dict[Any, Any] = {**self.captured, **sources_of(call, children)}
+        starts, ends = (
+            [call.start, *(child.end for child in children)],
+            [*(child.start for child in children), call.end],
+        )
+        parts = []
+        for part, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            own = [op for op in self.operations[start:end] if op.name in self.needed and not _is_captured(op, known)]
+            said = []
+            for number, op in enumerate(own):
+                said.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
+                known |= {tensor.ref(): ("own", part, number, at) for at, tensor in enumerate(op.outputs)}
+            parts.append(said)
+        return parts
+
+
+def find_different(
+    inferred: Signatures, trained: Signatures, one: LayerCall, other: LayerCall
+) -> Iterator[tuple[LayerCall, LayerCall, list[int] | None]]:
+    """Layer calls whose own ops are not the same in two traces.
+
+    Args:
+        inferred: of the first trace.
+        trained: of the second.
+        one: the call of the model in the first.
+        other: the same in the second.
+
+    Yields:
+        The call in either trace, and before which of the layers that it calls, or behind the last, it differs; None
+        where it calls other ones.
+    """
+    stack = [(one, other)]
+    while stack:
+        one, other = stack.pop()
+        pair = inferred.children(one), trained.children(other)
+        if [child.key for child in pair[0]] != [child.key for child in pair[1]]:
+            yield one, other, None
+            continue
+        parts = zip(inferred.parts(one), trained.parts(other), strict=True)
+        different = [at for at, (first, second) in enumerate(parts) if first != second]
+        if different:
+            yield one, other, different
+        stack += zip(*pair, strict=True)
+
+
+def _is_captured(op: tf.Operation, known: dict[Any, Any]) -> bool:
+    return op.type == "Placeholder" and op.outputs[0].ref() in known
+
+
+def _spelled(op: tf.Operation) -> tuple:
+    if op.type == "Const" and op.node_def.attr["value"].tensor.ByteSize() > SMALL_CONSTANT:
+        return (op.type,)
+    attrs = {
+        n: v.SerializeToString() for n, v in op.node_def.attr.items() if n[0] != "_" and n not in ("seed", "seed2")
+    }
+    return (op.type, tuple(sorted(attrs.items())))

@@ -1,0 +1,180 @@
+"""What layers do in training beside their outputs: variables that they assign, losses and metrics of training alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import tensorflow as tf
+
+from qat.quantization.importing.added_losses import behind
+from qat.quantization.importing.assignments import WRITES, writes_of
+from qat.quantization.importing.call_programs import CallCutter, calls, tensors_at
+from qat.quantization.importing.import_state import Variables
+from qat.quantization.importing.trace import Added, Key, LayerCall, Trace
+from qat.quantization.ir.program import ASSIGNMENTS, READS, SCATTERS, NotExtractableError
+
+CALLING = ("If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile")
+CALLING += ("PartitionedCall", "StatefulPartitionedCall")  # ops that run functions
+
+
+class Effects:
+    """The effects of a trace in training mode.
+
+    Args:
+        cutter: of the trace.
+        variables: of the model, as the trace reads them.
+        inferred: the layer calls that there are at inference too.
+
+    Attributes:
+        updates: of variables by variables alone, as `Graph.updates` has them.
+        assigned: the places of all variables that layers assign.
+        read_behind: calls that use a variable as they have just assigned it, by what they are called with.
+        lost_in_training: what cannot be carried over, a line each.
+    """
+
+    def __init__(self, cutter: CallCutter, variables: Variables, inferred: set[Key]) -> None:
+        self.cutter, self.variables, self.inferred = cutter, variables, inferred
+        self.trace, self.operations = cutter.trace, cutter.operations
+        self.needed = behind(self.trace, self.trace.outputs)
+        self.needed_by_losses = behind(self.trace, [added.value for added in self.trace.added])
+        self.updates: list[dict[str, Any]] = []
+        self.read_behind: dict[Key, LayerCall] = {}
+        self.lost_in_training = self._hidden()
+        self._added: list[Added] = []
+        self._places: list[list[Any]] = []
+        self._in_front: set[Key] = set()  # calls whose losses read what they have assigned
+        by_call: dict[Key, list[tf.Operation]] = {}
+        owners: dict[Key, LayerCall] = {}
+        for number, op in enumerate(self.operations):
+            if op.type in ASSIGNMENTS or op.type in SCATTERS:
+                owner = self._owner(number)
+                owners[owner.key] = owner
+                by_call.setdefault(owner.key, []).append(op)
+        effects = [op for each in by_call.values() for op in each]
+        self.assigned = frozenset(at for op in effects if (at := variables.place(op.inputs[0])) is not None)
+        forwarded: dict[str, tf.Operation] = {}
+        for key, ops in by_call.items():
+            forwarded |= self._add_update(owners[key], ops)
+        cutter.cutter.assigned = forwarded
+
+    def add_to(self, inferred: Trace) -> None:
+        """Add everything that depends on tensors of the model, and losses and metrics of training alone.
+
+        Args:
+            inferred: the trace at inference, whose `added` grows. What stands in it is not added again.
+        """
+        known = Counter((added.kind, added.key) for added in inferred.added)
+        at_inference = {call.key: call for call in calls(inferred.call)}
+        shared = self._shared(self.trace.call)
+        for added in self.trace.added:
+            if not _taken(known, (added.kind, added.key)):
+                self._carry(shared[added.key], added.kind, added.name, [added.value], [])
+        front: list[Added] = []
+        for added, places in zip(self._added, self._places, strict=True):
+            try:
+                program = added.cut[0] if added.cut is not None else {}
+                added.cut = program, tensors_at(places, at_inference[added.key])
+                (front if added.key in self._in_front else inferred.added).append(added)
+            except NotExtractableError as reason:
+                self._lose(added.key, added.kind, reason)
+        inferred.added[:0] = front
+
+    def _add_update(self, call: LayerCall, ops: list[tf.Operation]) -> dict[str, tf.Operation]:
+        """What the outputs read behind an assignment that depends on the layer's input, with the assignment."""
+        first = {self.variables.place(op.inputs[0]): op._id for op in reversed(ops)}
+        own = self.operations[call.start : call.end]
+        read = [(op, at) for op in own for at in self._read_by(op) if at in first]
+        reads = [(op, at) for op, at in read if op.name in self.needed]
+        late = [(op, at) for op, at in reads if op._id > first[at]]
+        for_losses = any(op._id > first[at] for op, at in read if op.name in self.needed_by_losses)
+        places = self._carry(call, "update", "", [], ops)
+        if places is None:
+            return {}
+        if not places:
+            added = self._added.pop()
+            self._places.pop()
+            if late and len(late) < len(reads):
+                self._lose(call.key, "update", NotExtractableError("it is used as it was and as it is assigned"))
+            elif added.cut is not None:
+                self.updates.append({"program": added.cut[0], "behind": not late and not for_losses})
+            return {}
+        if for_losses:
+            self._in_front.add(call.key)
+        whole = [op for op, _ in late if op.name in self.trace.whole]
+        if whole:
+            self._lose(call.key, "update", NotExtractableError("a layer behind uses it as it is assigned"))
+            return {}
+        if late:
+            self.read_behind[call.key] = call
+        return {op.name: self._last(ops, op, at) for op, at in late}
+
+    def _last(self, ops: list[tf.Operation], read: tf.Operation, place: int) -> tf.Operation:
+        return [op for op in ops if op._id < read._id and self.variables.place(op.inputs[0]) == place][-1]
+
+    def _read_by(self, op: tf.Operation) -> list[int]:
+        """Places of the variables that the op reads."""
+        if op.name in self.trace.whole:
+            found = map(self.variables.place_of, self.trace.whole[op.name].weights.values())
+        else:
+            found = map(self.variables.place, op.inputs[:1] if op.type in READS else [])
+        return [at for at in found if at is not None]
+
+    def _carry(
+        self, call: LayerCall, kind: str, name: str, results: list[Any], effects: list[tf.Operation]
+    ) -> list[Any] | None:
+        """Cut it out, and take it down; the places of what it reads, None where it cannot be cut out."""
+        before = [child for child in call.children if child.key in self.inferred]
+        try:
+            program, places = self.cutter.cut(call, before, results, effects)
+        except NotExtractableError as reason:
+            self._lose(call.key, kind, reason)
+            return None
+        self._added.append(Added(kind, call.layer, call.key, None, name, (program, [])))
+        self._places.append(places)
+        return places
+
+    def _lose(self, key: Key, kind: str, reason: NotExtractableError) -> None:
+        what = "a variable that it assigns" if kind == "update" else f"a {kind} that it adds"
+        self.lost_in_training.append(f"layer {key[0]!r}: {what} in training ({reason})")
+
+    def _hidden(self) -> list[str]:
+        """Lines on variables that are assigned in another way, as inside of a condition."""
+        graph, lines = self.trace.graph, []
+        held = {id(inner): id(outer) for outer, inner in graph.captures}
+        own = self.variables.places_by_handle
+        for op in (op for op in self.operations if op.type in CALLING or op.type.startswith(WRITES)):
+            for write, handle in writes_of(op, graph, held):
+                plain = write is op and (op.type in ASSIGNMENTS or op.type in SCATTERS)
+                if handle in own and write.type.startswith(WRITES) and not plain:
+                    where = "" if write is op else f" inside of {op.type}"
+                    layer = self.trace.layer_of.get(op.name, "")
+                    reason = f"by op {write.type}{where}"
+                    lines.append(f"layer {layer!r}: a variable that it assigns in training ({reason})")
+        return lines
+
+    def _shared(self, call: LayerCall | None, outer: LayerCall | None = None) -> dict[Key, LayerCall]:
+        """By the key of each call inside of `call`: it, or the innermost one around it that there is at inference."""
+        if call is None:
+            return {}
+        nearest = call if outer is None or call.key in self.inferred else outer
+        found = {call.key: nearest}
+        for child in call.children:
+            found |= self._shared(child, nearest)
+        return found
+
+    def _owner(self, number: int) -> LayerCall:
+        """The innermost layer call, of those that there are at inference too, that made the op of this number."""
+        call = self.trace.call
+        assert call is not None
+        while inner := next((child for child in call.children if child.start <= number < child.end), None):
+            if inner.key not in self.inferred:
+                break
+            call = inner
+        return call
+
+
+def _taken(known: Counter, key: Any) -> bool:
+    """Whether this is one of the known, and known no more then: a layer adds last what it adds in training alone."""
+    known[key] -= 1
+    return known[key] >= 0

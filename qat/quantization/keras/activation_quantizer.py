@@ -1,0 +1,166 @@
+"""The tfmot quantizer of activations: a range that calibration sets, and training moves by average or gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from qat.models.keras_types import Shape
+from qat.quantization.keras.grids import fake_quant
+from qat.quantization.keras.tfmot import quantizers
+from qat.quantization.rewrites.masks import MASKED_BELOW
+from qat.training.replicas import least_over_replicas
+
+SMALLEST_SPAN = 1e-6  # of a range
+MASK_MARGIN = 8.0  # exp(-8) is 0.0003: less than a tenth of a code of the softmax that follows
+CALIBRATED_STEPS = 20.0  # of training: the weight of calibration against the first batches
+TOO_NARROW, TOO_WIDE = 2.0, 8.0  # times: how far a batch's span is from a range that does not fit
+
+
+def _at_most_zero(low: tf.Tensor) -> tf.Tensor:
+    return tf.minimum(low, 0.0)
+
+
+def _above_zero(high: tf.Tensor) -> tf.Tensor:
+    return tf.maximum(high, SMALLEST_SPAN)
+
+
+def _with_lsq_gradient(end: Any, inputs: tf.Tensor, bits: int) -> tf.Tensor:
+    """An end of a learned range; its gradient, a sum over all clipped values, in proportion to a weight's.
+
+    The factor is 1 / sqrt(values of a sample x codes) of LSQ (Esser et al. 2020, 2.2). Without it, one step of SGD at
+    0.05 can carry an end across the other one.
+    """
+    values = tf.cast(tf.reduce_prod(tf.shape(inputs)[1:]), tf.float32)
+    factor = tf.math.rsqrt(tf.maximum(values, 1.0) * (2**bits - 1))
+    end = tf.convert_to_tensor(end)
+    return tf.stop_gradient(end) + factor * (end - tf.stop_gradient(end))
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class ActivationQuantizer(quantizers.Quantizer):
+    """Asymmetric 8 bits over [min, max].
+
+    `fixed` ranges are what a kernel prescribes (softmax, tanh) and never move; the others follow the batches by a
+    moving average, or, with `learned`, by the gradient of the fake-quant op (Jain et al. 2019, TQT; Esser et al. 2020,
+    LSQ). One that `saturates` is a clamp of the model's own, and clamps even when it does not quantize; of one that is
+    `masked`, scores that are hidden from a softmax are left out. `observing` and `enabled` are switches for training
+    schedules: a change needs a new trace.
+    """
+
+    def __init__(
+        self,
+        bits: int = 8,
+        ema_decay: float = 0.99,
+        learned: bool = False,
+        fixed: tuple[float, float] | None = None,
+        saturates: bool = False,
+        masked: bool = False,
+    ) -> None:
+        self.bits, self.ema_decay, self.learned, self.saturates = bits, ema_decay, learned, saturates
+        self.fixed, self.masked = None if fixed is None else tuple(fixed), masked
+        self.observing = self.enabled = True
+
+    def build(self, tensor_shape: Shape, name: str, layer: tf_keras.layers.Layer) -> dict[str, tf.Variable]:
+        low, high = self.fixed or (-6.0, 6.0)
+        trainable = self.learned and self.fixed is None
+
+        def number(what: str, value: float, constraint: Callable[[tf.Tensor], tf.Tensor]) -> tf.Variable:
+            return layer.add_weight(
+                what,
+                initializer=tf_keras.initializers.Constant(value),
+                trainable=trainable,
+                constraint=constraint if trainable else None,  # the optimizer's step may be longer than the range
+                dtype="float32",
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,  # every replica sees the same ends
+            )
+
+        return {"min_var": number("min", low, _at_most_zero), "max_var": number("max", high, _above_zero)}
+
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], *, ends: Any = None, **kwargs: Any
+    ) -> tf.Tensor:
+        """The tensor on its grid.
+
+        Args:
+            inputs: any shape.
+            training: whether the range may move.
+            weights: the range's ends.
+            ends: what stands in for these in this call.
+        """
+        if not self.enabled:
+            return tf.clip_by_value(inputs, *self.fixed) if self.saturates else inputs
+        low, high = (weights["min_var"], weights["max_var"]) if ends is None else ends
+        if self.learned and self.fixed is None:
+            low, high = (_with_lsq_gradient(end, inputs, self.bits) for end in (low, high))
+        return fake_quant(inputs, low, high, self.bits)
+
+    @property
+    def follows(self) -> bool:
+        """Whether the range follows the batches now."""
+        return self.observing and not self.learned and self.fixed is None
+
+    def seen(self, inputs: tf.Tensor, unsigned: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """Smallest and largest value of a batch, over all replicas, 0 among them.
+
+        Args:
+            inputs: real numbers, any shape; of a `masked` range, values of -10000 and below are left out of the
+                smallest.
+            unsigned: no value is below 0: the smallest is 0, and not looked for.
+
+        Returns:
+            (low, high), float32 scalars; no gradient.
+        """
+        held = tf.stop_gradient(inputs)
+        high = tf.reduce_max(held)
+        if unsigned:
+            return tf.zeros([]), tf.cast(tf.maximum(-least_over_replicas(-high), 0.0), tf.float32)
+        low = tf.reduce_min(held)
+        if self.masked:
+            low = tf.reduce_min(tf.where(held > MASKED_BELOW, held, high)) - MASK_MARGIN
+        low, high = tf.minimum(least_over_replicas(low), 0.0), tf.maximum(-least_over_replicas(-high), 0.0)
+        return tf.cast(low, tf.float32), tf.cast(high, tf.float32)
+
+    def follow(
+        self, seen: tuple[tf.Tensor, tf.Tensor], weights: dict[str, tf.Variable], steps: tf.Variable
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Move the range towards what a batch has shown, and count the step.
+
+        The average is over the steps so far until `ema_decay` looks back as far (no bias of the start). A range that is
+        far from the batch's goes there at once: BatchNormalization whose statistics have not settled makes other
+        numbers in training than at inference. An end that is not finite does not move.
+
+        Source: moving averages of ranges, Jacob et al. 2018, 3.1; their start as `num_updates` of
+        tf.train.ExponentialMovingAverage.
+
+        Args:
+            seen: (low, high) of the batch, float32 scalars, as `seen` gives them.
+            weights: the range's ends, `min_var` and `max_var`, float32 scalars; both are assigned.
+            steps: training steps of this range so far, an int32 scalar that begins at -1; one is added.
+
+        Returns:
+            (low, high) after the step, float32 scalars.
+        """
+        count = tf.cast(steps.assign_add(1, read_value=True), tf.float32) + CALIBRATED_STEPS
+        share = tf.maximum(1.0 - self.ema_decay, 9.0 / (9.0 + count))
+        low, high = (tf.convert_to_tensor(weights[name]) for name in ("min_var", "max_var"))
+        span, of_batch = high - low, seen[1] - seen[0]
+        is_off = (of_batch > TOO_NARROW * span) | (of_batch * TOO_WIDE < span)
+        share = tf.where(is_off & (of_batch > 0.0), 1.0, share)
+        # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
+        moved = [
+            end + share * tf.where(tf.math.is_finite(new), new - end, 0.0)
+            for end, new in zip((low, high), seen, strict=True)
+        ]
+        moved[1] = tf.maximum(moved[1], moved[0] + SMALLEST_SPAN)
+        return weights["min_var"].assign(moved[0], read_value=True), weights["max_var"].assign(
+            moved[1], read_value=True
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"ema_decay": self.ema_decay, "learned": self.learned, "fixed": self.fixed, "saturates": self.saturates}
+        own |= {"masked": self.masked}
+        return {"bits": self.bits} | own

@@ -1,0 +1,52 @@
+"""Which range each layer of a canonical model reads and writes, told to the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import tf_keras
+
+from qat.quantization.keras.holder import RangedHolder
+from qat.quantization.keras.linear import Linear
+from qat.quantization.keras.op import OF_LOGITS, Op
+from qat.quantization.keras.range_layer import RangeLayer
+from qat.quantization.keras.wrapper import CanonicalWrapper, TableScale
+
+MOVES = ("identity", "reshape", "transpose", "strided_slice", "resize_bilinear", "resize_nearest")
+
+
+def bind_ranges(model: tf_keras.Model) -> None:
+    """Tell each layer on whose scales its inputs come and its output goes, as the file's kernels are told."""
+    ranges = {layer.name: layer for layer in model.layers if isinstance(layer, RangeLayer)}
+    wrappers = [layer for layer in model.layers if isinstance(layer, CanonicalWrapper)]
+    tables = {layer.layer.name: TableScale(layer) for layer in wrappers if _is_embedding(layer.layer)}
+    scales = tables | ranges
+    inputs = {id(tensor) for tensor in model.inputs}
+    read_by_a_loss = set(_ranges_of_probabilities(model))
+    for layer in ranges.values():
+        layer.of_probabilities = layer.name in read_by_a_loss
+        layer.entry = any(id(tensor) in inputs for node in layer.inbound_nodes for tensor in node.keras_inputs)
+    for layer in model.layers:
+        inner = layer.layer if isinstance(layer, CanonicalWrapper) else layer
+        if isinstance(inner, RangedHolder):
+            inner.bind(scales, ranges)
+    object.__setattr__(model, "bound", True)
+
+
+def _ranges_of_probabilities(model: tf_keras.Model) -> Iterator[str]:
+    """Range layers between a softmax or a sigmoid and an output of the model: a loss takes the logarithm of these."""
+    for output in model.outputs:
+        passed: list[str] = []
+        layer, number, _ = output._keras_history
+        inner = getattr(layer, "layer", layer)
+        while isinstance(inner, RangeLayer) or (isinstance(inner, Op) and inner.op in MOVES):
+            if isinstance(inner, RangeLayer):
+                passed.append(layer.name)
+            layer, number, _ = layer.inbound_nodes[number].keras_inputs[0]._keras_history
+            inner = getattr(layer, "layer", layer)
+        if isinstance(inner, Op) and inner.op in OF_LOGITS:
+            yield from passed
+
+
+def _is_embedding(layer: tf_keras.layers.Layer) -> bool:
+    return isinstance(layer, Linear) and layer.kind == "embedding"

@@ -1,0 +1,115 @@
+"""The Keras layer of a canonical model's ops that have no kernel: one for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from qat.quantization.ir.operations import OPERATIONS, POLES, RENAMED_OPS
+from qat.quantization.keras.arithmetic import in_integers, in_numpy, with_gradients
+from qat.quantization.keras.grids import straight_through
+from qat.quantization.keras.holder import RangedHolder
+from qat.quantization.kernels import arrays
+from qat.quantization.kernels.arrays import Array
+from qat.quantization.kernels.integer_kernels import (
+    INTEGER_KERNELS,
+    TAKES_ZERO_POINT,
+    TAKES_ZERO_POINTS,
+    WITHOUT_OUTPUT_CODES,
+)
+
+OF_LOGITS = ("softmax", "sigmoid")  # probabilities, of which Keras' losses take the logarithm
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class Op(RangedHolder):
+    """A weightless op of `OPERATIONS`; `operands` tells for each place "x" (the next input) or a weight's name.
+
+    For each place where the layer is called, `input_ranges` has a list with a name for each operand, None for a
+    weight's, and `output_ranges` a name; both are told of those ops only that `INTEGER_KERNELS` computes as the kernel
+    does, or that put their constants on the one range of all; the first of `POLES`, too.
+    """
+
+    def __init__(self, op: str, attrs: dict, operands: list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.op, self.operands = RENAMED_OPS.get(op, op), list(operands)
+        object.__setattr__(self, "attrs", dict(attrs))
+
+    def call(self, inputs: Array | Sequence[Array], place: int = 0) -> Any:
+        self.begin_call(place)
+        given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
+        arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
+        target, exact = self.ranges.target, None
+        if in_integers() and target is not None and self.op not in INTEGER_KERNELS:
+            arguments = [self._held(name, value) for name, value in zip(self.operands, arguments, strict=True)]
+        elif in_integers() and (target is not None or self.op in WITHOUT_OUTPUT_CODES):
+            exact = self._as_kernel(arguments)
+            if exact is not None and not (with_gradients() and exact.dtype.is_floating):
+                return self._for_loss(exact, arguments)
+        if self.op in POLES and not (self.op == "log" and in_integers()):  # the kernel's log of 0 is the range's end
+            arguments[POLES[self.op]] = self._off_zero(arguments[POLES[self.op]], POLES[self.op])
+        operation = tf.autograph.experimental.do_not_convert(OPERATIONS[self.op])
+        result = arrays.run(operation, *arguments, **self.attrs)
+        if exact is not None:
+            result = straight_through(result, exact)
+        return self._for_loss(result, arguments)
+
+    def _off_zero(self, x: tf.Tensor, place: int) -> tf.Tensor:
+        """A number that fell on code 0 lies within half a step of it: what the op makes of that is finite. A division's
+        denominator is one step away from it, on the side where the others are, as the file has it."""
+        source = self.ranges.sources[place] if place < len(self.ranges.sources) else None
+        if source is None:
+            return x
+        half = arrays.cast(0.5 * source.scale(), x.dtype)
+        shifted = half
+        if self.op == "div":
+            highest = 2**source.quantizer.bits // 2 - 1
+            shifted = arrays.where(source.zero_point() == highest, -2 * half, 2 * half)
+        return arrays.where(arrays.absolute(x) < half, shifted, x)
+
+    def _for_loss(self, result: Array, arguments: list[tf.Tensor]) -> Any:
+        """The result with the logits behind it, as Keras' own activations leave them for the loss."""
+        if in_numpy():
+            return result
+        logits = arguments[0] if self.op in OF_LOGITS else getattr(arguments[0], "_keras_logits", None)
+        if logits is not None and self.op in (*OF_LOGITS, "identity"):
+            result._keras_logits = logits
+        return result
+
+    def _as_kernel(self, arguments: list[tf.Tensor]) -> tf.Tensor | None:
+        """What the deployed kernel computes; None where an operand is on no range."""
+        scales, target = self._scales(arguments), self.ranges.target
+        if scales is None:
+            return None
+        more: dict[str, Any] = {"zero_point": target.zero_point()} if self.op in TAKES_ZERO_POINT else {}
+        more |= {"zero_points": self._zero_points()} if self.op in TAKES_ZERO_POINTS else {}
+        scale = None if target is None else target.scale()
+        return INTEGER_KERNELS[self.op](arguments, scales, scale, **self.attrs, **more)
+
+    def _held(self, name: str, value: Array) -> Any:
+        """A constant as the converter writes it on the op's one range."""
+        if name == "x" or not tf.as_dtype(value.dtype).is_floating:
+            return value
+        written = self.ranges.target.as_written(value)
+        return straight_through(value, written) if with_gradients() else written
+
+    def _scales(self, arguments: list[tf.Tensor]) -> list[tf.Tensor] | None:
+        """The step of each operand's codes; None where one is on no range."""
+        on = [
+            source.scale() if source is not None else self.live.get(f"{name}/scale")
+            for source, name in zip(self.ranges.sources, self.operands, strict=True)
+        ]
+        return None if any(scale is None for scale in on) or len(on) != len(arguments) else on
+
+    def _zero_points(self) -> list[tf.Tensor]:
+        """The code of 0 of each operand."""
+        return [
+            self.live[f"{name}/zero_point"] if source is None else source.zero_point()
+            for source, name in zip(self.ranges.sources, self.operands, strict=True)
+        ]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"op": self.op, "attrs": self.attrs, "operands": self.operands}

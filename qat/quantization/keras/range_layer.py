@@ -1,0 +1,164 @@
+"""The Keras layer of one range: it quantizes a tensor, and follows what training shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from qat.models.keras_types import Shape, Training
+from qat.quantization.keras.activation_quantizer import ActivationQuantizer
+from qat.quantization.keras.arithmetic import in_integers, in_numpy, settled
+from qat.quantization.keras.grids import step_of, straight_through, zero_point_of
+from qat.quantization.keras.holder import PlainCalls
+from qat.quantization.keras.tfmot import QuantizeLayer
+from qat.quantization.keras.variables import being_built
+from qat.quantization.kernels import arrays
+from qat.quantization.kernels.arrays import Array
+from qat.quantization.kernels.requantize import round_like_converter
+
+
+@tf_keras.utils.register_keras_serializable("qat")
+class RangeLayer(PlainCalls, QuantizeLayer):
+    """tfmot's QuantizeLayer with the name of the Keras layer whose output it quantizes, callable for several tensors.
+
+    `observe` says what a call does for the range while training: "ema" (follow), "together" (follow, with the other
+    calls of the step), "off" (a kernel that rounds on its input's scale), "loose" (the same behind what scales up in
+    training, as Dropout does: nothing is cut off there). `unsigned` says that no value of the call is below 0.
+
+    Args:
+        calls: how many calls of a step follow together.
+    """
+
+    entry = False  # whether a model input is what it quantizes: `bind_ranges` says
+    of_probabilities = False  # whether a loss may take the logarithm of it: `bind_ranges` says
+
+    def __init__(self, quantizer: ActivationQuantizer, source: str = "", calls: int = 1, **kwargs: Any) -> None:
+        super().__init__(quantizer, **kwargs)
+        self.source, self.calls = source, calls
+        object.__setattr__(self, "variables_of_model", being_built())
+
+    def build(self, input_shape: Shape) -> None:
+        if not self.built:  # loading builds once by itself and once more in the first call
+            super().build(input_shape)
+            self.built = True
+
+    def call(
+        self, inputs: tf.Tensor, training: Training = None, observe: str = "ema", unsigned: bool = False
+    ) -> tf.Tensor:
+        live = bool(tf.get_static_value(training)) if training is not None else False
+        if live and self.quantizer.enabled:
+            return self._in_training(inputs, observe, unsigned)
+        if live and self.quantizer.follows and observe in ("ema", "together"):
+            self._follow(inputs, unsigned)
+        if self.entry and self.quantizer.enabled and not live and in_integers():
+            inputs = straight_through(inputs, self._as_caller(inputs))
+        ends = self.ends() if in_numpy() else None
+        return self.quantizer(inputs, live, weights=self.quantizer_vars, ends=ends)
+
+    def _in_training(self, inputs: tf.Tensor, observe: str, unsigned: bool) -> tf.Tensor:
+        if observe == "loose":
+            return inputs
+        if self.of_probabilities:  # rounded to 0, a probability has no logarithm, and its sample no gradient
+            if self.quantizer.follows and observe != "off":
+                self._follow(inputs, unsigned)
+            return inputs
+        if not self.quantizer.follows or observe == "off":
+            return self.quantizer(inputs, True, weights=self.quantizer_vars)
+        held = tf.stop_gradient(inputs)
+        on_grid = self.quantizer(held, True, weights=self.quantizer_vars, ends=self._follow(held, unsigned))
+        return straight_through(
+            inputs, on_grid
+        )  # nothing is cut off; the op's own gradient is three passes over memory
+
+    def _follow(self, inputs: tf.Tensor, unsigned: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """The range for this call, which holds all of what the call shows: as long as ranges follow, they cut off no
+        gradient. What several calls of a step share moves when the last of them has been seen."""
+        seen = self.quantizer.seen(inputs, unsigned)
+        if self.calls == 1:
+            low, high = self.quantizer.follow(seen, self.quantizer_vars, self.optimizer_step)
+            return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])
+        before = self.variables_of_model.noted(self.name)
+        everything = seen if before is None else (tf.minimum(seen[0], before[1][0]), tf.maximum(seen[1], before[1][1]))
+        count = 1 if before is None else before[0] + 1
+        self.variables_of_model.note(self.name, (count, everything))
+        if count == self.calls:
+            self.quantizer.follow(everything, self.quantizer_vars, self.optimizer_step)
+            self.variables_of_model.note(self.name, None)
+        low, high = self.ends()
+        return tf.minimum(low, seen[0]), tf.maximum(high, seen[1])
+
+    def _as_caller(self, real: tf.Tensor) -> tf.Tensor:
+        """Model inputs on the grid as `qat.codes.quantize` puts them there, halves away from zero.
+
+        The FakeQuant op multiplies by the inverse of the scale in float32, which is another code once in 50,000.
+        """
+        step = arrays.cast(self.scale(), "float64")
+        codes = arrays.cast(real, "float64") / step
+        return arrays.cast(arrays.round_half_away(codes) * step, real.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"source": self.source, "calls": self.calls, "quantizer": self.quantizer.get_config()}
+        return tf_keras.layers.Layer.get_config(self) | own
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict[str, type] | None = None) -> Any:
+        config = dict(config)
+        return cls(ActivationQuantizer(**config.pop("quantizer")), **config)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether it is switched on."""
+        return bool(self.quantizer.enabled)
+
+    def scale(self) -> tf.Tensor:
+        """The step between two codes, as TFLite nudges it: a scalar; made once in a pass in which no range moves."""
+        if not in_integers():
+            return self._scale()
+        return settled(self.variables_of_model.once(f"scale of {self.name}", self._scale))
+
+    def note_grid(self, scale: tf.Tensor, ends: tuple[tf.Tensor, tf.Tensor]) -> None:
+        """Put down for the rest of a pass, in which no range moves, what is made of its variables.
+
+        Args:
+            scale: what `scale` would compute.
+            ends: lowest and highest value, scalars.
+        """
+        self.variables_of_model.note(f"scale of {self.name}", scale)
+        self.variables_of_model.note(f"ends of {self.name}", ends)
+
+    def _scale(self) -> tf.Tensor:
+        return step_of(*self.ends(), 2**self.quantizer.bits - 1)
+
+    def zero_point(self) -> tf.Tensor:
+        """The code of 0, as TFLite nudges it: a scalar, float32."""
+        return zero_point_of(self.ends()[0], self.scale(), self.quantizer.bits)
+
+    def as_written(self, values: tf.Tensor) -> tf.Tensor:
+        """Constants on this range as the converter writes them into the file."""
+        return round_like_converter(values, *self.ends(), self.zero_point())
+
+    def ends(self) -> tuple[Array, Array]:
+        """Lowest and highest value, 0 among them: scalars."""
+        if in_numpy():
+            return settled(self.variables_of_model.once(f"ends of {self.name}", self._ends))
+        return self._ends()
+
+    def _ends(self) -> tuple[tf.Tensor, tf.Tensor]:
+        low, high = (tf.convert_to_tensor(self.quantizer_vars[name]) for name in ("min_var", "max_var"))
+        return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        return tuple(float(tf.convert_to_tensor(self.quantizer_vars[name])) for name in ("min_var", "max_var"))
+
+    def set_range(self, low: float, high: float) -> None:
+        """Set both ends of the range, as calibration found them.
+
+        Args:
+            low: lower end, a real number in units of the tensor; one above 0 counts as 0 in `ends`.
+            high: upper end, in the same units; one below 0 counts as 0.
+        """
+        self.quantizer_vars["min_var"].assign(low)
+        self.quantizer_vars["max_var"].assign(high)

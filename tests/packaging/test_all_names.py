@@ -1,0 +1,45 @@
+"""What a module says that it offers, in `__all__`, is there."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+QAT = Path(__file__).parents[2] / "qat"
+
+
+def defined(tree: ast.Module) -> set[str]:
+    """Names that a module binds at its top level, by definition, assignment or import."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def offered(tree: ast.Module) -> list[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and [getattr(each, "id", None) for each in node.targets] == ["__all__"]:
+            return [each.value for each in getattr(node.value, "elts", []) if isinstance(each, ast.Constant)]
+    return []
+
+
+MODULES = {path: ast.parse(path.read_text()) for path in sorted(QAT.rglob("*.py")) if "__all__" in path.read_text()}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(QAT)))
+def test_what_is_offered_is_there(path):
+    tree = MODULES[path]
+    by_table = any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
+    text = path.read_text()
+    missing = [
+        name for name in offered(tree) if name not in defined(tree) and not (by_table and text.count(f'"{name}"') > 1)
+    ]
+    assert offered(tree)
+    assert not missing, missing

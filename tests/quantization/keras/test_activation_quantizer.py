@@ -1,0 +1,44 @@
+"""What a batch shows of a range, and how far the range goes towards it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qat.quantization.keras.activation_quantizer import CALIBRATED_STEPS, MASK_MARGIN, ActivationQuantizer
+
+
+def range_of(low, high):
+    return {"min_var": tf.Variable(low), "max_var": tf.Variable(high)}
+
+
+def follow(quantizer, weights, seen, steps=10_000):
+    quantizer.follow(tuple(map(tf.constant, seen)), weights, tf.Variable(steps))
+    return float(weights["min_var"]), float(weights["max_var"])
+
+
+def test_a_batch_shows_its_smallest_and_largest_value_and_0():
+    values = tf.constant([2.0, 5.0, -1e5])
+    assert [float(each) for each in ActivationQuantizer().seen(values)] == [-1e5, 5.0]
+    assert [float(each) for each in ActivationQuantizer().seen(values[:2])] == [0.0, 5.0]
+    assert [float(each) for each in ActivationQuantizer(masked=True).seen(values)] == [2.0 - MASK_MARGIN, 5.0]
+
+
+def test_a_range_goes_towards_the_batch_by_what_its_average_forgets():
+    assert follow(ActivationQuantizer(ema_decay=0.9), range_of(-1.0, 1.0), (-1.5, 1.2)) == pytest.approx((-1.05, 1.02))
+    first = 9.0 / (9.0 + CALIBRATED_STEPS)  # the average is over the steps so far
+    assert follow(ActivationQuantizer(), range_of(0.0, 1.0), (0.0, 1.5), steps=-1)[1] == pytest.approx(1 + 0.5 * first)
+
+
+@pytest.mark.parametrize("seen", [(-5.0, 5.0), (-0.01, 0.01)], ids=["too narrow", "too wide"])
+def test_a_range_that_does_not_fit_goes_to_the_batch_at_once(seen):
+    assert follow(ActivationQuantizer(), range_of(-1.0, 1.0), seen) == pytest.approx(seen)
+
+
+def test_an_end_that_is_not_finite_does_not_move():
+    assert follow(ActivationQuantizer(ema_decay=0.9), range_of(-1.0, 1.0), (-np.inf, 1.5)) == (-1.0, 1.5)
+
+
+def test_fixed_and_learned_ranges_do_not_follow():
+    assert ActivationQuantizer().follows
+    assert not ActivationQuantizer(fixed=(0.0, 1.0)).follows
+    assert not ActivationQuantizer(learned=True).follows

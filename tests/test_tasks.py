@@ -1,0 +1,36 @@
+"""The table of tasks: each has a loss, a metric, and a way to tell its best epoch."""
+
+import pytest
+
+from qat.evaluation.evaluate import EVALUATIONS
+from qat.tasks import TASKS, infer_task
+from qat.training.loss import LOSSES
+
+
+def test_each_task_has_a_loss_and_a_metric():
+    assert set(LOSSES) == set(TASKS) == set(EVALUATIONS)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_a_lower_loss_is_a_better_epoch(task):
+    logs = {"val_accuracy": 0.9, "val_loss": 0.3}
+    assert task.score(logs | {"val_loss": 0.2}) > task.score(logs) > task.score(logs | {"val_loss": 0.4})
+
+
+def test_accuracy_counts_before_the_loss():
+    task = TASKS["classification"]
+    assert task.score({"val_accuracy": 0.91, "val_loss": 2.0}) > task.score({"val_accuracy": 0.9, "val_loss": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("input_shape", "output_shape", "classes", "task"),
+    [
+        ((28, 28, 1), (28, 28, 1), 10, "reconstruction"),
+        ((10,), (10,), 10, "classification"),
+        ((10,), (10,), None, "reconstruction"),
+        ((None, None, 3), (None, None, 3), 2, "reconstruction"),
+        ((4,), (1,), 2, "classification"),
+    ],
+)
+def test_shapes_tell_the_task(input_shape, output_shape, classes, task):
+    assert infer_task(input_shape, output_shape, classes) == task
