@@ -56,13 +56,14 @@ def _append(folder: Path, name: str) -> None:
 
 def read(run_dir: Path) -> list[str]:
     """The names in a manifest, relative to `run_dir`; that of a folder ends in a slash. A cut line is skipped."""
+    path = run_dir / NAME
     try:
-        lines = (run_dir / NAME).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     except OSError:
         return []
     names = []
     for line in lines:
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             name = json.loads(line)
             if isinstance(name, str) and _is_inside(run_dir, name):
                 names.append(name)

@@ -91,3 +91,12 @@ def test_a_lock_of_another_user_is_taken_too(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", read_only)
     with rundir.lock(path), pytest.raises(RunDirError, match="is being written by process 1 on there"):
         rundir.lock(path, wait=False).__enter__()
+
+
+def test_a_pipe_and_a_line_of_brackets_in_place_of_a_manifest_name_nothing(tmp_path):
+    (tmp_path / manifest.FOLDER).mkdir()
+    os.mkfifo(tmp_path / manifest.NAME)
+    assert manifest.read(tmp_path) == []
+    (tmp_path / manifest.NAME).unlink()
+    (tmp_path / manifest.NAME).write_text("[" * 100_000 + '\n"a.txt"\n')
+    assert manifest.read(tmp_path) == ["a.txt"]

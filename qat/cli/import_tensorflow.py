@@ -6,6 +6,7 @@ import gc
 import importlib
 import logging
 
+from qat.cli.limited_memory import try_import
 from qat.stderr import filter_stderr
 
 _CHATTY = {
@@ -16,7 +17,11 @@ _CHATTY = {
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and let it look for devices; what it prints is held back, and printed later unless a notice."""
+    """Import TensorFlow and let it look for devices; what it prints is held back, and printed later unless a notice.
+
+    Raises: ConfigError where this process has a limit of memory under which the import fails or hangs.
+    """
+    try_import()
     with filter_stderr():
         importlib.import_module("tensorflow").config.list_physical_devices()
         importlib.import_module("tf_keras")

@@ -134,7 +134,7 @@ def _models(folder: Path) -> Iterator[Path]:
 def _read_hydra_job(folder: Path) -> str | None:
     """The command that made the folder, from Hydra's own record; read as text, which is faster than as YAML."""
     try:
-        match = _JOB.search((folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        match = _JOB.search(read_file(folder / ".hydra" / "hydra.yaml", "text_mb").decode())
+    except (OSError, ValueError):  # none, no regular file, or no text
         return None
     return match.group(1) if match else None

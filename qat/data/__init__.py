@@ -150,5 +150,7 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int) -> Spli
     check(config)
     source = DATASETS[config.name](config)
     splits = source if isinstance(source, Splits) else partition(source, config, calibration_samples, seed)
+    while isinstance(source, Source) and source.look is not None and (known := source.look(splits)) is not None:
+        source, splits = known, partition(known, config, calibration_samples, seed)
     _check_augmentation(config, splits.contract)
     return splits

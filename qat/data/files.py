@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,19 @@ _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Paths of images, read as uint8 RGB (3 channels) or grey (1 channel); alpha is dropped."""
+    """Paths of images, read as uint8 RGB (3 channels) or grey (1 channel); alpha is dropped.
 
-    paths: tuple[Path, ...]
+    Attributes:
+        paths: of all files.
+        channels: that every image gets.
+        size: (height, width) that every image must have; None where they may differ.
+        makes_grey: a coloured image may become grey; else it is refused where `channels` is 1.
+    """
+
+    paths: Sequence[str]
     channels: int
+    size: tuple[int, int] | None = None
+    makes_grey: bool = True
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -32,20 +42,33 @@ class ImageFiles:
         with ThreadPoolExecutor(DECODERS) as pool:
             for start in range(0, len(rows), DECODERS):
                 window = [self.paths[row] for row in rows[start : start + DECODERS]]
-                yield from pool.map(lambda path: decode(path, self.channels), window)
+                yield from pool.map(self._decode, window)
+
+    def _decode(self, path: str) -> NDArray[np.uint8]:
+        image = decode(path, self.channels if self.makes_grey or self.channels != 1 else None)
+        if image.shape[2] > self.channels:
+            raise DataError(f"{path}: coloured, and those looked at before are grey: set data.channels=3 or 1 for all")
+        if self.size is not None and image.shape[:2] != self.size:
+            raise DataError(
+                f"{path}: {image.shape[0]} x {image.shape[1]} pixels, and those looked at before have "
+                f"{self.size[0]} x {self.size[1]}: set data.image_size=[height,width]"
+            )
+        return image
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8] | list[NDArray[np.uint8]]:
         """All of them at once: an array where sizes agree, a list of arrays where they differ."""
         images = list(self.stream(rows))
         return np.stack(images) if len({image.shape for image in images}) == 1 else images
 
-    def listing(self, rows: NDArray[np.int64]) -> str:
-        """Path, size in bytes and time of change of each file, one per line: it changes when a file is replaced."""
-        stats = [(self.paths[row], self.paths[row].stat()) for row in rows]
-        return "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)
+    def listing(self, rows: NDArray[np.int64]) -> Iterator[str]:
+        """Path, size in bytes and time of change of each file, a line each: it changes when a file is replaced."""
+        for row in rows:
+            path = self.paths[row]
+            stat = os.stat(path)  # noqa: PTH116 (a Path costs more than the call)
+            yield f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def decode(path: Path, channels: int | None) -> NDArray[np.uint8]:
+def decode(path: str | Path, channels: int | None) -> NDArray[np.uint8]:
     """Decode a JPEG or PNG as it is stored (no EXIF rotation).
 
     Args:

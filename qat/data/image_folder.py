@@ -7,51 +7,159 @@ path/train/cat/1.jpg  path/test/cat/9.jpg  with train/, and val/ and test/ where
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qat.config import DataConfig
 from qat.data.files import DECODERS, ImageFiles, decode
+from qat.data.packed_paths import PackedPaths
 from qat.data.source import Part, Source, make_contract
+from qat.data.splits import Splits
 from qat.errors import ConfigError, DataError
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
+SUFFIXES = (".jpeg", ".jpg", ".png")
+LOOKED_AT = 10_000  # images that are decoded before training; with data.skip_corrupt all that are used
+_CHUNK = 1024
+_UNKNOWN, _READABLE, _CORRUPT = range(3)
 
 
-@dataclass(frozen=True)
-class _ImageFile:
-    """One file that was decoded once: the shape of its image, or why it cannot be read."""
+@dataclass(eq=False)
+class _Folder:
+    """All files of a data set, and what is known of them so far."""
 
-    path: Path
-    label: int
-    shape: tuple[int, ...] | None
-    problem: str = ""
+    config: DataConfig
+    class_names: tuple[str, ...]
+    roots: dict[str, Path]  # of each part
+    paths: PackedPaths
+    labels: NDArray[np.int64]  # of all files
+    parts: dict[str, NDArray[np.int64]]  # rows of each part
+    states: NDArray[np.uint8]
+    problems: dict[int, str] = field(default_factory=dict)  # of corrupt files, by row
+    shapes: set[tuple[int, ...]] = field(default_factory=set)
 
 
 def read(config: DataConfig) -> Source:
-    """Every image is decoded once here, so that a corrupt one is named before training and not in epoch 7."""
+    """List the files, and look into one: the rest is looked into once it is known which ones are used."""
     root = Path(config.path or "")
     if not root.is_dir():
         raise DataError(f"data.path={config.path}: no such folder; expected one folder per class in it")
     has_parts = (root / "train").is_dir()
-    folders = {name: root / name for name in ("train", "val", "test")} if has_parts else {"train": root}
-    class_names = _class_names(folders, config)
-    inspected = {name: _inspect_folder(folder, class_names) for name, folder in folders.items() if folder.is_dir()}
-    readable = {name: _readable(files, config, class_names, folders[name]) for name, files in inspected.items()}
-    shapes = {one.shape for files in readable.values() for one in files if one.shape}
-    channels = config.channels or max(shape[2] for shape in shapes)
-    height, width = _common_size(config, shapes)
-    parts = {name: _to_part(files, channels) for name, files in readable.items()}
+    roots = {name: root / name for name in ("train", "val", "test")} if has_parts else {"train": root}
+    folder = _list_files(config, _class_names(roots, config), {name: at for name, at in roots.items() if at.is_dir()})
+    _find_readable(folder)
+    return _to_source(folder)
+
+
+def _find_readable(folder: _Folder) -> None:
+    """Decode the first image of train; where it is corrupt, more of them, until one is none."""
+    rows = folder.parts["train"]
+    for some in (rows[:1], *(rows[start : start + _CHUNK] for start in range(1, len(rows), _CHUNK))):
+        _decode_all(folder, some)
+        if folder.shapes:
+            return
+        if len(some) == _CHUNK and not folder.config.skip_corrupt:
+            break
+    first, *others = folder.problems.values()
+    raise DataError(f"{first} ({len(others)} more like it, and no readable one)")
+
+
+def _list_files(config: DataConfig, class_names: tuple[str, ...], roots: dict[str, Path]) -> _Folder:
+    paths, labels, parts = PackedPaths(), [np.empty(0, np.int64)], {}
+    for name, root in roots.items():
+        start = len(paths)
+        for class_folder in _subfolders(root):
+            if class_folder.name not in class_names:
+                raise DataError(f"{class_folder}: not one of the classes in train: {', '.join(class_names)}")
+            count = paths.add_folder(class_folder, _is_image)
+            if not count:
+                raise DataError(
+                    f"{class_folder}: an empty class folder, with no file of type {', '.join(SUFFIXES)}; add "
+                    "some, or remove the folder"
+                )
+            labels.append(np.full(count, class_names.index(class_folder.name)))
+        parts[name] = np.arange(start, len(paths))
+    return _Folder(
+        config, class_names, roots, paths, np.concatenate(labels), parts, np.full(len(paths), _UNKNOWN, np.uint8)
+    )
+
+
+def _look(folder: _Folder, splits: Splits) -> Source | None:
+    """Decode the images that the splits use, so that a corrupt one is named before training and not in epoch 7.
+
+    Of many, `LOOKED_AT` evenly spaced ones; any other that is corrupt is named when it is read.
+    """
+    rows = np.concatenate([split.positions for split in (splits.train, splits.val, splits.test)])
+    if len(rows) > LOOKED_AT and not folder.config.skip_corrupt:
+        rows = rows[np.linspace(0, len(rows) - 1, LOOKED_AT).astype(np.int64)]
+    _decode_all(folder, rows[folder.states[rows] == _UNKNOWN])
+    corrupt = np.sort(rows[folder.states[rows] == _CORRUPT])
+    if corrupt.size and not folder.config.skip_corrupt:
+        more = f" ({len(corrupt) - 1} more like it)" if len(corrupt) > 1 else ""
+        raise DataError(folder.problems[int(corrupt[0])] + more)
+    files = splits.train.samples
+    is_new = corrupt.size or _channels(folder) != files.channels  # type: ignore[union-attr]
+    _common_size(folder)
+    return _to_source(folder) if is_new else None
+
+
+def _decode_all(folder: _Folder, rows: NDArray[np.int64]) -> None:
+    def inspect(row: int) -> tuple[int, tuple[int, ...] | None, str]:
+        try:
+            return row, decode(folder.paths[row], None).shape, ""
+        except DataError as error:
+            return row, None, str(error)
+
+    with ThreadPoolExecutor(DECODERS) as pool:
+        for start in range(0, len(rows), _CHUNK):
+            for row, shape, problem in pool.map(inspect, rows[start : start + _CHUNK].tolist()):
+                folder.states[row] = _READABLE if shape else _CORRUPT
+                if shape:
+                    folder.shapes.add(shape)
+                else:
+                    folder.problems[row] = problem
+
+
+def _to_source(folder: _Folder) -> Source:
+    """What is known so far as a source, without the corrupt files."""
+    config = folder.config
+    channels, size = _channels(folder), _common_size(folder)
+    keeps_size = None if config.image_size else size
+    files = ImageFiles(folder.paths, channels, keeps_size, makes_grey=config.channels is not None)
+    parts = {}
+    for name, rows in folder.parts.items():
+        kept = rows[folder.states[rows] != _CORRUPT] if folder.problems else rows
+        emptied = set(folder.labels[rows].tolist()) - set(folder.labels[kept].tolist()) if folder.problems else ()
+        if emptied:
+            of_class = folder.roots[name] / folder.class_names[min(emptied)]
+            raise DataError(f"{of_class}: every image of this class is corrupt, so none is left")
+        parts[name] = Part(files, folder.labels[kept], kept)
     return Source(
         parts["train"],
-        make_contract(config, (height, width, channels), "uint8", "NHWC"),
-        tuple(config.label_names) if config.label_names else class_names,
+        make_contract(config, (*size, channels), "uint8", "NHWC"),
+        tuple(config.label_names) if config.label_names else folder.class_names,
         val=parts.get("val"),
         test=parts.get("test"),
-        skipped=tuple(one.problem for files in inspected.values() for one in files if one.problem),
+        skipped=tuple(folder.problems[row] for row in sorted(folder.problems)),
+        look=partial(_look, folder),
     )
+
+
+def _channels(folder: _Folder) -> int:
+    return folder.config.channels or max(shape[2] for shape in folder.shapes)
+
+
+def _common_size(folder: _Folder) -> tuple[int, int]:
+    sizes = sorted({shape[:2] for shape in folder.shapes})
+    if folder.config.image_size is None and len(sizes) > 1:
+        raise ConfigError(
+            f"data.image_size is null, but the images have {len(sizes)} sizes, from {sizes[0]} to {sizes[-1]}: set "
+            "data.image_size=[height,width]"
+        )
+    return sizes[0][0], sizes[0][1]
 
 
 def _class_names(folders: dict[str, Path], config: DataConfig) -> tuple[str, ...]:
@@ -76,57 +184,5 @@ def _subfolders(folder: Path) -> list[Path]:
     return folders
 
 
-def _inspect_folder(folder: Path, class_names: tuple[str, ...]) -> list[_ImageFile]:
-    files = []
-    for class_folder in _subfolders(folder):
-        if class_folder.name not in class_names:
-            raise DataError(f"{class_folder}: not one of the classes in train: {', '.join(class_names)}")
-        images = sorted(path for path in class_folder.rglob("*") if _is_image(path))
-        if not images:
-            raise DataError(
-                f"{class_folder}: an empty class folder, with no file of type {', '.join(sorted(SUFFIXES))}; add some, "
-                "or remove the folder"
-            )
-        files += [(path, class_names.index(class_folder.name)) for path in images]
-    with ThreadPoolExecutor(DECODERS) as pool:
-        return list(pool.map(lambda file: _inspect_file(*file), files))
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _inspect_file(path: Path, label: int) -> _ImageFile:
-    try:
-        return _ImageFile(path, label, decode(path, None).shape)
-    except DataError as error:
-        return _ImageFile(path, label, None, str(error))
-
-
-def _readable(
-    files: list[_ImageFile], config: DataConfig, class_names: tuple[str, ...], folder: Path
-) -> list[_ImageFile]:
-    corrupt = [one for one in files if one.problem]
-    if corrupt and not config.skip_corrupt:
-        more = f" ({len(corrupt) - 1} more like it)" if len(corrupt) > 1 else ""
-        raise DataError(corrupt[0].problem + more)
-    readable = [one for one in files if not one.problem]
-    emptied = {one.label for one in corrupt} - {one.label for one in readable}
-    if emptied:
-        raise DataError(f"{folder / class_names[min(emptied)]}: every image of this class is corrupt, so none is left")
-    return readable
-
-
-def _common_size(config: DataConfig, shapes: set[tuple[int, ...]]) -> tuple[int, int]:
-    sizes = sorted({shape[:2] for shape in shapes})
-    if config.image_size is None and len(sizes) > 1:
-        raise ConfigError(
-            f"data.image_size is null, but the images have {len(sizes)} sizes, from {sizes[0]} to {sizes[-1]}: set "
-            "data.image_size=[height,width]"
-        )
-    return sizes[0][0], sizes[0][1]
-
-
-def _to_part(files: list[_ImageFile], channels: int) -> Part:
-    labels = np.array([one.label for one in files], np.int64)
-    return Part(ImageFiles(tuple(one.path for one in files), channels), labels)
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")

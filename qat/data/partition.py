@@ -69,7 +69,8 @@ def draw_calibration_indices(train: Split, samples: int | None, seed: int) -> np
 
 
 def _to_split(name: str, part: Part, source: Source) -> Split:
-    return Split(name, part.labels, source.contract, part.samples, np.arange(len(part.labels)))
+    rows = np.arange(len(part.labels)) if part.rows is None else part.rows
+    return Split(name, part.labels, source.contract, part.samples, rows)
 
 
 def _split_off(rest: Split, own: Part | None, source: Source, name: str, config: DataConfig) -> tuple[Split, Split]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from qat.config import DataConfig
 from qat.contract import Contract
 from qat.data.files import ImageFiles
+from qat.data.splits import Splits
 from qat.errors import ConfigError, DataError
 
 IMAGE_RANGE = (0.0, 1.0)  # scale 1/255 and 0 at 0: an int8 input then holds raw - 128 exactly, without rounding
@@ -17,15 +19,28 @@ IMAGE_RANGE = (0.0, 1.0)  # scale 1/255 and 0 at 0: an int8 input then holds raw
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Samples that belong together, and their labels."""
+    """Samples that belong together, and their labels.
+
+    Attributes:
+        samples: `[n, ...]`, or files.
+        labels: `[N]`, of the samples that count.
+        rows: `[N]` into `samples`, of those that count; None takes all.
+    """
 
     samples: NDArray | ImageFiles
     labels: NDArray[np.int64]
+    rows: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a loader returns: a training part, and the val and test parts that the data set has, if any."""
+    """What a loader returns: a training part, and the val and test parts that the data set has, if any.
+
+    Attributes:
+        skipped: corrupt files that are left out, each with the reason.
+        look: looks into the files of splits that were made of this source; returns what is known then, to be split
+            again, and None where that is nothing new. None where all is known.
+    """
 
     train: Part
     contract: Contract
@@ -33,6 +48,7 @@ class Source:
     val: Part | None = None
     test: Part | None = None
     skipped: tuple[str, ...] = ()
+    look: Callable[[Splits], Source | None] | None = None
 
 
 def make_contract(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, layout: str) -> Contract:

@@ -125,7 +125,8 @@ def _digest(split: Split, class_names: tuple[str, ...]) -> str:
     digest = hashlib.sha256(json.dumps(class_names).encode())
     digest.update(np.ascontiguousarray(split.labels).tobytes())
     if isinstance(split.samples, ImageFiles):
-        digest.update(split.samples.listing(split.positions).encode())
+        for number, line in enumerate(split.samples.listing(split.positions)):
+            digest.update((f"\n{line}" if number else line).encode(errors="surrogateescape"))
     else:
         for start in range(0, len(split), 1024):
             rows = split.positions[start : start + 1024]

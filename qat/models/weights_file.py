@@ -57,7 +57,7 @@ def joined_with_config(path: Path) -> Iterator[Path]:
 def _version(path: Path, config: Path, text: str) -> str:
     try:
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ModelError(f"model.path={path}: {config.name} next to it is no config of a Keras model") from None
     version = str(said.get("keras_version", "3")) if isinstance(said, dict) else "3"
     if version.split(".")[0] != "3":

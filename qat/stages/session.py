@@ -7,6 +7,7 @@ import gc
 import keras
 import tensorflow as tf
 import tf_keras
+from tensorflow.python.framework import ops
 
 from qat.errors import ConfigError
 from qat.training.threads import count_threads
@@ -34,8 +35,20 @@ def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Wor
     for package in (tf_keras, keras):
         package.backend.clear_session()
         package.utils.set_random_seed(seed)
+    _forget_gradients()
     gc.collect()
     return workers
+
+
+def _forget_gradients() -> None:
+    """Take the gradients of earlier graphs out of TensorFlow's registry, which would keep all of these graphs.
+
+    Every call of a function with `tf.custom_gradient` in a graph registers one, under a name of its own: those of fake
+    quantization, of losses, of some activations.
+    """
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
 
 
 def _set_threads(threads: int | None) -> None:

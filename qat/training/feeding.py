@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qat.config import AugmentationConfig
 from qat.data import Split, augment
-from qat.errors import ConfigError
+from qat.errors import ConfigError, QatError
 from qat.tasks import TASKS
 
 IN_MEMORY_BYTES = 1 << 30
@@ -60,10 +60,27 @@ def _make_reader(split: Split) -> Callable[[tf.Tensor], tf.Tensor]:
         prepared = tf.constant(split.inputs())
         return lambda indices: tf.gather(prepared, indices)
 
+    def inputs(indices: NDArray) -> NDArray:
+        try:
+            return split.inputs(indices)
+        except QatError as error:
+            _refusals.append(error)
+            raise
+
     def read(indices: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.numpy_function(split.inputs, [indices], tf.float32, stateful=False), (None, *shape))
+        return tf.ensure_shape(tf.numpy_function(inputs, [indices], tf.float32, stateful=False), (None, *shape))
 
     return read
+
+
+_refusals: list[QatError] = []  # raised while a graph was reading samples; TensorFlow makes texts of them
+
+
+def take_refusal() -> QatError | None:
+    """The first error of ours that ended the reading of samples since the last call; None where there was none."""
+    first = _refusals[0] if _refusals else None
+    _refusals.clear()
+    return first
 
 
 def _epoch_orders(

@@ -25,6 +25,7 @@ from qat.training.checkpoints import Checkpointing, Checkpoints, PlainAttributes
 from qat.training.feeding import (
     distributed_batches,
     steps_per_epoch,
+    take_refusal,
     training_batches,
     training_indices,
     validation_batches,
@@ -236,6 +237,11 @@ def fit(
         kept_epoch, weights = guard.selected_weights()
         model.set_weights(weights)
         raise _divergence_error(error, kept_epoch, settings) from error
+    except tf.errors.OpError as error:
+        refusal = take_refusal()  # as of an image that cannot be decoded
+        if refusal is None:
+            raise
+        raise refusal from error
     finally:
         model._training_state = None  # Keras would ask the checkpoints of this training at the next one
         if checkpoints is not None:

@@ -131,3 +131,12 @@ def test_pages_of_comparisons_are_passed_over_also_the_one_that_is_being_made(tm
     (being_made / "hydra.yaml").write_text("hydra:\n  job:\n    name: compare\n")
     collected = collect([tmp_path])
     assert (len(collected.runs), collected.refused) == (1, ())
+
+
+def test_a_pipe_in_place_of_hydras_record_is_not_waited_for(tmp_path):
+    (tmp_path / "a" / ".hydra").mkdir(parents=True)
+    os.mkfifo(tmp_path / "a" / ".hydra" / "hydra.yaml")
+    (tmp_path / "a" / "results.json").write_text("{}")
+    collected = collect([tmp_path / "a"])
+    assert not collected.runs
+    assert [each.folder for each in collected.refused] == [tmp_path / "a"]

@@ -1,13 +1,14 @@
 """Pictures in folders: streamed, split, and every broken one named."""
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from qat.config import DataConfig
-from qat.data import load
+from qat.data import image_folder, load
 from qat.errors import CalibrationError, ConfigError, DataError
 
 
@@ -116,6 +117,78 @@ def test_several_corrupt_images_are_counted_in_the_message(save_folder):
     for name in ("001.png", "002.png", "003.png"):
         cut(root / "cat" / name)
     with pytest.raises(DataError, match=r"cat/001.png.*\(2 more like it\)"):
+        load_folder(root)
+
+
+def count_decoded(monkeypatch):
+    """The paths that are decoded from now on."""
+    decoded, original = [], image_folder.decode
+    monkeypatch.setattr(image_folder, "decode", lambda path, channels: decoded.append(path) or original(path, channels))
+    return decoded
+
+
+def test_only_the_images_that_are_used_are_looked_at(save_folder, monkeypatch):
+    root = save_folder(cat=40, dog=40)
+    decoded = count_decoded(monkeypatch)
+    splits = load_folder(root, max_samples=4)
+    used = {split.samples.paths[row] for split in (splits.train, splits.val, splits.test) for row in split.positions}
+    assert len(used) == 12
+    assert len(decoded) <= 13  # and the first of all, whose size and channels are a first guess
+    assert used <= set(decoded)
+
+
+def test_where_corrupt_images_are_left_out_max_samples_counts_readable_ones(save_folder):
+    root = save_folder(cat=12, dog=12)
+    for number in range(0, 12, 2):
+        cut(root / "cat" / f"{number:03}.png")
+    splits = load_folder(root, max_samples=6, skip_corrupt=True)
+    assert [len(splits.train), len(splits.test)] == [6, 6]
+    assert all("cat/0" in problem for problem in splits.skipped)
+    for split in (splits.train, splits.val, splits.test):
+        np.testing.assert_array_equal(split.raw()[:, 0, 0, 1], split.labels)
+
+
+def test_of_many_images_some_are_looked_at_and_the_others_named_when_they_are_read(save_folder, monkeypatch):
+    root = save_folder(cat=40, dog=40)
+    monkeypatch.setattr(image_folder, "LOOKED_AT", 10)
+    decoded = count_decoded(monkeypatch)
+    splits = load_folder(root)
+    assert len(decoded) <= 11
+    unseen = next(row for row in splits.train.positions if splits.train.samples.paths[row] not in decoded)
+    path = Path(splits.train.samples.paths[unseen])
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=f"{path}: no readable JPEG or PNG"):
+        splits.train.inputs()
+    assert len(load_folder(root, skip_corrupt=True).skipped) == 1
+    Image.new("RGB", (5, 5)).save(path)
+    with pytest.raises(
+        DataError, match=rf"{path}: 5 x 5 pixels, and those looked at before have 8 x 10: set data.image"
+    ):
+        splits.train.inputs()
+
+
+def test_a_coloured_image_among_grey_ones_is_not_made_grey_in_silence(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_folder, "LOOKED_AT", 2)
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            Image.new("RGB" if (name, number) == ("dog", 5) else "L", (8, 8)).save(tmp_path / name / f"{number}.png")
+    splits = load_folder(tmp_path)
+    assert splits.contract.shape == (8, 8, 1)
+    with pytest.raises(
+        DataError, match=r"dog/5.png: coloured, and those looked at before are grey: set data.channels=3"
+    ):
+        [split.inputs() for split in (splits.train, splits.val, splits.test)]
+    assert load_folder(tmp_path, channels=1).test.inputs().shape[3] == 1
+
+
+def test_a_folder_without_a_readable_image_is_refused(save_folder):
+    root = save_folder(cat=6, dog=6)
+    for path in root.rglob("*.png"):
+        cut(path)
+    with pytest.raises(
+        DataError, match=r"cat/000.png: no readable JPEG or PNG .*\(11 more like it, and no readable one"
+    ):
         load_folder(root)
 
 

@@ -3,6 +3,7 @@
 Through `qat.models.load` they reach `qat.models.weights_file` and `qat.models.untrusted.assemble_keras3`.
 """
 
+import json
 import zipfile
 
 import h5py
@@ -12,6 +13,7 @@ import pytest
 
 from qat.errors import ModelError
 from qat.models import load
+from qat.models.untrusted.check_config import NotAllowedError, validate_config
 from qat.models.which_keras import is_keras3
 
 X = np.random.default_rng(0).normal(0, 1, (4, 8, 8, 3)).astype(np.float32)
@@ -181,3 +183,60 @@ def test_an_external_dataset_in_the_weights_is_refused(plain, tmp_path):
             made.writestr(name, weights.read_bytes() if name.endswith(".h5") else archive.read(name))
     with pytest.raises(ModelError, match="kept in another file"):
         load(str(tmp_path / "x.keras"))
+
+
+def test_a_config_nested_without_end_is_refused_beside_weights(plain, tmp_path):
+    plain.save_weights(tmp_path / "mine.weights.h5")
+    (tmp_path / "mine.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match=r"mine.json next to it is no config of a Keras model"):
+        load(str(tmp_path / "mine.weights.h5"))
+
+
+def function(module, name):
+    return {"module": module, "class_name": "function", "config": name, "registered_name": name}
+
+
+def made(module, name, /, **config):
+    return {"module": module, "class_name": name, "config": config, "registered_name": None}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"activation": {"class_name": "__lambda__", "config": {"value": ["4wAA", None, None]}}},
+        {"activation": function("keras.config", "enable_unsafe_deserialization")},
+        {"activation": function("keras.src.saving.serialization_lib", "enable_unsafe_deserialization")},
+        {"kernel_initializer": made("keras.config", "enable_unsafe_deserialization")},
+        {"kernel_initializer": made("keras.utils", "get_file", fname="x", origin="file:///etc/passwd")},
+        {"bias_initializer": {"class_name": "__numpy__", "config": {"value": [1], "dtype": "object"}}},
+        {"cell": made("keras.layers", "Lambda", function={"class_name": "__lambda__", "config": {"value": "4wAA"}})},
+        {"layer": made("keras.layers", "TFSMLayer", filepath="/tmp")},
+        {"layer": made("keras.src.utils.torch_utils", "TorchModuleWrapper", module="Y29zCg==")},
+        {"quantization_config": made("keras.quantizers", "Int8QuantizationConfig")},
+        {"vocabulary": "/etc/passwd"},
+    ],
+)
+def test_no_trick_of_a_keras3_config_is_looked_up(plain, changes):
+    config = json.loads(plain.to_json())
+    dense = next(each for each in config["config"]["layers"] if each["class_name"] == "Conv2D")
+    validate_config(config)
+    dense["config"].update(changes)
+    with pytest.raises(NotAllowedError):
+        validate_config(config)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"registered_name": "keras>Lambda"},
+        {"class_name": "Custom>Lambda"},
+        {"class_name": "Lambda", "module": None},
+        {"module": "keras.layers; import os"},
+        {"module": "keras.src.testing", "class_name": "TestCase"},
+    ],
+)
+def test_no_layer_of_a_keras3_config_passes_by_another_name(plain, changes):
+    config = json.loads(plain.to_json())
+    next(each for each in config["config"]["layers"] if each["class_name"] == "Conv2D").update(changes)
+    with pytest.raises(NotAllowedError):
+        validate_config(config)

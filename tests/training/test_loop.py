@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from PIL import Image
 from tf_keras import layers
 
 from qat.config import AugmentationConfig
 from qat.contract import Contract
 from qat.data import Split
+from qat.data.files import ImageFiles
 from qat.errors import ConfigError, DataError, ModelError, TrainingDivergedError
-from qat.training import FitSettings, fit, make_callbacks
+from qat.training import FitSettings, feeding, fit, make_callbacks
 
 
 def network(seed=0, activation="softmax"):
@@ -315,3 +317,16 @@ def test_two_replicas_share_a_batch_and_train_as_one_device_does(train, val):
     alone = fit(network(), train, val, settings()).history[-1]
     assert replicas == "2"
     assert (float(loss), float(val_loss)) == pytest.approx((alone["loss"], alone["val_loss"]), rel=1e-2)
+
+
+def test_an_image_that_breaks_ends_the_training_with_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(feeding, "IN_MEMORY_BYTES", 0)
+    paths = [tmp_path / f"{number}.png" for number in range(12)]
+    for path in paths:
+        Image.new("L", (4, 4)).save(path)
+    files = ImageFiles([str(path) for path in paths], 1)
+    split = Split("train", np.arange(12) % 3, Contract((4, 4, 1)), files, np.arange(12))
+    model = tf_keras.Sequential([layers.Flatten(input_shape=(4, 4, 1)), layers.Dense(3, "softmax")])
+    breaks = Watch(0, lambda _: paths[-1].write_bytes(b""))
+    with pytest.raises(DataError, match=r"11.png: no readable JPEG or PNG"):
+        fit(model, split, split, settings(batch_size=4), callbacks=[breaks])

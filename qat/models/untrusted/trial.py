@@ -105,7 +105,7 @@ def _to_decoded(
 ) -> DecodedModel:
     try:
         answer = json.loads(header) if header else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = {}
     if answer.get("how") == "memory" or (ended["code"] < 0 and not ended["late"]) or (not answer and not ended["late"]):
         cause = signal.Signals(-ended["code"]).name if ended["code"] < 0 else "out of memory"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def write_small_files(folder: Path, kept: Path) -> None:
     cnn = tf_keras.Model(image, x, name="theirs")
     steps = layers.Input((5, 4))
     lstm = tf_keras.Model(steps, layers.Bidirectional(layers.LSTM(3))(layers.MultiHeadAttention(1, 2)(steps, steps)))
-    for number, model in enumerate((cnn, lstm)):
+    for number, model in enumerate((cnn, lstm, *keras3_models())):
         model.save(folder / f"keras.{number}.keras")
         model.save(folder / f"h5.{number}.h5")
     images, labels = rng.integers(0, 255, (20, 8, 8, 3)).astype(np.uint8), np.arange(20) % 2
@@ -62,6 +63,20 @@ def write_small_files(folder: Path, kept: Path) -> None:
     overrides = {"hydra": ["hydra.mode=MULTIRUN"], "task": task}
     sweep = {"hydra": {"overrides": overrides}, "seed": 1, "data": {"name": "digits"}}
     (folder / "sweep.json").write_text(json.dumps(sweep))
+
+
+def keras3_models() -> list[Any]:
+    """The same kinds of layers by Keras 3, which writes another config and another order of weights."""
+    import keras
+    from keras import layers
+
+    image, steps = keras.Input((8, 8, 3)), keras.Input((5, 4))
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(image)
+    x = layers.BatchNormalization()(layers.DepthwiseConv2D(2)(x) * 2.0)
+    x = layers.GlobalAveragePooling2D()(keras.Sequential([layers.ReLU(6.0)])(x))
+    cnn = keras.Model(image, layers.Dense(5, activation="softmax")(x), name="theirs")
+    lstm = keras.Model(steps, layers.Bidirectional(layers.LSTM(3))(layers.MultiHeadAttention(1, 2)(steps, steps)))
+    return [cnn, lstm]
 
 
 def write_tflite_files(folder: Path) -> None:

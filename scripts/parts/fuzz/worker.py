@@ -187,11 +187,11 @@ def benchmark(content: bytes, graph: TfliteGraph) -> None:
 
 
 def serve() -> None:
-    limits.set_for_process(limits.Limits(seconds=15, memory_mb=2048, file_mb=256))
     warnings.simplefilter("ignore")
     source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what is printed on the way is no answer
     base("cnn_int8.tflite"), open_model(base("keras.0.keras"), "m.keras")
+    limits.set_for_process(limits.Limits(seconds=40, memory_mb=2048, file_mb=256))
     print("ready", file=answers, flush=True)
     while header := source.read(5):
         kind, size = struct.unpack("<BI", header)
