@@ -13,8 +13,8 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 
 def pins(version):
-    """Of requirements/<version>.txt: version and number of hashes by name."""
-    text = (ROOT / "requirements" / f"{version}.txt").read_text().replace("\\\n", " ")
+    """Of constraints/<version>.txt: version and number of hashes by name."""
+    text = (ROOT / "constraints" / f"{version}.txt").read_text().replace("\\\n", " ")
     found = {}
     for line in text.splitlines():
         pinned = re.match(r"([\w.-]+)==(\S+)", line)
@@ -58,6 +58,6 @@ def test_every_dependency_of_run_and_test_is_pinned_within_its_limits(version):
 
 
 def test_no_file_names_a_registry():
-    files = [ROOT / "constraints.txt", *(ROOT / "requirements").iterdir()]
+    files = [ROOT / "constraints.txt", *(ROOT / "constraints").iterdir()]
     assert len(files) == 1 + len(PYTHONS)
     assert [path.name for path in files if "://" in path.read_text() or "index-url" in path.read_text()] == []

@@ -12,7 +12,7 @@ from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 from scripts.parts.common import ROOT, markdown_table
 
 PYTHON = "3.11"
-PINS = ROOT / "requirements" / f"{PYTHON}.txt"
+PINS = ROOT / "constraints" / f"{PYTHON}.txt"
 AUDIT = ROOT / "docs" / "audit.json"  # what `scripts/docs --audit` kept
 
 SUITABLE = {
@@ -36,7 +36,7 @@ _READ_BY_HAND = {"namex": "Apache-2.0"}  # its metadata say nothing; from the LI
 
 
 def read_pins() -> dict[str, str]:
-    """Versions by name, of requirements/<PYTHON>.txt."""
+    """Versions by name, of constraints/<PYTHON>.txt."""
     return dict(re.findall(r"^([\w.-]+)==([^ \\]+)", PINS.read_text(), re.MULTILINE))
 
 
@@ -94,7 +94,7 @@ def licences_page() -> str:
     return f"""# Dependencies and licences
 
 Made by `scripts/docs --licences` from the metadata of the {len(rows)} packages that `scripts/environment` installs
-for Python {PYTHON} on Linux, by hash (`requirements/{PYTHON}.txt`). All suit a project under Apache-2.0.
+for Python {PYTHON} on Linux, by hash (`constraints/{PYTHON}.txt`). All suit a project under Apache-2.0.
 
 ## Known vulnerabilities
 
