@@ -116,7 +116,7 @@ def inputs_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
         Inputs and labels.
 
     Raises:
-        DataError: labels beside a data set, or a generator, which may never end.
+        DataError: labels given with a data set, or a generator, which may never end.
     """
     if is_dataset(x):
         if y is not None:

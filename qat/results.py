@@ -67,7 +67,7 @@ class RunResult:
     git_dirty: bool | None = None
     splits: Mapping[str, int] = field(default_factory=dict)  # name -> samples
     class_names: tuple[str, ...] = ()
-    most_frequent_class: float | None = None  # its share of the test labels, 0-1: what always answering it is worth
+    most_frequent_class: float | None = None  # its share of the test labels, 0-1: what always answering it scores
     calibration_indices: tuple[int, ...] = ()  # into train
     threads: int | None = None  # that TensorFlow computed with: with another number, sums come out in another order
     machine: str = ""  # what latencies were measured on: architecture, processor, cores

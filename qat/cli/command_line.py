@@ -144,7 +144,8 @@ def _explain_several(part: str, schema: type) -> str | None:
     if part.partition("=")[0] not in names or set("[{\"'") & set(value):
         return None
     pieces = re.split(r"[\s,;]+(?=[\w./]+=)", part)
-    if len(pieces) == 1 or any(piece.partition("=")[0] not in names for piece in pieces):
+    is_path = "=" in pieces[0].partition("=")[2]  # as the folder of a sweep's job, which is named by its options
+    if len(pieces) == 1 or is_path or any(piece.partition("=")[0] not in names for piece in pieces):
         return None
     return f"{part}: several options in one word; written apart: {' '.join(pieces)}"
 

@@ -99,7 +99,9 @@ def explain_plus(part: str, primary: str, schema: type) -> str | None:
         The message; None where the plus is needed.
     """
     key = part.partition("=")[0].lstrip("+")
-    if key not in _defaults(primary) and (part.startswith("++") or key not in all_keys(schema)):
+    if key not in _defaults(primary) and (
+        part.startswith("++") or key in groups(schema) or key not in all_keys(schema)
+    ):
         return None
     part = part.lstrip("+")
     group, _, option = part.partition("=")

@@ -15,7 +15,19 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(ROOT))
 
-COMMANDS = {"bars", "bench", "chaos", "coverage", "docs", "environment", "fuzz", "pictures", "run", "test"}
+COMMANDS = {
+    "bars",
+    "bench",
+    "chaos",
+    "coverage",
+    "docs",
+    "environment",
+    "fuzz",
+    "local_slurm",
+    "pictures",
+    "run",
+    "test",
+}
 BARS = sorted(path.stem for path in (SCRIPTS / "parts" / "bars").glob("*.py") if "def main()" in path.read_text())
 WITHOUT_TENSORFLOW = ("common", "bars.training_tables", "bench.timing", "docs.outputs", "fuzz.mutations")
 

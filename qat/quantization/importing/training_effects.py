@@ -1,4 +1,4 @@
-"""What layers do in training beside their outputs: variables that they assign, losses and metrics of training alone."""
+"""What layers do in training apart from their outputs: variables that they assign, losses and metrics of training."""
 
 from __future__ import annotations
 
