@@ -41,14 +41,13 @@ class DataConfig:
     range: list[float] | None = None  # [low, high] that raw 0..255 becomes, or None: as the data set's contract says
     mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number per channel
     std: list[float] | None = setting(None, above=0)  # with mean: above 0, one number per channel
-    colour_order: str = setting("rgb", choices=COLOUR_ORDERS)
-    resize: str = setting("bilinear", choices=RESIZE_METHODS)
+    colour_order: str = setting("rgb", choices=COLOUR_ORDERS)  # of the model's input; images are read as rgb
+    resize: str = setting("bilinear", choices=RESIZE_METHODS)  # how images get the size of the input
     max_samples: int | None = setting(None, low=1, high=MANY)  # a debug knob: keep so many of each split
     skip_corrupt: bool = False  # image_folder: leave out, name and count files that no decoder takes
     label_names: list[str] | None = None  # of the classes, in order; None = as the data names or numbers them
-    normal_class: int | None = setting(
-        None, low=0, high=MANY
-    )  # anomaly detection: train on it alone; every other is label 1 in val and test
+    # anomaly detection: train on it alone; every other is label 1 in val and test
+    normal_class: int | None = setting(None, low=0, high=MANY)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     target: dict[str, Any] = field(default_factory=dict)  # data=user: {_target_: module.function, ...}
 
@@ -82,9 +81,8 @@ class TrainConfig:
     schedule: str = setting("cosine", choices=SCHEDULES)  # how the learning rate goes on from the first
     # share of the label that goes to the other classes
     label_smoothing: float = setting(0.0, low=0, below=1)
-    early_stop_epochs: int | None = setting(
-        None, low=1, high=MANY
-    )  # stop after so many epochs without a better val metric; None = never
+    # stop after so many epochs without a better val metric; None = never
+    early_stop_epochs: int | None = setting(None, low=1, high=MANY)
     keep_best: bool = True  # keep the weights of the best val epoch
     callbacks: list[Any] = field(default_factory=list)  # extra Keras callbacks, each a {_target_: …}
     strategy: str = setting("none", choices=("none", "mirrored", "multiworker"))  # of tf.distribute
@@ -121,7 +119,7 @@ class QuantConfig:
     beside: list[str] = setting([], effect=FILES)  # qat, qat_w4a8: also trained, to compare with; [qat_tfmot]
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
-    weight_bits: int = setting(8, low=4, high=8)  # 8 or 4
+    weight_bits: int = 8  # 8 or 4
     per_channel: bool = True  # a weight scale for each output channel; false = one for each tensor
     equalization: bool = False  # even out neighbouring channels across layers first; the float function stays
     # without being asked to, where channels differ so many times; None = never
@@ -219,9 +217,8 @@ class Config:
     resume: str | None = setting(None, effect=NOTHING)
     float_run: str | None = None  # a run directory whose float model is taken instead of training one
     float_cache: str | None = setting(None, effect=NOTHING)  # None = the user's cache folder
-    threads: int | None = setting(
-        None, low=1, high=MOST_THREADS, effect=NOTHING
-    )  # of the interpreter; None = all cores
+    # of the interpreter; None = all cores
+    threads: int | None = setting(None, low=1, high=MOST_THREADS, effect=NOTHING)
     # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
     trust: Any = setting(False, effect=NOTHING)
     limits: Limits = section(Limits, effect=NOTHING)  # of memory, time and sizes, for files of anybody
@@ -254,8 +251,8 @@ class ContractConfig:
     range: list[float] | None = None  # [low, high] that raw 0..255 becomes
     mean: list[float] | None = None  # with std: (raw / 255 - mean) / std, one number per channel
     std: list[float] | None = setting(None, above=0)  # with mean: above 0, one number per channel
-    colour_order: str | None = setting(None, choices=COLOUR_ORDERS)
-    resize: str | None = setting(None, choices=RESIZE_METHODS)
+    colour_order: str | None = setting(None, choices=COLOUR_ORDERS)  # of the model's input; images are read as rgb
+    resize: str | None = setting(None, choices=RESIZE_METHODS)  # how images get the size of the input
 
 
 @dataclass(slots=True, kw_only=True)
@@ -264,7 +261,7 @@ class EvaluateConfig:
 
     tflite: str = MISSING  # the file to evaluate
     data: DataConfig = field(default_factory=DataConfig)
-    split: str = setting("test", choices=("test", "val", "train", "all"))
+    split: str = setting("test", choices=("test", "val", "train", "all"))  # which part of the data is scored
     contract: ContractConfig = field(default_factory=ContractConfig)
     threads: int | None = setting(None, low=1, high=MOST_THREADS)  # None = all cores
     delegate: bool = True  # let XNNPACK take the ops that it knows
@@ -304,7 +301,7 @@ class DiagnoseConfig:
     preprocess: str | None = None  # module:function, the training preprocessing: raw batch to float32 model inputs
     user: AppConfig = field(default_factory=AppConfig)
     calibration: str | None = None  # module:function, the representative dataset
-    expect: str | None = setting(None, choices=FILE_KINDS)
+    expect: str | None = setting(None, choices=FILE_KINDS)  # the kind of file that was meant
     samples: int = setting(512, low=1, high=MANY)  # of the data, the first
     trust: Any = False  # true: run what the files and folders named here bring (Lambda code, SavedModels, _target_s)
     limits: Limits = field(default_factory=Limits)  # of memory, time and sizes, for files of anybody

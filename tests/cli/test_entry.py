@@ -103,7 +103,7 @@ def test_help_shows_each_option_with_what_it_answers_and_the_settings_of_this_co
     assert "  model=resnet8 " in page
     assert "  debug=tiny                  Does the whole pipeline run?" in page
     assert "  train.epochs=77             of the float training; 0 only for a model" in page
-    assert "(an integer; default 30)" in page
+    assert "(at least 0; default 30)" in page
 
 
 def test_the_composed_config_is_shown_with_its_overrides(tmp_path):

@@ -104,8 +104,8 @@ def test_an_unknown_option_is_named_with_the_choices(override, nearest, another)
     ("override", "message"),
     [
         ("data.test_fraction=1.5", "data.test_fraction=1.5: expected a number above 0 and below 1"),
-        ("train.epochs=-1", "train.epochs=-1: expected an integer from 0"),
-        ("train.schedule=linear", "train.schedule=linear: expected constant or cosine"),
+        ("train.epochs=-1", "train.epochs=-1: expected at least 0"),
+        ("train.schedule=linear", "train.schedule=linear: expected one of constant, cosine"),
         ("quant.learning_rate=0", "quant.learning_rate=0.0: expected a number above 0"),
         (
             "quant.delay=soon",
