@@ -96,7 +96,7 @@ def write_comparison(
     if comparison.runs and filters and not comparison.rows:
         raise ConfigError(
             f"filter={' and '.join(filters)}: not one deployed file meets it. "
-            f"Variants are {', '.join(sorted({name for run in comparison.runs for name in run.variants}))}."
+            f"Variants are {', '.join(sorted({name for run in comparison.runs for name in run.measured}))}."
         )
     figures = dict(build_charts(comparison))
     images = {name: draw_png(chart) for name, chart in figures.items()}
