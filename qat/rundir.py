@@ -19,9 +19,9 @@ from typing import Any
 
 from qat import limits, manifest
 from qat.errors import RunDirError
+from qat.json_values import Json
 from qat.locking import is_locked, lock, translate_error
 from qat.manifest import changed_files, sha256
-from qat.types import Json
 
 __all__ = ["changed_files", "lock", "sha256"]  # of other modules, and part of this one for all others
 

@@ -31,7 +31,7 @@ class Setting:
     Numbers are finite, and texts hold more than blanks.
     """
 
-    choices: tuple[str, ...] = ()  # empty: any value of its type
+    choices: tuple[str | int, ...] = ()  # empty: any value of its type
     low: float = -math.inf
     high: float = math.inf
     above: float = -math.inf  # as low, which is not accepted itself
@@ -48,7 +48,7 @@ class Setting:
         ('a number above 0', 'a number from 0 to below 1', 'a number above 0 and below 1')
         """
         if self.choices:
-            return f"one of {', '.join(self.choices)}"
+            return f"one of {', '.join(map(str, self.choices))}"
         bounded = math.isfinite(self.low)
         ends = [
             f"above {_show(self.above)}" if math.isfinite(self.above) else "",
@@ -85,7 +85,7 @@ def _show(number: float) -> str:
 def setting(
     default: object,
     *,
-    choices: Sequence[str] = (),
+    choices: Sequence[str | int] = (),
     low: float = -math.inf,
     high: float = math.inf,
     above: float = -math.inf,

@@ -18,7 +18,7 @@ def failing(input_shape, classes):
 def folder(tmp_path, monkeypatch):
     """A folder of the user's, as `python -m` finds it."""
     (tmp_path / "their_target_models.py").write_text(MODULE)
-    (tmp_path / "broken_target_models.py").write_text("import os\nimport not_there_at_all\n")
+    (tmp_path / "broken_target_models.py").write_text("import os\nimport not_there_at_all\ndef f(): pass\n")
     (tmp_path / "misspelt_target_models.py").write_text("x = 1\ndef f(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qat.types import Json
+from qat.json_values import Json
 
 FLOAT = "float"
 LARGEST_NUMBER = 1e15  # beyond it no metric, size or time of ours lies, and squares overflow

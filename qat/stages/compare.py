@@ -9,6 +9,7 @@ from qat import rundir
 from qat.comparison import Comparison, collect, compare_runs
 from qat.config import CompareConfig
 from qat.errors import ConfigError, RunDirError
+from qat.json_values import Json
 from qat.plain_text import writable
 from qat.reporting.chart import draw_png
 from qat.reporting.comparison_charts import build_charts
@@ -26,7 +27,6 @@ from qat.reporting.comparison_verdict import format_comparison_verdict
 from qat.reporting.table import format_table
 from qat.reporting.tensorboard import SummaryWriter
 from qat.reporting.terminal import say, width
-from qat.types import Json
 
 TENSORBOARD_RUN = "comparison"
 MOST_NAMED = 10  # configurations and refused directories on the terminal; the page names all

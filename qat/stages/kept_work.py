@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from qat import manifest, rundir
 from qat.config import MOST_THREADS, Config
 from qat.errors import ConfigError, RunDirError
+from qat.json_values import Json
 from qat.results import settings_to_json
 from qat.setting import NOTHING, without_effect
 from qat.stages import float_cache
 from qat.stages.provenance import package_versions
-from qat.types import Json
 
 if TYPE_CHECKING:
     from qat.training.checkpoints import Checkpointing, Stateful

@@ -21,10 +21,10 @@ import tf_keras
 
 from qat import interrupts
 from qat.errors import ModelError
+from qat.json_values import Json
 from qat.models.keras_types import KerasVariable
 from qat.models.which_keras import is_keras3
 from qat.training.random_state import draws_unsaved_numbers, generator_states
-from qat.types import Json
 
 SECONDS = 10.0
 """Between two checkpoints, at least: what a kill loses is one epoch, or 20 s where epochs are shorter than this."""

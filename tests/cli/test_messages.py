@@ -116,7 +116,7 @@ def test_an_unknown_option_is_named_with_the_choices(override, nearest, another)
         ("quant.calibration.method=max", "quant.calibration.method=max: expected one of minmax, percentile, mse."),
         ("log.progress=loud", "log.progress=loud: expected one of auto, bar, plain, off."),
         ("export.io=[float16]", "a float16 file keeps float32 inputs and outputs; use float32."),
-        ("quant.weight_bits=3", "quant.weight_bits=3: quant=qat has 8."),
+        ("quant.weight_bits=3", "quant.weight_bits=3: expected one of 4, 8."),
         ("quant.preserve=zeros", "quant.preserve=zeros: expected null or one of none, sparsity, clusters, auto."),
         (
             "quant.per_layer={conv:{method:foo}}",

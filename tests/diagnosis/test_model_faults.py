@@ -75,7 +75,7 @@ def test_labels_of_another_number_are_refused(files, digits):
 
 
 def test_an_unknown_expectation_lists_the_choices(files):
-    with pytest.raises(ConfigError, match=r"int4.*expected one of int8"):
+    with pytest.raises(ConfigError, match=r"int4.*expected one of float32, int8"):
         diagnose(files.int8, expect="int4")
 
 

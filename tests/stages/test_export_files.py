@@ -77,7 +77,7 @@ def test_int16x8_has_int16_outside_or_float32(io, dtypes, exported):
     [
         ("export.io=[float16]", "export.io=float16: a float16 file keeps float32 inputs and outputs; use float32"),
         ("export.batch_size=0", "export.batch_size=0: expected a number from 1 to 4096"),
-        ("export.signature=''", "export.signature: expected a name"),
+        ("export.signature=''", "export.signature=: expected a text that is not blank"),
     ],
 )
 def test_what_no_file_can_be_is_refused(override, words):

@@ -12,7 +12,6 @@ from qat.codes import quantize
 from qat.commands import command
 from qat.contract import Contract
 from qat.errors import (
-    CalibrationError,
     ConfigError,
     DataError,
     ModelError,
@@ -275,7 +274,7 @@ def test_batch_norm_may_be_estimated_anew_before_the_export(finished, tiny, tmp_
 
 
 def test_too_few_calibration_samples_are_refused_in_the_main_job(tiny, tmp_path):
-    with pytest.raises(CalibrationError, match=r"samples=32: expected at least quant\.calibration\.min_samples=100"):
+    with pytest.raises(ConfigError, match=r"min_samples=100: quant\.calibration\.samples=32 are fewer"):
         main_job(tiny("quant=ptq", "quant.calibration.min_samples=100"), tmp_path / "run")
 
 

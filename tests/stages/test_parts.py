@@ -20,6 +20,7 @@ from qat.stages.run import Run
 from qat.stages.sensitivity import rank_layers, select_skipped_layers
 from qat.stages.session import begin_session
 from qat.stages.training import copy_weights
+from qat.training.threads import count_threads
 from qat.variants import STOCK_VARIANT
 
 
@@ -103,7 +104,7 @@ def test_a_session_begins_the_same_each_time_and_names_layers_anew():
 
 def test_threads_cannot_change_once_a_process_computes():
     tf.zeros(1) + 1
-    now = tf.config.threading.get_intra_op_parallelism_threads()
+    now = count_threads()
     begin_session(0, now)
     with pytest.raises(ConfigError, match=rf"train\.threads={now + 5}: this process already computes"):
         begin_session(0, now + 5)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from qat.json_values import Json
 from qat.models.untrusted import allowed
-from qat.types import Json
 
 _KERAS_MODULE = re.compile(r"(tf_)?keras(\.[A-Za-z0-9_]+)*")
 _QAT_MODULE = re.compile(r"qat\.quantization(\.[a-z0-9_]+)+")  # its classes, by the names they are registered under

@@ -31,10 +31,15 @@ def sources_of(call: LayerCall, before: Sequence[LayerCall]) -> dict[Any, Place]
     Returns:
         The place of each tensor, by its reference.
     """
-    sources: dict[Any, Place] = {t.ref(): ("argument", None, at) for at, t in enumerate(call.arguments)}
+    sources: dict[Any, Place] = {t.ref(): ("argument", None, at) for at, t in _dense(call.arguments)}
     for child in before:
-        sources |= {tensor.ref(): ("child", child.key, at) for at, tensor in enumerate(child.outputs)}
+        sources |= {tensor.ref(): ("child", child.key, at) for at, tensor in _dense(child.outputs)}
     return sources
+
+
+def _dense(tensors: Sequence[Any]) -> Iterator[tuple[int, tf.Tensor]]:
+    """Each tensor with its number; ragged and sparse ones, which no program reads, are left out."""
+    return ((at, tensor) for at, tensor in enumerate(tensors) if isinstance(tensor, tf.Tensor))
 
 
 def tensors_at(places: Sequence[Place], call: LayerCall) -> list[tf.Tensor]:

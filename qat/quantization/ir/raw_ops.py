@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from qat.types import Json
+from qat.json_values import Json
 
 PREFIX = "raw:"  # of the name of an op that has no name in `OPERATIONS`
 RENAMED = {("Squeeze", "axis"): "squeeze_dims"}  # arguments that are not called as the attributes that they are

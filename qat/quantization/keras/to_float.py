@@ -11,10 +11,10 @@ from typing import Any
 import tf_keras
 
 from qat.errors import TrainingSemanticsWarning
+from qat.json_values import Json
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.trace import input_tensors, nest_inputs
 from qat.quantization.keras.to_float_messages import other_variables, unknown_classes
-from qat.types import Json
 
 
 def architecture(model: tf_keras.Model) -> dict[str, Any] | None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import keras
 
+from qat.json_values import Json
 from qat.models.untrusted.check_config import drop_compile_config
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.to_float import foreign_classes, name_alike
 from qat.quantization.keras.to_float_messages import other_variables, unknown_classes
-from qat.types import Json
 
 
 def architecture(model: keras.Model) -> dict[str, Any] | None:
