@@ -119,7 +119,7 @@ class QuantConfig:
     beside: list[str] = setting([], effect=FILES)  # qat, qat_w4a8: also trained, to compare with; [qat_tfmot]
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
-    weight_bits: int = setting(8, choices=(4, 8))  # of kernels, in every layer that quant.per_layer does not name
+    weight_bits: int = setting(8, choices=(4, 8))  # 8 or 4
     per_channel: bool = True  # a weight scale for each output channel; false = one for each tensor
     equalization: bool = False  # even out neighbouring channels across layers first; the float function stays
     # without being asked to, where channels differ so many times; None = never
