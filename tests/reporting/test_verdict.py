@@ -38,7 +38,7 @@ def test_a_model_at_chance_is_said_to_be():
     guessing = {"metric": Metric("accuracy", 0.104), "accuracy_interval": (0.08, 0.133)}
     near = replace(result(most_frequent_class=0.102), variants={"float": replace(FLOAT, **guessing), "qat_int8": QAT})
     assert format_verdict(near, "qat_int8")[1].startswith(
-        "The model is near chance: always answering the most frequent class is right in 10.2%. What is compared here "
+        "The model is near chance: always answering the most frequent class is right in 10.2 %. What is compared here "
         "says nothing yet"
     )
     learned = replace(near, variants={"float": replace(FLOAT, accuracy_interval=(0.96, 0.99)), "qat_int8": QAT})
