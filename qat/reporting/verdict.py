@@ -42,8 +42,8 @@ def _sentences(result: RunResult, variant_name: str) -> Iterator[str]:
     if is_near_chance(result, FLOAT if reference is not None else variant_name):
         yield (
             f"The model is near chance: always answering the most frequent class is right in "
-            f"{100 * result.most_frequent_class:.1f} %. What is compared here says nothing yet: train longer, or look at the "
-            "labels and at how samples are scaled."
+            f"{100 * result.most_frequent_class:.1f} %. What is compared here says nothing yet: train longer, or look "
+            "at the labels and at how samples are scaled."
         )
     if variant_name != FLOAT and reference is not None:
         yield f"{variant_name} {format_float_comparison(variant, reference)}."
