@@ -8,11 +8,11 @@ import tensorflow as tf
 import tf_keras
 from tf_keras.src.engine.keras_tensor import KerasTensor as Keras2Tensor
 
-from qat import types
+from qat import json_values
 from qat.models import keras_types
 
 KNOWN = {"keras": keras, "tf": tf, "tf_keras": tf_keras, "Keras2Tensor": Keras2Tensor}
-ALIASES = [(module, name) for module in (types, keras_types) for name in module.__annotations__]
+ALIASES = [(module, name) for module in (json_values, keras_types) for name in module.__annotations__]
 
 
 @pytest.mark.parametrize(("module", "name"), ALIASES)
