@@ -101,7 +101,7 @@ def _look(folder: _Folder, splits: Splits) -> Source | None:
         more = f" ({len(corrupt) - 1} more like it)" if len(corrupt) > 1 else ""
         raise DataError(folder.problems[int(corrupt[0])] + more)
     files = splits.train.samples
-    is_new = corrupt.size or _channels(folder) != files.channels  # type: ignore[union-attr]
+    is_new = corrupt.size or not isinstance(files, ImageFiles) or _channels(folder) != files.channels
     _common_size(folder)
     return _to_source(folder) if is_new else None
 

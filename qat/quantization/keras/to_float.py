@@ -14,7 +14,7 @@ from qat.errors import TrainingSemanticsWarning
 from qat.json_values import Json
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.trace import input_tensors, nest_inputs
-from qat.quantization.keras.to_float_messages import other_variables, unknown_classes
+from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
 
 
 def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
@@ -22,7 +22,7 @@ def architecture(model: tf_keras.Model) -> dict[str, Any] | None:
     try:
         said = tf_keras.saving.serialize_keras_object(model)
         json.dumps(said)
-    except (NotImplementedError, TypeError, ValueError, AttributeError):
+    except CONFIG_ERRORS:
         return None
     return said if isinstance(said, dict) and not _holds_code(said) else None
 
@@ -176,7 +176,7 @@ def cloned(model: tf_keras.Model) -> tf_keras.Model | None:
             made = type(model).from_config(model.get_config())
         if not made.built or not made.variables:
             made(nest_inputs(model, [tf_keras.Input(t.shape[1:], dtype=t.dtype) for t in input_tensors(model)]))
-    except (NotImplementedError, TypeError, ValueError, AttributeError):
+    except CONFIG_ERRORS:
         return None
     name_alike(made, model)
     return made

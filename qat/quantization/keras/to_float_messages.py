@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from qat.errors import FloatModelWarning, ModelError
 
+# What a class of the user's raises that cannot write itself down, or be built from what it wrote
+CONFIG_ERRORS = (NotImplementedError, TypeError, ValueError, AttributeError)
+
 
 def warn_of_other_layers(name: str) -> None:
     """Warn that a float model came back as the same function in the quantized model's layers."""

@@ -14,7 +14,7 @@ from qat.json_values import Json
 from qat.models.untrusted.check_config import drop_compile_config
 from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.to_float import foreign_classes, name_alike
-from qat.quantization.keras.to_float_messages import other_variables, unknown_classes
+from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
 
 
 def architecture(model: keras.Model) -> dict[str, Any] | None:
@@ -22,7 +22,7 @@ def architecture(model: keras.Model) -> dict[str, Any] | None:
     try:
         said = keras.saving.serialize_keras_object(model)
         text = json.dumps(said)
-    except (NotImplementedError, TypeError, ValueError, AttributeError):
+    except CONFIG_ERRORS:
         return None
     return None if '"__lambda__"' in text else drop_compile_config(said)
 
@@ -73,7 +73,7 @@ def _cloned(model: keras.Model) -> keras.Model | None:
     with keras.saving.custom_object_scope(_own_objects(model)):
         try:
             made = type(model).from_config(model.get_config())
-        except (NotImplementedError, TypeError, ValueError, AttributeError):
+        except CONFIG_ERRORS:
             return None
     name_alike(made, model)
     return made
@@ -100,7 +100,7 @@ def _read(said: dict[str, Any] | None, name: str) -> keras.Model | None:
         raise unknown_classes(name, unknown, "keras")
     try:
         return keras.saving.deserialize_keras_object(copy.deepcopy(said))
-    except (TypeError, ValueError, AttributeError, NotImplementedError):
+    except CONFIG_ERRORS:
         return None
 
 
