@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from qat.cli import compose
@@ -127,6 +129,22 @@ def test_a_numbered_sweep_of_earlier_goes_on_under_its_numbers(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "qat: sweep: 1 of 3 jobs are finished and skipped\n  0  seed=0\n" in done.stdout
     assert {name: seed for name, (seed, _) in ran(tmp_path / "sweep").items()} == {"0": 0, "1": 2, "seed=4": 4}
+
+
+class _OneByOne(BasicLauncher):
+    def launch(self, job_overrides, initial_job_idx):
+        self.batches = [*getattr(self, "batches", []), (initial_job_idx, len(job_overrides))]
+        return [JobReturn(status=JobStatus.COMPLETED, _return_value=initial_job_idx) for _ in job_overrides]
+
+
+def test_no_return_of_a_job_in_this_process_waits_for_the_end_of_the_sweep(tmp_path):
+    launcher, jobs = _OneByOne(), Jobs(tmp_path, names_folders=True)
+    config = OmegaConf.create(
+        {"hydra": {"launcher": {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}}}
+    )
+    jobs.launch(launcher, config, jobs.add([["seed=0"], ["seed=1"], ["seed=2"]]))
+    assert launcher.batches == [(0, 1), (1, 1), (2, 1)]
+    assert [job.value for job in jobs.all] == [0, 1, 2]
 
 
 def test_a_folder_holds_at_most_120_characters(tmp_path):

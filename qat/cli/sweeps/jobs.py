@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -155,14 +156,16 @@ class Jobs:
     def launch(self, launcher: Launcher, config: DictConfig, jobs: Sequence[Job]) -> None:
         """Run jobs and record how each ended, even if one of them or the launcher fails.
 
-        Jobs of a process pool that broke are started again, at most `MAX_TRIES` times in all.
+        Jobs of a process pool that broke are started again, at most `MAX_TRIES` times in all. Jobs of this very process
+        are launched one by one: what Hydra returns of a job keeps its whole config.
 
         Args:
             launcher: any of Hydra's.
             config: of the sweep, with Hydra's section.
             jobs: those to run, of `self.all`.
         """
-        waiting = [list(jobs)] if jobs else []
+        alone = isinstance(launcher, BasicLauncher)
+        waiting = [[job] for job in jobs] if alone else [list(jobs)] if jobs else []
         while waiting:
             batch = waiting.pop(0)
             error = self._launch(launcher, config, batch)
