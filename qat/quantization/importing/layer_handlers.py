@@ -74,7 +74,8 @@ def _layer_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
     if axes != list(range(x.shape.rank - len(axes), x.shape.rank)) or getattr(layer, "rms_scaling", False):
         return original(layer, *args, **kwargs)
     weights = {"gamma": layer.gamma, "beta": layer.beta}
-    return tracer.keep("layer_norm", [x], x.shape, weights, axes=axes, epsilon=float(layer.epsilon))
+    stopped = getattr(layer, "_fused", None) is False  # Keras 2 without its fused op, by tf.nn.moments
+    return tracer.keep("layer_norm", [x], x.shape, weights, axes=axes, epsilon=float(layer.epsilon), stopped=stopped)
 
 
 def _group_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:

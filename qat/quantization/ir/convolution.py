@@ -58,5 +58,5 @@ def _by_other_ops(x: tf.Tensor, kernel: tf.Tensor, form: list[Any], groups: int)
     if not isinstance(padding, str):
         x, padding = tf.pad(x, padding), "VALID"
     pairs = zip(tf.split(x, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True)
-    made = [tf.nn.convolution(part, its, strides, padding, dilations=dilations) for part, its in pairs]
+    made = [tf.nn.convolution(part, its, strides, padding, "NHWC", dilations) for part, its in pairs]
     return tf.concat(made, axis=-1)

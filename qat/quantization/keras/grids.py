@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -71,11 +73,30 @@ def fake_quant(x: tf.Tensor, low: Array | float, high: Array | float, bits: int 
     """
     if arrays.are_arrays(x, low, high):
         return fake_quant_in_numpy(x, low, high, bits, narrow)
-    if x.dtype == tf.float32:
-        return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=bits, narrow_range=narrow)
-    ends = (tf.cast(end, tf.float32) for end in (low, high))
-    result = tf.quantization.fake_quant_with_min_max_vars(tf.cast(x, tf.float32), *ends, bits, narrow)
-    return tf.cast(result, x.dtype)
+    operands = (tf.cast(each, tf.float32) for each in (x, low, high))
+    return tf.cast(_fake_quant_op(bits, narrow)(*operands), x.dtype)
+
+
+@lru_cache
+def _fake_quant_op(bits: int, narrow: bool) -> Callable:
+    """The FakeQuant op, whose gradient has a gradient: TensorFlow states none, and a tape takes what has none for a
+    constant, so that a penalty on a gradient would lose all that lies behind it."""
+    options = {"num_bits": bits, "narrow_range": narrow}
+
+    @tf.custom_gradient
+    def backwards(upstream: tf.Tensor, x: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> Any:
+        def gradient(to_x: tf.Tensor, to_low: tf.Tensor, to_high: tf.Tensor) -> list:
+            inside = tf.quantization.fake_quant_with_min_max_vars_gradient(to_x, x, low, high, **options)[0]
+            return [tf.where(x < low, to_low, tf.where(x > high, to_high, inside)), None, None, None]
+
+        return list(tf.quantization.fake_quant_with_min_max_vars_gradient(upstream, x, low, high, **options)), gradient
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> Any:
+        result = tf.quantization.fake_quant_with_min_max_vars(x, low, high, **options)
+        return result, lambda upstream: backwards(upstream, x, low, high)
+
+    return run
 
 
 def fake_quant_in_numpy(

@@ -191,21 +191,18 @@ class Linear(RangedHolder):
         beta = self.real_weight("beta") if "beta" in self.weight_specs else tf.zeros([channels], x.dtype)
         if replica_count() > 1:
             return self._normalized_by_all(x, gamma, beta)
-        if x.dtype != tf.float32:
+        if not self.norm["fused"] or x.dtype != tf.float32:
             return self._normalized_plainly(x, gamma, beta)
         four = x if len(x.shape) == 4 else tf.reshape(x, [-1, 1, 1, channels])
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             four, gamma, beta, epsilon=self.norm["epsilon"], is_training=True
         )
-        self._remember(mean, variance if self.norm["fused"] else variance * self._without_bessel(four))
+        self._remember(mean, variance)
         return y if len(x.shape) == 4 else tf.reshape(y, tf.shape(x))
 
-    def _without_bessel(self, x: tf.Tensor) -> tf.Tensor:
-        """Keras' layer that is not fused (not on four axes) remembers the variance of the batch itself."""
-        values = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
-        return (values - 1.0) / tf.maximum(values, 1.0)
-
     def _normalized_plainly(self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+        """Keras' layer that is not fused. Its op and this one differ in the gradient of a gradient, too: moments stop
+        that of the mean."""
         mean, variance = tf.nn.moments(x, list(range(len(x.shape) - 1)))
         self._remember(mean, variance)
         return tf.nn.batch_normalization(x, mean, variance, beta, gamma, self.norm["epsilon"])

@@ -7,14 +7,18 @@ import numpy as np
 from qat.quantization.ir.graph import Node, Tensor, Weight
 from qat.quantization.rewrites.builder import LINEAR, Builder, Match, fixed_and_other, only_reader, scalar_of
 from qat.quantization.rewrites.driver import rewrite
+from qat.quantization.rewrites.rounding import with_gradient_of
 
 NORM = ("epsilon", "momentum", "acts", "fused")
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
 
 
-def _normalized(build: Builder, x: Tensor, axes: list[int], epsilon: float) -> Tensor:
+def _normalized(build: Builder, x: Tensor, axes: list[int], epsilon: float, stopped: bool = False) -> Tensor:
+    """`stopped`: as `tf.nn.moments` has it, no gradient of the variance goes through the mean. It would be 0, but in
+    the gradient of a gradient it is not."""
     centred = build.add("sub", x, build.mean(x, axes))
-    variance = build.mean(build.add("mul", centred, centred), axes)
+    deviation = with_gradient_of(build, centred, x) if stopped else centred
+    variance = build.mean(build.add("mul", deviation, deviation), axes)
     return build.add("mul", centred, build.add("rsqrt", build.add("add", variance, epsilon)))
 
 
@@ -28,7 +32,7 @@ def _scaled(build: Builder, x: Tensor, node: Node, shape: tuple[int, ...]) -> Te
 @rewrite("layer_norm")
 def layer_norm(match: Match) -> Tensor:
     """(x - mean) * rsqrt(var + eps) * gamma + beta, step by step (Ba et al. 2016)."""
-    x = _normalized(match, match.inputs[0], match.attrs["axes"], match.attrs["epsilon"])
+    x = _normalized(match, match.inputs[0], match.attrs["axes"], match.attrs["epsilon"], match.attrs["stopped"])
     return _scaled(match, x, match.node, tuple(x.shape[axis] for axis in match.attrs["axes"]))
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qat.errors import UnsupportedLayerError
 from qat.quantization.ir.graph import Graph, Node, Tensor
 from qat.quantization.ir.program import Program
-from qat.quantization.rewrites.builder import Match, is_fixed
+from qat.quantization.rewrites.builder import Builder, Match, is_fixed
 from qat.quantization.rewrites.comparisons import ends_of
 from qat.quantization.rewrites.driver import rewrite
 
@@ -26,9 +26,23 @@ def straight_through(match: Match) -> Tensor | None:
     value, source = estimator
     if is_fixed(value) or not value.shape == source.shape == match.shape:
         return None
-    program = Program(results=[["in", 0]], dtypes=[match.graph.real]).to_json()
-    return match.add(
-        "custom_gradient", value, source, shape=match.shape, results=1, arguments=1, given=[True], program=program
+    return with_gradient_of(match, value, source)
+
+
+def with_gradient_of(build: Builder, value: Tensor, source: Tensor) -> Tensor:
+    """A value with the gradient of another.
+
+    Args:
+        build: where the node is added.
+        value: what is computed.
+        source: what the whole gradient goes to, of the same shape.
+
+    Returns:
+        The value, of the same shape.
+    """
+    program = Program(results=[["in", 0]], dtypes=[build.graph.real]).to_json()
+    return build.add(
+        "custom_gradient", value, source, shape=value.shape, results=1, arguments=1, given=[True], program=program
     )
 
 
