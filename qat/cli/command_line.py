@@ -77,6 +77,7 @@ def _take_override(argv: Sequence[str], index: int, primary: str, schema: type, 
             or explain_refused_option(part, schema)
             or (explain_plus(part, primary, schema) if part.startswith("+") else None)
             or explain_missing_section(part, schema)
+            or _explain_unknown_section(part, schema)
             or _explain_empty(part, schema)
             or (_explain_single_folder(part) if sweep else None)
         )
@@ -191,6 +192,15 @@ def _suggest_for_word(word: str, schema: type) -> str:
     return f" Did you mean {' or '.join(suggestions[:3])}?" if suggestions else ""
 
 
+def _explain_unknown_section(part: str, schema: type) -> str | None:
+    """The refusal of `trainer.max_epochs=3`, of which Hydra would tell `trainer` alone."""
+    key, _, _ = part.lstrip("+").partition("=")
+    section, has_section, _ = key.partition(".")
+    known = {"hydra", *(each.partition(".")[0] for each in all_keys(schema))}
+    is_path = re.fullmatch(r"[\w.]+", key) is None
+    return None if not has_section or is_path or section in known else explain_unknown_key(key, schema)
+
+
 def _explain_stray_comma(part: str, schema: type) -> str | None:
     """The refusal of `train.epochs=3,`, as it is copied from a call in Python."""
     key, _, value = part.partition("=")
@@ -220,6 +230,8 @@ def _quote_unreadable(override: str, schema: type) -> str:
         kind = key_type(schema, key)
         if kind is Any or key.startswith("hydra.") or str in (kind, *typing.get_args(kind)):
             return f"{key}={_quote_value(value)}"  # whatever it holds: a path with brackets, a job's folder
+        if key != key.rstrip():
+            raise ConfigError(f"{override}: written without spaces: {key.rstrip()}={value.strip()}") from error
         if re.fullmatch(r"[+~]{0,2}[\w./@:-]+", key) is None:
             raise ConfigError(f"{override}: {key} is no key; --help lists the keys.") from error
         if ":" in key and key.replace(":", ".") in all_keys(schema):

@@ -40,6 +40,8 @@ def explain(error: Exception, schema: type) -> str:
     if isinstance(error, MissingConfigException) and "/" in str(error.missing_cfg_file):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         return explain_unknown_option(group, option, list(error.options or choices_of(group)))
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is None:
+        return f"--config-path: no such folder.{_FILES_OF_OPTIONS['experiment']}"
     if isinstance(error, MissingConfigException):
         return f"--config-name {error.missing_cfg_file}: no such file.{_FILES_OF_OPTIONS['experiment']}"
     if module := re.match(r"Primary config module '[\w.]*\.(\w+)' not found", str(error)):
@@ -112,6 +114,7 @@ def explain_unknown_key(key: str, schema: type) -> str:
     if derived is not None and section in ("", "data", "model", "train"):
         return f"{prefix}{name}: no such key; {derived}."
     near = suggest_foreign(name, "", [field.name for field in dataclasses.fields(schema)])
+    near = near or ([] if section or name == key else suggest_keys(key.rpartition(".")[2], schema))
     near = near or [prefix + match for match in difflib.get_close_matches(name.lower(), siblings, n=1, cutoff=0.75)]
     near = near or suggest_keys(name, schema) or _find_similar(key, prefix, siblings, schema)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""

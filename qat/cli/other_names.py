@@ -23,6 +23,7 @@ _FOLDER = {"hydra": ("hydra.run.dir", "FOLDER")}
 _DATA = {"data": ("data", "NAME")}
 _MODEL = {"model": ("model", "my_model.keras"), "tflite": ("tflite", "model.tflite")}
 _ARCHITECTURE = {"model": ("model", "NAME")}
+_INPUTS_AND_OUTPUTS = {"export": ("export.io", "int8")}
 _DECAY = {"train": ("train.optimizer.weight_decay", "1e-4")}
 _OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
     # names that other tools have; by a section of the command the option that is meant, and what stands for its value
@@ -31,10 +32,13 @@ _OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
     **dict.fromkeys(("dataset", "dataset_name", "data_path", "data_dir", "dataset_path", "train_data", "d"), _DATA),
     **dict.fromkeys(("arch", "architecture", "backbone", "network", "model_name"), _ARCHITECTURE),
     **dict.fromkeys(
-        ("model_path", "checkpoint", "ckpt", "pretrained", "load", "input_model", "model_file", "model"), _MODEL
+        ("model_path", "checkpoint", "ckpt", "ckpt_path", "pretrained", "load", "input_model", "model_file", "model"),
+        _MODEL,
     ),
     **dict.fromkeys(("tflite_file", "tflite_model", "tflite_path", "file", "input", "graph"), _MODEL),
     **dict.fromkeys(("wd", "weight_decay"), _DECAY),
+    **dict.fromkeys(("inference_input_type", "inference_output_type", "inference_type"), _INPUTS_AND_OUTPUTS),
+    "resume_from_checkpoint": {"train": ("resume", "DIR")},
     "momentum": {"train": ("train.optimizer.momentum", "0.9")},
 }
 _ADVICE = {  # the same, where what is meant is more than an option; it is said by the training
@@ -52,6 +56,10 @@ _DERIVED = {  # names of what is no setting, and where it comes from
     **dict.fromkeys(("classes", "num_classes", "n_classes"), "their number is read from the labels"),
     **dict.fromkeys(("loss", "metrics", "metric"), "it follows from the task"),
     "input_shape": "it is read from the data",
+    **dict.fromkeys(
+        ("representative_dataset", "calibration_data", "calibration_dataset"),
+        "calibration samples are drawn from the training data; quant.calibration.samples says how many",
+    ),
 }
 
 

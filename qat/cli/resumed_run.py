@@ -70,7 +70,10 @@ def _read_overrides(directory: Path) -> list[str]:
         return [str(part) for part in overrides if key_of_override(str(part)) != KEY]
     except (OSError, yaml.YAMLError, ValueError) as error:
         if not (directory / manifest.FOLDER).is_dir():
-            raise RunDirError(f"{KEY}={directory}: no directory of a run of qat.train ({path}: {error}).") from error
+            raise RunDirError(
+                f"{KEY}={directory}: no directory of a run of qat.train. Give the directory of a run that was killed, "
+                f"as {KEY}=outputs/train/DAY/TIME."
+            ) from error
         raise RunDirError(
             f"{path}: cannot be read ({error}), so that the settings of this run are not known. Give the command that "
             f"began it once more, with hydra.run.dir={directory}: it goes on there."

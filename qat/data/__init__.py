@@ -14,7 +14,7 @@ from qat.config import DataConfig
 from qat.contract import Contract
 from qat.data import digits, image_folder, keras_sets, npz, user
 from qat.data.augmentation import augment
-from qat.data.partition import partition
+from qat.data.partition import keep_whole, partition
 from qat.data.source import Source
 from qat.data.splits import Split, Splits
 from qat.errors import ConfigError, DataError
@@ -68,8 +68,10 @@ def _check_scaling(config: DataConfig) -> None:
     if limits is not None and (len(limits) != 2 or not -math.inf < limits[0] < limits[1] < math.inf):
         raise ConfigError(f"data.range={limits}: expected [low, high], low below high, or null")
     if (config.mean is None) != (config.std is None):
+        given, missing = ("std", "mean") if config.mean is None else ("mean", "std")
         raise ConfigError(
-            f"data.mean={config.mean} and data.std={config.std}: each needs the other, one number per channel in both"
+            f"data.{given}={getattr(config, given)} without data.{missing}: each needs the other, one number per "
+            "channel in both"
         )
     if limits is not None and config.mean is not None:
         raise ConfigError(
@@ -129,7 +131,7 @@ def _exists(path: str) -> bool:
         return False
 
 
-def load(config: DataConfig, calibration_samples: int | None, seed: int) -> Splits:
+def load(config: DataConfig, calibration_samples: int | None, seed: int, *, divided: bool = True) -> Splits:
     """Read a data set and split it: train, val, calibration (drawn from train by `seed`) and test.
 
     test and val depend on `data.split_seed`, never on `seed`.
@@ -138,6 +140,7 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int) -> Spli
         config: which data set, and how to read, split and scale it.
         calibration_samples: how many to draw; 0 draws none, None 256 or, where train has fewer, all of it.
         seed: of the run; it draws the calibration samples.
+        divided: False leaves all samples in train, for data that is evaluated and not trained on.
 
     Returns:
         The four splits, not yet scaled: samples become model inputs when they are asked for.
@@ -147,10 +150,16 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int) -> Spli
         DataError: data that is missing, corrupt, misshapen, not finite, or labelled outside the classes.
         CalibrationError: more calibration samples than train has.
     """
+
+    def split(source: Source) -> Splits:
+        return partition(source, config, calibration_samples, seed) if divided else keep_whole(source, config)
+
     check(config)
     source = DATASETS[config.name](config)
-    splits = source if isinstance(source, Splits) else partition(source, config, calibration_samples, seed)
+    if not divided and (isinstance(source, Splits) or source.val is not None or source.test is not None):
+        raise ConfigError("split=all: this data brings parts of its own; choose test, val or train.")
+    splits = source if isinstance(source, Splits) else split(source)
     while isinstance(source, Source) and source.look is not None and (known := source.look(splits)) is not None:
-        source, splits = known, partition(known, config, calibration_samples, seed)
+        source, splits = known, split(known)
     _check_augmentation(config, splits.contract)
     return splits

@@ -13,6 +13,7 @@ from qat.data.splits import Split, Splits
 from qat.errors import CalibrationError, ConfigError, DataError
 
 DEFAULT_SAMPLES = 256  # of calibration, where the config has no number
+ANOMALY_CLASSES = ("normal", "anomaly")
 
 
 def partition(source: Source, config: DataConfig, calibration_samples: int | None, seed: int) -> Splits:
@@ -37,11 +38,34 @@ def partition(source: Source, config: DataConfig, calibration_samples: int | Non
     class_names = source.class_names
     if config.normal_class is not None:
         train, val, test = _as_anomaly_task(train, val, test, config.normal_class, class_names)
-        class_names = ("normal", "anomaly")
+        class_names = ANOMALY_CLASSES
     train, val, test = (_limit_samples(split, config) for split in (train, val, test))
     indices = draw_calibration_indices(train, calibration_samples, seed)
     calibration = train.take(indices, name="calibration")
     return Splits(train, val, calibration, test, class_names, indices, source.skipped)
+
+
+def keep_whole(source: Source, config: DataConfig) -> Splits:
+    """All samples as one split, for data that is evaluated and not trained on.
+
+    Args:
+        source: the samples, in one part.
+        config: `normal_class`, `max_samples`, and `split_seed`, by which the latter are drawn.
+
+    Returns:
+        Splits of which `train`, by the name `all`, holds every sample, and the others none.
+
+    Raises:
+        ConfigError: `data.normal_class` is no class.
+    """
+    whole, class_names = _to_split("all", source.train, source), source.class_names
+    if config.normal_class is not None:
+        _check_normal_class(config.normal_class, class_names)
+        whole = whole.take(np.arange(len(whole)), labels=whole.labels != config.normal_class)
+        class_names = ANOMALY_CLASSES
+    whole = _limit_samples(whole, config)
+    nothing = whole.take([])
+    return Splits(whole, nothing, nothing, nothing, class_names, nothing.positions, source.skipped)
 
 
 def draw_calibration_indices(train: Split, samples: int | None, seed: int) -> np.ndarray:
@@ -93,8 +117,7 @@ def _as_anomaly_task(
     train: Split, val: Split, test: Split, normal: int, class_names: tuple[str, ...]
 ) -> tuple[Split, Split, Split]:
     """Train on one class alone (label 0); val and test hold both, label 1 for every other class."""
-    if not 0 <= normal < len(class_names):
-        raise ConfigError(f"data.normal_class={normal}: expected a class, 0..{len(class_names) - 1}")
+    _check_normal_class(normal, class_names)
     normal_indices = np.flatnonzero(train.labels == normal)
     relabelled = [split.take(np.arange(len(split)), labels=split.labels != normal) for split in (val, test)]
     for split in relabelled:
@@ -105,6 +128,11 @@ def _as_anomaly_task(
                 f"of both kinds (x_{split.name} and y_{split.name}, or a folder {split.name}/)"
             )
     return train.take(normal_indices, labels=np.zeros(len(normal_indices))), relabelled[0], relabelled[1]
+
+
+def _check_normal_class(normal: int, class_names: tuple[str, ...]) -> None:
+    if not 0 <= normal < len(class_names):
+        raise ConfigError(f"data.normal_class={normal}: expected a class, 0..{len(class_names) - 1}")
 
 
 def _limit_samples(split: Split, config: DataConfig) -> Split:

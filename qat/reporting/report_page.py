@@ -30,6 +30,7 @@ class Report:
     date: str
     command: str | None = None
     metric_lines: Sequence[Line] = ()
+    metric_note: str = ""
     loss_lines: Sequence[Line] = ()
     confusions: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     layers: Sequence[Mapping[str, Any]] = ()  # parity.json
@@ -53,7 +54,8 @@ def _parts(report: Report) -> Iterator[str]:
     yield paragraph(f"{report.date}, {report.folder}", "soft")
     yield verdict_band(report)
     yield section("The files side by side", variants_table(report), *map(paragraph, _left_out(result)))
-    yield section("Charts", f'<div class="grid">{"".join(_charts(report))}</div>')
+    note = paragraph(report.metric_note, "soft") if report.metric_note else ""
+    yield section("Charts", f'<div class="grid">{"".join(_charts(report))}</div>', note)
     yield section("Mistakes", *sections.confusions(report.confusions, result.class_names))
     yield section("Parity", *sections.parity(variant.parity, report.layers))
     yield section("What each layer costs", *sections.sensitivity(report.sensitivity))

@@ -15,7 +15,7 @@ from qat import data, rundir
 from qat.commands import command
 from qat.config import EvaluateConfig
 from qat.data import Split, Splits
-from qat.errors import ConfigError, DataError
+from qat.errors import DataError
 from qat.evaluation import Evaluation, Predictor
 from qat.evaluation import evaluate as judge
 from qat.evaluation.input_contract import OPTIONS, InputContract, find_input_contract
@@ -43,12 +43,13 @@ def evaluate_file(config: EvaluateConfig, folder: Path) -> dict[str, Any]:
     data.check(config.data)
     interpreter = Interpreter(config.tflite, config.threads, delegate=config.delegate)
     _check_single_tensors(interpreter)
-    splits = data.load(config.data, 0, 0)
+    splits = data.load(config.data, 0, 0, divided=config.split != "all")
     task = _task(interpreter, splits)
     input_contract = find_input_contract(
         interpreter, Path(config.tflite), config.contract, splits.contract, config.data.name
     )
-    split = replace(_select_split(splits, config.split), contract=input_contract.contract)
+    split = splits.train if config.split == "all" else getattr(splits, config.split)
+    split = replace(split, contract=input_contract.contract)
     predictor, labels_by = _order_by_labels(interpreter, splits.class_names, task)
     with _check_assumed_contract(interpreter, input_contract):
         evaluation = judge(predictor, split, task)
@@ -76,17 +77,6 @@ def _task(interpreter: Interpreter, splits: Splits) -> str:
         f"({', '.join(splits.class_names[:12])}{', …' if classes > 12 else ''}). Take the data that the file was made "
         "for; data.label_names names all classes where the data holds only some of them."
     )
-
-
-def _select_split(splits: Splits, name: str) -> Split:
-    if name != "all":
-        return getattr(splits, name)
-    parts = (splits.train, splits.val, splits.test)
-    if any(part.samples is not splits.train.samples for part in parts):
-        raise ConfigError("split=all: this data brings parts of its own; choose test, val or train.")
-    order = np.argsort(np.concatenate([part.positions for part in parts]), kind="stable")
-    labels, positions = (np.concatenate([getattr(p, key) for p in parts])[order] for key in ("labels", "positions"))
-    return Split("all", labels, splits.contract, splits.train.samples, positions)
 
 
 def _order_by_labels(interpreter: Interpreter, class_names: tuple[str, ...], task: str) -> tuple[Predictor, str]:

@@ -45,6 +45,7 @@ def write_report(run: Run, result: RunResult, evaluations: Mapping[str, Evaluati
         date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         command=_command(run),
         metric_lines=_lines(run, variant_name, f"{variant.metric.name}/val"),
+        metric_note=_note_on_samples(run),
         loss_lines=_lines(run, variant_name, "loss/val"),
         confusions=_confusions(run, evaluations, variant_name),
         layers=_json(run, variant_name, rundir.PARITY) or [],
@@ -81,6 +82,17 @@ def _lines(run: Run, variant_name: str, tag: str) -> list[Line]:
         if points:
             lines.append(Line(name, colour_of(variant), tuple((float(x), y) for x, y in points), dashed))
     return lines
+
+
+def _note_on_samples(run: Run) -> str:
+    """Nothing where models and files were evaluated on the same samples."""
+    taken, samples = run.config.log.deployed_samples, len(run.splits.val)
+    if taken >= samples:
+        return ""
+    return (
+        f"Validation data: models are evaluated on all {samples} samples, files on {taken} of them, evenly spaced "
+        "(log.deployed_samples). A model and its file may differ here by the samples alone."
+    )
 
 
 def _confusions(run: Run, evaluations: Mapping[str, Evaluation], variant_name: str) -> dict[str, Any]:

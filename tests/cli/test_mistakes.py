@@ -5,10 +5,12 @@ In this process and without TensorFlow: the command line is understood, then com
 
 import numpy as np
 import pytest
+from hydra.errors import MissingConfigException
 
 from qat import data
 from qat.cli.command_line import normalize_arguments
 from qat.cli.compose import compose
+from qat.cli.explain import explain
 from qat.cli.groups import expand_path_argument
 from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, put_flags_first
 from qat.config import BenchmarkConfig, CompareConfig, Config, DiagnoseConfig, EvaluateConfig, VerifyConfig
@@ -76,6 +78,7 @@ FLAGS = [
     ("+train.epochs=3", "+train.epochs=3: written without a plus: train.epochs=3"),
     ("~seed", "~seed: a setting cannot be left out. Give it another value, as seed=…"),
     ("~foo", "~foo: nothing of that name can be left out; expected one of ~data, ~debug,"),
+    ("trainer.max_epochs=3", "trainer: no such key. Did you mean train.epochs or quant.epochs?"),
     ("a=b=c", "a: no such key. Keys of the config: seed, data, model,"),
     ("--multi-run seed=0,1", "--multi-run: no such flag. Did you mean --multirun?"),
     ("quant = qat", "quant = qat: written without spaces: quant=qat"),
@@ -109,6 +112,16 @@ FLAGS = [
     ("nonsense", "nonsense: expected key=value. --help lists the keys."),
     ("-m seed=0,1 --cfg job", "--cfg shows the config of one job: leave out -m, and give each key one value."),
 ]
+
+
+def test_a_folder_of_configs_that_is_not_there_is_told_by_its_flag():
+    message = explain(MissingConfigException("Primary config directory not found.", None), Config)
+    assert message.startswith("--config-path: no such folder. A file of your own, DIR/experiment/NAME.yaml: --config")
+
+
+def test_an_option_with_spaces_in_one_word_is_written_without():
+    with pytest.raises(QatError, match=r"^train\.epochs = 3: written without spaces: train\.epochs=3$"):
+        configs(["train.epochs = 3"])
 
 
 @pytest.mark.parametrize(("line", "message"), FLAGS, ids=[line for line, _ in FLAGS])
@@ -197,6 +210,11 @@ KEYS = [
     ("quant=4bit", "Did you mean quant=qat_w4a8?"),
     ("imgsz=96", "imgsz: no such key. Did you mean data.image_size?"),
     ("train.EPOCHS=3", "train.EPOCHS: no such key. Did you mean train.epochs?"),
+    ("quant=full_integer", "Did you mean quant=ptq or quant=qat"),
+    ("inference_input_type=int8", "inference_input_type: no such key. Did you mean export.io=int8?"),
+    ("--ckpt_path best.keras", "written without dashes, as key=value: model=best.keras"),
+    ("representative_dataset=x", "no such key; calibration samples are drawn from the training data; quant.calib"),
+    ("data.std=0.5", "data.std=[0.5] without data.mean: each needs the other, one number per channel in both"),
     ("float_run=", "float_run= expected a value behind =; a key that is left out keeps its default."),
 ]
 

@@ -41,7 +41,7 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(function):
         ({"test_fraction": 1.0}, r"data.test_fraction=1.0: expected a number"),
         ({"image_size": [0, 0]}, r"data.image_size=\[0, 0\]: expected \[height, width\], each at least 1 pixel"),
         ({"range": [1.0, 0.0]}, r"data.range=\[1.0, 0.0\]: expected \[low, high\], low below high"),
-        ({"mean": [0.5]}, r"data.mean=\[0.5\] and data.std=None: each needs the other"),
+        ({"mean": [0.5]}, r"data.mean=\[0.5\] without data.std: each needs the other"),
         ({"mean": [0.5], "std": [0.0]}, r"data.std=\[0.0\]: expected a number above 0"),
         ({"mean": [0.5], "std": [1.0, 1.0]}, r"data.std=.*: expected as many numbers as data.mean has \(1\)"),
         ({"mean": [0.5, 0.5], "std": [1.0, 1.0]}, r"data.mean=\[0.5, 0.5\]: expected 1 number or 3, one per channel"),

@@ -116,9 +116,9 @@ def test_half_a_contract_is_refused(bare_file, evaluated):
 def other(tmp_path):
     """An .npz of images of this shape, labelled 0..classes-1."""
 
-    def made(shape, classes):
+    def made(shape, classes, samples=60):
         rng = np.random.default_rng(0)
-        x, y = rng.integers(0, 256, (60, *shape), dtype=np.uint8), np.arange(60) % classes
+        x, y = rng.integers(0, 256, (samples, *shape), dtype=np.uint8), np.arange(samples) % classes
         np.savez(tmp_path / "other.npz", x=x, y=y)
         return "data=npz", f"data.path={tmp_path / 'other.npz'}"
 
@@ -139,6 +139,8 @@ def test_data_of_another_shape_is_refused_unless_it_is_resized(bare_file, other,
 def test_every_sample_of_undivided_data_may_be_taken(bare_file, other, evaluated):
     record = evaluated(bare_file, *other((32, 32, 3), 10), "split=all")
     assert record["samples"] == 60
+    record = evaluated(bare_file, *other((32, 32, 3), 10, samples=10), "split=all")
+    assert record["samples"] == 10  # of which none is left for test
     with pytest.raises(ConfigError, match="split=half: expected one of test, val, train, all"):
         evaluated(bare_file, *DIGITS, "split=half")
 
