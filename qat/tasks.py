@@ -48,8 +48,9 @@ def infer_task(input_shape: Sequence[int | None], output_shape: Sequence[int | N
     """The task that shapes tell: outputs of the input's shape that are not one number per class are its reconstruction.
 
     Args:
-        input_shape, output_shape: of one sample, without N; None where a size is open.
-        classes: of the data; None where they are not known.
+        input_shape, output_shape: sizes of one sample, without the batch axis; None in the place of a size that is
+            open.
+        classes: number of classes in the data; None where it is not known.
 
     Returns:
         A key of `TASKS`.

@@ -137,7 +137,7 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int) -> Spli
     Args:
         config: which data set, and how to read, split and scale it.
         calibration_samples: how many to draw; 0 draws none, None 256 or, where train has fewer, all of it.
-        seed: of the run; it draws the calibration samples.
+        seed: the run's seed, an integer from 0; it draws the calibration samples.
 
     Returns:
         The four splits, not yet scaled: samples become model inputs when they are asked for.

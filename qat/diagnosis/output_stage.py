@@ -29,8 +29,8 @@ def diagnose_recorded(evidence: Evidence, findings: Findings, fed: list[NDArray]
     """Adds O, C09, C10, C13 and E01 causes; with nothing known about the inputs, searches those that explain it.
 
     Args:
-        evidence: of a case with recorded outputs.
-        findings: gets causes and notes, or a text in `unsure` for a loss that nothing explains.
+        evidence: what is known of a case with recorded outputs.
+        findings: the result so far; it gets causes and notes, or a text in `unsure` for a loss that nothing explains.
         fed: one array [N, ...] per input in Keras order; None where it is not known.
     """
     tensors = [evidence.case.graph.outputs[i] for i in evidence.file.output_order]
@@ -132,9 +132,9 @@ def matches_file(recorded: NDArray, expected: NDArray, tensor: Tensor) -> bool:
     """Whether the app recorded just what the file gives.
 
     Args:
-        recorded: [N, ...], scores, codes or labels.
+        recorded: what the app recorded: scores or codes [N, ...], or labels [N].
         expected: float32 [N, ...], the file's output dequantized.
-        tensor: that output.
+        tensor: the output tensor, with its scale and zero point.
 
     Returns:
         True where nearly all rows are the same within two codes.
@@ -231,8 +231,9 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
     """O06: the same samples in the other order must give the same results.
 
     Args:
-        evidence: of a case with `user_run`, which is called twice more.
-        findings: gets the cause.
+        evidence: what is known of a case with `user_run`, which is called twice more, with up to `STATE_SAMPLES`
+            samples.
+        findings: the result so far; it gets the cause.
     """
     few = evidence.case.inputs[:STATE_SAMPLES]
     if len(few) < FEWEST:

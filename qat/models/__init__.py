@@ -71,11 +71,11 @@ def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False, 
     """Load a model of Keras 2 or 3 from a .keras or .h5 file, or a SavedModel folder of Keras 2; not compiled.
 
     Args:
-        path: the file or folder; or a .weights.h5 of Keras 3 with its config next to it, as <name>.json.
+        path: path of the file or folder; or of a .weights.h5 of Keras 3 with its config next to it, as <name>.json.
         trust: run what code it carries: Lambda layers, whatever functions its config names, SavedModels. Without it
             only config and weights are read, against an allow-list, and tried in a child process under limits.
         trust_custom_objects: an older name of `trust`.
-        key: of the option that named the file, for messages.
+        key: dotted key of the option that named the file, for messages.
 
     Returns:
         The model, of the Keras that wrote the file; its layers are those of the file.
@@ -94,8 +94,8 @@ def infer_task(model: KerasModel, classes: int | None = None) -> str:
     """Infer what a model does from its shapes and its last activation.
 
     Args:
-        model: with one input and one output.
-        classes: the number of classes in the data, where they are known.
+        model: a Keras model with one input [N, ...] and one output [N, ...].
+        classes: number of classes in the data; None where it is not known.
 
     Returns:
         A key of `qat.tasks.TASKS`.

@@ -58,7 +58,7 @@ class EventFile:
         """Append a point to each series.
 
         Args:
-            values: tag to value, kept as float32.
+            values: tag of each series to the point's y, kept as float32.
             step: TensorBoard's step, the x of the points: the number of epochs done.
         """
         metadata = scalar_metadata.create_summary_metadata("", "")
@@ -68,8 +68,8 @@ class EventFile:
         """Append a histogram of 30 bins to each series.
 
         Args:
-            values: tag to an array of any shape.
-            step: TensorBoard's step: the number of epochs done.
+            values: tag of each series to an array of real numbers of any shape.
+            step: TensorBoard's step, the x of the histogram: the number of epochs done.
         """
         metadata = histogram_metadata.create_summary_metadata("", "")
         self._add([_value(tag, _floats(_bins(array)), metadata) for tag, array in values.items()], step)
@@ -78,10 +78,10 @@ class EventFile:
         """Append an image.
 
         Args:
-            tag: its title.
-            png: bytes of a PNG file.
-            description: Markdown below the title.
-            step: TensorBoard's step.
+            tag: title of the image.
+            png: content of a PNG file.
+            description: Markdown that is shown below the title; "" for none.
+            step: TensorBoard's step: the number of epochs done.
         """
         width, height = struct.unpack(">II", png[16:24])  # of the IHDR chunk, which comes first
         metadata = image_metadata.create_summary_metadata("", description)
@@ -91,9 +91,9 @@ class EventFile:
         """Append a text.
 
         Args:
-            tag: its title.
-            markdown: the text.
-            step: TensorBoard's step.
+            tag: title of the text.
+            markdown: the text, as Markdown.
+            step: TensorBoard's step: the number of epochs done.
         """
         metadata = text_metadata.create_summary_metadata("", "")
         self._add([_value(tag, _strings(markdown.encode(), scalar=True), metadata)], step)
@@ -108,8 +108,8 @@ class EventFile:
         """Append the columns of the HParams tab, in their order; TensorBoard takes those of one run.
 
         Args:
-            settings: each with whether it may differ between rows: those come first.
-            metrics: tags of scalars.
+            settings: name of each column to whether it may differ between rows; those that may come first.
+            metrics: tags of the scalars that are columns.
         """
         content = api_pb2.Experiment(
             hparam_infos=[api_pb2.HParamInfo(name=name, differs=differs) for name, differs in settings.items()],

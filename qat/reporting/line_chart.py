@@ -34,8 +34,8 @@ def draw_line_chart(title: str, lines: Sequence[Line], *, from_epoch: float | No
     """The lines over the epochs as a figure with its legend.
 
     Args:
-        title: of the figure.
-        lines: at least one point each.
+        title: text above the figure.
+        lines: lines of (epoch, value) points, at least one point each, in one unit.
         from_epoch: number of the epoch where quantization-aware training begins, marked by a line; None for no mark.
 
     Returns:
@@ -140,9 +140,9 @@ def draw_value_chart(title: str, rows: Sequence[LabelledValue], *, from_zero: bo
     """A dot per row with its interval, one below the other on one axis.
 
     Args:
-        title: of the figure.
-        rows: values in one unit.
-        from_zero: draw bars that begin at 0.
+        title: text above the figure.
+        rows: name, value and interval (low, high) of each row, all in one unit.
+        from_zero: draw bars that begin at 0 in place of dots.
 
     Returns:
         HTML of a <figure> with inline SVG.
@@ -189,8 +189,8 @@ def draw_range_chart(title: str, rows: Sequence[tuple[str, float, float, str]]) 
     """A bar per row from low to high, with both numbers, on one axis.
 
     Args:
-        title: of the figure.
-        rows: (name, low, high, colour), values in one unit.
+        title: text above the figure.
+        rows: (name, low, high, colour) of each bar, the numbers in one unit.
 
     Returns:
         HTML of a <figure> with inline SVG.

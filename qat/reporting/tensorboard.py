@@ -71,7 +71,7 @@ class SummaryWriter:
 
         Args:
             run: name of the TensorBoard run, as `float`.
-            values: tag, as `accuracy/val`, to value.
+            values: tag of each series, as `accuracy/val`, to the point's y (accuracy as 0-1).
             step: TensorBoard's step, the x of the point: the number of epochs done.
         """
         if self.folder is not None:
@@ -104,9 +104,9 @@ class SummaryWriter:
         """Append the minima and maxima of quantizer ranges: scalars, or histograms where each channel has its own.
 
         Args:
-            run: name of the TensorBoard run.
-            variables: of shape [] or [channels], whose names give the tags.
-            step: TensorBoard's step: the number of epochs done.
+            run: name of the TensorBoard run, as `fake_quant`.
+            variables: minima and maxima, float32 of shape [] or [channels], whose names give the tags.
+            step: TensorBoard's step, the x of the points: the number of epochs done.
         """
         if self.folder is None:
             return
@@ -119,9 +119,9 @@ class SummaryWriter:
         """Append a text.
 
         Args:
-            run: name of the TensorBoard run.
-            title: the text's tag.
-            markdown: the text.
+            run: name of the TensorBoard run, as `float`.
+            title: the text's tag, under which TensorBoard shows it.
+            markdown: the text, as Markdown.
         """
         if self.folder is not None:
             with self._tolerant():
@@ -131,9 +131,9 @@ class SummaryWriter:
         """Append an image.
 
         Args:
-            run: name of the TensorBoard run.
-            title: the image's tag.
-            png: bytes of a PNG file.
+            run: name of the TensorBoard run, as `float`.
+            title: the image's tag, under which TensorBoard shows it.
+            png: content of a PNG file.
         """
         if self.folder is not None:
             with self._tolerant():
@@ -143,8 +143,8 @@ class SummaryWriter:
         """Append the charts of the Custom Scalars tab.
 
         Args:
-            run: name of the TensorBoard run.
-            layout: TensorBoard's protocol buffer.
+            run: name of the TensorBoard run, as `float`.
+            layout: TensorBoard's protocol buffer, as `build_layout` makes it.
         """
         if self.folder is not None:
             with self._tolerant():
@@ -154,9 +154,9 @@ class SummaryWriter:
         """Append the columns of the HParams tab.
 
         Args:
-            run: name of the TensorBoard run.
-            settings: each with whether it may differ between rows.
-            metrics: tags of scalars.
+            run: name of the TensorBoard run, as `float`.
+            settings: name of each column to whether it may differ between rows.
+            metrics: tags of the scalars that are columns.
         """
         if self.folder is not None:
             with self._tolerant():
@@ -167,7 +167,7 @@ class SummaryWriter:
 
         Args:
             run: name of the TensorBoard run, whose last scalars are the row's metrics.
-            settings: column's name to value.
+            settings: name of each column to the run's value.
         """
         if self.folder is not None:
             with self._tolerant():

@@ -62,10 +62,11 @@ def check_contract(run: Run, model: tf_keras.Model) -> None:
 
     Args:
         run: the run; where only a default says the contract, the model is refused, else the user is warned.
-        model: a built Keras model, trained or not.
+        model: a built Keras model of the data's input shape, trained or not.
 
     Raises:
-        ModelError: with the accuracy that each usual contract gave, and the option to set.
+        ModelError: the model fits another contract clearly better; the message has the accuracy that each usual
+            contract gave, and the option to set.
     """
     config = run.config
     if config.model.name not in PRETRAINED_MODELS or len(run.splits.val) == 0:

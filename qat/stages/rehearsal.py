@@ -24,8 +24,8 @@ def check_quantization(run: Run, model: KerasModel) -> None:
     """Refuse a model for reasons that are known without converting it.
 
     Args:
-        run: the run; `quant.*` says what the model is to become.
-        model: a built Keras model, not trained yet.
+        run: run whose `quant.*` says what the model is to become.
+        model: a built Keras model of the data's input shape, not trained yet.
 
     Raises:
         CalibrationError: no usable calibration set.
@@ -45,8 +45,8 @@ def try_conversion(run: Run, model: KerasModel) -> None:
     """Convert the model that has not been trained yet, as it will be converted afterwards.
 
     Args:
-        run: the run; `quant.*` says what the model is to become.
-        model: a built Keras model, not trained yet.
+        run: run whose `quant.*` says what the model is to become.
+        model: a built Keras model of the data's input shape, not trained yet.
 
     Raises:
         ModelError: ops that the converter leaves in float, or cannot take; a model that tfmot refuses, where it alone

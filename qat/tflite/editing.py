@@ -15,11 +15,11 @@ def rewrite(model: bytes, edit: Callable[[schema.ModelT], None]) -> bytes:
     """Unpack a file into the schema's objects, change them, and pack them again.
 
     Args:
-        model: the bytes of the file.
-        edit: changes the unpacked `ModelT` in place.
+        model: content of the .tflite file.
+        edit: function that changes the unpacked `ModelT` in place.
 
     Returns:
-        The bytes of the changed file.
+        Content of the changed file.
 
     Raises:
         TfliteFileError: `model` is no TFLite file.
@@ -61,10 +61,10 @@ def set_names(
 
     Args:
         content: the model, changed in place.
-        input_names: of the tensors and of the signature, in the file's order.
-        output_names: of the signature, in the file's order.
+        input_names: names for the input tensors and for the signature's inputs, in the file's order.
+        output_names: names for the signature's outputs, in the file's order.
         locations: names for output tensors that the converter named itself ("Identity"), in the file's order.
-        key: the signature's key.
+        key: name of the signature, as "serving_default".
 
     Raises:
         ValueError: not as many names as inputs or outputs.
@@ -87,7 +87,7 @@ def set_metadata(content: schema.ModelT, entries: Mapping[str, bytes]) -> None:
 
     Args:
         content: the model, changed in place.
-        entries: name to content, bytes.
+        entries: name of each entry to its bytes.
     """
     metadata = [entry for entry in content.metadata or [] if _text(entry.name) not in entries]
     for name, value in entries.items():

@@ -51,8 +51,8 @@ def make_optimizer(settings: FitSettings, steps: int, keras: ModuleType = tf_ker
     """Build a new optimizer.
 
     Args:
-        settings: optimizer, learning rate and schedule.
-        steps: training steps over which the schedule "cosine" lets the learning rate fall to 0.
+        settings: optimizer, learning rate (above 0) and schedule.
+        steps: number of training steps over which the schedule "cosine" lets the learning rate fall to 0.
         keras: the package of the model that is trained; for Keras 3, an optimizer of tf_keras becomes its.
 
     Returns:
@@ -89,11 +89,11 @@ def make_callbacks(target_dicts: Sequence[dict[str, Any]], keras: ModuleType = t
     """The extra Keras callbacks of `train.callbacks`, each built from its `_target_` dict.
 
     Args:
-        target_dicts: of the callbacks, in order.
+        target_dicts: one dictionary per callback: `_target_`, its dotted name, and arguments by name.
         keras: the package of the model that is trained; for Keras 3, a callback of tf_keras becomes its.
 
     Returns:
-        Callbacks of this Keras.
+        Callbacks of this Keras, in the same order.
 
     Raises:
         ConfigError: a `_target_` is missing, cannot be imported or called, or returns no Keras callback.

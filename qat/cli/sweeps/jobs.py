@@ -85,8 +85,8 @@ class Job:
         """Record that the job failed.
 
         Args:
-            message: why, for the user.
-            exit_code: 1 to 255, that the job alone would have ended with, such as 3 for a diverged training.
+            message: one sentence for the user: why it failed.
+            exit_code: 1 to 255, what the job alone would have ended with, such as 3 for a diverged training.
         """
         self.error, self.exit_code = message, exit_code
 
@@ -129,7 +129,7 @@ class Jobs:
         """Add jobs; those finished in the sweep's directory are skipped, the unfinished ones keep their folders.
 
         Args:
-            batch: overrides of each job.
+            batch: `key=value` parts of each job, one sequence per job.
             configs: composed config of each job, in the same order.
 
         Returns:
@@ -158,9 +158,9 @@ class Jobs:
         Jobs of a process pool that broke are started again, at most `MAX_TRIES` times in all.
 
         Args:
-            launcher: any of Hydra's.
-            config: of the sweep, with Hydra's section.
-            jobs: those to run, of `self.all`.
+            launcher: any launcher of Hydra's, set up.
+            config: composed config of the sweep, with Hydra's section.
+            jobs: the jobs to run, of `self.all`; how each ended is written into it.
         """
         waiting = [list(jobs)] if jobs else []
         while waiting:

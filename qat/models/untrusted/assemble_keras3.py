@@ -23,7 +23,7 @@ def assemble_keras3(decoded: DecodedModel, with_assets: bool = True) -> keras.Mo
     """Make the model, not compiled, by code that Keras 3 calls safe. The config must have been checked.
 
     Args:
-        decoded: config, arrays and vocabularies, of a .keras or .h5 file.
+        decoded: config, arrays by path and vocabularies, of a .keras or .h5 file.
         with_assets: also set vocabularies, which takes a temporary folder.
 
     Returns:
