@@ -13,8 +13,8 @@ def place_own(state: Placement, node: Node) -> None:
     """A range for the output of a node, behind the activation that is fused with it.
 
     Args:
-        state: of the pass.
-        node: whose kernel takes any scale for its output, or prescribes one.
+        state: the placement so far; nodes are inserted into its graph.
+        node: a node whose kernel takes any scale for its output, or prescribes one.
     """
     if node.op == "clamp" and (_clamp_in_place(state, node) or _clamp_requantized(state, node)):
         return
@@ -84,8 +84,8 @@ def place_lstm(state: Placement, node: Node) -> None:
     """One range for the output, which is the state too, and one for the cell, which no other op reads.
 
     Args:
-        state: of the pass.
-        node: an `lstm`; it gets the cell, [n, steps, units] as the output, as its second output.
+        state: the placement so far; nodes are inserted into its graph.
+        node: an `lstm` node; it gets the cell, [n, steps, units] as the output, as its second output.
     """
     node.in_float = state.computes_in_float(node)
     quant_spec = state.new_range(node)

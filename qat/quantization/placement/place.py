@@ -25,10 +25,11 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec
 
     Args:
         graph: a canonical graph, changed in place.
-        skipped: Keras layers that compute in float; what they read and what they return is quantized nevertheless.
+        skipped: names of Keras layers that compute in float; what they read and what they return is quantized
+            nevertheless.
 
     Returns:
-        The ranges, those that were merged into others left out.
+        The ranges that need (min, max), in the order of their nodes; those that were merged into others are left out.
     """
     state = Placement(graph, skipped)
     main = graph.behind_outputs()

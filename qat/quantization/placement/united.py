@@ -17,8 +17,8 @@ def place_shared(state: Placement, node: Node) -> None:
     operand beyond it never come out.
 
     Args:
-        state: of the pass.
-        node: with an op of `UNIFIES`; its operands are real tensors of any shapes.
+        state: the placement so far; nodes are inserted into its graph, and ranges merged.
+        node: a node whose op is in `UNIFIES`; its operands are real tensors of any shapes.
     """
     if node.shares_range:
         return _share_last_range(state, node)
