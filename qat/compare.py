@@ -12,7 +12,7 @@ def compare(config: CompareConfig, run_dir: Path) -> None:
     """Write tables, plots and a page.
 
     Args:
-        config: directories of runs, order, filters and confidence, as `python -m qat.compare` composes them.
+        config: directories of runs, order, filters and confidence (0.5-1), as `python -m qat.compare` composes them.
         run_dir: folder that `index.html`, the tables and a PNG per plot are written into.
 
     Raises:

@@ -129,7 +129,7 @@ def check_regular(path: object, status: os.stat_result, key: str, kind: type[Exc
 
     Args:
         path: path of the file, for the message.
-        status: of the open file, as `os.fstat` returns it.
+        status: status of the open file, with its type and its size in bytes, as `os.fstat` returns it.
         key: field of `Limits` that counts MB, as "file_mb".
         kind: class of the error to raise.
 

@@ -87,8 +87,8 @@ def agreement(scores: NDArray, other: NDArray) -> float:
     """Share of rows in which two models predict the same class.
 
     Args:
-        scores: of one model, [N, classes] or [N, 1].
-        other: of the other model, for the same N samples.
+        scores: scores of one model, [N, classes] or [N, 1].
+        other: scores of the other model for the same N samples, of the same shape.
 
     Returns:
         0-1.

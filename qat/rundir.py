@@ -170,7 +170,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
     Args:
         path: path of the file; missing folders are created.
-        content: the whole content.
+        content: the whole content, as bytes of any number.
 
     Returns:
         `path`, for chaining.

@@ -43,7 +43,7 @@ def compose(overrides: Sequence[str] = (), *, primary: str = "train", schema: ty
     """Compose the checked config that `python -m qat.<primary> <overrides>` would run with, for tests and notebooks.
 
     Args:
-        overrides: as on the command line, such as ["quant=ptq", "seed=1"].
+        overrides: `key=value` parts as on the command line, such as ["quant=ptq", "seed=1"].
         primary: name of the command and of its file in conf/, such as "train".
         schema: the dataclass of the command's whole config.
 
@@ -85,7 +85,7 @@ def to_config(node: DictConfig, schema: type[Schema]) -> Schema:
     """Turn a composed node into an instance of `schema`, and check it.
 
     Args:
-        node: as `compose_node` returns it.
+        node: Hydra's node, as `compose_node` returns it.
         schema: the dataclass of the whole config.
 
     Returns:

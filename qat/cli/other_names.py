@@ -69,7 +69,7 @@ def suggest_foreign(name: str, value: str, sections: Sequence[str]) -> list[str]
     (['CUDA_VISIBLE_DEVICES=0 before the command'], [])
 
     Args:
-        name: as typed, without a section or dashes.
+        name: the name as typed, without a section or dashes.
         value: what was typed for it; "" where nothing was.
         sections: first parts of the command's keys, such as ["train", "data"].
 

@@ -185,7 +185,7 @@ def sort_configurations(configurations: Sequence[Configuration], columns: Sequen
     """Sort configurations as rows are sorted, by means where a column has one.
 
     Args:
-        configurations: in any order.
+        configurations: the configurations, in any order.
         columns: names of columns, the first one sorts first; `-` before one for the largest first.
 
     Returns:

@@ -47,7 +47,7 @@ def run_paired_tests(
 
     Args:
         rows: deployed files that are shown.
-        all_rows: where the PTQ partners may be, also those that a filter hides.
+        all_rows: all deployed files, also those that a filter hides, among which the PTQ partners are looked for.
         swept: dotted keys of the settings in which the runs differ.
         distinguishing: the fewest of these keys that tell configurations apart, for labels.
         confidence: confidence of the intervals, a share 0-1; 1 - confidence is the significance level.

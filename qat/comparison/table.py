@@ -90,7 +90,7 @@ def filter_rows(rows: Sequence[Row], conditions: Sequence[str]) -> list[Row]:
     """The rows for which every condition holds: `variant=qat_int8`, `size_bytes<300000`, `run~sweep_[12]` (regex).
 
     Args:
-        rows: deployed files, one row each.
+        rows: deployed files, one row each: accuracy as 0-1, sizes in bytes, latency in ms.
         conditions: texts of column, sign and value; a row without a value in the column meets only `!=`.
 
     Returns:
@@ -158,7 +158,7 @@ def sort_rows(rows: Sequence[Row], columns: Sequence[str]) -> list[Row]:
     """Sort rows by the first column, equal ones by the next.
 
     Args:
-        rows: deployed files, one row each.
+        rows: deployed files, one row each: accuracy as 0-1, sizes in bytes, latency in ms.
         columns: names of columns; `-` before one for the largest first.
 
     Returns:

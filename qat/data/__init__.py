@@ -140,7 +140,8 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int) -> Spli
         seed: the run's seed, an integer from 0; it draws the calibration samples.
 
     Returns:
-        The four splits, not yet scaled: samples become model inputs when they are asked for.
+        The four splits, not yet scaled: uint8 or float32 samples [N, ...] become model inputs when they are asked for;
+        labels are int64 [N].
 
     Raises:
         ConfigError: a setting with a value that makes no sense, an unknown name (the choices are listed).

@@ -38,7 +38,7 @@ def golden_vectors(
     Kernels may differ in the last bit; a sample for which they agree tests the port, and not the choice of kernel.
 
     Args:
-        model: the content of a .tflite file.
+        model: the bytes of a .tflite file.
         samples: real inputs, float32 [N, ...] per input, in the file's order; None draws 8 samples of random codes.
         count: largest number of vectors to return.
 

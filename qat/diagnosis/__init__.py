@@ -29,14 +29,14 @@ def diagnose(
     """Find out why a `.tflite` does worse than its Keras model. The more is given, the more can be proved.
 
     Args:
-        tflite_model: content of the file, or its path.
+        tflite_model: bytes of the file, or its path.
         keras_model: the Keras model (of Keras 2 or 3) that it was made from, or its path.
         inputs: raw samples [N, ...] as the app has them; or a tf.data.Dataset of them, which may yield the labels too.
         labels: classes of the first output, integers [N].
         preprocess: the training preprocessing: function of a raw batch [n, ...] to float32 model input (a list, in
             Keras order, for several).
         user_preprocess: what the app does before it quantizes: a function of a raw batch [n, ...] to model inputs.
-        user_run: the app's own inference: function of (raw batch [n, ...], content of the file) to outputs or labels.
+        user_run: the app's own inference: function of (raw batch [n, ...], bytes of the file) to outputs or labels.
         fed: what was written into the input tensor for `inputs`: an array [N, ...] of codes or floats, several in a
             list.
         outputs: what the app recorded for `inputs`: raw output tensor or scores [N, ...], or predicted labels [N].

@@ -38,7 +38,7 @@ def diagnose_inputs(
         run: function that inputs are scored by: that of the user's file, or, if that is broken itself, of a sound one;
             real arrays [N, ...] in Keras order to real outputs [N, ...].
         user: real numbers that the app means for that input, [N, ...].
-        valid: where they were not saturated, booleans of their shape; None for all.
+        valid: bool [N, ...]: whether a number was not saturated; None where all were not.
         what: words for where they come from, as "user_preprocess".
         index: number of the input in Keras order, from 0.
     """

@@ -231,8 +231,8 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
     """O06: the same samples in the other order must give the same results.
 
     Args:
-        evidence: what is known of a case with `user_run`, which is called twice more, with up to `STATE_SAMPLES`
-            samples.
+        evidence: what is known of a case with `user_run`, which is called twice more, with up to `STATE_SAMPLES` raw
+            samples [n, ...].
         findings: the result so far; it gets the cause.
     """
     few = evidence.case.inputs[:STATE_SAMPLES]

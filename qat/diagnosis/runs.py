@@ -178,7 +178,7 @@ def make_file(model: Any, conversion: Conversion, samples: list[NDArray] | None,
         io: dtype of an int8 file's inputs and outputs, as "uint8": the user's own, so that the app can run it.
 
     Returns:
-        Content of the file and ""; or None and one sentence that says why there is none, "" where only samples are
+        Bytes of the file and ""; or None and one sentence that says why there is none, "" where only samples are
         missing.
     """
     from qat.export import convert

@@ -95,7 +95,7 @@ def predict_split(
     Args:
         predictor: function of float32 inputs [n, …] to real outputs [n, …].
         split: samples, which its contract turns into inputs.
-        indices: which samples to take, integers [K]; None for all.
+        indices: integers [K]: the samples to take; None for all.
         batch_size: samples per call of the predictor.
 
     Returns:

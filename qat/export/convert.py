@@ -85,7 +85,7 @@ def convert(
             a third of the conversion's time.
 
     Returns:
-        Content of the file.
+        Bytes of the file.
 
     Raises:
         CalibrationError: calibration is missing, empty, not finite or misshapen, or the converter did not take it all.

@@ -27,7 +27,7 @@ class LastFiles(dict[Any, bytes]):
             make: function without arguments that makes the file.
 
         Returns:
-            Content of the file.
+            Bytes of the file.
         """
         if origin not in self:
             self[origin] = make()

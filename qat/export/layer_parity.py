@@ -97,7 +97,7 @@ def layer_parity(
 
     Args:
         model: what `quantize_model` returned, trained or not.
-        tflite_model: content of its int8 file.
+        tflite_model: bytes of its int8 file.
         inputs: real inputs, float32, as the model takes them: an array [N, ...] or a list of these.
         reference_kernels: run the file by LiteRT's plain kernels in the place of XNNPACK's.
 

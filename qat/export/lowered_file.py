@@ -28,7 +28,7 @@ def write_qat_file(model: KerasModel, *, batch_size: int | None, io: str, low_bi
         signature: name of the file's signature, as "serving_default".
 
     Returns:
-        Content of the file, not verified yet.
+        Bytes of the file, not verified yet.
     """
     lower_model = partial(lower, model, io=io, low_bit=low_bit)
     is_open = batch_size is None and any(entry.shape[0] is None for entry in model.inputs)

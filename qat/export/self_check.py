@@ -40,7 +40,7 @@ def check_against_model(model: tf_keras.Model, content: bytes, file: TfliteGraph
 
     Args:
         model: what `quantize_model` returned; any other is not looked at.
-        content: content of its int8 file.
+        content: bytes of its int8 file.
         file: what `read` returned for `content`, to save reading it again; None reads it.
 
     Raises:

@@ -47,7 +47,7 @@ def convert_traced(
         options: scheme, io and the other options of the conversion.
 
     Returns:
-        Content of the file, and the trace that it was made from.
+        Bytes of the file, and the trace that it was made from.
 
     Raises:
         CalibrationError: the converter did not take all batches.

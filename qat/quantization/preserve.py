@@ -44,7 +44,7 @@ def mark_preserved(graph: Graph, model: KerasModel, config: QuantConfig) -> None
 
     Args:
         graph: the canonical graph; its `preserved` and its nodes' `one_range` are set.
-        model: the float Keras model.
+        model: the float Keras model, whose variables may be of any shapes.
         config: settings whose `preserve` says what is looked for.
 
     Raises:

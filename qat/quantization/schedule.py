@@ -40,7 +40,7 @@ def enable_quantization(model: tf_keras.Model, enabled: bool) -> None:
     """Switch fake quantization on or off.
 
     Args:
-        model: what `quantize_model` returned.
+        model: what `quantize_model` returned; its quantizers are switched in place.
         enabled: whether to round; False computes in float, as before quantization.
     """
     changed = [quantizer for quantizer in quantizers(model) if quantizer.enabled != enabled]

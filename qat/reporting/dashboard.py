@@ -49,7 +49,7 @@ def name_runs(quant: str, extra_quantizers: Sequence[str] = ()) -> dict[str, str
 
     Args:
         quant: name of the run's quantizer, as "qat".
-        extra_quantizers: value of `quant.beside`: names of the quantizers that are trained in addition.
+        extra_quantizers: value of `quant.beside`: names of the quantizers that are trained in addition; empty for none.
 
     Returns:
         Names by kind: deployed, fake_quant, float and ptq, and with stock in addition stock_deployed and
@@ -72,7 +72,7 @@ def select_run(variant: str, quant: str, extra_quantizers: Sequence[str] = ()) -
     Args:
         variant: name of the file's variant, as `ptq_int8`.
         quant: name of the run's quantizer, as "qat".
-        extra_quantizers: value of `quant.beside`: names of the quantizers that are trained in addition.
+        extra_quantizers: value of `quant.beside`: names of the quantizers that are trained in addition; empty for none.
 
     Returns:
         One of the names that `name_runs` gives.
@@ -96,7 +96,7 @@ def begin_runs(writer: SummaryWriter, quant: str, extra_quantizers: Sequence[str
     Args:
         writer: writer that creates an event file per run.
         quant: name of the run's quantizer, as "qat".
-        extra_quantizers: value of `quant.beside`: names of the quantizers that are trained in addition.
+        extra_quantizers: value of `quant.beside`: names of the quantizers that are trained in addition; empty for none.
     """
     names = name_runs(quant, extra_quantizers)
     writer.begin(names[kind] for kind in _COLOUR_ORDER if kind in names)

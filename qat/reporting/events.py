@@ -79,7 +79,7 @@ class EventFile:
 
         Args:
             tag: title of the image.
-            png: content of a PNG file.
+            png: bytes of a PNG file.
             description: Markdown that is shown below the title; "" for none.
             step: TensorBoard's step: the number of epochs done.
         """

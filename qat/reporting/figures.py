@@ -79,7 +79,7 @@ def draw_metric_against_cost(variants: Mapping[str, Variant], cost: Mapping[str,
         label: title of the axis of costs, with its unit, as "latency, ms".
 
     Returns:
-        Content of a PNG file.
+        Bytes of a PNG file.
     """
     figure = make_figure(*_SMALL_SIZE)
     axes = figure.subplots()
@@ -132,7 +132,7 @@ def draw_confusion_matrices(matrices: Mapping[str, NDArray[np.int64]], class_nam
         class_names: one per class; a class without a name is shown by its index.
 
     Returns:
-        Content of a PNG file.
+        Bytes of a PNG file.
     """
     figure = make_figure(4.4, 4.2 * len(matrices))
     axes = np.atleast_1d(figure.subplots(len(matrices), 1))
@@ -203,7 +203,7 @@ def draw_input_histograms(samples: Mapping[str, NDArray], ranges: Mapping[str, t
         ranges: name of a file to the smallest and largest real number that its input's codes stand for.
 
     Returns:
-        Content of a PNG file.
+        Bytes of a PNG file.
     """
     low = min([float(values.min()) for values in samples.values()] + [low for low, _ in ranges.values()])
     high = max([float(values.max()) for values in samples.values()] + [high for _, high in ranges.values()])

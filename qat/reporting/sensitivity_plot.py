@@ -25,7 +25,7 @@ def draw_sensitivity(layers: Sequence[str], sqnr_db: Sequence[float]) -> bytes:
             quantized, in dB.
 
     Returns:
-        Content of a PNG file.
+        Bytes of a PNG file.
     """
     return to_png(_figure(layers, sqnr_db))
 

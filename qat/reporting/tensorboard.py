@@ -133,7 +133,7 @@ class SummaryWriter:
         Args:
             run: name of the TensorBoard run, as `float`.
             title: the image's tag, under which TensorBoard shows it.
-            png: content of a PNG file.
+            png: bytes of a PNG file.
         """
         if self.folder is not None:
             with self._tolerant():

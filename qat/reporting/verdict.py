@@ -171,7 +171,7 @@ def suggest_commands(result: RunResult, variant_name: str, folder: Path) -> list
     """Commands to run next, the most useful first.
 
     Args:
-        result: what the run measured and was made by.
+        result: what the run measured (accuracy as 0-1, sizes in bytes) and was made by.
         variant_name: name of the variant that was asked for, as `qat_int8`.
         folder: the run's directory.
 

@@ -34,7 +34,7 @@ def check_calibration(run: Run, task: str) -> None:
     """Refuse a calibration set that gives no usable ranges, before the float training; a config that needs none passes.
 
     Args:
-        run: run whose data has a calibration split.
+        run: run whose data has a calibration split, samples [N, ...] and labels [N].
         task: a key of `qat.tasks.TASKS`.
 
     Raises:

@@ -20,7 +20,7 @@ def write_cards(run: Run, result: RunResult) -> RunResult:
 
     Args:
         run: run whose directory is written into.
-        result: what the run measured; all files but the cards are written already.
+        result: what the run measured (accuracy as 0-1, sizes in bytes); all files but the cards are written already.
 
     Returns:
         The result, with the SHA-256 of the cards added; unchanged where no card is asked for.

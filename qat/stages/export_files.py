@@ -43,7 +43,7 @@ def export_tflite(run: Run, variant: str, model: KerasModel | Exported | TracedM
         run: the run whose directory is written into; `export.*` of its config gives batch size, signature and types.
         variant: name of the variant's folder, as `qat_int8`.
         model: a Keras model, or what holds its last files or its traced function so that neither is made twice.
-        options: further arguments of `qat.export.convert`, as `scheme` and `calibration`.
+        options: further arguments of `qat.export.convert`, as `scheme` and `calibration`, float32 [N, ...].
 
     Raises:
         ModelError: the model cannot be converted as asked for.
@@ -63,7 +63,8 @@ def write_quantization_report(run: Run, variant: str, model: QatModel) -> None:
     Args:
         run: run whose directory is written into.
         variant: name of the variant's folder, as `qat_int8`.
-        model: a model of `quantize_model`, as it was exported.
+        model: a model of `quantize_model`, as it was exported; each grid is a scale and a zero point, per tensor or per
+            channel.
     """
     rundir.write_json(run.file(variant, rundir.QUANTIZATION), model.quantization_report.to_dict())
 
@@ -76,7 +77,7 @@ def write_sidecar_files(run: Run, variant: str, content: bytes | None = None, na
     Args:
         run: the run whose directory is written into.
         variant: name of the variant's folder, as `qat_int8`.
-        content: content of the `.tflite`; None for a Keras model, of which only contract and labels are written.
+        content: bytes of the `.tflite`; None for a Keras model, of which only contract and labels are written.
         name: file name of the `.tflite` in that folder.
     """
     suffix = name.removeprefix("model").removesuffix(".tflite")

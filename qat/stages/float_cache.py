@@ -110,7 +110,7 @@ def store(entry: Entry, model: KerasModel, history: History, say: Callable[[str]
 
     Args:
         entry: folder and key under which they are kept.
-        model: the trained Keras model.
+        model: the trained Keras model; its weights are kept in their own shapes and dtypes.
         history: its training: one dict of metrics by name per epoch.
         say: function that prints one message.
     """

@@ -120,7 +120,7 @@ def evaluate_on_val(run: Run, tensorboard_run: str, tflite_model: bytes, task: s
     Args:
         run: run whose val split is used; nothing is measured where it has neither TensorBoard nor loggers.
         tensorboard_run: name of the TensorBoard run that takes the points, as `deployed_int8`.
-        tflite_model: content of the `.tflite`.
+        tflite_model: bytes of the `.tflite`.
         task: a key of `qat.tasks.TASKS`.
         epochs: numbers of epochs done, the x of the points; two of them draw a level line.
     """

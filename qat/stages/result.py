@@ -71,7 +71,7 @@ def write_result(run: Run, result: RunResult) -> None:
 
     Args:
         run: the run whose directory is written into.
-        result: what `collect_result` returned, with the digests of the cards.
+        result: what `collect_result` returned (accuracy as 0-1, sizes in bytes), with the digests of the cards.
     """
     run.summary_writer.add_text("float", "results", variants_markdown(result.variants))
     rundir.write_json(run.folder / rundir.RESULTS, result.to_dict())
@@ -138,7 +138,7 @@ def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
 
     Args:
         run: run whose `parity.enforce` says whether a file that departs ends it.
-        variants: each deployed file's parity with its model, by the variant's name.
+        variants: each deployed file's parity with its model (shares 0-1, differences in LSB), by the variant's name.
 
     Raises:
         ParityError: a file of ours departs from its model, and parity.enforce is not false; the exit code is 4.

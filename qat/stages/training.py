@@ -35,10 +35,10 @@ def fit_in_run(
     Args:
         run: gives train and val, `seed`, `data.augmentation` and the workers of `train.strategy`.
         model: a built Keras model; it has the trained weights at the end.
-        settings: epochs, batch size, optimizer and schedule.
+        settings: number of epochs, samples per batch, optimizer, learning rate (above 0) and schedule.
         callbacks: Keras callbacks; they see the model that is trained, which is a clone under a strategy.
         task: a key of `qat.tasks.TASKS`.
-        clone: makes the same model with variables of its own, under the strategy's scope.
+        clone: function that makes the same model with variables of its own, under the strategy's scope.
         loss_of: model whose outputs decide the loss; None for `model` itself.
         stage: name of the stage, under which checkpoints are kept; a run that was killed in it goes on from them.
         states: what else belongs into these checkpoints, by name; see `Stateful`. None for nothing.
@@ -95,7 +95,7 @@ def keep_trained(run: Run, stage: str, model: KerasModel, history: History, moni
         run: run in whose folder the weights are kept.
         stage: name of the stage, as "qat".
         model: the model with its trained weights.
-        history: of the training, one dict per epoch.
+        history: history of the training, one dict per epoch.
         monitor: object whose state is kept as well; None where the stage has none.
     """
     if run.kept.is_enabled:
@@ -108,7 +108,8 @@ def copy_weights(trained: KerasModel, model: KerasModel) -> None:
 
     Args:
         trained: the model that `fit` trains, as a callback sees it; nothing is copied where it is `model` itself.
-        model: the same model outside of any strategy, where alone it can be exported.
+        model: the same model, with weights of the same shapes and order, outside of any strategy, where alone it can be
+            exported.
     """
     if trained is not model:
         model.set_weights(trained.get_weights())

@@ -15,11 +15,11 @@ def rewrite(model: bytes, edit: Callable[[schema.ModelT], None]) -> bytes:
     """Unpack a file into the schema's objects, change them, and pack them again.
 
     Args:
-        model: content of the .tflite file.
+        model: bytes of the .tflite file.
         edit: function that changes the unpacked `ModelT` in place.
 
     Returns:
-        Content of the changed file.
+        Bytes of the changed file.
 
     Raises:
         TfliteFileError: `model` is no TFLite file.
@@ -41,7 +41,7 @@ def restore_order(content: schema.ModelT, input_names: Sequence[str]) -> None:
     Args:
         content: the converted model, changed in place. Its own signature says which tensor is which argument; a model
             without one stays as it is.
-        input_names: names of the function's arguments, in its order.
+        input_names: names of the function's arguments, one per input, in its order.
     """
     graph = content.subgraphs[0]
     for signature in content.signatureDefs or []:
@@ -61,9 +61,10 @@ def set_names(
 
     Args:
         content: the model, changed in place.
-        input_names: names for the input tensors and for the signature's inputs, in the file's order.
-        output_names: names for the signature's outputs, in the file's order.
-        locations: names for output tensors that the converter named itself ("Identity"), in the file's order.
+        input_names: names for the input tensors and for the signature's inputs, one per input, in the file's order.
+        output_names: names for the signature's outputs, one per output, in the file's order.
+        locations: names for output tensors that the converter named itself ("Identity"), one per output, in the file's
+            order.
         key: name of the signature, as "serving_default".
 
     Raises:

@@ -65,7 +65,7 @@ def find_unsupported(op: Op, subgraph: Subgraph) -> Iterator[tuple[str, str]]:
 
     Args:
         op: an op of the subgraph.
-        subgraph: the subgraph that the op stands in, which holds the tensors.
+        subgraph: the subgraph that the op stands in, which holds the tensors with their shapes and dtypes.
 
     Yields:
         Pairs (reason, remedy), each a sentence; nothing for an op that has no kernel there.

@@ -84,7 +84,7 @@ def write_entry(graph: TfliteGraph, contract: Contract | None, labels: Sequence[
         labels: class names of its first output, in the order of the scores; empty for none.
 
     Returns:
-        Content of the entry, a flatbuffer with identifier M001.
+        Bytes of the entry, a flatbuffer with identifier M001.
     """
     builder = flatbuffers.Builder(1024)
     inputs = [_input(builder, t, contract if i == 0 else None) for i, t in enumerate(graph.inputs)]
@@ -100,11 +100,11 @@ def append_labels(model: bytes, labels: Sequence[str]) -> bytes:
     """Append `labels.txt` in a zip archive, where the Task library looks for it.
 
     Args:
-        model: content of the .tflite file.
+        model: bytes of the .tflite file.
         labels: class names, one per line of `labels.txt`.
 
     Returns:
-        Content of the file with the archive after it; the same labels give the same bytes.
+        Bytes of the file with the archive after it; the same labels give the same bytes.
     """
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:

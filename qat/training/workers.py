@@ -73,8 +73,8 @@ class Workers:
 
         Args:
             model: a built Keras model, made outside of the strategy's scope.
-            make_replica: function that is called with `model` under the strategy's scope; returns a model with the same
-                order of weights.
+            make_replica: function that is called with `model` under the strategy's scope; returns a model with weights
+                of the same shapes and order.
 
         Yields:
             The replica, with the chief's weights; `model` itself without a strategy.

@@ -281,11 +281,11 @@ def set_output_ranges(content: bytes, limits: dict[int, tuple[float, float]]) ->
     """Give tensors other scales and zero points, which ops of free output scale write.
 
     Args:
-        content: content of the .tflite file.
+        content: bytes of the .tflite file.
         limits: index of a tensor to (min, max) of the real numbers that it shall hold.
 
     Returns:
-        Content of the changed file.
+        Bytes of the changed file.
     """
 
     def edit(model: Any) -> None:

@@ -220,7 +220,7 @@ def are_near(first: tuple[float, float], second: tuple[float, float], slack: flo
     Args:
         first: (min, max) of real numbers.
         second: (min, max), in the same unit.
-        slack: by which limits may differ, as a share of the wider range.
+        slack: largest difference of two limits, as a share of the wider range.
 
     Returns:
         True where both limits are that close.

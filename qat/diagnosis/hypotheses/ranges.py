@@ -176,7 +176,8 @@ def diagnose_without_data(evidence: Evidence, findings: Findings) -> None:
     """Adds causes to `findings`; what is found on synthetic images is never more than consistent.
 
     Args:
-        evidence: what is known of a case with a Keras model and without inputs.
+        evidence: what is known of a case without inputs; its Keras model should take images [N, height, width,
+            channels].
         findings: the result so far; it gets causes and a note.
     """
     images = make_natural_images(evidence.keras, IMAGES)

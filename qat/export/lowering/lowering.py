@@ -209,7 +209,8 @@ def make_context(lowering: Lowering, call: Call) -> Context:
         call: a call of a layer, whose inputs have values.
 
     Returns:
-        The call with values and constants as its operands, in the op's order.
+        The call with its operands in the op's order: values, whose shapes have None where a size is open, and
+        constants.
     """
     values = iter(lowering.values[key] for key in call.inputs)
     inner = call.inner

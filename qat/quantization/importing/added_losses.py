@@ -29,7 +29,7 @@ def cutter_of(variables: Variables, trace: Trace) -> Cutter:
     """What cuts programs out of a trace, with the model's variables in their places.
 
     Args:
-        variables: places of the model's variables, as the trace reads them.
+        variables: places of the model's variables, from 0, as the trace reads them.
         trace: a trace of the model in either mode.
 
     Returns:

@@ -69,7 +69,7 @@ def find_different(
 
     Yields:
         The call in either trace, and the numbers, from 0, of the inner calls before which (or behind the last of which)
-        it differs; None where it calls other layers.
+        it differs; None in their place where it calls other layers.
     """
     stack = [(one, other)]
     while stack:

@@ -321,7 +321,8 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
             `weight_scheme` gives them.
 
     Returns:
-        The `QatModel`, and the layer that holds each range: a `RangeLayer`, or an `Lstm` for its cell.
+        The `QatModel`, with inputs [None, ...] where the float model has an open batch, and the layer that holds each
+        range: a `RangeLayer`, or an `Lstm` for its cell.
     """
     names = version_of(model).output_names(model) or _names_in_nest(graph)
     entries = [node.name for node in graph.inputs]

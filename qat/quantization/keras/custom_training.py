@@ -73,8 +73,8 @@ def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
     Args:
         base: class of the quantized model: `QatModel`, or its skin of Keras 3.
         model_class: class of the float model.
-        parts: attributes of the float model that are layers, each with its class' name: the quantized model has one
-            graph and none of these, and says so when one is read.
+        parts: names of attributes of the float model that are layers, each with its class' name: the quantized model
+            has one graph and none of these, and says so when one is read.
 
     Returns:
         A class derived from `base`, under its name; `base` itself where there is nothing to add.

@@ -15,7 +15,7 @@ def place_same_scale(state: Placement, node: Node) -> None:
 
     Args:
         state: the placement so far; the outputs' ranges are noted in it.
-        node: a node whose op is in `SAME_SCALE`.
+        node: a node whose op is in `SAME_SCALE`; its operands are real tensors of any shapes.
     """
     source = next((tensor for tensor in node.inputs if not is_fixed(tensor)), None)
     quant_spec = state.range_of.get(source) if source is not None else None
@@ -78,7 +78,7 @@ def place_padding(state: Placement, node: Node) -> None:
 
     Args:
         state: the placement so far; nodes are inserted into its graph.
-        node: a `pad` node for which `needs_range_for_padding` holds.
+        node: a `pad` node for which `needs_range_for_padding` holds; its input is a real tensor of any shape.
     """
     source = node.inputs[0]
     quant_spec = state.range_of.get(source)

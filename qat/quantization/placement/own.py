@@ -14,7 +14,7 @@ def place_own(state: Placement, node: Node) -> None:
 
     Args:
         state: the placement so far; nodes are inserted into its graph.
-        node: a node whose kernel takes any scale for its output, or prescribes one.
+        node: a node with a real output of any shape, whose kernel takes any scale for it, or prescribes one.
     """
     if node.op == "clamp" and (_clamp_in_place(state, node) or _clamp_requantized(state, node)):
         return

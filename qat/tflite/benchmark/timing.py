@@ -93,7 +93,7 @@ class Child:
         """Load a file in place of the last one, and warm it up.
 
         Args:
-            content: content of the .tflite file.
+            content: bytes of the .tflite file.
             setting: threads, batch, delegate and open sizes to run it with.
             warmup_seconds: how many seconds to call it; at least one call.
 
@@ -226,7 +226,7 @@ def time_each(contents: Sequence[bytes], setting: Setting, seconds: float) -> li
     """Time many small files, one after another in one child process.
 
     Args:
-        contents: content of each .tflite file.
+        contents: bytes of each .tflite file.
         setting: threads, batch and delegate to run all of them with.
         seconds: how many seconds to measure each file.
 

@@ -41,7 +41,7 @@ def make_runtime(
     """Load a file: a trusted one in this process, any other in a child process.
 
     Args:
-        content: content of the .tflite file.
+        content: bytes of the .tflite file.
         graph: what `read` returned for the same bytes.
         threads: number of threads; None takes every core.
         options: `delegate`, `reference_kernels`, `keep_tensors`, as `Runtime` takes them.

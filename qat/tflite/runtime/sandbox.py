@@ -31,7 +31,7 @@ def check_loadable(
     """Parse a file, then load it and run it once in a child process.
 
     Args:
-        model: content of the file, or its path.
+        model: bytes of the file, or its path.
         seconds: seconds of processor time and of wall time that the child may take; None takes limits.seconds.
         memory_bytes: bytes of address space that the child may take, raised to eight times the file's size; None takes
             limits.memory_mb.
