@@ -5,12 +5,11 @@ its input (pooling, padding, slicing, concatenation, ...) share that range; what
 BatchNormalization, ReLU) has none in between. `kernels` classifies ops; `moved`, `united` and `own` place each class.
 """
 
-from qat.quantization.placement.kernels import HAS_INTEGER_KERNEL, SAME_SCALE, SHARES_RANGE, UNIFIES
+from qat.quantization.placement.kernels import SAME_SCALE, SHARES_RANGE, UNIFIES
 from qat.quantization.placement.place import place
 from qat.quantization.placement.quant_spec import Derived, Fixed, MinMax, Own, QuantSpec, Shared, merge
 
 __all__ = [
-    "HAS_INTEGER_KERNEL",
     "SAME_SCALE",
     "SHARES_RANGE",
     "UNIFIES",

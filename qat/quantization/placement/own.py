@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.placement.kernels import FIXED_RANGE, FUSES_RELU, HAS_INTEGER_KERNEL, RELUS, fixed_range
+from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS
+from qat.quantization.placement.kernels import FIXED_RANGE, FUSES_RELU, RELUS, fixed_range
 from qat.quantization.placement.quant_spec import Fixed, Own, QuantSpec
 from qat.quantization.placement.state import Placement, can_share_range
 from qat.quantization.rewrites.builder import LINEAR
@@ -29,7 +30,7 @@ def place_own(state: Placement, node: Node) -> None:
     output = state.dequantize_output(last) if state.computes_in_float(node) else last.output
     quant_spec = state.new_range(last, kind)
     state.quantize(output, quant_spec)
-    if node.op in (*LINEAR, *HAS_INTEGER_KERNEL) and not node.in_float:
+    if node.op in (*LINEAR, *SIMULATED_KERNELS) and not node.in_float:
         node.output_range = quant_spec
 
 

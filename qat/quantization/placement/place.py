@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.operations import POLES
+from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS
 from qat.quantization.placement.kernels import (
-    HAS_INTEGER_KERNEL,
     NEVER_QUANTIZED,
     ROUNDS_AT_SAME_SCALE,
     SAME_SCALE,
@@ -41,7 +41,7 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec
         if computes and id(node) not in state.done and node.output not in state.range_of:
             _place(state, node)
     _place_ops_without_range(state)
-    for node in graph.nodes_of(*LINEAR, *HAS_INTEGER_KERNEL, *POLES, "lstm"):
+    for node in graph.nodes_of(*LINEAR, *SIMULATED_KERNELS, *POLES, "lstm"):
         node.input_ranges = [state.range_of.get(tensor) for tensor in node.inputs]
     share_between_time_steps(state)
     return [quant_spec for quant_spec in state.ranges if quant_spec.root() is quant_spec]
