@@ -240,7 +240,7 @@ def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-STATIC = (
+FROM_FILE_ALONE = (
     find_unlowered_qat,
     find_float16_overflow,
     find_training_graph,

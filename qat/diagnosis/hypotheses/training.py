@@ -127,4 +127,4 @@ def describe_other_start(cosine: float, growth: float | None, text: str) -> Hypo
     return Hypothesis("T04", words, SLOWER, 0.9 if blown_up else 0.8, certain=blown_up)
 
 
-STATIC = (find_unrun_training, find_unsettled_ranges, find_float_ops)
+FROM_FILE_ALONE = (find_unrun_training, find_unsettled_ranges, find_float_ops)

@@ -33,11 +33,11 @@ from qat.quantization.keras.to_float import architecture, foreign_classes
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
 from qat.quantization.keras.variables import FloatVariables, building, copied_variables
 from qat.quantization.keras.wrapper import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
-from qat.quantization.placement import SAME_SCALE, SHARES_RANGE, UNIFIES, Derived, QuantSpec
+from qat.quantization.placement import ONE_RANGE_FOR_ALL, SAME_SCALE, SHARES_RANGE, Derived, QuantSpec
 from qat.quantization.rewrites.builder import LINEAR, is_fixed
+from qat.quantization.rewrites.normalizations import NORM
 
 UNSIGNED = ("relu", "relu6")  # ops whose results are never below 0
-NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
 DROPPED = ("dropout", "recurrent_dropout", "per_gate", "per_step", "seed")  # and an LSTM of its dropout
 
 
@@ -254,7 +254,9 @@ class Emitter:
             **self._weights(fixed),
             name=_inner_name(node) if fixed else f"op_{part_name(node.name, node.layer)}--",
         )
-        quantized = fixed and not node.in_float and node.op not in UNIFIES  # of those the result has the one range
+        quantized = (
+            fixed and not node.in_float and node.op not in ONE_RANGE_FOR_ALL
+        )  # of those the result has the one range
         return CanonicalWrapper(layer, OperandScheme(), dtype=self.real) if quantized else layer
 
 

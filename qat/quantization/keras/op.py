@@ -29,8 +29,8 @@ class Op(RangedHolder):
     """A weightless op of `OPERATIONS`; `operands` tells for each place "x" (the next input) or a weight's name.
 
     For each place where the layer is called, `input_ranges` has a list with a name for each operand, None for a
-    weight's, and `output_ranges` a name; both are told of those ops only that `SIMULATED_KERNELS` computes as the kernel
-    does, or that put their constants on the one range of all; the first of `POLES`, too.
+    weight's, and `output_ranges` a name. Both are told of those ops only that are in `SIMULATED_KERNELS`, or that put
+    their constants on the one range of all; the first of `POLES`, too.
     """
 
     def __init__(self, op: str, attrs: dict, operands: list[str], **kwargs: Any) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node
-from qat.quantization.placement.kernels import RELUS
 from qat.quantization.placement.quant_spec import merge
 from qat.quantization.placement.state import Placement, can_share_range, requantize
-from qat.quantization.rewrites.builder import is_fixed
+from qat.quantization.rewrites.builder import RELUS, is_fixed
 from qat.quantization.rewrites.masks import MASKED_BELOW
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.operations import POLES
 from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS
-from qat.quantization.placement.kernels import (
+from qat.quantization.placement.moved import needs_range_for_padding, place_padding, place_rounding, place_same_scale
+from qat.quantization.placement.op_scales import (
     NEVER_QUANTIZED,
+    ONE_RANGE_FOR_ALL,
     ROUNDS_AT_SAME_SCALE,
     SAME_SCALE,
-    UNIFIES,
 )
-from qat.quantization.placement.moved import needs_range_for_padding, place_padding, place_rounding, place_same_scale
 from qat.quantization.placement.own import place_lstm, place_own
 from qat.quantization.placement.quant_spec import QuantSpec
 from qat.quantization.placement.state import Placement, requantize
@@ -58,7 +58,7 @@ def _place(state: Placement, node: Node) -> None:
         place_same_scale(state, node)
     elif node.op in ROUNDS_AT_SAME_SCALE:
         place_rounding(state, node)
-    elif node.op in UNIFIES:
+    elif node.op in ONE_RANGE_FOR_ALL:
         place_shared(state, node)
     else:
         place_own(state, node)

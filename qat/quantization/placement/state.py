@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.placement.kernels import ROUNDS_AT_SAME_SCALE, SHARES_RANGE
+from qat.quantization.placement.op_scales import ROUNDS_AT_SAME_SCALE, SHARES_RANGE
 from qat.quantization.placement.quant_spec import Derived, Fixed, Own, QuantSpec
 
 

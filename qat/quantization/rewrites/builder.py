@@ -10,6 +10,7 @@ import numpy as np
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 
 LINEAR = ("conv2d", "depthwise_conv2d", "dense", "conv2d_transpose")
+RELUS = ("relu", "relu6")
 
 
 def constant_of(tensor: Tensor | None) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from qat.quantization.ir.graph import Node, Tensor, Weight
 from qat.quantization.rewrites.builder import LINEAR, Builder, Match, fixed_and_other, only_reader, scalar_of
 from qat.quantization.rewrites.driver import rewrite
 
-NORM = ("epsilon", "momentum", "acts", "fused")
+NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
 
 

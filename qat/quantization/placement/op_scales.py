@@ -7,10 +7,10 @@ FixedOutputRange).
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node
+from qat.quantization.rewrites.builder import LINEAR, RELUS
 
 NEVER_QUANTIZED = ("const", "variable", "fake_quant", "dropout_mask", "tap")
-FUSES_RELU = {"conv2d", "depthwise_conv2d", "dense", "add", "sub", "mul", "conv2d_transpose"}
-RELUS = {"relu", "relu6"}
+FUSES_RELU = {*LINEAR, "add", "sub", "mul"}
 SAME_SCALE = {  # codes go through as they are: the result has the range of the first operand
     "batch_to_space",
     "broadcast_to",
@@ -42,8 +42,8 @@ SAME_SCALE = {  # codes go through as they are: the result has the range of the 
 ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}  # the operand's range, and the kernel rounds to its codes
 EXTREMES = {"maximum", "minimum"}
 ONLY_RESULT = {"masked", "select", *EXTREMES}  # values of an operand beyond the range of the result never come out
-UNIFIES = {"concat", "pack", *ONLY_RESULT}  # one range for all operands and the result
-SHARES_RANGE = {"relu", "relu6", *ROUNDS_AT_SAME_SCALE, *UNIFIES, *SAME_SCALE} - {"embedding"}
+ONE_RANGE_FOR_ALL = {"concat", "pack", *ONLY_RESULT}  # one range for all operands and the result
+SHARES_RANGE = {*RELUS, *ROUNDS_AT_SAME_SCALE, *ONE_RANGE_FOR_ALL, *SAME_SCALE} - {"embedding"}
 FIXED_RANGE = {  # (min, max) that the kernel prescribes for its result
     "l2_normalize": (-1.0, 127 / 128),
     "sigmoid": (0.0, 255 / 256),
