@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from qat.json_values import Json
+from qat.variants import FLOAT
 
-FLOAT = "float"
 LARGEST_NUMBER = 1e15  # beyond it no metric, size or time of ours lies, and squares overflow
 LONGEST_TEXT = 600  # characters of a reason
 LARGEST_BYTES = 64 << 20  # of a results.json; ours have some ten KiB

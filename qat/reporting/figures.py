@@ -15,6 +15,7 @@ from qat.plain_text import shorten
 from qat.reporting.colours import EQUAL, SERIES, VARIANT_COLOURS, colour_of
 from qat.reporting.numbers import compute_gain, format_gain, is_in_percent
 from qat.results import Variant
+from qat.variants import FLOAT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 MOST_NAMED_CLASSES = 20
 MOST_LAYERS = 60
-FLOAT = "float"
 _SMALL_SIZE = (4.8, 3.8)  # inches: about the size that TensorBoard shows
 
 

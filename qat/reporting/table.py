@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from qat.reporting import terminal
 from qat.reporting.numbers import format_gain, format_interval, format_size, format_value
 from qat.results import Metric, Variant
+from qat.variants import FLOAT
 
-FLOAT = "float"
 # in a narrow terminal, the first one first
 OPTIONAL_COLUMNS = ("fake-quant", "95 %", "agreement", "parity", "integer-only")
 _NUMBER = re.compile(r"[+-]?\d.*")

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -74,9 +74,7 @@ class SummaryWriter:
             values: tag of each series, as `accuracy/val`, to the point's y (accuracy as 0-1).
             step: TensorBoard's step, the x of the point: the number of epochs done.
         """
-        if self.folder is not None:
-            with self._tolerant():
-                self._file(run).add_scalars(values, step)
+        self._write(run, lambda file: file.add_scalars(values, step))
         for logger in self.loggers:
             logger.log_scalars(run, values, step)
         for tag, value in values.items():
@@ -123,9 +121,7 @@ class SummaryWriter:
             title: the text's tag, under which TensorBoard shows it.
             markdown: the text, as Markdown.
         """
-        if self.folder is not None:
-            with self._tolerant():
-                self._file(run).add_text(title, markdown)
+        self._write(run, lambda file: file.add_text(title, markdown))
 
     def add_image(self, run: str, title: str, png: bytes) -> None:
         """Append an image.
@@ -135,9 +131,7 @@ class SummaryWriter:
             title: the image's tag, under which TensorBoard shows it.
             png: bytes of a PNG file.
         """
-        if self.folder is not None:
-            with self._tolerant():
-                self._file(run).add_image(title, png)
+        self._write(run, lambda file: file.add_image(title, png))
 
     def add_layout(self, run: str, layout: Layout) -> None:
         """Append the charts of the Custom Scalars tab.
@@ -146,9 +140,7 @@ class SummaryWriter:
             run: name of the TensorBoard run, as `float`.
             layout: TensorBoard's protocol buffer, as `build_layout` makes it.
         """
-        if self.folder is not None:
-            with self._tolerant():
-                self._file(run).add_layout(layout)
+        self._write(run, lambda file: file.add_layout(layout))
 
     def add_hparams_experiment(self, run: str, settings: Mapping[str, bool], metrics: Iterable[str]) -> None:
         """Append the columns of the HParams tab.
@@ -158,9 +150,7 @@ class SummaryWriter:
             settings: name of each column to whether it may differ between rows.
             metrics: tags of the scalars that are columns.
         """
-        if self.folder is not None:
-            with self._tolerant():
-                self._file(run).add_hparams_experiment(settings, metrics)
+        self._write(run, lambda file: file.add_hparams_experiment(settings, metrics))
 
     def add_hparams_session(self, run: str, settings: Mapping[str, Setting]) -> None:
         """Append `run` as a row of the HParams tab.
@@ -169,9 +159,12 @@ class SummaryWriter:
             run: name of the TensorBoard run, whose last scalars are the row's metrics.
             settings: name of each column to the run's value.
         """
+        self._write(run, lambda file: file.add_hparams_session(settings))
+
+    def _write(self, run: str, add: Callable[[EventFile], None]) -> None:
         if self.folder is not None:
             with self._tolerant():
-                self._file(run).add_hparams_session(settings)
+                add(self._file(run))
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:

@@ -18,9 +18,7 @@ from qat.reporting.numbers import (
     is_in_percent,
 )
 from qat.results import RunResult, Variant
-from qat.variants import STOCK, STOCK_VARIANT, is_trained
-
-FLOAT = "float"
+from qat.variants import FLOAT, STOCK, STOCK_VARIANT, is_trained
 
 
 def format_verdict(result: RunResult, variant_name: str) -> list[str]:
