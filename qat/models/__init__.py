@@ -14,7 +14,7 @@ from qat.errors import ModelError
 from qat.models.check import check_config
 from qat.models.keras_types import KerasModel
 
-__all__ = ["MODELS", "Family", "build", "check", "infer_task", "load"]
+__all__ = ["MODELS", "Family", "build", "check", "load"]
 
 Shape = tuple[int, ...]
 Builder = Callable[[ModelConfig, Shape, int], KerasModel]
@@ -88,21 +88,3 @@ def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False, 
         return saved.load(str(path), trust or trust_custom_objects)
     except ModelError as error:
         raise type(error)(str(error).replace(f"model.path={path}", f"{key}={path}")) from error
-
-
-def infer_task(model: KerasModel, classes: int | None = None) -> str:
-    """Infer what a model does from its shapes and its last activation.
-
-    Args:
-        model: a Keras model with one input [N, ...] and one output [N, ...].
-        classes: number of classes in the data; None where it is not known.
-
-    Returns:
-        A key of `qat.tasks.TASKS`.
-
-    Raises:
-        ModelError: several inputs or outputs.
-    """
-    from qat.models.fit_to_data import infer_task as of
-
-    return of(model, classes)

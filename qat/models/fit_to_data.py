@@ -18,7 +18,7 @@ def _final_activation(layer: KerasLayer) -> str:
     return getattr(getattr(layer, "activation", None), "__name__", "linear")
 
 
-def infer_task(model: KerasModel, classes: int | None = None) -> str:
+def infer_model_task(model: KerasModel, classes: int | None = None) -> str:
     """Infer what a model does from its shapes and its last activation.
 
     As many outputs as `classes`, or a softmax at the end, belong to a classifier, whatever the input's shape.
@@ -129,7 +129,7 @@ def check_fits(model: KerasModel, input_shape: tuple[int, ...], classes: int) ->
     _check_input(model, input_shape)
     output_sizes = _single_shape(model, "output")[1:]
     if (
-        not TASKS[infer_task(model, classes)].has_classes
+        not TASKS[infer_model_task(model, classes)].has_classes
         or output_sizes == (classes,)
         or (classes == 2 and output_sizes == (1,))
     ):

@@ -7,7 +7,7 @@ import warnings
 from qat.config import QuantConfig
 from qat.errors import ModelError
 from qat.export import convert
-from qat.models import infer_task
+from qat.models.fit_to_data import infer_model_task
 from qat.models.keras_types import KerasModel
 from qat.models.which_keras import keras_of
 from qat.quantization.check import check_quantizable
@@ -34,7 +34,7 @@ def check_quantization(run: Run, model: KerasModel) -> None:
     """
     quant = run.config.quant
     if quant.name != STOCK:  # of stock only the baseline is calibrated
-        check_calibration(run, infer_task(model, len(run.splits.class_names)))
+        check_calibration(run, infer_model_task(model, len(run.splits.class_names)))
     if quant.name in TRAINED_BY_US:
         check_quantizable(model, quant)
     if QUANTIZERS[quant.name].trained:

@@ -17,7 +17,7 @@ from qat import interrupts, targets
 from qat.config import AugmentationConfig
 from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
-from qat.models import infer_task
+from qat.models.fit_to_data import infer_model_task
 from qat.models.keras_types import KerasModel
 from qat.models.which_keras import keras_of
 from qat.tasks import TASKS
@@ -189,7 +189,7 @@ def fit(
         ConfigError: an optimizer that cannot be built, or a batch that the replicas cannot share equally.
         ModelError: the model's outputs are not finite before the first step; a strategy, and a model of Keras 3.
     """
-    task, keras = task or infer_task(model), keras_of(model)
+    task, keras = task or infer_model_task(model), keras_of(model)
     _check(train, task)
     _check(val, task)
     steps = settings.epochs * steps_per_epoch(len(training_indices(train, task)), settings.batch_size)
