@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from qat.comparison.record import Measured, RunRecord, Setting
 from qat.errors import ConfigError
+from qat.tasks import METRICS
 
 MEASURES = (
     "metric",
@@ -29,7 +30,7 @@ MEASURES = (
 """Columns that were measured; `value`, `drop`, `fake_quant`, `agreement` as shares (0-1), `drop` against float."""
 
 Item = TypeVar("Item")
-_ALIASES = {"accuracy": "value", "auc": "value", "size": "size_bytes", "latency": "latency_ms"}
+_ALIASES = {**dict.fromkeys(METRICS, "value"), "size": "size_bytes", "latency": "latency_ms"}
 _CONDITION = re.compile(r"^\s*([\w.]+)\s*(!=|<=|>=|==|=|<|>|~)\s*(.*?)\s*$")
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,

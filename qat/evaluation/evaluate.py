@@ -18,7 +18,7 @@ from qat.errors import DataError, ModelError
 from qat.models.keras_types import KerasModel
 from qat.models.which_keras import is_keras3
 from qat.results import Metric
-from qat.tasks import CLASSIFICATION, RECONSTRUCTION
+from qat.tasks import CLASSIFICATION, RECONSTRUCTION, TASKS
 
 Predictor = Callable[[NDArray[np.float32]], NDArray]
 BATCH_SIZE = 200
@@ -138,7 +138,7 @@ def _accuracy(predictor: Predictor, split: Split, labels: NDArray, indices: Arra
     correct = metrics.predicted_class(scores) == labels
     accuracy = float(np.mean(correct))
     interval = metrics.wilson_interval(int(correct.sum()), len(correct))
-    return Evaluation(Metric("accuracy", accuracy), scores, accuracy, interval)
+    return Evaluation(Metric(TASKS[CLASSIFICATION].metric, accuracy), scores, accuracy, interval)
 
 
 def check_kinds(split: Split) -> None:
@@ -169,7 +169,7 @@ def _auc(predictor: Predictor, split: Split, labels: NDArray, indices: ArrayLike
     ]
     anomaly = _mark_anomalies(split.name, labels)
     scores = _finite(np.concatenate(errors), split)
-    return Evaluation(Metric("auc", metrics.auc(scores, anomaly)), scores)
+    return Evaluation(Metric(TASKS[RECONSTRUCTION].metric, metrics.auc(scores, anomaly)), scores)
 
 
 EVALUATIONS: dict[str, Callable[[Predictor, Split, NDArray, ArrayLike | None], Evaluation]] = {

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from qat import rundir
+from qat.reporting.numbers import drop_name
+from qat.tasks import METRICS
 
 TEST = "test"
 # not what is logged of each layer
-_LOGGED = ("accuracy", "auc", "loss", "learning_rate", "drop_points", "drop_auc", TEST)
+_LOGGED = (*METRICS, *map(drop_name, METRICS), "loss", "learning_rate", TEST)
 _KEY_COLUMNS = ("epoch", "variant")
 
 

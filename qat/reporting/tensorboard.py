@@ -17,7 +17,9 @@ import numpy as np
 
 from qat.commands import python
 from qat.reporting.loggers import Logger
+from qat.reporting.numbers import drop_name
 from qat.reporting.terminal import relative_to_cwd
+from qat.tasks import METRICS
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -196,7 +198,8 @@ def range_tag(variable_name: str) -> str:
     return f"ranges/{layer.removeprefix('quant_').removesuffix('.range')}/{name}"
 
 
-FIRST_TAGS = r"^((accuracy|auc|drop_points|drop_auc)/val$|loss|learning_rate|saturation/all layers$)"
+_JUDGED_BY = "|".join([*METRICS, *map(drop_name, METRICS)])
+FIRST_TAGS = rf"^(({_JUDGED_BY})/val$|loss|learning_rate|saturation/all layers$)"
 """Tags of the charts that TensorBoard shows first."""
 
 COLOUR_BY_NAME = r"regex:([^/]+)$"
