@@ -79,7 +79,7 @@ def make_certain(id: str, evidence: str, fix: str) -> Hypothesis:
         fix: sentence: what to do; code to copy stands behind the last colon.
 
     Returns:
-        The hypothesis, the strongest of its stage: weight 1.0.
+        The hypothesis, the strongest of its stage: strength 1.0.
     """
     return Hypothesis(id, evidence, fix, 1.0, certain=True, needs_loss=False)
 

@@ -189,12 +189,12 @@ def diagnose_metadata(evidence: Evidence, findings: Findings, run: Run | None) -
     if np.allclose(values[0], right[0], atol=SAME_RANGE * max(float(np.ptp(right[0])), 1e-6)):
         return
     loss = Loss(evidence.score, run(right), run(values), values, run)
-    hypotheses = preprocessing.describe_wrong_metadata(limits, preprocessing.limits(right[0]))
+    hypothesis = preprocessing.describe_wrong_metadata(limits, preprocessing.limits(right[0]))
     if loss.significant:
-        words = f"{hypotheses.evidence}; {loss.drop.text(evidence.score.unit)}"
-        findings.add(replace(hypotheses, evidence=words), loss.recovered(right))
+        words = f"{hypothesis.evidence}; {loss.drop.text(evidence.score.unit)}"
+        findings.add(replace(hypothesis, evidence=words), loss.recovered(right))
     else:
-        findings.note(hypotheses)
+        findings.note(hypothesis)
 
 
 def _says_nothing(evidence: Evidence, contract: Contract) -> bool:

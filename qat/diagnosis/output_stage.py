@@ -246,7 +246,7 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
         return
     changed = np.abs(first.astype(np.float64) - second[::-1]).reshape(len(few), -1).max(axis=1)
     if np.mean(changed > 1e-6 + CHANGED * np.ptp(first)) > CHANGED_ROWS and not _late(first, second):
-        hypotheses = Hypothesis(
+        hypothesis = Hypothesis(
             "O06",
             "the same samples in reverse order give other results: something is carried from one call to the next",
             "make a new interpreter for each sequence, or before each: interpreter.reset_all_variables()",
@@ -256,7 +256,7 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
         own, theirs = evidence.a2, evidence.a4  # our runs of the file start from a fresh state each
         lossy = own is not None and theirs is not None and evidence.score.drop(own, theirs).significant
         findings.causes = [each for each in findings.causes if each.id != "C13"]  # the state makes other numbers
-        findings.add(hypotheses, 1.0 if lossy else None)
+        findings.add(hypothesis, 1.0 if lossy else None)
         findings.unsure = ""
 
 
