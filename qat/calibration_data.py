@@ -53,7 +53,7 @@ def as_batches(
             numbers; or a callable that returns one of these. Of an iterable with a length, so many items are taken:
             an endless iterator of Keras gives one epoch. A tf.data.Dataset may yield (inputs, labels).
         specs: the model's inputs, in the model's order.
-        batch_size: samples in the largest batch to return.
+        batch_size: samples in the largest batch to return, at least 1.
         unscaled_inputs: index in `specs` to layer name, for inputs that nothing scales before a kernel of that layer
             multiplies them; pixels 0 to 255 there cause a warning.
 

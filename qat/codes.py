@@ -29,10 +29,10 @@ class QuantParams:
         """Build from plain numbers.
 
         Args:
-            scale: above 0, one number or one per channel, [channels].
-            zero_point: an integer code, or one per channel.
-            dtype: of the codes, as "int8".
-            axis: of the channels; None where there is one scale.
+            scale: real distance of two neighbouring codes, above 0: one number, or one per channel, [channels].
+            zero_point: the code that stands for 0: an integer, or one per channel, [channels].
+            dtype: integer dtype of the codes, as "int8".
+            axis: which axis of the tensor holds the channels; None where there is one scale.
 
         Returns:
             The parameters, scale float64 [n] and zero point int64 [n].
@@ -91,7 +91,7 @@ def quantize(real: NDArray, params: QuantParams) -> NDArray:
 
     Args:
         real: float, any shape; with one scale per channel, `params.axis` is one of its axes.
-        params: scale and zero point.
+        params: scale and zero point, one of each or one per channel.
 
     Returns:
         Codes of `params.dtype`, same shape.
@@ -117,7 +117,7 @@ def dequantize(codes: NDArray, params: QuantParams) -> NDArray:
 
     Args:
         codes: integers, any shape; with one scale per channel, `params.axis` is one of its axes.
-        params: scale and zero point.
+        params: scale and zero point, one of each or one per channel.
 
     Returns:
         float32, same shape.
@@ -134,8 +134,8 @@ def fake_quant(real: NDArray, params: QuantParams) -> NDArray:
     """Quantize, then dequantize.
 
     Args:
-        real: float, any shape.
-        params: scale and zero point.
+        real: float, any shape; with one scale per channel, `params.axis` is one of its axes.
+        params: scale and zero point, one of each or one per channel.
 
     Returns:
         float32, same shape: the real numbers that the codes represent.
@@ -153,12 +153,13 @@ def scale_of_range(low: Any, high: Any, intervals: Any) -> Any:
     """The real distance of two neighbouring codes: the one place where limits become a scale.
 
     Args:
-        low: what the lowest code stands for; a number, array or tensor.
-        high: what the highest code stands for, of the same kind.
-        intervals: codes less one, as 255.
+        low: the real number that the lowest code stands for; a float, a float array or a tensor, one element per
+            channel where there is one scale per channel.
+        high: the real number that the highest code stands for; of the same kind and shape as `low`.
+        intervals: number of codes less one, as 255 for int8.
 
     Returns:
-        (high - low) / intervals, in the precision of the limits.
+        (high - low) / intervals, of the shape and dtype of the limits.
 
     >>> scale_of_range(0.0, 510.0, 255)
     2.0
@@ -170,12 +171,12 @@ def zero_point_of_range(low: Any, scale: Any, lowest: Any) -> Any:
     """The code of 0 before it is rounded and limited to a code: the one place where limits become a zero point.
 
     Args:
-        low: what the lowest code stands for; a number, array or tensor.
-        scale: of `scale_of_range`.
-        lowest: the lowest code, as -128.
+        low: the real number that the lowest code stands for; a float, a float array or a tensor.
+        scale: real distance of two neighbouring codes, from `scale_of_range`; of the shape of `low`.
+        lowest: the lowest code, as -128 for int8.
 
     Returns:
-        lowest - low / scale.
+        lowest - low / scale, of the shape and dtype of `low`.
 
     >>> zero_point_of_range(-1.0, 0.5, -128)
     -126.0
@@ -190,10 +191,10 @@ def params_from_range(low: float, high: float, dtype: str = "int8") -> QuantPara
 
     Args:
         low, high: limits of the real numbers; extended to include 0.
-        dtype: of the codes.
+        dtype: integer dtype of the codes, as "int8".
 
     Returns:
-        One scale and one zero point.
+        One scale and one zero point for the whole tensor; the zero point is one of the dtype's codes.
 
     Raises:
         ValueError: both limits are 0.

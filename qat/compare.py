@@ -12,8 +12,12 @@ def compare(config: CompareConfig, run_dir: Path) -> None:
     """Write tables, plots and a page.
 
     Args:
-        config: the command's config.
-        run_dir: where they are written.
+        config: directories of runs, order, filters and confidence (0.5-1), as `python -m qat.compare` composes them.
+        run_dir: folder that `index.html`, the tables and a PNG per plot are written into.
+
+    Raises:
+        ConfigError: no directories, or a filter or column that no run knows.
+        RunDirError: a directory that does not exist, or not one finished run in all of them.
     """
     from qat.stages.compare import compare as compare_stage
 

@@ -46,7 +46,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Mean:
 
     Args:
         values: at least one, finite.
-        confidence: of the interval, a share between 0 and 1.
+        confidence: share of cases in which the interval holds the mean, between 0 and 1.
 
     Returns:
         In the unit of the values; no interval for a single value.
@@ -71,7 +71,7 @@ def paired_test(differences: Sequence[float], confidence: float = 0.95) -> Paire
 
     Args:
         differences: one per pair, at least one, finite.
-        confidence: of the interval around the mean, a share between 0 and 1.
+        confidence: share of cases in which the interval around the mean holds it, between 0 and 1.
 
     Returns:
         Mean with interval, in the unit of the differences, and both p values.
@@ -125,7 +125,7 @@ def student_p(t: float, degrees: int) -> float:
 
     Args:
         t: a real number of either sign, the mean in units of its standard error.
-        degrees: of freedom, at least 1.
+        degrees: number of degrees of freedom, at least 1.
 
     Returns:
         Probability of a value at least as far from 0, 0-1.
@@ -143,7 +143,7 @@ def student_quantile(confidence: float, degrees: int) -> float:
 
     Args:
         confidence: a share between 0 and 1.
-        degrees: of freedom, at least 1.
+        degrees: number of degrees of freedom, at least 1.
 
     Returns:
         t, above 0.

@@ -160,7 +160,7 @@ def apply(contract: Contract, raw: NDArray | Iterable[NDArray]) -> NDArray[np.fl
     """Raw samples to model inputs: resize, order colours, scale.
 
     Args:
-        contract: what to apply.
+        contract: shape and dtype of a raw sample, resizing, colour order and scaling.
         raw: an array [N, ...] of exactly `contract.raw_dtype`, or an iterable of single samples, for images whose
             sizes differ (read one by one, so a stream need not fit in memory).
 

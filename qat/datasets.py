@@ -45,7 +45,7 @@ def inputs_of(dataset: Dataset, ranks: int | Mapping[str, int], inputs: int = 1)
         inputs: number of the model's inputs; with two of them a pair is not read as (inputs, labels).
 
     Returns:
-        A `tf.data.Dataset` of batches of inputs.
+        A `tf.data.Dataset` of batches: each an array [n, ...], or a list or dict of them for several inputs.
     """
     spec = dataset.element_spec
     if isinstance(spec, tuple) and len(spec) <= 3 and (len(spec) != inputs or _is_nested(spec[0])):
@@ -64,8 +64,8 @@ def input_arrays(dataset: Dataset, ranks: int | Mapping[str, int], inputs: int, 
     Args:
         dataset: a `tf.data.Dataset`.
         ranks: rank of one sample, without the batch axis: of the first input, or of each input by name.
-        inputs: number of the model's inputs.
-        where: the data set's name, for the message.
+        inputs: number of the model's inputs; with two of them a pair is not read as (inputs, labels).
+        where: the data set's name, as "calibration", for messages.
 
     Returns:
         One array [N, ...]; a dict or list of arrays for several inputs.
@@ -84,7 +84,7 @@ def labelled_arrays(dataset: Dataset, where: str) -> tuple[Any, NDArray]:
 
     Args:
         dataset: a `tf.data.Dataset` that yields (inputs, labels) or (inputs, labels, weights).
-        where: its name, for the message.
+        where: the data set's name, as "x", for messages.
 
     Returns:
         One array [N, ...], or a dict or list of arrays for several inputs; and the labels, [N] or [N, ...].
@@ -109,11 +109,12 @@ def inputs_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
     """Read a data set that holds both; arrays are passed on.
 
     Args:
-        x: model inputs, an array, a list or a dict of them; or a `tf.data.Dataset` that yields (inputs, labels).
-        y: labels, [N, ...]; None for a data set.
+        x: model inputs: an array [N, ...], a list or a dict of them; or a `tf.data.Dataset` that yields (inputs,
+            labels).
+        y: labels, [N] or [N, ...]; None where `x` is a data set.
 
     Returns:
-        Inputs and labels.
+        Inputs and labels: of a data set as `labelled_arrays` gives them, else `x` and `y` unchanged and unchecked.
 
     Raises:
         DataError: labels given with a data set, or a generator, which may never end.

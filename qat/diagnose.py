@@ -23,11 +23,11 @@ def diagnose(config: DiagnoseConfig, run_dir: Path) -> None:
     """Print the verdict, write `diagnosis.json` and `diagnosis.html`; raise unless there is no fault.
 
     Args:
-        config: the command's config.
-        run_dir: where both files are written.
+        config: file, model or run, samples and options, as `python -m qat.diagnose` composes them.
+        run_dir: folder that `diagnosis.json` and `diagnosis.html` are written into.
 
     Raises:
-        DiagnosedError: there is a fault, or the diagnosis is undetermined.
+        DiagnosedError: there is a fault, or the diagnosis is undetermined; its exit code is the command's.
     """
     if config.keras or config.run:
         if config.trust is not True:

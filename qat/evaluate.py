@@ -12,11 +12,11 @@ def evaluate(config: EvaluateConfig, run_dir: Path) -> object:
     """Print the accuracy and how it was measured; write `evaluation.json`.
 
     Args:
-        config: the command's config.
-        run_dir: where `evaluation.json` is written.
+        config: the file, the data and how the file is fed.
+        run_dir: directory of this call, where `evaluation.json` is written.
 
     Returns:
-        What the stage returns.
+        The JSON value that was written: the score in its unit, the split, the samples, how they were fed.
     """
     from qat.stages.evaluate_file import evaluate_file
 

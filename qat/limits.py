@@ -87,10 +87,10 @@ def check_size(what: object, size_bytes: float, key: str, kind: type[Exception] 
     """Refuse something that is larger than `limits.<key>`.
 
     Args:
-        what: its name, for the message.
-        size_bytes: its size.
-        key: of `Limits`, one that counts MB.
-        kind: class of the error.
+        what: name of what is measured, for the message.
+        size_bytes: its size in bytes.
+        key: field of `Limits` that counts MB (2^20 bytes), as "file_mb".
+        kind: class of the error to raise.
 
     Raises:
         kind: it is larger; the message names `what`, its size and the limit.
@@ -107,12 +107,12 @@ def read_file(path: str | Path, key: str = "file_mb", kind: type[Exception] = Da
     """The bytes of a regular file of at most `limits.<key>`.
 
     Args:
-        path: of the file.
-        key: of `Limits`, one that counts MB.
-        kind: class of the error.
+        path: path of the file.
+        key: field of `Limits` that counts MB, as "file_mb".
+        kind: class of the error to raise.
 
     Returns:
-        All of its content.
+        All of its content, at most `limits.<key>` MB.
 
     Raises:
         OSError: it cannot be opened.
@@ -128,10 +128,10 @@ def check_regular(path: object, status: os.stat_result, key: str, kind: type[Exc
     """Refuse a file that is no regular file, or larger than `limits.<key>`.
 
     Args:
-        path: of the file, for the message.
-        status: of the open file, as `os.fstat` returns it.
-        key: of `Limits`, one that counts MB.
-        kind: class of the error.
+        path: path of the file, for the message.
+        status: status of the open file, with its type and its size in bytes, as `os.fstat` returns it.
+        key: field of `Limits` that counts MB, as "file_mb".
+        kind: class of the error to raise.
 
     Raises:
         IsADirectoryError: a folder.

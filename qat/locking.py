@@ -23,9 +23,9 @@ def lock(path: Path, *, wait: bool = True, on_wait: Callable[[str], None] | None
     the block runs without one: two processes may then do the same work, but every write here is atomic by itself.
 
     Args:
-        path: of the lock file, which is created and stays.
+        path: path of the lock file, which is created and stays.
         wait: False raises at once if another process holds the lock.
-        on_wait: called once, before waiting, with a text that names the holder.
+        on_wait: called once, before waiting, with who holds the lock, in words; None says nothing.
 
     Yields:
         None.
@@ -75,8 +75,8 @@ def translate_error(path: Path, error: OSError) -> RunDirError:
     """The error of a file that cannot be written, in words.
 
     Args:
-        path: of the file or folder.
-        error: what the system said.
+        path: file or folder that could not be written, for the message.
+        error: what the operating system raised; its `errno` tells a full disk from a folder that cannot be written.
 
     Returns:
         The error to raise; `error` itself where it is one already.

@@ -74,8 +74,8 @@ def names(run_dir: Path, path: Path) -> bool:
     """Whether the manifest of `run_dir` names a file.
 
     Args:
-        run_dir: the run's directory.
-        path: of the file, below it.
+        run_dir: the run's directory, which holds the manifest.
+        path: path of the file, below `run_dir`.
 
     Returns:
         True where one of the manifest's lines is the file's path relative to `run_dir`; False also without a manifest.
@@ -128,7 +128,8 @@ def changed_files(run_dir: Path, digests: Mapping[str, Any], *, missing: bool = 
         missing: name also those that are not there.
 
     Returns:
-        One phrase a file: "float/model.keras was altered or truncated after the run".
+        One phrase per file: "float/model.keras was altered or truncated after the run (0 bytes)"; empty where all are
+        as written.
     """
     phrases = []
     for name, digest in digests.items():

@@ -28,11 +28,11 @@ def sqnr_db(reference: NDArray, noisy: NDArray) -> float:
     """Signal to quantization noise ratio, in dB: 10 log10(sum(reference^2) / sum((reference - noisy)^2)).
 
     Args:
-        reference: any shape.
-        noisy: same shape and unit.
+        reference: float or integer, any shape.
+        noisy: the same numbers with noise, of the same shape and unit.
 
     Returns:
-        dB; infinite where the two are equal, minus infinite where only the reference is all zero.
+        The ratio in dB; infinite where the two are equal, minus infinite where only the reference is all zero.
 
     Raises:
         ValueError: shapes differ, or a value is NaN or infinite.
@@ -87,8 +87,8 @@ def agreement(scores: NDArray, other: NDArray) -> float:
     """Share of rows in which two models predict the same class.
 
     Args:
-        scores: of one model, [N, classes] or [N, 1].
-        other: of the other model, for the same N samples.
+        scores: scores of one model, [N, classes] or [N, 1].
+        other: scores of the other model for the same N samples, of the same shape.
 
     Returns:
         0-1.
@@ -188,11 +188,11 @@ def score(scores: NDArray, labels: NDArray) -> Score:
     """Accuracy of a classifier with its interval.
 
     Args:
-        scores: [N, classes] or [N, 1], as `predicted_class` takes them.
-        labels: class indices, [N].
+        scores: float [N, classes] or [N, 1], as `predicted_class` takes them.
+        labels: class indices, integers [N].
 
     Returns:
-        Accuracy, 0-1, its 95 % interval (Wilson) and N.
+        Accuracy, 0-1, its 95 % interval (Wilson), 0-1, and N.
 
     Raises:
         ValueError: no rows, or a score that is NaN or infinite.

@@ -46,11 +46,11 @@ def shorten(text: str, longest: int) -> str:
     ('a lon…', 'short')
 
     Args:
-        text: one line.
-        longest: number of characters, 1 or more.
+        text: one line, of any length.
+        longest: number of characters to keep at most, the ellipsis included; 1 or more.
 
     Returns:
-        The text, of `longest` characters at most.
+        The line, of `longest` characters at most.
     """
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 

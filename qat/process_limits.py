@@ -30,8 +30,8 @@ def limit(memory_bytes: int, seconds: int | None = None) -> None:
     """Limit this process; it writes no core dump, and no file can grow.
 
     Args:
-        memory_bytes: address space in bytes that it may add to what it has now.
-        seconds: of processor time; None sets no limit.
+        memory_bytes: bytes of address space that the process may add to what it has now.
+        seconds: seconds of processor time after which the system ends the process; None sets no limit.
     """
     for kind, value in (
         (resource.RLIMIT_AS, _address_space() + memory_bytes),

@@ -31,9 +31,9 @@ class _Finder:
         """As `importlib.abc.MetaPathFinder.find_spec`.
 
         Args:
-            name: of the module that is imported.
-            path: of its package; not used.
-            target: module object; not used.
+            name: dotted name of the module that is imported.
+            path: where its package is searched; not used.
+            target: module object that is reloaded; not used.
 
         Returns:
             TensorFlow's spec, with a quiet loader; None for any other module.

@@ -169,11 +169,11 @@ def write_bytes(path: Path, content: bytes) -> Path:
     """Write a file atomically: a reader sees the old file, or none, or all of the new one.
 
     Args:
-        path: of the file; missing folders are created.
-        content: all of it.
+        path: path of the file; missing folders are created.
+        content: the whole content, as bytes of any number.
 
     Returns:
-        `path`.
+        `path`, for chaining.
 
     Raises:
         RunDirError: the disk is full, or the folder cannot be written.
@@ -199,11 +199,11 @@ def write_text(path: Path, text: str) -> Path:
     """Write a text file atomically, as UTF-8.
 
     Args:
-        path: of the file; missing folders are created.
-        text: all of it.
+        path: path of the file; missing folders are created.
+        text: the whole content; encoded as UTF-8.
 
     Returns:
-        `path`.
+        `path`, for chaining.
 
     Raises:
         RunDirError: the disk is full, or the folder cannot be written.
@@ -215,11 +215,11 @@ def write_json(path: Path, value: Json) -> Path:
     """Write a file of strict JSON atomically.
 
     Args:
-        path: of the file; missing folders are created.
+        path: path of the file; missing folders are created.
         value: dicts, lists, strings, numbers, booleans and None.
 
     Returns:
-        `path`.
+        `path`, for chaining.
 
     Raises:
         ValueError: `value` holds NaN or an infinite number, which JSON cannot express.

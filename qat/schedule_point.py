@@ -14,9 +14,9 @@ def training_step(value: float | str, steps: int, steps_per_epoch: int, key: str
 
     Args:
         value: a share of `steps`, 0-1; or "200steps"; or "3epochs".
-        steps: training steps of the whole training.
+        steps: number of training steps of the whole training.
         steps_per_epoch: training steps per epoch, used where `value` counts epochs.
-        key: of the config, for the message.
+        key: dotted key of the setting, as "quant.delay", for the message.
 
     Returns:
         The step before which the point lies, counted from 0.
@@ -47,9 +47,9 @@ def refuse_late_point(key: str, value: float | str, steps: int, steps_per_epoch:
     """Refuse a point that lies at the end of a training or behind it: nothing would happen there.
 
     Args:
-        key: of the config, for the message.
-        value: as `training_step` takes it.
-        steps: training steps of the whole training.
+        key: dotted key of the setting, as "quant.delay", for the message.
+        value: a share of `steps`, 0-1; or "200steps"; or "3epochs"; as `training_step` takes it.
+        steps: number of training steps of the whole training; 0 refuses nothing.
         steps_per_epoch: training steps per epoch.
 
     Raises:

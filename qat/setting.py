@@ -95,11 +95,12 @@ def setting(
     """A field of a config dataclass.
 
     Args:
-        default: its default value; a list or a dictionary is copied for each config.
+        default: the field's default value; a list or a dictionary is copied for each config.
         choices: the accepted values; empty accepts any value of the type.
-        low, high: the smallest and the largest accepted number.
-        above, below: numbers that an accepted one is larger and smaller than.
-        effect: RESULT, CHANCE, FILES or NOTHING.
+        low, high: the smallest and the largest accepted number, themselves accepted; infinite for no limit.
+        above, below: limits that are not accepted themselves; infinite for no limit.
+        effect: what depends on it: RESULT, what is learned and how a file computes; CHANCE, luck alone, as between
+            seeds; FILES, what is written in addition; NOTHING, speed and messages.
 
     Returns:
         What `dataclasses.field` returns, with a `Setting` in its metadata.
@@ -114,7 +115,7 @@ def section(kind: type, *, effect: str = RESULT) -> Any:
     """A field that is a config dataclass itself.
 
     Args:
-        kind: the dataclass.
+        kind: the dataclass; each config gets an instance of its own.
         effect: RESULT, FILES or NOTHING, for all of its fields that have no effect of their own.
 
     Returns:
@@ -134,10 +135,10 @@ def describe_refused_values(config: Any, prefix: str = "") -> Iterator[str]:
 
     Args:
         config: an instance of a config dataclass, or of a section of it.
-        prefix: dotted key of the section with a dot at its end; "" for a whole config.
+        prefix: dotted key of the section with a dot at its end, as "model."; "" for a whole config.
 
     Yields:
-        Sentences: the key, its value, what was expected.
+        One sentence per refused value: the key, its value, what was expected.
     """
     schema: type = type(config)
     for key, each in settings_of(schema).items():

@@ -26,11 +26,11 @@ def check_module(key: str, target: Mapping[str, Any]) -> None:
     """Refuse a `_target_` that does not exist, as far as sources tell. Nothing is imported.
 
     Args:
-        key: of the config, for the message.
-        target: a dict with `_target_`.
+        key: dotted key of the setting, as "model.target", for the message.
+        target: a dictionary with `_target_`, the dotted name; its other entries are not looked at.
 
     Raises:
-        ConfigError: no dotted name of something that exists.
+        ConfigError: there is no `_target_`, or it is no dotted name of something that exists.
     """
     if not isinstance(target, Mapping) or TARGET not in target:
         raise ConfigError(f"{key}={target}: expected what to call, as {{{TARGET}: my_module.my_function}}")
@@ -56,12 +56,12 @@ def resolve(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigEr
     """Import what `target` names and bind its other entries as arguments; `_target_`s among them are called.
 
     Args:
-        key: of the config, for the message.
-        target: a dict with `_target_`, and arguments.
-        kind: class of the error.
+        key: dotted key of the setting, as "model.target", for the message.
+        target: a dictionary with `_target_`, the dotted name, and arguments by name.
+        kind: class of the error to raise.
 
     Returns:
-        A partial function or class.
+        A `functools.partial` of what was named, which takes the remaining arguments.
 
     Raises:
         kind: it cannot be imported, is not callable, or an argument cannot be built.
@@ -108,9 +108,9 @@ def import_object(key: str, name: str, kind: type[QatError] = ConfigError) -> An
     """Import the object of a dotted name, and the modules that it stands in.
 
     Args:
-        key: of the config, for the message.
-        name: as "package.module.function".
-        kind: class of the error.
+        key: dotted key of the setting, for the message.
+        name: dotted name, as "package.module.function".
+        kind: class of the error to raise.
 
     Returns:
         A module, class, function or any other object.

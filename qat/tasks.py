@@ -16,6 +16,7 @@ class Task:
     """What the stages ask of a task; the rest of them is alike for all."""
 
     name: str
+    metric: str  # what it is judged by, as results, curves and tables call it
     has_classes: bool  # one output per class, compared with integer labels
     targets_are_inputs: bool = False  # outputs are trained towards the inputs, else towards the labels
     trains_on_normal: bool = False  # on samples of label 0 alone
@@ -38,18 +39,20 @@ TASKS: dict[str, Task] = {
     each.name: each
     for each in (
         # equal accuracies, frequent on a small val split, are ordered by the loss
-        Task(name=CLASSIFICATION, has_classes=True, best_epoch=("val_accuracy", "-val_loss")),
-        Task(name=RECONSTRUCTION, has_classes=False, targets_are_inputs=True, trains_on_normal=True),
+        Task(name=CLASSIFICATION, metric="accuracy", has_classes=True, best_epoch=("val_accuracy", "-val_loss")),
+        Task(name=RECONSTRUCTION, metric="auc", has_classes=False, targets_are_inputs=True, trains_on_normal=True),
     )
 }
+METRICS = tuple(each.metric for each in TASKS.values())
 
 
 def infer_task(input_shape: Sequence[int | None], output_shape: Sequence[int | None], classes: int | None) -> str:
     """The task that shapes tell: outputs of the input's shape that are not one number per class are its reconstruction.
 
     Args:
-        input_shape, output_shape: of one sample, without N; None where a size is open.
-        classes: of the data; None where they are not known.
+        input_shape, output_shape: sizes of one sample, without the batch axis; None in the place of a size that is
+            open.
+        classes: number of classes in the data; None where it is not known.
 
     Returns:
         A key of `TASKS`.

@@ -13,14 +13,15 @@ def train(config: Config, run_dir: Path) -> object:
     """Run one job. TensorFlow is imported here and not above: the config has been checked by now.
 
     Args:
-        config: the command's config.
-        run_dir: the run directory, which is written.
+        config: the whole config, checked, as `python -m qat.train` composes it.
+        run_dir: folder of the run, which all files are written into.
 
     Returns:
-        The values of `sweep.objectives`, for a sweep that searches; None in a worker that is not the chief.
+        The values of `sweep.objectives`, one number or a tuple (accuracy as 0-1, bytes, ms), for a sweep that searches;
+        None in a worker that is not the chief.
 
     Raises:
-        QatError: the job fails.
+        QatError: the job fails; its `exit_code` is the command's.
     """
     _check_targets(config)
     if (config.float_run or config.model.name == "saved") and config.trust is not True:

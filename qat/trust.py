@@ -43,9 +43,9 @@ def refuse_targets(
 
     Args:
         plain: nested dicts and lists, from a file.
-        where: the file, for the message.
-        trust: True, False, or a list of dotted names.
-        kind: class of the error.
+        where: name of the file, for the message.
+        trust: True trusts all, False none; a list names the functions that are trusted, by dotted name.
+        kind: class of the error to raise.
 
     Raises:
         kind: names the first function that is not trusted.

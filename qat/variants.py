@@ -6,6 +6,7 @@ To add a quantizer, add one record here and one file in `conf/quant/`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,15 +15,22 @@ class Quantizer:
 
     name: str  # quant.name, and conf/quant/NAME.yaml
     variant: str  # folder of its file in a run directory, and its key in results.json
-    scheme: str  # of `qat.export.convert`, where no training precedes it
-    file_kind: str  # as `qat.diagnose expect=` names it; int8 whatever the bits of its weights
-    precision: str  # as model cards tag it
     colour: str  # in every figure and page
+    scheme: str = "int8"  # of `qat.export.convert`, where no training precedes it
+    precision: str = ""  # as model cards tag it; the scheme, where nothing else is said
     trained: bool = False  # quantization-aware training precedes the export
     stock: bool = False  # tfmot's own quantize_model, not ours
     needs_calibration: bool = False  # its file, or that of its baseline, is made with calibration samples
     weight_bits: int = 8
     baseline: str | None = None  # the quantizer whose file is made first, to compare with
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", self.precision or self.scheme)
+
+    @property
+    def file_kind(self) -> str:
+        """As `qat.diagnose expect=` names it: int8 whatever the bits of its weights."""
+        return self.scheme
 
     @property
     def is_ours(self) -> bool:
@@ -39,45 +47,24 @@ class Quantizer:
 
 FLOAT, PTQ, STOCK = "float", "ptq", "qat_tfmot"
 
+
+def _after_training(scheme: str, colour: str, **more: Any) -> Quantizer:
+    """A quantizer of the converter's own, whose option, folder and file are all called by its scheme."""
+    return Quantizer(name=f"ptq_{scheme}", variant=f"ptq_{scheme}", colour=colour, scheme=scheme, **more)
+
+
 # Colours: Okabe and Ito 2008, which colour-blind readers can distinguish. QAT is blue, PTQ orange.
 QUANTIZERS: dict[str, Quantizer] = {
     each.name: each
     for each in (
-        Quantizer(
-            name=FLOAT,
-            variant="float",
-            scheme="float32",
-            file_kind="float32",
-            precision="float32",
-            colour="#000000",
-        ),
-        Quantizer(
-            name=PTQ,
-            variant="ptq_int8",
-            scheme="int8",
-            file_kind="int8",
-            precision="int8",
-            colour="#e69f00",
-            needs_calibration=True,
-        ),
-        Quantizer(
-            name="qat",
-            variant="qat_int8",
-            scheme="int8",
-            file_kind="int8",
-            precision="int8",
-            colour="#0072b2",
-            trained=True,
-            needs_calibration=True,
-            baseline=PTQ,
-        ),
+        Quantizer(name=FLOAT, variant="float", colour="#000000", scheme="float32"),
+        Quantizer(name=PTQ, variant="ptq_int8", colour="#e69f00", needs_calibration=True),
+        Quantizer(name="qat", variant="qat_int8", colour="#0072b2", trained=True, needs_calibration=True, baseline=PTQ),
         Quantizer(
             name="qat_w4a8",
             variant="qat_w4a8",
-            scheme="int8",
-            file_kind="int8",
-            precision="int4",
             colour="#cc79a7",
+            precision="int4",
             trained=True,
             needs_calibration=True,
             weight_bits=4,
@@ -86,40 +73,15 @@ QUANTIZERS: dict[str, Quantizer] = {
         Quantizer(
             name=STOCK,
             variant="qat_tfmot_int8",
-            scheme="int8",
-            file_kind="int8",
-            precision="int8",
             colour="#c9b900",  # their yellow, darker: it stands on white
             trained=True,
             stock=True,
             needs_calibration=True,
             baseline=PTQ,
         ),
-        Quantizer(
-            name="ptq_dynamic_range",
-            variant="ptq_dynamic_range",
-            scheme="dynamic_range",
-            file_kind="dynamic_range",
-            precision="int8-weights",
-            colour="#009e73",
-        ),
-        Quantizer(
-            name="ptq_float16",
-            variant="ptq_float16",
-            scheme="float16",
-            file_kind="float16",
-            precision="float16",
-            colour="#999999",
-        ),
-        Quantizer(
-            name="ptq_int16x8",
-            variant="ptq_int16x8",
-            scheme="int16x8",
-            file_kind="int16x8",
-            precision="int16x8",
-            colour="#d55e00",
-            needs_calibration=True,
-        ),
+        _after_training("dynamic_range", "#009e73", precision="int8-weights"),
+        _after_training("float16", "#999999"),
+        _after_training("int16x8", "#d55e00", needs_calibration=True),
     )
 }
 

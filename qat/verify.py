@@ -12,8 +12,8 @@ def verify(config: VerifyConfig, _run_dir: Path) -> None:
     """Print the verification of a file; raise unless it is integer-only.
 
     Args:
-        config: the command's config.
-        _run_dir: not used, nothing is written.
+        config: `tflite`, the path of the file, and what to print, as `python -m qat.verify` composes it.
+        _run_dir: folder of the command; nothing is written.
 
     Raises:
         NotIntegerOnlyError: the file is not integer-only.

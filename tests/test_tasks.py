@@ -1,14 +1,26 @@
 """The table of tasks: each has a loss, a metric, and a way to tell its best epoch."""
 
+import re
+
 import pytest
 
 from qat.evaluation.evaluate import EVALUATIONS
+from qat.reporting.loggers import column_name
+from qat.reporting.numbers import drop_name
+from qat.reporting.tensorboard import FIRST_TAGS
 from qat.tasks import TASKS, infer_task
 from qat.training.loss import LOSSES
 
 
 def test_each_task_has_a_loss_and_a_metric():
     assert set(LOSSES) == set(TASKS) == set(EVALUATIONS)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_its_metric_is_charted_and_logged(task):
+    for tag in (f"{task.metric}/val", f"{drop_name(task.metric)}/val"):
+        assert re.search(FIRST_TAGS, tag)
+        assert column_name(tag) is not None
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)

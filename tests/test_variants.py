@@ -19,9 +19,9 @@ def test_an_option_of_its_name_chooses_it(name):
     assert (quant.name, quant.weight_bits) == (name, QUANTIZERS[name].weight_bits)
 
 
-def test_each_file_of_conf_is_a_quantizer():
+def test_each_file_of_conf_names_a_quantizer():
     conf = Path(__file__).parents[1] / "conf" / "quant"
-    assert {file.stem for file in conf.glob("*.yaml")} == set(QUANTIZERS)
+    assert {compose([f"quant={file.stem}"]).quant.name for file in conf.glob("*.yaml")} == set(QUANTIZERS)
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)

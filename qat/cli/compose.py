@@ -30,7 +30,7 @@ def register(primary: str, schema: type) -> None:
     Its sections of type `dict` (arguments of an optimizer, of a user's function, …) take new keys without a plus.
 
     Args:
-        primary: the command, such as "train".
+        primary: name of the command and of its file in conf/, such as "train".
         schema: the dataclass of the command's whole config.
     """
     node = OmegaConf.structured(schema)
@@ -43,12 +43,12 @@ def compose(overrides: Sequence[str] = (), *, primary: str = "train", schema: ty
     """Compose the checked config that `python -m qat.<primary> <overrides>` would run with, for tests and notebooks.
 
     Args:
-        overrides: as on the command line, such as ["quant=ptq", "seed=1"].
-        primary: the command, such as "train".
+        overrides: `key=value` parts as on the command line, such as ["quant=ptq", "seed=1"].
+        primary: name of the command and of its file in conf/, such as "train".
         schema: the dataclass of the command's whole config.
 
     Returns:
-        An instance of `schema`.
+        An instance of `schema`, checked.
 
     Raises:
         ConfigError: an unknown key or option, a wrong type, a value that makes no sense.
@@ -60,8 +60,8 @@ def compose_node(overrides: Sequence[str], primary: str, schema: type, *, with_h
     """Compose a config by Hydra, not yet checked or typed.
 
     Args:
-        overrides: as on the command line.
-        primary: the command, such as "train".
+        overrides: `key=value` parts as on the command line, such as ["quant=ptq", "seed=1"].
+        primary: name of the command and of its file in conf/, such as "train".
         schema: the dataclass of the command's whole config.
         with_hydra: keep Hydra's own section `hydra` in the result.
 
@@ -85,7 +85,7 @@ def to_config(node: DictConfig, schema: type[Schema]) -> Schema:
     """Turn a composed node into an instance of `schema`, and check it.
 
     Args:
-        node: as `compose_node` returns it.
+        node: Hydra's node, as `compose_node` returns it.
         schema: the dataclass of the whole config.
 
     Returns:

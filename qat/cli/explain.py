@@ -31,11 +31,11 @@ def explain(error: Exception, schema: type) -> str:
     """Write one message for an error of composition.
 
     Args:
-        error: what Hydra or OmegaConf raised.
+        error: the exception that Hydra or OmegaConf raised while composing.
         schema: the dataclass of the whole config.
 
     Returns:
-        The message: the key, its value, what was expected.
+        One line of plain text: the key, its value, what was expected; without Hydra's links.
     """
     if isinstance(error, MissingConfigException) and "/" in str(error.missing_cfg_file):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
@@ -67,11 +67,11 @@ def explain_unknown_option(group: str, option: str, choices: list[str]) -> str:
 
     Args:
         group: a folder of conf/, such as "model".
-        option: as typed.
+        option: the option's name, as typed.
         choices: names of the group's files; empty where there is no such group.
 
     Returns:
-        The message, with the nearest option and all choices.
+        One line: what was typed, the nearest option, and all choices.
 
     Raises:
         ConfigError: the option exists, and belongs to an extra that is not installed.
@@ -98,7 +98,7 @@ def explain_unknown_key(key: str, schema: type) -> str:
         schema: the dataclass of the whole config.
 
     Returns:
-        The message.
+        One line: the key, up to 3 near ones, and the keys of its section.
     """
     if key.startswith(("hydra.launcher.", "hydra.sweeper.")):
         engine = key.split(".")[1]
@@ -133,11 +133,12 @@ def explain_wrong_type(key: str, value: object, schema: type) -> str:
 
     Args:
         key: dotted, perhaps with an index of a list, such as "data.range[0]".
-        value: as typed, or as OmegaConf read it.
+        value: the value, as typed or as OmegaConf read it.
         schema: the dataclass of the whole config.
 
     Returns:
-        The message.
+        One line: the key, its value, the expected type in words, what the key means, and what to write where that is
+        known.
     """
     name = key.partition("[")[0]
     kind = key_type(schema, name)
@@ -214,8 +215,8 @@ def find_unknown_keys(values: Mapping[str, Any], schema: type, prefix: str = "")
     """Find keys that the command line added with `+` and that no section of the schema has.
 
     Args:
-        values: the composed config, or one section of it.
-        schema: its dataclass; sections of type `dict` take any key.
+        values: the composed config, or one section of it, as nested dictionaries.
+        schema: the dataclass of that config or section; sections of type `dict` take any key.
         prefix: dotted key of the section with a dot at its end; "" for the whole config.
 
     Returns:

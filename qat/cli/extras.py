@@ -22,9 +22,9 @@ def require_extra(extra: str, module: str, option: str) -> None:
     """Refuse an option whose dependency is not installed.
 
     Args:
-        extra: of this package, such as "ray".
-        module: by its dotted name; it is looked for, and not imported.
-        option: as on the command line, for the message.
+        extra: name of the extra of this package that brings the module, such as "ray".
+        module: dotted name of a module; it is looked for, and not imported.
+        option: the option that needs it, as on the command line, for the message.
 
     Raises:
         ConfigError: the module is not installed; the message has the command that installs the extra.
@@ -38,7 +38,7 @@ def check_engine(group: str, option: str) -> None:
 
     Args:
         group: "hydra/launcher" or "hydra/sweeper".
-        option: such as "ray".
+        option: name of the option in the group, such as "ray".
 
     Raises:
         ConfigError: the extra is not installed; the message has the command that installs it.

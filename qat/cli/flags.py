@@ -26,7 +26,7 @@ def take_flag(argv: Sequence[str], schema: type) -> list[str]:
         schema: the dataclass of the command's whole config.
 
     Returns:
-        The flag, and its value if that is a part of its own.
+        The flag, and its value if that is a part of its own: one part or two.
 
     Raises:
         ConfigError: Hydra has no such flag, or takes another value; the message has what to write.

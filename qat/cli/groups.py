@@ -57,11 +57,11 @@ def explain_refused_option(part: str, schema: type) -> str | None:
     """Refuse a value that a group of options cannot have, as `quant=8` or `quant=[ptq,qat]`.
 
     Args:
-        part: of the command line.
+        part: one part of the command line, as "quant=8".
         schema: the dataclass of the command's whole config.
 
     Returns:
-        The message; None where nothing is wrong.
+        One line that says what to write; None where nothing is wrong.
     """
     name, has_value, value = part.partition("=")
     if name in ("hydra.launcher", "hydra.sweeper"):
@@ -91,12 +91,12 @@ def explain_plus(part: str, primary: str, schema: type) -> str | None:
     """Refuse a plus before what exists without it: a group in the command's list of defaults, a setting.
 
     Args:
-        part: of the command line, with its plus.
-        primary: the command, such as "train".
+        part: one part of the command line, with its one or two plus signs.
+        primary: name of the command and of its file in conf/, such as "train".
         schema: the dataclass of the command's whole config.
 
     Returns:
-        The message; None where the plus is needed.
+        One line with the part as it is written; None where the plus is needed.
     """
     key = part.partition("=")[0].lstrip("+")
     if key not in _defaults(primary) and (
@@ -113,12 +113,12 @@ def explain_deletion(part: str, primary: str, schema: type) -> str | None:
     """Refuse `~key` of what cannot be left out, as `~seed`.
 
     Args:
-        part: of the command line, with its tilde.
-        primary: the command, such as "train".
+        part: one part of the command line, with its tilde.
+        primary: name of the command and of its file in conf/, such as "train".
         schema: the dataclass of the command's whole config.
 
     Returns:
-        The message; None where it is a group of options.
+        One line that says what to write; None where the part names a group of options, which can be left out.
     """
     name = part.lstrip("~").partition("=")[0]
     if name in _defaults(primary) or name.startswith(("hydra", *(f"{key}." for key in list_open_sections(schema)))):
@@ -135,11 +135,11 @@ def explain_missing_section(part: str, schema: type) -> str | None:
     """Answer a key in a group that has no section, as `logger.csv=true`.
 
     Args:
-        part: of the command line.
+        part: one part of the command line, as "logger.csv=true".
         schema: the dataclass of the command's whole config.
 
     Returns:
-        The message; None where the section exists.
+        One line with near keys and the group's choices; None where the section exists.
     """
     group, _, rest = part.lstrip("+").partition(".")
     name, _, value = rest.partition("=")

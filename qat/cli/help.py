@@ -38,8 +38,8 @@ def help_page(overrides: Sequence[str], primary: str, schema: type) -> str:
     """The text of `--help`.
 
     Args:
-        overrides: of the command line; values are shown as they are with these.
-        primary: the command, such as "train".
+        overrides: `key=value` parts of the command line; settings are shown with the values that they give.
+        primary: name of the command and of its file in conf/, such as "train".
         schema: the dataclass of the command's whole config.
 
     Returns:

@@ -102,11 +102,11 @@ def find_idle_settings(config: Config, overrides: Iterable[str]) -> frozenset[st
     ['model.app: read by model=keras_app, and by nothing else: it changes nothing here']
 
     Args:
-        config: of the job.
-        overrides: of its command line, `key=value`.
+        config: the job's config, composed with `overrides`.
+        overrides: `key=value` parts of the job's command line.
 
     Returns:
-        A sentence for each.
+        One sentence per setting, which begins with its override.
     """
     return frozenset(sentence for part in overrides for sentence in _describe(config, key_of_override(part)))
 

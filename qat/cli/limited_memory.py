@@ -16,8 +16,8 @@ def try_import(module: str = "tensorflow", seconds: float = SECONDS) -> None:
     """Import a module in a child process where this process has a limit of address space; without one, do nothing.
 
     Args:
-        module: to import, as a Python statement has it.
-        seconds: after which it counts as hanging.
+        module: dotted name of the module to import.
+        seconds: seconds after which the import counts as hanging.
 
     Raises:
         ConfigError: the import fails or hangs under the limit, which is named.

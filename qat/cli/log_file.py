@@ -25,11 +25,11 @@ def log_to_file(path: Path, title: str) -> Iterator[None]:
     """Append to a file what the block prints on stdout and stderr, a time before each line, and how it ended.
 
     Args:
-        path: of the log, a text file in UTF-8; made where there is none.
-        title: of this run, for the first line.
+        path: path of the log, a text file in UTF-8; made where there is none.
+        title: what is run, as the command's name, for the first line.
 
     Returns:
-        A context manager.
+        A context manager, within which stdout and stderr are copied.
     """
     from qat.reporting.progress import LOG_ONLY  # brings NumPy
 

@@ -55,7 +55,7 @@ def list_settings(schema: type, prefix: str = "") -> Iterator[SettingHelp]:
         prefix: dotted key of the section with a dot at its end; "" for a whole config.
 
     Returns:
-        One entry per setting; sections themselves have none.
+        One entry per setting: key, type in words, default, meaning, limits or choices; sections themselves have none.
     """
     hints, meanings = typing.get_type_hints(schema), _meanings(schema)
     for each in dataclasses.fields(schema):
@@ -72,11 +72,11 @@ def find_meaning(key: str, schema: type) -> str:
     """Find what a setting means.
 
     Args:
-        key: dotted, such as "train.epochs".
+        key: dotted key of a setting, such as "train.epochs".
         schema: the dataclass of the whole config.
 
     Returns:
-        The comment behind its field; "" where there is none.
+        The comment behind its field, with its unit; "" where there is none.
     """
     return next((setting.meaning for setting in list_settings(schema) if setting.key == key), "")
 
@@ -88,11 +88,11 @@ def describe_type(kind: type | types.UnionType | types.GenericAlias, key: str = 
     ('an integer', 'a list of numbers, as [-1, 1], or null')
 
     Args:
-        kind: an annotation, such as `int | None`.
-        key: dotted, of the setting; chooses the example of a list.
+        kind: annotation of the field, such as `int | None`.
+        key: dotted key of the setting, whose last part chooses the example of a list; "" takes a general one.
 
     Returns:
-        The description, for the place after "expected".
+        Words for the place after "expected", such as "an integer or null".
     """
     if kind in _TYPE_WORDS:
         return _TYPE_WORDS[kind]

@@ -77,12 +77,12 @@ def suggest_foreign(name: str, value: str, sections: Sequence[str]) -> list[str]
     (['CUDA_VISIBLE_DEVICES=0 before the command'], [])
 
     Args:
-        name: as typed, without a section or dashes.
+        name: the name as typed, without a section or dashes.
         value: what was typed for it; "" where nothing was.
-        sections: first parts of the command's keys.
+        sections: first parts of the command's keys, such as ["train", "data"].
 
     Returns:
-        At most one suggestion; none for a name that is not known, or whose option the command does not have.
+        One suggestion, as `key=value`; empty for a name that is not known, or whose option the command does not have.
     """
     name = name.lower()
     if name in _ADVICE and "train" in sections:
@@ -101,7 +101,7 @@ def suggest_keys(name: str, schema: type) -> list[str]:
     (['train.epochs', 'quant.epochs'], ['train.epochs', 'quant.epochs'])
 
     Args:
-        name: as typed, without dots.
+        name: last part of a key, as typed, without dots.
         schema: the dataclass of the whole config.
 
     Returns:

@@ -19,7 +19,7 @@ def section_type(schema: type, section: str) -> type | None:
         section: dotted key, such as "quant.calibration"; "" for `schema` itself.
 
     Returns:
-        The dataclass; None where there is no such section.
+        The dataclass; None where there is no such section, or the key is a setting.
     """
     kind = schema if not section else key_type(schema, section)
     return kind if dataclasses.is_dataclass(kind) else None

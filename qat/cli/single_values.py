@@ -35,7 +35,7 @@ def normalize_override(override: str, schema: type, sweep: bool = False) -> str:
     'train.optimizer={_target_:tf_keras.optimizers.SGD,weight_decay:null}'
 
     Args:
-        override: `key=value` as typed.
+        override: `key=value`, as typed.
         schema: the dataclass of the whole config.
         sweep: whether the command is a sweep, in which `a,b` are values of several jobs.
 

@@ -29,15 +29,16 @@ def accept_overrides(overrides: Sequence[str], argv: Sequence[str], where: str) 
     """Select the overrides of a folder that may be used; settings of trust are dropped.
 
     Args:
-        overrides: as the folder has them.
-        argv: the command line, which is trusted: an override that stands there too is accepted.
-        where: the folder's file, for messages.
+        overrides: `key=value` parts, as the folder's file has them.
+        argv: the command line, which is trusted: an override that stands there too is accepted, and with `trust=true`
+            every one.
+        where: path of the folder's file, for messages.
 
     Returns:
         The accepted overrides, in their order.
 
     Raises:
-        RunDirError: one of them would do more than choose values; named.
+        RunDirError: one of them would do more than choose values; the message names it.
     """
     typed_overrides = [part for part in argv if not part.startswith("-")]
     if "trust=true" in (part.lower() for part in typed_overrides):

@@ -52,8 +52,8 @@ class _Walk:
         """The runs in and below `folder`; one Refused where nothing in it has to do with runs.
 
         Args:
-            folder: where to look.
-            depth: folders above it that were visited; below 40 of them nothing is visited.
+            folder: a run's directory, or one above; where its path was visited before, it is not looked at again.
+            depth: how many folders above it were visited; below 40 of them nothing is visited.
 
         Returns:
             Runs and refused directories, in the order of their paths.

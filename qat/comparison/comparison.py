@@ -46,13 +46,13 @@ def compare_runs(
     """Compare the runs: rows, means over seeds, Pareto fronts and tests of QAT against PTQ.
 
     Args:
-        collected: the runs and the refused directories.
-        sort: columns, `-` before one for the largest first; by default the best metric first.
+        collected: the runs that were read, and the directories that were refused with the reason.
+        sort: names of columns, `-` before one for the largest first; empty: the best metric first.
         filters: conditions as `variant=qat_int8`, all of which a row must meet.
-        confidence: of the intervals over seeds, 0.5 to 1.
+        confidence: confidence of the intervals over seeds, a share from 0.5 to 1.
 
     Returns:
-        The comparison.
+        Rows, configurations with mean and interval in each metric's unit, Pareto fronts and paired tests with p values.
 
     Raises:
         ConfigError: a filter or a column to sort by that no run knows.

@@ -65,11 +65,11 @@ def configuration_key(run: RunRecord, swept: Iterable[str]) -> Key:
     """The values of the swept settings of a run.
 
     Args:
-        run: the run.
-        swept: dotted keys.
+        run: the record of a run, with its settings by dotted key.
+        swept: dotted keys of the settings that differ between runs.
 
     Returns:
-        One text per key; runs with equal ones are of one configuration.
+        One text per key, in the order of `swept`; runs with equal ones are of one configuration.
     """
     return tuple(format_setting(run.settings.get(name)) for name in swept)
 
@@ -80,11 +80,11 @@ def select_distinguishing_settings(runs: Sequence[RunRecord], swept: Sequence[st
     `model=resnet8` brings its own learning rate along, which need not be named again.
 
     Args:
-        runs: all runs of the comparison.
-        swept: keys in which they differ.
+        runs: records of all runs of the comparison.
+        swept: dotted keys of the settings in which they differ.
 
     Returns:
-        Keys among `swept`.
+        Dotted keys, a part of `swept`.
     """
     ranked = sorted(swept, key=lambda name: not name.endswith(".name"))
     selected: list[str] = []
@@ -102,11 +102,11 @@ def format_label(runs: Sequence[RunRecord], distinguishing: Iterable[str]) -> st
     A setting in which these runs differ makes no difference to what they left: it may have any value.
 
     Args:
-        runs: of one configuration.
-        distinguishing: dotted keys.
+        runs: records of the runs of one configuration.
+        distinguishing: dotted keys of the settings to name.
 
     Returns:
-        As `model=resnet8 any quant.epochs`.
+        Overrides with a space between, as `model=resnet8 any quant.epochs`; "as configured" where there is none.
     """
     set_options: list[str] = []
     off_options: list[str] = []
@@ -131,9 +131,9 @@ def group_configurations(
 
     Args:
         rows: deployed files, sorted.
-        swept: keys in which the runs differ.
-        distinguishing: the fewest of them that tell configurations apart, for labels.
-        confidence: of the intervals over seeds, 0.5 to 1.
+        swept: dotted keys of the settings in which the runs differ.
+        distinguishing: the fewest of these keys that tell configurations apart, for labels.
+        confidence: confidence of the intervals over seeds, a share from 0.5 to 1.
 
     Returns:
         Configurations in the order of the rows: that of the first row first.
@@ -185,8 +185,8 @@ def sort_configurations(configurations: Sequence[Configuration], columns: Sequen
     """Sort configurations as rows are sorted, by means where a column has one.
 
     Args:
-        configurations: in any order.
-        columns: the first one first; `-` before one for the largest first.
+        configurations: the configurations, in any order.
+        columns: names of columns, the first one sorts first; `-` before one for the largest first.
 
     Returns:
         A new list; what has no value in a column comes last.
@@ -210,11 +210,11 @@ def average_by_seed(rows: Iterable[Row], column: str) -> Mapping[object, float]:
     """One number per seed: runs that repeat a seed are averaged, for they are no new samples.
 
     Args:
-        rows: of one configuration.
-        column: whose values are averaged; rows without a number in it are left out.
+        rows: deployed files of one configuration.
+        column: name of the column whose values are averaged; rows without a number in it are left out.
 
     Returns:
-        Seed (for a run without one, its name) to mean.
+        Seed (for a run without one, its name) to mean, in the column's unit.
     """
     values_by_seed: dict[object, list[float]] = {}
     for row in rows:

@@ -47,13 +47,14 @@ def run_paired_tests(
 
     Args:
         rows: deployed files that are shown.
-        all_rows: where the PTQ partners may be, also those that a filter hides.
-        swept: keys in which the runs differ.
-        distinguishing: the fewest of them that tell configurations apart, for labels.
-        confidence: of the intervals, a share 0-1; 1 - confidence is the significance level.
+        all_rows: all deployed files, also those that a filter hides, among which the PTQ partners are looked for.
+        swept: dotted keys of the settings in which the runs differ.
+        distinguishing: the fewest of these keys that tell configurations apart, for labels.
+        confidence: confidence of the intervals, a share 0-1; 1 - confidence is the significance level.
 
     Returns:
-        Tests, with p-values corrected by Holm's method (Holm 1979).
+        One test per configuration: mean difference with interval, in the metric's unit, and p values, 0-1, corrected by
+        Holm's method (Holm 1979).
     """
     partners = _partners(all_rows)
     groups: dict[tuple[Key, str, str], list[Row]] = {}

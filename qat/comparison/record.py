@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from qat.json_values import Json
+from qat.variants import FLOAT
 
-FLOAT = "float"
 LARGEST_NUMBER = 1e15  # beyond it no metric, size or time of ours lies, and squares overflow
 LONGEST_TEXT = 600  # characters of a reason
 LARGEST_BYTES = 64 << 20  # of a results.json; ours have some ten KiB
@@ -73,11 +73,11 @@ def read_record(folder: Path, content: bytes) -> RunRecord:
     """The record in the bytes of `folder/results.json`.
 
     Args:
-        folder: the run's directory, for the record.
-        content: of the file, not trusted.
+        folder: the run's directory; it is kept in the record and not read.
+        content: the bytes of `results.json`, which anybody may have written.
 
     Returns:
-        The record.
+        Metrics in their units (accuracy as 0-1), sizes in bytes, latency in ms, and settings by dotted key.
 
     Raises:
         NotARunError: truncated, no JSON, keys missing, values of the wrong type.
@@ -154,11 +154,11 @@ def flatten(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, S
     {'seed': 1, 'data.range': '[0, 1]'}
 
     Args:
-        plain: nested dicts.
-        prefix: before each key, with its dot.
+        plain: nested dictionaries of JSON values, such as a config.
+        prefix: dotted key of the section with a dot at its end; "" for the whole.
 
     Yields:
-        (dotted key, value).
+        Pairs (dotted key, value); empty dictionaries give none.
     """
     for key, value in plain.items():
         if isinstance(value, Mapping):

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from qat.comparison.record import Measured, RunRecord, Setting
 from qat.errors import ConfigError
+from qat.tasks import METRICS
 
 MEASURES = (
     "metric",
@@ -29,7 +30,7 @@ MEASURES = (
 """Columns that were measured; `value`, `drop`, `fake_quant`, `agreement` as shares (0-1), `drop` against float."""
 
 Item = TypeVar("Item")
-_ALIASES = {"accuracy": "value", "auc": "value", "size": "size_bytes", "latency": "latency_ms"}
+_ALIASES = {**dict.fromkeys(METRICS, "value"), "size": "size_bytes", "latency": "latency_ms"}
 _CONDITION = re.compile(r"^\s*([\w.]+)\s*(!=|<=|>=|==|=|<|>|~)\s*(.*?)\s*$")
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -90,8 +91,8 @@ def filter_rows(rows: Sequence[Row], conditions: Sequence[str]) -> list[Row]:
     """The rows for which every condition holds: `variant=qat_int8`, `size_bytes<300000`, `run~sweep_[12]` (regex).
 
     Args:
-        rows: deployed files.
-        conditions: texts of column, sign and value; a column without a value meets only `!=`.
+        rows: deployed files, one row each: accuracy as 0-1, sizes in bytes, latency in ms.
+        conditions: texts of column, sign and value; a row without a value in the column meets only `!=`.
 
     Returns:
         A new list in the same order.
@@ -158,11 +159,11 @@ def sort_rows(rows: Sequence[Row], columns: Sequence[str]) -> list[Row]:
     """Sort rows by the first column, equal ones by the next.
 
     Args:
-        rows: deployed files.
-        columns: names; `-` before one for the largest first.
+        rows: deployed files, one row each: accuracy as 0-1, sizes in bytes, latency in ms.
+        columns: names of columns; `-` before one for the largest first.
 
     Returns:
-        A new list; what has no value in a column comes last.
+        A new list; rows that have no value in a column come last.
 
     Raises:
         ConfigError: no such column.
@@ -179,12 +180,12 @@ def sort_by_column(items: Sequence[Item], column: str, get: Callable[[Item, str]
     """Sort by one column, stably.
 
     Args:
-        items: in any order.
-        column: name; `-` before it for the largest first.
-        get: value of an item in a column.
+        items: rows or configurations, in any order.
+        column: name of a column, or a short form of it; `-` before it for the largest first.
+        get: function of an item and a column's name to a text, a number or None.
 
     Returns:
-        A new list; what has no value comes last either way.
+        A new list; items that have no value come last either way.
     """
     name = _resolve_alias(column.lstrip("-+"))
     present = [item for item in items if get(item, name) is not None]

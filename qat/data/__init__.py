@@ -139,11 +139,12 @@ def load(config: DataConfig, calibration_samples: int | None, seed: int, *, divi
     Args:
         config: which data set, and how to read, split and scale it.
         calibration_samples: how many to draw; 0 draws none, None 256 or, where train has fewer, all of it.
-        seed: of the run; it draws the calibration samples.
+        seed: the run's seed, an integer from 0; it draws the calibration samples.
         divided: False leaves all samples in train, for data that is evaluated and not trained on.
 
     Returns:
-        The four splits, not yet scaled: samples become model inputs when they are asked for.
+        The four splits, not yet scaled: uint8 or float32 samples [N, ...] become model inputs when they are asked for;
+        labels are int64 [N].
 
     Raises:
         ConfigError: a setting with a value that makes no sense, an unknown name (the choices are listed).

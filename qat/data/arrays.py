@@ -29,8 +29,8 @@ def source_from_arrays(
         config: image size, channels, scaling and class names.
         arrays: x_train, y_train and optionally x_test, y_test, x_val, y_val; or x, y, which are then split. x is
             `[N, ...]` uint8 or float, y `[N]` or `[N, 1]` of an integer type.
-        origin: of the arrays, for messages, such as "data=digits".
-        class_names: one per class, where the data set has them; `data.label_names` goes before.
+        origin: where the arrays come from, for messages, such as "data=digits".
+        class_names: one name per class, where the data set has them; None where not; `data.label_names` goes before.
 
     Returns:
         The parts: images as uint8 or float32 `[N, height, width, channels]`, features as float32 `[N, ...]`.

@@ -16,13 +16,13 @@ def draw(
     [0, 0, 0, 1]
 
     Args:
-        labels: `[N]`, of all samples.
+        labels: class indices of all samples, int64 `[N]`.
         count: how many to draw, 0 to N.
-        generator: draws within each class.
+        generator: NumPy's generator; it draws within each class.
         leave_one: leave at least one sample of each class, so that the rest still has every class.
 
     Returns:
-        Indices into `labels`, `[count]`, ascending; fewer with `leave_one` where the classes are too small.
+        Indices into `labels`, int64 `[count]`, ascending; fewer with `leave_one` where the classes are too small.
 
     Raises:
         ValueError: `count` is out of range.

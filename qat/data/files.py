@@ -72,7 +72,7 @@ def decode(path: str | Path, channels: int | None) -> NDArray[np.uint8]:
     """Decode a JPEG or PNG as it is stored (no EXIF rotation).
 
     Args:
-        path: the file.
+        path: path of a JPEG or PNG file.
         channels: the size of the last axis, 1 (grey) or 3 (RGB); None: 1 for grey files, 3 for others.
 
     Returns:

@@ -24,11 +24,11 @@ def read_npz(config: DataConfig, class_names: tuple[str, ...] | None) -> Source:
     """Read the arrays of `data.path`.
 
     Args:
-        config: the path, and image size, channels and scaling.
-        class_names: one per class, where the caller knows them; those in the file go before.
+        config: `path` of the file, and image size, channels and scaling.
+        class_names: one name per class, where the caller knows them; None where not; those in the file go before.
 
     Returns:
-        The parts that the file has; see `source_from_arrays`.
+        Train, and val and test where the file has them: samples `[N, ...]` uint8 or float32, labels `[N]` int64.
 
     Raises:
         DataError: no readable .npz, or arrays that are no data set.

@@ -22,11 +22,11 @@ class PackedPaths(Sequence[str]):
         """Add the files below a folder, ordered by the parts of their paths; links to folders are not followed.
 
         Args:
-            folder: whose files are added, at any depth.
-            is_wanted: tells by the name of a file whether it is added.
+            folder: folder whose files are added, at any depth.
+            is_wanted: function of a file's name: whether it is added.
 
         Returns:
-            How many were added.
+            How many files were added.
 
         Raises:
             OSError: a folder that cannot be read.

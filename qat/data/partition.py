@@ -20,10 +20,10 @@ def partition(source: Source, config: DataConfig, calibration_samples: int | Non
     """Draw test and val where the source has none, limit each to `max_samples`, draw calibration from train.
 
     Args:
-        source: the samples.
-        config: fractions, `max_samples`, `normal_class` and `split_seed`, on which alone the splits depend.
-        calibration_samples: how many to draw from train; 0 draws none, None 256 or all of fewer.
-        seed: of the run; it draws the calibration samples.
+        source: samples and labels of train, and of val and test where the data set has them.
+        config: fractions (0-1), `max_samples`, `normal_class` and `split_seed`, on which alone the splits depend.
+        calibration_samples: how many to draw from train; 0 draws none, None 256 or, where train has fewer, all of it.
+        seed: the run's seed, an integer from 0; it draws the calibration samples.
 
     Returns:
         The four splits.
@@ -72,12 +72,12 @@ def draw_calibration_indices(train: Split, samples: int | None, seed: int) -> np
     """Draw the samples that calibrate, each class in proportion.
 
     Args:
-        train: the split to draw from.
-        samples: how many; 0 draws none, None 256 or all of fewer.
-        seed: of the run, an integer from 0.
+        train: the split to draw from, N samples.
+        samples: how many to draw; 0 draws none, None 256 or, where train has fewer, all of it.
+        seed: the run's seed, an integer from 0.
 
     Returns:
-        Indices into train, ascending.
+        Indices into train, int64 `[samples]`, ascending.
 
     Raises:
         CalibrationError: train has fewer samples.

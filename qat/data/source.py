@@ -56,8 +56,8 @@ def make_contract(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, la
 
     Args:
         config: image size, range, mean and std, colour order and way of resizing.
-        shape: of one raw sample, without N.
-        raw_dtype: of the samples, "uint8" or "float32".
+        shape: sizes of one raw sample, without N: (height, width, channels) for images.
+        raw_dtype: dtype of the raw samples, "uint8" or "float32".
         layout: "NHWC" for images, "features" for anything else.
 
     Returns:
@@ -93,9 +93,9 @@ def resolve_class_names(
 
     Args:
         config: `label_names`; with `normal_class` the labels of val and test count as well, as train has no anomaly.
-        train: labels `[N]` of train.
-        others: labels of val and test.
-        names: one per class, where the data set has them.
+        train: labels of train, int64 `[N]`.
+        others: labels of val and of test, int64 `[N]` each.
+        names: one name per class, where the data set has them; None where not.
 
     Returns:
         One name per class.
@@ -123,7 +123,7 @@ def check_labels(array: ArrayLike, samples: int, where: str) -> NDArray[np.int64
     Args:
         array: labels `[N]` or `[N, 1]` of any integer type.
         samples: N, how many samples there are.
-        where: names the labels in messages.
+        where: name of the labels, such as "data=digits: y_train", for messages.
 
     Returns:
         Labels `[N]` int64, each at least 0.
@@ -162,9 +162,9 @@ def check_within_classes(labels: NDArray[np.int64], class_names: tuple[str, ...]
     """Refuse labels outside the classes.
 
     Args:
-        labels: `[N]`.
-        class_names: one per class.
-        where: names the labels in messages.
+        labels: class indices, int64 `[N]`, each at least 0.
+        class_names: one name per class; labels go from 0 to one less than their number.
+        where: name of the labels, such as "data=digits: y_train", for messages.
 
     Raises:
         DataError: a label that is not below the number of classes.

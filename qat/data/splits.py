@@ -58,11 +58,11 @@ class Split:
         """Iterate over model inputs and labels.
 
         Args:
-            batch_size: samples per batch; the last batch may have fewer.
+            batch_size: samples per batch, at least 1; the last batch may have fewer.
             indices: integers [n] into the split, in the order to take; None: all, in stored order.
 
         Returns:
-            Pairs of inputs `[batch_size, *contract.shape]` float32 and labels `[batch_size]` int64.
+            Pairs of inputs, float32 `[n, *contract.shape]`, and labels, int64 `[n]`, 1 <= n <= batch_size.
 
         Raises:
             DataError: a batch size below 1.
@@ -78,9 +78,9 @@ class Split:
         """Take some samples as a split of their own; the stored samples are shared, not copied.
 
         Args:
-            indices: into this split, `[n]`.
-            name: of the new split; None keeps the name.
-            labels: `[n]`, to replace those of the samples; None keeps them.
+            indices: places in this split, integers `[n]`, in the order to take.
+            name: name of the new split; None keeps the name.
+            labels: integers `[n]`, to replace those of the samples; None keeps them.
 
         Returns:
             A split of n samples.

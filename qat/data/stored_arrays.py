@@ -25,12 +25,12 @@ def read_arrays(path: str | Path, key: str, names: Collection[str] | None = None
     """Read the arrays of an .npz.
 
     Args:
-        path: the file.
-        key: of the option that named it, for messages, such as "data.path".
-        names: of the arrays to read; None reads all.
+        path: path of the .npz file.
+        key: dotted key of the option that named it, for messages, such as "data.path".
+        names: names of the arrays to read; None reads all.
 
     Returns:
-        Arrays of the stored shapes and dtypes by name; of those that are not to be read, an empty array.
+        Arrays of the stored shapes and dtypes by name; of those that are not to be read, an empty float64 array.
 
     Raises:
         DataError: names `key` and the path: no readable .npz of plain arrays, or larger than limits.file_mb.
@@ -70,8 +70,8 @@ def read_array(path: str | Path, key: str) -> NDArray | dict[str, NDArray]:
     """Read the array of an .npy, or the arrays of an .npz.
 
     Args:
-        path: the file.
-        key: of the option that named it, for messages.
+        path: path of the .npy or .npz file.
+        key: dotted key of the option that named it, for messages, such as "data.path".
 
     Returns:
         One array, or arrays by name, of the stored shapes and dtypes.

@@ -44,7 +44,7 @@ def array_body(values: NDArray | Sequence[int], per_line: int = 16) -> str:
 
     Args:
         values: floats or integers, any shape; written in C order.
-        per_line: numbers per line of text.
+        per_line: how many numbers stand on a line of text.
 
     Returns:
         Lines of C, indented by 4 spaces, without the braces; floats as float32 literals.
@@ -67,8 +67,8 @@ def bytes_body(content: bytes, per_line: int = 16) -> str:
     """Bytes of an array initializer; fast, since a model has millions.
 
     Args:
-        content: the bytes.
-        per_line: bytes per line of text.
+        content: bytes of any number, as those of a file.
+        per_line: how many bytes stand on a line of text.
 
     Returns:
         Lines of C, indented by 4 spaces, without the braces; each byte as 0x00 to 0xff.

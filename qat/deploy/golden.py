@@ -38,12 +38,13 @@ def golden_vectors(
     Kernels may differ in the last bit; a sample for which they agree tests the port, and not the choice of kernel.
 
     Args:
-        model: the bytes of the file.
+        model: the bytes of a .tflite file.
         samples: real inputs, float32 [N, ...] per input, in the file's order; None draws 8 samples of random codes.
         count: largest number of vectors to return.
 
     Returns:
-        At most `count` vectors.
+        At most `count` vectors: for each input and output an array [n, ...] of codes in the file's dtype, and whether
+        all kernels agree on them.
 
     Raises:
         DataError: `samples` is empty, or is not what `Interpreter.predict` takes.

@@ -30,13 +30,13 @@ def feeding_snippets(
     """Feeding code for the first input and the first output of a file.
 
     Args:
-        model: the file, as bytes or by path.
-        file_name: the file's name in the app.
+        model: content or path of a .tflite file.
+        file_name: name that the file has in the app, as the code opens it.
         contract: how raw samples become inputs; None takes the one that the file carries. Without one, the snippets
             take preprocessed inputs and say so.
 
     Returns:
-        File name to text: feed.py, Feed.kt, Feed.swift, feed.cc.
+        File name to its text: feed.py, Feed.kt, Feed.swift, feed.cc.
 
     Raises:
         TfliteFileError: `model` is no usable file.

@@ -31,8 +31,8 @@ def c_source(
     """C and C++ files for TensorFlow Lite Micro.
 
     Args:
-        model: the file, as bytes or by path, preferably of a fixed batch of 1.
-        name: prefix of all files and identifiers.
+        model: content or path of a .tflite file, preferably of a fixed batch of 1.
+        name: prefix of all files and identifiers, a C identifier.
         contract: how raw samples become inputs; None takes the one that the file carries.
         samples: real inputs for the golden vectors, float32 [N, ...] per input; None takes random codes.
 

@@ -22,10 +22,10 @@ def fill(name: str, values: Mapping[str, object], facts: Mapping[str, bool] | No
     """Fill a template. A line that ends in the comment `[if fact]` or `[if not fact]` is written only if that holds.
 
     Args:
-        name: of the file in `templates/`. Those whose placeholders stand inside of identifiers have them as `${name}`,
-            the others as `QAT_NAME`.
+        name: name of the file in `templates/`. Those whose placeholders stand inside of identifiers have them as
+            `${name}`, the others as `QAT_NAME`.
         values: what stands in the place of each placeholder, written as text.
-        facts: the conditions of its lines.
+        facts: whether each condition of its lines holds, by the condition's name; None where it has no conditions.
 
     Returns:
         The text, which ends in a line break.

@@ -29,18 +29,20 @@ def diagnose(
     """Find out why a `.tflite` does worse than its Keras model. The more is given, the more can be proved.
 
     Args:
-        tflite_model: the file, as bytes or path.
+        tflite_model: bytes of the file, or its path.
         keras_model: the Keras model (of Keras 2 or 3) that it was made from, or its path.
         inputs: raw samples [N, ...] as the app has them; or a tf.data.Dataset of them, which may yield the labels too.
-        labels: int [N], of the first output.
-        preprocess: the training preprocessing: raw batch to float32 model input (a list, in Keras order, for several).
-        user_preprocess: what the app does before it quantizes.
-        user_run: the app's own inference, (raw batch, tflite bytes) to outputs or labels.
-        fed: what was written into the input tensor for `inputs`.
-        outputs: what the app recorded for `inputs`: raw output tensor, scores, or predicted labels.
+        labels: classes of the first output, integers [N].
+        preprocess: the training preprocessing: function of a raw batch [n, ...] to float32 model input (a list, in
+            Keras order, for several).
+        user_preprocess: what the app does before it quantizes: a function of a raw batch [n, ...] to model inputs.
+        user_run: the app's own inference: function of (raw batch [n, ...], bytes of the file) to outputs or labels.
+        fed: what was written into the input tensor for `inputs`: an array [N, ...] of codes or floats, several in a
+            list.
+        outputs: what the app recorded for `inputs`: raw output tensor or scores [N, ...], or predicted labels [N].
         calibration: the representative-dataset callable that the converter was given.
         expect: what the file is believed to be: int8, dynamic_range, float16, float32 or int16x8.
-        trust: run what code `keras_model`, given as a path, carries.
+        trust: whether to run the code that `keras_model`, given as a path, carries.
 
     Returns:
         Whom to blame, the causes with evidence and fix, and what was measured on the way.

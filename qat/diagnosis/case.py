@@ -166,13 +166,13 @@ def as_arrays(name: str, value: Any, count: int | None, tensors: int) -> list[ND
     """What a user gave, or a function of the user's returned, as one array per tensor.
 
     Args:
-        name: of the argument or function, for the message.
+        name: name of the argument or function, for the message.
         value: an array [N, ...], a list of N samples, or several arrays [N, ...] in a list or a dictionary.
-        count: N; None where it is not known.
+        count: number of samples, N; None where it is not known.
         tensors: how many arrays the model takes or gives.
 
     Returns:
-        Arrays [N, ...] of numbers, in the order given.
+        Arrays [N, ...] of numbers or booleans in their own dtypes, in the order given.
 
     Raises:
         DataError: an array is not of numbers, or not of N samples.

@@ -49,8 +49,8 @@ def run_diagnoses(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVe
 
     Args:
         config: checked by Hydra against its fields; names the file or the run, and what else is known.
-        folder: where both files go; exists.
-        page: makes the HTML page of the diagnoses by the files' names.
+        folder: folder that both files are written into; it exists.
+        page: function of the diagnoses by the files' names: the text of the HTML page.
 
     Returns:
         The exit code and a line for each file that is not sound.
@@ -171,8 +171,8 @@ def read_run_jobs(folder: Path, samples: int, trust: Any = False) -> Iterator[tu
 
     Args:
         folder: the directory of the run; what is in it is data, and anybody may have written it.
-        samples: of the test split, the first.
-        trust: true, or the `_target_`s that its config may call.
+        samples: how many samples of the test split to use, the first ones.
+        trust: true, or the dotted names of the `_target_`s that its config may call.
 
     Returns:
         Pairs of the file's path and keyword arguments of `diagnose`, one for each variant of the run.

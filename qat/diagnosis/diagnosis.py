@@ -31,14 +31,14 @@ class Cause:
         """A cause with the name of the catalogue.
 
         Args:
-            id: of the catalogue, as "Q01".
+            id: id in the catalogue, as "Q01".
             certainty: "proved", "certain" or "consistent".
-            evidence: what speaks for it, for a person.
-            repair: what to do; code to copy stands behind the last colon.
+            evidence: sentence for a person: what speaks for it.
+            repair: sentence: what to do; code to copy stands behind the last colon.
             recovered: share of the loss that the repair brings back, cut to 0-1; None where none was applied.
 
         Returns:
-            The cause.
+            The cause, with its name from the catalogue.
         """
         share = None if recovered is None or not math.isfinite(recovered) else float(min(max(recovered, 0.0), 1.0))
         return cls(id, NAMES[id], certainty, evidence, repair, share)
@@ -139,11 +139,11 @@ def decide_blame(causes: tuple[Cause, ...], undetermined: bool) -> str:
     """Whom the causes' families point to.
 
     Args:
-        causes: all that were named.
-        undetermined: a loss was measured that no proved or certain cause explains.
+        causes: all causes that were named; the first letter of an id is its family.
+        undetermined: whether a loss was measured that no proved or certain cause explains.
 
     Returns:
-        "none", "model", "implementation", "both" or "undetermined".
+        One of the words "none", "model", "implementation", "both" and "undetermined".
 
     >>> decide_blame((), False), decide_blame((), True)
     ('none', 'undetermined')

@@ -56,7 +56,8 @@ class Hypothesis:
 
         Args:
             recovered: share of the loss that its repair brings back, 0-1; None takes the hypothesis' own.
-            certainty: by default "proved" if the repair recovers `ENOUGH`, else "certain" or "consistent" as marked.
+            certainty: "proved", "certain" or "consistent"; "" takes "proved" if the repair recovers `ENOUGH`, else
+                "certain" or "consistent" as marked.
 
         Returns:
             A cause with the text of this hypothesis.
@@ -73,12 +74,12 @@ def make_certain(id: str, evidence: str, fix: str) -> Hypothesis:
     """A hypothesis that the file alone proves, whatever was measured.
 
     Args:
-        id: of the catalogue.
-        evidence: the signature, for a person.
-        fix: what to do; code to copy stands behind the last colon.
+        id: id in the catalogue, as "C01".
+        evidence: sentence for a person: the signature in the file.
+        fix: sentence: what to do; code to copy stands behind the last colon.
 
     Returns:
-        The hypothesis, the strongest of its stage.
+        The hypothesis, the strongest of its stage: strength 1.0.
     """
     return Hypothesis(id, evidence, fix, 1.0, certain=True, needs_loss=False)
 
@@ -123,8 +124,8 @@ def repair_state(state: State, hypotheses: Iterable[Hypothesis]) -> State:
     """Apply the repairs of hypotheses one after the other.
 
     Args:
-        state: of a stage, as its `Loss` holds it.
-        hypotheses: those without a repair change nothing.
+        state: what a stage works on, as its `Loss` holds it: a file, arrays [N, ...] or a relation.
+        hypotheses: hypotheses of the stage; those without a repair change nothing.
 
     Returns:
         A state of the same kind; `state` itself stays as it is.
@@ -139,8 +140,8 @@ def find_smallest_repair(loss: Loss[Any], hypotheses: Sequence[Hypothesis]) -> l
     """Find the fewest hypotheses whose repairs together bring the loss back.
 
     Args:
-        loss: of the stage.
-        hypotheses: of this stage; those without a repair are left out.
+        loss: what the stage loses: outputs without and with it, and the broken state.
+        hypotheses: hypotheses of this stage; those without a repair are left out.
 
     Returns:
         The hypotheses, each with the share (0-1) that all of them recover together; None where no set suffices.
@@ -164,13 +165,13 @@ def find_reproduction(
     """Find the cause under which just the observed codes come about.
 
     Args:
-        observed: integer codes, [N, ...].
-        hypotheses: in the order in which they are preferred.
+        observed: codes that were seen, integers [N, ...].
+        hypotheses: hypotheses in the order in which they are preferred.
         state: what their `reproduces` takes.
-        match: share of the codes, 0-1, that must be equal; the share above it is named in the evidence.
+        match: share of the codes, 0-1, that more than so many must be equal.
 
     Returns:
-        The first that does, with that share in its evidence; None if none does.
+        The first hypothesis that reproduces them, with the share of equal codes in its evidence; None if none does.
     """
     for each in hypotheses:
         codes = each.reproduces(state) if each.reproduces is not None else None
@@ -195,9 +196,9 @@ class Findings:
         """Name a hypothesis as a cause.
 
         Args:
-            hypothesis: what was found.
+            hypothesis: the hypothesis that holds.
             recovered: share of the loss that its repair brings back, 0-1; None takes the hypothesis' own.
-            certainty: as `Hypothesis.cause` takes it.
+            certainty: "proved", "certain" or "consistent"; "" decides as `Hypothesis.cause` does.
         """
         self.causes.append(hypothesis.cause(recovered, certainty))
 

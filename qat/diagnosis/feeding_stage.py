@@ -28,8 +28,8 @@ def order_fed_arrays(evidence: Evidence, findings: Findings) -> list[NDArray] | 
     """The fed arrays, if they can be those of this file; else a note says why not.
 
     Args:
-        evidence: of the case.
-        findings: gets the note.
+        evidence: what is known of the case; `fed` may be among it.
+        findings: the result so far; it gets the note.
 
     Returns:
         One array [N, ...] per input, in Keras order and in the shape of the input; None where nothing usable was fed.
@@ -68,9 +68,9 @@ def diagnose_fed(evidence: Evidence, findings: Findings, run: Run, fed: list[NDA
     """Adds I causes; what was rightly quantized and wrongly preprocessed goes to the stage of the inputs.
 
     Args:
-        evidence: of the case.
-        findings: gets causes and notes.
-        run: by what inputs are scored: real arrays in Keras order to real outputs.
+        evidence: what is known of the case, the right inputs [N, ...] among it.
+        findings: the result so far; it gets causes and notes.
+        run: function that inputs are scored by: real arrays [N, ...] in Keras order to real outputs [N, ...].
         fed: one array [N, ...] per input in Keras order, as `order_fed_arrays` returns it.
     """
     if len(fed) > 1 and _inputs_exchanged(evidence, findings, fed):
@@ -143,7 +143,7 @@ def find_unsaturated(fed: NDArray, tensor: Tensor) -> NDArray | None:
 
     Args:
         fed: [N, ...], codes of the input's dtype, or float.
-        tensor: the input.
+        tensor: the input tensor, with its scale and zero point.
 
     Returns:
         bool [N, ...], False at the ends of the code range; None where all codes say it, or next to none do.

@@ -18,7 +18,7 @@ WEIGHTED = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPO
 SHAPING = frozenset(
     {"SHAPE", "PACK", "GATHER", "REDUCE_PROD", "STRIDED_SLICE", "CONCATENATION", "CAST", "RANGE", "FILL"}
 )
-SAME_SCALE = frozenset({"CONCATENATION", "MAXIMUM", "MINIMUM", "PACK", "SELECT", "SELECT_V2"})
+ONE_SCALE_FOR_ALL = frozenset({"CONCATENATION", "MAXIMUM", "MINIMUM", "PACK", "SELECT", "SELECT_V2"})
 TFMOT_DECAY, TFMOT_START = 0.999, 6.0
 UNSET_SCALE = 3.5e-9, 4.3e-9  # of an input whose quantizer never ran in training
 BELOW_ZERO, MOST = 0.02, 0.7  # what a ReLU's range must reach below 0, in so many of them, to be a moving mean's
@@ -122,7 +122,7 @@ class FileFacts:
             if op.name in ("RELU", "RELU6") or fused in ("RELU", "RELU6"):
                 tensor = self.graph.tensors[op.outputs[0]]
                 users = {user.name for user in self.graph.main.consumers.get(tensor.index, ())}
-                if tensor.scales and tensor.dtype in ("int8", "uint8") and not users & SAME_SCALE:
+                if tensor.scales and tensor.dtype in ("int8", "uint8") and not users & ONE_SCALE_FOR_ALL:
                     tensors.append(tensor)
         return tuple(tensors)
 

@@ -92,7 +92,7 @@ def _static(evidence: Evidence) -> Iterator[Hypothesis]:
             each = replace(each, evidence=f"{each.evidence}. The calibration handed over: {why}")
         yield each
     yield from training.find_float_layers(facts, expect)
-    for signature in (*conversion.STATIC, *training.STATIC, calibration.find_constant):
+    for signature in (*conversion.FROM_FILE_ALONE, *training.FROM_FILE_ALONE, calibration.find_constant):
         yield from signature(facts)
 
 

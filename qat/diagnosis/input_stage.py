@@ -35,11 +35,12 @@ def diagnose_inputs(
     Args:
         evidence: what the diagnosis has of the case, the right inputs among it, [N, ...] real numbers per input.
         findings: changed in place. Causes that cost a significant part of the score are added, others are noted.
-        run: by what inputs are scored: the user's file, or, if that is broken itself, a sound one.
+        run: function that inputs are scored by: that of the user's file, or, if that is broken itself, of a sound one;
+            real arrays [N, ...] in Keras order to real outputs [N, ...].
         user: real numbers that the app means for that input, [N, ...].
-        valid: where they were not saturated, booleans of their shape; None for all.
-        what: where they come from, in words.
-        index: of the input, Keras order.
+        valid: bool [N, ...]: whether a number was not saturated; None where all were not.
+        what: words for where they come from, as "user_preprocess".
+        index: number of the input in Keras order, from 0.
     """
     right = evidence.right_inputs[index]
     if user.shape != right.shape:
@@ -134,9 +135,9 @@ def diagnose_user_inputs(evidence: Evidence, findings: Findings, run: Run, user:
     """What the app's own preprocessing makes, input by input; C09 where they come in another order.
 
     Args:
-        evidence: of the case.
-        findings: gets causes and notes.
-        run: by what inputs are scored: real arrays in Keras order to real outputs.
+        evidence: what is known of the case, the right inputs [N, ...] among it.
+        findings: the result so far; it gets causes and notes.
+        run: function that inputs are scored by: real arrays [N, ...] in Keras order to real outputs [N, ...].
         user: one array [N, ...] per input, in the order that the app's function returned.
     """
     right = evidence.right_inputs
@@ -163,9 +164,10 @@ def diagnose_metadata(evidence: Evidence, findings: Findings, run: Run | None) -
     """P14: an app that goes by the file's metadata would feed it wrongly.
 
     Args:
-        evidence: of the case.
-        findings: gets the cause, or a note where it costs nothing.
-        run: by what inputs are scored: real arrays in Keras order to real outputs; None where there are no inputs.
+        evidence: what is known of the case; of its file the metadata are read.
+        findings: the result so far; it gets the cause, or a note where it costs nothing.
+        run: function that inputs are scored by: real arrays [N, ...] in Keras order to real outputs [N, ...]; None
+            where there are no inputs.
     """
     try:
         contract = read_metadata(evidence.case.content).contract
@@ -187,12 +189,12 @@ def diagnose_metadata(evidence: Evidence, findings: Findings, run: Run | None) -
     if np.allclose(values[0], right[0], atol=SAME_RANGE * max(float(np.ptp(right[0])), 1e-6)):
         return
     loss = Loss(evidence.score, run(right), run(values), values, run)
-    hypotheses = preprocessing.describe_wrong_metadata(limits, preprocessing.limits(right[0]))
+    hypothesis = preprocessing.describe_wrong_metadata(limits, preprocessing.limits(right[0]))
     if loss.significant:
-        words = f"{hypotheses.evidence}; {loss.drop.text(evidence.score.unit)}"
-        findings.add(replace(hypotheses, evidence=words), loss.recovered(right))
+        words = f"{hypothesis.evidence}; {loss.drop.text(evidence.score.unit)}"
+        findings.add(replace(hypothesis, evidence=words), loss.recovered(right))
     else:
-        findings.note(hypotheses)
+        findings.note(hypothesis)
 
 
 def _says_nothing(evidence: Evidence, contract: Contract) -> bool:

@@ -86,7 +86,7 @@ def name_range(limits: tuple[float, float] | None, tolerance: float = SAME_LIMIT
 
     Args:
         limits: (min, max) of model inputs; None for a float input.
-        tolerance: by which each limit may differ, as a share of the usual range's width.
+        tolerance: largest difference of each limit, as a share of the usual range's width.
 
     Returns:
         A key of `LIMITS`; None where no usual range has them.
@@ -111,8 +111,8 @@ def normalise(raw: NDArray, name: str) -> NDArray:
     """Pixels as model inputs.
 
     Args:
-        raw: uint8 [N, ...], as it is.
-        name: a key of `NORMALISATIONS`.
+        raw: pixels, uint8 [N, ...].
+        name: name of a usual normalisation: a key of `NORMALISATIONS`.
 
     Returns:
         float32, same shape.
@@ -146,8 +146,9 @@ def find_likeliest(raw: NDArray, value_of: Callable[[NDArray], float], guess: st
     """The normalisation under which `value_of` its model inputs is highest, unless the guess is as good.
 
     Args:
-        raw: uint8 [N, ...].
-        value_of: the accuracy that float32 inputs of the first `SAMPLES` reach, 0-1.
+        raw: pixels, uint8 [N, ...].
+        value_of: function of float32 inputs [n, ...] of the first `SAMPLES` samples to the accuracy that they reach,
+            0-1.
         guess: what the file's input range says, a key of `NORMALISATIONS`.
 
     Returns:

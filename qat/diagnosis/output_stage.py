@@ -29,8 +29,8 @@ def diagnose_recorded(evidence: Evidence, findings: Findings, fed: list[NDArray]
     """Adds O, C09, C10, C13 and E01 causes; with nothing known about the inputs, searches those that explain it.
 
     Args:
-        evidence: of a case with recorded outputs.
-        findings: gets causes and notes, or a text in `unsure` for a loss that nothing explains.
+        evidence: what is known of a case with recorded outputs.
+        findings: the result so far; it gets causes and notes, or a text in `unsure` for a loss that nothing explains.
         fed: one array [N, ...] per input in Keras order; None where it is not known.
     """
     tensors = [evidence.case.graph.outputs[i] for i in evidence.file.output_order]
@@ -132,9 +132,9 @@ def matches_file(recorded: NDArray, expected: NDArray, tensor: Tensor) -> bool:
     """Whether the app recorded just what the file gives.
 
     Args:
-        recorded: [N, ...], scores, codes or labels.
+        recorded: what the app recorded: scores or codes [N, ...], or labels [N].
         expected: float32 [N, ...], the file's output dequantized.
-        tensor: that output.
+        tensor: the output tensor, with its scale and zero point.
 
     Returns:
         True where nearly all rows are the same within two codes.
@@ -231,8 +231,9 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
     """O06: the same samples in the other order must give the same results.
 
     Args:
-        evidence: of a case with `user_run`, which is called twice more.
-        findings: gets the cause.
+        evidence: what is known of a case with `user_run`, which is called twice more, with up to `STATE_SAMPLES` raw
+            samples [n, ...].
+        findings: the result so far; it gets the cause.
     """
     few = evidence.case.inputs[:STATE_SAMPLES]
     if len(few) < FEWEST:
@@ -245,7 +246,7 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
         return
     changed = np.abs(first.astype(np.float64) - second[::-1]).reshape(len(few), -1).max(axis=1)
     if np.mean(changed > 1e-6 + CHANGED * np.ptp(first)) > CHANGED_ROWS and not _late(first, second):
-        hypotheses = Hypothesis(
+        hypothesis = Hypothesis(
             "O06",
             "the same samples in reverse order give other results: something is carried from one call to the next",
             "make a new interpreter for each sequence, or before each: interpreter.reset_all_variables()",
@@ -255,7 +256,7 @@ def diagnose_state(evidence: Evidence, findings: Findings) -> None:
         own, theirs = evidence.a2, evidence.a4  # our runs of the file start from a fresh state each
         lossy = own is not None and theirs is not None and evidence.score.drop(own, theirs).significant
         findings.causes = [each for each in findings.causes if each.id != "C13"]  # the state makes other numbers
-        findings.add(hypotheses, 1.0 if lossy else None)
+        findings.add(hypothesis, 1.0 if lossy else None)
         findings.unsure = ""
 
 

@@ -94,7 +94,7 @@ def relate(user: NDArray, right: NDArray, valid: NDArray | None = None) -> Relat
         valid: bool [N, ...], where values were not saturated; None for all.
 
     Returns:
-        The one with the least unexplained energy; a simpler one where it explains nearly as much.
+        The relation with the least unexplained energy; a simpler one where it explains nearly as much.
 
     Raises:
         ValueError: the shapes differ under every orientation.

@@ -46,8 +46,8 @@ def to_codes(real: NDArray, tensor: Tensor) -> NDArray:
     """What must be written into an input for real numbers.
 
     Args:
-        real: float [N, ...].
-        tensor: the input, quantized or not.
+        real: real numbers, float [N, ...].
+        tensor: the input tensor, quantized or not.
 
     Returns:
         Codes [N, ...] of the input's dtype by its own scale and zero point; of a float input `real` in its dtype.
@@ -64,10 +64,10 @@ def to_real(codes: NDArray, tensor: Tensor) -> NDArray:
 
     Args:
         codes: [N, ...] of the tensor's dtype.
-        tensor: quantized or not.
+        tensor: an input or output tensor, quantized or not.
 
     Returns:
-        float32 [N, ...].
+        float32 [N, ...]: dequantized codes, or the values themselves where the tensor is not quantized.
     """
     params = tensor.quantization
     return codes.astype(np.float32) if params is None else dequantize(codes, params)
@@ -106,7 +106,7 @@ def run_keras(model: Any, inputs: Sequence[NDArray]) -> list[NDArray]:
     """Outputs of a Keras model in inference, in the model's order.
 
     Args:
-        model: a tf_keras model.
+        model: a Keras model, whose inputs may be a dictionary.
         inputs: one array [N, ...] per input, in the model's order.
 
     Returns:
@@ -126,9 +126,9 @@ def call_user(name: str, function: Callable, *arguments: Any) -> Any:
     """Call a function of the user's; whatever it raises becomes a DataError that says whose error it is.
 
     Args:
-        name: of the argument of `diagnose` that holds it.
-        function: the user's.
-        arguments: what it is called with.
+        name: name of the argument of `diagnose` that holds it.
+        function: the user's function.
+        arguments: positional arguments that it is called with.
 
     Returns:
         What it returned, unchecked.
@@ -149,9 +149,9 @@ def as_inputs(name: str, value: Any, count: int, tensors: int) -> list[NDArray]:
     """What a preprocessing function returned, checked.
 
     Args:
-        name: of the function, for the message.
+        name: name of the function, for the message.
         value: an array [N, ...], or several in a list or a dictionary.
-        count: N, the number of raw samples.
+        count: number of raw samples, N.
         tensors: how many inputs the model has.
 
     Returns:
@@ -172,13 +172,14 @@ def make_file(model: Any, conversion: Conversion, samples: list[NDArray] | None,
     """Convert the Keras model.
 
     Args:
-        model: a tf_keras model.
-        conversion: how.
+        model: the Keras model to convert.
+        conversion: scheme, and whether weights have one scale per channel.
         samples: model inputs that calibrate it, one float32 array [N, ...] per input; None where there are none.
-        io: dtype of an int8 file's inputs and outputs: the user's own, so that the app can run it.
+        io: dtype of an int8 file's inputs and outputs, as "uint8": the user's own, so that the app can run it.
 
     Returns:
-        The file and ""; or None and why there is none.
+        Bytes of the file and ""; or None and one sentence that says why there is none, "" where only samples are
+        missing.
     """
     from qat.export import convert
 
@@ -232,8 +233,8 @@ class Calls:
         """What was fed, if every sample was fed once.
 
         Args:
-            graph: of the file that was run.
-            count: N, the number of samples.
+            graph: graph of the file that was run.
+            count: number of samples, N.
 
         Returns:
             One array [N, ...] per input in the file's order, of the dtype written; None if calls do not make N samples.

@@ -82,8 +82,8 @@ class OutputScore:
         """What is lost from one set of outputs to another.
 
         Args:
-            better: outputs, Keras order, each [N, ...].
-            worse: outputs for the same N samples.
+            better: outputs of the better one, Keras order, each float [N, ...].
+            worse: outputs of the worse one for the same N samples.
 
         Returns:
             The drop in the score's unit: significant by McNemar's exact test, in dB by `FAULT_DB` and `GAIN_DB`.
@@ -113,12 +113,13 @@ class OutputScore:
         """Share of the loss that is gone; of noise power where the unit is dB.
 
         Args:
-            target: outputs without loss, Keras order, each [N, ...].
-            broken: outputs with it.
-            repaired: outputs after a repair.
+            target: outputs without loss, Keras order, each float [N, ...].
+            broken: outputs with the loss, of the same shapes.
+            repaired: outputs after a repair, of the same shapes.
 
         Returns:
-            1 where all of it is gone, 0 where none is; below 0 where it got worse, above 1 where better than target.
+            Share of the loss: 1 where all of it is gone, 0 where none is; below 0 where it got worse, above 1 where
+            better than target.
         """
         lossy = self._lossy_other(target, broken) if self.unit != "dB" else None
         if lossy is not None and self.value(target) - self.value(broken) < POINTS:
@@ -168,11 +169,11 @@ def worst_sqnr_db(reference: Outputs, outputs: Outputs) -> float:
     """SQNR of the worst column of the worst output: boxes that are right do not hide scores that are wrong.
 
     Args:
-        reference: outputs, each [N, ...].
-        outputs: the same outputs with noise.
+        reference: outputs without noise, each float [N, ...].
+        outputs: the same outputs with noise, of the same shapes.
 
     Returns:
-        dB; -100 where shapes differ or values are not finite, infinite where all are equal.
+        SQNR in dB; -100 where shapes differ or values are not finite, infinite where all are equal.
     """
     worst = math.inf
     for expected, actual in zip(reference, outputs, strict=True):
@@ -187,11 +188,11 @@ def samples_needed(drop: float, disagreement: float) -> int:
     """How many paired samples show a drop of this size, two-sided 5 %, power 80 % (Connett, Smith and McHugh 1987).
 
     Args:
-        drop: difference of the two shares, 0-1.
+        drop: difference of two accuracies, 0-1.
         disagreement: share of the samples in which just one of the two is right, 0-1.
 
     Returns:
-        Number of samples.
+        Number of samples, rounded up.
 
     >>> samples_needed(0.01, 0.03)
     2350

@@ -21,10 +21,10 @@ def find_order(count: int, fits: Callable[[int, int], bool]) -> list[int] | None
 
     Args:
         count: number of items, and of partners.
-        fits: whether item i and partner j, by their indices, belong together.
+        fits: function of two indices from 0: whether item i and partner j belong together.
 
     Returns:
-        The index of each item's partner; None where no order fits all.
+        The index of each item's partner, [count]; None where no order fits all.
     """
     fitting = np.array([[fits(i, j) for j in range(count)] for i in range(count)], bool).reshape(count, count)
     order = linear_sum_assignment((count + 1) * fitting + np.eye(count), maximize=True)[1]
@@ -35,8 +35,8 @@ def check_same_signature(graph: TfliteGraph, model: Any) -> None:
     """Refuse a Keras model that cannot be the file's.
 
     Args:
-        graph: of the file.
-        model: the tf_keras model.
+        graph: graph of the file, with the shapes of its inputs and outputs.
+        model: the Keras model that it is said to be made from.
 
     Raises:
         ModelError: numbers or shapes of inputs or outputs differ, batch and axes of size 1 left out.
@@ -70,11 +70,11 @@ def match_inputs(graph: TfliteGraph, model: Any) -> list[int]:
     """Which input of the file is which of the Keras model: by names of the signature or the tensors, else by shapes.
 
     Args:
-        graph: of the file.
-        model: the tf_keras model.
+        graph: graph of the file.
+        model: the Keras model that it was made from.
 
     Returns:
-        Index in the file of each Keras input.
+        Number in the file, from 0, of each Keras input.
     """
     by_name = _indices_of(input_names(model), _signature_names(graph, "inputs"), [t.name for t in graph.inputs])
     if by_name is not None:
@@ -87,13 +87,13 @@ def match_outputs(graph: TfliteGraph, model: Any, runner: FileRunner, inputs: li
     """Which output of the file is which of the Keras model: by what they compute, without data by names.
 
     Args:
-        graph: of the file.
-        model: the tf_keras model.
-        runner: of the file, its inputs in Keras order.
+        graph: graph of the file.
+        model: the Keras model that it was made from.
+        runner: what runs the file, its inputs in Keras order.
         inputs: right inputs, one array [N, ...] per input, of which 32 are run; None where there are none.
 
     Returns:
-        Index in the file of each Keras output.
+        Number in the file, from 0, of each Keras output.
     """
     if inputs is not None:
         few = [a[:32] for a in inputs]
@@ -130,11 +130,11 @@ def reshape_raw(raw: NDArray, graph: TfliteGraph) -> NDArray:
     """Raw samples in the shape of the file's input, where that holds as many numbers.
 
     Args:
-        raw: [N, ...].
-        graph: of a file with one input.
+        raw: raw samples, [N, ...], any dtype.
+        graph: graph of a file with one input.
 
     Returns:
-        [N, ...], reshaped or as it is.
+        The samples, [N, ...], reshaped to the input's sizes or as they are.
     """
     shape = graph.inputs[0].shape
     return raw.reshape(len(raw), *shape[1:]) if raw[0].size == int(np.prod(shape[1:])) else raw
@@ -145,7 +145,7 @@ def check_inputs(arrays: list[NDArray], graph: TfliteGraph) -> None:
 
     Args:
         arrays: one [N, ...] per input, in any order.
-        graph: of the file.
+        graph: graph of the file, with the shapes of its inputs; -1 where a size is open.
 
     Raises:
         DataError: another number of arrays, or shapes that the file does not take.
@@ -165,7 +165,7 @@ def fit_file(arrays: Sequence[NDArray], graph: TfliteGraph) -> bool:
 
     Args:
         arrays: one [N, ...] per input.
-        graph: of the file; sizes that it leaves open fit all.
+        graph: graph of the file, with the shapes of its inputs; sizes that it leaves open fit all.
 
     Returns:
         True where each array has an input of its shape.

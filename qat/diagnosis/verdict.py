@@ -100,7 +100,7 @@ def diagnose_app(evidence: Evidence, model: Findings) -> Findings:
     """Causes of families I, P and O, with C09, C10, C13 and what of E shows in the app's results.
 
     Args:
-        evidence: of the case.
+        evidence: what is known of the case.
         model: what was found in the file; where it is lossy, the app's inputs are scored by the Keras model.
 
     Returns:

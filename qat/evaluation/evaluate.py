@@ -18,7 +18,7 @@ from qat.errors import DataError, ModelError
 from qat.models.keras_types import KerasModel
 from qat.models.which_keras import is_keras3
 from qat.results import Metric
-from qat.tasks import CLASSIFICATION, RECONSTRUCTION
+from qat.tasks import CLASSIFICATION, RECONSTRUCTION, TASKS
 
 Predictor = Callable[[NDArray[np.float32]], NDArray]
 BATCH_SIZE = 200
@@ -41,11 +41,11 @@ class Evaluation:
         """McNemar's p-value of two classifiers on the same samples (McNemar 1947); None for autoencoders.
 
         Args:
-            other: of the other model, on the same samples in the same order.
-            labels: class of each sample, [N], integers.
+            other: evaluation of the other model, on the same N samples in the same order.
+            labels: class of each sample, integers [N].
 
         Returns:
-            0-1: how probable a difference of this size is where both are equally good.
+            0-1: how probable a difference of this size is where both are equally good; None for autoencoders.
         """
         if self.accuracy is None:
             return None
@@ -78,11 +78,11 @@ def spread_indices(samples: int, count: int) -> NDArray[np.int64]:
     ([0, 3, 6, 9], [0, 1])
 
     Args:
-        samples: how many there are.
-        count: how many indices; all where there are fewer samples.
+        samples: how many samples there are, at least 1.
+        count: how many indices to choose; all where there are fewer samples.
 
     Returns:
-        int64 [count], ascending.
+        int64 [min(samples, count)], ascending, from 0 to samples - 1.
     """
     return np.linspace(0, samples - 1, min(count, samples)).round().astype(np.int64)
 
@@ -93,13 +93,13 @@ def predict_split(
     """Outputs of a predictor for samples of a split.
 
     Args:
-        predictor: float32 inputs [n, …] to real outputs [n, …].
-        split: whose samples its contract prepares.
-        indices: of samples, [K] integers; None for all.
+        predictor: function of float32 inputs [n, …] to real outputs [n, …].
+        split: samples, which its contract turns into inputs.
+        indices: integers [K]: the samples to take; None for all.
         batch_size: samples per call of the predictor.
 
     Returns:
-        Outputs [K, …] in the order of `indices`.
+        Outputs [K, …] in the order of `indices`, in the predictor's dtype.
 
     Raises:
         DataError: no samples.
@@ -138,7 +138,7 @@ def _accuracy(predictor: Predictor, split: Split, labels: NDArray, indices: Arra
     correct = metrics.predicted_class(scores) == labels
     accuracy = float(np.mean(correct))
     interval = metrics.wilson_interval(int(correct.sum()), len(correct))
-    return Evaluation(Metric("accuracy", accuracy), scores, accuracy, interval)
+    return Evaluation(Metric(TASKS[CLASSIFICATION].metric, accuracy), scores, accuracy, interval)
 
 
 def check_kinds(split: Split) -> None:
@@ -169,7 +169,7 @@ def _auc(predictor: Predictor, split: Split, labels: NDArray, indices: ArrayLike
     ]
     anomaly = _mark_anomalies(split.name, labels)
     scores = _finite(np.concatenate(errors), split)
-    return Evaluation(Metric("auc", metrics.auc(scores, anomaly)), scores)
+    return Evaluation(Metric(TASKS[RECONSTRUCTION].metric, metrics.auc(scores, anomaly)), scores)
 
 
 EVALUATIONS: dict[str, Callable[[Predictor, Split, NDArray, ArrayLike | None], Evaluation]] = {

@@ -29,14 +29,14 @@ def find_input_contract(
     """The contract by which raw samples of a data set become inputs of this file.
 
     Args:
-        interpreter: of the file; its metadata may hold the contract.
-        path: of the file; the `.json` of its name, or `model.json`, in its folder may hold the contract.
+        interpreter: interpreter of the file; the file's metadata may hold the contract.
+        path: path of the file; the `.json` of its name, or `model.json`, in its folder may hold the contract.
         options: `contract.*` of the command line; what is not None replaces the stored value.
-        data_contract: the data's own, which is assumed where nothing else is known.
-        data_name: the data's name, for messages.
+        data_contract: contract of the data set, which is assumed where nothing else is known.
+        data_name: name of the data set, as "digits", for messages.
 
     Returns:
-        The contract, with its source.
+        The contract, and in words where it was found; whether it is only assumed.
 
     Raises:
         ConfigError: `options` has values that are not allowed together.

@@ -23,15 +23,16 @@ def measure_parity(
     """Compare a file with its model on `thresholds.samples` of `split`, evenly spread, and with the thresholds.
 
     Args:
-        fake_quant: float32 inputs [n, …] to real outputs [n, …] of the Keras model.
-        deployed: the same of its file.
+        fake_quant: function of float32 inputs [n, …] to real outputs [n, …]: the Keras model.
+        deployed: the same function of its file.
         output: scale and zero point of the file's output, in whose codes both are compared.
-        split: samples and labels.
+        split: samples and labels to compare on.
         thresholds: `parity.*` of the config: shares as 0-1, differences in output codes (LSB).
         task: a key of `TASKS`; without classes there is neither agreement nor accuracy.
 
     Returns:
-        What was measured, whether it passed, and which thresholds it broke.
+        Agreement, shares of equal codes and of codes within 1 LSB, and accuracy gap, all 0-1; the largest difference in
+        LSB; which thresholds are broken.
     """
     indices = spread_indices(len(split), thresholds.samples)
     expected, actual = predict_split(fake_quant, split, indices), predict_split(deployed, split, indices)
@@ -66,10 +67,10 @@ def compute_lsb_distance(expected: NDArray, actual: NDArray, output: QuantParams
     Args:
         expected: real numbers, any shape.
         actual: real numbers of the same shape.
-        output: scale and zero point, per tensor.
+        output: scale and zero point of the output, one for the tensor.
 
     Returns:
-        int64 of the same shape, not negative.
+        Difference of the codes in LSB, int64 of the same shape, not negative.
     """
     expected_codes, actual_codes = (quantize(values, output).astype(np.int64) for values in (expected, actual))
     return np.abs(expected_codes - actual_codes)
@@ -79,8 +80,8 @@ def find_broken_thresholds(parity: Parity, thresholds: ParityConfig) -> Iterator
     """The thresholds that do not hold, each with both numbers. One sample never breaks that of the accuracy.
 
     Args:
-        parity: what was measured.
-        thresholds: `parity.*` of the config.
+        parity: what was measured: shares as 0-1, differences in LSB.
+        thresholds: `parity.*` of the config, in the same units.
 
     Yields:
         One sentence per threshold.

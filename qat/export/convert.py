@@ -62,12 +62,12 @@ def convert(
     the model's order, one signature, and an open batch unless the model or an op fixes it.
 
     Args:
-        model: of Keras 3 or of tf_keras (Keras 2), float or of `quantize_model`; or, for one that is
-            converted repeatedly while it trains, a `qat.export.last_files.Exported` (of a model of `quantize_model`)
-            or a result of `qat.export.traced_function.trace_model`: converted again if its weights have changed.
+        model: a model of Keras 3 or of tf_keras (Keras 2), float or of `quantize_model`; or, for one that is converted
+            repeatedly while it trains, a `qat.export.last_files.Exported` (of a model of `quantize_model`) or a result
+            of `qat.export.traced_function.trace_model`: converted again if its weights have changed.
         calibration: for "int8" and "int16x8": an array [N, ...], a list in `model.inputs` order, a dict by input name,
             or an iterable of batches of these.
-        scheme: see above; a QAT model takes "int8" only.
+        scheme: one of the words above; None chooses; a QAT model takes "int8" only.
         io: dtype of the file's inputs and outputs for integer schemes: "int8", "uint8", "float32" ("int16x8": int16 or
             "float32"). The other schemes have float32 there, always. Integer inputs (token ids) keep their dtype.
         engine: what computes the ranges of a float model's int8 file: "auto" (`qat.quantization`; TFLite's calibrator
@@ -85,7 +85,7 @@ def convert(
             a third of the conversion's time.
 
     Returns:
-        The file's bytes.
+        Bytes of the file.
 
     Raises:
         CalibrationError: calibration is missing, empty, not finite or misshapen, or the converter did not take it all.

@@ -16,7 +16,7 @@ def make_io_integer(content: schema.ModelT, io: str) -> None:
     others.
 
     Args:
-        content: an unpacked file, changed in place.
+        content: the unpacked file, changed in place.
         io: dtype of the other inputs: "int8", "uint8", "int16" or "float32".
     """
     graph = content.subgraphs[0]
@@ -39,10 +39,10 @@ def builtin_operator_of(content: schema.ModelT, op: schema.OperatorT) -> int:
 
     Args:
         content: the unpacked file.
-        op: one of its operators.
+        op: an operator of the file.
 
     Returns:
-        The number.
+        The number, from 0; also for files that keep it in the older 8-bit field.
     """
     code = content.operatorCodes[op.opcodeIndex]
     return max(code.builtinCode, code.deprecatedBuiltinCode)

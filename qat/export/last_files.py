@@ -23,11 +23,11 @@ class LastFiles(dict[Any, bytes]):
         """The file of an origin, made at the first request; that of the best epoch's weights is requested again.
 
         Args:
-            origin: a key for the weights and options.
-            make: makes the file.
+            origin: key that stands for the weights and the options of a conversion.
+            make: function without arguments that makes the file.
 
         Returns:
-            The file's bytes.
+            Bytes of the file.
         """
         if origin not in self:
             self[origin] = make()
@@ -53,11 +53,11 @@ def digest_of(variables: Iterable[tf.Variable], post_training: bool) -> bytes:
     """A digest of the values of variables.
 
     Args:
-        variables: of any shapes and dtypes, in an order that stays.
+        variables: variables of any shapes and dtypes, in an order that stays.
         post_training: whether the model is calibrated only, which its file's metadata say.
 
     Returns:
-        20 bytes.
+        A BLAKE2b digest of 20 bytes.
     """
     digest = hashlib.blake2b(bytes([post_training]), digest_size=20)
     for variable in variables:

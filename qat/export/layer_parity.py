@@ -97,12 +97,12 @@ def layer_parity(
 
     Args:
         model: what `quantize_model` returned, trained or not.
-        tflite_model: its int8 file.
-        inputs: real inputs, as the model takes them, [N, ...] or a list of these.
-        reference_kernels: LiteRT's plain kernels in the place of XNNPACK's.
+        tflite_model: bytes of its int8 file.
+        inputs: real inputs, float32, as the model takes them: an array [N, ...] or a list of these.
+        reference_kernels: run the file by LiteRT's plain kernels in the place of XNNPACK's.
 
     Returns:
-        One entry per tensor.
+        One entry per tensor: shares of equal codes and of codes within 1 LSB (0-1), largest difference in LSB.
     """
     model = unwrap(model)
     probes = _probes(model, tflite_model)
@@ -160,7 +160,7 @@ def first_departure(rows: list[LayerParity], within_1_lsb: float = 0.98, max_lsb
     """The first layer beyond the thresholds.
 
     Args:
-        rows: what `layer_parity` returned.
+        rows: what `layer_parity` returned, in the model's order.
         within_1_lsb: the least share of codes, 0-1, that differ by at most 1.
         max_lsb: the largest difference, in codes.
 

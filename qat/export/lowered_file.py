@@ -21,14 +21,14 @@ def write_qat_file(model: KerasModel, *, batch_size: int | None, io: str, low_bi
     """Write the file of a QAT model; of one sample, with a warning, where an operator cannot have an open batch.
 
     Args:
-        model: one for which `is_lowerable` holds.
-        batch_size: samples per call: fixes the batch; None leaves it open.
+        model: a QAT model for which `is_lowerable` holds.
+        batch_size: samples per call, which fixes the batch; None leaves it open.
         io: dtype of inputs and outputs that are codes inside: "int8", "uint8", "float32".
         low_bit: store weights of 4 bits as int4.
-        signature: the name of the file's signature.
+        signature: name of the file's signature, as "serving_default".
 
     Returns:
-        The file's bytes, not verified yet.
+        Bytes of the file, not verified yet.
     """
     lower_model = partial(lower, model, io=io, low_bit=low_bit)
     is_open = batch_size is None and any(entry.shape[0] is None for entry in model.inputs)

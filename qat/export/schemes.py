@@ -54,9 +54,9 @@ def int8(converter: tf.lite.TFLiteConverter, batches: CountedBatches, io: str, a
 
     Args:
         converter: TensorFlow's, changed in place.
-        batches: the representative data set.
-        io: dtype of inputs and outputs, a key of `IO_DTYPES`.
-        allow_float: let ops without an integer kernel stay in float.
+        batches: the representative data set: arrays [n, ...] per input, batch by batch.
+        io: dtype of inputs and outputs, a key of `IO_DTYPES`: "int8", "uint8" or "float32".
+        allow_float: whether ops without an integer kernel may stay in float.
     """
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = batches
@@ -71,9 +71,9 @@ def int16x8(converter: tf.lite.TFLiteConverter, batches: CountedBatches, io: str
 
     Args:
         converter: TensorFlow's, changed in place.
-        batches: the representative data set.
+        batches: the representative data set: arrays [n, ...] per input, batch by batch.
         io: dtype of inputs and outputs, "float32"; any other means int16.
-        allow_float: let ops without an integer kernel stay in float.
+        allow_float: whether ops without an integer kernel may stay in float.
     """
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = batches
@@ -89,8 +89,8 @@ def trained(converter: tf.lite.TFLiteConverter, io: str, low_bit: bool) -> None:
 
     Args:
         converter: TensorFlow's, changed in place.
-        io: dtype of inputs and outputs, a key of `IO_DTYPES`.
-        low_bit: store weights of 4 bits as int4.
+        io: dtype of inputs and outputs, a key of `IO_DTYPES`: "int8", "uint8" or "float32".
+        low_bit: whether weights of 4 bits are stored as int4.
     """
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter._experimental_low_bit_qat = low_bit

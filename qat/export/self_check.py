@@ -40,8 +40,8 @@ def check_against_model(model: tf_keras.Model, content: bytes, file: TfliteGraph
 
     Args:
         model: what `quantize_model` returned; any other is not looked at.
-        content: the bytes of its file.
-        file: what `read` made of that, where it has been read already.
+        content: bytes of its int8 file.
+        file: what `read` returned for `content`, to save reading it again; None reads it.
 
     Raises:
         WrongFileError: an output is constant, all zero or not finite where the model's is not.
@@ -105,14 +105,15 @@ def compare_output(name: str, expected: NDArray, actual: NDArray, scale: float |
     """Compare one output; one value more or less never exceeds the threshold of a share.
 
     Args:
-        name: of the output.
-        expected: the model's real numbers, [n].
-        actual: the file's, [n].
-        scale: of the output's codes; None where the file does not quantize: integers are compared as they are, floats
-            in 1/255 of their range.
+        name: name of the output.
+        expected: the model's real numbers, float [n].
+        actual: the file's real numbers, float [n].
+        scale: distance of two codes of the output; None where the file does not quantize: integers are compared as they
+            are, floats in 1/255 of their range.
 
     Returns:
-        None if the output is within the thresholds of `ParityConfig`.
+        Share of codes within 1 (0-1), largest difference in codes and a verdict; None if the output is within the
+        thresholds of `ParityConfig`, or `expected` is not finite.
     """
     thresholds = ParityConfig()
     expected, actual = expected.astype(np.float64), actual.astype(np.float64)

@@ -41,13 +41,13 @@ def convert_traced(
     """Convert; with the batch fixed at 1 if, and only if, the model does not convert or run with an open one.
 
     Args:
-        traced: the model's trace.
-        retrace: traces the model for another batch size.
+        traced: trace of the model, as `trace_model` returns it.
+        retrace: function of a batch size: the model's trace for it.
         batches: calibration data, arrays [n, ...] in input order; empty where the scheme needs none.
-        options: of the conversion.
+        options: scheme, io and the other options of the conversion.
 
     Returns:
-        The file, and the trace that it was made from.
+        Bytes of the file, and the trace that it was made from.
 
     Raises:
         CalibrationError: the converter did not take all batches.
@@ -77,8 +77,8 @@ def warn_of_one_sample(reason: str, stacklevel: int) -> None:
     """Warn that a file's batch is fixed at 1.
 
     Args:
-        reason: why it is.
-        stacklevel: frames, as for `warnings.warn`.
+        reason: one sentence: why it is fixed.
+        stacklevel: number of frames up to the caller to blame, as for `warnings.warn`.
     """
     text = f"the file takes one sample at a time; with an open batch it does not work: {reason}"
     warnings.warn(text, stacklevel=stacklevel)

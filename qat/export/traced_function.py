@@ -108,13 +108,13 @@ def trace_model(model: KerasModel | TracedModel, batch_size: int | None = None, 
         model: a tf_keras model, functional, Sequential or called once; or a trace of one, which is returned if it
             was made with these options.
         batch_size: samples per call; None leaves the batch open, unless the model fixes it itself.
-        unroll: write out the time steps of recurrent layers that have no fused kernel.
+        unroll: whether to write out the time steps of recurrent layers that have no fused kernel.
 
     Returns:
-        The trace.
+        The concrete function, with names and specs of its inputs (None in the place of open sizes) and outputs.
 
     Raises:
-        LongLoopError: unrolled, the model would have too many ops.
+        LongLoopError: unrolled, the model would have more ops than limits.unrolled_ops.
         ModelError: the model's input shapes are not known.
     """
     if isinstance(model, TracedModel):
@@ -199,7 +199,7 @@ def output_names(model: tf_keras.Model, result: TensorNest) -> tuple[tuple[str, 
 
     Args:
         model: a tf_keras model.
-        result: what it returns: a tensor of any shape, or a nest of tensors.
+        result: what the model returns: a tensor of any shape, or a nest of tensors.
 
     Returns:
         Names in the order of `tf.nest.flatten(result)`, and whether the model returns a dictionary.

@@ -14,7 +14,7 @@ from qat.errors import ModelError
 from qat.models.check import check_config
 from qat.models.keras_types import KerasModel
 
-__all__ = ["MODELS", "Family", "build", "check", "infer_task", "load"]
+__all__ = ["MODELS", "Family", "build", "check", "load"]
 
 Shape = tuple[int, ...]
 Builder = Callable[[ModelConfig, Shape, int], KerasModel]
@@ -71,11 +71,11 @@ def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False, 
     """Load a model of Keras 2 or 3 from a .keras or .h5 file, or a SavedModel folder of Keras 2; not compiled.
 
     Args:
-        path: the file or folder; or a .weights.h5 of Keras 3 with its config next to it, as <name>.json.
+        path: path of the file or folder; or of a .weights.h5 of Keras 3 with its config next to it, as <name>.json.
         trust: run what code it carries: Lambda layers, whatever functions its config names, SavedModels. Without it
             only config and weights are read, against an allow-list, and tried in a child process under limits.
         trust_custom_objects: an older name of `trust`.
-        key: of the option that named the file, for messages.
+        key: dotted key of the option that named the file, for messages.
 
     Returns:
         The model, of the Keras that wrote the file; its layers are those of the file.
@@ -88,21 +88,3 @@ def load(path: str, trust: bool = False, *, trust_custom_objects: bool = False, 
         return saved.load(str(path), trust or trust_custom_objects)
     except ModelError as error:
         raise type(error)(str(error).replace(f"model.path={path}", f"{key}={path}")) from error
-
-
-def infer_task(model: KerasModel, classes: int | None = None) -> str:
-    """Infer what a model does from its shapes and its last activation.
-
-    Args:
-        model: with one input and one output.
-        classes: the number of classes in the data, where they are known.
-
-    Returns:
-        A key of `qat.tasks.TASKS`.
-
-    Raises:
-        ModelError: several inputs or outputs.
-    """
-    from qat.models.fit_to_data import infer_task as of
-
-    return of(model, classes)

@@ -16,8 +16,8 @@ def scale_channels(channels: int, alpha: float) -> int:
     (16, 22)
 
     Args:
-        channels: of the layer at alpha 1.
-        alpha: the width multiplier, above 0.
+        channels: number of the layer's channels at alpha 1.
+        alpha: the width multiplier, a factor above 0.
 
     Returns:
         Number of channels, at least 1.
@@ -36,11 +36,11 @@ def batch_norm(x: tf.Tensor, config: ModelConfig, name: str) -> tf.Tensor:
 
     Args:
         x: symbolic tensor `[N, ..., channels]`.
-        config: its momentum and epsilon.
-        name: of the layer.
+        config: `bn_momentum`, 0-1, and `bn_epsilon`, which is added to the variance.
+        name: name of the layer to add.
 
     Returns:
-        The layer's output, of the same shape.
+        The layer's output, `[N, ..., channels]`.
     """
     return layers.BatchNormalization(momentum=config.bn_momentum, epsilon=config.bn_epsilon, name=name)(x)
 
@@ -50,12 +50,12 @@ def bn_relu(x: tf.Tensor, config: ModelConfig, name: str, ceiling: float | None 
 
     Args:
         x: symbolic tensor `[N, ..., channels]`.
-        config: momentum and epsilon of the BatchNorm.
-        name: of the layer before; those added are `<name>_bn` and `<name>_relu`.
+        config: `bn_momentum`, 0-1, and `bn_epsilon` of the BatchNorm.
+        name: name of the layer before; those added are `<name>_bn` and `<name>_relu`.
         ceiling: largest output of the ReLU, a real number, 6 for the MobileNets; None: no limit.
 
     Returns:
-        The output, of the same shape.
+        The ReLU's output, `[N, ..., channels]`, at least 0.
     """
     return layers.ReLU(ceiling, name=f"{name}_relu")(batch_norm(x, config, f"{name}_bn"))
 
@@ -66,10 +66,10 @@ def add_classifier(x: tf.Tensor, classes: int, dropout: float = 0.0) -> tf.Tenso
     Args:
         x: symbolic tensor `[N, height, width, channels]`, or `[N, features]`, which is not pooled.
         classes: the number of classes in the data.
-        dropout: rate, 0 to below 1; 0 adds no layer.
+        dropout: share of features that training sets to 0, from 0 to below 1; 0 adds no layer.
 
     Returns:
-        Probabilities `[N, classes]`.
+        Probabilities `[N, classes]`, whose rows add up to 1.
     """
     if len(x.shape) == 4:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
@@ -83,9 +83,9 @@ def check_image_shape(family: str, input_shape: tuple[int, ...], smallest: int =
     """Refuse inputs that are no images, or so small that filters would see only padding.
 
     Args:
-        family: of models, for the message.
-        input_shape: of one sample, without N: (height, width, channels).
-        smallest: height and width that are accepted, in pixels.
+        family: name of the model family, as "mobilenet", for the message.
+        input_shape: sizes of one sample, without N: (height, width, channels).
+        smallest: least height and width that are accepted, in pixels.
 
     Raises:
         ModelError: another shape than (height, width, channels), or a smaller image.

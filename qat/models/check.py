@@ -38,9 +38,9 @@ def check_choice(key: str, value: object, choices: Sequence[str]) -> None:
     qat.errors.ConfigError: model=mobilnet: no such choice; did you mean mobilenet? Choices: mobilenet, resnet8
 
     Args:
-        key: of the setting.
-        value: of any type.
-        choices: that are accepted.
+        key: dotted key of the setting, as "model.app", for the message.
+        value: what was given, of any type.
+        choices: the accepted values.
 
     Raises:
         ConfigError: another value.
@@ -74,11 +74,12 @@ def check_config(config: ModelConfig, names: Sequence[str]) -> None:
     """Refuse a config that fits no data.
 
     Args:
-        config: of the model.
-        names: of the families, which `model` takes.
+        config: the section `model` of a config.
+        names: names of the model families, which `model=` accepts.
 
     Raises:
-        ConfigError: names the key, its value and what was expected.
+        ConfigError: names the key, its value and what was expected: an unknown family, a number outside its limits, a
+            file that does not exist, a function that is not named.
     """
     check_choice("model", config.name, names)
     for complaint in describe_refused_values(config, "model."):

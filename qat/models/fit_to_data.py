@@ -18,14 +18,14 @@ def _final_activation(layer: KerasLayer) -> str:
     return getattr(getattr(layer, "activation", None), "__name__", "linear")
 
 
-def infer_task(model: KerasModel, classes: int | None = None) -> str:
+def infer_model_task(model: KerasModel, classes: int | None = None) -> str:
     """Infer what a model does from its shapes and its last activation.
 
     As many outputs as `classes`, or a softmax at the end, belong to a classifier, whatever the input's shape.
 
     Args:
-        model: with one input and one output.
-        classes: the number of classes in the data, where they are known.
+        model: a Keras model with one input [N, ...] and one output [N, ...].
+        classes: number of classes in the data; None where it is not known.
 
     Returns:
         A key of `qat.tasks.TASKS`.
@@ -53,8 +53,8 @@ def fix_input_shape(model: KerasModel, input_shape: tuple[int, ...]) -> Any:
     """Fix sizes that a model leaves open, such as height and width, to those of the data.
 
     Args:
-        model: with one input or several.
-        input_shape: of one sample, without N.
+        model: a Keras model; one with several inputs comes back as it is.
+        input_shape: sizes of one sample of the data, without N.
 
     Returns:
         A model of the same layers, names and weights for `[N, *input_shape]`; `model` itself where no size is open or
@@ -118,10 +118,10 @@ def check_fits(model: KerasModel, input_shape: tuple[int, ...], classes: int) ->
     """Refuse a model that does not fit the data.
 
     Args:
-        model: with one input and one output.
-        input_shape: of one sample, without N.
-        classes: of the data; a classifier has outputs `[N, classes]`, or for two classes one column, the probability
-            of class 1.
+        model: a Keras model with one input [N, ...] and one output [N, ...].
+        input_shape: sizes of one sample of the data, without N.
+        classes: number of classes in the data; a classifier has outputs `[N, classes]`, or for two classes one column,
+            the probability of class 1.
 
     Raises:
         ModelError: another input or output shape, or several inputs or outputs.
@@ -129,7 +129,7 @@ def check_fits(model: KerasModel, input_shape: tuple[int, ...], classes: int) ->
     _check_input(model, input_shape)
     output_sizes = _single_shape(model, "output")[1:]
     if (
-        not TASKS[infer_task(model, classes)].has_classes
+        not TASKS[infer_model_task(model, classes)].has_classes
         or output_sizes == (classes,)
         or (classes == 2 and output_sizes == (1,))
     ):

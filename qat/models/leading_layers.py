@@ -35,8 +35,8 @@ def apply_scaling_layers(model: KerasModel, inputs: NDArray[np.float32]) -> tupl
     """Run the leading layers of a model that scale its input.
 
     Args:
-        model: functional or sequential.
-        inputs: `[N, ...]` float32, of its first input.
+        model: a functional or sequential Keras model.
+        inputs: values of its first input, float32 `[N, ...]`.
 
     Returns:
         Names of the layers that scale, and their output `[N, ...]` float32; None where there are none.

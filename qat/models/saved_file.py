@@ -47,11 +47,11 @@ def inspect(path: Path, only_kind: bool = False) -> SavedFile:
     """Inspect a saved model without loading it.
 
     Args:
-        path: a file, or the folder of a SavedModel.
+        path: path of a file, or the folder of a SavedModel.
         only_kind: read no more than the first bytes, as of an untrusted file.
 
     Returns:
-        The kind; without `only_kind` also Keras' version and the custom objects.
+        Its kind, as ".keras"; without `only_kind` also Keras' version and the names of custom objects.
 
     Raises:
         ModelError: no saved Keras model, or a damaged one.

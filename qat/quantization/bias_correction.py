@@ -36,10 +36,10 @@ def correct_biases(
     """Correct the biases of a placed graph in place.
 
     Args:
-        graph: with its ranges placed.
-        min_max: the calibrated limits of each range.
+        graph: the canonical graph with its ranges placed.
+        min_max: (min, max) of each range as calibrated, real numbers in the tensor's unit.
         batches: calibration data, arrays [n, ...] in `model.inputs` order.
-        config: says bits and granularity of the weights.
+        config: settings that say the bits and the granularity of the weights.
 
     Returns:
         The largest absolute correction of each corrected layer, by its Keras name, in the unit of its output.
@@ -111,8 +111,8 @@ def add_to_bias(node: Node, shift: NDArray) -> None:
     """Add a constant to a linear node's output: in BatchNormalization's beta where there is one, else in the bias.
 
     Args:
-        node: with an op of `LINEAR`.
-        shift: [channels], in the unit of the output.
+        node: a node whose op is in `LINEAR`; its weights are exchanged.
+        shift: what is added, float [channels], in the unit of the output.
     """
     name = "beta" if "norm" in node.attrs else "bias"
     old = node.weights.get(name) or Weight.constant(np.zeros(len(shift)))

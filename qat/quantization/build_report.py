@@ -30,11 +30,12 @@ def record_outcome(graph: Graph, config: QuantConfig) -> dict[str, Any]:
     """What no layer of the model tells, for its config.
 
     Args:
-        graph: with its ranges placed.
-        config: by which it was quantized.
+        graph: the canonical graph with its ranges placed.
+        config: settings by which the model was quantized.
 
     Returns:
-        `skipped` and `rewritten`, JSON values, as `build_report` reads them.
+        The entries `skipped`, (layer, reason), and `rewritten`, (rewrite, op, ops in its place, layers, count), as JSON
+        values.
     """
     skipped = [[layer, reason] for layer, reason in _skipped(graph, config).items()]
     counts: dict[tuple, list[str]] = {}
@@ -70,11 +71,12 @@ def build_report(model: tf_keras.Model, outcome: dict[str, Any]) -> Quantization
     """The report of a model as it is now.
 
     Args:
-        model: a `QatModel`.
-        outcome: what `record_outcome` has written down.
+        model: a `QatModel`, trained or not.
+        outcome: what `record_outcome` returned, or an empty dictionary.
 
     Returns:
-        The report; grids are those that `convert` writes.
+        What was quantized on which grid (scale, zero point), skipped and rewritten; grids are those that `convert`
+        writes.
     """
     with integer_arithmetic(), model.float_variables.one_pass():
         quantized = tuple(each for layer in model.layers for each in _tensors_of(layer))

@@ -177,12 +177,12 @@ def percentile_range(counts: NDArray, min_max: NDArray, percentile: float) -> Mi
     """The range without the share (1 - percentile/100) of the values on each side; 0 stays inside.
 
     Args:
-        counts: values in equal bins between the limits, [bins].
-        min_max: these limits, [2].
-        percentile: 50 to 100.
+        counts: how many values fell into each of equal bins between the limits, [bins].
+        min_max: smallest and largest value, the limits of the bins, [2].
+        percentile: per cent of the values that each side keeps, 50 to 100.
 
     Returns:
-        (min, max), both on edges of bins.
+        (min, max) in the unit of the values, both on edges of bins.
 
     >>> percentile_range(np.array([1.0, 98.0, 1.0]), np.array([-3.0, 3.0]), 98.0)
     (-1.0, 1.0)
@@ -201,12 +201,12 @@ def mse_range(counts: NDArray, min_max: NDArray, levels: int = 255) -> MinMax:
     A value inside is rounded with a mean squared error of scale^2 / 12; one outside is clipped as well.
 
     Args:
-        counts: values in equal bins between the limits, [bins].
-        min_max: these limits, [2].
-        levels: codes less one.
+        counts: how many values fell into each of equal bins between the limits, [bins].
+        min_max: smallest and largest value, the limits of the bins, [2].
+        levels: number of codes less one, as 255 for 8 bits.
 
     Returns:
-        (min, max): the limits times the best of 71 factors from 0.3 to 1.
+        (min, max) in the unit of the values: the limits times the best of 71 factors from 0.3 to 1.
     """
     edges = np.linspace(min_max[0], min_max[1], len(counts) + 1)
     centres = (edges[:-1] + edges[1:]) / 2
@@ -230,10 +230,10 @@ def widen_to_integer_zero_point(low: float, high: float, levels: int = 255) -> M
     Args:
         low: lower limit, a real number in the unit of the tensor, at most 0.
         high: upper limit, in the same unit, at least 0.
-        levels: codes less one.
+        levels: number of codes less one, as 255 for 8 bits.
 
     Returns:
-        (min, max); a range with 0 at a limit or outside is returned as it is.
+        (min, max) in the same unit; a range with 0 at a limit or outside is returned as it is.
 
     >>> [round(end * 127, 6) for end in widen_to_integer_zero_point(-1.0, 1.0)], widen_to_integer_zero_point(0.0, 1.0)
     ([-127.0, 128.0], (0.0, 1.0))
@@ -271,12 +271,13 @@ def calibrate(
     """The limits of each range from calibration data.
 
     Args:
-        graph: with its ranges placed.
-        ranges: what `place` returned.
-        batches: arrays [n, ...] in `model.inputs` order, in the unit of the inputs.
+        graph: the canonical graph with its ranges placed.
+        ranges: the ranges that `place` returned.
+        batches: calibration data: per batch one array [n, ...] per input, in `model.inputs` order and the inputs' unit.
         settings: the method for all ranges, and its percentile.
-        methods: the method of each range, "minmax", "percentile" or "mse"; the default is that of `settings`.
-        compute: computes a node in float, as `run_node` does; it sees each node of each batch.
+        methods: the method of each range, "minmax", "percentile" or "mse"; None takes that of `settings` for all.
+        compute: function of a node and its inputs to its outputs in float, as `run_node`; it sees each node of each
+            batch.
 
     Returns:
         (min, max) per range, with min <= 0 <= max and min < max unless a kernel prescribes them, in the tensor's unit.

@@ -15,8 +15,8 @@ def check_quantizable(model: tf_keras.Model, config: QuantConfig) -> None:
     """Raise where `quantize_model` would refuse the model; its weights may still be untrained.
 
     Args:
-        model: a float tf_keras model with fixed input sizes.
-        config: how it is to be quantized.
+        model: a float Keras model with fixed input sizes.
+        config: settings by which it is to be quantized.
 
     Raises:
         UnsupportedLayerError: layers without an integer kernel, all named at once.

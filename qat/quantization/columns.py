@@ -54,12 +54,12 @@ def find_coarse_columns(values: NDArray, low: float, high: float) -> list[Column
     Values on the grid, as pixels are, lose nothing and do not count.
 
     Args:
-        values: of one input, [N, ..., C]; the columns are the last axis.
+        values: values of one input, float [N, ..., C]; the columns are the last axis.
         low: lower limit of the input's range, a real number in its unit.
         high: upper limit, in the same unit.
 
     Returns:
-        The columns by index.
+        The columns in their order, each with its index, limits and number of codes.
     """
     scale = scale_of_range(low, high, CODES - 1)
     flat = values.reshape(-1, values.shape[-1])
@@ -78,13 +78,13 @@ def round_columns(values: NDArray, columns: Sequence[Column], low: float, high: 
     """A copy of an input with some columns rounded to the 256 codes of [low, high].
 
     Args:
-        values: [N, ..., C].
-        columns: those to round.
+        values: values of one input, float [N, ..., C].
+        columns: the columns to round.
         low: lower limit of the input's range, a real number in its unit.
         high: upper limit, in the same unit.
 
     Returns:
-        float32, as large as `values`.
+        float32 [N, ..., C].
     """
     values_out, indices = np.array(values, np.float32), [column.index for column in columns]
     scale = scale_of_range(low, high, CODES - 1)
@@ -96,11 +96,11 @@ def describe_columns(columns: Sequence[Column], values: NDArray) -> str:
     """How many codes some columns keep, fewest first, and which column is the widest.
 
     Args:
-        columns: what `find_coarse_columns` returned.
-        values: of the input, [N, ..., C].
+        columns: what `find_coarse_columns` returned, at least one.
+        values: values of the input, float [N, ..., C].
 
     Returns:
-        Part of a sentence.
+        The beginning of a sentence, without a full stop.
     """
     flat = values.reshape(-1, values.shape[-1])
     widest = int(np.argmax(np.ptp(flat, axis=0)))
@@ -120,13 +120,13 @@ def describe_remedies(columns: Sequence[Column], low: float, high: float, code: 
     """What to do about coarse columns.
 
     Args:
-        columns: what `find_coarse_columns` returned.
+        columns: what `find_coarse_columns` returned, at least one.
         low: lower limit of the input's range, a real number in its unit.
         high: upper limit, in the same unit.
         code: two lines of Python that cut the model behind its own normalization; None where it has none.
 
     Returns:
-        Part of a sentence.
+        The end of a sentence, without a full stop.
     """
     wide = min(column.high - column.low for column in columns) / (high - low) * WIDE_CODES >= GOOD
     bits = ", or take 16 bits (quant=ptq_int16x8; convert(..., scheme='int16x8'))" if wide else ""
@@ -148,10 +148,10 @@ def warn_of_columns(
     """Warn of each float input with columns of so few codes that outputs suffer.
 
     Args:
-        model: the float model.
-        graph: its canonical form, with its ranges placed.
-        min_max: the calibrated limits of each range.
-        batches: calibration batches, arrays [n, ...] in `model.inputs` order.
+        model: the float Keras model.
+        graph: its canonical graph with the ranges placed.
+        min_max: (min, max) of each range as calibrated, real numbers in the tensor's unit.
+        batches: calibration data: per batch one array [n, ...] per input, in `model.inputs` order.
     """
     for input_index, entry in enumerate(graph.inputs):
         limits = _limits_of(graph, entry.output, min_max)
@@ -211,7 +211,7 @@ def find_normalization(model: KerasModel, input_index: int) -> Any:
 
     Args:
         model: a Keras model.
-        input_index: index in `model.inputs`.
+        input_index: number of the input in `model.inputs`, from 0.
 
     Returns:
         The layer that alone reads the input, if it is a Normalization; else None.
@@ -228,10 +228,10 @@ def cut_behind_normalization(model: KerasModel, input_index: int) -> tuple[str, 
 
     Args:
         model: a Keras model.
-        input_index: index in `model.inputs`.
+        input_index: number of the input in `model.inputs`, from 0.
 
     Returns:
-        Two lines, for the part before and the part behind; None where it does not begin with one.
+        Two lines of Python, for the part before and the part behind; None where the model does not begin with one.
     """
     layer = find_normalization(model, input_index)
     return None if layer is None else cut_code(model, [layer.name])

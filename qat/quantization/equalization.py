@@ -67,11 +67,11 @@ def equalize_uneven(graph: Graph, threshold: float) -> list[Pair]:
     of its channels.
 
     Args:
-        graph: canonical; its weights change, what it computes does not.
-        threshold: of `unevenness`.
+        graph: the canonical graph; its weights change, what it computes does not.
+        threshold: factor between the largest and the smallest channel, 1 or more, as `unevenness` measures it.
 
     Returns:
-        All pairs of the graph.
+        All pairs of linear nodes in the graph between which channels can be evened out.
     """
     pairs, largest = find_pairs(graph), {}
     for _ in range(SWEEPS):
@@ -185,8 +185,8 @@ def divide_outputs(node: Node, factors: NDArray) -> None:
     """Divide each output channel of a linear node by a factor: in BatchNormalization where there is one.
 
     Args:
-        node: with an op of `LINEAR`.
-        factors: [output channels], positive.
+        node: a node whose op is in `LINEAR`; its weights are exchanged.
+        factors: what the channels are divided by, float [output channels], above 0.
     """
     if "norm" in node.attrs:
         node.weights.setdefault("gamma", Weight.constant(np.ones(len(factors))))
@@ -201,8 +201,8 @@ def multiply_inputs(node: Node, factors: NDArray) -> None:
     """Multiply the kernel of a linear node, whose input channels were divided by these factors.
 
     Args:
-        node: with an op of `LINEAR`.
-        factors: [input channels], positive.
+        node: a node whose op is in `LINEAR`; its kernel is exchanged.
+        factors: what the input channels were divided by, float [input channels], above 0.
     """
     factors_along = factors if node.op == "conv2d_transpose" else factors[:, None]
     _scale(node, "kernel", factors_along)

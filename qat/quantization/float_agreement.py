@@ -27,9 +27,9 @@ def refuse_disagreement(float_model: KerasModel, graph: Graph, batch: Sequence[N
     A model that computes in less than float32 may differ down to 30 dB; other models warn below 60 dB.
 
     Args:
-        float_model: the model.
-        graph: its canonical form.
-        batch: arrays [n, ...] in `model.inputs` order; the first rows are used.
+        float_model: the Keras model; it stays as it is.
+        graph: its canonical graph, without ranges.
+        batch: one array [n, ...] per input, in `model.inputs` order; the first rows are used.
 
     Raises:
         ModelError: an output's SQNR is below 30 dB: a layer was read as something that it is not.

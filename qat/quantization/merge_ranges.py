@@ -18,11 +18,11 @@ def merge_close_ranges(graph: Graph, min_max: dict[QuantSpec, MinMax]) -> dict[Q
     """Merge close ranges, and remove the ops that requantized between them.
 
     Args:
-        graph: with its ranges placed; changed in place.
-        min_max: the calibrated limits of each range.
+        graph: the canonical graph with its ranges placed; changed in place.
+        min_max: (min, max) of each range as calibrated, real numbers in the tensor's unit.
 
     Returns:
-        The limits of the ranges that remain.
+        (min, max) of the ranges that remain, in the same unit.
     """
     min_max, narrowest = dict(min_max), {key: high - low for key, (low, high) in min_max.items()}
     for node in graph.nodes_of("requantize"):

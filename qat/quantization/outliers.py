@@ -19,8 +19,8 @@ def warn_of_outliers(batches: Sequence[Sequence[NDArray]], specs: Sequence[Input
     """Warn of samples of each float input whose largest value is `FAR` times the usual one.
 
     Args:
-        batches: arrays [n, ...] in the order of `specs`.
-        specs: of the model's inputs.
+        batches: calibration data: per batch one array [n, ...] per input, in the order of `specs`.
+        specs: names, shapes and dtypes of the model's inputs.
     """
     for index, spec in enumerate(specs):
         if np.dtype(spec.dtype).kind in "iub":

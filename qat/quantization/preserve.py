@@ -43,9 +43,9 @@ def mark_preserved(graph: Graph, model: KerasModel, config: QuantConfig) -> None
     """Note in the graph which entries of the model's variables are preserved, and which kernels have one range.
 
     Args:
-        graph: canonical; its `preserved` and its nodes' `one_range` are set.
-        model: the float model.
-        config: says by `preserve` what is looked for.
+        graph: the canonical graph; its `preserved` and its nodes' `one_range` are set.
+        model: the float Keras model, whose variables may be of any shapes.
+        config: settings whose `preserve` says what is looked for.
 
     Raises:
         ConfigError: `quant.preserve` is none of its choices.
@@ -67,11 +67,11 @@ def preserves_anything(model: KerasModel, config: QuantConfig) -> bool:
     """Whether a QAT model of this one could differ from its PTQ model by preserved entries.
 
     Args:
-        model: a float model.
-        config: says by `preserve` what is looked for.
+        model: the float Keras model.
+        config: settings whose `preserve` says what is looked for.
 
     Returns:
-        Whether a trainable variable has any.
+        True where a trainable variable has any preserved entry.
     """
     choice = resolve_preserve(config)
     return choice is not None and any(
@@ -83,12 +83,12 @@ def find_preserved(variable: KerasVariable, choice: str, is_table: bool = False)
     """The preserved entries of a kernel.
 
     Args:
-        variable: of the float model.
-        choice: `sparsity`, `clusters`, or `auto`: whichever is recognised.
-        is_table: of an embedding, whose unused rows may be zeros.
+        variable: a variable of the float model, of any shape and dtype.
+        choice: what to look for: `sparsity`, `clusters`, or `auto`, whichever is recognised.
+        is_table: whether it is the table of an embedding, whose unused rows may be zeros.
 
     Returns:
-        The entries; None where there are none.
+        The entries; None where there are none, or the variable is not trainable, of less than two axes, or not finite.
     """
     if not variable.trainable or not dtype_of(variable).is_floating or len(variable.shape) < 2:
         return None

@@ -51,7 +51,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
         float_model: a model of Keras 3 or of tf_keras (Keras 2) with fixed input sizes (the batch apart).
         calibration: an array [N, ...], a list in `model.inputs` order, a dict by input name, or an iterable of batches
             of these; real inputs, as the float model takes them.
-        config: how to quantize; the default is `QuantConfig(name="qat")`.
+        config: settings by which to quantize; None takes `QuantConfig(name="qat")`.
 
     Returns:
         A functional model: a `QatModel` of tfmot wrappers; for one of Keras 3 a `keras.Model` that computes by that.
@@ -62,6 +62,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
         CalibrationError: calibration is empty, without an end, not finite, or misshapen.
         ModelError: the model is no Keras model, it is quantization-aware already, its input sizes are not known, or
             what it computes and what its rewritten form computes differ.
+        ConfigError: `config` is no `QuantConfig`, or names layers or settings that are not there.
     """
     float_model = unwrap(float_model)  # one that is quantization-aware already is refused as such
     refuse_foreign(float_model)

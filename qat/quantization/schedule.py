@@ -40,8 +40,8 @@ def enable_quantization(model: tf_keras.Model, enabled: bool) -> None:
     """Switch fake quantization on or off.
 
     Args:
-        model: what `quantize_model` returned.
-        enabled: False: compute in float, as before quantization.
+        model: what `quantize_model` returned; its quantizers are switched in place.
+        enabled: whether to round; False computes in float, as before quantization.
     """
     changed = [quantizer for quantizer in quantizers(model) if quantizer.enabled != enabled]
     for quantizer in changed:
@@ -55,7 +55,7 @@ def observe_ranges(model: tf_keras.Model, observing: bool) -> None:
 
     Args:
         model: what `quantize_model` returned.
-        observing: False: frozen.
+        observing: whether the ranges follow; False freezes them.
     """
     for quantizer in quantizers(model):
         if isinstance(quantizer, ActivationQuantizer):
@@ -67,7 +67,7 @@ def freeze_batch_norm(model: tf_keras.Model, frozen: bool) -> None:
 
     Args:
         model: what `quantize_model` returned.
-        frozen: True: by the moving statistics, which stay.
+        frozen: True normalizes by the moving statistics, which then stay; False by the mean and variance of each batch.
     """
     for layer in batch_norm_layers(model):
         layer.norm_frozen = frozen
@@ -89,10 +89,10 @@ def reestimate_batch_norm(model: tf_keras.Model, batches: Iterable[Any]) -> int:
 
     Args:
         model: what `quantize_model` returned.
-        batches: model inputs as `fit` takes them, without labels; all have the same weight.
+        batches: batches of model inputs [n, ...] as `fit` takes them, without labels; all have the same weight.
 
     Returns:
-        The number of batches.
+        How many batches there were.
 
     Raises:
         DataError: there are none.

@@ -94,16 +94,17 @@ def sensitivity(
     """The cost of each Keras layer on the calibration data, highest first.
 
     Args:
-        float_model: a tf_keras model with fixed input sizes.
-        calibration: as for `quantize_model`.
-        labels: int [N], for the accuracy drop; without them it is against the float model's predictions.
-        config: how to quantize; the default is `QuantConfig(name="qat")`.
+        float_model: a float Keras model with fixed input sizes.
+        calibration: real inputs [N, ...], as `quantize_model` takes them.
+        labels: class of each sample, int [N], for the accuracy drop; None takes the float model's predictions.
+        config: settings by which to quantize; None takes `QuantConfig(name="qat")`.
 
     Returns:
-        One entry per layer that is quantized.
+        One entry per layer that is quantized: SQNR of the output in dB, and accuracy drop as a share 0-1 where there
+        are classes.
 
     Raises:
-        QatError: what `quantize_model` raises.
+        QatError: the model or the calibration is refused, as by `quantize_model`.
     """
     part = PartlyQuantized(float_model, calibration, config or QuantConfig(name="qat"))
     reference = part.outputs(())
@@ -137,13 +138,13 @@ def auto_skip(
 
     Args:
         float_model: a classifier with an output [N, classes].
-        calibration: as for `quantize_model`.
-        max_drop: the threshold, in percentage points.
-        labels: int [N]; without them the drop is against the float model's predictions.
-        config: how to quantize; the default is `QuantConfig(name="qat")`.
+        calibration: real inputs [N, ...], as `quantize_model` takes them.
+        max_drop: the largest drop that is accepted, in accuracy points (0-100).
+        labels: class of each sample, int [N]; None takes the float model's predictions.
+        config: settings by which to quantize; None takes `QuantConfig(name="qat")`.
 
     Returns:
-        Names of Keras layers.
+        Names of the Keras layers, the most useful first; empty where none is needed.
 
     Raises:
         ConfigError: the model is no classifier, or no choice of layers meets the threshold.

@@ -22,7 +22,7 @@ def override(config: QuantConfig, layer: str) -> dict[str, Any]:
     """The entry of `quant.per_layer` whose pattern is the first to match a layer's name.
 
     Args:
-        config: with regular expressions over Keras layer names in `per_layer`.
+        config: settings with regular expressions over Keras layer names in `per_layer`.
         layer: name of a Keras layer.
 
     Returns:
@@ -50,11 +50,11 @@ def weight_scheme(config: QuantConfig, layer: str) -> dict[str, Any]:
     """Bits and granularity of one layer's weights, and whether any layer of the model has fewer than 8 bits.
 
     Args:
-        config: of the model.
+        config: settings of the whole model.
         layer: name of a Keras layer.
 
     Returns:
-        `bits` (4 or 8), `per_channel` and `low_bit`, the arguments of `LinearScheme`.
+        `bits` (4 or 8), `per_channel` and `low_bit` (both booleans), the arguments of `LinearScheme`.
     """
     settings_of_layer = override(config, layer)
     return {
@@ -78,11 +78,11 @@ def refuse_unmatched(config: QuantConfig, graph: Graph) -> None:
     """Refuse patterns of `quant.per_layer` that match no layer.
 
     Args:
-        config: with regular expressions over Keras layer names in `per_layer`.
-        graph: canonical.
+        config: settings with regular expressions over Keras layer names in `per_layer`.
+        graph: the canonical graph, whose nodes have the layers' names.
 
     Raises:
-        ConfigError: names the pattern, and the model's layers.
+        ConfigError: a pattern matches none; the message names it, and the model's layers.
     """
     names = list(dict.fromkeys(node.layer for node in graph.nodes if node.layer))
     for pattern in config.per_layer:
@@ -99,8 +99,8 @@ def refuse_low_bit(config: QuantConfig, graph: Graph) -> None:
     """Refuse layers that no file with 4-bit weights can hold.
 
     Args:
-        config: of the model.
-        graph: with its ranges placed.
+        config: settings of the whole model; nothing is refused where all weights have 8 bits.
+        graph: the canonical graph with its ranges placed.
 
     Raises:
         ConfigError: there are some; each is named.
@@ -121,11 +121,11 @@ def skipped_layers(config: QuantConfig, graph: Graph) -> frozenset[str]:
     """The Keras layers that `quant.skip` leaves in float; for one that is fused into another, that other.
 
     Args:
-        config: with regular expressions over Keras layer names in `skip`.
-        graph: canonical.
+        config: settings with regular expressions over Keras layer names in `skip`.
+        graph: the canonical graph, whose nodes have the layers' names.
 
     Returns:
-        Names of Keras layers.
+        Names of Keras layers; empty where `skip` is.
 
     Raises:
         ConfigError: a pattern is no regular expression, or matches no layer.
@@ -146,11 +146,11 @@ def skip_pattern(config: QuantConfig, layer: str) -> str | None:
     """The first pattern of `quant.skip` that matches a layer's name; None where none does.
 
     Args:
-        config: with regular expressions over Keras layer names in `skip`.
+        config: settings with regular expressions over Keras layer names in `skip`.
         layer: name of a Keras layer.
 
     Returns:
-        The pattern.
+        The pattern; None where no pattern matches.
 
     >>> skip_pattern(QuantConfig(name="qat", skip=["^stem", "head"]), "head_dense")
     'head'

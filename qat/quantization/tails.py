@@ -29,9 +29,9 @@ def tail_margin(maxima: NDArray, count: int, width: float) -> float:
     m = t log(12 * 255^2 t / (count (width + m))), and FASTER of it is taken.
 
     Args:
-        maxima: the largest value of each row, [rows]; for the lower end, of the negated values.
+        maxima: the largest value of each row, float [rows]; for the lower end, of the negated values.
         count: number of values in all rows.
-        width: a real number, max - min of the range without margins, in the unit of the values.
+        width: max - min of the range without margins, in the unit of the values.
 
     Returns:
         The margin, 0 or more, in the unit of the values.

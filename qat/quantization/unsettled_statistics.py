@@ -33,12 +33,13 @@ class NormStatistics:
         """`run_node`; where a node with statistics is computed for the first time, they are compared.
 
         Args:
-            node: of any op but `input`.
-            inputs: values of its inputs, in order.
-            warm: as `run_node` takes it.
+            node: a node of any op but `input`.
+            inputs: values of its inputs, in order, of their shapes and dtypes.
+            warm: whether an LSTM begins each sample with the state that the sample before it has left, as `run_node`
+                takes it.
 
         Returns:
-            Values of its outputs, in order.
+            Values of its outputs, in order, of their shapes and dtypes.
         """
         is_new = id(node) in self.nodes and id(node) not in self.found
         if not is_new or not tf.executing_eagerly():

@@ -24,8 +24,8 @@ def format_benchmark(rows: Sequence[Row], profiles: Mapping[str, Sequence[Row]],
     """The table, the comparisons and the costliest operators as text.
 
     Args:
-        rows: one per file and setting, as `benchmark.json` holds them.
-        profiles: file's name to a row per operator, each timed alone.
+        rows: one row per file and setting, as `benchmark.json` holds them: times in ms, sizes in bytes.
+        profiles: file's name to a row per operator, each timed alone, in ms.
         columns: width of the terminal in characters; None for a pipe, which has no width.
 
     Returns:

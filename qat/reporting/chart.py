@@ -55,12 +55,12 @@ def compute_ticks(low: float, high: float, count: int = 5) -> list[float]:
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 
     Args:
-        low: lower limit of the axis.
-        high: upper limit of the axis; not above `low` gives one tick.
-        count: about how many ticks.
+        low: lower limit of the axis, in the axis' unit.
+        high: upper limit of the axis, in the same unit; not above `low` gives one tick.
+        count: about how many ticks to give.
 
     Returns:
-        Ticks within the limits, ascending, in their unit.
+        Ticks within the limits, ascending, in the same unit.
     """
     if high <= low:
         return [low]
@@ -78,12 +78,12 @@ def wrap_names(names: Sequence[str], width: int, most_lines: int = 4) -> list[li
     [['model=resnet8', 'seed=3']]
 
     Args:
-        names: one text each.
-        width: of a line, in characters.
-        most_lines: the number of lines of a name; the last of more is cut.
+        names: one line of text each.
+        width: longest line, in characters.
+        most_lines: the most lines per name; of more, the last one is cut and numbered.
 
     Returns:
-        One list of lines per name.
+        One list of lines per name, in their order.
     """
     wrap = [textwrap.wrap(name, width) or [""] for name in names]
     return [

@@ -36,11 +36,11 @@ def comparison_page(comparison: Comparison, charts: Sequence[Chart], out: Path |
 
     Args:
         comparison: rows, configurations, tests and refused directories.
-        charts: drawn inline, in their order.
+        charts: charts to draw inline as SVG, in their order.
         out: directory that the page is written into, from which each run links to its report; None for no links.
 
     Returns:
-        HTML of a whole document.
+        The text of a whole HTML document.
     """
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     machines = dict.fromkeys(run.made_by["machine"] for run in comparison.runs)

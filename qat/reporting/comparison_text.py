@@ -201,11 +201,11 @@ def format_row(row: Row, distinguishing: Sequence[str]) -> list[str]:
     """The cells of one deployed file, under `row_titles`.
 
     Args:
-        row: the file.
-        distinguishing: settings that tell the configurations apart, a cell each.
+        row: one deployed file: its run and what was measured.
+        distinguishing: dotted keys of the settings that tell configurations apart, one cell each.
 
     Returns:
-        One text per column; empty where a value is not known.
+        One text per column, with its unit (%, KiB, ms); empty where a value is not known.
     """
     measured = row.measured
     factor, unit = (100.0, " %") if measured.metric == "accuracy" else (1.0, f" {measured.metric}")

@@ -48,11 +48,12 @@ def name_runs(quant: str, extra_quantizers: Sequence[str] = ()) -> dict[str, str
     ['ptq_int8', 'tfmot_deployed_int8', 'tfmot_fake_quant']
 
     Args:
-        quant: name of the run's quantizer.
-        extra_quantizers: `quant.beside`, the quantizers that are trained in addition.
+        quant: name of the run's quantizer, as "qat".
+        extra_quantizers: value of `quant.beside`: names of the quantizers that are trained in addition; empty for none.
 
     Returns:
-        deployed | fake_quant | float | ptq, and with stock in addition stock_deployed | stock_fake_quant -> name.
+        Names by kind: deployed, fake_quant, float and ptq, and with stock in addition stock_deployed and
+        stock_fake_quant.
     """
     ptq = (post_training_quantizer(quant) or QUANTIZERS[PTQ]).variant
     names = {"deployed": "deployed_int8", "fake_quant": "fake_quant", "float": "float", "ptq": ptq}
@@ -69,12 +70,12 @@ def select_run(variant: str, quant: str, extra_quantizers: Sequence[str] = ()) -
     ('deployed_int8', 'tfmot_deployed_int8')
 
     Args:
-        variant: of the file, as `ptq_int8`.
-        quant: name of the run's quantizer.
-        extra_quantizers: `quant.beside`.
+        variant: name of the file's variant, as `ptq_int8`.
+        quant: name of the run's quantizer, as "qat".
+        extra_quantizers: value of `quant.beside`: names of the quantizers that are trained in addition; empty for none.
 
     Returns:
-        One of the names of `name_runs`.
+        One of the names that `name_runs` gives.
     """
     names = name_runs(quant, extra_quantizers)
     if variant == STOCK_VARIANT and "stock_deployed" in names:
@@ -93,9 +94,9 @@ def begin_runs(writer: SummaryWriter, quant: str, extra_quantizers: Sequence[str
     """Make all runs, in the order of their colours, with a sentence on each.
 
     Args:
-        writer: makes them.
-        quant: name of the run's quantizer.
-        extra_quantizers: `quant.beside`.
+        writer: writer that creates an event file per run.
+        quant: name of the run's quantizer, as "qat".
+        extra_quantizers: value of `quant.beside`: names of the quantizers that are trained in addition; empty for none.
     """
     names = name_runs(quant, extra_quantizers)
     writer.begin(names[kind] for kind in _COLOUR_ORDER if kind in names)
@@ -107,8 +108,8 @@ def build_layout(metric: str, range_layers: Sequence[str]) -> layout_pb2.Layout:
     """The charts of the Custom Scalars tab.
 
     Args:
-        metric: accuracy | auc.
-        range_layers: layers that have `ranges/<layer>/min` and `max`, for a chart each; the first 60 of them.
+        metric: name of the metric, "accuracy" or "auc".
+        range_layers: names of layers that have `ranges/<layer>/min` and `max`, one chart each; the first 60 of them.
 
     Returns:
         TensorBoard's protocol buffer: four categories of charts.
@@ -164,11 +165,11 @@ def select_hparams(settings: Mapping[str, Any], overrides: Iterable[str]) -> dic
     {'quant.ema_decay': 0.9, 'debug': 'tiny', 'quant.name': 'qat', 'seed': 1}
 
     Args:
-        settings: dotted key of the config to its value.
-        overrides: of the command line, as `quant=qat`.
+        settings: dotted key of each setting to its value.
+        overrides: `key=value` parts of the command line, as `quant=qat`.
 
     Returns:
-        Column's name to the run's value.
+        Column's name to the run's value, in the columns' order.
     """
     columns: dict[str, Any] = {}
     for override in overrides:

@@ -35,11 +35,11 @@ def diagnosis_page(diagnoses: Mapping[str, Diagnosis], about: Circumstances) -> 
     """The whole page; every text from outside is escaped.
 
     Args:
-        diagnoses: by the names of the files.
-        about: date, command and digests, which are shown as they are.
+        diagnoses: one diagnosis per file, by the file's name.
+        about: date, command and SHA-256 digests, which are shown as they are.
 
     Returns:
-        HTML of a document that needs no other file.
+        The text of an HTML document that needs no other file.
     """
     body = ["<h1>Whose fault is it?</h1>", paragraph(about.date, "soft"), code(about.command)]
     for name, diagnosis in diagnoses.items():

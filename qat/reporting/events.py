@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_metadata
 from tensorboard.plugins.histogram import metadata as histogram_metadata
@@ -26,6 +25,7 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.plugins.text import metadata as text_metadata
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from qat import manifest
 
@@ -48,68 +48,68 @@ class EventFile:
         EventFile._count += 1
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{EventFile._count}"
         manifest.note(folder / name)
-        self._file = (folder / name).open("ab")
+        self._records = RecordWriter((folder / name).open("ab"))
         self._write(event_pb2.Event(wall_time=begin_time or time.time(), file_version="brain.Event:2"))
 
     def close(self, error: BaseException | None = None) -> None:
-        self._file.close()
+        self._records.close()
 
     def add_scalars(self, values: Mapping[str, float], step: int) -> None:
         """Append a point to each series.
 
         Args:
-            values: tag to value, kept as float32.
+            values: tag of each series to the point's y, kept as float32.
             step: TensorBoard's step, the x of the points: the number of epochs done.
         """
         metadata = scalar_metadata.create_summary_metadata("", "")
-        self._add([_value(tag, _floats(value), metadata) for tag, value in values.items()], step)
+        self._add({tag: _floats(value) for tag, value in values.items()}, metadata, step)
 
     def add_histograms(self, values: Mapping[str, ArrayLike], step: int) -> None:
         """Append a histogram of 30 bins to each series.
 
         Args:
-            values: tag to an array of any shape.
-            step: TensorBoard's step: the number of epochs done.
+            values: tag of each series to an array of real numbers of any shape.
+            step: TensorBoard's step, the x of the histogram: the number of epochs done.
         """
         metadata = histogram_metadata.create_summary_metadata("", "")
-        self._add([_value(tag, _floats(_bins(array)), metadata) for tag, array in values.items()], step)
+        self._add({tag: _floats(_bins(array)) for tag, array in values.items()}, metadata, step)
 
     def add_image(self, tag: str, png: bytes, description: str = "", step: int = 0) -> None:
         """Append an image.
 
         Args:
-            tag: its title.
+            tag: title of the image.
             png: bytes of a PNG file.
-            description: Markdown below the title.
-            step: TensorBoard's step.
+            description: Markdown that is shown below the title; "" for none.
+            step: TensorBoard's step: the number of epochs done.
         """
         width, height = struct.unpack(">II", png[16:24])  # of the IHDR chunk, which comes first
         metadata = image_metadata.create_summary_metadata("", description)
-        self._add([_value(tag, _strings([str(width).encode(), str(height).encode(), png]), metadata)], step)
+        self._add({tag: _strings([str(width).encode(), str(height).encode(), png])}, metadata, step)
 
     def add_text(self, tag: str, markdown: str, step: int = 0) -> None:
         """Append a text.
 
         Args:
-            tag: its title.
-            markdown: the text.
-            step: TensorBoard's step.
+            tag: title of the text.
+            markdown: the text, as Markdown.
+            step: TensorBoard's step: the number of epochs done.
         """
         metadata = text_metadata.create_summary_metadata("", "")
-        self._add([_value(tag, _strings(markdown.encode(), scalar=True), metadata)], step)
+        self._add({tag: _strings(markdown.encode(), scalar=True)}, metadata, step)
 
     def add_layout(self, layout: layout_pb2.Layout) -> None:
         """The charts of the Custom Scalars tab."""
         content = _strings(layout.SerializeToString(), scalar=True)
         metadata = custom_metadata.create_summary_metadata()
-        self._add([_value(custom_metadata.CONFIG_SUMMARY_TAG, content, metadata)], 0)
+        self._add({custom_metadata.CONFIG_SUMMARY_TAG: content}, metadata, 0)
 
     def add_hparams_experiment(self, settings: Mapping[str, bool], metrics: Iterable[str]) -> None:
         """Append the columns of the HParams tab, in their order; TensorBoard takes those of one run.
 
         Args:
-            settings: each with whether it may differ between rows: those come first.
-            metrics: tags of scalars.
+            settings: name of each column to whether it may differ between rows; those that may come first.
+            metrics: tags of the scalars that are columns.
         """
         content = api_pb2.Experiment(
             hparam_infos=[api_pb2.HParamInfo(name=name, differs=differs) for name, differs in settings.items()],
@@ -117,7 +117,7 @@ class EventFile:
         )
         data = plugin_data_pb2.HParamsPluginData(experiment=content)
         metadata = hparams_metadata.create_summary_metadata(data)
-        self._add([_value(hparams_metadata.EXPERIMENT_TAG, hparams_metadata.NULL_TENSOR, metadata)], 0)
+        self._add({hparams_metadata.EXPERIMENT_TAG: hparams_metadata.NULL_TENSOR}, metadata, 0)
 
     def add_hparams_session(self, settings: Mapping[str, Setting]) -> None:
         """This run as a row of the HParams tab, with these settings; its metrics are the run's last scalars."""
@@ -129,23 +129,17 @@ class EventFile:
             (hparams_metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start)),
             (hparams_metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end)),
         ):
-            self._add([_value(tag, hparams_metadata.NULL_TENSOR, hparams_metadata.create_summary_metadata(data))], 0)
+            self._add({tag: hparams_metadata.NULL_TENSOR}, hparams_metadata.create_summary_metadata(data), 0)
 
-    def _add(self, values: Sequence[summary_pb2.Summary.Value], step: int) -> None:
+    def _add(
+        self, tensors: Mapping[str, tensor_pb2.TensorProto], metadata: summary_pb2.SummaryMetadata, step: int
+    ) -> None:
+        values = [summary_pb2.Summary.Value(tag=tag, tensor=each, metadata=metadata) for tag, each in tensors.items()]
         self._write(event_pb2.Event(wall_time=time.time(), step=step, summary=summary_pb2.Summary(value=values)))
 
     def _write(self, event: event_pb2.Event) -> None:
-        content = event.SerializeToString()
-        length = struct.pack("<Q", len(content))
-        checksums = [struct.pack("<I", masked_crc32c(part)) for part in (length, content)]
-        self._file.write(length + checksums[0] + content + checksums[1])
-        self._file.flush()
-
-
-def _value(
-    tag: str, tensor: tensor_pb2.TensorProto, metadata: summary_pb2.SummaryMetadata
-) -> summary_pb2.Summary.Value:
-    return summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
+        self._records.write(event.SerializeToString())
+        self._records.flush()
 
 
 def _floats(values: ArrayLike) -> tensor_pb2.TensorProto:

@@ -15,6 +15,7 @@ from qat.plain_text import shorten
 from qat.reporting.colours import EQUAL, SERIES, VARIANT_COLOURS, colour_of
 from qat.reporting.numbers import compute_gain, format_gain, is_in_percent
 from qat.results import Variant
+from qat.variants import FLOAT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 MOST_NAMED_CLASSES = 20
 MOST_LAYERS = 60
-FLOAT = "float"
 _SMALL_SIZE = (4.8, 3.8)  # inches: about the size that TensorBoard shows
 
 
@@ -30,10 +30,10 @@ def make_figure(width: float, height: float, dpi: int = 90, layout: str | None =
     """A figure of matplotlib's that no window shows.
 
     Args:
-        width: inches.
-        height: inches.
-        dpi: pixels per inch.
-        layout: as matplotlib names it, "constrained"; None for margins that the caller sets.
+        width: width of the figure, in inches.
+        height: height of the figure, in inches.
+        dpi: resolution in pixels per inch.
+        layout: matplotlib's name of a layout, as "constrained"; None for margins that the caller sets.
 
     Returns:
         The figure, without axes.
@@ -74,12 +74,12 @@ def draw_metric_against_cost(variants: Mapping[str, Variant], cost: Mapping[str,
     """PNG with the metric on test against a cost, one point per variant, with the Pareto front.
 
     Args:
-        variants: name to metrics on test.
-        cost: variant to its size or latency, in the unit that `label` names.
-        label: of the axis of costs.
+        variants: name of each variant to its metrics on test.
+        cost: name of each variant to its size or latency, in the unit that `label` names.
+        label: title of the axis of costs, with its unit, as "latency, ms".
 
     Returns:
-        Bytes of the PNG.
+        Bytes of a PNG file.
     """
     figure = make_figure(*_SMALL_SIZE)
     axes = figure.subplots()
@@ -128,11 +128,11 @@ def draw_confusion_matrices(matrices: Mapping[str, NDArray[np.int64]], class_nam
     Next to each other they would be half as large where TensorBoard shows them.
 
     Args:
-        matrices: title to counts, int64 [classes, classes], rows the label.
+        matrices: title of each matrix to its counts, int64 [classes, classes], rows the label.
         class_names: one per class; a class without a name is shown by its index.
 
     Returns:
-        Bytes of the PNG.
+        Bytes of a PNG file.
     """
     figure = make_figure(4.4, 4.2 * len(matrices))
     axes = np.atleast_1d(figure.subplots(len(matrices), 1))
@@ -199,11 +199,11 @@ def draw_input_histograms(samples: Mapping[str, NDArray], ranges: Mapping[str, t
     """PNG with histograms of model inputs (shares of values), and the limits of what each file's input can hold.
 
     Args:
-        samples: calibration, val, …: real model inputs of any shape.
-        ranges: file to the smallest and largest real number that its input's codes stand for.
+        samples: name of a split, as calibration or val, to its model inputs, float of any shape.
+        ranges: name of a file to the smallest and largest real number that its input's codes stand for.
 
     Returns:
-        Bytes of the PNG.
+        Bytes of a PNG file.
     """
     low = min([float(values.min()) for values in samples.values()] + [low for low, _ in ranges.values()])
     high = max([float(values.max()) for values in samples.values()] + [high for _, high in ranges.values()])

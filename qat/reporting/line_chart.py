@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qat.reporting.chart import compute_ticks, padded_limits
 from qat.reporting.colours import page_colour
-from qat.reporting.page import dot
+from qat.reporting.svg import HEIGHT, WIDTH, Scale, figure, legend, make_scale, ticks_below, ticks_left
 
-WIDTH, HEIGHT = 460, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 10, 40
 _POINT_RADIUS = 3  # radius of a point: at the ends of the axis it is whole
 _TOP_WITH_LABEL = 26  # space above the lines for the label of a line across them
 OUTSIDE = "Earlier epochs lie outside of the axis."
-
-Scale = Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ def draw_line_chart(title: str, lines: Sequence[Line], *, from_epoch: float | No
     """The lines over the epochs as a figure with its legend.
 
     Args:
-        title: of the figure.
-        lines: at least one point each.
+        title: text above the figure.
+        lines: lines of (epoch, value) points, at least one point each, in one unit.
         from_epoch: number of the epoch where quantization-aware training begins, marked by a line; None for no mark.
 
     Returns:
@@ -50,15 +47,9 @@ def draw_line_chart(title: str, lines: Sequence[Line], *, from_epoch: float | No
         low_x = max(low_x, math.floor(late_epoch if from_epoch is None else min(late_epoch, from_epoch - 1)))
     shows_begin = from_epoch is not None and low_x < from_epoch < high_x
     top, bottom = _TOP_WITH_LABEL if shows_begin else _TOP, HEIGHT - _BOTTOM
-
-    def at_x(x: float) -> float:
-        width = WIDTH - _LEFT - _RIGHT - 2 * _POINT_RADIUS
-        return round(_LEFT + _POINT_RADIUS + (x - low_x) / (high_x - low_x) * width, 1)
-
-    def at_y(y: float) -> float:
-        return round(HEIGHT - _BOTTOM - (y - low) / (high - low) * (bottom - top), 1)
-
-    parts = [_tick_y(value, at_y(value)) for value in compute_ticks(low, high)]
+    at_x = make_scale((low_x, high_x), _LEFT + _POINT_RADIUS, WIDTH - _RIGHT - _POINT_RADIUS)
+    at_y = make_scale((low, high), bottom, top)
+    parts = ticks_left((low, high), at_y, _LEFT, WIDTH - _RIGHT)
     parts += [_tick_x(value, at_x(value)) for value in compute_ticks(low_x, high_x) if value == int(value)]
     if shows_begin:
         parts += _qat_begin_mark(at_x(from_epoch), bottom)
@@ -69,7 +60,7 @@ def draw_line_chart(title: str, lines: Sequence[Line], *, from_epoch: float | No
         f'<text class="soft" x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">epoch</text>'
     )
     note = f'<p class="soft">{OUTSIDE}</p>' if outside else ""
-    return _figure(title, HEIGHT, parts, _legend(lines) + note)
+    return figure(title, HEIGHT, parts, legend((line.name, line.colour) for line in lines) + note)
 
 
 def _qat_begin_mark(x: float, bottom: float) -> list[str]:
@@ -101,27 +92,8 @@ def _line_path(line: Line, at_x: Scale, at_y: Scale) -> str:
     )
 
 
-def _tick_y(value: float, y: float) -> str:
-    return (
-        f'<path class="axis" d="M{_LEFT} {y}H{WIDTH - _RIGHT}"/>'
-        f'<text class="soft" x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{value:g}</text>'
-    )
-
-
 def _tick_x(value: float, x: float) -> str:
     return f'<text class="soft" x="{x}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">{value:g}</text>'
-
-
-def _legend(lines: Sequence[Line]) -> str:
-    return "".join(
-        f'<span class="key">{dot(page_colour(line.colour))}{html.escape(line.name)}</span>' for line in lines
-    )
-
-
-def _figure(title: str, height: float, parts: Sequence[str], below: str = "") -> str:
-    name = html.escape(title)
-    svg = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{name}">{"".join(parts)}</svg>'
-    return f"<figure><figcaption>{name}</figcaption>{svg}<div>{below}</div></figure>"
 
 
 @dataclass(frozen=True)
@@ -140,9 +112,9 @@ def draw_value_chart(title: str, rows: Sequence[LabelledValue], *, from_zero: bo
     """A dot per row with its interval, one below the other on one axis.
 
     Args:
-        title: of the figure.
-        rows: values in one unit.
-        from_zero: draw bars that begin at 0.
+        title: text above the figure.
+        rows: name, value and interval (low, high) of each row, all in one unit.
+        from_zero: draw bars that begin at 0 in place of dots.
 
     Returns:
         HTML of a <figure> with inline SVG.
@@ -152,20 +124,14 @@ def draw_value_chart(title: str, rows: Sequence[LabelledValue], *, from_zero: bo
     limits = [end for row in rows for end in (row.value, *(row.interval or ()))]
     low, high = padded_limits([0.0, *limits] if from_zero else limits)
     low = 0.0 if from_zero and min(limits) >= 0 else low
-
-    def at_x(value: float) -> float:
-        return round(left + (value - low) / (high - low) * (right - left), 1)
-
-    parts = []
-    for value in compute_ticks(low, high):
-        parts.append(f'<path class="axis" d="M{at_x(value)} {top}V{height - 24}"/>')
-        parts.append(f'<text class="soft" x="{at_x(value)}" y="{height - 6}" text-anchor="middle">{value:g}</text>')
+    at_x = make_scale((low, high), left, right)
+    parts = ticks_below((low, high), at_x, top, height - 24, gap=18)
     for index, row in enumerate(rows):
         y = top + row_height * index + 30
         parts.append(f'<text x="{left}" y="{y - 12}">{html.escape(row.name)}</text>')
         parts.append(f'<text x="{right}" y="{y - 12}" text-anchor="end">{html.escape(row.words)}</text>')
         parts += _value_mark(row, y, at_x, at_x(0.0) if from_zero else None)
-    return _figure(title, height, parts)
+    return figure(title, height, parts)
 
 
 def _value_mark(row: LabelledValue, y: float, at_x: Scale, zero: float | None) -> list[str]:
@@ -189,22 +155,17 @@ def draw_range_chart(title: str, rows: Sequence[tuple[str, float, float, str]]) 
     """A bar per row from low to high, with both numbers, on one axis.
 
     Args:
-        title: of the figure.
-        rows: (name, low, high, colour), values in one unit.
+        title: text above the figure.
+        rows: (name, low, high, colour) of each bar, the numbers in one unit.
 
     Returns:
         HTML of a <figure> with inline SVG.
     """
     row_height, top, left, right = 44, 8, 16, WIDTH - 16
-    low, high = padded_limits([limit for _, *limits, _ in rows for limit in limits])
-
-    def at_x(value: float) -> float:
-        return round(left + (value - low) / (high - low) * (right - left), 1)
-
-    parts = []
+    at_x, parts = make_scale(padded_limits([limit for _, *limits, _ in rows for limit in limits]), left, right), []
     for index, (name, start, end, colour) in enumerate(rows):
         y = top + row_height * index
         words = html.escape(f"{name} [{start:.4g}, {end:.4g}]")
         box = f'x="{at_x(start)}" y="{y + 20}" width="{max(at_x(end) - at_x(start), 2):.1f}" height="14" rx="2"'
         parts.append(f'<text x="{left}" y="{y + 14}">{words}</text><rect {box} fill="{page_colour(colour)}"/>')
-    return _figure(title, top + row_height * len(rows), parts)
+    return figure(title, top + row_height * len(rows), parts)

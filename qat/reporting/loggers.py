@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from qat import rundir
+from qat.reporting.numbers import drop_name
+from qat.tasks import METRICS
 
 TEST = "test"
 # not what is logged of each layer
-_LOGGED = ("accuracy", "auc", "loss", "learning_rate", "drop_points", "drop_auc", TEST)
+_LOGGED = (*METRICS, *map(drop_name, METRICS), "loss", "learning_rate", TEST)
 _KEY_COLUMNS = ("epoch", "variant")
 
 
@@ -23,9 +25,9 @@ class Logger(Protocol):
         """Take one point of each series.
 
         Args:
-            run: name of the TensorBoard run.
-            values: tag, as `accuracy/val`, to value.
-            step: number of epochs done.
+            run: name of the TensorBoard run, as `float`.
+            values: tag of each series, as `accuracy/val`, to the point's y (accuracy as 0-1).
+            step: number of epochs done, the x of the points.
         """
 
     def log_files(self, folder: Path, paths: Sequence[Path]) -> None:
@@ -33,7 +35,7 @@ class Logger(Protocol):
 
         Args:
             folder: the run's directory.
-            paths: files below `folder`.
+            paths: paths of files below `folder`.
         """
 
     def describe(self) -> list[str]:
@@ -67,7 +69,7 @@ class CsvLogger:
 
         Args:
             run: name of the TensorBoard run, the column `variant`.
-            values: tag to value; tags that the table does not show are passed over.
+            values: tag of each series to its value; tags that the table does not show are passed over.
             step: number of epochs done, the column `epoch`.
         """
         metrics = {name: float(value) for tag, value in values.items() if (name := column_name(tag)) is not None}
@@ -83,7 +85,7 @@ class CsvLogger:
 
         Args:
             folder: the run's directory.
-            paths: files below `folder`.
+            paths: paths of files below `folder`.
         """
 
     def describe(self) -> list[str]:

@@ -72,9 +72,9 @@ class MlflowLogger:
         """Log one point of each series, as `<run>/<name>`.
 
         Args:
-            run: name of the TensorBoard run.
-            values: tag to value; tags that a table does not show are passed over.
-            step: number of epochs done.
+            run: name of the TensorBoard run, as `float`.
+            values: tag of each series to its value (accuracy as 0-1); tags that a table does not show are passed over.
+            step: number of epochs done, MLflow's step.
         """
         from mlflow.entities import Metric
 
@@ -90,7 +90,7 @@ class MlflowLogger:
 
         Args:
             folder: the run's directory.
-            paths: files below `folder`.
+            paths: paths of files below `folder`.
         """
         with self._open_run() as run_id:
             for path in paths if run_id else ():

@@ -12,9 +12,9 @@ from typing import Any
 
 from qat.reporting.numbers import format_gain, format_interval, format_size, format_value, is_in_percent
 from qat.reporting.report_sections import list_tensor_rows
-from qat.reporting.verdict import FLOAT, describe_longer_training, format_float_comparison
+from qat.reporting.verdict import describe_longer_training, format_float_comparison
 from qat.results import RunResult, Variant
-from qat.variants import BY_VARIANT
+from qat.variants import BY_VARIANT, FLOAT
 
 LIBRARY = "litert"
 HUB_DATASETS = {

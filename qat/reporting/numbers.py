@@ -18,11 +18,11 @@ def format_value(metric: Metric, value: float | None = None) -> str:
     ('98.25 %', '0.9123')
 
     Args:
-        metric: its name decides the unit.
-        value: 0-1 for accuracy; None for the metric's own.
+        metric: name and value; the name decides the unit.
+        value: another value to write, 0-1 for accuracy; None writes the metric's own.
 
     Returns:
-        The text.
+        The number with its unit, as "98.25 %".
     """
     number = metric.value if value is None else value
     return f"{number * 100:.2f} %" if is_in_percent(metric.name) else f"{number:.4f}"
@@ -37,11 +37,11 @@ def format_gain(metric: Metric, reference: Metric) -> str:
     '-0.0500'
 
     Args:
-        metric: of the file.
-        reference: of the model that it is compared with, by the same name.
+        metric: metric of the file (accuracy as 0-1).
+        reference: the same metric of the model that it is compared with.
 
     Returns:
-        The text, without its unit.
+        The signed number in points of accuracy (0-100) or the metric's unit, without the unit.
     """
     return format_signed(compute_gain(metric, reference), metric.name)
 
@@ -50,8 +50,8 @@ def compute_gain(metric: Metric, reference: Metric) -> float:
     """How much better than `reference` a metric is.
 
     Args:
-        metric: of the file.
-        reference: of the model that it is compared with, by the same name.
+        metric: metric of the file (accuracy as 0-1).
+        reference: the same metric of the model that it is compared with.
 
     Returns:
         The difference in the metric's unit (accuracy: 0-1), positive where the file is better.
@@ -64,11 +64,11 @@ def format_signed(difference: float, name: str) -> str:
     """A difference with its sign, in points of accuracy (two digits), else in the metric's unit (four digits).
 
     Args:
-        difference: in the metric's unit (accuracy: 0-1).
-        name: of the metric.
+        difference: number to write, in the metric's unit (accuracy: 0-1).
+        name: name of the metric, as "accuracy".
 
     Returns:
-        The text, without its unit; never "-0.00".
+        The signed number in points of accuracy (0-100) or the metric's unit, without the unit; never "-0.00".
     """
     factor, digits = (100, 2) if is_in_percent(name) else (1, 4)
     return f"{round(difference * factor, digits) + 0.0:+.{digits}f}"
@@ -92,8 +92,8 @@ def compute_drop(metric: Metric, reference: Metric) -> float:
     0.125
 
     Args:
-        metric: of the file.
-        reference: of the model that it is compared with, by the same name.
+        metric: metric of the file (accuracy as 0-1).
+        reference: the same metric of the model that it is compared with.
 
     Returns:
         Points (0-100) of accuracy, else the metric's unit; positive where the file is worse.
@@ -121,11 +121,11 @@ def format_size_ratio(size_bytes: int, reference_bytes: int) -> str:
     ('2.8 times smaller than', 'as large as', '1.5 times as large as')
 
     Args:
-        size_bytes: of the file.
-        reference_bytes: of the file that it is compared with.
+        size_bytes: size of the file, in bytes.
+        reference_bytes: size of the file that it is compared with, in bytes.
 
     Returns:
-        Words before the reference's name.
+        Words for the place before the reference's name, as "2.8 times smaller than".
     """
     ratio = reference_bytes / max(size_bytes, 1)
     if ratio >= 1.05:

@@ -25,13 +25,13 @@ def document(title: str, body: Sequence[str], *, style: str = "", script: str = 
     """A whole HTML document whose policy forbids any request.
 
     Args:
-        title: plain text, escaped here.
+        title: title of the window, plain text, escaped here.
         body: parts that are HTML already.
-        style: name of a file of CSS, in `assets`, that follows that of all pages; "" for none.
-        script: name of a file of JavaScript that follows that of the copy buttons; "" for none.
+        style: name of a file of CSS in `assets` that follows that of all pages; "" for none.
+        script: name of a file of JavaScript in `assets` that follows that of the copy buttons; "" for none.
 
     Returns:
-        The HTML.
+        The text of the document.
     """
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -60,7 +60,7 @@ def paragraph(text: str, kind: str = "") -> str:
         kind: CSS class, as `soft`; "" for none.
 
     Returns:
-        The HTML.
+        HTML of one <p>.
     """
     return f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>"
 
@@ -89,13 +89,13 @@ def table(
     """A <table> in a box that scrolls sideways.
 
     Args:
-        titles: of the columns; no head is written where all are "".
-        rows: as many cells each as there are titles; a str is escaped, `Html` is not.
+        titles: titles of the columns, plain text; no head is written where all are "".
+        rows: one list of cells per row, as many as there are titles; a str is escaped, `Html` is not.
         numbers: titles of columns that are aligned on the right.
-        highlighted: index of the row in bold; None for none.
+        highlighted: index of the row in bold, from 0; None for none.
 
     Returns:
-        The HTML.
+        HTML of the table.
     """
     classes = [' class="number"' if title in numbers else "" for title in titles]
     head = "".join(f"<th{kind}>{html.escape(title)}</th>" for title, kind in zip(titles, classes, strict=True))

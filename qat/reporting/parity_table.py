@@ -36,8 +36,8 @@ def format_layers(layers: Sequence[Mapping[str, Any]], columns: int | None) -> s
     """The layers where the training step differs from the file in most codes, as a table; equal ones are left out.
 
     Args:
-        layers: of parity.json: shares as 0-1, differences in output codes (LSB).
-        columns: width of the terminal in characters; None for a pipe.
+        layers: entries of parity.json, one per layer: shares as 0-1, differences in output codes (LSB).
+        columns: width of the terminal in characters; None for a pipe, which has no width.
 
     Returns:
         Lines of at most `columns` characters, five layers at most; "" where no layer differs.

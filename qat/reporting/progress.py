@@ -40,7 +40,7 @@ class Bar:
 
         Args:
             units: how many more are done, fractions allowed.
-            text: shown behind the bar, or on the line.
+            text: what is shown behind the bar, or on the line; "" for nothing.
         """
         before, self._done = int(self._done + 1e-6), self._done + units
         if self._update is not None:
@@ -67,12 +67,12 @@ class Progress:
         """Show work while the block runs, and add its wall time to `seconds`.
 
         Args:
-            title: of the work, and the key in `seconds`.
-            total: number of units.
-            unit: name of one, as `epoch`; "" for one piece of work, of which a log gets the time at its end.
+            title: name of the work, and its key in `seconds`.
+            total: number of units until the work is done.
+            unit: name of a unit, as `epoch`; "" for one piece of work, of which a log gets the time at its end.
 
         Yields:
-            The bar to advance.
+            The bar to advance, by 1 per unit.
         """
         start = time.monotonic()
         try:
@@ -117,10 +117,10 @@ def shorten_from_left(text: str, columns: int) -> str:
 
     Args:
         text: parts divided by two spaces.
-        columns: characters that there are.
+        columns: number of characters that the text may have.
 
     Returns:
-        The last parts, at least one.
+        The last parts that fit, at least one.
     """
     parts = text.split("  ")
     while len("  ".join(parts)) > columns and len(parts) > 1:

@@ -16,8 +16,7 @@ from qat.reporting.page import Html, code, document, dot, escape_text, paragraph
 from qat.reporting.table import build_rows, drop_empty_columns
 from qat.reporting.verdict import describe_losses, format_verdict, is_worse_than_noise
 from qat.results import RunResult
-
-FLOAT = "float"
+from qat.variants import FLOAT
 
 
 @dataclass(frozen=True)

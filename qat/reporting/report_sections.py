@@ -31,7 +31,7 @@ def confusions(matrices: Mapping[str, NDArray[Any]], class_names: Sequence[str])
         class_names: one per class.
 
     Yields:
-        HTML; nothing without matrices.
+        Parts of HTML: a sentence, and a box of matrices; nothing without matrices.
     """
     if not matrices:
         return
@@ -82,10 +82,10 @@ def parity(measured: Parity | None, layers: Sequence[Mapping[str, Any]]) -> Iter
 
     Args:
         measured: shares as 0-1, differences in output codes (LSB); None for a file that was not trained.
-        layers: of parity.json; empty where layers were not compared.
+        layers: entries of parity.json, one per layer; empty where layers were not compared.
 
     Yields:
-        HTML.
+        Parts of HTML: a sentence and tables; nothing for a file that was not trained.
     """
     if measured is None:
         return
@@ -179,11 +179,11 @@ def feeding(model_json: Mapping[str, Any] | None, snippet: str | None) -> Iterat
     """Inputs and outputs with their scales, the contract, and code.
 
     Args:
-        model_json: content of model.json; None where there is none.
-        snippet: Python that feeds the file; None where none was written.
+        model_json: content of model.json: inputs, outputs, contract and labels; None where there is none.
+        snippet: code in Python that feeds the file; None where none was written.
 
     Yields:
-        HTML.
+        Parts of HTML: tables and code; nothing without `model_json`.
     """
     if model_json is None:
         return
@@ -202,11 +202,11 @@ def files(digests: Mapping[str, str], sizes: Mapping[str, int]) -> str:
     """The files with their sizes and digests, models first.
 
     Args:
-        digests: path in the run's directory to SHA-256, hexadecimal.
-        sizes: path to bytes.
+        digests: path in the run's directory to its SHA-256, 64 hexadecimal digits.
+        sizes: path in the run's directory to its size in bytes.
 
     Returns:
-        HTML.
+        HTML of two tables, the second one folded.
     """
     rows = [
         [path, format_size(sizes[path]) if path in sizes else "", Html(f"<code>{escape_text(digest)}</code>")]
@@ -223,12 +223,12 @@ def provenance(result: RunResult, date: str, command: str | None) -> Iterator[st
     """What the result was made by: command, commit, config, versions, times.
 
     Args:
-        result: of the run.
-        date: as text.
-        command: that ran the job; None where it was started from Python.
+        result: what the run measured and was made by.
+        date: day and time, as text.
+        command: command that ran the job; None where it was started from Python.
 
     Yields:
-        HTML.
+        Parts of HTML: the command and tables.
     """
     if command is not None:
         yield code(command)

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from qat.reporting.chart import Chart, Point, Series, compute_ticks, padded_limits, wrap_names
+from qat.reporting.chart import Chart, Point, Series, padded_limits, wrap_names
 from qat.reporting.colours import page_colour
-from qat.reporting.page import dot
+from qat.reporting.svg import HEIGHT, WIDTH, Scale, figure, legend, make_scale, ticks_below, ticks_left
 
-WIDTH, HEIGHT = 460, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 10, 44
 _EDGE, _LINE, _ROW = 16, 16, 30  # of a sideways chart: its left and right, a line of a name, a row below its name
 _LETTERS = 62  # in a line of a name
-
-Scale = Callable[[float], float]
 
 
 def draw_scatter_chart(chart: Chart) -> str:
     """The chart as a figure with its legend; every text in it is escaped."""
     draw = _sideways if chart.y_names else _upright
     height, parts = draw(chart)
-    name = html.escape(chart.title)
-    legend = "".join(
-        f'<span class="key">{dot(page_colour(series.colour))}{html.escape(series.name)}</span>'
-        for series in chart.series
-    )
-    return (
-        f"<figure><figcaption>{name}</figcaption>"
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{name}">{"".join(parts)}</svg>'
-        f"<div>{legend}</div></figure>"
-    )
+    return figure(chart.title, height, parts, legend((series.name, series.colour) for series in chart.series))
 
 
 def _upright(chart: Chart) -> tuple[int, list[str]]:
@@ -41,11 +29,9 @@ def _upright(chart: Chart) -> tuple[int, list[str]]:
         padded_limits([*_interval_limits(points), *(point.y for point in points)]),
     )
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
-    at_x, at_y = _scale(x_limits, _LEFT, right), _scale(y_limits, bottom, _TOP)
-    parts = _ticks_below(x_limits, at_x, _TOP, bottom)
-    for value in compute_ticks(*y_limits):
-        parts.append(f'<path class="axis" d="M{_LEFT} {at_y(value)}H{right}"/>')
-        parts.append(f'<text class="soft" x="{_LEFT - 6}" y="{at_y(value) + 4}" text-anchor="end">{value:g}</text>')
+    at_x, at_y = make_scale(x_limits, _LEFT, right), make_scale(y_limits, bottom, _TOP)
+    parts = ticks_below(x_limits, at_x, _TOP, bottom)
+    parts += ticks_left(y_limits, at_y, _LEFT, right)
     middle = (_TOP + bottom) / 2
     rotation = f'text-anchor="middle" transform="rotate(-90 12 {middle})"'
     parts.append(f'<text class="soft" x="12" y="{middle}" {rotation}>{html.escape(chart.y_label)}</text>')
@@ -63,12 +49,12 @@ def _sideways(chart: Chart) -> tuple[int, list[str]]:
     row = _ROW + _LINE * max(map(len, names))
     bottom = _TOP + row * len(names)
     x_limits = padded_limits([*_interval_limits(points), *(point.x for point in points), 0.0])
-    at_x = _scale(x_limits, _EDGE, WIDTH - _EDGE)
+    at_x = make_scale(x_limits, _EDGE, WIDTH - _EDGE)
 
     def at_y(value: float) -> float:
         return round(bottom - _ROW / 2 - value * row, 1)
 
-    parts = _ticks_below(x_limits, at_x, _TOP, bottom)
+    parts = ticks_below(x_limits, at_x, _TOP, bottom)
     parts.append(f'<path class="axis" style="stroke:var(--soft)" d="M{at_x(0)} {_TOP}V{bottom}"/>')
     for index, lines in enumerate(names):
         for line_number, text in enumerate(reversed(lines)):
@@ -82,19 +68,6 @@ def _sideways(chart: Chart) -> tuple[int, list[str]]:
 
 def _interval_limits(points: Sequence[Point]) -> list[float]:
     return [limit for point in points for limit in (point.low, point.high) if limit is not None]
-
-
-def _scale(limits: tuple[float, float], start: float, end: float) -> Scale:
-    low, high = limits
-    return lambda value: round(start + (value - low) / (high - low) * (end - start), 1)
-
-
-def _ticks_below(x_limits: tuple[float, float], at_x: Scale, top: float, bottom: float) -> list[str]:
-    parts = []
-    for value in compute_ticks(*x_limits):
-        parts.append(f'<path class="axis" d="M{at_x(value)} {top}V{bottom}"/>')
-        parts.append(f'<text class="soft" x="{at_x(value)}" y="{bottom + 16}" text-anchor="middle">{value:g}</text>')
-    return parts
 
 
 def _label_below(text: str, x: float, height: float) -> str:

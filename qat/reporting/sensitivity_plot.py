@@ -20,11 +20,12 @@ def draw_sensitivity(layers: Sequence[str], sqnr_db: Sequence[float]) -> bytes:
     """PNG with a bar per layer, the costliest on top and longest, with its number.
 
     Args:
-        layers: names.
-        sqnr_db: signal to quantization noise of the model's output where that layer alone is quantized, in dB.
+        layers: names of the layers.
+        sqnr_db: one number per layer: signal to quantization noise of the model's output where that layer alone is
+            quantized, in dB.
 
     Returns:
-        Bytes of the PNG.
+        Bytes of a PNG file.
     """
     return to_png(_figure(layers, sqnr_db))
 
@@ -39,8 +40,8 @@ def rank_costs(layers: Sequence[str], sqnr_db: Sequence[float]) -> list[tuple[st
     [('a', 1.0, -40.0), ('b', 0.1, -60.0)]
 
     Args:
-        layers: names.
-        sqnr_db: one per layer, in dB.
+        layers: names of the layers.
+        sqnr_db: SQNR in dB, one number per layer; infinite where a layer costs nothing.
 
     Returns:
         (layer, length of its bar 0-1, noise in dB), the costliest first.

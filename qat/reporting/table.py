@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from qat.reporting import terminal
 from qat.reporting.numbers import format_gain, format_interval, format_size, format_value
 from qat.results import Metric, Variant
+from qat.variants import FLOAT
 
-FLOAT = "float"
 # in a narrow terminal, the first one first
 OPTIONAL_COLUMNS = ("fake-quant", "95 %", "agreement", "parity", "integer-only")
 _NUMBER = re.compile(r"[+-]?\d.*")
@@ -57,13 +57,13 @@ def format_table(
     enough, each row becomes a list of its cells.
 
     Args:
-        titles: of the columns.
-        cells: one row each, as many cells as there are titles.
+        titles: titles of the columns.
+        cells: one list of texts per row, as many as there are titles.
         optional: titles of columns that may be left out, the first one first.
-        columns: width of the terminal in characters; None for any.
+        columns: width of the terminal in characters; None for a pipe, which has no width.
 
     Returns:
-        Lines of text.
+        Lines of at most `columns` characters, divided by line breaks.
     """
     titles, cells = drop_empty_columns(titles, cells)
     left_out: list[str] = []
@@ -95,11 +95,11 @@ def align_columns(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """Columns aligned by spaces, numbers on the right, however wide: a log has no width to wrap at.
 
     Args:
-        titles: of the columns.
-        cells: one row each, as many cells as there are titles.
+        titles: titles of the columns.
+        cells: one list of texts per row, as many as there are titles.
 
     Returns:
-        Lines of text.
+        One line of titles, one of dashes, one per row, divided by line breaks.
     """
     widths = _widths(titles, cells)
     numeric = [_is_numeric([row[column] for row in cells]) for column in range(len(titles))]
@@ -119,11 +119,11 @@ def drop_empty_columns(titles: Sequence[str], cells: Sequence[Sequence[str]]) ->
     """Leave out the columns that are empty in every row.
 
     Args:
-        titles: of the columns.
-        cells: one row each, as many cells as there are titles.
+        titles: titles of the columns.
+        cells: one list of texts per row, as many as there are titles.
 
     Returns:
-        (titles, cells) that are left.
+        Titles and cells of the columns that are left.
     """
     columns = [column for column in range(len(titles)) if any(line[column] for line in cells)]
     return [titles[column] for column in columns], [[line[column] for column in columns] for line in cells]
@@ -133,11 +133,11 @@ def format_markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) 
     """A Markdown table without the columns that are empty throughout; "none" where there is no row.
 
     Args:
-        titles: of the columns.
-        rows: as many cells each as there are titles.
+        titles: titles of the columns.
+        rows: one list of texts per row, as many as there are titles; pipes in them are escaped.
 
     Yields:
-        Its lines.
+        The lines of the table, without line breaks.
     """
     if not rows:
         yield "none"

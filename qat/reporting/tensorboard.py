@@ -6,7 +6,7 @@ import shlex
 import shutil
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,9 @@ import numpy as np
 
 from qat.commands import python
 from qat.reporting.loggers import Logger
+from qat.reporting.numbers import drop_name
 from qat.reporting.terminal import relative_to_cwd
+from qat.tasks import METRICS
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -71,12 +73,10 @@ class SummaryWriter:
 
         Args:
             run: name of the TensorBoard run, as `float`.
-            values: tag, as `accuracy/val`, to value.
+            values: tag of each series, as `accuracy/val`, to the point's y (accuracy as 0-1).
             step: TensorBoard's step, the x of the point: the number of epochs done.
         """
-        if self.folder is not None:
-            with self._tolerant():
-                self._file(run).add_scalars(values, step)
+        self._write(run, lambda file: file.add_scalars(values, step))
         for logger in self.loggers:
             logger.log_scalars(run, values, step)
         for tag, value in values.items():
@@ -104,9 +104,9 @@ class SummaryWriter:
         """Append the minima and maxima of quantizer ranges: scalars, or histograms where each channel has its own.
 
         Args:
-            run: name of the TensorBoard run.
-            variables: of shape [] or [channels], whose names give the tags.
-            step: TensorBoard's step: the number of epochs done.
+            run: name of the TensorBoard run, as `fake_quant`.
+            variables: minima and maxima, float32 of shape [] or [channels], whose names give the tags.
+            step: TensorBoard's step, the x of the points: the number of epochs done.
         """
         if self.folder is None:
             return
@@ -119,59 +119,54 @@ class SummaryWriter:
         """Append a text.
 
         Args:
-            run: name of the TensorBoard run.
-            title: the text's tag.
-            markdown: the text.
+            run: name of the TensorBoard run, as `float`.
+            title: the text's tag, under which TensorBoard shows it.
+            markdown: the text, as Markdown.
         """
-        if self.folder is not None:
-            with self._tolerant():
-                self._file(run).add_text(title, markdown)
+        self._write(run, lambda file: file.add_text(title, markdown))
 
     def add_image(self, run: str, title: str, png: bytes) -> None:
         """Append an image.
 
         Args:
-            run: name of the TensorBoard run.
-            title: the image's tag.
+            run: name of the TensorBoard run, as `float`.
+            title: the image's tag, under which TensorBoard shows it.
             png: bytes of a PNG file.
         """
-        if self.folder is not None:
-            with self._tolerant():
-                self._file(run).add_image(title, png)
+        self._write(run, lambda file: file.add_image(title, png))
 
     def add_layout(self, run: str, layout: Layout) -> None:
         """Append the charts of the Custom Scalars tab.
 
         Args:
-            run: name of the TensorBoard run.
-            layout: TensorBoard's protocol buffer.
+            run: name of the TensorBoard run, as `float`.
+            layout: TensorBoard's protocol buffer, as `build_layout` makes it.
         """
-        if self.folder is not None:
-            with self._tolerant():
-                self._file(run).add_layout(layout)
+        self._write(run, lambda file: file.add_layout(layout))
 
     def add_hparams_experiment(self, run: str, settings: Mapping[str, bool], metrics: Iterable[str]) -> None:
         """Append the columns of the HParams tab.
 
         Args:
-            run: name of the TensorBoard run.
-            settings: each with whether it may differ between rows.
-            metrics: tags of scalars.
+            run: name of the TensorBoard run, as `float`.
+            settings: name of each column to whether it may differ between rows.
+            metrics: tags of the scalars that are columns.
         """
-        if self.folder is not None:
-            with self._tolerant():
-                self._file(run).add_hparams_experiment(settings, metrics)
+        self._write(run, lambda file: file.add_hparams_experiment(settings, metrics))
 
     def add_hparams_session(self, run: str, settings: Mapping[str, Setting]) -> None:
         """Append `run` as a row of the HParams tab.
 
         Args:
             run: name of the TensorBoard run, whose last scalars are the row's metrics.
-            settings: column's name to value.
+            settings: name of each column to the run's value.
         """
+        self._write(run, lambda file: file.add_hparams_session(settings))
+
+    def _write(self, run: str, add: Callable[[EventFile], None]) -> None:
         if self.folder is not None:
             with self._tolerant():
-                self._file(run).add_hparams_session(settings)
+                add(self._file(run))
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:
@@ -203,7 +198,8 @@ def range_tag(variable_name: str) -> str:
     return f"ranges/{layer.removeprefix('quant_').removesuffix('.range')}/{name}"
 
 
-FIRST_TAGS = r"^((accuracy|auc|drop_points|drop_auc)/val$|loss|learning_rate|saturation/all layers$)"
+_JUDGED_BY = "|".join([*METRICS, *map(drop_name, METRICS)])
+FIRST_TAGS = rf"^(({_JUDGED_BY})/val$|loss|learning_rate|saturation/all layers$)"
 """Tags of the charts that TensorBoard shows first."""
 
 COLOUR_BY_NAME = r"regex:([^/]+)$"

@@ -18,17 +18,15 @@ from qat.reporting.numbers import (
     is_in_percent,
 )
 from qat.results import RunResult, Variant
-from qat.variants import STOCK, STOCK_VARIANT, is_trained
-
-FLOAT = "float"
+from qat.variants import FLOAT, STOCK, STOCK_VARIANT, is_trained
 
 
 def format_verdict(result: RunResult, variant_name: str) -> list[str]:
     """Metrics, comparison and, where it matters, how long each was trained.
 
     Args:
-        result: of the run.
-        variant_name: the variant that was asked for.
+        result: what the run measured (accuracy as 0-1, sizes in bytes).
+        variant_name: name of the variant that was asked for, as `qat_int8`.
 
     Returns:
         Sentences, the first of which names the file.
@@ -59,11 +57,12 @@ def is_near_chance(result: RunResult, variant_name: str) -> bool:
     """Whether always answering the most frequent class may be as good as a file (its 95 % interval holds that share).
 
     Args:
-        result: of the run.
-        variant_name: of the file.
+        result: what the run measured; it has the share of the most frequent class, 0-1.
+        variant_name: name of the file's variant, as `qat_int8`.
 
     Returns:
-        False also where accuracy is not the metric.
+        True where the lower end of the accuracy's 95 % interval is at most that share; False also where accuracy is not
+        the metric.
     """
     share, interval = result.most_frequent_class, result.variants[variant_name].accuracy_interval
     return share is not None and interval is not None and interval[0] <= share
@@ -85,8 +84,8 @@ def format_float_comparison(variant: Variant, reference: Variant) -> str:
     """`is +0.16 points of accuracy against float, better, within noise (…)`; better is positive.
 
     Args:
-        variant: the file.
-        reference: float.
+        variant: metrics of the file (accuracy as 0-1).
+        reference: metrics of the float model.
 
     Returns:
         The end of a sentence that begins with the file's name.
@@ -111,11 +110,11 @@ def describe_losses(result: RunResult, variant_name: str) -> list[str]:
     """A sentence on each other file that is worse than float by more than noise.
 
     Args:
-        result: of the run.
-        variant_name: the variant that was asked for, which is left out.
+        result: what the run measured (accuracy as 0-1).
+        variant_name: name of the variant that was asked for, which is left out.
 
     Returns:
-        Sentences.
+        One sentence per file, with the loss in points of accuracy (0-100) or the metric's unit.
     """
     reference = result.variants.get(FLOAT)
     return [
@@ -129,11 +128,11 @@ def is_worse_than_noise(variant: Variant, reference: Variant) -> bool:
     """Whether a file is worse than float, with McNemar's p below 0.05 (McNemar 1947, paired on the same samples).
 
     Args:
-        variant: the file.
-        reference: float.
+        variant: metrics of the file, with its p value (0-1) against float.
+        reference: metrics of the float model.
 
     Returns:
-        False also where no test was made.
+        True where it is; False also where no test was made.
     """
     p = variant.p_against_float
     return p is not None and p < SIGNIFICANT and compute_gain(variant.metric, reference.metric) < 0
@@ -143,11 +142,11 @@ def describe_longer_training(result: RunResult, variant_name: str) -> str | None
     """A sentence on the epochs that QAT trains more than float: what it gains may come from these alone.
 
     Args:
-        result: of the run.
-        variant_name: of the file.
+        result: what the run measured; its histories have one entry per epoch.
+        variant_name: name of the file's variant, as `qat_int8`.
 
     Returns:
-        None where the file was not trained with quantization.
+        The sentence, with both numbers of epochs; None where the file was not trained with quantization.
     """
     key = STOCK if variant_name == STOCK_VARIANT else "qat"
     float_epochs, qat_epochs = len(result.histories.get(FLOAT, ())), len(result.histories.get(key, ()))
@@ -170,12 +169,12 @@ def suggest_commands(result: RunResult, variant_name: str, folder: Path) -> list
     """Commands to run next, the most useful first.
 
     Args:
-        result: of the run.
-        variant_name: the variant that was asked for.
+        result: what the run measured (accuracy as 0-1, sizes in bytes) and was made by.
+        variant_name: name of the variant that was asked for, as `qat_int8`.
         folder: the run's directory.
 
     Returns:
-        (purpose, command) pairs.
+        Pairs (purpose, command), each one line of text.
     """
     return list(_suggestions(result, variant_name, folder))
 

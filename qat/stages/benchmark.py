@@ -38,7 +38,7 @@ def benchmark(config: BenchmarkConfig, folder: Path) -> list[Row]:
     """Measure files and print the table; write `benchmark.json`, `profile.json`, `machine.json`, plots, TensorBoard.
 
     Args:
-        config: which files or run, and in which settings (`threads`, `batch`, `delegate`, `rounds`, `seconds`).
+        config: files or run, and the settings `threads`, `batch`, `delegate`, `rounds` and `seconds` to measure in.
         folder: directory that the files are written into; made where it is missing.
 
     Returns:

@@ -44,11 +44,11 @@ def read_files(config: BenchmarkConfig, folder: Path, say: Say) -> list[Benchmar
     Args:
         config: `tflite`, one path or several, or `run`, the directory of a run; `make_missing` also converts the kinds
             that need no calibration.
-        folder: directory that converted files are written below.
-        say: prints a message.
+        folder: directory below which converted files are written.
+        say: function that prints one message.
 
     Returns:
-        The files, those of a run in the order float32, float16, dynamic_range, int8, then others.
+        Name and content of each file, those of a run in the order float32, float16, dynamic_range, int8, then others.
 
     Raises:
         ConfigError: neither or both of `tflite` and `run`.

@@ -17,14 +17,14 @@ def calibration_inputs(run: Run, task: str) -> NDArray[np.float32]:
     """Model inputs of the calibration split, checked.
 
     Args:
-        run: the run, whose data has a calibration split.
+        run: run whose data has a calibration split.
         task: a key of `qat.tasks.TASKS`.
 
     Returns:
         float32 `[N, …]`, prepared by the data's contract.
 
     Raises:
-        CalibrationError: as `check_calibration` says.
+        CalibrationError: the split gives no usable ranges, as `check_calibration` says.
     """
     check_calibration(run, task)
     return run.splits.calibration.inputs()
@@ -34,7 +34,7 @@ def check_calibration(run: Run, task: str) -> None:
     """Refuse a calibration set that gives no usable ranges, before the float training; a config that needs none passes.
 
     Args:
-        run: the run, whose data has a calibration split.
+        run: run whose data has a calibration split, samples [N, ...] and labels [N].
         task: a key of `qat.tasks.TASKS`.
 
     Raises:

@@ -19,11 +19,11 @@ def write_cards(run: Run, result: RunResult) -> RunResult:
     """Write `README.md` into each variant's folder, where `export.card` asks for it.
 
     Args:
-        run: the run whose directory is written into.
-        result: its result, all files but the cards written.
+        run: run whose directory is written into.
+        result: what the run measured (accuracy as 0-1, sizes in bytes); all files but the cards are written already.
 
     Returns:
-        The result, with the SHA-256 of the cards.
+        The result, with the SHA-256 of the cards added; unchanged where no card is asked for.
     """
     if not run.config.export.card:
         return result

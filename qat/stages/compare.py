@@ -38,7 +38,7 @@ def compare(config: CompareConfig, out: Path) -> Comparison:
     """Compare the runs below `config.runs` (`python -m qat.compare`), write the page into `out` and print the result.
 
     Args:
-        config: directories, order, filters and the confidence of the intervals.
+        config: directories, order of the rows, filters, and the confidence of the intervals (0.5-1).
         out: directory that the page and its tables are written into.
 
     Returns:
@@ -78,12 +78,12 @@ def write_comparison(
     Files: `index.html`, `table.csv`, `table.json`, `table.md`, a PNG per plot, `tensorboard/comparison`.
 
     Args:
-        folders: directories of runs, of sweeps, or of several of these; what is not a finished run is listed with the
-            reason.
+        folders: directories of runs, of sweeps, or of several of these; a directory that is no finished run is listed
+            with the reason.
         out: directory that the files are written into.
-        sort: columns, `-` before one for the largest first; by default the best metric first.
+        sort: names of columns, `-` before one for the largest first; empty: the best metric first.
         filters: conditions as `variant=qat_int8` or `size_bytes<300000`, all of which a row must meet.
-        confidence: of the intervals over seeds, 0.5 to 1.
+        confidence: confidence of the intervals over seeds, a share from 0.5 to 1.
 
     Returns:
         The comparison, as it was written.

@@ -26,7 +26,7 @@ from qat.data import Split
 from qat.diagnosis.normalisations import list_contracts
 from qat.errors import DataError, ModelError
 from qat.evaluation import evaluate, keras_predictor, spread_indices
-from qat.models import infer_task
+from qat.models.fit_to_data import infer_model_task
 from qat.models.leading_layers import apply_scaling_layers, is_untrained
 from qat.stages.run import Run
 from qat.tasks import TASKS
@@ -62,10 +62,11 @@ def check_contract(run: Run, model: tf_keras.Model) -> None:
 
     Args:
         run: the run; where only a default says the contract, the model is refused, else the user is warned.
-        model: a built Keras model, trained or not.
+        model: a built Keras model of the data's input shape, trained or not.
 
     Raises:
-        ModelError: with the accuracy that each usual contract gave, and the option to set.
+        ModelError: the model fits another contract clearly better; the message has the accuracy that each usual
+            contract gave, and the option to set.
     """
     config = run.config
     if config.model.name not in PRETRAINED_MODELS or len(run.splits.val) == 0:
@@ -78,7 +79,11 @@ def check_contract(run: Run, model: tf_keras.Model) -> None:
         f"\nIts first layers ({', '.join(wrong_scaling[0])}) scale pixels themselves." if wrong_scaling else ""
     )
     has_weights = config.model.name != "keras_app" or config.model.weights is not None
-    if not has_weights or is_untrained(model) or not TASKS[infer_task(model, len(run.splits.class_names))].has_classes:
+    if (
+        not has_weights
+        or is_untrained(model)
+        or not TASKS[infer_model_task(model, len(run.splits.class_names))].has_classes
+    ):
         if wrong_scaling is not None:
             message = f"The data's contract does not fit model {model.name}: its pixels would be scaled twice or not "
             message += f"at all.{first_layers_note}"

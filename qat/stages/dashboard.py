@@ -43,9 +43,10 @@ def write_dashboard(
 
     Args:
         run: the run whose TensorBoard files and loggers are written to.
-        variants: each deployed file's metrics on test, by name.
-        evaluations: by variant, the deployed file's outputs on test (of `float`: those of the Keras model).
-        float_model: the float model; the length of its history is where QAT's epochs begin.
+        variants: metrics on test of each deployed file, by the variant's name.
+        evaluations: outputs on test of each deployed file, by the variant's name (of `float`: those of the Keras
+            model).
+        float_model: the float model; the number of epochs in its history is where QAT's epochs begin.
         trained_variants: the quantization-aware models, ours and stock's.
     """
     epochs = max((len(each.history) for each in trained_variants), default=0)

@@ -38,11 +38,11 @@ def evaluate_deployed(run: Run, float_model: FloatModel, trained_variants: Seque
 
     Args:
         run: the run whose directory holds the files.
-        float_model: what each file is compared with; its task says how.
+        float_model: what each file is compared with; its task says by which metric.
         trained_variants: the quantization-aware models of the run, ours and stock's, of which files were exported.
 
     Returns:
-        One Variant and one Evaluation per folder that holds a model.tflite.
+        One Variant (metrics, size in bytes, parity) and one Evaluation (outputs) per folder that holds a model.tflite.
 
     Raises:
         QatError: a file cannot be evaluated, and the run cannot go without it.

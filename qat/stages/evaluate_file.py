@@ -30,11 +30,11 @@ def evaluate_file(config: EvaluateConfig, folder: Path) -> dict[str, Any]:
     """Evaluate `config.tflite` on one split of `config.data`; print the result and write `folder/evaluation.json`.
 
     Args:
-        config: file, data, split and, where the file does not say it, the input contract.
+        config: path of the file, data, split and, where the file does not say it, the input contract.
         folder: directory that `evaluation.json` is written into.
 
     Returns:
-        What `evaluation.json` holds; shares as 0-1, sizes in bytes.
+        What `evaluation.json` holds: shares as 0-1, sizes in bytes.
 
     Raises:
         TfliteFileError: the file is not a usable one.

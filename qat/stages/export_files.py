@@ -41,9 +41,9 @@ def export_tflite(run: Run, variant: str, model: KerasModel | Exported | TracedM
 
     Args:
         run: the run whose directory is written into; `export.*` of its config gives batch size, signature and types.
-        variant: name of the variant's folder.
+        variant: name of the variant's folder, as `qat_int8`.
         model: a Keras model, or what holds its last files or its traced function so that neither is made twice.
-        options: further arguments of `qat.export.convert`, as `scheme` and `calibration`.
+        options: further arguments of `qat.export.convert`, as `scheme` and `calibration`, float32 [N, ...].
 
     Raises:
         ModelError: the model cannot be converted as asked for.
@@ -61,9 +61,10 @@ def write_quantization_report(run: Run, variant: str, model: QatModel) -> None:
     """Write `quantization_report.json` of a variant: the model's grids as its file holds them.
 
     Args:
-        run: the run whose directory is written into.
-        variant: name of the variant's folder.
-        model: of `quantize_model`, as it was exported.
+        run: run whose directory is written into.
+        variant: name of the variant's folder, as `qat_int8`.
+        model: a model of `quantize_model`, as it was exported; each grid is a scale and a zero point, per tensor or per
+            channel.
     """
     rundir.write_json(run.file(variant, rundir.QUANTIZATION), model.quantization_report.to_dict())
 
@@ -75,9 +76,9 @@ def write_sidecar_files(run: Run, variant: str, content: bytes | None = None, na
 
     Args:
         run: the run whose directory is written into.
-        variant: name of the variant's folder.
+        variant: name of the variant's folder, as `qat_int8`.
         content: bytes of the `.tflite`; None for a Keras model, of which only contract and labels are written.
-        name: file name of the `.tflite`.
+        name: file name of the `.tflite` in that folder.
     """
     suffix = name.removeprefix("model").removesuffix(".tflite")
     record: dict[str, Any] = {"contract": run.splits.contract.to_dict(), "labels": list(run.splits.class_names)}

@@ -56,12 +56,12 @@ def find_entry(config: Config, splits: Splits, threads: int) -> Entry:
     """The entry of the model that this config would train on these splits, present or not.
 
     Args:
-        config: of the run: model, float training and augmentation count, and nothing of the quantizer.
-        splits: the data, by its fingerprint.
-        threads: that TensorFlow computes with.
+        config: the run's config; its model, float training, augmentation and seed decide, its quantizer does not.
+        splits: the run's data, which counts by its fingerprint.
+        threads: number of threads that TensorFlow computes with.
 
     Returns:
-        The entry; its key has 24 hex digits of a SHA-256.
+        Folder and key of the entry; the key has 24 hex digits of a SHA-256.
     """
     determined_by = {
         "model": dataclasses.asdict(config.model),
@@ -82,12 +82,12 @@ def load(entry: Entry, model: KerasModel, say: Callable[[str], None]) -> History
     """Give `model` the weights of a whole entry; a damaged entry is named and removed.
 
     Args:
-        entry: where to look.
+        entry: folder and key of the entry.
         model: a built Keras model of the same architecture, whose weights are set in place.
-        say: prints a message.
+        say: function that prints one message.
 
     Returns:
-        The history of its training, one dict per epoch; None where there is no whole entry.
+        One dict of metrics by name per epoch of its training; None where there is no whole entry.
     """
     if not entry.folder.is_dir():
         return None
@@ -109,10 +109,10 @@ def store(entry: Entry, model: KerasModel, history: History, say: Callable[[str]
     """Keep a trained model's weights; a full or read-only cache is reported, and the run goes on.
 
     Args:
-        entry: where they are kept.
-        model: the trained model.
-        history: of its training, a dict of numbers per epoch.
-        say: prints a message.
+        entry: folder and key under which they are kept.
+        model: the trained Keras model; its weights are kept in their own shapes and dtypes.
+        history: its training: one dict of metrics by name per epoch.
+        say: function that prints one message.
     """
     part = entry.folder.with_name(f".{entry.key}.{os.getpid()}.part")
     for leftover in entry.folder.parent.glob(f".{entry.key}.*.part"):  # of one that was killed: it had the turn

@@ -12,8 +12,8 @@ import tf_keras
 from qat import models, rundir
 from qat.errors import ModelError, RunDirError, TrainingDivergedError
 from qat.evaluation import check_kinds
-from qat.models import build, infer_task
-from qat.models.fit_to_data import check_fits, fix_input_shape, unwrap_single_tensors
+from qat.models import build
+from qat.models.fit_to_data import check_fits, fix_input_shape, infer_model_task, unwrap_single_tensors
 from qat.models.which_keras import keras_of
 from qat.stages import float_cache
 from qat.stages.contract_check import check_contract
@@ -55,7 +55,7 @@ def obtain_float_model(run: Run) -> FloatModel:
     if origin != TRAINED_HERE and not was_done:  # its series, which this run has not written
         for epoch, logs in enumerate(history, start=1):
             write_epoch(run.summary_writer, "float", logs, epoch)
-    float_model = FloatModel(model, infer_task(model, _classes(run)), history, origin)
+    float_model = FloatModel(model, infer_model_task(model, _classes(run)), history, origin)
     if not was_done:
         export_keras(run, "float", model)
         run.kept.finish(STAGE, {"origin": origin}, [run.file("float", rundir.MODEL_KERAS)])
@@ -69,7 +69,7 @@ def _classes(run: Run) -> int:
 def _build(run: Run) -> tf_keras.Model:
     shape = run.splits.contract.shape
     model = fix_input_shape(build(run.config.model, shape, _classes(run)), shape)
-    if TASKS[infer_task(model, _classes(run))].trains_on_normal:
+    if TASKS[infer_model_task(model, _classes(run))].trains_on_normal:
         check_kinds(run.splits.val)
         check_kinds(run.splits.test)
     check_quantization(run, model)  # before hours go into its float training
@@ -201,7 +201,7 @@ def _train(run: Run, model: tf_keras.Model) -> History:
                 model,
                 settings,
                 callbacks,
-                task=infer_task(model, _classes(run)),
+                task=infer_model_task(model, _classes(run)),
                 clone=clone_for_replicas,
                 stage=STAGE,
             )

@@ -100,11 +100,12 @@ class KeptWork:
         """What `finish` was told of a stage.
 
         Args:
-            stage: a name, as "export float".
-            trains: it has checkpoints, which say how far it is.
+            stage: name of the stage, as "export float".
+            trains: whether the stage has checkpoints of its own, which say how far it is.
 
         Returns:
-            JSON values by name; None where the stage is still to do, or a file of it was lost or changed.
+            The JSON values that `finish` was given, by name; None where the stage is still to do, or a file of it was
+            lost or changed.
         """
         found = self._stages.get(stage)
         if found is not None:
@@ -120,9 +121,9 @@ class KeptWork:
         """Do a stage, unless it is done.
 
         Args:
-            stage: a name.
-            action: does it.
-            variant: the folder of the files that it leaves; "" where it leaves none.
+            stage: name of the stage, as "export float".
+            action: function without arguments that does the stage.
+            variant: name of the variant's folder, whose files belong to the stage; "" where it leaves none.
         """
         if self.done(stage) is None:
             action()
@@ -132,8 +133,8 @@ class KeptWork:
         """Record that a resumed run went on in a stage: the first one that was not done.
 
         Args:
-            stage: a name.
-            epoch: how many epochs of it were done.
+            stage: name of the stage, as "export float".
+            epoch: how many of its epochs were done before; 0 where it has none, or none was.
         """
         if self._is_going_on:
             self._is_going_on = False
@@ -145,9 +146,10 @@ class KeptWork:
         """Record that a stage is done.
 
         Args:
-            stage: a name.
-            values: JSON values that later stages need of it.
-            files: that it left in the run's folder; where one of them is lost, the stage is done again.
+            stage: name of the stage, as "export float".
+            values: JSON values by name that later stages need of it; None for none.
+            files: paths of the files that it left in the run's folder; where one of them is lost, the stage is done
+                again.
         """
         if self.is_enabled:
             digests = {path.relative_to(self.run_dir).as_posix(): manifest.sha256(path) for path in files}
@@ -197,11 +199,11 @@ def refuse_other_settings(run_dir: Path, config: Config) -> None:
     """Refuse to go on in a folder whose work was done with other settings.
 
     Args:
-        run_dir: the folder of an unfinished run, or of any.
-        config: that is to be run in it.
+        run_dir: folder of an unfinished run; one that holds no kept work is accepted.
+        config: the config that is to be run in it.
 
     Raises:
-        ConfigError: names each key, its value here and there.
+        ConfigError: a setting that decides results differs; names each key, its value here and there.
     """
     if not holds_work(run_dir):
         return

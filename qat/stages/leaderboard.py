@@ -17,8 +17,8 @@ def show_leaderboard(sweep_dir: Path, jobs: Mapping[str, Sequence[str]]) -> None
     """Print the deployed file of each job that left a result, best first.
 
     Args:
-        sweep_dir: directory that the jobs' folders lie in.
-        jobs: name of a job's folder to its overrides on the command line.
+        sweep_dir: directory below which the jobs' folders lie.
+        jobs: name of a job's folder to its `key=value` parts on the command line.
     """
     entries = [entry for entry in (_entry(sweep_dir, *job) for job in jobs.items()) if entry is not None]
     if entries:

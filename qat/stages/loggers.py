@@ -17,11 +17,11 @@ def make_loggers(config: Config, folder: Path) -> list[Logger]:
     """The loggers that `log.csv` and `log.mlflow` ask for.
 
     Args:
-        config: of the run; MLflow gets what it was asked for as parameters.
+        config: the run's config; MLflow gets its settings as parameters.
         folder: the run's directory.
 
     Returns:
-        None, one or two of them, ready to take scalars.
+        Zero, one or two loggers, ready to take scalars.
 
     Raises:
         ConfigError: MLflow cannot write where `log.mlflow_uri` says.

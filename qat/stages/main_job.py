@@ -23,15 +23,16 @@ def main_job(config: Config, folder: Path) -> RunResult | None:
     """Run one job into `folder`: float model, PTQ, QAT and stock's QAT as `quant` asks, exported, evaluated, recorded.
 
     Args:
-        config: the resolved config; it is not written into.
-        folder: the run's directory; the run goes on where one of the same settings ended in it.
+        config: the run's whole config; it is not written into.
+        folder: the run's directory; where it holds an unfinished run of the same settings, that run goes on.
 
     Returns:
         The result as results.json holds it; None in a worker that is not the chief, which leaves evaluation and files
         to it.
 
     Raises:
-        QatError: data, model, folder or training that cannot be used; ParityError after all files are written.
+        QatError: data, model, folder or training that cannot be used; a `ParityError` comes after all files are
+            written.
     """
     with begin(config, folder) as run:
         float_model = obtain_float_model(run)

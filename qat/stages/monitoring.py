@@ -94,9 +94,9 @@ def write_epoch(writer: SummaryWriter, tensorboard_run: str, logs: Mapping[str, 
     """Write one epoch's metrics as one point of each series.
 
     Args:
-        writer: takes the scalars.
-        tensorboard_run: name of the run, as `float`.
-        logs: Keras' name of a metric to its value; names that no chart shows are passed over.
+        writer: TensorBoard's writer, which takes the scalars.
+        tensorboard_run: name of the TensorBoard run, as `float`.
+        logs: Keras' name of a metric to its value after the epoch; names that no chart shows are passed over.
         epoch: number of epochs done, the x of the points.
     """
     writer.add_scalars(tensorboard_run, {tag: float(logs[key]) for key, tag in _TAGS.items() if key in logs}, epoch)
@@ -118,11 +118,11 @@ def evaluate_on_val(run: Run, tensorboard_run: str, tflite_model: bytes, task: s
     """Run an exported file on part of `val` and write its metric, and the drop against float, at each of `epochs`.
 
     Args:
-        run: the run; nothing is measured where it has neither TensorBoard nor loggers.
+        run: run whose val split is used; nothing is measured where it has neither TensorBoard nor loggers.
         tensorboard_run: name of the TensorBoard run that takes the points, as `deployed_int8`.
         tflite_model: bytes of the `.tflite`.
         task: a key of `qat.tasks.TASKS`.
-        epochs: numbers of epochs, the x of the points; two of them draw a level line.
+        epochs: numbers of epochs done, the x of the points; two of them draw a level line.
     """
     if not run.summary_writer.is_enabled:
         return
@@ -148,12 +148,12 @@ def convert_and_evaluate_on_val(
     """Convert the model as it is now, in memory, and write what the file does on part of `val`.
 
     Args:
-        run: the run; nothing is converted where it has neither TensorBoard nor loggers.
-        tensorboard_run: name of the TensorBoard run that takes the point.
+        run: run whose val split is used; nothing is converted where it has neither TensorBoard nor loggers.
+        tensorboard_run: name of the TensorBoard run that takes the point, as `deployed_int8`.
         model: a Keras model, or what holds its last files or its traced function.
         task: a key of `qat.tasks.TASKS`.
         epoch: number of epochs done, the x of the point.
-        options: further arguments of `qat.export.convert`.
+        options: further arguments of `qat.export.convert`, as `scheme`.
     """
     if run.summary_writer.is_enabled:
         options |= {"batch_size": run.config.export.batch_size}

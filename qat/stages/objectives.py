@@ -72,12 +72,12 @@ def compute_objectives(names: Sequence[str], result: RunResult, folder: Path) ->
     """The numbers that Hydra's sweepers want of a job.
 
     Args:
-        names: of `sweep.objectives`: accuracy (0-1, or the metric of another task), size_bytes, latency_ms.
-        result: of the finished run.
-        folder: the run's directory, that files are relative to.
+        names: entries of `sweep.objectives`: accuracy (0-1, or the metric of another task), size_bytes, latency_ms.
+        result: result of the finished run.
+        folder: the run's directory, which paths of files are relative to.
 
     Returns:
-        One number, or one per name.
+        One number, or a tuple with one per name: shares as 0-1, bytes, ms.
 
     Raises:
         ConfigError: a name that is no objective, or none at all.

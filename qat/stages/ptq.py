@@ -25,13 +25,14 @@ def quantize_after_training(run: Run, float_model: FloatModel) -> Exported | Non
 
     Args:
         run: the run whose directory is written into.
-        float_model: what is quantized; the length of its history is the epoch of the file's point on TensorBoard.
+        float_model: what is quantized; the number of epochs in its history is the x of the file's point on TensorBoard.
 
     Returns:
         The calibrated model and its files, where QAT starts from the very same; else None.
 
     Raises:
-        ModelError, CalibrationError: the variant cannot be made, and the run cannot go without it.
+        ModelError: the variant cannot be converted, and the run cannot go without it.
+        CalibrationError: its calibration gives no usable ranges, and the run cannot go without it.
     """
     quantizer = post_training_quantizer(run.config.quant.name)
     if quantizer is None or run.kept.done(_stage(quantizer)) is not None:

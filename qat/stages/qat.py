@@ -65,11 +65,12 @@ def train_quantized(run: Run, float_model: FloatModel, calibrated: Exported | No
         calibrated: the quantized model, not trained yet, where PTQ has exported the very same; None to make it here.
 
     Returns:
-        The trained model, with its history and the config that it was trained by.
+        The trained model with its history (one dict per epoch) and the config that it was trained by; None without QAT.
 
     Raises:
-        ModelError, CalibrationError: the model cannot be quantized.
         TrainingDivergedError: a loss or weight is not finite; the last good weights are exported.
+        ModelError: the model cannot be quantized or converted.
+        CalibrationError: its calibration gives no usable ranges.
     """
     quant = run.config.quant
     if quant.name not in TRAINED_BY_US:

@@ -7,7 +7,7 @@ import warnings
 from qat.config import QuantConfig
 from qat.errors import ModelError
 from qat.export import convert
-from qat.models import infer_task
+from qat.models.fit_to_data import infer_model_task
 from qat.models.keras_types import KerasModel
 from qat.models.which_keras import keras_of
 from qat.quantization.check import check_quantizable
@@ -24,8 +24,8 @@ def check_quantization(run: Run, model: KerasModel) -> None:
     """Refuse a model for reasons that are known without converting it.
 
     Args:
-        run: the run; `quant.*` says what the model is to become.
-        model: a built Keras model, not trained yet.
+        run: run whose `quant.*` says what the model is to become.
+        model: a built Keras model of the data's input shape, not trained yet.
 
     Raises:
         CalibrationError: no usable calibration set.
@@ -34,7 +34,7 @@ def check_quantization(run: Run, model: KerasModel) -> None:
     """
     quant = run.config.quant
     if quant.name != STOCK:  # of stock only the baseline is calibrated
-        check_calibration(run, infer_task(model, len(run.splits.class_names)))
+        check_calibration(run, infer_model_task(model, len(run.splits.class_names)))
     if quant.name in TRAINED_BY_US:
         check_quantizable(model, quant)
     if QUANTIZERS[quant.name].trained:
@@ -45,8 +45,8 @@ def try_conversion(run: Run, model: KerasModel) -> None:
     """Convert the model that has not been trained yet, as it will be converted afterwards.
 
     Args:
-        run: the run; `quant.*` says what the model is to become.
-        model: a built Keras model, not trained yet.
+        run: run whose `quant.*` says what the model is to become.
+        model: a built Keras model of the data's input shape, not trained yet.
 
     Raises:
         ModelError: ops that the converter leaves in float, or cannot take; a model that tfmot refuses, where it alone

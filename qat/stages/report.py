@@ -33,8 +33,9 @@ def write_report(run: Run, result: RunResult, evaluations: Mapping[str, Evaluati
 
     Args:
         run: the run whose directory is written into.
-        result: its result.
-        evaluations: by variant, the deployed file's outputs on test (of `float`: those of the Keras model).
+        result: what the run measured: metrics, sizes in bytes, histories.
+        evaluations: outputs on test of each deployed file, by the variant's name (of `float`: those of the Keras
+            model).
     """
     variant_name, variant = select_deployed_variant(result)
     folder = terminal.relative_to_cwd(run.folder)

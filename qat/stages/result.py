@@ -28,13 +28,13 @@ def collect_result(
     """Everything that the run measured, and everything that it was made by.
 
     Args:
-        run: the finished run.
-        variants: each deployed file's metrics on test, by name.
-        float_model: its history and origin.
+        run: run of which all stages are done.
+        variants: metrics on test of each deployed file, by the variant's name.
+        float_model: the float model, with its history and origin.
         trained_variants: the quantization-aware models; ours has the config with the layers that `auto_skip` found.
 
     Returns:
-        What results.json holds.
+        What results.json holds: metrics in their units (accuracy as 0-1), sizes in bytes, times in seconds.
     """
     config, splits = run.config, run.splits
     for each in trained_variants:
@@ -71,7 +71,7 @@ def write_result(run: Run, result: RunResult) -> None:
 
     Args:
         run: the run whose directory is written into.
-        result: from `collect_result`, with the digests of the cards.
+        result: what `collect_result` returned (accuracy as 0-1, sizes in bytes), with the digests of the cards.
     """
     run.summary_writer.add_text("float", "results", variants_markdown(result.variants))
     rundir.write_json(run.folder / rundir.RESULTS, result.to_dict())
@@ -82,8 +82,8 @@ def print_result(run: Run, result: RunResult) -> None:
     """Print the table, and in words: which file was asked for, its metrics and path, and commands to run next.
 
     Args:
-        run: the run; `log.progress` off prints no table.
-        result: its result.
+        run: run that ended; `log.progress=off` prints no table.
+        result: what it measured: metrics by variant, sizes in bytes.
     """
     say, relative_to_cwd = run.progress.say, terminal.relative_to_cwd
     if run.progress.mode != "off":
@@ -123,8 +123,8 @@ def log_files(run: Run, result: RunResult) -> None:
     """Give the loggers results, page, and each variant's file with its contract and card; Keras models are left out.
 
     Args:
-        run: the run, whose loggers take the files.
-        result: names the files.
+        run: run whose loggers take the files.
+        result: what it measured; it names the files, relative to the run's directory.
     """
     paths = [run.folder / rundir.RESULTS, run.folder / rundir.REPORT]
     for name, variant in result.variants.items():
@@ -137,11 +137,11 @@ def enforce_parity(run: Run, variants: Mapping[str, Variant]) -> None:
     """Compare each file's parity with the thresholds; stock tfmot's is printed and never ends a run.
 
     Args:
-        run: the run; `parity.enforce` says whether a file that departs ends it.
-        variants: each deployed file, by name.
+        run: run whose `parity.enforce` says whether a file that departs ends it.
+        variants: each deployed file's parity with its model (shares 0-1, differences in LSB), by the variant's name.
 
     Raises:
-        ParityError: (exit code 4) a file of ours departs from its model, and parity.enforce is not false.
+        ParityError: a file of ours departs from its model, and parity.enforce is not false; the exit code is 4.
     """
     for name, variant in variants.items():
         if variant.parity is not None and not variant.parity.passed:

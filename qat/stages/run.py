@@ -69,10 +69,10 @@ class Run:
 
         Args:
             variant: name of the variant's folder, as `float`.
-            name: of the file, or "" for the folder.
+            name: name of the file, or "" for the folder.
 
         Returns:
-            The path; nothing is made.
+            The path; nothing is created.
         """
         return self.folder / variant / name
 
@@ -84,8 +84,9 @@ class Run:
         """Go on without a variant that is there to compare with: the reason is kept and printed.
 
         Args:
-            variant: stock tfmot's, where ours is trained too; of stock alone, the PTQ that is its baseline.
-            error: why there is none.
+            variant: name of the variant: stock tfmot's, where ours is trained too; of stock alone, the PTQ that is its
+                baseline.
+            error: the error that says why there is none.
 
         Raises:
             QatError: `error`, where the variant is one that the run cannot go without.
@@ -107,8 +108,8 @@ def begin(config: Config, folder: Path) -> Iterator[Run]:
     """Seed and clear the process, claim the folder, load the data. Only what the chief writes is kept.
 
     Args:
-        config: the resolved config.
-        folder: the run's directory; the run goes on where one of the same settings ended in it.
+        config: the run's whole config.
+        folder: the run's directory; where it holds an unfinished run of the same settings, that run goes on.
 
     Yields:
         The run, while its folder is claimed and its event files are open.

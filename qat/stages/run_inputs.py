@@ -15,11 +15,11 @@ def digest_inputs(config: Config, splits: Splits) -> dict[str, str]:
     """Digests (SHA-256) of everything that a run reads.
 
     Args:
-        config: of the run.
-        splits: its data; images in files count by path, size and time of change.
+        config: the run's config, which names data, model and weights.
+        splits: the run's data; images in files count by path, size and time of change.
 
     Returns:
-        In words what was read, such as "the test data (data.path=my.npz)" -> hexadecimal digits.
+        What was read, in words, such as "the test data (data.path=my.npz)", to its 64 hexadecimal digits.
     """
     origin = f"data={config.data.name}" if config.data.path is None else f"data.path={config.data.path}"
     found = {f"the {name} data ({origin})": digest for name, digest in splits.digests.items()}
@@ -37,11 +37,11 @@ def describe_missing_samples(config: Config, splits: Splits) -> list[str]:
     """Describe each number of samples that was chosen and that the data do not have.
 
     Args:
-        config: of the run.
-        splits: its data.
+        config: the run's config: `parity.samples`, `log.deployed_samples` and `data.max_samples`.
+        splits: the run's data, with the number of samples per split.
 
     Returns:
-        One sentence for each; all samples that there are will be taken.
+        One sentence per setting that asks for more samples than there are; all that there are will be taken.
     """
     default, found = Config(), []
     for key in ("parity.samples", "log.deployed_samples"):

@@ -24,9 +24,9 @@ def rank_layers(run: Run, float_model: FloatModel, calibration: NDArray[np.float
 
     Args:
         run: the run whose directory is written into.
-        float_model: its layers are quantized one at a time.
+        float_model: the model whose layers are quantized one at a time.
         calibration: model inputs [N, …], float32; the first 128 are used.
-        variant: name of the variant's folder.
+        variant: name of the variant's folder, as `ptq_int8`.
     """
     if not run.config.quant.sensitivity:
         return
@@ -45,7 +45,7 @@ def select_skipped_layers(run: Run, float_model: FloatModel, calibration: NDArra
     """Patterns for the fewest layers to leave in float so that `quant.auto_skip.max_drop` holds.
 
     Args:
-        run: the run; nothing is measured where `quant.auto_skip.max_drop` is null.
+        run: run whose `quant.auto_skip.max_drop` is in accuracy points (0-100); null measures nothing.
         float_model: the model that is to be quantized.
         calibration: model inputs [N, …], float32.
 

@@ -18,9 +18,9 @@ def begin_session(seed: int, threads: int | None, strategy: str = "none") -> Wor
     """Forget earlier graphs and layer names, seed Python, NumPy and TensorFlow, set TensorFlow's threads.
 
     Args:
-        seed: of all three, 0 to 2^32 - 1.
-        threads: the number of TensorFlow's, within and between ops; None leaves what is set.
-        strategy: `train.strategy`: none, mirrored or multiworker.
+        seed: seed of all three, an integer from 0 to 2^32 - 1.
+        threads: number of TensorFlow's threads, within and between ops; None leaves what is set.
+        strategy: value of `train.strategy`: none, mirrored or multiworker.
 
     Returns:
         The workers of the strategy, which find each other before TensorFlow computes anything.

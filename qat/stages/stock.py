@@ -38,7 +38,7 @@ def train_stock(run: Run, float_model: FloatModel) -> TrainedVariant | None:
         float_model: what is quantized; its outputs decide the loss.
 
     Returns:
-        The trained model, with its history.
+        The trained model, with its history (one dict per epoch); None where there is none.
 
     Raises:
         QatError: tfmot refuses the model, its training diverges, or its model does not convert. Where ours is trained

@@ -35,16 +35,16 @@ def fit_in_run(
     Args:
         run: gives train and val, `seed`, `data.augmentation` and the workers of `train.strategy`.
         model: a built Keras model; it has the trained weights at the end.
-        settings: epochs, batch size, optimizer and schedule.
-        callbacks: see the model that is trained, which is a clone under a strategy.
+        settings: number of epochs, samples per batch, optimizer, learning rate (above 0) and schedule.
+        callbacks: Keras callbacks; they see the model that is trained, which is a clone under a strategy.
         task: a key of `qat.tasks.TASKS`.
-        clone: makes the same model with variables of its own, under the strategy's scope.
+        clone: function that makes the same model with variables of its own, under the strategy's scope.
         loss_of: model whose outputs decide the loss; None for `model` itself.
-        stage: a name for its checkpoints, from which it goes on where the run was killed in it.
-        states: what else belongs into these; see `Stateful`.
+        stage: name of the stage, under which checkpoints are kept; a run that was killed in it goes on from them.
+        states: what else belongs into these checkpoints, by name; see `Stateful`. None for nothing.
 
     Returns:
-        The logs of each epoch.
+        One dict per epoch: losses, and metrics in their units (accuracy as 0-1).
 
     Raises:
         TrainingDivergedError: a loss or weight is not finite; the model then has its last good weights.
@@ -73,13 +73,13 @@ def load_trained(run: Run, stage: str, model: KerasModel, monitor: Stateful | No
     """Give `model` the weights that a stage has trained before the run was killed.
 
     Args:
-        run: the run.
-        stage: a name.
+        run: run that may have been resumed.
+        stage: name of the stage, as "qat".
         model: what is trained in it, built; its weights are set in place.
-        monitor: takes its state back.
+        monitor: object that takes its state back; None where the stage has none.
 
     Returns:
-        The history of the training; None where it is still to do.
+        The history of the training, one dict per epoch; None where it is still to do.
     """
     done = run.kept.done(stage, trains=True)
     history = None if done is None else float_cache.load(run.kept.entry(stage), model, run.progress.say)
@@ -92,11 +92,11 @@ def keep_trained(run: Run, stage: str, model: KerasModel, history: History, moni
     """Keep what `load_trained` takes.
 
     Args:
-        run: the run.
-        stage: a name.
-        model: with its trained weights.
-        history: of the training, one dict per epoch.
-        monitor: its state is kept.
+        run: run in whose folder the weights are kept.
+        stage: name of the stage, as "qat".
+        model: the model with its trained weights.
+        history: history of the training, one dict per epoch.
+        monitor: object whose state is kept as well; None where the stage has none.
     """
     if run.kept.is_enabled:
         float_cache.store(run.kept.entry(stage), model, history, run.progress.say)
@@ -108,7 +108,8 @@ def copy_weights(trained: KerasModel, model: KerasModel) -> None:
 
     Args:
         trained: the model that `fit` trains, as a callback sees it; nothing is copied where it is `model` itself.
-        model: the same model outside of any strategy, where alone it can be exported.
+        model: the same model, with weights of the same shapes and order, outside of any strategy, where alone it can be
+            exported.
     """
     if trained is not model:
         model.set_weights(trained.get_weights())

@@ -25,11 +25,11 @@ def macs_of(op: Op, subgraph: Subgraph) -> int:
     """Multiply-accumulates of one op.
 
     Args:
-        op: any op of the subgraph.
-        subgraph: its subgraph, which holds the shapes.
+        op: an op of the subgraph.
+        subgraph: the subgraph that the op stands in, which holds the shapes.
 
     Returns:
-        The count for the batch that the file declares; 0 for ops that only move, compare or add.
+        Number of multiply-accumulates for the batch that the file declares; 0 for ops that only move, compare or add.
     """
     output = subgraph.output_of(op)
     if op.name not in _COUNTS or output is None:

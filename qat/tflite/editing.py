@@ -15,11 +15,11 @@ def rewrite(model: bytes, edit: Callable[[schema.ModelT], None]) -> bytes:
     """Unpack a file into the schema's objects, change them, and pack them again.
 
     Args:
-        model: the bytes of the file.
-        edit: changes the unpacked `ModelT` in place.
+        model: bytes of the .tflite file.
+        edit: function that changes the unpacked `ModelT` in place.
 
     Returns:
-        The bytes of the changed file.
+        Bytes of the changed file.
 
     Raises:
         TfliteFileError: `model` is no TFLite file.
@@ -41,7 +41,7 @@ def restore_order(content: schema.ModelT, input_names: Sequence[str]) -> None:
     Args:
         content: the converted model, changed in place. Its own signature says which tensor is which argument; a model
             without one stays as it is.
-        input_names: names of the function's arguments, in its order.
+        input_names: names of the function's arguments, one per input, in its order.
     """
     graph = content.subgraphs[0]
     for signature in content.signatureDefs or []:
@@ -61,10 +61,11 @@ def set_names(
 
     Args:
         content: the model, changed in place.
-        input_names: of the tensors and of the signature, in the file's order.
-        output_names: of the signature, in the file's order.
-        locations: names for output tensors that the converter named itself ("Identity"), in the file's order.
-        key: the signature's key.
+        input_names: names for the input tensors and for the signature's inputs, one per input, in the file's order.
+        output_names: names for the signature's outputs, one per output, in the file's order.
+        locations: names for output tensors that the converter named itself ("Identity"), one per output, in the file's
+            order.
+        key: name of the signature, as "serving_default".
 
     Raises:
         ValueError: not as many names as inputs or outputs.
@@ -87,7 +88,7 @@ def set_metadata(content: schema.ModelT, entries: Mapping[str, bytes]) -> None:
 
     Args:
         content: the model, changed in place.
-        entries: name to content, bytes.
+        entries: name of each entry to its bytes.
     """
     metadata = [entry for entry in content.metadata or [] if _text(entry.name) not in entries]
     for name, value in entries.items():

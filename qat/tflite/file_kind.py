@@ -15,11 +15,11 @@ def kind_of(graph: TfliteGraph, verification: Verification | None = None) -> str
     Inputs and outputs do not count: an int8 body between QUANTIZE and DEQUANTIZE is "int8".
 
     Args:
-        graph: the file.
-        verification: what `verify` returned for it, to save verifying it again.
+        graph: the file, as `read` returns it.
+        verification: what `verify` returned for it, to save verifying it again; None verifies.
 
     Returns:
-        One of these words.
+        One of these seven words.
     """
     verification = verification or verify(graph)
     constants = {t.dtype for s in graph.subgraphs for t in s.tensors if t.is_constant and t.size > 0}

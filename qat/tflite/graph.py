@@ -27,8 +27,8 @@ def unpack_codes(packed: NDArray[np.uint8], dtype: str, count: int) -> NDArray:
 
     Args:
         packed: the stored bytes, [ceil(count * bits / 8)]; the first code is in the lowest bits.
-        dtype: a key of `PACKED_BITS`.
-        count: number of codes.
+        dtype: name of the packed dtype, as "int4": a key of `PACKED_BITS`.
+        count: number of codes in `packed`.
 
     Returns:
         One code per element, [count], int8 (uint8 for an unsigned dtype).
@@ -50,7 +50,8 @@ def layer_name(location: str, layers: Iterable[str] = ()) -> str:
 
     Args:
         location: the tensor's name; only what stands before the first ";" counts.
-        layers: names of the Keras model's layers; one of them that stands in `location` is preferred.
+        layers: names of the Keras model's layers; one of them that stands in `location` is preferred. Empty where they
+            are not known.
 
     Returns:
         The layer's name, without the prefix "quant_".

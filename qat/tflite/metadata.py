@@ -51,11 +51,12 @@ def read_metadata(model: bytes | str | Path | TfliteGraph, graph: TfliteGraph | 
     """Read what `with_metadata` or `convert` wrote; of another file, TensorFlow Lite's own metadata.
 
     Args:
-        model: the file's bytes, its path, or what `read` returned for it.
-        graph: what `read` returned for it, to save reading the bytes again.
+        model: bytes of the file, its path, or what `read` returned for it.
+        graph: what `read` returned for it, to save reading the bytes again; None reads them.
 
     Returns:
-        The metadata; an empty Metadata for a file without any.
+        Input contract (None where there is none), labels in the order of the outputs, and flags; an empty Metadata for
+        a file without any.
 
     Raises:
         TfliteFileError: it is no usable file, or its metadata entry is damaged.
@@ -89,12 +90,12 @@ def with_metadata(model: bytes | str | Path, *, contract: Contract | None = None
     """Write an input contract and labels into a file. Its graph and weights do not change.
 
     Args:
-        model: the file's bytes, or its path, which is only read.
+        model: bytes of the file, or its path, which is only read.
         contract: how raw samples become inputs; None leaves the file's own.
         labels: class names, in the order of the output; empty leaves the file's own.
 
     Returns:
-        The bytes of the new file.
+        Bytes of the new file.
 
     Raises:
         ConfigError: the contract's shape is not that of the file's input, or there are not as many labels as outputs.

@@ -64,11 +64,11 @@ def find_unsupported(op: Op, subgraph: Subgraph) -> Iterator[tuple[str, str]]:
     """Find what a kernel of TensorFlow Lite Micro does not support in an op.
 
     Args:
-        op: any op of the subgraph.
-        subgraph: its subgraph, which holds the tensors.
+        op: an op of the subgraph.
+        subgraph: the subgraph that the op stands in, which holds the tensors with their shapes and dtypes.
 
     Yields:
-        (reason, remedy), each a sentence; nothing for an op that has no kernel there.
+        Pairs (reason, remedy), each a sentence; nothing for an op that has no kernel there.
     """
     yield from _types(op, subgraph)
     yield from _weights(op, subgraph)

@@ -57,7 +57,7 @@ def contract_of(normalization: Normalization, shape: Sequence[int]) -> Contract 
 
     Args:
         normalization: mean and std, in raw units (0..255), one per channel or one for all.
-        shape: of one input, (height, width, channels).
+        shape: sizes of one input, (height, width, channels).
 
     Returns:
         A contract with `range` for one mean and std for all channels, else with `mean` and `std` in units of raw / 255;
@@ -79,12 +79,12 @@ def write_entry(graph: TfliteGraph, contract: Contract | None, labels: Sequence[
     """Write the entry TFLITE_METADATA.
 
     Args:
-        graph: the file.
-        contract: of its first input; None says nothing about normalization.
-        labels: class names of its first output; empty for none.
+        graph: the file, as `read` returns it.
+        contract: contract of its first input; None says nothing about normalization.
+        labels: class names of its first output, in the order of the scores; empty for none.
 
     Returns:
-        The entry's bytes, a flatbuffer with identifier M001.
+        Bytes of the entry, a flatbuffer with identifier M001.
     """
     builder = flatbuffers.Builder(1024)
     inputs = [_input(builder, t, contract if i == 0 else None) for i, t in enumerate(graph.inputs)]
@@ -100,11 +100,11 @@ def append_labels(model: bytes, labels: Sequence[str]) -> bytes:
     """Append `labels.txt` in a zip archive, where the Task library looks for it.
 
     Args:
-        model: the bytes of the file.
+        model: bytes of the .tflite file.
         labels: class names, one per line of `labels.txt`.
 
     Returns:
-        The bytes of the file with the archive after it; the same labels give the same bytes.
+        Bytes of the file with the archive after it; the same labels give the same bytes.
     """
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:

@@ -85,9 +85,9 @@ class Checkpoints(tf_keras.callbacks.Callback):
         """Where Keras' loop begins.
 
         Args:
-            steps_per_epoch: training steps; not read.
-            initial_epoch: where it begins without a checkpoint, from 0.
-            mode: of Keras; not read.
+            steps_per_epoch: training steps per epoch; not read.
+            initial_epoch: epoch at which it begins without a checkpoint, from 0.
+            mode: Keras' name of the loop, as "train"; not read.
 
         Returns:
             (epoch, step), integers from 0: those of the checkpoint, if one was restored, else (initial_epoch, 0).

@@ -44,7 +44,7 @@ def training_indices(split: Split, task: str) -> NDArray[np.int64]:
     """Indices of the samples to train on: all, or, for an autoencoder, those of class 0, the normal one.
 
     Args:
-        split: the samples and their labels.
+        split: samples and their labels, [N].
         task: a key of `qat.tasks.TASKS`.
 
     Returns:
@@ -113,15 +113,15 @@ def training_batches(
     """Shuffled batches; each iteration over the data set is one epoch.
 
     Args:
-        split: the samples.
-        batch_size: samples per batch.
+        split: samples and labels to train on.
+        batch_size: samples per batch, at least 1.
         task: a key of `qat.tasks.TASKS`.
-        seed: decides the order of samples and the augmentation.
-        augmentation: random changes of the inputs; None for none.
+        seed: integer from 0 that decides the order of samples and the augmentation.
+        augmentation: crop and shift in pixels, and flip; None changes no inputs.
         start: (epoch, step), from 0, of the first batch; the first epoch then has the batches that remain of it.
 
     Returns:
-        (inputs, targets): float32 [batch_size, *shape], and labels int64 [batch_size], or the inputs again for an
+        Pairs (inputs, targets): float32 [batch_size, *shape], and labels int64 [batch_size], or the inputs again for an
         autoencoder.
     """
     batches = _batches(split, batch_size, task, seed, augmentation, start)
@@ -160,16 +160,16 @@ def distributed_batches(
     Every worker prepares the whole batch, so that order and augmentation are those of one process.
 
     Args:
-        strategy: whose replicas share each batch.
-        split: the samples.
+        strategy: TensorFlow's strategy, whose replicas share each batch.
+        split: samples and labels to train on.
         batch_size: samples per batch of all replicas together.
         task: a key of `qat.tasks.TASKS`.
-        seed: decides the order of samples and the augmentation.
-        augmentation: random changes of the inputs; None for none.
-        start: as of `training_batches`.
+        seed: integer from 0 that decides the order of samples and the augmentation.
+        augmentation: crop and shift in pixels, and flip; None changes no inputs.
+        start: (epoch, step), from 0, of the first batch; the first epoch then has the batches that remain of it.
 
     Returns:
-        (inputs, targets) as `training_batches`, with batch_size / replicas samples for each replica.
+        Pairs (inputs, targets) as of `training_batches`, with batch_size / replicas samples for each replica.
 
     Raises:
         ConfigError: the batch size is no multiple of the number of replicas.
@@ -200,12 +200,12 @@ def validation_batches(split: Split, batch_size: int, *, task: str) -> tf.data.D
     """The samples of `training_indices` in order, the last, short batch included, never augmented.
 
     Args:
-        split: the samples.
-        batch_size: samples per batch.
+        split: samples and labels to validate on.
+        batch_size: samples per batch, at least 1.
         task: a key of `qat.tasks.TASKS`.
 
     Returns:
-        (inputs, targets) as `training_batches`.
+        Pairs (inputs, targets) as of `training_batches`; the last batch may have fewer samples.
     """
     indices = tf.data.Dataset.from_tensor_slices(training_indices(split, task)).batch(batch_size)
     numbers = tf.data.Dataset.zip(indices, tf.data.Dataset.counter())

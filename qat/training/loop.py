@@ -17,7 +17,7 @@ from qat import interrupts, targets
 from qat.config import AugmentationConfig
 from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
-from qat.models import infer_task
+from qat.models.fit_to_data import infer_model_task
 from qat.models.keras_types import KerasModel
 from qat.models.which_keras import keras_of
 from qat.tasks import TASKS
@@ -51,8 +51,8 @@ def make_optimizer(settings: FitSettings, steps: int, keras: ModuleType = tf_ker
     """Build a new optimizer.
 
     Args:
-        settings: optimizer, learning rate and schedule.
-        steps: training steps over which the schedule "cosine" lets the learning rate fall to 0.
+        settings: optimizer, learning rate (above 0) and schedule.
+        steps: number of training steps over which the schedule "cosine" lets the learning rate fall to 0.
         keras: the package of the model that is trained; for Keras 3, an optimizer of tf_keras becomes its.
 
     Returns:
@@ -89,11 +89,11 @@ def make_callbacks(target_dicts: Sequence[dict[str, Any]], keras: ModuleType = t
     """The extra Keras callbacks of `train.callbacks`, each built from its `_target_` dict.
 
     Args:
-        target_dicts: of the callbacks, in order.
+        target_dicts: one dictionary per callback: `_target_`, its dotted name, and arguments by name.
         keras: the package of the model that is trained; for Keras 3, a callback of tf_keras becomes its.
 
     Returns:
-        Callbacks of this Keras.
+        Callbacks of this Keras, in the same order.
 
     Raises:
         ConfigError: a `_target_` is missing, cannot be imported or called, or returns no Keras callback.
@@ -189,7 +189,7 @@ def fit(
         ConfigError: an optimizer that cannot be built, or a batch that the replicas cannot share equally.
         ModelError: the model's outputs are not finite before the first step; a strategy, and a model of Keras 3.
     """
-    task, keras = task or infer_task(model), keras_of(model)
+    task, keras = task or infer_model_task(model), keras_of(model)
     _check(train, task)
     _check(val, task)
     steps = settings.epochs * steps_per_epoch(len(training_indices(train, task)), settings.batch_size)

@@ -47,9 +47,11 @@ def choose_loss(
 
     Args:
         task: a key of `qat.tasks.TASKS`.
-        outputs: of the model before training, float [N, classes], probabilities or logits.
-        label_smoothing: 0 to below 1, as Keras' CategoricalCrossentropy takes it.
-        keras: the package of the model that is trained.
+        outputs: outputs of the model for one batch before training, float [N, classes], probabilities or logits; of an
+            autoencoder [N, ...].
+        label_smoothing: share of a label that goes to all classes, from 0 to below 1, as Keras' CategoricalCrossentropy
+            takes it.
+        keras: the package of the model that is trained, `tf_keras` or `keras`.
 
     Returns:
         Loss of (labels or targets, outputs), and the metrics: accuracy, or none for reconstruction.

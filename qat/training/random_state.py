@@ -38,8 +38,8 @@ def readable_random_state(model: tf_keras.Model, seed: int) -> Iterator[None]:
     """Let the layers draw from `tf.random.Generator`s, whose state is a variable, while the block trains the model.
 
     Args:
-        model: its layers are as they were after the block.
-        seed: 0 or more; with the place of a layer, where the layer has no seed of its own.
+        model: the model that is trained; its layers are as they were after the block.
+        seed: integer from 0; with the place of a layer it seeds one that has no seed of its own.
 
     Yields:
         Nothing.

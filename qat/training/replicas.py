@@ -42,7 +42,7 @@ def whole_batch_moments(x: tf.Tensor, axes: Sequence[int]) -> tuple[tf.Tensor, t
 
     Args:
         x: float32 [n, ...], this replica's part of the batch.
-        axes: to reduce over, the batch axis among them.
+        axes: axes to reduce over, the batch axis among them.
 
     Returns:
         Mean and variance, each of the shape of the remaining axes, and the number of values behind each, a scalar of

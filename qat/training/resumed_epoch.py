@@ -20,11 +20,11 @@ def callbacks_from(
     """Callbacks for a training whose first batches are those of `start`.
 
     Args:
-        start: (epoch, step), from 0.
-        callbacks: in their order.
-        model: of Keras 3, compiled.
-        epochs: of the training, with those that are done.
-        steps_per_epoch: of a whole epoch.
+        start: (epoch, step) of the first batch, from 0.
+        callbacks: Keras 3's callbacks, in their order.
+        model: a compiled model of Keras 3.
+        epochs: number of epochs of the training, those that are done included.
+        steps_per_epoch: training steps of a whole epoch.
 
     Returns:
         What `fit` takes as its callbacks: they see the true number of each step.

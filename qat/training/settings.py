@@ -21,8 +21,8 @@ def describe_oversized_batches(samples: int, train: TrainConfig, quant: QuantCon
 
     Args:
         samples: number of samples in train.
-        train: its `batch_size` is checked.
-        quant: its `batch_size` is checked, unless it is None.
+        train: section whose `batch_size` is checked.
+        quant: section whose `batch_size` is checked, unless it is None.
 
     Returns:
         One sentence per batch size that is too large, with a better one; empty if both are fine.
@@ -45,11 +45,12 @@ def refuse_late_points(samples: int, train: TrainConfig, quant: QuantConfig) -> 
 
     Args:
         samples: number of samples in train.
-        train: its `batch_size` counts where `quant` has none.
-        quant: `delay`, `freeze_observers_at` and `freeze_bn_at`.
+        train: section whose `batch_size` counts where `quant` has none.
+        quant: section with `epochs`, and the points `delay`, `freeze_observers_at` and `freeze_bn_at`: shares 0-1, or
+            as "200steps" or "3epochs".
 
     Raises:
-        ConfigError: names the setting.
+        ConfigError: a point lies at the end of the training or behind it; the message names the setting.
     """
     steps = max(1, samples // (quant.batch_size or train.batch_size))
     for name in SCHEDULED:
@@ -114,14 +115,15 @@ class FitSettings:
         """The settings of the quantization-aware training.
 
         Args:
-            config: the section `quant`.
-            train: the section `train`, for label smoothing, `keep_best`, and the batch size where `quant` has none.
+            config: the section `quant` of a config.
+            train: the section `train`, for label smoothing, `keep_best`, and the batch size (samples per step) where
+                `quant` has none.
 
         Returns:
             Settings of group "quant", without early stopping.
 
         Raises:
-            ConfigError: a value outside its limits.
+            ConfigError: a value outside its limits; the message names the key.
         """
         return cls(
             epochs=config.epochs,

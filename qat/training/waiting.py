@@ -25,8 +25,8 @@ def wait_for_others(cluster: dict[str, Any], limit: float = LIMIT_SECONDS) -> No
     """Return once every other process has answered; meanwhile listen at this process' own address.
 
     Args:
-        cluster: TF_CONFIG, parsed.
-        limit: seconds to wait.
+        cluster: TF_CONFIG, parsed: the addresses of all processes, and which of them this one is.
+        limit: how many seconds to wait.
 
     Raises:
         ConfigError: some did not answer within `limit`; the message names them.
@@ -63,11 +63,11 @@ def is_listening(address: str, seconds: float = 2.0) -> bool:
     """Whether a process listens at an address.
 
     Args:
-        address: host:port.
-        seconds: to wait for a connection.
+        address: host and port, as "10.0.0.2:2222".
+        seconds: how many seconds to wait for a connection.
 
     Returns:
-        False also for an address that is no host:port.
+        True where a connection was made; False also for an address that is no host:port.
     """
     host, _, port = address.rpartition(":")
     try:

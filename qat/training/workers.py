@@ -72,9 +72,9 @@ class Workers:
         """Yield the model to train in place of `model`; afterwards `model` has its weights, also after an error.
 
         Args:
-            model: the model, built outside of the strategy's scope.
-            make_replica: called with `model` under the strategy's scope; returns a model with the same order of
-                weights.
+            model: a built Keras model, made outside of the strategy's scope.
+            make_replica: function that is called with `model` under the strategy's scope; returns a model with weights
+                of the same shapes and order.
 
         Yields:
             The replica, with the chief's weights; `model` itself without a strategy.

@@ -6,5 +6,5 @@ from qat.variants import QUANTIZERS
 
 def test_every_quantizer_is_an_option():
     assert (conf_dir() / "train.yaml").is_file()
-    assert set(choices_of("quant")) == set(QUANTIZERS)
+    assert set(QUANTIZERS) <= set(choices_of("quant"))
     assert choices_of("no_such_group") == []

@@ -2,16 +2,10 @@
 
 from qat.export.lowering.network import PASSED_OPS
 from qat.export.lowering.operators import OPERATORS
-from qat.quantization import placement
 from qat.quantization.ir.operations import OPERATIONS
-from qat.quantization.kernels import integer_kernels
 
 IN_TRAINING_ALONE = {"dropout_mask", "tap"}
 
 
 def test_every_op_of_the_canonical_form_has_an_operator():
     assert set(OPERATIONS) - set(OPERATORS) - set(PASSED_OPS) == IN_TRAINING_ALONE
-
-
-def test_an_op_whose_kernels_rounding_is_simulated_is_told_its_ranges():
-    assert set(integer_kernels.INTEGER_KERNELS) == set(placement.HAS_INTEGER_KERNEL)

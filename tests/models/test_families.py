@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 
 from qat.config import ModelConfig
 from qat.errors import ConfigError, ModelError
-from qat.models import MODELS, build, infer_task
+from qat.models import MODELS, build
 from qat.models.check import APPS, STRIDES
+from qat.models.fit_to_data import infer_model_task
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,14 +68,14 @@ def test_a_classifier_ends_in_probabilities(name):
     outputs = model(np.random.default_rng(0).random((4, 32, 32, 3), np.float32)).numpy()
     assert outputs.shape == (4, 10)
     np.testing.assert_allclose(outputs.sum(1), 1, rtol=1e-5)
-    assert infer_task(model) == "classification"
+    assert infer_model_task(model) == "classification"
 
 
 @pytest.mark.parametrize("input_shape", [(640,), (8, 8, 3)])
 def test_the_autoencoder_gives_its_inputs_shape_back(input_shape):
     model = build_family("autoencoder", input_shape, 2)
     assert model.output_shape == model.input_shape == (None, *input_shape)
-    assert infer_task(model) == "reconstruction"
+    assert infer_model_task(model) == "reconstruction"
 
 
 def test_the_mobilenets_use_relu6_as_a_layer_which_tflite_fuses():

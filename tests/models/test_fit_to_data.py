@@ -9,8 +9,8 @@ from tf_keras import layers
 
 from qat.config import ModelConfig
 from qat.errors import ConfigError, ModelError
-from qat.models import build, infer_task
-from qat.models.fit_to_data import fix_input_shape
+from qat.models import build
+from qat.models.fit_to_data import fix_input_shape, infer_model_task
 
 
 @pytest.fixture
@@ -105,10 +105,10 @@ def test_several_outputs_are_refused_by_name(theirs):
 
 def test_ten_features_with_ten_classes_are_a_classification(theirs):
     model = theirs(dense(10, inputs=10), input_shape=(10,), classes=10)
-    assert infer_task(model) == "classification"
-    assert infer_task(theirs(dense(10, None, inputs=10), input_shape=(10,), classes=2), 2) == "reconstruction"
+    assert infer_model_task(model) == "classification"
+    assert infer_model_task(theirs(dense(10, None, inputs=10), input_shape=(10,), classes=2), 2) == "reconstruction"
     logits = theirs(dense(10, None, inputs=10), input_shape=(10,), classes=10)
-    assert infer_task(logits, 10) == "classification"
+    assert infer_model_task(logits, 10) == "classification"
 
 
 def test_an_autoencoder_may_end_in_a_sigmoid(theirs):
@@ -116,7 +116,7 @@ def test_an_autoencoder_may_end_in_a_sigmoid(theirs):
         inputs = layers.Input((8, 8, 1))
         return tf_keras.Model(inputs, layers.Conv2D(1, 3, padding="same", activation="sigmoid")(inputs))
 
-    assert infer_task(theirs(make, input_shape=(8, 8, 1), classes=10), 10) == "reconstruction"
+    assert infer_model_task(theirs(make, input_shape=(8, 8, 1), classes=10), 10) == "reconstruction"
 
 
 def test_one_output_under_a_name_is_one_output(theirs):
@@ -125,7 +125,7 @@ def test_one_output_under_a_name_is_one_output(theirs):
         return tf_keras.Model(inputs, {"scores": layers.Dense(3, activation="softmax")(inputs["pixels"])})
 
     model = theirs(make, input_shape=(4,), classes=3)
-    assert infer_task(model, 3) == "classification"
+    assert infer_model_task(model, 3) == "classification"
     assert (model.input_shape, model.output_shape) == ((None, 4), (None, 3))
 
 

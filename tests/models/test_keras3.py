@@ -11,8 +11,8 @@ from keras import layers
 from qat.cli import compose
 from qat.config import ModelConfig
 from qat.errors import ConfigError, ModelError
-from qat.models import build, infer_task
-from qat.models.fit_to_data import fix_input_shape, unwrap_single_tensors
+from qat.models import build
+from qat.models.fit_to_data import fix_input_shape, infer_model_task, unwrap_single_tensors
 from qat.models.leading_layers import apply_scaling_layers, find_unscaled_inputs, is_untrained
 from qat.models.which_keras import input_names, is_keras3, takes_dictionary
 
@@ -83,7 +83,7 @@ def test_open_sizes_are_fixed_and_dictionaries_of_one_unwrapped():
     assert fixed.input_shape == (None, 8, 8, 3)
     x = np.random.default_rng(0).random((2, 8, 8, 3)).astype(np.float32)
     np.testing.assert_allclose(fixed(x), model({"image": x})["out"], rtol=1e-6)
-    assert infer_task(fixed) == "classification"
+    assert infer_model_task(fixed) == "classification"
 
 
 def test_an_application_of_keras_3_is_built():

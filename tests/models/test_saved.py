@@ -12,7 +12,8 @@ from tf_keras import layers
 
 from qat.config import ModelConfig
 from qat.errors import ConfigError, ModelError
-from qat.models import build, infer_task, load
+from qat.models import build, load
+from qat.models.fit_to_data import infer_model_task
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "models" / "mlperf_tiny"
 KINDS = ["model.keras", "model.h5", "model"]  # the last is a SavedModel folder
@@ -211,4 +212,4 @@ def test_a_path_must_be_said_and_must_exist():
 )
 def test_the_published_mlperf_tiny_models_load(name, parameters, task):
     model = load(str(SHARED / name), trust=(SHARED / name).is_dir())
-    assert (model.count_params(), infer_task(model)) == (parameters, task)
+    assert (model.count_params(), infer_model_task(model)) == (parameters, task)

@@ -29,9 +29,9 @@ def share_cores(config: DictConfig, jobs: int, overrides: Sequence[str]) -> list
     """Share the cores of the machine between jobs that run at the same time.
 
     Args:
-        config: of the sweep, with Hydra's section.
-        jobs: how many jobs the launcher gets.
-        overrides: of one job; a setting among them is left as it is.
+        config: composed config of the sweep, with Hydra's section.
+        jobs: how many jobs the launcher gets, at least 1.
+        overrides: `key=value` parts of one job; a setting among them is left as it is.
 
     Returns:
         Overrides for each job: its number of threads, and `log.progress=plain`, since progress bars of several jobs

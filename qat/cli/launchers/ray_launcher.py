@@ -49,8 +49,8 @@ class RayLauncher(Launcher):
 
         Args:
             hydra_context: Hydra's loader of configs and its callbacks.
-            task_function: the job; it takes the composed config.
-            config: of the sweep, with Hydra's section.
+            task_function: the job: a function that takes the composed config.
+            config: composed config of the sweep, with Hydra's section.
 
         Raises:
             ConfigError: Ray is not installed.
@@ -62,8 +62,8 @@ class RayLauncher(Launcher):
         """Run all jobs and wait for them.
 
         Args:
-            job_overrides: overrides of each job.
-            initial_job_idx: number of the first job within the sweep, from 0.
+            job_overrides: `key=value` parts of each job, one sequence per job.
+            initial_job_idx: number of the first of these jobs within the sweep, from 0.
 
         Returns:
             One result per job, in their order; a failed one for a job whose process or machine died.

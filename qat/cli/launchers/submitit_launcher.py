@@ -37,8 +37,8 @@ class ArrayLauncher(BaseSubmititLauncher):
         """Submit all jobs as one array and wait for them.
 
         Args:
-            job_overrides: overrides of each job.
-            initial_job_idx: number of the first job within the sweep, from 0.
+            job_overrides: `key=value` parts of each job, one sequence per job.
+            initial_job_idx: number of the first of these jobs within the sweep, from 0.
 
         Returns:
             One result per job, in their order; a failed one for a job that was lost.

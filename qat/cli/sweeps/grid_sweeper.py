@@ -52,11 +52,11 @@ def claim_sweep(jobs: Jobs, config: DictConfig) -> Iterator[None]:
     """Lock the sweep's directory, run the block, then show the results of its jobs.
 
     Args:
-        jobs: of the sweep; the block adds and launches them.
-        config: of the sweep, with Hydra's section; saved in the directory for `sweep.resume`.
+        jobs: the sweep's jobs and its directory; the block adds and launches them.
+        config: composed config of the sweep, with Hydra's section; saved in the directory for `sweep.resume`.
 
     Returns:
-        A context manager.
+        A context manager, within which the directory is locked.
 
     Raises:
         SweepError: some jobs failed; its exit code is theirs where they agree, else 1.
@@ -84,8 +84,8 @@ def resume_command(sweep_dir: Path, config: DictConfig) -> str:
     """The command that goes on with a sweep.
 
     Args:
-        sweep_dir: the directory of the sweep.
-        config: of the sweep, with Hydra's section.
+        sweep_dir: directory of the sweep.
+        config: composed config of the sweep, with Hydra's section.
 
     Returns:
         One line for a shell; it repeats overrides that are not taken from a folder without being repeated.

@@ -86,8 +86,8 @@ class Job:
         """Record that the job failed.
 
         Args:
-            message: why, for the user.
-            exit_code: 1 to 255, that the job alone would have ended with, such as 3 for a diverged training.
+            message: one sentence for the user: why it failed.
+            exit_code: 1 to 255, what the job alone would have ended with, such as 3 for a diverged training.
         """
         self.error, self.exit_code = message, exit_code
 
@@ -130,7 +130,7 @@ class Jobs:
         """Add jobs; those finished in the sweep's directory are skipped, the unfinished ones keep their folders.
 
         Args:
-            batch: overrides of each job.
+            batch: `key=value` parts of each job, one sequence per job.
             configs: composed config of each job, in the same order.
 
         Returns:
@@ -160,9 +160,9 @@ class Jobs:
         are launched one by one: what Hydra returns of a job keeps its whole config.
 
         Args:
-            launcher: any of Hydra's.
-            config: of the sweep, with Hydra's section.
-            jobs: those to run, of `self.all`.
+            launcher: any launcher of Hydra's, set up.
+            config: composed config of the sweep, with Hydra's section.
+            jobs: the jobs to run, of `self.all`; how each ended is written into it.
         """
         alone = isinstance(launcher, BasicLauncher)
         waiting = [[job] for job in jobs] if alone else [list(jobs)] if jobs else []

@@ -58,7 +58,7 @@ class OptunaSweeper(Sweeper):
         Args:
             hydra_context: Hydra's loader of configs and its callbacks.
             task_function: the job; it takes the composed config and returns the values of the objectives.
-            config: of the sweep, with Hydra's section.
+            config: composed config of the sweep, with Hydra's section.
         """
         self.config, self.hydra_context = config, hydra_context
         self.launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)

@@ -29,12 +29,13 @@ def list_requested_jobs(arguments: argparse.Namespace, primary: str, schema: typ
     A sweep whose last job has a typo then ends at once and not after a night.
 
     Args:
-        arguments: Hydra's, as `parse_arguments` returns them.
-        primary: the command, such as "train".
+        arguments: Hydra's parsed command line, as `parse_arguments` returns it.
+        primary: name of the command and of its file in conf/, such as "train".
         schema: the dataclass of the command's whole config.
 
     Returns:
-        Overrides of each job; none for flags that only show something, or where the configuration is in another folder.
+        `key=value` parts of each job, one list per job; none for flags that only show something, or where the
+        configuration is in another folder.
 
     Raises:
         ConfigError: several values, or a launcher or sweeper, without `-m`; an override that cannot be parsed.

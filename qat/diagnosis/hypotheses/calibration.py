@@ -197,7 +197,7 @@ def judge_ranges(evidence: Evidence) -> Iterator[Hypothesis]:
     farthest = min(NEARER * apart, EXPLAINS) if same_range else NEARER * apart
     if best is not None and best.id and best.distance < farthest:
         yield Hypothesis(best.id, words, BY_INPUT_NAME if best.id == "Q07" else CALIBRATE, 0.7, repair=recalibrate)
-    words = f"the file's ranges do not fit the inputs given ({words or 'no guess matches_file them'})"
+    words = f"the file's ranges do not fit the inputs given ({words or 'no guess matches them'})"
     yield _hypothesis("Q09", words, 0.2)
 
 

@@ -26,7 +26,7 @@ def find_float_body(facts: FileFacts, expect: str | None, calibrated: bool, soun
     """C01, C02, C03: a float body where integers were meant, or rounded weights where they were not.
 
     Args:
-        facts: of the file.
+        facts: what was read of the file: its ops, weights and kind.
         expect: what the file is believed to be, as "int8"; None where nothing was said.
         calibrated: whether a calibration was handed over, which means that integers were meant.
         sound: whether that calibration holds samples; None where none was handed over.
@@ -80,11 +80,11 @@ def stays_float(facts: FileFacts, expect: str | None) -> bool:
     """Whether float is right where dynamic range was meant: the converter leaves all kernels that are so small.
 
     Args:
-        facts: of the file.
-        expect: what the file is believed to be; None where nothing was said.
+        facts: what was read of the file: its ops, weights and kind.
+        expect: what the file is believed to be, as "int8"; None where nothing was said.
 
     Returns:
-        False for all but "dynamic_range".
+        True where "dynamic_range" is expected and each weight has fewer than `FEW_ELEMENTS` elements.
     """
     return expect == "dynamic_range" and all(weight.size < FEW_ELEMENTS for _, weight in facts.weights)
 
@@ -240,7 +240,7 @@ def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-STATIC = (
+FROM_FILE_ALONE = (
     find_unlowered_qat,
     find_float16_overflow,
     find_training_graph,

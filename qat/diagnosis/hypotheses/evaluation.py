@@ -136,10 +136,10 @@ def describe_sample_size(evidence: Evidence, better: Outputs, worse: Outputs, wh
     """E02 in words: a difference that so many samples cannot tell from luck.
 
     Args:
-        evidence: of the case, with its score.
-        better: outputs, Keras order, each [N, ...].
-        worse: outputs for the same N samples.
-        what: names the two, as "Keras model against file".
+        evidence: what is known of the case, its score among it.
+        better: outputs of the better one, Keras order, each float [N, ...].
+        worse: outputs of the worse one for the same N samples.
+        what: name of the two, as "Keras model against file".
 
     Returns:
         A note with the number of samples that would show the difference; None where it shows, or there is none.

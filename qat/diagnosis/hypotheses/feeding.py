@@ -83,7 +83,7 @@ def explain_refusal(refusal: Refusal, graph: TfliteGraph) -> Hypothesis:
 
     Args:
         refusal: the value, any shape and dtype, and the runtime's message.
-        graph: of the file that the app ran.
+        graph: graph of the file that the app ran.
 
     Returns:
         C10 for a wrong shape, P01 for a float input, else I01 or I02; certain.

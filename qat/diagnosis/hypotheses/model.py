@@ -204,8 +204,8 @@ def list_output_tensors(graph: TfliteGraph, index: int) -> list[Tensor]:
     """The integer tensors of an output, from the op that computes it to the last conversion behind it.
 
     Args:
-        graph: of the file.
-        index: of the output, in the file's order.
+        graph: graph of the file.
+        index: number of the output in the file's order, from 0.
 
     Returns:
         Tensors as they are computed, none for a float output; the first has the grid that it is rounded to.
@@ -248,7 +248,7 @@ def find_coarse_output(evidence: Evidence, reachable: float) -> Hypothesis | Non
     """M05: the same file, its outputs on a grid made for the values that are asked for, loses no more than it must.
 
     Args:
-        evidence: of the case, with Keras model and right inputs.
+        evidence: what is known of a case with Keras model and right inputs.
         reachable: share of the loss, 0-1, that a file converted again brings back.
 
     Returns:
@@ -281,11 +281,11 @@ def set_output_ranges(content: bytes, limits: dict[int, tuple[float, float]]) ->
     """Give tensors other scales and zero points, which ops of free output scale write.
 
     Args:
-        content: the file.
+        content: bytes of the .tflite file.
         limits: index of a tensor to (min, max) of the real numbers that it shall hold.
 
     Returns:
-        The bytes of the changed file.
+        Bytes of the changed file.
     """
 
     def edit(model: Any) -> None:

@@ -34,12 +34,12 @@ def are_same(recorded: NDArray, expected: NDArray, tolerance: float) -> bool:
     """Whether nearly all rows are the same.
 
     Args:
-        recorded: [N, ...], by the app.
-        expected: [N, ...], by the file; rows of another shape are not the same.
-        tolerance: by which a value may differ, in the unit of the arrays.
+        recorded: what the app recorded, [N, ...].
+        expected: what the file gives, [N, ...]; rows of another shape are not the same.
+        tolerance: largest difference of equal values, in the unit of the arrays.
 
     Returns:
-        True where more than `MATCH` of the rows are.
+        True where more than the share `MATCH` of the N rows are.
     """
     return recorded.shape == expected.shape and _matching_share(recorded, expected, tolerance) > MATCH
 
@@ -61,9 +61,9 @@ def diagnose_labels(recorded: NDArray, scores: NDArray, codes: NDArray, tensor: 
 
     Args:
         recorded: classes [N], integers in any dtype.
-        scores: [N, classes], which the file gives for the same samples.
-        codes: [N, classes], the same outputs of the file's own dtype.
-        tensor: the output.
+        scores: float32 [N, classes], what the file gives for the same samples.
+        codes: the same outputs, [N, classes], in the file's own dtype.
+        tensor: the output tensor, with its scale and zero point.
 
     Returns:
         Hypotheses; none where the labels are the file's.
@@ -123,8 +123,8 @@ def diagnose_scores(recorded: NDArray, expected: NDArray, codes: NDArray, tensor
     Args:
         recorded: [N, ...], float, or codes in an integer dtype.
         expected: float32 [N, ...], the file's outputs dequantized.
-        codes: [N, ...], the same outputs of the file's own dtype.
-        tensor: the output.
+        codes: the same outputs, [N, ...], in the file's own dtype.
+        tensor: the output tensor, with its scale and zero point.
 
     Returns:
         Hypotheses; none where the scores are the file's.
@@ -274,9 +274,9 @@ def find_other_runtime(recorded: NDArray, codes: NDArray, tensor: Tensor) -> Ite
     """C13: raw codes that this machine's runtime does not give for the very codes that were fed.
 
     Args:
-        recorded: [N, ...] of the output's dtype, else nothing is said.
-        codes: [N, ...] of the same dtype, computed here.
-        tensor: the output.
+        recorded: what the app recorded, [N, ...] of the output's dtype; of another dtype nothing is said.
+        codes: what the file gives here, [N, ...] of the same dtype.
+        tensor: the output tensor, with its scale and zero point.
 
     Returns:
         At most one hypothesis.

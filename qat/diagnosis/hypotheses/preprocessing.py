@@ -36,7 +36,7 @@ def list_parts(
     """Separable faults in the order in which they are usually worst; those without a repair have no model.
 
     Args:
-        relation: of the app's inputs to the right ones.
+        relation: how the app's inputs follow from the right ones: scaling, orientation, channel order.
         user: float [N, ...], what the app feeds.
         right: float32 [N, ...], what it should feed.
         rescales_inside: whether the model scales its input itself.
@@ -115,7 +115,7 @@ def describe_image_scaling(user: NDArray, raw: NDArray) -> Hypothesis:
 
     Args:
         user: float [N, ...], what the app feeds.
-        raw: [N, ...], samples of the same shape as the app has them.
+        raw: samples as the app has them, [N, ...], of the same shape.
 
     Returns:
         The hypothesis, with the relative spread of the factors in its evidence.
@@ -169,7 +169,7 @@ def find_stale_inputs(user: NDArray, right: NDArray) -> Hypothesis | None:
 
     Args:
         user: float [N, ...], what the app feeds.
-        right: float32 [N, ...], what it should feed.
+        right: float32 [N, ...], what it should feed, in the same order of samples.
 
     Returns:
         The hypothesis; None where samples are at their places, or too few to tell.
@@ -218,9 +218,9 @@ def are_near(first: tuple[float, float], second: tuple[float, float], slack: flo
     """Whether two ranges are the same for all that rarely filled limits allow.
 
     Args:
-        first: (min, max).
+        first: (min, max) of real numbers.
         second: (min, max), in the same unit.
-        slack: by which limits may differ, as a share of the wider range.
+        slack: largest difference of two limits, as a share of the wider range.
 
     Returns:
         True where both limits are that close.
@@ -237,7 +237,7 @@ def describe_wrong_metadata(stated: tuple[float, float], expected: tuple[float, 
         expected: (min, max) of the right inputs, or of the file's own input.
 
     Returns:
-        The hypothesis.
+        The hypothesis, with both ranges in its evidence.
     """
     return Hypothesis(
         "P14",

@@ -70,9 +70,9 @@ def pair_tensors(quantized: FileFacts, real: FileFacts, order: Sequence[int]) ->
     """Tensor indices of the two files that belong together: inputs, then outputs of equal ops in equal order.
 
     Args:
-        quantized: the user's file.
-        real: a float file converted here, its inputs in Keras order.
-        order: index in the quantized file of each Keras input.
+        quantized: facts of the user's file.
+        real: facts of a float file that was converted here, its inputs in Keras order.
+        order: number, in the quantized file, of each Keras input.
 
     Returns:
         Pairs (index in the quantized file, index in the float file); by tensor names where the ops differ.
@@ -102,11 +102,11 @@ def range_distance(have: tuple[float, float], guess: tuple[float, float]) -> flo
     """How far two ranges of real numbers are apart: the factor between their widths, and the shift of their limits.
 
     Args:
-        have: (min, max) that a file holds.
-        guess: (min, max) of values; extended to include 0, as a calibration does.
+        have: (min, max) of the real numbers that a file can hold.
+        guess: (min, max) of the real numbers that occur; extended to include 0, as a calibration does.
 
     Returns:
-        Octaves, 0 to `FARTHEST`; a shift by half of the width counts a quarter of an octave.
+        Distance in octaves, 0 to `FARTHEST`; a shift by half of the width counts a quarter of an octave.
     """
     low, high = min(guess[0], 0.0), max(guess[1], 0.0)
     width, other = max(have[1] - have[0], 1e-12), max(high - low, 1e-12)
@@ -176,8 +176,9 @@ def diagnose_without_data(evidence: Evidence, findings: Findings) -> None:
     """Adds causes to `findings`; what is found on synthetic images is never more than consistent.
 
     Args:
-        evidence: of a case with a Keras model and without inputs.
-        findings: gets causes and a note.
+        evidence: what is known of a case without inputs; its Keras model should take images [N, height, width,
+            channels].
+        findings: the result so far; it gets causes and a note.
     """
     images = make_natural_images(evidence.keras, IMAGES)
     if images is None or len(evidence.case.graph.inputs) != 1:
@@ -196,8 +197,8 @@ def make_natural_images(model: Any, count: int) -> NDArray | None:
     """Noise with the spectrum of photographs (amplitude 1/f).
 
     Args:
-        model: with one input [height, width, 1 or 3].
-        count: N.
+        model: Keras model with one input [N, height, width, channels], of 1 or 3 channels.
+        count: number of images, N.
 
     Returns:
         float32 [N, height, width, channels] in [0, 1]; None for a model that takes no images.
@@ -241,10 +242,10 @@ def scale_images(images: NDArray, limits: tuple[float, float]) -> NDArray:
 
     Args:
         images: float [N, ...] in [0, 1].
-        limits: (min, max).
+        limits: (min, max) that 0 and 1 become.
 
     Returns:
-        float32, same shape.
+        float32 [N, ...] in `limits`.
     """
     low, high = limits
     return (low + (high - low) * images).astype(np.float32)

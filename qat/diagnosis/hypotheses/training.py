@@ -89,7 +89,7 @@ def find_float_layers(facts: FileFacts, expect: str | None) -> Iterator[Hypothes
     """T05 where integers were promised: weighted layers that training left in float.
 
     Args:
-        facts: of the file.
+        facts: what was read of the file: its ops, weights and kind.
         expect: what the file is believed to be, as "int8"; None where nothing was said.
 
     Returns:
@@ -111,9 +111,9 @@ def describe_other_start(cosine: float, growth: float | None, text: str) -> Hypo
     """T03, T04: quantization-aware training that began elsewhere, or went far away.
 
     Args:
-        cosine: between the file's kernels and the Keras model's, 0-1, the median over layers.
-        growth: how many times larger the file's are; None where that is not known.
-        text: both in words.
+        cosine: |cosine| between the file's kernels and the Keras model's, 0-1, the median over layers.
+        growth: factor by which the file's kernels are larger; None where that is not known.
+        text: clause that has both numbers in words.
 
     Returns:
         The hypothesis; certain where only one of them leaves such kernels.
@@ -127,4 +127,4 @@ def describe_other_start(cosine: float, growth: float | None, text: str) -> Hypo
     return Hypothesis("T04", words, SLOWER, 0.9 if blown_up else 0.8, certain=blown_up)
 
 
-STATIC = (find_unrun_training, find_unsettled_ranges, find_float_ops)
+FROM_FILE_ALONE = (find_unrun_training, find_unsettled_ranges, find_float_ops)

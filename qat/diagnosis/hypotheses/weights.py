@@ -69,12 +69,12 @@ def measure_cosines(facts: FileFacts, model: Any) -> list[tuple[str, float]]:
     """The direction of the file's kernels against the Keras model's, which BatchNormalization folded in leaves alone.
 
     Args:
-        facts: of the file.
-        model: the tf_keras model.
+        facts: what was read of the file: its weighted ops and their kernels.
+        model: the Keras model that the file was made from.
 
     Returns:
-        (layer, median over channels of |cosine| against the best kernel of that shape), one pair for each weighted op
-        of the file that has a Keras kernel of its shape.
+        Pairs (layer, |cosine| 0-1, the median over channels, against the best kernel of that shape), one for each
+        weighted op of the file that has a Keras kernel of its shape.
     """
     kernels = list(_kernels(model))
     cosines = []

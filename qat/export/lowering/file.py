@@ -53,15 +53,15 @@ class File:
         """Add a tensor that an operator computes, or an input of the graph.
 
         Args:
-            name: of the tensor.
-            dtype: a key of `TYPES`.
-            sizes: its shape for the batch of the file.
+            name: name of the tensor.
+            dtype: name of its dtype, as "int8": a key of `TYPES`.
+            sizes: its shape for the batch of the file, integers.
             shape: the same with None where a size is open; the default has none open.
-            quantization: scales and zero points; None of a tensor that holds no codes.
-            variable: whether it keeps its value between runs.
+            quantization: scales and zero points; None for a tensor that holds no codes.
+            variable: whether the tensor keeps its value between runs.
 
         Returns:
-            Its index.
+            Index of the tensor in the graph, from 0.
         """
         tensor = schema.TensorT()
         tensor.name, tensor.type, tensor.hasRank, tensor.buffer = name, TYPES[dtype], True, 0
@@ -77,13 +77,13 @@ class File:
         """Add a constant, or find an equal one that has been added.
 
         Args:
-            name: of the tensor.
-            values: of a dtype that is a key of `TYPES`.
-            quantization: scales and zero points; None of values that are no codes.
-            bits: 4 stores int8 codes from -8 to 7 as int4.
+            name: name of the tensor, where it is new.
+            values: array of any shape, of a dtype that is a key of `TYPES`.
+            quantization: scales and zero points; None for values that are no codes.
+            bits: bits per value: 8 stores the dtype of `values`, 4 stores int8 codes from -8 to 7 as int4.
 
         Returns:
-            Its index.
+            Index of the tensor in the graph, from 0.
         """
         sizes, dtype = values.shape, "int4" if bits == 4 else str(values.dtype)
         stored = pack_int4(values) if bits == 4 else np.ascontiguousarray(values).reshape(-1).view(np.uint8)
@@ -121,11 +121,11 @@ class File:
         """Add an operator at the end.
 
         Args:
-            builtin: its number in `BuiltinOperator`.
-            inputs: indices of tensors, `ABSENT` for an optional one that is left out.
-            outputs: indices of tensors.
-            options: an options object of the schema; the default is none.
-            intermediates: indices of tensors that the kernel reads only the quantization of.
+            builtin: number of the operator in `BuiltinOperator`.
+            inputs: indices of tensors, `ABSENT` (-1) for an optional one that is left out.
+            outputs: indices of the tensors that it computes.
+            options: its options, an object of the schema; None for none.
+            intermediates: indices of tensors that the kernel reads only the quantization of; None for none.
 
         Returns:
             The operator, for the lowest version that has what it needs.
@@ -167,12 +167,12 @@ def quantization_parameters(
     """Scales and zero points of a tensor.
 
     Args:
-        scales: one per channel along `axis`, or [1] for all.
-        axis: of the channels.
-        zero_point: of all scales.
+        scales: above 0, float32 [channels] along `axis`, or [1] for the whole tensor.
+        axis: which axis of the tensor holds the channels.
+        zero_point: code that stands for 0, the same for all scales.
 
     Returns:
-        An object of the schema.
+        An object of the schema, with one zero point per scale.
     """
     parameters = schema.QuantizationParametersT()
     parameters.scale = np.asarray(scales, np.float32)

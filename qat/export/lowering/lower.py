@@ -29,12 +29,12 @@ def lower(
 
     Args:
         model: what `quantize_model` returned, or a model of its layers.
-        batch_size: samples per call: fixes the batch; None leaves open what the model leaves open.
+        batch_size: samples per call, which fixes the batch; None leaves open what the model leaves open.
         io: dtype of inputs and outputs that are codes inside: "int8", "uint8", "float32".
         low_bit: store kernels of 4 bits as int4, not as int8.
 
     Returns:
-        One subgraph, not packed.
+        A file of one subgraph, not packed.
 
     Raises:
         ModelError: an op is missing in `OPERATORS`, or the model begins behind a range.

@@ -58,14 +58,14 @@ class Lowering:
         """Plan one more operator.
 
         Args:
-            operator: its number in `BuiltinOperator`.
-            inputs: its operands, None for an optional one that is left out.
-            outputs: the values that it computes.
-            options: an options object of the schema; the default is none.
-            more: `one_grid` and `write` of `PlannedOp`.
+            operator: number of the operator in `BuiltinOperator`.
+            inputs: its operands, in the operator's order; None for an optional one that is left out.
+            outputs: the values that it computes, in the operator's order.
+            options: its options, an object of the schema; None for none.
+            more: fields `one_grid` and `write` of `PlannedOp`.
 
         Returns:
-            The planned operator.
+            The planned operator, the last of `ops`.
         """
         op = PlannedOp(operator, list(inputs), list(outputs), options, **more)
         self.ops.append(op)
@@ -75,11 +75,11 @@ class Lowering:
         """The value as float32, by one DEQUANTIZE for all consumers.
 
         Args:
-            value: codes on a grid.
-            name: of the layer, for the tensor's name.
+            value: int8 codes on a grid, of any shape.
+            name: name of the layer, for the tensor's name.
 
         Returns:
-            The dequantized value.
+            A float32 value of the same shape.
         """
         if value not in self._dequantized:
             result = Value([self.unique(f"{name}/real")], value.shape, value.sizes, value.dtype)
@@ -93,8 +93,8 @@ class Lowering:
 
         Args:
             value: real numbers of any shape, to quantize; one whose representation is open takes the grid.
-            layer: the range.
-            name: of a new tensor.
+            layer: the layer whose (min, max) gives the grid.
+            name: name of the tensor, where a new one is needed.
 
         Returns:
             A value on the grid, of the same shape.
@@ -142,12 +142,12 @@ class Context:
         """A constant operand that is no real number: sizes, axes and the like.
 
         Args:
-            name: what it is, for the tensor's name.
-            values: numbers, or nested lists of them.
-            dtype: of the tensor.
+            name: what the operand is, as "axes", for the tensor's name.
+            values: integers, or nested lists of them, in the shape of the operand.
+            dtype: NumPy's type of the tensor, int32 for most operands.
 
         Returns:
-            The operand.
+            The operand, of the shape of `values`.
         """
         return Constant(f"{self.name}/{name}", np.asarray(values, dtype))
 
@@ -155,12 +155,12 @@ class Context:
         """A value for one output of the call.
 
         Args:
-            like: a value whose representation it shares; the default leaves its own open.
-            index: of the output, from 0.
-            sizes: its shape for the batch of the file; the default follows from the Keras tensor.
+            like: a value whose representation it shares; None leaves its own open.
+            index: number of the output, from 0.
+            sizes: its shape for the batch of the file; None takes it from the Keras tensor.
 
         Returns:
-            The value, with a name of its own.
+            The value, with a name of its own; its shape has None where a size is open.
         """
         output = self.call.keras_outputs[index]
         shape = tuple(output.shape)
@@ -187,14 +187,14 @@ class Context:
         """Plan an operator with one output.
 
         Args:
-            operator: its number in `BuiltinOperator`.
-            inputs: its operands, None for an optional one that is left out.
-            options: an options object of the schema; the default is none.
-            like: a value whose representation the output shares.
-            more: `one_grid` and `write` of `PlannedOp`.
+            operator: number of the operator in `BuiltinOperator`.
+            inputs: its operands, in the operator's order; None for an optional one that is left out.
+            options: its options, an object of the schema; None for none.
+            like: a value whose representation the output shares; None leaves it open.
+            more: fields `one_grid` and `write` of `PlannedOp`.
 
         Returns:
-            The output.
+            The value of its output, of the shape of the Keras tensor.
         """
         result = self.result(like)
         self.lowering.add_op(operator, inputs, [result], options, **more)
@@ -205,11 +205,12 @@ def make_context(lowering: Lowering, call: Call) -> Context:
     """The context of a call.
 
     Args:
-        lowering: so far.
-        call: whose inputs have values.
+        lowering: what has been lowered so far.
+        call: a call of a layer, whose inputs have values.
 
     Returns:
-        The call with values and constants as its operands.
+        The call with its operands in the op's order: values, whose shapes have None where a size is open, and
+        constants.
     """
     values = iter(lowering.values[key] for key in call.inputs)
     inner = call.inner

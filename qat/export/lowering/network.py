@@ -146,7 +146,7 @@ class _NetworkReader:
         """Read the calls of a model.
 
         Args:
-            model: whose inputs are tensors that have keys.
+            model: a Keras model, the outer one or a nested one.
             entries: the keys of its inputs, integers from 0 in the order of the tensors.
 
         Returns:

@@ -32,12 +32,12 @@ class OpWriter:
         """Write the whole model.
 
         Args:
-            inputs: values of the model's inputs.
-            outputs: values of its outputs.
+            inputs: values of the model's inputs, in its order.
+            outputs: values of its outputs, in its order.
             io: dtype of inputs and outputs that are codes inside: "int8", "uint8", "float32".
 
         Returns:
-            The model, not packed.
+            The unpacked file, with one subgraph.
         """
         self.used = {value for op in self.ops for value in op.values_read}
         self.file.graph.inputs = [self._write_input(value, io) for value in inputs]

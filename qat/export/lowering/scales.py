@@ -52,11 +52,11 @@ def bias_codes(bias: NDArray[np.float32], scale: NDArray[np.float32] | np.floati
     Source: the TFLite 8-bit quantization specification (bias: int32, zero point 0).
 
     Args:
-        bias: real, [channels].
-        scale: [channels], or one for all.
+        bias: real numbers, float32 [channels].
+        scale: scale of the accumulators, float32 [channels], or one number for all.
 
     Returns:
-        [channels], saturated at 2^31 - 1.
+        int32 [channels], halves rounded to even, saturated at +-(2^31 - 1).
     """
     codes = np.round(bias / scale).astype(np.float64)  # in float32 the largest of all codes would wrap around
     return np.clip(codes, -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)

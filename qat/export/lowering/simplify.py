@@ -36,9 +36,9 @@ class Uses:
         """Let one operator read another value.
 
         Args:
-            op: the operator.
-            old: what it reads now.
-            new: what it reads then, of the same shape and dtype.
+            op: the operator whose inputs are changed, in place.
+            old: the value that it reads now.
+            new: the value that it reads then, of the same shape and dtype.
         """
         op.inputs = [new if each is old else each for each in op.inputs]
         self.consumers[old] = [each for each in self.consumers[old] if each is not op]
@@ -48,8 +48,8 @@ class Uses:
         """Let all consumers of a value, and the outputs, read another one.
 
         Args:
-            old: what they read now.
-            new: what they read then, of the same shape and dtype.
+            old: the value that they read now.
+            new: the value that they read then, of the same shape and dtype.
         """
         for op in list(dict.fromkeys(self.consumers.get(old, []))):
             self.redirect(op, old, new)

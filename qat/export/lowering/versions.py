@@ -20,13 +20,13 @@ def lowest_version(operator: int, inputs: Tensors, outputs: Tensors, options: Op
     """The version of an operator that has what one use of it needs.
 
     Args:
-        operator: its number in `BuiltinOperator`.
-        inputs: tensors of the schema, None for an optional one that is left out.
-        outputs: tensors of the schema.
-        options: an options object of the schema, or None.
+        operator: number of the operator in `BuiltinOperator`.
+        inputs: its tensors of the schema, with dtypes and quantization; None for an optional one that is left out.
+        outputs: the tensors of the schema that it computes.
+        options: its options, an object of the schema; None for none.
 
     Returns:
-        1 or more.
+        The version, 1 or more.
     """
     rule = _RULES.get(operator)
     return 1 if rule is None else rule(inputs, outputs, options)

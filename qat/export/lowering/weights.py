@@ -52,12 +52,12 @@ class Weights:
         """A constant or trained operand of an op.
 
         Args:
-            layer: the op's Keras layer.
-            name: of the operand.
+            layer: Keras layer of the op.
+            name: name of the operand, as "kernel" or "y".
 
         Returns:
-            Its real values, of the operand's shape; where it has a grid of its own, int8 codes of that shape and the
-            grid, else None for both.
+            Its real values, float32 of the operand's shape; where it has a grid of its own, int8 codes of that shape
+            and the grid, else None for both.
         """
         parts = self._computed[layer, name]
         if "scale" not in parts:
@@ -120,8 +120,8 @@ def channels_last(kind: str, kernel: tf.Tensor) -> tf.Tensor:
     """A kernel with the axis of its output channels at the end.
 
     Args:
-        kind: of the linear layer, as "conv2d".
-        kernel: in Keras' layout, [height, width, in, out] of a convolution, [in, out] of a dense layer.
+        kind: kind of the linear layer, as "conv2d".
+        kernel: float32 in Keras' layout, [height, width, in, out] of a convolution, [in, out] of a dense layer.
 
     Returns:
         [..., output channels]; of a depthwise kernel [height, width, 1, channels].

@@ -32,9 +32,9 @@ def assemble(decoded: DecodedModel, *, with_assets: bool = True, trusted: bool =
     """Make the model, not compiled. The config must have been checked, or be trusted.
 
     Args:
-        decoded: config, arrays and vocabularies.
-        with_assets: also set vocabularies, which takes a temporary folder.
-        trusted: make Lambda layers, too, from the code in the config of a .keras file.
+        decoded: config, arrays of the stored shapes and dtypes by path, and vocabularies, as `decode` reads them.
+        with_assets: whether to set vocabularies too, which takes a temporary folder.
+        trusted: whether to make Lambda layers, too, from the code in the config of a .keras file.
 
     Returns:
         The model with the weights of the file.

@@ -23,8 +23,8 @@ def assemble_keras3(decoded: DecodedModel, with_assets: bool = True) -> keras.Mo
     """Make the model, not compiled, by code that Keras 3 calls safe. The config must have been checked.
 
     Args:
-        decoded: config, arrays and vocabularies, of a .keras or .h5 file.
-        with_assets: also set vocabularies, which takes a temporary folder.
+        decoded: config, arrays of the stored shapes and dtypes by path, and vocabularies, of a .keras or .h5 file.
+        with_assets: whether to set vocabularies too, which takes a temporary folder.
 
     Returns:
         The model with the weights of the file.

@@ -30,14 +30,16 @@ def validate_config(config: Json, own: frozenset[str] = frozenset()) -> Any:
     """Check that everything a config names is on the list.
 
     Args:
-        config: as `json.loads` returns it.
-        own: names that the caller's own process has given to Keras (`custom_object_scope`).
+        config: the config in the file, as `json.loads` returns it.
+        own: class and function names that the caller's process has given to Keras (`custom_object_scope`); they are
+            allowed.
 
     Returns:
-        A copy without losses, optimizers and metrics.
+        A copy of the config without losses, optimizers and metrics.
 
     Raises:
-        NotAllowedError: names what is refused.
+        NotAllowedError: the config describes no functional or sequential model, or names a class or function that is
+            not on the list; the message has the name and its place.
     """
     if not isinstance(config, dict) or "class_name" not in config:
         raise NotAllowedError("its config describes no model: it has no class_name")
@@ -66,8 +68,8 @@ def names_any_of(config: Json, own: frozenset[str]) -> bool:
     """Whether a checked config names something of the caller's own.
 
     Args:
-        config: as `json.loads` returns it.
-        own: names that the caller's process has given to Keras.
+        config: the config in the file, as `json.loads` returns it.
+        own: class and function names that the caller's process has given to Keras.
 
     Returns:
         True where at least one of the names is in it.

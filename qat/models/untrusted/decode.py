@@ -65,10 +65,10 @@ def decode(file: BinaryIO, name: str) -> DecodedModel:
 
     Args:
         file: at its start, open in binary mode.
-        name: of the file, for messages.
+        name: name of the file, for messages.
 
     Returns:
-        Config, arrays and vocabularies; nothing in them is checked.
+        Config, arrays of the stored shapes and dtypes by path, and vocabularies; nothing in them is checked.
 
     Raises:
         ModelError: it is damaged, too large, or has content that saved models never have.
@@ -90,8 +90,8 @@ def parse_config(text: bytes | str, name: str) -> Any:
     """Parse a config.
 
     Args:
-        text: JSON.
-        name: of the file, for messages.
+        text: JSON, as text or UTF-8 bytes.
+        name: name of the file, for messages.
 
     Returns:
         What the JSON holds, a dictionary in a sound file.

@@ -41,12 +41,12 @@ def map_group_names(model: tf_keras.Model, arrays: Mapping[str, NDArray], assets
     """Map the current name of every layer to its name in the file.
 
     Args:
-        model: made of the file's config.
-        arrays: of any shapes and dtypes, by path, such as "layers/dense/vars/0".
-        assets: paths of vocabularies and the like, such as "layers/string_lookup/vocabulary.txt".
+        model: the model that was made of the file's config.
+        arrays: weights of any shapes and dtypes, by path in the file, such as "layers/dense/vars/0".
+        assets: paths of vocabularies and the like in the file, such as "layers/string_lookup/vocabulary.txt".
 
     Returns:
-        Names by names; empty where they agree, or no known order leads to those of the file.
+        Current layer name to name in the file; empty where they agree, or no known order leads to those of the file.
     """
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     for path, array in arrays.items():

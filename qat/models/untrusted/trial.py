@@ -56,12 +56,12 @@ def read_untrusted(path: Path, own: Mapping[str, frozenset[str]]) -> DecodedMode
     """Read a .keras or .h5 file in the child process, which also makes the model once.
 
     Args:
-        path: the file.
-        own: names that this process has given to Keras, by its major version; a model that uses one is read, and not
-            made.
+        path: path of the file.
+        own: names that this process has given to Keras, by its major version, "2" or "3"; a model that uses one is
+            read, and not made.
 
     Returns:
-        Config, arrays and vocabularies; the config is checked.
+        Config, which is checked, arrays of the stored shapes and dtypes by path, and vocabularies.
 
     Raises:
         NotTrustedError: it names what is not on the list.
@@ -207,12 +207,12 @@ class _Server:
         """Send a request and wait for its answer; after any error the process is ended.
 
         Args:
-            request: as `child` takes it: name, own, limits and memory_bytes.
-            file: the model, open in binary mode.
-            limits: on the size of the answer and the seconds to wait for it.
+            request: what the child needs, as JSON values: name, own, limits and memory_bytes.
+            file: the saved model, open in binary mode.
+            limits: `memory_mb` bounds the answer, `seconds` the time to wait for it.
 
         Returns:
-            The line of JSON, the bytes after it, and how the fork ended ("code", "late").
+            The line of JSON, the bytes after it, and how the fork ended: its exit "code", and whether it was "late".
 
         Raises:
             OSError: the process ended, or does not answer.

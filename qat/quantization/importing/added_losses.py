@@ -29,8 +29,8 @@ def cutter_of(variables: Variables, trace: Trace) -> Cutter:
     """What cuts programs out of a trace, with the model's variables in their places.
 
     Args:
-        variables: of the model, as the trace reads them.
-        trace: in either mode.
+        variables: places of the model's variables, from 0, as the trace reads them.
+        trace: a trace of the model in either mode.
 
     Returns:
         The cutter, which knows what the trace has captured, and gradients by `tf.custom_gradient`.
@@ -99,8 +99,9 @@ def behind(trace: Trace, tensors: Iterable[tf.Tensor]) -> set[str]:
     """The names of all ops that these tensors need.
 
     Args:
-        trace: whose ops they are. Behind a layer that is kept whole stand the tensors that it is called on.
-        tensors: of the trace, of any shape and dtype.
+        trace: the trace that the ops stand in. Behind a layer that is kept whole stand the tensors that it is called
+            on.
+        tensors: tensors of the trace, of any shapes and dtypes.
 
     Returns:
         The ops' names in the trace's graph, those that make the tensors among them.

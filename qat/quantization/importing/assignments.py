@@ -34,7 +34,7 @@ def forced_to_train(layer: KerasLayer, args: tuple, kwargs: dict) -> str | None:
     """What a layer of Keras does at inference because its call, or one around it, says `training=True`.
 
     Args:
-        layer: one with two modes, such as BatchNormalization or Dropout.
+        layer: a layer with two modes, such as BatchNormalization or Dropout.
         args: positional arguments of its call, the inputs among them.
         kwargs: keyword arguments of its call.
 
@@ -67,7 +67,7 @@ def assigned_at_inference(trace: Trace, model: KerasModel) -> list[str]:
     """Say which layers do more at inference than compute their outputs: they change a state, or were told to train.
 
     Args:
-        trace: of the model at inference; functions that its ops call are looked into.
+        trace: a trace of the model at inference; functions that its ops call are looked into.
         model: the Keras model; the variables that its metrics count in may be assigned.
 
     Returns:
@@ -104,10 +104,10 @@ def writes_of(
     """The op, if it changes a resource, and such ops in the functions that it calls.
 
     Args:
-        op: of the graph.
-        graph: whose functions are looked into.
-        held: of each tensor of the graph that is a captured handle, by its identity, that of the handle outside.
-        within: names of functions that are being looked into.
+        op: an op of `graph`, of any type.
+        graph: the graph whose functions are looked into.
+        held: identity of each tensor of the graph that is a captured handle, to the identity of the handle outside.
+        within: names of the functions that are being looked into, so that none is entered twice.
 
     Yields:
         Pairs of an op and the identity of the handle that it changes, None where that is not known.

@@ -26,10 +26,11 @@ def sources_of(call: LayerCall, before: Sequence[LayerCall]) -> dict[Any, Place]
 
     Args:
         call: the layer call.
-        before: of the layers that it calls, those whose outputs are known.
+        before: the calls of layers inside of it whose outputs are known.
 
     Returns:
-        The place of each tensor, by its reference.
+        The place of each tensor, ("argument", None, index) or ("child", key of the call, index), by the tensor's
+        reference.
     """
     sources: dict[Any, Place] = {t.ref(): ("argument", None, at) for at, t in _dense(call.arguments)}
     for child in before:
@@ -46,11 +47,11 @@ def tensors_at(places: Sequence[Place], call: LayerCall) -> list[tf.Tensor]:
     """The tensors at these places of the same call in another trace.
 
     Args:
-        places: as `CallCutter.cut` gives them.
-        call: of the other trace.
+        places: places as `CallCutter.cut` gives them: ("argument" or "child", key of the call, index from 0).
+        call: the same call in the other trace.
 
     Returns:
-        A tensor per place.
+        One tensor per place, of any shape and dtype.
 
     Raises:
         NotExtractableError: the call there does not call one of the layers.
@@ -79,13 +80,13 @@ class CallCutter:
         """The program that computes tensors, or runs ops, of one layer call.
 
         Args:
-            call: whose ops they are.
-            before: of the layers that it calls, those whose outputs are taken as they are; others are written out.
-            results: tensors to compute.
-            effects: ops that assign variables.
+            call: the layer call that the ops belong to.
+            before: calls inside of it whose outputs are taken as they are; others are written out.
+            results: tensors to compute, of any shapes and dtypes.
+            effects: ops that assign variables, to be run in this order.
 
         Returns:
-            The program as JSON, and the places of its inputs.
+            The program as JSON, and the place of each of its inputs.
 
         Raises:
             NotExtractableError: it needs an op that cannot be run apart, or what another layer makes inside.

@@ -62,14 +62,14 @@ def find_different(
     """Layer calls whose own ops are not the same in two traces.
 
     Args:
-        inferred: of the first trace.
-        trained: of the second.
-        one: the call of the model in the first.
-        other: the same in the second.
+        inferred: signatures of the first trace's layer calls.
+        trained: signatures of the second trace's layer calls.
+        one: call of the whole model in the first trace.
+        other: call of the whole model in the second trace.
 
     Yields:
-        The call in either trace, and before which of the layers that it calls, or behind the last, it differs; None
-        where it calls other ones.
+        The call in either trace, and the numbers, from 0, of the inner calls before which (or behind the last of which)
+        it differs; None in their place where it calls other layers.
     """
     stack = [(one, other)]
     while stack:

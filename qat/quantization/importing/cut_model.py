@@ -19,7 +19,7 @@ def cut_code(model: KerasModel, names: list[str]) -> tuple[str, str] | None:
 
     Args:
         model: the Keras model; it stays as it is.
-        names: of its layers, behind which the cut goes.
+        names: names of its layers behind which the cut goes.
 
     Returns:
         Both statements as Python code. None where the model is no graph of layers, or where a layer is not one of its

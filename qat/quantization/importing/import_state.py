@@ -153,7 +153,7 @@ class Import:
 
         Args:
             op: the op; its outputs say how many there are, and of which shapes and dtypes.
-            word: the node's op.
+            word: name of the node's op, as "dense".
             inputs: the tensors of the trace that the node reads, in order, each imported before.
             attrs: the node's attributes, plain JSON values.
 
@@ -171,7 +171,7 @@ class Import:
         Args:
             op: the op; its outputs say how many there are, and of which shapes and dtypes. The node takes its name and
                 layer.
-            word: the node's op.
+            word: name of the node's op, as "dense".
             inputs: the tensors of the graph that the node reads, in order.
             attrs: the node's attributes, plain JSON values.
 

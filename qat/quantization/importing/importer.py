@@ -144,9 +144,9 @@ def import_trace(trace: Trace, model: KerasModel, live: frozenset[int] = frozens
     """The traced model as a graph; its inputs carry the model's own input names.
 
     Args:
-        trace: of `model` at inference.
-        model: whose variables its weights are computed from.
-        live: places in `model.variables` that training assigns, in addition to those that it trains.
+        trace: a trace of `model` at inference.
+        model: the Keras model from whose variables the weights are computed.
+        live: places, from 0, in `model.variables` of those that training assigns, in addition to those that it trains.
 
     Returns:
         The graph before any rewrite, without nodes that nobody reads. An op that no reader knows is a `tf:` node in it,

@@ -31,7 +31,7 @@ def inlined(trace: Trace, model: KerasModel) -> Trace:
     the graph that comes back, in addition to those that the trace knew.
 
     Args:
-        trace: of the model; it stays as it is.
+        trace: a trace of the model; it stays as it is.
         model: the Keras model, whose `variables` are the ones that are listed.
 
     Returns:

@@ -41,8 +41,8 @@ def in_training(tracer: Tracer, layer: KerasLayer, original: Callable, args: tup
     """Read a layer that is an identity at inference: it is kept for training, where it acts there.
 
     Args:
-        tracer: of the model that is being traced.
-        layer: a layer of `UNCHANGED`, such as Dropout.
+        tracer: the tracer of the model that is being traced.
+        layer: a layer whose class is in `UNCHANGED`, such as Dropout.
         original: the layer's call, which is not run.
         args: positional arguments of the call, the layer's input first.
         kwargs: keyword arguments of the call.
@@ -63,8 +63,8 @@ def kept_for_training(tracer: Tracer, layer: KerasLayer, inferred: tf.Tensor, x:
     """Place an `in_training` op, which is one tensor at inference, and in training what the layer makes of another.
 
     Args:
-        tracer: of the model that is being traced; the op is kept in it.
-        layer: one of Keras' own that drops, adds noise or augments, or a subclass with the same call.
+        tracer: the tracer of the model that is being traced; the op is kept in it.
+        layer: a layer of Keras' own that drops, adds noise or augments, or a subclass with the same call.
         inferred: what the layer gives at inference, of any shape.
         x: what the layer is called on, of any shape; `inferred` itself where inference changes nothing.
 

@@ -31,8 +31,8 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
 
     Args:
         tracer: the `trace.Tracer` of the model that is called inside.
-        readers: by the `call` function of a layer's class, a reader `(tracer, layer, original, args, kwargs)`, which is
-            called instead of the layer. Calls on no tensors run as always.
+        readers: function that is called instead of a layer, as `(tracer, layer, original, args, kwargs)`, by the `call`
+            function of the layer's class. Calls on no tensors run as always.
 
     Yields:
         Nothing. `__call__`, `add_loss` and `add_metric` of Keras' `Layer` are as before behind it.
@@ -91,8 +91,8 @@ def dropping(layer: KerasLayer, marks: Callable | None) -> Iterator[dict[str, An
 
     Args:
         layer: the recurrent layer that is called inside; here it makes no difference.
-        marks: takes `(cell, kind, inputs, count)`, with a kind of "dropout" or "recurrent_dropout" and inputs [n, ...],
-            and gives `count` tensors of the inputs' shape. With None, cells ask Keras, as always.
+        marks: function `(cell, kind, inputs, count)`, with a kind of "dropout" or "recurrent_dropout" and inputs [n,
+            ...], to `count` tensors of the inputs' shape. With None, cells ask Keras, as always.
 
     Yields:
         An empty dictionary: the layer's call needs no other arguments.

@@ -32,8 +32,8 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
 
     Args:
         tracer: the `trace.Tracer` of the model that is called inside.
-        readers: by the `call` function of a layer's class, a reader `(tracer, layer, original, args, kwargs)`, which
-            runs behind what Keras prepares of a call. Calls on no tensors run as always.
+        readers: function that runs behind what Keras prepares of a call, as `(tracer, layer, original, args, kwargs)`,
+            by the `call` function of the layer's class. Calls on no tensors run as always.
 
     Yields:
         Nothing. `__call__` of Keras' `Layer` and `Operation`, and `add_loss`, are as before behind it.
@@ -109,8 +109,8 @@ def dropping(layer: Any, marks: Callable | None) -> Iterator[dict[str, Any]]:
 
     Args:
         layer: the recurrent layer that is called inside; its cells say whether they drop.
-        marks: takes `(cell, kind, inputs, count)`, with a kind of "dropout" or "recurrent_dropout" and inputs [n, ...],
-            and gives `count` tensors of the inputs' shape. With None, no cell gets a mask.
+        marks: function `(cell, kind, inputs, count)`, with a kind of "dropout" or "recurrent_dropout" and inputs [n,
+            ...], to `count` tensors of the inputs' shape. With None, no cell gets a mask.
 
     Yields:
         The keyword arguments with which the layer must be called: `training=True` where a cell drops, else none.
@@ -215,7 +215,7 @@ def readers_of(model: Any, tensor: Any) -> list[Any]:
 
     Args:
         model: a functional or sequential model.
-        tensor: a KerasTensor of it, compared by identity.
+        tensor: a KerasTensor of it, of any shape, compared by identity.
 
     Returns:
         The layers and operations, in the model's order. Calls outside of the model count, too.

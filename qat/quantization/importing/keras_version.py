@@ -43,8 +43,8 @@ class KerasVersion(Protocol):
 
         Args:
             tracer: the `trace.Tracer` of the model that is called inside. Losses and metrics that layers add go to it.
-            readers: by the `call` function of a layer's class, a reader `(tracer, layer, original, args, kwargs)`,
-                which gives what the layer gives.
+            readers: function `(tracer, layer, original, args, kwargs)`, which gives what the layer gives, by the `call`
+                function of the layer's class.
 
         Returns:
             A context manager that gives nothing. Keras' own classes are as before behind it.
@@ -58,9 +58,9 @@ class KerasVersion(Protocol):
 
         Args:
             layer: the recurrent layer that is called inside.
-            marks: takes `(cell, kind, inputs, count)`, with a kind of "dropout" or "recurrent_dropout" and inputs [n,
-                ...], and gives `count` tensors of the inputs' shape, by which the cell multiplies. None where the cells
-                do not drop.
+            marks: function `(cell, kind, inputs, count)`, with a kind of "dropout" or "recurrent_dropout" and inputs
+                [n, ...], to `count` tensors of the inputs' shape, by which the cell multiplies. None where the cells do
+                not drop.
 
         Returns:
             A context manager. It gives the keyword arguments with which the layer must be called for its cells to drop.

@@ -8,7 +8,7 @@ from qat.quantization.ir.operations import OPERATIONS
 from qat.quantization.rewrites.builder import LINEAR
 
 SIZES_AND_BITS = {"tf:Bitcast", "tf:Shape", "tf:Size", "tf:ComplexAbs"}
-KNOWN = set(OPERATIONS) | set(LINEAR) | {"embedding", "lstm", "input", "const", "variable", "fake_quant"}
+CANONICAL_OPS = set(OPERATIONS) | set(LINEAR) | {"embedding", "lstm", "input", "const", "variable", "fake_quant"}
 
 _LOOP = "a loop stays in float; write a fixed number of steps out (a Python `for` with known bounds)"
 _RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
@@ -99,7 +99,7 @@ def blockers(graph: Graph) -> list[str]:
     """
     found: dict[tuple[str, str], str] = {}
     for node in graph.nodes:
-        if node.op not in KNOWN or _rounds(node):
+        if node.op not in CANONICAL_OPS or _rounds(node):
             found.setdefault((node.layer, node.op), _reason(node, graph.keras))
     named = {key: line for key, line in found.items() if key[1] not in SIZES_AND_BITS}
     return list(dict.fromkeys([*graph.refused, *(named or found).values()]))
@@ -119,7 +119,7 @@ def refuse_unknown_ranks(graph: Graph) -> None:
         lines = [
             _reason(node, graph.keras)
             for node in graph.nodes
-            if node in first or (node in also and node.op not in KNOWN)
+            if node in first or (node in also and node.op not in CANONICAL_OPS)
         ]
         _refuse(list(dict.fromkeys([*graph.refused, *lines])), graph.cut)
 

@@ -26,10 +26,10 @@ def known_of(op: tf.Operation, read: Callable[[tf.Tensor], Known | None], shape:
     """What is known of an integer tensor that an op computes from shapes.
 
     Args:
-        op: any op with an output; only those of shape arithmetic are followed, such as Shape, Pack, StridedSlice or
-            Mul.
-        read: gives what is known of an operand, None for nothing.
-        shape: of the op's first input, None for an open size; None where the rank is not known.
+        op: an op with at least one output; only those of shape arithmetic are followed, such as Shape, Pack,
+            StridedSlice or Mul.
+        read: function of an operand to what is known of it, None for nothing.
+        shape: sizes of the op's first input, None for an open size; None where the rank is not known.
 
     Returns:
         An object array of the result's shape, a scalar or a vector. Each element is an integer, or an `Open` for an
@@ -55,7 +55,7 @@ def reshaped(target: Known | None, static: Shape | None, source: Shape | None) -
     Args:
         target: what is known of the operand that says the shape, an object array [rank]; None for nothing.
         static: the shape of the result as far as TensorFlow knows it, None for an open size.
-        source: the shape of what is reshaped, None for an open size.
+        source: sizes of what is reshaped, None for an open size; None where its rank is not known.
 
     Returns:
         One size per axis of the result: an integer, -1, or an `Open` for an integer times the batch size. At most one

@@ -149,10 +149,11 @@ class Tracer:
         """Place one op for a whole layer in the graph; the importer makes a node of it.
 
         Args:
-            op: the op of the node, such as `dense`.
+            op: name of the node's op, such as `dense`.
             inputs: the tensors that the node reads, of any shapes; the dtype of the first one is that of the result.
-            shape: of the result, None for an open size.
-            weights: the layer's variables by the names of the node's weights; those that are None are left out.
+            shape: sizes of the result, None for an open size.
+            weights: the layer's variables by the names of the node's weights; those that are None are left out. None
+                for none.
             attrs: the node's attributes, plain JSON values.
 
         Returns:
@@ -215,10 +216,10 @@ class Tracer:
         """Take in a loss or metric that the innermost layer adds in its call.
 
         Args:
-            kind: "loss" or "metric".
+            kind: what is added, "loss" or "metric".
             layer: the Keras layer that adds it.
-            value: of the loss or metric, a tensor of any shape, mostly a scalar, of the graph that is traced into.
-            name: of a metric.
+            value: the loss or metric, a tensor of any shape, mostly a scalar, of the graph that is traced into.
+            name: name of the metric; "" for a loss.
         """
         self.added.append(Added(kind, layer, self.current.key, value, name))
 
@@ -227,8 +228,8 @@ class Tracer:
 
         Args:
             layer: the layer that is being called, one with a reader.
-            args: positional arguments of its call.
-            kwargs: keyword arguments of its call.
+            args: positional arguments of its call, its inputs first.
+            kwargs: keyword arguments of its call, `training` perhaps among them.
         """
         found = None if self.training else forced_to_train(layer, args, kwargs)
         if found is not None and id(layer) not in self._told:
@@ -411,12 +412,13 @@ def trace(
     """Trace `model` with the batch size open.
 
     Args:
-        model: what is traced; it stays as it is.
-        readers: how layers are read that are kept whole, by the `call` function of their class.
-        training: in training mode; else at inference.
-        acting: as `Tracer` takes it.
-        regions: as `Tracer` takes them.
-        written_out: as `Tracer` takes them.
+        model: the Keras model; it stays as it is.
+        readers: function that reads a layer that is kept whole, by the `call` function of the layer's class.
+        training: whether to trace in training mode, else at inference.
+        acting: whether a layer call is in training mode while the model trains, by the call's key; None where only this
+            trace can tell.
+        regions: what training computes in another way, by the call's key, as `Tracer` takes it; None for nothing.
+        written_out: keys of the layer calls that no reader reads, as `Tracer` takes them.
 
     Returns:
         The trace: a graph with a placeholder [None, ...] per input, and what it computes. Outputs are a flat list,

@@ -62,8 +62,8 @@ class Budget:
         """Take the ops of one loop; loops behind one that was too long have none left, and take no time either.
 
         Args:
-            steps: how many time steps the loop has.
-            each: ops per step. Those of loops inside of the step are counted among them.
+            steps: number of time steps of the loop.
+            each: number of ops per step. Those of loops inside of the step are counted among them.
             outermost: whether the loop lies in no other; an inner one is compared with what is left, and takes nothing.
 
         Raises:
@@ -80,15 +80,15 @@ def written_out(layer: KerasLayer, budget: Budget, outermost: bool = True) -> It
     """Inside, a call of the recurrent layer makes no loop.
 
     Args:
-        layer: whose call follows; it is as before afterwards.
-        budget: what the ops are taken from.
-        outermost: whether the layer is called in no other's loop.
+        layer: the recurrent layer that is called inside; it is as before afterwards.
+        budget: number of ops that may be made, from which those of the loop are taken.
+        outermost: whether the layer lies in no other's loop.
 
     Yields:
         Nothing.
 
     Raises:
-        LongLoop: by that call, after its first step.
+        LongLoop: that call, after its first step, has more ops than the budget.
     """
     names = [name for name in ("unroll", "_could_use_gpu_kernel", "use_cudnn") if hasattr(layer, name)]
     before = {name: getattr(layer, name) for name in names}
@@ -108,15 +108,15 @@ def counted(budget: Budget, outermost: bool = True, backend: ModuleType | None =
     """Inside, a loop that `backend.rnn` writes out takes its ops from the budget, and stops where that has too few.
 
     Args:
-        budget: what the ops are taken from.
+        budget: number of ops that may be made, from which those of the loop are taken.
         outermost: whether such a loop lies in no other.
-        backend: the module of that `rnn`; None for the one of Keras 2.
+        backend: the module that has the function `rnn`; None for the one of Keras 2.
 
     Yields:
         Nothing.
 
     Raises:
-        LongLoop: by the call of a layer, after its first step.
+        LongLoop: the call of a layer, after its first step, has more ops than the budget.
     """
 
     def rnn(original: Callable, step: Callable, inputs: TensorNest, *args: Any, **kwargs: Any) -> Any:

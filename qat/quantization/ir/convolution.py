@@ -22,12 +22,13 @@ def convolve(
     """`tf.nn.conv2d`.
 
     Args:
-        x: [N, H, W, C].
-        kernel: [h, w, C / groups, outputs].
-        strides, padding, dilations: rows and columns, one number for both or one each, as `tf.nn.conv2d` takes them.
+        x: real numbers, [N, H, W, C].
+        kernel: weights of the dtype of `x`, [h, w, C / groups, outputs].
+        strides, padding, dilations: rows and columns in pixels, one number for both or one each, as `tf.nn.conv2d`
+            takes them.
 
     Returns:
-        [N, H', W', outputs].
+        [N, H', W', outputs], of the dtype of `x`.
     """
     groups = x.shape[-1] // kernel.shape[2]
     if groups == 1 and tuple(tf.nest.flatten(dilations)) in ((1,), (1, 1)):

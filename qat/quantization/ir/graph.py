@@ -73,7 +73,7 @@ class Weight:
         """All results of an op on weights.
 
         Args:
-            op: a name that `weight_source.operation` knows.
+            op: name of an op that `weight_source.operation` knows, as "transpose".
             weights: the op's operands, of any shapes; real ones are brought to the widest float dtype among them.
             attrs: the op's attributes, plain JSON values.
 
@@ -113,8 +113,8 @@ class Weight:
         """The columns [start, end) of the last axis.
 
         Args:
-            start: first index on the last axis.
-            end: index behind the last one.
+            start: first index on the last axis, from 0.
+            end: index behind the last one, on the same axis.
 
         Returns:
             A weight of shape [..., end - start].
@@ -222,17 +222,17 @@ class Graph:
         """A node with one output, not yet inserted into `nodes`.
 
         Args:
-            op: the node's op.
-            name: made unique by a number behind it.
+            op: name of the node's op, as "dense".
+            name: name of the node; made unique by a number behind it.
             inputs: the tensors that it reads, in order.
-            shape: of its output, None for the batch size; None where the rank is not known.
-            dtype: of its output.
-            attrs: attributes of the op; copied.
-            weights: by name; copied.
-            layer: the Keras layer that it came from.
+            shape: sizes of its output, None for the batch size; None where the rank is not known.
+            dtype: dtype of its output, as "float32".
+            attrs: attributes of the op, plain JSON values; copied. None for none.
+            weights: weights by name, as "kernel"; copied. None for none.
+            layer: path of the Keras layer that it came from; "" for none.
 
         Returns:
-            The node.
+            The node, whose one output has that shape and dtype.
         """
         node = Node(op, self.unique(name), list(inputs), dict(attrs or {}), dict(weights or {}), layer=layer)
         node.outputs = [Tensor(node, 0, shape, dtype)]
@@ -242,12 +242,12 @@ class Graph:
         """A `const` node, not yet inserted.
 
         Args:
-            value: an array or a number; floats of any width count as float32.
-            name: made unique.
-            layer: the Keras layer that it came from.
+            value: an array of any shape or a number; floats of any width count as float32.
+            name: name of the node; made unique by a number behind it.
+            layer: path of the Keras layer that it came from; "" for none.
 
         Returns:
-            The node.
+            The node, whose one output has the shape of `value`.
         """
         return self.make_fixed(Weight(np.asarray(value)), name, layer)
 
@@ -255,12 +255,12 @@ class Graph:
         """A node that does not depend on the input: `variable` where it is computed from variables, else `const`.
 
         Args:
-            weight: its value, of any shape and dtype.
-            name: made unique.
-            layer: the Keras layer that it came from.
+            weight: value of the node, of any shape and dtype, and what it is computed from.
+            name: name of the node; made unique by a number behind it.
+            layer: path of the Keras layer that it came from; "" for none.
 
         Returns:
-            The node, not yet inserted.
+            The node, not yet inserted; its output has the weight's shape, floats as float32.
         """
         op = "const" if weight.source is None else "variable"
         dtype = "float32" if weight.value.dtype.kind == "f" else str(weight.value.dtype)
@@ -290,7 +290,7 @@ class Graph:
         Args:
             old: the tensor that is read now.
             new: the tensor that is read then, of the same shape and dtype.
-            keep: nodes that go on reading `old`.
+            keep: nodes that go on reading `old`; empty for none.
         """
         unchanged = set(map(id, keep))
         for node in self.nodes:
@@ -302,9 +302,9 @@ class Graph:
         """Put other nodes in the place of one.
 
         Args:
-            node: the node that goes.
-            nodes: what stands in its place, in order; may be empty.
-            outputs: the tensors that are read in its outputs' place, of the same shapes and dtypes.
+            node: the node that goes out of the graph.
+            nodes: the nodes that stand in its place, in topological order; may be empty.
+            outputs: one tensor per output of the node, of the same shape and dtype, read in its place.
         """
         index = self.nodes.index(node)
         self.nodes[index : index + 1] = nodes
@@ -319,10 +319,10 @@ class Graph:
         """Note that a node was rewritten.
 
         Args:
-            rewrite: name of what did it.
-            node: the node.
-            op: its op before.
-            into: the ops in its place.
+            rewrite: name of the rewrite that did it.
+            node: the node, whose layer is noted.
+            op: name of its op before.
+            into: names of the ops in its place.
         """
         self.rewritten.append(Rewritten(rewrite, node.layer or node.name, op, tuple(into)))
 

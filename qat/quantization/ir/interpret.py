@@ -94,12 +94,13 @@ def run_node(node: Node, inputs: list[tf.Tensor], warm: bool = False) -> list[tf
     """Compute one node in float.
 
     Args:
-        node: of any op but `input`.
-        inputs: values of its inputs, in order, of their shapes, [n, ...] where the batch is open.
-        warm: an LSTM begins each sample with the state that the sample before it in the batch has left.
+        node: a node of any op but `input`.
+        inputs: values of its inputs, in order, of their shapes and dtypes, [n, ...] where the batch is open.
+        warm: whether an LSTM begins each sample with the state that the sample before it in the batch has left; else
+            with zeros.
 
     Returns:
-        Values of its outputs, in order; of an LSTM the outputs and the cells, [batch, time steps, units] each.
+        Values of its outputs, in order; of an LSTM the outputs and the cells, float32 [batch, time steps, units] each.
     """
     if node.op in ("const", "variable"):
         return [_constant(node.value)]
@@ -123,11 +124,11 @@ def run_linear_part(node: Node, x: tf.Tensor) -> tf.Tensor:
     """The output of a linear node before the BatchNormalization inside it.
 
     Args:
-        node: with an op of `WEIGHTED`.
-        x: its input, [batch, ..., channels].
+        node: a node whose op is in `WEIGHTED`.
+        x: value of its input, float32 [batch, ..., channels].
 
     Returns:
-        [batch, ..., output channels], bias added.
+        float32 [batch, ..., output channels], bias added.
     """
     compute = _fused_norm if node.op == "batch_norm" else WEIGHTED[node.op]
     return compute(x, _weights(node, False if "norm" in node.attrs else None), node.attrs)
@@ -137,11 +138,11 @@ def apply_norm(node: Node, y: tf.Tensor) -> tf.Tensor:
     """The BatchNormalization inside a linear node, if there is one, by its moving statistics.
 
     Args:
-        node: with an op of `WEIGHTED`.
-        y: what `run_linear_part` returned, [n, ..., channels].
+        node: a node whose op is in `WEIGHTED`.
+        y: what `run_linear_part` returned, float32 [n, ..., channels].
 
     Returns:
-        As large as `y`.
+        float32 [n, ..., channels]; `y` itself where there is none.
     """
     return _fused_norm(y, _weights(node, True), node.attrs["norm"]) if "norm" in node.attrs else y
 
@@ -152,12 +153,12 @@ def walk(
     """Each tensor of the graph with its value, in order; a value is released when the last node has read it.
 
     Args:
-        graph: whose nodes are in topological order.
+        graph: a graph whose nodes are in topological order.
         inputs: values in the order of `graph.inputs`, [batch, ...] each; cast to the dtypes of the inputs.
-        make: computes a node's outputs from its inputs, as `run_node` does.
+        make: function of a node and the values of its inputs to those of its outputs, as `run_node`.
 
     Yields:
-        (tensor, value), the value of the tensor's shape and dtype.
+        Pairs (tensor, value), the value of the tensor's shape and dtype.
     """
     values: dict[Tensor, tf.Tensor] = {}
     for node, value in zip(graph.inputs, inputs, strict=True):
@@ -181,10 +182,11 @@ def run(
     """Run the graph in float.
 
     Args:
-        graph: whose nodes are in topological order.
+        graph: a graph whose nodes are in topological order.
         inputs: values in the order of `graph.inputs`, [batch, ...] each.
-        tensors: whose values are returned; the default is the graph's outputs.
-        warm: an LSTM begins each sample with the state that the sample before it in the batch has left.
+        tensors: the tensors whose values are returned; None takes the graph's outputs.
+        warm: whether an LSTM begins each sample with the state that the sample before it in the batch has left; else
+            with zeros.
 
     Returns:
         One value per tensor, in order, of its shape and dtype.

@@ -20,10 +20,11 @@ def run_time_steps(
 
     Args:
         x_gates: what the inputs add to the four gates, [batch, time steps, 4 * units]; the number of steps is known.
-        units: size of the state.
-        step: (x_gates [batch, 4 * units], state, cell) to (output, state, cell), [batch, units] each.
-        start: initial state and cell, [batch, units] each; the default is zeros.
-        unrolled: no loop in the graph; nor is there one where the gates are a NumPy array, and `step` is of NumPy.
+        units: number of the state's elements.
+        step: function of x_gates [batch, 4 * units], state and cell to output, state and cell, [batch, units] each.
+        start: initial state and cell, [batch, units] each; None takes zeros.
+        unrolled: whether to write out the steps, without a loop in the graph; nor is there one where the gates are a
+            NumPy array, and `step` is of NumPy.
 
     Returns:
         Outputs and cells, [batch, time steps, units] each.
@@ -78,10 +79,10 @@ def make_float_step(recurrent: tf.Tensor, masks: Sequence[tf.Tensor] | None = No
 
     Args:
         recurrent: the recurrent kernel, [units, 4 * units].
-        masks: of recurrent dropout, one per gate, [batch, units] each; the default is no dropout.
+        masks: masks of recurrent dropout, one per gate, [batch, units] each; None for no dropout.
 
     Returns:
-        A step for `run_time_steps`.
+        A step for `run_time_steps`, which computes in the dtype of `recurrent`.
     """
 
     def step(x_gates: tf.Tensor, state: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -95,12 +96,12 @@ def compute_state_gates(state: tf.Tensor, recurrent: tf.Tensor, masks: Sequence[
     """What the state adds to the gates.
 
     Args:
-        state: [batch, units].
+        state: output of the time step before, [batch, units].
         recurrent: the recurrent kernel, [units, 4 * units].
-        masks: of recurrent dropout, one per gate, [batch, units] each.
+        masks: masks of recurrent dropout, one per gate, [batch, units] each; None for no dropout.
 
     Returns:
-        [batch, 4 * units].
+        What is added, [batch, 4 * units], in the order input, forget, cell, output.
     """
     if not masks:
         return tf.matmul(state, recurrent)
@@ -113,8 +114,8 @@ def apply_gates(gates: tf.Tensor, cell: tf.Tensor, round_cell: Callable[[tf.Tens
 
     Args:
         gates: sums before the activations, [batch, 4 * units], in the order input, forget, cell, output.
-        cell: of the time step before, [batch, units].
-        round_cell: applied to the new cell before it is read; the default changes nothing.
+        cell: cell of the time step before, [batch, units].
+        round_cell: function that is applied to the new cell before it is read; the default changes nothing.
 
     Returns:
         Output and cell, [batch, units] each.

@@ -62,8 +62,8 @@ class Program:
         """Run the program; variables that it assigns are assigned.
 
         Args:
-            inputs: in the order of the tensors that `Cutter.cut` was called with; cast to `dtypes`.
-            variables: those of the float model, or copies of them, in its order.
+            inputs: tensors [n, ...] in the order in which `Cutter.cut` was called with them; cast to `dtypes`.
+            variables: variables of the float model, or copies of them, in its order.
 
         Returns:
             One tensor per result, of the shape and dtype that it had when the program was cut.
@@ -114,11 +114,11 @@ def with_gradient(*tensors: tf.Tensor, results: int, arguments: int, given: list
     """The first `results` tensors, unchanged, with the program's gradients for the `arguments` tensors behind them.
 
     Args:
-        tensors: results, arguments, and what else the gradient is computed from.
-        results: how many results there are.
-        arguments: how many arguments.
-        given: of each argument, whether it has a gradient.
-        program: of the upstream gradients and what else it reads, to the gradients that are given.
+        tensors: results, arguments, and what else the gradient is computed from, in this order, of any shapes.
+        results: how many of them are results.
+        arguments: how many of them are arguments.
+        given: whether each argument has a gradient, [arguments].
+        program: program, as JSON, of the upstream gradients and what else it reads, to the gradients that are given.
 
     Returns:
         The one result, or a list of them, of their shapes and dtypes.
@@ -167,7 +167,7 @@ class Cutter:
         Args:
             results: tensors of the graph to compute, of any shapes and dtypes.
             inputs: tensors of the graph that the program takes, of any shapes and dtypes.
-            effects: ops to run for what they do, as assignments.
+            effects: ops to run for what they do, as assignments, in this order.
 
         Returns:
             The program; its results are in the order of `results`.
@@ -194,8 +194,8 @@ class Cutter:
 
         Args:
             results: tensors of the part, of any shapes and dtypes.
-            within: whether an op belongs to the part.
-            reads: count reads of variables outside of the part too.
+            within: function of an op: whether it belongs to the part.
+            reads: whether reads of variables outside of the part count too.
 
         Returns:
             Tensors made by ops outside of the part, on which `results` depend through ops within it.

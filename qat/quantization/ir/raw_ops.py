@@ -44,9 +44,9 @@ def run(word: str, inputs: Sequence[tf.Tensor], attrs: dict[str, Any]) -> list[t
     """Run a TensorFlow op.
 
     Args:
-        word: `raw:` and the op's type.
+        word: name of the node's op: `raw:` and the type of TensorFlow's op.
         inputs: tensors of any shapes in the order of the op's definition, lists of operands flattened.
-        attrs: what `describe_op` returned.
+        attrs: attributes of the op, as `describe_op` returned them.
 
     Returns:
         The op's outputs, of the shapes and dtypes that TensorFlow infers; none of an op that has no output.

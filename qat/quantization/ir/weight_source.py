@@ -39,9 +39,9 @@ class Results(dict):
         """Keep a value, if the budget allows it.
 
         Args:
-            name: under which it is found.
+            name: key under which the value is found.
             value: a tensor of any shape and dtype, or a list of tensors.
-            copied: whether it takes memory of its own; a variable that is read does not.
+            copied: whether the value takes memory of its own; a variable that is read does not.
         """
         size = sum(map(_size, as_list(value))) if copied and self.budget < math.inf else 0
         if size <= self.budget:
@@ -81,7 +81,7 @@ class Source:
         """One variable of the float model.
 
         Args:
-            variable_index: its index in the model's `variables`.
+            variable_index: place of the variable in the model's `variables`, from 0.
             live: whether training may change it.
 
         Returns:

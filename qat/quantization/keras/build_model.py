@@ -33,11 +33,11 @@ from qat.quantization.keras.to_float import architecture, foreign_classes
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
 from qat.quantization.keras.variables import FloatVariables, building, copied_variables
 from qat.quantization.keras.wrapper import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
-from qat.quantization.placement import SAME_SCALE, SHARES_RANGE, UNIFIES, Derived, QuantSpec
+from qat.quantization.placement import ONE_RANGE_FOR_ALL, SAME_SCALE, SHARES_RANGE, Derived, QuantSpec
 from qat.quantization.rewrites.builder import LINEAR, is_fixed
+from qat.quantization.rewrites.normalizations import NORM
 
 UNSIGNED = ("relu", "relu6")  # ops whose results are never below 0
-NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
 DROPPED = ("dropout", "recurrent_dropout", "per_gate", "per_step", "seed")  # and an LSTM of its dropout
 
 
@@ -55,7 +55,7 @@ def part_name(name: str, layer: str) -> str:
     """What a node is called below its Keras layer, by whose name alone `qat.tflite.graph.layer_name` knows it again.
 
     Args:
-        name: of the node, as "encoder/conv/BiasAdd".
+        name: name of the node, as "encoder/conv/BiasAdd".
         layer: path of the Keras layer that it belongs to; "" where it belongs to none.
 
     Returns:
@@ -209,7 +209,7 @@ class Emitter:
 
         Args:
             tensor: a Keras tensor of any shape and dtype.
-            name: of the layer; no other layer of the model has it.
+            name: name of the new layer; no other layer of the model has it.
 
         Returns:
             A Keras tensor with the same values and shape, real numbers in the dtype `real`.
@@ -254,7 +254,9 @@ class Emitter:
             **self._weights(fixed),
             name=_inner_name(node) if fixed else f"op_{part_name(node.name, node.layer)}--",
         )
-        quantized = fixed and not node.in_float and node.op not in UNIFIES  # of those the result has the one range
+        quantized = (
+            fixed and not node.in_float and node.op not in ONE_RANGE_FOR_ALL
+        )  # of those the result has the one range
         return CanonicalWrapper(layer, OperandScheme(), dtype=self.real) if quantized else layer
 
 
@@ -314,14 +316,15 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
     """The graph as a Keras model with `model`'s name, nesting, and input and output names, and copies of its variables.
 
     Args:
-        graph: canonical, with the nodes of its ranges placed.
+        graph: the canonical graph, with the nodes of its ranges placed.
         model: the float model that it was made from, of either Keras; it stays as it is.
-        settings: `quant` of the config, of which `ema_decay` and `learned_ranges` are read.
-        scheme_of: from a Keras layer's name to its `bits`, `per_channel` and `low_bit`, as `weight_scheme` gives them.
+        settings: section `quant` of the config, of which `ema_decay` and `learned_ranges` are read.
+        scheme_of: function of a Keras layer's name to its `bits` (4 or 8), `per_channel` and `low_bit`, as
+            `weight_scheme` gives them.
 
     Returns:
-        The `QatModel`, and by each range that it holds the layer that holds it: a `RangeLayer`, or an `Lstm` for its
-        cell.
+        The `QatModel`, with inputs [None, ...] where the float model has an open batch, and the layer that holds each
+        range: a `RangeLayer`, or an `Lstm` for its cell.
     """
     names = version_of(model).output_names(model) or _names_in_nest(graph)
     entries = [node.name for node in graph.inputs]

@@ -32,12 +32,12 @@ def carried_attributes(model: KerasModel, made: KerasModel) -> dict[str, Any]:
     process that quantizes can hand on.
 
     Args:
-        model: the float model, of either Keras; one of no class of the user's carries nothing.
+        model: the float model, of either Keras; one whose class is Keras' own carries nothing.
         made: the quantized model; what it has by itself is left out.
 
     Returns:
-        By the attribute's name, a dictionary with one key, which says the kind: "value", "list", "tuple", "dictionary",
-        "variable" (an integer, its place), "object" or "unknown" (the name of a class).
+        Name of each attribute to a dictionary with one key, which says the kind: "value", "list", "tuple",
+        "dictionary", "variable" (an integer, its place), "object" or "unknown" (the name of a class).
     """
     classes = own_classes(type(model))
     if not classes:
@@ -59,10 +59,10 @@ def give_attributes(
     """Put what `carried_attributes` gave into the quantized model.
 
     Args:
-        made: the quantized model.
+        made: the quantized model, whose attributes are set.
         told: what `carried_attributes` gave. What is unknown raises an error when it is read, unless `origin` is given.
-        variables: copies of the float model's, in its order.
-        origin: the float model, where this process has it.
+        variables: copies of the float model's variables, in its order.
+        origin: the float model, where this process has it; None where not.
     """
     for name, said in told.items():
         value = _read(said, variables)

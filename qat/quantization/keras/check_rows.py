@@ -27,7 +27,7 @@ def keep_rows(model: QatModel, batch: Sequence[NDArray]) -> None:
     """Remember a few rows of a calibration batch in the model, out of Keras' sight.
 
     Args:
-        model: gets copies of up to four rows, spread evenly over the batch, as `check_rows`.
+        model: the quantized model; it gets copies of up to four rows, spread evenly over the batch, as `check_rows`.
         batch: one array [n, ...] for each of `model.inputs`, in their order, n at least 1; dtypes stay as they are.
     """
     count = len(batch[0])

@@ -71,10 +71,10 @@ def driven_class(base: type, model_class: type, parts: dict[str, str]) -> type:
     """`base` under the methods of `model_class` that do not make its graph.
 
     Args:
-        base: `QatModel`, or its skin of Keras 3.
-        model_class: the float model's.
-        parts: attributes of the float model that are layers, each with its class' name: the quantized model has one
-            graph and none of these, and says so when one is read.
+        base: class of the quantized model: `QatModel`, or its skin of Keras 3.
+        model_class: class of the float model.
+        parts: names of attributes of the float model that are layers, each with its class' name: the quantized model
+            has one graph and none of these, and says so when one is read.
 
     Returns:
         A class derived from `base`, under its name; `base` itself where there is nothing to add.
@@ -166,8 +166,8 @@ def names_in(classes: Sequence[type], stored: bool = False) -> set[str]:
     """All names that the code of these classes mentions, or only the attributes that it sets.
 
     Args:
-        classes: with methods in Python, whose bytecode is read, inner functions included.
-        stored: only attributes that the code assigns, as `self.rate = ...`.
+        classes: classes with methods in Python, whose bytecode is read, inner functions included.
+        stored: whether to name only attributes that the code assigns, as `self.rate = ...`.
 
     Returns:
         Names, without the objects in front of them: "rate" of `self.rate`.
@@ -220,12 +220,12 @@ def found_driver(name: str, custom_objects: dict | None, base: type) -> type | N
     """The class of this name that the caller has given to Keras; None, said, where there is none.
 
     Args:
-        name: of the float model's class, or the one that it is registered under.
-        custom_objects: what the caller gave to `load_model`.
-        base: what it drives: a class of either Keras.
+        name: name of the float model's class, or the one that it is registered under.
+        custom_objects: classes by name, as the caller gave them to `load_model`; None for none.
+        base: the class that it drives, of either Keras.
 
     Returns:
-        The class.
+        The class; None where it is not known, which a warning says.
     """
     saving = keras.saving if issubclass(base, keras.Model) else object_registration
     known = (custom_objects or {}).get(name) or saving.get_registered_object(name)

@@ -15,14 +15,14 @@ def mixed_with_teacher(model: KerasModel, loss: tf.Tensor, inputs: TensorNest, o
     """The loss of one batch; in a training step with a teacher, mixed with the distance to the teacher's answers.
 
     Args:
-        model: quantized; its `teacher` is None, or (model, weight 0-1, temperature above 0), and `distilling` is true
-            in a training step.
-        loss: Keras' own, a scalar, penalties included.
-        inputs: of the batch, nested as the model's, [batch, ...] each; read by the teacher.
-        outputs: the model's, real numbers; with a teacher, probabilities [batch, classes].
+        model: the quantized model; its `teacher` is None, or (model, weight 0-1, temperature above 0), and `distilling`
+            is true in a training step.
+        loss: Keras' own loss, a scalar, penalties included.
+        inputs: inputs of the batch, nested as the model's, [batch, ...] each; read by the teacher.
+        outputs: outputs of the model, real numbers; with a teacher, probabilities [batch, classes].
 
     Returns:
-        A scalar in the dtype of `loss`.
+        The loss, a scalar in the dtype of `loss`.
     """
     if model.teacher is None or not model.distilling:
         return loss
@@ -37,9 +37,9 @@ def distillation_loss(teacher: tf.Tensor, student: tf.Tensor, temperature: float
     Source: Hinton et al. 2015, section 2. Probabilities below 1e-7 count as 1e-7.
 
     Args:
-        teacher: probabilities, not logits: real numbers [N, classes].
-        student: the same of the model that learns, in the same dtype.
-        temperature: above 0; the larger, the softer.
+        teacher: probabilities, not logits: float [N, classes].
+        student: probabilities of the model that learns, [N, classes], in the same dtype.
+        temperature: a number above 0; the larger, the softer.
 
     Returns:
         A scalar in the dtype of `student`: the mean over N, divided by the number of replicas, whose gradients are

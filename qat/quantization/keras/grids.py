@@ -27,9 +27,9 @@ def step_of(low: tf.Tensor | float, high: tf.Tensor, steps: int) -> tf.Tensor:
     Source: scale of TensorFlow Lite's 8-bit quantization specification, `qat.codes.scale_of_range`.
 
     Args:
-        low: what the lowest code stands for; a real number, a scalar or [channels].
-        high: what the highest code stands for, as `low`.
-        steps: codes less one, as 255.
+        low: the real number that the lowest code stands for, a scalar or [channels].
+        high: the real number that the highest code stands for, a scalar or [channels].
+        steps: number of codes less one, as 255 for 8 bits.
 
     Returns:
         float32, a scalar or [channels], as the ends are.
@@ -44,9 +44,9 @@ def zero_point_of(low: tf.Tensor, scale: tf.Tensor, bits: int) -> tf.Tensor:
     Source: `Nudge`, tensorflow/core/kernels/fake_quant_ops_functor.h, here with signed codes; halves go to even.
 
     Args:
-        low: what the lowest code stands for; a real number, at most 0, of any shape.
+        low: the real number that the lowest code stands for, at most 0, of any shape.
         scale: the step between two codes, float32, a scalar or shaped as `low`.
-        bits: of the codes, which begin at -2^(bits - 1).
+        bits: bits of a code; the lowest is -2^(bits - 1).
 
     Returns:
         float32 that holds integers, shaped as `low`.
@@ -65,11 +65,11 @@ def fake_quant(x: tf.Tensor, low: Array | float, high: Array | float, bits: int 
         x: real numbers, a floating dtype, any shape; float32 where all three are arrays, which have no gradient.
         low: lower end of the range, a scalar, at most 0.
         high: upper end, a scalar, above `low`.
-        bits: of the codes, which begin at 0.
-        narrow: they begin at 1, as those of a symmetric kernel.
+        bits: bits of a code; codes begin at 0.
+        narrow: whether codes begin at 1, as those of a symmetric kernel.
 
     Returns:
-        Shape and dtype of `x`; an array where all three are arrays.
+        Real numbers on the grid, of the shape and dtype of `x`; an array where all three are arrays.
     """
     if arrays.are_arrays(x, low, high):
         return fake_quant_in_numpy(x, low, high, bits, narrow)
@@ -108,13 +108,13 @@ def fake_quant_in_numpy(
 
     Args:
         x: real numbers, float32 of any shape.
-        low: lower end of the range, at most 0.
-        high: upper end, above `low`.
-        bits: of the codes, which begin at 0.
-        narrow: they begin at 1.
+        low: lower end of the range, a number or scalar, at most 0.
+        high: upper end of the range, above `low`.
+        bits: bits of a code; codes begin at 0.
+        narrow: whether codes begin at 1, as those of a symmetric kernel.
 
     Returns:
-        As large as `x`.
+        Real numbers on the grid, float32 of the shape of `x`.
     """
     low, high, first, last = (np.float32(each) for each in (low, high, int(narrow), 2**bits - 1))
     scale = (high - low) / (last - first)
@@ -137,8 +137,8 @@ def straight_through(x: Array, rounded: Array) -> Any:
     Source: the straight-through estimator, Bengio et al. 2013.
 
     Args:
-        x: what was rounded, any shape; all of the gradient goes to it.
-        rounded: the same on a grid, with the shape of `x`; no gradient goes to it.
+        x: what was rounded, real numbers of any shape; all of the gradient goes to it.
+        rounded: the same numbers on a grid, of the shape of `x`; no gradient goes to it.
 
     Returns:
         Shape and dtype of `rounded`; an array where both are arrays.
@@ -158,11 +158,11 @@ def least_step(bias: tf.Tensor | None, source: tf.Tensor) -> tf.Tensor:
     weights, that is too little for any bias.
 
     Args:
-        bias: real, one per channel; None where there is none.
-        source: scale of the input, a scalar.
+        bias: real numbers, [channels]; None where there is none.
+        source: scale of the input, a scalar above 0.
 
     Returns:
-        float32, shaped as the bias, or a scalar.
+        float32 [channels], or a scalar where there is no bias.
     """
     source = tf.cast(source, tf.float32)
     least = tf.maximum(SMALLEST_STEP / source, SMALLEST_STEP)

@@ -187,8 +187,9 @@ class RangedHolder(Holder):
         here, so they stand in plain objects.
 
         Args:
-            scales: by name, what says an input's scale: the range layers, and the tables of embeddings.
-            ranges: by name, the range layers. Names that neither has are on no range.
+            scales: what says an input's scale, a float32 scalar, by name: the range layers, and the tables of
+                embeddings.
+            ranges: the range layers, each with its (min, max), by name. Names that neither has are on no range.
         """
         found = tuple(
             CallRanges(tuple(scales.get(name) for name in _as_list(names)), ranges.get(output))

@@ -15,11 +15,11 @@ def run_updates(updates: Sequence[dict[str, Any]], variables: FloatVariables, be
     """Run updates of variables, in their order: of spectral normalization, and programs of assignments.
 
     Args:
-        updates: as `Graph.updates` has them: each a `program` as JSON, with `behind` where the variables are used as
-            they were, or the places of `kernel` and `vector` among the float model's variables, with `iterations`, an
-            integer.
+        updates: updates as `Graph.updates` has them: each a `program` as JSON, with `behind` where the variables are
+            used as they were, or the places of `kernel` and `vector` among the float model's variables, with
+            `iterations`, an integer.
         variables: the copies that are read and assigned.
-        behind: run those that come behind the step's outputs; else those in front.
+        behind: whether to run those that come behind the step's outputs; else those in front.
     """
     for update in updates:
         if update.get("behind", False) != behind:
@@ -35,9 +35,9 @@ def normalize_spectrum(kernel: tf.Variable, vector: tf.Variable, iterations: int
     """Divide a kernel by its largest singular value (Miyato et al. 2018, as tf_keras' SpectralNormalization does).
 
     Args:
-        kernel: [..., outputs]; one of zeros stays as it is.
-        vector: [1, outputs], where the power iteration stands; goes on from there.
-        iterations: steps of it.
+        kernel: variable, float [..., outputs], assigned; one of zeros stays as it is.
+        vector: variable, float [1, outputs], where the power iteration stands; assigned.
+        iterations: number of iterations to go on by.
     """
     flat, u = tf.reshape(kernel, [-1, kernel.shape[-1]]), tf.convert_to_tensor(vector)
     v = u

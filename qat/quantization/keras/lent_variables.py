@@ -34,7 +34,8 @@ def lend_again(model: tf_keras.Model, lent: dict[str, Any]) -> None:
 
     Args:
         model: the float model, built; its layers get attributes of one another.
-        lent: what `lent_variables` gave. A tie with a place that this model has not is left out.
+        lent: what `lent_variables` gave: for each variable its places, (number of the layer from 0, attribute). A tie
+            with a place that this model has not is left out.
     """
     layers = list(model._flatten_layers())
     for places in lent["places"]:

@@ -97,9 +97,9 @@ class Linear(RangedHolder):
         """The largest absolute value of the whole kernel, as each output channel has it.
 
         Args:
-            quantizer: the kernel's `KernelQuantizer`, which says whether all channels have one range.
-            raw: of the kernel as it is before the normalization's scale comes in: the same number for each channel;
-                else times the absolute value of that scale.
+            quantizer: the kernel's quantizer, which says whether all channels have one range.
+            raw: whether to take the kernel as it is before the normalization's scale comes in: the same number for each
+                channel; else times the absolute value of that scale.
 
         Returns:
             [channels], in the kernel's dtype; None where each channel has a range of its own.

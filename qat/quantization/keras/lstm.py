@@ -163,7 +163,7 @@ class Lstm(RangedHolder):
 
         Args:
             low: smallest value that the cell held, a real number.
-            high: largest one, in the same unit.
+            high: largest value that the cell held, in the same unit.
         """
         self.weight_cell_limit.assign(max(float(tf.convert_to_tensor(self.weight_cell_limit)), -low, high))
 
@@ -226,11 +226,12 @@ def codes_of_gates(matrix: tf.Tensor, scales: tf.Tensor) -> tuple[list[NDArray[n
     """Codes of each gate's matrix, and its scale.
 
     Args:
-        matrix: on the grids of its gates, [inputs, 4 * units].
-        scales: the steps between two codes, [4].
+        matrix: real numbers on the grids of its gates, float32 [inputs, 4 * units], in the order input, forget, cell,
+            output.
+        scales: the step between two codes of each gate, float32 [4].
 
     Returns:
-        int8 [units, inputs], and a number, of each gate.
+        Codes of each gate, int8 [units, inputs], and its scale: four of both.
     """
     gates = zip(np.split(matrix.numpy(), 4, axis=1), scales.numpy(), strict=True)
     return [np.round(gate / scale).astype(np.int8).T for gate, scale in gates], scales.numpy().tolist()
@@ -284,9 +285,9 @@ class _Activations:
         Source: UpdateLstmCellInteger, tflite/kernels/lstm_eval.cc, with the int16 tables of `lstm_tables`.
 
         Args:
-            gates: what each gate's function is applied to, int16 codes of 2^-12, float64 [batch, 4 * units], in the
-                order input, forget, cell, output.
-            cell: the cell before, int16 codes of 2^(cell_bits - 15), float64 [batch, units].
+            gates: what each gate's function is applied to: int16 codes of 2^-12, held in float64 [batch, 4 * units], in
+                the order input, forget, cell, output.
+            cell: the cell of the step before: int16 codes of 2^(cell_bits - 15), held in float64 [batch, units].
 
         Returns:
             The output gate, codes of 2^-15, and the new cell, saturated to int16: float64 [batch, units] each.

@@ -94,7 +94,7 @@ class QatModel(EvaluatedInIntegers):
         """Take the copies of the float model's variables, and what else training does.
 
         Args:
-            variables: what the layers compute their weights from.
+            variables: copies of the float model's variables, from which the layers compute their weights.
             told: `order`, the places of the variables in the order of `trainable_variables`; `penalties` and
                 `updates`, as `Graph` has them; `real`, the dtype of real numbers; `fake_quantization`, whether anything
                 is rounded.
@@ -151,8 +151,8 @@ class QatModel(EvaluatedInIntegers):
         """As Keras has it; a name that a layer of the float model and an output share is that of the layer.
 
         Args:
-            name: of a layer of the float model, or of this model.
-            index: place among this model's own layers, from 0.
+            name: name of a layer of the float model, or of this model; None to take `index`.
+            index: place among this model's own layers, from 0; None to take `name`.
 
         Returns:
             The layer; of the float model's, the one that holds its variables.
@@ -250,7 +250,7 @@ def part_of(model: QatModel, tensors: list[Any]) -> QatModel:
     """The model that ends in these tensors of it: the same layers and variables, bound as they are.
 
     Args:
-        model: quantized; stays as it is, but that its ranges are bound if they were not yet.
+        model: the quantized model; it stays as it is, but that its ranges are bound if they were not yet.
         tensors: Keras tensors of its graph, of any shape and dtype, or lists of such.
 
     Returns:

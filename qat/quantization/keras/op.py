@@ -15,7 +15,7 @@ from qat.quantization.keras.holder import RangedHolder
 from qat.quantization.kernels import arrays
 from qat.quantization.kernels.arrays import Array
 from qat.quantization.kernels.integer_kernels import (
-    INTEGER_KERNELS,
+    SIMULATED_KERNELS,
     TAKES_ZERO_POINT,
     TAKES_ZERO_POINTS,
     WITHOUT_OUTPUT_CODES,
@@ -29,8 +29,8 @@ class Op(RangedHolder):
     """A weightless op of `OPERATIONS`; `operands` tells for each place "x" (the next input) or a weight's name.
 
     For each place where the layer is called, `input_ranges` has a list with a name for each operand, None for a
-    weight's, and `output_ranges` a name; both are told of those ops only that `INTEGER_KERNELS` computes as the kernel
-    does, or that put their constants on the one range of all; the first of `POLES`, too.
+    weight's, and `output_ranges` a name. Both are told of those ops only that are in `SIMULATED_KERNELS`, or that put
+    their constants on the one range of all; the first of `POLES`, too.
     """
 
     def __init__(self, op: str, attrs: dict, operands: list[str], **kwargs: Any) -> None:
@@ -43,7 +43,7 @@ class Op(RangedHolder):
         given = iter(inputs if isinstance(inputs, (list, tuple)) else [inputs])
         arguments = [next(given) if name == "x" else self.weight(name) for name in self.operands]
         target, exact = self.ranges.target, None
-        if in_integers() and target is not None and self.op not in INTEGER_KERNELS:
+        if in_integers() and target is not None and self.op not in SIMULATED_KERNELS:
             arguments = [self._held(name, value) for name, value in zip(self.operands, arguments, strict=True)]
         elif in_integers() and (target is not None or self.op in WITHOUT_OUTPUT_CODES):
             exact = self._as_kernel(arguments)
@@ -87,7 +87,7 @@ class Op(RangedHolder):
         more: dict[str, Any] = {"zero_point": target.zero_point()} if self.op in TAKES_ZERO_POINT else {}
         more |= {"zero_points": self._zero_points()} if self.op in TAKES_ZERO_POINTS else {}
         scale = None if target is None else target.scale()
-        return INTEGER_KERNELS[self.op](arguments, scales, scale, **self.attrs, **more)
+        return SIMULATED_KERNELS[self.op](arguments, scales, scale, **self.attrs, **more)
 
     def _held(self, name: str, value: Array) -> Any:
         """A constant as the converter writes it on the op's one range."""

@@ -122,8 +122,8 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         """Put down for the rest of a pass, in which no range moves, what is made of its variables.
 
         Args:
-            scale: what `scale` would compute.
-            ends: lowest and highest value, scalars.
+            scale: what `scale` would compute, the step between two codes, a float32 scalar.
+            ends: lowest and highest real number that has a code, float32 scalars.
         """
         self.variables_of_model.note(f"scale of {self.name}", scale)
         self.variables_of_model.note(f"ends of {self.name}", ends)
@@ -157,8 +157,8 @@ class RangeLayer(PlainCalls, QuantizeLayer):
         """Set both ends of the range, as calibration found them.
 
         Args:
-            low: lower end, a real number in units of the tensor; one above 0 counts as 0 in `ends`.
-            high: upper end, in the same units; one below 0 counts as 0.
+            low: lower end, a real number in the tensor's unit; one above 0 counts as 0 in `ends`.
+            high: upper end, in the same unit; one below 0 counts as 0.
         """
         self.quantizer_vars["min_var"].assign(low)
         self.quantizer_vars["max_var"].assign(high)

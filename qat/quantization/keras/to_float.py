@@ -39,8 +39,8 @@ def foreign_classes(said: Json, registered: Callable[[str], Any] = tf_keras.savi
     """Classes in a written model that are neither Keras' nor registered: reading them would import modules.
 
     Args:
-        said: what `architecture` gave, or a part of it.
-        registered: finds a class by its registered name, in the Keras of the model; None: it has no such.
+        said: what `architecture` gave, or a part of it: nested JSON values.
+        registered: function of a registered name to a class, in the Keras of the model, or to None.
 
     Returns:
         Their names, each as often as it is there.
@@ -61,10 +61,10 @@ def rebuilt(said: dict[str, Any], entries: Json, name: str) -> tf_keras.Model | 
     """The float model with fresh weights, as Keras builds it from what it has written down.
 
     Args:
-        said: what `architecture` gave.
+        said: what `architecture` gave: the model as Keras has written it down, JSON values.
         entries: Keras inputs, nested as the model takes them; a model that was not built by its config is called on
             them.
-        name: of the model, for messages.
+        name: name of the model, for messages.
 
     Returns:
         The model, built; None where Keras cannot build again what it has written down (it does not read its own
@@ -126,8 +126,8 @@ def warn_of_lost_losses(model: tf_keras.Model, expected: int) -> None:
     """Warn of penalties that a model has lost: Keras writes no functions down that were given to `add_loss`.
 
     Args:
-        model: the float model, built again.
-        expected: how many penalties the model had that was quantized, 0 or more.
+        model: the float model that was built again.
+        expected: number of penalties of the model that was quantized, 0 or more.
     """
     lost = expected - len(model.losses)
     if lost > 0:
@@ -145,11 +145,11 @@ def set_variables(model: tf_keras.Model, values: list[Any], names: list[str | No
     Classes that make layers without names find new names for the variables each time.
 
     Args:
-        model: built; its variables are assigned and renamed.
+        model: the float model that was built again; its variables are assigned and renamed.
         values: one array per variable, in the order of `model.variables`, shaped as it; None, of a metric, leaves one
             as it is.
-        names: one per value, as "conv/kernel:0"; None where the value is.
-        name: of the model, for messages.
+        names: name of each variable, as "conv/kernel:0"; None where its value is None.
+        name: name of the model, for messages.
 
     Raises:
         ModelError: the model has other variables.

@@ -27,12 +27,12 @@ def unknown_classes(name: str, classes: Sequence[str], keras: str) -> ModelError
     """The error for a float model that holds classes which this process does not know.
 
     Args:
-        name: of the model.
-        classes: their names.
+        name: name of the model.
+        classes: names of the classes; each is named once in the message.
         keras: how the user imports the Keras of the model: "keras" or "tf_keras".
 
     Returns:
-        What to raise.
+        The error, to be raised by the caller.
     """
     return ModelError(
         f"to_float: model {name!r} holds {', '.join(sorted(set(classes)))}, which is not known here. Register it with "
@@ -46,13 +46,13 @@ def other_variables(
     """The error for a model that has other variables, built again, than the one that was quantized.
 
     Args:
-        name: of the model.
-        expected: name of the variable that has no place.
-        shape: its shape.
-        found: name and shape of what is in its place; None: nothing is.
+        name: name of the model.
+        expected: name of the variable that has no place, as "conv/kernel:0".
+        shape: sizes of that variable.
+        found: name and sizes of the variable in its place; None where there is none.
 
     Returns:
-        What to raise.
+        The error, to be raised by the caller.
     """
     there = "none" if found is None else f"{found[0]} of shape {tuple(found[1])}"
     return ModelError(

@@ -64,7 +64,7 @@ class FloatVariables:
         """Put something down for the rest of this forward pass; outside of a pass nothing is kept.
 
         Args:
-            name: under which `noted` and `once` find it; what was there before is forgotten.
+            name: key under which `noted` and `once` find it; what was there before is forgotten.
             value: a tensor of any shape, or anything else, as it is; None takes the note back.
         """
         if self.in_a_pass:
@@ -78,9 +78,9 @@ class FloatVariables:
         """What `compute` gives; of one name, made once in a forward pass.
 
         Args:
-            name: of what is computed: what differs must have another name.
-            compute: makes it, of no arguments; called each time outside of a pass, and for what is larger than the
-                bytes that are left of `MOST_KEPT`.
+            name: key of what is computed: what differs must have another one.
+            compute: function of no arguments that makes it; called each time outside of a pass, and for what is larger
+                than the bytes that are left of `MOST_KEPT`.
 
         Returns:
             What `compute` gave, as it is: tensors of any shape and dtype. Those of a graph are of this graph alone.
@@ -266,13 +266,13 @@ def copied_variables(
 
     Args:
         model: the float model, built, of either Keras; it stays as it is.
-        taken: names that other layers have.
-        name_of: makes a Keras layer name of a layer's path.
-        kept: by the variable's place, what of it stays as it is.
+        taken: names that other layers of the new model have.
+        name_of: function of a layer's path to the name of a Keras layer.
+        kept: place of a variable, from 0, to the entries of it that stay as they are.
 
     Returns:
-        A layer for each of the model's layers with variables of its own, and the places of all that can be trained, in
-        the order of the model's `trainable_variables`.
+        A layer for each of the model's layers with variables of its own, and the places, from 0, of all that can be
+        trained, in the order of the model's `trainable_variables`.
     """
     version = version_of(model)
     places = {id(variable): at for at, variable in enumerate(model.variables)}

@@ -87,7 +87,7 @@ class KernelQuantizer(_OfValues):
         """The kernel as a call at inference gives it, and the step between two of its codes.
 
         Args:
-            kernel: real numbers, with its output channels where `channels` says.
+            kernel: real numbers of any rank, with its output channels on the axis that `channels` says.
             least: the smallest step that the grid may have, [channels] or a scalar (`least_step`); None: no such bound.
             limit: with `one_range`, the largest absolute value that has a code, [channels]; None: taken from the
                 kernel.
@@ -117,7 +117,7 @@ class KernelQuantizer(_OfValues):
         value / 127, or / 7 with 4 bits.
 
         Args:
-            kernel: real numbers, with its output channels where `channels` says.
+            kernel: real numbers of any rank, with its output channels on the axis that `channels` says.
             least: the smallest step that the grid may have, [channels] or a scalar (`least_step`); None: no such bound.
             limit: with `one_range`, the largest absolute value that has a code, [channels]; None: taken from the
                 kernel.

@@ -39,11 +39,11 @@ def kernel_quantizer(kind: str, is_normalized: bool, bits: int, per_channel: boo
     of a transposed convolution, whose ranges the converter finds by itself.
 
     Args:
-        kind: "conv2d", "depthwise_conv2d", "conv2d_transpose", "dense" or "embedding".
-        is_normalized: BatchNormalization is folded into the kernel.
-        bits: of the kernel's codes, 8 or 4.
-        per_channel: one scale per output channel, not one for all.
-        one_range: all channels have one range before the normalization, as a clustered kernel needs it.
+        kind: kind of the linear op: "conv2d", "depthwise_conv2d", "conv2d_transpose", "dense" or "embedding".
+        is_normalized: whether BatchNormalization is folded into the kernel.
+        bits: bits of a code of the kernel, 8 or 4.
+        per_channel: whether there is one scale per output channel, not one for all.
+        one_range: whether all channels have one range before the normalization, as a clustered kernel needs it.
 
     Returns:
         A new one, switched on. With `one_range` and without normalization it has one scale for all channels.

@@ -86,7 +86,7 @@ class Keras3QatModel(keras.Model):
         Args:
             teacher: the float model; it is not trained, and stays as it is.
             weight: share of the teacher's part of the loss, 0-1.
-            temperature: both answers are softened by p^(1/temperature) before they are compared.
+            temperature: a number above 0: both answers are softened by p^(1/temperature) before they are compared.
         """
         object.__setattr__(self, "teacher", (teacher, float(weight), float(temperature)))
 
@@ -132,7 +132,7 @@ class Keras3QatModel(keras.Model):
 
         Args:
             told: `driver`, the name of the class; `parts`, its layers; `attributes`, as `carried_attributes` gives it.
-            origin: the float model, where this process has it.
+            origin: the float model, where this process has it; None where not.
         """
         object.__setattr__(self, "told", told)
         known = self.graph.variables_by_identity()
@@ -159,7 +159,8 @@ class Keras3QatModel(keras.Model):
         """As Keras has it; layers of the float model are found by their names, to be frozen for instance.
 
         Args:
-            name: of a layer of the float model, of a part of the quantized graph, or of this model.
+            name: name of a layer of the float model, of a part of the quantized graph, or of this model; None to take
+                `index`.
             index: place among this model's own layers, from 0; read where no part has the name. Keras takes one of
                 both.
 
@@ -180,8 +181,8 @@ def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatMode
     """Put the skin of Keras 3 on a quantized model.
 
     Args:
-        model: what computes; its variables are shared, and stand in the order of the float model's.
-        float_model: of Keras 3, that it was made from; None where it is not known any more.
+        model: the quantized model that computes; its variables are shared, and stand in the order of the float model's.
+        float_model: the model of Keras 3 that it was made from; None where it is not known any more.
 
     Returns:
         A functional model with its name, and inputs and outputs nested and named as its.

@@ -50,9 +50,10 @@ def float_model_of(qat_model: QatModel, said: dict[str, Any] | None, origin: ker
     """The float model with the weights of a quantized one.
 
     Args:
-        qat_model: the quantized model.
-        said: what `architecture` gave.
-        origin: the float model, where it could not be written down for other processes, and this one has it still.
+        qat_model: the quantized model, trained or not.
+        said: what `architecture` gave: the model as Keras has written it down, JSON values; None where it could not.
+        origin: the float model, where it could not be written down for other processes, and this one has it still; else
+            None.
 
     Returns:
         A model of the float model's class, built; None where Keras cannot build it again.

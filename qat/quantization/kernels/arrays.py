@@ -80,11 +80,11 @@ def cast(x: Array, dtype: str | np.dtype | tf.DType) -> Array:
     """As `tf.cast`.
 
     Args:
-        x: of any shape.
-        dtype: by name, as "float64".
+        x: array or tensor of any shape and dtype.
+        dtype: the dtype to have, by name, as "float64".
 
     Returns:
-        The same numbers in that dtype.
+        The same numbers in that dtype, of the shape of `x`.
     """
     return np.asarray(x).astype(dtype, copy=False)[()] if are_arrays(x) else tf.cast(x, dtype)
 
@@ -98,12 +98,12 @@ def largest(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
     """The largest value.
 
     Args:
-        x: of any shape.
-        axis: along which, from 0; None: of all.
-        keepdims: leave that axis in the shape, as 1.
+        x: array or tensor of any shape.
+        axis: axis along which to look, from 0; None looks at all values.
+        keepdims: whether to leave that axis in the shape, as 1.
 
     Returns:
-        One value for each place of the other axes.
+        One value for each place of the other axes, of the dtype of `x`.
     """
     return np.max(x, axis=axis, keepdims=keepdims) if are_arrays(x) else tf.reduce_max(x, axis, keepdims)
 
@@ -112,11 +112,11 @@ def repeat(x: Array, times: int) -> Array:
     """Each value so many times in a row.
 
     Args:
-        x: one axis.
+        x: array or tensor [n].
         times: how often each value comes, 1 or more.
 
     Returns:
-        As many times as long.
+        [n * times], of the dtype of `x`.
     """
     return np.repeat(x, times) if are_arrays(x) else tf.repeat(x, times)
 
@@ -125,11 +125,11 @@ def reshape(x: Array, shape: Sequence[int]) -> Array:
     """The same values in another shape.
 
     Args:
-        x: of any shape.
-        shape: of as many values.
+        x: array or tensor of any shape.
+        shape: sizes whose product is the number of values.
 
     Returns:
-        In that shape.
+        The values in that shape, of the dtype of `x`.
     """
     return np.reshape(x, shape) if are_arrays(x) else tf.reshape(x, shape)
 
@@ -138,8 +138,8 @@ def split_last(x: Array, parts: int) -> Sequence[Array]:
     """So many equal parts of the last axis.
 
     Args:
-        x: of any shape.
-        parts: a divisor of its last axis.
+        x: array or tensor [..., size].
+        parts: number of parts, a divisor of `size`.
 
     Returns:
         The parts in order, [..., size / parts] each.
@@ -154,11 +154,11 @@ def stack(parts: Sequence[Array], axis: int = 0) -> Array:
     """Arrays of one shape behind each other along a new axis.
 
     Args:
-        parts: of one shape and dtype.
-        axis: the new one's place.
+        parts: arrays or tensors of one shape and dtype.
+        axis: place of the new axis in the result, from 0.
 
     Returns:
-        With one axis more.
+        One array or tensor with that axis more, of length len(parts).
     """
     return np.stack(parts, axis) if are_arrays(*parts) else tf.stack(parts, axis)
 
@@ -167,11 +167,11 @@ def take(x: Array, indices: Array, axis: int = 0) -> Array:
     """Entries along an axis.
 
     Args:
-        x: of any shape.
-        indices: integers, of any shape.
-        axis: of `x`.
+        x: array or tensor of any shape and dtype.
+        indices: integers of any shape, from 0 to below the size of the axis.
+        axis: axis of `x` to take from, from 0.
 
     Returns:
-        `x` with the shape of the indices in place of the axis.
+        `x` with the shape of the indices in place of the axis, of the dtype of `x`.
     """
     return np.take(x, indices, axis=axis) if are_arrays(x, indices) else tf.gather(x, indices, axis=axis)

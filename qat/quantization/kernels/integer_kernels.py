@@ -234,7 +234,7 @@ def _compare(op: str) -> Callable[..., Array]:
     return run
 
 
-INTEGER_KERNELS: dict[str, Callable[..., Array]] = {
+SIMULATED_KERNELS: dict[str, Callable[..., Array]] = {  # computed as the file's kernel does, not by float and a grid
     "abs": _absolute,
     "add": _sum(1.0),
     "avg_pool": _average,

@@ -22,11 +22,11 @@ def quantize_kernel(node: Node, config: QuantConfig) -> Node:
     BatchNormalization is folded into the kernel, the kernel is rounded, and the fold is undone.
 
     Args:
-        node: with an op of `QUANTIZED_OPS`.
-        config: says bits and granularity of the layer's weights.
+        node: a node whose op is in `QUANTIZED_OPS`; it stays as it is.
+        config: settings that say the bits and the granularity of the layer's weights.
 
     Returns:
-        The copy, with the inputs and outputs of the node.
+        The copy, with the inputs and outputs of the node; its kernel is float32 of the same shape.
     """
     scheme = weight_scheme(config, node.layer or node.name)
     if node.op == "lstm":

@@ -37,11 +37,11 @@ def rescaling_factor(x_scale: Array, y_scale: Array, output_scale: Array) -> Arr
 
     Args:
         x_scale: scale of the first operand, float32, a scalar.
-        y_scale: scale of the second operand (of a kernel: [channels]), float32.
+        y_scale: scale of the second operand, float32, a scalar; of a kernel [channels].
         output_scale: scale of the output, float32, a scalar.
 
     Returns:
-        float32, as large as `y_scale`.
+        float32, of the shape of `y_scale`.
     """
     product = arrays.cast(arrays.cast(x_scale, "float64") * arrays.cast(y_scale, "float64"), "float32")
     return arrays.cast(arrays.cast(product, "float64") / arrays.cast(output_scale, "float64"), "float32")
@@ -53,12 +53,12 @@ def multiplier(x_scale: Array, y_scale: Array, output_scale: Array) -> Array:
     Source: PopulateConvolutionQuantizationParams, tflite/kernels/kernel_util.cc.
 
     Args:
-        x_scale: scale of the input, a scalar.
-        y_scale: scale of the kernel, a scalar or [channels].
-        output_scale: scale of the output, a scalar.
+        x_scale: scale of the input, float32, a scalar.
+        y_scale: scale of the kernel, float32, a scalar or [channels].
+        output_scale: scale of the output, float32, a scalar.
 
     Returns:
-        float64, as large as `y_scale`.
+        float64, of the shape of `y_scale`.
     """
     x_scale, y_scale, output_scale = (arrays.cast(each, "float64") for each in (x_scale, y_scale, output_scale))
     return x_scale * y_scale / output_scale
@@ -73,9 +73,10 @@ def multiply_by_quantized_multiplier(total: Array, factor: Array, away: bool = F
     Source: MultiplyByQuantizedMultiplier, tflite/kernels/internal/common.h.
 
     Args:
-        total: integers, float32 [..., channels].
+        total: sums in the accumulator: integers, held in float32 [..., channels].
         factor: input scale times kernel scale over output scale, a scalar or [channels].
-        away: the second rounding rounds halves away from zero, as gemmlowp's RoundingDivideByPOT does; else upwards.
+        away: whether the second rounding rounds halves away from zero, as gemmlowp's RoundingDivideByPOT does; else
+            upwards.
 
     Returns:
         Integers, of the shape and dtype of `total`.
@@ -96,9 +97,9 @@ def multiply_by_rounding_factors(total: Array, factors: tuple[Array, Array], awa
     """`multiply_by_quantized_multiplier` with `rounding_factors` computed before, as for all iterations of a loop.
 
     Args:
-        total: integers, float32 [..., channels].
-        factors: what `rounding_factors` returned.
-        away: the second rounding rounds halves away from zero; else upwards.
+        total: sums in the accumulator: integers, held in float32 [..., channels].
+        factors: what `rounding_factors` returned, two scalars or [channels] each.
+        away: whether the second rounding rounds halves away from zero; else upwards.
 
     Returns:
         Integers, of the shape and dtype of `total`.
@@ -116,9 +117,9 @@ def round_like_converter(values: Array, low: Array, high: Array, zero_point: Arr
 
     Args:
         values: real numbers of any shape.
-        low: lower limit of the range, a scalar.
-        high: upper limit, a scalar.
-        zero_point: code of 0, a scalar.
+        low: lower limit of the range, a scalar in the unit of `values`.
+        high: upper limit of the range, a scalar in the same unit.
+        zero_point: code that stands for 0, a scalar, -128 to 127.
 
     Returns:
         Real numbers on the grid, of the shape and dtype of `values`.
@@ -136,7 +137,7 @@ def multiply_by_quantized_multiplier_in_blocks_of_8(total: Array, factor: Array)
     Halves go upwards in full blocks of eight channels, and away from zero in the channels behind these.
 
     Args:
-        total: integers, float32 [..., channels].
+        total: sums in the accumulator: integers, held in float32 [..., channels].
         factor: input scale times kernel scale over output scale, a scalar or [channels].
 
     Returns:
@@ -157,7 +158,7 @@ def multiply_by_q8_multiplier(codes: Array, factor: Array) -> Array:
     Source: xnn_init_qs8_lrelu_scalar_params and xnn_init_qs8_cvt_scalar_params, XNNPACK src/microparams-init.c.
 
     Args:
-        codes: integers, codes less the zero point, float32 of any shape.
+        codes: codes less the zero point: integers, held in float32 of any shape.
         factor: input scale over output scale, a scalar; negative for a negative slope.
 
     Returns:
@@ -177,10 +178,10 @@ def add_like_xnnpack(x: Array, y: Array, x_factor: Array, y_factor: Array) -> Ar
     Source: xnn_init_qs8_add_minmax_scalar_params, XNNPACK src/microparams-init.c.
 
     Args:
-        x: integers, codes less the zero point, float32.
-        y: the same, of a shape that broadcasts with that of `x`.
-        x_factor: scale of `x` over that of the output, a scalar.
-        y_factor: the same of `y`; negative to subtract.
+        x: codes of the first operand less its zero point: integers, held in float32 of any shape.
+        y: codes of the second operand less its zero point, of a shape that broadcasts with that of `x`.
+        x_factor: scale of `x` over the scale of the output, a scalar.
+        y_factor: scale of `y` over the scale of the output, a scalar; negative to subtract.
 
     Returns:
         Integers, of the broadcast shape and the dtype of `x`.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node
-from qat.quantization.placement.kernels import RELUS
 from qat.quantization.placement.quant_spec import merge
 from qat.quantization.placement.state import Placement, can_share_range, requantize
-from qat.quantization.rewrites.builder import is_fixed
+from qat.quantization.rewrites.builder import RELUS, is_fixed
 from qat.quantization.rewrites.masks import MASKED_BELOW
 
 
@@ -14,8 +13,8 @@ def place_same_scale(state: Placement, node: Node) -> None:
     """The outputs share the range of the first operand that is no constant.
 
     Args:
-        state: of the pass.
-        node: with an op of `SAME_SCALE`.
+        state: the placement so far; the outputs' ranges are noted in it.
+        node: a node whose op is in `SAME_SCALE`; its operands are real tensors of any shapes.
     """
     source = next((tensor for tensor in node.inputs if not is_fixed(tensor)), None)
     quant_spec = state.range_of.get(source) if source is not None else None
@@ -29,8 +28,8 @@ def place_rounding(state: Placement, node: Node) -> None:
     """Quantize a node whose kernel rounds to the codes of its input: a derived use of the same range.
 
     Args:
-        state: of the pass.
-        node: with an op of `ROUNDS_AT_SAME_SCALE`; its input is a real tensor of any shape.
+        state: the placement so far; a fake-quant node is inserted into its graph.
+        node: a node whose op is in `ROUNDS_AT_SAME_SCALE`; its input is a real tensor of any shape.
     """
     quant_spec = state.range_of.get(node.inputs[0])
     if quant_spec is None:
@@ -61,11 +60,11 @@ def needs_range_for_padding(state: Placement, node: Node) -> bool:
     """Whether a node pads with a number other than 0 that has to be in range; minus infinity before a maximum need not.
 
     Args:
-        state: of the pass.
-        node: any node.
+        state: the placement so far, with the consumers of each tensor.
+        node: a node of any op.
 
     Returns:
-        Whether it is such a pad.
+        True for a `pad` whose number is not 0 and is read by more than maxima; else False.
     """
     value = node.attrs.get("value", 0.0) if node.op == "pad" else 0.0
     consumers = state.consumers.get(node.output, [])
@@ -77,8 +76,8 @@ def place_padding(state: Placement, node: Node) -> None:
     """A pad with a number other than 0: one range for the number and what is padded.
 
     Args:
-        state: of the pass.
-        node: for which `needs_range_for_padding` holds.
+        state: the placement so far; nodes are inserted into its graph.
+        node: a `pad` node for which `needs_range_for_padding` holds; its input is a real tensor of any shape.
     """
     source = node.inputs[0]
     quant_spec = state.range_of.get(source)

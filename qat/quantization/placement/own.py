@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.placement.kernels import FIXED_RANGE, FUSES_RELU, HAS_INTEGER_KERNEL, RELUS, fixed_range
+from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS
+from qat.quantization.placement.op_scales import FIXED_RANGE, FUSES_RELU, fixed_range
 from qat.quantization.placement.quant_spec import Fixed, Own, QuantSpec
 from qat.quantization.placement.state import Placement, can_share_range
-from qat.quantization.rewrites.builder import LINEAR
+from qat.quantization.rewrites.builder import LINEAR, RELUS
 
 
 def place_own(state: Placement, node: Node) -> None:
     """A range for the output of a node, behind the activation that is fused with it.
 
     Args:
-        state: of the pass.
-        node: whose kernel takes any scale for its output, or prescribes one.
+        state: the placement so far; nodes are inserted into its graph.
+        node: a node with a real output of any shape, whose kernel takes any scale for it, or prescribes one.
     """
     if node.op == "clamp" and (_clamp_in_place(state, node) or _clamp_requantized(state, node)):
         return
@@ -29,7 +30,7 @@ def place_own(state: Placement, node: Node) -> None:
     output = state.dequantize_output(last) if state.computes_in_float(node) else last.output
     quant_spec = state.new_range(last, kind)
     state.quantize(output, quant_spec)
-    if node.op in (*LINEAR, *HAS_INTEGER_KERNEL) and not node.in_float:
+    if node.op in (*LINEAR, *SIMULATED_KERNELS) and not node.in_float:
         node.output_range = quant_spec
 
 
@@ -84,8 +85,8 @@ def place_lstm(state: Placement, node: Node) -> None:
     """One range for the output, which is the state too, and one for the cell, which no other op reads.
 
     Args:
-        state: of the pass.
-        node: an `lstm`; it gets the cell, [n, steps, units] as the output, as its second output.
+        state: the placement so far; nodes are inserted into its graph.
+        node: an `lstm` node; it gets the cell, [n, steps, units] as the output, as its second output.
     """
     node.in_float = state.computes_in_float(node)
     quant_spec = state.new_range(node)

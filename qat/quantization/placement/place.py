@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.operations import POLES
-from qat.quantization.placement.kernels import (
-    HAS_INTEGER_KERNEL,
+from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS
+from qat.quantization.placement.moved import needs_range_for_padding, place_padding, place_rounding, place_same_scale
+from qat.quantization.placement.op_scales import (
     NEVER_QUANTIZED,
+    ONE_RANGE_FOR_ALL,
     ROUNDS_AT_SAME_SCALE,
     SAME_SCALE,
-    UNIFIES,
 )
-from qat.quantization.placement.moved import needs_range_for_padding, place_padding, place_rounding, place_same_scale
 from qat.quantization.placement.own import place_lstm, place_own
 from qat.quantization.placement.quant_spec import QuantSpec
 from qat.quantization.placement.state import Placement, requantize
@@ -25,10 +25,11 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec
 
     Args:
         graph: a canonical graph, changed in place.
-        skipped: Keras layers that compute in float; what they read and what they return is quantized nevertheless.
+        skipped: names of Keras layers that compute in float; what they read and what they return is quantized
+            nevertheless.
 
     Returns:
-        The ranges, those that were merged into others left out.
+        The ranges that need (min, max), in the order of their nodes; those that were merged into others are left out.
     """
     state = Placement(graph, skipped)
     main = graph.behind_outputs()
@@ -40,7 +41,7 @@ def place(graph: Graph, skipped: frozenset[str] = frozenset()) -> list[QuantSpec
         if computes and id(node) not in state.done and node.output not in state.range_of:
             _place(state, node)
     _place_ops_without_range(state)
-    for node in graph.nodes_of(*LINEAR, *HAS_INTEGER_KERNEL, *POLES, "lstm"):
+    for node in graph.nodes_of(*LINEAR, *SIMULATED_KERNELS, *POLES, "lstm"):
         node.input_ranges = [state.range_of.get(tensor) for tensor in node.inputs]
     share_between_time_steps(state)
     return [quant_spec for quant_spec in state.ranges if quant_spec.root() is quant_spec]
@@ -57,7 +58,7 @@ def _place(state: Placement, node: Node) -> None:
         place_same_scale(state, node)
     elif node.op in ROUNDS_AT_SAME_SCALE:
         place_rounding(state, node)
-    elif node.op in UNIFIES:
+    elif node.op in ONE_RANGE_FOR_ALL:
         place_shared(state, node)
     else:
         place_own(state, node)

@@ -80,8 +80,8 @@ def merge(source: QuantSpec, target: QuantSpec) -> None:
     """Let a spec share another one, which gets its tensors.
 
     Args:
-        source: a root; afterwards its `root()` is that of the target.
-        target: another root.
+        source: a spec that is its own root; afterwards its `root()` is that of the target.
+        target: another spec that is its own root; it gets the tensors of the source.
     """
     source.kind = Shared(target)
     target.tensors += source.tensors

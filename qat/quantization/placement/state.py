@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.placement.kernels import ROUNDS_AT_SAME_SCALE, SHARES_RANGE
+from qat.quantization.placement.op_scales import ROUNDS_AT_SAME_SCALE, SHARES_RANGE
 from qat.quantization.placement.quant_spec import Derived, Fixed, Own, QuantSpec
 
 
@@ -54,11 +54,11 @@ class Placement:
         """A spec for a node's output.
 
         Args:
-            node: gives the spec its name, layer and time step.
-            kind: `Own` by default.
+            node: the node that gives the spec its name, layer and time step.
+            kind: who decides the range: `Own`, by calibration, or `Fixed`, by the kernel; None means `Own`.
 
         Returns:
-            The spec, listed in `ranges`.
+            The new spec, listed in `ranges`.
         """
         quant_spec = QuantSpec(node.name, node.layer or node.name, kind or Own(), time_step_key=node.time_step_key)
         self.ranges.append(quant_spec)
@@ -68,11 +68,11 @@ class Placement:
         """Insert a fake-quant node behind a tensor, for all of its consumers and as an output of the model.
 
         Args:
-            tensor: what is quantized.
-            quant_spec: its spec.
+            tensor: the real tensor that is quantized, of any shape.
+            quant_spec: the spec whose grid it gets.
 
         Returns:
-            The quantized tensor.
+            The quantized tensor, of the same shape.
         """
         node = self.fake_quant_node(tensor, quant_spec)
         for consumer in self.consumers.get(tensor, []):
@@ -89,11 +89,11 @@ class Placement:
         """A fake-quant node for a tensor, not yet inserted; the range lists the tensor.
 
         Args:
-            tensor: what is quantized.
-            quant_spec: its range.
+            tensor: the real tensor that is quantized, of any shape.
+            quant_spec: the spec whose grid it gets.
 
         Returns:
-            The node.
+            The node, whose one output has the shape of `tensor`.
         """
         node = self.graph.make(
             "fake_quant",
@@ -113,10 +113,10 @@ def requantize(state: Placement, tensor: Tensor, consumer: Node, quant_spec: Qua
     """Insert a `requantize` for one consumer of a tensor.
 
     Args:
-        state: of the pass.
-        tensor: what is requantized.
+        state: the placement so far; two nodes are inserted into its graph.
+        tensor: the quantized tensor that is requantized, of any shape.
         consumer: the node that reads the requantized tensor; all others read `tensor`.
-        quant_spec: the spec that it gets.
+        quant_spec: the spec whose grid the requantized tensor gets.
     """
     requantized = state.graph.make(
         "requantize", f"{consumer.name}/own", [tensor], shape=tensor.shape, layer=consumer.layer
@@ -133,14 +133,14 @@ def can_share_range(state: Placement, tensor: Tensor, quant_spec: QuantSpec, nar
     """Whether all tensors on a range can move to another range: no other node reads one of them on the way to here.
 
     Args:
-        state: of the pass.
-        tensor: on that range.
-        quant_spec: the range.
-        narrower: the other range may be narrower. Then saturating before an op must equal saturating behind it, which
-            is not so for an average; and a model input keeps a range that holds all of its values.
+        state: the placement so far, with the consumers of each tensor.
+        tensor: a tensor on that range, of any shape.
+        quant_spec: the range, a spec that is its own root.
+        narrower: whether the other range may be narrower. Then saturating before an op must equal saturating behind it,
+            which is not so for an average; and a model input keeps a range that holds all of its values.
 
     Returns:
-        Whether the range can be merged into another one.
+        True where the range can be merged into another one.
     """
     if state.only_consumer(tensor) is None or quant_spec.fixed is not None:
         return False

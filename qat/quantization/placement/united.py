@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.placement.kernels import ONLY_RESULT, SAME_SCALE
+from qat.quantization.placement.op_scales import ONLY_RESULT, SAME_SCALE
 from qat.quantization.placement.quant_spec import QuantSpec, merge
 from qat.quantization.placement.state import Placement, can_share_range, requantize
 from qat.quantization.rewrites.builder import is_fixed
@@ -17,8 +17,8 @@ def place_shared(state: Placement, node: Node) -> None:
     operand beyond it never come out.
 
     Args:
-        state: of the pass.
-        node: with an op of `UNIFIES`; its operands are real tensors of any shapes.
+        state: the placement so far; nodes are inserted into its graph, and ranges merged.
+        node: a node whose op is in `ONE_RANGE_FOR_ALL`; its operands are real tensors of any shapes.
     """
     if node.shares_range:
         return _share_last_range(state, node)

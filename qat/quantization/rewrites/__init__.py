@@ -117,8 +117,8 @@ def apply_phases(graph: Graph, phases: Mapping[str, Sequence[Pass]] = PHASES) ->
     """Bring a graph into canonical form.
 
     Args:
-        graph: changed in place.
-        phases: passes by the name of their phase, in order.
+        graph: the imported graph; changed in place.
+        phases: name of each phase to its passes, in the order in which they run.
     """
     graph.prune()
     for phase in phases.values():

@@ -10,6 +10,7 @@ import numpy as np
 from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
 
 LINEAR = ("conv2d", "depthwise_conv2d", "dense", "conv2d_transpose")
+RELUS = ("relu", "relu6")
 
 
 def constant_of(tensor: Tensor | None) -> np.ndarray | None:
@@ -42,7 +43,7 @@ def only_reader(graph: Graph, tensor: Tensor) -> Node | None:
     """The one node that reads a tensor, once.
 
     Args:
-        graph: with that tensor.
+        graph: the graph that the tensor stands in.
         tensor: the output of one of its nodes, of any shape.
 
     Returns:
@@ -75,14 +76,14 @@ class Builder:
         """One op.
 
         Args:
-            op: name of the op.
+            op: name of the op, as "mul".
             inputs: its operands in order; numbers and arrays among them become constants.
-            shape: of the result, None for the batch size; by default what the inputs broadcast to.
-            dtype: of the result; by default that of what is replaced.
-            attrs: attributes of the op.
+            shape: sizes of the result, None for the batch size; None takes what the inputs broadcast to.
+            dtype: dtype of the result, as "float32"; None takes that of what is replaced.
+            attrs: attributes of the op, plain JSON values.
 
         Returns:
-            The op's result.
+            The op's result, of that shape and dtype.
         """
         tensors = [self._tensor(value) for value in inputs]
         if shape is None:
@@ -95,13 +96,13 @@ class Builder:
         """A node's op with its attributes on another tensor.
 
         Args:
-            node: with one operand.
-            x: what the new node reads.
-            shape: of the result, None for the batch size.
-            dtype: of the result, a NumPy name.
+            node: a node with one operand.
+            x: the tensor that the new node reads, of any shape.
+            shape: sizes of the result, None for the batch size.
+            dtype: dtype of the result, a NumPy name, as "float32".
 
         Returns:
-            The result.
+            The new node's result.
         """
         return self._make(node.op, [x], shape, dtype, node.attrs)
 
@@ -134,11 +135,11 @@ class Builder:
         """A reshape.
 
         Args:
-            x: of any shape.
-            shape: with as many values; None for a size that is open, of which there may be one.
+            x: the tensor to reshape, of any shape.
+            shape: sizes of the result, with as many values; None for a size that is open, of which there may be one.
 
         Returns:
-            The values in that shape.
+            The values in that shape, of the dtype of `x`.
         """
         sizes = [-1 if size is None else int(size) for size in shape]
         return self._make("reshape", [x], shape, x.dtype, {"shape": sizes})
@@ -147,11 +148,11 @@ class Builder:
         """A transposition; none where the order is kept.
 
         Args:
-            x: of any shape.
-            perm: for each axis of the result the axis of `x`.
+            x: the tensor to transpose, of any shape.
+            perm: for each axis of the result the axis of `x`, from 0.
 
         Returns:
-            Axis i has the size of axis perm[i] of `x`.
+            The transposed tensor: axis i has the size of axis perm[i] of `x`.
         """
         if perm == sorted(perm):
             return x
@@ -161,11 +162,11 @@ class Builder:
         """A mean that keeps its axes.
 
         Args:
-            x: of any shape.
-            axes: over which the mean is taken, from 0 on.
+            x: the tensor to reduce, real numbers of any shape.
+            axes: axes over which the mean is taken, from 0.
 
         Returns:
-            The shape of `x` with 1 for these axes.
+            The mean, of the shape of `x` with 1 for these axes.
         """
         shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
         return self.add("mean", x, shape=shape, axis=list(axes), keepdims=True)

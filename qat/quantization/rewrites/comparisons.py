@@ -49,7 +49,7 @@ def scale_comparisons(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> Non
     """a > b as k a > k b, with a power of two for k, where the operands' span asks for it.
 
     Args:
-        graph: canonical, its ranges not placed; changed in place.
+        graph: the canonical graph without ranges; changed in place.
         batches: calibration data, per batch an array [n, ...] for each input of the model.
     """
     compared = [node for node in graph.nodes_of(*COMPARISONS) if _is_between_numbers(node)]
@@ -82,12 +82,12 @@ def ends_of(
     """The smallest and the largest value of each tensor, 0 among them.
 
     Args:
-        graph: in canonical form.
-        tensors: real ones of it.
-        batches: of inputs, [n, ...] each, in the order of the graph's.
+        graph: the canonical graph.
+        tensors: real tensors of the graph, of any shapes.
+        batches: calibration data: per batch one array [n, ...] per input, in the graph's order.
 
     Returns:
-        (low, high) by tensor, real numbers in its unit.
+        (low, high) of each tensor, real numbers in its unit.
     """
     wanted = list(dict.fromkeys(tensors))
 

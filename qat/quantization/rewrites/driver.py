@@ -58,8 +58,8 @@ def run_to_fixed_point(graph: Graph, phase: Sequence[Pass]) -> None:
     """Run the passes of a phase until none changes the graph. A pass runs only where none before it has more to do.
 
     Args:
-        graph: changed in place.
-        phase: the passes, the first before the second.
+        graph: the graph to rewrite; changed in place.
+        phase: passes, functions of the graph to whether they changed it, the first before the second.
 
     Raises:
         RuntimeError: two passes undo each other.

@@ -9,7 +9,7 @@ from qat.quantization.rewrites.builder import LINEAR, Builder, Match, fixed_and_
 from qat.quantization.rewrites.driver import rewrite
 from qat.quantization.rewrites.rounding import with_gradient_of
 
-NORM = ("epsilon", "momentum", "acts", "fused")
+NORM = ("epsilon", "momentum", "acts", "fused")  # what a layer is told of its BatchNormalization
 BN_WEIGHTS = ("gamma", "beta", "mean", "variance")
 
 
@@ -101,10 +101,10 @@ def depthwise_affine(build: Builder, x: Tensor, scale: np.ndarray, offset: np.nd
     """scale * x + offset as a 1x1 depthwise convolution.
 
     Args:
-        build: where the node is added.
-        x: [N, height, width, channels].
-        scale: [channels].
-        offset: [channels]; None for zeros.
+        build: builder of the rewrite; the node is added to it.
+        x: real tensor [N, height, width, channels].
+        scale: factor of each channel, float [channels].
+        offset: what is added to each channel, float [channels]; None for zeros.
 
     Returns:
         The convolution, whose output has the shape of `x`.

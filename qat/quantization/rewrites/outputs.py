@@ -25,8 +25,8 @@ def slice_part(graph: Graph, node: Node, part: Tensor) -> None:
     """Let what reads a part of a split or an unpacking read a slice instead.
 
     Args:
-        graph: changed in place.
-        node: a `split` or `unpack`, which stays.
+        graph: the graph that the node stands in; changed in place.
+        node: a `split` or `unpack` node, which stays.
         part: one of its outputs, of x's shape but for the axis.
     """
     x, axis = node.inputs[0], node.attrs["axis"]

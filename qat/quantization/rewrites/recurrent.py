@@ -38,7 +38,7 @@ def join_gates(graph: Graph, batches: Sequence[Sequence[NDArray]]) -> None:
     """Join the products of every unrolled cell whose steps have this form.
 
     Args:
-        graph: canonical, its ranges not placed; changed in place.
+        graph: the canonical graph without ranges; changed in place.
         batches: calibration data, per batch an array [n, ...] for each input of the model: how large x and the state
             are.
     """
@@ -96,11 +96,11 @@ def carry_codes(graph: Graph, spans: dict[QuantSpec, tuple[float, float]]) -> di
     """Limits with which each scaled x keeps its codes when it is multiplied; otherwise it would be rounded twice.
 
     Args:
-        graph: after `join_gates`, its ranges placed.
+        graph: the canonical graph after `join_gates`, with its ranges placed.
         spans: (min, max) of each range, in the tensor's unit.
 
     Returns:
-        The same, those of the scaled x changed.
+        (min, max) of each range, in the same unit; those of the scaled x are changed.
     """
     changed = dict(spans)
     for node in reversed(list(graph.nodes_of("mul"))):  # a layer's x may be the state of the layer before

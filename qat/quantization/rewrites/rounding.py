@@ -71,9 +71,9 @@ def fit_integers(graph: Graph, batches: Sequence[Sequence[NDArray]], in_float: f
     """Tell each rounding the lowest of the 256 integers that it has codes for, by its values on `batches`.
 
     Args:
-        graph: a canonical graph, changed in place.
-        batches: of inputs, [n, ...] each, in the order of the graph's.
-        in_float: layers that compute in float.
+        graph: the canonical graph without ranges, changed in place.
+        batches: calibration data: per batch one array [n, ...] per input, in the graph's order.
+        in_float: names of Keras layers that compute in float, whose roundings are left alone.
 
     Raises:
         UnsupportedLayerError: the values of a rounding take more integers than there are codes.

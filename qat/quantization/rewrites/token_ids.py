@@ -14,7 +14,7 @@ from qat.quantization.rewrites.driver import rewrite
 
 IDS = "int32"  # what the file takes in place of float ids
 MOVES = ("reshape", "transpose", "strided_slice", "identity", "unpack", "split", "tile", "reverse", "gather_constant")
-COMPARISONS = ("equal", "not_equal", "greater", "greater_equal", "less", "less_equal")
+ID_COMPARISONS = ("equal", "not_equal", "greater", "greater_equal", "less", "less_equal")
 
 
 @rewrite("input", "cast")
@@ -74,7 +74,7 @@ def _compares(node: Node, tensor: Tensor) -> bool:
         return node.output.dtype == "bool"
     others = [constant_of(other) for other in node.inputs if other is not tensor]
     whole = all(value is not None and np.array_equal(value, np.trunc(value)) for value in others)
-    return node.op in COMPARISONS and whole
+    return node.op in ID_COMPARISONS and whole
 
 
 def _carry(graph: Graph, readers: list[Node], dtype: str) -> None:
@@ -85,7 +85,7 @@ def _carry(graph: Graph, readers: list[Node], dtype: str) -> None:
         elif node.op in MOVES:
             for output in node.outputs:
                 output.dtype = dtype
-        elif node.op in COMPARISONS:
+        elif node.op in ID_COMPARISONS:
             node.inputs = [_whole(graph, node, tensor, dtype) for tensor in node.inputs]
 
 

@@ -94,14 +94,14 @@ def part_of(build: Builder, x: Tensor, axis: int, begin: int, end: int) -> Tenso
     """A slice along one axis.
 
     Args:
-        build: where the node is added.
-        x: of any shape.
-        axis: along which it is cut, from 0 on.
-        begin: first index.
-        end: index behind the last one.
+        build: builder of the rewrite; the node is added to it.
+        x: the tensor to cut, of any shape.
+        axis: axis along which it is cut, from 0.
+        begin: first index on that axis, from 0.
+        end: index behind the last one, on that axis.
 
     Returns:
-        The shape of `x` with end - begin for that axis.
+        The slice, of the shape of `x` with end - begin for that axis.
     """
     every = ((1 << x.rank) - 1) & ~(1 << axis)
     attrs = {"begin_mask": every, "end_mask": every, "shrink_axis_mask": 0, "new_axis_mask": 0}

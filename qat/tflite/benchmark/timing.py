@@ -93,9 +93,9 @@ class Child:
         """Load a file in place of the last one, and warm it up.
 
         Args:
-            content: the bytes of the file.
+            content: bytes of the .tflite file.
             setting: threads, batch, delegate and open sizes to run it with.
-            warmup_seconds: how long to call it; at least one call.
+            warmup_seconds: how many seconds to call it; at least one call.
 
         Returns:
             Milliseconds that loading took, and milliseconds of each warm-up call.
@@ -177,14 +177,15 @@ def measure(
     """Time every job in a child process of its own, in turns.
 
     Args:
-        jobs: the files and their settings.
-        rounds: in each round every file has one turn, in a random order.
+        jobs: name and content of each file, and the setting to run it in.
+        rounds: number of rounds; in each, every file has one turn, in a random order.
         seconds: measuring time in seconds of each file, over all rounds.
         warmup_seconds: time of each file's calls before the first round.
-        on_round: called with the number of finished rounds.
+        on_round: called after each round with the number of finished rounds.
 
     Returns:
-        In the order of `jobs`: the timing, or the error for a file that cannot be run as its setting says.
+        In the order of `jobs`: times in ms and peak in bytes, or the error for a file that cannot be run as its setting
+        says.
 
     Raises:
         TfliteFileError: a file crashed or hung while it was measured; the message names it.
@@ -225,9 +226,9 @@ def time_each(contents: Sequence[bytes], setting: Setting, seconds: float) -> li
     """Time many small files, one after another in one child process.
 
     Args:
-        contents: the bytes of each file.
+        contents: bytes of each .tflite file.
         setting: threads, batch and delegate to run all of them with.
-        seconds: measuring time of each file.
+        seconds: how many seconds to measure each file.
 
     Returns:
         Median milliseconds per file; None for one that the runtime refuses, and for all after a crash.

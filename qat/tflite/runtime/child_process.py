@@ -41,7 +41,7 @@ def make_runtime(
     """Load a file: a trusted one in this process, any other in a child process.
 
     Args:
-        content: the bytes of the file.
+        content: bytes of the .tflite file.
         graph: what `read` returned for the same bytes.
         threads: number of threads; None takes every core.
         options: `delegate`, `reference_kernels`, `keep_tensors`, as `Runtime` takes them.
@@ -87,8 +87,10 @@ class RemoteRuntime:
 
         Args:
             inputs: one array [N, ...] per input, in the file's order.
-            before: turns a slice of `inputs` into arrays of the file's dtypes. Runs in this process.
-            after: turns a slice of outputs, of the file's dtypes, into what is returned. Runs in this process.
+            before: function that turns a slice of `inputs` into arrays [n, ...] of the file's dtypes. Runs in this
+                process.
+            after: function that turns a slice of outputs, of the file's dtypes, into what is returned. Runs in this
+                process.
 
         Returns:
             One array [N, ...] per output, in the file's order; of the file's dtypes unless `after` changes them.
@@ -161,11 +163,11 @@ class _Child:
         """Send one command and wait for its answer.
 
         Args:
-            command: what becomes the line of JSON; `do` names the command.
-            arrays: its inputs, one [N, ...] of the file's dtype per input.
+            command: JSON values, sent as one line; `do` names the command.
+            arrays: inputs of the command, one [N, ...] of the file's dtype per input.
 
         Returns:
-            The answer's JSON values, and its arrays.
+            JSON values of the answer, and its arrays.
 
         Raises:
             TfliteFileError: the child refuses, crashes, answers nonsense, or exceeds `limits.seconds`.

@@ -19,10 +19,10 @@ def quantize_tensor(real: NDArray, tensor: Tensor) -> NDArray:
 
     Args:
         real: float, any shape; an array of the tensor's dtype already is returned unchanged.
-        tensor: an input of the file, with one scale.
+        tensor: an input of the file, with one scale and zero point, or none.
 
     Returns:
-        Codes of the tensor's dtype, same shape; `real` itself where the tensor is not quantized.
+        Codes of the tensor's dtype, of the shape of `real`; `real` itself where the tensor is not quantized.
 
     Raises:
         ValueError: `real` holds NaN.
@@ -42,11 +42,11 @@ def dequantize_tensor(values: NDArray, tensor: Tensor) -> NDArray:
     """Dequantize codes by a tensor's own scale and zero point.
 
     Args:
-        values: of the tensor's dtype, any shape.
-        tensor: an output of the file.
+        values: codes of the tensor's dtype, any shape.
+        tensor: an output of the file, with scale and zero point, or none.
 
     Returns:
-        float32, same shape; `values` themselves where the tensor is not quantized.
+        float32 of the same shape; `values` themselves where the tensor is not quantized.
     """
     return values if tensor.quantization is None else codes.dequantize(values, tensor.quantization)
 

@@ -24,7 +24,7 @@ def order_inputs(values: Inputs, names: Sequence[str]) -> list[NDArray]:
 
     Args:
         values: one array [N, ...], a list of them in the file's order, or a dictionary by name.
-        names: of the file's inputs, in its order.
+        names: names of the file's inputs, in its order.
 
     Returns:
         One array [N, ...] per input, dtypes unchanged.
@@ -59,11 +59,11 @@ def convert_integer_inputs(arrays: Sequence[NDArray], tensors: Sequence[Tensor])
     A Keras model that begins with Embedding takes its ids as floats, and its file takes them as integers.
 
     Args:
-        arrays: one [N, ...] per tensor.
-        tensors: the file's inputs.
+        arrays: one array [N, ...] per input of the file.
+        tensors: the file's inputs, in its order.
 
     Returns:
-        The arrays, cast where no value changes, and as they were elsewhere: `check_real` refuses those.
+        Arrays of the same shapes, cast where no value changes, and as they were elsewhere: `check_real` refuses those.
     """
     return [_convert_integers(array, tensor) for array, tensor in zip(arrays, tensors, strict=True)]
 
@@ -85,8 +85,8 @@ def check_codes(arrays: Sequence[NDArray], tensors: Sequence[Tensor]) -> None:
     """Refuse codes that are not of the file's dtype already, since a cast would invent values, or not of its shape.
 
     Args:
-        arrays: one [N, ...] per tensor.
-        tensors: the file's inputs.
+        arrays: codes, one array [N, ...] per input of the file.
+        tensors: the file's inputs, in its order.
 
     Raises:
         DataError: another dtype or shape; the message says how codes are computed.
@@ -107,9 +107,9 @@ def check_real(
 
     Args:
         arrays: one [N, ...] per input of the file; integers for an unquantized integer input.
-        graph: the file.
-        contract: the input contract, which the messages on the range quote; None if there is none.
-        check_range: False accepts values outside the range.
+        graph: the file, as `read` returns it.
+        contract: input contract of the file, which the messages on the range quote; None if there is none.
+        check_range: whether to compare values with the range of the input's codes; False accepts values outside it.
 
     Raises:
         DataError: another dtype or shape, NaN or infinity, or too many values far outside the range.
@@ -172,8 +172,8 @@ def range_params(graph: TfliteGraph, tensor: Tensor) -> QuantParams | None:
     """The quantization that a real input goes through.
 
     Args:
-        graph: the file.
-        tensor: one of its inputs.
+        graph: the file, as `read` returns it.
+        tensor: one of the file's inputs.
 
     Returns:
         Scale and zero point of the input itself, or of the QUANTIZE that alone reads it; None if it is not quantized.

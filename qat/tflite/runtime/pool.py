@@ -95,8 +95,10 @@ class Runtime:
 
         Args:
             inputs: one array [N, ...] per input, in the file's order.
-            before: turns a batch of `inputs` into arrays of the file's dtypes. Runs in the threads of the sessions.
-            after: turns a batch of outputs, of the file's dtypes, into what is returned. Runs there as well.
+            before: function that turns a batch of `inputs` into arrays [n, ...] of the file's dtypes. Runs in the
+                threads of the sessions.
+            after: function that turns a batch of outputs, of the file's dtypes, into what is returned. Runs there as
+                well.
 
         Returns:
             One array [N, ...] per output, in the file's order; of the file's dtypes unless `after` changes them.

@@ -38,9 +38,9 @@ def send(stream: BinaryIO, line: dict[str, Any], arrays: Sequence[NDArray] = (),
 
     Args:
         stream: a pipe to the other process.
-        line: what becomes the line of JSON; dtypes and shapes of `arrays` are added to it.
+        line: JSON values, sent as one line; dtypes and shapes of `arrays` are added to it.
         arrays: any number of arrays of numbers or booleans, any shapes.
-        content: raw bytes that follow the arrays: a `.tflite`.
+        content: raw bytes that follow the arrays, those of a `.tflite`; empty for none.
     """
     stream.write(json.dumps(line | {"arrays": announce(arrays)}).encode() + b"\n")
     for array in arrays:
@@ -72,11 +72,12 @@ class _LoadedFile:
         """Carry out one command.
 
         Args:
-            command: `do` is "load", "batch_size", "run" or "tensors"; `number` says in which runtime.
+            command: JSON values: `do` is "load", "batch_size", "run" or "tensors"; `number` says in which runtime, from
+                0.
             arrays: inputs of "run" and "tensors", one [N, ...] of the file's dtype per input.
 
         Returns:
-            The answer's JSON values, and its arrays: one per output, or one per tensor in "indices".
+            JSON values of the answer, and its arrays: one per output, or one per tensor in "indices".
 
         Raises:
             TfliteFileError: the runtime refuses the file or the inputs.

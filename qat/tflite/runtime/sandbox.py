@@ -31,11 +31,11 @@ def check_loadable(
     """Parse a file, then load it and run it once in a child process.
 
     Args:
-        model: the file's bytes, or its path.
-        seconds: limit of the child's processor time and of its wall time; None takes limits.seconds.
-        memory_bytes: limit of the child's address space; None takes limits.memory_mb. At least eight times the file's
-            size.
-        check_known: check a trusted file, or one that was checked before, as well.
+        model: bytes of the file, or its path.
+        seconds: seconds of processor time and of wall time that the child may take; None takes limits.seconds.
+        memory_bytes: bytes of address space that the child may take, raised to eight times the file's size; None takes
+            limits.memory_mb.
+        check_known: whether to check a trusted file, or one that was checked before, as well.
 
     Raises:
         TfliteFileError: it is no usable file; the message says whether it was refused, crashed or hung.

@@ -9,7 +9,7 @@ from tf_keras import layers
 from qat.quantization import quantize_model
 from qat.quantization.keras.arithmetic import integer_arithmetic
 from qat.quantization.keras.grids import fake_quant_in_numpy
-from qat.quantization.kernels.integer_kernels import INTEGER_KERNELS
+from qat.quantization.kernels.integer_kernels import SIMULATED_KERNELS
 
 from ...small_models import images, small_cnn
 
@@ -27,13 +27,13 @@ OF_TWO = {"add", "batch_matmul", "mul", "prelu", "squared_difference", "sub", "g
 OF_TWO |= {"less_equal", "equal", "not_equal"}
 
 
-@pytest.mark.parametrize("op", INTEGER_KERNELS)
+@pytest.mark.parametrize("op", SIMULATED_KERNELS)
 def test_a_kernel_in_numpy_is_the_kernel_in_a_graph(op):
     rng = np.random.default_rng(0)
     scales = SCALES[: 2 if op in OF_TWO else 1]
     low = 0 if op in ("rsqrt", "sqrt") else -128
     operands = [rng.integers(low, 128, (3, 5, 4, 6)).astype(np.float32) * scale for scale in scales]
-    attrs, kernel = ATTRS.get(op, {}), INTEGER_KERNELS[op]
+    attrs, kernel = ATTRS.get(op, {}), SIMULATED_KERNELS[op]
 
     @tf.function(autograph=False)
     def in_graph(*operands):

@@ -6,8 +6,14 @@ import tf_keras
 from tf_keras import layers
 
 from qat.quantization.importing.modes import read
-from qat.quantization.placement.kernels import FIXED_RANGE, ONLY_RESULT, ROUNDS_AT_SAME_SCALE, SAME_SCALE, UNIFIES
 from qat.quantization.placement.moved import needs_range_for_padding
+from qat.quantization.placement.op_scales import (
+    FIXED_RANGE,
+    ONE_RANGE_FOR_ALL,
+    ONLY_RESULT,
+    ROUNDS_AT_SAME_SCALE,
+    SAME_SCALE,
+)
 from qat.quantization.placement.own import place_own
 from qat.quantization.placement.place import place
 from qat.quantization.placement.state import Placement, can_share_range, requantize
@@ -65,8 +71,8 @@ def test_a_layer_in_float_is_dequantized_before_and_quantized_behind():
 
 
 def test_kinds_of_kernels_do_not_overlap():
-    assert not SAME_SCALE & (ROUNDS_AT_SAME_SCALE | UNIFIES)
-    assert ONLY_RESULT < UNIFIES
+    assert not SAME_SCALE & (ROUNDS_AT_SAME_SCALE | ONE_RANGE_FOR_ALL)
+    assert ONLY_RESULT < ONE_RANGE_FOR_ALL
     assert not set(FIXED_RANGE) & SAME_SCALE
 
 

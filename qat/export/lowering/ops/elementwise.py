@@ -19,11 +19,11 @@ def make_elementwise(operator: int, options: Callable[[], Any] | None = None) ->
     """The function of an operator on all operands, whose output has a grid of its own.
 
     Args:
-        operator: its number in `BuiltinOperator`.
-        options: class of its options in the schema; the default is none.
+        operator: number of the operator in `BuiltinOperator`.
+        options: class of its options in the schema; None for an operator without any.
 
     Returns:
-        A function for `OPERATORS`.
+        A function from an op's context to its output's value, an entry of `OPERATORS`.
     """
     return lambda context: context.add_op(operator, context.operands, None if options is None else options())
 

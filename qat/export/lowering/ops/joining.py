@@ -61,11 +61,11 @@ def make_reduction(operator: int, same_grid: bool = False) -> Callable[[Context]
     """The function of a reduction over axes.
 
     Args:
-        operator: its number in `BuiltinOperator`.
-        same_grid: whether the output is on the grid of the input.
+        operator: number of the operator in `BuiltinOperator`.
+        same_grid: whether the output has the scale and zero point of the input.
 
     Returns:
-        A function for `OPERATORS`.
+        A function from an op's context to its output's value, an entry of `OPERATORS`.
     """
     return lambda context: _reduce(context, operator, context.x if same_grid else None)
 

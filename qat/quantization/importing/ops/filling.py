@@ -58,7 +58,7 @@ def space_batch(word: str, amounts: str) -> Importer:
     """A reader of SpaceToBatchND or BatchToSpaceND, which TensorFlow puts around a dilated convolution.
 
     Args:
-        word: the op of the node that comes out, `space_to_batch` or `batch_to_space`.
+        word: name of the node's op, `space_to_batch` or `batch_to_space`.
         amounts: the name of the attribute for the op's third input, `paddings` or `crops`.
 
     Returns:

@@ -7,12 +7,11 @@ FixedOutputRange).
 from __future__ import annotations
 
 from qat.quantization.ir.graph import Node
-from qat.quantization.rewrites.comparisons import COMPARISONS
+from qat.quantization.rewrites.builder import LINEAR, RELUS
 
 NEVER_QUANTIZED = ("const", "variable", "fake_quant", "dropout_mask", "tap")
-FUSES_RELU = {"conv2d", "depthwise_conv2d", "dense", "add", "sub", "mul", "conv2d_transpose"}
-RELUS = {"relu", "relu6"}
-SAME_SCALE = {
+FUSES_RELU = {*LINEAR, "add", "sub", "mul"}
+SAME_SCALE = {  # codes go through as they are: the result has the range of the first operand
     "batch_to_space",
     "broadcast_to",
     "custom_gradient",
@@ -40,35 +39,12 @@ SAME_SCALE = {
     "transpose",
     "unpack",
 }
-ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}
+ROUNDS_AT_SAME_SCALE = {"avg_pool", "resize_bilinear"}  # the operand's range, and the kernel rounds to its codes
 EXTREMES = {"maximum", "minimum"}
 ONLY_RESULT = {"masked", "select", *EXTREMES}  # values of an operand beyond the range of the result never come out
-UNIFIES = {"concat", "pack", *ONLY_RESULT}
-SHARES_RANGE = {"relu", "relu6", *ROUNDS_AT_SAME_SCALE, *UNIFIES, *SAME_SCALE} - {"embedding"}
-HAS_INTEGER_KERNEL = (  # keys of `integer_kernels.INTEGER_KERNELS`, which simulates their rounding
-    "abs",
-    "add",
-    "avg_pool",
-    "batch_matmul",
-    "leaky_relu",
-    "mean",
-    "mul",
-    "prelu",
-    "relu",
-    "relu6",
-    "requantize",
-    "resize_bilinear",
-    "round",
-    "rsqrt",
-    "softmax",
-    "sqrt",
-    "squared_difference",
-    "sub",
-    "sum",
-    *COMPARISONS,
-)
-WHOLE_NUMBERS = 255.0  # steps of 1
-FIXED_RANGE = {
+ONE_RANGE_FOR_ALL = {"concat", "pack", *ONLY_RESULT}  # one range for all operands and the result
+SHARES_RANGE = {*RELUS, *ROUNDS_AT_SAME_SCALE, *ONE_RANGE_FOR_ALL, *SAME_SCALE} - {"embedding"}
+FIXED_RANGE = {  # (min, max) that the kernel prescribes for its result
     "l2_normalize": (-1.0, 127 / 128),
     "sigmoid": (0.0, 255 / 256),
     "softmax": (0.0, 255 / 256),
@@ -80,5 +56,5 @@ FIXED_RANGE = {
 def fixed_range(node: Node) -> tuple[float, float] | None:
     """The range that the kernel prescribes for its result; None where it takes any. Of a rounding, a scale of 1."""
     if node.op == "round" and "low" in node.attrs:
-        return node.attrs["low"], node.attrs["low"] + WHOLE_NUMBERS
+        return node.attrs["low"], node.attrs["low"] + 255.0
     return FIXED_RANGE.get(node.op)
