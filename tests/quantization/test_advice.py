@@ -245,6 +245,10 @@ WAYS_OUT = {
         lambda x: tf.one_hot(tf.argmin(x, -1), 6),
         lambda x: tf.one_hot(tf.argmax(-x, -1), 6),
     ),
+    "tf.exp, tf.math.log, tf.tanh and tf.sqrt": (
+        lambda x: tf.acos(tf.tanh(x)),
+        lambda x: tf.tanh(x) + x * tf.math.log(1.0 + tf.sqrt(tf.exp(x))),
+    ),
     "tf.where": (
         lambda x: tf.cond(tf.reduce_sum(x) > 0.0, lambda: x, lambda: -x),
         lambda x: tf.where(x > 0.0, x, -x),

@@ -34,7 +34,8 @@ def network():
 def recurrent_network():
     tf_keras.utils.set_random_seed(5)
     image = tf_keras.Input((6, 6, 2), name="image")
-    x = layers.LSTM(5, name="lstm")(layers.Reshape((6, 12))(image))
+    x = layers.LSTM(5, return_sequences=True, name="lstm")(layers.Reshape((6, 12))(image))
+    x = layers.GRU(4, name="gru")(x)
     return tf_keras.Model(image, layers.Dense(3, activation="softmax", dtype="float32", name="head")(x), name="net")
 
 

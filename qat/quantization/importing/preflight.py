@@ -15,6 +15,10 @@ _RANDOM = "the model draws random numbers at inference; draw them in training on
 _FLOAT_ONLY = "TFLite computes it in float only; do without it, or move it behind the model"
 _CUT_OFF = "TFLite computes it in float only; take tf.round, which has an integer form, or move it behind the model"
 _BEHIND = "no integer kernel is used for it; do it in your own code after the model"
+_UNKNOWN = (
+    "no op of TFLite in integers is known for it; write it with ops that have one, such as +, *, tf.exp, tf.math.log, "
+    "tf.tanh and tf.sqrt, or do it in your own code after the model"
+)
 _TEXT = "a file holds neither text nor tables to look up in; do this before the model and give it integer ids"
 _PYTHON = "Python code cannot go into a file; write it in TensorFlow ops"
 _AWARE = "the layer quantizes by itself already; leave that out, quantize_model puts it where the file has codes"
@@ -126,7 +130,7 @@ def refuse_unknown_ranks(graph: Graph) -> None:
 
 def _reason(node: Node, keras: str) -> str:
     op = f"Cast to {node.output.dtype}" if _rounds(node) else node.op.removeprefix("tf:")
-    advice = WAYS_OUT.get(op.split(" ")[0], "no rewrite to an integer op is known for it")
+    advice = WAYS_OUT.get(op.split(" ")[0], _UNKNOWN)
     advice = advice.replace("{keras}", keras)
     holder = f"{node.attrs['holder']}; " if "holder" in node.attrs else ""
     return f"layer {node.layer or node.name!r}: op {op}: {node.attrs.get('advice') or holder + advice}"

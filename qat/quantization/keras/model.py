@@ -15,6 +15,7 @@ from tensorflow.python.saved_model.function_deserialization import RestoredFunct
 from qat.models.keras_types import TensorNest, Training
 from qat.quantization.build_report import build_report
 from qat.quantization.ir.program import Program
+from qat.quantization.ir.weight_source import pack_array, unpack_array
 from qat.quantization.keras.arithmetic import arithmetic_is_told, in_reals, integer_arithmetic
 from qat.quantization.keras.bind_ranges import bind_ranges
 from qat.quantization.keras.carried_attributes import give_attributes
@@ -287,10 +288,18 @@ def in_float32(model: tf_keras.Model) -> tf_keras.Model:
     """A QAT model of a float64 model as one that computes in float32, as files do; any other model as it is."""
     if not isinstance(model, QatModel) or model.float_variables is None or model.float_variables.real == "float32":
         return model
-    config = json.loads(json.dumps(model.get_config()).replace('"float64"', '"float32"'))
+    config = json.loads(json.dumps(model.get_config()), object_hook=_array_in_float32)
+    config = json.loads(json.dumps(config).replace('"float64"', '"float32"'))
     replica = QatModel.from_config(config)
     replica.set_weights([np.asarray(w, np.float32) if w.dtype == np.float64 else w for w in model.get_weights()])
     return replica
+
+
+def _array_in_float32(found: dict[str, Any]) -> dict[str, Any]:
+    """A packed array of float64 as one of float32; anything else as it is."""
+    if "array" not in found or found["dtype"] != "float64":
+        return found
+    return pack_array(unpack_array(found).astype(np.float32))
 
 
 tf_keras.utils.get_custom_objects()["QatModel"] = QatModel  # as an .h5 file names it

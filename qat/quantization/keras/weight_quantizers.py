@@ -164,7 +164,7 @@ class GateQuantizer(_OfValues):
     ) -> tf.Tensor:
         if not self.enabled:
             return inputs
-        step = tf.repeat(self.scale(inputs, least), inputs.shape[1] // 4)
+        step = tf.cast(tf.repeat(self.scale(inputs, least), inputs.shape[1] // 4), inputs.dtype)
         return straight_through(inputs, tf.round(inputs / step) * step)
 
     def scale(self, kernel: tf.Tensor, least: Array | None = None) -> tf.Tensor:

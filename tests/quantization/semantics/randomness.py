@@ -24,6 +24,17 @@ class StochasticDepth(layers.Layer):
         return x / keep * tf.floor(keep + tf.random.uniform(shape, 0, 1, dtype=x.dtype))
 
 
+class SeededDepth(StochasticDepth):
+    """The same by Keras' backend, with a seed: without one, Keras draws a seed at each call, or at each trace."""
+
+    def call(self, x, training=None):
+        if not training:
+            return x
+        keep = 1 - self.drop_path_rate
+        shape = (tf.shape(x)[0],) + (1,) * (len(x.shape) - 1)
+        return x / keep * tf_keras.backend.random_bernoulli(shape, p=keep, dtype=x.dtype, seed=5)
+
+
 class DropBlock(layers.Layer):
     """Drops squares of a map (Ghiasi et al. 2018)."""
 
@@ -172,6 +183,14 @@ def stochastic_depth():
     x = layers.Conv2D(4, 3, padding="same", activation="relu")(entry)
     x = layers.Add()([x, StochasticDepth()(layers.Conv2D(4, 3, padding="same")(x))])
     return tf_keras.Model(entry, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+
+
+@semantics()
+def stochastic_depth_by_bernoulli():
+    """A residual branch that is dropped by a seeded mask of Keras' backend."""
+    entry = vector()
+    x = layers.Dense(6, activation="relu")(entry)
+    return tf_keras.Model(entry, layers.Dense(2)(layers.Add()([x, SeededDepth()(layers.Dense(6)(x))])))
 
 
 @semantics()
