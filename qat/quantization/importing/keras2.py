@@ -50,12 +50,15 @@ def reading(tracer: Tracer, readers: dict[Any, Any]) -> Iterator[None]:
             if reader is None:
                 return tracer.ended(told, original(layer, *args, **kwargs))
             tracer.look_at_mode(layer, args, kwargs)
-            layer._maybe_build(args[0] if args else kwargs["inputs"])
+            given, *others = layer._call_spec.split_out_first_arg(args, kwargs)
+            mask, _ = layer._get_input_masks(given, tf.nest.flatten(given), *others)
+            layer._maybe_build(given)
             cast = {name: layer._maybe_cast_inputs(value) for name, value in kwargs.items() if name == "inputs"}
             args = (layer._maybe_cast_inputs(args[0]), *args[1:]) if args else args
             result = reader(tracer, layer, original, args, kwargs | cast)
             if not any(added.key == told.key for added in tracer.added):  # what runs the layer has told of them
                 layer._handle_activity_regularization(None, result)
+            layer._set_mask_metadata(given, result, mask, build_graph=False)
             return tracer.ended(told, result)
 
     def add_loss(layer: KerasLayer, losses: TensorNest, **kwargs: Any) -> None:

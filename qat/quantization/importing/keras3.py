@@ -48,7 +48,7 @@ def reading(tracer: Any, readers: dict[Any, Any]) -> Iterator[None]:
         args, kwargs = tracer.begins(layer, args, kwargs)
         # A functional model says the mode of its own call to all of its layers: at inference that tells nothing
         with tracer.inside(layer, args, kwargs, kwargs.get("training") if tracer.training else None) as told:
-            return _with_masks(call_layer(layer, *args, **kwargs), lambda result: tracer.ended(told, result))
+            return tracer.ended(told, call_layer(layer, *args, **kwargs))
 
     def operated(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if not _is_traced(args, kwargs):
@@ -80,16 +80,6 @@ _PATCHED = ((keras.layers.Layer, "__call__"), (keras.Operation, "__call__"), (ke
 
 def _is_traced(args: tuple, kwargs: dict) -> bool:
     return tf.is_tensor(next(iter(tf.nest.flatten(args) or tf.nest.flatten(kwargs)), None))
-
-
-def _with_masks(result: Any, change: Callable[[Any], Any]) -> Any:
-    """What `change` makes of a layer's result, with the masks that Keras has put on its tensors."""
-    changed = change(result)
-    for before, after in zip(tf.nest.flatten(result), tf.nest.flatten(changed), strict=True):
-        mask = getattr(before, "_keras_mask", None)
-        if mask is not None and after is not before:
-            after._keras_mask = mask
-    return changed
 
 
 def own_readers() -> dict[Any, Any]:

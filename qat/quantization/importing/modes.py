@@ -79,11 +79,25 @@ def _read_both(model: KerasModel, table: dict) -> Graph:
     return graph
 
 
-def _imported(inferred: Trace, model: KerasModel, live: frozenset[int]) -> Graph:
-    inferred = inlined(inferred, model)
+def _imported(traced: Trace, model: KerasModel, live: frozenset[int]) -> Graph:
+    inferred = inlined(traced, model)
     graph = import_trace(inferred, model, live)
     graph.refused, graph.cut = assigned_at_inference(inferred, model), cut_behind(model, graph)
+    _add_masks(graph, model, traced)
     return graph
+
+
+def _add_masks(graph: Graph, model: KerasModel, traced: Trace) -> None:
+    """The masks of padded positions that Keras leaves out of the loss and the metrics of an output."""
+    cutter = cutter_of(Variables(model, traced.graph), traced)
+    for at, mask in enumerate(traced.masks):
+        graph.masks.append(None)
+        if mask is None:
+            continue
+        try:
+            graph.masks[at] = cutter.cut([mask], traced.inputs).to_json()
+        except NotExtractableError as reason:
+            graph.lost_in_training.append(f"output {at}: the mask that its loss is weighted by ({reason})")
 
 
 class _Both:

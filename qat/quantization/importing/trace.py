@@ -80,6 +80,7 @@ class Trace:
     outputs: list[tf.Tensor]
     input_names: list[str]
     nest: Any = None  # how the model nests its outputs: the structure with their places in it
+    masks: list[tf.Tensor | None] = field(default_factory=list)  # by which Keras weights the loss of each output
     whole: dict[str, WholeLayer] = field(default_factory=dict)  # by placeholder op name
     layer_of: dict[str, str] = field(default_factory=dict)  # op name -> Keras layer path
     step_of: dict[str, str] = field(default_factory=dict)  # op name -> its place in one step of an unrolled layer
@@ -297,7 +298,12 @@ class Tracer:
 
 
 def _exchanged(nest: TensorNest, made: dict[Any, tf.Tensor]) -> Any:
+    """The nest with tensors exchanged; what stands for a tensor has the mask that Keras has put on it."""
     flat = [made.get(each.ref(), each) if tf.is_tensor(each) else each for each in tf.nest.flatten(nest)]
+    for before, after in zip(tf.nest.flatten(nest), flat, strict=True):
+        mask = getattr(before, "_keras_mask", None)
+        if mask is not None and after is not before:
+            after._keras_mask = mask
     return tf.nest.pack_sequence_as(nest, flat)
 
 
@@ -400,6 +406,12 @@ def _symbolically(model: KerasModel) -> Iterator[None]:
         ) from error
 
 
+def _mask_of(output: tf.Tensor) -> tf.Tensor | None:
+    """The mask that Keras has put on an output, as a tensor of the graph."""
+    mask = getattr(output, "_keras_mask", None)
+    return None if mask is None else tf.identity(mask)
+
+
 def trace(
     model: KerasModel,
     readers: dict[Any, Reader],
@@ -436,8 +448,9 @@ def trace(
         tracer._seen = len(graph.get_operations())
         with version_of(model).reading(tracer, readers), _symbolically(model):
             outputs = model(nest_inputs(model, inputs), training=training)
-        flat = [tf.identity(output) for output in tf.nest.flatten(outputs)]
+        given = tf.nest.flatten(outputs)
+        flat, masks = [tf.identity(each) for each in given], [_mask_of(each) for each in given]
     graph.variables = graph._watched_variables  # also those that the model does not list
     nest = tf.nest.pack_sequence_as(outputs, list(range(len(flat))))
     told = {name: getattr(tracer, name) for name in ("whole", "layer_of", "step_of", "added", "updates", "forced")}
-    return Trace(graph, inputs, flat, names, nest, **told, call=tracer.root)
+    return Trace(graph, inputs, flat, names, nest, masks, **told, call=tracer.root)

@@ -335,7 +335,7 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
         made._insert_layers(copies)
     told = {"real": graph.real, "fake_quantization": True, "order": order}
     told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": None, "lent": NOTHING_LENT}
-    told["attributes"] = {}
+    told |= {"attributes": {}, "masks": graph.masks}
     if not is_keras3(model):
         _tell_of_keras2(made, told, variables, model)
     made.hold(variables, told)

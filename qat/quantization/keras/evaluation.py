@@ -11,6 +11,7 @@ from tf_keras.src.engine.base_layer import AddLoss, AddMetric
 
 from qat.models.keras_types import KerasTensor, TensorNest
 from qat.quantization.keras.arithmetic import integer_arithmetic
+from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.training_layers import Added
 
 
@@ -69,6 +70,7 @@ class EvaluatedInIntegers(tf_keras.Model):
             with integer_arithmetic():
                 return super().test_step(data)
         outputs = self.answers(inputs)
+        mask_outputs(self, inputs, outputs)
         self.compute_loss(inputs, targets, outputs, weights)
         return self.compute_metrics(inputs, targets, outputs, weights)
 

@@ -26,6 +26,7 @@ from qat.quantization.keras.evaluation import EvaluatedInIntegers
 from qat.quantization.keras.exporters import is_traced_for_a_file
 from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
+from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.to_float import cloned, own_objects, rebuilt, set_variables, warn_of_lost_losses
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
@@ -96,9 +97,9 @@ class QatModel(EvaluatedInIntegers):
 
         Args:
             variables: copies of the float model's variables, from which the layers compute their weights.
-            told: `order`, the places of the variables in the order of `trainable_variables`; `penalties` and
-                `updates`, as `Graph` has them; `real`, the dtype of real numbers; `fake_quantization`, whether anything
-                is rounded.
+            told: `order`, the places of the variables in the order of `trainable_variables`; `penalties`, `updates`
+                and `masks`, as `Graph` has them; `real`, the dtype of real numbers; `fake_quantization`, whether
+                anything is rounded.
         """
         object.__setattr__(self, "float_variables", variables)
         object.__setattr__(self, "told", dict(told))
@@ -120,6 +121,7 @@ class QatModel(EvaluatedInIntegers):
             update(behind=False)
             outputs = super().call(inputs, training=training, mask=mask)
             update(behind=True)
+            tf.autograph.experimental.do_not_convert(mask_outputs)(self, inputs, outputs)
             return outputs
 
     def _update(self, training: Training, behind: bool) -> None:

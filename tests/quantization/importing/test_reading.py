@@ -74,6 +74,19 @@ def test_a_layer_is_kept_whole(layer, named):
     assert ops(graph_of(layer)) == [named]
 
 
+@pytest.mark.parametrize(
+    "layer", [layers.Dense(4), layers.LayerNormalization(), layers.BatchNormalization(), layers.Dropout(0.5)]
+)
+def test_the_mask_of_padding_goes_through_a_layer_that_is_kept_whole(layer):
+    words = tf_keras.Input((5,), dtype="int32")
+    model = tf_keras.Model(words, layers.LSTM(3)(layer(layers.Embedding(9, 4, mask_zero=True)(words))))
+    masked = [node for node in read(model).nodes if node.op == "select"]
+    assert len(masked) >= 5  # a step of padding leaves the state as it is
+    output = tf_keras.Model(words, model.layers[2].output)
+    assert read(output).masks[0] is not None
+    assert read(model).masks == [None]
+
+
 def test_every_op_that_is_read_is_one_of_tensorflows():
     assert [name for name in {**IMPORTERS, **SAME_NAME} if not hasattr(tf.raw_ops, name)] == []
 

@@ -98,6 +98,15 @@ def masked_lstm():
 
 
 @semantics()
+def masked_tags():
+    """A loss of each word, padding left out of it by the mask, through layers that are kept whole."""
+    ids = tokens()
+    x = layers.Dense(5, activation="relu")(layers.Embedding(VOCABULARY, 4, mask_zero=True)(ids))
+    x = layers.GRU(3, return_sequences=True)(layers.Dropout(0.2)(x))
+    return tf_keras.Model(ids, layers.Dense(2)(x))
+
+
+@semantics()
 def lstm_with_penalties_and_dropout():
     """Penalties of an LSTM that drops."""
     return _behind_series(layers.LSTM(3, dropout=0.3, kernel_regularizer="l2", recurrent_constraint="unit_norm"))

@@ -36,6 +36,13 @@ def masked_bidirectional_stack():
     return tf_keras.Model(ids, layers.Dense(2)(layers.Bidirectional(layers.LSTM(3))(x)))
 
 
+def masked_through_dense_and_norm():
+    """The mask goes on to the LSTM through layers that are kept whole."""
+    ids = tf_keras.Input((6,), dtype="int32", name="ids")
+    x = layers.Dense(5, activation="relu")(layers.Embedding(VOCABULARY, 4, mask_zero=True)(ids))
+    return tf_keras.Model(ids, layers.Dense(2)(layers.LSTM(3)(layers.LayerNormalization()(x))))
+
+
 def _cells():
     return layers.RNN([layers.LSTMCell(3), layers.GRUCell(3)], return_sequences=True)
 
@@ -56,5 +63,6 @@ MASKED = {
     "masked_bidirectional_rnn_sum": _masked(lambda: _both_ways(layers.SimpleRNN, merge_mode="sum")),
     "masked_bidirectional_cells": _masked(lambda: layers.Bidirectional(_cells())),
     "masked_bidirectional_stack": masked_bidirectional_stack,
+    "masked_through_dense_and_norm": masked_through_dense_and_norm,
     "masking_layer_bidirectional_gru": masking_layer_bidirectional_gru,
 }
