@@ -47,8 +47,10 @@ SLOW = pytest.mark.slow
     ("first", "environment", "kept"),
     [
         ("import keras, qat", {}, "keras None"),
-        ("import tensorflow; tensorflow.keras.Model; import qat", {}, "keras None"),
-        ("import os, tensorflow; os.environ['TF_USE_LEGACY_KERAS'] = '1'; import qat", {}, "tf_keras 1"),
+        pytest.param("import tensorflow; tensorflow.keras.Model; import qat", {}, "keras None", marks=SLOW),
+        pytest.param(
+            "import os, tensorflow; os.environ['TF_USE_LEGACY_KERAS'] = '1'; import qat", {}, "tf_keras 1", marks=SLOW
+        ),
         pytest.param("import qat, keras", {}, "tf_keras 1", marks=SLOW),  # the order of this very process
         pytest.param("import tensorflow, qat", {}, "keras None", marks=SLOW),
         pytest.param(

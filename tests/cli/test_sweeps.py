@@ -170,6 +170,7 @@ def test_a_sweep_in_a_file_runs_without_the_flag(tmp_path):
     assert sorted(ran(tmp_path / "sweep").values()) == [(0, 1e-4), (2, 1e-4)]
 
 
+@pytest.mark.slow
 def test_a_typo_beside_a_sweep_file_is_found_before_the_first_job(tmp_path):
     done = run_process(tmp_path, "+sweep=quantizers", "log.progress=plain,lound", "hydra.sweep.dir=sweep")
     assert done.returncode == 2
@@ -249,6 +250,7 @@ def test_a_job_from_before_the_calibration_took_what_there_is_counts_as_the_same
     assert len({of(None, None), of(128, 100), of(256, 50)}) == 3
 
 
+@pytest.mark.slow
 def test_a_config_that_was_cut_anywhere_is_a_job_that_nobody_knows(tmp_path):
     whole = OmegaConf.to_yaml(OmegaConf.structured(compose(["data.range=[0,1]", "data.label_names=[a,b]"])))
     for name in ("whole", "cut"):

@@ -13,6 +13,7 @@ def ids(diagnosis):
     return [cause.id for cause in diagnosis.causes]
 
 
+@pytest.mark.slow
 def test_right_codes_and_the_shortcut_of_shifted_pixels_are_no_fault(files, measured, digits):
     shifted = (digits.inputs.astype(np.int16) - 128).astype(np.int8)
     assert diagnose(files.int8, **measured, fed=shifted).blame == "none"

@@ -79,6 +79,7 @@ def test_an_integer_file_that_departs_from_the_trained_model_is_named(network, d
     assert ids(diagnose(rewrite(content, edit), **measured)) == ["T06"]
 
 
+@pytest.mark.slow
 def test_training_that_moves_an_autoencoder_away_from_float_is_no_fault():
     from sklearn.datasets import load_digits
 

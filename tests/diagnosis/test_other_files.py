@@ -124,7 +124,7 @@ def test_exchanged_calibration_lists_are_told_from_unnormalised_samples(twins, h
     assert found.causes[0].certainty == "proved"
 
 
-@pytest.fixture(scope="module", params=[5, 6, 7])
+@pytest.fixture(scope="module", params=[5, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (6, 7))])
 def dose(request):
     """A regression whose target reaches 100 for a few samples; those asked about lie in [-1, 1]."""
     rows = np.random.default_rng(request.param).uniform(-1, 1, (3000, 4)).astype(np.float32)

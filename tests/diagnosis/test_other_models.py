@@ -42,6 +42,7 @@ def ids(found):
     return [cause.id for cause in found.causes]
 
 
+@pytest.mark.slow
 def test_a_sound_file_of_two_inputs_and_two_outputs_has_no_fault(pair):
     assert diagnose(pair.file, **pair.given).blame == "none"
     assert diagnose(pair.file, **{**pair.given, "labels": None}, user_preprocess=split).blame == "none"

@@ -55,6 +55,7 @@ def test_each_file_of_a_run_is_diagnosed(finished):
     assert [cause.id for cause in found["qat_int8"].causes] == ["Q01"]
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_run_directory(finished, tmp_path):
     command = [sys.executable, "-m", "qat.diagnose", f"run={finished}", "samples=200", f"hydra.run.dir={tmp_path}"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
@@ -99,6 +100,7 @@ def trained(finished, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_each_way_of_training_is_held_to_what_its_file_should_be(trained):
     arguments = {name.split("/")[-2]: each for name, each in read_run_jobs(trained, 200)}
     assert {name: each["expect"] for name, each in arguments.items()} == {"qat_w4a8": "int8", "qat_tfmot_int8": "int8"}

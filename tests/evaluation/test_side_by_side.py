@@ -161,6 +161,7 @@ def many():
     ]
 
 
+@pytest.mark.slow
 def test_the_package_loads_without_tensorflow_and_tensorflow_loads_quietly():
     code = (
         "import qat, sys; assert 'tensorflow' not in sys.modules; import tensorflow as tf; print(int(tf.constant(1)))"

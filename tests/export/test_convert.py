@@ -64,7 +64,9 @@ def dense_with_normalization():
     return tf_keras.Model(inputs, layers.Dense(5, activation="softmax")(x))
 
 
-@pytest.mark.parametrize("make", [pytest.param(small_cnn, marks=pytest.mark.slow), dense_with_normalization])
+@pytest.mark.parametrize(
+    "make", [pytest.param(make, marks=pytest.mark.slow) for make in (small_cnn, dense_with_normalization)]
+)
 def test_the_engine_tflite_gives_of_a_stock_qat_model_what_the_stock_converter_gives(make):
     def configure(converter):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

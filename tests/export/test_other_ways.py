@@ -51,6 +51,7 @@ def of_export(model: tf_keras.Model, folder: Path) -> tf.lite.TFLiteConverter:
     return tf.lite.TFLiteConverter.from_saved_model(str(folder / "exported"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way", [of_keras, *(pytest.param(way, marks=pytest.mark.slow) for way in (of_function, of_saved_model, of_export))]
 )

@@ -106,6 +106,7 @@ def test_names_of_todays_keras_are_those_in_the_file(saved):
     assert names == {}
 
 
+@pytest.mark.slow
 def test_the_child_ends_where_nobody_speaks_to_it():
     start = "import socket, sys; sys.modules['tf_keras'] = sys.modules['qat.models.untrusted.assemble'] = sys; a, b = "
     start += "socket.socketpair(); sys.argv[1:] = [str(b.detach())]; import qat.models.untrusted.child as child; "

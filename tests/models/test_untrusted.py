@@ -332,6 +332,7 @@ def test_layers_of_keras_load_without_trust_from_both_kinds_of_file(tmp_path):
                 np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_nested_shared_attending_and_recurrent_models_load_without_trust(tmp_path):
     inputs = layers.Input((5, 4))
     shared = tf_keras.Sequential([layers.Dense(4), layers.ReLU(6.0)], name="inner")
@@ -403,6 +404,7 @@ def test_a_config_is_refused_wherever_in_it_something_is_named():
                 validate_config(planted)
 
 
+@pytest.mark.slow
 def test_a_quantization_aware_model_of_ours_loads_without_trust_where_nothing_has_imported_it(tmp_path):
     import subprocess
     import sys

@@ -61,6 +61,7 @@ def failing(float_options, qat_options, change=None, depth="step"):
     return {failure.check for failure in check(case, quantize).failures}
 
 
+@pytest.mark.slow
 def test_the_float_model_itself_passes():
     assert failing({"rate": 0.3}, {"rate": 0.3}, depth="full") == set()
 

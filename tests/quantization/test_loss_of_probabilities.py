@@ -26,7 +26,11 @@ def model(activation: str, squares: bool = False) -> tf_keras.Model:
     return tf_keras.Model(entry, layers.Reshape((2, 2))(x) if squares else x)
 
 
-@pytest.mark.parametrize("settings", [{}, {"run_eagerly": True}, {"jit_compile": True}], ids=["graph", "eager", "xla"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"run_eagerly": True}, pytest.param({"jit_compile": True}, marks=pytest.mark.slow)],
+    ids=["graph", "eager", "xla"],
+)
 @pytest.mark.parametrize("activation", LABELS)
 def test_a_step_sees_the_float_models_loss(activation: str, settings: dict[str, bool]) -> None:
     labels, loss = LABELS[activation]

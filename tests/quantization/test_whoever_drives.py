@@ -557,7 +557,9 @@ def around_keras():
     return model, lambda model: model.compile(sgd(), loss, metrics=["accuracy"])
 
 
-@pytest.mark.parametrize("make", [own_step, subclassed, pytest.param(around_keras, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "make", [own_step, *(pytest.param(make, marks=pytest.mark.slow) for make in (subclassed, around_keras))]
+)
 def test_a_class_with_its_own_steps_drives_the_quantized_graph(make):
     tf_keras.utils.set_random_seed(8)
     float_model, compiled = make()

@@ -166,6 +166,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_of_the_same_model(kept):
     assert sorted(path.name for path in entry.folder.parent.iterdir()) == [".another.123.part", entry.key]
 
 
+@pytest.mark.slow
 def test_a_cache_of_another_user_that_can_only_be_read_is_read(tiny, tmp_path, monkeypatch):
     config = tiny("quant=ptq")
     for folder, origin in (("first", "trained here"), ("second", "cache ")):

@@ -27,6 +27,7 @@ def exported(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.tflite"))}
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_in_its_evaluation_trains_and_exports_nothing_again(tiny, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     config = tiny("quant=qat", "train.epochs=2", "quant.epochs=2", "quant.delay=1epochs", "logger=[tensorboard,csv]")

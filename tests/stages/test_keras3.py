@@ -49,6 +49,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_one_that_was_killed_in_its_training_ends_with_the_same_files(finished, tmp_path, monkeypatch):
     def kill_in_epoch_1(schedule, epoch, logs=None, begin=QuantizationSchedule.on_epoch_begin):
         begin(schedule, epoch, logs)

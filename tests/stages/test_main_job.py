@@ -186,6 +186,7 @@ def test_several_io_types_give_several_files(tiny, tmp_path):
     assert not (tmp_path / "run" / "ptq_int8" / "feeding").exists()
 
 
+@pytest.mark.slow
 def test_an_autoencoder_is_judged_by_its_auc_and_so_is_what_it_loses(tiny, tmp_path):
     config = tiny("model=autoencoder", "data.normal_class=0", "quant=ptq", "logger=csv")
     config.data.max_samples = 300

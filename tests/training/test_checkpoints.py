@@ -117,6 +117,7 @@ def test_a_signal_is_obeyed_after_the_step_which_is_not_done_twice(train, val, u
     assert steps.seen[:2] == [(2, 8), (2, 9)]
 
 
+@pytest.mark.slow
 def test_one_that_was_over_and_had_stopped_early_stays_so_with_its_best_weights(train, val, tmp_path):
     settings = replace(SETTINGS, epochs=30, early_stop_epochs=1)
     first, steps = trained(train, val, tmp_path, settings=settings), Steps()
@@ -125,6 +126,7 @@ def test_one_that_was_over_and_had_stopped_early_stays_so_with_its_best_weights(
     assert steps.seen == []
 
 
+@pytest.mark.slow
 def test_what_a_users_callback_has_counted_is_kept(train, val, tmp_path):
     def plateau():
         return tf_keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9)

@@ -71,7 +71,7 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one[0], other[0], strict=True)) and one[1] == other[1]
 
 
-@pytest.fixture(scope="module", params=["float", "quantized"])
+@pytest.fixture(scope="module", params=[pytest.param("float", marks=pytest.mark.slow), "quantized"])
 def kind(request):
     return request.param
 

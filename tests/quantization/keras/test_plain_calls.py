@@ -54,7 +54,7 @@ def quantized(request) -> tuple[tf_keras.Model, np.ndarray]:
 
 @pytest.mark.parametrize(
     "how",
-    ["call", "tf.function", *(pytest.param(how, marks=pytest.mark.slow) for how in ("training=False", "in a model"))],
+    ["call", *(pytest.param(how, marks=pytest.mark.slow) for how in ("tf.function", "training=False", "in a model"))],
 )
 def test_a_plain_call_gives_what_predict_and_the_file_give(quantized, how) -> None:
     model, rows = quantized

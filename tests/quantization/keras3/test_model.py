@@ -128,6 +128,7 @@ np.testing.assert_array_equal(model.predict(x, verbose=0), np.load(f"{folder}/ou
 """
 
 
+@pytest.mark.slow
 def test_it_is_whole_again_in_another_process(tmp_path):
     model = quantized()
     model.compile("adam", "sparse_categorical_crossentropy")

@@ -156,6 +156,7 @@ def test_random_layers_act_in_training_alone(layer):
     assert np.mean(ours == 0) == pytest.approx(np.mean(theirs == 0), abs=0.05)
 
 
+@pytest.mark.slow
 def test_masks_of_recurrent_cells_act_in_training_alone():
     model = chain((5, 8), layers.GRU(6, dropout=0.5, recurrent_dropout=0.3))
     x = np.ones((16, 5, 8), np.float32)

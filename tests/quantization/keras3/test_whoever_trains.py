@@ -56,6 +56,7 @@ def test_weights_of_samples_and_classes_count(shared):
     assert np.isfinite(shared.train_on_batch(X[:8], Y[:8], sample_weight=np.ones(8))[0])
 
 
+@pytest.mark.slow
 def test_the_callbacks_of_keras_3_work(tmp_path):
     model = quantized()
     model.compile(keras.optimizers.Adam(1e-2), LOSS, metrics=["accuracy"])
@@ -104,6 +105,7 @@ def two_ends():
     return keras.Model({"image": image, "extra": extra}, ends, name="two")
 
 
+@pytest.mark.slow
 def test_dictionaries_of_inputs_and_outputs_go_by_their_names():
     rng = np.random.default_rng(0)
     inputs = {"extra": rng.normal(size=(128, 2)).astype(np.float32)}
