@@ -30,15 +30,22 @@ class Signatures:
 
     def children(self, call: LayerCall) -> list[LayerCall]:
         """The layers that it calls, but for those of training alone whose outputs go into losses and the like."""
-        return [
-            child
-            for child in call.children
-            if child.key in self.shared
-            or any(op.name in self.needed for op in self.operations[child.start : child.end])
-        ]
+        return [child for child in call.children if child.key in self.shared or self.is_needed(child)]
 
-    def parts(self, call: LayerCall) -> list[list[tuple]]:
-        """The call's own ops with what they read: before each of the layers that it calls, and behind the last."""
+    def is_needed(self, call: LayerCall) -> bool:
+        """Whether the model's outputs depend on any op of the call."""
+        return any(op.name in self.needed for op in self.operations[call.start : call.end])
+
+    def parts(self, call: LayerCall, all_ops: bool = False) -> list[list[tuple]]:
+        """The call's own ops with what they read: before each of the layers that it calls, and behind the last.
+
+        Args:
+            call: the layer call.
+            all_ops: whether ops on which no output of the model depends count too.
+
+        Returns:
+            One list per part; of each op its type, its attributes, and where its inputs come from.
+        """
         children = self.children(call)
         known: dict[Any, Any] = {**self.captured, **sources_of(call, children)}
         starts, ends = (
@@ -47,7 +54,8 @@ class Signatures:
         )
         parts = []
         for part, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            own = [op for op in self.operations[start:end] if op.name in self.needed and not _is_captured(op, known)]
+            counted = [op for op in self.operations[start:end] if all_ops or op.name in self.needed]
+            own = [op for op in counted if not _is_captured(op, known)]
             said = []
             for number, op in enumerate(own):
                 said.append((*_spelled(op), tuple(known.get(tensor.ref()) for tensor in op.inputs)))
@@ -78,7 +86,8 @@ def find_different(
         if [child.key for child in pair[0]] != [child.key for child in pair[1]]:
             yield one, other, None
             continue
-        parts = zip(inferred.parts(one), trained.parts(other), strict=True)
+        unread = not inferred.is_needed(one)  # at inference: in training something may read its outputs
+        parts = zip(inferred.parts(one, unread), trained.parts(other, unread), strict=True)
         different = [at for at, (first, second) in enumerate(parts) if first != second]
         if different:
             yield one, other, different

@@ -29,6 +29,10 @@ from qat.quantization.importing.training_effects import Effects
 from qat.quantization.ir.graph import Graph
 from qat.quantization.ir.program import NotExtractableError
 
+_COUNTS = (
+    "it gives {} outputs in training and {} at inference; let it give the same in both, and take what the app needs"
+)
+
 
 def read(model: KerasModel) -> Graph:
     """`model` as a graph of its inference function, with what training adds to it.
@@ -115,15 +119,15 @@ class _Both:
         """The layer calls that compute something else in training, and what becomes of them."""
         found: dict[Key, Region] = {}
         whole = self.effects.read_behind
-        different = [
-            (other, None if other.key in whole else parts)
-            for _, other, parts in find_different(
-                Signatures(inferred, self.shared), self.signatures, inferred.call, self.trained.call
-            )
-        ]
+        signatures = Signatures(inferred, self.shared)
+        pairs = list(find_different(signatures, self.signatures, inferred.call, self.trained.call))
+        different = [(other, None if other.key in whole else parts) for _, other, parts in pairs]
+        at_inference = {other.key: len(one.outputs) for one, other, _ in pairs}
         known = {call.key for call, _ in different}
         for call, parts in [*different, *((call, None) for key, call in whole.items() if key not in known)]:
             try:
+                if at_inference.get(call.key, len(call.outputs)) != len(call.outputs):
+                    raise NotExtractableError(_COUNTS.format(len(call.outputs), at_inference[call.key]))
                 self._add_regions(found, call, parts)
             except NotExtractableError as reason:
                 self.lost_in_training.append(f"layer {call.key[0]!r}: what it computes in training ({reason})")

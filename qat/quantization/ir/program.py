@@ -20,6 +20,7 @@ from qat.quantization.ir.weight_source import pack_array, unpack_array
 ASSIGNMENTS = {"AssignVariableOp": "assign", "AssignAddVariableOp": "assign_add", "AssignSubVariableOp": "assign_sub"}
 SCATTERS = {"ResourceScatterUpdate": "scatter_update", "ResourceScatterAdd": "scatter_add"}
 SCATTERS |= {"ResourceScatterSub": "scatter_sub"}  # of rows of a variable
+SCATTERS |= {f"ResourceScatterNd{kind}": f"scatter_nd_{kind.lower()}" for kind in ("Update", "Add", "Sub")}
 READS = ("ReadVariableOp", "ResourceGather")
 
 
@@ -87,7 +88,8 @@ class Program:
                 results.append([])
             elif kind in SCATTERS.values():
                 rows, values = map(value, references)
-                getattr(variables[attrs["place"]], kind)(tf.IndexedSlices(values, rows))
+                given = (rows, values) if kind.startswith("scatter_nd_") else (tf.IndexedSlices(values, rows),)
+                getattr(variables[attrs["place"]], kind)(*given)
                 results.append([])
             elif kind == "custom_gradient":
                 made = with_gradient(*map(value, references), **attrs)

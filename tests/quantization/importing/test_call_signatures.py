@@ -19,6 +19,18 @@ class Turned(layers.Layer):
         return a - b if training else b - a
 
 
+class Sampled(layers.Layer):
+    """Its inner layer is called in both modes; training alone reads what it gives."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.spread = layers.Dense(4, name="spread")
+
+    def call(self, x, training=None):
+        spread = self.spread(x)
+        return x + tf.exp(spread) if training else x
+
+
 def traces(layer):
     entry = tf_keras.Input((4,))
     model = tf_keras.Model(entry, layers.Dense(2)(layer(layers.Dense(4)(entry))))
@@ -26,7 +38,14 @@ def traces(layer):
     return [trace(model, table, training=mode) for mode in (False, True)]
 
 
-@pytest.mark.parametrize(("layer", "found"), [(Turned(name="turned"), ["turned"]), (layers.ReLU(name="kept"), [])])
+@pytest.mark.parametrize(
+    ("layer", "found"),
+    [
+        (Turned(name="turned"), ["turned"]),
+        (layers.ReLU(name="kept"), []),
+        (Sampled(name="sampled"), ["sampled"]),
+    ],
+)
 def test_only_a_layer_that_computes_something_else_in_training_differs(layer, found):
     inferred, trained = traces(layer)
     keys = {call.key for call in calls(inferred.call)}

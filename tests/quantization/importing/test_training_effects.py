@@ -41,3 +41,32 @@ def test_a_state_that_is_assigned_inside_of_a_condition_is_said():
     rows = np.random.default_rng(0).normal(size=(128, 6)).astype(np.float32)
     with pytest.warns(TrainingSemanticsWarning, match="sometimes': a variable that it assigns in training"):
         quantize_model(model, rows)
+
+
+class Auxiliary(layers.Layer):
+    """A second head of training alone, as deep classifiers once had."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.main, self.extra = layers.Dense(2), layers.Dense(2)
+
+    def call(self, x, training=None):
+        return (self.main(x), self.extra(x)) if training else self.main(x)
+
+
+class TwoHeads(tf_keras.Model):
+    def __init__(self):
+        super().__init__(name="two_heads")
+        self.heads = Auxiliary(name="heads")
+
+    def call(self, x, training=None):
+        return self.heads(x, training=training)
+
+
+def test_a_head_that_training_alone_gives_out_is_said_with_what_to_do():
+    rows = np.random.default_rng(0).normal(size=(128, 4)).astype(np.float32)
+    model = TwoHeads()
+    model(rows[:2], training=True)
+    model(rows[:2])
+    with pytest.warns(TrainingSemanticsWarning, match="it gives 2 outputs in training and 1 at inference; let it give"):
+        quantize_model(model, rows)

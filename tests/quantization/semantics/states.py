@@ -57,6 +57,7 @@ class Centres(layers.Layer):
 
     def build(self, shapes):
         self.centres = self.add_weight("centres", (3, shapes[0][-1]), trainable=False)
+        self.counts = self.add_weight("counts", (3,), trainable=False)
 
     def call(self, inputs, training=None):
         x, labels = inputs
@@ -64,6 +65,7 @@ class Centres(layers.Layer):
         away = tf.gather(self.centres, labels) - x
         if training:
             self.centres.scatter_sub(tf.IndexedSlices(0.1 * away, labels))
+            self.counts.scatter_nd_add(labels[:, None], tf.ones_like(away[:, 0]))
         self.add_loss(0.1 * tf.reduce_mean(tf.square(away)))
         self.add_metric(tf.reduce_mean(tf.abs(away)), name="away")
         return x
