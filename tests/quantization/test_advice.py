@@ -241,10 +241,6 @@ def lambda_model(function, **options):
 WAYS_OUT = {
     "tf.shape(x)[0]": (lambda x: tf.reshape(x, (1, 6)), lambda x: tf.reshape(x, (tf.shape(x)[0], 6))),
     "tf_keras.activations.gelu": (tf.math.erf, tf_keras.activations.gelu),
-    "tf.argmax of the negative": (
-        lambda x: tf.one_hot(tf.argmin(x, -1), 6),
-        lambda x: tf.one_hot(tf.argmax(-x, -1), 6),
-    ),
     "tf.exp, tf.math.log, tf.tanh and tf.sqrt": (
         lambda x: tf.acos(tf.tanh(x)),
         lambda x: tf.tanh(x) + x * tf.math.log(1.0 + tf.sqrt(tf.exp(x))),

@@ -25,8 +25,8 @@ from qat.quantization.importing.ops.linear import (
     reduce,
 )
 from qat.quantization.importing.ops.selection import (
-    read_argmax,
     read_bincount,
+    read_index_of_extreme,
     read_local_response,
     read_one_hot,
     read_patches,
@@ -84,7 +84,8 @@ WRITTEN_OUT = {"Cumsum", "ExtractImagePatches", "LRN", "Prod", "Roll"}  # by rew
 IMPORTERS: dict[str, Importer] = {
     "All": reduce("reduce_all"),
     "Any": reduce("reduce_any"),
-    "ArgMax": read_argmax,
+    "ArgMax": read_index_of_extreme,
+    "ArgMin": read_index_of_extreme,
     "AvgPool": pool("avg_pool"),
     "BatchMatMulV2": read_matmul,
     "BatchToSpaceND": space_batch("batch_to_space", "crops"),

@@ -45,7 +45,6 @@ WAYS_OUT = {
     "FloorMod": _FLOAT_ONLY,
     "Sinh": _FLOAT_ONLY,
     "Tan": _FLOAT_ONLY,
-    "ArgMin": "TFLite has no integer ARG_MIN that the converter takes; use tf.argmax of the negative",
     "MatrixInverse": _BEHIND,
     "NonMaxSuppressionV3": _BEHIND,
     "CombinedNonMaxSuppression": _BEHIND,

@@ -125,6 +125,7 @@ OPERATIONS: dict[str, Callable] = {
     "transpose": lambda x, *, perm: tf.transpose(x, perm),
     "unpack": lambda x, *, num, axis: tf.unstack(x, num, axis),
     "argmax": lambda x, *, axis, dtype: tf.argmax(x, axis, tf.dtypes.as_dtype(dtype)),
+    "argmin": lambda x, *, axis, dtype: tf.argmin(x, axis, tf.dtypes.as_dtype(dtype)),
 }
 RENAMED_OPS = {"float_barrier": "dequantize"}  # words in files of models that were saved before
 POLES = {"div": 1, "log": 0, "rsqrt": 0}  # ops that are infinite where this operand is 0

@@ -85,7 +85,8 @@ class Linear(RangedHolder):
             float32 [channels], in units of the kernel's values, a scalar where there is neither bias nor normalization;
             None where no call's input is on a range.
         """
-        sources = [each.source.scale() for each in self.ranges_of_calls if each.source is not None]
+        ranges = {id(each.source): each.source for each in self.ranges_of_calls if each.source is not None}
+        sources = [each.scale() for each in ranges.values()]
         if not sources:
             return None
         least = least_step(self.folded_bias(), tf.reduce_min(tf.stack(sources)) if len(sources) > 1 else sources[0])

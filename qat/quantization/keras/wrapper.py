@@ -213,17 +213,23 @@ class CanonicalWrapper(PlainCalls, QuantizeWrapperV2):
         return Operand(*self.layer.variables_of_model.once(f"{name} of {self.name}", compute))
 
     def _quantized_kernel(self, inner: Linear, training: Training) -> dict[str, tf.Tensor]:
-        weight, quantizer, variables = self._weight_vars[0]
+        quantizer = self._weight_vars[0][1]
         live = bool(tf.get_static_value(training)) if training is not None else False
         if quantizer.enabled and not live:
             kernel, scale = self.kernel_on_grid()
             return {inner.kernel_name: kernel, "scale": scale}
         raw = inner.uses_batch(training)
+        key = f"kernel of {self.name}, {live=}, {raw=}"  # made once in a pass: an unrolled layer has a call a time step
+        trained = inner.variables_of_model.once(key, lambda: self._trained_kernel(inner, live, raw))
+        return {inner.kernel_name: trained}
+
+    def _trained_kernel(self, inner: Linear, live: bool, raw: bool) -> tf.Tensor:
+        weight, quantizer, variables = self._weight_vars[0]
         kernel = weight.value() if raw else inner.folded_kernel()
         grid: dict[str, Any] = {}
         if quantizer.enabled:
             grid = {"least": inner.least_kernel_step(raw), "limit": inner.shared_limit(quantizer, raw)}
-        return {inner.kernel_name: quantizer(kernel, live, weights=variables, **grid)}
+        return quantizer(kernel, live, weights=variables, **grid)
 
     def kernel_on_grid(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The folded kernel as the file holds it, in real numbers, and its scale; made once in a forward pass."""

@@ -26,6 +26,13 @@ def _flat(function, size=6):
     return build
 
 
+def _nearest_code(x):
+    """As a vector-quantized autoencoder looks up its code book."""
+    codes = tf.random.stateless_normal((16, 8), seed=(1, 2))
+    squares = tf.reduce_sum(x**2, 1, keepdims=True) - 2.0 * tf.matmul(x, codes, transpose_b=True)
+    return tf.gather(codes, tf.argmin(squares + tf.reduce_sum(codes**2, 1), 1))
+
+
 def _series(function):
     def build():
         series = tf_keras.Input((8, 4), name="series")
@@ -223,6 +230,7 @@ FUNCTIONS = {
     "lrn_alexnet": _image(lambda x: tf.nn.local_response_normalization(x, 2, 1.0, 1e-1, 0.75)),
     "lrn_beta_1": _image(lambda x: tf.nn.local_response_normalization(x, 1, 1.0, 1e-1, 1.0)),
     "argmax_output": _flat(lambda x: tf.argmax(x, axis=-1)),
+    "nearest_code": _flat(_nearest_code),
     "tile_over_time": _flat(lambda x: tf.tile(tf.expand_dims(x, 1), [1, 4, 1])),
     "broadcast_to": _flat(lambda x: tf.broadcast_to(x[:, None, :], (tf.shape(x)[0], 4, 8))),
     "masking_zero": _series(lambda x: layers.Masking(0.0)(x)),

@@ -70,12 +70,19 @@ def make_reduction(operator: int, same_grid: bool = False) -> Callable[[Context]
     return lambda context: _reduce(context, operator, context.x if same_grid else None)
 
 
-def argmax(context: Context) -> Value:
+def _index(context: Context, operator: int, options: type[schema.ArgMaxOptionsT | schema.ArgMinOptionsT]) -> Value:
     result = context.result()
     axis = context.constant("axis", int(context.attrs["axis"]) % context.x.rank)
-    options = schema.ArgMaxOptionsT(outputType=TYPES[result.dtype])
-    context.lowering.add_op(OPERATOR.ARG_MAX, [context.x, axis], [result], options)
+    context.lowering.add_op(operator, [context.x, axis], [result], options(outputType=TYPES[result.dtype]))
     return result
+
+
+def argmax(context: Context) -> Value:
+    return _index(context, OPERATOR.ARG_MAX, schema.ArgMaxOptionsT)
+
+
+def argmin(context: Context) -> Value:
+    return _index(context, OPERATOR.ARG_MIN, schema.ArgMinOptionsT)
 
 
 def make_on_all_operands(operator: int) -> Callable[[Context], Value]:
@@ -85,6 +92,7 @@ def make_on_all_operands(operator: int) -> Callable[[Context], Value]:
 
 JOINING: dict[str, Callable[[Context], Value]] = {
     "argmax": argmax,
+    "argmin": argmin,
     "concat": concat,
     "equal": make_on_all_operands(OPERATOR.EQUAL),
     "greater": make_on_all_operands(OPERATOR.GREATER),

@@ -9,13 +9,14 @@ from qat.quantization.importing.import_state import Import, kind, sizes
 from qat.quantization.ir.graph import Tensor
 
 
-def read_argmax(state: Import, op: tf.Operation) -> list[Tensor]:
-    """An ArgMax as one `argmax` node (tf.raw_ops.ArgMax): the index of the largest number along an axis.
+def read_index_of_extreme(state: Import, op: tf.Operation) -> list[Tensor]:
+    """An ArgMax or ArgMin as one `argmax` or `argmin` node (tf.raw_ops.ArgMax): the index of the largest or smallest
+    number along an axis; of equal ones the first.
 
     Args:
         state: the import so far; the node is appended to its graph.
-        op: an ArgMax with the inputs x, of any shape and a number dtype, and the axis, a scalar integer that must be a
-            constant. The axis may be negative and is kept as it is.
+        op: an ArgMax or ArgMin with the inputs x, of any shape and a number dtype, and the axis, a scalar integer that
+            must be a constant. The axis may be negative and is kept as it is.
 
     Returns:
         One tensor of x's shape without the axis, of the op's own dtype, int64 or int32.
@@ -23,7 +24,8 @@ def read_argmax(state: Import, op: tf.Operation) -> list[Tensor]:
     Raises:
         TypeError: the axis is computed; the importer makes a `tf:` node of the op then.
     """
-    return state.op(op, "argmax", [op.inputs[0]], axis=int(state.value(op.inputs[1])), dtype=op.outputs[0].dtype.name)
+    axis, dtype = int(state.value(op.inputs[1])), op.outputs[0].dtype.name
+    return state.op(op, op.type.lower(), [op.inputs[0]], axis=axis, dtype=dtype)
 
 
 def read_one_hot(state: Import, op: tf.Operation) -> list[Tensor]:
