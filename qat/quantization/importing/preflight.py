@@ -7,10 +7,14 @@ from qat.quantization.ir.graph import Graph, Node
 from qat.quantization.ir.operations import OPERATIONS
 from qat.quantization.rewrites.builder import LINEAR
 
+LOOPS = {"tf:While", "tf:StatelessWhile"}
 SIZES_AND_BITS = {"tf:Bitcast", "tf:Shape", "tf:Size", "tf:ComplexAbs"}
 CANONICAL_OPS = set(OPERATIONS) | set(LINEAR) | {"embedding", "lstm", "input", "const", "variable", "fake_quant"}
 
-_LOOP = "a loop stays in float; write a fixed number of steps out (a Python `for` with known bounds)"
+_LOOP = (
+    "a loop stays in float; write a fixed number of steps out (a Python `for` with known bounds), and in place of "
+    "tf.map_fn compute all rows at once"
+)
 _RANDOM = "the model draws random numbers at inference; draw them in training only (`if training:`)"
 _FLOAT_ONLY = "TFLite computes it in float only; do without it, or move it behind the model"
 _CUT_OFF = "TFLite computes it in float only; take tf.round, which has an integer form, or move it behind the model"
@@ -98,13 +102,19 @@ def blockers(graph: Graph) -> list[str]:
     """One line for each layer that does more than compute its outputs, and for each layer and op without an integer
     form, in graph order, repeated ops named once per layer.
 
-    Ops that only see what another one makes (the size of a batch, for a random number) are not named as well.
+    Ops that only see what another one makes (the size of a batch, for a random number), and lists that a loop of the
+    same layer reads and fills, are not named as well.
     """
     found: dict[tuple[str, str], str] = {}
     for node in graph.nodes:
         if node.op not in CANONICAL_OPS or _rounds(node):
             found.setdefault((node.layer, node.op), _reason(node, graph.keras))
-    named = {key: line for key, line in found.items() if key[1] not in SIZES_AND_BITS}
+    loops = {layer for layer, op in found if op in LOOPS}
+    named = {
+        (layer, op): line
+        for (layer, op), line in found.items()
+        if op not in SIZES_AND_BITS and not ("TensorList" in op and layer in loops)
+    }
     return list(dict.fromkeys([*graph.refused, *(named or found).values()]))
 
 
