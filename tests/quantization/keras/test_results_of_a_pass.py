@@ -1,7 +1,11 @@
 """What a forward pass keeps of what it computes."""
 
+import numpy as np
 import tensorflow as tf
+import tf_keras
+from tf_keras import layers
 
+from qat.quantization import quantize_model
 from qat.quantization.ir.weight_source import Results, Source
 
 
@@ -22,3 +26,12 @@ def test_an_expression_is_the_same_with_and_without_a_budget():
     assert values == [[1.0, 2.0], [1.0, 2.0]]
     assert source.key in kept
     assert source.key not in nothing
+
+
+def test_a_kernel_that_many_time_steps_share_is_quantized_once_in_a_training_step():
+    series = tf_keras.Input((4, 3))
+    model = tf_keras.Model(series, layers.Dense(2)(layers.SimpleRNN(5)(series)))
+    quantized = quantize_model(model, np.random.default_rng(0).normal(size=(128, 4, 3)).astype(np.float32))
+    step = tf.function(lambda x: quantized(x, training=True)).get_concrete_function(tf.TensorSpec((2, 4, 3)))
+    kernels = [op for op in step.graph.get_operations() if op.type == "FakeQuantWithMinMaxVarsPerChannel"]
+    assert len(kernels) == 2  # of the cell and of the Dense layer
