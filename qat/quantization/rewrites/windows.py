@@ -8,26 +8,45 @@ from qat.quantization.ir.graph import Node, Tensor, Weight
 from qat.quantization.rewrites.builder import Builder, Match
 from qat.quantization.rewrites.driver import rewrite
 
-LARGEST_PATCH = 4096  # numbers in a patch: its kernel holds the square of that
+LARGEST_KERNEL = 512  # numbers in a patch whose kernel, which holds the square of that, is small beside a model
 LONGEST_SUM = 1024  # places of a running sum: its kernel holds the square of that
 ROOTS = {0.5: ("rsqrt",), 0.75: ("rsqrt", "sqrt"), 1.0: ("rsqrt", "rsqrt")}  # beta -> factors of sum^-beta
 
 
 @rewrite("extract_patches")
 def patches(match: Match) -> Tensor | None:
-    """Patches side by side, as a vision transformer takes them, are a move of blocks into channels; any others are a
-    convolution whose kernel picks one number each."""
+    """Patches side by side, as a vision transformer takes them, are a move of blocks into channels; small ones are a
+    convolution whose kernel picks one number each, and large ones, as of attention to a halo, are gathered."""
     size, strides, x = match.attrs["ksize"], match.attrs["strides"], match.inputs[0]
     side_by_side = size == strides and match.attrs["rates"] == [1, 1] and size[0] == size[1]
     if side_by_side and not any(places % size[0] for places in x.shape[1:3]):
         return match.add("space_to_depth", x, shape=match.shape, block_size=size[0])
     length = size[0] * size[1] * x.shape[-1]
-    if length > LARGEST_PATCH:
-        return _refuse(match.node, f"patches of more than {LARGEST_PATCH} numbers")
+    if length > LARGEST_KERNEL:
+        return _gathered(match)
     attrs = {"strides": strides, "dilations": match.attrs["rates"], "padding": match.attrs["padding"]}
     y = match.add("conv2d", x, shape=match.shape, **attrs)
     y.node.weights["kernel"] = Weight.constant(np.eye(length, dtype=np.float32).reshape(*size, x.shape[-1], length))
     return y
+
+
+def _gathered(match: Match) -> Tensor:
+    """Patches by their rows, then by their columns, with zeros around the image where its padding is SAME."""
+    size, x, channels = match.attrs["ksize"], match.inputs[0], match.inputs[0].shape[-1]
+    spans = [(places - 1) * rate + 1 for places, rate in zip(size, match.attrs["rates"], strict=True)]
+    starts = [np.arange(count) * stride for count, stride in zip(match.shape[1:3], match.attrs["strides"], strict=True)]
+    missing = [max(int(at[-1]) + span - held, 0) for at, span, held in zip(starts, spans, x.shape[1:3], strict=True)]
+    if any(missing):
+        paddings = [[0, 0], *([places // 2, places - places // 2] for places in missing), [0, 0]]
+        padded = (x.shape[0], *(held + more for held, more in zip(x.shape[1:3], missing, strict=True)), channels)
+        x = match.add("pad", x, shape=padded, paddings=paddings, value=0.0)
+    for axis, (at, places, rate) in enumerate(zip(starts, size, match.attrs["rates"], strict=True), 1):
+        indices = (at[:, None] + np.arange(places) * rate).reshape(-1)
+        shape = (*x.shape[:axis], len(indices), *x.shape[axis + 1 :])
+        x = match.add("gather_constant", x, shape=shape, indices=indices.tolist(), axis=axis)
+    rows, columns = match.shape[1:3]
+    x = match.transpose(match.reshape(x, (x.shape[0], rows, size[0], columns, size[1], channels)), [0, 1, 3, 2, 4, 5])
+    return match.reshape(x, match.shape)
 
 
 def _refuse(node: Node, why: str) -> None:

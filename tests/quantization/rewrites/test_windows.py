@@ -19,6 +19,7 @@ def response(beta):
 CASES = [
     Case(windows.patches, patches((3, 3), (3, 3), "VALID"), there=("space_to_depth",)),
     Case(windows.patches, patches((3, 2), (1, 2), "SAME"), gone=("extract_patches",), there=("conv2d",)),
+    Case(windows.patches, patches((14, 13), (2, 3), "SAME"), gone=("extract_patches",), there=("gather_constant",)),
     *[Case(windows.local_response, response(beta), gone=("local_response",)) for beta in (0.5, 0.75, 1.0)],
     *[
         Case(windows.running_sum, image(lambda x, e=e, r=r: tf.cumsum(x, 2, e, r)), gone=("running_sum",))

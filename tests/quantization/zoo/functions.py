@@ -57,6 +57,11 @@ def _patches(x):
     return tf.image.extract_patches(x, [1, 3, 3, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME")
 
 
+def _halo(x):
+    """What a window of 2 by 2 sees with seven pixels around it, as HaloNet's attention does."""
+    return layers.Dense(4)(tf.image.extract_patches(x, [1, 16, 16, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"))
+
+
 def _weight_normalized():
     entry = tf_keras.Input((6,), name="features")
     dense = layers.SpectralNormalization(layers.Dense(5))
@@ -224,6 +229,7 @@ FUNCTIONS = {
     "moments": _image(lambda x: tf.concat(tf.nn.moments(x, axes=[1, 2]), -1)),
     "reduce_prod": _flat(lambda x: tf.reduce_prod(x[:, :2] * 0.5, axis=-1, keepdims=True)),
     "extract_patches": _image(_patches),
+    "patches_with_a_halo": _image(_halo),
     "space_to_depth_of_3": _image(lambda x: tf.nn.space_to_depth(x, 3)),
     "patches_side_by_side": _image(lambda x: tf.image.extract_patches(x, *[[1, 2, 2, 1]] * 2, [1] * 4, "VALID")),
     "patches_of_rows": _image(lambda x: tf.image.extract_patches(x, *[[1, 1, 6, 1]] * 2, [1] * 4, "VALID")),
