@@ -51,8 +51,8 @@ class SharedWeights(keras.layers.Layer):
         object.__setattr__(self, "shared", layer)
         super().__init__(name=layer.name.replace("/", "."), dtype="float32", autocast=False)
         self._trainable = layer.trainable
-        for place, variable in enumerate(variables):
-            shared = SharedVariable(variable, layer)
+        object.__setattr__(self, "own", [SharedVariable(variable, layer) for variable in variables])
+        for place, shared in enumerate(self.own):
             self._track_variable(shared)
             self._track_trackable(shared, f"variable_{place}")  # for checkpoints and SavedModels of TensorFlow
         self.built = True
@@ -69,6 +69,18 @@ class SharedWeights(keras.layers.Layer):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self.shared.trainable = bool(value)
+
+    def __getattr__(self, name: str) -> Any:
+        """A variable by its own name, as `layer.kernel` is one in the float model."""
+        own = self.__dict__.get("own", ())
+        found = [each for each in own if each.name == name]
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(each.name for each in own)
+        raise AttributeError(
+            f"layer {self.__dict__.get('_name')!r} of a quantization-aware model has no {name!r}, but the layer's "
+            f"variables: {known}"
+        )
 
     def call(self, inputs: Any) -> Any:
         return inputs

@@ -159,4 +159,6 @@ def test_a_constraint_of_the_float_model_holds():
     model = quantize_model(float_model, rows)
     model.compile(keras.optimizers.SGD(1.0), "mse")
     model.fit(rows, np.zeros((128, 4)), epochs=2, verbose=0)
-    assert model.get_layer("dense").weights[0].numpy().min() >= 0
+    assert model.get_layer("dense").kernel.numpy().min() >= 0
+    with pytest.raises(AttributeError, match="'dense' of a quantization-aware model has no 'gamma', .*: kernel, bias"):
+        _ = model.get_layer("dense").gamma
