@@ -72,14 +72,15 @@ class SharedWeights(keras.layers.Layer):
 
     def __getattr__(self, name: str) -> Any:
         """A variable by its own name, as `layer.kernel` is one in the float model."""
-        own = self.__dict__.get("own", ())
-        found = [each for each in own if each.name == name]
+        if "own" not in self.__dict__:  # while Keras makes the layer
+            raise AttributeError(name)
+        found = [each for each in self.own if each.name == name]
         if len(found) == 1:
             return found[0]
-        known = ", ".join(each.name for each in own)
+        known = ", ".join(each.name for each in self.own)
         raise AttributeError(
-            f"layer {self.__dict__.get('_name')!r} of a quantization-aware model has no {name!r}, but the layer's "
-            f"variables: {known}"
+            f"layer {self.layer_name or self.name} of a quantization-aware model has no {name!r}, but the variables "
+            f"{known}"
         )
 
     def call(self, inputs: Any) -> Any:
