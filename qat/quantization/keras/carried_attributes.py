@@ -101,7 +101,7 @@ def _own_copy(value: object, copied: Mapping[int, Any]) -> Any:
         return (tuple if isinstance(value, tuple) else list)(_own_copy(each, copied) for each in value)
     try:
         return copy.deepcopy(value, dict(copied))
-    except Exception:  # whatever the copying of a stranger's object raises
+    except Exception:  # objects of any class, which raise what they will
         return value
 
 
