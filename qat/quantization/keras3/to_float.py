@@ -13,7 +13,7 @@ import keras
 from qat.json_values import Json
 from qat.models.untrusted.check_config import drop_compile_config
 from qat.quantization.keras.model import QatModel
-from qat.quantization.keras.to_float import foreign_classes, name_alike
+from qat.quantization.keras.to_float import foreign_classes, freeze_alike, name_alike
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
 
 EVERY_LAYER_HAS = ("name", "trainable", "dtype")
@@ -69,6 +69,7 @@ def float_model_of(qat_model: QatModel, said: dict[str, Any] | None, origin: ker
     if not model.built or not model.variables:
         model(_entries(qat_model))
     _set_variables(model, qat_model)
+    freeze_alike(model, qat_model.told.get("trained"))
     if origin is not None:
         name_alike(model, origin)
         for mine, theirs in zip(model.variables, origin.variables, strict=False):

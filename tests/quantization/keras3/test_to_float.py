@@ -80,12 +80,10 @@ class Whole(keras.Model):
 
 def test_constructors_that_take_no_name_build_them_again():
     keras.utils.set_random_seed(3)
-    whole = Whole()
-    entry = keras.Input((6,))
-    held = Scaled(by=2.0)
-    held.trainable = False
+    whole, entry, held = Whole(), keras.Input((6,)), Scaled(by=2.0)
     for model in (whole, keras.Model(entry, layers.Dense(2)(held(entry)))):
         model(ROWS)
+        whole.body.layers[1].trainable = held.dense.kernel.trainable = False
         back = quantize_model(model, ROWS).to_float()
         assert type(back) is type(model)
         assert [each.name for each in back.layers] == [each.name for each in model.layers]
