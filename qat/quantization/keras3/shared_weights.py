@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from qat.quantization.keras.variables import no_attribute
+
 
 class SharedVariable(keras.Variable):
     """A variable of a tf_keras layer as Keras 3 sees it: the same memory, constraint and trainability.
@@ -77,11 +79,7 @@ class SharedWeights(keras.layers.Layer):
         found = [each for each in self.own if each.name == name]
         if len(found) == 1:
             return found[0]
-        known = ", ".join(each.name for each in self.own)
-        raise AttributeError(
-            f"layer {self.layer_name or self.name} of a quantization-aware model has no {name!r}, but the variables "
-            f"{known}"
-        )
+        raise AttributeError(no_attribute(self.layer_name or self.name, name, [each.name for each in self.own]))
 
     def call(self, inputs: Any) -> Any:
         return inputs
