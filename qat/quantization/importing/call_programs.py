@@ -64,10 +64,16 @@ def tensors_at(places: Sequence[Place], call: LayerCall) -> list[tf.Tensor]:
 
 
 class CallCutter:
-    """Cuts programs out of the layer calls of a trace."""
+    """Cuts programs out of the layer calls of a trace.
+
+    Attributes:
+        by_variables: names of the ops that compute what one call assigns and another one reads, from variables alone:
+            they are written out in each.
+    """
 
     def __init__(self, trace: Trace, cutter: Cutter) -> None:
         self.trace, self.cutter = trace, cutter
+        self.by_variables: set[str] = set()
         self.operations = trace.graph.get_operations()
 
     def cut(
@@ -94,6 +100,7 @@ class CallCutter:
         inside = {op.name for op in self.operations[call.start : call.end]}
         for child in before:
             inside -= {op.name for op in self.operations[child.start : child.end]}
+        inside |= self.by_variables
         sources, whole = sources_of(call, before), self.trace.whole
         values = [*results, *(tensor for op in effects for tensor in op.inputs[1:])]
         outside = self.cutter.inputs_of(

@@ -43,6 +43,7 @@ class Effects:
         self.lost_in_training = self._hidden()
         self._added: list[Added] = []
         self._places: list[list[Any]] = []
+        self._by_variables: list[tuple[LayerCall, list[tf.Operation], dict[str, Any]]] = []
         self._in_front: set[Key] = set()  # calls whose losses read what they have assigned
         by_call: dict[Key, list[tf.Operation]] = {}
         owners: dict[Key, LayerCall] = {}
@@ -56,6 +57,9 @@ class Effects:
         forwarded: dict[str, tf.Operation] = {}
         for key, ops in by_call.items():
             forwarded |= self._add_update(owners[key], ops)
+        shared = self._add_updates_by_variables()
+        cutter.by_variables = behind(self.trace, [op.inputs[1] for op in shared.values()])
+        forwarded |= shared
         cutter.cutter.assigned = forwarded
 
     def add_to(self, inferred: Trace) -> None:
@@ -81,36 +85,87 @@ class Effects:
         inferred.added[:0] = front
 
     def _add_update(self, call: LayerCall, ops: list[tf.Operation]) -> dict[str, tf.Operation]:
-        """What the outputs read behind an assignment that depends on the layer's input, with the assignment."""
-        first = {self.variables.place(op.inputs[0]): op._id for op in reversed(ops)}
-        own = self.operations[call.start : call.end]
-        read = [(op, at) for op in own for at in self._read_by(op) if at in first]
-        reads = [(op, at) for op, at in read if op.name in self.needed]
-        late = [(op, at) for op, at in reads if op._id > first[at]]
-        for_losses = any(op._id > first[at] for op, at in read if op.name in self.needed_by_losses)
+        """What the outputs read behind an assignment that depends on the layer's input, with the assignment.
+
+        Assignments that depend on variables alone are put down in `_by_variables` with their program.
+        """
         places = self._carry(call, "update", "", [], ops)
         if places is None:
             return {}
         if not places:
-            added = self._added.pop()
+            self._by_variables.append((call, ops, self._added.pop().cut[0]))
             self._places.pop()
-            if late and len(late) < len(reads):
-                self._lose(call.key, "update", NotExtractableError("it is used as it was and as it is assigned"))
-            elif added.cut is not None:
-                self.updates.append({"program": added.cut[0], "behind": not late and not for_losses})
             return {}
-        if for_losses:
+        first = self._ids(ops[::-1])
+        read = self._reads_in(self.operations[call.start : call.end], first)
+        late = [(op, at) for op, at in read if op.name in self.needed and op._id > first[at]]
+        if any(op.name in self.needed_by_losses and op._id > first[at] for op, at in read):
             self._in_front.add(call.key)
-        whole = [op for op, _ in late if op.name in self.trace.whole]
-        if whole:
+        if self._is_whole(late):
             self._lose(call.key, "update", NotExtractableError("a layer behind uses it as it is assigned"))
             return {}
-        if late:
-            self.read_behind[call.key] = call
-        return {op.name: self._last(ops, op, at) for op, at in late}
+        if not late:
+            return {}
+        self.read_behind[call.key] = call
+        return self._forwarded(ops, read, first)
 
-    def _last(self, ops: list[tf.Operation], read: tf.Operation, place: int) -> tf.Operation:
-        return [op for op in ops if op._id < read._id and self.variables.place(op.inputs[0]) == place][-1]
+    def _add_updates_by_variables(self) -> dict[str, tf.Operation]:
+        """What is read between assignments of the same variables, with the assignment before it.
+
+        What is read before all of them has them behind the model's outputs; what is read behind all, in front.
+        """
+        forwarded: dict[str, tf.Operation] = {}
+        for group in self._groups():
+            ops = sorted((op for _, own, _ in group for op in own), key=lambda op: op._id)
+            first, last = self._ids(ops[::-1]), self._ids(ops)
+            read = self._reads_in(self.operations, first)
+            of_losses = [(op, at) for op, at in read if op.name in self.needed_by_losses]
+            used = [*((op, at) for op, at in read if op.name in self.needed), *of_losses]
+            late = [(op, at) for op, at in used if op._id > first[at]]
+            in_front = bool(late) and all(op._id > last[at] for op, at in used)
+            between = bool(late) and not in_front
+            if between and (self._is_whole(late) or any(op._id > first[at] for op, at in of_losses)):
+                for call, _, _ in group:
+                    self._lose(call.key, "update", NotExtractableError("it is used as it was and as it is assigned"))
+                continue
+            self.updates += [{"program": program, "behind": not in_front} for _, _, program in group]
+            if between:
+                forwarded |= self._forwarded(ops, read, first)
+                owners = [self._owner(self.operations.index(op)) for op, _ in late]
+                self.read_behind |= {owner.key: owner for owner in owners}
+        return forwarded
+
+    def _groups(self) -> list[list[tuple[LayerCall, list[tf.Operation], dict[str, Any]]]]:
+        """Updates by variables alone, those together that assign the same variables, in the order of the trace."""
+        found: list[tuple[set[int | None], list]] = []
+        for update in self._by_variables:
+            places = set(self._ids(update[1]))
+            joined = [each for each in found if each[0] & places]
+            found = [each for each in found if not each[0] & places]
+            found.append((places.union(*(p for p, _ in joined)), [u for _, own in joined for u in own] + [update]))
+        return [group for _, group in found]
+
+    def _reads_in(self, operations: list[tf.Operation], assigned: dict[int | None, int]) -> list:
+        """Ops that read a variable that is assigned, each with the variable's place."""
+        return [(op, at) for op in operations for at in self._read_by(op) if at in assigned]
+
+    def _ids(self, ops: list[tf.Operation]) -> dict[int | None, int]:
+        """By the place of the variable that is assigned: the number of the last op that does so."""
+        return {self.variables.place(op.inputs[0]): op._id for op in ops}
+
+    def _is_whole(self, reads: list[tuple[tf.Operation, int]]) -> bool:
+        """Whether a layer that is kept whole reads one of these variables: nothing can be put in its place."""
+        return any(op.name in self.trace.whole for op, _ in reads)
+
+    def _forwarded(
+        self, ops: list[tf.Operation], read: list[tuple[tf.Operation, int]], first: dict[int | None, int]
+    ) -> dict[str, tf.Operation]:
+        """All reads behind the first assignment, and all further assignments, each with the last one before it."""
+        writes = [(op, at) for op in ops if (at := self.variables.place(op.inputs[0])) is not None]
+        return {op.name: self._last(ops, op, at) for op, at in [*read, *writes] if op._id > first[at]}
+
+    def _last(self, ops: list[tf.Operation], behind: tf.Operation, place: int) -> tf.Operation:
+        return [op for op in ops if op._id < behind._id and self.variables.place(op.inputs[0]) == place][-1]
 
     def _read_by(self, op: tf.Operation) -> list[int]:
         """Places of the variables that the op reads."""

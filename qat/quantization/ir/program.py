@@ -95,7 +95,7 @@ class Program:
                 made = with_gradient(*map(value, references), **attrs)
                 results.append(list(made) if isinstance(made, (list, tuple)) else [made])
             elif kind == "assigned":
-                results.append([_assigned(variables[attrs["place"]], attrs["kind"], value(references[0]))])
+                results.append([_assigned(variables[attrs["place"]], attrs["kind"], *map(value, references))])
             else:
                 results.append(raw_ops.run(kind, [value(each) for each in references], attrs))
         return [value(reference) for reference in self.results]
@@ -105,10 +105,12 @@ class Program:
         return {attrs["place"] for _, _, attrs in self.steps if "place" in attrs}
 
 
-def _assigned(variable: Any, kind: str, value: tf.Tensor) -> tf.Tensor:
-    """What is read of a variable behind an assignment: no gradient goes into the value, one goes to the variable."""
+def _assigned(variable: Any, kind: str, value: tf.Tensor, assigned: tf.Tensor | None = None) -> tf.Tensor:
+    """What is read of a variable behind an assignment, and one before it: no gradient goes into the value, one goes to
+    the variable."""
     before = tf.convert_to_tensor(variable)
-    after = {"assign": value, "assign_add": before + value, "assign_sub": before - value}[kind]
+    base = before if assigned is None else assigned
+    after = {"assign": value, "assign_add": base + value, "assign_sub": base - value}[kind]
     return before + tf.stop_gradient(after - before) if variable.trainable else tf.stop_gradient(after)
 
 
@@ -183,7 +185,7 @@ class Cutter:
         assigned = {} if effects else self.assigned  # effects are run in their order, and reads between them
         for op in _sort_ops(targets, known, partial(self._operands, assigned=assigned)):
             if op.name in assigned:
-                self._add_assigned(program, op, assigned[op.name], known)
+                self._add_assigned(program, op, known)
             else:
                 self._add(program, op, known)
         program.results = [known[tensor.ref()] for tensor in results]
@@ -225,15 +227,28 @@ class Cutter:
     def _operands(self, op: tf.Operation, assigned: Mapping[str, tf.Operation]) -> Sequence[tf.Tensor]:
         """What the op is computed from in a program."""
         if op.name in assigned:
-            return assigned[op.name].inputs[1:]
+            return [tensor for by in self._chain(op, assigned) for tensor in by.inputs[1:]]
         stated = self.gradient_of(op)
         return op.inputs if stated is None else stated.inputs
 
-    def _add_assigned(self, program: Program, op: tf.Operation, by: tf.Operation, known: dict[Any, list[Any]]) -> None:
-        if op.type != "ReadVariableOp" or by.type not in ASSIGNMENTS:
+    @staticmethod
+    def _chain(op: tf.Operation, assigned: Mapping[str, tf.Operation]) -> list[tf.Operation]:
+        """The assignments that a read sees the result of: the last one that sets the variable, and what adds to it."""
+        found = [assigned[op.name]]
+        while found[0].type != "AssignVariableOp" and found[0].name in assigned:
+            found.insert(0, assigned[found[0].name])
+        return found
+
+    def _add_assigned(self, program: Program, op: tf.Operation, known: dict[Any, list[Any]]) -> None:
+        chain = self._chain(op, self.assigned)
+        if op.type != "ReadVariableOp" or any(by.type not in ASSIGNMENTS for by in chain):
             raise NotExtractableError("it reads rows of a variable that it assigns")
-        attrs = {"place": self._variable_index(op.inputs[0]), "kind": ASSIGNMENTS[by.type]}
-        self._append_step(program, op, known, ["assigned", [known[by.inputs[1].ref()]], attrs])
+        before: list[list[Any]] = []
+        for by in chain:
+            attrs = {"place": self._variable_index(op.inputs[0]), "kind": ASSIGNMENTS[by.type]}
+            program.steps.append(["assigned", [known[by.inputs[1].ref()], *before], attrs])
+            before = [["step", len(program.steps) - 1, 0]]
+        known[op.outputs[0].ref()] = before[0]
 
     def _add(self, program: Program, op: tf.Operation, known: dict[Any, list[Any]]) -> None:
         if op.type == "ReadVariableOp":

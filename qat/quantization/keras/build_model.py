@@ -29,7 +29,7 @@ from qat.quantization.keras.model import QatModel
 from qat.quantization.keras.op import Op
 from qat.quantization.keras.range_layer import RangeLayer
 from qat.quantization.keras.result_shapes import resulting_in
-from qat.quantization.keras.to_float import architecture, foreign_classes
+from qat.quantization.keras.to_float import architecture, foreign_classes, trained_parts
 from qat.quantization.keras.training_layers import Added, DropoutMask, Dropped, InTraining
 from qat.quantization.keras.variables import FloatVariables, building, copied_variables
 from qat.quantization.keras.wrapper import CanonicalWrapper, LinearScheme, LstmScheme, OperandScheme
@@ -335,7 +335,7 @@ def emit(graph: Graph, model: KerasModel, settings: QuantConfig, scheme_of: Any)
         made._insert_layers(copies)
     told = {"real": graph.real, "fake_quantization": True, "order": order}
     told |= {"penalties": graph.penalties, "updates": graph.updates, "float_model": None, "lent": NOTHING_LENT}
-    told |= {"attributes": {}, "masks": graph.masks}
+    told |= {"attributes": {}, "masks": graph.masks, "trained": trained_parts(model)}
     if not is_keras3(model):
         _tell_of_keras2(made, told, variables, model)
     made.hold(variables, told)

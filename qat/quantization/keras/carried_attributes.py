@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -37,7 +38,8 @@ def carried_attributes(model: KerasModel, made: KerasModel) -> dict[str, Any]:
 
     Returns:
         Name of each attribute to a dictionary with one key, which says the kind: "value", "list", "tuple",
-        "dictionary", "variable" (an integer, its place), "object" or "unknown" (the name of a class).
+        "dictionary", "variable" and "seeds" (an integer, the place of the variable or of a seed generator's state),
+        "object" or "unknown" (the name of a class).
     """
     classes = own_classes(type(model))
     if not classes:
@@ -64,12 +66,13 @@ def give_attributes(
         variables: copies of the float model's variables, in its order.
         origin: the float model, where this process has it; None where not.
     """
+    copied = {} if origin is None else _copies(origin, made, variables)
     for name, said in told.items():
         value = _read(said, variables)
         if value is not _UNKNOWN:
             _give(made, name, value)
         elif origin is not None:
-            _give(made, name, getattr(origin, name))
+            _give(made, name, _own_copy(getattr(origin, name), copied))
         else:
             setattr(type(made), name, _Unsaved(name, said.get("unknown", "of a kind that is not known here")))
 
@@ -80,6 +83,26 @@ def _give(made: KerasModel, name: str, value: object) -> None:
         setattr(made, name, value)
     else:
         object.__setattr__(made, name, value)
+
+
+def _copies(origin: KerasModel, made: KerasModel, variables: Sequence[Any]) -> dict[int, Any]:
+    """What stands for the float model and its variables in a copy of anything that holds them, by their identity."""
+    pairs = [(theirs, own) for theirs, own in zip(origin.variables, variables, strict=True) if own is not None]
+    pairs += [(theirs._value, own._value) for theirs, own in pairs if isinstance(theirs, keras.Variable)]
+    return {id(theirs): own for theirs, own in [(origin, made), *pairs]}
+
+
+def _own_copy(value: object, copied: Mapping[int, Any]) -> Any:
+    """A copy, so that state in it (variables, generators of random numbers, arrays) is not the float model's; the value
+    itself where it cannot be copied, as a data set or a module."""
+    if isinstance(value, Mapping):
+        return {key: _own_copy(each, copied) for key, each in value.items()}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):  # also the lists that Keras tracks
+        return (tuple if isinstance(value, tuple) else list)(_own_copy(each, copied) for each in value)
+    try:
+        return copy.deepcopy(value, dict(copied))
+    except Exception:  # objects of any class, which raise what they will
+        return value
 
 
 class _Unsaved:
@@ -114,6 +137,8 @@ def _told(value: object, places: dict[int, int]) -> Any:
         return {"tuple" if isinstance(value, tuple) else "list": [_told(each, places) for each in value]}
     if id(value) in places:
         return {"variable": places[id(value)]}
+    if isinstance(value, keras.random.SeedGenerator) and id(value.state) in places:
+        return {"seeds": places[id(value.state)]}
     for package, saving in _SAVING.items():
         for kind, base in _MADE_ANEW.items():
             if isinstance(value, getattr(getattr(import_module(package), kind), base)):
@@ -132,6 +157,10 @@ def _read(said: dict[str, Any], variables: Sequence[Any]) -> Any:
         return value
     if form == "variable":
         return variables[value]
+    if form == "seeds":
+        seeds = keras.random.SeedGenerator(0)
+        seeds.state = variables[value]
+        return seeds
     if form == "object":
         return _made_anew(value)
     if form == "dictionary":

@@ -28,7 +28,14 @@ from qat.quantization.keras.layer_updates import run_updates
 from qat.quantization.keras.lent_variables import NOTHING_LENT, lend_again
 from qat.quantization.keras.output_masks import mask_outputs
 from qat.quantization.keras.range_layer import RangeLayer
-from qat.quantization.keras.to_float import cloned, own_objects, rebuilt, set_variables, warn_of_lost_losses
+from qat.quantization.keras.to_float import (
+    cloned,
+    freeze_alike,
+    own_objects,
+    rebuilt,
+    set_variables,
+    warn_of_lost_losses,
+)
 from qat.quantization.keras.to_float_messages import warn_of_other_layers
 from qat.quantization.keras.training_layers import is_training
 from qat.quantization.keras.variables import FloatVariables, LayerVariables, building
@@ -75,6 +82,7 @@ class QatModel(EvaluatedInIntegers):
         lend_again(model, self.told.get("lent", NOTHING_LENT))
         names = [None if each is None else each.name for each in self.float_variables.variables]
         set_variables(model, self.float_variables.values(), names, self.name)
+        freeze_alike(model, self.told.get("trained"))
         warn_of_lost_losses(model, len(self.told["penalties"]))
         return model
 

@@ -207,18 +207,8 @@ class LayerVariables(tf_keras.layers.Layer):
         own = [each for each in self.__dict__.get("held", ()) if _own_name(each.name) == name]
         if len(own) == 1:
             return own[0]
-        raise AttributeError(self._missing(name))
-
-    def _missing(self, name: str) -> str:
-        layer, held = self.__dict__.get("_name"), self.__dict__.get("held", ())
-        if name in ("input", "output"):
-            return (
-                f"layer {layer!r} of a quantization-aware model holds the layer's variables, and other layers compute "
-                f"with them. Let its {name} be an output of the float model that is quantized: "
-                f"tf_keras.Model(model.input, [model.output, model.get_layer({layer!r}).{name}])"
-            )
-        known = ", ".join(_own_name(each.name) for each in held)
-        return f"layer {layer!r} of a quantization-aware model has no {name!r}, but the layer's variables: {known}"
+        names = [_own_name(each.name) for each in self.__dict__.get("held", ())]
+        raise AttributeError(no_attribute(str(self.__dict__.get("_name")), name, names))
 
     def _lookup_dependency(self, name: str, cached_dependencies: Any = None) -> Any:
         """As TensorFlow has it; a variable goes by its own name in the checkpoint of a layer of another name, too."""
@@ -230,6 +220,28 @@ class LayerVariables(tf_keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"specs": self.specs}
+
+
+def no_attribute(layer: str, name: str, held: Sequence[str]) -> str:
+    """Why a layer of a quantization-aware model has no such attribute, and what to do.
+
+    Args:
+        layer: its name.
+        name: name of the attribute.
+        held: names of the variables that it has.
+
+    Returns:
+        The message of an `AttributeError`.
+    """
+    if name in ("input", "output"):
+        return (
+            f"layer {layer!r} of a quantization-aware model holds the layer's variables, and other layers compute with "
+            f"them. Let its {name} be an output of the float model that is quantized: "
+            f"Model(model.input, [model.output, model.get_layer({layer!r}).{name}])"
+        )
+    return (
+        f"layer {layer!r} of a quantization-aware model has no {name!r}, but the layer's variables: {', '.join(held)}"
+    )
 
 
 def _own_name(name: str) -> str:

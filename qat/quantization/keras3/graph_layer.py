@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 import tf_keras
+from keras.src.backend.common.stateless_scope import get_stateless_scope
 
 from qat.errors import ModelError
 from qat.quantization.keras.model import QatModel
@@ -48,6 +49,14 @@ class QuantizedGraph(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Any, training: Any = None) -> list[tf.Tensor]:
+        scope = get_stateless_scope()
+        given = () if scope is None else (each for part in self.parts for each in part.variables)
+        if any(scope.get_current_value(each) is not None for each in given):
+            raise ModelError(
+                "stateless_call: a quantized model computes with its own variables, never with values that are given "
+                "for them. Call it as it is, model(inputs, training=True), under a tf.GradientTape, and let "
+                "optimizer.apply(gradients, model.trainable_variables) train it"
+            )
         nested = tf.nest.pack_sequence_as(self.model._nested_inputs, list(inputs))
         return tf.nest.flatten(self.model(nested, training=training))
 

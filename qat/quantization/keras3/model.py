@@ -177,6 +177,10 @@ class Keras3QatModel(keras.Model):
         return parts[name] if name in parts else super().get_layer(name, index)
 
 
+# an .h5 file names classes without their package
+keras.saving.get_custom_objects().update({each.__name__: each for each in (Keras3QatModel, QuantizedGraph)})
+
+
 def as_keras3(model: QatModel, float_model: keras.Model | None) -> Keras3QatModel:
     """Put the skin of Keras 3 on a quantized model.
 

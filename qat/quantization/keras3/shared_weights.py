@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from qat.quantization.keras.variables import no_attribute
+
 
 class SharedVariable(keras.Variable):
     """A variable of a tf_keras layer as Keras 3 sees it: the same memory, constraint and trainability.
@@ -51,8 +53,8 @@ class SharedWeights(keras.layers.Layer):
         object.__setattr__(self, "shared", layer)
         super().__init__(name=layer.name.replace("/", "."), dtype="float32", autocast=False)
         self._trainable = layer.trainable
-        for place, variable in enumerate(variables):
-            shared = SharedVariable(variable, layer)
+        object.__setattr__(self, "own", [SharedVariable(variable, layer) for variable in variables])
+        for place, shared in enumerate(self.own):
             self._track_variable(shared)
             self._track_trackable(shared, f"variable_{place}")  # for checkpoints and SavedModels of TensorFlow
         self.built = True
@@ -69,6 +71,15 @@ class SharedWeights(keras.layers.Layer):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self.shared.trainable = bool(value)
+
+    def __getattr__(self, name: str) -> Any:
+        """A variable by its own name, as `layer.kernel` is one in the float model."""
+        if "own" not in self.__dict__:  # while Keras makes the layer
+            raise AttributeError(name)
+        found = [each for each in self.own if each.name == name]
+        if len(found) == 1:
+            return found[0]
+        raise AttributeError(no_attribute(self.layer_name or self.name, name, [each.name for each in self.own]))
 
     def call(self, inputs: Any) -> Any:
         return inputs

@@ -13,8 +13,10 @@ import keras
 from qat.json_values import Json
 from qat.models.untrusted.check_config import drop_compile_config
 from qat.quantization.keras.model import QatModel
-from qat.quantization.keras.to_float import foreign_classes, name_alike
+from qat.quantization.keras.to_float import foreign_classes, freeze_alike, name_alike
 from qat.quantization.keras.to_float_messages import CONFIG_ERRORS, other_variables, unknown_classes
+
+EVERY_LAYER_HAS = ("name", "trainable", "dtype")
 
 
 def architecture(model: keras.Model) -> dict[str, Any] | None:
@@ -67,17 +69,48 @@ def float_model_of(qat_model: QatModel, said: dict[str, Any] | None, origin: ker
     if not model.built or not model.variables:
         model(_entries(qat_model))
     _set_variables(model, qat_model)
+    freeze_alike(model, qat_model.told.get("trained"))
+    if origin is not None:
+        name_alike(model, origin)
+        for mine, theirs in zip(model.variables, origin.variables, strict=False):
+            mine._path = theirs.path
     return model
 
 
 def _cloned(model: keras.Model) -> keras.Model | None:
-    with keras.saving.custom_object_scope(_own_objects(model)):
+    own = {name: _MadeByItsConstructor(each) for name, each in _own_objects(model).items()}
+    with keras.saving.custom_object_scope(own):
         try:
-            made = type(model).from_config(model.get_config())
+            return _MadeByItsConstructor(type(model)).from_config(model.get_config())
         except CONFIG_ERRORS:
             return None
-    name_alike(made, model)
-    return made
+
+
+class _MadeByItsConstructor:
+    """A class or function in its place while a model is built again.
+
+    Keras writes name, policy and trainability down for every layer, and cannot build one again whose constructor takes
+    none of them.
+
+    Args:
+        kind: the class or function.
+    """
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+        self.__module__, self.__name__ = kind.__module__, kind.__name__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.kind(*args, **kwargs)
+
+    def from_config(self, config: dict[str, Any]) -> Any:
+        try:
+            return self.kind.from_config(dict(config))
+        except TypeError:
+            made = self.kind(**{key: value for key, value in config.items() if key not in EVERY_LAYER_HAS})
+        made.trainable = config.get("trainable", True)
+        made.dtype_policy = config.get("dtype")
+        return made
 
 
 def _own_objects(model: keras.Model) -> dict[str, Any]:

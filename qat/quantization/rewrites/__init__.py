@@ -37,6 +37,7 @@ from qat.quantization.rewrites.driver import Pass, run_to_fixed_point
 LOWER: tuple[Pass, ...] = (  # one op each, whatever stands around it, in ops that have a kernel
     recurrent.dropout_by_mask,
     token_ids.integer_inputs,
+    token_ids.lookup,
     rounding.straight_through,
     dilation.dilated_convolution,
     pooling.average_of_everything,  # before the next, which would make a convolution of it

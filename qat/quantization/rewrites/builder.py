@@ -131,6 +131,21 @@ class Builder:
         op = "const" if weight.source is None else "variable"
         return self._placed(self.graph.make_fixed(weight, f"{self.node.name}/{op}", self._layer()))
 
+    def lookup(self, table: Weight, indices: Tensor, shape: tuple[int | None, ...]) -> Tensor:
+        """Rows of a table.
+
+        Args:
+            table: of any shape; its rows are along axis 0.
+            indices: integers of any shape, the numbers of the rows.
+            shape: sizes of the result: those of the indices, then those of a row.
+
+        Returns:
+            The rows, of that shape and the dtype of what is replaced.
+        """
+        node, name = self.node, f"{self.node.name}/rows"
+        options = {"shape": shape, "dtype": node.output.dtype, "weights": {"table": table}, "layer": self._layer()}
+        return self._placed(self.graph.make("embedding", name, [indices], **options))
+
     def reshape(self, x: Tensor, shape: tuple[int | None, ...]) -> Tensor:
         """A reshape.
 

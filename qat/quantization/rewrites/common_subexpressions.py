@@ -32,7 +32,7 @@ def common_subexpressions(graph: Graph) -> bool:
 
 def _identity(node: Node) -> Any:
     """What two nodes have in common that compute the same; None where that is not known."""
-    if node.op == "input" or (node.op == "variable" and node.weights["value"].key is None):
+    if node.op in ("input", "tap") or (node.op == "variable" and node.weights["value"].key is None):
         return None
     if node.op == "const":
         value = node.value

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qat.quantization.ir.graph import Graph, Node, Tensor
-from qat.quantization.rewrites.builder import Match, constant_of
+from qat.quantization.ir.graph import Graph, Node, Tensor, Weight
+from qat.quantization.rewrites.builder import Match, constant_of, is_fixed
 from qat.quantization.rewrites.driver import rewrite
 
 IDS = "int32"  # what the file takes in place of float ids
@@ -96,3 +96,21 @@ def _whole(graph: Graph, node: Node, tensor: Tensor, dtype: str) -> Tensor:
     made = graph.make_constant(value.astype(dtype), f"{node.name}/whole", node.layer)
     graph.insert_before(node, made)
     return made.output
+
+
+@rewrite("gather")
+def lookup(match: Match) -> Tensor | None:
+    """Rows of a table that is constant or computed from variables, at computed places; of another axis, that axis is
+    brought in front of the table, and back behind the lookup."""
+    table, indices = match.inputs
+    if not is_fixed(table) or is_fixed(indices):
+        return None
+    weight, rank, behind = table.node.weights["value"], len(indices.shape), match.shape
+    axis = match.attrs["axis"] % weight.value.ndim
+    if axis:
+        others = [each for each in range(weight.value.ndim) if each != axis]
+        weight = Weight.compute("transpose", weight, perm=[axis, *others])
+        behind = (*indices.shape, *weight.value.shape[1:])
+    rows = match.lookup(weight, indices, behind)
+    order = [*range(rank, rank + axis), *range(rank), *range(rank + axis, len(behind))]
+    return match.add("transpose", rows, shape=match.shape, perm=order) if axis else rows

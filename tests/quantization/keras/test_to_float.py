@@ -143,12 +143,14 @@ class Pair(tf_keras.Model):
         return self.out(self.hidden(x))
 
 
-def test_layers_and_variables_of_a_class_have_the_given_names():
+def test_layers_and_variables_of_a_class_have_the_given_names_and_are_frozen_alike():
     Pair()  # takes names away
     model = Pair()
     model(ROWS)
+    model.layers[0].trainable = False
     back = quantize_model(model, ROWS).to_float()
     assert [v.name for v in back.variables] == [v.name for v in model.variables]
+    assert [v.name for v in back.trainable_variables] == [v.name for v in model.trainable_variables]
     assert [layer.name for layer in back._flatten_layers()] == [layer.name for layer in model._flatten_layers()]
 
 

@@ -124,6 +124,8 @@ back = model.to_float()
 np.testing.assert_array_equal(back.get_layer("stem").kernel, model.get_layer("stem").weights[0])
 model.fit(x, y, verbose=0)
 model.load_weights(f"{folder}/model.weights.h5")
+old_format = keras.models.load_model(f"{folder}/model.h5", compile=False)
+np.testing.assert_array_equal(old_format.predict(x, verbose=0), np.load(f"{folder}/outputs.npy"))
 np.testing.assert_array_equal(model.predict(x, verbose=0), np.load(f"{folder}/outputs.npy"))
 """
 
@@ -134,6 +136,7 @@ def test_it_is_whole_again_in_another_process(tmp_path):
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(X, Y, batch_size=32, verbose=0)
     model.save(tmp_path / "model.keras")
+    model.save(tmp_path / "model.h5")
     model.save_weights(tmp_path / "model.weights.h5")
     (tmp_path / "model.tflite").write_bytes(convert(unwrap(model)))
     for name, values in {"x": X, "y": Y, "outputs": model.predict(X, verbose=0)}.items():

@@ -55,6 +55,42 @@ def test_classes_and_functions_that_only_this_process_knows_come_back():
     np.testing.assert_array_equal(back.predict(ROWS, verbose=0), model.predict(ROWS, verbose=0))
 
 
+class Scaled(layers.Layer):
+    """Its constructor takes no name, as most write it."""
+
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+        self.dense = layers.Dense(3)
+
+    def call(self, x):
+        return self.dense(x) * self.by
+
+
+class Whole(keras.Model):
+    """The same for a model."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = keras.Sequential([layers.Dense(4, activation=half_relu), Scaled(0.5)])
+
+    def call(self, x):
+        return self.body(x)
+
+
+def test_constructors_that_take_no_name_build_them_again():
+    keras.utils.set_random_seed(3)
+    whole, entry, held = Whole(), keras.Input((6,)), Scaled(by=2.0)
+    for model in (whole, keras.Model(entry, layers.Dense(2)(held(entry)))):
+        model(ROWS)
+        whole.body.layers[1].trainable = held.dense.kernel.trainable = False
+        back = quantize_model(model, ROWS).to_float()
+        assert type(back) is type(model)
+        assert [each.name for each in back.layers] == [each.name for each in model.layers]
+        assert [each.path for each in back.trainable_variables] == [each.path for each in model.trainable_variables]
+        np.testing.assert_array_equal(back.predict(ROWS, verbose=0), model.predict(ROWS, verbose=0))
+
+
 def test_from_a_file_they_are_named_unless_they_are_registered(tmp_path):
     quantize_model(known_here(), ROWS).save(tmp_path / "saved.keras")
     loaded = keras.models.load_model(tmp_path / "saved.keras")

@@ -49,6 +49,17 @@ class Tells(layers.Layer):
         return x * self.scale
 
 
+class Fee(layers.Layer):
+    """Each of its calls costs the same, whatever it is called on."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
+
+    def call(self, x):
+        self.add_loss(0.2 * ops.sum(ops.square(self.scale)))
+        return x * self.scale
+
+
 def frozen(layer):
     layer.trainable = False
     return layer
@@ -83,6 +94,7 @@ CASES = {
     ),
     "frozen variable": half_frozen,
     "losses of a layer": lambda: chain((4, 3), layers.Dense(4), Tells(), layers.Dense(2)),
+    "the same loss told twice": lambda: chain((4, 3), fee := Fee(), layers.Dense(3), fee),
     "grouped and dilated": lambda: chain(
         (8, 8, 4), layers.Conv2D(4, 3, groups=2), layers.Conv2D(4, 2, dilation_rate=2), layers.GlobalMaxPooling2D()
     ),
@@ -178,6 +190,21 @@ def test_the_mode_that_a_call_is_told_means_what_it_means_to_keras_3():
     np.testing.assert_allclose(quantized(x, training=True), model(x, training=True), rtol=1e-3, atol=1e-4)
     copies = copies_of(quantized)
     np.testing.assert_allclose(copies[norm.moving_mean.path], norm.moving_mean, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.RandomErasing(0.9), layers.RandomTranslation(0.2, 0.2)], ids=lambda each: each.name
+)
+def test_two_calls_of_one_layer_draw_in_turn_what_the_float_model_draws(layer):
+    """Each draws more than once; two views of one image differ."""
+    entry = keras.Input((8, 8, 3))
+    model = keras.Model(entry, [layer(entry), layer(entry)])
+    quantized = computing(model, IMAGES)
+    quantized.fake_quantization(False)
+    for _ in range(2):
+        ours, theirs = quantized(IMAGES, training=True), model(IMAGES, training=True)
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        assert np.abs(ours[0] - ours[1]).max() > 0.1
 
 
 def test_seeds_are_state_that_is_not_trained():

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import callbacks, layers
 
+from qat.errors import ModelError
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert
 
@@ -153,10 +154,19 @@ def test_a_loop_of_the_users_own_trains_it():
     assert not np.array_equal(before, model.get_layer("stem").weights[0].numpy())
 
 
+def test_a_call_with_values_in_the_place_of_variables_is_refused():
+    model = quantized()
+    values = [[each.value for each in of] for of in (model.trainable_variables, model.non_trainable_variables)]
+    with pytest.raises(ModelError, match=r"stateless_call: .*model\(inputs, training=True\), under a tf.GradientTape"):
+        model.stateless_call(*values, X[:2])
+
+
 def test_a_constraint_of_the_float_model_holds():
     float_model = keras.Sequential([keras.Input((6,)), layers.Dense(4, kernel_constraint="non_neg", name="dense")])
     rows = np.random.default_rng(0).normal(size=(128, 6)).astype(np.float32)
     model = quantize_model(float_model, rows)
     model.compile(keras.optimizers.SGD(1.0), "mse")
     model.fit(rows, np.zeros((128, 4)), epochs=2, verbose=0)
-    assert model.get_layer("dense").weights[0].numpy().min() >= 0
+    assert model.get_layer("dense").kernel.numpy().min() >= 0
+    with pytest.raises(AttributeError, match=r"'dense' of a .* has no 'gamma', but .*: kernel, bias"):
+        _ = model.get_layer("dense").gamma

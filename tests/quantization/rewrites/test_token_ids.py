@@ -1,6 +1,7 @@
-"""Whole numbers that travel as floats are integers again before anything else is looked at."""
+"""Whole numbers that travel as floats are integers again, and what they look up is the table of a lookup."""
 
 import pytest
+import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
@@ -33,7 +34,31 @@ def two_tables(entry):
     return layers.Add()([layers.Embedding(256, 4)(entry[:, :3]), layers.Embedding(256, 4)(entry[:, 3:])])
 
 
+class Factored(layers.Layer):
+    """A table that is the product of two, as that of low rank is; its rows lie along `axis`."""
+
+    def __init__(self, axis, **options):
+        super().__init__(**options)
+        self.axis = axis
+
+    def build(self, shape):
+        self.left, self.right = (self.add_weight(name, each) for name, each in (("a", (256, 2)), ("b", (2, 256))))
+
+    def call(self, ids):
+        return tf.gather(tf.matmul(self.left, self.right), ids, axis=self.axis)
+
+
+def by_a_product(axis):
+    def build():
+        ids = tf_keras.Input((6,), dtype="int32", name="ids")
+        return tf_keras.Model(ids, Factored(axis)(ids))
+
+    return build
+
+
 CASES = [
+    Case(token_ids.lookup, by_a_product(0), gone=("gather",), there=("embedding",)),
+    Case(token_ids.lookup, by_a_product(1), gone=("gather",), there=("embedding", "transpose")),
     Case(token_ids.integer_inputs, whole_pixels(layers.Embedding(256, 4)), gone=("cast",)),
     Case(token_ids.integer_inputs, whole_pixels(masked), gone=("cast",)),
     Case(token_ids.integer_inputs, whole_pixels(two_tables), gone=("cast",)),

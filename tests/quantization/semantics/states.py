@@ -179,6 +179,30 @@ def norm_by_hand_called_twice():
     return tf_keras.Model([first, second], layers.Subtract()([norm(dense(first)), norm(dense(second))]))
 
 
+class Counts(layers.Layer):
+    """Its count is used as it was, and after each of two assignments."""
+
+    def build(self, shape):
+        self.count = self.add_weight("count", (), trainable=False)
+
+    def call(self, x, training=None):
+        if training:
+            x += self.count
+            self.count.assign_add(1.0)
+            x *= self.count
+            self.count.assign(2.0 * self.count)
+            x /= 1.0 + self.count
+            self.add_loss(tf.constant(0.5))
+        return x
+
+
+@semantics()
+def count_between_uses_called_twice():
+    """Assigned from variables alone: each of two calls goes on from what the other one left."""
+    first, second, dense, counts = vector(name="first"), vector(name="second"), layers.Dense(5), Counts()
+    return tf_keras.Model([first, second], layers.Subtract()([counts(dense(first)), counts(dense(second))]))
+
+
 @semantics()
 def mean_that_is_used_as_assigned():
     """What is read behind an assignment is what was assigned, and no gradient goes into it."""

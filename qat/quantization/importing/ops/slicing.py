@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from qat.quantization.importing.import_state import Import, Importer, kind, sizes
+from qat.quantization.importing.import_state import Import, Importer, sizes
 from qat.quantization.importing.shape_values import Open, reshaped
-from qat.quantization.ir.graph import Node, Tensor, Weight
+from qat.quantization.ir.graph import Tensor
 
 
 def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
@@ -178,9 +178,8 @@ def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
 
     Returns:
         One tensor: params' shape with the indices' shape in place of the axis, of params' dtype, floats as float32.
-        Where params do not depend on the model's input, it comes from an `embedding` node with the weight "table", and
-        a `transpose` node for an axis other than 0; where the indices alone are constants, from `gather_constant`; else
-        from `gather`. Of an op with batch dimensions, it is the output of a `tf:GatherV2` node.
+        Where the indices alone are constants, it comes from `gather_constant`; else from `gather`. Of an op with batch
+        dimensions, it is the output of a `tf:GatherV2` node.
 
     Raises:
         TypeError: the axis is computed; the importer makes a `tf:` node of the op then.
@@ -193,23 +192,4 @@ def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
     constant = state.value(indices)
     if constant is not None and holder.op not in ("const", "variable"):
         return state.op(op, "gather_constant", [params], indices=constant.tolist(), axis=axis)
-    if holder.op in ("const", "variable"):
-        return _read_lookup(state, op, holder.weights["value"], axis % holder.weights["value"].value.ndim)
     return state.op(op, "gather", [params, indices], axis=axis)
-
-
-def _read_lookup(state: Import, op: tf.Operation, table: Weight, axis: int) -> list[Tensor]:
-    """Slices of a table along `axis`: rows of the table with that axis in front, the axis brought back behind them."""
-    if axis == 0:
-        outputs = state.op(op, "embedding", [op.inputs[1]])
-        outputs[0].node.weights["table"] = table
-        return outputs
-    others = [other for other in range(table.value.ndim) if other != axis]
-    indices = state.tensor(op.inputs[1])
-    rows = Node("embedding", state.graph.unique(f"{state.name(op)}/rows"), [indices], layer=state.layer(op))
-    rows.weights["table"] = Weight.compute("transpose", table, perm=[axis, *others])
-    shape = (*indices.shape, *(table.value.shape[other] for other in others))
-    rows.outputs = [Tensor(rows, 0, shape, kind(op.outputs[0].dtype))]
-    rank = len(indices.shape)
-    order = [*range(rank, rank + axis), *range(rank), *range(rank + axis, len(shape))]
-    return state.op_on(op, "transpose", state.add(rows), perm=order)
