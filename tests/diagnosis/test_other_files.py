@@ -82,6 +82,33 @@ def test_a_weight_scale_that_was_written_wrongly_is_told_from_a_wrong_calibratio
         assert f" {factor:g} times)" in cause.evidence
 
 
+def without_activations(model):
+    for op in model.subgraphs[0].operators:
+        if hasattr(op.builtinOptions, "fusedActivationFunction"):
+            op.builtinOptions.fusedActivationFunction = 0
+
+
+def test_an_activation_that_was_lost_is_named_and_mended_in_the_file(waves):
+    model, inputs, _ = waves
+    lost = rewrite(convert(model, scheme="float32"), without_activations)
+    (cause,) = diagnose(lost, keras_model=model, inputs=inputs).causes
+    assert (cause.id, cause.certainty) == ("C12", "proved")
+    assert "fused activation function is NONE, not RELU" in cause.evidence
+
+
+@pytest.mark.parametrize("scheme", ["int8", "float32"])
+def test_joined_branches_that_were_exchanged_are_told_from_a_wrong_calibration(twins, scheme):
+    def edit(model):
+        (joined,) = (op for op in model.subgraphs[0].operators if len(op.inputs) == 2)
+        joined.inputs = joined.inputs[::-1]
+
+    right = [twins.raw[400:600, 0], twins.raw[400:600, 1]] if scheme == "int8" else None
+    content = convert(twins.given["keras_model"], calibration=right, scheme=scheme, engine="tflite")
+    (cause,) = diagnose(rewrite(content, edit), **twins.given).causes
+    assert (cause.id, cause.certainty) == ("C12", "proved")
+    assert "its inputs are exchanged" in cause.evidence
+
+
 def test_a_wrong_weight_scale_that_costs_little_is_told(network, digits, measured):
     content = rescaled(convert(network, calibration=preprocess(digits.x[:100]), engine="tflite"), 4.0, 0)
     expected = network.predict(preprocess(digits.inputs), verbose=0).argmax(axis=1)

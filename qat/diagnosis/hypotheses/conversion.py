@@ -240,7 +240,20 @@ def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
+def find_missing_weights(facts: FileFacts) -> Iterator[Hypothesis]:
+    """C07: variables that stayed such when the model was converted, and have no values in the file."""
+    if facts.graph.lacks_weights:
+        yield make_certain(
+            "C07",
+            "the file reads weights from variables (READ_VARIABLE) that nothing in it sets: the converter was given a "
+            "function without the model that holds them; runtimes refuse such a file, or compute with no weights",
+            "convert a SavedModel that Keras itself wrote, which holds the weights: model.export('saved'); "
+            "content = tf.lite.TFLiteConverter.from_saved_model('saved').convert()",
+        )
+
+
 FROM_FILE_ALONE = (
+    find_missing_weights,
     find_unlowered_qat,
     find_float16_overflow,
     find_training_graph,

@@ -189,9 +189,10 @@ def _affine(recorded: NDArray, expected: NDArray, tensor: Tensor, tolerance: flo
     largest = float(np.abs(y - x).max() / max(np.ptp(x), 1e-12))
     if largest < HARMLESS:
         return Hypothesis("O02", f"the app's scores are {slope:.4g} times the right ones", "", 0.2, harmless=True)
+    offset = f" {intercept:+.4g}" if abs(intercept) > 1e-4 * np.ptp(y) else ""
     formula = AS_IT_IS if tensor.quantization is None else dequantize_formula(tensor)
     return Hypothesis(
-        "O02", f"the app's scores are {slope:.5g} * right {intercept:+.4g} (they span [{y.min():.4g}, {y.max():.4g}])",
+        "O02", f"the app's scores are {slope:.5g} * right{offset} (they span [{y.min():.4g}, {y.max():.4g}])",
         formula, 0.95, certain=True,
     )  # fmt: skip
 

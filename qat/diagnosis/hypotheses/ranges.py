@@ -14,7 +14,7 @@ from qat.diagnosis.engine import Findings, Hypothesis
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses.model import find_hard_activations
-from qat.diagnosis.normalisations import LIMITS, list_normalisations, name_range, normalise
+from qat.diagnosis.normalisations import LIMITS, list_normalisations, name_range, normalise, reshape_like
 from qat.diagnosis.runs import Conversion, run_keras
 from qat.diagnosis.score import Outputs, worst_sqnr_db
 from qat.metrics import sqnr_db
@@ -138,11 +138,11 @@ def _guesses(evidence: Evidence) -> Iterator[Guess]:
 
 
 def _other_scales(evidence: Evidence, values: NDArray) -> Iterator[Guess]:
-    raw, width = evidence.case.inputs[:SAMPLES], float(values.max() - values.min())
+    raw, width = reshape_like(evidence.case.inputs[:SAMPLES], values), float(values.max() - values.min())
     others: list[tuple[str, NDArray]] = []
-    if raw.shape == values.shape:
+    if raw is not None:
         others = [(f"samples as {name!r}", normalise(raw, name)) for name in list_normalisations(raw)]
-        others = others or [("the raw samples", raw.astype(np.float32))]
+        others = others or [("the raw samples", raw.astype(np.float32)), *_scaled_features(values)]
     for words, other in others:
         if not np.allclose(other, values, atol=1e-3 * max(width, 1e-6)):
             ratio = float(np.ptp(other.astype(np.float64))) / max(width, 1e-12)
@@ -154,6 +154,13 @@ def _other_scales(evidence: Evidence, values: NDArray) -> Iterator[Guess]:
         yield Guess("Q01", f"samples multiplied by {factor:g}", [values * np.float32(factor)])
     for factor in (0.2, 0.35, 0.5):
         yield Guess("Q02", f"samples dimmed to {factor:g}", [values * np.float32(factor)])
+
+
+def _scaled_features(values: NDArray) -> Iterator[tuple[str, NDArray]]:
+    for words, axis in (("as a whole", None), ("each feature by itself", 0)):
+        spread, width = values.std(axis=axis), np.ptp(values, axis=axis)
+        yield f"samples standardised, {words},", (values - values.mean(axis=axis)) / np.maximum(spread, 1e-9)
+        yield f"samples scaled to [0, 1], {words},", (values - values.min(axis=axis)) / np.maximum(width, 1e-9)
 
 
 def _few_samples(evidence: Evidence) -> Iterator[Guess]:
