@@ -269,7 +269,7 @@ class Evidence:
         if place:
             runner.output_order.insert(0, runner.output_order.pop(place))
             self.remarks.append(
-                f"labels are held against output {place} of the file, {outputs[place].name!r}, which gives probabilities"
+                f"labels are held against output {place} of the file, {outputs[place].name!r}: it gives probabilities"
             )
 
     @property

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from ai_edge_litert import schema_py_generated as schema
 
 from qat.diagnosis import diagnose

@@ -225,9 +225,10 @@ def _inexact(relation: Relation, features: bool) -> Hypothesis:
         words = f"nearly the same features, {differs}another window, hop, filter bank or order of steps"
         return Hypothesis("P13", words, STEP_BY_STEP, 0.5)
     slight = relation.residual < NEARLY
+    reason = "decoding or colour conversion" if slight else "another resize, crop or filter"
     return Hypothesis(
         "P10" if slight else "P09",
-        f"the same images, {differs}" + ("decoding or colour conversion" if slight else "another resize, crop or filter"),
+        f"the same images, {differs}{reason}",
         "use the library, filter and crop of the training (bilinear, nearest and area differ; antialiasing too)",
         0.4 if slight else 0.6,
     )  # fmt: skip

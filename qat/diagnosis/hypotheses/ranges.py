@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from qat.tflite.runtime.child_process import make_runtime
 
 SAMPLES = 64
 FARTHEST = 3.0  # octaves
+SAME, NEAR, FAR, FEW = 0.2, 0.5, 2.0, 1 / 4  # octaves between ranges; share of tensors that may be far at most
 FITS = 0.35  # octaves between the file's input range and that of given samples, which are then of the same range
 WIDER, NARROWER = 3.5, 1 / 8  # than the right inputs: what is too wide, what too narrow, and not another normalisation
 FIXED = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX"})
@@ -42,6 +43,15 @@ class Guess:
     samples: list[NDArray]
     distance: float = np.inf  # octaves, mean over tensors
     at_inputs: float = np.inf  # octaves, the farthest input
+    apart: dict[int, float] = field(default_factory=dict)  # octaves of each tensor, by index in the file
+
+    def find_outsiders(self) -> list[int] | None:
+        """Tensors whose ranges are far from the guess's, where nearly all others' are near; else None."""
+        far = [index for index, octaves in self.apart.items() if octaves > FAR]
+        rest = [octaves for index, octaves in self.apart.items() if index not in far]
+        if not rest or len(far) > FEW * len(self.apart):
+            return None
+        return far if np.mean(rest) < (NEAR if far else SAME) else None
 
 
 def rank_guesses(evidence: Evidence) -> list[Guess]:
@@ -62,7 +72,7 @@ def rank_guesses(evidence: Evidence) -> list[Guess]:
         apart = {a: range_distance(file_ranges[a], ranges[b]) for a, b in pairs if a in file_ranges and b in ranges}
         at_inputs = max((octaves for index, octaves in apart.items() if index in inputs), default=np.inf)
         distance = float(np.mean(list(apart.values()))) if apart else np.inf
-        guesses.append(replace(guess, distance=distance, at_inputs=at_inputs))
+        guesses.append(replace(guess, distance=distance, at_inputs=at_inputs, apart=apart))
     return sorted(guesses, key=lambda g: g.distance)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,12 @@ HOW_ALONE = frozenset({"asymmetric_quantize_inputs", "quantized_bias_type", "wei
 """Options that say how a kernel goes about it, and not what it computes."""
 
 
+UNCHANGED = (
+    "convert again with TensorFlow's own converter from this very model, and let nothing change the file afterwards: "
+    "qat.tflite.convert(model, calibration=samples)"
+)
+
+
 @dataclass(frozen=True)
 class Difference:
     """One op of the file and its counterpart; `inputs`: the file's tensors in the counterpart's order, if another."""
@@ -35,8 +42,7 @@ class Difference:
 
 def find_other_ops(evidence: Evidence) -> Hypothesis | None:
     """The differences that a file converted here shows, with the file that has them mended as repair."""
-    scheme = evidence.facts.scheme
-    content = evidence.content(Conversion(scheme=scheme if scheme in CALIBRATED else "float32"))
+    content = _convert_again(evidence)
     if content is None:
         return None
     differences = list(_compare(evidence, FileFacts(read(content))))
@@ -51,6 +57,46 @@ def find_other_ops(evidence: Evidence) -> Hypothesis | None:
         0.96,
         certain=True,
         repair=lambda file: _mended(file, content, differences),
+    )
+
+
+def _convert_again(evidence: Evidence) -> bytes | None:
+    scheme = evidence.facts.scheme
+    return evidence.content(Conversion(scheme=scheme if scheme in CALIBRATED else "float32"))
+
+
+def describe_other_ops(evidence: Evidence) -> str:
+    """Which ops the file has more or fewer of than a file converted here, in words; empty where none."""
+    content = _convert_again(evidence)
+    if content is None:
+        return ""
+    have, want = (Counter(op.label for op in facts.computing) for facts in (evidence.facts, FileFacts(read(content))))
+    counts = [
+        f"{name} {have[name]} times, not {want[name]}" for name in sorted(have | want) if have[name] != want[name]
+    ]
+    return ", ".join(counts[:6])
+
+
+def describe_other_conversion(evidence: Evidence, differences: str, outsiders: list[int] | None) -> Hypothesis:
+    """C12 for a file that loses, although its weights, and nearly all of its ranges, are those that they should be.
+
+    Args:
+        evidence: what is known of a case with Keras model and right inputs.
+        differences: what `describe_other_ops` returned.
+        outsiders: indices of the tensors whose ranges alone are others; None where ranges are not known.
+
+    Returns:
+        The hypothesis, whose repair is to convert again; it is no more than likely.
+    """
+    parts = [f"it has {differences}"] if differences else []
+    if outsiders:
+        named = ", ".join(repr(evidence.facts.graph.tensors[index].layer) for index in outsiders[:4])
+        parts.append(f"its ranges are those that right samples leave, but for {named}")
+    elif outsiders is not None:
+        parts.append("its ranges are those that right samples leave")
+    words = f"a file converted here does not lose, and no calibration explains that this one does: {'; '.join(parts)}"
+    return Hypothesis(
+        "C12", f"{words}. It was made from other code of the model, or changed afterwards", UNCHANGED, 0.2
     )
 
 
