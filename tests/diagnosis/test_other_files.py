@@ -109,6 +109,49 @@ def test_joined_branches_that_were_exchanged_are_told_from_a_wrong_calibration(t
     assert "its inputs are exchanged" in cause.evidence
 
 
+def test_padding_on_the_other_side_is_told_from_a_wrong_calibration(network, digits, measured):
+    x = network.input
+    for layer in network.layers[1:]:
+        if layer.name == "deep":
+            other = layers.Conv2D(32, 3, 2, use_bias=False, name="deep")
+            x = other(layers.ZeroPadding2D(((2, 0), (2, 0)))(x))
+            other.set_weights(layer.get_weights())
+        else:
+            x = layer(x)
+    content = convert(tf_keras.Model(network.input, x), calibration=preprocess(digits.x[:100]), engine="tflite")
+    (cause,) = diagnose(content, **measured).causes
+    assert cause.id == "C12"
+    assert "PAD 1 times, not 0" in cause.evidence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU])
+def test_other_weights_of_a_recurrent_layer_are_named(kind):
+    rows = RANDOM.normal(size=(120, 6, 8)).astype(np.float32)
+    entry = tf_keras.Input((6, 8), batch_size=1)
+    models = [tf_keras.Model(entry, layers.Dense(4, activation="softmax")(kind(8)(entry))) for _ in range(2)]
+    for model in models:
+        model.set_weights([2 * RANDOM.normal(size=w.shape) for w in model.get_weights()])
+    models[1].layers[-1].set_weights(models[0].layers[-1].get_weights())
+    labels = np.concatenate([models[0](row[None]) for row in rows]).argmax(axis=1)
+    given = {"keras_model": models[0], "inputs": rows, "labels": labels}
+    assert diagnose(convert(models[0], scheme="float32"), **given).blame == "none"
+    (cause,) = diagnose(convert(models[1], scheme="float32"), **given).causes
+    assert (cause.id, cause.certainty) == ("C07", "proved")
+
+
+def test_labels_belong_to_the_output_that_gives_probabilities_wherever_the_file_has_it():
+    entry = tf_keras.Input((6,))
+    outputs = [layers.Dense(4, activation="softmax", name="kind")(entry), layers.Dense(4, name="box")(entry)]
+    model = tf_keras.Model(entry, outputs)
+    rows = 3 * RANDOM.normal(size=(200, 6)).astype(np.float32)
+    labels = model.predict(rows, verbose=0)[0].argmax(axis=1)
+    for order in ([0, 1], [1, 0]):
+        content = convert(tf_keras.Model(entry, [outputs[i] for i in order]), calibration=rows, engine="tflite")
+        found = diagnose(content, inputs=rows, labels=labels)
+        assert (found.blame, found.ladder[0].value > 0.9) == ("none", True)
+
+
 def test_a_wrong_weight_scale_that_costs_little_is_told(network, digits, measured):
     content = rescaled(convert(network, calibration=preprocess(digits.x[:100]), engine="tflite"), 4.0, 0)
     expected = network.predict(preprocess(digits.inputs), verbose=0).argmax(axis=1)
