@@ -31,7 +31,7 @@ CAUSES: dict[str, tuple[str, str]] = {
     ),
     "C12": (
         "CONVERTER_OR_KERNEL_BUG",
-        "The file computes an op otherwise than the Keras model: it was converted wrongly, or changed.",
+        "An op of the file computes otherwise than in the Keras model: converted wrongly, or changed.",
     ),
     "C13": ("RUNTIME_DELEGATE", "The device computes otherwise than the file does here."),
     "Q01": (

@@ -102,7 +102,7 @@ def _measured(evidence: Evidence) -> Drop | None:
         return None
     score = evidence.score
     drop = score.drop(evidence.a0, evidence.a2)
-    if drop.significant and score.unit != "accuracy" and _is_moved_by_training(evidence):
+    if drop.significant and (drop.unit or score.unit) != "accuracy" and _is_moved_by_training(evidence):
         return replace(drop, significant=False)
     if score.unit != "agreement":
         return drop

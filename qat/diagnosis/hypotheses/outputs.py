@@ -57,7 +57,7 @@ def dequantize_formula(tensor: Tensor) -> str:
 
 
 def diagnose_labels(recorded: NDArray, scores: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Hypothesis]:
-    """O02, O03 and what `_rows` finds, of labels that the app recorded.
+    """O01, O02, O03 and what `_rows` finds, of labels that the app recorded.
 
     Args:
         recorded: classes [N], integers in any dtype.
@@ -87,6 +87,10 @@ def diagnose_labels(recorded: NDArray, scores: NDArray, codes: NDArray, tensor: 
         return
     if (other := _other_sign(codes)) is not None and np.mean(predicted_labels(other) == labels) > MATCH:
         yield _wrapped(tensor)
+        return
+    if not tensor.is_float and np.mean(predicted_labels(codes.astype(np.float32)) == labels) > MATCH:
+        words = f"the app's labels are those of the raw codes ({codes.min()}..{codes.max()}), held against one half"
+        yield Hypothesis("O01", words, dequantize_formula(tensor), 0.95, certain=True)
         return
     across = scores.reshape(len(scores), -1)
     if np.mean(across.reshape(across.shape[::-1]).argmax(axis=0) == labels) > MATCH:

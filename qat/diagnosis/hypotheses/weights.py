@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from qat.codes import dequantize
 from qat.diagnosis.catalogue import CONVERT_MEASURED
@@ -143,6 +144,9 @@ def _cosines(first: NDArray, second: NDArray) -> NDArray:
     return np.abs((first * second).sum(axis=1)) / np.maximum(norms, 1e-12)
 
 
+Weights = tuple[tuple[Op, Tensor], ...]
+
+
 @dataclass(frozen=True)
 class Layer:
     """Weights of one op of the file, and the same of a float file converted here."""
@@ -243,17 +247,36 @@ def _layers(evidence: Evidence, trained: bool = False) -> list[Layer]:
 
 
 def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:
-    """Layers in the order of both files; empty where they are not the same ones."""
-    if [op.name for op, _ in facts.weights] != [op.name for op, _ in reference.weights]:
+    """Layers of the file beside those of a reference; empty where they are not the same ones."""
+    if any(weight.data is None for each in (facts, reference) for _, weight in each.weights):
         return []
     layers = []
-    for (op, weight), (other, expected) in zip(facts.weights, reference.weights, strict=True):
-        if weight.data is None or expected.data is None or weight.shape != expected.shape:
-            return []
+    for (op, weight), (other, expected) in _pairs(facts.weights, reference.weights):
         biases = [_bias(each, which) for each, which in ((facts, op), (reference, other))]
         bias = None if None in biases else _real_bias(facts, op, weight, biases[0])
         layers.append(Layer(weight, _real(weight), bias, expected, biases[1]))
-    return [*layers, *_paired_cells(facts.graph, reference.graph)]
+    return [*layers, *_paired_cells(facts.graph, reference.graph)] if layers or not facts.weights else []
+
+
+def _pairs(first: Weights, second: Weights) -> Iterator[tuple[tuple[Op, Tensor], tuple[Op, Tensor]]]:
+    """Each with its partner: branches side by side may stand in another order, so the likest of one op and shape."""
+    groups = [_by_kind(each) for each in (first, second)]
+    if {kind: len(each) for kind, each in groups[0].items()} != {kind: len(each) for kind, each in groups[1].items()}:
+        return
+    for kind, members in groups[0].items():
+        others = groups[1][kind]
+        rows, columns = (np.stack([_real(w).ravel() for _, w in each]) for each in (members, others))
+        likeness = [_cosines(np.broadcast_to(row, columns.shape), columns) for row in rows]
+        yield from (
+            (members[i], others[j]) for i, j in zip(*linear_sum_assignment(likeness, maximize=True), strict=True)
+        )
+
+
+def _by_kind(weights: Weights) -> dict[tuple[str, tuple[int, ...]], list[tuple[Op, Tensor]]]:
+    groups: dict[tuple[str, tuple[int, ...]], list[tuple[Op, Tensor]]] = {}
+    for op, weight in weights:
+        groups.setdefault((op.name, weight.shape), []).append((op, weight))
+    return groups
 
 
 def _paired_cells(graph: TfliteGraph, reference: TfliteGraph) -> Iterator[Layer]:
