@@ -8,6 +8,10 @@ import tf_keras
 from tf_keras import layers
 
 from qat.diagnosis import diagnose
+from qat.diagnosis.case import Case, check_case
+from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.hypotheses.structure import find_other_ops
+from qat.diagnosis.hypotheses.weights import _layers
 from qat.tflite import Interpreter, convert, read
 from qat.tflite.editing import rewrite
 
@@ -104,6 +108,9 @@ def test_joined_branches_that_were_exchanged_are_told_from_a_wrong_calibration(t
 
     right = [twins.raw[400:600, 0], twins.raw[400:600, 1]] if scheme == "int8" else None
     content = convert(twins.given["keras_model"], calibration=right, scheme=scheme, engine="tflite")
+    raw, labels, prepare = (twins.given[name] for name in ("inputs", "labels", "preprocess"))
+    sound = Case(content, twins.given["keras_model"], raw, labels, prepare, *[None] * 6)
+    assert find_other_ops(Evidence(check_case(sound))) is None
     (cause,) = diagnose(rewrite(content, edit), **twins.given).causes
     assert (cause.id, cause.certainty) == ("C12", "proved")
     assert "its inputs are exchanged" in cause.evidence
@@ -150,6 +157,9 @@ def test_labels_belong_to_the_output_that_gives_probabilities_wherever_the_file_
         content = convert(tf_keras.Model(entry, [outputs[i] for i in order]), calibration=rows, engine="tflite")
         found = diagnose(content, inputs=rows, labels=labels)
         assert (found.blame, found.ladder[0].value > 0.9) == ("none", True)
+        case = Case(content, model, rows, labels, *[None] * 7)
+        pairs = _layers(Evidence(check_case(case)), trained=True)
+        assert [each.differs for each in pairs] == [False, False]  # heads of one shape, in whatever order
 
 
 def test_a_wrong_weight_scale_that_costs_little_is_told(network, digits, measured):

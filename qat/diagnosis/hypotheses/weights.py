@@ -247,7 +247,7 @@ def _layers(evidence: Evidence, trained: bool = False) -> list[Layer]:
 
 
 def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:
-    """Layers of the file beside those of a reference; empty where they are not the same ones."""
+    """Layers of the file next to those of a reference; empty where they are not the same ones."""
     if any(weight.data is None for each in (facts, reference) for _, weight in each.weights):
         return []
     layers = []
