@@ -22,7 +22,10 @@ TWICE = 0.05  # relative, around 1 / 255
 SAME_MEAN, SAME_SPREAD = 0.1, (0.75, 1.3)
 SAME_SAMPLE = 0.03  # of the spread of inputs, by which those of one sample may differ on average
 LATE, FEWEST = 0.9, 8  # share of the samples that are another's; of so many at least
-FRESH_STATE = "begin every sequence with the state that the training began with: state = np.zeros_like(state)"
+FRESH_STATE = (
+    "begin every sequence with the state that the training began with, mostly zeros: "
+    "interpreter.set_tensor(index, np.zeros_like(interpreter.get_tensor(index)))"
+)
 STEP_BY_STEP = "compare both functions on one sample, step by step (decode, crop, resize, features, scale)"
 FILLED, BEYOND = 0.2, 0.02  # of a usual range's width, that limits may leave empty or exceed
 
