@@ -120,7 +120,7 @@ def check_case(case: Case) -> Case:
 
 
 def _runs_here(case: Case) -> bool:
-    """False for a sound file whose TensorFlow or custom ops this runtime does not have.
+    """False for a file whose TensorFlow or custom ops this runtime does not have, or that lacks its weights.
 
     Raises:
         TfliteFileError: any other file that cannot be loaded.
@@ -128,7 +128,7 @@ def _runs_here(case: Case) -> bool:
     try:
         check_loadable(case.content)
     except TfliteFileError:
-        if any(op.custom_code for op in case.graph.ops):
+        if case.graph.lacks_weights or any(op.custom_code for op in case.graph.ops):
             return False
         raise
     return True

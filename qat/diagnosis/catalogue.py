@@ -29,7 +29,10 @@ CAUSES: dict[str, tuple[str, str]] = {
         "SHARED_SCALE_CONCAT",
         "Values of very different size are joined and share one scale, in which the small ones vanish.",
     ),
-    "C12": ("CONVERTER_OR_KERNEL_BUG", "The converter or the runtime computes an op wrongly."),
+    "C12": (
+        "CONVERTER_OR_KERNEL_BUG",
+        "An op of the file computes otherwise than in the Keras model: converted wrongly, or changed.",
+    ),
     "C13": ("RUNTIME_DELEGATE", "The device computes otherwise than the file does here."),
     "Q01": (
         "CAL_UNNORMALISED",

@@ -251,12 +251,26 @@ class Evidence:
     def _ordered(self, runner: runs.FileRunner) -> runs.FileRunner:
         graph = runner.graph
         if self.keras is None:
+            self._put_labelled_first(runner)
             return runner
         if len(graph.inputs) > 1:
             runner.input_order = tensor_order.match_inputs(graph, self.keras)
         if len(graph.outputs) > 1:
             runner.output_order = tensor_order.match_outputs(graph, self.keras, runner, self.right_inputs)
         return runner
+
+    def _put_labelled_first(self, runner: runs.FileRunner) -> None:
+        """Converters sort outputs by name: labels belong to the first that gives probabilities, if the app says no
+        other."""
+        case, outputs = self.case, runner.graph.outputs
+        if case.labels is None or case.user_run is not None or case.given_outputs is not None:
+            return
+        place = next((i for i in range(len(outputs)) if self.facts.gives_probabilities(i)), 0)
+        if place:
+            runner.output_order.insert(0, runner.output_order.pop(place))
+            self.remarks.append(
+                f"labels are held against output {place} of the file, {outputs[place].name!r}: it gives probabilities"
+            )
 
     @property
     def right_limits(self) -> tuple[float, float] | None:

@@ -167,12 +167,15 @@ class FileFacts:
     @property
     def last_op(self) -> Op | None:
         """The op that makes the first output, conversions passed over."""
-        index = self.graph.outputs[0].index if self.graph.outputs else None
-        op = self.graph.main.producers.get(index)
+        return self.op_behind(0) if self.graph.outputs else None
+
+    def op_behind(self, output: int) -> Op | None:
+        """The op that makes the output of that number, conversions passed over."""
+        op = self.graph.main.producers.get(self.graph.outputs[output].index)
         while op is not None and (op.name in CONVERSIONS or op.name == "RESHAPE"):
             op = self.graph.main.producers.get(op.inputs[0])
         return op
 
-    @property
-    def gives_probabilities(self) -> bool:
-        return self.last_op is not None and self.last_op.name in ("SOFTMAX", "LOGISTIC")
+    def gives_probabilities(self, output: int = 0) -> bool:
+        op = self.op_behind(output)
+        return op is not None and op.name in ("SOFTMAX", "LOGISTIC")

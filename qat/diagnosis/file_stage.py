@@ -9,9 +9,9 @@ from qat.commands import command
 from qat.diagnosis.catalogue import PER_CHANNEL, SLOWER, format_verify_command
 from qat.diagnosis.engine import ENOUGH, Findings, Hypothesis, Loss, repair_state
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.hypotheses import calibration, conversion, model, training, weights
+from qat.diagnosis.hypotheses import calibration, conversion, model, structure, training, weights
 from qat.diagnosis.hypotheses.ranges import diagnose_without_data, rank_guesses
-from qat.diagnosis.runs import Conversion
+from qat.diagnosis.runs import CALIBRATED, Conversion
 from qat.diagnosis.score import FAULT_DB, Drop, worst_sqnr_db
 
 AGREES, AGREES_TRAINED = 0.95, 0.85  # with the Keras model; what training in 8 bits moved may agree less
@@ -102,7 +102,7 @@ def _measured(evidence: Evidence) -> Drop | None:
         return None
     score = evidence.score
     drop = score.drop(evidence.a0, evidence.a2)
-    if drop.significant and score.unit != "accuracy" and _is_moved_by_training(evidence):
+    if drop.significant and (drop.unit or score.unit) != "accuracy" and _is_moved_by_training(evidence):
         return replace(drop, significant=False)
     if score.unit != "agreement":
         return drop
@@ -127,16 +127,16 @@ def _is_moved_by_training(evidence: Evidence) -> bool:
 
 def _explain(evidence: Evidence, findings: Findings, static: list[Hypothesis], loss: Loss[Conversion]) -> None:
     """Adds the causes whose repair recovers it."""
-    if (rescaled := weights.find_rescaled_weights(evidence)) is not None:
-        file = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
-        if (share := file.recovered(repair_state(file.state, [rescaled])) or 0.0) >= ENOUGH:
-            findings.add(rescaled, share)
+    file = Loss(evidence.score, evidence.a0, evidence.a2, evidence.case.content, evidence.outputs_of)
+    for mended in (weights.find_rescaled_weights(evidence), structure.find_other_ops(evidence)):
+        if mended is not None and (share := file.recovered(repair_state(file.state, [mended])) or 0.0) >= ENOUGH:
+            findings.add(mended, share)
             return
     if (other := weights.find_other_weights(evidence)) is not None:
         findings.add(other, loss.recovered(Conversion()))
         return
     share = loss.recovered(Conversion())
-    if evidence.facts.scheme == "float32":
+    if evidence.facts.scheme in ("float32", "float16"):
         findings.add(_other_float(evidence))
     elif share is None:
         why = "; ".join(evidence.remarks[-1:])
@@ -156,7 +156,7 @@ def _other_float(evidence: Evidence) -> Hypothesis:
     distance_text = f"; a float file made here reaches {distance:.0f} dB" if distance is not None else ""
     return Hypothesis(
         "C12",
-        f"the file computes in float32 and still departs from the Keras model{distance_text}",
+        f"the file ({evidence.facts.scheme}) computes in float and still departs from the Keras model{distance_text}",
         "convert again with this TensorFlow; if it stays, name op and version in a bug report",
         0.5,
     )
@@ -183,8 +183,10 @@ def _explain_conversion(
         findings.add(finer)
     elif coarse := conversion.per_tensor(evidence.facts):
         _explain_per_tensor(evidence, findings, coarse, loss, share)
-    else:
+    elif evidence.facts.scheme in CALIBRATED:
         _add_calibration(evidence, findings, share)
+    else:
+        findings.add(_other_float(evidence))
 
 
 def _explain_per_tensor(
@@ -246,7 +248,7 @@ def _note_oddities(evidence: Evidence, findings: Findings) -> None:
         notes.append(f"the file is {facts.scheme}, not integer; say expect=int8 if that is not what you meant")
     if samples is not None and samples.problem and sound:
         notes.append(f"the calibration handed over cannot be used: {samples.problem}")
-    if not evidence.case.runs_here:
+    if not evidence.case.runs_here and not evidence.case.graph.lacks_weights:
         named = ", ".join(sorted({op.label for op in evidence.case.graph.ops if op.custom_code}))
         findings.unsure = f"this runtime has no kernels for {named}: the file was read, not run"
     elif expect not in (None, facts.scheme) and sound and not conversion.stays_float(facts, expect):

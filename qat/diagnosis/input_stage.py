@@ -17,7 +17,7 @@ from qat.diagnosis.hypotheses.feeding import find_cut_decimals
 from qat.diagnosis.normalisations import compute_limits, reshape_like
 from qat.diagnosis.relation import FIT_SAMPLES, REVERSED, Relation, is_scaled_per_image, relate
 from qat.diagnosis.runs import call_user
-from qat.diagnosis.score import Outputs
+from qat.diagnosis.score import POINTS, Drop, Outputs
 from qat.diagnosis.tensor_order import find_order
 from qat.errors import QatError
 from qat.tflite.metadata import read_metadata
@@ -60,7 +60,7 @@ def diagnose_inputs(
     what = what if len(evidence.right_inputs) == 1 else f"{what}, input {index}"
     target, broken = run_with(right), run_with(user.astype(np.float32))
     loss = Loss(evidence.score, target, broken, relation, lambda state: run_with(state.apply(right)))
-    cost = loss.drop.text(evidence.score.unit) if loss.significant else "it costs nothing that was measured"
+    cost = _cost(loss.drop, evidence.score.unit)
     hypotheses = [
         replace(each, evidence=f"{what}: {each.evidence}; {cost}")
         for each in _find_hypotheses(evidence, relation, user, right, valid)
@@ -71,11 +71,20 @@ def diagnose_inputs(
         findings.note(each)
 
 
+def _cost(drop: Drop, unit: str) -> str:
+    if drop.significant:
+        return drop.text(unit)
+    if unit != "dB" and drop.points >= POINTS:
+        return f"{drop.text(unit)}: so little may be luck, more samples would tell"
+    return "it costs nothing that was measured"
+
+
 def _find_hypotheses(
     evidence: Evidence, relation: Relation, user: NDArray, right: NDArray, valid: NDArray | None
 ) -> list[Hypothesis]:
-    if (exact := find_cut_decimals(user, right) or preprocessing.find_stale_inputs(user, right)) is not None:
-        return [exact]
+    for find in (find_cut_decimals, preprocessing.find_stale_inputs, preprocessing.find_carried_state):
+        if (exact := find(user, right)) is not None:
+            return [exact]
     raw = reshape_like(evidence.case.inputs, user)
     if (
         raw is not None

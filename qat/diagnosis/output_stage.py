@@ -215,7 +215,7 @@ def _other_inputs(evidence: Evidence) -> Iterator[NDArray]:
 
 def _logits_note(evidence: Evidence, findings: Findings, recorded: NDArray) -> None:
     scores = recorded.ndim == 2 and recorded.dtype.kind == "f" and recorded.shape[1] > 1
-    if evidence.facts.gives_probabilities or not scores or not evidence.classifies or findings.causes:
+    if evidence.facts.gives_probabilities() or not scores or not evidence.classifies or findings.causes:
         return
     if recorded.min() < BELOW or recorded.max() > ABOVE:
         findings.notes.append(

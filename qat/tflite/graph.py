@@ -269,6 +269,12 @@ class TfliteGraph:
         return any(op.name == "VAR_HANDLE" for subgraph in self.subgraphs for op in subgraph.ops)
 
     @property
+    def lacks_weights(self) -> bool:
+        """Whether it reads variables that nothing in it sets: what they held was not converted."""
+        names = {op.name for subgraph in self.subgraphs for op in subgraph.ops}
+        return "READ_VARIABLE" in names and "ASSIGN_VARIABLE" not in names
+
+    @property
     def batch(self) -> int:
         """Number of samples per call; 1 where the file leaves it open."""
         return max([1, *(tensor.shape_signature[0] for tensor in self.inputs if tensor.shape_signature)])

@@ -3,6 +3,7 @@
 import pytest
 
 from qat.diagnosis import diagnose
+from qat.diagnosis.hypotheses.training import describe_other_start
 from qat.errors import ConfigError, DataError, TfliteFileError
 
 
@@ -82,3 +83,8 @@ def test_an_unknown_expectation_lists_the_choices(files):
 def test_an_error_in_the_users_function_says_whose_it_is(files, digits):
     with pytest.raises(DataError, match="user_preprocess raised ZeroDivisionError"):
         diagnose(files.int8, inputs=digits.inputs, user_preprocess=lambda raw: raw / (1 // 0))
+
+
+def test_weights_blown_up_in_one_layer_are_no_other_start():
+    assert describe_other_start(0.1, 1.1, "").id == "T03"
+    assert describe_other_start(0.1, 2.7, "").id == "T04"

@@ -8,6 +8,10 @@ import tf_keras
 from tf_keras import layers
 
 from qat.diagnosis import diagnose
+from qat.diagnosis.case import Case, check_case
+from qat.diagnosis.evidence import Evidence
+from qat.diagnosis.hypotheses.structure import find_other_ops
+from qat.diagnosis.hypotheses.weights import _layers
 from qat.tflite import Interpreter, convert, read
 from qat.tflite.editing import rewrite
 
@@ -80,6 +84,82 @@ def test_a_weight_scale_that_was_written_wrongly_is_told_from_a_wrong_calibratio
         (cause,) = diagnose(wrong, keras_model=model, **given).causes
         assert (cause.id, cause.certainty) == ("C12", certainty)
         assert f" {factor:g} times)" in cause.evidence
+
+
+def without_activations(model):
+    for op in model.subgraphs[0].operators:
+        if hasattr(op.builtinOptions, "fusedActivationFunction"):
+            op.builtinOptions.fusedActivationFunction = 0
+
+
+def test_an_activation_that_was_lost_is_named_and_mended_in_the_file(waves):
+    model, inputs, _ = waves
+    lost = rewrite(convert(model, scheme="float32"), without_activations)
+    (cause,) = diagnose(lost, keras_model=model, inputs=inputs).causes
+    assert (cause.id, cause.certainty) == ("C12", "proved")
+    assert "fused activation function is NONE, not RELU" in cause.evidence
+
+
+@pytest.mark.parametrize("scheme", ["int8", "float32"])
+def test_joined_branches_that_were_exchanged_are_told_from_a_wrong_calibration(twins, scheme):
+    def edit(model):
+        (joined,) = (op for op in model.subgraphs[0].operators if len(op.inputs) == 2)
+        joined.inputs = joined.inputs[::-1]
+
+    right = [twins.raw[400:600, 0], twins.raw[400:600, 1]] if scheme == "int8" else None
+    content = convert(twins.given["keras_model"], calibration=right, scheme=scheme, engine="tflite")
+    raw, labels, prepare = (twins.given[name] for name in ("inputs", "labels", "preprocess"))
+    sound = Case(content, twins.given["keras_model"], raw, labels, prepare, *[None] * 6)
+    assert find_other_ops(Evidence(check_case(sound))) is None
+    (cause,) = diagnose(rewrite(content, edit), **twins.given).causes
+    assert (cause.id, cause.certainty) == ("C12", "proved")
+    assert "its inputs are exchanged" in cause.evidence
+
+
+def test_padding_on_the_other_side_is_told_from_a_wrong_calibration(network, digits, measured):
+    x = network.input
+    for layer in network.layers[1:]:
+        if layer.name == "deep":
+            other = layers.Conv2D(32, 3, 2, use_bias=False, name="deep")
+            x = other(layers.ZeroPadding2D(((2, 0), (2, 0)))(x))
+            other.set_weights(layer.get_weights())
+        else:
+            x = layer(x)
+    content = convert(tf_keras.Model(network.input, x), calibration=preprocess(digits.x[:100]), engine="tflite")
+    (cause,) = diagnose(content, **measured).causes
+    assert cause.id == "C12"
+    assert "PAD 1 times, not 0" in cause.evidence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU])
+def test_other_weights_of_a_recurrent_layer_are_named(kind):
+    rows = RANDOM.normal(size=(120, 6, 8)).astype(np.float32)
+    entry = tf_keras.Input((6, 8), batch_size=1)
+    models = [tf_keras.Model(entry, layers.Dense(4, activation="softmax")(kind(8)(entry))) for _ in range(2)]
+    for model in models:
+        model.set_weights([2 * RANDOM.normal(size=w.shape) for w in model.get_weights()])
+    models[1].layers[-1].set_weights(models[0].layers[-1].get_weights())
+    labels = np.concatenate([models[0](row[None]) for row in rows]).argmax(axis=1)
+    given = {"keras_model": models[0], "inputs": rows, "labels": labels}
+    assert diagnose(convert(models[0], scheme="float32"), **given).blame == "none"
+    (cause,) = diagnose(convert(models[1], scheme="float32"), **given).causes
+    assert (cause.id, cause.certainty) == ("C07", "proved")
+
+
+def test_labels_belong_to_the_output_that_gives_probabilities_wherever_the_file_has_it():
+    entry = tf_keras.Input((6,))
+    outputs = [layers.Dense(4, activation="softmax", name="kind")(entry), layers.Dense(4, name="box")(entry)]
+    model = tf_keras.Model(entry, outputs)
+    rows = 3 * RANDOM.normal(size=(200, 6)).astype(np.float32)
+    labels = model.predict(rows, verbose=0)[0].argmax(axis=1)
+    for order in ([0, 1], [1, 0]):
+        content = convert(tf_keras.Model(entry, [outputs[i] for i in order]), calibration=rows, engine="tflite")
+        found = diagnose(content, inputs=rows, labels=labels)
+        assert (found.blame, found.ladder[0].value > 0.9) == ("none", True)
+        case = Case(content, model, rows, labels, *[None] * 7)
+        pairs = _layers(Evidence(check_case(case)), trained=True)
+        assert [each.differs for each in pairs] == [False, False]  # heads of one shape, in whatever order
 
 
 def test_a_wrong_weight_scale_that_costs_little_is_told(network, digits, measured):

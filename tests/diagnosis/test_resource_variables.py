@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from qat.diagnosis import diagnose
 from qat.tflite import Interpreter, read
+from qat.tflite.editing import rewrite
 
 ROWS = np.random.default_rng(1).normal(size=(24, 4)).astype(np.float32)
 
@@ -35,6 +37,27 @@ def test_a_file_with_resource_variables_has_no_fault(stateful):
     content, _ = stateful
     assert read(content).keeps_resources
     assert diagnose(content, inputs=ROWS).blame == "none"
+
+
+def test_a_file_that_lacks_the_values_of_its_variables_is_told_by_itself(stateful):
+    def leave_out(model):
+        for code in model.operatorCodes:
+            if code.builtinCode == schema.BuiltinOperator.ASSIGN_VARIABLE:
+                code.builtinCode = schema.BuiltinOperator.READ_VARIABLE
+        model.subgraphs = model.subgraphs[:1]
+        kept = [op for op in model.subgraphs[0].operators if op.outputs is not None and len(op.outputs)]
+        model.subgraphs[0].operators = [op for op in kept if _name(model, op) != "CALL_ONCE"]
+
+    content = rewrite(stateful[0], leave_out)
+    assert read(content).lacks_weights
+    for given in ({}, {"inputs": ROWS}):
+        (cause,) = diagnose(content, **given).causes
+        assert (cause.id, cause.certainty) == ("C07", "certain")
+
+
+def _name(model, op):
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
+    return names[model.operatorCodes[op.opcodeIndex].builtinCode]
 
 
 def test_each_sample_starts_from_a_fresh_state(stateful):

@@ -14,6 +14,7 @@ from qat.diagnosis.catalogue import CALIBRATE
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import UNSET_SCALE, FileFacts
+from qat.diagnosis.hypotheses import structure
 from qat.diagnosis.hypotheses.ranges import FITS, Guess, format_octaves, range_distance, rank_guesses
 from qat.diagnosis.normalisations import TRAINED_RANGES, name_range
 from qat.diagnosis.runs import run_keras
@@ -182,7 +183,7 @@ def find_exchanged_inputs(evidence: Evidence) -> Iterator[Hypothesis]:
 
 
 def judge_ranges(evidence: Evidence) -> Iterator[Hypothesis]:
-    """Q01-Q09 from what calibration left in the file; the nearest guess names it."""
+    """Q01-Q09 from what calibration left in the file; the nearest guess names it. C12 where none does."""
     limits, want = evidence.facts.input_range, evidence.right_limits
     guesses = rank_guesses(evidence)
     right = next((g for g in guesses if not g.id), None)
@@ -195,10 +196,17 @@ def judge_ranges(evidence: Evidence) -> Iterator[Hypothesis]:
     if limits is not None and want is not None:
         yield from _input_range(evidence, limits, want, best, words)
     farthest = min(NEARER * apart, EXPLAINS) if same_range else NEARER * apart
+    differences = structure.describe_other_ops(evidence)
+    outsiders = None if right is None else right.find_outsiders()
     if best is not None and best.id and best.distance < farthest:
-        yield Hypothesis(best.id, words, BY_INPUT_NAME if best.id == "Q07" else CALIBRATE, 0.7, repair=recalibrate)
-    words = f"the file's ranges do not fit the inputs given ({words or 'no guess matches them'})"
-    yield _hypothesis("Q09", words, 0.2)
+        doubtful = best.id == "Q04" and bool(differences)  # of many single samples, one is always near
+        fix = BY_INPUT_NAME if best.id == "Q07" else CALIBRATE
+        yield Hypothesis(best.id, words, fix, 0.1 if doubtful else 0.7, repair=recalibrate)
+    if differences or outsiders is not None:
+        yield structure.describe_other_conversion(evidence, differences, outsiders)
+    else:
+        words = f"the file's ranges do not fit the inputs given ({words or 'no guess matches them'})"
+        yield _hypothesis("Q09", words, 0.2)
 
 
 def _in_words(best: Guess, right: float) -> str:

@@ -135,14 +135,29 @@ def find_training_graph(facts: FileFacts) -> Iterator[Hypothesis]:
     ops = [op.label for op in facts.graph.ops]
     random = [o for o in ops if o in ("RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL") or "Random" in o]
     batchnorm = [o for o in ops if o.startswith("FlexFusedBatchNorm")]
+    moments = [op for op in facts.graph.ops if op.name == "MEAN" and _is_over_batch(facts, op)]
+    named = sorted({*random, *batchnorm})
     if random or (batchnorm and any("ASSIGN" in o.upper() for o in ops)):
-        named = ", ".join(sorted({*random, *batchnorm}))
-        yield make_certain(
-            "C08",
-            f"the file holds {named}: a layer was called with training=True, so its answer changes from call to call",
-            "rebuild the model with training=False (or without the argument), copy the weights and convert that: "
-            "new_model.set_weights(model.get_weights())",
+        words = f"the file holds {', '.join(named)}: a layer was called with training=True, so its answer changes"
+    elif moments and "RSQRT" in ops:
+        layers = ", ".join(dict.fromkeys(repr(facts.graph.tensors[op.outputs[0]].layer) for op in moments[:4]))
+        words = (
+            f"{layers} takes the mean over the samples of a call, as BatchNormalization does in training: it changes"
         )
+    else:
+        return
+    yield make_certain(
+        "C08",
+        f"{words} from call to call",
+        "rebuild the model with training=False (or without the argument), copy the weights and convert that: "
+        "new_model.set_weights(model.get_weights())",
+    )
+
+
+def _is_over_batch(facts: FileFacts, op: Op) -> bool:
+    """Whether it runs over all axes of images but the channels."""
+    values, axes = (facts.graph.tensors[index] for index in op.inputs)
+    return len(values.shape) == 4 and axes.data is not None and sorted(axes.data.ravel().tolist()) == [0, 1, 2]
 
 
 def find_shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:
@@ -240,7 +255,20 @@ def find_coarse_channels(facts: FileFacts) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
+def find_missing_weights(facts: FileFacts) -> Iterator[Hypothesis]:
+    """C07: variables that stayed such when the model was converted, and have no values in the file."""
+    if facts.graph.lacks_weights:
+        yield make_certain(
+            "C07",
+            "the file reads weights from variables (READ_VARIABLE) that nothing in it sets: the converter was given a "
+            "function without the model that holds them; runtimes refuse such a file, or compute with no weights",
+            "convert a SavedModel that Keras itself wrote, which holds the weights: model.export('saved'); "
+            "content = tf.lite.TFLiteConverter.from_saved_model('saved').convert()",
+        )
+
+
 FROM_FILE_ALONE = (
+    find_missing_weights,
     find_unlowered_qat,
     find_float16_overflow,
     find_training_graph,

@@ -57,7 +57,7 @@ def dequantize_formula(tensor: Tensor) -> str:
 
 
 def diagnose_labels(recorded: NDArray, scores: NDArray, codes: NDArray, tensor: Tensor) -> Iterator[Hypothesis]:
-    """O02, O03 and what `_rows` finds, of labels that the app recorded.
+    """O01, O02, O03 and what `_rows` finds, of labels that the app recorded.
 
     Args:
         recorded: classes [N], integers in any dtype.
@@ -87,6 +87,10 @@ def diagnose_labels(recorded: NDArray, scores: NDArray, codes: NDArray, tensor: 
         return
     if (other := _other_sign(codes)) is not None and np.mean(predicted_labels(other) == labels) > MATCH:
         yield _wrapped(tensor)
+        return
+    if not tensor.is_float and np.mean(predicted_labels(codes.astype(np.float32)) == labels) > MATCH:
+        words = f"the app's labels are those of the raw codes ({codes.min()}..{codes.max()}), held against one half"
+        yield Hypothesis("O01", words, dequantize_formula(tensor), 0.95, certain=True)
         return
     across = scores.reshape(len(scores), -1)
     if np.mean(across.reshape(across.shape[::-1]).argmax(axis=0) == labels) > MATCH:
@@ -189,9 +193,10 @@ def _affine(recorded: NDArray, expected: NDArray, tensor: Tensor, tolerance: flo
     largest = float(np.abs(y - x).max() / max(np.ptp(x), 1e-12))
     if largest < HARMLESS:
         return Hypothesis("O02", f"the app's scores are {slope:.4g} times the right ones", "", 0.2, harmless=True)
+    offset = f" {intercept:+.4g}" if abs(intercept) > 1e-4 * np.ptp(y) else ""
     formula = AS_IT_IS if tensor.quantization is None else dequantize_formula(tensor)
     return Hypothesis(
-        "O02", f"the app's scores are {slope:.5g} * right {intercept:+.4g} (they span [{y.min():.4g}, {y.max():.4g}])",
+        "O02", f"the app's scores are {slope:.5g} * right{offset} (they span [{y.min():.4g}, {y.max():.4g}])",
         formula, 0.95, certain=True,
     )  # fmt: skip
 

@@ -17,11 +17,16 @@ from qat.diagnosis.relation import GREY, RESHAPED, Relation
 SIMILAR = 0.5  # share of unexplained energy below which the images are still the same scene
 NEARLY = 0.02  # below which decoding or colours explain it
 MUCH_SMALLER = 0.2  # than the right range: what a model that scales its input itself gets scaled already
-NO_OFFSET = 0.05  # of the spread of the right inputs
+NO_OFFSET, NO_TERM = 0.05, 1e-4  # of the spread of inputs: what a division twice may leave, what is not written
 TWICE = 0.05  # relative, around 1 / 255
 SAME_MEAN, SAME_SPREAD = 0.1, (0.75, 1.3)
 SAME_SAMPLE = 0.03  # of the spread of inputs, by which those of one sample may differ on average
 LATE, FEWEST = 0.9, 8  # share of the samples that are another's; of so many at least
+FRESH_STATE = (
+    "begin every sequence with the state that the training began with, mostly zeros: "
+    "interpreter.set_tensor(index, np.zeros_like(interpreter.get_tensor(index)))"
+)
+STEP_BY_STEP = "compare both functions on one sample, step by step (decode, crop, resize, features, scale)"
 FILLED, BEYOND = 0.2, 0.02  # of a usual range's width, that limits may leave empty or exceed
 
 
@@ -64,18 +69,20 @@ def list_parts(
     elif relation.channels != "as is":
         yield Hypothesis("P06", "red and blue are exchanged", RGB_ONCE, 0.8, repair=undo("channels"))
     if not relation.exact:
-        yield _inexact(relation)
+        yield _inexact(relation, features)
 
 
 def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: bool) -> Hypothesis:
     have, want = limits(user), limits(right)
     gain, offset = float(np.median(relation.gain)), float(np.median(relation.offset))
+    size = relation.unit * abs(gain)
     words = (
         f"the app's inputs lie in [{have[0]:.4g}, {have[1]:.4g}], the right ones in [{want[0]:.4g}, {want[1]:.4g}]: "
-        f"app = {gain:.5g} * right{_plus(offset)}"
+        f"app = {_numbers(relation.gain)} * right{_plus(relation.offset, size)}"
     )
-    shifted = f"(x{_plus(-offset)})" if offset else "x"
-    undo = f"apply the training preprocessing; from what the app has now: {shifted} / {gain:.5g}"
+    shift = _plus(-relation.offset, size)
+    shifted = f"(x{shift})" if shift else "x"
+    undo = f"apply the training preprocessing; from what the app has now: {shifted} / {_numbers(relation.gain)}"
     if relation.per_image:
         return _per_image(float(np.std(relation.gain) / max(abs(np.mean(relation.gain)), 1e-12)))
     if gain < 0:
@@ -88,17 +95,26 @@ def _affine(relation: Relation, user: NDArray, right: NDArray, rescales_inside: 
     if not channelwise and divided_twice and want[1] <= LARGEST_SCALED:
         return Hypothesis("P03", f"{words}: divided by 255 twice", "divide by 255 once: images / 255", 0.92)
     if usual is None or channelwise:
-        return Hypothesis("P04", f"{words}{_channelwise(relation) if channelwise else ''}", undo, 0.85)
+        return Hypothesis("P04", words, undo, 0.85)
     return Hypothesis(usual, words, undo, 0.9)
 
 
-def _plus(value: float) -> str:
-    """As a term of a sum, as Python writes it.
+def _numbers(values: NDArray) -> str:
+    """One number, or those of all channels in a list, as Python writes them."""
+    texts = [f"{float(value):.5g}" for value in values]
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
 
-    >>> _plus(1.0), _plus(-0.5), _plus(0.0)
-    (' + 1', ' - 0.5', '')
+
+def _plus(values: NDArray, size: float = 1.0) -> str:
+    """Numbers as a term of a sum, as Python writes it; none where they are nothing against `size`.
+
+    >>> _plus(np.float32([1])), _plus(np.float32([-0.5])), _plus(np.float32([0])), _plus(np.float32([0.25, 1]))
+    (' + 1', ' - 0.5', '', ' + [0.25, 1]')
     """
-    return f" {'-' if value < 0 else '+'} {abs(value):.5g}" if value else ""
+    if np.abs(values).max() <= NO_TERM * size:
+        return ""
+    minus = values.size == 1 and values[0] < 0
+    return f" {'-' if minus else '+'} {_numbers(-values if minus else values)}"
 
 
 def _per_image(variation: float) -> Hypothesis:
@@ -133,12 +149,6 @@ def _only_blurred(relation: Relation, user: NDArray, right: NDArray) -> bool:
     same_mean = abs(float(user.mean()) - float(right.mean())) < SAME_MEAN * relation.unit
     low, high = SAME_SPREAD
     return same_mean and low < float(user.std()) / max(float(right.std()), 1e-12) < high
-
-
-def _channelwise(relation: Relation) -> str:
-    return (
-        f"; by channel: factors {np.round(relation.gain, 4).tolist()}, offsets {np.round(relation.offset, 4).tolist()}"
-    )
 
 
 def _usual_ranges(have: tuple[float, float], want: tuple[float, float]) -> str | None:
@@ -190,16 +200,38 @@ def find_stale_inputs(user: NDArray, right: NDArray) -> Hypothesis | None:
     return Hypothesis("O05", words, READ_AFTER, 0.95, certain=True)
 
 
+def find_carried_state(user: NDArray, right: NDArray) -> Hypothesis | None:
+    """O06: an input that is the same for every sample, which the app fills with what an earlier call gave.
+
+    Args:
+        user: float [N, ...], what the app feeds.
+        right: float32 [N, ...], what it should feed.
+
+    Returns:
+        The hypothesis; None where right inputs differ, or the app's first one is another already.
+    """
+    if len(right) < FEWEST or np.ptp(right, axis=0).max() > 0 or np.ptp(user, axis=0).max() == 0:
+        return None
+    if not np.allclose(user[0], right[0], atol=1e-6):
+        return None
+    words = "this input is the same for every sample; the app's begins so, and then changes from call to call"
+    return Hypothesis("O06", words, FRESH_STATE, 0.95, certain=True)
+
+
 def limits(values: NDArray) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _inexact(relation: Relation) -> Hypothesis:
+def _inexact(relation: Relation, features: bool) -> Hypothesis:
+    differs = f"but {relation.residual:.1%} of their energy differs: "
+    if features:
+        words = f"nearly the same features, {differs}another window, hop, filter bank or order of steps"
+        return Hypothesis("P13", words, STEP_BY_STEP, 0.5)
     slight = relation.residual < NEARLY
+    reason = "decoding or colour conversion" if slight else "another resize, crop or filter"
     return Hypothesis(
         "P10" if slight else "P09",
-        f"the same images, but {relation.residual:.1%} of their energy differs: "
-        + ("decoding or colour conversion" if slight else "another resize, crop or filter"),
+        f"the same images, {differs}{reason}",
         "use the library, filter and crop of the training (bilinear, nearest and area differ; antialiasing too)",
         0.4 if slight else 0.6,
     )  # fmt: skip
@@ -210,7 +242,7 @@ def _unlike(relation: Relation, user: NDArray, right: NDArray) -> Hypothesis:
         "P13" if right.ndim != 4 or right.shape[-1] not in (1, 3, 4) or right.shape[1] != right.shape[2] else "P09",
         f"no orientation, channel order or scaling relates the app's inputs (mean {user.mean():.4g}, spread "
         f"{user.std():.4g}) to the right ones (mean {right.mean():.4g}, spread {right.std():.4g})",
-        "compare both functions on one sample, step by step (decode, crop, resize, features, scale)", 0.3,
+        STEP_BY_STEP, 0.3,
     )  # fmt: skip
 
 

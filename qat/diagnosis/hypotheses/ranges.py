@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from qat.diagnosis.engine import Findings, Hypothesis
 from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.file_facts import FileFacts
 from qat.diagnosis.hypotheses.model import find_hard_activations
-from qat.diagnosis.normalisations import LIMITS, list_normalisations, name_range, normalise
+from qat.diagnosis.normalisations import LIMITS, list_normalisations, name_range, normalise, reshape_like
 from qat.diagnosis.runs import Conversion, run_keras
 from qat.diagnosis.score import Outputs, worst_sqnr_db
 from qat.metrics import sqnr_db
@@ -24,6 +24,7 @@ from qat.tflite.runtime.child_process import make_runtime
 
 SAMPLES = 64
 FARTHEST = 3.0  # octaves
+SAME, NEAR, FAR, FEW = 0.2, 0.5, 2.0, 1 / 4  # octaves between ranges; share of tensors that may be far at most
 FITS = 0.35  # octaves between the file's input range and that of given samples, which are then of the same range
 WIDER, NARROWER = 3.5, 1 / 8  # than the right inputs: what is too wide, what too narrow, and not another normalisation
 FIXED = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX"})
@@ -42,6 +43,15 @@ class Guess:
     samples: list[NDArray]
     distance: float = np.inf  # octaves, mean over tensors
     at_inputs: float = np.inf  # octaves, the farthest input
+    apart: dict[int, float] = field(default_factory=dict)  # octaves of each tensor, by index in the file
+
+    def find_outsiders(self) -> list[int] | None:
+        """Tensors whose ranges are far from the guess's, where nearly all others' are near; else None."""
+        far = [index for index, octaves in self.apart.items() if octaves > FAR]
+        rest = [octaves for index, octaves in self.apart.items() if index not in far]
+        if not rest or len(far) > FEW * len(self.apart):
+            return None
+        return far if np.mean(rest) < (NEAR if far else SAME) else None
 
 
 def rank_guesses(evidence: Evidence) -> list[Guess]:
@@ -62,7 +72,7 @@ def rank_guesses(evidence: Evidence) -> list[Guess]:
         apart = {a: range_distance(file_ranges[a], ranges[b]) for a, b in pairs if a in file_ranges and b in ranges}
         at_inputs = max((octaves for index, octaves in apart.items() if index in inputs), default=np.inf)
         distance = float(np.mean(list(apart.values()))) if apart else np.inf
-        guesses.append(replace(guess, distance=distance, at_inputs=at_inputs))
+        guesses.append(replace(guess, distance=distance, at_inputs=at_inputs, apart=apart))
     return sorted(guesses, key=lambda g: g.distance)
 
 
@@ -138,11 +148,11 @@ def _guesses(evidence: Evidence) -> Iterator[Guess]:
 
 
 def _other_scales(evidence: Evidence, values: NDArray) -> Iterator[Guess]:
-    raw, width = evidence.case.inputs[:SAMPLES], float(values.max() - values.min())
+    raw, width = reshape_like(evidence.case.inputs[:SAMPLES], values), float(values.max() - values.min())
     others: list[tuple[str, NDArray]] = []
-    if raw.shape == values.shape:
+    if raw is not None:
         others = [(f"samples as {name!r}", normalise(raw, name)) for name in list_normalisations(raw)]
-        others = others or [("the raw samples", raw.astype(np.float32))]
+        others = others or [("the raw samples", raw.astype(np.float32)), *_scaled_features(values)]
     for words, other in others:
         if not np.allclose(other, values, atol=1e-3 * max(width, 1e-6)):
             ratio = float(np.ptp(other.astype(np.float64))) / max(width, 1e-12)
@@ -154,6 +164,13 @@ def _other_scales(evidence: Evidence, values: NDArray) -> Iterator[Guess]:
         yield Guess("Q01", f"samples multiplied by {factor:g}", [values * np.float32(factor)])
     for factor in (0.2, 0.35, 0.5):
         yield Guess("Q02", f"samples dimmed to {factor:g}", [values * np.float32(factor)])
+
+
+def _scaled_features(values: NDArray) -> Iterator[tuple[str, NDArray]]:
+    for words, axis in (("as a whole", None), ("each feature by itself", 0)):
+        spread, width = values.std(axis=axis), np.ptp(values, axis=axis)
+        yield f"samples standardised, {words},", (values - values.mean(axis=axis)) / np.maximum(spread, 1e-9)
+        yield f"samples scaled to [0, 1], {words},", (values - values.min(axis=axis)) / np.maximum(width, 1e-9)
 
 
 def _few_samples(evidence: Evidence) -> Iterator[Guess]:

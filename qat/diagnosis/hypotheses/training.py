@@ -112,7 +112,7 @@ def describe_other_start(cosine: float, growth: float | None, text: str) -> Hypo
 
     Args:
         cosine: |cosine| between the file's kernels and the Keras model's, 0-1, the median over layers.
-        growth: factor by which the file's kernels are larger; None where that is not known.
+        growth: factor by which the kernels of that layer are larger which grew most; None where that is not known.
         text: clause that has both numbers in words.
 
     Returns:
@@ -122,7 +122,7 @@ def describe_other_start(cosine: float, growth: float | None, text: str) -> Hypo
     if cosine < SCRATCH and not blown_up:
         words = f"{text}: quantization-aware training did not start from these float weights"
         return Hypothesis("T03", words, LOADED_FIRST, 0.95, certain=True)
-    size = f", and made them {growth:.1f} times as large" if blown_up else ""
+    size = f", and made kernels up to {growth:.1f} times as large" if blown_up else ""
     words = f"{text}: the training with quantization has moved the weights far away{size}"
     return Hypothesis("T04", words, SLOWER, 0.9 if blown_up else 0.8, certain=blown_up)
 

@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from qat.codes import dequantize
 from qat.diagnosis.catalogue import CONVERT_MEASURED
 from qat.diagnosis.engine import Hypothesis
 from qat.diagnosis.evidence import Evidence
-from qat.diagnosis.file_facts import FileFacts
+from qat.diagnosis.file_facts import CONVERSIONS, FileFacts
 from qat.diagnosis.hypotheses.training import describe_other_start
 from qat.diagnosis.runs import Conversion, FileRunner
 from qat.diagnosis.score import Outputs, OutputScore
 from qat.tflite import read
 from qat.tflite.editing import rewrite
-from qat.tflite.graph import Op, Tensor
+from qat.tflite.graph import Op, Tensor, TfliteGraph
 
 COARSE_CODES = 24  # a channel whose largest code is smaller says little about its direction
 OTHER_WEIGHTS, SAME_WEIGHTS = 0.6, 0.97  # cosines
@@ -29,6 +30,8 @@ ROUNDED = 1.01  # steps of its scale by which a rounded weight may differ
 DIFFERING = 0.05  # share of a layer's weights that differ by more, in a layer of other weights
 ONE_FACTOR, OFF_BY = 0.02, 0.1  # relative rest that one factor leaves in a layer; from 1, of one that is no rounding
 OTHER_BIAS = 0.1  # of the largest bias of a layer
+SEQUENCES = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"})
+FEWEST_NUMBERS = 16  # of a constant that is a weight
 MOST = 0.6  # share of the file's loss that its weights alone must have
 
 
@@ -90,13 +93,16 @@ def measure_cosines(facts: FileFacts, model: Any) -> list[tuple[str, float]]:
 
 
 def _measure_growth(evidence: Evidence) -> float | None:
-    """How many times larger the kernels are than those of a float file converted here, the median over its layers."""
+    """How many times larger than in a float file converted here the kernels of that layer are which grew most.
+
+    Large steps blow up the layers without BatchNormalization; those in front of one, it makes small again.
+    """
     content = evidence.content(Conversion(scheme="float32"))
     layers, others = evidence.facts.weights, () if content is None else FileFacts(read(content)).weights
     pairs = zip(layers, others, strict=False)
     sizes = [(_size(w, op.name), _size(v, other.name)) for (op, w), (other, v) in pairs if w.shape == v.shape]
     ratios = [a / b for a, b in sizes if a and b]
-    return float(np.median(ratios)) if ratios and len(layers) == len(others) else None
+    return max(ratios) if ratios and len(layers) == len(others) else None
 
 
 def _size(weight: Tensor, op: str) -> float:
@@ -141,15 +147,24 @@ def _cosines(first: NDArray, second: NDArray) -> NDArray:
     return np.abs((first * second).sum(axis=1)) / np.maximum(norms, 1e-12)
 
 
+Weights = tuple[tuple[Op, Tensor], ...]
+
+
 @dataclass(frozen=True)
 class Layer:
-    """One weighted op of the file, and the same of a float file converted here."""
+    """Weights of one op of the file, and the same of a float file converted here."""
 
     weight: Tensor
     real: NDArray  # the file's weights, and its bias or None
     bias: NDArray | None
     reference: Tensor
     reference_bias: Tensor | None
+    subgraph: int = 0
+    op: str = ""  # name of its output, where the weights' own says nothing
+
+    @property
+    def name(self) -> str:
+        return self.op or self.weight.layer
 
     @property
     def differs(self) -> bool:
@@ -200,11 +215,11 @@ def find_other_weights(evidence: Evidence) -> Hypothesis | None:
     left = evidence.score.recovered(evidence.a0, evidence.a2, computed)
     if left > 1 - MOST or not evidence.score.drop(evidence.a0, computed).significant:
         return None
-    named = ", ".join(repr(each.weight.layer) for each in others[:4])
+    named = ", ".join(dict.fromkeys(repr(each.name) for each in others[:6]))
     return Hypothesis(
         "C07",
-        f"{len(others)} layers hold weights that are no rounding of the Keras model's, BatchNormalization folded in "
-        f"({named}): another checkpoint of it, perhaps an early one; the Keras model with these weights loses as much",
+        f"the weights or the bias of {named} are no rounding of the Keras model's, its BatchNormalization folded in: "
+        "another checkpoint of it, perhaps an early one; the Keras model with these weights loses as much",
         CONVERT_MEASURED,
         0.95,
         certain=True,
@@ -235,17 +250,56 @@ def _layers(evidence: Evidence, trained: bool = False) -> list[Layer]:
 
 
 def _paired(facts: FileFacts, reference: FileFacts) -> list[Layer]:
-    """Layers in the order of both files; empty where they are not the same ones."""
-    if [op.name for op, _ in facts.weights] != [op.name for op, _ in reference.weights]:
+    """Layers of the file next to those of a reference; empty where they are not the same ones."""
+    if any(weight.data is None for each in (facts, reference) for _, weight in each.weights):
         return []
     layers = []
-    for (op, weight), (other, expected) in zip(facts.weights, reference.weights, strict=True):
-        if weight.data is None or expected.data is None or weight.shape != expected.shape:
-            return []
+    for (op, weight), (other, expected) in _pairs(facts.weights, reference.weights):
         biases = [_bias(each, which) for each, which in ((facts, op), (reference, other))]
         bias = None if None in biases else _real_bias(facts, op, weight, biases[0])
         layers.append(Layer(weight, _real(weight), bias, expected, biases[1]))
-    return layers
+    return [*layers, *_paired_cells(facts.graph, reference.graph)] if layers or not facts.weights else []
+
+
+def _pairs(first: Weights, second: Weights) -> Iterator[tuple[tuple[Op, Tensor], tuple[Op, Tensor]]]:
+    """Each with its partner: branches side by side may stand in another order, so the likest of one op and shape."""
+    groups = [_by_kind(each) for each in (first, second)]
+    if {kind: len(each) for kind, each in groups[0].items()} != {kind: len(each) for kind, each in groups[1].items()}:
+        return
+    for kind, members in groups[0].items():
+        others = groups[1][kind]
+        rows, columns = (np.stack([_real(w).ravel() for _, w in each]) for each in (members, others))
+        likeness = [_cosines(np.broadcast_to(row, columns.shape), columns) for row in rows]
+        yield from (
+            (members[i], others[j]) for i, j in zip(*linear_sum_assignment(likeness, maximize=True), strict=True)
+        )
+
+
+def _by_kind(weights: Weights) -> dict[tuple[str, tuple[int, ...]], list[tuple[Op, Tensor]]]:
+    groups: dict[tuple[str, tuple[int, ...]], list[tuple[Op, Tensor]]] = {}
+    for op, weight in weights:
+        groups.setdefault((op.name, weight.shape), []).append((op, weight))
+    return groups
+
+
+def _paired_cells(graph: TfliteGraph, reference: TfliteGraph) -> Iterator[Layer]:
+    """Weights of recurrent layers: those of one op for a whole sequence, and those in the body of a loop."""
+    for one, other in zip(graph.subgraphs, reference.subgraphs, strict=False):
+        first, second = ([op for op in each.ops if op.name not in CONVERSIONS] for each in (one, other))
+        if [op.name for op in first] != [op.name for op in second]:
+            continue
+        for op, expected in zip(first, second, strict=True):
+            if one.index == 0 and op.name not in SEQUENCES:
+                continue
+            for index, at in zip(op.inputs, expected.inputs, strict=False):
+                weight, right = one.tensors[index], other.tensors[at]
+                if min(index, at) >= 0 and _is_comparable(weight) and right.is_float and weight.shape == right.shape:
+                    yield Layer(weight, _real(weight), None, right, None, one.index, one.tensors[op.outputs[0]].layer)
+
+
+def _is_comparable(tensor: Tensor) -> bool:
+    numbers = tensor.is_constant and tensor.data is not None and tensor.size >= FEWEST_NUMBERS
+    return numbers and (tensor.is_float or tensor.quantization is not None)
 
 
 def _bias(facts: FileFacts, op: Op) -> Tensor | None:
@@ -263,7 +317,7 @@ def _real_bias(facts: FileFacts, op: Op, weight: Tensor, bias: Tensor) -> NDArra
 def _with_right_scales(content: bytes, layers: list[Layer]) -> bytes:
     def edit(model: Any) -> None:
         for each in layers:
-            quantization = model.subgraphs[0].tensors[each.weight.index].quantization
+            quantization = model.subgraphs[each.subgraph].tensors[each.weight.index].quantization
             quantization.scale = np.asarray(quantization.scale, np.float32) / np.float32(each.factor or 1)
 
     return rewrite(content, edit)
@@ -279,7 +333,7 @@ def _with_weights(content: bytes, layers: list[Layer]) -> bytes:
                     continue
                 buffer = schema.BufferT()
                 buffer.data = np.frombuffer(np.ascontiguousarray(values, np.float32).tobytes(), np.uint8)
-                model.subgraphs[0].tensors[tensor.index].buffer = len(model.buffers)
+                model.subgraphs[each.subgraph].tensors[tensor.index].buffer = len(model.buffers)
                 model.buffers.append(buffer)
 
     return rewrite(content, edit)

@@ -96,3 +96,22 @@ def test_small_channels_on_one_scale_are_no_proof_in_a_file_of_tf1(network, digi
 
     content = rewrite(content, edit)
     assert ids(diagnose(as_uint8(content) if tf1 else content)) == causes
+
+
+def test_a_mean_over_the_samples_of_a_call_is_training_mode():
+    import tensorflow as tf
+
+    kernel = tf.constant(np.random.default_rng(0).normal(size=(3, 3, 3, 4)).astype(np.float32))
+
+    def convert_with(axes):
+        def function(x):
+            y = tf.nn.conv2d(x, kernel, 1, "SAME")
+            mean = tf.reduce_mean(y, axes, keepdims=True)
+            variance = tf.reduce_mean(tf.math.squared_difference(y, mean), axes, keepdims=True)
+            return (y - mean) * tf.math.rsqrt(variance + 1e-3)
+
+        concrete = tf.function(function).get_concrete_function(tf.TensorSpec([None, 8, 8, 3]))
+        return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+
+    assert ids(diagnose(convert_with([0, 1, 2]))) == ["C08"]
+    assert ids(diagnose(convert_with([1, 2]))) == []

@@ -1,5 +1,7 @@
 """Each fault of how an app reads outputs is named by what it made of the right ones. NumPy alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,14 @@ def test_what_an_app_makes_of_labels_is_named(codes, app, said):
 def test_labels_of_misread_scores_are_named(codes, cause, app):
     (found,) = diagnose_labels(app(codes), real(codes), codes, OUTPUT)
     assert (found.id, found.certain) == (cause, True)
+
+
+def test_one_score_whose_raw_code_is_held_against_one_half_is_not_dequantized():
+    tensor = replace(OUTPUT, dtype="uint8", zero_points=(0,))
+    codes = np.random.default_rng(0).integers(0, 256, (80, 1)).astype(np.uint8)
+    scores = codes.astype(np.float32) * np.float32(SCALE)
+    (found,) = diagnose_labels((codes[:, 0] > 0.5).astype(int), scores, codes, tensor)
+    assert (found.id, found.certain) == ("O01", True)
 
 
 def test_codes_of_another_runtime_are_told_from_a_step_of_rounding(codes):

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from qat.diagnosis.hypotheses.preprocessing import are_near, describe_image_scaling, describe_wrong_metadata, list_parts
+from qat.diagnosis.hypotheses.preprocessing import (
+    are_near,
+    describe_image_scaling,
+    describe_wrong_metadata,
+    find_carried_state,
+    list_parts,
+)
 from qat.diagnosis.relation import is_scaled_per_image, relate
 
 
@@ -54,6 +60,31 @@ def test_a_wrong_preprocessing_is_named(pixels, cause, wrong):
 def test_the_right_preprocessing_is_no_fault_and_two_faults_are_two(pixels):
     assert ids(unit(pixels), unit(pixels)) == []
     assert ids(unit(pixels), (unit(pixels) * 2 - 1)[:, ::-1]) == ["P02", "P08"]
+
+
+def test_features_that_are_nearly_right_are_features_of_another_kind_and_no_images(pixels):
+    nearly = unit(pixels) + np.random.default_rng(1).normal(0, 0.05, pixels.shape).astype(np.float32)
+    (found,) = list_parts(relate(nearly, unit(pixels)), nearly, unit(pixels), rescales_inside=False, features=True)
+    assert found.id == "P13"
+    assert "image" not in found.evidence
+
+
+def test_the_fix_has_the_numbers_of_every_channel_and_no_term_that_is_nothing(pixels):
+    (found,) = list_parts(
+        relate(unit(pixels) * np.float32([63, 62, 66]), unit(pixels)),
+        unit(pixels) * np.float32([63, 62, 66]),
+        unit(pixels),
+        rescales_inside=False,
+    )
+    assert found.fix.endswith(": x / [63, 62, 66]")
+
+
+def test_a_state_that_is_carried_from_call_to_call_is_no_feature():
+    right, rng = np.zeros((20, 8), np.float32), np.random.default_rng(0)
+    carried = np.concatenate([right[:1], rng.normal(size=(19, 8))]).astype(np.float32)
+    assert find_carried_state(carried, right).id == "O06"
+    assert find_carried_state(carried + 1, right) is None
+    assert find_carried_state(carried, rng.normal(size=(20, 8)).astype(np.float32)) is None
 
 
 def test_features_are_no_pixels_and_a_model_that_scales_inside_says_so(pixels):
