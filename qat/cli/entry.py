@@ -143,9 +143,11 @@ def _run(task: Task, primary: str, schema: type, with_traceback: bool, reserves_
             return None
 
     try:
-        with rundir.reserve(folder) if is_named and reserves_folder else nullcontext():
-            with _scratch_folder() if schema is VerifyConfig and _is_sweep() else nullcontext():
-                hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=primary)(job)()
+        with (
+            rundir.reserve(folder) if is_named and reserves_folder else nullcontext(),
+            _scratch_folder() if schema is VerifyConfig and _is_sweep() else nullcontext(),
+        ):
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=primary)(job)()
     except OSError as error:
         if error.filename is None or isinstance(error, QatError):
             raise

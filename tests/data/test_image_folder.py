@@ -306,5 +306,5 @@ def test_a_class_may_be_called_test(save_folder):
 
 def test_a_file_in_place_of_a_folder_is_said(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"")
-    with pytest.raises(DataError, match="It is a file; an .npz is read by data=npz"):
+    with pytest.raises(DataError, match=r"It is a file; an \.npz is read by data=npz"):
         load_folder(tmp_path / "a.npz")

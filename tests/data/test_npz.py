@@ -165,7 +165,7 @@ def test_labels_with_gaps_are_numbered_as_the_message_says(arrays, save_npz):
 
 
 def test_a_folder_in_place_of_a_file_is_said(tmp_path):
-    with pytest.raises(DataError, match="a folder, and no .npz; one of pictures is read by data=image_folder"):
+    with pytest.raises(DataError, match=r"a folder, and no \.npz; one of pictures is read by data=image_folder"):
         load_npz(str(tmp_path))
 
 
