@@ -46,7 +46,10 @@ from qat.wrapping import columns_of, wrap
 
 _INTERRUPTED = 130  # 128 + the signal's number, as shells count
 _BY_TIME = "a time"  # stands for the folder of a run that no override names
-_FOLDER_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
+_FOLDER_FAULTS = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+}
 
 Task = Callable[[Any, Path], object]
 

@@ -156,7 +156,8 @@ def _read_samples(array: ArrayLike, where: str) -> NDArray:
     if samples.dtype != np.uint8:
         raise DataError(
             f"{where} is {samples.dtype}: expected uint8 (images, 0..255) or float32 (features, token ids). Store "
-            "pixels of 16 bits as (x // 257).astype(numpy.uint8), other numbers as x.astype(numpy.float32)"
+            "pixels as x.astype(numpy.uint8), those of 16 bits as (x // 257).astype(numpy.uint8), other numbers as "
+            "x.astype(numpy.float32)"
         )
     if samples.ndim == 4 and samples.shape[1] in (1, 3) and samples.shape[3] > 4:
         raise DataError(f"{where} has shape {list(samples.shape)}: channels come last; store x.transpose(0, 2, 3, 1)")
