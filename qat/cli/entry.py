@@ -34,6 +34,7 @@ from qat.cli.explain import explain
 from qat.cli.help import help_page
 from qat.cli.hydra_plugins import register_plugins
 from qat.cli.idle_settings import find_idle_settings
+from qat.cli.lasting_output import let_output_last
 from qat.cli.launchers.worker import redirect_worker_files
 from qat.cli.log_file import log_to_file
 from qat.cli.resumed_run import is_finished, resume_run_arguments, resumed_folder
@@ -74,6 +75,7 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
     with_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we print them
     interrupts.handle_signals()
+    let_output_last()
     _import_from_working_folder()
     try:
         argv = normalize_arguments(sys.argv[1:], primary, schema)

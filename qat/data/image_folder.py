@@ -60,7 +60,7 @@ def read(config: DataConfig) -> Source:
 
 
 def _refuse_part_names(root: Path) -> None:
-    """Refuse `Training` and `Testing`, which would be classes, and `valid` beside `train`, which would not be read."""
+    """Refuse `Training` and `Testing`, which would be classes, and `valid` next to `train`, which would not be read."""
     folders = [folder.name for folder in _subfolders(root)]
     others = {name: PART_NAMES[name.lower()] for name in folders if PART_NAMES.get(name.lower(), name) != name}
     if others and ("train" in folders or all(name.lower() in PART_NAMES for name in folders)):
