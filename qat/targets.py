@@ -100,7 +100,7 @@ def call(key: str, target: Mapping[str, Any], kind: type[QatError] = ConfigError
         return function(**arguments)
     except QatError:
         raise
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise kind(f"{where} failed: {type(error).__name__}: {error} ({where_raised(error)})") from error
 
 

@@ -110,9 +110,14 @@ def _explain_empty(part: str, schema: type) -> str | None:
 
 
 def _explain_single_folder(part: str) -> str | None:
-    """The refusal of `-m hydra.run.dir=DIR`, which Hydra would not look at."""
+    """The refusal of `-m hydra.run.dir=DIR`, which Hydra would not look at, and of one folder for all jobs."""
     key, _, value = part.partition("=")
     folder = value or "DIR"
+    if key == "hydra.sweep.subdir" and not set("$,(") & set(value):
+        return (
+            f"{part}: would be the folder of every job. Leave it out, and each is named by its options; the folder of "
+            f"the sweep is hydra.sweep.dir={folder}"
+        )
     return (
         f"{part}: places one run; the folder of a sweep is hydra.sweep.dir={folder}" if key == "hydra.run.dir" else None
     )

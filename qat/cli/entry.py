@@ -10,11 +10,12 @@ import argparse
 import errno
 import os
 import sys
+import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,19 +34,23 @@ from qat.cli.explain import explain
 from qat.cli.help import help_page
 from qat.cli.hydra_plugins import register_plugins
 from qat.cli.idle_settings import find_idle_settings
+from qat.cli.lasting_output import let_output_last
 from qat.cli.launchers.worker import redirect_worker_files
 from qat.cli.log_file import log_to_file
 from qat.cli.resumed_run import is_finished, resume_run_arguments, resumed_folder
 from qat.cli.sweeps.requested_jobs import list_requested_jobs, parse_arguments, put_flags_first
 from qat.cli.sweeps.resume import resume_arguments
-from qat.config import BenchmarkConfig, Config
+from qat.config import BenchmarkConfig, Config, VerifyConfig
 from qat.errors import ConfigError, JobError, QatError, RunDirError
 from qat.plain_text import HarmlessStream, without_credentials, writable
 from qat.wrapping import columns_of, wrap
 
 _INTERRUPTED = 130  # 128 + the signal's number, as shells count
 _BY_TIME = "a time"  # stands for the folder of a run that no override names
-_FOLDER_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
+_FOLDER_FAULTS = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+}
 
 Task = Callable[[Any, Path], object]
 
@@ -70,6 +75,7 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
     with_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are; we print them
     interrupts.handle_signals()
+    let_output_last()
     _import_from_working_folder()
     try:
         argv = normalize_arguments(sys.argv[1:], primary, schema)
@@ -142,7 +148,10 @@ def _run(task: Task, primary: str, schema: type, with_traceback: bool, reserves_
             return None
 
     try:
-        with rundir.reserve(folder) if is_named and reserves_folder else nullcontext():
+        with (
+            rundir.reserve(folder) if is_named and reserves_folder else nullcontext(),
+            _scratch_folder() if schema is VerifyConfig and _is_sweep() else nullcontext(),
+        ):
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=primary)(job)()
     except OSError as error:
         if error.filename is None or isinstance(error, QatError):
@@ -150,6 +159,18 @@ def _run(task: Task, primary: str, schema: type, with_traceback: bool, reserves_
         raise _folder_error(error) from error  # Hydra makes the folder of a run
     if errors:
         raise errors[0]
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[None]:
+    """Let a sweep of a command that leaves nothing behind write what Hydra writes into a folder that goes again."""
+    with tempfile.TemporaryDirectory(prefix="qat-") as folder:
+        sys.argv.append(f"hydra.sweep.dir={folder}")
+        yield
+
+
+def _is_sweep() -> bool:
+    return bool({"-m", "--multirun"} & set(sys.argv))
 
 
 def _find_run_folder(overrides: list[str], primary: str) -> Path:
@@ -188,7 +209,8 @@ def _run_job(
     from qat.reporting.terminal import relative_to_cwd
 
     (run_dir / rundir.FAILED).unlink(missing_ok=True)
-    print(f"job {HydraConfig.get().job.num + 1}:\n  {relative_to_cwd(run_dir)}", flush=True)
+    where = "" if schema is VerifyConfig else f"\n  {relative_to_cwd(run_dir)}"
+    print(f"job {HydraConfig.get().job.num + 1}:{where}", flush=True)
     try:
         return task(to_config(node, schema), run_dir)
     except Exception as error:
@@ -259,7 +281,8 @@ def _report_failed_job(error: Exception, run_dir: Path, schema: type, with_trace
     )
     from qat.reporting.terminal import relative_to_cwd
 
-    message = f"this job failed, the others go on:\n  {relative_to_cwd(run_dir)}\n{job_error}"
+    where = "" if schema is VerifyConfig else f"  {relative_to_cwd(run_dir)}\n"
+    message = f"this job failed, the others go on:\n{where}{job_error}"
     print(_format_for_stderr(message), file=sys.stderr, flush=True)
     with suppress(OSError):
         record = {"error": type(error).__name__, "message": str(job_error), "exit_code": job_error.exit_code}
@@ -278,7 +301,7 @@ def _to_qat_error(error: Exception, schema: type) -> QatError | None:
 
 
 def _folder_error(error: OSError) -> RunDirError:
-    key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
+    key = "hydra.sweep.dir" if _is_sweep() else "hydra.run.dir"
     return RunDirError(f"{error.filename}: {error.strerror}. Choose another folder, as {key}=DIR.")
 
 

@@ -19,12 +19,14 @@ def expand_path_argument(argument: str) -> list[str]:
     (['data=npz', 'data.path=my.npz'], ['data=digits'], ['data=image_folder', 'data.path=.'])
     >>> expand_path_argument("model=my.keras"), expand_path_argument("model=a/saved_model")
     (['model=saved', 'model.path=my.keras'], ['model=saved', 'model.path=a/saved_model'])
+    >>> expand_path_argument("model=my net (1).keras"), expand_path_argument("model=choice(a.keras,b.keras)")
+    (['model=saved', 'model.path=my net (1).keras'], ['model=choice(a.keras,b.keras)'])
     """
     group, _, value = argument.partition("=")
     suffix = Path(value).suffix
     if group not in ("model", "data") or not (suffix or "/" in value or value in (".", "..", "~")):
         return [argument]
-    if re.search(r"[\[({]", value) or re.fullmatch(r"[+-]?[\d.]*\d[\d.]*", value) or suffix == ".yaml":
+    if re.match(r"[\[{]|\w+\(.*\)$", value) or re.fullmatch(r"[+-]?[\d.]*\d[\d.]*", value) or suffix == ".yaml":
         return [argument]  # of Hydra's grammar, a number, an option's file
     option = "saved" if group == "model" else "npz" if suffix and not Path(value).is_dir() else "image_folder"
     return [f"{group}={option}", f"{group}.path={value}"]

@@ -6,6 +6,7 @@ a setting that only images have (image_size, range, mean, augmentation) says tha
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 
@@ -46,6 +47,9 @@ def source_from_arrays(
     _check_keys(arrays, tuple(f"{axis}{key}" for key in others for axis in "xy"), origin)
     _refuse_swapped(arrays[first], arrays[f"y{suffix}"], f"{origin}: {first}", f"y{suffix}")
     samples = {key: _read_samples(arrays[f"x{key}"], f"{origin}: x{key}") for key in (suffix, *others)}
+    if len(samples[suffix]) > 1 and (samples[suffix] == samples[suffix][:1]).all():
+        raise DataError(f"{origin}: {first}: all {len(samples[suffix])} samples are equal: nothing tells them apart")
+    _warn_of_unread(arrays, {f"{axis}{key}" for key in samples for axis in "xy"}, origin)
     layout = _layout(config, samples[suffix])
     if layout == "features" and _looks_like_pixels(samples[suffix]):
         warnings.warn(
@@ -55,14 +59,39 @@ def source_from_arrays(
         )
     for key in others:
         _check_alike(samples[suffix], samples[key], f"{origin}: x{key}", first)
+        _warn_of_shared(samples[suffix], samples[key], f"{origin}: x{key}", first)
     labels = {key: check_labels(arrays[f"y{key}"], len(samples[key]), f"{origin}: y{key}") for key in samples}
-    names = resolve_class_names(config, labels[suffix], [labels[key] for key in others], class_names)
+    names = resolve_class_names(
+        config, labels[suffix], [labels[key] for key in others], class_names, f"{origin}: y{suffix}"
+    )
     for key in labels:
         check_within_classes(labels[key], names, f"{origin}: y{key}")
     inputs = {key: _to_layout(config, samples[key], layout) for key in samples}
     parts = {key: Part(inputs[key], labels[key]) for key in samples}
     contract = make_contract(config, inputs[suffix].shape[1:], str(inputs[suffix].dtype), layout)
     return Source(parts[suffix], contract, names, val=parts.get("_val"), test=parts.get("_test"))
+
+
+def _warn_of_unread(arrays: Mapping[str, ArrayLike], read: set[str], origin: str) -> None:
+    unread = [key for key in arrays if re.match(r"[xy](_|$)", key.lower()) and key not in read]
+    if unread:
+        warnings.warn(
+            f"{origin}: {', '.join(sorted(unread))} is not read, for {', '.join(sorted(read))} is. Parts are named "
+            "train, val and test, as x_val and y_val",
+            stacklevel=3,
+        )
+
+
+def _warn_of_shared(train: NDArray, other: NDArray, where: str, first: str) -> None:
+    """Say that a part to judge by holds what is trained on."""
+    known = {hash(row.tobytes()) for row in train}
+    shared = sum(hash(row.tobytes()) in known for row in other)
+    if shared * 2 > len(other):
+        warnings.warn(
+            f"{where}: {shared} of its {len(other)} samples stand in {first} as well: accuracy on them says nothing "
+            "about new ones. Without it, a part of the training samples is set aside",
+            stacklevel=3,
+        )
 
 
 def _looks_like_pixels(samples: NDArray) -> bool:
@@ -120,11 +149,15 @@ def _read_samples(array: ArrayLike, where: str) -> NDArray:
         raise DataError(f"{where} is no array: its samples differ in shape ({error})") from error
     if samples.ndim < 2:
         raise DataError(f"{where} has shape {list(samples.shape)}: expected [N, ...], one row per sample")
+    if 0 in samples.shape[1:]:
+        raise DataError(f"{where} has shape {list(samples.shape)}: an axis of size 0 leaves nothing in a sample")
     if samples.dtype.kind == "f":
         return _finite(samples, where)
     if samples.dtype != np.uint8:
         raise DataError(
-            f"{where} is {samples.dtype}: expected uint8 (images, 0..255) or float32 (features, token ids); convert it"
+            f"{where} is {samples.dtype}: expected uint8 (images, 0..255) or float32 (features, token ids). Store "
+            "pixels as x.astype(numpy.uint8), those of 16 bits as (x // 257).astype(numpy.uint8), other numbers as "
+            "x.astype(numpy.float32)"
         )
     if samples.ndim == 4 and samples.shape[1] in (1, 3) and samples.shape[3] > 4:
         raise DataError(f"{where} has shape {list(samples.shape)}: channels come last; store x.transpose(0, 2, 3, 1)")
@@ -138,8 +171,8 @@ def _finite(samples: NDArray, where: str) -> NDArray[np.float32]:
     if not finite.all():
         row = int(np.argmin(finite.reshape(len(samples), -1).all(axis=1)))
         raise DataError(
-            f"{where} holds {int((~finite).sum())} values that are NaN or infinite, the first in sample {row}: "
-            "remove or repair those samples"
+            f"{where}: {int((~finite).sum())} of its numbers are NaN or infinite, the first in sample {row}: remove or "
+            "repair those samples"
         )
     return samples
 
@@ -148,7 +181,7 @@ def _check_alike(train: NDArray, other: NDArray, where: str, first: str) -> None
     if train.shape[1:] != other.shape[1:] or train.dtype != other.dtype:
         raise DataError(
             f"{where} holds {other.dtype} samples of shape {list(other.shape[1:])}, {first} {train.dtype} samples of "
-            f"shape {list(train.shape[1:])}: both must be alike"
+            f"shape {list(train.shape[1:])}: both must be alike; store both in one shape and as one dtype"
         )
 
 

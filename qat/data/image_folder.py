@@ -6,6 +6,8 @@ path/train/cat/1.jpg  path/test/cat/9.jpg  with train/, and val/ and test/ where
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,11 +19,12 @@ from numpy.typing import NDArray
 from qat.config import DataConfig
 from qat.data.files import DECODERS, ImageFiles, decode
 from qat.data.packed_paths import PackedPaths
-from qat.data.source import Part, Source, make_contract
+from qat.data.source import PART_NAMES, Part, Source, make_contract
 from qat.data.splits import Splits
 from qat.errors import ConfigError, DataError
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
+OTHER_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".jfif", ".npy", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 LOOKED_AT = 10_000  # images that are decoded before training; with data.skip_corrupt all that are used
 _CHUNK = 1024
 _UNKNOWN, _READABLE, _CORRUPT = range(3)
@@ -46,12 +49,23 @@ def read(config: DataConfig) -> Source:
     """List the files, and look into one: the rest is looked into once it is known which ones are used."""
     root = Path(config.path or "")
     if not root.is_dir():
-        raise DataError(f"data.path={config.path}: no such folder; expected one folder per class in it")
+        hint = " It is a file; an .npz is read by data=npz" if root.is_file() else ""
+        raise DataError(f"data.path={config.path}: no such folder; expected one folder per class in it.{hint}")
+    _refuse_part_names(root)
     has_parts = (root / "train").is_dir()
     roots = {name: root / name for name in ("train", "val", "test")} if has_parts else {"train": root}
     folder = _list_files(config, _class_names(roots, config), {name: at for name, at in roots.items() if at.is_dir()})
     _find_readable(folder)
     return _to_source(folder)
+
+
+def _refuse_part_names(root: Path) -> None:
+    """Refuse `Training` and `Testing`, which would be classes, and `valid` next to `train`, which would not be read."""
+    folders = [folder.name for folder in _subfolders(root)]
+    others = {name: PART_NAMES[name.lower()] for name in folders if PART_NAMES.get(name.lower(), name) != name}
+    if others and ("train" in folders or all(name.lower() in PART_NAMES for name in folders)):
+        renamed = ", ".join(f"{name} to {part}" for name, part in others.items())
+        raise DataError(f"data.path={root}: its parts are read from train, val and test: rename {renamed}")
 
 
 def _find_readable(folder: _Folder) -> None:
@@ -69,19 +83,34 @@ def _find_readable(folder: _Folder) -> None:
 
 def _list_files(config: DataConfig, class_names: tuple[str, ...], roots: dict[str, Path]) -> _Folder:
     paths, labels, parts = PackedPaths(), [np.empty(0, np.int64)], {}
+    left_out: Counter[str] = Counter()  # images of other formats, by suffix
+
+    def is_image(name: str) -> bool:
+        suffix = Path(name).suffix.lower()
+        left_out[suffix] += suffix in OTHER_SUFFIXES
+        return suffix in SUFFIXES and not name.startswith(".")
+
     for name, root in roots.items():
         start = len(paths)
         for class_folder in _subfolders(root):
             if class_folder.name not in class_names:
                 raise DataError(f"{class_folder}: not one of the classes in train: {', '.join(class_names)}")
-            count = paths.add_folder(class_folder, _is_image)
+            before = left_out.copy()
+            count = paths.add_folder(class_folder, is_image)
             if not count:
+                others = _count_by_suffix(left_out - before)
                 raise DataError(
-                    f"{class_folder}: an empty class folder, with no file of type {', '.join(SUFFIXES)}; add "
-                    "some, or remove the folder"
+                    f"{class_folder}: an empty class folder, with no file of type {', '.join(SUFFIXES)}; "
+                    + (f"save its others ({others}) as .png" if others else "add some, or remove the folder")
                 )
             labels.append(np.full(count, class_names.index(class_folder.name)))
         parts[name] = np.arange(start, len(paths))
+    if others := _count_by_suffix(left_out):
+        warnings.warn(
+            f"data.path={config.path}: only {', '.join(SUFFIXES)} are read, and others left out ({others}); save them "
+            "as .png to have them",
+            stacklevel=2,
+        )
     return _Folder(
         config, class_names, roots, paths, np.concatenate(labels), parts, np.full(len(paths), _UNKNOWN, np.uint8)
     )
@@ -184,5 +213,9 @@ def _subfolders(folder: Path) -> list[Path]:
     return folders
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+def _count_by_suffix(files: Counter[str]) -> str:
+    """
+    >>> _count_by_suffix(Counter({".gif": 1, ".bmp": 40, ".txt": 0}))
+    '40 .bmp, 1 .gif'
+    """
+    return ", ".join(f"{count} {suffix}" for suffix, count in files.most_common() if count)

@@ -46,4 +46,6 @@ def load_arrays(path: str | None) -> dict[str, NDArray]:
         raise DataError("data.path is not set: expected the path of an .npz file with x_train, y_train, x_test, y_test")
     if not Path(path).exists():
         raise DataError(f"data.path={path}: no such file; expected an .npz")
+    if Path(path).is_dir():
+        raise DataError(f"data.path={path}: a folder, and no .npz; one of pictures is read by data=image_folder")
     return read_arrays(path, "data.path", _KEYS)

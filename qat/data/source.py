@@ -14,6 +14,16 @@ from qat.data.files import ImageFiles
 from qat.data.splits import Splits
 from qat.errors import ConfigError, DataError
 
+PART_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+_NUMBERED = "numpy.unique(labels, return_inverse=True)"
 IMAGE_RANGE = (0.0, 1.0)  # scale 1/255 and 0 at 0: an int8 input then holds raw - 128 exactly, without rounding
 
 
@@ -87,7 +97,11 @@ def make_contract(config: DataConfig, shape: tuple[int, ...], raw_dtype: str, la
 
 
 def resolve_class_names(
-    config: DataConfig, train: NDArray[np.int64], others: list[NDArray[np.int64]], names: tuple[str, ...] | None
+    config: DataConfig,
+    train: NDArray[np.int64],
+    others: list[NDArray[np.int64]],
+    names: tuple[str, ...] | None,
+    where: str,
 ) -> tuple[str, ...]:
     """Choose the names of the classes: the user's, else the data set's, else the numbers 0..highest training label.
 
@@ -96,6 +110,7 @@ def resolve_class_names(
         train: labels of train, int64 `[N]`.
         others: labels of val and of test, int64 `[N]` each.
         names: one name per class, where the data set has them; None where not.
+        where: name of the training labels, such as "data=digits: y_train", for messages.
 
     Returns:
         One name per class.
@@ -111,8 +126,9 @@ def resolve_class_names(
     skipped = np.flatnonzero(present != np.arange(len(present)))
     if skipped.size:
         raise DataError(
-            f"no training sample has label {skipped[0]}, though labels go up to {present[-1]}: number the classes 0 to "
-            f"{len(present) - 1}, or name all of them with data.label_names"
+            f"{where}: no training sample has label {skipped[0]}, though labels go up to {present[-1]}. Number the "
+            f"classes 0 to {len(present) - 1}, or name all of them with data.label_names.\n"
+            f"  names, labels = {_NUMBERED}"
         )
     return tuple(str(label) for label in present)
 
@@ -139,7 +155,10 @@ def check_labels(array: ArrayLike, samples: int, where: str) -> NDArray[np.int64
     if labels.dtype.kind not in "iu":
         raise DataError(f"{where} {_explain_labels(labels)}")
     if len(labels) != samples:
-        raise DataError(f"{where} has {len(labels)} labels for {samples} samples: the counts must agree")
+        raise DataError(
+            f"{where} has {len(labels)} labels for {samples} samples: the counts must agree. "
+            "Samples are counted along the first axis"
+        )
     if len(labels) == 0:
         raise DataError(f"{where} is empty: expected at least one sample")
     labels = labels.astype(np.int64)
@@ -153,9 +172,14 @@ def _explain_labels(labels: NDArray) -> str:
         first = str(labels.flat[0])[:40]
         return (
             f"holds texts, the first is {first!r}: {expected}. Number them, and store the names with them as "
-            "label_names:\n  names, labels = numpy.unique(labels, return_inverse=True)"
+            f"label_names:\n  names, labels = {_NUMBERED}"
         )
-    return f"is {labels.dtype}: {expected}; store labels.astype(numpy.int64), if every label is an integer"
+    if labels.dtype.kind == "f" and (broken := ~np.isfinite(labels) | (labels != np.floor(labels))).any():
+        first = int(np.argmax(broken))
+        return (
+            f"is {labels.dtype}: {expected}, and {labels[first]:g} at index {first} is none. Classes alone are learned"
+        )
+    return f"is {labels.dtype}: {expected}; store labels.astype(numpy.int64)"
 
 
 def check_within_classes(labels: NDArray[np.int64], class_names: tuple[str, ...], where: str) -> None:

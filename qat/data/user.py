@@ -8,12 +8,10 @@ from typing import Any
 from qat import targets
 from qat.config import DataConfig
 from qat.data.arrays import source_from_arrays
-from qat.data.source import Source
+from qat.data.source import PART_NAMES, Source
 from qat.data.splits import Splits
 from qat.datasets import Dataset, class_labels, is_dataset, labelled_arrays
 from qat.errors import ConfigError, DataError
-
-PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 def read(config: DataConfig) -> Source | Splits:
@@ -63,13 +61,13 @@ def _name_arrays(returned: object, target: str) -> dict[str, Any]:
 
 def _name_parts(parts: Mapping[Any, Any], where: str) -> dict[str, Any]:
     """Turn data sets by the name of their part into arrays by name, such as x_train."""
-    unknown = [str(name) for name, part in parts.items() if name not in PARTS or not is_dataset(part)]
+    unknown = [str(name) for name, part in parts.items() if name not in PART_NAMES or not is_dataset(part)]
     if unknown:
         raise DataError(
             f"{where}: {', '.join(unknown)} is none of the data sets train, val (or validation) and test, each a "
             "tf.data.Dataset; class_names may be among them"
         )
-    sets = {PARTS[name]: _arrays(part, where) for name, part in parts.items()}
+    sets = {PART_NAMES[name]: _arrays(part, where) for name, part in parts.items()}
     return {f"{axis}_{name}": part[axis == "y"] for name, part in sets.items() for axis in "xy"}
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +23,7 @@ from qat.contract import Contract, apply
 from qat.data.stored_arrays import read_array
 from qat.diagnosis import Diagnosis, diagnose
 from qat.diagnosis.report import text
-from qat.errors import ConfigError, DataError, RunDirError
+from qat.errors import ConfigError, DataError, QatError, RunDirError
 from qat.limits import check_size
 from qat.results import RunResult
 from qat.trust import refuse_targets
@@ -30,6 +32,13 @@ from qat.variants import BY_VARIANT
 if TYPE_CHECKING:
     from qat.data import Splits
 
+_KEYS = {  # of the command line, by argument of `diagnose`
+    "keras_model": "keras",
+    "user_preprocess": "user.preprocess",
+    "user_run": "user.run",
+    "fed": "user.fed",
+    "outputs": "user.outputs",
+}
 INPUT_NAMES, LABEL_NAMES = ("inputs", "x_test", "x", "images"), ("labels", "y_test", "y")
 
 
@@ -63,13 +72,26 @@ def run_diagnoses(config: DiagnoseConfig, folder: Path, page: Page) -> CommandVe
         raise ConfigError("tflite and run: give one of them, a .tflite or the directory of a run of qat.train")
     diagnoses: dict[str, Diagnosis] = {}
     for name, arguments in _jobs(config):
-        diagnoses[name] = diagnose(**arguments)
+        with _naming_keys():
+            diagnoses[name] = diagnose(**arguments)
         print(f"{name}\n{text(diagnoses[name])}", flush=True)
     plain: Any = {name: each.to_dict() for name, each in diagnoses.items()}
     rundir.write_json(folder / "diagnosis.json", plain[config.tflite] if config.tflite else plain)
     rundir.write_text(folder / "diagnosis.html", page(diagnoses))
     print(f"written:\n  {folder / 'diagnosis.json'}\n  {folder / 'diagnosis.html'}", flush=True)
     return _verdict(diagnoses)
+
+
+@contextmanager
+def _naming_keys() -> Iterator[None]:
+    """Let a refusal name the key of the command line in place of the argument of `diagnose`."""
+    try:
+        yield
+    except QatError as error:
+        argument = re.match(r"\w+", str(error))
+        if argument is not None and argument[0] in _KEYS:
+            error.args = (_KEYS[argument[0]] + str(error)[argument.end() :],)
+        raise
 
 
 def _verdict(diagnoses: dict[str, Diagnosis]) -> CommandVerdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -122,6 +123,20 @@ def run_keras(model: Any, inputs: Sequence[NDArray]) -> list[NDArray]:
     return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
+def _check_arguments(name: str, function: Callable, count: int) -> None:
+    """Refuse a function that cannot take the raw batch and, of two arguments, the bytes of the file."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # one of C says nothing
+        return
+    try:
+        signature.bind(*range(count))
+    except TypeError as error:
+        expected = "(raw batch)" if count == 1 else "(raw batch, bytes of the file)"
+        described = f"{getattr(function, '__name__', 'it')}{signature}"
+        raise DataError(f"{name}: called with {expected}: {error}. It is {described}") from error
+
+
 def call_user(name: str, function: Callable, *arguments: Any) -> Any:
     """Call a function of the user's; whatever it raises becomes a DataError that says whose error it is.
 
@@ -134,8 +149,9 @@ def call_user(name: str, function: Callable, *arguments: Any) -> Any:
         What it returned, unchecked.
 
     Raises:
-        DataError: it raised; the text has the first 300 characters of its message.
+        DataError: it takes other arguments, or it raised; the text has the first 300 characters of its message.
     """
+    _check_arguments(name, function, len(arguments))
     try:
         return function(*arguments)
     except (MemoryError, KeyboardInterrupt, Interrupted):

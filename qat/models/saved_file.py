@@ -12,7 +12,8 @@ import h5py
 from qat.errors import ModelError
 from qat.limits import DAMAGE, check_regular
 from qat.models.untrusted.check_config import OWN, find_custom_names
-from qat.models.untrusted.decode import WEIGHTS, detect_kind, parse_config
+from qat.models.untrusted.decode import SAVE_AGAIN, WEIGHTS, detect_kind, parse_config
+from qat.plain_text import first_line
 
 _OTHER_KINDS = {  # files that are no saved Keras model, by the end of their names
     ".tflite": "a TFLite file, which is no Keras model any more; qat.evaluate, qat.verify and qat.diagnose take it",
@@ -63,7 +64,9 @@ def inspect(path: Path, only_kind: bool = False) -> SavedFile:
         raise ModelError(f"model.path={path}: no such file or folder")
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
-            raise ModelError(f"model.path={path}: this folder holds no saved_model.pb, so it is no SavedModel")
+            raise ModelError(
+                f"model.path={path}: this folder holds no saved_model.pb, so it is no SavedModel. {_WHOLE_MODEL}"
+            )
         return SavedFile("SavedModel")
     if path.suffix.lower() in _OTHER_KINDS:
         raise ModelError(f"model.path={path}: {_OTHER_KINDS[path.suffix.lower()]}. {_WHOLE_MODEL}")
@@ -76,16 +79,19 @@ def inspect(path: Path, only_kind: bool = False) -> SavedFile:
         raise
     except DAMAGE as error:
         what = "a zip file, but no whole .keras model" if kind == ".keras" else "a broken .h5 file"
-        raise ModelError(f"model.path={path}: {what}: {error}") from error
+        raise ModelError(f"model.path={path}: {what}: {first_line(error)}. {SAVE_AGAIN}") from error
 
 
 def _kind(path: Path) -> str:
     try:
         check_regular(f"model.path={path}", path.stat(), "file_mb", ModelError)
         with path.open("rb") as file:
-            kind = detect_kind(file.read(8))
+            start = file.read(8)
     except OSError as error:
         raise ModelError(f"model.path={path}: cannot be read ({error.strerror})") from error
+    kind = detect_kind(start)
+    if kind is None and start[4:] == b"TFL3":
+        raise ModelError(f"model.path={path}: {_OTHER_KINDS['.tflite']}. {_WHOLE_MODEL}")
     if kind is None:
         raise ModelError(
             f"model.path={path}: neither a .keras nor an .h5 file by its content (or one cut short); "

@@ -7,12 +7,12 @@ from typing import Any
 from qat import targets
 from qat.config import ModelConfig
 from qat.errors import ModelError
-from qat.models.which_keras import is_keras3, is_keras_model, keras_of
+from qat.models.which_keras import is_keras_model, keras_of
 
 
 def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> Any:
     """Calls the function with `input_shape`, `classes` and the target's other entries; it returns a `keras.Model` or a
-    `tf_keras.Model`. A model of a class of its own, of Keras 3, is taken as a layer of a functional one.
+    `tf_keras.Model`. One that has no inputs yet, or is of a class of its own, is taken as a layer of a functional one.
 
     Raises:
         ModelError: it cannot be found, takes other arguments, raises an error, or returns something else.
@@ -23,11 +23,19 @@ def build(config: ModelConfig, input_shape: tuple[int, ...], classes: int) -> An
         raise ModelError(
             f"model.target._target_={name} returned {_describe(model)}; expected a keras.Model or a tf_keras.Model"
         )
-    if is_keras3(model) and not getattr(model, "inputs", None):
-        keras = keras_of(model)
-        entry = keras.Input(input_shape)
+    return model if getattr(model, "inputs", None) else _of_known_size(model, input_shape, name)
+
+
+def _of_known_size(model: Any, input_shape: tuple[int, ...], name: str) -> Any:
+    keras = keras_of(model)
+    entry = keras.Input(input_shape)
+    try:
         return keras.Model(entry, model(entry), name=f"{model.name}_of_known_size")
-    return model
+    except Exception as error:  # of the user's `call`, which may raise anything
+        raise ModelError(
+            f"model.target._target_={name}: its model cannot be called on samples of shape {list(input_shape)}: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
 
 
 def _describe(value: object) -> str:

@@ -61,5 +61,8 @@ def _version(path: Path, config: Path, text: str) -> str:
         raise ModelError(f"model.path={path}: {config.name} next to it is no config of a Keras model") from None
     version = str(said.get("keras_version", "3")) if isinstance(said, dict) else "3"
     if version.split(".")[0] != "3":
-        raise ModelError(f"model.path={path}: {config.name} next to it is of Keras {version[:20]}; expected Keras 3")
+        raise ModelError(
+            f"model.path={path}: {config.name} next to it is of Keras {version[:20]}; expected Keras 3. Save the whole "
+            "model with model.save(), as my_model.keras"
+        )
     return version

@@ -96,7 +96,8 @@ def _run_cells(comparison: Comparison, out: Path | None) -> Iterator[list[str | 
 
 def _link_report(row: Row, out: Path | None, more: str) -> str | Html:
     """The run's name, a link to its report where it has one."""
-    name = "<wbr>".join(map(html.escape, re.split("(?<=[,/])", row.name)))
+    parts = map(html.escape, re.split("(?<=[,/])", row.name))
+    name = "<wbr>".join(f'<span class="whole">{part}</span>' for part in parts)
     report = row.run.folder / REPORT
     if out is not None and report.is_file():
         name = f'<a href="{quote(os.path.relpath(report, out))}">{name}</a>'

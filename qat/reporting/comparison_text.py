@@ -16,7 +16,7 @@ from qat.comparison.table import MEASURES, Row
 from qat.confidence import MOST_FLIPPED, Mean
 from qat.plain_text import csv_text_cell
 from qat.reporting.comparison_charts import negate_drop, select_unit
-from qat.reporting.numbers import format_signed
+from qat.reporting.numbers import format_latency, format_signed
 from qat.reporting.table import escape_cell, format_markdown_table
 
 CONFIGURATION_TITLES = (
@@ -174,7 +174,7 @@ def format_configuration(configuration: Configuration) -> list[str]:
         "" if configuration.drop is None else _plus_minus(negate_drop(configuration.drop), factor, "", signed=True),
         "" if configuration.fake_quant is None else f"{configuration.fake_quant * factor:.{_digits(factor)}f}{unit}",
         f"{configuration.size_bytes / 1024:.1f} KiB",
-        "" if configuration.latency_ms is None else f"{configuration.latency_ms:.3g} ms",
+        format_latency(configuration.latency_ms),
         "yes" if configuration.integer_only else "no",
         ", ".join(fronts),
     ]
@@ -225,7 +225,7 @@ def format_row(row: Row, distinguishing: Sequence[str]) -> list[str]:
         if measured.fake_quant is None
         else f"{measured.fake_quant * factor:.{digits}f}{unit if factor == 100 else ''}",
         f"{measured.size_bytes / 1024:.1f} KiB",
-        "" if measured.latency_ms is None else f"{measured.latency_ms:.3g} ms",
+        format_latency(measured.latency_ms),
         "yes" if measured.integer_only else "no",
         "" if measured.agreement is None else f"{measured.agreement * 100:.2f} %",
         "" if measured.parity is None else ("passed" if measured.parity else "BROKEN"),

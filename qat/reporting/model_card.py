@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from qat.reporting.numbers import format_gain, format_interval, format_size, format_value, is_in_percent
+from qat.reporting.numbers import format_gain, format_interval, format_latency, format_size, format_value, is_in_percent
 from qat.reporting.report_sections import list_tensor_rows
 from qat.reporting.verdict import describe_longer_training, format_float_comparison
 from qat.results import RunResult, Variant
@@ -111,9 +111,7 @@ def _metric_rows(variant: Variant, reference: Variant | None) -> list[list[str]]
         "its 95 % interval, %": [format_interval(each.accuracy_interval) for each in columns],
         "size": [format_size(each.size_bytes) for each in columns],
         "integer-only": ["yes" if each.integer_only else "no" for each in columns],
-        "latency, one sample, one thread": [
-            "" if ms is None else f"{ms:.3g} ms" for ms in (e.latency_ms for e in columns)
-        ],
+        "latency, one sample, one thread": [format_latency(each.latency_ms) for each in columns],
     }
     if reference is not None and reference is not variant:
         rows["better than float"] = [_gain(variant, reference), ""]

@@ -28,6 +28,15 @@ def format_value(metric: Metric, value: float | None = None) -> str:
     return f"{number * 100:.2f} %" if is_in_percent(metric.name) else f"{number:.4f}"
 
 
+def format_latency(milliseconds: float | None) -> str:
+    """Three digits with their unit; empty where nothing was measured.
+
+    >>> format_latency(0.14), format_latency(0.1587), format_latency(123.4), format_latency(None)
+    ('0.140 ms', '0.159 ms', '123 ms', '')
+    """
+    return "" if milliseconds is None else f"{milliseconds:#.3g}".rstrip(".") + " ms"
+
+
 def format_gain(metric: Metric, reference: Metric) -> str:
     """How much better than `reference`, with its sign: points of accuracy, else the metric's own unit.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qat.reporting import report_sections as sections
 from qat.reporting.colours import colour_of, page_colour
 from qat.reporting.line_chart import LabelledValue, Line, draw_line_chart, draw_value_chart
-from qat.reporting.numbers import format_interval, format_value, is_in_percent
+from qat.reporting.numbers import format_interval, format_latency, format_value, is_in_percent
 from qat.reporting.page import Html, code, document, dot, escape_text, paragraph, section, table
 from qat.reporting.table import build_rows, drop_empty_columns
 from qat.reporting.verdict import describe_losses, format_verdict, is_worse_than_noise
@@ -96,7 +96,7 @@ def variants_table(report: Report) -> str:
     variants = report.result.variants
     titles, cells = build_rows(variants)
     titles, latencies = [*titles, "latency"], [each.latency_ms for each in variants.values()]
-    cells = [[*row, "" if ms is None else f"{ms:.3g} ms"] for row, ms in zip(cells, latencies, strict=True)]
+    cells = [[*row, format_latency(ms)] for row, ms in zip(cells, latencies, strict=True)]
     titles, cells = drop_empty_columns(titles, cells)
     highlighted = list(variants).index(report.variant_name)
     body = [[Html(dot(page_colour(colour_of(row[0]))) + escape_text(row[0])), *row[1:]] for row in cells]

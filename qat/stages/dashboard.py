@@ -80,9 +80,21 @@ def _write_hparams(run: Run, variants: Mapping[str, Variant]) -> None:
         tensorboard_run = select_run(name, run.config.quant.name, run.config.quant.beside)
         columns |= dict.fromkeys(dict(_metrics(variant, variants.get("float"))))
         run.summary_writer.add_hparams_session(tensorboard_run, {"variant": name, **settings})
-    keys = {part.lstrip("+~").partition("=")[0] for part in overrides}
+    keys = _tell_apart(overrides, run.folder.name)
     differing = {key: key in keys or key.removesuffix(".name") in keys for key in settings}
     run.summary_writer.add_hparams_experiment("float", {"variant": True, **differing}, columns)
+
+
+def _tell_apart(overrides: list[str], folder: str) -> set[str]:
+    """Keys of the columns that stand first: those that name a sweep's job, else all that the run was asked for.
+
+    >>> sorted(_tell_apart(["model=resnet8", "seed=0", "train.epochs=3"], "seed=0,train.epochs=3"))
+    ['seed', 'train.epochs']
+    >>> sorted(_tell_apart(["model=resnet8", "seed=0"], "10-00-00-000001"))
+    ['model', 'seed']
+    """
+    asked = {part.lstrip("+~").partition("=")[0] for part in overrides}
+    return asked & {part.partition("=")[0] for part in folder.split(",")} or asked
 
 
 def _metrics(variant: Variant, reference: Variant | None) -> Iterator[tuple[str, float]]:

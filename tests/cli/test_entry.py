@@ -112,13 +112,16 @@ def test_the_composed_config_is_shown_with_its_overrides(tmp_path):
     assert "name: ptq" in output
 
 
-def test_an_output_folder_that_cannot_be_made_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [("a_file/run", "a_file/run: cannot be written (Not a directory)"), ("a" * 300, ": File name too long")],
+    ids=["file", "long"],
+)
+def test_an_output_folder_that_cannot_be_made_is_named(folder, reason, tmp_path):
     (tmp_path / "a_file").write_text("")
-    done = run_process("hydra.run.dir=a_file/run", cwd=tmp_path)
+    done = run_process(f"hydra.run.dir={folder}", cwd=tmp_path)
     assert done.returncode == 2
-    assert stderr_lines(done)[-1].startswith(
-        "qat: a_file/run: cannot be written (Not a directory). Choose another folder, as hydra.run.dir=DIR."
-    )
+    assert f"{reason}. Choose another folder, as hydra.run.dir=DIR." in stderr_lines(done)[-1]
 
 
 def jobs(*argv):

@@ -162,6 +162,10 @@ SWEEPS = [
     ("train.epochs=1,000", "a number has no comma: train.epochs=1000; a job for each value wants -m."),
     ("-m hydra.launcher=joblib seed=0,1", "hydra.launcher=joblib: written with a slash: hydra/launcher=joblib"),
     ("-m hydra.run.dir=a seed=0,1", "hydra.run.dir=a: places one run; the folder of a sweep is hydra.sweep.dir=a"),
+    (
+        "-m hydra.sweep.subdir=a seed=0,1",
+        "hydra.sweep.subdir=a: would be the folder of every job. Leave it out, and each",
+    ),
     ("-m hydra.sweep.dir= seed=0,1", "hydra.sweep.dir= expected a folder, as hydra.sweep.dir=runs/first"),
 ]
 

@@ -106,7 +106,7 @@ def test_a_resumed_sweep_runs_what_is_missing_and_what_is_new(swept):
     (folder / "sweep" / named(2, 0.1) / "results.json").unlink()  # as if it had been killed
     done = run_process(folder, "sweep.resume=sweep", "seed=0,2,4")
     assert done.returncode == 0, done.stderr
-    assert "qat: sweep: 3 of 6 jobs are finished and skipped" in done.stdout
+    assert "qat: 3 of 6 jobs are finished and skipped of\n  sweep\n" in done.stdout
     assert "  seed=0,quant.learning_rate=0.2\n" in done.stdout
     results = ran(folder / "sweep")
     assert {name: value for name, value in results.items() if value[0] in (2, 4)} == {
@@ -115,7 +115,7 @@ def test_a_resumed_sweep_runs_what_is_missing_and_what_is_new(swept):
     after = {path: path.read_text() for path in before}
     assert [path.parent.name for path in before if after[path] != before[path]] == [named(2, 0.1)]
     repeated = run_process(folder, "sweep.resume=sweep")
-    assert "qat: sweep: 6 of 6 jobs are finished and skipped" in repeated.stdout
+    assert "qat: 6 of 6 jobs are finished and skipped of\n  sweep\n" in repeated.stdout
     assert repeated.stdout.count(" accuracy ") == 6
 
 
@@ -127,7 +127,7 @@ def test_a_numbered_sweep_of_earlier_goes_on_under_its_numbers(tmp_path):
     (tmp_path / "sweep/1/results.json").unlink()
     done = run_process(tmp_path, "sweep.resume=sweep", "seed=0,2,4")
     assert done.returncode == 0, done.stderr
-    assert "qat: sweep: 1 of 3 jobs are finished and skipped\n  0  seed=0\n" in done.stdout
+    assert "qat: 1 of 3 jobs are finished and skipped of\n  sweep\n  0  seed=0\n" in done.stdout
     assert {name: seed for name, (seed, _) in ran(tmp_path / "sweep").items()} == {"0": 0, "1": 2, "seed=4": 4}
 
 
@@ -178,12 +178,13 @@ def test_a_typo_beside_a_sweep_file_is_found_before_the_first_job(tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
-def test_a_door_without_results_sweeps_too(tmp_path):
+def test_a_command_without_results_sweeps_too(tmp_path):
     where = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    command = [sys.executable, "-m", "qat.verify", "-m", "tflite=a.tflite,b.tflite", "hydra.sweep.dir=sweep"]
+    command = [sys.executable, "-m", "qat.verify", "-m", "tflite=a.tflite,b.tflite"]
     done = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "2 of 2 jobs failed:\n  tflite=a.tflite\n" in done.stderr
+    assert list(tmp_path.iterdir()) == []  # verify leaves nothing behind
     assert "sweep.resume" not in done.stderr
 
 

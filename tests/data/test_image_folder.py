@@ -214,7 +214,8 @@ def test_an_empty_class_folder_is_named(save_folder):
     (root / "eel").mkdir()
     (root / "eel" / "picture.gif").write_bytes(b"GIF")
     with pytest.raises(
-        DataError, match=r"eel: an empty class folder, with no file of type .jpeg, .jpg, .png; add some"
+        DataError,
+        match=r"eel: an empty class folder, with no file of type .jpeg, .jpg, .png; save its others \(1 .gif\) as",
     ):
         load_folder(root)
 
@@ -275,3 +276,35 @@ def test_a_replaced_file_changes_the_fingerprint(save_folder):
     changed = first.train.samples.paths[first.train.positions[0]]
     Image.new("RGB", (10, 8), (9, 9, 9)).save(changed)
     assert load_folder(root).fingerprint() != before
+
+
+def test_pictures_of_other_formats_are_left_out_and_said(save_folder):
+    root = save_folder(cat=6, dog=6)
+    for name in ("a.GIF", "b.gif", "c.tiff"):
+        (root / "cat" / name).write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"others left out \(2 .gif, 1 .tiff\); save them as .png"):
+        load_folder(root)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("Training", "Testing"), "rename Testing to test, Training to train"),
+        (("train", "valid", "test"), "rename valid to val"),
+    ],
+)
+def test_folders_named_like_parts_are_no_classes(save_folder, tmp_path, parts, message):
+    for part in parts:
+        save_folder(tmp_path / "set" / part, cat=3, dog=3)
+    with pytest.raises(DataError, match=message):
+        load_folder(tmp_path / "set")
+
+
+def test_a_class_may_be_called_test(save_folder):
+    assert load_folder(save_folder(cat=6, test=6)).class_names == ("cat", "test")
+
+
+def test_a_file_in_place_of_a_folder_is_said(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"")
+    with pytest.raises(DataError, match=r"It is a file; an \.npz is read by data=npz"):
+        load_folder(tmp_path / "a.npz")

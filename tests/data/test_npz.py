@@ -138,6 +138,37 @@ def test_other_keys_in_the_file_do_not_matter(arrays, save_npz):
     assert load_npz(path).class_names == ("0", "1", "2", "3")
 
 
+@pytest.mark.parametrize("names", [("x", "y"), ("X_test", "Y_test"), ("x_valid", "y_valid")])
+def test_arrays_of_a_data_set_that_are_not_read_are_said(arrays, save_npz, names):
+    more = dict(zip(names, (arrays["x_train"], arrays["y_train"]), strict=True))
+    with pytest.warns(UserWarning, match=f"{', '.join(names)} is not read, for x_test, x_train, y_test, y_train is"):
+        load_npz(save_npz(**arrays, **more))
+
+
+def test_training_samples_in_test_are_said(arrays, save_npz):
+    leaked = {**arrays, "x_test": arrays["x_train"][5:25], "y_test": arrays["y_train"][5:25]}
+    with pytest.warns(UserWarning, match=r"x_test: 20 of its 20 samples stand in x_train as well"):
+        load_npz(save_npz(**leaked))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_npz(save_npz(**arrays))
+
+
+def test_labels_with_gaps_are_numbered_as_the_message_says(arrays, save_npz):
+    labels = arrays["y_train"] * 1000 + 101
+    with pytest.raises(DataError, match="y: no training sample has label 0, though labels go up to 3101") as refused:
+        load_npz(save_npz(x=arrays["x_train"], y=labels))
+    values = {"numpy": np, "labels": labels}
+    exec(str(refused.value).splitlines()[-1].strip(), values)
+    splits = load_npz(save_npz(x=arrays["x_train"], y=values["labels"], class_names=values["names"]))
+    assert splits.class_names == ("101", "1101", "2101", "3101")
+
+
+def test_a_folder_in_place_of_a_file_is_said(tmp_path):
+    with pytest.raises(DataError, match=r"a folder, and no \.npz; one of pictures is read by data=image_folder"):
+        load_npz(str(tmp_path))
+
+
 def test_labels_in_a_column_are_taken(arrays, save_npz):
     columns = {key: value[:, None] if key[0] == "y" else value for key, value in arrays.items()}
     np.testing.assert_array_equal(load_npz(save_npz(**columns)).test.labels, arrays["y_test"])
@@ -152,8 +183,9 @@ def with_nan(x):
 @pytest.mark.parametrize(
     ("key", "change", "message"),
     [
-        ("x_train", with_nan, "x_train holds 1 values that are NaN or infinite, the first in sample 3"),
-        ("x_train", lambda x: x.astype(np.float64) * 1e300, "x_train holds .* NaN or infinite"),
+        ("x_train", with_nan, "x_train: 1 of its numbers are NaN or infinite, the first in sample 3"),
+        ("x_train", lambda x: x.astype(np.float64) * 1e300, "x_train: .* NaN or infinite"),
+        ("x_train", lambda x: x[:, :0], r"x_train has shape \[40, 0, 5, 3\]: an axis of size 0"),
         ("x_train", lambda x: x.astype(np.int64), r"x_train is int64: expected uint8 .* or float32"),
         ("x_train", lambda x: x[:, 0, 0, 0], r"x_train has shape \[40\]: expected \[N, ...\]"),
         ("x_train", lambda x: x.transpose(0, 3, 1, 2), r"channels come last; store x.transpose\(0, 2, 3, 1\)"),
@@ -161,7 +193,8 @@ def with_nan(x):
         ("x_train", lambda x: x[:, :-1], r"x_test holds uint8 samples of shape \[6, 5, 3\], x_train .*\[5, 5, 3\]"),
         ("y_train", lambda y: y[:-1], "y_train has 39 labels for 40 samples: the counts must agree"),
         ("y_train", lambda y: np.eye(4)[y], r"y_train has shape \[40, 4\].*argmax"),
-        ("y_train", lambda y: y / 1, "y_train is float64: expected integers"),
+        ("y_train", lambda y: y / 1, r"y_train is float64: expected integers .* store labels.astype\(numpy.int64\)"),
+        ("y_train", lambda y: y + 0.5, "expected integers .*, and 0.5 at index 0 is none. Classes alone are learned"),
         ("y_train", lambda y: y.astype(str), "y_train holds texts, the first is '0': expected integers"),
         ("y_train", lambda y: y + 1, "no training sample has label 0, though labels go up to 4"),
         ("y_train", lambda y: y - 1, "10 labels outside the classes, the first is -1 at index 0"),

@@ -38,11 +38,11 @@ def test_a_label_beyond_the_named_classes_is_refused():
 
 def test_names_are_the_users_then_the_data_sets_then_numbers():
     labels = np.array([0, 1])
-    assert resolve_class_names(DataConfig(label_names=["no", "yes"]), labels, [], ("a", "b")) == ("no", "yes")
-    assert resolve_class_names(DataConfig(), labels, [], ("a", "b")) == ("a", "b")
-    assert resolve_class_names(DataConfig(), labels, [], None) == ("0", "1")
+    assert resolve_class_names(DataConfig(label_names=["no", "yes"]), labels, [], ("a", "b"), "y") == ("no", "yes")
+    assert resolve_class_names(DataConfig(), labels, [], ("a", "b"), "y") == ("a", "b")
+    assert resolve_class_names(DataConfig(), labels, [], None, "y") == ("0", "1")
     with pytest.raises(DataError, match="no training sample has label 1, though labels go up to 2"):
-        resolve_class_names(DataConfig(), np.array([0, 2]), [], None)
+        resolve_class_names(DataConfig(), np.array([0, 2]), [], None, "y")
 
 
 def test_images_of_8_bits_are_scaled_to_0_1_and_other_data_is_left():

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from qat.diagnose import _as_typed, _data_as_file
+from qat.diagnosis.command import _naming_keys
+from qat.errors import DataError
 
 
 def run(folder, *arguments):
@@ -47,6 +49,15 @@ def test_refusals_exit_with_2(tmp_path, arguments, words):
     ended = run(tmp_path / "out", *arguments)
     assert ended.returncode == 2
     assert words in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("fed: dtype float32", "user.fed: dtype float32"), ("keras_model has inputs", "keras has inputs"), ("a b", "a b")],
+)
+def test_a_refusal_names_the_key_that_was_typed(said, shown):
+    with pytest.raises(DataError, match=f"^{shown}$"), _naming_keys():
+        raise DataError(said)
 
 
 def test_what_cannot_be_told_exits_with_3(files, digits, tmp_path):

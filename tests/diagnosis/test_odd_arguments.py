@@ -28,6 +28,11 @@ def raising(*arguments):
         ({"preprocess": lambda raw: preprocess(raw)[:, :4]}, DataError, "the file takes"),
         ({"user_preprocess": raising}, DataError, "user_preprocess raised KeyError"),
         ({"user_run": raising}, DataError, "user_run raised KeyError"),
+        (
+            {"user_run": lambda raw: raw},
+            DataError,
+            r"user_run: called with \(raw batch, bytes of .* It is <lambda>\(raw\)",
+        ),
         ({"user_run": lambda raw, content: ["cat"] * len(raw)}, DataError, r"user_run: .* expected numbers \[300"),
         ({"fed": "buffer"}, DataError, "fed: dtype"),
         ({"fed": np.zeros((5, 8, 8, 3), np.int8)}, DataError, r"fed: .* shape \[5, 8, 8, 3\]; expected numbers \[300"),

@@ -178,3 +178,31 @@ def test_sizes_that_a_model_leaves_open_can_be_the_datas_and_every_weight_is_kep
 def test_data_that_does_not_fit_an_open_model_leaves_it_as_it_is(shape):
     model = open_sizes()((8, 8, 1), 3)
     assert fix_input_shape(model, shape) is model
+
+
+class Subclassed(tf_keras.Model):
+    """One that was never called, so that nobody knows its shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3, activation="softmax")
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+@pytest.mark.parametrize("make", [Subclassed, lambda: tf_keras.Sequential([layers.Dense(3, activation="softmax")])])
+def test_a_model_without_inputs_is_built_for_the_datas(theirs, make):
+    model = theirs(lambda input_shape, classes: make())
+    assert (model.input_shape, model.output_shape) == ((None, 4), (None, 3))
+    assert len(model.trainable_variables) == 2
+
+
+def test_one_that_cannot_be_called_on_the_data_is_refused_with_the_reason(theirs):
+    with pytest.raises(ModelError, match=r"make: its model cannot be called on samples of shape \[4\]: .*ndim=3"):
+        theirs(lambda input_shape, classes: tf_keras.Sequential([layers.Conv1D(2, 2)]))
+
+
+def test_a_function_that_ends_the_process_is_refused(theirs):
+    with pytest.raises(ModelError, match="failed: SystemExit: 5"):
+        theirs(lambda input_shape, classes: sys.exit(5))

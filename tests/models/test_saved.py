@@ -143,7 +143,10 @@ def test_a_text_file_and_an_empty_folder_are_no_models(tmp_path):
     (tmp_path / "model.h5").write_text("not a model")
     with pytest.raises(ModelError, match=r"neither a .keras nor an .h5 file by its content"):
         load(str(tmp_path / "model.h5"))
-    with pytest.raises(ModelError, match=r"holds no saved_model.pb"):
+    (tmp_path / "model.h5").write_bytes(b"\x1c\0\0\0TFL3 and so on")
+    with pytest.raises(ModelError, match=r"model.h5: a TFLite file, which is no Keras model any more.* Save the whole"):
+        load(str(tmp_path / "model.h5"))
+    with pytest.raises(ModelError, match=r"holds no saved_model.pb.* Save the whole model"):
         load(str(tmp_path))
     with pytest.raises(ModelError, match=r"nowhere.keras: no such file"):
         load(str(tmp_path / "nowhere.keras"))
@@ -152,7 +155,7 @@ def test_a_text_file_and_an_empty_folder_are_no_models(tmp_path):
 def test_a_zip_without_a_model_in_it_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
         archive.writestr("hello.txt", "hello")
-    with pytest.raises(ModelError, match=r"a zip file, but no whole .keras model"):
+    with pytest.raises(ModelError, match=r"a zip file, but no whole .keras model: .*\. Copy it once more, or save"):
         load(str(tmp_path / "model.keras"))
 
 

@@ -21,6 +21,7 @@ from qat.cli.launchers.cpu_share import share_cores
 from qat.cli.launchers.exit_reason import format_in_one_line
 from qat.cli.sweeps.finished_jobs import find_jobs, fingerprint, read_failure
 from qat.cli.sweeps.resume import quote
+from qat.wrapping import columns_of, wrap
 
 BY_NUMBER = "${hydra.job.num}"  # hydra.sweep.subdir, unless the user has another name for the folders
 
@@ -29,6 +30,10 @@ MAX_TRIES = 2
 _NUMBERS = re.compile(r"[^,\s]+")
 _ONLY_NUMBERS = re.compile(r"[-+\d.eE]+(,\s*[-+\d.eE]+)*")
 MAX_NAME_LENGTH = 120  # of a job's folder, in characters
+
+
+def _say(text: str) -> None:
+    print(wrap(text, columns_of(sys.stdout)), flush=True)
 
 
 def folder_name(overrides: Sequence[str]) -> str:
@@ -138,7 +143,7 @@ class Jobs:
         """
         known_jobs, unknown_folders = find_jobs(self.sweep_dir)
         for name in unknown_folders:
-            print(f"qat: {self.sweep_dir / name}: no readable .hydra/config.yaml, so nobody knows which job it is")
+            _say(f"qat: no readable .hydra/config.yaml, so nobody knows which job it is:\n  {self.sweep_dir / name}")
         missing = []
         for overrides, config in zip(batch, configs, strict=True):
             job, known = Job(tuple(overrides)), known_jobs.get(fingerprint(config))
@@ -251,6 +256,6 @@ class Jobs:
 
     def _print_skipped(self) -> None:
         skipped = [job for job in self.all if job.skipped]
-        print(f"qat: {self.sweep_dir}: {len(skipped)} of {len(self.all)} jobs are finished and skipped", flush=True)
+        _say(f"qat: {len(skipped)} of {len(self.all)} jobs are finished and skipped of\n  {self.sweep_dir}")
         for job in skipped:
             print(f"  {self.describe(job)}", flush=True)

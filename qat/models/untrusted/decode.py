@@ -24,6 +24,7 @@ from qat.plain_text import first_line
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
 MAX_OBJECTS = 200_000  # groups and arrays of an HDF5 file, or members of a zip
+SAVE_AGAIN = "Copy it once more, or save the model again by model.save(), as my_model.keras"
 WEIGHTS, _ASSETS = "model.weights.h5", "assets/"
 
 
@@ -83,7 +84,7 @@ def decode(file: BinaryIO, name: str) -> DecodedModel:
         raise ModelError(f"{name}: reading it takes more than limits.memory_mb={current().memory_mb}") from None
     except DAMAGE as error:
         what = "a zip file, but no whole .keras model" if kind == ".keras" else "a broken .h5 file"
-        raise ModelError(f"{name}: {what}: {first_line(error)}") from error
+        raise ModelError(f"{name}: {what}: {first_line(error)}. {SAVE_AGAIN}") from error
 
 
 def parse_config(text: bytes | str, name: str) -> Any:
