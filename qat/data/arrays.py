@@ -48,7 +48,8 @@ def source_from_arrays(
     _refuse_swapped(arrays[first], arrays[f"y{suffix}"], f"{origin}: {first}", f"y{suffix}")
     samples = {key: _read_samples(arrays[f"x{key}"], f"{origin}: x{key}") for key in (suffix, *others)}
     if len(samples[suffix]) > 1 and (samples[suffix] == samples[suffix][:1]).all():
-        raise DataError(f"{origin}: {first}: all {len(samples[suffix])} samples are equal: nothing tells them apart")
+        count = len(samples[suffix])
+        warnings.warn(f"{origin}: {first}: all {count} samples are equal: nothing tells them apart", stacklevel=2)
     _warn_of_unread(arrays, {f"{axis}{key}" for key in samples for axis in "xy"}, origin)
     layout = _layout(config, samples[suffix])
     if layout == "features" and _looks_like_pixels(samples[suffix]):

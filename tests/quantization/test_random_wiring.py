@@ -11,10 +11,10 @@ from .zoo.random_wiring import OPS, Wiring
 from .zoo.rare_ops import RARE
 
 NEVER_DRAWN = {  # and where they come from
+    "argmin": "`nearest_code` of the zoo",
     "broadcast_to": "weights that are computed from variables",
     "corrected": "bias correction",
     "dequantize": "placement, of layers in quant.skip",
-    "gather": "computed indices of a computed tensor, which mix the samples of a batch",
     "identity": "emission, of outputs",
     "requantize": "placement",
 }

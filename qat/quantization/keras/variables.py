@@ -208,7 +208,7 @@ class LayerVariables(tf_keras.layers.Layer):
         if len(own) == 1:
             return own[0]
         names = [_own_name(each.name) for each in self.__dict__.get("held", ())]
-        raise AttributeError(no_attribute(str(self.__dict__.get("_name")), name, names))
+        raise AttributeError(no_attribute(str(self.__dict__.get("_name")), name, names, "tf_keras"))
 
     def _lookup_dependency(self, name: str, cached_dependencies: Any = None) -> Any:
         """As TensorFlow has it; a variable goes by its own name in the checkpoint of a layer of another name, too."""
@@ -222,13 +222,14 @@ class LayerVariables(tf_keras.layers.Layer):
         return super().get_config() | {"specs": self.specs}
 
 
-def no_attribute(layer: str, name: str, held: Sequence[str]) -> str:
+def no_attribute(layer: str, name: str, held: Sequence[str], package: str) -> str:
     """Why a layer of a quantization-aware model has no such attribute, and what to do.
 
     Args:
         layer: its name.
         name: name of the attribute.
         held: names of the variables that it has.
+        package: "tf_keras" or "keras", whichever the model is of.
 
     Returns:
         The message of an `AttributeError`.
@@ -237,7 +238,7 @@ def no_attribute(layer: str, name: str, held: Sequence[str]) -> str:
         return (
             f"layer {layer!r} of a quantization-aware model holds the layer's variables, and other layers compute with "
             f"them. Let its {name} be an output of the float model that is quantized: "
-            f"Model(model.input, [model.output, model.get_layer({layer!r}).{name}])"
+            f"{package}.Model(model.input, [model.output, model.get_layer({layer!r}).{name}])"
         )
     return (
         f"layer {layer!r} of a quantization-aware model has no {name!r}, but the layer's variables: {', '.join(held)}"

@@ -79,7 +79,8 @@ class SharedWeights(keras.layers.Layer):
         found = [each for each in self.own if each.name == name]
         if len(found) == 1:
             return found[0]
-        raise AttributeError(no_attribute(self.layer_name or self.name, name, [each.name for each in self.own]))
+        names = [each.name for each in self.own]
+        raise AttributeError(no_attribute(self.layer_name or self.name, name, names, "keras"))
 
     def call(self, inputs: Any) -> Any:
         return inputs

@@ -8,7 +8,7 @@ from qat.quantization.ir.graph import Node, Tensor, Weight
 from qat.quantization.rewrites.builder import Builder, Match
 from qat.quantization.rewrites.driver import rewrite
 
-LARGEST_KERNEL = 512  # numbers in a patch whose kernel, which holds the square of that, is small beside a model
+LARGEST_KERNEL = 512  # numbers in a patch whose kernel, which holds the square of that, is small next to a model
 LONGEST_SUM = 1024  # places of a running sum: its kernel holds the square of that
 ROOTS = {0.5: ("rsqrt",), 0.75: ("rsqrt", "sqrt"), 1.0: ("rsqrt", "rsqrt")}  # beta -> factors of sum^-beta
 

@@ -163,9 +163,9 @@ def test_random_layers_act_in_training_alone(layer):
     assert np.array_equal(quantized(x, training=False), x)
     ours, theirs = (one(x, training=True).numpy() for one in (quantized, model))
     assert not np.array_equal(ours, x)
-    assert ours.mean() == pytest.approx(theirs.mean(), abs=0.05)
-    assert ours.std() == pytest.approx(theirs.std(), abs=0.05)
-    assert np.mean(ours == 0) == pytest.approx(np.mean(theirs == 0), abs=0.05)
+    assert ours.mean() == pytest.approx(theirs.mean(), abs=0.15)  # of 1,920 draws: 0.03
+    assert ours.std() == pytest.approx(theirs.std(), abs=0.15)
+    assert np.mean(ours == 0) == pytest.approx(np.mean(theirs == 0), abs=0.1)
 
 
 @pytest.mark.slow
