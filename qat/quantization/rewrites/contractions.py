@@ -11,6 +11,8 @@ from qat.quantization.ir.graph import Node, Tensor
 from qat.quantization.rewrites.builder import Builder, Match, is_fixed
 from qat.quantization.rewrites.driver import rewrite
 
+MOST_AXES = 5  # of LiteRT's BATCH_MATMUL
+
 
 @rewrite("einsum_dense")
 def einsum_dense(match: Match) -> Tensor:
@@ -25,6 +27,29 @@ def einsum_dense(match: Match) -> Tensor:
     if "bias" in match.node.weights:
         y.node.weights["bias"] = match.node.weights["bias"].broadcast(*kernel.value.shape[count:]).reshape(units)
     return match.reshape(y, match.shape)
+
+
+@rewrite("batch_matmul")
+def product_of_many_axes(match: Match) -> Tensor | None:
+    """LiteRT's kernel takes five axes: those between the first and a matrix are joined, and come apart behind it."""
+    lead = match.shape[:-2]
+    if len(match.shape) <= MOST_AXES or None in lead[1:]:
+        return None
+    blocks = int(np.prod(lead[1:]))
+    wholes = [_repeated(match, x, lead[1:]) for x in match.inputs]
+    x, y = (match.reshape(whole, (whole.shape[0], blocks, *whole.shape[-2:])) for whole in wholes)
+    z = match.add("batch_matmul", x, y, shape=(lead[0], blocks, *match.shape[-2:]), **match.attrs)
+    return match.reshape(z, match.shape)
+
+
+def _repeated(build: Builder, x: Tensor, inner: tuple[int, ...]) -> Tensor:
+    """An operand in as many axes as the product has, those of one place repeated but for the first."""
+    sizes = (1,) * (len(inner) + 3 - x.rank) + tuple(x.shape)
+    x = x if len(sizes) == x.rank else build.reshape(x, sizes)
+    multiples = [1, *(places // own for places, own in zip(inner, sizes[1:-2], strict=True)), 1, 1]
+    if max(multiples) == 1:
+        return x
+    return build.add("tile", x, shape=(sizes[0], *inner, *sizes[-2:]), multiples=multiples)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,11 @@ CASES = [
         there=("depthwise_conv2d",),
     ),
     Case(contractions.einsum_dense, raw(layers.EinsumDense("abc,cde->abde", (None, 2, 3)), (4, 6)), there=("dense",)),
+    Case(
+        contractions.product_of_many_axes,
+        raw(lambda x: tf.matmul(x, x[:, :, :1], transpose_b=True), (2, 3, 2, 4, 5)),
+        there=("batch_matmul", "reshape"),
+    ),
     Case(contractions.einsum, raw(layers.EinsumDense("abc,bd->adc", (5, 6)), (4, 6)), there=("transpose", "dense")),
     Case(contractions.einsum, raw(lambda x: tf.einsum("bij,bkj->bik", x, x), (4, 6)), there=("batch_matmul",)),
     Case(contractions.einsum, raw(lambda x: tf.einsum("bijc,bijd->bcd", x, x)), there=("batch_matmul",)),

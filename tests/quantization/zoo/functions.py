@@ -57,6 +57,12 @@ def _patches(x):
     return tf.image.extract_patches(x, [1, 3, 3, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME")
 
 
+def _windows_of_heads(x):
+    """Scores [n, rows, columns, heads, 4, 9] of windows, as HaloNet's attention has them: six axes."""
+    queries, keys = (tf.reshape(layers.Dense(4 * places)(x), [-1, 6, 6, 2, places, 2]) for places in (4, 9))
+    return tf.matmul(queries, keys, transpose_b=True)
+
+
 def _halo(x):
     """What a window of 2 by 2 sees with seven pixels around it, as HaloNet's attention does."""
     return layers.Dense(4)(tf.image.extract_patches(x, [1, 16, 16, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"))
@@ -230,6 +236,7 @@ FUNCTIONS = {
     "reduce_prod": _flat(lambda x: tf.reduce_prod(x[:, :2] * 0.5, axis=-1, keepdims=True)),
     "extract_patches": _image(_patches),
     "patches_with_a_halo": _image(_halo),
+    "product_of_six_axes": _image(_windows_of_heads),
     "space_to_depth_of_3": _image(lambda x: tf.nn.space_to_depth(x, 3)),
     "patches_side_by_side": _image(lambda x: tf.image.extract_patches(x, *[[1, 2, 2, 1]] * 2, [1] * 4, "VALID")),
     "patches_of_rows": _image(lambda x: tf.image.extract_patches(x, *[[1, 1, 6, 1]] * 2, [1] * 4, "VALID")),
