@@ -9,7 +9,7 @@ from ..keras3_more_examples import MORE_EXAMPLES
 REFUSED = {
     *("AveragePooling3D", "Conv3D", "Conv3DTranspose", "ConvLSTM3D", "MaxPooling3D"),  # volumes
     *("Discretization", "HashedCrossing", "Hashing", "IntegerLookup"),  # tables
-    *("MelSpectrogram", "STFTSpectrogram", "RandomGrayscale", "ops.sin"),
+    *("MelSpectrogram", "ops.sin"),
 }
 EVERY = CASES | EXAMPLES | MORE_EXAMPLES
 QUICK = {"Attention", "CategoryEncoding", "Conv2D", "Discretization", "GroupNormalization", "RandomFlip", "recommender"}
