@@ -50,5 +50,6 @@ def let_output_last() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
     for name in ("stdout", "stderr"):
+        # not closed: it stands for the stream until the process ends
         stream = getattr(sys, name) or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
         setattr(sys, name, LastingStream(stream))

@@ -21,8 +21,6 @@ from qat.tflite.graph import Op
 
 HOW_ALONE = frozenset({"asymmetric_quantize_inputs", "quantized_bias_type", "weights_format", "pot_scale_int16"})
 """Options that say how a kernel goes about it, and not what it computes."""
-
-
 UNCHANGED = (
     "convert again with TensorFlow's own converter from this very model, and let nothing change the file afterwards: "
     "qat.tflite.convert(model, calibration=samples)"
@@ -52,8 +50,7 @@ def find_other_ops(evidence: Evidence) -> Hypothesis | None:
         "C12",
         "ops of the file compute otherwise than the Keras model's: "
         + "; ".join(each.words for each in differences[:4]),
-        "convert again with TensorFlow's own converter, and let nothing change ops afterwards: "
-        "qat.tflite.convert(model, calibration=samples)",
+        UNCHANGED,
         0.96,
         certain=True,
         repair=lambda file: _mended(file, content, differences),
