@@ -205,12 +205,20 @@ def complete(node: Node) -> None:
         count, kernel = node.attrs.get("contracted", 1), node.weights["kernel"].value
         node.output.shape = (*node.inputs[0].shape[: node.inputs[0].rank - count], *kernel.shape[count:])
     if node.op in OPERATIONS:
-        _infer(node)
+        _infer(node, OPERATIONS[node.op])
+    if node.op == "tf:Einsum":  # a rewrite takes it apart later
+        _infer(node, lambda *operands, equation: tf.einsum(equation, *operands))
 
 
-def _infer(node: Node) -> None:
+def _infer(node: Node, operation: Callable) -> None:
     with tf.Graph().as_default():
-        inputs = [tf.compat.v1.placeholder(tensor.dtype, tensor.shape) for tensor in node.inputs]
-        results = tf.nest.flatten(OPERATIONS[node.op](*inputs, **node.attrs))
+        inputs = [tf.compat.v1.placeholder(tensor.dtype, _shape_in_a_batch(tensor)) for tensor in node.inputs]
+        results = tf.nest.flatten(operation(*inputs, **node.attrs))
     for tensor, result in zip(node.outputs, results, strict=False):
         tensor.shape = sizes(result)
+
+
+def _shape_in_a_batch(tensor: Tensor) -> tuple[int | None, ...] | None:
+    """A constant that stands once for all samples has as many rows as the batch."""
+    opened = tensor.node.attrs.get("open_batch") and tensor.shape and tensor.shape[0] == 1
+    return (None, *tensor.shape[1:]) if opened else tensor.shape

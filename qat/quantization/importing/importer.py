@@ -13,7 +13,7 @@ import tensorflow as tf
 from qat.models.keras_types import KerasModel
 from qat.quantization.importing.added_losses import read_added
 from qat.quantization.importing.import_state import Import, Variables, complete, kind, sizes
-from qat.quantization.importing.op_table import IDENTITIES, IMPORTERS, SAME_NAME, WRITTEN_OUT
+from qat.quantization.importing.op_table import COMPUTED, IDENTITIES, IMPORTERS, SAME_NAME
 from qat.quantization.importing.ops.custom_gradient import read_custom_gradient
 from qat.quantization.importing.ops.slicing import read_gather
 from qat.quantization.importing.shape_values import is_whole, known_of
@@ -105,7 +105,7 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
         return [state.tensor(op.inputs[0])]
     if op.type in SAME_NAME:
         return _fold(state, state.op(op, SAME_NAME[op.type], list(op.inputs)))
-    if op.type in WRITTEN_OUT and all(state.value(tensor) is not None for tensor in op.inputs):
+    if op.type in COMPUTED and all(state.value(tensor) is not None for tensor in op.inputs):
         return _unknown(state, op)
     if op.type in IMPORTERS:
         return _fold(state, IMPORTERS[op.type](state, op))

@@ -1,4 +1,7 @@
-"""Layers that do nothing at inference, or something else: what they do in training is kept, and is in no file."""
+"""Layers of Keras 2 that do nothing at inference, or something else: what they do in training is kept, in no file.
+
+Keras 3 draws from seed generators, which are variables of the model: there the ops are compared in both modes instead.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ UNCHANGED = (  # at inference
     "GaussianDropout",
     "GaussianNoise",
 )
-AUGMENTING = (  # unchanged, too; of Keras 2 alone: Keras 3 draws other random numbers in layers of these names
+AUGMENTING = (  # unchanged, too
     "RandomBrightness",
     "RandomContrast",
     "RandomFlip",
@@ -30,11 +33,6 @@ AUGMENTING = (  # unchanged, too; of Keras 2 alone: Keras 3 draws other random n
     "RandomWidth",
     "RandomZoom",
 )
-
-
-def readers(layers: Any) -> dict[Any, Reader]:
-    """The table `call function -> reader`, for those of Keras' own `layers`."""
-    return {getattr(layers, name).call: in_training for name in UNCHANGED}
 
 
 def in_training(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:

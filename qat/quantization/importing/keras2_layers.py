@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from qat.models.keras_types import KerasLayer
-from qat.quantization.importing.kept_for_training import AUGMENTING, in_training, kept_for_training
+from qat.quantization.importing.kept_for_training import AUGMENTING, UNCHANGED, in_training, kept_for_training
 from qat.quantization.importing.trace import Reader, Tracer, argument
 
 
@@ -17,7 +17,7 @@ def readers() -> dict[Any, Reader]:
     """The table `call function -> reader`."""
     layers = tf_keras.layers
     table: dict[Any, Reader] = {layers.CenterCrop.call: _center_crop, layers.RandomCrop.call: _random_crop}
-    return table | {getattr(layers, name).call: in_training for name in AUGMENTING}
+    return table | {getattr(layers, name).call: in_training for name in (*UNCHANGED, *AUGMENTING)}
 
 
 def _center_crop(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:

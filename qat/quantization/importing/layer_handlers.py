@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from qat.errors import ModelError
 from qat.models.keras_types import KerasLayer
-from qat.quantization.importing import kept_for_training, lookup_layers, recurrent_layers
+from qat.quantization.importing import lookup_layers, recurrent_layers
 from qat.quantization.importing.keras_version import KerasVersion
 from qat.quantization.importing.trace import Reader, Tracer, argument
 
@@ -145,6 +145,6 @@ def readers(version: KerasVersion) -> dict[Any, Reader]:
         layers.GroupNormalization.call: _group_norm,
         layers.SpectralNormalization.call: _spectral_normalization,
     }
-    for module in (kept_for_training, recurrent_layers, lookup_layers):
+    for module in (recurrent_layers, lookup_layers):
         table |= module.readers(layers)
     return table | version.own_readers()

@@ -33,6 +33,7 @@ from qat.quantization.importing.ops.selection import (
     read_roll,
     read_running_sum,
 )
+from qat.quantization.importing.ops.slice_update import read_slice_update
 from qat.quantization.importing.ops.slicing import (
     read_concat,
     read_gather,
@@ -79,7 +80,15 @@ SAME_NAME = {
     "Tanh": "tanh",
 }
 IDENTITIES = {"Identity", "PreventGradient", "EnsureShape", "CheckNumerics", "PlaceholderWithDefault"}
-WRITTEN_OUT = {"Cumsum", "ExtractImagePatches", "LRN", "Prod", "Roll"}  # by rewrites; of constants, computed at once
+COMPUTED = {  # of constants, at once; else read by their importers, or written out by rewrites
+    "BatchMatMulV2",
+    "Cumsum",
+    "ExtractImagePatches",
+    "LRN",
+    "MatMul",
+    "Prod",
+    "Roll",
+}
 
 IMPORTERS: dict[str, Importer] = {
     "All": reduce("reduce_all"),
@@ -136,5 +145,6 @@ IMPORTERS: dict[str, Importer] = {
     "Tile": read_tile,
     "Transpose": with_constants("transpose", perm=1),
     "Unpack": axis_attr("unpack"),
+    "XlaDynamicUpdateSlice": read_slice_update,
     "ZerosLike": filled(0.0),
 }

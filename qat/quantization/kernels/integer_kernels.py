@@ -143,13 +143,17 @@ def _square_root(operands: Operands, scales: Operands, scale: Array) -> Array:
     return scale * arrays.floor(arrays.sqrt(codes * scales[0]) / scale)
 
 
+ROOTS_BELOW = (2.0, 8.0, 131.0)  # codes for which LiteRT's iteration ends 2**-20 below the inverse root
+
+
 def _inverse_square_root(operands: Operands, scales: Operands, scale: Array) -> Array:
     """LiteRT's kernel: the inverse root of the code with 20 bits behind the point, rescaled; of code 0, the largest.
 
     Source: RsqrtEvalQuantizedInt8, tflite/kernels/elementwise.cc.
     """
     (codes,) = _codes(operands, scales)
-    roots = arrays.rint(2.0**20 * arrays.rsqrt(arrays.cast(arrays.maximum(codes, 1.0), "float64")))
+    below = sum(arrays.cast(codes == code, "float64") for code in ROOTS_BELOW)
+    roots = arrays.rint(2.0**20 * arrays.rsqrt(arrays.cast(arrays.maximum(codes, 1.0), "float64"))) - below
     factor = 1.0 / arrays.cast(arrays.sqrt(scales[0]) * scale, "float64")
     rescaled = arrays.cast(multiply_by_quantized_multiplier(roots, factor / 2.0**20, away=True), "float32")
     return scale * arrays.where(codes > 0, rescaled, 2.0**8)

@@ -78,6 +78,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     arithmetic.sum_of_many,
     arithmetic.division_by_root,  # before the next, which would take the root of a root
     arithmetic.division_by_positive,
+    masks.selected_mask,
     masks.additive_mask,  # before the next: -1e9 is no bias
     arithmetic.subtraction_of_constant,
     token_concat.token_concat,

@@ -72,6 +72,23 @@ def additive_mask(match: Match) -> Tensor | None:
     return None
 
 
+@rewrite("select")
+def selected_mask(match: Match) -> Tensor | None:
+    """where(m, x, -1e9) keeps x or hides it, too."""
+    condition, *chosen = match.inputs
+    for x, number, kept in ((*chosen, True), (*chosen[::-1], False)):
+        value = scalar_of(number)
+        if value is not None and value <= MASKED_BELOW and not is_fixed(x) and x.shape == match.shape:
+            return match.add("masked", condition if kept else _opposite(match, condition), x, shape=match.shape)
+    return None
+
+
+def _opposite(build: Builder, condition: Tensor) -> Tensor:
+    node = build.graph.make("logical_not", f"{build.node.name}/kept", [condition], shape=condition.shape, dtype="bool")
+    build.nodes.append(node)
+    return node.output
+
+
 def _kept(build: Builder, mask: Tensor, sign: float) -> Tensor | None:
     """Where x is kept, if the tensor is nothing but zeros and large negative numbers."""
     value = constant_of(mask)
@@ -88,9 +105,5 @@ def _kept(build: Builder, mask: Tensor, sign: float) -> Tensor | None:
     if hit == 0 and other <= MASKED_BELOW:
         return condition
     if other == 0 and hit <= MASKED_BELOW:
-        node = build.graph.make(
-            "logical_not", f"{build.node.name}/kept", [condition], shape=condition.shape, dtype="bool"
-        )
-        build.nodes.append(node)
-        return node.output
+        return _opposite(build, condition)
     return None

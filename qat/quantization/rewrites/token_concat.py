@@ -15,26 +15,41 @@ def token_concat(match: Match) -> Tensor | None:
 
     CONCATENATION does not repeat a constant over the batch; PAD and ADD have integer kernels for any batch size.
     """
-    axis, live = match.attrs["axis"], [at for at, tensor in enumerate(match.inputs) if not is_fixed(tensor)]
-    if len(live) in (0, len(match.inputs)) or match.shape[0] is not None or axis == 0:
+    axis, fixed = match.attrs["axis"], [is_fixed(tensor) for tensor in match.inputs]
+    if all(fixed) or not any(fixed) or match.shape[0] is not None or axis == 0:
         return None
-    if live != list(range(live[0], live[-1] + 1)):
-        return None
-    sizes = [tensor.shape[axis] for tensor in match.inputs]
-    before, after = sum(sizes[: live[0]]), sum(sizes[live[-1] + 1 :])
-    x = match.inputs[live[0]]
-    if len(live) > 1:
-        shape = list(x.shape)
-        shape[axis] = sum(sizes[at] for at in live)
-        x = match.add("concat", *[match.inputs[at] for at in live], shape=shape, axis=axis)
+    runs: list[tuple[int, list[Tensor]]] = []  # activations that stand side by side; places of constants before them
+    gap = 0
+    for tensor in match.inputs:
+        if is_fixed(tensor):
+            gap += tensor.shape[axis]
+        elif runs and not gap:
+            runs[-1][1].append(tensor)
+        else:
+            runs.append((gap, [tensor]))
+            gap = 0
+    after = [0] * (len(runs) - 1) + [gap]
+    parts = [_padded(match, tensors, before, behind) for (before, tensors), behind in zip(runs, after, strict=True)]
+    return match.add("add", _joined(match, parts), match.fixed(_block(match.node)), shape=match.shape)
+
+
+def _padded(match: Match, tensors: list[Tensor], before: int, after: int) -> Tensor:
+    x, axis = _joined(match, tensors), match.attrs["axis"]
+    shape = [*x.shape[:axis], before + x.shape[axis] + after, *x.shape[axis + 1 :]]
     paddings = [[before, after] if at == axis else [0, 0] for at in range(x.rank)]
-    padded = match.add("pad", x, shape=match.shape, paddings=paddings, value=0.0)
-    return match.add("add", padded, match.fixed(_block(match.node, live, x)), shape=match.shape)
+    return match.add("pad", x, shape=shape, paddings=paddings, value=0.0) if before or after else x
 
 
-def _block(node: Node, live: list[int], x: Tensor) -> Weight:
+def _joined(match: Match, tensors: list[Tensor]) -> Tensor:
+    axis, shape = match.attrs["axis"], list(tensors[0].shape)
+    shape[axis] = sum(tensor.shape[axis] for tensor in tensors)
+    return tensors[0] if len(tensors) == 1 else match.add("concat", *tensors, shape=shape, axis=axis)
+
+
+def _block(node: Node) -> Weight:
     """The constants in their places, zeros where the activations stand: [1, ...]."""
-    weights = [tensor.node.weights.get("value") for tensor in node.inputs]
-    middle = Weight.constant(np.zeros([1, *x.shape[1:]]))
-    parts = [*weights[: live[0]], middle, *weights[live[-1] + 1 :]]
+    parts = [
+        tensor.node.weights["value"] if is_fixed(tensor) else Weight.constant(np.zeros([1, *tensor.shape[1:]]))
+        for tensor in node.inputs
+    ]
     return Weight.compute("concat", *parts, axis=int(node.attrs["axis"]))

@@ -24,6 +24,18 @@ def test_every_code_of_an_op_of_one(function):
     same_codes(quantize_model(tf_keras.Model(entry, function(entry)), LINE), LINE)
 
 
+@pytest.mark.parametrize("code", [8, 131])
+def test_inverse_roots_end_where_the_iteration_of_the_kernel_ends(code):
+    """For these codes 2**-20 below the nearest number, which a scale can make a code."""
+    entry = tf_keras.Input((4,), name="line")
+    model = quantize_model(tf_keras.Model(entry, tf.math.rsqrt(tf.nn.relu(entry) + 0.01)), LINE)
+    before, behind = [layer for layer in model.layers if isinstance(layer, RangeLayer)][-2:]
+    before.set_range(0.0, 2.55)
+    root = np.rint(2.0**20 / np.sqrt(code)) / 2.0**20 / np.sqrt(0.01)
+    behind.set_range(0.0, 255 * root / 10.5)  # the root is 10.5 codes; its neighbour below is rounded to 10
+    same_codes(model, np.full((1, 4), code / 100 - 0.01, np.float32))
+
+
 def test_whole_numbers_are_summed_on_halves_of_codes():
     entry = tf_keras.Input((2,), name="line")  # 0, 1 or 2: a 1 is code 127.5
     counted = tf.reduce_sum(tf.cast(entry > 0.0, tf.float32), axis=1, keepdims=True)

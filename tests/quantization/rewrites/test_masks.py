@@ -37,6 +37,17 @@ def moved_mask(ids):
     return tf.transpose(tf.cast(ids > 5, tf.float32)[:, :, tf.newaxis], [0, 2, 1]) * -1e9
 
 
+def chosen_scores(choice):
+    """The same, hidden by `choice` of a condition and scores, as Keras 3's Softmax does."""
+
+    def build():
+        series, ids = tf_keras.Input((4, 6), name="series"), tf_keras.Input((4,), dtype="int32", name="ids")
+        scores = tf.matmul(series, series, transpose_b=True)
+        return tf_keras.Model([series, ids], tf.nn.softmax(choice(ids[:, tf.newaxis, :] > 5, scores)))
+
+    return build
+
+
 TOKEN = tf.constant(np.full((1, 1, 6), 0.3, np.float32))
 REPEATED = {
     "tile": lambda x: tf.tile(TOKEN, [tf.shape(x)[0], 1, 1]),
@@ -71,6 +82,13 @@ CASES = [
         masks.additive_mask,
         raw(lambda x: tf.nn.softmax(tf.matmul(x, x, transpose_b=True) + TRIANGLE), (4, 6)),
         there=("masked",),
+    ),
+    Case(masks.selected_mask, chosen_scores(lambda seen, x: tf.where(seen, x, -1e9)), there=("masked",)),
+    Case(masks.selected_mask, chosen_scores(lambda hidden, x: tf.where(hidden, -1e9, x)), there=("masked",)),
+    Case(
+        token_concat.token_concat,
+        raw(lambda x: layers.Lambda(lambda t: tf.concat([t[:, :1], REPEATED["tile"](t), t[:, 1:]], 1))(x), (4, 6)),
+        there=("pad", "concat", "add"),
     ),
     *[
         Case(token_concat.token_concat, with_class_token(f), gone=("concat",), there=("pad", "add"))

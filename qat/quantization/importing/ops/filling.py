@@ -132,10 +132,11 @@ def _over_batch(state: Import, op: tf.Operation) -> list[Tensor] | None:
     """A constant repeated over an open batch: it stays one, and is repeated where it is used."""
     held = state.tensor(op.inputs[0])
     amounts = state.known(op.inputs[1])
-    if held.node.op not in ("const", "variable") or amounts is None or len(amounts) != len(held.shape):
+    if held.node.op not in ("const", "variable") or amounts is None:
         return None
+    shape = (1,) * (len(amounts) - len(held.shape)) + held.shape  # BroadcastTo puts axes in front
     opened = [at for at, amount in enumerate(amounts) if isinstance(amount, Open)]
-    if len(opened) != 1 or held.shape[opened[0]] != 1:
+    if len(opened) != 1 or shape[opened[0]] != 1:
         return None
     rest = [1 if isinstance(amount, Open) else amount for amount in amounts]
     weight = held.node.weights["value"]
