@@ -38,6 +38,7 @@ from qat.quantization.settings import (
     skipped_layers,
     weight_scheme,
 )
+from qat.quantization.sum_ranges import widen_sums
 from qat.quantization.unsettled_statistics import NormStatistics
 
 
@@ -96,7 +97,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     if config.name != "ptq":
         statistics.warn(batches[0])
     min_max = carry_codes(graph, dict(zip(ranges, min_max, strict=True)))
-    min_max = merge_close_ranges(graph, min_max)
+    min_max = widen_sums(graph, merge_close_ranges(graph, min_max))
     warn_of_columns(float_model, graph, min_max, batches)
     if config.bias_correction:
         correct_biases(graph, min_max, batches, config)

@@ -13,6 +13,7 @@ from qat.export.lowering.lowering import Lowering, make_context
 from qat.export.lowering.network import Call, Network, read_network
 from qat.export.lowering.op_writer import OpWriter
 from qat.export.lowering.operators import OPERATORS
+from qat.export.lowering.planned_ops import refuse_tiny_sums
 from qat.export.lowering.simplify import Uses, simplify
 from qat.export.lowering.weights import read_weights
 from qat.quantization.keras.deep_recursion import deep_recursion
@@ -37,7 +38,8 @@ def lower(
         A file of one subgraph, not packed.
 
     Raises:
-        ModelError: an op is missing in `OPERATORS`, or the model begins behind a range.
+        ModelError: an op is missing in `OPERATORS`, the model begins behind a range, or a sum is tiny next to what is
+            added.
     """
     with deep_recursion():
         network = read_network(model)
@@ -52,6 +54,7 @@ def lower(
     outputs = [lowering.values[key] for key in network.outputs]
     uses = Uses(lowering.ops, inputs, outputs)
     simplify(uses)
+    refuse_tiny_sums(uses.ops)
     return OpWriter(uses.ops, lowering.is_open, low_bit).write_model(inputs, uses.outputs, io)
 
 

@@ -11,9 +11,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from qat.errors import ModelError
 from qat.export.lowering.scales import Grid, KernelCodes
 
 OPERATOR, FUSED = schema.BuiltinOperator, schema.ActivationFunctionType
+LARGEST_SUM_RATIO = 2.0**19
 REAL_DTYPES = ("float32", "float64")
 FUSES_RELU = (
     OPERATOR.ADD,
@@ -184,3 +186,25 @@ class PlannedOp:
         results = [value for value in self.outputs if value.represents_reals]
         read = [value for value in self.values_read if value.represents_reals]
         return any(value.grid is None for value in results or read)
+
+
+def refuse_tiny_sums(ops: Sequence[PlannedOp]) -> None:
+    """Refuse sums on scales for which LiteRT's kernel ends the process.
+
+    Args:
+        ops: the operators of a network, with the grids of all of their tensors.
+
+    Raises:
+        ModelError: the scale of a sum is below 2**-19 of an operand's; the layer is named.
+    """
+    for op in ops:
+        if op.operator not in (OPERATOR.ADD, OPERATOR.SUB) or op.outputs[0].grid is None:
+            continue
+        scale = op.outputs[0].known_grid.scale
+        largest = max(each.grid.scale for each in op.inputs if isinstance(each, (Value, Number)) and each.grid)
+        if largest >= LARGEST_SUM_RATIO * scale:
+            raise ModelError(
+                f"layer {op.outputs[0].names[0]!r} gives numbers up to {255 * scale:.2g} from numbers whose range is "
+                f"{255 * largest:.2g} wide, which no integer kernel can: what it reads is constant, mostly of a dead "
+                "layer before it. Calibrate on data that the layer answers to, or leave the layer out"
+            )

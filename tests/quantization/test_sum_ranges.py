@@ -1,0 +1,32 @@
+"""Sums that are tiny next to what is added: LiteRT's kernel would end the process."""
+
+import numpy as np
+import pytest
+import tf_keras
+from tf_keras import layers
+
+from qat.errors import ModelError
+from qat.quantization import quantize_model
+from qat.quantization.keras.range_layer import RangeLayer
+from qat.tflite import Interpreter, convert
+
+ROWS = np.random.default_rng(0).normal(size=(128, 6)).astype(np.float32)
+
+
+@pytest.fixture
+def dead():
+    """The variance of a dead layer is 0 everywhere; what is added to it is 1e-7."""
+    entry = tf_keras.Input((6,))
+    hidden = layers.Dense(8, kernel_initializer="zeros")(entry)
+    return quantize_model(tf_keras.Model(entry, layers.LayerNormalization(epsilon=1e-7)(hidden)), ROWS)
+
+
+def test_a_normalization_of_a_dead_layer_has_a_file(dead):
+    np.testing.assert_allclose(Interpreter(convert(dead)).predict(ROWS), dead.predict(ROWS, verbose=0), atol=1e-6)
+
+
+def test_a_sum_that_no_kernel_reaches_is_refused_by_its_layer(dead):
+    sums = next(each for each in dead.layers if isinstance(each, RangeLayer) and each.name.endswith("--add--range"))
+    sums.set_range(0.0, 1e-9)
+    with pytest.raises(ModelError, match=r"--add.*which no integer kernel can"):
+        convert(dead)
