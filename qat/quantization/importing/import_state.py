@@ -116,6 +116,7 @@ class Import:
         self.variables = variables
         self.made: dict[Any, Tensor] = {}
         self.partly_known: dict[Any, Known] = {}  # integer tensors that hold the open batch size
+        self.batch_times: dict[Tensor, int] = {}  # how many times the batch size an open size is, where not once
 
     def plain(self, value: np.ndarray) -> np.ndarray:
         """A number block in the dtype in which the graph holds it."""
@@ -135,6 +136,26 @@ class Import:
     def shape(self, tensor: tf.Tensor) -> tuple[int | None, ...] | None:
         """The shape as the import knows it, which may be more than TensorFlow does."""
         return self.made[tensor.ref()].shape if tensor.ref() in self.made else sizes(tensor)
+
+    def times(self, tensor: tf.Tensor) -> int:
+        """How many times the batch size the tensor's open size is."""
+        return self.batch_times.get(self.made[tensor.ref()], 1) if tensor.ref() in self.made else 1
+
+    def count_batches(self, node: Node) -> None:
+        """Remember how many times the batch size the open sizes of the node's outputs are: a reshape changes it."""
+        sources = [tensor for tensor in node.inputs if tensor.shape is not None and tensor.shape.count(None) == 1]
+        for made in node.outputs:
+            if not sources or made.shape is None or made.shape.count(None) != 1:
+                continue
+            times = max(self.batch_times.get(tensor, 1) for tensor in sources)
+            if node.op == "reshape":
+                before, after = (
+                    int(np.prod([size for size in tensor.shape if size is not None], dtype=np.int64))
+                    for tensor in (sources[0], made)
+                )
+                times = times * before // after if after and times * before % after == 0 else 1
+            if times != 1:
+                self.batch_times[made] = times
 
     def tensor(self, tensor: tf.Tensor) -> Tensor:
         return self.made[tensor.ref()]

@@ -95,7 +95,8 @@ def _one(state: Import, op: tf.Operation) -> list[Tensor]:
     if op.type == "StopGradient":
         return _fold(state, state.op(op, "stop_gradient", [op.inputs[0]]))
     shape = state.shape(op.inputs[0]) if len(op.inputs) else None
-    known = known_of(op, state.known, shape) if op.outputs and op.outputs[0].dtype.is_integer else None
+    times = state.times(op.inputs[0]) if len(op.inputs) else 1
+    known = known_of(op, state.known, shape, times) if op.outputs and op.outputs[0].dtype.is_integer else None
     if known is not None and is_whole(known):
         value = np.array(known.tolist(), op.outputs[0].dtype.as_numpy_dtype)
         return state.add(state.graph.make_constant(value, state.name(op), state.layer(op)))
@@ -167,6 +168,7 @@ def import_trace(trace: Trace, model: KerasModel, live: frozenset[int] = frozens
         if op.outputs and op.outputs[0].ref() not in state.made and op.outputs[0].dtype != tf.resource:
             for tensor, result in zip(op.outputs, _read(state, op), strict=False):
                 complete(result.node)
+                state.count_batches(result.node)
                 state.made[tensor.ref()] = result
     state.graph.outputs = [state.tensor(tensor) for tensor in trace.outputs]
     state.graph.nest = trace.nest

@@ -22,7 +22,9 @@ Known = np.ndarray  # of objects: integers, and `Open`
 Shape = tuple[int | None, ...]
 
 
-def known_of(op: tf.Operation, read: Callable[[tf.Tensor], Known | None], shape: Shape | None) -> Known | None:
+def known_of(
+    op: tf.Operation, read: Callable[[tf.Tensor], Known | None], shape: Shape | None, times: int = 1
+) -> Known | None:
     """What is known of an integer tensor that an op computes from shapes.
 
     Args:
@@ -30,6 +32,7 @@ def known_of(op: tf.Operation, read: Callable[[tf.Tensor], Known | None], shape:
             StridedSlice or Mul.
         read: function of an operand to what is known of it, None for nothing.
         shape: sizes of the op's first input, None for an open size; None where the rank is not known.
+        times: how many times the batch size the open size is: 4 where each image was cut into 4 windows.
 
     Returns:
         An object array of the result's shape, a scalar or a vector. Each element is an integer, or an `Open` for an
@@ -39,7 +42,7 @@ def known_of(op: tf.Operation, read: Callable[[tf.Tensor], Known | None], shape:
     if reader is not None:
         return reader(op, read)
     if op.type in ("Shape", "Size") and shape is not None and shape.count(None) <= 1:
-        sizes = np.array([Open() if size is None else size for size in shape], object)
+        sizes = np.array([Open(times) if size is None else size for size in shape], object)
         return sizes if op.type == "Shape" else _product(sizes)
     return None
 
@@ -49,13 +52,16 @@ def is_whole(known: Known) -> bool:
     return not any(isinstance(each, Open) for each in known.reshape(-1))
 
 
-def reshaped(target: Known | None, static: Shape | None, source: Shape | None) -> list[int | Open] | None:
+def reshaped(
+    target: Known | None, static: Shape | None, source: Shape | None, times: int = 1
+) -> list[int | Open] | None:
     """The sizes that a reshape makes, -1 where one must be worked out when it runs.
 
     Args:
         target: what is known of the operand that says the shape, an object array [rank]; None for nothing.
         static: the shape of the result as far as TensorFlow knows it, None for an open size.
         source: sizes of what is reshaped, None for an open size; None where its rank is not known.
+        times: how many times the batch size the source's open size is.
 
     Returns:
         One size per axis of the result: an integer, -1, or an `Open` for an integer times the batch size. At most one
@@ -75,16 +81,16 @@ def reshaped(target: Known | None, static: Shape | None, source: Shape | None) -
         elif target is not None and target[at] != -1:
             sizes[at] = target[at]
     if sizes.count(-1) == 1 and any(isinstance(size, Open) for size in sizes):
-        _work_out(sizes, source)
+        _work_out(sizes, source, times)
     return sizes if sum(size == -1 or isinstance(size, Open) for size in sizes) <= 1 else None
 
 
-def _work_out(sizes: list[Any], source: Shape | None) -> None:
+def _work_out(sizes: list[Any], source: Shape | None, times: int) -> None:
     """Put the number in place of the -1 next to an open batch."""
     if source is None or source[:1] != (None,) or None in source[1:]:
         return
     rest = [size.times if isinstance(size, Open) else size for size in sizes if size != -1]
-    sizes[sizes.index(-1)] = int(np.prod(source[1:]) // max(np.prod(rest), 1))
+    sizes[sizes.index(-1)] = int(times * np.prod(source[1:]) // max(np.prod(rest), 1))
 
 
 def _product(known: Known) -> Known | None:

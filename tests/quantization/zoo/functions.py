@@ -63,6 +63,32 @@ def _windows_of_heads(x):
     return tf.matmul(queries, keys, transpose_b=True)
 
 
+def _windows_and_back(x):
+    """Windows are samples for a while; their number over 4 is the batch size, as segment-anything's encoder has it."""
+    windows = tf.reshape(tf.transpose(tf.reshape(x, [-1, 2, 3, 2, 3, 4]), [0, 1, 3, 2, 4, 5]), [-1, 3, 3, 4])
+    windows = layers.Conv2D(4, 3, padding="same")(windows)
+    back = tf.reshape(windows, [tf.shape(windows)[0] // 4, 2, 2, 3, 3, -1])
+    return tf.reshape(tf.transpose(back, [0, 1, 3, 2, 4, 5]), [-1, 6, 6, 4])
+
+
+def _hidden_by_where(x):
+    """Scores of attention that a choice hides, as Keras 3's Softmax does."""
+    scores = tf.matmul(x, x, transpose_b=True)
+    seen = tf.reduce_sum(x, -1)[:, tf.newaxis] > 0.0
+    return tf.matmul(tf.nn.softmax(tf.where(seen, scores, -1e9)), x)
+
+
+def _tokens_between(x):
+    """Registers between a class token and patches, as in DINOv2."""
+    registers = tf.tile(tf.constant([[[0.3, -0.2, 0.1, 0.5, -0.6, 0.2]] * 2]), [tf.shape(x)[0], 1, 1])
+    return layers.Dense(3)(tf.concat([x[:, :1], registers, x[:, 1:]], 1))
+
+
+def _places_of_rank_2(x):
+    """Position embeddings without a batch axis, repeated to the shape of what they are added to, as in keras-hub."""
+    return x + tf.broadcast_to(tf.constant(np.linspace(-1, 1, 48, dtype=np.float32).reshape(8, 6)), tf.shape(x))
+
+
 def _halo(x):
     """What a window of 2 by 2 sees with seven pixels around it, as HaloNet's attention does."""
     return layers.Dense(4)(tf.image.extract_patches(x, [1, 16, 16, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"))
@@ -237,6 +263,10 @@ FUNCTIONS = {
     "extract_patches": _image(_patches),
     "patches_with_a_halo": _image(_halo),
     "product_of_six_axes": _image(_windows_of_heads),
+    "windows_and_back": _image(_windows_and_back),
+    "hidden_by_where": _series(_hidden_by_where),
+    "tokens_between": _series(_tokens_between),
+    "places_of_rank_2": _series(_places_of_rank_2),
     "space_to_depth_of_3": _image(lambda x: tf.nn.space_to_depth(x, 3)),
     "patches_side_by_side": _image(lambda x: tf.image.extract_patches(x, *[[1, 2, 2, 1]] * 2, [1] * 4, "VALID")),
     "patches_of_rows": _image(lambda x: tf.image.extract_patches(x, *[[1, 1, 6, 1]] * 2, [1] * 4, "VALID")),

@@ -26,7 +26,7 @@ def read_reshape(state: Import, op: tf.Operation) -> list[Tensor]:
     """
     source = state.shape(op.inputs[0])
     target = state.known(op.inputs[1]) if op.type == "Reshape" else None
-    shape = reshaped(target, sizes(op.outputs[0]), source)
+    shape = reshaped(target, sizes(op.outputs[0]), source, state.times(op.inputs[0]))
     if shape is None:
         return state.op(op, f"tf:{op.type} to an unknown shape", [op.inputs[0]])
     if state.tensor(op.inputs[0]).node.attrs.get("open_batch"):  # stands once for every sample
