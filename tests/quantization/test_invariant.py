@@ -1,4 +1,7 @@
-"""With fake quantization off, the QAT model trains as the float model does; and the check itself finds what differs."""
+"""With fake quantization off, the QAT model trains as the float model does; and the check itself finds what differs.
+
+Dropout and noise of Keras 2 come through `qat.quantization.importing.kept_for_training`.
+"""
 
 from dataclasses import replace
 

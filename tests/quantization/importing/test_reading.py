@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 from tf_keras import layers
 
 from qat.errors import ModelError
@@ -21,6 +22,7 @@ from qat.quantization.importing.open_sizes import is_open, rebuilding
 from qat.quantization.importing.ops import custom_gradient, filling, linear, selection, slicing
 from qat.quantization.importing.shape_values import Open, is_whole, reshaped
 from qat.quantization.importing.trace import trace
+from qat.quantization.ir.interpret import run
 
 ROW = (4, 4, 2)
 
@@ -101,6 +103,17 @@ def test_what_does_not_depend_on_the_input_is_computed_once():
     assert ops(import_trace(trace(model, readers(version_of(model))), model)) == ["relu"]
 
 
+@pytest.mark.parametrize("start", [(0, 1, 2, 0), (0, 3, 3, 0)], ids=["inside", "moved inside"])
+def test_a_slice_that_is_replaced_is_cut_and_joined(start):
+    """By `qat.quantization.importing.ops.slice_update`, Keras 3's op of that name; of constants it is computed."""
+    update = gen_xla_ops.xla_dynamic_update_slice
+    images = np.random.default_rng(0).normal(size=(3, *ROW)).astype(np.float32)
+    graph = graph_of(layers.Lambda(lambda x: update(x, x[:, :2, :2], start)))
+    assert set(ops(graph)) == {"strided_slice", "concat"}
+    np.testing.assert_array_equal(run(graph, [images])[0], update(images, images[:, :2, :2], start))
+    assert ops(graph_of(lambda x: x * update(tf.zeros((1, *ROW)), tf.ones((1, 2, 2, 2)), start))) == ["mul"]
+
+
 def test_real_numbers_of_any_precision_are_float32_here():
     assert [kind(dtype) for dtype in (tf.float16, tf.float64, tf.int64, tf.bool)] == [
         "float32",
@@ -119,6 +132,7 @@ def test_sizes_that_follow_from_an_open_batch_are_worked_out():
     assert is_whole(np.array([1, 8], object))
     assert reshaped(np.array([Open(2), -1], object), None, (None, 4, 6)) == [Open(2), 12]
     assert reshaped(np.array([-1, -1], object), None, (None, 4)) is None
+    assert reshaped(np.array([Open(), 4, -1], object), None, (None, 8), times=4) == [Open(), 4, 8]
     assert reshaped(None, (None, 3), None) == [-1, 3]
 
 

@@ -1,7 +1,4 @@
-"""Without rounding, the quantized model of a Keras 3 model is that model in training: losses, gradients, statistics.
-
-Dropout, noise and penalties come through `qat.quantization.importing.kept_for_training`.
-"""
+"""Without rounding, the quantized model of a Keras 3 model is that model in training: losses, gradients, statistics."""
 
 import keras
 import numpy as np
@@ -205,6 +202,21 @@ def test_two_calls_of_one_layer_draw_in_turn_what_the_float_model_draws(layer):
         ours, theirs = quantized(IMAGES, training=True), model(IMAGES, training=True)
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
         assert np.abs(ours[0] - ours[1]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.Dropout(0.4), layers.GaussianNoise(0.5), layers.AlphaDropout(0.3)], ids=lambda each: each.name
+)
+def test_from_equal_seeds_comes_what_the_float_model_draws(layer):
+    """Seeds are variables in Keras 3: the numbers are the same after a checkpoint, too."""
+    model = chain((6,), layer, layers.Dense(2))
+    x = np.ones((16, 6), np.float32)
+    quantized = computing(model, x)
+    quantized.fake_quantization(False)
+    state = next(variable for path, variable in copies_of(quantized).items() if "seed_generator" in path)
+    for _ in range(2):
+        np.testing.assert_allclose(quantized(x, training=True), model(x, training=True), atol=1e-6)
+        np.testing.assert_array_equal(state, layer.seed_generator.state)
 
 
 def test_seeds_are_state_that_is_not_trained():
