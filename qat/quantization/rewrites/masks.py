@@ -5,10 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from qat.quantization.ir.graph import Node, Tensor
-from qat.quantization.rewrites.builder import Builder, Match, constant_of, fixed_and_other, is_fixed, scalar_of
+from qat.quantization.rewrites.builder import (
+    Builder,
+    Match,
+    constant_of,
+    fixed_and_other,
+    is_fixed,
+    only_reader,
+    scalar_of,
+)
 from qat.quantization.rewrites.driver import rewrite
 
 MASKED_BELOW = -1e4
+MASKED_BEFORE_SOFTMAX = -50.0  # Swin hides by -100; of scores that differ by 50, one has no probability
 
 MOVES = ("reshape", "strided_slice", "transpose", "tile")
 ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
@@ -78,9 +87,19 @@ def selected_mask(match: Match) -> Tensor | None:
     condition, *chosen = match.inputs
     for x, number, kept in ((*chosen, True), (*chosen[::-1], False)):
         value = scalar_of(number)
-        if value is not None and value <= MASKED_BELOW and not is_fixed(x) and x.shape == match.shape:
+        if value is not None and not is_fixed(x) and x.shape == match.shape and _hides(match, value):
             return match.add("masked", condition if kept else _opposite(match, condition), x, shape=match.shape)
     return None
+
+
+def _hides(match: Match, value: float) -> bool:
+    """Whether a score that is set to the value, or to which it is added, is hidden from what reads it."""
+    if value > MASKED_BEFORE_SOFTMAX:
+        return False
+    reader = only_reader(match.graph, match.output)
+    while reader is not None and reader.op in MOVES:
+        reader = only_reader(match.graph, reader.output)
+    return value <= MASKED_BELOW or (reader is not None and reader.op == "softmax")
 
 
 def _opposite(build: Builder, condition: Tensor) -> Tensor:
@@ -89,21 +108,19 @@ def _opposite(build: Builder, condition: Tensor) -> Tensor:
     return node.output
 
 
-def _kept(build: Builder, mask: Tensor, sign: float) -> Tensor | None:
+def _kept(match: Match, mask: Tensor, sign: float) -> Tensor | None:
     """Where x is kept, if the tensor is nothing but zeros and large negative numbers."""
     value = constant_of(mask)
-    if value is not None and value.dtype == np.float32 and value.size > 1:
-        value = sign * value
-        if np.all((value == 0) | (value <= MASKED_BELOW)) and not np.all(value == 0):
-            kept = build.graph.make_constant(value == 0, f"{build.node.name}/kept", build.node.layer)
-            build.nodes.append(kept)
-            return kept.output
+    numbers = value[value != 0] if value is not None and value.dtype == np.float32 and value.size > 1 else ()
+    if len(numbers) and _hides(match, float(np.max(sign * numbers))):
+        kept = match.graph.make_constant(value == 0, f"{match.node.name}/kept", match.node.layer)
+        match.nodes.append(kept)
+        return kept.output
     if _select_of_numbers(mask) is None:
         return None
     hit, other = (sign * scalar_of(tensor) for tensor in mask.node.inputs[1:])
-    condition = mask.node.inputs[0]
-    if hit == 0 and other <= MASKED_BELOW:
-        return condition
-    if other == 0 and hit <= MASKED_BELOW:
-        return _opposite(build, condition)
+    if hit == 0 and _hides(match, other):
+        return mask.node.inputs[0]
+    if other == 0 and _hides(match, hit):
+        return _opposite(match, mask.node.inputs[0])
     return None

@@ -10,6 +10,7 @@ from qat.quantization.rewrites import common_subexpressions, comparisons, masks,
 
 from .acting import Case, check, flat, image, raw
 
+SWIN = tf.constant(np.where(np.tri(4), 0.0, -100.0), tf.float32)
 TRIANGLE = tf.constant(np.where(np.tri(4), 0.0, -1e9), tf.float32)
 
 
@@ -83,7 +84,13 @@ CASES = [
         raw(lambda x: tf.nn.softmax(tf.matmul(x, x, transpose_b=True) + TRIANGLE), (4, 6)),
         there=("masked",),
     ),
+    Case(
+        masks.additive_mask,
+        raw(lambda x: tf.nn.softmax(tf.reshape(tf.matmul(x, x, transpose_b=True) + SWIN, (-1, 2, 2, 4))), (4, 6)),
+        there=("masked",),
+    ),
     Case(masks.selected_mask, chosen_scores(lambda seen, x: tf.where(seen, x, -1e9)), there=("masked",)),
+    Case(masks.selected_mask, chosen_scores(lambda seen, x: tf.where(seen, x, -100.0)), there=("masked",)),
     Case(masks.selected_mask, chosen_scores(lambda hidden, x: tf.where(hidden, -1e9, x)), there=("masked",)),
     Case(
         token_concat.token_concat,
