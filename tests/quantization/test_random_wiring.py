@@ -13,6 +13,7 @@ from .zoo.rare_ops import RARE
 NEVER_DRAWN = {  # and where they come from
     "argmin": "`nearest_code` of the zoo",
     "broadcast_to": "weights that are computed from variables",
+    "cumsum": "`places_of_tokens` of the zoo",
     "corrected": "bias correction",
     "dequantize": "placement, of layers in quant.skip",
     "identity": "emission, of outputs",

@@ -77,11 +77,14 @@ def local_response(match: Match) -> Tensor | None:
 
 @rewrite("running_sum")
 def running_sum(match: Match) -> Tensor | None:
-    """A cumulative sum is a dense layer with a triangle of ones along its axis."""
+    """A cumulative sum is a dense layer with a triangle of ones along its axis; of integers, as places of tokens, an op
+    of its own."""
     x, axis = match.inputs[0], match.attrs["axis"]
     places = x.shape[axis]
+    if places is not None and x.dtype in ("int32", "int64"):
+        return match.add("cumsum", x, shape=match.shape, dtype=x.dtype, **match.attrs)
     if places is None or places > LONGEST_SUM or x.dtype != "float32":
-        return _refuse(match.node, f"over the batch, over integers, or over more than {LONGEST_SUM} places")
+        return _refuse(match.node, f"over the batch, or over more than {LONGEST_SUM} places")
     order = [a for a in range(x.rank) if a != axis] + [axis]
     turned = match.transpose(x, order)
     y = match.add("dense", turned, shape=turned.shape)

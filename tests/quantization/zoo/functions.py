@@ -89,6 +89,14 @@ def _places_of_rank_2(x):
     return x + tf.broadcast_to(tf.constant(np.linspace(-1, 1, 48, dtype=np.float32).reshape(8, 6)), tf.shape(x))
 
 
+def _places_of_tokens():
+    """As RoBERTa counts places: those of padding are not counted."""
+    ids = tf_keras.Input((8,), dtype="int32", name="ids")
+    told = tf.cast(ids > 3, tf.int32)
+    places = layers.Embedding(10, 6)(tf.cumsum(told, axis=1) * told + 1)
+    return tf_keras.Model(ids, layers.Dense(3)(layers.Embedding(20, 6)(ids) + places))
+
+
 def _halo(x):
     """What a window of 2 by 2 sees with seven pixels around it, as HaloNet's attention does."""
     return layers.Dense(4)(tf.image.extract_patches(x, [1, 16, 16, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"))
@@ -266,6 +274,7 @@ FUNCTIONS = {
     "windows_and_back": _image(_windows_and_back),
     "hidden_by_where": _series(_hidden_by_where),
     "tokens_between": _series(_tokens_between),
+    "places_of_tokens": _places_of_tokens,
     "places_of_rank_2": _series(_places_of_rank_2),
     "space_to_depth_of_3": _image(lambda x: tf.nn.space_to_depth(x, 3)),
     "patches_side_by_side": _image(lambda x: tf.image.extract_patches(x, *[[1, 2, 2, 1]] * 2, [1] * 4, "VALID")),

@@ -85,6 +85,15 @@ def argmin(context: Context) -> Value:
     return _index(context, OPERATOR.ARG_MIN, schema.ArgMinOptionsT)
 
 
+def cumsum(context: Context) -> Value:
+    """Of integers; sums of real numbers are a dense layer."""
+    result, attrs = context.result(), context.attrs
+    options = schema.CumsumOptionsT(exclusive=bool(attrs["exclusive"]), reverse=bool(attrs["reverse"]))
+    axis = context.constant("axis", int(attrs["axis"]))
+    context.lowering.add_op(OPERATOR.CUMSUM, [context.x, axis], [result], options)
+    return result
+
+
 def make_on_all_operands(operator: int) -> Callable[[Context], Value]:
     """The function of an operator on all operands."""
     return lambda context: context.add_op(operator, context.operands)
@@ -94,6 +103,7 @@ JOINING: dict[str, Callable[[Context], Value]] = {
     "argmax": argmax,
     "argmin": argmin,
     "concat": concat,
+    "cumsum": cumsum,
     "equal": make_on_all_operands(OPERATOR.EQUAL),
     "greater": make_on_all_operands(OPERATOR.GREATER),
     "greater_equal": make_on_all_operands(OPERATOR.GREATER_EQUAL),
