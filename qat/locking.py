@@ -66,9 +66,9 @@ def _acquire(descriptor: int, path: Path, wait: bool, on_wait: Callable[[str], N
 
 def _open_lock(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)  # what a link leads to is not ours
     except PermissionError:
-        return os.open(path, os.O_RDONLY)  # flock needs no more
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)  # flock needs no more
 
 
 def translate_error(path: Path, error: OSError) -> RunDirError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -14,8 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from qat.errors import RunDirError
+
 FOLDER = ".resume"  # of an unfinished run: its manifest, and what it keeps to go on from
 NAME = f"{FOLDER}/files"
+_MOST_BYTES = 16 << 20  # of a manifest; a run names some hundred files
 PART = ".part"  # how the names of temporary files end; they begin with a dot and the file's name
 
 _written_here: dict[Path, set[str]] = {}  # run directories that this process writes, with what their manifests name
@@ -39,14 +43,31 @@ def note(path: Path) -> None:
     """Name a file in the manifest of the run directory that it lies in, before it is made.
 
     One outside of every directory that this process writes is passed over.
+
+    Raises:
+        RunDirError: the file is there, and the run has not made it.
     """
     absolute = path.parent.resolve() / path.name
     for folder, known in _written_here.items():
         if absolute.is_relative_to(folder):
             name = absolute.relative_to(folder).as_posix()
             if name not in known and not name.startswith(f"{FOLDER}/"):
+                refuse_others(path)
                 known.add(name)
                 _append(folder, name)
+
+
+def refuse_others(path: Path) -> None:
+    """Refuse to write over a file that no manifest names.
+
+    Raises:
+        RunDirError: the file is there.
+    """
+    if path.exists():
+        raise RunDirError(
+            f"{path}: this file was there before the run, and is left as it is. Move it away, or choose another "
+            "folder, as hydra.run.dir=DIR."
+        )
 
 
 def _append(folder: Path, name: str) -> None:
@@ -58,7 +79,8 @@ def read(run_dir: Path) -> list[str]:
     """The names in a manifest, relative to `run_dir`; that of a folder ends in a slash. A cut line is skipped."""
     path = run_dir / NAME
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        with path.open("rb") if path.is_file() else io.BytesIO() as file:
+            lines = file.read(_MOST_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return []
     names = []
@@ -93,6 +115,18 @@ def remove_files(run_dir: Path) -> None:
             with suppress(OSError):
                 (run_dir / name).unlink()
             _remove_empty((run_dir / name).parent, run_dir)
+
+
+def begin_anew(run_dir: Path) -> None:
+    """Remove the files that the manifest names, and all that the run keeps to go on from, except the manifest."""
+    remove_files(run_dir)
+    if f"{FOLDER}/" not in read(run_dir):
+        return
+    for path in (run_dir / FOLDER).iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != Path(NAME).name:
+            path.unlink(missing_ok=True)
 
 
 def remove_leftovers(run_dir: Path) -> None:

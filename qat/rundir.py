@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from qat.errors import RunDirError
 from qat.json_values import Json
 from qat.locking import is_locked, lock, translate_error
 from qat.manifest import changed_files, sha256
+from qat.variants import VARIANTS
 
 __all__ = ["changed_files", "lock", "sha256"]  # of other modules, and part of this one for all others
 
@@ -35,6 +36,7 @@ HYDRA, LOG = ".hydra", "train.log"  # the config as composed, by Hydra; every li
 MODEL_KERAS = "model.keras"
 MODEL_TFLITE = "model.tflite"
 MODEL_JSON = "model.json"  # the input contract and labels, next to every exported file
+_MODEL_FILES = (MODEL_KERAS, MODEL_TFLITE, MODEL_JSON)
 RECORD = "run.json"  # in `.resume`: the settings of an unfinished run, and which stages are done
 QUANTIZATION = "quantization_report.json"  # in a variant's folder: what is quantized on which grid, and what is not
 PARITY = "parity.json"  # in the folder of a QAT variant: its file and its model, layer by layer
@@ -43,6 +45,7 @@ MIN_FREE_BYTES = 32 << 20
 """With less free disk space a run is refused before it begins: one of MobileNetV1 at alpha 1 writes about 60 MB."""
 
 LOCK = ".lock"
+_OWN = frozenset({LOCK, TENSORBOARD, HYDRA, LOG, manifest.FOLDER, *VARIANTS})  # not replaced as a whole when written
 _reserved: set[Path] = set()  # by this process, before a run begins in them
 
 
@@ -51,8 +54,9 @@ def reserve(run_dir: Path) -> Iterator[None]:
     """Lock out other processes from `run_dir` within the block, before anything is written there; `claim` follows.
 
     Raises:
-        RunDirError: another process writes it, it holds a finished run, or it cannot be made.
+        RunDirError: another process writes it, it holds a finished run or links, or it cannot be made.
     """
+    refuse_links(run_dir, _OWN)
     folder = run_dir.resolve()
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -74,13 +78,18 @@ def claim(run_dir: Path) -> Iterator[Path]:
     Temporary files of a run that was killed in it are removed; a finished run is never touched.
 
     Raises:
-        RunDirError: it holds a finished run, another process writes it, it is read-only, or the disk is full.
+        RunDirError: it holds a finished run or links, another process writes it, it is read-only, or the disk is full.
     """
+    refuse_links(run_dir, _OWN)
     _prove_writable(run_dir)
     refuse_finished(run_dir)
     is_ours = run_dir.resolve() in _reserved
     with nullcontext() if is_ours else lock(run_dir / LOCK, wait=False), manifest.writing(run_dir):
         manifest.remove_leftovers(run_dir)
+        for name in {REPORT, *(f"{each}/{file}" for each in VARIANTS for file in _MODEL_FILES)}.difference(
+            manifest.read(run_dir)
+        ):
+            manifest.refuse_others(run_dir / name)  # now, not after hours
         yield run_dir
 
 
@@ -94,6 +103,27 @@ def refuse_finished(run_dir: Path) -> None:
         raise RunDirError(
             f"{run_dir} holds a finished run ({RESULTS}). Choose another folder, as hydra.run.dir=DIR, or remove it."
         )
+
+
+def refuse_links(folder: Path, names: Set[str] = frozenset()) -> None:
+    """Refuse a folder with links where a run or a sweep writes: what they lead to, anybody's files, would be changed.
+
+    Args:
+        folder: of a run or of a sweep, which anybody may have made; it may be missing, or a link itself.
+        names: names in it that are looked at, with all that is below them; empty looks at everything.
+
+    Raises:
+        RunDirError: names the first link.
+    """
+    for parent, folders, files in os.walk(folder):
+        if names and Path(parent) == folder:
+            folders[:], files[:] = (sorted(names.intersection(each)) for each in (folders, files))
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                raise RunDirError(
+                    f"{path}: a link, to {str(path.readlink())[:200]}, and not a place of this folder, to be written "
+                    "to. Remove it, or choose another folder."
+                )
 
 
 def refuse_claimed(run_dir: Path) -> None:

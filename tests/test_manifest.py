@@ -100,3 +100,11 @@ def test_a_pipe_and_a_line_of_brackets_in_place_of_a_manifest_name_nothing(tmp_p
     (tmp_path / manifest.NAME).unlink()
     (tmp_path / manifest.NAME).write_text("[" * 100_000 + '\n"a.txt"\n')
     assert manifest.read(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["float/model.keras", "qat_int8/snippets/feed.py"])
+def test_a_file_that_was_there_before_the_run_is_not_written_over(name, tmp_path):
+    mine = rundir.write_text(tmp_path / name, "mine")
+    with pytest.raises(RunDirError, match="this file was there before the run"), rundir.claim(tmp_path):
+        rundir.write_text(mine, "ours")
+    assert mine.read_text() == "mine"

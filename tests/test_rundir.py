@@ -52,6 +52,27 @@ def test_of_a_folder_that_was_there_before_only_what_the_run_has_made_goes(tmp_p
     assert names(tmp_path / "tensorboard") == ["mine"]
 
 
+@pytest.mark.parametrize("name", [".lock", "train.log", ".hydra", "float", ".resume/files", "qat_int8/model.tflite"])
+@pytest.mark.parametrize("begin", [rundir.reserve, rundir.claim])
+def test_what_a_link_leads_to_is_not_written(name, begin, tmp_path):
+    theirs, folder = tmp_path / "theirs", tmp_path / "run"
+    theirs.write_text("mine")
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).symlink_to(theirs)
+    with pytest.raises(RunDirError, match=rf"{name}: a link, to .*theirs, and not a place"), begin(folder):
+        pass
+    assert theirs.read_text() == "mine"
+    assert len(list(folder.rglob("*"))) == len((folder / name).relative_to(folder).parts)
+
+
+def test_a_folder_that_is_a_link_and_links_that_no_run_writes_are_taken(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").symlink_to(tmp_path)
+    (tmp_path / "short").symlink_to(tmp_path / "run")
+    with rundir.reserve(tmp_path / "short"), rundir.claim(tmp_path / "short"):
+        assert (tmp_path / "run" / ".lock").exists()
+
+
 def test_a_folder_with_work_to_go_on_from_stays_whole(tmp_path):
     created = rundir.missing_folders(tmp_path / "run")
     begun(tmp_path / "run", ".resume/float_checkpoints/checkpoint")

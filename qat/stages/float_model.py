@@ -141,7 +141,7 @@ def _load_or_train(run: Run) -> tuple[tf_keras.Model, History, str]:
     model, done = _build(run), run.kept.done(STAGE, trains=True)
     history = None if done is None else float_cache.load(own, model, run.progress.say)
     if done is not None and history is not None:
-        return model, history, done["origin"]
+        return model, history, str(done.get("origin"))
     model, history, origin = _take_or_train(run, entry, model)
     if run.kept.is_enabled:
         float_cache.store(own, model, history, run.progress.say)

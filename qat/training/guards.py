@@ -94,7 +94,12 @@ class Guard(tf_keras.callbacks.Callback):
         Args:
             state: what it gave, lists for tuples.
         """
-        self.history, self.steps = list(state["history"]), int(state["steps"])
+        shapes = [each.shape for each in self.model.get_weights()]
+        for kept in filter(None, (state["last_good"], state["best"])):
+            if [each.shape for each in kept[1]] != shapes:
+                raise ValueError("it keeps weights of another model")
+        self.history = [{str(name): float(value) for name, value in each.items()} for each in state["history"]]
+        self.steps = int(state["steps"])
         self.best_epoch, self.best_score = int(state["best_epoch"]), tuple(state["best_score"])
         self.last_good = (int(state["last_good"][0]), state["last_good"][1])
         self.best = None if state["best"] is None else (int(state["best"][0]), state["best"][1])

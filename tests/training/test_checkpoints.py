@@ -18,8 +18,9 @@ from tf_keras import layers
 
 from qat import interrupts
 from qat.errors import ModelError
-from qat.training import FitSettings, fit
+from qat.training import FitSettings, checkpoints, fit
 from qat.training.checkpoints import Checkpointing
+from qat.training.guards import Guard
 
 SETTINGS = FitSettings(epochs=4, batch_size=16, learning_rate=0.02, optimizer={"_target_": "tf_keras.optimizers.AdamW"})
 STEPS = 200 // 16
@@ -170,6 +171,74 @@ def test_a_damaged_checkpoint_is_said_and_not_taken(damage, train, val, uninterr
     assert said[1] == 0
 
 
+HOSTILE = {
+    "no place": lambda content: content.pop("position"),
+    "a place before all": lambda content: content.update(position=[-1, 0]),
+    "a place that is none": lambda content: content.update(position=["x", {}]),
+    "a place behind all": lambda content: content.update(position=[10**9, 0]),
+    "a step behind all": lambda content: content.update(position=[1, 10**9], metrics=[]),
+    "no variables": lambda content: content.update(variables=3),
+    "texts for numbers": lambda content: content.update(variables=[np.array("a")] * len(content["variables"])),
+    "no states": lambda content: content.update(states=[]),
+    "no best": lambda content: content["states"]["guard"].pop("best"),
+    "weights of others": lambda content: content["states"]["guard"].update(best=(0, [np.zeros(3)])),
+    "no history": lambda content: content["states"]["guard"].update(history=["a"]),
+}
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """A model in training, its guard, and a function that makes the checkpoints of a folder."""
+    model, guard = network(), Guard("classification", True, None)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    guard.set_model(model)
+    guard.on_train_begin()
+
+    def make(folder, said=print):
+        made = checkpoints.Checkpoints(Checkpointing(folder, say=said), {"guard": guard})
+        made.set_model(model)
+        made.set_params({"epochs": 3, "steps": STEPS})
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_checkpoint_that_holds_something_else_is_refused_or_not_taken(name, kept, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        as_it_is = checkpoints._Content.serialize
+
+        def serialize(self):
+            HOSTILE[name](self.value)
+            return as_it_is(self)
+
+        patched.setattr(checkpoints._Content, "serialize", serialize)
+        first = kept(tmp_path)
+        first.save(1, 0)
+        first.wait()
+    said = []
+    again = kept(tmp_path, said.append)
+    if not said:
+        with pytest.raises(ModelError, match="the checkpoint cannot be used"):
+            again.on_train_begin()
+    else:
+        assert "is damaged" in said[0]
+
+
+def test_checkpoints_of_other_folders_are_neither_read_nor_removed(train, val, uninterrupted, tmp_path):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    with pytest.raises(Killed):
+        trained(train, val, theirs, [KillAt(2, 0)])
+    ours.mkdir()
+    (ours / "checkpoint").write_text(
+        "".join(f'{each}model_checkpoint_path{s}: "{theirs}/ckpt-1"\n' for each, s in (("", ""), ("all_", "s")))
+    )
+    said = []
+    assert same(trained(train, val, ours, said=said), uninterrupted)
+    assert "names files that lie elsewhere" in said[0]
+    assert list(theirs.glob("*.index"))
+
+
 def test_checkpoints_are_spaced_by_time(train, val, tmp_path):
     trained(train, val, tmp_path, seconds=1e9)
     assert not list(tmp_path.iterdir())
@@ -180,7 +249,9 @@ def test_a_checkpoint_of_another_model_is_refused(train, val, tmp_path):
         return tf_keras.Sequential([layers.Dense(3, "softmax", input_shape=(6,))])
 
     trained(train, val, tmp_path, settings=replace(SETTINGS, epochs=1), make=smaller)
-    with pytest.raises(ModelError, match=r"the checkpoint is of another model\. Remove this folder"):
+    with pytest.raises(
+        ModelError, match=r"the checkpoint cannot be used \(it is of another model\)\. Remove this folder"
+    ):
         trained(train, val, tmp_path)
 
 
