@@ -195,6 +195,19 @@ def _prove_writable(run_dir: Path) -> None:
         )
 
 
+def find_float_model(float_run: str | Path) -> Path:
+    """The float model that `float_run=DIR` means.
+
+    Raises:
+        RunDirError: the folder, or the file in it, is missing.
+    """
+    path = Path(float_run).expanduser() / "float" / MODEL_KERAS
+    if not path.is_file():
+        known = f"it holds no float/{MODEL_KERAS}" if path.parents[1].is_dir() else "no such folder"
+        raise RunDirError(f"float_run={float_run}: {known}. Give the directory of a finished run.")
+    return path
+
+
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write a file atomically: a reader sees the old file, or none, or all of the new one.
 

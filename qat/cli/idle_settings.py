@@ -44,9 +44,27 @@ def _has_percentile(config: Config) -> bool:
     return "percentile" in (config.quant.calibration.method, *methods)
 
 
+def _trains_quantized(config: Config) -> bool:
+    return QUANTIZERS[config.quant.name].trained and config.quant.epochs > 0
+
+
+def _resizes(config: Config) -> bool:
+    return config.data.image_size is not None or config.data.name not in ("digits", *_WITH_TEST_SPLIT)
+
+
+_FLOAT_WEIGHTS = tuple(each.name for each in QUANTIZERS.values() if each.file_kind in ("float32", "float16"))
+_IN_TRAINING = (
+    *("learning_rate", "optimizer", "schedule", "ema_decay", "learned_ranges", "distillation"),
+    *("delay", "freeze_observers_at", "freeze_bn_at"),
+)
+_WITH_TEST_SPLIT = ("mnist", "fashion_mnist", "cifar10")
 READERS = (
     Reader(("data.path",), lambda c: c.data.name not in ("digits", "user"), "data sets that are read from a file"),
     Reader(("data.target",), lambda c: c.data.name == "user", "data=user"),
+    Reader(
+        ("data.test_fraction",), lambda c: c.data.name not in _WITH_TEST_SPLIT, "data without a test split of its own"
+    ),
+    Reader(("data.resize",), _resizes, "images that get another size, as by data.image_size"),
     Reader(("data.skip_corrupt",), lambda c: c.data.name == "image_folder", "data=image_folder"),
     Reader(("model.target",), _is_model("user"), "model=user"),
     Reader(("model.path",), _is_model("saved"), "model=saved"),
@@ -61,9 +79,25 @@ READERS = (
     ),
     Reader(("train.callbacks",), _trains_float, "a float model that is trained here"),
     Reader(
+        tuple(f"train.{name}" for name in ("learning_rate", "optimizer", "schedule", "callbacks")),
+        lambda c: c.train.epochs > 0,
+        "a training of train.epochs above 0",
+    ),
+    Reader(
+        ("train.early_stop_epochs",),
+        lambda c: c.train.early_stop_epochs is None or c.train.early_stop_epochs < c.train.epochs - 1,
+        "a training of at least 2 epochs more",
+    ),
+    Reader(("train.label_smoothing",), lambda c: c.model.name != "autoencoder", "classifiers"),
+    Reader(
         tuple(f"quant.{name}" for name in ("epochs", "batch_size", "learning_rate", "optimizer", "schedule")),
         lambda c: QUANTIZERS[c.quant.name].trained,
         "quantization-aware training, as quant=qat",
+    ),
+    Reader(
+        tuple(f"quant.{name}" for name in _IN_TRAINING),
+        _trains_quantized,
+        "quantization-aware training of quant.epochs above 0",
     ),
     Reader(("parity",), lambda c: QUANTIZERS[c.quant.name].trained, "quantization-aware training, as quant=qat"),
     Reader(
@@ -84,6 +118,8 @@ READERS = (
     Reader(("quant.calibration",), lambda c: QUANTIZERS[c.quant.name].needs_calibration, "quantizers that calibrate"),
     Reader(("quant.calibration.percentile",), _has_percentile, "quant.calibration.method=percentile"),
     Reader(("quant.equalize_above",), _is_int8, "int8 files of our own calibration, as quant=ptq and quant=qat"),
+    Reader(("quant.equalize_above",), lambda c: not c.quant.equalization, "quant.equalization=false"),
+    Reader(("quant.per_channel",), lambda c: c.quant.name not in _FLOAT_WEIGHTS, "quantizers of integer weights"),
     Reader(("export.io",), lambda c: c.quant.name not in _FLOAT_IO, "quantizers that have integer inputs"),
     Reader(("export.license",), lambda c: c.export.card, "export.card=true"),
     Reader(("log.mlflow_uri",), lambda c: bool(c.log.mlflow), "logger=mlflow"),

@@ -79,9 +79,7 @@ def _build(run: Run) -> tf_keras.Model:
 
 def _load_from_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
     """The float model of another run, refused where that was trained on inputs prepared otherwise."""
-    path = folder / "float" / rundir.MODEL_KERAS
-    if not path.is_file():
-        raise RunDirError(f"float_run={folder}: it holds no float/{rundir.MODEL_KERAS}. Was that run finished?")
+    path = rundir.find_float_model(folder)
     _refuse_changed(folder)
     trusted = run.config.trust is True or run.config.model.trust_custom_objects
     model = models.load(str(path), trusted, key="float_run")
