@@ -94,9 +94,9 @@ class Guard(tf_keras.callbacks.Callback):
         Args:
             state: what it gave, lists for tuples.
         """
-        shapes = [each.shape for each in self.model.get_weights()]
+        shapes = [np.shape(each) for each in self.model.get_weights()]
         for kept in filter(None, (state["last_good"], state["best"])):
-            if [each.shape for each in kept[1]] != shapes:
+            if [np.shape(each) for each in kept[1]] != shapes:
                 raise ValueError("it keeps weights of another model")
         self.history = [{str(name): float(value) for name, value in each.items()} for each in state["history"]]
         self.steps = int(state["steps"])

@@ -19,7 +19,7 @@ from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
 from qat.models.fit_to_data import infer_model_task
 from qat.models.keras_types import KerasModel
-from qat.models.which_keras import keras_of
+from qat.models.which_keras import is_keras3, keras_of
 from qat.tasks import TASKS
 from qat.training.checkpoints import Checkpointing, Checkpoints, PlainAttributes
 from qat.training.feeding import (
@@ -244,9 +244,21 @@ def fit(
         raise refusal from error
     finally:
         model._training_state = None  # Keras would ask the checkpoints of this training at the next one
+        _forget_compilation(model)
         if checkpoints is not None:
             checkpoints.wait()
     kept_epoch, weights = guard.selected_weights()
     if kept_epoch != len(guard.history) - 1:
         model.set_weights(weights)
     return FitResult(tuple(guard.history), guard.best_epoch, kept_epoch, guard.steps)
+
+
+def _forget_compilation(model: KerasModel) -> None:
+    """Leave the trained model as one whose weights are loaded: a resumed run saves the same as one that never ended."""
+    model.optimizer = None
+    if is_keras3(model):
+        model.compiled = False
+        model._compile_loss = model._compile_metrics = model._loss_tracker = None
+    else:
+        model._is_compiled = False
+        model.compiled_loss = model.compiled_metrics = None

@@ -64,3 +64,13 @@ def test_it_stops_after_so_many_epochs_without_a_better_one(guarded):
     for number, accuracy in enumerate([0.9, 0.8, 0.7]):
         epoch(guard, number, accuracy)
         assert guard.model.stop_training == (number == 2)
+
+
+def test_weights_of_another_model_are_not_taken_and_single_numbers_are(guarded):
+    guard, _ = guarded()
+    state = guard.get_state()
+    guard.model.get_weights = lambda: [np.float32(1)]
+    with pytest.raises(ValueError, match="weights of another model"):
+        guard.set_state(state)
+    guard.set_state(state | {"last_good": (0, [1.0])})
+    assert guard.last_good == (0, [1.0])
