@@ -87,7 +87,7 @@ def read(run_dir: Path) -> list[str]:
     for line in lines:
         with suppress(ValueError, RecursionError):
             name = json.loads(line)
-            if isinstance(name, str) and _is_inside(run_dir, name):
+            if isinstance(name, str) and is_inside(run_dir, name):
                 names.append(name)
     return names
 
@@ -168,7 +168,7 @@ def changed_files(run_dir: Path, digests: Mapping[str, Any], *, missing: bool = 
     phrases = []
     for name, digest in digests.items():
         path = run_dir / name
-        if not _is_inside(run_dir, name):
+        if not is_inside(run_dir, name):
             continue
         if not path.is_file():
             phrases += [f"{name} is missing"] if missing else []
@@ -184,8 +184,13 @@ def _remove_empty(folder: Path, run_dir: Path) -> None:
             folder = folder.parent
 
 
-def _is_inside(run_dir: Path, name: str) -> bool:
-    """Whether a name leads to a place below the directory, through no link that leads out of it."""
+def is_inside(run_dir: Path, name: str) -> bool:
+    """Whether a name leads to a place below the directory, through no link that leads out of it.
+
+    Args:
+        run_dir: the run's directory.
+        name: path relative to it, as anybody may have written it.
+    """
     if not name or name in (".", "./") or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         return False
     try:

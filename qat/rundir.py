@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from qat import limits, manifest
 from qat.errors import RunDirError
 from qat.json_values import Json
 from qat.locking import is_locked, lock, translate_error
-from qat.manifest import changed_files, sha256
+from qat.manifest import sha256
 from qat.variants import VARIANTS
 
-__all__ = ["changed_files", "lock", "sha256"]  # of other modules, and part of this one for all others
+__all__ = ["lock", "sha256"]  # of other modules, and part of this one for all others
 
 RESULTS = "results.json"
 REPORT = "report.html"  # the run as one page without further files
@@ -105,24 +105,25 @@ def refuse_finished(run_dir: Path) -> None:
         )
 
 
-def refuse_links(folder: Path, names: Set[str] = frozenset()) -> None:
-    """Refuse a folder with links where a run or a sweep writes: what they lead to, anybody's files, would be changed.
+def refuse_links(folder: Path, names: frozenset[str] = frozenset()) -> None:
+    """Refuse a folder with links or pipes where a run or a sweep writes: they lead to what is not the folder's.
 
     Args:
         folder: of a run or of a sweep, which anybody may have made; it may be missing, or a link itself.
         names: names in it that are looked at, with all that is below them; empty looks at everything.
 
     Raises:
-        RunDirError: names the first link.
+        RunDirError: names the first of them.
     """
     for parent, folders, files in os.walk(folder):
         if names and Path(parent) == folder:
             folders[:], files[:] = (sorted(names.intersection(each)) for each in (folders, files))
         for path in (Path(parent, name) for name in (*folders, *files)):
-            if path.is_symlink():
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                what = f"link, to {str(path.readlink())[:200]}" if path.is_symlink() else "pipe, socket or device"
                 raise RunDirError(
-                    f"{path}: a link, to {str(path.readlink())[:200]}, and not a place of this folder, to be written "
-                    "to. Remove it, or choose another folder."
+                    f"{path}: a {what}, and not a place of this folder, to be written to. Remove it, or choose another "
+                    "folder."
                 )
 
 
@@ -135,6 +136,26 @@ def refuse_claimed(run_dir: Path) -> None:
     if is_claimed(run_dir):
         with lock(run_dir / LOCK, wait=False):
             pass  # it has ended since
+
+
+def changed_files(run_dir: Path, digests: Mapping[str, Any], *, missing: bool = False) -> list[str]:
+    """`manifest.changed_files` for a folder of anybody.
+
+    Args:
+        run_dir: the run's directory.
+        digests: SHA-256 by the file's path in it.
+        missing: name also those that are not there.
+
+    Returns:
+        One phrase per file that is not as the run wrote it, or is larger than `limits.file_mb`: it is not read.
+    """
+    most, compared, phrases = limits.current().file_mb, dict(digests), []
+    for name in digests:
+        path = run_dir / name
+        if manifest.is_inside(run_dir, name) and path.is_file() and path.stat().st_size > most * limits.MB:
+            phrases.append(f"{name} is larger than limits.file_mb={most} allows, and was not read")
+            del compared[name]
+    return phrases + manifest.changed_files(run_dir, compared, missing=missing)
 
 
 def missing_folders(run_dir: Path) -> frozenset[Path]:

@@ -1,5 +1,6 @@
 """Whole files or none, one writer to a folder, and a refusal that says what to do."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -63,6 +64,21 @@ def test_what_a_link_leads_to_is_not_written(name, begin, tmp_path):
         pass
     assert theirs.read_text() == "mine"
     assert len(list(folder.rglob("*"))) == len((folder / name).relative_to(folder).parts)
+
+
+@pytest.mark.parametrize("name", [".lock", "train.log", ".hydra"])
+def test_a_pipe_is_not_waited_for(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    rundir.refuse_claimed(tmp_path)
+    with pytest.raises(RunDirError, match=rf"{name}: a pipe, socket or device"), rundir.reserve(tmp_path):
+        pass
+
+
+def test_a_file_that_would_be_read_for_hours_is_not_compared(tmp_path):
+    with (tmp_path / "model.keras").open("wb") as file:
+        file.truncate(1 << 40)
+    (phrase,) = rundir.changed_files(tmp_path, {"model.keras": "0"})
+    assert phrase == "model.keras is larger than limits.file_mb=2048 allows, and was not read"
 
 
 def test_a_folder_that_is_a_link_and_links_that_no_run_writes_are_taken(tmp_path):

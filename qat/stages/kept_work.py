@@ -137,7 +137,7 @@ class KeptWork:
         """
         found = self._stages.get(stage)
         if found is not None:
-            changed = manifest.changed_files(self.run_dir, found["sha256"], missing=True)
+            changed = rundir.changed_files(self.run_dir, found["sha256"], missing=True)
             if not changed:
                 return found["values"]
             self._say(f"{stage} is done again: {'; '.join(changed)}")

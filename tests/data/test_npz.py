@@ -244,6 +244,11 @@ def test_damaged_content_is_refused_whatever_it_was_packed_by(method, tmp_path):
         load_npz(str(path))
 
 
+def test_names_of_classes_that_are_no_list_are_refused(arrays, save_npz):
+    with pytest.raises(DataError, match=r"\.npz: class_names: expected a list of names"):
+        load_npz(save_npz(**arrays, class_names=np.array(5)))
+
+
 def test_pickled_objects_are_never_run(save_npz):
     with pytest.raises(DataError, match=r"not a readable .npz of plain arrays"):
         load_npz(save_npz(x=np.array([{"a": 1}], object), y=np.array([0])))
