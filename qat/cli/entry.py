@@ -87,7 +87,7 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
         idle: list[frozenset[str]] = []  # of each job
         for overrides in list_requested_jobs(arguments, primary, schema):
             config = compose(overrides, primary=primary, schema=schema)
-            idle.append(find_idle_settings(config, overrides) if isinstance(config, Config) else frozenset())
+            idle.append(find_idle_settings(config, overrides))
             if refuse_finished_folder and not arguments.multirun:
                 _check_folder(_find_run_folder(overrides, primary), config, resumed is not None)
         for sentence in sorted(frozenset.intersection(*idle) if idle else ()):

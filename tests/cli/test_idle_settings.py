@@ -3,9 +3,9 @@
 import pytest
 
 from qat.cli import compose
-from qat.cli.idle_settings import READERS, find_idle_settings
+from qat.cli.idle_settings import READERS_BY_SCHEMA, find_idle_settings
 from qat.cli.schema_keys import all_keys
-from qat.config import Config
+from qat.config import BenchmarkConfig, DiagnoseConfig, EvaluateConfig, VerifyConfig
 from qat.errors import QatError
 
 
@@ -42,9 +42,30 @@ def test_what_a_job_does_not_read_is_named(overrides, keys):
     assert idle(*overrides) == keys
 
 
+@pytest.mark.parametrize(
+    ("command", "schema", "overrides", "keys"),
+    [
+        (
+            "evaluate",
+            EvaluateConfig,
+            ["tflite=a", "data=digits", "data.augmentation.flip=true"],
+            ["data.augmentation.flip"],
+        ),
+        ("benchmark", BenchmarkConfig, ["tflite=a", "make_missing=false"], ["make_missing"]),
+        ("diagnose", DiagnoseConfig, ["run=a", "samples_from=digits", "keras=b", "samples=9"], ["data", "keras"]),
+        ("diagnose", DiagnoseConfig, ["tflite=a", "samples_from=digits", "keras=b"], []),
+        ("verify", VerifyConfig, ["tflite=a", "readiness=true"], []),
+    ],
+)
+def test_what_another_command_does_not_read_is_named(command, schema, overrides, keys):
+    found = find_idle_settings(compose(overrides, primary=command, schema=schema), overrides)
+    assert sorted(sentence.partition(":")[0] for sentence in found) == keys
+
+
 def test_each_reader_names_settings_that_there_are():
-    known = set(all_keys(Config))
-    assert [key for reader in READERS for key in reader.keys if key not in known] == []
+    for schema, readers in READERS_BY_SCHEMA.items():
+        known = set(all_keys(schema))
+        assert [key for reader in readers for key in reader.keys if key not in known] == []
 
 
 @pytest.mark.parametrize(
