@@ -97,8 +97,10 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
         is_run = not (arguments.multirun or arguments.cfg or arguments.info or arguments.hydra_help)
         _run(task, primary, schema, with_traceback, refuse_finished_folder and is_run)
     except KeyboardInterrupt:
+        interrupts.exit_at_once()
         sys.exit(_print_error("interrupted; what was written so far is whole", _INTERRUPTED))
     except interrupts.Interrupted as end:
+        interrupts.exit_at_once()
         sys.exit(_print_error("terminated; what was written so far is whole", int(str(end.code))))
     except Exception as error:
         known_error = _to_qat_error(error, schema)

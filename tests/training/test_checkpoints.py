@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -253,6 +254,31 @@ def test_a_checkpoint_of_another_model_is_refused(train, val, tmp_path):
         ModelError, match=r"the checkpoint cannot be used \(it is of another model\)\. Remove this folder"
     ):
         trained(train, val, tmp_path)
+
+
+def test_a_model_of_keras_3_with_single_numbers_goes_on_and_ends_with_its_best_weights(train, val, tmp_path):
+    class Scale(keras.layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(), initializer="ones")
+
+        def call(self, inputs):
+            return inputs * self.scale
+
+    def make():
+        keras.utils.set_random_seed(0)
+        return keras.Sequential([keras.layers.Input((6,)), Scale(), keras.layers.Dense(3, "softmax")])
+
+    class Worse(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise Killed
+
+    settings = replace(SETTINGS, epochs=3, learning_rate=1e-7, optimizer={"_target_": "tf_keras.optimizers.SGD"})
+    whole = trained(train, val, settings=settings, make=make)
+    assert whole[1].kept_epoch < 2
+    with pytest.raises(Killed):
+        trained(train, val, tmp_path, [Worse()], settings=settings, make=make)
+    assert same(trained(train, val, tmp_path, settings=settings, make=make), whole)
 
 
 @pytest.mark.slow
