@@ -32,7 +32,7 @@ from qat.training.feeding import (
 )
 from qat.training.guards import Diverged, Guard
 from qat.training.loss import choose_loss
-from qat.training.random_state import readable_random_state
+from qat.training.random_state import readable_random_state, restored_generators
 from qat.training.resumed_epoch import callbacks_from
 from qat.training.settings import FitSettings
 
@@ -212,6 +212,7 @@ def fit(
         every, start = [*every, checkpoints], checkpoints.position or start
     try:
         with (
+            restored_generators(model),
             nullcontext() if strategy else readable_random_state(model, seed),
             nullcontext() if checkpointing is None else interrupts.deferred(),
             warnings.catch_warnings(),

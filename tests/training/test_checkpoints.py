@@ -281,6 +281,14 @@ def test_a_model_of_keras_3_with_single_numbers_goes_on_and_ends_with_its_best_w
     assert same(trained(train, val, tmp_path, settings=settings, make=make), whole)
 
 
+def test_random_generators_are_left_as_they_were_for_weights_are_loaded_without_them(train, val):
+    model = keras.Sequential([keras.layers.Input((6,)), keras.layers.Dropout(0.3), keras.layers.Dense(3, "softmax")])
+    (state,) = [each for each in model.variables if "seed" in each.path]
+    before = state.numpy()
+    fit(model, train, val, replace(SETTINGS, epochs=1))
+    assert np.array_equal(state.numpy(), before)
+
+
 @pytest.mark.slow
 def test_replicas_go_on_too(tmp_path):
     where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
