@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ RECORD = "run.json"  # in `.resume`: the settings of an unfinished run, and whic
 QUANTIZATION = "quantization_report.json"  # in a variant's folder: what is quantized on which grid, and what is not
 PARITY = "parity.json"  # in the folder of a QAT variant: its file and its model, layer by layer
 
+_DEEPEST = 100  # levels of a JSON file; ours have some ten
 MIN_FREE_BYTES = 32 << 20
 """With less free disk space a run is refused before it begins: one of MobileNetV1 at alpha 1 writes about 60 MB."""
 
@@ -296,16 +297,27 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file.
 
     Raises:
-        RunDirError: the file is missing, no JSON, no regular file or larger than `limits.text_mb`.
+        RunDirError: the file is missing, no JSON, no regular file, larger than `limits.text_mb`, or nested so deeply
+            that what walks through it would come to no end.
     """
     try:
-        return json.loads(limits.read_file(path, "text_mb", RunDirError))
+        level = [json.loads(limits.read_file(path, "text_mb", RunDirError))]
+        value = level[0]
+        for _ in range(_DEEPEST):
+            level = [inner for each in level if isinstance(each, dict | list) for inner in _values(each)]
+        if level:
+            raise ValueError(f"it is nested more than {_DEEPEST} deep")
+        return value
     except RunDirError:
         raise
     except OSError as error:
         raise RunDirError(f"{path}: {error.strerror}. Is this the directory of a run of qat?") from error
     except (ValueError, RecursionError) as error:
         raise RunDirError(f"{path}: no JSON ({error}). It was not written by qat, or was changed since.") from error
+
+
+def _values(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node
 
 
 @contextmanager

@@ -81,6 +81,13 @@ def test_a_file_that_would_be_read_for_hours_is_not_compared(tmp_path):
     assert phrase == "model.keras is larger than limits.file_mb=2048 allows, and was not read"
 
 
+def test_json_that_is_nested_too_deeply_is_refused(tmp_path):
+    path = rundir.write_text(tmp_path / "a.json", '{"a": ' * 500 + "1" + "}" * 500)
+    with pytest.raises(RunDirError, match="nested more than 100 deep"):
+        rundir.read_json(path)
+    assert rundir.read_json(rundir.write_text(path, '{"a": [1, {}]}')) == {"a": [1, {}]}
+
+
 def test_a_folder_that_is_a_link_and_links_that_no_run_writes_are_taken(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine").symlink_to(tmp_path)
