@@ -55,7 +55,7 @@ def check(config: DataConfig) -> None:
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"data.label_names: {twice} stands there twice: expected another name for each class")
     if config.name in TRAIN_SAMPLES and config.path is None:
-        if names and len(names) != CLASSES:
+        if names and len(names) < CLASSES:
             raise ConfigError(f"data.label_names={names}: expected a name for each of {CLASSES} classes")
         if (config.normal_class or 0) >= CLASSES:
             raise ConfigError(f"data.normal_class={config.normal_class}: expected a class from 0 to {CLASSES - 1}")

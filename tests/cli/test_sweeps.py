@@ -255,7 +255,9 @@ def test_a_job_from_before_the_calibration_took_what_there_is_counts_as_the_same
 
 @pytest.mark.slow
 def test_a_config_that_was_cut_anywhere_is_a_job_that_nobody_knows(tmp_path):
-    whole = OmegaConf.to_yaml(OmegaConf.structured(compose(["data.range=[0,1]", "data.label_names=[a,b]"])))
+    whole = OmegaConf.to_yaml(
+        OmegaConf.structured(compose(["data.range=[0,1]", "data.label_names=[a,b,c,d,e,f,g,h,i,j]"]))
+    )
     for name in ("whole", "cut"):
         (tmp_path / name / ".hydra").mkdir(parents=True)
     (tmp_path / "whole" / ".hydra" / "config.yaml").write_text(whole)
