@@ -8,14 +8,14 @@ from __future__ import annotations
 import glob
 import hashlib
 import io
+import itertools
 import json
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-from qat.errors import RunDirError
 
 FOLDER = ".resume"  # of an unfinished run: its manifest, and what it keeps to go on from
 NAME = f"{FOLDER}/files"
@@ -42,32 +42,26 @@ def writing(run_dir: Path) -> Iterator[None]:
 def note(path: Path) -> None:
     """Name a file in the manifest of the run directory that it lies in, before it is made.
 
-    One outside of every directory that this process writes is passed over.
-
-    Raises:
-        RunDirError: the file is there, and the run has not made it.
+    One outside of every directory that this process writes is passed over. A file that is there, and that the run has
+    not made, is kept under another name.
     """
     absolute = path.parent.resolve() / path.name
     for folder, known in _written_here.items():
         if absolute.is_relative_to(folder):
             name = absolute.relative_to(folder).as_posix()
             if name not in known and not name.startswith(f"{FOLDER}/"):
-                refuse_others(path)
+                _keep_aside(absolute)
                 known.add(name)
                 _append(folder, name)
 
 
-def refuse_others(path: Path) -> None:
-    """Refuse to write over a file that no manifest names.
-
-    Raises:
-        RunDirError: the file is there.
-    """
-    if path.exists():
-        raise RunDirError(
-            f"{path}: this file was there before the run, and is left as it is. Move it away, or choose another "
-            "folder, as hydra.run.dir=DIR."
-        )
+def _keep_aside(path: Path) -> None:
+    """Rename a file that no manifest names, before it is written over: it may be the user's."""
+    if path.is_file():
+        names = (path.with_name(f"{path.name}.before{number or ''}") for number in itertools.count())
+        aside = next(each for each in names if not each.exists())
+        path.rename(aside)
+        warnings.warn(f"{path} was there before the run, and is kept as {aside.name}", stacklevel=2)
 
 
 def _append(folder: Path, name: str) -> None:

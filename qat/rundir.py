@@ -36,7 +36,6 @@ HYDRA, LOG = ".hydra", "train.log"  # the config as composed, by Hydra; every li
 MODEL_KERAS = "model.keras"
 MODEL_TFLITE = "model.tflite"
 MODEL_JSON = "model.json"  # the input contract and labels, next to every exported file
-_MODEL_FILES = (MODEL_KERAS, MODEL_TFLITE, MODEL_JSON)
 RECORD = "run.json"  # in `.resume`: the settings of an unfinished run, and which stages are done
 QUANTIZATION = "quantization_report.json"  # in a variant's folder: what is quantized on which grid, and what is not
 PARITY = "parity.json"  # in the folder of a QAT variant: its file and its model, layer by layer
@@ -87,10 +86,6 @@ def claim(run_dir: Path) -> Iterator[Path]:
     is_ours = run_dir.resolve() in _reserved
     with nullcontext() if is_ours else lock(run_dir / LOCK, wait=False), manifest.writing(run_dir):
         manifest.remove_leftovers(run_dir)
-        for name in {REPORT, *(f"{each}/{file}" for each in VARIANTS for file in _MODEL_FILES)}.difference(
-            manifest.read(run_dir)
-        ):
-            manifest.refuse_others(run_dir / name)  # now, not after hours
         yield run_dir
 
 
