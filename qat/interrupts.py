@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,16 @@ def handle_signals() -> None:
     for number in _ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _handle)
+
+
+def exit_at_once() -> None:
+    """Let each of these signals end the process at once, with its exit code: before a command, and at its end.
+
+    Python would print where it was, and end by the signal itself.
+    """
+    for number in _ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _frame: os._exit(128 + number))
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import stat
 import struct
@@ -20,7 +21,7 @@ MB = 1 << 20
 DAMAGE: tuple[type[BaseException], ...] = (
     *(OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, OverflowError, EOFError),
     *(RecursionError, NotImplementedError, AssertionError, SyntaxError, MemoryError, struct.error),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, tokenize.TokenError),
 )
 """What Python's and NumPy's readers raise for damaged content."""
 

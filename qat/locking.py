@@ -66,9 +66,9 @@ def _acquire(descriptor: int, path: Path, wait: bool, on_wait: Callable[[str], N
 
 def _open_lock(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)  # what a link leads to is not ours
     except PermissionError:
-        return os.open(path, os.O_RDONLY)  # flock needs no more
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # flock needs no more
 
 
 def translate_error(path: Path, error: OSError) -> RunDirError:
@@ -91,7 +91,7 @@ def translate_error(path: Path, error: OSError) -> RunDirError:
 def is_locked(path: Path) -> bool:
     """Whether a lock file is held; False where there is none, and on a file system without locks."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would block for ever
     except OSError:
         return False
     try:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import io
+import itertools
 import json
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +19,7 @@ from typing import Any
 
 FOLDER = ".resume"  # of an unfinished run: its manifest, and what it keeps to go on from
 NAME = f"{FOLDER}/files"
+_MOST_BYTES = 16 << 20  # of a manifest; a run names some hundred files
 PART = ".part"  # how the names of temporary files end; they begin with a dot and the file's name
 
 _written_here: dict[Path, set[str]] = {}  # run directories that this process writes, with what their manifests name
@@ -38,15 +42,26 @@ def writing(run_dir: Path) -> Iterator[None]:
 def note(path: Path) -> None:
     """Name a file in the manifest of the run directory that it lies in, before it is made.
 
-    One outside of every directory that this process writes is passed over.
+    One outside of every directory that this process writes is passed over. A file that is there, and that the run has
+    not made, is kept under another name.
     """
     absolute = path.parent.resolve() / path.name
     for folder, known in _written_here.items():
         if absolute.is_relative_to(folder):
             name = absolute.relative_to(folder).as_posix()
             if name not in known and not name.startswith(f"{FOLDER}/"):
+                _keep_aside(absolute)
                 known.add(name)
                 _append(folder, name)
+
+
+def _keep_aside(path: Path) -> None:
+    """Rename a file that no manifest names, before it is written over: it may be the user's."""
+    if path.is_file():
+        names = (path.with_name(f"{path.name}.before{number or ''}") for number in itertools.count())
+        aside = next(each for each in names if not each.exists())
+        path.rename(aside)
+        warnings.warn(f"{path} was there before the run, and is kept as {aside.name}", stacklevel=2)
 
 
 def _append(folder: Path, name: str) -> None:
@@ -58,14 +73,15 @@ def read(run_dir: Path) -> list[str]:
     """The names in a manifest, relative to `run_dir`; that of a folder ends in a slash. A cut line is skipped."""
     path = run_dir / NAME
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        with path.open("rb") if path.is_file() else io.BytesIO() as file:
+            lines = file.read(_MOST_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return []
     names = []
     for line in lines:
         with suppress(ValueError, RecursionError):
             name = json.loads(line)
-            if isinstance(name, str) and _is_inside(run_dir, name):
+            if isinstance(name, str) and is_inside(run_dir, name):
                 names.append(name)
     return names
 
@@ -93,6 +109,18 @@ def remove_files(run_dir: Path) -> None:
             with suppress(OSError):
                 (run_dir / name).unlink()
             _remove_empty((run_dir / name).parent, run_dir)
+
+
+def begin_anew(run_dir: Path) -> None:
+    """Remove the files that the manifest names, and all that the run keeps to go on from, except the manifest."""
+    remove_files(run_dir)
+    if f"{FOLDER}/" not in read(run_dir):
+        return
+    for path in (run_dir / FOLDER).iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != Path(NAME).name:
+            path.unlink(missing_ok=True)
 
 
 def remove_leftovers(run_dir: Path) -> None:
@@ -134,7 +162,7 @@ def changed_files(run_dir: Path, digests: Mapping[str, Any], *, missing: bool = 
     phrases = []
     for name, digest in digests.items():
         path = run_dir / name
-        if not _is_inside(run_dir, name):
+        if not is_inside(run_dir, name):
             continue
         if not path.is_file():
             phrases += [f"{name} is missing"] if missing else []
@@ -150,8 +178,13 @@ def _remove_empty(folder: Path, run_dir: Path) -> None:
             folder = folder.parent
 
 
-def _is_inside(run_dir: Path, name: str) -> bool:
-    """Whether a name leads to a place below the directory, through no link that leads out of it."""
+def is_inside(run_dir: Path, name: str) -> bool:
+    """Whether a name leads to a place below the directory, through no link that leads out of it.
+
+    Args:
+        run_dir: the run's directory.
+        name: path relative to it, as anybody may have written it.
+    """
     if not name or name in (".", "./") or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         return False
     try:

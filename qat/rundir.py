@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from qat import limits, manifest
 from qat.errors import RunDirError
 from qat.json_values import Json
 from qat.locking import is_locked, lock, translate_error
-from qat.manifest import changed_files, sha256
+from qat.manifest import sha256
+from qat.variants import VARIANTS
 
-__all__ = ["changed_files", "lock", "sha256"]  # of other modules, and part of this one for all others
+__all__ = ["lock", "sha256"]  # of other modules, and part of this one for all others
 
 RESULTS = "results.json"
 REPORT = "report.html"  # the run as one page without further files
@@ -39,10 +40,12 @@ RECORD = "run.json"  # in `.resume`: the settings of an unfinished run, and whic
 QUANTIZATION = "quantization_report.json"  # in a variant's folder: what is quantized on which grid, and what is not
 PARITY = "parity.json"  # in the folder of a QAT variant: its file and its model, layer by layer
 
+_DEEPEST = 100  # levels of a JSON file; ours have some ten
 MIN_FREE_BYTES = 32 << 20
 """With less free disk space a run is refused before it begins: one of MobileNetV1 at alpha 1 writes about 60 MB."""
 
 LOCK = ".lock"
+_OWN = frozenset({LOCK, TENSORBOARD, HYDRA, LOG, manifest.FOLDER, *VARIANTS})  # not replaced as a whole when written
 _reserved: set[Path] = set()  # by this process, before a run begins in them
 
 
@@ -51,8 +54,9 @@ def reserve(run_dir: Path) -> Iterator[None]:
     """Lock out other processes from `run_dir` within the block, before anything is written there; `claim` follows.
 
     Raises:
-        RunDirError: another process writes it, it holds a finished run, or it cannot be made.
+        RunDirError: another process writes it, it holds a finished run or links, or it cannot be made.
     """
+    refuse_links(run_dir, _OWN)
     folder = run_dir.resolve()
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -74,8 +78,9 @@ def claim(run_dir: Path) -> Iterator[Path]:
     Temporary files of a run that was killed in it are removed; a finished run is never touched.
 
     Raises:
-        RunDirError: it holds a finished run, another process writes it, it is read-only, or the disk is full.
+        RunDirError: it holds a finished run or links, another process writes it, it is read-only, or the disk is full.
     """
+    refuse_links(run_dir, _OWN)
     _prove_writable(run_dir)
     refuse_finished(run_dir)
     is_ours = run_dir.resolve() in _reserved
@@ -96,6 +101,28 @@ def refuse_finished(run_dir: Path) -> None:
         )
 
 
+def refuse_links(folder: Path, names: frozenset[str] = frozenset()) -> None:
+    """Refuse a folder with links or pipes where a run or a sweep writes: they lead to what is not the folder's.
+
+    Args:
+        folder: of a run or of a sweep, which anybody may have made; it may be missing, or a link itself.
+        names: names in it that are looked at, with all that is below them; empty looks at everything.
+
+    Raises:
+        RunDirError: names the first of them.
+    """
+    for parent, folders, files in os.walk(folder):
+        if names and Path(parent) == folder:
+            folders[:], files[:] = (sorted(names.intersection(each)) for each in (folders, files))
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                what = f"link, to {str(path.readlink())[:200]}" if path.is_symlink() else "pipe, socket or device"
+                raise RunDirError(
+                    f"{path}: a {what}, and not a place of this folder, to be written to. Remove it, or choose another "
+                    "folder."
+                )
+
+
 def refuse_claimed(run_dir: Path) -> None:
     """Refuse a folder that another process is writing, before anything in it is touched.
 
@@ -105,6 +132,26 @@ def refuse_claimed(run_dir: Path) -> None:
     if is_claimed(run_dir):
         with lock(run_dir / LOCK, wait=False):
             pass  # it has ended since
+
+
+def changed_files(run_dir: Path, digests: Mapping[str, Any], *, missing: bool = False) -> list[str]:
+    """`manifest.changed_files` for a folder of anybody.
+
+    Args:
+        run_dir: the run's directory.
+        digests: SHA-256 by the file's path in it.
+        missing: name also those that are not there.
+
+    Returns:
+        One phrase per file that is not as the run wrote it, or is larger than `limits.file_mb`: it is not read.
+    """
+    most, compared, phrases = limits.current().file_mb, dict(digests), []
+    for name in digests:
+        path = run_dir / name
+        if manifest.is_inside(run_dir, name) and path.is_file() and path.stat().st_size > most * limits.MB:
+            phrases.append(f"{name} is larger than limits.file_mb={most} allows, and was not read")
+            del compared[name]
+    return phrases + manifest.changed_files(run_dir, compared, missing=missing)
 
 
 def missing_folders(run_dir: Path) -> frozenset[Path]:
@@ -163,6 +210,19 @@ def _prove_writable(run_dir: Path) -> None:
             f"{run_dir}: the disk is nearly full: {free / 1e6:.1f} MB are free, and a run needs "
             f"{MIN_FREE_BYTES / 1e6:.0f} MB at least. Free some space, or choose another folder, as hydra.run.dir=DIR."
         )
+
+
+def find_float_model(float_run: str | Path) -> Path:
+    """The float model that `float_run=DIR` means.
+
+    Raises:
+        RunDirError: the folder, or the file in it, is missing.
+    """
+    path = Path(float_run).expanduser() / "float" / MODEL_KERAS
+    if not path.is_file():
+        known = f"it holds no float/{MODEL_KERAS}" if path.parents[1].is_dir() else "no such folder"
+        raise RunDirError(f"float_run={float_run}: {known}. Give the directory of a finished run.")
+    return path
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
@@ -232,16 +292,27 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file.
 
     Raises:
-        RunDirError: the file is missing, no JSON, no regular file or larger than `limits.text_mb`.
+        RunDirError: the file is missing, no JSON, no regular file, larger than `limits.text_mb`, or nested so deeply
+            that what walks through it would come to no end.
     """
     try:
-        return json.loads(limits.read_file(path, "text_mb", RunDirError))
+        level = [json.loads(limits.read_file(path, "text_mb", RunDirError))]
+        value = level[0]
+        for _ in range(_DEEPEST):
+            level = [inner for each in level if isinstance(each, dict | list) for inner in _values(each)]
+        if level:
+            raise ValueError(f"it is nested more than {_DEEPEST} deep")
+        return value
     except RunDirError:
         raise
     except OSError as error:
         raise RunDirError(f"{path}: {error.strerror}. Is this the directory of a run of qat?") from error
     except (ValueError, RecursionError) as error:
         raise RunDirError(f"{path}: no JSON ({error}). It was not written by qat, or was changed since.") from error
+
+
+def _values(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +62,31 @@ def test_an_ignored_hangup_stays_ignored():
         ["bash", "-c", f'trap "" HUP; exec {sys.executable} -c "{code}; print(7)"'], capture_output=True
     )
     assert (done.returncode, done.stdout) == (0, b"7\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_before_a_command_and_at_its_end_a_signal_ends_the_process(number, code):
+    program = f"""
+        import os, signal
+        from qat import interrupts
+        signal.signal({int(number)}, signal.SIG_DFL)
+        interrupts.exit_at_once()
+        os.kill(os.getpid(), {int(number)})
+        print("still here", flush=True)
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
+
+
+def test_ctrl_c_in_the_imports_of_a_command_prints_no_traceback(tmp_path):
+    (tmp_path / "hydra.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    where = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(interrupts.__file__).parents[1]}"}
+    command = [sys.executable, "-m", "qat.train"]
+    ended = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=where,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (ended.returncode, ended.stderr) == (130, "")

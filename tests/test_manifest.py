@@ -100,3 +100,20 @@ def test_a_pipe_and_a_line_of_brackets_in_place_of_a_manifest_name_nothing(tmp_p
     (tmp_path / manifest.NAME).unlink()
     (tmp_path / manifest.NAME).write_text("[" * 100_000 + '\n"a.txt"\n')
     assert manifest.read(tmp_path) == ["a.txt"]
+
+
+def test_a_file_that_was_there_before_the_run_is_kept_aside_and_said(tmp_path):
+    path = rundir.write_text(tmp_path / "float" / "model.keras", "mine")
+    rundir.write_text(tmp_path / "float" / "model.keras.before", "mine, too")
+    with rundir.claim(tmp_path):
+        with pytest.warns(
+            UserWarning, match=r"model\.keras was there before the run, and is kept as model\.keras\.before1"
+        ):
+            rundir.write_text(path, "ours")
+        rundir.write_text(path, "ours again")
+    contents = {each.name: each.read_text() for each in path.parent.iterdir()}
+    assert contents == {
+        "model.keras": "ours again",
+        "model.keras.before": "mine, too",
+        "model.keras.before1": "mine",
+    }

@@ -1,5 +1,6 @@
 """Whole files or none, one writer to a folder, and a refusal that says what to do."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -50,6 +51,49 @@ def test_of_a_folder_that_was_there_before_only_what_the_run_has_made_goes(tmp_p
     rundir.remove_bare(begun(tmp_path), events_only=False, created=rundir.missing_folders(tmp_path))
     assert names(tmp_path) == [".hydra", ".lock", "tensorboard", "train.log"]
     assert names(tmp_path / "tensorboard") == ["mine"]
+
+
+@pytest.mark.parametrize("name", [".lock", "train.log", ".hydra", "float", ".resume/files", "qat_int8/model.tflite"])
+@pytest.mark.parametrize("begin", [rundir.reserve, rundir.claim])
+def test_what_a_link_leads_to_is_not_written(name, begin, tmp_path):
+    theirs, folder = tmp_path / "theirs", tmp_path / "run"
+    theirs.write_text("mine")
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).symlink_to(theirs)
+    with pytest.raises(RunDirError, match=rf"{name}: a link, to .*theirs, and not a place"), begin(folder):
+        pass
+    assert theirs.read_text() == "mine"
+    assert len(list(folder.rglob("*"))) == len((folder / name).relative_to(folder).parts)
+
+
+@pytest.mark.parametrize("name", [".lock", "train.log", ".hydra"])
+def test_a_pipe_is_not_waited_for(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    rundir.refuse_claimed(tmp_path)
+    with pytest.raises(RunDirError, match=rf"{name}: a pipe, socket or device"), rundir.reserve(tmp_path):
+        pass
+
+
+def test_a_file_that_would_be_read_for_hours_is_not_compared(tmp_path):
+    with (tmp_path / "model.keras").open("wb") as file:
+        file.truncate(1 << 40)
+    (phrase,) = rundir.changed_files(tmp_path, {"model.keras": "0"})
+    assert phrase == "model.keras is larger than limits.file_mb=2048 allows, and was not read"
+
+
+def test_json_that_is_nested_too_deeply_is_refused(tmp_path):
+    path = rundir.write_text(tmp_path / "a.json", '{"a": ' * 500 + "1" + "}" * 500)
+    with pytest.raises(RunDirError, match="nested more than 100 deep"):
+        rundir.read_json(path)
+    assert rundir.read_json(rundir.write_text(path, '{"a": [1, {}]}')) == {"a": [1, {}]}
+
+
+def test_a_folder_that_is_a_link_and_links_that_no_run_writes_are_taken(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").symlink_to(tmp_path)
+    (tmp_path / "short").symlink_to(tmp_path / "run")
+    with rundir.reserve(tmp_path / "short"), rundir.claim(tmp_path / "short"):
+        assert (tmp_path / "run" / ".lock").exists()
 
 
 def test_a_folder_with_work_to_go_on_from_stays_whole(tmp_path):

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qat import data, models
+from qat import data, models, rundir
 from qat.config import PRESERVE, SCHEDULED, Config, ExportConfig, QuantConfig
-from qat.errors import ConfigError
+from qat.data.partition import DEFAULT_SAMPLES
+from qat.errors import ConfigError, RunDirError
 from qat.schedule_point import refuse_late_point, training_step
 from qat.stages.objectives import select_directions
 from qat.training import FitSettings
@@ -107,13 +108,14 @@ def _quant_complaints(quant: QuantConfig) -> Iterator[str]:
 
 def _sample_complaints(config: Config) -> Iterator[str]:
     settings, train = config.quant.calibration, data.count_train(config.data)
-    if not QUANTIZERS[config.quant.name].needs_calibration or settings.samples is None:
+    if not QUANTIZERS[config.quant.name].needs_calibration:
         return
-    if train is not None and settings.samples > train:
+    if None not in (train, settings.samples) and settings.samples > train:
         yield f"quant.calibration.samples={settings.samples}: train has {train} samples to draw them from."
-    if settings.min_samples is not None and settings.min_samples > settings.samples:
+    taken = min(DEFAULT_SAMPLES, train or DEFAULT_SAMPLES) if settings.samples is None else settings.samples
+    if settings.min_samples is not None and settings.min_samples > taken:
         yield (
-            f"quant.calibration.min_samples={settings.min_samples}: quant.calibration.samples={settings.samples} are "
+            f"quant.calibration.min_samples={settings.min_samples}: quant.calibration.samples={taken} are "
             "fewer; take more, or lower the minimum knowingly."
         )
 
@@ -134,7 +136,7 @@ def _stock_complaints(quant: QuantConfig) -> Iterator[str]:
 def _layer_complaints(per_layer: dict[str, Any]) -> Iterator[str]:
     choices = {"weight_bits": (4, 8), "per_channel": (True, False), "method": ("minmax", "percentile", "mse")}
     for pattern, settings in per_layer.items():
-        if not isinstance(settings, dict):
+        if not isinstance(settings, dict) or not settings:
             yield f"quant.per_layer.{pattern}={settings}: expected settings, as {{weight_bits: 4}}."
             continue
         for name, value in settings.items():
@@ -222,5 +224,10 @@ def _target_complaints(config: Config) -> Iterator[str]:
 def _folder_complaints(config: Config) -> Iterator[str]:
     if config.resume is not None:
         yield f"resume={config.resume}: taken from the command line alone, as resume={config.resume} without a file."
-    if config.float_run is not None and not Path(config.float_run).is_dir():
-        yield f"float_run={config.float_run}: no such folder. Give the directory of a run that left float/model.keras."
+    try:
+        if config.float_run is not None:
+            rundir.find_float_model(config.float_run)
+    except RunDirError as error:
+        yield str(error)
+    if config.float_cache is not None and Path(config.float_cache).expanduser().is_file():
+        yield f"float_cache={config.float_cache}: this is a file; expected a folder, which is made where it is missing."

@@ -87,7 +87,7 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
         idle: list[frozenset[str]] = []  # of each job
         for overrides in list_requested_jobs(arguments, primary, schema):
             config = compose(overrides, primary=primary, schema=schema)
-            idle.append(find_idle_settings(config, overrides) if isinstance(config, Config) else frozenset())
+            idle.append(find_idle_settings(config, overrides))
             if refuse_finished_folder and not arguments.multirun:
                 _check_folder(_find_run_folder(overrides, primary), config, resumed is not None)
         for sentence in sorted(frozenset.intersection(*idle) if idle else ()):
@@ -97,8 +97,10 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
         is_run = not (arguments.multirun or arguments.cfg or arguments.info or arguments.hydra_help)
         _run(task, primary, schema, with_traceback, refuse_finished_folder and is_run)
     except KeyboardInterrupt:
+        interrupts.exit_at_once()
         sys.exit(_print_error("interrupted; what was written so far is whole", _INTERRUPTED))
     except interrupts.Interrupted as end:
+        interrupts.exit_at_once()
         sys.exit(_print_error("terminated; what was written so far is whole", int(str(end.code))))
     except Exception as error:
         known_error = _to_qat_error(error, schema)

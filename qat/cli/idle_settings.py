@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from qat.cli.options import COMMAND_LINE_NAMES
 from qat.cli.sweeps.resume import key_of_override
-from qat.config import Config
+from qat.config import BenchmarkConfig, Config, DiagnoseConfig, EvaluateConfig
 from qat.variants import MADE_BY_US, QUANTIZERS, TRAINED_BY_US
 
 
@@ -18,7 +20,7 @@ class Reader:
     """Who reads some settings, and when."""
 
     keys: tuple[str, ...]  # dotted; a section stands for all that is in it
-    reads: Callable[[Config], bool]
+    reads: Callable[[Any], bool]  # of the command's config
     belongs_to: str  # in words
 
 
@@ -44,10 +46,31 @@ def _has_percentile(config: Config) -> bool:
     return "percentile" in (config.quant.calibration.method, *methods)
 
 
-READERS = (
+def _trains_quantized(config: Config) -> bool:
+    return QUANTIZERS[config.quant.name].trained and config.quant.epochs > 0
+
+
+def _resizes(config: Config) -> bool:
+    return config.data.image_size is not None or config.data.name not in ("digits", *_WITH_TEST_SPLIT)
+
+
+_FLOAT_WEIGHTS = tuple(each.name for each in QUANTIZERS.values() if each.file_kind in ("float32", "float16"))
+_IN_TRAINING = (
+    *("learning_rate", "optimizer", "schedule", "ema_decay", "learned_ranges", "distillation"),
+    *("delay", "freeze_observers_at", "freeze_bn_at"),
+)
+_WITH_TEST_SPLIT = ("mnist", "fashion_mnist", "cifar10")
+_OF_DATA = (
     Reader(("data.path",), lambda c: c.data.name not in ("digits", "user"), "data sets that are read from a file"),
     Reader(("data.target",), lambda c: c.data.name == "user", "data=user"),
+    Reader(
+        ("data.test_fraction",), lambda c: c.data.name not in _WITH_TEST_SPLIT, "data without a test split of its own"
+    ),
+    Reader(("data.resize",), _resizes, "images that get another size, as by data.image_size"),
     Reader(("data.skip_corrupt",), lambda c: c.data.name == "image_folder", "data=image_folder"),
+)
+READERS = (
+    *_OF_DATA,
     Reader(("model.target",), _is_model("user"), "model=user"),
     Reader(("model.path",), _is_model("saved"), "model=saved"),
     Reader(("model.app", "model.keras", "model.weights"), _is_model("keras_app"), "model=keras_app"),
@@ -61,9 +84,25 @@ READERS = (
     ),
     Reader(("train.callbacks",), _trains_float, "a float model that is trained here"),
     Reader(
+        tuple(f"train.{name}" for name in ("learning_rate", "optimizer", "schedule", "callbacks")),
+        lambda c: c.train.epochs > 0,
+        "a training of train.epochs above 0",
+    ),
+    Reader(
+        ("train.early_stop_epochs",),
+        lambda c: c.train.early_stop_epochs is None or c.train.early_stop_epochs < c.train.epochs - 1,
+        "a training of at least 2 epochs more",
+    ),
+    Reader(("train.label_smoothing",), lambda c: c.model.name != "autoencoder", "classifiers"),
+    Reader(
         tuple(f"quant.{name}" for name in ("epochs", "batch_size", "learning_rate", "optimizer", "schedule")),
         lambda c: QUANTIZERS[c.quant.name].trained,
         "quantization-aware training, as quant=qat",
+    ),
+    Reader(
+        tuple(f"quant.{name}" for name in _IN_TRAINING),
+        _trains_quantized,
+        "quantization-aware training of quant.epochs above 0",
     ),
     Reader(("parity",), lambda c: QUANTIZERS[c.quant.name].trained, "quantization-aware training, as quant=qat"),
     Reader(
@@ -84,16 +123,30 @@ READERS = (
     Reader(("quant.calibration",), lambda c: QUANTIZERS[c.quant.name].needs_calibration, "quantizers that calibrate"),
     Reader(("quant.calibration.percentile",), _has_percentile, "quant.calibration.method=percentile"),
     Reader(("quant.equalize_above",), _is_int8, "int8 files of our own calibration, as quant=ptq and quant=qat"),
+    Reader(("quant.equalize_above",), lambda c: not c.quant.equalization, "quant.equalization=false"),
+    Reader(("quant.per_channel",), lambda c: c.quant.name not in _FLOAT_WEIGHTS, "quantizers of integer weights"),
     Reader(("export.io",), lambda c: c.quant.name not in _FLOAT_IO, "quantizers that have integer inputs"),
     Reader(("export.license",), lambda c: c.export.card, "export.card=true"),
     Reader(("log.mlflow_uri",), lambda c: bool(c.log.mlflow), "logger=mlflow"),
 )
+READERS_BY_SCHEMA: dict[type, tuple[Reader, ...]] = {
+    Config: READERS,
+    EvaluateConfig: (*_OF_DATA, Reader(("data.augmentation",), lambda c: False, "qat.train")),
+    BenchmarkConfig: (Reader(("make_missing",), lambda c: c.run is not None, "run=DIR"),),
+    DiagnoseConfig: (
+        Reader(
+            ("keras", "samples_from", "preprocess", "user", "calibration", "expect"),
+            lambda c: c.run is None,
+            "tflite=FILE",
+        ),
+    ),
+}
 _FLOAT_IO = tuple(
     each.name for each in QUANTIZERS.values() if each.file_kind in ("float32", "float16", "dynamic_range")
 )
 
 
-def find_idle_settings(config: Config, overrides: Iterable[str]) -> frozenset[str]:
+def find_idle_settings(config: object, overrides: Iterable[str]) -> frozenset[str]:
     """Find settings that the command line names and that this job does not read.
 
     >>> config = Config()
@@ -102,7 +155,7 @@ def find_idle_settings(config: Config, overrides: Iterable[str]) -> frozenset[st
     ['model.app: read by model=keras_app, and by nothing else: it changes nothing here']
 
     Args:
-        config: the job's config, composed with `overrides`.
+        config: the job's config, of any command, composed with `overrides`.
         overrides: `key=value` parts of the job's command line.
 
     Returns:
@@ -111,9 +164,10 @@ def find_idle_settings(config: Config, overrides: Iterable[str]) -> frozenset[st
     return frozenset(sentence for part in overrides for sentence in _describe(config, key_of_override(part)))
 
 
-def _describe(config: Config, key: str) -> Iterator[str]:
-    for reader in READERS:
+def _describe(config: object, key: str) -> Iterator[str]:
+    for reader in READERS_BY_SCHEMA.get(type(config), ()):
         named = any(key == each or key.startswith(f"{each}.") for each in reader.keys)
         if named and not reader.reads(config):
-            yield f"{key}: read by {reader.belongs_to}, and by nothing else: it changes nothing here"
+            name = COMMAND_LINE_NAMES.get(key, key)
+            yield f"{name}: read by {reader.belongs_to}, and by nothing else: it changes nothing here"
             return

@@ -69,7 +69,7 @@ def _read_overrides(directory: Path) -> list[str]:
             raise ValueError("it is no list of overrides")
         return [str(part) for part in overrides if key_of_override(str(part)) != KEY]
     except (OSError, yaml.YAMLError, ValueError) as error:
-        if not (directory / manifest.FOLDER).is_dir():
+        if not any((directory / name).exists() for name in (manifest.FOLDER, rundir.LOCK)):
             raise RunDirError(
                 f"{KEY}={directory}: no directory of a run of qat.train. Give the directory of a run that was killed, "
                 f"as {KEY}=outputs/train/DAY/TIME."

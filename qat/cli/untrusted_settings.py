@@ -103,8 +103,8 @@ def _complaints_of_override(key: str, override: Override, typed_overrides: Seque
             yield f"names a function to call ({key_path})"
     if key.startswith(_PARAMS):
         yield from _complaints(f"{key.removeprefix(_PARAMS)}={value}", typed_overrides)
-    elif key == "log.mlflow_uri" and value is not None:
-        yield "names where results are sent"
+    elif (key == "log.mlflow_uri" and value is not None) or (key == "log" and value):
+        yield "names where results are sent"  # a section is merged into the one that there is
     elif key in _GROUPS or key.startswith("hydra/") or "/" in key:
         if value is not None and not all(_OPTION.fullmatch(str(each)) for each in _to_list(value)):
             yield "chooses a file that is none of the configuration's own"

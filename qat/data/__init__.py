@@ -22,6 +22,7 @@ from qat.setting import describe_refused_values
 
 CHANNELS = {"digits": 3, "mnist": 1, "fashion_mnist": 1, "cifar10": 3, "image_folder": 3}  # without data.channels
 TRAIN_SAMPLES = {"digits": 1797, "mnist": 60_000, "fashion_mnist": 60_000, "cifar10": 50_000}  # before any split
+CLASSES = 10  # of each of these sets
 LARGEST_SIDE = 65536  # of an image, in pixels
 
 __all__ = ["DATASETS", "Split", "Splits", "augment", "check", "load"]
@@ -53,6 +54,11 @@ def check(config: DataConfig) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"data.label_names: {twice} stands there twice: expected another name for each class")
+    if config.name in TRAIN_SAMPLES and config.path is None:
+        if names and len(names) < CLASSES:
+            raise ConfigError(f"data.label_names={names}: expected a name for each of {CLASSES} classes")
+        if (config.normal_class or 0) >= CLASSES:
+            raise ConfigError(f"data.normal_class={config.normal_class}: expected a class from 0 to {CLASSES - 1}")
     _check_scaling(config)
     _check_needs(config)
 

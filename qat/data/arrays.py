@@ -106,10 +106,29 @@ def _looks_like_pixels(samples: NDArray) -> bool:
 def _check_keys(arrays: Mapping[str, ArrayLike], needed: tuple[str, ...], origin: str) -> None:
     missing = [key for key in needed if key not in arrays]
     if missing:
+        keys = ", ".join(sorted(arrays)[:40]) + (", …" if len(arrays) > 40 else "")
         raise DataError(
-            f"{origin} has no {' and no '.join(missing)}; its keys are {', '.join(sorted(arrays)) or 'none'}. Expected "
+            f"{origin} has no {' and no '.join(missing)}; its keys are {keys or 'none'}. Expected "
             "x_train, y_train, x_test, y_test (x_val, y_val if there is a val set), or x and y, which are then split"
         )
+
+
+def read_class_names(names: object, where: str) -> tuple[str, ...]:
+    """Read the names of classes as data bring them.
+
+    Args:
+        names: a list, a tuple, or an array of one axis.
+        where: what they belong to, for the message, as "data.path=a.npz: class_names".
+
+    Returns:
+        One name per class.
+
+    Raises:
+        DataError: anything else.
+    """
+    if not isinstance(names, list | tuple) and np.ndim(names) != 1:  # type: ignore[arg-type]
+        raise DataError(f"{where}: expected a list of names, one per class")
+    return tuple(map(str, names))  # type: ignore[arg-type]
 
 
 def _layout(config: DataConfig, samples: NDArray) -> str:

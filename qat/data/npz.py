@@ -7,7 +7,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from qat.config import DataConfig
-from qat.data.arrays import source_from_arrays
+from qat.data.arrays import read_class_names, source_from_arrays
 from qat.data.source import Source
 from qat.data.stored_arrays import read_arrays
 from qat.errors import DataError
@@ -36,7 +36,7 @@ def read_npz(config: DataConfig, class_names: tuple[str, ...] | None) -> Source:
     arrays = load_arrays(config.path)
     for key in ("class_names", "label_names"):
         if key in arrays:
-            class_names = tuple(str(name) for name in arrays.pop(key))
+            class_names = read_class_names(arrays.pop(key), f"data.path={config.path}: {key}")
     return source_from_arrays(config, arrays, f"data.path={config.path}", class_names)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from qat import targets
 from qat.config import DataConfig
-from qat.data.arrays import source_from_arrays
+from qat.data.arrays import read_class_names, source_from_arrays
 from qat.data.source import PART_NAMES, Source
 from qat.data.splits import Splits
 from qat.datasets import Dataset, class_labels, is_dataset, labelled_arrays
@@ -31,9 +31,9 @@ def read(config: DataConfig) -> Source | Splits:
             )
         return returned
     names = returned.get("class_names") if isinstance(returned, Mapping) else None
-    return source_from_arrays(
-        config, _name_arrays(returned, target), f"data.target={target}", tuple(names) if names else None
-    )
+    if names is not None:
+        names = read_class_names(names, f"data.target={target}: class_names")
+    return source_from_arrays(config, _name_arrays(returned, target), f"data.target={target}", names or None)
 
 
 def _name_arrays(returned: object, target: str) -> dict[str, Any]:

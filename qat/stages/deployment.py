@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from qat import rundir
+from qat.data.stored_arrays import read_arrays
 from qat.errors import QatError
 from qat.evaluation import Evaluation, Predictor, evaluate, keras_predictor, measure_parity, spread_indices
 from qat.evaluation.layer_parity import LayerParity, first_departure, layer_parity
@@ -75,9 +76,10 @@ def _evaluate_once(run: Run, name: str, evaluate_it: Callable[[], Evaluation]) -
     stage, path = f"evaluation of {name}", run.kept.folder / f"{name.replace(' ', '_')}_on_test.npz"
     values = run.kept.done(stage)
     if values is not None:
-        with np.load(path, allow_pickle=False) as arrays:
+        with run.kept.taking(stage):
             interval = values["accuracy_interval"] and tuple(values["accuracy_interval"])
-            return Evaluation(Metric(**values["metric"]), arrays["scores"], values["accuracy"], interval)
+            scores = read_arrays(path, stage)["scores"]
+            return Evaluation(Metric(**values["metric"]), scores, values["accuracy"], interval)
     evaluation = evaluate_it()
     with rundir.whole_file(path) as temporary:
         np.savez(temporary, scores=evaluation.scores)
@@ -91,7 +93,8 @@ def _compare_once(run: Run, name: str, compare_it: Callable[[], Variant]) -> Var
     stage, empty = f"comparison of {name}", RunResult({}, {}, {}, {}, {})
     plain = run.kept.done(stage)
     if plain is not None:
-        return RunResult.from_dict(empty.to_dict() | {"variants": plain}).variants[name]
+        with run.kept.taking(stage):
+            return RunResult.from_dict(empty.to_dict() | {"variants": plain}).variants[name]
     variant = compare_it()
     layers = run.file(name, rundir.PARITY)
     plain = replace(empty, variants={name: variant}).to_dict()["variants"]

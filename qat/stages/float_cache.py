@@ -24,7 +24,9 @@ import qat
 from qat import rundir
 from qat.config import Config
 from qat.data import Splits
+from qat.data.stored_arrays import read_arrays
 from qat.errors import RunDirError
+from qat.limits import DAMAGE
 from qat.models.keras_types import KerasModel
 from qat.stages.provenance import package_versions
 
@@ -94,12 +96,13 @@ def load(entry: Entry, model: KerasModel, say: Callable[[str], None]) -> History
     path = entry.folder / WEIGHTS
     try:
         record = rundir.read_json(entry.folder / RECORD)
+        arrays = read_arrays(path, "weights")
         if rundir.sha256(path) != record["sha256"]:
             raise RunDirError(f"{path}: its content is not what was written")
-        with np.load(path, allow_pickle=False) as arrays:
-            model.set_weights([arrays[name] for name in arrays.files])
-        return tuple(record["history"])
-    except (RunDirError, OSError, KeyError, ValueError) as error:
+        history = tuple({str(name): float(value) for name, value in epoch.items()} for epoch in record["history"])
+        model.set_weights(list(arrays.values()))
+        return history
+    except DAMAGE as error:
         say(f"float cache: {entry.folder} is damaged ({error}); it is removed and the model trained again")
         shutil.rmtree(entry.folder, ignore_errors=True)
         return None
@@ -127,6 +130,7 @@ def store(entry: Entry, model: KerasModel, history: History, say: Callable[[str]
         }
         rundir.write_json(part / RECORD, record)
         _open_as_parent(part)
+        shutil.rmtree(entry.folder, ignore_errors=True)  # of a run that was killed before it recorded it
         part.rename(entry.folder)
     except OSError as error:
         say(f"float cache: the model could not be kept ({error})")

@@ -79,9 +79,7 @@ def _build(run: Run) -> tf_keras.Model:
 
 def _load_from_run(run: Run, folder: Path) -> tuple[tf_keras.Model, History, str]:
     """The float model of another run, refused where that was trained on inputs prepared otherwise."""
-    path = folder / "float" / rundir.MODEL_KERAS
-    if not path.is_file():
-        raise RunDirError(f"float_run={folder}: it holds no float/{rundir.MODEL_KERAS}. Was that run finished?")
+    path = rundir.find_float_model(folder)
     _refuse_changed(folder)
     trusted = run.config.trust is True or run.config.model.trust_custom_objects
     model = models.load(str(path), trusted, key="float_run")
@@ -141,7 +139,7 @@ def _load_or_train(run: Run) -> tuple[tf_keras.Model, History, str]:
     model, done = _build(run), run.kept.done(STAGE, trains=True)
     history = None if done is None else float_cache.load(own, model, run.progress.say)
     if done is not None and history is not None:
-        return model, history, done["origin"]
+        return model, history, str(done.get("origin"))
     model, history, origin = _take_or_train(run, entry, model)
     if run.kept.is_enabled:
         float_cache.store(own, model, history, run.progress.say)

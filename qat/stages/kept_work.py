@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qat import manifest, rundir
+from qat import limits, manifest, rundir
 from qat.config import MOST_THREADS, Config
-from qat.errors import ConfigError, RunDirError
+from qat.errors import ConfigError, QatError, RunDirError
 from qat.json_values import Json
+from qat.plain_text import first_line
 from qat.results import settings_to_json
 from qat.setting import NOTHING, without_effect
 from qat.stages import float_cache
@@ -52,13 +54,15 @@ class KeptWork:
         self._is_going_on = holds_work(run_dir)
         self.threads: int | None = record["threads"] if self._is_going_on else None  # that TensorFlow computes with
         self._inputs: dict[str, str] | None = record["inputs"] if self._is_going_on else None
+        damaged = not record and (self.folder / rundir.RECORD).exists()
         if self._is_going_on:
             refuse_other_settings(run_dir, config)
             if record.get("versions") != package_versions():
                 say("this run was begun with other versions of qat or of the packages below it: its end may differ")
-        elif manifest.read(run_dir) != [f"{manifest.FOLDER}/"]:
-            say(f"nothing was kept yet of the run that ended in {run_dir}: it begins anew")
-            manifest.remove_files(run_dir)
+        elif damaged or set(manifest.read(run_dir)) - {f"{manifest.FOLDER}/"}:
+            why = "what was kept is damaged" if damaged else "nothing was kept yet"
+            say(f"{why} of the run that ended in {run_dir}: it begins anew")
+            manifest.begin_anew(run_dir)
         self._record = {"config": _plain(config), "versions": package_versions(), "states": record.get("states", {})}
         self._write()
 
@@ -92,9 +96,33 @@ class KeptWork:
             states: by name.
         """
         self._states.update(states)
-        for name, state in self._record["states"].items():
-            if name in states:
-                states[name].set_state(state)
+        with self.taking("run.json"):
+            for name, state in self._record["states"].items():
+                if name in states:
+                    states[name].set_state(state)
+
+    @contextmanager
+    def taking(self, what: str) -> Iterator[None]:
+        """Take kept values in the block. Anybody may have written them: what no run keeps is refused.
+
+        Args:
+            what: name of a stage or of a file, for the message.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            RunDirError: names the folder, which may be removed.
+        """
+        try:
+            yield
+        except QatError:
+            raise
+        except limits.DAMAGE as error:
+            raise RunDirError(
+                f"{self.folder}: what is kept of {what} is not what a run keeps ({first_line(error)}). Remove this "
+                "folder, and the run begins anew, or choose another one, as hydra.run.dir=DIR."
+            ) from error
 
     def done(self, stage: str, *, trains: bool = False) -> dict[str, Any] | None:
         """What `finish` was told of a stage.
@@ -109,7 +137,7 @@ class KeptWork:
         """
         found = self._stages.get(stage)
         if found is not None:
-            changed = manifest.changed_files(self.run_dir, found["sha256"], missing=True)
+            changed = rundir.changed_files(self.run_dir, found["sha256"], missing=True)
             if not changed:
                 return found["values"]
             self._say(f"{stage} is done again: {'; '.join(changed)}")
@@ -190,9 +218,12 @@ class KeptWork:
 
 
 def holds_work(run_dir: Path) -> bool:
-    """Whether a run that ended in this folder left anything to go on from: a stage that is done, or a checkpoint."""
-    folder = run_dir / manifest.FOLDER
-    return bool(_read(run_dir).get("stages")) or any(folder.glob(f"*{_CHECKPOINTS}/checkpoint"))
+    """Whether a run that ended in this folder left anything to go on from: a stage that is done, or a checkpoint.
+
+    Without a record of its settings, nothing of it can be used.
+    """
+    record, folder = _read(run_dir), run_dir / manifest.FOLDER
+    return bool(record) and (bool(record["stages"]) or any(folder.glob(f"*{_CHECKPOINTS}/checkpoint")))
 
 
 def refuse_other_settings(run_dir: Path, config: Config) -> None:
@@ -255,8 +286,15 @@ def _read(run_dir: Path) -> dict[str, Any]:
     kinds = {"config": dict, "versions": dict, "states": dict, "stages": dict, "resumed": list}
     if not isinstance(record, dict) or not all(isinstance(record.get(key), kind) for key, kind in kinds.items()):
         return {}
+    if not all(map(_is_stage, record["stages"].values())):
+        return {}
     threads, inputs = record.get("threads"), record.get("inputs")  # of other versions, there are none
     return record | {
         "threads": threads if isinstance(threads, int) and 1 <= threads <= MOST_THREADS else None,
         "inputs": inputs if isinstance(inputs, dict) else None,
     }
+
+
+def _is_stage(found: object) -> bool:
+    """Whether this is what `finish` records: values by name, and digests of files."""
+    return isinstance(found, dict) and isinstance(found.get("values"), dict) and isinstance(found.get("sha256"), dict)

@@ -133,7 +133,8 @@ def _choose_layers(run: Run, float_model: FloatModel, calibration: NDArray[np.fl
         rank_layers(run, float_model, calibration, variant)
         done = {"skip": select_skipped_layers(run, float_model, calibration)}
         run.kept.finish(stage, done, run.kept.files_of(variant))
-    return list(done["skip"])
+    with run.kept.taking(stage):
+        return [str(pattern) for pattern in done["skip"]]
 
 
 def conversion_options(quant: QuantConfig) -> dict[str, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +29,7 @@ from qat.training.cluster import is_chief
 from qat.training.settings import describe_oversized_batches, refuse_late_points
 from qat.training.threads import count_threads
 from qat.training.workers import Workers
+from qat.trust import HARMLESS, targets_of
 from qat.variants import BASELINE, QUANTIZERS, STOCK, STOCK_VARIANT
 
 STOCK_OPTIONS = {"engine": "tflite", "allow_float": True}  # of `convert`: what it leaves in float is shown, not refused
@@ -163,9 +164,17 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
             yield run
         except (KeyboardInterrupt, SystemExit):
             with suppress(OSError):  # the terminal is gone
-                progress.say(f"To go on from here:\n  {command('train', resume=relative_to_cwd(folder))}")
+                progress.say(f"To go on from here:\n  {_resume_command(config, folder)}")
             raise
         workers.leave_together()
+
+
+def _resume_command(config: Config, folder: Path) -> str:
+    """The command that resumes a run, with what is not taken from a folder unasked: functions, and an address."""
+    named = {str(name) for _, name in targets_of(asdict(config))} - HARMLESS
+    said = [f"trust=[{','.join(sorted(named))}]"] if named and config.trust is not True else []
+    said += [f"log.mlflow_uri={config.log.mlflow_uri}"] if config.log.mlflow_uri else []
+    return command("train", *said, resume=relative_to_cwd(folder))
 
 
 def _refuse_one_class(config: Config, splits: Splits) -> None:

@@ -20,6 +20,7 @@ from flatbuffers.table import Table
 
 from qat.contract import Contract
 from qat.errors import ConfigError, TfliteFileError
+from qat.limits import DAMAGE
 from qat.tflite.graph import Tensor, TfliteGraph
 
 ENTRY = "TFLITE_METADATA"
@@ -29,7 +30,6 @@ LARGEST_LABEL_FILE = 4 << 20
 _PARSER_VERSION = "1.0.0"
 _FEATURE, _IMAGE, _NORMALIZATION, _AXIS_LABELS = 1, 2, 1, 2
 _RGB, _GRAYSCALE, _UNKNOWN_COLOURS = 1, 2, 0
-_DAMAGE = (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, AssertionError)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def read_labels(model: bytes) -> tuple[str, ...]:
         with zipfile.ZipFile(io.BytesIO(model)) as file:
             entries = [e for e in file.infolist() if e.filename.endswith(".txt") and e.file_size <= LARGEST_LABEL_FILE]
             text = file.read(entries[0]).decode("utf-8") if entries else ""
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, *_DAMAGE):
+    except DAMAGE:
         return ()
     return tuple(text.splitlines())
 
@@ -139,7 +139,7 @@ def read_normalization(entry: bytes) -> Normalization | None:
             if unit.byte(0) == _NORMALIZATION and options is not None:
                 mean, std = options.floats(0), options.floats(1)
                 return Normalization(mean, std) if mean and std and all(np.array(std) > 0) else None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise TfliteFileError(f"metadata entry {ENTRY} is damaged: {error}") from error
     return None
 

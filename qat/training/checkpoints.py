@@ -10,6 +10,7 @@ import io
 import json
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,10 @@ import tf_keras
 from qat import interrupts
 from qat.errors import ModelError
 from qat.json_values import Json
+from qat.limits import DAMAGE
 from qat.models.keras_types import KerasVariable
 from qat.models.which_keras import is_keras3
+from qat.plain_text import first_line
 from qat.training.random_state import draws_unsaved_numbers, generator_states
 
 SECONDS = 10.0
@@ -69,15 +72,14 @@ class Checkpoints(tf_keras.callbacks.Callback):
         self._settings, self._say = settings, settings.say
         self._states = {**states, **settings.states}
         self._content = _Content()
+        self._refuse_other_folders()
         self._manager = tf.train.CheckpointManager(tf.train.Checkpoint(training=self._content), str(settings.folder), 1)
         self._thread: threading.Thread | None = None
         self._saved: list[Any] = []
         self._metrics: list[Any] = []
         self._next, self._epoch, self._can_save = time.monotonic() + settings.seconds, 0, True
-        self._restored = self._read()
         self.position: tuple[int, int] | None = None
-        if self._restored is not None:
-            self.position = (int(self._restored["position"][0]), int(self._restored["position"][1]))
+        self._restored = self._read()
 
     def maybe_load_initial_counters_from_ckpt(
         self, steps_per_epoch: int, initial_epoch: int, mode: str
@@ -164,30 +166,48 @@ class Checkpoints(tf_keras.callbacks.Callback):
             self._can_save = False
             self._say(f"no further checkpoints: one could not be written ({str(error)[:200]}); the training goes on")
 
+    def _refuse_other_folders(self) -> None:
+        """Forget a list of checkpoints that lie elsewhere: TensorFlow would remove those that it replaces."""
+        state, folder = tf.train.get_checkpoint_state(str(self._settings.folder)), self._settings.folder.resolve()
+        paths = [*state.all_model_checkpoint_paths, state.model_checkpoint_path] if state else []
+        if any(Path(path).parent.resolve() != folder for path in paths):
+            (folder / "checkpoint").unlink()
+            self._say(f"{folder}/checkpoint names files that lie elsewhere: this training begins anew")
+
     def _read(self) -> dict[str, Any] | None:
         if self._manager.latest_checkpoint is None:
             return None
         try:
             self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
-            return self._content.take()
-        except (tf.errors.OpError, OSError, ValueError, LookupError, AssertionError) as error:
+            content = self._content.take()
+            epoch, step = content["position"]
+            if not (isinstance(epoch, int) and isinstance(step, int) and min(epoch, step) >= 0):
+                raise ValueError("it has no place in the training")
+            self.position = (epoch, step)
+            return content
+        except (tf.errors.OpError, *DAMAGE) as error:
             self._say(f"{self._manager.latest_checkpoint} is damaged ({str(error)[:200]}): this training begins anew")
             return None
 
     def _restore(self, content: dict[str, Any]) -> None:
-        variables, values = self._variables(), content["variables"]
-        if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        try:
+            variables, values = self._variables(), content["variables"]
+            if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+                raise ValueError("it is of another model")
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+            for name, state in content["states"].items():
+                if name in self._states:
+                    self._states[name].set_state(state)
+            if self.position and self.position[1]:
+                self._metrics = list(zip(self._metric_variables(), content["metrics"], strict=True))
+            if not content["position"] < [self.params["epochs"], 1] or content["position"][1] > self.params["steps"]:
+                raise ValueError("its place lies behind the training")
+        except (tf.errors.OpError, *DAMAGE) as error:
             raise ModelError(
-                f"{self._manager.directory}: the checkpoint is of another model. Remove this folder, and the training "
-                "begins anew"
-            )
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-        for name, state in content["states"].items():
-            if name in self._states:
-                self._states[name].set_state(state)
-        if self.position and self.position[1]:
-            self._metrics = list(zip(self._metric_variables(), content["metrics"], strict=True))
+                f"{self._manager.directory}: the checkpoint cannot be used ({first_line(error)}). Remove this folder, "
+                "and the training begins anew"
+            ) from error
 
     def _variables(self) -> list[Any]:
         """Those of model, optimizer and random generators, and of whatever else the model holds, metrics apart."""
@@ -248,6 +268,8 @@ class _Content(tf.train.experimental.PythonState):
     def take(self) -> dict[str, Any]:
         """What was read last, which is then forgotten."""
         with np.load(io.BytesIO(self._bytes), allow_pickle=False) as archive:
+            if any(each.compress_type != zipfile.ZIP_STORED for each in archive.zip.infolist()):
+                raise ValueError("it is compressed, and could be of any size")
             arrays = {name: archive[name] for name in archive.files}
             content = _with_arrays(json.loads(arrays["text"].tobytes()), arrays)
         self._bytes = b""

@@ -45,7 +45,7 @@ class Guard(tf_keras.callbacks.Callback):
         self.best: tuple[int, Weights] | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.last_good = (-1, self.model.get_weights())
+        self.last_good = (-1, self._weights())
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.epoch = epoch
@@ -74,7 +74,7 @@ class Guard(tf_keras.callbacks.Callback):
         # ReLU gives 0 for NaN and fake quantization clips it, so a NaN weight may not show in the loss.
         if not math.isfinite(logs["val_loss"]):
             raise Diverged("the val loss", logs["val_loss"], epoch, self.params["steps"] - 1)
-        weights = self.model.get_weights()
+        weights = self._weights()
         for variable, value in zip(self.model.weights, weights, strict=True):
             if value.dtype.kind != "f" or not value.size:
                 continue
@@ -82,6 +82,10 @@ class Guard(tf_keras.callbacks.Callback):
             if not largest < LARGEST_WEIGHT:  # NaN is not smaller either
                 raise Diverged(f"weight {variable.name}", largest, epoch, self.params["steps"] - 1)
         return weights
+
+    def _weights(self) -> Weights:
+        """The model's, as arrays: a checkpoint gives single numbers back as Python's, which Keras 3 does not take."""
+        return [np.asarray(each) for each in self.model.get_weights()]
 
     def get_state(self) -> dict[str, Any]:
         """All that it remembers, for a checkpoint."""
@@ -94,7 +98,12 @@ class Guard(tf_keras.callbacks.Callback):
         Args:
             state: what it gave, lists for tuples.
         """
-        self.history, self.steps = list(state["history"]), int(state["steps"])
+        shapes = [each.shape for each in self._weights()]
+        for kept in filter(None, (state["last_good"], state["best"])):
+            if [np.shape(each) for each in kept[1]] != shapes:
+                raise ValueError("it keeps weights of another model")
+        self.history = [{str(name): float(value) for name, value in each.items()} for each in state["history"]]
+        self.steps = int(state["steps"])
         self.best_epoch, self.best_score = int(state["best_epoch"]), tuple(state["best_score"])
         self.last_good = (int(state["last_good"][0]), state["last_good"][1])
         self.best = None if state["best"] is None else (int(state["best"][0]), state["best"][1])

@@ -19,7 +19,7 @@ from qat.data import Split
 from qat.errors import ConfigError, DataError, TrainingDivergedError
 from qat.models.fit_to_data import infer_model_task
 from qat.models.keras_types import KerasModel
-from qat.models.which_keras import keras_of
+from qat.models.which_keras import is_keras3, keras_of
 from qat.tasks import TASKS
 from qat.training.checkpoints import Checkpointing, Checkpoints, PlainAttributes
 from qat.training.feeding import (
@@ -32,7 +32,7 @@ from qat.training.feeding import (
 )
 from qat.training.guards import Diverged, Guard
 from qat.training.loss import choose_loss
-from qat.training.random_state import readable_random_state
+from qat.training.random_state import readable_random_state, restored_generators
 from qat.training.resumed_epoch import callbacks_from
 from qat.training.settings import FitSettings
 
@@ -212,6 +212,7 @@ def fit(
         every, start = [*every, checkpoints], checkpoints.position or start
     try:
         with (
+            restored_generators(model),
             nullcontext() if strategy else readable_random_state(model, seed),
             nullcontext() if checkpointing is None else interrupts.deferred(),
             warnings.catch_warnings(),
@@ -244,9 +245,21 @@ def fit(
         raise refusal from error
     finally:
         model._training_state = None  # Keras would ask the checkpoints of this training at the next one
+        _forget_compilation(model)
         if checkpoints is not None:
             checkpoints.wait()
     kept_epoch, weights = guard.selected_weights()
     if kept_epoch != len(guard.history) - 1:
         model.set_weights(weights)
     return FitResult(tuple(guard.history), guard.best_epoch, kept_epoch, guard.steps)
+
+
+def _forget_compilation(model: KerasModel) -> None:
+    """Leave the trained model as one whose weights are loaded: a resumed run saves the same as one that never ended."""
+    model.optimizer = None
+    if is_keras3(model):
+        model.compiled = False
+        model._compile_loss = model._compile_metrics = model._loss_tracker = None
+    else:
+        model._is_compiled = False
+        model.compiled_loss = model.compiled_metrics = None

@@ -56,6 +56,28 @@ def readable_random_state(model: tf_keras.Model, seed: int) -> Iterator[None]:
             each._rng_type, each._generator = RandomGenerator.RNG_LEGACY_STATEFUL, None
 
 
+@contextmanager
+def restored_generators(model: KerasModel) -> Iterator[None]:
+    """Leave the states of a model's random generators as they were before the block.
+
+    Weights are loaded without them: one that was trained before goes on as one that is trained here.
+
+    Args:
+        model: a built model of either Keras.
+
+    Yields:
+        Nothing.
+    """
+    weights = {id(each) for each in model.weights}
+    own = [each for each in model.variables if id(each) not in weights] if is_keras3(model) else []
+    before = [(state, state.numpy()) for state in (*own, *generator_states(model))]
+    try:
+        yield
+    finally:
+        for state, value in before:
+            state.assign(value)
+
+
 def generator_states(model: KerasModel) -> list[tf.Variable]:
     """The states of the random generators in a model's layers, in the order of the layers.
 

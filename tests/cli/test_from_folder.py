@@ -51,6 +51,7 @@ HOSTILE = [
     "hydra/launcher=../evil",
     "+data@model=digits",
     "log.mlflow_uri=http://elsewhere",
+    "log={mlflow: true, mlflow_uri: 'http://elsewhere'}",
     "seed=(((((",
 ]
 
@@ -78,6 +79,13 @@ def test_a_place_said_now_is_taken_in_place_of_the_folders(tmp_path):
 def test_what_would_run_code_or_lead_elsewhere_is_refused_and_named(tmp_path, override):
     with pytest.raises(RunDirError, match=r"multirun.yaml: .* not run unasked.*trust=true"):
         resume_arguments([sweep(tmp_path, "seed=0,1", override)])
+
+
+def test_a_sweep_with_links_is_refused_for_its_jobs_would_write_elsewhere(tmp_path):
+    resume = sweep(tmp_path, "seed=0,1")
+    (tmp_path / "seed=0").symlink_to(tmp_path.parent)
+    with pytest.raises(RunDirError, match=r"seed=0: a link, to .*, and not a place of this folder"):
+        resume_arguments([resume])
 
 
 @pytest.mark.parametrize("override", HOSTILE[:12])

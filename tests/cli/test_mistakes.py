@@ -417,8 +417,9 @@ def test_a_place_without_one_is_taken(uri):
 
 
 def test_a_model_that_was_trained_before_needs_no_epoch(tmp_path):
-    (tmp_path / "model.keras").write_bytes(b"")
-    assert configs(["train.epochs=0", "model=saved", f"model.path={tmp_path}/model.keras"])
+    (tmp_path / "float").mkdir()
+    (tmp_path / "float" / "model.keras").write_bytes(b"")
+    assert configs(["train.epochs=0", "model=saved", f"model.path={tmp_path}/float/model.keras"])
     assert configs(["train.epochs=0", f"float_run={tmp_path}"])
 
 

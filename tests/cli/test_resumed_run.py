@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from qat.cli import compose
 from qat.cli.resumed_run import resume_run_arguments
 from qat.errors import ConfigError, RunDirError
 from qat.results import settings_to_json
+from qat.stages.run import _resume_command
 
 BEGUN = ["debug=tiny", "seed=4", "quant.learning_rate=1e-3"]
 
@@ -44,6 +46,17 @@ def test_the_settings_come_from_the_folder(killed):
     assert resume_run_arguments([f"resume={killed}", f"hydra.run.dir={killed}"]) == line
     more = resume_run_arguments([f"resume={killed}", "seed=5", "threads=2"])
     assert more == ["debug=tiny", "seed=5", "quant.learning_rate=1e-3", "threads=2", f"hydra.run.dir='{killed}'"]
+
+
+def test_the_printed_command_says_what_a_folder_alone_may_not(killed):
+    config = compose(["model=user", "model.target._target_=mine.model"])
+    config.log.mlflow_uri = "http://here"
+    mlflow, resume, trust = sorted(shlex.split(_resume_command(config, killed))[3:])
+    folder_says = [*BEGUN, "model=user", "model.target={_target_: mine.model, size: 3}", "log.mlflow_uri=http://here"]
+    rundir.write_text(killed / ".hydra" / "overrides.yaml", "".join(f'- "{each}"\n' for each in folder_says))
+    assert set(folder_says) <= set(resume_run_arguments([mlflow, resume, trust]))
+    with pytest.raises(RunDirError, match="not run unasked"):
+        resume_run_arguments([resume])
 
 
 @pytest.mark.parametrize("arguments", [["resume=null"], ["resume=", "seed=1"]])

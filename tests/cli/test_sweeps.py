@@ -11,6 +11,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
+from qat import rundir
 from qat.cli import compose
 from qat.cli.launchers.cpu_share import cores, share_cores
 from qat.cli.sweeps.finished_jobs import find_jobs, fingerprint
@@ -209,9 +210,10 @@ def test_a_job_is_known_by_its_config_and_not_by_its_threads(tmp_path):
         OmegaConf.save(OmegaConf.create({"seed": 1, "threads": threads}), tmp_path / name / ".hydra" / "config.yaml")
     (tmp_path / "1" / "results.json").write_text("{}")
     (tmp_path / "2" / ".hydra").mkdir(parents=True)
+    deep = rundir.write_text(tmp_path / "3" / ".hydra" / "config.yaml", "a: " + "{b: " * 500 + "1" + "}" * 500)
     jobs, unknown = find_jobs(tmp_path)
     assert [(each.folder, each.finished) for each in jobs.values()] == [("1", True)]
-    assert unknown == ["2"]
+    assert unknown == ["2", deep.parents[1].name]
 
 
 def test_threads_that_are_asked_for_tell_jobs_apart_and_those_of_a_launcher_do_not(tmp_path):
@@ -253,7 +255,9 @@ def test_a_job_from_before_the_calibration_took_what_there_is_counts_as_the_same
 
 @pytest.mark.slow
 def test_a_config_that_was_cut_anywhere_is_a_job_that_nobody_knows(tmp_path):
-    whole = OmegaConf.to_yaml(OmegaConf.structured(compose(["data.range=[0,1]", "data.label_names=[a,b]"])))
+    whole = OmegaConf.to_yaml(
+        OmegaConf.structured(compose(["data.range=[0,1]", "data.label_names=[a,b,c,d,e,f,g,h,i,j]"]))
+    )
     for name in ("whole", "cut"):
         (tmp_path / name / ".hydra").mkdir(parents=True)
     (tmp_path / "whole" / ".hydra" / "config.yaml").write_text(whole)

@@ -1,6 +1,7 @@
 """Arrays in a file: what is read from them, how they are split, and each way in which they can be wrong."""
 
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -229,6 +230,23 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
     (tmp_path / "broken.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"broken.npz: not a readable .npz"):
         load_npz(str(tmp_path / "broken.npz"))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_content_is_refused_whatever_it_was_packed_by(method, tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", method) as archive, archive.open("x.npy", "w") as member:
+        np.save(member, np.arange(5000, dtype=np.uint8))
+    content = bytearray(path.read_bytes())
+    content[60:90] = bytes(30)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz: not a readable \.npz"):
+        load_npz(str(path))
+
+
+def test_names_of_classes_that_are_no_list_are_refused(arrays, save_npz):
+    with pytest.raises(DataError, match=r"\.npz: class_names: expected a list of names"):
+        load_npz(save_npz(**arrays, class_names=np.array(5)))
 
 
 def test_pickled_objects_are_never_run(save_npz):

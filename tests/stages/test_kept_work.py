@@ -148,8 +148,29 @@ def test_a_resumed_run_reads_the_data_that_it_was_begun_with(kept, tmp_path):
 def test_a_record_that_is_none_is_passed_over(content, kept, tmp_path):
     kept().finish("one")
     (tmp_path / manifest.FOLDER / "run.json").write_text(content)
+    (tmp_path / manifest.FOLDER / "float_checkpoints").mkdir()
+    (tmp_path / manifest.FOLDER / "float_checkpoints" / "checkpoint").touch()
     assert not holds_work(tmp_path)
-    assert kept().done("one") is None
+    work = kept("seed=1")
+    assert work.done("one") is None
+    assert work.said == [f"what was kept is damaged of the run that ended in {tmp_path}: it begins anew"]
+    assert sorted(path.name for path in work.folder.iterdir()) == ["files", "run.json"]
+
+
+class Count:
+    def set_state(self, state):
+        self.value = int(state["value"])
+
+
+@pytest.mark.parametrize("state", [{}, 5, [], {"value": "a"}, {"value": {}}])
+def test_states_that_no_run_keeps_are_told(state, kept, tmp_path):
+    kept().finish("one")
+    path = tmp_path / manifest.FOLDER / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"states": {"count": state}}))
+    with pytest.raises(
+        RunDirError, match=r"\.resume: what is kept of run\.json is not what a run keeps \(.*\)\. Remove"
+    ):
+        kept().follow({"count": Count()})
 
 
 def test_workers_of_one_training_keep_nothing(kept, monkeypatch):

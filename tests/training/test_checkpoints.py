@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,8 +19,9 @@ from tf_keras import layers
 
 from qat import interrupts
 from qat.errors import ModelError
-from qat.training import FitSettings, fit
+from qat.training import FitSettings, checkpoints, fit
 from qat.training.checkpoints import Checkpointing
+from qat.training.guards import Guard
 
 SETTINGS = FitSettings(epochs=4, batch_size=16, learning_rate=0.02, optimizer={"_target_": "tf_keras.optimizers.AdamW"})
 STEPS = 200 // 16
@@ -170,6 +172,74 @@ def test_a_damaged_checkpoint_is_said_and_not_taken(damage, train, val, uninterr
     assert said[1] == 0
 
 
+HOSTILE = {
+    "no place": lambda content: content.pop("position"),
+    "a place before all": lambda content: content.update(position=[-1, 0]),
+    "a place that is none": lambda content: content.update(position=["x", {}]),
+    "a place behind all": lambda content: content.update(position=[10**9, 0]),
+    "a step behind all": lambda content: content.update(position=[1, 10**9], metrics=[]),
+    "no variables": lambda content: content.update(variables=3),
+    "texts for numbers": lambda content: content.update(variables=[np.array("a")] * len(content["variables"])),
+    "no states": lambda content: content.update(states=[]),
+    "no best": lambda content: content["states"]["guard"].pop("best"),
+    "weights of others": lambda content: content["states"]["guard"].update(best=(0, [np.zeros(3)])),
+    "no history": lambda content: content["states"]["guard"].update(history=["a"]),
+}
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """A model in training, its guard, and a function that makes the checkpoints of a folder."""
+    model, guard = network(), Guard("classification", True, None)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    guard.set_model(model)
+    guard.on_train_begin()
+
+    def make(folder, said=print):
+        made = checkpoints.Checkpoints(Checkpointing(folder, say=said), {"guard": guard})
+        made.set_model(model)
+        made.set_params({"epochs": 3, "steps": STEPS})
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_checkpoint_that_holds_something_else_is_refused_or_not_taken(name, kept, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        as_it_is = checkpoints._Content.serialize
+
+        def serialize(self):
+            HOSTILE[name](self.value)
+            return as_it_is(self)
+
+        patched.setattr(checkpoints._Content, "serialize", serialize)
+        first = kept(tmp_path)
+        first.save(1, 0)
+        first.wait()
+    said = []
+    again = kept(tmp_path, said.append)
+    if not said:
+        with pytest.raises(ModelError, match="the checkpoint cannot be used"):
+            again.on_train_begin()
+    else:
+        assert "is damaged" in said[0]
+
+
+def test_checkpoints_of_other_folders_are_neither_read_nor_removed(train, val, uninterrupted, tmp_path):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    with pytest.raises(Killed):
+        trained(train, val, theirs, [KillAt(2, 0)])
+    ours.mkdir()
+    (ours / "checkpoint").write_text(
+        "".join(f'{each}model_checkpoint_path{s}: "{theirs}/ckpt-1"\n' for each, s in (("", ""), ("all_", "s")))
+    )
+    said = []
+    assert same(trained(train, val, ours, said=said), uninterrupted)
+    assert "names files that lie elsewhere" in said[0]
+    assert list(theirs.glob("*.index"))
+
+
 def test_checkpoints_are_spaced_by_time(train, val, tmp_path):
     trained(train, val, tmp_path, seconds=1e9)
     assert not list(tmp_path.iterdir())
@@ -180,8 +250,43 @@ def test_a_checkpoint_of_another_model_is_refused(train, val, tmp_path):
         return tf_keras.Sequential([layers.Dense(3, "softmax", input_shape=(6,))])
 
     trained(train, val, tmp_path, settings=replace(SETTINGS, epochs=1), make=smaller)
-    with pytest.raises(ModelError, match=r"the checkpoint is of another model\. Remove this folder"):
+    with pytest.raises(
+        ModelError, match=r"the checkpoint cannot be used \(it is of another model\)\. Remove this folder"
+    ):
         trained(train, val, tmp_path)
+
+
+def test_a_model_of_keras_3_with_single_numbers_goes_on_and_ends_with_its_best_weights(train, val, tmp_path):
+    class Scale(keras.layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(), initializer="ones")
+
+        def call(self, inputs):
+            return inputs * self.scale
+
+    def make():
+        keras.utils.set_random_seed(0)
+        return keras.Sequential([keras.layers.Input((6,)), Scale(), keras.layers.Dense(3, "softmax")])
+
+    class Worse(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise Killed
+
+    settings = replace(SETTINGS, epochs=3, learning_rate=1e-7, optimizer={"_target_": "tf_keras.optimizers.SGD"})
+    whole = trained(train, val, settings=settings, make=make)
+    assert whole[1].kept_epoch < 2
+    with pytest.raises(Killed):
+        trained(train, val, tmp_path, [Worse()], settings=settings, make=make)
+    assert same(trained(train, val, tmp_path, settings=settings, make=make), whole)
+
+
+def test_random_generators_are_left_as_they_were_for_weights_are_loaded_without_them(train, val):
+    model = keras.Sequential([keras.layers.Input((6,)), keras.layers.Dropout(0.3), keras.layers.Dense(3, "softmax")])
+    (state,) = [each for each in model.variables if "seed" in each.path]
+    before = state.numpy()
+    fit(model, train, val, replace(SETTINGS, epochs=1))
+    assert np.array_equal(state.numpy(), before)
 
 
 @pytest.mark.slow

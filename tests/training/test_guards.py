@@ -64,3 +64,20 @@ def test_it_stops_after_so_many_epochs_without_a_better_one(guarded):
     for number, accuracy in enumerate([0.9, 0.8, 0.7]):
         epoch(guard, number, accuracy)
         assert guard.model.stop_training == (number == 2)
+
+
+def test_weights_of_another_model_are_not_taken_from_a_checkpoint(guarded):
+    guard, _ = guarded()
+    state = guard.get_state()
+    guard.model.get_weights = lambda: [np.float32(1)]
+    with pytest.raises(ValueError, match="weights of another model"):
+        guard.set_state(state)
+
+
+def test_a_weight_that_is_one_number_is_kept_as_an_array(guarded):
+    guard, _ = guarded()
+    guard.model.get_weights = lambda: [np.float32(1)]
+    guard.on_train_begin()
+    ((weight,),) = [guard.get_state()["last_good"][1]]
+    assert isinstance(weight, np.ndarray)
+    assert weight.shape == ()

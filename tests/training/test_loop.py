@@ -1,10 +1,14 @@
 """The loop learns, keeps what it should keep, stops where it should stop, and says why."""
 
+import io
 import math
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import h5py
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -49,6 +53,23 @@ class Watch(tf_keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.weights.append(self.model.get_weights())
         self.logs.append(dict(logs))
+
+
+@pytest.mark.parametrize("package", [tf_keras, keras], ids=lambda each: each.__name__)
+def test_a_trained_model_is_saved_as_one_whose_weights_are_loaded(package, train, val, tmp_path):
+    def stored(model):
+        model.save(tmp_path / "model.keras")
+        with (
+            zipfile.ZipFile(tmp_path / "model.keras") as archive,
+            h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file,
+        ):
+            file.visit((names := []).append)
+            return names, len(archive.read("config.json"))
+
+    model = package.Sequential([package.layers.Input((6,)), package.layers.Dense(3, "softmax")])
+    before = stored(model)
+    fit(model, train, val, settings(epochs=1))
+    assert stored(model) == before
 
 
 @pytest.mark.parametrize("activation", ["softmax", None])
@@ -239,9 +260,11 @@ def test_an_optimizer_that_is_none_is_refused(train, val, optimizer, message):
 
 
 def test_an_optimizers_own_knobs_reach_it_and_wrong_ones_are_refused(train, val):
-    model = network()
-    fit(model, train, val, settings(epochs=1, optimizer={"_target_": "tf_keras.optimizers.SGD", "momentum": 0.7}))
-    assert model.optimizer.momentum == 0.7
+    model, seen = network(), []
+    watch = Watch(0, lambda trained: seen.append(trained.optimizer.momentum))
+    momentum = settings(epochs=1, optimizer={"_target_": "tf_keras.optimizers.SGD", "momentum": 0.7})
+    fit(model, train, val, momentum, callbacks=[watch])
+    assert seen == [0.7]
     with pytest.raises(ConfigError, match=r"train.optimizer=.*mometum.*cannot be made"):
         fit(model, train, val, settings(optimizer={"_target_": "tf_keras.optimizers.SGD", "mometum": 0.7}))
 

@@ -17,6 +17,7 @@ from yaml import YAMLError
 from qat import rundir
 from qat.cli.untrusted_settings import read_yaml
 from qat.config import Config
+from qat.limits import DAMAGE
 from qat.setting import NOTHING, without_effect
 
 HYDRA_FOLDER = ".hydra"
@@ -80,7 +81,7 @@ def find_jobs(sweep_dir: Path) -> tuple[dict[str, JobFolder], list[str]]:
         name = folder.relative_to(sweep_dir).as_posix()
         try:
             keys = _fingerprints(OmegaConf.create(read_yaml(folder / HYDRA_FOLDER / "config.yaml")))
-        except (OSError, ValueError, TypeError, AttributeError, OmegaConfBaseException, YAMLError):
+        except (*DAMAGE, OmegaConfBaseException, YAMLError):
             unknown.append(name)
             continue
         job = JobFolder(name, (folder / rundir.RESULTS).is_file())

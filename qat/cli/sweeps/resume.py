@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from qat import rundir
 from qat.cli.untrusted_settings import accept_overrides, is_harmless, read_yaml
 from qat.errors import RunDirError
 
@@ -22,12 +23,13 @@ def resume_arguments(argv: Sequence[str]) -> list[str]:
     ['-m', 'seed=0,1']
 
     Raises:
-        RunDirError: DIR is no directory of a sweep, or one of its overrides does more than choose values.
+        RunDirError: DIR is no directory of a sweep, holds links, or one of its overrides does more than choose values.
     """
     typed = {key_of_override(part): part for part in argv if "=" in part and not part.startswith("-")}
     directory = typed.get(KEY, "").partition("=")[2].strip("'\"")
     if directory in ("null", ""):
         return list(argv)
+    rundir.refuse_links(Path(directory))
     record = Path(directory) / RECORD
     before = [part for part in read_overrides(Path(directory)) if key_of_override(part) not in _NOT_RESUMED]
     # replaced in place, so that the jobs keep their order

@@ -131,7 +131,8 @@ class ActivationQuantizer(quantizers.Quantizer):
 
         The average is over the steps so far until `ema_decay` looks back as far (no bias of the start). A range that is
         far from the batch's goes there at once: BatchNormalization whose statistics have not settled makes other
-        numbers in training than at inference. An end that is not finite does not move.
+        numbers in training than at inference. A batch of zeros alone moves nothing: the range of a layer that has died
+        would shrink, until its kernel multiplies by more than XNNPACK takes (256). Nor does an end that is not finite.
 
         Source: moving averages of ranges, Jacob et al. 2018, 3.1; their start as `num_updates` of
         tf.train.ExponentialMovingAverage.
@@ -149,7 +150,7 @@ class ActivationQuantizer(quantizers.Quantizer):
         low, high = (tf.convert_to_tensor(weights[name]) for name in ("min_var", "max_var"))
         span, of_batch = high - low, seen[1] - seen[0]
         is_off = (of_batch > TOO_NARROW * span) | (of_batch * TOO_WIDE < span)
-        share = tf.where(is_off & (of_batch > 0.0), 1.0, share)
+        share = tf.where(of_batch > 0.0, tf.where(is_off, 1.0, share), 0.0)
         # rsqrt and log of the code 0 are infinite here, and the end of the range in the kernel
         moved = [
             end + share * tf.where(tf.math.is_finite(new), new - end, 0.0)

@@ -38,6 +38,10 @@ def test_an_end_that_is_not_finite_does_not_move():
     assert follow(ActivationQuantizer(ema_decay=0.9), range_of(-1.0, 1.0), (-np.inf, 1.5)) == (-1.0, 1.5)
 
 
+def test_a_batch_of_zeros_moves_nothing_so_that_the_range_of_a_dead_layer_stays_one_that_kernels_take():
+    assert follow(ActivationQuantizer(ema_decay=0.9), range_of(0.0, 1.0), (0.0, 0.0)) == (0.0, 1.0)
+
+
 def test_fixed_and_learned_ranges_do_not_follow():
     assert ActivationQuantizer().follows
     assert not ActivationQuantizer(fixed=(0.0, 1.0)).follows
