@@ -15,9 +15,12 @@ ROOTS = {0.5: ("rsqrt",), 0.75: ("rsqrt", "sqrt"), 1.0: ("rsqrt", "rsqrt")}  # b
 
 @rewrite("extract_patches")
 def patches(match: Match) -> Tensor | None:
-    """Patches side by side, as a vision transformer takes them, are a move of blocks into channels; small ones are a
-    convolution whose kernel picks one number each, and large ones, as of attention to a halo, are gathered."""
+    """Patches of one pixel are the pixels. Side by side, as a vision transformer takes them, patches are a move of blocks
+    into channels; small ones are a convolution whose kernel picks one number each, and large ones, as of attention to a
+    halo, are gathered."""
     size, strides, x = match.attrs["ksize"], match.attrs["strides"], match.inputs[0]
+    if size == strides == [1, 1]:
+        return x
     side_by_side = size == strides and match.attrs["rates"] == [1, 1] and size[0] == size[1]
     if side_by_side and not any(places % size[0] for places in x.shape[1:3]):
         return match.add("space_to_depth", x, shape=match.shape, block_size=size[0])

@@ -278,6 +278,7 @@ FUNCTIONS = {
     "places_of_rank_2": _series(_places_of_rank_2),
     "space_to_depth_of_3": _image(lambda x: tf.nn.space_to_depth(x, 3)),
     "patches_side_by_side": _image(lambda x: tf.image.extract_patches(x, *[[1, 2, 2, 1]] * 2, [1] * 4, "VALID")),
+    "patches_of_one_pixel": _image(lambda x: tf.image.extract_patches(x, *[[1] * 4] * 3, "VALID") * 0.5),
     "patches_of_rows": _image(lambda x: tf.image.extract_patches(x, *[[1, 1, 6, 1]] * 2, [1] * 4, "VALID")),
     "lrn_alexnet": _image(lambda x: tf.nn.local_response_normalization(x, 2, 1.0, 1e-1, 0.75)),
     "lrn_beta_1": _image(lambda x: tf.nn.local_response_normalization(x, 1, 1.0, 1e-1, 1.0)),
