@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qat.reporting.figures import make_figure, to_png
+from qat.reporting.figures import make_figure, plain, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ def padded_limits(values: Sequence[float]) -> tuple[float, float]:
 
 def draw_png(chart: Chart) -> bytes:
     """The chart drawn by matplotlib, as PNG of about 880 pixels in width."""
-    names = [[_plain(line) for line in lines] for lines in wrap_names(chart.y_names, 48)]
+    names = [[plain(line) for line in lines] for lines in wrap_names(chart.y_names, 48)]
     height = max(HEIGHT, 100 + len(names) * (ROW + LINE * (max(map(len, names), default=1) - 1)))
     figure = make_figure(8, height / 90, 110, "constrained")
     axes = figure.subplots()
@@ -115,9 +115,9 @@ def draw_png(chart: Chart) -> bytes:
     if chart.y_names:
         axes.set_yticks(range(len(names)), ["\n".join(lines) for lines in names], fontsize=7)
         axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.set_title(_plain(chart.title), fontsize=10)
-    axes.set_xlabel(_plain(chart.x_label))
-    axes.set_ylabel(_plain(chart.y_label))
+    axes.set_title(plain(chart.title), fontsize=10)
+    axes.set_xlabel(plain(chart.x_label))
+    axes.set_ylabel(plain(chart.y_label))
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower center", ncols=6)
     return to_png(figure)
@@ -140,10 +140,4 @@ def _scatter(axes: Axes, series: Series, *, sideways: bool) -> None:
             **error,
         )
     xs, ys = [p.x for p in series.points], [p.y for p in series.points]
-    axes.scatter(xs, ys, color=series.colour, label=_plain(series.name), s=28, zorder=3, edgecolors="white")
-
-
-def _plain(text: str) -> str:
-    """Text that matplotlib does not take for a formula."""
-    printable = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(each if each.isprintable() else " " for each in printable).replace("$", r"\$")
+    axes.scatter(xs, ys, color=series.colour, label=plain(series.name), s=28, zorder=3, edgecolors="white")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qat.plain_text import shorten
 from qat.reporting.table import format_table
+from qat.wrapping import shorten
 
 TITLES = ("layer", "within 1 LSB", "largest, LSB", "SQNR", "training: codes off", "training: largest, LSB")
 SHORT_TITLES = ("layer", "codes off", "LSB", "training off", "training LSB")

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.comparison.record import flatten
-from qat.plain_text import shorten
 from qat.reporting.colours import COST
 from qat.reporting.numbers import format_size
 from qat.reporting.page import Html, bars, code, details, escape_text, paragraph, table
 from qat.reporting.parity_table import MEANING, TITLES, format_page_cells
 from qat.reporting.sensitivity_plot import TITLE, rank_costs
 from qat.results import Parity, RunResult
+from qat.wrapping import shorten
 
 MOST_CLASSES = 20  # of a matrix; of more only the most frequent mistakes are listed
 MOST_MISTAKES = 15
