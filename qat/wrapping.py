@@ -7,6 +7,7 @@ import re
 import sys
 import textwrap
 import unicodedata
+from collections.abc import Sequence
 from typing import TextIO
 
 USUAL = 80
@@ -72,6 +73,31 @@ def shorten(text: str, columns: int) -> str:
     while count_columns(short) > columns:
         behind = (kept + 1) // 2
         short, kept = f"{text[: kept - behind]}…{text[len(text) - behind :]}", kept - 1
+    return short
+
+
+def shorten_all(names: Sequence[str], columns: int) -> list[str]:
+    """Names shortened so that those that differ still do: of names that would read the same, the beginning goes.
+
+    >>> shorten_all(["backbone_stage_1_activation", "backbone_stage_2_activation"], 20)
+    ['…tage_1_activation', '…tage_2_activation']
+
+    Args:
+        names: one line of text each.
+        columns: of the terminal, which each may take at most; 8 or more.
+
+    Returns:
+        One line per name, in their order.
+    """
+    short = [shorten(name, columns) for name in names]
+    for text in [text for text in set(short) if short.count(text) > 1]:
+        alike = [name for name, other in zip(names, short, strict=True) if other == text]
+        shared = len(os.path.commonprefix(alike)) if len(set(alike)) > 1 else 0  # noqa: RUF071, of characters
+        start = max(shared - columns // 4, 0)
+        short = [
+            f"…{shorten(name[start:], columns - 1)}" if start and other == text else other
+            for name, other in zip(names, short, strict=True)
+        ]
     return short
 
 

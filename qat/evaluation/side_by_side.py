@@ -21,7 +21,7 @@ from qat.models import load
 from qat.models.which_keras import is_keras_model
 from qat.tflite import Interpreter, verify
 from qat.tflite.runtime.interpreter import Inputs
-from qat.wrapping import count_columns, pad, shorten
+from qat.wrapping import count_columns, pad, shorten, shorten_all
 
 COLUMNS = 80  # a name that is too long for them is shortened in print, and whole in `rows`
 
@@ -59,7 +59,7 @@ class ModelTable:
         numbers = [row[1:] for row in (head, *body)]
         widths = [max(map(len, column)) for column in zip(*numbers, strict=True)]
         left = COLUMNS - sum(widths) - 2 * len(widths)
-        names = [shorten(name, left) for name, *_ in (head, *body)]
+        names = shorten_all([name for name, *_ in (head, *body)], left)
         widths.insert(0, max(map(count_columns, names)))
         rows = [
             "  ".join([pad(name, widths[0]), *map(str.rjust, row, widths[1:])])

@@ -16,7 +16,7 @@ from qat.reporting.colours import EQUAL, SERIES, VARIANT_COLOURS, colour_of
 from qat.reporting.numbers import compute_gain, format_gain, is_in_percent
 from qat.results import Variant
 from qat.variants import FLOAT
-from qat.wrapping import shorten
+from qat.wrapping import shorten_all
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -175,10 +175,9 @@ def draw_confusion_matrices(matrices: Mapping[str, NDArray[np.int64]], class_nam
 
 
 def _name_classes(axes: Axes, counts: NDArray, class_names: Sequence[str], worst: int) -> None:
-    names = dict(enumerate(class_names))
-    short = [
-        plain(shorten(names[n], 9)) if n in names and is_drawable(names[n]) else str(n) for n in range(len(counts))
-    ]
+    named = [name if is_drawable(name) else str(number) for number, name in enumerate(class_names)]
+    names = [*named, *map(str, range(len(named), len(counts)))][: len(counts)]
+    short = [plain(name) for name in shorten_all(names, 9)]
     positions = range(len(short))
     rotation = {"rotation": 90} if max(map(len, short), default=0) > 3 else {}
     axes.set_xticks(positions, short, fontsize=9, **rotation)

@@ -17,7 +17,7 @@ from qat.reporting.page import Html, bars, code, details, escape_text, paragraph
 from qat.reporting.parity_table import MEANING, TITLES, format_page_cells
 from qat.reporting.sensitivity_plot import TITLE, rank_costs
 from qat.results import Parity, RunResult
-from qat.wrapping import shorten
+from qat.wrapping import shorten_all
 
 MOST_CLASSES = 20  # of a matrix; of more only the most frequent mistakes are listed
 MOST_MISTAKES = 15
@@ -46,14 +46,15 @@ def confusions(matrices: Mapping[str, NDArray[Any]], class_names: Sequence[str])
 
 def _matrix(counts: NDArray[Any], names: Sequence[str]) -> str:
     mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
-    worst = max(int(mistakes.max()), 1)
+    worst, short = max(int(mistakes.max()), 1), shorten_all(names, 10)
     head = "".join(
-        f"<th class='number' title='{escape_text(name)}'>{escape_text(shorten(name, 10))}</th>" for name in names
+        f"<th class='number' title='{escape_text(name)}'>{escape_text(cut)}</th>"
+        for name, cut in zip(names, short, strict=True)
     )
     lines = []
     for row, name in enumerate(names):
         cells = "".join(_cell(int(count), row == column, worst) for column, count in enumerate(counts[row]))
-        lines.append(f"<tr><th title='{escape_text(name)}'>{escape_text(shorten(name, 10))}</th>{cells}</tr>")
+        lines.append(f"<tr><th title='{escape_text(name)}'>{escape_text(short[row])}</th>{cells}</tr>")
     return (
         f'<div class="scroll"><table class="matrix"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
