@@ -39,6 +39,7 @@ _OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
     **dict.fromkeys(("wd", "weight_decay"), _DECAY),
     **dict.fromkeys(("inference_input_type", "inference_output_type", "inference_type"), _INPUTS_AND_OUTPUTS),
     "resume_from_checkpoint": {"train": ("resume", "DIR")},
+    "n_trials": {"hydra": ("hydra.sweeper.n_trials", "20")},
     "momentum": {"train": ("train.optimizer.momentum", "0.9")},
 }
 _ADVICE = {  # the same, where what is meant is more than an option; it is said by the training
@@ -46,6 +47,7 @@ _ADVICE = {  # the same, where what is meant is more than an option; it is said 
     **dict.fromkeys(("gpu", "gpus", "device", "devices", "cuda"), "CUDA_VISIBLE_DEVICES=0 before the command"),
     **dict.fromkeys(("no_cuda", "no_gpu", "cpu"), "CUDA_VISIBLE_DEVICES=-1 before the command"),
     **dict.fromkeys(("bits", "num_bits", "n_bits"), "quant=qat for 8 bits, quant=qat_w4a8 for weights of 4"),
+    **dict.fromkeys(("activation_bits", "act_bits"), "quant=ptq_int16x8, for activations of 16 bits"),
     **dict.fromkeys(("fp16", "half", "amp"), "quant=ptq_float16, for a float16 file"),
     **dict.fromkeys(
         ("config", "config_file"), "--config-dir DIR experiment=mine, for the file DIR/experiment/mine.yaml"

@@ -113,7 +113,8 @@ def bars(rows: Sequence[tuple[str, float, str, str]]) -> str:
     """A bar per row, its number behind it, from (name, share of the longest bar 0-1, number as text, colour)."""
     lines = [
         f'<tr><td>{html.escape(name)}</td><td><span class="bar">'
-        f'<i style="width:calc((100% - 5.5em) * {max(share, 0.004):.3f});background:{colour}"></i>{html.escape(words)}</span></td></tr>'
+        f'<i style="width:calc((100% - 5.5em) * {max(share, 0.004):.3f});background:{colour}"></i>'
+        f"{html.escape(words)}</span></td></tr>"
         for name, share, words, colour in rows
     ]
     return f'<table class="bars"><tbody>{"".join(lines)}</tbody></table>'

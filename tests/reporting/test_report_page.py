@@ -117,7 +117,7 @@ def test_of_many_classes_the_most_frequent_mistakes_are_listed(report):
 
 def test_the_costliest_layer_has_the_longest_bar(report):
     page = report_page(report)
-    widths = [float(width) for width in re.findall(r'<i style="width:([0-9.]+)%', page)]
+    widths = [float(width) for width in re.findall(r'<i style="width:calc\(.*? \* ([0-9.]+)\)', page)]
     assert len(widths) == 2
     assert "Cost nothing: c." in page
     assert widths == sorted(widths, reverse=True)
