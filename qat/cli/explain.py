@@ -113,7 +113,8 @@ def explain_unknown_key(key: str, schema: type) -> str:
     derived = find_derived(name)
     if derived is not None and section in ("", "data", "model", "train"):
         return f"{prefix}{name}: no such key; {derived}."
-    near = suggest_foreign(name, "", [field.name for field in dataclasses.fields(schema)])
+    near = [each for each in all_keys(schema) if not section and "." in each and each.replace(".", "_") == name]
+    near = near or suggest_foreign(name, "", [field.name for field in dataclasses.fields(schema)])
     near = near or ([] if section or name == key else suggest_keys(key.rpartition(".")[2], schema))
     near = near or [prefix + match for match in difflib.get_close_matches(name.lower(), siblings, n=1, cutoff=0.75)]
     near = near or suggest_keys(name, schema) or _find_similar(key, prefix, siblings, schema)

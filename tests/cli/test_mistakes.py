@@ -145,6 +145,10 @@ def test_what_is_no_override_is_answered_by_the_one_that_is_meant(line, message)
         ("evaluate", "tflite=x.tflite debug=tiny", "debug"),
         ("benchmark", "--threads 2", "as key=value: threads=2"),
         ("verify", "--model_path x.tflite", "as key=value: tflite=x.tflite"),
+        ("verify", "edgetpu=true", "edgetpu: no such key. Did you mean readiness=true?"),
+        ("benchmark", "iterations=100", "iterations: no such key. Did you mean rounds=20?"),
+        ("diagnose", "model=b.keras", "Did you mean keras=model.keras or tflite=model.tflite?"),
+        ("diagnose", "user_preprocess=a:b", "user_preprocess: no such key. Did you mean user.preprocess?"),
         ("benchmark", "/", "/: expected key=value. Did you mean run=/?"),
         ("evaluate", "model=x.tflite", "model: no such key. Did you mean tflite=model.tflite?"),
         ("diagnose", "date=x.npz", "no such key. Keys of the config: tflite, run, keras, data, preprocess,"),
@@ -472,6 +476,7 @@ def test_folders_of_jobs_are_compared_one_or_several():
     several = normalize_arguments(["runs=[a/seed=0,a/seed=1]"], "compare", CompareConfig)
     assert several == ["runs=['a/seed=0','a/seed=1']"]
     assert normalize_arguments(["runs=a/seed=0"], "compare", CompareConfig) == ["runs='a/seed=0'"]
+    assert normalize_arguments(["runs=a/b,c"], "compare", CompareConfig) == ["runs=[a/b,c]"]
 
 
 @pytest.mark.parametrize(
