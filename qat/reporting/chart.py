@@ -95,8 +95,14 @@ def wrap_names(names: Sequence[str], width: int, most_lines: int = 4) -> list[li
 
 
 def padded_limits(values: Sequence[float]) -> tuple[float, float]:
-    """Minimum and maximum of the values with 6 % of padding on both sides; never equal."""
+    """Minimum and maximum of the values with 6 % of padding on both sides; never equal.
+
+    >>> padded_limits([40.0, 40.000001]) == padded_limits([40.0, 40.0])  # what float32 makes of one number
+    True
+    """
     low, high = min(values), max(values)
+    if math.isclose(low, high, rel_tol=1e-6):
+        low = high = values[0]
     padding = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
     return low - padding, high + padding
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -131,7 +132,10 @@ def _charts(report: Report) -> Iterator[str]:
             for line in report.metric_lines
         ]
         yield draw_line_chart(
-            f"{metric_name} on validation data{', %' if in_percent else ''}", scaled, from_epoch=qat_begin
+            f"{metric_name} on validation data{', %' if in_percent else ''}",
+            scaled,
+            from_epoch=qat_begin,
+            highest=100.0 if in_percent else math.inf,
         )
     if report.loss_lines:
         yield draw_line_chart("loss on validation data", report.loss_lines, from_epoch=qat_begin)

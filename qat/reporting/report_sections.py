@@ -192,8 +192,11 @@ def feeding(model_json: Mapping[str, Any] | None, snippet: str | None) -> Iterat
     yield table(titles, list_tensor_rows(model_json), numbers=titles[4:])
     contract = {key: value for key, value in model_json.get("contract", {}).items() if value is not None}
     yield table(["how raw samples become inputs", ""], [[key, json.dumps(value)] for key, value in contract.items()])
-    if model_json.get("labels"):
-        yield paragraph(f"Outputs in this order: {', '.join(map(str, model_json['labels']))}.")
+    labels = list(map(str, model_json.get("labels") or ()))
+    if len(labels) > MOST_CLASSES:
+        yield details(f"Outputs in this order ({len(labels)})", paragraph(f"{', '.join(labels)}."))
+    elif labels:
+        yield paragraph(f"Outputs in this order: {', '.join(labels)}.")
     if snippet is not None:
         note = "The same for Kotlin, Swift and C++ stands in the folder feeding next to the file."
         yield details("Python that feeds it", code(snippet), paragraph(note, "soft"))

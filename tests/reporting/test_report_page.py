@@ -128,6 +128,16 @@ def test_a_bar_says_its_number():
     assert ">-41.8 dB<" in bars([("pool", 0.5, "-41.8 dB", "#d55e00")])
 
 
+def test_the_axis_of_few_epochs_holds_all_of_them_and_nothing_above_the_highest():
+    few = Line("float", "#000000", ((1.0, 50.0), (2.0, 100.0)))
+    page = draw_line_chart("accuracy, %", [few], highest=100.0)
+    assert "lie outside" not in page
+    assert max(map(float, re.findall(r'text-anchor="end">([\d.]+)</text>', page))) <= 100
+    level = Line("float", "#000000", ((1.0, 98.8636364), (2.0, 98.8636374)))  # the same in float32 and float64
+    labels = re.findall(r'text-anchor="end">([\d.]+)</text>', draw_line_chart("accuracy, %", [level]))
+    assert len(set(labels)) == len(labels) > 1
+
+
 def test_the_axis_shows_what_comes_after_the_first_epochs():
     line = Line("float", "#000000", tuple((float(x), 0.1 if x < 3 else 98 + x / 10) for x in range(1, 13)))
     svg = draw_line_chart("t", [line])
