@@ -97,6 +97,9 @@ def test_the_tone_follows_what_was_found(report):
     lost = replace(QAT, metric=Metric("accuracy", 0.5), p_against_float=1e-6)
     result = replace(report.result, variants={"float": FLOAT, "qat_int8": lost})
     assert 'class="band bad"' in report_page(replace(report, result=result))
+    at_chance = replace(FLOAT, accuracy_interval=(0.4, 0.6))
+    result = replace(report.result, variants={"float": at_chance, "qat_int8": QAT}, most_frequent_class=0.5)
+    assert 'class="band warn"' in report_page(replace(report, result=result))
 
 
 def test_sections_without_anything_are_left_out(report):
