@@ -57,7 +57,7 @@ def find_other_training(evidence: Evidence) -> str:
 
 def _name(evidence: Evidence) -> str:
     given = evidence.case.given_keras
-    return Path(given).name if isinstance(given, (str, Path)) else f"the Keras model {evidence.keras.name!r}"
+    return str(given) if isinstance(given, (str, Path)) else f"the Keras model {evidence.keras.name!r}"
 
 
 def _sizes_in_file(graph: TfliteGraph) -> Counter[int]:
