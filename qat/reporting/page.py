@@ -52,6 +52,11 @@ def section(title: str, *parts: str) -> str:
     return f"<section><h2>{html.escape(title)}</h2>{content}</section>" if content else ""
 
 
+def sentence(text: str) -> Html:
+    """A table's cell that is wrapped, where others stay on one line."""
+    return Html(f'<span class="sentence">{escape_text(text)}</span>')
+
+
 def paragraph(text: str, kind: str = "") -> str:
     """A <p> of plain text, which is escaped.
 

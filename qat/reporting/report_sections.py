@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qat.comparison.record import flatten
 from qat.reporting.colours import COST
 from qat.reporting.numbers import format_size
-from qat.reporting.page import Html, bars, code, details, escape_text, paragraph, table
+from qat.reporting.page import Html, bars, code, details, escape_text, paragraph, sentence, table
 from qat.reporting.parity_table import MEANING, TITLES, format_page_cells
 from qat.reporting.sensitivity_plot import TITLE, rank_costs
 from qat.results import Parity, RunResult
@@ -143,7 +143,7 @@ def quantization(outcome: Mapping[str, Any] | None) -> Iterator[str]:
     titles = ["layer", "op", "tensor", "bits", "scale", "per", "zero point", "min", "max", "spec"]
     yield details(f"Tensors on integer grids ({len(rows)})", table(titles, rows, numbers=titles[3:5] + titles[6:9]))
     if skipped:
-        yield table(["not quantized", "because"], [[each["layer"], each["reason"]] for each in skipped])
+        yield table(["not quantized", "because"], [[each["layer"], sentence(each["reason"])] for each in skipped])
     if rewritten:
         rows = [
             [each["rewrite"], each["op"], ", ".join(each["into"]), str(each["count"]), ", ".join(each["layers"])]
