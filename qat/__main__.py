@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from qat import __version__
-from qat.wrapping import columns_of, wrap
+from qat.wrapping import say
 
 COMMANDS = {
     "train": "a float model, trained or yours: quantized, exported, compared",
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if first in ("--help", "-h", "help"):
         print(_page())
         sys.exit(0)
-    print(wrap(_unknown(first), columns_of(sys.stderr)), file=sys.stderr)
+    say(_unknown(first), sys.stderr)
     sys.exit(2)
 
 

@@ -26,15 +26,24 @@ def command(name: str, *arguments: str, **settings: Path | str) -> str:
         One line for a shell.
     """
     assigned = (_assignment(key, str(value)) for key, value in settings.items())
-    return " ".join([python(), "-m", f"qat.{name}", *map(shlex.quote, arguments), *assigned])
+    return " ".join([python(), "-m", f"qat.{name}", *map(_quote, arguments), *assigned])
 
 
 def _assignment(key: str, value: str) -> str:
     if _PLAIN_VALUE.fullmatch(value):
         return f"{key}={value}"
     escaped = value.replace("'", "\\'")
-    text = f"{key}='{escaped}'"
-    return shlex.quote(text) if _OF_SHELLS.search(text) else f'"{text}"'
+    return _quote(f"{key}='{escaped}'")
+
+
+def _quote(argument: str) -> str:
+    """An argument for a shell; one that Hydra's quotes stand in is put into double ones, which people can read.
+
+    >>> print(_quote("seed=0"), _quote("data.range=[0,1]"), _quote("data.path='my photos'"))
+    seed=0 'data.range=[0,1]' "data.path='my photos'"
+    """
+    readable = "'" in argument and not _OF_SHELLS.search(argument)
+    return f'"{argument}"' if readable else shlex.quote(argument)
 
 
 def install_command(extra: str) -> str:

@@ -83,7 +83,12 @@ def translate_error(path: Path, error: OSError) -> RunDirError:
     """
     if isinstance(error, RunDirError):
         return error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno == errno.EFBIG:
+        return RunDirError(
+            f"{path}: no file may be so large here ({error.strerror}). Raise the limit of this shell, as ulimit -f "
+            "unlimited, or choose a folder of another file system, as hydra.run.dir=DIR."
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunDirError(f"{path}: the disk is full ({error.strerror}). Free some space, or choose another folder.")
     return RunDirError(f"{path}: cannot be written ({error.strerror}). Choose another folder, as hydra.run.dir=DIR.")
 

@@ -39,22 +39,6 @@ def csv_text_cell(text: str) -> str:
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 
-def shorten(text: str, longest: int) -> str:
-    """Text cut to a number of characters, the last of which then is an ellipsis.
-
-    >>> shorten("a long name", 6), shorten("short", 6)
-    ('a lon…', 'short')
-
-    Args:
-        text: one line, of any length.
-        longest: number of characters to keep at most, the ellipsis included; 1 or more.
-
-    Returns:
-        The line, of `longest` characters at most.
-    """
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, 200 characters of it; its type's name where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200] or type(error).__name__

@@ -131,7 +131,7 @@ _SPELLINGS = {  # of precisions, as other tools have them
     **dict.fromkeys(("none", "off", "no", "fp32"), "float32"),
     **dict.fromkeys(("fp16", "half"), "float16"),
     **dict.fromkeys(("4bit", "4", "a8w4"), "int4"),
-    **dict.fromkeys(("8bit", "8", "uint8", "w8a8", "full_integer"), "int8"),
+    **dict.fromkeys(("8bit", "8", "uint8", "w8a8", "full_integer", "static"), "int8"),
 }
 
 

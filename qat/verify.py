@@ -19,9 +19,9 @@ def verify(config: VerifyConfig, _run_dir: Path) -> None:
         NotIntegerOnlyError: the file is not integer-only.
         TfliteFileError: it is no usable file.
     """
-    from qat.reporting.terminal import say
     from qat.tflite import read, readiness
     from qat.tflite import verify as verify_file
+    from qat.wrapping import say
 
     graph = read(config.tflite)
     verification = verify_file(graph)

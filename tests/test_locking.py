@@ -23,3 +23,5 @@ def test_a_full_disk_is_said_in_words(tmp_path):
     told = translate_error(tmp_path / "x", OSError(errno.ENOSPC, "No space left on device"))
     assert "the disk is full" in str(told)
     assert translate_error(tmp_path, told) is told
+    limited = translate_error(tmp_path / "x", OSError(errno.EFBIG, "File too large"))
+    assert "ulimit -f unlimited" in str(limited)

@@ -7,7 +7,7 @@ import pty
 import pytest
 
 from qat.reporting import terminal
-from qat.wrapping import columns_of, wrap
+from qat.wrapping import columns_of, count_columns, pad, wrap
 
 
 def test_words_wrap_and_long_ones_stay_whole():
@@ -23,6 +23,12 @@ def test_a_number_stays_with_its_name_and_its_unit(pair, columns):
     assert any(pair in line for line in lines)
     assert " ".join(lines) == text
     assert max(map(len, lines)) <= columns
+
+
+def test_a_character_of_two_columns_is_counted_as_two():
+    lines = wrap("classes 浮点模型 and 卷积神经网络 have no samples", 20).split("\n")
+    assert lines == ["classes 浮点模型 and", "卷积神经网络 have no", "samples"]
+    assert count_columns(pad("猫", 6)) == 6
 
 
 def test_lines_that_begin_with_two_spaces_stay_whole():

@@ -73,6 +73,7 @@ def _take_override(argv: Sequence[str], index: int, primary: str, schema: type, 
             _explain_non_override(argv, index, schema)
             or _explain_open_bracket(argv, index)
             or _explain_several(part, schema)
+            or _explain_spaced_values(argv, index)
             or _explain_stray_comma(part, schema)
             or explain_refused_option(part, schema)
             or (explain_plus(part, primary, schema) if part.startswith("+") else None)
@@ -206,6 +207,14 @@ def _explain_unknown_section(part: str, schema: type) -> str | None:
     return None if not has_section or is_path or section in known else explain_unknown_key(key, schema)
 
 
+def _explain_spaced_values(argv: Sequence[str], index: int) -> str | None:
+    """The refusal of `quant=ptq, qat`, which a shell splits behind the comma."""
+    words = [argv[index].strip()]
+    while words[-1].endswith(",") and len(words) < len(argv) - index and "=" not in argv[index + len(words)]:
+        words.append(argv[index + len(words)])
+    return None if len(words) == 1 else f"{' '.join(words)}: written without spaces: {''.join(words)}"
+
+
 def _explain_stray_comma(part: str, schema: type) -> str | None:
     """The refusal of `train.epochs=3,`, as it is copied from a call in Python."""
     key, _, value = part.partition("=")
@@ -249,6 +258,10 @@ def _quote_unreadable(override: str, schema: type) -> str:
             raise ConfigError(explain_wrong_type(key, value, schema)) from error
         if kind is None and key.lstrip("+") not in groups(schema) and not key.startswith("+"):
             raise ConfigError(explain_unknown_key(key, schema)) from error
+        if ";" in value and key in groups(schema):
+            raise ConfigError(
+                f"{override}: several values have commas between: {key}={value.replace(';', ',')}"
+            ) from error
         quoted_override = '{}="{}"'.format(key, value.replace("\\", "\\\\").replace('"', '\\"'))
         raise ConfigError(
             f"{override}: the value cannot be read. One with brackets, spaces or signs is quoted, for the shell and "

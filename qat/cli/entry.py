@@ -43,7 +43,7 @@ from qat.cli.sweeps.resume import resume_arguments
 from qat.config import BenchmarkConfig, Config, VerifyConfig
 from qat.errors import ConfigError, JobError, QatError, RunDirError
 from qat.plain_text import HarmlessStream, without_credentials, writable
-from qat.wrapping import columns_of, wrap
+from qat.wrapping import say
 
 _INTERRUPTED = 130  # 128 + the signal's number, as shells count
 _BY_TIME = "a time"  # stands for the folder of a run that no override names
@@ -91,7 +91,7 @@ def run_command(task: Task, *, primary: str, schema: type, refuse_finished_folde
             if refuse_finished_folder and not arguments.multirun:
                 _check_folder(_find_run_folder(overrides, primary), config, resumed is not None)
         for sentence in sorted(frozenset.intersection(*idle) if idle else ()):
-            print(_format_for_stderr(f"warning: {sentence}"), file=sys.stderr, flush=True)
+            _say_on_stderr(f"warning: {sentence}")
         register(primary, schema)
         register_plugins()
         is_run = not (arguments.multirun or arguments.cfg or arguments.info or arguments.hydra_help)
@@ -226,7 +226,7 @@ def _print_warnings_once() -> None:
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if str(message) not in printed:
             printed.add(str(message))
-            print(_format_for_stderr(f"warning: {message}"), file=sys.stderr, flush=True)
+            _say_on_stderr(f"warning: {message}")
 
     warnings.showwarning = show
 
@@ -285,7 +285,7 @@ def _report_failed_job(error: Exception, run_dir: Path, schema: type, with_trace
 
     where = "" if schema is VerifyConfig else f"  {relative_to_cwd(run_dir)}\n"
     message = f"this job failed, the others go on:\n{where}{job_error}"
-    print(_format_for_stderr(message), file=sys.stderr, flush=True)
+    _say_on_stderr(message)
     with suppress(OSError):
         record = {"error": type(error).__name__, "message": str(job_error), "exit_code": job_error.exit_code}
         rundir.write_json(run_dir / rundir.FAILED, record)
@@ -309,9 +309,9 @@ def _folder_error(error: OSError) -> RunDirError:
 
 def _print_error(message: str, exit_code: int) -> int:
     with suppress(OSError):  # a terminal that is gone
-        print(_format_for_stderr(message), file=sys.stderr, flush=True)
+        _say_on_stderr(message)
     return exit_code
 
 
-def _format_for_stderr(message: str) -> str:
-    return wrap(f"qat: {writable(without_credentials(message))}", columns_of(sys.stderr))
+def _say_on_stderr(message: str) -> None:
+    say(f"qat: {writable(without_credentials(message))}", sys.stderr)

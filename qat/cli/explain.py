@@ -113,7 +113,8 @@ def explain_unknown_key(key: str, schema: type) -> str:
     derived = find_derived(name)
     if derived is not None and section in ("", "data", "model", "train"):
         return f"{prefix}{name}: no such key; {derived}."
-    near = suggest_foreign(name, "", [field.name for field in dataclasses.fields(schema)])
+    near = [each for each in all_keys(schema) if not section and "." in each and each.replace(".", "_") == name]
+    near = near or suggest_foreign(name, "", [field.name for field in dataclasses.fields(schema)])
     near = near or ([] if section or name == key else suggest_keys(key.rpartition(".")[2], schema))
     near = near or [prefix + match for match in difflib.get_close_matches(name.lower(), siblings, n=1, cutoff=0.75)]
     near = near or suggest_keys(name, schema) or _find_similar(key, prefix, siblings, schema)
@@ -149,7 +150,9 @@ def explain_wrong_type(key: str, value: object, schema: type) -> str:
     meaning = re.sub(r"\bNone\b", "null", find_meaning(name, schema)).rstrip(".")
     note = f" ({meaning})" if meaning else ""
     entry = f"{value} in {name}" if "[" in key else f"{name}={value}"
-    suggestion = _suggest_section_value(name, str(value)) + _suggest_sweep(name, value)
+    suggestion = _suggest_section_value(name, str(value)) + (
+        "" if kind in (list[int], list[float]) else _suggest_sweep(name, value)
+    )
     suggestion = suggestion or _suggest_share(name, str(value), schema)
     return f"{entry}: expected {describe_type(kind, name)}{note}.{suggestion}"
 
@@ -194,11 +197,15 @@ def _suggest_share(name: str, value: str, schema: type) -> str:
 def _suggest_sweep(name: str, value: object) -> str:
     """What to write for a list where one value is expected.
 
-    >>> _suggest_sweep("seed", [0, 1])
-    ' A job for each value: -m seed=0,1'
+    >>> _suggest_sweep("seed", [0, 1]), _suggest_sweep("seed", "0-2")
+    (' A job for each value: -m seed=0,1', ' A job for each value: -m seed=range(0,3)')
     """
     is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    return f" A job for each value: -m {name}={','.join(map(str, value))}" if is_list else ""
+    span = re.fullmatch(r"(\d+)(?:-|\.\.+|:)(\d+)", str(value))
+    if not is_list and not span:
+        return ""
+    values = f"range({span[1]},{int(span[2]) + 1})" if span else ",".join(map(str, value))
+    return f" A job for each value: -m {name}={values}"
 
 
 def _suggest_section_value(name: str, value: str) -> str:

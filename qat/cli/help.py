@@ -30,6 +30,7 @@ EXIT_CODES = {
 }
 _TRAINING_GROUPS = ("logger", "experiment", "debug", "sweep")  # groups of the training alone
 _INDENT = 30
+_UNSET = "…"  # in place of a value that has to be given
 _COMMAND_INDENT = "  "  # lines of a comment that show a command begin with two spaces
 _MAX_EXAMPLES = 2
 
@@ -82,7 +83,7 @@ def _format_setting(setting: SettingHelp, node: DictConfig) -> str:
     value = _value_of(OmegaConf.to_container(node), setting.key)
     default = _to_yaml(setting.default)
     meaning = re.sub(r"\bNone\b", "null", setting.meaning).rstrip(".")
-    notes = [setting.expected or setting.type, f"default {default}" if default != value else ""]
+    notes = [setting.expected or setting.type, f"default {default}" if default not in (value, _UNSET) else ""]
     kind = "; ".join(note for note in notes if note)
     return _two_columns(f"{key}={value}", f"{meaning} ({kind})" if kind else meaning)
 
@@ -99,7 +100,7 @@ def _to_yaml(value: object) -> str:
     ('null', 'true', '…', '["a"]')
     """
     if isinstance(value, str):
-        return "…" if value == "???" else value
+        return _UNSET if value == "???" else value
     return json.dumps(value, default=str)
 
 

@@ -7,6 +7,7 @@ import sys
 
 from qat.errors import ConfigError
 from qat.plain_text import first_line
+from qat.wrapping import say
 
 SECONDS = 300  # for the import, on a machine that is busy with other things
 NEEDED_MB = 8192  # of address space, for a small job
@@ -25,7 +26,7 @@ def try_import(module: str = "tensorflow", seconds: float = SECONDS) -> None:
     limit_mb = address_space_mb()
     if limit_mb is None:
         return
-    print(f"qat: address space is limited to {limit_mb:,} MB: trying TensorFlow in a child process", file=sys.stderr)
+    say(f"qat: address space is limited to {limit_mb:,} MB: trying TensorFlow in a child process", sys.stderr)
     command = [sys.executable, "-c", f"import {module}"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)

@@ -21,10 +21,16 @@ _ABBREVIATIONS = {
 }
 _FOLDER = {"hydra": ("hydra.run.dir", "FOLDER")}
 _DATA = {"data": ("data", "NAME")}
-_MODEL = {"model": ("model", "my_model.keras"), "tflite": ("tflite", "model.tflite")}
+_MODEL = {
+    "model": ("model", "my_model.keras"),
+    "keras": ("keras", "model.keras"),
+    "tflite": ("tflite", "model.tflite"),
+}
 _ARCHITECTURE = {"model": ("model", "NAME")}
 _INPUTS_AND_OUTPUTS = {"export": ("export.io", "int8")}
 _DECAY = {"train": ("train.optimizer.weight_decay", "1e-4")}
+_READINESS = {"readiness": ("readiness", "true")}
+_ROUNDS = {"rounds": ("rounds", "20")}
 _OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
     # names that other tools have; by a section of the command the option that is meant, and what stands for its value
     **dict.fromkeys(("output_dir", "out_dir", "outdir", "out", "output", "save_dir", "run_dir", "o"), _FOLDER),
@@ -39,6 +45,9 @@ _OPTIONS: dict[str, dict[str, tuple[str, str]]] = {
     **dict.fromkeys(("wd", "weight_decay"), _DECAY),
     **dict.fromkeys(("inference_input_type", "inference_output_type", "inference_type"), _INPUTS_AND_OUTPUTS),
     "resume_from_checkpoint": {"train": ("resume", "DIR")},
+    **dict.fromkeys(("edgetpu", "edge_tpu", "accelerators"), _READINESS),
+    **dict.fromkeys(("iterations", "num_runs", "repeats"), _ROUNDS),
+    "n_trials": {"hydra": ("hydra.sweeper.n_trials", "20")},
     "momentum": {"train": ("train.optimizer.momentum", "0.9")},
 }
 _ADVICE = {  # the same, where what is meant is more than an option; it is said by the training
@@ -46,6 +55,7 @@ _ADVICE = {  # the same, where what is meant is more than an option; it is said 
     **dict.fromkeys(("gpu", "gpus", "device", "devices", "cuda"), "CUDA_VISIBLE_DEVICES=0 before the command"),
     **dict.fromkeys(("no_cuda", "no_gpu", "cpu"), "CUDA_VISIBLE_DEVICES=-1 before the command"),
     **dict.fromkeys(("bits", "num_bits", "n_bits"), "quant=qat for 8 bits, quant=qat_w4a8 for weights of 4"),
+    **dict.fromkeys(("activation_bits", "act_bits"), "quant=ptq_int16x8, for activations of 16 bits"),
     **dict.fromkeys(("fp16", "half", "amp"), "quant=ptq_float16, for a float16 file"),
     **dict.fromkeys(
         ("config", "config_file"), "--config-dir DIR experiment=mine, for the file DIR/experiment/mine.yaml"
@@ -82,13 +92,13 @@ def suggest_foreign(name: str, value: str, sections: Sequence[str]) -> list[str]
         sections: first parts of the command's keys, such as ["train", "data"].
 
     Returns:
-        One suggestion, as `key=value`; empty for a name that is not known, or whose option the command does not have.
+        Suggestions, as `key=value`; empty for a name that is not known, or whose option the command does not have.
     """
     name = name.lower()
     if name in _ADVICE and "train" in sections:
         return [_ADVICE[name]]
     known = (option for section, option in _OPTIONS.get(name, {}).items() if section in ("hydra", *sections))
-    return [f"{key}={value or placeholder}" for key, placeholder in known][:1]
+    return [f"{key}={value or placeholder}" for key, placeholder in known]
 
 
 def suggest_keys(name: str, schema: type) -> list[str]:

@@ -18,6 +18,7 @@ _OPTIMIZERS = {
     if name.startswith("tf_keras.") and ".schedules." not in name
 }
 _NEEDS_DECAY = "adamw"  # the one optimizer that refuses to have none
+_SEVERAL = re.compile(r"[\w./~-]+(,[\w./~-]+)+")
 _PLAIN = re.compile(r"[\w.,-]+")
 _FUNCTION = re.compile(r"\w+\(")  # of Hydra's: choice(…), range(…)
 _NUMBERS = re.compile(r"[+-]?\d*\.?\d+(?:[eE]\+?\d+)?(?:,[+-]?\d*\.?\d+(?:[eE]\+?\d+)?)*")  # or several, in a sweep
@@ -80,6 +81,8 @@ def normalize_override(override: str, schema: type, sweep: bool = False) -> str:
         return f"{key}=[{value}]"
     if list[str] in (kind, *typing.get_args(kind)):
         return f"{key}={','.join(f'[{each}]' for each in _split_texts(key, value, sweep))}"
+    if kind is typing.Any and "." not in key and not sweep and _SEVERAL.fullmatch(value):
+        return f"{key}=[{value}]"  # one text or several, as runs
     return override
 
 

@@ -17,6 +17,7 @@ Key = tuple[str, ...]  # values of the swept settings
 _NO_CAUSE = without_effect(Config, NOTHING, FILES, CHANCE)
 """Settings that make no difference of their own: runs that differ in nothing else are one configuration."""
 
+AS_CONFIGURED = "as configured"  # the label of runs that nothing tells apart
 OFF = {"null", "none"}  # values that a label need not name
 
 
@@ -121,7 +122,7 @@ def format_label(runs: Sequence[RunRecord], distinguishing: Iterable[str]) -> st
         *(set_options or ([] if free_options else off_options)),
         *([f"any {', '.join(free_options)}"] if free_options else []),
     ]
-    return " ".join(words) or "as configured"
+    return " ".join(words) or AS_CONFIGURED
 
 
 def group_configurations(

@@ -99,7 +99,11 @@ def _verdict(diagnoses: dict[str, Diagnosis]) -> CommandVerdict:
     worst = 1 if 1 in codes else max(codes, default=0)
     lines = [
         f"{name}: blame {each.blame}; "
-        + (" ".join(f"{c.sentence} ({c.id} {c.name}, {c.certainty})" for c in each.causes) or "no cause")
+        + (
+            " ".join(f"{c.sentence} ({c.id} {c.name}, {c.certainty})" for c in each.causes)
+            or each.mismatch
+            or "no cause"
+        )
         for name, each in diagnoses.items()
         if each.exit_code
     ]

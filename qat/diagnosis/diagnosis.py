@@ -89,6 +89,7 @@ class Diagnosis:
         blame: "none", "model", "implementation", "both" or "undetermined".
         causes: most probable first.
         notes: odd and harmless, or why something could not be decided.
+        mismatch: that the file and the Keras model do not belong together, in words; empty where they may.
         ladder: accuracy, agreement or SQNR at each stage that could be measured.
         pictures: small tables for people, by title.
         ranges: (name, low, high) of what the file's input holds, then of the data that was fed.
@@ -99,6 +100,7 @@ class Diagnosis:
     blame: str
     causes: tuple[Cause, ...] = ()
     notes: tuple[str, ...] = ()
+    mismatch: str = ""
     ladder: tuple[Stage, ...] = ()
     pictures: dict[str, str] = field(default_factory=dict)
     ranges: tuple[tuple[str, float, float], ...] = ()

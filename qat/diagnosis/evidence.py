@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 from qat.diagnosis import runs, tensor_order
 from qat.diagnosis.case import CalibrationSet, Case, as_arrays, collect_samples
 from qat.diagnosis.file_facts import FileFacts
-from qat.diagnosis.normalisations import BY_RANGE, PLAIN, SAMPLES, find_likeliest, name_range, normalise
+from qat.diagnosis.normalisations import (
+    BY_RANGE,
+    PLAIN,
+    SAMPLES,
+    compute_limits,
+    find_likeliest,
+    name_range,
+    normalise,
+)
 from qat.diagnosis.score import OutputScore, are_probabilities
-from qat.errors import DataError
+from qat.errors import DataError, QatError
 from qat.models.which_keras import input_names
-from qat.tflite import read
+from qat.tflite import read, read_metadata
 
 
 @dataclass
@@ -79,12 +87,22 @@ class Evidence:
         tensor_order.check_inputs([raw], self.case.graph)
         name = BY_RANGE.get(name_range(self.facts.input_range) or "", "raw")
         name = name if name in PLAIN else "raw"
-        if self.case.labels is not None:
+        if self.case.labels is not None and (self.keras is not None or not self._tells_its_input):
             score = OutputScore(self.case.labels[:SAMPLES], None, True)
             run = self.file.real if self.keras is None else lambda values: runs.run_keras(self.keras, values)
             name = find_likeliest(raw, lambda values: score.value(run([values])), name)
         self.remarks.append(f"preprocess was not given; the diagnosis goes on as if training had used {name!r}")
         return [normalise(raw, name)]
+
+    @property
+    def _tells_its_input(self) -> bool:
+        """Whether the file's metadata and its input's range are of one usual normalisation."""
+        try:
+            contract = read_metadata(self.case.graph).contract
+        except QatError:
+            return False
+        named = name_range(self.facts.input_range)
+        return contract is not None and named is not None and named == name_range(compute_limits(contract))
 
     def _called(self, name: str, function: Callable) -> list[NDArray]:
         """What a preprocessing function makes of the raw samples; inputs in a dictionary in the model's order."""

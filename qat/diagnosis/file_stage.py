@@ -52,7 +52,7 @@ def _unmeasured(evidence: Evidence, findings: Findings, static: list[Hypothesis]
         return
     if (wrong := weights.find_wrong_weights(evidence)) is not None:
         (findings.add if wrong.certain else findings.note)(wrong)
-    if not findings.causes and (rescaled := weights.find_rescaled_weights(evidence)) is not None:
+    if not findings.causes and (rescaled := weights.find_rescaled_weights(evidence)) is not None and rescaled.certain:
         findings.add(rescaled)
     if not findings.causes:
         diagnose_without_data(evidence, findings)

@@ -30,6 +30,8 @@ BAR = 36  # with names and numbers a line has 80 columns
 def text(diagnosis: Diagnosis) -> str:
     """For a terminal."""
     lines = [_wrapped(BLAME[diagnosis.blame], "")]
+    if diagnosis.mismatch:
+        lines += ["", _wrapped(diagnosis.mismatch, "")]
     for number, cause in enumerate(diagnosis.causes, 1):
         lines += ["", *_cause_lines(number, cause)]
     if diagnosis.ladder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from qat.diagnosis.diagnosis import Cause, Diagnosis, Stage, decide_blame
@@ -10,6 +12,7 @@ from qat.diagnosis.evidence import Evidence
 from qat.diagnosis.feeding_stage import diagnose_fed, find_unsaturated, order_fed_arrays
 from qat.diagnosis.file_stage import diagnose_file
 from qat.diagnosis.hypotheses import evaluation, feeding
+from qat.diagnosis.hypotheses.origin import find_other_model, find_other_training
 from qat.diagnosis.input_stage import Run, diagnose_inputs, diagnose_metadata, diagnose_user_inputs
 from qat.diagnosis.output_stage import diagnose_recorded, diagnose_state
 from qat.diagnosis.report import draw_charts, draw_samples, list_ranges
@@ -22,6 +25,9 @@ TWICE_CHANCE, ABOVE_MAJORITY = 2.0, 1.2  # a score of no more is a bad one
 def reach_verdict(evidence: Evidence) -> Diagnosis:
     """The diagnosis of one case."""
     causes: list[Cause] = []
+    other_model = find_other_model(evidence)
+    if other_model:  # from here on as if it had not been given
+        evidence = Evidence(replace(evidence.case, given_keras=None))
     for each in evaluation.find_wrong_labels(evidence):
         causes.append(each.cause(certainty="certain" if each.certain else "consistent"))
         if each.repair is not None:  # from here on measured rightly
@@ -34,12 +40,14 @@ def reach_verdict(evidence: Evidence) -> Diagnosis:
         causes += [each.cause() for each in evaluation.find_wrong_baseline(evidence)]
     causes += sorted([*model.causes, *app.causes], key=lambda cause: ORDER[cause.certainty])
     notes = [*model.notes, *app.notes, *_insignificant(evidence, model, app), *evidence.remarks]
-    unsure = [text for text in (model.unsure, app.unsure, _cannot_tell(evidence, causes)) if text]
+    mismatch = other_model or ("" if causes else find_other_training(evidence))
+    unsure = [text for text in (other_model, model.unsure, app.unsure, _cannot_tell(evidence, causes)) if text]
     undetermined = bool(unsure) and not any(c.certainty in ("proved", "certain") for c in causes)
     return Diagnosis(
         blame=decide_blame(tuple(causes), undetermined),
         causes=tuple({cause.id: cause for cause in reversed(causes)}.values())[::-1],
-        notes=tuple(dict.fromkeys([*unsure, *notes])),
+        notes=tuple(dict.fromkeys(each for each in [*unsure, *notes] if each != mismatch)),
+        mismatch=mismatch,
         ladder=tuple(_ladder(evidence)),
         pictures=draw_charts(evidence),
         ranges=tuple(list_ranges(evidence)),

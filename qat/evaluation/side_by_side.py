@@ -19,11 +19,11 @@ from qat.errors import DataError, ModelError
 from qat.evaluation.evaluate import BATCH_SIZE
 from qat.models import load
 from qat.models.which_keras import is_keras_model
-from qat.plain_text import shorten
 from qat.tflite import Interpreter, verify
 from qat.tflite.runtime.interpreter import Inputs
+from qat.wrapping import count_columns, pad, shorten, shorten_all
 
-NAME_WIDTH = 24  # of 80 columns; a longer name is shortened in print, and whole in `rows`
+COLUMNS = 80  # a name that is too long for them is shortened in print, and whole in `rows`
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,14 @@ class ModelTable:
 
     def __str__(self) -> str:
         head, *body = self._cells()
-        lines = [[shorten(first, NAME_WIDTH), *rest] for first, *rest in (head, *body)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        numbers = [row[1:] for row in (head, *body)]
+        widths = [max(map(len, column)) for column in zip(*numbers, strict=True)]
+        left = COLUMNS - sum(widths) - 2 * len(widths)
+        names = shorten_all([name for name, *_ in (head, *body)], left)
+        widths.insert(0, max(map(count_columns, names)))
         rows = [
-            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-            for line in lines
+            "  ".join([pad(name, widths[0]), *map(str.rjust, row, widths[1:])])
+            for name, row in zip(names, numbers, strict=True)
         ]
         return "\n".join([rows[0], "  ".join("-" * width for width in widths), *rows[1:], self._caption()])
 
@@ -83,7 +86,7 @@ class ModelTable:
         return rows
 
     def _caption(self) -> str:
-        return f"{self.samples} samples; agreement is with {shorten(self.rows[0].name, NAME_WIDTH)}."
+        return f"{self.samples} samples; agreement is with {shorten(self.rows[0].name, COLUMNS // 3)}."
 
 
 def compare_models(models: Mapping[str, Any], x: Inputs | Dataset, y: ArrayLike | None = None) -> ModelTable:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from qat.wrapping import shorten
+
 COLUMNS = 80
 NAMED = 3  # layers that a line names before it counts the others
 
@@ -108,29 +110,18 @@ class QuantizationReport:
         layers = {each.layer for each in self.quantized}
         lines = [f"quantized: {len(layers)} layers, {len(self.quantized)} tensors", *_table(self.quantized)]
         lines += ["", "not quantized:" if self.skipped else "not quantized: none"]
-        lines += [f"  {_cut(each.layer, 28)}: {_cut(each.reason, COLUMNS - 32)}" for each in self.skipped]
+        lines += [f"  {shorten(each.layer, 28)}: {shorten(each.reason, COLUMNS - 32)}" for each in self.skipped]
         lines += ["", "rewritten:" if self.rewritten else "rewritten: none"]
         for each in self.rewritten:
             what, where = f"  {each.rewrite} x {each.count}: {each.op} -> {', '.join(each.into)}", _names(each.layers)
             fits = len(what) + len(where) + 3 <= COLUMNS
-            lines += [f"{what} ({where})"] if fits else [_cut(what, COLUMNS), _cut(f"    ({where})", COLUMNS)]
+            lines += [f"{what} ({where})"] if fits else [shorten(what, COLUMNS), shorten(f"    ({where})", COLUMNS)]
         return "\n".join(lines)
 
 
 def _names(layers: Sequence[str]) -> str:
     more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
     return ", ".join(layers[:NAMED]) + more
-
-
-def _cut(text: str, width: int) -> str:
-    """The text, its middle left out where it is too long: layers' names differ at both ends.
-
-    >>> _cut("block_12_depthwise_BN", 12)
-    'block…ise_BN'
-    """
-    if len(text) <= width:
-        return text
-    return text[: (width - 1) // 2] + "…" + text[-(width // 2) :]
 
 
 def _cells(each: QuantizedTensor) -> list[str]:
@@ -151,6 +142,8 @@ def _table(tensors: Sequence[QuantizedTensor]) -> list[str]:
     layer_width, op_width = (max(map(len, column)) for column in zip(*names, strict=True))
     op_width = min(op_width, max(left - layer_width, left // 2))
     layer_width = min(layer_width, left - op_width)
-    cells = [[_cut(layer, layer_width), _cut(op, op_width), *row] for (layer, op), row in zip(names, rows, strict=True)]
+    cells = [
+        [shorten(layer, layer_width), shorten(op, op_width), *row] for (layer, op), row in zip(names, rows, strict=True)
+    ]
     widths = [layer_width, op_width, *widths]
     return [f"  {' '.join(map(str.ljust, row, widths))}".rstrip() for row in cells]

@@ -9,7 +9,7 @@ import numpy as np
 
 from qat.reporting.benchmark_table import compute_operator_shares
 from qat.reporting.colours import SERIES, VARIANT_COLOURS
-from qat.reporting.figures import make_figure, to_png
+from qat.reporting.figures import make_figure, plain, to_png
 
 Row = Mapping[str, Any]
 # of the highest median is the height of the axis: a busy machine's 95th percentile would flatten every bar
@@ -31,7 +31,7 @@ def draw_latency(rows: Sequence[Row]) -> bytes:
         errors = np.array([np.zeros(len(own_rows)), np.maximum(above, 0)])
         label = f"{name} ({own_rows[0]['kind']})"
         colour = _colour(name, index)
-        axes.bar(positions, medians, width, yerr=errors, capsize=3, label=label, color=colour, ecolor="#999999")
+        axes.bar(positions, medians, width, yerr=errors, capsize=3, label=plain(label), color=colour, ecolor="#999999")
         for x, median in zip(positions, medians, strict=True):
             axes.text(x, median / 2, f"{median:.3f}", ha="center", va="center", fontsize=7)
     axes.set_xticks(range(len(settings)), settings)
@@ -50,11 +50,13 @@ def draw_profile(profiles: Mapping[str, Sequence[Row]]) -> bytes:
     left = np.zeros(len(names))
     for index, kind in enumerate(kinds):
         milliseconds = [sum(op["median_ms"] or 0.0 for op in profiles[name] if op["op"] == kind) for name in names]
-        axes.barh(names, milliseconds, left=left, label=kind, color=SERIES[index % len(SERIES)], edgecolor="white")
+        axes.barh(
+            range(len(names)), milliseconds, left=left, label=kind, color=SERIES[index % len(SERIES)], edgecolor="white"
+        )
         left += milliseconds
     axes.invert_yaxis()
     axes.set_xlabel("ms per sample, operators timed one by one")
-    axes.tick_params(axis="y", labelsize=7)
+    axes.set_yticks(range(len(names)), list(map(plain, names)), fontsize=7)
     axes.legend(fontsize=7)
     return to_png(figure)
 

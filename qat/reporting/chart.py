@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qat.reporting.figures import make_figure, to_png
+from qat.reporting.figures import make_figure, plain, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,15 +95,21 @@ def wrap_names(names: Sequence[str], width: int, most_lines: int = 4) -> list[li
 
 
 def padded_limits(values: Sequence[float]) -> tuple[float, float]:
-    """Minimum and maximum of the values with 6 % of padding on both sides; never equal."""
+    """Minimum and maximum of the values with 6 % of padding on both sides; never equal.
+
+    >>> padded_limits([40.0, 40.000001]) == padded_limits([40.0, 40.0])  # what float32 makes of one number
+    True
+    """
     low, high = min(values), max(values)
+    if math.isclose(low, high, rel_tol=1e-6):
+        low = high = values[0]
     padding = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
     return low - padding, high + padding
 
 
 def draw_png(chart: Chart) -> bytes:
     """The chart drawn by matplotlib, as PNG of about 880 pixels in width."""
-    names = [[_plain(line) for line in lines] for lines in wrap_names(chart.y_names, 48)]
+    names = [[plain(line) for line in lines] for lines in wrap_names(chart.y_names, 48)]
     height = max(HEIGHT, 100 + len(names) * (ROW + LINE * (max(map(len, names), default=1) - 1)))
     figure = make_figure(8, height / 90, 110, "constrained")
     axes = figure.subplots()
@@ -115,9 +121,9 @@ def draw_png(chart: Chart) -> bytes:
     if chart.y_names:
         axes.set_yticks(range(len(names)), ["\n".join(lines) for lines in names], fontsize=7)
         axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.set_title(_plain(chart.title), fontsize=10)
-    axes.set_xlabel(_plain(chart.x_label))
-    axes.set_ylabel(_plain(chart.y_label))
+    axes.set_title(plain(chart.title), fontsize=10)
+    axes.set_xlabel(plain(chart.x_label))
+    axes.set_ylabel(plain(chart.y_label))
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower center", ncols=6)
     return to_png(figure)
@@ -140,10 +146,4 @@ def _scatter(axes: Axes, series: Series, *, sideways: bool) -> None:
             **error,
         )
     xs, ys = [p.x for p in series.points], [p.y for p in series.points]
-    axes.scatter(xs, ys, color=series.colour, label=_plain(series.name), s=28, zorder=3, edgecolors="white")
-
-
-def _plain(text: str) -> str:
-    """Text that matplotlib does not take for a formula."""
-    printable = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(each if each.isprintable() else " " for each in printable).replace("$", r"\$")
+    axes.scatter(xs, ys, color=series.colour, label=plain(series.name), s=28, zorder=3, edgecolors="white")

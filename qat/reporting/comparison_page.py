@@ -24,7 +24,7 @@ from qat.reporting.comparison_text import (
     row_titles,
 )
 from qat.reporting.comparison_verdict import format_comparison_verdict
-from qat.reporting.page import Html, document, escape_text, paragraph
+from qat.reporting.page import Html, document, escape_text, paragraph, sentence
 from qat.reporting.scatter_svg import draw_scatter_chart
 from qat.rundir import REPORT
 
@@ -74,7 +74,7 @@ def _configurations(comparison: Comparison) -> tuple[list[str], list[list[str]]]
 
 
 def _left_out(comparison: Comparison) -> str:
-    rows = [[str(each.folder), each.reason] for each in comparison.refused]
+    rows = [[str(each.folder), sentence(each.reason)] for each in comparison.refused]
     return _section("Directories left out", ("directory", "reason"), rows) if rows else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qat.comparison.comparison import Comparison
-from qat.comparison.configurations import Configuration
+from qat.comparison.configurations import AS_CONFIGURED, Configuration
 from qat.reporting.comparison_text import format_configuration, format_test
 from qat.reporting.numbers import format_size
 
@@ -44,7 +44,7 @@ def _rank(configuration: Configuration) -> tuple[float, float]:
 def _sentence(task: str, best: Configuration) -> str:
     cells = format_configuration(best)
     value, gain = cells[4], cells[5]
-    label = f" of {best.label}" if best.label else ""
+    label = "" if best.label == AS_CONFIGURED else f" of {best.label}"
     seeds = f"{best.seeds} seed{'s' * (best.seeds != 1)}"
     against = f", {gain} vs float{_noise(best)}" if gain else ""
     facts = f"{value} ({seeds}){against}, {format_size(best.size_bytes)}"

@@ -52,6 +52,7 @@ def _parts(name: str, diagnosis: Diagnosis, digest: str | None) -> Iterator[str]
     yield (
         f'<div class="band {TONES.get(diagnosis.blame, "bad")}">'
         f'<p class="head">{escape_text(BLAME[diagnosis.blame])}</p>'
+        f"{paragraph(diagnosis.mismatch) if diagnosis.mismatch else ''}"
         f"<p><code>{escape_text(name)}</code></p>{hashed}</div>"
     )
     yield "".join(_cause(index, cause) for index, cause in enumerate(diagnosis.causes, 1))

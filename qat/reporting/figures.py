@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.comparison.pareto import find_pareto_front
-from qat.plain_text import shorten
 from qat.reporting.colours import EQUAL, SERIES, VARIANT_COLOURS, colour_of
 from qat.reporting.numbers import compute_gain, format_gain, is_in_percent
 from qat.results import Variant
 from qat.variants import FLOAT
+from qat.wrapping import shorten_all
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +51,29 @@ def to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    from matplotlib.font_manager import findfont
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
+
+
+def is_drawable(text: str) -> bool:
+    """Whether matplotlib's own font has every character."""
+    return text.isascii() or all(ord(each) in _glyphs() for each in text)
+
+
+def plain(text: str) -> str:
+    """Text that matplotlib does not take for a formula; boxes stand for characters that its font does not have.
+
+    >>> plain("$5 bills"), plain("猫 3")
+    ('\\\\$5 bills', '□ 3')
+    """
+    drawable = text if is_drawable(text) else "".join(each if is_drawable(each) else "□" for each in text)
+    return "".join(each if each.isprintable() else " " for each in drawable).replace("$", r"\$")
 
 
 def draw_gains(variants: Mapping[str, Variant]) -> bytes:
@@ -129,7 +153,7 @@ def draw_confusion_matrices(matrices: Mapping[str, NDArray[np.int64]], class_nam
 
     Args:
         matrices: title of each matrix to its counts, int64 [classes, classes], rows the label.
-        class_names: one per class; a class without a name is shown by its index.
+        class_names: one per class; a class without a name, or with one that the font lacks, is shown by its index.
 
     Returns:
         Bytes of a PNG file.
@@ -151,8 +175,9 @@ def draw_confusion_matrices(matrices: Mapping[str, NDArray[np.int64]], class_nam
 
 
 def _name_classes(axes: Axes, counts: NDArray, class_names: Sequence[str], worst: int) -> None:
-    names = [class_names[n] if n < len(class_names) else str(n) for n in range(len(counts))]
-    short = [shorten(name, 9) for name in names]
+    named = [name if is_drawable(name) else str(number) for number, name in enumerate(class_names)]
+    names = [*named, *map(str, range(len(named), len(counts)))][: len(counts)]
+    short = [plain(name) for name in shorten_all(names, 9)]
     positions = range(len(short))
     rotation = {"rotation": 90} if max(map(len, short), default=0) > 3 else {}
     axes.set_xticks(positions, short, fontsize=9, **rotation)
@@ -176,7 +201,7 @@ def draw_sqnr(sqnr_by_title: Mapping[str, Mapping[str, float | None]]) -> bytes:
     for each, (title, rows) in zip(axes, sqnr_by_title.items(), strict=True):
         _bars(each, layers, rows)
         each.set_title(title, fontsize=9)
-    axes[0].set_yticks(range(len(layers)), layers, fontsize=7)
+    axes[0].set_yticks(range(len(layers)), list(map(plain, layers)), fontsize=7)
     axes[0].set_ylim(len(layers) - 0.4, -0.6)
     return to_png(figure)
 

@@ -12,6 +12,7 @@ from qat.reporting.colours import page_colour
 from qat.reporting.svg import HEIGHT, WIDTH, Scale, figure, legend, make_scale, ticks_below, ticks_left
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 10, 40
+_FEW_EPOCHS = 5  # all of which are shown, however far the first one lies
 _POINT_RADIUS = 3  # radius of a point: at the ends of the axis it is whole
 _TOP_WITH_LABEL = 26  # space above the lines for the label of a line across them
 OUTSIDE = "Earlier epochs lie outside of the axis."
@@ -27,20 +28,25 @@ class Line:
     dashed: bool = False
 
 
-def draw_line_chart(title: str, lines: Sequence[Line], *, from_epoch: float | None = None) -> str:
+def draw_line_chart(
+    title: str, lines: Sequence[Line], *, from_epoch: float | None = None, highest: float = math.inf
+) -> str:
     """The lines over the epochs as a figure with its legend.
 
     Args:
         title: text above the figure.
         lines: lines of (epoch, value) points, at least one point each, in one unit.
         from_epoch: number of the epoch where quantization-aware training begins, marked by a line; None for no mark.
+        highest: the largest value that there can be, as 100 of per cents: no tick stands above it.
 
     Returns:
         HTML of a <figure> with inline SVG.
     """
     xs = [x for line in lines for x, _ in line.points]
     low_x, high_x = min(xs), max(max(xs), min(xs) + 1)
-    late_epoch = max((low_x + high_x) / 2, (from_epoch or 0) - 1)  # early epochs would squeeze the rest to one line
+    late_epoch = low_x
+    if high_x - low_x >= _FEW_EPOCHS:  # early ones would squeeze the rest to one line
+        late_epoch = max((low_x + high_x) / 2, (from_epoch or 0) - 1)
     low, high = _value_limits(lines, late_epoch)
     outside = any(not low <= y <= high for line in lines for _, y in line.points)
     if outside:  # from the first epoch whose values fit, but with the begin of QAT
@@ -49,7 +55,7 @@ def draw_line_chart(title: str, lines: Sequence[Line], *, from_epoch: float | No
     top, bottom = _TOP_WITH_LABEL if shows_begin else _TOP, HEIGHT - _BOTTOM
     at_x = make_scale((low_x, high_x), _LEFT + _POINT_RADIUS, WIDTH - _RIGHT - _POINT_RADIUS)
     at_y = make_scale((low, high), bottom, top)
-    parts = ticks_left((low, high), at_y, _LEFT, WIDTH - _RIGHT)
+    parts = ticks_left((low, min(high, highest)), at_y, _LEFT, WIDTH - _RIGHT)
     parts += [_tick_x(value, at_x(value)) for value in compute_ticks(low_x, high_x) if value == int(value)]
     if shows_begin:
         parts += _qat_begin_mark(at_x(from_epoch), bottom)

@@ -52,6 +52,11 @@ def section(title: str, *parts: str) -> str:
     return f"<section><h2>{html.escape(title)}</h2>{content}</section>" if content else ""
 
 
+def sentence(text: str) -> Html:
+    """A table's cell that is wrapped, where others stay on one line."""
+    return Html(f'<span class="sentence">{escape_text(text)}</span>')
+
+
 def paragraph(text: str, kind: str = "") -> str:
     """A <p> of plain text, which is escaped.
 
@@ -112,8 +117,9 @@ def table(
 def bars(rows: Sequence[tuple[str, float, str, str]]) -> str:
     """A bar per row, its number behind it, from (name, share of the longest bar 0-1, number as text, colour)."""
     lines = [
-        f'<tr><td title="{html.escape(name)}">{html.escape(name)}</td><td><span class="bar">'
-        f'<i style="width:{72 * max(share, 0.004):.1f}%;background:{colour}"></i>{html.escape(words)}</span></td></tr>'
+        f'<tr><td>{html.escape(name)}</td><td><span class="bar">'
+        f'<i style="width:calc((100% - 5.5em) * {max(share, 0.004):.3f});background:{colour}"></i>'
+        f"{html.escape(words)}</span></td></tr>"
         for name, share, words, colour in rows
     ]
     return f'<table class="bars"><tbody>{"".join(lines)}</tbody></table>'

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qat.plain_text import shorten
 from qat.reporting.table import format_table
+from qat.wrapping import USUAL, shorten_all
 
 TITLES = ("layer", "within 1 LSB", "largest, LSB", "SQNR", "training: codes off", "training: largest, LSB")
 SHORT_TITLES = ("layer", "codes off", "LSB", "training off", "training LSB")
@@ -45,9 +45,10 @@ def format_layers(layers: Sequence[Mapping[str, Any]], columns: int | None) -> s
     furthest = sorted(filter(_differs, layers), key=_distance, reverse=True)[:MOST_LAYERS]
     if not furthest:
         return ""
+    names = shorten_all([str(row["layer"]) for row in furthest], NAME_WIDTH + max((columns or USUAL) - USUAL, 0))
     cells = [
-        [shorten(str(row["layer"]), NAME_WIDTH), f"{1 - row['exact']:.2%}", str(row["max_lsb"]), *_training_cells(row)]
-        for row in furthest
+        [name, f"{1 - row['exact']:.2%}", str(row["max_lsb"]), *_training_cells(row)]
+        for name, row in zip(names, furthest, strict=True)
     ]
     return format_table(SHORT_TITLES, cells, ("LSB",), columns)
 

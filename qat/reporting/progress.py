@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from qat.reporting import terminal
+from qat import wrapping
 
 LOG_ONLY = logging.getLogger("qat.log")  # what bars show, for a run's log file
 LOG_ONLY.propagate = False
@@ -60,7 +60,7 @@ class Progress:
     def say(self, text: str) -> None:
         """Print sentences, wrapped to the terminal's width; lines that begin with a space stay whole."""
         if self.mode != "off":
-            terminal.say(text)
+            wrapping.say(text)
 
     @contextmanager
     def work(self, title: str, total: int = 1, unit: str = "") -> Iterator[Bar]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from qat.reporting.line_chart import LabelledValue, Line, draw_line_chart, draw_
 from qat.reporting.numbers import format_interval, format_latency, format_value, is_in_percent
 from qat.reporting.page import Html, code, document, dot, escape_text, paragraph, section, table
 from qat.reporting.table import build_rows, drop_empty_columns
-from qat.reporting.verdict import describe_losses, format_verdict, is_worse_than_noise
+from qat.reporting.verdict import describe_losses, format_verdict, is_near_chance, is_worse_than_noise
 from qat.results import RunResult
 from qat.variants import FLOAT
 
@@ -84,12 +85,13 @@ def verdict_band(report: Report) -> str:
 
 
 def _tone(report: Report) -> str:
-    """Bad where the file departs from its model or is worse than float by more than noise."""
+    """Bad where the file departs from its model or is worse than float by more than noise; a warning near chance."""
     variant, reference = report.result.variants[report.variant_name], report.result.variants.get(FLOAT)
     broken = variant.parity is not None and not variant.parity.passed
     if broken or (reference is not None and report.variant_name != FLOAT and is_worse_than_noise(variant, reference)):
         return "bad"
-    return "good"
+    near_chance = is_near_chance(report.result, FLOAT if reference is not None else report.variant_name)
+    return "warn" if near_chance else "good"
 
 
 def variants_table(report: Report) -> str:
@@ -131,7 +133,10 @@ def _charts(report: Report) -> Iterator[str]:
             for line in report.metric_lines
         ]
         yield draw_line_chart(
-            f"{metric_name} on validation data{', %' if in_percent else ''}", scaled, from_epoch=qat_begin
+            f"{metric_name} on validation data{', %' if in_percent else ''}",
+            scaled,
+            from_epoch=qat_begin,
+            highest=100.0 if in_percent else math.inf,
         )
     if report.loss_lines:
         yield draw_line_chart("loss on validation data", report.loss_lines, from_epoch=qat_begin)

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qat.comparison.record import flatten
-from qat.plain_text import shorten
 from qat.reporting.colours import COST
 from qat.reporting.numbers import format_size
-from qat.reporting.page import Html, bars, code, details, escape_text, paragraph, table
+from qat.reporting.page import Html, bars, code, details, escape_text, paragraph, sentence, table
 from qat.reporting.parity_table import MEANING, TITLES, format_page_cells
 from qat.reporting.sensitivity_plot import TITLE, rank_costs
 from qat.results import Parity, RunResult
+from qat.wrapping import shorten_all
 
 MOST_CLASSES = 20  # of a matrix; of more only the most frequent mistakes are listed
 MOST_MISTAKES = 15
@@ -46,14 +46,15 @@ def confusions(matrices: Mapping[str, NDArray[Any]], class_names: Sequence[str])
 
 def _matrix(counts: NDArray[Any], names: Sequence[str]) -> str:
     mistakes = np.where(np.eye(len(counts), dtype=bool), 0, counts)
-    worst = max(int(mistakes.max()), 1)
+    worst, short = max(int(mistakes.max()), 1), shorten_all(names, 10)
     head = "".join(
-        f"<th class='number' title='{escape_text(name)}'>{escape_text(shorten(name, 10))}</th>" for name in names
+        f"<th class='number' title='{escape_text(name)}'>{escape_text(cut)}</th>"
+        for name, cut in zip(names, short, strict=True)
     )
     lines = []
     for row, name in enumerate(names):
         cells = "".join(_cell(int(count), row == column, worst) for column, count in enumerate(counts[row]))
-        lines.append(f"<tr><th title='{escape_text(name)}'>{escape_text(shorten(name, 10))}</th>{cells}</tr>")
+        lines.append(f"<tr><th title='{escape_text(name)}'>{escape_text(short[row])}</th>{cells}</tr>")
     return (
         f'<div class="scroll"><table class="matrix"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
@@ -142,7 +143,7 @@ def quantization(outcome: Mapping[str, Any] | None) -> Iterator[str]:
     titles = ["layer", "op", "tensor", "bits", "scale", "per", "zero point", "min", "max", "spec"]
     yield details(f"Tensors on integer grids ({len(rows)})", table(titles, rows, numbers=titles[3:5] + titles[6:9]))
     if skipped:
-        yield table(["not quantized", "because"], [[each["layer"], each["reason"]] for each in skipped])
+        yield table(["not quantized", "because"], [[each["layer"], sentence(each["reason"])] for each in skipped])
     if rewritten:
         rows = [
             [each["rewrite"], each["op"], ", ".join(each["into"]), str(each["count"]), ", ".join(each["layers"])]
@@ -191,8 +192,11 @@ def feeding(model_json: Mapping[str, Any] | None, snippet: str | None) -> Iterat
     yield table(titles, list_tensor_rows(model_json), numbers=titles[4:])
     contract = {key: value for key, value in model_json.get("contract", {}).items() if value is not None}
     yield table(["how raw samples become inputs", ""], [[key, json.dumps(value)] for key, value in contract.items()])
-    if model_json.get("labels"):
-        yield paragraph(f"Outputs in this order: {', '.join(map(str, model_json['labels']))}.")
+    labels = list(map(str, model_json.get("labels") or ()))
+    if len(labels) > MOST_CLASSES:
+        yield details(f"Outputs in this order ({len(labels)})", paragraph(f"{', '.join(labels)}."))
+    elif labels:
+        yield paragraph(f"Outputs in this order: {', '.join(labels)}.")
     if snippet is not None:
         note = "The same for Kotlin, Swift and C++ stands in the folder feeding next to the file."
         yield details("Python that feeds it", code(snippet), paragraph(note, "soft"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qat.reporting.colours import COST
-from qat.reporting.figures import make_figure, to_png
+from qat.reporting.figures import make_figure, plain, to_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,7 @@ def _figure(layers: Sequence[str], sqnr_db: Sequence[float]) -> Figure:
     axes = figure.subplots()
     bars = axes.barh(range(len(rows)), [length for _, length, _ in rows], color=COST)
     axes.bar_label(bars, [f" {noise:.1f} dB" for *_, noise in rows], fontsize=7)
-    axes.set_yticks(range(len(rows)), [layer for layer, *_ in rows], fontsize=7)
+    axes.set_yticks(range(len(rows)), [plain(layer) for layer, *_ in rows], fontsize=7)
     axes.set_xlim(0, 1.15)
     axes.set_xticks([])
     axes.invert_yaxis()

@@ -9,6 +9,7 @@ from qat.reporting import terminal
 from qat.reporting.numbers import format_gain, format_interval, format_size, format_value
 from qat.results import Metric, Variant
 from qat.variants import FLOAT
+from qat.wrapping import count_columns, pad, wrap
 
 # in a narrow terminal, the first one first
 OPTIONAL_COLUMNS = ("fake-quant", "95 %", "agreement", "parity", "integer-only")
@@ -79,16 +80,16 @@ def format_table(
         )
     text = align_columns(titles, cells)
     note = f"Not shown at {columns} columns: {', '.join(left_out)}."
-    return f"{text}\n{terminal.wrap(note, columns)}" if left_out else text
+    return f"{text}\n{wrap(note, columns)}" if left_out else text
 
 
 def _widths(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(line[column]) for line in [titles, *cells]) for column in range(len(titles))]
+    return [max(count_columns(line[column]) for line in [titles, *cells]) for column in range(len(titles))]
 
 
 def _format_as_list(titles: Sequence[str], row: Sequence[str], columns: int) -> str:
     lines = [f"{title}: {cell}" for title, cell in zip(titles, row, strict=True) if cell]
-    return "\n".join(terminal.wrap(line, columns) for line in lines)
+    return "\n".join(wrap(line, columns) for line in lines)
 
 
 def align_columns(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
@@ -104,15 +105,14 @@ def align_columns(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     widths = _widths(titles, cells)
     numeric = [_is_numeric([row[column] for row in cells]) for column in range(len(titles))]
     lines = [titles, ["-" * width for width in widths], *cells]
-    return "\n".join((" " * _GAP).join(map(_pad_cell, line, widths, numeric)) for line in lines)
+    return "\n".join(
+        (" " * _GAP).join(pad(*cell, to_the_right=right) for *cell, right in zip(line, widths, numeric, strict=True))
+        for line in lines
+    )
 
 
 def _is_numeric(column: Sequence[str]) -> bool:
     return all(not cell or _NUMBER.fullmatch(cell) for cell in column)
-
-
-def _pad_cell(cell: str, width: int, numeric: bool) -> str:
-    return cell.rjust(width) if numeric else cell.ljust(width)
 
 
 def drop_empty_columns(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:

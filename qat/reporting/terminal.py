@@ -1,21 +1,16 @@
-"""Output on the terminal, wrapped to its width."""
+"""The terminal's width, and paths as they are shown on it."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from qat.wrapping import columns_of, wrap
+from qat import wrapping
 
 
 def width() -> int | None:
     """Columns of the terminal; None where text goes to a file or a pipe, which has no width."""
-    return columns_of(sys.stdout)
-
-
-def say(text: str) -> None:
-    """Print sentences wrapped to the terminal's width; lines that begin with a space stay whole."""
-    print(wrap(text, width()), flush=True)
+    return wrapping.columns_of(sys.stdout)
 
 
 def relative_to_cwd(path: Path) -> Path:

@@ -105,7 +105,7 @@ def _of_run(run: Path, config: BenchmarkConfig, folder: Path, say: Say) -> list[
         files += _convert_missing(run, {each.name for each in files}, folder, say, config.trust is True)
     missing = [kind for kind in KIND_ORDER if kind not in {each.kind for each in files}]
     for kind in missing:
-        say(f"no {kind} file: {_how_to_get(kind, run)}")
+        say(f"no {kind} file: {_why_of_another_kind(kind, files) or _how_to_get(kind, run)}")
     return sorted(files, key=lambda each: KIND_ORDER.index(each.kind) if each.kind in KIND_ORDER else 9)
 
 
@@ -124,6 +124,12 @@ def _accuracies(record: Path) -> dict[str, float]:
         raise RunDirError(f"{record}: no result of a run of qat: it has no variants")
     values = {name: each.get("accuracy") for name, each in variants.items() if isinstance(each, dict)}
     return {name: float(value) for name, value in values.items() if type(value) in (int, float) and abs(value) <= 1}
+
+
+def _why_of_another_kind(kind: str, files: Sequence[BenchmarkFile]) -> str:
+    """Where a file was converted so, and came out as another kind: a small network's kernels stay in float."""
+    named = [each for each in files if SCHEME_OF_VARIANT.get(each.name) == kind != each.kind]
+    return f"{named[0].name} has no kernel large enough for it, and is {named[0].kind}" if named else ""
 
 
 def _how_to_get(kind: str, run: Path) -> str:

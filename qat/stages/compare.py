@@ -26,7 +26,8 @@ from qat.reporting.comparison_text import (
 from qat.reporting.comparison_verdict import format_comparison_verdict
 from qat.reporting.table import format_table
 from qat.reporting.tensorboard import SummaryWriter
-from qat.reporting.terminal import say, width
+from qat.reporting.terminal import width
+from qat.wrapping import say
 
 TENSORBOARD_RUN = "comparison"
 MOST_NAMED = 10  # configurations and refused directories on the terminal; the page names all

@@ -19,11 +19,11 @@ from qat.errors import DataError
 from qat.evaluation import Evaluation, Predictor
 from qat.evaluation import evaluate as judge
 from qat.evaluation.input_contract import OPTIONS, InputContract, find_input_contract
-from qat.reporting.terminal import say
 from qat.tasks import TASKS, infer_task
 from qat.tflite import Interpreter, verify
 from qat.tflite.graph import Tensor
 from qat.tflite.runtime.input_checks import range_params
+from qat.wrapping import say
 
 
 def evaluate_file(config: EvaluateConfig, folder: Path) -> dict[str, Any]:

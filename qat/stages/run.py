@@ -23,7 +23,7 @@ from qat.reporting.terminal import relative_to_cwd
 from qat.results import Metric
 from qat.stages.kept_work import KeptWork
 from qat.stages.loggers import make_loggers
-from qat.stages.run_inputs import describe_missing_samples, digest_inputs
+from qat.stages.run_inputs import describe_missing_classes, describe_missing_samples, digest_inputs
 from qat.stages.session import begin_session
 from qat.training.cluster import is_chief
 from qat.training.settings import describe_oversized_batches, refuse_late_points
@@ -146,7 +146,11 @@ def _begin(config: Config, folder: Path) -> Iterator[Run]:
         if QUANTIZERS[config.quant.name].trained:
             refuse_late_points(len(splits.train), config.train, config.quant)
         oversized = describe_oversized_batches(len(splits.train), config.train, config.quant)
-        for message in (*oversized, *describe_missing_samples(config, splits)):
+        for message in (
+            *oversized,
+            *describe_missing_samples(config, splits),
+            *describe_missing_classes(config, splits),
+        ):
             warnings.warn(message, stacklevel=2)
         summary_writer.loggers += make_loggers(config, folder)
         begin_runs(summary_writer, config.quant.name, config.quant.beside)

@@ -10,6 +10,13 @@ from qat import rundir
 from qat.config import Config
 from qat.data import Splits
 
+_MOST_NAMED = 5
+_CONSEQUENCES = {
+    "train": "the model cannot learn them",
+    "val": "no choice is made by them",
+    "test": "no number tells of them",
+}
+
 
 def digest_inputs(config: Config, splits: Splits) -> dict[str, str]:
     """Digests (SHA-256) of everything that a run reads.
@@ -51,6 +58,33 @@ def describe_missing_samples(config: Config, splits: Splits) -> list[str]:
     most = max(len(splits.train), len(splits.val), len(splits.test))
     if config.data.max_samples is not None and config.data.max_samples > most:
         found.append(f"data.max_samples={config.data.max_samples}: no split has more than {most}; all are taken")
+    return found
+
+
+def describe_missing_classes(config: Config, splits: Splits) -> list[str]:
+    """Describe each split that has no sample of some class, of data that are taken whole.
+
+    Args:
+        config: the run's config: `data.max_samples` and `data.normal_class`.
+        splits: the run's data, with labels and the names of the classes.
+
+    Returns:
+        One sentence per split.
+    """
+    if (
+        config.data.max_samples is not None
+        or config.data.normal_class is not None
+        or config.model.name == "autoencoder"
+    ):
+        return []
+    found = []
+    for split in (splits.train, splits.val, splits.test):
+        present = set(split.labels.tolist())
+        missing = [name for number, name in enumerate(splits.class_names) if number not in present]
+        if missing:
+            named = ", ".join(missing[:_MOST_NAMED]) + (", …" if len(missing) > _MOST_NAMED else "")
+            counted = f"{len(missing)} of {len(splits.class_names)} classes ({named})"
+            found.append(f"{split.name} has no sample of {counted}: {_CONSEQUENCES[split.name]}")
     return found
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from qat.errors import ConfigError
+from qat.wrapping import say
 
 FIRST_MESSAGE_SECONDS = 5.0  # others may start a little later
 REMINDER_SECONDS = 60.0
@@ -44,7 +45,7 @@ def wait_for_others(cluster: dict[str, Any], limit: float = LIMIT_SECONDS) -> No
                 )
             if now >= next_message:
                 next_message = now + REMINDER_SECONDS
-                print(f"qat: waiting for {', '.join(silent)} (TF_CONFIG); Ctrl-C ends it", file=sys.stderr, flush=True)
+                say(f"qat: waiting for {', '.join(silent)} (TF_CONFIG); Ctrl-C ends it", sys.stderr)
             time.sleep(_PAUSE_SECONDS)
 
 

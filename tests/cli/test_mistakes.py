@@ -109,6 +109,14 @@ FLAGS = [
         "expected an integer (of weights, order of samples, dropout, and the draw of calibration samples). A ",
     ),
     ("-m seed=[0,1,2]", "A job for each value: -m seed=0,1,2"),
+    ("-m seed=0-3", "A job for each value: -m seed=range(0,4)"),
+    ("-m quant=ptq, qat", "quant=ptq, qat: written without spaces: quant=ptq,qat"),
+    ("-m quant=ptq;qat", "several values have commas between: quant=ptq,qat"),
+    ("-m n_trials=3", "n_trials: no such key. Did you mean hydra.sweeper.n_trials=20?"),
+    ("quant.activation_bits=16", "Did you mean quant=ptq_int16x8, for activations of 16 bits?"),
+    ("quant=static", "Did you mean quant=ptq or quant=qat"),
+    ("hydra/launcher=slurm", "hydra/launcher=slurm: no such option."),
+    ("hydra/sweeper=bayes", "hydra/sweeper=bayes: no such option."),
     ("nonsense", "nonsense: expected key=value. --help lists the keys."),
     ("-m seed=0,1 --cfg job", "--cfg shows the config of one job: leave out -m, and give each key one value."),
 ]
@@ -137,6 +145,10 @@ def test_what_is_no_override_is_answered_by_the_one_that_is_meant(line, message)
         ("evaluate", "tflite=x.tflite debug=tiny", "debug"),
         ("benchmark", "--threads 2", "as key=value: threads=2"),
         ("verify", "--model_path x.tflite", "as key=value: tflite=x.tflite"),
+        ("verify", "edgetpu=true", "edgetpu: no such key. Did you mean readiness=true?"),
+        ("benchmark", "iterations=100", "iterations: no such key. Did you mean rounds=20?"),
+        ("diagnose", "model=b.keras", "Did you mean keras=model.keras or tflite=model.tflite?"),
+        ("diagnose", "user_preprocess=a:b", "user_preprocess: no such key. Did you mean user.preprocess?"),
         ("benchmark", "/", "/: expected key=value. Did you mean run=/?"),
         ("evaluate", "model=x.tflite", "model: no such key. Did you mean tflite=model.tflite?"),
         ("diagnose", "date=x.npz", "no such key. Keys of the config: tflite, run, keras, data, preprocess,"),
@@ -465,6 +477,7 @@ def test_folders_of_jobs_are_compared_one_or_several():
     several = normalize_arguments(["runs=[a/seed=0,a/seed=1]"], "compare", CompareConfig)
     assert several == ["runs=['a/seed=0','a/seed=1']"]
     assert normalize_arguments(["runs=a/seed=0"], "compare", CompareConfig) == ["runs='a/seed=0'"]
+    assert normalize_arguments(["runs=a/b,c"], "compare", CompareConfig) == ["runs=[a/b,c]"]
 
 
 @pytest.mark.parametrize(

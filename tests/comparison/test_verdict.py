@@ -77,14 +77,13 @@ def test_a_run_links_to_its_report_where_it_has_one(tmp_path, write_run):
 
 @pytest.mark.parametrize("columns", [80, 100, 120])
 def test_what_the_command_prints_fits_the_terminal(tmp_path, write_run, capsys, monkeypatch, columns):
+    from qat import wrapping
     from qat.config import CompareConfig
-    from qat.reporting import terminal
     from qat.stages import compare
 
     for seed in range(2):
         write_run(tmp_path / "runs" / str(seed), seed=seed, ptq=0.95, qat=0.96, latency=2.5)
-    monkeypatch.setattr(terminal, "width", lambda: columns)
-    monkeypatch.setattr(compare, "width", lambda: columns)
+    monkeypatch.setattr(wrapping, "columns_of", lambda _: columns)
     compare.compare(CompareConfig(runs=str(tmp_path / "runs")), tmp_path / "out")
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if not line.startswith("  ")) <= columns

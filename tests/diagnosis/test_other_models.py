@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qat.diagnosis import diagnose
-from qat.tflite import convert, with_metadata
+from qat.tflite import Interpreter, convert, with_metadata
 
 
 def split(raw):
@@ -82,6 +82,16 @@ def test_metadata_that_normalise_otherwise_are_named(files, measured):
     assert diagnose(right, **measured).blame == "none"
     assert ids(diagnose(wrong, **measured)) == ["P14"]
     assert diagnose(wrong).causes[0].certainty == "consistent"
+
+
+def test_what_file_and_metadata_agree_on_is_not_guessed_otherwise(files, digits):
+    from qat.contract import Contract
+    from qat.diagnosis.normalisations import normalise
+
+    file = with_metadata(files.int8, contract=Contract((8, 8, 3), range=(0, 1)))
+    shifted = np.clip(normalise(digits.inputs, "(raw / 255 - mean) / std (ImageNet)"), 0, 0.996)
+    found = diagnose(file, inputs=digits.inputs, labels=Interpreter(file).predict(shifted).argmax(axis=1))
+    assert "P14" not in ids(found)
 
 
 def test_raw_codes_of_another_runtime_are_told_from_a_mistake_of_the_app(files, measured, digits, codes):

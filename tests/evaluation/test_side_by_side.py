@@ -11,8 +11,11 @@ import tf_keras
 import qat
 from qat.contract import Contract
 from qat.errors import DataError, ModelError, QatError
+from qat.evaluation.side_by_side import Compared, ModelTable
+from qat.metrics import Score
 from qat.quantization import quantize_model
 from qat.tflite import Interpreter, convert, verify, with_metadata
+from qat.wrapping import count_columns
 
 X = np.random.default_rng(0).uniform(size=(200, 8, 8, 1)).astype(np.float32)
 
@@ -94,6 +97,16 @@ def test_it_prints_in_80_columns_and_in_a_notebook(table):
     assert repr(table) == str(table)
     assert table._repr_html_().count("<tr>") == 6
     assert "<td>90.00 %</td>" in table._repr_html_()
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2_035_deployed_of_seed", "一个很长的量化模型的名字用来测试"])
+def test_long_names_stay_apart_beside_wide_numbers(name):
+    score = Score(1.0, (0.9912, 1.0), 9)
+    rows = [Compared(f"{name}_{number}", score, 1.0, 350_000_000, integer_only=True) for number in range(2)]
+    *_, first, second, _ = str(ModelTable(tuple(rows), 9)).splitlines()
+    assert first != second
+    assert count_columns(first) == count_columns(second) <= 80
+    assert "341796.9 KiB" in first
 
 
 def test_a_data_set_gives_what_its_arrays_give(model, file, labels):

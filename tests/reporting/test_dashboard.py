@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -124,10 +125,15 @@ def variant(value, size, latency=None):
     return Variant(Metric("accuracy", value), "f", size, True, "int8", "int8", latency_ms=latency)
 
 
-def test_a_class_that_has_no_name_is_shown_by_its_number(monkeypatch):
+def test_a_class_that_has_no_name_or_none_that_can_be_drawn_is_shown_by_its_number(monkeypatch):
+    names = ["cat", "a dog that is long", "猫", r"$\frac$"]
     monkeypatch.setattr(figures, "to_png", lambda figure: figure)
-    (axes,) = draw_confusion_matrices({"float": np.eye(4, dtype=np.int64)}, ["cat", "a dog that is long"]).axes
-    assert [each.get_text() for each in axes.get_yticklabels()] == ["cat", "a dog th…", "2", "3"]
+    figure = draw_confusion_matrices({"float": np.eye(5, dtype=np.int64)}, names)
+    (axes,) = figure.axes
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["cat", "a do…long", "2", r"\$\frac\$", "4"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.canvas.draw()
 
 
 def test_pictures_are_drawn_with_and_without_what_may_be_missing():

@@ -97,6 +97,9 @@ def test_the_tone_follows_what_was_found(report):
     lost = replace(QAT, metric=Metric("accuracy", 0.5), p_against_float=1e-6)
     result = replace(report.result, variants={"float": FLOAT, "qat_int8": lost})
     assert 'class="band bad"' in report_page(replace(report, result=result))
+    at_chance = replace(FLOAT, accuracy_interval=(0.4, 0.6))
+    result = replace(report.result, variants={"float": at_chance, "qat_int8": QAT}, most_frequent_class=0.5)
+    assert 'class="band warn"' in report_page(replace(report, result=result))
 
 
 def test_sections_without_anything_are_left_out(report):
@@ -117,7 +120,7 @@ def test_of_many_classes_the_most_frequent_mistakes_are_listed(report):
 
 def test_the_costliest_layer_has_the_longest_bar(report):
     page = report_page(report)
-    widths = [float(width) for width in re.findall(r'<i style="width:([0-9.]+)%', page)]
+    widths = [float(width) for width in re.findall(r'<i style="width:calc\(.*? \* ([0-9.]+)\)', page)]
     assert len(widths) == 2
     assert "Cost nothing: c." in page
     assert widths == sorted(widths, reverse=True)
@@ -126,6 +129,16 @@ def test_the_costliest_layer_has_the_longest_bar(report):
 
 def test_a_bar_says_its_number():
     assert ">-41.8 dB<" in bars([("pool", 0.5, "-41.8 dB", "#d55e00")])
+
+
+def test_the_axis_of_few_epochs_holds_all_of_them_and_nothing_above_the_highest():
+    few = Line("float", "#000000", ((1.0, 50.0), (2.0, 100.0)))
+    page = draw_line_chart("accuracy, %", [few], highest=100.0)
+    assert "lie outside" not in page
+    assert max(map(float, re.findall(r'text-anchor="end">([\d.]+)</text>', page))) <= 100
+    level = Line("float", "#000000", ((1.0, 98.8636364), (2.0, 98.8636374)))  # the same in float32 and float64
+    labels = re.findall(r'text-anchor="end">([\d.]+)</text>', draw_line_chart("accuracy, %", [level]))
+    assert len(set(labels)) == len(labels) > 1
 
 
 def test_the_axis_shows_what_comes_after_the_first_epochs():

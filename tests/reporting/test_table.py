@@ -51,6 +51,11 @@ def test_columns_go_by_rank_and_are_named():
     assert {"accuracy", "vs", "size", "parity"} <= set(shown(80)[0].split())
 
 
+def test_columns_stand_below_each_other_whatever_the_script():
+    lines = format_table(["model", "size"], [["浮点", "9 KiB"], ["int8", "10 KiB"]], (), 80).splitlines()
+    assert [lines[2], lines[3]] == ["浮点    9 KiB", "int8   10 KiB"]
+
+
 def test_a_terminal_too_narrow_for_any_table_gets_lists():
     assert shown(30)[:4] == ["variant: float", "accuracy: 98.09 %", "size: 850.2 KiB", ""]
 

@@ -338,10 +338,10 @@ def test_broken_parity_may_be_let_pass(tiny, tmp_path, capsys):
 def test_the_last_lines_say_which_file_and_what_to_do_next_within_80_columns(
     finished, tiny, tmp_path, capsys, monkeypatch
 ):
-    from qat.reporting import terminal
+    from qat import wrapping
 
     result = RunResult.from_dict(json.loads((finished / "results.json").read_text()))
-    monkeypatch.setattr(terminal, "width", lambda: 80)
+    monkeypatch.setattr(wrapping, "columns_of", lambda _: 80)
     monkeypatch.chdir(tmp_path)
     with begin(tiny(), tmp_path / "run") as run:
         capsys.readouterr()

@@ -103,13 +103,13 @@ def test_a_second_process_in_the_same_folder_is_refused_while_the_first_writes(t
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_is_named_and_leaves_no_part(tmp_path):
+def test_a_file_that_may_not_grow_is_named_and_leaves_no_part(tmp_path):
     command = f"ulimit -f 40; exec {sys.executable} -m qat.train {' '.join(TINY)} quant=ptq hydra.run.dir=run"
     where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = subprocess.run(
         ["bash", "-c", f"trap '' XFSZ; {command}"], cwd=tmp_path, env=where, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 2, done.stderr
-    assert "the disk is full" in done.stderr
+    assert "no file may be so large here" in done.stderr
     assert not list((tmp_path / "run").rglob("*.part"))
     assert not (tmp_path / "run" / "results.json").exists()

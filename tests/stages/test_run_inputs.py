@@ -1,5 +1,7 @@
 """What a run reads is known by digest: one that goes on with other data or another model file is refused by name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from qat import data
 from qat.cli import compose
 from qat.errors import RunDirError
 from qat.stages.run import begin
-from qat.stages.run_inputs import describe_missing_samples, digest_inputs
+from qat.stages.run_inputs import describe_missing_classes, describe_missing_samples, digest_inputs
 
 
 @pytest.fixture
@@ -75,3 +77,13 @@ def test_numbers_of_samples_beyond_the_data_are_said(npz):
     ]
     config = compose([*npz()])
     assert describe_missing_samples(config, data.load(config.data, 4, 0)) == []
+
+
+def test_a_class_without_samples_in_a_split_is_said(npz):
+    config = compose([*npz()])
+    splits = data.load(config.data, 4, 0)
+    assert describe_missing_classes(config, splits) == []
+    val = replace(splits.val, labels=np.zeros(len(splits.val), np.int64))
+    assert describe_missing_classes(config, replace(splits, val=val)) == [
+        "val has no sample of 1 of 2 classes (1): no choice is made by them"
+    ]

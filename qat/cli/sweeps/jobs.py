@@ -21,7 +21,7 @@ from qat.cli.launchers.cpu_share import share_cores
 from qat.cli.launchers.exit_reason import format_in_one_line
 from qat.cli.sweeps.finished_jobs import find_jobs, fingerprint, read_failure
 from qat.cli.sweeps.resume import quote
-from qat.wrapping import columns_of, wrap
+from qat.wrapping import say
 
 BY_NUMBER = "${hydra.job.num}"  # hydra.sweep.subdir, unless the user has another name for the folders
 
@@ -30,10 +30,6 @@ MAX_TRIES = 2
 _NUMBERS = re.compile(r"[^,\s]+")
 _ONLY_NUMBERS = re.compile(r"[-+\d.eE]+(,\s*[-+\d.eE]+)*")
 MAX_NAME_LENGTH = 120  # of a job's folder, in characters
-
-
-def _say(text: str) -> None:
-    print(wrap(text, columns_of(sys.stdout)), flush=True)
 
 
 def folder_name(overrides: Sequence[str]) -> str:
@@ -143,7 +139,7 @@ class Jobs:
         """
         known_jobs, unknown_folders = find_jobs(self.sweep_dir)
         for name in unknown_folders:
-            _say(f"qat: no readable .hydra/config.yaml, so nobody knows which job it is:\n  {self.sweep_dir / name}")
+            say(f"qat: no readable .hydra/config.yaml, so nobody knows which job it is:\n  {self.sweep_dir / name}")
         missing = []
         for overrides, config in zip(batch, configs, strict=True):
             job, known = Job(tuple(overrides)), known_jobs.get(fingerprint(config))
@@ -247,15 +243,13 @@ class Jobs:
                 if is_pool and started and job.folder is not None and job.tries < MAX_TRIES:
                     retries.append(job)
         if retries:
-            print(
-                f"qat: a worker died ({type(error).__name__}); {len(retries)} jobs are started again", file=sys.stderr
-            )
+            say(f"qat: a worker died ({type(error).__name__}); {len(retries)} jobs are started again", sys.stderr)
         for job in retries:
             job.error, job.exit_code = None, 0
         return retries
 
     def _print_skipped(self) -> None:
         skipped = [job for job in self.all if job.skipped]
-        _say(f"qat: {len(skipped)} of {len(self.all)} jobs are finished and skipped of\n  {self.sweep_dir}")
+        say(f"qat: {len(skipped)} of {len(self.all)} jobs are finished and skipped of\n  {self.sweep_dir}")
         for job in skipped:
             print(f"  {self.describe(job)}", flush=True)

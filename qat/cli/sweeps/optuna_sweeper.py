@@ -7,6 +7,7 @@ current SQLAlchemy, so that none of its studies can be stored.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from qat.cli.sweeps.jobs import Job, Jobs
 from qat.cli.sweeps.resume import KEY, key_of_override
 from qat.cli.sweeps.search_space import make_search_space
 from qat.errors import ConfigError
+from qat.wrapping import columns_of, say
 
 if TYPE_CHECKING:
     import optuna
@@ -132,7 +134,7 @@ class OptunaSweeper(Sweeper):
             study.tell(trial.number, state=TrialState.FAIL)
         done = len(_finished_trials(study))
         if done:
-            print(f"qat: study {self.study_name}: {done} of {self.n_trials} trials are done", flush=True)
+            say(f"qat: study {self.study_name}: {done} of {self.n_trials} trials are done")
 
     def _search(self, study: optuna.Study, space: dict[str, Any], fixed: Sequence[str], jobs: Jobs) -> None:
         while (missing := self.n_trials - len(_finished_trials(study))) > 0:
@@ -176,6 +178,8 @@ def _finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 def _write_solutions(study: optuna.Study, objectives: Sequence[str], sweep_dir: Path) -> None:
     """Print the trials of the Pareto front, and write them as JSON."""
+    from qat.reporting.table import format_table  # brings NumPy
+
     best = sorted(study.best_trials, key=lambda trial: trial.number)
     if not best:
         return
@@ -188,8 +192,14 @@ def _write_solutions(study: optuna.Study, objectives: Sequence[str], sweep_dir: 
         for trial in best
     ]
     rundir.write_text(sweep_dir / SOLUTIONS, json.dumps({"name": "optuna", "solutions": solutions}, indent=2) + "\n")
-    print(f"\nqat: beaten by no other trial in {' and '.join(objectives)}:", flush=True)
-    for each in solutions:
-        values = "  ".join(f"{name} {value:g}" for name, value in each["values"].items())
-        params = " ".join(f"{key}={value}" for key, value in each["params"].items())
-        print(f"  {each['job']}  {params}  {values}", flush=True)
+    say(f"\nqat: beaten by no other trial in {' and '.join(objectives)}:")
+    keys = list(dict.fromkeys(key for each in solutions for key in each["params"]))
+    cells = [
+        [
+            str(each["job"]),
+            *(str(each["params"].get(key, "")) for key in keys),
+            *map("{:g}".format, each["values"].values()),
+        ]
+        for each in solutions
+    ]
+    print(format_table(["job", *keys, *objectives], cells, (), columns_of(sys.stdout)), flush=True)

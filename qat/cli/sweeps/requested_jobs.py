@@ -44,7 +44,7 @@ def list_requested_jobs(arguments: argparse.Namespace, primary: str, schema: typ
         return
     try:
         if not _is_sweep(arguments, primary, schema):
-            _refuse_without_sweep(arguments.overrides, primary)
+            _refuse_without_sweep(arguments.overrides, primary, schema)
             yield list(arguments.overrides)
             return
         yield from _one_axis_at_a_time(arguments.overrides, primary, schema)
@@ -77,10 +77,12 @@ def _is_sweep(arguments: argparse.Namespace, primary: str, schema: type) -> bool
     return str(compose_node(firsts, primary, schema, with_hydra=True).hydra.mode).endswith("MULTIRUN")
 
 
-def _refuse_without_sweep(overrides: Sequence[str], primary: str) -> None:
-    """Refuse several values, or a launcher or sweeper, without the flag `-m`."""
+def _refuse_without_sweep(overrides: Sequence[str], primary: str, schema: type) -> None:
+    """Refuse several values, or a launcher or sweeper, without the flag `-m`; one that is not there is told first."""
     several = [each for each in _parse(overrides) if each.is_sweep_override()]
     engines = [each for each in overrides if each.startswith(_SWEEP_ENGINES) and not each.endswith("=basic")]
+    if engines:
+        compose_node(engines, primary, schema, with_hydra=True)
     for refused in [*(str(each.input_line) for each in several), *engines]:
         why = "is for sweeps" if refused in engines else "several values are one job each"
         raise ConfigError(f"{refused}: {why}, and a sweep is asked for by -m:\n  {command(primary, '-m', *overrides)}")

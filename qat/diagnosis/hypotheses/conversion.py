@@ -8,7 +8,7 @@ import numpy as np
 
 from qat.diagnosis.catalogue import PER_CHANNEL, SET_DEFAULT
 from qat.diagnosis.engine import Hypothesis, make_certain
-from qat.diagnosis.file_facts import FEW_ELEMENTS, FileFacts
+from qat.diagnosis.file_facts import CONVERSIONS, FEW_ELEMENTS, FileFacts
 from qat.tflite.graph import Op, Tensor
 
 COARSE_CODES = 12  # of 127, in the median channel
@@ -130,6 +130,9 @@ def _feeds_softmax(facts: FileFacts, index: int, depth: int = 6) -> bool:
     )
 
 
+_OF_ITS_INPUT = CONVERSIONS | {"SQUARED_DIFFERENCE", "SUB", "MUL"}  # what stands before a mean of its own values
+
+
 def find_training_graph(facts: FileFacts) -> Iterator[Hypothesis]:
     """C08."""
     ops = [op.label for op in facts.graph.ops]
@@ -155,9 +158,17 @@ def find_training_graph(facts: FileFacts) -> Iterator[Hypothesis]:
 
 
 def _is_over_batch(facts: FileFacts, op: Op) -> bool:
-    """Whether it runs over all axes of images but the channels."""
+    """Whether it runs over all axes of images but the channels.
+
+    Keras 2 writes LayerNormalization so too, of values whose axes it has exchanged before.
+    """
     values, axes = (facts.graph.tensors[index] for index in op.inputs)
-    return len(values.shape) == 4 and axes.data is not None and sorted(axes.data.ravel().tolist()) == [0, 1, 2]
+    if len(values.shape) != 4 or axes.data is None or sorted(axes.data.ravel().tolist()) != [0, 1, 2]:
+        return False
+    producer = facts.graph.main.producers.get(values.index)
+    while producer is not None and producer.name in _OF_ITS_INPUT:
+        producer = facts.graph.main.producers.get(producer.inputs[0])
+    return producer is None or producer.name not in ("TRANSPOSE", "RESHAPE")
 
 
 def find_shared_scale(facts: FileFacts) -> Iterator[Hypothesis]:

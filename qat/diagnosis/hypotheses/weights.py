@@ -137,7 +137,8 @@ def _kernels(model: Any) -> Iterator[NDArray]:
             yield depthwise.transpose(2, 0, 1).reshape(depthwise.shape[2], -1)
             yield values.transpose(2, 0, 1, 3).reshape(values.shape[2], -1)
         elif values.ndim == 3:
-            yield values.transpose(2, 0, 1).reshape(values.shape[2], -1)
+            yield values.transpose(2, 0, 1).reshape(values.shape[2], -1)  # of Conv1D, and of attention's last product
+            yield values.reshape(len(values), -1).T  # of attention's queries, keys and values, all heads in one
         elif values.ndim == 2:
             yield values.T
 
@@ -201,9 +202,16 @@ def find_rescaled_weights(evidence: Evidence) -> Hypothesis | None:
         "convert again with TensorFlow's own converter, and let nothing change scales afterwards: "
         "qat.tflite.convert(model, calibration=samples)",
         0.96,
-        certain=True,
+        certain=not _multiplies_elsewhere(evidence),
         repair=lambda content: _with_right_scales(content, scaled),
     )
+
+
+def _multiplies_elsewhere(evidence: Evidence) -> bool:
+    """Whether a factor may stand in weights here and in an op there, as that of attention's scores does."""
+    reference = FileFacts(read(evidence.content(Conversion(scheme="float32"))))
+    counts = [sum(op.name in ("MUL", "DIV") for op in each.computing) for each in (evidence.facts, reference)]
+    return counts[0] != counts[1]
 
 
 def find_other_weights(evidence: Evidence) -> Hypothesis | None:

@@ -1,0 +1,84 @@
+"""A file and a Keras model that do not belong together are told first, by name and by numbers, and blame nobody."""
+
+import numpy as np
+import pytest
+import tf_keras
+from tf_keras import layers
+
+from qat.diagnosis import diagnose
+from qat.diagnosis.report import text
+from qat.tflite import convert
+
+from ..conftest import preprocess
+
+
+@pytest.fixture(scope="module")
+def other(digits):
+    """A network of other layers for the same images and classes, trained as well."""
+    tf_keras.utils.set_random_seed(3)
+    hidden = [layers.Flatten(), layers.Dense(24, activation="relu"), layers.Dense(10, activation="softmax")]
+    model = tf_keras.Sequential([tf_keras.Input((8, 8, 3)), *hidden], name="mlp")
+    model.compile(tf_keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
+    model.fit(preprocess(digits.x), digits.y, epochs=8, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("known", [(), ("inputs", "preprocess"), ("inputs", "labels", "preprocess")])
+def test_a_model_of_other_layers_is_told_and_left_out(files, measured, other, known):
+    found = diagnose(files.int8, keras_model=other, **{name: measured[name] for name in known})
+    assert (found.blame, found.causes, found.exit_code) == ("undetermined", (), 3)
+    assert found.mismatch.startswith("the Keras model 'mlp' is not the model that this file was made from: it has ")
+    headline, _, first, *_ = text(found).splitlines()
+    assert headline == "UNDETERMINED"
+    assert first.startswith("the Keras model 'mlp' is not the model")
+
+
+def test_the_app_is_judged_by_the_file_alone(files, measured, other):
+    found = diagnose(
+        files.int8, **{**measured, "keras_model": other}, user_preprocess=lambda raw: preprocess(raw) * 255
+    )
+    assert [cause.id for cause in found.causes] == ["P01"]
+    assert found.blame == "implementation"
+    assert "is left out" in found.mismatch
+
+
+def test_a_broken_file_is_not_blamed_on_a_strangers_word(files, measured, other):
+    assert diagnose(files.wide, **{**measured, "keras_model": other}).blame == "undetermined"
+
+
+def test_another_training_that_is_as_good_is_told_and_no_fault(network, digits, measured):
+    again = tf_keras.models.clone_model(network)
+    again.compile(tf_keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
+    again.fit(preprocess(digits.x), digits.y, batch_size=64, epochs=5, verbose=0)
+    found = diagnose(convert(again, calibration=preprocess(digits.x[:150])), **measured)
+    assert (found.blame, found.causes) == ("none", ())
+    assert "does not hold the weights of the Keras model" in found.mismatch
+
+
+class LowRank(layers.Layer):
+    def build(self, shape):
+        self.left = self.add_weight("left", (shape[-1], 3))
+        self.right = self.add_weight("right", (3, 20))
+
+    def call(self, x):
+        return x @ (self.left @ self.right)
+
+
+def attention(x):
+    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 6)(x, x))
+    return layers.Dense(5)(layers.GlobalAveragePooling1D()(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "engine"),
+    [(attention, "auto"), (attention, "tflite"), (layers.GRU(8), "auto"), (lambda x: LowRank()(x[:, 0]), "auto")],
+    ids=["attention", "attention, stock", "GRU", "low rank"],
+)
+def test_kernels_that_are_computed_joined_or_divided_belong_and_are_no_fault(make, engine):
+    rows = np.random.default_rng(0).normal(size=(200, 6, 12)).astype(np.float32)
+    entry = tf_keras.Input((6, 12))
+    model = tf_keras.Model(entry, make(entry))
+    file = convert(model, calibration=rows, engine=engine)
+    for given in ({}, {"inputs": rows}):
+        found = diagnose(file, keras_model=model, **given)
+        assert (found.blame, found.mismatch) == ("none", "")
