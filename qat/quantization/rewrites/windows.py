@@ -15,9 +15,9 @@ ROOTS = {0.5: ("rsqrt",), 0.75: ("rsqrt", "sqrt"), 1.0: ("rsqrt", "rsqrt")}  # b
 
 @rewrite("extract_patches")
 def patches(match: Match) -> Tensor | None:
-    """Patches of one pixel are the pixels. Side by side, as a vision transformer takes them, patches are a move of blocks
-    into channels; small ones are a convolution whose kernel picks one number each, and large ones, as of attention to a
-    halo, are gathered."""
+    """Patches of one pixel are the pixels. Side by side, as a vision transformer takes them, patches are a move of
+    blocks into channels; small ones are a convolution whose kernel picks one number each, and large ones, as of
+    attention to a halo, are gathered."""
     size, strides, x = match.attrs["ksize"], match.attrs["strides"], match.inputs[0]
     if size == strides == [1, 1]:
         return x
