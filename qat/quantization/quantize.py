@@ -40,6 +40,7 @@ from qat.quantization.settings import (
 )
 from qat.quantization.sum_ranges import widen_sums
 from qat.quantization.unsettled_statistics import NormStatistics
+from qat.quantization.wide_ranges import warn_of_wide_ranges
 
 
 def quantize_model(float_model: KerasModel, calibration: Calibration, *, config: QuantConfig | None = None) -> Any:
@@ -99,6 +100,7 @@ def quantize_model(float_model: KerasModel, calibration: Calibration, *, config:
     min_max = carry_codes(graph, dict(zip(ranges, min_max, strict=True)))
     min_max = widen_sums(graph, merge_close_ranges(graph, min_max))
     warn_of_columns(float_model, graph, min_max, batches)
+    warn_of_wide_ranges(graph, min_max, batches)
     if config.bias_correction:
         correct_biases(graph, min_max, batches, config)
     model, layers = emit(graph, float_model, config, lambda layer: weight_scheme(config, layer))

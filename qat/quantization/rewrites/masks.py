@@ -17,6 +17,9 @@ from qat.quantization.rewrites.builder import (
 from qat.quantization.rewrites.driver import rewrite
 
 MASKED_BELOW = -1e4
+MISSING_BELOW = (
+    -1e8
+)  # no number that a model computes: what is chosen in the place of another may be one, such as -20000
 MASKED_BEFORE_SOFTMAX = -50.0  # Swin hides by -100; of scores that differ by 50, one has no probability
 
 MOVES = ("reshape", "strided_slice", "transpose", "tile")
@@ -87,19 +90,19 @@ def selected_mask(match: Match) -> Tensor | None:
     condition, *chosen = match.inputs
     for x, number, kept in ((*chosen, True), (*chosen[::-1], False)):
         value = scalar_of(number)
-        if value is not None and not is_fixed(x) and x.shape == match.shape and _hides(match, value):
+        if value is not None and not is_fixed(x) and x.shape == match.shape and _hides(match, value, MISSING_BELOW):
             return match.add("masked", condition if kept else _opposite(match, condition), x, shape=match.shape)
     return None
 
 
-def _hides(match: Match, value: float) -> bool:
-    """Whether a score that is set to the value, or to which it is added, is hidden from what reads it."""
+def _hides(match: Match, value: float, below: float = MASKED_BELOW) -> bool:
+    """Whether a score that is set to the value, or to which it is added, is hidden; `below`, from any reader."""
     if value > MASKED_BEFORE_SOFTMAX:
         return False
     reader = only_reader(match.graph, match.output)
     while reader is not None and reader.op in MOVES:
         reader = only_reader(match.graph, reader.output)
-    return value <= MASKED_BELOW or (reader is not None and reader.op == "softmax")
+    return value <= below or (reader is not None and reader.op == "softmax")
 
 
 def _opposite(build: Builder, condition: Tensor) -> Tensor:

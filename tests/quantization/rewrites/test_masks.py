@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-from qat.quantization.rewrites import common_subexpressions, comparisons, masks, outputs, token_concat
+from qat.quantization.rewrites import canonicalize, common_subexpressions, comparisons, masks, outputs, token_concat
 
 from .acting import Case, check, flat, image, raw
 
@@ -119,3 +119,9 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_rewrite_acts_and_the_float_function_stays(case):
     check(case)
+
+
+def test_a_number_that_no_softmax_reads_stays_one():
+    entry = tf_keras.Input((4,))
+    graph = canonicalize(tf_keras.Model(entry, tf.where(entry > 0.0, entry, -20000.0)))
+    assert [node.op for node in graph.nodes if node.op in ("select", "masked", "maximum")] == ["select"]
