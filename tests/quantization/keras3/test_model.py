@@ -15,6 +15,7 @@ import tf_keras
 
 from qat.export import convert
 from qat.models.which_keras import unwrap
+from qat.quantization import quantize_model
 
 from .networks import CLASSES, SHAPE, build, images, quantized
 
@@ -113,6 +114,7 @@ import keras
 import qat.quantization
 from qat.export import convert
 from qat.models.which_keras import unwrap
+from qat.quantization import quantize_model
 
 folder = sys.argv[1]
 x, y = np.load(f"{folder}/x.npy"), np.load(f"{folder}/y.npy")
