@@ -97,6 +97,12 @@ def _places_of_tokens():
     return tf_keras.Model(ids, layers.Dense(3)(layers.Embedding(20, 6)(ids) + places))
 
 
+def _taken_along_axis(x):
+    """As DeBERTa reads its scores of relative places: indices are the same for each sample."""
+    indices = tf.constant(np.random.default_rng(0).integers(0, 6, (1, 8, 5)), tf.int32)
+    return tf.gather(x, tf.broadcast_to(indices, [tf.shape(x)[0], 8, 5]), batch_dims=2)
+
+
 def _halo(x):
     """What a window of 2 by 2 sees with seven pixels around it, as HaloNet's attention does."""
     return layers.Dense(4)(tf.image.extract_patches(x, [1, 16, 16, 1], [1, 2, 2, 1], [1, 1, 1, 1], "SAME"))
@@ -274,6 +280,7 @@ FUNCTIONS = {
     "windows_and_back": _image(_windows_and_back),
     "hidden_by_where": _series(_hidden_by_where),
     "tokens_between": _series(_tokens_between),
+    "taken_along_axis": _series(_taken_along_axis),
     "places_of_tokens": _places_of_tokens,
     "places_of_rank_2": _series(_places_of_rank_2),
     "space_to_depth_of_3": _image(lambda x: tf.nn.space_to_depth(x, 3)),

@@ -178,8 +178,10 @@ def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
 
     Returns:
         One tensor: params' shape with the indices' shape in place of the axis, of params' dtype, floats as float32.
-        Where the indices alone are constants, it comes from `gather_constant`; else from `gather`. Of an op with batch
-        dimensions, it is the output of a `tf:GatherV2` node.
+        Where the indices alone are constants, it comes from `gather_constant`; else from `gather`. With batch
+        dimensions, as of `take_along_axis`, it comes from a `gather_constant` of places counted over all axes but the
+        samples, where the indices are constants, equal for every sample, and the axis is the last one; else from a
+        `tf:GatherV2` node.
 
     Raises:
         TypeError: the axis is computed; the importer makes a `tf:` node of the op then.
@@ -187,9 +189,26 @@ def read_gather(state: Import, op: tf.Operation) -> list[Tensor]:
     params, indices = op.inputs[0], op.inputs[1]
     axis = int(state.value(op.inputs[2])) if op.type == "GatherV2" else 0
     holder = state.tensor(params).node
-    if op.type == "GatherV2" and int(op.get_attr("batch_dims")):
-        return state.op(op, "tf:GatherV2 with batch dimensions", list(op.inputs))
     constant = state.value(indices)
+    if op.type == "GatherV2" and int(op.get_attr("batch_dims")):
+        return _along_last_axis(state, op, constant)
     if constant is not None and holder.op not in ("const", "variable"):
         return state.op(op, "gather_constant", [params], indices=constant.tolist(), axis=axis)
     return state.op(op, "gather", [params, indices], axis=axis)
+
+
+def _along_last_axis(state: Import, op: tf.Operation, indices: np.ndarray | None) -> list[Tensor]:
+    """Along the last axis, at indices of their own for each place on the axes before."""
+    x, last = state.tensor(op.inputs[0]), int(op.get_attr("batch_dims"))
+    sizes_behind = x.shape[1:] if x.shape is not None else (None,)
+    by_place = last == int(state.value(op.inputs[2])) == x.rank - 1
+    if indices is None or not by_place or indices.shape[0] != 1 or x.shape[0] is not None or None in sizes_behind:
+        return state.op(op, "tf:GatherV2 with batch dimensions and computed indices", list(op.inputs))
+    places = np.arange(np.prod(sizes_behind[:-1], dtype=int)).reshape(sizes_behind[:-1])
+    flat = indices[0] + np.expand_dims(places, tuple(range(last - 1, indices.ndim - 1))) * sizes_behind[-1]
+    name, layer = f"{state.name(op)}/reshape", state.layer(op)
+    shape = (None, int(np.prod(sizes_behind)))
+    made = state.graph.make(
+        "reshape", name, [x], shape=shape, dtype=x.dtype, attrs={"shape": [-1, shape[1]]}, layer=layer
+    )
+    return state.op_on(op, "gather_constant", state.add(made), indices=flat.tolist(), axis=1)
