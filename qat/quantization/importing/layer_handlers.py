@@ -71,11 +71,22 @@ def _kept_batch_norm(tracer: Tracer, layer: KerasLayer, x: tf.Tensor) -> tf.Tens
 def _layer_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:
     x = argument(args, kwargs)
     axes = sorted(axis % x.shape.rank for axis in layer.axis)
-    if axes != list(range(x.shape.rank - len(axes), x.shape.rank)) or getattr(layer, "rms_scaling", False):
+    last = axes == list(range(x.shape.rank - len(axes), x.shape.rank))
+    if not last or getattr(layer, "rms_scaling", False) or _is_weight(x):
         return original(layer, *args, **kwargs)
     weights = {"gamma": layer.gamma, "beta": layer.beta}
     stopped = getattr(layer, "_fused", None) is False  # Keras 2 without its fused op, by tf.nn.moments
     return tracer.keep("layer_norm", [x], x.shape, weights, axes=axes, epsilon=float(layer.epsilon), stopped=stopped)
+
+
+def _is_weight(x: tf.Tensor | tf.Variable) -> bool:
+    """Whether a layer is called on a variable, as on embeddings of relative places: its ops are computed then."""
+    if isinstance(x, tf.Variable):
+        return True
+    op = x.op
+    while op.type in ("Cast", "ExpandDims", "Identity"):
+        op = op.inputs[0].op
+    return op.type == "ReadVariableOp"
 
 
 def _group_norm(tracer: Tracer, layer: KerasLayer, original: Callable, args: tuple, kwargs: dict) -> Any:

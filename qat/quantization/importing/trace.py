@@ -161,6 +161,7 @@ class Tracer:
             A placeholder of that shape, which stands for the layer's output in the trace.
         """
         held = {name: weight for name, weight in (weights or {}).items() if weight is not None}
+        inputs = [tf.convert_to_tensor(each) for each in inputs]  # some layers are called on variables
         mark = tf.compat.v1.placeholder(inputs[0].dtype, shape, name=f"whole_{op.split(':')[-1].split(' ')[0]}")
         self.whole[mark.op.name] = WholeLayer(op, inputs, held, attrs)
         return mark
