@@ -61,7 +61,7 @@ def test_what_is_no_command_is_refused(first, message, capsys):
 
 
 def test_a_refusal_fits_the_terminal(capsys, monkeypatch):
-    monkeypatch.setattr("qat.__main__.columns_of", lambda stream: 80)
+    monkeypatch.setattr("qat.wrapping.columns_of", lambda stream: 80)
     assert ended("foo") == 2
     assert max(map(len, capsys.readouterr().err.splitlines())) <= 80
 

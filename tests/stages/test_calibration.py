@@ -3,7 +3,6 @@
 import pytest
 
 from qat.data import load
-from qat.errors import CalibrationError
 from qat.reporting import Progress, SummaryWriter
 from qat.stages.calibration import check_calibration
 from qat.stages.kept_work import KeptWork
@@ -22,7 +21,13 @@ def test_a_small_set_is_taken_where_nobody_has_said_how_many(tiny, tmp_path):
     assert len(run.splits.calibration) == 60
 
 
-@pytest.mark.parametrize("option", ["quant.calibration.samples=60", "quant.calibration.min_samples=61"])
-def test_a_number_that_the_user_has_set_holds(option, tiny, tmp_path):
-    with pytest.raises(CalibrationError, match=r"samples=60: expected at least quant\.calibration\.min_samples"):
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("quant.calibration.samples=60", r"samples=60: expected at least quant\.calibration\.min_samples"),
+        ("quant.calibration.min_samples=61", r"min_samples=61: quant\.calibration\.samples=60 are fewer"),
+    ],
+)
+def test_a_number_that_the_user_has_set_holds(option, message, tiny, tmp_path):
+    with pytest.raises(ValueError, match=message):
         check_calibration(small(tiny, tmp_path, "data.max_samples=60", option), "classification")

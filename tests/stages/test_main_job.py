@@ -216,7 +216,7 @@ def test_a_float_model_of_other_preprocessing_is_refused(finished, tiny, tmp_pat
 
 
 def test_a_run_without_a_float_model_is_refused(tiny, tmp_path):
-    with pytest.raises(RunDirError, match=r"it holds no float/model\.keras"):
+    with pytest.raises(ConfigError, match=r"it holds no float/model\.keras"):
         main_job(tiny("quant=float", f"float_run={tmp_path}"), tmp_path / "run")
 
 

@@ -105,7 +105,7 @@ REFUSED = {  # name -> (model, what the message says)
     "open_time_steps": (open_time_steps, r"input 'series' has shape \(None, None, 3\)"),
     "never_called": (never_called, "model 'unbuilt' has no known inputs"),
     "sequential_unbuilt": (sequential_unbuilt, "model 'unbuilt' has no known inputs"),
-    "batch_said_in_numbers": (batch_said_in_numbers, "layer 'tf.reshape': op Reshape over a batch size.*-1"),
+    "batch_said_in_numbers": (batch_said_in_numbers, r"layer 'tf\.reshape(_\d+)?': op Reshape over a batch size.*-1"),
     "text": (text, "layer .lookup.: op LookupTableFindV2: .*integer ids"),
     "two_at_once": (two_at_once, r"2 places(.|\n)*'wave': op Sin(.|\n)*'gamma': op Pow"),
 }
