@@ -79,6 +79,7 @@ RECOGNIZE: tuple[Pass, ...] = (  # several ops that are one thing; then the arit
     arithmetic.division_by_root,  # before the next, which would take the root of a root
     arithmetic.division_by_positive,
     masks.selected_mask,
+    masks.sum_with_masked,
     masks.additive_mask,  # before the next: -1e9 is no bias
     arithmetic.subtraction_of_constant,
     token_concat.token_concat,
@@ -97,6 +98,7 @@ FUSE: tuple[Pass, ...] = (  # what a linear op's kernel computes with it
     linear.input_affine,
 )
 SIMPLIFY: tuple[Pass, ...] = (  # what is left, without what is computed twice
+    masks.sum_with_masked,  # again: of constants that `bias_of_sum` has moved
     recurrent.clamp_of_state,  # in no phase with `clip`, which would join the two again
     normalizations.stand_alone_batch_norm,  # in no phase with `attach_batch_norm`: of those that it leaves
     linear.elementwise_before_reshapes,

@@ -20,7 +20,7 @@ MASKED_BELOW = -1e4
 MISSING_BELOW = (
     -1e8
 )  # no number that a model computes: what is chosen in the place of another may be one, such as -20000
-MASKED_BEFORE_SOFTMAX = -50.0  # Swin hides by -100; of scores that differ by 50, one has no probability
+MASKED_BEFORE_SOFTMAX = -100.0  # as Swin hides: of scores that differ by so much, one has no probability
 
 MOVES = ("reshape", "strided_slice", "transpose", "tile")
 ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
@@ -78,9 +78,21 @@ def additive_mask(match: Match) -> Tensor | None:
     """x + (0 or -1e9) keeps x or hides it; the hidden ones take no part in the range (see `placement`)."""
     sign = -1.0 if match.node.op == "sub" else 1.0
     for x, mask in (match.inputs, match.inputs[::-1])[: 1 if match.node.op == "sub" else 2]:
-        kept = _kept(match, mask, sign) if not is_fixed(x) else None
+        kept = None if is_fixed(x) and is_fixed(mask) else _kept(match, mask, sign)
         if kept is not None:
             return match.add("masked", kept, x, shape=match.shape)
+    return None
+
+
+@rewrite("add", "sub")
+def sum_with_masked(match: Match) -> Tensor | None:
+    """x + y, of which y is hidden in places, is hidden there: biases of places with a mask (T5), two masks (OPT)."""
+    for tensor in match.inputs[: 1 if match.node.op == "sub" else 2]:
+        if tensor.node.op == "masked":
+            kept, y = tensor.node.inputs
+            pair = [y if each is tensor else each for each in match.inputs]
+            if pair.count(y) == 1:
+                return match.add("masked", kept, match.add(match.node.op, *pair), shape=match.shape)
     return None
 
 
@@ -97,12 +109,14 @@ def selected_mask(match: Match) -> Tensor | None:
 
 def _hides(match: Match, value: float, below: float = MASKED_BELOW) -> bool:
     """Whether a score that is set to the value, or to which it is added, is hidden; `below`, from any reader."""
-    if value > MASKED_BEFORE_SOFTMAX:
-        return False
+    return value <= below or (value <= MASKED_BELOW and _is_read_by_softmax(match))
+
+
+def _is_read_by_softmax(match: Match) -> bool:
     reader = only_reader(match.graph, match.output)
     while reader is not None and reader.op in MOVES:
         reader = only_reader(match.graph, reader.output)
-    return value <= below or (reader is not None and reader.op == "softmax")
+    return reader is not None and reader.op == "softmax"
 
 
 def _opposite(build: Builder, condition: Tensor) -> Tensor:
@@ -114,16 +128,57 @@ def _opposite(build: Builder, condition: Tensor) -> Tensor:
 def _kept(match: Match, mask: Tensor, sign: float) -> Tensor | None:
     """Where x is kept, if the tensor is nothing but zeros and large negative numbers."""
     value = constant_of(mask)
-    numbers = value[value != 0] if value is not None and value.dtype == np.float32 and value.size > 1 else ()
-    if len(numbers) and _hides(match, float(np.max(sign * numbers))):
-        kept = match.graph.make_constant(value == 0, f"{match.node.name}/kept", match.node.layer)
-        match.nodes.append(kept)
-        return kept.output
+    if value is not None and value.dtype == np.float32 and value.size > 1 and np.any(value != 0):
+        return _kept_by_constant(match, sign * value)
     if _select_of_numbers(mask) is None:
-        return None
+        return _kept_by_integers(match, mask, sign)
     hit, other = (sign * scalar_of(tensor) for tensor in mask.node.inputs[1:])
     if hit == 0 and _hides(match, other):
         return mask.node.inputs[0]
     if other == 0 and _hides(match, hit):
         return _opposite(match, mask.node.inputs[0])
     return None
+
+
+def _kept_by_constant(match: Match, value: np.ndarray) -> Tensor | None:
+    """A milder number hides, too, before a softmax that sees a kept score in each row: of one that is hidden wholly the
+    softmax would be another."""
+    largest, in_each_row = float(np.max(value[value != 0])), bool(np.all(np.any(value == 0, axis=-1)))
+    mild = largest <= MASKED_BEFORE_SOFTMAX and in_each_row and _is_read_by_softmax(match)
+    if not mild and not _hides(match, largest):
+        return None
+    kept = match.graph.make_constant(value == 0, f"{match.node.name}/kept", match.node.layer)
+    match.nodes.append(kept)
+    return kept.output
+
+
+def _kept_by_integers(match: Match, mask: Tensor, sign: float) -> Tensor | None:
+    """(1 - m) * -1e9 of integers m, 1 where a token stands: what models of text add to their scores."""
+    scale, offset, moves, tensor = sign, 0.0, [], mask
+    while tensor.node.op in (*MOVES, *ARITHMETIC):
+        node, x = tensor.node, tensor.node.inputs[0]
+        if node.op in MOVES:
+            moves.append(node)
+        else:
+            fixed, x = fixed_and_other(node)
+            number = scalar_of(fixed)
+            if number is None or fixed.shape not in ((), (1,)):
+                return None
+            if node.op == "mul":
+                scale *= number
+            else:
+                offset += -scale * number if node.op == "sub" and fixed is node.inputs[1] else scale * number
+                scale *= -1.0 if node.op == "sub" and fixed is node.inputs[0] else 1.0
+        tensor = x
+    numbers = tensor.node.inputs[0] if tensor.node.op == "cast" else None
+    if numbers is None or numbers.dtype not in ("int32", "int64"):
+        return None
+    at_0, at_1 = offset, offset + scale
+    if not (at_1 == 0 and _hides(match, at_0)) and not (at_0 == 0 and _hides(match, at_1)):
+        return None
+    zero = match.graph.make_constant(np.zeros((), numbers.dtype), f"{match.node.name}/zero", match.node.layer)
+    match.nodes.append(zero)
+    y = match.add("not_equal" if at_1 == 0 else "equal", numbers, zero.output, shape=numbers.shape, dtype="bool")
+    for move in reversed(moves):
+        y = match.again(move, y, move.output.shape, "bool")
+    return y

@@ -34,6 +34,10 @@ def by_real_mask(ids):
     return (tf.cast(ids > 5, tf.float32)[:, tf.newaxis, :] - 1.0) * 1e9
 
 
+def by_integers(ids):
+    return (1.0 - tf.cast(tf.minimum(ids, 1), tf.float32)[:, tf.newaxis, :]) * -10000.0
+
+
 def moved_mask(ids):
     return tf.transpose(tf.cast(ids > 5, tf.float32)[:, :, tf.newaxis], [0, 2, 1]) * -1e9
 
@@ -90,7 +94,12 @@ CASES = [
         there=("masked",),
     ),
     Case(masks.selected_mask, chosen_scores(lambda seen, x: tf.where(seen, x, -1e9)), there=("masked",)),
-    Case(masks.selected_mask, chosen_scores(lambda seen, x: tf.where(seen, x, -100.0)), there=("masked",)),
+    Case(masks.additive_mask, hidden_scores(by_integers), there=("masked", "not_equal")),
+    Case(
+        masks.sum_with_masked,
+        hidden_scores(lambda ids: by_integer_mask(ids) + tf.linspace(-1.0, 1.0, 4)),
+        there=("masked",),
+    ),
     Case(masks.selected_mask, chosen_scores(lambda hidden, x: tf.where(hidden, -1e9, x)), there=("masked",)),
     Case(
         token_concat.token_concat,
